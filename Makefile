@@ -1,0 +1,64 @@
+# Needs Python 3.11 or later with venv, and make; the rest is set up in .venv. `make lock` alone needs uv too.
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKED := $(VENV)/.locked
+INSTALLED := $(VENV)/.installed
+# Directories too: their time changes when a file in them is deleted.
+SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pycache__ -prune -o -print)
+# Tests run on the installed wheel, so that a file that is missing there is noticed; without the safe path a
+# process started in this directory would import the sources instead.
+ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
+
+.PHONY: setup run test check bench mutants lock clean compose-secrets
+
+setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
+
+run: setup  ## Start a service to try: embedded Valkey, sandbox gateway, worker.
+	@$(BIN)/otp-service dev
+
+test: check  ## Everything that CI proves.
+	$(ON_WHEEL) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+
+check: setup  ## Linters, types, import contracts, rules of the house.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(ON_WHEEL) $(BIN)/pytest --quiet tests/architecture
+
+bench: setup  ## Requests a second and CPU a request, as ratios to floors of the same run.
+	$(BIN)/python benchmarks/run.py
+
+mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. About ten minutes.
+	$(BIN)/python benchmarks/mutants/run.py
+
+compose-secrets:  ## Make the keys that docker-compose.yml mounts; needs nothing but Python.
+	@$(PYTHON) config/compose_secrets.py
+
+lock:  ## Choose the newest dependencies that fit, and record their hashes.
+	uv pip compile $(LOCK) --output-file requirements.lock pyproject.toml
+	uv pip compile $(LOCK) --output-file requirements-build.lock --group pyproject.toml:build
+	uv pip compile $(LOCK) --output-file requirements-dev.lock --group pyproject.toml:dev \
+		--constraints requirements.lock --constraints requirements-build.lock pyproject.toml
+
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command "make lock"
+
+clean:  ## Remove what the other targets made.
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find otp_service tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(LOCKED): requirements-dev.lock
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "This needs Python 3.11 or later with venv (Debian: apt install python3-venv)." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(INSTALLED): $(LOCKED) $(SOURCES)
+	@touch $@.new  # what changes meanwhile is newer
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps \
+		--no-build-isolation --force-reinstall .
+	@mv $@.new $@

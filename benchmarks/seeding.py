@@ -1,0 +1,67 @@
+"""An installation for benchmarks, and verifications to check in it."""
+
+import itertools
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from processes import free_port
+
+from otp_service.bootstrap import Installation, install
+from otp_service.core.keyring import api_key_hash, new_api_key, new_key
+from otp_service.services.codes import derive_code
+from otp_service.services.start import StartRequest, start
+from otp_service.settings import load_settings
+
+_FROM = itertools.count(0)
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """A configuration file for `serve`, and what is needed to call it."""
+
+    path: Path
+    port: int
+    api_key: str
+    installation: Installation
+
+    @classmethod
+    def make(cls, folder: Path, valkey_url: str, processes: int) -> "BenchSettings":
+        """Write a configuration with production's defaults, but an application quota out of the way."""
+        port, api_key, path = free_port(), new_api_key(), folder / "bench.json"
+        os.environ["OTP_SERVICE_ROOT_KEYS"] = f"k1:{new_key()}"
+        os.environ["OTP_SERVICE_PSEUDONYM_KEY"] = new_key()
+        tree = {
+            "environment": "development",
+            "redis": {"url": valkey_url},
+            "http": {"port": port, "processes": processes, "threads": 2, "metrics_port": 0},
+            "limits": {"application": ["100000000/minute"]},
+            "purposes": {"login": {}},
+            "applications": {
+                "bench": {
+                    "name": "Bench",
+                    "keys": [api_key_hash(api_key)],
+                    "purposes": ["login"],
+                    "countries": ["PK"],
+                    "region": "PK",
+                    "client_ip": "required",
+                }
+            },
+            "gateways": {"sandbox": {"kind": "sandbox"}},
+            "logging": {"level": "WARNING"},
+        }
+        path.write_text(json.dumps(tree))
+        return cls(path, port, api_key, install(load_settings(path)))
+
+
+def seed_checks(settings: BenchSettings, path: Path, count: int) -> Path:
+    """Start ``count`` verifications and write their identifiers and codes, one pair a line."""
+    context = settings.installation.context
+    application = context.applications["bench"]
+    with path.open("w") as lines:
+        for number in itertools.islice(_FROM, count):
+            request = StartRequest(to=f"+92345{number:07d}", client_ip=f"10.9.{number // 250 % 250}.{number % 250}")
+            verification = start(context, application, request).view.verification
+            lines.write(f"{verification.id} {derive_code(context.keyring, verification, 0, '')}\n")
+    return path

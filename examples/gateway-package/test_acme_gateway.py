@@ -1,0 +1,14 @@
+"""Acme keeps the contract of gateways."""
+
+from pathlib import Path
+
+from acme_gateway import AcmeGateway
+
+from otp_service.gateways.contract import GatewayContract
+
+
+class TestAcme(GatewayContract):
+    """Runs the whole suite."""
+
+    gateway_class = AcmeGateway
+    samples = Path(__file__).parent / "samples" / "acme.toml"

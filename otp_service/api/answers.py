@@ -1,0 +1,167 @@
+"""Answers. They are written from these types, and the specification is built from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from flask import Response
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from otp_service.core.transaction import Transaction
+from otp_service.core.verification import CheckResult, Delivery, DeliveryStatus, Status
+from otp_service.services.view import VerificationView
+from otp_service.store.mailbox import CaughtMessage
+
+JSON = "application/json"
+_SECOND = 1000
+_DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
+_TIME = "2026-11-24T22:00:00Z"
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=[_TIME])]
+"""RFC 3339, UTC, whole seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryAnswer:
+    """One call to one gateway, or a message that waits for its first."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    channel: str
+    gateway: str | None
+    """Its name in the configuration; null while the message waits."""
+    status: DeliveryStatus
+    at: Time
+    reason: str | None
+    """Why it did not work, in the gateway's own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionAnswer:
+    """A payment in canonical form: what the code is a function of, and what the message shows."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    amount: str
+    """Decimal with exactly the currency's own number of minor digits."""
+    currency: str
+    """ISO 4217."""
+    payee: str
+    account: str | None
+    """The last four digits of the payee's account."""
+    reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationAnswer:
+    """One attempt to prove that a person holds a number."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    id: str
+    """What the other calls take."""
+    status: Status
+    """All but `pending` are final."""
+    to: str
+    """The number, masked."""
+    country: str
+    """ISO 3166-1 alpha-2."""
+    channel: str
+    """Channel of the last message."""
+    purpose: str
+    """What the code is for."""
+    created_at: Time
+    expires_at: Time
+    """When the code ends; later checks hear `expired`."""
+    checks_left: int
+    """Codes that will still be compared."""
+    sends_left: int
+    """Messages that may still be asked for."""
+    resend_after: Time | None
+    """When the next message may be asked for; null when none is left."""
+    transaction: TransactionAnswer | None
+    """In canonical form; null when the purpose confirms none."""
+    metadata: Mapping[str, str]
+    """The caller's own, as it was given at the start."""
+    deliveries: tuple[DeliveryAnswer, ...]
+    """What became of the messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtAnswer:
+    """A message that the sandbox gateway caught instead of sending it."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    verification: str
+    to: str
+    """The number, masked."""
+    channel: str
+    text: str
+    """The message as the handset would show it, the code in it."""
+    at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class HealthAnswer:
+    """Whether the service can work, and what was found."""
+
+    status: str
+    details: Mapping[str, Any]
+
+
+VERIFICATION: TypeAdapter[VerificationAnswer] = TypeAdapter(VerificationAnswer)
+CHECK_RESULT: TypeAdapter[CheckResult] = TypeAdapter(CheckResult)
+CAUGHT: TypeAdapter[list[CaughtAnswer]] = TypeAdapter(list[CaughtAnswer])
+HEALTH: TypeAdapter[HealthAnswer] = TypeAdapter(HealthAnswer)
+
+
+def rfc3339(milliseconds: int) -> str:
+    """Return a time in milliseconds since the epoch as RFC 3339, UTC, the second that it is in."""
+    return datetime.fromtimestamp(milliseconds // _SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def verification_answer(view: VerificationView) -> VerificationAnswer:
+    """Return what a caller is told of a verification."""
+    verification = view.verification
+    after = verification.resend_after
+    return VerificationAnswer(
+        id=verification.id,
+        status=verification.status,
+        to=verification.mask,
+        country=verification.country,
+        channel=verification.channel,
+        purpose=verification.purpose.name,
+        created_at=rfc3339(verification.created),
+        expires_at=rfc3339(verification.expires),
+        checks_left=verification.checks_left,
+        sends_left=verification.sends_left,
+        # The next whole second: whoever asks at the time that was told shall not be too early.
+        resend_after=None if after is None else rfc3339(after + _SECOND - 1),
+        transaction=_transaction_answer(view.details.transaction),
+        metadata=view.details.metadata,
+        deliveries=tuple(map(_delivery_answer, verification.deliveries)),
+    )
+
+
+def _transaction_answer(transaction: Transaction | None) -> TransactionAnswer | None:
+    if transaction is None:
+        return None
+    return TransactionAnswer(
+        transaction.amount, transaction.currency, transaction.payee, transaction.account, transaction.reference
+    )
+
+
+def _delivery_answer(delivery: Delivery) -> DeliveryAnswer:
+    return DeliveryAnswer(delivery.channel, delivery.gateway, delivery.status, rfc3339(delivery.at), delivery.reason)
+
+
+def caught_answer(message: CaughtMessage) -> CaughtAnswer:
+    """Return a caught message as its caller may see it."""
+    return CaughtAnswer(message.verification, message.to, message.channel, message.text, rfc3339(message.at))
+
+
+def verification_response(view: VerificationView, status: int = 200) -> Response:
+    """Return the response that shows a verification."""
+    return Response(VERIFICATION.dump_json(verification_answer(view)), status, mimetype=JSON)

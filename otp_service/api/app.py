@@ -1,0 +1,24 @@
+"""The application: which parts there are, in which order they see a request."""
+
+from flask import Flask
+
+from otp_service.api import auth, docs, errors, observation, operations
+from otp_service.api.v1 import receipts, sandbox, verifications
+from otp_service.bootstrap import Installation
+
+RESOURCES = (verifications, receipts, sandbox, operations, docs)
+"""Modules with a ``blueprint`` of routes."""
+
+
+def create_app(installation: Installation) -> Flask:
+    """Return the HTTP service of an installation, a WSGI application."""
+    app = Flask(__name__, static_folder=None, template_folder=None)
+    # OPTIONS is for browsers of other origins; no browser calls this service, so it is 405 like any other.
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # no redirects: //v1 is not a path of ours
+    observation.register(app)
+    errors.register(app)
+    app.before_request(lambda: auth.require_application(installation.context))
+    for resource in RESOURCES:
+        app.register_blueprint(resource.blueprint(installation))
+    return app

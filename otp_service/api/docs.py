@@ -1,0 +1,148 @@
+"""``/openapi.json`` and ``/docs``: the specification for programs and for people. Both work without the internet."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from flask import Blueprint, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from otp_service.api.answers import JSON
+from otp_service.api.errors import KINDS
+from otp_service.api.openapi import Specification, specification
+from otp_service.bootstrap import Installation
+
+CONTENT_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""Of the page: its own style sheet and nothing else, no script at all."""
+
+_SHOWN = 10
+"""Values of an enumeration that a table lists."""
+_CODE = re.compile(r"`+([^`]+)`+")
+
+
+def blueprint(installation: Installation) -> Blueprint:
+    """Return the routes; all answers are made once, here."""
+    document, html = _made(with_metrics=installation.settings.http.metrics_on_same_port)
+    style = resources.files(__package__).joinpath("templates/docs.css").read_bytes()
+    routes = Blueprint("docs", __name__)
+    routes.add_url_rule("/openapi.json", "specification", lambda: Response(document, mimetype=JSON), methods=["GET"])
+    routes.add_url_rule("/docs", "page", lambda: _page_response(html), methods=["GET"])
+    routes.add_url_rule("/docs/style.css", "style", lambda: Response(style, mimetype="text/css"), methods=["GET"])
+    return routes
+
+
+@cache
+def _made(*, with_metrics: bool) -> tuple[bytes, bytes]:
+    """Return the specification and the page."""
+    spec = specification(with_metrics=with_metrics)
+    return json.dumps(spec, ensure_ascii=False).encode(), page(spec).encode()
+
+
+def _page_response(html: bytes) -> Response:
+    return Response(html, mimetype="text/html", headers={"Content-Security-Policy": CONTENT_POLICY})
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of a body, as a row of a table."""
+
+    name: str
+    type: str
+    required: bool
+    description: str
+
+
+def page(spec: Specification) -> str:
+    """Return the page that shows a specification."""
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["prose"] = _prose
+    reader = _Reader(spec)
+    return environment.get_template("docs.html").render(spec=spec, reader=reader, kinds=KINDS)
+
+
+def _prose(text: str) -> Markup:
+    """Return a description as HTML: paragraphs, and code where it has backticks."""
+    paragraphs = [Markup("<p>{}</p>").format(_with_code(part)) for part in text.strip().split("\n\n")]
+    return Markup("\n").join(paragraphs)
+
+
+def _with_code(text: str) -> Markup:
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
+class _Reader:
+    """Reads a specification for the page's template."""
+
+    def __init__(self, spec: Specification) -> None:
+        self._spec = spec
+        self._schemas: Mapping[str, Any] = spec["components"]["schemas"]
+
+    def sections(self) -> list[tuple[str, list[tuple[str, str, dict[str, Any]]]]]:
+        """Return the sections in order, each with its calls: method, path, operation."""
+        calls = [
+            (method.upper(), path, operation)
+            for path, methods in self._spec["paths"].items()
+            for method, operation in methods.items()
+        ]
+        names = [tag["name"] for tag in self._spec["tags"]]
+        return [(name, [call for call in calls if name in call[2]["tags"]]) for name in names]
+
+    def schema_of(self, content: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the schema of a JSON body, or of the items of one that is a list; ``None`` for any other."""
+        if JSON not in content:
+            return None
+        schema = content[JSON]["schema"]
+        return self._resolved(schema.get("items", schema))
+
+    def members(self, schema: Mapping[str, Any]) -> list[Member]:
+        """Return the members of an object's schema."""
+        required = schema.get("required", ())
+        return [
+            Member(name, self.type_of(member), name in required, member.get("description", ""))
+            for name, member in schema.get("properties", {}).items()
+        ]
+
+    def nested(self, schema: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """Return the objects within an object's schema, each with its member's name."""
+        found = []
+        for name, member in schema.get("properties", {}).items():
+            for part in (*member.get("anyOf", ()), member, member.get("items", {})):
+                resolved = self._resolved(part)
+                if resolved.get("properties"):
+                    found.append((name, resolved))
+        return found
+
+    def type_of(self, schema: Mapping[str, Any]) -> str:
+        """Return a schema in a few words."""
+        if "anyOf" in schema:
+            return " or ".join(dict.fromkeys(map(self.type_of, schema["anyOf"])))
+        schema = self._resolved(schema)
+        if len(schema.get("enum", ())) > _SHOWN:
+            return f"one of {len(schema['enum'])} codes"
+        if "enum" in schema:
+            return ", ".join(f"`{value}`" for value in schema["enum"])
+        if schema.get("type") == "array":
+            return f"list of {self.type_of(schema['items'])}"
+        if schema.get("format") == "date-time":
+            return "time"
+        return str(schema.get("format") or schema.get("type", "any"))
+
+    def example(self, content: Mapping[str, Any]) -> str | None:
+        """Return an example of a body as JSON on one line."""
+        examples = (self.schema_of(content) or {}).get("examples")
+        return json.dumps(examples[0]) if examples else None
+
+    def _resolved(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        reference = schema.get("$ref")
+        return dict(self._schemas[reference.rpartition("/")[2]] if reference else schema)

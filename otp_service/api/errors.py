@@ -1,0 +1,168 @@
+"""Errors as problem details (RFC 9457): one table, whether the rules or HTTP itself refuse."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flask import Flask, Response, g, request
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.json_schema import SkipJsonSchema
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from otp_service.api.quota import show_quota
+from otp_service.core.errors import (
+    Fault,
+    InvalidRequestError,
+    OtpServiceError,
+    RateLimitedError,
+    StoreUnavailableError,
+    TooManyError,
+)
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+
+PROBLEM_JSON = "application/problem+json"
+STORE_RETRY_AFTER = 1
+"""Seconds to wait before a request is made again that the store did not answer."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What all problems with one code have in common."""
+
+    status: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemDocument:
+    """What every error looks like (RFC 9457). Go by `code`; `detail` is for people and may change."""
+
+    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True)
+
+    type: str
+    """`/problems/` and the code."""
+    title: str
+    """The same for all errors with this code."""
+    status: int
+    """The status of the HTTP response."""
+    detail: str
+    """What was wrong this time; never what was sent."""
+    code: str
+    """One of the codes in the description of the response."""
+    retry_after: int | SkipJsonSchema[None] = None
+    """Seconds to wait; equal to the header `Retry-After`. Only where waiting helps."""
+    errors: list[Fault] | SkipJsonSchema[None] = None
+    """The defects of a malformed request. The pointer (RFC 6901) is empty for the body as a whole, the query and
+    the headers. Only with `invalid-request`."""
+
+
+KINDS: Mapping[str, Kind] = {
+    "invalid-request": Kind(400, "The request is malformed"),
+    "unauthenticated": Kind(401, "The caller is not known"),
+    "forbidden": Kind(403, "The application may not do this"),
+    "recipient-suppressed": Kind(403, "The recipient gets no messages"),
+    "not-found": Kind(404, "There is no such thing"),
+    "method-not-allowed": Kind(405, "The method does not fit"),
+    "conflict": Kind(409, "The verification is not in a state for this"),
+    "no-sends-left": Kind(409, "All messages have been sent"),
+    "body-too-large": Kind(413, "The body is too large"),
+    "unsupported-media-type": Kind(415, "The body is not JSON"),
+    "invalid-number": Kind(422, "This is not a phone number"),
+    "number-type-not-allowed": Kind(422, "Such numbers do not receive codes"),
+    "country-not-allowed": Kind(422, "The application does not send to this country"),
+    "channel-not-available": Kind(422, "The channel is not available"),
+    "invalid-transaction": Kind(422, "The transaction cannot be used"),
+    "invalid-code": Kind(422, "This cannot be a code"),
+    "client-ip-required": Kind(422, "The end user's address is missing"),
+    "idempotency-mismatch": Kind(422, "The idempotency key stands for another request"),
+    "rate-limited": Kind(429, "Too many requests"),
+    "resend-too-soon": Kind(429, "Too soon for another message"),
+    "internal": Kind(500, "Something is wrong with the service"),
+    "store-unavailable": Kind(503, "The service cannot answer now"),
+    "backlog-full": Kind(503, "Too many messages are waiting"),
+}
+"""By the code of an error: DESIGN section 6. `docs/errors.md` says what a caller does."""
+
+_OF_HTTP = {
+    400: ("invalid-request", "The request cannot be read."),
+    404: ("not-found", "There is nothing at this path."),
+    405: ("method-not-allowed", "This path does not take this method; the header Allow names those it takes."),
+    413: ("body-too-large", "The body is larger than this call accepts."),
+    415: ("unsupported-media-type", "The body has to be JSON: Content-Type: application/json."),
+}
+"""Refusals that HTTP or the framework raise, by their status; any other of the caller's is like 400."""
+_INTERNAL = "The service failed; its operator finds more in the log, by the X-Request-Id of this answer."
+
+
+PROBLEM: TypeAdapter[ProblemDocument] = TypeAdapter(ProblemDocument)
+
+
+def register(app: Flask) -> None:
+    """Answer every error of the application with a problem."""
+    app.register_error_handler(OtpServiceError, _refused)
+    app.register_error_handler(HTTPException, _refused_by_http)
+    app.register_error_handler(Exception, _failed)
+
+
+def problem(code: str, detail: str, *, retry_after: int | None = None, faults: tuple[Fault, ...] = ()) -> Response:
+    """Return a problem; ``retry_after`` in seconds also makes the header."""
+    kind = KINDS[code]
+    document = ProblemDocument(
+        type=f"/problems/{code}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        code=code,
+        retry_after=retry_after,
+        errors=list(faults) or None,
+    )
+    response = Response(PROBLEM.dump_json(document, exclude_none=True), kind.status, mimetype=PROBLEM_JSON)
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
+
+
+def _refused(error: OtpServiceError) -> Response:
+    if KINDS[error.code].status == KINDS["internal"].status:
+        return _failed(error)
+    response = problem(error.code, str(error), retry_after=_retry_after(error), faults=_faults(error))
+    if response.status_code == KINDS["unauthenticated"].status:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, RateLimitedError):
+        show_quota(response, error.quota)
+    return response
+
+
+def _retry_after(error: OtpServiceError) -> int | None:
+    if isinstance(error, TooManyError):
+        return error.retry_after
+    if isinstance(error, StoreUnavailableError):
+        metrics.record_store_error(request.endpoint or "unknown")
+        return STORE_RETRY_AFTER
+    return None
+
+
+def _faults(error: OtpServiceError) -> tuple[Fault, ...]:
+    """Return the defects of a request; one that is not in a member stands for the whole."""
+    if isinstance(error, InvalidRequestError):
+        return error.faults or (Fault("", str(error)),)
+    return ()
+
+
+def _refused_by_http(error: HTTPException) -> Response:
+    status = error.code or 500
+    if status not in range(400, 500):
+        return _failed(error)
+    code, detail = _OF_HTTP.get(status, _OF_HTTP[400])
+    response = problem(code, detail, faults=(Fault("", detail),) if code == "invalid-request" else ())
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
+
+
+def _failed(error: Exception) -> Response:
+    """Log a defect of ours with its traceback; the answer tells nothing of it."""
+    _log.error("request_failed", request_id=g.get("request_id"), exc_info=error)
+    return problem("internal", _INTERNAL)

@@ -1,0 +1,150 @@
+"""Reading requests strictly: what is not understood completely is refused, and never echoed."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn, TypeVar
+
+from flask import request
+from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+
+from otp_service.core.errors import Fault, InvalidRequestError
+
+MAX_BODY = 8 * 1024
+"""Bytes of a JSON body."""
+MAX_FAULTS = 20
+"""Defects told at once."""
+
+_WHOLE = ""
+"""JSON pointer of the whole body; also used for what is wrong outside of it."""
+_NAME = re.compile(r"(?!.*[0-9]{4})[A-Za-z_][A-Za-z0-9_-]{0,39}")
+"""Members whose names may be told. Any other name is input like a value, and may be a number or a code."""
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_MESSAGES = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known",
+    "string_type": "is not a string",
+    "dict_type": "is not an object",
+    "model_type": "is not an object",
+    "literal_error": "is not {expected}",
+    "string_too_short": "has fewer than {min_length} characters",
+    "string_too_long": "has more than {max_length} characters",
+    "string_pattern_mismatch": "does not have the form {pattern}",
+    "too_long": "has more than {max_length} members",
+}
+"""Sentences by pydantic's types of errors; their placeholders are constraints, never what was given."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _DuplicateMemberError(ValueError):
+    """An object names a member twice: readers would disagree about which one counts."""
+
+
+def read_json(*, may_be_empty: bool = False) -> dict[str, Any]:
+    """Return the body, a JSON object in UTF-8 (RFC 8259) of at most `MAX_BODY` bytes.
+
+    Where a body ``may_be_empty``, none at all means ``{}``. Raises `InvalidRequestError`, and werkzeug's errors
+    for 413 and 415.
+    """
+    # A body that was announced in chunks and is empty here broke off: servers do not tell.
+    if may_be_empty and not request.content_length and "Transfer-Encoding" not in request.headers:
+        return {}
+    _require_json()
+    document = _parse(read_body(MAX_BODY))
+    if not isinstance(document, dict):
+        _refuse("The body is not a JSON object.", Fault(_WHOLE, "is not an object"))
+    return document
+
+
+def read_body(limit: int) -> bytes:
+    """Return the body; raise `RequestEntityTooLarge` when it has more than ``limit`` bytes.
+
+    The framework refuses a ``Content-Length`` that is too large, but cuts a body in chunks off at its limit, in
+    silence: so that limit is one more than ours.
+    """
+    request.max_content_length = limit + 1
+    body = request.get_data(cache=False)
+    if len(body) > limit:
+        raise RequestEntityTooLarge
+    return body
+
+
+def validated(model: type[Model], document: dict[str, Any]) -> Model:
+    """Return the body as a model; raise `InvalidRequestError` with every defect and none of the values."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as invalid:
+        faults = tuple(_faults(invalid))[:MAX_FAULTS]
+    raise InvalidRequestError("The body does not have the form that this call expects.", faults)
+
+
+def query_of(*known: str) -> dict[str, str]:
+    """Return the query parameters; raise `InvalidRequestError` for an unknown one and for one given twice."""
+    given = request.args
+    if not set(known).issuperset(given):
+        _refuse("The query has an unknown parameter.", Fault(_WHOLE, "the query has an unknown parameter"))
+    if any(len(values) > 1 for values in given.listvalues()):
+        _refuse("A query parameter is given twice.", Fault(_WHOLE, "a query parameter is given twice"))
+    return given.to_dict()
+
+
+def refuse_query() -> None:
+    """Raise `InvalidRequestError` when there is any query parameter; for calls that have none."""
+    if request.query_string:
+        query_of()
+
+
+def _require_json() -> None:
+    charset = request.mimetype_params.get("charset", "utf-8")
+    if request.mimetype != "application/json" or charset.lower() != "utf-8":
+        raise UnsupportedMediaType
+
+
+def _parse(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
+    try:
+        text = body.decode()
+        document = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        if _SURROGATE.search(text):
+            json.dumps(document, ensure_ascii=False).encode()
+    except _DuplicateMemberError:
+        _refuse("A member is named twice.", Fault(_WHOLE, "names a member twice"))
+    except (ValueError, RecursionError):
+        _refuse("The body is not valid JSON.", Fault(_WHOLE, "is not valid JSON in UTF-8"))
+    return document
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise _DuplicateMemberError
+    return members
+
+
+def _constant(_: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _refuse(message: str, fault: Fault) -> NoReturn:
+    # From nothing: the causes of these errors hold what was given.
+    raise InvalidRequestError(message, (fault,)) from None
+
+
+def _faults(invalid: ValidationError) -> Iterator[Fault]:
+    for error in invalid.errors(include_url=False, include_input=False):
+        pointer, complete = _pointer(error["loc"])
+        message = _MESSAGES.get(error["type"], "is not acceptable").format_map(error.get("ctx", {}))
+        yield Fault(pointer, message if complete else f"has a member that {message}")
+
+
+def _pointer(location: tuple[int | str, ...]) -> tuple[str, bool]:
+    """Return the JSON pointer (RFC 6901) as far as its names may be told, and whether that is all of it."""
+    pointer = ""
+    for step in location:
+        if step == "[key]":  # pydantic's mark for a member's name instead of its value
+            continue
+        if not _NAME.fullmatch(str(step)):
+            return pointer, False
+        pointer += f"/{step}"
+    return pointer, True

@@ -1,0 +1,138 @@
+"""Request bodies. These models validate, and the specification is built from them.
+
+They judge form only: whether a number exists, or a code fits, is for the rules to say (422, not 400).
+"""
+
+from typing import Annotated, Literal
+
+import phonenumbers
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
+
+from otp_service.services.start import StartRequest
+from otp_service.services.transactions import TransactionInput
+
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+_PAYMENT: dict[str, JsonValue] = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz", "account": "4821"}
+
+# The specification lists the regions; whether one is known is judged with the number.
+Region = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Z]{2}$"),
+    WithJsonSchema({"type": "string", "enum": sorted(phonenumbers.SUPPORTED_REGIONS)}),
+]
+Channel = Literal["sms", "voice", "whatsapp"]
+Address = Annotated[
+    str,
+    StringConstraints(max_length=64),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]}),
+]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=_PRINTABLE)]
+MetadataValue = Annotated[str, StringConstraints(max_length=200, pattern=_PRINTABLE)]
+# Spelled out: pydantic's own schema would allow members whose names do not match the pattern.
+Metadata = Annotated[
+    dict[MetadataKey, MetadataValue],
+    Field(max_length=10),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": 10,
+            "propertyNames": {"minLength": 1, "maxLength": 40, "pattern": _PRINTABLE},
+            "additionalProperties": {"type": "string", "maxLength": 200, "pattern": _PRINTABLE},
+        }
+    ),
+]
+
+
+class Body(BaseModel):
+    """A JSON object without surprises: no unknown member, no conversion between types."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+
+class TransactionBody(Body):
+    """A payment that a person agrees to. The code is a function of all its members."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_PAYMENT]})
+
+    amount: str
+    """Decimal with at most the currency's own number of minor digits: `1500` equals `1500.00`."""
+    currency: str
+    """ISO 4217, such as `PKR`."""
+    payee: str
+    """Who is paid: at most 30 letters, digits (at most 3 in a row), spaces and `. - & '`."""
+    account: str | None = None
+    """The last four digits of the payee's account."""
+    reference: str | None = None
+    """1 to 35 ASCII letters, digits, spaces and `. / _ -`."""
+
+    def to_input(self) -> TransactionInput:
+        """Return it as the use cases take it."""
+        return TransactionInput(self.amount, self.currency, self.payee, self.account, self.reference)
+
+
+class StartBody(Body):
+    """Whom to send a code, and what for."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"to": "+923001234567", "client_ip": "203.0.113.7"}]})
+
+    to: str
+    """The phone number, in any spelling; international with `+`, or national together with a region."""
+    region: Region | None = None
+    """ISO 3166-1 alpha-2, for a national spelling. Default: the application's."""
+    channel: Channel | None = None
+    """How the message goes out. Default: the purpose's first channel."""
+    purpose: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")] = "login"
+    """One of the application's purposes."""
+    locale: Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] | None = (
+        None
+    )
+    """BCP 47 tag of the message's language. Default: the application's."""
+    client_ip: Address | None = None
+    """Address of the end user, not of your server; some applications have to give it."""
+    context: Annotated[str, StringConstraints(max_length=128, pattern=_PRINTABLE)] | None = None
+    """Your own opaque name of the device or browser, at most 128 characters."""
+    transaction: TransactionBody | None = None
+    """What is confirmed; required when the purpose is of kind `transaction`, refused otherwise."""
+    metadata: Metadata | None = None
+    """At most 10 pairs of your own, names up to 40 and values up to 200 characters; returned, never sent."""
+
+    def to_request(self, peer_ip: str | None) -> StartRequest:
+        """Return it as the use case takes it, with the connection's peer."""
+        return StartRequest(
+            to=self.to,
+            region=self.region,
+            channel=self.channel,
+            purpose=self.purpose,
+            locale=self.locale,
+            client_ip=self.client_ip,
+            peer_ip=peer_ip,
+            context=self.context,
+            transaction=self.transaction.to_input() if self.transaction else None,
+            metadata=self.metadata or {},
+        )
+
+
+class CheckBody(Body):
+    """What the person typed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"code": "123456"}]})
+
+    code: str
+    """6 to 8 digits of any script; spaces and hyphens do not matter."""
+    transaction: TransactionBody | None = None
+    """The same as at the start; required when the purpose is of kind `transaction`, refused otherwise."""
+
+
+class ResendBody(Body):
+    """How to send again; may be left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"channel": "voice"}]})
+
+    channel: Channel | None = None
+    """Default: the channel of the last message."""
+
+
+class CancelBody(Body):
+    """Nothing; may be left out."""

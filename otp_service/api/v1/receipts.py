@@ -1,0 +1,48 @@
+"""``/v1/receipts``: what gateways report of messages. They sign what they send; API keys play no part."""
+
+from urllib.parse import parse_qsl
+
+from flask import Blueprint, Response, request
+
+from otp_service.api.request import read_body
+from otp_service.bootstrap import Installation
+from otp_service.core.errors import VerificationNotFoundError
+from otp_service.gateways.base import ReceiptRequest
+from otp_service.services.record_receipts import record_receipt
+
+MAX_BODY = 64 * 1024
+"""Bytes of a report; they are longer than what applications send."""
+_FORM = "application/x-www-form-urlencoded"
+
+
+def blueprint(installation: Installation) -> Blueprint:
+    """Return the routes of this resource."""
+    context = installation.context
+
+    def receive(gateway: str, dispatch_id: str) -> Response:
+        """Take a report, in any media type: its gateway knows how to read it."""
+        if context.public_url is None:
+            raise VerificationNotFoundError("There are no receipts here.")
+        record_receipt(context, gateway, dispatch_id, _receipt(context.public_url, gateway, dispatch_id))
+        response = Response(status=204)
+        del response.headers["Content-Type"]
+        return response
+
+    routes = Blueprint("receipts", __name__, url_prefix="/v1/receipts")
+    routes.add_url_rule("/<gateway>/<dispatch_id>", "receive", receive, methods=["POST"])
+    return routes
+
+
+def _receipt(public_url: str, gateway: str, dispatch_id: str) -> ReceiptRequest:
+    """Return the report as its sender signed it: under the public address, whatever a proxy made of it."""
+    query = request.query_string.decode("latin-1")
+    address = f"{public_url.rstrip('/')}/v1/receipts/{gateway}/{dispatch_id}"
+    body = read_body(MAX_BODY)
+    return ReceiptRequest(
+        url=f"{address}?{query}" if query else address,
+        headers={name.lower(): value for name, value in request.headers.items()},
+        form=dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+        if request.mimetype == _FORM
+        else {},
+        body=body,
+    )

@@ -1,0 +1,77 @@
+"""The composition root: settings in, wired objects out."""
+
+from dataclasses import dataclass
+
+import redis
+
+from otp_service.gateways.base import Gateway, GatewayContext
+from otp_service.services.context import Context
+from otp_service.settings import Settings
+from otp_service.store.connection import connect as connect_store
+from otp_service.store.mailbox import Mailbox
+from otp_service.store.retention import Retention
+from otp_service.store.store import open_store
+
+_DAY = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One process' worth of the service."""
+
+    settings: Settings
+    context: Context
+
+
+def connect(settings: Settings) -> redis.Redis:
+    """Return a client for the configured Redis; opens no connection yet."""
+    return connect_store(
+        settings.redis.url.get_secret_value(),
+        timeout=settings.redis.timeout,
+        connect_timeout=settings.redis.connect_timeout,
+    )
+
+
+def install(settings: Settings, client: redis.Redis | None = None) -> Installation:
+    """Wire an installation, by default over the configured Redis; nothing is asked of it yet.
+
+    Raises `ConfigurationError`.
+    """
+    keyring = settings.core_keyring()
+    kept = Retention(
+        age=settings.streams.retention_days * _DAY,
+        outbox=settings.streams.max_outbox,
+        events=settings.streams.max_events,
+    )
+    store = open_store(client or connect(settings), keyring, settings.core_limits, kept)
+    context = Context(
+        keyring=keyring,
+        store=store,
+        applications=settings.core_applications,
+        application_of_key=settings.application_of_key,
+        purposes=settings.core_purposes,
+        limits=settings.core_limits,
+        routes=settings.core_routes,
+        gateways=_gateways(settings, store.mailbox),
+        public_url=settings.http.public_url,
+    )
+    return Installation(settings, context)
+
+
+def prepare(installation: Installation) -> None:
+    """Make sure that Redis may be used; to be called once before a process serves.
+
+    Raises `ConfigurationError` when its data belong to other keys or when it may evict counters, and
+    `StoreUnavailableError` when it does not answer.
+    """
+    server = installation.context.store.server
+    server.check_eviction()
+    server.claim()
+    server.load_scripts()
+
+
+def _gateways(settings: Settings, mailbox: Mailbox) -> dict[str, Gateway]:
+    return {
+        name: entry.gateway_class(entry.settings, GatewayContext(name, settings.production, mailbox))
+        for name, entry in settings.gateways.items()
+    }

@@ -1,0 +1,1 @@
+"""The command line: set up, look at, run and try an installation."""

@@ -1,0 +1,159 @@
+"""``otp-service dev``: a complete service to try, with its own Valkey, keys, worker and sandbox gateway."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from otp_service.cli import dev_data
+from otp_service.cli.children import Child, spawn, stop_all
+from otp_service.cli.dev_guide import guide
+from otp_service.cli.embedded_valkey import start_valkey
+from otp_service.cli.output import note, warn
+from otp_service.cli.probe import check_port, url_of, wait_until_ready
+from otp_service.core.errors import ConfigurationError
+from otp_service.settings import Settings, settings_from
+from otp_service.settings.sources import FILE_SUFFIX, PREFIX, Table, merged, read_environment, read_file
+from otp_service.telemetry import metrics
+
+STOP_SECONDS = 8.0
+"""How long the processes may take to finish what is in flight."""
+_POLL = 0.1
+_SHORT_LIFE = 1.0
+"""A worker that ends before is not started again: it would only end again. In seconds."""
+
+
+class Stopped(BaseException):
+    """SIGTERM or SIGINT came. Like KeyboardInterrupt, no handler of errors may swallow it."""
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the service; default: 8080.")
+@click.option(
+    "--data-dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".otp-service"),
+    show_default=True,
+    help="Where state and keys are kept.",
+)
+@click.option("--api-key", help="API key of the application 'dev'; default: one of its own.")
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Settings laid over dev's defaults, table by table.",
+)
+@click.option("--workers", type=click.IntRange(1, 64), help="Server processes; default: 2.")
+def dev(port: int | None, folder: Path, api_key: str | None, path: Path | None, workers: int | None) -> None:
+    """Run a complete service to try here.
+
+    Service, worker, an embedded Valkey, and a sandbox gateway that catches the messages.
+    """
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _stop)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(dev_data.lock(folder))
+            options = {"port": port, "processes": workers}
+            given = {name: value for name, value in options.items() if value is not None}
+            _run(stack, folder, _Given(read_file(path) if path else {}, given, api_key))
+    except Stopped:
+        note("Stopped.")
+
+
+def _stop(*_: object) -> None:
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, signal.SIG_IGN)
+    raise Stopped
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What the user set."""
+
+    file: Table
+    http: Mapping[str, int]
+    """Members of ``http`` that options set: they win over the environment too."""
+    api_key: str | None
+
+
+def _run(stack: ExitStack, folder: Path, given: _Given) -> None:
+    api_key = dev_data.api_key_of(folder, given.api_key)
+    environ = _environment(folder, given.http)
+    configured = merged(given.file, {"http": given.http})
+    table = dev_data.table_of(configured, api_key)
+    settings = settings_from(merged(table, read_environment(environ)))
+    check_port(settings.http.host, settings.http.port)
+    store: list[Child] = []
+    if "url" not in merged(configured, read_environment(environ)).get("redis", {}):
+        valkey = start_valkey(folder / "valkey")
+        stack.callback(valkey.stop)
+        store.append(valkey.child)
+        note(f"State: an embedded Valkey at {valkey.url}, its data in {folder / 'valkey'}.")
+        table = merged(table, {"redis": {"url": valkey.url}})
+    environ |= dev_data.write_configuration(folder, table)
+    _supervise(stack, _Plan(settings, environ, api_key), store)
+
+
+def _environment(folder: Path, overridden: Iterable[str]) -> dict[str, str]:
+    """Return the environment of the processes: this one, without what an option overrides, and the keys."""
+    left_out = {f"{PREFIX}HTTP__{name.upper()}{form}" for name in overridden for form in ("", FILE_SUFFIX)}
+    environ = {name: value for name, value in os.environ.items() if name not in left_out}
+    keys, made = dev_data.key_variables(folder, environ)
+    if made:
+        note(f"Made keys of its own in {folder}. They are for this folder only: production needs others.")
+    metrics.prepare(folder / "metrics")
+    shared = {metrics.DIRECTORY_VARIABLE: str((folder / "metrics").resolve())}
+    return environ | keys | shared
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to run."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    api_key: str
+
+    @property
+    def url(self) -> str:
+        """Where the service answers."""
+        return url_of(self.settings.http.host, self.settings.http.port)
+
+    def start(self, command: str) -> Child:
+        """Start one of our own commands."""
+        return spawn(command, [sys.executable, "-m", "otp_service.cli.main", command], self.environ)
+
+
+def _supervise(stack: ExitStack, plan: _Plan, store: Sequence[Child]) -> None:
+    """Run the worker and the service until one of all processes ends by itself, which is an error."""
+    children: list[Child] = []
+    stack.callback(lambda: stop_all(children, STOP_SECONDS))
+    children += [plan.start("worker"), plan.start("serve")]
+    wait_until_ready(plan.url, lambda: _ended([*children, *store]))
+    click.echo(guide(plan.url, plan.api_key, plan.settings))
+    while True:
+        time.sleep(_POLL)
+        children[0] = _kept_alive(children[0], plan)
+        if reason := _ended([*children, *store]):
+            raise ConfigurationError(f"{reason}; dev ends with it.")
+
+
+def _kept_alive(worker: Child, plan: _Plan) -> Child:
+    """Return the worker, or another in its place: what it held is claimed, as on any host."""
+    reason = worker.ended()
+    if reason is None or worker.age < _SHORT_LIFE:
+        return worker
+    warn(f"{reason}; another one is started.")
+    return plan.start("worker")
+
+
+def _ended(children: Sequence[Child]) -> str | None:
+    return next(filter(None, (child.ended() for child in children)), None)

@@ -1,0 +1,116 @@
+"""What ``dev`` keeps in its folder: keys of its own, an API key, and the settings that its processes read."""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.keyring import api_key_hash, new_api_key, new_key
+from otp_service.settings.reader import CONFIG_VARIABLE
+from otp_service.settings.sources import FILE_SUFFIX, Table, merged
+
+APPLICATION = "dev"
+DEFAULTS: Table = {
+    "environment": "development",
+    "http": {"metrics_port": 0, "metrics_on_same_port": True},
+    "worker": {"metrics_port": 0},
+    "logging": {"format": "console"},
+    "purposes": {
+        "login": {
+            "code_length": 6,
+            "ttl": 300,
+            "max_checks": 5,
+            "max_sends": 3,
+            "resend_delays": [30, 60, 120],
+            "resend": "same_code",
+            "channels": ["sms", "voice"],
+        },
+        "payment": {"kind": "transaction", "ttl": 180, "max_checks": 3},
+    },
+    "applications": {
+        APPLICATION: {
+            "name": "Dev Shop",
+            "keys": [],
+            "purposes": ["login", "payment"],
+            "countries": ["*"],
+            "region": "PK",
+            "locale": "en",
+            "client_ip": "connection",
+        }
+    },
+    "gateways": {"sandbox": {"kind": "sandbox"}},
+}
+"""``dev``'s settings where they differ from the defaults; a configuration file is laid over them."""
+
+_ROOT = "OTP_SERVICE_ROOT_KEYS"
+_PSEUDONYM = "OTP_SERVICE_PSEUDONYM_KEY"
+
+
+def lock(folder: Path) -> TextIO:
+    """Make the folder, for this user only, and keep others out of it while the returned file is open."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    held = (folder / "lock").open("w", encoding="utf-8")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as taken:
+        held.close()
+        raise ConfigurationError(f"Another otp-service dev uses the folder {folder}.") from taken
+    return held
+
+
+def private_text(path: Path, new: str) -> tuple[str, bool]:
+    """Return what the file holds, and whether it was made now, with the text ``new``, for this user only."""
+    if path.exists():
+        return path.read_text(encoding="utf-8").strip(), False
+    write_private(path, new)
+    return new, True
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only this user may read, whole or not at all."""
+    beside = path.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+    beside.replace(path)
+
+
+def api_key_of(folder: Path, given: str | None) -> str:
+    """Return the API key: the one given, else the folder's, made when there is none."""
+    return given or private_text(folder / "api-key", new_api_key())[0]
+
+
+def key_variables(folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], bool]:
+    """Return the variables that name the folder's keys, none where the environment has them, and if any is new."""
+    variables, made = {}, False
+    for variable, name, new in (
+        (_ROOT, "root-keys", f"dev:{new_key()}"),
+        (_PSEUDONYM, "pseudonym-key", new_key()),
+    ):
+        if not environ.get(variable) and not environ.get(variable + FILE_SUFFIX):
+            made |= private_text(folder / name, new)[1]
+            variables[variable + FILE_SUFFIX] = str((folder / name).resolve())
+    return variables, made
+
+
+def table_of(configured: Mapping[str, Any], api_key: str) -> Table:
+    """Return ``dev``'s settings with a configuration file laid over them, and the API key among the keys of `dev`."""
+    table = merged(DEFAULTS, configured)
+    applications = table["applications"]
+    application = applications.get(APPLICATION) if isinstance(applications, dict) else None
+    keys = application.get("keys") if isinstance(application, dict) else None
+    if not isinstance(keys, list):
+        return table  # malformed: the settings' own checks tell where
+    key = api_key_hash(api_key)
+    every = [*(other for other in keys if other != key), key]
+    return merged(table, {"applications": {APPLICATION: {"keys": every}}})
+
+
+def write_configuration(folder: Path, table: Table) -> dict[str, str]:
+    """Write the settings down for the processes that ``dev`` starts; return the variable that names them."""
+    path = folder / "config.json"
+    write_private(path, json.dumps(table, indent=2, default=str))
+    return {CONFIG_VARIABLE: str(path.resolve())}

@@ -1,0 +1,82 @@
+"""``otp-service doctor``: what is wrong, in words, and what to do about it."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+
+from otp_service.bootstrap import connect, install
+from otp_service.cli.findings import Finding, Level, settings_findings
+from otp_service.cli.options import config_option
+from otp_service.cli.output import is_terminal
+from otp_service.cli.server_findings import (
+    clock_finding,
+    installation_finding,
+    setting_findings,
+    version_finding,
+    worker_finding,
+)
+from otp_service.core.errors import ConfigurationError, StoreUnavailableError
+from otp_service.settings import Settings, load_settings
+from otp_service.store import keys
+
+_COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
+
+
+@click.command()
+@config_option
+def doctor(path: Path | None) -> None:
+    """Say what is wrong with the set-up.
+
+    Looks at settings, keys, gateways and Redis. The exit status is 1 when something must be mended.
+    """
+    findings = list(_examine(path))
+    _print(findings)
+    if any(finding.level is Level.FAIL for finding in findings):
+        raise SystemExit(1)
+
+
+def _examine(path: Path | None) -> Iterator[Finding]:
+    try:
+        settings = load_settings(path)
+    except ConfigurationError as refused:
+        for line in str(refused).splitlines():
+            subject, _, sentence = line.partition(": ")
+            yield Finding(Level.FAIL, subject, sentence)
+        return
+    yield from settings_findings(settings)
+    yield from _server(settings)
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    """Yield what the server tells. Nothing is written: looking must not claim a Redis for this installation."""
+    try:
+        context = install(settings).context
+        server = context.store.server
+        yield version_finding(server.version())
+        yield from setting_findings(server.setting)
+        yield clock_finding(context.store.limits.clock_skew())
+        recorded = {_text(k): _text(v) for k, v in connect(settings).hgetall(keys.INSTALLATION).items()}
+        yield installation_finding(recorded, context.keyring)
+        yield worker_finding(server.worker_age())
+    except ConfigurationError as unusable:
+        yield Finding(Level.FAIL, "settings", str(unusable))
+    except StoreUnavailableError:
+        yield Finding(
+            Level.FAIL,
+            "redis.url",
+            f"Redis at {settings.redis.shown_url} does not answer.",
+            "Start it, correct redis.url, or look at its user and password.",
+        )
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _print(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        level = click.style(f"{finding.level:<4}", fg=_COLOURS[finding.level], bold=is_terminal())
+        click.echo(f"{level}  {finding.subject}: {finding.sentence}")
+        if finding.action:
+            click.echo(f"      → {finding.action}")

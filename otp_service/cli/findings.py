@@ -1,0 +1,146 @@
+"""What ``doctor`` finds, and the findings that need nothing but the settings."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from otp_service.core.application import ClientIp
+from otp_service.core.purpose import Channel
+from otp_service.gateways.base import ReportsReceipts
+from otp_service.settings import Settings
+
+NOWHERE = "ZZ"
+"""Stands for a country that no route names: what a caller with all countries may also send to."""
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Level
+    subject: str
+    sentence: str
+    action: str = ""
+    """What to do; empty when all is well."""
+
+
+def settings_findings(settings: Settings) -> Iterator[Finding]:
+    """Yield what the settings alone tell."""
+    yield Finding(Level.OK, "keys", "The root keys and the pseudonym key are there.")
+    yield from _redis(settings)
+    yield from _applications(settings)
+    yield from _gateways(settings)
+    yield from _routes(settings)
+    yield from _http(settings)
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    parts = urlsplit(settings.redis.url.get_secret_value())
+    if parts.scheme == "unix" or _is_local(parts.hostname):
+        return
+    if parts.scheme != "rediss":
+        yield Finding(
+            Level.WARN, "redis.url", "Redis is on another host and the connection is not encrypted.", "Use rediss://."
+        )
+    if not parts.password:
+        yield Finding(
+            Level.WARN,
+            "redis.url",
+            "Redis is on another host and asks for no password.",
+            "Give the service a user of its own (ACL), with the commands that it needs only.",
+        )
+
+
+def _is_local(host: str | None) -> bool:
+    if host in {None, "localhost"}:
+        return True
+    try:
+        return ip_address(str(host)).is_loopback
+    except ValueError:
+        return False
+
+
+def _applications(settings: Settings) -> Iterator[Finding]:
+    for name, application in settings.applications.items():
+        subject = f"applications.{name}"
+        if not application.keys:
+            yield Finding(Level.WARN, subject, "It has no API key.", f"otp-service key new {name}")
+        if application.client_ip is ClientIp.CONNECTION and settings.production and not settings.http.trusted_proxies:
+            yield Finding(
+                Level.WARN,
+                subject,
+                'With client_ip = "connection" and no trusted proxy, all who come through a proxy count as one.',
+                "Set http.trusted_proxies to the number of proxies before the service.",
+            )
+
+
+def _gateways(settings: Settings) -> Iterator[Finding]:
+    for name, gateway in settings.gateways.items():
+        subject = f"gateways.{name}"
+        yield Finding(Level.OK, subject, f"The settings of this {gateway.kind} gateway are complete.")
+        for member, value in gateway.settings.model_dump(mode="json").items():
+            if isinstance(value, str) and value.startswith("http://") and not _is_local(urlsplit(value).hostname):
+                yield Finding(
+                    Level.WARN, subject, f"{member} is not encrypted: numbers and codes can be read.", "Use https://."
+                )
+        really_sends = not gateway.gateway_class.development_only
+        if really_sends and issubclass(gateway.gateway_class, ReportsReceipts) and not settings.http.public_url:
+            yield Finding(
+                Level.WARN,
+                subject,
+                "It could report what became of a message, but does not know where.",
+                "Set http.public_url.",
+            )
+
+
+def _routes(settings: Settings) -> Iterator[Finding]:
+    gaps = list(_gaps(settings))
+    yield from gaps
+    if not gaps and settings.applications:
+        yield Finding(Level.OK, "routes", "Every application reaches every country of its list.")
+
+
+def _gaps(settings: Settings) -> Iterator[Finding]:
+    for name, application in settings.core_applications.items():
+        for purpose in sorted(application.purposes):
+            channels = settings.core_purposes[purpose].channels
+            for channel in channels:
+                missing = _unreached(settings, application.countries, purpose, channel)
+                if missing:
+                    yield Finding(
+                        Level.FAIL if channel is channels[0] else Level.WARN,
+                        f"applications.{name}",
+                        f"No gateway carries {channel} for {purpose} to {', '.join(missing)}.",
+                        "Add a route or a gateway, or take the channel out of the purpose.",
+                    )
+
+
+def _unreached(settings: Settings, countries: frozenset[str] | None, purpose: str, channel: Channel) -> list[str]:
+    asked = countries or {NOWHERE}
+    missing = [c for c in sorted(asked) if not settings.core_routes.gateways_for(c, purpose, channel)]
+    return ["some countries"] if missing == [NOWHERE] else missing
+
+
+def _http(settings: Settings) -> Iterator[Finding]:
+    http = settings.http
+    if settings.production and http.public_url and http.public_url.startswith("http://"):
+        yield Finding(
+            Level.WARN, "http.public_url", "Receipts come in without encryption.", "Use the https:// address."
+        )
+    if settings.production and http.metrics_on_same_port:
+        yield Finding(
+            Level.WARN,
+            "http.metrics_on_same_port",
+            "Everybody who reaches the service reads its metrics.",
+            "Set it to false and use http.metrics_port.",
+        )

@@ -1,0 +1,43 @@
+"""``otp-service key``: new keys, each printed once."""
+
+import datetime as dt
+
+import click
+
+from otp_service.cli.output import note
+from otp_service.core.keyring import api_key_hash, new_api_key, new_key
+from otp_service.settings.policy import is_name
+
+
+@click.group()
+def key() -> None:
+    """Make keys. Nothing is stored: what is printed is all there is."""
+
+
+@key.command()
+@click.argument("application")
+def new(application: str) -> None:
+    """Make an API key for APPLICATION: the key for the caller, its hash for the configuration."""
+    if not is_name(application):
+        raise click.BadParameter("a name has 1 to 32 of a-z, 0-9, _ and -", param_hint="APPLICATION")
+    api_key = new_api_key()
+    note("The API key, shown this once; give it to the caller:")
+    click.echo(api_key)
+    note(f"\nIts hash; add it to the keys of [applications.{application}] in the configuration:")
+    click.echo(f'keys = ["{api_key_hash(api_key)}"]')
+
+
+@key.command()
+@click.option("--id", "key_id", help="1 to 8 of a-z and 0-9; default: this month, such as k2611.")
+def root(key_id: str | None) -> None:
+    """Make a root key. Put it first in OTP_SERVICE_ROOT_KEYS and keep the others behind it for an hour."""
+    name = key_id or f"{dt.datetime.now(dt.UTC):k%y%m}"
+    if not (name.isascii() and name.isalnum() and name == name.lower() and len(name) <= 8):  # noqa: PLR2004
+        raise click.BadParameter("an id has 1 to 8 of a-z and 0-9", param_hint="--id")
+    click.echo(f"{name}:{new_key()}")
+
+
+@key.command()
+def pseudonym() -> None:
+    """Make the pseudonym key (OTP_SERVICE_PSEUDONYM_KEY). It stays the same for the installation's life."""
+    click.echo(new_key())

@@ -1,0 +1,84 @@
+"""``otp-service limits``: what was counted for one number, and forgetting it."""
+
+from pathlib import Path
+
+import click
+
+from otp_service.bootstrap import install
+from otp_service.cli.options import config_option, destination, region_option
+from otp_service.cli.output import done, table, warn
+from otp_service.core.phone import Destination
+from otp_service.services.context import Context
+from otp_service.settings import load_settings
+from otp_service.store.limits import LimitReader, WindowState
+
+TOLERATED_SKEW = 1.0
+"""Seconds between this host's clock and Redis' beyond which what is shown may be wrong."""
+
+
+@click.group()
+def limits() -> None:
+    """Show and reset the limits of a number."""
+
+
+@limits.command()
+@click.argument("number")
+@region_option
+@config_option
+def show(number: str, region: str | None, path: Path | None) -> None:
+    """Show how far the windows of NUMBER are used. Reading spends nothing."""
+    to = destination(number, region)
+    context = install(load_settings(path)).context
+    _warn_of_skew(context.store.limits)
+    bucket, pseudonym = _names(context, to)
+    states = context.store.limits.windows(bucket, pseudonym, context.applications)
+    table(("Limit", "Application", "Used", "Left", "Resets in"), map(_row, states))
+
+
+@limits.command()
+@click.argument("number")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@region_option
+@config_option
+def reset(number: str, region: str | None, path: Path | None, *, yes: bool) -> None:
+    """Forget what was counted for NUMBER: messages sent to it and wrong codes for it."""
+    to = destination(number, region)
+    if not yes:
+        click.confirm(f"Allow new messages to {to.mask} and new guesses of its codes?", abort=True)
+    context = install(load_settings(path)).context
+    bucket, pseudonym = _names(context, to)
+    used = context.store.limits.reset(bucket, pseudonym, context.applications)
+    done(f"Forgotten for {to.mask}: {used} used window{'s' * (used != 1)}.")
+
+
+def _names(context: Context, to: Destination) -> tuple[str, str]:
+    pseudonym = context.keyring.pseudonym(to.e164)
+    return context.keyring.bucket(pseudonym), pseudonym
+
+
+def _row(state: WindowState) -> tuple[str, ...]:
+    limit = state.limit
+    return (
+        f"{limit.scope} {limit.amount} in {duration(limit.seconds)}",
+        state.application or "all",
+        str(state.used),
+        str(state.remaining),
+        duration(round(state.reset_in)) if state.used else "-",
+    )
+
+
+def duration(seconds: int) -> str:
+    """Return seconds in the two largest units that they have: ``10 min``, ``1 d``, ``23 h 59 min``."""
+    parts = []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        amount, seconds = divmod(seconds, length)
+        if amount:
+            parts.append(f"{amount} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def _warn_of_skew(reader: LimitReader) -> None:
+    skew = reader.clock_skew()
+    if abs(skew) > TOLERATED_SKEW:
+        side = "ahead of" if skew > 0 else "behind"
+        warn(f"this host's clock is {abs(skew):.1f} s {side} Redis': what is shown is off by as much.")

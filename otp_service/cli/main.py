@@ -1,0 +1,77 @@
+"""The command ``otp-service``."""
+
+from importlib import import_module
+
+import click
+
+from otp_service import __version__
+from otp_service.core.errors import ConfigurationError, OtpServiceError
+
+COMMANDS = {
+    "dev": "dev:dev",
+    "serve": "serve:serve",
+    "worker": "serve:worker",
+    "doctor": "doctor:doctor",
+    "config": "config:config",
+    "key": "keys:key",
+    "gateway": "gateways:gateway",
+    "limits": "limits:limits",
+    "send": "trial:send",
+    "check": "trial:check",
+}
+"""Module and name of each command. It is imported when it is asked for: most need little of what others need."""
+
+
+class Refusal(click.ClickException):
+    """A foreseen error: one line, or a list of them."""
+
+    def format_message(self) -> str:
+        """Return the sentence, or one line for each fault."""
+        first, *others = self.message.splitlines() or [""]
+        return (
+            "\n".join([f"{len(others) + 1} faults:", *(f"  {line}" for line in (first, *others))]) if others else first
+        )
+
+
+class Commands(click.Group):
+    """Commands whose foreseen errors are a sentence and exit status 1; wrong usage is status 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names, those for a newcomer first."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"otp_service.cli.{module}"), attribute)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except (ConfigurationError, OtpServiceError) as refused:
+            raise Refusal(str(refused)) from refused
+        except OSError as failed:
+            where = f"{failed.filename}: " if failed.filename else ""
+            raise Refusal(f"{where}{failed.strerror or failed}") from failed
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="otp-service")
+def commands() -> None:
+    """Prove that a person holds a phone number.
+
+    Start with "otp-service dev": a complete service to try, with nothing to set up.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    commands()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Options that several commands share, and what they mean."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from otp_service.core.application import Application
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.phone import Destination, parse_destination
+from otp_service.settings import Settings, load_settings
+from otp_service.settings.reader import CONFIG_VARIABLE
+
+Command = Callable[..., Any]
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def config_option(command: Command) -> Command:
+    """Add ``--config``."""
+    return click.option(
+        "--config", "path", type=_FILE, help=f"Configuration file; default: the one that {CONFIG_VARIABLE} names."
+    )(command)
+
+
+def region_option(command: Command) -> Command:
+    """Add ``--region``."""
+    return click.option("--region", help="Region of a number in national spelling, such as PK.")(command)
+
+
+def application_option(command: Command) -> Command:
+    """Add ``--application``."""
+    return click.option("--application", "name", help="Which application asks; default: the only one.")(command)
+
+
+def settings_for_children(path: Path | None) -> Settings:
+    """Return the settings, and let the processes that are started from now on read the same file."""
+    settings = load_settings(path)
+    if path:
+        os.environ[CONFIG_VARIABLE] = str(path.resolve())
+    return settings
+
+
+def application_named(settings: Settings, name: str | None) -> Application:
+    """Return an application by its name, or the only one; raise `ConfigurationError`."""
+    applications = settings.core_applications
+    if name is None and len(applications) == 1:
+        return next(iter(applications.values()))
+    if name is None or name not in applications:
+        known = ", ".join(sorted(applications)) or "none"
+        raise ConfigurationError(f"Name one of the configured applications with --application: {known}.")
+    return applications[name]
+
+
+def destination(number: str, region: str | None) -> Destination:
+    """Return the destination that a person typed."""
+    return parse_destination(number, region.upper() if region else None)

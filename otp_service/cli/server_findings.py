@@ -1,0 +1,121 @@
+"""What ``doctor`` finds about the Redis or Valkey server."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from otp_service.cli.findings import Finding, Level
+from otp_service.core.keyring import Keyring
+
+Ask = Callable[[str], str | None]
+"""Returns a setting of the server; ``None`` when it does not tell."""
+
+OLDEST = {"Redis": (7, 2), "Valkey": (8, 0)}
+LISTPACK = "hash-max-listpack-value"
+LONGEST_VALUE = 128
+"""Bytes that one value of a record may have; longer than the server's limit, the record takes three times the room."""
+TOLERATED_SKEW = 1.0
+
+
+def version_finding(version: str) -> Finding:
+    """Judge ``Redis 7.2.4`` or ``Valkey 8.1.0``."""
+    name, _, number = version.partition(" ")
+    found = re.match(r"(\d+)\.(\d+)", number)
+    oldest = OLDEST.get(name)
+    if not found or not oldest:
+        return Finding(Level.WARN, "server", f"{version} is not known.", "Use Redis 7.2 or Valkey 8, or newer.")
+    if (int(found[1]), int(found[2])) < oldest:
+        return Finding(Level.FAIL, "server", f"{version} is too old.", "Use Redis 7.2 or Valkey 8, or newer.")
+    return Finding(Level.OK, "server", f"{version} answers.")
+
+
+def setting_findings(ask: Ask) -> Iterator[Finding]:
+    """Yield what the server's settings mean for codes and budgets."""
+    yield _eviction(ask("maxmemory-policy"))
+    yield _persistence(ask("appendonly"), ask("appendfsync"))
+    yield _listpack(ask(LISTPACK))
+
+
+def _eviction(policy: str | None) -> Finding:
+    subject = "maxmemory-policy"
+    if policy is None:
+        return _untold(subject, "it must be noeviction")
+    if policy != "noeviction":
+        return Finding(
+            Level.FAIL,
+            subject,
+            f"With {policy} the server may evict counters, and an evicted counter is a free guess.",
+            "CONFIG SET maxmemory-policy noeviction, and in its configuration file.",
+        )
+    return Finding(Level.OK, subject, "noeviction: no counter is ever evicted.")
+
+
+_FSYNC = {
+    "always": (Level.OK, "Everything that was accepted survives a crash."),
+    "everysec": (Level.OK, "A crash loses what was accepted and counted in the last second, at most two."),
+    "no": (Level.WARN, "A crash loses what the operating system had not written yet, often half a minute."),
+}
+
+
+def _persistence(appendonly: str | None, fsync: str | None) -> Finding:
+    subject = "appendonly"
+    if appendonly is None:
+        return _untold(subject, "it should be yes")
+    if appendonly != "yes":
+        return Finding(
+            Level.WARN,
+            subject,
+            "Without an append-only file a restart loses accepted messages and forgets every budget.",
+            "Set appendonly yes.",
+        )
+    level, sentence = _FSYNC.get(fsync or "", (Level.WARN, f"appendfsync {fsync} is not known."))
+    return Finding(level, "appendfsync", sentence, "" if level is Level.OK else "Set appendfsync everysec.")
+
+
+def _listpack(value: str | None) -> Finding:
+    if value is None:
+        return _untold(LISTPACK, f"it should be {LONGEST_VALUE} or more")
+    if int(value) < LONGEST_VALUE:
+        return Finding(
+            Level.WARN, LISTPACK, f"With {value} a record takes about three times the room.", f"Set {LISTPACK} 1024."
+        )
+    return Finding(Level.OK, LISTPACK, f"{value}: records stay small.")
+
+
+def _untold(subject: str, should: str) -> Finding:
+    return Finding(Level.WARN, subject, f"The server does not tell; {should}.", "Look at your provider's settings.")
+
+
+def clock_finding(skew: float) -> Finding:
+    """Judge by how many seconds this host's clock is ahead of the server's."""
+    if abs(skew) <= TOLERATED_SKEW:
+        return Finding(Level.OK, "clock", "This host's clock agrees with the server's.")
+    side = "ahead of" if skew > 0 else "behind"
+    return Finding(
+        Level.WARN,
+        "clock",
+        f"This host's clock is {abs(skew):.1f} s {side} the server's. The service counts by the server's only, "
+        "but 'limits show' and the times of log lines are off.",
+        "Synchronise both hosts (NTP).",
+    )
+
+
+def installation_finding(recorded: Mapping[str, str], keyring: Keyring) -> Finding:
+    """Judge whether the server's data were made with the same pseudonym key and number of buckets."""
+    mine = {"pseudonym_key": keyring.installation, "bucket_bits": str(keyring.bucket_bits)}
+    differing = [name for name, value in mine.items() if recorded.get(name, value) != value]
+    if differing:
+        return Finding(
+            Level.FAIL,
+            "installation",
+            f"The server was first used with another {' and another '.join(differing)}: budgets would be forgotten.",
+            "Restore the original, or use another Redis.",
+        )
+    known = "It is the one that the server knows." if recorded else "The server is new; the first start claims it."
+    return Finding(Level.OK, "installation", known)
+
+
+def worker_finding(age: int | None) -> Finding:
+    """Judge the seconds since a worker was last seen."""
+    if age is None:
+        return Finding(Level.WARN, "worker", "No worker was seen lately: nothing is delivered.", "otp-service worker")
+    return Finding(Level.OK, "worker", f"A worker was seen {age} s ago.")

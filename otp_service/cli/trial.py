@@ -1,0 +1,94 @@
+"""``otp-service send`` and ``check``: a verification from the shell, through the same use cases as over HTTP."""
+
+from pathlib import Path
+
+import click
+
+from otp_service.bootstrap import install
+from otp_service.cli.options import Command, application_named, application_option, config_option
+from otp_service.cli.output import done, note
+from otp_service.core.verification import CheckResult
+from otp_service.services import check as checking
+from otp_service.services import start as starting
+from otp_service.services.start import StartRequest
+from otp_service.services.transactions import TransactionInput
+from otp_service.settings import load_settings
+
+
+def _transaction_options(command: Command) -> Command:
+    for name, text in (
+        ("--payee", "Who is paid, for a purpose of kind transaction."),
+        ("--currency", "ISO 4217, such as PKR."),
+        ("--amount", "Such as 1500.00."),
+    ):
+        command = click.option(name, help=text)(command)
+    return command
+
+
+def _transaction(amount: str | None, currency: str | None, payee: str | None) -> TransactionInput | None:
+    if amount is None and currency is None and payee is None:
+        return None
+    if amount is None or currency is None or payee is None:
+        raise click.UsageError("--amount, --currency and --payee are given together.")
+    return TransactionInput(amount, currency, payee)
+
+
+@click.command()
+@click.argument("number")
+@click.option("--purpose", default="login", show_default=True)
+@click.option("--channel", type=click.Choice(["sms", "voice", "whatsapp"]), help="Default: the purpose's first.")
+@click.option("--client-ip", default="127.0.0.1", show_default=True, help="Address that the start counts for.")
+@application_option
+@_transaction_options
+@config_option
+def send(  # noqa: PLR0913, PLR0917 - one parameter an option
+    number: str,
+    purpose: str,
+    channel: str | None,
+    client_ip: str,
+    name: str | None,
+    amount: str | None,
+    currency: str | None,
+    payee: str | None,
+    path: Path | None,
+) -> None:
+    """Start a verification of NUMBER."""
+    transaction = _transaction(amount, currency, payee)
+    settings = load_settings(path)
+    application = application_named(settings, name)
+    request = StartRequest(to=number, channel=channel, purpose=purpose, client_ip=client_ip, transaction=transaction)
+    verification = starting.start(install(settings).context, application, request).view.verification
+    note(f"A code is on its way to {verification.mask}. Next: otp-service check {verification.id} CODE")
+    click.echo(verification.id)
+
+
+@click.command()
+@click.argument("verification_id", metavar="ID")
+@click.argument("code")
+@application_option
+@_transaction_options
+@config_option
+def check(
+    verification_id: str,
+    code: str,
+    name: str | None,
+    amount: str | None,
+    currency: str | None,
+    payee: str | None,
+    path: Path | None,
+) -> None:
+    """Check the CODE of a verification.
+
+    The exit status is 0 when it is approved.
+    """
+    transaction = _transaction(amount, currency, payee)
+    settings = load_settings(path)
+    application = application_named(settings, name)
+    _report(checking.check(install(settings).context, application, verification_id, code, transaction))
+
+
+def _report(result: CheckResult) -> None:
+    if result.valid:
+        done("approved")
+        return
+    raise click.ClickException(f"{result.reason} ({result.checks_left} checks left)")

@@ -1,0 +1,30 @@
+"""End-user addresses, as coarse as limits count them."""
+
+import ipaddress
+
+from otp_service.core.errors import Fault, InvalidRequestError
+
+_IPV6_NETWORK = 64
+
+
+def network_of(address: str) -> str:
+    """Return the network by which an address is counted: an IPv4 address itself, an IPv6 address's /64.
+
+    An IPv4 address mapped into IPv6 (``::ffff:192.0.2.1``) counts as IPv4. Raises `InvalidRequestError`.
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError as malformed:
+        raise _malformed() from malformed
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.scope_id is not None:  # link-local: not an address of anybody on the internet
+        raise _malformed()
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), _IPV6_NETWORK), strict=False).network_address)
+
+
+def _malformed() -> InvalidRequestError:
+    fault = Fault("/client_ip", "is not an IPv4 or IPv6 address")
+    return InvalidRequestError("client_ip is not an IP address.", (fault,))

@@ -1,0 +1,41 @@
+"""Applications: the callers, and what each may do."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class ClientIp(StrEnum):
+    """Where an application's end-user address comes from."""
+
+    REQUIRED = "required"
+    """The ``client_ip`` member of a start; without it the start is refused."""
+    CONNECTION = "connection"
+    """The member, or without it the peer of the HTTP connection."""
+    NONE = "none"
+    """Nowhere: rules on addresses do not apply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One caller of the API."""
+
+    name: str
+    """Identifier, part of every key and MAC."""
+    title: str
+    """The brand that a message shows to a person."""
+    purposes: frozenset[str]
+    countries: frozenset[str] | None
+    """ISO 3166-1 alpha-2 codes that it sends to; ``None`` for all (development only)."""
+    region: str | None
+    """Region of numbers in national spelling."""
+    locale: str
+    """BCP 47 tag of messages when a start names none."""
+    client_ip: ClientIp
+    origin: str | None = None
+    """Host of the origin-bound last line of a message (WICG sms-one-time-codes)."""
+    payees: frozenset[str] = field(default_factory=frozenset)
+    """Payees allowed although they look like a domain name."""
+
+    def sends_to(self, country: str) -> bool:
+        """Tell whether the application sends to a country (ISO 3166-1 alpha-2)."""
+        return self.countries is None or country in self.countries

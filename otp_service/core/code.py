@@ -1,0 +1,42 @@
+"""Codes: derived when they are needed, never stored."""
+
+import base64
+import re
+import unicodedata
+
+import pyotp
+
+from otp_service.core.errors import InvalidCodeError
+
+MIN_LENGTH, MAX_LENGTH = 6, 8
+_TYPED = re.compile(r"[0-9]{6,8}")
+_SEPARATORS = " -\u00a0\u2010\u2011\u2012\u2013"
+_MAX_TYPED = 32
+
+
+def code_of(key: bytes, generation: int, length: int) -> str:
+    """Return the HOTP value (RFC 4226) of a verification's key at a generation, leading zeros kept."""
+    return pyotp.HOTP(base64.b32encode(key).decode(), digits=length).at(generation)
+
+
+def normalise_code(typed: str) -> str:
+    """Return what a person typed as 6 to 8 ASCII digits.
+
+    Decimal digits of any script (Urdu, Arabic, full-width) are accepted, spaces and hyphens dropped.
+    Raises `InvalidCodeError` for anything else: such an input is not a guess, and is not counted.
+    """
+    if len(typed) > _MAX_TYPED:
+        raise InvalidCodeError("A code has 6 to 8 digits.")
+    digits = typed if _TYPED.fullmatch(typed) else "".join(map(_ascii_digit, typed))
+    if not _TYPED.fullmatch(digits):
+        raise InvalidCodeError("A code has 6 to 8 digits.")
+    return digits
+
+
+def _ascii_digit(character: str) -> str:
+    if character in _SEPARATORS:
+        return ""
+    digit = unicodedata.decimal(character, None)
+    if digit is None:
+        raise InvalidCodeError("A code has digits only.")
+    return str(digit)

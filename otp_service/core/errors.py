@@ -1,0 +1,168 @@
+"""Everything that can be refused or go wrong, by meaning.
+
+One tree: an edge (HTTP, CLI) turns a class into its own form by its ``code`` and never parses a message.
+A wrong code is not here: it is a result of a check, not an error.
+"""
+
+from dataclasses import dataclass
+
+from otp_service.core.quota import Quota
+
+
+class OtpServiceError(Exception):
+    """Root of all errors that a caller may see; ``str(error)`` is safe to show and holds no personal data."""
+
+    code = "internal"
+
+
+class ConfigurationError(Exception):
+    """The installation is set up wrongly. Outside the tree, so that no handler of requests can swallow it."""
+
+
+# --- what was asked is not acceptable -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One defect of a request body: where (a JSON pointer, RFC 6901) and what."""
+
+    pointer: str
+    message: str
+
+
+class InvalidRequestError(OtpServiceError):
+    """The body is not JSON, or a member is unknown, missing or of the wrong type."""
+
+    code = "invalid-request"
+
+    def __init__(self, message: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+
+class UnacceptableError(OtpServiceError):
+    """The request is well formed, but a value in it cannot be used. Nothing was counted or sent."""
+
+
+class InvalidNumberError(UnacceptableError):
+    """The destination is not a phone number that exists in a numbering plan."""
+
+    code = "invalid-number"
+
+
+class NumberTypeNotAllowedError(UnacceptableError):
+    """The number is valid but of a type that does not receive SMS (fixed line, premium rate, satellite …)."""
+
+    code = "number-type-not-allowed"
+
+
+class CountryNotAllowedError(UnacceptableError):
+    """The application does not send to the number's country."""
+
+    code = "country-not-allowed"
+
+
+class ChannelNotAvailableError(UnacceptableError):
+    """The purpose does not offer the channel, or no route leads to the destination through it."""
+
+    code = "channel-not-available"
+
+
+class InvalidTransactionError(UnacceptableError):
+    """The transaction is missing, not wanted, or cannot be shown to a person safely."""
+
+    code = "invalid-transaction"
+
+
+class InvalidCodeError(UnacceptableError):
+    """The code could not have been issued: other characters than digits, or a wrong number of them."""
+
+    code = "invalid-code"
+
+
+class ClientIpRequiredError(UnacceptableError):
+    """The application promised to pass the end user's address and did not."""
+
+    code = "client-ip-required"
+
+
+class IdempotencyMismatchError(UnacceptableError):
+    """The idempotency key was used before with another request."""
+
+    code = "idempotency-mismatch"
+
+
+# --- the caller may not do this -----------------------------------------------------------------------------
+
+
+class UnauthenticatedError(OtpServiceError):
+    """The API key is missing or not known."""
+
+    code = "unauthenticated"
+
+
+class ForbiddenError(OtpServiceError):
+    """The application is known but may not do this."""
+
+    code = "forbidden"
+
+
+class VerificationNotFoundError(OtpServiceError):
+    """No such verification, or it belongs to another application: the two are answered alike."""
+
+    code = "not-found"
+
+
+# --- not in this state, not now -----------------------------------------------------------------------------
+
+
+class ConflictError(OtpServiceError):
+    """The verification is final, so that it can be neither sent again nor canceled."""
+
+    code = "conflict"
+
+
+class NoSendsLeftError(OtpServiceError):
+    """The verification has used all its messages."""
+
+    code = "no-sends-left"
+
+
+class TooManyError(OtpServiceError):
+    """Not now; ``retry_after`` says in how many seconds."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RateLimitedError(TooManyError):
+    """A limit is reached: the recipient's (which one is not told) or the application's own quota."""
+
+    code = "rate-limited"
+
+    def __init__(self, message: str, retry_after: int, quota: Quota | None = None) -> None:
+        """Keep the application's quota too, where it was the one that refused."""
+        super().__init__(message, retry_after)
+        self.quota = quota
+
+
+class ResendTooSoonError(TooManyError):
+    """The delay before the next message of this verification is not over."""
+
+    code = "resend-too-soon"
+
+
+# --- the service cannot -------------------------------------------------------------------------------------
+
+
+class StoreUnavailableError(OtpServiceError):
+    """Redis did not answer, or not in time. Refused: a limit that cannot be counted is not passed."""
+
+    code = "store-unavailable"
+
+
+class BacklogFullError(OtpServiceError):
+    """So many messages wait that a code would arrive dead: nothing more is accepted until workers catch up."""
+
+    code = "backlog-full"

@@ -1,0 +1,38 @@
+"""Retries by the caller: the same request with the same key is answered once more, not done once more."""
+
+import json
+import re
+from dataclasses import dataclass
+
+from otp_service.core.errors import InvalidRequestError
+from otp_service.core.keyring import Keyring
+
+KEPT = 24 * 3600
+"""Seconds that an idempotency key is remembered; a check's only as long as the verification's record."""
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """An idempotency key and what it stands for, both as keyed fingerprints."""
+
+    key: str
+    fingerprint: str
+
+
+def retry_of(keyring: Keyring, application: str, operation: str, header: str, body: object) -> Retry:
+    """Return the retry that an ``Idempotency-Key`` header and a request make.
+
+    ``operation`` names the call and the verification it is about; ``body`` is the parsed JSON, so that white
+    space and the order of members do not matter. Raises `InvalidRequestError` for a header that is not 1 to 255
+    visible ASCII characters, in double quotes or not (IETF draft idempotency-key-header).
+    """
+    key = header.strip().removeprefix('"').removesuffix('"')
+    if not _KEY.fullmatch(key):
+        raise InvalidRequestError("Idempotency-Key has 1 to 255 visible ASCII characters.")
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return Retry(
+        key=keyring.fingerprint("key", application, key),
+        fingerprint=keyring.fingerprint("request", application, operation, canonical),
+    )

@@ -1,0 +1,250 @@
+"""Keys, and everything that is derived from them: pseudonyms, codes, tags, seals, fingerprints.
+
+A root key makes what lives as long as a verification; an identifier names the root key that made it, so that
+keys rotate without a look-up. The pseudonym key makes what must stay the same for the installation's life.
+HKDF (RFC 5869) gives each use a key of its own. Every MAC input is length-prefixed: no two lists of parts
+have the same input.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.transaction import NO_TRANSACTION, Transaction
+
+MIN_KEY_BYTES = 32
+FORMAT = b"1"
+"""Version of everything derived here; part of the associated data of every seal."""
+
+_KEY_ID = re.compile(r"[a-z0-9]{1,8}")
+_VERIFICATION_ID = re.compile(r"vf_([a-z0-9]{1,8})_([0-9a-f]{2})[0-9a-f]{32}")
+_DISPATCH_ID = re.compile(r"dp_([0-9a-f]{2})[0-9a-f]{32}")
+_NONCE_BYTES = 12
+_PSEUDONYM_BYTES = 16
+
+
+class SealBrokenError(Exception):
+    """A sealed value was changed, moved to another record, or made with another key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a code is bound to. Change one part and the code, and its tag, are others."""
+
+    application: str
+    verification_id: str
+    pseudonym: str
+    purpose: str
+    transaction_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class _RootKey:
+    code: bytes
+    tag: bytes
+    seal: bytes
+    transaction: bytes
+
+    @classmethod
+    def derive(cls, material: bytes) -> "_RootKey":
+        return cls(*(_derive(material, use) for use in ("code", "tag", "seal", "transaction")))
+
+
+class Keyring:
+    """The keys of an installation. Its ``repr`` shows no key."""
+
+    def __init__(self, root_keys: dict[str, bytes], pseudonym_key: bytes, bucket_bits: int = 0) -> None:
+        """Take the root keys by id, the first one active, and the pseudonym key; all at least 256 bits.
+
+        ``bucket_bits`` (0 to 8) of a pseudonym choose the bucket, and so the Redis Cluster slot, of a number.
+        """
+        if not root_keys:
+            raise ConfigurationError("There is no root key.")
+        for key_id, material in {**root_keys, "pseudonym": pseudonym_key}.items():
+            if len(material) < MIN_KEY_BYTES:
+                raise ConfigurationError(f"Key {key_id!r} is shorter than {MIN_KEY_BYTES * 8} bits.")
+        self._roots = {key_id: _RootKey.derive(material) for key_id, material in root_keys.items()}
+        self._active = next(iter(root_keys))
+        self._pseudonym_key = pseudonym_key
+        self._address_key = _derive(pseudonym_key, "address")
+        self._request_key = _derive(pseudonym_key, "request")
+        self.bucket_bits = bucket_bits
+
+    def __repr__(self) -> str:
+        return f"Keyring(active={self._active!r}, {len(self._roots)} root keys)"
+
+    # --- names ----------------------------------------------------------------------------------------------
+
+    def pseudonym(self, e164: str) -> str:
+        """Return the name under which a number is counted and recorded, 22 characters."""
+        return _text(hmac.digest(self._pseudonym_key, e164.encode(), "sha256")[:_PSEUDONYM_BYTES])
+
+    def bucket(self, pseudonym: str) -> str:
+        """Return the bucket of a pseudonym, two hexadecimal digits."""
+        return f"{base64.urlsafe_b64decode(pseudonym + '==')[0] >> (8 - self.bucket_bits):02x}"
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """All buckets that a pseudonym may be in."""
+        return tuple(f"{bucket:02x}" for bucket in range(1 << self.bucket_bits))
+
+    def network_pseudonym(self, network: str) -> str:
+        """Return the name under which an end user's network is counted, 22 characters."""
+        return _text(hmac.digest(self._address_key, network.encode(), "sha256")[:_PSEUDONYM_BYTES])
+
+    def fingerprint(self, *parts: str) -> str:
+        """Return a keyed fingerprint of a request, 22 characters: equal requests, equal fingerprints."""
+        return _text(hmac.digest(self._request_key, _framed(*parts), "sha256")[:_PSEUDONYM_BYTES])
+
+    @property
+    def installation(self) -> str:
+        """What must never change while Redis keeps its data: a fingerprint of the pseudonym key."""
+        return _text(_derive(self._pseudonym_key, "installation")[:_PSEUDONYM_BYTES])
+
+    def new_verification_id(self, bucket: str) -> str:
+        """Return a new identifier: the active root key's id, the number's bucket, 128 random bits."""
+        return f"vf_{self._active}_{bucket}{secrets.token_hex(16)}"
+
+    def bucket_of_id(self, verification_id: str) -> str | None:
+        """Return the bucket named in an identifier; ``None`` when no key of this ring made it."""
+        match = _VERIFICATION_ID.fullmatch(verification_id)
+        return match[2] if match and match[1] in self._roots else None
+
+    def bucket_of_dispatch(self, dispatch_id: str) -> str | None:
+        """Return the bucket named in a dispatch's identifier; ``None`` when it is none."""
+        match = _DISPATCH_ID.fullmatch(dispatch_id)
+        return match[1] if match else None
+
+    # --- codes ----------------------------------------------------------------------------------------------
+
+    def code_key(self, subject: Subject) -> bytes:
+        """Return the HOTP key (RFC 4226) of a verification, 32 bytes."""
+        parts = _framed(
+            subject.application,
+            subject.verification_id,
+            subject.pseudonym,
+            subject.purpose,
+            subject.transaction_digest,
+        )
+        return hmac.digest(self._root_of(subject.verification_id).code, parts, "sha256")
+
+    def transaction_digest(self, verification_id: str, transaction: Transaction | None) -> str:
+        """Return a keyed digest of a transaction for one verification, empty without a transaction.
+
+        Keyed, because amounts and payees can be guessed: a dump shows nothing of a payment.
+        """
+        if transaction is None:
+            return NO_TRANSACTION
+        key = self._root_of(verification_id).transaction
+        return _text(hmac.digest(key, _framed(verification_id, *transaction.parts), "sha256")[:_PSEUDONYM_BYTES])
+
+    def tag(self, verification_id: str, application: str, transaction_digest: str, code: str) -> str:
+        """Return what a record keeps instead of the code: all of its input comes with a check request."""
+        parts = _framed(verification_id, application, transaction_digest, code)
+        return _text(hmac.digest(self._root_of(verification_id).tag, parts, "sha256"))
+
+    # --- seals ----------------------------------------------------------------------------------------------
+
+    def seal(self, plain: bytes, *, verification_id: str, application: str, kind: str) -> bytes:
+        """Return ``plain`` under AES-256-GCM with a key of this verification's own, bound to where it belongs."""
+        nonce = os.urandom(_NONCE_BYTES)
+        cipher = self._cipher(verification_id)
+        return nonce + cipher.encrypt(nonce, plain, _associated(verification_id, application, kind))
+
+    def unseal(self, sealed: bytes, *, verification_id: str, application: str, kind: str) -> bytes:
+        """Return what was sealed; raise `SealBrokenError` when anything about it was changed."""
+        nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+        associated = _associated(verification_id, application, kind)
+        try:
+            return self._cipher(verification_id).decrypt(nonce, text, associated)
+        except (InvalidTag, KeyError, ValueError) as broken:
+            raise SealBrokenError(f"The sealed {kind} of {verification_id} cannot be opened.") from broken
+
+    def _cipher(self, verification_id: str) -> AESGCM:
+        seal_key = self._root_of(verification_id).seal
+        return AESGCM(hmac.digest(seal_key, verification_id.encode(), "sha256"))
+
+    def _root_of(self, verification_id: str) -> _RootKey:
+        return self._roots[verification_id.split("_")[1]]
+
+
+def new_dispatch_id(bucket: str) -> str:
+    """Return a new identifier of a dispatch: the number's bucket and 128 random bits."""
+    return f"dp_{bucket}{secrets.token_hex(16)}"
+
+
+def parse_root_keys(text: str) -> dict[str, bytes]:
+    """Return the keys of a list ``id:base64 id:base64 …`` (blanks, commas or lines between), the first active.
+
+    Ids have 1 to 8 of ``a-z 0-9``. Raises `ConfigurationError`; its text shows no key.
+    """
+    keys: dict[str, bytes] = {}
+    for entry in re.split(r"[\s,]+", text.strip()):
+        key_id, separator, material = entry.partition(":")
+        if not separator or not _KEY_ID.fullmatch(key_id):
+            raise ConfigurationError("A root key is written id:base64, the id with 1 to 8 of a-z and 0-9.")
+        if key_id in keys:
+            raise ConfigurationError(f"Root key id {key_id!r} appears twice.")
+        keys[key_id] = parse_key(material)
+    return keys
+
+
+def parse_key(material: str) -> bytes:
+    """Return the bytes of a base64 key of at least 256 bits that is not a sample's repetition of one byte."""
+    try:
+        key = base64.b64decode(material.strip(), validate=True)
+    except ValueError as malformed:
+        raise ConfigurationError("A key is not valid base64.") from malformed
+    if len(key) < MIN_KEY_BYTES:
+        raise ConfigurationError(f"A key has {len(key) * 8} bits; at least {MIN_KEY_BYTES * 8} are needed.")
+    if len(set(key)) < MIN_KEY_BYTES // 4:
+        raise ConfigurationError("A key is a sample, not a random one. Make one: otp-service key root")
+    return key
+
+
+def new_key() -> str:
+    """Return a new random key of 256 bits in base64."""
+    return base64.b64encode(secrets.token_bytes(MIN_KEY_BYTES)).decode()
+
+
+def _derive(material: bytes, use: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"otp-service/1/" + use.encode()).derive(material)
+
+
+def _framed(*parts: str) -> bytes:
+    encoded = [part.encode() for part in parts]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
+
+
+def _associated(verification_id: str, application: str, kind: str) -> bytes:
+    return FORMAT + _framed(application, verification_id, kind)
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+# --- API keys -----------------------------------------------------------------------------------------------
+
+
+def new_api_key() -> str:
+    """Return a new API key: 256 random bits, with a prefix that secret scanners can recognise."""
+    return f"otp_{secrets.token_urlsafe(MIN_KEY_BYTES)}"
+
+
+def api_key_hash(api_key: str) -> str:
+    """Return what the configuration keeps of an API key, ``sha256:…``.
+
+    A plain hash is enough here: an API key has 256 random bits and cannot be searched for.
+    """
+    return "sha256:" + hashlib.sha256(api_key.encode()).hexdigest()

@@ -1,0 +1,91 @@
+"""Phone numbers: whatever the spelling, one canonical destination, or a refusal."""
+
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+import phonenumbers
+from phonenumbers import PhoneNumberType
+
+from otp_service.core.errors import InvalidNumberError, NumberTypeNotAllowedError
+
+MAX_SPELLING = 32
+"""Longest spelling accepted, in characters: E.164 allows 15 digits, the rest is punctuation."""
+
+_PUNCTUATION = frozenset("+-./() \u00a0\u2010\u2011\u2012\u2013\u2212\uff0b\uff0d\uff08\uff09\uff0e\uff0f\u3000")
+"""Everything but digits that a person may write in a number. No letter (vanity spelling, extension), no
+comma, semicolon, ``#``, ``*`` (extensions, dialling pauses), no control, bidi or zero-width character."""
+
+_RECEIVES_SMS = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
+_WORLD = "001"
+"""libphonenumber's region of numbers that belong to no country (satellite, shared cost)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A phone number in canonical form. The ``repr`` shows the mask only."""
+
+    e164: str
+    """``+`` and up to 15 digits (ITU-T E.164)."""
+    country: str
+    """ISO 3166-1 alpha-2."""
+    mask: str
+    """What may be shown: the calling code and the last three digits, ``+92 ••• ••••567``."""
+
+    def __repr__(self) -> str:
+        return f"Destination({self.mask})"
+
+
+def parse_destination(spelling: str, region: str | None) -> Destination:
+    """Return the destination that a spelling means.
+
+    ``region`` (ISO 3166-1 alpha-2) is used for national spellings such as ``0300 1234567``.
+    Raises `InvalidNumberError` when it is no valid number and `NumberTypeNotAllowedError` when it is one
+    that does not receive SMS.
+    """
+    try:
+        number = phonenumbers.parse(_ascii_spelling(spelling), region)
+    except phonenumbers.NumberParseException as unparsable:
+        raise InvalidNumberError("This is not a phone number.") from unparsable
+    if number.extension or not phonenumbers.is_valid_number(number):
+        raise InvalidNumberError("This is not a valid phone number.")
+    country = phonenumbers.region_code_for_number(number)
+    if country is None or country == _WORLD or phonenumbers.number_type(number) not in _RECEIVES_SMS:
+        raise NumberTypeNotAllowedError("Numbers of this type do not receive codes.")
+    e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return Destination(e164=e164, country=country, mask=mask(e164, number.country_code or 0))
+
+
+def _ascii_spelling(spelling: str) -> str:
+    """Return the spelling with every digit in ASCII; refuse characters that no number contains."""
+    if not spelling or len(spelling) > MAX_SPELLING:
+        raise InvalidNumberError(f"A phone number has 1 to {MAX_SPELLING} characters.")
+    if spelling.isascii() and spelling.lstrip("+").isdigit():
+        return spelling
+    return "".join(_ascii_character(character) for character in spelling)
+
+
+def _ascii_character(character: str) -> str:
+    digit = unicodedata.decimal(character, None)
+    if digit is not None:
+        return str(digit)
+    if character not in _PUNCTUATION:
+        raise InvalidNumberError("A phone number is written with digits, spaces and the signs + - . / ( ) only.")
+    return unicodedata.normalize("NFKC", character)
+
+
+@lru_cache(maxsize=256)
+def _calling_code_of_region(region: str) -> int:
+    return phonenumbers.country_code_for_region(region)
+
+
+def is_region(region: str) -> bool:
+    """Tell whether libphonenumber knows the numbering plan of a region (ISO 3166-1 alpha-2)."""
+    return _calling_code_of_region(region) != 0
+
+
+def mask(e164: str, calling_code: int) -> str:
+    """Return the calling code and the last three digits, with one bullet for each digit between."""
+    national = e164[1 + len(str(calling_code)) :]
+    hidden = "•" * max(len(national) - 3, 3)
+    return f"+{calling_code} {hidden[:3]} {hidden[3:]}{national[-3:]}"

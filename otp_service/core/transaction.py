@@ -1,0 +1,109 @@
+"""Transactions: the amount and the payee that a code is a function of, in canonical form.
+
+What a person sees is what the code is bound to (PSD2 RTS, article 5): equal transactions have one canonical
+form, and a payee's name can carry neither a link nor a second code into a message.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from decimal import Decimal
+
+from otp_service.core.currency import minor_digits
+from otp_service.core.errors import InvalidTransactionError
+
+MAX_PAYEE = 30
+_AMOUNT = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,3}))?")
+_ACCOUNT = re.compile(r"[0-9]{4}")
+_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./_-]{0,34}")
+_PAYEE_SIGNS = frozenset(" .-&'")
+_DIGIT_RUN = re.compile(r"[0-9]{4,}")
+_DOMAIN = re.compile(r"\w\.\w{2,}", re.UNICODE)
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | frozenset(
+    map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
+)
+"""Letters and marks that show nothing (Unicode: Default_Ignorable_Code_Point)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A payment in canonical form; made by `canonical_transaction` only."""
+
+    amount: str
+    """Decimal with exactly the currency's number of minor digits: ``25000.00``, ``25000`` for JPY."""
+    currency: str
+    """ISO 4217."""
+    payee: str
+    account: str | None = None
+    """The last four digits of the account."""
+    reference: str | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """All members as the input of a MAC; an absent one differs from every present one."""
+        members = (self.amount, self.currency, self.payee, self.account, self.reference)
+        return tuple("-" if member is None else f"+{member}" for member in members)
+
+
+NO_TRANSACTION = ""
+"""The digest of a verification that confirms no transaction."""
+
+
+def canonical_transaction(
+    *,
+    amount: str,
+    currency: str,
+    payee: str,
+    account: str | None = None,
+    reference: str | None = None,
+    trusted_payees: frozenset[str] = frozenset(),
+) -> Transaction:
+    """Return the canonical transaction; raise `InvalidTransactionError` when it cannot be shown safely.
+
+    ``trusted_payees`` are the names that an application may use although they look like a domain.
+    """
+    if account is not None and not _ACCOUNT.fullmatch(account):
+        raise InvalidTransactionError("account is the last four digits of the account.")
+    if reference is not None and not _REFERENCE.fullmatch(reference):
+        raise InvalidTransactionError("reference has 1 to 35 ASCII letters, digits, spaces and . / _ -")
+    return Transaction(
+        amount=_canonical_amount(amount, currency),
+        currency=currency,
+        payee=_canonical_payee(payee, trusted_payees),
+        account=account,
+        reference=reference,
+    )
+
+
+def _canonical_amount(amount: str, currency: str) -> str:
+    digits = minor_digits(currency)
+    if digits is None:
+        raise InvalidTransactionError("currency is an ISO 4217 code such as PKR.")
+    match = _AMOUNT.fullmatch(amount)
+    if not match or len(match[2] or "") > digits:
+        raise InvalidTransactionError(f"amount is a decimal such as 1500 with at most {digits} minor digits.")
+    return f"{Decimal(amount):.{digits}f}"
+
+
+def _canonical_payee(payee: str, trusted_payees: frozenset[str]) -> str:
+    name = unicodedata.normalize("NFC", payee)
+    if not 1 <= len(name) <= MAX_PAYEE or name != name.strip() or "  " in name:
+        raise InvalidTransactionError(f"payee has 1 to {MAX_PAYEE} characters and no superfluous space.")
+    if not all(_may_stand_in_a_name(character) for character in name) or not any(map(str.isalpha, name)):
+        raise InvalidTransactionError("payee has letters, digits, spaces and the signs . - & ' only.")
+    if _DIGIT_RUN.search(_joined_digits(name)):
+        raise InvalidTransactionError("payee has at most 3 digits in a row: more could pass for a code.")
+    if _DOMAIN.search(name) and name not in trusted_payees:
+        raise InvalidTransactionError("payee looks like a domain name; the application does not list it as one.")
+    return name
+
+
+def _joined_digits(name: str) -> str:
+    """Return the name with ASCII digits and no separators: ``482 910`` passes for a code like ``482910``."""
+    return "".join(str(unicodedata.decimal(character, character)) for character in name if character not in " .-")
+
+
+def _may_stand_in_a_name(character: str) -> bool:
+    category = unicodedata.category(character)
+    shown = category[0] == "L" or category in {"Mn", "Mc", "Nd"} or character in _PAYEE_SIGNS
+    return shown and character not in _INVISIBLE

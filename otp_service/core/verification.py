@@ -1,0 +1,123 @@
+"""Verifications: their states, what a caller is told about them, and what a message job carries."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from otp_service.core.purpose import Purpose
+
+GRACE = 600
+"""Seconds that a record outlives its code, so that a late check hears ``expired`` and not 404."""
+
+
+class Status(StrEnum):
+    """State of a verification; all but ``pending`` are final."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    MAX_ATTEMPTS_REACHED = "max_attempts_reached"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a check was not valid."""
+
+    WRONG_CODE = "wrong_code"
+    EXPIRED = "expired"
+    ALREADY_APPROVED = "already_approved"
+    CANCELED = "canceled"
+    MAX_ATTEMPTS_REACHED = "max_attempts_reached"
+    NUMBER_LOCKED = "number_locked"
+    TRANSACTION_CHANGED = "transaction_changed"
+    FAILED = "failed"
+
+
+class DeliveryStatus(StrEnum):
+    """State of one dispatch."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One dispatch of one message, or a message that waits for its first."""
+
+    message: int
+    """Number of the message within the verification, from 1."""
+    dispatch: int
+    """Number of the dispatch within the message, from 1."""
+    channel: str
+    gateway: str | None
+    status: DeliveryStatus
+    at: int
+    """Milliseconds since the epoch, by Redis' clock."""
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A verification as it is recorded. Times are milliseconds since the epoch, by Redis' clock."""
+
+    id: str
+    application: str
+    pseudonym: str
+    status: Status
+    mask: str
+    country: str
+    channel: str
+    locale: str
+    purpose: Purpose
+    """The policy as it was when the verification started."""
+    created: int
+    expires: int
+    checks: int
+    """Codes compared so far."""
+    sends: int
+    """Messages queued so far."""
+    last_send: int
+    generation: int
+    transaction_digest: str
+    sealed_destination: bytes
+    """The number, sealed; empty once the verification is final."""
+    sealed_details: bytes
+    """Transaction and metadata, sealed."""
+    deliveries: tuple[Delivery, ...] = ()
+
+    def at(self, created: int, expires: int, deliveries: tuple[Delivery, ...]) -> "Verification":
+        """Return it with the times of its start, in milliseconds, and what was delivered."""
+        return replace(self, created=created, expires=expires, last_send=created, deliveries=deliveries)
+
+    @property
+    def checks_left(self) -> int:
+        """Codes that will still be compared."""
+        return self.purpose.max_checks - self.checks if self.status is Status.PENDING else 0
+
+    @property
+    def sends_left(self) -> int:
+        """Messages that may still be asked for."""
+        return self.purpose.max_sends - self.sends if self.status is Status.PENDING else 0
+
+    @property
+    def resend_after(self) -> int | None:
+        """When the next message may be asked for; ``None`` when none is left."""
+        if not self.sends_left:
+            return None
+        return self.last_send + 1000 * self.purpose.resend_delay(self.sends)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The answer to one check."""
+
+    id: str
+    status: Status
+    valid: bool
+    checks_left: int
+    reason: Reason | None

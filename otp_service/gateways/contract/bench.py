@@ -1,0 +1,85 @@
+"""What the tests of the suite stand on: a gateway, its samples, a provider of our own, and a watch."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from otp_service.core.message import Message
+from otp_service.gateways.base import Accepted, Gateway, GatewayContext, GatewayError, GatewaySettings
+from otp_service.gateways.contract.provider import Provider
+from otp_service.gateways.contract.samples import MESSAGE, Exchange, Samples, at_server, load
+from otp_service.gateways.contract.watch import Watch
+
+
+class MemoryMailbox:
+    """Where a gateway that catches messages puts them."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def put(self, message: Message) -> None:
+        """Keep a message."""
+        self.messages.append(message)
+
+
+class Bench:
+    """A gateway, its samples, and a provider to call."""
+
+    gateway_class: ClassVar[type[Gateway]]
+    samples: ClassVar[Path]
+    signs_the_address: ClassVar[bool] = True
+    """Whether a receipt's proof covers the URL it came to; ``False`` weakens the suite, and says so."""
+    prints: ClassVar[bool] = False
+    """Whether it is there to print messages; only for a gateway that production refuses."""
+
+    def arrange(self, exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Bring about an exchange that settings alone cannot; by default nothing."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a test once a sample."""
+        samples = load(self.samples)
+        if "exchange" in metafunc.fixturenames:
+            metafunc.parametrize("exchange", samples.exchanges, ids=lambda exchange: exchange.name)
+        if "receipt" in metafunc.fixturenames:
+            metafunc.parametrize("receipt", samples.receipts, ids=lambda receipt: receipt.name)
+
+    @pytest.fixture
+    def file(self) -> Samples:
+        """Return the content of the sample file."""
+        return load(self.samples)
+
+    @pytest.fixture
+    def provider(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+        """Run a provider of our own, reached without any proxy."""
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with Provider() as provider:
+            yield provider
+
+    @pytest.fixture
+    def caller(self, file: Samples, provider: Provider) -> Provider:
+        """Return the provider, for tests of a gateway that calls one."""
+        if not file.calls_somebody:
+            pytest.skip("it calls nobody")
+        return provider
+
+    @pytest.fixture
+    def watch(self, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Watch:
+        """Watch all loggers at DEBUG, and the output."""
+        return Watch(caplog, capsys)
+
+    def settings(self, server: str, **over: Any) -> GatewaySettings:  # noqa: ANN401 - whatever the file holds
+        """Return the file's settings, with some replaced."""
+        return self.gateway_class.Settings.model_validate({**at_server(load(self.samples).settings, server), **over})
+
+    def gateway(self, settings: GatewaySettings) -> Gateway:
+        """Return a gateway as the service makes it."""
+        return self.gateway_class(settings, GatewayContext("main", production=False, mailbox=MemoryMailbox()))
+
+    def outcome(self, settings: GatewaySettings) -> Accepted | GatewayError:
+        """Send the message; any exception but `GatewayError` is a failure of the test."""
+        try:
+            return self.gateway(settings).send(MESSAGE)
+        except GatewayError as failure:
+            return failure

@@ -1,0 +1,51 @@
+# ruff: noqa: S101 - a suite asserts
+"""What a gateway promises of itself and of its settings."""
+
+import pytest
+from pydantic import ValidationError
+
+from otp_service.gateways.base import GatewaySettings
+from otp_service.gateways.contract.bench import Bench
+from otp_service.gateways.contract.provider import Provider
+from otp_service.gateways.contract.samples import REQUIRED, Samples
+from otp_service.gateways.contract.watch import assert_holds_nothing_private
+
+CHANNELS = {"sms", "voice", "whatsapp"}
+
+
+class DescribesItself(Bench):
+    """The promises."""
+
+    def test_it_describes_itself(self) -> None:
+        """It has a kind, channels that exist, and settings of the common model."""
+        assert self.gateway_class.kind
+        assert set() < self.gateway_class.channels <= CHANNELS
+        assert isinstance(self.gateway_class.development_only, bool)
+        assert issubclass(self.gateway_class.Settings, GatewaySettings)
+
+    def test_its_samples_show_what_has_to_be_shown(self, file: Samples) -> None:
+        """The file exists and shows the required outcomes, or says why one cannot occur where nobody is called."""
+        assert self.samples.is_file(), f"{self.samples} is missing"
+        shown = {str(exchange.outcome) for exchange in file.exchanges}
+        excused = set() if file.calls_somebody else set(file.never)
+        assert set(REQUIRED) <= shown | excused
+
+    def test_its_settings_refuse_unknown_members(self, provider: Provider) -> None:
+        """A misspelt member is an error with its path, and without its value, which may be a secret."""
+        with pytest.raises(ValidationError) as refused:
+            self.settings(provider.url, surprise="a-misplaced-secret")
+
+        assert [fault["loc"] for fault in refused.value.errors()] == [("surprise",)]
+        assert "a-misplaced-secret" not in str(refused.value)
+
+    def test_its_settings_cannot_be_changed(self, provider: Provider) -> None:
+        """Settings are frozen."""
+        settings = self.settings(provider.url)
+        with pytest.raises(ValidationError, match="frozen"):
+            settings.timeout = 1.0  # type: ignore[misc]
+
+    def test_neither_it_nor_its_settings_show_secrets(self, provider: Provider) -> None:
+        """No ``repr``, ``str`` or JSON shows a secret."""
+        settings = self.settings(provider.url)
+        told = f"{settings!r} {settings} {settings.model_dump_json()} {self.gateway(settings)!r}"
+        assert_holds_nothing_private(told, settings, "a repr")

@@ -1,0 +1,110 @@
+"""HTTP to a provider: once, in bounded time, without redirects, and without a word of it in logs or errors.
+
+``requests`` does the work. Around it: one session a thread (kept connections), one deadline over connection,
+request and answer together, and errors without their texts, which would tell the URL with all that is in it.
+"""
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPException
+
+import requests
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from otp_service.core.message import Message
+from otp_service.gateways.base import GatewayError, Kind
+from otp_service.gateways.call import Adapter, Call
+
+MAX_ANSWER = 64 * 1024
+"""Bytes of an answer that are read."""
+_REFERENCE = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
+_UNSENDABLE = "request cannot be sent"
+_TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
+_FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a provider answered. The ``repr`` shows the status only: providers repeat numbers and texts."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    text: str = field(repr=False)
+
+
+class Wire:
+    """Calls of one gateway. Made once, used by many threads."""
+
+    def __init__(self, timeout: float) -> None:
+        """Prepare for calls of at most ``timeout`` seconds each (looking up the host's name apart)."""
+        self._timeout = timeout
+        self._sessions = threading.local()
+
+    def call(self, request: requests.Request) -> Answer:
+        """Send a request and return the answer, of whatever status.
+
+        Raises `GatewayError`: *rejected* when it cannot be sent at all, *unavailable* when no answer came; it is
+        ambiguous when something had been sent. Nothing that the library raised hangs on it.
+        """
+        outcome = self._attempt(request)
+        if isinstance(outcome, GatewayError):
+            raise outcome  # outside of the handlers, so that their exceptions are not even its context
+        return outcome
+
+    def _attempt(self, request: requests.Request) -> Answer | GatewayError:
+        try:
+            prepared = request.prepare()
+        except (requests.RequestException, ValueError):
+            return GatewayError(Kind.REJECTED, _UNSENDABLE)
+        with Call(self._timeout) as call:
+            try:
+                answer = self._exchange(prepared)
+            except _FAILURES as failure:
+                return _failure(failure, call)
+            # What the clock cut short may look like a complete answer: headers and bodies may end with the connection.
+            return _failure(TimeoutError(), call) if call.over else answer
+
+    def _exchange(self, prepared: requests.PreparedRequest) -> Answer | GatewayError:
+        session = self._session()
+        of_the_host = session.merge_environment_settings(prepared.url or "", {}, True, None, None)  # noqa: FBT003
+        limit = urllib3.Timeout(total=self._timeout)
+        with session.send(prepared, timeout=limit, allow_redirects=False, **of_the_host) as response:  # type: ignore[arg-type]
+            body = response.raw.read(MAX_ANSWER + 1, decode_content=True)
+        if len(body) > MAX_ANSWER:
+            return GatewayError(Kind.UNAVAILABLE, "answer too long", ambiguous=True)
+        return Answer(response.status_code, response.headers, body.decode(errors="replace"))
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._sessions, "own"):
+            self._sessions.own = requests.Session()
+            self._sessions.own.mount("https://", Adapter())
+            self._sessions.own.mount("http://", Adapter())
+        session: requests.Session = self._sessions.own
+        return session
+
+
+def _failure(failure: Exception, call: Call) -> GatewayError:
+    if call.over or isinstance(failure, _TIMEOUTS):
+        return GatewayError(Kind.UNAVAILABLE, "timeout", ambiguous=call.sent)
+    if isinstance(failure, ValueError) and not call.sent:
+        return GatewayError(Kind.REJECTED, _UNSENDABLE)
+    return GatewayError(Kind.UNAVAILABLE, "connection", ambiguous=call.sent)
+
+
+def reference_of(found: object, message: Message) -> str:
+    """Return what a provider gave as its reference if it can be one, else our own id of the dispatch.
+
+    A reference is kept in the clear: what is long, has blanks, or holds the number is none.
+    """
+    text = str(found)
+    plain = _REFERENCE.fullmatch(text) and message.to.removeprefix("+") not in text
+    return text if found is not None and plain else message.dispatch_id
+
+
+def failure_of_status(status: int, provider_code: str | None = None) -> GatewayError:
+    """Return what a status means where a gateway's own table says nothing."""
+    kind = Kind.UNAVAILABLE if status >= 500 else Kind.THROTTLED if status == 429 else Kind.REJECTED  # noqa: PLR2004
+    return GatewayError(kind, provider_code or f"http {status}", ambiguous=status == 504)  # noqa: PLR2004

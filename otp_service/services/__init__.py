@@ -1,0 +1,1 @@
+"""Use cases, one function each: what the API, the worker and the CLI call."""

@@ -1,0 +1,27 @@
+"""Cancel a verification."""
+
+from otp_service.core.application import Application
+from otp_service.core.errors import VerificationNotFoundError
+from otp_service.core.idempotency import Retry
+from otp_service.services.context import Context
+from otp_service.services.refusals import NOT_FOUND, error_of
+from otp_service.services.view import VerificationView, view_of
+from otp_service.store.outcomes import Canceled
+
+
+def cancel(
+    context: Context, application: Application, verification_id: str, retry: Retry | None = None
+) -> VerificationView:
+    """End a pending verification: its code is dead, a message still queued is dropped; raises `OtpServiceError`.
+
+    One that is canceled already is returned as it is.
+    """
+    bucket = context.keyring.bucket_of_id(verification_id)
+    if bucket is None:
+        raise VerificationNotFoundError(NOT_FOUND)
+    outcome = context.store.verifications.cancel(bucket, verification_id, application.name, retry)
+    match outcome:
+        case Canceled(verification):
+            return view_of(context.keyring, verification)
+        case _:
+            raise error_of(outcome)

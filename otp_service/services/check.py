@@ -1,0 +1,46 @@
+"""Check a code."""
+
+from otp_service.core.application import Application
+from otp_service.core.code import normalise_code
+from otp_service.core.errors import VerificationNotFoundError
+from otp_service.core.idempotency import Retry
+from otp_service.core.verification import CheckResult
+from otp_service.services.context import Context
+from otp_service.services.refusals import NOT_FOUND, error_of
+from otp_service.services.transactions import TransactionInput, transaction_of
+from otp_service.store.outcomes import Checked
+
+
+def check(
+    context: Context,
+    application: Application,
+    verification_id: str,
+    code: str,
+    transaction: TransactionInput | None = None,
+    retry: Retry | None = None,
+) -> CheckResult:
+    """Count a guess, compare it, and consume the code when it is right; raises `OtpServiceError`.
+
+    A wrong code is a result. Whatever could not be a code of this verification is an error and not counted.
+    """
+    digits = normalise_code(code)
+    keyring = context.keyring
+    bucket = keyring.bucket_of_id(verification_id)
+    if bucket is None:
+        raise VerificationNotFoundError(NOT_FOUND)
+    digest = keyring.transaction_digest(verification_id, transaction_of(application, transaction))
+    outcome = context.store.verifications.check(
+        bucket,
+        verification_id,
+        application.name,
+        keyring.tag(verification_id, application.name, digest, digits),
+        len(digits),
+        digest,
+        context.limits.failed_checks,
+        retry,
+    )
+    match outcome:
+        case Checked(status, reason, checks_left):
+            return CheckResult(verification_id, status, reason is None, checks_left, reason)
+        case _:
+            raise error_of(outcome)

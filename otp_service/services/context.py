@@ -1,0 +1,31 @@
+"""What every use case needs, wired once by the composition root."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from otp_service.core.application import Application
+from otp_service.core.guard import Limits
+from otp_service.core.keyring import Keyring
+from otp_service.core.purpose import Purpose
+from otp_service.core.routing import Routes
+from otp_service.gateways.base import Gateway
+from otp_service.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of one installation."""
+
+    keyring: Keyring
+    store: Store
+    applications: Mapping[str, Application]
+    """By name."""
+    application_of_key: Mapping[str, Application]
+    """By API key hash (``sha256:…``)."""
+    purposes: Mapping[str, Purpose]
+    limits: Limits
+    routes: Routes
+    gateways: Mapping[str, Gateway]
+    """By name."""
+    public_url: str | None
+    """Where gateways reach this service for receipts; ``None``: no receipts."""

@@ -1,0 +1,55 @@
+"""What the store refuses, as errors that a caller understands."""
+
+from otp_service.core.errors import (
+    BacklogFullError,
+    ConflictError,
+    IdempotencyMismatchError,
+    InvalidCodeError,
+    InvalidTransactionError,
+    NoSendsLeftError,
+    OtpServiceError,
+    RateLimitedError,
+    ResendTooSoonError,
+    VerificationNotFoundError,
+)
+from otp_service.core.guard import coarse_retry_after
+from otp_service.store.outcomes import Final, Limited, Locked, Refusal, Refused, TooSoon, WrongLength
+
+NOT_FOUND = "There is no such verification."
+
+_PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
+    Refusal.NOT_FOUND: (VerificationNotFoundError, NOT_FOUND),
+    Refusal.MISMATCH: (IdempotencyMismatchError, "The idempotency key was used before with another request."),
+    Refusal.TRANSACTION_MISSING: (InvalidTransactionError, "The purpose confirms a transaction; it is missing."),
+    Refusal.TRANSACTION_UNWANTED: (InvalidTransactionError, "The purpose confirms no transaction."),
+    Refusal.NO_SENDS_LEFT: (NoSendsLeftError, "All messages of this verification have been sent."),
+    Refusal.BACKLOG_FULL: (BacklogFullError, "Too many messages wait to be delivered."),
+    Refusal.OVERTAKEN: (ConflictError, "Another resend of this verification was faster."),
+}
+
+
+def error_of(refused: Refused) -> OtpServiceError:
+    """Return the error that a refusal means.
+
+    A recipient's limits, the lock for guesses among them, are answered alike: a stranger shall not learn from
+    them what others do with a number.
+    """
+    match refused:
+        case Limited(wait, quota) if quota:
+            return RateLimitedError("The application's quota is used up.", quota_wait(wait), quota)
+        case Limited(wait) | Locked(wait):
+            return RateLimitedError("Too many requests for this recipient.", coarse_retry_after(wait))
+        case TooSoon(wait):
+            return ResendTooSoonError("The last message was sent too recently.", quota_wait(wait))
+        case Final(status):
+            return ConflictError(f"The verification is {status}.")
+        case WrongLength(length):
+            return InvalidCodeError(f"The codes of this verification have {length} digits.")
+        case _:
+            error, message = _PLAIN[refused]
+            return error(message)
+
+
+def quota_wait(milliseconds: int) -> int:
+    """Return whole seconds, rounded up: at that time the wait is over."""
+    return max(1, -(-milliseconds // 1000))

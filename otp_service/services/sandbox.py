@@ -1,0 +1,18 @@
+"""What sandbox gateways caught."""
+
+from otp_service.core.application import Application
+from otp_service.core.errors import VerificationNotFoundError
+from otp_service.services.context import Context
+from otp_service.store.mailbox import CaughtMessage
+
+KIND = "sandbox"
+
+
+def caught_messages(context: Context, application: Application, verification_id: str | None) -> list[CaughtMessage]:
+    """Return an application's caught messages, newest first: of one verification, or the last 100.
+
+    Raises `VerificationNotFoundError` where no sandbox gateway is configured.
+    """
+    if not any(gateway.kind == KIND for gateway in context.gateways.values()):
+        raise VerificationNotFoundError("There is no sandbox gateway here.")
+    return context.store.mailbox.messages(application.name, verification_id)

@@ -1,0 +1,199 @@
+"""Start a verification."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from otp_service.core.address import network_of
+from otp_service.core.application import Application, ClientIp
+from otp_service.core.errors import (
+    ChannelNotAvailableError,
+    ClientIpRequiredError,
+    CountryNotAllowedError,
+    Fault,
+    ForbiddenError,
+    InvalidRequestError,
+    InvalidTransactionError,
+)
+from otp_service.core.idempotency import Retry
+from otp_service.core.phone import Destination, is_region, parse_destination
+from otp_service.core.purpose import Kind, Purpose
+from otp_service.core.quota import Quota
+from otp_service.core.transaction import Transaction
+from otp_service.core.verification import Delivery, DeliveryStatus, Status, Verification
+from otp_service.services.codes import derive_tag
+from otp_service.services.context import Context
+from otp_service.services.refusals import error_of
+from otp_service.services.transactions import TransactionInput, transaction_of
+from otp_service.services.view import Details, VerificationView, seal_details, view_of
+from otp_service.store.outcomes import Replayed, Started
+from otp_service.store.windows import windows_of_send
+
+DESTINATION = "destination"
+"""Kind of the sealed number."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What a caller asks for."""
+
+    to: str = field(repr=False)
+    region: str | None = None
+    channel: str | None = None
+    purpose: str = "login"
+    locale: str | None = None
+    client_ip: str | None = field(default=None, repr=False)
+    """The end user's address, as the calling back end passes it."""
+    peer_ip: str | None = field(default=None, repr=False)
+    """The HTTP connection's peer."""
+    context: str | None = field(default=None, repr=False)
+    transaction: TransactionInput | None = field(default=None, repr=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A verification with a message queued, and the application's quota after it."""
+
+    view: VerificationView
+    quota: Quota | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A request that may go on."""
+
+    purpose: Purpose
+    destination: Destination
+    channel: str
+    locale: str
+    network: str | None
+    details: Details
+
+
+def start(context: Context, application: Application, request: StartRequest, retry: Retry | None = None) -> Sent:
+    """Judge a request, then count, record and queue it in one step; raises `OtpServiceError`.
+
+    A refused request leaves no trace. With a ``retry`` that was answered before, the first verification is
+    returned as it is now, and nothing is sent.
+    """
+    judged = _judge(context, application, request)
+    keyring = context.keyring
+    pseudonym = keyring.pseudonym(judged.destination.e164)
+    bucket = keyring.bucket(pseudonym)
+    verification = _new_verification(context, application, judged, pseudonym, keyring.new_verification_id(bucket))
+    counted = windows_of_send(
+        context.limits, bucket=bucket, pseudonym=pseudonym, application=application.name, network=judged.network
+    )
+    outcome = context.store.verifications.start(
+        bucket, verification, derive_tag(keyring, verification, 0), counted, retry
+    )
+    match outcome:
+        case Started(now, quota):
+            return Sent(VerificationView(_started_at(verification, now), judged.details), quota)
+        case Replayed(verification=found) if found:
+            return Sent(view_of(keyring, found), None)
+        case Replayed():
+            return Sent(VerificationView(_remembered(verification, outcome), judged.details), None)
+        case _:
+            raise error_of(outcome)
+
+
+def _judge(context: Context, application: Application, request: StartRequest) -> _Judged:
+    """Check all that needs no store; the cheapest and least telling first."""
+    purpose = context.purposes.get(request.purpose)
+    if purpose is None or purpose.name not in application.purposes:
+        raise ForbiddenError(f"The application has no purpose {request.purpose!r}.")
+    transaction = transaction_of(application, request.transaction)
+    _require_transaction(purpose, transaction)
+    network = _network(context, application, request)
+    destination = _destination(application, request)
+    return _Judged(
+        purpose=purpose,
+        destination=destination,
+        channel=_channel(context, purpose, destination, request.channel),
+        locale=request.locale or application.locale,
+        network=network,
+        details=Details(transaction, request.metadata),
+    )
+
+
+def _require_transaction(purpose: Purpose, transaction: Transaction | None) -> None:
+    if purpose.kind is Kind.TRANSACTION and transaction is None:
+        raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms a transaction; it is missing.")
+    if purpose.kind is not Kind.TRANSACTION and transaction is not None:
+        raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms no transaction.")
+
+
+def _network(context: Context, application: Application, request: StartRequest) -> str | None:
+    """Return the pseudonym of the end user's network, ``None`` where addresses do not count."""
+    own = network_of(request.client_ip) if request.client_ip is not None else None
+    if application.client_ip is ClientIp.NONE:
+        return None
+    if own is None and application.client_ip is ClientIp.REQUIRED:
+        raise ClientIpRequiredError("client_ip is missing: the address of the end user, not of your server.")
+    if own is None and request.peer_ip is not None:
+        own = network_of(request.peer_ip)
+    return context.keyring.network_pseudonym(own) if own else None
+
+
+def _destination(application: Application, request: StartRequest) -> Destination:
+    region = request.region or application.region
+    if request.region is not None and not is_region(request.region):
+        raise InvalidRequestError("region is not known.", (Fault("/region", "is not a country with a numbering plan"),))
+    destination = parse_destination(request.to, region)
+    if not application.sends_to(destination.country):
+        raise CountryNotAllowedError(f"The application does not send to {destination.country}.")
+    return destination
+
+
+def _channel(context: Context, purpose: Purpose, destination: Destination, wanted: str | None) -> str:
+    channel = wanted or purpose.channels[0]
+    if channel not in purpose.channels:
+        raise ChannelNotAvailableError(f"The purpose {purpose.name!r} does not offer {channel}.")
+    if not context.routes.gateways_for(destination.country, purpose.name, channel):
+        raise ChannelNotAvailableError(f"No gateway carries {channel} to {destination.country}.")
+    return channel
+
+
+def _new_verification(
+    context: Context, application: Application, judged: _Judged, pseudonym: str, verification_id: str
+) -> Verification:
+    """Return the verification as it will be recorded, its times still open."""
+    keyring, destination = context.keyring, judged.destination
+    sealed = keyring.seal(
+        destination.e164.encode(), verification_id=verification_id, application=application.name, kind=DESTINATION
+    )
+    return Verification(
+        id=verification_id,
+        application=application.name,
+        pseudonym=pseudonym,
+        status=Status.PENDING,
+        mask=destination.mask,
+        country=destination.country,
+        channel=judged.channel,
+        locale=judged.locale,
+        purpose=judged.purpose,
+        created=0,
+        expires=0,
+        checks=0,
+        sends=1,
+        last_send=0,
+        generation=0,
+        transaction_digest=keyring.transaction_digest(verification_id, judged.details.transaction),
+        sealed_destination=sealed,
+        sealed_details=seal_details(keyring, judged.details, verification_id, application.name),
+    )
+
+
+def _started_at(verification: Verification, now: int) -> Verification:
+    queued = Delivery(1, 1, verification.channel, None, DeliveryStatus.QUEUED, now, None)
+    return verification.at(now, now + verification.purpose.ttl * 1000, (queued,))
+
+
+def _remembered(verification: Verification, replayed: Replayed) -> Verification:
+    """Return what is still known of a verification whose record is gone: its outcome, from the idempotency key."""
+    created, expires = int(replayed.remembered["created"]), int(replayed.remembered["expires"])
+    status = Status(replayed.remembered["status"])
+    ended = Status.EXPIRED if status is Status.PENDING and replayed.now >= expires else status
+    first = replace(verification, id=replayed.verification_id, status=ended)
+    return first.at(created, expires, ())

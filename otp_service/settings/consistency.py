@@ -1,0 +1,47 @@
+"""What one section says of another must be true."""
+
+from collections.abc import Iterator
+
+from otp_service.core.errors import ConfigurationError
+from otp_service.settings.tree import Settings
+
+
+def inconsistencies(settings: Settings) -> list[str]:
+    """Return one line for each name that leads nowhere and each limit that cannot be read, with its path."""
+    return [
+        *_limit_faults(settings),
+        *_application_faults(settings),
+        *_key_faults(settings),
+        *_route_faults(settings),
+    ]
+
+
+def _limit_faults(settings: Settings) -> Iterator[str]:
+    try:
+        settings.limits.to_core()
+    except ConfigurationError as malformed:
+        yield str(malformed)
+
+
+def _application_faults(settings: Settings) -> Iterator[str]:
+    for name, application in settings.applications.items():
+        for purpose in sorted(set(application.purposes) - settings.purposes.keys()):
+            yield f"applications.{name}.purposes: there is no section purposes.{purpose}."
+
+
+def _key_faults(settings: Settings) -> Iterator[str]:
+    owners: dict[str, str] = {}
+    for name, application in settings.applications.items():
+        for position, key in enumerate(application.keys):
+            if key in owners:
+                yield f"applications.{name}.keys.{position}: is a key of applications.{owners[key]} already."
+            owners.setdefault(key, name)
+
+
+def _route_faults(settings: Settings) -> Iterator[str]:
+    for position, route in enumerate(settings.routes):
+        for gateway in route.gateways:
+            if gateway not in settings.gateways:
+                yield f"routes.{position}.gateways: there is no section gateways.{gateway}."
+        for purpose in sorted(set(route.purposes) - settings.purposes.keys()):
+            yield f"routes.{position}.purposes: there is no section purposes.{purpose}."

@@ -1,0 +1,163 @@
+"""Sections that become rules: purposes, applications and routes."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+
+from otp_service.core.application import Application, ClientIp
+from otp_service.core.phone import is_region
+from otp_service.core.purpose import Channel, Kind, Purpose, Resend
+from otp_service.core.routing import Route
+from otp_service.core.transaction import MAX_PAYEE
+from otp_service.settings.sections import Section
+
+ALL_COUNTRIES = "*"
+MAX_TRANSACTION_CHECKS = 5
+"""Codes compared for a transaction at most (PSD2 RTS, article 4(3)(b))."""
+
+_NAME = re.compile(r"[a-z0-9_-]{1,32}")
+_KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+")
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text may name an application, a purpose or a gateway."""
+    return bool(_NAME.fullmatch(text))
+
+
+def _name(name: str) -> str:
+    if not is_name(name):
+        raise ValueError("has 1 to 32 of a-z, 0-9, _ and -")
+    return name
+
+
+def _key_hash(text: str) -> str:
+    if not _KEY_HASH.fullmatch(text):
+        raise ValueError("is not the hash of a key, sha256: and 64 hexadecimal digits (otp-service key new)")
+    return text
+
+
+def _region(region: str) -> str:
+    if not is_region(region):
+        raise ValueError("is not an ISO 3166-1 alpha-2 code with a numbering plan, such as PK")
+    return region
+
+
+def _region_or_all(country: str) -> str:
+    return country if country == ALL_COUNTRIES else _region(country)
+
+
+def _brand(name: str) -> str:
+    if not name.isprintable() or set(name) & set("@#/:"):
+        raise ValueError("is printed in messages: no control character and none of @ # / :")
+    return name
+
+
+def _host(origin: str) -> str:
+    if not _HOST.fullmatch(origin):
+        raise ValueError("is a host name such as shop.example: lower case, no scheme, port or path")
+    return origin
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Region = Annotated[str, AfterValidator(_region)]
+Country = Annotated[str, AfterValidator(_region_or_all)]
+KeyHash = Annotated[str, AfterValidator(_key_hash)]
+Locale = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+Brand = Annotated[str, StringConstraints(min_length=1, max_length=30), AfterValidator(_brand)]
+Payee = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PAYEE)]
+Delay = Annotated[int, Field(ge=0, le=600)]
+
+
+class PurposeSettings(Section):
+    """The policy of one purpose; a verification keeps the one it was started with."""
+
+    kind: Kind = Kind.POSSESSION
+    """``possession``, or ``transaction``: the code is a function of an amount and a payee."""
+    code_length: int = Field(default=6, ge=6, le=8)
+    """Digits."""
+    ttl: int = Field(default=300, ge=1, le=600)
+    """Life of a code in seconds (NIST SP 800-63B-4, 3.1.3.2: at most 10 minutes)."""
+    max_checks: int = Field(default=5, ge=1, le=10)
+    """Codes compared before the verification ends; at most 5 for a transaction."""
+    max_sends: int = Field(default=3, ge=1, le=10)
+    """Messages, the first included."""
+    resend_delays: tuple[Delay, ...] = Field(default=(30, 60, 120), min_length=1, max_length=10)
+    """Seconds to wait before the second, third … message; the last one repeats."""
+    resend: Resend = Resend.SAME_CODE
+    """Which code a further message carries: ``same_code`` or ``new_code``."""
+    channels: tuple[Channel, ...] = Field(default=(Channel.SMS, Channel.VOICE), min_length=1, max_length=3)
+    """What is offered; the first is the default."""
+
+    @field_validator("channels")
+    @classmethod
+    def _names_each_once(cls, channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
+        if len(set(channels)) < len(channels):
+            raise ValueError("names a channel twice")
+        return channels
+
+    @model_validator(mode="after")
+    def _keeps_transactions_strict(self) -> "PurposeSettings":
+        if self.kind is Kind.TRANSACTION and self.max_checks > MAX_TRANSACTION_CHECKS:
+            raise ValueError(f"max_checks is at most {MAX_TRANSACTION_CHECKS} for a transaction")
+        return self
+
+    def to_core(self, name: str) -> Purpose:
+        """Return the purpose under its name."""
+        return Purpose(name=name, **{member: getattr(self, member) for member in type(self).model_fields})
+
+
+class ApplicationSettings(Section):
+    """One caller of the API."""
+
+    name: Brand | None = None
+    """The brand that messages show; default: the section's own name."""
+    keys: tuple[KeyHash, ...] = ()
+    """Hashes of its API keys (``otp-service key new``); several while one replaces another, none to revoke."""
+    purposes: tuple[Name, ...] = Field(min_length=1)
+    countries: tuple[Country, ...] = Field(min_length=1)
+    """Where it sends to; ``["*"]`` for everywhere, in development only."""
+    region: Region | None = None
+    """Region of numbers in national spelling."""
+    locale: Locale = "en"
+    """Language of messages when a start names none."""
+    client_ip: ClientIp = ClientIp.REQUIRED
+    """``required``, ``connection`` or ``none``: where an end user's address comes from."""
+    origin: Annotated[str, AfterValidator(_host)] | None = None
+    """Host of the origin-bound last line of a message (WebOTP)."""
+    payees: tuple[Payee, ...] = ()
+    """Payees allowed although they look like a domain name."""
+
+    def to_core(self, name: str) -> Application:
+        """Return the application under its name."""
+        return Application(
+            name=name,
+            title=self.name or name,
+            purposes=frozenset(self.purposes),
+            countries=None if ALL_COUNTRIES in self.countries else frozenset(self.countries),
+            region=self.region,
+            locale=self.locale,
+            client_ip=self.client_ip,
+            origin=self.origin,
+            payees=frozenset(self.payees),
+        )
+
+
+class RouteSettings(Section):
+    """Gateways for the messages that match; a condition left out matches all. The first match decides."""
+
+    gateways: tuple[Name, ...] = Field(min_length=1)
+    """Names, the preferred one first."""
+    countries: tuple[Region, ...] = ()
+    purposes: tuple[Name, ...] = ()
+    channels: tuple[Channel, ...] = ()
+
+    def to_core(self) -> Route:
+        """Return the route."""
+        return Route(
+            gateways=self.gateways,
+            countries=frozenset(self.countries),
+            purposes=frozenset(self.purposes),
+            channels=frozenset(map(str, self.channels)),
+        )

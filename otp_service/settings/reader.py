@@ -1,0 +1,66 @@
+"""From configuration file and environment to settings that may be started with.
+
+A file (TOML, or JSON by its suffix) comes first, ``OTP_SERVICE__SECTION__KEY`` wins over it, and each variable
+has a ``…_FILE`` form that names a file with its value. Plain pydantic over one merged table, rather than
+pydantic-settings: that has no ``_FILE`` form, and passes over a misspelt section in silence.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from otp_service.core.errors import ConfigurationError
+from otp_service.settings.consistency import inconsistencies
+from otp_service.settings.gateways import FAULTS
+from otp_service.settings.refusals import refusals
+from otp_service.settings.sources import merged, read_environment, read_file
+from otp_service.settings.tree import Settings
+
+CONFIG_VARIABLE = "OTP_SERVICE_CONFIG"
+
+
+def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of a file (default: the one that ``OTP_SERVICE_CONFIG`` names) and the environment.
+
+    Raises `ConfigurationError` with one line a fault, each with its path; no line shows a value of a secret.
+    """
+    variables = os.environ if environ is None else environ
+    named = variables.get(CONFIG_VARIABLE)
+    source = path or (Path(named) if named else None)
+    table = read_file(source) if source else {}
+    return settings_from(merged(table, read_environment(variables)))
+
+
+def settings_from(table: Mapping[str, Any]) -> Settings:
+    """Return the settings of a table in the form of the file; raise `ConfigurationError` like `load_settings`."""
+    try:
+        settings = Settings.model_validate(table)
+    except ValidationError as invalid:
+        raise ConfigurationError("\n".join(_lines(invalid))) from None
+    if faults := inconsistencies(settings) or refusals(settings):
+        raise ConfigurationError("\n".join(faults))
+    return settings
+
+
+def _lines(invalid: ValidationError) -> Iterator[str]:
+    for error in invalid.errors(include_url=False, include_input=False):
+        own = error["ctx"]["faults"] if error["type"] == FAULTS else [((), error["msg"])]
+        for location, message in own:
+            yield f"{_dotted((*error['loc'], *location))}: {_sentence(message)}"
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(step) for step in location if step != "[key]") or "settings"
+
+
+def _sentence(message: str) -> str:
+    """Return pydantic's message in the tone of ours: ``Extra inputs are not permitted`` says little."""
+    text = message.removeprefix("Value error, ")
+    if text == "Extra inputs are not permitted":
+        return "there is no such setting."
+    if text == "Field required":
+        return "is missing."
+    return f"{text[0].lower()}{text[1:].removesuffix('.')}."

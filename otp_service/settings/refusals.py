@@ -1,0 +1,62 @@
+"""What refuses to start: without keys anywhere, and in production whatever is unsafe or does nothing."""
+
+from collections.abc import Callable, Iterator
+
+from pydantic import SecretStr
+
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.keyring import parse_key, parse_root_keys
+from otp_service.settings.policy import ALL_COUNTRIES
+from otp_service.settings.tree import Settings
+
+
+def refusals(settings: Settings) -> list[str]:
+    """Return one sentence for each reason not to start, with what to do about it."""
+    reasons = [*_keys(settings)]
+    if settings.production:
+        reasons += [*_empty_sections(settings), *_limits(settings), *_countries(settings), *_gateways(settings)]
+    return reasons
+
+
+def _keys(settings: Settings) -> Iterator[str]:
+    keys = settings.keys
+    yield from _key("OTP_SERVICE_ROOT_KEYS", "root", keys.root, parse_root_keys)
+    yield from _key("OTP_SERVICE_PSEUDONYM_KEY", "pseudonym", keys.pseudonym, parse_key)
+
+
+def _key(variable: str, command: str, secret: SecretStr | None, parse: Callable[[str], object]) -> Iterator[str]:
+    if secret is None:
+        yield f"{variable}: is missing. Make a key (otp-service key {command}) and set {variable}_FILE."
+        return
+    try:
+        parse(secret.get_secret_value())
+    except ConfigurationError as refused:
+        yield f"{variable}: {refused}"
+
+
+def _empty_sections(settings: Settings) -> Iterator[str]:
+    if not settings.purposes:
+        yield "purposes: there is none. Add a section such as [purposes.login]."
+    if not settings.applications:
+        yield "applications: there is none. Add one with the output of: otp-service key new NAME"
+    if not settings.gateways:
+        yield "gateways: there is none. Add a section such as [gateways.primary]."
+
+
+def _limits(settings: Settings) -> Iterator[str]:
+    if not settings.limits.number:
+        yield "limits.number: there is none: anybody could flood a number. Set at least one."
+    if not settings.limits.failed_checks:
+        yield "limits.failed_checks: there is none: a new verification would buy new guesses. Set at least one."
+
+
+def _countries(settings: Settings) -> Iterator[str]:
+    for name, application in settings.applications.items():
+        if ALL_COUNTRIES in application.countries:
+            yield f"applications.{name}.countries: '*' is for development only. List the countries you send to."
+
+
+def _gateways(settings: Settings) -> Iterator[str]:
+    for name, gateway in settings.gateways.items():
+        if gateway.gateway_class.development_only:
+            yield f"gateways.{name}: {gateway.kind} is for development only. Choose a kind that really sends."

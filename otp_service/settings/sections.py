@@ -1,0 +1,138 @@
+"""Sections of the tree that stand alone: what surrounds the rules, such as servers, sizes and time-outs."""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from otp_service.core.guard import Limits, Scope, parse_limits
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+PortOrNone = Annotated[int, Field(ge=0, le=65535)]
+"""A port; 0 for none."""
+Notations = tuple[Annotated[str, Field(max_length=64)], ...]
+
+
+class Section(BaseModel):
+    """A part of the tree: frozen, and every unknown member is an error. Errors never show what was given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class RedisSettings(Section):
+    """Where the hot state lives. The bounds keep the refusal of a start within 1.5 s when Redis is lost."""
+
+    url: SecretStr = SecretStr("redis://localhost:6379/0")
+    """``redis://``, ``rediss://`` (TLS) or ``unix://``; may hold a user and a password."""
+    timeout: float = Field(default=1.0, gt=0, le=1.0)
+    """Seconds to wait for an answer."""
+    connect_timeout: float = Field(default=0.5, gt=0, le=0.5)
+    """Seconds to wait for a connection."""
+
+    @field_validator("url")
+    @classmethod
+    def _has_a_known_scheme(cls, url: SecretStr) -> SecretStr:
+        try:
+            parts = urlsplit(url.get_secret_value())
+            known = parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError("is not an address that starts with redis://, rediss:// or unix://")
+        return url
+
+    @property
+    def shown_url(self) -> str:
+        """The address without user, password and parameters."""
+        parts = urlsplit(self.url.get_secret_value())
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+class KeysSettings(Section):
+    """The installation's keys. Both come from the environment, never from the configuration file."""
+
+    root: SecretStr | None = None
+    """``OTP_SERVICE_ROOT_KEYS``: ``id:base64 …``, the first active, the others still accepted."""
+    pseudonym: SecretStr | None = None
+    """``OTP_SERVICE_PSEUDONYM_KEY``: base64, the same for the life of the installation."""
+    bucket_bits: int = Field(default=0, ge=0, le=8)
+    """Bits of a number's pseudonym that choose its Redis Cluster slot; 0 on one server."""
+
+
+class HttpSettings(Section):
+    """The HTTP service."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Port = 8080
+    processes: int = Field(default=2, ge=1, le=256)
+    """Server processes; about one for each core."""
+    threads: int = Field(default=2, ge=1, le=64)
+    """Threads of each process; two serve best."""
+    trusted_proxies: int = Field(default=0, ge=0, le=10)
+    """Proxies before the service: the peer is taken so many hops from the right of ``X-Forwarded-For``."""
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#@]+$")
+    """Where gateways reach this service for receipts; without it there are no receipts."""
+    metrics_port: PortOrNone = 9090
+    """Port of ``/metrics``; 0 for none."""
+    metrics_on_same_port: bool = False
+    """Serve ``/metrics`` on the service's own port instead, to everybody who reaches it."""
+
+    @field_validator("public_url")
+    @classmethod
+    def _ends_without_slash(cls, url: str | None) -> str | None:
+        return url.rstrip("/") if url else url
+
+
+class LimitsSettings(Section):
+    """Limits in the notation of the ``limits`` library; one window may stand in a list once."""
+
+    number: Notations = ("5/10 minutes", "10/day")
+    """Messages to one number, all applications together."""
+    ip: Notations = ("100/10 minutes", "1000/day")
+    """Starts from one end-user address (IPv4) or /64 (IPv6)."""
+    application: Notations = ("6000/minute",)
+    """Starts and resends of one application."""
+    failed_checks: Notations = ("10/day",)
+    """Wrong codes for one number, per application, across verifications."""
+
+    def to_core(self) -> Limits:
+        """Return the limits as the guard counts them; raise `ConfigurationError` for a bad notation."""
+        return Limits(**{scope.value: parse_limits(scope, getattr(self, scope)) for scope in Scope})
+
+
+class WorkerSettings(Section):
+    """The delivery worker."""
+
+    concurrency: int = Field(default=32, ge=1, le=1024)
+    """Messages that one worker process hands over at the same time."""
+    batch: int = Field(default=64, ge=1, le=1000)
+    """Jobs read, and acknowledged, at once."""
+    claim_margin: Seconds = 5.0
+    """Seconds beyond the slowest gateway's timeout after which a silent worker's job is claimed by another."""
+    backoff: tuple[Annotated[float, Field(ge=0, le=600)], ...] = Field(
+        default=(1.0, 5.0, 15.0, 30.0), min_length=1, max_length=20
+    )
+    """Seconds to wait after the first, second … failed round of gateways; the last one repeats."""
+    max_dispatches: int = Field(default=5, ge=1, le=20)
+    """Calls to gateways for one message, ambiguous ones included."""
+    metrics_port: PortOrNone = 9091
+    """Port of the worker's ``/metrics``; 0 for none."""
+
+
+class StreamsSettings(Section):
+    """The outbox and the event stream, trimmed at each write."""
+
+    retention_days: int = Field(default=7, ge=1, le=90)
+    max_events: int = Field(default=1_000_000, ge=1000)
+    """Events kept at most, approximately."""
+    max_outbox: int = Field(default=100_000, ge=10)
+    """Messages waiting at most; a start beyond that is refused as ``backlog-full``."""
+
+
+class LoggingSettings(Section):
+    """Logs, written to standard error."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["json", "console"] = "json"

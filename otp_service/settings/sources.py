@@ -1,0 +1,124 @@
+"""Where settings come from, as plain tables: a file, the environment, and one laid over the other."""
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from otp_service.core.errors import ConfigurationError
+
+PREFIX = "OTP_SERVICE__"
+FILE_SUFFIX = "_FILE"
+KEY_VARIABLES = {
+    "OTP_SERVICE_ROOT_KEYS": ("keys", "root"),
+    "OTP_SERVICE_PSEUDONYM_KEY": ("keys", "pseudonym"),
+}
+"""Variables outside the prefix's pattern. No other ``OTP_SERVICE_…`` is read: Kubernetes sets some itself."""
+
+Table = dict[str, Any]
+
+
+def read_file(path: Path) -> Table:
+    """Return the table of a configuration file: JSON by the suffix ``.json``, TOML otherwise.
+
+    Raises `ConfigurationError` when it cannot be read, is malformed, or holds a key of the installation.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as unreadable:
+        raise ConfigurationError(f"{path}: cannot be read: {unreadable.strerror}.") from unreadable
+    except ValueError as malformed:
+        raise ConfigurationError(f"{path}: {malformed}.") from malformed
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{path}: is not a table.")
+    _refuse_keys(path, table)
+    return table
+
+
+def _refuse_keys(path: Path, table: Table) -> None:
+    keys = table.get("keys")
+    for variable, (_, member) in KEY_VARIABLES.items():
+        if isinstance(keys, dict) and member in keys:
+            raise ConfigurationError(
+                f"{path}: keys.{member} does not belong in a configuration file: set {variable}_FILE."
+            )
+
+
+def read_environment(variables: Mapping[str, str]) -> Table:
+    """Return the table that the environment spells: ``OTP_SERVICE__HTTP__PORT=80`` is ``{"http": {"port": "80"}}``.
+
+    A value that starts with ``[`` or ``{`` is JSON. An empty variable counts as not set.
+    Raises `ConfigurationError` for a variable that is set in both forms, or whose file cannot be read.
+    """
+    table: Table = {}
+    for name, value in _plain_variables(variables):
+        _put(table, KEY_VARIABLES.get(name) or _path_of(name), value, name)
+    return table
+
+
+def _path_of(name: str) -> tuple[str, ...]:
+    return tuple(name.removeprefix(PREFIX).lower().split("__"))
+
+
+def _plain_variables(variables: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    """Yield the variables of ours without ``_FILE``, each with its value."""
+    for name in sorted(variables):
+        plain = name.removesuffix(FILE_SUFFIX)
+        if not variables[name] or not (name.startswith(PREFIX) or plain in KEY_VARIABLES):
+            continue
+        if plain == name:
+            yield name, _value(name, variables[name])
+        elif variables.get(plain):
+            raise ConfigurationError(f"{plain} and {name} are both set: keep one.")
+        else:
+            yield plain, _content(name, Path(variables[name]))
+
+
+def _value(name: str, text: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    if text[0] not in "[{":
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as malformed:
+        raise ConfigurationError(f"{name}: starts like JSON but is not.") from malformed
+
+
+def _content(name: str, path: Path) -> str:
+    try:
+        content = path.read_text(encoding="utf-8").strip()
+    except OSError as unreadable:
+        raise ConfigurationError(f"{name}: {path} cannot be read: {unreadable.strerror}.") from unreadable
+    except UnicodeDecodeError as binary:
+        raise ConfigurationError(f"{name}: {path} is not text.") from binary
+    if not content:
+        raise ConfigurationError(f"{name}: {path} is empty.")
+    return content
+
+
+def _put(table: Table, path: tuple[str, ...], value: object, name: str) -> None:
+    for step in path[:-1]:
+        table = table.setdefault(step, {})
+        if not isinstance(table, dict):
+            raise ConfigurationError(f"{name}: another variable gives a value to the whole of {step}.")
+    if path[-1] in table:
+        raise ConfigurationError(f"{name}: other variables give values to parts of {path[-1]}.")
+    table[path[-1]] = value
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:
+    """Return ``below`` with ``above`` laid over it: table by table, anything else (lists too) replaced.
+
+    Names are matched whatever their case, since variables cannot tell ``Authorization`` from its lower case.
+    """
+    spelling = {name.lower(): name for name in below}
+    table = dict(below)
+    for name, value in above.items():
+        known = name if name in below else spelling.get(name.lower(), name)
+        beneath = below.get(known)
+        if isinstance(beneath, Mapping) and isinstance(value, Mapping):
+            table[known] = merged(beneath, value)
+        else:
+            table[known] = value
+    return table

@@ -1,0 +1,106 @@
+"""The tree, and how its parts become the objects that the rules work with."""
+
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import Field
+
+from otp_service.core.application import Application
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.guard import Limits
+from otp_service.core.keyring import Keyring, parse_key, parse_root_keys
+from otp_service.core.purpose import Purpose
+from otp_service.core.routing import Route, Routes
+from otp_service.settings.gateways import GatewayEntry
+from otp_service.settings.policy import ApplicationSettings, Name, PurposeSettings, RouteSettings
+from otp_service.settings.sections import (
+    HttpSettings,
+    KeysSettings,
+    LimitsSettings,
+    LoggingSettings,
+    RedisSettings,
+    Section,
+    StreamsSettings,
+    WorkerSettings,
+)
+
+
+class Settings(Section):
+    """All settings of an installation. Neither its ``repr`` nor `redacted` shows a secret."""
+
+    environment: Literal["production", "development"] = "production"
+    """In production, what is unsafe refuses to start."""
+    redis: RedisSettings = RedisSettings()
+    keys: KeysSettings = KeysSettings()
+    http: HttpSettings = HttpSettings()
+    limits: LimitsSettings = LimitsSettings()
+    purposes: dict[Name, PurposeSettings] = Field(default_factory=dict)
+    applications: dict[Name, ApplicationSettings] = Field(default_factory=dict)
+    gateways: dict[Name, GatewayEntry] = Field(default_factory=dict)
+    routes: tuple[RouteSettings, ...] = ()
+    """Without a route, all gateways carry all messages, in the order of their sections."""
+    worker: WorkerSettings = WorkerSettings()
+    streams: StreamsSettings = StreamsSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+    @property
+    def production(self) -> bool:
+        """Whether what is unsafe is refused."""
+        return self.environment == "production"
+
+    @property
+    def claim_after(self) -> float:
+        """Seconds after which another worker takes over the job of one that is silent."""
+        slowest = max((gateway.settings.timeout for gateway in self.gateways.values()), default=0.0)
+        return slowest + self.worker.claim_margin
+
+    @cached_property
+    def core_purposes(self) -> dict[str, Purpose]:
+        """Purposes by name."""
+        return {name: purpose.to_core(name) for name, purpose in self.purposes.items()}
+
+    @cached_property
+    def core_applications(self) -> dict[str, Application]:
+        """Applications by name."""
+        return {name: application.to_core(name) for name, application in self.applications.items()}
+
+    @cached_property
+    def application_of_key(self) -> dict[str, Application]:
+        """Applications by the hashes of their API keys (``sha256:…``)."""
+        return {
+            key: self.core_applications[name]
+            for name, application in self.applications.items()
+            for key in application.keys
+        }
+
+    @cached_property
+    def core_limits(self) -> Limits:
+        """Limits as the guard counts them."""
+        return self.limits.to_core()
+
+    @cached_property
+    def core_routes(self) -> Routes:
+        """The routing table; one route through all gateways when none is configured."""
+        every = (Route(tuple(self.gateways)),) if self.gateways else ()
+        routes = tuple(route.to_core() for route in self.routes) or every
+        channels = {name: gateway.channels for name, gateway in self.gateways.items()}
+        return Routes(routes, channels)
+
+    def core_keyring(self) -> Keyring:
+        """Return the keys; raise `ConfigurationError` when one is missing, too short or a sample."""
+        if self.keys.root is None or self.keys.pseudonym is None:
+            raise ConfigurationError("OTP_SERVICE_ROOT_KEYS and OTP_SERVICE_PSEUDONYM_KEY are needed.")
+        return Keyring(
+            parse_root_keys(self.keys.root.get_secret_value()),
+            parse_key(self.keys.pseudonym.get_secret_value()),
+            self.keys.bucket_bits,
+        )
+
+    def redacted(self) -> dict[str, Any]:
+        """Return the tree in plain values as it is written in a file, every secret masked."""
+        tree = self.model_dump(mode="json", exclude_none=True, by_alias=True)
+        tree["redis"]["url"] = self.redis.shown_url
+        tree["gateways"] = {
+            name: {"kind": gateway["kind"], **gateway["settings"]} for name, gateway in tree["gateways"].items()
+        }
+        return tree

@@ -1,0 +1,1 @@
+"""The hot state in Redis, which expires: one state change, one Lua script, one round trip."""

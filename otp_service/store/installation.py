@@ -1,0 +1,94 @@
+"""What must stay the same as long as Redis keeps its data, and what is known of the server."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import redis
+
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.keyring import Keyring
+from otp_service.store import keys
+from otp_service.store.connection import answered
+from otp_service.store.scripts import script
+
+SCRIPTS = ("start", "check", "resend", "cancel", "read", "dispatch", "settle", "requeue", "receipt")
+
+
+class Server:
+    """The Redis or Valkey server behind an installation."""
+
+    def __init__(self, client: redis.Redis, keyring: Keyring) -> None:
+        self._client = client
+        self._keyring = keyring
+
+    def claim(self) -> None:
+        """Record this installation's pseudonym key and buckets; raise `ConfigurationError` when others are there.
+
+        Under another key every budget and every opt-out would be forgotten; under another number of buckets
+        they would be looked for in the wrong place.
+        """
+        mine = {"pseudonym_key": self._keyring.installation, "bucket_bits": str(self._keyring.bucket_bits)}
+        with answered(), self._client.pipeline(transaction=True) as pipeline:
+            for name, value in mine.items():
+                pipeline.hsetnx(keys.INSTALLATION, name, value)
+            pipeline.hgetall(keys.INSTALLATION)
+            recorded = _text(pipeline.execute()[-1])
+        for name, value in mine.items():
+            if recorded.get(name) != value:
+                raise ConfigurationError(
+                    f"{name} is not the one that this Redis was first used with; its budgets would be forgotten."
+                )
+
+    def check_eviction(self) -> None:
+        """Raise `ConfigurationError` when the server may evict counters: an evicted one is a free guess."""
+        policy = self.setting("maxmemory-policy")
+        if policy not in {None, "noeviction"}:
+            raise ConfigurationError(
+                f"Redis evicts keys (maxmemory-policy {policy}): an evicted counter is a free guess. Set noeviction."
+            )
+
+    def setting(self, name: str) -> str | None:
+        """Return a setting of the server; ``None`` when it does not tell (managed services forbid it)."""
+        with answered():
+            try:
+                return _text(self._client.config_get(name)).get(name)
+            except redis.ResponseError:
+                return None
+
+    def version(self) -> str:
+        """Return name and version of the server."""
+        with answered():
+            info = self._client.info("server")
+        valkey = info.get("valkey_version")
+        return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}"
+
+    def load_scripts(self) -> None:
+        """Load every script, so that a broken one is found at the start."""
+        with answered():
+            for name in SCRIPTS:
+                self._client.script_load(script(name).text)
+
+    def ready(self) -> bool:
+        """Tell whether the server answers and has the scripts; raise `StoreUnavailableError` when it is silent."""
+        with answered():
+            return all(self._client.script_exists(*(script(name).sha for name in SCRIPTS)))
+
+    def worker_alive(self, worker: str, seconds: int) -> None:
+        """Note that a worker is alive, for ``seconds``."""
+        with answered():
+            stamp = self._client.time()[0]
+            self._client.set(keys.WORKER, f"{stamp} {worker}", ex=seconds)
+
+    def worker_age(self) -> int | None:
+        """Return the seconds since any worker was last seen alive; ``None`` when none was lately."""
+        with answered():
+            seen = self._client.get(keys.WORKER)
+            return self._client.time()[0] - int(seen.split()[0]) if seen else None
+
+
+def _text(fields: Mapping[Any, Any]) -> dict[str, str]:
+    return {_str(name): _str(value) for name, value in fields.items()}
+
+
+def _str(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

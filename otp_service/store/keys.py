@@ -1,0 +1,106 @@
+"""Every key in Redis, built here and nowhere else.
+
+What a script touches together carries one hash tag, the number's bucket, so that Redis Cluster stays possible.
+Every key has a TTL, but for the ones that `is_persistent` names. Windows are named by rule and length, not by
+amount, in the form that the ``limits`` library reads under the prefix ``otp``.
+"""
+
+import re
+
+PREFIX = "otp"
+
+INSTALLATION = f"{PREFIX}:installation"
+"""Fingerprint of the pseudonym key and number of buckets: what must never change while Redis keeps its data."""
+
+WORKER = f"{PREFIX}:worker"
+"""String: when a worker was last seen alive."""
+
+_PERSISTENT = re.compile(rf"{PREFIX}:installation|{PREFIX}:\{{[0-9a-f]{{2}}\}}:(outbox|events)")
+
+
+def is_persistent(key: str) -> bool:
+    """Tell whether a key has no TTL: the installation's fingerprint, and the streams, trimmed at each write."""
+    return _PERSISTENT.fullmatch(key) is not None
+
+
+def record(bucket: str, verification_id: str) -> str:
+    """Hash: a verification. Lives as long as its code, and the grace."""
+    return f"{PREFIX}:{{{bucket}}}:v:{verification_id}"
+
+
+def dispatch(bucket: str, dispatch_id: str) -> str:
+    """Hash: which record and slot a dispatch belongs to. Lives as long as the record."""
+    return f"{PREFIX}:{{{bucket}}}:dispatch:{dispatch_id}"
+
+
+def retry(bucket: str, application: str, key: str) -> str:
+    """Hash: what an idempotency key of an application stood for; ``key`` is a fingerprint. 24 hours."""
+    return f"{PREFIX}:{{{bucket}}}:retry:{application}:{key}"
+
+
+def outbox(bucket: str) -> str:
+    """Stream: messages to deliver."""
+    return f"{PREFIX}:{{{bucket}}}:outbox"
+
+
+def retries(bucket: str) -> str:
+    """Sorted set: messages to deliver later, by time in milliseconds."""
+    return f"{PREFIX}:{{{bucket}}}:retries"
+
+
+def dead_letters(bucket: str) -> str:
+    """Stream: messages that were given up, with the reason."""
+    return f"{PREFIX}:{{{bucket}}}:dead"
+
+
+def events(bucket: str) -> str:
+    """Stream: what happened, without personal data."""
+    return f"{PREFIX}:{{{bucket}}}:events"
+
+
+def caught(application: str) -> str:
+    """List: the last messages that a sandbox gateway caught for an application, sealed."""
+    return f"{PREFIX}:{{sandbox}}:application:{application}"
+
+
+def caught_of(application: str, verification_id: str) -> str:
+    """List: the messages that a sandbox gateway caught of one verification of an application, sealed."""
+    return f"{PREFIX}:{{sandbox}}:verification:{application}:{verification_id}"
+
+
+# --- windows: what follows the prefix is the key as the limits library names it --------------------------------
+
+
+def number_window(bucket: str, pseudonym: str, seconds: int) -> str:
+    """List: times of the last messages to a number, all applications together."""
+    return f"{{{bucket}}}:number/{pseudonym}/{seconds}"
+
+
+def failed_checks_windows(bucket: str, application: str) -> str:
+    """Return the beginning of the keys of an application's failed checks; pseudonym and window end them."""
+    return f"{{{bucket}}}:failed_checks/{application}/"
+
+
+def failed_checks_window(bucket: str, application: str, pseudonym: str, seconds: int) -> str:
+    """List: times of the last wrong codes for a number, per application."""
+    return f"{failed_checks_windows(bucket, application)}{pseudonym}/{seconds}"
+
+
+def network_window(network_pseudonym: str, seconds: int) -> str:
+    """Two counters: starts from an end user's network. The library puts the braces around."""
+    return f"ip/{network_pseudonym}/{seconds}"
+
+
+def application_window(application: str, seconds: int) -> str:
+    """Two counters: starts and resends of an application. The library puts the braces around."""
+    return f"application/{application}/{seconds}"
+
+
+def moving(window: str) -> tuple[str]:
+    """Return the Redis key of a moving window."""
+    return (f"{PREFIX}:{window}",)
+
+
+def sliding(window: str) -> tuple[str, str]:
+    """Return the Redis keys of a sliding window counter: this interval's, and the previous one's."""
+    return f"{PREFIX}:{{{window}}}", f"{PREFIX}:{{{window}}}/-1"

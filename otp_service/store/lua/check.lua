@@ -1,0 +1,73 @@
+-- Checks a code: counts, compares and consumes in one step. Of any number of parallel right answers exactly
+-- one wins; of any number of wrong ones no more are compared than the budgets allow.
+--
+-- KEYS[1] the record    KEYS[2] events    KEYS[3] idempotency key; the record again when there is none
+-- ARGV[1] application   ARGV[2] tag of the code as typed   ARGV[3] digits typed
+-- ARGV[4] digest of the transaction, empty without one
+-- ARGV[5] idempotency fingerprint, empty without one
+-- ARGV[6] greatest length of the events   ARGV[7] their greatest age in milliseconds
+-- ARGV[8] beginning of the keys of the number's failed checks; the pseudonym and the window end them
+-- ARGV[9] number of limits on failed checks, then three values each
+-- Derives: the windows of the number's failed checks, from the record's pseudonym (same hash tag)
+-- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
+--                 {'transaction-unwanted'} {'checked', status, reason, checks left}
+-- include clock limits streams retries record
+
+local found = record.of(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction', 'pseudonym',
+  'purpose', 'country')
+if not found then return { 'not-found' } end
+local remembered = retries.recall(KEYS[3], ARGV[5])
+if remembered == 'mismatch' then return { 'mismatch' } end
+if remembered then
+  local first = redis.call('HMGET', KEYS[3], 'reason', 'checks_left')
+  local over = found.status == 'pending' and now >= tonumber(found.expires)
+  return { 'checked', over and 'expired' or found.status, first[1], tonumber(first[2]) }
+end
+
+local checks, max_checks = tonumber(found.checks), tonumber(found.max_checks)
+
+-- Every answer to a check that was understood: told to the caller, remembered, reported.
+local function answer(status, reason, event)
+  local left = status == 'pending' and max_checks - checks or 0
+  if reason == '' then left = max_checks - checks end
+  local life = redis.call('PTTL', KEYS[1])
+  retries.remember(KEYS[3], ARGV[5], life, 'reason', reason, 'checks_left', left)
+  if event then
+    streams.append(KEYS[2], ARGV[6], ARGV[7], 'type', event, 'id', string.match(KEYS[1], '[^:]+$'), 'application', ARGV[1],
+      'purpose', found.purpose, 'country', found.country, 'reason', reason)
+  end
+  return { 'checked', status, reason, left }
+end
+
+if found.status == 'approved' then return answer('approved', 'already_approved') end
+if found.status ~= 'pending' then return answer(found.status, found.status) end
+if now >= tonumber(found.expires) then
+  record.finish(KEYS[1], 'expired')
+  return answer('expired', 'expired', 'verification.expired')
+end
+
+if ARGV[3] ~= found.code_length then return { 'invalid-code', tonumber(found.code_length) } end
+if found.kind == 'transaction' and ARGV[4] == '' then return { 'transaction-missing' } end
+if found.kind ~= 'transaction' and ARGV[4] ~= '' then return { 'transaction-unwanted' } end
+if ARGV[4] ~= found.transaction then
+  record.finish(KEYS[1], 'failed')
+  return answer('failed', 'transaction_changed', 'verification.failed')
+end
+
+local budgets = {}
+for i = 1, tonumber(ARGV[9]) do
+  local strategy, amount, seconds = unpack(ARGV, 7 + 3 * i, 9 + 3 * i)
+  budgets[i] = { strategy = strategy, amount = tonumber(amount), seconds = tonumber(seconds),
+    key = ARGV[8] .. found.pseudonym .. '/' .. seconds }
+end
+if limits.refusal(budgets) then return answer('pending', 'number_locked', 'check.refused') end
+
+checks = redis.call('HINCRBY', KEYS[1], 'checks', 1) -- counted before compared
+if ARGV[2] == found.tag then -- two keyed MACs: how long the comparison takes tells nothing of the code
+  record.finish(KEYS[1], 'approved')
+  return answer('approved', '', 'verification.approved')
+end
+limits.spend(budgets)
+if checks < max_checks then return answer('pending', 'wrong_code', 'check.failed') end
+record.finish(KEYS[1], 'max_attempts_reached')
+return answer('max_attempts_reached', 'wrong_code', 'verification.max_attempts_reached')

@@ -1,0 +1,21 @@
+-- What an idempotency key remembers: which request it stood for, and how that was answered.
+local retries = {}
+
+-- Returns nil for a request that is new (or has no key), 'mismatch' when the key stood for another one, and
+-- otherwise what was remembered: field, value, …
+function retries.recall(key, fingerprint)
+  if fingerprint == '' then return nil end
+  local remembered = redis.call('HGETALL', key)
+  if #remembered == 0 then return nil end
+  for i = 1, #remembered, 2 do
+    if remembered[i] == 'fingerprint' and remembered[i + 1] == fingerprint then return remembered end
+  end
+  return 'mismatch'
+end
+
+-- Remembers an answer (field, value, …) for a time in milliseconds.
+function retries.remember(key, fingerprint, milliseconds, ...)
+  if fingerprint == '' then return end
+  redis.call('HSET', key, 'fingerprint', fingerprint, ...)
+  redis.call('PEXPIRE', key, milliseconds)
+end

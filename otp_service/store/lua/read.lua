@@ -1,0 +1,7 @@
+-- Reads a verification, and the time, by which a reader sees whether it has expired.
+--
+-- KEYS[1] the record
+-- Returns: {now, record}
+-- include clock
+
+return { now, redis.call('HGETALL', KEYS[1]) }

@@ -1,0 +1,66 @@
+-- Sends a verification's code again: the same one, or the next generation. Neither its life nor a guess
+-- budget is renewed.
+--
+-- KEYS[1] the record    KEYS[2] outbox
+-- KEYS[3] events        KEYS[4] idempotency key; the record again when there is none
+-- KEYS[5] and following: the windows of the locks, then those of the limits
+-- ARGV[1] application   ARGV[2] idempotency fingerprint, empty without one
+-- ARGV[3] life of the idempotency key in milliseconds
+-- ARGV[4] channel       ARGV[5] generation that the caller read   ARGV[6] tag of the next one, empty for the same code
+-- ARGV[7] greatest length of the outbox; when it is reached nothing is accepted, for nothing is delivered
+-- ARGV[8] greatest length of the events
+-- ARGV[9] greatest age of both in milliseconds
+-- ARGV[10] number of locks (tested, not spent) ARGV[11] number of limits (tested and spent)
+-- ARGV[12] place of the application's own limit among the limits, 0 when there is none
+-- ARGV[13] and following: three values a lock, then three a limit
+-- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait} {'overtaken'} {'backlog-full'}
+--                 {'locked', wait} {'limited', place, wait, quota used, quota reset}
+--                 {'queued', now, record, quota used, quota reset}
+-- include clock limits streams retries record
+
+local found = record.of(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays', 'last_send', 'generation', 'purpose', 'country')
+if not found then return { 'not-found' } end
+local remembered = retries.recall(KEYS[4], ARGV[2])
+if remembered == 'mismatch' then return { 'mismatch' } end
+if remembered then return { 'queued', now, redis.call('HGETALL', KEYS[1]), 0, 0 } end
+
+if found.status ~= 'pending' then return { 'final', found.status } end
+if now >= tonumber(found.expires) then return { 'final', 'expired' } end
+local sends = tonumber(found.sends)
+if sends >= tonumber(found.max_sends) then return { 'no-sends-left' } end
+
+local delay, place_of_delay = 0, 0
+for seconds in string.gmatch(found.resend_delays, '%d+') do
+  place_of_delay = place_of_delay + 1
+  if place_of_delay <= sends then delay = tonumber(seconds) * 1000 end -- the last one repeats
+end
+local wait = tonumber(found.last_send) + delay - now
+if wait > 0 then return { 'too-soon', wait } end
+if found.generation ~= ARGV[5] then return { 'overtaken' } end
+if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[7]) then return { 'backlog-full' } end
+
+local locks, key = limits.read(tonumber(ARGV[10]), 13, 5)
+local counted = limits.read(tonumber(ARGV[11]), 13 + 3 * #locks, key)
+local place
+place, wait = limits.refusal(locks)
+if place then return { 'locked', wait } end
+place, wait = limits.refusal(counted)
+local quota = counted[tonumber(ARGV[12])] or { used = 0, ttl = 0 }
+if place then return { 'limited', place, wait, quota.used, quota.ttl } end
+limits.spend(counted)
+
+sends = sends + 1
+local generation = tonumber(found.generation)
+if ARGV[6] ~= '' then
+  generation = generation + 1
+  redis.call('HSET', KEYS[1], 'generation', generation, 'tag', ARGV[6])
+end
+redis.call('HSET', KEYS[1], 'sends', sends, 'last_send', now, 'channel', ARGV[4],
+  'd' .. sends .. '.1', ARGV[4] .. '||queued|' .. now .. '|')
+retries.remember(KEYS[4], ARGV[2], ARGV[3], 'record', KEYS[1])
+local id = string.match(KEYS[1], '[^:]+$')
+streams.queue(KEYS[2], ARGV[9], 'expires', found.expires, 'channel', ARGV[4], 'v', '1', 'id', id,
+  'application', ARGV[1], 'purpose', found.purpose, 'country', found.country, 'message', sends, 'generation', generation)
+streams.append(KEYS[3], ARGV[8], ARGV[9], 'type', 'verification.resent', 'id', id, 'application', ARGV[1],
+  'purpose', found.purpose, 'country', found.country)
+return { 'queued', now, redis.call('HGETALL', KEYS[1]), quota.used + 1, quota.ttl }

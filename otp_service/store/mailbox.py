@@ -1,0 +1,76 @@
+"""What sandbox gateways caught: kept sealed, and no longer than a verification's record."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+import redis
+
+from otp_service.core.keyring import Keyring, SealBrokenError
+from otp_service.core.message import Message
+from otp_service.core.phone import parse_destination
+from otp_service.core.verification import GRACE
+from otp_service.store import keys
+from otp_service.store.connection import answered
+
+KEPT = 100
+"""Messages kept for an application."""
+_KIND = "caught"
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtMessage:
+    """One message that would have gone out. The ``repr`` shows no text."""
+
+    verification: str
+    to: str
+    """The mask."""
+    channel: str
+    text: str = field(repr=False)
+    at: int
+    """Milliseconds since the epoch, by Redis' clock."""
+
+
+class Mailbox:
+    """The messages that sandbox gateways caught, by application and by verification."""
+
+    def __init__(self, client: redis.Redis, keyring: Keyring) -> None:
+        self._client = client
+        self._keyring = keyring
+
+    def put(self, message: Message) -> None:
+        """Keep a message as long as its verification's record."""
+        plain = json.dumps([parse_destination(message.to, None).mask, message.channel, message.text]).encode()
+        sealed = self._keyring.seal(
+            plain, verification_id=message.verification_id, application=message.application, kind=_KIND
+        )
+        places = (keys.caught(message.application), keys.caught_of(message.application, message.verification_id))
+        with answered(), self._client.pipeline(transaction=False) as pipeline:
+            seconds, micros = self._client.time()
+            entry = f"{seconds * 1000 + micros // 1000} {message.verification_id} ".encode() + sealed
+            for key in places:
+                pipeline.lpush(key, entry)
+                pipeline.ltrim(key, 0, KEPT - 1)
+                pipeline.expire(key, message.expires_in + GRACE)
+            pipeline.execute()
+
+    def messages(self, application: str, verification_id: str | None) -> list[CaughtMessage]:
+        """Return what was caught for an application, newest first: of one verification, or the last ones."""
+        key = keys.caught_of(application, verification_id) if verification_id else keys.caught(application)
+        with answered():
+            entries = cast("list[bytes]", self._client.lrange(key, 0, -1))
+        return list(self._open(entries, application))
+
+    def _open(self, entries: Iterable[bytes], application: str) -> Iterable[CaughtMessage]:
+        for entry in entries:
+            at, name, sealed = entry.split(b" ", 2)
+            verification_id = name.decode()
+            try:
+                plain = self._keyring.unseal(
+                    sealed, verification_id=verification_id, application=application, kind=_KIND
+                )
+            except SealBrokenError:  # its root key has been retired meanwhile
+                continue
+            to, channel, text = json.loads(plain)
+            yield CaughtMessage(verification_id, to, channel, text, int(at))

@@ -1,0 +1,110 @@
+"""The form of a verification in Redis: a hash of short values, written and read here."""
+
+from collections.abc import Iterable, Mapping
+
+from otp_service.core.purpose import Channel, Kind, Purpose, Resend
+from otp_service.core.verification import Delivery, DeliveryStatus, Status, Verification
+from otp_service.store.scripts import Argument
+
+VERSION = "1"
+"""Format of records and jobs: a release reads what the one before it wrote."""
+
+
+def fields_of(verification: Verification, tag: str) -> tuple[Argument, ...]:
+    """Return what a new record holds, name and value in turn; the script adds the times."""
+    policy = verification.purpose
+    fields: dict[str, Argument] = {
+        "v": VERSION,
+        "application": verification.application,
+        "pseudonym": verification.pseudonym,
+        "status": verification.status,
+        "mask": verification.mask,
+        "country": verification.country,
+        "channel": verification.channel,
+        "locale": verification.locale,
+        "purpose": policy.name,
+        "kind": policy.kind,
+        "code_length": policy.code_length,
+        "max_checks": policy.max_checks,
+        "max_sends": policy.max_sends,
+        "resend_delays": ",".join(map(str, policy.resend_delays)),
+        "resend": policy.resend,
+        "channels": ",".join(policy.channels),
+        "checks": verification.checks,
+        "sends": verification.sends,
+        "generation": verification.generation,
+        "transaction": verification.transaction_digest,
+        "destination": verification.sealed_destination,
+        "details": verification.sealed_details,
+        "tag": tag,
+    }
+    return tuple(part for pair in fields.items() for part in pair)
+
+
+def pairs(flat: list[bytes]) -> dict[str, bytes]:
+    """Return the hash that a script returned as a flat list."""
+    names = iter(flat)
+    return {name.decode(): value for name, value in zip(names, names, strict=True)}
+
+
+def verification_of(verification_id: str, fields: Mapping[str, bytes], now: int) -> Verification:
+    """Return a recorded verification as it is at ``now`` (milliseconds by Redis' clock)."""
+    text = {name: value.decode() for name, value in fields.items() if name not in {"destination", "details"}}
+    created, expires = int(text["created"]), int(text["expires"])
+    return Verification(
+        id=verification_id,
+        application=text["application"],
+        pseudonym=text["pseudonym"],
+        status=_status_at(Status(text["status"]), expires, now),
+        mask=text["mask"],
+        country=text["country"],
+        channel=text["channel"],
+        locale=text["locale"],
+        purpose=_purpose_of(text, ttl=(expires - created) // 1000),
+        created=created,
+        expires=expires,
+        checks=int(text["checks"]),
+        sends=int(text["sends"]),
+        last_send=int(text["last_send"]),
+        generation=int(text["generation"]),
+        transaction_digest=text["transaction"],
+        sealed_destination=fields.get("destination", b""),
+        sealed_details=fields["details"],
+        deliveries=tuple(sorted(_deliveries(text.items()), key=lambda one: (one.message, one.dispatch))),
+    )
+
+
+def _status_at(status: Status, expires: int, now: int) -> Status:
+    return Status.EXPIRED if status is Status.PENDING and now >= expires else status
+
+
+def _purpose_of(text: Mapping[str, str], ttl: int) -> Purpose:
+    return Purpose(
+        name=text["purpose"],
+        kind=Kind(text["kind"]),
+        code_length=int(text["code_length"]),
+        ttl=ttl,
+        max_checks=int(text["max_checks"]),
+        max_sends=int(text["max_sends"]),
+        resend_delays=tuple(map(int, text["resend_delays"].split(","))),
+        resend=Resend(text["resend"]),
+        channels=tuple(map(Channel, text["channels"].split(","))),
+    )
+
+
+def _deliveries(fields: Iterable[tuple[str, str]]) -> Iterable[Delivery]:
+    """Yield what the slots ``d<message>.<dispatch>`` hold: channel|gateway|status|time|reason."""
+    for name, value in fields:
+        message, separator, number = name.removeprefix("d").partition(".")
+        if not separator:
+            continue
+        channel, gateway, status, at, reason = value.split("|")
+        yield Delivery(
+            message=int(message),
+            dispatch=int(number),
+            channel=channel,
+            gateway=gateway or None,
+            status=DeliveryStatus(status),
+            at=int(at),
+            reason=reason or None,
+        )

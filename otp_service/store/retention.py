@@ -1,0 +1,20 @@
+"""How much of what nobody has read yet is kept."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of the streams is kept: trimmed at each write."""
+
+    age: int
+    """Seconds."""
+    outbox: int
+    """Entries, about."""
+    events: int
+    """Entries, about."""
+
+    @property
+    def milliseconds(self) -> int:
+        """The age as Redis counts it."""
+        return self.age * 1000

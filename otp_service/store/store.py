@@ -1,0 +1,36 @@
+"""Everything that is kept in Redis, in one place."""
+
+from dataclasses import dataclass
+
+import redis
+
+from otp_service.core.guard import Limits
+from otp_service.core.keyring import Keyring
+from otp_service.store.installation import Server
+from otp_service.store.limits import LimitReader
+from otp_service.store.mailbox import Mailbox
+from otp_service.store.outbox import Outbox
+from otp_service.store.retention import Retention
+from otp_service.store.verifications import Verifications
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The parts of the store; all raise `StoreUnavailableError` when Redis does not answer in time."""
+
+    verifications: Verifications
+    outbox: Outbox
+    mailbox: Mailbox
+    limits: LimitReader
+    server: Server
+
+
+def open_store(client: redis.Redis, keyring: Keyring, limits: Limits, retention: Retention) -> Store:
+    """Return the store behind a client; opens no connection yet."""
+    return Store(
+        verifications=Verifications(client, retention),
+        outbox=Outbox(client, retention, keyring.buckets),
+        mailbox=Mailbox(client, keyring),
+        limits=LimitReader(client, limits),
+        server=Server(client, keyring),
+    )

@@ -1,0 +1,217 @@
+"""The verifications in Redis: start, check, resend, cancel, read. Each is one script and one round trip."""
+
+from typing import Any
+
+import redis
+
+from otp_service.core import idempotency
+from otp_service.core.guard import Limit
+from otp_service.core.idempotency import Retry
+from otp_service.core.verification import GRACE, Reason, Status, Verification
+from otp_service.store import keys, outcomes
+from otp_service.store.records import VERSION, fields_of, pairs, verification_of
+from otp_service.store.retention import Retention
+from otp_service.store.scripts import Argument, ScriptRunner
+from otp_service.store.windows import Counted, limit_arguments
+
+_KEPT = idempotency.KEPT * 1000
+
+
+class Verifications:
+    """The state of verifications. Raises `StoreUnavailableError` whenever Redis does not answer in time."""
+
+    def __init__(self, client: redis.Redis, retention: Retention) -> None:
+        self._scripts = ScriptRunner(client)
+        self._kept = retention
+
+    def start(
+        self, bucket: str, verification: Verification, tag: str, counted: Counted, retry: Retry | None
+    ) -> outcomes.Started | outcomes.Replayed | outcomes.Refused:
+        """Record a verification and queue its first message, or refuse without a trace.
+
+        Its times are set by the script: the ones in ``verification`` are not read.
+        """
+        record = keys.record(bucket, verification.id)
+        job = _job_of(verification)
+        event = _event_of(verification)
+        answer = self._scripts.run(
+            "start",
+            (record, keys.outbox(bucket), keys.events(bucket), _retry_key(bucket, verification, retry), *counted.keys),
+            (
+                retry.fingerprint if retry else "",
+                _KEPT,
+                verification.purpose.ttl * 1000,
+                GRACE * 1000,
+                self._kept.outbox,
+                self._kept.events,
+                self._kept.milliseconds,
+                len(counted.locks),
+                len(counted.spent),
+                counted.quota_place,
+                len(job),
+                *job,
+                len(event),
+                *event,
+                *counted.arguments,
+                *fields_of(verification, tag),
+            ),
+        )
+        match answer:
+            case [b"started", now, used, reset]:
+                return outcomes.Started(now, counted.quota(used, reset))
+            case [b"replayed", now, remembered, found]:
+                return _replayed(now, remembered, found)
+            case _:
+                return _send_refusal(answer, counted)
+
+    def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request
+        self,
+        bucket: str,
+        verification_id: str,
+        application: str,
+        tag: str,
+        code_length: int,
+        transaction_digest: str,
+        limits: tuple[Limit, ...],
+        retry: Retry | None,
+    ) -> outcomes.Checked | outcomes.Refused:
+        """Count, compare and consume. A wrong code is a result."""
+        record = keys.record(bucket, verification_id)
+        answer = self._scripts.run(
+            "check",
+            (record, keys.events(bucket), keys.retry(bucket, application, retry.key) if retry else record),
+            (
+                application,
+                tag,
+                code_length,
+                transaction_digest,
+                retry.fingerprint if retry else "",
+                self._kept.events,
+                self._kept.milliseconds,
+                f"{keys.PREFIX}:{keys.failed_checks_windows(bucket, application)}",
+                len(limits),
+                *(part for limit in limits for part in limit_arguments(limit)),
+            ),
+        )
+        match answer:
+            case [b"checked", status, reason, left]:
+                return outcomes.Checked(Status(status.decode()), Reason(reason.decode()) if reason else None, left)
+            case _:
+                return outcomes.refused(answer)
+
+    def resend(
+        self,
+        bucket: str,
+        verification: Verification,
+        channel: str,
+        next_tag: str,
+        counted: Counted,
+        retry: Retry | None,
+    ) -> outcomes.Queued | outcomes.Refused:
+        """Queue a further message; ``next_tag`` is empty when it carries the same code."""
+        record = keys.record(bucket, verification.id)
+        answer = self._scripts.run(
+            "resend",
+            (record, keys.outbox(bucket), keys.events(bucket), _retry_key(bucket, verification, retry), *counted.keys),
+            (
+                verification.application,
+                retry.fingerprint if retry else "",
+                _KEPT,
+                channel,
+                verification.generation,
+                next_tag,
+                self._kept.outbox,
+                self._kept.events,
+                self._kept.milliseconds,
+                len(counted.locks),
+                len(counted.spent),
+                counted.quota_place,
+                *counted.arguments,
+            ),
+        )
+        match answer:
+            case [b"queued", now, found, used, reset]:
+                quota = counted.quota(used, reset) if used else None
+                return outcomes.Queued(verification_of(verification.id, pairs(found), now), quota)
+            case _:
+                return _send_refusal(answer, counted)
+
+    def cancel(
+        self, bucket: str, verification_id: str, application: str, retry: Retry | None
+    ) -> outcomes.Canceled | outcomes.Refused:
+        """Make a pending verification final."""
+        record = keys.record(bucket, verification_id)
+        answer = self._scripts.run(
+            "cancel",
+            (record, keys.events(bucket), keys.retry(bucket, application, retry.key) if retry else record),
+            (application, retry.fingerprint if retry else "", _KEPT, self._kept.events, self._kept.milliseconds),
+        )
+        match answer:
+            case [b"canceled", now, found]:
+                return outcomes.Canceled(verification_of(verification_id, pairs(found), now))
+            case _:
+                return outcomes.refused(answer)
+
+    def read(self, bucket: str, verification_id: str) -> Verification | None:
+        """Return a verification as it is now."""
+        now, found = self._scripts.run("read", (keys.record(bucket, verification_id),), ())
+        return verification_of(verification_id, pairs(found), now) if found else None
+
+
+def _retry_key(bucket: str, verification: Verification, retry: Retry | None) -> str:
+    if retry is None:
+        return keys.record(bucket, verification.id)
+    return keys.retry(bucket, verification.application, retry.key)
+
+
+def _job_of(verification: Verification) -> tuple[Argument, ...]:
+    """Return what the worker needs to begin; the channel stands second, where the script finds it."""
+    return (
+        "channel",
+        verification.channel,
+        "v",
+        VERSION,
+        "id",
+        verification.id,
+        "application",
+        verification.application,
+        "purpose",
+        verification.purpose.name,
+        "country",
+        verification.country,
+        "message",
+        1,
+        "generation",
+        verification.generation,
+    )
+
+
+def _event_of(verification: Verification) -> tuple[Argument, ...]:
+    return (
+        "type",
+        "verification.started",
+        "id",
+        verification.id,
+        "application",
+        verification.application,
+        "purpose",
+        verification.purpose.name,
+        "country",
+        verification.country,
+    )
+
+
+def _replayed(now: int, remembered: list[bytes], found: list[bytes]) -> outcomes.Replayed:
+    memory = {name: value.decode() for name, value in pairs(remembered).items()}
+    verification_id = memory["record"].rpartition(":")[2]
+    verification = verification_of(verification_id, pairs(found), now) if found else None
+    return outcomes.Replayed(memory, verification_id, verification, now)
+
+
+def _send_refusal(answer: list[Any], counted: Counted) -> outcomes.Refused:
+    match answer:
+        case [b"limited", place, wait, used, reset]:
+            own = counted.quota_place and place >= counted.quota_place
+            return outcomes.Limited(wait, counted.quota(used, reset) if own else None)
+        case _:
+            return outcomes.refused(answer)

@@ -1,0 +1,187 @@
+"""Metrics for Prometheus. No label ever holds personal data, and every label has few values.
+
+With ``PROMETHEUS_MULTIPROC_DIR`` set before this module is imported, all processes on a host that share the
+directory are reported together (see `prepare`); without it, this process alone.
+"""
+
+import os
+import re
+import threading
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Media type of `exposition`."""
+
+OTHER = "other"
+"""What a label says instead of a value that it must not hold."""
+MAX_VALUES = 300
+"""Different values that one label may take in one process; there are 249 countries."""
+
+_LABEL = re.compile(r"[A-Za-z0-9_./<>: {}-]{0,80}")
+_LONG_NUMBER = re.compile(r"\d{6}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_HTTP_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.5)
+_GATEWAY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+_registry = CollectorRegistry()
+_requests = Histogram(
+    "otp_service_http_request_seconds",
+    "Time from a request to its answer.",
+    ("method", "route", "status"),
+    buckets=_HTTP_BUCKETS,
+    registry=_registry,
+)
+_starts = Counter(
+    "otp_service_verifications_started",
+    "Starts by what became of them: accepted, or the code of the error.",
+    ("application", "purpose", "country", "outcome"),
+    registry=_registry,
+)
+_checks = Counter(
+    "otp_service_checks",
+    "Checked codes: approved, or why not.",
+    ("application", "reason"),
+    registry=_registry,
+)
+_deliveries = Counter(
+    "otp_service_deliveries",
+    "Calls to gateways by what became of them: accepted, or the kind of the failure.",
+    ("gateway", "outcome"),
+    registry=_registry,
+)
+_gateway_calls = Histogram(
+    "otp_service_gateway_call_seconds",
+    "Time that a gateway's answer took.",
+    ("gateway",),
+    buckets=_GATEWAY_BUCKETS,
+    registry=_registry,
+)
+_receipts = Counter("otp_service_receipts", "Reports of gateways.", ("gateway", "status"), registry=_registry)
+_outbox_lag = Gauge(
+    "otp_service_outbox_lag_seconds",
+    "Age of the oldest message that no worker has finished.",
+    multiprocess_mode="mostrecent",
+    registry=_registry,
+)
+_dead_letters = Counter("otp_service_dead_letters", "Messages that were given up.", ("reason",), registry=_registry)
+_store_errors = Counter(
+    "otp_service_store_errors",
+    "Operations that Redis did not answer, or not in time.",
+    ("operation",),
+    registry=_registry,
+)
+
+
+class _Labels:
+    """The values that labels took so far: a name that nobody expects cannot grow the metrics without end."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, set[str]] = {}
+        self._lock = threading.Lock()
+
+    def bounded(self, label: str, value: str) -> str:
+        """Return the value, or `OTHER` when it may be personal, is malformed, or is one too many."""
+        seen = self._seen.get(label, ())
+        if value in seen:
+            return value
+        if not _LABEL.fullmatch(value) or _LONG_NUMBER.search(value):
+            return OTHER
+        return self._admit(label, value)
+
+    def _admit(self, label: str, value: str) -> str:
+        with self._lock:
+            seen = self._seen.setdefault(label, set())
+            if len(seen) >= MAX_VALUES:
+                return OTHER
+            seen.add(value)
+        return value
+
+
+_labels = _Labels()
+
+
+def record_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count an answered request. ``route`` is the template (``/v1/verifications/<id>``), never the path."""
+    _requests.labels(method if method in _METHODS else OTHER, _labels.bounded("route", route), str(status)).observe(
+        seconds
+    )
+
+
+def record_start(application: str, purpose: str, country: str, outcome: str) -> None:
+    """Count a start: ``country`` empty when no number was recognised, ``outcome`` accepted or an error's code."""
+    _starts.labels(
+        _labels.bounded("application", application),
+        _labels.bounded("purpose", purpose),
+        _labels.bounded("country", country),
+        _labels.bounded("outcome", outcome),
+    ).inc()
+
+
+def record_check(application: str, reason: str) -> None:
+    """Count a check: ``reason`` is ``approved``, or why the code was not valid."""
+    _checks.labels(_labels.bounded("application", application), _labels.bounded("reason", reason)).inc()
+
+
+def record_gateway_call(gateway: str, outcome: str, seconds: float) -> None:
+    """Count a call to a gateway and its time: ``outcome`` is ``accepted`` or the kind of the failure."""
+    name = _labels.bounded("gateway", gateway)
+    _deliveries.labels(name, _labels.bounded("delivery", outcome)).inc()
+    _gateway_calls.labels(name).observe(seconds)
+
+
+def record_receipt(gateway: str, status: str) -> None:
+    """Count a gateway's report by the normalised status."""
+    _receipts.labels(_labels.bounded("gateway", gateway), _labels.bounded("status", status)).inc()
+
+
+def record_outbox_lag(seconds: float) -> None:
+    """Tell how old the oldest waiting message is; 0 when none waits."""
+    _outbox_lag.set(seconds)
+
+
+def record_dead_letter(reason: str) -> None:
+    """Count a message that was given up."""
+    _dead_letters.labels(_labels.bounded("dead_letter", reason)).inc()
+
+
+def record_store_error(operation: str) -> None:
+    """Count an operation that Redis did not answer."""
+    _store_errors.labels(_labels.bounded("operation", operation)).inc()
+
+
+def prepare(directory: Path) -> None:
+    """Make the directory that processes share, empty it, and set the variable for those started from now on.
+
+    The values of dead processes stay in it until the next start: their requests did happen.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for leftover in directory.glob("*.db"):
+        leftover.unlink()
+    os.environ[DIRECTORY_VARIABLE] = str(directory)
+
+
+def shared() -> bool:
+    """Tell whether a directory is set, so that processes report together."""
+    return DIRECTORY_VARIABLE in os.environ
+
+
+def exposition() -> bytes:
+    """Return all metrics in Prometheus' text format, those of all processes that share the directory."""
+    return generate_latest(_collected())
+
+
+def start_server(port: int, host: str) -> None:
+    """Serve the exposition on a port of its own, from a thread that ends with the process."""
+    start_http_server(port, addr=host, registry=_collected())
+
+
+def _collected() -> CollectorRegistry:
+    if not shared():
+        return _registry
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry

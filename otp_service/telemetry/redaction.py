@@ -1,0 +1,125 @@
+"""The last line of defence of the logs: whatever a caller passes, no number, code or secret is written.
+
+It errs on the side of hiding. A run of six or more digits is masked, and so is one of seven or more that is
+broken by blanks, hyphens, dots or brackets. What is known to be no person's data is kept readable: our own
+identifiers, UUIDs, hashes of API keys, time-stamps, stream entries, process ids and private addresses.
+"""
+
+import re
+from collections.abc import Callable, Mapping, MutableMapping
+from ipaddress import ip_address
+from typing import Any
+
+REDACTED = "[redacted]"
+
+PRIVATE_KEYS = frozenset({
+    "account", "address", "amount", "api_key", "auth", "authorization", "body", "client_ip", "code", "context",
+    "cookie", "data", "destination", "e164", "form", "headers", "ip", "key", "metadata", "national_number",
+    "password", "payee", "payload", "peer_ip", "phone", "phone_number", "query", "secret", "text", "to", "token",
+    "transaction", "url",
+})  # fmt: skip
+"""Members of a log line whose values are never shown, in whatever spelling of case and hyphens."""
+
+_KEPT = (
+    r"\bvf_[a-z0-9]{1,8}_[0-9a-f]{34}\b",  # verification
+    r"\b(?:dp|rq)_[0-9a-f]{24,40}\b",  # dispatch, request
+    r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",  # UUID
+    r"\b[A-Z]{2}[0-9a-f]{32}\b",  # a provider's reference
+    r"\bsha256:[0-9a-f]{64}\b",  # hash of an API key
+    r"\b1[0-9]{12}-[0-9]+\b",  # stream entry: milliseconds since the epoch, sequence
+    r"\b20[0-9]{2}-[01][0-9]-[0-3][0-9](?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,6})?)?)?(?![0-9])",
+    r"\b(?i:pid)[ :=]{1,2}[0-9]{1,7}\b",
+)
+_SECRET = (
+    r"(?<=\?)[^\s\"'<>?]*=[^\s\"'<>]*",  # query string
+    r"(?<=://)[^\s/@\"']*@",  # user and password in a URL
+    r"\b(?i:bearer|basic)\s+[\w.~+/=-]+",
+    r"\botp_[\w-]{20,}",  # our API keys
+)
+_TOKENS = re.compile(
+    f"(?P<kept>{'|'.join(_KEPT)})"
+    f"|(?P<secret>{'|'.join(_SECRET)})"
+    r"|(?P<ipv4>(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w.]*[0-9]))"
+    r"|(?P<ipv6>(?<![\w:])[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)"
+    r"|(?P<digits>\+?\(?\d(?:[\s.()/\-\u00a0\u2010-\u2015]{0,3}\d){5,})"
+)
+_WORD = re.compile(r"[A-Za-z_.]{1,24}")
+"""Hides nothing: no digit, and shorter than any key. Most of a log line is that."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CODE_DIGITS = 6
+_NUMBER_DIGITS = 7
+_MIN_HIDDEN = 10 ** (_CODE_DIGITS - 1)
+
+
+def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Redact a whole log line; a structlog processor, the last one before the renderer."""
+    return {redact_text(key): _redact_member(key, value) for key, value in event.items()}
+
+
+def redact(value: object) -> object:
+    """Return a value fit for a log: numbers and booleans as they are, all else as redacted text or containers."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return value if abs(value) < _MIN_HIDDEN else REDACTED
+    if isinstance(value, Mapping):
+        return {redact_text(str(key)): _redact_member(str(key), member) for key, member in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redact(member) for member in value]
+    if hasattr(value, "get_secret_value"):
+        return REDACTED
+    return redact_text(value if isinstance(value, str) else repr(value))
+
+
+def redact_text(text: str) -> str:
+    """Return a text of one line in which everything that may be personal or secret is masked."""
+    if _WORD.fullmatch(text):
+        return text
+    return _one_line(_TOKENS.sub(_mask, text))
+
+
+def _redact_member(key: str, value: object) -> object:
+    if key.lower().replace("-", "_") in PRIVATE_KEYS:
+        return REDACTED
+    if key == "exception" and isinstance(value, str):
+        return "\n".join(redact_text(line) for line in value.split("\n"))
+    return redact(value)
+
+
+def _mask(match: re.Match[str]) -> str:
+    return _MASKS[match.lastgroup or ""](match[0])
+
+
+def _mask_address(text: str) -> str:
+    """Hide an address of the internet: it is an end user's. Our own hosts' are what an operator looks for."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return _mask_digits(text)
+    ours = address.is_loopback or address.is_unspecified or (address.is_private and _assigned(text))
+    return text if ours else REDACTED
+
+
+def _assigned(text: str) -> bool:
+    # Python counts the documentation networks as private; here they stand for the internet, as in real life.
+    return text.startswith(("10.", "172.", "192.168.", "fc", "fd", "fe80"))
+
+
+def _mask_digits(text: str) -> str:
+    digits = sum(character.isdigit() for character in text)
+    whole = text.isdigit()
+    return REDACTED if digits >= (_CODE_DIGITS if whole else _NUMBER_DIGITS) else text
+
+
+_MASKS: dict[str, Callable[[str], str]] = {
+    "kept": str,
+    "secret": lambda _: REDACTED,
+    "ipv4": _mask_address,
+    "ipv6": _mask_address,
+    "digits": _mask_digits,
+}
+
+
+def _one_line(text: str) -> str:
+    """Escape what could start another line or turn the reading direction."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)

@@ -1,0 +1,1 @@
+"""The delivery edge: takes messages out of the outbox and hands them to gateways."""

@@ -1,0 +1,115 @@
+"""The loop of a worker process: read, deliver in threads, claim, renew, until it is asked to stop."""
+
+import secrets
+import socket
+import string
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from otp_service.bootstrap import Installation
+from otp_service.core.errors import StoreUnavailableError
+from otp_service.services.deliver import Policy, deliver
+from otp_service.store.outbox import FAR, Job
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+from otp_service.worker.claiming import Every, InFlight, renew
+
+_log = get_logger(__name__)
+
+_BREATH = 0.5
+"""Seconds between two looks at the world: at the stop event, at claims and at retries that are due."""
+_HEARTBEAT = 5
+
+
+def run(installation: Installation, stop: threading.Event) -> None:
+    """Deliver messages until ``stop`` is set; then finish what is in flight."""
+    Worker(installation, stop).run()
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(self, installation: Installation, stop: threading.Event) -> None:
+        settings = installation.settings
+        self._context = installation.context
+        self._outbox = installation.context.store.outbox
+        self._stop = stop
+        self._policy = Policy(settings.worker.max_dispatches, settings.worker.backoff)
+        self._concurrency = settings.worker.concurrency
+        self._batch = settings.worker.batch
+        self._breath = min(_BREATH, settings.redis.timeout / 2)
+        self._claim_after = settings.claim_after
+        self._consumer = _new_name()
+        self._in_flight = InFlight()
+        self._next_retry = 0
+        self._duties = (
+            Every(_HEARTBEAT, self._show_alive),
+            Every(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight)),
+            Every(min(1.0, self._claim_after / 2), self._claim),
+        )
+
+    def run(self) -> None:
+        """Work until asked to stop."""
+        _log.info("worker_started", worker=self._consumer, concurrency=self._concurrency)
+        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver") as self._pool:
+            while not self._stop.is_set():
+                self._turn()
+            self._finish()
+        _log.info("worker_stopped", worker=self._consumer)
+
+    def _turn(self) -> None:
+        try:
+            for duty in self._duties:
+                duty.tick()
+            self._next_retry = self._outbox.requeue()
+            busy = self._in_flight.wait_below(self._concurrency, self._breath)
+            free = min(self._batch, self._concurrency - busy)
+            if free > 0:
+                wait = max(1, min(int(self._breath * 1000), self._next_retry or FAR))
+                self._begin(self._outbox.read(self._consumer, free, wait))
+        except StoreUnavailableError:
+            metrics.record_store_error("worker")
+            _log.warning("store_unavailable", worker=self._consumer)
+            self._stop.wait(self._breath)
+
+    def _claim(self) -> None:
+        free = self._concurrency - len(self._in_flight.jobs())
+        if free > 0:
+            self._begin(self._outbox.claim(self._consumer, free, int(self._claim_after * 1000)))
+
+    def _begin(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            if self._in_flight.add(job):
+                self._pool.submit(self._deliver, job)
+
+    def _deliver(self, job: Job) -> None:
+        try:
+            deliver(self._context, job, self._policy)
+        except StoreUnavailableError:  # it stays in the outbox, and is claimed again
+            metrics.record_store_error("deliver")
+            _log.warning("store_unavailable", verification=job.id)
+        except Exception:  # noqa: BLE001 - one job's defect must not end the others; it is claimed again
+            _log.exception("delivery_defect", verification=job.id)
+        finally:
+            self._in_flight.remove(job)
+
+    def _show_alive(self) -> None:
+        self._context.store.server.worker_alive(self._consumer, 3 * _HEARTBEAT)
+        metrics.record_outbox_lag(self._outbox.lag())
+
+    def _finish(self) -> None:
+        """Wait for what is in flight, its claims renewed, and leave the group."""
+        try:
+            while self._in_flight.wait_below(1, self._breath):
+                for duty in self._duties[:2]:
+                    duty.tick()
+            self._outbox.leave(self._consumer)
+        except StoreUnavailableError:
+            _log.warning("store_unavailable", worker=self._consumer)
+
+
+def _new_name() -> str:
+    """Return a name that no worker had before; letters only, so that no log takes it for a number."""
+    letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(10))
+    return f"{socket.gethostname()}-{letters}"

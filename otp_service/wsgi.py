@@ -1,0 +1,21 @@
+"""The service for any WSGI server: ``otp_service.wsgi:app`` is a factory."""
+
+from wsgiref.types import WSGIApplication
+
+from otp_service.api.app import create_app
+from otp_service.bootstrap import install, prepare
+from otp_service.settings import load_settings
+from otp_service.telemetry.logging import Renderer, configure_logging
+
+
+def app() -> WSGIApplication:
+    """Return the application that the configuration describes.
+
+    Raises `ConfigurationError`, also when Redis belongs to another installation, and `StoreUnavailableError` when
+    it does not answer: a process that cannot look must not serve.
+    """
+    settings = load_settings()
+    configure_logging(settings.logging.level, Renderer(settings.logging.format))
+    installation = install(settings)
+    prepare(installation)
+    return create_app(installation)

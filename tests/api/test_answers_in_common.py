@@ -1,0 +1,153 @@
+"""What every answer has, what the log says of a request, and what operators ask."""
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from io import StringIO
+
+import pytest
+import structlog
+from support_api import START, Api
+from support_installation import API_KEY, NUMBER, World
+
+from otp_service.telemetry.logging import Renderer, configure_logging
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+PATHS = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs/style.css", "/nothing", "/v1/nothing", START]
+
+
+@pytest.fixture
+def log() -> Iterator[StringIO]:
+    written = StringIO()
+    configure_logging("DEBUG", Renderer.JSON, written)
+    yield written
+    structlog.reset_defaults()
+    configure_logging("WARNING")
+
+
+def _requests(log: StringIO) -> list[dict]:
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    return [line for line in lines if line["message"] == "request"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_answer_has_the_same_headers(api: Api, path: str):
+    for method in ("GET", "POST", "DELETE"):
+        answer = api.call(method, path)
+        assert {name: answer.headers.getlist(name) for name in HEADERS} == {
+            name: [value] for name, value in HEADERS.items()
+        }
+        assert re.fullmatch("rq_[0-9a-f]{32}", answer.headers["X-Request-Id"])
+        assert "Server" not in answer.headers
+        assert "Set-Cookie" not in answer.headers
+
+
+def test_a_request_id_is_always_our_own(api: Api):
+    answers = [api.call("GET", "/healthz", headers={"X-Request-Id": "rq_mine"}) for _ in range(2)]
+
+    assert len({answer.headers["X-Request-Id"] for answer in answers} | {"rq_mine"}) == 3
+
+
+def test_the_log_names_the_request_without_anything_of_a_person(api: Api, log: StringIO):
+    answer = api.post(START, {"to": NUMBER, "client_ip": "203.0.113.77", "metadata": {"a": "private"}})
+    one = answer.json["id"]
+    api.post(f"{START}/{one}/check", {"code": api.code(one)})
+    api.get(f"{START}/{NUMBER}")
+    api.get(f"/{NUMBER}?to={NUMBER}")
+    started, checked, unknown, unmatched = _requests(log)
+
+    assert started.pop("milliseconds") >= 0
+    assert {name: started[name] for name in started if name not in {"timestamp", "level", "logger"}} == {
+        "message": "request",
+        "method": "POST",
+        "route": "/v1/verifications",
+        "status": 201,
+        "application": "shop",
+        "verification": one,
+        "request_id": answer.headers["X-Request-Id"],
+    }
+    assert (checked["route"], checked["verification"]) == ("/v1/verifications/<verification_id>/check", one)
+    assert (unknown["route"], unknown["verification"]) == ("/v1/verifications/<verification_id>", None)
+    assert (unmatched["route"], unmatched["application"]) == ("unmatched", None)
+    for private in ("3001234567", "203.0.113.77", "private", api.code(one), API_KEY):
+        assert private not in log.getvalue()
+
+
+def test_the_metrics_count_requests_by_template_and_name_no_person(api: Api):
+    one = api.start()
+    api.post(f"{START}/{one}/check", {"code": api.code(one)})
+    api.post(START, {"to": "+92300"})
+    text = api.get("/metrics").text
+
+    assert re.search(r'request_seconds_count\{method="POST",route="/v1/verifications",status="201"\} \d', text)
+    assert re.search(r'route="/v1/verifications/<verification_id>/check",status="200"', text)
+    assert re.search(r'verifications_started_total\{application="shop",country="PK",outcome="accepted"', text)
+    assert re.search(r'verifications_started_total\{application="shop",country="",outcome="invalid-number"', text)
+    assert re.search(r'checks_total\{application="shop",reason="approved"\}', text)
+    assert one not in text
+    assert "923001234567" not in text
+
+
+def test_alive_asks_nobody_and_ready_tells_what_it_found(api: Api):
+    alive, ready = api.client.get("/healthz"), api.client.get("/readyz")
+
+    assert (alive.status_code, alive.json) == (200, {"status": "alive", "details": {}})
+    assert (ready.status_code, ready.json) == (200, {"status": "ready", "details": {"redis": "ok", "worker_age": None}})
+
+
+def test_metrics_are_elsewhere_unless_the_settings_say_so(real_world: World):
+    assert Api(real_world, http={"metrics_on_same_port": False}).client.get("/metrics").status_code == 404
+
+
+class _Page(HTMLParser):
+    """Collects what a page loads, links to, and calls by a name."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, attribute: str) -> list[str]:
+        return [values[attribute] or "" for _, values in self.tags if attribute in values]
+
+
+def test_the_page_works_without_the_internet_and_without_scripts(api: Api):
+    answer = api.client.get("/docs")
+    page = _Page(answer.text)
+
+    assert answer.mimetype == "text/html"
+    assert answer.headers.getlist("Content-Security-Policy") == [
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ]
+    assert {tag for tag, _ in page.tags} & {"script", "img", "iframe", "style", "form", "object"} == set()
+    assert page.all("style") == page.all("src") == []
+    assert {link for link in page.all("href") if not link.startswith("#")} == {"docs/style.css", "openapi.json"}
+    assert api.client.get("/docs/style.css").mimetype == "text/css"
+    assert not re.search(r"url\(|@import|https?:", api.client.get("/docs/style.css").text)
+
+
+def test_the_page_shows_every_call_member_and_code(api: Api):
+    text = api.client.get("/docs").text
+    page = _Page(text)
+    spec = api.client.get("/openapi.json").json
+    names = set(page.all("id"))
+
+    for methods in spec["paths"].values():
+        for operation in methods.values():
+            assert operation["operationId"] in names
+            assert operation["summary"] in text
+    for schema in spec["components"]["schemas"].values():
+        for member in schema.get("properties", ()):
+            assert f"<code>{member}</code>" in text
+    assert {link[1:] for link in page.all("href") if link.startswith("#")} <= names
+    assert "`" not in text
+    assert "{%" not in text

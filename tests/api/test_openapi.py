@@ -1,0 +1,158 @@
+"""The specification is valid, complete, and what the service does."""
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import schemathesis.engine
+from jsonschema_rs import meta
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
+from support_api import START, Api
+from support_installation import API_KEY, TRANSACTION, World
+from support_valkey import ValkeyServer
+from werkzeug.serving import make_server
+
+from otp_service.api.errors import KINDS
+
+EXPECTED = ["2xx", "401", "403", "404", "409", "422", "429"]
+"""Answers to a request of the right form. 422 is among them: no schema can tell which numbers exist."""
+
+
+@pytest.fixture(scope="module")
+def unlimited(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The service with limits that random requests do not reach."""
+    server = ValkeyServer(tmp_path_factory.mktemp("valkey"))
+    many = ["1000000/minute"]
+    world = World(server.client, server.url, lambda _: None)
+    yield Api(
+        world,
+        limits={"number": many, "ip": many, "application": many, "failed_checks": many},
+        purposes={"login": {"resend_delays": [0], "max_sends": 10, "channels": ["sms", "voice", "whatsapp"]}},
+        http={"public_url": "http://127.0.0.1"},
+    )
+    server.stop()
+
+
+def _configuration() -> SchemathesisConfig:
+    return SchemathesisConfig.from_dict(
+        {
+            "headers": {"Authorization": f"Bearer {API_KEY}"},
+            "generation": {"max-examples": 20, "database": "none"},
+            "checks": {"positive_data_acceptance": {"expected-statuses": EXPECTED}},
+        }
+    )
+
+
+@contextmanager
+def _listening(api: Api) -> Iterator[str]:
+    """Serve on a port of this machine: the tool's engine speaks HTTP only."""
+    server = make_server("127.0.0.1", 0, api.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.filterwarnings("default")  # the tool's own
+def test_the_service_does_what_the_specification_says(unlimited: Api, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.CRITICAL, "werkzeug")
+    with _listening(unlimited) as address:
+        schema = schemathesis.openapi.from_url(f"{address}/openapi.json", config=_configuration())
+        events = list(schemathesis.engine.from_schema(schema).execute())
+    finished = [event for event in events if isinstance(event, ScenarioFinished)]
+    errors = [event.info.format() for event in events if isinstance(event, NonFatalError | FatalError)]
+    checks = [node for event in finished for nodes in event.recorder.checks.values() for node in nodes]
+
+    assert errors == []
+    assert [node.failure_info.failure for node in checks if node.failure_info] == []
+    assert len(checks) > 1000
+
+
+def test_the_specification_names_exactly_the_routes_there_are(unlimited: Api):
+    spec = unlimited.get("/openapi.json").json
+    routes = {
+        (re.sub(r"<(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in unlimited.app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD"}
+    }
+    described = {(path, method) for path, methods in spec["paths"].items() for method in methods}
+
+    assert routes - {("/docs/style.css", "get")} == described
+
+
+def test_metrics_are_described_only_where_they_are_served(unlimited: Api):
+    without = Api(unlimited.world, http={"metrics_on_same_port": False})
+
+    assert "/metrics" in unlimited.get("/openapi.json").json["paths"]
+    assert "/metrics" not in without.get("/openapi.json").json["paths"]
+    assert without.get("/metrics").status_code == 404
+
+
+def test_every_schema_in_the_specification_is_a_schema(unlimited: Api):
+    spec = unlimited.get("/openapi.json").json
+
+    assert spec["openapi"] == "3.1.0"
+    for schema in spec["components"]["schemas"].values():
+        meta.validate({**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"})
+
+
+def test_every_reference_leads_somewhere_and_no_definition_is_unused(unlimited: Api):
+    text = unlimited.get("/openapi.json").text
+    spec = json.loads(text)
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+
+    assert references == set(spec["components"]["schemas"])
+
+
+def test_every_code_of_an_error_is_described_with_its_status(unlimited: Api):
+    described: dict[str, set[str]] = {}
+    for methods in unlimited.get("/openapi.json").json["paths"].values():
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                for code in re.findall(r"`([a-z-]+)`: ", response["description"]):
+                    described.setdefault(code, set()).add(status)
+    everywhere = {"method-not-allowed"}  # an answer to calls that are not described
+
+    assert described == {code: {str(kind.status)} for code, kind in KINDS.items() if code not in everywhere}
+
+
+def test_no_number_and_no_code_is_ever_in_an_address(unlimited: Api):
+    names = {
+        parameter["name"]
+        for methods in unlimited.get("/openapi.json").json["paths"].values()
+        for operation in methods.values()
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] in {"path", "query"}
+    }
+
+    assert names == {"verification_id", "verification", "gateway", "dispatch_id"}
+
+
+def test_every_call_below_v1_needs_a_key_but_the_gateways_own(unlimited: Api):
+    for path, methods in unlimited.get("/openapi.json").json["paths"].items():
+        for operation in methods.values():
+            needs = path.startswith("/v1/") and not path.startswith("/v1/receipts/")
+            assert operation.get("security", []) == ([{"apiKey": []}] if needs else []), path
+
+
+def test_the_examples_are_accepted(unlimited: Api):
+    schemas = unlimited.get("/openapi.json").json["components"]["schemas"]
+    (start,), (check,), (resend,) = (schemas[name]["examples"] for name in ("StartBody", "CheckBody", "ResendBody"))
+    (payment,) = schemas["TransactionBody"]["examples"]
+    started = unlimited.post(START, start)
+    paid = unlimited.post(START, {**start, "purpose": "payment", "transaction": payment})
+
+    assert (started.status_code, paid.status_code) == (201, 201)
+    assert unlimited.post(f"{started.headers['Location']}/check", check).status_code == 200
+    assert unlimited.post(f"{started.headers['Location']}/resend", resend).status_code == 202
+    assert set(TRANSACTION) < set(payment)

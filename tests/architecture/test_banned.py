@@ -1,0 +1,139 @@
+"""What the code of the package must not do; every rule is tested on a sample that breaks it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from support_sources import modules
+
+CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
+SECRET_WORDS = {"tag", "digest", "mac", "hmac", "signature", "secret", "password"}
+MAY_PRINT = {"cli", "gateways/console.py"}
+MAY_READ_THE_ENVIRONMENT = {"cli", "settings", "settings.py", "telemetry/metrics.py"}
+WITHOUT_A_CLOCK = {"core", "services", "store"}
+"""Time is an argument, or Redis' own."""
+MAY_ASK_THIS_HOST = {"store/limits.py"}
+"""It reads through the limits library, which stamps with this host's clock, and warns when that is wrong."""
+
+
+def _dotted(node):
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _within(path, places):
+    return path.parts[0] in places or path.as_posix() in places
+
+
+def _calls(tree):
+    return [(node.lineno, _dotted(node.func)) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def no_guessable_randomness(_path, tree):
+    """``random`` can be predicted from its output; ``secrets`` and ``os.urandom`` cannot."""
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) else []
+        if "random" in names or "numpy.random" in names:
+            yield node.lineno
+
+
+def no_comparison_that_tells_by_its_time(_path, tree):
+    """Secrets are compared with ``hmac.compare_digest``; with a constant they may be, to see if there is one."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.Eq | ast.NotEq):
+            continue
+        sides = [node.left, *node.comparators]
+        words = {word for side in sides for word in _dotted(side).rpartition(".")[2].lower().split("_")}
+        if words & SECRET_WORDS and not any(isinstance(side, ast.Constant) for side in sides):
+            yield node.lineno
+
+
+def no_printing(path, tree):
+    """Forbid what goes past levels and redaction."""
+    if not _within(path, MAY_PRINT):
+        yield from (line for line, name in _calls(tree) if name in {"print", "pprint", "sys.stdout.write"})
+
+
+def no_clock_of_this_host(path, tree):
+    """Hosts disagree about the time."""
+    if _within(path, WITHOUT_A_CLOCK) and not _within(path, MAY_ASK_THIS_HOST):
+        for line, name in _calls(tree):
+            if ".".join(name.split(".")[-2:]) in CLOCKS:
+                yield line
+
+
+def no_environment(path, tree):
+    """Read settings in one place, so that ``config show`` shows them all."""
+    if not _within(path, MAY_READ_THE_ENVIRONMENT):
+        for node in ast.walk(tree):
+            if _dotted(node) in {"os.environ", "os.getenv"}:
+                yield node.lineno
+
+
+def no_pickles(_path, tree):
+    """Let nothing that comes from Redis or a caller choose what runs here."""
+    for line, name in _calls(tree):
+        if name in {"eval", "exec", "pickle.loads", "pickle.load", "marshal.loads", "yaml.load"}:
+            yield line
+
+
+def no_logger_of_its_own(path, tree):
+    """Log lines are members, not formatted text, and all take the way through redaction."""
+    if path.as_posix() != "telemetry/logging.py":
+        yield from (line for line, name in _calls(tree) if name == "logging.getLogger")
+
+
+RULES = [
+    no_guessable_randomness,
+    no_comparison_that_tells_by_its_time,
+    no_printing,
+    no_clock_of_this_host,
+    no_environment,
+    no_pickles,
+    no_logger_of_its_own,
+]
+BROKEN = [
+    (no_guessable_randomness, "core/x.py", "import random"),
+    (no_guessable_randomness, "core/x.py", "from random import randint"),
+    (no_comparison_that_tells_by_its_time, "core/x.py", "record.tag == tag_of(code)"),
+    (no_comparison_that_tells_by_its_time, "api/x.py", "given != transaction_digest"),
+    (no_printing, "services/x.py", "print(code)"),
+    (no_printing, "gateways/http.py", "sys.stdout.write(code)"),
+    (no_clock_of_this_host, "core/x.py", "time.time()"),
+    (no_clock_of_this_host, "services/x.py", "datetime.datetime.now(UTC)"),
+    (no_environment, "core/x.py", "os.environ['KEY']"),
+    (no_environment, "api/x.py", "os.getenv('KEY')"),
+    (no_pickles, "store/x.py", "pickle.loads(value)"),
+    (no_pickles, "store/x.py", "eval(value)"),
+    (no_logger_of_its_own, "worker/x.py", "logging.getLogger(__name__)"),
+]
+ALLOWED = [
+    (no_comparison_that_tells_by_its_time, "core/x.py", "digest == ''"),
+    (no_comparison_that_tells_by_its_time, "core/x.py", "stage == other"),
+    (no_comparison_that_tells_by_its_time, "core/x.py", "hmac.compare_digest(tag, other)"),
+    (no_printing, "cli/x.py", "print('ready')"),
+    (no_printing, "gateways/console.py", "print('ready')"),
+    (no_clock_of_this_host, "worker/x.py", "time.time()"),
+    (no_environment, "settings/x.py", "os.environ['KEY']"),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_package_keeps_the_rule(rule):
+    assert [f"{path}:{line}" for path, tree in modules() for line in rule(path, tree)] == []
+
+
+@pytest.mark.parametrize(("rule", "path", "code"), BROKEN)
+def test_a_rule_notices_code_that_breaks_it(rule, path, code):
+    assert list(rule(Path(path), ast.parse(code))) == [1]
+
+
+@pytest.mark.parametrize(("rule", "path", "code"), ALLOWED)
+def test_a_rule_leaves_other_code_alone(rule, path, code):
+    assert list(rule(Path(path), ast.parse(code))) == []
+
+
+def test_every_rule_has_a_sample_that_breaks_it():
+    assert {rule for rule, _, _ in BROKEN} == set(RULES)

@@ -1,0 +1,81 @@
+"""What a stranger clones names no machine of ours and needs no registry of ours."""
+
+import re
+
+import pytest
+from support_sources import ROOT, committed_files
+
+# Written in two halves each, so that this file does not contain what it forbids.
+FORBIDDEN = [
+    "".join(halves)
+    for halves in (
+        ("py", "pi.org"),
+        ("pythonhos", "ted.org"),
+        ("npm", "js.org"),
+        ("crates", ".io"),
+        ("proxy.gol", "ang"),
+        ("--index", "-url"),
+        ("--extra", "-index"),
+        ("/wo", "rk/"),
+        ("/tm", "p/v1"),
+        ("/ro", "ot/"),
+        ("/ho", "me/"),
+        ("/opt/wh", "eels"),
+        ("cla", "ude"),
+        ("anth", "ropic"),
+        ("chat", "gpt"),
+    )
+]
+FORBIDDEN_LINE = re.compile("|".join(map(re.escape, FORBIDDEN)), re.IGNORECASE)
+LOCK_LINE = re.compile(
+    r"#.*|[a-z0-9][a-z0-9._-]*(?:\[[a-z,]+\])?==[A-Za-z0-9.+!]+(?: ; [A-Za-z0-9_.'<>=!() ]+)? \\"
+    r"|    --hash=sha256:[0-9a-f]{64}(?: \\)?"
+)
+SECRET = re.compile(
+    r"\botp_[A-Za-z0-9_-]{43}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAC[0-9a-f]{32}\b.*\b[0-9a-f]{32}\b"
+)
+
+
+def _lines(path):
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError:
+        return []
+    return list(enumerate(text.splitlines(), 1))
+
+
+def test_no_file_names_a_registry_a_machine_or_a_tool_of_ours():
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in committed_files()
+        for number, line in _lines(path)
+        if FORBIDDEN_LINE.search(line)
+    ]
+
+    assert found == []
+
+
+def test_no_file_holds_a_secret():
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in committed_files()
+        for number, line in _lines(path)
+        if SECRET.search(line)
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.lock")), ids=lambda path: path.name)
+def test_a_lock_holds_names_versions_and_hashes_and_nothing_else(path):
+    assert [f"{path.name}:{number}" for number, line in _lines(path) if not LOCK_LINE.fullmatch(line)] == []
+
+
+def test_what_runs_is_locked_to_the_same_versions_that_are_tested():
+    pins = {
+        path.name: set(re.findall(r"^\S+==\S+", path.read_text(), re.MULTILINE))
+        for path in ROOT.glob("requirements*.lock")
+    }
+
+    assert pins.keys() == {"requirements.lock", "requirements-build.lock", "requirements-dev.lock"}
+    assert pins["requirements.lock"] | pins["requirements-build.lock"] <= pins["requirements-dev.lock"]

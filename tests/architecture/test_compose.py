@@ -1,0 +1,73 @@
+"""docker-compose.yml, its configuration and its secret files fit each other and the settings."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from support_sources import ROOT
+
+from otp_service.core.keyring import api_key_hash
+from otp_service.settings import load_settings
+
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+OURS = ("api", "worker")
+
+
+@pytest.fixture
+def secrets(tmp_path):
+    """Return the folder that `make compose-secrets` fills."""
+    script = tmp_path / "config" / "compose_secrets.py"
+    script.parent.mkdir()
+    script.write_text((ROOT / "config" / "compose_secrets.py").read_text())
+    made = subprocess.run([sys.executable, str(script)], check=True, capture_output=True, text=True)
+    assert made.stdout == ""
+    return tmp_path / "secrets"
+
+
+def _environment(service, secrets):
+    """Return the variables of a service, with the secrets where they were made."""
+    variables = dict(COMPOSE["services"][service]["environment"])
+    name, _, value = (secrets / "applications.env").read_text().strip().partition("=")
+    mounted = {name: value.replace("/run/secrets", str(secrets)) for name, value in variables.items()}
+    return {**mounted, name: value}
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_the_processes_start_with_what_is_mounted(service, secrets):
+    settings = load_settings(ROOT / "config" / "compose.toml", _environment(service, secrets))
+
+    assert settings.core_keyring()
+    assert settings.redis.shown_url == "redis://redis:6379/0"
+    key = (secrets / "api_key").read_text().strip()
+    assert settings.application_of_key[api_key_hash(key)].name == "dev"
+
+
+def test_all_files_that_are_mounted_are_made_and_kept(secrets):
+    before = {path.name: path.read_text() for path in secrets.iterdir()}
+    mounted = {declared["file"] for declared in COMPOSE["secrets"].values()}
+
+    subprocess.run([sys.executable, str(secrets.parent / "config" / "compose_secrets.py")], check=True)
+
+    assert mounted <= {f"secrets/{name}" for name in before}
+    assert {path.name: path.read_text() for path in secrets.iterdir()} == before
+    assert secrets.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_processes_have_no_rights_that_they_do_not_need(service):
+    declared = COMPOSE["services"][service]
+
+    assert declared["read_only"]
+    assert declared["cap_drop"] == ["ALL"]
+    assert all(volume.endswith(":ro") for volume in declared["volumes"])
+    assert "root" not in (ROOT / "Dockerfile").read_text().rpartition("\nUSER ")[2].partition("\n")[0]
+
+
+def test_redis_keeps_what_it_accepted_and_is_not_published():
+    redis = COMPOSE["services"]["redis"]
+
+    for option in ("--appendonly yes", "--maxmemory-policy noeviction", "--hash-max-listpack-value 1024"):
+        assert option in redis["command"]
+    assert "ports" not in redis
+    assert redis["volumes"] == ["redis:/data"]

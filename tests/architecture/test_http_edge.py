@@ -1,0 +1,70 @@
+"""Nothing is forgotten at the HTTP edge: every error has a status, every route asks who calls."""
+
+import pytest
+
+from otp_service.api.app import create_app
+from otp_service.api.errors import KINDS
+from otp_service.core.errors import OtpServiceError
+
+WITHOUT_API_KEY = {
+    "/healthz": "tells only that the process is alive",
+    "/readyz": "tells load balancers what they cannot ask with a key",
+    "/metrics": "holds no personal data; has a port of its own outside of development",
+    "/openapi.json": "is public documentation",
+    "/docs": "is public documentation",
+    "/v1/receipts/": "is called by gateways, which sign or know an address that cannot be guessed",
+}
+"""The beginnings of the paths that anybody may call, and why."""
+FROM_HTTP_ITSELF = {"method-not-allowed", "body-too-large", "unsupported-media-type"}
+LATER = {"recipient-suppressed"}
+"""Codes of the contract whose cause comes with later work."""
+
+
+def _errors(root=OtpServiceError):
+    return [root] + [found for child in root.__subclasses__() for found in _errors(child)]
+
+
+def _is_public(path):
+    return any(path == start or path.startswith(start.rstrip("/") + "/") for start in WITHOUT_API_KEY)
+
+
+@pytest.fixture
+def app(fake_world):
+    return create_app(fake_world.install())
+
+
+@pytest.mark.parametrize("error", _errors(), ids=lambda error: error.__name__)
+def test_every_error_has_a_status(error):
+    assert error.code in KINDS
+
+
+def test_every_error_that_is_raised_has_a_code_of_its_own():
+    leaves = [error for error in _errors() if not error.__subclasses__()]
+    codes = [vars(error)["code"] for error in _errors() if "code" in vars(error)]
+
+    assert [error.__name__ for error in leaves if "code" not in vars(error)] == []
+    assert len(codes) == len(set(codes))
+
+
+def test_every_status_belongs_to_an_error():
+    assert KINDS.keys() - {error.code for error in _errors()} <= FROM_HTTP_ITSELF | LATER
+
+
+def test_every_route_asks_for_an_api_key_except_the_named_ones(app):
+    urls = app.url_map.bind("localhost")
+    open_routes = []
+    for rule in app.url_map.iter_rules():
+        path = urls.build(rule.endpoint, dict.fromkeys(rule.arguments, "x"))
+        for method in rule.methods - {"OPTIONS"}:
+            answer = app.test_client().open(path, method=method, json=None if method in {"GET", "HEAD"} else {})
+            if answer.status_code != 401:
+                open_routes.append(rule.rule)
+
+    assert [route for route in open_routes if not _is_public(route)] == []
+    assert "/healthz" in open_routes
+
+
+def test_the_list_of_open_routes_names_only_routes_that_exist(app):
+    paths = [rule.rule for rule in app.url_map.iter_rules()]
+
+    assert [start for start in WITHOUT_API_KEY if not any(path.startswith(start) for path in paths)] == []

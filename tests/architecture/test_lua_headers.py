@@ -1,0 +1,99 @@
+"""A script's header is its signature: it says what the body does, no more and no less."""
+
+import re
+
+import pytest
+from support_sources import LUA
+
+SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua") if not path.stem.startswith("include_"))
+PARTS = sorted(path.stem.removeprefix("include_") for path in LUA.glob("include_*.lua"))
+PROVIDED = {"clock": r"\b(?:now|stamp)\b"}
+"""What a part provides, where that is not a table of its own name."""
+
+
+def _read(name):
+    lines = (LUA / f"{name}.lua").read_text().splitlines()
+    length = next(number for number, line in enumerate(lines) if not line.startswith("--"))
+    header = "\n".join(line.removeprefix("--").strip() for line in lines[:length])
+    return header, "\n".join(re.sub(r"--.*", "", line) for line in lines[length:])
+
+
+def _declared(header, array):
+    return [int(number) for number in re.findall(rf"\b{array}\[(\d+)\]", header)]
+
+
+def _used(body, array):
+    """Return the places that a body names, and those from which a helper or `unpack` reads on."""
+    named = re.findall(rf"\b{array}\[(\d+)", body)
+    reads = re.findall(r"limits\.read\(tonumber\(ARGV\[\d+\]\), (\w+)[^,]*, (\w+)\)", body)
+    starts = [read[array == "KEYS"] for read in reads]
+    if array == "ARGV":
+        starts += re.findall(r"(?:\bvalues\(|\bunpack\(ARGV, )(\w+)\)", body)
+    return {int(place) for place in named + starts if place.isdigit()}
+
+
+def _returned(body):
+    return set(re.findall(r"\breturn \{ '([a-z-]+)'", body))
+
+
+def _promised(header):
+    _, _, returns = header.partition("Returns")
+    return set(re.findall(r"\{'([a-z-]+)'", returns))
+
+
+def _includes(header):
+    found = re.search(r"^include (.+)$", header, re.MULTILINE)
+    return found[1].split() if found else []
+
+
+def test_there_are_scripts():
+    assert {"start", "check", "resend", "cancel", "read"} <= set(SCRIPTS)
+
+
+@pytest.mark.parametrize("name", [*SCRIPTS, *(f"include_{part}" for part in PARTS)])
+def test_every_file_begins_with_a_sentence_that_says_what_it_does(name):
+    header, body = _read(name)
+
+    assert re.match(r"[A-Z][^\n]{10,}", header)
+    assert body.strip()
+
+
+@pytest.mark.parametrize("array", ["KEYS", "ARGV"])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_header_names_exactly_what_the_body_uses(name, array):
+    header, body = _read(name)
+    declared = _declared(header, array)
+
+    assert declared == list(range(1, len(declared) + 1))
+    assert _used(body, array) == set(declared)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_header_names_exactly_what_the_body_returns(name):
+    header, body = _read(name)
+
+    assert re.search(r"^Returns( one of)?:", header, re.MULTILINE)
+    assert _returned(body) == _promised(header)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_includes_exactly_the_parts_it_uses(name):
+    header, body = _read(name)
+    included = _includes(header)
+
+    assert len(included) == len(set(included))
+    assert set(included) == {part for part in PARTS if _uses(body, included, part)}
+
+
+def _uses(body, included, part):
+    """Tell whether a script, or another part that it includes, uses a part."""
+    others = "".join(_read(f"include_{other}")[1] for other in included if other != part)
+    return re.search(PROVIDED.get(part, rf"(?<![\w.]){part}\.\w+\("), body + others)
+
+
+@pytest.mark.parametrize("name", [*SCRIPTS, *(f"include_{part}" for part in PARTS)])
+def test_time_comes_from_one_place_and_keys_are_never_searched_for(name):
+    _, body = _read(name)
+
+    assert ("'TIME'" in body) == (name == "include_clock")
+    assert not re.search(r"'(?:KEYS|SCAN|FLUSHDB|FLUSHALL)'", body)

@@ -1,0 +1,151 @@
+"""The canary: one person's number, code, address and payment, followed through everything that the service writes."""
+
+import base64
+import re
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from support_installation import API_KEY
+from support_service import Service, eventually, running
+from support_valkey import ValkeyServer, free_port
+
+NUMBER, NATIONAL = "+923451987654", "03451987654"
+ADDRESS = "203.0.113.77"
+PAYEE, ACCOUNT, CONTEXT = "Canary Traders", "7193", "canary-device-4711"
+TRANSACTION = {"amount": "98765.43", "currency": "PKR", "payee": PAYEE, "account": ACCOUNT}
+
+
+@dataclass
+class Flight:
+    """Everything that was written while the canary flew, by where it was found."""
+
+    written: dict[str, bytes]
+    codes: list[str]
+
+    def finds(self, *needles: str) -> list[tuple[str, str]]:
+        return [(where, one) for where, text in self.written.items() for one in needles if one.encode() in text]
+
+
+@pytest.fixture(scope="module")
+def flight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flight]:
+    """Run the whole service at DEBUG with an append-only file, provoke every error, and collect what was written."""
+    folder, data = tmp_path_factory.mktemp("service"), tmp_path_factory.mktemp("valkey")
+    valkey = ValkeyServer(data, options=("--appendonly", "yes", "--appendfsync", "always"))
+    gateways = {
+        "broken": {
+            "kind": "http", "url": f"http://127.0.0.1:{free_port()}/send", "method": "GET", "timeout": 1.0,
+            "query": {"to": "{to}", "text": "{text}", "key": "{secret.key}"}, "secrets": {"key": "canary-secret-1234"},
+            "success": {"status": [200]},
+        },
+        "twilio": {
+            "kind": "twilio", "account_sid": "AC" + "0" * 32, "auth_token": "canary-token-5678", "from": "+15005550006",
+            "base_url": f"http://127.0.0.1:{free_port()}", "timeout": 1.0,
+        },
+        "sandbox": {"kind": "sandbox", "timeout": 1.0},
+    }  # fmt: skip
+    try:
+        with running(folder, valkey, gateways=gateways, logging={"level": "DEBUG"}) as service:
+            yield _fly(service, valkey, data)
+    finally:
+        valkey.stop()
+
+
+def _fly(service: Service, valkey: ValkeyServer, data: Path) -> Flight:
+    answers: list[bytes] = []
+
+    def post(path: str, body: object, **headers: str) -> requests.Response:
+        answer = service.post(path, body, **headers)
+        answers.append(repr(answer.headers).encode() + answer.content)
+        return answer
+
+    login = post(
+        "/v1/verifications", {"to": NATIONAL, "client_ip": ADDRESS, "context": CONTEXT, "metadata": {"note": "x"}}
+    )
+    payment = post(
+        "/v1/verifications",
+        {"to": NUMBER, "client_ip": ADDRESS, "purpose": "payment", "transaction": TRANSACTION, "context": CONTEXT},
+        Idempotency_Key="canary",
+    )
+    codes = [service.code(answer.json()["id"]) for answer in (login, payment)]
+    wrong = f"{(int(codes[0]) + 1) % 1_000_000:06d}"
+    one, other = login.json()["id"], payment.json()["id"]
+    post(f"/v1/verifications/{one}/check", {"code": wrong})
+    post(f"/v1/verifications/{one}/check", {"code": codes[0], "unknown": NUMBER})
+    post(f"/v1/verifications/{one}/check", {"code": codes[0] + "99"})
+    post(f"/v1/verifications/{one}/check", {"code": codes[0]})
+    post(f"/v1/verifications/{one}/check", {"code": codes[0]})
+    post(f"/v1/verifications/{other}/check", {"code": codes[1], "transaction": {**TRANSACTION, "amount": "1"}})
+    post(f"/v1/verifications/{other}/resend", {})
+    post(f"/v1/verifications/{other}/cancel", {})
+    for to in (NUMBER + " ext 5", NUMBER + "0", NUMBER + "\u202e", NUMBER):
+        post("/v1/verifications", {"to": to, "client_ip": "not an address" if to == NUMBER else ADDRESS})
+    headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
+    malformed = (f'{{"to": "{NUMBER}", "to": "{NUMBER}"}}', f'{{"to": {NUMBER}}}', f'{{"to": "{NUMBER}"')
+    answers.extend(
+        requests.post(f"{service.base}/v1/verifications", data=raw, timeout=10, headers=headers).content
+        for raw in malformed
+    )
+    answers.append(service.get(f"/v1/verifications/{one}").content)
+    valkey.process.send_signal(signal.SIGSTOP)
+    post("/v1/verifications", {"to": NUMBER, "client_ip": ADDRESS})
+    valkey.process.send_signal(signal.SIGCONT)
+    eventually(lambda: not valkey.client.xlen("otp:{00}:outbox"))
+    written = {
+        "answers": b"\n".join(answers),
+        "metrics": service.get("/metrics").content,
+        "logs": service.logs().encode(),
+        "redis": _dump(valkey),
+        "append-only file": b"".join(path.read_bytes() for path in data.rglob("*.aof")),
+    }
+    return Flight(written, codes)
+
+
+def _dump(valkey: ValkeyServer) -> bytes:
+    """Return every key and every value in the server."""
+    found = []
+    for key in valkey.client.scan_iter():
+        kind = valkey.client.type(key).decode()
+        read = {
+            "hash": valkey.client.hgetall, "string": valkey.client.get, "stream": valkey.client.xrange,
+            "list": lambda name: valkey.client.lrange(name, 0, -1),
+            "zset": lambda name: valkey.client.zrange(name, 0, -1),
+        }  # fmt: skip
+        found.append(key + repr(read[kind](key)).encode())
+    return b"\n".join(found)
+
+
+def test_the_canary_flew_through_everything(flight: Flight):
+    assert all(len(text) > 500 for text in flight.written.values())
+    assert b"store-unavailable" in flight.written["answers"]
+    assert b"unavailable" in flight.written["logs"]
+    assert b"destination" in flight.written["append-only file"]
+
+
+def test_the_number_is_written_nowhere(flight: Flight):
+    suffixes = [NUMBER[-digits:] for digits in range(7, 13)]
+
+    assert flight.finds(NUMBER, NATIONAL, *suffixes, base64.b64encode(NUMBER.encode()).decode()) == []
+
+
+def test_the_codes_are_written_nowhere(flight: Flight):
+    for code in flight.codes:
+        alone = re.compile(rb"(?<![0-9a-f.])" + code.encode() + rb"(?![0-9a-f])")
+        assert [where for where, text in flight.written.items() if alone.search(text)] == []
+
+
+def test_the_address_and_the_context_are_written_nowhere(flight: Flight):
+    assert flight.finds(ADDRESS, CONTEXT) == []
+
+
+def test_the_payment_is_shown_to_its_caller_only(flight: Flight):
+    places = {where for where, _ in flight.finds(PAYEE, "98765.43", ACCOUNT + '"')}
+
+    assert places == {"answers"}
+
+
+def test_no_secret_of_a_gateway_or_caller_is_written_anywhere(flight: Flight):
+    assert flight.finds("canary-secret-1234", "canary-token-5678", API_KEY, "message text", "Never share it") == []

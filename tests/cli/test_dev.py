@@ -1,0 +1,161 @@
+"""``dev`` as a whole: real processes on private ports."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from support_cli import all_end, family, kill, start
+from support_valkey import free_port
+
+KEY = "a-key-for-tests"
+
+
+class Dev:
+    """A ``otp-service dev`` of one server process."""
+
+    def __init__(self, folder, *options):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = start(
+            "dev", "--port", str(self.port), "--data-dir", str(folder), "--api-key", KEY, "--workers", "1", *options,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def printed_until_ready(self):
+        lines = []
+        while not lines or "Ctrl-C" not in lines[-1]:
+            line = self.process.stdout.readline()
+            assert line, f"it ended with {self.process.wait(10)}"
+            lines.append(line)
+        return "".join(lines)
+
+    def call(self, method, path, body=None):
+        headers = {"Authorization": f"Bearer {KEY}"}
+        answer = requests.request(method, self.url + path, json=body, headers=headers, timeout=10)
+        return answer.status_code, answer.json()
+
+    def caught(self, verification):
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            _, messages = self.call("GET", f"/v1/sandbox/messages?verification={verification}")
+            if messages:
+                return messages[0]["text"]
+            time.sleep(0.02)
+        raise AssertionError("no message was caught")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(15)
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Start a dev with options; whatever is left at the end is killed."""
+    started = []
+
+    def begin(*options):
+        started.append(Dev(tmp_path / "data", *options))
+        return started[-1]
+
+    yield begin
+    for dev in started:
+        if dev.process.poll() is None:
+            kill(family(dev.process.pid))
+            dev.process.wait(10)
+        dev.process.stdout.close()
+
+
+def code_in(text):
+    return next(word.strip(".") for word in text.split() if word.strip(".").isdigit())
+
+
+def test_a_number_is_verified_and_state_survives_a_clean_restart(launch, tmp_path):
+    settings = tmp_path / "dev.toml"
+    settings.write_text('[applications.dev]\nname = "Corner Shop"\n')
+    dev = launch("--config", str(settings))
+    printed = dev.printed_until_ready()
+    assert f"Ready at {dev.url}" in printed
+    assert KEY in printed
+    status, verification = dev.call("POST", "/v1/verifications", {"to": "0300 1234567"})
+    assert (status, verification["status"]) == (201, "pending")
+    text = dev.caught(verification["id"])
+    assert "Corner Shop" in text
+    begun = time.monotonic()
+    assert dev.stop() == 0
+    assert time.monotonic() - begun < 8
+
+    again = launch()
+    again.printed_until_ready()
+    path = f"/v1/verifications/{verification['id']}"
+    status, result = again.call("POST", f"{path}/check", {"code": code_in(text)})
+    assert (status, result["status"], result["valid"]) == (200, "approved", True)
+    assert "otp_service_" in requests.get(f"{again.url}/metrics", timeout=10).text
+
+
+def part(pids, name):
+    return next(pid for pid in pids if name in Path(f"/proc/{pid}/cmdline").read_text())
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="a process is bound to its parent's life on Linux only")
+
+
+@on_linux
+def test_a_killed_dev_leaves_no_process(launch):
+    dev = launch()
+    dev.printed_until_ready()
+    everybody = family(dev.process.pid)
+    assert len(everybody) >= 5
+    dev.process.kill()
+    assert all_end(everybody, 15)
+
+
+@on_linux
+def test_a_killed_worker_is_replaced_and_a_killed_valkey_ends_everything(launch, tmp_path):
+    dev = launch()
+    dev.printed_until_ready()
+    assert "Another otp-service dev uses the folder" in refusal("--data-dir", str(tmp_path / "data"))[1]
+    before = family(dev.process.pid)
+    kill([part(before, "main\0worker")])
+    end = time.monotonic() + 10
+    while len(family(dev.process.pid)) < len(before) or not family(dev.process.pid) - before:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    everybody = family(dev.process.pid)
+    kill([part(everybody, "valkey-server")])
+    assert dev.process.wait(20) == 1
+    assert all_end(everybody, 15)
+
+
+def refusal(*arguments):
+    with start("dev", *arguments) as process:
+        output, _ = process.communicate(timeout=30)
+    return process.returncode, output
+
+
+def test_a_busy_port_is_told_and_nothing_is_started(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        status, output = refusal("--port", str(port), "--data-dir", str(tmp_path / "data"))
+    assert status == 1
+    assert f"Error: Port {port} of 127.0.0.1 cannot be used: Address already in use." in output
+    assert not (tmp_path / "data" / "valkey").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("--port", "0"), ("--port", "x"), ("--workers", "0")])
+def test_a_value_out_of_range_is_wrong_usage(tmp_path, option, value):
+    status, output = refusal(option, value, "--data-dir", str(tmp_path / "data"))
+    assert status == 2
+    assert option in output
+
+
+def test_a_fault_in_the_file_is_told_with_its_path(tmp_path):
+    file = tmp_path / "dev.toml"
+    file.write_text("[purposes.login]\nttl = 900\n")
+    status, output = refusal("--config", str(file), "--data-dir", str(tmp_path / "data"))
+    assert status == 1
+    assert "Error: purposes.login.ttl: input should be less than or equal to 600." in output

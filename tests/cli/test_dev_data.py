@@ -1,0 +1,146 @@
+"""What ``dev`` keeps and configures, without starting anything."""
+
+import stat
+
+import pytest
+
+from otp_service.cli import dev_data
+from otp_service.cli.dev_guide import guide
+from otp_service.cli.probe import check_port, url_of
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.keyring import api_key_hash
+from otp_service.settings import load_settings, settings_from
+from otp_service.settings.sources import merged
+
+KEY = "otp_a key with 'quotes'"
+
+
+def settings_of(configured, tmp_path):
+    table = dev_data.table_of(configured, KEY)
+    keys, _ = dev_data.key_variables(tmp_path, {})
+    return load_settings(environ={**keys, **dev_data.write_configuration(tmp_path, table)})
+
+
+def test_the_defaults_are_those_that_are_promised(tmp_path):
+    settings = settings_of({}, tmp_path)
+    application = settings.core_applications["dev"]
+    assert settings.environment == "development"
+    assert application.purposes == {"login", "payment"}
+    assert (application.countries, application.region, application.client_ip) == (None, "PK", "connection")
+    assert settings.application_of_key == {api_key_hash(KEY): application}
+    assert settings.http.port == 8080
+    assert settings.http.metrics_on_same_port
+    assert settings.gateways["sandbox"].kind == "sandbox"
+    assert settings.core_purposes["payment"].max_checks == 3
+
+
+def test_a_file_is_laid_over_the_defaults_table_by_table_and_lists_are_replaced(tmp_path):
+    configured = {
+        "purposes": {"login": {"resend_delays": [1]}, "signup": {}},
+        "applications": {"dev": {"purposes": ["signup"]}},
+        "limits": {"number": ["1000/hour"]},
+    }
+    settings = settings_of(configured, tmp_path)
+    assert settings.purposes["login"].resend_delays == (1,)
+    assert settings.purposes["login"].max_sends == 3
+    assert settings.core_applications["dev"].purposes == {"signup"}
+    assert settings.core_applications["dev"].region == "PK"
+    assert settings.limits.number == ("1000/hour",)
+    assert settings.limits.failed_checks == ("10/day",)
+
+
+def test_the_printed_key_works_whatever_keys_the_file_has(tmp_path):
+    other = f"sha256:{'0' * 64}"
+    settings = settings_of({"applications": {"dev": {"keys": [other]}}}, tmp_path)
+    assert set(settings.application_of_key) == {other, api_key_hash(KEY)}
+
+
+def test_the_defaults_are_not_changed_by_use():
+    for configured in ({}, {"http": {"port": 1}}, {"applications": {"dev": {"name": "Mine"}}}):
+        dev_data.table_of(configured, KEY)
+    assert dev_data.DEFAULTS["applications"]["dev"]["keys"] == []
+
+
+@pytest.mark.parametrize("configured", [{"applications": 1}, {"applications": {"dev": 1}}, {"redis": 1}, {"http": []}])
+def test_a_file_of_the_wrong_shape_is_told_with_a_path(configured, tmp_path):
+    with pytest.raises(ConfigurationError, match=next(iter(configured))):
+        settings_of(configured, tmp_path)
+
+
+def test_keys_are_made_once_for_this_user_only_and_kept(tmp_path):
+    first, made = dev_data.key_variables(tmp_path, {})
+    assert made
+    assert set(first) == {"OTP_SERVICE_ROOT_KEYS_FILE", "OTP_SERVICE_PSEUDONYM_KEY_FILE"}
+    for path in map(tmp_path.joinpath, ("root-keys", "pseudonym-key")):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    before = (tmp_path / "root-keys").read_text()
+    assert dev_data.key_variables(tmp_path, {}) == (first, False)
+    assert (tmp_path / "root-keys").read_text() == before
+
+
+def test_keys_of_the_environment_are_used_instead(tmp_path):
+    environ = {"OTP_SERVICE_ROOT_KEYS": "x", "OTP_SERVICE_PSEUDONYM_KEY_FILE": "/y"}
+    assert dev_data.key_variables(tmp_path, environ) == ({}, False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_api_key_is_the_one_given_or_the_folder_s(tmp_path):
+    assert dev_data.api_key_of(tmp_path, "mine") == "mine"
+    kept = dev_data.api_key_of(tmp_path, None)
+    assert kept.startswith("otp_")
+    assert dev_data.api_key_of(tmp_path, None) == kept
+    assert stat.S_IMODE((tmp_path / "api-key").stat().st_mode) == 0o600
+
+
+def test_a_folder_is_used_by_one_dev_at_a_time(tmp_path):
+    folder = tmp_path / "new"
+    with dev_data.lock(folder):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        with pytest.raises(ConfigurationError, match="Another otp-service dev uses the folder"):
+            dev_data.lock(folder)
+    dev_data.lock(folder).close()
+
+
+def test_the_configuration_that_is_written_may_be_read_by_this_user_only(tmp_path):
+    settings_of({}, tmp_path)
+    assert stat.S_IMODE((tmp_path / "config.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),  # noqa: S104 - where another listens
+        ("::", "http://[::1]:80"),
+        ("localhost", "http://localhost:80"),
+    ],
+)
+def test_a_service_is_reached_where_it_listens(host, url):
+    assert url_of(host, 80) == url
+
+
+def test_a_port_that_may_not_be_used_is_told(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"Port 1 of 203\.0\.113\.1 cannot be used: .*\. Choose another"):
+        check_port("203.0.113.1", 1)
+
+
+def guide_of(configured, tmp_path):
+    keys = {"keys": {"root": f"k:{_material(tmp_path)}", "pseudonym": _material(tmp_path)}}
+    return guide("http://x", KEY, settings_from(merged(dev_data.table_of(configured, KEY), keys)))
+
+
+def _material(tmp_path):
+    dev_data.key_variables(tmp_path, {})
+    return (tmp_path / "pseudonym-key").read_text().strip()
+
+
+def test_the_guide_s_lines_can_be_pasted_whatever_the_key(tmp_path):
+    text = guide_of({}, tmp_path)
+    assert """KEY='otp_a key with '"'"'quotes'"'"''""" in text
+    assert '''-d "{\\"code\\": \\"$CODE\\"}"''' in text
+
+
+def test_the_guide_speaks_of_the_sandbox_only_where_there_is_one(tmp_path):
+    assert "/v1/sandbox/messages" in guide_of({}, tmp_path)
+    gateways = {"gateways": {"sandbox": {"kind": "console"}}}
+    assert "/v1/sandbox/messages" not in guide_of(gateways, tmp_path)

@@ -1,0 +1,144 @@
+"""What ``doctor`` makes of settings and of what a server tells."""
+
+import pytest
+from support_installation import key, tree
+
+from otp_service.cli.findings import Level, settings_findings
+from otp_service.cli.server_findings import (
+    clock_finding,
+    installation_finding,
+    setting_findings,
+    version_finding,
+    worker_finding,
+)
+from otp_service.core.keyring import Keyring, parse_key
+from otp_service.gateways.sandbox import SandboxGateway
+from otp_service.settings import settings_from
+
+LOCAL = "redis://localhost/0"
+
+
+def found(url=LOCAL, **sections):
+    """Return the subjects and sentences of what is not well."""
+    settings = settings_from(tree(url, **sections))
+    return [(f.level, f.subject, f.sentence) for f in settings_findings(settings) if f.level is not Level.OK]
+
+
+def test_a_sound_installation_has_no_finding():
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("url", "count"),
+    [
+        ("redis://db.example/0", 2),
+        ("redis://:pw@db.example/0", 1),
+        ("rediss://:pw@db.example/0", 0),
+        ("redis://127.0.0.1/0", 0),
+        ("redis://[::1]/0", 0),
+        ("unix:///run/redis.sock", 0),
+    ],
+)
+def test_a_remote_redis_needs_encryption_and_a_password(url, count):
+    assert [(level, subject) for level, subject, _ in found(url)] == [(Level.WARN, "redis.url")] * count
+
+
+def test_an_application_that_nobody_can_use_is_told():
+    applications = {"shop": {"purposes": ["login"], "countries": ["PK"]}}
+    assert found(applications=applications) == [(Level.WARN, "applications.shop", "It has no API key.")]
+
+
+def test_a_country_that_no_route_reaches_fails_and_a_further_channel_warns():
+    routes = [
+        {"gateways": ["sandbox"], "countries": ["PK"]},
+        {"gateways": ["sandbox"], "channels": ["sms"], "purposes": ["login"]},
+    ]
+    assert found(routes=routes) == [
+        (Level.WARN, "applications.shop", "No gateway carries voice for login to GB."),
+        (Level.FAIL, "applications.shop", "No gateway carries sms for payment to GB."),
+    ]
+
+
+def test_all_countries_need_a_route_without_countries():
+    applications = {"shop": {"purposes": ["login"], "countries": ["*"], "keys": [f"sha256:{'0' * 64}"]}}
+    routes = [{"gateways": ["sandbox"], "countries": ["PK"]}]
+    lines = found(applications=applications, routes=routes)
+    assert lines[0] == (Level.FAIL, "applications.shop", "No gateway carries sms for login to some countries.")
+
+
+def test_a_gateway_that_could_report_needs_a_public_address(monkeypatch):
+    monkeypatch.setattr(SandboxGateway, "development_only", False)
+    assert found() == [
+        (Level.WARN, "gateways.sandbox", "It could report what became of a message, but does not know where.")
+    ]
+    assert found(http={"public_url": "https://otp.example"}) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "level"),
+    [
+        ("Redis 7.2.4", Level.OK),
+        ("Redis 8.0.2", Level.OK),
+        ("Redis 7.0.15", Level.FAIL),
+        ("Valkey 8.0.1", Level.OK),
+        ("Valkey 9.1.2", Level.OK),
+        ("Valkey 7.2.9", Level.FAIL),
+        ("Redis unknown", Level.WARN),
+        ("Dragonfly 1.0", Level.WARN),
+    ],
+)
+def test_versions_are_judged_by_what_the_scripts_need(version, level):
+    assert version_finding(version).level is level
+
+
+GOOD = {
+    "maxmemory-policy": "noeviction",
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+    "hash-max-listpack-value": "1024",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "level"),
+    [
+        ("maxmemory-policy", "allkeys-lru", Level.FAIL),
+        ("maxmemory-policy", "volatile-ttl", Level.FAIL),
+        ("maxmemory-policy", None, Level.WARN),
+        ("appendonly", "no", Level.WARN),
+        ("appendonly", None, Level.WARN),
+        ("appendfsync", "no", Level.WARN),
+        ("hash-max-listpack-value", "64", Level.WARN),
+        ("hash-max-listpack-value", None, Level.WARN),
+    ],
+)
+def test_a_setting_of_the_server_that_costs_something_is_told(name, value, level):
+    settings = GOOD | {name: value}
+    bad = [finding for finding in setting_findings(settings.get) if finding.level is not Level.OK]
+    assert [finding.level for finding in bad] == [level]
+    assert bad[0].subject == name
+    assert bad[0].action
+
+
+def test_good_settings_of_the_server_have_no_finding():
+    assert all(finding.level is Level.OK for finding in setting_findings(GOOD.get))
+
+
+@pytest.mark.parametrize(("skew", "words"), [(0.5, "agrees"), (-2.5, "2.5 s behind"), (600.0, "600.0 s ahead of")])
+def test_clocks_are_compared(skew, words):
+    assert words in clock_finding(skew).sentence
+
+
+def test_another_pseudonym_key_fails_and_a_new_server_does_not():
+    roots = {"k1": parse_key(key())}
+    mine, other = Keyring(roots, parse_key(key())), Keyring(roots, parse_key(key()))
+    recorded = {"pseudonym_key": mine.installation, "bucket_bits": "0"}
+    assert installation_finding(recorded, mine).level is Level.OK
+    assert installation_finding({}, mine).level is Level.OK
+    assert installation_finding(recorded, other).level is Level.FAIL
+    assert installation_finding(recorded | {"bucket_bits": "3"}, mine).level is Level.FAIL
+
+
+def test_a_missing_worker_is_told():
+    assert worker_finding(None).level is Level.WARN
+    assert worker_finding(3).level is Level.OK

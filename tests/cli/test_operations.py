@@ -1,0 +1,194 @@
+"""Commands that talk to the store and to gateways, on a real Valkey."""
+
+import re
+
+import pytest
+from support_cli import configured, run, start
+
+from otp_service.bootstrap import install, prepare
+from otp_service.cli import limits
+from otp_service.settings import load_settings
+
+NUMBER = "+923001234567"
+
+
+@pytest.fixture
+def environ(valkey, tmp_path):
+    return configured(tmp_path, valkey.url)
+
+
+def context_of(environ):
+    return install(load_settings(environ=environ)).context
+
+
+# --- gateway ------------------------------------------------------------------------------------------------
+
+
+def test_gateway_list_shows_what_is_configured(environ):
+    result = run("gateway", "list", environ=environ)
+    assert (result.exit_code, result.output) == (0, "sandbox\tsandbox\tsms,voice,whatsapp\t1 s\treceipts\n")
+
+
+def test_gateway_test_really_sends(environ):
+    result = run("gateway", "test", "sandbox", "0300 1234567", "--region", "pk", environ=environ)
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("Accepted for +92 ••• ••••567; the gateway's reference is sandbox-dp_")
+
+
+def test_gateway_test_tells_why_nothing_was_sent(valkey, tmp_path):
+    environ = configured(tmp_path, valkey.url, gateways={"sandbox": {"kind": "sandbox", "fail": "destination"}})
+    result = run("gateway", "test", "sandbox", NUMBER, environ=environ)
+    assert (result.exit_code, result.output) == (1, "Error: Not accepted: destination: sandbox.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("nope", NUMBER), "There is no gateway 'nope'; there are: sandbox."),
+        (("sandbox", "12"), "This is not a phone number."),
+        (("sandbox", "+442079460123"), "Numbers of this type do not receive codes."),
+    ],
+)
+def test_gateway_test_refuses_what_cannot_be_sent(environ, arguments, sentence):
+    result = run("gateway", "test", *arguments, environ=environ)
+    assert (result.exit_code, result.output) == (1, f"Error: {sentence}\n")
+
+
+# --- send, check, limits ------------------------------------------------------------------------------------
+
+
+def sent(environ, *options):
+    result = run("send", NUMBER, "--application", "shop", *options, environ=environ)
+    assert result.exit_code == 0, result.output
+    return result.stdout.strip()
+
+
+def test_send_starts_a_verification_and_check_refuses_a_wrong_code(environ):
+    verification = sent(environ)
+    assert re.fullmatch(r"vf_\w+", verification)
+    result = run("check", verification, "000000", "--application", "shop", environ=environ)
+    assert (result.exit_code, result.output) == (1, "Error: wrong_code (4 checks left)\n")
+
+
+def test_send_and_check_take_a_transaction(environ):
+    transaction = ("--amount", "1500", "--currency", "PKR", "--payee", "Daraz")
+    verification = sent(environ, "--purpose", "payment", *transaction)
+    changed = ("--amount", "1501", "--currency", "PKR", "--payee", "Daraz")
+    result = run("check", verification, "123456", "--application", "shop", *changed, environ=environ)
+    assert (result.exit_code, result.output) == (1, "Error: transaction_changed (0 checks left)\n")
+
+
+def test_half_a_transaction_is_wrong_usage(environ):
+    result = run("send", NUMBER, "--application", "shop", "--amount", "1", environ=environ)
+    assert result.exit_code == 2
+    assert "are given together" in result.output
+
+
+def test_an_application_must_be_named_when_there_are_several(environ):
+    result = run("send", NUMBER, environ=environ)
+    assert result.exit_code == 1
+    assert "--application: bank, shop." in result.output
+
+
+def test_a_refusal_is_a_sentence(environ):
+    for _ in range(5):
+        sent(environ)
+    result = run("send", NUMBER, "--application", "shop", environ=environ)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert result.output.count("\n") == 1
+
+
+def test_limits_are_shown_without_being_spent_and_reset(environ):
+    verification = sent(environ)
+    run("check", verification, "000000", "--application", "shop", environ=environ)
+    rows = [row.split("\t") for row in run("limits", "show", NUMBER, environ=environ).stdout.splitlines()]
+    assert [row[:4] for row in rows] == [
+        ["number 5 in 10 min", "all", "1", "4"],
+        ["number 10 in 1 d", "all", "1", "9"],
+        ["failed_checks 10 in 1 d", "shop", "1", "9"],
+        ["failed_checks 10 in 1 d", "bank", "0", "10"],
+    ]
+    assert run("limits", "reset", NUMBER, "--yes", environ=environ).output == (
+        "Forgotten for +92 ••• ••••567: 3 used windows.\n"
+    )
+    rows = run("limits", "show", NUMBER, environ=environ).stdout.splitlines()
+    assert {row.split("\t")[2] for row in rows} == {"0"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (59, "59 s"), (600, "10 min"), (86399, "23 h 59 min"), (86400, "1 d")]
+)
+def test_durations_are_told_in_the_two_largest_units(seconds, words):
+    assert limits.duration(seconds) == words
+
+
+def test_reset_asks_first(environ):
+    sent(environ)
+    assert run("limits", "reset", NUMBER, environ=environ, stdin="n\n").exit_code == 1
+    assert "\t1\t" in run("limits", "show", NUMBER, environ=environ).stdout
+
+
+def test_show_warns_when_the_clocks_differ(environ, monkeypatch):
+    monkeypatch.setattr(limits.LimitReader, "clock_skew", lambda _: 600.0)
+    result = run("limits", "show", NUMBER, environ=environ)
+    assert "clock is 600.0 s ahead of Redis'" in result.stderr
+
+
+# --- doctor -------------------------------------------------------------------------------------------------
+
+
+def test_doctor_is_content_with_a_sound_set_up(environ):
+    result = run("doctor", environ=environ)
+    assert result.exit_code == 0, result.output
+    assert "ok    server: Valkey " in result.output
+    assert "ok    installation: The server is new" in result.output
+    assert "fail" not in result.output
+
+
+def test_doctor_writes_nothing(environ, valkey):
+    run("doctor", environ=environ)
+    assert valkey.client.dbsize() == 0
+
+
+def test_doctor_finds_a_server_that_evicts(environ, valkey):
+    valkey.client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        result = run("doctor", environ=environ)
+    finally:
+        valkey.client.config_set("maxmemory-policy", "noeviction")
+    assert result.exit_code == 1
+    assert "fail  maxmemory-policy: With allkeys-lru" in result.output
+    assert "→ CONFIG SET maxmemory-policy noeviction" in result.output
+
+
+def test_doctor_finds_another_installation_s_data(environ, valkey, tmp_path):
+    prepare(install(load_settings(environ=environ)))
+    assert "It is the one that the server knows." in run("doctor", environ=environ).output
+    result = run("doctor", environ=configured(tmp_path, valkey.url))
+    assert result.exit_code == 1
+    assert "fail  installation: The server was first used with another pseudonym_key" in result.output
+
+
+def test_doctor_finds_a_server_that_does_not_answer(tmp_path):
+    result = run("doctor", environ=configured(tmp_path, "redis://:hunter2@127.0.0.1:1/0"))
+    assert result.exit_code == 1
+    assert "fail  redis.url: Redis at redis://127.0.0.1:1/0 does not answer." in result.output
+    assert "hunter2" not in result.output
+
+
+def test_doctor_lists_the_faults_of_the_settings(tmp_path):
+    result = run("doctor", environ=configured(tmp_path, "redis://localhost/0", http={"prot": 1}))
+    assert (result.exit_code, result.output) == (1, "fail  http.prot: there is no such setting.\n")
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_process_refuses_to_start_without_redis_in_a_sentence(tmp_path, command):
+    environ = configured(tmp_path, "redis://:hunter2@127.0.0.1:1/0")
+    with start(command, environ=environ) as process:
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert output.splitlines()[-1] == (
+        "Error: Redis at redis://127.0.0.1:1/0 does not answer. What is wrong: otp-service doctor"
+    )
+    assert "hunter2" not in output

@@ -1,0 +1,85 @@
+"""``serve`` and ``worker``: the production processes."""
+
+import signal
+import socket
+import time
+
+import pytest
+import requests
+from support_cli import all_end, configured, family, kill, start
+from support_valkey import free_port
+
+
+@pytest.fixture
+def launch(valkey, tmp_path):
+    """Start a command on private ports; whatever is left at the end is killed."""
+    started = []
+
+    def begin(command, **sections):
+        started.append(start(command, environ=configured(tmp_path, valkey.url, **sections)))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            kill(family(process.pid))
+            process.wait(10)
+        process.stdout.close()
+
+
+def answer(url):
+    """Return an answer as soon as there is one."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return requests.get(url, timeout=5)
+        except requests.ConnectionError:
+            assert time.monotonic() < end, f"{url} is not served"
+            time.sleep(0.02)
+
+
+def test_serve_answers_on_its_port_reports_on_another_and_ends_on_a_signal(launch):
+    port, metrics_port = free_port(), free_port()
+    process = launch("serve", http={"port": port, "metrics_port": metrics_port, "metrics_on_same_port": False})
+    assert answer(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    assert answer(f"http://127.0.0.1:{metrics_port}/metrics").status_code == 200
+    everybody = family(process.pid)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 0
+    assert all_end(everybody, 5)
+
+
+def test_no_process_outlives_a_serve_that_is_killed(launch):
+    port = free_port()
+    process = launch("serve", http={"port": port, "metrics_port": 0, "processes": 2})
+    answer(f"http://127.0.0.1:{port}/readyz")
+    everybody = family(process.pid)
+    assert len(everybody) >= 3
+    process.kill()
+    assert all_end(everybody, 15)
+
+
+def test_a_busy_port_is_told_in_a_sentence(launch):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        process = launch("serve", http={"port": port})
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert output.startswith(f"Error: Port {port} of 127.0.0.1 cannot be used: Address already in use.")
+
+
+def test_a_busy_metrics_port_is_told_in_a_sentence(launch):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        process = launch("worker", worker={"metrics_port": port})
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert f"Error: The metrics port {port} of 127.0.0.1 cannot be used: Address already in use." in output
+
+
+def test_worker_works_until_it_is_asked_to_end(launch, valkey):
+    metrics_port = free_port()
+    process = launch("worker", worker={"metrics_port": metrics_port})
+    assert answer(f"http://127.0.0.1:{metrics_port}/metrics").status_code == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 0

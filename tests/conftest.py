@@ -1,0 +1,82 @@
+"""Fixtures that all tests share: a real Valkey, a fake one, and worlds with a clock."""
+
+import os
+from collections.abc import Iterator
+
+import fakeredis
+import pytest
+import time_machine
+from support_frozen import FrozenValkey
+from support_installation import World
+from support_valkey import ValkeyServer, faketime_library
+
+START = 1_795_000_000.0
+"""A quiet Tuesday in November 2026, for clocks that stand still."""
+
+
+def missing(what: str) -> None:
+    """Skip on a laptop, fail in CI: a proof that did not run is no proof there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing")
+    pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A real Valkey for the whole session; its clock can be moved where libfaketime is installed."""
+    server = ValkeyServer(tmp_path_factory.mktemp("valkey"), movable_clock=True)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def valkey(valkey_server: ValkeyServer) -> ValkeyServer:
+    """The real Valkey, empty."""
+    valkey_server.reset()
+    return valkey_server
+
+
+@pytest.fixture
+def real_world(valkey: ValkeyServer) -> World:
+    """A world over the real Valkey. Its clock needs libfaketime."""
+
+    def advance(seconds: float) -> None:
+        if faketime_library() is None:
+            missing("libfaketime")
+        valkey.advance(seconds)
+
+    return World(valkey.client, valkey.url, advance)
+
+
+@pytest.fixture(scope="session")
+def frozen_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrozenValkey]:
+    """A real Valkey for the whole session whose clock stands still until it is moved."""
+    if not FrozenValkey.possible():
+        missing("libfaketime")
+    server = FrozenValkey(tmp_path_factory.mktemp("frozen"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def frozen(frozen_server: FrozenValkey) -> FrozenValkey:
+    """The same, empty, at the beginning of its time."""
+    frozen_server.reset()
+    return frozen_server
+
+
+@pytest.fixture
+def fake_world() -> Iterator[World]:
+    """A world over fakeredis; the process' own clock stands still until it is moved."""
+    with time_machine.travel(START, tick=False) as clock:
+        client = fakeredis.FakeRedis(protocol=2)
+        yield World(client, "redis://fake", clock.shift)
+        client.close()
+
+
+@pytest.fixture(params=["valkey", "fakeredis"])
+def world(request: pytest.FixtureRequest) -> World:
+    """The same world twice: a real server and a fake one must agree."""
+    fixture = "real_world" if request.param == "valkey" else "fake_world"
+    made: World = request.getfixturevalue(fixture)
+    return made

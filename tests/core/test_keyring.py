@@ -1,0 +1,160 @@
+"""Keys: every use has its own, every input counts, and nothing shows them."""
+
+import base64
+
+import pytest
+
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.keyring import (
+    Keyring,
+    SealBrokenError,
+    Subject,
+    api_key_hash,
+    new_key,
+    parse_key,
+    parse_root_keys,
+)
+from otp_service.core.transaction import Transaction
+
+OLD, NEW, PSEUDONYM = (bytes(range(start, start + 32)) for start in (0, 32, 64))
+SUBJECT = Subject("shop", "vf_k1_00" + "a" * 32, "pseudonym", "login", "")
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    return Keyring({"k1": OLD}, PSEUDONYM)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Subject("bank", SUBJECT.verification_id, "pseudonym", "login", ""),
+        Subject("shop", "vf_k1_00" + "b" * 32, "pseudonym", "login", ""),
+        Subject("shop", SUBJECT.verification_id, "another", "login", ""),
+        Subject("shop", SUBJECT.verification_id, "pseudonym", "payment", ""),
+        Subject("shop", SUBJECT.verification_id, "pseudonym", "login", "x"),
+        Subject("shop", SUBJECT.verification_id, "pseudonymlogin", "", ""),
+    ],
+)
+def test_a_code_is_bound_to_everything_it_is_for(keyring: Keyring, changed: Subject):
+    assert keyring.code_key(changed) != keyring.code_key(SUBJECT)
+
+
+def test_a_tag_is_bound_to_verification_application_transaction_and_code(keyring: Keyring):
+    one, other = SUBJECT.verification_id, "vf_k1_00" + "b" * 32
+    tags = {
+        keyring.tag(*parts)
+        for parts in [
+            (one, "shop", "", "123456"), (other, "shop", "", "123456"), (one, "bank", "", "123456"),
+            (one, "shop", "x", "123456"), (one, "shop", "", "123457"),
+        ]
+    }  # fmt: skip
+
+    assert len(tags) == 5
+
+
+def test_after_a_rotation_old_identifiers_still_work_and_new_ones_name_the_new_key(keyring: Keyring):
+    rotated = Keyring({"k2": NEW, "k1": OLD}, PSEUDONYM)
+
+    assert rotated.code_key(SUBJECT) == keyring.code_key(SUBJECT)
+    assert rotated.new_verification_id("00").startswith("vf_k2_00")
+    assert keyring.bucket_of_id(rotated.new_verification_id("00")) is None, "the key is not known there"
+
+
+def test_a_rotation_changes_no_pseudonym(keyring: Keyring):
+    rotated = Keyring({"k2": NEW, "k1": OLD}, PSEUDONYM)
+
+    assert rotated.pseudonym("+923001234567") == keyring.pseudonym("+923001234567")
+    assert rotated.network_pseudonym("192.0.2.1") == keyring.network_pseudonym("192.0.2.1")
+    assert rotated.installation == keyring.installation
+
+
+def test_a_pseudonym_needs_the_key(keyring: Keyring):
+    other = Keyring({"k1": OLD}, NEW)
+
+    assert other.pseudonym("+923001234567") != keyring.pseudonym("+923001234567")
+    assert other.installation != keyring.installation
+
+
+def test_what_is_sealed_opens_only_where_it_belongs(keyring: Keyring):
+    where = {"verification_id": SUBJECT.verification_id, "application": "shop", "kind": "destination"}
+    sealed = keyring.seal(b"+923001234567", **where)
+
+    assert keyring.unseal(sealed, **where) == b"+923001234567"
+    for member, value in {"verification_id": "vf_k1_00" + "b" * 32, "application": "bank", "kind": "details"}.items():
+        with pytest.raises(SealBrokenError):
+            keyring.unseal(sealed, **{**where, member: value})
+    with pytest.raises(SealBrokenError):
+        keyring.unseal(sealed[:-1] + bytes([sealed[-1] ^ 1]), **where)
+    with pytest.raises(SealBrokenError):
+        keyring.unseal(b"", **where)
+
+
+def test_a_transaction_is_digested_with_a_key(keyring: Keyring):
+    transaction = Transaction("1500.00", "PKR", "Daraz")
+    digest = keyring.transaction_digest(SUBJECT.verification_id, transaction)
+
+    assert digest != keyring.transaction_digest("vf_k1_00" + "b" * 32, transaction)
+    assert digest != keyring.transaction_digest(SUBJECT.verification_id, Transaction("1500.01", "PKR", "Daraz"))
+    assert keyring.transaction_digest(SUBJECT.verification_id, None) == ""
+
+
+def test_buckets_are_the_first_bits_of_a_pseudonym():
+    keyring = Keyring({"k1": OLD}, PSEUDONYM, bucket_bits=2)
+    buckets = {keyring.bucket(keyring.pseudonym(f"+92300{number:07d}")) for number in range(64)}
+
+    assert buckets == set(keyring.buckets) == {"00", "01", "02", "03"}
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "",
+        "vf_",
+        "vf_k1_00",
+        "vf_k9_00" + "a" * 32,
+        "vf_k1_zz" + "a" * 32,
+        "x" * 5000,
+        "vf_k1_00" + "A" * 32,
+        "vf_k1_00" + "a" * 32 + "\n",
+        "vf_k1_{x}" + "a" * 32,
+    ],
+)
+def test_a_foreign_identifier_has_no_bucket(keyring: Keyring, hostile: str):
+    assert keyring.bucket_of_id(hostile) is None
+
+
+def test_the_repr_shows_no_key(keyring: Keyring):
+    assert base64.b64encode(OLD).decode() not in repr(keyring)
+    assert OLD.hex() not in repr(keyring)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "k1", "k1:", "K1:" + new_key(), "k1:c2hvcnQ=", "k1:" + "A" * 44, "toolongid:" + new_key(), "k1:!!!"],
+    ids=range(8),  # random keys would name the tests differently in each process
+)
+def test_bad_root_keys_refuse_to_start(text: str):
+    with pytest.raises(ConfigurationError):
+        parse_root_keys(text)
+
+
+def test_a_root_key_id_appears_once():
+    with pytest.raises(ConfigurationError):
+        parse_root_keys(f"k1:{new_key()} k1:{new_key()}")
+
+
+def test_root_keys_are_a_list_and_the_first_is_active():
+    assert list(parse_root_keys(f" k2:{new_key()}\nk1:{new_key()}, k0:{new_key()}\n")) == ["k2", "k1", "k0"]
+
+
+def test_an_error_about_a_key_does_not_show_it():
+    secret = base64.b64encode(b"s" * 20).decode()
+    with pytest.raises(ConfigurationError) as refused:
+        parse_key(secret)
+
+    assert secret not in str(refused.value)
+
+
+def test_api_keys_are_kept_as_hashes():
+    assert api_key_hash("abc") == "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,135 @@
+"""The small rules: addresses, limits, routes, messages, purposes, retries."""
+
+import pytest
+
+from otp_service.core.address import network_of
+from otp_service.core.errors import ConfigurationError, InvalidRequestError
+from otp_service.core.guard import Scope, coarse_retry_after, parse_limits
+from otp_service.core.idempotency import retry_of
+from otp_service.core.keyring import Keyring
+from otp_service.core.message import Message, Wording, render
+from otp_service.core.purpose import Channel, Kind, Purpose, Resend
+from otp_service.core.routing import Route, Routes
+from otp_service.core.transaction import Transaction
+
+KEYRING = Keyring({"k1": bytes(range(32))}, bytes(range(32, 64)))
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:aaaa::1", "2001:db8:1:2::"),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::"),
+        ("2001:DB8:1:3::1", "2001:db8:1:3::"),
+    ],
+)
+def test_an_address_counts_by_its_network(address: str, network: str):
+    assert network_of(address) == network
+
+
+@pytest.mark.parametrize("address", ["", "1.2.3", "1.2.3.4/32", "localhost", "1.2.3.4:80", "[::1]", "fe80::1%eth0x y"])
+def test_what_is_no_address_is_a_malformed_request(address: str):
+    with pytest.raises(InvalidRequestError) as refused:
+        network_of(address)
+
+    assert refused.value.faults[0].pointer == "/client_ip"
+
+
+def test_limits_are_written_like_the_limits_library_and_ordered_by_window():
+    limits = parse_limits(Scope.NUMBER, ("10/day", "5/10 minutes"))
+
+    assert [(limit.amount, limit.seconds) for limit in limits] == [(5, 600), (10, 86400)]
+    assert {limit.name for limit in limits} == {"number/600", "number/86400"}
+
+
+@pytest.mark.parametrize("notations", [("often",), ("0/day",), ("5/day", "7/24 hours"), ("",)])
+def test_a_limit_that_makes_no_sense_refuses_to_start(notations: tuple[str, ...]):
+    with pytest.raises(ConfigurationError):
+        parse_limits(Scope.NUMBER, notations)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "seconds"),
+    [
+        (1, 10),
+        (9_999, 10),
+        (10_001, 20),
+        (60_000, 60),
+        (60_001, 120),
+        (3_600_000, 3600),
+        (3_600_001, 7200),
+        (86_400_000, 86400),
+    ],
+)
+def test_a_wait_is_told_coarsely_and_never_too_short(milliseconds: int, seconds: int):
+    assert coarse_retry_after(milliseconds) == seconds
+
+
+def test_the_first_route_that_matches_decides():
+    routes = Routes(
+        (
+            Route(("pay",), purposes=frozenset({"payment"})),
+            Route(("local", "voice"), countries=frozenset({"PK"})),
+            Route(("world",)),
+        ),
+        {
+            "pay": frozenset({"sms"}),
+            "local": frozenset({"sms"}),
+            "voice": frozenset({"sms", "voice"}),
+            "world": frozenset({"sms"}),
+        },
+    )
+
+    assert routes.gateways_for("GB", "payment", "sms") == ("pay",)
+    assert routes.gateways_for("PK", "login", "sms") == ("local", "voice")
+    assert routes.gateways_for("PK", "login", "voice") == ("voice",)
+    assert routes.gateways_for("GB", "login", "sms") == ("world",)
+    assert routes.gateways_for("GB", "login", "whatsapp") == ()
+
+
+def test_a_login_message_says_what_the_code_is_for_and_ends_with_the_origin():
+    wording = Wording("Acme", "012345", 5, None, "shop.example")
+
+    assert render(wording) == (
+        "Your Acme code is 012345. It is valid for 5 minutes. Never share it.\n@shop.example #012345"
+    )
+
+
+def test_a_payment_message_says_what_is_paid():
+    transaction = Transaction("1500.00", "PKR", "Daraz", "4821")
+
+    assert render(Wording("Acme Bank", "012345", 1, transaction, None)) == (
+        "Acme Bank: to pay PKR 1500.00 to Daraz from account 4821, enter 012345. Valid for 1 minute. Never share it."
+    )
+
+
+def test_neither_wording_nor_message_shows_its_content():
+    message = Message("+923001234567", "code 012345", "sms", "en", 300, "dp_1", "http://x", "vf_1", "shop")
+
+    assert "012345" not in repr(Wording("Acme", "012345", 5, None, None))
+    assert "012345" not in repr(message)
+    assert "3001234567" not in repr(message)
+
+
+def test_the_last_resend_delay_repeats():
+    purpose = Purpose("login", Kind.POSSESSION, 6, 300, 5, 5, (30, 60), Resend.SAME_CODE, (Channel.SMS,))
+
+    assert [purpose.resend_delay(sends) for sends in (1, 2, 3, 4)] == [30, 60, 60, 60]
+
+
+def test_a_retry_is_the_same_request_by_the_same_application():
+    body = {"to": "+923001234567", "purpose": "login"}
+    one = retry_of(KEYRING, "shop", "start", '"key"', body)
+
+    assert retry_of(KEYRING, "shop", "start", "key", dict(reversed(body.items()))) == one
+    assert retry_of(KEYRING, "bank", "start", "key", body).key != one.key
+    assert retry_of(KEYRING, "shop", "cancel", "key", body).fingerprint != one.fingerprint
+    assert retry_of(KEYRING, "shop", "start", "key", {}).fingerprint != one.fingerprint
+
+
+@pytest.mark.parametrize("header", ["", " ", '""', "a b", "a\tb", "x" * 256, "ключ", "a\nb"])
+def test_a_malformed_idempotency_key_is_refused(header: str):
+    with pytest.raises(InvalidRequestError):
+        retry_of(KEYRING, "shop", "start", header, {})

@@ -1,0 +1,155 @@
+"""Transactions: one canonical form, and nothing in a message that is not what it seems."""
+
+import pytest
+
+from otp_service.core.errors import InvalidTransactionError
+from otp_service.core.transaction import canonical_transaction
+
+
+def made(**members: str | None):
+    return canonical_transaction(**{"amount": "1500", "currency": "PKR", "payee": "Daraz", **members})
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "canonical"),
+    [
+        ("25000", "PKR", "25000.00"),
+        ("25000.0", "PKR", "25000.00"),
+        ("25000.00", "PKR", "25000.00"),
+        ("25000", "JPY", "25000"),
+        ("1.5", "KWD", "1.500"),
+        ("0.01", "USD", "0.01"),
+        ("999999999999.99", "PKR", "999999999999.99"),
+    ],
+)
+def test_equal_amounts_have_one_form(amount: str, currency: str, canonical: str):
+    assert made(amount=amount, currency=currency).amount == canonical
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        "",
+        "-1",
+        "+1",
+        "1e3",
+        "1E3",
+        "25,000.00",
+        "01",
+        "1.",
+        ".5",
+        "1.001",
+        " 1",
+        "1 ",
+        "NaN",
+        "Infinity",
+        "۱۵۰۰",
+        "1_000",
+        "1" * 13,
+        "0x10",
+        "1\n",
+    ],
+)
+def test_amounts_with_more_than_one_reading_are_refused(amount: str):
+    with pytest.raises(InvalidTransactionError):
+        made(amount=amount)
+
+
+@pytest.mark.parametrize("currency", ["", "pkr", "PK", "XXX", "PKRR", "₨"])
+def test_unknown_currencies_are_refused(currency: str):
+    with pytest.raises(InvalidTransactionError):
+        made(currency=currency)
+
+
+def test_a_currency_without_minor_digits_takes_none():
+    with pytest.raises(InvalidTransactionError):
+        made(amount="100.5", currency="JPY")
+
+
+@pytest.mark.parametrize(
+    "payee",
+    [
+        "Daraz",
+        "K-Electric",
+        "Dr. Ali & Sons",
+        "Sana's Boutique",
+        "دراز",
+        "ہم مارٹ",
+        "Café Zoë",
+        "7 Eleven",
+        "Shop 24 A 365",
+        "अमूल",
+        "A. B. Traders",
+    ],
+)
+def test_names_of_any_script_are_payees(payee: str):
+    assert made(payee=payee).payee == payee
+
+
+def test_a_name_is_composed():
+    assert made(payee="Cafe\u0301").payee == "Café"
+
+
+@pytest.mark.parametrize(
+    "payee",
+    [
+        "",
+        " Daraz",
+        "Daraz ",
+        "A  B",
+        "x" * 31,
+        "x\n@evil.example #999999",
+        "Ali\r482910",
+        "Ali 482910",
+        "Ali 482 910",
+        "Ali 48-29-10",
+        "Ali ۴۸۲۹۱۰",
+        "bit.ly/x",
+        "https://x",
+        "www.evil.com",
+        "daraz.pk",
+        "E.ON",
+        "a@b",
+        "a#b",
+        "a:b",
+        "\u202eDaraz",
+        "Da\u200braz",
+        "Da\u2066raz",
+        "Da\u00adraz",
+        "Da\u3164raz",
+        "Da\ufe0fraz",
+        "Daraz\x00",
+        "*",
+        "<b>",
+        "Daraz!",
+        "①②③④",
+        "123",
+        "...",
+        "😀",
+    ],
+)
+def test_names_that_could_carry_a_link_or_a_second_code_are_refused(payee: str):
+    with pytest.raises(InvalidTransactionError):
+        made(payee=payee)
+
+
+def test_a_name_like_a_domain_is_allowed_where_the_application_lists_it():
+    assert made(payee="Food.pk", trusted_payees=frozenset({"Food.pk"})).payee == "Food.pk"
+    with pytest.raises(InvalidTransactionError):
+        made(payee="Fo0d.pk", trusted_payees=frozenset({"Food.pk"}))
+
+
+@pytest.mark.parametrize("account", ["", "482", "48211", "48a1", "۴۸۲۱", "4821\n"])
+def test_an_account_is_its_last_four_digits(account: str):
+    with pytest.raises(InvalidTransactionError):
+        made(account=account)
+
+
+@pytest.mark.parametrize("reference", ["", "x" * 36, "a\nb", "a#b", "@a", " a", "مرجع"])
+def test_references_are_plain(reference: str):
+    with pytest.raises(InvalidTransactionError):
+        made(reference=reference)
+
+
+def test_an_absent_member_is_not_an_empty_one():
+    assert len({made().parts, made(account="1234").parts, made(reference="1234").parts}) == 3

@@ -1,0 +1,212 @@
+"""What the documents say exists: links, commands, settings, metrics, keys, proofs."""
+
+import ast
+import json
+import re
+import tomllib
+
+import click
+import pytest
+from pydantic import BaseModel
+from support_sources import LUA, ROOT, committed_files, modules
+
+from otp_service.cli.main import COMMANDS, commands
+from otp_service.settings import Settings
+from otp_service.store import keys
+from otp_service.telemetry import metrics
+
+DOCUMENTS = sorted(path for path in committed_files() if path.suffix == ".md")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+METRIC = re.compile(r"`(otp_service_\w+)`(?: \(.+\))?")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
+UNMISTAKABLE = {"backend", "blacklist", "callback", "dlr", "msisdn", "passcode", "pepper", "pin", "recipient", "tenant"}
+"""Words of the glossary's last column that mean nothing else when they stand in a name of ours."""
+
+
+def _read(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def _prose(text):
+    return FENCE.sub("", text)
+
+
+def _code(text):
+    """Return everything set as code: fenced blocks and spans."""
+    return "\n".join([*(block for _, block in FENCE.findall(text)), *re.findall(r"`([^`\n]+)`", _prose(text))])
+
+
+def _anchors(name):
+    headings = re.findall(r"^#+ (.+)$", _prose(_read(name)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _rows(name, heading):
+    """Return the cells of the table rows below a heading."""
+    section = _read(name).split(f"{heading}\n", 1)[1].split("\n#", 1)[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_relative_link_leads_somewhere(name):
+    broken = []
+    for target in LINK.findall(_prose(_read(name))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / name).parent / path if path else ROOT / name
+        if not file.exists() or (anchor and anchor not in _anchors(file)):
+            broken.append(target)
+
+    assert broken == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_block_of_json_or_toml_can_be_read(name):
+    for language, block in FENCE.findall(_read(name)):
+        if language == "json":
+            json.loads(block)
+        if language == "toml":
+            tomllib.loads(block)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_document_has_an_unfilled_place_or_an_open_fence(name):
+    text = _read(name)
+
+    assert "@@" not in text
+    assert text.count("\n```") % 2 == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_exists(name):
+    unknown = [
+        f"{first} {second}".strip()
+        for first, second in re.findall(r"(?<![\w./-])otp-service ([a-z]+)(?: ([a-z]+))?", _code(_read(name)))
+        if not _exists(first, second)
+    ]
+
+    assert unknown == []
+
+
+def _exists(first, second):
+    command = commands.get_command(click.Context(commands), first)
+    return command is not None and (not second or not isinstance(command, click.Group) or second in command.commands)
+
+
+def test_every_command_is_documented():
+    documents = "\n".join(map(_read, NAMES))
+
+    assert [name for name in COMMANDS if f"otp-service {name}" not in documents] == []
+
+
+def test_the_readme_names_exactly_the_targets_of_make():
+    phony = re.search(r"^\.PHONY: (.+)$", _read("Makefile"), re.MULTILINE)[1].split()
+    named = re.findall(r"\bmake ([a-z-]+)", _code(_read("README.md")))
+
+    assert sorted(set(named)) == sorted(phony)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_exists(name):
+    sections = {
+        section: field.annotation.model_fields.keys()
+        for section, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+    named = re.findall(rf"(?<![\w./:])({'|'.join(sections)})\.([a-z_]+)\b(?![/(.])", _code(_read(name)))
+
+    assert [f"{section}.{key}" for section, key in named if key not in sections[section] | {"py", "md", "lua"}] == []
+
+
+def test_the_operations_guide_lists_exactly_the_metrics_that_exist():
+    families = {family.name: family.type for family in metrics._registry.collect()}
+    exposed = {f"{name}_total" if kind == "counter" else name for name, kind in families.items()}
+    listed = {cell[1] for row in _rows("docs/operations.md", "## Metrics") if (cell := METRIC.fullmatch(row[0]))}
+
+    assert listed == exposed
+
+
+def test_the_architecture_lists_every_key():
+    shapes = {
+        keys.INSTALLATION,
+        keys.WORKER,
+        keys.record("bb", "<id>"),
+        keys.dispatch("bb", "<dp id>"),
+        keys.retry("bb", "<application>", "<fingerprint>"),
+        keys.outbox("bb"),
+        keys.retries("bb"),
+        keys.dead_letters("bb"),
+        keys.events("bb"),
+        keys.caught("<application>"),
+        keys.caught_of("<application>", "<id>"),
+        *keys.moving(keys.number_window("bb", "<pseudonym>", "<seconds>")),
+        *keys.moving(keys.failed_checks_window("bb", "<application>", "<pseudonym>", "<seconds>")),
+        keys.sliding(keys.network_window("<pseudonym>", "<seconds>"))[0],
+        keys.sliding(keys.application_window("<application>", "<seconds>"))[0],
+    }
+
+    assert {re.match(r"`([^`]+)`", row[0])[1] for row in _rows("docs/architecture.md", "## Data in Redis")} == shapes
+
+
+def test_the_architecture_lists_every_script_and_what_it_answers():
+    scripts = {path.stem: path.read_text() for path in LUA.glob("*.lua") if not path.stem.startswith("include_")}
+    rows = {re.match(r"\[(\w+)\]", row[0])[1]: row[2] for row in _rows("docs/architecture.md", "## Scripts")}
+
+    assert rows.keys() == scripts.keys()
+    for name, text in scripts.items():
+        answers = set(re.findall(r"\breturn \{ '([a-z-]+)'", text))
+        assert not answers or set(re.findall(r"`([a-z-]+)`", rows[name])) == answers, name
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/security-model.md"])
+def test_every_guarantee_names_tests_that_exist(name):
+    rows = _rows(name, "## Guarantees")
+
+    assert rows
+    for row in rows:
+        proofs = re.findall(r"\[`(test_\w+)`\]\(([^)]+)\)", row[-1])
+        assert proofs, row[0]
+        for test, target in proofs:
+            assert f"def {test}(" in ((ROOT / name).parent / target).read_text(), row[0]
+
+
+def test_every_decision_is_listed_and_has_its_parts():
+    index = _read("docs/adr/README.md")
+    records = sorted(path for path in (ROOT / "docs" / "adr").glob("*.md") if path.name != "README.md")
+
+    assert [int(path.name[:4]) for path in records] == list(range(1, len(records) + 1))
+    for path in records:
+        assert f"({path.name})" in index
+        assert re.findall(r"^## (.+)$", path.read_text(), re.MULTILINE) == ["Context", "Decision", "Consequences"]
+
+
+def test_the_words_that_tests_look_for_are_those_of_the_glossary():
+    refused = {word for row in _rows("docs/glossary.md", "# Glossary") for word in re.split(r", | ", row[2])}
+
+    assert UNMISTAKABLE - refused == set()
+
+
+def test_no_name_of_ours_uses_another_word_than_the_glossary():
+    assert [f"{path}: {name}" for path, tree in modules() for name in _names(tree) if _words(name) & UNMISTAKABLE] == []
+
+
+def _names(tree):
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                yield name
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name
+
+
+def _words(name):
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+def test_a_name_falls_into_its_words():
+    assert _words("tenantId") == {"tenant", "id"}
+    assert _words("_DLR_url") == {"dlr", "url"}
+    assert _words("pinned") == {"pinned"}

@@ -1,0 +1,281 @@
+# ruff: noqa: ARG002, D106 - they are bad gateways
+"""Gateways that break one promise each, and the test of the contract suite that has to notice.
+
+Not collected with the other tests: ``test_suite_notices.py`` runs it, and expects these failures.
+"""
+
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+import requests
+from pydantic import ConfigDict
+from test_contract import SAMPLES, STRANGER, strangers_gateway
+
+from otp_service.core.verification import DeliveryStatus
+from otp_service.gateways.base import Accepted, GatewayError, GatewaySettings, Kind, Receipt
+from otp_service.gateways.contract import GatewayContract
+from otp_service.gateways.sandbox import SandboxGateway
+
+Acme = strangers_gateway()
+EXCHANGE = "test_an_exchange_goes_as_sampled"
+ECHO = "test_an_answer_that_repeats_the_request_gives_nothing_away"
+TIME_OUT = "test_a_time_out_is_unavailable_ambiguous_and_in_time"
+REFUSED = "test_a_refused_connection_is_unavailable_and_not_ambiguous"
+LOST = "test_a_connection_lost_after_the_request_is_unavailable_and_ambiguous"
+EXPECTED: dict[str, set[str]] = {}
+"""The tests that have to fail, by suite."""
+
+
+class TestUnbroken(GatewayContract):
+    gateway_class = Acme
+    samples = STRANGER / "samples" / "acme.toml"
+
+
+class TestUnbrokenReports(GatewayContract):
+    gateway_class = SandboxGateway
+    samples = SAMPLES / "sandbox.toml"
+
+
+def breaks(*tests, suite=TestUnbroken, **members):
+    """Make a suite of the decorated gateway, and expect these tests to fail."""
+
+    def decorate(gateway):
+        name = f"Test{gateway.__name__}"
+        EXPECTED[name] = set(tests)
+        globals()[name] = type(name, (suite,), {"gateway_class": gateway, **members})
+        return gateway
+
+    return decorate
+
+
+class OnItsOwn(Acme):
+    """Calls without `Wire`, as a careless gateway does."""
+
+    options: ClassVar = {"allow_redirects": False}
+
+    def send(self, message):
+        settings = self._settings
+        answer = self.call(
+            f"{settings.base_url}/sms",
+            headers={"Authorization": f"Bearer {settings.token.get_secret_value()}"},
+            json={"to": message.to, "from": settings.sender, "text": message.text, "ttl": message.expires_in},
+            **{"timeout": settings.timeout, **self.options},
+        )
+        known = {202: "accepted", 400: Kind.DESTINATION}.get(answer.status_code, Kind.UNAVAILABLE)
+        if known == "accepted":
+            return Accepted("msg-1")
+        raise GatewayError(known, str(answer.status_code))
+
+    def call(self, url, **request):
+        try:
+            return requests.post(url, **request)  # noqa: S113 - some have none
+        except requests.ConnectTimeout:
+            pass
+        except requests.Timeout:
+            raise GatewayError(Kind.UNAVAILABLE, "timeout", ambiguous=True) from None
+        except requests.ConnectionError as error:
+            refused = "refused" in str(error)
+        raise GatewayError(Kind.UNAVAILABLE, "connection", ambiguous=not refused)
+
+
+@breaks(EXCHANGE)
+class LogsTheNumber(Acme):
+    def send(self, message):
+        logging.getLogger("acme").debug("sending to %s", message.to)
+        return super().send(message)
+
+
+@breaks(EXCHANGE)
+class PrintsTheText(Acme):
+    def send(self, message):
+        print(message.text)  # noqa: T201
+        return super().send(message)
+
+
+@breaks(EXCHANGE, ECHO)
+class LetsTheLibraryLogItsUrl(Acme):
+    def send(self, message):
+        with suppress(requests.RequestException):
+            requests.get(f"{self._settings.base_url}/sms?to={message.to}", timeout=0.1)
+        return super().send(message)
+
+
+@breaks(ECHO)
+class TellsTheProvidersWords(Acme):
+    def send(self, message):
+        call, answers = self._wire.call, []
+        self._wire.call = lambda request: answers.append(call(request)) or answers[0]
+        try:
+            return super().send(message)
+        except GatewayError as failure:
+            raise GatewayError(failure.kind, answers[0].text) from None
+
+
+@breaks(TIME_OUT)
+class TimesEachReadOnly(OnItsOwn):
+    pass
+
+
+@breaks(TIME_OUT, "test_an_answer_without_end_is_cut_off")
+class HasNoTimeOut(OnItsOwn):
+    options: ClassVar = {"timeout": 3, "allow_redirects": False}
+
+
+@breaks("test_it_follows_no_redirect")
+class FollowsRedirects(OnItsOwn):
+    options: ClassVar = {"allow_redirects": True}
+
+
+@breaks(REFUSED)
+class KeepsTheLibrarysErrorInItsContext(OnItsOwn):
+    def send(self, message):
+        try:
+            return super().send(message)
+        except GatewayError as failure:
+            error = requests.ConnectionError(f"https://acme.example/?token={self._settings.token.get_secret_value()}")
+            raise failure from (error if failure.provider_code == "connection" else None)
+
+
+@breaks(TIME_OUT, LOST)
+class CallsNothingAmbiguous(Acme):
+    def send(self, message):
+        try:
+            return super().send(message)
+        except GatewayError as failure:
+            failure.ambiguous = False
+            raise
+
+
+@breaks(REFUSED)
+class CallsEverythingAmbiguous(Acme):
+    def send(self, message):
+        try:
+            return super().send(message)
+        except GatewayError as failure:
+            failure.ambiguous = True
+            raise
+
+
+@breaks(EXCHANGE)
+class TriesAgain(Acme):
+    def send(self, message):
+        try:
+            return super().send(message)
+        except GatewayError:
+            return super().send(message)
+
+
+@breaks(EXCHANGE)
+class RaisesItsOwnErrors(Acme):
+    def send(self, message):
+        try:
+            return super().send(message)
+        except GatewayError:
+            raise KeyError("code") from None
+
+
+@breaks(EXCHANGE)
+class HasNoReference(Acme):
+    def send(self, message):
+        return replace(super().send(message), reference="")
+
+
+@breaks(EXCHANGE)
+class SpoilsTheText(Acme):
+    def send(self, message):
+        return super().send(replace(message, text=message.text.encode("ascii", "replace").decode()))
+
+
+@breaks(EXCHANGE)
+class TakesADeadNumberForAFaultOfOurs(Acme):
+    def send(self, message):
+        try:
+            return super().send(message)
+        except GatewayError as failure:
+            failure.kind = Kind.REJECTED if failure.kind is Kind.DESTINATION else failure.kind
+            raise
+
+
+@breaks("test_neither_it_nor_its_settings_show_secrets")
+class ShowsItsToken(Acme):
+    def __repr__(self):
+        return f"<Acme {self._settings.token.get_secret_value()}>"
+
+
+@breaks("test_its_settings_refuse_unknown_members")
+class TakesAnyMember(Acme):
+    class Settings(Acme.Settings):
+        model_config = ConfigDict(extra="ignore")
+
+
+@breaks("test_its_settings_refuse_unknown_members")
+class ShowsWrongInput(Acme):
+    class Settings(Acme.Settings):
+        model_config = ConfigDict(hide_input_in_errors=False)
+
+
+@breaks("test_its_settings_cannot_be_changed")
+class HasSettingsThatChange(Acme):
+    class Settings(Acme.Settings):
+        model_config = ConfigDict(frozen=False)
+
+
+@breaks("test_it_describes_itself")
+class CarriesPigeons(Acme):
+    channels = frozenset({"pigeon"})
+
+
+@breaks("test_its_samples_show_what_has_to_be_shown", samples=STRANGER / "samples" / "nothing.toml")
+class HasNoSamples(SandboxGateway):
+    class Settings(GatewaySettings):
+        pass
+
+    receipt = None
+
+    def __init__(self, settings, context):
+        pass
+
+
+REPORTS = {"suite": TestUnbrokenReports}
+FORGED, READ = "test_a_forged_receipt_is_refused", "test_a_receipt_is_read_as_sampled"
+
+
+@breaks(FORGED, **REPORTS)
+class BelievesEveryReport(SandboxGateway):
+    def receipt(self, request):
+        return Receipt(DeliveryStatus.DELIVERED, "") if b"raw" in request.body else _read(self, request)
+
+
+def _read(gateway, request):
+    signed = {"x-sandbox-signature": gateway._signature(request.url, request.body)}
+    return SandboxGateway.receipt(gateway, replace(request, headers=signed))
+
+
+@breaks(FORGED, **REPORTS)
+class ForgetsTheAddress(SandboxGateway):
+    def receipt(self, request):
+        return super().receipt(replace(request, url=request.url.removesuffix("0")))
+
+
+@breaks(READ, **REPORTS)
+class TakesTheUnseenForDelivered(SandboxGateway):
+    def receipt(self, request):
+        read = super().receipt(request)
+        return replace(read, status=DeliveryStatus.DELIVERED)
+
+
+@breaks(READ, **REPORTS)
+class DiesOfTheUnseen(SandboxGateway):
+    def receipt(self, request):
+        if b"teleported" in request.body:
+            raise KeyError("teleported")
+        return super().receipt(request)
+
+
+@breaks("test_receipts_are_sampled_where_there_are_any", samples=STRANGER / "samples" / "acme.toml")
+class ReportsWithoutSamples(Acme):
+    def receipt(self, request):
+        pytest.fail("nobody asks")

@@ -1,0 +1,13 @@
+"""A provider for tests of single gateways."""
+
+import pytest
+
+from otp_service.gateways.contract.provider import Provider
+
+
+@pytest.fixture
+def provider(monkeypatch):
+    """Run a stand-in for the provider, reached without any proxy."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Provider() as provider:
+        yield provider

@@ -1,0 +1,48 @@
+"""The page on adding a gateway tells the truth."""
+
+import re
+import tomllib
+
+from support_sources import ROOT
+
+from otp_service.gateways.base import Kind
+from otp_service.gateways.http import HttpSettings
+from otp_service.gateways.templates import _VALUES
+
+PAGE = (ROOT / "docs" / "adding-a-gateway.md").read_text()
+EXAMPLE = ROOT / "examples" / "gateway-package"
+
+
+def toml_blocks():
+    return [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)]
+
+
+def test_the_section_that_it_shows_is_valid():
+    (section,) = [block["gateways"]["local"] for block in toml_blocks() if "gateways" in block]
+
+    assert section.pop("kind") == "http"
+    assert HttpSettings.model_validate(section).failures[0].kind is Kind.DESTINATION
+
+
+def test_it_names_every_member_of_an_http_section_and_every_placeholder():
+    members = {field.alias or name for name, field in HttpSettings.model_fields.items()}
+
+    assert [name for name in members if not re.search(rf"\b{name}\b", PAGE)] == []
+    assert [name for name in _VALUES if f"`{{{name}}}`" not in PAGE] == []
+
+
+def test_it_says_what_follows_each_kind_of_failure():
+    assert [kind for kind in Kind if f"| `{kind}` |" not in PAGE] == []
+
+
+def test_it_counts_its_steps_and_its_example_has_nothing_more():
+    assert len(re.findall(r"^## \d\. ", PAGE, re.MULTILINE)) == 3
+    assert len((EXAMPLE / "acme_gateway.py").read_text().splitlines()) <= 60
+    assert len((EXAMPLE / "samples" / "acme.toml").read_text().splitlines()) <= 40
+
+
+def test_the_entry_point_that_it_shows_is_the_examples():
+    (shown,) = [block["project"] for block in toml_blocks() if "project" in block]
+    package = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+
+    assert shown["entry-points"] == package["entry-points"]

@@ -1,0 +1,74 @@
+"""Kinds of gateways are found by entry points, one at a time, and faults are told in words."""
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from otp_service.core.errors import ConfigurationError
+from otp_service.gateways import registry
+from otp_service.gateways.console import ConsoleGateway
+from otp_service.gateways.registry import gateway_kind, gateway_kinds, known_kinds
+
+CONSOLE = "otp_service.gateways.console:ConsoleGateway"
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Let entry points be those that a test names."""
+
+    def install(**kinds):
+        found = [EntryPoint(name, value, registry.GROUP) for name, values in kinds.items() for value in values]
+        monkeypatch.setattr(
+            registry, "entry_points", lambda name=None, **_: [one for one in found if name in {None, one.name}]
+        )
+
+    return install
+
+
+def test_all_kinds_of_ours_are_known():
+    assert set(known_kinds()) >= {"console", "http", "sandbox", "twilio"}
+    assert gateway_kinds()["console"] is ConsoleGateway
+
+
+def test_naming_one_kind_imports_no_other():
+    program = (
+        "import sys; from otp_service.gateways.registry import gateway_kind, known_kinds; known_kinds();"
+        "gateway_kind('console'); print([name for name in ('twilio', 'requests', 'pytest') if name in sys.modules])"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert finished.stdout.strip() == "[]"
+
+
+def test_an_unknown_kind_is_told_the_known_ones():
+    with pytest.raises(ConfigurationError, match=r"no gateway of kind 'twillio'; there are: .*console, .*twilio"):
+        gateway_kind("twillio")
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ("nowhere_to_be_found:Gateway", "needs the package 'nowhere_to_be_found', which is not installed"),
+        ("otp_service.gateways.console:Nothing", "cannot be imported"),
+        ("otp_service.gateways.base:Accepted", "is not a gateway: it lacks kind, channels"),
+        (CONSOLE, "says it is of kind 'console', its entry point 'acme'"),
+    ],
+)
+def test_a_package_that_brings_no_gateway_is_told_what_is_wrong(installed, value, word):
+    installed(acme=[value])
+    with pytest.raises(ConfigurationError, match=word):
+        gateway_kind("acme")
+
+
+def test_a_kind_cannot_be_taken_over_by_another_package(installed):
+    installed(console=[CONSOLE, "strange_package:ConsoleGateway"])
+    with pytest.raises(ConfigurationError, match="More than one package brings a gateway of kind 'console'"):
+        gateway_kind("console")
+
+
+def test_a_package_that_is_found_twice_is_one_package(installed):
+    installed(console=[CONSOLE, CONSOLE])
+
+    assert gateway_kind("console") is ConsoleGateway

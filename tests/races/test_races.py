@@ -1,0 +1,91 @@
+"""Races against two application processes on a real Valkey: exact figures, not usual ones."""
+
+from collections import Counter
+from itertools import count
+
+import pytest
+from support_service import Service, eventually, in_parallel
+
+_numbers = count(3_001_000_000)
+
+
+@pytest.fixture
+def number() -> str:
+    """A number that no other test used."""
+    return f"+92{next(_numbers)}"
+
+
+@pytest.mark.parametrize("repetition", range(20))
+def test_of_fifty_right_codes_at_once_exactly_one_is_approved(service: Service, number: str, repetition: int):
+    one = service.start(number)
+    code = service.code(one)
+
+    results = in_parallel(50, lambda _: service.check(one, code))
+
+    assert Counter(result["valid"] for result in results) == {True: 1, False: 49}
+    assert {result["reason"] for result in results if not result["valid"]} == {"already_approved"}
+
+
+@pytest.mark.parametrize("repetition", range(3))
+def test_of_a_hundred_wrong_codes_at_once_exactly_as_many_are_compared_as_allowed(
+    service: Service, number: str, repetition: int
+):
+    one = service.start(number)
+    right = int(service.code(one))
+
+    results = in_parallel(100, lambda place: service.check(one, f"{(right + 1 + place) % 1_000_000:06d}"))
+
+    reasons = Counter(result["reason"] for result in results)
+    assert reasons == {"wrong_code": 5, "max_attempts_reached": 95}
+    assert service.valkey.client.hget(f"otp:{{00}}:v:{one}", "checks") == b"5"
+    assert service.check(one, f"{right:06d}")["reason"] == "max_attempts_reached"
+
+
+def test_a_right_code_among_wrong_ones_wins_at_most_once_and_never_after_the_last_guess(service: Service, number: str):
+    one = service.start(number)
+    right = int(service.code(one))
+
+    results = in_parallel(50, lambda place: service.check(one, f"{(right + place) % 1_000_000:06d}"))
+
+    compared = [result for result in results if result["reason"] in {None, "wrong_code"}]
+    assert sum(result["valid"] for result in results) <= 1
+    assert len(compared) <= 5
+
+
+def test_a_guess_budget_holds_over_resends_new_verifications_and_idempotency_keys(service: Service, number: str):
+    def guess(place: int) -> list[str]:
+        """Start, guess, resend, guess: everything that could buy a new guess."""
+        started = service.post("/v1/verifications", {"to": number}, Idempotency_Key=f"start-{number}-{place}")
+        if started.status_code != 201:
+            return [started.json()["code"]]
+        one = started.json()["id"]
+        guesses = [service.check(one, f"{place:05d}{turn}", Idempotency_Key=f"{one}-{turn}") for turn in range(5)]
+        service.post(f"/v1/verifications/{one}/resend")
+        return [guessed["reason"] for guessed in guesses]
+
+    reasons = Counter(reason for results in in_parallel(20, guess) for reason in results)
+
+    assert reasons["wrong_code"] == 10
+    assert service.post("/v1/verifications", {"to": number}).json()["code"] == "rate-limited"
+
+
+def test_twenty_starts_with_one_idempotency_key_are_one_verification_and_one_message(service: Service, number: str):
+    def start(_: int) -> tuple[int, str]:
+        answer = service.post("/v1/verifications", {"to": number}, Idempotency_Key=f"once-{number}")
+        return answer.status_code, answer.json()["id"]
+
+    answers = set(in_parallel(20, start))
+
+    assert len(answers) == 1
+    ((status, one),) = answers
+    assert status == 201
+    eventually(lambda: service.texts(one))
+    eventually(lambda: not service.valkey.client.xlen("otp:{00}:outbox"))
+    assert len(service.texts(one)) == 1
+
+
+def test_of_thirty_starts_at_once_as_many_are_accepted_as_the_limit_allows(service: Service, number: str):
+    service.valkey.client.delete(*service.valkey.client.keys("otp:*number/*") or ["none"])
+    answers = Counter(in_parallel(130, lambda _: service.post("/v1/verifications", {"to": number}).status_code))
+
+    assert answers == {201: 100, 429: 30}

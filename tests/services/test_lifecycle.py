@@ -1,0 +1,347 @@
+"""A verification's life through the use cases, on a real Valkey and on fakeredis."""
+
+import pytest
+from support_installation import NUMBER, World
+
+from otp_service.bootstrap import Installation
+from otp_service.core.errors import (
+    ConflictError,
+    IdempotencyMismatchError,
+    InvalidCodeError,
+    InvalidTransactionError,
+    NoSendsLeftError,
+    RateLimitedError,
+    ResendTooSoonError,
+    VerificationNotFoundError,
+)
+from otp_service.core.idempotency import Retry
+from otp_service.core.verification import Reason, Status
+from otp_service.services.cancel import cancel
+from otp_service.services.check import check
+from otp_service.services.codes import derive_code
+from otp_service.services.read import read
+from otp_service.services.resend import resend
+from otp_service.services.start import Sent, StartRequest, start
+from otp_service.services.transactions import TransactionInput
+
+PAYMENT = TransactionInput("1500", "PKR", "Daraz")
+
+
+class Caller:
+    """One application's view of an installation."""
+
+    def __init__(self, installation: Installation, name: str = "shop") -> None:
+        self.context = installation.context
+        self.application = self.context.applications[name]
+
+    def start(self, to: str = NUMBER, retry: Retry | None = None, **members: object) -> str:
+        return self.send(to, retry, **members).view.verification.id
+
+    def send(self, to: str = NUMBER, retry: Retry | None = None, **members: object) -> Sent:
+        return start(self.context, self.application, StartRequest(to=to, **members), retry)
+
+    def code(self, verification_id: str) -> str:
+        view = read(self.context, self.application, verification_id)
+        digest = self.context.keyring.transaction_digest(verification_id, view.details.transaction)
+        return derive_code(self.context.keyring, view.verification, view.verification.generation, digest)
+
+    def wrong(self, verification_id: str) -> str:
+        return f"{(int(self.code(verification_id)) + 1) % 1_000_000:06d}"
+
+    def check(self, verification_id: str, code: str, transaction=None, retry=None):
+        result = check(self.context, self.application, verification_id, code, transaction, retry)
+        return (result.status, result.valid, result.checks_left, result.reason)
+
+    def status(self, verification_id: str) -> Status:
+        return read(self.context, self.application, verification_id).verification.status
+
+
+@pytest.fixture
+def shop(world: World) -> Caller:
+    return Caller(world.install())
+
+
+def test_a_right_code_is_approved_once(shop: Caller):
+    one = shop.start()
+    code = shop.code(one)
+
+    assert shop.check(one, code) == (Status.APPROVED, True, 4, None)
+    assert shop.check(one, code) == (Status.APPROVED, False, 0, Reason.ALREADY_APPROVED)
+
+
+def test_the_last_allowed_guess_may_be_right(shop: Caller):
+    one = shop.start()
+    wrong = shop.wrong(one)
+    for left in (4, 3, 2, 1):
+        assert shop.check(one, wrong) == (Status.PENDING, False, left, Reason.WRONG_CODE)
+
+    assert shop.check(one, shop.code(one)) == (Status.APPROVED, True, 0, None)
+
+
+def test_after_the_last_wrong_guess_right_and_wrong_are_answered_alike(shop: Caller):
+    one = shop.start()
+    right, wrong = shop.code(one), shop.wrong(one)
+    answers = [shop.check(one, wrong) for _ in range(5)]
+
+    assert answers[-1] == (Status.MAX_ATTEMPTS_REACHED, False, 0, Reason.WRONG_CODE)
+    assert shop.check(one, right) == shop.check(one, wrong)
+    assert shop.check(one, right) == (Status.MAX_ATTEMPTS_REACHED, False, 0, Reason.MAX_ATTEMPTS_REACHED)
+
+
+def test_a_code_expires_exactly_and_is_then_still_known(world: World):
+    shop = Caller(world.install())
+    one, other = shop.start(), shop.start("+923001234568")
+    code, late = shop.code(one), shop.code(other)
+    world.advance(299)
+    assert shop.check(one, code)[1]
+    world.advance(1.5)
+
+    assert shop.status(other) is Status.EXPIRED
+    assert shop.check(other, late) == (Status.EXPIRED, False, 0, Reason.EXPIRED)
+    world.advance(600)
+    with pytest.raises(VerificationNotFoundError):
+        shop.check(other, late)
+
+
+def test_a_resend_does_not_lengthen_the_life_of_a_code(world: World):
+    shop = Caller(world.install())
+    one = shop.start()
+    expires = read(shop.context, shop.application, one).verification.expires
+    world.advance(31)
+    resend(shop.context, shop.application, one)
+
+    assert read(shop.context, shop.application, one).verification.expires == expires
+
+
+def test_resends_wait_longer_each_time_and_end(world: World):
+    shop = Caller(world.install())
+    one = shop.start()
+    with pytest.raises(ResendTooSoonError) as soon:
+        resend(shop.context, shop.application, one)
+    assert soon.value.retry_after in {29, 30}
+    world.advance(30)
+    resend(shop.context, shop.application, one)
+    world.advance(31)
+    with pytest.raises(ResendTooSoonError):
+        resend(shop.context, shop.application, one)
+    world.advance(30)
+    view = resend(shop.context, shop.application, one).view.verification
+
+    assert (view.sends, view.sends_left, view.resend_after) == (3, 0, None)
+    world.advance(120)
+    with pytest.raises(NoSendsLeftError):
+        resend(shop.context, shop.application, one)
+
+
+def test_a_resend_carries_the_same_code_by_default(world: World):
+    shop = Caller(world.install())
+    one = shop.start()
+    code = shop.code(one)
+    world.advance(31)
+    resend(shop.context, shop.application, one)
+
+    assert shop.code(one) == code
+    assert shop.check(one, code)[1]
+
+
+def test_a_resend_with_new_code_kills_the_old_one(world: World):
+    shop = Caller(world.install(purposes={"login": {"resend": "new_code", "resend_delays": [0]}}))
+    one = shop.start()
+    old = shop.code(one)
+    resend(shop.context, shop.application, one)
+    new = shop.code(one)
+
+    assert new != old
+    assert shop.check(one, old) == (Status.PENDING, False, 4, Reason.WRONG_CODE)
+    assert shop.check(one, new)[1]
+
+
+def test_guesses_of_a_number_are_counted_over_verifications_and_resends(world: World):
+    shop = Caller(world.install(limits={"failed_checks": ["7/day"], "number": ["100/day"]}))
+    first = shop.start()
+    for _ in range(4):
+        shop.check(first, shop.wrong(first))
+    world.advance(31)
+    resend(shop.context, shop.application, first)
+    shop.check(first, shop.wrong(first))
+    second = shop.start()
+    assert [shop.check(second, shop.wrong(second))[3] for _ in range(3)] == [
+        Reason.WRONG_CODE, Reason.WRONG_CODE, Reason.NUMBER_LOCKED,
+    ]  # fmt: skip
+
+    assert shop.check(second, shop.code(second)) == (Status.PENDING, False, 3, Reason.NUMBER_LOCKED)
+    with pytest.raises(RateLimitedError):
+        shop.start()
+
+
+def test_a_shop_cannot_lock_a_number_for_a_bank(world: World):
+    installation = world.install(limits={"failed_checks": ["3/day"]})
+    shop, bank = Caller(installation), Caller(installation, "bank")
+    one = shop.start()
+    for _ in range(3):
+        shop.check(one, shop.wrong(one))
+    other = bank.start()
+
+    assert bank.check(other, bank.code(other))[1]
+
+
+def test_sends_to_a_number_count_over_all_applications(world: World):
+    installation = world.install(limits={"number": ["2/day"]})
+    Caller(installation).start()
+    Caller(installation, "bank").start("0300 1234567")
+
+    with pytest.raises(RateLimitedError) as refused:
+        Caller(installation).start("+92 (0)300 1234567")
+    assert refused.value.quota is None
+
+
+def test_a_changed_payment_ends_the_verification_without_a_guess(shop: Caller):
+    one = shop.start(purpose="payment", transaction=PAYMENT)
+    code = shop.code(one)
+    changed = TransactionInput("1500.01", "PKR", "Daraz")
+
+    assert shop.check(one, code, changed) == (Status.FAILED, False, 0, Reason.TRANSACTION_CHANGED)
+    assert shop.check(one, code, PAYMENT) == (Status.FAILED, False, 0, Reason.FAILED)
+
+
+def test_equal_amounts_are_the_same_payment(shop: Caller):
+    one = shop.start(purpose="payment", transaction=PAYMENT)
+
+    assert shop.check(one, shop.code(one), TransactionInput("1500.00", "PKR", "Daraz"))[1]
+
+
+@pytest.mark.parametrize(
+    ("purpose", "started_with", "checked_with"), [("payment", PAYMENT, None), ("login", None, PAYMENT)]
+)
+def test_a_transaction_that_does_not_fit_the_purpose_costs_nothing(shop: Caller, purpose, started_with, checked_with):
+    one = shop.start(purpose=purpose, transaction=started_with)
+    with pytest.raises(InvalidTransactionError):
+        shop.check(one, "000000", checked_with)
+
+    assert read(shop.context, shop.application, one).verification.checks == 0
+
+
+@pytest.mark.parametrize("typed", ["12345", "1234567", "12345678", "123456789", "abcdef", "", "²²²²²²", "1" * 10_000])
+def test_what_cannot_be_the_code_is_not_a_guess(shop: Caller, typed: str):
+    one = shop.start()
+    with pytest.raises(InvalidCodeError):
+        shop.check(one, typed)
+
+    assert read(shop.context, shop.application, one).verification.checks == 0
+
+
+def test_another_applications_verification_does_not_exist(world: World):
+    installation = world.install()
+    shop, bank = Caller(installation), Caller(installation, "bank")
+    one = shop.start()
+    for act in (
+        lambda: bank.check(one, "123456"),
+        lambda: bank.status(one),
+        lambda: resend(bank.context, bank.application, one),
+        lambda: cancel(bank.context, bank.application, one),
+    ):
+        with pytest.raises(VerificationNotFoundError):
+            act()
+
+    assert read(shop.context, shop.application, one).verification.checks == 0
+
+
+def test_a_canceled_verification_stays_canceled(shop: Caller):
+    one = shop.start()
+    code = shop.code(one)
+    assert cancel(shop.context, shop.application, one).verification.status is Status.CANCELED
+    assert cancel(shop.context, shop.application, one).verification.status is Status.CANCELED
+
+    assert shop.check(one, code) == (Status.CANCELED, False, 0, Reason.CANCELED)
+    with pytest.raises(ConflictError):
+        resend(shop.context, shop.application, one)
+
+
+def test_an_approved_verification_cannot_be_canceled(shop: Caller):
+    one = shop.start()
+    shop.check(one, shop.code(one))
+
+    with pytest.raises(ConflictError):
+        cancel(shop.context, shop.application, one)
+
+
+def test_a_final_verification_keeps_no_number(world: World):
+    shop = Caller(world.install())
+    one = shop.start()
+    assert world.client.hexists(f"otp:{{00}}:v:{one}", "destination")
+    shop.check(one, shop.code(one))
+
+    assert not world.client.hexists(f"otp:{{00}}:v:{one}", "destination")
+
+
+def test_a_start_asked_again_is_answered_again_and_sends_nothing(world: World):
+    shop = Caller(world.install())
+    retry = Retry("key", "request")
+    first, again = shop.send(retry=retry), shop.send(retry=retry)
+
+    assert again.view.verification == first.view.verification
+    assert world.client.xlen("otp:{00}:outbox") == 1
+    with pytest.raises(IdempotencyMismatchError):
+        shop.send(retry=Retry("key", "another request"))
+
+
+def test_a_start_asked_again_after_its_record_is_gone_tells_the_outcome(world: World):
+    shop = Caller(world.install())
+    retry = Retry("key", "request")
+    first = shop.send(retry=retry)
+    one = first.view.verification.id
+    shop.check(one, shop.code(one))
+    world.advance(1000)
+    again = shop.send(retry=retry).view.verification
+
+    assert (again.id, again.status, again.created) == (one, Status.APPROVED, first.view.verification.created)
+    assert world.client.xlen("otp:{00}:outbox") == 1
+    world.advance(24 * 3600)
+    assert shop.start(retry=retry) != one
+
+
+def test_a_refused_start_remembers_nothing(world: World):
+    shop = Caller(world.install(limits={"number": ["1/minute"]}))
+    shop.start()
+    retry = Retry("key", "request")
+    with pytest.raises(RateLimitedError):
+        shop.start(retry=retry)
+    world.advance(61)
+
+    assert shop.status(shop.start(retry=retry)) is Status.PENDING
+
+
+def test_a_check_asked_again_counts_once_and_an_approval_can_be_asked_for_again(shop: Caller):
+    one = shop.start()
+    wrong, right = Retry("wrong", "a"), Retry("right", "b")
+    first = shop.check(one, shop.wrong(one), retry=wrong)
+    assert shop.check(one, shop.wrong(one), retry=wrong) == first
+    approval = shop.check(one, shop.code(one), retry=right)
+
+    assert approval == (Status.APPROVED, True, 3, None)
+    assert shop.check(one, shop.code(one), retry=right) == approval
+    assert shop.check(one, shop.wrong(one), retry=wrong) == (Status.APPROVED, False, 4, Reason.WRONG_CODE)
+
+
+def test_a_resend_asked_again_sends_once(world: World):
+    shop = Caller(world.install(purposes={"login": {"resend_delays": [0]}}))
+    one = shop.start()
+    retry = Retry("key", "request")
+    first = resend(shop.context, shop.application, one, None, retry).view
+    again = resend(shop.context, shop.application, one, None, retry).view
+
+    assert first.verification == again.verification
+    assert world.client.xlen("otp:{00}:outbox") == 2
+
+
+def test_a_policy_change_does_not_touch_live_verifications(world: World):
+    keys = {
+        "root": f"k1:{'QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY='}",
+        "pseudonym": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=",
+    }
+    before = Caller(world.install(keys=keys))
+    one = before.start()
+    after = Caller(world.install(keys=keys, purposes={"login": {"max_checks": 1, "code_length": 8}}))
+
+    assert after.check(one, after.wrong(one)) == (Status.PENDING, False, 4, Reason.WRONG_CODE)
+    assert after.check(one, before.code(one))[1]

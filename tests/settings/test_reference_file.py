@@ -1,0 +1,89 @@
+"""``config/otp_service.toml`` is the reference of every setting."""
+
+import re
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from otp_service.gateways import registry
+from otp_service.settings import Settings
+from otp_service.settings.policy import ApplicationSettings, PurposeSettings, RouteSettings
+
+REFERENCE = Path(__file__).parents[2] / "config" / "otp_service.toml"
+TEXT = REFERENCE.read_text(encoding="utf-8")
+EXAMPLES = {"purposes.login": PurposeSettings, "applications.shop": ApplicationSettings, "[routes]": RouteSettings}
+
+
+def members_under(heading):
+    """Return the members, commented ones too, between a heading and the next."""
+    found, inside = set(), heading is None
+    for line in TEXT.splitlines():
+        if opened := re.match(r"(?:# )?\[(.+)\]", line):
+            inside = opened[1] == heading
+        elif inside and (member := re.match(r"(?:# )?([a-z_]+) (?:=|  )", line)):
+            found.add(member[1])
+    return found
+
+
+def sections():
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield name, field.annotation
+
+
+@pytest.mark.parametrize(("heading", "model"), [*sections(), *EXAMPLES.items()])
+def test_a_section_shows_exactly_the_settings_that_exist(heading, model):
+    assert members_under(heading) == set(model.model_fields)
+
+
+def test_every_section_is_shown():
+    for name in Settings.model_fields.keys() - {"environment"}:
+        assert re.search(rf"^(# )?\[\[?{name}[.\]]", TEXT, re.MULTILINE), name
+    assert "environment" in members_under(None)
+
+
+def test_it_loads_to_the_defaults():
+    assert Settings.model_validate(tomllib.loads(TEXT)) == Settings()
+
+
+def pasted(heading, model):
+    """Return an example of the file as somebody has it who takes the comment signs away."""
+    example = re.search(rf"^# \[{re.escape(heading)}\]\n((?:# .+\n)+)", TEXT, re.MULTILINE)
+    uncommented = re.sub(r"^# ", "", example[1], flags=re.MULTILINE).replace("sha256:...", f"sha256:{'0' * 64}")
+    return model.model_validate(tomllib.loads(uncommented))
+
+
+@pytest.mark.parametrize(("heading", "model"), EXAMPLES.items())
+def test_an_example_can_be_used_as_it_stands(heading, model):
+    assert pasted(heading, model)
+
+
+def test_the_example_of_a_purpose_shows_the_defaults():
+    assert pasted("purposes.login", PurposeSettings) == PurposeSettings()
+
+
+GATEWAYS = {"primary": "twilio", "backup": "http", "sandbox": "sandbox", "console": "console"}
+
+
+def test_every_kind_of_ours_has_an_example():
+    assert set(GATEWAYS.values()) == {
+        entry.name for entry in entry_points(group=registry.GROUP) if entry.value.startswith("otp_service.")
+    }
+
+
+@pytest.mark.parametrize(("name", "kind"), GATEWAYS.items())
+def test_an_example_of_a_gateway_shows_exactly_the_settings_of_its_kind(name, kind):
+    fields = registry.gateway_kind(kind).Settings.model_fields
+    members = {field.alias or member for member, field in fields.items()}
+    assert members_under(f"gateways.{name}") == members | {"kind"}
+
+
+def test_the_example_of_an_http_gateway_can_be_used_as_it_stands():
+    text = re.search(r"^# \[gateways\.backup\].*\n((?:# .+\n)+)", TEXT, re.MULTILINE)[1]
+    members = tomllib.loads(re.sub(r"^# ", "", text, flags=re.MULTILINE))
+    form = members.pop("form")
+    for body in ({}, {"form": form, "json": None}):
+        Settings.model_validate({"gateways": {"backup": members | body}})

@@ -1,0 +1,301 @@
+"""The tree: its errors, what refuses to start, and the objects that it becomes."""
+
+import copy
+
+import pytest
+from support_installation import tree
+
+from otp_service.core.application import ClientIp
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.guard import Limit, Scope
+from otp_service.core.keyring import Keyring
+from otp_service.core.purpose import Channel, Kind
+from otp_service.settings import settings_from
+
+URL = "redis://:hunter2-of-redis@localhost:6379/0"
+
+
+def refused(table):
+    with pytest.raises(ConfigurationError) as refusal:
+        settings_from(table)
+    return str(refusal.value).splitlines()
+
+
+def changed(path, value):
+    """Return a valid table with one member replaced."""
+    table = copy.deepcopy(tree(URL))
+    *steps, last = path.split(".")
+    place = table
+    for step in steps:
+        place = place.setdefault(step, {})
+    place[last] = value
+    return table
+
+
+FAULTS = {
+    "an unknown section": ("redsi", {}, "redsi: there is no such setting."),
+    "an unknown member": ("http.prot", 80, "http.prot: there is no such setting."),
+    "an unknown environment": (
+        "environment",
+        "prod",
+        "environment: input should be 'production' or 'development'.",
+    ),
+    "a port out of range": ("http.port", 0, "http.port: input should be greater than or equal to 1."),
+    "another scheme": (
+        "redis.url",
+        "http://x",
+        "redis.url: is not an address that starts with redis://, rediss:// or unix://.",
+    ),
+    "a port that is no number": (
+        "redis.url",
+        "redis://localhost:secret",
+        "redis.url: is not an address that starts with redis://, rediss:// or unix://.",
+    ),
+    "a slow refusal": ("redis.timeout", 1.5, "redis.timeout: input should be less than or equal to 1."),
+    "a limit that is none": (
+        "limits.ip",
+        ["lots"],
+        "limits.ip: 'lots' is not a limit such as '5/10 minutes'.",
+    ),
+    "a long life": ("purposes.login.ttl", 601, "purposes.login.ttl: input should be less than or equal to 600."),
+    "a short code": (
+        "purposes.login.code_length",
+        5,
+        "purposes.login.code_length: input should be greater than or equal to 6.",
+    ),
+    "six guesses of a payment": (
+        "purposes.payment.max_checks",
+        6,
+        "purposes.payment: max_checks is at most 5 for a transaction.",
+    ),
+    "a channel twice": (
+        "purposes.login.channels",
+        ["sms", "sms"],
+        "purposes.login.channels: names a channel twice.",
+    ),
+    "a name in capitals": ("purposes.Login", {}, "purposes.Login: has 1 to 32 of a-z, 0-9, _ and -."),
+    "an origin with a scheme": (
+        "applications.shop.origin",
+        "https://shop.example",
+        "applications.shop.origin: is a host name such as shop.example: lower case, no scheme, port or path.",
+    ),
+    "an origin that ends a line": (
+        "applications.shop.origin",
+        "shop.example\n",
+        "applications.shop.origin: is a host name such as shop.example: lower case, no scheme, port or path.",
+    ),
+    "a brand with a link": (
+        "applications.shop.name",
+        "evil.example/a",
+        "applications.shop.name: is printed in messages: no control character and none of @ # / :.",
+    ),
+    "a purpose that is not there": (
+        "applications.shop.purposes",
+        ["login", "signup"],
+        "applications.shop.purposes: there is no section purposes.signup.",
+    ),
+    "a route to nowhere": (
+        "routes",
+        [{"gateways": ["primary"]}],
+        "routes.0.gateways: there is no section gateways.primary.",
+    ),
+    "a route for no purpose": (
+        "routes",
+        [{"gateways": ["sandbox"], "purposes": ["signup"]}],
+        "routes.0.purposes: there is no section purposes.signup.",
+    ),
+    "a gateway of no kind": (
+        "gateways.primary",
+        {"kind": "pigeon"},
+        "gateways.primary.kind: there is no gateway of kind 'pigeon'; there are: console, http, sandbox, twilio.",
+    ),
+    "a gateway's unknown member": (
+        "gateways.sandbox",
+        {"kind": "sandbox", "auth_tokn": "hunter2"},
+        "gateways.sandbox.auth_tokn: there is no such setting.",
+    ),
+    "a gateway's slow timeout": (
+        "gateways.sandbox.timeout",
+        61,
+        "gateways.sandbox.timeout: input should be less than or equal to 60.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "value", "line"), FAULTS.values(), ids=FAULTS.keys())
+def test_a_fault_is_told_in_one_line_with_its_path(path, value, line):
+    assert refused(changed(path, value)) == [line]
+
+
+def test_all_faults_are_told_at_once():
+    table = changed("http.port", 99999)
+    table["purposes"]["login"]["ttl"] = 0
+    table["gateways"]["sandbox"] |= {"a": 1, "b": 2}
+    assert [line.partition(":")[0] for line in refused(table)] == [
+        "http.port",
+        "purposes.login.ttl",
+        "gateways.sandbox.a",
+        "gateways.sandbox.b",
+    ]
+
+
+SECRETS = {
+    "redis.url": "hunter2://secret",
+    "keys.root": "hunter2",
+    "keys.pseudonym": "hunter2",
+    "applications.shop.keys": ["hunter2"],
+    "gateways.primary": {"kind": "twilio", "auth_token": {"hunter2": "hunter2"}, "account_sid": "hunter2"},
+    "gateways.sandbox": {"kind": {"hunter2": 1}},
+}
+
+
+@pytest.mark.parametrize(("path", "value"), SECRETS.items(), ids=SECRETS.keys())
+def test_an_error_never_shows_the_value_of_a_secret(path, value):
+    lines = refused(changed(path, value))
+    assert lines
+    assert "hunter2" not in "\n".join(lines).replace("auth_token.hunter2", "")
+
+
+def test_neither_repr_nor_the_redacted_tree_shows_a_secret():
+    table = tree(URL)
+    settings = settings_from(table)
+    shown = f"{settings!r} {settings.redacted()}"
+    for secret in ("hunter2", table["keys"]["root"], table["keys"]["pseudonym"]):
+        assert secret not in shown
+    assert settings.redacted()["redis"]["url"] == "redis://localhost:6379/0"
+
+
+def test_one_key_belongs_to_one_application():
+    table = tree(URL)
+    table["applications"]["bank"]["keys"] += table["applications"]["shop"]["keys"]
+    assert refused(table) == ["applications.bank.keys.1: is a key of applications.shop already."]
+
+
+# --- what refuses to start ----------------------------------------------------------------------------------
+
+
+def production():
+    """Return a table that only lacks a gateway that really sends."""
+    return changed("environment", "production")
+
+
+def test_production_refuses_a_gateway_for_development():
+    assert refused(production()) == [
+        "gateways.sandbox: sandbox is for development only. Choose a kind that really sends."
+    ]
+
+
+def test_production_refuses_all_countries():
+    table = production()
+    table["applications"]["shop"]["countries"] = ["*"]
+    assert "applications.shop.countries: '*' is for development only. List the countries you send to." in refused(table)
+
+
+@pytest.mark.parametrize("section", ["purposes", "applications", "gateways"])
+def test_production_refuses_to_run_without(section):
+    table = production() | {"applications": {}} | {section: {}}
+    assert any(line.startswith(f"{section}: there is none.") for line in refused(table))
+
+
+@pytest.mark.parametrize("scope", ["number", "failed_checks"])
+def test_production_refuses_to_run_without_the_limits_that_protect_a_number(scope):
+    table = production() | {"limits": {scope: []}}
+    assert any(line.startswith(f"limits.{scope}: there is none") for line in refused(table))
+    assert settings_from(table | {"environment": "development"})
+
+
+KEYS = {
+    "missing": (None, "is missing. Make a key (otp-service key {command}) and set {variable}_FILE."),
+    "short": ("{id}c2hvcnQ=", "A key has 40 bits; at least 256 are needed."),
+    "sample": ("{id}" + "A" * 43 + "=", "A key is a sample, not a random one. Make one: otp-service key root"),
+    "not base64": ("{id}change-me!", "A key is not valid base64."),
+}
+
+
+@pytest.mark.parametrize("environment", ["production", "development"])
+@pytest.mark.parametrize(("value", "sentence"), KEYS.values(), ids=KEYS.keys())
+@pytest.mark.parametrize(
+    ("member", "variable", "key_id"),
+    [("root", "OTP_SERVICE_ROOT_KEYS", "k1:"), ("pseudonym", "OTP_SERVICE_PSEUDONYM_KEY", "")],
+)
+def test_an_unfit_key_refuses_to_start_everywhere(environment, value, sentence, member, variable, key_id):
+    table = changed("environment", environment)
+    table["keys"][member] = value and value.format(id=key_id)
+    assert f"{variable}: {sentence.format(command=member, variable=variable)}" in refused(table)
+
+
+# --- what it becomes ----------------------------------------------------------------------------------------
+
+
+def test_the_tree_becomes_the_objects_of_the_rules():
+    settings = settings_from(changed("applications.shop.countries", ["*"]))
+    shop, bank = settings.core_applications["shop"], settings.core_applications["bank"]
+    assert (shop.title, shop.countries, shop.client_ip) == ("Acme Shop", None, ClientIp.CONNECTION)
+    assert bank.countries == {"PK"}
+    assert {application.name for application in settings.application_of_key.values()} == {"shop", "bank"}
+    payment = settings.core_purposes["payment"]
+    assert (payment.name, payment.kind, payment.channels) == ("payment", Kind.TRANSACTION, (Channel.SMS,))
+    assert settings.core_limits.number == (Limit(Scope.NUMBER, 5, 600), Limit(Scope.NUMBER, 10, 86400))
+    assert isinstance(settings.core_keyring(), Keyring)
+    assert settings.claim_after == 1.5
+
+
+def test_without_routes_all_gateways_carry_all_messages_in_order():
+    table = changed("gateways.backup", {"kind": "sandbox"})
+    assert settings_from(table).core_routes.gateways_for("GB", "login", "sms") == ("sandbox", "backup")
+
+
+def test_the_first_route_that_matches_decides():
+    table = changed("gateways.backup", {"kind": "sandbox"})
+    table["routes"] = [{"gateways": ["backup"], "countries": ["PK"]}, {"gateways": ["sandbox"]}]
+    routes = settings_from(table).core_routes
+    assert routes.gateways_for("PK", "login", "sms") == ("backup",)
+    assert routes.gateways_for("GB", "login", "sms") == ("sandbox",)
+
+
+def test_a_gateway_carries_what_its_settings_say_and_is_shown_as_it_is_written():
+    written = {"kind": "http", "url": "https://sms.example/", "channels": ["voice"], "json": {"text": "{text}"}}
+    settings = settings_from(changed("gateways", {"backup": written}))
+    assert settings.core_routes.gateways_for("PK", "login", "voice") == ("backup",)
+    assert settings.core_routes.gateways_for("PK", "login", "sms") == ()
+    assert settings.redacted()["gateways"]["backup"].items() >= written.items()
+
+
+def paths(table, prefix=""):
+    """Yield the path of every member of a table, nested ones too."""
+    for name, value in table.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from paths(value, f"{prefix}{name}.")
+
+
+ODD = [
+    None,
+    True,
+    -1,
+    1e400,
+    "",
+    "\x00",
+    "\ud800",
+    "x" * 10_000,
+    [],
+    [[]],
+    [{}],
+    {},
+    {"": ""},
+    {1: 2},
+    {"a": {"b": []}},
+]
+
+
+def understood(table):
+    """Tell whether settings are accepted; any error but the foreseen one is raised."""
+    try:
+        return bool(settings_from(table).redacted())
+    except ConfigurationError:
+        return False
+
+
+@pytest.mark.parametrize("path", list(paths(settings_from(tree(URL)).redacted())))
+def test_whatever_stands_in_a_member_it_is_understood_or_refused(path):
+    assert not all(understood(changed(path, value)) for value in ODD)

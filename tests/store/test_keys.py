@@ -1,0 +1,171 @@
+"""Every key goes away by itself, whatever was done, and nothing comes back without a life."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support_caller import PAYMENT, Caller
+from support_frozen import FrozenValkey
+from support_keys import assert_all_keys_expire
+
+from otp_service.bootstrap import Installation, prepare
+from otp_service.core.errors import OtpServiceError
+from otp_service.core.keyring import new_dispatch_id
+from otp_service.core.verification import DeliveryStatus
+from otp_service.services.deliver import Policy, deliver
+from otp_service.store import keys
+from otp_service.store.outbox import Dispatched, Job, Next, Settlement
+
+POLICY = Policy(3, (1.0,))
+
+
+@pytest.fixture
+def installation(frozen: FrozenValkey) -> Installation:
+    made = frozen.world().install(
+        limits={"number": ["100/hour", "500/day"], "failed_checks": ["100/hour", "500/day"]},
+        purposes={"login": {"resend_delays": [0], "resend": "new_code"}},
+    )
+    prepare(made)
+    return made
+
+
+@pytest.fixture
+def shop(installation: Installation) -> Caller:
+    return Caller(installation)
+
+
+def _jobs(installation: Installation) -> list[Job]:
+    outbox = installation.context.store.outbox
+    return outbox.read("worker", 100, 1) or outbox.read("worker", 100, 1)
+
+
+def _everything(installation: Installation, shop: Caller) -> None:
+    """Bring verifications to every end there is, with idempotency keys, deliveries and failures."""
+    ends: list[Callable[[str], Any]] = [
+        lambda one: shop.check(one, shop.code(one), retry=shop.retry(f"right {one}", "check")),
+        lambda one: [shop.check(one, shop.wrong(one), retry=shop.retry(f"{n} {one}", "check")) for n in range(5)],
+        lambda one: shop.cancel(one, shop.retry(f"cancel {one}", "cancel")),
+        lambda one: shop.resend(one, shop.retry(f"resend {one}", "resend")),
+        shop.read,
+    ]
+    for place, end in enumerate(ends):
+        end(shop.start(f"+9230012345{place:02d}", shop.retry(f"start {place}", "start"), peer_ip="192.0.2.1"))
+    shop.check(shop.start(purpose="payment", transaction=PAYMENT), "123456", PAYMENT)
+    for place, job in enumerate(_jobs(installation)):
+        outbox = installation.context.store.outbox
+        dispatched = outbox.dispatch(job, new_dispatch_id("00"), ("sandbox",), 5)
+        made = dispatched if isinstance(dispatched, Dispatched) else None
+        outbox.settle(job, made, Settlement(list(Next)[place % 4], delay=1000))
+    shop.start()
+    for job in _jobs(installation):
+        deliver(installation.context, job, POLICY)
+    installation.context.store.server.worker_alive("worker", 15)
+
+
+def test_after_everything_was_done_every_key_expires(
+    frozen: FrozenValkey, installation: Installation, shop: Caller
+) -> None:
+    _everything(installation, shop)
+
+    assert assert_all_keys_expire(frozen.client) > 30
+    kinds = {name.decode().split(":")[2].split("/")[0] for name in frozen.client.scan_iter("otp:{00}:*")}
+    assert {"v", "dispatch", "retry", "outbox", "events", "retries", "dead", "number", "failed_checks"} <= kinds
+
+
+def test_a_week_later_only_the_named_exceptions_are_left(
+    frozen: FrozenValkey, installation: Installation, shop: Caller
+) -> None:
+    _everything(installation, shop)
+    frozen.advance(8 * 24 * 3600)
+
+    assert {name.decode() for name in frozen.client.scan_iter() if frozen.client.exists(name)} == {
+        keys.INSTALLATION, keys.outbox("00"), keys.events("00"),
+    }  # fmt: skip
+    assert all(keys.is_persistent(name.decode()) for name in frozen.client.scan_iter())
+
+
+@pytest.mark.parametrize("seconds", [299.999, 300, 300.001, 899.999, 900, 900.001, 1000])
+def test_whatever_comes_late_makes_no_ghost(
+    frozen: FrozenValkey, installation: Installation, shop: Caller, seconds: float
+) -> None:
+    """A key written after its record has expired would live for ever."""
+    one, other = shop.start(retry=shop.retry("start", "start")), shop.start()
+    code, outbox = shop.code(one), installation.context.store.outbox
+    jobs = _jobs(installation)
+    dispatched = [outbox.dispatch(job, new_dispatch_id("00"), ("sandbox",), 5) for job in jobs]
+    frozen.advance(seconds)
+    late: list[Callable[[], Any]] = [
+        lambda: outbox.settle(jobs[0], dispatched[0], Settlement(Next.DONE, DeliveryStatus.SENT, reference="SM1")),
+        lambda: outbox.settle(jobs[1], dispatched[1], Settlement(Next.DEAD, DeliveryStatus.FAILED, reason="late")),
+        lambda: outbox.receipt("00", dispatched[0].dispatch_id, "sandbox", DeliveryStatus.DELIVERED, ""),
+        lambda: outbox.dispatch(jobs[0], new_dispatch_id("00"), ("sandbox",), 5),
+        lambda: shop.resend(one, shop.retry("resend", "resend")),
+        lambda: shop.check(one, code, retry=shop.retry("check", "check")),
+        lambda: shop.check(one, code, retry=shop.retry("check", "check")),
+        lambda: shop.cancel(other, shop.retry("cancel", "cancel")),
+        lambda: shop.start(retry=shop.retry("start", "start")),
+    ]
+    for act in late:
+        with contextlib.suppress(OtpServiceError):
+            act()
+        assert_all_keys_expire(frozen.client)
+
+    frozen.advance(601)
+    assert not list(frozen.client.scan_iter("otp:{00}:v:*"))
+    assert not list(frozen.client.scan_iter("otp:{00}:dispatch:*"))
+
+
+def test_neither_a_guess_nor_a_resend_lengthens_a_life(
+    frozen: FrozenValkey, installation: Installation, shop: Caller
+) -> None:
+    one = shop.start()
+    record = keys.record("00", one)
+    frozen.advance(100)
+    shop.check(one, shop.wrong(one))
+    shop.resend(one)
+    (*_, job) = _jobs(installation)
+    deliver(installation.context, job, POLICY)
+    assert frozen.client.pttl(record) == 800_000
+    shop.check(one, shop.code(one))
+
+    assert frozen.client.pttl(record) == 800_000
+    assert all(frozen.client.pttl(name) <= 800_000 for name in frozen.client.scan_iter("otp:{00}:dispatch:*"))
+
+
+def test_a_checks_idempotency_key_lives_as_long_as_the_record_and_the_others_for_a_day(
+    frozen: FrozenValkey, shop: Caller
+) -> None:
+    def life(name: str, operation: str) -> int:
+        return int(frozen.client.pttl(keys.retry("00", "shop", shop.retry(name, operation).key)))
+
+    one = shop.start(retry=shop.retry("a", "start"))
+    frozen.advance(10)
+    shop.resend(one, shop.retry("b", "resend"))
+    shop.check(one, shop.wrong(one), retry=shop.retry("c", "check"))
+    shop.cancel(one, shop.retry("d", "cancel"))
+    frozen.advance(10)
+    shop.cancel(one, shop.retry("d", "cancel"))
+
+    day = 24 * 3600 * 1000
+    assert [life("a", "start"), life("b", "resend"), life("c", "check"), life("d", "cancel")] == [
+        day - 20_000, day - 10_000, 880_000, day - 10_000,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("otp:{00}:v:vf_1", None),
+        ("otp:{00}:v:vf_1", 1300),
+        ("otp:{00}:number/somebody/60", None),
+        ("otp:{00}:number/somebody/60", 3 * 24 * 3600),
+        ("otp:{00}:retry:shop:key", 25 * 3600),
+        ("otp:{00}:dead", None),
+        ("otp:{00}:events", 60),
+    ],
+)
+def test_the_watch_over_keys_sees_what_is_wrong(frozen: FrozenValkey, name: str, seconds: int | None) -> None:
+    frozen.client.set(name, "x", ex=seconds)
+    with pytest.raises(AssertionError, match=r"otp:"):
+        assert_all_keys_expire(frozen.client)

@@ -1,0 +1,234 @@
+"""What becomes of a request when the server is gone, silent, full, restarted or confused."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from support_caller import Caller
+from support_evaluator import snapshot
+from support_installation import World
+from support_valkey import ValkeyServer
+
+from otp_service.core.errors import StoreUnavailableError, VerificationNotFoundError
+
+PATIENCE = 1.5
+"""Seconds until a caller must have an answer, whatever the server does."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ValkeyServer]:
+    """A server of the test's own: it will not be treated well."""
+    made = ValkeyServer(tmp_path)
+    yield made
+    os.kill(made.process.pid, signal.SIGCONT) if made.process.poll() is None else None
+    made.stop(kill=True)
+
+
+@pytest.fixture
+def shop(server: ValkeyServer) -> Caller:
+    return Caller(World(server.client, server.url, time.sleep).install(purposes={"login": {"resend_delays": [0]}}))
+
+
+def _calls(shop: Caller) -> dict[str, Callable[[], Any]]:
+    one = shop.start()
+    code, store = shop.code(one), shop.context.store
+    return {
+        "start": lambda: shop.start("+923001234568"),
+        "check": lambda: shop.check(one, code),
+        "resend": lambda: shop.resend(one),
+        "cancel": lambda: shop.cancel(one),
+        "read": lambda: shop.read(one),
+        "take a job": lambda: store.outbox.read("worker", 1, 10),
+        "claim": lambda: store.outbox.claim("worker", 1, 10),
+        "requeue": store.outbox.requeue,
+        "show limits": lambda: store.limits.windows("00", "somebody", ["shop"]),
+        "caught messages": lambda: store.mailbox.messages("shop", None),
+        "readiness": store.server.ready,
+    }
+
+
+def _assert_refused_in_time(call: Callable[[], Any], name: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailableError):
+        call()
+    assert time.monotonic() - began < PATIENCE, name
+
+
+def test_a_server_that_is_gone_is_refused_at_once(shop: Caller, server: ValkeyServer) -> None:
+    calls = _calls(shop)
+    server.stop(kill=True)
+    for name, call in calls.items():
+        _assert_refused_in_time(call, name)
+    server.start()
+
+    assert shop.start()
+
+
+@pytest.mark.parametrize("name", ["start", "check", "resend", "cancel", "read", "take a job", "readiness"])
+def test_a_silent_server_is_refused_in_time(shop: Caller, server: ValkeyServer, name: str) -> None:
+    call = _calls(shop)[name]
+    os.kill(server.process.pid, signal.SIGSTOP)
+
+    _assert_refused_in_time(call, f"{name} over a connection that was held")
+    _assert_refused_in_time(call, f"{name} over a new connection")
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_anothers(shop: Caller, server: ValkeyServer) -> None:
+    one, other = shop.start(), shop.start("+923001234568")
+    for _ in range(2):
+        os.kill(server.process.pid, signal.SIGSTOP)
+        with pytest.raises(StoreUnavailableError):
+            shop.read(one)
+        os.kill(server.process.pid, signal.SIGCONT)
+        time.sleep(0.05)
+        assert shop.read(other).verification.id == other
+        assert shop.read(one).verification.id == one
+        assert shop.check(other, shop.wrong(other))[3] == "wrong_code"
+
+
+def test_a_call_that_is_broken_off_leaves_no_answer_to_the_next(
+    shop: Caller, server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception between question and answer, such as an interrupt, must not shift answers by one."""
+    one, other = shop.start(), shop.start("+923001234568")
+    runner = shop.context.store.verifications._scripts
+    held = runner._held.connection
+    monkeypatch.setattr(held, "read_response", _interrupted)
+    os.kill(server.process.pid, signal.SIGSTOP)
+    with pytest.raises(KeyboardInterrupt):
+        shop.read(one)
+    monkeypatch.undo()
+    threading.Timer(0.2, os.kill, (server.process.pid, signal.SIGCONT)).start()
+
+    assert shop.read(other).verification.pseudonym != shop.read(one).verification.pseudonym
+    assert shop.read(other).verification.mask.endswith("568")
+
+
+def _interrupted(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_a_connection_that_the_server_closed_is_replaced_unseen(shop: Caller, server: ValkeyServer, kill: bool) -> None:
+    one = shop.start()
+    server.stop(kill=kill)
+    server.start()
+
+    with pytest.raises(VerificationNotFoundError):
+        shop.read(one)
+    assert shop.start()
+
+
+def test_a_connection_that_an_operator_killed_is_replaced_unseen(shop: Caller, server: ValkeyServer) -> None:
+    one = shop.start()
+    server.client.client_kill_filter(_type="normal", skipme=True)
+
+    assert shop.read(one).verification.id == one
+
+
+def test_each_thread_holds_a_connection_of_its_own(shop: Caller) -> None:
+    one, seen = shop.start(), []
+    threads = [
+        threading.Thread(target=lambda: seen.extend(shop.read(one).verification.id for _ in range(100)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert seen == [one] * 400
+
+
+def test_scripts_that_the_server_forgot_are_sent_again_unseen(shop: Caller, server: ValkeyServer) -> None:
+    server.client.script_flush()
+    one = shop.start()
+    server.client.script_flush()
+
+    assert shop.check(one, shop.wrong(one)) == ("pending", False, 4, "wrong_code")
+    assert shop.read(one).verification.checks == 1
+    assert shop.context.store.server.ready() is False
+    shop.context.store.server.load_scripts()
+    assert shop.context.store.server.ready()
+
+
+@pytest.mark.parametrize("name", ["start", "check", "resend", "cancel"])
+def test_a_server_that_is_full_refuses_and_nothing_is_half_written(
+    shop: Caller, server: ValkeyServer, name: str
+) -> None:
+    call = _calls(shop)[name]
+    before = _without_lives(server)
+    server.client.config_set("maxmemory", 1)
+    _assert_refused_in_time(call, name)
+    server.client.config_set("maxmemory", 0)
+
+    assert _without_lives(server) == before
+    assert call()
+
+
+def test_a_full_server_counts_no_wrong_guess_and_ends_nothing(shop: Caller, server: ValkeyServer) -> None:
+    one = shop.start()
+    wrong = shop.wrong(one)
+    server.client.config_set("maxmemory", 1)
+    with pytest.raises(StoreUnavailableError):
+        shop.check(one, wrong)
+    server.client.config_set("maxmemory", 0)
+
+    assert shop.check(one, wrong) == ("pending", False, 4, "wrong_code")
+
+
+def _without_lives(server: ValkeyServer) -> dict[bytes, bytes | None]:
+    return {name: dump for name, (dump, _) in snapshot(server.client).items()}
+
+
+@pytest.mark.parametrize(
+    ("forbid", "allow"),
+    [
+        (("CONFIG", "SET", "min-replicas-to-write", "1"), ("CONFIG", "SET", "min-replicas-to-write", "0")),
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+    ],
+    ids=["too few replicas", "a replica itself"],
+)
+def test_a_server_that_may_not_write_is_not_available(
+    shop: Caller, server: ValkeyServer, forbid: tuple[str, ...], allow: tuple[str, ...]
+) -> None:
+    server.client.execute_command(*forbid)
+    _assert_refused_in_time(shop.start, "start")
+    server.client.execute_command(*allow)
+
+    assert shop.start()
+
+
+def test_a_server_that_is_busy_with_anothers_script_is_not_available(shop: Caller, server: ValkeyServer) -> None:
+    shop.start()
+    server.client.config_set("busy-reply-threshold", 50)
+    endless = threading.Thread(target=_run_endlessly, args=(server.url,))
+    endless.start()
+    time.sleep(0.2)
+    _assert_refused_in_time(shop.start, "start")
+    server.client.script_kill()
+    endless.join()
+
+    assert shop.start()
+
+
+def _run_endlessly(url: str) -> None:
+    with pytest.raises(redis.RedisError), redis.Redis.from_url(url) as client:
+        client.eval("while true do end", 0)
+
+
+def test_a_script_that_fails_is_not_swallowed(shop: Caller, server: ValkeyServer) -> None:
+    one = shop.start()
+    server.client.rename(f"otp:{{00}}:v:{one}", "aside")
+    server.client.set(f"otp:{{00}}:v:{one}", "not a record")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        shop.cancel(one)
+    server.client.rename("aside", f"otp:{{00}}:v:{one}")
+
+    assert shop.read(one).verification.id == one

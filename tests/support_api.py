@@ -1,0 +1,81 @@
+"""The HTTP service of an installation, in this process."""
+
+from typing import Any
+
+from flask.testing import FlaskClient
+from support_caller import Caller
+from support_installation import API_KEY, NUMBER, World
+from werkzeug.test import TestResponse
+
+from otp_service.api.app import create_app
+from otp_service.bootstrap import Installation
+from otp_service.services.deliver import Policy, deliver
+
+START = "/v1/verifications"
+
+
+class Api:
+    """An application's view of the service over HTTP."""
+
+    def __init__(self, world: World, key: str = API_KEY, **sections: Any) -> None:
+        self.world = world
+        self.installation: Installation = world.install(**sections)
+        self.app = create_app(self.installation)
+        self.client: FlaskClient = self.app.test_client()
+        self.key = key
+
+    def call(self, method: str, path: str, *, headers: dict[str, str] | None = None, **parts: Any) -> TestResponse:
+        """Send a request with the API key; ``headers`` are added to it."""
+        sent = {"Authorization": f"Bearer {self.key}", **(headers or {})}
+        return self.client.open(path, method=method, headers=sent, **parts)
+
+    def post(self, path: str, body: object = None, **headers: str) -> TestResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        parts = {} if body is None else {"json": body}
+        return self.call("POST", path, headers=named, **parts)
+
+    def raw(self, path: str, body: bytes, content_type: str = "application/json") -> TestResponse:
+        return self.call("POST", path, data=body, headers={"Content-Type": content_type})
+
+    def get(self, path: str) -> TestResponse:
+        return self.call("GET", path)
+
+    def start(self, to: str = NUMBER, **members: Any) -> str:
+        answer = self.post(START, {"to": to, **members})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json["id"])
+
+    def code(self, verification_id: str) -> str:
+        """Return the code that the last message carries."""
+        return self._caller.code(verification_id)
+
+    def wrong(self, verification_id: str) -> str:
+        return self._caller.wrong(verification_id)
+
+    def deliver(self) -> None:
+        """Hand over what waits, as a worker does."""
+        context = self.installation.context
+        outbox = context.store.outbox
+        for job in outbox.read("test", 100, 1) or outbox.read("test", 100, 1):  # the first one may make the group
+            deliver(context, job, Policy(1, (1.0,)))
+
+    @property
+    def _caller(self) -> Caller:
+        return Caller(self.installation, "bank" if "bank" in self.key else "shop")
+
+    def keys(self) -> set[bytes]:
+        """Return the names of everything that is kept."""
+        return set(self.world.client.keys("*"))
+
+
+def code_of(answer: TestResponse) -> tuple[int, str]:
+    """Return status and code of an error, after a look at what all errors have in common."""
+    assert answer.mimetype == "application/problem+json"
+    problem = answer.json
+    assert problem["status"] == answer.status_code
+    assert problem["type"] == f"/problems/{problem['code']}"
+    assert problem["title"]
+    assert problem["detail"]
+    assert answer.headers.get("Retry-After") == (str(problem["retry_after"]) if "retry_after" in problem else None)
+    assert ("errors" in problem) == (problem["code"] == "invalid-request")
+    return answer.status_code, problem["code"]

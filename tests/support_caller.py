@@ -1,0 +1,61 @@
+"""One application's view of an installation, for tests that speak to the use cases."""
+
+from typing import Any
+
+from support_installation import NUMBER
+
+from otp_service.bootstrap import Installation
+from otp_service.core.idempotency import Retry, retry_of
+from otp_service.services.cancel import cancel
+from otp_service.services.check import check
+from otp_service.services.codes import derive_code
+from otp_service.services.read import read
+from otp_service.services.resend import resend
+from otp_service.services.start import Sent, StartRequest, start
+from otp_service.services.transactions import TransactionInput
+from otp_service.services.view import VerificationView
+
+PAYMENT = TransactionInput("1500", "PKR", "Daraz")
+
+
+class Caller:
+    """An application of an installation."""
+
+    def __init__(self, installation: Installation, name: str = "shop") -> None:
+        self.context = installation.context
+        self.application = self.context.applications[name]
+
+    def retry(self, key: str, operation: str, *body: Any) -> Retry:
+        return retry_of(self.context.keyring, self.application.name, operation, key.replace(" ", "-"), body)
+
+    def send(self, to: str = NUMBER, retry: Retry | None = None, **members: Any) -> Sent:
+        return start(self.context, self.application, StartRequest(to=to, **members), retry)
+
+    def start(self, to: str = NUMBER, retry: Retry | None = None, **members: Any) -> str:
+        return self.send(to, retry, **members).view.verification.id
+
+    def resend(self, one: str, retry: Retry | None = None, channel: str | None = None) -> Sent:
+        return resend(self.context, self.application, one, channel, retry)
+
+    def cancel(self, one: str, retry: Retry | None = None) -> VerificationView:
+        return cancel(self.context, self.application, one, retry)
+
+    def read(self, one: str) -> VerificationView:
+        return read(self.context, self.application, one)
+
+    def check(
+        self, one: str, code: str, transaction: TransactionInput | None = None, retry: Retry | None = None
+    ) -> tuple[str, bool, int, str | None]:
+        result = check(self.context, self.application, one, code, transaction, retry)
+        return (result.status, result.valid, result.checks_left, result.reason)
+
+    def code(self, one: str, generation: int | None = None) -> str:
+        """Return the code that the last message carries, or that of another generation."""
+        view = self.read(one)
+        digest = self.context.keyring.transaction_digest(one, view.details.transaction)
+        wanted = view.verification.generation if generation is None else generation
+        return derive_code(self.context.keyring, view.verification, wanted, digest)
+
+    def wrong(self, one: str) -> str:
+        code = self.code(one)
+        return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"

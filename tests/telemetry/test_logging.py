@@ -1,0 +1,140 @@
+"""The log lines as they are written."""
+
+import io
+import json
+import logging
+import re
+import warnings
+
+import pytest
+import structlog
+
+from otp_service.telemetry.logging import Renderer, bind, configure_logging, get_logger, unbind_all
+
+NUMBER = "+923001234567"
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    yield
+    root.handlers[:], root.level = before
+    logging.captureWarnings(capture=False)
+    unbind_all()
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def written():
+    stream = io.StringIO()
+    configure_logging("DEBUG", Renderer.JSON, stream)
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_one_json_object_with_its_time_in_utc(written):
+    get_logger("otp_service.test").info("verification_started", country="PK", checks_left=5)
+
+    (line,) = written()
+    assert list(line)[:4] == ["timestamp", "level", "logger", "message"]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line.pop("timestamp"))
+    assert line == {
+        "message": "verification_started",
+        "level": "info",
+        "logger": "otp_service.test",
+        "country": "PK",
+        "checks_left": 5,
+    }
+
+
+def test_what_is_bound_appears_in_every_line_until_it_is_forgotten(written):
+    bind(request_id="rq_" + "1" * 32)
+    get_logger("a").info("one")
+    logging.getLogger("redis").warning("two")
+    unbind_all()
+    get_logger("a").info("three")
+
+    assert [line.get("request_id") for line in written()] == ["rq_" + "1" * 32, "rq_" + "1" * 32, None]
+
+
+@pytest.mark.parametrize("name", ["redis", "granian.access", "urllib3.connectionpool", "someone.elses"])
+def test_lines_of_libraries_take_the_same_way(written, name):
+    logging.getLogger(name).warning("sending to %s", NUMBER)
+
+    (line,) = written()
+    assert (line["level"], line["logger"]) == ("warning", name)
+    assert line["message"] == "sending to [redacted]"
+
+
+@pytest.mark.parametrize("name", ["urllib3.connectionpool", "twilio.http_client"])
+def test_libraries_do_not_write_down_their_requests_even_at_debug(written, name):
+    logging.getLogger(name).debug("POST /send")
+
+    assert written() == []
+
+
+def test_warnings_are_logged_too(written):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn(f"odd number {NUMBER}", stacklevel=1)
+
+    (line,) = written()
+    assert line["logger"] == "py.warnings"
+    assert NUMBER not in str(line)
+
+
+def _fail(code):
+    local_text = f"Your code is {code}"
+    raise ValueError(f"{NUMBER}\r\nforged line {len(local_text)}")
+
+
+def test_an_exception_shows_where_but_neither_values_nor_its_text_in_full(written):
+    try:
+        _fail("493817")
+    except ValueError:
+        get_logger("a").exception("crashed", to=NUMBER)
+
+    (line,) = written()
+    assert "in _fail" in line["exception"]
+    assert "ValueError: [redacted]" in line["exception"]
+    assert line["to"] == "[redacted]"
+    assert "493817" not in str(line)
+    assert "3001234567" not in str(line)
+
+
+@pytest.mark.parametrize("renderer", list(Renderer))
+def test_no_text_makes_a_second_line(renderer):
+    stream = io.StringIO()
+    configure_logging("INFO", renderer, stream)
+
+    get_logger("a").info("one\r\nINFO two", country="PK\n\u2028three")
+    logging.getLogger("b").error("four\nfive\x85six")
+
+    assert len(stream.getvalue().splitlines()) == 2
+
+
+def test_on_a_terminal_a_traceback_is_indented_so_that_it_cannot_pass_for_lines():
+    stream = io.StringIO()
+    configure_logging("INFO", Renderer.CONSOLE, stream)
+
+    try:
+        _fail("493817")
+    except ValueError:
+        get_logger("a").exception("crashed")
+
+    first, *rest = stream.getvalue().splitlines()
+    assert "crashed" in first
+    assert rest
+    assert all(line.startswith("    ") for line in rest)
+    assert NUMBER not in stream.getvalue()
+
+
+def test_lines_below_the_level_are_not_written():
+    stream = io.StringIO()
+    configure_logging("warning", Renderer.JSON, stream)
+
+    get_logger("a").info("quiet")
+    logging.getLogger("b").info("quiet")
+    get_logger("a").warning("loud")
+
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["loud"]

@@ -1,0 +1,122 @@
+"""The metrics as Prometheus reads them."""
+
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from contextlib import closing
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from otp_service.telemetry import metrics
+
+
+def _samples(text):
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def _value(name, **labels):
+    return _samples(metrics.exposition().decode()).get((name, *sorted(labels.items())), 0.0)
+
+
+def test_each_function_counts_under_its_labels():
+    labels = {"application": "shop", "purpose": "login", "country": "PK", "outcome": "rate-limited"}
+    before = _value("otp_service_verifications_started_total", **labels)
+
+    metrics.record_start("shop", "login", "PK", "rate-limited")
+
+    assert _value("otp_service_verifications_started_total", **labels) == before + 1
+
+
+def test_a_request_is_timed_by_method_route_and_status():
+    labels = {"method": "POST", "route": "/v1/verifications/<verification_id>/check", "status": "200"}
+
+    metrics.record_request("POST", "/v1/verifications/<verification_id>/check", 200, 0.004)
+
+    assert _value("otp_service_http_request_seconds_count", **labels) == 1
+    assert _value("otp_service_http_request_seconds_bucket", **labels, le="0.0025") == 0
+    assert _value("otp_service_http_request_seconds_bucket", **labels, le="0.005") == 1
+
+
+def test_a_gateway_call_counts_its_outcome_and_its_time():
+    metrics.record_gateway_call("primary", "unavailable", 0.3)
+    metrics.record_receipt("primary", "delivered")
+
+    assert _value("otp_service_deliveries_total", gateway="primary", outcome="unavailable") == 1
+    assert _value("otp_service_gateway_call_seconds_sum", gateway="primary") == pytest.approx(0.3)
+    assert _value("otp_service_receipts_total", gateway="primary", status="delivered") == 1
+
+
+def test_lag_dead_letters_store_errors_and_checks_are_told():
+    metrics.record_outbox_lag(12.5)
+    metrics.record_dead_letter("no_route")
+    metrics.record_store_error("start")
+    metrics.record_check("shop", "wrong_code")
+
+    assert _value("otp_service_outbox_lag_seconds") == 12.5
+    assert _value("otp_service_dead_letters_total", reason="no_route") == 1
+    assert _value("otp_service_store_errors_total", operation="start") == 1
+    assert _value("otp_service_checks_total", application="shop", reason="wrong_code") == 1
+
+
+@pytest.mark.parametrize("value", ["+923001234567", "923001234567", "a\nb", "x" * 81, "Ünïcode", "493817"])
+def test_a_label_never_holds_what_may_be_personal(value):
+    metrics.record_start("shop", value, value, "accepted")
+    metrics.record_request(value, value, 404, 0.001)
+
+    text = metrics.exposition().decode()
+    assert value not in text
+    assert 'purpose="other"' in text
+
+
+def test_names_that_nobody_expects_cannot_grow_the_metrics_without_end():
+    for number in range(metrics.MAX_VALUES + 50):
+        metrics.record_dead_letter(f"reason-{number}")
+
+    reasons = {key for key in _samples(metrics.exposition().decode()) if "dead_letters_total" in key[0]}
+    assert len(reasons) <= metrics.MAX_VALUES + 1
+    assert _value("otp_service_dead_letters_total", reason="other") >= 50
+
+
+def test_the_server_answers_on_its_own_port():
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port = probe.getsockname()[1]
+    metrics.start_server(port, "127.0.0.1")
+
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        assert b"otp_service_outbox_lag_seconds" in answer.read()
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+
+
+_WORKER = "from otp_service.telemetry import metrics; metrics.record_check('shop', 'approved')"
+_REPORTER = "from otp_service.telemetry import metrics; print(metrics.exposition().decode())"
+
+
+def _run(program):
+    return subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=dict(os.environ)
+    ).stdout
+
+
+def test_processes_that_share_the_directory_are_summed_and_a_new_start_forgets(tmp_path, monkeypatch):
+    monkeypatch.delenv(metrics.DIRECTORY_VARIABLE, raising=False)
+    directory = tmp_path / "metrics"
+    assert not metrics.shared()
+    metrics.prepare(directory)
+    assert metrics.shared()
+    monkeypatch.setenv(metrics.DIRECTORY_VARIABLE, str(directory))
+    key = ("otp_service_checks_total", ("application", "shop"), ("reason", "approved"))
+    for _ in range(3):
+        _run(_WORKER)
+
+    assert _samples(_run(_REPORTER))[key] == 3
+
+    metrics.prepare(directory)
+    assert list(directory.glob("*.db")) == []
+    assert key not in _samples(_run(_REPORTER))

@@ -1,0 +1,155 @@
+"""Delivery by real worker processes: what is accepted is delivered or reported."""
+
+import random
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support_service import Service, eventually, in_parallel, running
+from support_valkey import ValkeyServer
+
+FREE = {"number": ["100/10 minutes"], "application": ["1000000/minute"], "ip": ["100000/minute"]}
+
+
+@pytest.fixture
+def valkey(tmp_path: Path):
+    server = ValkeyServer(tmp_path)
+    yield server
+    server.stop()
+
+
+def _killed_at_random(service: Service, remaining) -> int:
+    """Kill a worker with -9 again and again, and start another, until nothing remains."""
+    chance, kills = random.Random(7), 0
+    while remaining():
+        victim = chance.choice(service.workers)
+        eventually(lambda: service.valkey.client.xlen("otp:{00}:outbox") or not remaining())
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+        service.workers.remove(victim)
+        service.launch_worker()
+        kills += 1
+        try:
+            eventually(lambda: not remaining(), chance.uniform(0.5, 1.5))
+        except AssertionError:
+            continue
+    return kills
+
+
+def test_workers_killed_at_random_lose_nothing_and_repeat_only_what_was_in_flight(tmp_path: Path, valkey: ValkeyServer):
+    gateways = {"sandbox": {"kind": "sandbox", "timeout": 1.0, "delay": 0.15}}
+    with running(tmp_path, valkey, workers=2, limits=FREE, gateways=gateways, worker={"concurrency": 4}) as service:
+        ids = in_parallel(20, lambda place: [service.start(f"+92300{place:02d}{one:05d}") for one in range(10)])
+        ids = [one for some in ids for one in some]
+
+        def remaining() -> int:
+            return int(service.valkey.client.xlen("otp:{00}:outbox") + service.valkey.client.zcard("otp:{00}:retries"))
+
+        kills = _killed_at_random(service, remaining)
+        received = Counter(len(service.texts(one)) for one in ids)
+        stories = [service.get(f"/v1/verifications/{one}").json()["deliveries"] for one in ids]
+
+    interrupted = sum(dispatch["reason"] == "interrupted" for story in stories for dispatch in story)
+    assert kills >= 3
+    assert received[0] == 0, "a message was lost"
+    assert received[2] + 2 * received[3] <= interrupted <= kills * 4, (received, interrupted, kills)
+    assert all(story[-1]["status"] == "sent" for story in stories)
+
+
+def test_a_worker_that_is_asked_to_stop_finishes_what_is_in_flight(tmp_path: Path, valkey: ValkeyServer):
+    gateways = {"sandbox": {"kind": "sandbox", "timeout": 5.0, "delay": 1.0}}
+    with running(tmp_path, valkey, gateways=gateways) as service:
+        one = service.start()
+        eventually(lambda: service.get(f"/v1/verifications/{one}").json()["deliveries"][0]["gateway"])
+        (worker,) = service.workers
+        worker.send_signal(signal.SIGTERM)
+
+        assert worker.wait(10) == 0
+        assert len(service.texts(one)) == 1
+        assert service.valkey.client.xlen("otp:{00}:outbox") == 0
+        assert service.valkey.client.xinfo_consumers("otp:{00}:outbox", "workers") == []
+
+
+def test_a_failed_gateway_hands_over_to_the_next_one(tmp_path: Path, valkey: ValkeyServer):
+    gateways = {
+        "first": {"kind": "sandbox", "timeout": 1.0, "fail": "unavailable"},
+        "second": {"kind": "sandbox", "timeout": 1.0},
+        "sandbox": {"kind": "sandbox", "timeout": 1.0},
+    }
+    routes = [{"gateways": ["first", "second"]}]
+    with running(tmp_path, valkey, gateways=gateways, routes=routes) as service:
+        one = service.start()
+        service.code(one)
+        story = (
+            eventually(
+                lambda: [
+                    d for d in service.get(f"/v1/verifications/{one}").json()["deliveries"] if d["status"] == "sent"
+                ]
+            )
+            and service.get(f"/v1/verifications/{one}").json()["deliveries"]
+        )
+
+    assert [(dispatch["gateway"], dispatch["status"]) for dispatch in story] == [
+        ("first", "failed"),
+        ("second", "sent"),
+    ]
+    assert story[0]["reason"].startswith("unavailable")
+
+
+@pytest.mark.parametrize("kind", ["rejected", "destination", "fraud"])
+def test_a_failure_that_no_other_gateway_mends_is_given_up_with_a_reason(
+    tmp_path: Path, valkey: ValkeyServer, kind: str
+):
+    gateways = {"sandbox": {"kind": "sandbox", "timeout": 1.0, "fail": kind}, "other": {"kind": "sandbox"}}
+    with running(tmp_path, valkey, gateways=gateways) as service:
+        one = service.start()
+        (letter,) = eventually(lambda: service.valkey.client.xrange("otp:{00}:dead"))
+        verification = service.get(f"/v1/verifications/{one}").json()
+
+    assert letter[1][b"reason"].decode().startswith(kind)
+    assert letter[1][b"id"].decode() == one
+    assert [dispatch["status"] for dispatch in verification["deliveries"]] == ["failed"]
+    assert verification["status"] == "pending", "a failed delivery does not end a verification"
+
+
+def test_a_gateway_that_is_down_is_tried_again_within_the_codes_life(tmp_path: Path, valkey: ValkeyServer):
+    gateways = {"sandbox": {"kind": "sandbox", "timeout": 1.0, "fail": "throttled"}}
+    worker = {"backoff": [0.1, 0.2], "max_dispatches": 3}
+    with running(tmp_path, valkey, gateways=gateways, worker=worker) as service:
+        one = service.start()
+        (letter,) = eventually(lambda: service.valkey.client.xrange("otp:{00}:dead"))
+        story = service.get(f"/v1/verifications/{one}").json()["deliveries"]
+
+    assert letter[1][b"reason"].startswith(b"throttled")
+    assert len(story) == 3
+
+
+def test_a_message_that_is_no_longer_wanted_is_dropped(tmp_path: Path, valkey: ValkeyServer):
+    with running(tmp_path, valkey, workers=0) as service:
+        one = service.start()
+        assert service.post(f"/v1/verifications/{one}/cancel").status_code == 200
+        service.launch_worker()
+        eventually(lambda: not service.valkey.client.xlen("otp:{00}:outbox"))
+
+        assert service.texts(one) == []
+        assert service.valkey.client.xlen("otp:{00}:dead") == 0
+
+
+def test_a_receipt_is_recorded_and_approves_nothing(tmp_path: Path, valkey: ValkeyServer):
+    gateways = {
+        "sandbox": {
+            "kind": "sandbox",
+            "timeout": 1.0,
+            "report": "delivered",
+            "receipt_secret": "a test's own secret, long enough",
+        }
+    }
+    with running(tmp_path, valkey, gateways=gateways) as service:
+        one = service.start()
+
+        def delivered():
+            verification = service.get(f"/v1/verifications/{one}").json()
+            return verification if verification["deliveries"][0]["status"] == "delivered" else None
+
+        assert eventually(delivered)["status"] == "pending"
