@@ -35,9 +35,9 @@ def test_each_function_counts_under_its_labels():
 
 
 def test_a_request_is_timed_by_method_route_and_status():
-    labels = {"method": "POST", "route": "/v1/verifications/<verification_id>/check", "status": "200"}
+    labels = {"method": "POST", "route": "/of/this/test/<verification_id>", "status": "200"}
 
-    metrics.record_request("POST", "/v1/verifications/<verification_id>/check", 200, 0.004)
+    metrics.record_request("POST", "/of/this/test/<verification_id>", 200, 0.004)
 
     assert _value("otp_service_http_request_seconds_count", **labels) == 1
     assert _value("otp_service_http_request_seconds_bucket", **labels, le="0.0025") == 0
@@ -45,24 +45,24 @@ def test_a_request_is_timed_by_method_route_and_status():
 
 
 def test_a_gateway_call_counts_its_outcome_and_its_time():
-    metrics.record_gateway_call("primary", "unavailable", 0.3)
-    metrics.record_receipt("primary", "delivered")
+    metrics.record_gateway_call("of-this-test", "unavailable", 0.3)
+    metrics.record_receipt("of-this-test", "delivered")
 
-    assert _value("otp_service_deliveries_total", gateway="primary", outcome="unavailable") == 1
-    assert _value("otp_service_gateway_call_seconds_sum", gateway="primary") == pytest.approx(0.3)
-    assert _value("otp_service_receipts_total", gateway="primary", status="delivered") == 1
+    assert _value("otp_service_deliveries_total", gateway="of-this-test", outcome="unavailable") == 1
+    assert _value("otp_service_gateway_call_seconds_sum", gateway="of-this-test") == pytest.approx(0.3)
+    assert _value("otp_service_receipts_total", gateway="of-this-test", status="delivered") == 1
 
 
 def test_lag_dead_letters_store_errors_and_checks_are_told():
     metrics.record_outbox_lag(12.5)
-    metrics.record_dead_letter("no_route")
-    metrics.record_store_error("start")
-    metrics.record_check("shop", "wrong_code")
+    metrics.record_dead_letter("of_this_test")
+    metrics.record_store_error("of_this_test")
+    metrics.record_check("of-this-test", "wrong_code")
 
     assert _value("otp_service_outbox_lag_seconds") == 12.5
-    assert _value("otp_service_dead_letters_total", reason="no_route") == 1
-    assert _value("otp_service_store_errors_total", operation="start") == 1
-    assert _value("otp_service_checks_total", application="shop", reason="wrong_code") == 1
+    assert _value("otp_service_dead_letters_total", reason="of_this_test") == 1
+    assert _value("otp_service_store_errors_total", operation="of_this_test") == 1
+    assert _value("otp_service_checks_total", application="of-this-test", reason="wrong_code") == 1
 
 
 @pytest.mark.parametrize("value", ["+923001234567", "923001234567", "a\nb", "x" * 81, "Ünïcode", "493817"])
