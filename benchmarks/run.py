@@ -71,7 +71,7 @@ def main() -> int:
         return 2
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otp-service-bench-")))
-        targets = _start_all(stack, folder, options.processes, int(options.seconds * 9000))
+        targets = _start_all(stack, folder, options.processes, int(options.seconds * 6000))
         for _ in range(options.rounds):
             for target in targets:
                 target.measure(options.seconds, options.connections)

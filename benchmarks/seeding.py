@@ -37,6 +37,7 @@ class BenchSettings:
             "redis": {"url": valkey_url},
             "http": {"port": port, "processes": processes, "threads": 2, "metrics_port": 0},
             "limits": {"application": ["100000000/minute"]},
+            "streams": {"max_outbox": 100_000_000},  # nobody delivers here
             "purposes": {"login": {}},
             "applications": {
                 "bench": {

@@ -8,6 +8,7 @@ import pytest
 import time_machine
 from support_frozen import FrozenValkey
 from support_installation import World
+from support_keys import assert_all_keys_expire
 from support_valkey import ValkeyServer, faketime_library
 
 START = 1_795_000_000.0
@@ -37,15 +38,16 @@ def valkey(valkey_server: ValkeyServer) -> ValkeyServer:
 
 
 @pytest.fixture
-def real_world(valkey: ValkeyServer) -> World:
-    """A world over the real Valkey. Its clock needs libfaketime."""
+def real_world(valkey: ValkeyServer) -> Iterator[World]:
+    """A world over the real Valkey; its clock needs libfaketime. Whatever a test does, its keys expire."""
 
     def advance(seconds: float) -> None:
         if faketime_library() is None:
             missing("libfaketime")
         valkey.advance(seconds)
 
-    return World(valkey.client, valkey.url, advance)
+    yield World(valkey.client, valkey.url, advance)
+    assert_all_keys_expire(valkey.client)
 
 
 @pytest.fixture(scope="session")

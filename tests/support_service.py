@@ -16,6 +16,7 @@ from typing import Any
 
 import requests
 from support_installation import API_KEY, NUMBER, tree
+from support_keys import assert_all_keys_expire
 from support_valkey import ValkeyServer, free_port
 
 COMMAND = Path(sys.executable).parent / "otp-service"
@@ -130,6 +131,7 @@ def running(folder: Path, valkey: ValkeyServer, *, workers: int = 1, **sections:
         for _ in range(workers):
             service.launch_worker()
         yield service
+        assert_all_keys_expire(valkey.client)
     finally:
         service.stop()
 

@@ -31,10 +31,11 @@ _LIMITS = {
         "include_limits", "limit.key, limit.amount - 1)\n  if not", "limit.key, limit.amount - 2)\n  if not"
     ),
     "moving-too-early": _one("include_limits", "if free < 0 then", "if free < 0.002 then"),
-    "moving-no-trim": _one("include_limits", "      redis.call('LTRIM', limit.key, 0, limit.amount - 1)\n"),
+    "moving-no-trim": _one("include_limits", "        redis.call('LTRIM', limit.key, 0, limit.amount - 1)\n"),
     "moving-trim-too-short": _one(
-        "include_limits", "0, limit.amount - 1)\n      redis", "0, limit.amount - 2)\n      redis"
+        "include_limits", "'LTRIM', limit.key, 0, limit.amount - 1", "'LTRIM', limit.key, 0, 0"
     ),
+    "moving-trim-too-late": _one("include_limits", "stamp) > limit.amount then", "stamp) > limit.amount + 1 then"),
     "moving-no-life": _one("include_limits", "      redis.call('EXPIRE', limit.key, limit.seconds)\n"),
     "moving-life-too-short": _one("include_limits", "'EXPIRE', limit.key, limit.seconds)", "'EXPIRE', limit.key, 1)"),
     "spends-all-but-the-first": _one(
@@ -74,6 +75,7 @@ _PARTS = {
     "nothing-recalled": _one("include_retries", "if #remembered == 0 then", "do"),
     "retry-without-life": _one("include_retries", "  redis.call('PEXPIRE', key, milliseconds)\n"),
     "streams-of-any-length": _one("include_streams", "'MAXLEN', '~', length, "),
+    "outbox-of-any-age": _one("include_streams", "'MINID', '~', now - age, '*'", "'*'"),
     "streams-of-any-age": _one("include_streams", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n"),
     "outcomes-in-any-order": _one("include_deliveries", " or rank[known] == 3 or rank[status] < rank[known]"),
     "terminal-outcomes-undone": _one("include_deliveries", " rank[known] == 3 or"),

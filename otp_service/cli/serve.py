@@ -3,9 +3,7 @@
 import multiprocessing
 import os
 import shutil
-import signal
 import tempfile
-import threading
 from pathlib import Path
 
 import click
@@ -21,6 +19,7 @@ from otp_service.settings import Settings
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import GRANIAN_LOGGING, Renderer, configure_logging
 from otp_service.worker.loop import run
+from otp_service.worker.signals import stop_on_signals
 
 BACKLOG = 2048
 CONNECTIONS = 1024
@@ -110,8 +109,6 @@ def worker(path: Path | None) -> None:
     settings = settings_for_children(path)
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
     installation = _prepared(settings)
-    stop = threading.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
+    stop = stop_on_signals()
     _serve_metrics(settings.worker.metrics_port, settings.http.host)
     run(installation, stop)

@@ -1,9 +1,9 @@
 """A verification's life through the use cases, on a real Valkey and on fakeredis."""
 
 import pytest
-from support_installation import NUMBER, World
+from support_caller import PAYMENT, Caller
+from support_installation import World
 
-from otp_service.bootstrap import Installation
 from otp_service.core.errors import (
     ConflictError,
     IdempotencyMismatchError,
@@ -16,44 +16,11 @@ from otp_service.core.errors import (
 )
 from otp_service.core.idempotency import Retry
 from otp_service.core.verification import Reason, Status
-from otp_service.services.cancel import cancel
-from otp_service.services.check import check
-from otp_service.services.codes import derive_code
-from otp_service.services.read import read
-from otp_service.services.resend import resend
-from otp_service.services.start import Sent, StartRequest, start
 from otp_service.services.transactions import TransactionInput
 
-PAYMENT = TransactionInput("1500", "PKR", "Daraz")
 
-
-class Caller:
-    """One application's view of an installation."""
-
-    def __init__(self, installation: Installation, name: str = "shop") -> None:
-        self.context = installation.context
-        self.application = self.context.applications[name]
-
-    def start(self, to: str = NUMBER, retry: Retry | None = None, **members: object) -> str:
-        return self.send(to, retry, **members).view.verification.id
-
-    def send(self, to: str = NUMBER, retry: Retry | None = None, **members: object) -> Sent:
-        return start(self.context, self.application, StartRequest(to=to, **members), retry)
-
-    def code(self, verification_id: str) -> str:
-        view = read(self.context, self.application, verification_id)
-        digest = self.context.keyring.transaction_digest(verification_id, view.details.transaction)
-        return derive_code(self.context.keyring, view.verification, view.verification.generation, digest)
-
-    def wrong(self, verification_id: str) -> str:
-        return f"{(int(self.code(verification_id)) + 1) % 1_000_000:06d}"
-
-    def check(self, verification_id: str, code: str, transaction=None, retry=None):
-        result = check(self.context, self.application, verification_id, code, transaction, retry)
-        return (result.status, result.valid, result.checks_left, result.reason)
-
-    def status(self, verification_id: str) -> Status:
-        return read(self.context, self.application, verification_id).verification.status
+def status_of(caller: Caller, verification_id: str) -> Status:
+    return caller.read(verification_id).verification.status
 
 
 @pytest.fixture
@@ -96,7 +63,7 @@ def test_a_code_expires_exactly_and_is_then_still_known(world: World):
     assert shop.check(one, code)[1]
     world.advance(1.5)
 
-    assert shop.status(other) is Status.EXPIRED
+    assert status_of(shop, other) is Status.EXPIRED
     assert shop.check(other, late) == (Status.EXPIRED, False, 0, Reason.EXPIRED)
     world.advance(600)
     with pytest.raises(VerificationNotFoundError):
@@ -106,31 +73,31 @@ def test_a_code_expires_exactly_and_is_then_still_known(world: World):
 def test_a_resend_does_not_lengthen_the_life_of_a_code(world: World):
     shop = Caller(world.install())
     one = shop.start()
-    expires = read(shop.context, shop.application, one).verification.expires
+    expires = shop.read(one).verification.expires
     world.advance(31)
-    resend(shop.context, shop.application, one)
+    shop.resend(one)
 
-    assert read(shop.context, shop.application, one).verification.expires == expires
+    assert shop.read(one).verification.expires == expires
 
 
 def test_resends_wait_longer_each_time_and_end(world: World):
     shop = Caller(world.install())
     one = shop.start()
     with pytest.raises(ResendTooSoonError) as soon:
-        resend(shop.context, shop.application, one)
+        shop.resend(one)
     assert soon.value.retry_after in {29, 30}
     world.advance(30)
-    resend(shop.context, shop.application, one)
+    shop.resend(one)
     world.advance(31)
     with pytest.raises(ResendTooSoonError):
-        resend(shop.context, shop.application, one)
+        shop.resend(one)
     world.advance(30)
-    view = resend(shop.context, shop.application, one).view.verification
+    view = shop.resend(one).view.verification
 
     assert (view.sends, view.sends_left, view.resend_after) == (3, 0, None)
     world.advance(120)
     with pytest.raises(NoSendsLeftError):
-        resend(shop.context, shop.application, one)
+        shop.resend(one)
 
 
 def test_a_resend_carries_the_same_code_by_default(world: World):
@@ -138,7 +105,7 @@ def test_a_resend_carries_the_same_code_by_default(world: World):
     one = shop.start()
     code = shop.code(one)
     world.advance(31)
-    resend(shop.context, shop.application, one)
+    shop.resend(one)
 
     assert shop.code(one) == code
     assert shop.check(one, code)[1]
@@ -148,7 +115,7 @@ def test_a_resend_with_new_code_kills_the_old_one(world: World):
     shop = Caller(world.install(purposes={"login": {"resend": "new_code", "resend_delays": [0]}}))
     one = shop.start()
     old = shop.code(one)
-    resend(shop.context, shop.application, one)
+    shop.resend(one)
     new = shop.code(one)
 
     assert new != old
@@ -162,7 +129,7 @@ def test_guesses_of_a_number_are_counted_over_verifications_and_resends(world: W
     for _ in range(4):
         shop.check(first, shop.wrong(first))
     world.advance(31)
-    resend(shop.context, shop.application, first)
+    shop.resend(first)
     shop.check(first, shop.wrong(first))
     second = shop.start()
     assert [shop.check(second, shop.wrong(second))[3] for _ in range(3)] == [
@@ -218,7 +185,7 @@ def test_a_transaction_that_does_not_fit_the_purpose_costs_nothing(shop: Caller,
     with pytest.raises(InvalidTransactionError):
         shop.check(one, "000000", checked_with)
 
-    assert read(shop.context, shop.application, one).verification.checks == 0
+    assert shop.read(one).verification.checks == 0
 
 
 @pytest.mark.parametrize("typed", ["12345", "1234567", "12345678", "123456789", "abcdef", "", "²²²²²²", "1" * 10_000])
@@ -227,7 +194,7 @@ def test_what_cannot_be_the_code_is_not_a_guess(shop: Caller, typed: str):
     with pytest.raises(InvalidCodeError):
         shop.check(one, typed)
 
-    assert read(shop.context, shop.application, one).verification.checks == 0
+    assert shop.read(one).verification.checks == 0
 
 
 def test_another_applications_verification_does_not_exist(world: World):
@@ -236,25 +203,25 @@ def test_another_applications_verification_does_not_exist(world: World):
     one = shop.start()
     for act in (
         lambda: bank.check(one, "123456"),
-        lambda: bank.status(one),
-        lambda: resend(bank.context, bank.application, one),
-        lambda: cancel(bank.context, bank.application, one),
+        lambda: status_of(bank, one),
+        lambda: bank.resend(one),
+        lambda: bank.cancel(one),
     ):
         with pytest.raises(VerificationNotFoundError):
             act()
 
-    assert read(shop.context, shop.application, one).verification.checks == 0
+    assert shop.read(one).verification.checks == 0
 
 
 def test_a_canceled_verification_stays_canceled(shop: Caller):
     one = shop.start()
     code = shop.code(one)
-    assert cancel(shop.context, shop.application, one).verification.status is Status.CANCELED
-    assert cancel(shop.context, shop.application, one).verification.status is Status.CANCELED
+    assert shop.cancel(one).verification.status is Status.CANCELED
+    assert shop.cancel(one).verification.status is Status.CANCELED
 
     assert shop.check(one, code) == (Status.CANCELED, False, 0, Reason.CANCELED)
     with pytest.raises(ConflictError):
-        resend(shop.context, shop.application, one)
+        shop.resend(one)
 
 
 def test_an_approved_verification_cannot_be_canceled(shop: Caller):
@@ -262,7 +229,7 @@ def test_an_approved_verification_cannot_be_canceled(shop: Caller):
     shop.check(one, shop.code(one))
 
     with pytest.raises(ConflictError):
-        cancel(shop.context, shop.application, one)
+        shop.cancel(one)
 
 
 def test_a_final_verification_keeps_no_number(world: World):
@@ -308,7 +275,7 @@ def test_a_refused_start_remembers_nothing(world: World):
         shop.start(retry=retry)
     world.advance(61)
 
-    assert shop.status(shop.start(retry=retry)) is Status.PENDING
+    assert status_of(shop, shop.start(retry=retry)) is Status.PENDING
 
 
 def test_a_check_asked_again_counts_once_and_an_approval_can_be_asked_for_again(shop: Caller):
@@ -327,8 +294,8 @@ def test_a_resend_asked_again_sends_once(world: World):
     shop = Caller(world.install(purposes={"login": {"resend_delays": [0]}}))
     one = shop.start()
     retry = Retry("key", "request")
-    first = resend(shop.context, shop.application, one, None, retry).view
-    again = resend(shop.context, shop.application, one, None, retry).view
+    first = shop.resend(one, retry).view
+    again = shop.resend(one, retry).view
 
     assert first.verification == again.verification
     assert world.client.xlen("otp:{00}:outbox") == 2

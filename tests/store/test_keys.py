@@ -116,6 +116,19 @@ def test_whatever_comes_late_makes_no_ghost(
     assert not list(frozen.client.scan_iter("otp:{00}:dispatch:*"))
 
 
+def test_an_idempotency_key_that_is_gone_does_not_come_back(frozen: FrozenValkey, shop: Caller) -> None:
+    ids = [shop.start(retry=shop.retry(f"start {place}", "start")) for place in range(3)]
+    for name in frozen.client.scan_iter("otp:{00}:retry:*"):
+        frozen.client.delete(name)
+    shop.check(ids[0], shop.code(ids[0]))
+    shop.cancel(ids[1])
+    frozen.advance(300)
+    shop.check(ids[2], "123456")
+
+    assert not list(frozen.client.scan_iter("otp:{00}:retry:*"))
+    assert_all_keys_expire(frozen.client)
+
+
 def test_neither_a_guess_nor_a_resend_lengthens_a_life(
     frozen: FrozenValkey, installation: Installation, shop: Caller
 ) -> None:

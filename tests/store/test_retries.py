@@ -4,7 +4,13 @@ import pytest
 from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
 
-from otp_service.core.errors import ConflictError, IdempotencyMismatchError, InvalidCodeError, RateLimitedError
+from otp_service.core.errors import (
+    ConflictError,
+    IdempotencyMismatchError,
+    InvalidCodeError,
+    RateLimitedError,
+    ResendTooSoonError,
+)
 from otp_service.services.codes import derive_tag
 from otp_service.services.transactions import TransactionInput
 from otp_service.store.outcomes import Queued, Refusal
@@ -105,6 +111,26 @@ def test_a_right_code_is_approved_until_the_last_millisecond_of_its_life(frozen:
     frozen.advance(0.001)
 
     assert shop.check(other, codes[1]) == ("expired", False, 0, "expired")
+
+
+def test_a_resend_brings_no_new_guesses(shop: Caller) -> None:
+    one = shop.start()
+    shop.check(one, shop.wrong(one))
+    shop.check(one, shop.wrong(one))
+
+    assert shop.resend(one).view.verification.checks_left == 3
+    assert shop.check(one, shop.wrong(one))[2] == 2
+
+
+def test_the_last_delay_of_a_resend_repeats(frozen: FrozenValkey) -> None:
+    shop = Caller(frozen.world().install(purposes={"login": {"resend_delays": [10, 20], "max_sends": 4}}))
+    one = shop.start()
+    for delay in (10, 20, 20):
+        frozen.advance(delay - 0.001)
+        with pytest.raises(ResendTooSoonError):
+            shop.resend(one)
+        frozen.advance(0.001)
+        shop.resend(one)
 
 
 def test_a_right_code_is_counted_too(shop: Caller) -> None:

@@ -33,21 +33,22 @@ end
 local function sliding_wait(limit)
   local interval = limit.seconds * 1000
   local ttl = redis.call('PTTL', limit.key)
-  limit.count, limit.shift = tonumber(redis.call('GET', limit.key) or 0), ttl > 0 and ttl < interval
+  local counts = redis.call('MGET', limit.key, limit.previous)
+  limit.count, limit.shift = tonumber(counts[1] or 0), ttl > 0 and ttl < interval
   local faded, faded_ttl = 0, 0
   if limit.shift then -- this interval is over, its count becomes the previous one
     faded, faded_ttl, limit.count, limit.ttl = limit.count, ttl, 0, ttl
   else
     limit.ttl = ttl > 0 and ttl - interval or interval
-    faded = tonumber(redis.call('GET', limit.previous) or 0)
+    faded = tonumber(counts[2] or 0)
     if faded > 0 then faded_ttl = math.max(0, redis.call('PTTL', limit.previous)) end
   end
   limit.used = math.floor(faded * faded_ttl / interval) + limit.count
   if limit.used + 1 <= limit.amount then return 0 end
   if limit.count < limit.amount then
-    return math.max(1, math.ceil(faded_ttl - (limit.amount - limit.count) * interval / faded))
+    return math.max(1, math.floor(faded_ttl - (limit.amount - limit.count) * interval / faded) + 1)
   end
-  return math.max(1, math.ceil(limit.ttl + interval - limit.amount * interval / limit.count))
+  return math.max(1, math.floor(limit.ttl + interval - limit.amount * interval / limit.count) + 1)
 end
 
 -- Tests all limits; spends nothing. Returns the place of the one with the longest wait, and that wait in
@@ -65,8 +66,9 @@ end
 function limits.spend(list)
   for _, limit in ipairs(list) do
     if limit.strategy == 'moving-window' then
-      redis.call('LPUSH', limit.key, stamp)
-      redis.call('LTRIM', limit.key, 0, limit.amount - 1)
+      if redis.call('LPUSH', limit.key, stamp) > limit.amount then
+        redis.call('LTRIM', limit.key, 0, limit.amount - 1)
+      end
       redis.call('EXPIRE', limit.key, limit.seconds)
     elseif limit.shift then
       redis.call('RENAME', limit.key, limit.previous)

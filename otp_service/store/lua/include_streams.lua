@@ -2,18 +2,13 @@
 -- consumer group with it.
 local streams = {}
 
-local function trim(stream, age)
-  redis.call('XTRIM', stream, 'MINID', '~', now - age)
-end
-
 -- Reports: the oldest entries go when the stream is too long.
 function streams.append(stream, length, age, ...)
   redis.call('XADD', stream, 'MAXLEN', '~', length, '*', ...)
-  trim(stream, age)
+  redis.call('XTRIM', stream, 'MINID', '~', now - age)
 end
 
 -- Queues what was accepted: it must not push out what was accepted before, however long the stream is.
 function streams.queue(stream, age, ...)
-  redis.call('XADD', stream, '*', ...)
-  trim(stream, age)
+  redis.call('XADD', stream, 'MINID', '~', now - age, '*', ...)
 end
