@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
 from flask import Response
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
 from otp_service.core.transaction import Transaction
 from otp_service.core.verification import CheckResult, Delivery, DeliveryStatus, Status
@@ -17,6 +18,22 @@ JSON = "application/json"
 _SECOND = 1000
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 _TIME = "2026-11-24T22:00:00Z"
+_EXAMPLE: dict[str, JsonValue] = {
+    "id": "vf_k1_0012ab34cd56ef7890a1b2c3d4e5f60718",
+    "status": "pending",
+    "to": "+92 ••• ••••567",
+    "country": "PK",
+    "channel": "sms",
+    "purpose": "login",
+    "created_at": _TIME,
+    "expires_at": "2026-11-24T22:05:00Z",
+    "checks_left": 5,
+    "sends_left": 2,
+    "resend_after": "2026-11-24T22:00:30Z",
+    "transaction": None,
+    "metadata": {},
+    "deliveries": [{"channel": "sms", "gateway": "primary", "status": "sent", "at": _TIME, "reason": None}],
+}
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=[_TIME])]
 """RFC 3339, UTC, whole seconds."""
@@ -57,7 +74,7 @@ class TransactionAnswer:
 class VerificationAnswer:
     """One attempt to prove that a person holds a number."""
 
-    __pydantic_config__ = _DOCUMENTED
+    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True, json_schema_extra={"examples": [_EXAMPLE]})
 
     id: str
     """What the other calls take."""
@@ -119,7 +136,12 @@ HEALTH: TypeAdapter[HealthAnswer] = TypeAdapter(HealthAnswer)
 
 def rfc3339(milliseconds: int) -> str:
     """Return a time in milliseconds since the epoch as RFC 3339, UTC, the second that it is in."""
-    return datetime.fromtimestamp(milliseconds // _SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _rfc3339(milliseconds // _SECOND)
+
+
+@lru_cache(maxsize=1024)  # within a second all requests tell the same few times
+def _rfc3339(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def verification_answer(view: VerificationView) -> VerificationAnswer:

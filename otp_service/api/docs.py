@@ -67,6 +67,7 @@ def page(spec: Specification) -> str:
         lstrip_blocks=True,
     )
     environment.filters["prose"] = _prose
+    environment.filters["example"] = _pretty
     reader = _Reader(spec)
     return environment.get_template("docs.html").render(spec=spec, reader=reader, kinds=KINDS)
 
@@ -77,8 +78,18 @@ def _prose(text: str) -> Markup:
     return Markup("\n").join(paragraphs)
 
 
+def _pretty(example: object) -> str:
+    return json.dumps(example, indent=2, ensure_ascii=False)
+
+
 def _with_code(text: str) -> Markup:
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
+def _values(values: list[str]) -> str:
+    if len(values) > _SHOWN:
+        return f"one of {len(values)} codes"
+    return ", ".join(f"`{value}`" for value in values)
 
 
 class _Reader:
@@ -105,6 +116,24 @@ class _Reader:
         schema = content[JSON]["schema"]
         return self._resolved(schema.get("items", schema))
 
+    def is_list(self, content: Mapping[str, Any]) -> bool:
+        """Tell whether a JSON body is a list."""
+        return JSON in content and "items" in content[JSON]["schema"]
+
+    def name_of(self, content: Mapping[str, Any]) -> str | None:
+        """Return the name of a JSON body's schema, or of its items'."""
+        schema = content.get(JSON, {}).get("schema", {})
+        reference = schema.get("items", schema).get("$ref")
+        return reference.rpartition("/")[2] if reference else None
+
+    def objects(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the schemas of all objects that answers hold, each with its name."""
+        return [
+            (name, schema)
+            for name, schema in self._schemas.items()
+            if "properties" in schema and not name.endswith(("Body", "Document"))
+        ]
+
     def members(self, schema: Mapping[str, Any]) -> list[Member]:
         """Return the members of an object's schema."""
         required = schema.get("required", ())
@@ -127,16 +156,15 @@ class _Reader:
         """Return a schema in a few words."""
         if "anyOf" in schema:
             return " or ".join(dict.fromkeys(map(self.type_of, schema["anyOf"])))
-        schema = self._resolved(schema)
-        if len(schema.get("enum", ())) > _SHOWN:
-            return f"one of {len(schema['enum'])} codes"
-        if "enum" in schema:
-            return ", ".join(f"`{value}`" for value in schema["enum"])
         if schema.get("type") == "array":
             return f"list of {self.type_of(schema['items'])}"
-        if schema.get("format") == "date-time":
-            return "time"
-        return str(schema.get("format") or schema.get("type", "any"))
+        resolved = self._resolved(schema)
+        if "$ref" in schema and "properties" in resolved:
+            return f"`{schema['$ref'].rpartition('/')[2]}`"
+        if "enum" in resolved:
+            return _values(resolved["enum"])
+        form = resolved.get("format") or resolved.get("type", "any")
+        return "time" if form == "date-time" else str(form)
 
     def example(self, content: Mapping[str, Any]) -> str | None:
         """Return an example of a body as JSON on one line."""

@@ -111,7 +111,7 @@ def _problem(status: int, codes: list[str], references: _References) -> dict[str
     if status == KINDS["unauthenticated"].status:
         headers["WWW-Authenticate"] = _CHALLENGE
     return {
-        "description": " ".join(f"`{code}`: {KINDS[code].title}." for code in codes),
+        "description": "\n\n".join(f"`{code}`: {KINDS[code].title}." for code in codes),
         "headers": headers,
         "content": {PROBLEM_JSON: {"schema": references[id(PROBLEM), "serialization"]}},
     }

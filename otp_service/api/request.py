@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from otp_service.core.errors import Fault, InvalidRequestError
 
@@ -59,15 +59,17 @@ def read_json(*, may_be_empty: bool = False) -> dict[str, Any]:
 
 
 def read_body(limit: int) -> bytes:
-    """Return the body; raise `RequestEntityTooLarge` when it has more than ``limit`` bytes.
+    """Return the whole body; raise werkzeug's errors when it has more than ``limit`` bytes, or broke off.
 
     The framework refuses a ``Content-Length`` that is too large, but cuts a body in chunks off at its limit, in
-    silence: so that limit is one more than ours.
+    silence: so that limit is one more than ours. Nor does it tell when less came than was announced.
     """
     request.max_content_length = limit + 1
     body = request.get_data(cache=False)
     if len(body) > limit:
         raise RequestEntityTooLarge
+    if len(body) < (request.content_length or 0):
+        raise BadRequest
     return body
 
 

@@ -102,7 +102,7 @@ def _judge(context: Context, application: Application, request: StartRequest) ->
     """Check all that needs no store; the cheapest and least telling first."""
     purpose = context.purposes.get(request.purpose)
     if purpose is None or purpose.name not in application.purposes:
-        raise ForbiddenError(f"The application has no purpose {request.purpose!r}.")
+        raise ForbiddenError("The application has no such purpose.")
     transaction = transaction_of(application, request.transaction)
     _require_transaction(purpose, transaction)
     network = _network(context, application, request)

@@ -2,16 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from io import StringIO
 
 import pytest
-import structlog
 from support_api import START, Api
 from support_installation import API_KEY, NUMBER, World
-
-from otp_service.telemetry.logging import Renderer, configure_logging
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -20,15 +16,6 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 PATHS = ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs/style.css", "/nothing", "/v1/nothing", START]
-
-
-@pytest.fixture
-def log() -> Iterator[StringIO]:
-    written = StringIO()
-    configure_logging("DEBUG", Renderer.JSON, written)
-    yield written
-    structlog.reset_defaults()
-    configure_logging("WARNING")
 
 
 def _requests(log: StringIO) -> list[dict]:

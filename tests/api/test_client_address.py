@@ -1,5 +1,7 @@
 """The peer of a connection: no stranger chooses it, and none escapes being counted."""
 
+from io import StringIO
+
 import pytest
 from flask import Request
 from support_api import START, Api, code_of
@@ -83,6 +85,16 @@ def test_a_forged_header_buys_no_start(real_world: World):
     api = Api(real_world, limits={"ip": ["3/hour"]})
 
     assert _starts(api, 5, REMOTE_ADDR="192.0.2.1") == [201, 201, 201, 429, 429]
+
+
+@pytest.mark.parametrize(("trusted", "warnings"), [(0, 1), (1, 0)])
+def test_an_operator_is_warned_once_when_all_users_of_a_proxy_count_as_one(
+    real_world: World, log: StringIO, trusted: int, warnings: int
+):
+    _starts(Api(real_world, http={"trusted_proxies": trusted}), 3, REMOTE_ADDR="192.0.2.1")
+
+    assert log.getvalue().count("forwarded_for_ignored") == warnings
+    assert "203.0.113" not in log.getvalue()
 
 
 def test_behind_a_trusted_proxy_each_client_counts_for_itself(real_world: World):

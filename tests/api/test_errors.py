@@ -1,6 +1,7 @@
 """Every error as a problem, whatever raised it, and none that tells what it should not."""
 
 import re
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -207,14 +208,14 @@ def test_chunks_that_break_off_are_not_taken_for_an_absent_body(api: Api, call: 
 
 
 def test_a_defect_of_ours_shows_nothing_and_is_logged_with_the_request(
-    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    api: Api, monkeypatch: pytest.MonkeyPatch, log: StringIO
 ):
     def broken(*_: object) -> None:
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr("otp_service.api.v1.verifications.read", broken)
     answer = api.get(f"{START}/{api.start()}")
-    written = "".join(capsys.readouterr())
+    written = log.getvalue()
 
     assert code_of(answer) == (500, "internal")
     assert "secret detail" not in answer.text

@@ -53,6 +53,7 @@ WRONG_FORM = [
     ({"to": NUMBER, "too": NUMBER}, "/too", "is not known"),
     ({"to": NUMBER, "To": NUMBER}, "/To", "is not known"),
     ({"to": NUMBER, SECRET: 1}, "", "has a member that is not known"),
+    ({"to": NUMBER, "x923001234567": 1}, "", "has a member that is not known"),
     ({"to": NUMBER, "a/b~c": 1}, "", "has a member that is not known"),
     ({"to": NUMBER, "code": "123456"}, "/code", "is not known"),
     ({"to": NUMBER, "region": "pk"}, "/region", "does not have the form ^[A-Z]{2}$"),

@@ -248,3 +248,11 @@ def test_a_key_stands_for_one_call_on_one_verification(api: Api):
 
     assert code_of(api.post(f"{START}/{other}/check", body, Idempotency_Key="k")) == (422, "idempotency-mismatch")
     assert code_of(api.post(f"{START}/{one}/cancel", {}, Idempotency_Key="k")) == (422, "idempotency-mismatch")
+
+
+def test_a_resend_and_a_cancel_with_one_key_are_two_requests(real_world: World):
+    api = Api(real_world, purposes={"login": {"resend_delays": [0]}})
+    one = api.start()
+    api.post(f"{START}/{one}/resend", Idempotency_Key="k")
+
+    assert code_of(api.post(f"{START}/{one}/cancel", Idempotency_Key="k")) == (422, "idempotency-mismatch")

@@ -10,6 +10,7 @@ from otp_service.api.request import read_json, refuse_query, validated
 from otp_service.api.retries import retry_from
 from otp_service.api.schemas import CancelBody, CheckBody, ResendBody, StartBody
 from otp_service.bootstrap import Installation
+from otp_service.core.application import ClientIp
 from otp_service.core.errors import OtpServiceError
 from otp_service.services.cancel import cancel
 from otp_service.services.check import check
@@ -17,6 +18,9 @@ from otp_service.services.read import read
 from otp_service.services.resend import resend
 from otp_service.services.start import Sent, start
 from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
 
 
 class Verifications:
@@ -25,12 +29,13 @@ class Verifications:
     def __init__(self, installation: Installation) -> None:
         self._context = installation.context
         self._trusted_proxies = installation.settings.http.trusted_proxies
+        self._warned = False
 
     def start(self) -> Response:
         """Start a verification."""
         document = read_json()
         body = validated(StartBody, document)
-        peer = peer_of(request, self._trusted_proxies)
+        peer = self._peer() if body.client_ip is None else None
         retry = retry_from(self._context, "start", document)
         try:
             sent = start(self._context, caller(), body.to_request(peer), retry)
@@ -75,6 +80,16 @@ class Verifications:
         validated(CancelBody, document)
         retry = retry_from(self._context, f"cancel {verification_id}", document)
         return verification_response(cancel(self._context, caller(), verification_id, retry))
+
+    def _peer(self) -> str | None:
+        """Return the connection's peer; warn once when all of a proxy's users would count as one."""
+        counts = caller().client_ip is ClientIp.CONNECTION and not self._trusted_proxies
+        if counts and not self._warned and "X-Forwarded-For" in request.headers:
+            self._warned = True
+            _log.warning(
+                "forwarded_for_ignored", hint="behind a proxy, set http.trusted_proxies: it counts as one user"
+            )
+        return peer_of(request, self._trusted_proxies)
 
     def _note(self, verification_id: str) -> None:
         """Note an id for the log, if it is one: any other text in its place is a stranger's."""

@@ -1,0 +1,158 @@
+"""Raw requests over sockets to the service as it is served, with its real server in front of the application."""
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from support_installation import API_KEY, NUMBER
+from support_service import Service, running
+from support_valkey import ValkeyServer
+
+START = "/v1/verifications"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    valkey = ValkeyServer(tmp_path_factory.mktemp("valkey"))
+    limits = {"number": ["10000/minute"], "ip": ["3/hour"], "application": ["10000/minute"]}
+    http = {"trusted_proxies": 1, "processes": 1}
+    try:
+        with running(tmp_path_factory.mktemp("service"), valkey, workers=0, limits=limits, http=http) as started:
+            yield started
+    finally:
+        valkey.stop()
+
+
+@pytest.fixture
+def clean(service: Service) -> Service:
+    service.valkey.client.flushall()
+    return service
+
+
+def _exchange(service: Service, request: bytes, *, hang_up: bool = False) -> bytes:
+    """Send bytes and return what comes back until the service closes the connection."""
+    port = int(service.base.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        if hang_up:
+            connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def _send(service: Service, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send a request; return status, headers and body of the answer."""
+    answer = _exchange(service, request)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    return int(first.split()[1]), headers, body
+
+
+def _request(body: bytes, *headers: str, path: str = START, key: str = API_KEY) -> bytes:
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: service",
+        f"Authorization: Bearer {key}",
+        "Content-Type: application/json",
+        "Connection: close",
+        *headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def _chunked(*chunks: bytes) -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+
+
+BODY = json.dumps({"to": NUMBER}).encode()
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+def test_a_body_in_chunks_is_read_whole(clean: Service):
+    status, headers, body = _send(clean, _request(_chunked(BODY[:5], BODY[5:]), CHUNKED))
+
+    assert status == 201
+    assert headers["cache-control"] == "no-store"
+    assert json.loads(body)["to"] == "+92 ••• ••••567"
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (_request(_chunked(BODY.ljust(5000), b" " * 5000), CHUNKED), 413),
+        (_request(b"x" * 9000, "Content-Length: 9000"), 413),
+        (_request(b"ZZ\r\n" + BODY + b"\r\n0\r\n\r\n", CHUNKED), 400),
+        (_request(b"ZZ\r\nx\r\n", CHUNKED, path=f"{START}/vf_k1_00{'0' * 32}/cancel"), 400),
+        (_request(BODY, f"Content-Length: {len(BODY)}", key="x"), 401),
+        (_request(BODY, f"Content-Length: {len(BODY)}", f"Authorization: Bearer {API_KEY}"), 401),
+    ],
+)
+def test_what_is_broken_on_the_wire_is_refused_and_starts_nothing(clean: Service, request_: bytes, expected: int):
+    status, headers, body = _send(clean, request_)
+
+    assert status == expected
+    assert headers["content-type"] == "application/problem+json"
+    assert json.loads(body)["status"] == expected
+    assert clean.valkey.client.keys("*:v:*") == []
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        _request(BODY, f"Content-Length: {len(BODY) + 5}"),
+        _request(_chunked(BODY)[:-9], CHUNKED),
+        _request(b"", "Content-Length: 2", path=f"{START}/ID/cancel"),
+        _request(b"2\r\n{", CHUNKED, path=f"{START}/ID/cancel"),
+    ],
+)
+def test_a_request_that_breaks_off_does_nothing(clean: Service, request_: bytes):
+    one = clean.start()
+    answer = _exchange(clean, request_.replace(b"/ID/", f"/{one}/".encode()), hang_up=True)
+
+    assert not answer or answer.split()[1] == b"400"
+    assert clean.get(f"{START}/{one}").json()["status"] == "pending"
+    assert len(clean.valkey.client.keys("*:v:*")) == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [b"", b"\r\n\r\n", b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/9.9\r\n\r\n", b"POST " + b"/" * 70_000,
+     b"GET /%00%ff\xff HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n",
+     b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: \xff\x00\r\n\r\n", b"GET * HTTP/1.1\r\nHost: x\r\n\r\n"],
+)  # fmt: skip
+def test_noise_is_no_failure_of_ours(service: Service, request_: bytes):
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        answer = _exchange(service, request_, hang_up=True)
+
+    assert not answer or int(answer.split()[1]) < 500
+    assert _send(service, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0] == 200
+
+
+def test_a_header_that_a_stranger_doubles_buys_no_start(clean: Service):
+    """The proxy appends the address that it saw; whatever stands before it, in the same header or another, is noise."""
+
+    def start(place: int) -> int:
+        forged = [f"X-Forwarded-For: 6.6.6.{place}, 7.7.7.{place}", "X-Forwarded-For: 203.0.113.9"]
+        body = json.dumps({"to": f"+92300123456{place}"}).encode()
+        return _send(clean, _request(body, f"Content-Length: {len(body)}", *forged))[0]
+
+    assert [start(place) for place in range(5)] == [201, 201, 201, 429, 429]
+
+
+def test_a_silent_store_is_told_within_a_second_and_a_half(clean: Service):
+    request = _request(BODY, f"Content-Length: {len(BODY)}")
+    clean.valkey.process.send_signal(19)  # SIGSTOP: it takes connections and does not answer
+    try:
+        began = time.monotonic()
+        status, headers, body = _send(clean, request)
+        took = time.monotonic() - began
+    finally:
+        clean.valkey.process.send_signal(18)  # SIGCONT
+
+    assert (status, json.loads(body)["code"], headers["retry-after"]) == (503, "store-unavailable", "1")
+    assert took < 1.5
+    assert _send(clean, request)[0] == 201
