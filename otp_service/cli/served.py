@@ -1,5 +1,8 @@
 """What each server process runs: the application, bound to the life of ``serve``."""
 
+import atexit
+import logging
+import os
 from typing import Any
 
 from otp_service import wsgi
@@ -12,4 +15,16 @@ def app() -> Any:  # noqa: ANN401 - a WSGI application
     The process ends when ``serve`` is killed: without that it would go on to hold the port, unattended.
     """
     end_with_parent()
-    return wsgi.app()
+    application = wsgi.app()
+    atexit.register(_leave)
+    return application
+
+
+def _leave() -> None:
+    """End the process, when the server has finished its requests, without taking the interpreter apart.
+
+    A thread may still wait for Redis on behalf of a caller who has gone. Were it to come back into an interpreter that
+    is being finalised, it would abort the process, or hang it.
+    """
+    logging.shutdown()
+    os._exit(0)

@@ -2,12 +2,15 @@
 
 import signal
 import socket
+import threading
 import time
 
 import pytest
 import requests
 from support_cli import all_end, configured, family, kill, start
-from support_valkey import free_port
+from support_installation import API_KEY
+from support_service import in_parallel, running
+from support_valkey import ValkeyServer, free_port
 
 
 @pytest.fixture
@@ -85,3 +88,32 @@ def test_worker_works_until_it_is_asked_to_end(launch, valkey):
     assert answer(f"http://127.0.0.1:{metrics_port}/metrics").status_code == 200
     process.send_signal(signal.SIGTERM)
     assert process.wait(15) == 0
+
+
+@pytest.mark.parametrize("repetition", range(3))
+def test_callers_who_leave_in_the_middle_do_not_disturb_the_end(tmp_path, repetition):
+    valkey, gone = ValkeyServer(tmp_path), threading.Event()
+    free = {"number": ["100000/minute"], "application": ["1000000/minute"], "ip": ["100000/minute"]}
+    body = b'{"to": "+923001234567"}'
+    head = f"POST /v1/verifications HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\n"
+    request = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+    def call_and_leave(_):
+        while not gone.is_set():
+            with socket.create_connection(address) as caller:
+                for _ in range(20):
+                    caller.sendall(request)
+                    caller.recv(4096)
+                caller.sendall(request)
+
+    try:
+        with running(tmp_path, valkey, workers=0, limits=free) as service:
+            address = ("127.0.0.1", int(service.base.rpartition(":")[2]))
+            threading.Timer(1.0, gone.set).start()
+            in_parallel(16, call_and_leave)
+            (serve,) = service.children
+            serve.send_signal(signal.SIGTERM)
+            assert serve.wait(10) == 0
+            assert "panicked" not in service.logs()
+    finally:
+        valkey.stop()
