@@ -11,8 +11,10 @@ from otp_service.store.connection import connect as connect_store
 from otp_service.store.mailbox import Mailbox
 from otp_service.store.retention import Retention
 from otp_service.store.store import open_store
+from otp_service.telemetry.logging import get_logger
 
 _DAY = 24 * 3600
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,11 @@ def prepare(installation: Installation) -> None:
     """Make sure that Redis may be used; to be called once before a process serves.
 
     Raises `ConfigurationError` when its data belong to other keys or when it may evict counters, and
-    `StoreUnavailableError` when it does not answer.
+    `StoreUnavailableError` when it does not answer. Logs a warning when Redis does not tell whether it evicts.
     """
     server = installation.context.store.server
-    server.check_eviction()
+    if not server.check_eviction():
+        _log.warning("eviction_unknown", advice="Redis does not tell maxmemory-policy; make sure it is noeviction")
     server.claim()
     server.load_scripts()
 

@@ -37,11 +37,17 @@ def configured(folder: Path, url: str, **sections) -> dict[str, str]:
     }
 
 
-def start(*arguments, environ=None, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) -> subprocess.Popen:
-    """Start a command in a process of its own."""
+def start(
+    *arguments, environ=None, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=None, safe=False
+) -> subprocess.Popen:
+    """Start a command in a process of its own; ``safe``: as the installed command, which does not look in ``cwd``."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("OTP_SERVICE")}
-    command = [sys.executable, "-m", "otp_service.cli.main", *arguments]
-    return subprocess.Popen(command, env=others | (environ or {}), stdout=stdout, stderr=stderr, text=True)
+    program = (
+        [str(Path(sys.executable).parent / "otp-service")] if safe else [sys.executable, "-m", "otp_service.cli.main"]
+    )
+    return subprocess.Popen(
+        [*program, *arguments], env=others | (environ or {}), stdout=stdout, stderr=stderr, text=True, cwd=cwd
+    )
 
 
 def family(pid: int) -> set[int]:

@@ -34,9 +34,9 @@ def _in_bounds(name: str, life: int, window: int, retention: int) -> bool:
 def _longest(name: str, window: int, retention: int) -> int:
     """Return how long a key may live at most, in seconds, by what it is."""
     code_and_grace = 600 + 600
-    if name.endswith((":retries", ":dead")):
+    if name.endswith((":delayed", ":dead")):
         return retention
-    if ":retry:" in name:
+    if ":idempotency:" in name:
         return idempotency.KEPT
     if ":v:" in name or ":dispatch:" in name or ":{sandbox}:" in name:
         return code_and_grace

@@ -189,7 +189,7 @@ class Model:
         found.sends += 1
         found.last_send = self.now
         found.generation += found.policy.new_code
-        self._remember(application, key, request, found, self.now + KEPT)
+        self._remember(application, key, request, found, found.expires + GRACE)
         self._report("verification.resent", found)
         return found.shown(self.now)
 
@@ -214,7 +214,7 @@ class Model:
             if found.status != "canceled":
                 self._require_pending(found)
                 self._finish(found, "canceled")
-            self._remember(application, key, request, found, self.now + KEPT)
+            self._remember(application, key, request, found, found.expires + GRACE)
         return found.shown(self.now)
 
     def read(self, identifier: str, application: str) -> Shown:

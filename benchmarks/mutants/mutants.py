@@ -71,15 +71,15 @@ _PARTS = {
     "number-kept-when-final": _one("include_record", "  redis.call('HDEL', key, 'destination')\n"),
     "start-does-not-learn-the-outcome": _one("include_record", "if start and redis", "if false and redis"),
     "start-key-comes-back-as-a-ghost": _one("include_record", "redis.call('EXISTS', start) == 1", "true"),
-    "mismatch-not-noticed": _one("include_retries", "remembered[i + 1] == fingerprint", "true"),
-    "nothing-recalled": _one("include_retries", "if #remembered == 0 then", "do"),
-    "retry-without-life": _one("include_retries", "  redis.call('PEXPIRE', key, milliseconds)\n"),
+    "mismatch-not-noticed": _one("include_idempotency", "remembered[i + 1] == fingerprint", "true"),
+    "nothing-recalled": _one("include_idempotency", "if #remembered == 0 then", "do"),
+    "retry-without-life": _one("include_idempotency", "  redis.call('PEXPIRE', key, milliseconds)\n"),
     "streams-of-any-length": _one("include_streams", "'MAXLEN', '~', length, "),
     "outbox-of-any-age": _one("include_streams", "'MINID', '~', now - age, '*'", "'*'"),
     "streams-of-any-age": _one("include_streams", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n"),
-    "outcomes-in-any-order": _one("include_deliveries", " or rank[known] == 3 or rank[status] < rank[known]"),
-    "terminal-outcomes-undone": _one("include_deliveries", " rank[known] == 3 or"),
-    "outcomes-go-back": _one("include_deliveries", " or rank[status] < rank[known]"),
+    "outcomes-in-any-order": _one("include_deliveries", " or rank[before] == 3 or rank[status] < rank[before]"),
+    "terminal-outcomes-undone": _one("include_deliveries", " rank[before] == 3 or"),
+    "outcomes-go-back": _one("include_deliveries", " or rank[status] < rank[before]"),
 }
 
 _START = {
@@ -100,8 +100,10 @@ _START = {
     ),
     "start-without-life": _one("start", "redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))\n"),
     "start-without-grace": _one("start", "expires + tonumber(ARGV[4]))", "expires)"),
-    "start-queues-nothing": _one("start", "streams.queue(KEYS[2], ARGV[7], 'expires', expires, unpack(job))\n"),
-    "start-reports-nothing": _one("start", "streams.append(KEYS[3], ARGV[6], ARGV[7], unpack(event))\n"),
+    "start-queues-nothing": _one("start", "streams.queue(KEYS[2], ARGV[7], about, ARGV[15], 1, 0, expires)\n"),
+    "start-reports-nothing": _one(
+        "start", "streams.report(KEYS[3], ARGV[6], ARGV[7], 'verification.started', about)\n"
+    ),
     "start-unknown-to-its-record": _one("start", "  redis.call('HSET', KEYS[1], 'start', KEYS[4])\n"),
     "start-into-a-full-backlog": _one(
         "start", "if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[5]) then", "if false then"
@@ -159,12 +161,12 @@ _CHECK = {
     "check-one-guess-more": _one("check", "if checks < max_checks then", "if checks <= max_checks then"),
     "check-one-guess-less": _one("check", "if checks < max_checks then", "if checks < max_checks - 1 then"),
     "check-accepts-anything": _one("check", "if ARGV[2] == found.tag then", "if true then"),
-    "check-consumes-nothing": _one("check", "  record.finish(KEYS[1], 'approved')\n"),
-    "check-forgets-the-last-guess": _one("check", "record.finish(KEYS[1], 'max_attempts_reached')\n"),
-    "check-forgets-a-changed-transaction": _one("check", "  record.finish(KEYS[1], 'failed')\n"),
-    "check-keeps-an-expired-number": _one("check", "  record.finish(KEYS[1], 'expired')\n"),
+    "check-consumes-nothing": _one("check", "  record.finish(KEYS[1], found.start, 'approved')\n"),
+    "check-forgets-the-last-guess": _one("check", "record.finish(KEYS[1], found.start, 'max_attempts_reached')\n"),
+    "check-forgets-a-changed-transaction": _one("check", "  record.finish(KEYS[1], found.start, 'failed')\n"),
+    "check-keeps-an-expired-number": _one("check", "  record.finish(KEYS[1], found.start, 'expired')\n"),
     "check-remembers-nothing": _one(
-        "check", "  retries.remember(KEYS[3], ARGV[5], life, 'reason', reason, 'checks_left', left)\n"
+        "check", "  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left)\n"
     ),
     "check-again-tells-an-old-status": _one("check", "over and 'expired' or found.status", "found.status"),
 }
@@ -182,11 +184,11 @@ _RESEND = {
     "resend-last-delay-does-not-repeat": _one(
         "resend", "if place_of_delay <= sends then", "if place_of_delay == sends then"
     ),
-    "resend-overtaken": _one("resend", "if found.generation ~= ARGV[5] then return { 'overtaken' } end\n"),
+    "resend-overtaken": _one("resend", "if found.generation ~= ARGV[4] then return { 'overtaken' } end\n"),
     "resend-to-a-locked-number": _one("resend", "if place then return { 'locked', wait } end\n"),
     "resend-spends-nothing": _one("resend", "limits.spend(counted)\n"),
     "resend-keeps-the-old-tag": _one(
-        "resend", "'generation', generation, 'tag', ARGV[6])", "'generation', generation)"
+        "resend", "'generation', generation, 'tag', ARGV[5])", "'generation', generation)"
     ),
     "resend-keeps-the-old-time": _one("resend", "'last_send', now, 'channel'", "'channel'"),
     "resend-renews-the-life": _one(
@@ -195,9 +197,9 @@ _RESEND = {
     "resend-renews-the-guesses": _one(
         "resend", "sends = sends + 1\n", "sends = sends + 1\nredis.call('HSET', KEYS[1], 'checks', 0)\n"
     ),
-    "resend-remembers-nothing": _one("resend", "retries.remember(KEYS[4], ARGV[2], ARGV[3], 'record', KEYS[1])\n"),
+    "resend-remembers-nothing": _one("resend", "idempotency.remember_with(KEYS[1], KEYS[4], ARGV[2])\n"),
     "resend-into-a-full-backlog": _one(
-        "resend", "if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[7]) then", "if false then"
+        "resend", "if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[6]) then", "if false then"
     ),
 }
 
@@ -208,39 +210,36 @@ _CANCEL = {
     "cancel-of-an-expired-one": _one(
         "cancel", "  if now >= tonumber(found.expires) then return { 'final', 'expired' } end\n"
     ),
-    "cancel-does-nothing": _one("cancel", "  record.finish(KEYS[1], 'canceled')\n"),
-    "cancel-again-lengthens-the-memory": _one(
-        "cancel", "if not remembered then retries.remember", "if true then retries.remember"
-    ),
+    "cancel-does-nothing": _one("cancel", "  record.finish(KEYS[1], found.start, 'canceled')\n"),
 }
 
 _DELIVERY = {
-    "dispatch-of-a-final-one": _one(
-        "dispatch", "if found.status ~= 'pending' then return { 'dropped', found.status } end\n"
-    ),
+    "dispatch-of-a-final-one": _one("dispatch", "if found.status ~= 'pending' then return dropped(found.status) end\n"),
     "dispatch-of-an-expired-one": _one("dispatch", "if now >= tonumber(found.expires) then", "if false then"),
     "dispatch-expires-later": _one(
         "dispatch", "if now >= tonumber(found.expires) then", "if now > tonumber(found.expires) then"
     ),
     "dispatch-of-an-old-code": _one(
-        "dispatch", "if found.generation ~= ARGV[3] then return { 'dropped', 'superseded' } end\n"
+        "dispatch", "if found.generation ~= ARGV[3] then return dropped('superseded') end\n"
     ),
     "dispatch-once-more": _one("dispatch", "if made >= tonumber(ARGV[4]) then", "if made > tonumber(ARGV[4]) then"),
-    "dispatch-hides-an-interruption": _one("dispatch", "if status == 'queued' then", "if false then"),
+    "dispatch-hides-an-interruption": _one("dispatch", "if status == 'queued' and gateway ~= '' then", "if false then"),
+    "dispatch-forgets-who-waits": _one("dispatch", "status == 'queued' and last or ''", "''"),
     "dispatch-without-life": _one("dispatch", "redis.call('PEXPIREAT', KEYS[2], now + redis.call('PTTL', KEYS[1]))\n"),
     "dispatch-by-one-gateway-only": _one("dispatch", "ARGV[5 + made % (#ARGV - 4)]", "ARGV[5]"),
     "settle-without-acknowledging": _one("settle", "redis.call('XACK', KEYS[3], ARGV[6], ARGV[7])\n"),
     "settle-without-deleting": _one("settle", "redis.call('XDEL', KEYS[3], ARGV[7])\n"),
-    "settle-ends-what-goes-on": _one("settle", "if ARGV[5] == 'next' then return now end\n"),
+    "settle-of-a-late-worker": _one("settle", "  if overtaken then return { 'overtaken' } end\n"),
+    "settle-ends-what-goes-on": _one("settle", "if ARGV[5] == 'next' then return { 'settled' } end\n"),
     "settle-retry-without-life": _one("settle", "  redis.call('PEXPIRE', KEYS[4], ARGV[10])\n"),
     "settle-dead-without-life": _one("settle", "  redis.call('PEXPIRE', KEYS[5], ARGV[10])"),
     "settle-makes-a-ghost": _one("settle", " and redis.call('EXISTS', KEYS[2]) == 1"),
     "settle-gives-up-in-silence": _one(
         "settle",
-        "  streams.append(KEYS[6], ARGV[9], ARGV[10], 'type', 'delivery.failed', 'reason', ARGV[3], unpack(job))\n",
+        "  streams.append(KEYS[6], ARGV[9], ARGV[10], 'type', 'message.given_up', 'reason', ARGV[3], unpack(job))\n",
     ),
     "receipt-of-any-gateway": _one("receipt", " or dispatch[3] ~= ARGV[1]"),
-    "receipt-in-silence": _one("receipt", "streams.append(KEYS[2]", "local function never() end never(KEYS[2]"),
+    "receipt-in-silence": _one("receipt", "streams.report(KEYS[2]", "local function never() end never(KEYS[2]"),
     "requeue-twice": _one("requeue", "  redis.call('ZREM', KEYS[1], job)\n"),
     "requeue-too-early": _one("requeue", "'-inf', now,", "'-inf', now + 1,"),
     "requeue-without-bound": _one("requeue", "'LIMIT', 0, ARGV[1])", "'LIMIT', 0, -1)"),

@@ -7,14 +7,14 @@ import requests
 from pydantic import Field, SecretStr
 
 from otp_service.core.message import Message
-from otp_service.gateways.base import Accepted, GatewayContext, GatewayError, GatewaySettings, Kind
+from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 from otp_service.gateways.wire import Answer, Wire, failure_of_status, reference_of
 
 FAILURES = {
-    "unknown_subscriber": Kind.DESTINATION,
-    "landline": Kind.CHANNEL,
-    "slow_down": Kind.THROTTLED,
-    "suspicious_traffic": Kind.FRAUD,
+    "unknown_subscriber": FailureKind.DESTINATION,
+    "landline": FailureKind.CHANNEL,
+    "slow_down": FailureKind.THROTTLED,
+    "suspicious_traffic": FailureKind.FRAUD,
 }
 
 

@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+LOCALE_PATTERN: Final = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"
+"""The form of a BCP 47 tag: a language, and subtags for script, region, variants and extensions."""
+MAX_LOCALE: Final = 35
+"""Characters of the longest tag (RFC 5646, 4.4.1)."""
 
 
 class ClientIp(StrEnum):

@@ -13,6 +13,8 @@ class OtpServiceError(Exception):
     """Root of all errors that a caller may see; ``str(error)`` is safe to show and holds no personal data."""
 
     code = "internal"
+    retry_after: int | None = None
+    """Seconds to wait before the request is made again; ``None`` where waiting does not help."""
 
 
 class ConfigurationError(Exception):
@@ -107,8 +109,8 @@ class ForbiddenError(OtpServiceError):
     code = "forbidden"
 
 
-class VerificationNotFoundError(OtpServiceError):
-    """No such verification, or it belongs to another application: the two are answered alike."""
+class NotFoundError(OtpServiceError):
+    """There is no such thing here, or it belongs to another application: the two are answered alike."""
 
     code = "not-found"
 
@@ -129,9 +131,10 @@ class NoSendsLeftError(OtpServiceError):
 
 
 class TooManyError(OtpServiceError):
-    """Not now; ``retry_after`` says in how many seconds."""
+    """Not now, but later."""
 
     def __init__(self, message: str, retry_after: int) -> None:
+        """Keep the seconds to wait."""
         super().__init__(message)
         self.retry_after = retry_after
 
@@ -160,9 +163,11 @@ class StoreUnavailableError(OtpServiceError):
     """Redis did not answer, or not in time. Refused: a limit that cannot be counted is not passed."""
 
     code = "store-unavailable"
+    retry_after = 1
 
 
 class BacklogFullError(OtpServiceError):
     """So many messages wait that a code would arrive dead: nothing more is accepted until workers catch up."""
 
     code = "backlog-full"
+    retry_after = 5

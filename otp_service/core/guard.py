@@ -91,11 +91,16 @@ def _parse_limit(scope: Scope, notation: str) -> Limit:
     return Limit(scope, item.amount, item.get_expiry())
 
 
+def whole_seconds(milliseconds: int) -> int:
+    """Return whole seconds, rounded up and at least 1: after them the wait is over."""
+    return max(1, -(-milliseconds // 1000))
+
+
 def coarse_retry_after(milliseconds: int) -> int:
-    """Return whole seconds to wait, rounded up so far that they do not tell which window refused.
+    """Return whole seconds to wait, rounded up so far that they do not tell when others asked for the number.
 
     Up to a minute in steps of 10 s, up to an hour in minutes, above that in hours.
     """
-    seconds = max(1, -(-milliseconds // 1000))
+    seconds = whole_seconds(milliseconds)
     step = 10 if seconds <= 60 else 60 if seconds <= 3600 else 3600  # noqa: PLR2004 - the steps named above
     return -(-seconds // step) * step

@@ -8,7 +8,7 @@ from otp_service.core.errors import InvalidRequestError
 from otp_service.core.keyring import Keyring
 
 KEPT = 24 * 3600
-"""Seconds that an idempotency key is remembered; a check's only as long as the verification's record."""
+"""Seconds that a start's idempotency key is remembered; any other one as long as the verification's record."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 

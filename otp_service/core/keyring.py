@@ -34,7 +34,7 @@ _PSEUDONYM_BYTES = 16
 
 
 class SealBrokenError(Exception):
-    """A sealed value was changed, moved to another record, or made with another key."""
+    """A sealed value was changed, moved to another record, or made with a key that is not known here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class Keyring:
         associated = _associated(verification_id, application, kind)
         try:
             return self._cipher(verification_id).decrypt(nonce, text, associated)
-        except (InvalidTag, KeyError, ValueError) as broken:
+        except (InvalidTag, ValueError) as broken:
             raise SealBrokenError(f"The sealed {kind} of {verification_id} cannot be opened.") from broken
 
     def _cipher(self, verification_id: str) -> AESGCM:
@@ -175,7 +175,10 @@ class Keyring:
         return AESGCM(hmac.digest(seal_key, verification_id.encode(), "sha256"))
 
     def _root_of(self, verification_id: str) -> _RootKey:
-        return self._roots[verification_id.split("_")[1]]
+        root = self._roots.get(verification_id.split("_")[1])
+        if root is None:
+            raise SealBrokenError(f"The root key of {verification_id} is not known.")
+        return root
 
 
 def new_dispatch_id(bucket: str) -> str:

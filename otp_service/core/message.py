@@ -35,6 +35,7 @@ class Wording:
     brand: str
     code: str
     minutes: int
+    """Whole minutes that the code is still valid, rounded down."""
     transaction: Transaction | None
     origin: str | None
 
@@ -67,4 +68,6 @@ def _payment_text(wording: Wording, transaction: Transaction) -> str:
 
 
 def _minutes(wording: Wording) -> str:
+    if wording.minutes < 1:
+        return "less than a minute"
     return "1 minute" if wording.minutes == 1 else f"{wording.minutes} minutes"

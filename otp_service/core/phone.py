@@ -2,7 +2,6 @@
 
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
@@ -74,14 +73,9 @@ def _ascii_character(character: str) -> str:
     return unicodedata.normalize("NFKC", character)
 
 
-@lru_cache(maxsize=256)
-def _calling_code_of_region(region: str) -> int:
-    return phonenumbers.country_code_for_region(region)
-
-
 def is_region(region: str) -> bool:
     """Tell whether libphonenumber knows the numbering plan of a region (ISO 3166-1 alpha-2)."""
-    return _calling_code_of_region(region) != 0
+    return region in phonenumbers.SUPPORTED_REGIONS
 
 
 def mask(e164: str, calling_code: int) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class PurposeKind(StrEnum):
     """What a purpose proves."""
 
     POSSESSION = "possession"
@@ -33,7 +33,7 @@ class Purpose:
     """The policy of one purpose. A verification keeps the one it was started with."""
 
     name: str
-    kind: Kind
+    kind: PurposeKind
     code_length: int
     """Digits, 6 to 8."""
     ttl: int

@@ -18,7 +18,7 @@ _ACCOUNT = re.compile(r"[0-9]{4}")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./_-]{0,34}")
 _PAYEE_SIGNS = frozenset(" .-&'")
 _DIGIT_RUN = re.compile(r"[0-9]{4,}")
-_DOMAIN = re.compile(r"\w\.\w{2,}", re.UNICODE)
+_DOMAIN = re.compile(r"[\w-]\.\w{2,}", re.UNICODE)
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | frozenset(
     map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 )
@@ -35,7 +35,7 @@ class Transaction:
     """ISO 4217."""
     payee: str
     account: str | None = None
-    """The last four digits of the account."""
+    """The last four digits of the payer's own account: the message says "from account 4821"."""
     reference: str | None = None
 
     @property
@@ -63,7 +63,7 @@ def canonical_transaction(
     ``trusted_payees`` are the names that an application may use although they look like a domain.
     """
     if account is not None and not _ACCOUNT.fullmatch(account):
-        raise InvalidTransactionError("account is the last four digits of the account.")
+        raise InvalidTransactionError("account is the last four digits of the payer's own account.")
     if reference is not None and not _REFERENCE.fullmatch(reference):
         raise InvalidTransactionError("reference has 1 to 35 ASCII letters, digits, spaces and . / _ -")
     return Transaction(
@@ -99,8 +99,11 @@ def _canonical_payee(payee: str, trusted_payees: frozenset[str]) -> str:
 
 
 def _joined_digits(name: str) -> str:
-    """Return the name with ASCII digits and no separators: ``482 910`` passes for a code like ``482910``."""
-    return "".join(str(unicodedata.decimal(character, character)) for character in name if character not in " .-")
+    """Return the name with ASCII digits, without signs and marks: ``482 910`` passes for a code like ``482910``."""
+    plain = (character for character in name if unicodedata.category(character)[0] != "M")
+    return "".join(
+        str(unicodedata.decimal(character, character)) for character in plain if character not in _PAYEE_SIGNS
+    )
 
 
 def _may_stand_in_a_name(character: str) -> bool:

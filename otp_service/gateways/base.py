@@ -18,7 +18,7 @@ class Accepted:
     reference: str
 
 
-class Kind(StrEnum):
+class FailureKind(StrEnum):
     """Failures, by what to do next."""
 
     UNAVAILABLE = "unavailable"
@@ -38,7 +38,7 @@ class Kind(StrEnum):
 class GatewayError(Exception):
     """A message was not taken over. Its text never holds a number, a text or a secret."""
 
-    def __init__(self, kind: Kind, provider_code: str, *, ambiguous: bool = False) -> None:
+    def __init__(self, kind: FailureKind, provider_code: str, *, ambiguous: bool = False) -> None:
         """Keep the ``kind`` and the provider's own code; ``ambiguous``: it may have been sent all the same."""
         super().__init__(f"{kind}: {provider_code}")
         self.kind = kind

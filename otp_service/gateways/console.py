@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from otp_service.core.message import Message
-from otp_service.gateways.base import Accepted, GatewayContext, GatewayError, GatewaySettings, Kind
+from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 
 
 class ConsoleGateway:
@@ -22,7 +22,7 @@ class ConsoleGateway:
     def send(self, message: Message) -> Accepted:
         """Print the message; raise `GatewayError` (*unavailable*) when standard output is gone."""
         if not self._print(message):
-            raise GatewayError(Kind.UNAVAILABLE, "stdout")
+            raise GatewayError(FailureKind.UNAVAILABLE, "stdout")
         return Accepted(message.dispatch_id)
 
     def _print(self, message: Message) -> bool:

@@ -30,11 +30,6 @@ def gateway_kind(name: str) -> type[Gateway]:
     return _checked(entry, _imported(entry))
 
 
-def gateway_kinds() -> dict[str, type[Gateway]]:
-    """Import and return all kinds by name; raises `ConfigurationError` as `gateway_kind` does."""
-    return {name: gateway_kind(name) for name in known_kinds()}
-
-
 def _imported(entry: EntryPoint) -> object:
     try:
         return entry.load()

@@ -14,10 +14,10 @@ from otp_service.core.message import Message
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,
+    FailureKind,
     GatewayContext,
     GatewayError,
     GatewaySettings,
-    Kind,
     Mailbox,
     Receipt,
     ReceiptForgedError,
@@ -39,7 +39,7 @@ class SandboxGateway:
     class Settings(GatewaySettings):
         """How it misbehaves; by default not at all."""
 
-        fail: Kind | None = None
+        fail: FailureKind | None = None
         """Refuse every message in this way."""
         delay: float = Field(default=0.0, ge=0, le=60)
         """Seconds until it answers; beyond ``timeout`` the message is caught, but the call fails as timed out."""
@@ -65,9 +65,9 @@ class SandboxGateway:
         if self._settings.fail is not None:
             raise GatewayError(self._settings.fail, "sandbox")
         if not self._caught(message):
-            raise GatewayError(Kind.UNAVAILABLE, "mailbox")
+            raise GatewayError(FailureKind.UNAVAILABLE, "mailbox")
         if self._settings.delay > self._settings.timeout:
-            raise GatewayError(Kind.UNAVAILABLE, "timeout", ambiguous=True)
+            raise GatewayError(FailureKind.UNAVAILABLE, "timeout", ambiguous=True)
         if self._settings.report and message.receipt_url:
             threading.Thread(target=self._report, args=(message.receipt_url,), daemon=True).start()
         return Accepted(f"sandbox-{message.dispatch_id}")
@@ -105,7 +105,7 @@ class SandboxGateway:
 def _receipt_of(body: bytes) -> Receipt:
     try:
         raw = str(json.loads(body)["status"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Receipt(DeliveryStatus.UNKNOWN, "")
     known = raw in DeliveryStatus.__members__.values()
     return Receipt(DeliveryStatus(raw) if known else DeliveryStatus.UNKNOWN, raw)

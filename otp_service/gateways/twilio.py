@@ -13,10 +13,10 @@ from otp_service.core.message import Message
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,
+    FailureKind,
     GatewayContext,
     GatewayError,
     GatewaySettings,
-    Kind,
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
@@ -24,26 +24,26 @@ from otp_service.gateways.base import (
 from otp_service.gateways.wire import Wire, failure_of_status, reference_of
 
 FAILURES = {
-    20003: Kind.REJECTED,  # authenticate
-    20429: Kind.THROTTLED,  # too many requests
-    21211: Kind.DESTINATION,  # invalid 'To' phone number
-    21408: Kind.UNAVAILABLE,  # permission to send to the region not enabled
-    21606: Kind.REJECTED,  # 'From' is not a number that can send
-    21608: Kind.REJECTED,  # trial account, unverified destination
-    21610: Kind.DESTINATION,  # recipient has replied STOP
-    21612: Kind.CHANNEL,  # no route between 'From' and 'To'
-    21614: Kind.CHANNEL,  # 'To' is not a mobile number
-    21635: Kind.CHANNEL,  # 'To' is a landline
-    30001: Kind.THROTTLED,  # queue overflow
-    30003: Kind.UNAVAILABLE,  # unreachable destination handset
-    30004: Kind.UNAVAILABLE,  # message blocked
-    30005: Kind.DESTINATION,  # unknown destination handset
-    30006: Kind.CHANNEL,  # landline or unreachable carrier
-    30007: Kind.UNAVAILABLE,  # message filtered
-    30008: Kind.UNAVAILABLE,  # unknown error
-    30022: Kind.REJECTED,  # US A2P 10DLC rate limits exceeded
-    30034: Kind.REJECTED,  # US A2P 10DLC unregistered number
-    30450: Kind.FRAUD,  # SMS pumping protection
+    20003: FailureKind.REJECTED,  # authenticate
+    20429: FailureKind.THROTTLED,  # too many requests
+    21211: FailureKind.DESTINATION,  # invalid 'To' phone number
+    21408: FailureKind.UNAVAILABLE,  # permission to send to the region not enabled
+    21606: FailureKind.REJECTED,  # 'From' is not a number that can send
+    21608: FailureKind.REJECTED,  # trial account, unverified destination
+    21610: FailureKind.DESTINATION,  # recipient has replied STOP
+    21612: FailureKind.CHANNEL,  # no route between 'From' and 'To'
+    21614: FailureKind.CHANNEL,  # 'To' is not a mobile number
+    21635: FailureKind.CHANNEL,  # 'To' is a landline
+    30001: FailureKind.THROTTLED,  # queue overflow
+    30003: FailureKind.UNAVAILABLE,  # unreachable destination handset
+    30004: FailureKind.UNAVAILABLE,  # message blocked
+    30005: FailureKind.DESTINATION,  # unknown destination handset
+    30006: FailureKind.CHANNEL,  # landline or unreachable carrier
+    30007: FailureKind.UNAVAILABLE,  # message filtered
+    30008: FailureKind.UNAVAILABLE,  # unknown error
+    30022: FailureKind.REJECTED,  # US A2P 10DLC rate limits exceeded
+    30034: FailureKind.REJECTED,  # US A2P 10DLC unregistered number
+    30450: FailureKind.FRAUD,  # SMS pumping protection
 }
 STATUSES = {
     **dict.fromkeys(("accepted", "scheduled", "queued", "sending", "sent"), DeliveryStatus.SENT),
@@ -118,7 +118,7 @@ class TwilioGateway:
         except TwilioException as refusal:
             return _failure(refusal)
         except (AttributeError, LookupError, TypeError, ValueError):  # an answer that the SDK cannot read
-            return GatewayError(Kind.UNAVAILABLE, "malformed answer", ambiguous=True)
+            return GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
         return reference_of(created.sid, message)
 
 

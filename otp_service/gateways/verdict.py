@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from otp_service.gateways.base import GatewayError, Kind
+from otp_service.gateways.base import FailureKind, GatewayError
 from otp_service.gateways.wire import Answer, failure_of_status
 
 Scalar = str | int | float | bool | None
@@ -45,7 +45,7 @@ class Condition(_Part):
 class Failure(Condition):
     """A condition, and what it means."""
 
-    kind: Kind
+    kind: FailureKind
     code: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_. -]{1,40}$")
     """What operators are told; the status by default, never words of the answer, which may repeat the message."""
 
@@ -89,7 +89,9 @@ def failure_of(answer: Answer, success: Condition | None, failures: tuple[Failur
     if success.holds(answer) and (success.status or good) if success else good:
         return None
     if good:
-        return GatewayError(Kind.UNAVAILABLE, f"http {answer.status} without the mark of success", ambiguous=True)
+        return GatewayError(
+            FailureKind.UNAVAILABLE, f"http {answer.status} without the mark of success", ambiguous=True
+        )
     return failure_of_status(answer.status)
 
 

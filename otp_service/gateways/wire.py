@@ -15,7 +15,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from otp_service.core.message import Message
-from otp_service.gateways.base import GatewayError, Kind
+from otp_service.gateways.base import FailureKind, GatewayError
 from otp_service.gateways.call import Adapter, Call
 
 MAX_ANSWER = 64 * 1024
@@ -58,7 +58,7 @@ class Wire:
         try:
             prepared = request.prepare()
         except (requests.RequestException, ValueError):
-            return GatewayError(Kind.REJECTED, _UNSENDABLE)
+            return GatewayError(FailureKind.REJECTED, _UNSENDABLE)
         with Call(self._timeout) as call:
             try:
                 answer = self._exchange(prepared)
@@ -74,7 +74,7 @@ class Wire:
         with session.send(prepared, timeout=limit, allow_redirects=False, **of_the_host) as response:  # type: ignore[arg-type]
             body = response.raw.read(MAX_ANSWER + 1, decode_content=True)
         if len(body) > MAX_ANSWER:
-            return GatewayError(Kind.UNAVAILABLE, "answer too long", ambiguous=True)
+            return GatewayError(FailureKind.UNAVAILABLE, "answer too long", ambiguous=True)
         return Answer(response.status_code, response.headers, body.decode(errors="replace"))
 
     def _session(self) -> requests.Session:
@@ -88,10 +88,10 @@ class Wire:
 
 def _failure(failure: Exception, call: Call) -> GatewayError:
     if call.over or isinstance(failure, _TIMEOUTS):
-        return GatewayError(Kind.UNAVAILABLE, "timeout", ambiguous=call.sent)
+        return GatewayError(FailureKind.UNAVAILABLE, "timeout", ambiguous=call.sent)
     if isinstance(failure, ValueError) and not call.sent:
-        return GatewayError(Kind.REJECTED, _UNSENDABLE)
-    return GatewayError(Kind.UNAVAILABLE, "connection", ambiguous=call.sent)
+        return GatewayError(FailureKind.REJECTED, _UNSENDABLE)
+    return GatewayError(FailureKind.UNAVAILABLE, "connection", ambiguous=call.sent)
 
 
 def reference_of(found: object, message: Message) -> str:
@@ -106,5 +106,6 @@ def reference_of(found: object, message: Message) -> str:
 
 def failure_of_status(status: int, provider_code: str | None = None) -> GatewayError:
     """Return what a status means where a gateway's own table says nothing."""
-    kind = Kind.UNAVAILABLE if status >= 500 else Kind.THROTTLED if status == 429 else Kind.REJECTED  # noqa: PLR2004
+    refused = FailureKind.THROTTLED if status == 429 else FailureKind.REJECTED  # noqa: PLR2004
+    kind = FailureKind.UNAVAILABLE if status >= 500 else refused  # noqa: PLR2004
     return GatewayError(kind, provider_code or f"http {status}", ambiguous=status == 504)  # noqa: PLR2004

@@ -1,10 +1,9 @@
 """Cancel a verification."""
 
 from otp_service.core.application import Application
-from otp_service.core.errors import VerificationNotFoundError
 from otp_service.core.idempotency import Retry
 from otp_service.services.context import Context
-from otp_service.services.refusals import NOT_FOUND, error_of
+from otp_service.services.refusals import bucket_or_not_found, error_of
 from otp_service.services.view import VerificationView, view_of
 from otp_service.store.outcomes import Canceled
 
@@ -16,9 +15,7 @@ def cancel(
 
     One that is canceled already is returned as it is.
     """
-    bucket = context.keyring.bucket_of_id(verification_id)
-    if bucket is None:
-        raise VerificationNotFoundError(NOT_FOUND)
+    bucket = bucket_or_not_found(context.keyring, verification_id)
     outcome = context.store.verifications.cancel(bucket, verification_id, application.name, retry)
     match outcome:
         case Canceled(verification):

@@ -2,13 +2,13 @@
 
 from otp_service.core.application import Application
 from otp_service.core.code import normalise_code
-from otp_service.core.errors import VerificationNotFoundError
 from otp_service.core.idempotency import Retry
-from otp_service.core.verification import CheckResult
+from otp_service.core.verification import CheckResult, Status
 from otp_service.services.context import Context
-from otp_service.services.refusals import NOT_FOUND, error_of
+from otp_service.services.refusals import bucket_or_not_found, error_of
 from otp_service.services.transactions import TransactionInput, transaction_of
 from otp_service.store.outcomes import Checked
+from otp_service.telemetry import metrics
 
 
 def check(
@@ -25,9 +25,7 @@ def check(
     """
     digits = normalise_code(code)
     keyring = context.keyring
-    bucket = keyring.bucket_of_id(verification_id)
-    if bucket is None:
-        raise VerificationNotFoundError(NOT_FOUND)
+    bucket = bucket_or_not_found(keyring, verification_id)
     digest = keyring.transaction_digest(verification_id, transaction_of(application, transaction))
     outcome = context.store.verifications.check(
         bucket,
@@ -41,6 +39,7 @@ def check(
     )
     match outcome:
         case Checked(status, reason, checks_left):
+            metrics.record_check(application.name, reason or Status.APPROVED)
             return CheckResult(verification_id, status, reason is None, checks_left, reason)
         case _:
             raise error_of(outcome)

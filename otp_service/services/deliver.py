@@ -3,13 +3,14 @@
 import time
 from dataclasses import dataclass
 
+from otp_service.core.errors import StoreUnavailableError
 from otp_service.core.keyring import SealBrokenError, new_dispatch_id
 from otp_service.core.message import Message, Wording, render
 from otp_service.core.verification import DeliveryStatus, Status
-from otp_service.gateways.base import Accepted, Gateway, GatewayError, Kind, ReportsReceipts
+from otp_service.gateways.base import Accepted, FailureKind, Gateway, GatewayError, ReportsReceipts
 from otp_service.services.codes import derive_code
 from otp_service.services.context import Context
-from otp_service.services.record_receipts import plain_reason
+from otp_service.services.record_receipts import plain_reason, receipt_url
 from otp_service.services.start import DESTINATION
 from otp_service.services.view import view_of
 from otp_service.store.outbox import Dispatched, Dropped, Job, Next, Settlement
@@ -17,6 +18,11 @@ from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
+
+_ON_THE_WAY = 5
+"""Seconds by which a message may overstate how long its code is valid."""
+_PATIENCE = 0.5
+"""Seconds between two attempts to record what was handed over."""
 
 _NOT_WANTED = frozenset({Status.APPROVED, Status.CANCELED, Status.MAX_ATTEMPTS_REACHED, Status.FAILED, "superseded"})
 """Reasons to drop a message that nobody misses; any other one is reported as a dead letter."""
@@ -38,36 +44,54 @@ def deliver(context: Context, job: Job, policy: Policy) -> None:
     Raises `StoreUnavailableError` when the outcome cannot be recorded: the job then stays in the outbox, and is
     taken up again.
     """
+    if job.application not in context.applications:
+        return _drop(context, job, Dropped("no_application", job.first_slot))
     gateways = context.routes.gateways_for(job.country, job.purpose, job.channel)
     if not gateways:
-        return _give_up(context, job, None, "no_route")
+        return _drop(context, job, Dropped("no_route", job.first_slot))
     following = Next.NEXT
     while following is Next.NEXT:
         dispatched = context.store.outbox.dispatch(job, new_dispatch_id(job.bucket), gateways, policy.max_dispatches)
         if isinstance(dispatched, Dropped):
-            return _drop(context, job, dispatched.reason)
+            return _drop(context, job, dispatched)
         try:
             message = _compose(context, job, dispatched)
-        except (SealBrokenError, KeyError):  # a key or an application that is gone from the configuration
+        except SealBrokenError:  # its root key is gone from the configuration
             return _give_up(context, job, dispatched, "unreadable")
         settlement = _hand_over(context.gateways[dispatched.gateway], message, dispatched, gateways, policy)
-        context.store.outbox.settle(job, dispatched, settlement)
+        ours = _settle(context, job, dispatched, settlement)
         _report(job, dispatched, settlement)
-        following = settlement.next
+        following = settlement.next if ours else Next.DONE
     return None
 
 
-def _drop(context: Context, job: Job, reason: str) -> None:
-    if reason not in _NOT_WANTED:
-        _give_up(context, job, None, reason)
+def _settle(context: Context, job: Job, dispatched: Dispatched, settlement: Settlement) -> bool:
+    """Record an outcome; return whether the job is still ours.
+
+    What was handed over is recorded again and again while Redis is away, as long as the code lives: forgotten, the
+    message would be sent a second time. To record it twice does no harm.
+    """
+    end = time.monotonic() + (dispatched.verification.expires - dispatched.now) / 1000
+    while True:
+        try:
+            return context.store.outbox.settle(job, dispatched, settlement)
+        except StoreUnavailableError:
+            if settlement.status is not DeliveryStatus.SENT or time.monotonic() > end:
+                raise
+            time.sleep(_PATIENCE)
+
+
+def _drop(context: Context, job: Job, dropped: Dropped) -> None:
+    if dropped.reason not in _NOT_WANTED:
+        _give_up(context, job, dropped, dropped.reason)
         return
-    context.store.outbox.settle(job, None, Settlement(Next.DONE, reason=reason))
-    _log.info("message_dropped", verification=job.id, message=job.message, reason=reason)
+    context.store.outbox.settle(job, dropped, Settlement(Next.DONE, reason=dropped.reason))
+    _log.info("message_dropped", verification=job.id, message=job.message, reason=dropped.reason)
 
 
-def _give_up(context: Context, job: Job, dispatched: Dispatched | None, reason: str) -> None:
-    settlement = Settlement(Next.DEAD, DeliveryStatus.FAILED, reason=reason)
-    context.store.outbox.settle(job, dispatched, settlement)
+def _give_up(context: Context, job: Job, ended: Dispatched | Dropped, reason: str) -> None:
+    status = DeliveryStatus.EXPIRED if reason == Status.EXPIRED else DeliveryStatus.FAILED
+    context.store.outbox.settle(job, ended, Settlement(Next.DEAD, status, reason=reason))
     metrics.record_dead_letter(reason)
     _log.error("message_given_up", verification=job.id, message=job.message, reason=reason)
 
@@ -88,7 +112,7 @@ def _compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
     wording = Wording(
         brand=application.title,
         code=derive_code(keyring, verification, job.generation, digest),
-        minutes=max(1, round(remaining / 60)),
+        minutes=(remaining + _ON_THE_WAY) // 60,
         transaction=transaction,
         origin=application.origin,
     )
@@ -108,7 +132,7 @@ def _compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
 def _receipt_url(context: Context, dispatched: Dispatched) -> str | None:
     if context.public_url is None or not isinstance(context.gateways[dispatched.gateway], ReportsReceipts):
         return None
-    return f"{context.public_url.rstrip('/')}/v1/receipts/{dispatched.gateway}/{dispatched.dispatch_id}"
+    return receipt_url(context.public_url, dispatched.gateway, dispatched.dispatch_id)
 
 
 def _hand_over(
@@ -131,7 +155,7 @@ def _send(gateway: Gateway, message: Message) -> Accepted | GatewayError:
         return failure
     except Exception as defect:  # noqa: BLE001 - a stranger's gateway must not take the worker down
         _log.error("gateway_defect", error=type(defect).__name__)  # its text may hold the message
-        return GatewayError(Kind.UNAVAILABLE, "defect", ambiguous=True)
+        return GatewayError(FailureKind.UNAVAILABLE, "defect", ambiguous=True)
 
 
 def follow_up(failure: GatewayError, dispatched: Dispatched, gateways: int, policy: Policy) -> Settlement:
@@ -144,7 +168,10 @@ def follow_up(failure: GatewayError, dispatched: Dispatched, gateways: int, poli
     status = DeliveryStatus.UNKNOWN if failure.ambiguous else DeliveryStatus.FAILED
     reason = plain_reason(f"{failure.kind} {failure.provider_code}")
     over = Settlement(Next.DEAD, status, reason=reason)
-    if failure.kind not in {Kind.UNAVAILABLE, Kind.THROTTLED} or dispatched.number >= policy.max_dispatches:
+    if (
+        failure.kind not in {FailureKind.UNAVAILABLE, FailureKind.THROTTLED}
+        or dispatched.number >= policy.max_dispatches
+    ):
         return over
     if failure.ambiguous and _was_ambiguous(dispatched):
         return over

@@ -7,18 +7,19 @@ from otp_service.core.errors import (
     InvalidCodeError,
     InvalidTransactionError,
     NoSendsLeftError,
+    NotFoundError,
     OtpServiceError,
     RateLimitedError,
     ResendTooSoonError,
-    VerificationNotFoundError,
 )
-from otp_service.core.guard import coarse_retry_after
+from otp_service.core.guard import coarse_retry_after, whole_seconds
+from otp_service.core.keyring import Keyring
 from otp_service.store.outcomes import Final, Limited, Locked, Refusal, Refused, TooSoon, WrongLength
 
 NOT_FOUND = "There is no such verification."
 
 _PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
-    Refusal.NOT_FOUND: (VerificationNotFoundError, NOT_FOUND),
+    Refusal.NOT_FOUND: (NotFoundError, NOT_FOUND),
     Refusal.MISMATCH: (IdempotencyMismatchError, "The idempotency key was used before with another request."),
     Refusal.TRANSACTION_MISSING: (InvalidTransactionError, "The purpose confirms a transaction; it is missing."),
     Refusal.TRANSACTION_UNWANTED: (InvalidTransactionError, "The purpose confirms no transaction."),
@@ -36,11 +37,11 @@ def error_of(refused: Refused) -> OtpServiceError:
     """
     match refused:
         case Limited(wait, quota) if quota:
-            return RateLimitedError("The application's quota is used up.", quota_wait(wait), quota)
+            return RateLimitedError("The application's quota is used up.", whole_seconds(wait), quota)
         case Limited(wait) | Locked(wait):
             return RateLimitedError("Too many requests for this recipient.", coarse_retry_after(wait))
         case TooSoon(wait):
-            return ResendTooSoonError("The last message was sent too recently.", quota_wait(wait))
+            return ResendTooSoonError("The last message was sent too recently.", whole_seconds(wait))
         case Final(status):
             return ConflictError(f"The verification is {status}.")
         case WrongLength(length):
@@ -50,6 +51,9 @@ def error_of(refused: Refused) -> OtpServiceError:
             return error(message)
 
 
-def quota_wait(milliseconds: int) -> int:
-    """Return whole seconds, rounded up: at that time the wait is over."""
-    return max(1, -(-milliseconds // 1000))
+def bucket_or_not_found(keyring: Keyring, verification_id: str) -> str:
+    """Return the bucket that an id names; raise `NotFoundError` for what cannot be an id of ours."""
+    bucket = keyring.bucket_of_id(verification_id)
+    if bucket is None:
+        raise NotFoundError(NOT_FOUND)
+    return bucket

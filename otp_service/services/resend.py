@@ -1,18 +1,20 @@
 """Send the code of a verification again."""
 
 from otp_service.core.application import Application
-from otp_service.core.errors import ChannelNotAvailableError
 from otp_service.core.idempotency import Retry
 from otp_service.core.purpose import Resend
 from otp_service.core.verification import Verification
+from otp_service.services.channels import channel_for
 from otp_service.services.codes import derive_tag
 from otp_service.services.context import Context
+from otp_service.services.counting import counted
 from otp_service.services.read import find
 from otp_service.services.refusals import error_of
 from otp_service.services.start import Sent
 from otp_service.services.view import view_of
 from otp_service.store.outcomes import Queued
 from otp_service.store.windows import windows_of_send
+from otp_service.telemetry import metrics
 
 
 def resend(
@@ -27,19 +29,25 @@ def resend(
     The record is read first, for the policy that it was started with; whether a message may go out is decided by
     the script alone. Neither the code's life nor a guess budget is renewed.
     """
-    bucket, verification = find(context, application, verification_id)
-    wanted = _channel(context, verification, channel)
+    with counted(metrics.record_resend, application) as labels:
+        bucket, verification = find(context, application, verification_id)
+        labels.purpose, labels.country = verification.purpose.name, verification.country
+        wanted = channel_for(context, verification.purpose, verification.country, channel or verification.channel)
+        return _queue(context, bucket, verification, wanted, retry)
+
+
+def _queue(context: Context, bucket: str, verification: Verification, channel: str, retry: Retry | None) -> Sent:
     renew = verification.purpose.resend is Resend.NEW_CODE
     outcome = context.store.verifications.resend(
         bucket,
         verification,
-        wanted,
+        channel,
         derive_tag(context.keyring, verification, verification.generation + 1) if renew else "",
         windows_of_send(
             context.limits,
             bucket=bucket,
             pseudonym=verification.pseudonym,
-            application=application.name,
+            application=verification.application,
             network=None,
         ),
         retry,
@@ -49,12 +57,3 @@ def resend(
             return Sent(view_of(context.keyring, sent), quota)
         case _:
             raise error_of(outcome)
-
-
-def _channel(context: Context, verification: Verification, wanted: str | None) -> str:
-    channel = wanted or verification.channel
-    if channel not in verification.purpose.channels:
-        raise ChannelNotAvailableError(f"The verification does not offer {channel}.")
-    if not context.routes.gateways_for(verification.country, verification.purpose.name, channel):
-        raise ChannelNotAvailableError(f"No gateway carries {channel} to {verification.country}.")
-    return channel

@@ -1,7 +1,7 @@
 """What sandbox gateways caught."""
 
 from otp_service.core.application import Application
-from otp_service.core.errors import VerificationNotFoundError
+from otp_service.core.errors import NotFoundError
 from otp_service.services.context import Context
 from otp_service.store.mailbox import CaughtMessage
 
@@ -11,8 +11,8 @@ KIND = "sandbox"
 def caught_messages(context: Context, application: Application, verification_id: str | None) -> list[CaughtMessage]:
     """Return an application's caught messages, newest first: of one verification, or the last 100.
 
-    Raises `VerificationNotFoundError` where no sandbox gateway is configured.
+    Raises `NotFoundError` where no sandbox gateway is configured.
     """
     if not any(gateway.kind == KIND for gateway in context.gateways.values()):
-        raise VerificationNotFoundError("There is no sandbox gateway here.")
+        raise NotFoundError("There is no sandbox gateway here.")
     return context.store.mailbox.messages(application.name, verification_id)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from otp_service.core.address import network_of
 from otp_service.core.application import Application, ClientIp
 from otp_service.core.errors import (
-    ChannelNotAvailableError,
     ClientIpRequiredError,
     CountryNotAllowedError,
     Fault,
@@ -16,17 +15,20 @@ from otp_service.core.errors import (
 )
 from otp_service.core.idempotency import Retry
 from otp_service.core.phone import Destination, is_region, parse_destination
-from otp_service.core.purpose import Kind, Purpose
+from otp_service.core.purpose import Purpose, PurposeKind
 from otp_service.core.quota import Quota
 from otp_service.core.transaction import Transaction
 from otp_service.core.verification import Delivery, DeliveryStatus, Status, Verification
+from otp_service.services.channels import channel_for
 from otp_service.services.codes import derive_tag
 from otp_service.services.context import Context
+from otp_service.services.counting import Labels, counted
 from otp_service.services.refusals import error_of
 from otp_service.services.transactions import TransactionInput, transaction_of
-from otp_service.services.view import Details, VerificationView, seal_details, view_of
+from otp_service.services.view import Details, VerificationView, seal_details
 from otp_service.store.outcomes import Replayed, Started
 from otp_service.store.windows import windows_of_send
+from otp_service.telemetry import metrics
 
 DESTINATION = "destination"
 """Kind of the sealed number."""
@@ -45,7 +47,6 @@ class StartRequest:
     """The end user's address, as the calling back end passes it."""
     peer_ip: str | None = field(default=None, repr=False)
     """The HTTP connection's peer."""
-    context: str | None = field(default=None, repr=False)
     transaction: TransactionInput | None = field(default=None, repr=False)
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -76,41 +77,50 @@ def start(context: Context, application: Application, request: StartRequest, ret
     A refused request leaves no trace. With a ``retry`` that was answered before, the first verification is
     returned as it is now, and nothing is sent.
     """
-    judged = _judge(context, application, request)
+    with counted(metrics.record_start, application) as labels:
+        judged = _judge(context, application, request, labels)
+        return _record(context, application, judged, retry)
+
+
+def _record(context: Context, application: Application, judged: _Judged, retry: Retry | None) -> Sent:
     keyring = context.keyring
     pseudonym = keyring.pseudonym(judged.destination.e164)
     bucket = keyring.bucket(pseudonym)
     verification = _new_verification(context, application, judged, pseudonym, keyring.new_verification_id(bucket))
-    counted = windows_of_send(
+    windows = windows_of_send(
         context.limits, bucket=bucket, pseudonym=pseudonym, application=application.name, network=judged.network
     )
     outcome = context.store.verifications.start(
-        bucket, verification, derive_tag(keyring, verification, 0), counted, retry
+        bucket, verification, derive_tag(keyring, verification, 0), windows, retry
     )
     match outcome:
         case Started(now, quota):
             return Sent(VerificationView(_started_at(verification, now), judged.details), quota)
         case Replayed(verification=found) if found:
-            return Sent(view_of(keyring, found), None)
+            return Sent(VerificationView(found, judged.details), None)
         case Replayed():
             return Sent(VerificationView(_remembered(verification, outcome), judged.details), None)
         case _:
             raise error_of(outcome)
 
 
-def _judge(context: Context, application: Application, request: StartRequest) -> _Judged:
-    """Check all that needs no store; the cheapest and least telling first."""
+def _judge(context: Context, application: Application, request: StartRequest, labels: Labels) -> _Judged:
+    """Check all that needs no store; the cheapest and least telling first. Note in ``labels`` what is known."""
     purpose = context.purposes.get(request.purpose)
     if purpose is None or purpose.name not in application.purposes:
         raise ForbiddenError("The application has no such purpose.")
+    labels.purpose = purpose.name
     transaction = transaction_of(application, request.transaction)
     _require_transaction(purpose, transaction)
     network = _network(context, application, request)
     destination = _destination(application, request)
+    labels.country = destination.country
+    if not application.sends_to(destination.country):
+        raise CountryNotAllowedError(f"The application does not send to {destination.country}.")
     return _Judged(
         purpose=purpose,
         destination=destination,
-        channel=_channel(context, purpose, destination, request.channel),
+        channel=channel_for(context, purpose, destination.country, request.channel or purpose.channels[0]),
         locale=request.locale or application.locale,
         network=network,
         details=Details(transaction, request.metadata),
@@ -118,9 +128,9 @@ def _judge(context: Context, application: Application, request: StartRequest) ->
 
 
 def _require_transaction(purpose: Purpose, transaction: Transaction | None) -> None:
-    if purpose.kind is Kind.TRANSACTION and transaction is None:
+    if purpose.kind is PurposeKind.TRANSACTION and transaction is None:
         raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms a transaction; it is missing.")
-    if purpose.kind is not Kind.TRANSACTION and transaction is not None:
+    if purpose.kind is not PurposeKind.TRANSACTION and transaction is not None:
         raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms no transaction.")
 
 
@@ -140,19 +150,7 @@ def _destination(application: Application, request: StartRequest) -> Destination
     region = request.region or application.region
     if request.region is not None and not is_region(request.region):
         raise InvalidRequestError("region is not known.", (Fault("/region", "is not a country with a numbering plan"),))
-    destination = parse_destination(request.to, region)
-    if not application.sends_to(destination.country):
-        raise CountryNotAllowedError(f"The application does not send to {destination.country}.")
-    return destination
-
-
-def _channel(context: Context, purpose: Purpose, destination: Destination, wanted: str | None) -> str:
-    channel = wanted or purpose.channels[0]
-    if channel not in purpose.channels:
-        raise ChannelNotAvailableError(f"The purpose {purpose.name!r} does not offer {channel}.")
-    if not context.routes.gateways_for(destination.country, purpose.name, channel):
-        raise ChannelNotAvailableError(f"No gateway carries {channel} to {destination.country}.")
-    return channel
+    return parse_destination(request.to, region)
 
 
 def _new_verification(

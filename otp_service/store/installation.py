@@ -1,17 +1,12 @@
 """What must stay the same as long as Redis keeps its data, and what is known of the server."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import redis
 
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.keyring import Keyring
 from otp_service.store import keys
 from otp_service.store.connection import answered
-from otp_service.store.scripts import script
-
-SCRIPTS = ("start", "check", "resend", "cancel", "read", "dispatch", "settle", "requeue", "receipt")
+from otp_service.store.scripts import script, script_names
 
 
 class Server:
@@ -19,7 +14,7 @@ class Server:
 
     def __init__(self, client: redis.Redis, keyring: Keyring) -> None:
         self._client = client
-        self._keyring = keyring
+        self._own = {"pseudonym_key": keyring.installation, "bucket_bits": str(keyring.bucket_bits)}
 
     def claim(self) -> None:
         """Record this installation's pseudonym key and buckets; raise `ConfigurationError` when others are there.
@@ -27,31 +22,47 @@ class Server:
         Under another key every budget and every opt-out would be forgotten; under another number of buckets
         they would be looked for in the wrong place.
         """
-        mine = {"pseudonym_key": self._keyring.installation, "bucket_bits": str(self._keyring.bucket_bits)}
         with answered(), self._client.pipeline(transaction=True) as pipeline:
-            for name, value in mine.items():
+            for name, value in self._own.items():
                 pipeline.hsetnx(keys.INSTALLATION, name, value)
-            pipeline.hgetall(keys.INSTALLATION)
-            recorded = _text(pipeline.execute()[-1])
-        for name, value in mine.items():
-            if recorded.get(name) != value:
-                raise ConfigurationError(
-                    f"{name} is not the one that this Redis was first used with; its budgets would be forgotten."
-                )
+            pipeline.execute()
+        if differing := self.differing():
+            raise ConfigurationError(
+                f"Redis was first used with another {' and another '.join(differing)}: its budgets would be forgotten."
+            )
 
-    def check_eviction(self) -> None:
-        """Raise `ConfigurationError` when the server may evict counters: an evicted one is a free guess."""
+    def claimed(self) -> bool:
+        """Tell whether an installation, this one or another, has used the server before."""
+        with answered():
+            return bool(self._client.exists(keys.INSTALLATION))
+
+    def differing(self) -> list[str]:
+        """Return the names of what is recorded otherwise than it is here; on a new server nothing is."""
+        with answered():
+            recorded = self._client.hmget(keys.INSTALLATION, list(self._own))
+        return [
+            name
+            for (name, value), found in zip(self._own.items(), recorded, strict=True)
+            if found not in {None, value.encode()}
+        ]
+
+    def check_eviction(self) -> bool:
+        """Return whether the server tells that it evicts nothing, ``False`` when it does not tell.
+
+        Raises `ConfigurationError` when it may evict counters: an evicted one is a free guess.
+        """
         policy = self.setting("maxmemory-policy")
         if policy not in {None, "noeviction"}:
             raise ConfigurationError(
                 f"Redis evicts keys (maxmemory-policy {policy}): an evicted counter is a free guess. Set noeviction."
             )
+        return policy is not None
 
     def setting(self, name: str) -> str | None:
         """Return a setting of the server; ``None`` when it does not tell (managed services forbid it)."""
         with answered():
             try:
-                return _text(self._client.config_get(name)).get(name)
+                return self._client.config_get(name).get(name)
             except redis.ResponseError:
                 return None
 
@@ -65,13 +76,13 @@ class Server:
     def load_scripts(self) -> None:
         """Load every script, so that a broken one is found at the start."""
         with answered():
-            for name in SCRIPTS:
+            for name in script_names():
                 self._client.script_load(script(name).text)
 
     def ready(self) -> bool:
         """Tell whether the server answers and has the scripts; raise `StoreUnavailableError` when it is silent."""
         with answered():
-            return all(self._client.script_exists(*(script(name).sha for name in SCRIPTS)))
+            return all(self._client.script_exists(*(script(name).sha for name in script_names())))
 
     def worker_alive(self, worker: str, seconds: int) -> None:
         """Note that a worker is alive, for ``seconds``."""
@@ -84,11 +95,3 @@ class Server:
         with answered():
             seen = self._client.get(keys.WORKER)
             return self._client.time()[0] - int(seen.split()[0]) if seen else None
-
-
-def _text(fields: Mapping[Any, Any]) -> dict[str, str]:
-    return {_str(name): _str(value) for name, value in fields.items()}
-
-
-def _str(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -33,9 +33,12 @@ def dispatch(bucket: str, dispatch_id: str) -> str:
     return f"{PREFIX}:{{{bucket}}}:dispatch:{dispatch_id}"
 
 
-def retry(bucket: str, application: str, key: str) -> str:
-    """Hash: what an idempotency key of an application stood for; ``key`` is a fingerprint. 24 hours."""
-    return f"{PREFIX}:{{{bucket}}}:retry:{application}:{key}"
+def idempotency(bucket: str, application: str, key: str) -> str:
+    """Hash: what an idempotency key of an application stood for; ``key`` is a fingerprint.
+
+    A start's lives 24 hours, any other as long as the record that it is about.
+    """
+    return f"{PREFIX}:{{{bucket}}}:idempotency:{application}:{key}"
 
 
 def outbox(bucket: str) -> str:
@@ -43,9 +46,9 @@ def outbox(bucket: str) -> str:
     return f"{PREFIX}:{{{bucket}}}:outbox"
 
 
-def retries(bucket: str) -> str:
+def delayed(bucket: str) -> str:
     """Sorted set: messages to deliver later, by time in milliseconds."""
-    return f"{PREFIX}:{{{bucket}}}:retries"
+    return f"{PREFIX}:{{{bucket}}}:delayed"
 
 
 def dead_letters(bucket: str) -> str:

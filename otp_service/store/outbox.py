@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from otp_service.core.verification import DeliveryStatus, Verification
 from otp_service.store import keys
 from otp_service.store.connection import answered
-from otp_service.store.records import pairs, verification_of
+from otp_service.store.records import VERSION, pairs, verification_of
 from otp_service.store.retention import Retention
 from otp_service.store.scripts import Argument, ScriptRunner
 
@@ -42,12 +42,19 @@ class Job:
     fields: tuple[Argument, ...]
     """Everything as it was queued, for another try."""
 
+    @property
+    def first_slot(self) -> str:
+        """Where the record shows the message while it waits for its first dispatch."""
+        return f"d{self.message}.1"
+
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """The message is no longer wanted."""
 
     reason: str
+    slot: str = ""
+    """Where the record still shows it as waiting; empty when it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,11 @@ class Dispatched:
     now: int
     """Milliseconds by Redis' clock."""
     verification: Verification
+
+    @property
+    def slot(self) -> str:
+        """Where the record keeps its outcome."""
+        return f"d{self.message}.{self.number}"
 
 
 class Next(StrEnum):
@@ -88,9 +100,11 @@ class Settlement:
 class Outbox:
     """The messages that are to be delivered, over all buckets of numbers."""
 
-    def __init__(self, client: redis.Redis, retention: Retention, buckets: tuple[str, ...]) -> None:
+    def __init__(
+        self, client: redis.Redis, scripts: ScriptRunner, retention: Retention, buckets: tuple[str, ...]
+    ) -> None:
         self._client = client
-        self._scripts = ScriptRunner(client)
+        self._scripts = scripts
         self._kept = retention
         self._buckets = buckets
 
@@ -103,7 +117,7 @@ class Outbox:
             except ResponseError as missing:
                 self._make_groups(missing)
                 return []
-        return [job for stream, entries in found or () for job in _jobs(_bucket_of(stream), entries)]
+        return [job for stream, entries in found or () for job in self._jobs(_bucket_of(stream), entries)]
 
     def claim(self, consumer: str, count: int, idle: int) -> list[Job]:
         """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died."""
@@ -115,7 +129,7 @@ class Outbox:
                 except ResponseError as missing:
                     self._make_groups(missing)
                     return []
-                claimed.extend(_jobs(bucket, found[1]))
+                claimed.extend(self._jobs(bucket, found[1]))
         return claimed
 
     def lag(self) -> float:
@@ -152,26 +166,30 @@ class Outbox:
             case [b"dispatched", now, number, gateway, found]:
                 verification = verification_of(job.id, pairs(found), now)
                 return Dispatched(dispatch_id, job.message, number, gateway.decode(), now, verification)
-            case [b"dropped", reason]:
-                return Dropped(reason.decode())
+            case [b"dropped", reason, slot]:
+                return Dropped(reason.decode(), slot.decode())
             case _:
                 raise ValueError(f"unknown answer of dispatch.lua: {answer[:1]!r}")
 
-    def settle(self, job: Job, dispatched: Dispatched | None, settlement: Settlement) -> None:
-        """Record the outcome of a dispatch; acknowledge and delete the job unless another dispatch follows."""
-        dispatch_id = dispatched.dispatch_id if dispatched else ""
-        self._scripts.run(
+    def settle(self, job: Job, ended: Dispatched | Dropped, settlement: Settlement) -> bool:
+        """Record the outcome; acknowledge and delete the job unless another dispatch follows.
+
+        Return whether the job is still ours: when another worker has dispatched it meanwhile, only the outcome is
+        recorded, and what follows is that worker's to decide.
+        """
+        dispatch_id = ended.dispatch_id if isinstance(ended, Dispatched) else ""
+        answer = self._scripts.run(
             "settle",
             (
                 keys.record(job.bucket, job.id),
                 keys.dispatch(job.bucket, dispatch_id),
                 keys.outbox(job.bucket),
-                keys.retries(job.bucket),
+                keys.delayed(job.bucket),
                 keys.dead_letters(job.bucket),
                 keys.events(job.bucket),
             ),
             (
-                f"d{job.message}.{dispatched.number}" if dispatched else "",
+                ended.slot,
                 settlement.status,
                 settlement.reason,
                 settlement.reference,
@@ -184,6 +202,7 @@ class Outbox:
                 *job.fields,
             ),
         )
+        return bool(answer[0] == b"settled")
 
     def requeue(self, most: int = 100) -> int:
         """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next."""
@@ -193,10 +212,15 @@ class Outbox:
     def _requeue(self, bucket: str, most: int) -> int:
         _, wait = self._scripts.run(
             "requeue",
-            (keys.retries(bucket), keys.outbox(bucket)),
+            (keys.delayed(bucket), keys.outbox(bucket)),
             (most, self._kept.milliseconds),
         )
         return int(wait)
+
+    def made(self, bucket: str, dispatch_id: str, gateway: str) -> bool:
+        """Tell whether a dispatch of a gateway is known."""
+        with answered():
+            return self._client.hget(keys.dispatch(bucket, dispatch_id), "gateway") == gateway.encode()
 
     def receipt(self, bucket: str, dispatch_id: str, gateway: str, status: DeliveryStatus, reason: str) -> bool:
         """Record a gateway's report; return whether such a dispatch of this gateway is known."""
@@ -206,6 +230,37 @@ class Outbox:
             (gateway, status, reason, self._kept.events, self._kept.milliseconds),
         )
         return bool(answer[0] != b"not-found")
+
+    def _jobs(self, bucket: str, entries: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) -> Iterable[Job]:
+        """Yield the jobs of entries; one that cannot be read goes to the dead letters, and stops nobody."""
+        for entry, fields in entries:
+            if fields is None:  # trimmed while it was claimed
+                continue
+            try:
+                yield _job(bucket, entry.decode(), {name.decode(): value.decode() for name, value in fields.items()})
+            except (KeyError, ValueError):
+                self._bury(bucket, entry, fields)
+
+    def _bury(self, bucket: str, entry: bytes, fields: Mapping[bytes, bytes]) -> None:
+        raw = (part for pair in fields.items() for part in pair)
+        unreadable = Settlement(Next.DEAD, reason="unreadable")
+        job = Job(bucket, entry.decode(), "", "", "", "", "", 0, 0, 0, tuple(raw))
+        self.settle(job, Dropped(unreadable.reason), unreadable)
+
+    def forget_idle(self, idle: int) -> None:
+        """Take consumers out of the group that hold nothing and were not seen for ``idle`` milliseconds: they died."""
+        with answered():
+            for bucket in self._buckets:
+                stream = keys.outbox(bucket)
+                for one in self._consumers(stream):
+                    if not one["pending"] and one["idle"] > idle:
+                        self._client.xgroup_delconsumer(stream, GROUP, one["name"])
+
+    def _consumers(self, stream: str) -> Any:  # noqa: ANN401 - redis-py's own
+        try:
+            return self._client.xinfo_consumers(stream, GROUP)
+        except ResponseError:  # there is no group yet
+            return ()
 
     def _make_groups(self, missing: ResponseError) -> None:
         """Make the groups, from the beginning of the streams: what was queued before they existed counts."""
@@ -223,13 +278,10 @@ def _bucket_of(stream: bytes) -> str:
     return stream.decode().partition("{")[2].partition("}")[0]
 
 
-def _jobs(bucket: str, entries: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) -> Iterable[Job]:
-    for entry, fields in entries:
-        if fields:
-            yield _job(bucket, entry.decode(), {name.decode(): value.decode() for name, value in fields.items()})
-
-
 def _job(bucket: str, entry: str, fields: Mapping[str, str]) -> Job:
+    """Return a job of this release's format; raise `KeyError` or `ValueError` for any other."""
+    if fields["v"] != VERSION:
+        raise ValueError(f"a job of format {fields['v']}")
     return Job(
         bucket=bucket,
         entry=entry,

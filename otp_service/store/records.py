@@ -1,10 +1,18 @@
-"""The form of a verification in Redis: a hash of short values, written and read here."""
+"""The form of a verification in Redis: a hash of short values.
 
+`fields_of` names what a start writes. The scripts add: ``created``, ``expires`` and ``last_send`` (milliseconds),
+``start`` (the start's idempotency key), ``n<message>`` (dispatches of a message) and ``d<message>.<dispatch>`` (what
+became of one: channel|gateway|status|time|reason).
+"""
+
+import re
 from collections.abc import Iterable, Mapping
 
-from otp_service.core.purpose import Channel, Kind, Purpose, Resend
+from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
 from otp_service.core.verification import Delivery, DeliveryStatus, Status, Verification
 from otp_service.store.scripts import Argument
+
+_SLOT = re.compile(r"d(\d+)\.(\d+)")
 
 VERSION = "1"
 """Format of records and jobs: a release reads what the one before it wrote."""
@@ -50,6 +58,8 @@ def pairs(flat: list[bytes]) -> dict[str, bytes]:
 def verification_of(verification_id: str, fields: Mapping[str, bytes], now: int) -> Verification:
     """Return a recorded verification as it is at ``now`` (milliseconds by Redis' clock)."""
     text = {name: value.decode() for name, value in fields.items() if name not in {"destination", "details"}}
+    if text["v"] != VERSION:
+        raise ValueError(f"the record of {verification_id} has the format {text['v']}")
     created, expires = int(text["created"]), int(text["expires"])
     return Verification(
         id=verification_id,
@@ -81,7 +91,7 @@ def _status_at(status: Status, expires: int, now: int) -> Status:
 def _purpose_of(text: Mapping[str, str], ttl: int) -> Purpose:
     return Purpose(
         name=text["purpose"],
-        kind=Kind(text["kind"]),
+        kind=PurposeKind(text["kind"]),
         code_length=int(text["code_length"]),
         ttl=ttl,
         max_checks=int(text["max_checks"]),
@@ -95,13 +105,13 @@ def _purpose_of(text: Mapping[str, str], ttl: int) -> Purpose:
 def _deliveries(fields: Iterable[tuple[str, str]]) -> Iterable[Delivery]:
     """Yield what the slots ``d<message>.<dispatch>`` hold: channel|gateway|status|time|reason."""
     for name, value in fields:
-        message, separator, number = name.removeprefix("d").partition(".")
-        if not separator:
+        slot = _SLOT.fullmatch(name)
+        if not slot:
             continue
-        channel, gateway, status, at, reason = value.split("|")
+        channel, gateway, status, at, reason, *_ = value.split("|")  # a later format may add values
         yield Delivery(
-            message=int(message),
-            dispatch=int(number),
+            message=int(slot[1]),
+            dispatch=int(slot[2]),
             channel=channel,
             gateway=gateway or None,
             status=DeliveryStatus(status),

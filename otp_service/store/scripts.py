@@ -10,36 +10,19 @@ import threading
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol, cast
 
 import hiredis
 import redis
-from redis.exceptions import (
-    BusyLoadingError,
-    ExecAbortError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+from redis.exceptions import NoScriptError, ResponseError
 
-from otp_service.core.errors import StoreUnavailableError
+from otp_service.store.connection import answered
+from otp_service.store.silence import Silence
 
 _INCLUDES = re.compile(r"^-- include (.+)$", re.MULTILINE)
-_UNAVAILABLE: Final = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    BusyLoadingError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ExecAbortError,
-)
-_REFUSALS = ("BUSY", "OOM", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "READONLY", "LOADING", "MASTERDOWN")
-"""Answers of a server that is there but cannot write now."""
+_LUA = files("otp_service.store") / "lua"
+_SUFFIX = ".lua"
+_PART = "include_"
 
 Argument = str | bytes | int
 
@@ -54,17 +37,24 @@ class Script:
 
 
 @cache
+def script_names() -> tuple[str, ...]:
+    """Return the names of all scripts: the files in ``lua/`` that are not parts of others."""
+    names = sorted(file.name.removesuffix(_SUFFIX) for file in _LUA.iterdir() if file.name.endswith(_SUFFIX))
+    return tuple(name for name in names if not name.startswith(_PART))
+
+
+@cache
 def script(name: str) -> Script:
     """Return the script of a file in ``lua/``, the parts named in its ``-- include`` line put before it."""
     body = _read(name)
     includes = _INCLUDES.search(body)
-    parts = [_read(f"include_{part}") for part in (includes[1].split() if includes else ())]
+    parts = [_read(f"{_PART}{part}") for part in (includes[1].split() if includes else ())]
     text = "\n".join([*parts, body])
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 def _read(name: str) -> str:
-    return (files("otp_service.store") / "lua" / f"{name}.lua").read_text()
+    return (_LUA / f"{name}{_SUFFIX}").read_text()
 
 
 class _Connection(Protocol):
@@ -87,26 +77,24 @@ class ScriptRunner:
         """
         self._pool = client.connection_pool
         self._held = threading.local()
+        self._silence = Silence()
 
     def run(self, name: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> Any:  # noqa: ANN401
         """Return the script's answer; raise `StoreUnavailableError` when there is none."""
-        loaded = script(name)
-        try:
-            connection = self._connection()
+        self._silence.respect()
+        with answered():
             try:
-                return _ask(connection, "EVALSHA", loaded.sha, len(keys), *keys, *arguments)
-            except NoScriptError:  # nothing ran: the server was restarted, or never saw it
-                return _ask(connection, "EVAL", loaded.text, len(keys), *keys, *arguments)
-        except _UNAVAILABLE as lost:
-            self._drop()
-            raise StoreUnavailableError("The store does not answer.") from lost
-        except ResponseError as refused:
-            if not str(refused).startswith(_REFUSALS):
+                answer = _evaluate(self._connection(), script(name), keys, arguments)
+            except ResponseError:  # an answer, and nothing comes after it
+                self._silence.end()
                 raise
-            raise StoreUnavailableError("The store cannot write now.") from refused
-        except BaseException:  # broken off between question and answer
-            self._drop()
-            raise
+            except BaseException as lost:  # or broken off between question and answer
+                if isinstance(lost, redis.TimeoutError):
+                    self._silence.begin()
+                self._drop()
+                raise
+            self._silence.end()
+            return answer
 
     def _connection(self) -> _Connection:
         """Return this thread's connection, a new one when the server has closed it meanwhile."""
@@ -132,8 +120,15 @@ def _is_over(connection: _Connection) -> bool:
     """Tell whether the server has closed a connection: nothing was asked, so what can be read is the end."""
     try:
         return connection.can_read()
-    except RedisConnectionError:
+    except redis.ConnectionError:
         return True
+
+
+def _evaluate(connection: _Connection, loaded: Script, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> Any:  # noqa: ANN401
+    try:
+        return _ask(connection, "EVALSHA", loaded.sha, len(keys), *keys, *arguments)
+    except NoScriptError:  # nothing ran: the server was restarted, or never saw it
+        return _ask(connection, "EVAL", loaded.text, len(keys), *keys, *arguments)
 
 
 def _ask(connection: _Connection, *command: Argument) -> Any:  # noqa: ANN401

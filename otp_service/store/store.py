@@ -11,12 +11,13 @@ from otp_service.store.limits import LimitReader
 from otp_service.store.mailbox import Mailbox
 from otp_service.store.outbox import Outbox
 from otp_service.store.retention import Retention
+from otp_service.store.scripts import ScriptRunner
 from otp_service.store.verifications import Verifications
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The parts of the store; all raise `StoreUnavailableError` when Redis does not answer in time."""
+    """The parts of the store; all raise `StoreUnavailableError` when Redis cannot serve in time."""
 
     verifications: Verifications
     outbox: Outbox
@@ -27,9 +28,10 @@ class Store:
 
 def open_store(client: redis.Redis, keyring: Keyring, limits: Limits, retention: Retention) -> Store:
     """Return the store behind a client; opens no connection yet."""
+    scripts = ScriptRunner(client)
     return Store(
-        verifications=Verifications(client, retention),
-        outbox=Outbox(client, retention, keyring.buckets),
+        verifications=Verifications(scripts, retention),
+        outbox=Outbox(client, scripts, retention, keyring.buckets),
         mailbox=Mailbox(client, keyring),
         limits=LimitReader(client, limits),
         server=Server(client, keyring),

@@ -2,16 +2,14 @@
 
 from typing import Any
 
-import redis
-
 from otp_service.core import idempotency
 from otp_service.core.guard import Limit
 from otp_service.core.idempotency import Retry
 from otp_service.core.verification import GRACE, Reason, Status, Verification
 from otp_service.store import keys, outcomes
-from otp_service.store.records import VERSION, fields_of, pairs, verification_of
+from otp_service.store.records import fields_of, pairs, verification_of
 from otp_service.store.retention import Retention
-from otp_service.store.scripts import Argument, ScriptRunner
+from otp_service.store.scripts import ScriptRunner
 from otp_service.store.windows import Counted, limit_arguments
 
 _KEPT = idempotency.KEPT * 1000
@@ -20,8 +18,8 @@ _KEPT = idempotency.KEPT * 1000
 class Verifications:
     """The state of verifications. Raises `StoreUnavailableError` whenever Redis does not answer in time."""
 
-    def __init__(self, client: redis.Redis, retention: Retention) -> None:
-        self._scripts = ScriptRunner(client)
+    def __init__(self, scripts: ScriptRunner, retention: Retention) -> None:
+        self._scripts = scripts
         self._kept = retention
 
     def start(
@@ -32,8 +30,6 @@ class Verifications:
         Its times are set by the script: the ones in ``verification`` are not read.
         """
         record = keys.record(bucket, verification.id)
-        job = _job_of(verification)
-        event = _event_of(verification)
         answer = self._scripts.run(
             "start",
             (record, keys.outbox(bucket), keys.events(bucket), _retry_key(bucket, verification, retry), *counted.keys),
@@ -48,10 +44,11 @@ class Verifications:
                 len(counted.locks),
                 len(counted.spent),
                 counted.quota_place,
-                len(job),
-                *job,
-                len(event),
-                *event,
+                verification.id,
+                verification.application,
+                verification.purpose.name,
+                verification.country,
+                verification.channel,
                 *counted.arguments,
                 *fields_of(verification, tag),
             ),
@@ -79,7 +76,7 @@ class Verifications:
         record = keys.record(bucket, verification_id)
         answer = self._scripts.run(
             "check",
-            (record, keys.events(bucket), keys.retry(bucket, application, retry.key) if retry else record),
+            (record, keys.events(bucket), keys.idempotency(bucket, application, retry.key) if retry else record),
             (
                 application,
                 tag,
@@ -116,7 +113,6 @@ class Verifications:
             (
                 verification.application,
                 retry.fingerprint if retry else "",
-                _KEPT,
                 channel,
                 verification.generation,
                 next_tag,
@@ -143,8 +139,8 @@ class Verifications:
         record = keys.record(bucket, verification_id)
         answer = self._scripts.run(
             "cancel",
-            (record, keys.events(bucket), keys.retry(bucket, application, retry.key) if retry else record),
-            (application, retry.fingerprint if retry else "", _KEPT, self._kept.events, self._kept.milliseconds),
+            (record, keys.events(bucket), keys.idempotency(bucket, application, retry.key) if retry else record),
+            (application, retry.fingerprint if retry else "", self._kept.events, self._kept.milliseconds),
         )
         match answer:
             case [b"canceled", now, found]:
@@ -161,44 +157,7 @@ class Verifications:
 def _retry_key(bucket: str, verification: Verification, retry: Retry | None) -> str:
     if retry is None:
         return keys.record(bucket, verification.id)
-    return keys.retry(bucket, verification.application, retry.key)
-
-
-def _job_of(verification: Verification) -> tuple[Argument, ...]:
-    """Return what the worker needs to begin; the channel stands second, where the script finds it."""
-    return (
-        "channel",
-        verification.channel,
-        "v",
-        VERSION,
-        "id",
-        verification.id,
-        "application",
-        verification.application,
-        "purpose",
-        verification.purpose.name,
-        "country",
-        verification.country,
-        "message",
-        1,
-        "generation",
-        verification.generation,
-    )
-
-
-def _event_of(verification: Verification) -> tuple[Argument, ...]:
-    return (
-        "type",
-        "verification.started",
-        "id",
-        verification.id,
-        "application",
-        verification.application,
-        "purpose",
-        verification.purpose.name,
-        "country",
-        verification.country,
-    )
+    return keys.idempotency(bucket, verification.application, retry.key)
 
 
 def _replayed(now: int, remembered: list[bytes], found: list[bytes]) -> outcomes.Replayed:

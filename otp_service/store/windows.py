@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from otp_service.core.guard import Limit, Limits
+from otp_service.core.guard import Limit, Limits, whole_seconds
 from otp_service.core.quota import Quota
 from otp_service.store import keys
 from otp_service.store.scripts import Argument
@@ -42,7 +42,7 @@ class Counted:
         if not self.quota_place:
             return None
         limit = self.spent[self.quota_place - 1].limit
-        return Quota(limit.amount, limit.seconds, max(0, limit.amount - used), max(1, -(-reset // 1000)))
+        return Quota(limit.amount, limit.seconds, max(0, limit.amount - used), whole_seconds(reset))
 
 
 def limit_arguments(limit: Limit) -> tuple[Argument, ...]:

@@ -54,16 +54,6 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def bind(**context: str) -> None:
-    """Add members to every line that this thread writes from now on, such as ``request_id``."""
-    structlog.contextvars.bind_contextvars(**context)
-
-
-def unbind_all() -> None:
-    """Forget what `bind` added: at the end of a request or of a job."""
-    structlog.contextvars.clear_contextvars()
-
-
 def _configure_structlog(level: int) -> None:
     structlog.configure(
         processors=[
@@ -80,7 +70,6 @@ def _configure_structlog(level: int) -> None:
 
 def _shared() -> list[structlog.typing.Processor]:
     return [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -41,14 +41,20 @@ _starts = Counter(
     ("application", "purpose", "country", "outcome"),
     registry=_registry,
 )
+_resends = Counter(
+    "otp_service_resends",
+    "Resends by what became of them: accepted, or the code of the error.",
+    ("application", "purpose", "country", "outcome"),
+    registry=_registry,
+)
 _checks = Counter(
     "otp_service_checks",
     "Checked codes: approved, or why not.",
     ("application", "reason"),
     registry=_registry,
 )
-_deliveries = Counter(
-    "otp_service_deliveries",
+_dispatches = Counter(
+    "otp_service_dispatches",
     "Calls to gateways by what became of them: accepted, or the kind of the failure.",
     ("gateway", "outcome"),
     registry=_registry,
@@ -112,8 +118,20 @@ def record_request(method: str, route: str, status: int, seconds: float) -> None
 
 
 def record_start(application: str, purpose: str, country: str, outcome: str) -> None:
-    """Count a start: ``country`` empty when no number was recognised, ``outcome`` accepted or an error's code."""
-    _starts.labels(
+    """Count a start: ``purpose`` is a configured one or `OTHER`, ``country`` empty when no number was recognised.
+
+    ``outcome`` is accepted or an error's code.
+    """
+    _record_send(_starts, application, purpose, country, outcome)
+
+
+def record_resend(application: str, purpose: str, country: str, outcome: str) -> None:
+    """Count a resend, like a start: purpose and country are those of the verification, once it is found."""
+    _record_send(_resends, application, purpose, country, outcome)
+
+
+def _record_send(counter: Counter, application: str, purpose: str, country: str, outcome: str) -> None:
+    counter.labels(
         _labels.bounded("application", application),
         _labels.bounded("purpose", purpose),
         _labels.bounded("country", country),
@@ -129,7 +147,7 @@ def record_check(application: str, reason: str) -> None:
 def record_gateway_call(gateway: str, outcome: str, seconds: float) -> None:
     """Count a call to a gateway and its time: ``outcome`` is ``accepted`` or the kind of the failure."""
     name = _labels.bounded("gateway", gateway)
-    _deliveries.labels(name, _labels.bounded("delivery", outcome)).inc()
+    _dispatches.labels(name, _labels.bounded("dispatch", outcome)).inc()
     _gateway_calls.labels(name).observe(seconds)
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.services.deliver import Policy, deliver
-from otp_service.store.outbox import FAR, Job
+from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.worker.claiming import Every, InFlight, renew
@@ -20,6 +20,7 @@ _log = get_logger(__name__)
 _BREATH = 0.5
 """Seconds between two looks at the world: at the stop event, at claims and at retries that are due."""
 _HEARTBEAT = 5
+_FORGET_EVERY = 3600
 
 
 def run(installation: Installation, stop: threading.Event) -> None:
@@ -37,17 +38,14 @@ class Worker:
         self._stop = stop
         self._policy = Policy(settings.worker.max_dispatches, settings.worker.backoff)
         self._concurrency = settings.worker.concurrency
-        self._batch = settings.worker.batch
         self._breath = min(_BREATH, settings.redis.timeout / 2)
         self._claim_after = settings.claim_after
         self._consumer = _new_name()
         self._in_flight = InFlight()
-        self._next_retry = 0
-        self._duties = (
-            Every(_HEARTBEAT, self._show_alive),
-            Every(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight)),
-            Every(min(1.0, self._claim_after / 2), self._claim),
-        )
+        self._show_life = Every(_HEARTBEAT, self._show_alive)
+        self._renew = Every(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
+        self._take_over = Every(min(1.0, self._claim_after / 2), self._claim)
+        self._forget = Every(_FORGET_EVERY, lambda: self._outbox.forget_idle(int(1000 * _FORGET_EVERY)))
 
     def run(self) -> None:
         """Work until asked to stop."""
@@ -60,17 +58,19 @@ class Worker:
 
     def _turn(self) -> None:
         try:
-            for duty in self._duties:
+            for duty in (self._show_life, self._renew, self._take_over, self._forget):
                 duty.tick()
-            self._next_retry = self._outbox.requeue()
-            busy = self._in_flight.wait_below(self._concurrency, self._breath)
-            free = min(self._batch, self._concurrency - busy)
+            next_retry = self._outbox.requeue()
+            free = self._concurrency - self._in_flight.wait_below(self._concurrency, self._breath)
             if free > 0:
-                wait = max(1, min(int(self._breath * 1000), self._next_retry or FAR))
+                wait = max(1, min(int(self._breath * 1000), next_retry))
                 self._begin(self._outbox.read(self._consumer, free, wait))
         except StoreUnavailableError:
             metrics.record_store_error("worker")
             _log.warning("store_unavailable", worker=self._consumer)
+            self._stop.wait(self._breath)
+        except Exception:  # noqa: BLE001 - whatever it is, the messages of others are still to be delivered
+            _log.exception("worker_defect", worker=self._consumer)
             self._stop.wait(self._breath)
 
     def _claim(self) -> None:
@@ -95,6 +95,7 @@ class Worker:
             self._in_flight.remove(job)
 
     def _show_alive(self) -> None:
+        self._context.store.server.claim()  # a Redis that was emptied must not serve another pseudonym key
         self._context.store.server.worker_alive(self._consumer, 3 * _HEARTBEAT)
         metrics.record_outbox_lag(self._outbox.lag())
 
@@ -102,8 +103,8 @@ class Worker:
         """Wait for what is in flight, its claims renewed, and leave the group."""
         try:
             while self._in_flight.wait_below(1, self._breath):
-                for duty in self._duties[:2]:
-                    duty.tick()
+                self._show_life.tick()
+                self._renew.tick()
             self._outbox.leave(self._consumer)
         except StoreUnavailableError:
             _log.warning("store_unavailable", worker=self._consumer)

@@ -4,11 +4,11 @@ import pytest
 
 from otp_service.core.address import network_of
 from otp_service.core.errors import ConfigurationError, InvalidRequestError
-from otp_service.core.guard import Scope, coarse_retry_after, parse_limits
+from otp_service.core.guard import Scope, coarse_retry_after, parse_limits, whole_seconds
 from otp_service.core.idempotency import retry_of
 from otp_service.core.keyring import Keyring
 from otp_service.core.message import Message, Wording, render
-from otp_service.core.purpose import Channel, Kind, Purpose, Resend
+from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
 from otp_service.core.routing import Route, Routes
 from otp_service.core.transaction import Transaction
 
@@ -67,6 +67,11 @@ def test_a_wait_is_told_coarsely_and_never_too_short(milliseconds: int, seconds:
     assert coarse_retry_after(milliseconds) == seconds
 
 
+@pytest.mark.parametrize(("milliseconds", "seconds"), [(0, 1), (1, 1), (1000, 1), (1001, 2), (29_001, 30)])
+def test_whole_seconds_are_at_least_one_and_never_too_few(milliseconds: int, seconds: int):
+    assert whole_seconds(milliseconds) == seconds
+
+
 def test_the_first_route_that_matches_decides():
     routes = Routes(
         (
@@ -114,7 +119,7 @@ def test_neither_wording_nor_message_shows_its_content():
 
 
 def test_the_last_resend_delay_repeats():
-    purpose = Purpose("login", Kind.POSSESSION, 6, 300, 5, 5, (30, 60), Resend.SAME_CODE, (Channel.SMS,))
+    purpose = Purpose("login", PurposeKind.POSSESSION, 6, 300, 5, 5, (30, 60), Resend.SAME_CODE, (Channel.SMS,))
 
     assert [purpose.resend_delay(sends) for sends in (1, 2, 3, 4)] == [30, 60, 60, 60]
 

@@ -15,7 +15,7 @@ from pydantic import ConfigDict
 from test_contract import SAMPLES, STRANGER, strangers_gateway
 
 from otp_service.core.verification import DeliveryStatus
-from otp_service.gateways.base import Accepted, GatewayError, GatewaySettings, Kind, Receipt
+from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings, Receipt
 from otp_service.gateways.contract import GatewayContract
 from otp_service.gateways.sandbox import SandboxGateway
 
@@ -64,7 +64,7 @@ class OnItsOwn(Acme):
             json={"to": message.to, "from": settings.sender, "text": message.text, "ttl": message.expires_in},
             **{"timeout": settings.timeout, **self.options},
         )
-        known = {202: "accepted", 400: Kind.DESTINATION}.get(answer.status_code, Kind.UNAVAILABLE)
+        known = {202: "accepted", 400: FailureKind.DESTINATION}.get(answer.status_code, FailureKind.UNAVAILABLE)
         if known == "accepted":
             return Accepted("msg-1")
         raise GatewayError(known, str(answer.status_code))
@@ -75,10 +75,10 @@ class OnItsOwn(Acme):
         except requests.ConnectTimeout:
             pass
         except requests.Timeout:
-            raise GatewayError(Kind.UNAVAILABLE, "timeout", ambiguous=True) from None
+            raise GatewayError(FailureKind.UNAVAILABLE, "timeout", ambiguous=True) from None
         except requests.ConnectionError as error:
             refused = "refused" in str(error)
-        raise GatewayError(Kind.UNAVAILABLE, "connection", ambiguous=not refused)
+        raise GatewayError(FailureKind.UNAVAILABLE, "connection", ambiguous=not refused)
 
 
 @breaks(EXCHANGE)
@@ -195,7 +195,7 @@ class TakesADeadNumberForAFaultOfOurs(Acme):
         try:
             return super().send(message)
         except GatewayError as failure:
-            failure.kind = Kind.REJECTED if failure.kind is Kind.DESTINATION else failure.kind
+            failure.kind = FailureKind.REJECTED if failure.kind is FailureKind.DESTINATION else failure.kind
             raise
 
 

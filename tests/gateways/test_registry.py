@@ -9,7 +9,7 @@ import pytest
 from otp_service.core.errors import ConfigurationError
 from otp_service.gateways import registry
 from otp_service.gateways.console import ConsoleGateway
-from otp_service.gateways.registry import gateway_kind, gateway_kinds, known_kinds
+from otp_service.gateways.registry import gateway_kind, known_kinds
 
 CONSOLE = "otp_service.gateways.console:ConsoleGateway"
 
@@ -29,7 +29,7 @@ def installed(monkeypatch):
 
 def test_all_kinds_of_ours_are_known():
     assert set(known_kinds()) >= {"console", "http", "sandbox", "twilio"}
-    assert gateway_kinds()["console"] is ConsoleGateway
+    assert gateway_kind("console") is ConsoleGateway
 
 
 def test_naming_one_kind_imports_no_other():

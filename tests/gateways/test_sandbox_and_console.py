@@ -10,7 +10,7 @@ from support_gateways import MESSAGE, make
 
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.core.verification import DeliveryStatus
-from otp_service.gateways.base import GatewayError, Kind, ReceiptRequest
+from otp_service.gateways.base import FailureKind, GatewayError, ReceiptRequest
 from otp_service.gateways.contract.bench import MemoryMailbox
 from otp_service.gateways.sandbox import SandboxGateway
 
@@ -36,7 +36,7 @@ def test_the_sandbox_catches_what_it_takes():
     assert mailbox.messages == [MESSAGE]
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", FailureKind)
 def test_the_sandbox_catches_nothing_of_what_it_refuses(kind):
     mailbox = MemoryMailbox()
     with pytest.raises(GatewayError) as failed:
@@ -59,7 +59,7 @@ def test_the_sandbox_is_unavailable_without_its_mailbox():
     with pytest.raises(GatewayError) as failed:
         make("sandbox", LostMailbox()).send(MESSAGE)
 
-    assert (failed.value.kind, failed.value.ambiguous) == (Kind.UNAVAILABLE, False)
+    assert (failed.value.kind, failed.value.ambiguous) == (FailureKind.UNAVAILABLE, False)
 
 
 @pytest.mark.parametrize("secret", [None, ""])

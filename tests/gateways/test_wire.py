@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from otp_service.gateways.base import GatewayError, Kind
+from otp_service.gateways.base import FailureKind, GatewayError
 from otp_service.gateways.wire import Wire, failure_of_status
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
@@ -118,7 +118,7 @@ def test_a_certificate_that_nobody_signed_is_refused_before_anything_is_sent(lis
         call(Wire(5), url_of(listener, "https"))
     thread.join(5)
 
-    assert (failed.value.kind, failed.value.ambiguous) == (Kind.UNAVAILABLE, False)
+    assert (failed.value.kind, failed.value.ambiguous) == (FailureKind.UNAVAILABLE, False)
     assert not any(seen)
 
 
@@ -220,13 +220,13 @@ def test_others_in_the_process_may_still_be_logged(listener, caplog):
 @pytest.mark.parametrize(
     ("status", "kind", "ambiguous"),
     [
-        (302, Kind.REJECTED, False),
-        (400, Kind.REJECTED, False),
-        (401, Kind.REJECTED, False),
-        (429, Kind.THROTTLED, False),
-        (500, Kind.UNAVAILABLE, False),
-        (503, Kind.UNAVAILABLE, False),
-        (504, Kind.UNAVAILABLE, True),
+        (302, FailureKind.REJECTED, False),
+        (400, FailureKind.REJECTED, False),
+        (401, FailureKind.REJECTED, False),
+        (429, FailureKind.THROTTLED, False),
+        (500, FailureKind.UNAVAILABLE, False),
+        (503, FailureKind.UNAVAILABLE, False),
+        (504, FailureKind.UNAVAILABLE, True),
     ],
 )
 def test_a_status_means_what_to_do_next(status, kind, ambiguous):

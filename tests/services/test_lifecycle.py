@@ -10,9 +10,9 @@ from otp_service.core.errors import (
     InvalidCodeError,
     InvalidTransactionError,
     NoSendsLeftError,
+    NotFoundError,
     RateLimitedError,
     ResendTooSoonError,
-    VerificationNotFoundError,
 )
 from otp_service.core.idempotency import Retry
 from otp_service.core.verification import Reason, Status
@@ -66,7 +66,7 @@ def test_a_code_expires_exactly_and_is_then_still_known(world: World):
     assert status_of(shop, other) is Status.EXPIRED
     assert shop.check(other, late) == (Status.EXPIRED, False, 0, Reason.EXPIRED)
     world.advance(600)
-    with pytest.raises(VerificationNotFoundError):
+    with pytest.raises(NotFoundError):
         shop.check(other, late)
 
 
@@ -207,7 +207,7 @@ def test_another_applications_verification_does_not_exist(world: World):
         lambda: bank.resend(one),
         lambda: bank.cancel(one),
     ):
-        with pytest.raises(VerificationNotFoundError):
+        with pytest.raises(NotFoundError):
             act()
 
     assert shop.read(one).verification.checks == 0

@@ -3,11 +3,15 @@
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from support_frozen import FrozenValkey
-from support_installation import key
+from support_installation import World, key
+from support_sources import LUA
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.core.errors import ConfigurationError
+from otp_service.store.connection import connect
+from otp_service.store.scripts import script, script_names
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 
@@ -40,6 +44,46 @@ def test_a_server_that_evicts_counters_is_refused(frozen: FrozenValkey) -> None:
             prepare(_install(frozen))
     finally:
         frozen.client.config_set("maxmemory-policy", "noeviction")
+
+
+def test_a_server_that_forbids_config_is_used_with_a_warning(frozen: FrozenValkey) -> None:
+    frozen.client.execute_command("ACL SETUSER careful on >pw ~otp:* +@all -config")
+    client = connect(frozen.url.replace("//", "//careful:pw@"), timeout=1.0, connect_timeout=0.5)
+    careful = World(client, frozen.url, frozen.advance).install(keys=KEYS)
+    try:
+        with capture_logs() as lines:
+            prepare(careful)
+    finally:
+        client.close()
+        frozen.client.execute_command("ACL DELUSER careful")
+
+    assert [(line["log_level"], line["event"]) for line in lines] == [("warning", "eviction_unknown")]
+    with capture_logs() as lines:
+        prepare(_install(frozen))
+    assert lines == []
+
+
+def test_what_differs_is_told_by_name_and_looking_claims_nothing(frozen: FrozenValkey) -> None:
+    server = _install(frozen).context.store.server
+    assert (server.claimed(), server.differing(), frozen.client.dbsize()) == (False, [], 0)
+    server.claim()
+    assert (server.claimed(), server.differing()) == (True, [])
+    other = _install(frozen, pseudonym=key(), bucket_bits=2).context.store.server
+
+    assert (other.claimed(), other.differing()) == (True, ["pseudonym_key", "bucket_bits"])
+
+
+def test_a_process_is_ready_when_every_script_is_loaded_and_not_before(frozen: FrozenValkey) -> None:
+    server = _install(frozen).context.store.server
+    server.load_scripts()
+    assert server.ready()
+    files = {path.stem for path in LUA.glob("*.lua") if not path.stem.startswith("include_")}
+    assert set(script_names()) == files
+    for name in files:
+        frozen.client.script_flush()
+        for other in files - {name}:
+            frozen.client.script_load(script(other).text)
+        assert not server.ready(), name
 
 
 def test_the_age_of_the_last_worker_is_known_while_it_is_young(frozen: FrozenValkey) -> None:

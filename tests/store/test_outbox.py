@@ -13,9 +13,9 @@ from otp_service.bootstrap import Installation
 from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.verification import DeliveryStatus
 from otp_service.services.deliver import Policy, deliver
-from otp_service.store.outbox import FAR, Dispatched, Dropped, Job, Next, Outbox, Settlement
+from otp_service.store.outbox import FAR, GROUP, Dispatched, Dropped, Job, Next, Outbox, Settlement
 
-OUTBOX, EVENTS, DEAD, RETRIES = "otp:{00}:outbox", "otp:{00}:events", "otp:{00}:dead", "otp:{00}:retries"
+OUTBOX, EVENTS, DEAD, RETRIES = "otp:{00}:outbox", "otp:{00}:events", "otp:{00}:dead", "otp:{00}:delayed"
 GATEWAYS = ("first", "second")
 DONE = Settlement(Next.DONE, DeliveryStatus.SENT, reference="SM1")
 
@@ -186,7 +186,7 @@ def test_a_message_that_is_no_longer_wanted_is_dropped(shop: Caller, outbox: Out
     (job,) = _jobs(outbox)
     end(shop, one)
 
-    assert outbox.dispatch(job, new_dispatch_id("00"), GATEWAYS, 5) == Dropped(reason)
+    assert outbox.dispatch(job, new_dispatch_id("00"), GATEWAYS, 5) == Dropped(reason, job.first_slot)
     assert not any(each[2] for each in _story(shop, one))
 
 
@@ -310,7 +310,7 @@ def test_a_message_that_is_given_up_is_kept_with_its_reason_and_reported(
     ((_, letter),) = frozen.client.xrange(DEAD)
 
     assert (letter[b"reason"], letter[b"id"]) == (b"destination 21211", one.encode())
-    assert _events(frozen)[-1] == "delivery.failed"
+    assert _events(frozen)[-1] == "message.given_up"
     assert _story(shop, one) == [(1, 1, "first", "failed", "destination 21211")]
     assert shop.read(one).verification.status == "pending"
     assert frozen.client.xlen(OUTBOX) == 0
@@ -382,3 +382,95 @@ def test_numbers_of_all_buckets_are_started_delivered_and_checked(frozen: Frozen
         assert shop.check(one, code)[1]
     assert all(frozen.client.xlen(f"otp:{{{bucket}}}:outbox") == 0 for bucket in buckets)
     assert_all_keys_expire(frozen.client)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"v": "2", "id": "vf_1", "something": "new"},
+        {"v": "1", "id": "vf_1"},
+        {"v": "1", "id": "vf_1", "application": "shop", "purpose": "login", "country": "PK", "channel": "sms",
+         "message": "one", "generation": "0", "expires": "1"},
+        {"garbage": "garbage"},
+    ],
+)  # fmt: skip
+def test_a_job_that_cannot_be_read_goes_to_the_dead_letters_and_stops_nobody(
+    frozen: FrozenValkey, shop: Caller, outbox: Outbox, fields: dict[str, str]
+) -> None:
+    frozen.client.xadd(OUTBOX, fields)
+    one = shop.start()
+
+    assert [job.id for job in _jobs(outbox)] == [one]
+    ((_, letter),) = frozen.client.xrange(DEAD)
+    assert letter == {b"reason": b"unreadable", **{name.encode(): value.encode() for name, value in fields.items()}}
+    assert frozen.client.xlen(OUTBOX) == 1
+
+
+def test_a_job_with_one_field_more_is_read(frozen: FrozenValkey, shop: Caller, outbox: Outbox) -> None:
+    one = shop.start()
+    ((entry, fields),) = frozen.client.xrange(OUTBOX)
+    frozen.client.xdel(OUTBOX, entry)
+    frozen.client.xadd(OUTBOX, {**fields, "later": "more"})
+
+    assert [job.id for job in _jobs(outbox)] == [one]
+
+
+def test_a_record_with_more_than_this_release_knows_is_read_and_kept(
+    frozen: FrozenValkey, shop: Caller, outbox: Outbox
+) -> None:
+    one = shop.start()
+    frozen.client.hset(f"otp:{{00}}:v:{one}", mapping={"later": "more", "d1.1": "sms|first|queued|1|again|raw|more"})
+    outbox.settle(_jobs(outbox)[0], Dropped("gone", "d1.1"), Settlement(Next.DONE, DeliveryStatus.SENT, reason="now"))
+
+    assert _story(shop, one) == [(1, 1, "first", "sent", "now")]
+    assert frozen.client.hget(f"otp:{{00}}:v:{one}", "d1.1").endswith(b"|now|raw|more")
+
+
+def test_a_record_of_a_format_to_come_is_not_guessed_at(frozen: FrozenValkey, shop: Caller) -> None:
+    one = shop.start()
+    frozen.client.hset(f"otp:{{00}}:v:{one}", "v", "2")
+
+    with pytest.raises(ValueError, match="format 2"):
+        shop.read(one)
+
+
+def test_a_worker_that_was_overtaken_tells_the_outcome_and_decides_nothing(
+    frozen: FrozenValkey, shop: Caller, outbox: Outbox
+) -> None:
+    one = shop.start()
+    (job,) = _jobs(outbox, "slow")
+    slow = _dispatch(outbox, job)
+    frozen.advance(60)
+    (taken,) = outbox.claim("other", 1, 15_000)
+    other = _dispatch(outbox, taken)
+
+    assert not outbox.settle(job, slow, Settlement(Next.RETRY, DeliveryStatus.FAILED, reason="late", delay=1))
+    assert frozen.client.xlen(OUTBOX) == 1
+    assert frozen.client.exists("otp:{00}:delayed") == 0
+    assert outbox.settle(taken, other, Settlement(Next.DONE, DeliveryStatus.SENT))
+    assert [status for _, _, _, status, _ in _story(shop, one)] == ["failed", "sent"]
+    assert frozen.client.xlen(OUTBOX) == 0
+
+
+def test_consumers_that_died_are_forgotten_and_those_that_hold_something_are_not(
+    frozen: FrozenValkey, shop: Caller, outbox: Outbox
+) -> None:
+    outbox.forget_idle(1000)  # before there is a group
+    shop.start()
+    assert len(_jobs(outbox, "holds")) == 1
+    frozen.client.xgroup_createconsumer(OUTBOX, GROUP, "idle")
+    frozen.advance(10)
+    outbox.forget_idle(5000)
+
+    assert [one["name"] for one in frozen.client.xinfo_consumers(OUTBOX, GROUP)] == [b"holds"]
+
+
+def test_what_cannot_be_read_among_the_delayed_goes_to_the_dead_letters(
+    frozen: FrozenValkey, shop: Caller, outbox: Outbox
+) -> None:
+    frozen.client.zadd("otp:{00}:delayed", {"not json": 1, "7": 2})
+    outbox.requeue()
+    one = shop.start()
+
+    assert [job.id for job in _jobs(outbox)] == [one]
+    assert {letter[b"unreadable"] for _, letter in frozen.client.xrange(DEAD)} == {b"not json", b"7"}

@@ -13,9 +13,12 @@ import redis
 from support_caller import Caller
 from support_evaluator import snapshot
 from support_installation import World
+from support_service import in_parallel
 from support_valkey import ValkeyServer
 
-from otp_service.core.errors import StoreUnavailableError, VerificationNotFoundError
+from otp_service.core.errors import NotFoundError, StoreUnavailableError
+from otp_service.store import keys
+from otp_service.store.silence import PAUSE
 
 PATIENCE = 1.5
 """Seconds until a caller must have an answer, whatever the server does."""
@@ -86,10 +89,34 @@ def test_an_answer_that_comes_late_is_not_taken_for_anothers(shop: Caller, serve
         with pytest.raises(StoreUnavailableError):
             shop.read(one)
         os.kill(server.process.pid, signal.SIGCONT)
-        time.sleep(0.05)
+        time.sleep(PAUSE)
         assert shop.read(other).verification.id == other
         assert shop.read(one).verification.id == one
         assert shop.check(other, shop.wrong(other))[3] == "wrong_code"
+
+
+def test_while_the_server_is_silent_one_asks_and_the_others_are_refused_at_once(
+    shop: Caller, server: ValkeyServer
+) -> None:
+    one = shop.start()
+    os.kill(server.process.pid, signal.SIGSTOP)
+    with pytest.raises(StoreUnavailableError):
+        shop.read(one)
+
+    def ask(_: int) -> float:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailableError):
+            shop.read(one)
+        return time.monotonic() - began
+
+    assert max(ask(place) for place in range(20)) < 0.1
+    time.sleep(PAUSE)
+    waits = sorted(in_parallel(20, ask))
+    assert waits[-2] < 0.5 < waits[-1] < PATIENCE
+    os.kill(server.process.pid, signal.SIGCONT)
+    time.sleep(PAUSE)
+    assert shop.read(one).verification.id == one
+    assert len(in_parallel(20, lambda _: shop.read(one))) == 20
 
 
 def test_a_call_that_is_broken_off_leaves_no_answer_to_the_next(
@@ -120,7 +147,7 @@ def test_a_connection_that_the_server_closed_is_replaced_unseen(shop: Caller, se
     server.stop(kill=kill)
     server.start()
 
-    with pytest.raises(VerificationNotFoundError):
+    with pytest.raises(NotFoundError):
         shop.read(one)
     assert shop.start()
 
@@ -130,6 +157,15 @@ def test_a_connection_that_an_operator_killed_is_replaced_unseen(shop: Caller, s
     server.client.client_kill_filter(_type="normal", skipme=True)
 
     assert shop.read(one).verification.id == one
+
+
+def test_all_parts_of_the_store_share_the_connection_of_a_thread(shop: Caller, server: ValkeyServer) -> None:
+    before = len(server.client.client_list())
+    shop.start()
+    assert len(server.client.client_list()) == before + 1
+    shop.context.store.outbox.requeue()
+
+    assert len(server.client.client_list()) == before + 1
 
 
 def test_each_thread_holds_a_connection_of_its_own(shop: Caller) -> None:
@@ -221,6 +257,27 @@ def test_a_server_that_is_busy_with_anothers_script_is_not_available(shop: Calle
 def _run_endlessly(url: str) -> None:
     with pytest.raises(redis.RedisError), redis.Redis.from_url(url) as client:
         client.eval("while true do end", 0)
+
+
+def test_a_command_that_finds_another_type_is_not_swallowed(shop: Caller, server: ValkeyServer) -> None:
+    server.client.set(keys.caught("shop"), "not a list")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        shop.context.store.mailbox.messages("shop", None)
+
+
+def test_a_worker_whose_server_lost_its_data_is_told_that_the_store_is_unavailable(
+    shop: Caller, server: ValkeyServer
+) -> None:
+    outbox = shop.context.store.outbox
+    shop.start()
+    outbox.read("worker", 1, 10)
+    jobs = outbox.read("worker", 1, 10)
+    assert jobs
+    server.client.flushall()
+    with pytest.raises(StoreUnavailableError):
+        outbox.renew("worker", jobs)
+    with pytest.raises(StoreUnavailableError):
+        outbox.leave("worker")
 
 
 def test_a_script_that_fails_is_not_swallowed(shop: Caller, server: ValkeyServer) -> None:

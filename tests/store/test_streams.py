@@ -10,7 +10,7 @@ from support_frozen import FrozenValkey
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import BacklogFullError
 from otp_service.core.keyring import new_dispatch_id
-from otp_service.store.outbox import GROUP, Next, Settlement
+from otp_service.store.outbox import GROUP, Dropped, Next, Settlement
 from otp_service.store.retention import Retention
 from otp_service.store.store import open_store
 
@@ -124,7 +124,7 @@ def test_retries_that_come_back_push_out_nothing_that_was_accepted(frozen: Froze
     _many(shop, 150)
     jobs = outbox.read("worker", 150, 1) or outbox.read("worker", 150, 1)
     for job in jobs:
-        outbox.settle(job, None, Settlement(Next.RETRY, delay=1000))
+        outbox.settle(job, Dropped("gone"), Settlement(Next.RETRY, delay=1000))
     _many(shop, 150)
     frozen.advance(2)
     outbox.requeue(150)

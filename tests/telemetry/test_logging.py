@@ -9,7 +9,7 @@ import warnings
 import pytest
 import structlog
 
-from otp_service.telemetry.logging import Renderer, bind, configure_logging, get_logger, unbind_all
+from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
 
 NUMBER = "+923001234567"
 
@@ -21,7 +21,6 @@ def restored():
     yield
     root.handlers[:], root.level = before
     logging.captureWarnings(capture=False)
-    unbind_all()
     structlog.reset_defaults()
 
 
@@ -45,16 +44,6 @@ def test_a_line_is_one_json_object_with_its_time_in_utc(written):
         "country": "PK",
         "checks_left": 5,
     }
-
-
-def test_what_is_bound_appears_in_every_line_until_it_is_forgotten(written):
-    bind(request_id="rq_" + "1" * 32)
-    get_logger("a").info("one")
-    logging.getLogger("redis").warning("two")
-    unbind_all()
-    get_logger("a").info("three")
-
-    assert [line.get("request_id") for line in written()] == ["rq_" + "1" * 32, "rq_" + "1" * 32, None]
 
 
 @pytest.mark.parametrize("name", ["redis", "granian.access", "urllib3.connectionpool", "someone.elses"])

@@ -25,13 +25,19 @@ def _value(name, **labels):
     return _samples(metrics.exposition().decode()).get((name, *sorted(labels.items())), 0.0)
 
 
-def test_each_function_counts_under_its_labels():
-    labels = {"application": "shop", "purpose": "login", "country": "PK", "outcome": "rate-limited"}
-    before = _value("otp_service_verifications_started_total", **labels)
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        (metrics.record_start, "otp_service_verifications_started_total"),
+        (metrics.record_resend, "otp_service_resends_total"),
+    ],
+)
+def test_starts_and_resends_count_under_their_labels_each_in_its_own_metric(record, name):
+    labels = {"application": "of-this-test", "purpose": "login", "country": "PK", "outcome": "rate-limited"}
 
-    metrics.record_start("shop", "login", "PK", "rate-limited")
+    record("of-this-test", "login", "PK", "rate-limited")
 
-    assert _value("otp_service_verifications_started_total", **labels) == before + 1
+    assert _value(name, **labels) == 1
 
 
 def test_a_request_is_timed_by_method_route_and_status():
@@ -48,7 +54,7 @@ def test_a_gateway_call_counts_its_outcome_and_its_time():
     metrics.record_gateway_call("of-this-test", "unavailable", 0.3)
     metrics.record_receipt("of-this-test", "delivered")
 
-    assert _value("otp_service_deliveries_total", gateway="of-this-test", outcome="unavailable") == 1
+    assert _value("otp_service_dispatches_total", gateway="of-this-test", outcome="unavailable") == 1
     assert _value("otp_service_gateway_call_seconds_sum", gateway="of-this-test") == pytest.approx(0.3)
     assert _value("otp_service_receipts_total", gateway="of-this-test", status="delivered") == 1
 
@@ -105,7 +111,8 @@ def _run(program):
 
 
 def test_processes_that_share_the_directory_are_summed_and_a_new_start_forgets(tmp_path, monkeypatch):
-    monkeypatch.delenv(metrics.DIRECTORY_VARIABLE, raising=False)
+    monkeypatch.setenv(metrics.DIRECTORY_VARIABLE, "")  # so that it is gone after the test, whatever `prepare` sets
+    monkeypatch.delenv(metrics.DIRECTORY_VARIABLE)
     directory = tmp_path / "metrics"
     assert not metrics.shared()
     metrics.prepare(directory)

@@ -44,7 +44,7 @@ def test_workers_killed_at_random_lose_nothing_and_repeat_only_what_was_in_fligh
         ids = [one for some in ids for one in some]
 
         def remaining() -> int:
-            return int(service.valkey.client.xlen("otp:{00}:outbox") + service.valkey.client.zcard("otp:{00}:retries"))
+            return int(service.valkey.client.xlen("otp:{00}:outbox") + service.valkey.client.zcard("otp:{00}:delayed"))
 
         kills = _killed_at_random(service, remaining)
         received = Counter(len(service.texts(one)) for one in ids)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from otp_service.core.message import Message
 from otp_service.core.verification import DeliveryStatus
-from otp_service.gateways.base import Kind
+from otp_service.gateways.base import FailureKind
 
 REQUIRED = ("accepted", "destination", "unavailable")
 """Outcomes that every file has to show."""
@@ -60,7 +60,7 @@ class Exchange(_Part):
     """One message, and what becomes of it."""
 
     name: str
-    outcome: Literal["accepted"] | Kind
+    outcome: Literal["accepted"] | FailureKind
     settings: Mapping[str, Any] = Field(default_factory=dict)
     """Laid over the file's, for this exchange."""
     request: ExpectedRequest | None = None

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from otp_service.gateways.base import Accepted, GatewayError, GatewaySettings, Kind
+from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.gateways.contract.bench import Bench
 from otp_service.gateways.contract.provider import Manner, Provider
 from otp_service.gateways.contract.samples import CannedResponse, Exchange, Samples, at_server, filled
@@ -64,7 +64,7 @@ class Sends(Bench):
         began = time.monotonic()
         outcome = self.outcome(settings)
         assert time.monotonic() - began < TIMEOUT + PATIENCE
-        assert _of(outcome) == (Kind.UNAVAILABLE, True)
+        assert _of(outcome) == (FailureKind.UNAVAILABLE, True)
         assert len(caller.received) == 1
         self.assert_nothing_leaks(outcome, settings, watch)
 
@@ -82,7 +82,7 @@ class Sends(Bench):
         caller.manner = Manner.CUT
         settings = self.settings(caller.url)
         outcome = self.outcome(settings)
-        assert _of(outcome) == (Kind.UNAVAILABLE, True)
+        assert _of(outcome) == (FailureKind.UNAVAILABLE, True)
         assert len(caller.received) == 1
         self.assert_nothing_leaks(outcome, settings, watch)
 
@@ -93,7 +93,7 @@ class Sends(Bench):
         with Provider() as gone:
             settings = self.settings(gone.url)
         outcome = self.outcome(settings)
-        assert _of(outcome) == (Kind.UNAVAILABLE, False)
+        assert _of(outcome) == (FailureKind.UNAVAILABLE, False)
         self.assert_nothing_leaks(outcome, settings, watch)
 
     def assert_asked_as_sampled(self, exchange: Exchange, provider: Provider) -> None:
@@ -130,5 +130,5 @@ class Sends(Bench):
             watch.assert_no_print_gives_away(settings)
 
 
-def _of(outcome: Accepted | GatewayError) -> tuple[Kind, bool] | Accepted:
+def _of(outcome: Accepted | GatewayError) -> tuple[FailureKind, bool] | Accepted:
     return (outcome.kind, outcome.ambiguous) if isinstance(outcome, GatewayError) else outcome

@@ -2,21 +2,19 @@
 --
 -- KEYS[1] the record    KEYS[2] events    KEYS[3] idempotency key; the record again when there is none
 -- ARGV[1] application   ARGV[2] idempotency fingerprint, empty without one
--- ARGV[3] life of the idempotency key in milliseconds
--- ARGV[4] greatest length of the events   ARGV[5] their greatest age in milliseconds
+-- ARGV[3] greatest length of the events   ARGV[4] their greatest age in milliseconds
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'canceled', now, record}
--- include clock streams retries record
+-- include clock streams idempotency record
 
-local found = record.of(KEYS[1], ARGV[1], 'purpose', 'country')
+local found = record.of(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
-local remembered = retries.recall(KEYS[3], ARGV[2])
+local remembered = idempotency.recall(KEYS[3], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if not remembered and found.status ~= 'canceled' then
   if found.status ~= 'pending' then return { 'final', found.status } end
   if now >= tonumber(found.expires) then return { 'final', 'expired' } end
-  record.finish(KEYS[1], 'canceled')
-  streams.append(KEYS[2], ARGV[4], ARGV[5], 'type', 'verification.canceled', 'id', string.match(KEYS[1], '[^:]+$'),
-    'application', ARGV[1], 'purpose', found.purpose, 'country', found.country)
+  record.finish(KEYS[1], found.start, 'canceled')
+  streams.report(KEYS[2], ARGV[3], ARGV[4], 'verification.canceled', found)
 end
-if not remembered then retries.remember(KEYS[3], ARGV[2], ARGV[3], 'record', KEYS[1]) end
+if not remembered then idempotency.remember_with(KEYS[1], KEYS[3], ARGV[2]) end
 return { 'canceled', now, redis.call('HGETALL', KEYS[1]) }

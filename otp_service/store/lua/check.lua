@@ -11,12 +11,12 @@
 -- Derives: the windows of the number's failed checks, from the record's pseudonym (same hash tag)
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left}
--- include clock limits streams retries record
+-- include clock limits streams idempotency record
 
-local found = record.of(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction', 'pseudonym',
-  'purpose', 'country')
+local found = record.of(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',
+  'pseudonym')
 if not found then return { 'not-found' } end
-local remembered = retries.recall(KEYS[3], ARGV[5])
+local remembered = idempotency.recall(KEYS[3], ARGV[5])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then
   local first = redis.call('HMGET', KEYS[3], 'reason', 'checks_left')
@@ -30,19 +30,15 @@ local checks, max_checks = tonumber(found.checks), tonumber(found.max_checks)
 local function answer(status, reason, event)
   local left = status == 'pending' and max_checks - checks or 0
   if reason == '' then left = max_checks - checks end
-  local life = redis.call('PTTL', KEYS[1])
-  retries.remember(KEYS[3], ARGV[5], life, 'reason', reason, 'checks_left', left)
-  if event then
-    streams.append(KEYS[2], ARGV[6], ARGV[7], 'type', event, 'id', string.match(KEYS[1], '[^:]+$'), 'application', ARGV[1],
-      'purpose', found.purpose, 'country', found.country, 'reason', reason)
-  end
+  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left)
+  if event then streams.report(KEYS[2], ARGV[6], ARGV[7], event, found, 'reason', reason) end
   return { 'checked', status, reason, left }
 end
 
 if found.status == 'approved' then return answer('approved', 'already_approved') end
 if found.status ~= 'pending' then return answer(found.status, found.status) end
 if now >= tonumber(found.expires) then
-  record.finish(KEYS[1], 'expired')
+  record.finish(KEYS[1], found.start, 'expired')
   return answer('expired', 'expired', 'verification.expired')
 end
 
@@ -50,24 +46,24 @@ if ARGV[3] ~= found.code_length then return { 'invalid-code', tonumber(found.cod
 if found.kind == 'transaction' and ARGV[4] == '' then return { 'transaction-missing' } end
 if found.kind ~= 'transaction' and ARGV[4] ~= '' then return { 'transaction-unwanted' } end
 if ARGV[4] ~= found.transaction then
-  record.finish(KEYS[1], 'failed')
+  record.finish(KEYS[1], found.start, 'failed')
   return answer('failed', 'transaction_changed', 'verification.failed')
 end
 
 local budgets = {}
 for i = 1, tonumber(ARGV[9]) do
-  local strategy, amount, seconds = unpack(ARGV, 7 + 3 * i, 9 + 3 * i)
-  budgets[i] = { strategy = strategy, amount = tonumber(amount), seconds = tonumber(seconds),
-    key = ARGV[8] .. found.pseudonym .. '/' .. seconds }
+  local budget = limits.limit(7 + 3 * i)
+  budget.key = ARGV[8] .. found.pseudonym .. '/' .. budget.seconds
+  budgets[i] = budget
 end
 if limits.refusal(budgets) then return answer('pending', 'number_locked', 'check.refused') end
 
 checks = redis.call('HINCRBY', KEYS[1], 'checks', 1) -- counted before compared
 if ARGV[2] == found.tag then -- two keyed MACs: how long the comparison takes tells nothing of the code
-  record.finish(KEYS[1], 'approved')
+  record.finish(KEYS[1], found.start, 'approved')
   return answer('approved', '', 'verification.approved')
 end
 limits.spend(budgets)
 if checks < max_checks then return answer('pending', 'wrong_code', 'check.failed') end
-record.finish(KEYS[1], 'max_attempts_reached')
+record.finish(KEYS[1], found.start, 'max_attempts_reached')
 return answer('max_attempts_reached', 'wrong_code', 'verification.max_attempts_reached')

@@ -6,18 +6,23 @@
 -- last events, newest first), two for a sliding window counter (this interval's count, the previous one's).
 local limits = {}
 
--- Reads `count` limits: their ARGV from `arg`, their KEYS from `key`. Returns them, and the next `key`.
+-- Returns the limit whose ARGV begin at `arg`, on `key`.
+function limits.limit(arg, key)
+  return { strategy = ARGV[arg], amount = tonumber(ARGV[arg + 1]), seconds = tonumber(ARGV[arg + 2]), key = key }
+end
+
+-- Reads `count` limits: their ARGV from `arg`, their KEYS from `key`. Returns them, and the next of both.
 function limits.read(count, arg, key)
   local list = {}
   for i = 1, count do
-    local limit = { strategy = ARGV[arg], amount = tonumber(ARGV[arg + 1]), seconds = tonumber(ARGV[arg + 2]), key = KEYS[key] }
+    local limit = limits.limit(arg, KEYS[key])
     if limit.strategy == 'sliding-window-counter' then
       limit.previous = KEYS[key + 1]
       key = key + 1
     end
     list[i], arg, key = limit, arg + 3, key + 1
   end
-  return list, key
+  return list, arg, key
 end
 
 -- Milliseconds until one more event fits into a moving window, 0 when it does now.
@@ -34,7 +39,7 @@ local function sliding_wait(limit)
   local interval = limit.seconds * 1000
   local ttl = redis.call('PTTL', limit.key)
   local counts = redis.call('MGET', limit.key, limit.previous)
-  limit.count, limit.shift = tonumber(counts[1] or 0), ttl > 0 and ttl < interval
+  limit.count, limit.exists, limit.shift = tonumber(counts[1] or 0), ttl > 0, ttl > 0 and ttl < interval
   local faded, faded_ttl = 0, 0
   if limit.shift then -- this interval is over, its count becomes the previous one
     faded, faded_ttl, limit.count, limit.ttl = limit.count, ttl, 0, ttl
@@ -73,7 +78,7 @@ function limits.spend(list)
     elseif limit.shift then
       redis.call('RENAME', limit.key, limit.previous)
       redis.call('SET', limit.key, 1, 'PX', limit.ttl + limit.seconds * 1000)
-    elseif limit.count > 0 or redis.call('EXISTS', limit.key) == 1 then
+    elseif limit.exists then
       redis.call('INCRBY', limit.key, 1)
     else
       redis.call('SET', limit.key, 1, 'PX', limit.seconds * 2000)

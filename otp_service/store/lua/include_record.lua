@@ -1,21 +1,26 @@
 -- The verification's record, for scripts that find it as it is.
 local record = {}
 
--- Returns the fields asked for as a table by name; nil when there is no record of this application.
+-- Returns the identifier that a record's key ends with.
+function record.id(key)
+  return string.match(key, '[^:]+$')
+end
+
+-- Returns the fields asked for as a table by name, always with its identifier, application, purpose, country,
+-- status, expiry and the key of its start; nil when there is no record of this application.
 function record.of(key, application, ...)
-  local names = { 'application', 'status', 'expires', ... }
+  local names = { 'application', 'purpose', 'country', 'status', 'expires', 'start', ... }
   local values = redis.call('HMGET', key, unpack(names))
   if values[1] ~= application then return nil end
-  local fields = {}
+  local fields = { id = record.id(key) }
   for i, name in ipairs(names) do fields[name] = values[i] end
   return fields
 end
 
 -- Makes a verification final: the number goes, and the start's idempotency key learns the outcome, since it
 -- outlives the record.
-function record.finish(key, status)
+function record.finish(key, start, status)
   redis.call('HSET', key, 'status', status)
   redis.call('HDEL', key, 'destination')
-  local start = redis.call('HGET', key, 'start')
   if start and redis.call('EXISTS', start) == 1 then redis.call('HSET', start, 'status', status) end
 end

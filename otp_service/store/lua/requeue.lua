@@ -1,13 +1,14 @@
 -- Puts retries that are due back into the outbox.
 --
--- KEYS[1] retries   KEYS[2] outbox
+-- KEYS[1] delayed   KEYS[2] outbox
 -- ARGV[1] greatest number to move at once   ARGV[2] greatest age of the outbox in milliseconds
 -- Returns: {number moved, milliseconds until the next is due or -1}
 -- include clock streams
 
 local due = redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[1])
 for _, job in ipairs(due) do
-  streams.queue(KEYS[2], ARGV[2], unpack(cjson.decode(job)))
+  local readable, fields = pcall(cjson.decode, job)
+  streams.put(KEYS[2], ARGV[2], unpack(readable and type(fields) == 'table' and fields or { 'unreadable', job }))
   redis.call('ZREM', KEYS[1], job)
 end
 local next_due = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]

@@ -5,22 +5,22 @@
 -- KEYS[3] events        KEYS[4] idempotency key; the record again when there is none
 -- KEYS[5] and following: the windows of the locks, then those of the limits
 -- ARGV[1] application   ARGV[2] idempotency fingerprint, empty without one
--- ARGV[3] life of the idempotency key in milliseconds
--- ARGV[4] channel       ARGV[5] generation that the caller read   ARGV[6] tag of the next one, empty for the same code
--- ARGV[7] greatest length of the outbox; when it is reached nothing is accepted, for nothing is delivered
--- ARGV[8] greatest length of the events
--- ARGV[9] greatest age of both in milliseconds
--- ARGV[10] number of locks (tested, not spent) ARGV[11] number of limits (tested and spent)
--- ARGV[12] place of the application's own limit among the limits, 0 when there is none
--- ARGV[13] and following: three values a lock, then three a limit
--- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait} {'overtaken'} {'backlog-full'}
---                 {'locked', wait} {'limited', place, wait, quota used, quota reset}
+-- ARGV[3] channel       ARGV[4] generation that the caller read
+-- ARGV[5] tag of the next generation, empty for the same code
+-- ARGV[6] greatest length of the outbox; when it is reached nothing is accepted, for nothing is delivered
+-- ARGV[7] greatest length of the events
+-- ARGV[8] greatest age of both in milliseconds
+-- ARGV[9] number of locks (tested, not spent) ARGV[10] number of limits (tested and spent)
+-- ARGV[11] place of the application's own limit among the limits, 0 when there is none
+-- ARGV[12] and following: three values a lock, then three a limit
+-- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait}
+--                 {'overtaken'} {'backlog-full'} {'locked', wait} {'limited', place, wait, quota used, quota reset}
 --                 {'queued', now, record, quota used, quota reset}
--- include clock limits streams retries record
+-- include clock limits streams idempotency record deliveries
 
-local found = record.of(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays', 'last_send', 'generation', 'purpose', 'country')
+local found = record.of(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays', 'last_send', 'generation')
 if not found then return { 'not-found' } end
-local remembered = retries.recall(KEYS[4], ARGV[2])
+local remembered = idempotency.recall(KEYS[4], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then return { 'queued', now, redis.call('HGETALL', KEYS[1]), 0, 0 } end
 
@@ -36,31 +36,28 @@ for seconds in string.gmatch(found.resend_delays, '%d+') do
 end
 local wait = tonumber(found.last_send) + delay - now
 if wait > 0 then return { 'too-soon', wait } end
-if found.generation ~= ARGV[5] then return { 'overtaken' } end
-if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[7]) then return { 'backlog-full' } end
+if found.generation ~= ARGV[4] then return { 'overtaken' } end
+if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[6]) then return { 'backlog-full' } end
 
-local locks, key = limits.read(tonumber(ARGV[10]), 13, 5)
-local counted = limits.read(tonumber(ARGV[11]), 13 + 3 * #locks, key)
+local locks, arg, key = limits.read(tonumber(ARGV[9]), 12, 5)
+local counted = limits.read(tonumber(ARGV[10]), arg, key)
 local place
 place, wait = limits.refusal(locks)
 if place then return { 'locked', wait } end
 place, wait = limits.refusal(counted)
-local quota = counted[tonumber(ARGV[12])] or { used = 0, ttl = 0 }
+local quota = counted[tonumber(ARGV[11])] or { used = 0, ttl = 0 }
 if place then return { 'limited', place, wait, quota.used, quota.ttl } end
 limits.spend(counted)
 
 sends = sends + 1
 local generation = tonumber(found.generation)
-if ARGV[6] ~= '' then
+if ARGV[5] ~= '' then
   generation = generation + 1
-  redis.call('HSET', KEYS[1], 'generation', generation, 'tag', ARGV[6])
+  redis.call('HSET', KEYS[1], 'generation', generation, 'tag', ARGV[5])
 end
-redis.call('HSET', KEYS[1], 'sends', sends, 'last_send', now, 'channel', ARGV[4],
-  'd' .. sends .. '.1', ARGV[4] .. '||queued|' .. now .. '|')
-retries.remember(KEYS[4], ARGV[2], ARGV[3], 'record', KEYS[1])
-local id = string.match(KEYS[1], '[^:]+$')
-streams.queue(KEYS[2], ARGV[9], 'expires', found.expires, 'channel', ARGV[4], 'v', '1', 'id', id,
-  'application', ARGV[1], 'purpose', found.purpose, 'country', found.country, 'message', sends, 'generation', generation)
-streams.append(KEYS[3], ARGV[8], ARGV[9], 'type', 'verification.resent', 'id', id, 'application', ARGV[1],
-  'purpose', found.purpose, 'country', found.country)
+redis.call('HSET', KEYS[1], 'sends', sends, 'last_send', now, 'channel', ARGV[3],
+  deliveries.slot(sends, 1), deliveries.queued(ARGV[3], ''))
+idempotency.remember_with(KEYS[1], KEYS[4], ARGV[2])
+streams.queue(KEYS[2], ARGV[8], found, ARGV[3], sends, generation, found.expires)
+streams.report(KEYS[3], ARGV[7], ARGV[8], 'verification.resent', found)
 return { 'queued', now, redis.call('HGETALL', KEYS[1]), quota.used + 1, quota.ttl }

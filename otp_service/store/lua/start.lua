@@ -12,33 +12,25 @@
 -- ARGV[7] greatest age of both in milliseconds
 -- ARGV[8] number of locks (tested, not spent) ARGV[9] number of limits (tested and spent)
 -- ARGV[10] place of the application's own limit among the limits, 0 when there is none
--- ARGV[11] number of values of the job, then those: name, value, …
--- After them: number of values of the event, then those; three values a lock; three a limit; and up to the
--- end the record's fields: name, value, …
+-- ARGV[11] identifier   ARGV[12] application   ARGV[13] purpose   ARGV[14] country   ARGV[15] channel
+-- ARGV[16] and following: three values a lock; three a limit; and up to the end the record's fields: name,
+-- value, …
 -- Derives: the record of the first start, from the idempotency key (same hash tag)
 -- Returns one of: {'started', now, quota used, quota reset} {'replayed', now, remembered, record}
 --                 {'mismatch'} {'backlog-full'} {'locked', wait} {'limited', place, wait, quota used, quota reset}
--- include clock limits streams retries
+-- include clock limits streams idempotency deliveries
 
-local remembered = retries.recall(KEYS[4], ARGV[1])
+local remembered = idempotency.recall(KEYS[4], ARGV[1])
 if remembered == 'mismatch' then return { 'mismatch' } end
-if remembered then return { 'replayed', now, remembered, redis.call('HGETALL', redis.call('HGET', KEYS[4], 'record')) } end
+if remembered then
+  return { 'replayed', now, remembered, redis.call('HGETALL', redis.call('HGET', KEYS[4], 'record')) }
+end
 
 if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[5]) then return { 'backlog-full' } end
 
-local function values(at) -- the list that ARGV[at] counts, and what follows it
-  local after = at + 1 + tonumber(ARGV[at])
-  return { unpack(ARGV, at + 1, after - 1) }, after
-end
-local job, at = values(11)
-local event
-event, at = values(at)
-
-local locks, key = limits.read(tonumber(ARGV[8]), at, 5)
-at = at + 3 * #locks
-local counted = limits.read(tonumber(ARGV[9]), at, key)
-at = at + 3 * #counted
-
+local locks, arg, key = limits.read(tonumber(ARGV[8]), 16, 5)
+local counted
+counted, arg = limits.read(tonumber(ARGV[9]), arg, key)
 local place, wait = limits.refusal(locks)
 if place then return { 'locked', wait } end
 place, wait = limits.refusal(counted)
@@ -46,14 +38,16 @@ local quota = counted[tonumber(ARGV[10])] or { used = 0, ttl = 0 }
 if place then return { 'limited', place, wait, quota.used, quota.ttl } end
 limits.spend(counted)
 
+local about = { id = ARGV[11], application = ARGV[12], purpose = ARGV[13], country = ARGV[14] }
 local expires = now + tonumber(ARGV[3])
-redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now, 'd1.1', job[2] .. '||queued|' .. now .. '|',
-  unpack(ARGV, at))
+redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now,
+  deliveries.slot(1, 1), deliveries.queued(ARGV[15], ''), unpack(ARGV, arg))
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
 if ARGV[1] ~= '' then
-  retries.remember(KEYS[4], ARGV[1], ARGV[2], 'record', KEYS[1], 'created', now, 'expires', expires, 'status', 'pending')
   redis.call('HSET', KEYS[1], 'start', KEYS[4])
+  idempotency.remember(KEYS[4], ARGV[1], ARGV[2], 'record', KEYS[1], 'created', now, 'expires', expires,
+    'status', 'pending')
 end
-streams.queue(KEYS[2], ARGV[7], 'expires', expires, unpack(job))
-streams.append(KEYS[3], ARGV[6], ARGV[7], unpack(event))
+streams.queue(KEYS[2], ARGV[7], about, ARGV[15], 1, 0, expires)
+streams.report(KEYS[3], ARGV[6], ARGV[7], 'verification.started', about)
 return { 'started', now, quota.used + 1, quota.ttl }
