@@ -7,16 +7,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 _PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent(signum: int = signal.SIGTERM) -> None:
-    """Ask the kernel to send this process ``signum`` when its parent ends, however it ends (Linux only)."""
+def end_with_parent(parent: int, signum: int = signal.SIGTERM) -> None:
+    """Ask the kernel to send this process ``signum`` when its parent ends, however it ends (Linux only).
+
+    The kernel tells nothing of a parent that has ended already: when it is not the process ``parent`` any more, this
+    one ends here.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signum)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 @dataclass(frozen=True)
@@ -62,18 +69,9 @@ def spawn(name: str, command: Sequence[str], environ: Mapping[str, str] | None =
         stdin=subprocess.DEVNULL,
         env=environ,
         process_group=0,
-        preexec_fn=_bound_to(os.getpid()),  # noqa: PLW1509 - one thread
+        preexec_fn=partial(end_with_parent, os.getpid()),  # noqa: PLW1509 - one thread
     )
     return Child(name, process, time.monotonic())
-
-
-def _bound_to(parent: int) -> Callable[[], None]:
-    def prepare() -> None:
-        end_with_parent()
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return prepare
 
 
 def stop_all(children: Sequence[Child], seconds: float) -> None:

@@ -32,7 +32,7 @@ def _summary(settings: Settings) -> str:
     return f"{settings.environment}, " + ", ".join(f"{n} {word}{'s' * (n != 1)}" for word, n in counts)
 
 
-@config.command()
+@config.command(short_help="Print every setting as it is in force.")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of TOML.")
 def show(path: Path | None, *, as_json: bool) -> None:

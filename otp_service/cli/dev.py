@@ -56,6 +56,7 @@ def dev(port: int | None, folder: Path, api_key: str | None, path: Path | None, 
 
     Service, worker, an embedded Valkey, and a sandbox gateway that catches the messages.
     """
+    os.umask(0o077)  # what it and its processes write is for this user only
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _stop)
     try:
@@ -99,7 +100,8 @@ def _run(stack: ExitStack, folder: Path, given: _Given) -> None:
         note(f"State: an embedded Valkey at {valkey.url}, its data in {folder / 'valkey'}.")
         table = merged(table, {"redis": {"url": valkey.url}})
     environ |= dev_data.write_configuration(folder, table)
-    _supervise(stack, _Plan(settings, environ, api_key), store)
+    shell = dev_data.write_environment(folder, environ)
+    _supervise(stack, _Plan(settings, environ, api_key, shell), store)
 
 
 def _environment(folder: Path, overridden: Iterable[str]) -> dict[str, str]:
@@ -121,6 +123,8 @@ class _Plan:
     settings: Settings
     environ: Mapping[str, str]
     api_key: str
+    shell: Path
+    """File that a shell reads to use the command line with this installation."""
 
     @property
     def url(self) -> str:
@@ -129,7 +133,8 @@ class _Plan:
 
     def start(self, command: str) -> Child:
         """Start one of our own commands."""
-        return spawn(command, [sys.executable, "-m", "otp_service.cli.main", command], self.environ)
+        # -P: what lies in the current folder must not pass for a module of ours.
+        return spawn(command, [sys.executable, "-P", "-m", "otp_service.cli.main", command], self.environ)
 
 
 def _supervise(stack: ExitStack, plan: _Plan, store: Sequence[Child]) -> None:
@@ -138,7 +143,7 @@ def _supervise(stack: ExitStack, plan: _Plan, store: Sequence[Child]) -> None:
     stack.callback(lambda: stop_all(children, STOP_SECONDS))
     children += [plan.start("worker"), plan.start("serve")]
     wait_until_ready(plan.url, lambda: _ended([*children, *store]))
-    click.echo(guide(plan.url, plan.api_key, plan.settings))
+    click.echo(guide(plan.url, plan.api_key, plan.settings, plan.shell))
     while True:
         time.sleep(_POLL)
         children[0] = _kept_alive(children[0], plan)

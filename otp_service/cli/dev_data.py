@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -49,16 +50,33 @@ _ROOT = "OTP_SERVICE_ROOT_KEYS"
 _PSEUDONYM = "OTP_SERVICE_PSEUDONYM_KEY"
 
 
+_OWN = {"api-key", "config.json", "env", "lock", "metrics", "pseudonym-key", "root-keys", "valkey"}
+"""What ``dev`` makes in its folder."""
+
+
 def lock(folder: Path) -> TextIO:
-    """Make the folder, for this user only, and keep others out of it while the returned file is open."""
+    """Make the folder, for this user only, and keep others out of it while the returned file is open.
+
+    One that was there before is closed to other users too, with all that is in it, unless it holds things of others.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    held = (folder / "lock").open("w", encoding="utf-8")
+    if {path.name for path in folder.iterdir()} <= _OWN:
+        close_to_others(folder)
+    held = os.fdopen(os.open(folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as taken:
         held.close()
         raise ConfigurationError(f"Another otp-service dev uses the folder {folder}.") from taken
     return held
+
+
+def close_to_others(folder: Path) -> None:
+    """Let nobody but this user read a folder and what is in it; links are left alone."""
+    folder.chmod(0o700)
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def private_text(path: Path, new: str) -> tuple[str, bool]:
@@ -107,6 +125,19 @@ def table_of(configured: Mapping[str, Any], api_key: str) -> Table:
     key = api_key_hash(api_key)
     every = [*(other for other in keys if other != key), key]
     return merged(table, {"applications": {APPLICATION: {"keys": every}}})
+
+
+def write_environment(folder: Path, environ: Mapping[str, str]) -> Path:
+    """Write down, for a shell, the variables that lead the command line to this installation; return the file.
+
+    Only those that name files of the folder: others are the user's own, and so are in his shell already.
+    """
+    root = str(folder.resolve())
+    names = (CONFIG_VARIABLE, _ROOT + FILE_SUFFIX, _PSEUDONYM + FILE_SUFFIX)
+    values = {name: environ[name] for name in names if environ.get(name, "").startswith(root)}
+    path = folder / "env"
+    write_private(path, "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items()))
+    return path
 
 
 def write_configuration(folder: Path, table: Table) -> dict[str, str]:

@@ -1,6 +1,10 @@
 """What ``dev`` prints once it is ready: how to verify a number, line by line."""
 
+import os
 import shlex
+import shutil
+import sys
+from pathlib import Path
 
 from otp_service.settings import Settings
 
@@ -8,25 +12,44 @@ NUMBER = "+923001234567"
 
 _START = """\
   KEY={key}
-  curl -s {url}/v1/verifications -H "Authorization: Bearer $KEY" \\
+  curl -s -w '\\n' {url}/v1/verifications -H "Authorization: Bearer $KEY" \\
     -H 'Content-Type: application/json' -d '{{"to": "{number}"}}'"""
 _CAUGHT = """\
-  curl -s {url}/v1/sandbox/messages -H "Authorization: Bearer $KEY\""""
+  curl -s -w '\\n' {url}/v1/sandbox/messages -H "Authorization: Bearer $KEY\""""
 _CHECK = """\
   ID=vf_... CODE=......
-  curl -s {url}/v1/verifications/$ID/check -H "Authorization: Bearer $KEY" \\
+  curl -s -w '\\n' {url}/v1/verifications/$ID/check -H "Authorization: Bearer $KEY" \\
     -H 'Content-Type: application/json' -d "{{\\"code\\": \\"$CODE\\"}}\""""
 
+_SHELL = "  . {shell}; {command} send {options}{number}"
 
-def guide(url: str, api_key: str, settings: Settings) -> str:
-    """Return the lines to try, ready to paste into a shell."""
+
+def guide(url: str, api_key: str, settings: Settings, shell: Path) -> str:
+    """Return the lines to try, ready to paste into a shell; ``shell`` has the variables of the command line."""
     steps = [f"Start a verification; the answer has its id:\n\n{_START}"]
     if any(gateway.kind == "sandbox" for gateway in settings.gateways.values()):
         steps.append(f"Read the code from the message that the sandbox caught:\n\n{_CAUGHT}")
     steps.append(f"Check it, with the id and the code from above:\n\n{_CHECK}")
+    steps.append(f"Use the command line:\n\n{_SHELL}")
     lines = "\n\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
-    filled = lines.format(key=shlex.quote(api_key), url=url, number=NUMBER)
+    filled = lines.format(
+        key=shlex.quote(api_key),
+        url=url,
+        number=NUMBER,
+        shell=shlex.quote(str(shell)),
+        command=_command(sys.argv[0]),
+        options="--application dev " if len(settings.applications) > 1 else "",
+    )
     return (
         f"\nReady at {url}; its documentation is at {url}/docs\nAPI key of the application 'dev': {api_key}\n\n"
         f"{filled}\n\nCtrl-C stops it."
     )
+
+
+def _command(started_as: str) -> str:
+    """Return how a shell finds the command: by its name, or by the path it was started with."""
+    found = shutil.which("otp-service")
+    is_path = os.sep in started_as and os.access(started_as, os.X_OK)
+    if not is_path or (found and Path(found).samefile(started_as)):
+        return "otp-service"
+    return shlex.quote(started_as)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from otp_service.bootstrap import connect, install
+from otp_service.bootstrap import install
 from otp_service.cli.findings import Finding, Level, settings_findings
 from otp_service.cli.options import config_option
 from otp_service.cli.output import is_terminal
@@ -13,12 +13,12 @@ from otp_service.cli.server_findings import (
     clock_finding,
     installation_finding,
     setting_findings,
+    silence_finding,
     version_finding,
     worker_finding,
 )
 from otp_service.core.errors import ConfigurationError, StoreUnavailableError
 from otp_service.settings import Settings, load_settings
-from otp_service.store import keys
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 
@@ -56,22 +56,12 @@ def _server(settings: Settings) -> Iterator[Finding]:
         yield version_finding(server.version())
         yield from setting_findings(server.setting)
         yield clock_finding(context.store.limits.clock_skew())
-        recorded = {_text(k): _text(v) for k, v in connect(settings).hgetall(keys.INSTALLATION).items()}
-        yield installation_finding(recorded, context.keyring)
+        yield installation_finding(server.differing(), claimed=server.claimed())
         yield worker_finding(server.worker_age())
     except ConfigurationError as unusable:
         yield Finding(Level.FAIL, "settings", str(unusable))
-    except StoreUnavailableError:
-        yield Finding(
-            Level.FAIL,
-            "redis.url",
-            f"Redis at {settings.redis.shown_url} does not answer.",
-            "Start it, correct redis.url, or look at its user and password.",
-        )
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    except StoreUnavailableError as silent:
+        yield silence_finding(settings, silent)
 
 
 def _print(findings: Iterable[Finding]) -> None:

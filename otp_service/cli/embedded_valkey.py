@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from otp_service.cli.children import Child, spawn
+from otp_service.cli.dev_data import close_to_others, write_private
 from otp_service.core.errors import ConfigurationError
 
 HOST = "127.0.0.1"
@@ -47,6 +48,7 @@ class EmbeddedValkey:
 def start_valkey(folder: Path) -> EmbeddedValkey:
     """Start a server with its data in ``folder`` and return it when it answers; raise `ConfigurationError`."""
     folder.mkdir(parents=True, exist_ok=True)
+    close_to_others(folder)
     for _ in range(_ATTEMPTS):
         server = _launch(folder.resolve(), free_port())
         if _wait_until_ready(server):
@@ -58,7 +60,7 @@ def start_valkey(folder: Path) -> EmbeddedValkey:
 def _launch(folder: Path, port: int) -> EmbeddedValkey:
     configuration = folder / "valkey.conf"
     quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
-    configuration.write_text(_CONFIGURATION.format(host=HOST, port=port, folder=quoted), encoding="utf-8")
+    write_private(configuration, _CONFIGURATION.format(host=HOST, port=port, folder=quoted))
     return EmbeddedValkey(spawn("Valkey", [str(binary()), str(configuration)]), port)
 
 

@@ -15,6 +15,9 @@ NOWHERE = "ZZ"
 """Stands for a country that no route names: what a caller with all countries may also send to."""
 
 
+_MINUTE = 60
+
+
 class Level(StrEnum):
     """How bad it is."""
 
@@ -38,6 +41,7 @@ def settings_findings(settings: Settings) -> Iterator[Finding]:
     """Yield what the settings alone tell."""
     yield Finding(Level.OK, "keys", "The root keys and the pseudonym key are there.")
     yield from _redis(settings)
+    yield from _purposes(settings)
     yield from _applications(settings)
     yield from _gateways(settings)
     yield from _routes(settings)
@@ -68,6 +72,25 @@ def _is_local(host: str | None) -> bool:
         return ip_address(str(host)).is_loopback
     except ValueError:
         return False
+
+
+def _purposes(settings: Settings) -> Iterator[Finding]:
+    for name, purpose in settings.purposes.items():
+        subject, delay = f"purposes.{name}", purpose.resend_delays[0]
+        if purpose.max_sends > 1 and purpose.ttl <= delay:
+            yield Finding(
+                Level.WARN,
+                subject,
+                f"No message is ever sent again: the wait for it is {delay} s, and the code lives {purpose.ttl} s.",
+                "Shorten resend_delays, lengthen ttl, or set max_sends to 1.",
+            )
+        if purpose.ttl < _MINUTE:
+            yield Finding(
+                Level.WARN,
+                subject,
+                f'A code lives {purpose.ttl} s: messages say "less than a minute", and many arrive later.',
+                f"Set ttl to {_MINUTE} or more.",
+            )
 
 
 def _applications(settings: Settings) -> Iterator[Finding]:

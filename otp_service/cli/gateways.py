@@ -1,17 +1,17 @@
 """``otp-service gateway``: what is configured to send, and whether it really does."""
 
-import secrets
 from pathlib import Path
 
 import click
 
 from otp_service.bootstrap import install
-from otp_service.cli.options import config_option, destination, region_option
+from otp_service.cli.options import CHANNELS, config_option, destination, region_option
 from otp_service.cli.output import done, table
 from otp_service.core.errors import ConfigurationError
-from otp_service.core.keyring import Keyring
+from otp_service.core.keyring import Keyring, new_dispatch_id
 from otp_service.core.message import Message
 from otp_service.core.phone import Destination
+from otp_service.core.purpose import Channel
 from otp_service.gateways.base import Gateway, GatewayError, ReportsReceipts
 from otp_service.settings import load_settings
 
@@ -25,7 +25,7 @@ def gateway() -> None:
     """Look at the configured gateways and try them."""
 
 
-@gateway.command(name="list")
+@gateway.command(name="list", short_help="List the gateways.")
 @config_option
 def list_(path: Path | None) -> None:
     """List the gateways: name, kind, channels, time-out, and whether they report receipts."""
@@ -42,10 +42,10 @@ def list_(path: Path | None) -> None:
     table(("Name", "Kind", "Channels", "Time-out", "Receipts"), rows)
 
 
-@gateway.command()
+@gateway.command(short_help="Send a test message through a gateway.")
 @click.argument("name")
 @click.argument("number")
-@click.option("--channel", type=click.Choice(["sms", "voice", "whatsapp"]), default="sms", show_default=True)
+@click.option("--channel", type=CHANNELS, default=Channel.SMS.value, show_default=True)
 @region_option
 @config_option
 def test(name: str, number: str, channel: str, region: str | None, path: Path | None) -> None:
@@ -61,15 +61,16 @@ def test(name: str, number: str, channel: str, region: str | None, path: Path | 
 
 
 def _send(chosen: Gateway, to: Destination, channel: str, keyring: Keyring) -> str:
+    bucket = keyring.bucket(keyring.pseudonym(to.e164))
     message = Message(
         to=to.e164,
         text=TEXT,
         channel=channel,
         locale="en",
         expires_in=_LIFE,
-        dispatch_id=f"dp_{secrets.token_hex(16)}",
+        dispatch_id=new_dispatch_id(bucket),
         receipt_url=None,
-        verification_id=keyring.new_verification_id(keyring.bucket(keyring.pseudonym(to.e164))),
+        verification_id=keyring.new_verification_id(bucket),
         application="cli",
     )
     try:

@@ -14,7 +14,7 @@ def key() -> None:
     """Make keys. Nothing is stored: what is printed is all there is."""
 
 
-@key.command()
+@key.command(short_help="Make an API key for an application.")
 @click.argument("application")
 def new(application: str) -> None:
     """Make an API key for APPLICATION: the key for the caller, its hash for the configuration."""
@@ -30,14 +30,19 @@ def new(application: str) -> None:
 @key.command()
 @click.option("--id", "key_id", help="1 to 8 of a-z and 0-9; default: this month, such as k2611.")
 def root(key_id: str | None) -> None:
-    """Make a root key. Put it first in OTP_SERVICE_ROOT_KEYS and keep the others behind it for an hour."""
+    """Make a root key.
+
+    To replace the present one, first add the new one behind it in OTP_SERVICE_ROOT_KEYS and restart all processes, so
+    that every one accepts it. Then move it to the front, which makes it the active one, and restart them again. An hour
+    later the old one may go. See "Rotating a root key" in docs/operations.md.
+    """
     name = key_id or f"{dt.datetime.now(dt.UTC):k%y%m}"
     if not (name.isascii() and name.isalnum() and name == name.lower() and len(name) <= 8):  # noqa: PLR2004
         raise click.BadParameter("an id has 1 to 8 of a-z and 0-9", param_hint="--id")
     click.echo(f"{name}:{new_key()}")
 
 
-@key.command()
+@key.command(short_help="Make the pseudonym key.")
 def pseudonym() -> None:
     """Make the pseudonym key (OTP_SERVICE_PSEUDONYM_KEY). It stays the same for the installation's life."""
     click.echo(new_key())

@@ -7,13 +7,11 @@ import click
 from otp_service.bootstrap import install
 from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import done, table, warn
+from otp_service.cli.server_findings import TOLERATED_SKEW
 from otp_service.core.phone import Destination
 from otp_service.services.context import Context
 from otp_service.settings import load_settings
 from otp_service.store.limits import LimitReader, WindowState
-
-TOLERATED_SKEW = 1.0
-"""Seconds between this host's clock and Redis' beyond which what is shown may be wrong."""
 
 
 @click.group()
@@ -35,7 +33,7 @@ def show(number: str, region: str | None, path: Path | None) -> None:
     table(("Limit", "Application", "Used", "Left", "Resets in"), map(_row, states))
 
 
-@limits.command()
+@limits.command(short_help="Forget what was counted for a number.")
 @click.argument("number")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @region_option

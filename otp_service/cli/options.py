@@ -8,12 +8,15 @@ from typing import Any
 import click
 
 from otp_service.core.application import Application
-from otp_service.core.errors import ConfigurationError
+from otp_service.core.errors import ConfigurationError, InvalidNumberError
 from otp_service.core.phone import Destination, parse_destination
+from otp_service.core.purpose import Channel
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.reader import CONFIG_VARIABLE
 
 Command = Callable[..., Any]
+
+CHANNELS = click.Choice([channel.value for channel in Channel])
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -55,5 +58,10 @@ def application_named(settings: Settings, name: str | None) -> Application:
 
 
 def destination(number: str, region: str | None) -> Destination:
-    """Return the destination that a person typed."""
-    return parse_destination(number, region.upper() if region else None)
+    """Return the destination that a person typed; raise `InvalidNumberError`."""
+    try:
+        return parse_destination(number, region.upper() if region else None)
+    except InvalidNumberError as invalid:
+        if not region and number.lstrip(" (")[:1].isdigit():
+            raise InvalidNumberError("A national number needs --region, such as --region PK.") from invalid
+        raise

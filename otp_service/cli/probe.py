@@ -22,8 +22,10 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as refused:
             why = refused.strerror or str(refused)
+            other = 8081 if port != 8081 else 8082  # noqa: PLR2004
             raise ConfigurationError(
-                f"Port {port} of {host} cannot be used: {why}. Choose another: --port of dev, or http.port."
+                f"Port {port} of {host} cannot be used: {why}. Choose another: http.port, otp-service dev --port "
+                f"{other}, or OTP_SERVICE__HTTP__PORT={other} make run."
             ) from refused
 
 

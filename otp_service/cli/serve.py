@@ -1,31 +1,29 @@
 """``otp-service serve`` and ``worker``: the two production processes."""
 
-import multiprocessing
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from granian.constants import HTTPModes, Interfaces
-from granian.log import LogLevels
-from granian.server.mp import MPServer
 
 from otp_service.bootstrap import Installation, install, prepare
 from otp_service.cli.options import config_option, settings_for_children
-from otp_service.cli.probe import check_port
+from otp_service.cli.probe import check_port, url_of
+from otp_service.cli.server import Server
+from otp_service.cli.server_findings import silence_of
 from otp_service.core.errors import ConfigurationError, StoreUnavailableError
 from otp_service.settings import Settings
 from otp_service.telemetry import metrics
-from otp_service.telemetry.logging import GRANIAN_LOGGING, Renderer, configure_logging
+from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
 from otp_service.worker.loop import run
 from otp_service.worker.signals import stop_on_signals
 
-BACKLOG = 2048
-CONNECTIONS = 1024
-"""Connections that one process holds at a time, idle ones included; others wait in the backlog."""
-KILL_AFTER = 10
-"""Seconds that a process may take to finish its requests."""
+_log = get_logger(__name__)
+_OTHER_PORTS = (9092, 9093)
+"""For the metrics of a second process; the defaults of the settings lie before them."""
 
 
 @click.command()
@@ -39,12 +37,16 @@ def serve(path: Path | None) -> None:
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
     check_port(settings.http.host, settings.http.port)
     _prepared(settings)  # so that what would stop every process is told once, as a sentence
-    folder = _shared_metrics(settings)
-    try:
-        _server(settings).serve()
-    finally:
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+    with _shared_metrics():
+        _serve_metrics(settings.http.metrics_port, settings.http.host, "service", "OTP_SERVICE__HTTP__METRICS_PORT")
+        server = Server(settings)
+        server.on_startup(lambda: _report(settings))
+        server.run()
+
+
+def _report(settings: Settings) -> None:
+    http = settings.http
+    _log.info("serving", at=url_of(http.host, http.port), processes=http.processes, metrics_port=http.metrics_port)
 
 
 def _prepared(settings: Settings) -> Installation:
@@ -52,51 +54,36 @@ def _prepared(settings: Settings) -> Installation:
     try:
         prepare(installation)
     except StoreUnavailableError as silent:
-        raise ConfigurationError(
-            f"Redis at {settings.redis.shown_url} does not answer. What is wrong: otp-service doctor"
-        ) from silent
+        raise ConfigurationError(f"{silence_of(settings, silent)} What is wrong: otp-service doctor") from silent
     return installation
 
 
-def _shared_metrics(settings: Settings) -> Path | None:
-    """Let the processes count together and report for all of them; return the folder to remove afterwards."""
-    folder = None
-    if metrics.DIRECTORY_VARIABLE not in os.environ:
-        folder = Path(tempfile.mkdtemp(prefix="otp-service-metrics-"))
+@contextmanager
+def _shared_metrics() -> Iterator[None]:
+    """Let the processes count together, in a folder of their own unless the environment names one."""
+    if metrics.DIRECTORY_VARIABLE in os.environ:
+        yield
+        return
+    folder = Path(tempfile.mkdtemp(prefix="otp-service-metrics-"))
+    try:
         metrics.prepare(folder)
-    _serve_metrics(settings.http.metrics_port, settings.http.host)
-    return folder
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serve_metrics(port: int, host: str) -> None:
+def _serve_metrics(port: int, host: str, what: str, variable: str) -> None:
+    """Report for all processes; the last two parameters say what to do when another one has the port."""
     if not port:
         return
     try:
         metrics.start_server(port, host)
     except OSError as busy:
-        raise ConfigurationError(f"The metrics port {port} of {host} cannot be used: {busy.strerror}.") from busy
-
-
-def _server(settings: Settings) -> MPServer:
-    # Forked processes would inherit this one's metrics, threads and connections; spawned ones have their own.
-    multiprocessing.set_start_method("spawn", force=True)
-    return MPServer(
-        "otp_service.cli.served:app",
-        factory=True,
-        address=settings.http.host,
-        port=settings.http.port,
-        interface=Interfaces.WSGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        workers=settings.http.processes,
-        blocking_threads=settings.http.threads,
-        backlog=BACKLOG,
-        backpressure=CONNECTIONS,
-        respawn_failed_workers=True,
-        workers_kill_timeout=KILL_AFTER,
-        log_level=LogLevels.warning,
-        log_dictconfig=GRANIAN_LOGGING,
-    )
+        other = next(free for free in _OTHER_PORTS if free != port)
+        advice = f"Another {what}? Give this one {variable}={other}, or 0 for none."
+        raise ConfigurationError(
+            f"The metrics port {port} of {host} cannot be used: {busy.strerror}. {advice}"
+        ) from busy
 
 
 @click.command()
@@ -110,5 +97,5 @@ def worker(path: Path | None) -> None:
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
     installation = _prepared(settings)
     stop = stop_on_signals()
-    _serve_metrics(settings.worker.metrics_port, settings.http.host)
+    _serve_metrics(settings.worker.metrics_port, settings.http.host, "worker", "OTP_SERVICE__WORKER__METRICS_PORT")
     run(installation, stop)

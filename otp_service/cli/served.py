@@ -2,19 +2,23 @@
 
 import atexit
 import logging
+import multiprocessing
 import os
 from typing import Any
 
-from otp_service import wsgi
 from otp_service.cli.children import end_with_parent
 
 
 def app() -> Any:  # noqa: ANN401 - a WSGI application
     """Return the application of `otp_service.wsgi`.
 
-    The process ends when ``serve`` is killed: without that it would go on to hold the port, unattended.
+    The process ends when ``serve`` is killed: without that it would go on to hold the port, unattended. It sees to
+    that before anything else, since ``serve`` may be killed while the application is imported.
     """
-    end_with_parent()
+    if parent := multiprocessing.parent_process():
+        end_with_parent(parent.pid or 0)
+    from otp_service import wsgi  # noqa: PLC0415 - takes a second
+
     application = wsgi.app()
     atexit.register(_leave)
     return application

@@ -1,10 +1,12 @@
 """What ``doctor`` finds about the Redis or Valkey server."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 
 from otp_service.cli.findings import Finding, Level
-from otp_service.core.keyring import Keyring
+from otp_service.core.errors import StoreUnavailableError
+from otp_service.settings import Settings
+from otp_service.store.connection import refused
 
 Ask = Callable[[str], str | None]
 """Returns a setting of the server; ``None`` when it does not tell."""
@@ -14,6 +16,23 @@ LISTPACK = "hash-max-listpack-value"
 LONGEST_VALUE = 128
 """Bytes that one value of a record may have; longer than the server's limit, the record takes three times the room."""
 TOLERATED_SKEW = 1.0
+"""Seconds between this host's clock and Redis' beyond which what this host shows may be wrong."""
+
+
+def silence_of(settings: Settings, silent: StoreUnavailableError) -> str:
+    """Return in a sentence why the store is not available: the server does not answer, or refuses us."""
+    what = refused(silent)
+    return f"Redis at {settings.redis.shown_url} {f'refuses {what}' if what else 'does not answer'}."
+
+
+def silence_finding(settings: Settings, silent: StoreUnavailableError) -> Finding:
+    """Judge a server that is not available."""
+    action = (
+        "Correct the user and the password in redis.url, or the user's rights (ACL)."
+        if refused(silent)
+        else "Start it, or correct redis.url."
+    )
+    return Finding(Level.FAIL, "redis.url", silence_of(settings, silent), action)
 
 
 def version_finding(version: str) -> Finding:
@@ -99,10 +118,8 @@ def clock_finding(skew: float) -> Finding:
     )
 
 
-def installation_finding(recorded: Mapping[str, str], keyring: Keyring) -> Finding:
-    """Judge whether the server's data were made with the same pseudonym key and number of buckets."""
-    mine = {"pseudonym_key": keyring.installation, "bucket_bits": str(keyring.bucket_bits)}
-    differing = [name for name, value in mine.items() if recorded.get(name, value) != value]
+def installation_finding(differing: Sequence[str], *, claimed: bool) -> Finding:
+    """Judge by the names of what the server was first used with otherwise, and by whether it was used at all."""
     if differing:
         return Finding(
             Level.FAIL,
@@ -110,7 +127,7 @@ def installation_finding(recorded: Mapping[str, str], keyring: Keyring) -> Findi
             f"The server was first used with another {' and another '.join(differing)}: budgets would be forgotten.",
             "Restore the original, or use another Redis.",
         )
-    known = "It is the one that the server knows." if recorded else "The server is new; the first start claims it."
+    known = "It is the one that the server knows." if claimed else "The server is new; the first start claims it."
     return Finding(Level.OK, "installation", known)
 
 

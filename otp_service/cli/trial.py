@@ -1,18 +1,30 @@
 """``otp-service send`` and ``check``: a verification from the shell, through the same use cases as over HTTP."""
 
+import shlex
 from pathlib import Path
 
 import click
 
 from otp_service.bootstrap import install
-from otp_service.cli.options import Command, application_named, application_option, config_option
+from otp_service.cli.options import CHANNELS, Command, application_named, application_option, config_option
 from otp_service.cli.output import done, note
-from otp_service.core.verification import CheckResult
+from otp_service.core.verification import CheckResult, Reason
 from otp_service.services import check as checking
 from otp_service.services import start as starting
 from otp_service.services.start import StartRequest
 from otp_service.services.transactions import TransactionInput
 from otp_service.settings import load_settings
+
+_SENTENCES = {
+    Reason.WRONG_CODE: "The code is wrong.",
+    Reason.EXPIRED: "The verification has expired: send another.",
+    Reason.ALREADY_APPROVED: "The verification was approved before: a code works once.",
+    Reason.CANCELED: "The verification was canceled.",
+    Reason.MAX_ATTEMPTS_REACHED: "The verification has had all its checks: send another.",
+    Reason.NUMBER_LOCKED: "The number has had too many wrong codes (otp-service limits show NUMBER).",
+    Reason.TRANSACTION_CHANGED: "The transaction is not the one that the code was sent for.",
+    Reason.FAILED: "The code could not be delivered: send another.",
+}
 
 
 def _transaction_options(command: Command) -> Command:
@@ -36,7 +48,7 @@ def _transaction(amount: str | None, currency: str | None, payee: str | None) ->
 @click.command()
 @click.argument("number")
 @click.option("--purpose", default="login", show_default=True)
-@click.option("--channel", type=click.Choice(["sms", "voice", "whatsapp"]), help="Default: the purpose's first.")
+@click.option("--channel", type=CHANNELS, help="Default: the purpose's first.")
 @click.option("--client-ip", default="127.0.0.1", show_default=True, help="Address that the start counts for.")
 @application_option
 @_transaction_options
@@ -58,7 +70,9 @@ def send(  # noqa: PLR0913, PLR0917 - one parameter an option
     application = application_named(settings, name)
     request = StartRequest(to=number, channel=channel, purpose=purpose, client_ip=client_ip, transaction=transaction)
     verification = starting.start(install(settings).context, application, request).view.verification
-    note(f"A code is on its way to {verification.mask}. Next: otp-service check {verification.id} CODE")
+    again = {"application": name, "amount": amount, "currency": currency, "payee": payee, "config": path}
+    options = "".join(f" --{option} {shlex.quote(str(value))}" for option, value in again.items() if value is not None)
+    note(f"A code is on its way to {verification.mask}. Next: otp-service check {verification.id} CODE{options}")
     click.echo(verification.id)
 
 
@@ -91,4 +105,6 @@ def _report(result: CheckResult) -> None:
     if result.valid:
         done("approved")
         return
-    raise click.ClickException(f"{result.reason} ({result.checks_left} checks left)")
+    left = f"{result.checks_left} check{'s' * (result.checks_left != 1)} left"
+    sentence = _SENTENCES[result.reason] if result.reason else "The code is not approved."
+    raise click.ClickException(f"{sentence} ({result.reason}, {left})")

@@ -13,7 +13,7 @@ from otp_service.gateways.base import Gateway, GatewaySettings
 FAULTS = "gateway_faults"
 """Type of the error that carries the faults of a gateway's own model, with their paths."""
 
-Fault = tuple[tuple[int | str, ...], str]
+SettingFault = tuple[tuple[int | str, ...], str]
 """Where in the section, and what."""
 
 
@@ -56,7 +56,7 @@ def _own_settings(kind: str, own: dict[str, Any]) -> GatewaySettings:
         raise _refused([(error["loc"], error["msg"]) for error in errors]) from None
 
 
-def _refused(faults: list[Fault]) -> PydanticCustomError:
+def _refused(faults: list[SettingFault]) -> PydanticCustomError:
     # A ValidationError inside a validator would become one error, and its text shows what was given.
     return PydanticCustomError(FAULTS, "is not a gateway", {"faults": faults})
 

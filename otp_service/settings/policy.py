@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from otp_service.core.application import Application, ClientIp
+from otp_service.core.application import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIp
 from otp_service.core.phone import is_region
-from otp_service.core.purpose import Channel, Kind, Purpose, Resend
+from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
 from otp_service.core.routing import Route
 from otp_service.core.transaction import MAX_PAYEE
 from otp_service.settings.sections import Section
@@ -64,7 +64,7 @@ Name = Annotated[str, AfterValidator(_name)]
 Region = Annotated[str, AfterValidator(_region)]
 Country = Annotated[str, AfterValidator(_region_or_all)]
 KeyHash = Annotated[str, AfterValidator(_key_hash)]
-Locale = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN)]
 Brand = Annotated[str, StringConstraints(min_length=1, max_length=30), AfterValidator(_brand)]
 Payee = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PAYEE)]
 Delay = Annotated[int, Field(ge=0, le=600)]
@@ -73,7 +73,7 @@ Delay = Annotated[int, Field(ge=0, le=600)]
 class PurposeSettings(Section):
     """The policy of one purpose; a verification keeps the one it was started with."""
 
-    kind: Kind = Kind.POSSESSION
+    kind: PurposeKind = PurposeKind.POSSESSION
     """``possession``, or ``transaction``: the code is a function of an amount and a payee."""
     code_length: int = Field(default=6, ge=6, le=8)
     """Digits."""
@@ -99,7 +99,7 @@ class PurposeSettings(Section):
 
     @model_validator(mode="after")
     def _keeps_transactions_strict(self) -> "PurposeSettings":
-        if self.kind is Kind.TRANSACTION and self.max_checks > MAX_TRANSACTION_CHECKS:
+        if self.kind is PurposeKind.TRANSACTION and self.max_checks > MAX_TRANSACTION_CHECKS:
             raise ValueError(f"max_checks is at most {MAX_TRANSACTION_CHECKS} for a transaction")
         return self
 

@@ -21,6 +21,8 @@ from otp_service.settings.tree import Settings
 
 CONFIG_VARIABLE = "OTP_SERVICE_CONFIG"
 
+_NO_LIST = {f"Input should be a valid {kind}" for kind in ("tuple", "list", "set", "frozenset")}
+
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of a file (default: the one that ``OTP_SERVICE_CONFIG`` names) and the environment.
@@ -63,4 +65,6 @@ def _sentence(message: str) -> str:
         return "there is no such setting."
     if text == "Field required":
         return "is missing."
+    if text in _NO_LIST:
+        return 'is not a list: write ["..."], with a member or several.'
     return f"{text[0].lower()}{text[1:].removesuffix('.')}."

@@ -9,12 +9,17 @@ from otp_service.core.keyring import parse_key, parse_root_keys
 from otp_service.settings.policy import ALL_COUNTRIES
 from otp_service.settings.tree import Settings
 
+MAX_GUESSES = 100
+"""Wrong codes in an hour at most, of a million possible ones."""
+_HOUR = 3600
+
 
 def refusals(settings: Settings) -> list[str]:
     """Return one sentence for each reason not to start, with what to do about it."""
     reasons = [*_keys(settings)]
     if settings.production:
-        reasons += [*_empty_sections(settings), *_limits(settings), *_countries(settings), *_gateways(settings)]
+        for further in (_equal_keys, _empty_sections, _limits, _countries, _gateways):
+            reasons += further(settings)
     return reasons
 
 
@@ -34,6 +39,14 @@ def _key(variable: str, command: str, secret: SecretStr | None, parse: Callable[
         yield f"{variable}: {refused}"
 
 
+def _equal_keys(settings: Settings) -> Iterator[str]:
+    root, pseudonym = settings.keys.root, settings.keys.pseudonym
+    if root is None or pseudonym is None or any(_keys(settings)):
+        return
+    if parse_key(pseudonym.get_secret_value()) in parse_root_keys(root.get_secret_value()).values():
+        yield "OTP_SERVICE_PSEUDONYM_KEY: is a root key too. Make another: otp-service key pseudonym"
+
+
 def _empty_sections(settings: Settings) -> Iterator[str]:
     if not settings.purposes:
         yield "purposes: there is none. Add a section such as [purposes.login]."
@@ -44,10 +57,18 @@ def _empty_sections(settings: Settings) -> Iterator[str]:
 
 
 def _limits(settings: Settings) -> Iterator[str]:
-    if not settings.limits.number:
+    limits = settings.core_limits
+    if not limits.number:
         yield "limits.number: there is none: anybody could flood a number. Set at least one."
-    if not settings.limits.failed_checks:
+    elif all(limit.seconds < _HOUR for limit in limits.number):
+        yield "limits.number: no window is an hour long: anybody could flood a number. Add one such as '10/day'."
+    if not limits.failed_checks:
         yield "limits.failed_checks: there is none: a new verification would buy new guesses. Set at least one."
+    elif not any(limit.seconds >= _HOUR and limit.amount <= MAX_GUESSES for limit in limits.failed_checks):
+        yield (
+            f"limits.failed_checks: no window of an hour or longer allows at most {MAX_GUESSES} wrong codes: "
+            "a code could be guessed. Add one such as '10/day'."
+        )
 
 
 def _countries(settings: Settings) -> Iterator[str]:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from otp_service.core.guard import Limits, Scope, parse_limits
+from otp_service.settings.redis_url import check_redis_url
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -24,7 +25,7 @@ class RedisSettings(Section):
     """Where the hot state lives. The bounds keep the refusal of a start within 1.5 s when Redis is lost."""
 
     url: SecretStr = SecretStr("redis://localhost:6379/0")
-    """``redis://``, ``rediss://`` (TLS) or ``unix://``; may hold a user and a password."""
+    """``redis://``, ``rediss://`` (TLS) or ``unix://``; may hold a user and a password, and parameters of TLS."""
     timeout: float = Field(default=1.0, gt=0, le=1.0)
     """Seconds to wait for an answer."""
     connect_timeout: float = Field(default=0.5, gt=0, le=0.5)
@@ -32,14 +33,8 @@ class RedisSettings(Section):
 
     @field_validator("url")
     @classmethod
-    def _has_a_known_scheme(cls, url: SecretStr) -> SecretStr:
-        try:
-            parts = urlsplit(url.get_secret_value())
-            known = parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0
-        except ValueError:
-            known = False
-        if not known:
-            raise ValueError("is not an address that starts with redis://, rediss:// or unix://")
+    def _is_an_address(cls, url: SecretStr) -> SecretStr:
+        check_redis_url(url.get_secret_value())
         return url
 
     @property
@@ -107,8 +102,6 @@ class WorkerSettings(Section):
 
     concurrency: int = Field(default=32, ge=1, le=1024)
     """Messages that one worker process hands over at the same time."""
-    batch: int = Field(default=64, ge=1, le=1000)
-    """Jobs read, and acknowledged, at once."""
     claim_margin: Seconds = 5.0
     """Seconds beyond the slowest gateway's timeout after which a silent worker's job is claimed by another."""
     backoff: tuple[Annotated[float, Field(ge=0, le=600)], ...] = Field(

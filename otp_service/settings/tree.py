@@ -12,6 +12,7 @@ from otp_service.core.keyring import Keyring, parse_key, parse_root_keys
 from otp_service.core.purpose import Purpose
 from otp_service.core.routing import Route, Routes
 from otp_service.settings.gateways import GatewayEntry
+from otp_service.settings.masking import masked
 from otp_service.settings.policy import ApplicationSettings, Name, PurposeSettings, RouteSettings
 from otp_service.settings.sections import (
     HttpSettings,
@@ -101,6 +102,6 @@ class Settings(Section):
         tree = self.model_dump(mode="json", exclude_none=True, by_alias=True)
         tree["redis"]["url"] = self.redis.shown_url
         tree["gateways"] = {
-            name: {"kind": gateway["kind"], **gateway["settings"]} for name, gateway in tree["gateways"].items()
+            name: {"kind": gateway["kind"], **masked(gateway["settings"])} for name, gateway in tree["gateways"].items()
         }
         return tree

@@ -1,5 +1,7 @@
 """docker-compose.yml, its configuration and its secret files fit each other and the settings."""
 
+import re
+import shutil
 import subprocess
 import sys
 
@@ -54,13 +56,20 @@ def test_all_files_that_are_mounted_are_made_and_kept(secrets):
     assert secrets.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("service", OURS)
-def test_processes_have_no_rights_that_they_do_not_need(service):
+@pytest.mark.parametrize("service", [*OURS, "redis"])
+def test_processes_have_no_rights_that_they_do_not_need_and_no_more_than_their_share(service):
     declared = COMPOSE["services"][service]
 
     assert declared["read_only"]
     assert declared["cap_drop"] == ["ALL"]
-    assert all(volume.endswith(":ro") for volume in declared["volumes"])
+    assert declared["security_opt"] == ["no-new-privileges:true"]
+    assert declared["mem_limit"]
+    assert declared["pids_limit"]
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_our_processes_change_nothing_that_is_mounted_and_are_not_root(service):
+    assert all(volume.endswith(":ro") for volume in COMPOSE["services"][service]["volumes"])
     assert "root" not in (ROOT / "Dockerfile").read_text().rpartition("\nUSER ")[2].partition("\n")[0]
 
 
@@ -70,4 +79,35 @@ def test_redis_keeps_what_it_accepted_and_is_not_published():
     for option in ("--appendonly yes", "--maxmemory-policy noeviction", "--hash-max-listpack-value 1024"):
         assert option in redis["command"]
     assert "ports" not in redis
+    assert not redis["user"].startswith(("0", "root"))
     assert redis["volumes"] == ["redis:/data"]
+
+
+def test_only_our_processes_reach_redis_and_it_reaches_nobody():
+    networks = {name: service.get("networks", ["default"]) for name, service in COMPOSE["services"].items()}
+
+    assert networks["redis"] == ["store"]
+    assert {name for name, joined in networks.items() if "store" in joined} == {"redis", *OURS}
+    assert COMPOSE["networks"]["store"]["internal"] is True
+    assert all(set(networks[service]) - {"store"} for service in OURS)  # gateways, and a published port
+
+
+def test_redis_refuses_before_the_kernel_ends_it():
+    redis = COMPOSE["services"]["redis"]
+
+    assert 2 * _mebibytes(re.search(r"--maxmemory (\w+)", redis["command"])[1]) <= _mebibytes(redis["mem_limit"])
+
+
+def _mebibytes(size):
+    number, unit = re.fullmatch(r"(\d+)([mg])b?", size).groups()
+    return int(number) * {"m": 1, "g": 1024}[unit]
+
+
+@pytest.mark.skipif(not shutil.which("docker-compose"), reason="needs docker-compose, though no engine")
+def test_compose_itself_understands_the_file(secrets):
+    (secrets.parent / "docker-compose.yml").write_text((ROOT / "docker-compose.yml").read_text())
+
+    command = ["docker-compose", "config", "--quiet"]
+    told = subprocess.run(command, cwd=secrets.parent, check=False, capture_output=True, text=True)
+
+    assert (told.returncode, told.stderr) == (0, "")

@@ -80,6 +80,13 @@ def test_installation_keys_are_fit_for_use():
     assert next(iter(parse_root_keys(run("key", "root", "--id", "abc").stdout))) == "abc"
 
 
+def test_the_help_of_a_root_key_tells_both_steps_of_a_rotation_in_order():
+    told = " ".join(run("key", "root", "--help").output.split())
+    accept, activate = told.index("behind it in OTP_SERVICE_ROOT_KEYS"), told.index("move it to the front")
+    assert accept < activate
+    assert "docs/operations.md" in told
+
+
 @pytest.mark.parametrize("key_id", ["", "Ab", "a-b", "123456789"])
 def test_a_root_key_id_that_cannot_stand_in_an_identifier_is_wrong_usage(key_id):
     result = run("key", "root", "--id", key_id)
@@ -91,6 +98,11 @@ def test_every_command_has_help(command):
     result = run(command, "--help")
     assert result.exit_code == 0
     assert result.output.startswith("Usage: ")
+
+
+@pytest.mark.parametrize("command", [(), ("config",), ("key",), ("gateway",), ("limits",)])
+def test_no_summary_is_cut_off(command):
+    assert not re.search(r"\.\.\.$", run(*command, "--help").output.partition("Commands:")[2], re.MULTILINE)
 
 
 def test_an_unknown_command_is_wrong_usage():

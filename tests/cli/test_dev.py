@@ -13,17 +13,18 @@ from support_cli import all_end, family, kill, start
 from support_valkey import free_port
 
 KEY = "a-key-for-tests"
+NUMBER = "+923001234568"
 
 
 class Dev:
     """A ``otp-service dev`` of one server process."""
 
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, safe=False):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = start(
             "dev", "--port", str(self.port), "--data-dir", str(folder), "--api-key", KEY, "--workers", "1", *options,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, safe=safe,
         )  # fmt: skip
 
     def printed_until_ready(self):
@@ -58,8 +59,8 @@ def launch(tmp_path):
     """Start a dev with options; whatever is left at the end is killed."""
     started = []
 
-    def begin(*options):
-        started.append(Dev(tmp_path / "data", *options))
+    def begin(*options, safe=False):
+        started.append(Dev(tmp_path / "data", *options, safe=safe))
         return started[-1]
 
     yield begin
@@ -80,6 +81,13 @@ def test_a_number_is_verified_and_state_survives_a_clean_restart(launch, tmp_pat
     dev = launch("--config", str(settings))
     printed = dev.printed_until_ready()
     assert f"Ready at {dev.url}" in printed
+    env, command = tmp_path / "data" / "env", Path(sys.executable).parent / "otp-service"
+    sent = subprocess.run(
+        ["sh", "-c", f'. "$1"; "$2" send {NUMBER}', "-", env, command],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert code_in(dev.caught(sent.stdout.strip()))
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.stat().st_mode & 0o077]
     assert KEY in printed
     status, verification = dev.call("POST", "/v1/verifications", {"to": "0300 1234567"})
     assert (status, verification["status"]) == (201, "pending")
@@ -95,6 +103,16 @@ def test_a_number_is_verified_and_state_survives_a_clean_restart(launch, tmp_pat
     status, result = again.call("POST", f"{path}/check", {"code": code_in(text)})
     assert (status, result["status"], result["valid"]) == (200, "approved", True)
     assert "otp_service_" in requests.get(f"{again.url}/metrics", timeout=10).text
+
+
+def test_nothing_in_the_current_folder_is_taken_for_a_module(launch, tmp_path, monkeypatch):
+    for name in ("structlog", "click", "flask", "redis"):
+        (tmp_path / f"{name}.py").write_text("open('hijacked', 'a').write(__name__)\n")
+    (tmp_path / "otp_service").mkdir()
+    (tmp_path / "otp_service" / "__init__.py").write_text("open('hijacked', 'a').write(__name__)\n")
+    monkeypatch.chdir(tmp_path)
+    launch(safe=True).printed_until_ready()
+    assert not (tmp_path / "hijacked").exists()
 
 
 def part(pids, name):

@@ -1,6 +1,8 @@
 """What ``dev`` keeps and configures, without starting anything."""
 
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -101,6 +103,51 @@ def test_a_folder_is_used_by_one_dev_at_a_time(tmp_path):
     dev_data.lock(folder).close()
 
 
+def test_a_folder_that_was_there_is_closed_to_others(tmp_path):
+    folder = tmp_path / "old"
+    (folder / "valkey").mkdir(parents=True)
+    for name in ("valkey/appendonly.aof", "valkey/valkey.conf", "config.json"):
+        (folder / name).touch()
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755)
+    outside = tmp_path / "outside"
+    outside.touch(0o644)
+    (folder / "valkey" / "link").symlink_to(outside)
+    dev_data.lock(folder).close()
+    modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in (folder, *folder.rglob("*"))}
+    assert {name for name, mode in modes.items() if mode == 0o700} == {"old", "valkey"}
+    assert {name for name, mode in modes.items() if mode & 0o077} == {"link"}
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o644
+
+
+def test_a_folder_with_things_of_others_is_left_as_it_is(tmp_path):
+    tmp_path.chmod(0o755)
+    (tmp_path / "theirs").touch(0o644)
+    dev_data.lock(tmp_path).close()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "theirs").stat().st_mode) == 0o644
+
+
+def test_a_shell_reads_what_the_command_line_needs(tmp_path):
+    folder = tmp_path / "it's here"
+    folder.mkdir()
+    keys, _ = dev_data.key_variables(folder, {})
+    environ = {"HOME": "/x", **keys, **dev_data.write_configuration(folder, dev_data.table_of({}, KEY))}
+    path = dev_data.write_environment(folder, environ)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    script = '. "$1"; exec env'
+    told = subprocess.run(["sh", "-c", script, "-", path], env={}, check=True, capture_output=True, text=True).stdout
+    read = dict(line.split("=", 1) for line in told.splitlines() if line.startswith("OTP_SERVICE"))
+    assert read.keys() == {*keys, "OTP_SERVICE_CONFIG"}
+    assert load_settings(environ=read).core_keyring()
+
+
+def test_keys_of_the_user_s_own_are_left_to_the_user_s_shell(tmp_path):
+    environ = {"OTP_SERVICE_CONFIG": f"{tmp_path}/config.json", "OTP_SERVICE_ROOT_KEYS_FILE": "/run/secrets/mine"}
+    text = dev_data.write_environment(tmp_path, environ).read_text()
+    assert text == f"export OTP_SERVICE_CONFIG={tmp_path}/config.json\n"
+
+
 def test_the_configuration_that_is_written_may_be_read_by_this_user_only(tmp_path):
     settings_of({}, tmp_path)
     assert stat.S_IMODE((tmp_path / "config.json").stat().st_mode) == 0o600
@@ -126,7 +173,8 @@ def test_a_port_that_may_not_be_used_is_told(tmp_path):
 
 def guide_of(configured, tmp_path):
     keys = {"keys": {"root": f"k:{_material(tmp_path)}", "pseudonym": _material(tmp_path)}}
-    return guide("http://x", KEY, settings_from(merged(dev_data.table_of(configured, KEY), keys)))
+    settings = settings_from(merged(dev_data.table_of(configured, KEY), keys))
+    return guide("http://x", KEY, settings, tmp_path / "my data" / "env")
 
 
 def _material(tmp_path):
@@ -138,6 +186,30 @@ def test_the_guide_s_lines_can_be_pasted_whatever_the_key(tmp_path):
     text = guide_of({}, tmp_path)
     assert """KEY='otp_a key with '"'"'quotes'"'"''""" in text
     assert '''-d "{\\"code\\": \\"$CODE\\"}"''' in text
+
+
+def test_the_guide_names_the_command_as_it_was_started(tmp_path, monkeypatch):
+    command = tmp_path / "bin" / "otp-service"
+    command.parent.mkdir()
+    command.touch(0o755)
+    for started_as, path, shown in (
+        (str(command), "", str(command)),
+        (str(command), str(command.parent), "otp-service"),
+        ("otp-service", "", "otp-service"),
+        (dev_data.__file__, "", "otp-service"),
+    ):
+        monkeypatch.setattr(sys, "argv", [started_as])
+        monkeypatch.setenv("PATH", path)
+        line = next(line for line in guide_of({}, tmp_path).splitlines() if " send " in line)
+        assert line == f"  . '{tmp_path}/my data/env'; {shown} send +923001234567"
+    others = {"applications": {"other": {"purposes": ["login"], "countries": ["PK"]}}}
+    assert " send --application dev +92" in guide_of(others, tmp_path)
+
+
+def test_the_guide_s_answers_end_their_lines(tmp_path):
+    calls = [line for line in guide_of({}, tmp_path).splitlines() if "curl" in line]
+    assert len(calls) == 3
+    assert all(r"curl -s -w '\n' http" in line for line in calls)
 
 
 def test_the_guide_speaks_of_the_sandbox_only_where_there_is_one(tmp_path):

@@ -1,7 +1,7 @@
 """What ``doctor`` makes of settings and of what a server tells."""
 
 import pytest
-from support_installation import key, tree
+from support_installation import tree
 
 from otp_service.cli.findings import Level, settings_findings
 from otp_service.cli.server_findings import (
@@ -11,7 +11,6 @@ from otp_service.cli.server_findings import (
     version_finding,
     worker_finding,
 )
-from otp_service.core.keyring import Keyring, parse_key
 from otp_service.gateways.sandbox import SandboxGateway
 from otp_service.settings import settings_from
 
@@ -41,6 +40,23 @@ def test_a_sound_installation_has_no_finding():
 )
 def test_a_remote_redis_needs_encryption_and_a_password(url, count):
     assert [(level, subject) for level, subject, _ in found(url)] == [(Level.WARN, "redis.url")] * count
+
+
+@pytest.mark.parametrize(
+    ("purpose", "words"),
+    [
+        (
+            {"ttl": 60, "resend_delays": [60]},
+            "No message is ever sent again: the wait for it is 60 s, and the code lives 60 s.",
+        ),
+        ({"ttl": 60, "resend_delays": [60], "max_sends": 1}, None),
+        ({"ttl": 61, "resend_delays": [60]}, None),
+        ({"ttl": 59}, 'A code lives 59 s: messages say "less than a minute", and many arrive later.'),
+    ],
+)
+def test_a_life_of_codes_that_is_too_short_is_told(purpose, words):
+    told = found(purposes={"login": purpose})
+    assert told == ([(Level.WARN, "purposes.login", words)] if words else [])
 
 
 def test_an_application_that_nobody_can_use_is_told():
@@ -130,13 +146,11 @@ def test_clocks_are_compared(skew, words):
 
 
 def test_another_pseudonym_key_fails_and_a_new_server_does_not():
-    roots = {"k1": parse_key(key())}
-    mine, other = Keyring(roots, parse_key(key())), Keyring(roots, parse_key(key()))
-    recorded = {"pseudonym_key": mine.installation, "bucket_bits": "0"}
-    assert installation_finding(recorded, mine).level is Level.OK
-    assert installation_finding({}, mine).level is Level.OK
-    assert installation_finding(recorded, other).level is Level.FAIL
-    assert installation_finding(recorded | {"bucket_bits": "3"}, mine).level is Level.FAIL
+    assert installation_finding([], claimed=True).level is Level.OK
+    assert installation_finding([], claimed=False).level is Level.OK
+    finding = installation_finding(["pseudonym_key", "bucket_bits"], claimed=True)
+    assert finding.level is Level.FAIL
+    assert "another pseudonym_key and another bucket_bits" in finding.sentence
 
 
 def test_a_missing_worker_is_told():

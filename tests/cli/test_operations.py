@@ -1,12 +1,15 @@
 """Commands that talk to the store and to gateways, on a real Valkey."""
 
 import re
+import shlex
 
 import pytest
 from support_cli import configured, run, start
+from support_valkey import ValkeyServer
 
 from otp_service.bootstrap import install, prepare
-from otp_service.cli import limits
+from otp_service.cli import limits, trial
+from otp_service.core.verification import Reason
 from otp_service.settings import load_settings
 
 NUMBER = "+923001234567"
@@ -45,7 +48,10 @@ def test_gateway_test_tells_why_nothing_was_sent(valkey, tmp_path):
     ("arguments", "sentence"),
     [
         (("nope", NUMBER), "There is no gateway 'nope'; there are: sandbox."),
-        (("sandbox", "12"), "This is not a phone number."),
+        (("sandbox", "+12"), "This is not a phone number."),
+        (("sandbox", "0300 1234567"), "A national number needs --region, such as --region PK."),
+        (("sandbox", "(0300) 1234567"), "A national number needs --region, such as --region PK."),
+        (("sandbox", "0300", "--region", "PK"), "This is not a valid phone number."),
         (("sandbox", "+442079460123"), "Numbers of this type do not receive codes."),
     ],
 )
@@ -67,7 +73,7 @@ def test_send_starts_a_verification_and_check_refuses_a_wrong_code(environ):
     verification = sent(environ)
     assert re.fullmatch(r"vf_\w+", verification)
     result = run("check", verification, "000000", "--application", "shop", environ=environ)
-    assert (result.exit_code, result.output) == (1, "Error: wrong_code (4 checks left)\n")
+    assert (result.exit_code, result.output) == (1, "Error: The code is wrong. (wrong_code, 4 checks left)\n")
 
 
 def test_send_and_check_take_a_transaction(environ):
@@ -75,7 +81,23 @@ def test_send_and_check_take_a_transaction(environ):
     verification = sent(environ, "--purpose", "payment", *transaction)
     changed = ("--amount", "1501", "--currency", "PKR", "--payee", "Daraz")
     result = run("check", verification, "123456", "--application", "shop", *changed, environ=environ)
-    assert (result.exit_code, result.output) == (1, "Error: transaction_changed (0 checks left)\n")
+    assert (result.exit_code, result.output) == (
+        1,
+        "Error: The transaction is not the one that the code was sent for. (transaction_changed, 0 checks left)\n",
+    )
+
+
+def test_the_next_command_that_send_names_can_be_pasted(environ):
+    transaction = ("--amount", "1500", "--currency", "PKR", "--payee", "Corner Shop")
+    told = run("send", NUMBER, "--application", "shop", "--purpose", "payment", *transaction, environ=environ).stderr
+    pasted = shlex.split(told.partition("Next: otp-service ")[2])
+    assert {"--application", "shop", "Corner Shop"} <= set(pasted)
+    result = run(*(word if word != "CODE" else "000000" for word in pasted), environ=environ)
+    assert "(wrong_code, " in result.output
+
+
+def test_every_reason_has_a_sentence():
+    assert set(trial._SENTENCES) == set(Reason)
 
 
 def test_half_a_transaction_is_wrong_usage(environ):
@@ -121,6 +143,11 @@ def test_limits_are_shown_without_being_spent_and_reset(environ):
 )
 def test_durations_are_told_in_the_two_largest_units(seconds, words):
     assert limits.duration(seconds) == words
+
+
+def test_a_national_number_without_a_region_is_told_what_it_needs(environ):
+    result = run("limits", "show", "03001234567", environ=environ)
+    assert result.output == "Error: A national number needs --region, such as --region PK.\n"
 
 
 def test_reset_asks_first(environ):
@@ -174,6 +201,22 @@ def test_doctor_finds_a_server_that_does_not_answer(tmp_path):
     result = run("doctor", environ=configured(tmp_path, "redis://:hunter2@127.0.0.1:1/0"))
     assert result.exit_code == 1
     assert "fail  redis.url: Redis at redis://127.0.0.1:1/0 does not answer." in result.output
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("access", [":wrong-hunter2@", "who:hunter2@", ""])
+@pytest.mark.parametrize("command", ["doctor", "worker"])
+def test_a_server_that_refuses_the_password_is_not_called_silent(tmp_path, access, command):
+    server = ValkeyServer(tmp_path)
+    server.client.config_set("requirepass", "hunter2")
+    try:
+        address = server.url.partition("//")[2]
+        result = run(command, environ=configured(tmp_path, f"redis://{access}{address}"))
+    finally:
+        server.stop()
+    assert result.exit_code == 1
+    assert f"Redis at redis://{address} refuses the user or the password." in result.output
+    assert "does not answer" not in result.output
     assert "hunter2" not in result.output
 
 

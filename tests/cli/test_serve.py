@@ -1,8 +1,12 @@
 """``serve`` and ``worker``: the production processes."""
 
 import contextlib
+import json
+import logging
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,14 +17,17 @@ from support_installation import API_KEY
 from support_service import in_parallel, running
 from support_valkey import ValkeyServer, free_port
 
+from otp_service.cli.server import KILL_AFTER, FalseAlarms
+
 
 @pytest.fixture
 def launch(valkey, tmp_path):
     """Start a command on private ports; whatever is left at the end is killed."""
     started = []
 
-    def begin(command, **sections):
-        started.append(start(command, environ=configured(tmp_path, valkey.url, **sections)))
+    def begin(command, *, environ=None, cwd=None, safe=False, **sections):
+        variables = configured(tmp_path, valkey.url, **sections) | (environ or {})
+        started.append(start(command, environ=variables, cwd=cwd, safe=safe))
         return started[-1]
 
     yield begin
@@ -65,6 +72,88 @@ def test_no_process_outlives_a_serve_that_is_killed(launch):
     assert all_end(everybody, 15)
 
 
+def test_a_child_whose_parent_has_gone_ends_at_once():
+    script = "import os; from otp_service.cli.children import end_with_parent; end_with_parent({}); print('alive')"
+    for parent, printed, status in (("os.getppid()", "alive\n", 0), ("os.getpid()", "", 1)):
+        child = subprocess.run(
+            [sys.executable, "-c", script.format(parent)], check=False, capture_output=True, text=True, timeout=30
+        )
+        assert (child.stdout, child.returncode) == (printed, status)
+
+
+@pytest.mark.parametrize("phase", ["spawned", "importing", "served"])
+def test_no_process_outlives_a_serve_that_is_killed_while_it_starts(launch, tmp_path, phase):
+    # The server process is stopped at the phase, so that it cannot bind itself to a parent that still lives.
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(PAUSE_AT.format(module=PHASES[phase], reached=str(tmp_path / "reached")))
+    process = launch("serve", environ={"PYTHONPATH": str(hook)}, http={"port": free_port(), "metrics_port": 0})
+    end = time.monotonic() + 20
+    while not (tmp_path / "reached").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    everybody = family(process.pid)
+    assert len(everybody) >= 2
+    process.kill()
+    (tmp_path / "reached.go").touch()
+    try:
+        assert all_end(everybody, 10)
+    finally:
+        kill(everybody)
+
+
+PHASES = {"spawned": "granian", "importing": "otp_service.cli.served", "served": "otp_service.api.app"}
+"""What a server process imports early, just before it binds itself to its parent, and just after."""
+
+PAUSE_AT = """
+import importlib.abc, os, pathlib, sys, time
+
+CHILD = "--multiprocessing-fork" in sys.argv
+
+class Pause(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r} and CHILD:
+            pathlib.Path({reached!r}).touch()
+            while not pathlib.Path({reached!r} + ".go").exists():
+                time.sleep(0.01)
+
+sys.meta_path.insert(0, Pause())
+"""
+
+
+def test_nothing_in_the_current_folder_is_taken_for_a_module(launch, tmp_path):
+    for name in ("structlog", "flask", "click", "redis"):
+        (tmp_path / f"{name}.py").write_text("open('hijacked', 'a').write(__name__)\n")
+    (tmp_path / "otp_service").mkdir()
+    (tmp_path / "otp_service" / "__init__.py").write_text("open('hijacked', 'a').write(__name__)\n")
+    port = free_port()
+    launch("serve", cwd=tmp_path, safe=True, http={"port": port, "metrics_port": 0})
+    assert answer(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    assert not (tmp_path / "hijacked").exists()
+
+
+def test_a_process_that_ended_by_itself_is_not_reported_as_killed():
+    alarms = FalseAlarms()
+    killing, other = (logging.makeLogRecord({"msg": text}) for text in ("Killing worker-1 after it refused", "Boo"))
+    assert alarms.filter(killing)
+    alarms.stopped = time.monotonic() - 1
+    assert alarms.filter(other)
+    assert not alarms.filter(killing)
+    alarms.stopped = time.monotonic() - KILL_AFTER
+    assert alarms.filter(killing)
+
+
+def test_a_clean_end_is_silent_and_the_start_is_told(launch):
+    port = free_port()
+    process = launch("serve", http={"port": port, "metrics_port": 0, "processes": 2}, logging={"format": "json"})
+    answer(f"http://127.0.0.1:{port}/readyz")
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    (serving,) = [json.loads(line) for line in output.splitlines() if '"serving"' in line]
+    assert (serving["at"], serving["processes"], serving["metrics_port"]) == (f"http://127.0.0.1:{port}", 2, 0)
+    assert "refused to gracefully stop" not in output
+
+
 def test_a_busy_port_is_told_in_a_sentence(launch):
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
@@ -72,15 +161,25 @@ def test_a_busy_port_is_told_in_a_sentence(launch):
         output, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     assert output.startswith(f"Error: Port {port} of 127.0.0.1 cannot be used: Address already in use.")
+    assert "OTP_SERVICE__HTTP__PORT=8081 make run" in output
 
 
-def test_a_busy_metrics_port_is_told_in_a_sentence(launch):
+@pytest.mark.parametrize(
+    ("command", "section", "advice"),
+    [
+        ("worker", "worker", "Another worker? Give this one OTP_SERVICE__WORKER__METRICS_PORT=9092, or 0 for none."),
+        ("serve", "http", "Another service? Give this one OTP_SERVICE__HTTP__METRICS_PORT=9092, or 0 for none."),
+    ],
+)
+def test_a_busy_metrics_port_is_told_with_what_to_do(launch, command, section, advice):
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
-        process = launch("worker", worker={"metrics_port": port})
+        sections = {"http": {"port": free_port()}}
+        sections[section] = sections.get(section, {}) | {"metrics_port": port}
+        process = launch(command, **sections)
         output, _ = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert f"Error: The metrics port {port} of 127.0.0.1 cannot be used: Address already in use." in output
+    assert f"Error: The metrics port {port} of 127.0.0.1 cannot be used: Address already in use. {advice}" in output
 
 
 def test_worker_works_until_it_is_asked_to_end(launch, valkey):

@@ -5,12 +5,14 @@ import copy
 import pytest
 from support_installation import tree
 
+from otp_service import bootstrap
 from otp_service.core.application import ClientIp
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard import Limit, Scope
 from otp_service.core.keyring import Keyring
-from otp_service.core.purpose import Channel, Kind
+from otp_service.core.purpose import Channel, PurposeKind
 from otp_service.settings import settings_from
+from otp_service.settings.masking import MASK, masked
 
 URL = "redis://:hunter2-of-redis@localhost:6379/0"
 
@@ -50,6 +52,16 @@ FAULTS = {
         "redis.url",
         "redis://localhost:secret",
         "redis.url: is not an address that starts with redis://, rediss:// or unix://.",
+    ),
+    "a list that is none": (
+        "limits.ip",
+        "50/hour",
+        'limits.ip: is not a list: write ["..."], with a member or several.',
+    ),
+    "a gateway's list that is none": (
+        "gateways.backup",
+        {"kind": "http", "url": "https://sms.example/", "channels": "sms"},
+        'gateways.backup.channels: is not a list: write ["..."], with a member or several.',
     ),
     "a slow refusal": ("redis.timeout", 1.5, "redis.timeout: input should be less than or equal to 1."),
     "a limit that is none": (
@@ -156,6 +168,53 @@ def test_an_error_never_shows_the_value_of_a_secret(path, value):
     assert "hunter2" not in "\n".join(lines).replace("auth_token.hunter2", "")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h/0?socket_timeout=900",
+        "redis://h/0?hunter2=1",
+        "redis://h/0?hunter2",
+        "redis://h/0?ssl_cert_reqs=none",
+        "rediss://h/0?ssl_cert_reqs=hunter2",
+        "rediss://h/0?ssl_ca_certs=/a&timeout=900",
+        "rediss://h/0?ssl_ca_certs=",
+        "unix:///run/redis.sock?db=x",
+        "unix:///run/redis.sock?timeout=900",
+        "redis://:/hunter2@host/0",
+        "redis://user/hunter2",
+        "redis://user:a?hunter2@host/0",
+        "redis://user:a#hunter2@host/0",
+        "unix://:a/hunter2@/run/redis.sock",
+        "redis://h/0/1",
+        "redis://h/0#hunter2",
+        "redis://h/hunter2",
+    ],
+)
+def test_an_address_of_redis_says_nothing_beside_where_it_is(url):
+    (line,) = refused(changed("redis.url", url))
+    assert line.startswith("redis.url: ")
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://h/",
+        "redis://user:a%2Fb%40c@h:1/15",
+        "redis://user:a@b@h/0",
+        "rediss://h/0?ssl_cert_reqs=required&ssl_ca_certs=/etc/ca.pem&ssl_certfile=/c&ssl_keyfile=/k",
+        "unix:///run/redis.sock?db=1",
+        "unix://user:pw@/run/redis.sock",
+    ],
+)
+def test_an_address_that_is_accepted_can_be_used_with_our_time_outs(url):
+    settings = settings_from(changed("redis.url", url))
+    pool = bootstrap.connect(settings).connection_pool
+    assert pool.make_connection().socket_timeout == settings.redis.timeout
+    assert not {"user", "pw", "a@b", "%2F"} & set(settings.redis.shown_url.split(":"))
+
+
 def test_neither_repr_nor_the_redacted_tree_shows_a_secret():
     table = tree(URL)
     settings = settings_from(table)
@@ -163,6 +222,73 @@ def test_neither_repr_nor_the_redacted_tree_shows_a_secret():
     for secret in ("hunter2", table["keys"]["root"], table["keys"]["pseudonym"]):
         assert secret not in shown
     assert settings.redacted()["redis"]["url"] == "redis://localhost:6379/0"
+
+
+def test_a_token_that_was_written_into_a_gateway_is_not_shown():
+    named = {
+        "headers": {"Authorization": "Bearer hunter2", "X-API-KEY": "hunter2", "Accept": "application/json"},
+        "query": {"accessToken": "hunter2", "to": "{to}"},
+        "json": {"login": [{"Password": "hunter2"}], "text": "{text}"},
+        "basic_auth": ["user", "hunter2"],
+    }
+    backup = {"kind": "http", "url": "https://sms.example/", "secrets": {"one": "hunter2"}, **named}
+    settings = settings_from(changed("gateways.backup", backup))
+    shown = settings.redacted()["gateways"]["backup"]
+    assert "hunter2" not in f"{shown}"
+    assert shown["headers"] == {"Authorization": MASK, "X-API-KEY": MASK, "Accept": "application/json"}
+    assert shown["query"]["to"] == "{to}"
+    assert shown["json"]["text"] == "{text}"
+    assert settings.gateways["backup"].settings.headers["Authorization"] == "Bearer hunter2"
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "shown"),
+    [
+        ("url", "https://sms.example/send?to={to_plain}&u=hunter2&p=", f"?to={{to_plain}}&u={MASK}&{MASK}"),
+        ("url", "https://sms.example/send?hunter2", f"?{MASK}"),
+        ("headers", {"X-Signature": "hunter2", "Cookie": "hunter2"}, MASK),
+        ("query", {"pwd": "hunter2", "passphrase": "hunter2"}, MASK),
+        ("form", {"client_credential": "hunter2"}, MASK),
+        ("json", {"auth": {"user": "hunter2", "pin": 4711, "list": ["hunter2"]}}, MASK),
+    ],
+)
+def test_a_secret_written_into_any_part_of_a_gateway_is_not_shown(member, value, shown):
+    backup = {"kind": "http", "url": "https://sms.example/", member: value}
+    tree = settings_from(changed("gateways.backup", backup)).redacted()["gateways"]["backup"]
+    assert shown in str(tree[member])
+    assert "hunter2" not in str(tree)
+    assert "4711" not in str(tree)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:hunter2@sms.example/a", f"https://{MASK}@sms.example/a"),
+        ("HTTPS://hunter2@sms.example", f"https://{MASK}@sms.example"),
+        ("https://sms.example/a?b=hunter2#hunter2", f"https://sms.example/a?b={MASK}#{MASK}"),
+        ("https://sms.example/a", "https://sms.example/a"),
+        ("http://[hunter2", MASK),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_secret_in_it(url, shown):
+    assert masked({"base_url": url}) == {"base_url": shown}
+
+
+def test_a_public_address_is_kept_without_its_last_slash():
+    assert (
+        settings_from(changed("http.public_url", "https://otp.example/x/")).http.public_url == "https://otp.example/x"
+    )
+
+
+@pytest.mark.parametrize("locale", ["en", "pt-BR", "zh-Hant-TW", "de-CH-1996", "en-u-ca-buddhist", "sr-Latn-x-a"])
+def test_a_locale_is_a_tag_of_bcp_47(locale):
+    assert settings_from(changed("applications.shop.locale", locale)).core_applications["shop"].locale == locale
+
+
+@pytest.mark.parametrize("locale", ["", "e", "en_GB", "en-", "en\n", "en-" + "abcdefgh-" * 4 + "a"])
+def test_a_locale_that_is_no_tag_is_refused(locale):
+    (line,) = refused(changed("applications.shop.locale", locale))
+    assert line.startswith("applications.shop.locale: ")
 
 
 def test_one_key_belongs_to_one_application():
@@ -204,6 +330,33 @@ def test_production_refuses_to_run_without_the_limits_that_protect_a_number(scop
     assert settings_from(table | {"environment": "development"})
 
 
+WEAK_LIMITS = {
+    "a budget that is none": ("failed_checks", ["101/day"]),
+    "a budget of a minute": ("failed_checks", ["5/minute", "1000/day"]),
+    "number windows of minutes": ("number", ["5/10 minutes", "10/59 minutes"]),
+}
+
+
+@pytest.mark.parametrize(("scope", "notations"), WEAK_LIMITS.values(), ids=WEAK_LIMITS.keys())
+def test_production_refuses_limits_that_protect_nobody(scope, notations):
+    table = production() | {"limits": {scope: notations}}
+    assert any(line.startswith(f"limits.{scope}: no window ") for line in refused(table))
+    assert settings_from(table | {"environment": "development"})
+
+
+@pytest.mark.parametrize(("scope", "notation"), [("failed_checks", "100/hour"), ("number", "1000/hour")])
+def test_production_accepts_limits_that_just_protect(scope, notation):
+    assert not any(line.startswith("limits.") for line in refused(production() | {"limits": {scope: [notation]}}))
+
+
+def test_production_refuses_one_key_for_two_purposes():
+    table = production()
+    table["keys"]["root"] += f" k0:{table['keys']['pseudonym']}"
+    assert refused(table)[0] == (
+        "OTP_SERVICE_PSEUDONYM_KEY: is a root key too. Make another: otp-service key pseudonym"
+    )
+
+
 KEYS = {
     "missing": (None, "is missing. Make a key (otp-service key {command}) and set {variable}_FILE."),
     "short": ("{id}c2hvcnQ=", "A key has 40 bits; at least 256 are needed."),
@@ -234,7 +387,7 @@ def test_the_tree_becomes_the_objects_of_the_rules():
     assert bank.countries == {"PK"}
     assert {application.name for application in settings.application_of_key.values()} == {"shop", "bank"}
     payment = settings.core_purposes["payment"]
-    assert (payment.name, payment.kind, payment.channels) == ("payment", Kind.TRANSACTION, (Channel.SMS,))
+    assert (payment.name, payment.kind, payment.channels) == ("payment", PurposeKind.TRANSACTION, (Channel.SMS,))
     assert settings.core_limits.number == (Limit(Scope.NUMBER, 5, 600), Limit(Scope.NUMBER, 10, 86400))
     assert isinstance(settings.core_keyring(), Keyring)
     assert settings.claim_after == 1.5
