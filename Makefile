@@ -28,7 +28,7 @@ check: setup  ## Linters, types, import contracts, rules of the house.
 	$(BIN)/lint-imports
 	$(ON_WHEEL) $(BIN)/pytest --quiet tests/architecture
 
-bench: setup  ## Requests a second and CPU a request, as ratios to floors of the same run.
+bench: setup  ## Requests a second, CPU and Redis commands a request, as ratios to floors of the same run. Needs wrk.
 	$(BIN)/python benchmarks/run.py
 
 mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. About ten minutes.

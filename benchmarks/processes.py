@@ -22,10 +22,13 @@ class Process:
     pid: int
 
     @classmethod
-    def start(cls, stack: ExitStack, command: list[str], environment: dict[str, str] | None = None) -> "Process":
-        """Start a command; it is asked to end when the stack unwinds."""
+    def start(
+        cls, stack: ExitStack, command: list[str], environment: dict[str, str] | None = None, log: Path | None = None
+    ) -> "Process":
+        """Start a command; it is asked to end when the stack unwinds. What it logs goes to a file, or is shown."""
+        output = stack.enter_context(log.open("wb")) if log else sys.stderr
         process = subprocess.Popen(
-            command, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=sys.stderr
+            command, env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL, stderr=output
         )
 
         def stop() -> None:

@@ -27,8 +27,8 @@ class BenchSettings:
     installation: Installation
 
     @classmethod
-    def make(cls, folder: Path, valkey_url: str, processes: int) -> "BenchSettings":
-        """Write a configuration with production's defaults, but an application quota out of the way."""
+    def make(cls, folder: Path, valkey_url: str, processes: int, log_level: str) -> "BenchSettings":
+        """Write a configuration with the defaults, but an application quota and an outbox out of the way."""
         port, api_key, path = free_port(), new_api_key(), folder / "bench.json"
         os.environ["OTP_SERVICE_ROOT_KEYS"] = f"k1:{new_key()}"
         os.environ["OTP_SERVICE_PSEUDONYM_KEY"] = new_key()
@@ -50,7 +50,7 @@ class BenchSettings:
                 }
             },
             "gateways": {"sandbox": {"kind": "sandbox"}},
-            "logging": {"level": "WARNING"},
+            "logging": {"level": log_level},
         }
         path.write_text(json.dumps(tree))
         return cls(path, port, api_key, install(load_settings(path)))

@@ -10,7 +10,7 @@ from flask import Response
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
 from otp_service.core.transaction import Transaction
-from otp_service.core.verification import CheckResult, Delivery, DeliveryStatus, Status
+from otp_service.core.verification import CheckResult, Delivery, DeliveryStatus, Reason, Status
 from otp_service.services.view import VerificationView
 from otp_service.store.mailbox import CaughtMessage
 
@@ -34,6 +34,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "metadata": {},
     "deliveries": [{"channel": "sms", "gateway": "primary", "status": "sent", "at": _TIME, "reason": None}],
 }
+_CHECKED = {"id": _EXAMPLE["id"], "status": "pending", "valid": False, "checks_left": 4, "reason": "wrong_code"}
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=[_TIME])]
 """RFC 3339, UTC, whole seconds."""
@@ -46,12 +47,30 @@ class DeliveryAnswer:
     __pydantic_config__ = _DOCUMENTED
 
     channel: str
+    """`sms`, `voice` or `whatsapp`."""
     gateway: str | None
     """Its name in the configuration; null while the message waits."""
     status: DeliveryStatus
+    """What is known of the message:
+
+    `queued`: it waits for a worker, or is being handed over.
+
+    `sent`: the gateway took it.
+
+    `delivered`: the gateway reported that the handset has it.
+
+    `undelivered`: the gateway reported that the handset does not get it.
+
+    `failed`: the gateway refused it; or no gateway was left to try.
+
+    `expired`: the code's life ended before it was handed over.
+
+    `unknown`: nobody knows whether it went out: the gateway did not answer, or reported something new."""
     at: Time
+    """When that became known."""
     reason: str | None
-    """Why it did not work, in the gateway's own words."""
+    """Why it did not work, in a few plain words: the kind of the failure and the provider's own code, such as
+    `unavailable http 503`, what a receipt gave as the reason, or why the message was given up; otherwise null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +85,7 @@ class TransactionAnswer:
     """ISO 4217."""
     payee: str
     account: str | None
-    """The last four digits of the payee's account."""
+    """The last four digits of the payer's own account, as in `from account 4821`."""
     reference: str | None
 
 
@@ -79,7 +98,8 @@ class VerificationAnswer:
     id: str
     """What the other calls take."""
     status: Status
-    """All but `pending` are final."""
+    """All but `pending` are final. It says nothing of the messages: a verification none of whose messages arrived is
+    `pending` until its code ends. `failed`: a check brought another transaction."""
     to: str
     """The number, masked."""
     country: str
@@ -92,7 +112,7 @@ class VerificationAnswer:
     expires_at: Time
     """When the code ends; later checks hear `expired`."""
     checks_left: int
-    """Codes that will still be compared."""
+    """Codes that will still be compared; 0 once it is final."""
     sends_left: int
     """Messages that may still be asked for."""
     resend_after: Time | None
@@ -102,7 +122,41 @@ class VerificationAnswer:
     metadata: Mapping[str, str]
     """The caller's own, as it was given at the start."""
     deliveries: tuple[DeliveryAnswer, ...]
-    """What became of the messages."""
+    """What became of the messages, one entry a call to a gateway, in order: the last one is the news."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAnswer:
+    """What became of one code that a person typed."""
+
+    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True, json_schema_extra={"examples": [_CHECKED]})
+
+    id: str
+    """The verification."""
+    status: Status
+    """Of the verification, after this check. All but `pending` are final."""
+    valid: bool
+    """Whether the code is right: let the person in only when this is true, and go by nothing else."""
+    checks_left: int
+    """Codes that will still be compared; 0 once the verification is final."""
+    reason: Reason | None
+    """Why the code is not valid; null when it is.
+
+    `wrong_code`: it was compared, and counted.
+
+    `expired`: its life is over.
+
+    `already_approved`: it was right before, and is used up.
+
+    `canceled`: the verification was canceled.
+
+    `max_attempts_reached`: all guesses are used; a right code is answered alike.
+
+    `number_locked`: too many wrong codes for this number, over all its verifications.
+
+    `transaction_changed`: it was started for another transaction; this ends the verification as `failed`.
+
+    `failed`: a changed transaction ended the verification before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +183,7 @@ class HealthAnswer:
 
 
 VERIFICATION: TypeAdapter[VerificationAnswer] = TypeAdapter(VerificationAnswer)
-CHECK_RESULT: TypeAdapter[CheckResult] = TypeAdapter(CheckResult)
+CHECK: TypeAdapter[CheckAnswer] = TypeAdapter(CheckAnswer)
 CAUGHT: TypeAdapter[list[CaughtAnswer]] = TypeAdapter(list[CaughtAnswer])
 HEALTH: TypeAdapter[HealthAnswer] = TypeAdapter(HealthAnswer)
 
@@ -187,3 +241,9 @@ def caught_answer(message: CaughtMessage) -> CaughtAnswer:
 def verification_response(view: VerificationView, status: int = 200) -> Response:
     """Return the response that shows a verification."""
     return Response(VERIFICATION.dump_json(verification_answer(view)), status, mimetype=JSON)
+
+
+def check_response(result: CheckResult) -> Response:
+    """Return the response that tells the result of a check."""
+    answer = CheckAnswer(result.id, result.status, result.valid, result.checks_left, result.reason)
+    return Response(CHECK.dump_json(answer), mimetype=JSON)

@@ -158,7 +158,7 @@ CALLS = (
         summary="Check a code",
         description="Compares the code that the person typed, once. A wrong code is a result, not an error: look at "
         "`valid`. What cannot be a code of this verification is refused with 422 and is not counted as a guess.",
-        successes=(Success(200, "The result, right or wrong.", answers.CHECK_RESULT),),
+        successes=(Success(200, "The result, right or wrong.", answers.CHECK),),
         problems=(*_COMMON, *_BODY, "not-found", "invalid-code", "invalid-transaction"),
         parameters=(_ID, _RETRY),
         body=schemas.CheckBody,

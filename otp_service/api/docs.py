@@ -68,6 +68,7 @@ def page(spec: Specification) -> str:
     )
     environment.filters["prose"] = _prose
     environment.filters["example"] = _pretty
+    environment.filters["breakable"] = _breakable
     reader = _Reader(spec)
     return environment.get_template("docs.html").render(spec=spec, reader=reader, kinds=KINDS)
 
@@ -76,6 +77,11 @@ def _prose(text: str) -> Markup:
     """Return a description as HTML: paragraphs, and code where it has backticks."""
     paragraphs = [Markup("<p>{}</p>").format(_with_code(part)) for part in text.strip().split("\n\n")]
     return Markup("\n").join(paragraphs)
+
+
+def _breakable(path: str) -> Markup:
+    """Return a path that a narrow screen breaks before a slash, not inside a word."""
+    return Markup("<wbr>/").join(path.split("/"))
 
 
 def _pretty(example: object) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flask import Flask, Response, g, request
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, JsonValue, TypeAdapter
 from pydantic.json_schema import SkipJsonSchema
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -15,20 +15,25 @@ from otp_service.core.errors import (
     OtpServiceError,
     RateLimitedError,
     StoreUnavailableError,
-    TooManyError,
 )
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
 PROBLEM_JSON = "application/problem+json"
-STORE_RETRY_AFTER = 1
-"""Seconds to wait before a request is made again that the store did not answer."""
 
 _log = get_logger(__name__)
+_EXAMPLE: dict[str, JsonValue] = {
+    "type": "/problems/resend-too-soon",
+    "title": "Too soon for another message",
+    "status": 429,
+    "detail": "The last message was sent too recently.",
+    "code": "resend-too-soon",
+    "retry_after": 30,
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemKind:
     """What all problems with one code have in common."""
 
     status: int
@@ -39,7 +44,7 @@ class Kind:
 class ProblemDocument:
     """What every error looks like (RFC 9457). Go by `code`; `detail` is for people and may change."""
 
-    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True)
+    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True, json_schema_extra={"examples": [_EXAMPLE]})
 
     type: str
     """`/problems/` and the code."""
@@ -58,36 +63,36 @@ class ProblemDocument:
     the headers. Only with `invalid-request`."""
 
 
-KINDS: Mapping[str, Kind] = {
-    "invalid-request": Kind(400, "The request is malformed"),
-    "unauthenticated": Kind(401, "The caller is not known"),
-    "forbidden": Kind(403, "The application may not do this"),
-    "recipient-suppressed": Kind(403, "The recipient gets no messages"),
-    "not-found": Kind(404, "There is no such thing"),
-    "method-not-allowed": Kind(405, "The method does not fit"),
-    "conflict": Kind(409, "The verification is not in a state for this"),
-    "no-sends-left": Kind(409, "All messages have been sent"),
-    "body-too-large": Kind(413, "The body is too large"),
-    "unsupported-media-type": Kind(415, "The body is not JSON"),
-    "invalid-number": Kind(422, "This is not a phone number"),
-    "number-type-not-allowed": Kind(422, "Such numbers do not receive codes"),
-    "country-not-allowed": Kind(422, "The application does not send to this country"),
-    "channel-not-available": Kind(422, "The channel is not available"),
-    "invalid-transaction": Kind(422, "The transaction cannot be used"),
-    "invalid-code": Kind(422, "This cannot be a code"),
-    "client-ip-required": Kind(422, "The end user's address is missing"),
-    "idempotency-mismatch": Kind(422, "The idempotency key stands for another request"),
-    "rate-limited": Kind(429, "Too many requests"),
-    "resend-too-soon": Kind(429, "Too soon for another message"),
-    "internal": Kind(500, "Something is wrong with the service"),
-    "store-unavailable": Kind(503, "The service cannot answer now"),
-    "backlog-full": Kind(503, "Too many messages are waiting"),
+KINDS: Mapping[str, ProblemKind] = {
+    "invalid-request": ProblemKind(400, "The request is malformed"),
+    "unauthenticated": ProblemKind(401, "The caller is not known"),
+    "forbidden": ProblemKind(403, "The application may not do this"),
+    "recipient-suppressed": ProblemKind(403, "The recipient gets no messages"),
+    "not-found": ProblemKind(404, "There is no such thing"),
+    "method-not-allowed": ProblemKind(405, "The method does not fit"),
+    "conflict": ProblemKind(409, "The verification is not in a state for this"),
+    "no-sends-left": ProblemKind(409, "All messages have been sent"),
+    "body-too-large": ProblemKind(413, "The body is too large"),
+    "unsupported-media-type": ProblemKind(415, "The body is not JSON"),
+    "invalid-number": ProblemKind(422, "This is not a phone number"),
+    "number-type-not-allowed": ProblemKind(422, "Such numbers do not receive codes"),
+    "country-not-allowed": ProblemKind(422, "The application does not send to this country"),
+    "channel-not-available": ProblemKind(422, "The channel is not available"),
+    "invalid-transaction": ProblemKind(422, "The transaction cannot be used"),
+    "invalid-code": ProblemKind(422, "This cannot be a code"),
+    "client-ip-required": ProblemKind(422, "The end user's address is missing"),
+    "idempotency-mismatch": ProblemKind(422, "The idempotency key stands for another request"),
+    "rate-limited": ProblemKind(429, "Too many requests"),
+    "resend-too-soon": ProblemKind(429, "Too soon for another message"),
+    "internal": ProblemKind(500, "Something is wrong with the service"),
+    "store-unavailable": ProblemKind(503, "The service cannot answer now"),
+    "backlog-full": ProblemKind(503, "Too many messages are waiting"),
 }
 """By the code of an error: DESIGN section 6. `docs/errors.md` says what a caller does."""
 
 _OF_HTTP = {
     400: ("invalid-request", "The request cannot be read."),
-    404: ("not-found", "There is nothing at this path."),
+    404: ("not-found", "There is nothing at this path. The API is described at /docs."),
     405: ("method-not-allowed", "This path does not take this method; the header Allow names those it takes."),
     413: ("body-too-large", "The body is larger than this call accepts."),
     415: ("unsupported-media-type", "The body has to be JSON: Content-Type: application/json."),
@@ -102,6 +107,7 @@ PROBLEM: TypeAdapter[ProblemDocument] = TypeAdapter(ProblemDocument)
 def register(app: Flask) -> None:
     """Answer every error of the application with a problem."""
     app.register_error_handler(OtpServiceError, _refused)
+    app.register_error_handler(StoreUnavailableError, _not_answered)
     app.register_error_handler(HTTPException, _refused_by_http)
     app.register_error_handler(Exception, _failed)
 
@@ -109,6 +115,7 @@ def register(app: Flask) -> None:
 def problem(code: str, detail: str, *, retry_after: int | None = None, faults: tuple[Fault, ...] = ()) -> Response:
     """Return a problem; ``retry_after`` in seconds also makes the header."""
     kind = KINDS[code]
+    g.problem = code  # for the request's line in the log
     document = ProblemDocument(
         type=f"/problems/{code}",
         title=kind.title,
@@ -127,7 +134,7 @@ def problem(code: str, detail: str, *, retry_after: int | None = None, faults: t
 def _refused(error: OtpServiceError) -> Response:
     if KINDS[error.code].status == KINDS["internal"].status:
         return _failed(error)
-    response = problem(error.code, str(error), retry_after=_retry_after(error), faults=_faults(error))
+    response = problem(error.code, str(error), retry_after=error.retry_after, faults=_faults(error))
     if response.status_code == KINDS["unauthenticated"].status:
         response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RateLimitedError):
@@ -135,13 +142,10 @@ def _refused(error: OtpServiceError) -> Response:
     return response
 
 
-def _retry_after(error: OtpServiceError) -> int | None:
-    if isinstance(error, TooManyError):
-        return error.retry_after
-    if isinstance(error, StoreUnavailableError):
-        metrics.record_store_error(request.endpoint or "unknown")
-        return STORE_RETRY_AFTER
-    return None
+def _not_answered(error: StoreUnavailableError) -> Response:
+    """Count what Redis did not answer, under the call that needed it."""
+    metrics.record_store_error(request.endpoint or "unknown")
+    return _refused(error)
 
 
 def _faults(error: OtpServiceError) -> tuple[Fault, ...]:

@@ -1,5 +1,6 @@
 """Around every request: its id, the headers that every answer has, one log line, one count."""
 
+import logging
 import secrets
 import time
 
@@ -20,6 +21,10 @@ CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 """Content-Security-Policy of answers that name none of their own."""
 UNMATCHED = "unmatched"
 """Route of a request that no route takes: its path is a stranger's text, and is not logged."""
+PROBES = {"/healthz", "/readyz"}
+"""Routes that are asked every few seconds."""
+_FAILURES = 500
+"""The first status that means a failure of the service."""
 
 _log = get_logger(__name__)
 
@@ -49,15 +54,33 @@ def _report(status: int) -> None:
     seconds = time.perf_counter() - g.began
     rule = request.url_rule
     route = rule.rule if rule else UNMATCHED
-    application: Application | None = g.get("application")
     metrics.record_request(request.method, route, status, seconds)
-    _log.info(
+    _log.log(
+        _level(route, status),
         "request",
         method=request.method,
         route=route,
         status=status,
         milliseconds=round(1000 * seconds, 1),
-        application=application.name if application else None,
-        verification=g.get("verification"),
+        **_known(),
         request_id=g.request_id,
     )
+
+
+def _level(route: str, status: int) -> int:
+    """Return how loud the line is: a failure of ours is a warning; a probe that found nothing is for DEBUG only."""
+    if status >= _FAILURES:
+        return logging.WARNING
+    return logging.DEBUG if route in PROBES else logging.INFO
+
+
+def _known() -> dict[str, str]:
+    """Return what is known of the request: who asked, about which verification, and why the answer is a no."""
+    application: Application | None = g.get("application")
+    found = {
+        "application": application.name if application else None,
+        "verification": g.get("verification"),
+        "problem": g.get("problem"),
+        "reason": g.get("reason"),
+    }
+    return {name: str(value) for name, value in found.items() if value is not None}

@@ -3,22 +3,26 @@
 They judge form only: whether a number exists, or a code fits, is for the rules to say (422, not 400).
 """
 
+from itertools import product
+from string import ascii_uppercase
 from typing import Annotated, Literal
 
-import phonenumbers
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
+from otp_service.core.phone import is_region
 from otp_service.services.start import StartRequest
 from otp_service.services.transactions import TransactionInput
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 _PAYMENT: dict[str, JsonValue] = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz", "account": "4821"}
 
+_REGIONS: list[JsonValue] = [region for region in map("".join, product(ascii_uppercase, repeat=2)) if is_region(region)]
+
 # The specification lists the regions; whether one is known is judged with the number.
 Region = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Z]{2}$"),
-    WithJsonSchema({"type": "string", "enum": sorted(phonenumbers.SUPPORTED_REGIONS)}),
+    WithJsonSchema({"type": "string", "enum": _REGIONS}),
 ]
 Channel = Literal["sms", "voice", "whatsapp"]
 Address = Annotated[
@@ -63,7 +67,7 @@ class TransactionBody(Body):
     payee: str
     """Who is paid: at most 30 letters, digits (at most 3 in a row), spaces and `. - & '`."""
     account: str | None = None
-    """The last four digits of the payee's account."""
+    """The last four digits of the payer's own account; the message says `from account 4821`."""
     reference: str | None = None
     """1 to 35 ASCII letters, digits, spaces and `. / _ -`."""
 
@@ -84,15 +88,17 @@ class StartBody(Body):
     channel: Channel | None = None
     """How the message goes out. Default: the purpose's first channel."""
     purpose: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")] = "login"
-    """One of the application's purposes."""
+    """One of the application's purposes. Default: `login`."""
     locale: Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] | None = (
         None
     )
-    """BCP 47 tag of the message's language. Default: the application's."""
+    """BCP 47 tag of the message's language. Default: the application's. In this release every message is in English,
+    whatever is asked for."""
     client_ip: Address | None = None
     """Address of the end user, not of your server; some applications have to give it."""
     context: Annotated[str, StringConstraints(max_length=128, pattern=_PRINTABLE)] | None = None
-    """Your own opaque name of the device or browser, at most 128 characters."""
+    """Your own opaque name of the device or browser, at most 128 characters. Reserved: counts from a later release
+    on; not kept."""
     transaction: TransactionBody | None = None
     """What is confirmed; required when the purpose is of kind `transaction`, refused otherwise."""
     metadata: Metadata | None = None
@@ -108,7 +114,6 @@ class StartBody(Body):
             locale=self.locale,
             client_ip=self.client_ip,
             peer_ip=peer_ip,
-            context=self.context,
             transaction=self.transaction.to_input() if self.transaction else None,
             metadata=self.metadata or {},
         )

@@ -4,10 +4,12 @@ import json
 import re
 from html.parser import HTMLParser
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from support_api import START, Api
 from support_installation import API_KEY, NUMBER, World
+from support_valkey import ValkeyServer
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -50,7 +52,8 @@ def test_the_log_names_the_request_without_anything_of_a_person(api: Api, log: S
     started, checked, unknown, unmatched = _requests(log)
 
     assert started.pop("milliseconds") >= 0
-    assert {name: started[name] for name in started if name not in {"timestamp", "level", "logger"}} == {
+    assert {name: started[name] for name in started if name not in {"timestamp", "logger"}} == {
+        "level": "info",
         "message": "request",
         "method": "POST",
         "route": "/v1/verifications",
@@ -60,10 +63,52 @@ def test_the_log_names_the_request_without_anything_of_a_person(api: Api, log: S
         "request_id": answer.headers["X-Request-Id"],
     }
     assert (checked["route"], checked["verification"]) == ("/v1/verifications/<verification_id>/check", one)
-    assert (unknown["route"], unknown["verification"]) == ("/v1/verifications/<verification_id>", None)
-    assert (unmatched["route"], unmatched["application"]) == ("unmatched", None)
+    assert (unknown["route"], unknown["problem"]) == ("/v1/verifications/<verification_id>", "not-found")
+    assert (unmatched["route"], unmatched["problem"]) == ("unmatched", "not-found")
+    assert {"application", "verification"} & unmatched.keys() == {"verification"} & unknown.keys() == set()
     for private in ("3001234567", "203.0.113.77", "private", api.code(one), API_KEY):
         assert private not in log.getvalue()
+
+
+def test_the_log_says_why_the_answer_is_a_no(api: Api, log: StringIO):
+    one = api.start()
+    code = api.code(one)
+    api.post(f"{START}/{one}/check", {"code": api.wrong(one)})
+    api.post(f"{START}/{one}/check", {"code": code})
+    api.post(f"{START}/{one}/check", {"code": code})
+    api.post(f"{START}/{one}/check", {"code": "12"})
+    api.post(f"{START}/{one}/resend", {})
+    api.post(START, {"to": "+92300"})
+    told = [(line["status"], line.get("problem"), line.get("reason")) for line in _requests(log)]
+
+    assert told == [
+        (201, None, None),
+        (200, None, "wrong_code"),
+        (200, None, None),
+        (200, None, "already_approved"),
+        (422, "invalid-code", None),
+        (409, "conflict", None),
+        (422, "invalid-number", None),
+    ]
+
+
+def test_a_failure_of_ours_is_a_warning_and_a_probe_that_found_nothing_is_for_debug(tmp_path: Path, log: StringIO):
+    server = ValkeyServer(tmp_path)
+    api = Api(World(server.client, server.url, lambda _: None))
+    for path in ("/healthz", "/readyz", "/nothing"):
+        api.get(path)
+    server.stop(kill=True)
+    api.get("/readyz")
+    api.post(START, {"to": NUMBER})
+    told = [(line["route"], line["status"], line.get("problem"), line["level"]) for line in _requests(log)]
+
+    assert told == [
+        ("/healthz", 200, None, "debug"),
+        ("/readyz", 200, None, "debug"),
+        ("unmatched", 404, "not-found", "info"),
+        ("/readyz", 503, None, "warning"),
+        ("/v1/verifications", 503, "store-unavailable", "warning"),
+    ]
 
 
 def test_the_metrics_count_requests_by_template_and_name_no_person(api: Api):
@@ -138,3 +183,16 @@ def test_the_page_shows_every_call_member_and_code(api: Api):
     assert {link[1:] for link in page.all("href") if link.startswith("#")} <= names
     assert "`" not in text
     assert "{%" not in text
+
+
+def test_the_pages_examples_name_nothing_that_it_does_not_define_and_its_paths_break_at_slashes(api: Api):
+    text = api.client.get("/docs").text
+    used = set(re.findall(r"\$([A-Z]+)", text))
+
+    assert used == {"URL", "KEY", "ID"}
+    assert {name for name in used if re.search(rf"^(<pre.*<code>)?{name}=", text, re.MULTILINE)} == used
+    assert "<code><wbr>/v1<wbr>/verifications<wbr>/{verification_id}<wbr>/check</code>" in text
+
+
+def test_who_comes_to_the_wrong_place_is_told_where_the_documentation_is(api: Api):
+    assert "/docs" in api.client.get("/").json["detail"]

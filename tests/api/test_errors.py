@@ -35,6 +35,13 @@ def test_the_page_on_errors_is_complete_and_right():
     assert len(rows) == len(KINDS)
 
 
+@pytest.mark.parametrize("error", sorted(_classes(), key=lambda error: error.__name__))
+def test_an_error_says_how_long_to_wait_where_waiting_helps(error: type[errors.OtpServiceError]):
+    made = error("text", 7) if issubclass(error, errors.TooManyError) else error("text")
+
+    assert (made.retry_after is not None) == (KINDS[made.code].status in {429, 503} or error is errors.TooManyError)
+
+
 CASES = {
     "invalid-request": lambda api: api.post(START, {"to": 1}),
     "forbidden": lambda api: api.post(START, {"to": NUMBER, "purpose": "unknown"}),
@@ -76,6 +83,14 @@ def test_a_verification_without_sends_left(real_world: World):
     api = Api(real_world, purposes={"login": {"resend_delays": [0], "max_sends": 1}})
 
     assert code_of(api.post(f"{START}/{api.start()}/resend")) == (409, "no-sends-left")
+
+
+def test_a_full_backlog_says_when_to_come_back(real_world: World):
+    api = Api(real_world, streams={"max_outbox": 10}, purposes={"login": {"resend_delays": [0]}})
+    one = [api.start(f"+92300123456{digit}") for digit in range(10)][-1]
+    for answer in (api.post(START, {"to": NUMBER}), api.post(f"{START}/{one}/resend")):
+        assert code_of(answer) == (503, "backlog-full")
+        assert answer.headers["Retry-After"] == "5"
 
 
 @pytest.mark.parametrize(
@@ -238,7 +253,7 @@ def test_a_lost_store_is_told_in_time_and_forgotten_when_it_is_back(tmp_path: Pa
             api.post(f"{START}/{one}/cancel"),
             api.get("/v1/sandbox/messages"),
         ]
-        not_ready = api.get("/readyz")
+        not_ready, metrics = api.get("/readyz"), api.get("/metrics").text
         server.start()
         back = api.post(START, {"to": NUMBER})
     finally:
@@ -246,6 +261,7 @@ def test_a_lost_store_is_told_in_time_and_forgotten_when_it_is_back(tmp_path: Pa
 
     assert {code_of(answer) for answer in answers} == {(503, "store-unavailable")}
     assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
+    assert 'store_errors_total{operation="verifications.start"}' in metrics
     assert (not_ready.status_code, not_ready.mimetype) == (503, "application/json")
     assert not_ready.json == {"status": "unavailable", "details": {"redis": "unavailable", "worker_age": None}}
     assert back.status_code == 201

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import jsonschema_rs
+import phonenumbers
 import pytest
 import schemathesis.engine
 from jsonschema_rs import meta
@@ -19,7 +21,10 @@ from support_valkey import ValkeyServer
 from werkzeug.serving import make_server
 
 from otp_service.api.errors import KINDS
+from otp_service.core.message import Wording, render
+from otp_service.core.transaction import Transaction
 
+WORTH_WAITING = {"rate-limited", "resend-too-soon", "store-unavailable", "backlog-full"}
 EXPECTED = ["2xx", "401", "403", "404", "409", "422", "429"]
 """Answers to a request of the right form. 422 is among them: no schema can tell which numbers exist."""
 
@@ -143,6 +148,65 @@ def test_every_call_below_v1_needs_a_key_but_the_gateways_own(unlimited: Api):
         for operation in methods.values():
             needs = path.startswith("/v1/") and not path.startswith("/v1/receipts/")
             assert operation.get("security", []) == ([{"apiKey": []}] if needs else []), path
+
+
+def test_waiting_is_told_in_words_wherever_an_answer_may_ask_for_it(unlimited: Api):
+    for methods in unlimited.get("/openapi.json").json["paths"].values():
+        for operation in methods.values():
+            for response in operation["responses"].values():
+                codes = re.findall(r"`([a-z-]+)`: ", response["description"])
+                assert {code in WORTH_WAITING for code in codes} <= {"Retry-After" in response["headers"]}
+
+
+def test_an_account_is_the_payers_as_the_message_says(unlimited: Api):
+    schemas = unlimited.get("/openapi.json").json["components"]["schemas"]
+    transaction = Transaction("1500.00", "PKR", "Daraz", "4821")
+
+    assert "to Daraz from account 4821," in render(Wording("Acme", "012345", 5, transaction, None))
+    for name in ("TransactionBody", "TransactionAnswer"):
+        text = schemas[name]["properties"]["account"]["description"]
+        assert "payer's own account" in text
+        assert "payee" not in text
+        assert "`from account 4821`" in text
+
+
+def test_a_member_that_is_not_kept_says_so(unlimited: Api):
+    context = unlimited.get("/openapi.json").json["components"]["schemas"]["StartBody"]["properties"]["context"]
+
+    assert "Reserved: counts from a later release" in context["description"]
+    assert "not kept" in context["description"]
+
+
+def test_every_value_of_an_answer_is_explained(unlimited: Api):
+    schemas = unlimited.get("/openapi.json").json["components"]["schemas"]
+    explained = {
+        kind: set(re.findall(r"^`(\w+)`: ", schemas[name]["properties"][member]["description"], re.MULTILINE))
+        for name, member, kind in [
+            ("DeliveryAnswer", "status", "DeliveryStatus"),
+            ("CheckAnswer", "reason", "Reason"),
+        ]
+    }
+
+    assert explained == {kind: set(schemas[kind]["enum"]) for kind in ("DeliveryStatus", "Reason")}
+    for name in ("CheckAnswer", "ProblemDocument", "VerificationAnswer", "TransactionBody"):
+        (example,) = schemas[name]["examples"]
+        assert set(schemas[name]["required"]) <= set(example) <= set(schemas[name]["properties"])
+        assert list(jsonschema_rs.iter_errors({**schemas[name], "components": {"schemas": schemas}}, example)) == []
+    assert all(member.get("description") for member in schemas["CheckAnswer"]["properties"].values())
+
+
+def test_the_defaults_of_a_start_are_told(unlimited: Api):
+    members = unlimited.get("/openapi.json").json["components"]["schemas"]["StartBody"]["properties"]
+
+    assert f"Default: `{members['purpose']['default']}`." in members["purpose"]["description"]
+    assert "every message is in English" in members["locale"]["description"]
+
+
+def test_the_regions_are_those_that_numbers_are_read_with(unlimited: Api):
+    schemas = unlimited.get("/openapi.json").json["components"]["schemas"]
+    (region,) = (kind["enum"] for kind in schemas["StartBody"]["properties"]["region"]["anyOf"] if "enum" in kind)
+
+    assert region == sorted(phonenumbers.SUPPORTED_REGIONS)
 
 
 def test_the_examples_are_accepted(unlimited: Api):

@@ -1,12 +1,14 @@
 """What the documents say exists: links, commands, settings, metrics, keys, proofs."""
 
 import ast
+import configparser
 import json
 import re
 import tomllib
 
 import click
 import pytest
+import yaml
 from pydantic import BaseModel
 from support_sources import LUA, ROOT, committed_files, modules
 
@@ -19,6 +21,13 @@ DOCUMENTS = sorted(path for path in committed_files() if path.suffix == ".md")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 METRIC = re.compile(r"`(otp_service_\w+)`(?: \(.+\))?")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+READERS = {
+    "json": json.loads,
+    "toml": tomllib.loads,
+    "python": ast.parse,
+    "yaml": yaml.safe_load,
+    "ini": configparser.ConfigParser(strict=False, interpolation=None).read_string,
+}
 NAMES = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
 UNMISTAKABLE = {"backend", "blacklist", "callback", "dlr", "msisdn", "passcode", "pepper", "pin", "recipient", "tenant"}
 """Words of the glossary's last column that mean nothing else when they stand in a name of ours."""
@@ -64,12 +73,10 @@ def test_every_relative_link_leads_somewhere(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_block_of_json_or_toml_can_be_read(name):
+def test_every_block_in_a_language_of_ours_can_be_read(name):
     for language, block in FENCE.findall(_read(name)):
-        if language == "json":
-            json.loads(block)
-        if language == "toml":
-            tomllib.loads(block)
+        if language in READERS:
+            READERS[language](block)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -129,15 +136,33 @@ def test_the_operations_guide_lists_exactly_the_metrics_that_exist():
     assert listed == exposed
 
 
+def test_the_rules_of_alerts_look_at_metrics_that_exist():
+    families = {family.name: family.type for family in metrics._registry.collect()}
+    exposed = {f"{name}_total" if kind == "counter" else name for name, kind in families.items()}
+    rules = "\n".join(block for language, block in FENCE.findall(_read("docs/operations.md")) if language == "yaml")
+    named = set(re.findall(r"\botp_service_\w+", rules))
+
+    assert len(named) == 3
+    assert named <= exposed
+
+
+def test_the_operations_guide_lists_exactly_the_events_that_scripts_write():
+    scripts = "\n".join(path.read_text() for path in LUA.glob("*.lua"))
+    written = set(re.findall(r"'((?:verification|check|message|delivery)\.\w*)'", scripts))
+    listed = {one for row in _rows("docs/operations.md", "## Events") for one in re.findall(r"`([a-z_.]+)`", row[0])}
+
+    assert listed == written
+
+
 def test_the_architecture_lists_every_key():
     shapes = {
         keys.INSTALLATION,
         keys.WORKER,
         keys.record("bb", "<id>"),
         keys.dispatch("bb", "<dp id>"),
-        keys.retry("bb", "<application>", "<fingerprint>"),
+        keys.idempotency("bb", "<application>", "<fingerprint>"),
         keys.outbox("bb"),
-        keys.retries("bb"),
+        keys.delayed("bb"),
         keys.dead_letters("bb"),
         keys.events("bb"),
         keys.caught("<application>"),

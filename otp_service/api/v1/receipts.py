@@ -6,9 +6,9 @@ from flask import Blueprint, Response, request
 
 from otp_service.api.request import read_body
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import VerificationNotFoundError
+from otp_service.core.errors import NotFoundError
 from otp_service.gateways.base import ReceiptRequest
-from otp_service.services.record_receipts import record_receipt
+from otp_service.services.record_receipts import expected_receipt, receipt_url, record_receipt
 
 MAX_BODY = 64 * 1024
 """Bytes of a report; they are longer than what applications send."""
@@ -22,8 +22,10 @@ def blueprint(installation: Installation) -> Blueprint:
     def receive(gateway: str, dispatch_id: str) -> Response:
         """Take a report, in any media type: its gateway knows how to read it."""
         if context.public_url is None:
-            raise VerificationNotFoundError("There are no receipts here.")
-        record_receipt(context, gateway, dispatch_id, _receipt(context.public_url, gateway, dispatch_id))
+            raise NotFoundError("There are no receipts here.")
+        # Before the body: whoever sends none, or slowly, holds a thread for as long as that takes.
+        expected = expected_receipt(context, gateway, dispatch_id)
+        record_receipt(context, expected, _receipt(context.public_url, gateway, dispatch_id))
         response = Response(status=204)
         del response.headers["Content-Type"]
         return response
@@ -36,7 +38,7 @@ def blueprint(installation: Installation) -> Blueprint:
 def _receipt(public_url: str, gateway: str, dispatch_id: str) -> ReceiptRequest:
     """Return the report as its sender signed it: under the public address, whatever a proxy made of it."""
     query = request.query_string.decode("latin-1")
-    address = f"{public_url.rstrip('/')}/v1/receipts/{gateway}/{dispatch_id}"
+    address = receipt_url(public_url, gateway, dispatch_id)
     body = read_body(MAX_BODY)
     return ReceiptRequest(
         url=f"{address}?{query}" if query else address,

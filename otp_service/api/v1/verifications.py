@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, g, request
 
-from otp_service.api.answers import CHECK_RESULT, JSON, verification_response
+from otp_service.api.answers import check_response, verification_response
 from otp_service.api.auth import caller
 from otp_service.api.client_address import peer_of
 from otp_service.api.quota import show_quota
@@ -11,13 +11,11 @@ from otp_service.api.retries import retry_from
 from otp_service.api.schemas import CancelBody, CheckBody, ResendBody, StartBody
 from otp_service.bootstrap import Installation
 from otp_service.core.application import ClientIp
-from otp_service.core.errors import OtpServiceError
 from otp_service.services.cancel import cancel
 from otp_service.services.check import check
 from otp_service.services.read import read
 from otp_service.services.resend import resend
 from otp_service.services.start import Sent, start
-from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -37,16 +35,10 @@ class Verifications:
         body = validated(StartBody, document)
         peer = self._peer() if body.client_ip is None else None
         retry = retry_from(self._context, "start", document)
-        try:
-            sent = start(self._context, caller(), body.to_request(peer), retry)
-        except OtpServiceError as refused:
-            metrics.record_start(caller().name, body.purpose, "", refused.code)
-            raise
-        verification = sent.view.verification
-        metrics.record_start(caller().name, body.purpose, verification.country, "accepted")
-        g.verification = verification.id
+        sent = start(self._context, caller(), body.to_request(peer), retry)
+        g.verification = sent.view.verification.id
         response = _sent(sent, 201)
-        response.headers["Location"] = f"/v1/verifications/{verification.id}"
+        response.headers["Location"] = f"/v1/verifications/{g.verification}"
         return response
 
     def read(self, verification_id: str) -> Response:
@@ -62,8 +54,8 @@ class Verifications:
         retry = retry_from(self._context, f"check {verification_id}", document)
         transaction = body.transaction.to_input() if body.transaction else None
         result = check(self._context, caller(), verification_id, body.code, transaction, retry)
-        metrics.record_check(caller().name, result.reason or "approved")
-        return Response(CHECK_RESULT.dump_json(result), mimetype=JSON)
+        g.reason = result.reason
+        return check_response(result)
 
     def resend(self, verification_id: str) -> Response:
         """Send the code again."""
