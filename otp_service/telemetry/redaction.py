@@ -58,17 +58,21 @@ def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any])
 
 def redact(value: object) -> object:
     """Return a value fit for a log: numbers and booleans as they are, all else as redacted text or containers."""
+    if isinstance(value, str):  # most are, so it is asked first
+        return redact_text(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):
         return value if abs(value) < _MIN_HIDDEN else REDACTED
+    return _redact_object(value)
+
+
+def _redact_object(value: object) -> object:
     if isinstance(value, Mapping):
         return {redact_text(str(key)): _redact_member(str(key), member) for key, member in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(member) for member in value]
-    if hasattr(value, "get_secret_value"):
-        return REDACTED
-    return redact_text(value if isinstance(value, str) else repr(value))
+    return REDACTED if hasattr(value, "get_secret_value") else redact_text(repr(value))
 
 
 def redact_text(text: str) -> str:
