@@ -8,7 +8,6 @@ import pyotp
 
 from otp_service.core.errors import InvalidCodeError
 
-MIN_LENGTH, MAX_LENGTH = 6, 8
 _TYPED = re.compile(r"[0-9]{6,8}")
 _SEPARATORS = " -\u00a0\u2010\u2011\u2012\u2013"
 _MAX_TYPED = 32

@@ -10,6 +10,7 @@ from otp_service.telemetry import metrics
 
 _NOT_A_REASON = re.compile(r"[^a-z0-9_. -]")
 _MAX_REASON = 40
+_UNKNOWN = "There is no such dispatch."
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,9 @@ def expected_receipt(context: Context, gateway: str, dispatch_id: str) -> Expect
     reporter = context.gateways.get(gateway)
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
     if bucket is None or not isinstance(reporter, ReportsReceipts):
-        raise NotFoundError("There is no such dispatch.")
+        raise NotFoundError(_UNKNOWN)
     if not context.store.outbox.made(bucket, dispatch_id, gateway):
-        raise NotFoundError("There is no such dispatch.")
+        raise NotFoundError(_UNKNOWN)
     return Expected(gateway, reporter, bucket, dispatch_id)
 
 
@@ -50,13 +51,13 @@ def record_receipt(context: Context, expected: Expected, request: ReceiptRequest
     reason = plain_reason(receipt.reason or "")
     outbox = context.store.outbox
     if not outbox.receipt(expected.bucket, expected.dispatch_id, expected.gateway, receipt.status, reason):
-        raise NotFoundError("There is no such dispatch.")
+        raise NotFoundError(_UNKNOWN)
     metrics.record_receipt(expected.gateway, receipt.status)
 
 
 def receipt_url(public_url: str, gateway: str, dispatch_id: str) -> str:
     """Return the address that a gateway reports a dispatch to: part of what it signs."""
-    return f"{public_url.rstrip('/')}/v1/receipts/{gateway}/{dispatch_id}"
+    return f"{public_url}/v1/receipts/{gateway}/{dispatch_id}"
 
 
 def plain_reason(reason: str) -> str:

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from otp_service.core.verification import DeliveryStatus, Verification
 from otp_service.store import keys
 from otp_service.store.connection import answered
-from otp_service.store.records import VERSION, pairs, verification_of
+from otp_service.store.records import VERSION, pairs, slot_of, verification_of
 from otp_service.store.retention import Retention
 from otp_service.store.scripts import Argument, ScriptRunner
 
@@ -45,7 +45,7 @@ class Job:
     @property
     def first_slot(self) -> str:
         """Where the record shows the message while it waits for its first dispatch."""
-        return f"d{self.message}.1"
+        return slot_of(self.message, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Dispatched:
     @property
     def slot(self) -> str:
         """Where the record keeps its outcome."""
-        return f"d{self.message}.{self.number}"
+        return slot_of(self.message, self.number)
 
 
 class Next(StrEnum):

@@ -18,6 +18,11 @@ VERSION = "1"
 """Format of records and jobs: a release reads what the one before it wrote."""
 
 
+def slot_of(message: int, dispatch: int) -> str:
+    """Return the field in which a record keeps what became of a dispatch; a message waits in that of its first."""
+    return f"d{message}.{dispatch}"
+
+
 def fields_of(verification: Verification, tag: str) -> tuple[Argument, ...]:
     """Return what a new record holds, name and value in turn; the script adds the times."""
     policy = verification.purpose
