@@ -6,6 +6,7 @@ import redis
 
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.services.context import Context
+from otp_service.services.desk import Desk
 from otp_service.settings import Settings
 from otp_service.store.connection import connect as connect_store
 from otp_service.store.mailbox import Mailbox
@@ -75,6 +76,6 @@ def prepare(installation: Installation) -> None:
 
 def _gateways(settings: Settings, mailbox: Mailbox) -> dict[str, Gateway]:
     return {
-        name: entry.gateway_class(entry.settings, GatewayContext(name, settings.production, mailbox))
+        name: entry.gateway_class(entry.settings, GatewayContext(name, settings.production, mailbox, Desk(name)))
         for name, entry in settings.gateways.items()
     }

@@ -3,6 +3,7 @@
 A text is made from typed values only, never from a caller's words.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from otp_service.core.transaction import Transaction
@@ -26,6 +27,8 @@ class Message:
     """Where the provider may report what became of the message; ``None`` without a public address."""
     verification_id: str
     application: str
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the text was made of, by the names of the templates: for providers that keep templates of their own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,49 +1,37 @@
-"""What a gateway is: the contract that each one keeps, and the words in which it fails."""
+"""What a gateway is: the contract that each one keeps. Everything that an author of one needs is to be had here."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from otp_service.core.message import Message
-from otp_service.core.verification import DeliveryStatus
+from otp_service.gateways.outcomes import Accepted, FailureKind, GatewayError
+from otp_service.gateways.receipts import (
+    AddressesReceipts,
+    Receipt,
+    ReceiptDesk,
+    ReceiptForgedError,
+    ReceiptRequest,
+    ReportsReceipts,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The provider took the message over, under its ``reference`` (never empty)."""
-
-    reference: str
-
-
-class FailureKind(StrEnum):
-    """Failures, by what to do next."""
-
-    UNAVAILABLE = "unavailable"
-    """It cannot now: next gateway, and back off here."""
-    THROTTLED = "throttled"
-    """Too fast: next gateway, and wait here."""
-    REJECTED = "rejected"
-    """Our fault, or our configuration's: stop, and tell an operator."""
-    DESTINATION = "destination"
-    """This number does not work: stop."""
-    CHANNEL = "channel"
-    """This number works, but not through this channel."""
-    FRAUD = "fraud"
-    """The provider suspects fraud: stop, never fail over."""
-
-
-class GatewayError(Exception):
-    """A message was not taken over. Its text never holds a number, a text or a secret."""
-
-    def __init__(self, kind: FailureKind, provider_code: str, *, ambiguous: bool = False) -> None:
-        """Keep the ``kind`` and the provider's own code; ``ambiguous``: it may have been sent all the same."""
-        super().__init__(f"{kind}: {provider_code}")
-        self.kind = kind
-        self.provider_code = provider_code
-        self.ambiguous = ambiguous
+__all__ = [
+    "Accepted",
+    "AddressesReceipts",
+    "FailureKind",
+    "Gateway",
+    "GatewayContext",
+    "GatewayError",
+    "GatewaySettings",
+    "HoldsConnections",
+    "Mailbox",
+    "Receipt",
+    "ReceiptDesk",
+    "ReceiptForgedError",
+    "ReceiptRequest",
+    "ReportsReceipts",
+]
 
 
 class GatewaySettings(BaseModel):
@@ -53,6 +41,12 @@ class GatewaySettings(BaseModel):
 
     timeout: float = Field(default=10.0, gt=0, le=60)
     """Seconds that one call may take."""
+    slow: float | None = Field(default=None, gt=0, le=60)
+    """Seconds after which a call counts as slow for the breaker; half of ``timeout`` by default."""
+    per_second: float | None = Field(default=None, gt=0, le=10_000)
+    """Messages a second at most, over all workers: what the operator allows. No bound by default."""
+    max_in_flight: int | None = Field(default=None, ge=1, le=10_000)
+    """Calls at the same time at most, over all workers. No bound by default."""
 
 
 class Mailbox(Protocol):
@@ -70,6 +64,7 @@ class GatewayContext:
     """Its name in the configuration; several gateways of one kind have different names."""
     production: bool
     mailbox: Mailbox
+    desk: ReceiptDesk
 
 
 class Gateway(Protocol):
@@ -89,34 +84,15 @@ class Gateway(Protocol):
         """Hand one message over, once: no retry, no longer than the timeout. Raises `GatewayError` only."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptRequest:
-    """A report as it came in over HTTP."""
-
-    url: str
-    """As the provider sees it, on the public address."""
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    form: Mapping[str, str]
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of a message, normalised, with the provider's own words beside it."""
-
-    status: DeliveryStatus
-    raw_status: str
-    reason: str | None = None
-
-
-class ReceiptForgedError(Exception):
-    """A report that does not come from the provider."""
-
-
 @runtime_checkable
-class ReportsReceipts(Protocol):
-    """A capability: the provider reports to our receipts address."""
+class HoldsConnections(Protocol):
+    """A capability: the gateway keeps connections open, over which receipts come too.
 
-    def receipt(self, request: ReceiptRequest) -> Receipt:
-        """Return the authenticated report; raise `ReceiptForgedError`. An unknown status is ``unknown``."""
+    What it hands in at its desk is found by the reference that `Accepted` carried.
+    """
+
+    def open(self) -> None:
+        """Connect, and keep connected from now on, in threads of its own; returns at once. Once a worker process."""
+
+    def close(self) -> None:
+        """Say good-bye and disconnect; returns within a few seconds."""

@@ -5,22 +5,18 @@ from dataclasses import dataclass
 
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.core.keyring import SealBrokenError, new_dispatch_id
-from otp_service.core.message import Message, Wording, render
+from otp_service.core.message import Message
 from otp_service.core.verification import DeliveryStatus, Status
-from otp_service.gateways.base import Accepted, FailureKind, Gateway, GatewayError, ReportsReceipts
-from otp_service.services.codes import derive_code
+from otp_service.gateways.base import Accepted, FailureKind, Gateway, GatewayError
+from otp_service.services.compose import compose
 from otp_service.services.context import Context
-from otp_service.services.record_receipts import plain_reason, receipt_url
-from otp_service.services.start import DESTINATION
-from otp_service.services.view import view_of
+from otp_service.services.record_receipts import plain_reason
 from otp_service.store.outbox import Dispatched, Dropped, Job, Next, Settlement
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 
-_ON_THE_WAY = 5
-"""Seconds by which a message may overstate how long its code is valid."""
 _PATIENCE = 0.5
 """Seconds between two attempts to record what was handed over."""
 
@@ -55,7 +51,7 @@ def deliver(context: Context, job: Job, policy: Policy) -> None:
         if isinstance(dispatched, Dropped):
             return _drop(context, job, dispatched)
         try:
-            message = _compose(context, job, dispatched)
+            message = compose(context, job, dispatched)
         except SealBrokenError:  # its root key is gone from the configuration
             return _give_up(context, job, dispatched, "unreadable")
         settlement = _hand_over(context.gateways[dispatched.gateway], message, dispatched, gateways, policy)
@@ -94,45 +90,6 @@ def _give_up(context: Context, job: Job, ended: Dispatched | Dropped, reason: st
     context.store.outbox.settle(job, ended, Settlement(Next.DEAD, status, reason=reason))
     metrics.record_dead_letter(reason)
     _log.error("message_given_up", verification=job.id, message=job.message, reason=reason)
-
-
-def _compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
-    """Open the number and the details, derive the code, render the text."""
-    verification, keyring = dispatched.verification, context.keyring
-    application = context.applications[verification.application]
-    number = keyring.unseal(
-        verification.sealed_destination,
-        verification_id=verification.id,
-        application=application.name,
-        kind=DESTINATION,
-    )
-    transaction = view_of(keyring, verification).details.transaction
-    digest = keyring.transaction_digest(verification.id, transaction)
-    remaining = max(1, (verification.expires - dispatched.now) // 1000)
-    wording = Wording(
-        brand=application.title,
-        code=derive_code(keyring, verification, job.generation, digest),
-        minutes=(remaining + _ON_THE_WAY) // 60,
-        transaction=transaction,
-        origin=application.origin,
-    )
-    return Message(
-        to=number.decode(),
-        text=render(wording),
-        channel=job.channel,
-        locale=verification.locale,
-        expires_in=remaining,
-        dispatch_id=dispatched.dispatch_id,
-        receipt_url=_receipt_url(context, dispatched),
-        verification_id=verification.id,
-        application=application.name,
-    )
-
-
-def _receipt_url(context: Context, dispatched: Dispatched) -> str | None:
-    if context.public_url is None or not isinstance(context.gateways[dispatched.gateway], ReportsReceipts):
-        return None
-    return receipt_url(context.public_url, dispatched.gateway, dispatched.dispatch_id)
 
 
 def _hand_over(

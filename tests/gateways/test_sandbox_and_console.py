@@ -75,7 +75,8 @@ def test_the_sandbox_reports_in_a_way_that_it_believes_itself(provider, monkeypa
     report = wait_for_a_report(provider)
 
     assert (report.method, report.path) == ("POST", urlsplit(url).path)
-    assert gateway.receipt(ReceiptRequest(url, report.headers, {}, report.body)).status is DeliveryStatus.UNDELIVERED
+    request = ReceiptRequest("POST", url, report.headers, {}, {}, report.body, "127.0.0.1", "dp_1")
+    assert gateway.receipt(request).status is DeliveryStatus.UNDELIVERED
 
 
 def test_the_console_shows_the_whole_message(capsys):

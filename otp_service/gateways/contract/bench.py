@@ -7,7 +7,16 @@ from typing import Any, ClassVar
 import pytest
 
 from otp_service.core.message import Message
-from otp_service.gateways.base import Accepted, Gateway, GatewayContext, GatewayError, GatewaySettings
+from otp_service.gateways.base import (
+    Accepted,
+    Gateway,
+    GatewayContext,
+    GatewayError,
+    GatewaySettings,
+    Mailbox,
+    Receipt,
+    ReceiptDesk,
+)
 from otp_service.gateways.contract.provider import Provider
 from otp_service.gateways.contract.samples import MESSAGE, Exchange, Samples, at_server, load
 from otp_service.gateways.contract.watch import Watch
@@ -22,6 +31,22 @@ class MemoryMailbox:
     def put(self, message: Message) -> None:
         """Keep a message."""
         self.messages.append(message)
+
+
+class MemoryDesk:
+    """Where a gateway hands in receipts that do not come over HTTP."""
+
+    def __init__(self) -> None:
+        self.receipts: list[tuple[tuple[str, ...], Receipt]] = []
+
+    def hand_in(self, references: tuple[str, ...], receipt: Receipt) -> None:
+        """Keep a receipt."""
+        self.receipts.append((references, receipt))
+
+
+def context_of_tests(mailbox: Mailbox | None = None, desk: ReceiptDesk | None = None) -> GatewayContext:
+    """Return what a gateway is given in tests."""
+    return GatewayContext("main", production=False, mailbox=mailbox or MemoryMailbox(), desk=desk or MemoryDesk())
 
 
 class Bench:
@@ -75,7 +100,7 @@ class Bench:
 
     def gateway(self, settings: GatewaySettings) -> Gateway:
         """Return a gateway as the service makes it."""
-        return self.gateway_class(settings, GatewayContext("main", production=False, mailbox=MemoryMailbox()))
+        return self.gateway_class(settings, context_of_tests())
 
     def outcome(self, settings: GatewaySettings) -> Accepted | GatewayError:
         """Send the message; any exception but `GatewayError` is a failure of the test."""

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
@@ -11,7 +11,7 @@ from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import ReceiptForgedError, ReceiptRequest, ReportsReceipts
 from otp_service.gateways.contract.bench import Bench
 from otp_service.gateways.contract.provider import Provider
-from otp_service.gateways.contract.samples import SampleReceipt, Samples
+from otp_service.gateways.contract.samples import MESSAGE, SampleReceipt, Samples
 
 
 class Reports(Bench):
@@ -48,7 +48,16 @@ def genuine(receipt: SampleReceipt) -> ReceiptRequest:
     """Return a sampled receipt as it comes in."""
     body = receipt.body or urlencode(receipt.form)
     headers = {name.lower(): value for name, value in receipt.headers.items()}
-    return ReceiptRequest(receipt.url, headers, receipt.form, body.encode())
+    return ReceiptRequest(
+        method=receipt.method,
+        url=receipt.url,
+        headers=headers,
+        query=dict(parse_qsl(urlsplit(receipt.url).query, keep_blank_values=True)),
+        form=receipt.form,
+        body=body.encode(),
+        peer=receipt.peer,
+        dispatch_id=MESSAGE.dispatch_id,
+    )
 
 
 def forgeries(receipt: SampleReceipt, *, address: bool) -> Iterator[tuple[str, ReceiptRequest]]:

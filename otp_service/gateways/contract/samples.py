@@ -74,7 +74,9 @@ class SampleReceipt(_Part):
     """One report as it comes in, and how it is read."""
 
     name: str
+    method: str = "POST"
     url: str
+    peer: str = "192.0.2.7"
     headers: Mapping[str, str]
     """Those that prove where it comes from, and no others: the suite breaks each of them."""
     form: Mapping[str, str] = Field(default_factory=dict)

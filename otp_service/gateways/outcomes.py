@@ -1,0 +1,46 @@
+"""What comes of handing a message over: a reference, or a failure, by what to do next."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the message over, under its ``reference`` (never empty)."""
+
+    reference: str
+
+
+class FailureKind(StrEnum):
+    """Failures, by what to do next."""
+
+    UNAVAILABLE = "unavailable"
+    """It cannot now: next gateway, and back off here."""
+    THROTTLED = "throttled"
+    """Too fast: next gateway, and wait here."""
+    REJECTED = "rejected"
+    """Our fault, or our configuration's: stop, and tell an operator."""
+    DESTINATION = "destination"
+    """This number does not work: stop."""
+    CHANNEL = "channel"
+    """This number works, but not through this channel."""
+    FRAUD = "fraud"
+    """The provider suspects fraud: stop, never fail over."""
+
+
+class GatewayError(Exception):
+    """A message was not taken over. Its text never holds a number, a text or a secret."""
+
+    def __init__(
+        self, kind: FailureKind, provider_code: str, *, ambiguous: bool = False, retry_after: float = 0.0
+    ) -> None:
+        """Keep the ``kind`` and the provider's own code.
+
+        ``ambiguous``: it may have been sent all the same. ``retry_after``: seconds for which a *throttled* gateway
+        asked to be left alone, 0 when it did not say.
+        """
+        super().__init__(f"{kind}: {provider_code}")
+        self.kind = kind
+        self.provider_code = provider_code
+        self.ambiguous = ambiguous
+        self.retry_after = retry_after

@@ -1,0 +1,69 @@
+"""Receipts: what a provider reports of a message later, over HTTP or over a connection of the gateway's own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from otp_service.core.verification import DeliveryStatus
+from otp_service.gateways.outcomes import FailureKind
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRequest:
+    """A report as it came in over HTTP."""
+
+    method: str
+    url: str
+    """As the provider sees it, on the public address, with the query."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    query: Mapping[str, str]
+    form: Mapping[str, str]
+    """Of a body of type ``application/x-www-form-urlencoded``; empty for any other."""
+    body: bytes = field(repr=False)
+    peer: str
+    """Address of the sender, found behind the trusted proxies."""
+    dispatch_id: str
+    """Which dispatch the address names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a message, normalised, with the provider's own words beside it."""
+
+    status: DeliveryStatus
+    raw_status: str
+    reason: str | None = None
+    kind: FailureKind | None = None
+    """Why it failed, where the provider tells: ``destination``, ``rejected`` and ``fraud`` end the delivery, after
+    anything else another channel may be tried."""
+
+
+class ReceiptForgedError(Exception):
+    """A report that does not come from the provider, or is too old to be believed."""
+
+
+@runtime_checkable
+class ReportsReceipts(Protocol):
+    """A capability: the provider reports to our receipts address."""
+
+    def receipt(self, request: ReceiptRequest) -> Receipt:
+        """Return the authenticated report; raise `ReceiptForgedError`. An unknown status is ``unknown``."""
+
+
+@runtime_checkable
+class AddressesReceipts(Protocol):
+    """A capability beside `ReportsReceipts`: the gateway adds to the address that its provider reports to."""
+
+    def receipt_address(self, url: str, dispatch_id: str) -> str:
+        """Return the address with what proves that only the provider was told of it."""
+
+
+class ReceiptDesk(Protocol):
+    """Where a gateway hands in receipts that do not come over HTTP."""
+
+    def hand_in(self, references: tuple[str, ...], receipt: Receipt) -> None:
+        """Record a receipt for the dispatch that was accepted under one of the ``references``, the likeliest first.
+
+        One that comes before the dispatch is known to be accepted is kept until it is. Raises nothing.
+        """

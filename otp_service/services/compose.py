@@ -1,0 +1,54 @@
+"""Compose a message: open the number and the details, derive the code, render the text."""
+
+from otp_service.core.message import Message, Wording, render
+from otp_service.gateways.base import AddressesReceipts, ReportsReceipts
+from otp_service.services.codes import derive_code
+from otp_service.services.context import Context
+from otp_service.services.record_receipts import receipt_url
+from otp_service.services.start import DESTINATION
+from otp_service.services.view import view_of
+from otp_service.store.outbox import Dispatched, Job
+
+_ON_THE_WAY = 5
+"""Seconds by which a message may overstate how long its code is valid."""
+
+
+def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
+    """Return the message of a dispatch; raise `SealBrokenError` when its root key is gone from the configuration."""
+    verification, keyring = dispatched.verification, context.keyring
+    application = context.applications[verification.application]
+    number = keyring.unseal(
+        verification.sealed_destination,
+        verification_id=verification.id,
+        application=application.name,
+        kind=DESTINATION,
+    )
+    transaction = view_of(keyring, verification).details.transaction
+    digest = keyring.transaction_digest(verification.id, transaction)
+    remaining = max(1, (verification.expires - dispatched.now) // 1000)
+    wording = Wording(
+        brand=application.title,
+        code=derive_code(keyring, verification, job.generation, digest),
+        minutes=(remaining + _ON_THE_WAY) // 60,
+        transaction=transaction,
+        origin=application.origin,
+    )
+    return Message(
+        to=number.decode(),
+        text=render(wording),
+        channel=job.channel,
+        locale=verification.locale,
+        expires_in=remaining,
+        dispatch_id=dispatched.dispatch_id,
+        receipt_url=_receipt_url(context, dispatched),
+        verification_id=verification.id,
+        application=application.name,
+    )
+
+
+def _receipt_url(context: Context, dispatched: Dispatched) -> str | None:
+    gateway = context.gateways[dispatched.gateway]
+    if context.public_url is None or not isinstance(gateway, ReportsReceipts):
+        return None
+    url = receipt_url(context.public_url, dispatched.gateway, dispatched.dispatch_id)
+    return gateway.receipt_address(url, dispatched.dispatch_id) if isinstance(gateway, AddressesReceipts) else url
