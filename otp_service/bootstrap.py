@@ -8,8 +8,8 @@ from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.services.context import Context
 from otp_service.services.desk import Desk
 from otp_service.settings import Settings
+from otp_service.settings.messages import read_catalogue
 from otp_service.store.connection import connect as connect_store
-from otp_service.store.mailbox import Mailbox
 from otp_service.store.retention import Retention
 from otp_service.store.store import open_store
 from otp_service.telemetry.logging import get_logger
@@ -46,7 +46,8 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         outbox=settings.streams.max_outbox,
         events=settings.streams.max_events,
     )
-    store = open_store(client or connect(settings), keyring, settings.core_limits, kept)
+    store = open_store(client or connect(settings), keyring, settings.core_limits, kept, settings.breaker.to_core())
+    gateways: dict[str, Gateway] = {}
     context = Context(
         keyring=keyring,
         store=store,
@@ -55,9 +56,12 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         purposes=settings.core_purposes,
         limits=settings.core_limits,
         routes=settings.core_routes,
-        gateways=_gateways(settings, store.mailbox),
+        gateways=gateways,
+        paces=settings.core_paces,
+        catalogue=read_catalogue(settings),
         public_url=settings.http.public_url,
     )
+    gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
     return Installation(settings, context)
 
 
@@ -74,8 +78,11 @@ def prepare(installation: Installation) -> None:
     server.load_scripts()
 
 
-def _gateways(settings: Settings, mailbox: Mailbox) -> dict[str, Gateway]:
+def _gateways(settings: Settings, context: Context) -> dict[str, Gateway]:
     return {
-        name: entry.gateway_class(entry.settings, GatewayContext(name, settings.production, mailbox, Desk(name)))
+        name: entry.gateway_class(
+            entry.settings,
+            GatewayContext(name, settings.production, context.store.mailbox, Desk(context, name)),
+        )
         for name, entry in settings.gateways.items()
     }

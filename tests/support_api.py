@@ -5,6 +5,7 @@ from typing import Any
 from flask.testing import FlaskClient
 from support_caller import Caller
 from support_installation import API_KEY, NUMBER, World
+from support_outbox import jobs_of
 from werkzeug.test import TestResponse
 
 from otp_service.api.app import create_app
@@ -55,9 +56,8 @@ class Api:
     def deliver(self) -> None:
         """Hand over what waits, as a worker does."""
         context = self.installation.context
-        outbox = context.store.outbox
-        for job in outbox.read("test", 100, 1) or outbox.read("test", 100, 1):  # the first one may make the group
-            deliver(context, job, Policy(1, (1.0,)))
+        for job in jobs_of(context):
+            deliver(context, job, Policy(1, 0, (1.0,)), lambda *_: False)
 
     @property
     def _caller(self) -> Caller:

@@ -4,6 +4,8 @@ import redis
 
 from otp_service.core import idempotency
 from otp_service.store import keys
+from otp_service.store.health import BY_HAND
+from otp_service.store.references import EARLY
 
 DAY = 24 * 3600
 RETENTION = 7 * DAY
@@ -34,13 +36,21 @@ def _in_bounds(name: str, life: int, window: int, retention: int) -> bool:
 def _longest(name: str, window: int, retention: int) -> int:
     """Return how long a key may live at most, in seconds, by what it is."""
     code_and_grace = 600 + 600
-    if name.endswith((":delayed", ":dead")):
-        return retention
-    if ":idempotency:" in name:
-        return idempotency.KEPT
-    if ":v:" in name or ":dispatch:" in name or ":{sandbox}:" in name:
-        return code_and_grace
-    if name == keys.WORKER:
-        return 60
-    assert ("number/" in name) or ("failed_checks/" in name) or ("ip/" in name) or ("application/" in name), name
-    return 2 * window
+    lives = {
+        ":delayed": retention,
+        ":dead": retention,
+        ":recent:": retention,
+        ":health:": 2 * BY_HAND // 1000,  # it may be opened by hand, and is forgotten as long after that
+        ":flights:": DAY,
+        ":reference:": code_and_grace,
+        ":early:": EARLY // 1000,
+        ":idempotency:": idempotency.KEPT,
+        ":v:": code_and_grace,
+        ":dispatch:": code_and_grace,
+        ":{sandbox}:": code_and_grace,
+        keys.WORKER: 60,
+        **dict.fromkeys(("number/", "failed_checks/", "ip/", "application/"), 2 * window),
+    }
+    found = [life for part, life in lives.items() if part in name]
+    assert found, name
+    return found[0]

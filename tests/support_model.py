@@ -57,7 +57,8 @@ class Shown:
     checks_left: int
     sends_left: int
     resend_after: int | None
-    messages: int
+    messages: tuple[str, ...]
+    """What became of each message."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,15 @@ class Checked:
     valid: bool
     checks_left: int
     reason: str | None
+
+
+@dataclass
+class Message:
+    """A message of a verification: which code it carries, since when it waits, and what became of it."""
+
+    generation: int
+    queued: int
+    status: str = "queued"
 
 
 @dataclass
@@ -82,6 +92,11 @@ class Verification:
     sends: int = 1
     last_send: int = 0
     generation: int = 0
+    messages: list[Message] = field(default_factory=list)
+
+    @property
+    def lane(self) -> tuple[str, bool]:
+        return self.application, self.policy.transaction
 
     @property
     def expires(self) -> int:
@@ -106,7 +121,7 @@ class Verification:
             checks_left=self.policy.max_checks - self.checks if pending else 0,
             sends_left=sends_left,
             resend_after=self.next_send if sends_left else None,
-            messages=self.sends,
+            messages=tuple(message.status for message in self.messages),
         )
 
 
@@ -153,7 +168,8 @@ class Model:
     counters: dict[tuple[str, int], Counter] = field(default_factory=lambda: defaultdict(Counter))
     memories: dict[tuple[str, str], Memory] = field(default_factory=dict)
     events: list[tuple[str, str]] = field(default_factory=list)
-    queued: int = 0
+    waiting: list[tuple[str, int]] = field(default_factory=list)
+    """Messages that no worker has seen: the verification's identifier, and the message's number from 1."""
 
     # --- what a caller asks ----------------------------------------------------------------------------------
 
@@ -168,11 +184,12 @@ class Model:
         memory = self._recall(application, key, request)
         if memory:
             return memory.verification
-        self._count_send(application, number)
         made = Verification(identifier, application, number, purpose, policy, transaction, self.now, last_send=self.now)
+        self._require_open_door(made)
+        self._count_send(application, number)
         self.verifications[identifier] = made
         self._remember(application, key, request, made, self.now + KEPT)
-        self._report("verification.started", made)
+        self._queue("verification.started", made)
         return made
 
     def resend(self, identifier: str, application: str, key: str | None) -> Shown:
@@ -185,12 +202,13 @@ class Model:
             raise Refused("no-sends-left")
         if self.now < found.next_send:
             raise Refused("resend-too-soon", found.next_send - self.now)
+        self._require_open_door(found)
         self._count_send(application, found.number)
         found.sends += 1
         found.last_send = self.now
         found.generation += found.policy.new_code
         self._remember(application, key, request, found, found.expires + GRACE)
-        self._report("verification.resent", found)
+        self._queue("verification.resent", found)
         return found.shown(self.now)
 
     def check(self, identifier: str, application: str, code: str, transaction: str | None, key: str | None) -> Checked:
@@ -220,6 +238,22 @@ class Model:
     def read(self, identifier: str, application: str) -> Shown:
         return self._find(identifier, application).shown(self.now)
 
+    # --- what a worker does ----------------------------------------------------------------------------------
+
+    def deliver(self, identifier: str, number: int) -> None:
+        """Bring a message to an end, through a gateway that takes it."""
+        self.waiting.remove((identifier, number))
+        found = self.verifications[identifier]
+        if self.is_gone(found):
+            self.events.append(("message.given_up", identifier))
+            return
+        message, status = found.messages[number - 1], found.status_at(self.now)
+        wanted = status == "pending" and message.generation == found.generation
+        message.status = "sent" if wanted else "expired" if status == "expired" else "failed"
+        self.events.append((f"delivery.{message.status}", identifier))
+        if message.status == "expired":
+            self.events.append(("message.given_up", identifier))
+
     # --- how it is decided -----------------------------------------------------------------------------------
 
     def is_gone(self, verification: Verification) -> bool:
@@ -234,6 +268,14 @@ class Model:
     def _require_pending(self, found: Verification) -> None:
         if found.status_at(self.now) != "pending":
             raise Refused("conflict")
+
+    def _require_open_door(self, found: Verification) -> None:
+        """Refuse what would wait behind a message that has waited for as long as the new one's code still lives."""
+        for identifier, number in self.waiting:
+            other = self.verifications[identifier]
+            waited = self.now - other.messages[number - 1].queued
+            if other.lane == found.lane and waited >= found.expires - self.now:
+                raise Refused("backlog-full")
 
     def _judge(self, found: Verification, code: str, transaction: str | None) -> Checked:
         status = found.status_at(self.now)
@@ -274,8 +316,9 @@ class Model:
         found.status = status
         self.events.append((f"verification.{status}", found.id))
 
-    def _report(self, event: str, found: Verification) -> None:
-        self.queued += 1
+    def _queue(self, event: str, found: Verification) -> None:
+        found.messages.append(Message(found.generation, self.now))
+        self.waiting.append((found.id, len(found.messages)))
         self.events.append((event, found.id))
 
     # --- idempotency keys ------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The project's own files, for tests that read them."""
 
 import ast
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,11 @@ def modules() -> Iterator[tuple[Path, ast.Module]]:
     """Yield each Python module of the package: its path below the package, and its syntax tree."""
     for path in sorted(PACKAGE.rglob("*.py")):
         yield path.relative_to(PACKAGE), ast.parse(path.read_text())
+
+
+def answers(script: str) -> set[str]:
+    """Return the words of which a Lua script's answers begin with one: ``return { 'gone' }``."""
+    return {word for first in re.findall(r"\breturn \{ ([^,}]+)", script) for word in re.findall(r"'([a-z-]+)'", first)}
 
 
 def committed_files() -> list[Path]:

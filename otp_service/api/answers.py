@@ -10,7 +10,7 @@ from flask import Response
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
 from otp_service.core.transaction import Transaction
-from otp_service.core.verification import CheckResult, Delivery, DeliveryStatus, Reason, Status
+from otp_service.core.verification import CheckResult, Choice, Delivery, DeliveryStatus, Reason, Status
 from otp_service.services.view import VerificationView
 from otp_service.store.mailbox import CaughtMessage
 
@@ -32,7 +32,19 @@ _EXAMPLE: dict[str, JsonValue] = {
     "resend_after": "2026-11-24T22:00:30Z",
     "transaction": None,
     "metadata": {},
-    "deliveries": [{"channel": "sms", "gateway": "primary", "status": "sent", "at": _TIME, "reason": None}],
+    "deliveries": [
+        {
+            "channel": "sms",
+            "gateway": "primary",
+            "status": "sent",
+            "at": _TIME,
+            "reason": None,
+            "message": 1,
+            "choice": "configured",
+            "begun_at": _TIME,
+            "raw_status": None,
+        }
+    ],
 }
 _CHECKED = {"id": _EXAMPLE["id"], "status": "pending", "valid": False, "checks_left": 4, "reason": "wrong_code"}
 
@@ -71,6 +83,28 @@ class DeliveryAnswer:
     reason: str | None
     """Why it did not work, in a few plain words: the kind of the failure and the provider's own code, such as
     `unavailable http 503`, what a receipt gave as the reason, or why the message was given up; otherwise null."""
+    message: int
+    """Which message of the verification it carried, from 1: a resend, or the next channel, makes another."""
+    choice: Choice | None
+    """Why this gateway: what kept the first one of the route from the message. Null while the message waits.
+
+    `configured`: nothing, it is the first.
+
+    `fail_over`: the first was called for this message, and failed.
+
+    `already_tried`: the first carried an earlier message of this verification.
+
+    `breaker`: the first is left alone for a while, because it failed or was slow.
+
+    `limit`: the first is asked as much as it allows.
+
+    `retry`: all were called for this message, and it is the first's turn again.
+
+    `last_resort`: all are left alone, and one has to be tried."""
+    begun_at: Time
+    """When the gateway was called, or the message queued."""
+    raw_status: str | None
+    """The gateway's own word in its last report; null without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +264,17 @@ def _transaction_answer(transaction: Transaction | None) -> TransactionAnswer | 
 
 
 def _delivery_answer(delivery: Delivery) -> DeliveryAnswer:
-    return DeliveryAnswer(delivery.channel, delivery.gateway, delivery.status, rfc3339(delivery.at), delivery.reason)
+    return DeliveryAnswer(
+        channel=delivery.channel,
+        gateway=delivery.gateway,
+        status=delivery.status,
+        at=rfc3339(delivery.at),
+        reason=delivery.reason,
+        message=delivery.message,
+        choice=delivery.choice,
+        begun_at=rfc3339(delivery.begun),
+        raw_status=delivery.raw_status,
+    )
 
 
 def caught_answer(message: CaughtMessage) -> CaughtAnswer:

@@ -103,6 +103,26 @@ _DEVELOPMENT = "Development"
 _GATEWAYS = "Gateways"
 _OPERATION = "Operation"
 
+
+def _report(name: str, method: str, summary: str) -> Call:
+    """Return the call of gateways, by one of the two methods that providers know."""
+    return Call(
+        name=name,
+        method=method,
+        path="/v1/receipts/{gateway}/{dispatch_id}",
+        section=_GATEWAYS,
+        summary=summary,
+        description="For gateways, not for applications: a gateway's report on a message, proven in its own way by a "
+        "signature, a token in the address, or where it comes from. A report changes what is shown of a delivery and "
+        "never approves anything.",
+        successes=(Success(204, "Taken.", media_type=None),),
+        problems=("unauthenticated", "not-found", "body-too-large", "internal", "store-unavailable"),
+        parameters=(_GATEWAY, _DISPATCH),
+        any_body=method == "post",
+        authenticated=False,
+    )
+
+
 CALLS = (
     Call(
         name="startVerification",
@@ -211,20 +231,8 @@ CALLS = (
         problems=(*_COMMON, "not-found"),
         parameters=(_CAUGHT_OF,),
     ),
-    Call(
-        name="reportDelivery",
-        method="post",
-        path="/v1/receipts/{gateway}/{dispatch_id}",
-        section=_GATEWAYS,
-        summary="Report a delivery",
-        description="For gateways, not for applications: a gateway's report on a message, signed in its own way. "
-        "A report changes what is shown of a delivery and never approves anything.",
-        successes=(Success(204, "Taken.", media_type=None),),
-        problems=("unauthenticated", "not-found", "body-too-large", "internal", "store-unavailable"),
-        parameters=(_GATEWAY, _DISPATCH),
-        any_body=True,
-        authenticated=False,
-    ),
+    _report("reportDelivery", "post", "Report a delivery"),
+    _report("reportDeliveryByGet", "get", "Report a delivery, in the query"),
     Call(
         name="alive",
         method="get",

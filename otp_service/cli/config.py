@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from otp_service.cli.messages import checked_messages
 from otp_service.cli.options import config_option
 from otp_service.cli.output import done, toml_document
 from otp_service.settings import Settings, load_settings
@@ -20,6 +21,7 @@ def config() -> None:
 def check(path: Path | None) -> None:
     """Read everything as a start would, without connecting to anything."""
     settings = load_settings(path)
+    checked_messages(settings)
     done(f"The configuration is complete: {_summary(settings)}.")
 
 

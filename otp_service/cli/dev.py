@@ -99,9 +99,17 @@ def _run(stack: ExitStack, folder: Path, given: _Given) -> None:
         store.append(valkey.child)
         note(f"State: an embedded Valkey at {valkey.url}, its data in {folder / 'valkey'}.")
         table = merged(table, {"redis": {"url": valkey.url}})
+    if _reports_to_itself(settings):
+        table = merged(table, {"http": {"public_url": url_of(settings.http.host, settings.http.port)}})
     environ |= dev_data.write_configuration(folder, table)
     shell = dev_data.write_environment(folder, environ)
     _supervise(stack, _Plan(settings, environ, api_key, shell), store)
+
+
+def _reports_to_itself(settings: Settings) -> bool:
+    """Tell whether gateways are to report to this machine: not where one really sends, whose provider cannot."""
+    sends = any(not gateway.gateway_class.development_only for gateway in settings.gateways.values())
+    return settings.http.public_url is None and not sends
 
 
 def _environment(folder: Path, overridden: Iterable[str]) -> dict[str, str]:
@@ -113,7 +121,13 @@ def _environment(folder: Path, overridden: Iterable[str]) -> dict[str, str]:
         note(f"Made keys of its own in {folder}. They are for this folder only: production needs others.")
     metrics.prepare(folder / "metrics")
     shared = {metrics.DIRECTORY_VARIABLE: str((folder / "metrics").resolve())}
-    return environ | keys | shared
+    return environ | keys | shared | _without_proxy(environ)
+
+
+def _without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variable that keeps the sandbox's reports to this machine away from a proxy of the environment."""
+    listed = environ.get("no_proxy") or environ.get("NO_PROXY")
+    return {} if listed == "*" else {"no_proxy": ",".join(filter(None, (listed, "127.0.0.1,localhost,::1")))}
 
 
 @dataclass(frozen=True)

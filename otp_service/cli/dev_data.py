@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from otp_service.cli.dev_numbers import CASES
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.keyring import api_key_hash, new_api_key, new_key
 from otp_service.settings.reader import CONFIG_VARIABLE
 from otp_service.settings.sources import FILE_SUFFIX, Table, merged
 
 APPLICATION = "dev"
+_SANDBOX = "sandbox"
+"""The kind of gateway, and the name of ``dev``'s own."""
 DEFAULTS: Table = {
     "environment": "development",
     "http": {"metrics_port": 0, "metrics_on_same_port": True},
@@ -42,7 +45,7 @@ DEFAULTS: Table = {
             "client_ip": "connection",
         }
     },
-    "gateways": {"sandbox": {"kind": "sandbox"}},
+    "gateways": {_SANDBOX: {"kind": _SANDBOX, "cases": CASES}},
 }
 """``dev``'s settings where they differ from the defaults; a configuration file is laid over them."""
 
@@ -116,7 +119,7 @@ def key_variables(folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, s
 
 def table_of(configured: Mapping[str, Any], api_key: str) -> Table:
     """Return ``dev``'s settings with a configuration file laid over them, and the API key among the keys of `dev`."""
-    table = merged(DEFAULTS, configured)
+    table = _signing(merged(_defaults_under(configured), configured))
     applications = table["applications"]
     application = applications.get(APPLICATION) if isinstance(applications, dict) else None
     keys = application.get("keys") if isinstance(application, dict) else None
@@ -125,6 +128,28 @@ def table_of(configured: Mapping[str, Any], api_key: str) -> Table:
     key = api_key_hash(api_key)
     every = [*(other for other in keys if other != key), key]
     return merged(table, {"applications": {APPLICATION: {"keys": every}}})
+
+
+def _defaults_under(configured: Mapping[str, Any]) -> Table:
+    """Return the defaults, without the sandbox where the file makes a gateway of another kind of it."""
+    own = _gateways(configured).get(_SANDBOX)
+    replaced = isinstance(own, Mapping) and own.get("kind", _SANDBOX) != _SANDBOX
+    return {**DEFAULTS, "gateways": {}} if replaced else DEFAULTS
+
+
+def _signing(table: Table) -> Table:
+    """Give a secret to sign reports with to every sandbox gateway that has none; it lives as long as this process."""
+    secrets = {
+        name: {"receipt_secret": new_key()}
+        for name, gateway in _gateways(table).items()
+        if isinstance(gateway, Mapping) and gateway.get("kind") == _SANDBOX and "receipt_secret" not in gateway
+    }
+    return merged(table, {"gateways": secrets}) if secrets else table
+
+
+def _gateways(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    gateways = table.get("gateways")
+    return gateways if isinstance(gateways, Mapping) else {}  # malformed: the settings' own checks tell where
 
 
 def write_environment(folder: Path, environ: Mapping[str, str]) -> Path:

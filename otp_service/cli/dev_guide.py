@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from otp_service.cli.dev_numbers import PREFIX
 from otp_service.settings import Settings
 
 NUMBER = "+923001234567"
@@ -21,6 +22,7 @@ _CHECK = """\
   curl -s -w '\\n' {url}/v1/verifications/$ID/check -H "Authorization: Bearer $KEY" \\
     -H 'Content-Type: application/json' -d "{{\\"code\\": \\"$CODE\\"}}\""""
 
+_NUMBERS = "Numbers that go wrong on purpose, such as {prefix}0011, are in docs/sandbox.md.\n\n"
 _SHELL = "  . {shell}; {command} send {options}{number}"
 
 
@@ -40,9 +42,19 @@ def guide(url: str, api_key: str, settings: Settings, shell: Path) -> str:
         command=_command(sys.argv[0]),
         options="--application dev " if len(settings.applications) > 1 else "",
     )
+    numbers = _NUMBERS.format(prefix=PREFIX) if _has_numbers(settings) else ""
     return (
         f"\nReady at {url}; its documentation is at {url}/docs\nAPI key of the application 'dev': {api_key}\n\n"
-        f"{filled}\n\nCtrl-C stops it."
+        f"{filled}\n\n{numbers}Ctrl-C stops it."
+    )
+
+
+def _has_numbers(settings: Settings) -> bool:
+    """Tell whether a sandbox gateway has the cases of the defaults."""
+    return any(
+        case.to.startswith(PREFIX)
+        for gateway in settings.gateways.values()
+        for case in getattr(gateway.settings, "cases", ())
     )
 
 

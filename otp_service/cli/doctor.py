@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from otp_service.bootstrap import install
+from otp_service.cli.delivery_findings import delivery_findings
 from otp_service.cli.findings import Finding, Level, settings_findings
 from otp_service.cli.options import config_option
 from otp_service.cli.output import is_terminal
@@ -58,6 +59,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
         yield clock_finding(context.store.limits.clock_skew())
         yield installation_finding(server.differing(), claimed=server.claimed())
         yield worker_finding(server.worker_age())
+        yield from delivery_findings(context)
     except ConfigurationError as unusable:
         yield Finding(Level.FAIL, "settings", str(unusable))
     except StoreUnavailableError as silent:

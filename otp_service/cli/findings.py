@@ -116,8 +116,8 @@ def _gateways(settings: Settings) -> Iterator[Finding]:
                 yield Finding(
                     Level.WARN, subject, f"{member} is not encrypted: numbers and codes can be read.", "Use https://."
                 )
-        really_sends = not gateway.gateway_class.development_only
-        if really_sends and issubclass(gateway.gateway_class, ReportsReceipts) and not settings.http.public_url:
+        reports = issubclass(gateway.gateway_class, ReportsReceipts) and gateway.settings.takes_receipts
+        if reports and not gateway.gateway_class.development_only and not settings.http.public_url:
             yield Finding(
                 Level.WARN,
                 subject,
@@ -127,10 +127,26 @@ def _gateways(settings: Settings) -> Iterator[Finding]:
 
 
 def _routes(settings: Settings) -> Iterator[Finding]:
+    yield from _passed_over(settings)
     gaps = list(_gaps(settings))
     yield from gaps
     if not gaps and settings.applications:
         yield Finding(Level.OK, "routes", "Every application reaches every country of its list.")
+
+
+def _passed_over(settings: Settings) -> Iterator[Finding]:
+    """Yield the gateways that stand in a route for nothing."""
+    offered = {channel for purpose in settings.core_purposes.values() for channel in purpose.channels}
+    for position, route in enumerate(settings.routes):
+        channels = set(route.channels) or offered
+        for name in route.gateways:
+            if not channels & settings.core_routes.channels_of[name]:
+                yield Finding(
+                    Level.WARN,
+                    f"routes.{position}",
+                    f"The gateway {name} is never asked: it carries none of {', '.join(sorted(channels))}.",
+                    "Take it out of the route, or correct the route's channels.",
+                )
 
 
 def _gaps(settings: Settings) -> Iterator[Finding]:

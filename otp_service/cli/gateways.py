@@ -1,4 +1,4 @@
-"""``otp-service gateway``: what is configured to send, and whether it really does."""
+"""``otp-service gateway``: what is configured to send, how it is, and whether it really does."""
 
 from pathlib import Path
 
@@ -6,18 +6,28 @@ import click
 
 from otp_service.bootstrap import install
 from otp_service.cli.options import CHANNELS, config_option, destination, region_option
-from otp_service.cli.output import done, table
+from otp_service.cli.output import done, duration, table, warn
 from otp_service.core.errors import ConfigurationError
+from otp_service.core.health import BreakerState, GatewayHealth, Pace
 from otp_service.core.keyring import Keyring, new_dispatch_id
 from otp_service.core.message import Message
 from otp_service.core.phone import Destination
 from otp_service.core.purpose import Channel
-from otp_service.gateways.base import Gateway, GatewayError, ReportsReceipts
+from otp_service.gateways.base import Gateway, GatewayError, HoldsConnections, ReportsReceipts
+from otp_service.services.context import Context
 from otp_service.settings import load_settings
+from otp_service.settings.gateways import ConfiguredGateway
+from otp_service.store.health import BY_HAND
 
 TEXT = "This is a test message of otp-service. You need not do anything."
 _LIFE = 300
 """Seconds after which a test message is worthless, as a code would be."""
+_MINUTE = 60_000
+_STATES = {
+    BreakerState.CLOSED: "closed",
+    BreakerState.OPEN: "open",
+    BreakerState.HALF_OPEN: "half open",
+}
 
 
 @click.group()
@@ -35,11 +45,17 @@ def list_(path: Path | None) -> None:
             configured.kind,
             ",".join(sorted(configured.channels)),
             f"{configured.settings.timeout:g} s",
-            "receipts" if issubclass(configured.gateway_class, ReportsReceipts) else "no receipts",
+            "receipts" if _reports(configured) else "no receipts",
         )
         for name, configured in load_settings(path).gateways.items()
     ]
     table(("Name", "Kind", "Channels", "Time-out", "Receipts"), rows)
+
+
+def _reports(configured: ConfiguredGateway) -> bool:
+    """Tell whether receipts come in: over a connection of the gateway's own, or over HTTP as its settings say."""
+    kind, settings = configured.gateway_class, configured.settings
+    return issubclass(kind, HoldsConnections) or (issubclass(kind, ReportsReceipts) and settings.takes_receipts)
 
 
 @gateway.command(short_help="Send a test message through a gateway.")
@@ -51,13 +67,79 @@ def list_(path: Path | None) -> None:
 def test(name: str, number: str, channel: str, region: str | None, path: Path | None) -> None:
     """Send a test message to NUMBER through the gateway NAME. It costs what a message costs."""
     to = destination(number, region)
-    context = install(load_settings(path)).context
-    if name not in context.gateways:
-        raise ConfigurationError(f"There is no gateway {name!r}; there are: {', '.join(context.gateways)}.")
+    context = _context_with(name, path)
     chosen = context.gateways[name]
     if channel not in chosen.channels:
         raise ConfigurationError(f"The gateway {name!r} does not carry {channel}.")
     done(f"Accepted for {to.mask}; the gateway's reference is {_send(chosen, to, channel, context.keyring)}.")
+
+
+@gateway.command(short_help="Show how the gateways are.")
+@config_option
+def status(path: Path | None) -> None:
+    """Show how each gateway is, as all workers see it.
+
+    Breaker: closed, messages go through; open, none does until it is tried again; half open, the next message tries it.
+    Calls that failed, or took as long as "Slow from", are bad. The time that calls take is in the metrics.
+    """
+    context = install(load_settings(path)).context
+    found = context.store.health.of(tuple(context.gateways))
+    headings = ("Name", "Breaker", "Tried again in", "Bad calls", "Slow from", "In flight", "A second", "Throttled for")
+    table(headings, [_row(name, health, context.paces[name]) for name, health in found.items()])
+
+
+def _row(name: str, health: GatewayHealth, pace: Pace) -> tuple[str, ...]:
+    return (
+        name,
+        _STATES[health.state] + (", by hand" if health.by_hand else ""),
+        _span(health.opens_in),
+        f"{health.bad} of {health.calls}",
+        f"{pace.slow:g} s",
+        f"{health.in_flight or 0} of {pace.in_flight}" if pace.in_flight else "-",
+        f"{pace.per_second:g}" if pace.per_second else "-",
+        _span(health.paused),
+    )
+
+
+def _span(milliseconds: int) -> str:
+    return duration(-(-milliseconds // 1000)) if milliseconds else "-"
+
+
+@gateway.command(name="open", short_help="Let no message through a gateway.")
+@click.argument("name")
+@click.option(
+    "--minutes",
+    type=click.IntRange(1, BY_HAND // _MINUTE),
+    default=BY_HAND // _MINUTE,
+    help="For how long; default: 30 days, the longest.",
+)
+@config_option
+def open_(name: str, minutes: int, path: Path | None) -> None:
+    """Open the breaker of the gateway NAME by hand: no message goes through it, not even as a last resort.
+
+    All workers respect it at once. When its time is over, the next message tries the gateway.
+    """
+    context = _context_with(name, path)
+    context.store.health.open(name, minutes * _MINUTE)
+    done(f"{name} is left alone for {duration(60 * minutes)}. To use it again before: otp-service gateway close {name}")
+    if any(set(route.gateways) == {name} for route in context.routes.routes):
+        warn("a route has no other gateway: its messages wait, and are given up when their codes end.")
+
+
+@gateway.command(short_help="Let messages through a gateway again.")
+@click.argument("name")
+@config_option
+def close(name: str, path: Path | None) -> None:
+    """Close the breaker of the gateway NAME, whoever opened it, and forget what was counted."""
+    _context_with(name, path).store.health.close(name)
+    done(f"Messages go through {name} again.")
+
+
+def _context_with(name: str, path: Path | None) -> Context:
+    context = install(load_settings(path)).context
+    if name not in context.gateways:
+        raise ConfigurationError(f"There is no gateway {name!r}; there are: {', '.join(context.gateways)}.")
+    return context
 
 
 def _send(chosen: Gateway, to: Destination, channel: str, keyring: Keyring) -> str:

@@ -6,7 +6,7 @@ import click
 
 from otp_service.bootstrap import install
 from otp_service.cli.options import config_option, destination, region_option
-from otp_service.cli.output import done, table, warn
+from otp_service.cli.output import done, duration, table, warn
 from otp_service.cli.server_findings import TOLERATED_SKEW
 from otp_service.core.phone import Destination
 from otp_service.services.context import Context
@@ -63,16 +63,6 @@ def _row(state: WindowState) -> tuple[str, ...]:
         str(state.remaining),
         duration(round(state.reset_in)) if state.used else "-",
     )
-
-
-def duration(seconds: int) -> str:
-    """Return seconds in the two largest units that they have: ``10 min``, ``1 d``, ``23 h 59 min``."""
-    parts = []
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        amount, seconds = divmod(seconds, length)
-        if amount:
-            parts.append(f"{amount} {unit}")
-    return " ".join(parts[:2]) or "0 s"
 
 
 def _warn_of_skew(reader: LimitReader) -> None:

@@ -15,7 +15,10 @@ COMMANDS = {
     "config": "config:config",
     "key": "keys:key",
     "gateway": "gateways:gateway",
+    "find": "find:find",
+    "dead-letters": "dead_letters:dead_letters",
     "limits": "limits:limits",
+    "messages": "messages:messages",
     "send": "trial:send",
     "check": "trial:check",
 }

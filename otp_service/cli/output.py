@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -42,6 +43,21 @@ def note(sentence: str) -> None:
 def warn(sentence: str) -> None:
     """Print what should not be overlooked, on standard error."""
     click.secho(f"Warning: {sentence}", fg="yellow", err=True)
+
+
+def duration(seconds: int) -> str:
+    """Return seconds in the two largest units that they have: ``10 min``, ``1 d``, ``23 h 59 min``."""
+    parts = []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        amount, seconds = divmod(seconds, length)
+        if amount:
+            parts.append(f"{amount} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def moment(milliseconds: int) -> str:
+    """Return a time since the epoch as people read it, in UTC: ``2026-11-24 22:00:05``."""
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def toml(value: Any) -> str:  # noqa: ANN401 - a tree of plain values

@@ -39,6 +39,8 @@ class Application:
     client_ip: ClientIp
     origin: str | None = None
     """Host of the origin-bound last line of a message (WICG sms-one-time-codes)."""
+    app_hash: str | None = None
+    """Hash by which Android's SMS Retriever finds the messages of the application's app."""
     payees: frozenset[str] = field(default_factory=frozenset)
     """Payees allowed although they look like a domain name."""
 

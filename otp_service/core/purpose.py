@@ -46,7 +46,15 @@ class Purpose:
     """Seconds to wait before the second, third … message; the last one repeats."""
     resend: Resend
     channels: tuple[Channel, ...]
-    """What is offered; the first is the default."""
+    """What is offered; the first is the default, the others follow it where one does not reach the number."""
+    fallback: bool = True
+    """Whether the service itself goes on to the next channel when one does not reach the number."""
+
+    def channels_after(self, channel: str) -> tuple[Channel, ...]:
+        """Return the channels that follow one, in their order; none where there is no fallback."""
+        if not self.fallback or channel not in self.channels:
+            return ()
+        return self.channels[self.channels.index(Channel(channel)) + 1 :]
 
     def resend_delay(self, sends: int) -> int:
         """Return the seconds to wait after ``sends`` messages."""

@@ -45,6 +45,25 @@ class DeliveryStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Choice(StrEnum):
+    """Why a gateway was called: what kept the route's first one from the message."""
+
+    CONFIGURED = "configured"
+    """Nothing: it is the route's first."""
+    FAIL_OVER = "fail_over"
+    """The first was called for this message, and failed."""
+    ALREADY_TRIED = "already_tried"
+    """The first carried an earlier message of the verification."""
+    BREAKER = "breaker"
+    """The first is left alone, because it failed or was slow."""
+    LIMIT = "limit"
+    """The first is asked as much as it allows."""
+    RETRY = "retry"
+    """All were called; it is the first's turn again."""
+    LAST_RESORT = "last_resort"
+    """All are left alone; one has to be tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One dispatch of one message, or a message that waits for its first."""
@@ -57,8 +76,16 @@ class Delivery:
     gateway: str | None
     status: DeliveryStatus
     at: int
-    """Milliseconds since the epoch, by Redis' clock."""
+    """When it came to be so: milliseconds since the epoch, by Redis' clock."""
     reason: str | None
+    choice: Choice | None = None
+    """Why this gateway was called; ``None`` while the message waits."""
+    begun: int = 0
+    """When it was called, or the message queued."""
+    raw_status: str | None = None
+    """The gateway's own word for its last report."""
+    reference: str | None = None
+    """Under which the gateway knows it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,11 @@ class GatewaySettings(BaseModel):
     max_in_flight: int | None = Field(default=None, ge=1, le=10_000)
     """Calls at the same time at most, over all workers. No bound by default."""
 
+    @property
+    def takes_receipts(self) -> bool:
+        """Whether they say all that receipts need; asked of gateways that report them."""
+        return True
+
 
 class Mailbox(Protocol):
     """Where the sandbox keeps what it caught, sealed and short-lived."""

@@ -10,6 +10,8 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from otp_service.gateways.clock import Alarm, set_alarm
+
 _current = threading.local()
 
 
@@ -22,18 +24,19 @@ class Call:
         """Whether the provider may have received anything of the request."""
         self.over = False
         """Whether the time is up."""
+        self._timeout = timeout
         self._socket: socket.socket | None = None
-        self._clock = threading.Timer(timeout, self._end)
-        self._clock.daemon = True
+        self._alarm: Alarm | None = None
 
     def __enter__(self) -> Self:
+        self._alarm = set_alarm(self._timeout, self._end)
         _current.call = self
-        self._clock.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._clock.cancel()
         _current.call = None
+        if self._alarm is not None:
+            self._alarm.stop()  # before the connection is used again: it must not end the next call
 
     def connected(self) -> None:
         """Forget what was sent to connect: that was TLS', or for a proxy, and nothing of the request."""

@@ -62,8 +62,9 @@ class AddressesReceipts(Protocol):
 class ReceiptDesk(Protocol):
     """Where a gateway hands in receipts that do not come over HTTP."""
 
-    def hand_in(self, references: tuple[str, ...], receipt: Receipt) -> None:
+    def hand_in(self, references: tuple[str, ...], receipt: Receipt) -> bool:
         """Record a receipt for the dispatch that was accepted under one of the ``references``, the likeliest first.
 
-        One that comes before the dispatch is known to be accepted is kept until it is. Raises nothing.
+        One that comes before the dispatch is known to be accepted is kept until it is. Returns whether it was taken:
+        one that was not is worth sending again. Raises nothing.
         """

@@ -4,11 +4,14 @@
 request and answer together, and errors without their texts, which would tell the URL with all that is in it.
 """
 
+import datetime as dt
 import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException
+from http.cookiejar import DefaultCookiePolicy
 
 import requests
 import urllib3
@@ -20,6 +23,9 @@ from otp_service.gateways.call import Adapter, Call
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read."""
+MAX_RETRY_AFTER = 3600.0
+"""Seconds for which a provider can ask to be left alone."""
+_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _REFERENCE = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _UNSENDABLE = "request cannot be sent"
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
@@ -33,6 +39,24 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     text: str = field(repr=False)
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds to leave the provider alone, as it asked under 429 and 503 (RFC 9110, 10.2.3); 0 if it did not."""
+        asked = self.headers.get("Retry-After", "").strip() if self.status in {429, 503} else ""
+        seconds = float(asked) if _SECONDS.fullmatch(asked) else _seconds_until(asked)
+        return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _seconds_until(date: str) -> float:
+    """Return the seconds until a date in any form of HTTP (RFC 9110, 5.6.7); 0 for what is none."""
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return 0.0
+    if moment.tzinfo is None:  # the form of asctime names no zone, and "-0000" none that is known: both are UTC
+        moment = moment.replace(tzinfo=dt.UTC)
+    return (moment - dt.datetime.now(dt.UTC)).total_seconds()
 
 
 class Wire:
@@ -79,11 +103,25 @@ class Wire:
 
     def _session(self) -> requests.Session:
         if not hasattr(self._sessions, "own"):
-            self._sessions.own = requests.Session()
+            self._sessions.own = _Session()
             self._sessions.own.mount("https://", Adapter())
             self._sessions.own.mount("http://", Adapter())
         session: requests.Session = self._sessions.own
         return session
+
+
+class _Session(requests.Session):
+    """Keeps no cookies, which nothing here sends back, and sees no redirects.
+
+    Also where none is followed, the library reads all of a redirect's body first, whatever its size.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+
+    def get_redirect_target(self, _: requests.Response) -> None:
+        return None
 
 
 def _failure(failure: Exception, call: Call) -> GatewayError:
@@ -104,8 +142,12 @@ def reference_of(found: object, message: Message) -> str:
     return text if found is not None and plain else message.dispatch_id
 
 
-def failure_of_status(status: int, provider_code: str | None = None) -> GatewayError:
-    """Return what a status means where a gateway's own table says nothing."""
+def failure_of_status(status: int, provider_code: str | None = None, *, retry_after: float = 0.0) -> GatewayError:
+    """Return what a status means where a gateway's own table says nothing.
+
+    408 comes when the request was not there in time, or a connection was idle for too long: it says nothing of us.
+    """
     refused = FailureKind.THROTTLED if status == 429 else FailureKind.REJECTED  # noqa: PLR2004
-    kind = FailureKind.UNAVAILABLE if status >= 500 else refused  # noqa: PLR2004
-    return GatewayError(kind, provider_code or f"http {status}", ambiguous=status == 504)  # noqa: PLR2004
+    kind = FailureKind.UNAVAILABLE if status >= 500 or status == 408 else refused  # noqa: PLR2004
+    code = provider_code or f"http {status}"
+    return GatewayError(kind, code, ambiguous=status == 504, retry_after=retry_after)  # noqa: PLR2004

@@ -15,3 +15,9 @@ def channel_for(context: Context, purpose: Purpose, country: str, wanted: str) -
     if not context.routes.gateways_for(country, purpose.name, wanted):
         raise ChannelNotAvailableError(f"No gateway carries {wanted} to {country}.")
     return wanted
+
+
+def next_channel(context: Context, purpose: Purpose, country: str, channel: str) -> str | None:
+    """Return the channel that follows one that does not reach a number; ``None`` when there is none."""
+    following = purpose.channels_after(channel)
+    return next((one for one in following if context.routes.gateways_for(country, purpose.name, one)), None)

@@ -1,13 +1,17 @@
 """Compose a message: open the number and the details, derive the code, render the text."""
 
-from otp_service.core.message import Message, Wording, render
+from otp_service.core.message import Message
+from otp_service.core.purpose import Channel
+from otp_service.core.wording import Wording
 from otp_service.gateways.base import AddressesReceipts, ReportsReceipts
 from otp_service.services.codes import derive_code
 from otp_service.services.context import Context
 from otp_service.services.record_receipts import receipt_url
 from otp_service.services.start import DESTINATION
 from otp_service.services.view import view_of
-from otp_service.store.outbox import Dispatched, Job
+from otp_service.services.write import write
+from otp_service.store.dispatches import Dispatched
+from otp_service.store.jobs import Job
 
 _ON_THE_WAY = 5
 """Seconds by which a message may overstate how long its code is valid."""
@@ -27,22 +31,26 @@ def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
     digest = keyring.transaction_digest(verification.id, transaction)
     remaining = max(1, (verification.expires - dispatched.now) // 1000)
     wording = Wording(
-        brand=application.title,
+        application=application,
+        purpose=verification.purpose,
+        channel=Channel(job.channel),
+        locale=verification.locale,
         code=derive_code(keyring, verification, job.generation, digest),
         minutes=(remaining + _ON_THE_WAY) // 60,
         transaction=transaction,
-        origin=application.origin,
     )
+    words = write(context.catalogue, wording)
     return Message(
         to=number.decode(),
-        text=render(wording),
+        text=words.text,
         channel=job.channel,
-        locale=verification.locale,
+        locale=words.locale,
         expires_in=remaining,
         dispatch_id=dispatched.dispatch_id,
         receipt_url=_receipt_url(context, dispatched),
         verification_id=verification.id,
         application=application.name,
+        variables=words.variables,
     )
 
 

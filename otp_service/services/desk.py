@@ -1,13 +1,58 @@
-"""Take receipts that gateways hand in by the provider's reference, over connections of their own."""
+"""Receipts that name a dispatch by the gateway's own reference: they come over its connection, not over HTTP."""
 
-from otp_service.gateways.base import Receipt
+import json
+
+from otp_service.core.errors import StoreUnavailableError
+from otp_service.core.verification import GRACE, DeliveryStatus
+from otp_service.gateways.base import FailureKind, Receipt
+from otp_service.services.context import Context
+from otp_service.services.record_receipts import take
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+_REMEMBERED = (600 + GRACE) * 1000
+"""Milliseconds: the longest life of a record."""
 
 
 class Desk:
-    """The desk of one gateway."""
+    """Where one gateway hands its receipts in."""
 
-    def __init__(self, gateway: str) -> None:
+    def __init__(self, context: Context, gateway: str) -> None:
+        self._context = context
         self._gateway = gateway
 
-    def hand_in(self, references: tuple[str, ...], receipt: Receipt) -> None:
-        """Record a receipt for the dispatch that was accepted under one of the references."""
+    def hand_in(self, references: tuple[str, ...], receipt: Receipt) -> bool:
+        """Record a receipt for the dispatch that was accepted under a reference; return whether Redis took it.
+
+        One that comes before the dispatch is known to be accepted is kept until `refer` tells of it.
+        """
+        try:
+            found = self._context.store.references.dispatch_of(self._gateway, references, _written(receipt))
+            if found is not None:
+                take(self._context, self._gateway, found, receipt)
+        except StoreUnavailableError:
+            metrics.record_store_error("receipt")
+            _log.warning("receipt_not_taken", gateway=self._gateway)
+            return False
+        return True
+
+
+def refer(context: Context, gateway: str, reference: str, dispatch_id: str) -> None:
+    """Remember under which reference a dispatch was accepted, and record the receipts that were faster."""
+    try:
+        for early in context.store.references.remember(gateway, reference, dispatch_id, _REMEMBERED):
+            take(context, gateway, dispatch_id, _read(early))
+    except StoreUnavailableError:
+        metrics.record_store_error("receipt")
+        _log.warning("reference_lost", gateway=gateway)
+
+
+def _written(receipt: Receipt) -> str:
+    return json.dumps([receipt.status, receipt.raw_status, receipt.reason, receipt.kind])
+
+
+def _read(text: str) -> Receipt:
+    status, raw_status, reason, kind = json.loads(text)
+    return Receipt(DeliveryStatus(status), raw_status, reason, FailureKind(kind) if kind else None)

@@ -4,12 +4,15 @@ import re
 from dataclasses import dataclass
 
 from otp_service.core.errors import NotFoundError, UnauthenticatedError
-from otp_service.gateways.base import ReceiptForgedError, ReceiptRequest, ReportsReceipts
+from otp_service.gateways.base import Receipt, ReceiptForgedError, ReceiptRequest, ReportsReceipts
 from otp_service.services.context import Context
+from otp_service.services.fall_back import fall_back
 from otp_service.telemetry import metrics
 
-_NOT_A_REASON = re.compile(r"[^a-z0-9_. -]")
+_NOT_A_REASON = re.compile(r"[^a-z0-9_. -]|[0-9]{6,}")
+_NOT_A_STATUS = re.compile(r"[^A-Za-z0-9_. -]|[0-9]{6,}")
 _MAX_REASON = 40
+_MAX_STATUS = 24
 _UNKNOWN = "There is no such dispatch."
 
 
@@ -19,7 +22,6 @@ class Expected:
 
     gateway: str
     reporter: ReportsReceipts
-    bucket: str
     dispatch_id: str
 
 
@@ -33,9 +35,9 @@ def expected_receipt(context: Context, gateway: str, dispatch_id: str) -> Expect
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
     if bucket is None or not isinstance(reporter, ReportsReceipts):
         raise NotFoundError(_UNKNOWN)
-    if not context.store.outbox.made(bucket, dispatch_id, gateway):
+    if not context.store.dispatches.made(bucket, dispatch_id, gateway):
         raise NotFoundError(_UNKNOWN)
-    return Expected(gateway, reporter, bucket, dispatch_id)
+    return Expected(gateway, reporter, dispatch_id)
 
 
 def record_receipt(context: Context, expected: Expected, request: ReceiptRequest) -> None:
@@ -48,11 +50,22 @@ def record_receipt(context: Context, expected: Expected, request: ReceiptRequest
         receipt = expected.reporter.receipt(request)
     except ReceiptForgedError as forged:
         raise UnauthenticatedError("The report is not authentic.") from forged
-    reason = plain_reason(receipt.reason or "")
-    outbox = context.store.outbox
-    if not outbox.receipt(expected.bucket, expected.dispatch_id, expected.gateway, receipt.status, reason):
+    if not take(context, expected.gateway, expected.dispatch_id, receipt):
         raise NotFoundError(_UNKNOWN)
-    metrics.record_receipt(expected.gateway, receipt.status)
+
+
+def take(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -> bool:
+    """Record an authentic report on a dispatch, and what follows from it; return whether the gateway made it."""
+    bucket = context.keyring.bucket_of_dispatch(dispatch_id)
+    if bucket is None:
+        return False
+    reason, raw_status = plain_reason(receipt.reason or ""), plain_status(receipt.raw_status)
+    reported = context.store.dispatches.report(bucket, dispatch_id, gateway, receipt.status, reason, raw_status)
+    if reported is None:
+        return False
+    metrics.record_receipt(gateway, receipt.status)
+    fall_back(context, bucket, reported, receipt)
+    return True
 
 
 def receipt_url(public_url: str, gateway: str, dispatch_id: str) -> str:
@@ -61,5 +74,10 @@ def receipt_url(public_url: str, gateway: str, dispatch_id: str) -> str:
 
 
 def plain_reason(reason: str) -> str:
-    """Return a reason as a record may keep it: short, lower case, nothing that could hold a message."""
+    """Return a reason as a record may keep it: short, lower case, nothing that could hold a message or a number."""
     return _NOT_A_REASON.sub("_", reason.lower())[:_MAX_REASON]
+
+
+def plain_status(raw_status: str) -> str:
+    """Return a provider's own status as a record may keep it, in the same way."""
+    return _NOT_A_STATUS.sub("_", raw_status)[:_MAX_STATUS]

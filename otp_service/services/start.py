@@ -184,7 +184,7 @@ def _new_verification(
 
 
 def _started_at(verification: Verification, now: int) -> Verification:
-    queued = Delivery(1, 1, verification.channel, None, DeliveryStatus.QUEUED, now, None)
+    queued = Delivery(1, 1, verification.channel, None, DeliveryStatus.QUEUED, now, None, begun=now)
     return verification.at(now, now + verification.purpose.ttl * 1000, (queued,))
 
 

@@ -18,6 +18,7 @@ MAX_TRANSACTION_CHECKS = 5
 
 _NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_APP_HASH = re.compile(r"[A-Za-z0-9+/]{11}")
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+")
 
 
@@ -60,6 +61,12 @@ def _host(origin: str) -> str:
     return origin
 
 
+def _app_hash(text: str) -> str:
+    if not _APP_HASH.fullmatch(text):
+        raise ValueError("is the hash of an Android app for the SMS Retriever: 11 characters of base64")
+    return text
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Region = Annotated[str, AfterValidator(_region)]
 Country = Annotated[str, AfterValidator(_region_or_all)]
@@ -89,6 +96,8 @@ class PurposeSettings(Section):
     """Which code a further message carries: ``same_code`` or ``new_code``."""
     channels: tuple[Channel, ...] = Field(default=(Channel.SMS, Channel.VOICE), min_length=1, max_length=3)
     """What is offered; the first is the default."""
+    fallback: bool = True
+    """Go on to the next of the channels, with the same code, when one does not reach the number."""
 
     @field_validator("channels")
     @classmethod
@@ -126,6 +135,8 @@ class ApplicationSettings(Section):
     """``required``, ``connection`` or ``none``: where an end user's address comes from."""
     origin: Annotated[str, AfterValidator(_host)] | None = None
     """Host of the origin-bound last line of a message (WebOTP)."""
+    app_hash: Annotated[str, AfterValidator(_app_hash)] | None = None
+    """Hash of its Android app, for the SMS Retriever; on the last line of a message."""
     payees: tuple[Payee, ...] = ()
     """Payees allowed although they look like a domain name."""
 
@@ -140,6 +151,7 @@ class ApplicationSettings(Section):
             locale=self.locale,
             client_ip=self.client_ip,
             origin=self.origin,
+            app_hash=self.app_hash,
             payees=frozenset(self.payees),
         )
 

@@ -24,30 +24,34 @@ CONFIG_VARIABLE = "OTP_SERVICE_CONFIG"
 _NO_LIST = {f"Input should be a valid {kind}" for kind in ("tuple", "list", "set", "frozenset")}
 
 
-def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, *, to_start: bool = True
+) -> Settings:
     """Return the settings of a file (default: the one that ``OTP_SERVICE_CONFIG`` names) and the environment.
 
+    What refuses a start, such as a missing key, is passed over unless they are read ``to_start``.
     Raises `ConfigurationError` with one line a fault, each with its path; no line shows a value of a secret.
     """
     variables = os.environ if environ is None else environ
     named = variables.get(CONFIG_VARIABLE)
     source = path or (Path(named) if named else None)
     table = read_file(source) if source else {}
-    return settings_from(merged(table, read_environment(variables)))
+    return settings_from(merged(table, read_environment(variables)), to_start=to_start)
 
 
-def settings_from(table: Mapping[str, Any]) -> Settings:
+def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Settings:
     """Return the settings of a table in the form of the file; raise `ConfigurationError` like `load_settings`."""
     try:
         settings = Settings.model_validate(table)
     except ValidationError as invalid:
-        raise ConfigurationError("\n".join(_lines(invalid))) from None
-    if faults := inconsistencies(settings) or refusals(settings):
+        raise ConfigurationError("\n".join(fault_lines(invalid))) from None
+    if faults := inconsistencies(settings) or (refusals(settings) if to_start else []):
         raise ConfigurationError("\n".join(faults))
     return settings
 
 
-def _lines(invalid: ValidationError) -> Iterator[str]:
+def fault_lines(invalid: ValidationError) -> Iterator[str]:
+    """Yield one line for each error of a model, with its path."""
     for error in invalid.errors(include_url=False, include_input=False):
         own = error["ctx"]["faults"] if error["type"] == FAULTS else [((), error["msg"])]
         for location, message in own:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from otp_service.core.guard import Limits, Scope, parse_limits
+from otp_service.core.health import BreakerPolicy
 from otp_service.settings.redis_url import check_redis_url
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -100,7 +101,7 @@ class LimitsSettings(Section):
 class WorkerSettings(Section):
     """The delivery worker."""
 
-    concurrency: int = Field(default=32, ge=1, le=1024)
+    concurrency: int = Field(default=64, ge=1, le=1024)
     """Messages that one worker process hands over at the same time."""
     claim_margin: Seconds = 5.0
     """Seconds beyond the slowest gateway's timeout after which a silent worker's job is claimed by another."""
@@ -110,8 +111,44 @@ class WorkerSettings(Section):
     """Seconds to wait after the first, second … failed round of gateways; the last one repeats."""
     max_dispatches: int = Field(default=5, ge=1, le=20)
     """Calls to gateways for one message, ambiguous ones included."""
+    max_ambiguous: int = Field(default=1, ge=0, le=20)
+    """How often a message goes on after a call that may have been sent all the same, such as a time-out."""
     metrics_port: PortOrNone = 9091
     """Port of the worker's ``/metrics``; 0 for none."""
+
+
+class BreakerSettings(Section):
+    """When a gateway is left alone. A call is bad when the gateway fails, or answers slowly (its ``slow``)."""
+
+    bad_in_a_row: int = Field(default=5, ge=1, le=1000)
+    """Bad calls in a row that open the breaker."""
+    bad_percent: int = Field(default=50, ge=1, le=100)
+    """Share of bad calls of a window that opens it."""
+    min_calls: int = Field(default=20, ge=1, le=100_000)
+    """Calls of a window from which on the share counts."""
+    window: Seconds = 30.0
+    """Seconds that a window lasts."""
+    block: float = Field(default=30.0, ge=0.1, le=86_400)
+    """Seconds that an open breaker blocks at first; the time doubles with each probe that fails."""
+    max_block: float = Field(default=1800.0, ge=0.1, le=86_400)
+    """Seconds that it blocks at most."""
+    pause: float = Field(default=1.0, ge=0.01, le=3600)
+    """Seconds that a gateway is left alone that says it is asked too fast; the time doubles while it says so."""
+    max_pause: float = Field(default=30.0, ge=0.01, le=3600)
+    """Seconds that it is left alone at most, unless it asks for longer itself."""
+
+    def to_core(self) -> BreakerPolicy:
+        """Return the policy in milliseconds."""
+        return BreakerPolicy(
+            run=self.bad_in_a_row,
+            calls=self.min_calls,
+            percent=self.bad_percent,
+            window=round(1000 * self.window),
+            block=round(1000 * self.block),
+            longest_block=round(1000 * max(self.block, self.max_block)),
+            pause=round(1000 * self.pause),
+            longest_pause=round(1000 * max(self.pause, self.max_pause)),
+        )
 
 
 class StreamsSettings(Section):
@@ -121,7 +158,14 @@ class StreamsSettings(Section):
     max_events: int = Field(default=1_000_000, ge=1000)
     """Events kept at most, approximately."""
     max_outbox: int = Field(default=100_000, ge=10)
-    """Messages waiting at most; a start beyond that is refused as ``backlog-full``."""
+    """Messages of one application waiting at most; a start beyond that is refused as ``backlog-full``."""
+
+
+class MessagesSettings(Section):
+    """The words of messages."""
+
+    directory: str | None = None
+    """Folder with files of your own, laid over ours; another language is one file more."""
 
 
 class LoggingSettings(Section):

@@ -8,17 +8,21 @@ from pydantic import Field
 from otp_service.core.application import Application
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard import Limits
+from otp_service.core.health import Pace
 from otp_service.core.keyring import Keyring, parse_key, parse_root_keys
 from otp_service.core.purpose import Purpose
 from otp_service.core.routing import Route, Routes
+from otp_service.gateways.base import GatewaySettings
 from otp_service.settings.gateways import GatewayEntry
 from otp_service.settings.masking import masked
 from otp_service.settings.policy import ApplicationSettings, Name, PurposeSettings, RouteSettings
 from otp_service.settings.sections import (
+    BreakerSettings,
     HttpSettings,
     KeysSettings,
     LimitsSettings,
     LoggingSettings,
+    MessagesSettings,
     RedisSettings,
     Section,
     StreamsSettings,
@@ -41,7 +45,9 @@ class Settings(Section):
     routes: tuple[RouteSettings, ...] = ()
     """Without a route, all gateways carry all messages, in the order of their sections."""
     worker: WorkerSettings = WorkerSettings()
+    breaker: BreakerSettings = BreakerSettings()
     streams: StreamsSettings = StreamsSettings()
+    messages: MessagesSettings = MessagesSettings()
     logging: LoggingSettings = LoggingSettings()
 
     @property
@@ -86,6 +92,19 @@ class Settings(Section):
         routes = tuple(route.to_core() for route in self.routes) or every
         channels = {name: gateway.channels for name, gateway in self.gateways.items()}
         return Routes(routes, channels)
+
+    @cached_property
+    def core_paces(self) -> dict[str, Pace]:
+        """What each gateway may be asked to do, by its name."""
+        return {name: self._pace(gateway.settings) for name, gateway in self.gateways.items()}
+
+    def _pace(self, gateway: GatewaySettings) -> Pace:
+        return Pace(
+            per_second=gateway.per_second or 0.0,
+            in_flight=gateway.max_in_flight or 0,
+            lease=round(1000 * (gateway.timeout + self.worker.claim_margin)),
+            slow=gateway.slow or gateway.timeout / 2,
+        )
 
     def core_keyring(self) -> Keyring:
         """Return the keys; raise `ConfigurationError` when one is missing, too short or a sample."""

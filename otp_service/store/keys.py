@@ -15,11 +15,13 @@ INSTALLATION = f"{PREFIX}:installation"
 WORKER = f"{PREFIX}:worker"
 """String: when a worker was last seen alive."""
 
-_PERSISTENT = re.compile(rf"{PREFIX}:installation|{PREFIX}:\{{[0-9a-f]{{2}}\}}:(outbox|events)")
+_PERSISTENT = re.compile(
+    rf"{PREFIX}:installation|{PREFIX}:\{{[0-9a-f]{{2}}\}}:(outbox:[a-z]+:[a-z0-9_-]*|lanes|events)"
+)
 
 
 def is_persistent(key: str) -> bool:
-    """Tell whether a key has no TTL: the installation's fingerprint, and the streams, trimmed at each write."""
+    """Tell whether a key has no TTL: the installation's fingerprint, the streams, trimmed at each write, their list."""
     return _PERSISTENT.fullmatch(key) is not None
 
 
@@ -41,9 +43,14 @@ def idempotency(bucket: str, application: str, key: str) -> str:
     return f"{PREFIX}:{{{bucket}}}:idempotency:{application}:{key}"
 
 
-def outbox(bucket: str) -> str:
-    """Stream: messages to deliver."""
-    return f"{PREFIX}:{{{bucket}}}:outbox"
+def lane(bucket: str, kind: str, application: str) -> str:
+    """Stream: messages of an application to deliver, of one kind: those of a kind of purposes, or retries."""
+    return f"{PREFIX}:{{{bucket}}}:outbox:{kind}:{application}"
+
+
+def lanes(bucket: str) -> str:
+    """Set: the keys of all lanes that ever held a message."""
+    return f"{PREFIX}:{{{bucket}}}:lanes"
 
 
 def delayed(bucket: str) -> str:
@@ -59,6 +66,31 @@ def dead_letters(bucket: str) -> str:
 def events(bucket: str) -> str:
     """Stream: what happened, without personal data."""
     return f"{PREFIX}:{{{bucket}}}:events"
+
+
+def recent(bucket: str, pseudonym: str) -> str:
+    """List: a number's last verifications, newest first: identifier|time of the start. Lives as long as the events."""
+    return f"{PREFIX}:{{{bucket}}}:recent:{pseudonym}"
+
+
+def health(gateway: str) -> str:
+    """Hash: how a gateway is. Lives for a day after it says anything."""
+    return f"{PREFIX}:{{gateways}}:health:{gateway}"
+
+
+def flights(gateway: str) -> str:
+    """Sorted set: the calls of a gateway in flight, by when they are given up; only where they are bounded."""
+    return f"{PREFIX}:{{gateways}}:flights:{gateway}"
+
+
+def reference(gateway: str, reference: str) -> str:
+    """Hold, as a string, the dispatch that a gateway took over under a reference (its hash), for a record's life."""
+    return f"{PREFIX}:{{gateways}}:reference:{gateway}:{reference}"
+
+
+def early_receipts(gateway: str, reference: str) -> str:
+    """List: receipts for a reference (its hash) that nobody knows yet. Lives for some minutes."""
+    return f"{PREFIX}:{{gateways}}:early:{gateway}:{reference}"
 
 
 def caught(application: str) -> str:

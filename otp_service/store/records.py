@@ -2,14 +2,15 @@
 
 `fields_of` names what a start writes. The scripts add: ``created``, ``expires`` and ``last_send`` (milliseconds),
 ``start`` (the start's idempotency key), ``n<message>`` (dispatches of a message) and ``d<message>.<dispatch>`` (what
-became of one: channel|gateway|status|time|reason).
+became of one: channel|gateway|status|time|reason|choice|begun|raw status|reference), ``from<message>`` (dispatches
+before the message was put back from the dead letters).
 """
 
 import re
 from collections.abc import Iterable, Mapping
 
 from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
-from otp_service.core.verification import Delivery, DeliveryStatus, Status, Verification
+from otp_service.core.verification import Choice, Delivery, DeliveryStatus, Status, Verification
 from otp_service.store.scripts import Argument
 
 _SLOT = re.compile(r"d(\d+)\.(\d+)")
@@ -43,6 +44,7 @@ def fields_of(verification: Verification, tag: str) -> tuple[Argument, ...]:
         "resend_delays": ",".join(map(str, policy.resend_delays)),
         "resend": policy.resend,
         "channels": ",".join(policy.channels),
+        "fallback": int(policy.fallback),
         "checks": verification.checks,
         "sends": verification.sends,
         "generation": verification.generation,
@@ -104,16 +106,17 @@ def _purpose_of(text: Mapping[str, str], ttl: int) -> Purpose:
         resend_delays=tuple(map(int, text["resend_delays"].split(","))),
         resend=Resend(text["resend"]),
         channels=tuple(map(Channel, text["channels"].split(","))),
+        fallback=text.get("fallback", "0") == "1",  # a record of an earlier release has none
     )
 
 
 def _deliveries(fields: Iterable[tuple[str, str]]) -> Iterable[Delivery]:
-    """Yield what the slots ``d<message>.<dispatch>`` hold: channel|gateway|status|time|reason."""
+    """Yield what the slots ``d<message>.<dispatch>`` hold; one of an earlier format has fewer values."""
     for name, value in fields:
         slot = _SLOT.fullmatch(name)
         if not slot:
             continue
-        channel, gateway, status, at, reason, *_ = value.split("|")  # a later format may add values
+        channel, gateway, status, at, reason, choice, begun, raw, reference, *_ = value.split("|") + [""] * 4
         yield Delivery(
             message=int(slot[1]),
             dispatch=int(slot[2]),
@@ -122,4 +125,8 @@ def _deliveries(fields: Iterable[tuple[str, str]]) -> Iterable[Delivery]:
             status=DeliveryStatus(status),
             at=int(at),
             reason=reason or None,
+            choice=Choice(choice) if choice else None,
+            begun=int(begun or at),
+            raw_status=raw or None,
+            reference=reference or None,
         )

@@ -10,7 +10,7 @@ class Retention:
     age: int
     """Seconds."""
     outbox: int
-    """Entries, about."""
+    """Entries of one lane."""
     events: int
     """Entries, about."""
 

@@ -5,11 +5,17 @@ from dataclasses import dataclass
 import redis
 
 from otp_service.core.guard import Limits
+from otp_service.core.health import BreakerPolicy
 from otp_service.core.keyring import Keyring
+from otp_service.store.dead_letters import DeadLetters
+from otp_service.store.dispatches import Dispatches
+from otp_service.store.health import Health
+from otp_service.store.history import History
 from otp_service.store.installation import Server
 from otp_service.store.limits import LimitReader
 from otp_service.store.mailbox import Mailbox
 from otp_service.store.outbox import Outbox
+from otp_service.store.references import References
 from otp_service.store.retention import Retention
 from otp_service.store.scripts import ScriptRunner
 from otp_service.store.verifications import Verifications
@@ -21,17 +27,30 @@ class Store:
 
     verifications: Verifications
     outbox: Outbox
+    dispatches: Dispatches
+    dead_letters: DeadLetters
+    references: References
+    health: Health
+    history: History
     mailbox: Mailbox
     limits: LimitReader
     server: Server
 
 
-def open_store(client: redis.Redis, keyring: Keyring, limits: Limits, retention: Retention) -> Store:
+def open_store(
+    client: redis.Redis, keyring: Keyring, limits: Limits, retention: Retention, breaker: BreakerPolicy
+) -> Store:
     """Return the store behind a client; opens no connection yet."""
     scripts = ScriptRunner(client)
+    dispatches = Dispatches(client, scripts, retention)
     return Store(
         verifications=Verifications(scripts, retention),
-        outbox=Outbox(client, scripts, retention, keyring.buckets),
+        outbox=Outbox(client, scripts, retention, keyring.buckets, dispatches.bury),
+        dispatches=dispatches,
+        dead_letters=DeadLetters(client, scripts, retention, keyring.buckets),
+        references=References(scripts),
+        health=Health(client, scripts, breaker),
+        history=History(client, keyring.buckets),
         mailbox=Mailbox(client, keyring),
         limits=LimitReader(client, limits),
         server=Server(client, keyring),

@@ -32,7 +32,15 @@ class Verifications:
         record = keys.record(bucket, verification.id)
         answer = self._scripts.run(
             "start",
-            (record, keys.outbox(bucket), keys.events(bucket), _retry_key(bucket, verification, retry), *counted.keys),
+            (
+                record,
+                _lane(bucket, verification),
+                keys.lanes(bucket),
+                keys.events(bucket),
+                keys.recent(bucket, verification.pseudonym),
+                _retry_key(bucket, verification, retry),
+                *counted.keys,
+            ),
             (
                 retry.fingerprint if retry else "",
                 _KEPT,
@@ -103,13 +111,26 @@ class Verifications:
         channel: str,
         next_tag: str,
         counted: Counted,
-        retry: Retry | None,
+        retry: Retry | None = None,
+        *,
+        falls_back_from: int = 0,
     ) -> outcomes.Queued | outcomes.Refused:
-        """Queue a further message; ``next_tag`` is empty when it carries the same code."""
+        """Queue a further message; ``next_tag`` is empty when it carries the same code.
+
+        ``falls_back_from`` is the number of the message that it replaces, which must be the last one: then it need not
+        wait. 0 when a caller asks for it.
+        """
         record = keys.record(bucket, verification.id)
         answer = self._scripts.run(
             "resend",
-            (record, keys.outbox(bucket), keys.events(bucket), _retry_key(bucket, verification, retry), *counted.keys),
+            (
+                record,
+                _lane(bucket, verification),
+                keys.lanes(bucket),
+                keys.events(bucket),
+                _retry_key(bucket, verification, retry),
+                *counted.keys,
+            ),
             (
                 verification.application,
                 retry.fingerprint if retry else "",
@@ -122,6 +143,7 @@ class Verifications:
                 len(counted.locks),
                 len(counted.spent),
                 counted.quota_place,
+                falls_back_from,
                 *counted.arguments,
             ),
         )
@@ -152,6 +174,10 @@ class Verifications:
         """Return a verification as it is now."""
         now, found = self._scripts.run("read", (keys.record(bucket, verification_id),), ())
         return verification_of(verification_id, pairs(found), now) if found else None
+
+
+def _lane(bucket: str, verification: Verification) -> str:
+    return keys.lane(bucket, verification.purpose.kind, verification.application)
 
 
 def _retry_key(bucket: str, verification: Verification, retry: Retry | None) -> str:

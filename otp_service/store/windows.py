@@ -62,6 +62,13 @@ def windows_of_send(limits: Limits, *, bucket: str, pseudonym: str, application:
     )
 
 
+def windows_of_fallback(limits: Limits, *, bucket: str, pseudonym: str, application: str) -> Counted:
+    """Return the windows of a message that the service itself sends further: the number's, not the application's."""
+    number = [_moving(one, keys.number_window(bucket, pseudonym, one.seconds)) for one in limits.number]
+    locks = tuple(failed_checks(limits.failed_checks, bucket, application, pseudonym))
+    return Counted(locks=locks, spent=tuple(number), quota_place=0)
+
+
 def failed_checks(limits: Iterable[Limit], bucket: str, application: str, pseudonym: str) -> Iterable[Window]:
     """Yield the windows of an application's failed checks of a number."""
     for limit in limits:

@@ -67,6 +67,19 @@ _gateway_calls = Histogram(
     registry=_registry,
 )
 _receipts = Counter("otp_service_receipts", "Reports of gateways.", ("gateway", "status"), registry=_registry)
+_breaker_changes = Counter(
+    "otp_service_breaker_changes",
+    "Times that a gateway's breaker opened or closed.",
+    ("gateway", "state"),
+    registry=_registry,
+)
+_gateways_open = Gauge(
+    "otp_service_gateway_open",
+    "Whether a gateway's breaker is open: 1, half open: 0.5, closed: 0.",
+    ("gateway",),
+    multiprocess_mode="mostrecent",
+    registry=_registry,
+)
 _outbox_lag = Gauge(
     "otp_service_outbox_lag_seconds",
     "Age of the oldest message that no worker has finished.",
@@ -154,6 +167,16 @@ def record_gateway_call(gateway: str, outcome: str, seconds: float) -> None:
 def record_receipt(gateway: str, status: str) -> None:
     """Count a gateway's report by the normalised status."""
     _receipts.labels(_labels.bounded("gateway", gateway), _labels.bounded("status", status)).inc()
+
+
+def record_breaker(gateway: str, state: str) -> None:
+    """Count that a gateway's breaker changed to a state."""
+    _breaker_changes.labels(_labels.bounded("gateway", gateway), _labels.bounded("breaker", state)).inc()
+
+
+def record_gateway_state(gateway: str, openness: float) -> None:
+    """Tell how open a gateway's breaker is: 1 open, 0.5 half open, 0 closed."""
+    _gateways_open.labels(_labels.bounded("gateway", gateway)).set(openness)
 
 
 def record_outbox_lag(seconds: float) -> None:

@@ -4,7 +4,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from otp_service.store.outbox import Job, Outbox
+from otp_service.store.jobs import Job
+from otp_service.store.outbox import Outbox
 
 
 class InFlight:
@@ -17,14 +18,14 @@ class InFlight:
     def add(self, job: Job) -> bool:
         """Take a job; tell whether it is new here."""
         with self._changed:
-            new = (job.bucket, job.entry) not in self._jobs
-            self._jobs[job.bucket, job.entry] = job
+            new = (job.lane, job.entry) not in self._jobs
+            self._jobs[job.lane, job.entry] = job
             return new
 
     def remove(self, job: Job) -> None:
         """Let a job go."""
         with self._changed:
-            self._jobs.pop((job.bucket, job.entry), None)
+            self._jobs.pop((job.lane, job.entry), None)
             self._changed.notify_all()
 
     def wait_below(self, limit: int, timeout: float) -> int:

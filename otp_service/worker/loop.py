@@ -9,17 +9,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import StoreUnavailableError
+from otp_service.core.health import BreakerState
+from otp_service.gateways.base import HoldsConnections
 from otp_service.services.deliver import Policy, deliver
-from otp_service.store.outbox import Job
+from otp_service.store.jobs import Job
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.worker.claiming import Every, InFlight, renew
+from otp_service.worker.patience import Patience
 
 _log = get_logger(__name__)
 
 _BREATH = 0.5
 """Seconds between two looks at the world: at the stop event, at claims and at retries that are due."""
 _HEARTBEAT = 5
+_OPENNESS = {BreakerState.CLOSED: 0.0, BreakerState.HALF_OPEN: 0.5, BreakerState.OPEN: 1.0}
 _FORGET_EVERY = 3600
 
 
@@ -36,8 +40,9 @@ class Worker:
         self._context = installation.context
         self._outbox = installation.context.store.outbox
         self._stop = stop
-        self._policy = Policy(settings.worker.max_dispatches, settings.worker.backoff)
+        self._policy = Policy(settings.worker.max_dispatches, settings.worker.max_ambiguous, settings.worker.backoff)
         self._concurrency = settings.worker.concurrency
+        self._patience = Patience(max(1, self._concurrency // 4), stop)
         self._breath = min(_BREATH, settings.redis.timeout / 2)
         self._claim_after = settings.claim_after
         self._consumer = _new_name()
@@ -50,10 +55,15 @@ class Worker:
     def run(self) -> None:
         """Work until asked to stop."""
         _log.info("worker_started", worker=self._consumer, concurrency=self._concurrency)
+        connected = [one for one in self._context.gateways.values() if isinstance(one, HoldsConnections)]
+        for gateway in connected:
+            gateway.open()
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver") as self._pool:
             while not self._stop.is_set():
                 self._turn()
             self._finish()
+        for gateway in connected:
+            gateway.close()
         _log.info("worker_stopped", worker=self._consumer)
 
     def _turn(self) -> None:
@@ -64,7 +74,7 @@ class Worker:
             free = self._concurrency - self._in_flight.wait_below(self._concurrency, self._breath)
             if free > 0:
                 wait = max(1, min(int(self._breath * 1000), next_retry))
-                self._begin(self._outbox.read(self._consumer, free, wait))
+                self._begin(self._outbox.take(self._consumer, free) or self._outbox.await_one(self._consumer, wait))
         except StoreUnavailableError:
             metrics.record_store_error("worker")
             _log.warning("store_unavailable", worker=self._consumer)
@@ -85,7 +95,7 @@ class Worker:
 
     def _deliver(self, job: Job) -> None:
         try:
-            deliver(self._context, job, self._policy)
+            deliver(self._context, job, self._policy, self._patience.wait)
         except StoreUnavailableError:  # it stays in the outbox, and is claimed again
             metrics.record_store_error("deliver")
             _log.warning("store_unavailable", verification=job.id)
@@ -97,7 +107,10 @@ class Worker:
     def _show_alive(self) -> None:
         self._context.store.server.claim()  # a Redis that was emptied must not serve another pseudonym key
         self._context.store.server.worker_alive(self._consumer, 3 * _HEARTBEAT)
+        self._outbox.look_around(self._context.applications)
         metrics.record_outbox_lag(self._outbox.lag())
+        for name, health in self._context.store.health.of(tuple(self._context.gateways)).items():
+            metrics.record_gateway_state(name, _OPENNESS[health.state])
 
     def _finish(self) -> None:
         """Wait for what is in flight, its claims renewed, and leave the group."""

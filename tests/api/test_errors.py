@@ -93,6 +93,22 @@ def test_a_full_backlog_says_when_to_come_back(real_world: World):
         assert answer.headers["Retry-After"] == "5"
 
 
+def test_a_backlog_that_would_outlive_a_code_refuses_it_at_the_door(real_world: World):
+    """The message would be queued behind one that nobody has sent for as long as the code lives."""
+    api = Api(real_world, purposes={"login": {"ttl": 60, "resend_delays": [0]}})
+    one = api.start()
+    real_world.advance(61)
+    before = len(api.keys())
+
+    for answer in (api.post(START, {"to": NUMBER}), api.post(START, {"to": "+923001234568"}, Idempotency_Key="k")):
+        assert code_of(answer) == (503, "backlog-full")
+        assert answer.json["retry_after"] >= 1
+    assert len(api.keys()) == before, "nothing is kept of what was refused"
+    assert api.get(f"{START}/{one}").json["status"] == "expired"
+    api.deliver()
+    assert api.post(START, {"to": NUMBER}).status_code == 201
+
+
 @pytest.mark.parametrize(
     "transaction",
     [{**TRANSACTION, **part} for part in ({"amount": "1,500"}, {"payee": "Pay 482910 now"}, {"currency": "XXY"})],

@@ -17,11 +17,11 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 from support_api import START, Api
 from support_installation import API_KEY, TRANSACTION, World
+from support_messages import text as message_text
 from support_valkey import ValkeyServer
 from werkzeug.serving import make_server
 
 from otp_service.api.errors import KINDS
-from otp_service.core.message import Wording, render
 from otp_service.core.transaction import Transaction
 
 WORTH_WAITING = {"rate-limited", "resend-too-soon", "store-unavailable", "backlog-full"}
@@ -162,7 +162,7 @@ def test_an_account_is_the_payers_as_the_message_says(unlimited: Api):
     schemas = unlimited.get("/openapi.json").json["components"]["schemas"]
     transaction = Transaction("1500.00", "PKR", "Daraz", "4821")
 
-    assert "to Daraz from account 4821," in render(Wording("Acme", "012345", 5, transaction, None))
+    assert "to Daraz from account 4821," in message_text("en", transaction)
     for name in ("TransactionBody", "TransactionAnswer"):
         text = schemas[name]["properties"]["account"]["description"]
         assert "payer's own account" in text

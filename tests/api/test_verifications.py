@@ -39,7 +39,17 @@ def test_a_start_shows_the_whole_verification(api: Api):
         "transaction": None,
         "metadata": {"cart": "17"},
         "deliveries": [
-            {"channel": "sms", "gateway": None, "status": "queued", "at": body["created_at"], "reason": None}
+            {
+                "channel": "sms",
+                "gateway": None,
+                "status": "queued",
+                "at": body["created_at"],
+                "reason": None,
+                "message": 1,
+                "choice": None,
+                "begun_at": body["created_at"],
+                "raw_status": None,
+            }
         ],
     }
     assert list(body) == [
@@ -102,8 +112,9 @@ def test_a_dispatch_is_shown_with_its_gateway(api: Api):
 
     assert delivery == {
         "channel": "sms", "gateway": "sandbox", "status": "sent", "at": delivery["at"], "reason": None,
+        "message": 1, "choice": "configured", "begun_at": delivery["begun_at"], "raw_status": None,
     }  # fmt: skip
-    assert _time(delivery["at"])
+    assert _time(delivery["begun_at"]) <= _time(delivery["at"])
     caught = api.get(f"/v1/sandbox/messages?verification={one}").json
     assert caught == [
         {

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from support_sources import LUA
+from support_sources import LUA, answers
 
 SCRIPTS = sorted(path.stem for path in LUA.glob("*.lua") if not path.stem.startswith("include_"))
 PARTS = sorted(path.stem.removeprefix("include_") for path in LUA.glob("include_*.lua"))
@@ -23,17 +23,15 @@ def _declared(header, array):
 
 
 def _used(body, array):
-    """Return the places that a body names, and those from which a helper or `unpack` reads on."""
-    named = re.findall(rf"\b{array}\[(\d+)", body)
+    """Return the places that a body names, and those from which a helper, a loop or `unpack` reads on."""
+    named = re.findall(rf"\b{array}\[(\d+)\]", body)
     reads = re.findall(r"limits\.read\(tonumber\(ARGV\[\d+\]\), (\w+)[^,]*, (\w+)\)", body)
+    reads += [(arg, key) for key, arg in re.findall(r"routing\.read\((\w+), (\w+),", body)]
     starts = [read[array == "KEYS"] for read in reads]
+    starts += [str(int(before) + 1) for before in re.findall(rf"\b{array}\[(\d+) \+ \w+\]", body)]
     if array == "ARGV":
         starts += re.findall(r"(?:\bvalues\(|\bunpack\(ARGV, )(\w+)\)", body)
     return {int(place) for place in named + starts if place.isdigit()}
-
-
-def _returned(body):
-    return set(re.findall(r"\breturn \{ '([a-z-]+)'", body))
 
 
 def _promised(header):
@@ -73,7 +71,7 @@ def test_the_header_names_exactly_what_the_body_returns(name):
     header, body = _read(name)
 
     assert re.search(r"^Returns( one of)?:", header, re.MULTILINE)
-    assert _returned(body) == _promised(header)
+    assert answers(body) == _promised(header)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

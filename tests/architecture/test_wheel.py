@@ -54,11 +54,12 @@ def test_scripts_and_types_come_with_the_package():
 
     assert "py.typed" in names
     assert {f"store/lua/{verb}.lua" for verb in ("start", "check", "resend", "cancel", "read")} <= set(names)
+    assert {f"messages/{locale}.toml" for locale in ("en", "ur", "ur-Latn", "ar")} <= set(names)
 
 
 def test_every_gateway_is_found_by_its_entry_point():
     entry_points = distribution("otp-service").entry_points.select(group="otp_service.gateways")
 
     assert {entry.name: entry.load().kind for entry in entry_points} == {
-        name: name for name in ("console", "http", "sandbox", "twilio")
+        name: name for name in ("console", "http", "sandbox", "smpp", "sns", "twilio", "vonage")
     }

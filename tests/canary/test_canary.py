@@ -1,17 +1,25 @@
 """The canary: one person's number, code, address and payment, followed through everything that the service writes."""
 
 import base64
+import json
 import re
 import signal
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import requests
+from support_caller import Caller
+from support_canary import FAILING, REFUSING, SECRETS, SPOKEN, providers
 from support_installation import API_KEY
+from support_outbox import DELAYED, waiting
 from support_service import Service, eventually, running
-from support_valkey import ValkeyServer, free_port
+from support_valkey import ValkeyServer
+
+from otp_service import bootstrap
+from otp_service.settings import load_settings
 
 NUMBER, NATIONAL = "+923451987654", "03451987654"
 ADDRESS = "203.0.113.77"
@@ -25,6 +33,8 @@ class Flight:
 
     written: dict[str, bytes]
     codes: list[str]
+    failures: dict[str, set[str]]
+    """What was recorded of calls that failed, by gateway."""
 
     def finds(self, *needles: str) -> list[tuple[str, str]]:
         return [(where, one) for where, text in self.written.items() for one in needles if one.encode() in text]
@@ -35,20 +45,8 @@ def flight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flight]:
     """Run the whole service at DEBUG with an append-only file, provoke every error, and collect what was written."""
     folder, data = tmp_path_factory.mktemp("service"), tmp_path_factory.mktemp("valkey")
     valkey = ValkeyServer(data, options=("--appendonly", "yes", "--appendfsync", "always"))
-    gateways = {
-        "broken": {
-            "kind": "http", "url": f"http://127.0.0.1:{free_port()}/send", "method": "GET", "timeout": 1.0,
-            "query": {"to": "{to}", "text": "{text}", "key": "{secret.key}"}, "secrets": {"key": "canary-secret-1234"},
-            "success": {"status": [200]},
-        },
-        "twilio": {
-            "kind": "twilio", "account_sid": "AC" + "0" * 32, "auth_token": "canary-token-5678", "from": "+15005550006",
-            "base_url": f"http://127.0.0.1:{free_port()}", "timeout": 1.0,
-        },
-        "sandbox": {"kind": "sandbox", "timeout": 1.0},
-    }  # fmt: skip
     try:
-        with running(folder, valkey, gateways=gateways, logging={"level": "DEBUG"}) as service:
+        with providers() as sections, running(folder, valkey, **sections, logging={"level": "DEBUG"}) as service:
             yield _fly(service, valkey, data)
     finally:
         valkey.stop()
@@ -71,8 +69,15 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path) -> Flight:
         Idempotency_Key="canary",
     )
     codes = [service.code(answer.json()["id"]) for answer in (login, payment)]
+    others = [post("/v1/verifications", {"to": NUMBER, "purpose": name}) for name in REFUSING]
+    others += [post("/v1/verifications", {"to": NUMBER, "channel": channel}) for channel in SPOKEN]
+    ids = [answer.json()["id"] for answer in (login, payment, *others)]
+    eventually(lambda: not waiting(valkey.client) and not valkey.client.zcard(DELAYED))
+    caller = Caller(bootstrap.install(load_settings(service.config, service.keys), valkey.client))
+    codes += [caller.code(one) for one in ids[2:]]
+    failures = _failures(service, ids)
     wrong = f"{(int(codes[0]) + 1) % 1_000_000:06d}"
-    one, other = login.json()["id"], payment.json()["id"]
+    one, other = ids[:2]
     post(f"/v1/verifications/{one}/check", {"code": wrong})
     post(f"/v1/verifications/{one}/check", {"code": codes[0], "unknown": NUMBER})
     post(f"/v1/verifications/{one}/check", {"code": codes[0] + "99"})
@@ -89,19 +94,42 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path) -> Flight:
         requests.post(f"{service.base}/v1/verifications", data=raw, timeout=10, headers=headers).content
         for raw in malformed
     )
+    answers.extend(_forged_reports(service, codes[0]))
     answers.append(service.get(f"/v1/verifications/{one}").content)
     valkey.process.send_signal(signal.SIGSTOP)
     post("/v1/verifications", {"to": NUMBER, "client_ip": ADDRESS})
     valkey.process.send_signal(signal.SIGCONT)
-    eventually(lambda: not valkey.client.xlen("otp:{00}:outbox"))
+    eventually(lambda: not waiting(valkey.client))
+    worker = json.loads(service.config.read_text())["worker"]["metrics_port"]
     written = {
         "answers": b"\n".join(answers),
         "metrics": service.get("/metrics").content,
+        "worker's metrics": requests.get(f"http://127.0.0.1:{worker}/metrics", timeout=10).content,
         "logs": service.logs().encode(),
         "redis": _dump(valkey),
         "append-only file": b"".join(path.read_bytes() for path in data.rglob("*.aof")),
     }
-    return Flight(written, codes)
+    return Flight(written, codes, failures)
+
+
+def _failures(service: Service, ids: list[str]) -> dict[str, set[str]]:
+    """Return the reasons for which calls failed, by gateway."""
+    found = defaultdict[str, set[str]](set)
+    for one in ids:
+        for delivery in service.get(f"/v1/verifications/{one}").json()["deliveries"]:
+            if delivery["reason"]:
+                found[delivery["gateway"]].add(delivery["reason"])
+    return found
+
+
+def _forged_reports(service: Service, code: str) -> Iterator[bytes]:
+    """Report, without proof and with everything that there is to tell, on calls that were really made."""
+    for name in service.valkey.client.scan_iter("otp:{00}:dispatch:*"):
+        gateway = service.valkey.client.hget(name, "gateway").decode()
+        address = f"{service.base}/v1/receipts/{gateway}/{name.decode().rpartition(':')[2]}"
+        report = {"MessageStatus": "delivered", "To": NUMBER, "Body": f"Your code is {code}"}
+        yield requests.post(address, data=report, params=report, timeout=10).content
+        yield requests.post(address, json=report, timeout=10).content
 
 
 def _dump(valkey: ValkeyServer) -> bytes:
@@ -111,7 +139,7 @@ def _dump(valkey: ValkeyServer) -> bytes:
         kind = valkey.client.type(key).decode()
         read = {
             "hash": valkey.client.hgetall, "string": valkey.client.get, "stream": valkey.client.xrange,
-            "list": lambda name: valkey.client.lrange(name, 0, -1),
+            "set": valkey.client.smembers, "list": lambda name: valkey.client.lrange(name, 0, -1),
             "zset": lambda name: valkey.client.zrange(name, 0, -1),
         }  # fmt: skip
         found.append(key + repr(read[kind](key)).encode())
@@ -123,6 +151,19 @@ def test_the_canary_flew_through_everything(flight: Flight):
     assert b"store-unavailable" in flight.written["answers"]
     assert b"unavailable" in flight.written["logs"]
     assert b"destination" in flight.written["append-only file"]
+    assert b"otp_service_dispatches_total" in flight.written["worker's metrics"]
+
+
+@pytest.mark.parametrize("gateway", ["refused", *FAILING])
+def test_every_gateway_failed_in_a_way_that_goes_on(flight: Flight, gateway: str):
+    assert flight.failures[gateway]
+    assert all(reason.startswith("unavailable ") for reason in flight.failures[gateway])
+
+
+@pytest.mark.parametrize("gateway", REFUSING)
+def test_every_gateway_failed_in_a_way_that_ends_a_message(flight: Flight, gateway: str):
+    assert flight.failures[gateway]
+    assert all(reason.startswith(("rejected ", "destination ")) for reason in flight.failures[gateway])
 
 
 def test_the_number_is_written_nowhere(flight: Flight):
@@ -148,4 +189,4 @@ def test_the_payment_is_shown_to_its_caller_only(flight: Flight):
 
 
 def test_no_secret_of_a_gateway_or_caller_is_written_anywhere(flight: Flight):
-    assert flight.finds("canary-secret-1234", "canary-token-5678", API_KEY, "message text", "Never share it") == []
+    assert flight.finds(*SECRETS.values(), API_KEY, "message text", "Never share it") == []

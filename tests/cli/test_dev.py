@@ -105,6 +105,22 @@ def test_a_number_is_verified_and_state_survives_a_clean_restart(launch, tmp_pat
     assert "otp_service_" in requests.get(f"{again.url}/metrics", timeout=10).text
 
 
+def test_a_report_of_the_sandbox_reaches_this_service_whatever_proxy_there_is(launch, monkeypatch):
+    with monkeypatch.context() as behind_a_proxy:
+        behind_a_proxy.setenv("http_proxy", "http://127.0.0.1:1")
+        behind_a_proxy.delenv("no_proxy", raising=False)
+        dev = launch()
+        dev.printed_until_ready()
+    _, verification = dev.call("POST", "/v1/verifications", {"to": "+923555550001"})
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
+        _, told = dev.call("GET", f"/v1/verifications/{verification['id']}")
+        if told["deliveries"][0]["status"] == "delivered":
+            return
+        time.sleep(0.05)
+    raise AssertionError("no report was recorded")
+
+
 def test_nothing_in_the_current_folder_is_taken_for_a_module(launch, tmp_path, monkeypatch):
     for name in ("structlog", "click", "flask", "redis"):
         (tmp_path / f"{name}.py").write_text("open('hijacked', 'a').write(__name__)\n")

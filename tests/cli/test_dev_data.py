@@ -7,10 +7,13 @@ import sys
 import pytest
 
 from otp_service.cli import dev_data
+from otp_service.cli.dev import _reports_to_itself, _without_proxy
 from otp_service.cli.dev_guide import guide
+from otp_service.cli.dev_numbers import BEHAVIOURS, CASES, PREFIX
 from otp_service.cli.probe import check_port, url_of
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.keyring import api_key_hash
+from otp_service.core.phone import parse_destination
 from otp_service.settings import load_settings, settings_from
 from otp_service.settings.sources import merged
 
@@ -32,7 +35,7 @@ def test_the_defaults_are_those_that_are_promised(tmp_path):
     assert settings.application_of_key == {api_key_hash(KEY): application}
     assert settings.http.port == 8080
     assert settings.http.metrics_on_same_port
-    assert settings.gateways["sandbox"].kind == "sandbox"
+    assert {name: gateway.kind for name, gateway in settings.gateways.items()} == {"sandbox": "sandbox"}
     assert settings.core_purposes["payment"].max_checks == 3
 
 
@@ -49,6 +52,71 @@ def test_a_file_is_laid_over_the_defaults_table_by_table_and_lists_are_replaced(
     assert settings.core_applications["dev"].region == "PK"
     assert settings.limits.number == ("1000/hour",)
     assert settings.limits.failed_checks == ("10/day",)
+
+
+def test_a_number_that_goes_wrong_is_a_mobile_number_of_pakistan_and_nobody_else_s():
+    numbers = [f"{PREFIX}{middle}{digits}" for middle in ("00", "99") for digits in BEHAVIOURS]
+    assert {parse_destination(number, None).country for number in numbers} == {"PK"}
+    assert len({number[:-4] for number in numbers}) == 1, "they are one block"
+    assert all(case["to"] == f"{PREFIX}*{digits}" for case, digits in zip(CASES, BEHAVIOURS, strict=True))
+    assert all(len(digits) == 2 for digits in BEHAVIOURS)
+
+
+def test_a_sandbox_that_the_file_changes_keeps_its_numbers_unless_the_file_has_others(tmp_path):
+    sandbox = settings_of({"gateways": {"sandbox": {"fail": "fraud"}}}, tmp_path).gateways["sandbox"].settings
+    assert (sandbox.fail, len(sandbox.cases)) == ("fraud", len(BEHAVIOURS))
+    sandbox = settings_of({"gateways": {"sandbox": {"cases": []}}}, tmp_path).gateways["sandbox"].settings
+    assert sandbox.cases == ()
+
+
+def test_a_gateway_of_another_kind_takes_the_sandbox_s_place(tmp_path):
+    settings = settings_of({"gateways": {"sandbox": {"kind": "console", "timeout": 2}}}, tmp_path)
+    assert settings.gateways["sandbox"].kind == "console"
+
+
+def test_every_sandbox_signs_its_reports_with_a_secret_of_its_own_unless_the_file_has_one(tmp_path):
+    report = {"kind": "sandbox", "report": "delivered"}
+    gateways = {"first": report, "second": report, "third": {**report, "receipt_secret": "mine"}}
+    settings = settings_of({"gateways": {**gateways, "printer": {"kind": "console"}}}, tmp_path)
+    made = {
+        name: gateway.settings.receipt_secret.get_secret_value()
+        for name, gateway in settings.gateways.items()
+        if gateway.kind == "sandbox"
+    }
+    assert made.pop("third") == "mine"
+    assert set(made) == {"sandbox", "first", "second"}
+    assert len(set(made.values())) == 3
+    assert all(len(secret) >= 32 for secret in made.values())
+
+
+HTTP = {"kind": "http", "url": "https://sms.example/send"}
+
+
+@pytest.mark.parametrize(
+    ("configured", "to_itself"),
+    [
+        ({}, True),
+        ({"gateways": {"printer": {"kind": "console"}}}, True),
+        ({"gateways": {"real": HTTP}}, False),
+        ({"http": {"public_url": "https://otp.example"}}, False),
+    ],
+)
+def test_reports_come_to_this_machine_where_nothing_is_really_sent(configured, to_itself, tmp_path):
+    assert _reports_to_itself(settings_of(configured, tmp_path)) is to_itself
+
+
+@pytest.mark.parametrize(
+    ("environ", "listed"),
+    [
+        ({}, ["127.0.0.1"]),
+        ({"no_proxy": "intranet.example"}, ["intranet.example", "127.0.0.1"]),
+        ({"NO_PROXY": "intranet.example"}, ["intranet.example", "127.0.0.1"]),
+        ({"no_proxy": "*"}, ["*"]),
+    ],
+)
+def test_no_proxy_stands_between_a_report_and_this_machine(environ, listed):
+    given = (environ | _without_proxy(environ))["no_proxy"].split(",")
+    assert [name for name in given if name in {*listed}] == listed
 
 
 def test_the_printed_key_works_whatever_keys_the_file_has(tmp_path):
@@ -210,6 +278,11 @@ def test_the_guide_s_answers_end_their_lines(tmp_path):
     calls = [line for line in guide_of({}, tmp_path).splitlines() if "curl" in line]
     assert len(calls) == 3
     assert all(r"curl -s -w '\n' http" in line for line in calls)
+
+
+def test_the_guide_names_a_number_that_goes_wrong_only_where_there_are_some(tmp_path):
+    assert f"such as {PREFIX}0011, are in docs/sandbox.md" in guide_of({}, tmp_path)
+    assert "docs/sandbox.md" not in guide_of({"gateways": {"sandbox": {"cases": [{"to": "*1"}]}}}, tmp_path)
 
 
 def test_the_guide_speaks_of_the_sandbox_only_where_there_is_one(tmp_path):

@@ -11,10 +11,11 @@ from otp_service.cli.server_findings import (
     version_finding,
     worker_finding,
 )
-from otp_service.gateways.sandbox import SandboxGateway
+from otp_service.gateways.sandbox.gateway import SandboxGateway
 from otp_service.settings import settings_from
 
 LOCAL = "redis://localhost/0"
+HTTP = {"kind": "http", "url": "https://sms.example/send", "form": {"to": "{to}", "text": "{text}"}}
 
 
 def found(url=LOCAL, **sections):
@@ -82,12 +83,33 @@ def test_all_countries_need_a_route_without_countries():
     assert lines[0] == (Level.FAIL, "applications.shop", "No gateway carries sms for login to some countries.")
 
 
+def test_a_gateway_that_carries_none_of_a_route_s_channels_is_told():
+    gateways = {"texts": HTTP}
+    routes = [
+        {"gateways": ["texts", "sandbox"], "channels": ["voice"]},
+        {"gateways": ["texts", "sandbox"]},
+    ]
+    assert (
+        Level.WARN,
+        "routes.0",
+        "The gateway texts is never asked: it carries none of voice.",
+    ) in found(gateways=gateways, routes=routes)
+    assert found(gateways=gateways, routes=routes[1:]) == []
+
+
 def test_a_gateway_that_could_report_needs_a_public_address(monkeypatch):
     monkeypatch.setattr(SandboxGateway, "development_only", False)
     assert found() == [
         (Level.WARN, "gateways.sandbox", "It could report what became of a message, but does not know where.")
     ]
     assert found(http={"public_url": "https://otp.example"}) == []
+
+
+def test_a_gateway_whose_settings_say_nothing_of_receipts_needs_no_public_address():
+    assert found(gateways={"plain": HTTP}) == []
+    read = {"secret": "0123456789abcdef", "status": {"form": "state"}, "statuses": {"delivered": ["DELIVRD"]}}
+    with_receipts = HTTP | {"receipts": read, "form": {"to": "{to}", "text": "{text}", "report": "{receipt_url}"}}
+    assert [subject for _, subject, _ in found(gateways={"plain": with_receipts})] == ["gateways.plain"]
 
 
 @pytest.mark.parametrize(

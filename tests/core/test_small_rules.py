@@ -7,10 +7,9 @@ from otp_service.core.errors import ConfigurationError, InvalidRequestError
 from otp_service.core.guard import Scope, coarse_retry_after, parse_limits, whole_seconds
 from otp_service.core.idempotency import retry_of
 from otp_service.core.keyring import Keyring
-from otp_service.core.message import Message, Wording, render
+from otp_service.core.message import Message
 from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
 from otp_service.core.routing import Route, Routes
-from otp_service.core.transaction import Transaction
 
 KEYRING = Keyring({"k1": bytes(range(32))}, bytes(range(32, 64)))
 
@@ -94,26 +93,9 @@ def test_the_first_route_that_matches_decides():
     assert routes.gateways_for("GB", "login", "whatsapp") == ()
 
 
-def test_a_login_message_says_what_the_code_is_for_and_ends_with_the_origin():
-    wording = Wording("Acme", "012345", 5, None, "shop.example")
-
-    assert render(wording) == (
-        "Your Acme code is 012345. It is valid for 5 minutes. Never share it.\n@shop.example #012345"
-    )
-
-
-def test_a_payment_message_says_what_is_paid():
-    transaction = Transaction("1500.00", "PKR", "Daraz", "4821")
-
-    assert render(Wording("Acme Bank", "012345", 1, transaction, None)) == (
-        "Acme Bank: to pay PKR 1500.00 to Daraz from account 4821, enter 012345. Valid for 1 minute. Never share it."
-    )
-
-
-def test_neither_wording_nor_message_shows_its_content():
+def test_a_message_shows_neither_number_nor_text():
     message = Message("+923001234567", "code 012345", "sms", "en", 300, "dp_1", "http://x", "vf_1", "shop")
 
-    assert "012345" not in repr(Wording("Acme", "012345", 5, None, None))
     assert "012345" not in repr(message)
     assert "3001234567" not in repr(message)
 

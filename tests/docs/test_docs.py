@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import inspect
 import json
 import re
 import tomllib
@@ -10,7 +11,7 @@ import click
 import pytest
 import yaml
 from pydantic import BaseModel
-from support_sources import LUA, ROOT, committed_files, modules
+from support_sources import LUA, ROOT, answers, committed_files, modules
 
 from otp_service.cli.main import COMMANDS, commands
 from otp_service.settings import Settings
@@ -91,7 +92,7 @@ def test_no_document_has_an_unfilled_place_or_an_open_fence(name):
 def test_every_command_exists(name):
     unknown = [
         f"{first} {second}".strip()
-        for first, second in re.findall(r"(?<![\w./-])otp-service ([a-z]+)(?: ([a-z]+))?", _code(_read(name)))
+        for first, second in re.findall(r"(?<![\w./-])otp-service ([a-z][a-z-]*)(?: ([a-z]+))?", _code(_read(name)))
         if not _exists(first, second)
     ]
 
@@ -142,7 +143,7 @@ def test_the_rules_of_alerts_look_at_metrics_that_exist():
     rules = "\n".join(block for language, block in FENCE.findall(_read("docs/operations.md")) if language == "yaml")
     named = set(re.findall(r"\botp_service_\w+", rules))
 
-    assert len(named) == 3
+    assert len(named) == 4
     assert named <= exposed
 
 
@@ -161,10 +162,16 @@ def test_the_architecture_lists_every_key():
         keys.record("bb", "<id>"),
         keys.dispatch("bb", "<dp id>"),
         keys.idempotency("bb", "<application>", "<fingerprint>"),
-        keys.outbox("bb"),
+        keys.lane("bb", "<kind>", "<application>"),
+        keys.lanes("bb"),
         keys.delayed("bb"),
         keys.dead_letters("bb"),
         keys.events("bb"),
+        keys.recent("bb", "<pseudonym>"),
+        keys.health("<gateway>"),
+        keys.flights("<gateway>"),
+        keys.reference("<gateway>", "<reference>"),
+        keys.early_receipts("<gateway>", "<reference>"),
         keys.caught("<application>"),
         keys.caught_of("<application>", "<id>"),
         *keys.moving(keys.number_window("bb", "<pseudonym>", "<seconds>")),
@@ -176,14 +183,21 @@ def test_the_architecture_lists_every_key():
     assert {re.match(r"`([^`]+)`", row[0])[1] for row in _rows("docs/architecture.md", "## Data in Redis")} == shapes
 
 
+def test_every_key_that_is_built_is_among_those_that_the_architecture_is_asked_for():
+    asked = set(re.findall(r"\bkeys\.(\w+)\(", inspect.getsource(test_the_architecture_lists_every_key)))
+    built = {name for name, made in vars(keys).items() if inspect.isfunction(made)}
+
+    assert built - asked == {"is_persistent", "failed_checks_windows"}
+
+
 def test_the_architecture_lists_every_script_and_what_it_answers():
     scripts = {path.stem: path.read_text() for path in LUA.glob("*.lua") if not path.stem.startswith("include_")}
     rows = {re.match(r"\[(\w+)\]", row[0])[1]: row[2] for row in _rows("docs/architecture.md", "## Scripts")}
 
     assert rows.keys() == scripts.keys()
     for name, text in scripts.items():
-        answers = set(re.findall(r"\breturn \{ '([a-z-]+)'", text))
-        assert not answers or set(re.findall(r"`([a-z-]+)`", rows[name])) == answers, name
+        told = answers(text)
+        assert not told or set(re.findall(r"`([a-z-]+)`", rows[name])) == told, name
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/security-model.md"])

@@ -17,7 +17,12 @@ from test_contract import SAMPLES, STRANGER, strangers_gateway
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings, Receipt
 from otp_service.gateways.contract import GatewayContract
-from otp_service.gateways.sandbox import SandboxGateway
+from otp_service.gateways.contract.samples import MESSAGE
+from otp_service.gateways.http.gateway import HttpGateway
+from otp_service.gateways.sandbox.gateway import SandboxGateway
+from otp_service.gateways.twilio.gateway import TwilioGateway
+from otp_service.gateways.vonage import receipts as vonage_receipts
+from otp_service.gateways.vonage.gateway import VonageGateway
 
 Acme = strangers_gateway()
 EXCHANGE = "test_an_exchange_goes_as_sampled"
@@ -37,6 +42,21 @@ class TestUnbroken(GatewayContract):
 class TestUnbrokenReports(GatewayContract):
     gateway_class = SandboxGateway
     samples = SAMPLES / "sandbox.toml"
+
+
+class TestUnbrokenHttp(GatewayContract):
+    gateway_class = HttpGateway
+    samples = SAMPLES / "http.toml"
+
+
+class TestUnbrokenTwilio(GatewayContract):
+    gateway_class = TwilioGateway
+    samples = SAMPLES / "twilio.toml"
+
+
+class TestUnbrokenVonage(GatewayContract):
+    gateway_class = VonageGateway
+    samples = SAMPLES / "vonage.toml"
 
 
 def breaks(*tests, suite=TestUnbroken, **members):
@@ -239,8 +259,22 @@ class HasNoSamples(SandboxGateway):
         pass
 
 
+@breaks("test_its_samples_show_a_message_on_every_channel_that_it_carries")
+class ShowsNoCall(Acme):
+    channels = frozenset({"sms", "voice"})
+
+
+@breaks("test_it_carries_what_its_samples_send")
+class CarriesLessThanItSays(Acme):
+    def __init__(self, settings, context):
+        super().__init__(settings, context)
+        self.channels = frozenset({"voice"})
+
+
 REPORTS = {"suite": TestUnbrokenReports}
+TWILIO, VONAGE = {"suite": TestUnbrokenTwilio}, {"suite": TestUnbrokenVonage}
 FORGED, READ = "test_a_forged_receipt_is_refused", "test_a_receipt_is_read_as_sampled"
+ELSEWHERE, STALE = "test_a_receipt_of_another_dispatch_is_refused", "test_a_receipt_of_another_time_is_refused"
 
 
 @breaks(FORGED, **REPORTS)
@@ -254,10 +288,51 @@ def _read(gateway, request):
     return SandboxGateway.receipt(gateway, replace(request, headers=signed))
 
 
-@breaks(FORGED, **REPORTS)
+@breaks(ELSEWHERE, **REPORTS)
 class ForgetsTheAddress(SandboxGateway):
     def receipt(self, request):
-        return super().receipt(replace(request, url=request.url.removesuffix("0")))
+        return super().receipt(replace(request, url=MESSAGE.receipt_url))
+
+
+@breaks(ELSEWHERE, **VONAGE)
+class ForgetsTheDispatch(VonageGateway):
+    def receipt(self, request):
+        return super().receipt(replace(request, dispatch_id=MESSAGE.dispatch_id))
+
+
+@breaks(FORGED, ELSEWHERE, **VONAGE)
+class NeedsNoToken(VonageGateway):
+    def receipt(self, request):
+        marked = self.receipt_address("", request.dispatch_id).partition("=")[2]
+        return super().receipt(replace(request, query={**request.query, "t": marked}))
+
+
+@breaks(FORGED, **VONAGE)
+class SignsTheFormOnly(VonageGateway):
+    def receipt(self, request):
+        if request.form:
+            return super().receipt(request)
+        return Receipt(DeliveryStatus.DELIVERED, "delivered")
+
+
+@breaks(STALE, **VONAGE)
+class KeepsReceiptsForDays(VonageGateway):
+    def receipt(self, request):
+        with pytest.MonkeyPatch.context() as world:
+            world.setattr(vonage_receipts, "TOLERANCE", 86_400)
+            return super().receipt(request)
+
+
+@breaks(FORGED, suite=TestUnbrokenHttp)
+class BelievesEveryPeer(HttpGateway):
+    def receipt(self, request):
+        return super().receipt(replace(request, peer="192.0.2.7"))
+
+
+@breaks(READ, **TWILIO)
+class ForgetsTheKind(TwilioGateway):
+    def receipt(self, request):
+        return replace(super().receipt(request), kind=None)
 
 
 @breaks(READ, **REPORTS)

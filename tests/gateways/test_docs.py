@@ -6,8 +6,8 @@ import tomllib
 from support_sources import ROOT
 
 from otp_service.gateways.base import FailureKind
-from otp_service.gateways.http import HttpSettings
-from otp_service.gateways.templates import _VALUES
+from otp_service.gateways.http.settings import HttpSettings
+from otp_service.gateways.http.templates import _VALUES
 
 PAGE = (ROOT / "docs" / "adding-a-gateway.md").read_text()
 EXAMPLE = ROOT / "examples" / "gateway-package"

@@ -9,7 +9,7 @@ from support_gateways import MESSAGE, make
 
 from otp_service.gateways.base import GatewayError
 from otp_service.gateways.contract.samples import CannedResponse
-from otp_service.gateways.http import HttpSettings
+from otp_service.gateways.http.settings import HttpSettings
 
 HOSTILE = 'a"}, "to": "+1", {secret.key} {text} \\ & = ? # % + \u2028 \U0001f600\r\nX-Injected: yes'
 
@@ -71,6 +71,97 @@ def test_a_text_can_be_sent_as_hexadecimal_ucs_2(provider):
     assert received.form == {"hex": "004106CCD83DDE00"}
 
 
+RECEIPTS = {"allow_from": ["192.0.2.0/24"], "status": {"query": "s"}, "statuses": {"delivered": ["1"]}}
+
+
+def test_the_receipts_address_is_encoded_once_with_what_is_added_to_it(provider):
+    address = "{receipt_url}&status=%d&error=%%"
+    message = replace(MESSAGE, receipt_url="https://otp.example/x?token=ab%20c")
+    received = asked(
+        provider,
+        message,
+        method="GET",
+        url=provider.url,
+        receipts=RECEIPTS,
+        query={"dlr-url": address},
+    )
+
+    assert received.query == {"dlr-url": "https://otp.example/x?token=ab%20c&status=%d&error=%%"}
+
+
+@pytest.mark.parametrize("body", ["form", "json"])
+def test_members_whose_placeholder_has_no_value_are_left_out(provider, body):
+    received = asked(
+        provider,
+        replace(MESSAGE, receipt_url=None),
+        url=provider.url,
+        receipts=RECEIPTS,
+        headers={"X-Report": "{receipt_url}", "X-To": "{to_plain}"},
+        query={"report": "<{receipt_url}>", "to": "{to}"},
+        **{body: {"report": "{receipt_url}", "to": "{to}"}},
+    )
+
+    assert received.query == {"to": MESSAGE.to}
+    assert (received.form if body == "form" else received.document) == {"to": MESSAGE.to}
+    assert "x-report" not in received.headers
+    assert received.headers["x-to"] == MESSAGE.to[1:]
+
+
+def test_members_of_nested_json_are_left_out_too(provider):
+    template = {"to": [{"number": "{to}", "report": "{receipt_url}"}], "reports": ["{receipt_url}", "x"]}
+    received = asked(provider, replace(MESSAGE, receipt_url=None), url=provider.url, receipts=RECEIPTS, json=template)
+
+    assert received.document == {"to": [{"number": MESSAGE.to}], "reports": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "expected"),
+    [
+        ({"gsm7": "0", "ucs2": "2"}, "Your code is {123456}\n@shop.example #123456 €ü", {"coding": "0"}),
+        ({"gsm7": "0", "ucs2": "2"}, "Your “code”", {"coding": "2"}),
+        ({"gsm7": "0", "ucs2": "2"}, "کوڈ 😀", {"coding": "2"}),
+        ({"ucs2": "unicode"}, "Your code", {}),
+        ({"ucs2": "unicode"}, "کوڈ", {"coding": "unicode"}),
+    ],
+)
+def test_the_encoding_of_a_text_is_told_in_the_providers_word_or_not_at_all(provider, words, text, expected):
+    received = asked(
+        provider, replace(MESSAGE, text=text), url=provider.url, encoding=words, query={"coding": "{encoding}"}
+    )
+
+    assert received.query == expected
+
+
+@pytest.mark.parametrize(("seconds", "minutes"), [(1, "1"), (60, "1"), (61, "2"), (287, "5"), (300, "5")])
+def test_minutes_are_rounded_up_so_that_no_good_code_is_dropped(provider, seconds, minutes):
+    received = asked(
+        provider, replace(MESSAGE, expires_in=seconds), url=provider.url, query={"v": "{expires_in_minutes}"}
+    )
+
+    assert received.query == {"v": minutes}
+
+
+def test_a_failure_can_be_told_to_be_ambiguous_and_takes_the_providers_wait(provider):
+    provider.response = CannedResponse(status=503, headers={"Retry-After": "7"}, body="-9")
+    with pytest.raises(GatewayError) as failed:
+        asked(
+            provider,
+            url=provider.url,
+            failures=[{"text": "^-9", "kind": "throttled", "code": "busy", "ambiguous": True}],
+        )
+
+    assert (str(failed.value), failed.value.ambiguous, failed.value.retry_after) == ("throttled: busy", True, 7.0)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, "throttled"), (503, "unavailable")])
+def test_a_status_alone_takes_the_providers_wait_too(provider, status, kind):
+    provider.response = CannedResponse(status=status, headers={"Retry-After": "90"})
+    with pytest.raises(GatewayError) as failed:
+        asked(provider, url=provider.url)
+
+    assert (failed.value.kind, failed.value.retry_after) == (kind, 90.0)
+
+
 def test_it_carries_the_channels_that_its_section_names():
     assert make("http", url="https://sms.example").channels == {"sms"}
     assert make("http", url="https://sms.example", channels=["voice", "whatsapp"]).channels == {"voice", "whatsapp"}
@@ -101,6 +192,11 @@ def test_it_carries_the_channels_that_its_section_names():
         ({"reference": {"text": "id: .*"}}, ("reference",), "exactly one group"),
         ({"reference": {}}, ("reference",), "either json or text"),
         ({"channels": []}, ("channels",), "at least 1"),
+        ({"query": {"a": "{receipt_url}"}}, (), "query.a needs receipts"),
+        ({"json": {"a": [{"b": "{encoding}"}]}}, (), "json.a.0.b needs encoding"),
+        ({"url": "https://sms.example/{receipt_url}"}, ("url",), "may have no value"),
+        ({"basic_auth": ["user", "{encoding}"]}, ("basic_auth", 1), "may have no value"),
+        ({"encoding": {}}, ("encoding",), "needs gsm7 or ucs2"),
     ],
 )
 def test_a_fault_in_its_section_is_told_with_its_path(section, path, word):

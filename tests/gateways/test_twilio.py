@@ -1,17 +1,27 @@
 """Twilio, beyond what the contract samples show."""
 
+import json
 import logging
+import re
 from dataclasses import replace
+from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from support_gateways import MESSAGE, make
 
-from otp_service.gateways.base import GatewayError
+from otp_service.core.verification import DeliveryStatus
+from otp_service.gateways.base import GatewayError, ReceiptForgedError, ReceiptRequest
 from otp_service.gateways.contract.samples import CannedResponse
-from otp_service.gateways.twilio import TwilioSettings
+from otp_service.gateways.contract.watch import assert_holds_nothing_private, everything_told
+from otp_service.gateways.twilio.settings import TwilioSettings
+from otp_service.gateways.twilio.voice import FALL_BACK, twiml, voice_for
+from otp_service.settings.gateways import ConfiguredGateway
 
 ACCOUNT = {"account_sid": "AC0123456789abcdef0123456789abcdef", "auth_token": "token-of-the-test"}
+XML_ONLY = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 SERVICE = {"messaging_service_sid": "MG0123456789abcdef0123456789abcdef"}
 
 
@@ -29,10 +39,123 @@ def test_a_messaging_service_takes_the_place_of_a_number(twilio):
     assert "From" not in form
 
 
-@pytest.mark.parametrize("sender", [{}, {**SERVICE, "from": "+15005550006"}])
-def test_there_is_exactly_one_sender(sender):
+def test_sms_have_one_sender():
     with pytest.raises(ValidationError, match="either from or messaging_service_sid"):
-        TwilioSettings.model_validate({**ACCOUNT, **sender})
+        TwilioSettings.model_validate({**ACCOUNT, **SERVICE, "from": "+15005550006"})
+
+
+def test_there_is_a_sender():
+    with pytest.raises(ValidationError, match="needs from, messaging_service_sid, voice_from or whatsapp_from"):
+        TwilioSettings.model_validate(ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("senders", "channels"),
+    [
+        (SERVICE, {"sms"}),
+        ({"from": "Acme"}, {"sms"}),
+        ({"voice_from": "+15005550007"}, {"voice"}),
+        ({"whatsapp_from": "+15005550008"}, {"whatsapp"}),
+        ({"voice_from": "+15005550007", "whatsapp_from": "+15005550008"}, {"voice", "whatsapp"}),
+    ],
+)
+def test_it_carries_the_channels_that_have_a_sender(senders, channels):
+    assert make("twilio", **ACCOUNT, **senders).channels == channels
+    assert ConfiguredGateway.model_validate(
+        {"kind": "twilio", "settings": TwilioSettings.model_validate({**ACCOUNT, **senders})}
+    ).channels == frozenset(channels)
+
+
+def test_a_template_of_payments_shows_what_is_paid():
+    with pytest.raises(ValidationError, match="needs amount and payee"):
+        TwilioSettings.model_validate({**ACCOUNT, **SERVICE, "whatsapp_payment_content_variables": {"1": "code"}})
+
+
+@pytest.mark.parametrize(
+    ("locale", "language"),
+    [
+        ("en", "en-US"),
+        ("en-GB", "en-GB"),
+        ("en-ZA", "en-US"),
+        ("en-PK", "en-IN"),
+        ("ar", "arb"),
+        ("ar-SA", "arb"),
+        ("hi-IN", "hi-IN"),
+        ("zh-Hant-TW", "zh-CN"),
+        ("pt_BR", "pt-BR"),
+        ("ur-Latn-PK", "hi-IN"),
+        ("ur-PK", "en-US"),
+        ("tlh", "en-US"),
+    ],
+)
+def test_a_call_is_spoken_in_the_language_of_the_locale_or_else_in_english(locale, language):
+    assert voice_for(locale, {}).language == language
+
+
+def test_a_voice_of_the_configuration_comes_first(twilio):
+    voices = {"ur": {"language": "ur-IN", "voice": "Google.ur-IN-Wavenet-A"}}
+    settings = {"voice_from": "+15005550007", "voices": voices, "base_url": twilio.url}
+    make("twilio", **ACCOUNT, **settings).send(replace(MESSAGE, channel="voice", locale="ur-PK"))
+
+    assert '<Say language="ur-IN" voice="Google.ur-IN-Wavenet-A">' in twilio.received[0].form["Twiml"]
+
+
+@pytest.mark.parametrize(
+    "voice", [{"language": 'en"><Play', "voice": "man"}, {"language": "en", "voice": '"/><Hangup'}]
+)
+def test_a_voice_is_no_markup(voice):
+    with pytest.raises(ValidationError):
+        TwilioSettings.model_validate({**ACCOUNT, "voice_from": "+15005550007", "voices": {"en": voice}})
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_whatever_a_text_has_a_call_says_it_and_does_nothing_else(text):
+    document = ET.fromstring(twiml(text, FALL_BACK))  # noqa: S314 - our own document
+
+    assert [(element.tag, len(element)) for element in document.iter()] == [("Response", 1), ("Say", 0)]
+    assert "".join((document[0].text or "").split()) == "".join(XML_ONLY.sub(" ", text).split())
+
+
+@pytest.mark.parametrize(("expires_in", "ringing"), [(0, "1"), (12, "12"), (287, "60")])
+def test_a_call_rings_no_longer_than_its_code_lives(twilio, expires_in, ringing):
+    message = replace(MESSAGE, channel="voice", expires_in=expires_in)
+    make("twilio", **ACCOUNT, voice_from="+15005550007", base_url=twilio.url).send(message)
+
+    assert twilio.received[0].form["Timeout"] == ringing
+
+
+def test_a_call_without_a_receipt_address_asks_for_no_events(twilio):
+    message = replace(MESSAGE, channel="voice", receipt_url=None)
+    make("twilio", **ACCOUNT, voice_from="+15005550007", base_url=twilio.url).send(message)
+
+    assert twilio.received[0].form.keys() & {"StatusCallback", "StatusCallbackEvent"} == set()
+
+
+def test_the_signature_is_the_one_of_twilios_own_example():
+    """From "Webhooks security" of its documentation."""
+    form = {
+        "CallSid": "CA1234567890ABCDE",
+        "Caller": "+14158675309",
+        "Digits": "1234",
+        "From": "+14158675309",
+        "To": "+18005551212",
+    }
+    example = ReceiptRequest(
+        method="POST",
+        url="https://mycompany.com/myapp.php?foo=1&bar=2",
+        headers={"x-twilio-signature": "RSOYDt4T1cUTdK1PDd93/VVr8B8="},
+        query={"foo": "1", "bar": "2"},
+        form=form,
+        body=b"",
+        peer="192.0.2.7",
+        dispatch_id=MESSAGE.dispatch_id,
+    )
+    gateway = make("twilio", **{**ACCOUNT, "auth_token": "12345"}, **SERVICE)
+
+    assert gateway.receipt(example).status is DeliveryStatus.UNKNOWN
+    for forged in (replace(example, url=example.url + "0"), replace(example, form={**form, "Digits": "1235"})):
+        with pytest.raises(ReceiptForgedError):
+            gateway.receipt(forged)
 
 
 @pytest.mark.parametrize(("expires_in", "validity"), [(0, "1"), (1, "1"), (287, "287"), (36_001, "36000")])
@@ -71,3 +194,53 @@ def test_words_of_twilio_that_repeat_the_number_are_not_kept(twilio):
 
     assert str(failed.value) == "destination: 21211"
     assert failed.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "failure"),
+    [
+        (400, {"code": {}, "message": MESSAGE.to}, "rejected: http 400"),
+        (400, {"code": [21211], "message": MESSAGE.to}, "rejected: http 400"),
+        (400, {"code": int(MESSAGE.to[1:]), "message": MESSAGE.to}, "rejected: http 400"),
+        (400, {"code": 482913, "message": MESSAGE.to}, "rejected: http 400"),
+        (400, {"code": True, "message": MESSAGE.to}, "rejected: http 400"),
+        (503, {"type": "a", "title": MESSAGE.to, "status": "503", "code": 1}, "unavailable: http 503"),
+        (400, {"type": "a", "title": MESSAGE.to, "status": 503, "code": 29999}, "rejected: 29999"),
+        (400, [MESSAGE.to], "rejected: http 400"),
+    ],
+)
+def test_a_refusal_of_any_form_is_judged_and_gives_nothing_away(twilio, status, body, failure):
+    twilio.response = CannedResponse(status=status, body=json.dumps(body))
+    with pytest.raises(GatewayError) as failed:
+        make("twilio", **ACCOUNT, **SERVICE, base_url=twilio.url).send(MESSAGE)
+
+    assert (str(failed.value), failed.value.ambiguous) == (failure, False)
+    assert_holds_nothing_private(everything_told(failed.value), TwilioSettings(**ACCOUNT, **SERVICE), "the failure")
+
+
+def test_an_answer_nested_beyond_reading_is_ambiguous(twilio):
+    twilio.response = CannedResponse(status=201, body='{"sid": ' + "[" * 20_000)
+    with pytest.raises(GatewayError) as failed:
+        make("twilio", **ACCOUNT, **SERVICE, base_url=twilio.url).send(MESSAGE)
+
+    assert (str(failed.value), failed.value.ambiguous) == ("unavailable: malformed answer", True)
+
+
+def test_it_is_left_alone_for_as_long_as_it_asks(twilio):
+    twilio.response = CannedResponse(status=429, headers={"Retry-After": "7"}, body='{"code": 20429}')
+    with pytest.raises(GatewayError) as failed:
+        make("twilio", **ACCOUNT, **SERVICE, base_url=twilio.url).send(MESSAGE)
+
+    assert (str(failed.value), failed.value.retry_after) == ("throttled: 20429", 7.0)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [pytest.param(21612, "unavailable", id="no route from this sender"), pytest.param(10004, "throttled", id="calls")],
+)
+def test_what_is_of_this_account_alone_lets_another_gateway_try(twilio, code, kind):
+    twilio.response = CannedResponse(status=400, body=f'{{"code": {code}}}')
+    with pytest.raises(GatewayError) as failed:
+        make("twilio", **ACCOUNT, **SERVICE, base_url=twilio.url).send(MESSAGE)
+
+    assert str(failed.value) == f"{kind}: {code}"

@@ -1,20 +1,24 @@
 """Calls over the network: connections, TLS, and what the host's own configuration may do."""
 
+import contextlib
 import datetime as dt
+import gc
 import logging
 import socket
 import ssl
 import threading
+from http.cookiejar import Cookie
 from ipaddress import ip_address
 
 import pytest
 import requests
+import time_machine
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from otp_service.gateways.base import FailureKind, GatewayError
-from otp_service.gateways.wire import Wire, failure_of_status
+from otp_service.gateways.wire import Answer, Wire, failure_of_status
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 
@@ -223,6 +227,7 @@ def test_others_in_the_process_may_still_be_logged(listener, caplog):
         (302, FailureKind.REJECTED, False),
         (400, FailureKind.REJECTED, False),
         (401, FailureKind.REJECTED, False),
+        (408, FailureKind.UNAVAILABLE, False),
         (429, FailureKind.THROTTLED, False),
         (500, FailureKind.UNAVAILABLE, False),
         (503, FailureKind.UNAVAILABLE, False),
@@ -233,3 +238,131 @@ def test_a_status_means_what_to_do_next(status, kind, ambiguous):
     failure = failure_of_status(status)
 
     assert (failure.kind, failure.ambiguous, failure.provider_code) == (kind, ambiguous, f"http {status}")
+
+
+def test_a_redirect_is_read_no_further_than_any_other_answer(listener):
+    sent = []
+
+    def flood(connection):
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: https://elsewhere.example/\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while len(sent) < 300:
+                connection.sendall(b"x" * 1_000_000)
+                sent.append(1)
+
+    thread = serve(listener, flood)
+    with pytest.raises(GatewayError) as failed:
+        call(Wire(10), url_of(listener))
+    thread.join(5)
+
+    assert str(failed.value) == "unavailable: answer too long"
+    assert len(sent) < 50
+
+
+def test_cookies_are_not_kept(listener):
+    def answer(connection):
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nSet-Cookie: of_this_test=1\r\nContent-Length: 0\r\n\r\n")
+
+    wire = Wire(5)
+    thread = serve(listener, answer)
+    call(wire, url_of(listener))
+    thread.join(5)
+
+    kept = [one for one in gc.get_objects() if isinstance(one, Cookie) and one.name == "of_this_test"]
+    assert kept == []
+
+
+def test_a_redirect_to_nowhere_is_certain(listener):
+    def answer(connection):
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://[\r\nContent-Length: 4\r\n\r\nbody")
+
+    thread = serve(listener, answer)
+    answered = call(Wire(5), url_of(listener))
+    thread.join(5)
+
+    assert (answered.status, answered.text) == (302, "body")
+
+
+def test_many_threads_call_at_once_and_each_keeps_its_connection(listener):
+    """A session is a thread's own: none waits for another, and none connects twice."""
+    many, rounds = 64, 3
+    together = threading.Barrier(many)
+    accepted = []
+
+    def answer(connection):
+        with connection:
+            while connection.recv(65_536):
+                together.wait(10)  # nobody is answered before everybody has asked
+                connection.sendall(ANSWER)
+
+    def accept():
+        for _ in range(many):
+            accepted.append(listener.accept()[0])
+            threading.Thread(target=answer, args=(accepted[-1],), daemon=True).start()
+
+    wire, texts = Wire(20), []
+    listener.listen(many)
+    accepting = threading.Thread(target=accept)
+    accepting.start()
+    threads = [
+        threading.Thread(target=lambda: texts.extend(call(wire, url_of(listener)).text for _ in range(rounds)))
+        for _ in range(many)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in (*threads, accepting):
+        thread.join(20)
+
+    assert texts == ["OK"] * many * rounds
+    assert len(accepted) == many
+
+
+def test_a_call_that_ended_in_time_does_not_end_the_next_one_on_its_connection(listener):
+    def answer(connection):
+        connection.recv(65_536)
+        connection.sendall(ANSWER)
+        connection.recv(65_536)
+        threading.Event().wait(0.2)  # the first call's time is up in between, the second one's is not
+        connection.sendall(ANSWER)
+
+    thread = serve(listener, answer)
+    wire = Wire(0.4)
+    call(wire, url_of(listener))
+    threading.Event().wait(0.3)
+
+    assert call(wire, url_of(listener)).text == "OK"
+    thread.join(5)
+
+
+NOW = dt.datetime(2026, 11, 25, 12, 0, 0, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120),
+        (" 0 ", 0),
+        ("999999999", 3600),
+        ("Wed, 25 Nov 2026 12:01:30 GMT", 90),
+        ("Wednesday, 25-Nov-26 12:01:30 GMT", 90),
+        ("Wed Nov 25 12:01:30 2026", 90),
+        ("Wed, 25 Nov 2026 11:00:00 GMT", 0),
+        ("Sat, 25 Nov 2028 12:00:00 GMT", 3600),
+        ("-5", 0),
+        ("1.5", 0),
+        ("\u0661\u0662", 0),
+        ("1" * 500, 0),
+        ("soon", 0),
+        ("Wed, 99 Nov 99999 12:00:00 GMT", 0),
+        ("", 0),
+    ],
+)
+def test_a_provider_says_how_long_to_leave_it_alone_in_seconds_or_by_a_date(value, seconds):
+    with time_machine.travel(NOW, tick=False):
+        told = [Answer(status, {"Retry-After": value}, "").retry_after for status in (429, 503, 500)]
+
+    assert told == [seconds, seconds, 0]
+    assert Answer(429, {}, "").retry_after == 0

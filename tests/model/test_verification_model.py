@@ -26,9 +26,11 @@ from support_frozen import FrozenValkey
 from support_installation import key
 from support_keys import assert_all_keys_expire
 from support_model import GRACE, Checked, Model, Policy, Refused, Rules, Shown
+from support_outbox import POLICY, jobs_of, waiting
 
 from otp_service.core.errors import OtpServiceError, RateLimitedError
 from otp_service.core.guard import coarse_retry_after
+from otp_service.services.deliver import deliver
 from otp_service.services.transactions import TransactionInput
 
 EXAMPLES = os.environ.get("OTP_SERVICE_MODEL_EXAMPLES")
@@ -103,7 +105,7 @@ def _shown(view: Any) -> Shown:
         one.checks_left,
         one.sends_left,
         one.resend_after,
-        len(one.deliveries),
+        tuple(str(each.status) for each in one.deliveries),
     )
 
 
@@ -123,6 +125,8 @@ keys_or_none = st.sampled_from([None, None, None, "key-1", "key-2"])
 guesses = st.sampled_from(["right", "wrong", "wrong", "old", "old", "short", "long"])
 applications = st.sampled_from(["shop", "shop", "shop", "bank"])
 OWN = st.sampled_from([True] * 9 + [False])
+WORKER = st.sampled_from([True, True, True, False])
+"""Whether a worker is there before time passes: without one the door closes."""
 
 
 class Life(RuleBasedStateMachine):
@@ -234,24 +238,48 @@ class Life(RuleBasedStateMachine):
         got = self._outcome(lambda: _shown(caller.read(one)))
         self._compare("read", self._outcome(lambda: self.model.read(one, name)), got)
 
+    # --- what a worker does ----------------------------------------------------------------------------------
+
+    @rule()
+    def deliver(self) -> None:
+        """Bring everything that waits to an end; nothing reaches a handset but what is still wanted."""
+        context = self.callers["shop"].context
+        jobs = jobs_of(context)
+        assert sorted((job.id, job.message) for job in jobs) == sorted(self.model.waiting)
+        for job in jobs:
+            STEPS_RUN["deliver"] += 1
+            deliver(context, job, POLICY, lambda *_: False)
+            self.model.deliver(job.id, job.message)
+            found = self.model.verifications[job.id]
+            if not self.model.is_gone(found):
+                caught = context.store.mailbox.messages(job.application, job.id)
+                assert len(caught) == sum(message.status == "sent" for message in found.messages)
+
     # --- time ------------------------------------------------------------------------------------------------
 
-    @rule(seconds=st.sampled_from([0.001, 1, 1, 9, 9, 9, 31, 31, 65, 601, 3601, 24 * 3600]))
-    def wait(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([0.001, 1, 1, 9, 9, 9, 31, 31, 65, 601, 3601, 24 * 3600]), worker=WORKER)
+    def wait(self, seconds: float, worker: bool) -> None:
+        if worker:
+            self.deliver()
         self._move_to(self.model.now + round(seconds * 1000))
 
     @rule(
         one=verifications,
         edge=st.sampled_from(["resend", "resend", "resend", "expiry", "gone"]),
         off=st.sampled_from([-1, 0, 1]),
+        worker=WORKER,
     )
-    def wait_for_an_edge_of_a_verification(self, one: str, edge: str, off: int) -> None:
+    def wait_for_an_edge_of_a_verification(self, one: str, edge: str, off: int, worker: bool) -> None:
+        if worker:
+            self.deliver()
         found = self.model.verifications[one]
         at = {"resend": found.next_send, "expiry": found.expires, "gone": found.expires + GRACE}[edge]
         self._move_to(at + off)
 
-    @rule(number=st.sampled_from(sorted(NUMBERS)), data=st.data(), off=st.sampled_from([-1, 1]))
-    def wait_for_an_edge_of_a_window(self, number: str, data: Any, off: int) -> None:
+    @rule(number=st.sampled_from(sorted(NUMBERS)), data=st.data(), off=st.sampled_from([-1, 1]), worker=WORKER)
+    def wait_for_an_edge_of_a_window(self, number: str, data: Any, off: int, worker: bool) -> None:
+        if worker:
+            self.deliver()
         times = self.model.sends[number] + self.model.wrong["shop", number]
         ends = sorted({time + 1000 * seconds + off for time in times for seconds in self.windows})
         ahead = [end for end in ends if end > self.model.now]
@@ -320,7 +348,7 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "model"):
             return
         client = self.frozen.client
-        assert client.xlen("otp:{00}:outbox") == self.model.queued
+        assert waiting(client) == len(self.model.waiting)
         events = [(fields[b"type"].decode(), fields[b"id"].decode()) for _, fields in client.xrange("otp:{00}:events")]
         assert events == self.model.events
         assert_all_keys_expire(client)

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from itertools import count
 
 import pytest
+from support_outbox import waiting
 from support_service import Service, eventually, in_parallel
 
 _numbers = count(3_001_000_000)
@@ -104,7 +105,7 @@ def test_twenty_starts_with_one_idempotency_key_are_one_verification_and_one_mes
     ((status, one),) = answers
     assert status == 201
     eventually(lambda: service.texts(one))
-    eventually(lambda: not service.valkey.client.xlen("otp:{00}:outbox"))
+    eventually(lambda: not waiting(service.valkey.client))
     assert len(service.texts(one)) == 1
 
 

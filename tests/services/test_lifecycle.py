@@ -3,6 +3,7 @@
 import pytest
 from support_caller import PAYMENT, Caller
 from support_installation import World
+from support_outbox import deliver_all, waiting
 
 from otp_service.core.errors import (
     ConflictError,
@@ -247,7 +248,7 @@ def test_a_start_asked_again_is_answered_again_and_sends_nothing(world: World):
     first, again = shop.send(retry=retry), shop.send(retry=retry)
 
     assert again.view.verification == first.view.verification
-    assert world.client.xlen("otp:{00}:outbox") == 1
+    assert waiting(world.client) == 1
     with pytest.raises(IdempotencyMismatchError):
         shop.send(retry=Retry("key", "another request"))
 
@@ -257,12 +258,13 @@ def test_a_start_asked_again_after_its_record_is_gone_tells_the_outcome(world: W
     retry = Retry("key", "request")
     first = shop.send(retry=retry)
     one = first.view.verification.id
+    deliver_all(shop.context)
     shop.check(one, shop.code(one))
     world.advance(1000)
     again = shop.send(retry=retry).view.verification
 
     assert (again.id, again.status, again.created) == (one, Status.APPROVED, first.view.verification.created)
-    assert world.client.xlen("otp:{00}:outbox") == 1
+    assert waiting(world.client) == 0
     world.advance(24 * 3600)
     assert shop.start(retry=retry) != one
 
@@ -298,7 +300,7 @@ def test_a_resend_asked_again_sends_once(world: World):
     again = shop.resend(one, retry).view
 
     assert first.verification == again.verification
-    assert world.client.xlen("otp:{00}:outbox") == 2
+    assert waiting(world.client) == 2
 
 
 def test_a_policy_change_does_not_touch_live_verifications(world: World):

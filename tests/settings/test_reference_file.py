@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from otp_service.gateways import registry
+from otp_service.gateways.base import GatewaySettings
 from otp_service.settings import Settings
 from otp_service.settings.policy import ApplicationSettings, PurposeSettings, RouteSettings
 
@@ -23,7 +24,7 @@ def members_under(heading):
     for line in TEXT.splitlines():
         if opened := re.match(r"(?:# )?\[(.+)\]", line):
             inside = opened[1] == heading
-        elif inside and (member := re.match(r"(?:# )?([a-z_]+) (?:=|  )", line)):
+        elif inside and (member := re.match(r"(?:# )?([a-z0-9_]+) (?:=|  )", line)):
             found.add(member[1])
     return found
 
@@ -65,7 +66,15 @@ def test_the_example_of_a_purpose_shows_the_defaults():
     assert pasted("purposes.login", PurposeSettings) == PurposeSettings()
 
 
-GATEWAYS = {"primary": "twilio", "backup": "http", "sandbox": "sandbox", "console": "console"}
+GATEWAYS = {
+    "primary": "twilio",
+    "second": "vonage",
+    "third": "sns",
+    "operator": "smpp",
+    "backup": "http",
+    "sandbox": "sandbox",
+    "console": "console",
+}
 
 
 def test_every_kind_of_ours_has_an_example():
@@ -78,7 +87,11 @@ def test_every_kind_of_ours_has_an_example():
 def test_an_example_of_a_gateway_shows_exactly_the_settings_of_its_kind(name, kind):
     fields = registry.gateway_kind(kind).Settings.model_fields
     members = {field.alias or member for member, field in fields.items()}
-    assert members_under(f"gateways.{name}") == members | {"kind"}
+    assert members_under(f"gateways.{name}") == members - GatewaySettings.model_fields.keys() | {"kind"}
+
+
+def test_what_every_gateway_has_is_shown_once():
+    assert members_under("gateways.name") == GatewaySettings.model_fields.keys() | {"kind"}
 
 
 def test_the_example_of_an_http_gateway_can_be_used_as_it_stands():

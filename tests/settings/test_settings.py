@@ -119,7 +119,10 @@ FAULTS = {
     "a gateway of no kind": (
         "gateways.primary",
         {"kind": "pigeon"},
-        "gateways.primary.kind: there is no gateway of kind 'pigeon'; there are: console, http, sandbox, twilio.",
+        (
+            "gateways.primary.kind: there is no gateway of kind 'pigeon'; "
+            "there are: console, http, sandbox, smpp, sns, twilio, vonage."
+        ),
     ),
     "a gateway's unknown member": (
         "gateways.sandbox",

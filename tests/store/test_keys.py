@@ -8,16 +8,16 @@ import pytest
 from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
 from support_keys import assert_all_keys_expire
+from support_outbox import POLICY, dispatch, dispatched, jobs_of, lanes, paced, report, settle
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.core.errors import OtpServiceError
+from otp_service.core.health import Call
 from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.verification import DeliveryStatus
-from otp_service.services.deliver import Policy, deliver
+from otp_service.services.deliver import deliver
 from otp_service.store import keys
-from otp_service.store.outbox import Job, Next, Settlement
-
-POLICY = Policy(3, (1.0,))
+from otp_service.store.dispatches import Next, Settlement
 
 
 @pytest.fixture
@@ -35,11 +35,6 @@ def shop(installation: Installation) -> Caller:
     return Caller(installation)
 
 
-def _jobs(installation: Installation) -> list[Job]:
-    outbox = installation.context.store.outbox
-    return outbox.read("worker", 100, 1) or outbox.read("worker", 100, 1)
-
-
 def _everything(installation: Installation, shop: Caller) -> None:
     """Bring verifications to every end there is, with idempotency keys, deliveries and failures."""
     ends: list[Callable[[str], Any]] = [
@@ -52,14 +47,18 @@ def _everything(installation: Installation, shop: Caller) -> None:
     for place, end in enumerate(ends):
         end(shop.start(f"+9230012345{place:02d}", shop.retry(f"start {place}", "start"), peer_ip="192.0.2.1"))
     shop.check(shop.start(purpose="payment", transaction=PAYMENT), "123456", PAYMENT)
-    for place, job in enumerate(_jobs(installation)):
-        outbox = installation.context.store.outbox
-        ended = outbox.dispatch(job, new_dispatch_id("00"), ("sandbox",), 5)
-        outbox.settle(job, ended, Settlement(list(Next)[place % 4], delay=1000))
+    for place, job in enumerate(jobs_of(installation.context)):
+        ended = dispatch(installation.context, job, first=paced(per_second=9, in_flight=9))
+        settle(installation.context, job, ended, Settlement(list(Next)[place % 4], delay=1000))
     shop.start()
-    for job in _jobs(installation):
-        deliver(installation.context, job, POLICY)
-    installation.context.store.server.worker_alive("worker", 15)
+    for job in jobs_of(installation.context):
+        deliver(installation.context, job, POLICY, lambda *_: False)
+    store = installation.context.store
+    for place, call in enumerate(Call):
+        store.health.observe(call, new_dispatch_id("00"), call, place)
+    store.references.dispatch_of("first", ("unknown", "UNKNOWN"), "a receipt")
+    store.references.remember("first", "known", new_dispatch_id("00"), 1_200_000)
+    store.server.worker_alive("worker", 15)
 
 
 def test_after_everything_was_done_every_key_expires(
@@ -69,7 +68,12 @@ def test_after_everything_was_done_every_key_expires(
 
     assert assert_all_keys_expire(frozen.client) > 30
     kinds = {name.decode().split(":")[2].split("/")[0] for name in frozen.client.scan_iter("otp:{00}:*")}
-    assert {"v", "dispatch", "idempotency", "outbox", "events", "delayed", "dead", "number", "failed_checks"} <= kinds
+    assert {
+        "v", "dispatch", "idempotency", "outbox", "lanes", "events", "delayed", "dead", "recent", "number",
+        "failed_checks",
+    } <= kinds  # fmt: skip
+    gateways = {name.decode().split(":")[2] for name in frozen.client.scan_iter("otp:{gateways}:*")}
+    assert gateways == {"health", "flights", "reference", "early"}
 
 
 def test_a_week_later_only_the_named_exceptions_are_left(
@@ -79,7 +83,7 @@ def test_a_week_later_only_the_named_exceptions_are_left(
     frozen.advance(8 * 24 * 3600)
 
     assert {name.decode() for name in frozen.client.scan_iter() if frozen.client.exists(name)} == {
-        keys.INSTALLATION, keys.outbox("00"), keys.events("00"),
+        keys.INSTALLATION, keys.events("00"), keys.lanes("00"), *lanes(frozen.client),
     }  # fmt: skip
     assert all(keys.is_persistent(name.decode()) for name in frozen.client.scan_iter())
 
@@ -90,15 +94,15 @@ def test_whatever_comes_late_makes_no_ghost(
 ) -> None:
     """A key written after its record has expired would live for ever."""
     one, other = shop.start(retry=shop.retry("start", "start")), shop.start()
-    code, outbox = shop.code(one), installation.context.store.outbox
-    jobs = _jobs(installation)
-    dispatched = [outbox.dispatch(job, new_dispatch_id("00"), ("sandbox",), 5) for job in jobs]
+    code, context = shop.code(one), installation.context
+    jobs = jobs_of(installation.context)
+    made = [dispatched(context, job) for job in jobs]
     frozen.advance(seconds)
     late: list[Callable[[], Any]] = [
-        lambda: outbox.settle(jobs[0], dispatched[0], Settlement(Next.DONE, DeliveryStatus.SENT, reference="SM1")),
-        lambda: outbox.settle(jobs[1], dispatched[1], Settlement(Next.DEAD, DeliveryStatus.FAILED, reason="late")),
-        lambda: outbox.receipt("00", dispatched[0].dispatch_id, "sandbox", DeliveryStatus.DELIVERED, ""),
-        lambda: outbox.dispatch(jobs[0], new_dispatch_id("00"), ("sandbox",), 5),
+        lambda: settle(context, jobs[0], made[0], Settlement(Next.DONE, DeliveryStatus.SENT, reference="SM1")),
+        lambda: settle(context, jobs[1], made[1], Settlement(Next.DEAD, DeliveryStatus.FAILED, reason="late")),
+        lambda: report(context, made[0], "delivered"),
+        lambda: dispatch(context, jobs[0]),
         lambda: shop.resend(one, shop.retry("resend", "resend")),
         lambda: shop.check(one, code, retry=shop.retry("check", "check")),
         lambda: shop.check(one, code, retry=shop.retry("check", "check")),
@@ -136,8 +140,8 @@ def test_neither_a_guess_nor_a_resend_lengthens_a_life(
     frozen.advance(100)
     shop.check(one, shop.wrong(one))
     shop.resend(one)
-    (*_, job) = _jobs(installation)
-    deliver(installation.context, job, POLICY)
+    (*_, job) = jobs_of(installation.context)
+    deliver(installation.context, job, POLICY, lambda *_: False)
     assert frozen.client.pttl(record) == 800_000
     shop.check(one, shop.code(one))
 
@@ -175,6 +179,13 @@ def test_a_starts_idempotency_key_lives_for_a_day_and_the_others_as_long_as_the_
         ("otp:{00}:idempotency:shop:key", 25 * 3600),
         ("otp:{00}:dead", None),
         ("otp:{00}:events", 60),
+        ("otp:{00}:outbox:retry:shop", 60),
+        ("otp:{00}:recent:somebody", None),
+        ("otp:{gateways}:health:first", None),
+        ("otp:{gateways}:flights:first", None),
+        ("otp:{gateways}:reference:first:abc", None),
+        ("otp:{gateways}:reference:first:abc", 1300),
+        ("otp:{gateways}:early:first:abc", 700),
     ],
 )
 def test_the_watch_over_keys_sees_what_is_wrong(frozen: FrozenValkey, name: str, seconds: int | None) -> None:

@@ -9,10 +9,11 @@ import pytest
 import redis
 from support_caller import Caller
 from support_frozen import FrozenValkey
+from support_outbox import POLICY, jobs_of
 
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import OtpServiceError
-from otp_service.services.deliver import Policy, deliver
+from otp_service.services.deliver import deliver
 from otp_service.services.transactions import TransactionInput
 from otp_service.store import keys
 
@@ -69,9 +70,8 @@ def _life(installation: Installation, shop: Caller) -> set[str]:
     codes |= {shop.code(login), shop.code(payment)}
     shop.resend(login)
     codes.add(shop.code(login))
-    outbox = installation.context.store.outbox
-    for job in outbox.read("worker", 100, 1) or outbox.read("worker", 100, 1):
-        deliver(installation.context, job, Policy(3, (1.0,)))
+    for job in jobs_of(installation.context):
+        deliver(installation.context, job, POLICY, lambda *_: False)
     for act in (
         lambda: shop.check(login, shop.wrong(login)),
         lambda: shop.check(payment, shop.wrong(payment), TRANSACTION),
@@ -164,9 +164,8 @@ def test_a_sealed_number_moved_to_another_record_cannot_be_opened(
     victim, thief = shop.start(NUMBER), shop.start(OTHER)
     sealed = frozen.client.hget(keys.record("00", thief), "destination")
     frozen.client.hset(keys.record("00", victim), "destination", sealed)
-    outbox = installation.context.store.outbox
-    for job in outbox.read("worker", 100, 1) or outbox.read("worker", 100, 1):
-        deliver(installation.context, job, Policy(3, (1.0,)))
+    for job in jobs_of(installation.context):
+        deliver(installation.context, job, POLICY, lambda *_: False)
 
     assert installation.context.store.mailbox.messages("shop", victim) == []
     assert shop.read(victim).verification.deliveries[0].reason == "unreadable"

@@ -22,7 +22,7 @@ STATES = [
     "-CLUSTERDOWN Hash slot not served",
     "-BUSY Redis is busy running a script.",
     "-UNBLOCKED force unblocked from blocking operation, instance state changed (master -> replica?)",
-    "-NOGROUP No such key 'otp:{00}:outbox' or consumer group 'workers'",
+    "-NOGROUP No such key 'otp:{00}:outbox:possession:shop' or consumer group 'workers'",
     "-NOAUTH Authentication required.",
     "-NOPERM User otp has no permissions to run the 'evalsha' command",
     "-ERR max number of clients reached",

@@ -3,6 +3,7 @@
 import pytest
 from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
+from support_outbox import deliver_all, waiting
 
 from otp_service.core.errors import (
     ConflictError,
@@ -15,8 +16,6 @@ from otp_service.services.codes import derive_tag
 from otp_service.services.transactions import TransactionInput
 from otp_service.store.outcomes import Queued, Refusal
 from otp_service.store.windows import windows_of_send
-
-OUTBOX = "otp:{00}:outbox"
 
 
 @pytest.fixture
@@ -68,7 +67,7 @@ def test_one_key_for_two_requests_is_refused_and_does_nothing(frozen: FrozenValk
         with pytest.raises(IdempotencyMismatchError):
             act(shop.retry("key", "something else"))
 
-    assert frozen.client.xlen(OUTBOX) == 1
+    assert waiting(frozen.client) == 1
     assert shop.check(one, code) == ("approved", True, 4, None)
 
 
@@ -89,12 +88,13 @@ def test_of_two_resends_that_read_the_same_record_one_is_overtaken(frozen: Froze
 
     assert isinstance(store.resend("00", stale, "sms", tag, windows, None), Queued)
     assert store.resend("00", stale, "sms", tag, windows, None) is Refusal.OVERTAKEN
-    assert frozen.client.xlen(OUTBOX) == 2
+    assert waiting(frozen.client) == 2
     assert shop.check(one, shop.code(one))[1]
 
 
 def test_a_resend_is_refused_exactly_when_the_code_has_expired(frozen: FrozenValkey, shop: Caller) -> None:
     one, other = shop.start(), shop.start()
+    deliver_all(shop.context)
     frozen.advance(299.999)
     shop.resend(one)
     frozen.advance(0.001)

@@ -13,6 +13,7 @@ import redis
 from support_caller import Caller
 from support_evaluator import snapshot
 from support_installation import World
+from support_outbox import jobs_of
 from support_service import in_parallel
 from support_valkey import ValkeyServer
 
@@ -41,13 +42,18 @@ def shop(server: ValkeyServer) -> Caller:
 def _calls(shop: Caller) -> dict[str, Callable[[], Any]]:
     one = shop.start()
     code, store = shop.code(one), shop.context.store
+    store.outbox.look_around(["shop"])
     return {
         "start": lambda: shop.start("+923001234568"),
         "check": lambda: shop.check(one, code),
         "resend": lambda: shop.resend(one),
         "cancel": lambda: shop.cancel(one),
         "read": lambda: shop.read(one),
-        "take a job": lambda: store.outbox.read("worker", 1, 10),
+        "take a job": lambda: store.outbox.take("worker", 1),
+        "wait for a job": lambda: store.outbox.await_one("worker", 10),
+        "look around": lambda: store.outbox.look_around(["shop"]),
+        "how gateways are": lambda: store.health.of(("first",)),
+        "dead letters": lambda: store.dead_letters.newest(1),
         "claim": lambda: store.outbox.claim("worker", 1, 10),
         "requeue": store.outbox.requeue,
         "show limits": lambda: store.limits.windows("00", "somebody", ["shop"]),
@@ -73,7 +79,9 @@ def test_a_server_that_is_gone_is_refused_at_once(shop: Caller, server: ValkeySe
     assert shop.start()
 
 
-@pytest.mark.parametrize("name", ["start", "check", "resend", "cancel", "read", "take a job", "readiness"])
+@pytest.mark.parametrize(
+    "name", ["start", "check", "resend", "cancel", "read", "take a job", "wait for a job", "readiness"]
+)
 def test_a_silent_server_is_refused_in_time(shop: Caller, server: ValkeyServer, name: str) -> None:
     call = _calls(shop)[name]
     os.kill(server.process.pid, signal.SIGSTOP)
@@ -270,14 +278,16 @@ def test_a_worker_whose_server_lost_its_data_is_told_that_the_store_is_unavailab
 ) -> None:
     outbox = shop.context.store.outbox
     shop.start()
-    outbox.read("worker", 1, 10)
-    jobs = outbox.read("worker", 1, 10)
+    jobs = jobs_of(shop.context)
     assert jobs
     server.client.flushall()
     with pytest.raises(StoreUnavailableError):
         outbox.renew("worker", jobs)
-    with pytest.raises(StoreUnavailableError):
-        outbox.leave("worker")
+    outbox.leave("worker")  # it holds nothing any more, and there is no group to leave
+    assert outbox.await_one("worker", 1) == []
+    one = shop.start()
+
+    assert [job.id for job in outbox.take("worker", 1)] == [one]
 
 
 def test_a_script_that_fails_is_not_swallowed(shop: Caller, server: ValkeyServer) -> None:

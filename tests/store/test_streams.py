@@ -6,15 +6,16 @@ import pytest
 from support_caller import Caller
 from support_evaluator import snapshot
 from support_frozen import FrozenValkey
+from support_outbox import DEAD, EVENTS, dispatched, jobs_of, lane, settle, waiting
 
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import BacklogFullError
-from otp_service.core.keyring import new_dispatch_id
-from otp_service.store.outbox import GROUP, Dropped, Next, Settlement
+from otp_service.services.context import Context
+from otp_service.store.dispatches import Dropped, Next, Settlement
+from otp_service.store.jobs import GROUP
 from otp_service.store.retention import Retention
 from otp_service.store.store import open_store
 
-OUTBOX, EVENTS, DEAD = "otp:{00}:outbox", "otp:{00}:events", "otp:{00}:dead"
 OTHER = "+923007654321"
 NODE = 100
 """Entries that the server trims together, by default: what `about` means in a length."""
@@ -26,7 +27,8 @@ def _install(frozen: FrozenValkey, kept: Retention) -> Installation:
         limits={"number": ["100000/hour"], "failed_checks": ["100000/hour"], "application": []},
         purposes={"login": {"max_checks": 10, "resend_delays": [0], "max_sends": 10}},
     )
-    store = open_store(frozen.client, made.context.keyring, made.context.limits, kept)
+    breaker = made.settings.breaker.to_core()
+    store = open_store(frozen.client, made.context.keyring, made.context.limits, kept, breaker)
     return replace(made, context=replace(made.context, store=store))
 
 
@@ -44,9 +46,9 @@ def test_streams_that_nobody_reads_are_bounded_by_length(frozen: FrozenValkey) -
             shop.start(OTHER, retry)
 
     assert snapshot(client) == before, "what would not be delivered is refused, and costs nothing"
-    assert client.xlen(OUTBOX) == 500
+    assert waiting(client) == 500
     assert 150 <= client.xlen(EVENTS) <= 150 + NODE
-    newest = client.xrevrange(OUTBOX, count=1)[0][1]
+    newest = client.xrevrange(lane(), count=1)[0][1]
     assert newest[b"id"] == client.xrevrange(EVENTS, count=1)[0][1][b"id"], "the oldest events go, not the newest"
 
 
@@ -62,27 +64,53 @@ def test_a_backlog_refuses_resends_too_and_answers_what_was_asked_before(frozen:
     assert shop.check(one, shop.code(one))[1]
 
 
+def _take_all(context: Context, following: Next = Next.DONE) -> None:
+    """Take what is new, and let it end or be tried again, in silence."""
+    for job in jobs_of(context, count=1000):
+        settle(context, job, Dropped("gone"), Settlement(following))
+    context.store.outbox.requeue(1000)
+
+
 @pytest.mark.parametrize("how", ["start", "resend"])
 def test_streams_that_nobody_reads_are_bounded_by_age(frozen: FrozenValkey, how: str) -> None:
     shop = Caller(_install(frozen, Retention(age=7 * DAY, outbox=100_000, events=100_000)))
     _many(shop, 450)
+    _take_all(shop.context)
     frozen.advance(8 * DAY)
     one = shop.start()
     if how == "resend":
         shop.resend(one)
 
-    assert frozen.client.xlen(OUTBOX) <= NODE + 2
     assert frozen.client.xlen(EVENTS) <= NODE + 2
+
+
+def _put_one_more_into_the_lane_of_retries(shop: Caller) -> None:
+    one = shop.start()
+    (newest,) = [job for job in jobs_of(shop.context, count=1000) if job.id == one]
+    settle(shop.context, newest, Dropped("gone"), Settlement(Next.RETRY))
+    shop.context.store.outbox.requeue()
+
+
+def test_a_lane_that_nobody_reads_is_bounded_by_age(frozen: FrozenValkey) -> None:
+    shop = Caller(_install(frozen, Retention(age=7 * DAY, outbox=100_000, events=100_000)))
+    _many(shop, 450)
+    _take_all(shop.context, Next.RETRY)
+    assert frozen.client.xlen(lane(kind="retry")) == 450
+    frozen.advance(8 * DAY)
+    _put_one_more_into_the_lane_of_retries(shop)
+
+    assert frozen.client.xlen(lane(kind="retry")) <= NODE + 1
 
 
 def test_what_is_young_enough_is_kept(frozen: FrozenValkey) -> None:
     shop = Caller(_install(frozen, Retention(age=7 * DAY, outbox=100_000, events=100_000)))
     _many(shop, 250)
+    _take_all(shop.context, Next.RETRY)
     frozen.advance(6 * DAY)
-    shop.start()
+    _put_one_more_into_the_lane_of_retries(shop)
 
-    assert frozen.client.xlen(OUTBOX) == 251
     assert frozen.client.xlen(EVENTS) == 251
+    assert frozen.client.xlen(lane(kind="retry")) == 251
 
 
 @pytest.mark.parametrize("limit", ["length", "age"])
@@ -96,6 +124,7 @@ def test_checks_that_go_on_for_ever_do_not_fill_the_events(frozen: FrozenValkey,
         shop.cancel(one)
     if limit == "age":
         assert frozen.client.xlen(EVENTS) == 440
+        _take_all(shop.context)
         frozen.advance(8 * DAY)
         one = shop.start()
         shop.check(one, shop.wrong(one))
@@ -105,11 +134,11 @@ def test_checks_that_go_on_for_ever_do_not_fill_the_events(frozen: FrozenValkey,
 
 def test_dead_letters_are_bounded_and_go_away(frozen: FrozenValkey) -> None:
     installation = _install(frozen, Retention(age=7 * DAY, outbox=100_000, events=60))
-    shop, outbox = Caller(installation), installation.context.store.outbox
+    shop, context = Caller(installation), installation.context
     _many(shop, 300)
-    jobs = outbox.read("worker", 300, 1) or outbox.read("worker", 300, 1)
+    jobs = jobs_of(context, count=300)
     for job in jobs:
-        outbox.settle(job, outbox.dispatch(job, new_dispatch_id("00"), ("sandbox",), 5), Settlement(Next.DEAD))
+        settle(context, job, dispatched(context, job), Settlement(Next.DEAD))
 
     assert len(jobs) == 300
     assert 60 <= frozen.client.xlen(DEAD) <= 60 + NODE
@@ -120,25 +149,26 @@ def test_dead_letters_are_bounded_and_go_away(frozen: FrozenValkey) -> None:
 
 def test_retries_that_come_back_push_out_nothing_that_was_accepted(frozen: FrozenValkey) -> None:
     installation = _install(frozen, Retention(age=7 * DAY, outbox=150, events=1000))
-    shop, outbox = Caller(installation), installation.context.store.outbox
+    shop, context = Caller(installation), installation.context
     _many(shop, 150)
-    jobs = outbox.read("worker", 150, 1) or outbox.read("worker", 150, 1)
+    jobs = jobs_of(context, count=150)
     for job in jobs:
-        outbox.settle(job, Dropped("gone"), Settlement(Next.RETRY, delay=1000))
+        settle(context, job, Dropped("gone"), Settlement(Next.RETRY, delay=1000))
     _many(shop, 150)
     frozen.advance(2)
-    outbox.requeue(150)
+    context.store.outbox.requeue(150)
 
-    assert frozen.client.xlen(OUTBOX) == 300
+    assert waiting(frozen.client) == 300
 
 
 def test_a_group_outlives_a_year_without_traffic(frozen: FrozenValkey) -> None:
     installation = _install(frozen, Retention(age=7 * DAY, outbox=1000, events=1000))
-    shop, outbox = Caller(installation), installation.context.store.outbox
+    shop, context = Caller(installation), installation.context
     shop.start()
-    assert len(outbox.read("worker", 1, 1) or outbox.read("worker", 1, 1)) == 1
+    (job,) = jobs_of(context)
+    settle(context, job, dispatched(context, job), Settlement(Next.DONE))
     frozen.advance(365 * DAY)
     one = shop.start()
 
-    assert [group["name"] for group in frozen.client.xinfo_groups(OUTBOX)] == [GROUP.encode()]
-    assert [job.id for job in outbox.read("worker", 10, 1)] == [one]
+    assert [group["name"] for group in frozen.client.xinfo_groups(lane())] == [GROUP.encode()]
+    assert [job.id for job in jobs_of(context)] == [one]

@@ -9,6 +9,7 @@ from support_caller import Caller
 from support_evaluator import snapshot
 from support_frozen import FrozenValkey
 from support_installation import NUMBER, key
+from support_outbox import deliver_all
 
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import OtpServiceError, RateLimitedError
@@ -119,6 +120,7 @@ def test_each_window_leaves_its_events_at_its_own_time(frozen: FrozenValkey) -> 
     assert [_try(shop), _try(shop), _try(shop)] == [True, True, False]
     frozen.advance(60.001)
     assert [_try(shop), _try(shop)] == [True, False]
+    deliver_all(shop.context)
     frozen.advance(3539.998)
     assert not _try(shop)
     frozen.advance(0.002)

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support_outbox import DEAD, DELAYED, lane, waiting
 from support_service import Service, eventually, in_parallel, running
 from support_valkey import ValkeyServer
 
@@ -24,7 +25,7 @@ def _killed_at_random(service: Service, remaining) -> int:
     chance, kills = random.Random(7), 0
     while remaining():
         victim = chance.choice(service.workers)
-        eventually(lambda: service.valkey.client.xlen("otp:{00}:outbox") or not remaining())
+        eventually(lambda: waiting(service.valkey.client) or not remaining())
         victim.send_signal(signal.SIGKILL)
         victim.wait()
         service.workers.remove(victim)
@@ -44,7 +45,7 @@ def test_workers_killed_at_random_lose_nothing_and_repeat_only_what_was_in_fligh
         ids = [one for some in ids for one in some]
 
         def remaining() -> int:
-            return int(service.valkey.client.xlen("otp:{00}:outbox") + service.valkey.client.zcard("otp:{00}:delayed"))
+            return waiting(service.valkey.client) + int(service.valkey.client.zcard(DELAYED))
 
         kills = _killed_at_random(service, remaining)
         received = Counter(len(service.texts(one)) for one in ids)
@@ -67,8 +68,8 @@ def test_a_worker_that_is_asked_to_stop_finishes_what_is_in_flight(tmp_path: Pat
 
         assert worker.wait(10) == 0
         assert len(service.texts(one)) == 1
-        assert service.valkey.client.xlen("otp:{00}:outbox") == 0
-        assert service.valkey.client.xinfo_consumers("otp:{00}:outbox", "workers") == []
+        assert waiting(service.valkey.client) == 0
+        assert service.valkey.client.xinfo_consumers(lane(), "workers") == []
 
 
 def test_a_failed_gateway_hands_over_to_the_next_one(tmp_path: Path, valkey: ValkeyServer):
@@ -104,7 +105,7 @@ def test_a_failure_that_no_other_gateway_mends_is_given_up_with_a_reason(
     gateways = {"sandbox": {"kind": "sandbox", "timeout": 1.0, "fail": kind}, "other": {"kind": "sandbox"}}
     with running(tmp_path, valkey, gateways=gateways) as service:
         one = service.start()
-        (letter,) = eventually(lambda: service.valkey.client.xrange("otp:{00}:dead"))
+        (letter,) = eventually(lambda: service.valkey.client.xrange(DEAD))
         verification = service.get(f"/v1/verifications/{one}").json()
 
     assert letter[1][b"reason"].decode().startswith(kind)
@@ -118,7 +119,7 @@ def test_a_gateway_that_is_down_is_tried_again_within_the_codes_life(tmp_path: P
     worker = {"backoff": [0.1, 0.2], "max_dispatches": 3}
     with running(tmp_path, valkey, gateways=gateways, worker=worker) as service:
         one = service.start()
-        (letter,) = eventually(lambda: service.valkey.client.xrange("otp:{00}:dead"))
+        (letter,) = eventually(lambda: service.valkey.client.xrange(DEAD))
         story = service.get(f"/v1/verifications/{one}").json()["deliveries"]
 
     assert letter[1][b"reason"].startswith(b"throttled")
@@ -130,10 +131,10 @@ def test_a_message_that_is_no_longer_wanted_is_dropped(tmp_path: Path, valkey: V
         one = service.start()
         assert service.post(f"/v1/verifications/{one}/cancel").status_code == 200
         service.launch_worker()
-        eventually(lambda: not service.valkey.client.xlen("otp:{00}:outbox"))
+        eventually(lambda: not waiting(service.valkey.client))
 
         assert service.texts(one) == []
-        assert service.valkey.client.xlen("otp:{00}:dead") == 0
+        assert service.valkey.client.xlen(DEAD) == 0
 
 
 def test_a_receipt_is_recorded_and_approves_nothing(tmp_path: Path, valkey: ValkeyServer):

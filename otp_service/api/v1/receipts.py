@@ -3,6 +3,7 @@
 from urllib.parse import parse_qsl
 
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from otp_service.api.client_address import peer_of
 from otp_service.api.request import read_body
@@ -13,6 +14,8 @@ from otp_service.services.record_receipts import expected_receipt, receipt_url, 
 
 MAX_BODY = 64 * 1024
 """Bytes of a report; they are longer than what applications send."""
+METHODS = ("GET", "POST")
+"""How providers report; many small ones, and Kannel, by GET."""
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -23,6 +26,8 @@ def blueprint(installation: Installation) -> Blueprint:
 
     def receive(gateway: str, dispatch_id: str) -> Response:
         """Take a report, in any media type: its gateway knows how to read it."""
+        if request.method not in METHODS:  # HEAD, which the framework allows wherever GET is, must change nothing
+            raise MethodNotAllowed(METHODS)
         if context.public_url is None:
             raise NotFoundError("There are no receipts here.")
         # Before the body: whoever sends none, or slowly, holds a thread for as long as that takes.
@@ -33,7 +38,7 @@ def blueprint(installation: Installation) -> Blueprint:
         return response
 
     routes = Blueprint("receipts", __name__, url_prefix="/v1/receipts")
-    routes.add_url_rule("/<gateway>/<dispatch_id>", "receive", receive, methods=["POST"])
+    routes.add_url_rule("/<gateway>/<dispatch_id>", "receive", receive, methods=METHODS)
     return routes
 
 

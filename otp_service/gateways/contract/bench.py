@@ -17,8 +17,9 @@ from otp_service.gateways.base import (
     Receipt,
     ReceiptDesk,
 )
+from otp_service.gateways.contract.filling import at_server
 from otp_service.gateways.contract.provider import Provider
-from otp_service.gateways.contract.samples import MESSAGE, Exchange, Samples, at_server, load
+from otp_service.gateways.contract.samples import Exchange, Samples, load
 from otp_service.gateways.contract.watch import Watch
 
 
@@ -39,9 +40,10 @@ class MemoryDesk:
     def __init__(self) -> None:
         self.receipts: list[tuple[tuple[str, ...], Receipt]] = []
 
-    def hand_in(self, references: tuple[str, ...], receipt: Receipt) -> None:
+    def hand_in(self, references: tuple[str, ...], receipt: Receipt) -> bool:
         """Keep a receipt."""
         self.receipts.append((references, receipt))
+        return True
 
 
 def context_of_tests(mailbox: Mailbox | None = None, desk: ReceiptDesk | None = None) -> GatewayContext:
@@ -54,10 +56,12 @@ class Bench:
 
     gateway_class: ClassVar[type[Gateway]]
     samples: ClassVar[Path]
-    signs_the_address: ClassVar[bool] = True
-    """Whether a receipt's proof covers the URL it came to; ``False`` weakens the suite, and says so."""
     prints: ClassVar[bool] = False
     """Whether it is there to print messages; only for a gateway that production refuses."""
+
+    def stand_in(self) -> Provider:
+        """Return a provider of our own that has not started yet; another one for a gateway that speaks no HTTP."""
+        return Provider()
 
     def arrange(self, exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
         """Bring about an exchange that settings alone cannot; by default nothing."""
@@ -79,7 +83,7 @@ class Bench:
     def provider(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
         """Run a provider of our own, reached without any proxy."""
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        with Provider() as provider:
+        with self.stand_in() as provider:
             yield provider
 
     @pytest.fixture
@@ -102,9 +106,9 @@ class Bench:
         """Return a gateway as the service makes it."""
         return self.gateway_class(settings, context_of_tests())
 
-    def outcome(self, settings: GatewaySettings) -> Accepted | GatewayError:
-        """Send the message; any exception but `GatewayError` is a failure of the test."""
+    def outcome(self, settings: GatewaySettings, message: Message | None = None) -> Accepted | GatewayError:
+        """Send a message, the usual one by default; any exception but `GatewayError` is a failure of the test."""
         try:
-            return self.gateway(settings).send(MESSAGE)
+            return self.gateway(settings).send(message or load(self.samples).message)
         except GatewayError as failure:
             return failure

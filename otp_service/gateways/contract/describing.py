@@ -6,8 +6,9 @@ from pydantic import ValidationError
 
 from otp_service.gateways.base import GatewaySettings
 from otp_service.gateways.contract.bench import Bench
+from otp_service.gateways.contract.filling import at_server
 from otp_service.gateways.contract.provider import Provider
-from otp_service.gateways.contract.samples import REQUIRED, Samples
+from otp_service.gateways.contract.samples import REQUIRED, Exchange, Samples
 from otp_service.gateways.contract.watch import assert_holds_nothing_private
 
 CHANNELS = {"sms", "voice", "whatsapp"}
@@ -29,6 +30,18 @@ class DescribesItself(Bench):
         shown = {str(exchange.outcome) for exchange in file.exchanges}
         excused = set() if file.calls_somebody else set(file.never)
         assert set(REQUIRED) <= shown | excused
+
+    def test_its_samples_show_a_message_on_every_channel_that_it_carries(self, file: Samples) -> None:
+        """Channels often differ in all but their name; a gateway that calls nobody makes no difference."""
+        accepted = {exchange.channel for exchange in file.exchanges if exchange.outcome == "accepted"}
+        assert not file.calls_somebody or self.gateway_class.channels <= accepted
+
+    def test_it_carries_what_its_samples_send(self, exchange: Exchange, provider: Provider) -> None:
+        """Its settings may narrow its channels, and then both say the same."""
+        settings = self.settings(provider.url, **at_server(exchange.settings, provider.url))
+        channels = self.gateway(settings).channels
+        assert exchange.channel in channels <= CHANNELS
+        assert channels == getattr(settings, "channels", self.gateway_class.channels)
 
     def test_its_settings_refuse_unknown_members(self, provider: Provider) -> None:
         """A misspelt member is an error with its path, and without its value, which may be a secret."""

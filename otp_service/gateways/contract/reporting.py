@@ -1,17 +1,19 @@
 # ruff: noqa: S101 - a suite asserts
 """What a gateway promises of receipts, if its provider reports."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from urllib.parse import parse_qsl, urlencode, urlsplit
+import time
 
 import pytest
 
 from otp_service.core.verification import DeliveryStatus
-from otp_service.gateways.base import ReceiptForgedError, ReceiptRequest, ReportsReceipts
+from otp_service.gateways.base import Receipt, ReceiptForgedError, ReceiptRequest, ReportsReceipts
 from otp_service.gateways.contract.bench import Bench
+from otp_service.gateways.contract.forging import OTHER_DISPATCH, forgeries, genuine, of_another_dispatch
 from otp_service.gateways.contract.provider import Provider
-from otp_service.gateways.contract.samples import MESSAGE, SampleReceipt, Samples
+from otp_service.gateways.contract.samples import SampleReceipt, Samples
+
+HOUR = 3600.0
+"""Seconds by which a receipt is too old, or comes from the future: more than any tolerance."""
 
 
 class Reports(Bench):
@@ -26,53 +28,66 @@ class Reports(Bench):
         else:
             assert not shown
 
-    def test_a_receipt_is_read_as_sampled(self, receipt: SampleReceipt, provider: Provider) -> None:
+    def test_a_receipt_is_read_as_sampled(
+        self, receipt: SampleReceipt, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The status is normalised, an unseen one becomes ``unknown``, the provider's own words stay beside it."""
-        read = self.reporter(provider).receipt(genuine(receipt))
-        assert (read.status, read.raw_status, read.reason) == (receipt.status, receipt.raw_status, receipt.reason)
+        read = self.read(receipt, genuine(receipt), provider, monkeypatch)
+        expected = Receipt(receipt.status, receipt.raw_status, receipt.reason, receipt.kind)
+        assert read == expected
 
-    def test_a_forged_receipt_is_refused(self, receipt: SampleReceipt, provider: Provider) -> None:
-        """Whatever is changed in a genuine one, it is no longer accepted."""
-        for what, forged in forgeries(receipt, address=self.signs_the_address):
-            with pytest.raises(ReceiptForgedError):
-                pytest.fail(f"{what}: {self.reporter(provider).receipt(forged)}")
+    def test_a_forged_receipt_is_refused(
+        self, receipt: SampleReceipt, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever is changed in a genuine one that its proof covers, it is no longer accepted."""
+        for what, forged in forgeries(receipt):
+            self.assert_refused(what, receipt, forged, provider, monkeypatch)
 
-    def reporter(self, provider: Provider) -> ReportsReceipts:
-        """Return the gateway as one that reports."""
-        gateway = self.gateway(self.settings(provider.url))
+    def test_a_receipt_of_another_dispatch_is_refused(
+        self, receipt: SampleReceipt, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Sent again to another address, a genuine one tells nothing of the dispatch that is named there."""
+        if "address" not in receipt.covers:
+            pytest.skip("its proof does not cover the address")
+        self.assert_refused(OTHER_DISPATCH, receipt, of_another_dispatch(receipt), provider, monkeypatch)
+
+    def test_a_receipt_of_another_time_is_refused(
+        self, receipt: SampleReceipt, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A genuine one that was kept for an hour is too old; one that is an hour early is no better."""
+        if receipt.at is None:
+            pytest.skip("its proof has no time in it")
+        for what, late in (("an hour late", HOUR), ("an hour early", -HOUR)):
+            self.assert_refused(what, receipt, genuine(receipt), provider, monkeypatch, late=late)
+
+    def assert_refused(
+        self,
+        what: str,
+        receipt: SampleReceipt,
+        request: ReceiptRequest,
+        provider: Provider,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        late: float = 0.0,
+    ) -> None:
+        """Fail unless the gateway refuses a report that comes in ``late`` by so many seconds."""
+        with pytest.raises(ReceiptForgedError):
+            pytest.fail(f"{what}: {self.read(receipt, request, provider, monkeypatch, late=late)}")
+
+    def read(
+        self,
+        receipt: SampleReceipt,
+        request: ReceiptRequest,
+        provider: Provider,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        late: float = 0.0,
+    ) -> Receipt:
+        """Let the gateway read a report at the time of the sample: ``time.time()`` is moved, no other clock."""
+        gateway = self.gateway(self.settings(provider.url, **receipt.settings))
         assert isinstance(gateway, ReportsReceipts)
-        return gateway
-
-
-def genuine(receipt: SampleReceipt) -> ReceiptRequest:
-    """Return a sampled receipt as it comes in."""
-    body = receipt.body or urlencode(receipt.form)
-    headers = {name.lower(): value for name, value in receipt.headers.items()}
-    return ReceiptRequest(
-        method=receipt.method,
-        url=receipt.url,
-        headers=headers,
-        query=dict(parse_qsl(urlsplit(receipt.url).query, keep_blank_values=True)),
-        form=receipt.form,
-        body=body.encode(),
-        peer=receipt.peer,
-        dispatch_id=MESSAGE.dispatch_id,
-    )
-
-
-def forgeries(receipt: SampleReceipt, *, address: bool) -> Iterator[tuple[str, ReceiptRequest]]:
-    """Yield a receipt with one thing changed at a time: a proof, a member, the body, and the ``address``."""
-    real = genuine(receipt)
-    yield "no proof", replace(real, headers={})
-    for name, value in real.headers.items():
-        yield f"another {name}", replace(real, headers={**real.headers, name: value[::-1]})
-        yield f"an empty {name}", replace(real, headers={**real.headers, name: ""})
-        yield f"a longer {name}", replace(real, headers={**real.headers, name: value + "="})
-        yield f"letters in {name}", replace(real, headers={**real.headers, name: "\u00e9"})
-    for name, value in real.form.items():
-        form = {**real.form, name: value + "0"}
-        yield f"another {name}", replace(real, form=form, body=urlencode(form).encode())
-    if not real.form:
-        yield "another body", replace(real, body=real.body.replace(b"delivered", b"failed") + b" ")
-    if address:
-        yield "another dispatch", replace(real, url=real.url + "0")
+        with monkeypatch.context() as world:
+            if receipt.at is not None:
+                now = receipt.at + late
+                world.setattr(time, "time", lambda: now)
+            return gateway.receipt(request)

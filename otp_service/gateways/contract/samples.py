@@ -1,12 +1,12 @@
 """The file of wire exchanges: what a gateway asks, what the provider answers, what it means."""
 
-import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from otp_service.core.message import Message
 from otp_service.core.verification import DeliveryStatus
@@ -25,11 +25,10 @@ MESSAGE = Message(
     receipt_url="https://otp.example.com/v1/receipts/main/dp_00112233445566778899aabbccddeeff",
     verification_id="vf_contract",
     application="shop",
+    variables={"brand": "Müller & Söhne", "code": "482913", "minutes": "4"},
 )
 """What is sent in all exchanges; its text has what breaks careless encodings."""
 CODE = "482913"
-
-_TOKEN = re.compile(r"\{(to|to_plain|text|expires_in|dispatch_id|receipt_url)\}")
 
 
 class _Part(BaseModel):
@@ -61,6 +60,10 @@ class Exchange(_Part):
 
     name: str
     outcome: Literal["accepted"] | FailureKind
+    channel: Literal["sms", "voice", "whatsapp"] = "sms"
+    locale: str = MESSAGE.locale
+    variables: Mapping[str, str] = Field(default_factory=dict)
+    """Laid over the message's."""
     settings: Mapping[str, Any] = Field(default_factory=dict)
     """Laid over the file's, for this exchange."""
     request: ExpectedRequest | None = None
@@ -69,21 +72,41 @@ class Exchange(_Part):
     code: str | None = None
     ambiguous: bool = False
 
+    @property
+    def message(self) -> Message:
+        """What is sent in this exchange."""
+        variables = {**MESSAGE.variables, **self.variables}
+        return replace(MESSAGE, channel=self.channel, locale=self.locale, variables=variables)
+
+
+Covered = Annotated[str, StringConstraints(pattern=r"^(address|query|query\..+|body|peer)$")]
+"""Part of a report that its proof covers: the dispatch in its address, all parameters of its query or the one of a
+name, its body, the address of its sender."""
+
 
 class SampleReceipt(_Part):
     """One report as it comes in, and how it is read."""
 
     name: str
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+    """Laid over the file's, for this receipt."""
     method: str = "POST"
     url: str
+    """With the query."""
     peer: str = "192.0.2.7"
-    headers: Mapping[str, str]
+    at: float | None = None
+    """When it came in, in seconds since 1970, where its proof has a time in it; an hour off it has to be refused."""
+    headers: Mapping[str, str] = Field(default_factory=dict)
     """Those that prove where it comes from, and no others: the suite breaks each of them."""
     form: Mapping[str, str] = Field(default_factory=dict)
     body: str = ""
+    covers: frozenset[Covered] = frozenset({"address", "query", "body"})
+    """What its proof covers: the suite changes all of it, one part at a time. Less than the default weakens the
+    suite, and says so."""
     status: DeliveryStatus
     raw_status: str
     reason: str | None = None
+    kind: FailureKind | None = None
 
 
 class Samples(_Part):
@@ -101,29 +124,12 @@ class Samples(_Part):
         """Whether there is a provider at all."""
         return any(exchange.request for exchange in self.exchanges)
 
+    @property
+    def message(self) -> Message:
+        """What is sent where it does not matter: the first exchange's, so of a channel that the gateway carries."""
+        return self.exchanges[0].message if self.exchanges else MESSAGE
+
 
 def load(path: Path) -> Samples:
     """Read a file; one that is missing has no samples."""
     return Samples.model_validate(tomllib.loads(path.read_text())) if path.is_file() else Samples()
-
-
-def filled(value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
-    """Return a value of the file with the message's members in their places."""
-    return _replaced(value, lambda text: _TOKEN.sub(lambda token: _of_message(token[1]), text))
-
-
-def at_server(value: Any, url: str) -> Any:  # noqa: ANN401 - whatever TOML holds
-    """Return settings of the file with the stand-in's address in its place."""
-    return _replaced(value, lambda text: text.replace("{server}", url))
-
-
-def _replaced(value: Any, replace: Callable[[str], str]) -> Any:  # noqa: ANN401 - whatever TOML holds
-    if isinstance(value, Mapping):
-        return {name: _replaced(member, replace) for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_replaced(member, replace) for member in value]
-    return replace(value) if isinstance(value, str) else value
-
-
-def _of_message(name: str) -> str:
-    return MESSAGE.to.removeprefix("+") if name == "to_plain" else str(getattr(MESSAGE, name))

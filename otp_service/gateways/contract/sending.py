@@ -7,8 +7,9 @@ import pytest
 
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.gateways.contract.bench import Bench
+from otp_service.gateways.contract.filling import at_server, filled
 from otp_service.gateways.contract.provider import Manner, Provider
-from otp_service.gateways.contract.samples import CannedResponse, Exchange, Samples, at_server, filled
+from otp_service.gateways.contract.samples import CannedResponse, Exchange, Samples
 from otp_service.gateways.contract.watch import Watch, assert_holds_nothing_private, everything_told
 
 TIMEOUT = 0.3
@@ -28,7 +29,7 @@ class Sends(Bench):
         settings = self.settings(provider.url, **at_server(exchange.settings, provider.url))
         with monkeypatch.context() as world:
             self.arrange(exchange, world)
-            outcome = self.outcome(settings)
+            outcome = self.outcome(settings, exchange.message)
         self.assert_asked_as_sampled(exchange, provider)
         self.assert_ended_as_sampled(exchange, outcome)
         self.assert_nothing_leaks(outcome, settings, watch)
@@ -90,7 +91,7 @@ class Sends(Bench):
         """Nothing has been sent."""
         if not file.calls_somebody:
             pytest.skip("it calls nobody")
-        with Provider() as gone:
+        with self.stand_in() as gone:
             settings = self.settings(gone.url)
         outcome = self.outcome(settings)
         assert _of(outcome) == (FailureKind.UNAVAILABLE, False)

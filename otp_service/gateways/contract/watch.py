@@ -1,5 +1,6 @@
 """A watch on everything that could give a message or a secret away."""
 
+import html
 import logging
 import traceback
 from collections.abc import Iterator
@@ -39,9 +40,10 @@ class Watch:
 
 
 def assert_holds_nothing_private(told: str, settings: BaseModel, where: str) -> None:
-    """Fail when a text holds the number, the code, the text or a secret, plainly or encoded for a URL or form."""
+    """Fail when a text holds the number, the code, the text or a secret, plainly or encoded for a URL, form or XML."""
     for what, private in _private(settings):
         spellings = {private, quote(private), quote(private, safe=""), quote_plus(private), ascii(private)[1:-1]}
+        spellings.add(html.escape(private))
         # Not an assertion on the texts themselves: a report of pytest would show the secret.
         if any(spelling in told for spelling in spellings):
             pytest.fail(f"{where} holds {what}")

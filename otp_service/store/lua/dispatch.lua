@@ -1,21 +1,25 @@
--- Records that a message is about to be handed to a gateway, if it is still wanted.
+-- Records that a message is about to be handed to a gateway, and to which, if it is still wanted.
 --
--- KEYS[1] the record   KEYS[2] the dispatch
--- ARGV[1] application  ARGV[2] number of the message   ARGV[3] generation of its code
--- ARGV[4] greatest number of dispatches of a message   ARGV[5] and following: gateways, the preferred one first
+-- KEYS[1] the record   KEYS[2] the dispatch   KEYS[3] and following: for each gateway of the route, the preferred
+-- one first, its health and its calls in flight
+-- ARGV[1] application  ARGV[2] number of the message   ARGV[3] generation of its code   ARGV[4] channel
+-- ARGV[5] greatest number of dispatches of a message   ARGV[6] identifier of the dispatch
+-- ARGV[7] and following, for each gateway: name; messages a second and calls in flight, 0 for any; milliseconds that
+-- a call may take; 1 when it was called since the job was taken, otherwise 0
 -- Returns one of: {'dropped', reason, slot in which the message still waits or empty}
---                 {'dispatched', now, number of the dispatch, gateway, record}
--- include clock record deliveries
+--                 {'blocked', now, milliseconds until a gateway may be free or -1, record}
+--                 {'dispatched', now, number of the dispatch, dispatches left, gateway, choice, record}
+-- include clock record deliveries health routing
 
-local found = record.of(KEYS[1], ARGV[1], 'generation', 'channel', 'n' .. ARGV[2])
+local found = record.of(KEYS[1], ARGV[1], 'generation', 'sends', 'n' .. ARGV[2], 'from' .. ARGV[2])
 if not found then return { 'dropped', 'gone', '' } end
 
 local made = tonumber(found['n' .. ARGV[2]] or 0)
 local last = deliveries.slot(ARGV[2], math.max(made, 1))
-local channel, gateway, status = deliveries.read(KEYS[1], last)
+local _, gateway, status = deliveries.parts(redis.call('HGET', KEYS[1], last))
 if status == 'queued' and gateway ~= '' then
   -- A worker that died during its call left that dispatch open: it may have been sent, nobody knows.
-  deliveries.settle(KEYS[1], last, 'unknown', 'interrupted')
+  deliveries.settle(KEYS[1], last, 'unknown', 'interrupted', '', '')
   status = 'unknown'
 end
 
@@ -23,12 +27,19 @@ local function dropped(reason) return { 'dropped', reason, status == 'queued' an
 if found.status ~= 'pending' then return dropped(found.status) end
 if now >= tonumber(found.expires) then return dropped('expired') end
 if found.generation ~= ARGV[3] then return dropped('superseded') end
-if made >= tonumber(ARGV[4]) then return dropped('too_many_dispatches') end
+local whole = redis.call('HGETALL', KEYS[1])
+if deliveries.arrived(whole, ARGV[2]) then return dropped('delivered') end
+local left = tonumber(ARGV[5]) - made + tonumber(found['from' .. ARGV[2]] or 0)
+if left <= 0 then return dropped('too_many_dispatches') end
+
+local one, choice = routing.choose(routing.read(3, 7, whole, ARGV[2], ARGV[4]))
+if not one then return { 'blocked', now, choice, whole } end
+health.enter(one, ARGV[6], one.lease)
 
 local number = made + 1
 local slot = deliveries.slot(ARGV[2], number)
-gateway = ARGV[5 + made % (#ARGV - 4)]
-redis.call('HSET', KEYS[1], 'n' .. ARGV[2], number, slot, deliveries.queued(channel or found.channel, gateway))
-redis.call('HSET', KEYS[2], 'v', '1', 'record', KEYS[1], 'slot', slot, 'gateway', gateway)
+redis.call('HSET', KEYS[1], 'n' .. ARGV[2], number, slot, deliveries.queued(ARGV[4], one.name, choice))
+if ARGV[2] == found.sends then redis.call('HSET', KEYS[1], 'channel', ARGV[4]) end -- the newest message's
+redis.call('HSET', KEYS[2], 'v', '1', 'record', KEYS[1], 'slot', slot, 'gateway', one.name)
 redis.call('PEXPIREAT', KEYS[2], now + redis.call('PTTL', KEYS[1]))
-return { 'dispatched', now, number, gateway, redis.call('HGETALL', KEYS[1]) }
+return { 'dispatched', now, number, left - 1, one.name, choice, redis.call('HGETALL', KEYS[1]) }

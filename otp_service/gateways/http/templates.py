@@ -12,9 +12,11 @@ from pydantic import AfterValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from otp_service.core.message import Message
+from otp_service.core.segments import encoding_of
+from otp_service.gateways.http.dotted import leaves
 
 Value = str | int
-_VALUES: Mapping[str, Callable[[Message], Value]] = {
+_VALUES: Mapping[str, Callable[[Message], Value | None]] = {
     "to": lambda message: message.to,
     "to_plain": lambda message: message.to.removeprefix("+"),
     "text": lambda message: message.text,
@@ -23,11 +25,17 @@ _VALUES: Mapping[str, Callable[[Message], Value]] = {
     "channel": lambda message: message.channel,
     "dispatch_id": lambda message: message.dispatch_id,
     "expires_in": lambda message: message.expires_in,
+    "expires_in_minutes": lambda message: -(-message.expires_in // 60),
+    "receipt_url": lambda message: message.receipt_url,
+    "encoding": lambda message: encoding_of(message.text),
 }
 _MULTILINE = frozenset({"text"})
+_OPTIONAL = {"receipt_url": "receipts", "encoding": "encoding"}
+"""Placeholders that may have no value, and the table of the section that each needs."""
 _SECRET = "secret."  # noqa: S105 - a prefix
 Json = dict[str, Any]
 Secrets = Mapping[str, SecretStr]
+Words = Mapping[str, str | None]
 
 
 def placeholders(template: str) -> list[str]:
@@ -43,10 +51,11 @@ def placeholders(template: str) -> list[str]:
     return names
 
 
-def missing_secrets(template: str, secrets: Secrets) -> list[str]:
-    """Return the names of secrets that a template needs and that are not there."""
-    needed = [name.removeprefix(_SECRET) for name in placeholders(template) if name.startswith(_SECRET)]
-    return [name for name in needed if name not in secrets]
+def needs(template: str) -> list[str]:
+    """Return the members of the section that a template needs: ``secrets.NAME``, ``receipts``, ``encoding``."""
+    names = placeholders(template)
+    secrets = [f"secrets.{name.removeprefix(_SECRET)}" for name in names if name.startswith(_SECRET)]
+    return secrets + [_OPTIONAL[name] for name in names if name in _OPTIONAL]
 
 
 def _is_known(name: str) -> bool:
@@ -60,6 +69,12 @@ def _unknown(name: str) -> str:
 
 def _checked(template: str) -> str:
     placeholders(template)
+    return template
+
+
+def _checked_whole(template: str) -> str:
+    if optional := [name for name in placeholders(template) if name in _OPTIONAL]:
+        raise PydanticCustomError("template", f"cannot hold {{{optional[0]}}}: it may have no value")
     return template
 
 
@@ -79,51 +94,52 @@ def _checked_json(value: Any) -> Any:  # noqa: ANN401 - whatever JSON is
 
 
 Template = Annotated[str, AfterValidator(_checked)]
-"""Text with placeholders."""
+"""Text with placeholders. What it is a member of is left out where one of them has no value."""
+WholeTemplate = Annotated[str, AfterValidator(_checked), AfterValidator(_checked_whole)]
+"""Text with placeholders that always have one."""
 LineTemplate = Annotated[str, AfterValidator(_checked_line)]
 """Text with placeholders, for a header."""
 JsonTemplate = Annotated[Json, AfterValidator(_checked_json)]
 """JSON whose strings have placeholders."""
 
 
-def leaves(value: Any, path: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - whatever JSON is
-    """Return the strings in a JSON value with their dotted paths."""
-    if isinstance(value, str):
-        return [(path, value)]
-    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return [leaf for name, member in members for leaf in leaves(member, f"{path}.{name}".lstrip("."))]
-
-
 class Filler:
     """The values for one message."""
 
-    def __init__(self, message: Message, secrets: Secrets) -> None:
+    def __init__(self, message: Message, secrets: Secrets, encodings: Words) -> None:
+        """Take them from a message, the section's secrets, and its words for the encodings."""
         self._message = message
         self._secrets = secrets
+        self._encodings = encodings
 
     def text(self, template: str, encode: Callable[[str], str] = str) -> str:
-        """Return a template filled, every value through ``encode``."""
+        """Return a template filled, every value through ``encode``; one that has none is empty."""
         return "".join(
-            literal + ("" if name is None else encode(str(self._value(name))))
+            literal + ("" if name is None else encode(str(self._value(name) or "")))
             for literal, name, _, _ in string.Formatter().parse(template)
         )
 
     def texts(self, templates: Mapping[str, str]) -> dict[str, str]:
-        """Return templates filled."""
-        return {name: self.text(template) for name, template in templates.items()}
+        """Return templates filled, without those that lack a value."""
+        return {name: self.text(template) for name, template in templates.items() if self._has_all(template)}
 
     def json(self, value: Any) -> Any:  # noqa: ANN401 - whatever JSON is
         """Return a JSON value with its strings filled; one that is only ``{expires_in}`` becomes a number."""
         if isinstance(value, dict):
-            return {name: self.json(member) for name, member in value.items()}
+            return {name: self.json(member) for name, member in value.items() if self._has_all(member)}
         if isinstance(value, list):
-            return [self.json(member) for member in value]
+            return [self.json(member) for member in value if self._has_all(member)]
         if not isinstance(value, str):
             return value
         only = value.startswith("{") and value.endswith("}") and value[1:-1] in _VALUES
         return self._value(value[1:-1]) if only else self.text(value)
 
-    def _value(self, name: str) -> Value:
+    def _has_all(self, value: Any) -> bool:  # noqa: ANN401 - whatever JSON is
+        names = placeholders(value) if isinstance(value, str) else ()
+        return all(self._value(name) is not None for name in names)
+
+    def _value(self, name: str) -> Value | None:
         if name.startswith(_SECRET):
             return self._secrets[name.removeprefix(_SECRET)].get_secret_value()
-        return _VALUES[name](self._message)
+        value = _VALUES[name](self._message)
+        return self._encodings.get(str(value)) if name == "encoding" else value

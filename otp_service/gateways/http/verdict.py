@@ -1,23 +1,23 @@
 """What an answer means, by conditions in the configuration: success, a failure of a kind, a reference."""
 
-import json
 import re
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from otp_service.gateways.base import FailureKind, GatewayError
+from otp_service.gateways.http.dotted import Scalar, as_text, value_at
 from otp_service.gateways.wire import Answer, failure_of_status
 
-Scalar = str | int | float | bool | None
 
+class Part(BaseModel):
+    """A table within the section of an ``http`` gateway."""
 
-class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True)
 
 
-class Condition(_Part):
+class Condition(Part):
     """Holds when all that is set in it holds."""
 
     status: tuple[int, ...] = ()
@@ -37,7 +37,7 @@ class Condition(_Part):
         """Tell whether an answer is so."""
         return (
             (not self.status or answer.status in self.status)
-            and all(_at(answer, path) in {*map(_as_text, values)} for path, values in self.paths.items())
+            and all(value_at(answer.text, path) in {*map(as_text, values)} for path, values in self.paths.items())
             and (self.text is None or self.text.search(answer.text) is not None)
         )
 
@@ -48,9 +48,16 @@ class Failure(Condition):
     kind: FailureKind
     code: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_. -]{1,40}$")
     """What operators are told; the status by default, never words of the answer, which may repeat the message."""
+    ambiguous: bool = False
+    """The message may be sent all the same: delivery goes on once at most."""
+
+    def error(self, answer: Answer) -> GatewayError:
+        """Return what it means for an answer for which it holds."""
+        code = self.code or f"http {answer.status}"
+        return GatewayError(self.kind, code, ambiguous=self.ambiguous, retry_after=answer.retry_after)
 
 
-class Reference(_Part):
+class Reference(Part):
     """Where the provider's reference stands: one of the two."""
 
     path: str | None = Field(default=None, alias="json")
@@ -68,7 +75,7 @@ class Reference(_Part):
 
     def of(self, answer: Answer) -> str | None:
         """Return what stands there, or ``None`` when there is nothing."""
-        return _at(answer, self.path) if self.path is not None else self._matched(answer)
+        return value_at(answer.text, self.path) if self.path is not None else self._matched(answer)
 
     def _matched(self, answer: Answer) -> str | None:
         match = self.pattern.search(answer.text) if self.pattern else None
@@ -84,7 +91,7 @@ def failure_of(answer: Answer, success: Condition | None, failures: tuple[Failur
     """
     for failure in failures:
         if failure.holds(answer):
-            return GatewayError(failure.kind, failure.code or f"http {answer.status}")
+            return failure.error(answer)
     good = 200 <= answer.status < 300  # noqa: PLR2004 - the statuses of success
     if success.holds(answer) and (success.status or good) if success else good:
         return None
@@ -92,19 +99,4 @@ def failure_of(answer: Answer, success: Condition | None, failures: tuple[Failur
         return GatewayError(
             FailureKind.UNAVAILABLE, f"http {answer.status} without the mark of success", ambiguous=True
         )
-    return failure_of_status(answer.status)
-
-
-def _at(answer: Answer, path: str) -> str | None:
-    """Return a value of an answer in JSON as text; ``None`` when there is none."""
-    try:
-        value: Any = json.loads(answer.text)
-        for step in path.split("."):
-            value = value[int(step)] if isinstance(value, list) else value[step]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return _as_text(value)
-
-
-def _as_text(value: Any) -> str:  # noqa: ANN401 - whatever JSON is
-    return value if isinstance(value, str) else json.dumps(value)
+    return failure_of_status(answer.status, retry_after=answer.retry_after)

@@ -1,0 +1,92 @@
+"""``otp-service dead-letters``: messages that were given up, and putting them back."""
+
+from pathlib import Path
+
+import click
+
+from otp_service.bootstrap import install
+from otp_service.cli.options import config_option
+from otp_service.cli.output import done, moment, note, table
+from otp_service.core.errors import ConfigurationError
+from otp_service.settings import load_settings
+from otp_service.store.dead_letters import LONGEST_LIFE, DeadLetter, DeadLetters, Redriven, reason_of
+
+_HEADINGS = ("Id", "Given up", "Reason", "Application", "Purpose", "Country", "Channel", "Verification")
+
+
+@click.group(name="dead-letters")
+def dead_letters() -> None:
+    """Look at messages that were given up, and put them back."""
+
+
+@dead_letters.command(name="list", short_help="List messages that were given up.")
+@click.option("--most", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many to show.")
+@config_option
+def list_(most: int, path: Path | None) -> None:
+    """List the newest messages that were given up, newest first, with the reason. Times are in UTC."""
+    letters = _letters(path)
+    shown = letters.newest(most)
+    table(_HEADINGS, map(_row, shown))
+    note(f"{len(shown)} of {letters.count()} shown.")
+
+
+@dead_letters.command(short_help="Put messages back into the outbox.")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "every", is_flag=True, help="All whose code may still live.")
+@click.option("--reason", help="With --all: only those whose reason begins with this word, such as rejected.")
+@config_option
+def redrive(ids: tuple[str, ...], reason: str | None, path: Path | None, *, every: bool) -> None:
+    """Put messages back into the outbox, by the ID that "list" shows, or all of them; say what became of each.
+
+    A message goes out only while its verification waits for the code. It may cost another message, and one whose fate
+    is not known may arrive twice. The exit status is 1 when one that was named was not put back.
+    """
+    if bool(ids) == every or (reason and not every):
+        raise click.UsageError("Name dead letters by their ID, or give --all.")
+    letters = _letters(path)
+    if every:
+        return _redrive_all(letters, reason)
+    back = [_redrive(letters, letter) for letter in _named(letters, ids)]
+    if not all(back):
+        raise SystemExit(1)
+    return None
+
+
+def _letters(path: Path | None) -> DeadLetters:
+    return install(load_settings(path)).context.store.dead_letters
+
+
+def _named(letters: DeadLetters, ids: tuple[str, ...]) -> list[DeadLetter]:
+    found = {one: letters.named(one) for one in ids}
+    unknown = [one for one, letter in found.items() if letter is None]
+    if unknown:
+        raise ConfigurationError(f"There is no dead letter {', '.join(unknown)} (otp-service dead-letters list).")
+    return [letter for letter in found.values() if letter]
+
+
+def _redrive_all(letters: DeadLetters, reason: str | None) -> None:
+    """Put back what can be: a letter that is older than any code lives stays where it is."""
+    young = letters.since(LONGEST_LIFE)
+    older = letters.count() - len(young)
+    meant = [letter for letter in reversed(young) if reason in {None, reason_of(letter)}]  # oldest first
+    back = [_redrive(letters, letter) for letter in meant]
+    done(f"{sum(back)} of {len(meant)} put back.")
+    if older:
+        note(f"{older} older left as they are: their codes have expired.")
+
+
+def _redrive(letters: DeadLetters, letter: DeadLetter) -> bool:
+    """Put a letter back, and say what became of it; return whether it was."""
+    became, why_not = letters.redrive(letter)
+    said = {
+        Redriven.REDRIVEN: "put back",
+        Redriven.GONE: "not put back: its verification is gone",
+        Redriven.UNWANTED: f"not put back: {why_not}",
+    }[became]
+    click.echo(f"{letter.id}\t{letter.member('id') or '-'}\t{said}")
+    return became is Redriven.REDRIVEN
+
+
+def _row(letter: DeadLetter) -> tuple[str, ...]:
+    members = (letter.member(name) or "-" for name in ("application", "purpose", "country", "channel", "id"))
+    return letter.id, moment(letter.at), letter.reason, *members

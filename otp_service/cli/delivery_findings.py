@@ -1,0 +1,71 @@
+"""What ``doctor`` finds about messages: gateways that are left alone, what was given up, what waits."""
+
+from collections.abc import Iterator, Mapping
+
+from otp_service.cli.findings import Finding, Level
+from otp_service.cli.output import duration
+from otp_service.core.health import BreakerState, GatewayHealth
+from otp_service.services.context import Context
+from otp_service.store.dead_letters import reasons_of
+
+HOUR = 3_600_000
+MOST = 1000
+"""Dead letters that are looked at in each bucket."""
+TOLERATED_LAG = 30.0
+"""Seconds that a message may wait: then people notice."""
+THE_NUMBERS_OWN = frozenset({"destination", "channel"})
+"""Reasons that say something of the number, not of the installation."""
+
+
+def delivery_findings(context: Context) -> Iterator[Finding]:
+    """Yield what the store tells of messages and gateways. Nothing is written."""
+    store = context.store
+    for name, health in store.health.of(tuple(context.gateways)).items():
+        yield from gateway_findings(name, health)
+    yield dead_letter_finding(reasons_of(store.dead_letters.since(HOUR, MOST)))
+    store.outbox.look_around(context.applications)
+    yield backlog_finding(store.outbox.lag(), store.history.waiting())
+
+
+def gateway_findings(name: str, health: GatewayHealth) -> Iterator[Finding]:
+    """Judge how a gateway is; a healthy one needs no words."""
+    if health.state is BreakerState.CLOSED:
+        return
+    then = (
+        f"tried again in {duration(-(-health.opens_in // 1000))}" if health.opens_in else "tried with the next message"
+    )
+    yield Finding(
+        Level.WARN,
+        f"gateways.{name}",
+        f"It is left alone{', by hand' if health.by_hand else ' because it failed or was slow'}: {then}.",
+        f"otp-service gateway close {name}" if health.by_hand else "See otp-service gateway status, and its provider.",
+    )
+
+
+def dead_letter_finding(reasons: Mapping[str, int]) -> Finding:
+    """Judge by how many messages were given up in the last hour, by reason."""
+    ours = {reason: count for reason, count in reasons.items() if reason not in THE_NUMBERS_OWN}
+    if not ours:
+        return Finding(Level.OK, "dead letters", "In the last hour no message was given up that could have arrived.")
+    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(ours.items(), key=lambda pair: -pair[1]))
+    return Finding(
+        Level.WARN,
+        "dead letters",
+        f"Messages were given up in the last hour: {listed}.",
+        "otp-service dead-letters list; the reasons are explained in docs/operations.md.",
+    )
+
+
+def backlog_finding(lag: float, waiting: Mapping[str, int]) -> Finding:
+    """Judge by the seconds that the oldest message waits, and by how many wait, by application."""
+    if lag <= TOLERATED_LAG:
+        return Finding(Level.OK, "backlog", "No message waits for long.")
+    listed = ", ".join(
+        f"{count} of {name}" for name, count in sorted(waiting.items(), key=lambda pair: -pair[1]) if count
+    )
+    return Finding(
+        Level.WARN,
+        "backlog",
+        f"The oldest message waits for {duration(round(lag))}: {listed}.",
+        "Add workers, or find the gateway that is slow: otp-service gateway status.",
+    )

@@ -1,0 +1,126 @@
+"""``otp-service messages``: the words of messages, what they cost, and how they look."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from otp_service.cli.options import CHANNELS, application_named, application_option, config_option
+from otp_service.cli.output import done, note, table
+from otp_service.core.application import Application
+from otp_service.core.catalogue import Catalogue
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.purpose import Channel, Purpose, PurposeKind
+from otp_service.core.segments import MAX_OCTETS, encoding_of, octets, segments, units
+from otp_service.core.wording import Wording
+from otp_service.services.lint import (
+    ORDINARY_MINUTES,
+    ORDINARY_PAYMENT,
+    SAMPLE,
+    SAMPLE_CODE,
+    Measure,
+    faults_of_alphabet,
+    faults_of_cost,
+    measures,
+    notes_of_cost,
+    sample_purposes,
+)
+from otp_service.services.write import write
+from otp_service.settings import Settings, load_settings
+from otp_service.settings.messages import read_catalogue
+
+
+@click.group()
+def messages() -> None:
+    """Check and show the words of messages."""
+
+
+@messages.command(short_help="Measure every text, and find what is wrong.")
+@config_option
+def check(path: Path | None) -> None:
+    """Measure every text in every language with its longest values, and find what is wrong.
+
+    Each configured application's own brand, origin and app hash are tried too.
+    """
+    measured = checked_messages(load_settings(path, to_start=False))
+    table(("Text", "Encoding", "Ordinary", "Longest", "Segments", "Budget"), map(_row, measured))
+    for line in notes_of_cost(measured):
+        note(f"Note: {line}")
+    done(f"{len(measured)} texts are within their budgets.")
+
+
+def checked_messages(settings: Settings) -> list[Measure]:
+    """Return what messages cost; raise `ConfigurationError` with one line a fault."""
+    catalogue = read_catalogue(settings)
+    measured = list(measures(catalogue, settings.core_purposes, settings.core_applications.values()))
+    if faults := [*faults_of_alphabet(catalogue), *faults_of_cost(measured)]:
+        raise ConfigurationError("\n".join(faults))
+    return measured
+
+
+def _row(one: Measure) -> tuple[str, ...]:
+    lengths = (str(units(one.ordinary)), str(units(one.longest)))
+    if one.channel is not Channel.SMS:
+        return (one.where, "-", *lengths, "-", "-")
+    taken = f"{len(segments(one.ordinary))}-{len(segments(one.longest))}"
+    return (one.where, encoding_of(one.longest).label, *lengths, taken, str(one.texts.segments))
+
+
+@messages.command(short_help="Show how messages look.")
+@click.option("--locale", help="Language tag, such as ur-PK; default: every language there is.")
+@click.option("--purpose", "purpose_name", help="Purpose, or kind of purpose; default: all.")
+@click.option("--channel", type=CHANNELS, help="Default: all.")
+@application_option
+@config_option
+def preview(
+    locale: str | None, purpose_name: str | None, channel: str | None, name: str | None, path: Path | None
+) -> None:
+    """Show how messages look, with a made-up code, and what they cost."""
+    settings = load_settings(path, to_start=False)
+    catalogue = read_catalogue(settings)
+    application = _application(settings, name)
+    purposes = _purposes(settings, application, purpose_name)
+    locales = [locale] if locale else [language.tag for language in catalogue.languages.values()]
+    channels = [Channel(channel)] if channel else list(Channel)
+    wordings = (
+        Wording(application, purpose, one, tag, SAMPLE_CODE, min(purpose.ttl // 60, ORDINARY_MINUTES))
+        for tag in locales
+        for purpose in purposes
+        for one in channels
+    )
+    for block in _blocks(catalogue, wordings):
+        click.echo(block)
+
+
+def _application(settings: Settings, name: str | None) -> Application:
+    """Return the application of a name, or the first, or one that is made up where none is configured."""
+    if name is None:
+        return next(iter(settings.core_applications.values()), SAMPLE)
+    return application_named(settings, name)
+
+
+def _purposes(settings: Settings, application: Application, name: str | None) -> list[Purpose]:
+    known = sample_purposes(settings.core_purposes)
+    wanted = [name] if name else sorted(application.purposes) or list(PurposeKind)
+    if unknown := [one for one in wanted if one not in known]:
+        raise ConfigurationError(f"There is no purpose {unknown[0]!r}; there are: {', '.join(known)}.")
+    return [known[one] for one in wanted]
+
+
+def _blocks(catalogue: Catalogue, wordings: Iterable[Wording]) -> Iterator[str]:
+    for wording in wordings:
+        payment = ORDINARY_PAYMENT if wording.purpose.kind is PurposeKind.TRANSACTION else None
+        message = write(catalogue, replace(wording, transaction=payment))
+        found = "" if message.locale == wording.locale else f" (in {message.locale})"
+        heading = f"{wording.locale}{found} {wording.purpose.name} {wording.channel}"
+        yield f"--- {heading}: {_cost(wording, message.text)}\n{message.text}\n"
+
+
+def _cost(wording: Wording, text: str) -> str:
+    if wording.channel is not Channel.SMS:
+        return f"{len(text)} characters"
+    count = len(segments(text))
+    cost = f"{encoding_of(text).label}, {units(text)} units, {count} segment{'s' * (count != 1)}"
+    long = wording.application.app_hash and octets(text) > MAX_OCTETS
+    return f"{cost}, {octets(text)} bytes: too long for the SMS Retriever" if long else cost

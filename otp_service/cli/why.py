@@ -1,0 +1,69 @@
+"""Why a code did or did not arrive, in one plain sentence for support."""
+
+from otp_service.cli.output import moment
+from otp_service.core.story import Story, Why
+from otp_service.core.verification import Delivery, Status
+from otp_service.services.find import Case, Found
+
+_SENTENCES = {
+    Why.DELIVERED: "The code arrived: {gateway} reported at {at} that the handset has it.",
+    Why.CHECKED: "The code arrived: it was typed, and it was right.",
+    Why.TAKEN: "{gateway} took the message at {at}, {silence}.",
+    Why.UNDELIVERED: "The code did not arrive: {gateway} reported {reported}.",
+    Why.TOO_LATE_THERE: "The code did not arrive: {gateway} reported that the message became too old on its way.",
+    Why.DESTINATION: "The code was not sent: {gateway} says that this number does not work ({reason}).",
+    Why.REJECTED: "The code was not sent: {gateway} refuses our account or our message ({reason}); tell the operator.",
+    Why.FRAUD: "The code was not sent: {gateway} suspects fraud ({reason}).",
+    Why.CHANNEL: "The code was not sent: {gateway} does not reach this number through {channel} ({reason}).",
+    Why.ALL_FAILED: "The code was not sent: {failures}.",
+    Why.TRIED_AGAIN: "The code was not sent yet: {failures}; it will be tried again.",
+    Why.NOBODY_KNOWS: "Nobody knows whether the code arrived: {gateway} did not say that it sent it ({reason}).",
+    Why.IN_HAND: "The message is being handed to {gateway} at this moment.",
+    Why.WAITS: "The message waits for a worker since {begun}.",
+    Why.NO_WORKER: "The message waits: no worker was seen lately; tell the operator.",
+    Why.BLOCKED: "The message waits: all its gateways ({route}) are left alone (otp-service gateway status).",
+    Why.NO_ROUTE: "The code was not sent: no gateway is configured that carries {channel} for {purpose} to {country}.",
+    Why.TOO_LATE: "The code was not sent: nobody delivered the message while the code lived; tell the operator.",
+    Why.ENDED_FIRST: "The code was not sent: the verification had ended before ({status}).",
+    Why.UNREADABLE: "The code was not sent: the message could not be read; its key or its application has left the "
+    "configuration, or a newer release wrote it.",
+    Why.CRASHED: "Nobody knows whether the code arrived: workers died while they sent it, too often to try again.",
+    Why.FORGOTTEN: "What became of the code is no longer known: the events do not reach back so far.",
+}
+
+
+def sentence(case: Case, found: Found) -> str:
+    """Return why the code of a verification did or did not arrive."""
+    explanation, story = case.explanation, case.story
+    about = explanation.delivery
+    return _SENTENCES[explanation.why].format(
+        gateway=(about and about.gateway) or "a gateway",
+        channel=(about and about.channel) or "its channel",
+        reason=(about and about.reason) or "no reason given",
+        at=moment(about.at) if about else "",
+        begun=moment(about.begun) if about else "",
+        reported=_reported(about) if about else "",
+        silence=_silence(story, about, found) if about else "",
+        failures=_failures(explanation.failures),
+        route=", ".join(case.route),
+        purpose=story.purpose or "its purpose",
+        country=story.country or "its country",
+        status=story.status or "it is not known how",
+    )
+
+
+def _reported(about: Delivery) -> str:
+    return " ".join([f'"{about.raw_status or about.status}"', *([f"({about.reason})"] if about.reason else [])])
+
+
+def _silence(story: Story, about: Delivery, found: Found) -> str:
+    """Tell why it is not known whether a message that a gateway took arrived."""
+    if about.gateway not in found.reporting:
+        return "and is not asked to report what becomes of it"
+    return f"and has {'not reported yet' if story.status is Status.PENDING else 'never reported'} what became of it"
+
+
+def _failures(failures: tuple[Delivery, ...]) -> str:
+    if not failures:
+        return "no gateway was free to take the message while the code lived"
+    return " and ".join(f"{one.gateway} failed ({one.reason or one.status})" for one in failures)

@@ -1,0 +1,99 @@
+"""The catalogue: the words of messages by language, purpose and channel, and which of them a message gets."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from otp_service.core.purpose import Channel, Purpose, PurposeKind
+from otp_service.core.segments import Encoding
+from otp_service.core.templates import Template
+
+DEFAULT: Final = "en"
+"""The language that is always there."""
+MAX_MINUTES: Final = 10
+"""Whole minutes that a code can be valid: the longest life of a code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The templates of one purpose, or of all purposes of a kind, in one language."""
+
+    payment: bool
+    """Whether they name a payment."""
+    segments: int
+    """Short messages that the longest text message may take."""
+    templates: Mapping[Channel, Template]
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """What one file of messages says."""
+
+    tag: str
+    """BCP 47, as the file is named."""
+    alphabet: Encoding
+    """What its text messages are meant to be encoded in."""
+    never_share: str
+    minutes: tuple[str, ...]
+    """How long, in words, by whole minutes from 0 to `MAX_MINUTES`."""
+    account_written: Template
+    account_spoken: Template
+    texts: Mapping[str, Texts]
+    """By purpose, or by kind of purpose."""
+
+    def texts_for(self, purpose: Purpose, channel: Channel) -> Texts | None:
+        """Return the texts of a purpose that have a channel, or else those of its kind."""
+        payment = purpose.kind is PurposeKind.TRANSACTION
+        for name in (purpose.name, purpose.kind):
+            texts = self.texts.get(name)
+            if texts and texts.payment is payment and channel in texts.templates:
+                return texts
+        return None
+
+    def lasting(self, minutes: int) -> str:
+        """Return a time in words, rounded down."""
+        return self.minutes[min(minutes, MAX_MINUTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The words that one message gets."""
+
+    language: Language
+    texts: Texts
+    template: Template
+    locale: str
+    """BCP 47: what was asked for, where the language is a form of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All languages of an installation, by tag in lower case."""
+
+    languages: Mapping[str, Language]
+
+    def choose(self, purpose: Purpose, channel: Channel, *wanted: str) -> Choice:
+        """Return the words for the first of some locales that has them, or the English ones."""
+        for locale in (*wanted, DEFAULT):
+            for tag in lookup(locale):
+                language = self.languages.get(tag.lower())
+                texts = language.texts_for(purpose, channel) if language else None
+                if language and texts:
+                    return Choice(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
+        raise LookupError("the catalogue is complete for English")
+
+
+def lookup(tag: str) -> Iterator[str]:
+    """Yield a language tag and what is left of it, subtag by subtag (RFC 4647, 3.4)."""
+    subtags = tag.split("-")
+    while subtags:
+        yield "-".join(subtags)
+        subtags.pop()
+        if subtags and len(subtags[-1]) == 1:
+            subtags.pop()
+
+
+def _as_asked(locale: str, tag: str, language: Language) -> str:
+    """Return the locale, unless it asked for a script that the language is not written in."""
+    dropped = locale[len(tag) :].split("-")
+    return language.tag if any(len(subtag) == 4 and subtag.isalpha() for subtag in dropped) else locale  # noqa: PLR2004 - ISO 15924

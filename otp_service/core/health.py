@@ -1,0 +1,79 @@
+"""How well gateways are, and how hard they may be pressed: the policy of the breaker, and an operator's limits."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a gateway may be asked to do, over all workers."""
+
+    per_second: float
+    """Messages a second; 0 for any number."""
+    in_flight: int
+    """Calls at the same time; 0 for any number."""
+    lease: int
+    """Milliseconds after which a call that nobody ended is no longer waited for."""
+    slow: float
+    """Seconds from which on a call counts as slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """When a gateway is left alone, and for how long. Times in milliseconds.
+
+    A call is bad when the gateway failed (*unavailable*) or answered slowly. One that answers in time is well, whatever
+    it says of the message.
+    """
+
+    run: int
+    """Bad calls in a row that open the breaker."""
+    calls: int
+    """Calls of a window from which on the share of bad ones counts."""
+    percent: int
+    """Share of bad calls that opens it."""
+    window: int
+    block: int
+    """How long it blocks at first; the time doubles with each probe that fails."""
+    longest_block: int
+    pause: int
+    """How long a gateway is left alone that was *throttled*, at first; the time doubles too."""
+    longest_pause: int
+
+
+class Call(StrEnum):
+    """What a call tells of its gateway."""
+
+    WELL = "well"
+    BAD = "bad"
+    THROTTLED = "throttled"
+
+
+class BreakerState(StrEnum):
+    """Whether messages go through a gateway."""
+
+    CLOSED = "closed"
+    """They do."""
+    OPEN = "open"
+    """They do not, for a while."""
+    HALF_OPEN = "half_open"
+    """One does, to try it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayHealth:
+    """How a gateway is at this moment."""
+
+    state: BreakerState
+    by_hand: bool = False
+    opens_in: int = 0
+    """Milliseconds until an open breaker lets a probe through."""
+    block: int = 0
+    """Milliseconds for which it blocks now."""
+    calls: int = 0
+    """Of the present window."""
+    bad: int = 0
+    in_flight: int | None = None
+    """Calls at this moment; ``None`` where they are not counted."""
+    paused: int = 0
+    """Milliseconds for which it is left alone because it throttled."""

@@ -1,0 +1,90 @@
+"""Receipts that nobody sent: a genuine one with one thing changed."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from otp_service.gateways.base import ReceiptRequest
+from otp_service.gateways.contract.samples import MESSAGE, SampleReceipt
+
+OTHER_DISPATCH = "dp_ffeeddccbbaa99887766554433221100"
+_OTHER_PEER = "203.0.113.9"
+
+Forgery = tuple[str, ReceiptRequest]
+"""What was changed, and the report."""
+
+
+def genuine(receipt: SampleReceipt) -> ReceiptRequest:
+    """Return a sampled receipt as it comes in."""
+    headers = {name.lower(): value for name, value in receipt.headers.items()}
+    body = (receipt.body or urlencode(receipt.form)).encode()
+    query = dict(parse_qsl(urlsplit(receipt.url).query, keep_blank_values=True))
+    return ReceiptRequest(
+        receipt.method, receipt.url, headers, query, receipt.form, body, receipt.peer, MESSAGE.dispatch_id
+    )
+
+
+def of_another_dispatch(receipt: SampleReceipt) -> ReceiptRequest:
+    """Return a sampled receipt as it comes in when it is sent to the address of another dispatch."""
+    url = receipt.url.replace(MESSAGE.dispatch_id, OTHER_DISPATCH)
+    return replace(genuine(receipt), url=url, dispatch_id=OTHER_DISPATCH)
+
+
+def forgeries(receipt: SampleReceipt) -> Iterator[Forgery]:
+    """Yield a receipt with one thing changed at a time, of what its proof consists of and of what it covers."""
+    real = genuine(receipt)
+    yield from _other_headers(real)
+    yield from _other_queries(real, receipt.covers)
+    if "peer" in receipt.covers:
+        yield "another peer", replace(real, peer=_OTHER_PEER)
+    if "body" in receipt.covers:
+        yield from _other_bodies(real)
+
+
+def _other_headers(real: ReceiptRequest) -> Iterator[Forgery]:
+    if real.headers:
+        yield "no headers", replace(real, headers={})
+    for name, value in real.headers.items():
+        yield f"another {name}", replace(real, headers={**real.headers, name: value[::-1]})
+        yield f"an empty {name}", replace(real, headers={**real.headers, name: ""})
+        yield f"a longer {name}", replace(real, headers={**real.headers, name: value + "="})
+        yield f"letters in {name}", replace(real, headers={**real.headers, name: "\u00e9"})
+
+
+def _other_queries(real: ReceiptRequest, covers: frozenset[str]) -> Iterator[Forgery]:
+    names = [name for name in real.query if covers & {"query", f"query.{name}"}]
+    for what, query in _changed(real.query, names):
+        yield f"{what} in the query", replace(real, query=query, url=_with_query(real.url, query))
+
+
+def _other_bodies(real: ReceiptRequest) -> Iterator[Forgery]:
+    members = _members(real.body)
+    if real.form:
+        for what, form in _changed(real.form, real.form):
+            yield f"{what} in the form", replace(real, form=form, body=urlencode(form).encode())
+    elif members:
+        for what, document in _changed(members, members):
+            yield f"{what} in the document", replace(real, body=json.dumps(document).encode())
+    elif real.body:
+        yield "another body", replace(real, body=real.body + b" ")
+
+
+def _changed(members: Mapping[str, Any], names: Mapping[str, Any] | list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in names:
+        yield f"another {name}", {**members, name: f"{members[name]}0"}
+        yield f"letters as {name}", {**members, name: "\u00e9"}
+        yield f"no {name}", {other: value for other, value in members.items() if other != name}
+
+
+def _members(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _with_query(url: str, query: Mapping[str, str]) -> str:
+    return urlsplit(url)._replace(query=urlencode(query)).geturl()

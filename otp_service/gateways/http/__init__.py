@@ -1,0 +1,1 @@
+"""HTTP: a provider that is described by configuration alone."""

@@ -1,0 +1,69 @@
+"""SMPP: the gateway."""
+
+import threading
+from typing import ClassVar
+
+from otp_service.core.message import Message
+from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
+from otp_service.gateways.smpp.links import Links
+from otp_service.gateways.smpp.parts import Parts
+from otp_service.gateways.smpp.receipt import report_of
+from otp_service.gateways.smpp.settings import SmppSettings
+from otp_service.gateways.smpp.submission import submissions
+from otp_service.gateways.wire import reference_of
+
+
+class SmppGateway:
+    """Submits messages over sessions that a thread of its own keeps bound, and hands in the receipts."""
+
+    kind: ClassVar[str] = "smpp"
+    channels = frozenset({"sms"})
+    development_only: ClassVar[bool] = False
+    Settings: ClassVar[type[GatewaySettings]] = SmppSettings
+
+    def __init__(self, settings: SmppSettings, context: GatewayContext) -> None:
+        self._settings, self._name, self._desk = settings, context.name, context.desk
+        self._parts = Parts(settings.receipt_ids)
+        self._lock = threading.Lock()
+        self._links: Links | None = None
+
+    def open(self) -> None:
+        """Bind, and stay bound."""
+        self._opened()
+
+    def close(self) -> None:
+        """Unbind. A message that is sent after that binds again."""
+        with self._lock:
+            links, self._links = self._links, None
+        if links:
+            links.stop()
+
+    def send(self, message: Message) -> Accepted:
+        """Submit all parts; accepted when each has a ``submit_sm_resp`` of status 0, under the id of the last.
+
+        Binds when nobody did. A failure is ambiguous when an answer is missing, or when a part was accepted before.
+        """
+        outcome = self._submitted(message)
+        if isinstance(outcome, GatewayError):
+            raise outcome  # outside of the handlers: what they catch holds the text
+        reference = reference_of(outcome[-1] or None, message)
+        self._parts.remember(outcome[:-1], reference)
+        return Accepted(reference)
+
+    def _submitted(self, message: Message) -> tuple[str, ...] | GatewayError:
+        try:
+            bodies = submissions(message, self._settings)
+        except ValueError:
+            return GatewayError(FailureKind.REJECTED, "message cannot be sent")
+        return self._opened().submit(bodies, self._settings.timeout)
+
+    def _opened(self) -> Links:
+        with self._lock:
+            if self._links is None:
+                self._links = Links(self._settings, f"smpp-{self._name}", self._hand_in)
+            return self._links
+
+    def _hand_in(self, body: bytes) -> bool:
+        report = report_of(body)
+        references = self._parts.references(report) if report else ()
+        return self._desk.hand_in(references, report.receipt) if report and references else True

@@ -1,0 +1,1 @@
+"""SNS: SMS through Amazon Simple Notification Service."""

@@ -1,0 +1,147 @@
+"""SNS: SMS through Amazon Simple Notification Service, with the SDK of the extra ``sns``.
+
+After "Publish" of the SNS API reference and "Publishing SMS messages to a mobile phone" of its developer guide
+(https://docs.aws.amazon.com/sns/latest). There are no receipts: SNS reports on SMS to CloudWatch only.
+"""
+
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import requests
+from boto3.session import Session
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, CredentialRetrievalError, HTTPClientError
+from botocore.loaders import create_loader
+from botocore.parsers import ResponseParserError
+from botocore.session import Session as CoreSession
+
+from otp_service.core.message import Message
+from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
+from otp_service.gateways.sns.settings import SnsSettings
+from otp_service.gateways.wire import Answer, Wire, failure_of_status, reference_of
+
+FAILURES = {  # without "Exception", which some end with
+    "AuthorizationError": FailureKind.REJECTED,  # this identity may not publish
+    "InternalError": FailureKind.UNAVAILABLE,
+    "InternalFailure": FailureKind.UNAVAILABLE,
+    "OptedOut": FailureKind.DESTINATION,  # the number asked for no more messages
+    "RequestLimitExceeded": FailureKind.THROTTLED,
+    "ServiceUnavailable": FailureKind.UNAVAILABLE,
+    "Throttled": FailureKind.THROTTLED,
+    "Throttling": FailureKind.THROTTLED,
+    "TooManyRequests": FailureKind.THROTTLED,
+}
+_CODE = re.compile(r"<Code>([A-Za-z]{1,50})</Code>")
+_ABOUT_THE_NUMBER = re.compile(r"<Message>[^<]*(?:[Pp]hone ?[Nn]umber|opted out)[^<]*</Message>")
+_CONFIG: dict[str, Any] = {
+    "retries": {"mode": "standard", "total_max_attempts": 1},
+    "ignore_configured_endpoint_urls": True,  # the environment's would win over the region's own
+}
+_DESCRIPTIONS: Any = create_loader()
+"""What the SDK knows of AWS, in files that are read once for all gateways."""
+_PUBLISH = "before-send.sns.Publish"
+_calls = threading.local()
+
+
+class SnsGateway:
+    """Publishes SMS, once each: the SDK makes and signs requests and reads answers, `Wire` is their transport."""
+
+    kind: ClassVar[str] = "sns"
+    channels = frozenset({"sms"})
+    development_only: ClassVar[bool] = False
+    Settings: ClassVar[type[GatewaySettings]] = SnsSettings
+
+    def __init__(self, settings: SnsSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
+        self._attributes = settings.message_attributes()
+        self._wire = Wire(settings.timeout)
+        self._client: Any = _client(settings)
+        self._client.meta.events.register(_PUBLISH, self._exchange)
+
+    def send(self, message: Message) -> Accepted:
+        """Publish the message; raise `GatewayError`."""
+        with _silence():
+            outcome = self._publish(message)
+        if isinstance(outcome, GatewayError):
+            raise outcome  # outside of the handlers: the SDK's errors repeat what AWS answered
+        return Accepted(reference_of(outcome, message))
+
+    def _publish(self, message: Message) -> object:
+        try:
+            published = self._client.publish(
+                PhoneNumber=message.to, Message=message.text, MessageAttributes=self._attributes
+            )
+            return published["MessageId"]
+        except GatewayError as failure:
+            return failure
+        except (ResponseParserError, LookupError):
+            return GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
+        except (CredentialRetrievalError, HTTPClientError) as failure:  # of where credentials come from
+            return GatewayError(FailureKind.UNAVAILABLE, type(failure).__name__)
+        except BotoCoreError as failure:
+            return GatewayError(FailureKind.REJECTED, type(failure).__name__)
+
+    def _exchange(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        """Make the SDK's call; its own transport would neither bound the whole of it nor tell what was sent."""
+        asked = requests.Request(request.method, request.url, headers=dict(request.headers), data=request.body)
+        answer = self._wire.call(asked)
+        if not 200 <= answer.status < 300:  # noqa: PLR2004 - the statuses of success
+            raise _failure(answer)
+        headers: Any = answer.headers
+        return AWSResponse(request.url, answer.status, headers, _Body(answer.text))
+
+
+class _Body:
+    """The body of an answer, as the SDK reads it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def stream(self) -> Iterator[bytes]:
+        yield self._text.encode()
+
+
+def _client(settings: SnsSettings) -> Any:  # noqa: ANN401 - the SDK makes its classes as it runs
+    secret = settings.secret_access_key
+    core = CoreSession()
+    core.register_component("data_loader", _DESCRIPTIONS)
+    session = Session(
+        aws_access_key_id=settings.access_key_id,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        region_name=settings.region,
+        botocore_session=core,
+    )
+    return session.client("sns", endpoint_url=settings.base_url, config=Config(**_CONFIG))
+
+
+def _failure(answer: Answer) -> GatewayError:
+    found, rest = _CODE.search(answer.text), answer.retry_after
+    if found is None:
+        return failure_of_status(answer.status, retry_after=rest)
+    code = found[1].removesuffix("Exception")
+    if code.startswith("InvalidParameter") and _ABOUT_THE_NUMBER.search(answer.text):
+        return GatewayError(FailureKind.DESTINATION, code)
+    if code in FAILURES:
+        return GatewayError(FAILURES[code], code, retry_after=rest)
+    return failure_of_status(answer.status, code, retry_after=rest)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Let the SDK's loggers say nothing of the call that this thread makes: at DEBUG they tell all of a request."""
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if name.startswith(("boto3", "botocore")) and isinstance(logger, logging.Logger):
+            logger.addFilter(_between_calls)  # once; again does nothing
+    _calls.under_way = True
+    try:
+        yield
+    finally:
+        _calls.under_way = False
+
+
+def _between_calls(_: logging.LogRecord) -> bool:
+    return not getattr(_calls, "under_way", False)

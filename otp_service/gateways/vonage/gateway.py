@@ -1,0 +1,127 @@
+"""Vonage (once Nexmo): its SMS API.
+
+After "SMS API" (https://developer.vonage.com/en/api/sms), "Troubleshooting SMS", "Delivery receipts" and "Signing
+messages" of its documentation.
+"""
+
+import json
+import re
+from typing import Any, ClassVar
+
+import requests
+
+from otp_service.core.message import Message
+from otp_service.core.segments import Encoding, encoding_of
+from otp_service.gateways.base import (
+    Accepted,
+    FailureKind,
+    GatewayContext,
+    GatewayError,
+    GatewaySettings,
+    Receipt,
+    ReceiptRequest,
+)
+from otp_service.gateways.vonage.receipts import authentic_members, receipt_of, token_of
+from otp_service.gateways.vonage.settings import VonageSettings
+from otp_service.gateways.wire import Answer, Wire, failure_of_status, reference_of
+
+ACCEPTED = "0"
+FAILURES = {
+    "1": FailureKind.THROTTLED,  # faster than the account's limit
+    "2": FailureKind.REJECTED,  # missing parameters
+    "3": FailureKind.REJECTED,  # invalid parameters
+    "4": FailureKind.REJECTED,  # invalid credentials
+    "5": FailureKind.UNAVAILABLE,  # internal error
+    "6": FailureKind.DESTINATION,  # invalid message, for example an unrecognised prefix of the number
+    "7": FailureKind.DESTINATION,  # number barred
+    "8": FailureKind.REJECTED,  # account suspended
+    "9": FailureKind.UNAVAILABLE,  # not enough credit, until somebody tops up
+    "10": FailureKind.THROTTLED,  # too many connections at the same time
+    "11": FailureKind.REJECTED,  # account not enabled for HTTP
+    "12": FailureKind.REJECTED,  # message too long
+    "14": FailureKind.REJECTED,  # invalid signature
+    "15": FailureKind.REJECTED,  # sender not allowed
+    "22": FailureKind.REJECTED,  # invalid network code
+    "23": FailureKind.REJECTED,  # callback too long, or with illegal characters
+    "29": FailureKind.REJECTED,  # demo account, destination not on its list
+    "32": FailureKind.REJECTED,  # signature and secret in one request
+    "33": FailureKind.DESTINATION,  # number de-activated
+}
+_CODE = re.compile("[0-9]{1,3}")
+MIN_TTL, MAX_TTL = 20_000, 604_800_000
+"""Milliseconds."""
+MAX_ADDRESS = 100
+"""Characters of an address for receipts."""
+
+
+class VonageGateway:
+    """Sends SMS, and takes Vonage's delivery receipts."""
+
+    kind: ClassVar[str] = "vonage"
+    channels = frozenset({"sms"})
+    development_only: ClassVar[bool] = False
+    Settings: ClassVar[type[GatewaySettings]] = VonageSettings
+
+    def __init__(self, settings: VonageSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
+        self._settings = settings
+        self._wire = Wire(settings.timeout)
+
+    def send(self, message: Message) -> Accepted:
+        """Post the message; raise `GatewayError`, which is ambiguous when a part of a longer text was taken."""
+        settings = self._settings
+        answer = self._wire.call(
+            requests.Request(
+                "POST",
+                f"{settings.base_url.rstrip('/')}/sms/json",
+                data=self._form(message),
+                auth=requests.auth.HTTPBasicAuth(settings.api_key, settings.api_secret.get_secret_value()),
+            )
+        )
+        return Accepted(reference_of(_reference(answer), message))
+
+    def receipt_address(self, url: str, dispatch_id: str) -> str:
+        """Return the address with a token, unless receipts are signed."""
+        secret = self._settings.receipt_secret
+        return url if secret is None else f"{url}?t={token_of(dispatch_id, secret)}"
+
+    def receipt(self, request: ReceiptRequest) -> Receipt:
+        """Return what a delivery receipt says; raise `ReceiptForgedError` unless it is proven to be Vonage's."""
+        return receipt_of(authentic_members(request, self._settings))
+
+    def _form(self, message: Message) -> dict[str, str]:
+        form = {
+            "from": self._settings.from_,
+            "to": message.to.removeprefix("+"),
+            "text": message.text,
+            "type": "unicode" if encoding_of(message.text) is Encoding.UCS2 else "text",
+            "ttl": str(max(MIN_TTL, min(message.expires_in * 1000, MAX_TTL))),
+            "client-ref": message.dispatch_id,
+        }
+        address = message.receipt_url
+        if address and len(address) <= MAX_ADDRESS and self._settings.takes_receipts:
+            form["callback"] = address
+        return form
+
+
+def _reference(answer: Answer) -> str | None:
+    """Return Vonage's id of the first part; raise `GatewayError` unless all parts were taken."""
+    parts = _parts(answer)
+    if not parts:
+        good = 200 <= answer.status < 300  # noqa: PLR2004 - the statuses of success
+        malformed = GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
+        raise malformed if good else failure_of_status(answer.status, retry_after=answer.retry_after)
+    refused = [str(part.get("status")) for part in parts if str(part.get("status")) != ACCEPTED]
+    if refused:
+        kind = FAILURES.get(refused[0], FailureKind.REJECTED)
+        code = refused[0] if _CODE.fullmatch(refused[0]) else "unknown status"
+        raise GatewayError(kind, code, ambiguous=len(refused) < len(parts))
+    return parts[0].get("message-id")
+
+
+def _parts(answer: Answer) -> list[dict[str, Any]]:
+    try:
+        parts = json.loads(answer.text)["messages"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return []
+    known = isinstance(parts, list) and all(isinstance(part, dict) for part in parts)
+    return parts if known else []

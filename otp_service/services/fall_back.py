@@ -1,0 +1,50 @@
+"""Fall back to the next channel when a gateway reports that a message did not arrive."""
+
+from otp_service.core.verification import DeliveryStatus, Status
+from otp_service.gateways.base import FailureKind, Receipt
+from otp_service.services.channels import next_channel
+from otp_service.services.context import Context
+from otp_service.store.dispatches import Reported
+from otp_service.store.outcomes import Queued
+from otp_service.store.windows import windows_of_fallback
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+_DID_NOT_ARRIVE = frozenset({DeliveryStatus.UNDELIVERED, DeliveryStatus.FAILED})
+_ENDS_THE_DELIVERY = frozenset({FailureKind.DESTINATION, FailureKind.REJECTED, FailureKind.FRAUD})
+
+
+def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receipt) -> None:
+    """Queue a further message of the verification, through its next channel and with the same code, if that may help.
+
+    It counts as a message of the verification and of the number, like one that a caller asks for; only the delay
+    before it is not waited for. A receipt that comes twice sends once: only the last message is fallen back from.
+    """
+    channel = _channel_after(context, reported, receipt)
+    if channel is None:
+        return
+    verification = reported.verification
+    outcome = context.store.verifications.resend(
+        bucket,
+        verification,
+        channel,
+        "",
+        windows_of_fallback(
+            context.limits, bucket=bucket, pseudonym=verification.pseudonym, application=verification.application
+        ),
+        falls_back_from=reported.message,
+    )
+    queued = isinstance(outcome, Queued)
+    _log.info("fell_back" if queued else "no_fallback", verification=verification.id, channel=channel)
+
+
+def _channel_after(context: Context, reported: Reported, receipt: Receipt) -> str | None:
+    """Return the channel to try now; ``None`` unless the last call of the last message did not arrive."""
+    verification = reported.verification
+    last = max(verification.deliveries, key=lambda one: (one.message, one.dispatch))
+    is_last = (last.message, last.dispatch) == (reported.message, reported.dispatch)
+    did_not_arrive = is_last and last.status == receipt.status and receipt.status in _DID_NOT_ARRIVE
+    if not did_not_arrive or verification.status is not Status.PENDING or receipt.kind in _ENDS_THE_DELIVERY:
+        return None
+    return next_channel(context, verification.purpose, verification.country, last.channel)

@@ -1,0 +1,12 @@
+"""Write a message: choose the words for it, and fill them in."""
+
+from otp_service.core.amount import PLAIN
+from otp_service.core.catalogue import Catalogue
+from otp_service.core.wording import Wording, Written, written
+from otp_service.services.cldr import number_style
+
+
+def write(catalogue: Catalogue, wording: Wording) -> Written:
+    """Return the text of a message: in the locale asked for, or the application's, or English."""
+    choice = catalogue.choose(wording.purpose, wording.channel, wording.locale, wording.application.locale)
+    return written(wording, choice, number_style(choice.locale) if wording.transaction else PLAIN)

@@ -1,0 +1,226 @@
+"""Dispatches: recorded before the call, settled after it, and what gateways report of them later."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import redis
+
+from otp_service.core.health import Pace
+from otp_service.core.verification import DeliveryStatus, Verification
+from otp_service.store import keys
+from otp_service.store.connection import answered
+from otp_service.store.jobs import GROUP, Job
+from otp_service.store.records import pairs, slot_of, verification_of
+from otp_service.store.retention import Retention
+from otp_service.store.scripts import Argument, ScriptRunner
+
+NEVER = -1
+"""Instead of milliseconds: nobody will be free, all have been called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A gateway of the route."""
+
+    name: str
+    pace: Pace
+    called: bool
+    """Whether it was called for this message since the job was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The message is no longer wanted."""
+
+    reason: str
+    slot: str = ""
+    """Where the record still shows it as waiting; empty when it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """No gateway takes the message now."""
+
+    wait: int
+    """Milliseconds until one may; `NEVER` when all have been called already."""
+    now: int
+    """Milliseconds by Redis' clock."""
+    verification: Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """The call that is to be made now."""
+
+    dispatch_id: str
+    message: int
+    number: int
+    """Which call for this message it is, from 1."""
+    left: int
+    """Calls that may follow for this message."""
+    gateway: str
+    choice: str
+    """Why this gateway: ``configured``, ``fail_over``, ``already_tried``, ``breaker`` …"""
+    now: int
+    """Milliseconds by Redis' clock."""
+    verification: Verification
+
+    @property
+    def slot(self) -> str:
+        """Where the record keeps its outcome."""
+        return slot_of(self.message, self.number)
+
+
+class Next(StrEnum):
+    """What follows for a job after a dispatch."""
+
+    DONE = "done"
+    NEXT = "next"
+    RETRY = "retry"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of a dispatch, and what follows."""
+
+    next: Next
+    status: DeliveryStatus = DeliveryStatus.FAILED
+    reason: str = ""
+    reference: str = ""
+    delay: int = 0
+    """Milliseconds until a retry."""
+    channel: str | None = None
+    """Through which a retry goes on; ``None`` for the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A receipt that was understood."""
+
+    news: bool
+    """Whether it changed anything: one that comes again, or too late, does not."""
+    message: int
+    dispatch: int
+    now: int
+    verification: Verification
+
+
+class Dispatches:
+    """The calls to gateways, in the records of their verifications."""
+
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, retention: Retention) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._kept = retention
+
+    def dispatch(
+        self, job: Job, dispatch_id: str, route: Iterable[Candidate], most: int
+    ) -> Dispatched | Blocked | Dropped:
+        """Choose a gateway of the route, which must not be empty, and record that it is about to be called.
+
+        ``most`` is the greatest number of dispatches of a message.
+        """
+        candidates = tuple(route)
+        answer = self._scripts.run(
+            "dispatch",
+            (
+                keys.record(job.bucket, job.id),
+                keys.dispatch(job.bucket, dispatch_id),
+                *(key for one in candidates for key in (keys.health(one.name), keys.flights(one.name))),
+            ),
+            (
+                job.application,
+                job.message,
+                job.generation,
+                job.channel,
+                most,
+                dispatch_id,
+                *(part for one in candidates for part in _arguments(one)),
+            ),
+        )
+        match answer:
+            case [b"dispatched", now, number, left, gateway, choice, found]:
+                return Dispatched(
+                    dispatch_id=dispatch_id,
+                    message=job.message,
+                    number=number,
+                    left=left,
+                    gateway=gateway.decode(),
+                    choice=choice.decode(),
+                    now=now,
+                    verification=verification_of(job.id, pairs(found), now),
+                )
+            case [b"blocked", now, wait, found]:
+                return Blocked(wait, now, verification_of(job.id, pairs(found), now))
+            case [b"dropped", reason, slot]:
+                return Dropped(reason.decode(), slot.decode())
+            case _:
+                raise ValueError(f"unknown answer of dispatch.lua: {answer[:1]!r}")
+
+    def settle(self, job: Job, slot: str, settlement: Settlement, gateway: str = "") -> bool:
+        """Record the outcome; acknowledge and delete the job unless another dispatch follows.
+
+        ``slot`` is where the record keeps it, empty for nowhere. Return whether the job is still ours: when another
+        worker has dispatched it meanwhile, only the outcome is recorded, and what follows is that worker's to decide.
+        """
+        following = job.through(settlement.channel) if settlement.channel else job
+        answer = self._scripts.run(
+            "settle",
+            (
+                keys.record(job.bucket, job.id),
+                job.lane,
+                keys.delayed(job.bucket),
+                keys.dead_letters(job.bucket),
+                keys.events(job.bucket),
+            ),
+            (
+                slot,
+                settlement.status,
+                settlement.reason,
+                gateway,
+                settlement.reference,
+                settlement.next,
+                GROUP,
+                job.entry,
+                settlement.delay,
+                self._kept.events,
+                self._kept.milliseconds,
+                *following.fields,
+            ),
+        )
+        return bool(answer[0] == b"settled")
+
+    def bury(self, job: Job, reason: str) -> None:
+        """Give a job up that nothing can be recorded of."""
+        self.settle(job, "", Settlement(Next.DEAD, reason=reason))
+
+    def made(self, bucket: str, dispatch_id: str, gateway: str) -> bool:
+        """Tell whether a dispatch of a gateway is known."""
+        with answered():
+            return self._client.hget(keys.dispatch(bucket, dispatch_id), "gateway") == gateway.encode()
+
+    def report(
+        self, bucket: str, dispatch_id: str, gateway: str, status: DeliveryStatus, reason: str, raw_status: str
+    ) -> Reported | None:
+        """Record a gateway's report; ``None`` when no such dispatch of this gateway is known."""
+        answer = self._scripts.run(
+            "receipt",
+            (keys.dispatch(bucket, dispatch_id), keys.events(bucket)),
+            (gateway, status, reason, raw_status, self._kept.events, self._kept.milliseconds),
+        )
+        match answer:
+            case [b"not-found"]:
+                return None
+            case [word, slot, now, verification_id, found]:
+                message, _, dispatch = slot.decode().removeprefix("d").partition(".")
+                verification = verification_of(verification_id.decode(), pairs(found), now)
+                return Reported(word == b"recorded", int(message), int(dispatch), now, verification)
+            case _:
+                raise ValueError(f"unknown answer of receipt.lua: {answer[:1]!r}")
+
+
+def _arguments(one: Candidate) -> tuple[Argument, ...]:
+    pace = one.pace
+    return (one.name, f"{pace.per_second:g}", pace.in_flight, pace.lease, int(one.called))

@@ -1,0 +1,54 @@
+-- The health of gateways, shared by all workers: a breaker, the operator's rate, the calls in flight.
+--
+-- A gateway's hash holds, while the breaker is open, `until` (when it lets a probe through), `block` (how long it
+-- blocks), `probe` (the dispatch that tries it) and `probing` (until when that is waited for), `probed` (when it was
+-- tried last), `hand` (opened by hand); while it is closed, `since`, `calls`, `bad` (of this window) and `run` (bad
+-- ones in a row). `paused` and `pause` are about throttling, `turn` about the rate. Times and lengths in milliseconds.
+local health = {}
+
+local DAY, PATIENCE, IN_FLIGHT_AGAIN, LAST_RESORT = 86400000, 1000, 50, 10000
+local exact = tonumber(stamp) * 1000 -- now, with microseconds
+
+-- Reads how a gateway is: its hash, its calls in flight, and what it is allowed (0: any).
+function health.read(hash, flights, per_second, most)
+  local names = { 'until', 'probing', 'probed', 'hand', 'paused', 'turn' }
+  local values = redis.call('HMGET', hash, unpack(names))
+  local one = { hash = hash, flights = flights, per_second = tonumber(per_second), most = tonumber(most) }
+  for i, name in ipairs(names) do one[name] = tonumber(values[i] or nil) end
+  return one
+end
+
+-- Returns for how many milliseconds a gateway takes no message, 0 when it takes one now; and why: 'breaker' or
+-- 'limit'.
+function health.wait(one)
+  if one['until'] and now < one['until'] then return one['until'] - now, 'breaker' end
+  if one.probing and now < one.probing then return math.min(one.probing - now, PATIENCE), 'breaker' end
+  if one.paused and now < one.paused then return one.paused - now, 'limit' end
+  if one.per_second > 0 and one.turn and exact < one.turn then return math.ceil(one.turn - exact), 'limit' end
+  if one.most > 0 then
+    redis.call('ZREMRANGEBYSCORE', one.flights, '-inf', now) -- what dead workers left
+    if redis.call('ZCARD', one.flights) >= one.most then return IN_FLIGHT_AGAIN, 'limit' end
+  end
+  return 0
+end
+
+-- Returns for how long an open breaker must be respected although no other gateway is left; nil when it is not
+-- for that: opened by hand, or not open.
+function health.last_resort(one)
+  if not one['until'] or one.hand then return nil end
+  return math.max(0, (one.probed or 0) + LAST_RESORT - now, (one.probing or 0) - now)
+end
+
+-- Lets a dispatch in, which may take `lease` milliseconds.
+function health.enter(one, dispatch, lease)
+  if one['until'] then redis.call('HSET', one.hash, 'probe', dispatch, 'probing', now + lease, 'probed', now) end
+  if one.per_second > 0 then
+    local turn = math.max(one.turn or 0, exact) + 1000 / one.per_second
+    redis.call('HSET', one.hash, 'turn', string.format('%.3f', turn))
+    redis.call('PEXPIRE', one.hash, math.max(DAY, redis.call('PTTL', one.hash)))
+  end
+  if one.most > 0 then
+    redis.call('ZADD', one.flights, now + lease, dispatch)
+    redis.call('PEXPIRE', one.flights, DAY)
+  end
+end

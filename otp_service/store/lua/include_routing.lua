@@ -1,0 +1,70 @@
+-- Chooses the gateway of a dispatch among those of its route.
+local routing = {}
+
+-- Counts, by gateway, the calls that were made through a channel: for this message, and for others of the
+-- verification. `record` is the record as a flat list.
+local function tried(record, message, channel)
+  local here, elsewhere = {}, {}
+  for i = 1, #record, 2 do
+    local number = string.match(record[i], '^d(%d+)%.%d+$')
+    if number then
+      local through, gateway = deliveries.parts(record[i + 1])
+      if gateway ~= '' and through == channel then
+        local calls = number == message and here or elsewhere
+        calls[gateway] = (calls[gateway] or 0) + 1
+      end
+    end
+  end
+  return here, elsewhere
+end
+
+-- Reads the gateways of a route, the preferred one first: two KEYS and five ARGV each (see dispatch.lua).
+function routing.read(key, arg, record, message, channel)
+  local here, elsewhere = tried(record, message, channel)
+  local gateways = {}
+  for i = 0, (#ARGV - arg + 1) / 5 - 1 do
+    local a = arg + 5 * i
+    local one = health.read(KEYS[key + 2 * i], KEYS[key + 2 * i + 1], ARGV[a + 1], ARGV[a + 2])
+    one.name, one.lease, one.called, one.place = ARGV[a], tonumber(ARGV[a + 3]), ARGV[a + 4] == '1', i + 1
+    one.here, one.elsewhere = here[one.name] or 0, elsewhere[one.name] or 0
+    gateways[i + 1] = one
+  end
+  return gateways
+end
+
+-- Returns why a gateway was chosen: what kept the route's first one from it.
+local function choice(first, one)
+  if one == first then return one.here > 0 and 'retry' or 'configured' end
+  if first.why then return first.why end
+  return (first.called or first.here > one.here) and 'fail_over' or 'already_tried'
+end
+
+-- Returns the gateway to call and why, or nil and the milliseconds until one may be free, -1 when all were called
+-- since the job was taken. First comes what was called least for this message, then least for the verification,
+-- then the route's order. When breakers keep all of them shut, one of them is tried all the same now and then: not
+-- while another is only held back by its rate, for its turn comes.
+function routing.choose(gateways)
+  local first, wait, limited = gateways[1], -1, false
+  local order = { unpack(gateways) }
+  table.sort(order, function(a, b)
+    if a.here ~= b.here then return a.here < b.here end
+    if a.elsewhere ~= b.elsewhere then return a.elsewhere < b.elsewhere end
+    return a.place < b.place
+  end)
+  for _, one in ipairs(order) do
+    if not one.called then
+      local blocked, why = health.wait(one)
+      if blocked == 0 then return one, choice(first, one) end
+      one.why = why
+      limited = limited or why == 'limit'
+      wait = wait < 0 and blocked or math.min(wait, blocked)
+    end
+  end
+  if limited then return nil, wait end
+  for _, one in ipairs(order) do
+    local resort = one.why == 'breaker' and health.last_resort(one)
+    if resort == 0 then return one, 'last_resort' end
+    if resort then wait = math.min(wait, resort) end
+  end
+  return nil, wait
+end

@@ -1,0 +1,69 @@
+-- Learns from a call how its gateway is, and opens or closes the breaker. A gateway that answers in time is
+-- well, whatever it says of the message.
+--
+-- KEYS[1] the gateway's health   KEYS[2] its calls in flight
+-- ARGV[1] identifier of the dispatch   ARGV[2] 'well', 'bad' (it failed, or was slow) or 'throttled'
+-- ARGV[3] milliseconds for which it asked to be left alone
+-- ARGV[4] bad calls in a row that open the breaker
+-- ARGV[5] calls of a window from which on their share counts   ARGV[6] per cent of bad ones that open it
+-- ARGV[7] length of a window   ARGV[8] shortest and ARGV[9] longest time that it blocks
+-- ARGV[10] and ARGV[11] shortest and longest pause after throttling; all in milliseconds
+-- Returns one of: {'opened', milliseconds} {'closed'} {''} (nothing changed)
+-- include clock
+
+redis.call('ZREM', KEYS[2], ARGV[1])
+local names = { 'until', 'block', 'probe', 'since', 'pause', 'paused' }
+local values = redis.call('HMGET', KEYS[1], unpack(names))
+local known = {}
+for i, name in ipairs(names) do known[name] = values[i] or nil end
+local bad = ARGV[2] == 'bad'
+
+-- Keeps the hash for a day after it says anything.
+local function keep(milliseconds)
+  redis.call('PEXPIRE', KEYS[1], math.max(milliseconds + 86400000, redis.call('PTTL', KEYS[1])))
+end
+
+local function open(block)
+  redis.call('HSET', KEYS[1], 'until', now + block, 'block', block)
+  redis.call('HDEL', KEYS[1], 'probe', 'probing', 'hand', 'since', 'calls', 'bad', 'run')
+  keep(block)
+  return { 'opened', block }
+end
+
+local rested = now >= tonumber(known.paused or 0)
+if ARGV[2] == 'throttled' then
+  local pause = tonumber(known.pause or 0)
+  -- Of a burst that is throttled only the first doubles: the others were begun before anybody knew.
+  if rested then pause = math.max(math.min(2 * pause, tonumber(ARGV[11])), tonumber(ARGV[10])) end
+  pause = math.max(pause, tonumber(ARGV[3]))
+  local paused = math.max(now + pause, tonumber(known.paused or 0))
+  redis.call('HSET', KEYS[1], 'paused', paused, 'pause', math.min(pause, tonumber(ARGV[11])))
+  if known.probe == ARGV[1] then redis.call('HDEL', KEYS[1], 'probe', 'probing') end
+  keep(paused - now)
+  return { '' }
+end
+if not bad and known.pause and rested then redis.call('HDEL', KEYS[1], 'pause', 'paused') end
+
+if known['until'] then
+  if known.probe ~= ARGV[1] then return { '' } end -- begun before it opened: old news
+  if not bad then
+    redis.call('HDEL', KEYS[1], 'until', 'block', 'probe', 'probing', 'probed', 'hand')
+    return { 'closed' }
+  end
+  if now >= tonumber(known['until']) then return open(math.min(2 * tonumber(known.block), tonumber(ARGV[9]))) end
+  redis.call('HDEL', KEYS[1], 'probe', 'probing') -- the last resort, before its time: that does not lengthen it
+  return { '' }
+end
+
+if not known.since or now - tonumber(known.since) >= tonumber(ARGV[7]) then
+  redis.call('HSET', KEYS[1], 'since', now, 'calls', 0, 'bad', 0)
+  keep(0)
+end
+local calls = redis.call('HINCRBY', KEYS[1], 'calls', 1)
+if not bad then
+  redis.call('HSET', KEYS[1], 'run', 0)
+  return { '' }
+end
+local bad_ones, run = redis.call('HINCRBY', KEYS[1], 'bad', 1), redis.call('HINCRBY', KEYS[1], 'run', 1)
+local share = calls >= tonumber(ARGV[5]) and bad_ones * 100 >= calls * tonumber(ARGV[6])
+return (share or run >= tonumber(ARGV[4])) and open(tonumber(ARGV[8])) or { '' }

@@ -1,0 +1,136 @@
+"""``otp-service dead-letters``, on a real Valkey."""
+
+import re
+
+import pytest
+from support_caller import Caller
+from support_cli import configured, run
+from support_installation import NUMBER
+from support_outbox import DEAD, Scripted, Sender, letters, refused, waiting
+
+from otp_service.bootstrap import install
+from otp_service.settings import load_settings
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+
+
+@pytest.fixture
+def environ(valkey, tmp_path):
+    return configured(tmp_path, valkey.url)
+
+
+@pytest.fixture
+def shop(environ):
+    return Caller(install(load_settings(environ=environ)))
+
+
+def given_up(shop, kind="rejected", code="20003"):
+    """Give a message up; return its verification."""
+    one = shop.start()
+    Sender(shop, sandbox=Scripted(refused(kind, code))).deliver()
+    return one
+
+
+def command(environ, *arguments):
+    return run("dead-letters", *arguments, environ=environ)
+
+
+def names(environ):
+    return [row.split("\t")[0] for row in command(environ, "list").stdout.splitlines()]
+
+
+def test_what_was_given_up_is_listed_newest_first_with_the_reason(environ, shop):
+    first, second = given_up(shop), given_up(shop, "fraud", "30450")
+    result = command(environ, "list")
+    rows = result.stdout.splitlines()
+
+    assert re.fullmatch(rf"00:\d+-\d+\t{TIME}\tfraud 30450\tshop\tlogin\tPK\tsms\t{second}", rows[0])
+    assert rows[1].endswith(f"\trejected 20003\tshop\tlogin\tPK\tsms\t{first}")
+    assert result.stderr == "2 of 2 shown.\n"
+    assert NUMBER[-7:] not in result.output
+    assert command(environ, "list", "--most", "1").stdout.splitlines() == rows[:1]
+
+
+def test_a_letter_that_cannot_be_read_is_listed_too(environ, valkey):
+    valkey.client.xadd(DEAD, {"reason": "unreadable", "odd": "\x07"})
+
+    assert command(environ, "list").stdout.rstrip("\n").endswith("\tunreadable" + "\t-" * 5)
+
+
+def test_one_that_is_named_is_put_back_and_no_other(environ, shop, valkey):
+    first, second = given_up(shop), given_up(shop)
+    name = names(environ)[1]
+    result = command(environ, "redrive", name)
+
+    assert (result.exit_code, result.output) == (0, f"{name}\t{first}\tput back\n")
+    assert command(environ, "list").stdout.splitlines()[0].endswith(second)
+    assert waiting(valkey.client) == 1
+    Sender(shop, sandbox=Scripted()).deliver()
+    assert shop.read(first).verification.deliveries[-1].status == "sent"
+
+
+def test_all_are_put_back_and_it_is_said_what_became_of_each(environ, shop, valkey):
+    wanted, canceled = given_up(shop), given_up(shop)
+    shop.cancel(canceled)
+    valkey.client.xadd(DEAD, {"reason": "unreadable", "odd": "1"})
+    unreadable, second, first = names(environ)
+    result = command(environ, "redrive", "--all")
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"{first}\t{wanted}\tput back",
+        f"{second}\t{canceled}\tnot put back: canceled",
+        f"{unreadable}\t-\tnot put back: unreadable",
+        "1 of 3 put back.",
+    ]
+    assert letters(valkey.client) == ["rejected 20003", "unreadable"]
+    assert waiting(valkey.client) == 1
+
+
+def test_what_is_older_than_a_code_can_be_is_left_alone_and_counted(environ, shop, valkey):
+    given_up(shop)
+    valkey.advance(601)
+    result = command(environ, "redrive", "--all")
+
+    assert result.stdout == "0 of 0 put back.\n"
+    assert result.stderr == "1 older left as they are: their codes have expired.\n"
+    assert letters(valkey.client) == ["rejected 20003"]
+
+
+def test_the_exit_status_tells_that_one_was_not_put_back_and_the_others_are(environ, shop, valkey):
+    given_up(shop)
+    shop.cancel(given_up(shop))
+    canceled, wanted = names(environ)
+    result = command(environ, "redrive", canceled, wanted)
+
+    assert result.exit_code == 1
+    assert [line.split("\t")[2] for line in result.output.splitlines()] == ["not put back: canceled", "put back"]
+    assert waiting(valkey.client) == 1
+
+
+def test_a_name_of_no_letter_is_refused_before_any_is_put_back(environ, shop, valkey):
+    given_up(shop)
+    result = command(environ, "redrive", *names(environ), "00:1-1")
+
+    assert (result.exit_code, result.output) == (
+        1,
+        "Error: There is no dead letter 00:1-1 (otp-service dead-letters list).\n",
+    )
+    assert waiting(valkey.client) == 0
+
+
+def test_all_of_one_reason_are_put_back_and_no_others(environ, shop, valkey):
+    wanted, _ = given_up(shop), given_up(shop, "fraud", "30450")
+    result = command(environ, "redrive", "--all", "--reason", "rejected")
+
+    assert result.stdout.splitlines()[1:] == ["1 of 1 put back."]
+    assert wanted in result.stdout
+    assert letters(valkey.client) == ["fraud 30450"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--all", "00:1-1"), ("--reason", "rejected", "00:1-1")])
+def test_it_must_be_said_which(environ, arguments):
+    result = command(environ, "redrive", *arguments)
+
+    assert result.exit_code == 2
+    assert "Name dead letters by their ID, or give --all." in result.output

@@ -1,0 +1,200 @@
+"""The ready configurations in ``config/examples``: complete as they stand, and understood by whom they are for."""
+
+import tomllib
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import pytest
+from support_cli import run
+from support_gateways import MESSAGE, make
+from support_installation import key
+from support_sources import ROOT
+
+from otp_service.gateways.base import Accepted, GatewayError
+from otp_service.gateways.contract.samples import CannedResponse
+
+EXAMPLES = ROOT / "config" / "examples"
+SECRETS = {
+    "kannel": {"KANNEL__SECRETS__PASSWORD": "secret", "KANNEL__RECEIPTS__SECRET": "a-secret-of-receipts"},
+    "aggregator-json": {"AGGREGATOR__SECRETS__KEY": "secret"},
+    "aggregator-query": {"AGGREGATOR__SECRETS__TOKEN": "token", "AGGREGATOR__SECRETS__SECRET": "secret"},
+}
+OURS = {"secret": "a-secret-of-receipts"}
+PLAIN = replace(MESSAGE, text="Your Acme Shop code is 482913.")
+URDU = replace(MESSAGE, text="آپ کا کوڈ 482913 ہے۔")
+
+
+def section(name, gateway, provider):
+    """Return an example's section of a gateway, with the stand-in in the provider's place."""
+    table = tomllib.loads((EXAMPLES / f"{name}.toml").read_text())["gateways"][gateway]
+    assert table.pop("kind") == "http"
+    return {**table, "url": provider.url + urlsplit(table["url"]).path}
+
+
+def outcome(message, **settings):
+    try:
+        return make("http", **settings).send(message)
+    except GatewayError as failure:
+        return str(failure.kind), failure.provider_code, failure.ambiguous
+
+
+def test_every_example_is_tested():
+    assert {path.stem for path in EXAMPLES.glob("*.toml")} == SECRETS.keys()
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_an_example_is_complete_for_production_but_for_its_secrets(name):
+    keys = {"OTP_SERVICE_ROOT_KEYS": f"k1:{key()}", "OTP_SERVICE_PSEUDONYM_KEY": key()}
+    environ = {"OTP_SERVICE_CONFIG": str(EXAMPLES / f"{name}.toml"), **keys}
+    secrets = {f"OTP_SERVICE__GATEWAYS__{variable}": value for variable, value in SECRETS[name].items()}
+
+    complete = run("config", "check", environ=environ | secrets)
+    assert (complete.exit_code, complete.output) == (
+        0,
+        "The configuration is complete: production, 1 application, 1 purpose, 1 gateway.\n",
+    )
+    for variable in secrets:
+        lacking = {named: value for named, value in secrets.items() if named != variable}
+        assert run("config", "check", environ=environ | lacking).exit_code == 1, variable
+        assert variable in (EXAMPLES / f"{name}.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("message", "unicode"), [pytest.param(PLAIN, "0", id="GSM-7"), pytest.param(URDU, "1", id="Urdu")]
+)
+def test_the_aggregator_with_json_is_asked_as_it_documents(provider, message, unicode):
+    provider.response = CannedResponse(
+        body='{"status": "success", "code": "000", "message": "Message queued successfully", '
+        '"message_id": "RSMS-123456"}'
+    )
+    settings = section("aggregator-json", "aggregator", provider)
+
+    assert outcome(message, secrets={"key": "secret"}, **settings) == Accepted("RSMS-123456")
+    (received,) = provider.received
+    assert (received.method, received.path) == ("POST", "/api/send-message")
+    assert received.headers["content-type"] == "application/json"
+    assert received.document == {
+        "email": "otp@shop.example",
+        "key": "secret",
+        "mask": "ACME",
+        "to": "923001234567",
+        "message": message.text,
+        "unicode": unicode,
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("101", ("unavailable", "sending failed", False)),
+        ("201", ("unavailable", "general error", True)),
+        ("202", ("rejected", "configuration", False)),
+        ("203", ("rejected", "configuration", False)),
+        ("204", ("unavailable", "no balance", False)),
+        ("205", ("unavailable", "no balance", False)),
+        ("999", ("unavailable", "http 200 without the mark of success", True)),
+    ],
+)
+def test_the_codes_of_the_aggregator_with_json_are_understood(provider, code, expected):
+    provider.response = CannedResponse(body=f'{{"status": "error", "code": "{code}", "message": "923001234567"}}')
+    settings = section("aggregator-json", "aggregator", provider)
+
+    assert outcome(PLAIN, secrets={"key": "secret"}, **settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [pytest.param(PLAIN, {}, id="GSM-7"), pytest.param(URDU, {"type": "unicode"}, id="Urdu")],
+)
+def test_the_aggregator_with_a_query_is_asked_as_it_documents(provider, message, kind):
+    provider.response = CannedResponse(body="OK : 798149e144b88bbe5255")
+    settings = section("aggregator-query", "aggregator", provider)
+
+    sent = outcome(message, secrets={"token": "token", "secret": "secret"}, **settings)
+    assert sent == Accepted("798149e144b88bbe5255")
+    (received,) = provider.received
+    assert (received.method, received.path) == ("GET", "/plain")
+    assert received.query == {
+        "api_token": "token",
+        "api_secret": "secret",
+        "to": "923001234567",
+        "from": "ACME",
+        "message": message.text,
+        **kind,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("-1", ("rejected", "configuration", False)),
+        ("-2", ("destination", "-2", False)),
+        ("-2 Invalid Recipient Number.", ("destination", "-2", False)),
+        ("-3", ("rejected", "configuration", False)),
+        ("-4", ("rejected", "configuration", False)),
+        ("-5", ("rejected", "configuration", False)),
+        ("-6", ("unavailable", "-6", False)),
+        ("-7", ("unavailable", "-7", False)),
+        ("-8", ("rejected", "configuration", False)),
+        ("-9", ("unavailable", "-9", True)),
+        ("-10", ("unavailable", "-10", False)),
+        ("-11", ("rejected", "configuration", False)),
+        ("", ("unavailable", "http 200 without the mark of success", True)),
+    ],
+)
+def test_the_numbers_of_the_aggregator_with_a_query_are_understood(provider, text, expected):
+    provider.response = CannedResponse(body=text)
+    settings = section("aggregator-query", "aggregator", provider)
+
+    assert outcome(PLAIN, secrets={"token": "token", "secret": "secret"}, **settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "coding"), [pytest.param(PLAIN, "0", id="GSM-7"), pytest.param(URDU, "2", id="Urdu")]
+)
+def test_kannel_is_asked_as_it_documents(provider, message, coding):
+    provider.response = CannedResponse(status=202, body="0: Accepted for delivery")
+    settings = section("kannel", "kannel", provider)
+    receipts = settings.pop("receipts") | OURS
+
+    sent = outcome(message, secrets={"password": "secret"}, receipts=receipts, **settings)
+    assert sent == Accepted(message.dispatch_id)
+    (received,) = provider.received
+    assert (received.method, received.path) == ("GET", "/cgi-bin/sendsms")
+    assert received.query == {
+        "username": "otp",
+        "password": "secret",
+        "from": "Acme",
+        "to": "+923001234567",
+        "text": message.text,
+        "charset": "UTF-8",
+        "coding": coding,
+        "validity": "5",
+        "account": message.dispatch_id,
+        "dlr-mask": "19",
+        "dlr-url": f"{message.receipt_url}&status=%d&error=%D",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (202, "3: Queued for later delivery", Accepted(PLAIN.dispatch_id)),
+        (202, "something else", ("unavailable", "http 202 without the mark of success", True)),
+        (200, "0: Accepted for delivery", ("unavailable", "http 200 without the mark of success", True)),
+        (
+            400,
+            "Number(s) has/have been denied by white- and/or black-lists.",
+            ("destination", "denied by lists", False),
+        ),
+        (400, "Missing receiver number, rejected", ("rejected", "http 400", False)),
+        (403, "Authorization failed for sendsms", ("rejected", "http 403", False)),
+        (503, "Temporal failure, try again later.", ("unavailable", "http 503", False)),
+    ],
+)
+def test_the_answers_of_kannel_are_understood(provider, status, body, expected):
+    provider.response = CannedResponse(status=status, body=body)
+    settings = section("kannel", "kannel", provider)
+    receipts = settings.pop("receipts") | OURS
+
+    assert outcome(PLAIN, secrets={"password": "secret"}, receipts=receipts, **settings) == expected

@@ -1,0 +1,440 @@
+"""What follows a call that failed: another gateway, another channel, a rest, or the end, by the kind of the failure."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support_caller import Caller
+from support_installation import World
+from support_outbox import (
+    DELAYED,
+    Scripted,
+    Sender,
+    choices,
+    dispatched,
+    jobs_of,
+    letters,
+    paced,
+    refused,
+    story,
+    timed_out,
+)  # fmt: skip
+
+from otp_service.core.health import BreakerState
+from otp_service.core.verification import DeliveryStatus
+from otp_service.services.deliver import Policy
+
+GATEWAYS = {name: {"kind": "sandbox"} for name in ("first", "second")}
+
+
+@pytest.fixture
+def shop(fake_world: World) -> Caller:
+    return _shop(fake_world)
+
+
+def _shop(world: World, **sections: Any) -> Caller:
+    base = {
+        "gateways": GATEWAYS,
+        "limits": {"number": ["1000/hour"]},
+        "purposes": {"login": {"channels": ["sms", "voice"], "resend_delays": [0], "max_sends": 10}},
+    }
+    chosen = {**base, **sections}
+    return Caller(world.install(**{"routes": [{"gateways": list(chosen["gateways"])}], **chosen}))
+
+
+def _policy(**members: Any) -> Policy:
+    return Policy(**{"max_dispatches": 5, "max_ambiguous": 1, "backoff": (1.0, 5.0), **members})
+
+
+@pytest.mark.parametrize("kind", ["unavailable", "throttled"])
+def test_another_gateway_is_called_at_once(fake_world: World, shop: Caller, kind: str):
+    sender = Sender(shop, first=Scripted(refused(kind)), second=Scripted())
+    one = shop.start()
+    sender.deliver()
+
+    assert story(shop, one) == [
+        (1, 1, "first", "failed", f"{kind} http 503"),
+        (1, 2, "second", "sent", None),
+    ]
+    assert choices(shop, one) == [("first", "configured"), ("second", "fail_over")]
+    assert letters(fake_world.client) == []
+
+
+@pytest.mark.parametrize("kind", ["destination", "rejected", "fraud"])
+def test_nobody_else_is_called_and_the_reason_is_kept(fake_world: World, shop: Caller, kind: str):
+    sender = Sender(shop, first=Scripted(refused(kind, "21211")), second=Scripted())
+    one = shop.start()
+    sender.deliver()
+    fake_world.advance(60)
+    sender.deliver()
+
+    assert sender.sent() == ["first"]
+    assert story(shop, one) == [(1, 1, "first", "failed", f"{kind} 21211")]
+    assert letters(fake_world.client) == [f"{kind} 21211"]
+    assert shop.read(one).verification.status == "pending"
+    assert shop.check(one, shop.code(one))[1], "a message may have arrived all the same"
+
+
+def test_the_channel_changes_when_it_does_not_reach_the_number(shop: Caller):
+    sender = Sender(shop, first=Scripted(refused("channel", "21614")), second=Scripted())
+    one = shop.start()
+    sender.deliver()
+    sender.deliver()
+    first, second = sender.gateways["first"].sent
+
+    assert story(shop, one) == [
+        (1, 1, "first", "failed", "channel 21614"),
+        (1, 2, "first", "sent", None),
+    ]
+    assert (first.channel, second.channel) == ("sms", "voice")
+    assert shop.read(one).verification.channel == "voice"
+    assert shop.read(one).verification.sends == 1, "nothing was sent, so nothing further is counted"
+    assert sender.sent() == ["first", "first"]
+
+
+@pytest.mark.parametrize("purpose", [{"channels": ["sms"]}, {"channels": ["sms", "voice"], "fallback": False}])
+def test_without_a_further_channel_that_is_the_end(fake_world: World, purpose: dict[str, Any]):
+    shop = _shop(fake_world, purposes={"login": purpose})
+    sender = Sender(shop, first=Scripted(refused("channel", "21614")), second=Scripted())
+    one = shop.start()
+    sender.deliver()
+    sender.deliver()
+
+    assert sender.sent() == ["first"]
+    assert letters(fake_world.client) == ["channel 21614"]
+    assert story(shop, one)[-1][3] == "failed"
+
+
+def test_a_channel_that_nobody_carries_is_passed_over(fake_world: World):
+    routes = [
+        {"channels": ["sms"], "gateways": ["first"]},
+        {"channels": ["whatsapp"], "gateways": ["second"]},
+    ]
+    shop = _shop(fake_world, routes=routes, purposes={"login": {"channels": ["sms", "voice", "whatsapp"]}})
+    sender = Sender(shop, first=Scripted(refused("channel")), second=Scripted())
+    shop.start()
+    sender.deliver()
+    sender.deliver()
+
+    assert [message.channel for message in sender.gateways["second"].sent] == ["whatsapp"]
+
+
+def test_a_time_out_goes_on_once_and_both_calls_are_recorded(fake_world: World, shop: Caller):
+    sender = Sender(shop, first=Scripted(timed_out()), second=Scripted(timed_out()))
+    one = shop.start()
+    sender.deliver()
+    fake_world.advance(60)
+    sender.deliver()
+
+    assert sender.sent() == ["first", "second"]
+    assert story(shop, one) == [
+        (1, 1, "first", "unknown", "unavailable timeout"),
+        (1, 2, "second", "unknown", "unavailable timeout"),
+    ]
+    assert letters(fake_world.client) == ["unavailable timeout"]
+
+
+@pytest.mark.parametrize(("most", "calls"), [(0, 1), (1, 2), (2, 3), (9, 4)])
+def test_how_often_it_goes_on_is_a_setting(fake_world: World, shop: Caller, most: int, calls: int):
+    sender = Sender(shop, first=Scripted(*[timed_out()] * 9), second=Scripted(*[timed_out()] * 9))
+    shop.start()
+    for _ in range(9):
+        sender.deliver(_policy(max_ambiguous=most, max_dispatches=4))
+        fake_world.advance(5)
+
+    assert len(sender.sent()) == calls
+
+
+def test_certain_failures_do_not_count_as_ambiguous(fake_world: World, shop: Caller):
+    answers = [refused("unavailable"), timed_out(), refused("unavailable")]
+    sender = Sender(shop, first=Scripted(answers[0], answers[2]), second=Scripted(answers[1]))
+    one = shop.start()
+    for _ in range(3):
+        sender.deliver()
+        fake_world.advance(5)
+
+    assert sender.sent() == ["first", "first", "second", "second"]
+    assert [each[3] for each in story(shop, one)] == ["failed", "unknown", "failed", "sent"]
+
+
+def test_a_call_that_a_dead_worker_left_open_counts_as_ambiguous(fake_world: World, shop: Caller):
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    sender = Sender(shop, first=Scripted(die), second=Scripted(timed_out()))
+    one = shop.start()
+    with pytest.raises(KeyboardInterrupt):
+        sender.deliver()
+    for job in shop.context.store.outbox.claim("heir", 9, 0):
+        sender.hand_over(job)
+
+    assert story(shop, one) == [
+        (1, 1, "first", "unknown", "interrupted"),
+        (1, 2, "second", "unknown", "unavailable timeout"),
+    ]
+    assert letters(fake_world.client) == ["unavailable timeout"]
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_a_message_is_never_dispatched_more_often_than_allowed(fake_world: World, shop: Caller, most: int):
+    sender = Sender(shop, first=Scripted(*[refused("unavailable")] * 9), second=Scripted(*[refused("throttled")] * 9))
+    one = shop.start()
+    for _ in range(20):
+        sender.deliver(_policy(max_dispatches=most))
+        fake_world.advance(9)
+
+    assert len(sender.sent()) == len(story(shop, one)) == most
+    assert len(letters(fake_world.client)) == 1
+
+
+def test_a_round_through_all_gateways_is_followed_by_a_rest(fake_world: World, shop: Caller):
+    sender = Sender(shop, first=Scripted(*[refused("unavailable")] * 2), second=Scripted(*[refused("unavailable")] * 2))
+    shop.start()
+    waits = []
+    for _ in range(3):
+        sender.deliver(_policy(max_dispatches=9))
+        waits.append(shop.context.store.outbox.requeue())
+        fake_world.advance(waits[-1] / 1000 - 0.001)
+        assert sender.deliver(_policy()) == 0, "not before its time"
+        fake_world.advance(0.001)
+
+    assert waits[:2] == [1000, 5000]
+    assert sender.sent() == ["first"] * 3 + ["second"] * 2
+
+
+def test_a_message_does_not_come_back_when_its_code_will_be_dead(fake_world: World, shop: Caller):
+    sender = Sender(shop, first=Scripted(refused("unavailable")), second=Scripted(refused("unavailable")))
+    one = shop.start()
+    fake_world.advance(298)
+    sender.deliver(_policy(backoff=(2.0,)))
+
+    assert letters(fake_world.client) == ["no_gateway"]
+    assert fake_world.client.zcard(DELAYED) == 0
+    assert [each[3] for each in story(shop, one)] == ["failed", "failed"]
+
+
+def test_a_message_that_nobody_takes_while_it_is_worth_anything_is_told_as_failed(fake_world: World, shop: Caller):
+    for gateway in GATEWAYS:
+        shop.context.store.health.open(gateway, 3_600_000)
+    sender = Sender(shop, first=Scripted(), second=Scripted())
+    one = shop.start()
+    sender.deliver()
+
+    assert sender.sent() == []
+    assert story(shop, one) == [(1, 1, None, "failed", "no_gateway")]
+    assert letters(fake_world.client) == ["no_gateway"]
+
+
+def _approve(shop: Caller, one: str) -> None:
+    assert shop.check(one, shop.code(one))[1]
+
+
+def _exhaust(shop: Caller, one: str) -> None:
+    for _ in range(5):
+        shop.check(one, shop.wrong(one))
+
+
+@pytest.mark.parametrize("end", [_approve, _exhaust, Caller.cancel], ids=["approved", "exhausted", "canceled"])
+def test_nothing_is_sent_after_the_end_not_even_by_the_next_gateway(
+    fake_world: World, shop: Caller, end: Callable[[Caller, str], Any]
+):
+    one = shop.start()
+
+    def end_and_fail() -> None:
+        end(shop, one)
+        raise refused("unavailable")
+
+    sender = Sender(shop, first=Scripted(end_and_fail), second=Scripted())
+    sender.deliver()
+    fake_world.advance(60)
+    sender.deliver()
+
+    assert sender.sent() == ["first"]
+    assert letters(fake_world.client) == [], "nobody misses it"
+
+
+@pytest.mark.parametrize("end", [_approve, _exhaust, Caller.cancel], ids=["approved", "exhausted", "canceled"])
+def test_nothing_is_sent_after_the_end_not_even_a_retry(
+    fake_world: World, shop: Caller, end: Callable[[Caller, str], Any]
+):
+    sender = Sender(shop, first=Scripted(refused("unavailable")), second=Scripted(refused("unavailable")))
+    one = shop.start()
+    sender.deliver()
+    end(shop, one)
+    fake_world.advance(60)
+    sender.deliver()
+
+    assert sender.sent() == ["first", "second"]
+    assert letters(fake_world.client) == []
+
+
+def test_nothing_is_sent_after_the_codes_life(fake_world: World, shop: Caller):
+    def outlive() -> None:
+        fake_world.advance(300)
+        raise refused("unavailable")
+
+    sender = Sender(shop, first=Scripted(outlive), second=Scripted())
+    shop.start()
+    sender.deliver()
+
+    assert sender.sent() == ["first"]
+    assert letters(fake_world.client) == ["expired"]
+
+
+def test_what_is_known_to_have_arrived_is_not_sent_again(fake_world: World, shop: Caller):
+    """The gateway took it and reported so, but its answer was lost: the receipt spares the second message."""
+    one = shop.start()
+
+    def deliver_in_silence() -> None:
+        (made,) = fake_world.client.scan_iter("otp:{00}:dispatch:*")
+        identifier = made.decode().rpartition(":")[2]
+        shop.context.store.dispatches.report("00", identifier, "first", DeliveryStatus.DELIVERED, "", "DELIVRD")
+        raise timed_out()
+
+    sender = Sender(shop, first=Scripted(deliver_in_silence), second=Scripted())
+    sender.deliver()
+
+    assert sender.sent() == ["first"]
+    assert story(shop, one) == [(1, 1, "first", "delivered", None)]
+    assert letters(fake_world.client) == []
+    assert sender.deliver() == 0
+
+
+def test_a_defect_of_a_gateway_is_ambiguous_and_takes_nobody_down(shop: Caller):
+    def crash() -> None:
+        raise ZeroDivisionError("+923001234567")
+
+    sender = Sender(shop, first=Scripted(crash), second=Scripted())
+    one = shop.start()
+    sender.deliver()
+
+    assert story(shop, one) == [
+        (1, 1, "first", "unknown", "unavailable defect"),
+        (1, 2, "second", "sent", None),
+    ]
+
+
+def test_a_resend_prefers_the_gateway_that_was_not_tried(shop: Caller):
+    sender = Sender(shop, first=Scripted(), second=Scripted())
+    one = shop.start()
+    sender.deliver()
+    shop.resend(one)
+    sender.deliver()
+
+    assert choices(shop, one) == [("first", "configured"), ("second", "already_tried")]
+    assert len({message.text for gateway in sender.gateways.values() for message in gateway.sent}) == 1, "one code"
+
+
+def test_five_failures_open_the_breaker_and_the_next_message_spares_the_call(shop: Caller):
+    sender = Sender(shop, first=Scripted(*[refused("unavailable")] * 99), second=Scripted())
+    ids = [shop.start() for _ in range(8)]
+    sender.deliver()
+
+    assert sender.sent() == ["first"] * 5 + ["second"] * 8
+    assert [choices(shop, one)[-1][1] for one in sorted(ids, key=ids.index)].count("breaker") == 3
+    assert shop.context.store.health.of(("first",))["first"].state is BreakerState.OPEN
+
+
+@pytest.mark.parametrize("kind", ["destination", "rejected", "fraud", "channel"])
+def test_a_refusal_says_nothing_of_the_gateway(shop: Caller, kind: str):
+    """Otherwise a stranger could turn a gateway off with numbers that do not exist."""
+    sender = Sender(shop, first=Scripted(*[refused(kind)] * 30))
+    for _ in range(30):
+        shop.start(channel="voice")
+    sender.deliver()
+
+    assert shop.context.store.health.of(("first",))["first"].state is BreakerState.CLOSED
+
+
+def test_slow_answers_open_the_breaker_though_they_are_good(fake_world: World):
+    shop = _shop(fake_world, gateways={"first": {"kind": "sandbox", "slow": 1e-9}, "second": {"kind": "sandbox"}})
+    sender = Sender(shop, first=Scripted(), second=Scripted())
+    for _ in range(7):
+        shop.start()
+    sender.deliver()
+
+    assert sender.sent() == ["first"] * 5 + ["second"] * 2
+
+
+def test_a_gateway_that_throttles_is_left_alone_for_as_long_as_it_asks(fake_world: World, shop: Caller):
+    sender = Sender(shop, first=Scripted(refused("throttled", retry_after=7.5)), second=Scripted())
+    ids = [shop.start() for _ in range(3)]
+    sender.deliver()
+    assert sender.sent() == ["first", "second", "second", "second"]
+    assert sorted(choices(shop, one)[-1] for one in ids) == [("second", "fail_over")] + [("second", "limit")] * 2
+    fake_world.advance(7.5)
+    last = shop.start()
+    sender.deliver()
+
+    assert choices(shop, last) == [("first", "configured")]
+
+
+def test_one_gateway_that_throttles_is_tried_again_until_the_calls_are_used_up(fake_world: World):
+    """A storm of refusals ends: with rests between the calls, and after so many of them."""
+    shop = _shop(fake_world, gateways={"first": {"kind": "sandbox"}})
+    sender = Sender(shop, first=Scripted(*[refused("throttled", "http 429")] * 99))
+    shop.start()
+    times = []
+    for second in range(120):
+        before = len(sender.sent())
+        sender.deliver(_policy(max_dispatches=4, backoff=(1.0,)))
+        times += [second] * (len(sender.sent()) - before)
+        fake_world.advance(1)
+
+    assert len(times) == 4
+    assert all(later - earlier >= rest for earlier, later, rest in zip(times, times[1:], (1, 2, 4), strict=False))
+    assert letters(fake_world.client) == ["throttled http 429"]
+
+
+def test_a_message_waits_in_its_place_for_a_turn_that_is_near(fake_world: World):
+    shop = _shop(fake_world, gateways={"first": {"kind": "sandbox", "per_second": 10}})
+    sender = Sender(shop, first=Scripted())
+    waits = []
+
+    def wait(application: str, milliseconds: int) -> bool:
+        waits.append((application, milliseconds))
+        fake_world.advance(milliseconds / 1000)
+        return True
+
+    for _ in range(3):
+        shop.start()
+    sender.deliver(wait=wait)
+
+    assert sender.sent() == ["first"] * 3
+    assert waits == [("shop", 100)] * 2
+
+
+def test_a_message_whose_turn_is_far_goes_back_and_costs_no_dispatch(fake_world: World):
+    shop = _shop(fake_world, gateways={"first": {"kind": "sandbox", "per_second": 0.1}})
+    sender = Sender(shop, first=Scripted())
+    ids = [shop.start(), shop.start()]
+    sender.deliver()
+    assert len(sender.waits) == 1
+    assert 9000 < shop.context.store.outbox.requeue() <= 10_000
+    fake_world.advance(10)
+    sender.deliver()
+
+    assert sender.sent() == ["first", "first"]
+    assert [story(shop, one) for one in ids] == [[(1, 1, "first", "sent", None)]] * 2
+
+
+def test_a_message_that_finds_nobody_free_again_and_again_comes_back_less_often(fake_world: World):
+    """Otherwise a long backlog would go round and round through Redis."""
+    gateways = {"first": {"kind": "sandbox", "max_in_flight": 1, "timeout": 60}}
+    shop = _shop(fake_world, gateways=gateways)
+    shop.start()
+    (job,) = jobs_of(shop.context)
+    dispatched(shop.context, job, "first", first=paced(in_flight=1, lease=60_000))
+    sender = Sender(shop, first=Scripted())
+    one, delays = shop.start(), []
+    for _ in range(6):
+        sender.deliver()
+        delays.append(shop.context.store.outbox.requeue())
+        fake_world.advance(delays[-1] / 1000)
+
+    assert sender.waits == [50] * 6
+    bounds = [(500, 1500), (1000, 3000), (2000, 6000), *[(4000, 12_000)] * 3]
+    assert all(low <= delay < high for delay, (low, high) in zip(delays, bounds, strict=True)), delays
+    fake_world.advance(60)
+    sender.deliver()
+    assert story(shop, one) == [(1, 1, "first", "sent", None)]

@@ -1,0 +1,183 @@
+"""Receipts that come over a gateway's own connection: found by its reference, also when they overtake its answer."""
+
+from collections.abc import Callable
+
+import pytest
+from structlog.testing import capture_logs
+from support_caller import Caller
+from support_frozen import FrozenValkey
+from support_outbox import Scripted, Sender, events, story, timed_out
+
+from otp_service.core.errors import StoreUnavailableError
+from otp_service.core.verification import DeliveryStatus
+from otp_service.gateways.base import Accepted, Receipt
+from otp_service.services.desk import Desk
+from otp_service.store.references import EARLY, MOST_EARLY
+
+DELIVERED = Receipt(DeliveryStatus.DELIVERED, "DELIVRD")
+SENT = Receipt(DeliveryStatus.SENT, "ENROUTE")
+
+
+class Connected(Scripted):
+    """A gateway that keeps a connection."""
+
+    def open(self) -> None:
+        """Connect."""
+
+    def close(self) -> None:
+        """Disconnect."""
+
+
+@pytest.fixture
+def shop(frozen: FrozenValkey) -> Caller:
+    return Caller(
+        frozen.world().install(
+            limits={"number": ["1000/hour"]},
+            purposes={"login": {"channels": ["sms", "voice"]}},
+            gateways={"first": {"kind": "sandbox"}, "second": {"kind": "sandbox"}},
+            routes=[{"gateways": ["first", "second"]}],
+        )
+    )
+
+
+@pytest.fixture
+def desk(shop: Caller) -> Desk:
+    return Desk(shop.context, "first")
+
+
+def _sent(shop: Caller, *answers: Accepted | Callable[[], None]) -> str:
+    """Start a verification whose message the first gateway answers so."""
+    one = shop.start()
+    Sender(shop, first=Connected(*answers)).deliver()
+    return one
+
+
+def test_a_receipt_finds_its_dispatch_by_the_reference(frozen: FrozenValkey, shop: Caller, desk: Desk) -> None:
+    one, other = _sent(shop, Accepted("A1")), _sent(shop, Accepted("B2"))
+    desk.hand_in(("B2",), DELIVERED)
+
+    assert story(shop, one) == [(1, 1, "first", "sent", None)]
+    assert story(shop, other) == [(1, 1, "first", "delivered", None)]
+    (delivery,) = shop.read(other).verification.deliveries
+    assert (delivery.raw_status, delivery.reference) == ("DELIVRD", "B2")
+    assert shop.read(other).verification.status == "pending", "it approves nothing"
+
+
+def test_a_receipt_that_overtakes_the_answer_is_not_lost(shop: Caller, desk: Desk) -> None:
+    one = _sent(shop, lambda: desk.hand_in(("SM1",), DELIVERED))
+
+    assert story(shop, one) == [(1, 1, "first", "delivered", None)]
+    assert shop.read(one).verification.deliveries[0].reference == "SM1"
+
+
+def test_all_receipts_that_overtake_the_answer_are_recorded_in_their_order(
+    frozen: FrozenValkey, shop: Caller, desk: Desk
+) -> None:
+    def be_quick() -> None:
+        desk.hand_in(("SM1",), SENT)
+        desk.hand_in(("SM1",), Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV", "27"))
+
+    one = _sent(shop, be_quick)
+
+    assert story(shop, one)[0] == (1, 1, "first", "undelivered", "27")
+    assert shop.read(one).verification.sends == 2, "the next channel was asked at once"
+
+
+@pytest.mark.parametrize("spelled", [("1f", "31"), ("31", "1f"), ("0031", "31")])
+def test_a_reference_may_be_spelled_in_more_ways_than_one(shop: Caller, desk: Desk, spelled: tuple[str, ...]) -> None:
+    early = _sent(shop, lambda: desk.hand_in(spelled, DELIVERED), Accepted("31"))
+    assert story(shop, early)[0][3] == "sent", "its answer named another message"
+    one = _sent(shop, Accepted("31"))
+    desk.hand_in(spelled, DELIVERED)
+
+    assert story(shop, one) == [(1, 1, "first", "delivered", None)]
+
+
+def test_an_early_receipt_is_found_under_whichever_spelling_the_answer_has(shop: Caller, desk: Desk) -> None:
+    desk.hand_in(("1f", "31"), DELIVERED)
+
+    assert story(shop, _sent(shop, Accepted("31"))) == [(1, 1, "first", "delivered", None)]
+
+
+def test_a_receipt_of_one_gateway_says_nothing_of_anothers_message(shop: Caller) -> None:
+    one = _sent(shop, Accepted("A1"))
+    Desk(shop.context, "second").hand_in(("A1",), DELIVERED)
+
+    assert story(shop, one) == [(1, 1, "first", "sent", None)]
+
+
+def test_an_early_receipt_is_kept_for_some_minutes_only(frozen: FrozenValkey, shop: Caller, desk: Desk) -> None:
+    desk.hand_in(("A1",), DELIVERED)
+    frozen.advance((EARLY + 1) / 1000)
+
+    assert story(shop, _sent(shop, Accepted("A1"))) == [(1, 1, "first", "sent", None)]
+
+
+def test_early_receipts_of_a_reference_that_nobody_knows_do_not_fill_the_memory(
+    frozen: FrozenValkey, desk: Desk
+) -> None:
+    for _ in range(100):
+        desk.hand_in(("A1",), SENT)
+    (key,) = frozen.client.scan_iter("otp:{gateways}:early:*")
+
+    assert frozen.client.llen(key) == MOST_EARLY
+    assert b"A1" not in key
+
+
+def test_a_reference_is_known_as_long_as_the_record(frozen: FrozenValkey, shop: Caller, desk: Desk) -> None:
+    one = _sent(shop, Accepted("A1"))
+    frozen.advance(899.999)
+    desk.hand_in(("A1",), DELIVERED)
+    assert story(shop, one)[0][3] == "delivered"
+    frozen.advance(0.002)
+    before = events(frozen.client)
+    desk.hand_in(("A1",), DELIVERED)
+
+    assert events(frozen.client) == before
+
+
+def test_a_receipt_that_comes_again_or_late_changes_nothing(frozen: FrozenValkey, shop: Caller, desk: Desk) -> None:
+    one = _sent(shop, Accepted("A1"))
+    desk.hand_in(("A1",), DELIVERED)
+    record = frozen.client.hgetall(f"otp:{{00}}:v:{one}")
+    before = events(frozen.client)
+    frozen.advance(1)
+    for receipt in (
+        DELIVERED,
+        SENT,
+        Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV"),
+        Receipt(DeliveryStatus.UNKNOWN, "?"),
+    ):
+        desk.hand_in(("A1",), receipt)
+
+    assert frozen.client.hgetall(f"otp:{{00}}:v:{one}") == record
+    assert events(frozen.client) == before
+
+
+def test_a_receipt_for_a_message_whose_answer_was_lost_is_told_by_its_own_reference_only(
+    shop: Caller, desk: Desk
+) -> None:
+    """Without an answer there is no reference: the receipt is kept, and found by nobody; the story says so."""
+    one = _sent(shop, timed_out())  # type: ignore[arg-type]
+    desk.hand_in(("A1",), DELIVERED)
+
+    assert [each[3] for each in story(shop, one)] == ["unknown", "sent"]
+
+
+def test_what_redis_does_not_take_is_told_and_ends_nothing(
+    shop: Caller, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise StoreUnavailableError("away")
+
+    references = type(shop.context.store.references)
+    monkeypatch.setattr(references, "dispatch_of", away)
+    monkeypatch.setattr(references, "remember", away)
+    with capture_logs() as lines:
+        assert not desk.hand_in(("A1",), DELIVERED), "the gateway is not to say that it was taken"
+        one = _sent(shop, Accepted("A1"))
+
+    told = [(line["log_level"], line["event"]) for line in lines]
+    assert ("warning", "receipt_not_taken") in told
+    assert ("warning", "reference_lost") in told
+    assert story(shop, one) == [(1, 1, "first", "sent", None)]

@@ -1,0 +1,179 @@
+"""Dead letters: they say why, and they can be put back while somebody still waits for the code."""
+
+import pytest
+from support_caller import Caller
+from support_frozen import START, FrozenValkey
+from support_keys import assert_all_keys_expire
+from support_outbox import DEAD, Scripted, Sender, events, lane, letters, refused, timed_out, waiting
+
+from otp_service.services.deliver import Policy
+from otp_service.store.dead_letters import DeadLetter, DeadLetters, Redriven, reasons_of
+
+TWICE = Policy(max_dispatches=2, max_ambiguous=1, backoff=(1.0,))
+
+
+@pytest.fixture
+def shop(frozen: FrozenValkey) -> Caller:
+    purposes = {"login": {"resend": "new_code", "resend_delays": [0], "channels": ["sms"]}}
+    return Caller(frozen.world().install(limits={"number": ["1000/hour"]}, purposes=purposes))
+
+
+@pytest.fixture
+def dead(shop: Caller) -> DeadLetters:
+    return shop.context.store.dead_letters
+
+
+def given_up(shop: Caller, *answers: object) -> str:
+    """Start a verification whose message is given up; return its id."""
+    one = shop.start()
+    Sender(shop, sandbox=Scripted(*answers or (refused("rejected", "20003"),))).deliver()  # type: ignore[arg-type]
+    return one
+
+
+def newest(dead: DeadLetters) -> DeadLetter:
+    (letter,) = dead.newest(1)
+    return letter
+
+
+def test_a_letter_says_when_why_and_of_which_verification(shop: Caller, dead: DeadLetters) -> None:
+    one = given_up(shop)
+    letter = newest(dead)
+
+    assert (letter.at, letter.reason, letter.member("id")) == (START, "rejected 20003", one)
+    assert [letter.member(name) for name in ("application", "purpose", "country", "channel", "nothing")] == [
+        "shop", "login", "PK", "sms", "",
+    ]  # fmt: skip
+    assert dead.named(letter.id) == letter
+
+
+def test_the_newest_letters_come_first_over_all_buckets(frozen: FrozenValkey) -> None:
+    shop = Caller(frozen.world().install(limits={"number": ["1000/hour"]}, keys={"bucket_bits": 2}))
+    numbers = [f"+92300123456{digit}" for digit in range(8)]
+    ids = []
+    for number in numbers:
+        ids.append(shop.start(number))
+        Sender(shop, sandbox=Scripted(refused("rejected"))).deliver()
+        frozen.advance(1)
+    dead = shop.context.store.dead_letters
+
+    assert len({letter.bucket for letter in dead.newest(8)}) > 1
+    assert [letter.member("id") for letter in dead.newest(3)] == ids[:-4:-1]
+    assert [letter.member("id") for letter in dead.since(2500)] == ids[:-3:-1]
+    assert dead.count() == 8
+
+
+@pytest.mark.parametrize(
+    "name", ["", "00", "00:", "00:x", "00:1-x", "00:1-0", "99:1-0", "1-0", "00:-", "00:+", "00:²-0"]
+)
+def test_a_letter_that_is_not_there_has_no_name(shop: Caller, dead: DeadLetters, name: str) -> None:
+    given_up(shop)
+
+    assert dead.named(name) is None
+
+
+def test_a_letter_that_is_put_back_is_delivered_once(frozen: FrozenValkey, shop: Caller, dead: DeadLetters) -> None:
+    one = given_up(shop)
+    letter = newest(dead)
+
+    assert dead.redrive(letter) == (Redriven.REDRIVEN, "")
+    assert (letters(frozen.client), frozen.client.xlen(lane(kind="retry"))) == ([], 1)
+    sending = Sender(shop, sandbox=Scripted())
+    sending.deliver()
+    assert [message.text.count(shop.code(one)) > 0 for message in sending.gateways["sandbox"].sent] == [True]
+    assert shop.read(one).verification.deliveries[-1].status == "sent"
+    assert waiting(frozen.client) == 0
+    assert_all_keys_expire(frozen.client)
+
+
+def test_a_letter_is_put_back_once(frozen: FrozenValkey, shop: Caller, dead: DeadLetters) -> None:
+    given_up(shop)
+    letter = newest(dead)
+
+    assert [dead.redrive(letter)[0] for _ in range(2)] == [Redriven.REDRIVEN, Redriven.GONE]
+    assert waiting(frozen.client) == 1
+
+
+def test_that_a_letter_was_put_back_is_an_event(frozen: FrozenValkey, shop: Caller, dead: DeadLetters) -> None:
+    given_up(shop)
+    dead.redrive(newest(dead))
+
+    assert events(frozen.client)[-2:] == ["message.given_up", "message.redriven"]
+
+
+def test_a_letter_has_all_its_dispatches_again(frozen: FrozenValkey, shop: Caller, dead: DeadLetters) -> None:
+    """The budget of two was used up; put back, the message may be called for as often again, and not once more."""
+    shop.start()
+    sending = Sender(shop, sandbox=Scripted(*[refused("unavailable")] * 9))
+    calls = []
+    for _ in range(2):
+        while not dead.count():
+            sending.deliver(TWICE)
+            frozen.advance(2)
+        calls.append(len(sending.gateways["sandbox"].sent))
+        dead.redrive(newest(dead))
+
+    assert calls == [2, 4]
+
+
+def test_what_nobody_waits_for_any_more_stays(frozen: FrozenValkey, shop: Caller, dead: DeadLetters) -> None:
+    canceled = given_up(shop)
+    shop.cancel(canceled)
+    approved = given_up(shop)
+    shop.check(approved, shop.code(approved))
+    superseded = given_up(shop)
+    shop.resend(superseded)
+    became = {letter.member("id"): dead.redrive(letter) for letter in dead.newest(9)}
+
+    assert became == {
+        canceled: (Redriven.UNWANTED, "canceled"),
+        superseded: (Redriven.UNWANTED, "superseded"),
+        approved: (Redriven.UNWANTED, "approved"),
+    }
+    assert len(letters(frozen.client)) == 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "became"),
+    [
+        (299, (Redriven.REDRIVEN, "")),
+        (300, (Redriven.UNWANTED, "expired")),
+        (901, (Redriven.GONE, "")),
+    ],
+)
+def test_a_letter_whose_code_has_died_stays(
+    frozen: FrozenValkey, shop: Caller, dead: DeadLetters, seconds: int, became: tuple[Redriven, str]
+) -> None:
+    given_up(shop)
+    frozen.advance(seconds)
+
+    assert dead.redrive(newest(dead)) == became
+
+
+@pytest.mark.parametrize("fields", [{"odd": "1"}, {"v": "9", "id": "vf_1"}, {"v": "1", "id": "vf_1"}])
+def test_what_cannot_be_read_cannot_be_put_back(
+    frozen: FrozenValkey, dead: DeadLetters, fields: dict[str, str]
+) -> None:
+    frozen.client.xadd(DEAD, {"reason": "unreadable", **fields})  # type: ignore[arg-type]
+
+    assert dead.redrive(newest(dead)) == (Redriven.UNWANTED, "unreadable")
+    assert letters(frozen.client) == ["unreadable"]
+
+
+def test_a_message_that_may_have_been_sent_can_be_put_back_too(
+    frozen: FrozenValkey, shop: Caller, dead: DeadLetters
+) -> None:
+    one = given_up(shop, timed_out())
+    frozen.advance(2)
+    Sender(shop, sandbox=Scripted(timed_out())).deliver()
+    assert dead.redrive(newest(dead)) == (Redriven.REDRIVEN, "")
+    Sender(shop, sandbox=Scripted()).deliver()
+
+    assert [each.status for each in shop.read(one).verification.deliveries][-1] == "sent"
+
+
+def test_reasons_are_counted_without_a_gateway_s_own_code(shop: Caller, dead: DeadLetters) -> None:
+    given_up(shop, refused("rejected", "20003"))
+    given_up(shop, refused("rejected", "20404"))
+    given_up(shop, refused("destination", "21211"))
+
+    assert reasons_of(dead.newest(9)) == {"rejected": 2, "destination": 1}

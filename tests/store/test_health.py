@@ -1,0 +1,327 @@
+"""Breakers: shared by all workers, open on failures, try once, close by themselves, and can be moved by hand."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from support_caller import Caller
+from support_frozen import FrozenValkey
+from support_installation import key
+from support_outbox import dispatch, jobs_of
+
+from otp_service.bootstrap import Installation
+from otp_service.core.health import BreakerState, Call
+from otp_service.core.keyring import new_dispatch_id
+from otp_service.store.dispatches import Blocked, Dispatched, Next, Settlement
+from otp_service.store.health import BY_HAND
+
+KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
+BLOCKS = [30, 60, 120, 240, 480, 960, 1800, 1800, 1800]
+"""Seconds: doubled from half a minute up to half an hour."""
+
+
+def _install(frozen: FrozenValkey, **sections: Any) -> Installation:
+    return frozen.world().install(keys=KEYS, limits={"number": ["1000/hour"]}, **sections)
+
+
+@dataclass
+class Bench:
+    """A gateway whose calls are made by verifications of their own, and answered as a test says."""
+
+    shop: Caller
+
+    @property
+    def state(self) -> BreakerState:
+        return self.health("first").state
+
+    def health(self, gateway: str) -> Any:
+        return self.shop.context.store.health.of((gateway,))[gateway]
+
+    def learn(self, *calls: Call, dispatch_id: str = "", leave_alone: int = 0) -> list[BreakerState | None]:
+        """Tell of calls that were begun whenever; return the changes."""
+        store = self.shop.context.store.health
+        return [store.observe("first", dispatch_id or new_dispatch_id("00"), call, leave_alone) for call in calls]
+
+    def call(self, *gateways: str) -> Dispatched | Blocked:
+        """Begin a call for a new verification."""
+        self.shop.start()
+        (job,) = jobs_of(self.shop.context)
+        found = dispatch(self.shop.context, job, gateways or ("first",))
+        self.shop.context.store.dispatches.settle(job, "", Settlement(Next.DONE))
+        assert isinstance(found, Dispatched | Blocked)
+        return found
+
+    def begin(self, *gateways: str) -> Dispatched:
+        found = self.call(*gateways)
+        assert isinstance(found, Dispatched), found
+        return found
+
+    def end(self, made: Dispatched, call: Call) -> BreakerState | None:
+        (changed,) = self.learn(call, dispatch_id=made.dispatch_id)
+        return changed
+
+    def break_it(self) -> None:
+        assert self.learn(*[Call.BAD] * 5)[-1] is BreakerState.OPEN
+
+
+@pytest.fixture
+def bench(frozen: FrozenValkey) -> Bench:
+    return Bench(Caller(_install(frozen)))
+
+
+def test_five_bad_calls_in_a_row_open_it(bench: Bench) -> None:
+    assert bench.learn(*[Call.BAD] * 4) == [None] * 4
+    assert bench.state is BreakerState.CLOSED
+    assert bench.learn(Call.BAD) == [BreakerState.OPEN]
+
+    health = bench.health("first")
+    assert (health.state, health.by_hand, health.opens_in, health.block) == (BreakerState.OPEN, False, 30_000, 30_000)
+
+
+def test_a_good_call_ends_the_row(bench: Bench) -> None:
+    bench.learn(*[Call.BAD] * 4, Call.WELL, *[Call.BAD] * 4)
+
+    assert bench.state is BreakerState.CLOSED
+
+
+def test_a_row_is_one_however_slowly_it_comes(frozen: FrozenValkey, bench: Bench) -> None:
+    for _ in range(4):
+        bench.learn(Call.BAD)
+        frozen.advance(40)
+
+    assert bench.learn(Call.BAD) == [BreakerState.OPEN]
+
+
+def test_half_of_the_calls_of_a_window_open_it_from_twenty_on(bench: Bench) -> None:
+    assert set(bench.learn(*[Call.WELL, Call.BAD] * 9, Call.WELL)) == {None}
+    assert bench.learn(Call.BAD) == [BreakerState.OPEN]
+
+
+def test_less_than_half_of_them_do_not(bench: Bench) -> None:
+    assert set(bench.learn(*[Call.WELL, Call.BAD, Call.WELL] * 20)) == {None}
+
+
+def test_a_new_window_begins_to_count_anew(frozen: FrozenValkey, bench: Bench) -> None:
+    bench.learn(*[Call.WELL, Call.BAD] * 9, Call.WELL)
+    frozen.advance(30)
+
+    assert bench.learn(Call.BAD) == [None]
+    assert (bench.health("first").calls, bench.health("first").bad) == (1, 1)
+
+
+def test_the_policy_is_the_configurations(frozen: FrozenValkey) -> None:
+    policy = {"bad_in_a_row": 2, "block": 5.0, "max_block": 7.0}
+    bench = Bench(Caller(_install(frozen, breaker=policy)))
+    bench.learn(Call.BAD, Call.BAD)
+    assert bench.health("first").block == 5000
+    frozen.advance(5)
+    bench.end(bench.begin(), Call.BAD)
+
+    assert bench.health("first").block == 7000
+
+
+def test_all_workers_share_what_one_has_learnt(frozen: FrozenValkey, bench: Bench) -> None:
+    another = Bench(Caller(_install(frozen)))
+    bench.learn(*[Call.BAD] * 3)
+    another.learn(*[Call.BAD] * 2)
+
+    assert bench.state is another.state is BreakerState.OPEN
+    assert another.begin("first", "second").gateway == "second"
+
+
+def test_one_gateway_says_nothing_of_another(bench: Bench) -> None:
+    bench.break_it()
+
+    assert bench.health("second").state is BreakerState.CLOSED
+
+
+def test_while_it_is_open_nothing_goes_through_and_then_one_call_does(frozen: FrozenValkey, bench: Bench) -> None:
+    bench.break_it()
+    frozen.advance(29.999)
+    assert bench.begin("first", "second").gateway == "second"
+    assert bench.state is BreakerState.OPEN
+    frozen.advance(0.001)
+    assert bench.state is BreakerState.HALF_OPEN
+
+    assert [bench.begin("first", "second").gateway for _ in range(3)] == ["first", "second", "second"]
+
+
+def test_a_probe_that_ends_well_closes_it_and_all_flows_again(frozen: FrozenValkey, bench: Bench) -> None:
+    bench.break_it()
+    frozen.advance(30)
+    assert bench.end(bench.begin("first", "second"), Call.WELL) is BreakerState.CLOSED
+
+    assert bench.state is BreakerState.CLOSED
+    assert [bench.begin("first", "second").gateway for _ in range(3)] == ["first"] * 3
+    assert bench.learn(*[Call.BAD] * 4) == [None] * 4, "what was before is forgotten"
+    assert bench.learn(Call.BAD) == [BreakerState.OPEN]
+    assert bench.health("first").block == 30_000
+
+
+def test_each_probe_that_fails_doubles_the_time_from_half_a_minute_to_half_an_hour(
+    frozen: FrozenValkey, bench: Bench
+) -> None:
+    bench.break_it()
+    blocks = []
+    for _ in BLOCKS:
+        blocks.append(bench.health("first").opens_in // 1000)
+        frozen.advance(blocks[-1] - 0.001)
+        assert bench.begin("first", "second").gateway == "second"
+        frozen.advance(0.001)
+        assert bench.end(bench.begin("first", "second"), Call.BAD) is BreakerState.OPEN
+
+    assert blocks == BLOCKS
+
+
+def test_a_probe_whose_worker_died_is_given_up_after_its_lease(frozen: FrozenValkey, bench: Bench) -> None:
+    bench.break_it()
+    frozen.advance(30)
+    lost = bench.begin("first", "second")
+    frozen.advance(1.999)
+    assert bench.begin("first", "second").gateway == "second"
+    frozen.advance(0.001)
+    other = bench.begin("first", "second")
+    assert (lost.gateway, other.gateway) == ("first", "first")
+    assert bench.end(lost, Call.BAD) is None, "another one tries by now"
+
+    assert bench.end(other, Call.WELL) is BreakerState.CLOSED
+
+
+@pytest.mark.parametrize("late", [Call.WELL, Call.BAD])
+def test_calls_that_were_begun_before_it_opened_change_nothing(frozen: FrozenValkey, bench: Bench, late: Call) -> None:
+    before = bench.begin()
+    bench.break_it()
+    assert bench.end(before, late) is None
+    assert bench.health("first").opens_in == 30_000
+    frozen.advance(30)
+    assert bench.end(before, late) is None
+
+    assert bench.state is BreakerState.HALF_OPEN
+
+
+def test_the_last_resort_is_tried_once_in_ten_seconds_and_does_not_double_the_time(
+    frozen: FrozenValkey, bench: Bench
+) -> None:
+    bench.break_it()
+    first = bench.begin()
+    assert first.choice == "last_resort"
+    blocked = bench.call()
+    assert isinstance(blocked, Blocked), "one at a time"
+    assert blocked.wait == 10_000
+    assert bench.end(first, Call.BAD) is None
+    frozen.advance(9.999)
+    assert isinstance(bench.call(), Blocked)
+    frozen.advance(0.001)
+    assert bench.begin().choice == "last_resort"
+
+    assert (bench.health("first").block, bench.health("first").opens_in) == (30_000, 20_000)
+
+
+def test_the_last_resort_that_ends_well_closes_it(bench: Bench) -> None:
+    bench.break_it()
+    assert bench.end(bench.begin(), Call.WELL) is BreakerState.CLOSED
+
+    assert bench.begin().choice == "configured"
+
+
+def test_a_long_last_resort_is_waited_for(frozen: FrozenValkey) -> None:
+    bench = Bench(Caller(_install(frozen)))
+    bench.break_it()
+    bench.begin()
+    frozen.advance(1.5)
+    blocked = bench.call()
+
+    assert isinstance(blocked, Blocked)
+    assert blocked.wait == 8_500
+
+
+def test_it_is_opened_by_hand_for_a_time_and_is_no_last_resort_then(frozen: FrozenValkey, bench: Bench) -> None:
+    bench.shop.context.store.health.open("first", 60_000)
+    assert (bench.state, bench.health("first").by_hand) == (BreakerState.OPEN, True)
+    assert bench.begin("first", "second").choice == "breaker"
+    blocked = bench.call()
+    assert isinstance(blocked, Blocked)
+    assert blocked.wait == 60_000
+    frozen.advance(60)
+    assert bench.end(bench.begin(), Call.WELL) is BreakerState.CLOSED
+
+    assert not bench.health("first").by_hand
+
+
+def test_what_is_opened_by_hand_without_an_end_still_ends(frozen: FrozenValkey, bench: Bench) -> None:
+    bench.shop.context.store.health.open("first", 10 * BY_HAND)
+
+    assert bench.health("first").opens_in == BY_HAND
+
+
+def test_it_is_closed_by_hand_and_forgets_what_was_counted(bench: Bench) -> None:
+    bench.break_it()
+    bench.shop.context.store.health.close("first")
+
+    assert bench.begin().choice == "configured"
+    assert bench.learn(*[Call.BAD] * 4) == [None] * 4
+
+
+def test_a_gateway_that_throttles_rests_longer_each_time_and_its_breaker_stays_closed(
+    frozen: FrozenValkey, bench: Bench
+) -> None:
+    rests = []
+    for _ in range(7):
+        bench.learn(Call.THROTTLED)
+        rests.append(bench.health("first").paused)
+        frozen.advance(rests[-1] / 1000)
+
+    assert rests == [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]
+    assert bench.state is BreakerState.CLOSED
+
+
+def test_a_burst_that_is_throttled_counts_once(frozen: FrozenValkey, bench: Bench) -> None:
+    bench.learn(*[Call.THROTTLED] * 10)
+    assert bench.health("first").paused == 1000
+    frozen.advance(1)
+    bench.learn(*[Call.THROTTLED] * 10)
+
+    assert bench.health("first").paused == 2000
+
+
+def test_a_gateway_that_asks_for_longer_is_left_alone_for_longer(frozen: FrozenValkey, bench: Bench) -> None:
+    bench.learn(Call.THROTTLED, leave_alone=90_000)
+    bench.learn(Call.THROTTLED)
+    assert bench.health("first").paused == 90_000
+    bench.learn(Call.THROTTLED, leave_alone=100_000)
+    assert bench.health("first").paused == 100_000
+    frozen.advance(100)
+    bench.learn(Call.THROTTLED)
+
+    assert bench.health("first").paused == 30_000
+
+
+def test_a_call_that_was_begun_before_does_not_end_the_rest(frozen: FrozenValkey, bench: Bench) -> None:
+    before = bench.begin()
+    bench.learn(Call.THROTTLED)
+    bench.end(before, Call.WELL)
+    assert bench.health("first").paused == 1000
+    frozen.advance(1)
+    bench.end(bench.begin(), Call.WELL)
+    bench.learn(Call.THROTTLED)
+
+    assert bench.health("first").paused == 1000, "it was well in between"
+
+
+def test_a_probe_that_is_throttled_lets_another_try_after_the_rest(frozen: FrozenValkey, bench: Bench) -> None:
+    bench.break_it()
+    frozen.advance(30)
+    assert bench.end(bench.begin(), Call.THROTTLED) is None
+    assert bench.begin("first", "second").choice == "limit"
+    frozen.advance(1)
+
+    assert bench.end(bench.begin("first", "second"), Call.WELL) is BreakerState.CLOSED
+
+
+def test_what_is_known_of_a_gateway_is_forgotten_after_a_day(frozen: FrozenValkey, bench: Bench) -> None:
+    bench.learn(Call.BAD)
+    bench.shop.context.store.health.open("second", 1000)
+    frozen.advance(24 * 3600 + 31)
+
+    assert bench.health("first").calls == 0
+    assert not frozen.client.exists("otp:{gateways}:health:first")

@@ -1,0 +1,275 @@
+"""The lanes of the outbox: taken in turn, none for ever before another; and the door, which closes for one lane."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from support_caller import PAYMENT, Caller
+from support_frozen import FrozenValkey
+from support_outbox import deliver_all, jobs_of, lane, settle, waiting
+
+from otp_service.bootstrap import Installation
+from otp_service.core.errors import BacklogFullError
+from otp_service.services.context import Context
+from otp_service.store import keys
+from otp_service.store.dispatches import Dropped, Next, Settlement
+from otp_service.store.jobs import Job
+
+STARTS = range(28)
+"""Where the turns may begin: all that differ, with four applications at most."""
+APPLICATION = {"purposes": ["login", "payment", "code"], "countries": ["PK"], "region": "PK", "client_ip": "none"}
+
+
+@pytest.fixture
+def installation(frozen: FrozenValkey) -> Installation:
+    return frozen.world().install(
+        limits={"number": ["100000/hour"], "application": []},
+        purposes={"login": {"resend_delays": [0], "max_sends": 10}, "code": {"ttl": 60, "channels": ["sms"]}},
+        applications=dict.fromkeys(("shop", "bank", "club"), APPLICATION),
+    )
+
+
+@pytest.fixture
+def context(installation: Installation) -> Context:
+    return installation.context
+
+
+@pytest.fixture
+def shop(installation: Installation) -> Caller:
+    return Caller(installation)
+
+
+@pytest.fixture
+def bank(installation: Installation) -> Caller:
+    return Caller(installation, "bank")
+
+
+def _logins(caller: Caller, count: int) -> None:
+    for _ in range(count):
+        caller.start()
+
+
+def _payments(caller: Caller, count: int) -> None:
+    for _ in range(count):
+        caller.start(purpose="payment", transaction=PAYMENT)
+
+
+def _retries(caller: Caller, count: int) -> None:
+    """Queue messages that were tried before, while nothing else waits."""
+    _logins(caller, count)
+    for job in jobs_of(caller.context, count=count):
+        settle(caller.context, job, Dropped("gone"), Settlement(Next.RETRY))
+    caller.context.store.outbox.requeue(count)
+
+
+def _take(context: Context, count: int, start: int, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Take jobs with the turns beginning at a place."""
+    monkeypatch.setattr("secrets.randbelow", lambda _: start)
+    return jobs_of(context, count=count)
+
+
+def _kinds(jobs: list[Job]) -> Counter[str]:
+    return Counter(job.lane.split(":")[3] for job in jobs)
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_of_seven_turns_four_are_payments_two_logins_and_one_a_retry(
+    frozen: FrozenValkey, shop: Caller, context: Context, monkeypatch: pytest.MonkeyPatch, start: int
+) -> None:
+    _retries(shop, 9)
+    _payments(shop, 9)
+    _logins(shop, 9)
+
+    assert _kinds(_take(context, 7, start, monkeypatch)) == {"transaction": 4, "possession": 2, "retry": 1}
+
+
+def test_of_single_turns_each_kind_gets_its_share(
+    frozen: FrozenValkey, shop: Caller, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has one thread free takes one message: where the turns begin is another place each time."""
+    _retries(shop, 30)
+    _payments(shop, 30)
+    _logins(shop, 30)
+    taken = [job for start in STARTS for job in _take(context, 1, start, monkeypatch)]
+
+    assert _kinds(taken) == {"transaction": 16, "possession": 8, "retry": 4}
+
+
+def test_the_turns_begin_by_lot(shop: Caller, context: Context) -> None:
+    _retries(shop, 100)
+    _payments(shop, 100)
+    _logins(shop, 100)
+    taken = Counter[str]()
+    for _ in range(100):
+        taken += _kinds(jobs_of(context, count=1))
+
+    assert taken.keys() == {"transaction", "possession", "retry"}
+    assert taken["transaction"] > taken["retry"]
+
+
+@pytest.mark.parametrize("start", range(7))
+def test_the_turns_of_what_is_not_there_go_to_what_is(
+    shop: Caller, context: Context, monkeypatch: pytest.MonkeyPatch, start: int
+) -> None:
+    _logins(shop, 5)
+    _payments(shop, 1)
+
+    assert _kinds(_take(context, 9, start, monkeypatch)) == {"transaction": 1, "possession": 5}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_flood_of_one_application_delays_no_other(
+    shop: Caller, bank: Caller, context: Context, monkeypatch: pytest.MonkeyPatch, start: int
+) -> None:
+    _logins(shop, 50)
+    _logins(bank, 2)
+    jobs = _take(context, 4, start, monkeypatch)
+
+    assert Counter(job.application for job in jobs) == {"shop": 2, "bank": 2}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_flood_of_logins_delays_no_payment_of_anybody(
+    shop: Caller, bank: Caller, context: Context, monkeypatch: pytest.MonkeyPatch, start: int
+) -> None:
+    _logins(shop, 50)
+    _payments(bank, 1)
+    jobs = _take(context, 3, start, monkeypatch)
+
+    assert _kinds(jobs)["transaction"] == 1
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_retries_of_one_application_do_not_delay_anothers(
+    shop: Caller, bank: Caller, context: Context, monkeypatch: pytest.MonkeyPatch, start: int
+) -> None:
+    _retries(shop, 30)
+    _retries(bank, 1)
+
+    assert "bank" in {job.application for job in _take(context, 2, start, monkeypatch)}
+
+
+def test_within_a_lane_the_first_comes_first(shop: Caller, context: Context) -> None:
+    ids = [shop.start() for _ in range(20)]
+
+    assert [job.id for _ in range(20) for job in jobs_of(context, count=1)] == ids
+
+
+def test_a_lane_whose_application_has_left_the_configuration_is_served(
+    frozen: FrozenValkey, shop: Caller, context: Context
+) -> None:
+    one = shop.start()
+    context.store.outbox.look_around(["bank"])
+
+    assert [job.id for job in context.store.outbox.take("worker", 9)] == [one]
+
+
+def test_a_worker_that_waits_gets_what_comes_next_from_any_lane(shop: Caller, bank: Caller, context: Context) -> None:
+    assert jobs_of(context) == []
+    ids = {shop.start(), bank.start(purpose="payment", transaction=PAYMENT)}
+    shop.start()
+    taken = context.store.outbox.await_one("worker", 1)
+
+    assert {job.id for job in taken} == ids
+    assert len(jobs_of(context)) == 1
+
+
+def test_what_a_dead_worker_held_is_claimed_from_every_lane(
+    frozen: FrozenValkey, shop: Caller, bank: Caller, context: Context
+) -> None:
+    _retries(shop, 1)
+    _payments(bank, 1)
+    _logins(bank, 1)
+    held = {job.id for job in jobs_of(context, "dead")}
+    frozen.advance(15)
+
+    assert len(held) == 3
+    assert {job.id for job in context.store.outbox.claim("heir", 9, 15_000)} == held
+
+
+def test_a_worker_that_died_is_forgotten_once_it_holds_nothing(
+    frozen: FrozenValkey, shop: Caller, context: Context
+) -> None:
+    _logins(shop, 2)
+    jobs_of(context, "holder", count=1)
+    (done,) = jobs_of(context, "idle", count=1)
+    settle(context, done, Dropped("gone"), Settlement(Next.DONE))
+    frozen.advance(3600)
+    jobs_of(context, "alive")
+    frozen.advance(1)
+    context.store.outbox.forget_idle(3_600_000)
+
+    consumers = {one["name"] for one in frozen.client.xinfo_consumers(lane(), "workers")}
+    assert consumers == {b"alive", b"holder"}, "what it holds is claimed first"
+
+
+def _refuses(act: Any) -> bool:
+    try:
+        act()
+    except BacklogFullError:
+        return True
+    return False
+
+
+def test_the_door_closes_when_the_oldest_has_waited_as_long_as_a_code_lives(frozen: FrozenValkey, shop: Caller) -> None:
+    """What is queued behind it would arrive dead."""
+    shop.start()
+    frozen.advance(59.999)
+    assert not _refuses(lambda: shop.start(purpose="code"))
+    frozen.advance(0.001)
+
+    assert _refuses(lambda: shop.start(purpose="code"))
+    assert not _refuses(shop.start), "a code that lives for five minutes may still arrive"
+
+
+def test_the_door_closes_for_a_resend_whose_code_ends_sooner(frozen: FrozenValkey, shop: Caller) -> None:
+    one = shop.start()
+    frozen.advance(149.999)
+    assert not _refuses(lambda: shop.resend(one))
+    frozen.advance(0.001)
+
+    assert _refuses(lambda: shop.resend(one))
+    assert not _refuses(shop.start)
+
+
+def test_the_door_of_one_lane_leaves_those_of_others_open(frozen: FrozenValkey, shop: Caller, bank: Caller) -> None:
+    shop.start()
+    frozen.advance(300)
+
+    assert _refuses(shop.start)
+    assert not _refuses(lambda: shop.start(purpose="payment", transaction=PAYMENT))
+    assert not _refuses(bank.start)
+
+
+def test_the_door_opens_as_soon_as_the_backlog_is_gone(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
+    shop.start()
+    frozen.advance(300)
+    assert _refuses(shop.start)
+    deliver_all(context)
+
+    assert not _refuses(shop.start)
+    assert waiting(frozen.client) == 1
+
+
+def test_retries_do_not_close_the_door(frozen: FrozenValkey, shop: Caller) -> None:
+    _retries(shop, 3)
+    frozen.advance(301)
+
+    assert not _refuses(shop.start)
+
+
+def test_each_bucket_of_numbers_has_lanes_of_its_own(frozen: FrozenValkey) -> None:
+    roots = frozen.world().install().settings.keys
+    material = {
+        "root": roots.root.get_secret_value(),
+        "pseudonym": roots.pseudonym.get_secret_value(),
+        "bucket_bits": 2,
+    }
+    shop = Caller(frozen.world().install(keys=material))
+    ids = {shop.start(f"+9230012345{place:02d}") for place in range(24)}
+    taken = jobs_of(shop.context)
+
+    assert {job.id for job in taken} == ids
+    assert {job.lane for job in taken} == {
+        keys.lane(bucket, "possession", "shop") for bucket in ("00", "01", "02", "03")
+    }

@@ -1,0 +1,116 @@
+"""Gateways of every kind that fail, and tell in their errors everything that they were told."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from support_installation import API_KEY
+from support_smsc import Smsc
+from support_valkey import free_port
+
+from otp_service.core.keyring import api_key_hash
+from otp_service.gateways.contract.provider import Manner, Provider
+from otp_service.gateways.contract.samples import CannedResponse
+
+SECRETS = {
+    "http": "canary-secret-1234",
+    "twilio": "canary-token-5678",
+    "vonage": "canary-secret-vonage",
+    "sns": "canary/secret/of/amazon",
+    "smpp": "canary-pw",
+}
+"""What each kind authenticates with."""
+KINDS = (*SECRETS, "sandbox")
+FAILING = tuple(f"failing-{kind}" for kind in KINDS)
+"""Gateways that cannot: a message goes on from each to the next."""
+REFUSING = tuple(f"refusing-{kind}" for kind in KINDS)
+"""Gateways that will not: a message ends there. Each has a purpose of the same name for itself."""
+SPOKEN = ("voice", "whatsapp")
+"""Channels beside SMS, through Twilio."""
+_SYSTEM_ERROR, _INVALID_DESTINATION = 0x08, 0x0B
+_WORKS = {"kind": "sandbox", "timeout": 1.0}
+
+
+@contextmanager
+def providers() -> Iterator[dict[str, Any]]:
+    """Start the providers; yield the sections of a service whose messages all fail, at last, or reach the sandbox."""
+    with _failing(500, _SYSTEM_ERROR) as failing, _failing(400, _INVALID_DESTINATION) as refusing:
+        nobody = {"kind": "http", "url": f"http://127.0.0.1:{free_port()}/s", "query": {"text": "{to} {text}"}}
+        gateways = {
+            "refused": nobody,
+            **{f"failing-{kind}": one for kind, one in failing.items()},
+            **{f"refusing-{kind}": one for kind, one in refusing.items()},
+            "failing-sandbox": {**_WORKS, "fail": "unavailable"},
+            "refusing-sandbox": {**_WORKS, "fail": "rejected"},
+            "sandbox": _WORKS,
+        }
+        yield {"gateways": gateways, **_sections()}
+
+
+@contextmanager
+def _failing(status: int, command_status: int) -> Iterator[dict[str, dict[str, Any]]]:
+    """Start providers that answer with these statuses; yield a gateway of each kind that speaks to them."""
+    with Provider() as provider, Smsc() as smsc:
+        provider.manner, provider.response = Manner.ECHO, CannedResponse(status=status)
+        smsc.answer = lambda _submit, _number: (command_status, "")
+        yield _gateways(provider.url, smsc.port)
+
+
+def _gateways(url: str, smsc_port: int) -> dict[str, dict[str, Any]]:
+    number = "+15005550006"
+    return {
+        "http": {
+            "kind": "http",
+            "url": f"{url}/{{to}}/send",
+            "method": "GET",
+            "query": {"text": "{text}", "key": "{secret.key}"},
+            "secrets": {"key": SECRETS["http"]},
+        },
+        "twilio": {
+            "kind": "twilio",
+            "base_url": url,
+            "account_sid": "AC" + "0" * 32,
+            "auth_token": SECRETS["twilio"],
+            **dict.fromkeys(("from", "voice_from", "whatsapp_from"), number),
+        },
+        "vonage": {
+            "kind": "vonage",
+            "base_url": url,
+            "api_key": "canary",
+            "api_secret": SECRETS["vonage"],
+            "from": "Acme",
+        },
+        "sns": {
+            "kind": "sns",
+            "base_url": url,
+            "region": "eu-west-1",
+            "access_key_id": "AKIDCANARY",
+            "secret_access_key": SECRETS["sns"],
+        },
+        "smpp": {
+            "kind": "smpp",
+            "host": "127.0.0.1",
+            "port": smsc_port,
+            "system_id": "canary",
+            "password": SECRETS["smpp"],
+            "source": "Acme",
+        },
+    }
+
+
+def _sections() -> dict[str, Any]:
+    shop = {"name": "Acme Shop", "keys": [api_key_hash(API_KEY)], "countries": ["PK"], "region": "PK"}
+    return {
+        "purposes": {
+            "login": {"channels": ["sms", *SPOKEN]},
+            **{name: {"channels": ["sms"]} for name in REFUSING},
+        },
+        "routes": [
+            *({"purposes": [name], "gateways": [name]} for name in REFUSING),
+            {"gateways": ["refused", *FAILING, "sandbox"]},
+        ],
+        "applications": {"shop": {**shop, "purposes": ["login", "payment", *REFUSING], "client_ip": "connection"}},
+        "limits": {"number": ["100/10 minutes"]},
+        "breaker": {"bad_in_a_row": 1000, "min_calls": 100_000},
+        "worker": {"max_dispatches": 20, "max_ambiguous": 20, "metrics_port": free_port()},
+    }

@@ -1,0 +1,32 @@
+"""The messages that come with the package, and values for them."""
+
+from dataclasses import replace
+
+from otp_service.core.catalogue import Catalogue
+from otp_service.core.purpose import Channel
+from otp_service.core.transaction import Transaction
+from otp_service.core.wording import Wording
+from otp_service.services.lint import SAMPLE, sample_purposes
+from otp_service.services.write import write
+from otp_service.settings import Settings
+from otp_service.settings.messages import read_catalogue
+
+CATALOGUE: Catalogue = read_catalogue(Settings())
+LANGUAGES = tuple(language.tag for language in CATALOGUE.languages.values())
+PAYMENT = Transaction("25000.00", "PKR", "Corner Store", "4821")
+WITHOUT_ACCOUNT = replace(PAYMENT, account=None)
+APP_HASH = "FA+9qCX9VSu"
+
+
+def wording(
+    locale: str = "en", transaction: Transaction | None = None, channel: str = "sms", minutes: int = 5, **of_application
+) -> Wording:
+    """Return values for a message; members of the application are given by name."""
+    purpose = sample_purposes({})["transaction" if transaction else "possession"]
+    application = replace(SAMPLE, **of_application)
+    return Wording(application, purpose, Channel(channel), locale, "012345", minutes, transaction)
+
+
+def text(*arguments, **members) -> str:
+    """Return the text of a message."""
+    return write(CATALOGUE, wording(*arguments, **members)).text

@@ -1,0 +1,184 @@
+"""The outbox as tests look at it, gateways that answer as they are told, and a worker without threads."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import redis
+from support_caller import Caller
+
+from otp_service.core.health import Pace
+from otp_service.core.keyring import new_dispatch_id
+from otp_service.core.message import Message
+from otp_service.core.verification import DeliveryStatus
+from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
+from otp_service.services.context import Context
+from otp_service.services.deliver import Policy, deliver
+from otp_service.store import keys
+from otp_service.store.dispatches import Blocked, Candidate, Dispatched, Dropped, Reported, Settlement
+from otp_service.store.jobs import GROUP, Job
+
+BUCKET = "00"
+EVENTS, DEAD, DELAYED = keys.events(BUCKET), keys.dead_letters(BUCKET), keys.delayed(BUCKET)
+FREE = Pace(per_second=0, in_flight=0, lease=2000, slow=1.0)
+"""A gateway without bounds whose calls are waited for two seconds."""
+POLICY = Policy(max_dispatches=5, max_ambiguous=1, backoff=(1.0,))
+
+Script = Iterable[Accepted | GatewayError | Callable[[], None]]
+
+
+def lane(application: str = "shop", kind: str = "possession") -> str:
+    """Return the key of a lane."""
+    return keys.lane(BUCKET, kind, application)
+
+
+def lanes(client: redis.Redis) -> list[str]:
+    """Return the keys of all lanes that exist, whether or not they are on a list."""
+    return sorted(name.decode() for name in client.scan_iter("otp:{*}:outbox:*"))
+
+
+def waiting(client: redis.Redis) -> int:
+    """Return how many messages all lanes hold, those in the hands of workers too."""
+    return sum(client.xlen(name) for name in lanes(client))
+
+
+def pending(client: redis.Redis, name: str | None = None) -> int:
+    """Return how many messages of a lane are in the hands of workers."""
+    return int(client.xpending(name or lane(), GROUP)["pending"])
+
+
+def jobs_of(context: Context, consumer: str = "worker", count: int = 100) -> list[Job]:
+    """Take what is new, as a worker does."""
+    context.store.outbox.look_around(context.applications)
+    return context.store.outbox.take(consumer, count)
+
+
+def deliver_all(context: Context) -> int:
+    """Bring to an end what waits, as a worker does; return how many messages that were."""
+    jobs = jobs_of(context, count=1000)
+    for job in jobs:
+        deliver(context, job, POLICY, lambda *_: False)
+    return len(jobs)
+
+
+def dispatch(
+    context: Context,
+    job: Job,
+    gateways: Iterable[str] = ("first", "second"),
+    *,
+    called: Iterable[str] = (),
+    most: int = 20,
+    **paces: Pace,
+) -> Dispatched | Blocked | Dropped:
+    """Choose a gateway for a job; ``paces`` are those of gateways that have bounds."""
+    candidates = [Candidate(name, paces.get(name, FREE), name in set(called)) for name in gateways]
+    return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, most)
+
+
+def dispatched(context: Context, job: Job, *gateways: str, **members: Any) -> Dispatched:
+    """The same for a job that is certain to be dispatched."""
+    found = dispatch(context, job, gateways or ("first", "second"), **members)
+    assert isinstance(found, Dispatched), found
+    return found
+
+
+def settle(context: Context, job: Job, where: Dispatched | Dropped, settlement: Settlement) -> bool:
+    """Record an outcome where it belongs; return whether the job is still its worker's."""
+    gateway = where.gateway if isinstance(where, Dispatched) else ""
+    return context.store.dispatches.settle(job, where.slot, settlement, gateway)
+
+
+def report(
+    context: Context, made: Dispatched, status: str, *, gateway: str = "first", reason: str = "", raw: str = ""
+) -> Reported | None:
+    """Record what a gateway reports of a dispatch."""
+    store = context.store.dispatches
+    return store.report(BUCKET, made.dispatch_id, gateway, DeliveryStatus(status), reason, raw)
+
+
+def story(caller: Caller, one: str) -> list[tuple[Any, ...]]:
+    """Return message, dispatch, gateway, status and reason of each dispatch of a verification."""
+    deliveries = caller.read(one).verification.deliveries
+    return [(each.message, each.dispatch, each.gateway, str(each.status), each.reason) for each in deliveries]
+
+
+def choices(caller: Caller, one: str) -> list[tuple[str | None, str]]:
+    """Return gateway and choice of each dispatch of a verification."""
+    return [(each.gateway, str(each.choice)) for each in caller.read(one).verification.deliveries]
+
+
+def events(client: redis.Redis) -> list[str]:
+    return [fields[b"type"].decode() for _, fields in client.xrange(EVENTS)]
+
+
+def letters(client: redis.Redis) -> list[str]:
+    """Return the reasons of the dead letters."""
+    return [fields[b"reason"].decode() for _, fields in client.xrange(DEAD)]
+
+
+def refused(kind: str, code: str = "http 503", **members: Any) -> GatewayError:
+    return GatewayError(FailureKind(kind), code, **members)
+
+
+def timed_out() -> GatewayError:
+    """Return what a gateway says that did not answer: the message may have been sent all the same."""
+    return refused("unavailable", "timeout", ambiguous=True)
+
+
+class Scripted:
+    """A gateway that gives the answers it is told, one after the other, and then accepts whatever comes."""
+
+    kind = "scripted"
+    channels: ClassVar[frozenset[str]] = frozenset({"sms", "voice", "whatsapp"})
+    development_only = False
+    Settings = GatewaySettings
+
+    def __init__(self, *script: Accepted | GatewayError | Callable[[], None]) -> None:
+        self.script = list(script)
+        self.sent: list[Message] = []
+
+    def send(self, message: Message) -> Accepted:
+        self.sent.append(message)
+        answer = self.script.pop(0) if self.script else Accepted("SM1")
+        if callable(answer):
+            answer()
+            answer = Accepted("SM1")
+        if isinstance(answer, GatewayError):
+            raise answer
+        return answer
+
+
+class Sender:
+    """A worker of an installation whose gateways answer as they are told; it has no threads and no clock."""
+
+    def __init__(self, caller: Caller, **gateways: Scripted) -> None:
+        self.caller = caller
+        self.context = caller.context
+        self.gateways = gateways
+        self.context.gateways.update(gateways)  # type: ignore[attr-defined] # filled once by the composition root
+        self.waits: list[int] = []
+
+    def deliver(self, policy: Policy = POLICY, wait: Callable[[str, int], bool] | None = None) -> int:
+        """Bring to an end what is new or due; return how many jobs that were."""
+        self.context.store.outbox.requeue()
+        jobs = jobs_of(self.context)
+        for job in jobs:
+            self.hand_over(job, policy, wait)
+        return len(jobs)
+
+    def hand_over(self, job: Job, policy: Policy = POLICY, wait: Callable[[str, int], bool] | None = None) -> None:
+        """Bring one job to an end."""
+        deliver(self.context, job, policy, wait or self._refuse)
+
+    def _refuse(self, _application: str, milliseconds: int) -> bool:
+        self.waits.append(milliseconds)
+        return False
+
+    def sent(self) -> list[str]:
+        """Return the names of the gateways that were called, each as often as it was."""
+        return [name for name, gateway in self.gateways.items() for _ in gateway.sent]
+
+
+def paced(**bounds: Any) -> Pace:
+    """Return a pace with some bounds."""
+    return replace(FREE, **bounds)

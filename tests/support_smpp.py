@@ -1,0 +1,135 @@
+"""What tests of the smpp gateway share: the contract suite with an SMSC for a provider, gateways that are closed."""
+
+import contextlib
+import datetime as dt
+import ipaddress
+import os
+import ssl
+import threading
+from types import SimpleNamespace
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from support_smsc import CUT, SILENT, Smsc
+
+from otp_service.gateways.base import GatewayError
+from otp_service.gateways.contract import GatewayContract
+from otp_service.gateways.contract.bench import context_of_tests
+from otp_service.gateways.contract.provider import STAMINA, Manner
+from otp_service.gateways.contract.samples import MESSAGE, CannedResponse
+from otp_service.gateways.smpp.gateway import SmppGateway
+
+ACCOUNT = {"host": "127.0.0.1", "system_id": "shop-id", "password": "s3cret-9", "source": "Acme", "rebind_after": 0.05}
+
+
+class SmppProvider(Smsc):
+    """An SMSC as the contract suite wants its providers: a response's status is the command status, its body the id."""
+
+    def __init__(self):
+        super().__init__()
+        self.manner, self.response, self.received = Manner.CANNED, CannedResponse(), []
+        self.leaving = threading.Event()
+        self.answer = self._answer
+
+    def __exit__(self, *_):
+        self.leaving.set()
+        self.stop()
+
+    def _answer(self, submit, _number):
+        path, document = submit.connection.bound, {**submit.members, "short_message": submit.short_message.hex()}
+        document["tlvs"] = {f"{tag:04x}": value.hex() for tag, value in submit.tlvs.items()}
+        self.received.append(
+            SimpleNamespace(method="submit_sm", path=path, query={}, headers={}, form={}, document=document)
+        )
+        if self.manner is Manner.ECHO:
+            texts = submit.tlvs.get(0x0424) or submit.short_message
+            return self.response.status, f"{submit.destination_addr} {texts.decode('utf-16-be')}".encode().decode(
+                "latin-1"
+            )
+        if self.manner in {Manner.DRIP, Manner.FLOOD}:
+            threading.Thread(target=self._stream, args=(submit,), daemon=True).start()
+        silent = {Manner.SILENT, Manner.DRIP, Manner.FLOOD}
+        canned = (self.response.status, self.response.body)
+        return SILENT if self.manner in silent else CUT if self.manner is Manner.CUT else canned
+
+    def _stream(self, submit):
+        drips = self.manner is Manner.DRIP
+        pieces = [b"\0", b"\0", b"\1", b"\0"] * 100 if drips else [b"\x7f\xff\xff\xf0" + b"x" * 65_536] * 1000
+        for piece in pieces[: int(STAMINA / 0.02)]:
+            if self.leaving.wait(0.02 if drips else 0.005):
+                return
+            with contextlib.suppress(OSError):
+                submit.connection.raw(piece)
+
+
+class SmppContract(GatewayContract):
+    def stand_in(self):
+        return SmppProvider()
+
+    @pytest.fixture(autouse=True)
+    def _closed(self):
+        self.made = []
+        yield
+        for gateway in self.made:
+            gateway.close()
+
+    def gateway(self, settings):
+        self.made.append(super().gateway(settings))
+        return self.made[-1]
+
+
+def other_library():
+    """Return ``smpp34``, which is nobody's of us; without it skip on a laptop, and fail in CI."""
+    try:
+        import smpp34  # noqa: PLC0415 - only these tests need it
+    except ImportError:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("smpp34 is missing")
+    return smpp34
+
+
+class Authority:
+    """A certificate for 127.0.0.1 that nobody trusts who is not told to, and a wrapper for a server's sockets."""
+
+    def __init__(self, folder):
+        key, self.authority = folder / "key.pem", folder / "authority.pem"
+        private = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+        now = dt.datetime.now(dt.UTC)
+        builder = x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - dt.timedelta(1)).not_valid_after(now + dt.timedelta(1))
+        addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        certificate = builder.add_extension(addresses, critical=False).sign(private, hashes.SHA256())
+        encoding = serialization.Encoding.PEM
+        key.write_bytes(
+            private.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        )
+        self.authority.write_bytes(certificate.public_bytes(encoding))
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(self.authority, key)
+
+    def wrap(self, peer):
+        return self._context.wrap_socket(peer, server_side=True)
+
+
+def attempt(gateway, message):
+    """Return what comes of a message, a failure too."""
+    try:
+        return gateway.send(message)
+    except GatewayError as failure:
+        return failure
+
+
+@contextlib.contextmanager
+def gateway_at(smsc, desk=None, **settings):
+    """Yield a gateway for an SMSC; close it."""
+    read = SmppGateway.Settings.model_validate({**ACCOUNT, "port": smsc.port, "timeout": 5.0, **settings})
+    gateway = SmppGateway(read, context_of_tests(desk=desk))
+    try:
+        yield gateway
+    finally:
+        gateway.close()
+
+
+__all__ = ["ACCOUNT", "MESSAGE", "Authority", "SmppContract", "attempt", "gateway_at", "other_library"]

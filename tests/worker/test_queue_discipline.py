@@ -1,0 +1,173 @@
+"""Whose message goes next when more wait than can go at once; by workers that work, on a real server."""
+
+import time
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from support_caller import PAYMENT, Caller
+from support_installation import World, key
+from support_outbox import DELAYED, jobs_of, lane, settle, waiting
+from support_service import eventually
+from support_valkey import ValkeyServer
+from support_worker import Journal, working
+
+from otp_service.bootstrap import Installation
+from otp_service.store.dispatches import Dropped, Next, Settlement
+
+KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
+NEAR = 24
+"""Messages that may go before one that was queued after them: what is in hand, and some turns of others."""
+
+
+@pytest.fixture
+def world(valkey: ValkeyServer) -> World:
+    return World(valkey.client, valkey.url, time.sleep)
+
+
+def _install(world: World, gateway: dict[str, Any] | None = None, **sections: Any) -> Installation:
+    defaults = {
+        "keys": KEYS,
+        "limits": {"number": ["100000/hour"], "application": []},
+        "gateways": {"sandbox": {"kind": "sandbox", "timeout": 1.0, **(gateway or {})}},
+        "worker": {"concurrency": 4},
+    }
+    return world.install(**{**defaults, **sections})
+
+
+def _end(world: World) -> None:
+    """Wait until nothing waits, nor comes back later."""
+    eventually(lambda: not waiting(world.client) and not world.client.zcard(DELAYED))
+
+
+def test_a_flood_of_one_application_does_not_delay_another(world: World):
+    installation, gateway = _install(world), Journal(0.005)
+    shop, bank = Caller(installation), Caller(installation, "bank")
+    for _ in range(300):
+        shop.start()
+    with working(installation, sandbox=gateway):
+        eventually(lambda: len(gateway.served) > 20)
+        one = bank.start()
+        before = len(gateway.served)
+        place = eventually(lambda: gateway.place_of(one))
+
+        assert waiting(world.client) > 100, "the flood is still there"
+        assert place <= before + NEAR
+        _end(world)
+    assert len(gateway.served) == 301
+
+
+def test_a_flood_of_logins_does_not_delay_a_payment(world: World):
+    installation, gateway = _install(world), Journal(0.005)
+    shop = Caller(installation)
+    for _ in range(300):
+        shop.start()
+    with working(installation, sandbox=gateway):
+        eventually(lambda: len(gateway.served) > 20)
+        one = shop.start(purpose="payment", transaction=PAYMENT)
+        before = len(gateway.served)
+
+        assert eventually(lambda: gateway.place_of(one)) <= before + NEAR
+        _end(world)
+
+
+def test_retries_do_not_delay_a_fresh_message_and_are_not_forgotten(world: World):
+    installation, gateway = _install(world), Journal(0.005)
+    shop = Caller(installation)
+    for _ in range(200):
+        shop.start()
+    for job in jobs_of(installation.context, count=200):
+        settle(installation.context, job, Dropped("gone"), Settlement(Next.RETRY))
+    with working(installation, sandbox=gateway):
+        eventually(lambda: len(gateway.served) > 20)
+        ids = {shop.start() for _ in range(50)}
+        eventually(lambda: all(gateway.place_of(one) is not None for one in ids))
+        fresh = sorted(gateway.place_of(one) or 0 for one in ids)
+        between = fresh[-1] - fresh[0] - 49
+
+        assert world.client.xlen(lane(kind="retry")) > 50, "the fresh ones overtook them"
+        assert 1 <= between <= 40, "one turn of seven is theirs, and what was in hand"
+        _end(world)
+    assert len(gateway.served) == 250
+
+
+def test_who_waits_for_a_slow_gateway_leaves_threads_to_others(world: World):
+    gateways = {"slow": {"kind": "sandbox", "per_second": 2}, "quick": {"kind": "sandbox"}}
+    routes = [{"purposes": ["login"], "gateways": ["slow"]}, {"purposes": ["payment"], "gateways": ["quick"]}]
+    installation = _install(world, gateways=gateways, routes=routes, worker={"concurrency": 8})
+    slow, quick = Journal(), Journal()
+    shop, bank = Caller(installation), Caller(installation, "bank")
+    for caller in (shop, bank):
+        for _ in range(40):
+            caller.start()
+    with working(installation, slow=slow, quick=quick):
+        eventually(lambda: len(slow.served) >= 2)
+        began = time.monotonic()
+        ids = [shop.start(purpose="payment", transaction=PAYMENT) for _ in range(20)]
+        eventually(lambda: all(quick.place_of(one) is not None for one in ids))
+
+        assert time.monotonic() - began < 5, "eighty logins need forty seconds"
+        assert len(slow.served) < 14
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_workers_together_keep_to_the_operators_rate(world: World, workers: int):
+    installations = [_install(world, {"per_second": 25}) for _ in range(workers)]
+    gateway, shop = Journal(), Caller(installations[0])
+    for _ in range(30):
+        shop.start()
+    with working(*installations, sandbox=gateway):
+        _end(world)
+    times = sorted(one.began for one in gateway.served)
+
+    assert len(times) == 30
+    assert times[-1] - times[0] > 0.9 * 29 / 25
+    assert all(later - earlier > 0.8 for earlier, later in zip(times, times[25:], strict=False)), "in any second"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_workers_together_keep_to_the_calls_in_flight(world: World, workers: int):
+    installations = [_install(world, {"max_in_flight": 3}, worker={"concurrency": 8}) for _ in range(workers)]
+    gateway, shop = Journal(0.05), Caller(installations[0])
+    for _ in range(30):
+        shop.start()
+    with working(*installations, sandbox=gateway):
+        _end(world)
+
+    assert len(gateway.served) == 30
+    assert gateway.most_at_once == 3
+
+
+def test_a_worker_that_waits_for_retries_asks_redis_a_few_times_a_second_only(world: World):
+    installation, gateway = _install(world), Journal()
+    shop = Caller(installation)
+    ids = [shop.start() for _ in range(20)]
+    for place, job in enumerate(jobs_of(installation.context)):
+        settle(installation.context, job, Dropped("gone"), Settlement(Next.RETRY, delay=3000 + 60_000 * (place > 0)))
+    with working(installation, sandbox=gateway):
+        began = time.monotonic()
+        time.sleep(0.5)  # what it does at the start
+        before = world.client.info("stats")["total_commands_processed"]
+        time.sleep(2)
+        asked = world.client.info("stats")["total_commands_processed"] - before
+        eventually(lambda: gateway.served)
+
+    assert asked < 150, "with those that scripts call, over six lanes"
+    assert [one.message.verification_id for one in gateway.served] == [ids[0]]
+    assert gateway.served[0].began - began < 3.3, "and it is there in time"
+
+
+def test_a_message_is_taken_at_once_by_a_worker_that_waits(world: World):
+    installation, gateway = _install(world), Journal()
+    shop = Caller(installation)
+    waits = []
+    with working(installation, sandbox=gateway):
+        eventually(lambda: world.client.exists(lane()))
+        for place in range(20):
+            began = time.monotonic()
+            shop.start()
+            eventually(lambda expected=place + 1: len(gateway.served) == expected)
+            waits.append(gateway.served[-1].began - began)
+
+    assert sorted(waits)[len(waits) // 2] < 0.1
+    assert all(earlier.began < later.began for earlier, later in pairwise(gateway.served))
