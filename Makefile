@@ -11,7 +11,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: setup run test check bench mutants lock clean compose-secrets
+.PHONY: setup run test check bench bench-delivery storm mutants lock clean compose-secrets
 
 setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
 
@@ -30,6 +30,12 @@ check: setup  ## Linters, types, import contracts, rules of the house.
 
 bench: setup  ## Requests a second, CPU and Redis commands a request, as ratios to floors of the same run. Needs wrk.
 	$(BIN)/python benchmarks/run.py
+
+bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and how many a worker moves. Three minutes.
+	$(BIN)/python benchmarks/delivery.py
+
+storm: setup  ## Verifications while workers are killed and a gateway fails; then the books must balance. Half a minute.
+	$(BIN)/python benchmarks/storm.py
 
 mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. About ten minutes.
 	$(BIN)/python benchmarks/mutants/run.py

@@ -1,0 +1,217 @@
+"""A service under test, as in production: its processes, gateways that are stand-ins, and messages to deliver."""
+
+import itertools
+import json
+import multiprocessing
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import redis
+import requests
+from processes import Process, free_port, start_valkey, wait_for_port
+from standin import StandIn
+
+from otp_service.cli.main import commands
+from otp_service.core.keyring import api_key_hash, new_api_key, new_key
+from otp_service.store import keys
+
+COMMAND = str(Path(sys.executable).parent / "otp-service")
+BUCKET = "00"
+_APPLICATION = "bench"
+_STARTED = re.compile(r'"worker": ?"([^"]+)"')
+_NURSERY = multiprocessing.get_context("forkserver")
+"""Forks the workers from a process that has imported the program already: to import it takes a second of processor
+time, too long for one that is killed a second later."""
+_NURSERY.set_forkserver_preload(["otp_service.cli.serve", "otp_service.gateways.http.gateway"])
+
+
+@dataclass(frozen=True)
+class Started:
+    """A verification that the service answered with 201, and when (seconds, monotonic clock)."""
+
+    id: str
+    at: float
+
+
+@dataclass
+class Worker:
+    """A worker process, and its log."""
+
+    process: BaseProcess
+    log: Path
+
+    @property
+    def name(self) -> str | None:
+        """Its name as a consumer; ``None`` until it works."""
+        found = _STARTED.search(self.log.read_text()) if self.log.exists() else None
+        return found[1] if found else None
+
+
+@dataclass
+class Rig:
+    """A running service, alone with a Valkey of its own."""
+
+    folder: Path
+    base: str
+    client: redis.Redis
+    api_key: str
+    config: Path
+    workers: list[Worker] = field(default_factory=list)
+    _sessions: threading.local = field(default_factory=threading.local)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _logs: Iterator[int] = field(default_factory=itertools.count)
+
+    @classmethod
+    def build(
+        cls, stack: ExitStack, folder: Path, stand_ins: tuple[StandIn, ...], *, seed: int = 1, **sections: Any
+    ) -> "Rig":
+        """Start Valkey, the stand-ins and the API, which end with the stack; workers are started apart."""
+        folder.mkdir()
+        valkey_url = start_valkey(stack, folder)
+        ports = {one.name: one.start(stack, folder, seed) for one in stand_ins}
+        port, api_key, config = free_port(), new_api_key(), folder / "rig.json"
+        os.environ.setdefault("OTP_SERVICE_ROOT_KEYS", f"k1:{new_key()}")  # what forks the workers keeps its own
+        os.environ.setdefault("OTP_SERVICE_PSEUDONYM_KEY", new_key())
+        gateways = {one.name: one.settings(ports[one.name]) for one in stand_ins}
+        config.write_text(json.dumps({**_tree(valkey_url, port, api_key, gateways), **sections}))
+        log = folder / "serve.log"
+        Process.start(stack, [COMMAND, "serve", "--config", str(config)], log=log)
+        wait_for_port(port)
+        client = stack.enter_context(redis.Redis.from_url(valkey_url))
+        rig = cls(folder, f"http://127.0.0.1:{port}", client, api_key, config)
+        stack.callback(rig.stop)
+        return rig
+
+    def launch_worker(self) -> Worker:
+        """Start one more worker process."""
+        log = self.folder / f"worker-{next(self._logs)}.log"
+        process = _NURSERY.Process(target=_work, args=(self.config, log))
+        process.start()
+        worker = Worker(process, log)
+        self.workers.append(worker)
+        return worker
+
+    def wait_for_workers(self) -> None:
+        """Wait until all of them work."""
+        until(lambda: all(worker.name for worker in self.workers), 30, "the workers have not started")
+
+    def kill(self, worker: Worker) -> list[str]:
+        """Kill a worker with -9; return the verifications whose messages it had in hand."""
+        name = worker.name
+        worker.process.kill()
+        worker.process.join()
+        self.workers.remove(worker)
+        return [one for lane in self._lanes() for one in self._held(lane, name)] if name else []
+
+    def stop(self) -> None:
+        """Ask the workers to end, and wait until they have."""
+        for worker in self.workers:
+            worker.process.terminate()
+        for worker in self.workers:
+            worker.process.join(15)
+            worker.process.kill()
+            worker.process.join()
+
+    def start(self) -> Started | None:
+        """Start a verification of another number; ``None`` when it was not accepted."""
+        body = {"to": f"+92345{next(self._numbers):07d}"}
+        answer = self._session().post(f"{self.base}/v1/verifications", json=body, timeout=30)
+        return Started(answer.json()["id"], time.monotonic()) if answer.status_code == 201 else None  # noqa: PLR2004
+
+    def start_many(self, count: int, per_second: float, pool: ThreadPoolExecutor) -> list[Started]:
+        """Start verifications at a steady rate, whatever each takes; return those that were accepted."""
+        began, futures = time.monotonic(), []
+        for place in range(count):
+            time.sleep(max(0.0, began + place / per_second - time.monotonic()))
+            futures.append(pool.submit(self.start))
+        return [one for future in futures if (one := future.result())]
+
+    def story(self, verification: str) -> list[dict[str, Any]]:
+        """Return the dispatches of a verification as the API tells them."""
+        answer = self._session().get(f"{self.base}/v1/verifications/{verification}", timeout=30)
+        answer.raise_for_status()
+        return list(answer.json()["deliveries"])
+
+    def slot(self, dispatch: str) -> tuple[str, int, int]:
+        """Return the verification of a dispatch, its message and its number, as the store has them."""
+        record, slot = self.client.hmget(keys.dispatch(BUCKET, dispatch), "record", "slot")
+        if record is None or slot is None:
+            raise SystemExit("A gateway was called with a dispatch that the store does not know.")
+        message, number = slot.decode().removeprefix("d").split(".")
+        return record.decode().rpartition(":")[2], int(message), int(number)
+
+    def waiting(self) -> int:
+        """Return how many messages wait, are in hand, or come back later."""
+        return sum(self.client.xlen(lane) for lane in self._lanes()) + self.client.zcard(keys.delayed(BUCKET))
+
+    def _lanes(self) -> list[str]:
+        return [lane.decode() for lane in self.client.smembers(keys.lanes(BUCKET))]
+
+    def _held(self, lane: str, worker: str) -> list[str]:
+        pending = self.client.xpending_range(lane, "workers", "-", "+", 10_000, consumername=worker)
+        entries = [self.client.xrange(lane, one["message_id"], one["message_id"]) for one in pending]
+        return [fields[b"id"].decode() for found in entries for _, fields in found]
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._sessions, "one"):
+            self._sessions.one = requests.Session()
+            self._sessions.one.headers["Authorization"] = f"Bearer {self.api_key}"
+        session: requests.Session = self._sessions.one
+        return session
+
+
+def until(what: Callable[[], object], seconds: float, otherwise: str) -> None:
+    """Wait until something holds; end the benchmark with a sentence when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"After {seconds:g} s {otherwise}.")
+        time.sleep(0.05)
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """Return the value that so large a share of them does not exceed; of none, not a number."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+def _work(config: Path, log: Path) -> None:
+    """Be a worker, which logs to a file."""
+    with log.open("wb", buffering=0) as output:
+        os.dup2(output.fileno(), sys.stdout.fileno())
+        os.dup2(output.fileno(), sys.stderr.fileno())
+    commands(["worker", "--config", str(config)], standalone_mode=False)
+
+
+def _tree(valkey_url: str, port: int, api_key: str, gateways: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration: the defaults, but quotas out of the way, and free ports."""
+    return {
+        "environment": "development",
+        "redis": {"url": valkey_url},
+        "http": {"port": port, "metrics_port": 0},
+        "worker": {"metrics_port": 0},
+        "limits": {"application": ["100000000/minute"]},
+        "purposes": {"login": {}},
+        "applications": {
+            _APPLICATION: {
+                "name": "Bench",
+                "keys": [api_key_hash(api_key)],
+                "purposes": ["login"],
+                "countries": ["PK"],
+                "region": "PK",
+                "client_ip": "none",
+            }
+        },
+        "gateways": gateways,
+        "routes": [{"gateways": list(gateways)}],
+    }
