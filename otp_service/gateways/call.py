@@ -4,8 +4,10 @@ import logging
 import socket
 import threading
 from contextlib import suppress
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Self
 
+import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -88,8 +90,25 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 _POOLS = {"http": _Pool, "https": _TlsPool}
 
 
-class Adapter(HTTPAdapter):
-    """What a session of ``requests`` needs so that its calls are watched."""
+class Session(requests.Session):
+    """One of ``requests`` whose calls are watched. It keeps no cookies, which nothing sends, and sees no redirects.
+
+    Also where none is followed, the library reads all of a redirect's body first, whatever its size.
+    """
+
+    def __init__(self) -> None:
+        """Prepare; connects to nobody."""
+        super().__init__()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, _Adapter())
+
+    def get_redirect_target(self, _: requests.Response) -> None:
+        """Return none, whatever was answered."""
+
+
+class _Adapter(HTTPAdapter):
+    """What a session needs so that its calls are watched."""
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the library's own
         """Make the pools, with connections that are watched."""

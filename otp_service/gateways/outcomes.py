@@ -32,15 +32,24 @@ class GatewayError(Exception):
     """A message was not taken over. Its text never holds a number, a text or a secret."""
 
     def __init__(
-        self, kind: FailureKind, provider_code: str, *, ambiguous: bool = False, retry_after: float = 0.0
+        self,
+        kind: FailureKind,
+        provider_code: str,
+        *,
+        ambiguous: bool = False,
+        retry_after: float = 0.0,
+        of_message: bool = False,
     ) -> None:
         """Keep the ``kind`` and the provider's own code.
 
         ``ambiguous``: it may have been sent all the same. ``retry_after``: seconds for which a *throttled* gateway
-        asked to be left alone, 0 when it did not say.
+        asked to be left alone, 0 when it did not say. ``of_message``: it can for others; the failure is about this
+        message, and tells nothing of the gateway's health. What a stranger brings about by the number that he picks
+        is so: otherwise he could have the gateway left alone for everybody.
         """
         super().__init__(f"{kind}: {provider_code}")
         self.kind = kind
         self.provider_code = provider_code
         self.ambiguous = ambiguous
         self.retry_after = retry_after
+        self.of_message = of_message

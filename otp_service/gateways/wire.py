@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
-from http.cookiejar import DefaultCookiePolicy
 
 import requests
 import urllib3
@@ -19,7 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from otp_service.core.message import Message
 from otp_service.gateways.base import FailureKind, GatewayError
-from otp_service.gateways.call import Adapter, Call
+from otp_service.gateways.call import Call, Session
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read."""
@@ -101,27 +100,11 @@ class Wire:
             return GatewayError(FailureKind.UNAVAILABLE, "answer too long", ambiguous=True)
         return Answer(response.status_code, response.headers, body.decode(errors="replace"))
 
-    def _session(self) -> requests.Session:
+    def _session(self) -> Session:
         if not hasattr(self._sessions, "own"):
-            self._sessions.own = _Session()
-            self._sessions.own.mount("https://", Adapter())
-            self._sessions.own.mount("http://", Adapter())
-        session: requests.Session = self._sessions.own
+            self._sessions.own = Session()
+        session: Session = self._sessions.own
         return session
-
-
-class _Session(requests.Session):
-    """Keeps no cookies, which nothing here sends back, and sees no redirects.
-
-    Also where none is followed, the library reads all of a redirect's body first, whatever its size.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-
-    def get_redirect_target(self, _: requests.Response) -> None:
-        return None
 
 
 def _failure(failure: Exception, call: Call) -> GatewayError:

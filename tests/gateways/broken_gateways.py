@@ -179,6 +179,16 @@ class CallsEverythingAmbiguous(Acme):
             raise
 
 
+@breaks(EXCHANGE, TIME_OUT, LOST, REFUSED)
+class BlamesEveryFailureOnTheMessage(Acme):
+    def send(self, message):
+        try:
+            return super().send(message)
+        except GatewayError as failure:
+            failure.of_message = True
+            raise
+
+
 @breaks(EXCHANGE)
 class TriesAgain(Acme):
     def send(self, message):
@@ -273,6 +283,18 @@ class CarriesLessThanItSays(Acme):
 
 REPORTS = {"suite": TestUnbrokenReports}
 TWILIO, VONAGE = {"suite": TestUnbrokenTwilio}, {"suite": TestUnbrokenVonage}
+
+
+@breaks(EXCHANGE, **TWILIO)
+class BlamesNoFailureOnTheMessage(TwilioGateway):
+    def send(self, message):
+        try:
+            return super().send(message)
+        except GatewayError as failure:
+            failure.of_message = False
+            raise
+
+
 FORGED, READ = "test_a_forged_receipt_is_refused", "test_a_receipt_is_read_as_sampled"
 ELSEWHERE, STALE = "test_a_receipt_of_another_dispatch_is_refused", "test_a_receipt_of_another_time_is_refused"
 

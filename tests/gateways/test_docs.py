@@ -8,6 +8,7 @@ from support_sources import ROOT
 from otp_service.gateways.base import FailureKind
 from otp_service.gateways.http.settings import HttpSettings
 from otp_service.gateways.http.templates import _VALUES
+from otp_service.gateways.http.verdict import Failure
 
 PAGE = (ROOT / "docs" / "adding-a-gateway.md").read_text()
 EXAMPLE = ROOT / "examples" / "gateway-package"
@@ -25,7 +26,8 @@ def test_the_section_that_it_shows_is_valid():
 
 
 def test_it_names_every_member_of_an_http_section_and_every_placeholder():
-    members = {field.alias or name for name, field in HttpSettings.model_fields.items()}
+    fields = HttpSettings.model_fields | Failure.model_fields
+    members = {field.alias or name for name, field in fields.items()}
 
     assert [name for name in members if not re.search(rf"\b{name}\b", PAGE)] == []
     assert [name for name in _VALUES if f"`{{{name}}}`" not in PAGE] == []

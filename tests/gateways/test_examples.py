@@ -1,5 +1,6 @@
 """The ready configurations in ``config/examples``: complete as they stand, and understood by whom they are for."""
 
+import time
 import tomllib
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -35,7 +36,8 @@ def outcome(message, **settings):
     try:
         return make("http", **settings).send(message)
     except GatewayError as failure:
-        return str(failure.kind), failure.provider_code, failure.ambiguous
+        told = str(failure.kind), failure.provider_code, failure.ambiguous
+        return (*told, "of the message") if failure.of_message else told
 
 
 def test_every_example_is_tested():
@@ -86,7 +88,7 @@ def test_the_aggregator_with_json_is_asked_as_it_documents(provider, message, un
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("101", ("unavailable", "sending failed", False)),
+        ("101", ("unavailable", "sending failed", False, "of the message")),
         ("201", ("unavailable", "general error", True)),
         ("202", ("rejected", "configuration", False)),
         ("203", ("rejected", "configuration", False)),
@@ -125,6 +127,26 @@ def test_the_aggregator_with_a_query_is_asked_as_it_documents(provider, message,
 
 
 @pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        ("OK : 798149e144b88bbe5255", "798149e144b88bbe5255"),
+        ("OK:12", "12"),
+        ("OK 12 more", "12"),
+        ("OK :", PLAIN.dispatch_id),
+        ("OK" + 60_000 * " ", PLAIN.dispatch_id),
+    ],
+    ids=["as documented", "without blanks", "without a colon", "without a reference", "blanks"],
+)
+def test_the_reference_of_the_aggregator_with_a_query_is_found_at_once(provider, answer, reference):
+    provider.response = CannedResponse(body=answer)
+    settings = section("aggregator-query", "aggregator", provider)
+    began = time.monotonic()
+
+    assert outcome(PLAIN, secrets={"token": "token", "secret": "secret"}, **settings) == Accepted(reference)
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("-1", ("rejected", "configuration", False)),
@@ -134,7 +156,7 @@ def test_the_aggregator_with_a_query_is_asked_as_it_documents(provider, message,
         ("-4", ("rejected", "configuration", False)),
         ("-5", ("rejected", "configuration", False)),
         ("-6", ("unavailable", "-6", False)),
-        ("-7", ("unavailable", "-7", False)),
+        ("-7", ("unavailable", "-7", False, "of the message")),
         ("-8", ("rejected", "configuration", False)),
         ("-9", ("unavailable", "-9", True)),
         ("-10", ("unavailable", "-10", False)),

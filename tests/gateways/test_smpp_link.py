@@ -18,6 +18,7 @@ from otp_service.gateways.base import Accepted, FailureKind
 from otp_service.gateways.contract.bench import MemoryDesk
 from otp_service.gateways.contract.watch import Watch
 from otp_service.gateways.smpp import link, session
+from otp_service.gateways.smpp.failures import FAILURES, failure_of
 from otp_service.gateways.smpp.settings import SmppSettings
 
 SHORT = replace(MESSAGE, text="Your Acme code is 482913.")
@@ -117,6 +118,15 @@ def test_a_refused_bind_is_told_at_once_and_tried_again_ever_more_seldom(smsc):
         assert gaps[2] >= 0.4
         wait_until(lambda: smsc.bound)
         wait_until(lambda: outcome_of(gateway)[0] == f"id-{len(smsc.submits)}")
+
+
+@pytest.mark.parametrize("status", [0x45, 0x401])
+def test_a_refused_bind_tells_of_the_smsc_whatever_its_status_says_of_messages(smsc, status):
+    smsc.bind_status = status
+    with gateway_at(smsc, rebind_after=60.0) as gateway:
+        failure = attempt(gateway, SHORT)
+
+    assert (failure.kind, failure.of_message) == (FailureKind.UNAVAILABLE, False)
 
 
 def test_transmitter_and_receiver_are_bound_apart(smsc):
@@ -285,6 +295,17 @@ def test_a_part_that_is_refused_after_another_was_accepted_is_ambiguous(smsc):
         assert outcome_of(gateway, MESSAGE)[0] == unavailable("ESME_RSUBMITFAIL", ambiguous=True)
 
 
+def test_what_an_smsc_also_answers_because_of_a_number_is_about_the_message():
+    statuses = {*FAILURES, 0x3FF, 0x400, 0x401, 0xFFFF_FFFF}
+
+    assert {status for status in statuses if failure_of(status).of_message} == {
+        0x45, 0x64, 0xFE, 0x400, 0x401, 0xFFFF_FFFF,
+    }  # fmt: skip
+    assert {failure_of(status).kind for status in statuses if failure_of(status).of_message} == {
+        FailureKind.UNAVAILABLE
+    }
+
+
 def test_a_generic_nack_is_no_acceptance(smsc):
     smsc.answer = lambda submit, _: submit.connection.send(0x80000000, 3, submit.sequence)
     with gateway_at(smsc) as gateway:
@@ -387,6 +408,25 @@ def test_a_hold_that_is_longer_than_the_timeout_is_not_waited_for(smsc):
     assert outcome == (FailureKind.THROTTLED, "held", False)
     assert seconds < 0.15
     assert len(smsc.submits) == 1
+
+
+def test_a_hold_that_would_make_a_slow_call_is_told_instead_so_that_throttling_opens_no_breaker(smsc):
+    smsc.answer = lambda *_: (0x58, "")
+    with gateway_at(smsc, timeout=5.0, slow=0.2) as gateway:
+        told = [attempt(gateway, SHORT).retry_after, attempt(gateway, SHORT).retry_after]
+
+    assert len(smsc.submits) == 1
+    assert 0.2 < told[1] < told[0] <= 0.25
+
+
+def test_a_part_after_an_accepted_one_waits_for_the_end_of_a_hold_though_the_call_gets_slow(smsc):
+    smsc.answer = lambda _, number: {1: SILENT, 2: (0x58, "")}.get(number, (0, "last"))
+    with gateway_at(smsc, timeout=5.0, slow=0.1) as gateway, ThreadPoolExecutor(1) as threads:
+        long = threads.submit(attempt, gateway, MESSAGE)
+        wait_until(lambda: smsc.submits)
+        assert attempt(gateway, SHORT).kind is FailureKind.THROTTLED
+        smsc._reply(smsc.submits[0], 0, "first")
+        assert long.result(5) == Accepted("last")
 
 
 # What comes in

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from support_gateways import MESSAGE, make
 
 from otp_service.core.verification import DeliveryStatus
-from otp_service.gateways.base import GatewayError, ReceiptForgedError, ReceiptRequest
+from otp_service.gateways.base import FailureKind, GatewayError, ReceiptForgedError, ReceiptRequest
 from otp_service.gateways.contract.samples import CannedResponse
 from otp_service.gateways.contract.watch import assert_holds_nothing_private, everything_told
+from otp_service.gateways.twilio.codes import FAILURES, OF_MESSAGE
 from otp_service.gateways.twilio.settings import TwilioSettings
 from otp_service.gateways.twilio.voice import FALL_BACK, twiml, voice_for
 from otp_service.settings.gateways import ConfiguredGateway
@@ -66,9 +67,19 @@ def test_it_carries_the_channels_that_have_a_sender(senders, channels):
     ).channels == frozenset(channels)
 
 
-def test_a_template_of_payments_shows_what_is_paid():
-    with pytest.raises(ValidationError, match="needs amount and payee"):
-        TwilioSettings.model_validate({**ACCOUNT, **SERVICE, "whatsapp_payment_content_variables": {"1": "code"}})
+@pytest.mark.parametrize(
+    ("member", "variables", "fault"),
+    [
+        ("whatsapp_payment_content_variables", {"1": "code"}, "needs code, amount, payee"),
+        ("whatsapp_payment_content_variables", {"1": "amount", "2": "payee"}, "needs code, amount, payee"),
+        ("whatsapp_payment_content_variables", {"1": "code", "2": "amount", "3": "payee", "4": "iban"}, "names iban"),
+        ("whatsapp_content_variables", {"1": "brand"}, "needs code"),
+        ("whatsapp_content_variables", {"1": "code", "2": "amount"}, "names amount; there are brand, code, minutes"),
+    ],
+)
+def test_a_template_that_no_message_could_fill_or_that_hides_what_matters_is_refused(member, variables, fault):
+    with pytest.raises(ValidationError, match=f"{member} {fault}"):
+        TwilioSettings.model_validate({**ACCOUNT, **SERVICE, member: variables})
 
 
 @pytest.mark.parametrize(
@@ -235,12 +246,22 @@ def test_it_is_left_alone_for_as_long_as_it_asks(twilio):
 
 
 @pytest.mark.parametrize(
-    ("code", "kind"),
-    [pytest.param(21612, "unavailable", id="no route from this sender"), pytest.param(10004, "throttled", id="calls")],
+    ("code", "kind", "of_message"),
+    [
+        pytest.param(21612, "unavailable", True, id="no route from this sender"),
+        pytest.param(10004, "throttled", False, id="calls"),
+    ],
 )
-def test_what_is_of_this_account_alone_lets_another_gateway_try(twilio, code, kind):
+def test_what_is_of_this_account_alone_lets_another_gateway_try(twilio, code, kind, of_message):
     twilio.response = CannedResponse(status=400, body=f'{{"code": {code}}}')
     with pytest.raises(GatewayError) as failed:
         make("twilio", **ACCOUNT, **SERVICE, base_url=twilio.url).send(MESSAGE)
 
-    assert str(failed.value) == f"{kind}: {code}"
+    assert (str(failed.value), failed.value.of_message) == (f"{kind}: {code}", of_message)
+
+
+def test_what_strangers_bring_about_by_the_number_they_pick_is_about_the_message():
+    unavailable = {code for code, kind in FAILURES.items() if kind is FailureKind.UNAVAILABLE}
+
+    assert unavailable - OF_MESSAGE == {30008, 30036, 30046, 30410, 30500, 63012}  # Twilio's own, or nobody knows whose
+    assert unavailable > OF_MESSAGE

@@ -238,6 +238,7 @@ def test_a_status_means_what_to_do_next(status, kind, ambiguous):
     failure = failure_of_status(status)
 
     assert (failure.kind, failure.ambiguous, failure.provider_code) == (kind, ambiguous, f"http {status}")
+    assert not failure.of_message
 
 
 def test_a_redirect_is_read_no_further_than_any_other_answer(listener):

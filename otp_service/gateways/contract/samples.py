@@ -71,6 +71,7 @@ class Exchange(_Part):
     reference: str | None = None
     code: str | None = None
     ambiguous: bool = False
+    of_message: bool = False
 
     @property
     def message(self) -> Message:

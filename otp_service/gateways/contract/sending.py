@@ -120,6 +120,7 @@ class Sends(Bench):
             assert exchange.reference in {None, outcome.reference} or filled(exchange.reference) == outcome.reference
             return
         assert (str(exchange.outcome), exchange.ambiguous) == (str(outcome.kind), outcome.ambiguous)
+        assert exchange.of_message is outcome.of_message
         assert exchange.code in {None, outcome.provider_code}
 
     def assert_nothing_leaks(self, outcome: Accepted | GatewayError, settings: GatewaySettings, watch: Watch) -> None:
@@ -132,4 +133,8 @@ class Sends(Bench):
 
 
 def _of(outcome: Accepted | GatewayError) -> tuple[FailureKind, bool] | Accepted:
-    return (outcome.kind, outcome.ambiguous) if isinstance(outcome, GatewayError) else outcome
+    """Return kind and ambiguity of a failure. No answer is never about the message: the breaker has to learn of it."""
+    if isinstance(outcome, Accepted):
+        return outcome
+    assert not outcome.of_message
+    return outcome.kind, outcome.ambiguous

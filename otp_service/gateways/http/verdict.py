@@ -50,11 +50,15 @@ class Failure(Condition):
     """What operators are told; the status by default, never words of the answer, which may repeat the message."""
     ambiguous: bool = False
     """The message may be sent all the same: delivery goes on once at most."""
+    of_message: bool = False
+    """It is about this message, and tells nothing of the gateway's health."""
 
     def error(self, answer: Answer) -> GatewayError:
         """Return what it means for an answer for which it holds."""
         code = self.code or f"http {answer.status}"
-        return GatewayError(self.kind, code, ambiguous=self.ambiguous, retry_after=answer.retry_after)
+        return GatewayError(
+            self.kind, code, ambiguous=self.ambiguous, retry_after=answer.retry_after, of_message=self.of_message
+        )
 
 
 class Reference(Part):

@@ -53,12 +53,15 @@ FAILURES = {
     0xFE: ("ESME_RDELIVERYFAILURE", _U),  # delivery failure (data_sm_resp)
     0xFF: ("ESME_RUNKNOWNERR", _U),  # unknown error
 }
+OF_MESSAGE = frozenset({0x45, 0x64, 0xFE})
+"""Those of *unavailable* that SMSCs also answer because of the number or the text, while they are well."""
 VENDOR_SPECIFIC = 0x400
-"""From here on the SMSC's makers decide; what they mean may pass, or be otherwise at another gateway."""
+"""From here on the SMSC's makers decide; what they mean may pass, or be otherwise at another gateway. Most of it is
+about numbers, so that all of it is taken to be about the message."""
 
 
 def failure_of(status: int) -> GatewayError:
     """Return what a status other than 0 means; one that no version of SMPP has yet is *rejected*."""
-    unknown = FailureKind.UNAVAILABLE if status >= VENDOR_SPECIFIC else FailureKind.REJECTED
-    name, kind = FAILURES.get(status, (f"0x{status:08X}", unknown))
-    return GatewayError(kind, name)
+    of_vendor = status >= VENDOR_SPECIFIC
+    name, kind = FAILURES.get(status, (f"0x{status:08X}", _U if of_vendor else _R))
+    return GatewayError(kind, name, of_message=of_vendor or status in OF_MESSAGE)

@@ -33,6 +33,8 @@ class Link:
         """Prepare, for use within the ``loop``; ``deliver`` takes the body of each ``deliver_sm``."""
         self._settings, self._command, self._deliver, self._loop = settings, command, deliver, loop
         self._pace = Pace(loop.time)
+        self._margin = max(0.0, settings.timeout - (settings.slow or settings.timeout / 2))
+        """Seconds before the deadline at which a call has become a slow one."""
         self._session: Session | None = None
         self._attempt: asyncio.Future[Session | GatewayError] = loop.create_future()
         """The bind that is under way, or what came of the last one."""
@@ -61,13 +63,14 @@ class Link:
     async def submit(self, bodies: tuple[bytes, ...], deadline: float) -> tuple[str, ...] | GatewayError:
         """Return the message ids of all parts, submitted one after the other, each when the one before is accepted.
 
-        A failure after an accepted part is ambiguous: the handset may show that part.
+        A failure after an accepted part is ambiguous: the handset may show that part. So the parts after it wait for
+        the end of a hold as long as they can; a first one not so long that its call would count as slow.
         """
         ids: list[str] = []
         self._submitting += 1
         try:
             for body in bodies:
-                answer = await self._submitted(body, deadline)
+                answer = await self._submitted(body, deadline, deadline if ids else deadline - self._margin)
                 if isinstance(answer, GatewayError):
                     answer.ambiguous = answer.ambiguous or bool(ids)
                     return answer
@@ -92,7 +95,7 @@ class Link:
     def _longer(self, delay: float) -> float:
         return min(LONGEST_DELAY, max(self._settings.rebind_after, 2 * delay))
 
-    async def _submitted(self, body: bytes, deadline: float) -> Pdu | GatewayError:
+    async def _submitted(self, body: bytes, deadline: float, patience: float) -> Pdu | GatewayError:
         session: Session | GatewayError | None = None
         try:
             async with asyncio.timeout_at(deadline):
@@ -103,7 +106,7 @@ class Link:
         except TimeoutError:
             return _unavailable("window full" if session else "not bound")
         try:
-            if hold := await self._pace.wait(deadline):
+            if hold := await self._pace.wait(patience):
                 return GatewayError(FailureKind.THROTTLED, "held", retry_after=hold)
             return self._judged(await self._asked(session, body, deadline))
         finally:

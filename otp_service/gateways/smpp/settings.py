@@ -28,7 +28,7 @@ class SmppSettings(GatewaySettings):
     """Sessions (or pairs of them) that each worker process keeps."""
     window: int = Field(default=10, ge=1, le=1000)
     """Submits without an answer at a time in one session."""
-    enquire_link: float = Field(default=30.0, gt=0, le=3600)
+    enquire_link: float = Field(default=15.0, gt=0, le=3600)
     """Seconds after which the SMSC is asked for a sign of life; one not given within ``timeout`` ends the session."""
     rebind_after: float = Field(default=1.0, gt=0, le=60)
     """Seconds before the second try to bind; each further one doubles them, to a minute at most."""

@@ -72,6 +72,8 @@ FAILURES = {
     63028: FailureKind.REJECTED,  # WhatsApp: another number of variables than the template has
     63038: FailureKind.THROTTLED,  # account exceeded the daily limit of messages
 }
+OF_MESSAGE = frozenset({21215, 21408, 21612, 30003, 30004, 30007})
+"""Those of *unavailable* that the number or the text brings about, while Twilio is well."""
 STATUSES = {
     **dict.fromkeys(("accepted", "scheduled", "queued", "sending", "sent"), DeliveryStatus.SENT),
     **dict.fromkeys(("delivered", "read"), DeliveryStatus.DELIVERED),
@@ -94,7 +96,7 @@ def failure_of(answer: Answer) -> GatewayError:
     """Return what an answer that is no success means, by Twilio's own code where there is one."""
     code, rest = _code(answer.text), answer.retry_after
     if code in FAILURES:
-        return GatewayError(FAILURES[code], str(code), retry_after=rest)
+        return GatewayError(FAILURES[code], str(code), retry_after=rest, of_message=code in OF_MESSAGE)
     return failure_of_status(answer.status, str(code) if code else None, retry_after=rest)
 
 

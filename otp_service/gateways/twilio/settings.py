@@ -9,6 +9,9 @@ from otp_service.gateways.twilio.voice import Voice
 
 _NUMBER = r"^\+[1-9][0-9]{6,14}$"
 _CONTENT = r"^HX[0-9a-fA-F]{32}$"
+_VARIABLES = frozenset({"brand", "code", "minutes"})
+_OF_PAYMENTS = frozenset({"amount", "payee", "account"})
+"""Of our own templates, by name: those of every message, and those of payments."""
 
 
 class TwilioSettings(GatewaySettings):
@@ -58,8 +61,15 @@ class TwilioSettings(GatewaySettings):
         return self
 
     @model_validator(mode="after")
-    def _shows_what_is_paid(self) -> Self:
-        shown = {"amount", "payee"} <= set(self.whatsapp_payment_content_variables.values())
-        if not shown:
-            raise ValueError("whatsapp_payment_content_variables needs amount and payee")
+    def _templates_can_be_filled(self) -> Self:
+        # Otherwise no message that is sent with them has a code, or each is refused.
+        for member, needed, known in (
+            ("whatsapp_content_variables", ("code",), _VARIABLES),
+            ("whatsapp_payment_content_variables", ("code", "amount", "payee"), _VARIABLES | _OF_PAYMENTS),
+        ):
+            names = set(getattr(self, member).values())
+            if not names.issuperset(needed):
+                raise ValueError(f"{member} needs {', '.join(needed)}")
+            if unknown := names - known:
+                raise ValueError(f"{member} names {min(unknown)}; there are {', '.join(sorted(known))}")
         return self

@@ -1,0 +1,60 @@
+"""How long an SMSC that calls itself overrun is left alone, by a clock that is moved."""
+
+import asyncio
+
+import pytest
+
+from otp_service.gateways.smpp.pace import Pace
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def pace(clock):
+    return Pace(clock)
+
+
+def test_each_refusal_asks_for_a_quarter_of_a_second_at_least_and_those_of_one_burst_double_nothing(clock, pace):
+    told = []
+    for seconds in (0.0, 0.2499, 0.1, 0.26, 0.4999, 0.26):
+        clock.now += seconds
+        told.append(round(pace.refused(), 4))
+
+    assert told == [0.25, 0.25, 0.25, 0.5, 0.25, 1.0]
+
+
+def test_a_hold_grows_to_eight_seconds_and_shrinks_with_what_is_accepted(clock, pace):
+    def refused():
+        hold = pace.refused()
+        clock.now += hold
+        return hold
+
+    assert [refused() for _ in range(7)] == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
+    for _ in range(2):
+        pace.accepted()
+    assert refused() == 4.0
+
+
+def test_a_hold_that_is_all_but_over_is_told_as_a_pause_that_can_be_kept(clock, pace):
+    clock.now += pace.refused() - 0.0001
+
+    assert asyncio.run(pace.wait(clock.now)) == 0.001
+
+
+def test_after_the_pause_that_it_told_nothing_waits_once_more(clock, pace):
+    for seconds in (0.0, 0.2, 0.3, 0.1):
+        clock.now += seconds
+        told = pace.refused()
+    clock.now += told
+
+    assert asyncio.run(pace.wait(clock.now)) == 0.0
