@@ -57,7 +57,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         limits=settings.core_limits,
         routes=settings.core_routes,
         gateways=gateways,
-        paces=settings.core_paces,
+        allowances=settings.core_allowances,
         catalogue=read_catalogue(settings),
         public_url=settings.http.public_url,
     )

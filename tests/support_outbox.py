@@ -7,29 +7,39 @@ from typing import Any, ClassVar
 import redis
 from support_caller import Caller
 
-from otp_service.core.health import Pace
+from otp_service.core.health import Allowance
 from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.message import Message
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.services.context import Context
-from otp_service.services.deliver import Policy, deliver
+from otp_service.services.deliver import Held, deliver
+from otp_service.services.fail_over import Policy
 from otp_service.store import keys
-from otp_service.store.dispatches import Blocked, Candidate, Dispatched, Dropped, Reported, Settlement
+from otp_service.store.dispatches import (
+    Blocked,
+    Candidate,
+    Dispatched,
+    Dropped,
+    Overtaken,
+    Reported,
+    Settled,
+    Settlement,
+)
 from otp_service.store.jobs import GROUP, Job
 
 BUCKET = "00"
 EVENTS, DEAD, DELAYED = keys.events(BUCKET), keys.dead_letters(BUCKET), keys.delayed(BUCKET)
-FREE = Pace(per_second=0, in_flight=0, lease=2000, slow=1.0)
+FREE = Allowance(per_second=0, in_flight=0, lease=2000, slow=1.0)
 """A gateway without bounds whose calls are waited for two seconds."""
 POLICY = Policy(max_dispatches=5, max_ambiguous=1, backoff=(1.0,))
 
 Script = Iterable[Accepted | GatewayError | Callable[[], None]]
 
 
-def lane(application: str = "shop", kind: str = "possession") -> str:
+def lane(application: str = "shop", kind: str = "possession", country: str = "PK", channel: str = "sms") -> str:
     """Return the key of a lane."""
-    return keys.lane(BUCKET, kind, application)
+    return keys.lane(BUCKET, kind, application, country, channel)
 
 
 def lanes(client: redis.Redis) -> list[str]:
@@ -49,7 +59,6 @@ def pending(client: redis.Redis, name: str | None = None) -> int:
 
 def jobs_of(context: Context, consumer: str = "worker", count: int = 100) -> list[Job]:
     """Take what is new, as a worker does."""
-    context.store.outbox.look_around(context.applications)
     return context.store.outbox.take(consumer, count)
 
 
@@ -57,7 +66,7 @@ def deliver_all(context: Context) -> int:
     """Bring to an end what waits, as a worker does; return how many messages that were."""
     jobs = jobs_of(context, count=1000)
     for job in jobs:
-        deliver(context, job, POLICY, lambda *_: False)
+        deliver(context, job, POLICY)
     return len(jobs)
 
 
@@ -68,11 +77,12 @@ def dispatch(
     *,
     called: Iterable[str] = (),
     most: int = 20,
-    **paces: Pace,
-) -> Dispatched | Blocked | Dropped:
-    """Choose a gateway for a job; ``paces`` are those of gateways that have bounds."""
-    candidates = [Candidate(name, paces.get(name, FREE), name in set(called)) for name in gateways]
-    return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, most)
+    most_ambiguous: int = 20,
+    **allowances: Allowance,
+) -> Dispatched | Blocked | Dropped | Overtaken:
+    """Choose a gateway for a job; ``allowances`` are those of gateways that have bounds."""
+    candidates = [Candidate(name, allowances.get(name, FREE), name in set(called)) for name in gateways]
+    return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, most, most_ambiguous)
 
 
 def dispatched(context: Context, job: Job, *gateways: str, **members: Any) -> Dispatched:
@@ -82,8 +92,8 @@ def dispatched(context: Context, job: Job, *gateways: str, **members: Any) -> Di
     return found
 
 
-def settle(context: Context, job: Job, where: Dispatched | Dropped, settlement: Settlement) -> bool:
-    """Record an outcome where it belongs; return whether the job is still its worker's."""
+def settle(context: Context, job: Job, where: Dispatched | Dropped, settlement: Settlement) -> Settled:
+    """Record an outcome where it belongs; return what that has led to."""
     gateway = where.gateway if isinstance(where, Dispatched) else ""
     return context.store.dispatches.settle(job, where.slot, settlement, gateway)
 
@@ -156,29 +166,34 @@ class Sender:
         self.context = caller.context
         self.gateways = gateways
         self.context.gateways.update(gateways)  # type: ignore[attr-defined] # filled once by the composition root
-        self.waits: list[int] = []
+        self.held: list[Held] = []
 
-    def deliver(self, policy: Policy = POLICY, wait: Callable[[str, int], bool] | None = None) -> int:
-        """Bring to an end what is new or due; return how many jobs that were."""
+    def deliver(self, policy: Policy = POLICY) -> int:
+        """Bring to an end what is new or due, or hold it; return how many jobs that were."""
         self.context.store.outbox.requeue()
         jobs = jobs_of(self.context)
         for job in jobs:
-            self.hand_over(job, policy, wait)
+            self.hand_over(job, policy)
         return len(jobs)
 
-    def hand_over(self, job: Job, policy: Policy = POLICY, wait: Callable[[str, int], bool] | None = None) -> None:
-        """Bring one job to an end."""
-        deliver(self.context, job, policy, wait or self._refuse)
+    def hand_over(self, job: Job, policy: Policy = POLICY) -> Held | None:
+        """Bring one job to an end, or hold it."""
+        held = deliver(self.context, job, policy)
+        if held is not None:
+            self.held.append(held)
+        return held
 
-    def _refuse(self, _application: str, milliseconds: int) -> bool:
-        self.waits.append(milliseconds)
-        return False
+    def go_on(self, policy: Policy = POLICY) -> None:
+        """Let what is held go on."""
+        held, self.held = self.held, []
+        for one in held:
+            self.hand_over(one.job, policy)
 
     def sent(self) -> list[str]:
         """Return the names of the gateways that were called, each as often as it was."""
         return [name for name, gateway in self.gateways.items() for _ in gateway.sent]
 
 
-def paced(**bounds: Any) -> Pace:
-    """Return a pace with some bounds."""
+def paced(**bounds: Any) -> Allowance:
+    """Return an allowance with some bounds."""
     return replace(FREE, **bounds)

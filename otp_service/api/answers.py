@@ -75,7 +75,7 @@ class DeliveryAnswer:
 
     `failed`: the gateway refused it; or no gateway was left to try.
 
-    `expired`: the code's life ended before it was handed over.
+    `expired`: the code's life ended before it was handed over; or the gateway reported that it became too old.
 
     `unknown`: nobody knows whether it went out: the gateway did not answer, or reported something new."""
     at: Time

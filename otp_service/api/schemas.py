@@ -92,8 +92,11 @@ class StartBody(Body):
     locale: Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] | None = (
         None
     )
-    """BCP 47 tag of the message's language. Default: the application's. In this release every message is in English,
-    whatever is asked for."""
+    """BCP 47 tag of the message's language, such as `ur-PK`. Default: the application's.
+
+    English (`en`), Urdu (`ur`), Roman Urdu (`ur-Latn`) and Arabic (`ar`) come with the service; its operator may have
+    added others. A tag without words of its own is shortened, `ur-PK` to `ur`. One of a language that is not there is
+    no error: the message is in the application's language then, and in English as the last resort."""
     client_ip: Address | None = None
     """Address of the end user, not of your server; some applications have to give it."""
     context: Annotated[str, StringConstraints(max_length=128, pattern=_PRINTABLE)] | None = None

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import click
 
-from otp_service.bootstrap import install
+from otp_service.cli.context import context_of
 from otp_service.cli.options import config_option
 from otp_service.cli.output import done, moment, note, table
 from otp_service.core.errors import ConfigurationError
+from otp_service.core.purpose import LONGEST_LIFE
 from otp_service.settings import load_settings
-from otp_service.store.dead_letters import LONGEST_LIFE, DeadLetter, DeadLetters, Redriven, reason_of
+from otp_service.store.dead_letters import DeadLetter, DeadLetters, Redriven, reason_of
 
+_IN_VAIN = ("destination", "fraud")
+"""Reasons that no operator can mend: another try fails too, and may cost."""
 _HEADINGS = ("Id", "Given up", "Reason", "Application", "Purpose", "Country", "Channel", "Verification")
 
 
@@ -32,16 +35,20 @@ def list_(most: int, path: Path | None) -> None:
 
 @dead_letters.command(short_help="Put messages back into the outbox.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "every", is_flag=True, help="All whose code may still live.")
-@click.option("--reason", help="With --all: only those whose reason begins with this word, such as rejected.")
+@click.option(
+    "--all", "every", is_flag=True, help="All whose code may still live, but for the reasons destination and fraud."
+)
+@click.option("--reason", help="With --all: those whose reason begins with this word, such as rejected, and no others.")
 @config_option
 def redrive(ids: tuple[str, ...], reason: str | None, path: Path | None, *, every: bool) -> None:
     """Put messages back into the outbox, by the ID that "list" shows, or all of them; say what became of each.
 
     A message goes out only while its verification waits for the code. It may cost another message, and one whose fate
-    is not known may arrive twice. The exit status is 1 when one that was named was not put back.
+    is not known may arrive twice. With --all, those whose reason is destination or fraud are left as they are, unless
+    --reason names it: another try changes nothing, and may cost. The exit status is 1 when one that was named by its ID
+    was not put back.
     """
-    if bool(ids) == every or (reason and not every):
+    if bool(ids) == every or (reason is not None and not every):
         raise click.UsageError("Name dead letters by their ID, or give --all.")
     letters = _letters(path)
     if every:
@@ -53,7 +60,7 @@ def redrive(ids: tuple[str, ...], reason: str | None, path: Path | None, *, ever
 
 
 def _letters(path: Path | None) -> DeadLetters:
-    return install(load_settings(path)).context.store.dead_letters
+    return context_of(load_settings(path)).store.dead_letters
 
 
 def _named(letters: DeadLetters, ids: tuple[str, ...]) -> list[DeadLetter]:
@@ -66,13 +73,23 @@ def _named(letters: DeadLetters, ids: tuple[str, ...]) -> list[DeadLetter]:
 
 def _redrive_all(letters: DeadLetters, reason: str | None) -> None:
     """Put back what can be: a letter that is older than any code lives stays where it is."""
-    young = letters.since(LONGEST_LIFE)
+    young = letters.since(1000 * LONGEST_LIFE)  # an older one's code is dead for certain
     older = letters.count() - len(young)
-    meant = [letter for letter in reversed(young) if reason in {None, reason_of(letter)}]  # oldest first
+    meant = [letter for letter in reversed(young) if _is_meant(letter, reason)]  # oldest first
     back = [_redrive(letters, letter) for letter in meant]
     done(f"{sum(back)} of {len(meant)} put back.")
+    for word in _IN_VAIN if reason is None else ():
+        if left := sum(reason_of(letter) == word for letter in young):
+            note(
+                f"{left} left for the reason {word}: another try changes nothing. To try all the same: --reason {word}"
+            )
     if older:
         note(f"{older} older left as they are: their codes have expired.")
+
+
+def _is_meant(letter: DeadLetter, reason: str | None) -> bool:
+    word = reason_of(letter)
+    return word not in _IN_VAIN if reason is None else word == reason
 
 
 def _redrive(letters: DeadLetters, letter: DeadLetter) -> bool:

@@ -23,7 +23,6 @@ def delivery_findings(context: Context) -> Iterator[Finding]:
     for name, health in store.health.of(tuple(context.gateways)).items():
         yield from gateway_findings(name, health)
     yield dead_letter_finding(reasons_of(store.dead_letters.since(HOUR, MOST)))
-    store.outbox.look_around(context.applications)
     yield backlog_finding(store.outbox.lag(), store.history.waiting())
 
 

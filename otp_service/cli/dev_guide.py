@@ -1,12 +1,10 @@
 """What ``dev`` prints once it is ready: how to verify a number, line by line."""
 
-import os
 import shlex
-import shutil
-import sys
 from pathlib import Path
 
 from otp_service.cli.dev_numbers import PREFIX
+from otp_service.cli.output import program
 from otp_service.settings import Settings
 
 NUMBER = "+923001234567"
@@ -39,7 +37,7 @@ def guide(url: str, api_key: str, settings: Settings, shell: Path) -> str:
         url=url,
         number=NUMBER,
         shell=shlex.quote(str(shell)),
-        command=_command(sys.argv[0]),
+        command=program(),
         options="--application dev " if len(settings.applications) > 1 else "",
     )
     numbers = _NUMBERS.format(prefix=PREFIX) if _has_numbers(settings) else ""
@@ -56,12 +54,3 @@ def _has_numbers(settings: Settings) -> bool:
         for gateway in settings.gateways.values()
         for case in getattr(gateway.settings, "cases", ())
     )
-
-
-def _command(started_as: str) -> str:
-    """Return how a shell finds the command: by its name, or by the path it was started with."""
-    found = shutil.which("otp-service")
-    is_path = os.sep in started_as and os.access(started_as, os.X_OK)
-    if not is_path or (found and Path(found).samefile(started_as)):
-        return "otp-service"
-    return shlex.quote(started_as)

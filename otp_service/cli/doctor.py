@@ -9,7 +9,7 @@ from otp_service.bootstrap import install
 from otp_service.cli.delivery_findings import delivery_findings
 from otp_service.cli.findings import Finding, Level, settings_findings
 from otp_service.cli.options import config_option
-from otp_service.cli.output import is_terminal
+from otp_service.cli.output import is_terminal, wrapped
 from otp_service.cli.server_findings import (
     clock_finding,
     installation_finding,
@@ -68,7 +68,8 @@ def _server(settings: Settings) -> Iterator[Finding]:
 
 def _print(findings: Iterable[Finding]) -> None:
     for finding in findings:
-        level = click.style(f"{finding.level:<4}", fg=_COLOURS[finding.level], bold=is_terminal())
-        click.echo(f"{level}  {finding.subject}: {finding.sentence}")
+        level = click.style(finding.level, fg=_COLOURS[finding.level], bold=is_terminal())
+        told = wrapped(f"{finding.level:<4}  {finding.subject}: {finding.sentence}", indent=6)
+        click.echo(told.replace(finding.level, level, 1))
         if finding.action:
-            click.echo(f"      → {finding.action}")
+            click.echo(wrapped(f"      → {finding.action}", indent=8))

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from otp_service.bootstrap import install
+from otp_service.cli.context import context_of
 from otp_service.cli.options import config_option, destination, region_option
-from otp_service.cli.output import is_terminal, moment, note, table, warn
+from otp_service.cli.output import in_lines, is_terminal, moment, note, table, warn, wrapped
 from otp_service.cli.why import sentence
 from otp_service.core.story import Story
 from otp_service.core.verification import Delivery
@@ -28,7 +28,7 @@ def find(number: str, region: str | None, path: Path | None) -> None:
     No code is shown, and no number. Times are in UTC.
     """
     to = destination(number, region)
-    found = finding.find(install(load_settings(path)).context, to)
+    found = finding.find(context_of(load_settings(path)), to)
     _print(found)
     if not found.complete:
         warn("there are too many events to read them all: what is told of older verifications may lack something.")
@@ -41,13 +41,13 @@ def _print(found: Found) -> None:
         click.secho(_heading(case.story), bold=is_terminal())
         if case.story.deliveries:
             table(_HEADINGS, map(_row, case.story.deliveries))
-        click.echo(f"→ {sentence(case, found)}\n")
+        click.echo(wrapped(f"→ {sentence(case, found)}", indent=2) + "\n")
 
 
 def _heading(story: Story) -> str:
     about = (story.application, story.purpose, story.country)
     checks = f"{story.checks} code{'s' * (story.checks != 1)} compared"
-    return "  ".join(
+    return in_lines(
         [moment(story.started), story.mask, story.id, story.status or "ended", *filter(None, about), checks]
     )
 

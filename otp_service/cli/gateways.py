@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from otp_service.bootstrap import install
+from otp_service.cli.context import context_of
 from otp_service.cli.options import CHANNELS, config_option, destination, region_option
-from otp_service.cli.output import done, duration, table, warn
+from otp_service.cli.output import done, duration, program, table, warn
 from otp_service.core.errors import ConfigurationError
-from otp_service.core.health import BreakerState, GatewayHealth, Pace
-from otp_service.core.keyring import Keyring, new_dispatch_id
+from otp_service.core.health import Allowance, BreakerState, GatewayHealth
+from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.message import Message
 from otp_service.core.phone import Destination
 from otp_service.core.purpose import Channel
@@ -71,7 +71,7 @@ def test(name: str, number: str, channel: str, region: str | None, path: Path | 
     chosen = context.gateways[name]
     if channel not in chosen.channels:
         raise ConfigurationError(f"The gateway {name!r} does not carry {channel}.")
-    done(f"Accepted for {to.mask}; the gateway's reference is {_send(chosen, to, channel, context.keyring)}.")
+    done(f"Accepted for {to.mask}; the gateway's reference is {_send(chosen, to, channel, context)}.")
 
 
 @gateway.command(short_help="Show how the gateways are.")
@@ -82,21 +82,21 @@ def status(path: Path | None) -> None:
     Breaker: closed, messages go through; open, none does until it is tried again; half open, the next message tries it.
     Calls that failed, or took as long as "Slow from", are bad. The time that calls take is in the metrics.
     """
-    context = install(load_settings(path)).context
+    context = context_of(load_settings(path))
     found = context.store.health.of(tuple(context.gateways))
     headings = ("Name", "Breaker", "Tried again in", "Bad calls", "Slow from", "In flight", "A second", "Throttled for")
-    table(headings, [_row(name, health, context.paces[name]) for name, health in found.items()])
+    table(headings, [_row(name, health, context.allowances[name]) for name, health in found.items()])
 
 
-def _row(name: str, health: GatewayHealth, pace: Pace) -> tuple[str, ...]:
+def _row(name: str, health: GatewayHealth, allowance: Allowance) -> tuple[str, ...]:
     return (
         name,
         _STATES[health.state] + (", by hand" if health.by_hand else ""),
         _span(health.opens_in),
         f"{health.bad} of {health.calls}",
-        f"{pace.slow:g} s",
-        f"{health.in_flight or 0} of {pace.in_flight}" if pace.in_flight else "-",
-        f"{pace.per_second:g}" if pace.per_second else "-",
+        f"{allowance.slow:g} s",
+        f"{health.in_flight or 0} of {allowance.in_flight}" if allowance.in_flight else "-",
+        f"{allowance.per_second:g}" if allowance.per_second else "-",
         _span(health.paused),
     )
 
@@ -121,9 +121,11 @@ def open_(name: str, minutes: int, path: Path | None) -> None:
     """
     context = _context_with(name, path)
     context.store.health.open(name, minutes * _MINUTE)
-    done(f"{name} is left alone for {duration(60 * minutes)}. To use it again before: otp-service gateway close {name}")
-    if any(set(route.gateways) == {name} for route in context.routes.routes):
-        warn("a route has no other gateway: its messages wait, and are given up when their codes end.")
+    done(f"{name} is left alone for {duration(60 * minutes)}. To use it again before: {program()} gateway close {name}")
+    health = context.store.health.of(tuple(context.gateways))
+    shut = {one for one, is_now in health.items() if is_now.by_hand and is_now.opens_in}
+    if any(shut.issuperset(route.gateways) for route in context.routes.routes):
+        warn("a route has no other gateway left: its messages wait, and are given up when their codes end.")
 
 
 @gateway.command(short_help="Let messages through a gateway again.")
@@ -136,13 +138,14 @@ def close(name: str, path: Path | None) -> None:
 
 
 def _context_with(name: str, path: Path | None) -> Context:
-    context = install(load_settings(path)).context
+    context = context_of(load_settings(path))
     if name not in context.gateways:
         raise ConfigurationError(f"There is no gateway {name!r}; there are: {', '.join(context.gateways)}.")
     return context
 
 
-def _send(chosen: Gateway, to: Destination, channel: str, keyring: Keyring) -> str:
+def _send(chosen: Gateway, to: Destination, channel: str, context: Context) -> str:
+    keyring = context.keyring
     bucket = keyring.bucket(keyring.pseudonym(to.e164))
     message = Message(
         to=to.e164,
@@ -158,5 +161,7 @@ def _send(chosen: Gateway, to: Destination, channel: str, keyring: Keyring) -> s
     try:
         return chosen.send(message).reference
     except GatewayError as failed:
+        if chosen.development_only:
+            context.store.server.version()  # a sandbox keeps its messages there: when it is away, that is the reason
         hint = " It may have been sent all the same." if failed.ambiguous else ""
         raise click.ClickException(f"Not accepted: {failed}.{hint}") from failed

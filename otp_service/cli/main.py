@@ -5,7 +5,7 @@ from importlib import import_module
 import click
 
 from otp_service import __version__
-from otp_service.core.errors import ConfigurationError, OtpServiceError
+from otp_service.core.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
 
 COMMANDS = {
     "dev": "dev:dev",
@@ -55,11 +55,21 @@ class Commands(click.Group):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
+        except StoreUnavailableError as silent:
+            raise Refusal(_what_to_do(ctx, silent)) from silent
         except (ConfigurationError, OtpServiceError) as refused:
             raise Refusal(str(refused)) from refused
         except OSError as failed:
             where = f"{failed.filename}: " if failed.filename else ""
             raise Refusal(f"{where}{failed.strerror or failed}") from failed
+
+
+def _what_to_do(ctx: click.Context, silent: StoreUnavailableError) -> str:
+    """Name the Redis that a command asked in vain, and what to do."""
+    if ctx.obj is None:
+        return str(silent)
+    finding = import_module("otp_service.cli.server_findings").silence_finding(ctx.obj, silent)
+    return f"{finding.sentence} {finding.action}"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

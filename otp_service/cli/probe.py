@@ -24,8 +24,8 @@ def check_port(host: str, port: int) -> None:
             why = refused.strerror or str(refused)
             other = 8081 if port != 8081 else 8082  # noqa: PLR2004
             raise ConfigurationError(
-                f"Port {port} of {host} cannot be used: {why}. Choose another: http.port, otp-service dev --port "
-                f"{other}, or OTP_SERVICE__HTTP__PORT={other} make run."
+                f"Port {port} of {host} cannot be used: {why}. Choose another: http.port, or "
+                f"OTP_SERVICE__HTTP__PORT={other} before the command."
             ) from refused
 
 

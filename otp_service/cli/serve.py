@@ -13,7 +13,7 @@ from otp_service.bootstrap import Installation, install, prepare
 from otp_service.cli.options import config_option, settings_for_children
 from otp_service.cli.probe import check_port, url_of
 from otp_service.cli.server import Server
-from otp_service.cli.server_findings import silence_of
+from otp_service.cli.server_findings import silence_finding
 from otp_service.core.errors import ConfigurationError, StoreUnavailableError
 from otp_service.settings import Settings
 from otp_service.telemetry import metrics
@@ -54,7 +54,8 @@ def _prepared(settings: Settings) -> Installation:
     try:
         prepare(installation)
     except StoreUnavailableError as silent:
-        raise ConfigurationError(f"{silence_of(settings, silent)} What is wrong: otp-service doctor") from silent
+        finding = silence_finding(settings, silent)
+        raise ConfigurationError(f"{finding.sentence} {finding.action}") from silent
     return installation
 
 

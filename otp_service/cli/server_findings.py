@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from otp_service.cli.findings import Finding, Level
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.settings import Settings
-from otp_service.store.connection import refused
+from otp_service.store.connection import Obstacle, obstacle_of
 
 Ask = Callable[[str], str | None]
 """Returns a setting of the server; ``None`` when it does not tell."""
@@ -19,20 +19,24 @@ TOLERATED_SKEW = 1.0
 """Seconds between this host's clock and Redis' beyond which what this host shows may be wrong."""
 
 
-def silence_of(settings: Settings, silent: StoreUnavailableError) -> str:
-    """Return in a sentence why the store is not available: the server does not answer, or refuses us."""
-    what = refused(silent)
-    return f"Redis at {settings.redis.shown_url} {f'refuses {what}' if what else 'does not answer'}."
+_OBSTACLES = {
+    Obstacle.SILENT: ("does not answer", "Start it, or correct redis.url."),
+    Obstacle.USER: ("refuses the user or the password", "Correct them in redis.url."),
+    Obstacle.RIGHTS: (
+        "refuses a command to this user",
+        "Give the user the rights that are missing (ACL).",
+    ),
+    Obstacle.MEMORY: ("is full", "Give it more memory (maxmemory)."),
+    Obstacle.REPLICA: ("is a replica and takes no writes", "Name its primary in redis.url."),
+    Obstacle.DATABASE: ("has no database of this number", "Correct the number at the end of redis.url."),
+    Obstacle.STRANGER: ("does not answer as Redis does", "Correct redis.url: something else listens there."),
+}
 
 
 def silence_finding(settings: Settings, silent: StoreUnavailableError) -> Finding:
     """Judge a server that is not available."""
-    action = (
-        "Correct the user and the password in redis.url, or the user's rights (ACL)."
-        if refused(silent)
-        else "Start it, or correct redis.url."
-    )
-    return Finding(Level.FAIL, "redis.url", silence_of(settings, silent), action)
+    what, action = _OBSTACLES[obstacle_of(silent)]
+    return Finding(Level.FAIL, "redis.url", f"Redis at {settings.redis.shown_url} {what}.", action)
 
 
 def version_finding(version: str) -> Finding:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from otp_service.bootstrap import install
+from otp_service.cli.context import context_of
 from otp_service.cli.options import CHANNELS, Command, application_named, application_option, config_option
-from otp_service.cli.output import done, note
+from otp_service.cli.output import done, note, program
 from otp_service.core.verification import CheckResult, Reason
 from otp_service.services import check as checking
 from otp_service.services import start as starting
@@ -69,10 +69,10 @@ def send(  # noqa: PLR0913, PLR0917 - one parameter an option
     settings = load_settings(path)
     application = application_named(settings, name)
     request = StartRequest(to=number, channel=channel, purpose=purpose, client_ip=client_ip, transaction=transaction)
-    verification = starting.start(install(settings).context, application, request).view.verification
+    verification = starting.start(context_of(settings), application, request).view.verification
     again = {"application": name, "amount": amount, "currency": currency, "payee": payee, "config": path}
     options = "".join(f" --{option} {shlex.quote(str(value))}" for option, value in again.items() if value is not None)
-    note(f"A code is on its way to {verification.mask}. Next: otp-service check {verification.id} CODE{options}")
+    note(f"A code is on its way to {verification.mask}. Next: {program()} check {verification.id} CODE{options}")
     click.echo(verification.id)
 
 
@@ -98,7 +98,7 @@ def check(
     transaction = _transaction(amount, currency, payee)
     settings = load_settings(path)
     application = application_named(settings, name)
-    _report(checking.check(install(settings).context, application, verification_id, code, transaction))
+    _report(checking.check(context_of(settings), application, verification_id, code, transaction))
 
 
 def _report(result: CheckResult) -> None:

@@ -1,5 +1,7 @@
 """Why a code did or did not arrive, in one plain sentence for support."""
 
+from collections import Counter
+
 from otp_service.cli.output import moment
 from otp_service.core.story import Story, Why
 from otp_service.core.verification import Delivery, Status
@@ -27,6 +29,7 @@ _SENTENCES = {
     Why.ENDED_FIRST: "The code was not sent: the verification had ended before ({status}).",
     Why.UNREADABLE: "The code was not sent: the message could not be read; its key or its application has left the "
     "configuration, or a newer release wrote it.",
+    Why.DEFECT: "The code was not sent: this service could not write the message; tell the operator.",
     Why.CRASHED: "Nobody knows whether the code arrived: workers died while they sent it, too often to try again.",
     Why.FORGOTTEN: "What became of the code is no longer known: the events do not reach back so far.",
 }
@@ -64,6 +67,12 @@ def _silence(story: Story, about: Delivery, found: Found) -> str:
 
 
 def _failures(failures: tuple[Delivery, ...]) -> str:
+    """Name each way in which a gateway failed, once, with how often."""
     if not failures:
         return "no gateway was free to take the message while the code lived"
-    return " and ".join(f"{one.gateway} failed ({one.reason or one.status})" for one in failures)
+    counted = Counter((one.gateway, one.reason or one.status) for one in failures)
+    *others, last = (
+        f"{gateway} failed{f' {count} times' if count > 1 else ''} ({reason})"
+        for (gateway, reason), count in counted.items()
+    )
+    return f"{', '.join(others)} and {last}" if others else last

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from otp_service.core.purpose import Channel, Purpose, PurposeKind
+from otp_service.core.purpose import LONGEST_LIFE, Channel, Purpose, PurposeKind
 from otp_service.core.segments import Encoding
 from otp_service.core.templates import Template
 
 DEFAULT: Final = "en"
 """The language that is always there."""
-MAX_MINUTES: Final = 10
-"""Whole minutes that a code can be valid: the longest life of a code."""
+MAX_MINUTES: Final = LONGEST_LIFE // 60
+"""Whole minutes that a code can be valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Language:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Words:
     """The words that one message gets."""
 
     language: Language
@@ -72,14 +72,14 @@ class Catalogue:
 
     languages: Mapping[str, Language]
 
-    def choose(self, purpose: Purpose, channel: Channel, *wanted: str) -> Choice:
+    def choose(self, purpose: Purpose, channel: Channel, *wanted: str) -> Words:
         """Return the words for the first of some locales that has them, or the English ones."""
         for locale in (*wanted, DEFAULT):
             for tag in lookup(locale):
                 language = self.languages.get(tag.lower())
                 texts = language.texts_for(purpose, channel) if language else None
                 if language and texts:
-                    return Choice(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
+                    return Words(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
         raise LookupError("the catalogue is complete for English")
 
 

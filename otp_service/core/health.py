@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Allowance:
     """What a gateway may be asked to do, over all workers."""
 
     per_second: float
@@ -47,6 +47,8 @@ class Call(StrEnum):
     WELL = "well"
     BAD = "bad"
     THROTTLED = "throttled"
+    NONE = "none"
+    """There was none: what was prepared for it is given back."""
 
 
 class BreakerState(StrEnum):

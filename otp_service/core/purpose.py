@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+LONGEST_LIFE = 600
+"""Seconds that a code lives at most."""
+
 
 class PurposeKind(StrEnum):
     """What a purpose proves."""

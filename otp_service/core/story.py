@@ -33,8 +33,6 @@ class Story:
 class Surroundings:
     """What else matters to a message that has not arrived yet."""
 
-    now: int
-    """Milliseconds by Redis' clock."""
     worker: bool
     """Whether a worker was seen lately."""
     route: Mapping[str, GatewayHealth]
@@ -77,6 +75,8 @@ class Why(StrEnum):
     """It was not sent, for the verification had ended."""
     UNREADABLE = "unreadable"
     """Its key or its application has left the configuration, or a newer release wrote it."""
+    DEFECT = "defect"
+    """This service could not write the message."""
     CRASHED = "crashed"
     """It was begun too often."""
     FORGOTTEN = "forgotten"
@@ -105,11 +105,13 @@ _GIVEN_UP = {
     "no_gateway": Why.ALL_FAILED,
     "unreadable": Why.UNREADABLE,
     "no_application": Why.UNREADABLE,
+    "defect": Why.DEFECT,
     "too_many_dispatches": Why.CRASHED,
+    "too_many_ambiguous": Why.NOBODY_KNOWS,
     "expired": Why.TOO_LATE,
     "gone": Why.TOO_LATE,
 }
-_WHATEVER_FAILED = frozenset({Why.CRASHED, Why.NO_ROUTE, Why.UNREADABLE})
+_WHATEVER_FAILED = frozenset({Why.CRASHED, Why.DEFECT, Why.NO_ROUTE, Why.UNREADABLE})
 """Reasons to give a message up that matter more than the calls that failed before."""
 _ENDED = frozenset(Status) - {Status.PENDING, Status.EXPIRED}
 _FAILED = frozenset({DeliveryStatus.FAILED, DeliveryStatus.UNKNOWN})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from otp_service.core.amount import NumberStyle, shown_amount
 from otp_service.core.application import Application
-from otp_service.core.catalogue import Choice
+from otp_service.core.catalogue import Words
 from otp_service.core.purpose import Channel, Purpose
 from otp_service.core.templates import Variable
 from otp_service.core.transaction import Transaction
@@ -36,19 +36,19 @@ class Written:
     variables: Mapping[str, str] = field(repr=False)
 
 
-def written(wording: Wording, choice: Choice, style: NumberStyle) -> Written:
-    """Return the text of a message in the words of a choice, amounts in a locale's style."""
-    variables = _variables(wording, choice, style)
+def written(wording: Wording, words: Words, style: NumberStyle) -> Written:
+    """Return the text of a message in the words of its language, amounts in a locale's style."""
+    variables = _variables(wording, words, style)
     values = {
         **variables,
         Variable.DIGITS: spoken(wording.code),
-        Variable.NEVER_SHARE: choice.language.never_share,
-        Variable.ACCOUNT: _account(wording, choice),
+        Variable.NEVER_SHARE: words.language.never_share,
+        Variable.ACCOUNT: _account(wording, words),
     }
-    lines = [choice.template.filled(values)]
+    lines = [words.template.filled(values)]
     if wording.channel is Channel.SMS:
         lines += last_line(wording.application, wording.code)
-    return Written("\n".join(lines), choice.locale, variables)
+    return Written("\n".join(lines), words.locale, variables)
 
 
 def last_line(application: Application, code: str) -> list[str]:
@@ -69,12 +69,12 @@ def spoken(digits: str) -> str:
     return ", ".join(digits)
 
 
-def _variables(wording: Wording, choice: Choice, style: NumberStyle) -> dict[str, str]:
+def _variables(wording: Wording, words: Words, style: NumberStyle) -> dict[str, str]:
     """Return what a provider's own template may name: nothing that is not in the text."""
     values = {
         Variable.BRAND: wording.application.title,
         Variable.CODE: wording.code,
-        Variable.MINUTES: choice.language.lasting(wording.minutes),
+        Variable.MINUTES: words.language.lasting(wording.minutes),
     }
     payment = wording.transaction
     if payment:
@@ -85,10 +85,10 @@ def _variables(wording: Wording, choice: Choice, style: NumberStyle) -> dict[str
     return {str(name): value for name, value in values.items()}
 
 
-def _account(wording: Wording, choice: Choice) -> str:
+def _account(wording: Wording, words: Words) -> str:
     account = wording.transaction.account if wording.transaction else None
     if not account:
         return ""
     if wording.channel is Channel.VOICE:
-        return choice.language.account_spoken.filled({Variable.ACCOUNT: spoken(account)})
-    return choice.language.account_written.filled({Variable.ACCOUNT: account})
+        return words.language.account_spoken.filled({Variable.ACCOUNT: spoken(account)})
+    return words.language.account_written.filled({Variable.ACCOUNT: account})

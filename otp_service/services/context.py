@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from otp_service.core.application import Application
 from otp_service.core.catalogue import Catalogue
 from otp_service.core.guard import Limits
-from otp_service.core.health import Pace
+from otp_service.core.health import Allowance
 from otp_service.core.keyring import Keyring
 from otp_service.core.purpose import Purpose
 from otp_service.core.routing import Routes
@@ -29,7 +29,7 @@ class Context:
     routes: Routes
     gateways: Mapping[str, Gateway]
     """By name."""
-    paces: Mapping[str, Pace]
+    allowances: Mapping[str, Allowance]
     """What each gateway may be asked to do, by its name."""
     catalogue: Catalogue
     """The words of messages."""

@@ -3,16 +3,17 @@
 import json
 
 from otp_service.core.errors import StoreUnavailableError
+from otp_service.core.purpose import LONGEST_LIFE
 from otp_service.core.verification import GRACE, DeliveryStatus
 from otp_service.gateways.base import FailureKind, Receipt
 from otp_service.services.context import Context
-from otp_service.services.record_receipts import take
+from otp_service.services.record_receipts import record
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 
-_REMEMBERED = (600 + GRACE) * 1000
+_REMEMBERED = (LONGEST_LIFE + GRACE) * 1000
 """Milliseconds: the longest life of a record."""
 
 
@@ -31,7 +32,7 @@ class Desk:
         try:
             found = self._context.store.references.dispatch_of(self._gateway, references, _written(receipt))
             if found is not None:
-                take(self._context, self._gateway, found, receipt)
+                record(self._context, self._gateway, found, receipt)
         except StoreUnavailableError:
             metrics.record_store_error("receipt")
             _log.warning("receipt_not_taken", gateway=self._gateway)
@@ -43,7 +44,7 @@ def refer(context: Context, gateway: str, reference: str, dispatch_id: str) -> N
     """Remember under which reference a dispatch was accepted, and record the receipts that were faster."""
     try:
         for early in context.store.references.remember(gateway, reference, dispatch_id, _REMEMBERED):
-            take(context, gateway, dispatch_id, _read(early))
+            record(context, gateway, dispatch_id, _read(early))
     except StoreUnavailableError:
         metrics.record_store_error("receipt")
         _log.warning("reference_lost", gateway=gateway)

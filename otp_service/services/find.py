@@ -31,8 +31,6 @@ class Found:
 
     cases: tuple[Case, ...]
     """Newest first."""
-    now: int
-    """Milliseconds since the epoch, by Redis' clock."""
     complete: bool
     """Whether all events were read that are about them."""
     reporting: frozenset[str]
@@ -52,10 +50,9 @@ def find(context: Context, to: Destination) -> Found:
     past = history.past(bucket, _to_look_up(recent, records))
     stories = [_story(one, records[one.id], past, to.mask) for one in recent]
     health = context.store.health.of(tuple(context.gateways))
-    now, worker = history.now(), context.store.server.worker_age() is not None
+    worker = context.store.server.worker_age() is not None
     return Found(
-        cases=tuple(_case(context, story, health, now, worker=worker) for story in stories),
-        now=now,
+        cases=tuple(_case(context, story, health, worker=worker) for story in stories),
         complete=past.complete,
         reporting=frozenset(_reporting(context)),
     )
@@ -91,11 +88,11 @@ def _story(started: Started, record: Verification | None, past: Past, mask: str)
     )
 
 
-def _case(context: Context, story: Story, health: Mapping[str, GatewayHealth], now: int, *, worker: bool) -> Case:
+def _case(context: Context, story: Story, health: Mapping[str, GatewayHealth], *, worker: bool) -> Case:
     last: Delivery | None = story.deliveries[-1] if story.deliveries else None
     names = context.routes.gateways_for(story.country, story.purpose, last.channel) if last else ()
     route = {name: health[name] for name in names}
-    return Case(story, explain(story, Surroundings(now, worker, route)), route)
+    return Case(story, explain(story, Surroundings(worker, route)), route)
 
 
 def _reporting(context: Context) -> Iterable[str]:

@@ -50,11 +50,11 @@ def record_receipt(context: Context, expected: Expected, request: ReceiptRequest
         receipt = expected.reporter.receipt(request)
     except ReceiptForgedError as forged:
         raise UnauthenticatedError("The report is not authentic.") from forged
-    if not take(context, expected.gateway, expected.dispatch_id, receipt):
+    if not record(context, expected.gateway, expected.dispatch_id, receipt):
         raise NotFoundError(_UNKNOWN)
 
 
-def take(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -> bool:
+def record(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -> bool:
     """Record an authentic report on a dispatch, and what follows from it; return whether the gateway made it."""
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
     if bucket is None:
@@ -63,7 +63,8 @@ def take(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -> 
     reported = context.store.dispatches.report(bucket, dispatch_id, gateway, receipt.status, reason, raw_status)
     if reported is None:
         return False
-    metrics.record_receipt(gateway, receipt.status)
+    if reported.news:
+        metrics.record_receipt(gateway, receipt.status)
     fall_back(context, bucket, reported, receipt)
     return True
 

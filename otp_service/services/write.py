@@ -8,5 +8,5 @@ from otp_service.services.cldr import number_style
 
 def write(catalogue: Catalogue, wording: Wording) -> Written:
     """Return the text of a message: in the locale asked for, or the application's, or English."""
-    choice = catalogue.choose(wording.purpose, wording.channel, wording.locale, wording.application.locale)
-    return written(wording, choice, number_style(choice.locale) if wording.transaction else PLAIN)
+    words = catalogue.choose(wording.purpose, wording.channel, wording.locale, wording.application.locale)
+    return written(wording, words, number_style(words.locale) if wording.transaction else PLAIN)

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 
 from otp_service.core.application import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIp
 from otp_service.core.phone import is_region
-from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
+from otp_service.core.purpose import LONGEST_LIFE, Channel, Purpose, PurposeKind, Resend
 from otp_service.core.routing import Route
 from otp_service.core.transaction import MAX_PAYEE
 from otp_service.settings.sections import Section
@@ -84,7 +84,7 @@ class PurposeSettings(Section):
     """``possession``, or ``transaction``: the code is a function of an amount and a payee."""
     code_length: int = Field(default=6, ge=6, le=8)
     """Digits."""
-    ttl: int = Field(default=300, ge=1, le=600)
+    ttl: int = Field(default=300, ge=1, le=LONGEST_LIFE)
     """Life of a code in seconds (NIST SP 800-63B-4, 3.1.3.2: at most 10 minutes)."""
     max_checks: int = Field(default=5, ge=1, le=10)
     """Codes compared before the verification ends; at most 5 for a transaction."""

@@ -158,7 +158,7 @@ class StreamsSettings(Section):
     max_events: int = Field(default=1_000_000, ge=1000)
     """Events kept at most, approximately."""
     max_outbox: int = Field(default=100_000, ge=10)
-    """Messages of one application waiting at most; a start beyond that is refused as ``backlog-full``."""
+    """Messages waiting of one application, country and channel; a start beyond that is refused as ``backlog-full``."""
 
 
 class MessagesSettings(Section):

@@ -8,7 +8,7 @@ from pydantic import Field
 from otp_service.core.application import Application
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard import Limits
-from otp_service.core.health import Pace
+from otp_service.core.health import Allowance
 from otp_service.core.keyring import Keyring, parse_key, parse_root_keys
 from otp_service.core.purpose import Purpose
 from otp_service.core.routing import Route, Routes
@@ -94,12 +94,12 @@ class Settings(Section):
         return Routes(routes, channels)
 
     @cached_property
-    def core_paces(self) -> dict[str, Pace]:
+    def core_allowances(self) -> dict[str, Allowance]:
         """What each gateway may be asked to do, by its name."""
-        return {name: self._pace(gateway.settings) for name, gateway in self.gateways.items()}
+        return {name: self._allowance(gateway.settings) for name, gateway in self.gateways.items()}
 
-    def _pace(self, gateway: GatewaySettings) -> Pace:
-        return Pace(
+    def _allowance(self, gateway: GatewaySettings) -> Allowance:
+        return Allowance(
             per_second=gateway.per_second or 0.0,
             in_flight=gateway.max_in_flight or 0,
             lease=round(1000 * (gateway.timeout + self.worker.claim_margin)),

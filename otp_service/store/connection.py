@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Final
 
 import redis
@@ -9,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     ClusterDownError,
     ExecAbortError,
+    InvalidResponse,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -22,10 +24,12 @@ _STATES: Final = (
     redis.TimeoutError,
     ClusterDownError,  # a replica without its primary, too
     ExecAbortError,
+    InvalidResponse,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
 )
+_NO_DATABASE: Final = "DB index is out of range"
 _CODES: Final = frozenset({"BUSY", "MISCONF", "NOGROUP", "NOREPLICAS", "UNBLOCKED"})
 """First words of answers that redis-py has no class for. ``NOGROUP``: the server has lost its data."""
 _PIPELINED: Final = " caused error: "
@@ -48,20 +52,60 @@ def connect(url: str, *, timeout: float, connect_timeout: float) -> redis.Redis:
     )
 
 
+def now_of(client: redis.Redis) -> int:
+    """Return the server's time in milliseconds since the epoch."""
+    return milliseconds(client.time())
+
+
+def milliseconds(time: tuple[int, int]) -> int:
+    """Return what ``TIME`` answers, seconds and microseconds, in milliseconds."""
+    seconds, micros = time
+    return seconds * 1000 + micros // 1000
+
+
 def unavailable(error: redis.RedisError) -> bool:
-    """Tell whether an error is about the server's state: away, silent, full, busy, or not letting us.
+    """Tell whether an error is about the server's state: away, silent, full, busy, not letting us, or no Redis at all.
 
     Any other, such as a script's own or ``WRONGTYPE``, is a defect of ours: it must stay loud.
     """
     code = error.status_code or str(error).rpartition(_PIPELINED)[2].partition(" ")[0]
-    return isinstance(error, _STATES) or code in _CODES
+    return isinstance(error, _STATES) or code in _CODES or _NO_DATABASE in str(error)
 
 
-def refused(error: StoreUnavailableError) -> str | None:
-    """Return what the server refuses, in words, when it does answer; ``None`` when it is silent or not able to."""
-    if isinstance(error.__cause__, redis.AuthenticationError):
-        return "the user or the password"
-    return "a command to this user" if isinstance(error.__cause__, NoPermissionError) else None
+class Obstacle(StrEnum):
+    """What keeps us from a server."""
+
+    SILENT = "silent"
+    """It does not answer, or is not able to."""
+    USER = "user"
+    """It does not know the user, or not with this password."""
+    RIGHTS = "rights"
+    """The user may not do this."""
+    MEMORY = "memory"
+    """It is full."""
+    REPLICA = "replica"
+    """It takes no writes."""
+    DATABASE = "database"
+    """It has no database of this number."""
+    STRANGER = "stranger"
+    """It is no Redis."""
+
+
+_OBSTACLES: Final = (
+    (redis.AuthenticationError, Obstacle.USER),
+    (NoPermissionError, Obstacle.RIGHTS),
+    (OutOfMemoryError, Obstacle.MEMORY),
+    (ReadOnlyError, Obstacle.REPLICA),
+    (InvalidResponse, Obstacle.STRANGER),
+)
+
+
+def obstacle_of(error: StoreUnavailableError) -> Obstacle:
+    """Return why the store was not available."""
+    cause = error.__cause__
+    if _NO_DATABASE in str(cause):
+        return Obstacle.DATABASE
+    return next((found for kind, found in _OBSTACLES if isinstance(cause, kind)), Obstacle.SILENT)
 
 
 @contextmanager

@@ -9,14 +9,11 @@ from typing import Any
 import redis
 
 from otp_service.store import keys
-from otp_service.store.connection import answered
+from otp_service.store.connection import answered, now_of
 from otp_service.store.jobs import job_of
 from otp_service.store.outbox import RETRY
 from otp_service.store.retention import Retention
 from otp_service.store.scripts import ScriptRunner
-
-LONGEST_LIFE = 600_000
-"""Milliseconds that a code lives at most: an older letter's is dead for certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +75,7 @@ class DeadLetters:
     def since(self, milliseconds: int, most: int | None = None) -> list[DeadLetter]:
         """Return the letters of the last ``milliseconds``, newest first; of each bucket the newest ``most``."""
         with answered():
-            seconds, micros = self._client.time()
-        begin = str(int(seconds) * 1000 + int(micros) // 1000 - milliseconds)
+            begin = str(now_of(self._client) - milliseconds)
         letters = [letter for bucket in self._buckets for letter in self._read(bucket, begin, "+", most)]
         return sorted(letters, key=lambda letter: letter.at, reverse=True)
 
@@ -102,7 +98,7 @@ class DeadLetters:
         It goes into the lane of retries, with a new budget of dispatches; no limit counts it again.
         """
         try:
-            job = job_of(letter.bucket, "", "", letter.fields)
+            job = job_of(letter.bucket, "", "", "", letter.fields)
         except (KeyError, ValueError):
             return Redriven.UNWANTED, "unreadable"
         answer = self._scripts.run(
@@ -110,8 +106,7 @@ class DeadLetters:
             (
                 keys.dead_letters(letter.bucket),
                 keys.record(letter.bucket, job.id),
-                keys.lane(letter.bucket, RETRY, job.application),
-                keys.lanes(letter.bucket),
+                *keys.queue(letter.bucket, RETRY, job.application, job.country, job.channel),
                 keys.events(letter.bucket),
             ),
             (

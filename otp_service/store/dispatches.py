@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import redis
 
-from otp_service.core.health import Pace
+from otp_service.core.health import Allowance
 from otp_service.core.verification import DeliveryStatus, Verification
 from otp_service.store import keys
 from otp_service.store.connection import answered
@@ -24,9 +24,13 @@ class Candidate:
     """A gateway of the route."""
 
     name: str
-    pace: Pace
+    allowance: Allowance
     called: bool
     """Whether it was called for this message since the job was taken."""
+
+
+class Overtaken:
+    """Another worker has the job by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,17 @@ class Dispatched:
     def slot(self) -> str:
         """Where the record keeps its outcome."""
         return slot_of(self.message, self.number)
+
+
+class Settled(StrEnum):
+    """What settling a message has led to."""
+
+    SETTLED = "settled"
+    """What was asked for follows."""
+    ARRIVED = "arrived"
+    """A receipt said meanwhile that the gateway has the message: nothing more is sent."""
+    OVERTAKEN = "overtaken"
+    """Another worker has the job by now: what follows is for that one to decide."""
 
 
 class Next(StrEnum):
@@ -116,11 +131,12 @@ class Dispatches:
         self._kept = retention
 
     def dispatch(
-        self, job: Job, dispatch_id: str, route: Iterable[Candidate], most: int
-    ) -> Dispatched | Blocked | Dropped:
+        self, job: Job, dispatch_id: str, route: Iterable[Candidate], most: int, most_ambiguous: int
+    ) -> Dispatched | Blocked | Dropped | Overtaken:
         """Choose a gateway of the route, which must not be empty, and record that it is about to be called.
 
-        ``most`` is the greatest number of dispatches of a message.
+        ``most`` is the greatest number of dispatches of a message; it is dropped once more than ``most_ambiguous`` of
+        them may have been sent although they failed.
         """
         candidates = tuple(route)
         answer = self._scripts.run(
@@ -128,6 +144,7 @@ class Dispatches:
             (
                 keys.record(job.bucket, job.id),
                 keys.dispatch(job.bucket, dispatch_id),
+                job.lane,
                 *(key for one in candidates for key in (keys.health(one.name), keys.flights(one.name))),
             ),
             (
@@ -136,7 +153,11 @@ class Dispatches:
                 job.generation,
                 job.channel,
                 most,
+                most_ambiguous,
                 dispatch_id,
+                GROUP,
+                job.consumer,
+                job.entry,
                 *(part for one in candidates for part in _arguments(one)),
             ),
         )
@@ -154,16 +175,18 @@ class Dispatches:
                 )
             case [b"blocked", now, wait, found]:
                 return Blocked(wait, now, verification_of(job.id, pairs(found), now))
+            case [b"overtaken"]:
+                return Overtaken()
             case [b"dropped", reason, slot]:
                 return Dropped(reason.decode(), slot.decode())
             case _:
                 raise ValueError(f"unknown answer of dispatch.lua: {answer[:1]!r}")
 
-    def settle(self, job: Job, slot: str, settlement: Settlement, gateway: str = "") -> bool:
+    def settle(self, job: Job, slot: str, settlement: Settlement, gateway: str = "") -> Settled:
         """Record the outcome; acknowledge and delete the job unless another dispatch follows.
 
-        ``slot`` is where the record keeps it, empty for nowhere. Return whether the job is still ours: when another
-        worker has dispatched it meanwhile, only the outcome is recorded, and what follows is that worker's to decide.
+        ``slot`` is where the record keeps it, empty for nowhere; ``gateway`` is the one that was called, empty for
+        none: then nothing is done by whom the job was claimed from.
         """
         following = job.through(settlement.channel) if settlement.channel else job
         answer = self._scripts.run(
@@ -184,13 +207,14 @@ class Dispatches:
                 settlement.next,
                 GROUP,
                 job.entry,
+                job.consumer,
                 settlement.delay,
                 self._kept.events,
                 self._kept.milliseconds,
                 *following.fields,
             ),
         )
-        return bool(answer[0] == b"settled")
+        return Settled(answer[0].decode())
 
     def bury(self, job: Job, reason: str) -> None:
         """Give a job up that nothing can be recorded of."""
@@ -222,5 +246,5 @@ class Dispatches:
 
 
 def _arguments(one: Candidate) -> tuple[Argument, ...]:
-    pace = one.pace
-    return (one.name, f"{pace.per_second:g}", pace.in_flight, pace.lease, int(one.called))
+    allowance = one.allowance
+    return (one.name, f"{allowance.per_second:g}", allowance.in_flight, allowance.lease, int(one.called))

@@ -7,7 +7,7 @@ import redis
 
 from otp_service.core.health import BreakerPolicy, BreakerState, Call, GatewayHealth
 from otp_service.store import keys
-from otp_service.store.connection import answered
+from otp_service.store.connection import answered, milliseconds, now_of
 from otp_service.store.scripts import ScriptRunner
 
 BY_HAND = 30 * 24 * 3_600_000
@@ -60,8 +60,8 @@ class Health:
             for gateway in gateways:
                 pipeline.hgetall(keys.health(gateway))
                 pipeline.zrange(keys.flights(gateway), 0, -1, withscores=True)
-            (seconds, micros), *answers = pipeline.execute()
-        now = seconds * 1000 + micros // 1000
+            time, *answers = pipeline.execute()
+        now = milliseconds(time)
         found = zip(answers[::2], answers[1::2], strict=True)
         return {
             name: _health_of(fields, calls, now, self._policy.window)
@@ -72,8 +72,7 @@ class Health:
         """Open a breaker by hand, for `BY_HAND` at most; then it is tried."""
         block = min(milliseconds, BY_HAND)
         with answered(), self._client.pipeline(transaction=True) as pipeline:
-            seconds, micros = self._client.time()
-            until = seconds * 1000 + micros // 1000 + block
+            until = now_of(self._client) + block
             pipeline.delete(keys.health(gateway))
             pipeline.hset(keys.health(gateway), mapping={"until": until, "block": block, "hand": 1})
             pipeline.pexpire(keys.health(gateway), block + BY_HAND)

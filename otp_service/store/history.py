@@ -7,11 +7,13 @@ from typing import Any
 
 import redis
 
+from otp_service.core.purpose import LONGEST_LIFE
+from otp_service.core.verification import GRACE
 from otp_service.store import keys
 from otp_service.store.connection import answered
 
-SPAN = 30 * 60_000
-"""Milliseconds after its start in which all of a verification happens: a code and its record live for 20 minutes."""
+SPAN = 1500 * (LONGEST_LIFE + GRACE)
+"""Milliseconds from its start in which all of a verification happens: its record's life, and half as much again."""
 PAGE = 1000
 """Events that are read at once."""
 MOST = 200
@@ -55,19 +57,13 @@ class Past:
 
 
 class History:
-    """The number's last verifications, the event stream, and the lanes that were ever used."""
+    """The number's last verifications, the event stream, and the lanes."""
 
     def __init__(self, client: redis.Redis, buckets: tuple[str, ...], *, page: int = PAGE, most: int = MOST) -> None:
         self._client = client
         self._buckets = buckets
         self._page = page
         self._most = most
-
-    def now(self) -> int:
-        """Return Redis' time in milliseconds since the epoch."""
-        with answered():
-            seconds, micros = self._client.time()
-        return int(seconds) * 1000 + int(micros) // 1000
 
     def recent(self, bucket: str, pseudonym: str) -> tuple[Started, ...]:
         """Return a number's last verifications, of all applications, newest first."""
@@ -106,7 +102,7 @@ class History:
             after = "(" + entries[-1][0].decode()
 
     def waiting(self) -> Mapping[str, int]:
-        """Return how many messages wait, by the application that they are of, over all lanes that were ever used."""
+        """Return how many messages wait, by the application that they are of, over all lanes."""
         with answered(), self._client.pipeline(transaction=False) as pipeline:
             for bucket in self._buckets:
                 pipeline.smembers(keys.lanes(bucket))
@@ -116,7 +112,7 @@ class History:
             lengths: list[int] = pipeline.execute()
         waiting: Counter[str] = Counter()
         for lane, length in zip(lanes, lengths, strict=True):
-            waiting[lane.rpartition(":")[2]] += length
+            waiting[lane.rsplit(":", 3)[1]] += length
         return waiting
 
 

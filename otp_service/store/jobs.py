@@ -20,6 +20,8 @@ class Job:
     """Key of the lane that it was taken from."""
     entry: str
     """Its place in the lane."""
+    consumer: str
+    """Who took it."""
     id: str
     """The verification's."""
     application: str
@@ -33,8 +35,15 @@ class Job:
     """Milliseconds by Redis' clock."""
     fields: tuple[Argument, ...]
     """Everything as it was queued, for another try: name and value in turn."""
-    put_back: int = 0
-    """How often it went back because no gateway was free."""
+    queued: int = 0
+    """When its message was accepted: milliseconds by Redis' clock."""
+    called: frozenset[str] = frozenset()
+    """The gateways that were called since it was taken."""
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """By what it comes before others of its lane: when it was queued, and its place in the lane."""
+        return (self.queued, *map(int, self.entry.split("-")))
 
     @property
     def first_slot(self) -> str:
@@ -43,20 +52,12 @@ class Job:
 
     def through(self, channel: str) -> "Job":
         """Return the job as it goes on through another channel."""
-        return replace(self, channel=channel, fields=self._fields_with(channel=channel))
-
-    def again(self) -> "Job":
-        """Return the job as it goes back because no gateway is free."""
-        put_back = self.put_back + 1
-        return replace(self, put_back=put_back, fields=self._fields_with(put_back=put_back))
-
-    def _fields_with(self, **changed: Argument) -> tuple[Argument, ...]:
         names = iter(self.fields)
-        fields = {str(name): value for name, value in zip(names, names, strict=True)} | changed
-        return tuple(part for pair in fields.items() for part in pair)
+        fields = {str(name): value for name, value in zip(names, names, strict=True)} | {"channel": channel}
+        return replace(self, channel=channel, fields=tuple(part for pair in fields.items() for part in pair))
 
 
-def job_of(bucket: str, lane: str, entry: str, fields: Mapping[str, str]) -> Job:
+def job_of(bucket: str, lane: str, entry: str, consumer: str, fields: Mapping[str, str]) -> Job:
     """Return a job of this release's format; raise `KeyError` or `ValueError` for any other."""
     if fields["v"] != VERSION:
         raise ValueError(f"a job of format {fields['v']}")
@@ -64,6 +65,7 @@ def job_of(bucket: str, lane: str, entry: str, fields: Mapping[str, str]) -> Job
         bucket=bucket,
         lane=lane,
         entry=entry,
+        consumer=consumer,
         id=fields["id"],
         application=fields["application"],
         purpose=fields["purpose"],
@@ -73,12 +75,11 @@ def job_of(bucket: str, lane: str, entry: str, fields: Mapping[str, str]) -> Job
         generation=int(fields["generation"]),
         expires=int(fields["expires"]),
         fields=tuple(part for pair in fields.items() for part in pair),
-        put_back=int(fields.get("put_back", 0)),
+        queued=int(fields["queued"]),
     )
 
 
-def unreadable_job(bucket: str, lane: str, entry: str, fields: Mapping[bytes, bytes]) -> Job:
+def unreadable_job(bucket: str, lane: str, entry: str, consumer: str, fields: Mapping[bytes, bytes]) -> Job:
     """Return an entry that is not a job of this release's format, with nothing known of it but its fields."""
-    return Job(
-        bucket, lane, entry, "", "", "", "", "", 0, 0, 0, tuple(part for pair in fields.items() for part in pair)
-    )
+    parts = tuple(part for pair in fields.items() for part in pair)
+    return Job(bucket, lane, entry, consumer, "", "", "", "", "", 0, 0, 0, parts)

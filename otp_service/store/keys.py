@@ -16,7 +16,7 @@ WORKER = f"{PREFIX}:worker"
 """String: when a worker was last seen alive."""
 
 _PERSISTENT = re.compile(
-    rf"{PREFIX}:installation|{PREFIX}:\{{[0-9a-f]{{2}}\}}:(outbox:[a-z]+:[a-z0-9_-]*|lanes|events)"
+    rf"{PREFIX}:installation|{PREFIX}:\{{[0-9a-f]{{2}}\}}:(outbox:[a-z]+:[a-z0-9_-]*:[A-Z0-9]*:[a-z]*|lanes|ready|events)"
 )
 
 
@@ -43,14 +43,37 @@ def idempotency(bucket: str, application: str, key: str) -> str:
     return f"{PREFIX}:{{{bucket}}}:idempotency:{application}:{key}"
 
 
-def lane(bucket: str, kind: str, application: str) -> str:
-    """Stream: messages of an application to deliver, of one kind: those of a kind of purposes, or retries."""
-    return f"{PREFIX}:{{{bucket}}}:outbox:{kind}:{application}"
+def lane(bucket: str, kind: str, application: str, country: str, channel: str) -> str:
+    """Stream: messages of an application to deliver that have a route in common.
+
+    ``kind`` is that of their purposes, or that of retries.
+    """
+    return f"{lanes_of(bucket, kind)}{application}:{country}:{channel}"
+
+
+def lanes_of(bucket: str, kind: str) -> str:
+    """Return the beginning of the lanes of a kind."""
+    return f"{PREFIX}:{{{bucket}}}:outbox:{kind}:"
 
 
 def lanes(bucket: str) -> str:
-    """Set: the keys of all lanes that ever held a message."""
+    """Set: the keys of all lanes."""
     return f"{PREFIX}:{{{bucket}}}:lanes"
+
+
+def ready(bucket: str) -> str:
+    """Set: the keys of the lanes that may hold messages that no worker has taken yet."""
+    return f"{PREFIX}:{{{bucket}}}:ready"
+
+
+def wake(bucket: str) -> str:
+    """List: wakes a worker for each of its members. Lives for a minute."""
+    return f"{PREFIX}:{{{bucket}}}:wake"
+
+
+def queue(bucket: str, kind: str, application: str, country: str, channel: str) -> tuple[str, str, str, str]:
+    """Return all that a script needs to put a job into a lane."""
+    return lane(bucket, kind, application, country, channel), lanes(bucket), ready(bucket), wake(bucket)
 
 
 def delayed(bucket: str) -> str:

@@ -12,7 +12,7 @@ from otp_service.core.message import Message
 from otp_service.core.phone import parse_destination
 from otp_service.core.verification import GRACE
 from otp_service.store import keys
-from otp_service.store.connection import answered
+from otp_service.store.connection import answered, now_of
 
 KEPT = 100
 """Messages kept for an application."""
@@ -47,8 +47,7 @@ class Mailbox:
         )
         places = (keys.caught(message.application), keys.caught_of(message.application, message.verification_id))
         with answered(), self._client.pipeline(transaction=False) as pipeline:
-            seconds, micros = self._client.time()
-            entry = f"{seconds * 1000 + micros // 1000} {message.verification_id} ".encode() + sealed
+            entry = f"{now_of(self._client)} {message.verification_id} ".encode() + sealed
             for key in places:
                 pipeline.lpush(key, entry)
                 pipeline.ltrim(key, 0, KEPT - 1)

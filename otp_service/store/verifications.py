@@ -34,8 +34,7 @@ class Verifications:
             "start",
             (
                 record,
-                _lane(bucket, verification),
-                keys.lanes(bucket),
+                *_queue(bucket, verification, verification.channel),
                 keys.events(bucket),
                 keys.recent(bucket, verification.pseudonym),
                 _retry_key(bucket, verification, retry),
@@ -125,8 +124,7 @@ class Verifications:
             "resend",
             (
                 record,
-                _lane(bucket, verification),
-                keys.lanes(bucket),
+                *_queue(bucket, verification, channel),
                 keys.events(bucket),
                 _retry_key(bucket, verification, retry),
                 *counted.keys,
@@ -176,8 +174,9 @@ class Verifications:
         return verification_of(verification_id, pairs(found), now) if found else None
 
 
-def _lane(bucket: str, verification: Verification) -> str:
-    return keys.lane(bucket, verification.purpose.kind, verification.application)
+def _queue(bucket: str, verification: Verification, channel: str) -> tuple[str, ...]:
+    kind, country = verification.purpose.kind, verification.country
+    return keys.queue(bucket, kind, verification.application, country, channel)
 
 
 def _retry_key(bucket: str, verification: Verification, retry: Retry | None) -> str:

@@ -79,7 +79,7 @@ def _shared() -> list[structlog.typing.Processor]:
 
 def _formatter(renderer: Renderer, *, colours: bool) -> structlog.stdlib.ProcessorFormatter:
     last: list[structlog.typing.Processor] = (
-        [structlog.processors.EventRenamer("message"), _order, structlog.processors.JSONRenderer()]
+        [_make_room, structlog.processors.EventRenamer("message"), _order, structlog.processors.JSONRenderer()]
         if renderer is Renderer.JSON
         else [_indent_exception, _console(colours=colours)]
     )
@@ -93,6 +93,11 @@ def _formatter(renderer: Renderer, *, colours: bool) -> structlog.stdlib.Process
             *last,
         ],
     )
+
+
+def _make_room(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Rename a caller's ``message``, the number of a message: as JSON, what a line says is under that name."""
+    return {"message_number" if name == "message" else name: value for name, value in event.items()}
 
 
 def _order(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

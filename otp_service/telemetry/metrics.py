@@ -82,7 +82,7 @@ _gateways_open = Gauge(
 )
 _outbox_lag = Gauge(
     "otp_service_outbox_lag_seconds",
-    "Age of the oldest message that no worker has finished.",
+    "Age of the oldest message that waits for a worker or a gateway's turn.",
     multiprocess_mode="mostrecent",
     registry=_registry,
 )

@@ -9,30 +9,54 @@ from otp_service.store.outbox import Outbox
 
 
 class InFlight:
-    """The jobs that this worker is busy with."""
+    """The jobs in this worker's hands: some keep a thread busy, the others wait for their turn."""
 
     def __init__(self) -> None:
         self._jobs: dict[tuple[str, str], Job] = {}
+        self._busy = 0
         self._changed = threading.Condition()
+
+    @property
+    def busy(self) -> int:
+        """How many jobs keep a thread busy."""
+        return self._busy
 
     def add(self, job: Job) -> bool:
         """Take a job; tell whether it is new here."""
         with self._changed:
-            new = (job.lane, job.entry) not in self._jobs
+            if (job.lane, job.entry) in self._jobs:
+                return False
             self._jobs[job.lane, job.entry] = job
-            return new
+            self._busy += 1
+            return True
 
     def remove(self, job: Job) -> None:
-        """Let a job go."""
+        """Let a job go that kept a thread busy."""
         with self._changed:
-            self._jobs.pop((job.lane, job.entry), None)
-            self._changed.notify_all()
+            del self._jobs[job.lane, job.entry]
+            self._free_one()
+
+    def pause(self, job: Job) -> None:
+        """Keep a job that leaves its thread."""
+        with self._changed:
+            self._jobs[job.lane, job.entry] = job
+            self._free_one()
+
+    def resume(self, job: Job) -> None:
+        """Give a job that was paused a thread again."""
+        with self._changed:
+            self._jobs[job.lane, job.entry] = job
+            self._busy += 1
 
     def wait_below(self, limit: int, timeout: float) -> int:
-        """Wait until fewer than ``limit`` jobs are in flight, at most ``timeout`` seconds; return how many are."""
+        """Wait until fewer than ``limit`` jobs keep threads busy, at most ``timeout`` seconds; return how many do."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._jobs) < limit, timeout)
-            return len(self._jobs)
+            self._changed.wait_for(lambda: self._busy < limit, timeout)
+            return self._busy
+
+    def _free_one(self) -> None:
+        self._busy -= 1
+        self._changed.notify_all()
 
     def jobs(self) -> list[Job]:
         """Return the jobs as they are now."""
@@ -52,8 +76,8 @@ class Every:
         """Do it if its time has come."""
         now = time.monotonic()
         if now >= self._next:
+            self._next = now + self._seconds  # also when it fails: the other duties have their turn
             self._action()
-            self._next = now + self._seconds
 
 
 def renew(outbox: Outbox, consumer: str, in_flight: InFlight) -> None:

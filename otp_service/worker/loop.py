@@ -11,17 +11,20 @@ from otp_service.bootstrap import Installation
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.core.health import BreakerState
 from otp_service.gateways.base import HoldsConnections
-from otp_service.services.deliver import Policy, deliver
+from otp_service.services.deliver import deliver
+from otp_service.services.fail_over import Policy
 from otp_service.store.jobs import Job
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.worker.claiming import Every, InFlight, renew
-from otp_service.worker.patience import Patience
+from otp_service.worker.holding import Holding
 
 _log = get_logger(__name__)
 
 _BREATH = 0.5
 """Seconds between two looks at the world: at the stop event, at claims and at retries that are due."""
+_GLANCE = 0.2
+"""The same while messages are in flight."""
 _HEARTBEAT = 5
 _OPENNESS = {BreakerState.CLOSED: 0.0, BreakerState.HALF_OPEN: 0.5, BreakerState.OPEN: 1.0}
 _FORGET_EVERY = 3600
@@ -42,7 +45,7 @@ class Worker:
         self._stop = stop
         self._policy = Policy(settings.worker.max_dispatches, settings.worker.max_ambiguous, settings.worker.backoff)
         self._concurrency = settings.worker.concurrency
-        self._patience = Patience(max(1, self._concurrency // 4), stop)
+        self._holding = Holding(self._concurrency)
         self._breath = min(_BREATH, settings.redis.timeout / 2)
         self._claim_after = settings.claim_after
         self._consumer = _new_name()
@@ -50,7 +53,7 @@ class Worker:
         self._show_life = Every(_HEARTBEAT, self._show_alive)
         self._renew = Every(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
         self._take_over = Every(min(1.0, self._claim_after / 2), self._claim)
-        self._forget = Every(_FORGET_EVERY, lambda: self._outbox.forget_idle(int(1000 * _FORGET_EVERY)))
+        self._forget = Every(_FORGET_EVERY, lambda: self._outbox.sweep(int(1000 * _FORGET_EVERY)))
 
     def run(self) -> None:
         """Work until asked to stop."""
@@ -71,10 +74,15 @@ class Worker:
             for duty in (self._show_life, self._renew, self._take_over, self._forget):
                 duty.tick()
             next_retry = self._outbox.requeue()
+            for job in self._holding.due():
+                self._go_on(job)
             free = self._concurrency - self._in_flight.wait_below(self._concurrency, self._breath)
-            if free > 0:
-                wait = max(1, min(int(self._breath * 1000), next_retry))
-                self._begin(self._outbox.take(self._consumer, free) or self._outbox.await_one(self._consumer, wait))
+            if free <= 0:
+                return
+            jobs = self._outbox.take(self._consumer, free, self._holding.full_lanes())
+            self._begin(jobs)
+            if not jobs:
+                self._wait(next_retry)
         except StoreUnavailableError:
             metrics.record_store_error("worker")
             _log.warning("store_unavailable", worker=self._consumer)
@@ -83,8 +91,15 @@ class Worker:
             _log.exception("worker_defect", worker=self._consumer)
             self._stop.wait(self._breath)
 
+    def _wait(self, next_retry: int) -> None:
+        """Wait for something to take, for a retry, or for the turn of a message that is held."""
+        breath = min(self._breath, self._holding.wait())
+        if self._in_flight.busy:  # what is in flight may be held next
+            breath = min(breath, _GLANCE)
+        self._outbox.wait(max(1, min(round(1000 * breath), next_retry)))
+
     def _claim(self) -> None:
-        free = self._concurrency - len(self._in_flight.jobs())
+        free = self._concurrency - self._in_flight.busy
         if free > 0:
             self._begin(self._outbox.claim(self._consumer, free, int(self._claim_after * 1000)))
 
@@ -93,32 +108,51 @@ class Worker:
             if self._in_flight.add(job):
                 self._pool.submit(self._deliver, job)
 
+    def _go_on(self, job: Job) -> None:
+        self._in_flight.resume(job)
+        self._pool.submit(self._deliver, job)
+
     def _deliver(self, job: Job) -> None:
+        """Bring a job on, and those that wait in its lane: where one has ended, a gateway may have room for another."""
+        following: Job | None = job
+        while following and self._has_ended(following) and not self._stop.is_set():
+            following = self._holding.next_in(job.lane)
+            if following:
+                self._in_flight.resume(following)
+
+    def _has_ended(self, job: Job) -> bool:
+        """Bring one job on; tell whether it was brought to an end."""
+        held, ended = None, False
         try:
-            deliver(self._context, job, self._policy, self._patience.wait)
+            held = deliver(self._context, job, self._policy)
+            ended = held is None
         except StoreUnavailableError:  # it stays in the outbox, and is claimed again
             metrics.record_store_error("deliver")
             _log.warning("store_unavailable", verification=job.id)
         except Exception:  # noqa: BLE001 - one job's defect must not end the others; it is claimed again
             _log.exception("delivery_defect", verification=job.id)
         finally:
-            self._in_flight.remove(job)
+            if held is None:
+                self._in_flight.remove(job)
+            else:
+                self._in_flight.pause(held.job)
+                self._holding.hold(held.job, held.milliseconds)
+        return ended
 
     def _show_alive(self) -> None:
         self._context.store.server.claim()  # a Redis that was emptied must not serve another pseudonym key
         self._context.store.server.worker_alive(self._consumer, 3 * _HEARTBEAT)
-        self._outbox.look_around(self._context.applications)
         metrics.record_outbox_lag(self._outbox.lag())
         for name, health in self._context.store.health.of(tuple(self._context.gateways)).items():
             metrics.record_gateway_state(name, _OPENNESS[health.state])
 
     def _finish(self) -> None:
-        """Wait for what is in flight, its claims renewed, and leave the group."""
+        """Wait for the calls that are being made, their claims renewed; hand back what is held."""
         try:
             while self._in_flight.wait_below(1, self._breath):
                 self._show_life.tick()
                 self._renew.tick()
-            self._outbox.leave(self._consumer)
+            self._outbox.hand_back(self._consumer, self._holding.empty())
         except StoreUnavailableError:
             _log.warning("store_unavailable", worker=self._consumer)
 

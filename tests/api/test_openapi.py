@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,17 +17,22 @@ from jsonschema_rs import meta
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 from support_api import START, Api
-from support_installation import API_KEY, TRANSACTION, World
+from support_installation import API_KEY, BANK_KEY, TRANSACTION, World
+from support_messages import LANGUAGES
 from support_messages import text as message_text
 from support_valkey import ValkeyServer
 from werkzeug.serving import make_server
 
 from otp_service.api.errors import KINDS
+from otp_service.core.keyring import api_key_hash
 from otp_service.core.transaction import Transaction
 
 WORTH_WAITING = {"rate-limited", "resend-too-soon", "store-unavailable", "backlog-full"}
 EXPECTED = ["2xx", "401", "403", "404", "409", "422", "429"]
 """Answers to a request of the right form. 422 is among them: no schema can tell which numbers exist."""
+
+URDU_BANK = {"bank": {"name": "Bank", "keys": [api_key_hash(BANK_KEY)], "purposes": ["login"], "countries": ["PK"],
+                      "client_ip": "none", "locale": "ur"}}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +205,27 @@ def test_the_defaults_of_a_start_are_told(unlimited: Api):
     members = unlimited.get("/openapi.json").json["components"]["schemas"]["StartBody"]["properties"]
 
     assert f"Default: `{members['purpose']['default']}`." in members["purpose"]["description"]
-    assert "every message is in English" in members["locale"]["description"]
+
+
+def test_the_languages_of_messages_are_told_and_what_becomes_of_a_locale(real_world: World):
+    english, urdu = Api(real_world), Api(real_world, BANK_KEY, applications=URDU_BANK)
+    members = english.get("/openapi.json").json["components"]["schemas"]["StartBody"]["properties"]
+    told = " ".join(members["locale"]["description"].split())
+
+    assert set(re.findall(r"\(`([\w-]+)`\)", told)) == set(LANGUAGES)
+    assert "such as `ur-PK`. Default: the application's." in told
+    assert "shortened, `ur-PK` to `ur`" in told
+    assert _first_word(english, locale="ur-PK") == _first_word(urdu) == _first_word(urdu, locale="fr") != "Your"
+    assert "is no error: the message is in the application's language then, and in English as the last resort" in told
+    assert _first_word(english) == _first_word(english, locale="fr") == "Your"
+
+
+def _first_word(api: Api, **members: str) -> str:
+    """Return how the message begins that a start leads to."""
+    one = api.start(f"+92300{secrets.randbelow(10**7):07}", **members)
+    api.deliver()
+    (caught,) = api.get(f"/v1/sandbox/messages?verification={one}").json
+    return str(caught["text"]).partition(" ")[0]
 
 
 def test_the_regions_are_those_that_numbers_are_read_with(unlimited: Api):

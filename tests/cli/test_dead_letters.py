@@ -128,6 +128,37 @@ def test_all_of_one_reason_are_put_back_and_no_others(environ, shop, valkey):
     assert letters(valkey.client) == ["fraud 30450"]
 
 
+def test_what_another_try_does_not_change_is_left_out_of_all_and_it_is_said(environ, shop, valkey):
+    bad_number, another, fraud = (given_up(shop, *why) for why in [("destination", "21211")] * 2 + [("fraud", "30450")])
+    wanted = given_up(shop)
+    result = command(environ, "redrive", "--all")
+
+    assert (result.exit_code, result.stdout.splitlines()[1:]) == (0, ["1 of 1 put back."])
+    assert wanted in result.stdout
+    assert not any(one in result.output for one in (bad_number, another, fraud))
+    assert result.stderr.splitlines() == [
+        "2 left for the reason destination: another try changes nothing. To try all the same: --reason destination",
+        "1 left for the reason fraud: another try changes nothing. To try all the same: --reason fraud",
+    ]
+    assert letters(valkey.client) == ["destination 21211", "destination 21211", "fraud 30450"]
+    assert waiting(valkey.client) == 1
+
+
+@pytest.mark.parametrize("reason", ["destination", "fraud"])
+def test_what_is_left_out_of_all_is_put_back_when_its_reason_is_named(environ, shop, reason):
+    one = given_up(shop, reason, "1")
+    result = command(environ, "redrive", "--all", "--reason", reason)
+
+    assert re.fullmatch(rf"00:\d+-\d+\t{one}\tput back\n1 of 1 put back\.\n", result.output)
+
+
+def test_the_help_says_what_is_left_out_of_all(environ):
+    told = " ".join(command(environ, "redrive", "--help").output.split())
+
+    assert "All whose code may still live, but for the reasons destination and fraud." in told
+    assert "another try changes nothing, and may cost" in told
+
+
 @pytest.mark.parametrize("arguments", [(), ("--all", "00:1-1"), ("--reason", "rejected", "00:1-1")])
 def test_it_must_be_said_which(environ, arguments):
     result = command(environ, "redrive", *arguments)

@@ -131,7 +131,7 @@ def delivery(status, gateway="first", reason=None, raw=None):
 def told(why, about, *failures, status=Status.PENDING, reporting=("first",)):
     story = Story("vf_1", "shop", "login", "PK", MASK, 0, status, 0, (about,) if about else ())
     case = Case(story, Explanation(why, about, failures), {"first": None, "second": None})
-    return sentence(case, Found((case,), 0, complete=True, reporting=frozenset(reporting)))
+    return sentence(case, Found((case,), complete=True, reporting=frozenset(reporting)))
 
 
 @pytest.mark.parametrize(

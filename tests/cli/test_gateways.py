@@ -114,7 +114,14 @@ def test_who_opens_the_only_gateway_of_a_route_is_warned(valkey, tmp_path):
     routes = [{"gateways": ["first"], "countries": ["PK"]}, {"gateways": ["first", "second"]}]
     environ = configured(tmp_path, valkey.url, gateways=GATEWAYS, routes=routes)
 
-    assert "Warning: a route has no other gateway" in run("gateway", "open", "first", environ=environ).stderr
+    assert run("gateway", "open", "second", environ=environ).stderr == ""
+    assert "Warning: a route has no other gateway left" in run("gateway", "open", "first", environ=environ).stderr
+
+
+def test_who_opens_the_last_gateway_of_a_route_is_warned(environ):
+    assert run("gateway", "open", "first", environ=environ).stderr == ""
+    assert "Warning: a route has no other gateway left" in run("gateway", "open", "second", environ=environ).stderr
+    run("gateway", "close", "first", environ=environ)
     assert run("gateway", "open", "second", environ=environ).stderr == ""
 
 

@@ -2,10 +2,12 @@
 
 import re
 import shlex
+import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support_cli import configured, run, start
-from support_valkey import ValkeyServer
+from support_valkey import ValkeyServer, free_port
 
 from otp_service.bootstrap import install, prepare
 from otp_service.cli import limits, trial
@@ -225,13 +227,125 @@ def test_doctor_lists_the_faults_of_the_settings(tmp_path):
     assert (result.exit_code, result.output) == (1, "fail  http.prot: there is no such setting.\n")
 
 
+# --- without Redis ------------------------------------------------------------------------------------------
+
+NOWHERE = "redis://:hunter2@127.0.0.1:1/0"
+AWAY = "Error: Redis at redis://127.0.0.1:1/0 does not answer. Start it, or correct redis.url."
+
+
 @pytest.mark.parametrize("command", ["serve", "worker"])
 def test_a_process_refuses_to_start_without_redis_in_a_sentence(tmp_path, command):
-    environ = configured(tmp_path, "redis://:hunter2@127.0.0.1:1/0")
+    environ = configured(tmp_path, NOWHERE, http={"port": free_port()})
     with start(command, environ=environ) as process:
         output, _ = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert output.splitlines()[-1] == (
-        "Error: Redis at redis://127.0.0.1:1/0 does not answer. What is wrong: otp-service doctor"
-    )
+    assert output.splitlines()[-1] == AWAY
     assert "hunter2" not in output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("gateway", "status"),
+        ("gateway", "open", "sandbox"),
+        ("gateway", "close", "sandbox"),
+        ("gateway", "test", "sandbox", NUMBER),
+        ("dead-letters", "list"),
+        ("dead-letters", "redrive", "--all"),
+        ("dead-letters", "redrive", "00:1-1"),
+        ("find", NUMBER),
+        ("limits", "show", NUMBER),
+        ("limits", "reset", "--yes", NUMBER),
+        ("send", NUMBER, "--application", "shop"),
+        ("check", f"vf_k1_00{'0' * 32}", "123456", "--application", "shop"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_needs_redis_says_where_it_is_missed_and_what_to_do(tmp_path, command):
+    result = run(*command, environ=configured(tmp_path, NOWHERE))
+
+    assert (result.exit_code, result.output) == (1, f"{AWAY}\n")
+
+
+@pytest.mark.parametrize(
+    "command", [("config", "check"), ("config", "show"), ("gateway", "list"), ("messages", "check")]
+)
+def test_a_command_that_asks_redis_for_nothing_does_not_miss_it(tmp_path, command):
+    result = run(*command, environ=configured(tmp_path, NOWHERE))
+
+    assert result.exit_code == 0
+    assert "hunter2" not in result.output
+
+
+def test_a_command_says_when_redis_refuses_the_password(tmp_path):
+    server = ValkeyServer(tmp_path)
+    server.client.config_set("requirepass", "another")
+    try:
+        result = run("gateway", "status", environ=configured(tmp_path, server.url.replace("//", "//:hunter2@")))
+    finally:
+        server.stop()
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: Redis at {server.url} refuses the user or the password. Correct them in redis.url.\n"
+    )
+
+
+def _no_rights(server):
+    server.client.execute_command("ACL", "SETUSER", "default", "-@scripting")
+
+
+def _full(server):
+    server.client.config_set("maxmemory", 1)
+
+
+def _replica(server):
+    server.client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    server.client.config_set("replica-serve-stale-data", "yes")
+
+
+@pytest.mark.parametrize(
+    ("makes", "what"),
+    [
+        (_no_rights, "refuses a command to this user. Give the user the rights that are missing (ACL)."),
+        (_full, "is full. Give it more memory (maxmemory)."),
+        (_replica, "is a replica and takes no writes. Name its primary in redis.url."),
+    ],
+)
+def test_a_command_says_what_keeps_it_from_a_server_that_answers(tmp_path, makes, what):
+    server = ValkeyServer(tmp_path)
+    makes(server)
+    try:
+        result = run("send", NUMBER, "--application", "shop", environ=configured(tmp_path, server.url))
+    finally:
+        server.stop()
+    assert (result.exit_code, result.output) == (1, f"Error: Redis at {server.url} {what}\n")
+
+
+def test_a_command_says_when_there_is_no_such_database(tmp_path, valkey):
+    url = f"{valkey.url.removesuffix('/0')}/99"
+    result = run("gateway", "status", environ=configured(tmp_path, url))
+
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: Redis at {url} has no database of this number. Correct the number at the end of redis.url.\n"
+    )
+
+
+def test_a_command_says_when_something_else_listens_there(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as stranger, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(_answer_as_http, stranger)
+        url = f"redis://127.0.0.1:{stranger.getsockname()[1]}/0"
+        result = run("gateway", "status", environ=configured(tmp_path, url))
+        answer.result()
+
+    assert (result.exit_code, result.output) == (
+        1,
+        f"Error: Redis at {url} does not answer as Redis does. Correct redis.url: something else listens there.\n",
+    )
+
+
+def _answer_as_http(server):
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1024)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")

@@ -161,7 +161,7 @@ def test_a_busy_port_is_told_in_a_sentence(launch):
         output, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     assert output.startswith(f"Error: Port {port} of 127.0.0.1 cannot be used: Address already in use.")
-    assert "OTP_SERVICE__HTTP__PORT=8081 make run" in output
+    assert "Choose another: http.port, or OTP_SERVICE__HTTP__PORT=8081 before the command." in output
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def told(
 ) -> Why:
     state = Status(status) if status else None
     story = Story("vf_1", "shop", "login", "PK", "+92 •••", 0, state, 0, deliveries, given_up or {})
-    return explain(story, Surroundings(0, worker, {"first": WELL} if route is None else route)).why
+    return explain(story, Surroundings(worker, {"first": WELL} if route is None else route)).why
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,9 @@ def told(
             Why.ALL_FAILED,
         ),
         ([one("unknown", "interrupted")], {"given_up": {1: "too_many_dispatches"}}, Why.CRASHED),
+        ([one("unknown", "interrupted")], {"given_up": {1: "too_many_ambiguous"}}, Why.NOBODY_KNOWS),
         ([one("failed", "unreadable")], {"given_up": {1: "unreadable"}}, Why.UNREADABLE),
+        ([one("failed", "defect")], {"given_up": {1: "defect"}}, Why.DEFECT),
         ([one("failed", "unavailable http 503")], {"given_up": {1: "no_route"}}, Why.NO_ROUTE),
         # messages that no gateway was called for
         ([waiting()], {}, Why.WAITS),
@@ -136,6 +138,6 @@ def test_an_explanation_names_the_calls_for_the_last_message_that_failed() -> No
     later = one("failed", "unavailable c", message=2)
     story = Story("vf_1", "shop", "login", "PK", "+92 •••", 0, Status.EXPIRED, 0, (first, second))
 
-    assert explain(story, Surroundings(0, True, {})).failures == (first, second)
+    assert explain(story, Surroundings(True, {})).failures == (first, second)
     again = Story("vf_1", "shop", "login", "PK", "+92 •••", 0, Status.EXPIRED, 0, (first, second, later))
-    assert explain(again, Surroundings(0, True, {})).failures == (later,)
+    assert explain(again, Surroundings(True, {})).failures == (later,)

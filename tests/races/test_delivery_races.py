@@ -4,35 +4,44 @@ import hmac
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from support_acts import (
+    SILENT,
+    choose,
+    choose_the_only_one,
+    claim,
+    learn,
+    redrive,
+    report,
+    requeue,
+    resend,
+    take,
+    take_over_and_choose,
+)
 from support_caller import PAYMENT, Caller
-from support_outbox import DEAD, Scripted, Sender, dispatch, jobs_of, lane, paced, refused, story, waiting
+from support_outbox import DEAD, Scripted, Sender, dispatched, jobs_of, lane, refused, story, waiting
 from support_racers import Racers, racing
 from support_service import Service, eventually, in_parallel, running
 from support_valkey import ValkeyServer
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import OtpServiceError
 from otp_service.core.health import Call
 from otp_service.core.keyring import new_dispatch_id
-from otp_service.store.dead_letters import DeadLetter
-from otp_service.store.dispatches import Blocked, Dispatched
+from otp_service.store import keys
 from otp_service.store.jobs import GROUP, Job
 
 COUNT = 8
 """Processes."""
 ROUNDS = range(5)
-SILENT = 300
-"""Milliseconds after which a worker counts as dead."""
 SECRET = "a test's own secret, long enough"
 ROOMY: dict[str, Any] = {
     "limits": {"number": ["100000/hour"], "application": [], "failed_checks": ["1000/hour"]},
     "purposes": {"login": {"resend_delays": [0], "max_sends": 3, "channels": ["sms", "voice"]}},
-    "breaker": {"block": 0.1, "max_block": 0.1},
 }
 
 
@@ -68,81 +77,29 @@ def _jobs(shop: Caller, count: int = COUNT) -> list[Job]:
     return jobs_of(shop.context, count=count)
 
 
-# --- what a racer does; found by its name in the other process ---------------------------------------------------
-
-
-def choose(installation: Installation, given: tuple[Job, dict[str, Any]]) -> tuple[str, str]:
-    """Choose a gateway for a job; return it and why, or how long to wait."""
-    job, bounds = given
-    found = dispatch(installation.context, job, ("first", "second"), most=3, first=paced(**bounds))
-    if isinstance(found, Dispatched):
-        return found.gateway, found.choice
-    return ("", str(found.wait)) if isinstance(found, Blocked) else ("", found.reason)
-
-
-def choose_the_only_one(installation: Installation, job: Job) -> str:
-    found = dispatch(installation.context, job, ("first",))
-    return found.choice if isinstance(found, Dispatched) else ""
-
-
-def learn(installation: Installation, call: Call) -> str:
-    return str(installation.context.store.health.observe("first", new_dispatch_id("00"), call))
-
-
-def take(installation: Installation, consumer: str) -> list[tuple[str, str]]:
-    return [(job.lane, job.entry) for job in jobs_of(installation.context, consumer, 7)]
-
-
-def claim(installation: Installation, consumer: str) -> list[str]:
-    outbox = installation.context.store.outbox
-    outbox.look_around(["shop"])
-    return [job.entry for job in outbox.claim(consumer, 100, SILENT)]
-
-
-def requeue(installation: Installation, _: None) -> int:
-    return installation.context.store.outbox.requeue()
-
-
-def redrive(installation: Installation, letter: DeadLetter) -> str:
-    return str(installation.context.store.dead_letters.redrive(letter)[0])
-
-
-def report(installation: Installation, given: tuple[str, str]) -> bool:
-    identifier, status = given
-    store = installation.context.store.dispatches
-    reported = store.report("00", identifier, "first", status, "", status)  # type: ignore[arg-type] # a plain word
-    return bool(reported and reported.news)
-
-
-def resend(installation: Installation, one: str) -> bool:
-    try:
-        Caller(installation).resend(one)
-    except OtpServiceError:
-        return False
-    return True
-
-
-# --- the races ---------------------------------------------------------------------------------------------------
+def _break(shop: Caller) -> None:
+    """Let calls of the first gateway fail until its breaker opens."""
+    for _ in range(5):
+        shop.context.store.health.observe("first", new_dispatch_id("00"), Call.BAD)
 
 
 @pytest.mark.parametrize("repetition", ROUNDS)
 def test_of_all_workers_exactly_one_tries_a_gateway_whose_breaker_is_half_open(
-    racers: Racers, shop: Caller, repetition: int
+    racers: Racers, shop: Caller, valkey: ValkeyServer, repetition: int
 ) -> None:
-    for _ in range(5):
-        learn_of = shop.context.store.health
-        learn_of.observe("first", new_dispatch_id("00"), Call.BAD)
-    eventually(lambda: learn_of.of(("first",))["first"].state == "half_open")
-    chosen = Counter(racers.race(choose, [(job, {}) for job in _jobs(shop)]))
+    jobs = _jobs(shop)
+    _break(shop)
+    valkey.client.hset(keys.health("first"), "until", 1)  # its time is over
+    chosen = Counter(racers.race(choose, [(job, {}) for job in jobs]))
 
     assert chosen == {("first", "configured"): 1, ("second", "breaker"): COUNT - 1}
 
 
 @pytest.mark.parametrize("repetition", ROUNDS)
 def test_of_all_workers_exactly_one_tries_the_last_resort(racers: Racers, shop: Caller, repetition: int) -> None:
-    for _ in range(5):
-        shop.context.store.health.observe("first", new_dispatch_id("00"), Call.BAD)
-    chosen = Counter(racers.race(choose_the_only_one, _jobs(shop)))
+    jobs = _jobs(shop)
+    _break(shop)
+    chosen = Counter(racers.race(choose_the_only_one, jobs))
 
     assert chosen == {"last_resort": 1, "": COUNT - 1}
 
@@ -169,6 +126,18 @@ def test_of_all_workers_one_gets_the_turn_of_a_slow_operator(racers: Racers, sho
 
 
 @pytest.mark.parametrize("repetition", ROUNDS)
+def test_of_all_that_hold_a_message_only_the_one_whose_it_is_dispatches_it(
+    racers: Racers, shop: Caller, repetition: int
+) -> None:
+    (job,) = _jobs(shop, 1)
+    workers = [job.consumer, *(f"worker-{one}" for one in range(1, COUNT))]
+    chosen = Counter(racers.race(choose, [(replace(job, consumer=worker), {}) for worker in workers]))
+
+    assert chosen == {("first", "configured"): 1, ("", "overtaken"): COUNT - 1}
+    assert [each[:4] for each in story(shop, job.id)] == [(1, 1, "first", "queued")]
+
+
+@pytest.mark.parametrize("repetition", ROUNDS)
 def test_one_message_in_many_hands_is_dispatched_no_more_often_than_allowed(
     racers: Racers, shop: Caller, repetition: int
 ) -> None:
@@ -178,6 +147,22 @@ def test_one_message_in_many_hands_is_dispatched_no_more_often_than_allowed(
     assert Counter(reason for gateway, reason in chosen if not gateway) == {"too_many_dispatches": COUNT - 3}
     assert sorted(gateway for gateway, _ in chosen if gateway) == ["first", "first", "second"]
     assert [each[:2] for each in story(shop, job.id)] == [(1, 1), (1, 2), (1, 3)]
+
+
+@pytest.mark.parametrize("repetition", ROUNDS)
+def test_a_message_that_one_takes_over_from_the_other_is_dispatched_by_those_whose_it_is(
+    racers: Racers, shop: Caller, repetition: int
+) -> None:
+    """Who was overtaken between taking it over and the dispatch makes no call; the last one is never overtaken."""
+    (job,) = _jobs(shop, 1)
+    chosen = racers.race(take_over_and_choose, [f"worker-{one}" for one in range(COUNT)])
+    called = [gateway for gateway, _ in chosen if gateway]
+    told = story(shop, job.id)
+
+    assert {reason for gateway, reason in chosen if not gateway} <= {"overtaken", "too_many_dispatches"}
+    assert [each[2] for each in told] == ["first", "second", "first"][: len(called)]
+    assert Counter(each[2] for each in told) == Counter(called)
+    assert called
 
 
 @pytest.mark.parametrize("repetition", ROUNDS)
@@ -230,8 +215,7 @@ def test_a_dead_letter_is_put_back_once(racers: Racers, shop: Caller, valkey: Va
 @pytest.mark.parametrize("repetition", ROUNDS)
 def test_of_reports_at_once_the_first_terminal_one_counts(racers: Racers, shop: Caller, repetition: int) -> None:
     (job,) = _jobs(shop, 1)
-    made = dispatch(shop.context, job)
-    assert isinstance(made, Dispatched)
+    made = dispatched(shop.context, job)
     statuses = ["delivered", "undelivered", "failed", "expired"] * 2
     news = racers.race(report, [(made.dispatch_id, status) for status in statuses])
     (told,) = story(shop, job.id)

@@ -25,9 +25,8 @@ def message_of(caller: Caller, one: str, channel: str = "sms", later: int = 0) -
     """Return the message of a verification as a worker makes it, some milliseconds after the start."""
     verification = caller.read(one).verification
     started = verification.expires - verification.purpose.ttl * 1000
-    job = Job(
-        "00", "lane", "1-0", one, "shop", verification.purpose.name, "PK", channel, 1, 0, verification.expires, ()
-    )
+    purpose, expires = verification.purpose.name, verification.expires
+    job = Job("00", "lane", "1-0", "worker", one, "shop", purpose, "PK", channel, 1, 0, expires, ())
     return compose(
         caller.context, job, Dispatched("dp_1", 1, 1, 1, "sandbox", "configured", started + later, verification)
     )

@@ -1,12 +1,17 @@
 """What a caller sees of a message, however it ends."""
 
+from dataclasses import replace
+
 import pytest
+from structlog.testing import capture_logs
 from support_caller import Caller
 from support_installation import World
-from support_outbox import dispatched, jobs_of, letters
+from support_outbox import dispatched, jobs_of, letters, pending, settle, waiting
 
 from otp_service.core.errors import StoreUnavailableError
-from otp_service.services.deliver import Policy, deliver
+from otp_service.services.deliver import deliver
+from otp_service.services.fail_over import Policy
+from otp_service.store.dispatches import Next, Settlement
 
 POLICY = Policy(max_dispatches=2, max_ambiguous=1, backoff=(1.0,))
 
@@ -16,11 +21,6 @@ def shop(fake_world: World) -> Caller:
     return Caller(fake_world.install())
 
 
-def never(_application: str, _milliseconds: int) -> bool:
-    """Wait for no gateway's turn."""
-    return False
-
-
 def story(caller: Caller, one: str) -> list[tuple[str | None, str, str | None]]:
     return [(each.gateway, each.status, each.reason) for each in caller.read(one).verification.deliveries]
 
@@ -28,7 +28,7 @@ def story(caller: Caller, one: str) -> list[tuple[str | None, str, str | None]]:
 def test_a_message_that_is_handed_over_is_sent(shop: Caller):
     one = shop.start()
     (job,) = jobs_of(shop.context)
-    deliver(shop.context, job, POLICY, never)
+    deliver(shop.context, job, POLICY)
 
     assert story(shop, one) == [("sandbox", "sent", None)]
     (caught,) = shop.context.store.mailbox.messages("shop", one)
@@ -40,7 +40,7 @@ def test_a_message_that_waited_too_long_is_expired(fake_world: World):
     one = shop.start()
     (job,) = jobs_of(shop.context)
     fake_world.advance(301)
-    deliver(shop.context, job, POLICY, never)
+    deliver(shop.context, job, POLICY)
 
     assert story(shop, one) == [(None, "expired", "expired")]
     assert letters(fake_world.client) == ["expired"]
@@ -50,7 +50,7 @@ def test_a_message_that_is_no_longer_wanted_is_told_as_not_sent(shop: Caller):
     one = shop.start()
     (job,) = jobs_of(shop.context)
     shop.cancel(one)
-    deliver(shop.context, job, POLICY, never)
+    deliver(shop.context, job, POLICY)
 
     assert story(shop, one) == [(None, "failed", "canceled")]
     assert shop.context.store.mailbox.messages("shop", one) == []
@@ -63,21 +63,76 @@ def test_a_message_without_a_route_is_told_as_failed(fake_world: World):
     one = shop.start()
     later = Caller(fake_world.install(keys=keys, routes=[{"countries": ["GB"], "gateways": ["sandbox"]}]))
     (job,) = jobs_of(later.context)
-    deliver(later.context, job, POLICY, never)
+    deliver(later.context, job, POLICY)
 
     assert story(later, one) == [(None, "failed", "no_route")]
 
 
-def test_a_message_whose_workers_died_again_and_again_is_given_up_as_unknown(fake_world: World):
+def test_a_message_that_was_called_for_and_then_lost_its_route_is_given_up(fake_world: World):
     shop = Caller(fake_world.install())
-    one = shop.start()
+    shop.start()
     (job,) = jobs_of(shop.context)
     for _ in range(2):
+        settle(shop.context, job, dispatched(shop.context, job, "sandbox"), Settlement(Next.NEXT))
+    del shop.context.applications["shop"]
+    deliver(shop.context, job, POLICY)
+
+    assert letters(fake_world.client) == ["no_application"]
+    assert waiting(fake_world.client) == 0
+
+
+def test_who_no_longer_has_a_message_neither_sends_it_nor_gives_it_up(fake_world: World):
+    """A worker that was stopped in between, with a configuration that has grown old meanwhile."""
+    shop = Caller(fake_world.install())
+    one = shop.start()
+    (job,) = jobs_of(shop.context, "stopped")
+    fake_world.advance(0.001)
+    shop.context.store.outbox.claim("heir", 1, 0)
+    with capture_logs() as lines:
+        assert deliver(shop.context, job, POLICY) is None
+        del shop.context.applications["shop"]
+        assert deliver(shop.context, job, POLICY) is None
+
+    assert [line["event"] for line in lines] == ["message_overtaken"]
+    assert story(shop, one) == [(None, "queued", None)]
+    assert shop.context.store.mailbox.messages("shop", one) == []
+    assert letters(fake_world.client) == []
+    assert pending(fake_world.client) == 1
+
+
+@pytest.mark.parametrize(
+    ("max_ambiguous", "reason"), [(0, "too_many_ambiguous"), (1, "too_many_ambiguous"), (2, "too_many_dispatches")]
+)
+def test_a_message_whose_workers_died_again_and_again_is_given_up_as_unknown(
+    fake_world: World, max_ambiguous: int, reason: str
+):
+    shop = Caller(fake_world.install())
+    one = shop.start()
+    for worker in ("first", "second"):
+        fake_world.advance(0.001)
+        (job,) = jobs_of(shop.context, worker) or shop.context.store.outbox.claim(worker, 1, 0)
         dispatched(shop.context, job, "sandbox", most=POLICY.max_dispatches)
-    deliver(shop.context, job, POLICY, never)
+    fake_world.advance(0.001)
+    (job,) = shop.context.store.outbox.claim("third", 1, 0)
+    deliver(shop.context, job, replace(POLICY, max_ambiguous=max_ambiguous))
 
     assert story(shop, one) == [("sandbox", "unknown", "interrupted"), ("sandbox", "unknown", "interrupted")]
-    assert letters(fake_world.client) == ["too_many_dispatches"]
+    assert letters(fake_world.client) == [reason]
+    assert waiting(fake_world.client) == 0
+
+
+def test_a_call_in_which_a_worker_died_counts_before_the_next_one_is_made(fake_world: World):
+    shop = Caller(fake_world.install())
+    one = shop.start()
+    (job,) = jobs_of(shop.context, "dead")
+    dispatched(shop.context, job, "sandbox")
+    fake_world.advance(0.001)
+    (job,) = shop.context.store.outbox.claim("heir", 1, 0)
+    deliver(shop.context, job, replace(POLICY, max_ambiguous=0))
+
+    assert story(shop, one) == [("sandbox", "unknown", "interrupted")]
+    assert letters(fake_world.client) == ["too_many_ambiguous"]
+    assert shop.context.store.mailbox.messages("shop", one) == []
 
 
 def test_a_message_of_an_application_that_is_gone_is_told_as_failed(fake_world: World):
@@ -85,7 +140,7 @@ def test_a_message_of_an_application_that_is_gone_is_told_as_failed(fake_world: 
     one = shop.start()
     (job,) = jobs_of(shop.context)
     del shop.context.applications["shop"]
-    deliver(shop.context, job, POLICY, never)
+    deliver(shop.context, job, POLICY)
 
     assert story(shop, one) == [(None, "failed", "no_application")]
 
@@ -104,7 +159,7 @@ def test_what_was_handed_over_is_recorded_when_redis_is_back(shop: Caller, monke
 
     monkeypatch.setattr("otp_service.services.deliver._PATIENCE", 0.001)
     monkeypatch.setattr(type(dispatches), "settle", away)
-    deliver(shop.context, job, POLICY, never)
+    deliver(shop.context, job, POLICY)
 
     assert story(shop, one) == [("sandbox", "sent", None)]
 
@@ -117,6 +172,6 @@ def test_a_message_does_not_overstate_how_long_its_code_is_valid(fake_world: Wor
     one = shop.start()
     (job,) = jobs_of(shop.context)
     fake_world.advance(waited)
-    deliver(shop.context, job, POLICY, never)
+    deliver(shop.context, job, POLICY)
 
     assert f"valid for {words}" in shop.context.store.mailbox.messages("shop", one)[0].text

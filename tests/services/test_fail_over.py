@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from support_caller import Caller
 from support_installation import World
 from support_outbox import (
@@ -15,14 +16,19 @@ from support_outbox import (
     jobs_of,
     letters,
     paced,
+    pending,
     refused,
     story,
     timed_out,
 )  # fmt: skip
 
-from otp_service.core.health import BreakerState
+from otp_service.core.health import BreakerState, Call
+from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.verification import DeliveryStatus
-from otp_service.services.deliver import Policy
+from otp_service.services.deliver import LONGEST_HOLD
+from otp_service.services.fail_over import Policy
+from otp_service.telemetry import metrics
+from otp_service.worker.holding import Holding
 
 GATEWAYS = {name: {"kind": "sandbox"} for name in ("first", "second")}
 
@@ -131,7 +137,7 @@ def test_a_time_out_goes_on_once_and_both_calls_are_recorded(fake_world: World, 
         (1, 1, "first", "unknown", "unavailable timeout"),
         (1, 2, "second", "unknown", "unavailable timeout"),
     ]
-    assert letters(fake_world.client) == ["unavailable timeout"]
+    assert letters(fake_world.client) == ["too_many_ambiguous"]
 
 
 @pytest.mark.parametrize(("most", "calls"), [(0, 1), (1, 2), (2, 3), (9, 4)])
@@ -165,6 +171,7 @@ def test_a_call_that_a_dead_worker_left_open_counts_as_ambiguous(fake_world: Wor
     one = shop.start()
     with pytest.raises(KeyboardInterrupt):
         sender.deliver()
+    fake_world.advance(0.001)
     for job in shop.context.store.outbox.claim("heir", 9, 0):
         sender.hand_over(job)
 
@@ -172,7 +179,7 @@ def test_a_call_that_a_dead_worker_left_open_counts_as_ambiguous(fake_world: Wor
         (1, 1, "first", "unknown", "interrupted"),
         (1, 2, "second", "unknown", "unavailable timeout"),
     ]
-    assert letters(fake_world.client) == ["unavailable timeout"]
+    assert letters(fake_world.client) == ["too_many_ambiguous"]
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
@@ -213,16 +220,49 @@ def test_a_message_does_not_come_back_when_its_code_will_be_dead(fake_world: Wor
     assert [each[3] for each in story(shop, one)] == ["failed", "failed"]
 
 
-def test_a_message_that_nobody_takes_while_it_is_worth_anything_is_told_as_failed(fake_world: World, shop: Caller):
+def test_a_message_that_nobody_takes_while_its_code_lives_is_told_as_expired(fake_world: World, shop: Caller):
     for gateway in GATEWAYS:
         shop.context.store.health.open(gateway, 3_600_000)
     sender = Sender(shop, first=Scripted(), second=Scripted())
     one = shop.start()
     sender.deliver()
+    fake_world.advance(299.999)
+    sender.go_on()
+    assert story(shop, one) == [(1, 1, None, "queued", None)]
+    assert letters(fake_world.client) == []
+    fake_world.advance(0.001)
+    sender.go_on()
 
-    assert sender.sent() == []
-    assert story(shop, one) == [(1, 1, None, "failed", "no_gateway")]
-    assert letters(fake_world.client) == ["no_gateway"]
+    assert (sender.held, sender.sent()) == ([], [])
+    assert story(shop, one) == [(1, 1, None, "expired", "expired")]
+    assert letters(fake_world.client) == ["expired"]
+
+
+def test_a_message_that_is_held_goes_on_soon_after_an_operator_has_closed_a_breaker(shop: Caller):
+    for gateway in GATEWAYS:
+        shop.context.store.health.open(gateway, 3_600_000)
+    sender = Sender(shop, first=Scripted(), second=Scripted())
+    one = shop.start()
+    sender.deliver()
+    assert [held.milliseconds for held in sender.held] == [LONGEST_HOLD], "it asks again, however far the turn is"
+    shop.context.store.health.close("second")
+    sender.go_on()
+
+    assert story(shop, one) == [(1, 1, "second", "sent", None)]
+
+
+def test_a_message_that_is_held_is_dropped_when_nobody_wants_it_any_more(fake_world: World, shop: Caller):
+    for gateway in GATEWAYS:
+        shop.context.store.health.open(gateway, 3_600_000)
+    sender = Sender(shop, first=Scripted(), second=Scripted())
+    one = shop.start()
+    sender.deliver()
+    shop.cancel(one)
+    sender.go_on()
+
+    assert (sender.held, sender.sent()) == ([], [])
+    assert story(shop, one) == [(1, 1, None, "failed", "canceled")]
+    assert letters(fake_world.client) == []
 
 
 def _approve(shop: Caller, one: str) -> None:
@@ -300,6 +340,26 @@ def test_what_is_known_to_have_arrived_is_not_sent_again(fake_world: World, shop
     assert sender.deliver() == 0
 
 
+def test_what_is_known_to_have_arrived_is_told_and_counted_as_no_dead_letter(fake_world: World, shop: Caller):
+    def deliver_and_refuse() -> None:
+        (made,) = fake_world.client.scan_iter("otp:{00}:dispatch:*")
+        identifier = made.decode().rpartition(":")[2]
+        shop.context.store.dispatches.report("00", identifier, "first", DeliveryStatus.DELIVERED, "", "DELIVRD")
+        raise refused("rejected", "of this test")
+
+    def counted() -> list[str]:
+        return [line for line in metrics.exposition().decode().splitlines() if "dead_letters" in line]
+
+    before, sender = counted(), Sender(shop, first=Scripted(deliver_and_refuse), second=Scripted())
+    shop.start()
+    with capture_logs() as lines:
+        sender.deliver()
+
+    assert [line["following"] for line in lines if line["event"] == "message_dispatched"] == ["done"]
+    assert letters(fake_world.client) == []
+    assert counted() == before
+
+
 def test_a_defect_of_a_gateway_is_ambiguous_and_takes_nobody_down(shop: Caller):
     def crash() -> None:
         raise ZeroDivisionError("+923001234567")
@@ -362,7 +422,11 @@ def test_a_gateway_that_throttles_is_left_alone_for_as_long_as_it_asks(fake_worl
     sender.deliver()
     assert sender.sent() == ["first", "second", "second", "second"]
     assert sorted(choices(shop, one)[-1] for one in ids) == [("second", "fail_over")] + [("second", "limit")] * 2
-    fake_world.advance(7.5)
+    fake_world.advance(7.4)
+    early = shop.start()
+    sender.deliver()
+    assert choices(shop, early) == [("second", "limit")]
+    fake_world.advance(0.1)
     last = shop.start()
     sender.deliver()
 
@@ -373,11 +437,13 @@ def test_one_gateway_that_throttles_is_tried_again_until_the_calls_are_used_up(f
     """A storm of refusals ends: with rests between the calls, and after so many of them."""
     shop = _shop(fake_world, gateways={"first": {"kind": "sandbox"}})
     sender = Sender(shop, first=Scripted(*[refused("throttled", "http 429")] * 99))
+    policy = _policy(max_dispatches=4, backoff=(1.0,))
     shop.start()
     times = []
     for second in range(120):
         before = len(sender.sent())
-        sender.deliver(_policy(max_dispatches=4, backoff=(1.0,)))
+        sender.go_on(policy)
+        sender.deliver(policy)
         times += [second] * (len(sender.sent()) - before)
         fake_world.advance(1)
 
@@ -386,55 +452,108 @@ def test_one_gateway_that_throttles_is_tried_again_until_the_calls_are_used_up(f
     assert letters(fake_world.client) == ["throttled http 429"]
 
 
-def test_a_message_waits_in_its_place_for_a_turn_that_is_near(fake_world: World):
+def test_messages_wait_in_their_order_for_a_turn_that_is_near(fake_world: World):
     shop = _shop(fake_world, gateways={"first": {"kind": "sandbox", "per_second": 10}})
     sender = Sender(shop, first=Scripted())
+    ids = [shop.start() for _ in range(3)]
+    sender.deliver()
     waits = []
+    while sender.held:
+        waits.append([held.milliseconds for held in sender.held])
+        fake_world.advance(waits[-1][0] / 1000)
+        sender.go_on()
 
-    def wait(application: str, milliseconds: int) -> bool:
-        waits.append((application, milliseconds))
-        fake_world.advance(milliseconds / 1000)
-        return True
-
-    for _ in range(3):
-        shop.start()
-    sender.deliver(wait=wait)
-
-    assert sender.sent() == ["first"] * 3
-    assert waits == [("shop", 100)] * 2
+    assert waits == [[100, 100], [100]]
+    assert [message.verification_id for message in sender.gateways["first"].sent] == ids
 
 
-def test_a_message_whose_turn_is_far_goes_back_and_costs_no_dispatch(fake_world: World):
+def test_a_message_whose_turn_is_far_stays_in_hand_and_costs_no_dispatch(fake_world: World):
     shop = _shop(fake_world, gateways={"first": {"kind": "sandbox", "per_second": 0.1}})
     sender = Sender(shop, first=Scripted())
     ids = [shop.start(), shop.start()]
     sender.deliver()
-    assert len(sender.waits) == 1
-    assert 9000 < shop.context.store.outbox.requeue() <= 10_000
-    fake_world.advance(10)
-    sender.deliver()
+    for _ in range(9):
+        assert [held.milliseconds for held in sender.held] == [LONGEST_HOLD]
+        fake_world.advance(LONGEST_HOLD / 1000)
+        sender.go_on()
+    assert sender.sent() == ["first"]
+    assert pending(fake_world.client) == 1
+    assert fake_world.client.zcard(DELAYED) == 0
+    fake_world.advance(1)
+    sender.go_on()
 
     assert sender.sent() == ["first", "first"]
     assert [story(shop, one) for one in ids] == [[(1, 1, "first", "sent", None)]] * 2
 
 
-def test_a_message_that_finds_nobody_free_again_and_again_comes_back_less_often(fake_world: World):
-    """Otherwise a long backlog would go round and round through Redis."""
+def test_a_turn_that_comes_within_the_rest_is_waited_for_in_hand(fake_world: World, shop: Caller):
+    """Back-off is for a route that failed; another gateway of it that is only busy for a moment has its turn first."""
+    shop.context.store.health.observe("second", new_dispatch_id("00"), Call.THROTTLED, 900)
+    sender = Sender(shop, first=Scripted(refused("unavailable")), second=Scripted())
+    one = shop.start()
+    sender.deliver()
+    (held,) = sender.held
+    assert (held.milliseconds, held.job.called) == (900, {"first"})
+    fake_world.advance(0.9)
+    sender.go_on()
+
+    assert sender.sent() == ["first", "second"]
+    assert choices(shop, one) == [("first", "configured"), ("second", "fail_over")]
+
+
+def test_a_turn_that_comes_after_the_rest_is_not_waited_for(fake_world: World, shop: Caller):
+    shop.context.store.health.observe("second", new_dispatch_id("00"), Call.THROTTLED, 1001)
+    sender = Sender(shop, first=Scripted(refused("unavailable")), second=Scripted())
+    one = shop.start()
+    sender.deliver()
+    assert (sender.held, shop.context.store.outbox.requeue()) == ([], 1000)
+    fake_world.advance(1)
+    sender.deliver()
+
+    assert choices(shop, one) == [("first", "configured"), ("first", "retry")]
+
+
+def test_a_backlog_that_finds_nobody_free_stays_in_its_lane_in_its_order(fake_world: World):
+    """Otherwise it would go round and round through Redis; so only the first of it asks."""
     gateways = {"first": {"kind": "sandbox", "max_in_flight": 1, "timeout": 60}}
     shop = _shop(fake_world, gateways=gateways)
+    outbox, holding = shop.context.store.outbox, Holding(8)
     shop.start()
     (job,) = jobs_of(shop.context)
     dispatched(shop.context, job, "first", first=paced(in_flight=1, lease=60_000))
     sender = Sender(shop, first=Scripted())
-    one, delays = shop.start(), []
+    ids = [shop.start() for _ in range(20)]
+    (first,) = jobs_of(shop.context, count=1)
     for _ in range(6):
-        sender.deliver()
-        delays.append(shop.context.store.outbox.requeue())
-        fake_world.advance(delays[-1] / 1000)
-
-    assert sender.waits == [50] * 6
-    bounds = [(500, 1500), (1000, 3000), (2000, 6000), *[(4000, 12_000)] * 3]
-    assert all(low <= delay < high for delay, (low, high) in zip(delays, bounds, strict=True)), delays
+        held = sender.hand_over(first)
+        assert (held.job.id, held.milliseconds) == (ids[0], 50)
+        holding.hold(held.job, held.milliseconds)
+        assert outbox.take("worker", 100, holding.full_lanes()) == []
+        assert [one.id for one in holding.empty()] == ids[:1]
+        fake_world.advance(0.05)
+    assert (pending(fake_world.client), fake_world.client.zcard(DELAYED)) == (2, 0)
     fake_world.advance(60)
+    sender.hand_over(first)
     sender.deliver()
-    assert story(shop, one) == [(1, 1, "first", "sent", None)]
+
+    assert [message.verification_id for message in sender.gateways["first"].sent] == ids
+    assert all(story(shop, one) == [(1, 1, "first", "sent", None)] for one in ids)
+
+
+def test_a_breaker_that_opens_and_closes_is_told_and_counted(fake_world: World, shop: Caller):
+    sender = Sender(shop, first=Scripted(*[refused("unavailable")] * 5), second=Scripted())
+    with capture_logs() as lines:
+        for _ in range(5):
+            shop.start()
+        sender.deliver()
+        fake_world.advance(30)
+        shop.start()
+        sender.deliver()
+
+    told = [
+        (line["log_level"], line["event"], line["gateway"]) for line in lines if line["event"].startswith("breaker")
+    ]
+    assert told == [("warning", "breaker_open", "first"), ("info", "breaker_closed", "first")]
+    exposed = metrics.exposition().decode()
+    assert 'otp_service_breaker_changes_total{gateway="first",state="open"}' in exposed
+    assert 'otp_service_breaker_changes_total{gateway="first",state="closed"}' in exposed

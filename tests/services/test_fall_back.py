@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from support_caller import Caller
 from support_installation import World
-from support_outbox import Scripted, Sender, jobs_of, refused, story
+from support_outbox import Scripted, Sender, jobs_of, story, timed_out
 
 from otp_service.core.errors import ChannelNotAvailableError, NoSendsLeftError, ResendTooSoonError
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, Receipt
-from otp_service.services.record_receipts import take
+from otp_service.services.record_receipts import record
 
 LOGIN = {"channels": ["sms", "voice", "whatsapp"], "resend_delays": [30], "max_sends": 3}
 
@@ -42,7 +42,7 @@ class Handset:
     def report(self, status: str, place: int = -1, kind: FailureKind | None = None) -> bool:
         """Report on a message that was sent, by its place."""
         made = self.gateway.sent[place].dispatch_id
-        return take(self.shop.context, "sandbox", made, Receipt(DeliveryStatus(status), status.upper(), None, kind))
+        return record(self.shop.context, "sandbox", made, Receipt(DeliveryStatus(status), status.upper(), None, kind))
 
 
 @pytest.fixture
@@ -280,28 +280,41 @@ def test_a_live_verification_keeps_the_policy_of_its_start(fake_world: World):
     assert len(handset.get()) == 1
 
 
-def test_a_backlog_that_is_full_takes_no_fallback_either(fake_world: World, shop: Caller, handset: Handset):
+@pytest.mark.parametrize(("full", "sends"), [("voice", 1), ("sms", 2)])
+def test_a_backlog_that_is_full_takes_no_fallback_either(
+    fake_world: World, shop: Caller, handset: Handset, full: str, sends: int
+):
+    """That of the channel that it would go through: what waits for the other one is not in its way."""
     one = shop.start()
     handset.get()
-    shop.start("+923001234568")
+    shop.start("+923001234568", channel=full)
     jobs_of(shop.context, "a worker that does nothing")
     fake_world.advance(299)
     handset.report("undelivered")
 
-    assert shop.read(one).verification.sends == 1
+    assert shop.read(one).verification.sends == sends
+
+
+def _sent_by_two(world: World) -> tuple[Caller, Sender, str, Callable[..., None]]:
+    """Send a message through a gateway that does not answer, and another; return how each reports."""
+    gateways = {"first": {"kind": "sandbox"}, "second": {"kind": "sandbox"}}
+    shop = _shop(world, gateways=gateways, routes=[{"gateways": ["first", "second"]}])
+    sender = Sender(shop, first=Scripted(timed_out()), second=Scripted())
+    one = shop.start()
+    sender.deliver()
+
+    def undelivered(gateway: str, kind: FailureKind | None = None) -> None:
+        made = sender.gateways[gateway].sent[0].dispatch_id
+        record(shop.context, gateway, made, Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV", None, kind))
+
+    return shop, sender, one, undelivered
 
 
 def test_of_a_message_that_went_to_two_gateways_only_the_last_call_decides(fake_world: World):
-    gateways = {"first": {"kind": "sandbox"}, "second": {"kind": "sandbox"}}
-    shop = _shop(fake_world, gateways=gateways, routes=[{"gateways": ["first", "second"]}])
-    first, second = Scripted(refused("unavailable", ambiguous=True)), Scripted()
-    sender = Sender(shop, first=first, second=second)
-    one = shop.start()
-    sender.deliver()
-    undelivered = Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV")
-    take(shop.context, "first", first.sent[0].dispatch_id, undelivered)
+    shop, sender, one, undelivered = _sent_by_two(fake_world)
+    undelivered("first")
     assert sender.deliver() == 0, "the second one may still deliver it"
-    take(shop.context, "second", second.sent[0].dispatch_id, undelivered)
+    undelivered("second")
     sender.deliver()
 
     assert [each[:4] for each in story(shop, one)] == [
@@ -309,3 +322,11 @@ def test_of_a_message_that_went_to_two_gateways_only_the_last_call_decides(fake_
         (1, 2, "second", "undelivered"),
         (2, 1, "first", "sent"),
     ]
+
+
+def test_what_the_last_call_said_of_the_number_stands(fake_world: World):
+    _, sender, _, undelivered = _sent_by_two(fake_world)
+    undelivered("second", FailureKind.DESTINATION)
+    undelivered("first")
+
+    assert sender.deliver() == 0

@@ -160,8 +160,8 @@ def test_a_call_that_a_worker_died_in_is_told_as_unknown_later(world: World, sho
     (job,) = jobs_of(shop.context)
     dispatched(shop.context, job)
     world.advance(60)
-    shop.context.store.outbox.claim("another", 1, 0)
-    made = dispatched(shop.context, job)
+    (taken,) = shop.context.store.outbox.claim("another", 1, 0)
+    made = dispatched(shop.context, taken)
     report(shop.context, made, "delivered", gateway=made.gateway)
     later, why = told_later(shop, world)
 

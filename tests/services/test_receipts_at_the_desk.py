@@ -10,12 +10,14 @@ from support_outbox import Scripted, Sender, events, story, timed_out
 
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.core.verification import DeliveryStatus
-from otp_service.gateways.base import Accepted, Receipt
+from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Receipt
 from otp_service.services.desk import Desk
+from otp_service.services.record_receipts import record
 from otp_service.store.references import EARLY, MOST_EARLY
 
 DELIVERED = Receipt(DeliveryStatus.DELIVERED, "DELIVRD")
 SENT = Receipt(DeliveryStatus.SENT, "ENROUTE")
+UNDELIVERED = Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV")
 
 
 class Connected(Scripted):
@@ -83,10 +85,16 @@ def test_all_receipts_that_overtake_the_answer_are_recorded_in_their_order(
     assert shop.read(one).verification.sends == 2, "the next channel was asked at once"
 
 
+def test_of_two_terminal_receipts_that_overtake_the_answer_the_first_stands(shop: Caller, desk: Desk) -> None:
+    def be_quick() -> None:
+        desk.hand_in(("SM1",), DELIVERED)
+        desk.hand_in(("SM1",), Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV"))
+
+    assert story(shop, _sent(shop, be_quick)) == [(1, 1, "first", "delivered", None)]
+
+
 @pytest.mark.parametrize("spelled", [("1f", "31"), ("31", "1f"), ("0031", "31")])
 def test_a_reference_may_be_spelled_in_more_ways_than_one(shop: Caller, desk: Desk, spelled: tuple[str, ...]) -> None:
-    early = _sent(shop, lambda: desk.hand_in(spelled, DELIVERED), Accepted("31"))
-    assert story(shop, early)[0][3] == "sent", "its answer named another message"
     one = _sent(shop, Accepted("31"))
     desk.hand_in(spelled, DELIVERED)
 
@@ -111,6 +119,13 @@ def test_an_early_receipt_is_kept_for_some_minutes_only(frozen: FrozenValkey, sh
     frozen.advance((EARLY + 1) / 1000)
 
     assert story(shop, _sent(shop, Accepted("A1"))) == [(1, 1, "first", "sent", None)]
+
+
+def test_an_early_receipt_is_used_up_by_the_message_that_it_is_about(shop: Caller, desk: Desk) -> None:
+    """Some operators number their messages anew each day."""
+    _sent(shop, lambda: desk.hand_in(("SM1",), DELIVERED))
+
+    assert story(shop, _sent(shop, Accepted("SM1"))) == [(1, 1, "first", "sent", None)]
 
 
 def test_early_receipts_of_a_reference_that_nobody_knows_do_not_fill_the_memory(
@@ -152,6 +167,26 @@ def test_a_receipt_that_comes_again_or_late_changes_nothing(frozen: FrozenValkey
 
     assert frozen.client.hgetall(f"otp:{{00}}:v:{one}") == record
     assert events(frozen.client) == before
+
+
+def test_what_only_the_answer_made_us_take_for_failed_may_be_reported_as_delivered_and_as_nothing_less(
+    shop: Caller,
+) -> None:
+    first = Connected(GatewayError(FailureKind.DESTINATION, "http 502"))
+    one = shop.start()
+    Sender(shop, first=first).deliver()
+    dispatch = first.sent[0].dispatch_id
+    for receipt, status in ((SENT, "failed"), (DELIVERED, "delivered"), (UNDELIVERED, "delivered")):
+        record(shop.context, "first", dispatch, receipt)
+        assert [each[3] for each in story(shop, one)] == [status]
+
+
+def test_a_failure_that_the_gateway_itself_reported_stays(shop: Caller, desk: Desk) -> None:
+    one = _sent(shop, Accepted("A1"))
+    for receipt in (Receipt(DeliveryStatus.FAILED, "REJECTD", kind=FailureKind.DESTINATION), DELIVERED):
+        desk.hand_in(("A1",), receipt)
+
+    assert [each[3] for each in story(shop, one)] == ["failed"]
 
 
 def test_a_receipt_for_a_message_whose_answer_was_lost_is_told_by_its_own_reference_only(

@@ -1,6 +1,7 @@
 """The tree: its errors, what refuses to start, and the objects that it becomes."""
 
 import copy
+from importlib.metadata import entry_points
 
 import pytest
 from support_installation import tree
@@ -11,10 +12,14 @@ from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard import Limit, Scope
 from otp_service.core.keyring import Keyring
 from otp_service.core.purpose import Channel, PurposeKind
+from otp_service.gateways.registry import GROUP
 from otp_service.settings import settings_from
 from otp_service.settings.masking import MASK, masked
 
 URL = "redis://:hunter2-of-redis@localhost:6379/0"
+STRANGERS = {entry.name for entry in entry_points(group=GROUP) if not entry.value.startswith("otp_service.")}
+"""Kinds of packages that are installed beside us."""
+KINDS = sorted({"console", "http", "sandbox", "smpp", "sns", "twilio", "vonage"} | STRANGERS)
 
 
 def refused(table):
@@ -119,10 +124,7 @@ FAULTS = {
     "a gateway of no kind": (
         "gateways.primary",
         {"kind": "pigeon"},
-        (
-            "gateways.primary.kind: there is no gateway of kind 'pigeon'; "
-            "there are: console, http, sandbox, smpp, sns, twilio, vonage."
-        ),
+        f"gateways.primary.kind: there is no gateway of kind 'pigeon'; there are: {', '.join(KINDS)}.",
     ),
     "a gateway's unknown member": (
         "gateways.sandbox",

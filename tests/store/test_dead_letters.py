@@ -4,10 +4,26 @@ import pytest
 from support_caller import Caller
 from support_frozen import START, FrozenValkey
 from support_keys import assert_all_keys_expire
-from support_outbox import DEAD, Scripted, Sender, events, lane, letters, refused, timed_out, waiting
+from support_outbox import (
+    DEAD,
+    Scripted,
+    Sender,
+    dispatched,
+    events,
+    jobs_of,
+    lane,
+    letters,
+    refused,
+    report,
+    settle,
+    timed_out,
+    waiting,
+)  # fmt: skip
 
-from otp_service.services.deliver import Policy
+from otp_service.core.verification import DeliveryStatus
+from otp_service.services.fail_over import Policy
 from otp_service.store.dead_letters import DeadLetter, DeadLetters, Redriven, reasons_of
+from otp_service.store.dispatches import Next, Settlement
 
 TWICE = Policy(max_dispatches=2, max_ambiguous=1, backoff=(1.0,))
 
@@ -147,6 +163,20 @@ def test_a_letter_whose_code_has_died_stays(
     frozen.advance(seconds)
 
     assert dead.redrive(newest(dead)) == became
+
+
+@pytest.mark.parametrize("status", ["sent", "delivered"])
+def test_a_letter_whose_message_turns_out_to_have_arrived_is_not_sent_again(
+    frozen: FrozenValkey, shop: Caller, dead: DeadLetters, status: str
+) -> None:
+    shop.start()
+    (job,) = jobs_of(shop.context)
+    made = dispatched(shop.context, job)
+    settle(shop.context, job, made, Settlement(Next.DEAD, DeliveryStatus.UNKNOWN, reason="too_many_ambiguous"))
+    report(shop.context, made, status)
+
+    assert dead.redrive(newest(dead)) == (Redriven.UNWANTED, "sent")
+    assert waiting(frozen.client) == 0
 
 
 @pytest.mark.parametrize("fields", [{"odd": "1"}, {"v": "9", "id": "vf_1"}, {"v": "1", "id": "vf_1"}])

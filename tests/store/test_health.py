@@ -7,10 +7,10 @@ import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_installation import key
-from support_outbox import dispatch, jobs_of
+from support_outbox import dispatch, jobs_of, paced
 
 from otp_service.bootstrap import Installation
-from otp_service.core.health import BreakerState, Call
+from otp_service.core.health import Allowance, BreakerState, Call
 from otp_service.core.keyring import new_dispatch_id
 from otp_service.store.dispatches import Blocked, Dispatched, Next, Settlement
 from otp_service.store.health import BY_HAND
@@ -42,17 +42,17 @@ class Bench:
         store = self.shop.context.store.health
         return [store.observe("first", dispatch_id or new_dispatch_id("00"), call, leave_alone) for call in calls]
 
-    def call(self, *gateways: str) -> Dispatched | Blocked:
+    def call(self, *gateways: str, **allowances: Allowance) -> Dispatched | Blocked:
         """Begin a call for a new verification."""
         self.shop.start()
         (job,) = jobs_of(self.shop.context)
-        found = dispatch(self.shop.context, job, gateways or ("first",))
+        found = dispatch(self.shop.context, job, gateways or ("first",), **allowances)
         self.shop.context.store.dispatches.settle(job, "", Settlement(Next.DONE))
         assert isinstance(found, Dispatched | Blocked)
         return found
 
-    def begin(self, *gateways: str) -> Dispatched:
-        found = self.call(*gateways)
+    def begin(self, *gateways: str, **allowances: Allowance) -> Dispatched:
+        found = self.call(*gateways, **allowances)
         assert isinstance(found, Dispatched), found
         return found
 
@@ -224,15 +224,16 @@ def test_the_last_resort_that_ends_well_closes_it(bench: Bench) -> None:
     assert bench.begin().choice == "configured"
 
 
-def test_a_long_last_resort_is_waited_for(frozen: FrozenValkey) -> None:
-    bench = Bench(Caller(_install(frozen)))
+def test_a_last_resort_that_takes_longer_is_waited_for_until_it_ends(frozen: FrozenValkey, bench: Bench) -> None:
     bench.break_it()
-    bench.begin()
-    frozen.advance(1.5)
+    probe = bench.begin(first=paced(lease=25_000))
+    frozen.advance(12)
     blocked = bench.call()
-
     assert isinstance(blocked, Blocked)
-    assert blocked.wait == 8_500
+    assert blocked.wait == 13_000
+    bench.end(probe, Call.BAD)
+
+    assert bench.begin().choice == "last_resort"
 
 
 def test_it_is_opened_by_hand_for_a_time_and_is_no_last_resort_then(frozen: FrozenValkey, bench: Bench) -> None:
@@ -313,9 +314,23 @@ def test_a_probe_that_is_throttled_lets_another_try_after_the_rest(frozen: Froze
     frozen.advance(30)
     assert bench.end(bench.begin(), Call.THROTTLED) is None
     assert bench.begin("first", "second").choice == "limit"
+    alone = bench.call()
+    assert isinstance(alone, Blocked), "it asked for the rest itself: that is no last resort"
+    assert alone.wait == 1000
     frozen.advance(1)
 
     assert bench.end(bench.begin("first", "second"), Call.WELL) is BreakerState.CLOSED
+
+
+def test_a_rest_that_was_asked_for_is_not_cut_short_by_the_last_resort(frozen: FrozenValkey, bench: Bench) -> None:
+    bench.break_it()
+    frozen.advance(30)
+    bench.learn(Call.THROTTLED, dispatch_id=bench.begin().dispatch_id, leave_alone=60_000)
+    frozen.advance(11)
+    blocked = bench.call()
+
+    assert isinstance(blocked, Blocked)
+    assert blocked.wait == 49_000
 
 
 def test_what_is_known_of_a_gateway_is_forgotten_after_a_day(frozen: FrozenValkey, bench: Bench) -> None:

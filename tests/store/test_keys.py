@@ -52,7 +52,7 @@ def _everything(installation: Installation, shop: Caller) -> None:
         settle(installation.context, job, ended, Settlement(list(Next)[place % 4], delay=1000))
     shop.start()
     for job in jobs_of(installation.context):
-        deliver(installation.context, job, POLICY, lambda *_: False)
+        deliver(installation.context, job, POLICY)
     store = installation.context.store
     for place, call in enumerate(Call):
         store.health.observe(call, new_dispatch_id("00"), call, place)
@@ -141,7 +141,7 @@ def test_neither_a_guess_nor_a_resend_lengthens_a_life(
     shop.check(one, shop.wrong(one))
     shop.resend(one)
     (*_, job) = jobs_of(installation.context)
-    deliver(installation.context, job, POLICY, lambda *_: False)
+    deliver(installation.context, job, POLICY)
     assert frozen.client.pttl(record) == 800_000
     shop.check(one, shop.code(one))
 

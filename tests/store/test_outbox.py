@@ -29,7 +29,7 @@ from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.services.deliver import deliver
-from otp_service.store.dispatches import Dropped, Next, Settlement
+from otp_service.store.dispatches import Dropped, Next, Overtaken, Settled, Settlement
 from otp_service.store.jobs import GROUP
 from otp_service.store.outbox import FAR
 
@@ -75,18 +75,22 @@ def test_a_job_says_what_is_to_be_delivered_and_nothing_personal(shop: Caller, c
     assert NUMBER[-7:] not in str(first)
 
 
-@pytest.mark.parametrize("call", ["read", "claim"])
+@pytest.mark.parametrize("call", ["claim", "start"])
 def test_a_group_that_is_lost_is_made_again_and_begins_with_what_is_left(
     frozen: FrozenValkey, shop: Caller, context: Context, call: str
 ) -> None:
+    """The next worker that looks after dead ones notices, or the next one that takes what comes."""
     ids = [shop.start(), shop.start(), shop.start()]
     done, *_ = jobs_of(context)
     settle(context, done, dispatched(context, done), DONE)
     frozen.client.xgroup_destroy(lane(), "workers")
     if call == "claim":
         assert context.store.outbox.claim("worker", 10, 0) == []
+    else:
+        ids.append(shop.start())
 
     assert [job.id for job in jobs_of(context)] == ids[1:]
+    assert jobs_of(context) == []
 
 
 def test_a_stream_that_is_lost_altogether_is_made_again(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
@@ -214,7 +218,9 @@ def test_another_applications_job_does_not_find_the_record(shop: Caller, context
         ("sent", "queued", "sent"),
         ("delivered", "sent", "delivered"),
         ("delivered", "failed", "delivered"),
-        ("failed", "delivered", "failed"),
+        ("failed", "delivered", "delivered"),
+        ("failed", "sent", "failed"),
+        ("failed", "undelivered", "failed"),
         ("expired", "sent", "expired"),
         ("undelivered", "delivered", "undelivered"),
     ],
@@ -231,6 +237,18 @@ def test_a_report_moves_a_delivery_forward_only(
     assert report(context, made, told, reason="why")
     assert story(shop, one)[0][3:] == (after, None if before == after else "why")
     assert events(frozen.client)[before_it:] == ([] if before == after else [f"delivery.{after}"])
+
+
+def test_what_a_report_said_to_have_failed_is_not_delivered_later(shop: Caller, context: Context) -> None:
+    """Only what a gateway's answer made us take for failed may turn out to have arrived."""
+    one = shop.start()
+    (job,) = jobs_of(context)
+    made = dispatched(context, job)
+    report(context, made, "failed", raw="REJECTD")
+    report(context, made, "delivered", raw="DELIVRD")
+
+    assert story(shop, one)[0][3] == "failed"
+    assert shop.read(one).verification.deliveries[0].raw_status == "REJECTD"
 
 
 def test_a_report_that_overtakes_the_answer_is_not_overwritten(shop: Caller, context: Context) -> None:
@@ -338,19 +356,6 @@ def test_a_claimed_job_that_was_trimmed_meanwhile_is_forgotten(
     assert context.store.outbox.claim("new", 10, 1000) == []
 
 
-def test_a_worker_leaves_the_group_unless_it_holds_something(
-    frozen: FrozenValkey, shop: Caller, context: Context
-) -> None:
-    shop.start()
-    (job,) = jobs_of(context)
-    context.store.outbox.leave("worker")
-    assert len(frozen.client.xinfo_consumers(lane(), "workers")) == 1
-    settle(context, job, dispatched(context, job), DONE)
-    context.store.outbox.leave("worker")
-
-    assert frozen.client.xinfo_consumers(lane(), "workers") == []
-
-
 @pytest.mark.parametrize("bits", [0, 2, 8])
 def test_numbers_of_all_buckets_are_started_delivered_and_checked(frozen: FrozenValkey, bits: int) -> None:
     roots = frozen.world().install(limits={"number": ["9/hour"]}).settings.keys
@@ -362,7 +367,7 @@ def test_numbers_of_all_buckets_are_started_delivered_and_checked(frozen: Frozen
     jobs = jobs_of(context)
     for job in jobs:
         assert job.bucket == context.keyring.bucket_of_id(job.id)
-        deliver(context, job, POLICY, lambda *_: False)
+        deliver(context, job, POLICY)
     buckets = {job.bucket for job in jobs}
 
     assert len(jobs) == 25
@@ -439,24 +444,74 @@ def test_a_worker_that_was_overtaken_tells_the_outcome_and_decides_nothing(
     frozen.advance(60)
     (taken,) = context.store.outbox.claim("other", 1, 15_000)
     other = dispatched(context, taken)
+    late = Settlement(Next.RETRY, DeliveryStatus.FAILED, reason="late", delay=1)
 
-    assert not settle(context, job, slow, Settlement(Next.RETRY, DeliveryStatus.FAILED, reason="late", delay=1))
+    assert settle(context, job, slow, late) is Settled.OVERTAKEN
     assert waiting(frozen.client) == 1
     assert frozen.client.exists(DELAYED) == 0
-    assert settle(context, taken, other, Settlement(Next.DONE, DeliveryStatus.SENT))
+    assert settle(context, taken, other, DONE) is Settled.SETTLED
     assert [status for _, _, _, status, _ in story(shop, one)] == ["failed", "sent"]
     assert waiting(frozen.client) == 0
+
+
+def test_a_worker_that_was_overtaken_makes_no_call_and_records_none(shop: Caller, context: Context) -> None:
+    one = shop.start()
+    (job,) = jobs_of(context, "slow")
+    (taken,) = context.store.outbox.claim("other", 1, 0)
+    before = story(shop, one)
+
+    assert isinstance(dispatch(context, job), Overtaken)
+    assert story(shop, one) == before
+    assert context.store.dispatches.settle(job, "", Settlement(Next.DEAD)) is Settled.OVERTAKEN
+    assert settle(context, taken, dispatched(context, taken), DONE) is Settled.SETTLED
+    assert isinstance(dispatch(context, job), Overtaken), "it was brought to an end meanwhile"
+
+
+@pytest.mark.parametrize("act", ["renew", "hand_back"])
+def test_a_worker_that_was_overtaken_takes_nothing_back(
+    frozen: FrozenValkey, shop: Caller, context: Context, act: str
+) -> None:
+    """Otherwise a worker that was away would send what another one is just sending."""
+    ids = [shop.start(), shop.start()]
+    jobs = jobs_of(context, "slow")
+    frozen.advance(20)
+    context.store.outbox.renew("slow", jobs[1:])
+    (taken,) = context.store.outbox.claim("other", 2, 15_000)
+    call = dispatched(context, taken)
+    frozen.advance(10)
+    getattr(context.store.outbox, act)("slow", jobs)
+
+    assert taken.id == ids[0]
+    assert isinstance(dispatch(context, jobs[0]), Overtaken)
+    left = [job.id for job in context.store.outbox.claim("third", 2, 15_000)]
+    assert left == {"renew": [], "hand_back": ids[1:]}[act]
+    assert settle(context, taken, call, DONE) is Settled.SETTLED
+    assert [each[2:4] for each in story(shop, ids[0])] == [("first", "sent")]
+
+
+def test_what_is_renewed_where_nothing_is_left_stops_nobody(
+    frozen: FrozenValkey, shop: Caller, context: Context
+) -> None:
+    """The server was emptied, or another worker brought the job to an end and its lane was forgotten."""
+    shop.start()
+    jobs = jobs_of(context)
+    frozen.client.flushall()
+    context.store.outbox.renew("worker", jobs)
+    context.store.outbox.hand_back("worker", jobs)
+
+    assert isinstance(dispatch(context, jobs[0]), Overtaken)
+    assert frozen.client.dbsize() == 0
 
 
 def test_consumers_that_died_are_forgotten_and_those_that_hold_something_are_not(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
-    context.store.outbox.forget_idle(1000)  # before there is a group
+    context.store.outbox.sweep(1000)  # before there is a group
     shop.start()
     assert len(jobs_of(context, "holds")) == 1
     frozen.client.xgroup_createconsumer(lane(), GROUP, "idle")
     frozen.advance(10)
-    context.store.outbox.forget_idle(5000)
+    context.store.outbox.sweep(5000)
 
     assert [one["name"] for one in frozen.client.xinfo_consumers(lane(), GROUP)] == [b"holds"]
 

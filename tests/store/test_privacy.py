@@ -71,7 +71,7 @@ def _life(installation: Installation, shop: Caller) -> set[str]:
     shop.resend(login)
     codes.add(shop.code(login))
     for job in jobs_of(installation.context):
-        deliver(installation.context, job, POLICY, lambda *_: False)
+        deliver(installation.context, job, POLICY)
     for act in (
         lambda: shop.check(login, shop.wrong(login)),
         lambda: shop.check(payment, shop.wrong(payment), TRANSACTION),
@@ -165,7 +165,7 @@ def test_a_sealed_number_moved_to_another_record_cannot_be_opened(
     sealed = frozen.client.hget(keys.record("00", thief), "destination")
     frozen.client.hset(keys.record("00", victim), "destination", sealed)
     for job in jobs_of(installation.context):
-        deliver(installation.context, job, POLICY, lambda *_: False)
+        deliver(installation.context, job, POLICY)
 
     assert installation.context.store.mailbox.messages("shop", victim) == []
     assert shop.read(victim).verification.deliveries[0].reason == "unreadable"

@@ -15,7 +15,7 @@ from otp_service.core.errors import (
 from otp_service.services.codes import derive_tag
 from otp_service.services.transactions import TransactionInput
 from otp_service.store.outcomes import Queued, Refusal
-from otp_service.store.windows import windows_of_send
+from otp_service.store.windows import windows_of_fallback, windows_of_send
 
 
 @pytest.fixture
@@ -90,6 +90,18 @@ def test_of_two_resends_that_read_the_same_record_one_is_overtaken(frozen: Froze
     assert store.resend("00", stale, "sms", tag, windows, None) is Refusal.OVERTAKEN
     assert waiting(frozen.client) == 2
     assert shop.check(one, shop.code(one))[1]
+
+
+def test_of_two_reports_that_read_the_same_record_one_falls_back(frozen: FrozenValkey, shop: Caller) -> None:
+    one = shop.start()
+    stale = shop.read(one).verification
+    store, context = shop.context.store.verifications, shop.context
+    windows = windows_of_fallback(context.limits, bucket="00", pseudonym=stale.pseudonym, application="shop")
+
+    assert isinstance(store.resend("00", stale, "voice", "", windows, falls_back_from=1), Queued)
+    assert store.resend("00", stale, "voice", "", windows, falls_back_from=1) is Refusal.OVERTAKEN
+    assert isinstance(store.resend("00", stale, "voice", "", windows, falls_back_from=2), Queued)
+    assert waiting(frozen.client) == 3
 
 
 def test_a_resend_is_refused_exactly_when_the_code_has_expired(frozen: FrozenValkey, shop: Caller) -> None:

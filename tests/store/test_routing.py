@@ -174,6 +174,14 @@ def test_no_last_resort_is_tried_while_another_gateway_is_only_held_back_by_its_
     assert _choose(context, job) == ("second", "breaker")
 
 
+def test_the_last_resort_calls_nobody_twice_in_one_go(context: Context, job: Job) -> None:
+    _break(context, "first")
+    again = dispatch(context, job, ["first"], called=["first"])
+
+    assert isinstance(again, Blocked)
+    assert again.wait == NEVER
+
+
 def test_a_message_is_dispatched_so_often_and_not_once_more(shop: Caller, context: Context, job: Job) -> None:
     left = [dispatched(context, job, *ROUTE, most=4).left for _ in range(4)]
 
@@ -189,18 +197,27 @@ def test_a_channel_does_not_bring_new_dispatches(context: Context, job: Job) -> 
     assert dispatch(context, job.through("voice"), ROUTE, most=3) == Dropped("too_many_dispatches")
 
 
-def test_what_was_reported_as_delivered_is_not_sent_again(shop: Caller, context: Context, job: Job) -> None:
+@pytest.mark.parametrize("status", ["sent", "delivered"])
+def test_what_was_reported_to_be_taken_is_not_sent_again(shop: Caller, context: Context, job: Job, status: str) -> None:
     """A time-out, or a worker's death, and then the receipt: another call would only cost another message."""
-    made = dispatched(context, job, *ROUTE)
-    settle(context, job, made, replace(FAILED, status=DeliveryStatus.UNKNOWN))
-    report(context, made, "sent")
+    settle(context, job, dispatched(context, job, *ROUTE), replace(FAILED, status=DeliveryStatus.UNKNOWN))
     other = dispatched(context, job, *ROUTE, called=["first"])
-    report(context, other, "delivered", gateway="second")
+    settle(context, job, other, replace(FAILED, status=DeliveryStatus.UNKNOWN))
+    report(context, other, status, gateway="second")
 
-    assert dispatch(context, job, ROUTE, called=["first", "second"]) == Dropped("delivered")
-    assert dispatch(context, job, ROUTE, most=2) == Dropped("delivered"), "it is no dead letter"
+    assert dispatch(context, job, ROUTE, called=["first", "second"]) == Dropped("sent")
+    assert dispatch(context, job, ROUTE, most=2) == Dropped("sent"), "it is no dead letter"
+    assert dispatch(context, job, ROUTE, most_ambiguous=0) == Dropped("sent"), "whatever became of the other call"
     further = _resent(shop, context, job)
     assert dispatched(context, further, *ROUTE).gateway == "third", "a message that is asked for is another one"
+
+
+def test_a_report_that_it_did_not_arrive_lets_the_message_go_on(context: Context, job: Job) -> None:
+    made = dispatched(context, job, *ROUTE)
+    settle(context, job, made, replace(FAILED, status=DeliveryStatus.UNKNOWN))
+    report(context, made, "undelivered")
+
+    assert _choose(context, job, "first", most_ambiguous=0) == ("second", "fail_over")
 
 
 def test_a_gateway_takes_no_more_messages_a_second_than_its_operator_allows(

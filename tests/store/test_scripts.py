@@ -13,12 +13,16 @@ import redis
 from support_caller import Caller
 from support_evaluator import snapshot
 from support_installation import World
-from support_outbox import jobs_of
+from support_outbox import jobs_of, lane
 from support_service import in_parallel
 from support_valkey import ValkeyServer
 
 from otp_service.core.errors import NotFoundError, StoreUnavailableError
+from otp_service.core.health import Call
+from otp_service.core.keyring import new_dispatch_id
 from otp_service.store import keys
+from otp_service.store.connection import answered
+from otp_service.store.jobs import GROUP
 from otp_service.store.silence import PAUSE
 
 PATIENCE = 1.5
@@ -42,7 +46,6 @@ def shop(server: ValkeyServer) -> Caller:
 def _calls(shop: Caller) -> dict[str, Callable[[], Any]]:
     one = shop.start()
     code, store = shop.code(one), shop.context.store
-    store.outbox.look_around(["shop"])
     return {
         "start": lambda: shop.start("+923001234568"),
         "check": lambda: shop.check(one, code),
@@ -50,8 +53,10 @@ def _calls(shop: Caller) -> dict[str, Callable[[], Any]]:
         "cancel": lambda: shop.cancel(one),
         "read": lambda: shop.read(one),
         "take a job": lambda: store.outbox.take("worker", 1),
-        "wait for a job": lambda: store.outbox.await_one("worker", 10),
-        "look around": lambda: store.outbox.look_around(["shop"]),
+        "wait for a job": lambda: store.outbox.wait(200),
+        "sweep": lambda: store.outbox.sweep(1000),
+        "learn from a call": lambda: store.health.observe("first", new_dispatch_id("00"), Call.BAD),
+        "find a reference": lambda: store.references.dispatch_of("first", ("SM1",), "a receipt"),
         "how gateways are": lambda: store.health.of(("first",)),
         "dead letters": lambda: store.dead_letters.newest(1),
         "claim": lambda: store.outbox.claim("worker", 1, 10),
@@ -273,21 +278,27 @@ def test_a_command_that_finds_another_type_is_not_swallowed(shop: Caller, server
         shop.context.store.mailbox.messages("shop", None)
 
 
-def test_a_worker_whose_server_lost_its_data_is_told_that_the_store_is_unavailable(
-    shop: Caller, server: ValkeyServer
-) -> None:
+def test_a_worker_whose_server_lost_its_data_goes_on_with_what_comes(shop: Caller, server: ValkeyServer) -> None:
+    """It may hold messages for as long as it likes: nothing that it says of them may keep it from its work."""
     outbox = shop.context.store.outbox
     shop.start()
     jobs = jobs_of(shop.context)
     assert jobs
     server.client.flushall()
-    with pytest.raises(StoreUnavailableError):
-        outbox.renew("worker", jobs)
-    outbox.leave("worker")  # it holds nothing any more, and there is no group to leave
-    assert outbox.await_one("worker", 1) == []
+    outbox.renew("worker", jobs)
+    outbox.hand_back("worker", jobs)
+    outbox.sweep(0)
+    outbox.wait(1)
+    assert outbox.take("worker", 1) == []
     one = shop.start()
 
     assert [job.id for job in outbox.take("worker", 1)] == [one]
+
+
+def test_a_group_that_is_not_there_is_the_servers_state_and_no_defect(shop: Caller, server: ValkeyServer) -> None:
+    shop.start()
+    with pytest.raises(StoreUnavailableError), answered():
+        server.client.xgroup_delconsumer(lane(), GROUP, "worker")
 
 
 def test_a_script_that_fails_is_not_swallowed(shop: Caller, server: ValkeyServer) -> None:

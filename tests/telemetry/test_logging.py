@@ -1,5 +1,6 @@
 """The log lines as they are written."""
 
+import ast
 import io
 import json
 import logging
@@ -8,6 +9,7 @@ import warnings
 
 import pytest
 import structlog
+from support_sources import modules
 
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
 
@@ -44,6 +46,27 @@ def test_a_line_is_one_json_object_with_its_time_in_utc(written):
         "country": "PK",
         "checks_left": 5,
     }
+
+
+def test_the_number_of_a_message_stands_beside_what_the_line_says(written):
+    get_logger("a").info("message_dropped", message=2, reason="superseded")
+
+    (line,) = written()
+    assert (line["message"], line["message_number"], line["reason"]) == ("message_dropped", 2, "superseded")
+
+
+def test_none_of_our_lines_has_a_member_that_is_overwritten():
+    ours = {"timestamp", "level", "logger", "event", "message_number"}
+    members = [
+        (str(path), keyword.arg)
+        for path, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("_log.")
+        for keyword in node.keywords
+    ]
+
+    assert ("services/deliver.py", "message") in members
+    assert [member for member in members if member[1] in ours] == []
 
 
 @pytest.mark.parametrize("name", ["redis", "granian.access", "urllib3.connectionpool", "someone.elses"])

@@ -59,6 +59,22 @@ def test_a_gateway_call_counts_its_outcome_and_its_time():
     assert _value("otp_service_receipts_total", gateway="of-this-test", status="delivered") == 1
 
 
+def test_a_breaker_is_seen_when_it_changes_and_as_it_is():
+    metrics.record_breaker("of-this-test", "open")
+    metrics.record_breaker("of-this-test", "closed")
+    metrics.record_breaker("of-this-test", "open")
+    metrics.record_gateway_state("of-this-test", 1.0)
+    metrics.record_gateway_state("another-of-this-test", 0.5)
+
+    assert _value("otp_service_breaker_changes_total", gateway="of-this-test", state="open") == 2
+    assert _value("otp_service_breaker_changes_total", gateway="of-this-test", state="closed") == 1
+    assert _value("otp_service_gateway_open", gateway="of-this-test") == 1
+    assert _value("otp_service_gateway_open", gateway="another-of-this-test") == 0.5
+    assert 'otp_service_gateway_open{gateway="of-this-test"} 1.0' in metrics.exposition().decode().splitlines(), (
+        "a gateway's openness has no other label"
+    )
+
+
 def test_lag_dead_letters_store_errors_and_checks_are_told():
     metrics.record_outbox_lag(12.5)
     metrics.record_dead_letter("of_this_test")

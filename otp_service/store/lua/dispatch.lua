@@ -1,16 +1,20 @@
 -- Records that a message is about to be handed to a gateway, and to which, if it is still wanted.
 --
--- KEYS[1] the record   KEYS[2] the dispatch   KEYS[3] and following: for each gateway of the route, the preferred
--- one first, its health and its calls in flight
+-- KEYS[1] the record   KEYS[2] the dispatch   KEYS[3] lane of the outbox   KEYS[4] and following: for each gateway
+-- of the route, the preferred one first, its health and its calls in flight
 -- ARGV[1] application  ARGV[2] number of the message   ARGV[3] generation of its code   ARGV[4] channel
--- ARGV[5] greatest number of dispatches of a message   ARGV[6] identifier of the dispatch
--- ARGV[7] and following, for each gateway: name; messages a second and calls in flight, 0 for any; milliseconds that
+-- ARGV[5] greatest number of dispatches of a message   ARGV[6] how many of them may be ones that may have been sent
+-- although they failed, if more are to follow          ARGV[7] identifier of the dispatch
+-- ARGV[8] consumer group   ARGV[9] consumer   ARGV[10] entry in the lane
+-- ARGV[11] and following, for each gateway: name; messages a second and calls in flight, 0 for any; milliseconds that
 -- a call may take; 1 when it was called since the job was taken, otherwise 0
--- Returns one of: {'dropped', reason, slot in which the message still waits or empty}
+-- Returns one of: {'overtaken'} (another worker has the job by now)
+--                 {'dropped', reason, slot in which the message still waits or empty}
 --                 {'blocked', now, milliseconds until a gateway may be free or -1, record}
 --                 {'dispatched', now, number of the dispatch, dispatches left, gateway, choice, record}
--- include clock record deliveries health routing
+-- include clock streams record deliveries health routing
 
+if not streams.held(KEYS[3], ARGV[8], ARGV[9], ARGV[10]) then return { 'overtaken' } end
 local found = record.of(KEYS[1], ARGV[1], 'generation', 'sends', 'n' .. ARGV[2], 'from' .. ARGV[2])
 if not found then return { 'dropped', 'gone', '' } end
 
@@ -28,13 +32,16 @@ if found.status ~= 'pending' then return dropped(found.status) end
 if now >= tonumber(found.expires) then return dropped('expired') end
 if found.generation ~= ARGV[3] then return dropped('superseded') end
 local whole = redis.call('HGETALL', KEYS[1])
-if deliveries.arrived(whole, ARGV[2]) then return dropped('delivered') end
-local left = tonumber(ARGV[5]) - made + tonumber(found['from' .. ARGV[2]] or 0)
+local from = tonumber(found['from' .. ARGV[2]] or 0)
+local tally = deliveries.tally(whole, ARGV[2], from)
+if tally.sent + tally.delivered > 0 then return dropped('sent') end
+if tally.unknown > tonumber(ARGV[6]) then return dropped('too_many_ambiguous') end
+local left = tonumber(ARGV[5]) - made + from
 if left <= 0 then return dropped('too_many_dispatches') end
 
-local one, choice = routing.choose(routing.read(3, 7, whole, ARGV[2], ARGV[4]))
+local one, choice = routing.choose(routing.read(4, 11, whole, ARGV[2], ARGV[4]))
 if not one then return { 'blocked', now, choice, whole } end
-health.enter(one, ARGV[6], one.lease)
+health.enter(one, ARGV[7], one.lease)
 
 local number = made + 1
 local slot = deliveries.slot(ARGV[2], number)

@@ -20,32 +20,46 @@ function deliveries.parts(value)
   return string.match(value or '', '^(.-)|(.-)|(.-)|')
 end
 
--- Tells whether a gateway reported that a message has arrived. `record` is the record as a flat list.
-function deliveries.arrived(record, message)
+-- Counts the calls for a message by what became of them, those up to the number `after` left out. `record` is the
+-- record as a flat list.
+function deliveries.tally(record, message, after)
+  local tally = { sent = 0, delivered = 0, unknown = 0 }
   for i = 1, #record, 2 do
-    if string.match(record[i], '^d(%d+)%.%d+$') == message then
+    local number, dispatch = string.match(record[i], '^d(%d+)%.(%d+)$')
+    if number == message and tonumber(dispatch) > after then
       local _, _, status = deliveries.parts(record[i + 1])
-      if status == 'delivered' then return true end
+      tally[status] = (tally[status] or 0) + 1
     end
   end
-  return false
+  return tally
+end
+
+-- Tells whether a call for a message brought it to a gateway; those up to the number `after` left out.
+function deliveries.arrived(key, message, after)
+  local tally = deliveries.tally(redis.call('HGETALL', key), message, after)
+  return tally.sent + tally.delivered > 0
 end
 
 -- Writes an outcome unless it, or a later one, is there already: a receipt may overtake the gateway's answer, and
--- a terminal status is never undone. Returns what the slot holds now, as a list; false when it was not written.
--- `raw` and `reference` may be empty; then what is known of them stays.
+-- a terminal status is never undone; but what only its answer made us take for failed may be reported as delivered.
+-- Returns what the slot holds now, as a list (nil when it holds nothing), and whether that is news. `raw` and
+-- `reference` may be empty; then what is known of them stays.
 function deliveries.settle(key, slot, status, reason, raw, reference)
   local known = redis.call('HGET', key, slot) or ''
   local values = {}
   for value in string.gmatch(known .. '|', '(.-)|') do values[#values + 1] = value end
   local before = values[3]
-  if reference ~= '' and before and values[9] ~= reference then -- learnt even when a receipt was faster
+  if not before then return nil, false end
+  for i = 4, 9 do values[i] = values[i] or '' end -- an earlier format has fewer
+  if reference ~= '' and values[9] ~= reference then -- learnt even when a receipt was faster
     values[9] = reference
     redis.call('HSET', key, slot, table.concat(values, '|'))
   end
-  if not before or before == status or rank[before] == 3 or rank[status] < rank[before] then return false end
+  local wrong = before == 'failed' and values[8] == '' and status == 'delivered'
+  if before == status or rank[status] < rank[before] then return values, false end
+  if rank[before] == 3 and not wrong then return values, false end
   values[3], values[4], values[5] = status, now, reason
   if raw ~= '' then values[8] = raw end
   redis.call('HSET', key, slot, table.concat(values, '|'))
-  return values
+  return values, true
 end

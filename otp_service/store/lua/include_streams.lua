@@ -3,6 +3,14 @@
 --
 -- The outbox has lanes, one for each application and kind of message, so that workers can take turns among them.
 local streams = {}
+local MANY = 20 -- messages from which on their pace says how long one more will wait
+
+-- Returns a job, kept as name, value, …, as a table by name.
+function streams.fields(job)
+  local fields = {}
+  for i = 1, #job, 2 do fields[job[i]] = job[i + 1] end
+  return fields
+end
 
 -- Appends to a stream of reports: the oldest entries go when it is too long, or they are too old.
 function streams.append(stream, length, age, ...)
@@ -16,30 +24,55 @@ function streams.report(stream, length, age, event, about, ...)
     'purpose', about.purpose, 'country', about.country, ...)
 end
 
--- Puts a job into a lane, and the lane's name on the list by which workers find it. It must not push out what was
--- accepted before, however long the lane is: that is trimmed by age only.
-function streams.put(lane, lanes, age, ...)
+-- Returns how many jobs were ever put into a lane.
+local function put_so_far(lane)
+  local info = redis.pcall('XINFO', 'STREAM', lane)
+  return info.err and 0 or streams.fields(info)['entries-added']
+end
+
+-- Puts a job into a lane, and wakes a worker when nothing else waited there. It must not push out what was accepted
+-- before, however long the lane is: that is trimmed by age only. `lanes`, `ready` and `wake` are keys (see keys.py).
+-- A job knows how many were before it: in the lane, and ever.
+function streams.put(lane, lanes, ready, wake, age, ...)
+  local job = { ... }
+  for _, part in ipairs({ 'ahead', redis.call('XLEN', lane), 'place', put_so_far(lane) }) do job[#job + 1] = part end
+  redis.call('XADD', lane, 'MINID', '~', now - age, '*', unpack(job))
+  if redis.call('SADD', ready, lane) == 0 then return end
   redis.call('SADD', lanes, lane)
-  redis.call('XADD', lane, 'MINID', '~', now - age, '*', ...)
+  streams.wake(wake)
+end
+
+-- Wakes a worker that has nothing to do.
+function streams.wake(wake)
+  redis.call('LPUSH', wake, '')
+  redis.call('LTRIM', wake, 0, 63)
+  redis.call('PEXPIRE', wake, 60000)
 end
 
 -- Queues a message of a verification.
-function streams.queue(lane, lanes, age, about, channel, message, generation, expires)
-  streams.put(lane, lanes, age, 'v', '1', 'id', about.id, 'application', about.application, 'purpose', about.purpose,
-    'country', about.country, 'channel', channel, 'message', message, 'generation', generation, 'expires', expires)
+function streams.queue(lane, lanes, ready, wake, age, about, channel, message, generation, expires)
+  streams.put(lane, lanes, ready, wake, age, 'v', '1', 'id', about.id, 'application', about.application,
+    'purpose', about.purpose, 'country', about.country, 'channel', channel, 'message', message,
+    'generation', generation, 'expires', expires, 'queued', now)
 end
 
--- Tells whether a lane is so long, or its oldest job has waited so long (milliseconds), that one more message would
--- not arrive while its code is worth anything.
+-- Tells whether a lane is so long, or moves so slowly, that one more message would come when less than a quarter of its
+-- code's life (milliseconds) is left to read and type the code.
 function streams.full(lane, length, life)
-  if redis.call('XLEN', lane) >= tonumber(length) then return true end
-  local oldest = redis.call('XRANGE', lane, '-', '+', 'COUNT', 1)[1]
-  return oldest and now - tonumber(string.match(oldest[1], '^%d+')) >= tonumber(life)
+  local count = redis.call('XLEN', lane)
+  if count >= tonumber(length) then return true end
+  local entry = redis.call('XRANGE', lane, '-', '+', 'COUNT', 1)[1]
+  if not entry then return false end
+  local oldest, wait = streams.fields(entry[2]), now - tonumber(string.match(entry[1], '^%d+'))
+  if count >= MANY and oldest.place then -- all of them, at the pace of those that have left since the oldest one came
+    local left = oldest.ahead + put_so_far(lane) - oldest.place - count
+    if left > 0 then wait = math.max(wait, wait * count / left) end
+  end
+  return wait >= 0.75 * tonumber(life)
 end
 
--- Returns a job, kept as name, value, …, as a table by name.
-function streams.fields(job)
-  local fields = {}
-  for i = 1, #job, 2 do fields[job[i]] = job[i + 1] end
-  return fields
+-- Tells whether a consumer still has a job: nobody has claimed it meanwhile, nor brought it to an end.
+function streams.held(lane, group, consumer, entry)
+  local pending = redis.pcall('XPENDING', lane, group, entry, entry, 1, consumer)
+  return not pending.err and #pending > 0
 end

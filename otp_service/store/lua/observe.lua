@@ -2,8 +2,8 @@
 -- well, whatever it says of the message.
 --
 -- KEYS[1] the gateway's health   KEYS[2] its calls in flight
--- ARGV[1] identifier of the dispatch   ARGV[2] 'well', 'bad' (it failed, or was slow) or 'throttled'
--- ARGV[3] milliseconds for which it asked to be left alone
+-- ARGV[1] identifier of the dispatch   ARGV[2] 'well', 'bad' (it failed, or was slow), 'throttled', or 'none' (there
+-- was no call)   ARGV[3] milliseconds for which it asked to be left alone, 0 when it did not say
 -- ARGV[4] bad calls in a row that open the breaker
 -- ARGV[5] calls of a window from which on their share counts   ARGV[6] per cent of bad ones that open it
 -- ARGV[7] length of a window   ARGV[8] shortest and ARGV[9] longest time that it blocks
@@ -30,12 +30,17 @@ local function open(block)
   return { 'opened', block }
 end
 
+if ARGV[2] == 'none' then
+  if known.probe == ARGV[1] then redis.call('HDEL', KEYS[1], 'probe', 'probing') end
+  return { '' }
+end
+
 local rested = now >= tonumber(known.paused or 0)
 if ARGV[2] == 'throttled' then
   local pause = tonumber(known.pause or 0)
   -- Of a burst that is throttled only the first doubles: the others were begun before anybody knew.
   if rested then pause = math.max(math.min(2 * pause, tonumber(ARGV[11])), tonumber(ARGV[10])) end
-  pause = math.max(pause, tonumber(ARGV[3]))
+  if tonumber(ARGV[3]) > 0 then pause = tonumber(ARGV[3]) end -- it knows best
   local paused = math.max(now + pause, tonumber(known.paused or 0))
   redis.call('HSET', KEYS[1], 'paused', paused, 'pause', math.min(pause, tonumber(ARGV[11])))
   if known.probe == ARGV[1] then redis.call('HDEL', KEYS[1], 'probe', 'probing') end

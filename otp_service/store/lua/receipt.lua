@@ -13,9 +13,9 @@ if not dispatch[1] or dispatch[3] ~= ARGV[1] then return { 'not-found' } end
 local application = redis.call('HGET', dispatch[1], 'application')
 if not application then return { 'not-found' } end
 local about = record.of(dispatch[1], application)
-local kept = deliveries.settle(dispatch[1], dispatch[2], ARGV[2], ARGV[3], ARGV[4], '')
-if kept then
+local kept, news = deliveries.settle(dispatch[1], dispatch[2], ARGV[2], ARGV[3], ARGV[4], '')
+if news then
   streams.report(KEYS[2], ARGV[5], ARGV[6], 'delivery.' .. ARGV[2], about, 'slot', dispatch[2], 'channel', kept[1],
     'gateway', ARGV[1], 'choice', kept[6], 'reason', ARGV[3], 'raw_status', ARGV[4])
 end
-return { kept and 'recorded' or 'ignored', dispatch[2], now, about.id, redis.call('HGETALL', dispatch[1]) }
+return { news and 'recorded' or 'ignored', dispatch[2], now, about.id, redis.call('HGETALL', dispatch[1]) }

@@ -2,8 +2,9 @@
 -- budget is renewed.
 --
 -- KEYS[1] the record    KEYS[2] lane of the outbox   KEYS[3] names of the lanes
--- KEYS[4] events        KEYS[5] idempotency key; the record again when there is none
--- KEYS[6] and following: the windows of the locks, then those of the limits
+-- KEYS[4] names of those that may have new jobs      KEYS[5] wake-up list
+-- KEYS[6] events        KEYS[7] idempotency key; the record again when there is none
+-- KEYS[8] and following: the windows of the locks, then those of the limits
 -- ARGV[1] application   ARGV[2] idempotency fingerprint, empty without one
 -- ARGV[3] channel       ARGV[4] generation that the caller read
 -- ARGV[5] tag of the next generation, empty for the same code
@@ -22,7 +23,7 @@
 
 local found = record.of(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays', 'last_send', 'generation')
 if not found then return { 'not-found' } end
-local remembered = idempotency.recall(KEYS[5], ARGV[2])
+local remembered = idempotency.recall(KEYS[7], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then return { 'queued', now, redis.call('HGETALL', KEYS[1]), 0, 0 } end
 
@@ -39,9 +40,12 @@ end
 local wait = tonumber(found.last_send) + delay - now
 if wait > 0 and ARGV[12] == '0' then return { 'too-soon', wait } end
 if found.generation ~= ARGV[4] or (ARGV[12] ~= '0' and ARGV[12] ~= found.sends) then return { 'overtaken' } end
+if ARGV[12] ~= '0' and deliveries.tally(redis.call('HGETALL', KEYS[1]), ARGV[12], 0).delivered > 0 then
+  return { 'overtaken' } -- another call for the message did arrive
+end
 if streams.full(KEYS[2], ARGV[6], found.expires - now) then return { 'backlog-full' } end
 
-local locks, arg, key = limits.read(tonumber(ARGV[9]), 13, 6)
+local locks, arg, key = limits.read(tonumber(ARGV[9]), 13, 8)
 local counted = limits.read(tonumber(ARGV[10]), arg, key)
 local place
 place, wait = limits.refusal(locks)
@@ -59,7 +63,7 @@ if ARGV[5] ~= '' then
 end
 redis.call('HSET', KEYS[1], 'sends', sends, 'last_send', now, 'channel', ARGV[3],
   deliveries.slot(sends, 1), deliveries.queued(ARGV[3]))
-idempotency.remember_with(KEYS[1], KEYS[5], ARGV[2])
-streams.queue(KEYS[2], KEYS[3], ARGV[8], found, ARGV[3], sends, generation, found.expires)
-streams.report(KEYS[4], ARGV[7], ARGV[8], 'verification.resent', found, 'channel', ARGV[3], 'falls_back_from', ARGV[12])
+idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
+streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], found, ARGV[3], sends, generation, found.expires)
+streams.report(KEYS[6], ARGV[7], ARGV[8], 'verification.resent', found, 'channel', ARGV[3], 'falls_back_from', ARGV[12])
 return { 'queued', now, redis.call('HGETALL', KEYS[1]), quota.used + 1, quota.ttl }

@@ -1,54 +1,62 @@
 -- Takes new jobs for a worker, the lanes in turn: payments more often than logins, fresh messages more often than
--- retries, and none of them never; within a kind one application after the other.
+-- retries, and none of them never; within a kind one lane after the other.
 --
--- KEYS: the lanes, by kind
+-- KEYS: the names of the lanes that may have new jobs, of each bucket; then the wake-up lists of as many
 -- ARGV[1] consumer group   ARGV[2] consumer   ARGV[3] greatest number of jobs   ARGV[4] where the turns begin: any
--- number, another one each time
--- ARGV[5] and following: number of lanes of transactions, of possessions, of retries
+-- number, another one each time   ARGV[5] and following: lanes to be left out
+-- Derives: the lanes, from their names (same hash tags)
 -- Returns: {{lane, entry, fields}, …}
+-- include clock streams
 
-local TURNS = { 1, 2, 1, 1, 2, 1, 3 }
+local TURNS, KINDS = { 1, 2, 1, 1, 2, 1, 3 }, { transaction = 1, possession = 2 }
 
-local kinds, key = {}, 0
-for kind = 1, 3 do
-  kinds[kind] = {}
-  for _ = 1, tonumber(ARGV[4 + kind]) do
-    key = key + 1
-    table.insert(kinds[kind], KEYS[key])
+local left_out, kinds, ready_of = {}, { {}, {}, {} }, {}
+for _, lane in ipairs({ unpack(ARGV, 5) }) do left_out[lane] = true end
+for i = 1, #KEYS / 2 do
+  local lanes = redis.call('SMEMBERS', KEYS[i])
+  table.sort(lanes)
+  for _, lane in ipairs(lanes) do
+    ready_of[lane] = i
+    if not left_out[lane] then table.insert(kinds[KINDS[string.match(lane, ':outbox:(%a+):')] or 3], lane) end
   end
 end
 
--- Returns an entry of a lane; nil when it is empty. A lane that nobody has read yet gets its group.
+-- Returns an entry of a lane; nil when it has none, or cannot be read. One that nobody has read yet gets its group.
 local function entry_of(lane)
   local answer = redis.pcall('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', lane, '>')
   if type(answer) == 'table' and answer.err then
-    redis.call('XGROUP', 'CREATE', lane, ARGV[1], '0', 'MKSTREAM') -- fails where it was not the group that was missing
-    return entry_of(lane)
+    local made = redis.pcall('XGROUP', 'CREATE', lane, ARGV[1], '0', 'MKSTREAM')
+    return not made.err and entry_of(lane) or nil -- a failure leaves what was taken before to be returned
   end
-  return answer and answer[1][2][1]
+  return answer and answer[1][2][1] or nil
 end
 
-local start = tonumber(ARGV[4])
-local rotation = { math.floor(start / #TURNS), math.floor(start / #TURNS), math.floor(start / #TURNS) }
+local start, place = tonumber(ARGV[4]), {}
+for kind = 1, 3 do place[kind] = math.floor(start / #TURNS) % math.max(1, #kinds[kind]) + 1 end
 
 -- Returns an entry of a kind and its lane; nil when all its lanes are empty.
 local function take(kind)
   local lanes = kinds[kind]
   while #lanes > 0 do
-    local place = rotation[kind] % #lanes + 1
-    local entry = entry_of(lanes[place])
+    if place[kind] > #lanes then place[kind] = 1 end
+    local lane = lanes[place[kind]]
+    local entry = entry_of(lane)
     if entry then
-      rotation[kind] = rotation[kind] + 1
-      return { lanes[place], entry[1], entry[2] }
+      place[kind] = place[kind] + 1
+      return { lane, entry[1], entry[2] }
     end
-    table.remove(lanes, place)
+    redis.call('SREM', KEYS[ready_of[lane]], lane)
+    table.remove(lanes, place[kind]) -- the next one is in its place
   end
 end
 
 local jobs = {}
 for turn = start, start + tonumber(ARGV[3]) - 1 do
   local job = take(TURNS[turn % #TURNS + 1]) or take(1) or take(2) or take(3)
-  if not job then break end
+  if not job then return jobs end
   jobs[#jobs + 1] = job
+end
+for i = 1, #KEYS / 2 do -- others may have time for the rest
+  if redis.call('SCARD', KEYS[i]) > 0 then streams.wake(KEYS[#KEYS / 2 + i]) end
 end
 return jobs

@@ -1,0 +1,71 @@
+"""What follows when a gateway did not take a message: the rules, without any I/O."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from otp_service.core.health import Allowance, Call
+from otp_service.core.verification import DeliveryStatus
+from otp_service.gateways.base import Accepted, FailureKind, GatewayError
+from otp_service.services.record_receipts import plain_reason
+from otp_service.store.dispatches import NEVER, Blocked, Next, Settlement
+from otp_service.store.jobs import Job
+
+_GOES_ON = frozenset({FailureKind.UNAVAILABLE, FailureKind.THROTTLED})
+"""Failures after which another gateway is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How persistently a message is delivered."""
+
+    max_dispatches: int
+    """Calls for one message, over all gateways."""
+    max_ambiguous: int
+    """How often it goes on after a call that may have been sent all the same."""
+    backoff: tuple[float, ...]
+    """Seconds to wait after the first, second … round through the gateways; the last one repeats."""
+
+
+def after_failure(failure: GatewayError, *, left: int, further: str | None) -> Settlement:
+    """Decide what follows a failed call; ``left`` calls may follow, ``further`` is the next channel, if there is one.
+
+    *unavailable* and *throttled* go on to another gateway, *channel* goes on through the next channel; nothing else
+    does. The next dispatch is refused when too many calls may have been sent although they failed.
+    """
+    status = DeliveryStatus.UNKNOWN if failure.ambiguous else DeliveryStatus.FAILED
+    reason = plain_reason(f"{failure.kind} {failure.provider_code}")
+    if left and failure.kind in _GOES_ON:
+        return Settlement(Next.NEXT, status, reason=reason)
+    if left and failure.kind is FailureKind.CHANNEL and further:
+        return Settlement(Next.RETRY, status, reason=reason, channel=further)
+    return Settlement(Next.DEAD, status, reason=reason)
+
+
+def rest(blocked: Blocked, job: Job, policy: Policy) -> int | None:
+    """Return the milliseconds that a message rests once no gateway is left to call in this round.
+
+    ``None`` while it only waits for a gateway's turn: it was not called yet, or the turn comes sooner than the rest
+    would end.
+    """
+    if not job.called:
+        return None
+    rounds = max(_calls(blocked, job).values(), default=1)
+    backoff = round(1000 * policy.backoff[min(rounds, len(policy.backoff)) - 1])
+    return backoff if blocked.wait == NEVER or blocked.wait > backoff else None
+
+
+def _calls(blocked: Blocked, job: Job) -> Counter[str]:
+    """Return how often each gateway was called for a message through its present channel."""
+    return Counter(
+        one.gateway
+        for one in blocked.verification.deliveries
+        if one.message == job.message and one.channel == job.channel and one.gateway
+    )
+
+
+def told_by(outcome: Accepted | GatewayError, seconds: float, allowance: Allowance) -> Call:
+    """Return what a call tells of its gateway: one that answers in time is well, whatever it says of the message."""
+    if isinstance(outcome, GatewayError) and outcome.kind is FailureKind.THROTTLED:
+        return Call.THROTTLED
+    ill = isinstance(outcome, GatewayError) and outcome.kind is FailureKind.UNAVAILABLE and not outcome.of_message
+    return Call.BAD if ill or seconds >= allowance.slow else Call.WELL

@@ -1,0 +1,26 @@
+-- Forgets the lanes that are empty, for what comes next makes them again; and of the others the consumers that hold
+-- nothing and have not been heard of for long. In one step: one that takes a job meanwhile would lose it.
+--
+-- KEYS[1] names of the lanes   KEYS[2] names of those that may have new jobs
+-- ARGV[1] consumer group       ARGV[2] milliseconds of silence
+-- Derives: the lanes, from their names (same hash tags)
+-- Returns: number of lanes that were forgotten
+-- include clock streams
+
+local forgotten = 0
+for _, lane in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  if redis.pcall('XLEN', lane) == 0 then
+    redis.call('DEL', lane)
+    redis.call('SREM', KEYS[1], lane)
+    redis.call('SREM', KEYS[2], lane)
+    forgotten = forgotten + 1
+  else
+    for _, answer in ipairs(redis.pcall('XINFO', 'CONSUMERS', lane, ARGV[1])) do -- a lane without a group has none
+      local one = streams.fields(answer)
+      if one.pending == 0 and one.idle > tonumber(ARGV[2]) then
+        redis.call('XGROUP', 'DELCONSUMER', lane, ARGV[1], one.name)
+      end
+    end
+  end
+end
+return forgotten

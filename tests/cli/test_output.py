@@ -1,0 +1,149 @@
+"""What a person sees in a terminal of 80 columns, and a script in a pipe."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import termios
+
+import pytest
+from rich.cells import cell_len
+from support_caller import Caller
+from support_cli import configured, run, start
+from support_installation import NUMBER
+from support_outbox import Scripted, Sender, refused, timed_out
+
+from otp_service.bootstrap import install
+from otp_service.cli import output
+from otp_service.core.health import Call
+from otp_service.settings import load_settings
+
+COLUMNS = 80
+GATEWAYS = {
+    "a-gateway-with-a-long-name": {"kind": "sandbox", "max_in_flight": 500},
+    "second": {"kind": "sandbox", "slow": 7.25},
+}
+ROUTES = [{"gateways": list(GATEWAYS)}]
+
+
+@pytest.fixture
+def environ(valkey, tmp_path):
+    return configured(tmp_path, valkey.url, gateways=GATEWAYS, routes=ROUTES)
+
+
+@pytest.fixture
+def shop(environ):
+    return Caller(install(load_settings(environ=environ)))
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Run a command as in a terminal of a width; return the lines that it prints."""
+
+    def of(environ, *command, columns=COLUMNS):
+        with monkeypatch.context() as here:
+            here.setattr(output, "is_terminal", lambda: True)
+            result = run(*command, environ=environ | {"COLUMNS": str(columns)})
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines()
+
+    return of
+
+
+@pytest.fixture
+def busy(shop):
+    """Let messages fail in every way, and return their verifications."""
+    ids = [shop.start() for _ in range(3)]
+    calls = Scripted(refused("rejected", "20003"), timed_out()), Scripted()
+    sender = Sender(shop, **dict(zip(GATEWAYS, calls, strict=True)))
+    sender.deliver()
+    shop.context.store.health.open("second", 90 * 60_000)
+    shop.context.store.health.observe("second", "dp_1", Call.THROTTLED, 3600_000)
+    return ids
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("gateway", "list"),
+        ("gateway", "status"),
+        ("dead-letters", "list"),
+        ("find", NUMBER),
+        ("limits", "show", NUMBER),
+        ("messages", "check"),
+        ("doctor",),
+    ],
+    ids=" ".join,
+)
+def test_a_command_fits_into_eighty_columns_and_breaks_no_word(environ, terminal, busy, command):
+    lines = terminal(environ, *command)
+    piped = run(*command, environ=environ).stdout
+
+    assert len(lines) > 2
+    assert [line for line in lines if cell_len(line.rstrip()) > COLUMNS] == []
+    shown = set(" ".join(lines).split())
+    assert [word for word in piped.split() if word not in shown and word != "-"] == []
+
+
+def test_what_an_operator_copies_is_whole_in_a_narrow_terminal(environ, terminal, busy):
+    listed = "\n".join(terminal(environ, "dead-letters", "list"))
+    found = "\n".join(terminal(environ, "find", NUMBER))
+
+    assert re.search(r"^Id: 00:\d+-\d+  Given up: ", listed, re.MULTILINE)
+    assert re.search(r"Verification: (vf_\w+)$", listed, re.MULTILINE)[1] in busy
+    assert all(one in found for one in busy)
+    assert re.search(r"Reason: rejected 20003$", found, re.MULTILINE)
+
+
+def test_headings_give_way_first_and_only_as_far_as_they_must(environ, terminal):
+    def headings(columns):
+        lines = terminal(environ, "gateway", "status", columns=columns)
+        return [line.split() for line in lines[: next(i for i, line in enumerate(lines) if "sandbox" in line)]]
+
+    (every,) = headings(120)
+    assert " ".join(every) == "Name Breaker Tried again in Bad calls Slow from In flight A second Throttled for"
+    broken = headings(107)
+    assert broken[0] == ["Throttled"]
+    assert sorted(word for line in broken for word in line) == sorted(every)
+
+
+def test_where_even_that_is_too_wide_each_row_is_told_in_lines(environ, terminal):
+    assert terminal(environ, "gateway", "status", columns=60)[:3] == [
+        "Name: sandbox  Breaker: closed  Bad calls: 0 of 0",
+        "  Slow from: 0.5 s",
+        "Name: a-gateway-with-a-long-name  Breaker: closed",
+    ]
+
+
+def test_a_pipe_gets_tabs_and_whole_lines_whatever_its_width(environ, busy):
+    for command in (("dead-letters", "list"), ("find", NUMBER), ("doctor",)):
+        narrow, wide = (run(*command, environ=environ | {"COLUMNS": columns}).stdout for columns in ("20", "500"))
+        assert narrow == wide
+    assert all(row.count("\t") == 7 for row in run("dead-letters", "list", environ=environ).stdout.splitlines())
+
+
+def test_a_real_terminal_is_noticed(environ, busy):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
+    with start("dead-letters", "list", environ={**environ, "COLUMNS": ""}, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = _read(ours)
+    os.close(ours)
+
+    assert process.returncode == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+    assert lines[0].startswith("Id: 00:")
+    assert max(map(len, lines)) <= COLUMNS
+
+
+def _read(terminal):
+    parts = []
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # Linux' way to say that the other side is closed
+            part = b""
+        if not part:
+            return b"".join(parts).decode()
+        parts.append(part)

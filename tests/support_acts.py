@@ -1,0 +1,82 @@
+"""What racers do. A racer finds it by its module's name, in a process of its own: so it is here, and not in a test."""
+
+from typing import Any
+
+from support_caller import Caller
+from support_outbox import BUCKET, dispatch, jobs_of, paced
+
+from otp_service.bootstrap import Installation
+from otp_service.core.errors import OtpServiceError
+from otp_service.core.health import Call
+from otp_service.core.keyring import new_dispatch_id
+from otp_service.store.dead_letters import DeadLetter
+from otp_service.store.dispatches import Blocked, Dispatched, Overtaken
+from otp_service.store.jobs import Job
+
+SILENT = 300
+"""Milliseconds after which a worker counts as dead."""
+
+
+def choose(installation: Installation, given: tuple[Job, dict[str, Any]]) -> tuple[str, str]:
+    """Choose a gateway for a job; return it and why, or how long to wait, or why there is none."""
+    job, bounds = given
+    match dispatch(installation.context, job, ("first", "second"), most=3, first=paced(**bounds)):
+        case Dispatched() as made:
+            return made.gateway, made.choice
+        case Blocked() as found:
+            return "", str(found.wait)
+        case Overtaken():
+            return "", "overtaken"
+        case dropped:
+            return "", dropped.reason
+
+
+def choose_the_only_one(installation: Installation, job: Job) -> str:
+    """Choose for a job where there is one gateway only; return why it was chosen."""
+    found = dispatch(installation.context, job, ("first",))
+    return found.choice if isinstance(found, Dispatched) else ""
+
+
+def take_over_and_choose(installation: Installation, consumer: str) -> tuple[str, str]:
+    """Claim the only job there is, whoever has it, and choose a gateway for it."""
+    (job,) = installation.context.store.outbox.claim(consumer, 1, 0)
+    return choose(installation, (job, {}))
+
+
+def learn(installation: Installation, call: Call) -> str:
+    """Tell of a call to the first gateway; return what its breaker changed to."""
+    return str(installation.context.store.health.observe("first", new_dispatch_id(BUCKET), call))
+
+
+def take(installation: Installation, consumer: str) -> list[tuple[str, str]]:
+    return [(job.lane, job.entry) for job in jobs_of(installation.context, consumer, 7)]
+
+
+def claim(installation: Installation, consumer: str) -> list[str]:
+    outbox = installation.context.store.outbox
+    return [job.entry for job in outbox.claim(consumer, 100, SILENT)]
+
+
+def requeue(installation: Installation, _: None) -> int:
+    return installation.context.store.outbox.requeue()
+
+
+def redrive(installation: Installation, letter: DeadLetter) -> str:
+    return str(installation.context.store.dead_letters.redrive(letter)[0])
+
+
+def report(installation: Installation, given: tuple[str, str]) -> bool:
+    """Report of a dispatch of the first gateway; return whether that was news."""
+    identifier, status = given
+    store = installation.context.store.dispatches
+    reported = store.report(BUCKET, identifier, "first", status, "", status)  # type: ignore[arg-type] # a plain word
+    return bool(reported and reported.news)
+
+
+def resend(installation: Installation, one: str) -> bool:
+    """Ask for a resend; return whether it was accepted."""
+    try:
+        Caller(installation).resend(one)
+    except OtpServiceError:
+        return False
+    return True

@@ -1,0 +1,32 @@
+"""Jobs that nobody queued, for what only moves them about."""
+
+import itertools
+
+from otp_service.store.jobs import Job
+
+_PLACES = itertools.count()
+
+
+def job(name: str, *, lane: str = "lane", queued: int = 0, called: tuple[str, ...] = ()) -> Job:
+    """Return a job of a lane; it is known by its name, and stands behind those that were made before it."""
+    return Job(
+        bucket="00",
+        lane=lane,
+        entry=f"{queued}-{next(_PLACES)}",
+        consumer="worker",
+        id=name,
+        application="shop",
+        purpose="login",
+        country="PK",
+        channel="sms",
+        message=1,
+        generation=0,
+        expires=0,
+        fields=(),
+        queued=queued,
+        called=frozenset(called),
+    )
+
+
+def names(jobs: list[Job]) -> list[str]:
+    return [one.id for one in jobs]

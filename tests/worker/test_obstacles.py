@@ -1,0 +1,24 @@
+"""What stands in a worker's way in Redis does not keep it from what it can do."""
+
+import time
+
+import pytest
+from support_caller import Caller
+from support_installation import World
+from support_outbox import BUCKET, lane
+from support_service import eventually
+from support_valkey import ValkeyServer
+from support_worker import Journal, working
+
+from otp_service.store import keys
+
+
+@pytest.mark.parametrize("listed", [keys.ready(BUCKET), keys.lanes(BUCKET)])
+def test_a_key_of_another_type_among_the_lanes_stops_no_delivery(valkey: ValkeyServer, listed: str):
+    world, gateway = World(valkey.client, valkey.url, time.sleep), Journal()
+    installation = world.install()
+    valkey.client.set(lane("zzz"), "not a stream")
+    valkey.client.sadd(listed, lane("zzz"))
+    one = Caller(installation).start()
+    with working(installation, sandbox=gateway):
+        eventually(lambda: gateway.place_of(one) is not None, 5)
