@@ -105,7 +105,7 @@ class History:
         """Return how many messages wait, by the application that they are of, over all lanes."""
         with answered(), self._client.pipeline(transaction=False) as pipeline:
             for bucket in self._buckets:
-                pipeline.smembers(keys.lanes(bucket))
+                pipeline.hkeys(keys.lanes(bucket))
             lanes = sorted(lane.decode() for known in pipeline.execute() for lane in known)
             for lane in lanes:
                 pipeline.xlen(lane)

@@ -57,7 +57,7 @@ def lanes_of(bucket: str, kind: str) -> str:
 
 
 def lanes(bucket: str) -> str:
-    """Set: the keys of all lanes."""
+    """Hash: the keys of all lanes, and how many messages were ever put into each."""
     return f"{PREFIX}:{{{bucket}}}:lanes"
 
 

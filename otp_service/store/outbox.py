@@ -69,7 +69,7 @@ class Outbox:
         with answered(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for names in self._lanes:
-                pipeline.smembers(names)
+                pipeline.hkeys(names)
             (now, _), *known = pipeline.execute()
             lanes = sorted(lane.decode() for names in known for lane in names)
             for lane in lanes:

@@ -299,9 +299,9 @@ def test_what_was_tried_before_counts_from_where_it_stands_now(
     ((_, first), (_, second), (_, third)) = frozen.client.xrange(lane(kind="retry"))
 
     assert [(one[b"ahead"], one[b"place"]) for one in (first, second, third)] == [
-        (b"0", b"0"),
-        (b"1", b"1"),
-        (b"2", b"2"),
+        (b"0", b"1"),
+        (b"1", b"2"),
+        (b"2", b"3"),
     ]
 
 

@@ -35,7 +35,7 @@ def _install(frozen: FrozenValkey, **sections: Any) -> Any:
 
 def _list(client: redis.Redis, name: str) -> None:
     """Put a lane on both lists, as a job that is queued does."""
-    client.sadd(keys.lanes(BUCKET), name)
+    client.hset(keys.lanes(BUCKET), name, 1)
     client.sadd(keys.ready(BUCKET), name)
 
 

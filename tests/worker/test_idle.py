@@ -33,7 +33,7 @@ def _make_empty_lanes(client: redis.Redis) -> None:
         for place in range(LANES):
             name = lane(f"shop-{place}")
             pipeline.xgroup_create(name, GROUP, "0", mkstream=True)
-            pipeline.sadd(keys.lanes(BUCKET), name)
+            pipeline.hset(keys.lanes(BUCKET), name, 1)
             pipeline.sadd(keys.ready(BUCKET), name)
         pipeline.execute()
 
@@ -60,7 +60,7 @@ def test_a_worker_without_work_asks_little_however_many_lanes_are_empty(
         valkey.client.config_resetstat()
         time.sleep(WATCHED)
         asked = _asked(valkey.client)
-        assert valkey.client.scard(keys.lanes(BUCKET)) == LANES
+        assert valkey.client.hlen(keys.lanes(BUCKET)) == LANES
 
     a_second = {name: calls / WATCHED for name, calls in asked.items()}
     assert asked["blpop"] >= 1, "it waits"

@@ -13,12 +13,14 @@ from support_worker import Journal, working
 from otp_service.store import keys
 
 
-@pytest.mark.parametrize("listed", [keys.ready(BUCKET), keys.lanes(BUCKET)])
-def test_a_key_of_another_type_among_the_lanes_stops_no_delivery(valkey: ValkeyServer, listed: str):
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_key_of_another_type_among_the_lanes_stops_no_delivery(valkey: ValkeyServer, *, ready: bool):
     world, gateway = World(valkey.client, valkey.url, time.sleep), Journal()
     installation = world.install()
     valkey.client.set(lane("zzz"), "not a stream")
-    valkey.client.sadd(listed, lane("zzz"))
+    valkey.client.hset(keys.lanes(BUCKET), lane("zzz"), 1)
+    if ready:
+        valkey.client.sadd(keys.ready(BUCKET), lane("zzz"))
     one = Caller(installation).start()
     with working(installation, sandbox=gateway):
         eventually(lambda: gateway.place_of(one) is not None, 5)

@@ -8,7 +8,7 @@
 
 local jobs = {}
 for i = 1, #KEYS / 2 do
-  for _, lane in ipairs(redis.call('SMEMBERS', KEYS[i])) do
+  for _, lane in ipairs(redis.call('HKEYS', KEYS[i])) do
     local left = tonumber(ARGV[3]) - #jobs
     if left <= 0 then return jobs end
     local silent = redis.pcall('XPENDING', lane, ARGV[1], 'IDLE', ARGV[4], '-', '+', left)

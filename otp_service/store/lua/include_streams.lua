@@ -24,22 +24,14 @@ function streams.report(stream, length, age, event, about, ...)
     'purpose', about.purpose, 'country', about.country, ...)
 end
 
--- Returns how many jobs were ever put into a lane.
-local function put_so_far(lane)
-  local info = redis.pcall('XINFO', 'STREAM', lane)
-  return info.err and 0 or streams.fields(info)['entries-added']
-end
-
 -- Puts a job into a lane, and wakes a worker when nothing else waited there. It must not push out what was accepted
 -- before, however long the lane is: that is trimmed by age only. `lanes`, `ready` and `wake` are keys (see keys.py).
 -- A job knows how many were before it: in the lane, and ever.
 function streams.put(lane, lanes, ready, wake, age, ...)
-  local job = { ... }
-  for _, part in ipairs({ 'ahead', redis.call('XLEN', lane), 'place', put_so_far(lane) }) do job[#job + 1] = part end
+  local job, ahead, place = { ... }, redis.call('XLEN', lane), redis.call('HINCRBY', lanes, lane, 1)
+  for _, part in ipairs({ 'ahead', ahead, 'place', place }) do job[#job + 1] = part end
   redis.call('XADD', lane, 'MINID', '~', now - age, '*', unpack(job))
-  if redis.call('SADD', ready, lane) == 0 then return end
-  redis.call('SADD', lanes, lane)
-  streams.wake(wake)
+  if redis.call('SADD', ready, lane) == 1 then streams.wake(wake) end
 end
 
 -- Wakes a worker that has nothing to do.
@@ -58,14 +50,14 @@ end
 
 -- Tells whether a lane is so long, or moves so slowly, that one more message would come when less than a quarter of its
 -- code's life (milliseconds) is left to read and type the code.
-function streams.full(lane, length, life)
+function streams.full(lane, lanes, length, life)
   local count = redis.call('XLEN', lane)
   if count >= tonumber(length) then return true end
   local entry = redis.call('XRANGE', lane, '-', '+', 'COUNT', 1)[1]
   if not entry then return false end
   local oldest, wait = streams.fields(entry[2]), now - tonumber(string.match(entry[1], '^%d+'))
   if count >= MANY and oldest.place then -- all of them, at the pace of those that have left since the oldest one came
-    local left = oldest.ahead + put_so_far(lane) - oldest.place - count
+    local left = oldest.ahead + redis.call('HGET', lanes, lane) - oldest.place - (count - 1)
     if left > 0 then wait = math.max(wait, wait * count / left) end
   end
   return wait >= 0.75 * tonumber(life)

@@ -43,7 +43,7 @@ if found.generation ~= ARGV[4] or (ARGV[12] ~= '0' and ARGV[12] ~= found.sends) 
 if ARGV[12] ~= '0' and deliveries.tally(redis.call('HGETALL', KEYS[1]), ARGV[12], 0).delivered > 0 then
   return { 'overtaken' } -- another call for the message did arrive
 end
-if streams.full(KEYS[2], ARGV[6], found.expires - now) then return { 'backlog-full' } end
+if streams.full(KEYS[2], KEYS[3], ARGV[6], found.expires - now) then return { 'backlog-full' } end
 
 local locks, arg, key = limits.read(tonumber(ARGV[9]), 13, 8)
 local counted = limits.read(tonumber(ARGV[10]), arg, key)

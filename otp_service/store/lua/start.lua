@@ -27,7 +27,7 @@ if remembered then
   return { 'replayed', now, remembered, redis.call('HGETALL', redis.call('HGET', KEYS[8], 'record')) }
 end
 
-if streams.full(KEYS[2], ARGV[5], ARGV[3]) then return { 'backlog-full' } end
+if streams.full(KEYS[2], KEYS[3], ARGV[5], ARGV[3]) then return { 'backlog-full' } end
 
 local locks, arg, key = limits.read(tonumber(ARGV[8]), 16, 9)
 local counted

@@ -8,10 +8,10 @@
 -- include clock streams
 
 local forgotten = 0
-for _, lane in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+for _, lane in ipairs(redis.call('HKEYS', KEYS[1])) do
   if redis.pcall('XLEN', lane) == 0 then
     redis.call('DEL', lane)
-    redis.call('SREM', KEYS[1], lane)
+    redis.call('HDEL', KEYS[1], lane)
     redis.call('SREM', KEYS[2], lane)
     forgotten = forgotten + 1
   else
