@@ -165,6 +165,18 @@ def test_a_letter_whose_code_has_died_stays(
     assert dead.redrive(newest(dead)) == became
 
 
+def test_a_letter_that_is_put_back_is_given_new_doubts(frozen: FrozenValkey, shop: Caller, dead: DeadLetters) -> None:
+    """Calls before it was put back do not count, however many of them may have been sent."""
+    shop.start()
+    (job,) = jobs_of(shop.context)
+    unknown = Settlement(Next.DEAD, DeliveryStatus.UNKNOWN, reason="too_many_ambiguous")
+    settle(shop.context, job, dispatched(shop.context, job), unknown)
+    dead.redrive(newest(dead))
+    (again,) = jobs_of(shop.context)
+
+    assert dispatched(shop.context, again, most_ambiguous=0).number == 2
+
+
 @pytest.mark.parametrize("status", ["sent", "delivered"])
 def test_a_letter_whose_message_turns_out_to_have_arrived_is_not_sent_again(
     frozen: FrozenValkey, shop: Caller, dead: DeadLetters, status: str

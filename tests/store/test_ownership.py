@@ -19,6 +19,7 @@ from support_outbox import (
     letters,
     pending,
     refused,
+    report,
     settle,
     story,
     waiting,
@@ -179,6 +180,46 @@ def test_the_answer_to_a_call_that_another_has_repeated_is_recorded_and_decides_
     assert story(shop, old.id)[1][3] == "queued"
     assert (waiting(frozen.client), pending(frozen.client)) == (1, 1)
     assert not frozen.client.exists(DELAYED, DEAD)
+
+
+@pytest.mark.parametrize("answer", [SENT, LATER, GIVEN_UP], ids=["sent", "put back", "given up"])
+def test_the_answer_to_a_call_for_a_message_that_another_has_given_up_is_recorded_and_decides_nothing(
+    frozen: FrozenValkey, shop: Caller, context: Context, old: Job, answer: Settlement
+) -> None:
+    made = dispatched(context, old, "first")
+    new = _claimed(frozen, context)
+    found = dispatch(context, new, most_ambiguous=0)
+    assert isinstance(found, Dropped)
+    settle(context, new, found, Settlement(Next.DEAD, reason=found.reason))
+
+    assert settle(context, old, made, answer) is Settled.OVERTAKEN
+    assert letters(frozen.client) == ["too_many_ambiguous"]
+    assert not frozen.client.exists(DELAYED)
+
+
+def test_an_outcome_that_is_told_twice_is_news_once(
+    frozen: FrozenValkey, shop: Caller, context: Context, old: Job
+) -> None:
+    made = dispatched(context, old, "first")
+    settle(context, old, made, SENT)
+    frozen.advance(1)
+    settle(context, old, made, SENT)
+
+    assert events(frozen.client).count("delivery.sent") == 1
+    assert shop.read(old.id).verification.deliveries[0].at == made.now
+
+
+def test_a_report_that_comes_again_is_no_news(frozen: FrozenValkey, shop: Caller, context: Context, old: Job) -> None:
+    made = dispatched(context, old, "first")
+    told = []
+    for _ in range(2):
+        reported = report(context, made, "delivered")
+        told.append(reported and reported.news)
+        frozen.advance(1)
+
+    assert told == [True, False]
+    assert events(frozen.client).count("delivery.delivered") == 1
+    assert shop.read(old.id).verification.deliveries[0].at == made.now
 
 
 def test_a_worker_that_is_overtaken_between_two_gateways_calls_no_second_one(frozen: FrozenValkey) -> None:

@@ -14,7 +14,7 @@
 --                 {'dispatched', now, number of the dispatch, dispatches left, gateway, choice, record}
 -- include clock streams record deliveries health routing
 
-if not streams.held(KEYS[3], ARGV[8], ARGV[9], ARGV[10]) then return { 'overtaken' } end
+if not streams.held(KEYS[3], ARGV[8], ARGV[10], ARGV[9]) then return { 'overtaken' } end
 local found = record.of(KEYS[1], ARGV[1], 'generation', 'sends', 'n' .. ARGV[2], 'from' .. ARGV[2])
 if not found then return { 'dropped', 'gone', '' } end
 

@@ -1,7 +1,8 @@
 -- The outbox and the events. Streams are trimmed at each write and never expire: an expiry would take the
 -- consumer group with it. `about` names a verification: id, application, purpose, country.
 --
--- The outbox has lanes, one for each application and kind of message, so that workers can take turns among them.
+-- The outbox has lanes, so that workers can take turns among them: one for each application, kind of message, country
+-- and channel.
 local streams = {}
 local MANY = 20 -- messages from which on their pace says how long one more will wait
 
@@ -63,8 +64,9 @@ function streams.full(lane, lanes, length, life)
   return wait >= 0.75 * tonumber(life)
 end
 
--- Tells whether a consumer still has a job: nobody has claimed it meanwhile, nor brought it to an end.
-function streams.held(lane, group, consumer, entry)
-  local pending = redis.pcall('XPENDING', lane, group, entry, entry, 1, consumer)
+-- Tells whether a consumer still has a job, nobody else has claimed it meanwhile; or, without a consumer, whether anybody
+-- has it: it was not brought to an end.
+function streams.held(lane, group, entry, ...)
+  local pending = redis.pcall('XPENDING', lane, group, entry, entry, 1, ...)
   return not pending.err and #pending > 0
 end

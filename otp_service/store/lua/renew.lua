@@ -10,7 +10,7 @@
 local kept = 0
 for i, lane in ipairs(KEYS) do
   local entry = ARGV[3 + i]
-  if streams.held(lane, ARGV[1], ARGV[2], entry) then
+  if streams.held(lane, ARGV[1], entry, ARGV[2]) then
     redis.call('XCLAIM', lane, ARGV[1], ARGV[2], 0, entry, 'IDLE', ARGV[3], 'JUSTID')
     kept = kept + 1
   end

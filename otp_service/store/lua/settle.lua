@@ -15,7 +15,7 @@
 -- include clock streams deliveries
 
 local job, follows, called = { unpack(ARGV, 13) }, ARGV[6], ARGV[4] ~= ''
-if not called and not streams.held(KEYS[2], ARGV[7], ARGV[9], ARGV[8]) then return { 'overtaken' } end
+if not called and not streams.held(KEYS[2], ARGV[7], ARGV[8], ARGV[9]) then return { 'overtaken' } end
 if ARGV[1] ~= '' then
   local _, _, told = deliveries.parts(redis.call('HGET', KEYS[1], ARGV[1]))
   local status = told == 'sent' and told or ARGV[2] -- a receipt outweighs what the answer made of it
@@ -25,8 +25,8 @@ if ARGV[1] ~= '' then
       'channel', kept[1], 'gateway', ARGV[4], 'choice', kept[6], 'reason', ARGV[3], 'reference', ARGV[5])
   end
   local message, dispatch = string.match(ARGV[1], '^d(%d+)%.(%d+)$')
-  local overtaken = called and tonumber(redis.call('HGET', KEYS[1], 'n' .. message) or 0) > tonumber(dispatch)
-  if overtaken then return { 'overtaken' } end
+  local repeated = called and tonumber(redis.call('HGET', KEYS[1], 'n' .. message) or 0) > tonumber(dispatch)
+  if repeated or not streams.held(KEYS[2], ARGV[7], ARGV[8]) then return { 'overtaken' } end -- or brought to an end
   if kept and deliveries.arrived(KEYS[1], message, 0) then follows = 'done' end -- this call, or one before it
 end
 if follows == 'next' then return { 'settled' } end
