@@ -34,7 +34,7 @@ bench: setup  ## Requests a second, CPU and Redis commands a request, as ratios 
 bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and how many a worker moves. Three minutes.
 	$(BIN)/python benchmarks/delivery.py
 
-storm: setup  ## Verifications while workers are killed and a gateway fails; then the books must balance. Half a minute.
+storm: setup  ## Verifications while workers are killed and stopped, and a gateway fails; then the books must balance.
 	$(BIN)/python benchmarks/storm.py
 
 mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. About ten minutes.

@@ -4,6 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+Slot = tuple[str, int, int]
+"""A dispatch: its verification, which message of it, and which call for this message, from 1."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -13,9 +16,14 @@ class Call:
     accepted: bool
     verification: str
     message: int
-    """Which message of the verification, from 0."""
+    """Which message of the verification, from 1."""
     dispatch: int
     """Which call for this message, from 1."""
+
+    @property
+    def slot(self) -> Slot:
+        """The dispatch that it belongs to."""
+        return self.verification, self.message, self.dispatch
 
 
 @dataclass(frozen=True)
@@ -28,13 +36,18 @@ class Told:
     choice: str = ""
 
     @property
-    def interrupted(self) -> bool:
-        """Whether its worker died during the call."""
-        return (self.status, self.reason) == ("unknown", "interrupted")
+    def uncertain(self) -> bool:
+        """Whether nobody knows if the gateway took it."""
+        return self.status == "unknown"
+
+    @property
+    def words(self) -> str:
+        """Status and reason."""
+        return f"{self.status} {self.reason}".strip()
 
 
-Stories = Mapping[str, Mapping[tuple[int, int], Told]]
-"""By verification: its dispatches in order, by message and number."""
+Story = Mapping[Slot, Told]
+"""The dispatches of a verification, in order."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +60,19 @@ class Books:
     """Verifications of which gateways took more than one."""
     surplus: int
     """Messages that gateways took beyond the first of each verification."""
-    interrupted: int
-    """Dispatches during which a worker died, as the stories tell."""
+    uncertain: int
+    """Dispatches of which the stories tell that nobody knows if the gateway took them."""
     breaches: tuple[str, ...]
     """What must not be, a sentence each; none in a storm that went well."""
 
 
-def settle_books(started: Collection[str], calls: Iterable[Call], stories: Stories, held: Mapping[str, int]) -> Books:
+def settle_books(
+    started: Collection[str], calls: Iterable[Call], stories: Mapping[str, Story], struck: Collection[Slot]
+) -> Books:
     """Compare what was started, what gateways saw and what the stories tell.
 
-    ``held`` counts, by verification, how often its message was in the hands of a worker that was killed.
+    ``struck`` are the dispatches that were open when their worker was killed or stopped: nobody else can know what
+    became of them, so they alone excuse that a message is sent again.
     """
     of_each: defaultdict[str, list[Call]] = defaultdict(list)
     for call in calls:
@@ -64,56 +80,53 @@ def settle_books(started: Collection[str], calls: Iterable[Call], stories: Stori
     taken = {one: sum(call.accepted for call in of_each[one]) for one in started}
     breaches = [f"{one}: a gateway was called, but nobody had started it" for one in of_each.keys() - set(started)]
     for one in started:
-        breaches += [f"{one}: {what}" for what in _breaches(of_each[one], stories.get(one, {}), held.get(one, 0))]
+        breaches += [f"{one}: {what}" for what in _breaches(of_each[one], stories.get(one, {}), struck)]
     return Books(
         lost=sum(count == 0 for count in taken.values()),
         repeated=sum(count > 1 for count in taken.values()),
         surplus=sum(max(0, count - 1) for count in taken.values()),
-        interrupted=sum(told.interrupted for story in stories.values() for told in story.values()),
+        uncertain=sum(told.uncertain for story in stories.values() for told in story.values()),
         breaches=tuple(breaches),
     )
 
 
-def _breaches(calls: Sequence[Call], story: Mapping[tuple[int, int], Told], kills: int) -> list[str]:
+def _breaches(calls: Sequence[Call], story: Story, struck: Collection[Slot]) -> list[str]:
     """Return what is wrong with one verification."""
-    found: list[str] = []
-    taken = sum(call.accepted for call in calls)
-    if not taken:
-        found.append("lost: no gateway took its message")
-    seen = {(call.message, call.dispatch): call for call in calls}
-    again = sorted({f"d{message}.{number}" for (message, number), n in _count(calls).items() if n > 1})
-    found += [f"dispatch {slot} called more than once" for slot in again]
-    explained = sum(call.accepted and _told(story, call).interrupted for call in seen.values())
-    if taken > 1 and explained < taken - 1:
-        found.append(f"taken {taken} times, of which {explained} in a call that a kill interrupted")
-    interrupted = sum(told.interrupted for told in story.values())
-    if interrupted > kills:
-        found.append(f"{interrupted} calls interrupted, but {kills} killed workers had it in hand")
+    taken = [call for call in calls if call.accepted]
+    certain = [call for call in taken if call.slot not in struck]
+    seen = {call.slot: call for call in calls}
+    found = [] if taken else ["lost: no gateway took its message"]
+    if len(certain) > 1:
+        found.append(f"taken {len(taken)} times, {len(certain)} of them in calls that nothing interrupted")
+    again = sorted(slot for slot, count in Counter(call.slot for call in calls).items() if count > 1)
+    found += [f"dispatch {_name(slot)} called more than once" for slot in again]
+    early = [slot for slot in list(story)[:-1] if story[slot].status == "sent" and slot not in struck]
+    found += [f"dispatch {_name(slot)} was sent, and another one followed" for slot in early]
     found += [f"the story lacks a call to {call.gateway}" for slot, call in seen.items() if slot not in story]
-    found += [what for slot, told in story.items() if (what := _contradiction(told, seen.get(slot)))]
-    if not story or list(story.values())[-1].status != "sent":
-        found.append("the story does not end with sent")
+    for slot, told in story.items():
+        if what := _contradiction(told, seen.get(slot), struck=slot in struck):
+            found.append(f"dispatch {_name(slot)}: {what}")
+    if all(told.status != "sent" for told in story.values()):
+        found.append("the story tells of nothing that was sent")
     return found
 
 
-def _count(calls: Sequence[Call]) -> Counter[tuple[int, int]]:
-    return Counter((call.message, call.dispatch) for call in calls)
+def _name(slot: Slot) -> str:
+    return f"d{slot[1]}.{slot[2]}"
 
 
-def _told(story: Mapping[tuple[int, int], Told], call: Call) -> Told:
-    return story.get((call.message, call.dispatch), Told("", ""))
-
-
-def _contradiction(told: Told, call: Call | None) -> str | None:
+def _contradiction(told: Told, call: Call | None, *, struck: bool) -> str | None:
     """Return what is wrong with a dispatch as it is told, against what the gateway saw of it."""
     if call is not None and call.gateway != told.gateway:
         return f"called {call.gateway}, but the story says {told.gateway}"
     if not told.gateway or not told.choice:
-        return f"a dispatch told without gateway or the reason of its choice ({told.status})"
-    if told.interrupted:
-        return None
+        return f"told without gateway or the reason of its choice ({told.status})"
+    if told.uncertain:
+        return None if struck else f"told as {told.words}, but its worker was neither killed nor stopped"
+    if struck and told.status == "failed" and call is None:
+        return None  # stopped while it was connecting
     expected = {"sent": True, "failed": False}.get(told.status)
-    if expected is None or call is None or call.accepted is not expected:
+    if call is None or call.accepted is not expected:
         outcome = "saw nothing of it" if call is None else "took it" if call.accepted else "refused it"
-        return f"told as {told.status} {told.reason}, but {told.gateway} {outcome}"
+        return f"told as {told.words}, but {told.gateway} {outcome}"
     return None

@@ -88,6 +88,12 @@ def cpu_seconds(pid: int) -> float:
     return sum(_own_cpu_seconds(one) for one in _tree(pid))
 
 
+def thread_states(pid: int) -> list[str]:
+    """Return the state of each thread of a process, in the kernel's letters: ``T`` for one that was stopped."""
+    fields = [stat.read_text().rpartition(")")[2].split() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return [state for state, *_ in fields]
+
+
 def _tree(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid, *(descendant for child in children for descendant in _tree(int(child)))]

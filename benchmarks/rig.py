@@ -4,7 +4,6 @@ import itertools
 import json
 import multiprocessing
 import os
-import re
 import sys
 import threading
 import time
@@ -12,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import redis
 import requests
+from accounts import Slot
+from hands import BUCKET, Worker, lanes
 from processes import Process, free_port, start_valkey, wait_for_port
 from standin import StandIn
 
@@ -26,9 +26,7 @@ from otp_service.core.keyring import api_key_hash, new_api_key, new_key
 from otp_service.store import keys
 
 COMMAND = str(Path(sys.executable).parent / "otp-service")
-BUCKET = "00"
 _APPLICATION = "bench"
-_STARTED = re.compile(r'"worker": ?"([^"]+)"')
 _NURSERY = multiprocessing.get_context("forkserver")
 """Forks the workers from a process that has imported the program already: to import it takes a second of processor
 time, too long for one that is killed a second later."""
@@ -41,20 +39,6 @@ class Started:
 
     id: str
     at: float
-
-
-@dataclass
-class Worker:
-    """A worker process, and its log."""
-
-    process: BaseProcess
-    log: Path
-
-    @property
-    def name(self) -> str | None:
-        """Its name as a consumer; ``None`` until it works."""
-        found = _STARTED.search(self.log.read_text()) if self.log.exists() else None
-        return found[1] if found else None
 
 
 @dataclass
@@ -105,22 +89,14 @@ class Rig:
         """Wait until all of them work."""
         until(lambda: all(worker.name for worker in self.workers), 30, "the workers have not started")
 
-    def kill(self, worker: Worker) -> list[str]:
-        """Kill a worker with -9; return the verifications whose messages it had in hand."""
-        name = worker.name
-        worker.process.kill()
-        worker.process.join()
-        self.workers.remove(worker)
-        return [one for lane in self._lanes() for one in self._held(lane, name)] if name else []
-
     def stop(self) -> None:
         """Ask the workers to end, and wait until they have."""
         for worker in self.workers:
             worker.process.terminate()
+            worker.thaw()  # one that is stopped hears nothing
         for worker in self.workers:
-            worker.process.join(15)
-            worker.process.kill()
-            worker.process.join()
+            worker.end()
+        self.workers.clear()
 
     def start(self) -> Started | None:
         """Start a verification of another number; ``None`` when it was not accepted."""
@@ -142,7 +118,7 @@ class Rig:
         answer.raise_for_status()
         return list(answer.json()["deliveries"])
 
-    def slot(self, dispatch: str) -> tuple[str, int, int]:
+    def slot(self, dispatch: str) -> Slot:
         """Return the verification of a dispatch, its message and its number, as the store has them."""
         record, slot = self.client.hmget(keys.dispatch(BUCKET, dispatch), "record", "slot")
         if record is None or slot is None:
@@ -152,15 +128,7 @@ class Rig:
 
     def waiting(self) -> int:
         """Return how many messages wait, are in hand, or come back later."""
-        return sum(self.client.xlen(lane) for lane in self._lanes()) + self.client.zcard(keys.delayed(BUCKET))
-
-    def _lanes(self) -> list[str]:
-        return [lane.decode() for lane in self.client.smembers(keys.lanes(BUCKET))]
-
-    def _held(self, lane: str, worker: str) -> list[str]:
-        pending = self.client.xpending_range(lane, "workers", "-", "+", 10_000, consumername=worker)
-        entries = [self.client.xrange(lane, one["message_id"], one["message_id"]) for one in pending]
-        return [fields[b"id"].decode() for found in entries for _, fields in found]
+        return sum(self.client.xlen(lane) for lane in lanes(self.client)) + self.client.zcard(keys.delayed(BUCKET))
 
     def _session(self) -> requests.Session:
         if not hasattr(self._sessions, "one"):

@@ -66,12 +66,15 @@ class StandIn:
     """How long it takes for an answer."""
     timeout: float = 3.0
     """Seconds that the service gives it."""
+    per_second: float | None = None
+    """Messages that the service gives it at most."""
     program: ClassVar[str] = __file__
 
     def settings(self, port: int) -> dict[str, Any]:
         """Return its section in the configuration."""
         body = {"id": "{dispatch_id}", "to": "{to}", "text": "{text}"}
-        return {"kind": "http", "url": f"http://127.0.0.1:{port}/messages", "json": body, "timeout": self.timeout}
+        bounds = {"timeout": self.timeout, **({"per_second": self.per_second} if self.per_second else {})}
+        return {"kind": "http", "url": f"http://127.0.0.1:{port}/messages", "json": body, **bounds}
 
     def start(self, stack: ExitStack, folder: Path, seed: int) -> int:
         """Let it be there, or not, until the stack unwinds; return its port."""

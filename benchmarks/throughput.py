@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+from hands import Worker
 from processes import cpu_seconds
-from rig import Rig, Worker, until
+from rig import Rig, until
 from standin import StandIn
 
 from otp_service.settings.sections import WorkerSettings
@@ -43,7 +44,7 @@ class _Look:
 
     @classmethod
     def at_worker(cls, rig: Rig, worker: Worker) -> "_Look":
-        return cls(time.monotonic(), rig.waiting(), cpu_seconds(worker.process.pid or 0))
+        return cls(time.monotonic(), rig.waiting(), cpu_seconds(worker.pid))
 
 
 def push(folder: Path, gateway: StandIn, messages: int) -> Flow:

@@ -20,5 +20,5 @@ def pytest_configure(config: pytest.Config) -> None:
     if name is None:
         return
     mutant, read = MUTANTS[name], scripts._read  # noqa: SLF001 - there is no other way in, and should be none
-    scripts._read = lambda file: mutant.applied(read(file)) if file == mutant.file else read(file)  # noqa: SLF001
+    scripts._read = lambda file: mutant.text() if file == mutant.file else read(file)  # noqa: SLF001
     scripts.script.cache_clear()

@@ -1,0 +1,133 @@
+"""Defects of what is done and told about a message: dispatch, settle, receipts."""
+
+from mutant import Mutant, one
+
+DEFECTS: dict[str, Mutant] = {
+    "tally-of-every-message": one("include_deliveries", "if number == message and tonumber", "if number and tonumber"),
+    "tally-from-the-beginning": one("include_deliveries", " and tonumber(dispatch) > after then", " then"),
+    "tally-from-one-before": one("include_deliveries", "tonumber(dispatch) > after", "tonumber(dispatch) >= after"),
+    "tally-of-one": one("include_deliveries", "tally[status] = (tally[status] or 0) + 1", "tally[status] = 1"),
+    "outcome-makes-a-ghost": one(
+        "include_deliveries",
+        "  if not before then return nil, false end\n",
+        "  if not before then values, before = { '', '' }, 'queued' end\n",
+    ),
+    "outcome-without-its-reference": one("include_deliveries", "    values[9] = reference\n"),
+    "outcome-that-is-known-without-its-reference": one(
+        "include_deliveries", "    redis.call('HSET', key, slot, table.concat(values, '|'))\n  end\n", "  end\n"
+    ),
+    "outcome-forgets-its-reference": one(
+        "include_deliveries", "if reference ~= '' and values[9] ~= reference then", "if values[9] ~= reference then"
+    ),
+    "outcome-without-its-raw-status": one("include_deliveries", "  if raw ~= '' then values[8] = raw end\n"),
+    "outcome-repeated": one("include_deliveries", "if before == status or rank", "if rank"),
+    "outcome-goes-back": one("include_deliveries", " or rank[status] < rank[before] then", " then"),
+    "outcome-undone": one("include_deliveries", "  if rank[before] == 3 and not wrong then return values, false end\n"),
+    "outcomes-in-any-order": Mutant(
+        "include_deliveries",
+        (
+            (" or rank[status] < rank[before] then", " then"),
+            ("  if rank[before] == 3 and not wrong then return values, false end\n", ""),
+        ),
+    ),
+    "outcome-that-was-wrong-stays": one(
+        "include_deliveries", "before == 'failed' and values[8]", "false and values[8]"
+    ),
+    "outcome-of-a-report-undone": one(
+        "include_deliveries", "before == 'failed' and values[8] == '' and", "before == 'failed' and"
+    ),
+    "outcome-that-was-wrong-becomes-any": one(
+        "include_deliveries", "values[8] == '' and status == 'delivered'", "values[8] == ''"
+    ),
+    "outcome-expired-undone": one(
+        "include_deliveries", "before == 'failed' and values[8]", "rank[before] == 3 and values[8]"
+    ),
+    "dispatch-of-a-final-one": one("dispatch", "if found.status ~= 'pending' then return dropped(found.status) end\n"),
+    "dispatch-of-an-expired-one": one("dispatch", "if now >= tonumber(found.expires) then", "if false then"),
+    "dispatch-expires-later": one(
+        "dispatch", "if now >= tonumber(found.expires) then", "if now > tonumber(found.expires) then"
+    ),
+    "dispatch-of-an-old-code": one(
+        "dispatch", "if found.generation ~= ARGV[3] then return dropped('superseded') end\n"
+    ),
+    "dispatch-once-more": one("dispatch", "if left <= 0 then", "if left < 0 then"),
+    "dispatch-hides-its-channel": one(
+        "dispatch", "if ARGV[2] == found.sends then redis.call('HSET', KEYS[1], 'channel', ARGV[4]) end"
+    ),
+    "dispatch-of-an-old-message-shows-its-channel": one("dispatch", "if ARGV[2] == found.sends then", "if true then"),
+    "dispatch-hides-an-interruption": one("dispatch", "if status == 'queued' and gateway ~= '' then", "if false then"),
+    "dispatch-forgets-who-waits": one("dispatch", "status == 'queued' and last or ''", "''"),
+    "dispatch-without-life": one("dispatch", "redis.call('PEXPIREAT', KEYS[2], now + redis.call('PTTL', KEYS[1]))\n"),
+    "dispatch-of-anothers-job": one(
+        "dispatch", "if not streams.held(KEYS[3], ARGV[8], ARGV[10], ARGV[9]) then return { 'overtaken' } end\n"
+    ),
+    "dispatch-of-what-was-sent": one(
+        "dispatch", "if tally.sent + tally.delivered > 0 then", "if tally.delivered > 0 then"
+    ),
+    "dispatch-of-what-arrived": one("dispatch", "if tally.sent + tally.delivered > 0 then", "if tally.sent > 0 then"),
+    "dispatch-after-any-doubt": one(
+        "dispatch", "if tally.unknown > tonumber(ARGV[6]) then return dropped('too_many_ambiguous') end\n"
+    ),
+    "dispatch-after-one-doubt-less": one(
+        "dispatch", "tally.unknown > tonumber(ARGV[6])", "tally.unknown >= tonumber(ARGV[6])"
+    ),
+    "dispatch-after-one-doubt-more": one(
+        "dispatch", "tally.unknown > tonumber(ARGV[6])", "tally.unknown > 1 + tonumber(ARGV[6])"
+    ),
+    "dispatch-takes-an-interruption-for-waiting": one("dispatch", "  status = 'unknown'\n"),
+    "dispatch-counts-from-the-beginning": one(
+        "dispatch", "tonumber(ARGV[5]) - made + from", "tonumber(ARGV[5]) - made"
+    ),
+    "dispatch-tells-one-left-too-many": one("dispatch", "left - 1, one.name", "left, one.name"),
+    "dispatch-enters-nobody": one("dispatch", "health.enter(one, ARGV[7], one.lease)\n"),
+    "settle-without-acknowledging": one("settle", "redis.call('XACK', KEYS[2], ARGV[7], ARGV[8])\n"),
+    "settle-without-deleting": one("settle", "redis.call('XDEL', KEYS[2], ARGV[8])\n"),
+    "settle-of-a-call-that-was-repeated": one("settle", "if repeated or not", "if not"),
+    "settle-after-the-end": one(
+        "settle", "if repeated or not streams.held(KEYS[2], ARGV[7], ARGV[8]) then", "if repeated then"
+    ),
+    "settle-of-a-late-worker": one(
+        "settle", "  if repeated or not streams.held(KEYS[2], ARGV[7], ARGV[8]) then return { 'overtaken' } end"
+    ),
+    "settle-of-anothers-job": one("settle", "if not called and not streams.held", "if false and not streams.held"),
+    "settle-forgets-what-a-late-worker-saw": one("settle", "if not called and not streams.held", "if not streams.held"),
+    "settle-goes-on-after-an-arrival": one(
+        "settle", "  if kept and deliveries.arrived(KEYS[1], message, 0) then follows = 'done' end"
+    ),
+    "settle-goes-on-after-an-earlier-arrival": one(
+        "settle", "message, 0) then", "message, tonumber(dispatch) - 1) then"
+    ),
+    "settle-forgets-a-report-of-sent": one("settle", "told == 'sent' and told or ", ""),
+    "arrived-when-sent-is-not-enough": one(
+        "include_deliveries", "tally.sent + tally.delivered > 0", "tally.delivered > 0"
+    ),
+    "arrived-when-delivered-is-not-enough": one(
+        "include_deliveries", "tally.sent + tally.delivered > 0", "tally.sent > 0"
+    ),
+    "redrive-of-what-arrived": one("redrive", "if deliveries.arrived(KEYS[2], ARGV[3], 0) then", "if false then"),
+    "settle-hides-an-arrival": one("settle", "follows == ARGV[6] and 'settled' or 'arrived'", "'settled'"),
+    "settle-ends-what-goes-on": one("settle", "if follows == 'next' then return { 'settled' } end\n"),
+    "settle-reports-what-is-no-news": one("settle", "  if news then\n", "  if kept then\n"),
+    "settle-retry-without-life": one("settle", "  redis.call('PEXPIRE', KEYS[3], ARGV[12])\n"),
+    "settle-dead-without-life": one("settle", "  redis.call('PEXPIRE', KEYS[4], ARGV[12])"),
+    "settle-retries-at-once": one("settle", "now + tonumber(ARGV[10])", "now"),
+    "settle-gives-up-in-silence": one(
+        "settle",
+        "  streams.append(KEYS[5], ARGV[11], ARGV[12], 'type', 'message.given_up', 'reason', ARGV[3], unpack(job))\n",
+    ),
+    "receipt-of-any-gateway": one("receipt", " or dispatch[3] ~= ARGV[1]"),
+    "receipt-in-silence": one("receipt", "streams.report(KEYS[2]", "local function never() end never(KEYS[2]"),
+    "receipt-approves": one(
+        "receipt", "\nreturn { news and", "\nrecord.finish(dispatch[1], about.start, 'approved')\nreturn { news and"
+    ),
+    "receipt-reports-what-is-no-news": one("receipt", "if news then\n", "if kept then\n"),
+    "receipt-is-always-news": one("receipt", "news and 'recorded' or 'ignored'", "'recorded'"),
+    "refer-for-ever": one("refer", "'SET', KEYS[1], ARGV[1], 'PX', ARGV[2])", "'SET', KEYS[1], ARGV[1])"),
+    "refer-keeps-what-came-early": one("refer", "redis.call('DEL', KEYS[2])\n"),
+    "resolve-keeps-nothing": one("resolve", "  redis.call('RPUSH', KEYS[i], ARGV[1])\n"),
+    "resolve-out-of-order": one("resolve", "'RPUSH'", "'LPUSH'"),
+    "resolve-without-bound": one("resolve", "  redis.call('LTRIM', KEYS[i], 0, ARGV[3] - 1)\n"),
+    "resolve-for-ever": one("resolve", "  redis.call('PEXPIRE', KEYS[i], ARGV[2])\n"),
+    "resolve-by-one-spelling": one("resolve", "for i = 1, #KEYS, 2 do", "for i = 1, 1, 2 do"),
+    "resolve-keeps-one-spelling": one("resolve", "for i = 2, #KEYS, 2 do", "for i = 2, 2, 2 do"),
+}

@@ -1,0 +1,101 @@
+"""Defects of the choice of a gateway, and of what is known of its health."""
+
+from mutant import Mutant, one
+
+DEFECTS: dict[str, Mutant] = {
+    "route-forgets-this-message": one("include_routing", "    if a.here ~= b.here then return a.here < b.here end\n"),
+    "route-forgets-the-verification": one(
+        "include_routing", "    if a.elsewhere ~= b.elsewhere then return a.elsewhere < b.elsewhere end\n"
+    ),
+    "route-backwards": one("include_routing", "return a.place < b.place", "return a.place > b.place"),
+    "route-calls-twice-in-one-go": one("include_routing", "if not one.called then", "if true then"),
+    "route-mixes-channels": one("include_routing", " and through == channel then", " then"),
+    "route-mixes-messages": one("include_routing", "number == message and here or elsewhere", "here"),
+    "route-without-last-resort": one("include_routing", "    if resort == 0 then return one, 'last_resort' end\n"),
+    "route-resorts-to-one-that-was-called": one("include_routing", "one.why == 'breaker' and health", "health"),
+    "route-resorts-beside-a-limited-one": one("include_routing", "  if limited then return nil, wait end\n"),
+    "route-waits-for-the-last": one("include_routing", "or math.min(wait, blocked)", "or math.max(wait, blocked)"),
+    "route-waits-not-for-the-resort": one("include_routing", "    if resort then wait = math.min(wait, resort) end\n"),
+    "choice-hides-a-retry": one("include_routing", "one.here > 0 and 'retry' or 'configured'", "'configured'"),
+    "choice-hides-the-health": one("include_routing", "  if first.why then return first.why end\n"),
+    "choice-hides-a-fail-over": one("include_routing", "(first.called or first.here > one.here) and", "false and"),
+    "choice-hides-an-earlier-round": one("include_routing", "(first.called or first.here > one.here)", "first.called"),
+    "health-through-an-open-breaker": one(
+        "include_health", "  if one['until'] and now < one['until'] then return one['until'] - now, 'breaker' end\n"
+    ),
+    "health-two-probes": one("include_health", "if one.probing and now < one.probing then", "if false then"),
+    "health-marks-no-probe": one("include_health", "  if one['until'] then redis.call", "  if false then redis.call"),
+    "health-through-a-rest": one("include_health", "if one.paused and now < one.paused then", "if false then"),
+    "health-at-any-rate": one(
+        "include_health", "if one.per_second > 0 and one.turn and exact < one.turn then", "if false then"
+    ),
+    "health-gives-credit": one("include_health", "math.max(one.turn or 0, exact)", "(one.turn or exact)"),
+    "health-any-number-in-flight": one(
+        "include_health", "if redis.call('ZCARD', one.flights) >= one.most then", "if false then"
+    ),
+    "health-one-more-in-flight": one("include_health", "one.flights) >= one.most", "one.flights) > one.most"),
+    "health-flies-for-ever": one(
+        "include_health", "    redis.call('ZREMRANGEBYSCORE', one.flights, '-inf', now) -- what dead workers left\n"
+    ),
+    "health-resorts-against-a-hand": one("include_health", " or one.hand then return nil", " then return nil"),
+    "health-resorts-again-and-again": one("include_health", "(one.probed or 0) + LAST_RESORT - now, ", ""),
+    "health-resorts-twice-at-once": one("include_health", ", (one.probing or 0) - now)", ")"),
+    "health-turns-without-life": one(
+        "include_health", "    redis.call('PEXPIRE', one.hash, math.max(DAY, redis.call('PTTL', one.hash)))\n"
+    ),
+    "health-flights-without-life": one("include_health", "    redis.call('PEXPIRE', one.flights, DAY)\n"),
+    "observe-lands-nobody": one("observe", "redis.call('ZREM', KEYS[2], ARGV[1])\n"),
+    "observe-without-life": one(
+        "observe",
+        "redis.call('PEXPIRE', KEYS[1], math.max(milliseconds + 86400000, redis.call('PTTL', KEYS[1])))",
+    ),
+    "observe-a-rest-never-doubles": one("observe", "math.min(2 * pause,", "math.min(pause,"),
+    "observe-a-rest-without-end": one("observe", "math.min(2 * pause, tonumber(ARGV[11]))", "2 * pause"),
+    "observe-shortens-a-rest": one("observe", "math.max(now + pause, tonumber(known.paused or 0))", "now + pause"),
+    "observe-an-old-call-ends-a-rest": one("observe", "known.pause and rested then", "known.pause then"),
+    "observe-never-forgets-a-rest": one("observe", "if not bad and known.pause and rested then", "if false then"),
+    "observe-old-news": one("observe", "if known.probe ~= ARGV[1] then", "if false then"),
+    "observe-never-closes": one(
+        "observe", "    redis.call('HDEL', KEYS[1], 'until', 'block', 'probe', 'probing', 'probed', 'hand')\n"
+    ),
+    "observe-never-doubles": one("observe", "math.min(2 * tonumber(known.block)", "math.min(tonumber(known.block)"),
+    "observe-doubles-without-end": one(
+        "observe", "math.min(2 * tonumber(known.block), tonumber(ARGV[9]))", "2 * tonumber(known.block)"
+    ),
+    "observe-a-last-resort-doubles": one("observe", "if now >= tonumber(known['until']) then", "if true then"),
+    "observe-a-last-resort-stays": one("observe", "redis.call('HDEL', KEYS[1], 'probe', 'probing') --", "--"),
+    "observe-one-window-for-ever": one("observe", " or now - tonumber(known.since) >= tonumber(ARGV[7])"),
+    "observe-no-end-of-a-row": one("observe", "  redis.call('HSET', KEYS[1], 'run', 0)\n"),
+    "observe-remembers-a-row": one("observe", "'since', 'calls', 'bad', 'run')", "'since', 'calls', 'bad')"),
+    "observe-a-share-of-few": one("observe", "calls >= tonumber(ARGV[5]) and ", ""),
+    "observe-no-share": one("observe", "(share or run", "(run"),
+    "observe-a-share-too-late": one("observe", "bad_ones * 100 >= calls", "bad_ones * 100 > calls"),
+    "observe-no-row": one("observe", "run >= tonumber(ARGV[4])", "false"),
+    "observe-a-row-of-one-more": one("observe", "run >= tonumber(ARGV[4])", "run > tonumber(ARGV[4])"),
+    "observe-a-burst-doubles": one("observe", "if rested then pause =", "if true then pause ="),
+    "observe-no-call-as-a-good-one": one("observe", "if ARGV[2] == 'none' then", "if false then"),
+    "observe-no-call-leaves-its-probe": one(
+        "observe",
+        "if ARGV[2] == 'none' then\n  if known.probe == ARGV[1] then",
+        "if ARGV[2] == 'none' then\n  if false then",
+    ),
+    "observe-no-call-ends-anothers-probe": one(
+        "observe",
+        "if ARGV[2] == 'none' then\n  if known.probe == ARGV[1] then",
+        "if ARGV[2] == 'none' then\n  if true then",
+    ),
+    "observe-a-throttled-probe-stays": one(
+        "observe",
+        "  if known.probe == ARGV[1] then redis.call('HDEL', KEYS[1], 'probe', 'probing') end\n  keep(paused",
+        "  keep(paused",
+    ),
+    "observe-does-not-hear-how-long": one(
+        "observe", "  if tonumber(ARGV[3]) > 0 then pause = tonumber(ARGV[3]) end -- it knows best\n"
+    ),
+    "observe-hears-only-what-is-longer": one(
+        "observe", "then pause = tonumber(ARGV[3]) end", "then pause = math.max(pause, tonumber(ARGV[3])) end"
+    ),
+    "observe-repeats-what-was-asked-once": one(
+        "observe", "'pause', math.min(pause, tonumber(ARGV[11])))", "'pause', pause)"
+    ),
+}
