@@ -141,6 +141,26 @@ def test_of_single_turns_each_application_gets_its_share(
     assert Counter(job.application for job in taken) == {"shop": 14, "bank": 14}
 
 
+def test_of_single_turns_each_of_seven_applications_gets_as_many_payments_turns(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many lanes as there are turns in a round: none of them may always meet the turns of another kind."""
+    names = [f"shop-{place}" for place in range(7)]
+    installation = frozen.world().install(
+        limits={"number": ["100000/hour"], "application": []},
+        applications={name: {**APPLICATION, "purposes": ["login", "payment"]} for name in names},
+    )
+    callers = [Caller(installation, name) for name in names]
+    _retries(callers[0], 10)
+    for caller in callers:
+        _payments(caller, 8)
+        _logins(caller, 8)
+    taken = [job for start in range(49) for job in _take(installation.context, 1, start, monkeypatch)]
+    payments = Counter(job.application for job in taken if _kinds([job]) == {"transaction": 1})
+
+    assert payments == dict.fromkeys(names, 4)
+
+
 @pytest.mark.parametrize("start", STARTS)
 def test_a_flood_of_logins_delays_no_payment_of_anybody(
     shop: Caller, bank: Caller, context: Context, monkeypatch: pytest.MonkeyPatch, start: int
