@@ -8,7 +8,7 @@ from limits import RateLimitItem
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindowCounterRateLimiter
 
-from otp_service.core.guard import Limit, Scope, Strategy
+from otp_service.core.guard.limits import Limit, Scope, Strategy
 from otp_service.store import keys, scripts
 from otp_service.store.limits import WindowItem
 from otp_service.store.windows import Window, limit_arguments

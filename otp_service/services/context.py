@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from otp_service.core.application import Application
 from otp_service.core.catalogue import Catalogue
-from otp_service.core.guard import Limits
+from otp_service.core.guard.limits import Limits
 from otp_service.core.health import Allowance
 from otp_service.core.keyring import Keyring
 from otp_service.core.purpose import Purpose

@@ -12,7 +12,7 @@ from otp_service.core.errors import (
     RateLimitedError,
     ResendTooSoonError,
 )
-from otp_service.core.guard import coarse_retry_after, whole_seconds
+from otp_service.core.guard.limits import coarse_retry_after, whole_seconds
 from otp_service.core.keyring import Keyring
 from otp_service.store.outcomes import Final, Limited, Locked, Refusal, Refused, TooSoon, WrongLength
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from otp_service.core.application import Application
 from otp_service.core.errors import ConfigurationError
-from otp_service.core.guard import Limits
+from otp_service.core.guard.limits import Limits
 from otp_service.core.health import Allowance
 from otp_service.core.keyring import Keyring, parse_key, parse_root_keys
 from otp_service.core.purpose import Purpose

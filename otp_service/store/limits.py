@@ -9,7 +9,7 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from otp_service.core.guard import Limit, Limits
+from otp_service.core.guard.limits import Limit, Limits
 from otp_service.store import keys
 from otp_service.store.connection import answered
 

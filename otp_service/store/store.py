@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import redis
 
-from otp_service.core.guard import Limits
+from otp_service.core.guard.limits import Limits
 from otp_service.core.health import BreakerPolicy
 from otp_service.core.keyring import Keyring
 from otp_service.store.dead_letters import DeadLetters

@@ -3,7 +3,7 @@
 from typing import Any
 
 from otp_service.core import idempotency
-from otp_service.core.guard import Limit
+from otp_service.core.guard.limits import Limit
 from otp_service.core.idempotency import Retry
 from otp_service.core.verification import GRACE, Reason, Status, Verification
 from otp_service.store import keys, outcomes

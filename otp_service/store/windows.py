@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from otp_service.core.guard import Limit, Limits, whole_seconds
+from otp_service.core.guard.limits import Limit, Limits, whole_seconds
 from otp_service.core.quota import Quota
 from otp_service.store import keys
 from otp_service.store.scripts import Argument

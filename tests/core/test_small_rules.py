@@ -4,7 +4,7 @@ import pytest
 
 from otp_service.core.address import network_of
 from otp_service.core.errors import ConfigurationError, InvalidRequestError
-from otp_service.core.guard import Scope, coarse_retry_after, parse_limits, whole_seconds
+from otp_service.core.guard.limits import Scope, coarse_retry_after, parse_limits, whole_seconds
 from otp_service.core.idempotency import retry_of
 from otp_service.core.keyring import Keyring
 from otp_service.core.message import Message

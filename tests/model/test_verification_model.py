@@ -29,7 +29,7 @@ from support_model import GRACE, Checked, Model, Policy, Refused, Rules, Shown
 from support_outbox import POLICY, jobs_of, waiting
 
 from otp_service.core.errors import OtpServiceError, RateLimitedError
-from otp_service.core.guard import coarse_retry_after
+from otp_service.core.guard.limits import coarse_retry_after
 from otp_service.services.deliver import deliver
 from otp_service.services.transactions import TransactionInput
 

@@ -9,7 +9,7 @@ from support_installation import tree
 from otp_service import bootstrap
 from otp_service.core.application import ClientIp
 from otp_service.core.errors import ConfigurationError
-from otp_service.core.guard import Limit, Scope
+from otp_service.core.guard.limits import Limit, Scope
 from otp_service.core.keyring import Keyring
 from otp_service.core.purpose import Channel, PurposeKind
 from otp_service.gateways.registry import GROUP

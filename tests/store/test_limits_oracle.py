@@ -14,7 +14,7 @@ from support_evaluator import Verdict, hit, item, library, snapshot, window
 from support_frozen import START, FrozenValkey
 from support_valkey import ValkeyServer
 
-from otp_service.core.guard import Scope
+from otp_service.core.guard.limits import Scope
 from otp_service.store.windows import Window
 
 SCOPES = [Scope.NUMBER, Scope.IP]

@@ -1,0 +1,61 @@
+-- Breakers on conversion: where hardly anybody who gets a code types it in (core/guard/conversion.py).
+--
+-- A breaker is number of the slot|sends and|approvals in it|in the one before||in all before that||when its block ends|
+-- how often it was opened since it was last closed.
+local conversions = {}
+local SLOT, KEPT, FORGOTTEN = 60000, 0.93, 120
+local PATTERN = '^(%d+)' .. string.rep('|([%d.e+-]+)', 8) .. '$'
+
+-- Returns a breaker as it is now, a new one for nil.
+function conversions.now(state)
+  local slot = math.floor(now / SLOT)
+  if not state then return { slot, 0, 0, 0, 0, 0, 0, 0, 0 } end
+  local seen = { string.match(state, PATTERN) }
+  for i = 1, 9 do seen[i] = tonumber(seen[i]) end
+  for _ = 1, math.min(slot - seen[1], FORGOTTEN) do
+    seen[6], seen[7] = seen[6] * KEPT + seen[4], seen[7] * KEPT + seen[5]
+    seen[4], seen[5], seen[2], seen[3] = seen[2], seen[3], 0, 0
+  end
+  seen[1] = slot
+  return seen
+end
+
+-- Returns a breaker as it is kept.
+function conversions.state(seen) return table.concat(seen, '|') end
+
+local function open(seen, rule)
+  local block = rule.block
+  for _ = 1, math.min(seen[9], 30) do block = math.min(2 * block, rule.longest_block) end
+  if not rule.flows then -- only what is sent from now on tells
+    for i = 2, 7 do seen[i] = 0 end
+  end
+  seen[8], seen[9] = now + block, seen[9] + 1
+end
+
+-- Judges a breaker by what it has seen. Returns 'open', 'closed' or 'probing', and whether that is new.
+function conversions.judge(seen, rule)
+  if seen[9] > 0 and now < seen[8] then return 'open', false end
+  local ripe = seen[6] >= rule.sends
+  if ripe and seen[7] < rule.rate * seen[6] then
+    open(seen, rule)
+    return 'open', true
+  end
+  if seen[9] == 0 then return 'closed', false end
+  if not (ripe or rule.flows) then return 'probing', false end
+  seen[8], seen[9] = 0, 0
+  return 'closed', true
+end
+
+-- Notes the approval of a verification that was started at `created`.
+function conversions.approve(seen, created)
+  local age = seen[1] - math.floor(created / SLOT)
+  if age <= 0 then
+    seen[3] = seen[3] + 1
+  elseif age == 1 then
+    seen[5] = seen[5] + 1
+  else
+    local weight = 1
+    for _ = 1, math.min(age - 2, FORGOTTEN) do weight = weight * KEPT end
+    seen[7] = seen[7] + weight
+  end
+end

@@ -1,0 +1,110 @@
+"""The buckets and breakers of the guard decide in the script as they do in memory, whatever happens in which order."""
+
+import random
+from typing import Any
+
+import pytest
+from support_frozen import START, FrozenValkey
+
+from otp_service.core.guard import bucket
+from otp_service.core.guard.bucket import BucketRule, Kept
+from otp_service.core.guard.conversion import Conversion, ConversionRule
+from otp_service.store import scripts
+
+MINUTE = 60_000
+JUMPS = [0, 1, 999, 30_000, MINUTE, 90_000, 10 * MINUTE, 61 * MINUTE, 25 * 60 * MINUTE]
+BUCKET = """
+local rule = { name = ARGV[1], approvals = ARGV[2], amount = tonumber(ARGV[3]), window = tonumber(ARGV[4]),
+  factor = tonumber(ARGV[5]) }
+local kept = states.of(redis.call('GET', KEYS[1]))
+local level, most = buckets.now(kept, rule)
+local wait = buckets.wait(level, most, rule)
+if ARGV[6] == 'approve' then
+  kept[rule.name] = math.max(0, level - 1)
+  buckets.approve(kept, rule)
+elseif wait == 0 then
+  kept[rule.name] = level + 1
+else
+  kept[rule.name] = level
+end
+kept.at = now
+states.write(KEYS[1], kept, 864000000)
+return { wait, string.format('%.9f', level), string.format('%.9f', most) }
+"""
+BREAKER = """
+local rule = { sends = 20, rate = 0.15, block = 900000, longest_block = 7200000, flows = ARGV[1] == 'flows' }
+local kept = states.of(redis.call('GET', KEYS[1]))
+local seen = conversions.now(kept.c)
+local stands
+if ARGV[2] == 'approve' then
+  conversions.approve(seen, tonumber(ARGV[3]))
+else
+  stands = conversions.judge(seen, rule)
+  if stands ~= 'open' or rule.flows then seen[2] = seen[2] + 1 end
+end
+kept.c = conversions.state(seen)
+states.write(KEYS[1], kept, 864000000)
+return { stands or '', seen[8], seen[9], string.format('%.6f', seen[6]), string.format('%.6f', seen[7]) }
+"""
+
+
+def _text(part: str, body: str) -> str:
+    return "\n".join([*(scripts._read(f"include_{name}") for name in ("clock", "states", part)), body])
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("factor", [0.0, 1.0, 2.0])
+def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(frozen: FrozenValkey, seed: int, factor: float) -> None:
+    chance, kept = random.Random(seed), Kept()
+    rule = BucketRule("u3600", chance.choice([1, 2, 4]), 60 * MINUTE, factor)
+    text = _text("buckets", BUCKET)
+    waits = set()
+    for _ in range(150):
+        frozen.move_to(frozen.now + chance.choice(JUMPS[:7] if chance.random() < 0.97 else JUMPS))
+        does = chance.choice(["send", "send", "send", "approve"])
+        shape = (rule.name, rule.approvals, rule.amount, rule.window, rule.factor)
+        wait, held, most = frozen.client.eval(text, 1, "guard", *shape, does)
+        expected = _bucket_step(kept, rule, frozen.now, does)
+        waits.add(bool(wait))
+
+        assert (wait, float(held), float(most)) == pytest.approx(expected, abs=1e-6)
+    assert waits == {False, True}, "it refused now and then"
+
+
+def _bucket_step(kept: Kept, rule: BucketRule, now: int, does: str) -> tuple[int, float, float]:
+    level, most = bucket.level(kept, rule, now), bucket.capacity(kept, rule, now)
+    wait = bucket.wait(level, most, rule)
+    if does == "approve":
+        kept.levels[rule.name] = max(0.0, level - 1)
+        bucket.approve(kept, rule, now)
+    else:
+        kept.levels[rule.name] = level + (wait == 0)
+    kept.at = now
+    return wait, level, most
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("flows", [False, True])
+def test_a_breaker_stands_in_the_script_as_it_stands_in_memory(frozen: FrozenValkey, seed: int, *, flows: bool) -> None:
+    chance = random.Random(seed)
+    rule = ConversionRule(20, 0.15, 15 * MINUTE, 120 * MINUTE, flows)
+    text, seen, stood = _text("conversions", BREAKER), Conversion(START // MINUTE), set()
+    for step in range(400):
+        frozen.move_to(frozen.now + chance.choice([0, 500, 3000, 20_000, 70_000]))
+        rate = 0.02 if step % 200 < 120 else 0.8
+        does = "approve" if chance.random() < rate / (1 + rate) else "send"
+        created = frozen.now - chance.choice([0, 25_000, 70_000, 200_000])
+        given: list[Any] = ["flows" if flows else "-", does, created]
+        stands, until, times, sends, approvals = frozen.client.eval(text, 1, "guard", *given)
+        seen = seen.at_time(frozen.now)
+        if does == "approve":
+            seen = seen.approved(created)
+        else:
+            seen, state = seen.judged(frozen.now, rule)
+            seen = seen.sent() if state != "open" or flows else seen
+            stood.add(state.value)
+            assert stands.decode() == state
+
+        assert (until, times) == (seen.until, seen.times)
+        assert (float(sends), float(approvals)) == pytest.approx((seen.ripe_sends, seen.ripe_approvals), abs=1e-4)
+    assert stood == ({"closed", "open"} if flows else {"closed", "open", "probing"})
