@@ -92,10 +92,10 @@ DEFECTS: dict[str, Mutant] = {
     "settle-of-anothers-job": one("settle", "if not called and not streams.held", "if false and not streams.held"),
     "settle-forgets-what-a-late-worker-saw": one("settle", "if not called and not streams.held", "if not streams.held"),
     "settle-goes-on-after-an-arrival": one(
-        "settle", "  if kept and deliveries.arrived(KEYS[1], message, 0) then follows = 'done' end"
+        "settle", "  if kept and deliveries.arrived(KEYS[1], message) then follows = 'done' end"
     ),
     "settle-goes-on-after-an-earlier-arrival": one(
-        "settle", "message, 0) then", "message, tonumber(dispatch) - 1) then"
+        "settle", "deliveries.arrived(KEYS[1], message)", "(kept[3] == 'sent' or kept[3] == 'delivered')"
     ),
     "settle-forgets-a-report-of-sent": one("settle", "told == 'sent' and told or ", ""),
     "arrived-when-sent-is-not-enough": one(
@@ -104,7 +104,7 @@ DEFECTS: dict[str, Mutant] = {
     "arrived-when-delivered-is-not-enough": one(
         "include_deliveries", "tally.sent + tally.delivered > 0", "tally.sent > 0"
     ),
-    "redrive-of-what-arrived": one("redrive", "if deliveries.arrived(KEYS[2], ARGV[3], 0) then", "if false then"),
+    "redrive-of-what-arrived": one("redrive", "if deliveries.arrived(KEYS[2], ARGV[3]) then", "if false then"),
     "settle-hides-an-arrival": one("settle", "follows == ARGV[6] and 'settled' or 'arrived'", "'settled'"),
     "settle-ends-what-goes-on": one("settle", "if follows == 'next' then return { 'settled' } end\n"),
     "settle-reports-what-is-no-news": one("settle", "  if news then\n", "  if kept then\n"),

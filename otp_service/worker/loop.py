@@ -53,7 +53,7 @@ class Worker:
         self._show_life = Every(_HEARTBEAT, self._show_alive)
         self._renew = Every(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
         self._take_over = Every(min(1.0, self._claim_after / 2), self._claim)
-        self._forget = Every(_FORGET_EVERY, lambda: self._outbox.sweep(int(1000 * _FORGET_EVERY)))
+        self._forget = Every(_FORGET_EVERY, lambda: self._outbox.sweep(1000 * _FORGET_EVERY))
 
     def run(self) -> None:
         """Work until asked to stop."""

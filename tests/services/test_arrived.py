@@ -60,6 +60,17 @@ def _reported(shop: Caller, sender: Sender, gateway: str, status: str) -> None:
     assert record(shop.context, gateway, made, Receipt(DeliveryStatus(status), status.upper()))
 
 
+def _first_is_reported_while_the_second_fails(shop: Caller, status: str, answer: str) -> Sender:
+    """Let the first gateway time out, and report on that while the second one is called, which fails."""
+
+    def report_the_first_and_fail() -> None:
+        _reported(shop, sender, "first", status)
+        raise FAILURES[answer]
+
+    sender = Sender(shop, first=Scripted(timed_out()), second=Scripted(report_the_first_and_fail))
+    return sender
+
+
 def _use_up_the_turn(shop: Caller, gateway: str) -> None:
     """Let a gateway be called for another message just now."""
     shop.start()
@@ -103,11 +114,7 @@ def test_after_a_receipt_that_came_before_the_answer_nothing_more_is_sent(
 def test_a_call_that_fails_gives_nothing_up_that_an_earlier_one_brought_over(
     frozen: FrozenValkey, shop: Caller, status: str, answer: str
 ) -> None:
-    def report_the_first_and_fail() -> None:
-        _reported(shop, sender, "first", status)
-        raise FAILURES[answer]
-
-    sender = Sender(shop, first=Scripted(timed_out()), second=Scripted(report_the_first_and_fail))
+    sender = _first_is_reported_while_the_second_fails(shop, status, answer)
     one = shop.start()
     sender.deliver()
 
@@ -191,11 +198,7 @@ def test_a_receipt_while_the_message_rests_spares_the_next_round(
 def test_a_receipt_of_an_earlier_call_while_the_next_one_is_made_is_the_last_word(
     frozen: FrozenValkey, shop: Caller, answer: str, status: str
 ) -> None:
-    def report_the_first_and_fail() -> None:
-        _reported(shop, sender, "first", status)
-        raise FAILURES[answer]
-
-    sender = Sender(shop, first=Scripted(timed_out()), second=Scripted(report_the_first_and_fail))
+    sender = _first_is_reported_while_the_second_fails(shop, status, answer)
     one = shop.start()
     sender.deliver()
     sender.deliver()

@@ -34,9 +34,9 @@ function deliveries.tally(record, message, after)
   return tally
 end
 
--- Tells whether a call for a message brought it to a gateway; those up to the number `after` left out.
-function deliveries.arrived(key, message, after)
-  local tally = deliveries.tally(redis.call('HGETALL', key), message, after)
+-- Tells whether any call for a message brought it to a gateway.
+function deliveries.arrived(key, message)
+  local tally = deliveries.tally(redis.call('HGETALL', key), message, 0)
   return tally.sent + tally.delivered > 0
 end
 

@@ -8,12 +8,7 @@ function states.of(text)
   return kept
 end
 
--- Returns the two, or three, numbers of a state; zeros for nil.
-function states.two(state)
-  local one, two = string.match(state or '0|0', '^([^|]+)|([^|]+)$')
-  return tonumber(one), tonumber(two)
-end
-
+-- Returns the three numbers of a state; zeros for nil.
 function states.three(state)
   local one, two, three = string.match(state or '0|0|0', '^([^|]+)|([^|]+)|([^|]+)$')
   return tonumber(one), tonumber(two), tonumber(three)

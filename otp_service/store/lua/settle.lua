@@ -27,7 +27,7 @@ if ARGV[1] ~= '' then
   local message, dispatch = string.match(ARGV[1], '^d(%d+)%.(%d+)$')
   local repeated = called and tonumber(redis.call('HGET', KEYS[1], 'n' .. message) or 0) > tonumber(dispatch)
   if repeated or not streams.held(KEYS[2], ARGV[7], ARGV[8]) then return { 'overtaken' } end -- or brought to an end
-  if kept and deliveries.arrived(KEYS[1], message, 0) then follows = 'done' end -- this call, or one before it
+  if kept and deliveries.arrived(KEYS[1], message) then follows = 'done' end -- this call, or one before it
 end
 if follows == 'next' then return { 'settled' } end
 
