@@ -140,7 +140,7 @@ def test_a_worker_that_is_silent_is_forgotten_at_its_time_and_one_that_holds_som
 
 def test_the_lanes_of_all_buckets_are_swept(frozen: FrozenValkey) -> None:
     shop = Caller(frozen.world().install(keys={"bucket_bits": 2}))
-    for place in range(16):
+    for place in range(64):
         shop.start(f"+9230012345{place:02d}")
     assert len(lanes(frozen.client)) == 4
     deliver_all(shop.context)
