@@ -10,6 +10,7 @@ from otp_service.core.errors import ConfigurationError
 from otp_service.gateways import registry
 from otp_service.gateways.console import ConsoleGateway
 from otp_service.gateways.registry import gateway_kind, known_kinds
+from otp_service.transport import kinds
 
 CONSOLE = "otp_service.gateways.console:ConsoleGateway"
 
@@ -18,10 +19,10 @@ CONSOLE = "otp_service.gateways.console:ConsoleGateway"
 def installed(monkeypatch):
     """Let entry points be those that a test names."""
 
-    def install(**kinds):
-        found = [EntryPoint(name, value, registry.GROUP) for name, values in kinds.items() for value in values]
+    def install(**claims):
+        found = [EntryPoint(name, value, registry.GROUP) for name, values in claims.items() for value in values]
         monkeypatch.setattr(
-            registry, "entry_points", lambda name=None, **_: [one for one in found if name in {None, one.name}]
+            kinds, "entry_points", lambda name=None, **_: [one for one in found if name in {None, one.name}]
         )
 
     return install

@@ -12,7 +12,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from otp_service.gateways.clock import Alarm, set_alarm
+from otp_service.transport.clock import Alarm, set_alarm
 
 _current = threading.local()
 

@@ -1,0 +1,60 @@
+"""Kinds that are installed, of gateways or of policies, found by their entry points and imported when asked for."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+
+from otp_service.core.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """The classes that an entry point group names. Each has a ``kind``, which is its entry point's name."""
+
+    group: str
+    word: str
+    """What one is called: *gateway*."""
+    members: tuple[str, ...]
+    """What each has to have, ``kind`` among it."""
+
+    def names(self) -> list[str]:
+        """Return the names of all kinds, without importing any."""
+        return sorted({entry.name for entry in entry_points(group=self.group)})
+
+    def find(self, name: str) -> type:
+        """Import and return the class of a kind.
+
+        Raises `ConfigurationError` when there is no such kind, two packages claim it, or it cannot be imported.
+        """
+        claims = {entry.value: entry for entry in entry_points(group=self.group, name=name)}
+        if not claims:
+            known = ", ".join(self.names())
+            raise ConfigurationError(f"There is no {self.word} of kind {name!r}; there are: {known}.")
+        if len(claims) > 1:
+            packages = ", ".join(sorted(claims))
+            raise ConfigurationError(f"More than one package brings a {self.word} of kind {name!r}: {packages}.")
+        (entry,) = claims.values()
+        return self._checked(entry, self._imported(entry))
+
+    def _imported(self, entry: EntryPoint) -> object:
+        what = f"The {self.word} of kind {entry.name!r}"
+        try:
+            return entry.load()
+        except ModuleNotFoundError as missing:
+            raise ConfigurationError(f"{what} needs the package {missing.name!r}, which is not installed.") from missing
+        except (ImportError, AttributeError) as broken:
+            raise ConfigurationError(f"{what} ({entry.value}) cannot be imported.") from broken
+
+    def _checked(self, entry: EntryPoint, found: object) -> type:
+        lacking = _lacking(found, self.members)
+        if not isinstance(found, type) or lacking:
+            what = f"lacks {', '.join(lacking)}" if lacking else "is not a class"
+            raise ConfigurationError(f"{entry.value} is not a {self.word}: it {what}.")
+        kind = getattr(found, "kind", None)
+        if kind != entry.name:
+            raise ConfigurationError(f"{entry.value} says it is of kind {kind!r}, its entry point {entry.name!r}.")
+        return found
+
+
+def _lacking(found: object, members: Iterable[str]) -> list[str]:
+    return [member for member in members if not hasattr(found, member)]
