@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import redis
 
 from otp_service.gateways.base import Gateway, GatewayContext
+from otp_service.policies.asked import AskedPolicy, Policies
+from otp_service.policies.base import PolicyContext
 from otp_service.services.context import Context
 from otp_service.services.desk import Desk
 from otp_service.settings import Settings
@@ -58,6 +60,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         routes=settings.core_routes,
         gateways=gateways,
         allowances=settings.core_allowances,
+        policies=_policies(settings),
         catalogue=read_catalogue(settings),
         public_url=settings.http.public_url,
     )
@@ -86,3 +89,15 @@ def _gateways(settings: Settings, context: Context) -> dict[str, Gateway]:
         )
         for name, entry in settings.gateways.items()
     }
+
+
+def _policies(settings: Settings) -> Policies:
+    return Policies(
+        AskedPolicy(
+            name,
+            entry.policy_class(entry.settings, PolicyContext(name, settings.production)),
+            entry.settings,
+            settings.worker.concurrency,
+        )
+        for name, entry in settings.policies.items()
+    )

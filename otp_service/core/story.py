@@ -69,6 +69,8 @@ class Why(StrEnum):
     BLOCKED = "blocked"
     """All gateways of its route are left alone."""
     NO_ROUTE = "no_route"
+    POLICY = "policy"
+    """A rule of the site's own kept it back."""
     TOO_LATE = "too_late"
     """Nobody took it while its code lived."""
     ENDED_FIRST = "ended_first"
@@ -102,6 +104,8 @@ _KINDS = {
 }
 _GIVEN_UP = {
     "no_route": Why.NO_ROUTE,
+    "policy": Why.POLICY,
+    "no_verdict": Why.POLICY,
     "no_gateway": Why.ALL_FAILED,
     "unreadable": Why.UNREADABLE,
     "no_application": Why.UNREADABLE,
@@ -111,7 +115,7 @@ _GIVEN_UP = {
     "expired": Why.TOO_LATE,
     "gone": Why.TOO_LATE,
 }
-_WHATEVER_FAILED = frozenset({Why.CRASHED, Why.DEFECT, Why.NO_ROUTE, Why.UNREADABLE})
+_WHATEVER_FAILED = frozenset({Why.CRASHED, Why.DEFECT, Why.NO_ROUTE, Why.POLICY, Why.UNREADABLE})
 """Reasons to give a message up that matter more than the calls that failed before."""
 _ENDED = frozenset(Status) - {Status.PENDING, Status.EXPIRED}
 _FAILED = frozenset({DeliveryStatus.FAILED, DeliveryStatus.UNKNOWN})
@@ -157,7 +161,7 @@ def _why_in_hand(story: Story, last: Delivery) -> Why:
 
 def _why_waiting(story: Story, last: Delivery, around: Surroundings) -> Why:
     if last.message in story.given_up:
-        return _GIVEN_UP.get(story.given_up[last.message], Why.ALL_FAILED)
+        return _given_up(story.given_up[last.message])
     if story.status is not Status.PENDING:
         return Why.TOO_LATE if story.status in {Status.EXPIRED, None} else Why.ENDED_FIRST
     if not around.route:
@@ -165,6 +169,10 @@ def _why_waiting(story: Story, last: Delivery, around: Surroundings) -> Why:
     if not around.worker:
         return Why.NO_WORKER
     return Why.BLOCKED if all(one.opens_in or one.paused for one in around.route.values()) else Why.WAITS
+
+
+def _given_up(reason: str) -> Why:
+    return _GIVEN_UP.get(reason.partition(" ")[0], Why.ALL_FAILED)
 
 
 def _why_failed(story: Story, last: Delivery, failures: tuple[Delivery, ...]) -> Why:
@@ -178,7 +186,7 @@ def _why_failed(story: Story, last: Delivery, failures: tuple[Delivery, ...]) ->
         return Why.ENDED_FIRST
     if lives_on:
         return Why.TRIED_AGAIN
-    given_up = _GIVEN_UP.get(story.given_up.get(last.message, "" if last.gateway else word), Why.ALL_FAILED)
+    given_up = _given_up(story.given_up.get(last.message, "" if last.gateway else word))
     if given_up in _WHATEVER_FAILED or not failures:
         return given_up
     perhaps = any(one.status is DeliveryStatus.UNKNOWN for one in failures)

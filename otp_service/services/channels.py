@@ -1,7 +1,9 @@
 """Which channel a message takes."""
 
+from collections.abc import Collection
+
 from otp_service.core.errors import ChannelNotAvailableError
-from otp_service.core.purpose import Purpose
+from otp_service.core.purpose import Channel, Purpose
 from otp_service.services.context import Context
 
 
@@ -17,7 +19,9 @@ def channel_for(context: Context, purpose: Purpose, country: str, wanted: str) -
     return wanted
 
 
-def next_channel(context: Context, purpose: Purpose, country: str, channel: str) -> str | None:
-    """Return the channel that follows one that does not reach a number; ``None`` when there is none."""
-    following = purpose.channels_after(channel)
+def next_channel(
+    context: Context, purpose: Purpose, country: str, channel: str, *, among: Collection[str] = tuple(Channel)
+) -> str | None:
+    """Return the first of some channels that follows one that does not do; ``None`` when there is none."""
+    following = (one for one in purpose.channels_after(channel) if one in among)
     return next((one for one in following if context.routes.gateways_for(country, purpose.name, one)), None)

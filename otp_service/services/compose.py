@@ -1,7 +1,9 @@
 """Compose a message: open the number and the details, derive the code, render the text."""
 
+from otp_service.core.keyring import Keyring
 from otp_service.core.message import Message
 from otp_service.core.purpose import Channel
+from otp_service.core.verification import Verification
 from otp_service.core.wording import Wording
 from otp_service.gateways.base import AddressesReceipts, ReportsReceipts
 from otp_service.services.codes import derive_code
@@ -21,12 +23,6 @@ def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
     """Return the message of a dispatch; raise `SealBrokenError` when its root key is gone from the configuration."""
     verification, keyring = dispatched.verification, context.keyring
     application = context.applications[verification.application]
-    number = keyring.unseal(
-        verification.sealed_destination,
-        verification_id=verification.id,
-        application=application.name,
-        kind=DESTINATION,
-    )
     transaction = view_of(keyring, verification).details.transaction
     digest = keyring.transaction_digest(verification.id, transaction)
     remaining = max(1, (verification.expires - dispatched.now) // 1000)
@@ -41,7 +37,7 @@ def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
     )
     words = write(context.catalogue, wording)
     return Message(
-        to=number.decode(),
+        to=destination_of(keyring, verification),
         text=words.text,
         channel=job.channel,
         locale=words.locale,
@@ -52,6 +48,17 @@ def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
         application=application.name,
         variables=words.variables,
     )
+
+
+def destination_of(keyring: Keyring, verification: Verification) -> str:
+    """Return a number in the clear (E.164); raise `SealBrokenError` when its root key is gone."""
+    number = keyring.unseal(
+        verification.sealed_destination,
+        verification_id=verification.id,
+        application=verification.application,
+        kind=DESTINATION,
+    )
+    return number.decode()
 
 
 def _receipt_url(context: Context, dispatched: Dispatched) -> str | None:

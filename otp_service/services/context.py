@@ -11,6 +11,7 @@ from otp_service.core.keyring import Keyring
 from otp_service.core.purpose import Purpose
 from otp_service.core.routing import Routes
 from otp_service.gateways.base import Gateway
+from otp_service.policies.asked import Policies
 from otp_service.store.store import Store
 
 
@@ -31,6 +32,8 @@ class Context:
     """By name."""
     allowances: Mapping[str, Allowance]
     """What each gateway may be asked to do, by its name."""
+    policies: Policies
+    """A site's own rules, asked before a dispatch."""
     catalogue: Catalogue
     """The words of messages."""
     public_url: str | None

@@ -11,6 +11,7 @@ from otp_service.core.message import Message
 from otp_service.core.verification import DeliveryStatus, Status
 from otp_service.gateways.base import Accepted, FailureKind, Gateway, GatewayError, HoldsConnections
 from otp_service.gateways.wire import reference_of
+from otp_service.services.ask_policies import Stopped, ask_policies
 from otp_service.services.channels import next_channel
 from otp_service.services.compose import compose
 from otp_service.services.context import Context
@@ -55,6 +56,9 @@ def deliver(context: Context, job: Job, policy: Policy) -> Held | None:
         reason = "no_route" if job.application in context.applications else "no_application"
         _drop(context, job, Dropped(reason, job.first_slot))
         return None
+    if stopped := ask_policies(context, job):
+        _follow(context, job, stopped)
+        return None
     following = Next.NEXT
     while following is Next.NEXT:
         candidates = [Candidate(name, context.allowances[name], name in job.called) for name in route]
@@ -74,6 +78,16 @@ def deliver(context: Context, job: Job, policy: Policy) -> Held | None:
                 job = replace(job, called=job.called | {found.gateway})
                 following = _attempt(context, job, found)
     return None
+
+
+def _follow(context: Context, job: Job, stopped: Stopped) -> None:
+    """Do what policies say of a message: give it up, or send it on by another channel."""
+    if stopped.channel is None:
+        _give_up(context, job, stopped.slot, stopped.reason)
+        return
+    settled = context.store.dispatches.settle(job, "", Settlement(Next.RETRY, channel=stopped.channel))
+    if settled is Settled.SETTLED:
+        _log.info("message_redirected", verification=job.id, message=job.message, channel=stopped.channel)
 
 
 def _attempt(context: Context, job: Job, dispatched: Dispatched) -> Next:
@@ -187,7 +201,7 @@ def _give_up(context: Context, job: Job, slot: str, reason: str, gateway: str = 
     status = DeliveryStatus.EXPIRED if reason == Status.EXPIRED else DeliveryStatus.FAILED
     settled = context.store.dispatches.settle(job, slot, Settlement(Next.DEAD, status, reason=reason), gateway)
     if settled is Settled.SETTLED:
-        metrics.record_dead_letter(reason)
+        metrics.record_dead_letter(reason.partition(" ")[0])
         _log.error("message_given_up", verification=job.id, message=job.message, reason=reason)
 
 

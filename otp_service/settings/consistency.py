@@ -13,6 +13,7 @@ def inconsistencies(settings: Settings) -> list[str]:
         *_application_faults(settings),
         *_key_faults(settings),
         *_route_faults(settings),
+        *_policy_faults(settings),
     ]
 
 
@@ -45,3 +46,11 @@ def _route_faults(settings: Settings) -> Iterator[str]:
                 yield f"routes.{position}.gateways: there is no section gateways.{gateway}."
         for purpose in sorted(set(route.purposes) - settings.purposes.keys()):
             yield f"routes.{position}.purposes: there is no section purposes.{purpose}."
+
+
+def _policy_faults(settings: Settings) -> Iterator[str]:
+    for name, policy in settings.policies.items():
+        for purpose in sorted(set(policy.settings.purposes) - settings.purposes.keys()):
+            yield f"policies.{name}.purposes: there is no section purposes.{purpose}."
+        for application in sorted(set(policy.settings.applications) - settings.applications.keys()):
+            yield f"policies.{name}.applications: there is no section applications.{application}."

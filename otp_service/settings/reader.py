@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from otp_service.core.errors import ConfigurationError
 from otp_service.settings.consistency import inconsistencies
-from otp_service.settings.gateways import FAULTS
+from otp_service.settings.kinds import FAULTS
 from otp_service.settings.refusals import refusals
 from otp_service.settings.sources import merged, read_environment, read_file
 from otp_service.settings.tree import Settings

@@ -15,6 +15,7 @@ from otp_service.core.routing import Route, Routes
 from otp_service.gateways.base import GatewaySettings
 from otp_service.settings.gateways import GatewayEntry
 from otp_service.settings.masking import masked
+from otp_service.settings.policies import PolicyEntry
 from otp_service.settings.policy import ApplicationSettings, Name, PurposeSettings, RouteSettings
 from otp_service.settings.sections import (
     BreakerSettings,
@@ -44,6 +45,8 @@ class Settings(Section):
     gateways: dict[Name, GatewayEntry] = Field(default_factory=dict)
     routes: tuple[RouteSettings, ...] = ()
     """Without a route, all gateways carry all messages, in the order of their sections."""
+    policies: dict[Name, PolicyEntry] = Field(default_factory=dict)
+    """A site's own rules, asked before a dispatch in the order of their sections."""
     worker: WorkerSettings = WorkerSettings()
     breaker: BreakerSettings = BreakerSettings()
     streams: StreamsSettings = StreamsSettings()
@@ -120,7 +123,8 @@ class Settings(Section):
         """Return the tree in plain values as it is written in a file, every secret masked."""
         tree = self.model_dump(mode="json", exclude_none=True, by_alias=True)
         tree["redis"]["url"] = self.redis.shown_url
-        tree["gateways"] = {
-            name: {"kind": gateway["kind"], **masked(gateway["settings"])} for name, gateway in tree["gateways"].items()
-        }
+        for section in ("gateways", "policies"):
+            tree[section] = {
+                name: {"kind": one["kind"], **masked(one["settings"])} for name, one in tree[section].items()
+            }
         return tree

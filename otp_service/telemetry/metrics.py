@@ -86,6 +86,12 @@ _outbox_lag = Gauge(
     multiprocess_mode="mostrecent",
     registry=_registry,
 )
+_policy_verdicts = Counter(
+    "otp_service_policy_verdicts",
+    "Answers of policies: allow, deny, another_channel, unknown.",
+    ("policy", "verdict"),
+    registry=_registry,
+)
 _dead_letters = Counter("otp_service_dead_letters", "Messages that were given up.", ("reason",), registry=_registry)
 _store_errors = Counter(
     "otp_service_store_errors",
@@ -182,6 +188,11 @@ def record_gateway_state(gateway: str, openness: float) -> None:
 def record_outbox_lag(seconds: float) -> None:
     """Tell how old the oldest waiting message is; 0 when none waits."""
     _outbox_lag.set(seconds)
+
+
+def record_policy_verdict(policy: str, verdict: str) -> None:
+    """Count what a policy answered, whether or not it is done."""
+    _policy_verdicts.labels(_labels.bounded("policy", policy), _labels.bounded("verdict", verdict)).inc()
 
 
 def record_dead_letter(reason: str) -> None:

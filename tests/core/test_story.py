@@ -111,6 +111,10 @@ def told(
         ([one("failed", "no_route", gateway=None)], {"given_up": {1: "no_route"}}, Why.NO_ROUTE),
         ([one("failed", "no_route", gateway=None)], {}, Why.TRIED_AGAIN),  # it was put back
         ([one("failed", "no_gateway", gateway=None)], {"status": "expired"}, Why.ALL_FAILED),
+        ([one("failed", "policy simswap", gateway=None)], {"given_up": {1: "policy simswap"}}, Why.POLICY),
+        ([one("failed", "no_verdict simswap", gateway=None)], {"status": "expired"}, Why.POLICY),
+        ([one("failed", "policy simswap", gateway=None)], {}, Why.TRIED_AGAIN),  # it was put back
+        ([one("failed", "channel 21614"), waiting(2)], {"given_up": {2: "policy simswap"}}, Why.POLICY),
         # a call that has no outcome
         ([one("queued")], {}, Why.IN_HAND),
         ([one("queued")], {"status": "expired"}, Why.NOBODY_KNOWS),

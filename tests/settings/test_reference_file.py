@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from otp_service.gateways import registry
 from otp_service.gateways.base import GatewaySettings
+from otp_service.policies import registry as policies
+from otp_service.policies.base import PolicySettings
 from otp_service.settings import Settings
 from otp_service.settings.policy import ApplicationSettings, PurposeSettings, RouteSettings
 
@@ -100,3 +102,36 @@ def test_the_example_of_an_http_gateway_can_be_used_as_it_stands():
     form = members.pop("form")
     for body in ({}, {"form": form, "json": None}):
         Settings.model_validate({"gateways": {"backup": members | body}})
+
+
+POLICIES = {"simswap": "camara_sim_swap"}
+
+
+def test_every_kind_of_policy_of_ours_has_an_example():
+    assert set(POLICIES.values()) == {
+        entry.name for entry in entry_points(group=policies.GROUP) if entry.value.startswith("otp_service.")
+    }
+
+
+@pytest.mark.parametrize(("name", "kind"), POLICIES.items())
+def test_an_example_of_a_policy_shows_exactly_the_settings_of_its_kind(name, kind):
+    own = policies.policy_kind(kind).Settings
+    changed = {
+        member
+        for member in PolicySettings.model_fields
+        if own.model_fields[member].default != PolicySettings.model_fields[member].default
+    }
+    members = own.model_fields.keys() - PolicySettings.model_fields.keys() | changed
+    assert members_under(f"policies.{name}") == members | {"kind"}
+
+
+def test_what_every_policy_has_is_shown_once():
+    assert members_under("policies.name") == PolicySettings.model_fields.keys() | {"kind"}
+
+
+@pytest.mark.parametrize("left_out", [{"token"}, {"token_url", "client_id", "client_secret"}])
+def test_the_example_of_a_policy_can_be_used_with_either_proof(left_out):
+    text = re.search(r"^# \[policies\.simswap\].*\n((?:# .+\n)+)", TEXT, re.MULTILINE)[1]
+    members = tomllib.loads(re.sub(r"^# ", "", text, flags=re.MULTILINE))
+    used = {name: value for name, value in members.items() if name not in left_out}
+    assert Settings.model_validate({"policies": {"simswap": {"unknown": "allow", **used}}})

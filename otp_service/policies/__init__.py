@@ -1,0 +1,1 @@
+"""Rules of a site's own, asked by the worker before a gateway is: never on the HTTP path."""

@@ -1,0 +1,1 @@
+"""CAMARA SIM Swap: no SMS to a number whose SIM was changed lately."""

@@ -1,0 +1,153 @@
+"""How long a policy is waited for, and what counts as its answer."""
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from support_policies import NUMBER, QUESTION, Judge, asked
+
+from otp_service.policies.asked import Policies
+from otp_service.policies.base import ALLOW, DENY, PolicyError, not_by, only_by
+from otp_service.policies.patience import Patience
+
+EVERY = {"sms", "voice", "whatsapp"}
+
+
+@pytest.fixture
+def never():
+    """Return what hangs until the test is over."""
+    over = threading.Event()
+    yield over.wait
+    over.set()
+
+
+def told(policy):
+    verdict = policy.ask(QUESTION)
+    return str(verdict.ruling), verdict.reason
+
+
+def test_verdicts_name_the_channels_that_are_left():
+    assert ALLOW.channels == DENY.channels == EVERY
+    assert only_by("whatsapp").channels == not_by("sms", "voice").channels == {"whatsapp"}
+    assert not_by(*EVERY).channels == set()
+
+
+@pytest.mark.parametrize("verdict", [ALLOW, DENY, only_by("voice")])
+def test_a_verdict_is_passed_on(verdict):
+    assert asked("one", Judge(verdict)).ask(QUESTION) == verdict
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (PolicyError("http 503"), "http 503"),
+        (ValueError(f"no such number: {NUMBER}"), "defect ValueError"),
+        (TimeoutError(), "defect TimeoutError"),
+        (lambda: sys.exit(1), "defect SystemExit"),
+        (lambda: None, "no verdict"),
+        (lambda: True, "no verdict"),
+        (lambda: "allow", "no verdict"),
+    ],
+)
+def test_whatever_else_it_does_is_unknown(answer, reason):
+    assert told(asked("one", Judge(answer))) == ("unknown", reason)
+
+
+def test_a_policy_that_hangs_is_not_waited_for_and_others_are_not_held_up(never):
+    policy = asked("one", Judge(never, ALLOW), timeout=0.2)
+    began = time.monotonic()
+
+    assert told(policy) == ("unknown", "timeout")
+    assert 0.2 <= time.monotonic() - began < 0.6
+    assert told(policy) == ("allow", "")
+
+
+def test_a_policy_whose_every_thread_hangs_is_unknown_in_time_and_begins_nothing_more(never):
+    judge = Judge(never)
+    policy = asked("one", judge, threads=2, timeout=0.1)
+    began = time.monotonic()
+
+    assert {told(policy) for _ in range(5)} == {("unknown", "timeout")}
+    assert time.monotonic() - began < 1.5
+    assert len(judge.questions) == 2
+    assert not policy._patience._waiting
+
+
+def test_a_policy_that_was_late_answers_the_next_question_in_its_place(never):
+    late = threading.Event()
+    policy = asked("one", Judge(late.wait, ALLOW), threads=1, timeout=0.2)
+
+    assert told(policy) == ("unknown", "timeout")
+    late.set()
+    assert told(policy) == ("allow", "")
+
+
+def test_threads_are_kept_and_are_no_more_than_the_bound():
+    patience: Patience[str] = Patience("of this test", 3)
+    found: list[str] = []
+
+    def work():
+        time.sleep(0.01)
+        return threading.current_thread().name
+
+    def wait():
+        found.append(patience.wait_for(work, 5))
+
+    threads = [threading.Thread(target=wait) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert found == ["of this test"] * 12
+    assert patience._threads <= 3
+    assert patience._idle == patience._threads
+
+
+def test_a_process_ends_although_a_policy_hangs():
+    program = (
+        "import threading\n"
+        "from otp_service.policies.patience import Patience\n"
+        "try:\n    Patience('x', 1).wait_for(threading.Event().wait, 0.05)\n"
+        "except TimeoutError:\n    print('late')\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
+
+    assert finished.stdout == "late\n"
+
+
+@pytest.mark.parametrize(
+    ("members", "concerned"),
+    [
+        ({}, True),
+        ({"mode": "record_only"}, True),
+        ({"mode": "off"}, False),
+        ({"applications": ["shop", "bank"], "purposes": ["login"], "channels": ["sms"]}, True),
+        ({"applications": ["bank"]}, False),
+        ({"purposes": ["payment"]}, False),
+        ({"channels": ["voice", "whatsapp"]}, False),
+    ],
+)
+def test_it_is_asked_where_its_settings_say(members, concerned):
+    policies = Policies([asked("one", Judge(), **members)])
+
+    assert bool(policies.concerning("shop", "login", "sms")) == concerned
+
+
+def test_what_passed_long_ago_is_forgotten(monkeypatch):
+    monkeypatch.setattr("otp_service.policies.asked._REMEMBERED", 2)
+    policies = Policies()
+    for name in ("first", "second", "third"):
+        policies.remember((name, 1, "sms"))
+
+    assert [policies.has_passed((name, 1, "sms")) for name in ("first", "second", "third")] == [False, True, True]
+
+
+def test_a_question_does_not_show_its_number(caplog):
+    with caplog.at_level(logging.DEBUG):
+        asked("one", Judge(PolicyError("http 503"))).ask(QUESTION)
+
+    assert NUMBER not in repr(QUESTION) + str(QUESTION) + caplog.text

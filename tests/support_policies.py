@@ -1,0 +1,60 @@
+"""Policies that answer as they are told, and the CAMARA policy against a server on this host."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from otp_service.bootstrap import Installation
+from otp_service.policies.asked import AskedPolicy, Policies
+from otp_service.policies.base import ALLOW, PolicySettings, Question, Verdict
+from otp_service.telemetry import metrics
+
+NUMBER = "+923001234567"
+QUESTION = Question(NUMBER, "PK", "shop", "login", "sms", "vf_k1_00" + 32 * "0")
+
+Answer = Verdict | Exception | Callable[[], Any]
+
+
+class Judge:
+    """A policy that gives the answers it is told, the last of them again and again; without any, it allows."""
+
+    kind: ClassVar[str] = "judge"
+    Settings = PolicySettings
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers = list(answers) or [ALLOW]
+        self.questions: list[Question] = []
+
+    def judge(self, question: Question) -> Any:
+        self.questions.append(question)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer() if callable(answer) else answer
+
+    @property
+    def channels(self) -> list[str]:
+        """The channels that it was asked about."""
+        return [question.channel for question in self.questions]
+
+
+def asked(name: str, policy: Any, threads: int = 4, **members: Any) -> AskedPolicy:
+    """Return a policy as it is configured; what it does not know is allowed unless the members say otherwise."""
+    return AskedPolicy(name, policy, PolicySettings.model_validate({"unknown": "allow", **members}), threads)
+
+
+def under(installation: Installation, *policies: AskedPolicy) -> Installation:
+    """Return an installation with these policies in place of the configured ones."""
+    return replace(installation, context=replace(installation.context, policies=Policies(policies)))
+
+
+def verdicts(policy: str) -> dict[str, float]:
+    """Return how often a policy gave each verdict, as the metrics tell."""
+    return {
+        sample.labels["verdict"]: sample.value
+        for family in text_string_to_metric_families(metrics.exposition().decode())
+        for sample in family.samples
+        if sample.name == "otp_service_policy_verdicts_total" and sample.labels["policy"] == policy
+    }
