@@ -20,6 +20,8 @@ SECRETS = {
     "smpp": "canary-pw",
 }
 """What each kind authenticates with."""
+POLICY_SECRETS = {"given": "canary-token-of-a-policy", "client": "canary-secret-of-a-policy"}
+"""What policies authenticate with."""
 KINDS = (*SECRETS, "sandbox")
 FAILING = tuple(f"failing-{kind}" for kind in KINDS)
 """Gateways that cannot: a message goes on from each to the next."""
@@ -44,7 +46,8 @@ def providers() -> Iterator[dict[str, Any]]:
             "refusing-sandbox": {**_WORKS, "fail": "rejected"},
             "sandbox": _WORKS,
         }
-        yield {"gateways": gateways, **_sections()}
+        policies = _policies(failing["http"]["url"].partition("/{")[0])
+        yield {"gateways": gateways, "policies": policies, **_sections()}
 
 
 @contextmanager
@@ -96,6 +99,13 @@ def _gateways(url: str, smsc_port: int) -> dict[str, dict[str, Any]]:
             "source": "Acme",
         },
     }
+
+
+def _policies(url: str) -> dict[str, dict[str, Any]]:
+    """Return policies that know nothing of any message."""
+    operator = {"kind": "camara_sim_swap", "unknown": "allow", "base_url": url}
+    client = {"token_url": f"{url}/token", "client_id": "canary", "client_secret": POLICY_SECRETS["client"]}
+    return {"given": {**operator, "token": POLICY_SECRETS["given"]}, "client": {**operator, **client}}
 
 
 def _sections() -> dict[str, Any]:

@@ -6,6 +6,8 @@ from enum import StrEnum
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from pydantic import BaseModel
+
 from otp_service.core.application import ClientIp
 from otp_service.core.purpose import Channel
 from otp_service.gateways.base import ReportsReceipts
@@ -44,6 +46,7 @@ def settings_findings(settings: Settings) -> Iterator[Finding]:
     yield from _purposes(settings)
     yield from _applications(settings)
     yield from _gateways(settings)
+    yield from _policies(settings)
     yield from _routes(settings)
     yield from _http(settings)
 
@@ -111,11 +114,7 @@ def _gateways(settings: Settings) -> Iterator[Finding]:
     for name, gateway in settings.gateways.items():
         subject = f"gateways.{name}"
         yield Finding(Level.OK, subject, f"The settings of this {gateway.kind} gateway are complete.")
-        for member, value in gateway.settings.model_dump(mode="json").items():
-            if isinstance(value, str) and value.startswith("http://") and not _is_local(urlsplit(value).hostname):
-                yield Finding(
-                    Level.WARN, subject, f"{member} is not encrypted: numbers and codes can be read.", "Use https://."
-                )
+        yield from _in_the_clear(subject, gateway.settings, "numbers and codes")
         reports = issubclass(gateway.gateway_class, ReportsReceipts) and gateway.settings.takes_receipts
         if reports and not gateway.gateway_class.development_only and not settings.http.public_url:
             yield Finding(
@@ -124,6 +123,19 @@ def _gateways(settings: Settings) -> Iterator[Finding]:
                 "It could report what became of a message, but does not know where.",
                 "Set http.public_url.",
             )
+
+
+def _policies(settings: Settings) -> Iterator[Finding]:
+    for name, policy in settings.policies.items():
+        subject = f"policies.{name}"
+        yield Finding(Level.OK, subject, f"The settings of this {policy.kind} policy are complete.")
+        yield from _in_the_clear(subject, policy.settings, "numbers")
+
+
+def _in_the_clear(subject: str, section: BaseModel, what: str) -> Iterator[Finding]:
+    for member, value in section.model_dump(mode="json").items():
+        if isinstance(value, str) and value.startswith("http://") and not _is_local(urlsplit(value).hostname):
+            yield Finding(Level.WARN, subject, f"{member} is not encrypted: {what} can be read.", "Use https://.")
 
 
 def _routes(settings: Settings) -> Iterator[Finding]:

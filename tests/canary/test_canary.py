@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 from support_caller import Caller
-from support_canary import FAILING, REFUSING, SECRETS, SPOKEN, providers
+from support_canary import FAILING, POLICY_SECRETS, REFUSING, SECRETS, SPOKEN, providers
 from support_installation import API_KEY
 from support_outbox import DELAYED, waiting
 from support_service import Service, eventually, running
@@ -166,6 +166,14 @@ def test_every_gateway_failed_in_a_way_that_ends_a_message(flight: Flight, gatew
     assert all(reason.startswith(("rejected ", "destination ")) for reason in flight.failures[gateway])
 
 
+@pytest.mark.parametrize("policy", POLICY_SECRETS)
+def test_every_policy_was_asked_and_knew_nothing(flight: Flight, policy: str):
+    asked = f'otp_service_policy_verdicts_total{{policy="{policy}",verdict="unknown"}}'
+
+    assert flight.finds(asked) == [("worker's metrics", asked)]
+    assert b"policy_asked" in flight.written["logs"]
+
+
 def test_the_number_is_written_nowhere(flight: Flight):
     suffixes = [NUMBER[-digits:] for digits in range(7, 13)]
 
@@ -189,4 +197,4 @@ def test_the_payment_is_shown_to_its_caller_only(flight: Flight):
 
 
 def test_no_secret_of_a_gateway_or_caller_is_written_anywhere(flight: Flight):
-    assert flight.finds(*SECRETS.values(), API_KEY, "message text", "Never share it") == []
+    assert flight.finds(*SECRETS.values(), *POLICY_SECRETS.values(), API_KEY, "message text", "Never share it") == []

@@ -178,3 +178,12 @@ def test_another_pseudonym_key_fails_and_a_new_server_does_not():
 def test_a_missing_worker_is_told():
     assert worker_finding(None).level is Level.WARN
     assert worker_finding(3).level is Level.OK
+
+
+def test_a_policy_that_asks_over_a_line_that_all_can_read_is_told():
+    section = {"kind": "camara_sim_swap", "unknown": "deny", "token": "secret", "base_url": "http://api.example/v2"}
+    assert found(policies={"simswap": section}) == [
+        (Level.WARN, "policies.simswap", "base_url is not encrypted: numbers can be read.")
+    ]
+    assert found(policies={"simswap": {**section, "base_url": "http://127.0.0.1:8080/v2"}}) == []
+    assert found(policies={"simswap": {**section, "base_url": "https://api.example/v2"}}) == []
