@@ -1,0 +1,42 @@
+"""The page on policies tells the truth."""
+
+import re
+import tomllib
+
+from support_installation import tree
+from support_sources import ROOT
+
+from otp_service.policies.base import PolicyMode, PolicySettings, Unknown
+from otp_service.policies.camara_sim_swap.settings import CamaraSimSwapSettings, Swapped
+from otp_service.settings import settings_from
+
+PAGE = (ROOT / "docs" / "policies.md").read_text()
+EXAMPLE = ROOT / "examples" / "policy-package"
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_section_that_it_begins_with_is_valid():
+    (section,) = [tomllib.loads(block)["policies"]["simswap"] for block in blocks("toml") if "simswap" in block]
+    purposes = {"payment": {"kind": "transaction"}}
+
+    assert settings_from(
+        tree("redis://fake", purposes=purposes, policies={"simswap": {**section, "client_secret": "secret"}})
+    )
+
+
+def test_the_policy_and_the_entry_point_that_it_shows_are_the_examples():
+    (code,) = blocks("python")
+    (shown,) = [tomllib.loads(block)["project"] for block in blocks("toml") if "entry-points" in block]
+    package = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+
+    assert code in (EXAMPLE / "denied_numbers.py").read_text()
+    assert shown["entry-points"] == package["entry-points"]
+
+
+def test_it_names_every_setting_and_every_word_of_one():
+    words = {*CamaraSimSwapSettings.model_fields, *PolicySettings.model_fields, *PolicyMode, *Unknown, *Swapped}
+
+    assert [word for word in words if not re.search(rf"[`\"]{word}[`\"]", PAGE) and f"`{word} =" not in PAGE] == []
