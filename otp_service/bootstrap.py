@@ -13,6 +13,7 @@ from otp_service.settings import Settings
 from otp_service.settings.messages import read_catalogue
 from otp_service.store.connection import connect as connect_store
 from otp_service.store.retention import Retention
+from otp_service.store.rulesets import load_ruleset
 from otp_service.store.store import open_store
 from otp_service.telemetry.logging import get_logger
 
@@ -47,8 +48,13 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         age=settings.streams.retention_days * _DAY,
         outbox=settings.streams.max_outbox,
         events=settings.streams.max_events,
+        decisions=settings.guard.decisions,
+        attempts=settings.guard.attempts,
     )
-    store = open_store(client or connect(settings), keyring, settings.core_limits, kept, settings.breaker.to_core())
+    rulesets = {name: load_ruleset(ruleset) for name, ruleset in settings.core_rulesets.items()}
+    store = open_store(
+        client or connect(settings), keyring, settings.core_limits, rulesets, kept, settings.breaker.to_core()
+    )
     gateways: dict[str, Gateway] = {}
     context = Context(
         keyring=keyring,
@@ -57,10 +63,13 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         application_of_key=settings.application_of_key,
         purposes=settings.core_purposes,
         limits=settings.core_limits,
+        rulesets=rulesets,
+        destinations=settings.guard.destination_rules(),
         routes=settings.core_routes,
         gateways=gateways,
         allowances=settings.core_allowances,
         policies=_policies(settings),
+        prices=settings.core_prices,
         catalogue=read_catalogue(settings),
         public_url=settings.http.public_url,
     )

@@ -9,17 +9,31 @@ from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindowCounterRateLimiter
 
 from otp_service.core.guard.limits import Limit, Scope, Strategy
+from otp_service.core.guard.ruleset import Ruleset
+from otp_service.core.guard.ruleset import Window as RuleWindow
 from otp_service.store import keys, scripts
 from otp_service.store.limits import WindowItem
-from otp_service.store.windows import Window, limit_arguments
+from otp_service.store.rulesets import load_ruleset
 
 _BODY = """
-local list = limits.read(tonumber(ARGV[1]), 2, 1)
-local place, wait = limits.refusal(list)
-if place then return {place, wait} end
-limits.spend(list)
-return {0, 0}
+local list, place, longest = limits.of(ruleset.windows, KEYS, ARGV[1]), 0, 0
+for i, limit in ipairs(list) do
+  local wait = limits.wait(limit, limits.most(limit, false))
+  if wait > longest then place, longest = i, wait end
+end
+if place == 0 then limits.spend(list) end
+return {place, longest}
 """
+LOGS = (b":decisions", b":attempts")
+"""What a refusal leaves behind."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A limit, and the keys that it counts in."""
+
+    limit: Limit
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -36,10 +50,13 @@ class Verdict:
 
 def hit(client: redis.Redis, windows: Sequence[Window]) -> Verdict:
     """Test all windows, and spend them all if each has room."""
-    text = "\n".join([scripts._read("include_clock"), scripts._read("include_limits"), _BODY])
+    rules = tuple(
+        RuleWindow("test", one.limit.scope, one.limit.strategy, one.limit.amount, one.limit.seconds) for one in windows
+    )
+    prelude = load_ruleset(Ruleset(windows=rules)).text
+    text = prelude + "\n".join([scripts._read("include_clock"), scripts._read("include_limits"), _BODY])
     names = [key for window in windows for key in window.keys]
-    arguments = [part for window in windows for part in limit_arguments(window.limit)]
-    place, wait = client.eval(text, len(names), *names, len(windows), *arguments)
+    place, wait = client.eval(text, len(names), *names, ",".join({one.limit.scope for one in windows}))
     return Verdict(place, wait)
 
 
@@ -65,5 +82,5 @@ def library(client: redis.Redis, scope: Scope, prefix: str = keys.PREFIX) -> Rat
 
 
 def snapshot(client: redis.Redis) -> dict[bytes, tuple[bytes | None, int]]:
-    """Return every key's bytes and remaining life."""
-    return {name: (client.dump(name), client.pttl(name)) for name in client.scan_iter()}
+    """Return every key's bytes and remaining life, but for what tells of refusals."""
+    return {name: (client.dump(name), client.pttl(name)) for name in client.scan_iter() if not name.endswith(LOGS)}

@@ -1,8 +1,15 @@
 """What every key in Redis must keep to, whatever was done."""
 
+from collections.abc import Mapping
+from functools import cache
+
 import redis
 
 from otp_service.core import idempotency
+from otp_service.settings.guard import GuardSettings
+from otp_service.settings.ruleset import ruleset_of
+from otp_service.settings.sections import LimitsSettings
+from otp_service.settings.spend import SpendSettings
 from otp_service.store import keys
 from otp_service.store.health import BY_HAND
 from otp_service.store.references import EARLY
@@ -33,6 +40,13 @@ def _in_bounds(name: str, life: int, window: int, retention: int) -> bool:
     return 0 <= life <= 1000 * _longest(name, window, retention)
 
 
+@cache
+def _guard_lives() -> Mapping[str, int]:
+    """Return how long the guard keeps each of its parts under the default rules, in milliseconds."""
+    ruleset = ruleset_of(GuardSettings(), LimitsSettings().to_core(), SpendSettings(day="1"))
+    return {**ruleset.lives, "standing": ruleset.known}
+
+
 def _longest(name: str, window: int, retention: int) -> int:
     """Return how long a key may live at most, in seconds, by what it is."""
     code_and_grace = 600 + 600
@@ -50,6 +64,7 @@ def _longest(name: str, window: int, retention: int) -> int:
         ":{sandbox}:": code_and_grace,
         keys.WORKER: 60,
         ":wake": 60,
+        **{f":guard/{part}/": life // 1000 for part, life in _guard_lives().items()},
         **dict.fromkeys(("number/", "failed_checks/", "ip/", "application/"), 2 * window),
     }
     found = [life for part, life in lives.items() if part in name]

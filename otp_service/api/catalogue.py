@@ -148,6 +148,7 @@ CALLS = (
             "invalid-number",
             "number-type-not-allowed",
             "country-not-allowed",
+            "number-not-allowed",
             "channel-not-available",
             "invalid-transaction",
             "client-ip-required",

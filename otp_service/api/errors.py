@@ -58,6 +58,8 @@ class ProblemDocument:
     """One of the codes in the description of the response."""
     retry_after: int | SkipJsonSchema[None] = None
     """Seconds to wait; equal to the header `Retry-After`. Only where waiting helps."""
+    decision: str | SkipJsonSchema[None] = None
+    """Names the refusal to the operator, who can look up which rule it was. Only where a rule refused."""
     errors: list[Fault] | SkipJsonSchema[None] = None
     """The defects of a malformed request. The pointer (RFC 6901) is empty for the body as a whole, the query and
     the headers. Only with `invalid-request`."""
@@ -77,6 +79,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "invalid-number": ProblemKind(422, "This is not a phone number"),
     "number-type-not-allowed": ProblemKind(422, "Such numbers do not receive codes"),
     "country-not-allowed": ProblemKind(422, "The application does not send to this country"),
+    "number-not-allowed": ProblemKind(422, "The number does not receive codes here"),
     "channel-not-available": ProblemKind(422, "The channel is not available"),
     "invalid-transaction": ProblemKind(422, "The transaction cannot be used"),
     "invalid-code": ProblemKind(422, "This cannot be a code"),
@@ -112,7 +115,14 @@ def register(app: Flask) -> None:
     app.register_error_handler(Exception, _failed)
 
 
-def problem(code: str, detail: str, *, retry_after: int | None = None, faults: tuple[Fault, ...] = ()) -> Response:
+def problem(
+    code: str,
+    detail: str,
+    *,
+    retry_after: int | None = None,
+    decision: str | None = None,
+    faults: tuple[Fault, ...] = (),
+) -> Response:
     """Return a problem; ``retry_after`` in seconds also makes the header."""
     kind = KINDS[code]
     g.problem = code  # for the request's line in the log
@@ -123,6 +133,7 @@ def problem(code: str, detail: str, *, retry_after: int | None = None, faults: t
         detail=detail,
         code=code,
         retry_after=retry_after,
+        decision=decision,
         errors=list(faults) or None,
     )
     response = Response(PROBLEM.dump_json(document, exclude_none=True), kind.status, mimetype=PROBLEM_JSON)
@@ -134,7 +145,9 @@ def problem(code: str, detail: str, *, retry_after: int | None = None, faults: t
 def _refused(error: OtpServiceError) -> Response:
     if KINDS[error.code].status == KINDS["internal"].status:
         return _failed(error)
-    response = problem(error.code, str(error), retry_after=error.retry_after, faults=_faults(error))
+    response = problem(
+        error.code, str(error), retry_after=error.retry_after, decision=error.decision, faults=_faults(error)
+    )
     if response.status_code == KINDS["unauthenticated"].status:
         response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RateLimitedError):

@@ -100,8 +100,9 @@ class StartBody(Body):
     client_ip: Address | None = None
     """Address of the end user, not of your server; some applications have to give it."""
     context: Annotated[str, StringConstraints(max_length=128, pattern=_PRINTABLE)] | None = None
-    """Your own opaque name of the device or browser, at most 128 characters. Reserved: counts from a later release
-    on; not kept."""
+    """Your own opaque name of the end user's device or browser, at most 128 characters: a random value in a cookie or
+    in your app. One from which the number was approved in the last 90 days keeps a share of its messages and guesses
+    that strangers cannot use up. Kept as a pseudonym only."""
     transaction: TransactionBody | None = None
     """What is confirmed; required when the purpose is of kind `transaction`, refused otherwise."""
     metadata: Metadata | None = None
@@ -117,6 +118,7 @@ class StartBody(Body):
             locale=self.locale,
             client_ip=self.client_ip,
             peer_ip=peer_ip,
+            context=self.context,
             transaction=self.transaction.to_input() if self.transaction else None,
             metadata=self.metadata or {},
         )

@@ -5,6 +5,7 @@ import ipaddress
 from otp_service.core.errors import Fault, InvalidRequestError
 
 _IPV6_NETWORK = 64
+_IPV6_SITE = 48
 
 
 def network_of(address: str) -> str:
@@ -23,6 +24,14 @@ def network_of(address: str) -> str:
     if parsed.ipv4_mapped:
         return str(parsed.ipv4_mapped)
     return str(ipaddress.ip_network((int(parsed), _IPV6_NETWORK), strict=False).network_address)
+
+
+def wide_network_of(network: str) -> str | None:
+    """Return the IPv6 /48 of a network, which one customer or attacker may hold whole; ``None`` for IPv4."""
+    parsed = ipaddress.ip_address(network)
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return None
+    return str(ipaddress.ip_network((int(parsed), _IPV6_SITE), strict=False))
 
 
 def _malformed() -> InvalidRequestError:

@@ -37,6 +37,8 @@ class Application:
     locale: str
     """BCP 47 tag of messages when a start names none."""
     client_ip: ClientIp
+    home: str | None = None
+    """The country that most of its traffic goes to."""
     origin: str | None = None
     """Host of the origin-bound last line of a message (WICG sms-one-time-codes)."""
     app_hash: str | None = None

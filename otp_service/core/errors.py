@@ -15,6 +15,8 @@ class OtpServiceError(Exception):
     code = "internal"
     retry_after: int | None = None
     """Seconds to wait before the request is made again; ``None`` where waiting does not help."""
+    decision: str | None = None
+    """Identifier of what explains the refusal to the operator (``otp-service guard explain``), where there is one."""
 
 
 class ConfigurationError(Exception):
@@ -45,6 +47,9 @@ class InvalidRequestError(OtpServiceError):
 class UnacceptableError(OtpServiceError):
     """The request is well formed, but a value in it cannot be used. Nothing was counted or sent."""
 
+    rule: str | None = None
+    """The rule of the guard that says so, where it is one."""
+
 
 class InvalidNumberError(UnacceptableError):
     """The destination is not a phone number that exists in a numbering plan."""
@@ -62,6 +67,12 @@ class CountryNotAllowedError(UnacceptableError):
     """The application does not send to the number's country."""
 
     code = "country-not-allowed"
+
+
+class PrefixDeniedError(UnacceptableError):
+    """The number begins with a prefix that is denied."""
+
+    code = "number-not-allowed"
 
 
 class ChannelNotAvailableError(UnacceptableError):

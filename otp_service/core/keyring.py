@@ -77,6 +77,8 @@ class Keyring:
         self._active = next(iter(root_keys))
         self._pseudonym_key = pseudonym_key
         self._address_key = _derive(pseudonym_key, "address")
+        self._block_key = _derive(pseudonym_key, "block")
+        self._context_key = _derive(pseudonym_key, "context")
         self._request_key = _derive(pseudonym_key, "request")
         self.bucket_bits = bucket_bits
 
@@ -101,6 +103,14 @@ class Keyring:
     def network_pseudonym(self, network: str) -> str:
         """Return the name under which an end user's network is counted, 22 characters."""
         return _text(hmac.digest(self._address_key, network.encode(), "sha256")[:_PSEUDONYM_BYTES])
+
+    def block_pseudonym(self, block: str) -> str:
+        """Return the name under which a block of numbers is counted, 22 characters."""
+        return _text(hmac.digest(self._block_key, block.encode(), "sha256")[:_PSEUDONYM_BYTES])
+
+    def context_pseudonym(self, application: str, context: str) -> str:
+        """Return the name under which an application's device or browser is known, 22 characters."""
+        return _text(hmac.digest(self._context_key, _framed(application, context), "sha256")[:_PSEUDONYM_BYTES])
 
     def fingerprint(self, *parts: str) -> str:
         """Return a keyed fingerprint of a request, 22 characters: equal requests, equal fingerprints."""

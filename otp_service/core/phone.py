@@ -1,7 +1,9 @@
 """Phone numbers: whatever the spelling, one canonical destination, or a refusal."""
 
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
@@ -15,7 +17,24 @@ _PUNCTUATION = frozenset("+-./() \u00a0\u2010\u2011\u2012\u2013\u2212\uff0b\uff0
 """Everything but digits that a person may write in a number. No letter (vanity spelling, extension), no
 comma, semicolon, ``#``, ``*`` (extensions, dialling pauses), no control, bidi or zero-width character."""
 
-_RECEIVES_SMS = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
+
+class NumberType(StrEnum):
+    """Types of numbers that may receive codes, as libphonenumber tells them; those that cost the caller never do."""
+
+    MOBILE = "mobile"
+    FIXED_LINE_OR_MOBILE = "fixed_line_or_mobile"
+    """Where the numbering plan does not tell them apart, as in the United States."""
+    FIXED_LINE = "fixed_line"
+    VOIP = "voip"
+    PERSONAL_NUMBER = "personal_number"
+    PAGER = "pager"
+    UAN = "uan"
+    """A company's number that is answered anywhere."""
+
+
+RECEIVES_SMS = frozenset({NumberType.MOBILE, NumberType.FIXED_LINE_OR_MOBILE})
+"""Types that do where nothing else is said."""
+_TYPES = {getattr(PhoneNumberType, one.name): one for one in NumberType}
 _WORLD = "001"
 """libphonenumber's region of numbers that belong to no country (satellite, shared cost)."""
 
@@ -30,13 +49,19 @@ class Destination:
     """ISO 3166-1 alpha-2."""
     mask: str
     """What may be shown: the calling code and the last three digits, ``+92 ••• ••••567``."""
+    type: NumberType = NumberType.MOBILE
+
+    @property
+    def block(self) -> str:
+        """The number without its last four digits: what a range of numbers that is rented out has in common."""
+        return self.e164[:-4]
 
     def __repr__(self) -> str:
         return f"Destination({self.mask})"
 
 
-def parse_destination(spelling: str, region: str | None) -> Destination:
-    """Return the destination that a spelling means.
+def parse_destination(spelling: str, region: str | None, types: Collection[NumberType] = RECEIVES_SMS) -> Destination:
+    """Return the destination that a spelling means, of one of the types.
 
     ``region`` (ISO 3166-1 alpha-2) is used for national spellings such as ``0300 1234567``.
     Raises `InvalidNumberError` when it is no valid number and `NumberTypeNotAllowedError` when it is one
@@ -49,10 +74,11 @@ def parse_destination(spelling: str, region: str | None) -> Destination:
     if number.extension or not phonenumbers.is_valid_number(number):
         raise InvalidNumberError("This is not a valid phone number.")
     country = phonenumbers.region_code_for_number(number)
-    if country is None or country == _WORLD or phonenumbers.number_type(number) not in _RECEIVES_SMS:
+    number_type = _TYPES.get(phonenumbers.number_type(number))
+    if country is None or country == _WORLD or number_type is None or number_type not in types:
         raise NumberTypeNotAllowedError("Numbers of this type do not receive codes.")
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    return Destination(e164=e164, country=country, mask=mask(e164, number.country_code or 0))
+    return Destination(e164=e164, country=country, mask=mask(e164, number.country_code or 0), type=number_type)
 
 
 def _ascii_spelling(spelling: str) -> str:

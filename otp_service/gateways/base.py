@@ -1,10 +1,11 @@
 """What a gateway is: the contract that each one keeps. Everything that an author of one needs is to be had here."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from otp_service.core.guard.pricing import micros
 from otp_service.core.message import Message
 from otp_service.gateways.outcomes import Accepted, FailureKind, GatewayError
 from otp_service.gateways.receipts import (
@@ -34,6 +35,17 @@ __all__ = [
 ]
 
 
+PriceKey = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}|\*)(/(sms|voice|whatsapp))?$")]
+
+
+def _price(amount: str) -> str:
+    micros(amount)
+    return amount
+
+
+Price = Annotated[str, AfterValidator(_price)]
+
+
 class GatewaySettings(BaseModel):
     """Settings that every gateway has; each adds its own in its file."""
 
@@ -47,6 +59,9 @@ class GatewaySettings(BaseModel):
     """Messages a second at most, over all workers: what the operator allows. No bound by default."""
     max_in_flight: int | None = Field(default=None, ge=1, le=10_000)
     """Calls at the same time at most, over all workers. No bound by default."""
+    prices: dict[PriceKey, Price] = Field(default_factory=dict)
+    """What a message costs in ``guard.currency``, of an SMS each segment: by country (``PK``), by country and channel
+    (``PK/voice``), or ``*`` for all others."""
 
     @property
     def takes_receipts(self) -> bool:

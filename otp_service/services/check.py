@@ -9,6 +9,9 @@ from otp_service.services.refusals import bucket_or_not_found, error_of
 from otp_service.services.transactions import TransactionInput, transaction_of
 from otp_service.store.outcomes import Checked
 from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
 
 
 def check(
@@ -34,11 +37,14 @@ def check(
         keyring.tag(verification_id, application.name, digest, digits),
         len(digits),
         digest,
-        context.limits.failed_checks,
+        context.rulesets[application.name],
         retry,
     )
     match outcome:
-        case Checked(status, reason, checks_left):
+        case Checked(status, reason, checks_left, alarm):
+            if alarm:
+                metrics.record_alarm(application.name)
+                _log.warning("application_failures", application=application.name, advice="otp-service guard status")
             metrics.record_check(application.name, reason or Status.APPROVED)
             return CheckResult(verification_id, status, reason is None, checks_left, reason)
         case _:

@@ -17,6 +17,7 @@ from otp_service.services.compose import compose
 from otp_service.services.context import Context
 from otp_service.services.desk import refer
 from otp_service.services.fail_over import Policy, after_failure, rest, told_by
+from otp_service.services.price import cost_of
 from otp_service.store.dispatches import Blocked, Candidate, Dispatched, Dropped, Next, Overtaken, Settled, Settlement
 from otp_service.store.jobs import Job
 from otp_service.telemetry import metrics
@@ -103,6 +104,8 @@ def _attempt(context: Context, job: Job, dispatched: Dispatched) -> Next:
     if isinstance(outcome, Accepted) and isinstance(gateway, HoldsConnections):
         refer(context, dispatched.gateway, outcome.reference, dispatched.dispatch_id)  # its receipts do not wait
     settlement = _follow_up(context, job, dispatched, outcome)
+    if isinstance(outcome, Accepted) or outcome.ambiguous:  # what may have been sent is paid for
+        settlement = replace(settlement, cost=cost_of(context, dispatched.gateway, message, job.country))
     settled = _settle(context, job, dispatched, settlement)
     following = settlement.next if settled is Settled.SETTLED else Next.DONE
     _learn(context, dispatched, told_by(outcome, seconds, allowance), outcome)

@@ -4,9 +4,10 @@ from otp_service.core.verification import DeliveryStatus, Status
 from otp_service.gateways.base import FailureKind, Receipt
 from otp_service.services.channels import next_channel
 from otp_service.services.context import Context
+from otp_service.services.price import price_of_further
 from otp_service.store.dispatches import Reported
 from otp_service.store.outcomes import Queued
-from otp_service.store.windows import windows_of_fallback
+from otp_service.store.verifications import Further
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -25,15 +26,12 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
     if channel is None:
         return
     verification = reported.verification
+    price = price_of_further(context, verification, channel)
     outcome = context.store.verifications.resend(
         bucket,
         verification,
-        channel,
-        "",
-        windows_of_fallback(
-            context.limits, bucket=bucket, pseudonym=verification.pseudonym, application=verification.application
-        ),
-        falls_back_from=reported.message,
+        Further(channel, price=price, falls_back_from=reported.message),
+        context.rulesets[verification.application],
     )
     queued = isinstance(outcome, Queued)
     _log.info("fell_back" if queued else "no_fallback", verification=verification.id, channel=channel)

@@ -13,8 +13,11 @@ from otp_service.core.errors import (
     ResendTooSoonError,
 )
 from otp_service.core.guard.limits import coarse_retry_after, whole_seconds
+from otp_service.core.guard.rules import RULES, Tells
 from otp_service.core.keyring import Keyring
-from otp_service.store.outcomes import Final, Limited, Locked, Refusal, Refused, TooSoon, WrongLength
+from otp_service.core.verification import Verification
+from otp_service.store.outcomes import Denied, Final, Refusal, Refused, TooSoon, WrongLength
+from otp_service.telemetry import metrics
 
 NOT_FOUND = "There is no such verification."
 
@@ -29,17 +32,24 @@ _PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
 }
 
 
-def error_of(refused: Refused) -> OtpServiceError:
-    """Return the error that a refusal means.
+_OWN = {
+    "application.requests": "The application's quota is used up.",
+    "application.failures": "Most codes that the application checks are wrong; starts are stopped for a while.",
+}
+"""What the application is told of its own rules, where that is not the rule's sentence."""
+
+
+def error_of(refused: Refused, verification: Verification | None = None) -> OtpServiceError:
+    """Return the error that a refusal means, of a message of a verification where it is one: then it is counted.
 
     A recipient's limits, the lock for guesses among them, are answered alike: a stranger shall not learn from
     them what others do with a number.
     """
     match refused:
-        case Limited(wait, quota) if quota:
-            return RateLimitedError("The application's quota is used up.", whole_seconds(wait), quota)
-        case Limited(wait) | Locked(wait):
-            return RateLimitedError("Too many requests for this recipient.", coarse_retry_after(wait))
+        case Denied():
+            if verification:
+                metrics.record_denial(verification.application, verification.country, refused.rule)
+            return _denied(refused)
         case TooSoon(wait):
             return ResendTooSoonError("The last message was sent too recently.", whole_seconds(wait))
         case Final(status):
@@ -49,6 +59,17 @@ def error_of(refused: Refused) -> OtpServiceError:
         case _:
             error, message = _PLAIN[refused]
             return error(message)
+
+
+def _denied(denied: Denied) -> RateLimitedError:
+    rule = RULES[denied.rule]
+    if rule.tells is Tells.PLAINLY:
+        quota = denied.quota if rule.scope == "application" else None
+        error = RateLimitedError(_OWN.get(denied.rule, rule.sentence), whole_seconds(denied.wait), quota)
+    else:
+        error = RateLimitedError("Too many requests for this recipient.", coarse_retry_after(denied.wait))
+    error.decision = denied.decision
+    return error
 
 
 def bucket_or_not_found(keyring: Keyring, verification_id: str) -> str:

@@ -8,12 +8,13 @@ from otp_service.services.channels import channel_for
 from otp_service.services.codes import derive_tag
 from otp_service.services.context import Context
 from otp_service.services.counting import counted
+from otp_service.services.price import price_of_further
 from otp_service.services.read import find
 from otp_service.services.refusals import error_of
 from otp_service.services.start import Sent
 from otp_service.services.view import view_of
 from otp_service.store.outcomes import Queued
-from otp_service.store.windows import windows_of_send
+from otp_service.store.verifications import Further
 from otp_service.telemetry import metrics
 
 
@@ -38,22 +39,16 @@ def resend(
 
 def _queue(context: Context, bucket: str, verification: Verification, channel: str, retry: Retry | None) -> Sent:
     renew = verification.purpose.resend is Resend.NEW_CODE
+    next_tag = derive_tag(context.keyring, verification, verification.generation + 1) if renew else ""
     outcome = context.store.verifications.resend(
         bucket,
         verification,
-        channel,
-        derive_tag(context.keyring, verification, verification.generation + 1) if renew else "",
-        windows_of_send(
-            context.limits,
-            bucket=bucket,
-            pseudonym=verification.pseudonym,
-            application=verification.application,
-            network=None,
-        ),
+        Further(channel, next_tag, price_of_further(context, verification, channel)),
+        context.rulesets[verification.application],
         retry,
     )
     match outcome:
         case Queued(sent, quota):
             return Sent(view_of(context.keyring, sent), quota)
         case _:
-            raise error_of(outcome)
+            raise error_of(outcome, verification)

@@ -1,20 +1,23 @@
 """Start a verification."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from otp_service.core.address import network_of
+from otp_service.core.address import network_of, wide_network_of
 from otp_service.core.application import Application, ClientIp
 from otp_service.core.errors import (
     ClientIpRequiredError,
-    CountryNotAllowedError,
     Fault,
     ForbiddenError,
     InvalidRequestError,
     InvalidTransactionError,
+    StoreUnavailableError,
+    UnacceptableError,
 )
+from otp_service.core.guard.sending import Place, Sending
 from otp_service.core.idempotency import Retry
-from otp_service.core.phone import Destination, is_region, parse_destination
+from otp_service.core.phone import Destination, NumberType, is_region, parse_destination
 from otp_service.core.purpose import Purpose, PurposeKind
 from otp_service.core.quota import Quota
 from otp_service.core.transaction import Transaction
@@ -23,11 +26,11 @@ from otp_service.services.channels import channel_for
 from otp_service.services.codes import derive_tag
 from otp_service.services.context import Context
 from otp_service.services.counting import Labels, counted
+from otp_service.services.price import dearest_price
 from otp_service.services.refusals import error_of
 from otp_service.services.transactions import TransactionInput, transaction_of
 from otp_service.services.view import Details, VerificationView, seal_details
 from otp_service.store.outcomes import Replayed, Started
-from otp_service.store.windows import windows_of_send
 from otp_service.telemetry import metrics
 
 DESTINATION = "destination"
@@ -47,6 +50,8 @@ class StartRequest:
     """The end user's address, as the calling back end passes it."""
     peer_ip: str | None = field(default=None, repr=False)
     """The HTTP connection's peer."""
+    context: str | None = field(default=None, repr=False)
+    """The caller's own name of the end user's device or browser."""
     transaction: TransactionInput | None = field(default=None, repr=False)
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -68,6 +73,10 @@ class _Judged:
     channel: str
     locale: str
     network: str | None
+    """The end user's network, ``None`` where addresses do not count."""
+    context: str
+    noted: tuple[str, ...]
+    """Rules that only record, and would have refused it."""
     details: Details
 
 
@@ -87,11 +96,13 @@ def _record(context: Context, application: Application, judged: _Judged, retry: 
     pseudonym = keyring.pseudonym(judged.destination.e164)
     bucket = keyring.bucket(pseudonym)
     verification = _new_verification(context, application, judged, pseudonym, keyring.new_verification_id(bucket))
-    windows = windows_of_send(
-        context.limits, bucket=bucket, pseudonym=pseudonym, application=application.name, network=judged.network
-    )
     outcome = context.store.verifications.start(
-        bucket, verification, derive_tag(keyring, verification, 0), windows, retry
+        bucket,
+        verification,
+        derive_tag(keyring, verification, 0),
+        _sending(context, application, judged, pseudonym),
+        context.rulesets[application.name],
+        retry,
     )
     match outcome:
         case Started(now, quota):
@@ -101,7 +112,32 @@ def _record(context: Context, application: Application, judged: _Judged, retry: 
         case Replayed():
             return Sent(VerificationView(_remembered(verification, outcome), judged.details), None)
         case _:
-            raise error_of(outcome)
+            raise error_of(outcome, verification)
+
+
+def _sending(context: Context, application: Application, judged: _Judged, pseudonym: str) -> Sending:
+    """Return what the guard sees of a request."""
+    keyring, network, destination = context.keyring, judged.network, judged.destination
+    wide = wide_network_of(network) if network else None
+    return Sending(
+        number=pseudonym,
+        block=keyring.block_pseudonym(destination.block),
+        network=keyring.network_pseudonym(network) if network else "",
+        wide_network=keyring.network_pseudonym(wide) if wide else "",
+        context=keyring.context_pseudonym(application.name, judged.context) if judged.context else "",
+        place=Place.HOME if destination.country == application.home else Place.ABROAD,
+        safe=destination.e164 in context.destinations.safe,
+        price=dearest_price(
+            context,
+            application,
+            judged.purpose,
+            destination.country,
+            judged.channel,
+            judged.locale,
+            judged.details.transaction,
+        ),
+        noted=judged.noted,
+    )
 
 
 def _judge(context: Context, application: Application, request: StartRequest, labels: Labels) -> _Judged:
@@ -112,17 +148,18 @@ def _judge(context: Context, application: Application, request: StartRequest, la
     labels.purpose = purpose.name
     transaction = transaction_of(application, request.transaction)
     _require_transaction(purpose, transaction)
-    network = _network(context, application, request)
+    network = _network(application, request)
     destination = _destination(application, request)
     labels.country = destination.country
-    if not application.sends_to(destination.country):
-        raise CountryNotAllowedError(f"The application does not send to {destination.country}.")
+    noted = _pass_destination(context, application, purpose, destination)
     return _Judged(
         purpose=purpose,
         destination=destination,
         channel=channel_for(context, purpose, destination.country, request.channel or purpose.channels[0]),
         locale=request.locale or application.locale,
         network=network,
+        context=request.context or "",
+        noted=noted,
         details=Details(transaction, request.metadata),
     )
 
@@ -134,8 +171,22 @@ def _require_transaction(purpose: Purpose, transaction: Transaction | None) -> N
         raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms no transaction.")
 
 
-def _network(context: Context, application: Application, request: StartRequest) -> str | None:
-    """Return the pseudonym of the end user's network, ``None`` where addresses do not count."""
+def _pass_destination(
+    context: Context, application: Application, purpose: Purpose, destination: Destination
+) -> tuple[str, ...]:
+    """Judge a number by itself; return the rules that only record. A refusal is recorded if Redis answers."""
+    try:
+        return context.destinations.judge(application, destination)
+    except UnacceptableError as refused:
+        with suppress(StoreUnavailableError):
+            refused.decision = context.store.decisions.note(
+                context.keyring.buckets[0], refused.rule or "", application.name, purpose.name, destination.country
+            )
+        raise
+
+
+def _network(application: Application, request: StartRequest) -> str | None:
+    """Return the end user's network, ``None`` where addresses do not count."""
     own = network_of(request.client_ip) if request.client_ip is not None else None
     if application.client_ip is ClientIp.NONE:
         return None
@@ -143,14 +194,14 @@ def _network(context: Context, application: Application, request: StartRequest) 
         raise ClientIpRequiredError("client_ip is missing: the address of the end user, not of your server.")
     if own is None and request.peer_ip is not None:
         own = network_of(request.peer_ip)
-    return context.keyring.network_pseudonym(own) if own else None
+    return own
 
 
 def _destination(application: Application, request: StartRequest) -> Destination:
     region = request.region or application.region
     if request.region is not None and not is_region(request.region):
         raise InvalidRequestError("region is not known.", (Fault("/region", "is not a country with a numbering plan"),))
-    return parse_destination(request.to, region)
+    return parse_destination(request.to, region, tuple(NumberType))  # which of them receive codes is a rule's to say
 
 
 def _new_verification(

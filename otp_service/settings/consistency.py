@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 from otp_service.core.errors import ConfigurationError
+from otp_service.settings.ruleset import ruleset_of
+from otp_service.settings.spend import SpendSettings
 from otp_service.settings.tree import Settings
 
 
@@ -20,6 +22,11 @@ def inconsistencies(settings: Settings) -> list[str]:
 def _limit_faults(settings: Settings) -> Iterator[str]:
     try:
         settings.limits.to_core()
+    except ConfigurationError as malformed:
+        yield str(malformed)
+        return
+    try:
+        ruleset_of(settings.guard, settings.core_limits, SpendSettings())
     except ConfigurationError as malformed:
         yield str(malformed)
 

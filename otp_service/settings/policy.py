@@ -11,6 +11,7 @@ from otp_service.core.purpose import LONGEST_LIFE, Channel, Purpose, PurposeKind
 from otp_service.core.routing import Route
 from otp_service.core.transaction import MAX_PAYEE
 from otp_service.settings.sections import Section
+from otp_service.settings.spend import SpendSettings
 
 ALL_COUNTRIES = "*"
 MAX_TRANSACTION_CHECKS = 5
@@ -129,6 +130,10 @@ class ApplicationSettings(Section):
     """Where it sends to; ``["*"]`` for everywhere, in development only."""
     region: Region | None = None
     """Region of numbers in national spelling."""
+    home: Region | None = None
+    """The country that most of its traffic goes to, which the rules against fraud never close; default: the region."""
+    spend: SpendSettings = SpendSettings()
+    """Ceilings in money."""
     locale: Locale = "en"
     """Language of messages when a start names none."""
     client_ip: ClientIp = ClientIp.REQUIRED
@@ -148,6 +153,7 @@ class ApplicationSettings(Section):
             purposes=frozenset(self.purposes),
             countries=None if ALL_COUNTRIES in self.countries else frozenset(self.countries),
             region=self.region,
+            home=self.home or self.region,
             locale=self.locale,
             client_ip=self.client_ip,
             origin=self.origin,

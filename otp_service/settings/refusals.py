@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pydantic import SecretStr
 
 from otp_service.core.errors import ConfigurationError
+from otp_service.core.guard.rules import RULES, Mode
 from otp_service.core.keyring import parse_key, parse_root_keys
 from otp_service.settings.policy import ALL_COUNTRIES
 from otp_service.settings.tree import Settings
@@ -18,7 +19,7 @@ def refusals(settings: Settings) -> list[str]:
     """Return one sentence for each reason not to start, with what to do about it."""
     reasons = [*_keys(settings)]
     if settings.production:
-        for further in (_equal_keys, _empty_sections, _limits, _countries, _gateways):
+        for further in (_equal_keys, _empty_sections, _limits, _vital_rules, _countries, _gateways):
             reasons += further(settings)
     return reasons
 
@@ -69,6 +70,12 @@ def _limits(settings: Settings) -> Iterator[str]:
             f"limits.failed_checks: no window of an hour or longer allows at most {MAX_GUESSES} wrong codes: "
             "a code could be guessed. Add one such as '10/day'."
         )
+
+
+def _vital_rules(settings: Settings) -> Iterator[str]:
+    for rule in RULES.values():
+        if rule.vital and settings.guard.mode(rule.id) is not Mode.ENFORCE:
+            yield f"guard.modes: {rule.id} is not enforced: codes could be guessed. Leave it at enforce."
 
 
 def _countries(settings: Settings) -> Iterator[str]:

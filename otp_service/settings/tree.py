@@ -8,15 +8,19 @@ from pydantic import Field
 from otp_service.core.application import Application
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard.limits import Limits
+from otp_service.core.guard.pricing import Prices, micros
+from otp_service.core.guard.ruleset import Ruleset
 from otp_service.core.health import Allowance
 from otp_service.core.keyring import Keyring, parse_key, parse_root_keys
 from otp_service.core.purpose import Purpose
 from otp_service.core.routing import Route, Routes
 from otp_service.gateways.base import GatewaySettings
 from otp_service.settings.gateways import GatewayEntry
-from otp_service.settings.masking import masked
+from otp_service.settings.guard import GuardSettings
+from otp_service.settings.masking import MASK, masked
 from otp_service.settings.policies import PolicyEntry
 from otp_service.settings.policy import ApplicationSettings, Name, PurposeSettings, RouteSettings
+from otp_service.settings.ruleset import ruleset_of
 from otp_service.settings.sections import (
     BreakerSettings,
     HttpSettings,
@@ -40,6 +44,7 @@ class Settings(Section):
     keys: KeysSettings = KeysSettings()
     http: HttpSettings = HttpSettings()
     limits: LimitsSettings = LimitsSettings()
+    guard: GuardSettings = GuardSettings()
     purposes: dict[Name, PurposeSettings] = Field(default_factory=dict)
     applications: dict[Name, ApplicationSettings] = Field(default_factory=dict)
     gateways: dict[Name, GatewayEntry] = Field(default_factory=dict)
@@ -89,6 +94,22 @@ class Settings(Section):
         return self.limits.to_core()
 
     @cached_property
+    def core_rulesets(self) -> dict[str, Ruleset]:
+        """The rules of the guard, by the name of the application."""
+        return {
+            name: ruleset_of(self.guard, self.core_limits, application.spend)
+            for name, application in self.applications.items()
+        }
+
+    @cached_property
+    def core_prices(self) -> dict[str, Prices]:
+        """What messages cost, by the name of the gateway."""
+        return {
+            name: Prices({key: micros(amount) for key, amount in gateway.settings.prices.items()})
+            for name, gateway in self.gateways.items()
+        }
+
+    @cached_property
     def core_routes(self) -> Routes:
         """The routing table; one route through all gateways when none is configured."""
         every = (Route(tuple(self.gateways)),) if self.gateways else ()
@@ -123,6 +144,7 @@ class Settings(Section):
         """Return the tree in plain values as it is written in a file, every secret masked."""
         tree = self.model_dump(mode="json", exclude_none=True, by_alias=True)
         tree["redis"]["url"] = self.redis.shown_url
+        tree["guard"]["destinations"]["safe"] = [MASK] * len(self.guard.destinations.safe)
         for section in ("gateways", "policies"):
             tree[section] = {
                 name: {"kind": one["kind"], **masked(one["settings"])} for name, one in tree[section].items()

@@ -1,6 +1,6 @@
 """Dispatches: recorded before the call, settled after it, and what gateways report of them later."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,7 +13,9 @@ from otp_service.store.connection import answered
 from otp_service.store.jobs import GROUP, Job
 from otp_service.store.records import pairs, slot_of, verification_of
 from otp_service.store.retention import Retention
+from otp_service.store.rulesets import NO_RULES, LoadedRuleset
 from otp_service.store.scripts import Argument, ScriptRunner
+from otp_service.store.windows import spend_keys
 
 NEVER = -1
 """Instead of milliseconds: nobody will be free, all have been called."""
@@ -108,6 +110,8 @@ class Settlement:
     """Milliseconds until a retry."""
     channel: str | None = None
     """Through which a retry goes on; ``None`` for the same."""
+    cost: int = 0
+    """What the call cost, in millionths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +129,17 @@ class Reported:
 class Dispatches:
     """The calls to gateways, in the records of their verifications."""
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner, retention: Retention) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        scripts: ScriptRunner,
+        retention: Retention,
+        rulesets: Mapping[str, LoadedRuleset],
+    ) -> None:
         self._client = client
         self._scripts = scripts
         self._kept = retention
+        self._rulesets = rulesets
 
     def dispatch(
         self, job: Job, dispatch_id: str, route: Iterable[Candidate], most: int, most_ambiguous: int
@@ -139,6 +150,7 @@ class Dispatches:
         them may have been sent although they failed.
         """
         candidates = tuple(route)
+        ruleset = self._ruleset(job)
         answer = self._scripts.run(
             "dispatch",
             (
@@ -146,6 +158,7 @@ class Dispatches:
                 keys.dispatch(job.bucket, dispatch_id),
                 job.lane,
                 *(key for one in candidates for key in (keys.health(one.name), keys.flights(one.name))),
+                *spend_keys(ruleset.ruleset, job.application, job.country),
             ),
             (
                 job.application,
@@ -160,6 +173,7 @@ class Dispatches:
                 job.entry,
                 *(part for one in candidates for part in _arguments(one)),
             ),
+            ruleset.text,
         )
         match answer:
             case [b"dispatched", now, number, left, gateway, choice, found]:
@@ -189,6 +203,7 @@ class Dispatches:
         none: then nothing is done by whom the job was claimed from.
         """
         following = job.through(settlement.channel) if settlement.channel else job
+        ruleset = self._ruleset(job)
         answer = self._scripts.run(
             "settle",
             (
@@ -197,6 +212,7 @@ class Dispatches:
                 keys.delayed(job.bucket),
                 keys.dead_letters(job.bucket),
                 keys.events(job.bucket),
+                *spend_keys(ruleset.ruleset, job.application, job.country),
             ),
             (
                 slot,
@@ -211,10 +227,16 @@ class Dispatches:
                 settlement.delay,
                 self._kept.events,
                 self._kept.milliseconds,
+                settlement.cost,
                 *following.fields,
             ),
+            ruleset.text,
         )
         return Settled(answer[0].decode())
+
+    def _ruleset(self, job: Job) -> LoadedRuleset:
+        """Return the rules of a job's application; none when the configuration has lost it."""
+        return self._rulesets.get(job.application, NO_RULES)
 
     def bury(self, job: Job, reason: str) -> None:
         """Give a job up that nothing can be recorded of."""

@@ -1,19 +1,23 @@
 """What must stay the same as long as Redis keeps its data, and what is known of the server."""
 
+from collections.abc import Iterable, Iterator
+
 import redis
 
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.keyring import Keyring
 from otp_service.store import keys
 from otp_service.store.connection import answered
-from otp_service.store.scripts import script, script_names
+from otp_service.store.rulesets import LoadedRuleset
+from otp_service.store.scripts import Script, script, script_names
 
 
 class Server:
     """The Redis or Valkey server behind an installation."""
 
-    def __init__(self, client: redis.Redis, keyring: Keyring) -> None:
+    def __init__(self, client: redis.Redis, keyring: Keyring, rulesets: Iterable[LoadedRuleset]) -> None:
         self._client = client
+        self._preludes = tuple(dict.fromkeys(one.text for one in rulesets))
         self._own = {"pseudonym_key": keyring.installation, "bucket_bits": str(keyring.bucket_bits)}
 
     def claim(self) -> None:
@@ -76,13 +80,21 @@ class Server:
     def load_scripts(self) -> None:
         """Load every script, so that a broken one is found at the start."""
         with answered():
-            for name in script_names():
-                self._client.script_load(script(name).text)
+            for one in self._scripts():
+                self._client.script_load(one.text)
 
     def ready(self) -> bool:
         """Tell whether the server answers and has the scripts; raise `StoreUnavailableError` when it is silent."""
         with answered():
-            return all(self._client.script_exists(*(script(name).sha for name in script_names())))
+            return all(self._client.script_exists(*(one.sha for one in self._scripts())))
+
+    def _scripts(self) -> Iterator[Script]:
+        """Yield every script, those that need one once for each ruleset."""
+        for name in script_names():
+            if script(name).needs_ruleset:
+                yield from (script(name, prelude) for prelude in self._preludes)
+            else:
+                yield script(name)
 
     def worker_alive(self, worker: str, seconds: int) -> None:
         """Note that a worker is alive, for ``seconds``."""

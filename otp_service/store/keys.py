@@ -16,7 +16,7 @@ WORKER = f"{PREFIX}:worker"
 """String: when a worker was last seen alive."""
 
 _PERSISTENT = re.compile(
-    rf"{PREFIX}:installation|{PREFIX}:\{{[0-9a-f]{{2}}\}}:(outbox:[a-z]+:[a-z0-9_-]*:[A-Z0-9]*:[a-z]*|lanes|ready|events)"
+    rf"{PREFIX}:installation|{PREFIX}:\{{[0-9a-f]{{2}}\}}:(outbox:[a-z]+:[a-z0-9_-]*:[A-Z0-9]*:[a-z]*|lanes|ready|events|decisions|attempts)"
 )
 
 
@@ -124,6 +124,67 @@ def caught(application: str) -> str:
 def caught_of(application: str, verification_id: str) -> str:
     """List: the messages that a sandbox gateway caught of one verification of an application, sealed."""
     return f"{PREFIX}:{{sandbox}}:verification:{application}:{verification_id}"
+
+
+# --- the guard: a key names its part of it, which the scripts read; states are strings of name=value -----------
+
+
+def decisions(bucket: str) -> str:
+    """Stream: what the rules refused, or would have, and what changed for all; without personal data."""
+    return f"{PREFIX}:{{{bucket}}}:decisions"
+
+
+def attempts(bucket: str) -> str:
+    """Stream: starts, resends and codes, to be tried again under other rules; pseudonyms only."""
+    return f"{PREFIX}:{{{bucket}}}:attempts"
+
+
+def guard_of_number(bucket: str) -> str:
+    """Return the beginning of what is kept of numbers: ``standing/``, ``cooldown/`` and ``guesses/APPLICATION/``.
+
+    ``standing`` is a hash: when the number was approved last, and from which contexts.
+    """
+    return f"{PREFIX}:{{{bucket}}}:guard/"
+
+
+def block(pseudonym: str) -> str:
+    """Hold the buckets and the breaker of a block of numbers, all applications together."""
+    return f"{PREFIX}:{{{pseudonym}}}:guard/block/{pseudonym}"
+
+
+def country(application: str, country: str) -> str:
+    """Hold the buckets and the breaker of an application's country."""
+    return f"{PREFIX}:{{{application}}}:guard/country/{application}/{country}"
+
+
+def address(network_pseudonym: str) -> str:
+    """Hold the buckets of an end user's network."""
+    return f"{PREFIX}:{{{network_pseudonym}}}:guard/address/{network_pseudonym}"
+
+
+def asked(network_pseudonym: str) -> str:
+    """Set: numbers and countries that an end user's network asked codes for lately."""
+    return f"{PREFIX}:{{{network_pseudonym}}}:guard/asked/{network_pseudonym}"
+
+
+def network(pseudonym: str) -> str:
+    """Hold the buckets of an IPv6 /48."""
+    return f"{PREFIX}:{{{pseudonym}}}:guard/network/{pseudonym}"
+
+
+def failures(application: str) -> str:
+    """Hold how many codes an application checked, wrong and right ones."""
+    return f"{PREFIX}:{{{application}}}:guard/failures/{application}"
+
+
+def spend(application: str) -> str:
+    """Hold what an application spent in this hour and day."""
+    return f"{PREFIX}:{{{application}}}:guard/spend/{application}"
+
+
+def spend_in_country(application: str, country: str) -> str:
+    """Hold what an application spent for a country in this hour and day."""
+    return f"{PREFIX}:{{{application}}}:guard/spendcountry/{application}/{country}"
 
 
 # --- windows: what follows the prefix is the key as the limits library names it --------------------------------

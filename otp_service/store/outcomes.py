@@ -49,21 +49,21 @@ class Checked:
     status: Status
     reason: Reason | None
     checks_left: int
+    alarm: bool
+    """Whether it is the one that raised the alarm: most of the application's codes are wrong."""
 
 
 @dataclass(frozen=True, slots=True)
-class Locked:
-    """The number has no guesses left; ``wait`` in milliseconds."""
+class Denied:
+    """A rule of the guard refuses the message; ``wait`` in milliseconds."""
 
+    rule: str
+    """Its id."""
     wait: int
-
-
-@dataclass(frozen=True, slots=True)
-class Limited:
-    """A window is full; ``quota`` is there when it is the application's own. ``wait`` in milliseconds."""
-
-    wait: int
+    decision: str
+    """Identifier of the entry that explains it."""
     quota: Quota | None
+    """The application's own, as it is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +99,13 @@ class Refusal(StrEnum):
     BACKLOG_FULL = "backlog-full"
 
 
-Refused = Limited | Locked | TooSoon | Final | WrongLength | Refusal
+Refused = Denied | TooSoon | Final | WrongLength | Refusal
 """Everything but success."""
 
 
 def refused(answer: list[Any]) -> Refused:
     """Return a refusal that a script answered; raise `ValueError` for a word that none of them is."""
     match answer:
-        case [b"locked", wait]:
-            return Locked(wait)
         case [b"too-soon", wait]:
             return TooSoon(wait)
         case [b"final", status]:

@@ -13,6 +13,10 @@ class Retention:
     """Entries of one lane."""
     events: int
     """Entries, about."""
+    decisions: int = 100_000
+    """Entries, about."""
+    attempts: int = 0
+    """Entries, about; 0 to keep none."""
 
     @property
     def milliseconds(self) -> int:

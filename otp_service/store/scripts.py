@@ -20,6 +20,7 @@ from otp_service.store.connection import answered
 from otp_service.store.silence import Silence
 
 _INCLUDES = re.compile(r"^-- include (.+)$", re.MULTILINE)
+_RULESET = re.compile(r"\bruleset\.")
 _LUA = files("otp_service.store") / "lua"
 _SUFFIX = ".lua"
 _PART = "include_"
@@ -35,6 +36,11 @@ class Script:
     text: str
     sha: str
 
+    @property
+    def needs_ruleset(self) -> bool:
+        """Whether it reads the rules of an application, which are put before it."""
+        return _RULESET.search(self.text) is not None
+
 
 @cache
 def script_names() -> tuple[str, ...]:
@@ -44,12 +50,14 @@ def script_names() -> tuple[str, ...]:
 
 
 @cache
-def script(name: str) -> Script:
-    """Return the script of a file in ``lua/``, the parts named in its ``-- include`` line put before it."""
+def script(name: str, prelude: str = "") -> Script:
+    """Return the script of a file in ``lua/``, the parts named in its ``-- include`` lines put before it.
+
+    ``prelude`` is the text that declares a ruleset, for those that need one.
+    """
     body = _read(name)
-    includes = _INCLUDES.search(body)
-    parts = [_read(f"{_PART}{part}") for part in (includes[1].split() if includes else ())]
-    text = "\n".join([*parts, body])
+    parts = [_read(f"{_PART}{part}") for line in _INCLUDES.findall(body) for part in line.split()]
+    text = prelude + "\n".join([*parts, body])
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -79,12 +87,15 @@ class ScriptRunner:
         self._held = threading.local()
         self._silence = Silence()
 
-    def run(self, name: str, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> Any:  # noqa: ANN401
-        """Return the script's answer; raise `StoreUnavailableError` when there is none."""
+    def run(self, name: str, keys: tuple[str, ...], arguments: tuple[Argument, ...], prelude: str = "") -> Any:  # noqa: ANN401
+        """Return the script's answer, under the rules that ``prelude`` declares.
+
+        Raises `StoreUnavailableError` when there is no answer.
+        """
         self._silence.respect()
         with answered():
             try:
-                answer = _evaluate(self._connection(), script(name), keys, arguments)
+                answer = _evaluate(self._connection(), script(name, prelude), keys, arguments)
             except ResponseError:  # an answer, and nothing comes after it
                 self._silence.end()
                 raise

@@ -1,5 +1,6 @@
 """Everything that is kept in Redis, in one place."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import redis
@@ -7,7 +8,9 @@ import redis
 from otp_service.core.guard.limits import Limits
 from otp_service.core.health import BreakerPolicy
 from otp_service.core.keyring import Keyring
+from otp_service.store.attempts import Attempts
 from otp_service.store.dead_letters import DeadLetters
+from otp_service.store.decisions import Decisions
 from otp_service.store.dispatches import Dispatches
 from otp_service.store.health import Health
 from otp_service.store.history import History
@@ -17,6 +20,7 @@ from otp_service.store.mailbox import Mailbox
 from otp_service.store.outbox import Outbox
 from otp_service.store.references import References
 from otp_service.store.retention import Retention
+from otp_service.store.rulesets import NO_RULES, LoadedRuleset
 from otp_service.store.scripts import ScriptRunner
 from otp_service.store.verifications import Verifications
 
@@ -32,17 +36,24 @@ class Store:
     references: References
     health: Health
     history: History
+    decisions: Decisions
+    attempts: Attempts
     mailbox: Mailbox
     limits: LimitReader
     server: Server
 
 
 def open_store(
-    client: redis.Redis, keyring: Keyring, limits: Limits, retention: Retention, breaker: BreakerPolicy
+    client: redis.Redis,
+    keyring: Keyring,
+    limits: Limits,
+    rulesets: Mapping[str, LoadedRuleset],
+    retention: Retention,
+    breaker: BreakerPolicy,
 ) -> Store:
-    """Return the store behind a client; opens no connection yet."""
+    """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application."""
     scripts = ScriptRunner(client)
-    dispatches = Dispatches(client, scripts, retention)
+    dispatches = Dispatches(client, scripts, retention, rulesets)
     return Store(
         verifications=Verifications(scripts, retention),
         outbox=Outbox(client, scripts, retention, keyring.buckets, dispatches.bury),
@@ -51,7 +62,9 @@ def open_store(
         references=References(scripts),
         health=Health(client, scripts, breaker),
         history=History(client, keyring.buckets),
+        attempts=Attempts(client, keyring.buckets),
+        decisions=Decisions(client, keyring.buckets, retention),
         mailbox=Mailbox(client, keyring),
         limits=LimitReader(client, limits),
-        server=Server(client, keyring),
+        server=Server(client, keyring, (NO_RULES, *rulesets.values())),
     )

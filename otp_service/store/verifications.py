@@ -1,18 +1,40 @@
 """The verifications in Redis: start, check, resend, cancel, read. Each is one script and one round trip."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from otp_service.core import idempotency
-from otp_service.core.guard.limits import Limit
+from otp_service.core.guard.sending import Sending
 from otp_service.core.idempotency import Retry
 from otp_service.core.verification import GRACE, Reason, Status, Verification
 from otp_service.store import keys, outcomes
 from otp_service.store.records import fields_of, pairs, verification_of
 from otp_service.store.retention import Retention
+from otp_service.store.rulesets import LoadedRuleset
 from otp_service.store.scripts import ScriptRunner
-from otp_service.store.windows import Counted, limit_arguments
+from otp_service.store.windows import (
+    SCOPES_OF_FALLBACK,
+    SCOPES_WITHOUT_ADDRESS,
+    keys_of_resend,
+    keys_of_start,
+    quota_of,
+    scopes_of_start,
+)
 
 _KEPT = idempotency.KEPT * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """A message of a verification after its first."""
+
+    channel: str
+    next_tag: str = ""
+    """Tag of the next generation of the code; empty when the message carries the same."""
+    price: int = 0
+    """The most that it may cost, in millionths."""
+    falls_back_from: int = 0
+    """Number of the message that it replaces, which must be the last one: then it need not wait. Otherwise 0."""
 
 
 class Verifications:
@@ -23,7 +45,13 @@ class Verifications:
         self._kept = retention
 
     def start(
-        self, bucket: str, verification: Verification, tag: str, counted: Counted, retry: Retry | None
+        self,
+        bucket: str,
+        verification: Verification,
+        tag: str,
+        sending: Sending,
+        ruleset: LoadedRuleset,
+        retry: Retry | None,
     ) -> outcomes.Started | outcomes.Replayed | outcomes.Refused:
         """Record a verification and queue its first message, or refuse without a trace.
 
@@ -38,7 +66,9 @@ class Verifications:
                 keys.events(bucket),
                 keys.recent(bucket, verification.pseudonym),
                 _retry_key(bucket, verification, retry),
-                *counted.keys,
+                keys.decisions(bucket),
+                keys.attempts(bucket),
+                *keys_of_start(ruleset.ruleset, bucket, verification, sending),
             ),
             (
                 retry.fingerprint if retry else "",
@@ -48,25 +78,32 @@ class Verifications:
                 self._kept.outbox,
                 self._kept.events,
                 self._kept.milliseconds,
-                len(counted.locks),
-                len(counted.spent),
-                counted.quota_place,
+                self._kept.decisions,
+                self._kept.attempts,
                 verification.id,
                 verification.application,
                 verification.purpose.name,
                 verification.country,
                 verification.channel,
-                *counted.arguments,
+                verification.pseudonym,
+                ",".join(scopes_of_start(sending)),
+                sending.place,
+                int(sending.safe),
+                sending.context,
+                sending.price,
+                f"{verification.application}|{verification.country}|{sending.packed}",
+                " ".join(sending.noted),
                 *fields_of(verification, tag),
             ),
+            ruleset.text,
         )
         match answer:
             case [b"started", now, used, reset]:
-                return outcomes.Started(now, counted.quota(used, reset))
+                return outcomes.Started(now, quota_of(ruleset.ruleset, used, reset))
             case [b"replayed", now, remembered, found]:
                 return _replayed(now, remembered, found)
             case _:
-                return _send_refusal(answer, counted)
+                return _send_refusal(answer, ruleset)
 
     def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,
@@ -76,14 +113,21 @@ class Verifications:
         tag: str,
         code_length: int,
         transaction_digest: str,
-        limits: tuple[Limit, ...],
+        ruleset: LoadedRuleset,
         retry: Retry | None,
     ) -> outcomes.Checked | outcomes.Refused:
         """Count, compare and consume. A wrong code is a result."""
         record = keys.record(bucket, verification_id)
         answer = self._scripts.run(
             "check",
-            (record, keys.events(bucket), keys.idempotency(bucket, application, retry.key) if retry else record),
+            (
+                record,
+                keys.events(bucket),
+                keys.idempotency(bucket, application, retry.key) if retry else record,
+                keys.decisions(bucket),
+                keys.attempts(bucket),
+                keys.failures(application),
+            ),
             (
                 application,
                 tag,
@@ -92,14 +136,17 @@ class Verifications:
                 retry.fingerprint if retry else "",
                 self._kept.events,
                 self._kept.milliseconds,
+                self._kept.decisions,
+                self._kept.attempts,
                 f"{keys.PREFIX}:{keys.failed_checks_windows(bucket, application)}",
-                len(limits),
-                *(part for limit in limits for part in limit_arguments(limit)),
+                keys.guard_of_number(bucket),
             ),
+            ruleset.text,
         )
         match answer:
-            case [b"checked", status, reason, left]:
-                return outcomes.Checked(Status(status.decode()), Reason(reason.decode()) if reason else None, left)
+            case [b"checked", status, reason, left, alarm]:
+                known = Reason(reason.decode()) if reason else None
+                return outcomes.Checked(Status(status.decode()), known, left, alarm == 1)
             case _:
                 return outcomes.refused(answer)
 
@@ -107,50 +154,47 @@ class Verifications:
         self,
         bucket: str,
         verification: Verification,
-        channel: str,
-        next_tag: str,
-        counted: Counted,
+        message: Further,
+        ruleset: LoadedRuleset,
         retry: Retry | None = None,
-        *,
-        falls_back_from: int = 0,
     ) -> outcomes.Queued | outcomes.Refused:
-        """Queue a further message; ``next_tag`` is empty when it carries the same code.
-
-        ``falls_back_from`` is the number of the message that it replaces, which must be the last one: then it need not
-        wait. 0 when a caller asks for it.
-        """
+        """Queue a further message."""
         record = keys.record(bucket, verification.id)
+        scopes = SCOPES_OF_FALLBACK if message.falls_back_from else SCOPES_WITHOUT_ADDRESS
         answer = self._scripts.run(
             "resend",
             (
                 record,
-                *_queue(bucket, verification, channel),
+                *_queue(bucket, verification, message.channel),
                 keys.events(bucket),
                 _retry_key(bucket, verification, retry),
-                *counted.keys,
+                keys.decisions(bucket),
+                keys.attempts(bucket),
+                *keys_of_resend(ruleset.ruleset, bucket, verification, scopes),
             ),
             (
                 verification.application,
                 retry.fingerprint if retry else "",
-                channel,
+                message.channel,
                 verification.generation,
-                next_tag,
+                message.next_tag,
                 self._kept.outbox,
                 self._kept.events,
                 self._kept.milliseconds,
-                len(counted.locks),
-                len(counted.spent),
-                counted.quota_place,
-                falls_back_from,
-                *counted.arguments,
+                self._kept.decisions,
+                self._kept.attempts,
+                ",".join(scopes),
+                message.price,
+                message.falls_back_from,
             ),
+            ruleset.text,
         )
         match answer:
             case [b"queued", now, found, used, reset]:
-                quota = counted.quota(used, reset) if used else None
+                quota = quota_of(ruleset.ruleset, used, reset) if used and not message.falls_back_from else None
                 return outcomes.Queued(verification_of(verification.id, pairs(found), now), quota)
             case _:
-                return _send_refusal(answer, counted)
+                return _send_refusal(answer, ruleset)
 
     def cancel(
         self, bucket: str, verification_id: str, application: str, retry: Retry | None
@@ -192,10 +236,10 @@ def _replayed(now: int, remembered: list[bytes], found: list[bytes]) -> outcomes
     return outcomes.Replayed(memory, verification_id, verification, now)
 
 
-def _send_refusal(answer: list[Any], counted: Counted) -> outcomes.Refused:
+def _send_refusal(answer: list[Any], ruleset: LoadedRuleset) -> outcomes.Refused:
     match answer:
-        case [b"limited", place, wait, used, reset]:
-            own = counted.quota_place and place >= counted.quota_place
-            return outcomes.Limited(wait, counted.quota(used, reset) if own else None)
+        case [b"refused", decision, rule, wait, used, reset]:
+            quota = quota_of(ruleset.ruleset, used, reset)
+            return outcomes.Denied(rule.decode(), wait, decision.decode(), quota)
         case _:
             return outcomes.refused(answer)

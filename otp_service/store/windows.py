@@ -1,83 +1,93 @@
-"""The windows that a request is counted in: limits with their keys, as scripts take them."""
+"""What a message is counted in: the keys of the guard and of the windows, as the scripts take them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
 
-from otp_service.core.guard.limits import Limit, Limits, whole_seconds
+from otp_service.core.guard.limits import Scope, Strategy, whole_seconds
+from otp_service.core.guard.ruleset import Ruleset, Window
+from otp_service.core.guard.sending import Sending
 from otp_service.core.quota import Quota
+from otp_service.core.verification import Verification
 from otp_service.store import keys
-from otp_service.store.scripts import Argument
+
+_OF_THE_NUMBER = (Scope.FAILED_CHECKS, Scope.NUMBER)
+SCOPES_OF_START = (*_OF_THE_NUMBER, Scope.IP, Scope.APPLICATION)
+SCOPES_WITHOUT_ADDRESS = (*_OF_THE_NUMBER, Scope.APPLICATION)
+"""Of a start where addresses do not count, and of a resend."""
+SCOPES_OF_FALLBACK = _OF_THE_NUMBER
+"""Of a message that the service itself sends further: it is not the application's request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """One limit, applied to somebody."""
-
-    limit: Limit
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What a send is tested against, and what it spends."""
-
-    locks: tuple[Window, ...]
-    """Tested only: the number's failed checks."""
-    spent: tuple[Window, ...]
-    quota_place: int
-    """Place of the application's narrowest limit in ``spent``, from 1; 0 when it has none."""
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys of all windows, in order."""
-        return tuple(key for window in (*self.locks, *self.spent) for key in window.keys)
-
-    @property
-    def arguments(self) -> tuple[Argument, ...]:
-        """Three values a window, in order."""
-        return tuple(part for window in (*self.locks, *self.spent) for part in limit_arguments(window.limit))
-
-    def quota(self, used: int, reset: int) -> Quota | None:
-        """Return the application's quota as a script counted it; ``reset`` in milliseconds."""
-        if not self.quota_place:
-            return None
-        limit = self.spent[self.quota_place - 1].limit
-        return Quota(limit.amount, limit.seconds, max(0, limit.amount - used), whole_seconds(reset))
+def keys_of_start(ruleset: Ruleset, bucket: str, verification: Verification, sending: Sending) -> Iterator[str]:
+    """Yield the keys of a start, those of the guard first."""
+    yield from _own_keys(ruleset, bucket, verification)
+    yield keys.block(sending.block)
+    yield keys.country(verification.application, verification.country)
+    if sending.network:
+        yield keys.address(sending.network)
+        yield keys.asked(sending.network)
+    if sending.wide_network:
+        yield keys.network(sending.wide_network)
+    scopes = scopes_of_start(sending)
+    yield from _window_keys(ruleset, scopes, bucket, verification, sending.network)
 
 
-def limit_arguments(limit: Limit) -> tuple[Argument, ...]:
-    """Return a limit as the evaluator reads it."""
-    return (limit.strategy, limit.amount, limit.seconds)
+def scopes_of_start(sending: Sending) -> tuple[Scope, ...]:
+    """Return what the windows of a start count by."""
+    return SCOPES_OF_START if sending.network else SCOPES_WITHOUT_ADDRESS
 
 
-def windows_of_send(limits: Limits, *, bucket: str, pseudonym: str, application: str, network: str | None) -> Counted:
-    """Return the windows of a message to a number; ``network`` is a pseudonym, ``None`` when it does not count."""
-    number = [_moving(one, keys.number_window(bucket, pseudonym, one.seconds)) for one in limits.number]
-    ip = [_sliding(one, keys.network_window(network, one.seconds)) for one in limits.ip if network]
-    own = [_sliding(one, keys.application_window(application, one.seconds)) for one in limits.application]
-    return Counted(
-        locks=tuple(failed_checks(limits.failed_checks, bucket, application, pseudonym)),
-        spent=(*number, *ip, *own),
-        quota_place=len(number) + len(ip) + 1 if own else 0,
-    )
+def keys_of_resend(
+    ruleset: Ruleset, bucket: str, verification: Verification, scopes: Collection[Scope]
+) -> Iterator[str]:
+    """Yield the keys of a further message; those of its block and country are in its record."""
+    yield from _own_keys(ruleset, bucket, verification)
+    yield from _window_keys(ruleset, scopes, bucket, verification, "")
 
 
-def windows_of_fallback(limits: Limits, *, bucket: str, pseudonym: str, application: str) -> Counted:
-    """Return the windows of a message that the service itself sends further: the number's, not the application's."""
-    number = [_moving(one, keys.number_window(bucket, pseudonym, one.seconds)) for one in limits.number]
-    locks = tuple(failed_checks(limits.failed_checks, bucket, application, pseudonym))
-    return Counted(locks=locks, spent=tuple(number), quota_place=0)
+def spend_keys(ruleset: Ruleset, application: str, country: str) -> Iterator[str]:
+    """Yield what an application has spent, where a ceiling is."""
+    if ruleset.ceilings:
+        yield keys.spend(application)
+    if ruleset.ceilings_of_countries:
+        yield keys.spend_in_country(application, country)
 
 
-def failed_checks(limits: Iterable[Limit], bucket: str, application: str, pseudonym: str) -> Iterable[Window]:
-    """Yield the windows of an application's failed checks of a number."""
-    for limit in limits:
-        yield _moving(limit, keys.failed_checks_window(bucket, application, pseudonym, limit.seconds))
+def _own_keys(ruleset: Ruleset, bucket: str, verification: Verification) -> Iterator[str]:
+    number, application = verification.pseudonym, verification.application
+    own = keys.guard_of_number(bucket)
+    yield f"{own}standing/{number}"
+    yield f"{own}cooldown/{number}"
+    yield f"{own}guesses/{application}/{number}"
+    if ruleset.failures:
+        yield keys.failures(application)
+    yield from spend_keys(ruleset, application, verification.country)
 
 
-def _moving(limit: Limit, window: str) -> Window:
-    return Window(limit, keys.moving(window))
+def _window_keys(
+    ruleset: Ruleset, scopes: Collection[Scope], bucket: str, verification: Verification, network: str
+) -> Iterator[str]:
+    for window in ruleset.windows:
+        if Scope(window.scope) in scopes:
+            yield from keys_of_window(window, bucket, verification.application, verification.pseudonym, network)
 
 
-def _sliding(limit: Limit, window: str) -> Window:
-    return Window(limit, keys.sliding(window))
+def keys_of_window(window: Window, bucket: str, application: str, number: str, network: str) -> tuple[str, ...]:
+    """Return the keys of one window, applied to somebody."""
+    match window.scope:
+        case Scope.NUMBER:
+            name = keys.number_window(bucket, number, window.seconds)
+        case Scope.FAILED_CHECKS:
+            name = keys.failed_checks_window(bucket, application, number, window.seconds)
+        case Scope.IP:
+            name = keys.network_window(network, window.seconds)
+        case _:
+            name = keys.application_window(application, window.seconds)
+    return keys.moving(name) if window.strategy == Strategy.MOVING_WINDOW else keys.sliding(name)
+
+
+def quota_of(ruleset: Ruleset, used: int, reset: int) -> Quota | None:
+    """Return the application's quota as a script counted it; ``reset`` in milliseconds."""
+    window = next((one for one in ruleset.windows if one.quota), None)
+    if window is None:
+        return None
+    return Quota(window.amount, window.seconds, max(0, window.amount - used), whole_seconds(reset))

@@ -53,6 +53,18 @@ _checks = Counter(
     ("application", "reason"),
     registry=_registry,
 )
+_alarms = Counter(
+    "otp_service_failure_alarms",
+    "Times that most of the codes that an application checked were wrong.",
+    ("application",),
+    registry=_registry,
+)
+_denials = Counter(
+    "otp_service_guard_denials",
+    "Messages that a rule of the guard refused.",
+    ("application", "country", "rule"),
+    registry=_registry,
+)
 _dispatches = Counter(
     "otp_service_dispatches",
     "Calls to gateways by what became of them: accepted, or the kind of the failure.",
@@ -161,6 +173,20 @@ def _record_send(counter: Counter, application: str, purpose: str, country: str,
 def record_check(application: str, reason: str) -> None:
     """Count a check: ``reason`` is ``approved``, or why the code was not valid."""
     _checks.labels(_labels.bounded("application", application), _labels.bounded("reason", reason)).inc()
+
+
+def record_alarm(application: str) -> None:
+    """Count that most of the codes that an application checked were wrong."""
+    _alarms.labels(_labels.bounded("application", application)).inc()
+
+
+def record_denial(application: str, country: str, rule: str) -> None:
+    """Count a message that a rule of the guard refused."""
+    _denials.labels(
+        _labels.bounded("application", application),
+        _labels.bounded("country", country),
+        _labels.bounded("rule", rule),
+    ).inc()
 
 
 def record_gateway_call(gateway: str, outcome: str, seconds: float) -> None:

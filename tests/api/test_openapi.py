@@ -176,11 +176,11 @@ def test_an_account_is_the_payers_as_the_message_says(unlimited: Api):
         assert "`from account 4821`" in text
 
 
-def test_a_member_that_is_not_kept_says_so(unlimited: Api):
+def test_the_context_says_what_it_should_be_and_what_is_kept_of_it(unlimited: Api):
     context = unlimited.get("/openapi.json").json["components"]["schemas"]["StartBody"]["properties"]["context"]
 
-    assert "Reserved: counts from a later release" in context["description"]
-    assert "not kept" in context["description"]
+    assert "a random value" in context["description"]
+    assert "Kept as a pseudonym only" in context["description"]
 
 
 def test_every_value_of_an_answer_is_explained(unlimited: Api):

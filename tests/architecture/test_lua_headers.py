@@ -29,8 +29,9 @@ def _used(body, array):
     reads += [(arg, key) for key, arg in re.findall(r"routing\.read\((\w+), (\w+),", body)]
     starts = [read[array == "KEYS"] for read in reads]
     starts += [str(int(before) + 1) for before in re.findall(rf"\b{array}\[(\d+) \+ \w+\]", body)]
+    starts += re.findall(rf"\bunpack\({array}, (\w+)\)", body)
     if array == "ARGV":
-        starts += re.findall(r"(?:\bvalues\(|\bunpack\(ARGV, )(\w+)\)", body)
+        starts += re.findall(r"\bvalues\((\w+)\)", body)
     return {int(place) for place in named + starts if place.isdigit()}
 
 
@@ -40,8 +41,7 @@ def _promised(header):
 
 
 def _includes(header):
-    found = re.search(r"^include (.+)$", header, re.MULTILINE)
-    return found[1].split() if found else []
+    return [part for line in re.findall(r"^include (.+)$", header, re.MULTILINE) for part in line.split()]
 
 
 def test_there_are_scripts():

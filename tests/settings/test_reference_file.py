@@ -31,14 +31,25 @@ def members_under(heading):
     return found
 
 
-def sections():
-    for name, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield name, field.annotation
+def is_section(field):
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
 
 
-@pytest.mark.parametrize(("heading", "model"), [*sections(), *EXAMPLES.items()])
+def sections(model=Settings, above=""):
+    for name, field in model.model_fields.items():
+        if is_section(field):
+            yield f"{above}{name}", field.annotation
+            yield from sections(field.annotation, f"{above}{name}.")
+
+
+@pytest.mark.parametrize(("heading", "model"), [*sections()])
 def test_a_section_shows_exactly_the_settings_that_exist(heading, model):
+    own = {name for name, field in model.model_fields.items() if not is_section(field)}
+    assert members_under(heading) == own - {"modes"}
+
+
+@pytest.mark.parametrize(("heading", "model"), EXAMPLES.items())
+def test_an_example_shows_exactly_the_settings_that_exist(heading, model):
     assert members_under(heading) == set(model.model_fields)
 
 

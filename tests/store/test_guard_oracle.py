@@ -20,14 +20,14 @@ local kept = states.of(redis.call('GET', KEYS[1]))
 local level, most = buckets.now(kept, rule)
 local wait = buckets.wait(level, most, rule)
 if ARGV[6] == 'approve' then
-  kept[rule.name] = math.max(0, level - 1)
-  buckets.approve(kept, rule)
+  buckets.give_back(kept, rule, 1)
+  kept[rule.approvals] = counters.add(kept[rule.approvals], rule.window)
+  kept.at = kept.at or now
 elseif wait == 0 then
-  kept[rule.name] = level + 1
+  kept[rule.name], kept.at = level + 1, now
 else
-  kept[rule.name] = level
+  kept[rule.name], kept.at = level, now
 end
-kept.at = now
 states.write(KEYS[1], kept, 864000000)
 return { wait, string.format('%.9f', level), string.format('%.9f', most) }
 """
@@ -49,7 +49,7 @@ return { stands or '', seen[8], seen[9], string.format('%.6f', seen[6]), string.
 
 
 def _text(part: str, body: str) -> str:
-    return "\n".join([*(scripts._read(f"include_{name}") for name in ("clock", "states", part)), body])
+    return "\n".join([*(scripts._read(f"include_{name}") for name in ("clock", "states", "counters", part)), body])
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -75,11 +75,12 @@ def _bucket_step(kept: Kept, rule: BucketRule, now: int, does: str) -> tuple[int
     level, most = bucket.level(kept, rule, now), bucket.capacity(kept, rule, now)
     wait = bucket.wait(level, most, rule)
     if does == "approve":
-        kept.levels[rule.name] = max(0.0, level - 1)
+        bucket.give_back(kept, rule, 1)
         bucket.approve(kept, rule, now)
+        kept.at = kept.at or now
     else:
         kept.levels[rule.name] = level + (wait == 0)
-    kept.at = now
+        kept.at = now
     return wait, level, most
 
 

@@ -15,7 +15,7 @@ from otp_service.core.errors import (
 from otp_service.services.codes import derive_tag
 from otp_service.services.transactions import TransactionInput
 from otp_service.store.outcomes import Queued, Refusal
-from otp_service.store.windows import windows_of_fallback, windows_of_send
+from otp_service.store.verifications import Further
 
 
 @pytest.fixture
@@ -83,11 +83,10 @@ def test_of_two_resends_that_read_the_same_record_one_is_overtaken(frozen: Froze
     one = shop.start()
     stale = shop.read(one).verification
     store, context = shop.context.store.verifications, shop.context
-    windows = windows_of_send(context.limits, bucket="00", pseudonym=stale.pseudonym, application="shop", network=None)
-    tag = derive_tag(context.keyring, stale, 1)
+    further, rules = Further("sms", derive_tag(context.keyring, stale, 1)), context.rulesets["shop"]
 
-    assert isinstance(store.resend("00", stale, "sms", tag, windows, None), Queued)
-    assert store.resend("00", stale, "sms", tag, windows, None) is Refusal.OVERTAKEN
+    assert isinstance(store.resend("00", stale, further, rules), Queued)
+    assert store.resend("00", stale, further, rules) is Refusal.OVERTAKEN
     assert waiting(frozen.client) == 2
     assert shop.check(one, shop.code(one))[1]
 
@@ -96,11 +95,12 @@ def test_of_two_reports_that_read_the_same_record_one_falls_back(frozen: FrozenV
     one = shop.start()
     stale = shop.read(one).verification
     store, context = shop.context.store.verifications, shop.context
-    windows = windows_of_fallback(context.limits, bucket="00", pseudonym=stale.pseudonym, application="shop")
+    first, second = (Further("voice", falls_back_from=message) for message in (1, 2))
+    rules = context.rulesets["shop"]
 
-    assert isinstance(store.resend("00", stale, "voice", "", windows, falls_back_from=1), Queued)
-    assert store.resend("00", stale, "voice", "", windows, falls_back_from=1) is Refusal.OVERTAKEN
-    assert isinstance(store.resend("00", stale, "voice", "", windows, falls_back_from=2), Queued)
+    assert isinstance(store.resend("00", stale, first, rules), Queued)
+    assert store.resend("00", stale, first, rules) is Refusal.OVERTAKEN
+    assert isinstance(store.resend("00", stale, second, rules), Queued)
     assert waiting(frozen.client) == 3
 
 

@@ -6,6 +6,7 @@ import pytest
 from support_caller import Caller
 from support_evaluator import snapshot
 from support_frozen import FrozenValkey
+from support_installation import QUIET
 from support_outbox import DEAD, EVENTS, dispatched, jobs_of, lane, settle, waiting
 
 from otp_service.bootstrap import Installation
@@ -25,10 +26,11 @@ DAY = 24 * 3600
 def _install(frozen: FrozenValkey, kept: Retention) -> Installation:
     made = frozen.world().install(
         limits={"number": ["100000/hour"], "failed_checks": ["100000/hour"], "application": []},
+        guard={"modes": {**QUIET, "number.lock": "off"}},
         purposes={"login": {"max_checks": 10, "resend_delays": [0], "max_sends": 10}},
     )
     breaker = made.settings.breaker.to_core()
-    store = open_store(frozen.client, made.context.keyring, made.context.limits, kept, breaker)
+    store = open_store(frozen.client, made.context.keyring, made.context.limits, made.context.rulesets, kept, breaker)
     return replace(made, context=replace(made.context, store=store))
 
 

@@ -6,6 +6,8 @@ The same as ``include_buckets.lua``, over states in memory. Times in millisecond
 import math
 from dataclasses import dataclass, field
 
+from otp_service.core.guard.counter import Counter
+
 
 @dataclass(frozen=True, slots=True)
 class BucketRule:
@@ -15,11 +17,11 @@ class BucketRule:
     amount: int
     window: int
     factor: float
+    approvals: str = field(init=False)
+    """Name of the approvals that it follows: buckets of one window share them."""
 
-    @property
-    def approvals(self) -> str:
-        """Name of the approvals that it follows: buckets of one window share them."""
-        return f"a{self.window // 1000}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "approvals", f"a{self.window // 1000}")
 
 
 @dataclass(slots=True)
@@ -30,29 +32,22 @@ class Kept:
     """When the levels were so."""
     levels: dict[str, float] = field(default_factory=dict)
     """Sends that were not approved, and have not leaked away, by bucket."""
-    approvals: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    """By window: number of the interval, approvals in it, and in the one before."""
+    approvals: dict[str, Counter] = field(default_factory=dict)
+    """By window."""
 
 
 def capacity(kept: Kept, rule: BucketRule, now: int) -> float:
-    """Return how many unapproved sends a bucket holds.
-
-    The approvals of the interval before fade out while the present one grows, as in a sliding window counter.
-    """
-    interval, approved, before = kept.approvals.get(rule.approvals, (-2, 0, 0))
-    passed = now // rule.window - interval
-    if passed > 1:
-        return float(rule.amount)
-    if passed == 1:
-        approved, before = 0, approved
-    faded = before * (1 - (now % rule.window) / rule.window)
-    return max(float(rule.amount), rule.factor * (approved + faded))
+    """Return how many unapproved sends a bucket holds."""
+    approved = kept.approvals.get(rule.approvals, Counter()).value(now, rule.window)
+    return max(float(rule.amount), rule.factor * approved)
 
 
 def level(kept: Kept, rule: BucketRule, now: int) -> float:
     """Return how much a bucket holds, leaked since it was seen last."""
+    if rule.name not in kept.levels:
+        return 0.0
     leaked = capacity(kept, rule, now) / rule.window * max(0, now - kept.at)
-    return max(0.0, kept.levels.get(rule.name, 0.0) - leaked)
+    return max(0.0, kept.levels[rule.name] - leaked)
 
 
 def wait(held: float, most: float, rule: BucketRule) -> int:
@@ -61,10 +56,12 @@ def wait(held: float, most: float, rule: BucketRule) -> int:
     return max(1, math.ceil(excess * rule.window / most)) if excess > 0 else 0
 
 
+def give_back(kept: Kept, rule: BucketRule, sends: int) -> None:
+    """Give sends back. The bucket leaks afterwards as it would have before: the order makes no difference."""
+    if rule.name in kept.levels:
+        kept.levels[rule.name] = max(0.0, kept.levels[rule.name] - sends)
+
+
 def approve(kept: Kept, rule: BucketRule, now: int) -> None:
     """Count an approval in a window."""
-    interval, approved, before = kept.approvals.get(rule.approvals, (0, 0, 0))
-    present = now // rule.window
-    if present != interval:
-        approved, before = 0, approved if present == interval + 1 else 0
-    kept.approvals[rule.approvals] = (present, approved + 1, before)
+    kept.approvals[rule.approvals] = kept.approvals.get(rule.approvals, Counter()).added(now, rule.window)

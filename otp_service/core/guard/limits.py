@@ -82,13 +82,18 @@ def parse_limits(scope: Scope, notations: tuple[str, ...]) -> tuple[Limit, ...]:
 
 
 def _parse_limit(scope: Scope, notation: str) -> Limit:
+    return Limit(scope, *parse_notation(f"limits.{scope}", notation))
+
+
+def parse_notation(name: str, notation: str) -> tuple[int, int]:
+    """Return amount and seconds of a notation; raise `ConfigurationError`, which tells the name of what it is for."""
     try:
         item = parse(notation)
     except ValueError as malformed:
-        raise ConfigurationError(f"limits.{scope}: {notation!r} is not a limit such as '5/10 minutes'.") from malformed
+        raise ConfigurationError(f"{name}: {notation!r} is not a limit such as '5/10 minutes'.") from malformed
     if item.amount < 1:
-        raise ConfigurationError(f"limits.{scope}: {notation!r} allows nothing; leave the limit out or raise it.")
-    return Limit(scope, item.amount, item.get_expiry())
+        raise ConfigurationError(f"{name}: {notation!r} allows nothing; leave the limit out or raise it.")
+    return item.amount, item.get_expiry()
 
 
 def whole_seconds(milliseconds: int) -> int:

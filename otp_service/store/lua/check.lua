@@ -2,29 +2,34 @@
 -- one wins; of any number of wrong ones no more are compared than the budgets allow.
 --
 -- KEYS[1] the record    KEYS[2] events    KEYS[3] idempotency key; the record again when there is none
+-- KEYS[4] decisions     KEYS[5] attempts  KEYS[6] what the guard keeps of the application's failures
 -- ARGV[1] application   ARGV[2] tag of the code as typed   ARGV[3] digits typed
 -- ARGV[4] digest of the transaction, empty without one
 -- ARGV[5] idempotency fingerprint, empty without one
--- ARGV[6] greatest length of the events   ARGV[7] their greatest age in milliseconds
--- ARGV[8] beginning of the keys of the number's failed checks; the pseudonym and the window end them
--- ARGV[9] number of limits on failed checks, then three values each
--- Derives: the windows of the number's failed checks, from the record's pseudonym (same hash tag)
+-- ARGV[6] greatest length of the events   ARGV[7] greatest age of all streams in milliseconds
+-- ARGV[8] greatest length of the decisions          ARGV[9] greatest length of the attempts, 0 for none
+-- ARGV[10] beginning of the keys of the number's failed checks; the pseudonym and the window end them
+-- ARGV[11] beginning of the keys that the guard keeps of a number
+-- Derives: the windows of the number's failed checks and what the guard keeps of the number, from the record's pseudonym
+-- (same hash tag); the guard's keys of its address, block and country, from the record
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
---                 {'transaction-unwanted'} {'checked', status, reason, checks left}
--- include clock limits streams idempotency record
+--                 {'transaction-unwanted'} {'checked', status, reason, checks left, whether the application's alarm
+--                 was raised}
+-- include clock states counters limits standing waits buckets conversions findings failing approvals guesses attempts
+-- include streams idempotency record
 
 local found = record.of(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',
-  'pseudonym')
+  'pseudonym', 'sends', 'created', 'guard', 'context', 'block', 'network', 'wide')
 if not found then return { 'not-found' } end
 local remembered = idempotency.recall(KEYS[3], ARGV[5])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then
   local first = redis.call('HMGET', KEYS[3], 'reason', 'checks_left')
   local over = found.status == 'pending' and now >= tonumber(found.expires)
-  return { 'checked', over and 'expired' or found.status, first[1], tonumber(first[2]) }
+  return { 'checked', over and 'expired' or found.status, first[1], tonumber(first[2]), 0 }
 end
 
-local checks, max_checks = tonumber(found.checks), tonumber(found.max_checks)
+local checks, max_checks, alarm = tonumber(found.checks), tonumber(found.max_checks), 0
 
 -- Every answer to a check that was understood: told to the caller, remembered, reported.
 local function answer(status, reason, event)
@@ -32,7 +37,7 @@ local function answer(status, reason, event)
   if reason == '' then left = max_checks - checks end
   idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left)
   if event then streams.report(KEYS[2], ARGV[6], ARGV[7], event, found, 'reason', reason) end
-  return { 'checked', status, reason, left }
+  return { 'checked', status, reason, left, alarm }
 end
 
 if found.status == 'approved' then return answer('approved', 'already_approved') end
@@ -50,20 +55,28 @@ if ARGV[4] ~= found.transaction then
   return answer('failed', 'transaction_changed', 'verification.failed')
 end
 
-local budgets = {}
-for i = 1, tonumber(ARGV[9]) do
-  local budget = limits.limit(7 + 3 * i)
-  budget.key = ARGV[8] .. found.pseudonym .. '/' .. budget.seconds
-  budgets[i] = budget
+local guessing = guesses.read(found, ARGV[10], ARGV[11], KEYS[6])
+local refusal = guesses.refusal(guessing)
+if refusal then attempts.note(KEYS[5], ARGV[9], ARGV[7], 'check', found.id, refusal.rule, '') end
+if #guessing.findings > 0 then
+  findings.report(KEYS[4], ARGV[8], ARGV[7], guessing.findings, found, 'check')
 end
-if limits.refusal(budgets) then return answer('pending', 'number_locked', 'check.refused') end
+if refusal then return answer('pending', 'number_locked', 'check.refused') end
 
 checks = redis.call('HINCRBY', KEYS[1], 'checks', 1) -- counted before compared
-if ARGV[2] == found.tag then -- two keyed MACs: how long the comparison takes tells nothing of the code
+local right = ARGV[2] == found.tag -- two keyed MACs: how long the comparison takes tells nothing of the code
+attempts.note(KEYS[5], ARGV[9], ARGV[7], right and 'approved' or 'wrong', found.id, '', '')
+if failing.count(KEYS[6], guessing.kept.failures, right) then
+  alarm = 1
+  failing.tell(KEYS[4], ARGV[8], guessing.kept.failures, found)
+end
+if right then
+  guesses.approved(guessing)
+  approvals.give_back(found)
   record.finish(KEYS[1], found.start, 'approved')
   return answer('approved', '', 'verification.approved')
 end
-limits.spend(budgets)
+guesses.wrong(guessing)
 if checks < max_checks then return answer('pending', 'wrong_code', 'check.failed') end
 record.finish(KEYS[1], found.start, 'max_attempts_reached')
 return answer('max_attempts_reached', 'wrong_code', 'verification.max_attempts_reached')

@@ -1,7 +1,7 @@
 -- Records that a message is about to be handed to a gateway, and to which, if it is still wanted.
 --
 -- KEYS[1] the record   KEYS[2] the dispatch   KEYS[3] lane of the outbox   KEYS[4] and following: for each gateway
--- of the route, the preferred one first, its health and its calls in flight
+-- of the route, the preferred one first, its health and its calls in flight; then what the application has spent
 -- ARGV[1] application  ARGV[2] number of the message   ARGV[3] generation of its code   ARGV[4] channel
 -- ARGV[5] greatest number of dispatches of a message   ARGV[6] how many of them may be ones that may have been sent
 -- although they failed, if more are to follow          ARGV[7] identifier of the dispatch
@@ -12,10 +12,10 @@
 --                 {'dropped', reason, slot in which the message still waits or empty}
 --                 {'blocked', now, milliseconds until a gateway may be free or -1, record}
 --                 {'dispatched', now, number of the dispatch, dispatches left, gateway, choice, record}
--- include clock streams record deliveries health routing
+-- include clock states findings spending streams record deliveries health routing
 
 if not streams.held(KEYS[3], ARGV[8], ARGV[10], ARGV[9]) then return { 'overtaken' } end
-local found = record.of(KEYS[1], ARGV[1], 'generation', 'sends', 'n' .. ARGV[2], 'from' .. ARGV[2])
+local found = record.of(KEYS[1], ARGV[1], 'generation', 'sends', 'n' .. ARGV[2], 'from' .. ARGV[2], 'p' .. ARGV[2])
 if not found then return { 'dropped', 'gone', '' } end
 
 local made = tonumber(found['n' .. ARGV[2]] or 0)
@@ -39,12 +39,21 @@ if tally.unknown > tonumber(ARGV[6]) then return dropped('too_many_ambiguous') e
 local left = tonumber(ARGV[5]) - made + from
 if left <= 0 then return dropped('too_many_dispatches') end
 
+local number = made + 1
+local slot = deliveries.slot(ARGV[2], number)
+local price = tonumber(found['p' .. ARGV[2]] or 0)
+local reserved = price == 0 or redis.call('HEXISTS', KEYS[1], 'r' .. ARGV[2] .. '.' .. number) == 1
+local key_of, kept = states.read(KEYS)
+if not reserved and spending.refuses(kept, found.country, price) then return dropped('spend_ceiling') end
+
 local one, choice = routing.choose(routing.read(4, 11, whole, ARGV[2], ARGV[4]))
 if not one then return { 'blocked', now, choice, whole } end
 health.enter(one, ARGV[7], one.lease)
 
-local number = made + 1
-local slot = deliveries.slot(ARGV[2], number)
+if not reserved then
+  spending.add(key_of, kept, found.country, price, now)
+  spending.reserve(KEYS[1], ARGV[2], number, price)
+end
 redis.call('HSET', KEYS[1], 'n' .. ARGV[2], number, slot, deliveries.queued(ARGV[4], one.name, choice))
 if ARGV[2] == found.sends then redis.call('HSET', KEYS[1], 'channel', ARGV[4]) end -- the newest message's
 redis.call('HSET', KEYS[2], 'v', '1', 'record', KEYS[1], 'slot', slot, 'gateway', one.name)

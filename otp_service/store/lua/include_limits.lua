@@ -2,32 +2,36 @@
 -- The algorithms and the stored form are those of the limits library's Redis storage, so that it can read
 -- and clear what is counted here.
 --
--- A limit is three ARGV: strategy, amount, seconds; and its keys: one for a moving window (the times of the
--- last events, newest first), two for a sliding window counter (this interval's count, the previous one's).
+-- A window of the ruleset has a scope, a strategy, an amount and seconds, and may have: `strangers`, how many of the
+-- amount are for those who are not known. Its keys: one for a moving window (the times of the last events,
+-- newest first), two for a sliding window counter (this interval's count, the previous one's).
 local limits = {}
 
--- Returns the limit whose ARGV begin at `arg`, on `key`.
-function limits.limit(arg, key)
-  return { strategy = ARGV[arg], amount = tonumber(ARGV[arg + 1]), seconds = tonumber(ARGV[arg + 2]), key = key }
+-- Returns the windows of a list that are in one of the scopes (commas between), with their keys, which come in the same order.
+function limits.of(list, keys, scopes)
+  local found, place = {}, 1
+  for _, rule in ipairs(list) do
+    if string.find(',' .. scopes .. ',', ',' .. rule.scope .. ',', 1, true) then
+      local limit = { rule = rule, amount = rule.amount, seconds = rule.seconds, key = keys[place] }
+      if rule.strategy == 'sliding-window-counter' then
+        place = place + 1
+        limit.previous = keys[place]
+      end
+      place = place + 1
+      found[#found + 1] = limit
+    end
+  end
+  return found
 end
 
--- Reads `count` limits: their ARGV from `arg`, their KEYS from `key`. Returns them, and the next of both.
-function limits.read(count, arg, key)
-  local list = {}
-  for i = 1, count do
-    local limit = limits.limit(arg, KEYS[key])
-    if limit.strategy == 'sliding-window-counter' then
-      limit.previous = KEYS[key + 1]
-      key = key + 1
-    end
-    list[i], arg, key = limit, arg + 3, key + 1
-  end
-  return list, arg, key
+-- Returns how many events of a window somebody may use up: a stranger leaves some to those who are known.
+function limits.most(limit, stranger)
+  return stranger and limit.rule.strangers or limit.amount
 end
 
 -- Milliseconds until one more event fits into a moving window, 0 when it does now.
-local function moving_wait(limit)
-  local entry = redis.call('LINDEX', limit.key, limit.amount - 1)
+local function moving_wait(limit, most)
+  local entry = redis.call('LINDEX', limit.key, most - 1)
   if not entry then return 0 end
   local free = tonumber(entry) + limit.seconds - tonumber(stamp)
   if free < 0 then return 0 end
@@ -35,7 +39,7 @@ local function moving_wait(limit)
 end
 
 -- The same for a sliding window counter. Leaves in the limit what spending it needs.
-local function sliding_wait(limit)
+local function sliding_wait(limit, most)
   local interval = limit.seconds * 1000
   local ttl = redis.call('PTTL', limit.key)
   local counts = redis.call('MGET', limit.key, limit.previous)
@@ -49,39 +53,46 @@ local function sliding_wait(limit)
     if faded > 0 then faded_ttl = math.max(0, redis.call('PTTL', limit.previous)) end
   end
   limit.used = math.floor(faded * faded_ttl / interval) + limit.count
-  if limit.used + 1 <= limit.amount then return 0 end
-  if limit.count < limit.amount then
-    return math.max(1, math.floor(faded_ttl - (limit.amount - limit.count) * interval / faded) + 1)
+  if limit.used + 1 <= most then return 0 end
+  if limit.count < most then
+    return math.max(1, math.floor(faded_ttl - (most - limit.count) * interval / faded) + 1)
   end
-  return math.max(1, math.floor(limit.ttl + interval - limit.amount * interval / limit.count) + 1)
+  return math.max(1, math.floor(limit.ttl + interval - most * interval / limit.count) + 1)
 end
 
--- Tests all limits; spends nothing. Returns the place of the one with the longest wait, and that wait in
--- milliseconds; nil and 0 when all have room.
-function limits.refusal(list)
-  local place, longest = nil, 0
-  for i, limit in ipairs(list) do
-    local wait = (limit.strategy == 'moving-window' and moving_wait or sliding_wait)(limit)
-    if wait > longest then place, longest = i, wait end
-  end
-  return place, longest
+-- Tests a window that may hold so many; spends nothing. Returns the milliseconds until one more fits, 0 when it does.
+function limits.wait(limit, most)
+  return (limit.previous and sliding_wait or moving_wait)(limit, most)
 end
 
--- Counts one event in every limit; to be called after `limits.refusal` has found room in all of them.
-function limits.spend(list)
+-- Returns the application's own quota as it was tested: `used` and `ttl` of its narrowest window.
+function limits.quota(list)
   for _, limit in ipairs(list) do
-    if limit.strategy == 'moving-window' then
-      if redis.call('LPUSH', limit.key, stamp) > limit.amount then
-        redis.call('LTRIM', limit.key, 0, limit.amount - 1)
-      end
-      redis.call('EXPIRE', limit.key, limit.seconds)
-    elseif limit.shift then
-      redis.call('RENAME', limit.key, limit.previous)
-      redis.call('SET', limit.key, 1, 'PX', limit.ttl + limit.seconds * 1000)
-    elseif limit.exists then
-      redis.call('INCRBY', limit.key, 1)
-    else
-      redis.call('SET', limit.key, 1, 'PX', limit.seconds * 2000)
+    if limit.rule.quota then return limit end
+  end
+  return { used = 0, ttl = 0 }
+end
+
+-- Counts one event in a window; to be called when there is room in all that it is counted in.
+local function spend(limit)
+  if not limit.previous then
+    if redis.call('LPUSH', limit.key, stamp) > limit.amount then
+      redis.call('LTRIM', limit.key, 0, limit.amount - 1)
     end
+    redis.call('EXPIRE', limit.key, limit.seconds)
+  elseif limit.shift then
+    redis.call('RENAME', limit.key, limit.previous)
+    redis.call('SET', limit.key, 1, 'PX', limit.ttl + limit.seconds * 1000)
+  elseif limit.exists then
+    redis.call('INCRBY', limit.key, 1)
+  else
+    redis.call('SET', limit.key, 1, 'PX', limit.seconds * 2000)
+  end
+end
+
+-- Counts one event in every window of a list, those of one scope left out; to be called when there is room in all.
+function limits.spend(list, left_out)
+  for _, limit in ipairs(list) do
+    if limit.rule.scope ~= left_out then spend(limit) end
   end
 end

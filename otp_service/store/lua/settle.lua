@@ -1,7 +1,7 @@
 -- Records what became of a message, and what follows for its job: acknowledged and deleted in the same step.
 --
 -- KEYS[1] the record    KEYS[2] lane of the outbox   KEYS[3] delayed
--- KEYS[4] dead letters  KEYS[5] events
+-- KEYS[4] dead letters  KEYS[5] events                  KEYS[6] and following: what the application has spent
 -- ARGV[1] slot of the outcome in the record, empty when there is none
 -- ARGV[2] status        ARGV[3] reason, may be empty
 -- ARGV[4] gateway, empty when none was called                ARGV[5] its reference, may be empty
@@ -9,20 +9,22 @@
 -- ARGV[7] consumer group   ARGV[8] entry in the lane   ARGV[9] consumer
 -- ARGV[10] delay of a retry in milliseconds
 -- ARGV[11] greatest length of dead letters and of events   ARGV[12] their greatest age in milliseconds
--- ARGV[13] and following: the job as it goes on, name, value, …
+-- ARGV[13] what the call cost in millionths
+-- ARGV[14] and following: the job as it goes on, name, value, …
 -- Returns one of: {'settled'} {'arrived'} (a receipt was faster: nothing more is sent)
 --                 {'overtaken'} (another worker has the job by now: nothing follows here)
--- include clock streams deliveries
+-- include clock states findings spending streams deliveries
 
-local job, follows, called = { unpack(ARGV, 13) }, ARGV[6], ARGV[4] ~= ''
+local job, follows, called = { unpack(ARGV, 14) }, ARGV[6], ARGV[4] ~= ''
 if not called and not streams.held(KEYS[2], ARGV[7], ARGV[8], ARGV[9]) then return { 'overtaken' } end
 if ARGV[1] ~= '' then
   local _, _, told = deliveries.parts(redis.call('HGET', KEYS[1], ARGV[1]))
   local status = told == 'sent' and told or ARGV[2] -- a receipt outweighs what the answer made of it
   local kept, news = deliveries.settle(KEYS[1], ARGV[1], status, ARGV[3], '', ARGV[5])
+  spending.settle(KEYS[1], ARGV[1], { unpack(KEYS, 6) }, streams.fields(job).country, ARGV[13])
   if news then
     streams.report(KEYS[5], ARGV[11], ARGV[12], 'delivery.' .. status, streams.fields(job), 'slot', ARGV[1],
-      'channel', kept[1], 'gateway', ARGV[4], 'choice', kept[6], 'reason', ARGV[3], 'reference', ARGV[5])
+      'channel', kept[1], 'gateway', ARGV[4], 'choice', kept[6], 'reason', ARGV[3], 'reference', ARGV[5], 'cost', ARGV[13])
   end
   local message, dispatch = string.match(ARGV[1], '^d(%d+)%.(%d+)$')
   local repeated = called and tonumber(redis.call('HGET', KEYS[1], 'n' .. message) or 0) > tonumber(dispatch)

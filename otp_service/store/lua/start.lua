@@ -1,25 +1,27 @@
--- Starts a verification: counted, recorded, queued and reported in one step, or refused without a trace.
+-- Starts a verification: counted, recorded, queued and reported in one step, or refused without a trace but the reason.
 --
 -- KEYS[1] the record    KEYS[2] lane of the outbox   KEYS[3] names of the lanes
 -- KEYS[4] names of those that may have new jobs      KEYS[5] wake-up list         KEYS[6] events
 -- KEYS[7] the number's last verifications            KEYS[8] idempotency key; the record again when there is none
--- KEYS[9] and following: the windows of the locks, then those of the limits
+-- KEYS[9] decisions     KEYS[10] attempts            KEYS[11] and following: the guard's keys, then its windows
 -- ARGV[1] idempotency fingerprint, empty without one
 -- ARGV[2] life of the idempotency key in milliseconds
 -- ARGV[3] life of the code in milliseconds
 -- ARGV[4] milliseconds that the record outlives the code
 -- ARGV[5] greatest length of the lane; when it is reached nothing is accepted, for nothing is delivered
--- ARGV[6] greatest length of the events
--- ARGV[7] greatest age of both in milliseconds
--- ARGV[8] number of locks (tested, not spent) ARGV[9] number of limits (tested and spent)
--- ARGV[10] place of the application's own limit among the limits, 0 when there is none
--- ARGV[11] identifier   ARGV[12] application   ARGV[13] purpose   ARGV[14] country   ARGV[15] channel
--- ARGV[16] and following: three values a lock; three a limit; and up to the end the record's fields: name,
--- value, …
+-- ARGV[6] greatest length of the events              ARGV[7] greatest age of all streams in milliseconds
+-- ARGV[8] greatest length of the decisions           ARGV[9] greatest length of the attempts, 0 for none
+-- ARGV[10] identifier   ARGV[11] application   ARGV[12] purpose   ARGV[13] country   ARGV[14] channel
+-- ARGV[15] pseudonym of the number   ARGV[16] scopes of the windows   ARGV[17] home or abroad
+-- ARGV[18] 1 when the number is on the safe list    ARGV[19] pseudonym of the context, empty for none
+-- ARGV[20] dearest price of the message in millionths   ARGV[21] the attempt, packed
+-- ARGV[22] rules that only record, and would have refused before Redis was asked, blanks between
+-- ARGV[23] and following: the record's fields: name, value, …
 -- Derives: the record of the first start, from the idempotency key (same hash tag)
--- Returns one of: {'started', now, quota used, quota reset} {'replayed', now, remembered, record}
---                 {'mismatch'} {'backlog-full'} {'locked', wait} {'limited', place, wait, quota used, quota reset}
--- include clock limits streams idempotency deliveries
+-- Returns one of: {'started', now, quota used, quota reset} {'replayed', now, remembered, record} {'mismatch'}
+--                 {'backlog-full'} {'refused', decision, rule, wait, quota used, quota reset}
+-- include clock states counters limits standing waits buckets conversions findings spending failing approvals
+-- include guesses fraud guard attempts streams idempotency deliveries
 
 local remembered = idempotency.recall(KEYS[8], ARGV[1])
 if remembered == 'mismatch' then return { 'mismatch' } end
@@ -29,29 +31,37 @@ end
 
 if streams.full(KEYS[2], KEYS[3], ARGV[5], ARGV[3]) then return { 'backlog-full' } end
 
-local locks, arg, key = limits.read(tonumber(ARGV[8]), 16, 9)
-local counted
-counted, arg = limits.read(tonumber(ARGV[9]), arg, key)
-local place, wait = limits.refusal(locks)
-if place then return { 'locked', wait } end
-place, wait = limits.refusal(counted)
-local quota = counted[tonumber(ARGV[10])] or { used = 0, ttl = 0 }
-if place then return { 'limited', place, wait, quota.used, quota.ttl } end
-limits.spend(counted)
+local about = { application = ARGV[11], purpose = ARGV[12], country = ARGV[13] }
+local sending = guard.read({ unpack(KEYS, 11) }, {}, { kind = 'start', about = about, number = ARGV[15], scopes = ARGV[16],
+  place = ARGV[17], safe = ARGV[18] == '1', context = ARGV[19], price = tonumber(ARGV[20]) })
+for rule in string.gmatch(ARGV[22], '%S+') do
+  findings.note(sending.findings, { rule = rule, record_only = true }, 1, 0, 0)
+end
+local refusal, quota = guard.test(sending), limits.quota(sending.windows)
+attempts.note(KEYS[10], ARGV[9], ARGV[7], 'start', ARGV[10], refusal and refusal.rule or '', ARGV[21])
+if refusal then
+  fraud.remember(sending)
+  local decision = guard.report(sending, KEYS[9], ARGV[8], ARGV[7])
+  return { 'refused', decision, refusal.rule, refusal.wait, quota.used, quota.ttl }
+end
+guard.count(sending)
+about.id = ARGV[10]
+guard.report(sending, KEYS[9], ARGV[8], ARGV[7])
 
-local about = { id = ARGV[11], application = ARGV[12], purpose = ARGV[13], country = ARGV[14] }
 local expires = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now,
-  deliveries.slot(1, 1), deliveries.queued(ARGV[15]), unpack(ARGV, arg))
+  deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack(ARGV, 23))
+redis.call('HSET', KEYS[1], unpack(approvals.memory(sending)))
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
+if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
 if ARGV[1] ~= '' then
   redis.call('HSET', KEYS[1], 'start', KEYS[8])
   idempotency.remember(KEYS[8], ARGV[1], ARGV[2], 'record', KEYS[1], 'created', now, 'expires', expires,
     'status', 'pending')
 end
-streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], about, ARGV[15], 1, 0, expires)
-redis.call('LPUSH', KEYS[7], ARGV[11] .. '|' .. now)
+streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], about, ARGV[14], 1, 0, expires)
+redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now)
 redis.call('LTRIM', KEYS[7], 0, 19)
 redis.call('PEXPIRE', KEYS[7], ARGV[7])
-streams.report(KEYS[6], ARGV[6], ARGV[7], 'verification.started', about, 'channel', ARGV[15])
+streams.report(KEYS[6], ARGV[6], ARGV[7], 'verification.started', about, 'channel', ARGV[14])
 return { 'started', now, quota.used + 1, quota.ttl }

@@ -1,0 +1,50 @@
+"""What messages cost, from the configuration. Money is kept in millionths of the currency's unit: whole numbers."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+MICRO: Final = 1_000_000
+"""Millionths of a unit."""
+MOST: Final = Decimal(1_000_000_000)
+"""Greatest amount that is configured: sums of it stay exact in a script's numbers."""
+ANY: Final = "*"
+
+_AMOUNT = re.compile(r"\d{1,10}(\.\d{1,6})?")
+
+
+def micros(amount: str) -> int:
+    """Return an amount such as ``2.50`` in millionths; raise `ValueError` for anything else, or too much."""
+    if not _AMOUNT.fullmatch(amount) or Decimal(amount) > MOST:
+        raise ValueError("is an amount such as 2.50, with at most six decimals")
+    return int(Decimal(amount) * MICRO)
+
+
+def shown(amount: int) -> str:
+    """Return millionths as a person reads them: at least two decimals, no more than needed."""
+    whole, rest = divmod(abs(amount), MICRO)
+    return f"{'-' if amount < 0 else ''}{whole}.{f'{rest:06d}'.rstrip('0'):0<2}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Prices of one gateway: by country, or country and channel (``PK``, ``PK/voice``, ``*``, ``*/voice``).
+
+    Of an SMS, for each segment; of any other channel, for each message.
+    """
+
+    of: Mapping[str, int] = field(default_factory=dict)
+
+    def price(self, country: str, channel: str, segments: int) -> int:
+        """Return what a message costs; 0 where no price is configured. The most precise entry decides."""
+        for name in (f"{country}/{channel}", country, f"{ANY}/{channel}", ANY):
+            if name in self.of:
+                return self.of[name] * (segments if channel == "sms" else 1)
+        return 0
+
+
+def dearest(prices: Iterable[Prices], country: str, channel: str, segments: int) -> int:
+    """Return the most that a message may cost through any of some gateways; 0 when there is none."""
+    return max((one.price(country, channel, segments) for one in prices), default=0)

@@ -1,0 +1,80 @@
+"""What a message may cost, and what it did."""
+
+from collections.abc import Iterator
+
+from otp_service.core.application import Application
+from otp_service.core.guard.pricing import Prices, dearest
+from otp_service.core.message import Message
+from otp_service.core.purpose import Channel, Purpose
+from otp_service.core.segments import segments
+from otp_service.core.transaction import Transaction
+from otp_service.core.verification import Verification
+from otp_service.core.wording import Wording
+from otp_service.services.context import Context
+from otp_service.services.view import view_of
+from otp_service.services.write import write
+
+
+def dearest_price(
+    context: Context,
+    application: Application,
+    purpose: Purpose,
+    country: str,
+    channel: str,
+    locale: str,
+    transaction: Transaction | None,
+) -> int:
+    """Return the most that one dispatch of a message may cost, in millionths; 0 where no price is configured.
+
+    Through any gateway of its route, and of the channels that it may go on through.
+    """
+    if not any(one.of for one in context.prices.values()):
+        return 0
+    channels = (Channel(channel), *purpose.channels_after(channel))
+    return max(
+        dearest(
+            _prices(context, purpose, country, one),
+            country,
+            one,
+            _segments(context, application, purpose, one, locale, transaction),
+        )
+        for one in channels
+    )
+
+
+def price_of_further(context: Context, verification: Verification, channel: str) -> int:
+    """Return the most that one dispatch of a further message of a verification may cost, in millionths."""
+    return dearest_price(
+        context,
+        context.applications[verification.application],
+        verification.purpose,
+        verification.country,
+        channel,
+        verification.locale,
+        view_of(context.keyring, verification).details.transaction,
+    )
+
+
+def _prices(context: Context, purpose: Purpose, country: str, channel: str) -> Iterator[Prices]:
+    for gateway in context.routes.gateways_for(country, purpose.name, channel):
+        yield context.prices[gateway]
+
+
+def _segments(
+    context: Context,
+    application: Application,
+    purpose: Purpose,
+    channel: Channel,
+    locale: str,
+    transaction: Transaction | None,
+) -> int:
+    """Return the segments of an SMS with the longest life that its code has; 1 of any other message."""
+    if channel is not Channel.SMS:
+        return 1
+    wording = Wording(application, purpose, channel, locale, "0" * purpose.code_length, purpose.ttl // 60, transaction)
+    return len(segments(write(context.catalogue, wording).text))
+
+
+def cost_of(context: Context, gateway: str, message: Message, country: str) -> int:
+    """Return what a message costs that a gateway took, in millionths."""
+    return context.prices[gateway].price(country, message.channel, len(segments(message.text)))

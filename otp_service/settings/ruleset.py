@@ -1,0 +1,158 @@
+"""The ruleset that the configuration makes for an application: every rule that is not off, with all its numbers."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from otp_service.core.guard.limits import Limit, Limits, parse_notation
+from otp_service.core.guard.rules import Mode
+from otp_service.core.guard.ruleset import DAY, HOUR, Breaker, Bucket, Ceiling, Failures, Lock, Ruleset, Waits, Window
+from otp_service.settings.guard import ConversionSettings, GuardSettings
+from otp_service.settings.spend import SpendSettings
+
+_RULE_OF_SCOPE = {
+    "failed_checks": "number.guesses",
+    "number": "number.sends",
+    "ip": "address.starts",
+    "application": "application.requests",
+}
+"""In the order in which the windows of a request are counted."""
+
+
+def ruleset_of(guard: GuardSettings, limits: Limits, spend: SpendSettings) -> Ruleset:
+    """Return an application's ruleset; raise `ConfigurationError` for a bad notation."""
+    ruleset = Ruleset(
+        windows=tuple(_windows(guard, limits)),
+        cooldown=_waits(guard, "number.cooldown", guard.number.cooldown, HOUR),
+        guess_wait=_waits(guard, "number.guess_wait", guard.number.guess_waits, DAY),
+        lock=_lock(guard),
+        buckets=tuple(
+            replace(one, record_only=_records(guard, one.rule)) for one in _buckets(guard) if _is_on(guard, one.rule)
+        ),
+        breakers=tuple(
+            replace(one, record_only=_records(guard, one.rule)) for one in _breakers(guard) if _is_on(guard, one.rule)
+        ),
+        ceilings=spend.to_core("spend.application", "spend", guard.mode("spend.application")),
+        ceilings_of_countries=_ceilings_of_countries(guard, spend),
+        failures=_failures(guard),
+        known=guard.number.known_days * DAY,
+        contexts=guard.number.contexts,
+    )
+    return replace(ruleset, lives=_lives(ruleset))
+
+
+def _is_on(guard: GuardSettings, rule: str) -> bool:
+    return guard.mode(rule) is not Mode.OFF
+
+
+def _records(guard: GuardSettings, rule: str) -> bool:
+    return guard.mode(rule) is Mode.RECORD_ONLY
+
+
+def _windows(guard: GuardSettings, limits: Limits) -> Iterator[Window]:
+    for scope, rule in _RULE_OF_SCOPE.items():
+        if not _is_on(guard, rule):
+            continue
+        for position, limit in enumerate(getattr(limits, scope)):
+            yield Window(
+                rule=rule,
+                scope=scope,
+                strategy=limit.strategy,
+                amount=limit.amount,
+                seconds=limit.seconds,
+                strangers=_strangers(guard, limit) if scope in {"number", "failed_checks"} else None,
+                quota=scope == "application" and position == 0,
+                record_only=_records(guard, rule),
+            )
+
+
+def _strangers(guard: GuardSettings, limit: Limit) -> int:
+    """Return how much of a window is for strangers: at least one, for nobody is known to begin with."""
+    return max(1, limit.amount - math.ceil(guard.number.reserved * limit.amount))
+
+
+def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], forgotten: int) -> Waits | None:
+    if not seconds or not _is_on(guard, rule):
+        return None
+    return Waits(rule, tuple(1000 * one for one in seconds), forgotten, record_only=_records(guard, rule))
+
+
+def _lock(guard: GuardSettings) -> Lock | None:
+    if not _is_on(guard, "number.lock"):
+        return None
+    record_only = _records(guard, "number.lock")
+    return Lock("number.lock", guard.number.lock_after, guard.number.lock_days * DAY, record_only=record_only)
+
+
+def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
+    address: dict[str, Any] = {"part": "address", "spares": "familiar", "starts": True}
+    yield from _each("address.unapproved", guard.address.unapproved, **address)
+    yield from _each("address.numbers", guard.address.numbers, **address, name="n", new="number")
+    yield from _each("address.countries", guard.address.countries, **address, name="c", new="country")
+    yield from _each("address.network", guard.address.network, **{**address, "part": "network"})
+    yield from _each("block.unapproved", guard.block.unapproved, part="block")
+    yield from _each("country.unapproved", guard.country.unapproved, part="country", factor=2.0, place="abroad")
+    yield from _each("country.unapproved", guard.country.home, part="country", factor=2.0, place="home")
+    yield from _trickles(guard.conversion)
+
+
+def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
+    """Yield what passes while a breaker is open, or shows whether it may close."""
+    probing: dict[str, Any] = {"notations": (conversion.trickle,), "name": "t", "factor": 0.0, "stands": "probing"}
+    yield from _each("block.conversion", part="block", breaker="block", **probing)
+    yield from _each("country.conversion", part="country", breaker="country", place="abroad", **probing)
+    at_home: dict[str, Any] = {"name": "h", "place": "home", "breaker": "country", "stands": "open"}
+    yield from _each("country.conversion", (conversion.home,), part="country", factor=0.25, **at_home)
+    yield from _each("country.conversion", (conversion.home_block,), part="block", **at_home)
+
+
+def _each(rule: str, notations: tuple[str, ...], *, name: str = "u", **members: Any) -> Iterator[Bucket]:  # noqa: ANN401
+    """Yield a bucket for each notation; where nothing else is said it spares approved numbers and follows approvals."""
+    for notation in notations:
+        amount, seconds = parse_notation(f"guard: {rule}", notation)
+        given: dict[str, Any] = {"factor": 1.0, "spares": "approved", **members}
+        yield Bucket(rule=rule, name=f"{name}{seconds}", amount=amount, window=1000 * seconds, **given)
+
+
+def _breakers(guard: GuardSettings) -> Iterator[Breaker]:
+    conversion = guard.conversion
+    for part, place, flows in (("block", None, False), ("country", "abroad", False), ("country", "home", True)):
+        yield Breaker(
+            sends=conversion.sends,
+            rate=conversion.rate,
+            block=1000 * conversion.block,
+            longest_block=1000 * max(conversion.block, conversion.max_block),
+            flows=flows,
+            rule=f"{part}.conversion",
+            part=part,
+            spares="approved",
+            place=place,
+        )
+
+
+def _ceilings_of_countries(guard: GuardSettings, spend: SpendSettings) -> Mapping[str, tuple[Ceiling, ...]]:
+    mode = guard.mode("spend.country")
+    ceilings = {country: own.to_core("spend.country", "spendcountry", mode) for country, own in spend.countries.items()}
+    return {country: own for country, own in ceilings.items() if own}
+
+
+def _failures(guard: GuardSettings) -> Failures | None:
+    rule, own = "application.failures", guard.failures
+    if not _is_on(guard, rule):
+        return None
+    return Failures(rule, own.wrong, own.share, 1000 * own.window, record_only=_records(guard, rule))
+
+
+def _lives(ruleset: Ruleset) -> dict[str, int]:
+    """Return how long each part is kept that is not written: until nothing of it counts any more."""
+    lives = {"asked": DAY, "spend": 2 * DAY, "spendcountry": 2 * DAY, "guesses": ruleset.known}
+    lives["cooldown"] = ruleset.cooldown.forgotten if ruleset.cooldown else HOUR
+    lives["failures"] = 2 * ruleset.failures.window if ruleset.failures else HOUR
+    for bucket in ruleset.buckets:
+        lives[bucket.part] = max(lives.get(bucket.part, 0), 2 * bucket.window)
+    for breaker in ruleset.breakers:
+        lives[breaker.part] = max(lives.get(breaker.part, 0), breaker.longest_block + 2 * HOUR)
+    if ruleset.lock:
+        lives["guesses"] = max(lives["guesses"], ruleset.lock.length)
+    return lives

@@ -1,0 +1,53 @@
+"""Spending ceilings of an application, in money."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from otp_service.core.guard.pricing import micros
+from otp_service.core.guard.rules import Mode
+from otp_service.core.guard.ruleset import DAY, HOUR, Ceiling
+from otp_service.core.phone import is_region
+from otp_service.settings.sections import Section
+
+_INTERVALS = {"hour": HOUR, "day": DAY}
+
+
+def _amount(text: str) -> str:
+    micros(text)
+    return text
+
+
+def _country(name: str) -> str:
+    if name != "*" and not is_region(name):
+        raise ValueError("is an ISO 3166-1 alpha-2 code such as PK, or * for all other countries")
+    return name
+
+
+Amount = Annotated[str, AfterValidator(_amount)]
+
+
+class CeilingSettings(Section):
+    """What may be spent in an hour and in a day, calendar intervals in UTC; no ceiling where nothing stands."""
+
+    hour: Amount | None = None
+    """In ``guard.currency``, such as ``"500.00"``."""
+    day: Amount | None = None
+    """In ``guard.currency``."""
+
+    def to_core(self, rule: str, part: str, mode: Mode) -> tuple[Ceiling, ...]:
+        """Return the ceilings; none when the rule is off."""
+        if mode is Mode.OFF:
+            return ()
+        return tuple(
+            Ceiling(rule, part, name, length, micros(amount), record_only=mode is Mode.RECORD_ONLY)
+            for name, length in _INTERVALS.items()
+            if (amount := getattr(self, name)) is not None
+        )
+
+
+class SpendSettings(CeilingSettings):
+    """What an application may spend, altogether and for a country."""
+
+    countries: dict[Annotated[str, AfterValidator(_country)], CeilingSettings] = Field(default_factory=dict)
+    """By country; ``"*"`` for all that are not named."""

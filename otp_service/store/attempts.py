@@ -1,0 +1,43 @@
+"""The log of attempts: starts, resends and codes, for trying them again under other rules."""
+
+import heapq
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import redis
+
+from otp_service.core.guard.replay import Attempt, Kind
+from otp_service.store import keys
+from otp_service.store.connection import answered
+
+PAGE = 1000
+"""Attempts that are read at once."""
+
+
+class Attempts:
+    """Reads the log."""
+
+    def __init__(self, client: redis.Redis, buckets: tuple[str, ...]) -> None:
+        self._client = client
+        self._buckets = buckets
+
+    def all(self) -> Iterator[Attempt]:
+        """Yield all attempts that are kept, in the order in which they were made."""
+        return heapq.merge(*map(self._of, self._buckets), key=lambda one: one.at)
+
+    def _of(self, bucket: str) -> Iterator[Attempt]:
+        after = "-"
+        while True:
+            with answered():
+                entries: Any = self._client.xrange(keys.attempts(bucket), after, "+", count=PAGE)
+            yield from map(_attempt, entries)
+            if len(entries) < PAGE:
+                return
+            after = "(" + entries[-1][0].decode()
+
+
+def _attempt(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Attempt:
+    name, raw = entry
+    fields = {key.decode(): value.decode() for key, value in raw.items()}
+    at = int(name.decode().partition("-")[0])
+    return Attempt(at, Kind(fields["kind"]), fields["id"], fields["refused"], fields["what"])

@@ -1,0 +1,141 @@
+"""The decisions of the guard: what its rules refused, or would have, and what changed for all."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from otp_service.store import keys
+from otp_service.store.connection import answered, milliseconds
+from otp_service.store.retention import Retention
+
+PAGE = 1000
+"""Decisions that are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one rule found."""
+
+    rule: str
+    used: float
+    most: float
+    wait: int
+    """Milliseconds."""
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An entry of the stream."""
+
+    id: str
+    rule: str
+    """The rule that decided."""
+    mode: str
+    """``enforce``: it refused; ``record_only``: it would have; or what changed: ``open``, ``closed``, ``alarm`` …"""
+    kind: str
+    """What was asked for: ``start``, ``resend``, ``fallback``, ``check``; or ``change``."""
+    until: int
+    """Milliseconds since the epoch; 0 where waiting does not help."""
+    verification: str
+    """Empty where none was made."""
+    application: str
+    purpose: str
+    country: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def at(self) -> int:
+        """When: milliseconds since the epoch, by Redis' clock."""
+        return int(self.id.partition("-")[0])
+
+
+class Decisions:
+    """Reads the decisions, and notes those that are made without a script."""
+
+    def __init__(self, client: redis.Redis, buckets: tuple[str, ...], retention: Retention) -> None:
+        self._client = client
+        self._buckets = buckets
+        self._kept = retention
+
+    def note(self, bucket: str, rule: str, application: str, purpose: str, country: str) -> str:
+        """Note that a rule that counts nothing refused a start; return the identifier of the decision."""
+        fields: Any = {
+            "rule": rule,
+            "mode": "enforce",
+            "kind": "start",
+            "until": 0,
+            "id": "",
+            "application": application,
+            "purpose": purpose,
+            "country": country,
+            "findings": "",
+        }
+        with answered():
+            made: Any = self._client.xadd(keys.decisions(bucket), fields, maxlen=self._kept.decisions)
+        return str(made.decode())
+
+    def now(self) -> int:
+        """Return the time by Redis' clock, in milliseconds."""
+        with answered():
+            return milliseconds(self._client.time())
+
+    def find(self, decision_id: str) -> Decision | None:
+        """Return a decision by its identifier; ``None`` when it is not kept (any more)."""
+        for bucket in self._buckets:
+            with answered():
+                try:
+                    found: Any = self._client.xrange(keys.decisions(bucket), decision_id, decision_id)
+                except redis.ResponseError:  # no identifier at all
+                    return None
+            if found:
+                return _decision(found[0])
+        return None
+
+    def latest(self, most: int) -> Iterator[Decision]:
+        """Yield the decisions of all buckets, the newest of each first, at most so many of each."""
+        for bucket in self._buckets:
+            end, left = "+", most
+            while left > 0:
+                with answered():
+                    entries: Any = self._client.xrevrange(keys.decisions(bucket), end, "-", count=min(PAGE, left))
+                yield from map(_decision, entries)
+                if len(entries) < min(PAGE, left):
+                    break
+                end, left = "(" + entries[-1][0].decode(), left - len(entries)
+
+    def of_verification(self, bucket: str, verification_id: str, begin: int) -> tuple[Decision, ...]:
+        """Return the decisions on a verification that started at ``begin`` (milliseconds), the first ones first."""
+        found: list[Decision] = []
+        after = str(max(0, begin - 1000))
+        while True:
+            with answered():
+                entries: Any = self._client.xrange(keys.decisions(bucket), after, "+", count=PAGE)
+            found += [one for one in map(_decision, entries) if one.verification == verification_id]
+            if len(entries) < PAGE:
+                return tuple(found)
+            after = "(" + entries[-1][0].decode()
+
+
+def _decision(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
+    name, raw = entry
+    fields = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
+    return Decision(
+        id=name.decode(),
+        rule=fields.get("rule", ""),
+        mode=fields.get("mode", ""),
+        kind=fields.get("kind", ""),
+        until=int(fields.get("until", "0")),
+        verification=fields.get("id", ""),
+        application=fields.get("application", ""),
+        purpose=fields.get("purpose", ""),
+        country=fields.get("country", ""),
+        findings=tuple(_finding(text) for text in fields.get("findings", "").split(",") if text),
+    )
+
+
+def _finding(text: str) -> Finding:
+    rule, used, most, wait, mode = text.split(" ")
+    return Finding(rule, float(used), float(most), int(wait), mode)

@@ -1,0 +1,21 @@
+-- Counters of a sliding window in constant memory: what was counted in the interval before fades out while the present
+-- one grows. A counter is kept as number of the interval|count in it|count in the one before.
+local counters = {}
+
+-- Returns the count at this time; 0 for nil.
+function counters.value(state, window)
+  if not state then return 0 end
+  local interval, count, before = states.three(state)
+  local passed = math.floor(now / window) - interval
+  if passed > 1 then return 0 end
+  if passed == 1 then count, before = 0, count end
+  return count + before * (1 - (now % window) / window)
+end
+
+-- Returns the counter with one more.
+function counters.add(state, window)
+  local interval, count, before = states.three(state)
+  local present = math.floor(now / window)
+  if present ~= interval then count, before = 0, present == interval + 1 and count or 0 end
+  return string.format('%d|%d|%d', present, count + 1, before)
+end

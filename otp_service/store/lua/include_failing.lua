@@ -1,0 +1,30 @@
+-- Wrong codes of an application, as a share of all it checks: one guess on each of many numbers shows nowhere else.
+local failing = {}
+
+-- Returns the milliseconds until the present interval ends when more codes fail than may, 0 when they do not; and how many
+-- failed, and were checked.
+function failing.wait(kept)
+  local rule = ruleset.failures
+  local wrong, right = counters.value(kept.wrong, rule.window), counters.value(kept.right, rule.window)
+  local high = wrong >= rule.wrong and wrong > rule.share * (wrong + right)
+  return high and rule.window - now % rule.window or 0, wrong, wrong + right
+end
+
+-- Counts a compared code. Returns whether more fail than may, and that was not told in this interval yet.
+function failing.count(key, kept, right)
+  local rule = ruleset.failures
+  if not rule then return false end
+  local name, interval = right and 'right' or 'wrong', math.floor(now / rule.window)
+  kept[name] = counters.add(kept[name], rule.window)
+  local tell = failing.wait(kept) > 0 and kept.told ~= interval
+  if tell then kept.told = interval end
+  states.write(key, kept, ruleset.lives.failures)
+  return tell
+end
+
+-- Reports the alarm.
+function failing.tell(stream, length, kept, about)
+  local wait, wrong, all = failing.wait(kept)
+  findings.tell(stream, length, ruleset.failures, 'alarm', now + wait, about, 'findings',
+    string.format('%s %.6g %.6g %d alarm', ruleset.failures.rule, wrong, all, wait))
+end

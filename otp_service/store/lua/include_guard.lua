@@ -1,0 +1,70 @@
+-- The guard of a message: reads what its rules count, tests them all, and then counts the message in all of them or in
+-- none. The ruleset comes before this text, as a table.
+--
+-- `sending` holds: kind (start, resend or fallback), scopes (of the windows that count), place (home or abroad), safe
+-- (whether the fraud rules pass it), context (a pseudonym, empty for none), number (a pseudonym), price, about (the
+-- verification).
+local guard = {}
+
+-- Reads everything: the guard's keys and, in the ruleset's order, those of the windows; and further keys of the guard that
+-- a record remembers.
+function guard.read(keys, further, sending)
+  local others
+  for _, key in ipairs(further) do keys[#keys + 1] = key end
+  sending.keys, sending.kept, others = states.read(keys)
+  sending.standing = standing.of(sending.keys.standing, sending.context)
+  sending.lane = sending.standing.familiar and 'known' or 'strange'
+  sending.windows = limits.of(ruleset.windows, others, sending.scopes)
+  sending.findings, sending.new = {}, {}
+  if sending.keys.asked and sending.kind == 'start' then
+    local asked = redis.call('SMISMEMBER', sending.keys.asked, sending.number, sending.about.country)
+    sending.new = { number = asked[1] == 0, country = asked[2] == 0 }
+  end
+  return sending
+end
+
+-- Tests all rules. Returns the finding that refuses the message, nil when none does.
+function guard.test(sending)
+  local list, kept = sending.findings, sending.kept
+  for _, limit in ipairs(sending.windows) do
+    local most = limits.most(limit, sending.lane == 'strange' and sending.standing.some)
+    findings.note(list, limit.rule, limits.wait(limit, most), most, most)
+  end
+  if ruleset.cooldown and sending.kind ~= 'fallback' then
+    local wait, run = waits.left(ruleset.cooldown, kept.cooldown, sending.lane)
+    findings.note(list, ruleset.cooldown, wait, run, 0)
+  end
+  guesses.test(list, kept.guesses, sending.lane)
+  if ruleset.failures and kept.failures then findings.note(list, ruleset.failures, failing.wait(kept.failures)) end
+  spending.test(list, kept, sending.about.country, sending.price)
+  fraud.test(sending)
+  local first = findings.first(list)
+  return first and not first.records and first or nil
+end
+
+-- Counts the message in everything.
+function guard.count(sending)
+  limits.spend(sending.windows, 'failed_checks') -- it is tested against wrong codes, but is none
+  if ruleset.cooldown and sending.kind ~= 'fallback' then
+    waits.add(ruleset.cooldown, sending.kept.cooldown, sending.lane)
+    states.write(sending.keys.cooldown, sending.kept.cooldown, ruleset.cooldown.forgotten)
+  end
+  if sending.price > 0 then
+    spending.add(sending.keys, sending.kept, sending.about.country, sending.price, now)
+  end
+  fraud.count(sending)
+  if sending.new.number or sending.new.country then
+    redis.call('SADD', sending.keys.asked, sending.number, sending.about.country)
+    redis.call('PEXPIRE', sending.keys.asked, ruleset.lives.asked, 'NX')
+  end
+end
+
+-- Reports what the rules found, and the breakers that changed. Returns the identifier of the decision, empty when there
+-- is none.
+function guard.report(sending, stream, length, age)
+  for _, change in ipairs(sending.changes) do
+    findings.tell(stream, length, change.rule, change.stands, change.until_, sending.about)
+  end
+  if #sending.findings == 0 then return '' end
+  return findings.report(stream, length, age, sending.findings, sending.about, sending.kind)
+end

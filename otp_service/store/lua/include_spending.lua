@@ -1,0 +1,64 @@
+-- Money that an application has spent, by calendar intervals (UTC). Amounts are millionths of the currency's unit.
+-- Kept for each ceiling: number of the interval|amount|0.
+local spending = {}
+
+-- Returns the ceilings that a message to a country counts in.
+function spending.ceilings(country)
+  local own = ruleset.ceilings_of_countries
+  local list = {}
+  for _, one in ipairs(ruleset.ceilings) do list[#list + 1] = one end
+  for _, one in ipairs(own[country] or own['*'] or {}) do list[#list + 1] = one end
+  return list
+end
+
+local function spent(kept, ceiling)
+  local interval, amount = states.three(kept[ceiling.name])
+  return interval == math.floor(now / ceiling.interval) and amount or 0
+end
+
+-- Notes which ceilings a price would pass.
+function spending.test(list, kept, country, price)
+  for _, one in ipairs(spending.ceilings(country)) do
+    local amount = kept[one.part] and spent(kept[one.part], one) or 0
+    local ends = (math.floor(now / one.interval) + 1) * one.interval
+    findings.note(list, one, amount + price > one.amount and ends - now or 0, amount, one.amount)
+  end
+end
+
+-- Tells whether a price would pass a ceiling that is enforced.
+function spending.refuses(kept, country, price)
+  local list = {}
+  spending.test(list, kept, country, price)
+  local first = findings.first(list)
+  return first ~= nil and not first.records
+end
+
+-- Adds an amount, which may be negative, to all ceilings whose interval is still the one of `at`, and writes them.
+function spending.add(keys, kept, country, amount, at)
+  local changed = {}
+  for _, one in ipairs(spending.ceilings(country)) do
+    local interval = math.floor(now / one.interval)
+    if kept[one.part] and math.floor(at / one.interval) == interval then
+      local before = spent(kept[one.part], one)
+      kept[one.part][one.name] = string.format('%d|%.0f|0', interval, math.max(0, before + amount))
+      changed[one.part] = true
+    end
+  end
+  for part in pairs(changed) do states.write(keys[part], kept[part], ruleset.lives[part]) end
+end
+
+-- Notes in a record what is reserved for a dispatch that is to come (price|time), and what its message may cost.
+function spending.reserve(record, message, dispatch, price)
+  redis.call('HSET', record, 'p' .. message, string.format('%.0f', price),
+    'r' .. message .. '.' .. dispatch, string.format('%.0f|%d', price, now))
+end
+
+-- Settles what was reserved for a dispatch by what it cost. Once it is settled, to do it again changes nothing.
+function spending.settle(record, slot, keys, country, cost)
+  local reserved = string.gsub(slot, '^d', 'r')
+  local price, at = string.match(redis.call('HGET', record, reserved) or '', '^(%d+)|(%d+)$')
+  if not price then return end
+  redis.call('HDEL', record, reserved)
+  local key_of, kept = states.read(keys)
+  spending.add(key_of, kept, country, tonumber(cost) - tonumber(price), tonumber(at))
+end

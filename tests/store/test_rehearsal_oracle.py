@@ -1,0 +1,156 @@
+"""The guard decides in the scripts as it does in memory: whatever is tried in whatever order, the same rule refuses."""
+
+import random
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from support_caller import Caller
+from support_frozen import FrozenValkey
+from support_installation import tree
+from support_outbox import lanes
+
+from otp_service.bootstrap import Installation
+from otp_service.core.errors import OtpServiceError
+from otp_service.core.guard.replay import Attempt, Replayed, replay
+from otp_service.core.guard.rules import RULES
+
+SECONDS = [0, 0.3, 1, 5, 31, 61, 130, 400, 3700, 90_000]
+ROOMY: dict[str, Any] = {
+    "address": {name: ["900/day"] for name in ("unapproved", "numbers", "countries", "network")},
+    "block": {"unapproved": ["900/hour", "900/2 days"]},
+    "country": {"unapproved": ["900/day"], "home": ["900/day"]},
+    "conversion": {"sends": 500},
+    "number": {"cooldown": [1, 2], "guess_waits": [0, 1], "lock_after": 100},
+    "failures": {"wrong": 500},
+}
+TIGHT: dict[str, dict[str, Any]] = {
+    "address.unapproved": {"address": {**ROOMY["address"], "unapproved": ["5/hour", "9/day"]}},
+    "address.numbers": {"address": {**ROOMY["address"], "numbers": ["4/day"]}},
+    "address.countries": {"address": {**ROOMY["address"], "countries": ["1/day"]}},
+    "address.network": {"address": {**ROOMY["address"], "network": ["3/hour"]}},
+    "block.unapproved": {"block": {"unapproved": ["3/hour", "9/2 days"]}},
+    "block.conversion": {
+        "conversion": {"sends": 5, "rate": 0.6, "block": 60, "trickle": "2/minute"},
+        "modes": {"country.conversion": "off"},
+    },
+    "country.unapproved": {"country": {"unapproved": ["4/day"], "home": ["9/day"]}},
+    "country.conversion": {
+        "conversion": {"sends": 5, "rate": 0.7, "block": 60, "home": "5/hour", "home_block": "1/hour"},
+        "modes": {"block.conversion": "off"},
+    },
+    "number.cooldown": {"number": {**ROOMY["number"], "cooldown": [20, 60, 600]}},
+    "number.guess_wait": {"number": {**ROOMY["number"], "guess_waits": [40, 400]}},
+    "number.lock": {"number": {**ROOMY["number"], "lock_after": 10, "lock_days": 1}},
+    "application.failures": {
+        "failures": {"wrong": 10, "share": 0.2, "window": 7200},
+        "modes": {"application.failures": "enforce"},
+    },
+    "number.sends": {},
+    "number.guesses": {},
+    "address.starts": {},
+    "application.requests": {},
+    "spend.application": {},
+    "spend.country": {},
+}
+"""Rules of which each has its turn to be met."""
+LIMITS = {
+    "number.sends": {"number": ["3/10 minutes", "7/day"]},
+    "number.guesses": {"failed_checks": ["3/10 minutes", "5/day"]},
+    "address.starts": {"ip": ["3/10 minutes"]},
+    "application.requests": {"application": ["4/10 minutes"]},
+}
+GUESSES = {"number.lock", "number.guesses", "number.guess_wait", "application.failures"}
+"""Rules that need many wrong codes for few numbers."""
+SPEND = {
+    "spend.application": {"hour": "20", "day": "90"},
+    "spend.country": {"countries": {"GB": {"day": "60"}, "*": {"hour": "10"}}},
+}
+
+
+def _install(frozen: FrozenValkey, rule: str, **modes: str) -> Installation:
+    own = tree(frozen.url)["applications"]
+    roomy = {scope: ["900/day"] for scope in ("number", "ip", "application", "failed_checks")}
+    guard = {**ROOMY, **TIGHT[rule]}
+    return frozen.world().install(
+        guard={**guard, "modes": {**guard.get("modes", {}), **modes}},
+        limits={**roomy, **LIMITS.get(rule, {})},
+        purposes={"login": {"resend_delays": [0], "max_sends": 4, "max_checks": 5, "channels": ["sms", "voice"]}},
+        applications={**own, "shop": {**own["shop"], "spend": SPEND.get(rule, {})}},
+        gateways={"sandbox": {"kind": "sandbox", "timeout": 1.0, "prices": {"PK": "2.50", "*": "12", "PK/voice": "1"}}},
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("rule", TIGHT)
+def test_the_log_of_what_was_tried_tells_the_same_refusals_in_memory(
+    frozen: FrozenValkey, rule: str, seed: int
+) -> None:
+    chance = random.Random(f"{rule} {seed}")
+    installation = _install(frozen, rule)
+    _live(frozen, installation, chance, steps=300, guessing=rule in GUESSES)
+    again = _replayed(installation)
+
+    assert not again.differing, _told(again.differing[0])
+    assert again.unknown == again.never_started == 0
+    assert again.before == again.after
+    assert again.before.refused[rule] > 0
+    assert again.before.messages > 10
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rules_that_only_record_or_are_off_refuse_nothing_in_memory_either(frozen: FrozenValkey, seed: int) -> None:
+    chance = random.Random(seed)
+    modes = {rule: chance.choice(["enforce", "record_only", "off"]) for rule in RULES}
+    installation = _install(frozen, chance.choice(sorted(TIGHT)), **modes)
+    _live(frozen, installation, chance, steps=200, guessing=seed % 2 == 0)
+    again = _replayed(installation)
+
+    assert not again.differing, _told(again.differing[0])
+    assert all(modes[rule] == "enforce" for rule in again.after.refused)
+
+
+def _replayed(installation: Installation) -> Replayed:
+    rulesets = {name: loaded.ruleset for name, loaded in installation.context.rulesets.items()}
+    return replay(installation.context.store.attempts.all(), rulesets)
+
+
+def _live(
+    frozen: FrozenValkey, installation: Installation, chance: random.Random, *, steps: int, guessing: bool
+) -> None:
+    callers = [Caller(installation), Caller(installation, "bank")]
+    alive: list[tuple[Caller, str]] = []
+    right = 0.0 if guessing else chance.choice([0.2, 0.5, 0.8])
+    numbers = 3 if guessing else 40
+    for _ in range(steps):
+        frozen.advance(chance.choice(SECONDS[:7] if chance.random() < 0.95 else SECONDS))
+        with suppress(OtpServiceError):
+            _act(chance, callers, alive, right=right, numbers=numbers)
+        frozen.client.delete(*lanes(frozen.client), "-")  # what is not delivered is not settled either
+
+
+def _act(chance: random.Random, callers: list[Caller], alive: list[Any], *, right: float, numbers: int) -> None:
+    act = chance.random()
+    if act < (0.2 if numbers < 10 else 0.55) or not alive:
+        caller = chance.choice(callers)
+        country = chance.random() < 0.8 or caller.application.name == "bank"
+        number = f"+92300123{chance.choice([4, 4, 5])}{chance.randrange(numbers):03}" if country else _british(chance)
+        members: dict[str, Any] = {"context": chance.choice([None, "one", "two", f"c{chance.randrange(20)}"])}
+        if caller.application.name == "shop":
+            members["client_ip"] = chance.choice(["192.0.2.1", "192.0.2.2", "2001:db8:1:2::3", "2001:db8:1:3::3"])
+        alive.append((caller, caller.start(number, **members)))
+        return
+    caller, one = chance.choice(alive[-6:])
+    if act > 0.85:
+        caller.resend(one)
+    else:
+        caller.check(one, caller.code(one) if chance.random() < right else caller.wrong(one))
+
+
+def _british(chance: random.Random) -> str:
+    return f"+447400123{chance.randrange(20):03}"
+
+
+def _told(differing: tuple[Attempt, str]) -> str:
+    attempt, rule = differing
+    return f"{attempt}: {rule or 'nothing'} refuses it in memory"
