@@ -11,7 +11,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: setup run test check bench bench-delivery storm mutants lock clean compose-secrets
+.PHONY: setup run test check bench bench-delivery storm abuse mutants lock clean compose-secrets
 
 setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
 
@@ -36,6 +36,9 @@ bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and 
 
 storm: setup  ## Verifications while workers are killed and stopped, and a gateway fails; then the books must balance.
 	$(BIN)/python benchmarks/storm.py
+
+abuse: setup  ## Attacks beside a simulated day of honest traffic: what passes, costs, is refused. Needs libfaketime. An hour.
+	$(BIN)/python benchmarks/abuse.py
 
 mutants: setup  ## Put defects into the scripts, one at a time; the tests must notice each. About ten minutes.
 	$(BIN)/python benchmarks/mutants/run.py

@@ -1,0 +1,129 @@
+"""What became of a simulated day: who asked, who was refused and by which rule, what was sent. Without I/O."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from abuse_numbers import PRICES, country_of
+from abuse_traffic import Group, Visit
+
+NO_DECISION = "no decision"
+"""In front of the code of a problem that names no decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A start or resend that was refused."""
+
+    group: Group
+    kind: str
+    reason: str
+    """The decision's id, or the problem's code where it names none."""
+    decided: bool
+    messages: int
+    """Messages that this kind had been granted before."""
+
+
+@dataclass
+class Row:
+    """All of one kind, or several kinds together."""
+
+    visits: int = 0
+    refused: int = 0
+    """Visits of which the start or a resend was refused."""
+    starts: int = 0
+    """Accepted."""
+    resends: int = 0
+    """Accepted."""
+    approved: int = 0
+    compared: int = 0
+    """Wrong codes that were compared."""
+    received: int = 0
+    """Messages that a gateway took."""
+    money: Decimal = Decimal(0)
+    """For those."""
+
+    @property
+    def messages(self) -> int:
+        """Messages that were accepted."""
+        return self.starts + self.resends
+
+    @property
+    def loss(self) -> float:
+        """Share of the visits that were refused."""
+        return self.refused / self.visits if self.visits else 0.0
+
+    def __add__(self, other: "Row") -> "Row":
+        names = self.__dataclass_fields__
+        return Row(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+@dataclass
+class Tally:
+    """The books of a scenario, which the driver fills."""
+
+    rows: dict[tuple[Group, str], Row] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    failures: list[float] = field(default_factory=list)
+    """When each wrong code of the attack was answered, in simulated seconds."""
+    lags: list[float] = field(default_factory=list)
+    """Simulated seconds from when a request was due to its answer."""
+    unexpected: Counter[str] = field(default_factory=Counter)
+    """Answers that are neither success nor refusal."""
+    rules: dict[str, str] = field(default_factory=dict)
+    """Rules by the ids of their decisions."""
+    alarm: float | None = None
+    """When the first alarm was raised, in simulated seconds."""
+    drifts: list[float] = field(default_factory=list)
+    """Simulated seconds by which the server's clock was ahead, now and then."""
+
+    def row(self, visit: Visit) -> Row:
+        """Return the row of a visit's kind."""
+        return self.rows.setdefault((visit.group, visit.kind), Row())
+
+    def refuse(self, visit: Visit, problem: Mapping[str, object]) -> None:
+        """Count a refusal; a visit has at most one."""
+        row, decision = self.row(visit), problem.get("decision")
+        row.refused += 1
+        reason = str(decision or problem.get("code"))
+        self.refusals.append(Refusal(visit.group, visit.kind, reason, bool(decision), row.messages))
+
+    def receive(self, visit: Visit, messages: int) -> None:
+        """Count messages that gateways took."""
+        row = self.row(visit)
+        row.received += messages
+        row.money += messages * PRICES[country_of(visit.number)]
+
+    def rule_of(self, refusal: Refusal) -> str:
+        """Return the rule that refused, or what is known instead."""
+        if not refusal.decided:
+            return _STATIC.get(refusal.reason, f"{NO_DECISION}: {refusal.reason}")
+        return self.rules.get(refusal.reason, f"unknown decision {refusal.reason}")
+
+    def total(self, group: Group, wanted: Callable[[str], bool] = lambda _: True) -> Row:
+        """Return all kinds of a group together, or those that are wanted."""
+        found = (row for (whose, kind), row in self.rows.items() if whose is group and wanted(kind))
+        return sum(found, Row())
+
+    def by_rule(self) -> Mapping[str, Counter[tuple[Group, str]]]:
+        """Count refusals by rule, and by group and kind."""
+        found: dict[str, Counter[tuple[Group, str]]] = {}
+        for one in self.refusals:
+            found.setdefault(self.rule_of(one), Counter())[one.group, one.kind] += 1
+        return found
+
+    def before(self, rules: Iterable[str]) -> int:
+        """Return how many messages the attack was granted before one of these rules, or the first of all, refused."""
+        attacking = [one for one in self.refusals if one.group is Group.ATTACK]
+        named = [one for one in attacking if self.rule_of(one).startswith(tuple(rules))]
+        first = min((one.messages for one in named or attacking), default=None)
+        return self.total(Group.ATTACK).messages if first is None else first
+
+
+_STATIC = {
+    "country-not-allowed": "destination.country",
+    "number-type-not-allowed": "destination.type",
+    "destination-not-allowed": "destination.prefix",
+}
+"""Rules that need no count, by the codes of their problems."""
