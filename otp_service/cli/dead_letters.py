@@ -12,7 +12,7 @@ from otp_service.core.purpose import LONGEST_LIFE
 from otp_service.settings import load_settings
 from otp_service.store.dead_letters import DeadLetter, DeadLetters, Redriven, reason_of
 
-_IN_VAIN = ("destination", "fraud")
+_IN_VAIN = ("destination", "fraud", "policy")
 """Reasons that no operator can mend: another try fails too, and may cost."""
 _HEADINGS = ("Id", "Given up", "Reason", "Application", "Purpose", "Country", "Channel", "Verification")
 
@@ -36,7 +36,10 @@ def list_(most: int, path: Path | None) -> None:
 @dead_letters.command(short_help="Put messages back into the outbox.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option(
-    "--all", "every", is_flag=True, help="All whose code may still live, but for the reasons destination and fraud."
+    "--all",
+    "every",
+    is_flag=True,
+    help="All whose code may still live, but for the reasons destination, fraud and policy.",
 )
 @click.option("--reason", help="With --all: those whose reason begins with this word, such as rejected, and no others.")
 @config_option
@@ -44,9 +47,9 @@ def redrive(ids: tuple[str, ...], reason: str | None, path: Path | None, *, ever
     """Put messages back into the outbox, by the ID that "list" shows, or all of them; say what became of each.
 
     A message goes out only while its verification waits for the code. It may cost another message, and one whose fate
-    is not known may arrive twice. With --all, those whose reason is destination or fraud are left as they are, unless
-    --reason names it: another try changes nothing, and may cost. The exit status is 1 when one that was named by its ID
-    was not put back.
+    is not known may arrive twice. With --all, those whose reason is destination, fraud or policy are left as they are,
+    unless --reason names it: another try changes nothing, and may cost. The exit status is 1 when one that was named by
+    its ID was not put back.
     """
     if bool(ids) == every or (reason is not None and not every):
         raise click.UsageError("Name dead letters by their ID, or give --all.")

@@ -13,8 +13,8 @@ MOST = 1000
 """Dead letters that are looked at in each bucket."""
 TOLERATED_LAG = 30.0
 """Seconds that a message may wait: then people notice."""
-THE_NUMBERS_OWN = frozenset({"destination", "channel"})
-"""Reasons that say something of the number, not of the installation."""
+THE_NUMBERS_OWN = frozenset({"destination", "channel", "policy"})
+"""Reasons that say something of the number, not of the installation: also where a policy denied it."""
 
 
 def delivery_findings(context: Context) -> Iterator[Finding]:

@@ -60,6 +60,8 @@ class AskedPolicy:
             return self._patience.wait_for(lambda: self._judged(question), self._settings.timeout)
         except TimeoutError:
             return _unknown("timeout")
+        except RuntimeError:  # the host has no thread left to give
+            return _unknown("no thread")
 
     def _judged(self, question: Question) -> Verdict:
         try:

@@ -27,20 +27,23 @@ class Patience(Generic[Result]):
     def wait_for(self, work: Callable[[], Result], seconds: float) -> Result:
         """Return what the work returns, or raise what it raises; `TimeoutError` when it is not done in time.
 
-        Work that no thread was free for is not begun after that.
+        Work that no thread was free for is not begun after that. `RuntimeError` when a thread cannot be made.
         """
         outcome: Future[Result] = Future()
         entry = (outcome, work)
-        with self._changed:
-            self._waiting.append(entry)
-            if len(self._waiting) > self._idle and self._threads < self._most:
-                self._threads += 1
-                threading.Thread(target=self._run, name=self._name, daemon=True).start()
-            self._changed.notify()
         try:
+            self._hand_over(entry)
             return outcome.result(seconds)
         finally:
             self._forget(entry)
+
+    def _hand_over(self, entry: tuple[Future[Result], Callable[[], Result]]) -> None:
+        with self._changed:
+            self._waiting.append(entry)
+            if len(self._waiting) > self._idle and self._threads < self._most:
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+                self._threads += 1
+            self._changed.notify()
 
     def _forget(self, entry: tuple[Future[Result], Callable[[], Result]]) -> None:
         """Take back what was not begun: where all threads hang, nobody else would."""

@@ -59,8 +59,7 @@ def _is_to_be_asked_about(verification: Verification, job: Job) -> bool:
     """Tell whether a message is still wanted, as far as the record shows, and was not asked about before."""
     calls = [one for one in verification.deliveries if one.message == job.message and one.gateway]
     return (
-        verification.application == job.application
-        and verification.status is Status.PENDING
+        verification.status is Status.PENDING
         and verification.generation == job.generation
         and not any(one.channel == job.channel or one.status in _HAS_IT for one in calls)
     )

@@ -6,7 +6,7 @@ import pytest
 from support_caller import Caller
 from support_cli import configured, run
 from support_installation import NUMBER
-from support_outbox import DEAD, Scripted, Sender, letters, refused, waiting
+from support_outbox import DEAD, Scripted, Sender, jobs_of, letters, refused, waiting
 
 from otp_service.bootstrap import install
 from otp_service.settings import load_settings
@@ -152,10 +152,20 @@ def test_what_is_left_out_of_all_is_put_back_when_its_reason_is_named(environ, s
     assert re.fullmatch(rf"00:\d+-\d+\t{one}\tput back\n1 of 1 put back\.\n", result.output)
 
 
+def test_what_a_policy_denied_is_left_out_of_all_too(environ, shop, valkey):
+    shop.start()
+    (job,) = jobs_of(shop.context)
+    shop.context.store.dispatches.bury(job, "policy simswap")
+
+    assert "1 left for the reason policy: another try changes nothing" in command(environ, "redrive", "--all").stderr
+    assert letters(valkey.client) == ["policy simswap"]
+    assert "1 of 1 put back." in command(environ, "redrive", "--all", "--reason", "policy").stdout
+
+
 def test_the_help_says_what_is_left_out_of_all(environ):
     told = " ".join(command(environ, "redrive", "--help").output.split())
 
-    assert "All whose code may still live, but for the reasons destination and fraud." in told
+    assert "All whose code may still live, but for the reasons destination, fraud and policy." in told
     assert "another try changes nothing, and may cost" in told
 
 

@@ -56,7 +56,8 @@ def test_a_gateway_that_is_well_needs_no_words():
     ("reasons", "level", "words"),
     [
         ({}, Level.OK, "no message was given up that could have arrived"),
-        ({"destination": 9, "channel": 1}, Level.OK, "no message was given up that could have arrived"),
+        ({"destination": 9, "channel": 1, "policy": 2}, Level.OK, "no message was given up that could have arrived"),
+        ({"no_verdict": 1}, Level.WARN, "in the last hour: 1 no_verdict."),
         ({"expired": 1, "rejected": 2, "destination": 9}, Level.WARN, "in the last hour: 2 rejected, 1 expired."),
     ],
 )

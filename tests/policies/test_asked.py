@@ -8,6 +8,7 @@ import time
 
 import pytest
 from support_policies import NUMBER, QUESTION, Judge, asked
+from support_service import eventually
 
 from otp_service.policies.asked import Policies
 from otp_service.policies.base import ALLOW, DENY, PolicyError, not_by, only_by
@@ -105,6 +106,28 @@ def test_threads_are_kept_and_are_no_more_than_the_bound():
     assert found == ["of this test"] * 12
     assert patience._threads <= 3
     assert patience._idle == patience._threads
+
+
+def test_one_thread_does_one_piece_of_work_after_the_other():
+    patience: Patience[int] = Patience("of this test", 3)
+    found = set()
+    for _ in range(5):
+        found.add(patience.wait_for(threading.get_ident, 5))
+        eventually(lambda: patience._idle == 1, 5)
+
+    assert len(found) == 1
+
+
+def test_where_no_thread_can_be_made_it_is_unknown(monkeypatch):
+    def full(_):
+        raise RuntimeError("can't start new thread")
+
+    policy = asked("one", Judge())
+    with monkeypatch.context() as world:
+        world.setattr(threading.Thread, "start", full)
+        assert told(policy) == ("unknown", "no thread")
+    assert not policy._patience._waiting
+    assert told(policy) == ("allow", "")
 
 
 def test_a_process_ends_although_a_policy_hangs():

@@ -229,6 +229,19 @@ def test_a_token_that_is_refused_is_replaced_once(httpserver: HTTPServer):
     assert len(requests_to(httpserver, CHECK)) == 3
 
 
+def source_of(httpserver: HTTPServer) -> tokens.FetchedTokens:
+    members = {"token": None, "token_url": httpserver.url_for(TOKEN), "client_id": "a", "client_secret": "b"}
+    return tokens.FetchedTokens(settings_of("http://x", **members), tokens.Wire(5))
+
+
+def test_a_token_that_another_thread_has_replaced_is_not_replaced_again(httpserver: HTTPServer):
+    Issuer(httpserver)
+    source = source_of(httpserver)
+    first = source.current()
+
+    assert [source.instead_of(first), source.instead_of(first), source.current()] == ["t2"] * 3
+
+
 def test_an_operator_that_takes_no_token_at_all_is_not_known(httpserver: HTTPServer):
     httpserver.expect_request(TOKEN).respond_with_json({"access_token": "t"})
     httpserver.expect_request(CHECK).respond_with_json({"code": "UNAUTHENTICATED"}, status=401)
@@ -243,10 +256,7 @@ def test_an_operator_that_takes_no_token_at_all_is_not_known(httpserver: HTTPSer
 )
 def test_a_token_is_kept_until_shortly_before_it_ends(httpserver: HTTPServer, monkeypatch, expires_in, kept):
     issuer, now = Issuer(httpserver, expires_in=expires_in), [1000.0]
-    source = tokens.FetchedTokens(
-        settings_of("http://x", token=None, token_url=httpserver.url_for(TOKEN), client_id="a", client_secret="b"),
-        tokens.Wire(5),
-    )
+    source = source_of(httpserver)
 
     monkeypatch.setattr(tokens, "time", Still(now))
     first = source.current()

@@ -20,6 +20,7 @@ from otp_service.policies.base import ALLOW, DENY, PolicyError, not_by, only_by
 from otp_service.services.deliver import deliver
 from otp_service.services.find import find
 from otp_service.services.record_receipts import record
+from otp_service.telemetry import metrics
 
 THREE = {"login": {"channels": ["sms", "voice", "whatsapp"]}}
 FIRST_AND_SECOND = {
@@ -56,6 +57,8 @@ def test_what_is_denied_reaches_no_gateway_and_is_reported(fake_world: World):
     assert waiting(fake_world.client) == 0
     assert [line["event"] for line in lines] == ["policy_asked", "message_given_up"]
     assert verdicts("denied-here") == {"deny": 1}
+    assert b'reason="policy"' in metrics.exposition()
+    assert b'reason="policy ' not in metrics.exposition()
     assert why(shop) is Why.POLICY
     (question,) = judge.questions
     assert (question.number, question.country, question.application) == (NUMBER, "PK", "shop")
@@ -165,8 +168,9 @@ def test_policies_are_asked_in_their_order_and_the_first_that_denies_ends_it(fak
     assert [len(judge.questions) for judge in (first, second, third)] == [1, 1, 0]
 
 
-def test_each_may_narrow_the_channels_and_one_that_denies_still_ends_it(fake_world: World):
-    narrowing = asked("first", Judge(not_by("sms"))), asked("second", Judge(not_by("sms", "voice")))
+@pytest.mark.parametrize(("one", "other"), [(("sms",), ("sms", "voice")), (("sms", "voice"), ("sms",))])
+def test_each_may_narrow_the_channels_and_one_that_denies_still_ends_it(fake_world: World, one, other):
+    narrowing = asked("first", Judge(not_by(*one))), asked("second", Judge(not_by(*other)))
     shop = sender(fake_world, *narrowing, purposes=THREE)
     shop.caller.start()
     shop.deliver()
@@ -313,6 +317,28 @@ def test_a_channel_to_which_a_message_fell_back_is_asked_about_and_what_failed_b
     assert channels_of(shop) == ["sms"]
     assert story(shop.caller, one) == [(1, 1, "sandbox", "failed", "channel 21614")]
     assert letters(fake_world.client) == ["policy calls"]
+
+
+def test_what_nobody_knows_of_stays_unknown_when_the_next_channel_is_denied(fake_world: World):
+    gateway = Scripted(refused("channel", "21614", ambiguous=True))
+    shop = sender(fake_world, asked("calls", Judge(DENY), channels=["voice"]), scripted={"sandbox": gateway})
+    one = shop.caller.start()
+    shop.deliver()
+    shop.deliver()
+
+    assert story(shop.caller, one) == [(1, 1, "sandbox", "unknown", "channel 21614")]
+    assert letters(fake_world.client) == ["policy calls"]
+
+
+def test_a_message_that_arrived_after_all_is_not_asked_about(fake_world: World):
+    judge, gateway = Judge(DENY), Scripted(refused("channel", "21614"))
+    shop = sender(fake_world, asked("calls", judge, channels=["voice"]), scripted={"sandbox": gateway})
+    shop.caller.start()
+    shop.deliver()
+    record(shop.context, "sandbox", gateway.sent[0].dispatch_id, Receipt(DeliveryStatus.DELIVERED, "delivered"))
+    shop.deliver()
+
+    assert (judge.questions, letters(fake_world.client)) == ([], [])
 
 
 def test_a_further_message_after_a_receipt_is_asked_about(fake_world: World):
