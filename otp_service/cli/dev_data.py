@@ -17,11 +17,21 @@ from otp_service.settings.sources import FILE_SUFFIX, Table, merged
 APPLICATION = "dev"
 _SANDBOX = "sandbox"
 """The kind of gateway, and the name of ``dev``'s own."""
+RECORDING = dict.fromkeys(
+    (
+        "number.cooldown", "number.guess_wait",
+        "address.unapproved", "address.numbers", "address.countries", "address.network",
+        "block.unapproved", "block.conversion", "country.unapproved", "country.conversion",
+    ),
+    "record_only",
+)  # fmt: skip
+"""Rules against fraud: who tries the service asks for one code after the other, for numbers in a row."""
 DEFAULTS: Table = {
     "environment": "development",
     "http": {"metrics_port": 0, "metrics_on_same_port": True},
     "worker": {"metrics_port": 0},
     "logging": {"format": "console"},
+    "guard": {"modes": RECORDING},
     "purposes": {
         "login": {
             "code_length": 6,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from otp_service.cli.dev_numbers import PREFIX
 from otp_service.cli.output import program
+from otp_service.core.guard.rules import Mode
 from otp_service.settings import Settings
 
 NUMBER = "+923001234567"
@@ -21,6 +22,7 @@ _CHECK = """\
     -H 'Content-Type: application/json' -d "{{\\"code\\": \\"$CODE\\"}}\""""
 
 _NUMBERS = "Numbers that go wrong on purpose, such as {prefix}0011, are in docs/sandbox.md.\n\n"
+_GUARD = "Rules against fraud only record here what they would refuse: {command} guard status\n\n"
 _SHELL = "  . {shell}; {command} send {options}{number}"
 
 
@@ -41,9 +43,11 @@ def guide(url: str, api_key: str, settings: Settings, shell: Path) -> str:
         options="--application dev " if len(settings.applications) > 1 else "",
     )
     numbers = _NUMBERS.format(prefix=PREFIX) if _has_numbers(settings) else ""
+    recorded = settings.guard.mode("block.unapproved") is Mode.RECORD_ONLY
+    guard = _GUARD.format(command=program()) if recorded else ""
     return (
         f"\nReady at {url}; its documentation is at {url}/docs\nAPI key of the application 'dev': {api_key}\n\n"
-        f"{filled}\n\n{numbers}Ctrl-C stops it."
+        f"{filled}\n\n{numbers}{guard}Ctrl-C stops it."
     )
 
 

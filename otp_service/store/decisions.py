@@ -21,6 +21,8 @@ class Finding:
     rule: str
     used: float
     most: float
+    window: int
+    """Milliseconds in which so much may be; 0 where it counts what comes in a row."""
     wait: int
     """Milliseconds."""
     mode: str
@@ -106,10 +108,10 @@ class Decisions:
                     break
                 end, left = "(" + entries[-1][0].decode(), left - len(entries)
 
-    def of_verification(self, bucket: str, verification_id: str, begin: int) -> tuple[Decision, ...]:
-        """Return the decisions on a verification that started at ``begin`` (milliseconds), the first ones first."""
+    def of_verification(self, bucket: str, verification_id: str) -> tuple[Decision, ...]:
+        """Return the decisions on a verification, the first ones first. All that is kept is read."""
         found: list[Decision] = []
-        after = str(max(0, begin - 1000))
+        after = "-"
         while True:
             with answered():
                 entries: Any = self._client.xrange(keys.decisions(bucket), after, "+", count=PAGE)
@@ -137,5 +139,5 @@ def _decision(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
 
 
 def _finding(text: str) -> Finding:
-    rule, used, most, wait, mode = text.split(" ")
-    return Finding(rule, float(used), float(most), int(wait), mode)
+    rule, used, most, window, wait, mode = text.split(" ")
+    return Finding(rule, float(used), float(most), int(window), int(wait), mode)

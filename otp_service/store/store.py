@@ -12,6 +12,7 @@ from otp_service.store.attempts import Attempts
 from otp_service.store.dead_letters import DeadLetters
 from otp_service.store.decisions import Decisions
 from otp_service.store.dispatches import Dispatches
+from otp_service.store.guard import Guard
 from otp_service.store.health import Health
 from otp_service.store.history import History
 from otp_service.store.installation import Server
@@ -40,6 +41,7 @@ class Store:
     attempts: Attempts
     mailbox: Mailbox
     limits: LimitReader
+    guard: Guard
     server: Server
 
 
@@ -66,5 +68,6 @@ def open_store(
         decisions=Decisions(client, keyring.buckets, retention),
         mailbox=Mailbox(client, keyring),
         limits=LimitReader(client, limits),
+        guard=Guard(client),
         server=Server(client, keyring, (NO_RULES, *rulesets.values())),
     )

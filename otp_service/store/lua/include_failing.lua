@@ -26,5 +26,5 @@ end
 function failing.tell(stream, length, kept, about)
   local wait, wrong, all = failing.wait(kept)
   findings.tell(stream, length, ruleset.failures, 'alarm', now + wait, about, 'findings',
-    string.format('%s %.6g %.6g %d alarm', ruleset.failures.rule, wrong, all, wait))
+    string.format('%s %.12g %.12g %d %d alarm', ruleset.failures.rule, wrong, all, ruleset.failures.window, wait))
 end

@@ -5,7 +5,9 @@ local findings = {}
 -- Notes what a rule says: nothing when there is no wait. `used` of `most` tells how far it is from its limit.
 function findings.note(list, rule, wait, used, most)
   if wait <= 0 then return end
-  list[#list + 1] = { rule = rule.rule, wait = wait, used = used, most = most, records = rule.record_only }
+  local window = rule.window or rule.interval or 1000 * (rule.seconds or 0)
+  list[#list + 1] = { rule = rule.rule, wait = wait, used = used, most = most, window = window,
+    records = rule.record_only }
 end
 
 -- Returns the finding with the longest wait: of those that refuse when there is one, otherwise of all; nil for none.
@@ -23,7 +25,7 @@ end
 function findings.report(stream, length, age, list, about, kind)
   local first, all = findings.first(list), {}
   for i, one in ipairs(list) do
-    all[i] = string.format('%s %.6g %.6g %d %s', one.rule, one.used, one.most, one.wait,
+    all[i] = string.format('%s %.12g %.12g %d %d %s', one.rule, one.used, one.most, one.window, one.wait,
       one.records and 'record_only' or 'enforce')
   end
   local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', first.rule,

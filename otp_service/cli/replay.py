@@ -1,0 +1,69 @@
+"""``otp-service guard replay``: the attempts of the past under other rules."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from otp_service.cli.context import context_of
+from otp_service.cli.guard import guard
+from otp_service.cli.options import config_option
+from otp_service.cli.output import done, note, table
+from otp_service.core.errors import ConfigurationError
+from otp_service.core.guard.pricing import shown
+from otp_service.core.guard.replay import Attempt, Kind, Replayed, replay
+from otp_service.settings import load_settings
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@guard.command(name="replay", short_help="Try other rules on what happened.")
+@click.option("--rules", "changed", type=_FILE, help="Configuration with the rules to try; default: the one in force.")
+@click.option("--log", type=_FILE, help="A log that was saved; default: the one in Redis.")
+@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Save the log of Redis into a file.")
+@config_option
+def replay_command(changed: Path | None, log: Path | None, save: Path | None, path: Path | None) -> None:
+    """Run the recorded starts, resends and codes through rules, and show what would have been refused, and its cost.
+
+    Nothing is sent, counted or changed. Rules begin with nothing counted, so that the first day tells less. What was
+    refused then and would pass now counts as never approved: nobody could type that code in.
+    """
+    if log and save:
+        raise click.UsageError("--save takes the log of Redis; leave --log out.")
+    attempts = list(_read(log) if log else context_of(load_settings(path)).store.attempts.all())
+    if save:
+        save.write_text("".join(f"{json.dumps(asdict(one))}\n" for one in attempts), encoding="utf-8")
+        done(f"Saved: {len(attempts)} attempts.")
+        return
+    if not attempts:
+        raise ConfigurationError("There is no log: guard.attempts is 0, or nothing has happened yet.")
+    settings = load_settings(changed or path)
+    _show(replay(attempts, settings.core_rulesets), settings.guard.currency)
+
+
+def _read(log: Path) -> Iterator[Attempt]:
+    for number, line in enumerate(log.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            fields = json.loads(line)
+            yield Attempt(**{**fields, "kind": Kind(fields["kind"])})
+        except (ValueError, TypeError, KeyError) as malformed:
+            raise ConfigurationError(f"{log}: line {number} is no attempt of a log.") from malformed
+
+
+def _show(found: Replayed, currency: str) -> None:
+    before, after = found.before, found.after
+    rows = [
+        ("messages", str(before.messages), str(after.messages)),
+        (f"cost at most, {currency}", shown(before.cost), shown(after.cost)),
+        ("approved", str(before.approved), str(after.approved)),
+        *(
+            (f"refused by {rule}", str(before.refused[rule]), str(after.refused[rule]))
+            for rule in sorted(before.refused.keys() | after.refused.keys())
+        ),
+    ]
+    table(("", "As it went", "Under these rules"), rows)
+    note(f"People who were approved and would have been refused: {found.people_refused}.")
+    if found.unknown:
+        note(f"Not tried, because they began before the log or belong to no application: {found.unknown}.")

@@ -1,0 +1,93 @@
+"""What the guard keeps of somebody, as an operator sees it, and forgetting it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from otp_service.core.guard.ruleset import Ruleset
+from otp_service.store import keys
+from otp_service.store.connection import answered, milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """How far a ceiling is used, in millionths."""
+
+    interval: str
+    """``hour`` or ``day``."""
+    amount: int
+    ceiling: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A block or country whose breaker is open, or is tried again."""
+
+    ends: int
+    """When it is tried again: milliseconds since the epoch, by Redis' clock."""
+    times: int
+    """How often it was opened since it was last closed."""
+
+
+class Guard:
+    """Reads and forgets; it never counts."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def spent(self, ruleset: Ruleset, application: str) -> tuple[Spent, ...]:
+        """Return how far an application's own ceilings are used now."""
+        with answered():
+            found: Any = self._client.get(keys.spend(application))
+            now = milliseconds(self._client.time())
+        kept = _states(found)
+        amounts = []
+        for ceiling in ruleset.ceilings:
+            interval, amount, _ = (kept.get(ceiling.name) or "-1|0|0").split("|")
+            present = int(interval) == now // ceiling.interval
+            amounts.append(Spent(ceiling.name, int(amount) if present else 0, ceiling.amount))
+        return tuple(amounts)
+
+    def stop(self, application: str, country: str) -> Stop | None:
+        """Return the breaker of an application's country, unless it is closed."""
+        with answered():
+            found: Any = self._client.get(keys.country(application, country))
+        return _stop(found)
+
+    def forget_number(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
+        """End the waits and locks of a number; return how many there were. What it was approved for stays."""
+        own = keys.guard_of_number(bucket)
+        names = (f"{own}cooldown/{pseudonym}", *(f"{own}guesses/{one}/{pseudonym}" for one in applications))
+        return self._forget(*names)
+
+    def forget_block(self, block: str) -> int:
+        """Forget what was counted for a block (its pseudonym); return 1 when there was anything."""
+        return self._forget(keys.block(block))
+
+    def forget_country(self, application: str, country: str) -> int:
+        """Forget what was counted for an application's country; return 1 when there was anything."""
+        return self._forget(keys.country(application, country))
+
+    def forget_network(self, network: str, wide_network: str | None) -> int:
+        """Forget what was counted for an end user's network (pseudonyms); return how many counts there were."""
+        wide = (keys.network(wide_network),) if wide_network else ()
+        return self._forget(keys.address(network), keys.asked(network), *wide)
+
+    def _forget(self, *names: str) -> int:
+        with answered():
+            return sum(int(self._client.delete(name)) for name in names)
+
+
+def _states(text: bytes | None) -> Mapping[str, str]:
+    pairs = (pair.partition("=") for pair in (text or b"").decode().split())
+    return {name: value for name, _, value in pairs}
+
+
+def _stop(text: bytes | None) -> Stop | None:
+    breaker = _states(text).get("c")
+    if breaker is None:
+        return None
+    *_, ends, times = breaker.split("|")
+    return Stop(int(float(ends)), int(float(times))) if int(float(times)) else None
