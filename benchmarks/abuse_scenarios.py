@@ -138,9 +138,9 @@ def _spraying(_: Town, tally: Tally) -> list[Expectation]:
 
 
 def _edge(_: Town, tally: Tally) -> list[Expectation]:
-    spent = tally.total(Group.HONEST).messages * PRICES[HOME]
+    spent = tally.total(Group.HONEST).money  # what was accepted and never sent, because it was approved before, is free
     return [
-        Expectation(f"granted for {spent:,} PKR, at most {CEILING:,}", spent <= CEILING),
+        Expectation(f"spent: {spent:,} PKR, at most {CEILING:,}", spent <= CEILING),
         Expectation("all that was allowed could be spent", spent > CEILING - PRICES[HOME]),
     ]
 

@@ -4,6 +4,8 @@ libfaketime can let time fly by itself, but then shortens a server's waits for i
 milliseconds: to nothing, and the server asks without a pause. So the clock stands still, and is moved.
 """
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +26,8 @@ def show(file: Path, at: float) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Move the clock until asked to end."""
     file, at, began, speed = arguments
+    with contextlib.suppress(PermissionError):
+        os.nice(-10)  # it needs next to nothing, but at once: a clock that stops for 0.1 s has lost half a minute
     while True:
         show(Path(file), float(at) + (time.monotonic() - float(began)) * float(speed))
         time.sleep(EVERY)
