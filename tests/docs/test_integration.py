@@ -78,7 +78,7 @@ def test_the_python_program_survives_lost_answers_without_a_second_message_or_gu
     exec(sandbox, program)  # noqa: S102 - ours
     program |= {
         "form": {"phone": NUMBER},
-        "request": types.SimpleNamespace(remote_addr=IP),
+        "request": types.SimpleNamespace(remote_addr=IP, cookies={"device": "a-browser"}),
         "session": {},
     }
     started, checked = views.split("\n\n")
