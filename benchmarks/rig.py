@@ -19,6 +19,7 @@ import requests
 from accounts import Slot
 from hands import BUCKET, Worker, lanes
 from processes import Process, free_port, start_valkey, wait_for_port
+from roomy import ROOMY
 from standin import StandIn
 
 from otp_service.cli.main import commands
@@ -169,6 +170,7 @@ def _tree(valkey_url: str, port: int, api_key: str, gateways: Mapping[str, Any])
         "http": {"port": port, "metrics_port": 0},
         "worker": {"metrics_port": 0},
         "limits": {"application": ["100000000/minute"]},
+        "guard": ROOMY,
         "purposes": {"login": {}},
         "applications": {
             _APPLICATION: {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processes import free_port
+from roomy import ROOMY
 
 from otp_service.bootstrap import Installation, install
 from otp_service.core.keyring import api_key_hash, new_api_key, new_key
@@ -37,6 +38,7 @@ class BenchSettings:
             "redis": {"url": valkey_url},
             "http": {"port": port, "processes": processes, "threads": 2, "metrics_port": 0},
             "limits": {"application": ["100000000/minute"]},
+            "guard": ROOMY,
             "streams": {"max_outbox": 100_000_000},  # nobody delivers here
             "purposes": {"login": {}},
             "applications": {

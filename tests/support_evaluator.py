@@ -16,7 +16,7 @@ from otp_service.store.limits import WindowItem
 from otp_service.store.rulesets import load_ruleset
 
 _BODY = """
-local list, place, longest = limits.of(ruleset.windows, KEYS, ARGV[1]), 0, 0
+local list, place, longest = limits.of(KEYS, 1, ARGV[1]), 0, 0
 for i, limit in ipairs(list) do
   local wait = limits.wait(limit, limits.most(limit, false))
   if wait > longest then place, longest = i, wait end

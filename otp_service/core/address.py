@@ -28,10 +28,9 @@ def network_of(address: str) -> str:
 
 def wide_network_of(network: str) -> str | None:
     """Return the IPv6 /48 of a network, which one customer or attacker may hold whole; ``None`` for IPv4."""
-    parsed = ipaddress.ip_address(network)
-    if isinstance(parsed, ipaddress.IPv4Address):
+    if ":" not in network:
         return None
-    return str(ipaddress.ip_network((int(parsed), _IPV6_SITE), strict=False))
+    return str(ipaddress.ip_network((int(ipaddress.IPv6Address(network)), _IPV6_SITE), strict=False))
 
 
 def _malformed() -> InvalidRequestError:

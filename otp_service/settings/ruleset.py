@@ -57,7 +57,7 @@ def _windows(guard: GuardSettings, limits: Limits) -> Iterator[Window]:
         for position, limit in enumerate(getattr(limits, scope)):
             yield Window(
                 rule=rule,
-                scope=scope,
+                scope=limit.scope,
                 strategy=limit.strategy,
                 amount=limit.amount,
                 seconds=limit.seconds,

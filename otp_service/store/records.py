@@ -1,14 +1,16 @@
 """The form of a verification in Redis: a hash of short values.
 
-`fields_of` names what a start writes. The scripts add: ``created``, ``expires`` and ``last_send`` (milliseconds),
-``start`` (the start's idempotency key), ``n<message>`` (dispatches of a message) and ``d<message>.<dispatch>`` (what
-became of one: channel|gateway|status|time|reason|choice|begun|raw status|reference), ``from<message>`` (dispatches
-before the message was put back from the dead letters).
+`fields_of` and `counted_by` name what a start writes. The scripts add: ``created``, ``expires`` and ``last_send``
+(milliseconds), ``start`` (the start's idempotency key), ``guard`` (flags of how the start was counted), ``n<message>``
+(dispatches of a message) and ``d<message>.<dispatch>`` (what became of one: channel|gateway|status|time|reason|choice|
+begun|raw status|reference), ``from<message>`` (dispatches before the message was put back from the dead letters),
+``p<message>`` (what one of its dispatches may cost) and ``r<message>.<dispatch>`` (what is reserved for one).
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from otp_service.core.guard.sending import Sending
 from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
 from otp_service.core.verification import Choice, Delivery, DeliveryStatus, Status, Verification
 from otp_service.store.scripts import Argument
@@ -54,6 +56,23 @@ def fields_of(verification: Verification, tag: str) -> tuple[Argument, ...]:
         "tag": tag,
     }
     return tuple(part for pair in fields.items() for part in pair)
+
+
+def counted_by(sending: Sending) -> Iterator[str]:
+    """Yield what a record remembers of how its start was counted, name and value in turn: pseudonyms.
+
+    Each in a field of its own, for a long value would triple the record.
+    """
+    fields = (
+        ("block", sending.block),
+        ("network", sending.network),
+        ("wide", sending.wide_network),
+        ("context", sending.context),
+    )
+    for name, value in fields:
+        if value:
+            yield name
+            yield value
 
 
 def pairs(flat: list[bytes]) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from otp_service.core.guard.sending import Sending
 from otp_service.core.idempotency import Retry
 from otp_service.core.verification import GRACE, Reason, Status, Verification
 from otp_service.store import keys, outcomes
-from otp_service.store.records import fields_of, pairs, verification_of
+from otp_service.store.records import counted_by, fields_of, pairs, verification_of
 from otp_service.store.retention import Retention
 from otp_service.store.rulesets import LoadedRuleset
 from otp_service.store.scripts import ScriptRunner
@@ -94,12 +94,13 @@ class Verifications:
                 f"{verification.application}|{verification.country}|{sending.packed}",
                 " ".join(sending.noted),
                 *fields_of(verification, tag),
+                *counted_by(sending),
             ),
             ruleset.text,
         )
         match answer:
             case [b"started", now, used, reset]:
-                return outcomes.Started(now, quota_of(ruleset.ruleset, used, reset))
+                return outcomes.Started(now, quota_of(ruleset.quota, used, reset))
             case [b"replayed", now, remembered, found]:
                 return _replayed(now, remembered, found)
             case _:
@@ -191,7 +192,7 @@ class Verifications:
         )
         match answer:
             case [b"queued", now, found, used, reset]:
-                quota = quota_of(ruleset.ruleset, used, reset) if used and not message.falls_back_from else None
+                quota = quota_of(ruleset.quota, used, reset) if used and not message.falls_back_from else None
                 return outcomes.Queued(verification_of(verification.id, pairs(found), now), quota)
             case _:
                 return _send_refusal(answer, ruleset)
@@ -239,7 +240,7 @@ def _replayed(now: int, remembered: list[bytes], found: list[bytes]) -> outcomes
 def _send_refusal(answer: list[Any], ruleset: LoadedRuleset) -> outcomes.Refused:
     match answer:
         case [b"refused", decision, rule, wait, used, reset]:
-            quota = quota_of(ruleset.ruleset, used, reset)
+            quota = quota_of(ruleset.quota, used, reset)
             return outcomes.Denied(rule.decode(), wait, decision.decode(), quota)
         case _:
             return outcomes.refused(answer)

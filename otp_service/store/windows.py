@@ -17,18 +17,16 @@ SCOPES_OF_FALLBACK = _OF_THE_NUMBER
 """Of a message that the service itself sends further: it is not the application's request."""
 
 
-def keys_of_start(ruleset: Ruleset, bucket: str, verification: Verification, sending: Sending) -> Iterator[str]:
-    """Yield the keys of a start, those of the guard first."""
-    yield from _own_keys(ruleset, bucket, verification)
-    yield keys.block(sending.block)
-    yield keys.country(verification.application, verification.country)
+def keys_of_start(ruleset: Ruleset, bucket: str, verification: Verification, sending: Sending) -> list[str]:
+    """Return the keys of a start, those of the guard first."""
+    found = _own_keys(ruleset, bucket, verification)
+    found += (keys.block(sending.block), keys.country(verification.application, verification.country))
     if sending.network:
-        yield keys.address(sending.network)
-        yield keys.asked(sending.network)
+        found += (keys.address(sending.network), keys.asked(sending.network))
     if sending.wide_network:
-        yield keys.network(sending.wide_network)
-    scopes = scopes_of_start(sending)
-    yield from _window_keys(ruleset, scopes, bucket, verification, sending.network)
+        found.append(keys.network(sending.wide_network))
+    found += _window_keys(ruleset, scopes_of_start(sending), bucket, verification, sending.network)
+    return found
 
 
 def scopes_of_start(sending: Sending) -> tuple[Scope, ...]:
@@ -36,12 +34,9 @@ def scopes_of_start(sending: Sending) -> tuple[Scope, ...]:
     return SCOPES_OF_START if sending.network else SCOPES_WITHOUT_ADDRESS
 
 
-def keys_of_resend(
-    ruleset: Ruleset, bucket: str, verification: Verification, scopes: Collection[Scope]
-) -> Iterator[str]:
-    """Yield the keys of a further message; those of its block and country are in its record."""
-    yield from _own_keys(ruleset, bucket, verification)
-    yield from _window_keys(ruleset, scopes, bucket, verification, "")
+def keys_of_resend(ruleset: Ruleset, bucket: str, verification: Verification, scopes: Collection[Scope]) -> list[str]:
+    """Return the keys of a further message; those of its block and country are in its record."""
+    return _own_keys(ruleset, bucket, verification) + _window_keys(ruleset, scopes, bucket, verification, "")
 
 
 def spend_keys(ruleset: Ruleset, application: str, country: str) -> Iterator[str]:
@@ -52,23 +47,26 @@ def spend_keys(ruleset: Ruleset, application: str, country: str) -> Iterator[str
         yield keys.spend_in_country(application, country)
 
 
-def _own_keys(ruleset: Ruleset, bucket: str, verification: Verification) -> Iterator[str]:
+def _own_keys(ruleset: Ruleset, bucket: str, verification: Verification) -> list[str]:
     number, application = verification.pseudonym, verification.application
     own = keys.guard_of_number(bucket)
-    yield f"{own}standing/{number}"
-    yield f"{own}cooldown/{number}"
-    yield f"{own}guesses/{application}/{number}"
+    found = [f"{own}standing/{number}", f"{own}cooldown/{number}", f"{own}guesses/{application}/{number}"]
     if ruleset.failures:
-        yield keys.failures(application)
-    yield from spend_keys(ruleset, application, verification.country)
+        found.append(keys.failures(application))
+    found += spend_keys(ruleset, application, verification.country)
+    return found
 
 
 def _window_keys(
     ruleset: Ruleset, scopes: Collection[Scope], bucket: str, verification: Verification, network: str
-) -> Iterator[str]:
-    for window in ruleset.windows:
-        if Scope(window.scope) in scopes:
-            yield from keys_of_window(window, bucket, verification.application, verification.pseudonym, network)
+) -> list[str]:
+    application, number = verification.application, verification.pseudonym
+    return [
+        key
+        for window in ruleset.windows
+        if window.scope in scopes
+        for key in keys_of_window(window, bucket, application, number, network)
+    ]
 
 
 def keys_of_window(window: Window, bucket: str, application: str, number: str, network: str) -> tuple[str, ...]:
@@ -82,12 +80,11 @@ def keys_of_window(window: Window, bucket: str, application: str, number: str, n
             name = keys.network_window(network, window.seconds)
         case _:
             name = keys.application_window(application, window.seconds)
-    return keys.moving(name) if window.strategy == Strategy.MOVING_WINDOW else keys.sliding(name)
+    return keys.moving(name) if window.strategy is Strategy.MOVING_WINDOW else keys.sliding(name)
 
 
-def quota_of(ruleset: Ruleset, used: int, reset: int) -> Quota | None:
-    """Return the application's quota as a script counted it; ``reset`` in milliseconds."""
-    window = next((one for one in ruleset.windows if one.quota), None)
+def quota_of(window: Window | None, used: int, reset: int) -> Quota | None:
+    """Return the application's quota as a script counted it, of its window; ``reset`` in milliseconds."""
     if window is None:
         return None
     return Quota(window.amount, window.seconds, max(0, window.amount - used), whole_seconds(reset))

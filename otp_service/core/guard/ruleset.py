@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from otp_service.core.guard.bucket import BucketRule
 from otp_service.core.guard.conversion import ConversionRule
+from otp_service.core.guard.limits import Scope, Strategy
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -18,9 +19,8 @@ class Window:
     """At most ``amount`` events in ``seconds``."""
 
     rule: str
-    scope: str
-    """What it counts by: the scopes of the limits."""
-    strategy: str
+    scope: Scope
+    strategy: Strategy
     amount: int
     seconds: int
     strangers: int | None = None

@@ -225,5 +225,5 @@ class Trial:
             Scope.APPLICATION: self.application,
         }
         for rule in self.ruleset.windows:
-            if Scope(rule.scope) in scopes:
-                yield rule, names[Scope(rule.scope)]
+            if rule.scope in scopes:
+                yield rule, names[rule.scope]

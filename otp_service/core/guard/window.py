@@ -70,4 +70,4 @@ class Sliding:
 
 def counting(rule: Window) -> Callable[[], Moving | Sliding]:
     """Return what makes an empty window of a rule."""
-    return Moving if rule.strategy == Strategy.MOVING_WINDOW else Sliding
+    return Moving if rule.strategy is Strategy.MOVING_WINDOW else Sliding

@@ -43,7 +43,7 @@ local number = made + 1
 local slot = deliveries.slot(ARGV[2], number)
 local price = tonumber(found['p' .. ARGV[2]] or 0)
 local reserved = price == 0 or redis.call('HEXISTS', KEYS[1], 'r' .. ARGV[2] .. '.' .. number) == 1
-local key_of, kept = states.read(KEYS)
+local key_of, kept = states.read(KEYS, 4 + 2 * (#ARGV - 10) / 5)
 if not reserved and spending.refuses(kept, found.country, price) then return dropped('spend_ceiling') end
 
 local one, choice = routing.choose(routing.read(4, 11, whole, ARGV[2], ARGV[4]))

@@ -4,24 +4,13 @@
 -- and `wide` (its /48); each in a field of its own, for a long value would triple the record. Flags: h at home, s safe,
 -- a from an approved number, f from a familiar context, n and c number and country that were new to its address.
 local approvals = {}
-local PART_OF = { block = 'block', network = 'address', wide = 'network' }
 
--- Returns what a record remembers of a start, field and value in turn.
+-- Returns the flags of a start.
 function approvals.memory(sending)
-  local flags = { '.', sending.place == 'home' and 'h' or '', sending.safe and 's' or '',
-    sending.standing.approved and 'a' or '', sending.standing.familiar and 'f' or '',
-    sending.new.number and 'n' or '', sending.new.country and 'c' or '' }
-  local fields = { 'guard', table.concat(flags) }
-  for field, part in pairs(PART_OF) do
-    local key = sending.keys[part]
-    if key then
-      fields[#fields + 1], fields[#fields + 2] = field, string.match(key, '[^/]+$')
-    end
-  end
-  if sending.context ~= '' then
-    fields[#fields + 1], fields[#fields + 2] = 'context', sending.context
-  end
-  return fields
+  local standing, new = sending.standing, sending.new
+  return '.' .. (sending.place == 'home' and 'h' or '') .. (sending.safe and 's' or '')
+    .. (standing.approved and 'a' or '') .. (standing.familiar and 'f' or '')
+    .. (new.number and 'n' or '') .. (new.country and 'c' or '')
 end
 
 -- Reads what a record remembers, of the fields that `record.of` found. Returns the flags by letter, the context, and the
@@ -42,34 +31,36 @@ function approvals.remembered(found, with_address)
   return flags, found.context or '', keys
 end
 
--- Gives back what a verification of some messages was counted for, and counts its approval.
+-- Gives back to a part what a verification of some messages was counted for, and counts its approval. Rules for home and
+-- for abroad may share a level or a window: each is seen to once.
+local function give_back(part, state, created, messages, new)
+  local done = {}
+  for _, rule in ipairs(part.buckets) do
+    if not done[rule.name] and (not rule.new or new[rule.new]) then buckets.give_back(state, rule, messages) end
+    if not done[rule.approvals] then state[rule.approvals] = counters.add(state[rule.approvals], rule.window) end
+    done[rule.name], done[rule.approvals] = true, true
+  end
+  if part.breakers[1] then
+    local seen = conversions.now(state.c)
+    conversions.approve(seen, created)
+    state.c = conversions.state(seen)
+  end
+  state.at = state.at or now
+end
+
+-- Gives back what a verification was counted for, and counts its approval.
 function approvals.give_back(found)
   local flags, _, names = approvals.remembered(found, true)
   if flags.s or #names == 0 then return end
-  local created, messages = tonumber(found.created), tonumber(found.sends)
-  local keys, kept = states.read(names)
-  local counted, done, touched = { approved = not flags.a, familiar = not flags.f }, {}, {}
-  for _, rule in ipairs(ruleset.buckets) do
-    local part = kept[rule.part]
-    if part and counted[rule.spares] and not done[rule.part .. rule.name] then
-      local new = not rule.new or (rule.new == 'number' and flags.n) or (rule.new == 'country' and flags.c)
-      if new then buckets.give_back(part, rule, rule.starts and 1 or messages) end
-      local window = rule.part .. rule.approvals
-      if not done[window] then part[rule.approvals] = counters.add(part[rule.approvals], rule.window) end
-      done[rule.part .. rule.name], done[window], touched[rule.part] = true, true, true
+  local keys, kept = states.read(names, 1)
+  local counted = { approved = not flags.a, familiar = not flags.f }
+  local new = { number = flags.n, country = flags.c }
+  for _, part in ipairs(ruleset.parts) do
+    local state = kept[part.name]
+    if state and counted[part.spares] then
+      give_back(part, state, tonumber(found.created), part.starts and 1 or tonumber(found.sends), new)
+      states.write(keys[part.name], state, ruleset.lives[part.name])
     end
-  end
-  for _, rule in ipairs(ruleset.breakers) do
-    local part = kept[rule.part]
-    if part and counted[rule.spares] and not done[rule.part] then
-      local seen = conversions.now(part.c)
-      conversions.approve(seen, created)
-      part.c, done[rule.part], touched[rule.part] = conversions.state(seen), true, true
-    end
-  end
-  for part in pairs(touched) do
-    kept[part].at = kept[part].at or now
-    states.write(keys[part], kept[part], ruleset.lives[part])
   end
   if keys.asked and flags.n then redis.call('SREM', keys.asked, found.pseudonym) end
   if keys.asked and flags.c then redis.call('SREM', keys.asked, found.country) end

@@ -1,24 +1,24 @@
 -- Rules against codes that are asked for by nobody: breakers on conversion, and buckets of unapproved sends.
 --
--- Both spare what is known: a number that was approved, a context that was. What is spared is not counted either.
+-- They come by the part of the guard that they count in. A part spares what is known: a number that was approved, or a
+-- context that was. What is spared is not counted either.
 local fraud = {}
 
-local function applies(sending, rule)
-  if not sending.kept[rule.part] or (rule.place and rule.place ~= sending.place) then return false end
-  return not (sending.safe or (rule.spares == 'approved' and sending.standing.approved)
-    or (rule.spares == 'familiar' and sending.standing.familiar))
+local function spared(sending, part)
+  return sending.safe or (part.starts and sending.kind ~= 'start')
+    or (part.spares == 'approved' and sending.standing.approved)
+    or (part.spares == 'familiar' and sending.standing.familiar)
 end
 
--- Judges the breakers. Leaves in `sending` how they stand, which of them changed, and what they have seen.
-local function judge(sending)
-  sending.stands, sending.seen, sending.changes = {}, {}, {}
-  for _, rule in ipairs(ruleset.breakers) do
-    if applies(sending, rule) then
-      local seen = conversions.now(sending.kept[rule.part].c)
+-- Judges the breaker of a part. Leaves in `sending` how it stands. A ruleset is made anew for each call, so that what is
+-- found is noted in it: `kept`, `seen` and `change` of a part, `level` and `counts` of a bucket.
+local function judge(sending, part)
+  for _, rule in ipairs(part.breakers) do
+    if not rule.place or rule.place == sending.place then
+      local seen = conversions.now(part.kept.c)
       local stands, changed = conversions.judge(seen, rule)
-      sending.stands[rule.part], sending.seen[rule.part] = stands, seen
-      sending.kept[rule.part].c = conversions.state(seen)
-      if changed then sending.changes[#sending.changes + 1] = { rule = rule, stands = stands, until_ = seen[8] } end
+      sending.stands[part.name], part.seen = stands, seen
+      if changed then part.change = { rule = rule, stands = stands, ends = seen[8] } end
       if stands == 'open' and not rule.flows then
         findings.note(sending.findings, rule, seen[8] - now, seen[9], 0)
       end
@@ -26,53 +26,59 @@ local function judge(sending)
   end
 end
 
--- Tests all that applies to a message. Leaves in `sending` what counting it needs.
-function fraud.test(sending)
-  judge(sending)
-  sending.levels = {}
-  for _, rule in ipairs(ruleset.buckets) do
-    local stands = not rule.breaker or sending.stands[rule.breaker] == rule.stands
-    local counts = not (rule.starts and sending.kind ~= 'start') and (not rule.new or sending.new[rule.new])
-    if counts and stands and applies(sending, rule) then
-      local kept = sending.kept[rule.part]
-      local level, most = buckets.now(kept, rule)
-      findings.note(sending.findings, rule, buckets.wait(level, most, rule), level, most)
-      sending.levels[#sending.levels + 1] = { kept = kept, part = rule.part, name = rule.name, level = level }
+-- Tests the buckets of a part. Those that hold something leak, for they are written together; one that was never used has
+-- room for at least one.
+local function test(sending, part)
+  for _, rule in ipairs(part.buckets) do
+    if not rule.place or rule.place == sending.place then
+      rule.counts = (not rule.breaker or sending.stands[rule.breaker] == rule.stands)
+        and (not rule.new or sending.new[rule.new])
+      if part.kept[rule.name] then
+        local level, most = buckets.now(part.kept, rule)
+        rule.level = level
+        if rule.counts then findings.note(sending.findings, rule, buckets.wait(level, most, rule), level, most) end
+      elseif rule.counts then
+        rule.level = 0
+      end
     end
   end
 end
 
--- Lets all other buckets of a part leak too, before it is written as it is now.
-local function settle_levels(sending, part)
-  local kept = sending.kept[part]
-  for _, rule in ipairs(ruleset.buckets) do
-    if rule.part == part and kept[rule.name] and (not rule.place or rule.place == sending.place) then
-      kept[rule.name] = buckets.now(kept, rule)
+-- Tests all that applies to a message. Leaves in `sending` what counting it needs.
+function fraud.test(sending)
+  sending.stands, sending.parts = {}, {}
+  for _, part in ipairs(ruleset.parts) do
+    part.kept = sending.kept[part.name]
+    if part.kept and not spared(sending, part) then
+      judge(sending, part)
+      sending.parts[#sending.parts + 1] = part
     end
   end
+  for _, part in ipairs(sending.parts) do test(sending, part) end
+end
+
+-- Writes a part, with one more in each bucket that counts when `more` is 1.
+local function write(sending, part, more)
+  local kept = part.kept
+  for _, rule in ipairs(part.buckets) do
+    if rule.level then kept[rule.name] = rule.level + (rule.counts and more or 0) end
+  end
   kept.at = now
+  if part.seen then
+    if sending.kind == 'start' then part.seen[2] = part.seen[2] + more end
+    kept.c = conversions.state(part.seen)
+  end
+  states.write(sending.keys[part.name], kept, ruleset.lives[part.name])
 end
 
 -- Counts a message in all that was tested, and a start for the breakers too.
 function fraud.count(sending)
-  local touched = {}
-  for _, one in ipairs(sending.levels) do
-    if not touched[one.part] then settle_levels(sending, one.part) end
-    touched[one.part] = true
-    one.kept[one.name] = one.level + 1
-  end
-  for part, seen in pairs(sending.seen) do
-    if sending.kind == 'start' then seen[2] = seen[2] + 1 end
-    sending.kept[part].c, touched[part] = conversions.state(seen), true
-  end
-  for part in pairs(touched) do states.write(sending.keys[part], sending.kept[part], ruleset.lives[part]) end
+  for _, part in ipairs(sending.parts) do write(sending, part, 1) end
 end
 
 -- Writes the breakers that changed, of a message that is refused.
 function fraud.remember(sending)
-  for _, change in ipairs(sending.changes) do
-    local part = change.rule.part
-    settle_levels(sending, part)
-    states.write(sending.keys[part], sending.kept[part], ruleset.lives[part])
+  for _, part in ipairs(sending.parts) do
+    if part.change then write(sending, part, 0) end
   end
 end

@@ -6,19 +6,26 @@
 -- verification).
 local guard = {}
 
--- Reads everything: the guard's keys and, in the ruleset's order, those of the windows; and further keys of the guard that
--- a record remembers.
-function guard.read(keys, further, sending)
-  local others
-  for _, key in ipairs(further) do keys[#keys + 1] = key end
-  sending.keys, sending.kept, others = states.read(keys)
-  sending.standing = standing.of(sending.keys.standing, sending.context)
+-- Reads everything: the guard's keys, which KEYS has from a place on, and after them those of the windows; and further keys
+-- of the guard that a record remembers.
+function guard.read(place, further, sending)
+  local keys = KEYS
+  if #further > 0 then
+    for i = place, #KEYS do further[#further + 1] = KEYS[i] end
+    keys, place = further, 1
+  end
+  sending.keys, sending.kept, place = states.read(keys, place)
+  sending.standing = standing.of(sending.kept.standing, sending.context)
   sending.lane = sending.standing.familiar and 'known' or 'strange'
-  sending.windows = limits.of(ruleset.windows, others, sending.scopes)
+  sending.windows = limits.of(keys, place, sending.scopes)
   sending.findings, sending.new = {}, {}
-  if sending.keys.asked and sending.kind == 'start' then
-    local asked = redis.call('SMISMEMBER', sending.keys.asked, sending.number, sending.about.country)
-    sending.new = { number = asked[1] == 0, country = asked[2] == 0 }
+  if sending.keys.asked then
+    if next(sending.kept.address) then
+      local asked = redis.call('SMISMEMBER', sending.keys.asked, sending.number, sending.about.country)
+      sending.new = { number = asked[1] == 0, country = asked[2] == 0 }
+    else -- what an address asked for is not kept longer than what it was counted for
+      sending.new = { number = true, country = true }
+    end
   end
   return sending
 end
@@ -28,7 +35,7 @@ function guard.test(sending)
   local list, kept = sending.findings, sending.kept
   for _, limit in ipairs(sending.windows) do
     local most = limits.most(limit, sending.lane == 'strange' and sending.standing.some)
-    findings.note(list, limit.rule, limits.wait(limit, most), most, most)
+    findings.note(list, limit, limits.wait(limit, most), most, most)
   end
   if ruleset.cooldown and sending.kind ~= 'fallback' then
     local wait, run = waits.left(ruleset.cooldown, kept.cooldown, sending.lane)
@@ -62,8 +69,9 @@ end
 -- Reports what the rules found, and the breakers that changed. Returns the identifier of the decision, empty when there
 -- is none.
 function guard.report(sending, stream, length, age)
-  for _, change in ipairs(sending.changes) do
-    findings.tell(stream, length, change.rule, change.stands, change.until_, sending.about)
+  for _, part in ipairs(sending.parts) do
+    local change = part.change
+    if change then findings.tell(stream, length, change.rule, change.stands, change.ends, sending.about) end
   end
   if #sending.findings == 0 then return '' end
   return findings.report(stream, length, age, sending.findings, sending.about, sending.kind)

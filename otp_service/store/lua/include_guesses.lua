@@ -20,11 +20,11 @@ function guesses.read(found, windows, own, failures)
     if rule.scope == 'failed_checks' then keys[#keys + 1] = windows .. found.pseudonym .. '/' .. rule.seconds end
   end
   local guessing = { context = context, findings = {} }
-  local others
-  guessing.keys, guessing.kept, others = states.read(keys)
-  guessing.standing = standing.of(guessing.keys.standing, context)
+  local place
+  guessing.keys, guessing.kept, place = states.read(keys, 1)
+  guessing.standing = standing.of(guessing.kept.standing, context)
   guessing.lane = (flags.f or guessing.standing.familiar) and 'known' or 'strange'
-  guessing.windows = limits.of(ruleset.windows, others, 'failed_checks')
+  guessing.windows = limits.of(keys, place, 'failed_checks')
   return guessing
 end
 
@@ -32,7 +32,7 @@ end
 function guesses.refusal(guessing)
   for _, limit in ipairs(guessing.windows) do
     local most = limits.most(limit, guessing.lane == 'strange' and guessing.standing.some)
-    findings.note(guessing.findings, limit.rule, limits.wait(limit, most), most, most)
+    findings.note(guessing.findings, limit, limits.wait(limit, most), most, most)
   end
   guesses.test(guessing.findings, guessing.kept.guesses, guessing.lane)
   local first = findings.first(guessing.findings)
@@ -60,5 +60,5 @@ function guesses.approved(guessing)
       states.write(guessing.keys[part], kept, ruleset.lives[part])
     end
   end
-  standing.approve(guessing.keys.standing, guessing.context)
+  standing.approve(guessing.keys.standing, guessing.kept.standing, guessing.context)
 end

@@ -7,17 +7,17 @@
 -- newest first), two for a sliding window counter (this interval's count, the previous one's).
 local limits = {}
 
--- Returns the windows of a list that are in one of the scopes (commas between), with their keys, which come in the same order.
-function limits.of(list, keys, scopes)
-  local found, place = {}, 1
-  for _, rule in ipairs(list) do
-    if string.find(',' .. scopes .. ',', ',' .. rule.scope .. ',', 1, true) then
-      local limit = { rule = rule, amount = rule.amount, seconds = rule.seconds, key = keys[place] }
-      if rule.strategy == 'sliding-window-counter' then
-        place = place + 1
-        limit.previous = keys[place]
+-- Returns the windows of the ruleset that are in one of the scopes (commas between), with their keys, which a list has from
+-- a place on, in the same order. A ruleset is made anew for each call, so that what is found is noted in it.
+function limits.of(keys, place, scopes)
+  local found, wanted = {}, {}
+  for scope in string.gmatch(scopes, '[^,]+') do wanted[scope] = true end
+  for _, limit in ipairs(ruleset.windows) do
+    if wanted[limit.scope] then
+      limit.key, place = keys[place], place + 1
+      if limit.strategy == 'sliding-window-counter' then
+        limit.previous, place = keys[place], place + 1
       end
-      place = place + 1
       found[#found + 1] = limit
     end
   end
@@ -26,7 +26,7 @@ end
 
 -- Returns how many events of a window somebody may use up: a stranger leaves some to those who are known.
 function limits.most(limit, stranger)
-  return stranger and limit.rule.strangers or limit.amount
+  return stranger and limit.strangers or limit.amount
 end
 
 -- Milliseconds until one more event fits into a moving window, 0 when it does now.
@@ -68,7 +68,7 @@ end
 -- Returns the application's own quota as it was tested: `used` and `ttl` of its narrowest window.
 function limits.quota(list)
   for _, limit in ipairs(list) do
-    if limit.rule.quota then return limit end
+    if limit.quota then return limit end
   end
   return { used = 0, ttl = 0 }
 end
@@ -93,6 +93,6 @@ end
 -- Counts one event in every window of a list, those of one scope left out; to be called when there is room in all.
 function limits.spend(list, left_out)
   for _, limit in ipairs(list) do
-    if limit.rule.scope ~= left_out then spend(limit) end
+    if limit.scope ~= left_out then spend(limit) end
   end
 end

@@ -53,12 +53,13 @@ function spending.reserve(record, message, dispatch, price)
     'r' .. message .. '.' .. dispatch, string.format('%.0f|%d', price, now))
 end
 
--- Settles what was reserved for a dispatch by what it cost. Once it is settled, to do it again changes nothing.
-function spending.settle(record, slot, keys, country, cost)
+-- Settles what was reserved for a dispatch by what it cost; KEYS has what was spent from a place on. Once it is settled, to
+-- do it again changes nothing.
+function spending.settle(record, slot, place, country, cost)
   local reserved = string.gsub(slot, '^d', 'r')
   local price, at = string.match(redis.call('HGET', record, reserved) or '', '^(%d+)|(%d+)$')
   if not price then return end
   redis.call('HDEL', record, reserved)
-  local key_of, kept = states.read(keys)
+  local key_of, kept = states.read(KEYS, place)
   spending.add(key_of, kept, country, tonumber(cost) - tonumber(price), tonumber(at))
 end

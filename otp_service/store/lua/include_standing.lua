@@ -1,29 +1,27 @@
--- What is known of a number: when it was last approved, and from which contexts. A context is a device or browser of
--- one application, as a pseudonym.
+-- What is known of a number: when it was last approved (`approved`), when from any context (`known`), and when from each
+-- of the last ones (`c:` and the context, a device or browser of one application, as a pseudonym).
 local standing = {}
 
 -- Returns whether the number was approved lately, whether from this context (empty for none), and from any at all.
-function standing.of(key, context)
-  local found = redis.call('HMGET', key, 'approved', 'contexts', 'c:' .. context)
-  local function lately(at) return at and now - tonumber(at) < ruleset.known or false end
-  return { approved = lately(found[1]), some = lately(found[2]), familiar = context ~= '' and lately(found[3]) }
+function standing.of(kept, context)
+  local function lately(at) return at and now - at < ruleset.known or false end
+  return { approved = lately(kept.approved), some = lately(kept.known),
+    familiar = context ~= '' and lately(kept['c:' .. context]) }
 end
 
--- Notes an approval. Of the contexts the last ones are kept: one that comes new takes the place of the oldest.
-function standing.approve(key, context)
-  if context == '' then
-    redis.call('HSET', key, 'approved', now)
-  else
-    redis.call('HSET', key, 'approved', now, 'contexts', now, 'c:' .. context, now)
-    local fields, oldest, count = redis.call('HGETALL', key), nil, 0
-    for i = 1, #fields, 2 do
-      local at = tonumber(fields[i + 1])
-      if string.sub(fields[i], 1, 2) == 'c:' then
+-- Notes an approval. A context that comes new takes the place of the oldest when there are too many.
+function standing.approve(key, kept, context)
+  kept.approved = now
+  if context ~= '' then
+    kept.known, kept['c:' .. context] = now, now
+    local oldest, count = nil, 0
+    for name, at in pairs(kept) do
+      if string.sub(name, 1, 2) == 'c:' then
         count = count + 1
-        if not oldest or at < oldest.at then oldest = { name = fields[i], at = at } end
+        if not oldest or at < kept[oldest] then oldest = name end
       end
     end
-    if count > ruleset.contexts then redis.call('HDEL', key, oldest.name) end
+    if count > ruleset.contexts then kept[oldest] = nil end
   end
-  redis.call('PEXPIRE', key, ruleset.known)
+  states.write(key, kept, ruleset.known)
 end

@@ -48,7 +48,7 @@ if streams.full(KEYS[2], KEYS[3], ARGV[6], found.expires - now) then return { 'b
 
 local flags, context, names = approvals.remembered(found)
 local kind = ARGV[13] == '0' and 'resend' or 'fallback'
-local sending = guard.read({ unpack(KEYS, 10) }, names, { kind = kind, about = found, number = found.pseudonym,
+local sending = guard.read(10, names, { kind = kind, about = found, number = found.pseudonym,
   scopes = ARGV[11], place = flags.h and 'home' or 'abroad', safe = flags.s, context = context,
   price = tonumber(ARGV[12]) })
 local refusal, quota = guard.test(sending), limits.quota(sending.windows)

@@ -21,7 +21,7 @@ if ARGV[1] ~= '' then
   local _, _, told = deliveries.parts(redis.call('HGET', KEYS[1], ARGV[1]))
   local status = told == 'sent' and told or ARGV[2] -- a receipt outweighs what the answer made of it
   local kept, news = deliveries.settle(KEYS[1], ARGV[1], status, ARGV[3], '', ARGV[5])
-  spending.settle(KEYS[1], ARGV[1], { unpack(KEYS, 6) }, streams.fields(job).country, ARGV[13])
+  spending.settle(KEYS[1], ARGV[1], 6, streams.fields(job).country, ARGV[13])
   if news then
     streams.report(KEYS[5], ARGV[11], ARGV[12], 'delivery.' .. status, streams.fields(job), 'slot', ARGV[1],
       'channel', kept[1], 'gateway', ARGV[4], 'choice', kept[6], 'reason', ARGV[3], 'reference', ARGV[5], 'cost', ARGV[13])

@@ -32,7 +32,7 @@ end
 if streams.full(KEYS[2], KEYS[3], ARGV[5], ARGV[3]) then return { 'backlog-full' } end
 
 local about = { application = ARGV[11], purpose = ARGV[12], country = ARGV[13] }
-local sending = guard.read({ unpack(KEYS, 11) }, {}, { kind = 'start', about = about, number = ARGV[15], scopes = ARGV[16],
+local sending = guard.read(11, {}, { kind = 'start', about = about, number = ARGV[15], scopes = ARGV[16],
   place = ARGV[17], safe = ARGV[18] == '1', context = ARGV[19], price = tonumber(ARGV[20]) })
 for rule in string.gmatch(ARGV[22], '%S+') do
   findings.note(sending.findings, { rule = rule, record_only = true }, 1, 0, 0)
@@ -49,9 +49,8 @@ about.id = ARGV[10]
 guard.report(sending, KEYS[9], ARGV[8], ARGV[7])
 
 local expires = now + tonumber(ARGV[3])
-redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now,
+redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now, 'guard', approvals.memory(sending),
   deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack(ARGV, 23))
-redis.call('HSET', KEYS[1], unpack(approvals.memory(sending)))
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
 if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
 if ARGV[1] ~= '' then
