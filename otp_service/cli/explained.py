@@ -62,10 +62,14 @@ def _counts(one: Finding, currency: str) -> tuple[str, ...]:
         amount = f"Spent: {shown(round(one.used))} of {shown(round(one.most))} {currency}"
     elif one.rule == "application.failures":
         amount = f"Wrong: {used} of {most} codes"
+    elif one.rule.endswith(".conversion") and not most:
+        amount = f"Closed {used} time{'s' * (used != 1)} in a row"
     elif most:
         amount = f"Counted: {used} of {most}"
-    else:
+    elif used:
         amount = f"In a row: {used}"
+    else:
+        return ()
     return (f"{amount}{_within(one.window)}.",)
 
 

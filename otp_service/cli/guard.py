@@ -12,7 +12,7 @@ from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import done, duration, moment, note, table, wrapped
 from otp_service.core.address import network_of, wide_network_of
 from otp_service.core.errors import ConfigurationError, InvalidRequestError
-from otp_service.core.guard.pricing import shown
+from otp_service.core.guard.pricing import ANY, shown
 from otp_service.core.guard.rules import RULES, Mode
 from otp_service.services.context import Context
 from otp_service.settings import load_settings
@@ -21,6 +21,7 @@ from otp_service.store.guard import Stop
 
 MOST = 100_000
 """Decisions that are looked at for the status."""
+_LANES = {"known": ", from a known context", "strange": ", from a stranger", "": ""}
 _MODES = {Mode.ENFORCE: "enforce", Mode.RECORD_ONLY: "record only", Mode.OFF: "off"}
 
 
@@ -49,7 +50,8 @@ def status(hours: int, path: Path | None) -> None:
     settings = load_settings(path)
     context = context_of(settings)
     since = context.store.decisions.now() - hours * 3_600_000
-    recent = [one for one in context.store.decisions.latest(MOST) if one.at >= since]
+    kept = list(context.store.decisions.latest(MOST))
+    recent = [one for one in kept if one.at >= since]
     _section(
         f"Refused in the last {duration(3600 * hours)}, and what would have been",
         ("Rule", "Mode", "Application", "Country", "Times", "Last"),
@@ -60,8 +62,9 @@ def status(hours: int, path: Path | None) -> None:
         ("At", "Rule", "Application", "Country", "What", "Until"),
         [_change(one) for one in _changes(recent)],
     )
-    _section("Closed now", ("Application", "Country", "Tried again in", "Times"), _closed(context, recent))
-    _section("Spent", ("Application", "In this", f"Spent ({settings.guard.currency})", "Ceiling"), _spent(context))
+    _section("Closed now", ("Application", "Country", "Tried again in", "Times"), _closed(context, kept))
+    spent = ("Application", "Country", "In this", f"Spent ({settings.guard.currency})", "Ceiling")
+    _section("Spent", spent, _spent(context, kept))
 
 
 def _section(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -91,23 +94,36 @@ def _change(one: Decision) -> tuple[str, ...]:
     return (moment(one.at), one.rule, one.application, one.country or "-", one.mode, until)
 
 
-def _closed(context: Context, recent: Iterable[Decision]) -> list[tuple[str, ...]]:
-    now = context.store.decisions.now()
-    places = sorted({(one.application, one.country) for one in recent if one.rule == "country.conversion"})
+def _closed(context: Context, kept: Iterable[Decision]) -> list[tuple[str, ...]]:
+    """Return the countries that are closed, and how many blocks are, whose numbers nobody but Redis knows."""
+    now, decisions = context.store.decisions.now(), list(kept)
+    places = sorted({(one.application, one.country) for one in decisions if one.rule == "country.conversion"})
     stops = ((application, country, context.store.guard.stop(application, country)) for application, country in places)
-    return [(name, country, _left(stop, now), str(stop.times)) for name, country, stop in stops if stop]
+    rows = [(name, country, _left(stop, now), str(stop.times)) for name, country, stop in stops if stop]
+    blocks = [one.until for one in decisions if one.rule == "block.conversion" and one.mode == "open"]
+    closed = [until - now for until in blocks if until > now]
+    return [*rows, *([("all", f"{len(closed)} blocks", f"up to {_span(max(closed))}", "-")] if closed else [])]
+
+
+def _span(milliseconds: int) -> str:
+    return duration(-(-milliseconds // 1000))
 
 
 def _left(stop: Stop, now: int) -> str:
-    return duration(-(-(stop.ends - now) // 1000)) if stop.ends > now else "now, a trickle"
+    return _span(stop.ends - now) if stop.ends > now else "now, a trickle"
 
 
-def _spent(context: Context) -> list[tuple[str, ...]]:
-    return [
-        (name, one.interval, shown(one.amount), shown(one.ceiling))
-        for name, loaded in context.rulesets.items()
-        for one in context.store.guard.spent(loaded.ruleset, name)
-    ]
+def _spent(context: Context, kept: Iterable[Decision]) -> list[tuple[str, ...]]:
+    """Return how far the ceilings are used, those of countries where rules spoke or that have one of their own."""
+    seen = {(one.application, one.country) for one in kept}
+    rows: list[tuple[str, ...]] = []
+    for name, loaded in context.rulesets.items():
+        named = {country for country in loaded.ruleset.ceilings_of_countries if country != ANY}
+        countries = named | {country for application, country in seen if application == name and country}
+        for country in ("", *sorted(countries)):
+            spent = context.store.guard.spent(loaded.ruleset, name, country)
+            rows += [(name, country or "all", one.interval, shown(one.amount), shown(one.ceiling)) for one in spent]
+    return rows
 
 
 @guard.command(short_help="Explain a refusal.")
@@ -125,7 +141,8 @@ def explain(name: str, path: Path | None) -> None:
     if not decisions:
         raise ConfigurationError(f"Nothing is known of {name}: no rule spoke, or it is no longer kept.")
     for decision in decisions:
-        click.secho(f"{moment(decision.at)}  {decision.kind} of {decision.application}", bold=True)
+        about = f"{decision.kind} of {decision.application}{_LANES[decision.lane]}"
+        click.secho(f"{moment(decision.at)}  {about}", bold=True)
         click.echo(
             f"  decision {decision.id}" + (f", verification {decision.verification}" * bool(decision.verification))
         )

@@ -65,5 +65,7 @@ def _show(found: Replayed, currency: str) -> None:
     ]
     table(("", "As it went", "Under these rules"), rows)
     note(f"People who were approved and would have been refused: {found.people_refused}.")
+    if found.never_started:
+        note(f"Resends and codes of verifications that would not have started: {found.never_started}.")
     if found.unknown:
         note(f"Not tried, because they began before the log or belong to no application: {found.unknown}.")

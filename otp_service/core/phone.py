@@ -71,10 +71,11 @@ def parse_destination(spelling: str, region: str | None, types: Collection[Numbe
         number = phonenumbers.parse(_ascii_spelling(spelling), region)
     except phonenumbers.NumberParseException as unparsable:
         raise InvalidNumberError("This is not a phone number.") from unparsable
-    if number.extension or not phonenumbers.is_valid_number(number):
+    found = phonenumbers.number_type(number)
+    if number.extension or found == PhoneNumberType.UNKNOWN:  # what is not valid has no type, and what is valid has one
         raise InvalidNumberError("This is not a valid phone number.")
     country = phonenumbers.region_code_for_number(number)
-    number_type = _TYPES.get(phonenumbers.number_type(number))
+    number_type = _TYPES.get(found)
     if country is None or country == _WORLD or number_type is None or number_type not in types:
         raise NumberTypeNotAllowedError("Numbers of this type do not receive codes.")
     e164 = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

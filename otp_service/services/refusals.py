@@ -64,7 +64,7 @@ def error_of(refused: Refused, verification: Verification | None = None) -> OtpS
 def _denied(denied: Denied) -> RateLimitedError:
     rule = RULES[denied.rule]
     if rule.tells is Tells.PLAINLY:
-        quota = denied.quota if rule.scope == "application" else None
+        quota = denied.quota if denied.rule == "application.requests" else None
         error = RateLimitedError(_OWN.get(denied.rule, rule.sentence), whole_seconds(denied.wait), quota)
     else:
         error = RateLimitedError("Too many requests for this recipient.", coarse_retry_after(denied.wait))

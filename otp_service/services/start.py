@@ -178,6 +178,7 @@ def _pass_destination(
     try:
         return context.destinations.judge(application, destination)
     except UnacceptableError as refused:
+        metrics.record_denial(application.name, destination.country, refused.rule or "")
         with suppress(StoreUnavailableError):
             refused.decision = context.store.decisions.note(
                 context.keyring.buckets[0], refused.rule or "", application.name, purpose.name, destination.country

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from otp_service.core.errors import ConfigurationError
+from otp_service.core.guard.pricing import ANY
 from otp_service.settings.ruleset import ruleset_of
 from otp_service.settings.spend import SpendSettings
 from otp_service.settings.tree import Settings
@@ -15,6 +16,7 @@ def inconsistencies(settings: Settings) -> list[str]:
         *_application_faults(settings),
         *_key_faults(settings),
         *_route_faults(settings),
+        *_price_faults(settings),
         *_policy_faults(settings),
     ]
 
@@ -61,3 +63,18 @@ def _policy_faults(settings: Settings) -> Iterator[str]:
             yield f"policies.{name}.purposes: there is no section purposes.{purpose}."
         for application in sorted(set(policy.settings.applications) - settings.applications.keys()):
             yield f"policies.{name}.applications: there is no section applications.{application}."
+
+
+def _price_faults(settings: Settings) -> Iterator[str]:
+    """Yield what a ceiling would not see: messages of a gateway that has no price for them."""
+    for name, application in settings.applications.items():
+        if not application.spend.is_set:
+            continue
+        for gateway, entry in settings.gateways.items():
+            priced = {key.partition("/")[0] for key in entry.settings.prices}
+            missing = sorted(set(application.countries) - priced) if ANY not in priced else []
+            if missing:
+                yield (
+                    f"gateways.{gateway}.prices: there is none for {', '.join(missing)}: "
+                    f"applications.{name}.spend would not see these messages."
+                )

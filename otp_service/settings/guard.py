@@ -64,7 +64,7 @@ class NumberSettings(Section):
 
 
 class AddressSettings(Section):
-    """What may come from one end-user address unapproved, beside ``limits.ip``; what is approved there adds to it."""
+    """What may come from one end-user address unapproved: so many, or as many as are approved there if more."""
 
     unapproved: Notations = ("30/hour", "60/day")
     """Starts."""
@@ -77,13 +77,13 @@ class AddressSettings(Section):
 
 
 class BlockSettings(Section):
-    """Messages into one block of 10,000 numbers that nobody approves; what is approved there adds to it."""
+    """Messages into one block of 10,000 numbers unapproved: so many, or as many as are approved there if more."""
 
     unapproved: Notations = ("4/hour", "4/2 days")
 
 
 class CountrySettings(Section):
-    """Messages of an application into a country that nobody approves; twice what is approved there, if that is more."""
+    """Messages of an application into a country that nobody approves; twice what is approved there if more."""
 
     unapproved: Notations = ("30/day",)
     """Into any other country than its own."""

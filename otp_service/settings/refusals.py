@@ -75,7 +75,7 @@ def _limits(settings: Settings) -> Iterator[str]:
 def _vital_rules(settings: Settings) -> Iterator[str]:
     for rule in RULES.values():
         if rule.vital and settings.guard.mode(rule.id) is not Mode.ENFORCE:
-            yield f"guard.modes: {rule.id} is not enforced: codes could be guessed. Leave it at enforce."
+            yield f"guard.modes: {rule.id} is not enforced: anybody could flood numbers or guess codes. Enforce it."
 
 
 def _countries(settings: Settings) -> Iterator[str]:

@@ -102,9 +102,9 @@ def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
     probing: dict[str, Any] = {"notations": (conversion.trickle,), "name": "t", "factor": 0.0, "stands": "probing"}
     yield from _each("block.conversion", part="block", breaker="block", **probing)
     yield from _each("country.conversion", part="country", breaker="country", place="abroad", **probing)
-    at_home: dict[str, Any] = {"name": "h", "place": "home", "breaker": "country", "stands": "open"}
-    yield from _each("country.conversion", (conversion.home,), part="country", factor=0.25, **at_home)
-    yield from _each("country.conversion", (conversion.home_block,), part="block", **at_home)
+    shut: dict[str, Any] = {"name": "h", "breaker": "country", "stands": "open"}
+    yield from _each("country.conversion", (conversion.home,), part="country", factor=0.25, place="home", **shut)
+    yield from _each("country.conversion", (conversion.home_block,), part="block", **shut)  # abroad nothing passes
 
 
 def _each(rule: str, notations: tuple[str, ...], *, name: str = "u", **members: Any) -> Iterator[Bucket]:  # noqa: ANN401

@@ -35,6 +35,11 @@ class CeilingSettings(Section):
     day: Amount | None = None
     """In ``guard.currency``."""
 
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any ceiling."""
+        return self.hour is not None or self.day is not None
+
     def to_core(self, rule: str, part: str, mode: Mode) -> tuple[Ceiling, ...]:
         """Return the ceilings; none when the rule is off."""
         if mode is Mode.OFF:
@@ -50,4 +55,9 @@ class SpendSettings(CeilingSettings):
     """What an application may spend, altogether and for a country."""
 
     countries: dict[Annotated[str, AfterValidator(_country)], CeilingSettings] = Field(default_factory=dict)
-    """By country; ``"*"`` for all that are not named."""
+    """By country; ``"*"`` for each that is not named."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any ceiling."""
+        return super().is_set or any(one.is_set for one in self.countries.values())

@@ -39,6 +39,8 @@ class Decision:
     """``enforce``: it refused; ``record_only``: it would have; or what changed: ``open``, ``closed``, ``alarm`` …"""
     kind: str
     """What was asked for: ``start``, ``resend``, ``fallback``, ``check``; or ``change``."""
+    lane: str
+    """``known`` or ``strange``: whether the context was known to the number; empty where it makes no difference."""
     until: int
     """Milliseconds since the epoch; 0 where waiting does not help."""
     verification: str
@@ -68,6 +70,7 @@ class Decisions:
             "rule": rule,
             "mode": "enforce",
             "kind": "start",
+            "lane": "",
             "until": 0,
             "id": "",
             "application": application,
@@ -75,8 +78,12 @@ class Decisions:
             "country": country,
             "findings": "",
         }
-        with answered():
-            made: Any = self._client.xadd(keys.decisions(bucket), fields, maxlen=self._kept.decisions)
+        stream = keys.decisions(bucket)
+        with answered(), self._client.pipeline(transaction=False) as pipeline:
+            pipeline.xadd(stream, fields, maxlen=self._kept.decisions)
+            pipeline.time()
+            made, time = pipeline.execute()
+            self._client.xtrim(stream, minid=milliseconds(time) - self._kept.milliseconds)
         return str(made.decode())
 
     def now(self) -> int:
@@ -129,6 +136,7 @@ def _decision(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
         rule=fields.get("rule", ""),
         mode=fields.get("mode", ""),
         kind=fields.get("kind", ""),
+        lane=fields.get("lane", ""),
         until=int(fields.get("until", "0")),
         verification=fields.get("id", ""),
         application=fields.get("application", ""),

@@ -37,14 +37,18 @@ class Guard:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
-    def spent(self, ruleset: Ruleset, application: str) -> tuple[Spent, ...]:
-        """Return how far an application's own ceilings are used now."""
+    def spent(self, ruleset: Ruleset, application: str, country: str = "") -> tuple[Spent, ...]:
+        """Return how far an application's own ceilings, or those of a country, are used now."""
+        ceilings = ruleset.ceilings_of(country) if country else ruleset.ceilings
+        if not ceilings:
+            return ()
+        key = keys.spend_in_country(application, country) if country else keys.spend(application)
         with answered():
-            found: Any = self._client.get(keys.spend(application))
+            found: Any = self._client.get(key)
             now = milliseconds(self._client.time())
         kept = _states(found)
         amounts = []
-        for ceiling in ruleset.ceilings:
+        for ceiling in ceilings:
             interval, amount, _ = (kept.get(ceiling.name) or "-1|0|0").split("|")
             present = int(interval) == now // ceiling.interval
             amounts.append(Spent(ceiling.name, int(amount) if present else 0, ceiling.amount))

@@ -3,7 +3,7 @@
 The same as ``include_conversions.lua``, in memory. Times in milliseconds.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -35,6 +35,11 @@ class ConversionRule:
     longest_block: int
     flows: bool
     """Whether traffic goes on while it is open, so that it is judged by that."""
+    probe: int = field(init=False)
+    """How many verifications tell whether it is better after a block: half as many, for a trickle brings no more."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "probe", -(-self.sends // 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ class Conversion:
         """Return it, at its time, with what follows from what it has seen, and how it stands then."""
         if self.times and now < self.until:
             return self, State.OPEN
-        ripe = self.ripe_sends >= rule.sends
+        ripe = self.ripe_sends >= (rule.probe if self.times else rule.sends)
         if ripe and self.ripe_approvals < rule.rate * self.ripe_sends:
             return self._opened(now, rule), State.OPEN
         if not self.times:

@@ -138,6 +138,5 @@ class Memory:
 def _ceilings(ruleset: Ruleset, application: str, country: str) -> Iterator[tuple[Ceiling, tuple[str, str]]]:
     for ceiling in ruleset.ceilings:
         yield ceiling, (application, ceiling.name)
-    own = ruleset.ceilings_of_countries
-    for ceiling in own.get(country, own.get("*", ())):
+    for ceiling in ruleset.ceilings_of(country):
         yield ceiling, (f"{application}/{country}", ceiling.name)

@@ -49,7 +49,7 @@ class Rule:
     tells: Tells = Tells.ALIKE
     without_store: WithoutStore = WithoutStore.REFUSES
     vital: bool = False
-    """Whether codes could be guessed without it: then production enforces it."""
+    """Whether codes could be guessed, or anybody flooded, without it: then production enforces it."""
     mode: Mode = Mode.ENFORCE
     """What it does when the configuration says nothing."""
 
@@ -67,7 +67,7 @@ _ALL = (
     _static("country", "The application does not send to the number's country."),
     _static("type", "The number is of a type that receives no codes, or belongs to no country."),
     _static("prefix", "The number begins with a prefix that is denied."),
-    Rule("number.sends", "So many messages to one number, all applications together."),
+    Rule("number.sends", "So many messages to one number, all applications together.", vital=True),
     Rule("number.cooldown", "The next message to a number too soon after the last; the wait grows with each one."),
     Rule("number.guesses", "So many wrong codes for one number in an application, over all verifications.", vital=True),
     Rule("number.guess_wait", "The next guess too soon after a wrong one; the wait grows with each one."),

@@ -127,3 +127,7 @@ class Ruleset:
     """Contexts that are kept of a number."""
     lives: Mapping[str, int] = field(default_factory=dict)
     """How long each part is kept that is not written."""
+
+    def ceilings_of(self, country: str) -> tuple[Ceiling, ...]:
+        """Return the ceilings of a country, its own or those of all that are not named."""
+        return self.ceilings_of_countries.get(country, self.ceilings_of_countries.get("*", ()))

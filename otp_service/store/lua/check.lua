@@ -59,7 +59,7 @@ local guessing = guesses.read(found, ARGV[10], ARGV[11], KEYS[6])
 local refusal = guesses.refusal(guessing)
 if refusal then attempts.note(KEYS[5], ARGV[9], ARGV[7], 'check', found.id, refusal.rule, '') end
 if #guessing.findings > 0 then
-  findings.report(KEYS[4], ARGV[8], ARGV[7], guessing.findings, found, 'check')
+  findings.report(KEYS[4], ARGV[8], ARGV[7], guessing.findings, found, 'check', guessing.lane)
 end
 if refusal then return answer('pending', 'number_locked', 'check.refused') end
 
@@ -68,7 +68,7 @@ local right = ARGV[2] == found.tag -- two keyed MACs: how long the comparison ta
 attempts.note(KEYS[5], ARGV[9], ARGV[7], right and 'approved' or 'wrong', found.id, '', '')
 if failing.count(KEYS[6], guessing.kept.failures, right) then
   alarm = 1
-  failing.tell(KEYS[4], ARGV[8], guessing.kept.failures, found)
+  failing.tell(KEYS[4], ARGV[8], ARGV[7], guessing.kept.failures, found)
 end
 if right then
   guesses.approved(guessing)

@@ -35,7 +35,7 @@ end
 -- Judges a breaker by what it has seen. Returns 'open', 'closed' or 'probing', and whether that is new.
 function conversions.judge(seen, rule)
   if seen[9] > 0 and now < seen[8] then return 'open', false end
-  local ripe = seen[6] >= rule.sends
+  local ripe = seen[6] >= (seen[9] > 0 and rule.probe or rule.sends)
   if ripe and seen[7] < rule.rate * seen[6] then
     open(seen, rule)
     return 'open', true

@@ -23,8 +23,8 @@ function failing.count(key, kept, right)
 end
 
 -- Reports the alarm.
-function failing.tell(stream, length, kept, about)
+function failing.tell(stream, length, age, kept, about)
   local wait, wrong, all = failing.wait(kept)
-  findings.tell(stream, length, ruleset.failures, 'alarm', now + wait, about, 'findings',
+  findings.tell(stream, length, age, ruleset.failures, 'alarm', now + wait, about, 'findings',
     string.format('%s %.12g %.12g %d %d alarm', ruleset.failures.rule, wrong, all, ruleset.failures.window, wait))
 end

@@ -21,15 +21,15 @@ function findings.first(list)
 end
 
 -- Reports a decision: the rule that decided and what the others found. Returns its identifier. `about` names a
--- verification, without an identifier when none was made.
-function findings.report(stream, length, age, list, about, kind)
+-- verification, without an identifier when none was made; `lane` is known or strange.
+function findings.report(stream, length, age, list, about, kind, lane)
   local first, all = findings.first(list), {}
   for i, one in ipairs(list) do
     all[i] = string.format('%s %.12g %.12g %d %d %s', one.rule, one.used, one.most, one.window, one.wait,
       one.records and 'record_only' or 'enforce')
   end
   local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', first.rule,
-    'mode', first.records and 'record_only' or 'enforce', 'kind', kind, 'until', now + first.wait,
+    'mode', first.records and 'record_only' or 'enforce', 'kind', kind, 'lane', lane, 'until', now + first.wait,
     'id', about.id or '', 'application', about.application, 'purpose', about.purpose, 'country', about.country,
     'findings', table.concat(all, ','))
   redis.call('XTRIM', stream, 'MINID', '~', now - age)
@@ -37,7 +37,8 @@ function findings.report(stream, length, age, list, about, kind)
 end
 
 -- Reports what changed for all: that a breaker opened or closed, an alarm.
-function findings.tell(stream, length, rule, what, ends, about, ...)
+function findings.tell(stream, length, age, rule, what, ends, about, ...)
   redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', rule.rule, 'mode', what, 'kind', 'change',
     'until', ends, 'id', '', 'application', about.application, 'purpose', '', 'country', about.country, ...)
+  redis.call('XTRIM', stream, 'MINID', '~', now - age)
 end

@@ -71,8 +71,8 @@ end
 function guard.report(sending, stream, length, age)
   for _, part in ipairs(sending.parts) do
     local change = part.change
-    if change then findings.tell(stream, length, change.rule, change.stands, change.ends, sending.about) end
+    if change then findings.tell(stream, length, age, change.rule, change.stands, change.ends, sending.about) end
   end
   if #sending.findings == 0 then return '' end
-  return findings.report(stream, length, age, sending.findings, sending.about, sending.kind)
+  return findings.report(stream, length, age, sending.findings, sending.about, sending.kind, sending.lane)
 end

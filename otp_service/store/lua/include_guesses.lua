@@ -8,7 +8,7 @@ function guesses.test(list, kept, lane)
     local wait, run = waits.left(ruleset.guess_wait, kept, lane)
     findings.note(list, ruleset.guess_wait, wait, run, 0)
   end
-  if ruleset.lock then findings.note(list, ruleset.lock, (kept.ends or 0) - now, kept.row or 0, ruleset.lock.after) end
+  if ruleset.lock then findings.note(list, ruleset.lock, (kept.ends or 0) - now, ruleset.lock.after, ruleset.lock.after) end
 end
 
 -- Reads what counts for a guess. `windows` and `own` begin the keys that the number ends.
