@@ -142,7 +142,7 @@ def attempts(bucket: str) -> str:
 def guard_of_number(bucket: str) -> str:
     """Return the beginning of what is kept of numbers: ``standing/``, ``cooldown/`` and ``guesses/APPLICATION/``.
 
-    ``standing`` is a hash: when the number was approved last, and from which contexts.
+    ``standing``: when the number was approved last, and from which contexts.
     """
     return f"{PREFIX}:{{{bucket}}}:guard/"
 

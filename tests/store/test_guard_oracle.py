@@ -32,7 +32,8 @@ states.write(KEYS[1], kept, 864000000)
 return { wait, string.format('%.9f', level), string.format('%.9f', most) }
 """
 BREAKER = """
-local rule = { sends = 20, probe = 10, rate = 0.15, block = 900000, longest_block = 7200000, flows = ARGV[1] == 'flows' }
+local rule = { sends = 20, probe = 10, rate = 0.15, block = 900000, longest_block = 7200000,
+  flows = ARGV[1] == 'flows' }
 local kept = states.of(redis.call('GET', KEYS[1]))
 local seen = conversions.now(kept.c)
 local stands

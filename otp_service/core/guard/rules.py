@@ -68,7 +68,9 @@ _ALL = (
     _static("type", "The number is of a type that receives no codes, or belongs to no country."),
     _static("prefix", "The number begins with a prefix that is denied."),
     Rule("number.sends", "So many messages to one number, all applications together.", vital=True),
-    Rule("number.cooldown", "The next message to a number too soon after the last; the wait grows with each one."),
+    Rule(
+        "number.cooldown", "The next start for a number too soon after its last message; the wait grows with each one."
+    ),
     Rule("number.guesses", "So many wrong codes for one number in an application, over all verifications.", vital=True),
     Rule("number.guess_wait", "The next guess too soon after a wrong one; the wait grows with each one."),
     Rule("number.lock", "So many wrong codes in a row for one number: locked until it ends, or is lifted.", vital=True),

@@ -92,7 +92,7 @@ class Trial:
     def test(self) -> None:
         """Test all rules for a message."""
         self.test_windows(self._scopes())
-        if self.ruleset.cooldown and self.kind != "fallback":
+        if self.ruleset.cooldown and self.kind == "start":
             run = self.memory.cooldown.get(self.sending.number, self.now).get(self.lane, Run())
             rule = self.ruleset.cooldown
             self._note(rule.rule, run.left(rule, self.now), records=rule.record_only)

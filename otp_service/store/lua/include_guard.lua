@@ -37,7 +37,7 @@ function guard.test(sending)
     local most = limits.most(limit, sending.lane == 'strange' and sending.standing.some)
     findings.note(list, limit, limits.wait(limit, most), most, most)
   end
-  if ruleset.cooldown and sending.kind ~= 'fallback' then
+  if ruleset.cooldown and sending.kind == 'start' then -- a resend has delays of its own
     local wait, run = waits.left(ruleset.cooldown, kept.cooldown, sending.lane)
     findings.note(list, ruleset.cooldown, wait, run, 0)
   end
