@@ -22,3 +22,8 @@ class Retention:
     def milliseconds(self) -> int:
         """The age as Redis counts it."""
         return self.age * 1000
+
+    @property
+    def of_logs(self) -> tuple[int, int, int, int]:
+        """What is kept of the events, of all streams, of decisions and of attempts, as the scripts take it."""
+        return self.events, self.milliseconds, self.decisions, self.attempts

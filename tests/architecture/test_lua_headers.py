@@ -25,11 +25,12 @@ def _declared(header, array):
 def _used(body, array):
     """Return the places that a body names, and those from which a helper, a loop or `unpack` reads on."""
     named = re.findall(rf"\b{array}\[(\d+)\]", body)
-    reads = re.findall(r"limits\.read\(tonumber\(ARGV\[\d+\]\), (\w+)[^,]*, (\w+)\)", body)
-    reads += [(arg, key) for key, arg in re.findall(r"routing\.read\((\w+), (\w+),", body)]
-    starts = [read[array == "KEYS"] for read in reads]
+    starts = [read[array == "ARGV"] for read in re.findall(r"routing\.read\((\w+), (\w+),", body)]
     starts += [str(int(before) + 1) for before in re.findall(rf"\b{array}\[(\d+) \+ \w+\]", body)]
     starts += re.findall(rf"\bunpack\({array}, (\w+)\)", body)
+    if array == "KEYS":
+        starts += re.findall(r"\bguard\.read\((\w+),", body)
+        starts += re.findall(r"\bspending\.settle\(KEYS\[1\], ARGV\[1\], (\w+),", body)
     if array == "ARGV":
         starts += re.findall(r"\bvalues\((\w+)\)", body)
     return {int(place) for place in named + starts if place.isdigit()}

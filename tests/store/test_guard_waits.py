@@ -30,15 +30,15 @@ def test_the_wait_before_the_next_message_grows_and_its_last_step_repeats(frozen
         assert passes(shop, VICTIM)
 
 
-def test_a_resend_waits_like_a_start_and_counts_like_one(frozen: FrozenValkey) -> None:
+def test_a_resend_does_not_wait_but_lengthens_the_row(frozen: FrozenValkey) -> None:
+    """It has the delays of its purpose."""
     shop = _shop(frozen, "number.cooldown")
     one = shop.start(VICTIM)
-    assert refused(lambda: shop.resend(one))
-    later(frozen, 30)
     shop.resend(one)
-    later(frozen, 59)
     assert not passes(shop, VICTIM)
-    later(frozen, 1)
+    frozen.advance(59.999)
+    assert not passes(shop, VICTIM)
+    frozen.advance(0.001)
 
     assert passes(shop, VICTIM)
 

@@ -39,7 +39,7 @@ TIGHT: dict[str, dict[str, Any]] = {
         "conversion": {"sends": 5, "rate": 0.7, "block": 60, "home": "5/hour", "home_block": "1/hour"},
         "modes": {"block.conversion": "off"},
     },
-    "number.cooldown": {"number": {**ROOMY["number"], "cooldown": [20, 60, 600]}},
+    "number.cooldown": {"number": {**ROOMY["number"], "cooldown": [400, 600, 3500]}},
     "number.guess_wait": {"number": {**ROOMY["number"], "guess_waits": [40, 400]}},
     "number.lock": {"number": {**ROOMY["number"], "lock_after": 10, "lock_days": 30}},
     "application.failures": {
