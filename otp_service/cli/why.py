@@ -26,6 +26,7 @@ _SENTENCES = {
     Why.BLOCKED: "The message waits: all its gateways ({route}) are left alone (otp-service gateway status).",
     Why.NO_ROUTE: "The code was not sent: no gateway is configured that carries {channel} for {purpose} to {country}.",
     Why.POLICY: "The code was not sent: a policy of this site kept it back ({reason}).",
+    Why.SPENT: "No further gateway was called: that would have passed a spending ceiling (otp-service guard status).",
     Why.TOO_LATE: "The code was not sent: nobody delivered the message while the code lived; tell the operator.",
     Why.ENDED_FIRST: "The code was not sent: the verification had ended before ({status}).",
     Why.UNREADABLE: "The code was not sent: the message could not be read; its key or its application has left the "

@@ -71,6 +71,8 @@ class Why(StrEnum):
     NO_ROUTE = "no_route"
     POLICY = "policy"
     """A rule of the site's own kept it back."""
+    SPENT = "spent"
+    """A further call would have passed a spending ceiling."""
     TOO_LATE = "too_late"
     """Nobody took it while its code lived."""
     ENDED_FIRST = "ended_first"
@@ -106,6 +108,7 @@ _GIVEN_UP = {
     "no_route": Why.NO_ROUTE,
     "policy": Why.POLICY,
     "no_verdict": Why.POLICY,
+    "spend_ceiling": Why.SPENT,
     "no_gateway": Why.ALL_FAILED,
     "unreadable": Why.UNREADABLE,
     "no_application": Why.UNREADABLE,
@@ -115,7 +118,7 @@ _GIVEN_UP = {
     "expired": Why.TOO_LATE,
     "gone": Why.TOO_LATE,
 }
-_WHATEVER_FAILED = frozenset({Why.CRASHED, Why.DEFECT, Why.NO_ROUTE, Why.POLICY, Why.UNREADABLE})
+_WHATEVER_FAILED = frozenset({Why.CRASHED, Why.DEFECT, Why.NO_ROUTE, Why.POLICY, Why.SPENT, Why.UNREADABLE})
 """Reasons to give a message up that matter more than the calls that failed before."""
 _ENDED = frozenset(Status) - {Status.PENDING, Status.EXPIRED}
 _FAILED = frozenset({DeliveryStatus.FAILED, DeliveryStatus.UNKNOWN})
