@@ -1,16 +1,20 @@
 """What racers do. A racer finds it by its module's name, in a process of its own: so it is here, and not in a test."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from support_caller import Caller
-from support_outbox import BUCKET, dispatch, jobs_of, paced
+from support_outbox import BUCKET, dispatch, jobs_of, paced, settle
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import OtpServiceError
+from otp_service.core.errors import OtpServiceError, TooManyError
 from otp_service.core.health import Call
 from otp_service.core.keyring import new_dispatch_id
+from otp_service.core.verification import DeliveryStatus
 from otp_service.store.dead_letters import DeadLetter
-from otp_service.store.dispatches import Blocked, Dispatched, Overtaken
+from otp_service.store.dispatches import Blocked, Dispatched, Next, Overtaken, Settlement
 from otp_service.store.jobs import Job
 
 SILENT = 300
@@ -80,3 +84,50 @@ def resend(installation: Installation, one: str) -> bool:
     except OtpServiceError:
         return False
     return True
+
+
+def start_some(installation: Installation, given: Sequence[tuple[str, str | None]]) -> list[bool]:
+    """Start verifications of numbers and contexts, all at once; return which a rule lets."""
+    shop = Caller(installation)
+
+    def act(one: tuple[str, str | None]) -> bool:
+        try:
+            shop.start(one[0], context=one[1])
+        except TooManyError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(given)) as pool:
+        return list(pool.map(act, given))
+
+
+def guess_some(installation: Installation, given: Sequence[tuple[str, str]]) -> list[str | None]:
+    """Check codes of verifications, all at once, and resend each; return what came of the checks."""
+    shop = Caller(installation)
+
+    def act(one: tuple[str, str]) -> str | None:
+        reason = shop.check(*one)[3]
+        with suppress(OtpServiceError):
+            shop.resend(one[0])
+        return reason
+
+    with ThreadPoolExecutor(len(given)) as pool:
+        return list(pool.map(act, given))
+
+
+def call_twice(installation: Installation, jobs: Sequence[Job]) -> int:
+    """Call a gateway for each message, and again because nobody knows what became of it; return how many calls."""
+    calls = 0
+    for job in jobs:
+        for _ in range(2):
+            made = dispatch(installation.context, job, ("first", "second"))
+            if isinstance(made, Dispatched):
+                calls += 1
+                settle_unknown(installation, (job, made, 700_000))
+    return calls
+
+
+def settle_unknown(installation: Installation, given: tuple[Job, Dispatched, int]) -> str:
+    """Settle a call of which nobody knows what became, by what it cost in millionths."""
+    job, made, cost = given
+    return str(settle(installation.context, job, made, Settlement(Next.NEXT, DeliveryStatus.UNKNOWN, cost=cost)))

@@ -50,7 +50,7 @@ class Encoding(StrEnum):
 
 def encoding_of(text: str) -> Encoding:
     """Return GSM-7 when every character is in the default alphabet or its extension, else UCS-2."""
-    return Encoding.GSM7 if all(character in _SEPTETS for character in text) else Encoding.UCS2
+    return Encoding.GSM7 if _SEPTETS.keys() >= set(text) else Encoding.UCS2
 
 
 def encode_gsm7(text: str) -> bytes:
@@ -68,8 +68,9 @@ def not_in_gsm7(text: str) -> list[int]:
 
 def units(text: str) -> int:
     """Return the length of a text on the air: septets in GSM-7, units of 16 bits in UCS-2."""
-    encoding = encoding_of(text)
-    return sum(_width(character, encoding) for character in text)
+    if encoding_of(text) is Encoding.GSM7:
+        return len(text) + sum(map(text.count, _EXTENSION))
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def octets(text: str) -> int:

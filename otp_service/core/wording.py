@@ -10,6 +10,14 @@ from otp_service.core.purpose import Channel, Purpose
 from otp_service.core.templates import Variable
 from otp_service.core.transaction import Transaction
 
+_ON_THE_WAY = 5
+"""Seconds by which a message may overstate how long its code is valid."""
+
+
+def minutes_told(seconds: int) -> int:
+    """Return the whole minutes that a message tells of the remaining life of its code."""
+    return (seconds + _ON_THE_WAY) // 60
+
 
 @dataclass(frozen=True, slots=True)
 class Wording:

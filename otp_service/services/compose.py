@@ -4,7 +4,7 @@ from otp_service.core.keyring import Keyring
 from otp_service.core.message import Message
 from otp_service.core.purpose import Channel
 from otp_service.core.verification import Verification
-from otp_service.core.wording import Wording
+from otp_service.core.wording import Wording, minutes_told
 from otp_service.gateways.base import AddressesReceipts, ReportsReceipts
 from otp_service.services.codes import derive_code
 from otp_service.services.context import Context
@@ -14,9 +14,6 @@ from otp_service.services.view import view_of
 from otp_service.services.write import write
 from otp_service.store.dispatches import Dispatched
 from otp_service.store.jobs import Job
-
-_ON_THE_WAY = 5
-"""Seconds by which a message may overstate how long its code is valid."""
 
 
 def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
@@ -32,7 +29,7 @@ def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
         channel=Channel(job.channel),
         locale=verification.locale,
         code=derive_code(keyring, verification, job.generation, digest),
-        minutes=(remaining + _ON_THE_WAY) // 60,
+        minutes=minutes_told(remaining),
         transaction=transaction,
     )
     words = write(context.catalogue, wording)

@@ -9,7 +9,7 @@ from otp_service.core.purpose import Channel, Purpose
 from otp_service.core.segments import segments
 from otp_service.core.transaction import Transaction
 from otp_service.core.verification import Verification
-from otp_service.core.wording import Wording
+from otp_service.core.wording import Wording, minutes_told
 from otp_service.services.context import Context
 from otp_service.services.view import view_of
 from otp_service.services.write import write
@@ -68,11 +68,18 @@ def _segments(
     locale: str,
     transaction: Transaction | None,
 ) -> int:
-    """Return the segments of an SMS with the longest life that its code has; 1 of any other message."""
+    """Return the most segments of an SMS, however late it is written; 1 of any other message.
+
+    The words for fewer minutes may be the longer ones.
+    """
     if channel is not Channel.SMS:
         return 1
-    wording = Wording(application, purpose, channel, locale, "0" * purpose.code_length, purpose.ttl // 60, transaction)
-    return len(segments(write(context.catalogue, wording).text))
+    code = "0" * purpose.code_length
+    wordings = (
+        Wording(application, purpose, channel, locale, code, minutes, transaction)
+        for minutes in range(minutes_told(purpose.ttl) + 1)
+    )
+    return max(len(segments(write(context.catalogue, one).text)) for one in wordings)
 
 
 def cost_of(context: Context, gateway: str, message: Message, country: str) -> int:

@@ -192,3 +192,21 @@ def test_the_price_of_a_resend_is_that_of_its_channel_and_is_kept_for_its_furthe
     _sender(shop, timed_out()).deliver()
 
     assert spent(shop) == {"hour": 20}
+
+
+@pytest.mark.parametrize("payee", ["D" * length for length in range(20, 31, 2)], ids=len)
+@pytest.mark.parametrize("locale", ["en", "ur", "ur-Latn", "ar"])
+def test_a_text_that_is_written_late_costs_no_more_than_was_reserved(
+    frozen: FrozenValkey, locale: str, payee: str
+) -> None:
+    """In the last minute it says so in more words, which may need one segment more."""
+    purposes = {"payment": {"kind": "transaction", "ttl": 180, "channels": ["sms"]}}
+    shop = priced(frozen, {"PK": "2"}, purposes=purposes)
+    payment = TransactionInput("150000.00", "PKR", payee, "4821")
+    one = shop.start(number(1), purpose="payment", transaction=payment, locale=locale)
+    reserved = spent(shop)
+    frozen.advance(170)
+    _sender(shop).deliver()
+
+    assert story(shop, one)[0][3] == "sent"
+    assert spent(shop)["hour"] <= reserved["hour"]
