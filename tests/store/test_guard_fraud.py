@@ -1,0 +1,205 @@
+"""Buckets of unapproved messages: of addresses, blocks and countries. They drain on approval, and spare the known."""
+
+from typing import Any
+
+import pytest
+from support_caller import Caller
+from support_frozen import FrozenValkey
+from support_guard import ADDRESS, approve, guarded, later, number, passed, passes, refused, told
+
+HOUR, DAY = 3600, 86_400
+BRITISH = "+447400123"
+
+
+def british(last: int) -> str:
+    return f"{BRITISH}{last:03}"
+
+
+def _shop(frozen: FrozenValkey, *rules: str, **sections: Any) -> Caller:
+    return Caller(guarded(frozen, *rules, **sections))
+
+
+def _fresh(shop: Caller, count: int, begin: int = 1000, **members: Any) -> int:
+    """Try so many numbers of one block, each once; return how many pass."""
+    return sum(passes(shop, number(begin + place), **members) for place in range(count))
+
+
+def test_a_block_closes_after_a_handful_of_messages_that_nobody_approved(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "block.unapproved")
+
+    assert sum(passes(shop, number(last), client_ip=f"192.0.2.{last}") for last in range(100)) == 4
+    assert passes(shop, number(1, "+92300124")), "the next block"
+    later(frozen, DAY / 2)
+    assert _fresh(shop, 100) == 1, "one in twelve hours"
+
+
+def test_a_block_counts_over_all_applications(frozen: FrozenValkey) -> None:
+    installation = guarded(frozen, "block.unapproved")
+    shop, bank = Caller(installation), Caller(installation, "bank")
+    assert _fresh(shop, 2) + _fresh(bank, 2, 2000) == 4
+
+    assert not passes(bank, number(5))
+
+
+def test_an_approval_gives_back_all_messages_of_its_verification(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "block.unapproved")
+    one = shop.start(number(1))
+    shop.resend(one)
+    shop.resend(one)
+    shop.start(number(2))
+    assert not passes(shop, number(3))
+    assert shop.check(one, shop.code(one))[1]
+
+    assert _fresh(shop, 100) == 3
+
+
+def test_a_block_where_people_come_in_grows_with_them_and_shrinks_again(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["4/2 days"]}})
+    for last in range(40):
+        approve(shop, number(last))
+    assert _fresh(shop, 100) == 40
+    later(frozen, 1.2 * HOUR)
+    assert _fresh(shop, 100, 2000) in {1, 2}, "one in 72 minutes"
+    later(frozen, 5 * DAY)
+
+    assert _fresh(shop, 100, 3000) == 4
+
+
+def test_known_numbers_pass_a_block_that_is_full_and_are_not_counted_in_it(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["4/hour"]}})
+    approve(shop, number(1))
+    later(frozen, 2 * HOUR)
+    assert passed(shop, number(1), 20) == 20
+    assert _fresh(shop, 100) == 4
+    assert passed(shop, number(1), 20) == 20
+    later(frozen, 89 * DAY)
+    assert passed(shop, number(1), 20) == 20
+    later(frozen, DAY)
+
+    assert passed(shop, number(1), 20) == 4, "after 90 days it is as any other"
+
+
+def test_a_resend_counts_in_block_and_country_and_is_refused_by_them(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "block.unapproved")
+    one = shop.start(number(1))
+    for _ in range(3):
+        shop.resend(one)
+
+    assert refused(lambda: shop.resend(one))
+    assert not passes(shop, number(2))
+
+
+def test_a_country_that_was_never_seen_has_a_small_budget_and_home_a_large_one(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "country.unapproved", guard={"country": {"unapproved": ["30/day"], "home": ["60/day"]}})
+
+    assert sum(passes(shop, british(last)) for last in range(100)) == 30
+    assert _fresh(shop, 100) == 60
+
+
+def test_a_country_grows_to_twice_of_what_is_approved_and_counts_for_each_application(frozen: FrozenValkey) -> None:
+    own = {name: {"countries": ["PK", "GB"]} for name in ("shop", "bank")}
+    rules = {"country": {"unapproved": ["5/day"]}}
+    installation = guarded(frozen, "country.unapproved", guard=rules, applications=own)
+    shop, bank = Caller(installation), Caller(installation, "bank")
+    for last in range(5):
+        approve(shop, british(last))
+
+    assert sum(passes(shop, british(100 + last)) for last in range(100)) == 10
+    assert sum(passes(bank, british(200 + last)) for last in range(100)) == 5
+
+
+def test_an_application_has_the_home_that_it_names(frozen: FrozenValkey) -> None:
+    rules = {"country": {"unapproved": ["3/day"], "home": ["9/day"]}}
+    shop = _shop(frozen, "country.unapproved", guard=rules, applications={"shop": {"home": "GB"}})
+
+    assert sum(passes(shop, british(last)) for last in range(100)) == 9
+    assert _fresh(shop, 100) == 3
+
+
+def test_unapproved_starts_from_an_address_are_bounded_and_approvals_give_back(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "address.unapproved", guard={"address": {"unapproved": ["3/hour"]}})
+    assert _fresh(shop, 10, client_ip=ADDRESS) == 3
+    assert _fresh(shop, 10, 2000, client_ip="192.0.2.2") == 3
+    assert _fresh(shop, 9, 3000) == 9, "without an address it does not apply"
+    later(frozen, 2 * HOUR)
+    for last in range(9):
+        approve(shop, number(last), client_ip=ADDRESS)
+
+    assert _fresh(shop, 20, client_ip=ADDRESS) == 9, "as many as are approved there"
+
+
+def test_a_known_context_passes_the_rules_on_its_address_and_is_not_counted_in_them(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "address.unapproved", guard={"address": {"unapproved": ["3/hour"]}})
+    approve(shop, number(1), client_ip=ADDRESS, context="own phone")
+    later(frozen, 2 * HOUR)
+    assert passed(shop, number(1), 5, client_ip=ADDRESS, context="own phone") == 5
+    assert _fresh(shop, 10, client_ip=ADDRESS) == 3
+    assert passed(shop, number(1), 5, client_ip=ADDRESS, context="own phone") == 5
+
+    assert not passes(shop, number(1), client_ip=ADDRESS), "it is the context that is known, not the number"
+
+
+def test_only_numbers_that_are_new_to_an_address_count_as_different_ones(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "address.numbers", guard={"address": {"numbers": ["3/day"]}})
+    assert passed(shop, number(1), 10, client_ip=ADDRESS) == 10
+    one = shop.start(number(2), client_ip=ADDRESS)
+    assert passes(shop, number(3), client_ip=ADDRESS)
+    assert not passes(shop, number(4), client_ip=ADDRESS)
+    assert passes(shop, number(1), client_ip=ADDRESS)
+    assert shop.check(one, shop.code(one))[1]
+
+    assert passes(shop, number(4), client_ip=ADDRESS), "an approved one is given back"
+    assert not passes(shop, number(5), client_ip=ADDRESS)
+
+
+def test_only_countries_that_are_new_to_an_address_count_as_different_ones(frozen: FrozenValkey) -> None:
+    own = {"shop": {"countries": ["PK", "GB", "AE"]}}
+    shop = _shop(frozen, "address.countries", guard={"address": {"countries": ["2/day"]}}, applications=own)
+    assert passed(shop, number(1), 5, client_ip=ADDRESS) == 5
+    one = shop.start(british(1), client_ip=ADDRESS)
+    assert passes(shop, british(2), client_ip=ADDRESS)
+    assert not passes(shop, "+971501234567", client_ip=ADDRESS)
+    assert shop.check(one, shop.code(one))[1]
+
+    assert passes(shop, "+971501234567", client_ip=ADDRESS)
+    later(frozen, DAY)
+    assert passes(shop, british(2), client_ip=ADDRESS)
+
+
+def test_ipv6_counts_by_64_and_by_48_and_a_mapped_address_as_ipv4(frozen: FrozenValkey) -> None:
+    rules = {"address": {"unapproved": ["2/hour"], "network": ["5/day"]}}
+    shop = _shop(frozen, "address.unapproved", "address.network", guard=rules)
+
+    assert _fresh(shop, 9, client_ip="2001:db8:1:1::1") == 2
+    assert not passes(shop, number(1), client_ip="2001:db8:1:1:ffff::9"), "the same /64"
+    assert _fresh(shop, 9, client_ip="2001:db8:1:2::1") == 2
+    assert _fresh(shop, 9, client_ip="2001:db8:1:3::1") == 1, "the /48 is full"
+    assert _fresh(shop, 9, client_ip="2001:db8:2:1::1") == 2, "another /48"
+    assert _fresh(shop, 1, client_ip=ADDRESS) + _fresh(shop, 9, client_ip=f"::ffff:{ADDRESS}") == 2
+
+
+@pytest.mark.parametrize("rule", ["block.unapproved", "country.unapproved", "address.unapproved", "address.numbers"])
+def test_the_safe_list_passes_the_rules_against_fraud_and_is_not_counted_by_them(
+    frozen: FrozenValkey, rule: str
+) -> None:
+    rules = {
+        "destinations": {"safe": [number(1)]},
+        "block": {"unapproved": ["2/day"]},
+        "country": {"home": ["2/day"]},
+        "address": {"unapproved": ["2/day"], "numbers": ["2/day"]},
+    }
+    shop = _shop(frozen, rule, guard=rules)
+    approve(shop, number(1), client_ip=ADDRESS)
+    frozen.client.delete(*frozen.client.keys("*standing*"))
+    assert passed(shop, number(1), 9, client_ip=ADDRESS) == 9
+
+    assert _fresh(shop, 9, client_ip=ADDRESS) == 2
+    assert passed(shop, number(1), 9, client_ip=ADDRESS) == 9
+    assert {one for one, _ in told(shop)} == {rule}
+
+
+@pytest.mark.parametrize(("rule", "limits"), [("number.sends", {"number": ["3/day"]}), ("number.cooldown", {})])
+def test_the_safe_list_passes_no_rule_on_the_number_itself(frozen: FrozenValkey, rule: str, limits: Any) -> None:
+    shop = _shop(frozen, rule, guard={"destinations": {"safe": [number(1)]}}, limits=limits)
+
+    assert passed(shop, number(1), 9) == (3 if limits else 1)
