@@ -47,7 +47,7 @@ def _read(log: Path) -> Iterator[Attempt]:
     for number, line in enumerate(log.read_text(encoding="utf-8").splitlines(), 1):
         try:
             fields = json.loads(line)
-            yield Attempt(**{**fields, "kind": Kind(fields["kind"])})
+            yield Attempt(**{**fields, "kind": Kind(fields["kind"])}).checked()
         except (ValueError, TypeError, KeyError) as malformed:
             raise ConfigurationError(f"{log}: line {number} is no attempt of a log.") from malformed
 

@@ -63,6 +63,16 @@ class Attempt:
             return 0
         return self.sending.price if self.kind is Kind.START else int(self.what or 0)
 
+    def checked(self) -> "Attempt":
+        """Return it, when all that it says can be read; raise `ValueError` or `TypeError` otherwise."""
+        texts = (self.verification, self.refused, self.what)
+        if not isinstance(self.at, int) or not all(isinstance(one, str) for one in texts):
+            raise TypeError("is no attempt")
+        if self.kind is Kind.START and self.what.count("|") < 2:  # noqa: PLR2004 - application, country and the rest
+            raise ValueError("is no start")
+        _ = self.price
+        return self
+
 
 @dataclass(slots=True)
 class Tally:
