@@ -92,7 +92,7 @@ def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
     yield from _each("address.countries", guard.address.countries, **address, name="c", new="country")
     yield from _each("address.network", guard.address.network, **{**address, "part": "network"})
     yield from _each("block.unapproved", guard.block.unapproved, part="block")
-    yield from _each("country.unapproved", guard.country.unapproved, part="country", factor=2.0, place="abroad")
+    yield from _each("country.unapproved", guard.country.unapproved, part="country", place="abroad")
     yield from _each("country.unapproved", guard.country.home, part="country", factor=2.0, place="home")
     yield from _trickles(guard.conversion)
 

@@ -94,4 +94,4 @@ def _stop(text: bytes | None) -> Stop | None:
     if breaker is None:
         return None
     *_, ends, times = breaker.split("|")
-    return Stop(int(float(ends)), int(float(times))) if int(float(times)) else None
+    return Stop(int(float(ends)), int(float(times))) if int(float(ends)) else None

@@ -54,9 +54,9 @@ class Conversion:
     ripe_sends: float = 0.0
     ripe_approvals: float = 0.0
     until: int = 0
-    """When the block ends."""
+    """When the block ends; 0 while it is closed."""
     times: int = 0
-    """How often it was opened since it was last closed; 0 while it is."""
+    """How often it was opened since it was last seen to be well: the next time it is open for longer."""
 
     def at_time(self, now: int) -> "Conversion":
         """Return it as it is now, its slots moved on."""
@@ -78,16 +78,21 @@ class Conversion:
 
     def judged(self, now: int, rule: ConversionRule) -> "tuple[Conversion, State]":
         """Return it, at its time, with what follows from what it has seen, and how it stands then."""
-        if self.times and now < self.until:
+        if now < self.until:
             return self, State.OPEN
-        ripe = self.ripe_sends >= (rule.probe if self.times else rule.sends)
-        if ripe and self.ripe_approvals < rule.rate * self.ripe_sends:
+        ripe = self.ripe_sends >= (rule.probe if self.until else rule.sends)
+        bad = self.ripe_approvals < rule.rate * self.ripe_sends
+        if ripe and bad:
             return self._opened(now, rule), State.OPEN
-        if not self.times:
-            return self, State.CLOSED
-        if ripe or rule.flows:
+        if ripe:
             return replace(self, until=0, times=0), State.CLOSED
-        return self, State.PROBING
+        if not self.until:
+            return self, State.CLOSED
+        if not rule.flows:
+            return self, State.PROBING
+        if bad and self.ripe_sends >= 1:  # too little to tell, and nothing good
+            return self, State.OPEN
+        return replace(self, until=0), State.CLOSED
 
     def _opened(self, now: int, rule: ConversionRule) -> "Conversion":
         block = rule.block

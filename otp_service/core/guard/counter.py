@@ -20,8 +20,8 @@ class Counter:
         return count + before * (1 - (now % window) / window)
 
     def added(self, now: int, window: int) -> "Counter":
-        """Return it with one more."""
-        present = now // window
+        """Return it with one more. A clock that was set back counts on where it was."""
+        present = max(now // window, self.interval)
         if present == self.interval:
             return Counter(present, self.count + 1, self.before)
         return Counter(present, 1, self.count if present == self.interval + 1 else 0)

@@ -131,7 +131,7 @@ class Trial:
             before = part.breaker
             part.breaker, stands = before.at_time(self.now).judged(self.now, rule)
             self._stands[rule.part] = stands
-            if (part.breaker.times, part.breaker.until) != (before.times, before.until):
+            if part.breaker.until != before.until:
                 self._changed.add(rule.part)
             if stands is State.OPEN and not rule.flows:
                 self._note(rule.rule, part.breaker.until - self.now, records=rule.record_only)

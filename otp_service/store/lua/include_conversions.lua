@@ -1,7 +1,7 @@
 -- Breakers on conversion: where hardly anybody who gets a code types it in (core/guard/conversion.py).
 --
 -- A breaker is number of the slot|sends and|approvals in it|in the one before||in all before that||when its block ends|
--- how often it was opened since it was last closed.
+-- how often it was opened since it was last seen to be well; the end of the block is 0 while it is closed.
 local conversions = {}
 local SLOT, KEPT, FORGOTTEN = 60000, 0.93, 120
 local PATTERN = '^(%d+)' .. string.rep('|([%d.e+-]+)', 8) .. '$'
@@ -34,16 +34,26 @@ end
 
 -- Judges a breaker by what it has seen. Returns 'open', 'closed' or 'probing', and whether that is new.
 function conversions.judge(seen, rule)
-  if seen[9] > 0 and now < seen[8] then return 'open', false end
-  local ripe = seen[6] >= (seen[9] > 0 and rule.probe or rule.sends)
-  if ripe and seen[7] < rule.rate * seen[6] then
+  if now < seen[8] then return 'open', false end
+  local was_open = seen[8] > 0
+  local ripe = seen[6] >= (was_open and rule.probe or rule.sends)
+  local bad = seen[7] < rule.rate * seen[6]
+  if ripe and bad then
     open(seen, rule)
     return 'open', true
   end
-  if seen[9] == 0 then return 'closed', false end
-  if not (ripe or rule.flows) then return 'probing', false end
-  seen[8], seen[9] = 0, 0
-  return 'closed', true
+  if ripe then
+    seen[8], seen[9] = 0, 0
+  elseif not was_open then
+    return 'closed', false
+  elseif not rule.flows then
+    return 'probing', false
+  elseif bad and seen[6] >= 1 then -- too little to tell, and nothing good
+    return 'open', false
+  else
+    seen[8] = 0
+  end
+  return 'closed', was_open
 end
 
 -- Notes the approval of a verification that was started at `created`.

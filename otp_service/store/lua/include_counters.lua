@@ -12,10 +12,10 @@ function counters.value(state, window)
   return count + before * (1 - (now % window) / window)
 end
 
--- Returns the counter with one more.
+-- Returns the counter with one more. A clock that was set back counts on where it was.
 function counters.add(state, window)
   local interval, count, before = states.three(state)
-  local present = math.floor(now / window)
+  local present = math.max(math.floor(now / window), interval)
   if present ~= interval then count, before = 0, present == interval + 1 and count or 0 end
   return string.format('%d|%d|%d', present, count + 1, before)
 end
