@@ -1,8 +1,10 @@
 """Defects that somebody could have put into the scripts. Each must be noticed by a test."""
 
 import of_deliveries
+import of_fraud
 import of_gateways
 import of_limits
+import of_the_guard
 import of_the_outbox
 import of_verifications
 from mutant import Mutant
@@ -13,6 +15,8 @@ _PARTS = (
     of_the_outbox.DEFECTS,
     of_deliveries.DEFECTS,
     of_gateways.DEFECTS,
+    of_the_guard.DEFECTS,
+    of_fraud.DEFECTS,
 )
 MUTANTS: dict[str, Mutant] = {name: mutant for part in _PARTS for name, mutant in part.items()}
 

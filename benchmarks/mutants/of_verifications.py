@@ -13,32 +13,31 @@ DEFECTS: dict[str, Mutant] = {
     "start-spends-before-it-tests": Mutant(
         "start",
         (
-            ("limits.spend(counted)\n", ""),
-            (
-                "place, wait = limits.refusal(counted)\n",
-                "place, wait = limits.refusal(counted)\nlimits.spend(counted)\n",
-            ),
+            ("guard.count(sending)\n", ""),
+            ("attempts.note(KEYS[10]", "guard.count(sending)\nattempts.note(KEYS[10]"),
         ),
     ),
-    "start-spends-nothing": one("start", "limits.spend(counted)\n"),
-    "start-of-a-locked-number": one("start", "if place then return { 'locked', wait } end\n"),
-    "start-over-the-limits": one(
-        "start", "if place then return { 'limited', place, wait, quota.used, quota.ttl } end\n"
+    "start-spends-nothing": one("start", "guard.count(sending)\n"),
+    "start-of-a-locked-number": one(
+        "include_guard",
+        "  guesses.test(list, kept.guesses, sending.lane)\n",
+        "  if sending.kind ~= 'start' then guesses.test(list, kept.guesses, sending.lane) end\n",
     ),
+    "start-over-the-limits": one("start", "if refusal then\n", "if false then\n"),
     "start-without-life": one("start", "redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))\n"),
     "start-without-grace": one("start", "expires + tonumber(ARGV[4]))", "expires)"),
     "start-into-a-full-backlog": one(
         "start", "if streams.full(KEYS[2], KEYS[3], ARGV[5], ARGV[3]) then", "if false then"
     ),
     "start-queues-nothing": one(
-        "start", "streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], about, ARGV[15], 1, 0, expires)\n"
+        "start", "streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], about, ARGV[14], 1, 0, expires)\n"
     ),
     "start-reports-nothing": one("start", "streams.report(KEYS[6]", "local function never() end never(KEYS[6]"),
     "start-unknown-to-its-record": one("start", "  redis.call('HSET', KEYS[1], 'start', KEYS[8])\n"),
-    "start-forgotten-by-its-number": one("start", "redis.call('LPUSH', KEYS[7], ARGV[11] .. '|' .. now)\n"),
+    "start-forgotten-by-its-number": one("start", "redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now)\n"),
     "start-remembered-without-bound": one("start", "redis.call('LTRIM', KEYS[7], 0, 19)\n"),
     "start-remembered-for-ever": one("start", "redis.call('PEXPIRE', KEYS[7], ARGV[7])\n"),
-    "start-shows-no-message": one("start", "  deliveries.slot(1, 1), deliveries.queued(ARGV[15]), unpack", "  unpack"),
+    "start-shows-no-message": one("start", "  deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack", "  unpack"),
     "check-of-a-final-one": one(
         "check", "if found.status ~= 'pending' then return answer(found.status, found.status) end\n"
     ),
@@ -65,30 +64,26 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "check-of-a-changed-transaction": one("check", "if ARGV[4] ~= found.transaction then", "if false then"),
     "check-after-the-budget": one(
-        "check", "if limits.refusal(budgets) then return", "if limits.refusal(budgets) and false then return"
+        "check", "if refusal then return answer('pending', 'number_locked', 'check.refused') end\n"
     ),
-    "check-spends-no-budget": one("check", "limits.spend(budgets)\n"),
-    "check-spends-for-a-right-code": Mutant(
-        "check",
-        (
-            ("limits.spend(budgets)\n", ""),
-            ("if ARGV[2] == found.tag then", "limits.spend(budgets)\nif ARGV[2] == found.tag then"),
-        ),
+    "check-spends-no-budget": one("include_guesses", "  limits.spend(guessing.windows)\n"),
+    "check-spends-for-a-right-code": one(
+        "check", "  guesses.approved(guessing)\n", "  limits.spend(guessing.windows)\n  guesses.approved(guessing)\n"
     ),
     "check-budget-of-a-verification": one(
-        "check", "ARGV[8] .. found.pseudonym", "ARGV[8] .. string.match(KEYS[1], '[^:]+$')"
+        "include_guesses", "windows .. found.pseudonym .. '/'", "windows .. found.id .. '/'"
     ),
     "check-not-counted": one("check", "redis.call('HINCRBY', KEYS[1], 'checks', 1)", "checks + 1"),
     "check-counted-after-a-right-one": Mutant(
         "check",
         (
             ("checks = redis.call('HINCRBY', KEYS[1], 'checks', 1)", "checks = checks + 1"),
-            ("limits.spend(budgets)\n", "limits.spend(budgets)\nredis.call('HINCRBY', KEYS[1], 'checks', 1)\n"),
+            ("guesses.wrong(guessing)\n", "guesses.wrong(guessing)\nredis.call('HINCRBY', KEYS[1], 'checks', 1)\n"),
         ),
     ),
     "check-one-guess-more": one("check", "if checks < max_checks then", "if checks <= max_checks then"),
     "check-one-guess-less": one("check", "if checks < max_checks then", "if checks < max_checks - 1 then"),
-    "check-accepts-anything": one("check", "if ARGV[2] == found.tag then", "if true then"),
+    "check-accepts-anything": one("check", "local right = ARGV[2] == found.tag", "local right = true"),
     "check-consumes-nothing": one("check", "  record.finish(KEYS[1], found.start, 'approved')\n"),
     "check-forgets-the-last-guess": one("check", "record.finish(KEYS[1], found.start, 'max_attempts_reached')\n"),
     "check-forgets-a-changed-transaction": one("check", "  record.finish(KEYS[1], found.start, 'failed')\n"),
@@ -97,7 +92,7 @@ DEFECTS: dict[str, Mutant] = {
         "check", "  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left)\n"
     ),
     "check-again-tells-an-old-status": one("check", "over and 'expired' or found.status", "found.status"),
-    "resend-at-once": one("resend", "if wait > 0 and ARGV[12] == '0' then", "if false then"),
+    "resend-at-once": one("resend", "if wait > 0 and ARGV[13] == '0' then", "if false then"),
     "resend-once-more": one(
         "resend", "if sends >= tonumber(found.max_sends) then", "if sends > tonumber(found.max_sends) then"
     ),
@@ -110,11 +105,15 @@ DEFECTS: dict[str, Mutant] = {
         "resend", "if place_of_delay <= sends then", "if place_of_delay == sends then"
     ),
     "resend-overtaken": one("resend", "if found.generation ~= ARGV[4] or (", "if ("),
-    "resend-falls-back-twice": one("resend", " or (ARGV[12] ~= '0' and ARGV[12] ~= found.sends)"),
-    "resend-waits-to-fall-back": one("resend", "if wait > 0 and ARGV[12] == '0' then", "if wait > 0 then"),
+    "resend-falls-back-twice": one("resend", " or (ARGV[13] ~= '0' and ARGV[13] ~= found.sends)"),
+    "resend-waits-to-fall-back": one("resend", "if wait > 0 and ARGV[13] == '0' then", "if wait > 0 then"),
     "resend-shows-the-old-channel": one("resend", "'last_send', now, 'channel', ARGV[3],", "'last_send', now,"),
-    "resend-to-a-locked-number": one("resend", "if place then return { 'locked', wait } end\n"),
-    "resend-spends-nothing": one("resend", "limits.spend(counted)\n"),
+    "resend-to-a-locked-number": one(
+        "include_guard",
+        "  guesses.test(list, kept.guesses, sending.lane)\n",
+        "  if sending.kind == 'start' then guesses.test(list, kept.guesses, sending.lane) end\n",
+    ),
+    "resend-spends-nothing": one("resend", "guard.count(sending)\n"),
     "resend-keeps-the-old-tag": one("resend", "'generation', generation, 'tag', ARGV[5])", "'generation', generation)"),
     "resend-keeps-the-old-time": one("resend", "'last_send', now, 'channel'", "'channel'"),
     "resend-renews-the-life": one(
@@ -129,7 +128,7 @@ DEFECTS: dict[str, Mutant] = {
     "resend-into-a-backlog-that-outlives-it": one("resend", "ARGV[6], found.expires - now)", "ARGV[6], 300000)"),
     "resend-remembers-nothing": one("resend", "idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])\n"),
     "resend-falls-back-from-what-arrived": one(
-        "resend", "if ARGV[12] ~= '0' and deliveries.tally", "if false and deliveries.tally"
+        "resend", "if ARGV[13] ~= '0' and deliveries.tally", "if false and deliveries.tally"
     ),
     "resend-queues-nothing": one("resend", "streams.queue(KEYS[2]", "local function never() end never(KEYS[2]"),
     "resend-reports-nothing": one("resend", "streams.report(KEYS[6]", "local function never() end never(KEYS[6]"),

@@ -22,6 +22,14 @@ TESTS = (
     "tests/services/test_fail_over.py",
     "tests/services/test_fall_back.py",
     "tests/services/test_receipts_at_the_desk.py",
+    "tests/store/test_guard_waits.py",
+    "tests/store/test_guard_lanes.py",
+    "tests/store/test_guard_money.py",
+    "tests/store/test_guard_ceilings.py",
+    "tests/store/test_guard_fraud.py",
+    "tests/store/test_guard_breakers.py",
+    "tests/store/test_guard_failures.py",
+    "tests/store/test_guard_decisions.py",
     "tests/store/test_taking.py",
     "tests/store/test_ownership.py",
     "tests/store/test_routing.py",
@@ -40,7 +48,7 @@ CHOICE = "not fakeredis and not real_time and not every_code"
 """What is slow, or is done twice."""
 QUICK = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 """What other packages bring to pytest takes longer to load than most defects take to be noticed."""
-PATIENCE = 300
+PATIENCE = 600
 """Seconds for all of them, one that never ends by itself included."""
 
 

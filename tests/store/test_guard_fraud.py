@@ -96,16 +96,20 @@ def test_a_country_that_was_never_seen_has_a_small_budget_and_home_a_large_one(f
     assert _fresh(shop, 100) == 60
 
 
-def test_a_country_grows_to_twice_of_what_is_approved_and_counts_for_each_application(frozen: FrozenValkey) -> None:
-    own = {name: {"countries": ["PK", "GB"]} for name in ("shop", "bank")}
-    rules = {"country": {"unapproved": ["5/day"]}}
+def test_countries_grow_with_what_is_approved_and_count_for_each_application(frozen: FrozenValkey) -> None:
+    """Abroad by as many, at home by twice as many."""
+    own = {"shop": {"countries": ["PK", "GB"]}, "bank": {"countries": ["PK", "GB"]}}
+    rules = {"country": {"unapproved": ["5/day"], "home": ["5/day"]}}
     installation = guarded(frozen, "country.unapproved", guard=rules, applications=own)
     shop, bank = Caller(installation), Caller(installation, "bank")
-    for last in range(5):
+    for last in range(8):
         approve(shop, british(last))
+        approve(shop, number(last))
 
-    assert sum(passes(shop, british(100 + last)) for last in range(100)) == 10
+    assert sum(passes(shop, british(100 + last)) for last in range(100)) == 8
     assert sum(passes(bank, british(200 + last)) for last in range(100)) == 5
+    assert _fresh(shop, 100) == 16
+    assert _fresh(bank, 100, 2000) == 5
 
 
 def test_an_application_has_the_home_that_it_names(frozen: FrozenValkey) -> None:

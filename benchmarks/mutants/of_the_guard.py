@@ -1,0 +1,178 @@
+"""Defects of the guard: of lanes and waits, of money, and of what is told; those of rules against fraud are apart."""
+
+from mutant import Mutant, one
+
+_LANES: dict[str, Mutant] = {
+    "everybody-is-known": one("include_guard", "sending.standing.familiar and 'known' or 'strange'", "'known'"),
+    "nobody-is-known": one("include_guard", "sending.standing.familiar and 'known' or 'strange'", "'strange'"),
+    "strangers-have-it-all": one("include_limits", "stranger and limit.strangers or limit.amount", "limit.amount"),
+    "everybody-is-a-stranger": one(
+        "include_limits", "stranger and limit.strangers or limit.amount", "limit.strangers or limit.amount"
+    ),
+    "strangers-where-nobody-is-known": one(
+        "include_guard", "sending.lane == 'strange' and sending.standing.some", "sending.lane == 'strange'"
+    ),
+    "guesses-of-strangers-have-it-all": one(
+        "include_guesses", "guessing.lane == 'strange' and guessing.standing.some", "false"
+    ),
+    "guesses-of-strangers-where-nobody-is-known": one(
+        "include_guesses", "guessing.lane == 'strange' and guessing.standing.some", "guessing.lane == 'strange'"
+    ),
+    "a-verification-loses-its-lane": one(
+        "include_guesses", "(flags.f or guessing.standing.familiar)", "guessing.standing.familiar"
+    ),
+    "no-context-is-known": one(
+        "include_standing", "context ~= '' and lately(kept['c:' .. context])", "lately(kept.known)"
+    ),
+    "known-for-ever": one("include_standing", "at and now - at < ruleset.known or false", "at and true or false"),
+    "known-for-a-moment-longer": one("include_standing", "now - at < ruleset.known", "now - at <= ruleset.known"),
+    "a-number-that-stays-unknown": one("include_standing", "  kept.approved = now\n"),
+    "nobody-notes-that-somebody-is-known": one(
+        "include_standing", "kept.known, kept['c:' .. context] = now, now", "kept['c:' .. context] = now"
+    ),
+    "the-newest-context-is-forgotten": one("include_standing", "at < kept[oldest]", "at > kept[oldest]"),
+    "contexts-without-end": one("include_standing", "if count > ruleset.contexts then", "if false then"),
+    "one-context-less": one("include_standing", "count > ruleset.contexts", "count >= ruleset.contexts"),
+    "one-wait-for-all-lanes": one(
+        "include_waits", "kept[lane] = string.format", "kept.known, kept.strange = nil, string.format"
+    ),
+    "a-resend-forgets-its-context": one("resend", "safe = flags.s, context = context", "safe = flags.s, context = ''"),
+}
+_NUMBERS: dict[str, Mutant] = {
+    "waits-that-do-not-grow": one("include_waits", "rule.waits[math.min(run, #rule.waits)]", "rule.waits[1]"),
+    "waits-that-end": one("include_waits", "rule.waits[math.min(run, #rule.waits)]", "(rule.waits[run] or 0)"),
+    "waits-that-are-not-forgotten": one("include_waits", "run == 0 or now - last >= rule.forgotten", "run == 0"),
+    "a-run-that-does-not-grow": one("include_waits", "run + 1, now", "1, now"),
+    "no-cool-down": one("include_guard", "    findings.note(list, ruleset.cooldown, wait, run, 0)\n"),
+    "a-cool-down-that-nobody-lengthens": one(
+        "include_guard", "    waits.add(ruleset.cooldown, sending.kept.cooldown, sending.lane)\n"
+    ),
+    "a-fallback-lengthens-the-cool-down": one(
+        "include_guard", "if ruleset.cooldown and sending.kind ~= 'fallback' then", "if ruleset.cooldown then"
+    ),
+    "a-resend-waits-for-the-cool-down": one(
+        "include_guard", "if ruleset.cooldown and sending.kind == 'start' then", "if ruleset.cooldown then"
+    ),
+    "no-wait-after-a-guess": one("include_guesses", "    findings.note(list, ruleset.guess_wait, wait, run, 0)\n"),
+    "a-guess-that-lengthens-nothing": one(
+        "include_guesses", "  if ruleset.guess_wait then waits.add(ruleset.guess_wait, kept, guessing.lane) end\n"
+    ),
+    "no-lock": one("include_guesses", "kept.ends, kept.row = now + ruleset.lock.length, 0", "kept.row = 0"),
+    "a-lock-one-guess-later": one("include_guesses", "kept.row >= ruleset.lock.after", "kept.row > ruleset.lock.after"),
+    "a-lock-that-is-not-asked": one(
+        "include_guesses", "if ruleset.lock then findings.note", "if false then findings.note"
+    ),
+    "a-row-that-goes-on-after-a-lock": one(
+        "include_guesses", "kept.ends, kept.row = now + ruleset.lock.length, 0", "kept.ends = now + ruleset.lock.length"
+    ),
+    "an-approval-that-ends-no-run": one(
+        "include_guesses", "kept[guessing.lane], kept.row = nil, nil", "kept.row = nil"
+    ),
+    "an-approval-that-ends-no-row": one(
+        "include_guesses", "kept[guessing.lane], kept.row = nil, nil", "kept[guessing.lane] = nil"
+    ),
+    "an-approval-that-ends-the-runs-of-all": one(
+        "include_guesses",
+        "kept[guessing.lane], kept.row = nil, nil",
+        "kept.known, kept.strange, kept.row = nil, nil, nil",
+    ),
+    "an-approval-that-ends-no-cool-down": one(
+        "include_guesses", "ipairs({ 'guesses', 'cooldown' })", "ipairs({ 'guesses' })"
+    ),
+    "guesses-are-counted-for-all-applications": one(
+        "include_guesses", "'guesses/' .. found.application .. '/' ..", "'guesses/all/' .."
+    ),
+    "a-message-is-counted-as-a-guess": one(
+        "include_guard", "limits.spend(sending.windows, 'failed_checks')", "limits.spend(sending.windows)"
+    ),
+}
+_MONEY: dict[str, Mutant] = {
+    "a-cent-over-the-ceiling": one("include_spending", "amount + price > one.amount", "amount > one.amount"),
+    "no-cent-left": one("include_spending", "amount + price > one.amount", "amount + price >= one.amount"),
+    "ceilings-of-the-application-alone": one(
+        "include_spending", "ipairs(own[country] or own['*'] or {})", "ipairs({})"
+    ),
+    "no-ceiling-for-countries-without-a-name": one(
+        "include_spending", "own[country] or own['*'] or {}", "own[country] or {}"
+    ),
+    "all-countries-have-the-same-ceiling": one(
+        "include_spending", "own[country] or own['*'] or {}", "own['*'] or own[country] or {}"
+    ),
+    "the-hour-goes-on": one(
+        "include_spending", "interval == math.floor(now / ceiling.interval) and amount or 0", "amount"
+    ),
+    "settled-in-the-next-hour": one("include_spending", " and math.floor(at / one.interval) == interval then", " then"),
+    "below-nothing": one("include_spending", "math.max(0, before + amount)", "before + amount"),
+    "settled-twice": one("include_spending", "  redis.call('HDEL', record, reserved)\n"),
+    "settled-without-its-cost": one("include_spending", "tonumber(cost) - tonumber(price)", "-tonumber(price)"),
+    "settled-without-giving-back": one("include_spending", "tonumber(cost) - tonumber(price)", "tonumber(cost)"),
+    "a-start-that-reserves-nothing": one(
+        "include_guard", "if sending.price > 0 then\n    spending.add", "if false then\n    spending.add"
+    ),
+    "a-start-that-forgets-what-it-reserved": one(
+        "start", "if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end\n"
+    ),
+    "a-resend-that-forgets-what-it-reserved": one(
+        "resend", "if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end\n"
+    ),
+    "a-further-call-over-the-ceiling": one(
+        "dispatch", "if not reserved and spending.refuses(kept, found.country, price)", "if false"
+    ),
+    "a-further-call-that-costs-nothing": one("dispatch", "  spending.add(key_of, kept, found.country, price, now)\n"),
+    "a-further-call-that-is-not-settled": one("dispatch", "  spending.reserve(KEYS[1], ARGV[2], number, price)\n"),
+    "every-call-reserves": one(
+        "dispatch", "local reserved = price == 0 or", "local reserved = price == 0 or false and"
+    ),
+    "a-ceiling-that-only-records-gives-up": one(
+        "include_spending", "return first ~= nil and not first.records", "return first ~= nil"
+    ),
+    "ceilings-are-not-asked": one(
+        "include_guard", "  spending.test(list, kept, sending.about.country, sending.price)\n"
+    ),
+    "calls-are-not-settled": one(
+        "settle", "  spending.settle(KEYS[1], ARGV[1], 6, streams.fields(job).country, ARGV[13])\n"
+    ),
+}
+_TOLD: dict[str, Mutant] = {
+    "what-only-records-refuses": one(
+        "include_guard", "return first and not first.records and first or nil", "return first"
+    ),
+    "what-refuses-only-records": one(
+        "include_guard", "return first and not first.records and first or nil", "return nil"
+    ),
+    "guesses-that-only-record-refuse": one(
+        "include_guesses", "return first and not first.records and first or nil", "return first"
+    ),
+    "what-only-records-comes-first": one(
+        "include_findings", "(first.records and not one.records)", "(one.records and not first.records)"
+    ),
+    "a-finding-without-its-mode": one("include_findings", "one.records and 'record_only' or 'enforce')", "'enforce')"),
+    "a-refusal-without-a-decision": one(
+        "start", "  local decision = guard.report(sending, KEYS[9], ARGV[8], ARGV[7])", "  local decision = ''"
+    ),
+    "what-only-records-is-not-told": one(
+        "start", "about.id = ARGV[10]\nguard.report(sending, KEYS[9], ARGV[8], ARGV[7])\n", "about.id = ARGV[10]\n"
+    ),
+    "a-guess-without-a-decision": one("check", "if #guessing.findings > 0 then", "if false then"),
+    "decisions-until-yesterday": one("include_findings", "'until', now + first.wait", "'until', now - first.wait"),
+    "decisions-without-end": one(
+        "include_findings",
+        "local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*'",
+        "local id = redis.call('XADD', stream, '*'",
+    ),
+    "decisions-that-do-not-age": one(
+        "include_findings", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n  return id", "  return id"
+    ),
+    "attempts-without-end": one("include_attempts", "'MAXLEN', '~', length, '*'", "'*'"),
+    "attempts-that-do-not-age": one("include_attempts", "if string.sub(stamp, -1) == '0' then", "if false then"),
+    "attempts-although-none-are-kept": one("include_attempts", "  if length == '0' then return end\n"),
+    "a-start-that-is-no-attempt": one("start", "attempts.note(KEYS[10]", "local function never() end never(KEYS[10]"),
+    "a-resend-that-is-no-attempt": one("resend", "attempts.note(KEYS[9]", "local function never() end never(KEYS[9]"),
+    "a-code-that-is-no-attempt": one("check", "right and 'approved' or 'wrong'", "'wrong'"),
+    "rules-on-destinations-that-record-are-not-told": one(
+        "start", "findings.note(sending.findings, { rule = rule", "findings.note({}, { rule = rule"
+    ),
+    "flags-of-a-start-are-lost": one("include_approvals", "(sending.place == 'home' and 'h' or '')", "''"),
+    "states-that-live-for-ever": one("include_states", ", 'PX', life)", ")"),
+}
+DEFECTS: dict[str, Mutant] = {**_LANES, **_NUMBERS, **_MONEY, **_TOLD}
