@@ -133,6 +133,18 @@ def test_an_approval_renews_the_days(frozen: FrozenValkey) -> None:
     assert passed(shop, VICTIM, 20, context="own phone") == 4
 
 
+def test_each_context_has_its_own_days(frozen: FrozenValkey) -> None:
+    shop, _ = _installed(frozen, "number.sends", **SENDS)
+    approve(shop, VICTIM, context="old phone")
+    later(frozen, 60 * DAY)
+    approve(shop, VICTIM, context="new phone")
+    later(frozen, 30 * DAY - 1)
+    assert passes(shop, VICTIM, context="old phone")
+    later(frozen, 1)
+    assert passed(shop, VICTIM, 20, context="old phone") == 5
+    assert passed(shop, VICTIM, 20, context="new phone") == 4
+
+
 def test_the_oldest_of_nine_contexts_is_forgotten(frozen: FrozenValkey) -> None:
     shop, _ = _installed(frozen, "number.sends", **SENDS)
     for place in range(9):
