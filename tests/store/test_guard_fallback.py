@@ -1,0 +1,89 @@
+"""A message that falls back to another channel by itself: the guard counts it, and refuses it, as what it is."""
+
+from typing import Any
+
+import pytest
+from support_caller import Caller
+from support_frozen import FrozenValkey
+from support_guard import decisions, guarded, number, passed, passes, spent
+from support_outbox import Scripted, Sender
+
+from otp_service.core.verification import DeliveryStatus
+from otp_service.gateways.base import Receipt
+from otp_service.services.record_receipts import record
+
+FALLING = {"login": {"resend_delays": [600], "max_sends": 5, "channels": ["sms", "voice"], "fallback": True}}
+
+
+def _shop(frozen: FrozenValkey, *rules: str, **sections: Any) -> Caller:
+    return Caller(guarded(frozen, *rules, purposes=FALLING, **sections))
+
+
+def _fall_back(shop: Caller, one: str) -> int:
+    """Deliver a verification's message, which does not arrive; return how many messages it has then."""
+    gateway = Scripted()
+    Sender(shop, sandbox=gateway).deliver()
+    made = next(each.dispatch_id for each in gateway.sent if each.verification_id == one)
+    record(shop.context, "sandbox", made, Receipt(DeliveryStatus.UNDELIVERED, "UNDELIVERED", None, None))
+    return shop.read(one).verification.sends
+
+
+def test_it_waits_for_no_cool_down_and_lengthens_none(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "number.cooldown")
+    one = shop.start(number(1))
+    assert _fall_back(shop, one) == 2
+    frozen.advance(29)
+    assert not passes(shop, number(1))
+    frozen.advance(1)
+
+    assert passes(shop, number(1))
+
+
+def test_it_is_no_request_of_the_application(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "application.requests", limits={"application": ["2/hour"]})
+    assert _fall_back(shop, shop.start(number(1))) == 2
+
+    assert passed(shop, number(2), 9) == 1
+
+
+def test_it_is_a_message_to_the_number_and_into_its_block(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "number.sends", limits={"number": ["3/hour"]})
+    assert _fall_back(shop, shop.start(number(1))) == 2
+    assert passed(shop, number(1), 9) == 1
+    frozen.reset()
+    shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["3/hour"]}})
+    assert _fall_back(shop, shop.start(number(1))) == 2
+
+    assert passed(shop, number(2), 9) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "sections"),
+    [
+        ("number.sends", {"limits": {"number": ["1/hour"]}}),
+        ("block.unapproved", {"guard": {"block": {"unapproved": ["1/hour"]}}}),
+        ("country.unapproved", {"guard": {"country": {"home": ["1/hour"]}}}),
+    ],
+)
+def test_it_is_refused_by_the_rules_on_who_receives_it_with_a_decision(
+    frozen: FrozenValkey, rule: str, sections: Any
+) -> None:
+    shop = _shop(frozen, rule, **sections)
+    one = shop.start(number(1))
+    assert _fall_back(shop, one) == 1
+    (decision,) = decisions(shop)
+
+    assert (decision.rule, decision.kind, decision.verification) == (rule, "fallback", one)
+
+
+@pytest.mark.parametrize(("ceiling", "messages"), [("12", 2), ("10", 1)])
+def test_it_reserves_its_own_price_and_is_refused_where_that_does_not_fit(
+    frozen: FrozenValkey, ceiling: str, messages: int
+) -> None:
+    prices = {"sandbox": {"kind": "sandbox", "timeout": 1.0, "prices": {"*": "2", "*/voice": "9"}}}
+    shop = _shop(frozen, "spend.application", gateways=prices, applications={"shop": {"spend": {"day": ceiling}}})
+    one = shop.start(number(1))
+    assert spent(shop) == {"day": 9}, "the dearest that may follow"
+
+    assert _fall_back(shop, one) == messages
+    assert spent(shop) == {"day": 11 if messages == 2 else 2}
