@@ -201,3 +201,18 @@ def test_both_lanes_wait_for_what_was_sent_in_their_own(frozen: FrozenValkey) ->
     assert guess(shop, theirs) == "number_locked"
     assert guess(shop, own) == "wrong_code"
     assert guess(shop, own) == "number_locked"
+
+
+def test_an_approval_ends_the_waits_of_its_own_lane_alone(frozen: FrozenValkey) -> None:
+    shop, _ = _installed(frozen, "number.cooldown", "number.guess_wait", guard={"number": {"guess_waits": [0, 300]}})
+    approve(shop, VICTIM, context="own phone")
+    theirs = shop.start(VICTIM)
+    own = shop.start(VICTIM, context="own phone")
+    for one in (theirs, theirs, own):
+        assert guess(shop, one) == "wrong_code"
+    assert shop.check(own, shop.code(own))[1]
+
+    assert guess(shop, theirs) == "number_locked"
+    assert passes(shop, VICTIM, context="own phone")
+    later(frozen, 31)
+    assert not passes(shop, VICTIM)
