@@ -26,7 +26,7 @@ from abuse_report import print_day, print_expectations
 from abuse_scenarios import SCENARIOS, Expectation, Scenario
 from abuse_site import Keys, NotAvailableError, Site
 from abuse_tally import Tally
-from abuse_traffic import DAY, HOUR, LEAD, Group, Visit, honest_traffic, in_order, warm_up
+from abuse_traffic import DAY, EVE, HOUR, LEAD, Group, Visit, honest_traffic, in_order, warm_up
 from abuse_watch import Watch
 
 BEGINNING = 1_795_392_000.0
@@ -50,6 +50,7 @@ def main() -> int:
         past = Past(BEGINNING, None)
         for day in range(options.warm_days):
             past = _warm_up(Path(name) / f"warm-{day}", past, town, keys, options, day)
+        past = _eve(Path(name) / "eve", past, town, keys, options)
         for scenario in _chosen(options.only):
             expectations = _simulate(Path(name) / scenario.name, past, town, keys, options, scenario)
             missed += [f"{scenario.name}: {one.sentence}" for one in expectations if one.met is False]
@@ -93,6 +94,20 @@ def _warm_up(
             f"{row.refused:,} refused, in {time.monotonic() - began:.0f} s."
         )
         return Past(valkey.time() // DAY * DAY + DAY, valkey.save())
+
+
+def _eve(folder: Path, past: Past, town: Town, keys: Keys, options: argparse.Namespace) -> Past:
+    """Let a day of honest traffic pass, and return what the server holds in its last hour."""
+    began = time.monotonic()
+    visits = [visit for visit in honest_traffic(town, EVE, day="eve") if visit.at >= 0]
+    with ExitStack() as stack:
+        valkey = FastValkey.start(stack, folder, at=past.time, speed=options.speed, dump=past.dump)
+        site = Site.start(stack, valkey, keys)
+        tally = asyncio.run(_play(valkey, site, keys, visits, 0.0))
+        row = tally.total(Group.HONEST)
+        seconds = time.monotonic() - began
+        print(f"The day before: {row.visits:,} honest visits, {row.refused:,} refused, in {seconds:.0f} s.")
+        return Past((valkey.time() // HOUR + 1) * HOUR, valkey.save())
 
 
 def _simulate(

@@ -27,6 +27,8 @@ ASK_AGAIN, ASK_AGAIN_AFTER = 0.5, 45.0
 """Share of those who never type a code in that ask for another message first, and after how many seconds."""
 AWAY = 300.0
 """Seconds for which nobody who was there comes back: as long as a code lives."""
+EVE = 22.5
+"""Hours of honest traffic on the day before, which makes room for what is usual; then the server is saved."""
 LEAD = 1.0
 """Hours of honest traffic before the day begins, so that it does not begin in a night."""
 WARM_EVERY, WARM_LEAST = 2.0, 0.25
@@ -98,9 +100,12 @@ def _eased(share: float) -> float:
     return (1 - SLOW_SHARE) * share + SLOW_SHARE * math.sqrt(share)
 
 
-def honest_traffic(town: Town, hours: float, attacked: Sequence[str] = ()) -> list[Visit]:
-    """Return a day's honest visits, or those of its first hours, and of the time before; ordered by time."""
-    chance = random.Random(f"{town.seed} honest")
+def honest_traffic(town: Town, hours: float, attacked: Sequence[str] = (), day: str = "honest") -> list[Visit]:
+    """Return a day's honest visits, or those of its first hours, and of the time before; ordered by time.
+
+    Other people are new on another ``day``.
+    """
+    chance = random.Random(f"{town.seed} {day}")
     starts = round(town.honest * (hours + LEAD) / 24)
     times = sorted(chance.uniform(-LEAD * HOUR, hours * HOUR) for _ in range(starts))
     crowd = _Crowd(town, chance, tuple(attacked))
