@@ -21,7 +21,7 @@ ROOMY: dict[str, Any] = {
     "block": {"unapproved": ["900/hour", "900/2 days"]},
     "country": {"unapproved": ["900/day"], "home": ["900/day"]},
     "conversion": {"sends": 500},
-    "number": {"cooldown": [1, 2], "guess_waits": [0, 1], "lock_after": 100},
+    "number": {"cooldown": [1, 2], "guess_waits": [0, 1], "lock_after": 100, "contexts": 2},
     "failures": {"wrong": 500},
 }
 TIGHT: dict[str, dict[str, Any]] = {
