@@ -66,6 +66,7 @@ def test_a_rule_that_only_records_tells_what_it_would_have_refused_and_lets_it_p
     assert (decision.rule, decision.mode, decision.verification) == (rule, "record_only", one)
     assert abs(decision.until - expected.until) <= 1
     assert [each.used for each in decision.findings] == [each.used for each in expected.findings]
+    assert [each.mode for each in decision.findings] == ["record_only"]
 
 
 def test_the_rule_with_the_longest_wait_decides_and_the_others_are_told_with_it(frozen: FrozenValkey) -> None:

@@ -11,6 +11,7 @@ from support_outbox import refused as failure
 
 from otp_service.core.verification import DeliveryStatus
 from otp_service.services.transactions import TransactionInput
+from otp_service.store import keys
 from otp_service.store.dispatches import Dispatched, Dropped, Next, Settlement
 
 SPOKEN = {"login": {"resend_delays": [0], "channels": ["sms", "voice"], "fallback": False}}
@@ -210,3 +211,14 @@ def test_a_text_that_is_written_late_costs_no_more_than_was_reserved(
 
     assert story(shop, one)[0][3] == "sent"
     assert spent(shop)["hour"] <= reserved["hour"]
+
+
+def test_what_redis_lost_meanwhile_is_not_given_back_below_nothing(frozen: FrozenValkey) -> None:
+    shop = priced(frozen, {"PK": "2"})
+    shop.start(number(1))
+    frozen.client.delete(keys.spend("shop"))
+    _sender(shop, failure("destination")).deliver()
+    assert spent(shop) == {"hour": 0}
+    shop.start(number(2))
+
+    assert spent(shop) == {"hour": 2}
