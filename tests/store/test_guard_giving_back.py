@@ -89,7 +89,7 @@ def test_a_country_that_was_given_back_is_new_to_its_address_again(frozen: Froze
 
 def test_what_an_address_asked_for_is_forgotten_after_a_day(frozen: FrozenValkey) -> None:
     """However often it asks meanwhile: the day begins with the first one."""
-    shop = _shop(frozen, "address.numbers", address={"numbers": ["3/hour"]})
+    shop = _shop(frozen, "address.numbers", address={"numbers": ["3/day"]})
     for _ in range(5):
         assert passes(shop, number(1), client_ip=ADDRESS)
         later(frozen, DAY / 4)
