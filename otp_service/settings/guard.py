@@ -83,12 +83,12 @@ class BlockSettings(Section):
 
 
 class CountrySettings(Section):
-    """Messages of an application into a country that nobody approves; twice what is approved there if more."""
+    """Messages of an application into a country unapproved: so many, or as many as are approved there if more."""
 
     unapproved: Notations = ("30/day",)
     """Into any other country than its own."""
     home: Notations = ("1000/day",)
-    """Into its own."""
+    """Into its own; or twice as many as are approved there."""
 
 
 class ConversionSettings(Section):

@@ -86,11 +86,9 @@ class Conversion:
             return self._opened(now, rule), State.OPEN
         if ripe:
             return replace(self, until=0, times=0), State.CLOSED
-        if not self.until:
-            return self, State.CLOSED
-        if not rule.flows:
+        if self.until and not rule.flows:
             return self, State.PROBING
-        if bad and self.ripe_sends >= 1:  # too little to tell, and nothing good
+        if self.until and bad and self.ripe_sends >= 1:  # too little to tell, and nothing good
             return self, State.OPEN
         return replace(self, until=0), State.CLOSED
 
