@@ -66,16 +66,44 @@ def test_a_fault_is_told_in_one_line_with_its_path(path, value, begins):
     assert line.startswith(begins)
 
 
+CAPPED = {"shop": {"purposes": ["login"], "countries": ["PK", "GB"], "spend": {"day": "10"}}}
+LOGIN = {"login": {"channels": ["sms", "voice"]}}
+
+
+def capped(prices, **sections):
+    """Return a table of an application with a ceiling, whose gateways have these prices."""
+    gateways = {name: {"kind": "sandbox", "prices": own} for name, own in prices.items()}
+    return tree(URL, purposes=LOGIN, applications=CAPPED, **sections) | {"gateways": gateways}
+
+
 def test_a_ceiling_without_prices_is_refused_since_it_would_see_nothing():
-    (line,) = refused(changed("applications.shop.spend", {"day": "10"}))
+    (line,) = refused(capped({"sandbox": {}}))
     assert line == (
-        "gateways.sandbox.prices: there is none for GB, PK: applications.shop.spend would not see these messages."
+        "gateways.sandbox.prices: there is none for GB/sms, GB/voice, PK/sms, PK/voice: "
+        "applications.shop.spend would not see these messages."
     )
-    assert settings_from(
-        changed(
-            "applications.shop.spend", {"day": "10"}, gateways={"sandbox": {"kind": "sandbox", "prices": {"*": "1"}}}
-        )
-    )
+    assert settings_from(capped({"sandbox": {"*": "1"}}))
+
+
+def test_a_price_of_one_channel_is_none_of_another():
+    (line,) = refused(capped({"sandbox": {"PK/voice": "9", "GB": "1"}}))
+
+    assert line.startswith("gateways.sandbox.prices: there is none for PK/sms: ")
+
+
+def test_only_what_a_route_sends_through_a_gateway_needs_a_price_there():
+    routes = [{"countries": ["GB"], "gateways": ["british"]}, {"gateways": ["other"]}]
+
+    assert settings_from(capped({"british": {"GB": "1"}, "other": {"PK": "1"}, "idle": {}}, routes=routes))
+    assert refused(capped({"british": {"PK": "1"}, "other": {"PK": "1"}}, routes=routes))
+
+
+def test_a_route_to_nowhere_is_told_before_any_price():
+    routes = [{"gateways": ["nowhere"]}]
+
+    assert refused(capped({"sandbox": {}}, routes=routes)) == [
+        "routes.0.gateways: there is no section gateways.nowhere."
+    ]
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,16 @@ class Prices:
 
     of: Mapping[str, int] = field(default_factory=dict)
 
-    def price(self, country: str, channel: str, segments: int) -> int:
-        """Return what a message costs; 0 where no price is configured. The most precise entry decides."""
+    def unit(self, country: str, channel: str) -> int | None:
+        """Return the price of a segment or message, ``None`` where there is none. The most precise entry decides."""
         for name in (f"{country}/{channel}", country, f"{ANY}/{channel}", ANY):
             if name in self.of:
-                return self.of[name] * (segments if channel == "sms" else 1)
-        return 0
+                return self.of[name]
+        return None
+
+    def price(self, country: str, channel: str, segments: int) -> int:
+        """Return what a message costs; 0 where no price is configured."""
+        return (self.unit(country, channel) or 0) * (segments if channel == "sms" else 1)
 
 
 def dearest(prices: Iterable[Prices], country: str, channel: str, segments: int) -> int:
