@@ -6,11 +6,14 @@ import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_guard import decisions, guarded, number, passed, passes, spent
-from support_outbox import Scripted, Sender
+from support_outbox import Scripted, Sender, dispatched, jobs_of, report, settle
 
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.record_receipts import record
+from otp_service.store.dispatches import Next, Settlement
+from otp_service.store.outcomes import Queued, Refusal
+from otp_service.store.verifications import Further
 
 FALLING = {"login": {"resend_delays": [600], "max_sends": 5, "channels": ["sms", "voice"], "fallback": True}}
 
@@ -87,3 +90,29 @@ def test_it_reserves_its_own_price_and_is_refused_where_that_does_not_fit(
 
     assert _fall_back(shop, one) == messages
     assert spent(shop) == {"day": 11 if messages == 2 else 2}
+
+
+def test_of_two_reports_on_one_message_that_are_read_at_once_one_falls_back(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen)
+    found = shop.read(shop.start(number(1))).verification
+    ruleset, further = shop.context.rulesets["shop"], Further("voice", falls_back_from=1)
+    answers = [shop.context.store.verifications.resend("00", found, further, ruleset) for _ in range(2)]
+
+    assert isinstance(answers[0], Queued)
+    assert answers[1] is Refusal.OVERTAKEN
+
+
+def test_what_arrived_by_an_earlier_call_does_not_fall_back(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen)
+    one = shop.start(number(1))
+    (job,) = jobs_of(shop.context)
+    first = dispatched(shop.context, job)
+    settle(shop.context, job, first, Settlement(Next.NEXT, DeliveryStatus.UNKNOWN))
+    second = dispatched(shop.context, job, called=["first"])
+    settle(shop.context, job, second, Settlement(Next.DONE, DeliveryStatus.SENT))
+    report(shop.context, first, "delivered")
+    report(shop.context, second, "undelivered", gateway=second.gateway)
+    found, further = shop.read(one).verification, Further("voice", falls_back_from=1)
+    answer = shop.context.store.verifications.resend("00", found, further, shop.context.rulesets["shop"])
+
+    assert answer is Refusal.OVERTAKEN
