@@ -13,7 +13,7 @@ DEFECTS: dict[str, Mutant] = {
     "wake-ups-for-ever": one("include_streams", "  redis.call('PEXPIRE', wake, 60000)\n"),
     "job-with-nobody-ahead": one("include_streams", "'ahead', ahead,", "'ahead', 0,"),
     "job-without-a-place": one("include_streams", "'place', place }", "'place', 0 }"),
-    "door-for-any-length": one("include_streams", "  if count >= tonumber(length) then return true end\n"),
+    "door-for-any-length": one("include_streams", "  if count >= tonumber(length) then return true, count end\n"),
     "door-one-message-too-late": one("include_streams", "count >= tonumber(length)", "count > tonumber(length)"),
     "door-for-any-age": one(
         "include_streams", "wait = streams.fields(entry[2]), now - ", "wait = streams.fields(entry[2]), 0 * "

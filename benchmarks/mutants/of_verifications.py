@@ -26,11 +26,9 @@ DEFECTS: dict[str, Mutant] = {
     "start-over-the-limits": one("start", "if refusal then\n", "if false then\n"),
     "start-without-life": one("start", "redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))\n"),
     "start-without-grace": one("start", "expires + tonumber(ARGV[4]))", "expires)"),
-    "start-into-a-full-backlog": one(
-        "start", "if streams.full(KEYS[2], KEYS[3], ARGV[5], ARGV[3]) then", "if false then"
-    ),
+    "start-into-a-full-backlog": one("start", "if full then", "if false then"),
     "start-queues-nothing": one(
-        "start", "streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], about, ARGV[14], 1, 0, expires)\n"
+        "start", "streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[14], 1, 0, expires)\n"
     ),
     "start-reports-nothing": one("start", "streams.report(KEYS[6]", "local function never() end never(KEYS[6]"),
     "start-unknown-to-its-record": one("start", "  redis.call('HSET', KEYS[1], 'start', KEYS[8])\n"),
@@ -122,9 +120,7 @@ DEFECTS: dict[str, Mutant] = {
     "resend-renews-the-guesses": one(
         "resend", "sends = sends + 1\n", "sends = sends + 1\nredis.call('HSET', KEYS[1], 'checks', 0)\n"
     ),
-    "resend-into-a-full-backlog": one(
-        "resend", "if streams.full(KEYS[2], KEYS[3], ARGV[6], found.expires - now) then", "if false then"
-    ),
+    "resend-into-a-full-backlog": one("resend", "if full then", "if false then"),
     "resend-into-a-backlog-that-outlives-it": one("resend", "ARGV[6], found.expires - now)", "ARGV[6], 300000)"),
     "resend-remembers-nothing": one("resend", "idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])\n"),
     "resend-falls-back-from-what-arrived": one(

@@ -27,9 +27,9 @@ end
 
 -- Puts a job into a lane, and wakes a worker when nothing else waited there. It must not push out what was accepted
 -- before, however long the lane is: that is trimmed by age only. `lanes`, `ready` and `wake` are keys (see keys.py).
--- A job knows how many were before it: in the lane, and ever.
-function streams.put(lane, lanes, ready, wake, age, ...)
-  local job, ahead, place = { ... }, redis.call('XLEN', lane), redis.call('HINCRBY', lanes, lane, 1)
+-- A job knows how many were before it: in the lane (`ahead`), and ever.
+function streams.put(lane, lanes, ready, wake, age, ahead, ...)
+  local job, place = { ... }, redis.call('HINCRBY', lanes, lane, 1)
   for _, part in ipairs({ 'ahead', ahead, 'place', place }) do job[#job + 1] = part end
   redis.call('XADD', lane, 'MINID', '~', now - age, '*', unpack(job))
   if redis.call('SADD', ready, lane) == 1 then streams.wake(wake) end
@@ -43,25 +43,25 @@ function streams.wake(wake)
 end
 
 -- Queues a message of a verification.
-function streams.queue(lane, lanes, ready, wake, age, about, channel, message, generation, expires)
-  streams.put(lane, lanes, ready, wake, age, 'v', '1', 'id', about.id, 'application', about.application,
+function streams.queue(lane, lanes, ready, wake, age, ahead, about, channel, message, generation, expires)
+  streams.put(lane, lanes, ready, wake, age, ahead, 'v', '1', 'id', about.id, 'application', about.application,
     'purpose', about.purpose, 'country', about.country, 'channel', channel, 'message', message,
     'generation', generation, 'expires', expires, 'queued', now)
 end
 
 -- Tells whether a lane is so long, or moves so slowly, that one more message would come when less than a quarter of its
--- code's life (milliseconds) is left to read and type the code.
+-- code's life (milliseconds) is left to read and type the code. Returns also how many messages there are.
 function streams.full(lane, lanes, length, life)
   local count = redis.call('XLEN', lane)
-  if count >= tonumber(length) then return true end
+  if count >= tonumber(length) then return true, count end
+  if count == 0 then return false, count end
   local entry = redis.call('XRANGE', lane, '-', '+', 'COUNT', 1)[1]
-  if not entry then return false end
   local oldest, wait = streams.fields(entry[2]), now - tonumber(string.match(entry[1], '^%d+'))
   if count >= MANY and oldest.place then -- all of them, at the pace of those that have left since the oldest one came
     local left = oldest.ahead + redis.call('HGET', lanes, lane) - oldest.place - (count - 1)
     if left > 0 then wait = math.max(wait, wait * count / left) end
   end
-  return wait >= 0.75 * tonumber(life)
+  return wait >= 0.75 * tonumber(life), count
 end
 
 -- Tells whether a consumer still has a job, nobody else has claimed it meanwhile; or, without a consumer, whether anybody

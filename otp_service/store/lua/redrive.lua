@@ -16,7 +16,7 @@ if now >= tonumber(found.expires) then return { 'unwanted', 'expired' } end
 if found.generation ~= ARGV[4] then return { 'unwanted', 'superseded' } end
 if deliveries.arrived(KEYS[2], ARGV[3]) then return { 'unwanted', 'sent' } end
 redis.call('HSET', KEYS[2], 'from' .. ARGV[3], found['n' .. ARGV[3]] or 0)
-streams.put(KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[6], unpack(ARGV, 7))
+streams.put(KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[6], redis.call('XLEN', KEYS[3]), unpack(ARGV, 7))
 redis.call('XDEL', KEYS[1], ARGV[1])
 streams.report(KEYS[7], ARGV[5], ARGV[6], 'message.redriven', found, 'message', ARGV[3])
 return { 'redriven' }

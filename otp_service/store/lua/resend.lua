@@ -44,7 +44,8 @@ if found.generation ~= ARGV[4] or (ARGV[13] ~= '0' and ARGV[13] ~= found.sends) 
 if ARGV[13] ~= '0' and deliveries.tally(redis.call('HGETALL', KEYS[1]), ARGV[13], 0).delivered > 0 then
   return { 'overtaken' } -- another call for the message did arrive
 end
-if streams.full(KEYS[2], KEYS[3], ARGV[6], found.expires - now) then return { 'backlog-full' } end
+local full, ahead = streams.full(KEYS[2], KEYS[3], ARGV[6], found.expires - now)
+if full then return { 'backlog-full' } end
 
 local flags, context, names = approvals.remembered(found)
 local kind = ARGV[13] == '0' and 'resend' or 'fallback'
@@ -71,6 +72,6 @@ redis.call('HSET', KEYS[1], 'sends', sends, 'last_send', now, 'channel', ARGV[3]
   deliveries.slot(sends, 1), deliveries.queued(ARGV[3]))
 if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
 idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
-streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], found, ARGV[3], sends, generation, found.expires)
+streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, found, ARGV[3], sends, generation, found.expires)
 streams.report(KEYS[6], ARGV[7], ARGV[8], 'verification.resent', found, 'channel', ARGV[3], 'falls_back_from', ARGV[13])
 return { 'queued', now, redis.call('HGETALL', KEYS[1]), quota.used + 1, quota.ttl }

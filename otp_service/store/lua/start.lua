@@ -29,7 +29,8 @@ if remembered then
   return { 'replayed', now, remembered, redis.call('HGETALL', redis.call('HGET', KEYS[8], 'record')) }
 end
 
-if streams.full(KEYS[2], KEYS[3], ARGV[5], ARGV[3]) then return { 'backlog-full' } end
+local full, ahead = streams.full(KEYS[2], KEYS[3], ARGV[5], ARGV[3])
+if full then return { 'backlog-full' } end
 
 local about = { application = ARGV[11], purpose = ARGV[12], country = ARGV[13] }
 local sending = guard.read(11, {}, { kind = 'start', about = about, number = ARGV[15], scopes = ARGV[16],
@@ -58,7 +59,7 @@ if ARGV[1] ~= '' then
   idempotency.remember(KEYS[8], ARGV[1], ARGV[2], 'record', KEYS[1], 'created', now, 'expires', expires,
     'status', 'pending')
 end
-streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], about, ARGV[14], 1, 0, expires)
+streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[14], 1, 0, expires)
 redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now)
 redis.call('LTRIM', KEYS[7], 0, 19)
 redis.call('PEXPIRE', KEYS[7], ARGV[7])
