@@ -16,7 +16,7 @@ KNOWN_OF_HONEST = 0.5
 """People who are known before the day begins, for each honest start of a day."""
 FEWEST = 200
 """People who are known in the smallest town."""
-FOREIGN = 0.02
+FOREIGN = 0.005
 """Share of the people who have a number of the allowed foreign country."""
 KNOWN_INSIDE = 0.02
 """Share of those known who have a number in the blocks that are to be attacked: more than there are by chance."""

@@ -124,6 +124,6 @@ class Tally:
 _STATIC = {
     "country-not-allowed": "destination.country",
     "number-type-not-allowed": "destination.type",
-    "destination-not-allowed": "destination.prefix",
+    "number-not-allowed": "destination.prefix",
 }
 """Rules that need no count, by the codes of their problems."""

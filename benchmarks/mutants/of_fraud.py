@@ -4,9 +4,12 @@ from mutant import Mutant, one
 
 _FRAUD: dict[str, Mutant] = {
     "a-bucket-that-does-not-leak": one(
-        "include_buckets", "level - most / rule.window * math.max(0, now - kept.at)", "level"
+        "include_buckets",
+        "math.min(level, most) - most / rule.window * math.max(0, now - kept.at)",
+        "math.min(level, most)",
     ),
-    "a-bucket-that-does-not-grow": one("include_buckets", "most = math.max(most,", "most = math.min(most,"),
+    "a-bucket-that-stays-as-full-as-it-was": one("include_buckets", "math.min(level, most)", "level"),
+    "a-bucket-that-does-not-grow": one("include_buckets", "most = most + rule.factor", "most = most + 0"),
     "a-bucket-without-its-factor": one("include_buckets", "rule.factor * counters.value", "counters.value"),
     "a-bucket-of-one-more": one("include_buckets", "level + 1 - math.max(1, most)", "level - math.max(1, most)"),
     "nothing-is-given-back": one("include_buckets", "kept[rule.name] - sends", "kept[rule.name]"),

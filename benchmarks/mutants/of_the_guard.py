@@ -99,9 +99,13 @@ _MONEY: dict[str, Mutant] = {
         "include_spending", "own[country] or own['*'] or {}", "own['*'] or own[country] or {}"
     ),
     "the-hour-goes-on": one(
-        "include_spending", "interval == math.floor(now / ceiling.interval) and amount or 0", "amount"
+        "include_spending",
+        "if interval >= present then return interval, amount end",
+        "if true then return present, amount end",
     ),
-    "settled-in-the-next-hour": one("include_spending", " and math.floor(at / one.interval) == interval then", " then"),
+    "settled-in-the-next-hour": one(
+        "include_spending", " and (at == now or math.floor(at / one.interval) == interval) then", " then"
+    ),
     "below-nothing": one("include_spending", "math.max(0, before + amount)", "before + amount"),
     "settled-twice": one("include_spending", "  redis.call('HDEL', record, reserved)\n"),
     "settled-without-its-cost": one("include_spending", "tonumber(cost) - tonumber(price)", "-tonumber(price)"),

@@ -97,6 +97,7 @@ def _attempt(context: Context, job: Job, dispatched: Dispatched) -> Next:
     if message is None:
         return Next.DONE
     gateway, allowance = context.gateways[dispatched.gateway], context.allowances[dispatched.gateway]
+    cost = cost_of(context, dispatched.gateway, message, job.country)  # nothing may fail between a call and its record
     began = time.perf_counter()
     outcome = _send(gateway, message)
     seconds = time.perf_counter() - began
@@ -105,7 +106,7 @@ def _attempt(context: Context, job: Job, dispatched: Dispatched) -> Next:
         refer(context, dispatched.gateway, outcome.reference, dispatched.dispatch_id)  # its receipts do not wait
     settlement = _follow_up(context, job, dispatched, outcome)
     if isinstance(outcome, Accepted) or outcome.ambiguous:  # what may have been sent is paid for
-        settlement = replace(settlement, cost=cost_of(context, dispatched.gateway, message, job.country))
+        settlement = replace(settlement, cost=cost)
     settled = _settle(context, job, dispatched, settlement)
     following = settlement.next if settled is Settled.SETTLED else Next.DONE
     _learn(context, dispatched, told_by(outcome, seconds, allowance), outcome)

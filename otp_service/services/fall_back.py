@@ -1,5 +1,6 @@
 """Fall back to the next channel when a gateway reports that a message did not arrive."""
 
+from otp_service.core.keyring import SealBrokenError
 from otp_service.core.verification import DeliveryStatus, Status
 from otp_service.gateways.base import FailureKind, Receipt
 from otp_service.services.channels import next_channel
@@ -24,10 +25,14 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
     before it is not waited for. A receipt that comes twice sends once: only the last message is fallen back from.
     """
     channel = _channel_after(context, reported, receipt)
-    if channel is None:
+    if channel is None or reported.verification.application not in context.applications:
         return
     verification = reported.verification
-    price = price_of_further(context, verification, channel)
+    try:
+        price = price_of_further(context, verification, channel)
+    except SealBrokenError:  # its root key is gone: nobody could write the message either
+        _log.info("no_fallback", verification=verification.id, channel=channel)
+        return
     outcome = context.store.verifications.resend(
         bucket,
         verification,

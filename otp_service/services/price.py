@@ -28,7 +28,7 @@ def dearest_price(
 
     Through any gateway of its route, and of the channels that it may go on through.
     """
-    if not any(one.of for one in context.prices.values()):
+    if not _priced(context):
         return 0
     channels = (Channel(channel), *purpose.channels_after(channel))
     return max(
@@ -43,7 +43,12 @@ def dearest_price(
 
 
 def price_of_further(context: Context, verification: Verification, channel: str) -> int:
-    """Return the most that one dispatch of a further message of a verification may cost, in millionths."""
+    """Return the most that one dispatch of a further message of a verification may cost, in millionths.
+
+    Raises `SealBrokenError` when the payment of its text cannot be read any more.
+    """
+    if not _priced(context):
+        return 0
     return dearest_price(
         context,
         context.applications[verification.application],
@@ -53,6 +58,10 @@ def price_of_further(context: Context, verification: Verification, channel: str)
         verification.locale,
         view_of(context.keyring, verification).details.transaction,
     )
+
+
+def _priced(context: Context) -> bool:
+    return any(one.of for one in context.prices.values())
 
 
 def _prices(context: Context, purpose: Purpose, country: str, channel: str) -> Iterator[Prices]:

@@ -12,6 +12,7 @@ from otp_service.core.errors import (
     ForbiddenError,
     InvalidRequestError,
     InvalidTransactionError,
+    NumberTypeNotAllowedError,
     StoreUnavailableError,
     UnacceptableError,
 )
@@ -149,7 +150,12 @@ def _judge(context: Context, application: Application, request: StartRequest, la
     transaction = transaction_of(application, request.transaction)
     _require_transaction(purpose, transaction)
     network = _network(application, request)
-    destination = _destination(application, request)
+    try:
+        destination = _destination(application, request)
+    except NumberTypeNotAllowedError as refused:  # of no country, or of a type that never receives codes
+        refused.rule = "destination.type"
+        _tell(context, application, purpose, refused, country="")
+        raise
     labels.country = destination.country
     noted = _pass_destination(context, application, purpose, destination)
     return _Judged(
@@ -178,12 +184,19 @@ def _pass_destination(
     try:
         return context.destinations.judge(application, destination)
     except UnacceptableError as refused:
-        metrics.record_denial(application.name, destination.country, refused.rule or "")
-        with suppress(StoreUnavailableError):
-            refused.decision = context.store.decisions.note(
-                context.keyring.buckets[0], refused.rule or "", application.name, purpose.name, destination.country
-            )
+        _tell(context, application, purpose, refused, destination.country)
         raise
+
+
+def _tell(
+    context: Context, application: Application, purpose: Purpose, refused: UnacceptableError, country: str
+) -> None:
+    """Count and record that a rule refused a number by itself, if Redis answers."""
+    rule = refused.rule or ""
+    metrics.record_denial(application.name, country, rule)
+    with suppress(StoreUnavailableError):
+        bucket = context.keyring.buckets[0]
+        refused.decision = context.store.decisions.note(bucket, rule, application.name, purpose.name, country)
 
 
 def _network(application: Application, request: StartRequest) -> str | None:

@@ -28,6 +28,7 @@ def _prefix(text: str) -> str:
 
 RuleId = Annotated[str, AfterValidator(_rule)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
+Growth = Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], Field(min_length=1, max_length=10)]
 Wait = Annotated[int, Field(ge=0, le=_DAY)]
 
 
@@ -64,9 +65,9 @@ class NumberSettings(Section):
 
 
 class AddressSettings(Section):
-    """What may come from one end-user address unapproved: so many, or as many as are approved there if more."""
+    """What may come from one end-user address unapproved, and one more for each that is approved there."""
 
-    unapproved: Notations = ("30/hour", "60/day")
+    unapproved: Notations = ("40/day",)
     """Starts."""
     numbers: Notations = ("20/day",)
     """Different numbers."""
@@ -77,18 +78,22 @@ class AddressSettings(Section):
 
 
 class BlockSettings(Section):
-    """Messages into one block of 10,000 numbers unapproved: so many, or as many as are approved there if more."""
+    """Messages into one block of 10,000 numbers unapproved, and how many more for each that is approved there."""
 
     unapproved: Notations = ("4/hour", "4/2 days")
+    growth: Growth = (1.0, 1.5)
+    """How many more for each approval, of each of these in turn; the last one repeats."""
 
 
 class CountrySettings(Section):
-    """Messages of an application into a country unapproved: so many, or as many as are approved there if more."""
+    """Messages of an application into a country unapproved, and how many more for each that is approved there."""
 
-    unapproved: Notations = ("30/day",)
+    unapproved: Notations = ("20/day",)
     """Into any other country than its own."""
     home: Notations = ("1000/day",)
-    """Into its own; or twice as many as are approved there."""
+    """Into its own."""
+    growth: Growth = (2.0,)
+    """How many more for each approval, of each of these in turn; the last one repeats."""
 
 
 class ConversionSettings(Section):
@@ -105,7 +110,7 @@ class ConversionSettings(Section):
     trickle: Annotated[str, Field(max_length=64)] = "10/10 minutes"
     """What passes afterwards, until it shows whether it is better."""
     home: Annotated[str, Field(max_length=64)] = "100/day"
-    """What goes on into the application's own country while that is closed, or a quarter of what is approved."""
+    """What goes on into the application's own country while that is closed, and a quarter of what is approved."""
     home_block: Annotated[str, Field(max_length=64)] = "2/2 days"
     """What goes on then into one block of it."""
 

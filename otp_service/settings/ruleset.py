@@ -75,7 +75,8 @@ def _strangers(guard: GuardSettings, limit: Limit) -> int:
 def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], forgotten: int) -> Waits | None:
     if not seconds or not _is_on(guard, rule):
         return None
-    return Waits(rule, tuple(1000 * one for one in seconds), forgotten, record_only=_records(guard, rule))
+    waits = tuple(1000 * one for one in seconds)
+    return Waits(rule, waits, max(forgotten, 2 * max(waits)), record_only=_records(guard, rule))
 
 
 def _lock(guard: GuardSettings) -> Lock | None:
@@ -86,14 +87,15 @@ def _lock(guard: GuardSettings) -> Lock | None:
 
 
 def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
+    growth = guard.country.growth
     address: dict[str, Any] = {"part": "address", "spares": "familiar", "starts": True}
     yield from _each("address.unapproved", guard.address.unapproved, **address)
     yield from _each("address.numbers", guard.address.numbers, **address, name="n", new="number")
     yield from _each("address.countries", guard.address.countries, **address, name="c", new="country")
     yield from _each("address.network", guard.address.network, **{**address, "part": "network"})
-    yield from _each("block.unapproved", guard.block.unapproved, part="block")
-    yield from _each("country.unapproved", guard.country.unapproved, part="country", place="abroad")
-    yield from _each("country.unapproved", guard.country.home, part="country", factor=2.0, place="home")
+    yield from _each("block.unapproved", guard.block.unapproved, guard.block.growth, part="block")
+    yield from _each("country.unapproved", guard.country.unapproved, growth, part="country", place="abroad")
+    yield from _each("country.unapproved", guard.country.home, growth, part="country", place="home")
     yield from _trickles(guard.conversion)
 
 
@@ -107,11 +109,18 @@ def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
     yield from _each("country.conversion", (conversion.home_block,), part="block", **shut)  # abroad nothing passes
 
 
-def _each(rule: str, notations: tuple[str, ...], *, name: str = "u", **members: Any) -> Iterator[Bucket]:  # noqa: ANN401
-    """Yield a bucket for each notation; where nothing else is said it spares approved numbers and follows approvals."""
-    for notation in notations:
+def _each(
+    rule: str,
+    notations: tuple[str, ...],
+    growth: tuple[float, ...] = (1.0,),
+    *,
+    name: str = "u",
+    **members: Any,  # noqa: ANN401
+) -> Iterator[Bucket]:
+    """Yield a bucket for each notation; where nothing else is said it spares approved numbers."""
+    for place, notation in enumerate(notations):
         amount, seconds = parse_notation(f"guard: {rule}", notation)
-        given: dict[str, Any] = {"factor": 1.0, "spares": "approved", **members}
+        given: dict[str, Any] = {"factor": growth[min(place, len(growth) - 1)], "spares": "approved", **members}
         yield Bucket(rule=rule, name=f"{name}{seconds}", amount=amount, window=1000 * seconds, **given)
 
 

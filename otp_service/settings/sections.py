@@ -86,7 +86,7 @@ class LimitsSettings(Section):
 
     number: Notations = ("5/10 minutes", "10/day")
     """Messages to one number, all applications together."""
-    ip: Notations = ("100/10 minutes", "1000/day")
+    ip: Notations = ("100/10 minutes",)
     """Starts from one end-user address (IPv4) or /64 (IPv6)."""
     application: Notations = ("6000/minute",)
     """Starts and resends of one application."""

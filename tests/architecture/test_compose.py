@@ -9,6 +9,7 @@ import pytest
 import yaml
 from support_sources import ROOT
 
+from otp_service.cli.dev_data import RECORDING
 from otp_service.core.keyring import api_key_hash
 from otp_service.settings import load_settings
 
@@ -43,6 +44,12 @@ def test_the_processes_start_with_what_is_mounted(service, secrets):
     assert settings.redis.shown_url == "redis://redis:6379/0"
     key = (secrets / "api_key").read_text().strip()
     assert settings.application_of_key[api_key_hash(key)].name == "dev"
+
+
+def test_load_is_recorded_and_not_refused_as_in_dev(secrets):
+    settings = load_settings(ROOT / "config" / "compose.toml", _environment("api", secrets))
+
+    assert settings.guard.modes == RECORDING
 
 
 def test_all_files_that_are_mounted_are_made_and_kept(secrets):

@@ -94,8 +94,8 @@ def test_thirty_percent_are_new_and_a_tenth_of_these_in_attacked_blocks(town, at
     assert all(visit.kind.endswith("inside") == (numbers.block_of(visit.number) in attacked) for visit in day)
 
 
-def test_two_percent_go_abroad(day):
-    assert share(day, lambda visit: "abroad" in visit.kind) == pytest.approx(0.02, abs=0.005)
+def test_half_a_percent_goes_abroad(day):
+    assert share(day, lambda visit: "abroad" in visit.kind) == pytest.approx(0.005, abs=0.00125)
     assert all(("abroad" in visit.kind) == (numbers.country_of(visit.number) == numbers.ABROAD) for visit in day)
 
 

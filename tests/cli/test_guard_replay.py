@@ -13,7 +13,7 @@ from support_installation import tree
 from otp_service.bootstrap import install
 from otp_service.settings import load_settings
 
-OPEN: dict[str, Any] = {"block": {"unapproved": ["5/day"]}, "country": {"home": ["5/day"]}}
+OPEN: dict[str, Any] = {"block": {"unapproved": ["4/day"]}, "country": {"home": ["5/day"]}}
 PRICED = {"sandbox": {"kind": "sandbox", "timeout": 1.0, "prices": {"*": "2.50"}}}
 
 
@@ -79,7 +79,7 @@ def test_under_other_rules_it_tells_what_would_have_been_refused_and_what_the_re
     frozen, tmp_path, environ, shop
 ):
     live(frozen, shop)
-    path = changed(frozen, tmp_path, "country.unapproved", country={"home": ["3/day"]})
+    path = changed(frozen, tmp_path, "country.unapproved", country={"home": ["1/day"]})
 
     assert replay("--rules", path, environ=environ) == {
         "messages": ("6", "4"),

@@ -50,19 +50,45 @@ def test_an_approval_gives_back_all_messages_of_its_verification(frozen: FrozenV
     assert not passes(shop, number(3))
     assert shop.check(one, shop.code(one))[1]
 
-    assert _fresh(shop, 100) == 3
+    assert _fresh(shop, 100) == 4, "three are given back, and there is room for one more"
 
 
 def test_a_block_where_people_come_in_grows_with_them_and_shrinks_again(frozen: FrozenValkey) -> None:
     shop = _shop(frozen, "block.unapproved", guard={"block": {"unapproved": ["4/2 days"]}})
     for last in range(40):
         approve(shop, number(last))
-    assert _fresh(shop, 100) == 40
-    later(frozen, 1.2 * HOUR)
-    assert _fresh(shop, 100, 2000) in {1, 2}, "one in 72 minutes"
+    assert _fresh(shop, 100) == 4 + 40
+    later(frozen, 1.1 * HOUR)
+    assert _fresh(shop, 100, 2000) in {1, 2}, "one in 65 minutes"
     later(frozen, 5 * DAY)
 
     assert _fresh(shop, 100, 3000) == 4
+
+
+@pytest.mark.parametrize(
+    ("growth", "grown"), [([0.0], 4), ([2.5], 29), ([5.0, 1.0], 14), ([1.0, 5.0], 14), ([3.0], 34)]
+)
+def test_each_bucket_of_a_block_grows_by_its_own_factor(frozen: FrozenValkey, growth: list[float], grown: int) -> None:
+    rules = {"block": {"unapproved": ["4/day", "4/2 days"], "growth": growth}}
+    shop = _shop(frozen, "block.unapproved", guard=rules)
+    for last in range(10):
+        approve(shop, number(last))
+
+    assert _fresh(shop, 100) == grown, "what the smaller one of the two holds"
+
+
+def test_a_bucket_that_filled_while_it_was_large_lets_one_more_in_as_soon_as_a_small_one(frozen: FrozenValkey) -> None:
+    rules = {"block": {"unapproved": ["4/hour"], "growth": [3.0]}}
+    shop = _shop(frozen, "block.unapproved", guard=rules)
+    for last in range(30):
+        approve(shop, number(last))
+    assert _fresh(shop, 200) == 4 + 3 * 30
+    for quarter in range(1, 17):
+        later(frozen, HOUR / 4 + 1)
+        assert _fresh(shop, 100, 1000 + 100 * quarter) >= 1, "nobody waits longer than a quarter of an hour"
+    later(frozen, HOUR)
+
+    assert _fresh(shop, 100, 3000) == 4, "and nothing is left of what it was"
 
 
 def test_known_numbers_pass_a_block_that_is_full_and_are_not_counted_in_it(frozen: FrozenValkey) -> None:
@@ -97,7 +123,7 @@ def test_a_country_that_was_never_seen_has_a_small_budget_and_home_a_large_one(f
 
 
 def test_countries_grow_with_what_is_approved_and_count_for_each_application(frozen: FrozenValkey) -> None:
-    """Abroad by as many, at home by twice as many."""
+    """By two for each, at home as abroad."""
     own = {"shop": {"countries": ["PK", "GB"]}, "bank": {"countries": ["PK", "GB"]}}
     rules = {"country": {"unapproved": ["5/day"], "home": ["5/day"]}}
     installation = guarded(frozen, "country.unapproved", guard=rules, applications=own)
@@ -106,9 +132,9 @@ def test_countries_grow_with_what_is_approved_and_count_for_each_application(fro
         approve(shop, british(last))
         approve(shop, number(last))
 
-    assert sum(passes(shop, british(100 + last)) for last in range(100)) == 8
+    assert sum(passes(shop, british(100 + last)) for last in range(100)) == 5 + 2 * 8
     assert sum(passes(bank, british(200 + last)) for last in range(100)) == 5
-    assert _fresh(shop, 100) == 16
+    assert _fresh(shop, 100) == 5 + 2 * 8
     assert _fresh(bank, 100, 2000) == 5
 
 
@@ -129,7 +155,7 @@ def test_unapproved_starts_from_an_address_are_bounded_and_approvals_give_back(f
     for last in range(9):
         approve(shop, number(last), client_ip=ADDRESS)
 
-    assert _fresh(shop, 20, client_ip=ADDRESS) == 9, "as many as are approved there"
+    assert _fresh(shop, 20, client_ip=ADDRESS) == 3 + 9, "and one more for each that is approved there"
 
 
 def test_a_known_context_passes_the_rules_on_its_address_and_is_not_counted_in_them(frozen: FrozenValkey) -> None:
@@ -153,7 +179,8 @@ def test_only_numbers_that_are_new_to_an_address_count_as_different_ones(frozen:
     assert shop.check(one, shop.code(one))[1]
 
     assert passes(shop, number(4), client_ip=ADDRESS), "an approved one is given back"
-    assert not passes(shop, number(5), client_ip=ADDRESS)
+    assert passes(shop, number(5), client_ip=ADDRESS), "and makes room for one more"
+    assert not passes(shop, number(6), client_ip=ADDRESS)
 
 
 def test_only_countries_that_are_new_to_an_address_count_as_different_ones(frozen: FrozenValkey) -> None:

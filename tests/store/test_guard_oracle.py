@@ -62,7 +62,7 @@ def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(frozen: FrozenValk
     waits = set()
     for _ in range(150):
         frozen.move_to(frozen.now + chance.choice(JUMPS[:7] if chance.random() < 0.97 else JUMPS))
-        does = chance.choice(["send", "send", "send", "approve"])
+        does = chance.choice([*5 * ["send"], "approve"])
         shape = (rule.name, rule.approvals, rule.amount, rule.window, rule.factor)
         wait, held, most = frozen.client.eval(text, 1, "guard", *shape, does)
         expected = _bucket_step(kept, rule, frozen.now, does)

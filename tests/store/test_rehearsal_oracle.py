@@ -27,7 +27,7 @@ ROOMY: dict[str, Any] = {
 TIGHT: dict[str, dict[str, Any]] = {
     "address.unapproved": {"address": {**ROOMY["address"], "unapproved": ["5/hour", "9/day"]}},
     "address.numbers": {"address": {**ROOMY["address"], "numbers": ["4/day"]}},
-    "address.countries": {"address": {**ROOMY["address"], "countries": ["1/day"]}},
+    "address.countries": {"address": {**ROOMY["address"], "countries": ["1/hour"]}},
     "address.network": {"address": {**ROOMY["address"], "network": ["3/hour"]}},
     "block.unapproved": {"block": {"unapproved": ["3/hour", "9/2 days"]}},
     "block.conversion": {

@@ -11,7 +11,7 @@ from otp_service.core.guard.counter import Counter
 
 @dataclass(frozen=True, slots=True)
 class BucketRule:
-    """At most ``amount`` unapproved sends in a ``window``, or ``factor`` times as many as were approved in one."""
+    """At most ``amount`` unapproved sends in a ``window``, and ``factor`` more for each that was approved in one."""
 
     name: str
     amount: int
@@ -39,15 +39,19 @@ class Kept:
 def capacity(kept: Kept, rule: BucketRule, now: int) -> float:
     """Return how many unapproved sends a bucket holds."""
     approved = kept.approvals.get(rule.approvals, Counter()).value(now, rule.window)
-    return max(float(rule.amount), rule.factor * approved)
+    return rule.amount + rule.factor * approved
 
 
 def level(kept: Kept, rule: BucketRule, now: int) -> float:
-    """Return how much a bucket holds, leaked since it was seen last."""
+    """Return how much a bucket holds, leaked since it was seen last.
+
+    What got smaller since, because approvals faded, is full and not more.
+    """
     if rule.name not in kept.levels:
         return 0.0
-    leaked = capacity(kept, rule, now) / rule.window * max(0, now - kept.at)
-    return max(0.0, kept.levels[rule.name] - leaked)
+    most = capacity(kept, rule, now)
+    leaked = most / rule.window * max(0, now - kept.at)
+    return max(0.0, min(kept.levels[rule.name], most) - leaked)
 
 
 def wait(held: float, most: float, rule: BucketRule) -> int:
@@ -57,7 +61,7 @@ def wait(held: float, most: float, rule: BucketRule) -> int:
 
 
 def give_back(kept: Kept, rule: BucketRule, sends: int) -> None:
-    """Give sends back. The bucket leaks afterwards as it would have before: the order makes no difference."""
+    """Give sends back; the bucket leaks afterwards."""
     if rule.name in kept.levels:
         kept.levels[rule.name] = max(0.0, kept.levels[rule.name] - sends)
 

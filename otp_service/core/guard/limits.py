@@ -101,11 +101,16 @@ def whole_seconds(milliseconds: int) -> int:
     return max(1, -(-milliseconds // 1000))
 
 
+_LONGEST_TOLD = 86_400
+"""Seconds."""
+
+
 def coarse_retry_after(milliseconds: int) -> int:
     """Return whole seconds to wait, rounded up so far that they do not tell when others asked for the number.
 
-    Up to a minute in steps of 10 s, up to an hour in minutes, above that in hours.
+    Up to a minute in steps of 10 s, up to an hour in minutes, above that in hours, and a day at most: more would
+    tell that the number is locked.
     """
     seconds = whole_seconds(milliseconds)
     step = 10 if seconds <= 60 else 60 if seconds <= 3600 else 3600  # noqa: PLR2004 - the steps named above
-    return -(-seconds // step) * step
+    return min(-(-seconds // step) * step, _LONGEST_TOLD)

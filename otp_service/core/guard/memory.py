@@ -123,7 +123,7 @@ class Memory:
         """Yield the ceilings that a price would pass, and the milliseconds until their interval ends."""
         for ceiling, name in _ceilings(ruleset, application, country):
             interval, amount = self._spent.get(name, (-1, 0))
-            spent = amount if interval == now // ceiling.interval else 0
+            spent = amount if interval >= now // ceiling.interval else 0
             if spent + price > ceiling.amount:
                 yield ceiling, (now // ceiling.interval + 1) * ceiling.interval - now
 
@@ -131,7 +131,7 @@ class Memory:
         """Add a price to all ceilings."""
         for ceiling, name in _ceilings(ruleset, application, country):
             interval, amount = self._spent.get(name, (-1, 0))
-            present = now // ceiling.interval
+            present = max(now // ceiling.interval, interval)
             self._spent[name] = (present, (amount if interval == present else 0) + price)
 
 

@@ -116,7 +116,7 @@ class Rehearsal:
         for part in ("block", "country", "address", "network"):
             spared = counted.familiar if part in _OF_ITS_ADDRESS else counted.approved
             if back.named(part) and not spared:
-                _give_back_part(back, counted, part)
+                _give_back_part(back, counted, part, counts=part in _OF_ITS_ADDRESS or not trial.approved)
         names = {"number": counted.sending.number, "country": counted.country}
         asked = self._memory.asked.get(counted.sending.network, trial.now)
         asked -= {names[what] for what, new in counted.new.items() if new}
@@ -132,14 +132,15 @@ def _passes(trial: Trial) -> bool:
     return True
 
 
-def _give_back_part(back: Trial, counted: Counted, part: str) -> None:
+def _give_back_part(back: Trial, counted: Counted, part: str, *, counts: bool) -> None:
+    """Give back to a part; of one number, while it is known, one approval ``counts``."""
     own, done = back.part(part), set()
     for rule in back.ruleset.buckets:
         if rule.part != part or rule.name in done:
             continue
         if rule.new is None or counted.new.get(rule.new):
             bucket.give_back(own.kept, rule, 1 if rule.starts else counted.sends)
-        if rule.approvals not in done:
+        if counts and rule.approvals not in done:
             bucket.approve(own.kept, rule, back.now)
         done |= {rule.name, rule.approvals}
     if any(rule.part == part for rule in back.ruleset.breakers):

@@ -72,7 +72,7 @@ if failing.count(KEYS[6], guessing.kept.failures, right) then
 end
 if right then
   guesses.approved(guessing)
-  approvals.give_back(found)
+  approvals.give_back(found, guessing.standing.approved)
   record.finish(KEYS[1], found.start, 'approved')
   return answer('approved', '', 'verification.approved')
 end

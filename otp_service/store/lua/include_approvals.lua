@@ -32,12 +32,12 @@ function approvals.remembered(found, with_address)
 end
 
 -- Gives back to a part what a verification of some messages was counted for, and counts its approval. Rules for home and
--- for abroad may share a level or a window: each is seen to once.
-local function give_back(part, state, created, messages, new)
+-- for abroad may share a level or a window: each is seen to once. `counts` tells whether the approval makes room.
+local function give_back(part, state, created, messages, new, counts)
   local done = {}
   for _, rule in ipairs(part.buckets) do
     if not done[rule.name] and (not rule.new or new[rule.new]) then buckets.give_back(state, rule, messages) end
-    if not done[rule.approvals] then state[rule.approvals] = counters.add(state[rule.approvals], rule.window) end
+    if counts and not done[rule.approvals] then state[rule.approvals] = counters.add(state[rule.approvals], rule.window) end
     done[rule.name], done[rule.approvals] = true, true
   end
   if part.breakers[1] then
@@ -48,8 +48,9 @@ local function give_back(part, state, created, messages, new)
   state.at = state.at or now
 end
 
--- Gives back what a verification was counted for, and counts its approval.
-function approvals.give_back(found)
+-- Gives back what a verification was counted for, and counts its approval: of one number once, while it is known, however
+-- many verifications of it were under way. `known` tells whether it was before this approval.
+function approvals.give_back(found, known)
   local flags, _, names = approvals.remembered(found, true)
   if flags.s or #names == 0 then return end
   local keys, kept = states.read(names, 1)
@@ -58,7 +59,8 @@ function approvals.give_back(found)
   for _, part in ipairs(ruleset.parts) do
     local state = kept[part.name]
     if state and counted[part.spares] then
-      give_back(part, state, tonumber(found.created), part.starts and 1 or tonumber(found.sends), new)
+      local messages = part.starts and 1 or tonumber(found.sends)
+      give_back(part, state, tonumber(found.created), messages, new, part.spares ~= 'approved' or not known)
       states.write(keys[part.name], state, ruleset.lives[part.name])
     end
   end

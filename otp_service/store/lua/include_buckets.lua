@@ -5,14 +5,15 @@
 -- its level and of its approvals.
 local buckets = {}
 
--- Lets a bucket leak since it was seen last. Returns how much it holds, and how much it may.
+-- Lets a bucket leak since it was seen last. Returns how much it holds, and how much it may. What got smaller since, because
+-- approvals faded, is full and not more: otherwise a bucket that filled while it was large would refuse for days.
 function buckets.now(kept, rule)
   local level, most = kept[rule.name], rule.amount
   if kept[rule.approvals] then
-    most = math.max(most, rule.factor * counters.value(kept[rule.approvals], rule.window))
+    most = most + rule.factor * counters.value(kept[rule.approvals], rule.window)
   end
   if not level then return 0, most end
-  return math.max(0, level - most / rule.window * math.max(0, now - kept.at)), most
+  return math.max(0, math.min(level, most) - most / rule.window * math.max(0, now - kept.at)), most
 end
 
 -- Returns the milliseconds until one more fits, 0 when it does now.
@@ -21,7 +22,7 @@ function buckets.wait(level, most, rule)
   return excess > 0 and math.max(1, math.ceil(excess * rule.window / most)) or 0
 end
 
--- Gives sends back to a bucket. It leaks afterwards as it would have before: the order makes no difference.
+-- Gives sends back to a bucket, which leaks afterwards.
 function buckets.give_back(kept, rule, sends)
   if kept[rule.name] then kept[rule.name] = math.max(0, kept[rule.name] - sends) end
 end

@@ -11,15 +11,18 @@ function spending.ceilings(country)
   return list
 end
 
+-- Returns the present interval of a ceiling and the amount in it. A clock that was set back counts on where it was.
 local function spent(kept, ceiling)
   local interval, amount = states.three(kept[ceiling.name])
-  return interval == math.floor(now / ceiling.interval) and amount or 0
+  local present = math.floor(now / ceiling.interval)
+  if interval >= present then return interval, amount end
+  return present, 0
 end
 
 -- Notes which ceilings a price would pass.
 function spending.test(list, kept, country, price)
   for _, one in ipairs(spending.ceilings(country)) do
-    local amount = kept[one.part] and spent(kept[one.part], one) or 0
+    local _, amount = spent(kept[one.part] or {}, one)
     local ends = (math.floor(now / one.interval) + 1) * one.interval
     findings.note(list, one, amount + price > one.amount and ends - now or 0, amount, one.amount)
   end
@@ -37,9 +40,8 @@ end
 function spending.add(keys, kept, country, amount, at)
   local changed = {}
   for _, one in ipairs(spending.ceilings(country)) do
-    local interval = math.floor(now / one.interval)
-    if kept[one.part] and math.floor(at / one.interval) == interval then
-      local before = spent(kept[one.part], one)
+    local interval, before = spent(kept[one.part] or {}, one)
+    if kept[one.part] and (at == now or math.floor(at / one.interval) == interval) then
       kept[one.part][one.name] = string.format('%d|%.0f|0', interval, math.max(0, before + amount))
       changed[one.part] = true
     end
