@@ -98,3 +98,17 @@ def meeting(frozen: FrozenValkey, rule: str, mode: str = "enforce") -> Caller:
     )
     own.before(shop)
     return shop
+
+
+TIGHT: dict[str, Any] = {
+    "guard": {
+        "address": {"unapproved": ["2/hour"], "numbers": ["2/day"], "countries": ["1/day"], "network": ["2/day"]},
+        "block": {"unapproved": ["2/hour"]},
+        "country": {"unapproved": ["2/day"], "home": ["2/day"]},
+        "conversion": {"sends": 5, "rate": 0.9, "block": 60, "home": "1/day", "home_block": "1/day"},
+        "number": {"cooldown": [60], "guess_waits": [60], "lock_after": 10},
+        "failures": {"wrong": 10, "share": 0.1},
+    },
+    "limits": {"number": ["2/hour"], "ip": ["2/hour"], "application": ["3/hour"], "failed_checks": ["2/hour"]},
+}
+"""Every rule as it is met soon."""

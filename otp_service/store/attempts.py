@@ -2,13 +2,12 @@
 
 import heapq
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import redis
 
 from otp_service.core.guard.replay import Attempt, Kind
 from otp_service.store import keys
-from otp_service.store.connection import answered
+from otp_service.store.paging import pages_of
 
 PAGE = 1000
 """Attempts that are read at once."""
@@ -26,14 +25,8 @@ class Attempts:
         return heapq.merge(*map(self._of, self._buckets), key=lambda one: one.at)
 
     def _of(self, bucket: str) -> Iterator[Attempt]:
-        after = "-"
-        while True:
-            with answered():
-                entries: Any = self._client.xrange(keys.attempts(bucket), after, "+", count=PAGE)
+        for entries in pages_of(self._client, keys.attempts(bucket), size=PAGE):
             yield from map(_attempt, entries)
-            if len(entries) < PAGE:
-                return
-            after = "(" + entries[-1][0].decode()
 
 
 def _attempt(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Attempt:

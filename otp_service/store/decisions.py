@@ -7,7 +7,8 @@ from typing import Any
 import redis
 
 from otp_service.store import keys
-from otp_service.store.connection import answered, milliseconds
+from otp_service.store.connection import answered, milliseconds, now_of
+from otp_service.store.paging import pages_of
 from otp_service.store.retention import Retention
 
 PAGE = 1000
@@ -89,7 +90,7 @@ class Decisions:
     def now(self) -> int:
         """Return the time by Redis' clock, in milliseconds."""
         with answered():
-            return milliseconds(self._client.time())
+            return now_of(self._client)
 
     def find(self, decision_id: str) -> Decision | None:
         """Return a decision by its identifier; ``None`` when it is not kept (any more)."""
@@ -117,15 +118,8 @@ class Decisions:
 
     def of_verification(self, bucket: str, verification_id: str) -> tuple[Decision, ...]:
         """Return the decisions on a verification, the first ones first. All that is kept is read."""
-        found: list[Decision] = []
-        after = "-"
-        while True:
-            with answered():
-                entries: Any = self._client.xrange(keys.decisions(bucket), after, "+", count=PAGE)
-            found += [one for one in map(_decision, entries) if one.verification == verification_id]
-            if len(entries) < PAGE:
-                return tuple(found)
-            after = "(" + entries[-1][0].decode()
+        kept = (one for entries in pages_of(self._client, keys.decisions(bucket), size=PAGE) for one in entries)
+        return tuple(one for one in map(_decision, kept) if one.verification == verification_id)
 
 
 def _decision(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:

@@ -8,7 +8,7 @@ import redis
 
 from otp_service.core.guard.ruleset import Ruleset
 from otp_service.store import keys
-from otp_service.store.connection import answered, milliseconds
+from otp_service.store.connection import answered, now_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Guard:
         key = keys.spend_in_country(application, country) if country else keys.spend(application)
         with answered():
             found: Any = self._client.get(key)
-            now = milliseconds(self._client.time())
+            now = now_of(self._client)
         kept = _states(found)
         amounts = []
         for ceiling in ceilings:

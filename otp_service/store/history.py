@@ -1,7 +1,7 @@
 """What is remembered of numbers and verifications beyond their records: for people who ask why."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from otp_service.core.purpose import LONGEST_LIFE
 from otp_service.core.verification import GRACE
 from otp_service.store import keys
 from otp_service.store.connection import answered
+from otp_service.store.paging import pages_of
 
 SPAN = 1500 * (LONGEST_LIFE + GRACE)
 """Milliseconds from its start in which all of a verification happens: its record's life, and half as much again."""
@@ -77,7 +78,7 @@ class History:
         found: dict[str, list[Event]] = {one: [] for one in since}
         pages, complete = self._most, True
         for begin, end in _spans(since.values()):
-            for entries in self._pages(bucket, begin, end):
+            for entries in pages_of(self._client, keys.events(bucket), str(begin), str(end), size=self._page):
                 for event in map(_event, entries):
                     if event.member("id") in found:
                         found[event.member("id")].append(event)
@@ -88,18 +89,6 @@ class History:
             if not pages:
                 break
         return Past({one: tuple(events) for one, events in found.items()}, complete)
-
-    def _pages(self, bucket: str, begin: int, end: int) -> Iterator[list[Any]]:
-        after = str(begin)
-        while True:
-            with answered():
-                entries: Any = self._client.xrange(keys.events(bucket), after, str(end), count=self._page)
-            if not entries:
-                return
-            yield entries
-            if len(entries) < self._page:
-                return
-            after = "(" + entries[-1][0].decode()
 
     def waiting(self) -> Mapping[str, int]:
         """Return how many messages wait, by the application that they are of, over all lanes."""

@@ -8,24 +8,12 @@ from support_caller import Caller
 from support_evaluator import LOGS
 from support_frozen import FrozenValkey
 from support_guard import ADDRESS, approve, decisions, guarded, guess, later, modes, number, passes, refused, told
-from support_rules import MET, first, meeting
+from support_rules import MET, TIGHT, first, meeting
 
 from otp_service.core.errors import OtpServiceError
 from otp_service.core.guard.rules import RULES
 from otp_service.services.codes import derive_code
 from otp_service.store import keys
-
-TIGHT: dict[str, Any] = {
-    "guard": {
-        "address": {"unapproved": ["2/hour"], "numbers": ["2/day"], "countries": ["1/day"], "network": ["2/day"]},
-        "block": {"unapproved": ["2/hour"]},
-        "country": {"unapproved": ["2/day"], "home": ["2/day"]},
-        "conversion": {"sends": 5, "rate": 0.9, "block": 60, "home": "1/day", "home_block": "1/day"},
-        "number": {"cooldown": [60], "guess_waits": [60], "lock_after": 10},
-        "failures": {"wrong": 10, "share": 0.1},
-    },
-    "limits": {"number": ["2/hour"], "ip": ["2/hour"], "application": ["3/hour"], "failed_checks": ["2/hour"]},
-}
 
 
 def _tight(frozen: FrozenValkey, mode: str, *rules: str, **of_guard: Any) -> Caller:

@@ -1,7 +1,6 @@
 """What the guard leaves behind: rules that only record change nothing, and what is refused counts nowhere."""
 
 import random
-from typing import Any
 
 import pytest
 import redis
@@ -10,23 +9,11 @@ from support_evaluator import LOGS, snapshot
 from support_frozen import FrozenValkey
 from support_guard import ADDRESS, decisions, guarded, later, modes, number, refused
 from support_installation import key
-from support_rules import MET, PRICED, first, meeting
+from support_rules import MET, PRICED, TIGHT, first, meeting
 
 from otp_service.core.errors import OtpServiceError
 from otp_service.core.guard.rules import RULES
 
-TIGHT: dict[str, Any] = {
-    "guard": {
-        "address": {"unapproved": ["2/hour"], "numbers": ["2/day"], "countries": ["1/day"], "network": ["2/day"]},
-        "block": {"unapproved": ["2/hour"]},
-        "country": {"unapproved": ["2/day"], "home": ["2/day"]},
-        "conversion": {"sends": 5, "rate": 0.9, "block": 60, "home": "1/day", "home_block": "1/day"},
-        "number": {"cooldown": [60], "guess_waits": [60], "lock_after": 10},
-        "failures": {"wrong": 10, "share": 0.1},
-    },
-    "limits": {"number": ["2/hour"], "ip": ["2/hour"], "application": ["3/hour"], "failed_checks": ["2/hour"]},
-}
-"""Every rule as it is met soon."""
 SPEND = {"spend": {"hour": "3", "countries": {"*": {"hour": "2"}}}}
 RARE = {"number.lock", "address.network"}
 """What a short life need not meet."""
