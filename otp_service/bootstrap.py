@@ -88,6 +88,7 @@ def prepare(installation: Installation) -> None:
         _log.warning("eviction_unknown", advice="Redis does not tell maxmemory-policy; make sure it is noeviction")
     server.claim()
     server.load_scripts()
+    server.delete_other_scripts()
 
 
 def _gateways(settings: Settings, context: Context) -> dict[str, Gateway]:

@@ -11,7 +11,8 @@ from limits.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindo
 from otp_service.core.guard.limits import Limit, Scope, Strategy
 from otp_service.core.guard.ruleset import Ruleset
 from otp_service.core.guard.ruleset import Window as RuleWindow
-from otp_service.store import keys, scripts
+from otp_service.store import keys
+from otp_service.store.library import part_texts
 from otp_service.store.limits import WindowItem
 from otp_service.store.rulesets import load_ruleset
 
@@ -53,8 +54,10 @@ def hit(client: redis.Redis, windows: Sequence[Window]) -> Verdict:
     rules = tuple(
         RuleWindow("test", one.limit.scope, one.limit.strategy, one.limit.amount, one.limit.seconds) for one in windows
     )
-    prelude = load_ruleset(Ruleset(windows=rules)).text
-    text = prelude + "\n".join([scripts._read("include_clock"), scripts._read("include_limits"), _BODY])
+    ruleset = load_ruleset(Ruleset(windows=rules)).text
+    text = "\n".join(
+        [f"local ruleset = cjson.decode('{ruleset}')", *part_texts(("clock", "limits")), "clock.read()", _BODY]
+    )
     names = [key for window in windows for key in window.keys]
     place, wait = client.eval(text, len(names), *names, ",".join({one.limit.scope for one in windows}))
     return Verdict(place, wait)

@@ -49,8 +49,14 @@ _FRAUD: dict[str, Mutant] = {
     ),
     "home-and-abroad-alike": one(
         "include_fraud",
-        "for _, rule in ipairs(part.buckets) do\n    if not rule.place or rule.place == sending.place then",
-        "for _, rule in ipairs(part.buckets) do\n    if true then",
+        "    rule.level = nil\n    if not rule.place or rule.place == sending.place then",
+        "    rule.level = nil\n    if true then",
+    ),
+    "a-level-of-the-call-before": one("include_fraud", "    rule.level = nil\n"),
+    "a-breaker-of-the-call-before": one(
+        "include_fraud",
+        "part.kept, part.seen, part.change = sending.kept[part.name], nil, nil",
+        "part.kept = sending.kept[part.name]",
     ),
     "every-number-is-new-to-its-address": one("include_guard", "number = asked[1] == 0", "number = true"),
     "no-country-is-new-to-its-address": one("include_guard", "country = asked[2] == 0", "country = false"),
@@ -72,7 +78,7 @@ _BREAKERS: dict[str, Mutant] = {
         "seen[6], seen[7] = seen[6] + seen[2], seen[7] + seen[3]\n    seen[2], seen[3] = 0, 0",
     ),
     "what-was-seen-does-not-fade": one(
-        "include_conversions", "seen[6] * KEPT + seen[4], seen[7] * KEPT", "seen[6] + seen[4], seen[7]"
+        "include_conversions", "states.rounded(seen[6] * KEPT + seen[4])", "states.rounded(seen[6] + seen[4])"
     ),
     "a-breaker-that-never-opens": one("include_conversions", "    open(seen, rule)\n    return 'open', true\n", ""),
     "a-breaker-that-opens-for-few": one("include_conversions", "(was_open and rule.probe or rule.sends)", "rule.probe"),
@@ -106,7 +112,7 @@ _BREAKERS: dict[str, Mutant] = {
     ),
     "a-refusal-forgets-that-a-breaker-opened": one("start", "  fraud.remember(sending)\n"),
     "a-change-is-not-told": one("include_guard", "    if change then findings.tell", "    if false then findings.tell"),
-    "approvals-that-no-breaker-sees": one("include_approvals", "    conversions.approve(seen, created)\n"),
+    "approvals-that-no-breaker-sees": one("include_approvals", "    conversions.approve(state.c, created)\n"),
 }
 _FAILURES: dict[str, Mutant] = {
     "an-alarm-each-time": one("include_failing", " and kept.told ~= interval", ""),

@@ -33,15 +33,13 @@ _LANES: dict[str, Mutant] = {
     "the-newest-context-is-forgotten": one("include_standing", "at < kept[oldest]", "at > kept[oldest]"),
     "contexts-without-end": one("include_standing", "if count > ruleset.contexts then", "if false then"),
     "one-context-less": one("include_standing", "count > ruleset.contexts", "count >= ruleset.contexts"),
-    "one-wait-for-all-lanes": one(
-        "include_waits", "kept[lane] = string.format", "kept.known, kept.strange = nil, string.format"
-    ),
+    "one-wait-for-all-lanes": one("include_waits", "kept[lane] = { run", "kept.known, kept.strange = nil, { run"),
     "a-resend-forgets-its-context": one("resend", "safe = flags.s, context = context", "safe = flags.s, context = ''"),
 }
 _NUMBERS: dict[str, Mutant] = {
-    "waits-that-do-not-grow": one("include_waits", "rule.waits[math.min(run, #rule.waits)]", "rule.waits[1]"),
-    "waits-that-end": one("include_waits", "rule.waits[math.min(run, #rule.waits)]", "(rule.waits[run] or 0)"),
-    "waits-that-are-not-forgotten": one("include_waits", "run == 0 or now - last >= rule.forgotten", "run == 0"),
+    "waits-that-do-not-grow": one("include_waits", "rule.waits[math.min(run[1], #rule.waits)]", "rule.waits[1]"),
+    "waits-that-end": one("include_waits", "rule.waits[math.min(run[1], #rule.waits)]", "(rule.waits[run[1]] or 0)"),
+    "waits-that-are-not-forgotten": one("include_waits", "not run or now - run[2] >= rule.forgotten", "not run"),
     "a-run-that-does-not-grow": one("include_waits", "run + 1, now", "1, now"),
     "no-cool-down": one("include_guard", "    findings.note(list, ruleset.cooldown, wait, run, 0)\n"),
     "a-cool-down-that-nobody-lengthens": one(

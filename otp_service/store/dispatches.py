@@ -173,7 +173,7 @@ class Dispatches:
                 job.entry,
                 *(part for one in candidates for part in _arguments(one)),
             ),
-            ruleset.text,
+            ruleset,
         )
         match answer:
             case [b"dispatched", now, number, left, gateway, choice, found]:
@@ -230,7 +230,7 @@ class Dispatches:
                 settlement.cost,
                 *following.fields,
             ),
-            ruleset.text,
+            ruleset,
         )
         return Settled(answer[0].decode())
 

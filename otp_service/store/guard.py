@@ -1,5 +1,6 @@
 """What the guard keeps of somebody, as an operator sees it, and forgetting it."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,9 +50,9 @@ class Guard:
         kept = _states(found)
         amounts = []
         for ceiling in ceilings:
-            interval, amount, _ = (kept.get(ceiling.name) or "-1|0|0").split("|")
-            present = int(interval) == now // ceiling.interval
-            amounts.append(Spent(ceiling.name, int(amount) if present else 0, ceiling.amount))
+            interval, amount = kept.get(ceiling.name, (-1, 0))
+            present = interval == now // ceiling.interval
+            amounts.append(Spent(ceiling.name, amount if present else 0, ceiling.amount))
         return tuple(amounts)
 
     def stop(self, application: str, country: str) -> Stop | None:
@@ -84,14 +85,11 @@ class Guard:
             return sum(int(self._client.delete(name)) for name in names)
 
 
-def _states(text: bytes | None) -> Mapping[str, str]:
-    pairs = (pair.partition("=") for pair in (text or b"").decode().split())
-    return {name: value for name, _, value in pairs}
+def _states(text: bytes | None) -> Mapping[str, Any]:
+    states: Mapping[str, Any] = json.loads(text or b"{}")
+    return states
 
 
 def _stop(text: bytes | None) -> Stop | None:
-    breaker = _states(text).get("c")
-    if breaker is None:
-        return None
-    *_, ends, times = breaker.split("|")
-    return Stop(int(float(ends)), int(float(times))) if int(float(ends)) else None
+    *_, ends, times = _states(text).get("c", (0, 0))
+    return Stop(ends, times) if ends else None

@@ -1,6 +1,7 @@
 """What must stay the same as long as Redis keeps its data, and what is known of the server."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from typing import Any
 
 import redis
 
@@ -8,8 +9,9 @@ from otp_service.core.errors import ConfigurationError
 from otp_service.core.keyring import Keyring
 from otp_service.store import keys
 from otp_service.store.connection import answered
+from otp_service.store.library import PREFIX, library
+from otp_service.store.records import pairs
 from otp_service.store.rulesets import LoadedRuleset
-from otp_service.store.scripts import Script, script, script_names
 
 
 class Server:
@@ -17,7 +19,7 @@ class Server:
 
     def __init__(self, client: redis.Redis, keyring: Keyring, rulesets: Iterable[LoadedRuleset]) -> None:
         self._client = client
-        self._preludes = tuple(dict.fromkeys(one.text for one in rulesets))
+        self._rulesets = {one.name: one.text for one in rulesets}
         self._own = {"pseudonym_key": keyring.installation, "bucket_bits": str(keyring.bucket_bits)}
 
     def claim(self) -> None:
@@ -78,23 +80,29 @@ class Server:
         return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}"
 
     def load_scripts(self) -> None:
-        """Load every script, so that a broken one is found at the start."""
+        """Load the scripts and teach them the rules, so that what is broken is found at the start."""
+        own = library()
         with answered():
-            for one in self._scripts():
-                self._client.script_load(one.text)
+            if not self._libraries(own.name):
+                self._client.function_load(own.text, replace=True)
+            for name, text in self._rulesets.items():
+                self._client.fcall(own.teach, 0, name, text)
+
+    def delete_other_scripts(self) -> None:
+        """Delete the scripts of other releases, for nobody else would; a process that needs them loads them again."""
+        with answered():
+            for name in self._libraries(f"{PREFIX}*"):
+                if name != library().name:
+                    self._client.function_delete(name)
+
+    def _libraries(self, pattern: str) -> list[str]:
+        found: Any = self._client.function_list(pattern)
+        return [pairs(one)["library_name"].decode() for one in found]
 
     def ready(self) -> bool:
         """Tell whether the server answers and has the scripts; raise `StoreUnavailableError` when it is silent."""
         with answered():
-            return all(self._client.script_exists(*(one.sha for one in self._scripts())))
-
-    def _scripts(self) -> Iterator[Script]:
-        """Yield every script, those that need one once for each ruleset."""
-        for name in script_names():
-            if script(name).needs_ruleset:
-                yield from (script(name, prelude) for prelude in self._preludes)
-            else:
-                yield script(name)
+            return bool(self._libraries(library().name))
 
     def worker_alive(self, worker: str, seconds: int) -> None:
         """Note that a worker is alive, for ``seconds``."""

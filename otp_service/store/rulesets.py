@@ -1,8 +1,7 @@
-"""A ruleset as the beginning of a script: a table of Lua.
+"""A ruleset as the scripts read it: JSON, which the library of functions is taught once (see library.py)."""
 
-Written into the text, it is compiled once and costs a call nothing; given as an argument, it would be parsed each time.
-"""
-
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,9 +14,10 @@ Rule = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class LoadedRuleset:
-    """A ruleset, and the statement that declares it to the scripts."""
+    """A ruleset, its text, and the name under which the scripts know it."""
 
     ruleset: Ruleset
+    name: str
     text: str
     quota: Window | None
     """The one that the application is told."""
@@ -27,9 +27,10 @@ def load_ruleset(ruleset: Ruleset) -> LoadedRuleset:
     """Return a ruleset as the scripts read it."""
     data = asdict(ruleset)
     buckets, breakers = data.pop("buckets"), data.pop("breakers")
-    text = _literal({**data, "parts": _parts(buckets, breakers)})
+    text = json.dumps(_told({**data, "parts": _parts(buckets, breakers)}))
+    name = hashlib.sha256(text.encode()).hexdigest()[:16]
     quota = next((window for window in ruleset.windows if window.quota), None)
-    return LoadedRuleset(ruleset, f"local ruleset = {text}\n", quota)
+    return LoadedRuleset(ruleset, name, text, quota)
 
 
 def _parts(buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -55,27 +56,15 @@ def _without_part(rule: Rule) -> Rule:
     return {member: value for member, value in rule.items() if member not in {"part", "spares", "starts"}}
 
 
-def _literal(value: object) -> str:
+def _told(value: object) -> object:
+    """Leave out what says nothing: in Lua it is nil, as JSON's null is not."""
     match value:
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return repr(value)
-        case str():
-            return _text(value)
         case Mapping():
-            told = {name: one for name, one in value.items() if one is not None and one is not False}
-            return "{" + ", ".join(f"[{_text(name)}] = {_literal(one)}" for name, one in told.items()) + "}"
+            return {name: _told(one) for name, one in value.items() if one is not None and one is not False}
         case tuple() | list():
-            return "{" + ", ".join(map(_literal, value)) + "}"
+            return list(map(_told, value))
         case _:
-            raise TypeError(f"a ruleset holds no {type(value).__name__}")
-
-
-def _text(value: str) -> str:
-    if not value.isascii() or not value.isprintable() or set(value) & set("'\\"):
-        raise ValueError("a name in a ruleset is plain")
-    return f"'{value}'"
+            return value
 
 
 NO_RULES = load_ruleset(Ruleset())

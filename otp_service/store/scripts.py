@@ -1,68 +1,25 @@
-"""The Lua scripts: loaded with the parts they include, and run over a connection held by each thread.
+"""Runs the Lua scripts, over a connection held by each thread.
 
 A script is sent once. When its answer is lost nobody knows whether it ran, so it is never sent again by itself:
 the caller is told, and may ask again with an idempotency key.
 """
 
-import hashlib
-import re
 import threading
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any, Protocol, cast
 
 import hiredis
 import redis
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 from otp_service.store.connection import answered
+from otp_service.store.library import UNKNOWN_RULES, library
+from otp_service.store.rulesets import LoadedRuleset
 from otp_service.store.silence import Silence
-
-_INCLUDES = re.compile(r"^-- include (.+)$", re.MULTILINE)
-_RULESET = re.compile(r"\bruleset\.")
-_LUA = files("otp_service.store") / "lua"
-_SUFFIX = ".lua"
-_PART = "include_"
 
 Argument = str | bytes | int
 
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """One script with its parts."""
-
-    name: str
-    text: str
-    sha: str
-
-    @property
-    def needs_ruleset(self) -> bool:
-        """Whether it reads the rules of an application, which are put before it."""
-        return _RULESET.search(self.text) is not None
-
-
-@cache
-def script_names() -> tuple[str, ...]:
-    """Return the names of all scripts: the files in ``lua/`` that are not parts of others."""
-    names = sorted(file.name.removesuffix(_SUFFIX) for file in _LUA.iterdir() if file.name.endswith(_SUFFIX))
-    return tuple(name for name in names if not name.startswith(_PART))
-
-
-@cache
-def script(name: str, prelude: str = "") -> Script:
-    """Return the script of a file in ``lua/``, the parts named in its ``-- include`` lines put before it.
-
-    ``prelude`` is the text that declares a ruleset, for those that need one.
-    """
-    body = _read(name)
-    parts = [_read(f"{_PART}{part}") for line in _INCLUDES.findall(body) for part in line.split()]
-    text = prelude + "\n".join([*parts, body])
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
-def _read(name: str) -> str:
-    return (_LUA / f"{name}{_SUFFIX}").read_text()
+_NOT_FOUND = "Function not found"
+_EXISTS = "already exists"
 
 
 class _Connection(Protocol):
@@ -87,15 +44,21 @@ class ScriptRunner:
         self._held = threading.local()
         self._silence = Silence()
 
-    def run(self, name: str, keys: tuple[str, ...], arguments: tuple[Argument, ...], prelude: str = "") -> Any:  # noqa: ANN401
-        """Return the script's answer, under the rules that ``prelude`` declares.
+    def run(
+        self,
+        name: str,
+        keys: tuple[str, ...],
+        arguments: tuple[Argument, ...],
+        ruleset: LoadedRuleset | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever the script returns
+        """Return the script's answer, under a ruleset where it needs one.
 
         Raises `StoreUnavailableError` when there is no answer.
         """
         self._silence.respect()
         with answered():
             try:
-                answer = _evaluate(self._connection(), script(name, prelude), keys, arguments)
+                answer = _call(self._connection(), name, keys, arguments, ruleset)
             except ResponseError:  # an answer, and nothing comes after it
                 self._silence.end()
                 raise
@@ -135,11 +98,38 @@ def _is_over(connection: _Connection) -> bool:
         return True
 
 
-def _evaluate(connection: _Connection, loaded: Script, keys: tuple[str, ...], arguments: tuple[Argument, ...]) -> Any:  # noqa: ANN401
+def _call(
+    connection: _Connection,
+    name: str,
+    keys: tuple[str, ...],
+    arguments: tuple[Argument, ...],
+    ruleset: LoadedRuleset | None,
+) -> Any:  # noqa: ANN401
+    rules = (ruleset.name,) if ruleset else ()
+    command = ("FCALL", library().function(name), len(keys), *keys, *arguments, *rules)
+    answer = _ask_loaded(connection, command)
+    if ruleset and answer == [UNKNOWN_RULES]:  # nothing was done: the server was restarted, or never heard of them
+        _ask_loaded(connection, ("FCALL", library().teach, 0, ruleset.name, ruleset.text))
+        answer = _ask_loaded(connection, command)
+    return answer
+
+
+def _ask_loaded(connection: _Connection, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
     try:
-        return _ask(connection, "EVALSHA", loaded.sha, len(keys), *keys, *arguments)
-    except NoScriptError:  # nothing ran: the server was restarted, or never saw it
-        return _ask(connection, "EVAL", loaded.text, len(keys), *keys, *arguments)
+        return _ask(connection, *command)
+    except ResponseError as error:
+        if _NOT_FOUND not in str(error):
+            raise
+    _load(connection)  # nothing ran: the server lost its functions, or never had these
+    return _ask(connection, *command)
+
+
+def _load(connection: _Connection) -> None:
+    try:
+        _ask(connection, "FUNCTION", "LOAD", library().text)
+    except ResponseError as error:  # another process was faster
+        if _EXISTS not in str(error):
+            raise
 
 
 def _ask(connection: _Connection, *command: Argument) -> Any:  # noqa: ANN401

@@ -93,7 +93,7 @@ class Verifications:
                 *fields_of(verification, tag),
                 *counted_by(sending),
             ),
-            ruleset.text,
+            ruleset,
         )
         match answer:
             case [b"started", now, used, reset]:
@@ -136,7 +136,7 @@ class Verifications:
                 f"{keys.PREFIX}:{keys.failed_checks_windows(bucket, application)}",
                 keys.guard_of_number(bucket),
             ),
-            ruleset.text,
+            ruleset,
         )
         match answer:
             case [b"checked", status, reason, left, alarm]:
@@ -179,7 +179,7 @@ class Verifications:
                 message.price,
                 message.falls_back_from,
             ),
-            ruleset.text,
+            ruleset,
         )
         match answer:
             case [b"queued", now, found, used, reset]:

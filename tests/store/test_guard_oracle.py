@@ -9,14 +9,16 @@ from support_frozen import START, FrozenValkey
 from otp_service.core.guard import bucket
 from otp_service.core.guard.bucket import BucketRule, Kept
 from otp_service.core.guard.conversion import Conversion, ConversionRule
-from otp_service.store import scripts
+from otp_service.core.guard.fraction import rounded
+from otp_service.store import library
 
 MINUTE = 60_000
 JUMPS = [0, 1, 999, 30_000, MINUTE, 90_000, 10 * MINUTE, 61 * MINUTE, 25 * 60 * MINUTE]
 BUCKET = """
 local rule = { name = ARGV[1], approvals = ARGV[2], amount = tonumber(ARGV[3]), window = tonumber(ARGV[4]),
   factor = tonumber(ARGV[5]) }
-local kept = states.of(redis.call('GET', KEYS[1]))
+local text = redis.call('GET', KEYS[1])
+local kept = text and cjson.decode(text) or {}
 local level, most = buckets.now(kept, rule)
 local wait = buckets.wait(level, most, rule)
 if ARGV[6] == 'approve' then
@@ -24,9 +26,9 @@ if ARGV[6] == 'approve' then
   kept[rule.approvals] = counters.add(kept[rule.approvals], rule.window)
   kept.at = kept.at or now
 elseif wait == 0 then
-  kept[rule.name], kept.at = level + 1, now
+  kept[rule.name], kept.at = states.rounded(level + 1), now
 else
-  kept[rule.name], kept.at = level, now
+  kept[rule.name], kept.at = states.rounded(level), now
 end
 states.write(KEYS[1], kept, 864000000)
 return { wait, string.format('%.9f', level), string.format('%.9f', most) }
@@ -34,7 +36,8 @@ return { wait, string.format('%.9f', level), string.format('%.9f', most) }
 BREAKER = """
 local rule = { sends = 20, probe = 10, rate = 0.15, block = 900000, longest_block = 7200000,
   flows = ARGV[1] == 'flows' }
-local kept = states.of(redis.call('GET', KEYS[1]))
+local text = redis.call('GET', KEYS[1])
+local kept = text and cjson.decode(text) or {}
 local seen = conversions.now(kept.c)
 local stands
 if ARGV[2] == 'approve' then
@@ -43,14 +46,14 @@ else
   stands = conversions.judge(seen, rule)
   if stands ~= 'open' or rule.flows then seen[2] = seen[2] + 1 end
 end
-kept.c = conversions.state(seen)
+kept.c = seen
 states.write(KEYS[1], kept, 864000000)
 return { stands or '', seen[8], seen[9], string.format('%.6f', seen[6]), string.format('%.6f', seen[7]) }
 """
 
 
 def _text(part: str, body: str) -> str:
-    return "\n".join([*(scripts._read(f"include_{name}") for name in ("clock", "states", "counters", part)), body])
+    return "\n".join([*library.part_texts(("clock", "states", "counters", part)), "clock.read()", body])
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -80,7 +83,7 @@ def _bucket_step(kept: Kept, rule: BucketRule, now: int, does: str) -> tuple[int
         bucket.approve(kept, rule, now)
         kept.at = kept.at or now
     else:
-        kept.levels[rule.name] = level + (wait == 0)
+        kept.levels[rule.name] = rounded(level + (wait == 0))
         kept.at = now
     return wait, level, most
 

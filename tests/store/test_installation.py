@@ -11,7 +11,8 @@ from support_sources import LUA
 from otp_service.bootstrap import Installation, prepare
 from otp_service.core.errors import ConfigurationError
 from otp_service.store.connection import connect
-from otp_service.store.scripts import script_names
+from otp_service.store.library import PREFIX, library, script_names
+from otp_service.store.records import pairs
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 
@@ -73,18 +74,29 @@ def test_what_differs_is_told_by_name_and_looking_claims_nothing(frozen: FrozenV
     assert (other.claimed(), other.differing()) == (True, ["pseudonym_key", "bucket_bits"])
 
 
-def test_a_process_is_ready_when_every_script_is_loaded_and_not_before(frozen: FrozenValkey) -> None:
+def test_a_process_is_ready_when_the_scripts_are_loaded_and_not_before(frozen: FrozenValkey) -> None:
     server = _install(frozen).context.store.server
+    frozen.client.function_flush()
+    assert not server.ready()
     server.load_scripts()
     assert server.ready()
     files = {path.stem for path in LUA.glob("*.lua") if not path.stem.startswith("include_")}
     assert set(script_names()) == files
-    scripts = set(server._scripts())
-    for missing in scripts:
-        frozen.client.script_flush()
-        for other in scripts - {missing}:
-            frozen.client.script_load(other.text)
-        assert not server.ready(), missing.name
+    (found,) = frozen.client.function_list(library().name)
+    functions = {pairs(one)["name"].decode() for one in pairs(found)["functions"]}
+    assert functions == {library().function(name) for name in (*files, "teach")}
+
+
+def test_a_process_that_starts_deletes_the_scripts_of_other_releases_and_of_nobody_else(frozen: FrozenValkey) -> None:
+    frozen.client.function_flush()
+    empty = "#!lua name={0}\nredis.register_function('{0}_start', function() return 1 end)"
+    for name in (f"{PREFIX}of_another_release", "of_somebody_else"):
+        frozen.client.function_load(empty.format(name))
+    prepare(_install(frozen))
+
+    left = {pairs(one)["library_name"].decode() for one in frozen.client.function_list()}
+    assert left == {library().name, "of_somebody_else"}
+    frozen.client.function_flush()
 
 
 def test_the_age_of_the_last_worker_is_known_while_it_is_young(frozen: FrozenValkey) -> None:

@@ -24,13 +24,13 @@ STATES = [
     "-UNBLOCKED force unblocked from blocking operation, instance state changed (master -> replica?)",
     "-NOGROUP No such key 'otp:{00}:outbox:possession:shop' or consumer group 'workers'",
     "-NOAUTH Authentication required.",
-    "-NOPERM User otp has no permissions to run the 'evalsha' command",
+    "-NOPERM User otp has no permissions to run the 'fcall' command",
     "-ERR max number of clients reached",
 ]
 DEFECTS = [
     "-WRONGTYPE Operation against a key holding the wrong kind of value",
     "-ERR user_script:7: attempt to compare nil with number script: on @user_script:7.",
-    "-ERR unknown command 'EVALSHAA'",
+    "-ERR unknown command 'FCALLL'",
     "-ERR BUSY is a word of this defect only",
     "-BUSYGROUP Consumer Group name already exists",
 ]

@@ -23,6 +23,7 @@ from otp_service.core.keyring import new_dispatch_id
 from otp_service.store import keys
 from otp_service.store.connection import answered
 from otp_service.store.jobs import GROUP
+from otp_service.store.library import library
 from otp_service.store.silence import PAUSE
 
 PATIENCE = 1.5
@@ -196,15 +197,29 @@ def test_each_thread_holds_a_connection_of_its_own(shop: Caller) -> None:
 
 
 def test_scripts_that_the_server_forgot_are_sent_again_unseen(shop: Caller, server: ValkeyServer) -> None:
-    server.client.script_flush()
+    server.client.function_flush()
     one = shop.start()
-    server.client.script_flush()
+    server.client.function_flush()
 
     assert shop.check(one, shop.wrong(one)) == ("pending", False, 4, "wrong_code")
     assert shop.read(one).verification.checks == 1
+    server.client.function_flush()
     assert shop.context.store.server.ready() is False
     shop.context.store.server.load_scripts()
     assert shop.context.store.server.ready()
+
+
+def test_rules_that_the_server_forgot_are_taught_again_unseen(shop: Caller, server: ValkeyServer) -> None:
+    """As after a restart or a fail-over: the functions are kept and replicated, what they were taught is not."""
+    one = shop.start()
+    server.client.function_load(library().text, replace=True)
+
+    assert shop.check(one, shop.wrong(one)) == ("pending", False, 4, "wrong_code")
+    assert shop.read(one).verification.checks == 1
+    wrong = shop.wrong(one)
+    server.client.config_resetstat()
+    shop.check(one, wrong)
+    assert server.client.info("commandstats")["cmdstat_fcall"]["calls"] == 1, "and once only"
 
 
 @pytest.mark.parametrize("name", ["start", "check", "resend", "cancel"])

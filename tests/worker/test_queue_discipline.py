@@ -144,7 +144,7 @@ def test_a_backlog_that_waits_for_a_gateway_asks_redis_no_more_than_one_message_
         shop.start()
 
     def scripts() -> int:
-        return int(world.client.info("commandstats")["cmdstat_evalsha"]["calls"])
+        return int(world.client.info("commandstats")["cmdstat_fcall"]["calls"])
 
     with working(installation, sandbox=gateway):
         eventually(lambda: gateway.served)

@@ -41,9 +41,8 @@ local function give_back(part, state, created, messages, new, counts)
     done[rule.name], done[rule.approvals] = true, true
   end
   if part.breakers[1] then
-    local seen = conversions.now(state.c)
-    conversions.approve(seen, created)
-    state.c = conversions.state(seen)
+    state.c = conversions.now(state.c)
+    conversions.approve(state.c, created)
   end
   state.at = state.at or now
 end

@@ -1,27 +1,21 @@
 -- Breakers on conversion: where hardly anybody who gets a code types it in (core/guard/conversion.py).
 --
--- A breaker is number of the slot|sends and|approvals in it|in the one before||in all before that||when its block ends|
--- how often it was opened since it was last seen to be well; the end of the block is 0 while it is closed.
+-- A breaker is a list: number of the slot, sends and approvals in it, those in the one before, those in all before that, when
+-- its block ends (0 while it is closed), and how often it was opened since it was last seen to be well.
 local conversions = {}
 local SLOT, KEPT, FORGOTTEN = 60000, 0.93, 120
-local PATTERN = '^(%d+)' .. string.rep('|([%d.e+-]+)', 8) .. '$'
 
--- Returns a breaker as it is now, a new one for nil.
-function conversions.now(state)
+-- Brings a breaker to the present, a new one for nil, and returns it.
+function conversions.now(seen)
   local slot = math.floor(now / SLOT)
-  if not state then return { slot, 0, 0, 0, 0, 0, 0, 0, 0 } end
-  local seen = { string.match(state, PATTERN) }
-  for i = 1, 9 do seen[i] = tonumber(seen[i]) end
+  if not seen then return { slot, 0, 0, 0, 0, 0, 0, 0, 0 } end
   for _ = 1, math.min(slot - seen[1], FORGOTTEN) do
-    seen[6], seen[7] = seen[6] * KEPT + seen[4], seen[7] * KEPT + seen[5]
+    seen[6], seen[7] = states.rounded(seen[6] * KEPT + seen[4]), states.rounded(seen[7] * KEPT + seen[5])
     seen[4], seen[5], seen[2], seen[3] = seen[2], seen[3], 0, 0
   end
   seen[1] = slot
   return seen
 end
-
--- Returns a breaker as it is kept.
-function conversions.state(seen) return table.concat(seen, '|') end
 
 local function open(seen, rule)
   local block = rule.block
@@ -66,6 +60,6 @@ function conversions.approve(seen, created)
   else
     local weight = 1
     for _ = 1, math.min(age - 2, FORGOTTEN) do weight = weight * KEPT end
-    seen[7] = seen[7] + weight
+    seen[7] = states.rounded(seen[7] + weight)
   end
 end

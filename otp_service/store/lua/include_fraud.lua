@@ -2,6 +2,9 @@
 --
 -- They come by the part of the guard that they count in. A part spares what is known: a number that was approved, or a
 -- context that was. What is spared is not counted either.
+--
+-- What is found is noted in the ruleset, and belongs to the call at hand: `kept`, `seen` and `change` of a part, `level` and
+-- `counts` of a bucket.
 local fraud = {}
 
 local function spared(sending, part)
@@ -10,8 +13,7 @@ local function spared(sending, part)
     or (part.spares == 'familiar' and sending.standing.familiar)
 end
 
--- Judges the breaker of a part. Leaves in `sending` how it stands. A ruleset is made anew for each call, so that what is
--- found is noted in it: `kept`, `seen` and `change` of a part, `level` and `counts` of a bucket.
+-- Judges the breaker of a part. Leaves in `sending` how it stands.
 local function judge(sending, part)
   for _, rule in ipairs(part.breakers) do
     if not rule.place or rule.place == sending.place then
@@ -30,6 +32,7 @@ end
 -- room for at least one.
 local function test(sending, part)
   for _, rule in ipairs(part.buckets) do
+    rule.level = nil
     if not rule.place or rule.place == sending.place then
       rule.counts = (not rule.breaker or sending.stands[rule.breaker] == rule.stands)
         and (not rule.new or sending.new[rule.new])
@@ -48,7 +51,7 @@ end
 function fraud.test(sending)
   sending.stands, sending.parts = {}, {}
   for _, part in ipairs(ruleset.parts) do
-    part.kept = sending.kept[part.name]
+    part.kept, part.seen, part.change = sending.kept[part.name], nil, nil
     if part.kept and not spared(sending, part) then
       judge(sending, part)
       sending.parts[#sending.parts + 1] = part
@@ -61,12 +64,12 @@ end
 local function write(sending, part, more)
   local kept = part.kept
   for _, rule in ipairs(part.buckets) do
-    if rule.level then kept[rule.name] = rule.level + (rule.counts and more or 0) end
+    if rule.level then kept[rule.name] = states.rounded(rule.level + (rule.counts and more or 0)) end
   end
   kept.at = now
   if part.seen then
     if sending.kind == 'start' then part.seen[2] = part.seen[2] + more end
-    kept.c = conversions.state(part.seen)
+    kept.c = part.seen
   end
   states.write(sending.keys[part.name], kept, ruleset.lives[part.name])
 end

@@ -8,7 +8,7 @@
 local limits = {}
 
 -- Returns the windows of the ruleset that are in one of the scopes (commas between), with their keys, which a list has from
--- a place on, in the same order. A ruleset is made anew for each call, so that what is found is noted in it.
+-- a place on, in the same order. What is found is noted in the ruleset, and belongs to the call at hand.
 function limits.of(keys, place, scopes)
   local found, wanted = {}, {}
   for scope in string.gmatch(scopes, '[^,]+') do wanted[scope] = true end

@@ -1,5 +1,5 @@
 -- Money that an application has spent, by calendar intervals (UTC). Amounts are millionths of the currency's unit.
--- Kept for each ceiling: number of the interval|amount|0.
+-- Kept for each ceiling: number of the interval, and the amount in it.
 local spending = {}
 
 -- Returns the ceilings that a message to a country counts in.
@@ -13,7 +13,7 @@ end
 
 -- Returns the present interval of a ceiling and the amount in it. A clock that was set back counts on where it was.
 local function spent(kept, ceiling)
-  local interval, amount = states.three(kept[ceiling.name])
+  local interval, amount = unpack(kept[ceiling.name] or { 0, 0 })
   local present = math.floor(now / ceiling.interval)
   if interval >= present then return interval, amount end
   return present, 0
@@ -42,7 +42,7 @@ function spending.add(keys, kept, country, amount, at)
   for _, one in ipairs(spending.ceilings(country)) do
     local interval, before = spent(kept[one.part] or {}, one)
     if kept[one.part] and (at == now or math.floor(at / one.interval) == interval) then
-      kept[one.part][one.name] = string.format('%d|%.0f|0', interval, math.max(0, before + amount))
+      kept[one.part][one.name] = { interval, math.max(0, before + amount) }
       changed[one.part] = true
     end
   end

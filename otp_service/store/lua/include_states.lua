@@ -1,20 +1,7 @@
--- States that the guard keeps, several in one string: name=number name=number|number …
--- A key of the guard names its part of it: `:guard/<part>/`.
+-- States that the guard keeps: what is in one of its keys, as JSON, which the server itself reads and writes at once.
+-- A key of the guard names its part of it: `:guard/<part>/`. A number has 14 digits there, so fractions are kept to the
+-- billionth.
 local states = {}
-
--- Returns a string's states by name: one number as such, several as they are written.
-function states.of(text)
-  local kept = {}
-  if not text then return kept end
-  for name, value in string.gmatch(text, '(%S+)=(%S+)') do kept[name] = tonumber(value) or value end
-  return kept
-end
-
--- Returns the three numbers of a state; zeros for nil.
-function states.three(state)
-  local one, two, three = string.match(state or '0|0|0', '^([^|]+)|([^|]+)|([^|]+)$')
-  return tonumber(one), tonumber(two), tonumber(three)
-end
 
 -- Reads the states of the guard's keys, which a list has from a place on: those that are strings, all at once. Returns the
 -- keys and the states by part, and the place after them.
@@ -30,20 +17,16 @@ function states.read(keys, place)
     part = string.match(keys[place] or '', ':guard/(%a+)/')
   end
   if #strings > 0 then
-    for i, text in ipairs(redis.call('MGET', unpack(strings))) do kept[parts[i]] = states.of(text) end
+    for i, text in ipairs(redis.call('MGET', unpack(strings))) do kept[parts[i]] = text and cjson.decode(text) or {} end
   end
   return key_of, kept, place
 end
 
 -- Writes the states of a key, which live for some milliseconds.
 function states.write(key, kept, life)
-  local text = {}
-  for name, value in pairs(kept) do
-    if type(value) == 'number' and value % 1 ~= 0 then
-      value = string.format('%.17g', value) -- so that it is read as it was; whole ones are written whole
-    end
-    text[#text + 1] = name .. '=' .. value
-  end
-  if #text == 0 then return redis.call('DEL', key) end
-  redis.call('SET', key, table.concat(text, ' '), 'PX', life)
+  if next(kept) == nil then return redis.call('DEL', key) end
+  redis.call('SET', key, cjson.encode(kept), 'PX', life)
 end
+
+-- Returns a fraction as it is kept.
+function states.rounded(number) return math.floor(number * 1e9 + 0.5) / 1e9 end
