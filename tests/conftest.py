@@ -1,9 +1,8 @@
-"""Fixtures that all tests share: a real Valkey, a fake one, and worlds with a clock."""
+"""Fixtures that all tests share: real Valkeys, and worlds with a clock."""
 
 import os
 from collections.abc import Iterator
 
-import fakeredis
 import pytest
 import time_machine
 from support_frozen import FrozenValkey
@@ -68,17 +67,18 @@ def frozen(frozen_server: FrozenValkey) -> FrozenValkey:
 
 
 @pytest.fixture
-def fake_world() -> Iterator[World]:
-    """A world over fakeredis; the process' own clock stands still until it is moved."""
+def still_world(frozen: FrozenValkey) -> Iterator[World]:
+    """A world whose clocks, the server's and the process' own, stand still until they are moved."""
     with time_machine.travel(START, tick=False) as clock:
-        client = fakeredis.FakeRedis(protocol=2)
-        yield World(client, "redis://fake", clock.shift)
-        client.close()
+
+        def advance(seconds: float) -> None:
+            frozen.advance(seconds)
+            clock.move_to(frozen.now / 1000)
+
+        yield World(frozen.client, frozen.url, advance)
 
 
-@pytest.fixture(params=["valkey", "fakeredis"])
-def world(request: pytest.FixtureRequest) -> World:
-    """The same world twice: a real server and a fake one must agree."""
-    fixture = "real_world" if request.param == "valkey" else "fake_world"
-    made: World = request.getfixturevalue(fixture)
-    return made
+@pytest.fixture
+def world(real_world: World) -> World:
+    """A world whose clocks run."""
+    return real_world

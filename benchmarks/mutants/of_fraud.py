@@ -78,7 +78,7 @@ _BREAKERS: dict[str, Mutant] = {
         "seen[6], seen[7] = seen[6] + seen[2], seen[7] + seen[3]\n    seen[2], seen[3] = 0, 0",
     ),
     "what-was-seen-does-not-fade": one(
-        "include_conversions", "states.rounded(seen[6] * KEPT + seen[4])", "states.rounded(seen[6] + seen[4])"
+        "include_conversions", "seen[6] * KEPT + seen[4], seen[7] * KEPT", "seen[6] + seen[4], seen[7]"
     ),
     "a-breaker-that-never-opens": one("include_conversions", "    open(seen, rule)\n    return 'open', true\n", ""),
     "a-breaker-that-opens-for-few": one("include_conversions", "(was_open and rule.probe or rule.sends)", "rule.probe"),

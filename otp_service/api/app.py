@@ -1,5 +1,8 @@
 """The application: which parts there are, in which order they see a request."""
 
+from collections.abc import Callable
+from typing import Any
+
 from flask import Flask
 
 from otp_service.api import auth, docs, errors, observation, operations
@@ -12,7 +15,7 @@ RESOURCES = (verifications, receipts, sandbox, operations, docs)
 
 def create_app(installation: Installation) -> Flask:
     """Return the HTTP service of an installation, a WSGI application."""
-    app = Flask(__name__, static_folder=None, template_folder=None)
+    app = _Service(__name__, static_folder=None, template_folder=None)
     # OPTIONS is for browsers of other origins; no browser calls this service, so it is 405 like any other.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # no redirects: //v1 is not a path of ours
@@ -22,3 +25,10 @@ def create_app(installation: Installation) -> Flask:
     for resource in RESOURCES:
         app.register_blueprint(resource.blueprint(installation))
     return app
+
+
+class _Service(Flask):
+    """Flask, which is not to ask of every function of every request whether it is a coroutine: none is."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func

@@ -9,7 +9,8 @@ import redis
 
 from otp_service.core.guard.ruleset import Ruleset
 from otp_service.store import keys
-from otp_service.store.connection import answered, now_of
+from otp_service.store.connection import answered
+from otp_service.store.scripts import ScriptRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,9 @@ class Stop:
 class Guard:
     """Reads and forgets; it never counts."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
         self._client = client
+        self._scripts = scripts
 
     def spent(self, ruleset: Ruleset, application: str, country: str = "") -> tuple[Spent, ...]:
         """Return how far an application's own ceilings, or those of a country, are used now."""
@@ -44,10 +46,7 @@ class Guard:
         if not ceilings:
             return ()
         key = keys.spend_in_country(application, country) if country else keys.spend(application)
-        with answered():
-            found: Any = self._client.get(key)
-            now = now_of(self._client)
-        kept = _states(found)
+        now, kept = self._recall(key)
         amounts = []
         for ceiling in ceilings:
             interval, amount = kept.get(ceiling.name, (-1, 0))
@@ -57,9 +56,9 @@ class Guard:
 
     def stop(self, application: str, country: str) -> Stop | None:
         """Return the breaker of an application's country, unless it is closed."""
-        with answered():
-            found: Any = self._client.get(keys.country(application, country))
-        return _stop(found)
+        _, kept = self._recall(keys.country(application, country))
+        *_, ends, times = kept.get("c", (0, 0))
+        return Stop(ends, times) if ends else None
 
     def forget_number(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """End the waits and locks of a number; return how many there were. What it was approved for stays."""
@@ -80,16 +79,11 @@ class Guard:
         wide = (keys.network(wide_network),) if wide_network else ()
         return self._forget(keys.address(network), keys.asked(network), *wide)
 
+    def _recall(self, key: str) -> tuple[int, Mapping[str, Any]]:
+        """Return the time in milliseconds, and what is kept under a key."""
+        now, text = self._scripts.run("recall", (key,), ())
+        return now, json.loads(text or b"{}")
+
     def _forget(self, *names: str) -> int:
         with answered():
             return sum(int(self._client.delete(name)) for name in names)
-
-
-def _states(text: bytes | None) -> Mapping[str, Any]:
-    states: Mapping[str, Any] = json.loads(text or b"{}")
-    return states
-
-
-def _stop(text: bytes | None) -> Stop | None:
-    *_, ends, times = _states(text).get("c", (0, 0))
-    return Stop(ends, times) if ends else None

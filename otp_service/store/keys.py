@@ -126,7 +126,7 @@ def caught_of(application: str, verification_id: str) -> str:
     return f"{PREFIX}:{{sandbox}}:verification:{application}:{verification_id}"
 
 
-# --- the guard: a key names its part of it, which the scripts read; states are strings of JSON -----------
+# --- the guard: a key names its part of it, which the scripts read; states are strings of MessagePack -----------
 
 
 def decisions(bucket: str) -> str:

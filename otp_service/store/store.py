@@ -68,6 +68,6 @@ def open_store(
         decisions=Decisions(client, keyring.buckets, retention),
         mailbox=Mailbox(client, keyring),
         limits=LimitReader(client, limits),
-        guard=Guard(client),
+        guard=Guard(client, scripts),
         server=Server(client, keyring, (NO_RULES, *rulesets.values())),
     )

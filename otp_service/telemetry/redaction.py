@@ -7,6 +7,7 @@ identifiers, UUIDs, hashes of API keys, time-stamps, stream entries, process ids
 
 import re
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -53,7 +54,7 @@ _MIN_HIDDEN = 10 ** (_CODE_DIGITS - 1)
 
 def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Redact a whole log line; a structlog processor, the last one before the renderer."""
-    return {redact_text(key): _redact_member(key, value) for key, value in event.items()}
+    return dict(_redact_member(key, value) for key, value in event.items())
 
 
 def redact(value: object) -> object:
@@ -69,7 +70,7 @@ def redact(value: object) -> object:
 
 def _redact_object(value: object) -> object:
     if isinstance(value, Mapping):
-        return {redact_text(str(key)): _redact_member(str(key), member) for key, member in value.items()}
+        return dict(_redact_member(str(key), member) for key, member in value.items())
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(member) for member in value]
     return REDACTED if hasattr(value, "get_secret_value") else redact_text(repr(value))
@@ -82,12 +83,19 @@ def redact_text(text: str) -> str:
     return _one_line(_TOKENS.sub(_mask, text))
 
 
-def _redact_member(key: str, value: object) -> object:
-    if key.lower().replace("-", "_") in PRIVATE_KEYS:
-        return REDACTED
+def _redact_member(key: str, value: object) -> tuple[str, object]:
+    name, private = _redact_name(key)
+    if private:
+        return name, REDACTED
     if key == "exception" and isinstance(value, str):
-        return "\n".join(redact_text(line) for line in value.split("\n"))
-    return redact(value)
+        return name, "\n".join(redact_text(line) for line in value.split("\n"))
+    return name, redact(value)
+
+
+@lru_cache(maxsize=512)  # our own names, hardly more than a hundred; a stranger's do not pile up
+def _redact_name(key: str) -> tuple[str, bool]:
+    """Return the name of a member as it is shown, and whether its value is never."""
+    return redact_text(key), key.lower().replace("-", "_") in PRIVATE_KEYS
 
 
 def _mask(match: re.Match[str]) -> str:

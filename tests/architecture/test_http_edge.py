@@ -29,8 +29,8 @@ def _is_public(path):
 
 
 @pytest.fixture
-def app(fake_world):
-    return create_app(fake_world.install())
+def app(still_world):
+    return create_app(still_world.install())
 
 
 @pytest.mark.parametrize("error", _errors(), ids=lambda error: error.__name__)

@@ -35,16 +35,16 @@ def _installed(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.usefixtures("_installed")
-def test_a_number_on_its_list_gets_no_message_and_another_one_does(fake_world: World, tmp_path: Path):
+def test_a_number_on_its_list_gets_no_message_and_another_one_does(still_world: World, tmp_path: Path):
     (tmp_path / "denied").write_text(f"+15005550006\n{NUMBER}\n")
     section = {"kind": "denied_numbers", "unknown": "deny", "file": str(tmp_path / "denied")}
-    shop = Sender(Caller(fake_world.install(policies={"denied": section})), sandbox=Scripted())
+    shop = Sender(Caller(still_world.install(policies={"denied": section})), sandbox=Scripted())
     shop.caller.start()
     other = shop.caller.start("+923001234568")
     shop.deliver()
 
     assert [message.verification_id for message in shop.gateways["sandbox"].sent] == [other]
-    assert letters(fake_world.client) == ["policy denied"]
+    assert letters(still_world.client) == ["policy denied"]
 
 
 def test_it_is_as_short_as_the_page_says():

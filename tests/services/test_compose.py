@@ -17,8 +17,8 @@ SHOP = {
 
 
 @pytest.fixture
-def shop(fake_world: World) -> Caller:
-    return Caller(fake_world.install(applications={"shop": SHOP}))
+def shop(still_world: World) -> Caller:
+    return Caller(still_world.install(applications={"shop": SHOP}))
 
 
 def message_of(caller: Caller, one: str, channel: str = "sms", later: int = 0) -> Message:

@@ -40,8 +40,8 @@ def _risen(name: str) -> Iterator[Series]:
 
 
 @pytest.fixture
-def shop(fake_world: World) -> Caller:
-    return Caller(fake_world.install(purposes={"login": {"resend_delays": [0], "max_sends": 2}}))
+def shop(still_world: World) -> Caller:
+    return Caller(still_world.install(purposes={"login": {"resend_delays": [0], "max_sends": 2}}))
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_a_caller_cannot_make_series(shop: Caller):
     assert "made-up" not in metrics.exposition().decode()
 
 
-def test_a_purpose_that_only_others_have_is_unknown_too(fake_world: World):
-    installation = fake_world.install(purposes={"secret-offer": {}})
+def test_a_purpose_that_only_others_have_is_unknown_too(still_world: World):
+    installation = still_world.install(purposes={"secret-offer": {}})
     application = installation.context.applications["bank"]
     with _risen(STARTS) as risen, contextlib.suppress(OtpServiceError):
         start(installation.context, application, StartRequest("+923001234567", purpose="secret-offer"))

@@ -21,8 +21,8 @@ def _shop(world: World, login: dict[str, Any] | None = None, **sections: Any) ->
 
 
 @pytest.fixture
-def shop(fake_world: World) -> Caller:
-    return _shop(fake_world)
+def shop(still_world: World) -> Caller:
+    return _shop(still_world)
 
 
 class Handset:
@@ -51,23 +51,23 @@ def handset(shop: Caller) -> Handset:
 
 
 def test_another_channel_that_is_asked_for_carries_the_same_code_and_counts_as_a_message(
-    fake_world: World, shop: Caller, handset: Handset
+    still_world: World, shop: Caller, handset: Handset
 ):
     one = shop.start()
     handset.get()
     with pytest.raises(ResendTooSoonError):
         shop.resend(one, channel="voice")
-    fake_world.advance(30)
+    still_world.advance(30)
     shown = shop.resend(one, channel="voice").view.verification
 
     assert (shown.channel, shown.sends_left) == ("voice", 1)
     assert handset.get() == [("sms", shop.code(one)), ("voice", shop.code(one))]
 
 
-def test_a_channel_that_the_purpose_does_not_offer_is_refused(fake_world: World):
-    shop = _shop(fake_world, {"channels": ["sms"]})
+def test_a_channel_that_the_purpose_does_not_offer_is_refused(still_world: World):
+    shop = _shop(still_world, {"channels": ["sms"]})
     one = shop.start()
-    fake_world.advance(30)
+    still_world.advance(30)
     with pytest.raises(ChannelNotAvailableError):
         shop.resend(one, channel="voice")
 
@@ -88,8 +88,8 @@ def test_what_did_not_arrive_goes_out_through_the_next_channel_with_the_same_cod
     assert (shown.channel, shown.sends, shown.sends_left) == ("voice", 2, 1)
 
 
-def test_it_carries_the_same_code_also_where_a_resend_would_make_a_new_one(fake_world: World):
-    shop = _shop(fake_world, {"resend": "new_code"})
+def test_it_carries_the_same_code_also_where_a_resend_would_make_a_new_one(still_world: World):
+    shop = _shop(still_world, {"resend": "new_code"})
     handset = Handset(shop)
     one = shop.start()
     code = shop.code(one)
@@ -110,8 +110,8 @@ def test_it_goes_through_all_channels_and_ends_with_the_last(shop: Caller, hands
     assert shop.read(one).verification.sends == 3
 
 
-def test_it_brings_no_message_more_than_the_verification_has(fake_world: World):
-    shop = _shop(fake_world, {"max_sends": 2})
+def test_it_brings_no_message_more_than_the_verification_has(still_world: World):
+    shop = _shop(still_world, {"max_sends": 2})
     handset = Handset(shop)
     one = shop.start()
     for _ in range(3):
@@ -119,13 +119,13 @@ def test_it_brings_no_message_more_than_the_verification_has(fake_world: World):
         handset.report("undelivered")
 
     assert [channel for channel, _ in handset.get()] == ["sms", "voice"]
-    fake_world.advance(60)
+    still_world.advance(60)
     with pytest.raises(NoSendsLeftError):
         shop.resend(one)
 
 
-def test_it_brings_no_message_more_than_the_number_may_get(fake_world: World):
-    shop = _shop(fake_world, limits={"number": ["2/hour"]})
+def test_it_brings_no_message_more_than_the_number_may_get(still_world: World):
+    shop = _shop(still_world, limits={"number": ["2/hour"]})
     handset = Handset(shop)
     shop.start()
     for _ in range(3):
@@ -146,8 +146,8 @@ def test_it_brings_no_new_guesses(shop: Caller, handset: Handset):
     assert shop.check(one, shop.wrong(one)) == ("max_attempts_reached", False, 0, "wrong_code")
 
 
-def test_it_does_not_happen_to_a_number_that_is_locked_for_guesses(fake_world: World):
-    shop = _shop(fake_world, limits={"failed_checks": ["2/day"]})
+def test_it_does_not_happen_to_a_number_that_is_locked_for_guesses(still_world: World):
+    shop = _shop(still_world, limits={"failed_checks": ["2/day"]})
     handset = Handset(shop)
     one = shop.start()
     handset.get()
@@ -158,11 +158,11 @@ def test_it_does_not_happen_to_a_number_that_is_locked_for_guesses(fake_world: W
     assert len(handset.get()) == 1
 
 
-def test_it_does_not_lengthen_the_life_of_the_code(fake_world: World, shop: Caller, handset: Handset):
+def test_it_does_not_lengthen_the_life_of_the_code(still_world: World, shop: Caller, handset: Handset):
     one = shop.start()
     handset.get()
     expires = shop.read(one).verification.expires
-    fake_world.advance(120)
+    still_world.advance(120)
     handset.report("undelivered")
     handset.get()
 
@@ -170,8 +170,8 @@ def test_it_does_not_lengthen_the_life_of_the_code(fake_world: World, shop: Call
     assert handset.gateway.sent[-1].expires_in == 180
 
 
-def test_it_is_no_request_of_the_application(fake_world: World):
-    shop = _shop(fake_world, limits={"application": ["2/minute"]})
+def test_it_is_no_request_of_the_application(still_world: World):
+    shop = _shop(still_world, limits={"application": ["2/minute"]})
     handset = Handset(shop)
     shop.start()
     handset.get()
@@ -224,10 +224,10 @@ def test_what_arrived_and_is_then_said_not_to_have_sends_nothing(shop: Caller, h
     assert story(shop, one) == [(1, 1, "sandbox", "delivered", None)]
 
 
-def test_an_earlier_message_that_did_not_arrive_sends_nothing(fake_world: World, shop: Caller, handset: Handset):
+def test_an_earlier_message_that_did_not_arrive_sends_nothing(still_world: World, shop: Caller, handset: Handset):
     one = shop.start()
     handset.get()
-    fake_world.advance(30)
+    still_world.advance(30)
     shop.resend(one)
     handset.get()
     handset.report("undelivered", 0)
@@ -249,17 +249,17 @@ def test_after_the_end_nothing_is_sent(shop: Caller, handset: Handset, end: Call
     assert len(handset.get()) == 1
 
 
-def test_after_the_codes_life_nothing_is_sent(fake_world: World, shop: Caller, handset: Handset):
+def test_after_the_codes_life_nothing_is_sent(still_world: World, shop: Caller, handset: Handset):
     shop.start()
     handset.get()
-    fake_world.advance(300)
+    still_world.advance(300)
     handset.report("undelivered")
 
     assert len(handset.get()) == 1
 
 
-def test_it_can_be_turned_off(fake_world: World):
-    shop = _shop(fake_world, {"fallback": False})
+def test_it_can_be_turned_off(still_world: World):
+    shop = _shop(still_world, {"fallback": False})
     handset = Handset(shop)
     shop.start()
     handset.get()
@@ -268,12 +268,12 @@ def test_it_can_be_turned_off(fake_world: World):
     assert len(handset.get()) == 1
 
 
-def test_a_live_verification_keeps_the_policy_of_its_start(fake_world: World):
+def test_a_live_verification_keeps_the_policy_of_its_start(still_world: World):
     material = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
     keys = {"root": f"k1:{material}", "pseudonym": material}
-    before = _shop(fake_world, {"fallback": False}, keys=keys)
+    before = _shop(still_world, {"fallback": False}, keys=keys)
     before.start()
-    handset = Handset(_shop(fake_world, keys=keys))
+    handset = Handset(_shop(still_world, keys=keys))
     handset.get()
     handset.report("undelivered")
 
@@ -282,14 +282,14 @@ def test_a_live_verification_keeps_the_policy_of_its_start(fake_world: World):
 
 @pytest.mark.parametrize(("full", "sends"), [("voice", 1), ("sms", 2)])
 def test_a_backlog_that_is_full_takes_no_fallback_either(
-    fake_world: World, shop: Caller, handset: Handset, full: str, sends: int
+    still_world: World, shop: Caller, handset: Handset, full: str, sends: int
 ):
     """That of the channel that it would go through: what waits for the other one is not in its way."""
     one = shop.start()
     handset.get()
     shop.start("+923001234568", channel=full)
     jobs_of(shop.context, "a worker that does nothing")
-    fake_world.advance(299)
+    still_world.advance(299)
     handset.report("undelivered")
 
     assert shop.read(one).verification.sends == sends
@@ -310,8 +310,8 @@ def _sent_by_two(world: World) -> tuple[Caller, Sender, str, Callable[..., None]
     return shop, sender, one, undelivered
 
 
-def test_of_a_message_that_went_to_two_gateways_only_the_last_call_decides(fake_world: World):
-    shop, sender, one, undelivered = _sent_by_two(fake_world)
+def test_of_a_message_that_went_to_two_gateways_only_the_last_call_decides(still_world: World):
+    shop, sender, one, undelivered = _sent_by_two(still_world)
     undelivered("first")
     assert sender.deliver() == 0, "the second one may still deliver it"
     undelivered("second")
@@ -324,8 +324,8 @@ def test_of_a_message_that_went_to_two_gateways_only_the_last_call_decides(fake_
     ]
 
 
-def test_what_the_last_call_said_of_the_number_stands(fake_world: World):
-    _, sender, _, undelivered = _sent_by_two(fake_world)
+def test_what_the_last_call_said_of_the_number_stands(still_world: World):
+    _, sender, _, undelivered = _sent_by_two(still_world)
     undelivered("second", FailureKind.DESTINATION)
     undelivered("first")
 

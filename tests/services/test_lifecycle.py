@@ -1,4 +1,4 @@
-"""A verification's life through the use cases, on a real Valkey and on fakeredis."""
+"""A verification's life through the use cases, on a real Valkey."""
 
 import pytest
 from support_caller import PAYMENT, Caller

@@ -9,7 +9,6 @@ from support_frozen import START, FrozenValkey
 from otp_service.core.guard import bucket
 from otp_service.core.guard.bucket import BucketRule, Kept
 from otp_service.core.guard.conversion import Conversion, ConversionRule
-from otp_service.core.guard.fraction import rounded
 from otp_service.store import library
 
 MINUTE = 60_000
@@ -18,7 +17,7 @@ BUCKET = """
 local rule = { name = ARGV[1], approvals = ARGV[2], amount = tonumber(ARGV[3]), window = tonumber(ARGV[4]),
   factor = tonumber(ARGV[5]) }
 local text = redis.call('GET', KEYS[1])
-local kept = text and cjson.decode(text) or {}
+local kept = text and cmsgpack.unpack(text) or {}
 local level, most = buckets.now(kept, rule)
 local wait = buckets.wait(level, most, rule)
 if ARGV[6] == 'approve' then
@@ -26,9 +25,9 @@ if ARGV[6] == 'approve' then
   kept[rule.approvals] = counters.add(kept[rule.approvals], rule.window)
   kept.at = kept.at or now
 elseif wait == 0 then
-  kept[rule.name], kept.at = states.rounded(level + 1), now
+  kept[rule.name], kept.at = level + 1, now
 else
-  kept[rule.name], kept.at = states.rounded(level), now
+  kept[rule.name], kept.at = level, now
 end
 states.write(KEYS[1], kept, 864000000)
 return { wait, string.format('%.9f', level), string.format('%.9f', most) }
@@ -37,7 +36,7 @@ BREAKER = """
 local rule = { sends = 20, probe = 10, rate = 0.15, block = 900000, longest_block = 7200000,
   flows = ARGV[1] == 'flows' }
 local text = redis.call('GET', KEYS[1])
-local kept = text and cjson.decode(text) or {}
+local kept = text and cmsgpack.unpack(text) or {}
 local seen = conversions.now(kept.c)
 local stands
 if ARGV[2] == 'approve' then
@@ -83,7 +82,7 @@ def _bucket_step(kept: Kept, rule: BucketRule, now: int, does: str) -> tuple[int
         bucket.approve(kept, rule, now)
         kept.at = kept.at or now
     else:
-        kept.levels[rule.name] = rounded(level + (wait == 0))
+        kept.levels[rule.name] = level + (wait == 0)
         kept.at = now
     return wait, level, most
 

@@ -7,7 +7,6 @@ import math
 from dataclasses import dataclass, field
 
 from otp_service.core.guard.counter import Counter
-from otp_service.core.guard.fraction import rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def wait(held: float, most: float, rule: BucketRule) -> int:
 def give_back(kept: Kept, rule: BucketRule, sends: int) -> None:
     """Give sends back; the bucket leaks afterwards."""
     if rule.name in kept.levels:
-        kept.levels[rule.name] = rounded(max(0.0, kept.levels[rule.name] - sends))
+        kept.levels[rule.name] = max(0.0, kept.levels[rule.name] - sends)
 
 
 def approve(kept: Kept, rule: BucketRule, now: int) -> None:

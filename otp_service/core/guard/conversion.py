@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from otp_service.core.guard.fraction import rounded
-
 SLOT: Final = 60_000
 """What was sent in this slot or the one before is not judged yet: people are still typing."""
 KEPT: Final = 0.93
@@ -74,8 +72,8 @@ class Conversion:
             approvals=0,
             sends_before=self.sends,
             approvals_before=self.approvals,
-            ripe_sends=rounded(self.ripe_sends * KEPT + self.sends_before),
-            ripe_approvals=rounded(self.ripe_approvals * KEPT + self.approvals_before),
+            ripe_sends=self.ripe_sends * KEPT + self.sends_before,
+            ripe_approvals=self.ripe_approvals * KEPT + self.approvals_before,
         )
 
     def judged(self, now: int, rule: ConversionRule) -> "tuple[Conversion, State]":
@@ -116,4 +114,4 @@ class Conversion:
         weight = 1.0
         for _ in range(min(age - 2, FORGOTTEN)):
             weight *= KEPT
-        return replace(self, ripe_approvals=rounded(self.ripe_approvals + weight))
+        return replace(self, ripe_approvals=self.ripe_approvals + weight)

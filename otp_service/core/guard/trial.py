@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from otp_service.core.guard import bucket
 from otp_service.core.guard.conversion import State
-from otp_service.core.guard.fraction import rounded
 from otp_service.core.guard.limits import Scope
 from otp_service.core.guard.memory import KNOWN, STRANGE, Memory, Part, Run
 from otp_service.core.guard.ruleset import Breaker, Bucket, Ruleset, Window
@@ -170,7 +169,7 @@ class Trial:
         for part in {rule.part for rule, _ in self._counted}:
             self._settle_levels(part)
         for rule, level in self._counted:
-            self.part(rule.part).kept.levels[rule.name] = rounded(level + 1)
+            self.part(rule.part).kept.levels[rule.name] = level + 1
         for part in self._stands:
             own = self.part(part)
             own.breaker = own.breaker.sent() if self.kind == "start" else own.breaker
@@ -210,7 +209,7 @@ class Trial:
         kept = self.part(part).kept
         for rule in self.ruleset.buckets:
             if rule.part == part and rule.name in kept.levels and rule.place in {None, str(self.sending.place)}:
-                kept.levels[rule.name] = rounded(bucket.level(kept, rule, self.now))
+                kept.levels[rule.name] = bucket.level(kept, rule, self.now)
         kept.at = self.now
 
     def _scopes(self) -> tuple[Scope, ...]:

@@ -24,5 +24,5 @@ end
 
 -- Gives sends back to a bucket, which leaks afterwards.
 function buckets.give_back(kept, rule, sends)
-  if kept[rule.name] then kept[rule.name] = states.rounded(math.max(0, kept[rule.name] - sends)) end
+  if kept[rule.name] then kept[rule.name] = math.max(0, kept[rule.name] - sends) end
 end

@@ -10,7 +10,7 @@ function conversions.now(seen)
   local slot = math.floor(now / SLOT)
   if not seen then return { slot, 0, 0, 0, 0, 0, 0, 0, 0 } end
   for _ = 1, math.min(slot - seen[1], FORGOTTEN) do
-    seen[6], seen[7] = states.rounded(seen[6] * KEPT + seen[4]), states.rounded(seen[7] * KEPT + seen[5])
+    seen[6], seen[7] = seen[6] * KEPT + seen[4], seen[7] * KEPT + seen[5]
     seen[4], seen[5], seen[2], seen[3] = seen[2], seen[3], 0, 0
   end
   seen[1] = slot
@@ -60,6 +60,6 @@ function conversions.approve(seen, created)
   else
     local weight = 1
     for _ = 1, math.min(age - 2, FORGOTTEN) do weight = weight * KEPT end
-    seen[7] = states.rounded(seen[7] + weight)
+    seen[7] = seen[7] + weight
   end
 end

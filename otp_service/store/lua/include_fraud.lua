@@ -64,7 +64,7 @@ end
 local function write(sending, part, more)
   local kept = part.kept
   for _, rule in ipairs(part.buckets) do
-    if rule.level then kept[rule.name] = states.rounded(rule.level + (rule.counts and more or 0)) end
+    if rule.level then kept[rule.name] = rule.level + (rule.counts and more or 0) end
   end
   kept.at = now
   if part.seen then

@@ -61,8 +61,8 @@ function guard.count(sending)
   end
   fraud.count(sending)
   if sending.new.number or sending.new.country then
-    redis.call('SADD', sending.keys.asked, sending.number, sending.about.country)
-    redis.call('PEXPIRE', sending.keys.asked, ruleset.lives.asked, 'NX')
+    local added = redis.call('SADD', sending.keys.asked, sending.number, sending.about.country)
+    if added == 2 then redis.call('PEXPIRE', sending.keys.asked, ruleset.lives.asked, 'NX') end -- it may be new
   end
 end
 

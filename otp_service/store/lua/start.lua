@@ -60,8 +60,7 @@ if ARGV[1] ~= '' then
     'status', 'pending')
 end
 streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[14], 1, 0, expires)
-redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now)
-redis.call('LTRIM', KEYS[7], 0, 19)
+if redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now) > 20 then redis.call('LTRIM', KEYS[7], 0, 19) end
 redis.call('PEXPIRE', KEYS[7], ARGV[7])
 streams.report(KEYS[6], ARGV[6], ARGV[7], 'verification.started', about, 'channel', ARGV[14])
 return { 'started', now, quota.used + 1, quota.ttl }
