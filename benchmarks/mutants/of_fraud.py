@@ -61,10 +61,10 @@ _FRAUD: dict[str, Mutant] = {
     "every-number-is-new-to-its-address": one("include_guard", "number = asked[1] == 0", "number = true"),
     "no-country-is-new-to-its-address": one("include_guard", "country = asked[2] == 0", "country = false"),
     "nobody-notes-what-an-address-asks": one(
-        "include_guard", "    redis.call('SADD', sending.keys.asked, sending.number, sending.about.country)\n"
+        "include_guard", "redis.call('SADD', sending.keys.asked, sending.number, sending.about.country)", "0"
     ),
     "what-an-address-asks-is-kept-for-ever": one(
-        "include_guard", "    redis.call('PEXPIRE', sending.keys.asked, ruleset.lives.asked, 'NX')\n"
+        "include_guard", "redis.call('PEXPIRE', sending.keys.asked, ruleset.lives.asked, 'NX')", ""
     ),
     "a-counter-that-does-not-fade": one("include_counters", "before * (1 - (now % window) / window)", "before"),
     "a-counter-without-its-past": one(

@@ -10,13 +10,13 @@ _LANES: dict[str, Mutant] = {
         "include_limits", "stranger and limit.strangers or limit.amount", "limit.strangers or limit.amount"
     ),
     "strangers-where-nobody-is-known": one(
-        "include_guard", "sending.lane == 'strange' and sending.standing.some", "sending.lane == 'strange'"
+        "include_guard", "sending.lane == 'strange' and some", "sending.lane == 'strange'"
     ),
     "guesses-of-strangers-have-it-all": one(
-        "include_guesses", "guessing.lane == 'strange' and guessing.standing.some", "false"
+        "include_guesses", "guessing.lane == 'strange' and guessing.standing.here", "false"
     ),
     "guesses-of-strangers-where-nobody-is-known": one(
-        "include_guesses", "guessing.lane == 'strange' and guessing.standing.some", "guessing.lane == 'strange'"
+        "include_guesses", "guessing.lane == 'strange' and guessing.standing.here", "guessing.lane == 'strange'"
     ),
     "a-verification-loses-its-lane": one(
         "include_guesses", "(flags.f or guessing.standing.familiar)", "guessing.standing.familiar"
@@ -28,11 +28,18 @@ _LANES: dict[str, Mutant] = {
     "known-for-a-moment-longer": one("include_standing", "now - at < ruleset.known", "now - at <= ruleset.known"),
     "a-number-that-stays-unknown": one("include_standing", "  kept.approved = now\n"),
     "nobody-notes-that-somebody-is-known": one(
-        "include_standing", "kept.known, kept['c:' .. context] = now, now", "kept['c:' .. context] = now"
+        "include_standing",
+        "kept.known, kept['a:' .. application], kept['c:' .. context] = now, now, now",
+        "kept['c:' .. context] = now",
     ),
     "the-newest-context-is-forgotten": one("include_standing", "at < kept[oldest]", "at > kept[oldest]"),
     "contexts-without-end": one("include_standing", "if count > ruleset.contexts then", "if false then"),
     "one-context-less": one("include_standing", "count > ruleset.contexts", "count >= ruleset.contexts"),
+    "starts-share-guesses-with-other-applications": one(
+        "include_guard", "some = sending.standing.here end", "some = sending.standing.some end"
+    ),
+    "guesses-share-with-other-applications": one("include_guesses", "guessing.standing.here", "guessing.standing.some"),
+    "unblock-forgets-approvals": one("forget", "then left[name] = value end", "then left.at = value end"),
     "one-wait-for-all-lanes": one("include_waits", "kept[lane] = { run", "kept.known, kept.strange = nil, { run"),
     "a-resend-forgets-its-context": one("resend", "safe = flags.s, context = context", "safe = flags.s, context = ''"),
 }

@@ -32,8 +32,10 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "start-reports-nothing": one("start", "streams.report(KEYS[6]", "local function never() end never(KEYS[6]"),
     "start-unknown-to-its-record": one("start", "  redis.call('HSET', KEYS[1], 'start', KEYS[8])\n"),
-    "start-forgotten-by-its-number": one("start", "redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now)\n"),
-    "start-remembered-without-bound": one("start", "redis.call('LTRIM', KEYS[7], 0, 19)\n"),
+    "start-forgotten-by-its-number": one(
+        "start", "if redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now) > 20 then", "if false then"
+    ),
+    "start-remembered-without-bound": one("start", "redis.call('LTRIM', KEYS[7], 0, 19) end\n", "end\n"),
     "start-remembered-for-ever": one("start", "redis.call('PEXPIRE', KEYS[7], ARGV[7])\n"),
     "start-shows-no-message": one("start", "  deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack", "  unpack"),
     "check-of-a-final-one": one(

@@ -34,6 +34,7 @@ class Decision:
     """An entry of the stream."""
 
     id: str
+    """Bucket, a colon, and the entry of the bucket's stream."""
     rule: str
     """The rule that decided."""
     mode: str
@@ -54,7 +55,7 @@ class Decision:
     @property
     def at(self) -> int:
         """When: milliseconds since the epoch, by Redis' clock."""
-        return int(self.id.partition("-")[0])
+        return int(self.id.partition(":")[2].partition("-")[0])
 
 
 class Decisions:
@@ -85,24 +86,24 @@ class Decisions:
             pipeline.time()
             made, time = pipeline.execute()
             self._client.xtrim(stream, minid=milliseconds(time) - self._kept.milliseconds)
-        return str(made.decode())
+        return decision_id(bucket, made)
 
     def now(self) -> int:
         """Return the time by Redis' clock, in milliseconds."""
         with answered():
             return now_of(self._client)
 
-    def find(self, decision_id: str) -> Decision | None:
+    def find(self, name: str) -> Decision | None:
         """Return a decision by its identifier; ``None`` when it is not kept (any more)."""
-        for bucket in self._buckets:
-            with answered():
-                try:
-                    found: Any = self._client.xrange(keys.decisions(bucket), decision_id, decision_id)
-                except redis.ResponseError:  # no identifier at all
-                    return None
-            if found:
-                return _decision(found[0])
-        return None
+        bucket, _, entry = name.partition(":")
+        if bucket not in self._buckets:
+            return None
+        with answered():
+            try:
+                found: Any = self._client.xrange(keys.decisions(bucket), entry, entry)
+            except redis.ResponseError:  # no identifier at all
+                return None
+        return _decision(bucket, found[0]) if found else None
 
     def latest(self, most: int) -> Iterator[Decision]:
         """Yield the decisions of all buckets, the newest of each first, at most so many of each."""
@@ -111,7 +112,7 @@ class Decisions:
             while left > 0:
                 with answered():
                     entries: Any = self._client.xrevrange(keys.decisions(bucket), end, "-", count=min(PAGE, left))
-                yield from map(_decision, entries)
+                yield from (_decision(bucket, entry) for entry in entries)
                 if len(entries) < min(PAGE, left):
                     break
                 end, left = "(" + entries[-1][0].decode(), left - len(entries)
@@ -119,14 +120,20 @@ class Decisions:
     def of_verification(self, bucket: str, verification_id: str) -> tuple[Decision, ...]:
         """Return the decisions on a verification, the first ones first. All that is kept is read."""
         kept = (one for entries in pages_of(self._client, keys.decisions(bucket), size=PAGE) for one in entries)
-        return tuple(one for one in map(_decision, kept) if one.verification == verification_id)
+        found = (_decision(bucket, entry) for entry in kept)
+        return tuple(one for one in found if one.verification == verification_id)
 
 
-def _decision(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
+def decision_id(bucket: str, entry: bytes) -> str:
+    """Return the identifier of a decision: entries of different buckets may have the same time."""
+    return f"{bucket}:{entry.decode()}"
+
+
+def _decision(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
     name, raw = entry
     fields = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
     return Decision(
-        id=name.decode(),
+        id=decision_id(bucket, name),
         rule=fields.get("rule", ""),
         mode=fields.get("mode", ""),
         kind=fields.get("kind", ""),

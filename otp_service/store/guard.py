@@ -64,26 +64,29 @@ class Guard:
         """End the waits and locks of a number; return how many there were. What it was approved for stays."""
         own = keys.guard_of_number(bucket)
         names = (f"{own}cooldown/{pseudonym}", *(f"{own}guesses/{one}/{pseudonym}" for one in applications))
-        return self._forget(*names)
+        return self._delete(*names)
 
     def forget_block(self, block: str) -> int:
-        """Forget what was counted for a block (its pseudonym); return 1 when there was anything."""
+        """Forget what holds a block back (its pseudonym), not its approvals; return 1 when there was anything."""
         return self._forget(keys.block(block))
 
     def forget_country(self, application: str, country: str) -> int:
-        """Forget what was counted for an application's country; return 1 when there was anything."""
+        """Forget what holds an application's country back, not its approvals; return 1 when there was anything."""
         return self._forget(keys.country(application, country))
 
     def forget_network(self, network: str, wide_network: str | None) -> int:
-        """Forget what was counted for an end user's network (pseudonyms); return how many counts there were."""
-        wide = (keys.network(wide_network),) if wide_network else ()
-        return self._forget(keys.address(network), keys.asked(network), *wide)
+        """Forget what holds an end user's network back (pseudonyms), not its approvals; return how many counts."""
+        wide = self._forget(keys.network(wide_network)) if wide_network else 0
+        return self._forget(keys.address(network)) + self._delete(keys.asked(network)) + wide
 
     def _recall(self, key: str) -> tuple[int, Mapping[str, Any]]:
         """Return the time in milliseconds, and what is kept under a key."""
         now, text = self._scripts.run("recall", (key,), ())
         return now, json.loads(text or b"{}")
 
-    def _forget(self, *names: str) -> int:
+    def _forget(self, key: str) -> int:
+        return int(self._scripts.run("forget", (key,), ()))
+
+    def _delete(self, *names: str) -> int:
         with answered():
             return sum(int(self._client.delete(name)) for name in names)

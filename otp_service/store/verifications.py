@@ -8,6 +8,7 @@ from otp_service.core.guard.sending import Sending
 from otp_service.core.idempotency import Retry
 from otp_service.core.verification import GRACE, Reason, Status, Verification
 from otp_service.store import keys, outcomes
+from otp_service.store.decisions import decision_id
 from otp_service.store.records import counted_by, fields_of, pairs, verification_of
 from otp_service.store.retention import Retention
 from otp_service.store.rulesets import LoadedRuleset
@@ -101,7 +102,7 @@ class Verifications:
             case [b"replayed", now, remembered, found]:
                 return _replayed(now, remembered, found)
             case _:
-                return _send_refusal(answer, ruleset)
+                return _send_refusal(bucket, answer, ruleset)
 
     def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,
@@ -186,7 +187,7 @@ class Verifications:
                 quota = quota_of(ruleset.quota, used, reset) if used and not message.falls_back_from else None
                 return outcomes.Queued(verification_of(verification.id, pairs(found), now), quota)
             case _:
-                return _send_refusal(answer, ruleset)
+                return _send_refusal(bucket, answer, ruleset)
 
     def cancel(
         self, bucket: str, verification_id: str, application: str, retry: Retry | None
@@ -228,10 +229,10 @@ def _replayed(now: int, remembered: list[bytes], found: list[bytes]) -> outcomes
     return outcomes.Replayed(memory, verification_id, verification, now)
 
 
-def _send_refusal(answer: list[Any], ruleset: LoadedRuleset) -> outcomes.Refused:
+def _send_refusal(bucket: str, answer: list[Any], ruleset: LoadedRuleset) -> outcomes.Refused:
     match answer:
         case [b"refused", decision, rule, wait, used, reset]:
             quota = quota_of(ruleset.quota, used, reset)
-            return outcomes.Denied(rule.decode(), wait, decision.decode(), quota)
+            return outcomes.Denied(rule.decode(), wait, decision_id(bucket, decision), quota)
         case _:
             return outcomes.refused(answer)

@@ -138,6 +138,18 @@ def test_countries_grow_with_what_is_approved_and_count_for_each_application(fro
     assert _fresh(bank, 100, 2000) == 5
 
 
+def test_what_is_unblocked_keeps_the_room_that_approvals_made(frozen: FrozenValkey) -> None:
+    """An operator who opens a country does not make it smaller by that."""
+    shop = _shop(frozen, "country.unapproved", guard={"country": {"home": ["5/day"]}})
+    for last in range(8):
+        approve(shop, number(last))
+    assert _fresh(shop, 100) == 5 + 2 * 8
+    assert shop.context.store.guard.forget_country("shop", "PK") == 1
+
+    assert _fresh(shop, 100, 2000) == 5 + 2 * 8
+    assert shop.context.store.guard.forget_country("shop", "GB") == 0
+
+
 def test_an_application_has_the_home_that_it_names(frozen: FrozenValkey) -> None:
     rules = {"country": {"unapproved": ["3/day"], "home": ["9/day"]}}
     shop = _shop(frozen, "country.unapproved", guard=rules, applications={"shop": {"home": "GB"}})

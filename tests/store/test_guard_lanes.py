@@ -84,6 +84,23 @@ def test_a_context_of_the_same_name_at_another_application_is_not_known(frozen: 
     assert passed(shop, VICTIM, 20, context="phone") == 4
 
 
+def test_strangers_at_another_application_have_all_guesses_for_guesses_count_for_each(frozen: FrozenValkey) -> None:
+    """Nobody is known there, for whom a share could be kept."""
+    shop, bank = _installed(frozen, "number.guesses", **GUESSES)
+    approve(shop, VICTIM, context="own phone")
+
+    assert guesses(bank, VICTIM, 30) == 10
+    assert guesses(shop, VICTIM, 30) == 6
+
+
+def test_messages_count_over_all_applications_and_so_is_a_share_kept_at_all(frozen: FrozenValkey) -> None:
+    shop, bank = _installed(frozen, "number.sends", **SENDS)
+    approve(shop, VICTIM, context="own phone")
+
+    assert passed(bank, VICTIM, 20) == 5
+    assert passed(shop, VICTIM, 20, context="own phone") == 4
+
+
 def test_a_context_is_known_to_the_number_that_it_verified_and_to_no_other(frozen: FrozenValkey) -> None:
     shop, _ = _installed(frozen, "number.sends", **SENDS)
     approve(shop, VICTIM, context="own phone")

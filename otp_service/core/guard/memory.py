@@ -53,18 +53,19 @@ class Run:
 
 @dataclass(slots=True)
 class Standing:
-    """When a number was approved last, from any context, and from each."""
+    """When a number was approved last, from any context, from one of an application's, and from each."""
 
     approved: int | None = None
     anywhere: int | None = None
+    applications: dict[str, int] = field(default_factory=dict)
     contexts: dict[str, int] = field(default_factory=dict)
 
-    def approve(self, context: str, most: int, now: int) -> None:
+    def approve(self, context: str, application: str, most: int, now: int) -> None:
         """Note an approval; of the contexts the last ones are kept."""
         self.approved = now
         if not context:
             return
-        self.anywhere = self.contexts[context] = now
+        self.anywhere = self.applications[application] = self.contexts[context] = now
         if len(self.contexts) > most:
             del self.contexts[min(self.contexts, key=lambda one: self.contexts[one])]
 

@@ -104,7 +104,7 @@ class Rehearsal:
         guesses.row = 0
         memory.cooldown.get(first.number, now).pop(trial.lane, None)
         standing = memory.standing.get(first.number, now)
-        standing.approve(first.context, ruleset.contexts, now)
+        standing.approve(first.context, trial.application, ruleset.contexts, now)
         memory.standing.put(first.number, standing, now + ruleset.known)
         if not first.safe:
             self._give_back(trial, counted)

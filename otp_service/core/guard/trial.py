@@ -45,6 +45,7 @@ class Trial:
     approved: bool = field(init=False)
     familiar: bool = field(init=False)
     _some: bool = field(init=False)
+    _here: bool = field(init=False)
     _parts: dict[str, Part] = field(default_factory=dict)
     _stands: dict[str, State] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
@@ -57,6 +58,7 @@ class Trial:
             return at is not None and self.now - at < known
 
         self.approved, self._some = lately(standing.approved), lately(standing.anywhere)
+        self._here = lately(standing.applications.get(self.application))
         self.familiar = bool(self.sending.context) and lately(standing.contexts.get(self.sending.context))
         if self.kind == "start" and self.sending.network:
             asked = self.memory.asked.get(self.sending.network, self.now)
@@ -108,8 +110,9 @@ class Trial:
 
     def test_windows(self, scopes: tuple[Scope, ...]) -> None:
         """Test the windows that count by one of the scopes."""
-        stranger = self.lane == STRANGE and self._some
         for rule, name in self._windows(scopes):
+            some = self._here if rule.scope is Scope.FAILED_CHECKS else self._some
+            stranger = self.lane == STRANGE and some
             most = rule.strangers if stranger and rule.strangers is not None else rule.amount
             self._note(rule.rule, self.memory.window(rule, name).wait(rule, most, self.now), records=rule.record_only)
 

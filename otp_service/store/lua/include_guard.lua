@@ -15,7 +15,7 @@ function guard.read(place, further, sending)
     keys, place = further, 1
   end
   sending.keys, sending.kept, place = states.read(keys, place)
-  sending.standing = standing.of(sending.kept.standing, sending.context)
+  sending.standing = standing.of(sending.kept.standing, sending.context, sending.about.application)
   sending.lane = sending.standing.familiar and 'known' or 'strange'
   sending.windows = limits.of(keys, place, sending.scopes)
   sending.findings, sending.new = {}, {}
@@ -34,7 +34,9 @@ end
 function guard.test(sending)
   local list, kept = sending.findings, sending.kept
   for _, limit in ipairs(sending.windows) do
-    local most = limits.most(limit, sending.lane == 'strange' and sending.standing.some)
+    local some = sending.standing.some
+    if limit.scope == 'failed_checks' then some = sending.standing.here end -- guesses count for each application
+    local most = limits.most(limit, sending.lane == 'strange' and some)
     findings.note(list, limit, limits.wait(limit, most), most, most)
   end
   if ruleset.cooldown and sending.kind == 'start' then -- a resend has delays of its own

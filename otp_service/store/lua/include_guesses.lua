@@ -22,7 +22,8 @@ function guesses.read(found, windows, own, failures)
   local guessing = { context = context, findings = {} }
   local place
   guessing.keys, guessing.kept, place = states.read(keys, 1)
-  guessing.standing = standing.of(guessing.kept.standing, context)
+  guessing.standing = standing.of(guessing.kept.standing, context, found.application)
+  guessing.application = found.application
   guessing.lane = (flags.f or guessing.standing.familiar) and 'known' or 'strange'
   guessing.windows = limits.of(keys, place, 'failed_checks')
   return guessing
@@ -31,7 +32,7 @@ end
 -- Tests whether a code may be compared. Returns the finding that refuses it, nil when none does.
 function guesses.refusal(guessing)
   for _, limit in ipairs(guessing.windows) do
-    local most = limits.most(limit, guessing.lane == 'strange' and guessing.standing.some)
+    local most = limits.most(limit, guessing.lane == 'strange' and guessing.standing.here)
     findings.note(guessing.findings, limit, limits.wait(limit, most), most, most)
   end
   guesses.test(guessing.findings, guessing.kept.guesses, guessing.lane)
@@ -60,5 +61,5 @@ function guesses.approved(guessing)
       states.write(guessing.keys[part], kept, ruleset.lives[part])
     end
   end
-  standing.approve(guessing.keys.standing, guessing.kept.standing, guessing.context)
+  standing.approve(guessing.keys.standing, guessing.kept.standing, guessing.context, guessing.application)
 end

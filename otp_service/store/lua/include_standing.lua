@@ -1,19 +1,20 @@
--- What is known of a number: when it was last approved (`approved`), when from any context (`known`), and when from each
--- of the last ones (`c:` and the context, a device or browser of one application, as a pseudonym).
+-- What is known of a number: when it was last approved (`approved`), when from any context (`known`), when from one of an
+-- application's (`a:` and its name), and when from each of the last ones (`c:` and the context, a device or browser of one
+-- application, as a pseudonym).
 local standing = {}
 
 -- Returns whether the number was approved lately, whether from this context (empty for none), and from any at all.
-function standing.of(kept, context)
+function standing.of(kept, context, application)
   local function lately(at) return at and now - at < ruleset.known or false end
-  return { approved = lately(kept.approved), some = lately(kept.known),
+  return { approved = lately(kept.approved), some = lately(kept.known), here = lately(kept['a:' .. application]),
     familiar = context ~= '' and lately(kept['c:' .. context]) }
 end
 
 -- Notes an approval. A context that comes new takes the place of the oldest when there are too many.
-function standing.approve(key, kept, context)
+function standing.approve(key, kept, context, application)
   kept.approved = now
   if context ~= '' then
-    kept.known, kept['c:' .. context] = now, now
+    kept.known, kept['a:' .. application], kept['c:' .. context] = now, now, now
     local oldest, count = nil, 0
     for name, at in pairs(kept) do
       if string.sub(name, 1, 2) == 'c:' then
