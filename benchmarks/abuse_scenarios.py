@@ -43,7 +43,7 @@ class Scenario:
     attacked: Callable[[Town], Sequence[str]] = lambda _: ()
     """The blocks in which a part of the honest newcomers are."""
     rules: tuple[str, ...] = ()
-    """Beginnings of the rules that are expected to refuse the attack."""
+    """The rules that are expected to refuse the attack."""
     spend: Decimal | None = None
     honest: bool = True
     """Whether there is honest traffic beside it."""
@@ -60,9 +60,9 @@ class Scenario:
             for rule, counts in tally.by_rule().items()
             if (count := sum(one for (group, _), one in counts.items() if group is Group.ATTACK))
         }
-        wrong = {rule: count for rule, count in found.items() if not rule.startswith(self.rules)}
+        wrong = {rule: count for rule, count in found.items() if rule not in self.rules}
         silent = not found or all(rule.startswith(NO_DECISION) for rule in found)
-        sentence = f"the attack is refused by {' '.join(f'{rule}*' for rule in self.rules)} only"
+        sentence = f"the attack is refused by {', '.join(self.rules)} only"
         also = f", but also by {', '.join(f'{rule} ({count})' for rule, count in wrong.items())}" if wrong else ""
         return [Expectation(sentence + also, None if silent else not wrong)]
 
@@ -142,6 +142,7 @@ def _edge(_: Town, tally: Tally) -> list[Expectation]:
     return [
         Expectation(f"spent: {spent:,} PKR, at most {CEILING:,}", spent <= CEILING),
         Expectation("all that was allowed could be spent", spent > CEILING - PRICES[HOME]),
+        Expectation("refused by spend.application only", set(tally.by_rule()) == {"spend.application"}),
     ]
 
 
@@ -149,22 +150,25 @@ def _home(town: Town) -> Sequence[str]:
     return town.blocks[HOME]
 
 
-_DESTINATIONS = ("block.", "country.", "number.", "address.")
+_BLOCK = ("block.unapproved", "block.conversion")
+_PLACES = (*_BLOCK, "country.unapproved", "country.conversion")
+_NUMBER = ("number.sends", "number.cooldown")
+_GUESSES = (*_NUMBER, "number.guesses", "number.guess_wait")
 SCENARIOS = (
     Scenario("honest", "honest traffic alone", lambda *_: [], _peace),
     Scenario(
         "block", "one block, number and address fresh each time", attacks.block, _block,
-        lambda town: town.blocks[HOME][:1], rules=_DESTINATIONS,
+        lambda town: town.blocks[HOME][:1], rules=_PLACES,
     ),
-    Scenario("home-blocks", "200 blocks at home", attacks.home_blocks, _home_blocks, _home, rules=_DESTINATIONS),
+    Scenario("home-blocks", "200 blocks at home", attacks.home_blocks, _home_blocks, _home, rules=_PLACES),
     Scenario(
         "foreign", "200 blocks of an allowed country with little traffic",
         lambda town, hours: attacks.pump(town, hours, town.blocks[ABROAD]), _foreign,
-        lambda town: town.blocks[ABROAD], rules=_DESTINATIONS,
+        lambda town: town.blocks[ABROAD], rules=_PLACES,
     ),
     Scenario(
         "slow", "a message a minute over 50 blocks", attacks.slow, _slow,
-        lambda town: town.blocks[HOME][: attacks.SLOW_BLOCKS], rules=_DESTINATIONS,
+        lambda town: town.blocks[HOME][: attacks.SLOW_BLOCKS], rules=_PLACES,
     ),
     Scenario(
         "unlisted", "a country that the application does not send to", attacks.unlisted,
@@ -172,15 +176,16 @@ SCENARIOS = (
     ),
     Scenario(
         "bombing", "one number from 3 applications and 1,000 addresses", attacks.bombing,
-        lambda _, tally: [_sent(tally, NUMBER_A_DAY)], rules=("number.", "address."),
+        lambda _, tally: [_sent(tally, NUMBER_A_DAY)], rules=_NUMBER,
     ),
-    Scenario("guessing", "one number's codes, in parallel", attacks.guessing, _guessing, rules=("number.",)),
+    Scenario("guessing", "one number's codes, in parallel", attacks.guessing, _guessing, rules=_GUESSES),
     Scenario(
         "weapon", "numbers from all over the home country, so that it is closed", attacks.weapon,
-        lambda _, tally: [_known(tally)], rules=_DESTINATIONS,
+        lambda _, tally: [_known(tally)], rules=_PLACES,
     ),
     Scenario("spraying", "one wrong code over 10,000 numbers", attacks.spraying, _spraying),
     Scenario(
-        "ceiling", "50 requests at the same moment, money for 10", attacks.edge, _edge, spend=CEILING, honest=False
+        "ceiling", "50 requests at the same moment, money for 10", attacks.edge, _edge,
+        spend=CEILING, honest=False,
     ),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from abuse_traffic import Visit
 from hands import BUCKET
 
 from otp_service.store import keys
+from otp_service.store.decisions import Decision, decision_of
 from otp_service.store.records import slot_of
 
 SETTLED = 620.0
@@ -23,31 +24,10 @@ _TAKEN = {b"sent", b"delivered"}
 _AT_ONCE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """An entry of the stream of decisions."""
-
-    id: str
-    rule: str
-    mode: str
-
-    @property
-    def at(self) -> float:
-        """When it was made, in seconds since the epoch by Redis' clock."""
-        return int(self.id.partition("-")[0]) / 1000
-
-
 def read_decisions(client: redis.Redis, after: str) -> list[Decision]:
-    """Return the next decisions after an id, the oldest first; ``"-"`` begins at the first one.
-
-    The only place that knows where decisions are kept, and in which form.
-    """
+    """Return the next decisions after an entry, the oldest first; ``"-"`` begins at the first one."""
     since = after if after == "-" else f"({after}"
-    entries = client.xrange(f"{keys.PREFIX}:{{{BUCKET}}}:decisions", since, count=_AT_ONCE)
-    return [
-        Decision(entry.decode(), fields.get(b"rule", b"?").decode(), fields.get(b"mode", b"?").decode())
-        for entry, fields in entries
-    ]
+    return [decision_of(BUCKET, entry) for entry in client.xrange(keys.decisions(BUCKET), since, count=_AT_ONCE)]
 
 
 @dataclass
@@ -58,7 +38,7 @@ class Watch:
     clock: Clock
     tally: Tally
     last: str = "-"
-    """The last decision that was read."""
+    """The last entry that was read."""
     _waiting: deque[tuple[float, str, Visit]] = field(default_factory=deque)
 
     def expect(self, verification: str, visit: Visit) -> None:
@@ -75,21 +55,21 @@ class Watch:
     def skip(self) -> None:
         """Pass over the decisions that are there."""
         while found := read_decisions(self.valkey.client, self.last):
-            self.last = found[-1].id
+            self.last = found[-1].entry
 
     def look(self) -> None:
         """Look once."""
         self.tally.drifts.append(self.clock.drift(self.valkey))
         self._look_at_records()
         while found := read_decisions(self.valkey.client, self.last):
-            self.last = found[-1].id
+            self.last = found[-1].entry
             for one in found:
                 self._note(one)
 
     def _note(self, decision: Decision) -> None:
         self.tally.rules[decision.id] = decision.rule
         if decision.rule == ALARM and self.tally.alarm is None:
-            self.tally.alarm = decision.at - self.clock.server
+            self.tally.alarm = decision.at / 1000 - self.clock.server
 
     def _look_at_records(self) -> None:
         while due := self._due():

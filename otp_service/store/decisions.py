@@ -53,9 +53,14 @@ class Decision:
     findings: tuple[Finding, ...]
 
     @property
+    def entry(self) -> str:
+        """The entry of the bucket's stream."""
+        return self.id.partition(":")[2]
+
+    @property
     def at(self) -> int:
         """When: milliseconds since the epoch, by Redis' clock."""
-        return int(self.id.partition(":")[2].partition("-")[0])
+        return int(self.entry.partition("-")[0])
 
 
 class Decisions:
@@ -103,7 +108,7 @@ class Decisions:
                 found: Any = self._client.xrange(keys.decisions(bucket), entry, entry)
             except redis.ResponseError:  # no identifier at all
                 return None
-        return _decision(bucket, found[0]) if found else None
+        return decision_of(bucket, found[0]) if found else None
 
     def latest(self, most: int) -> Iterator[Decision]:
         """Yield the decisions of all buckets, the newest of each first, at most so many of each."""
@@ -112,7 +117,7 @@ class Decisions:
             while left > 0:
                 with answered():
                     entries: Any = self._client.xrevrange(keys.decisions(bucket), end, "-", count=min(PAGE, left))
-                yield from (_decision(bucket, entry) for entry in entries)
+                yield from (decision_of(bucket, entry) for entry in entries)
                 if len(entries) < min(PAGE, left):
                     break
                 end, left = "(" + entries[-1][0].decode(), left - len(entries)
@@ -120,7 +125,7 @@ class Decisions:
     def of_verification(self, bucket: str, verification_id: str) -> tuple[Decision, ...]:
         """Return the decisions on a verification, the first ones first. All that is kept is read."""
         kept = (one for entries in pages_of(self._client, keys.decisions(bucket), size=PAGE) for one in entries)
-        found = (_decision(bucket, entry) for entry in kept)
+        found = (decision_of(bucket, entry) for entry in kept)
         return tuple(one for one in found if one.verification == verification_id)
 
 
@@ -129,7 +134,8 @@ def decision_id(bucket: str, entry: bytes) -> str:
     return f"{bucket}:{entry.decode()}"
 
 
-def _decision(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
+def decision_of(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
+    """Return a decision as it is read from a bucket's stream."""
     name, raw = entry
     fields = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
     return Decision(
