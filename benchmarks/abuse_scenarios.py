@@ -60,11 +60,11 @@ class Scenario:
             for rule, counts in tally.by_rule().items()
             if (count := sum(one for (group, _), one in counts.items() if group is Group.ATTACK))
         }
-        wrong = {rule: count for rule, count in found.items() if rule not in self.rules}
-        silent = not found or all(rule.startswith(NO_DECISION) for rule in found)
+        ruled = {rule: count for rule, count in found.items() if not rule.startswith(NO_DECISION)}
+        wrong = {rule: count for rule, count in ruled.items() if rule not in self.rules}
         sentence = f"the attack is refused by {', '.join(self.rules)} only"
         also = f", but also by {', '.join(f'{rule} ({count})' for rule, count in wrong.items())}" if wrong else ""
-        return [Expectation(sentence + also, None if silent else not wrong)]
+        return [Expectation(sentence + also, not wrong if ruled else None)]
 
 
 def _sent(tally: Tally, most: int) -> Expectation:
@@ -150,9 +150,9 @@ def _home(town: Town) -> Sequence[str]:
     return town.blocks[HOME]
 
 
-_BLOCK = ("block.unapproved", "block.conversion")
-_PLACES = (*_BLOCK, "country.unapproved", "country.conversion")
 _NUMBER = ("number.sends", "number.cooldown")
+_PLACES = ("block.unapproved", "block.conversion", "country.unapproved", "country.conversion", *_NUMBER)
+"""Where many numbers are tried, some are known: those have their own limits alone."""
 _GUESSES = (*_NUMBER, "number.guesses", "number.guess_wait")
 SCENARIOS = (
     Scenario("honest", "honest traffic alone", lambda *_: [], _peace),

@@ -33,7 +33,7 @@ _LANES: dict[str, Mutant] = {
         "kept['c:' .. context] = now",
     ),
     "the-newest-context-is-forgotten": one("include_standing", "at < kept[oldest]", "at > kept[oldest]"),
-    "contexts-without-end": one("include_standing", "if count > ruleset.contexts then", "if false then"),
+    "contexts-without-end": one("include_standing", "while count > ruleset.contexts do", "while false do"),
     "one-context-less": one("include_standing", "count > ruleset.contexts", "count >= ruleset.contexts"),
     "starts-share-guesses-with-other-applications": one(
         "include_guard", "some = sending.standing.here end", "some = sending.standing.some end"
@@ -163,7 +163,7 @@ _TOLD: dict[str, Mutant] = {
         "start", "about.id = ARGV[10]\nguard.report(sending, KEYS[9], ARGV[8], ARGV[7])\n", "about.id = ARGV[10]\n"
     ),
     "a-guess-without-a-decision": one("check", "if #guessing.findings > 0 then", "if false then"),
-    "decisions-until-yesterday": one("include_findings", "'until', now + first.wait", "'until', now - first.wait"),
+    "decisions-until-yesterday": one("include_findings", "    now + first.wait, about", "    now - first.wait, about"),
     "decisions-without-end": one(
         "include_findings",
         "local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*'",

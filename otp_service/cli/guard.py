@@ -15,12 +15,13 @@ from otp_service.core.errors import ConfigurationError, InvalidRequestError
 from otp_service.core.guard.pricing import ANY, shown
 from otp_service.core.guard.rules import RULES, Mode
 from otp_service.services.context import Context
-from otp_service.settings import load_settings
+from otp_service.settings import Settings, load_settings
 from otp_service.store.decisions import Decision
 from otp_service.store.guard import Stop
 
 MOST = 100_000
 """Decisions that are looked at for the status."""
+_COUNTRY, _BLOCK = "country.conversion", "block.conversion"
 _LANES = {"known": ", from a known context", "strange": ", from a stranger", "": ""}
 _MODES = {Mode.ENFORCE: "enforce", Mode.RECORD_ONLY: "record only", Mode.OFF: "off"}
 
@@ -62,7 +63,9 @@ def status(hours: int, path: Path | None) -> None:
         ("At", "Rule", "Application", "Country", "What", "Until"),
         [_change(one) for one in _changes(recent)],
     )
-    _section("Closed now", ("Application", "Country", "Tried again in", "Times"), _closed(context, kept))
+    _section(
+        "Closed now", ("Application", "Country", "Mode", "Tried again in", "Times"), _closed(settings, context, kept)
+    )
     spent = ("Application", "Country", "In this", f"Spent ({settings.guard.currency})", "Ceiling")
     _section("Spent", spent, _spent(context, kept))
 
@@ -94,15 +97,20 @@ def _change(one: Decision) -> tuple[str, ...]:
     return (moment(one.at), one.rule, one.application, one.country or "-", one.mode, until)
 
 
-def _closed(context: Context, kept: Iterable[Decision]) -> list[tuple[str, ...]]:
+def _closed(settings: Settings, context: Context, kept: Iterable[Decision]) -> list[tuple[str, ...]]:
     """Return the countries that are closed, and how many blocks are, whose numbers nobody but Redis knows."""
     now, decisions = context.store.decisions.now(), list(kept)
-    places = sorted({(one.application, one.country) for one in decisions if one.rule == "country.conversion"})
+    places = sorted({(one.application, one.country) for one in decisions if one.rule == _COUNTRY})
     stops = ((application, country, context.store.guard.stop(application, country)) for application, country in places)
-    rows = [(name, country, _left(stop, now), str(stop.times)) for name, country, stop in stops if stop]
-    blocks = [one.until for one in decisions if one.rule == "block.conversion" and one.mode == "open"]
+    mode, block_mode = (_MODES[settings.guard.mode(rule)] for rule in (_COUNTRY, _BLOCK))
+    rows: list[tuple[str, ...]] = [
+        (name, country, mode, _left(stop, now), str(stop.times)) for name, country, stop in stops if stop
+    ]
+    blocks = [one.until for one in decisions if one.rule == _BLOCK and one.mode == "open"]
     closed = [until - now for until in blocks if until > now]
-    return [*rows, *([("all", f"{len(closed)} blocks", f"up to {_span(max(closed))}", "-")] if closed else [])]
+    if closed:
+        rows.append(("all", f"{len(closed)} blocks", block_mode, f"up to {_span(max(closed))}", "-"))
+    return rows
 
 
 def _span(milliseconds: int) -> str:

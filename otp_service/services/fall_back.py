@@ -7,7 +7,7 @@ from otp_service.services.channels import next_channel
 from otp_service.services.context import Context
 from otp_service.services.price import price_of_further
 from otp_service.store.dispatches import Reported
-from otp_service.store.outcomes import Denied, Queued
+from otp_service.store.outcomes import Queued, RefusedByRule
 from otp_service.store.verifications import Further
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -40,8 +40,8 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
         context.rulesets[verification.application],
     )
     queued = isinstance(outcome, Queued)
-    if isinstance(outcome, Denied):
-        metrics.record_denial(verification.application, verification.country, outcome.rule)
+    if isinstance(outcome, RefusedByRule):
+        metrics.record_refusal(verification.application, verification.country, outcome.rule)
     _log.info("fell_back" if queued else "no_fallback", verification=verification.id, channel=channel)
 
 

@@ -16,7 +16,7 @@ from otp_service.core.guard.limits import coarse_retry_after, whole_seconds
 from otp_service.core.guard.rules import RULES, Tells
 from otp_service.core.keyring import Keyring
 from otp_service.core.verification import Verification
-from otp_service.store.outcomes import Denied, Final, Refusal, Refused, TooSoon, WrongLength
+from otp_service.store.outcomes import Final, Refusal, Refused, RefusedByRule, TooSoon, WrongLength
 from otp_service.telemetry import metrics
 
 NOT_FOUND = "There is no such verification."
@@ -46,10 +46,10 @@ def error_of(refused: Refused, verification: Verification | None = None) -> OtpS
     them what others do with a number.
     """
     match refused:
-        case Denied():
+        case RefusedByRule():
             if verification:
-                metrics.record_denial(verification.application, verification.country, refused.rule)
-            return _denied(refused)
+                metrics.record_refusal(verification.application, verification.country, refused.rule)
+            return _by_rule(refused)
         case TooSoon(wait):
             return ResendTooSoonError("The last message was sent too recently.", whole_seconds(wait))
         case Final(status):
@@ -61,14 +61,14 @@ def error_of(refused: Refused, verification: Verification | None = None) -> OtpS
             return error(message)
 
 
-def _denied(denied: Denied) -> RateLimitedError:
-    rule = RULES[denied.rule]
+def _by_rule(refused: RefusedByRule) -> RateLimitedError:
+    rule = RULES[refused.rule]
     if rule.tells is Tells.PLAINLY:
-        quota = denied.quota if denied.rule == "application.requests" else None
-        error = RateLimitedError(_OWN.get(denied.rule, rule.sentence), whole_seconds(denied.wait), quota)
+        quota = refused.quota if refused.rule == "application.requests" else None
+        error = RateLimitedError(_OWN.get(refused.rule, rule.sentence), whole_seconds(refused.wait), quota)
     else:
-        error = RateLimitedError("Too many requests for this recipient.", coarse_retry_after(denied.wait))
-    error.decision = denied.decision
+        error = RateLimitedError("Too many requests for this recipient.", coarse_retry_after(refused.wait))
+    error.decision = refused.decision
     return error
 
 

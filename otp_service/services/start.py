@@ -193,7 +193,7 @@ def _tell(
 ) -> None:
     """Count and record that a rule refused a number by itself, if Redis answers."""
     rule = refused.rule or ""
-    metrics.record_denial(application.name, country, rule)
+    metrics.record_refusal(application.name, country, rule)
     with suppress(StoreUnavailableError):
         bucket = context.keyring.buckets[0]
         refused.decision = context.store.decisions.note(bucket, rule, application.name, purpose.name, country)

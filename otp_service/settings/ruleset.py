@@ -155,7 +155,8 @@ def _failures(guard: GuardSettings) -> Failures | None:
 
 def _lives(ruleset: Ruleset) -> dict[str, int]:
     """Return how long each part is kept that is not written: until nothing of it counts any more."""
-    lives = {"asked": DAY, "spend": 2 * DAY, "spendcountry": 2 * DAY, "guesses": ruleset.known}
+    asked = max((bucket.window for bucket in ruleset.buckets if bucket.new), default=DAY)
+    lives = {"asked": asked, "spend": 2 * DAY, "spendcountry": 2 * DAY, "guesses": ruleset.known}
     lives["cooldown"] = ruleset.cooldown.forgotten if ruleset.cooldown else HOUR
     lives["failures"] = 2 * ruleset.failures.window if ruleset.failures else HOUR
     for bucket in ruleset.buckets:

@@ -7,9 +7,10 @@ from typing import Any
 import redis
 
 from otp_service.store import keys
-from otp_service.store.connection import answered, milliseconds, now_of
+from otp_service.store.connection import answered, now_of
 from otp_service.store.paging import pages_of
 from otp_service.store.retention import Retention
+from otp_service.store.scripts import ScriptRunner
 
 PAGE = 1000
 """Decisions that are read at once."""
@@ -66,31 +67,18 @@ class Decision:
 class Decisions:
     """Reads the decisions, and notes those that are made without a script."""
 
-    def __init__(self, client: redis.Redis, buckets: tuple[str, ...], retention: Retention) -> None:
+    def __init__(
+        self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...], retention: Retention
+    ) -> None:
         self._client = client
+        self._scripts = scripts
         self._buckets = buckets
         self._kept = retention
 
     def note(self, bucket: str, rule: str, application: str, purpose: str, country: str) -> str:
-        """Note that a rule that counts nothing refused a start; return the identifier of the decision."""
-        fields: Any = {
-            "rule": rule,
-            "mode": "enforce",
-            "kind": "start",
-            "lane": "",
-            "until": 0,
-            "id": "",
-            "application": application,
-            "purpose": purpose,
-            "country": country,
-            "findings": "",
-        }
-        stream = keys.decisions(bucket)
-        with answered(), self._client.pipeline(transaction=False) as pipeline:
-            pipeline.xadd(stream, fields, maxlen=self._kept.decisions)
-            pipeline.time()
-            made, time = pipeline.execute()
-            self._client.xtrim(stream, minid=milliseconds(time) - self._kept.milliseconds)
+        """Note that a rule refused a start by itself; return the identifier of the decision."""
+        kept = (self._kept.decisions, self._kept.milliseconds)
+        made = self._scripts.run("note", (keys.decisions(bucket),), (*kept, rule, application, purpose, country))
         return decision_id(bucket, made)
 
     def now(self) -> int:

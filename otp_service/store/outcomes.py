@@ -54,7 +54,7 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class RefusedByRule:
     """A rule of the guard refuses the message; ``wait`` in milliseconds."""
 
     rule: str
@@ -99,7 +99,7 @@ class Refusal(StrEnum):
     BACKLOG_FULL = "backlog-full"
 
 
-Refused = Denied | TooSoon | Final | WrongLength | Refusal
+Refused = RefusedByRule | TooSoon | Final | WrongLength | Refusal
 """Everything but success."""
 
 

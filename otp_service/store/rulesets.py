@@ -21,6 +21,8 @@ class LoadedRuleset:
     text: str
     quota: Window | None
     """The one that the application is told."""
+    parts: frozenset[str]
+    """Parts of the guard in which it counts unapproved messages."""
 
 
 def load_ruleset(ruleset: Ruleset) -> LoadedRuleset:
@@ -30,7 +32,8 @@ def load_ruleset(ruleset: Ruleset) -> LoadedRuleset:
     text = json.dumps(_told({**data, "parts": _parts(buckets, breakers)}))
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
     quota = next((window for window in ruleset.windows if window.quota), None)
-    return LoadedRuleset(ruleset, name, text, quota)
+    parts = frozenset([one.part for one in ruleset.breakers] + [one.part for one in ruleset.buckets])
+    return LoadedRuleset(ruleset, name, text, quota, parts)
 
 
 def _parts(buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> tuple[Rule, ...]:

@@ -65,7 +65,7 @@ def open_store(
         health=Health(client, scripts, breaker),
         history=History(client, keyring.buckets),
         attempts=Attempts(client, keyring.buckets),
-        decisions=Decisions(client, keyring.buckets, retention),
+        decisions=Decisions(client, scripts, keyring.buckets, retention),
         mailbox=Mailbox(client, keyring),
         limits=LimitReader(client, limits),
         guard=Guard(client, scripts),

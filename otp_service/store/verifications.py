@@ -69,7 +69,7 @@ class Verifications:
                 _retry_key(bucket, verification, retry),
                 keys.decisions(bucket),
                 keys.attempts(bucket),
-                *keys_of_start(ruleset.ruleset, bucket, verification, sending),
+                *keys_of_start(ruleset, bucket, verification, sending),
             ),
             (
                 retry.fingerprint if retry else "",
@@ -233,6 +233,6 @@ def _send_refusal(bucket: str, answer: list[Any], ruleset: LoadedRuleset) -> out
     match answer:
         case [b"refused", decision, rule, wait, used, reset]:
             quota = quota_of(ruleset.quota, used, reset)
-            return outcomes.Denied(rule.decode(), wait, decision_id(bucket, decision), quota)
+            return outcomes.RefusedByRule(rule.decode(), wait, decision_id(bucket, decision), quota)
         case _:
             return outcomes.refused(answer)

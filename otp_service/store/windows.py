@@ -8,6 +8,7 @@ from otp_service.core.guard.sending import Sending
 from otp_service.core.quota import Quota
 from otp_service.core.verification import Verification
 from otp_service.store import keys
+from otp_service.store.rulesets import LoadedRuleset
 
 _OF_THE_NUMBER = (Scope.FAILED_CHECKS, Scope.NUMBER)
 SCOPES_OF_START = (*_OF_THE_NUMBER, Scope.IP, Scope.APPLICATION)
@@ -17,13 +18,17 @@ SCOPES_OF_FALLBACK = _OF_THE_NUMBER
 """Of a message that the service itself sends further: it is not the application's request."""
 
 
-def keys_of_start(ruleset: Ruleset, bucket: str, verification: Verification, sending: Sending) -> list[str]:
-    """Return the keys of a start, those of the guard first."""
+def keys_of_start(loaded: LoadedRuleset, bucket: str, verification: Verification, sending: Sending) -> list[str]:
+    """Return the keys of a start, those of the guard first: of the parts that its rules count in."""
+    ruleset = loaded.ruleset
     found = _own_keys(ruleset, bucket, verification)
-    found += (keys.block(sending.block), keys.country(verification.application, verification.country))
-    if sending.network:
+    if "block" in loaded.parts:
+        found.append(keys.block(sending.block))
+    if "country" in loaded.parts:
+        found.append(keys.country(verification.application, verification.country))
+    if sending.network and "address" in loaded.parts:
         found += (keys.address(sending.network), keys.asked(sending.network))
-    if sending.wide_network:
+    if sending.wide_network and "network" in loaded.parts:
         found.append(keys.network(sending.wide_network))
     found += _window_keys(ruleset, scopes_of_start(sending), bucket, verification, sending.network)
     return found

@@ -59,8 +59,8 @@ _alarms = Counter(
     ("application",),
     registry=_registry,
 )
-_denials = Counter(
-    "otp_service_guard_denials",
+_refusals = Counter(
+    "otp_service_guard_refusals",
     "Messages that a rule of the guard refused.",
     ("application", "country", "rule"),
     registry=_registry,
@@ -180,9 +180,9 @@ def record_alarm(application: str) -> None:
     _alarms.labels(_labels.bounded("application", application)).inc()
 
 
-def record_denial(application: str, country: str, rule: str) -> None:
+def record_refusal(application: str, country: str, rule: str) -> None:
     """Count a message that a rule of the guard refused."""
-    _denials.labels(
+    _refusals.labels(
         _labels.bounded("application", application),
         _labels.bounded("country", country),
         _labels.bounded("rule", rule),

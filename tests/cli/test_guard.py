@@ -114,7 +114,7 @@ def test_status_tells_what_is_spent_and_what_is_closed(frozen, tmp_path):
     table = rows(result.stdout)
 
     assert ["2026-11-18 11:09:00", "country.conversion", "shop", "GB", "open", "2026-11-18 11:24:00"] in table
-    assert ["shop", "GB", "13 min", "1"] in table
+    assert ["shop", "GB", "enforce", "13 min", "1"] in table
     assert ["shop", "all", "day", "11.25", "100.00"] in table
 
 

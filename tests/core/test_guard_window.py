@@ -39,7 +39,7 @@ def test_the_last_wait_repeats_and_a_run_that_is_old_begins_anew() -> None:
 def test_of_many_contexts_the_oldest_is_forgotten() -> None:
     standing = Standing()
     for now, context in enumerate(["one", "two", "one", "three"]):
-        standing.approve(context, 2, now)
+        standing.approve(context, "shop", 2, now)
 
     assert standing.contexts == {"one": 2, "three": 3}
     assert (standing.approved, standing.anywhere) == (3, 3)

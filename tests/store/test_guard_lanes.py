@@ -6,6 +6,7 @@ import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_guard import ADDRESS, approve, guarded, guess, guesses, later, number, passed, passes, refused
+from support_installation import key
 from support_outbox import waiting
 
 from otp_service.bootstrap import Installation
@@ -172,6 +173,22 @@ def test_the_oldest_of_nine_contexts_is_forgotten(frozen: FrozenValkey) -> None:
 
     assert not passes(shop, VICTIM, context="phone 0")
     assert all(passes(shop, VICTIM, context=f"phone {place}") for place in (1, 4, 8))
+
+
+def test_when_fewer_contexts_are_kept_than_before_the_oldest_are_forgotten(frozen: FrozenValkey) -> None:
+    keys = {"root": f"k1:{key()}", "pseudonym": key()}
+    before, _ = _installed(frozen, "number.sends", keys=keys, **SENDS)
+    for place in range(5):
+        later(frozen, 0.01)
+        approve(before, VICTIM, context=f"phone {place}")
+    fewer = {"number": {"contexts": 2}}
+    shop, _ = _installed(frozen, "number.sends", keys=keys, guard=fewer, **SENDS)
+    later(frozen, DAY)
+    approve(shop, VICTIM, context="phone 5")
+    assert passed(shop, VICTIM, 20) == 5
+
+    assert not passes(shop, VICTIM, context="phone 3")
+    assert all(passes(shop, VICTIM, context=f"phone {place}") for place in (4, 5))
 
 
 def test_a_window_of_one_leaves_one_to_strangers(frozen: FrozenValkey) -> None:

@@ -66,7 +66,7 @@ class Standing:
         if not context:
             return
         self.anywhere = self.applications[application] = self.contexts[context] = now
-        if len(self.contexts) > most:
+        while len(self.contexts) > most:
             del self.contexts[min(self.contexts, key=lambda one: self.contexts[one])]
 
 

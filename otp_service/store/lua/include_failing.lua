@@ -26,6 +26,6 @@ end
 function failing.tell(stream, length, age, kept, about)
   local wait, wrong, all = failing.wait(kept)
   local application = { application = about.application, country = '' } -- it is about all countries
-  findings.tell(stream, length, age, ruleset.failures, 'alarm', now + wait, application, 'findings',
+  findings.tell(stream, length, age, ruleset.failures, 'alarm', now + wait, application,
     string.format('%s %.12g %.12g %d %d alarm', ruleset.failures.rule, wrong, all, ruleset.failures.window, wait))
 end

@@ -20,25 +20,34 @@ function findings.first(list)
   return first
 end
 
--- Reports a decision: the rule that decided and what the others found. Returns its identifier. `about` names a
--- verification, without an identifier when none was made; `lane` is known or strange.
+-- Writes a decision. Returns its identifier. `about` names a verification, without an identifier when none was made.
+local function append(stream, length, age, rule, mode, kind, lane, ends, about, text)
+  local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', rule, 'mode', mode, 'kind', kind,
+    'lane', lane, 'until', ends, 'id', about.id or '', 'application', about.application,
+    'purpose', about.purpose or '', 'country', about.country, 'findings', text)
+  redis.call('XTRIM', stream, 'MINID', '~', now - age)
+  return id
+end
+
+-- Reports what rules found: the one that decided, and what the others say. Returns the identifier of the decision. `lane`
+-- is known or strange.
 function findings.report(stream, length, age, list, about, kind, lane)
   local first, all = findings.first(list), {}
   for i, one in ipairs(list) do
     all[i] = string.format('%s %.12g %.12g %d %d %s', one.rule, one.used, one.most, one.window, one.wait,
       one.records and 'record_only' or 'enforce')
   end
-  local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', first.rule,
-    'mode', first.records and 'record_only' or 'enforce', 'kind', kind, 'lane', lane, 'until', now + first.wait,
-    'id', about.id or '', 'application', about.application, 'purpose', about.purpose, 'country', about.country,
-    'findings', table.concat(all, ','))
-  redis.call('XTRIM', stream, 'MINID', '~', now - age)
-  return id
+  return append(stream, length, age, first.rule, first.records and 'record_only' or 'enforce', kind, lane,
+    now + first.wait, about, table.concat(all, ','))
+end
+
+-- Reports a start that a rule refused by itself: it counts nothing, and waiting does not help.
+function findings.report_plain(stream, length, age, rule, about)
+  return append(stream, length, age, rule, 'enforce', 'start', '', 0, about, '')
 end
 
 -- Reports what changed for all: that a breaker opened or closed, an alarm.
-function findings.tell(stream, length, age, rule, what, ends, about, ...)
-  redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', rule.rule, 'mode', what, 'kind', 'change',
-    'until', ends, 'id', '', 'application', about.application, 'purpose', '', 'country', about.country, ...)
-  redis.call('XTRIM', stream, 'MINID', '~', now - age)
+function findings.tell(stream, length, age, rule, what, ends, about, text)
+  local application = { application = about.application, country = about.country }
+  append(stream, length, age, rule.rule, what, 'change', '', ends, application, text or '')
 end

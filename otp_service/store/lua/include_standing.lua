@@ -10,19 +10,28 @@ function standing.of(kept, context, application)
     familiar = context ~= '' and lately(kept['c:' .. context]) }
 end
 
+-- Returns how many contexts are kept of a number, and the one that was approved longest ago.
+local function contexts(kept)
+  local oldest, count = nil, 0
+  for name, at in pairs(kept) do
+    if string.sub(name, 1, 2) == 'c:' then
+      count = count + 1
+      if not oldest or at < kept[oldest] then oldest = name end
+    end
+  end
+  return count, oldest
+end
+
 -- Notes an approval. A context that comes new takes the place of the oldest when there are too many.
 function standing.approve(key, kept, context, application)
   kept.approved = now
   if context ~= '' then
     kept.known, kept['a:' .. application], kept['c:' .. context] = now, now, now
-    local oldest, count = nil, 0
-    for name, at in pairs(kept) do
-      if string.sub(name, 1, 2) == 'c:' then
-        count = count + 1
-        if not oldest or at < kept[oldest] then oldest = name end
-      end
+    local count, oldest = contexts(kept)
+    while count > ruleset.contexts do -- more than one when fewer are kept than were before
+      kept[oldest] = nil
+      count, oldest = contexts(kept)
     end
-    if count > ruleset.contexts then kept[oldest] = nil end
   end
   states.write(key, kept, ruleset.known)
 end

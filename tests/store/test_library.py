@@ -1,0 +1,39 @@
+"""The library of functions: what is in it, in which order, and under which name."""
+
+from graphlib import CycleError
+
+import pytest
+
+from otp_service.store import library as module
+from otp_service.store.library import PREFIX, included, library, order, script_names
+
+
+@pytest.mark.parametrize("name", script_names())
+def test_parts_stand_in_the_order_in_which_every_script_includes_them(name: str) -> None:
+    own = included(module._read(name))
+    declared = [line.split()[1] for line in library().text.splitlines() if line.startswith("local ")]
+
+    assert [part for part in declared if part in own] == own
+
+
+def test_orders_that_contradict_each_other_are_refused() -> None:
+    parts = order([["states", "guard"], ["clock", "states"]])
+    assert parts == ["clock", "states", "guard"]
+    with pytest.raises(CycleError):
+        order([["clock", "states"], ["states", "clock"]])
+
+
+def test_another_text_is_another_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Releases that share a server must not replace each other's scripts."""
+    before, read = library(), module._read
+    monkeypatch.setattr(module, "_read", lambda name: read(name) + "-- changed\n" * (name == "include_waits"))
+    after = library.__wrapped__()
+
+    assert before.name.startswith(PREFIX)
+    assert {after.name, after.function("start"), after.teach}.isdisjoint(
+        {before.name, before.function("start"), before.teach}
+    )
+
+
+def test_the_scripts_that_read_a_ruleset_are_known_by_their_text() -> None:
+    assert library().ruled == {"start", "resend", "check", "dispatch", "settle"}
