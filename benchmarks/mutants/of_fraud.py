@@ -111,7 +111,7 @@ _BREAKERS: dict[str, Mutant] = {
         "include_fraud", "if sending.kind == 'start' then part.seen[2]", "if true then part.seen[2]"
     ),
     "a-refusal-forgets-that-a-breaker-opened": one("start", "  fraud.remember(sending)\n"),
-    "a-change-is-not-told": one("include_guard", "    if change then findings.tell", "    if false then findings.tell"),
+    "a-change-is-not-told": one("include_guard", "    if change then\n", "    if false then\n"),
     "approvals-that-no-breaker-sees": one("include_approvals", "    conversions.approve(state.c, created)\n"),
 }
 _FAILURES: dict[str, Mutant] = {

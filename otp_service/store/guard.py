@@ -51,7 +51,7 @@ class Guard:
         for ceiling in ceilings:
             interval, amount = kept.get(ceiling.name, (-1, 0))
             present = interval == now // ceiling.interval
-            amounts.append(Spent(ceiling.name, amount if present else 0, ceiling.amount))
+            amounts.append(Spent(ceiling.name, int(amount) if present else 0, ceiling.amount))
         return tuple(amounts)
 
     def stop(self, application: str, country: str) -> Stop | None:

@@ -29,11 +29,11 @@ def load_ruleset(ruleset: Ruleset) -> LoadedRuleset:
     """Return a ruleset as the scripts read it."""
     data = asdict(ruleset)
     buckets, breakers = data.pop("buckets"), data.pop("breakers")
-    text = json.dumps(_told({**data, "parts": _parts(buckets, breakers)}))
+    parts = _parts(buckets, breakers)
+    text = json.dumps(_told({**data, "parts": parts}))
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
     quota = next((window for window in ruleset.windows if window.quota), None)
-    parts = frozenset([one.part for one in ruleset.breakers] + [one.part for one in ruleset.buckets])
-    return LoadedRuleset(ruleset, name, text, quota, parts)
+    return LoadedRuleset(ruleset, name, text, quota, frozenset(part["name"] for part in parts))
 
 
 def _parts(buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> tuple[Rule, ...]:

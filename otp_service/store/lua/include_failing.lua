@@ -25,7 +25,6 @@ end
 -- Reports the alarm.
 function failing.tell(stream, length, age, kept, about)
   local wait, wrong, all = failing.wait(kept)
-  local application = { application = about.application, country = '' } -- it is about all countries
-  findings.tell(stream, length, age, ruleset.failures, 'alarm', now + wait, application,
+  findings.tell(stream, length, age, ruleset.failures, 'alarm', now + wait, about.application, '',
     string.format('%s %.12g %.12g %d %d alarm', ruleset.failures.rule, wrong, all, ruleset.failures.window, wait))
 end

@@ -46,8 +46,7 @@ function findings.report_plain(stream, length, age, rule, about)
   return append(stream, length, age, rule, 'enforce', 'start', '', 0, about, '')
 end
 
--- Reports what changed for all: that a breaker opened or closed, an alarm.
-function findings.tell(stream, length, age, rule, what, ends, about, text)
-  local application = { application = about.application, country = about.country }
-  append(stream, length, age, rule.rule, what, 'change', '', ends, application, text or '')
+-- Reports what changed for all: that a breaker opened or closed, an alarm. The country is empty where it is about all.
+function findings.tell(stream, length, age, rule, what, ends, application, country, text)
+  append(stream, length, age, rule.rule, what, 'change', '', ends, { application = application, country = country }, text)
 end

@@ -72,8 +72,10 @@ end
 -- is none.
 function guard.report(sending, stream, length, age)
   for _, part in ipairs(sending.parts) do
-    local change = part.change
-    if change then findings.tell(stream, length, age, change.rule, change.stands, change.ends, sending.about) end
+    local change, about = part.change, sending.about
+    if change then
+      findings.tell(stream, length, age, change.rule, change.stands, change.ends, about.application, about.country, '')
+    end
   end
   if #sending.findings == 0 then return '' end
   return findings.report(stream, length, age, sending.findings, sending.about, sending.kind, sending.lane)
