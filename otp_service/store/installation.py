@@ -12,14 +12,18 @@ from otp_service.store.connection import answered
 from otp_service.store.library import PREFIX, library
 from otp_service.store.records import pairs
 from otp_service.store.rulesets import LoadedRuleset
+from otp_service.store.scripts import ScriptRunner
 
 
 class Server:
     """The Redis or Valkey server behind an installation."""
 
-    def __init__(self, client: redis.Redis, keyring: Keyring, rulesets: Iterable[LoadedRuleset]) -> None:
+    def __init__(
+        self, client: redis.Redis, scripts: ScriptRunner, keyring: Keyring, rulesets: Iterable[LoadedRuleset]
+    ) -> None:
         self._client = client
-        self._rulesets = {one.name: one.text for one in rulesets}
+        self._scripts = scripts
+        self._rulesets = {one.name: one for one in rulesets}
         self._own = {"pseudonym_key": keyring.installation, "bucket_bits": str(keyring.bucket_bits)}
 
     def claim(self) -> None:
@@ -81,12 +85,8 @@ class Server:
 
     def load_scripts(self) -> None:
         """Load the scripts and teach them the rules, so that what is broken is found at the start."""
-        own = library()
-        with answered():
-            if not self._libraries(own.name):
-                self._client.function_load(own.text, replace=True)
-            for name, text in self._rulesets.items():
-                self._client.fcall(own.teach, 0, name, text)
+        for ruleset in self._rulesets.values():
+            self._scripts.teach(ruleset)
 
     def delete_other_scripts(self) -> None:
         """Delete the scripts of other releases, for nobody else would; a process that needs them loads them again."""

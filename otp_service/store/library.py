@@ -7,7 +7,7 @@ which remembers them until the server restarts; each is known by a hash of its t
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
@@ -46,8 +46,6 @@ class Library:
 
     name: str
     text: str
-    ruled: frozenset[str]
-    """The scripts that read a ruleset: its name is given as their last argument."""
 
     def function(self, script: str) -> str:
         """Return the name of a script's function."""
@@ -70,12 +68,12 @@ def script_names() -> tuple[str, ...]:
 def library() -> Library:
     """Return the library of this release."""
     bodies = {name: _read(name) for name in script_names()}
-    parts = part_texts(order(map(included, bodies.values())))
-    ruled = frozenset(name for name, body in bodies.items() if _RULESET.search(_whole(body)))
-    functions = [_function(name, body, rules=name in ruled) for name, body in bodies.items()]
-    text = "\n".join([_BEGIN, *parts, *functions])
+    names = order(map(included, bodies.values()))
+    parts = dict(zip(names, part_texts(names), strict=True))
+    functions = [_function(name, body, parts) for name, body in bodies.items()]
+    text = "\n".join([_BEGIN, *parts.values(), *functions])
     name = PREFIX + hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Library(name, text.replace(_NAME, name), ruled)
+    return Library(name, text.replace(_NAME, name))
 
 
 def part_texts(parts: Iterable[str]) -> list[str]:
@@ -99,19 +97,17 @@ def order(includes: Iterable[list[str]]) -> list[str]:
     return list(sorter.static_order())
 
 
-def _function(name: str, body: str, *, rules: bool) -> str:
-    clock = [_READ_CLOCK] if _CLOCK in included(body) else []
+def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
+    """Return a script as a function; one that reads a ruleset, itself or in a part, is given its name at the end."""
+    own = included(body)
+    rules = any(_RULESET.search(text) for text in (body, *(parts[part] for part in own)))
     lines = [
         f"redis.register_function('{_NAME}_{name}', function(keys, arguments)",
         _TAKE_RULES if rules else _TAKE,
-        *clock,
+        *([_READ_CLOCK] if _CLOCK in own else []),
         f"{body}end)\n",
     ]
     return "\n".join(lines)
-
-
-def _whole(body: str) -> str:
-    return "\n".join([*part_texts(included(body)), body])
 
 
 def _read(name: str) -> str:

@@ -5,6 +5,7 @@ the caller is told, and may ask again with an idempotency key.
 """
 
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import hiredis
@@ -55,10 +56,18 @@ class ScriptRunner:
 
         Raises `StoreUnavailableError` when there is no answer.
         """
+        return self._converse(lambda connection: _call(connection, name, keys, arguments, ruleset))
+
+    def teach(self, ruleset: LoadedRuleset) -> None:
+        """Teach the scripts a ruleset; they are loaded where they are not. Raises as `run` does."""
+        self._converse(lambda connection: _teach(connection, ruleset))
+
+    def _converse(self, ask: Callable[[_Connection], Any]) -> Any:  # noqa: ANN401
+        """Return what is answered over this thread's connection, which is dropped when no answer came."""
         self._silence.respect()
         with answered():
             try:
-                answer = _call(self._connection(), name, keys, arguments, ruleset)
+                answer = ask(self._connection())
             except ResponseError:  # an answer, and nothing comes after it
                 self._silence.end()
                 raise
@@ -109,9 +118,13 @@ def _call(
     command = ("FCALL", library().function(name), len(keys), *keys, *arguments, *rules)
     answer = _ask_loaded(connection, command)
     if ruleset and answer == [UNKNOWN_RULES]:  # nothing was done: the server was restarted, or never heard of them
-        _ask_loaded(connection, ("FCALL", library().teach, 0, ruleset.name, ruleset.text))
+        _teach(connection, ruleset)
         answer = _ask_loaded(connection, command)
     return answer
+
+
+def _teach(connection: _Connection, ruleset: LoadedRuleset) -> None:
+    _ask_loaded(connection, ("FCALL", library().teach, 0, ruleset.name, ruleset.text))
 
 
 def _ask_loaded(connection: _Connection, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401

@@ -69,5 +69,5 @@ def open_store(
         mailbox=Mailbox(client, keyring),
         limits=LimitReader(client, limits),
         guard=Guard(client, scripts),
-        server=Server(client, keyring, (NO_RULES, *rulesets.values())),
+        server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
     )
