@@ -10,6 +10,7 @@ import redis
 
 from otp_service.store import keys
 from otp_service.store.connection import answered, now_of
+from otp_service.store.entries import entry_of, name_of
 from otp_service.store.jobs import job_of
 from otp_service.store.outbox import RETRY
 from otp_service.store.retention import Retention
@@ -32,7 +33,7 @@ class DeadLetter:
     @property
     def id(self) -> str:
         """Under which an operator names it."""
-        return f"{self.bucket}:{self.entry}"
+        return name_of(self.bucket, self.entry)
 
     def member(self, name: str) -> str:
         """Return a member of the job."""
@@ -81,9 +82,9 @@ class DeadLetters:
 
     def named(self, letter_id: str) -> DeadLetter | None:
         """Return a letter by its `DeadLetter.id`."""
-        bucket, _, entry = letter_id.partition(":")
-        if bucket not in self._buckets or not _is_entry(entry):
+        if not (place := entry_of(letter_id, self._buckets)):
             return None
+        bucket, entry = place
         return next(self._read(bucket, entry, entry, 1), None)
 
     def _read(self, bucket: str, begin: str, end: str, most: int | None) -> Iterator[DeadLetter]:
@@ -130,11 +131,6 @@ def reason_of(letter: DeadLetter) -> str:
 def reasons_of(letters: list[DeadLetter]) -> Counter[str]:
     """Return how many letters have each reason, in a word."""
     return Counter(map(reason_of, letters))
-
-
-def _is_entry(text: str) -> bool:
-    milliseconds, _, sequence = text.partition("-")
-    return milliseconds.isdecimal() and sequence.isdecimal() and text.isascii()
 
 
 def _letter(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> DeadLetter:

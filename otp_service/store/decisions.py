@@ -8,6 +8,7 @@ import redis
 
 from otp_service.store import keys
 from otp_service.store.connection import answered, now_of
+from otp_service.store.entries import entry_of, name_of
 from otp_service.store.paging import pages_of
 from otp_service.store.retention import Retention
 from otp_service.store.scripts import ScriptRunner
@@ -79,7 +80,7 @@ class Decisions:
         """Note that a rule refused a start by itself; return the identifier of the decision."""
         kept = (self._kept.decisions, self._kept.milliseconds)
         made = self._scripts.run("note", (keys.decisions(bucket),), (*kept, rule, application, purpose, country))
-        return decision_id(bucket, made)
+        return name_of(bucket, made.decode())
 
     def now(self) -> int:
         """Return the time by Redis' clock, in milliseconds."""
@@ -88,14 +89,11 @@ class Decisions:
 
     def find(self, name: str) -> Decision | None:
         """Return a decision by its identifier; ``None`` when it is not kept (any more)."""
-        bucket, _, entry = name.partition(":")
-        if bucket not in self._buckets:
+        if not (place := entry_of(name, self._buckets)):
             return None
+        bucket, entry = place
         with answered():
-            try:
-                found: Any = self._client.xrange(keys.decisions(bucket), entry, entry)
-            except redis.ResponseError:  # no identifier at all
-                return None
+            found: Any = self._client.xrange(keys.decisions(bucket), entry, entry)
         return decision_of(bucket, found[0]) if found else None
 
     def latest(self, most: int) -> Iterator[Decision]:
@@ -117,17 +115,12 @@ class Decisions:
         return tuple(one for one in found if one.verification == verification_id)
 
 
-def decision_id(bucket: str, entry: bytes) -> str:
-    """Return the identifier of a decision: entries of different buckets may have the same time."""
-    return f"{bucket}:{entry.decode()}"
-
-
 def decision_of(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
     """Return a decision as it is read from a bucket's stream."""
     name, raw = entry
     fields = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
     return Decision(
-        id=decision_id(bucket, name),
+        id=name_of(bucket, name.decode()),
         rule=fields.get("rule", ""),
         mode=fields.get("mode", ""),
         kind=fields.get("kind", ""),

@@ -8,7 +8,7 @@ from otp_service.core.guard.sending import Sending
 from otp_service.core.idempotency import Retry
 from otp_service.core.verification import GRACE, Reason, Status, Verification
 from otp_service.store import keys, outcomes
-from otp_service.store.decisions import decision_id
+from otp_service.store.entries import name_of
 from otp_service.store.records import counted_by, fields_of, pairs, verification_of
 from otp_service.store.retention import Retention
 from otp_service.store.rulesets import LoadedRuleset
@@ -233,6 +233,6 @@ def _send_refusal(bucket: str, answer: list[Any], ruleset: LoadedRuleset) -> out
     match answer:
         case [b"refused", decision, rule, wait, used, reset]:
             quota = quota_of(ruleset.quota, used, reset)
-            return outcomes.RefusedByRule(rule.decode(), wait, decision_id(bucket, decision), quota)
+            return outcomes.RefusedByRule(rule.decode(), wait, name_of(bucket, decision.decode()), quota)
         case _:
             return outcomes.refused(answer)

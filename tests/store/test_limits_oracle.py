@@ -11,7 +11,8 @@ import pytest
 import redis
 import time_machine
 from support_evaluator import Verdict, hit, item, library, snapshot, window
-from support_frozen import START, FrozenValkey
+from support_frozen import START
+from support_installation import World
 from support_valkey import ValkeyServer
 
 from otp_service.core.guard.limits import Scope
@@ -33,14 +34,8 @@ class Laboratory:
 
 
 @pytest.fixture
-def real_laboratory(frozen: FrozenValkey) -> Iterator[Laboratory]:
-    with time_machine.travel(START / 1000, tick=False) as clock:
-
-        def advance(seconds: float) -> None:
-            frozen.advance(seconds)
-            clock.move_to(frozen.now / 1000)
-
-        yield Laboratory(frozen.client, advance, exact=False)
+def real_laboratory(still_world: World) -> Laboratory:
+    return Laboratory(still_world.client, still_world.advance, exact=False)
 
 
 @pytest.fixture
