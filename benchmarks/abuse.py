@@ -24,7 +24,7 @@ from abuse_driver import Driver
 from abuse_people import Town
 from abuse_report import print_day, print_expectations
 from abuse_scenarios import SCENARIOS, Expectation, Scenario
-from abuse_site import Keys, NotAvailableError, Site
+from abuse_site import Keys, Site
 from abuse_tally import Tally
 from abuse_traffic import DAY, EVE, HOUR, LEAD, Group, Visit, honest_traffic, in_order, warm_up
 from abuse_watch import Watch
@@ -119,11 +119,7 @@ def _simulate(
         visits = in_order(visits, honest_traffic(town, options.hours, scenario.attacked(town)))
     with ExitStack() as stack:
         valkey = FastValkey.start(stack, folder, at=past.time, speed=options.speed, dump=past.dump)
-        try:
-            site = Site.start(stack, valkey, keys, spend=f"{scenario.spend:.2f}" if scenario.spend else None)
-        except NotAvailableError as unknown:
-            print(f"\n## {scenario.name}: {scenario.says}\n\nnot available: {str(unknown).splitlines()[0]}")
-            return []
+        site = Site.start(stack, valkey, keys, spend=f"{scenario.spend:.2f}" if scenario.spend else None)
         # What is bounded by the day is: the visits begin at midnight, an hour after the server does.
         tally = asyncio.run(_play(valkey, site, keys, visits, LEAD * HOUR))
     print_day(scenario, tally, options.hours)

@@ -18,6 +18,8 @@ CEILING = Decimal(250)
 """What the shop may spend a day in the scenario about that."""
 KNOWN, NEW, ALL = 0.001, 0.01, 0.001
 """Shares of honest visits of which fewer are refused: of those seen before, of new ones outside, of all at peace."""
+BLOCK_A_DAY = 150
+"""Messages into one block at most: it lets newcomers in now and then, and nothing tells them from an attack."""
 ALARM_WITHIN = 500
 
 
@@ -94,7 +96,7 @@ def _block(_: Town, tally: Tally) -> list[Expectation]:
     before, sent = tally.before(("block.", "country.")), tally.total(Group.ATTACK).messages
     return [
         Expectation(f"messages to the attack before it is first refused: {before:,}, at most 20", before <= 20),  # noqa: PLR2004
-        _told(f"messages to the attack in all: {sent:,}"),
+        Expectation(f"messages to the attack in all: {sent:,}, at most {BLOCK_A_DAY}", sent <= BLOCK_A_DAY),
     ]
 
 

@@ -15,17 +15,10 @@ from abuse_numbers import ABROAD, HOME, PRICES
 from processes import Process, free_port, wait_for_port
 from rig import COMMAND
 
-from otp_service.core.errors import ConfigurationError
 from otp_service.core.keyring import Keyring, api_key_hash, new_api_key, new_key
 from otp_service.settings import load_settings
 
-PRICED = True
-"""Whether the gateway has prices in the configuration; a service of before it knew them needs ``False``."""
 CLAIM_MARGIN = 5.0
-
-
-class NotAvailableError(Exception):
-    """The service does not know a part of the configuration."""
 
 
 @dataclass
@@ -51,16 +44,10 @@ class Site:
 
     @classmethod
     def start(cls, stack: ExitStack, valkey: FastValkey, keys: Keys, *, spend: str | None = None) -> "Site":
-        """Start the processes, which end with the stack; ``spend`` is what the shop may spend a day.
-
-        Raises `NotAvailableError` when the service does not know such a configuration.
-        """
+        """Start the processes, which end with the stack; ``spend`` is what the shop may spend a day."""
         port, config = free_port(), valkey.folder / "site.json"
         config.write_text(json.dumps(_tree(valkey, port, keys, spend)))
-        try:
-            settings = load_settings(config)
-        except ConfigurationError as unknown:
-            raise NotAvailableError(str(unknown)) from unknown
+        settings = load_settings(config)
         Process.start(stack, [COMMAND, "serve", "--config", str(config)], log=valkey.folder / "serve.log")
         worker = [sys.executable, abuse_worker.__file__, str(config), f"{valkey.speed:g}"]
         Process.start(stack, worker, log=valkey.folder / "worker.log")
@@ -94,5 +81,5 @@ def _tree(valkey: FastValkey, port: int, keys: Keys, spend: str | None) -> dict[
         "logging": {"level": "WARNING"},
         "purposes": {"login": {}},
         "applications": applications,
-        "gateways": {"sandbox": {"kind": "sandbox", **({"prices": priced} if PRICED or spend else {})}},
+        "gateways": {"sandbox": {"kind": "sandbox", "prices": priced}},
     }

@@ -53,6 +53,8 @@ def _longest(name: str, window: int, retention: int) -> int:
     lives = {
         ":delayed": retention,
         ":dead": retention,
+        ":decisions": retention,
+        ":attempts": retention,
         ":recent:": retention,
         ":health:": 2 * BY_HAND // 1000,  # it may be opened by hand, and is forgotten as long after that
         ":flights:": DAY,

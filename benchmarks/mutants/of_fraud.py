@@ -13,9 +13,24 @@ _FRAUD: dict[str, Mutant] = {
     "a-bucket-without-its-factor": one("include_buckets", "rule.factor * counters.value", "counters.value"),
     "a-bucket-of-one-more": one("include_buckets", "level + 1 - math.max(1, most)", "level - math.max(1, most)"),
     "nothing-is-given-back": one("include_buckets", "kept[rule.name] - sends", "kept[rule.name]"),
-    "one-message-is-given-back": one("include_approvals", "part.starts and 1 or tonumber(found.sends)", "1"),
+    "one-message-is-given-back": one(
+        "include_approvals", "return counted.times(found['in_' .. part.name], rule.name)", "return 1"
+    ),
+    "all-messages-are-given-back": one(
+        "include_approvals",
+        "return counted.times(found['in_' .. part.name], rule.name)",
+        "return tonumber(found.sends)",
+    ),
+    "a-resend-forgets-what-was-counted": one(
+        "resend", "counted.note(KEYS[1], sending, found)", "counted.note(KEYS[1], sending, {})"
+    ),
+    "a-resend-notes-nothing": one("resend", "counted.note(KEYS[1], sending, found)\n"),
+    "a-start-notes-nothing": one("start", "counted.note(KEYS[1], sending, {})\n"),
+    "what-does-not-count-is-noted": one("include_counted", "rule.counts or false", "true"),
     "all-messages-are-given-back-to-an-address": one(
-        "include_approvals", "part.starts and 1 or tonumber(found.sends)", "tonumber(found.sends)"
+        "include_approvals",
+        "(not rule.new or new[rule.new]) and 1 or 0",
+        "(not rule.new or new[rule.new]) and tonumber(found.sends) or 0",
     ),
     "approvals-that-are-not-counted": one(
         "include_approvals", "state[rule.approvals] = counters.add(state[rule.approvals], rule.window)", "local _ = nil"
@@ -27,7 +42,7 @@ _FRAUD: dict[str, Mutant] = {
     "known-contexts-give-back": one("include_approvals", "familiar = not flags.f }", "familiar = true }"),
     "safe-numbers-give-back": one("include_approvals", "if flags.s or #names == 0 then", "if #names == 0 then"),
     "a-number-that-is-not-new-gives-back": one(
-        "include_approvals", "(not rule.new or new[rule.new]) then buckets", "true then buckets"
+        "include_approvals", "return (not rule.new or new[rule.new]) and 1 or 0", "return 1"
     ),
     "an-approved-number-stays-asked": one("include_approvals", "if keys.asked and flags.n then", "if false then"),
     "an-approved-country-stays-asked": one("include_approvals", "if keys.asked and flags.c then", "if false then"),
@@ -49,8 +64,8 @@ _FRAUD: dict[str, Mutant] = {
     ),
     "home-and-abroad-alike": one(
         "include_fraud",
-        "    rule.level = nil\n    if not rule.place or rule.place == sending.place then",
-        "    rule.level = nil\n    if true then",
+        "    rule.counts = false\n    if not rule.place or rule.place == sending.place then",
+        "    rule.counts = false\n    if true then",
     ),
     "a-level-of-the-call-before": one("include_fraud", "    rule.level = nil\n"),
     "a-breaker-of-the-call-before": one(
@@ -86,9 +101,15 @@ _BREAKERS: dict[str, Mutant] = {
         "include_conversions", "(was_open and rule.probe or rule.sends)", "rule.sends"
     ),
     "a-block-that-does-not-double": one(
-        "include_conversions", "block = math.min(2 * block, rule.longest_block)", "block = block"
+        "include_conversions",
+        "closed_for = math.min(2 * closed_for, rule.closed_for_at_most)",
+        "closed_for = closed_for",
     ),
-    "a-block-without-a-longest": one("include_conversions", "math.min(2 * block, rule.longest_block)", "2 * block"),
+    "approvals-of-what-is-forgotten": one("include_conversions", "  if created < seen[10] then return end\n"),
+    "a-clock-set-back-ages-a-breaker": one("include_conversions", "math.max(seen[1], slot)", "slot"),
+    "a-block-without-a-longest": one(
+        "include_conversions", "math.min(2 * closed_for, rule.closed_for_at_most)", "2 * closed_for"
+    ),
     "a-block-that-remembers": one("include_conversions", "for i = 2, 7 do seen[i] = 0 end", "for _ = 2, 7 do end"),
     "a-breaker-that-opens-at-once-after-its-block": one(
         "include_conversions", "  elseif not rule.flows then\n    return 'probing', false\n"

@@ -105,7 +105,7 @@ _MONEY: dict[str, Mutant] = {
     ),
     "the-hour-goes-on": one(
         "include_spending",
-        "if interval >= present then return interval, amount end",
+        "if interval == present or interval == present + 1 then return interval, amount end",
         "if true then return present, amount end",
     ),
     "settled-in-the-next-hour": one(
@@ -125,7 +125,7 @@ _MONEY: dict[str, Mutant] = {
         "resend", "if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end\n"
     ),
     "a-further-call-over-the-ceiling": one(
-        "dispatch", "if not reserved and spending.refuses(kept, found.country, price)", "if false"
+        "dispatch", "  if first and not first.records then return dropped('spend_ceiling', first.rule) end\n"
     ),
     "a-further-call-that-costs-nothing": one("dispatch", "  spending.add(key_of, kept, found.country, price, now)\n"),
     "a-further-call-that-is-not-settled": one("dispatch", "  spending.reserve(KEYS[1], ARGV[2], number, price)\n"),
@@ -133,8 +133,12 @@ _MONEY: dict[str, Mutant] = {
         "dispatch", "local reserved = price == 0 or", "local reserved = price == 0 or false and"
     ),
     "a-ceiling-that-only-records-gives-up": one(
-        "include_spending", "return first ~= nil and not first.records", "return first ~= nil"
+        "dispatch", "if first and not first.records then return dropped", "if first then return dropped"
     ),
+    "a-call-that-a-ceiling-refuses-without-a-decision": one(
+        "dispatch", "  if first then findings.report(KEYS[4], ARGV[11], ARGV[12], list, found, 'dispatch', '') end\n"
+    ),
+    "a-call-that-no-rule-refused": one("dispatch", "dropped('spend_ceiling', first.rule)", "dropped('spend_ceiling')"),
     "ceilings-are-not-asked": one(
         "include_guard", "  spending.test(list, kept, sending.about.country, sending.price)\n"
     ),
@@ -169,11 +173,22 @@ _TOLD: dict[str, Mutant] = {
         "local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*'",
         "local id = redis.call('XADD', stream, '*'",
     ),
+    "a-clock-far-ahead-holds-the-ceiling": one(
+        "include_spending", "interval == present or interval == present + 1", "interval >= present"
+    ),
+    "decisions-for-ever": one("include_findings", "  redis.call('PEXPIRE', stream, age)\n"),
+    "attempts-for-ever": one(
+        "include_attempts", "  redis.call('PEXPIRE', stream, age) -- it has no consumer group that could be lost\n"
+    ),
     "decisions-that-do-not-age": one(
-        "include_findings", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n  return id", "  return id"
+        "include_findings",
+        "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer\n",
     ),
     "attempts-without-end": one("include_attempts", "'MAXLEN', '~', length, '*'", "'*'"),
-    "attempts-that-do-not-age": one("include_attempts", "if string.sub(stamp, -1) == '0' then", "if false then"),
+    "attempts-that-do-not-age": one(
+        "include_attempts",
+        "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: pseudonyms are not kept for longer\n",
+    ),
     "attempts-although-none-are-kept": one("include_attempts", "  if length == '0' then return end\n"),
     "a-start-that-is-no-attempt": one("start", "attempts.note(KEYS[10]", "local function never() end never(KEYS[10]"),
     "a-resend-that-is-no-attempt": one("resend", "attempts.note(KEYS[9]", "local function never() end never(KEYS[9]"),

@@ -125,7 +125,7 @@ def problem(
 ) -> Response:
     """Return a problem; ``retry_after`` in seconds also makes the header."""
     kind = KINDS[code]
-    g.problem = code  # for the request's line in the log
+    g.problem, g.decision = code, decision  # for the request's line in the log
     document = ProblemDocument(
         type=f"/problems/{code}",
         title=kind.title,

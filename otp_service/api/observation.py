@@ -81,6 +81,7 @@ def _known() -> dict[str, str]:
         "application": application.name if application else None,
         "verification": g.get("verification"),
         "problem": g.get("problem"),
+        "decision": g.get("decision"),
         "reason": g.get("reason"),
     }
     return {name: str(value) for name, value in found.items() if value is not None}

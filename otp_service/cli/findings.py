@@ -101,6 +101,13 @@ def _applications(settings: Settings) -> Iterator[Finding]:
         subject = f"applications.{name}"
         if not application.keys:
             yield Finding(Level.WARN, subject, "It has no API key.", f"otp-service key new {name}")
+        if settings.core_applications[name].home is None:
+            yield Finding(
+                Level.WARN,
+                subject,
+                "It has no home: all its countries count as abroad, where little passes, and may be closed altogether.",
+                "Set home to the country that most of its traffic goes to.",
+            )
         if application.client_ip is ClientIp.CONNECTION and settings.production and not settings.http.trusted_proxies:
             yield Finding(
                 Level.WARN,

@@ -18,7 +18,7 @@ COMMANDS = {
     "find": "find:find",
     "dead-letters": "dead_letters:dead_letters",
     "limits": "limits:limits",
-    "guard": "replay:guard",
+    "guard": "guard:guard",
     "messages": "messages:messages",
     "send": "trial:send",
     "check": "trial:check",

@@ -8,18 +8,19 @@ from pathlib import Path
 import click
 
 from otp_service.cli.context import context_of
-from otp_service.cli.guard import guard
 from otp_service.cli.options import config_option
 from otp_service.cli.output import done, note, table
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard.pricing import shown
 from otp_service.core.guard.replay import Attempt, Kind, Replayed, replay
+from otp_service.core.guard.rules import Mode
 from otp_service.settings import load_settings
 
+_COUNTRY = "destination.country"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@guard.command(name="replay", short_help="Try other rules on what happened.")
+@click.command(name="replay", short_help="Try other rules on what happened.")
 @click.option("--rules", "changed", type=_FILE, help="Configuration with the rules to try; default: the one in force.")
 @click.option("--log", type=_FILE, help="A log that was saved; default: the one in Redis.")
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Save the log of Redis into a file.")
@@ -40,15 +41,17 @@ def replay_command(changed: Path | None, log: Path | None, save: Path | None, pa
     if not attempts:
         raise ConfigurationError("There is no log: guard.attempts is 0, or nothing has happened yet.")
     settings = load_settings(changed or path)
-    _show(replay(attempts, settings.core_rulesets), settings.guard.currency)
+    sends = settings.guard.mode(_COUNTRY) is Mode.ENFORCE
+    applications = settings.core_applications if sends else {}
+    _show(replay(attempts, settings.core_rulesets, applications), settings.guard.currency)
 
 
 def _read(log: Path) -> Iterator[Attempt]:
-    for number, line in enumerate(log.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(log.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         try:
             fields = json.loads(line)
             yield Attempt(**{**fields, "kind": Kind(fields["kind"])}).checked()
-        except (ValueError, TypeError, KeyError) as malformed:
+        except (ValueError, TypeError, KeyError, RecursionError) as malformed:
             raise ConfigurationError(f"{log}: line {number} is no attempt of a log.") from malformed
 
 
@@ -64,6 +67,8 @@ def _show(found: Replayed, currency: str) -> None:
         ),
     ]
     table(("", "As it went", "Under these rules"), rows)
+    if any(after.refused[rule] > before.refused[rule] for rule in after.refused if rule.startswith("spend.")):
+        note("Ceilings refuse more here than they did: nothing is settled in a replay. Leave them out: spend.* = off.")
     note(f"People who were approved and would have been refused: {found.people_refused}.")
     if found.never_started:
         note(f"Resends and codes of verifications that would not have started: {found.never_started}.")

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from otp_service.core.guard.sending import Place
+
 LOCALE_PATTERN: Final = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"
 """The form of a BCP 47 tag: a language, and subtags for script, region, variants and extensions."""
 MAX_LOCALE: Final = 35
@@ -45,6 +47,10 @@ class Application:
     """Hash by which Android's SMS Retriever finds the messages of the application's app."""
     payees: frozenset[str] = field(default_factory=frozenset)
     """Payees allowed although they look like a domain name."""
+
+    def place_of(self, country: str) -> Place:
+        """Return where a country (ISO 3166-1 alpha-2) is for the application."""
+        return Place.HOME if country == self.home else Place.ABROAD
 
     def sends_to(self, country: str) -> bool:
         """Tell whether the application sends to a country (ISO 3166-1 alpha-2)."""

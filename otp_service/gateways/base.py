@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from otp_service.core.guard.pricing import micros
+from otp_service.core.guard.pricing import ANY, micros
 from otp_service.core.message import Message
+from otp_service.core.phone import is_region
 from otp_service.gateways.outcomes import Accepted, FailureKind, GatewayError
 from otp_service.gateways.receipts import (
     AddressesReceipts,
@@ -35,7 +36,17 @@ __all__ = [
 ]
 
 
-PriceKey = Annotated[str, StringConstraints(pattern=r"^([A-Z]{2}|\*)(/(sms|voice|whatsapp))?$")]
+_CHANNELS = ("sms", "voice", "whatsapp")
+
+
+def _price_key(key: str) -> str:
+    country, slash, channel = key.partition("/")
+    if not (country == ANY or is_region(country)) or (slash and channel not in _CHANNELS):
+        raise ValueError("is a country such as PK, or *; with a channel behind it PK/sms, PK/voice or PK/whatsapp")
+    return key
+
+
+PriceKey = Annotated[str, AfterValidator(_price_key)]
 
 
 def _price(amount: str) -> str:

@@ -65,12 +65,21 @@ class AskedPolicy:
 
     def _judged(self, question: Question) -> Verdict:
         try:
-            verdict = self._policy.judge(question)
+            return _understood(self._policy.judge(question))
         except PolicyError as failure:
-            return _unknown(str(failure))
+            return _unknown(failure.args[0] if failure.args and isinstance(failure.args[0], str) else "")
         except BaseException as defect:  # noqa: BLE001 - a stranger's policy must not take the worker down
             return _unknown(f"defect {type(defect).__name__}")  # its text may hold the number
-        return verdict if isinstance(verdict, Verdict) else _unknown("no verdict")
+
+
+def _understood(verdict: object) -> Verdict:
+    """Return a verdict whose members are what they are to be; *unknown* where a stranger put something else."""
+    if not isinstance(verdict, Verdict):
+        return _unknown("no verdict")
+    try:
+        return Verdict(Ruling(verdict.ruling), frozenset(map(str, verdict.channels)), str(verdict.reason))
+    except (TypeError, ValueError):
+        return _unknown("no verdict")
 
 
 def _unknown(reason: str) -> Verdict:

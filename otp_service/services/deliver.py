@@ -194,6 +194,8 @@ def _learn(context: Context, dispatched: Dispatched, call: Call, outcome: Accept
 
 
 def _drop(context: Context, job: Job, dropped: Dropped) -> None:
+    if dropped.rule:
+        metrics.record_refusal(job.application, job.country, dropped.rule)
     if dropped.reason not in _NOT_WANTED:
         _give_up(context, job, dropped.slot, dropped.reason)
         return

@@ -39,10 +39,13 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
         Further(channel, price=price, falls_back_from=reported.message),
         context.rulesets[verification.application],
     )
-    queued = isinstance(outcome, Queued)
-    if isinstance(outcome, RefusedByRule):
-        metrics.record_refusal(verification.application, verification.country, outcome.rule)
-    _log.info("fell_back" if queued else "no_fallback", verification=verification.id, channel=channel)
+    match outcome:
+        case Queued(noted=noted):
+            metrics.record_noted(verification.application, verification.country, noted)
+        case RefusedByRule(rule):
+            metrics.record_refusal(verification.application, verification.country, rule)
+    event = "fell_back" if isinstance(outcome, Queued) else "no_fallback"
+    _log.info(event, verification=verification.id, channel=channel)
 
 
 def _channel_after(context: Context, reported: Reported, receipt: Receipt) -> str | None:

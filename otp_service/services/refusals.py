@@ -34,7 +34,7 @@ _PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
 
 _OWN = {
     "application.requests": "The application's quota is used up.",
-    "application.failures": "Most codes that the application checks are wrong; starts are stopped for a while.",
+    "application.failures": "Most codes that the application checks are wrong; messages are stopped for a while.",
 }
 """What the application is told of its own rules, where that is not the rule's sentence."""
 

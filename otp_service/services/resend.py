@@ -48,7 +48,8 @@ def _queue(context: Context, bucket: str, verification: Verification, channel: s
         retry,
     )
     match outcome:
-        case Queued(sent, quota):
+        case Queued(sent, quota, noted):
+            metrics.record_noted(sent.application, sent.country, noted)
             return Sent(view_of(context.keyring, sent), quota)
         case _:
             raise error_of(outcome, verification)

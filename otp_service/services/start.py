@@ -16,7 +16,7 @@ from otp_service.core.errors import (
     StoreUnavailableError,
     UnacceptableError,
 )
-from otp_service.core.guard.sending import Place, Sending
+from otp_service.core.guard.sending import Sending
 from otp_service.core.idempotency import Retry
 from otp_service.core.phone import Destination, NumberType, is_region, parse_destination
 from otp_service.core.purpose import Purpose, PurposeKind
@@ -106,7 +106,8 @@ def _record(context: Context, application: Application, judged: _Judged, retry: 
         retry,
     )
     match outcome:
-        case Started(now, quota):
+        case Started(now, quota, noted):
+            metrics.record_noted(application.name, judged.destination.country, noted)
             return Sent(VerificationView(_started_at(verification, now), judged.details), quota)
         case Replayed(verification=found) if found:
             return Sent(VerificationView(found, judged.details), None)
@@ -126,7 +127,7 @@ def _sending(context: Context, application: Application, judged: _Judged, pseudo
         network=keyring.network_pseudonym(network) if network else "",
         wide_network=keyring.network_pseudonym(wide) if wide else "",
         context=keyring.context_pseudonym(application.name, judged.context) if judged.context else "",
-        place=Place.HOME if destination.country == application.home else Place.ABROAD,
+        place=application.place_of(destination.country),
         safe=destination.e164 in context.destinations.safe,
         price=dearest_price(
             context,

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
+from otp_service.core.errors import OtpServiceError
 from otp_service.core.guard.destinations import DestinationRules
 from otp_service.core.guard.rules import RULES, Mode
-from otp_service.core.phone import NumberType
+from otp_service.core.phone import NumberType, parse_destination
 from otp_service.settings.sections import Notations, Section
 
 _PREFIX = re.compile(r"\+[1-9][0-9]{0,14}")
@@ -26,7 +27,18 @@ def _prefix(text: str) -> str:
     return text
 
 
+def _whole_number(text: str) -> str:
+    try:
+        e164 = parse_destination(text, None, tuple(NumberType)).e164
+    except OtpServiceError:
+        e164 = ""
+    if e164 != text:
+        raise ValueError("is no whole number in international form, such as +923001234567")
+    return text
+
+
 RuleId = Annotated[str, AfterValidator(_rule)]
+WholeNumber = Annotated[str, AfterValidator(_whole_number)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 Growth = Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], Field(min_length=1, max_length=10)]
 Wait = Annotated[int, Field(ge=0, le=_DAY)]
@@ -41,7 +53,7 @@ class DestinationSettings(Section):
     """Beginnings of numbers that receive none."""
     allowed: tuple[Prefix, ...] = ()
     """Exceptions from what is denied: of two prefixes that fit the longer one decides."""
-    safe: tuple[Prefix, ...] = Field(default=(), repr=False)
+    safe: tuple[WholeNumber, ...] = Field(default=(), repr=False)
     """Whole numbers that pass the rules against fraud, such as your own test handsets; never their own limits."""
 
 
@@ -103,12 +115,14 @@ class ConversionSettings(Section):
     """Verifications from which on the rate is judged."""
     rate: float = Field(default=0.15, gt=0, lt=1)
     """Share of approved ones below which a block or country is closed."""
-    block: int = Field(default=900, ge=60, le=_DAY)
+    closed_for: int = Field(default=900, ge=60, le=_DAY)
     """Seconds that it is closed at first; the time doubles each time that it was no better."""
-    max_block: int = Field(default=_DAY, ge=60, le=7 * _DAY)
+    max_closed_for: int = Field(default=_DAY, ge=60, le=7 * _DAY)
     """Seconds that it is closed at most."""
     trickle: Annotated[str, Field(max_length=64)] = "10/10 minutes"
     """What passes afterwards, until it shows whether it is better."""
+    home_sends: int = Field(default=200, ge=5, le=100_000)
+    """The same as ``sends`` for the application's own country, which a few blocks shall not close to newcomers."""
     home: Annotated[str, Field(max_length=64)] = "100/day"
     """What goes on into the application's own country while that is closed, and a quarter of what is approved."""
     home_block: Annotated[str, Field(max_length=64)] = "2/2 days"

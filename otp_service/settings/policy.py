@@ -131,7 +131,8 @@ class ApplicationSettings(Section):
     region: Region | None = None
     """Region of numbers in national spelling."""
     home: Region | None = None
-    """The country that most of its traffic goes to, which the rules against fraud never close; default: the region."""
+    """The country that most of its traffic goes to, which the rules against fraud never close; default: the region, or
+    the only country."""
     spend: SpendSettings = SpendSettings()
     """Ceilings in money."""
     locale: Locale = "en"
@@ -153,13 +154,17 @@ class ApplicationSettings(Section):
             purposes=frozenset(self.purposes),
             countries=None if ALL_COUNTRIES in self.countries else frozenset(self.countries),
             region=self.region,
-            home=self.home or self.region,
+            home=self.home or self.region or self._only_country(),
             locale=self.locale,
             client_ip=self.client_ip,
             origin=self.origin,
             app_hash=self.app_hash,
             payees=frozenset(self.payees),
         )
+
+    def _only_country(self) -> str | None:
+        (first, *others) = self.countries
+        return first if not others and first != ALL_COUNTRIES else None
 
 
 class RouteSettings(Section):

@@ -128,10 +128,10 @@ def _breakers(guard: GuardSettings) -> Iterator[Breaker]:
     conversion = guard.conversion
     for part, place, flows in (("block", None, False), ("country", "abroad", False), ("country", "home", True)):
         yield Breaker(
-            sends=conversion.sends,
+            sends=max(conversion.sends, conversion.home_sends) if place == "home" else conversion.sends,
             rate=conversion.rate,
-            block=1000 * conversion.block,
-            longest_block=1000 * max(conversion.block, conversion.max_block),
+            closed_for=1000 * conversion.closed_for,
+            closed_for_at_most=1000 * max(conversion.closed_for, conversion.max_closed_for),
             flows=flows,
             rule=f"{part}.conversion",
             part=part,
@@ -141,9 +141,10 @@ def _breakers(guard: GuardSettings) -> Iterator[Breaker]:
 
 
 def _ceilings_of_countries(guard: GuardSettings, spend: SpendSettings) -> Mapping[str, tuple[Ceiling, ...]]:
+    """Return the ceilings by country. One that is named with none has none: those of all others are not its own."""
     mode = guard.mode("spend.country")
     ceilings = {country: own.to_core("spend.country", "spendcountry", mode) for country, own in spend.countries.items()}
-    return {country: own for country, own in ceilings.items() if own}
+    return ceilings if any(ceilings.values()) else {}
 
 
 def _failures(guard: GuardSettings) -> Failures | None:
@@ -162,7 +163,7 @@ def _lives(ruleset: Ruleset) -> dict[str, int]:
     for bucket in ruleset.buckets:
         lives[bucket.part] = max(lives.get(bucket.part, 0), 2 * bucket.window)
     for breaker in ruleset.breakers:
-        lives[breaker.part] = max(lives.get(breaker.part, 0), breaker.longest_block + 2 * HOUR)
+        lives[breaker.part] = max(lives.get(breaker.part, 0), breaker.closed_for_at_most + 2 * HOUR)
     if ruleset.lock:
         lives["guesses"] = max(lives["guesses"], ruleset.lock.length)
     return lives

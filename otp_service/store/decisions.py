@@ -13,6 +13,8 @@ from otp_service.store.paging import pages_of
 from otp_service.store.retention import Retention
 from otp_service.store.scripts import ScriptRunner
 
+LIFTED = "lifted"
+"""Mode of what tells that somebody lifted what a rule held back."""
 PAGE = 1000
 """Decisions that are read at once."""
 
@@ -40,9 +42,10 @@ class Decision:
     rule: str
     """The rule that decided."""
     mode: str
-    """``enforce``: it refused; ``record_only``: it would have; or what changed: ``open``, ``closed``, ``alarm`` …"""
+    """``enforce``: it refused; ``record_only``: it would have; or what changed: ``open``, ``closed``, ``alarm``,
+    ``lifted``."""
     kind: str
-    """What was asked for: ``start``, ``resend``, ``fallback``, ``check``; or ``change``."""
+    """What was asked for: ``start``, ``resend``, ``fallback``, ``check``; a further ``dispatch``; or ``change``."""
     lane: str
     """``known`` or ``strange``: whether the context was known to the number; empty where it makes no difference."""
     until: int
@@ -78,8 +81,15 @@ class Decisions:
 
     def note(self, bucket: str, rule: str, application: str, purpose: str, country: str) -> str:
         """Note that a rule refused a start by itself; return the identifier of the decision."""
+        return self._note(bucket, rule, application, purpose, country, "enforce")
+
+    def lifted(self, bucket: str, rule: str, application: str = "", country: str = "") -> None:
+        """Note that somebody lifted what a rule held back."""
+        self._note(bucket, rule, application, "", country, LIFTED)
+
+    def _note(self, bucket: str, rule: str, application: str, purpose: str, country: str, mode: str) -> str:
         kept = (self._kept.decisions, self._kept.milliseconds)
-        made = self._scripts.run("note", (keys.decisions(bucket),), (*kept, rule, application, purpose, country))
+        made = self._scripts.run("note", (keys.decisions(bucket),), (*kept, rule, application, purpose, country, mode))
         return name_of(bucket, made.decode())
 
     def now(self) -> int:

@@ -42,6 +42,8 @@ class Dropped:
     reason: str
     slot: str = ""
     """Where the record still shows it as waiting; empty when it does not."""
+    rule: str = ""
+    """The rule of the guard that refused it; empty when none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ class Dispatches:
                 keys.record(job.bucket, job.id),
                 keys.dispatch(job.bucket, dispatch_id),
                 job.lane,
+                keys.decisions(job.bucket),
                 *(key for one in candidates for key in (keys.health(one.name), keys.flights(one.name))),
                 *spend_keys(ruleset.ruleset, job.application, job.country),
             ),
@@ -171,6 +174,8 @@ class Dispatches:
                 GROUP,
                 job.consumer,
                 job.entry,
+                self._kept.decisions,
+                self._kept.milliseconds,
                 *(part for one in candidates for part in _arguments(one)),
             ),
             ruleset,
@@ -191,8 +196,8 @@ class Dispatches:
                 return Blocked(wait, now, verification_of(job.id, pairs(found), now))
             case [b"overtaken"]:
                 return Overtaken()
-            case [b"dropped", reason, slot]:
-                return Dropped(reason.decode(), slot.decode())
+            case [b"dropped", reason, slot, rule]:
+                return Dropped(reason.decode(), slot.decode(), rule.decode())
             case _:
                 raise ValueError(f"unknown answer of dispatch.lua: {answer[:1]!r}")
 

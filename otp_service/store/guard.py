@@ -50,21 +50,20 @@ class Guard:
         amounts = []
         for ceiling in ceilings:
             interval, amount = kept.get(ceiling.name, (-1, 0))
-            present = interval == now // ceiling.interval
+            present = interval - now // ceiling.interval in {0, 1}
             amounts.append(Spent(ceiling.name, int(amount) if present else 0, ceiling.amount))
         return tuple(amounts)
 
     def stop(self, application: str, country: str) -> Stop | None:
         """Return the breaker of an application's country, unless it is closed."""
         _, kept = self._recall(keys.country(application, country))
-        *_, ends, times = kept.get("c", (0, 0))
+        *_, ends, times, _ = kept.get("c", (0, 0, 0))
         return Stop(ends, times) if ends else None
 
     def forget_number(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """End the waits and locks of a number; return how many there were. What it was approved for stays."""
-        own = keys.guard_of_number(bucket)
-        names = (f"{own}cooldown/{pseudonym}", *(f"{own}guesses/{one}/{pseudonym}" for one in applications))
-        return self._delete(*names)
+        guesses = (keys.guesses(bucket, one, pseudonym) for one in applications)
+        return self._delete(keys.cooldown(bucket, pseudonym), *guesses)
 
     def forget_block(self, block: str) -> int:
         """Forget what holds a block back (its pseudonym), not its approvals; return 1 when there was anything."""

@@ -16,7 +16,7 @@ WORKER = f"{PREFIX}:worker"
 """String: when a worker was last seen alive."""
 
 _PERSISTENT = re.compile(
-    rf"{PREFIX}:installation|{PREFIX}:\{{[0-9a-f]{{2}}\}}:(outbox:[a-z]+:[a-z0-9_-]*:[A-Z0-9]*:[a-z]*|lanes|ready|events|decisions|attempts)"
+    rf"{PREFIX}:installation|{PREFIX}:\{{[0-9a-f]{{2}}\}}:(outbox:[a-z]+:[a-z0-9_-]*:[A-Z0-9]*:[a-z]*|lanes|ready|events)"
 )
 
 
@@ -130,7 +130,10 @@ def caught_of(application: str, verification_id: str) -> str:
 
 
 def decisions(bucket: str) -> str:
-    """Stream: what the rules refused, or would have, and what changed for all; without personal data."""
+    """Stream: what the rules refused, or would have, and what changed for all; without personal data.
+
+    Lives as long as the events after the last entry, as the attempts do.
+    """
     return f"{PREFIX}:{{{bucket}}}:decisions"
 
 
@@ -145,6 +148,21 @@ def guard_of_number(bucket: str) -> str:
     ``standing``: when the number was approved last, and from which contexts.
     """
     return f"{PREFIX}:{{{bucket}}}:guard/"
+
+
+def standing(bucket: str, pseudonym: str) -> str:
+    """Hold when a number was approved last, and from which contexts."""
+    return f"{guard_of_number(bucket)}standing/{pseudonym}"
+
+
+def cooldown(bucket: str, pseudonym: str) -> str:
+    """Hold a number's messages in a row."""
+    return f"{guard_of_number(bucket)}cooldown/{pseudonym}"
+
+
+def guesses(bucket: str, application: str, pseudonym: str) -> str:
+    """Hold the wrong codes in a row for a number at an application, and the lock."""
+    return f"{guard_of_number(bucket)}guesses/{application}/{pseudonym}"
 
 
 def block(pseudonym: str) -> str:

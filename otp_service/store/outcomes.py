@@ -15,6 +15,8 @@ class Started:
 
     now: int
     quota: Quota | None
+    noted: tuple[str, ...] = ()
+    """Rules that only record, and would have refused it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Queued:
 
     verification: Verification
     quota: Quota | None
+    noted: tuple[str, ...] = ()
+    """Rules that only record, and would have refused it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,8 +97,8 @@ class Verifications:
             ruleset,
         )
         match answer:
-            case [b"started", now, used, reset]:
-                return outcomes.Started(now, quota_of(ruleset.quota, used, reset))
+            case [b"started", now, used, reset, noted]:
+                return outcomes.Started(now, quota_of(ruleset.quota, used, reset), _rules(noted))
             case [b"replayed", now, remembered, found]:
                 return _replayed(now, remembered, found)
             case _:
@@ -183,9 +183,9 @@ class Verifications:
             ruleset,
         )
         match answer:
-            case [b"queued", now, found, used, reset]:
+            case [b"queued", now, found, used, reset, noted]:
                 quota = quota_of(ruleset.quota, used, reset) if used and not message.falls_back_from else None
-                return outcomes.Queued(verification_of(verification.id, pairs(found), now), quota)
+                return outcomes.Queued(verification_of(verification.id, pairs(found), now), quota, _rules(noted))
             case _:
                 return _send_refusal(bucket, answer, ruleset)
 
@@ -209,6 +209,11 @@ class Verifications:
         """Return a verification as it is now."""
         now, found = self._scripts.run("read", (keys.record(bucket, verification_id),), ())
         return verification_of(verification_id, pairs(found), now) if found else None
+
+
+def _rules(noted: bytes) -> tuple[str, ...]:
+    """Return the rules that only record and would have refused; one that has several windows may be there twice."""
+    return tuple(dict.fromkeys(noted.decode().split()))
 
 
 def _queue(bucket: str, verification: Verification, channel: str) -> tuple[str, ...]:

@@ -54,8 +54,7 @@ def spend_keys(ruleset: Ruleset, application: str, country: str) -> Iterator[str
 
 def _own_keys(ruleset: Ruleset, bucket: str, verification: Verification) -> list[str]:
     number, application = verification.pseudonym, verification.application
-    own = keys.guard_of_number(bucket)
-    found = [f"{own}standing/{number}", f"{own}cooldown/{number}", f"{own}guesses/{application}/{number}"]
+    found = [keys.standing(bucket, number), keys.cooldown(bucket, number), keys.guesses(bucket, application, number)]
     if ruleset.failures:
         found.append(keys.failures(application))
     found += spend_keys(ruleset, application, verification.country)

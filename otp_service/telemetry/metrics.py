@@ -7,6 +7,7 @@ directory are reported together (see `prepare`); without it, this process alone.
 import os
 import re
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
@@ -61,8 +62,8 @@ _alarms = Counter(
 )
 _refusals = Counter(
     "otp_service_guard_refusals",
-    "Messages that a rule of the guard refused.",
-    ("application", "country", "rule"),
+    "Messages that a rule of the guard refused, or would have: enforce, record_only.",
+    ("application", "country", "rule", "mode"),
     registry=_registry,
 )
 _dispatches = Counter(
@@ -182,10 +183,21 @@ def record_alarm(application: str) -> None:
 
 def record_refusal(application: str, country: str, rule: str) -> None:
     """Count a message that a rule of the guard refused."""
+    _record_rule(application, country, rule, "enforce")
+
+
+def record_noted(application: str, country: str, rules: Iterable[str]) -> None:
+    """Count a message under the rules that only record, and would have refused it."""
+    for rule in rules:
+        _record_rule(application, country, rule, "record_only")
+
+
+def _record_rule(application: str, country: str, rule: str, mode: str) -> None:
     _refusals.labels(
         _labels.bounded("application", application),
         _labels.bounded("country", country),
         _labels.bounded("rule", rule),
+        mode,
     ).inc()
 
 

@@ -80,7 +80,23 @@ def test_all_countries_need_a_route_without_countries():
     applications = {"shop": {"purposes": ["login"], "countries": ["*"], "keys": [f"sha256:{'0' * 64}"]}}
     routes = [{"gateways": ["sandbox"], "countries": ["PK"]}]
     lines = found(applications=applications, routes=routes)
-    assert lines[0] == (Level.FAIL, "applications.shop", "No gateway carries sms for login to some countries.")
+    assert (Level.FAIL, "applications.shop", "No gateway carries sms for login to some countries.") in lines
+
+
+@pytest.mark.parametrize(
+    ("section", "has_home"),
+    [
+        ({"countries": ["PK"]}, True),
+        ({"countries": ["PK", "GB"]}, False),
+        ({"countries": ["*"]}, False),
+        ({"countries": ["PK", "GB"], "region": "PK"}, True),
+        ({"countries": ["*"], "home": "PK"}, True),
+    ],
+)
+def test_an_application_without_a_home_is_told(section, has_home):
+    applications = {"shop": {"purposes": ["login"], "keys": [f"sha256:{'0' * 64}"], **section}}
+    lines = [sentence for _, subject, sentence in found(applications=applications) if subject == "applications.shop"]
+    assert [line.startswith("It has no home") for line in lines] == ([] if has_home else [True])
 
 
 def test_a_gateway_that_carries_none_of_a_route_s_channels_is_told():

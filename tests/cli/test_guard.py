@@ -85,7 +85,9 @@ def test_status_counts_refusals_by_rule_mode_application_and_country(frozen, tmp
     assert passed(shop, "+447400223456", 2) == 2
     told = {tuple(row[:4]): row[4:] for row in rows(guard("status", environ=environ).stdout)}
 
-    assert told[("block.unapproved", "enforce", "shop", "PK")] == ["3", "2026-11-18 11:06:40"]
+    (last,) = [row[-1] for row in rows(guard("status", environ=environ).stdout) if row[0] == "block.unapproved"]
+    assert told[("block.unapproved", "enforce", "shop", "PK")] == ["3", "2026-11-18 11:06:40", last]
+    assert "It refused." in guard("explain", last, environ=environ).output
     assert told[("destination.country", "enforce", "shop", "FR")][0] == "1"
     assert told[("country.unapproved", "record only", "shop", "GB")][0] == "1"
     assert len(told) == 3
@@ -129,7 +131,7 @@ def test_a_decision_that_the_api_told_is_explained_with_counts_and_until_when(fr
     decision = refused(lambda: shop.start(number(2))).decision
 
     assert guard("explain", decision, environ=environ).output.splitlines() == [
-        "2026-11-18 11:06:40  start of shop, from a stranger",
+        "2026-11-18 11:06:40  start of shop, login, PK, from no known context",
         f"  decision {decision}",
         f"  block.unapproved: {RULES['block.unapproved'].sentence}",
         "    It refused.",
@@ -209,6 +211,8 @@ def test_each_form_of_unblock_forgets_its_own_and_nothing_else(frozen, tmp_path,
     result = guard("unblock", *FORMS[rule], "--yes", environ=environ)
 
     assert result.output == "Forgotten. Rules count anew from here.\n"
+    (told,) = [row for row in rows(guard("status", environ=environ).stdout) if row[-2:-1] == ["lifted"]]
+    assert told[2:4] == (["shop", "PK"] if rule.startswith("country.") else ["", "-"])
     assert passed(shop, number(1), 3, client_ip=ADDRESS) == first
 
 

@@ -172,8 +172,9 @@ def test_the_architecture_lists_every_key():
         keys.recent("bb", "<pseudonym>"),
         keys.decisions("bb"),
         keys.attempts("bb"),
-        *(f"{keys.guard_of_number('bb')}{part}/<pseudonym>" for part in ("standing", "cooldown")),
-        f"{keys.guard_of_number('bb')}guesses/<application>/<pseudonym>",
+        keys.standing("bb", "<pseudonym>"),
+        keys.cooldown("bb", "<pseudonym>"),
+        keys.guesses("bb", "<application>", "<pseudonym>"),
         keys.block("<block>"),
         keys.country("<application>", "<country>"),
         keys.address("<network>"),
@@ -201,7 +202,7 @@ def test_every_key_that_is_built_is_among_those_that_the_architecture_is_asked_f
     asked = set(re.findall(r"\bkeys\.(\w+)\(", inspect.getsource(test_the_architecture_lists_every_key)))
     built = {name for name, made in vars(keys).items() if inspect.isfunction(made)}
 
-    assert built - asked == {"is_persistent", "failed_checks_windows", "lanes_of", "queue"}
+    assert built - asked == {"is_persistent", "failed_checks_windows", "guard_of_number", "lanes_of", "queue"}
 
 
 def test_the_architecture_lists_every_script_and_what_it_answers():

@@ -11,7 +11,7 @@ from support_policies import NUMBER, QUESTION, Judge, asked
 from support_service import eventually
 
 from otp_service.policies.asked import Policies
-from otp_service.policies.base import ALLOW, DENY, PolicyError, not_by, only_by
+from otp_service.policies.base import ALLOW, DENY, PolicyError, Ruling, Verdict, not_by, only_by
 from otp_service.policies.patience import Patience
 
 EVERY = {"sms", "voice", "whatsapp"}
@@ -51,6 +51,8 @@ def test_a_verdict_is_passed_on(verdict):
         (lambda: None, "no verdict"),
         (lambda: True, "no verdict"),
         (lambda: "allow", "no verdict"),
+        (lambda: Verdict("nonsense"), "no verdict"),
+        (lambda: Verdict(Ruling.ALLOW, channels=None), "no verdict"),
     ],
 )
 def test_whatever_else_it_does_is_unknown(answer, reason):

@@ -40,6 +40,8 @@ FAULTS = {
     "a trickle that is none": ("guard.conversion.trickle", "x", "guard: block.conversion: 'x'"),
     "a prefix without its plus": ("guard.destinations.denied", ["92300"], "guard.destinations.denied.0"),
     "a safe number that is none": ("guard.destinations.safe", ["0300"], "guard.destinations.safe.0"),
+    "a safe number that is a prefix": ("guard.destinations.safe", ["+92300123"], "guard.destinations.safe.0"),
+    "a safe number as people write it": ("guard.destinations.safe", ["+92 300 1234567"], "guard.destinations.safe.0"),
     "no type at all": ("guard.destinations.types", [], "guard.destinations.types"),
     "a type that is none": ("guard.destinations.types", ["mobile", "mobil"], "guard.destinations.types.1"),
     "all of it reserved": ("guard.number.reserved", 1, "guard.number.reserved"),

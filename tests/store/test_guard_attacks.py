@@ -17,11 +17,17 @@ ATTACK = 5 * HONEST * HOURS // 24
 
 
 @pytest.fixture
-def installation(frozen: FrozenValkey) -> Installation:
+def conversion() -> dict[str, int]:
+    """Return how conversion is judged; by default as the rules say."""
+    return {}
+
+
+@pytest.fixture
+def installation(frozen: FrozenValkey, conversion: dict[str, int]) -> Installation:
     own = tree(frozen.url)["applications"]["shop"]
     shop = {**own, "purposes": ["login"], "client_ip": "required", "countries": ["PK", numbers.ABROAD]}
     applications = {name: {**shop, "keys": []} for name in attacks.APPLICATIONS}
-    return frozen.world().install(guard={"modes": {}}, applications=applications)
+    return frozen.world().install(guard={"modes": {}, "conversion": conversion}, applications=applications)
 
 
 @pytest.fixture
@@ -63,10 +69,14 @@ def test_one_block_is_closed_after_a_handful(play: Callable[..., Books]) -> None
     _spared(books)
 
 
-def test_who_pumps_many_blocks_of_the_home_country_keeps_out_nobody_who_is_known(play: Callable[..., Books]) -> None:
-    books = play(attacks.home_blocks(TOWN, HOURS), TOWN.blocks[numbers.HOME])
+def test_who_pumps_many_blocks_of_the_home_country_keeps_out_nobody_elsewhere(play: Callable[..., Books]) -> None:
+    blocks = TOWN.blocks[numbers.HOME][:40]
+    books = play(attacks.pump(TOWN, HOURS, blocks), blocks)
 
-    assert books.of(books.messages, "attack") < ATTACK
+    assert books.of(books.visits, "attack") == ATTACK
+    assert books.of(books.messages, "attack") <= 4 * len(blocks) + 20
+    assert {rule for group, rule in books.rules if group == "attack"} == {"block.unapproved"}
+    assert books.refused["honest", "new"] == 0 < books.visits["honest", "new"]
     _spared(books)
 
 
@@ -79,10 +89,12 @@ def test_a_country_with_little_traffic_is_closed_after_its_floor(play: Callable[
     _spared(books)
 
 
+@pytest.mark.parametrize("conversion", [{"home_sends": 20}])  # the traffic here is a twentieth of that of a large site
 def test_who_wants_the_home_country_closed_keeps_out_nobody_who_is_known(play: Callable[..., Books]) -> None:
     books = play(attacks.weapon(TOWN, HOURS))
 
-    assert books.of(books.messages, "attack") < books.of(books.visits, "attack")
+    assert 20 <= books.of(books.messages, "attack") <= 200
+    assert {rule for group, rule in books.rules if group == "attack"} <= {"country.conversion", "block.unapproved"}
     _spared(books)
 
 

@@ -31,7 +31,8 @@ def pakistani() -> str:
 
 def _shop(frozen: FrozenValkey, *rules: str, **of_conversion: Any) -> Caller:
     applications = {"shop": {"countries": ["PK", "GB"]}, "bank": {"countries": ["PK", "GB"]}}
-    return Caller(guarded(frozen, *rules, guard={"conversion": of_conversion}, applications=applications))
+    conversion = {"home_sends": 20, **of_conversion}
+    return Caller(guarded(frozen, *rules, guard={"conversion": conversion}, applications=applications))
 
 
 def _bank(shop: Caller) -> Caller:
@@ -76,7 +77,7 @@ def test_a_country_closes_after_tens_of_messages_and_opens_again_with_a_trickle(
 
 
 def test_it_is_closed_for_twice_as_long_each_time_that_it_was_no_better(frozen: FrozenValkey) -> None:
-    shop = _shop(frozen, "country.conversion", trickle="20/10 minutes", max_block=3600)
+    shop = _shop(frozen, "country.conversion", trickle="20/10 minutes", max_closed_for=3600)
     _minutes(frozen, shop, 6, 10)
     blocks = []
     for _ in range(4):
@@ -130,6 +131,32 @@ def test_approvals_that_come_late_count_for_the_minute_of_their_start(frozen: Fr
         later(frozen, MINUTE)
 
     assert _changes(shop) == []
+
+
+def test_approvals_of_what_was_sent_before_it_closed_do_not_open_it_again(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "country.conversion", trickle="10/minute")
+    before = []
+    for _ in range(4):
+        before += [shop.start(british()) for _ in range(10)]
+        later(frozen, MINUTE)
+    assert not passes(shop, british())
+    for one in before[-20:]:
+        assert shop.check(one, shop.code(one))[1]
+    later(frozen, 15 * MINUTE)
+    _minutes(frozen, shop, 5, 5)
+
+    assert [mode for _, mode in _changes(shop)] == ["open", "open"]
+
+
+def test_a_clock_that_is_set_back_makes_a_breaker_no_older(frozen: FrozenValkey) -> None:
+    shop = _shop(frozen, "country.conversion")
+    for _ in range(3):
+        _minutes(frozen, shop, 1, 9)
+        frozen.move_to(frozen.now - 50_000)
+        passes(shop, british())
+        later(frozen, 50)
+
+    assert _minutes(frozen, shop, 10, 10) < 30, "what was sent counts as before"
 
 
 def test_resends_are_no_further_verifications_to_a_breaker(frozen: FrozenValkey) -> None:
@@ -202,7 +229,7 @@ def test_home_is_judged_by_what_passes_and_is_open_again_when_people_come_in(fro
 
 @pytest.mark.parametrize("mode", ["record_only", "off"])
 def test_a_breaker_that_only_records_or_is_off_closes_nothing(frozen: FrozenValkey, mode: str) -> None:
-    guard = {"modes": modes("country.conversion", mode=mode), "conversion": {"home": "1/day"}}
+    guard = {"modes": modes("country.conversion", mode=mode), "conversion": {"home": "1/day", "home_sends": 20}}
     shop = Caller(guarded(frozen, guard=guard, applications={"shop": {"countries": ["PK", "GB"]}}))
 
     assert _minutes(frozen, shop, 8, 10) == 80

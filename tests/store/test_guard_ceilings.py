@@ -66,8 +66,24 @@ def test_what_is_settled_in_the_next_hour_takes_nothing_off_that_hour(frozen: Fr
     assert spent(shop) == {"hour": 2, "day": 4}
 
 
+def test_a_clock_that_ran_far_ahead_does_not_hold_the_ceiling_for_days(frozen: FrozenValkey) -> None:
+    shop = priced(frozen, {"*": "1"}, spend={"hour": "3"})
+    right = frozen.now
+    frozen.move_to(right + 30 * 86_400_000)
+    assert passed(shop, number(1), 9) == 3
+    frozen.move_to(right)
+
+    assert passed(shop, number(2), 9) == 3, "an hour of its own"
+    assert spent(shop) == {"hour": 3}
+    frozen.move_to(right + 3_600_000)
+    assert passed(shop, number(3), 9) == 3
+
+
 def test_countries_have_ceilings_of_their_own_and_those_not_named_one_each(frozen: FrozenValkey) -> None:
-    own = {"spend": {"countries": {"GB": {"day": "4"}, "*": {"day": "2"}}}, "countries": ["PK", "GB", "US", "AE"]}
+    own = {
+        "spend": {"countries": {"GB": {"day": "4"}, "US": {}, "*": {"day": "2"}}},
+        "countries": ["PK", "GB", "US", "AE"],
+    }
     installation = guarded(
         frozen,
         "spend.country",
@@ -80,5 +96,6 @@ def test_countries_have_ceilings_of_their_own_and_those_not_named_one_each(froze
     assert passed(shop, "+447400123456", 9) == 4
     assert passed(shop, number(1), 9) == 2
     assert passed(shop, "+971501234567", 9) == 2
+    assert passed(shop, "+14155550123", 9) == 9, "named, with no ceiling"
     assert passed(bank, number(1), 9) == 9, "another application has none"
     assert (spent(shop, "GB"), spent(shop, "PK")) == ({"day": 4}, {"day": 2})

@@ -121,11 +121,15 @@ def test_both_logs_are_bounded_in_length_and_age(frozen: FrozenValkey, log: str)
             passes(shop, number(1))
         later(frozen, 1)
     assert 1000 <= frozen.client.xlen(name) < 1150
-    later(frozen, 8 * 86_400)
-    for _ in range(40):
-        passes(shop, number(1))
+    for days in (6, 2):
+        later(frozen, days * 86_400)
+        for _ in range(10):
+            passes(shop, number(1))
+    (oldest, _), *_ = frozen.client.xrange(name)
+    assert int(oldest.partition(b"-")[0]) == frozen.now - 2 * 86_400_000, "exactly those of the last seven days"
+    later(frozen, 7 * 86_400 + 1)
 
-    assert frozen.client.xlen(name) < 150
+    assert not frozen.client.exists(name)
 
 
 def test_without_a_length_nothing_is_kept_of_attempts(frozen: FrozenValkey) -> None:

@@ -12,7 +12,14 @@ from support_valkey import free_port
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import OtpServiceError, PrefixDeniedError, StoreUnavailableError, UnacceptableError
+from otp_service.core.errors import (
+    NumberTypeNotAllowedError,
+    PrefixDeniedError,
+    StoreUnavailableError,
+    UnacceptableError,
+)
+from otp_service.core.guard.rules import RULES as ALL_RULES
+from otp_service.core.guard.rules import WithoutStore
 from otp_service.store.connection import connect
 
 LANDLINE, SATELLITE, FRENCH = "+442079460123", "+881612345678", "+33612345678"
@@ -65,6 +72,19 @@ def test_they_decide_although_redis_is_away_and_all_else_refuses_as_unavailable(
     assert (refused.value.code, refused.value.decision) == (code, None)
 
 
+@pytest.mark.parametrize("rule", [rule for rule in ALL_RULES if rule not in REFUSED])
+def test_every_rule_that_counts_refuses_without_redis_as_the_list_of_rules_says(
+    frozen: FrozenValkey, rule: str
+) -> None:
+    away = connect(f"redis://127.0.0.1:{free_port()}/0", timeout=0.2, connect_timeout=0.2)
+    lost = Caller(bootstrap.install(guarded(frozen, rule).settings, away))
+    with pytest.raises(StoreUnavailableError):
+        lost.start(number(1))
+
+    assert ALL_RULES[rule].without_store is WithoutStore.REFUSES
+    assert all(ALL_RULES[one].without_store is WithoutStore.DECIDES for one in REFUSED)
+
+
 @pytest.mark.parametrize("mode", ["record_only", "off"])
 @pytest.mark.parametrize("rule", REFUSED)
 def test_one_that_only_records_lets_a_message_pass(frozen: FrozenValkey, rule: str, mode: str) -> None:
@@ -99,10 +119,15 @@ def test_of_two_prefixes_the_longer_one_decides(
         shop.start("+923001234567")
 
 
-def test_a_number_of_no_country_is_refused(frozen: FrozenValkey) -> None:
-    shop = _shop(frozen, of_shop={"countries": ["*"]}, types=["mobile", "fixed_line_or_mobile"])
-    with pytest.raises(OtpServiceError):
+@pytest.mark.parametrize("mode", ["enforce", "record_only", "off"])
+def test_a_number_of_no_country_is_refused_whatever_the_mode(frozen: FrozenValkey, mode: str) -> None:
+    guard = {"modes": {**modes(*RULES), "destination.type": mode}}
+    shop = Caller(guarded(frozen, guard=guard, applications={"shop": {"countries": ["*"]}}))
+    with pytest.raises(NumberTypeNotAllowedError) as refused:
         shop.start(SATELLITE)
+    (decision,) = decisions(shop)
+
+    assert (refused.value.rule, decision.rule, decision.country) == ("destination.type", "destination.type", "")
     assert waiting(frozen.client) == 0
 
 

@@ -122,7 +122,7 @@ def test_where_it_is_enforced_messages_stop_until_the_interval_ends_and_the_call
     error = refused(lambda: shop.start(number(2)))
 
     assert error is not None
-    assert str(error) == "Most codes that the application checks are wrong; starts are stopped for a while."
+    assert str(error) == "Most codes that the application checks are wrong; messages are stopped for a while."
     assert error.retry_after == 400
     assert refused(lambda: shop.resend(out))
     assert shop.check(out, shop.code(out))[1], "codes that are out can still be checked"

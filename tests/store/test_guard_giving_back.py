@@ -53,6 +53,36 @@ def test_a_known_context_gives_its_address_nothing_back_and_makes_it_no_larger(f
     assert _fresh(shop, 9, client_ip=ADDRESS) == 0
 
 
+def test_messages_that_were_not_counted_are_not_given_back(frozen: FrozenValkey) -> None:
+    """A number that became known meanwhile gets its further messages uncounted."""
+    shop = _shop(frozen, "block.unapproved", block={"unapproved": ["9/day"]})
+    first, second = shop.start(number(1)), shop.start(number(1))
+    assert _fresh(shop, 5) == 5
+    assert shop.check(second, shop.code(second))[1]
+    for _ in range(4):
+        shop.resend(first)
+    assert shop.check(first, shop.code(first))[1]
+
+    assert _fresh(shop, 20, 2000) == 5, "5 of 9 are used, and one more for the one who was approved"
+
+
+def test_an_approval_gives_a_trickle_nothing_back_that_it_was_not_counted_in(frozen: FrozenValkey) -> None:
+    frozen.move_to(frozen.now - frozen.now % 60_000)
+    guard = {"conversion": {"sends": 5, "closed_for": 60, "trickle": "4/10 minutes"}}
+    shop = _shop(frozen, "country.conversion", **guard)
+    fresh = (f"+4474001{place:05}" for place in range(99))
+    early = ""
+    while passes(shop, to := next(fresh)):
+        early = shop.start(to)
+        shop.resend(early)
+        later(frozen, 10)
+    later(frozen, 60)
+    assert [passes(shop, next(fresh)) for _ in range(3)] == [True, True, True]
+    assert shop.check(early, shop.code(early))[1]
+
+    assert sum(passes(shop, next(fresh)) for _ in range(9)) == 1
+
+
 def test_a_number_of_the_safe_list_gives_nothing_back(frozen: FrozenValkey) -> None:
     guard = {"destinations": {"safe": [number(1)]}, "block": {"unapproved": ["3/hour"]}}
     shop = _shop(frozen, "block.unapproved", **guard)

@@ -183,7 +183,7 @@ def test_when_fewer_contexts_are_kept_than_before_the_oldest_are_forgotten(froze
         approve(before, VICTIM, context=f"phone {place}")
     fewer = {"number": {"contexts": 2}}
     shop, _ = _installed(frozen, "number.sends", keys=keys, guard=fewer, **SENDS)
-    later(frozen, DAY)
+    later(frozen, DAY + 1)
     approve(shop, VICTIM, context="phone 5")
     assert passed(shop, VICTIM, 20) == 5
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
-from support_guard import approve, number, priced, spent
+from support_guard import approve, decisions, number, priced, spent
 from support_outbox import Scripted, Sender, dispatch, dispatched, jobs_of, letters, settle, story, timed_out
 from support_outbox import refused as failure
 
@@ -120,6 +120,9 @@ def test_a_message_whose_further_call_does_not_fit_is_given_up(frozen: FrozenVal
     assert letters(frozen.client) == ["spend_ceiling"]
     assert story(shop, one)[0][2:4] == ("first", "unknown")
     assert spent(shop) == {"hour": 2}
+    (told,) = decisions(shop)
+    assert (told.rule, told.mode, told.kind, told.verification) == ("spend.application", "enforce", "dispatch", one)
+    assert [(each.used, each.most) for each in told.findings] == [(2_000_000, 8_000_000)]
 
 
 @pytest.mark.parametrize("mode", ["record_only", "off"])
@@ -131,6 +134,9 @@ def test_a_ceiling_that_does_not_hold_gives_no_message_up(frozen: FrozenValkey, 
     sender.deliver()
 
     assert sender.sent() == ["first", "second"]
+    assert [(one.rule, one.mode, one.kind) for one in decisions(shop)] == (
+        [("spend.application", "record_only", "dispatch")] if mode == "record_only" else []
+    )
 
 
 def test_to_settle_twice_changes_nothing(frozen: FrozenValkey) -> None:

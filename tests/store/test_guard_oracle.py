@@ -33,7 +33,7 @@ states.write(KEYS[1], kept, 864000000)
 return { wait, string.format('%.9f', level), string.format('%.9f', most) }
 """
 BREAKER = """
-local rule = { sends = 20, probe = 10, rate = 0.15, block = 900000, longest_block = 7200000,
+local rule = { sends = 20, probe = 10, rate = 0.15, closed_for = 900000, closed_for_at_most = 7200000,
   flows = ARGV[1] == 'flows' }
 local text = redis.call('GET', KEYS[1])
 local kept = text and cmsgpack.unpack(text) or {}

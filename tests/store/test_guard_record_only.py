@@ -28,7 +28,7 @@ def _installed(frozen: FrozenValkey, mode: str) -> Caller:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_rules_that_only_record_answer_and_count_as_if_they_were_off(frozen: FrozenValkey, seed: int) -> None:
-    """All that a caller gets to see, and every key that is not the guard's own, is the same."""
+    """All that a caller gets to see is the same, and so are the names of all keys that are not the guard's own."""
     lives = []
     for mode in ("record_only", "off"):
         frozen.reset()

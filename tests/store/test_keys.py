@@ -84,7 +84,6 @@ def test_a_quarter_later_only_the_named_exceptions_are_left(
 
     assert {name.decode() for name in frozen.client.scan_iter() if frozen.client.exists(name)} == {
         keys.INSTALLATION, keys.events("00"), keys.lanes("00"), *lanes(frozen.client),
-        keys.attempts("00"),
     }  # fmt: skip
     assert all(keys.is_persistent(name.decode()) for name in frozen.client.scan_iter())
 

@@ -31,12 +31,19 @@ TIGHT: dict[str, dict[str, Any]] = {
     "address.network": {"address": {**ROOMY["address"], "network": ["3/hour"]}},
     "block.unapproved": {"block": {"unapproved": ["3/hour", "9/2 days"]}},
     "block.conversion": {
-        "conversion": {"sends": 5, "rate": 0.6, "block": 60, "trickle": "2/minute"},
+        "conversion": {"sends": 5, "home_sends": 5, "rate": 0.6, "closed_for": 60, "trickle": "2/minute"},
         "modes": {"country.conversion": "off"},
     },
     "country.unapproved": {"country": {"unapproved": ["4/day"], "home": ["9/day"]}},
     "country.conversion": {
-        "conversion": {"sends": 5, "rate": 0.7, "block": 60, "home": "5/hour", "home_block": "1/hour"},
+        "conversion": {
+            "sends": 5,
+            "home_sends": 5,
+            "rate": 0.7,
+            "closed_for": 60,
+            "home": "5/hour",
+            "home_block": "1/hour",
+        },
         "modes": {"block.conversion": "off"},
     },
     "number.cooldown": {"number": {**ROOMY["number"], "cooldown": [400, 600, 3500]}},

@@ -21,7 +21,7 @@ class State(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     PROBING = "probing"
-    """The block is over; a trickle shows whether it is better now."""
+    """Its time is over; a trickle shows whether it is better now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class ConversionRule:
 
     sends: int
     rate: float
-    block: int
-    """How long it is open at first; the time doubles each time that it was no better."""
-    longest_block: int
+    closed_for: int
+    """How long it closes a place at first; the time doubles each time that it was no better."""
+    closed_for_at_most: int
     flows: bool
     """Whether traffic goes on while it is open, so that it is judged by that."""
     probe: int = field(init=False)
-    """How many verifications tell whether it is better after a block: half as many, for a trickle brings no more."""
+    """How many verifications tell whether it is better afterwards: half as many, for a trickle brings no more."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "probe", -(-self.sends // 2))
@@ -54,16 +54,18 @@ class Conversion:
     ripe_sends: float = 0.0
     ripe_approvals: float = 0.0
     until: int = 0
-    """When the block ends; 0 while it is closed."""
+    """When it is tried again; 0 while the breaker is closed."""
     times: int = 0
     """How often it was opened since it was last seen to be well: the next time it is open for longer."""
+    since: int = 0
+    """What was started before is forgotten: when it opened last, 0 where all counts."""
 
     def at_time(self, now: int) -> "Conversion":
         """Return it as it is now, its slots moved on."""
         seen = self
         for _ in range(min(now // SLOT - self.slot, FORGOTTEN)):
             seen = seen._next_slot()
-        return replace(seen, slot=now // SLOT)
+        return replace(seen, slot=max(self.slot, now // SLOT))  # a clock that was set back does not age it twice
 
     def _next_slot(self) -> "Conversion":
         return replace(
@@ -93,12 +95,12 @@ class Conversion:
         return replace(self, until=0), State.CLOSED
 
     def _opened(self, now: int, rule: ConversionRule) -> "Conversion":
-        block = rule.block
+        closed_for = rule.closed_for
         for _ in range(min(self.times, 30)):
-            block = min(2 * block, rule.longest_block)
+            closed_for = min(2 * closed_for, rule.closed_for_at_most)
         if rule.flows:  # what passes goes on telling
-            return replace(self, until=now + block, times=self.times + 1)
-        return Conversion(self.slot, until=now + block, times=self.times + 1)
+            return replace(self, until=now + closed_for, times=self.times + 1)
+        return Conversion(self.slot, until=now + closed_for, times=self.times + 1, since=now)
 
     def sent(self) -> "Conversion":
         """Return it with one verification more."""
@@ -107,6 +109,8 @@ class Conversion:
     def approved(self, created: int) -> "Conversion":
         """Return it with one approval more, of a verification that was started at ``created``."""
         age = self.slot - created // SLOT
+        if created < self.since:
+            return self
         if age <= 0:
             return replace(self, approvals=self.approvals + 1)
         if age == 1:

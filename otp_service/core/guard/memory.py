@@ -124,7 +124,7 @@ class Memory:
         """Yield the ceilings that a price would pass, and the milliseconds until their interval ends."""
         for ceiling, name in _ceilings(ruleset, application, country):
             interval, amount = self._spent.get(name, (-1, 0))
-            spent = amount if interval >= now // ceiling.interval else 0
+            spent = amount if interval == _interval(interval, ceiling, now) else 0
             if spent + price > ceiling.amount:
                 yield ceiling, (now // ceiling.interval + 1) * ceiling.interval - now
 
@@ -132,8 +132,14 @@ class Memory:
         """Add a price to all ceilings."""
         for ceiling, name in _ceilings(ruleset, application, country):
             interval, amount = self._spent.get(name, (-1, 0))
-            present = max(now // ceiling.interval, interval)
+            present = _interval(interval, ceiling, now)
             self._spent[name] = (present, (amount if interval == present else 0) + price)
+
+
+def _interval(kept: int, ceiling: Ceiling, now: int) -> int:
+    """Return the interval that counts: a clock that was set back a little counts on in the one that was kept."""
+    present = now // ceiling.interval
+    return kept if kept == present + 1 else present
 
 
 def _ceilings(ruleset: Ruleset, application: str, country: str) -> Iterator[tuple[Ceiling, tuple[str, str]]]:

@@ -4,6 +4,7 @@ The same decisions as the scripts make, which the tests hold against each other;
 runs a log through. Times in milliseconds.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from otp_service.core.guard import bucket
@@ -30,7 +31,8 @@ class Counted:
     """Whether its context was."""
     new: dict[str, bool]
     """Whether number and country were new to its address."""
-    sends: int = 1
+    sends: Counter[tuple[str, str]]
+    """How often its messages were counted, by part and bucket."""
 
 
 class Rehearsal:
@@ -46,7 +48,7 @@ class Rehearsal:
         trial = Trial(self._memory, ruleset, application, country, sending, "start", now)
         if not _passes(trial):
             return trial.findings, None
-        counted = Counted(application, country, sending, now, trial.approved, trial.familiar, trial.new)
+        counted = Counted(application, country, sending, now, trial.approved, trial.familiar, trial.new, trial.counted)
         return trial.findings, counted
 
     def resend(
@@ -59,7 +61,8 @@ class Rehearsal:
         )
         kind = "fallback" if fallback else "resend"
         trial = Trial(self._memory, ruleset, counted.application, counted.country, further, kind, now)
-        counted.sends += _passes(trial)
+        if _passes(trial):
+            counted.sends += trial.counted
         return trial.findings
 
     def guess(self, ruleset: Ruleset, counted: Counted, now: int, *, right: bool) -> list[Finding]:
@@ -138,8 +141,7 @@ def _give_back_part(back: Trial, counted: Counted, part: str, *, counts: bool) -
     for rule in back.ruleset.buckets:
         if rule.part != part or rule.name in done:
             continue
-        if rule.new is None or counted.new.get(rule.new):
-            bucket.give_back(own.kept, rule, 1 if rule.starts else counted.sends)
+        bucket.give_back(own.kept, rule, counted.sends[part, rule.name])
         if counts and rule.approvals not in done:
             bucket.approve(own.kept, rule, back.now)
         done |= {rule.name, rule.approvals}

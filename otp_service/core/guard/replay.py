@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from otp_service.core.application import Application
 from otp_service.core.guard.rehearsal import Counted, Rehearsal
 from otp_service.core.guard.ruleset import Ruleset
 from otp_service.core.guard.sending import Sending, unpacked
@@ -70,7 +71,8 @@ class Attempt:
             raise TypeError("is no attempt")
         if self.kind is Kind.START and self.what.count("|") < 2:  # noqa: PLR2004 - application, country and the rest
             raise ValueError("is no start")
-        _ = self.price
+        if self.price < 0:
+            raise ValueError("is of a negative price")
         return self
 
 
@@ -113,11 +115,14 @@ class Replayed:
     """Attempts with another outcome, and the rule that would refuse them now (empty for none)."""
 
 
-def replay(attempts: Iterable[Attempt], rulesets: Mapping[str, Ruleset]) -> Replayed:
+def replay(
+    attempts: Iterable[Attempt], rulesets: Mapping[str, Ruleset], applications: Mapping[str, Application] | None = None
+) -> Replayed:
     """Run attempts, in the order in which they were made, through rules in memory; ``rulesets`` by application.
 
-    What was refused in its time and would pass now has no answer in the log: nobody typed that code in. It counts as
-    never approved.
+    With ``applications``, by name, a start goes where they send to and have their home, not where they did then. What
+    was refused in its time and would pass now has no answer in the log: nobody typed that code in. It counts as never
+    approved.
     """
     rehearsal, found = Rehearsal(), Replayed()
     counted: dict[str, Counted | None] = {}
@@ -128,7 +133,7 @@ def replay(attempts: Iterable[Attempt], rulesets: Mapping[str, Ruleset]) -> Repl
         if attempt.kind is Kind.START and attempt.application not in rulesets:
             found.unknown += 1
             continue
-        rule = _again(rehearsal, attempt, rulesets, counted)
+        rule = _again(rehearsal, attempt, rulesets, applications or {}, counted)
         found.before.count(attempt, attempt.refused)
         if rule is None:
             found.never_started += 1
@@ -141,14 +146,22 @@ def replay(attempts: Iterable[Attempt], rulesets: Mapping[str, Ruleset]) -> Repl
 
 
 def _again(
-    rehearsal: Rehearsal, attempt: Attempt, rulesets: Mapping[str, Ruleset], counted: dict[str, Counted | None]
+    rehearsal: Rehearsal,
+    attempt: Attempt,
+    rulesets: Mapping[str, Ruleset],
+    applications: Mapping[str, Application],
+    counted: dict[str, Counted | None],
 ) -> str | None:
     """Return the rule that refuses an attempt, empty for none; ``None`` when its verification never started."""
     if attempt.kind is Kind.START:
-        ruleset = rulesets[attempt.application]
-        findings, verification = rehearsal.start(
-            ruleset, attempt.application, attempt.country, attempt.sending, attempt.at
-        )
+        ruleset, application = rulesets[attempt.application], applications.get(attempt.application)
+        sending = attempt.sending
+        if application:
+            if not application.sends_to(attempt.country):
+                counted[attempt.verification] = None
+                return "destination.country"
+            sending = replace(sending, place=application.place_of(attempt.country))
+        findings, verification = rehearsal.start(ruleset, attempt.application, attempt.country, sending, attempt.at)
         counted[attempt.verification] = verification
     else:
         verification = counted[attempt.verification]

@@ -3,6 +3,7 @@
 The same as ``include_guard.lua`` and ``include_fraud.lua``. Times in milliseconds.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -63,6 +64,11 @@ class Trial:
         if self.kind == "start" and self.sending.network:
             asked = self.memory.asked.get(self.sending.network, self.now)
             self.new = {"number": self.sending.number not in asked, "country": self.country not in asked}
+
+    @property
+    def counted(self) -> Counter[tuple[str, str]]:
+        """In which buckets it was counted, by part and name."""
+        return Counter((rule.part, rule.name) for rule, _ in self._counted)
 
     @property
     def lane(self) -> str:

@@ -16,6 +16,8 @@ _SHORT = 60.0
 """Seconds that a token is used whose life nobody told."""
 _LONG = 86_400.0
 """Seconds that one is used at most."""
+_DIGITS = 15
+"""Of the longest life that is believed."""
 _MARGIN = 30.0
 """Seconds before its end from which on a token is not used, or a tenth of its life if that is shorter."""
 _PAUSE = 1.0
@@ -97,8 +99,10 @@ def _request(settings: CamaraSimSwapSettings) -> requests.Request:
 
 def _life(told: object) -> float:
     """Return the seconds that a token lives: `_SHORT` where nobody told, or nothing that could be understood."""
-    seconds = float(told) if isinstance(told, int) or (isinstance(told, str) and told.isdecimal()) else _SHORT
-    return min(seconds, _LONG)
+    text = str(told)
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        return _SHORT
+    return min(float(text), _LONG)
 
 
 def members_of(answer: Answer) -> dict[str, object]:

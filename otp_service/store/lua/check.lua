@@ -15,11 +15,12 @@
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, whether the application's alarm
 --                 was raised}
--- include clock states counters limits standing waits buckets conversions findings failing approvals guesses attempts
+-- include clock states counters limits standing waits buckets conversions findings failing counted approvals guesses attempts
 -- include streams idempotency record
 
 local found = record.of(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',
-  'pseudonym', 'sends', 'created', 'guard', 'context', 'block', 'network', 'wide')
+  'pseudonym', 'sends', 'created', 'guard', 'context', 'block', 'network', 'wide',
+  'in_block', 'in_country')
 if not found then return { 'not-found' } end
 local remembered = idempotency.recall(KEYS[3], ARGV[5])
 if remembered == 'mismatch' then return { 'mismatch' } end

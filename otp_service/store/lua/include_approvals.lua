@@ -2,7 +2,8 @@
 --
 -- A record remembers how its first message was counted: `guard` (flags), and the pseudonyms `context`, `block`, `network`
 -- and `wide` (its /48); each in a field of its own, for a long value would triple the record. Flags: h at home, s safe,
--- a from an approved number, f from a familiar context, n and c number and country that were new to its address.
+-- a from an approved number, f from a familiar context, n and c number and country that were new to its address. What its
+-- messages were counted in, of its block and its country, is in `in_block` and `in_country`.
 local approvals = {}
 
 -- Returns the flags of a start.
@@ -31,12 +32,13 @@ function approvals.remembered(found, with_address)
   return flags, found.context or '', keys
 end
 
--- Gives back to a part what a verification of some messages was counted for, and counts its approval. Rules for home and
--- for abroad may share a level or a window: each is seen to once. `counts` tells whether the approval makes room.
-local function give_back(part, state, created, messages, new, counts)
+-- Gives back to a part what a verification was counted for, and counts its approval. Rules for home and for abroad may share a
+-- level or a window: each is seen to once. `messages` tells by bucket how often it was counted; `counts` whether the approval
+-- makes room.
+local function give_back(part, state, created, messages, counts)
   local done = {}
   for _, rule in ipairs(part.buckets) do
-    if not done[rule.name] and (not rule.new or new[rule.new]) then buckets.give_back(state, rule, messages) end
+    if not done[rule.name] then buckets.give_back(state, rule, messages(rule)) end
     if counts and not done[rule.approvals] then state[rule.approvals] = counters.add(state[rule.approvals], rule.window) end
     done[rule.name], done[rule.approvals] = true, true
   end
@@ -53,13 +55,16 @@ function approvals.give_back(found, known)
   local flags, _, names = approvals.remembered(found, true)
   if flags.s or #names == 0 then return end
   local keys, kept = states.read(names, 1)
-  local counted = { approved = not flags.a, familiar = not flags.f }
+  local looked_at = { approved = not flags.a, familiar = not flags.f }
   local new = { number = flags.n, country = flags.c }
   for _, part in ipairs(ruleset.parts) do
     local state = kept[part.name]
-    if state and counted[part.spares] then
-      local messages = part.starts and 1 or tonumber(found.sends)
-      give_back(part, state, tonumber(found.created), messages, new, part.spares ~= 'approved' or not known)
+    if state and looked_at[part.spares] then
+      local function messages(rule)
+        if part.starts then return (not rule.new or new[rule.new]) and 1 or 0 end
+        return counted.times(found['in_' .. part.name], rule.name)
+      end
+      give_back(part, state, tonumber(found.created), messages, part.spares ~= 'approved' or not known)
       states.write(keys[part.name], state, ruleset.lives[part.name])
     end
   end

@@ -7,5 +7,6 @@ local attempts = {}
 function attempts.note(stream, length, age, kind, id, refused, what)
   if length == '0' then return end
   redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'kind', kind, 'id', id, 'refused', refused, 'what', what)
-  if string.sub(stamp, -1) == '0' then redis.call('XTRIM', stream, 'MINID', '~', now - age) end -- one time in ten
+  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: pseudonyms are not kept for longer
+  redis.call('PEXPIRE', stream, age) -- it has no consumer group that could be lost
 end

@@ -1,29 +1,31 @@
 -- Breakers on conversion: where hardly anybody who gets a code types it in (core/guard/conversion.py).
 --
 -- A breaker is a list: number of the slot, sends and approvals in it, those in the one before, those in all before that, when
--- its block ends (0 while it is closed), and how often it was opened since it was last seen to be well.
+-- it is tried again (0 while it is closed), how often it was opened since it was last seen to be well, and from when on what
+-- was started counts.
 local conversions = {}
 local SLOT, KEPT, FORGOTTEN = 60000, 0.93, 120
 
 -- Brings a breaker to the present, a new one for nil, and returns it.
 function conversions.now(seen)
   local slot = math.floor(now / SLOT)
-  if not seen then return { slot, 0, 0, 0, 0, 0, 0, 0, 0 } end
+  if not seen then return { slot, 0, 0, 0, 0, 0, 0, 0, 0, 0 } end
   for _ = 1, math.min(slot - seen[1], FORGOTTEN) do
     seen[6], seen[7] = seen[6] * KEPT + seen[4], seen[7] * KEPT + seen[5]
     seen[4], seen[5], seen[2], seen[3] = seen[2], seen[3], 0, 0
   end
-  seen[1] = slot
+  seen[1] = math.max(seen[1], slot) -- a clock that was set back does not age it twice
   return seen
 end
 
 local function open(seen, rule)
-  local block = rule.block
-  for _ = 1, math.min(seen[9], 30) do block = math.min(2 * block, rule.longest_block) end
+  local closed_for = rule.closed_for
+  for _ = 1, math.min(seen[9], 30) do closed_for = math.min(2 * closed_for, rule.closed_for_at_most) end
   if not rule.flows then -- only what is sent from now on tells
     for i = 2, 7 do seen[i] = 0 end
+    seen[10] = now
   end
-  seen[8], seen[9] = now + block, seen[9] + 1
+  seen[8], seen[9] = now + closed_for, seen[9] + 1
 end
 
 -- Judges a breaker by what it has seen. Returns 'open', 'closed' or 'probing', and whether that is new.
@@ -53,6 +55,7 @@ end
 -- Notes the approval of a verification that was started at `created`.
 function conversions.approve(seen, created)
   local age = seen[1] - math.floor(created / SLOT)
+  if created < seen[10] then return end
   if age <= 0 then
     seen[3] = seen[3] + 1
   elseif age == 1 then

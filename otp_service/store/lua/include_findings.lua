@@ -20,12 +20,20 @@ function findings.first(list)
   return first
 end
 
+-- Returns the rules that found something, blanks between.
+function findings.rules(list)
+  local names = {}
+  for i, one in ipairs(list) do names[i] = one.rule end
+  return table.concat(names, ' ')
+end
+
 -- Writes a decision. Returns its identifier. `about` names a verification, without an identifier when none was made.
 local function append(stream, length, age, rule, mode, kind, lane, ends, about, text)
   local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', rule, 'mode', mode, 'kind', kind,
     'lane', lane, 'until', ends, 'id', about.id or '', 'application', about.application,
     'purpose', about.purpose or '', 'country', about.country, 'findings', text)
-  redis.call('XTRIM', stream, 'MINID', '~', now - age)
+  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer
+  redis.call('PEXPIRE', stream, age)
   return id
 end
 
@@ -41,9 +49,10 @@ function findings.report(stream, length, age, list, about, kind, lane)
     now + first.wait, about, table.concat(all, ','))
 end
 
--- Reports a start that a rule refused by itself: it counts nothing, and waiting does not help.
-function findings.report_plain(stream, length, age, rule, about)
-  return append(stream, length, age, rule, 'enforce', 'start', '', 0, about, '')
+-- Reports what is about no count: that a rule refused a start by itself, where waiting does not help; that it was lifted.
+function findings.report_plain(stream, length, age, rule, mode, about)
+  local kind = mode == 'enforce' and 'start' or 'change'
+  return append(stream, length, age, rule, mode, kind, '', 0, about, '')
 end
 
 -- Reports what changed for all: that a breaker opened or closed, an alarm. The country is empty where it is about all.

@@ -33,6 +33,7 @@ end
 local function test(sending, part)
   for _, rule in ipairs(part.buckets) do
     rule.level = nil
+    rule.counts = false
     if not rule.place or rule.place == sending.place then
       rule.counts = (not rule.breaker or sending.stands[rule.breaker] == rule.stands)
         and (not rule.new or sending.new[rule.new])

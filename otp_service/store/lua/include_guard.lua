@@ -1,5 +1,5 @@
 -- The guard of a message: reads what its rules count, tests them all, and then counts the message in all of them or in
--- none. The ruleset comes before this text, as a table.
+-- none.
 --
 -- `sending` holds: kind (start, resend or fallback), scopes (of the windows that count), place (home or abroad), safe
 -- (whether the fraud rules pass it), context (a pseudonym, empty for none), number (a pseudonym), price, about (the
@@ -37,7 +37,7 @@ function guard.test(sending)
     local some = sending.standing.some
     if limit.scope == 'failed_checks' then some = sending.standing.here end -- guesses count for each application
     local most = limits.most(limit, sending.lane == 'strange' and some)
-    findings.note(list, limit, limits.wait(limit, most), most, most)
+    findings.note(list, limit, limits.wait(limit, most), limits.used(limit, most), most)
   end
   if ruleset.cooldown and sending.kind == 'start' then -- a resend has delays of its own
     local wait, run = waits.left(ruleset.cooldown, kept.cooldown, sending.lane)

@@ -33,7 +33,7 @@ end
 function guesses.refusal(guessing)
   for _, limit in ipairs(guessing.windows) do
     local most = limits.most(limit, guessing.lane == 'strange' and guessing.standing.here)
-    findings.note(guessing.findings, limit, limits.wait(limit, most), most, most)
+    findings.note(guessing.findings, limit, limits.wait(limit, most), limits.used(limit, most), most)
   end
   guesses.test(guessing.findings, guessing.kept.guesses, guessing.lane)
   local first = findings.first(guessing.findings)

@@ -65,6 +65,11 @@ function limits.wait(limit, most)
   return (limit.previous and sliding_wait or moving_wait)(limit, most)
 end
 
+-- Returns how much is in a window that was tested. A moving one keeps no more events than it allows.
+function limits.used(limit, most)
+  return limit.used or most
+end
+
 -- Returns the application's own quota as it was tested: `used` and `ttl` of its narrowest window.
 function limits.quota(list)
   for _, limit in ipairs(list) do

@@ -11,11 +11,12 @@ function spending.ceilings(country)
   return list
 end
 
--- Returns the present interval of a ceiling and the amount in it. A clock that was set back counts on where it was.
+-- Returns the present interval of a ceiling and the amount in it. A clock that was set back a little counts on where it was;
+-- one that was far ahead was wrong.
 local function spent(kept, ceiling)
   local interval, amount = unpack(kept[ceiling.name] or { 0, 0 })
   local present = math.floor(now / ceiling.interval)
-  if interval >= present then return interval, amount end
+  if interval == present or interval == present + 1 then return interval, amount end
   return present, 0
 end
 
@@ -26,14 +27,6 @@ function spending.test(list, kept, country, price)
     local ends = (math.floor(now / one.interval) + 1) * one.interval
     findings.note(list, one, amount + price > one.amount and ends - now or 0, amount, one.amount)
   end
-end
-
--- Tells whether a price would pass a ceiling that is enforced.
-function spending.refuses(kept, country, price)
-  local list = {}
-  spending.test(list, kept, country, price)
-  local first = findings.first(list)
-  return first ~= nil and not first.records
 end
 
 -- Adds an amount, which may be negative, to all ceilings whose interval is still the one of `at`, and writes them.

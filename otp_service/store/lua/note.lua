@@ -1,10 +1,11 @@
--- Notes that a rule refused a start before Redis was asked: its destination is none.
+-- Notes a decision that no other script makes: that a rule refused a start before Redis was asked, for its destination is
+-- none; or that somebody lifted what a rule held back.
 --
 -- KEYS[1] decisions
 -- ARGV[1] greatest length of the decisions   ARGV[2] their greatest age in milliseconds
--- ARGV[3] the rule   ARGV[4] application     ARGV[5] purpose   ARGV[6] country
+-- ARGV[3] the rule   ARGV[4] application     ARGV[5] purpose   ARGV[6] country   ARGV[7] enforce or lifted
 -- Returns: the identifier of the decision
 -- include clock findings
 
 local about = { application = ARGV[4], purpose = ARGV[5], country = ARGV[6] }
-return findings.report_plain(KEYS[1], ARGV[1], ARGV[2], ARGV[3], about)
+return findings.report_plain(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[7], about)

@@ -18,9 +18,9 @@
 -- ARGV[22] rules that only record, and would have refused before Redis was asked, blanks between
 -- ARGV[23] and following: the record's fields: name, value, …
 -- Derives: the record of the first start, from the idempotency key (same hash tag)
--- Returns one of: {'started', now, quota used, quota reset} {'replayed', now, remembered, record} {'mismatch'}
+-- Returns one of: {'started', now, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
 --                 {'backlog-full'} {'refused', decision, rule, wait, quota used, quota reset}
--- include clock states counters limits standing waits buckets conversions findings spending failing approvals
+-- include clock states counters limits standing waits buckets conversions findings spending failing counted approvals
 -- include guesses fraud guard attempts streams idempotency deliveries
 
 local remembered = idempotency.recall(KEYS[8], ARGV[1])
@@ -52,6 +52,7 @@ guard.report(sending, KEYS[9], ARGV[8], ARGV[7])
 local expires = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now, 'guard', approvals.memory(sending),
   deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack(ARGV, 23))
+counted.note(KEYS[1], sending, {})
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
 if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
 if ARGV[1] ~= '' then
@@ -63,4 +64,4 @@ streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[14
 if redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now) > 20 then redis.call('LTRIM', KEYS[7], 0, 19) end
 redis.call('PEXPIRE', KEYS[7], ARGV[7])
 streams.report(KEYS[6], ARGV[6], ARGV[7], 'verification.started', about, 'channel', ARGV[14])
-return { 'started', now, quota.used + 1, quota.ttl }
+return { 'started', now, quota.used + 1, quota.ttl, findings.rules(sending.findings) }

@@ -1,16 +1,23 @@
-"""Decisions of the guard in words."""
+"""``otp-service guard explain``: decisions of the guard in words."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from otp_service.cli.output import duration
+import click
+
+from otp_service.cli.context import context_of
+from otp_service.cli.options import config_option
+from otp_service.cli.output import duration, moment, wrapped
+from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard.pricing import shown
 from otp_service.core.guard.rules import RULES
 from otp_service.services.context import Context
+from otp_service.settings import load_settings
 from otp_service.store.decisions import Decision, Finding
 
 _SECOND = 1000
+_LANES = {"known": ", from a known context", "strange": ", from no known context", "": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +59,63 @@ def _of_mode(mode: str) -> str:
         "open": "Closed from here on.",
         "closed": "Open again.",
         "alarm": "An alarm was raised.",
+        "lifted": "Somebody lifted it (otp-service guard unblock).",
     }.get(mode, mode)
 
 
 def _counts(one: Finding, currency: str) -> tuple[str, ...]:
-    used, most = math.ceil(round(one.used, 2)), math.floor(one.most)
+    used, most = _plain(one.used), _plain(one.most)
     scope = one.rule.partition(".")[0]
     if scope == "spend":
         amount = f"Spent: {shown(round(one.used))} of {shown(round(one.most))} {currency}"
     elif one.rule == "application.failures":
         amount = f"Wrong: {used} of {most} codes"
-    elif one.rule.endswith(".conversion") and not most:
-        amount = f"Closed {used} time{'s' * (used != 1)} in a row"
-    elif most:
+    elif one.rule.endswith(".conversion") and not one.most:
+        amount = f"Closed {used} time{'s' * (one.used != 1)} in a row"
+    elif one.most:
         amount = f"Counted: {used} of {most}"
-    elif used:
+    elif one.used:
         amount = f"In a row: {used}"
     else:
         return ()
     return (f"{amount}{_within(one.window)}.",)
 
 
+def _plain(amount: float) -> str:
+    """Return a count as people read it; of what leaks away, two digits of the rest."""
+    return f"{amount:.2f}".rstrip("0").rstrip(".")
+
+
 def _within(window: int) -> str:
     return f" in {duration(window // _SECOND)}" if window else ""
+
+
+@click.command(short_help="Explain a refusal.")
+@click.argument("name", metavar="VERIFICATION-OR-DECISION")
+@config_option
+def explain(name: str, path: Path | None) -> None:
+    """Explain a refusal: what each rule found, and until when it lasts.
+
+    By the identifier of the decision, which the API tells with a refusal (`decision`), or by that of a verification:
+    then everything that rules said of it, also those that only record.
+    """
+    settings = load_settings(path)
+    context = context_of(settings)
+    decisions = found_by(context, name)
+    if not decisions:
+        raise ConfigurationError(f"Nothing is known of {name}: no rule spoke, or it is no longer kept.")
+    for decision in decisions:
+        place = ", ".join(filter(None, (decision.application, decision.purpose, decision.country)))
+        about = f"{decision.kind} of {place}{_LANES[decision.lane]}"
+        click.secho(f"{moment(decision.at)}  {about}", bold=True)
+        click.echo(
+            f"  decision {decision.id}" + (f", verification {decision.verification}" * bool(decision.verification))
+        )
+        for one in explain_rule(decision, settings.guard.currency):
+            _print(one)
+
+
+def _print(one: Explained) -> None:
+    click.echo(wrapped(f"  {one.rule}: {one.sentence}", 4))
+    for line in one.details:
+        click.echo(wrapped(f"    {line}", 4))
