@@ -1,5 +1,6 @@
 """Money: reserved before a message is queued, settled by what was called, and never more than the ceiling."""
 
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from otp_service.core.verification import DeliveryStatus
 from otp_service.services.transactions import TransactionInput
 from otp_service.store import keys
 from otp_service.store.dispatches import Dispatched, Dropped, Next, Settlement
+from otp_service.telemetry import metrics
 
 SPOKEN = {"login": {"resend_delays": [0], "channels": ["sms", "voice"], "fallback": False}}
 LONG_PAYMENT = TransactionInput("150000.00", "PKR", "Daraz Online Shopping Mall", "4821")
@@ -123,6 +125,23 @@ def test_a_message_whose_further_call_does_not_fit_is_given_up(frozen: FrozenVal
     (told,) = decisions(shop)
     assert (told.rule, told.mode, told.kind, told.verification) == ("spend.application", "enforce", "dispatch", one)
     assert [(each.used, each.most) for each in told.findings] == [(2_000_000, 8_000_000)]
+
+
+def test_a_further_call_that_a_ceiling_refuses_is_counted_under_its_rule(frozen: FrozenValkey) -> None:
+    shop = priced(frozen, {"PK": "2"}, {"PK": "7"}, spend={"hour": "8"})
+    shop.start(number(1))
+    before = _refused()
+    _sender(shop, timed_out()).deliver()
+
+    assert _refused() == before + 1
+
+
+def _refused() -> float:
+    labels = 'application="shop",country="PK",mode="enforce",rule="spend.application"'
+    found = re.search(
+        rf"^otp_service_guard_refusals_total\{{{labels}\}} (.+)$", metrics.exposition().decode(), re.MULTILINE
+    )
+    return float(found[1]) if found else 0.0
 
 
 @pytest.mark.parametrize("mode", ["record_only", "off"])
