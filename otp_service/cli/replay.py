@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -41,8 +41,9 @@ def replay_command(changed: Path | None, log: Path | None, save: Path | None, pa
     if not attempts:
         raise ConfigurationError("There is no log: guard.attempts is 0, or nothing has happened yet.")
     settings = load_settings(changed or path)
-    sends = settings.guard.mode(_COUNTRY) is Mode.ENFORCE
-    applications = settings.core_applications if sends else {}
+    applications = settings.core_applications
+    if settings.guard.mode(_COUNTRY) is not Mode.ENFORCE:
+        applications = {name: replace(one, countries=None) for name, one in applications.items()}
     _show(replay(attempts, settings.core_rulesets, applications), settings.guard.currency)
 
 

@@ -90,6 +90,33 @@ def test_under_other_rules_it_tells_what_would_have_been_refused_and_what_the_re
     }
 
 
+@pytest.mark.parametrize("mode", ["enforce", "off"])
+def test_another_home_is_tried_whatever_the_mode_of_the_rule_on_countries(frozen, tmp_path, environ, shop, mode):
+    live(frozen, shop)
+    path = changed(frozen, tmp_path, "country.unapproved", country={"home": ["99/day"], "unapproved": ["1/day"]})
+    table = json.loads((tmp_path / "changed" / "rules.json").read_text())
+    table["applications"]["shop"]["home"] = "GB"
+    table["guard"]["modes"]["destination.country"] = mode
+    (tmp_path / "changed" / "rules.json").write_text(json.dumps(table))
+
+    assert replay("--rules", path, environ=environ)["refused by country.unapproved"] == ("0", "4")
+
+
+@pytest.mark.parametrize(("mode", "refused"), [("enforce", "7"), ("off", None)])
+def test_a_country_that_is_no_longer_listed_is_refused_where_that_is_enforced(
+    frozen, tmp_path, environ, shop, mode, refused
+):
+    live(frozen, shop)
+    path = changed(frozen, tmp_path)
+    table = json.loads((tmp_path / "changed" / "rules.json").read_text())
+    table["applications"]["shop"]["countries"] = ["GB"]
+    table["guard"]["modes"]["destination.country"] = mode
+    (tmp_path / "changed" / "rules.json").write_text(json.dumps(table))
+    told = replay("--rules", path, environ=environ).get("refused by destination.country")
+
+    assert told == (("0", refused) if refused else None)
+
+
 def test_it_tells_of_people_who_came_in_and_would_have_been_refused(frozen, tmp_path, environ, shop):
     for last in range(3):
         approve(shop, number(last))
