@@ -1,5 +1,7 @@
 # docker build -t otp-service .
 #
+# The ledger is in PostgreSQL (OTP_SERVICE__LEDGER__URL_FILE), or in a volume at /var/lib/otp-service.
+#
 # Without a network: put the wheels of requirements.lock and requirements-build.lock into wheelhouse/ and build
 # with --build-arg PIP_OPTIONS="--no-index --find-links .".
 
@@ -25,6 +27,7 @@ ENV PATH=/opt/otp-service/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     OTP_SERVICE__HTTP__HOST=0.0.0.0
+RUN install -d -o 10001 -g 10001 -m 700 /var/lib/otp-service
 USER 10001:10001
 EXPOSE 8080 9090
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["python", "-c", "\

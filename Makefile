@@ -11,7 +11,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: setup run test check bench bench-delivery storm abuse mutants lock clean compose-secrets
+.PHONY: setup run test check bench bench-delivery bench-import storm storm-ledger abuse mutants lock clean compose-secrets
 
 setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
 
@@ -37,6 +37,13 @@ bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and 
 storm: setup  ## Verifications while workers are killed and stopped, and a gateway fails; then the books must balance.
 	$(BIN)/python benchmarks/storm.py
 
+bench-import: setup  ## Imports a million suppressed numbers: time, memory, and what starts notice of it. Five minutes.
+	$(BIN)/python benchmarks/importing.py
+
+storm-ledger: setup  ## Recorders, database and Redis are killed under load; nothing may be lost. Needs PostgreSQL.
+	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database sqlite
+	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database postgresql
+
 abuse: setup  ## Attacks beside a simulated day of honest traffic: what passes, costs, is refused. Needs libfaketime. An hour.
 	$(BIN)/python benchmarks/abuse.py
 
@@ -47,7 +54,7 @@ compose-secrets:  ## Make the keys that docker-compose.yml mounts; needs nothing
 	@$(PYTHON) config/compose_secrets.py
 
 lock:  ## Choose the newest dependencies that fit, and record their hashes.
-	uv pip compile $(LOCK) --output-file requirements.lock pyproject.toml
+	uv pip compile $(LOCK) --extra postgresql --output-file requirements.lock pyproject.toml
 	uv pip compile $(LOCK) --output-file requirements-build.lock --group pyproject.toml:build
 	uv pip compile $(LOCK) --output-file requirements-dev.lock --group pyproject.toml:dev \
 		--constraints requirements.lock --constraints requirements-build.lock pyproject.toml

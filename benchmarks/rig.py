@@ -64,11 +64,19 @@ class Rig:
         folder.mkdir()
         valkey_url = start_valkey(stack, folder)
         ports = {one.name: one.start(stack, folder, seed) for one in stand_ins}
+        gateways = {one.name: one.settings(ports[one.name]) for one in stand_ins}
+        return cls.over(stack, folder, valkey_url, gateways, **sections)
+
+    @classmethod
+    def over(
+        cls, stack: ExitStack, folder: Path, valkey_url: str, gateways: Mapping[str, Any], **sections: Any
+    ) -> "Rig":
+        """Start the API over a Valkey that is there; it ends with the stack; workers are started apart."""
         port, api_key, config = free_port(), new_api_key(), folder / "rig.json"
         os.environ.setdefault("OTP_SERVICE_ROOT_KEYS", f"k1:{new_key()}")  # what forks the workers keeps its own
         os.environ.setdefault("OTP_SERVICE_PSEUDONYM_KEY", new_key())
-        gateways = {one.name: one.settings(ports[one.name]) for one in stand_ins}
-        config.write_text(json.dumps({**_tree(valkey_url, port, api_key, gateways), **sections}))
+        ledger = {"ledger": {"url": f"sqlite:///{folder / 'ledger.db'}"}}
+        config.write_text(json.dumps({**_tree(valkey_url, port, api_key, gateways), **ledger, **sections}))
         log = folder / "serve.log"
         Process.start(stack, [COMMAND, "serve", "--config", str(config)], log=log)
         wait_for_port(port)

@@ -36,10 +36,11 @@ class BenchSettings:
         tree = {
             "environment": "development",
             "redis": {"url": valkey_url},
+            "ledger": {"url": f"sqlite:///{folder / 'ledger.db'}"},
             "http": {"port": port, "processes": processes, "threads": 2, "metrics_port": 0},
             "limits": {"application": ["100000000/minute"]},
             "guard": ROOMY,
-            "streams": {"max_outbox": 100_000_000},  # nobody delivers here
+            "streams": {"max_outbox": 100_000_000, "max_events": 100_000_000},  # nobody delivers or records here
             "purposes": {"login": {}},
             "applications": {
                 "bench": {
@@ -55,7 +56,9 @@ class BenchSettings:
             "logging": {"level": log_level},
         }
         path.write_text(json.dumps(tree))
-        return cls(path, port, api_key, install(load_settings(path)))
+        installation = install(load_settings(path))
+        installation.context.ledger.upgrade()
+        return cls(path, port, api_key, installation)
 
 
 def seed_checks(settings: BenchSettings, path: Path, count: int) -> Path:

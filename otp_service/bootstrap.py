@@ -4,13 +4,23 @@ from dataclasses import dataclass
 
 import redis
 
+from otp_service.core.api_key import APPLICATION_SCOPES, ApiKey
+from otp_service.core.errors import ConfigurationError
 from otp_service.gateways.base import Gateway, GatewayContext
+from otp_service.ledger.access import Access
+from otp_service.ledger.ledger import open_ledger
 from otp_service.policies.asked import AskedPolicy, Policies
 from otp_service.policies.base import PolicyContext
 from otp_service.services.context import Context
 from otp_service.services.desk import Desk
+from otp_service.services.directory import Directory, Member
+from otp_service.services.inbox import Inbox
+from otp_service.services.key_uses import KeyUses
+from otp_service.services.reflect import Reflection
+from otp_service.services.watch import Watch
 from otp_service.settings import Settings
 from otp_service.settings.messages import read_catalogue
+from otp_service.settings.stored import understood
 from otp_service.store.connection import connect as connect_store
 from otp_service.store.retention import Retention
 from otp_service.store.rulesets import load_ruleset
@@ -51,19 +61,21 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         decisions=settings.guard.decisions,
         attempts=settings.guard.attempts,
     )
-    rulesets = {name: load_ruleset(ruleset) for name, ruleset in settings.core_rulesets.items()}
+    ledger = open_ledger(settings.ledger.url.get_secret_value(), settings.ledger.timeout)
+    directory = _directory(settings, ledger.access)
     store = open_store(
-        client or connect(settings), keyring, settings.core_limits, rulesets, kept, settings.breaker.to_core()
+        client or connect(settings), keyring, settings.core_limits, directory.rulesets, kept, settings.breaker.to_core()
     )
     gateways: dict[str, Gateway] = {}
     context = Context(
         keyring=keyring,
         store=store,
-        applications=settings.core_applications,
-        application_of_key=settings.application_of_key,
+        ledger=ledger,
+        reflection=Reflection(ledger, store.mirror, keyring),
+        directory=directory,
+        key_uses=KeyUses(ledger.api_keys),
         purposes=settings.core_purposes,
         limits=settings.core_limits,
-        rulesets=rulesets,
         destinations=settings.guard.destination_rules(),
         routes=settings.core_routes,
         gateways=gateways,
@@ -71,6 +83,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         policies=_policies(settings),
         prices=settings.core_prices,
         catalogue=read_catalogue(settings),
+        inbound=settings.inbound.to_core(),
         public_url=settings.http.public_url,
     )
     gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
@@ -81,7 +94,8 @@ def prepare(installation: Installation) -> None:
     """Make sure that Redis may be used; to be called once before a process serves.
 
     Raises `ConfigurationError` when its data belong to other keys or when it may evict counters, and
-    `StoreUnavailableError` when it does not answer. Logs a warning when Redis does not tell whether it evicts.
+    `StoreUnavailableError` when it does not answer, `LedgerUnavailableError` when the ledger does not. Logs a warning
+    when Redis does not tell whether it evicts.
     """
     server = installation.context.store.server
     if not server.check_eviction():
@@ -89,13 +103,45 @@ def prepare(installation: Installation) -> None:
     server.claim()
     server.load_scripts()
     server.delete_other_scripts()
+    ledger = installation.context.ledger
+    if installation.settings.ledger.upgrade:
+        ledger.upgrade()
+    elif ledger.behind():
+        raise ConfigurationError("The ledger is not of this release: otp-service ledger upgrade.")
+    installation.context.directory.refresh()
+    installation.context.reflection.refresh()
+
+
+def watch(installation: Installation) -> Watch:
+    """Return what keeps a process informed of what others change; it is still to be started."""
+    context = installation.context
+    return Watch(
+        {"mirror": context.reflection.refresh, "access": context.directory.refresh, "key_uses": context.key_uses.write}
+    )
+
+
+def _directory(settings: Settings, access: Access) -> Directory:
+    members = {
+        name: Member(application, load_ruleset(settings.core_rulesets[name]))
+        for name, application in settings.core_applications.items()
+    }
+    keys = {
+        hashed: ApiKey(id="", application=application.name, hash=hashed, scopes=APPLICATION_SCOPES)
+        for hashed, application in settings.application_of_key.items()
+    }
+
+    def understand(name: str, text: str) -> Member:
+        application, ruleset = understood(settings, name, text)
+        return Member(application, load_ruleset(ruleset))
+
+    return Directory(members, keys, access, understand)
 
 
 def _gateways(settings: Settings, context: Context) -> dict[str, Gateway]:
     return {
         name: entry.gateway_class(
             entry.settings,
-            GatewayContext(name, settings.production, context.store.mailbox, Desk(context, name)),
+            GatewayContext(name, settings.production, context.store.mailbox, Desk(context, name), Inbox(context, name)),
         )
         for name, entry in settings.gateways.items()
     }

@@ -3,7 +3,7 @@
 from wsgiref.types import WSGIApplication
 
 from otp_service.api.app import create_app
-from otp_service.bootstrap import install, prepare
+from otp_service.bootstrap import install, prepare, watch
 from otp_service.settings import load_settings
 from otp_service.telemetry.logging import Renderer, configure_logging
 
@@ -12,10 +12,11 @@ def app() -> WSGIApplication:
     """Return the application that the configuration describes.
 
     Raises `ConfigurationError`, also when Redis belongs to another installation, and `StoreUnavailableError` when
-    it does not answer: a process that cannot look must not serve.
+    it does not answer, or `LedgerUnavailableError`: a process that cannot look must not serve.
     """
     settings = load_settings()
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
     installation = install(settings)
     prepare(installation)
+    watch(installation).start()
     return create_app(installation)

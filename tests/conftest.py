@@ -1,14 +1,20 @@
-"""Fixtures that all tests share: real Valkeys, and worlds with a clock."""
+"""Fixtures that all tests share: real Valkeys, worlds with a clock, and a real PostgreSQL."""
 
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import time_machine
 from support_frozen import FrozenValkey
 from support_installation import World
 from support_keys import assert_all_keys_expire
+from support_ledger import make_ledger, use_shared_ledger
+from support_postgres import PostgresServer, programs
 from support_valkey import ValkeyServer, faketime_library
+
+use_shared_ledger()
 
 START = 1_795_000_000.0
 """A quiet Tuesday in November 2026, for clocks that stand still."""
@@ -82,3 +88,43 @@ def still_world(frozen: FrozenValkey) -> Iterator[World]:
 def world(real_world: World) -> World:
     """A world whose clocks run."""
     return real_world
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL for the whole session."""
+    if programs() is None:
+        missing("PostgreSQL")
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer) -> str:
+    """The name of a database that holds a new ledger, to be copied."""
+    name = postgres_server.create()
+    make_ledger(postgres_server.url(name))
+    return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that holds a new ledger, to be copied."""
+    file = tmp_path_factory.mktemp("ledger") / "template.db"
+    make_ledger(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a new ledger, of either kind."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "ledger.db")
+        yield f"sqlite:///{tmp_path / 'ledger.db'}"
+        return
+    template = request.getfixturevalue("postgres_template")
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create(template)
+    yield server.url(name)
+    server.drop(name)

@@ -110,6 +110,7 @@ def _policies(url: str) -> dict[str, dict[str, Any]]:
 
 def _sections() -> dict[str, Any]:
     shop = {"name": "Acme Shop", "keys": [api_key_hash(API_KEY)], "countries": ["PK"], "region": "PK"}
+    shop |= {"client_ip": "connection", "consent": "recorded"}
     return {
         "purposes": {
             "login": {"channels": ["sms", *SPOKEN]},
@@ -119,7 +120,7 @@ def _sections() -> dict[str, Any]:
             *({"purposes": [name], "gateways": [name]} for name in REFUSING),
             {"gateways": ["refused", *FAILING, "sandbox"]},
         ],
-        "applications": {"shop": {**shop, "purposes": ["login", "payment", *REFUSING], "client_ip": "connection"}},
+        "applications": {"shop": {**shop, "purposes": ["login", "payment", *REFUSING]}},
         "limits": {"number": ["100/10 minutes"]},
         "breaker": {"bad_in_a_row": 1000, "min_calls": 100_000},
         "worker": {"max_dispatches": 20, "max_ambiguous": 20, "metrics_port": free_port()},

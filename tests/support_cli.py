@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import structlog
 from click.testing import CliRunner, Result
 from support_installation import tree
 
@@ -18,10 +20,23 @@ from otp_service.cli.main import commands
 def run(*arguments, environ=None, stdin=None) -> Result:
     """Run a command here. ``output`` has both streams; an exception that is no exit is raised."""
     cleared = {name: None for name in os.environ if name.startswith("OTP_SERVICE")}
-    result = CliRunner().invoke(commands, list(arguments), env=cleared | (environ or {}), input=stdin)
+    with own_logging():
+        result = CliRunner().invoke(commands, list(arguments), env=cleared | (environ or {}), input=stdin)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
+
+
+@contextlib.contextmanager
+def own_logging():
+    """Leave the logging of this process as it was: a command sets up its own."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
 
 
 def configured(folder: Path, url: str, **sections) -> dict[str, str]:

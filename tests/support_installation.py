@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
+from support_ledger import shared_ledger
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
@@ -38,6 +39,7 @@ def tree(url: str, **sections: Any) -> dict[str, Any]:
     base: dict[str, Any] = {
         "environment": "development",
         "redis": {"url": url},
+        "ledger": {"url": shared_ledger()},
         "keys": {"root": f"k1:{key()}", "pseudonym": key()},
         "http": {"metrics_on_same_port": True},
         "purposes": {
@@ -73,4 +75,6 @@ class World:
 
     def install(self, **sections: Any) -> Installation:
         """Return an installation over this world's store."""
-        return bootstrap.install(settings_from(tree(self.url, **sections)), self.client)
+        installation = bootstrap.install(settings_from(tree(self.url, **sections)), self.client)
+        installation.context.directory.refresh()
+        return installation

@@ -60,6 +60,14 @@ password = {password}
 max-messages = 3
 concatenation = true
 black-list-regex = "^[+]{denied}"
+
+group = sms-service
+keyword = default
+catch-all = true
+get-url = "{inbound}&from=%p&text=%b&charset=%C&id=%I"
+omit-empty = true
+max-messages = 3
+concatenation = true
 """
 
 
@@ -80,13 +88,16 @@ class Caught:
 class Kannel:
     """Starts on construction; `stop` it."""
 
-    def __init__(self, folder: Path, operator: int) -> None:
-        """Connect to the SMS centre that comes with it, and over SMPP to that of an ``operator`` at a port."""
+    def __init__(self, folder: Path, operator: int, inbound: str) -> None:
+        """Connect to the SMS centre that comes with it, and over SMPP to that of an ``operator`` at a port.
+
+        What people write goes to the address ``inbound``, which ends within its query.
+        """
         self.folder = folder
         ports = dict(zip(("admin", "inner", "centre", "outer"), _free_ports(4), strict=True))
         self.url = f"http://127.0.0.1:{ports['outer']}/cgi-bin/sendsms"
         ports["operator"] = operator
-        configuration = _CONFIGURATION.format(**ports, folder=folder, password=PASSWORD, denied=DENIED)
+        configuration = _CONFIGURATION.format(**ports, folder=folder, password=PASSWORD, denied=DENIED, inbound=inbound)
         file = folder / "kannel.conf"
         file.write_text(configuration)
         self._running: list[subprocess.Popen[bytes]] = []

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import redis
 from support_caller import Caller
 
+from otp_service.core.consent import ConsentMode
 from otp_service.core.health import Allowance
 from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.message import Message
@@ -82,7 +83,10 @@ def dispatch(
 ) -> Dispatched | Blocked | Dropped | Overtaken:
     """Choose a gateway for a job; ``allowances`` are those of gateways that have bounds."""
     candidates = [Candidate(name, allowances.get(name, FREE), name in set(called)) for name in gateways]
-    return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, most, most_ambiguous)
+    permission = context.reflection.permission(ConsentMode.OFF)
+    return context.store.dispatches.dispatch(
+        job, new_dispatch_id(job.bucket), candidates, permission, most, most_ambiguous
+    )
 
 
 def dispatched(context: Context, job: Job, *gateways: str, **members: Any) -> Dispatched:

@@ -57,7 +57,9 @@ def racing(count: int, url: str, **sections: Any) -> Iterator[tuple[Racers, Inst
     settings = tree(url, **sections)
     racers = Racers(count, settings)
     try:
-        yield racers, bootstrap.install(settings_from(settings))
+        installation = bootstrap.install(settings_from(settings))
+        installation.context.reflection.refresh()
+        yield racers, installation
     finally:
         racers.stop()
 

@@ -17,6 +17,7 @@ from typing import Any
 import requests
 from support_installation import API_KEY, NUMBER, tree
 from support_keys import assert_all_keys_expire
+from support_ledger import VARIABLE
 from support_valkey import ValkeyServer, free_port
 
 COMMAND = Path(sys.executable).parent / "otp-service"
@@ -95,7 +96,8 @@ class Service:
 
     def _launch(self, command: str) -> subprocess.Popen[bytes]:
         log = self.folder / f"{command}-{len(self.children) + len(self.workers)}.log"
-        environment = {**os.environ, **self.keys, "PYTHONSAFEPATH": "1"}
+        others = {name: value for name, value in os.environ.items() if name != VARIABLE}  # the file names a ledger
+        environment = {**others, **self.keys, "PYTHONSAFEPATH": "1"}
         with log.open("wb") as output:
             return subprocess.Popen(
                 [COMMAND, command, "--config", self.config],

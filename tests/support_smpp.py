@@ -122,10 +122,10 @@ def attempt(gateway, message):
 
 
 @contextlib.contextmanager
-def gateway_at(smsc, desk=None, **settings):
+def gateway_at(smsc, desk=None, inbox=None, **settings):
     """Yield a gateway for an SMSC; close it."""
     read = SmppGateway.Settings.model_validate({**ACCOUNT, "port": smsc.port, "timeout": 5.0, **settings})
-    gateway = SmppGateway(read, context_of_tests(desk=desk))
+    gateway = SmppGateway(read, context_of_tests(desk=desk, inbox=inbox))
     try:
         yield gateway
     finally:

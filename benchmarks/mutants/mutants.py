@@ -5,6 +5,7 @@ import of_fraud
 import of_gateways
 import of_limits
 import of_the_guard
+import of_the_mirror
 import of_the_outbox
 import of_verifications
 from mutant import Mutant
@@ -17,6 +18,7 @@ _PARTS = (
     of_gateways.DEFECTS,
     of_the_guard.DEFECTS,
     of_fraud.DEFECTS,
+    of_the_mirror.DEFECTS,
 )
 MUTANTS: dict[str, Mutant] = {name: mutant for part in _PARTS for name, mutant in part.items()}
 

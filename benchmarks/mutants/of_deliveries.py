@@ -113,7 +113,7 @@ DEFECTS: dict[str, Mutant] = {
     "settle-retries-at-once": one("settle", "now + tonumber(ARGV[10])", "now"),
     "settle-gives-up-in-silence": one(
         "settle",
-        "  streams.append(KEYS[5], ARGV[11], ARGV[12], 'type', 'message.given_up', 'reason', ARGV[3], unpack(job))\n",
+        "  redis.call('XADD', KEYS[5], '*', 'type', 'message.given_up', 'reason', ARGV[3], unpack(job))\n",
     ),
     "receipt-of-any-gateway": one("receipt", " or dispatch[3] ~= ARGV[1]"),
     "receipt-in-silence": one("receipt", "streams.report(KEYS[2]", "local function never() end never(KEYS[2]"),

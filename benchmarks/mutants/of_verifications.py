@@ -37,7 +37,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "start-remembered-without-bound": one("start", "redis.call('LTRIM', KEYS[7], 0, 19) end\n", "end\n"),
     "start-remembered-for-ever": one("start", "redis.call('PEXPIRE', KEYS[7], ARGV[7])\n"),
-    "start-shows-no-message": one("start", "  deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack", "  unpack"),
+    "start-shows-no-message": one("start", "deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack", "unpack"),
     "check-of-a-final-one": one(
         "check", "if found.status ~= 'pending' then return answer(found.status, found.status) end\n"
     ),

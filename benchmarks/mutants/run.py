@@ -30,6 +30,8 @@ TESTS = (
     "tests/store/test_guard_breakers.py",
     "tests/store/test_guard_failures.py",
     "tests/store/test_guard_decisions.py",
+    "tests/store/test_mirror.py",
+    "tests/services/test_reflect.py",
     "tests/store/test_taking.py",
     "tests/store/test_ownership.py",
     "tests/store/test_routing.py",

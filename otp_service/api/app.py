@@ -6,10 +6,32 @@ from typing import Any
 from flask import Flask
 
 from otp_service.api import auth, docs, errors, observation, operations
-from otp_service.api.v1 import receipts, sandbox, verifications
+from otp_service.api.v1 import (
+    api_keys,
+    applications,
+    consents,
+    inbound,
+    receipts,
+    sandbox,
+    subjects,
+    suppressions,
+    verifications,
+)
 from otp_service.bootstrap import Installation
 
-RESOURCES = (verifications, receipts, sandbox, operations, docs)
+RESOURCES = (
+    verifications,
+    consents,
+    suppressions,
+    subjects,
+    receipts,
+    inbound,
+    sandbox,
+    applications,
+    api_keys,
+    operations,
+    docs,
+)
 """Modules with a ``blueprint`` of routes."""
 
 
@@ -21,7 +43,7 @@ def create_app(installation: Installation) -> Flask:
     app.url_map.merge_slashes = False  # no redirects: //v1 is not a path of ours
     observation.register(app)
     errors.register(app)
-    app.before_request(lambda: auth.require_application(installation.context))
+    app.before_request(lambda: auth.require_caller(installation))
     for resource in RESOURCES:
         app.register_blueprint(resource.blueprint(installation))
     return app

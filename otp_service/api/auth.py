@@ -1,38 +1,79 @@
-"""Which application calls."""
+"""Who calls, and whether the key may be used for that."""
+
+from collections.abc import Mapping
 
 from flask import g, request
 
+from otp_service.api.client_address import peer_of
+from otp_service.bootstrap import Installation
+from otp_service.core.api_key import Scope
 from otp_service.core.application import Application
-from otp_service.core.errors import UnauthenticatedError
-from otp_service.services.authenticate import authenticate
-from otp_service.services.context import Context
+from otp_service.core.errors import ForbiddenError, UnauthenticatedError
+from otp_service.services.authenticate import Caller, authenticate
+
+SCOPES: Mapping[str, Scope] = {
+    "verifications": Scope.VERIFY,
+    "sandbox": Scope.VERIFY,
+    "consents": Scope.CONSENT,
+    "suppressions": Scope.CONSENT,
+    "subjects": Scope.SUBJECTS,
+    "admin": Scope.ADMIN,
+}
+"""What the calls below ``/v1/`` need, by the next part of their path."""
+SIGNED = ("/v1/receipts/", "/v1/inbound/")
+"""Beginnings of paths that gateways call, which prove themselves in their own way."""
 
 _PROTECTED = "/v1/"
-_RECEIPTS = "/v1/receipts/"
 _NEEDED = "This call needs a valid API key in the header: Authorization: Bearer KEY."
 
 
-def require_application(context: Context) -> None:
-    """Authenticate whatever is below ``/v1/``, known or not; raises `UnauthenticatedError`.
+def require_caller(installation: Installation) -> None:
+    """Authenticate whatever is below ``/v1/``, known or not, and look whether the key's scopes are those of the call.
 
-    Receipts are not from applications: their gateways sign them. Every refusal reads the same.
+    Raises `UnauthenticatedError`, every time in the same words, and `ForbiddenError`.
     """
     path = request.path
-    if path.startswith(_PROTECTED) and not path.startswith(_RECEIPTS):
-        g.application = _application(context)
+    if path.startswith(_PROTECTED) and not path.startswith(SIGNED):
+        g.caller = _authenticated(installation)
+        if request.url_rule is not None:  # no such call: what follows is a refusal
+            _require_scope(request.url_rule.rule)
+
+
+def scope_of(path: str) -> Scope:
+    """Return what a call below ``/v1/`` needs, by its path or the rule of its route."""
+    return SCOPES[path.split("/")[2]]
 
 
 def caller() -> Application:
-    """Return the application that was authenticated."""
-    application: Application = g.application
+    """Return the application that was authenticated; raise `ForbiddenError` for a key that is of none."""
+    application = _caller().application
+    if application is None:
+        raise ForbiddenError("This API key belongs to no application.")
     return application
 
 
-def _application(context: Context) -> Application:
+def operator() -> str:
+    """Return the name of the key that an operator's call is made with."""
+    return _caller().key.id
+
+
+def _caller() -> Caller:
+    found: Caller = g.caller
+    return found
+
+
+def _authenticated(installation: Installation) -> Caller:
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
+        address = peer_of(request, installation.settings.http.trusted_proxies)
         try:
-            return authenticate(context, key.strip())
+            return authenticate(installation.context, key.strip(), address)
         except UnauthenticatedError:
             pass
     raise UnauthenticatedError(_NEEDED)
+
+
+def _require_scope(rule: str) -> None:
+    needed = scope_of(rule)
+    if needed not in _caller().key.scopes:
+        raise ForbiddenError(f"This API key may not be used for that: it has not the scope {needed}.")

@@ -6,7 +6,7 @@ import time
 
 from flask import Flask, Response, g, request
 
-from otp_service.core.application import Application
+from otp_service.services.authenticate import Caller
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -76,9 +76,10 @@ def _level(route: str, status: int) -> int:
 
 def _known() -> dict[str, str]:
     """Return what is known of the request: who asked, about which verification, and why the answer is a no."""
-    application: Application | None = g.get("application")
+    caller: Caller | None = g.get("caller")
     found = {
-        "application": application.name if application else None,
+        "application": caller.application.name if caller and caller.application else None,
+        "key_id": caller.key.id or None if caller else None,
         "verification": g.get("verification"),
         "problem": g.get("problem"),
         "decision": g.get("decision"),

@@ -6,14 +6,16 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from otp_service import __version__
+from otp_service.api.auth import scope_of
 from otp_service.api.catalogue import CALLS, Call, Schema, Success
 from otp_service.api.errors import KINDS, PROBLEM, PROBLEM_JSON
 
 _DESCRIPTION = """\
 Proves that a person holds a phone number: sends a short-lived code, checks the answer once.
 
-Authenticate with `Authorization: Bearer KEY`. Bodies are JSON of at most 8 KiB; unknown and duplicate members are
-refused. Times are RFC 3339 in UTC. Errors are problem details (RFC 9457): go by `code`. Every answer has an
+Authenticate with `Authorization: Bearer KEY`. A key has scopes, and each call needs one of them: `verify`, `consent`,
+`subjects`, or `admin`, which only keys of operators have. Bodies are JSON of at most 8 KiB; unknown and duplicate
+members are refused. Times are RFC 3339 in UTC. Errors are problem details (RFC 9457): go by `code`. Every answer has an
 `X-Request-Id`, which the operator finds in the log.
 """
 _REQUEST_ID = {"description": "Names this request in the service's log.", "schema": {"type": "string"}}
@@ -76,7 +78,7 @@ def _operation(call: Call, references: _References) -> dict[str, Any]:
     if call.any_body:
         operation["requestBody"] = {"required": False, "content": _ANYTHING}
     if call.authenticated:
-        operation["security"] = [{"apiKey": []}]
+        operation["security"] = [{"apiKey": [scope_of(call.path)]}]
     return operation
 
 

@@ -31,9 +31,18 @@ _MESSAGES = {
     "string_too_short": "has fewer than {min_length} characters",
     "string_too_long": "has more than {max_length} characters",
     "string_pattern_mismatch": "does not have the form {pattern}",
+    "tuple_type": "is not a list",
+    "list_type": "is not a list",
+    "too_short": "has fewer than {min_length} members",
     "too_long": "has more than {max_length} members",
+    "int_type": "is not a whole number",
+    "greater_than_equal": "is less than {ge}",
+    "less_than_equal": "is more than {le}",
+    "enum": "is not {expected}",
+    "value_error": "{error}",
 }
-"""Sentences by pydantic's types of errors; their placeholders are constraints, never what was given."""
+"""Sentences by pydantic's types of errors; their placeholders are constraints, or sentences of our own validators, and
+never what was given."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -146,7 +155,7 @@ def _pointer(location: tuple[int | str, ...]) -> tuple[str, bool]:
     for step in location:
         if step == "[key]":  # pydantic's mark for a member's name instead of its value
             continue
-        if not _NAME.fullmatch(str(step)):
+        if isinstance(step, str) and not _NAME.fullmatch(step):  # a number is a place in a list
             return pointer, False
         pointer += f"/{step}"
     return pointer, True

@@ -7,13 +7,24 @@ from itertools import product
 from string import ascii_uppercase
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
+from otp_service.core.application import LOCALE_PATTERN, MAX_LOCALE
+from otp_service.core.consent import Evidence
+from otp_service.core.moment import MOMENT_PATTERN, checked_moment, milliseconds_of
 from otp_service.core.phone import is_region
 from otp_service.services.start import StartRequest
 from otp_service.services.transactions import TransactionInput
 
-_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+_CONSENT: dict[str, JsonValue] = {
+    "text_version": "2026-11",
+    "text_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "locale": "ur-PK",
+    "channel": "web",
+    "given_at": "2026-11-24T22:00:00Z",
+    "source": "checkout",
+}
 _PAYMENT: dict[str, JsonValue] = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz", "account": "4821"}
 
 _REGIONS: list[JsonValue] = [region for region in map("".join, product(ascii_uppercase, repeat=2)) if is_region(region)]
@@ -24,14 +35,22 @@ Region = Annotated[
     StringConstraints(pattern=r"^[A-Z]{2}$"),
     WithJsonSchema({"type": "string", "enum": _REGIONS}),
 ]
+PurposeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")]
 Channel = Literal["sms", "voice", "whatsapp"]
+Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN)]
+Moment = Annotated[
+    str,
+    StringConstraints(pattern=MOMENT_PATTERN),
+    AfterValidator(checked_moment),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": MOMENT_PATTERN}),
+]
 Address = Annotated[
     str,
     StringConstraints(max_length=64),
     WithJsonSchema({"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]}),
 ]
-MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=_PRINTABLE)]
-MetadataValue = Annotated[str, StringConstraints(max_length=200, pattern=_PRINTABLE)]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=PRINTABLE)]
+MetadataValue = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
 # Spelled out: pydantic's own schema would allow members whose names do not match the pattern.
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
@@ -40,8 +59,8 @@ Metadata = Annotated[
         {
             "type": "object",
             "maxProperties": 10,
-            "propertyNames": {"minLength": 1, "maxLength": 40, "pattern": _PRINTABLE},
-            "additionalProperties": {"type": "string", "maxLength": 200, "pattern": _PRINTABLE},
+            "propertyNames": {"minLength": 1, "maxLength": 40, "pattern": PRINTABLE},
+            "additionalProperties": {"type": "string", "maxLength": 200, "pattern": PRINTABLE},
         }
     ),
 ]
@@ -76,6 +95,37 @@ class TransactionBody(Body):
         return TransactionInput(self.amount, self.currency, self.payee, self.account, self.reference)
 
 
+class ConsentBody(Body):
+    """That the end user agreed to get codes, and to which words. What was agreed to is not kept, but its hash."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_CONSENT]})
+
+    text_version: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
+    """Your name of the words that were shown, such as `2026-11`."""
+    text_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    """SHA-256 of these words in UTF-8: 64 hexadecimal digits, lower case."""
+    locale: Locale
+    """BCP 47 tag of their language, such as `ur-PK`."""
+    channel: Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=r"^[a-z0-9_-]+$")]
+    """Where they were shown, such as `web`, `app`, `paper`, `call`."""
+    given_at: Moment
+    """When the person agreed: RFC 3339 in UTC, such as `2026-11-24T22:00:00Z`."""
+    source: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
+    """Which page, screen or form it was, such as `checkout`."""
+
+    def to_evidence(self, address_prefix: str = "") -> Evidence:
+        """Return it as the use cases take it."""
+        return Evidence(
+            text_version=self.text_version,
+            text_sha256=self.text_sha256,
+            locale=self.locale,
+            channel=self.channel,
+            given=milliseconds_of(self.given_at),
+            source=self.source,
+            address_prefix=address_prefix,
+        )
+
+
 class StartBody(Body):
     """Whom to send a code, and what for."""
 
@@ -87,11 +137,9 @@ class StartBody(Body):
     """ISO 3166-1 alpha-2, for a national spelling. Default: the application's."""
     channel: Channel | None = None
     """How the message goes out. Default: the purpose's first channel."""
-    purpose: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")] = "login"
+    purpose: PurposeName = "login"
     """One of the application's purposes. Default: `login`."""
-    locale: Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] | None = (
-        None
-    )
+    locale: Locale | None = None
     """BCP 47 tag of the message's language, such as `ur-PK`. Default: the application's.
 
     English (`en`), Urdu (`ur`), Roman Urdu (`ur-Latn`) and Arabic (`ar`) come with the service; its operator may have
@@ -99,10 +147,13 @@ class StartBody(Body):
     no error: the message is in the application's language then, and in English as the last resort."""
     client_ip: Address | None = None
     """Address of the end user, not of your server; some applications have to give it."""
-    context: Annotated[str, StringConstraints(max_length=128, pattern=_PRINTABLE)] | None = None
+    context: Annotated[str, StringConstraints(max_length=128, pattern=PRINTABLE)] | None = None
     """Your own opaque name of the end user's device or browser, at most 128 characters: a random value in a cookie or
     in your app. One from which the number was approved in the last 90 days keeps a share of its messages and guesses
     that strangers cannot use up. Kept as a pseudonym only."""
+    consent: ConsentBody | None = None
+    """That the end user agrees to this message and to later ones of the purpose; refused where the application keeps no
+    consents. Where it needs one, this or an earlier one that was not withdrawn."""
     transaction: TransactionBody | None = None
     """What is confirmed; required when the purpose is of kind `transaction`, refused otherwise."""
     metadata: Metadata | None = None
@@ -119,6 +170,7 @@ class StartBody(Body):
             client_ip=self.client_ip,
             peer_ip=peer_ip,
             context=self.context,
+            consent=self.consent.to_evidence() if self.consent else None,
             transaction=self.transaction.to_input() if self.transaction else None,
             metadata=self.metadata or {},
         )

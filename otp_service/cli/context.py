@@ -1,13 +1,52 @@
 """What commands work with that need more than the settings."""
 
+import sys
+
 import click
 
 from otp_service.bootstrap import install
+from otp_service.cli.output import warn
+from otp_service.core.errors import LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.settings import Settings
+from otp_service.telemetry.logging import Renderer, configure_logging
 
 
 def context_of(settings: Settings) -> Context:
+    """Return what the use cases work with. Of what they log only warnings are shown: a command speaks for itself."""
+    configure_logging("WARNING", Renderer.CONSOLE)
+    return _opened(settings)
+
+
+def _opened(settings: Settings) -> Context:
     """Return what the use cases work with; keep the settings, for the sentence that names a Redis which is away."""
-    click.get_current_context().find_root().obj = settings
-    return install(settings).context
+    root = click.get_current_context().find_root()
+    root.obj = settings
+    context = install(settings).context
+    root.call_on_close(context.ledger.database.close)
+    return context
+
+
+def informed_context(settings: Settings) -> Context:
+    """Return the same with the applications of the ledger, and a warning where it cannot tell them."""
+    context = context_of(settings)
+    try:
+        context.directory.refresh()
+    except LedgerUnavailableError as away:
+        warn(f"{away} Only the applications of the configuration are known here.")
+    return context
+
+
+def managing_context(settings: Settings) -> Context:
+    """Return the same for a command that changes who may call; make the ledger where this is the first of all.
+
+    What it does is logged as the service does it, for whoever keeps what commands print; a person at a terminal reads
+    its sentences. Raises `LedgerUnavailableError`.
+    """
+    level = "CRITICAL" if sys.stderr.isatty() else settings.logging.level
+    configure_logging(level, Renderer(settings.logging.format))
+    context = _opened(settings)
+    if settings.ledger.upgrade:
+        context.ledger.upgrade()
+    context.directory.refresh()
+    return context

@@ -93,12 +93,15 @@ def _run(stack: ExitStack, folder: Path, given: _Given) -> None:
     settings = settings_from(merged(table, read_environment(environ)))
     check_port(settings.http.host, settings.http.port)
     store: list[Child] = []
-    if "url" not in merged(configured, read_environment(environ)).get("redis", {}):
+    elsewhere = merged(configured, read_environment(environ))
+    if "url" not in elsewhere.get("redis", {}):
         valkey = start_valkey(folder / "valkey")
         stack.callback(valkey.stop)
         store.append(valkey.child)
         note(f"State: an embedded Valkey at {valkey.url}, its data in {folder / 'valkey'}.")
         table = merged(table, {"redis": {"url": valkey.url}})
+    if "url" not in elsewhere.get("ledger", {}):
+        table = merged(table, {"ledger": {"url": dev_data.ledger_url(folder)}})
     if _reports_to_itself(settings):
         table = merged(table, {"http": {"public_url": url_of(settings.http.host, settings.http.port)}})
     environ |= dev_data.write_configuration(folder, table)

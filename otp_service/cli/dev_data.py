@@ -63,8 +63,21 @@ _ROOT = "OTP_SERVICE_ROOT_KEYS"
 _PSEUDONYM = "OTP_SERVICE_PSEUDONYM_KEY"
 
 
-_OWN = {"api-key", "config.json", "env", "lock", "metrics", "pseudonym-key", "root-keys", "valkey"}
-"""What ``dev`` makes in its folder."""
+_LEDGER = "ledger.db"
+FILES: Mapping[str, str] = {
+    "api-key": "the API key of the application dev",
+    "config.json": "the settings, with their secrets",
+    "env": "the names of the files with settings and keys, for a shell",
+    _LEDGER: "the ledger",
+    f"{_LEDGER}-shm": "what SQLite shares between processes",
+    f"{_LEDGER}-wal": "the last changes of the ledger",
+    "lock": "nothing: whoever holds it uses the folder",
+    "metrics": "what was counted since the start",
+    "pseudonym-key": "the pseudonym key",
+    "root-keys": "the root key",
+    "valkey": "all that is in Redis: its append-only file",
+}
+"""What ``dev`` makes in its folder, and what it holds."""
 
 
 def lock(folder: Path) -> TextIO:
@@ -73,7 +86,7 @@ def lock(folder: Path) -> TextIO:
     One that was there before is closed to other users too, with all that is in it, unless it holds things of others.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if {path.name for path in folder.iterdir()} <= _OWN:
+    if {path.name for path in folder.iterdir()} <= FILES.keys():
         close_to_others(folder)
     held = os.fdopen(os.open(folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8")
     try:
@@ -160,6 +173,11 @@ def _signing(table: Table) -> Table:
 def _gateways(table: Mapping[str, Any]) -> Mapping[str, Any]:
     gateways = table.get("gateways")
     return gateways if isinstance(gateways, Mapping) else {}  # malformed: the settings' own checks tell where
+
+
+def ledger_url(folder: Path) -> str:
+    """Return the address of the ledger in the folder."""
+    return f"sqlite:///{(folder / _LEDGER).resolve()}"
 
 
 def write_environment(folder: Path, environ: Mapping[str, str]) -> Path:

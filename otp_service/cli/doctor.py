@@ -1,13 +1,16 @@
 """``otp-service doctor``: what is wrong, in words, and what to do about it."""
 
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from otp_service.bootstrap import install
+from otp_service.cli.access_findings import access_findings
 from otp_service.cli.delivery_findings import delivery_findings
 from otp_service.cli.findings import Finding, Level, settings_findings
+from otp_service.cli.ledger_findings import ledger_findings
 from otp_service.cli.options import config_option
 from otp_service.cli.output import is_terminal, wrapped
 from otp_service.cli.server_findings import (
@@ -59,6 +62,8 @@ def _server(settings: Settings) -> Iterator[Finding]:
         yield clock_finding(context.store.limits.clock_skew())
         yield installation_finding(server.differing(), claimed=server.claimed())
         yield worker_finding(server.worker_age())
+        yield from ledger_findings(settings, context)
+        yield from access_findings(settings, context, time.time_ns() // 1_000_000)
         yield from delivery_findings(context)
     except ConfigurationError as unusable:
         yield Finding(Level.FAIL, "settings", str(unusable))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from otp_service.core.application import ClientIp
+from otp_service.core.application import Application, ClientIp
 from otp_service.core.purpose import Channel
 from otp_service.gateways.base import ReportsReceipts
 from otp_service.settings import Settings
@@ -53,7 +53,7 @@ def settings_findings(settings: Settings) -> Iterator[Finding]:
 
 def _redis(settings: Settings) -> Iterator[Finding]:
     parts = urlsplit(settings.redis.url.get_secret_value())
-    if parts.scheme == "unix" or _is_local(parts.hostname):
+    if parts.scheme == "unix" or is_local(parts.hostname):
         return
     if parts.scheme != "rediss":
         yield Finding(
@@ -68,7 +68,8 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _is_local(host: str | None) -> bool:
+def is_local(host: str | None) -> bool:
+    """Tell whether a host is this one."""
     if host in {None, "localhost"}:
         return True
     try:
@@ -97,24 +98,27 @@ def _purposes(settings: Settings) -> Iterator[Finding]:
 
 
 def _applications(settings: Settings) -> Iterator[Finding]:
-    for name, application in settings.applications.items():
-        subject = f"applications.{name}"
-        if not application.keys:
-            yield Finding(Level.WARN, subject, "It has no API key.", f"otp-service key new {name}")
-        if settings.core_applications[name].home is None:
-            yield Finding(
-                Level.WARN,
-                subject,
-                "It has no home: all its countries count as abroad, where little passes, and may be closed altogether.",
-                "Set home to the country that most of its traffic goes to.",
-            )
-        if application.client_ip is ClientIp.CONNECTION and settings.production and not settings.http.trusted_proxies:
-            yield Finding(
-                Level.WARN,
-                subject,
-                'With client_ip = "connection" and no trusted proxy, all who come through a proxy count as one.',
-                "Set http.trusted_proxies to the number of proxies before the service.",
-            )
+    for name, application in settings.core_applications.items():
+        yield from application_findings(settings, name, application)
+
+
+def application_findings(settings: Settings, name: str, application: Application) -> Iterator[Finding]:
+    """Yield what is wrong with an application, wherever it is kept."""
+    subject = f"applications.{name}"
+    if application.home is None:
+        yield Finding(
+            Level.WARN,
+            subject,
+            "It has no home: all its countries count as abroad, where little passes, and may be closed altogether.",
+            "Set home to the country that most of its traffic goes to.",
+        )
+    if application.client_ip is ClientIp.CONNECTION and settings.production and not settings.http.trusted_proxies:
+        yield Finding(
+            Level.WARN,
+            subject,
+            'With client_ip = "connection" and no trusted proxy, all who come through a proxy count as one.',
+            "Set http.trusted_proxies to the number of proxies before the service.",
+        )
 
 
 def _gateways(settings: Settings) -> Iterator[Finding]:
@@ -141,7 +145,7 @@ def _policies(settings: Settings) -> Iterator[Finding]:
 
 def _in_the_clear(subject: str, section: BaseModel, what: str) -> Iterator[Finding]:
     for member, value in section.model_dump(mode="json").items():
-        if isinstance(value, str) and value.startswith("http://") and not _is_local(urlsplit(value).hostname):
+        if isinstance(value, str) and value.startswith("http://") and not is_local(urlsplit(value).hostname):
             yield Finding(Level.WARN, subject, f"{member} is not encrypted: {what} can be read.", "Use https://.")
 
 
@@ -170,17 +174,22 @@ def _passed_over(settings: Settings) -> Iterator[Finding]:
 
 def _gaps(settings: Settings) -> Iterator[Finding]:
     for name, application in settings.core_applications.items():
-        for purpose in sorted(application.purposes):
-            channels = settings.core_purposes[purpose].channels
-            for channel in channels:
-                missing = _unreached(settings, application.countries, purpose, channel)
-                if missing:
-                    yield Finding(
-                        Level.FAIL if channel is channels[0] else Level.WARN,
-                        f"applications.{name}",
-                        f"No gateway carries {channel} for {purpose} to {', '.join(missing)}.",
-                        "Add a route or a gateway, or take the channel out of the purpose.",
-                    )
+        yield from gaps_of(settings, name, application)
+
+
+def gaps_of(settings: Settings, name: str, application: Application) -> Iterator[Finding]:
+    """Yield the countries of an application that no gateway reaches."""
+    for purpose in sorted(application.purposes):
+        channels = settings.core_purposes[purpose].channels
+        for channel in channels:
+            missing = _unreached(settings, application.countries, purpose, channel)
+            if missing:
+                yield Finding(
+                    Level.FAIL if channel is channels[0] else Level.WARN,
+                    f"applications.{name}",
+                    f"No gateway carries {channel} for {purpose} to {', '.join(missing)}.",
+                    "Add a route or a gateway, or take the channel out of the purpose.",
+                )
 
 
 def _unreached(settings: Settings, countries: frozenset[str] | None, purpose: str, channel: Channel) -> list[str]:

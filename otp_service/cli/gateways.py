@@ -13,8 +13,16 @@ from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.message import Message
 from otp_service.core.phone import Destination
 from otp_service.core.purpose import Channel
-from otp_service.gateways.base import Gateway, GatewayError, HoldsConnections, ReportsReceipts
+from otp_service.gateways.base import (
+    AddressesInbound,
+    Gateway,
+    GatewayError,
+    HoldsConnections,
+    ReceivesMessages,
+    ReportsReceipts,
+)
 from otp_service.services.context import Context
+from otp_service.services.receive_inbound import inbound_url
 from otp_service.settings import load_settings
 from otp_service.settings.gateways import ConfiguredGateway
 from otp_service.store.health import BY_HAND
@@ -56,6 +64,31 @@ def _reports(configured: ConfiguredGateway) -> bool:
     """Tell whether receipts come in: over a connection of the gateway's own, or over HTTP as its settings say."""
     kind, settings = configured.gateway_class, configured.settings
     return issubclass(kind, HoldsConnections) or (issubclass(kind, ReportsReceipts) and settings.takes_receipts)
+
+
+@gateway.command(short_help="Show where providers pass on what people write back.")
+@config_option
+def inbound(path: Path | None) -> None:
+    """Show the addresses that providers are to pass messages on to: what people write back, such as STOP.
+
+    Keep an address with a token in it to the provider: whoever knows it can say stop for anybody.
+    """
+    settings = load_settings(path)
+    if settings.http.public_url is None:
+        raise ConfigurationError("http.public_url is not set: no provider can reach the service.")
+    rows = [
+        (name, _inbound_address(one, inbound_url(settings.http.public_url, name)))
+        for name, one in context_of(settings).gateways.items()
+        if settings.gateways[name].settings.takes_messages
+    ]
+    table(("Name", "Messages from people"), [(name, address) for name, address in rows if address])
+
+
+def _inbound_address(gateway: Gateway, url: str) -> str | None:
+    """Return where a gateway's messages come in; ``None`` for one that receives none."""
+    if isinstance(gateway, ReceivesMessages):
+        return gateway.inbound_address(url) if isinstance(gateway, AddressesInbound) else url
+    return "over its own connection" if isinstance(gateway, HoldsConnections) else None
 
 
 @gateway.command(short_help="Send a test message through a gateway.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of
+from otp_service.cli.context import informed_context
 from otp_service.cli.options import config_option
 from otp_service.cli.output import duration, moment, note, table
 from otp_service.core.guard.pricing import ANY, shown
@@ -40,7 +40,7 @@ def rules(path: Path | None) -> None:
 def status(hours: int, path: Path | None) -> None:
     """Show what the rules refused lately, which countries are closed, and how far the ceilings are used."""
     settings = load_settings(path)
-    context = context_of(settings)
+    context = informed_context(settings)
     since = context.store.decisions.now() - hours * 3_600_000
     kept = list(context.store.decisions.latest(MOST))
     recent = [one for one in kept if one.at >= since]

@@ -1,9 +1,10 @@
-"""``otp-service key``: new keys, each printed once."""
+"""``otp-service key``: new keys, each printed once; and the API keys of the ledger."""
 
 import datetime as dt
 
 import click
 
+from otp_service.cli.ledger_keys import add, list_, revoke, rotate
 from otp_service.cli.output import note
 from otp_service.core.keyring import api_key_hash, new_api_key, new_key
 from otp_service.settings.policy import is_name
@@ -11,13 +12,21 @@ from otp_service.settings.policy import is_name
 
 @click.group()
 def key() -> None:
-    """Make keys. Nothing is stored: what is printed is all there is."""
+    """Make keys; list, replace and revoke API keys.
+
+    An API key is in the ledger (add), where it comes and goes while the service runs, or its hash is in the
+    configuration (new). "new", "root" and "pseudonym" store nothing: what they print is all there is.
+    """
 
 
-@key.command(short_help="Make an API key for an application.")
+for _command in (add, list_, rotate, revoke):
+    key.add_command(_command)
+
+
+@key.command(short_help="Make an API key for the configuration.")
 @click.argument("application")
 def new(application: str) -> None:
-    """Make an API key for APPLICATION: the key for the caller, its hash for the configuration."""
+    """Make an API key for APPLICATION: the key for the caller, its hash for the configuration. Nothing is stored."""
     if not is_name(application):
         raise click.BadParameter("a name has 1 to 32 of a-z, 0-9, _ and -", param_hint="APPLICATION")
     api_key = new_api_key()

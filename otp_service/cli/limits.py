@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of
+from otp_service.cli.context import informed_context
 from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import done, duration, table, warn
 from otp_service.cli.server_findings import TOLERATED_SKEW
@@ -26,7 +26,7 @@ def limits() -> None:
 def show(number: str, region: str | None, path: Path | None) -> None:
     """Show how far the windows of NUMBER are used. Reading spends nothing."""
     to = destination(number, region)
-    context = context_of(load_settings(path))
+    context = informed_context(load_settings(path))
     _warn_of_skew(context.store.limits)
     bucket, pseudonym = _names(context, to)
     states = context.store.limits.windows(bucket, pseudonym, context.applications)
@@ -43,7 +43,7 @@ def reset(number: str, region: str | None, path: Path | None, *, yes: bool) -> N
     to = destination(number, region)
     if not yes:
         click.confirm(f"Allow new messages to {to.mask} and new guesses of its codes?", abort=True)
-    context = context_of(load_settings(path))
+    context = informed_context(load_settings(path))
     bucket, pseudonym = _names(context, to)
     used = context.store.limits.reset(bucket, pseudonym, context.applications)
     done(f"Forgotten for {to.mask}: {used} used window{'s' * (used != 1)}.")

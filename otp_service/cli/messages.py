@@ -97,7 +97,7 @@ def _application(settings: Settings, name: str | None) -> Application:
     """Return the application of a name, or the first, or one that is made up where none is configured."""
     if name is None:
         return next(iter(settings.core_applications.values()), SAMPLE)
-    return application_named(settings, name)
+    return application_named(settings.core_applications, name)
 
 
 def _purposes(settings: Settings, application: Application, name: str | None) -> list[Purpose]:

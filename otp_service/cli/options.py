@@ -1,7 +1,7 @@
 """Options that several commands share, and what they mean."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,13 @@ def settings_for_children(path: Path | None) -> Settings:
     return settings
 
 
-def application_named(settings: Settings, name: str | None) -> Application:
+def application_named(applications: Mapping[str, Application], name: str | None) -> Application:
     """Return an application by its name, or the only one; raise `ConfigurationError`."""
-    applications = settings.core_applications
     if name is None and len(applications) == 1:
         return next(iter(applications.values()))
     if name is None or name not in applications:
         known = ", ".join(sorted(applications)) or "none"
-        raise ConfigurationError(f"Name one of the configured applications with --application: {known}.")
+        raise ConfigurationError(f"Name one of the applications with --application: {known}.")
     return applications[name]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of
+from otp_service.cli.context import context_of, informed_context
 from otp_service.cli.options import config_option
 from otp_service.cli.output import done, note, table
 from otp_service.core.errors import ConfigurationError
@@ -41,10 +41,11 @@ def replay_command(changed: Path | None, log: Path | None, save: Path | None, pa
     if not attempts:
         raise ConfigurationError("There is no log: guard.attempts is 0, or nothing has happened yet.")
     settings = load_settings(changed or path)
-    applications = settings.core_applications
+    tried = informed_context(settings)
+    applications, rulesets = tried.applications, {name: one.ruleset for name, one in tried.rulesets.items()}
     if settings.guard.mode(_COUNTRY) is not Mode.ENFORCE:
         applications = {name: replace(one, countries=None) for name, one in applications.items()}
-    _show(replay(attempts, settings.core_rulesets, applications), settings.guard.currency)
+    _show(replay(attempts, rulesets, applications), settings.guard.currency)
 
 
 def _read(log: Path) -> Iterator[Attempt]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of
+from otp_service.cli.context import informed_context
 from otp_service.cli.options import CHANNELS, Command, application_named, application_option, config_option
 from otp_service.cli.output import done, note, program
 from otp_service.core.verification import CheckResult, Reason
@@ -66,10 +66,10 @@ def send(  # noqa: PLR0913, PLR0917 - one parameter an option
 ) -> None:
     """Start a verification of NUMBER."""
     transaction = _transaction(amount, currency, payee)
-    settings = load_settings(path)
-    application = application_named(settings, name)
+    context = informed_context(load_settings(path))
+    application = application_named(context.applications, name)
     request = StartRequest(to=number, channel=channel, purpose=purpose, client_ip=client_ip, transaction=transaction)
-    verification = starting.start(context_of(settings), application, request).view.verification
+    verification = starting.start(context, application, request).view.verification
     again = {"application": name, "amount": amount, "currency": currency, "payee": payee, "config": path}
     options = "".join(f" --{option} {shlex.quote(str(value))}" for option, value in again.items() if value is not None)
     note(f"A code is on its way to {verification.mask}. Next: {program()} check {verification.id} CODE{options}")
@@ -96,9 +96,9 @@ def check(
     The exit status is 0 when it is approved.
     """
     transaction = _transaction(amount, currency, payee)
-    settings = load_settings(path)
-    application = application_named(settings, name)
-    _report(checking.check(context_of(settings), application, verification_id, code, transaction))
+    context = informed_context(load_settings(path))
+    application = application_named(context.applications, name)
+    _report(checking.check(context, application, verification_id, code, transaction))
 
 
 def _report(result: CheckResult) -> None:

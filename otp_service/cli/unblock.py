@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of
+from otp_service.cli.context import informed_context
 from otp_service.cli.guard_status import BLOCK, COUNTRY
 from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import done
@@ -55,7 +55,7 @@ def unblock(
     """
     if sum(map(bool, (number, block_of, country, address))) != 1:
         raise click.UsageError("Name one, and only one, of --number, --block-of, --country and --address.")
-    context = context_of(load_settings(path))
+    context = informed_context(load_settings(path))
     held = _held(context, number, block_of, country, address, region)
     if not yes:
         click.confirm(f"Let through what rules keep from {held.name}?", abort=True)

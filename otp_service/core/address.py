@@ -6,6 +6,7 @@ from otp_service.core.errors import Fault, InvalidRequestError
 
 _IPV6_NETWORK = 64
 _IPV6_SITE = 48
+_IPV4_PREFIX = 24
 
 
 def network_of(address: str) -> str:
@@ -31,6 +32,11 @@ def wide_network_of(network: str) -> str | None:
     if ":" not in network:
         return None
     return str(ipaddress.ip_network((int(ipaddress.IPv6Address(network)), _IPV6_SITE), strict=False))
+
+
+def prefix_of(network: str) -> str:
+    """Return what a consent's evidence keeps of a network: an IPv4 /24, or an IPv6 /48."""
+    return wide_network_of(network) or str(ipaddress.ip_network((network, _IPV4_PREFIX), strict=False))
 
 
 def _malformed() -> InvalidRequestError:

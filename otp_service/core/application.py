@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from otp_service.core.consent import ConsentMode
 from otp_service.core.guard.sending import Place
 
 LOCALE_PATTERN: Final = r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$"
@@ -45,8 +46,15 @@ class Application:
     """Host of the origin-bound last line of a message (WICG sms-one-time-codes)."""
     app_hash: str | None = None
     """Hash by which Android's SMS Retriever finds the messages of the application's app."""
+    consent: ConsentMode = ConsentMode.OFF
+    """What its starts need."""
     payees: frozenset[str] = field(default_factory=frozenset)
     """Payees allowed although they look like a domain name."""
+
+    @property
+    def withdrawals(self) -> ConsentMode:
+        """What a message after the first needs: only that no consent was withdrawn since the start."""
+        return ConsentMode.OFF if self.consent is ConsentMode.OFF else ConsentMode.RECORDED
 
     def place_of(self, country: str) -> Place:
         """Return where a country (ISO 3166-1 alpha-2) is for the application."""

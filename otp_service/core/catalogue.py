@@ -1,9 +1,10 @@
 """The catalogue: the words of messages by language, purpose and channel, and which of them a message gets."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from otp_service.core.inbound import Meaning
 from otp_service.core.purpose import LONGEST_LIFE, Channel, Purpose, PurposeKind
 from otp_service.core.segments import Encoding
 from otp_service.core.templates import Template
@@ -40,6 +41,10 @@ class Language:
     account_spoken: Template
     texts: Mapping[str, Texts]
     """By purpose, or by kind of purpose."""
+    replies: Mapping[Meaning, Template] = field(default_factory=dict)
+    """What somebody is answered, by what he wrote."""
+    reply_segments: int = 1
+    """Short messages that the longest reply may take."""
 
     def texts_for(self, purpose: Purpose, channel: Channel) -> Texts | None:
         """Return the texts of a purpose that have a channel, or else those of its kind."""
@@ -80,6 +85,15 @@ class Catalogue:
                 texts = language.texts_for(purpose, channel) if language else None
                 if language and texts:
                     return Words(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
+        raise LookupError("the catalogue is complete for English")
+
+    def choose_reply(self, meaning: Meaning, *wanted: str) -> tuple[Template, str]:
+        """Return what a message is answered, and in which locale: the first of some that has words, or English."""
+        for locale in (*wanted, DEFAULT):
+            for tag in lookup(locale):
+                language = self.languages.get(tag.lower())
+                if language and meaning in language.replies:
+                    return language.replies[meaning], _as_asked(locale, tag, language)
         raise LookupError("the catalogue is complete for English")
 
 

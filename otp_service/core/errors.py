@@ -99,6 +99,24 @@ class ClientIpRequiredError(UnacceptableError):
     code = "client-ip-required"
 
 
+class ConsentRequiredError(UnacceptableError):
+    """The application needs a consent for the number and the purpose, and there is none, or it was withdrawn."""
+
+    code = "consent-required"
+
+
+class ConsentNotKeptError(UnacceptableError):
+    """The application keeps no consents, so that one must not seem to be kept."""
+
+    code = "consent-not-kept"
+
+
+class InvalidApplicationError(UnacceptableError):
+    """The settings of an application name what there is not, or what is unsafe."""
+
+    code = "invalid-application"
+
+
 class IdempotencyMismatchError(UnacceptableError):
     """The idempotency key was used before with another request."""
 
@@ -120,6 +138,12 @@ class ForbiddenError(OtpServiceError):
     code = "forbidden"
 
 
+class SuppressedError(OtpServiceError):
+    """The number's holder, or an operator, wants no messages there."""
+
+    code = "recipient-suppressed"
+
+
 class NotFoundError(OtpServiceError):
     """There is no such thing here, or it belongs to another application: the two are answered alike."""
 
@@ -130,9 +154,15 @@ class NotFoundError(OtpServiceError):
 
 
 class ConflictError(OtpServiceError):
-    """The verification is final, so that it can be neither sent again nor canceled."""
+    """What the call is about is in no state for it: a verification is final, an API key has ended."""
 
     code = "conflict"
+
+
+class NameTakenError(OtpServiceError):
+    """There is an application of this name, in the ledger or in the configuration."""
+
+    code = "name-taken"
 
 
 class NoSendsLeftError(OtpServiceError):
@@ -174,6 +204,13 @@ class StoreUnavailableError(OtpServiceError):
     """Redis did not answer, or not in time. Refused: a limit that cannot be counted is not passed."""
 
     code = "store-unavailable"
+    retry_after = 1
+
+
+class LedgerUnavailableError(OtpServiceError):
+    """The ledger did not answer, or what Redis knows of it is behind: an opt-out might be overlooked."""
+
+    code = "ledger-unavailable"
     retry_after = 1
 
 

@@ -73,6 +73,10 @@ class Why(StrEnum):
     """A rule of the site's own kept it back."""
     SPENT = "spent"
     """A further call would have passed a spending ceiling."""
+    SUPPRESSED = "suppressed"
+    """The number's holder, or an operator, wanted no messages by then."""
+    NO_CONSENT = "no_consent"
+    """The consent was withdrawn meanwhile."""
     TOO_LATE = "too_late"
     """Nobody took it while its code lived."""
     ENDED_FIRST = "ended_first"
@@ -103,6 +107,8 @@ _KINDS = {
     "rejected": Why.REJECTED,
     "fraud": Why.FRAUD,
     "channel": Why.CHANNEL,
+    "suppressed": Why.SUPPRESSED,
+    "consent-required": Why.NO_CONSENT,
 }
 _GIVEN_UP = {
     "no_route": Why.NO_ROUTE,

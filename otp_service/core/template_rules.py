@@ -16,7 +16,11 @@ PAYMENT: Final = (Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT)
 
 _VALUES: Final = frozenset({Variable.BRAND, Variable.CODE, Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT})
 """Variables whose values bring letters or digits of their own direction."""
-_LINK = re.compile(r"://|www\.|[\w-]+\.\w{2,}")
+_LINK = re.compile(
+    r"\w*://\S*|(?:[\w-]+\.)+\w{2,}|www\.|\d{1,3}(?:\.\d{1,3}){3}|\b(?:intent|mailto|market|sms|tel|upi):\S+",
+    re.IGNORECASE,
+)
+"""What handsets show as something to follow."""
 _LIKE_A_CODE = re.compile(r"(?<!\d)\d{6,8}(?!\d)")
 _NON_JOINER = "\u200c"
 """Invisible, but part of the spelling of some languages in Arabic letters."""
@@ -25,8 +29,8 @@ _NON_JOINER = "\u200c"
 def faults_of_words(text: str) -> Iterator[str]:
     """Yield what is wrong with a text of a file, whatever it is for, each as the end of a sentence."""
     plain = re.sub(r"\{\w+\}", "x", text)
-    if found := _LINK.search(plain):
-        yield f"holds a link or a domain name at {found[0]!r}: a person must never learn to follow one"
+    for link in links_in(plain)[:1]:
+        yield f"holds a link or a domain name at {link!r}: a person must never learn to follow one"
     if set("@#") & set(text):
         yield "holds @ or #, which browsers read as the origin-bound last line"
     if _LIKE_A_CODE.search(plain):
@@ -34,6 +38,23 @@ def faults_of_words(text: str) -> Iterator[str]:
     for character in sorted(set(text)):
         if unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} and character not in {"\n", _NON_JOINER}:
             yield f"holds the control or invisible character {named(character)}"
+
+
+def links_in(text: str) -> list[str]:
+    """Return what a handset may show as a link, however its letters and dots are written."""
+    seen = unicodedata.normalize("NFKC", text).replace(_NON_JOINER, "")
+    return [found[0] for found in _LINK.finditer(seen)]
+
+
+def is_own_link(link: str, origin: str | None) -> bool:
+    """Tell whether a link is the domain name of an application's ``origin``, or of what that belongs to."""
+    return origin is not None and f".{origin}".endswith(f".{link.casefold()}")
+
+
+def faults_of_reply(template: Template) -> Iterator[str]:
+    """Yield what is wrong with what somebody is answered."""
+    yield from _missing(template.names, (Variable.BRAND,))
+    yield from _edges(template)
 
 
 def faults_of_written(template: Template, *, payment: bool) -> Iterator[str]:
@@ -46,8 +67,7 @@ def faults_of_written(template: Template, *, payment: bool) -> Iterator[str]:
         yield "starts with {code}: lock screens show the first words"
     if re.search(r"[\w}]\{code\}|\{code\}[\w{]", template.source):
         yield "has something right beside {code}: the code is a run of digits of its own"
-    if template.source != template.source.strip():
-        yield "begins or ends with a space or an empty line"
+    yield from _edges(template)
 
 
 def faults_of_spoken(template: Template, *, payment: bool) -> Iterator[str]:
@@ -91,6 +111,11 @@ def _missing(names: tuple[str, ...], needed: tuple[Variable, ...]) -> Iterator[s
     for name in needed:
         if name not in names:
             yield f"does not name {{{name}}}"
+
+
+def _edges(template: Template) -> Iterator[str]:
+    if template.source != template.source.strip():
+        yield "begins or ends with a space or an empty line"
 
 
 def _names(line: str) -> list[str]:

@@ -1,14 +1,22 @@
 """What a gateway is: the contract that each one keeps. Everything that an author of one needs is to be had here."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from otp_service.core.guard.pricing import ANY, micros
 from otp_service.core.message import Message
-from otp_service.core.phone import is_region
+from otp_service.gateways.inbound import (
+    AddressesInbound,
+    AnswersInbound,
+    InboundAnswer,
+    InboundForgedError,
+    InboundMessage,
+    Inbox,
+    ReceivesMessages,
+)
 from otp_service.gateways.outcomes import Accepted, FailureKind, GatewayError
+from otp_service.gateways.prices import Price, PriceKey
 from otp_service.gateways.receipts import (
     AddressesReceipts,
     Receipt,
@@ -17,44 +25,32 @@ from otp_service.gateways.receipts import (
     ReceiptRequest,
     ReportsReceipts,
 )
+from otp_service.gateways.request import ProviderRequest
 
 __all__ = [
     "Accepted",
+    "AddressesInbound",
     "AddressesReceipts",
+    "AnswersInbound",
     "FailureKind",
     "Gateway",
     "GatewayContext",
     "GatewayError",
     "GatewaySettings",
     "HoldsConnections",
+    "InboundAnswer",
+    "InboundForgedError",
+    "InboundMessage",
+    "Inbox",
     "Mailbox",
+    "ProviderRequest",
     "Receipt",
     "ReceiptDesk",
     "ReceiptForgedError",
     "ReceiptRequest",
+    "ReceivesMessages",
     "ReportsReceipts",
 ]
-
-
-_CHANNELS = ("sms", "voice", "whatsapp")
-
-
-def _price_key(key: str) -> str:
-    country, slash, channel = key.partition("/")
-    if not (country == ANY or is_region(country)) or (slash and channel not in _CHANNELS):
-        raise ValueError("is a country such as PK, or *; with a channel behind it PK/sms, PK/voice or PK/whatsapp")
-    return key
-
-
-PriceKey = Annotated[str, AfterValidator(_price_key)]
-
-
-def _price(amount: str) -> str:
-    micros(amount)
-    return amount
-
-
-Price = Annotated[str, AfterValidator(_price)]
 
 
 class GatewaySettings(BaseModel):
@@ -79,6 +75,11 @@ class GatewaySettings(BaseModel):
         """Whether they say all that receipts need; asked of gateways that report them."""
         return True
 
+    @property
+    def takes_messages(self) -> bool:
+        """Whether they say all that inbound messages need; asked of gateways that receive them."""
+        return True
+
 
 class Mailbox(Protocol):
     """Where the sandbox keeps what it caught, sealed and short-lived."""
@@ -96,6 +97,7 @@ class GatewayContext:
     production: bool
     mailbox: Mailbox
     desk: ReceiptDesk
+    inbox: Inbox
 
 
 class Gateway(Protocol):

@@ -39,13 +39,15 @@ class GatewayError(Exception):
         ambiguous: bool = False,
         retry_after: float = 0.0,
         of_message: bool = False,
+        opted_out: bool = False,
     ) -> None:
         """Keep the ``kind`` and the provider's own code.
 
         ``ambiguous``: it may have been sent all the same. ``retry_after``: seconds for which a *throttled* gateway
         asked to be left alone, 0 when it did not say. ``of_message``: it can for others; the failure is about this
         message, and tells nothing of the gateway's health. What a stranger brings about by the number that he picks
-        is so: otherwise he could have the gateway left alone for everybody.
+        is so: otherwise he could have the gateway left alone for everybody. ``opted_out``: the provider sends nothing
+        there, since the number's holder told it to.
         """
         super().__init__(f"{kind}: {provider_code}")
         self.kind = kind
@@ -53,3 +55,4 @@ class GatewayError(Exception):
         self.ambiguous = ambiguous
         self.retry_after = retry_after
         self.of_message = of_message
+        self.opted_out = opted_out

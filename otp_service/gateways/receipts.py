@@ -1,28 +1,17 @@
 """Receipts: what a provider reports of a message later, over HTTP or over a connection of the gateway's own."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.outcomes import FailureKind
+from otp_service.gateways.request import ProviderRequest
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiptRequest:
+class ReceiptRequest(ProviderRequest):
     """A report as it came in over HTTP."""
 
-    method: str
-    url: str
-    """As the provider sees it, on the public address, with the query."""
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    query: Mapping[str, str]
-    form: Mapping[str, str]
-    """Of a body of type ``application/x-www-form-urlencoded``; empty for any other."""
-    body: bytes = field(repr=False)
-    peer: str
-    """Address of the sender, found behind the trusted proxies."""
     dispatch_id: str
     """Which dispatch the address names."""
 
@@ -37,6 +26,8 @@ class Receipt:
     kind: FailureKind | None = None
     """Why it failed, where the provider tells: ``destination``, ``rejected`` and ``fraud`` end the delivery, after
     anything else another channel may be tried."""
+    opted_out: bool = False
+    """Whether it failed because the number's holder told the provider to want no messages."""
 
 
 class ReceiptForgedError(Exception):

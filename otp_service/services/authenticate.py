@@ -1,18 +1,35 @@
-"""Which application an API key belongs to."""
+"""Who calls: the API key, and the application that it belongs to."""
 
+from dataclasses import dataclass
+
+from otp_service.core.api_key import ApiKey
 from otp_service.core.application import Application
 from otp_service.core.errors import UnauthenticatedError
 from otp_service.core.keyring import api_key_hash
+from otp_service.ledger import clock
 from otp_service.services.context import Context
 
 
-def authenticate(context: Context, api_key: str) -> Application:
-    """Return the application of an API key; raise `UnauthenticatedError`.
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who was authenticated."""
 
-    The look-up is by the key's SHA-256: how long it takes depends on digests that nobody can choose, so it tells
+    key: ApiKey
+    application: Application | None
+    """``None`` for a key of operators."""
+
+
+def authenticate(context: Context, api_key: str, address: str | None) -> Caller:
+    """Return who calls with an API key from an address, and note that the key is used.
+
+    Raises `UnauthenticatedError`, the same for a key that is not known, is revoked, has ended, or may not be used from
+    there. The look-up is by the key's SHA-256: how long it takes depends on digests that nobody can choose, so it tells
     nothing of a key.
     """
-    application = context.application_of_key.get(api_key_hash(api_key))
-    if application is None:
+    entries, now = context.directory.entries, clock.now()
+    key = entries.keys.get(api_key_hash(api_key))
+    if key is None or not key.is_valid(now) or not key.admits(address):
         raise UnauthenticatedError("The API key is not known.")
-    return application
+    if key.id:
+        context.key_uses.note(key.id, now)
+    return Caller(key, entries.applications.get(key.application))

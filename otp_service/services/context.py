@@ -9,11 +9,16 @@ from otp_service.core.guard.destinations import DestinationRules
 from otp_service.core.guard.limits import Limits
 from otp_service.core.guard.pricing import Prices
 from otp_service.core.health import Allowance
+from otp_service.core.inbound import InboundPolicy
 from otp_service.core.keyring import Keyring
 from otp_service.core.purpose import Purpose
 from otp_service.core.routing import Routes
 from otp_service.gateways.base import Gateway
+from otp_service.ledger.ledger import Ledger
 from otp_service.policies.asked import Policies
+from otp_service.services.directory import Directory
+from otp_service.services.key_uses import KeyUses
+from otp_service.services.reflect import Reflection
 from otp_service.store.rulesets import LoadedRuleset
 from otp_service.store.store import Store
 
@@ -24,14 +29,14 @@ class Context:
 
     keyring: Keyring
     store: Store
-    applications: Mapping[str, Application]
-    """By name."""
-    application_of_key: Mapping[str, Application]
-    """By API key hash (``sha256:…``)."""
+    ledger: Ledger
+    reflection: Reflection
+    """The ledger's mirror in the store."""
+    directory: Directory
+    """Applications and keys."""
+    key_uses: KeyUses
     purposes: Mapping[str, Purpose]
     limits: Limits
-    rulesets: Mapping[str, LoadedRuleset]
-    """The rules of the guard, by the name of the application."""
     destinations: DestinationRules
     """The rules of the guard that count nothing."""
     routes: Routes
@@ -45,5 +50,17 @@ class Context:
     """What messages cost, by the name of the gateway."""
     catalogue: Catalogue
     """The words of messages."""
+    inbound: InboundPolicy
+    """How what people write back is read and answered."""
     public_url: str | None
     """Where gateways reach this service for receipts; ``None``: no receipts."""
+
+    @property
+    def applications(self) -> Mapping[str, Application]:
+        """Those in force now, by name."""
+        return self.directory.entries.applications
+
+    @property
+    def rulesets(self) -> Mapping[str, LoadedRuleset]:
+        """The rules of the guard in force now, by the name of the application."""
+        return self.directory.entries.rulesets

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from otp_service.core.application import Application
 from otp_service.core.errors import OtpServiceError
-from otp_service.telemetry.metrics import OTHER
+from otp_service.telemetry.labels import OTHER
 
 ACCEPTED = "accepted"
 

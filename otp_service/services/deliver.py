@@ -2,9 +2,10 @@
 
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from otp_service.core.errors import StoreUnavailableError
+from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.core.health import BreakerState, Call
 from otp_service.core.keyring import SealBrokenError, new_dispatch_id
 from otp_service.core.message import Message
@@ -17,9 +18,21 @@ from otp_service.services.compose import compose
 from otp_service.services.context import Context
 from otp_service.services.desk import refer
 from otp_service.services.fail_over import Policy, after_failure, rest, told_by
+from otp_service.services.opt_outs import respect_opt_out
 from otp_service.services.price import cost_of
-from otp_service.store.dispatches import Blocked, Candidate, Dispatched, Dropped, Next, Overtaken, Settled, Settlement
+from otp_service.store.dispatches import (
+    Behind,
+    Blocked,
+    Candidate,
+    Dispatched,
+    Dropped,
+    Next,
+    Overtaken,
+    Settled,
+    Settlement,
+)
 from otp_service.store.jobs import Job
+from otp_service.store.mirror import Permission
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -27,13 +40,24 @@ _log = get_logger(__name__)
 
 _PATIENCE = 0.5
 """Seconds between two attempts to record what was handed over."""
+_GLANCE = 200
+"""Milliseconds after which it is asked again whether a message may go, while the mirror is behind the ledger."""
 LONGEST_HOLD = 1000
 """Milliseconds after which a message that is held asks again at the latest."""
 _LONGEST_REST = 86_400.0
 """Seconds that a gateway may ask to be left alone."""
 
 _NOT_WANTED = frozenset(
-    {Status.APPROVED, Status.CANCELED, Status.MAX_ATTEMPTS_REACHED, Status.FAILED, "superseded", "sent"}
+    {
+        Status.APPROVED,
+        Status.CANCELED,
+        Status.MAX_ATTEMPTS_REACHED,
+        Status.FAILED,
+        "superseded",
+        "sent",
+        "suppressed",
+        "consent-required",
+    }
 )
 """Reasons to drop a message that nobody misses; any other one is reported as a dead letter."""
 
@@ -52,24 +76,40 @@ def deliver(context: Context, job: Job, policy: Policy) -> Held | None:
     Raises `StoreUnavailableError` when the outcome cannot be recorded: the job then stays in the outbox, and is
     taken up again.
     """
+    try:
+        application = context.directory.find(job.application)
+    except LedgerUnavailableError:  # it may be a new one, that nobody here has heard of
+        return Held(job, LONGEST_HOLD)
     route = context.routes.gateways_for(job.country, job.purpose, job.channel)
-    if job.application not in context.applications or not route:
-        reason = "no_route" if job.application in context.applications else "no_application"
-        _drop(context, job, Dropped(reason, job.first_slot))
+    if application is None or not route:
+        _drop(context, job, Dropped("no_route" if application else "no_application", job.first_slot))
         return None
     if stopped := ask_policies(context, job):
         _follow(context, job, stopped)
         return None
+    try:
+        permission = context.reflection.permission(application.withdrawals)
+    except LedgerUnavailableError:
+        return Held(job, LONGEST_HOLD)
+    return _hand_over(context, job, route, permission, policy)
+
+
+def _hand_over(
+    context: Context, job: Job, route: Collection[str], permission: Permission, policy: Policy
+) -> Held | None:
+    """Call one gateway after the other, until one has the message or none is left that may be called now."""
     following = Next.NEXT
     while following is Next.NEXT:
         candidates = [Candidate(name, context.allowances[name], name in job.called) for name in route]
         found = context.store.dispatches.dispatch(
-            job, new_dispatch_id(job.bucket), candidates, policy.max_dispatches, policy.max_ambiguous
+            job, new_dispatch_id(job.bucket), candidates, permission, policy.max_dispatches, policy.max_ambiguous
         )
         match found:
             case Overtaken():
                 _log.info("message_overtaken", verification=job.id, message=job.message)
                 return None
+            case Behind():
+                return Held(job, _GLANCE)
             case Dropped():
                 _drop(context, job, found)
                 return None
@@ -110,6 +150,8 @@ def _attempt(context: Context, job: Job, dispatched: Dispatched) -> Next:
     settled = _settle(context, job, dispatched, settlement)
     following = settlement.next if settled is Settled.SETTLED else Next.DONE
     _learn(context, dispatched, told_by(outcome, seconds, allowance), outcome)
+    if isinstance(outcome, GatewayError) and outcome.opted_out:
+        respect_opt_out(context, dispatched.verification, dispatched.gateway)
     _report(job, dispatched, settlement, following)
     return following
 

@@ -51,9 +51,10 @@ def refer(context: Context, gateway: str, reference: str, dispatch_id: str) -> N
 
 
 def _written(receipt: Receipt) -> str:
-    return json.dumps([receipt.status, receipt.raw_status, receipt.reason, receipt.kind])
+    return json.dumps([receipt.status, receipt.raw_status, receipt.reason, receipt.kind, receipt.opted_out])
 
 
 def _read(text: str) -> Receipt:
-    status, raw_status, reason, kind = json.loads(text)
-    return Receipt(DeliveryStatus(status), raw_status, reason, FailureKind(kind) if kind else None)
+    """Return a receipt as it was kept; an earlier release wrote four members."""
+    status, raw_status, reason, kind, *later = json.loads(text)
+    return Receipt(DeliveryStatus(status), raw_status, reason, FailureKind(kind) if kind else None, any(later))

@@ -25,7 +25,8 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
     before it is not waited for. A receipt that comes twice sends once: only the last message is fallen back from.
     """
     channel = _channel_after(context, reported, receipt)
-    if channel is None or reported.verification.application not in context.applications:
+    application = context.applications.get(reported.verification.application)
+    if channel is None or application is None:
         return
     verification = reported.verification
     try:
@@ -37,6 +38,7 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
         bucket,
         verification,
         Further(channel, price=price, falls_back_from=reported.message),
+        context.reflection.permission(application.withdrawals),
         context.rulesets[verification.application],
     )
     match outcome:

@@ -6,9 +6,11 @@ from typing import Final
 
 from otp_service.core.application import Application, ClientIp
 from otp_service.core.catalogue import MAX_MINUTES, Catalogue, Language, Texts
+from otp_service.core.inbound import Meaning
 from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
 from otp_service.core.segments import MAX_OCTETS, Encoding, encoding_of, not_in_gsm7, octets, segments, units
 from otp_service.core.template_rules import named
+from otp_service.core.templates import Template, Variable
 from otp_service.core.transaction import MAX_PAYEE, Transaction
 from otp_service.core.wording import Wording
 from otp_service.services.write import write
@@ -39,6 +41,7 @@ class Measure:
     language: Language
     texts: Texts
     purpose: str
+    """Or what it replies to."""
     channel: Channel
     application: Application | None
     """``None``: with the longest brand, and no last line."""
@@ -66,18 +69,23 @@ def sample_purposes(purposes: Mapping[str, Purpose]) -> dict[str, Purpose]:
 def measures(
     catalogue: Catalogue, purposes: Mapping[str, Purpose], applications: Iterable[Application] = ()
 ) -> Iterator[Measure]:
-    """Yield every text of the catalogue, then the text messages of each application in every language."""
+    """Yield every text of the catalogue, replies too, then the text messages of each application in every language."""
     known = sample_purposes(purposes)
     for language in catalogue.languages.values():
         for name, texts in language.texts.items():
             for channel in texts.templates:
                 yield _measure(language, texts, known[name], channel, None)
+        yield from (_measure_reply(language, meaning, reply) for meaning, reply in language.replies.items())
     for application in applications:
-        for name in sorted(application.purposes):
-            for language in catalogue.languages.values():
-                found = language.texts_for(known[name], Channel.SMS)
-                if found:
-                    yield _measure(language, found, known[name], Channel.SMS, application)
+        yield from _of_application(catalogue, known, application)
+
+
+def _of_application(catalogue: Catalogue, known: Mapping[str, Purpose], application: Application) -> Iterator[Measure]:
+    for name in sorted(application.purposes):
+        for language in catalogue.languages.values():
+            found = language.texts_for(known[name], Channel.SMS)
+            if found:
+                yield _measure(language, found, known[name], Channel.SMS, application)
 
 
 def _measure(
@@ -97,6 +105,12 @@ def _measure(
         extreme = replace(extreme, transaction=LONGEST_PAYMENT)
     ordinary, longer = (write(only, one).text for one in (wording, extreme))
     return Measure(language, texts, purpose.name, channel, application, ordinary, longer)
+
+
+def _measure_reply(language: Language, meaning: Meaning, template: Template) -> Measure:
+    texts = Texts(payment=False, segments=language.reply_segments, templates={Channel.SMS: template})
+    ordinary, longest = (template.filled({Variable.BRAND: title}) for title in (SAMPLE.title, "M" * MAX_BRAND))
+    return Measure(language, texts, f"reply to {meaning}", Channel.SMS, None, ordinary, longest)
 
 
 def faults_of_cost(measured: Iterable[Measure]) -> Iterator[str]:
@@ -170,3 +184,5 @@ def _sources(language: Language) -> Iterator[tuple[str, str]]:
     for name, texts in language.texts.items():
         if template := texts.templates.get(Channel.SMS):
             yield f"templates.{name}.sms", template.source
+    for meaning, reply in language.replies.items():
+        yield f"replies.{meaning}", reply.source

@@ -7,6 +7,7 @@ from otp_service.core.errors import NotFoundError, UnauthenticatedError
 from otp_service.gateways.base import Receipt, ReceiptForgedError, ReceiptRequest, ReportsReceipts
 from otp_service.services.context import Context
 from otp_service.services.fall_back import fall_back
+from otp_service.services.opt_outs import respect_opt_out
 from otp_service.telemetry import metrics
 
 _NOT_A_REASON = re.compile(r"[^a-z0-9_. -]|[0-9]{6,}")
@@ -65,6 +66,8 @@ def record(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -
         return False
     if reported.news:
         metrics.record_receipt(gateway, receipt.status)
+        if receipt.opted_out:
+            respect_opt_out(context, reported.verification, gateway)
     fall_back(context, bucket, reported, receipt)
     return True
 

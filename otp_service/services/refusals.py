@@ -3,14 +3,17 @@
 from otp_service.core.errors import (
     BacklogFullError,
     ConflictError,
+    ConsentRequiredError,
     IdempotencyMismatchError,
     InvalidCodeError,
     InvalidTransactionError,
+    LedgerUnavailableError,
     NoSendsLeftError,
     NotFoundError,
     OtpServiceError,
     RateLimitedError,
     ResendTooSoonError,
+    SuppressedError,
 )
 from otp_service.core.guard.limits import coarse_retry_after, whole_seconds
 from otp_service.core.guard.rules import RULES, Tells
@@ -27,6 +30,10 @@ _PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.TRANSACTION_MISSING: (InvalidTransactionError, "The purpose confirms a transaction; it is missing."),
     Refusal.TRANSACTION_UNWANTED: (InvalidTransactionError, "The purpose confirms no transaction."),
     Refusal.NO_SENDS_LEFT: (NoSendsLeftError, "All messages of this verification have been sent."),
+    Refusal.EVENTS_FULL: (LedgerUnavailableError, "Too much that happened is not recorded yet."),
+    Refusal.MIRROR_BEHIND: (LedgerUnavailableError, "It cannot be told now who wants no messages."),
+    Refusal.SUPPRESSED: (SuppressedError, "The recipient gets no messages."),
+    Refusal.CONSENT_REQUIRED: (ConsentRequiredError, "There is no consent for this number and purpose."),
     Refusal.BACKLOG_FULL: (BacklogFullError, "Too many messages wait to be delivered."),
     Refusal.OVERTAKEN: (ConflictError, "Another resend of this verification was faster."),
 }

@@ -34,16 +34,24 @@ def resend(
         bucket, verification = find(context, application, verification_id)
         labels.purpose, labels.country = verification.purpose.name, verification.country
         wanted = channel_for(context, verification.purpose, verification.country, channel or verification.channel)
-        return _queue(context, bucket, verification, wanted, retry)
+        return _queue(context, application, bucket, verification, wanted, retry)
 
 
-def _queue(context: Context, bucket: str, verification: Verification, channel: str, retry: Retry | None) -> Sent:
+def _queue(
+    context: Context,
+    application: Application,
+    bucket: str,
+    verification: Verification,
+    channel: str,
+    retry: Retry | None,
+) -> Sent:
     renew = verification.purpose.resend is Resend.NEW_CODE
     next_tag = derive_tag(context.keyring, verification, verification.generation + 1) if renew else ""
     outcome = context.store.verifications.resend(
         bucket,
         verification,
         Further(channel, next_tag, price_of_further(context, verification, channel)),
+        context.reflection.permission(application.withdrawals),
         context.rulesets[verification.application],
         retry,
     )

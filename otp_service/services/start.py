@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from otp_service.core.address import network_of, wide_network_of
+from otp_service.core.address import network_of, prefix_of, wide_network_of
 from otp_service.core.application import Application, ClientIp
+from otp_service.core.consent import Evidence
 from otp_service.core.errors import (
     ClientIpRequiredError,
-    Fault,
     ForbiddenError,
-    InvalidRequestError,
     InvalidTransactionError,
     NumberTypeNotAllowedError,
     StoreUnavailableError,
@@ -18,15 +17,17 @@ from otp_service.core.errors import (
 )
 from otp_service.core.guard.sending import Sending
 from otp_service.core.idempotency import Retry
-from otp_service.core.phone import Destination, NumberType, is_region, parse_destination
+from otp_service.core.phone import Destination
 from otp_service.core.purpose import Purpose, PurposeKind
 from otp_service.core.quota import Quota
 from otp_service.core.transaction import Transaction
 from otp_service.core.verification import Delivery, DeliveryStatus, Status, Verification
 from otp_service.services.channels import channel_for
 from otp_service.services.codes import derive_tag
+from otp_service.services.consents import judge_evidence, packed
 from otp_service.services.context import Context
 from otp_service.services.counting import Labels, counted
+from otp_service.services.named import destination_of
 from otp_service.services.price import dearest_price
 from otp_service.services.refusals import error_of
 from otp_service.services.transactions import TransactionInput, transaction_of
@@ -53,6 +54,8 @@ class StartRequest:
     """The HTTP connection's peer."""
     context: str | None = field(default=None, repr=False)
     """The caller's own name of the end user's device or browser."""
+    consent: Evidence | None = field(default=None, repr=False)
+    """That the end user agreed to this, without the prefix of the address."""
     transaction: TransactionInput | None = field(default=None, repr=False)
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -76,6 +79,8 @@ class _Judged:
     network: str | None
     """The end user's network, ``None`` where addresses do not count."""
     context: str
+    consent: str
+    """The consent that came with the request, packed; empty without one."""
     noted: tuple[str, ...]
     """Rules that only record, and would have refused it."""
     details: Details
@@ -102,6 +107,7 @@ def _record(context: Context, application: Application, judged: _Judged, retry: 
         verification,
         derive_tag(keyring, verification, 0),
         _sending(context, application, judged, pseudonym),
+        context.reflection.permission(application.consent, judged.consent),
         context.rulesets[application.name],
         retry,
     )
@@ -151,8 +157,9 @@ def _judge(context: Context, application: Application, request: StartRequest, la
     transaction = transaction_of(application, request.transaction)
     _require_transaction(purpose, transaction)
     network = _network(application, request)
+    consent = _consent(application, request, network)
     try:
-        destination = _destination(application, request)
+        destination = destination_of(application, request.to, request.region)
     except NumberTypeNotAllowedError as refused:  # of no country, or of a type that never receives codes
         refused.rule = "destination.type"
         _tell(context, application, purpose, refused, country="")
@@ -166,6 +173,7 @@ def _judge(context: Context, application: Application, request: StartRequest, la
         locale=request.locale or application.locale,
         network=network,
         context=request.context or "",
+        consent=consent,
         noted=noted,
         details=Details(transaction, request.metadata),
     )
@@ -212,11 +220,12 @@ def _network(application: Application, request: StartRequest) -> str | None:
     return own
 
 
-def _destination(application: Application, request: StartRequest) -> Destination:
-    region = request.region or application.region
-    if request.region is not None and not is_region(request.region):
-        raise InvalidRequestError("region is not known.", (Fault("/region", "is not a country with a numbering plan"),))
-    return parse_destination(request.to, region, tuple(NumberType))  # which of them receive codes is a rule's to say
+def _consent(application: Application, request: StartRequest, network: str | None) -> str:
+    """Return the consent that came with a request, packed, with the prefix of the end user's address."""
+    if request.consent is None:
+        return ""
+    judge_evidence(application, request.consent, "/consent/given_at")
+    return packed(replace(request.consent, address_prefix=prefix_of(network) if network else ""))
 
 
 def _new_verification(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import product
 
 from otp_service.core.errors import ConfigurationError
-from otp_service.settings.policy import ApplicationSettings
+from otp_service.settings.policy import ApplicationSection
 from otp_service.settings.ruleset import ruleset_of
 from otp_service.settings.spend import SpendSettings
 from otp_service.settings.tree import Settings
@@ -67,22 +67,26 @@ def _policy_faults(settings: Settings) -> Iterator[str]:
 
 
 def _price_faults(settings: Settings) -> Iterator[str]:
-    """Yield what a ceiling would not see: messages that a route sends through a gateway without a price for them."""
     if any(_route_faults(settings)):
         return
     for name, application in settings.applications.items():
-        missing: dict[str, set[str]] = {}
-        for gateway, country, channel in _ways(settings, application) if application.spend.is_set else ():
-            if settings.core_prices[gateway].unit(country, channel) is None:
-                missing.setdefault(gateway, set()).add(f"{country}/{channel}")
-        for gateway, places in missing.items():
-            yield (
-                f"gateways.{gateway}.prices: there is none for {', '.join(sorted(places))}: "
-                f"applications.{name}.spend would not see these messages."
-            )
+        yield from price_faults_of(settings, name, application)
 
 
-def _ways(settings: Settings, application: ApplicationSettings) -> Iterator[tuple[str, str, str]]:
+def price_faults_of(settings: Settings, name: str, application: ApplicationSection) -> Iterator[str]:
+    """Yield what a ceiling would not see: messages that a route sends through a gateway without a price for them."""
+    missing: dict[str, set[str]] = {}
+    for gateway, country, channel in _ways(settings, application) if application.spend.is_set else ():
+        if settings.core_prices[gateway].unit(country, channel) is None:
+            missing.setdefault(gateway, set()).add(f"{country}/{channel}")
+    for gateway, places in missing.items():
+        yield (
+            f"gateways.{gateway}.prices: there is none for {', '.join(sorted(places))}: "
+            f"applications.{name}.spend would not see these messages."
+        )
+
+
+def _ways(settings: Settings, application: ApplicationSection) -> Iterator[tuple[str, str, str]]:
     """Yield gateway, country and channel of all that an application may send."""
     for purpose, country in product(application.purposes, application.countries):
         if purpose in settings.purposes:

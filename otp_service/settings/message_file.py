@@ -6,12 +6,14 @@ from typing import Final
 from pydantic import Field
 
 from otp_service.core.catalogue import DEFAULT, MAX_MINUTES, Language, Texts
+from otp_service.core.inbound import Meaning
 from otp_service.core.purpose import Channel, PurposeKind
 from otp_service.core.segments import Encoding
 from otp_service.core.template_rules import (
     COMMON,
     PAYMENT,
     faults_of_direction,
+    faults_of_reply,
     faults_of_spoken,
     faults_of_words,
     faults_of_written,
@@ -25,6 +27,7 @@ from otp_service.settings.sections import Section
 NO_TIME: Final = "none"
 """The form of less than a minute, beside CLDR's plural forms."""
 
+_OF_REPLIES: Final = (Variable.BRAND,)
 _Place = tuple[str, str]
 """Where in the file, and what is wrong there, as the end of a sentence."""
 
@@ -64,6 +67,23 @@ class AccountTable(Section):
     """By default as written."""
 
 
+class ReplyTable(Section):
+    """What somebody is answered who wrote back; without a text of its own, the next language is asked."""
+
+    segments: int = Field(default=1, ge=1, le=3)
+    """Short messages that the longest may take."""
+    stop: str | None = None
+    """To whom wants no more messages."""
+    help: str | None = None
+    """To whom wants to know who this is."""
+
+    @property
+    def sources(self) -> dict[Meaning, str]:
+        """The texts by what they answer."""
+        texts = {Meaning.STOP: self.stop, Meaning.HELP: self.help}
+        return {meaning: text for meaning, text in texts.items() if text is not None}
+
+
 class MessageFile(Section):
     """A language's words."""
 
@@ -75,6 +95,7 @@ class MessageFile(Section):
     account: AccountTable
     templates: dict[Name, TemplateTable]
     """By purpose or by kind of purpose."""
+    replies: ReplyTable = ReplyTable()
 
 
 def language_of(tag: str, file: MessageFile) -> Language:
@@ -87,6 +108,8 @@ def language_of(tag: str, file: MessageFile) -> Language:
         account_written=parse_template(file.account.written, (Variable.ACCOUNT,)),
         account_spoken=parse_template(file.account.spoken or file.account.written, (Variable.ACCOUNT,)),
         texts={name: _texts(name, table) for name, table in file.templates.items()},
+        replies={meaning: parse_template(text, _OF_REPLIES) for meaning, text in file.replies.sources.items()},
+        reply_segments=file.replies.segments,
     )
 
 
@@ -109,6 +132,8 @@ def faults_of(tag: str, file: MessageFile) -> Iterator[_Place]:
     yield from _incomplete(tag, file)
     yield from _forms(tag, file)
     yield from _phrases(file)
+    for meaning, source in file.replies.sources.items():
+        yield from ((f"replies.{meaning}", fault) for fault in _reply_faults(source))
     for name, table in file.templates.items():
         for channel in filter(table.model_fields_set.__contains__, table.sources):
             place = f"templates.{name}.{channel}"
@@ -159,6 +184,16 @@ def _template_faults(file: MessageFile, name: str, table: TemplateTable, channel
     yield from faults_of_written(template, payment=payment)
     if is_right_to_left(source):
         yield from faults_of_direction(source.replace("{account}", file.account.written))
+
+
+def _reply_faults(source: str) -> Iterator[str]:
+    if unreadable := _unreadable(source, _OF_REPLIES):
+        yield from unreadable
+        return
+    yield from faults_of_words(source)
+    yield from faults_of_reply(parse_template(source, _OF_REPLIES))
+    if is_right_to_left(source):
+        yield from faults_of_direction(source)
 
 
 def _unreadable(source: str, allowed: Sequence[Variable]) -> list[str]:

@@ -1,14 +1,16 @@
 """Sections that become rules: purposes, applications and routes."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from otp_service.core.application import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIp
+from otp_service.core.consent import ConsentMode
 from otp_service.core.phone import is_region
 from otp_service.core.purpose import LONGEST_LIFE, Channel, Purpose, PurposeKind, Resend
 from otp_service.core.routing import Route
+from otp_service.core.template_rules import is_own_link, links_in
 from otp_service.core.transaction import MAX_PAYEE
 from otp_service.settings.sections import Section
 from otp_service.settings.spend import SpendSettings
@@ -118,13 +120,11 @@ class PurposeSettings(Section):
         return Purpose(name=name, **{member: getattr(self, member) for member in type(self).model_fields})
 
 
-class ApplicationSettings(Section):
-    """One caller of the API."""
+class ApplicationSection(Section):
+    """What an application may do, wherever that is kept."""
 
     name: Brand | None = None
     """The brand that messages show; default: the section's own name."""
-    keys: tuple[KeyHash, ...] = ()
-    """Hashes of its API keys (``otp-service key new``); several while one replaces another, none to revoke."""
     purposes: tuple[Name, ...] = Field(min_length=1)
     countries: tuple[Country, ...] = Field(min_length=1)
     """Where it sends to; ``["*"]`` for everywhere, in development only."""
@@ -143,8 +143,17 @@ class ApplicationSettings(Section):
     """Host of the origin-bound last line of a message (WebOTP)."""
     app_hash: Annotated[str, AfterValidator(_app_hash)] | None = None
     """Hash of its Android app, for the SMS Retriever; on the last line of a message."""
+    consent: ConsentMode = ConsentMode.OFF
+    """``required``: no start without a consent; ``recorded``: what is given is kept; ``off``: none is."""
     payees: tuple[Payee, ...] = ()
     """Payees allowed although they look like a domain name."""
+
+    @model_validator(mode="after")
+    def _brand_is_no_strangers_link(self) -> Self:
+        for link in links_in(self.name or ""):
+            if not is_own_link(link, self.origin):
+                raise ValueError("name holds a link or a domain name; in messages only that of origin may stand")
+        return self
 
     def to_core(self, name: str) -> Application:
         """Return the application under its name."""
@@ -159,12 +168,20 @@ class ApplicationSettings(Section):
             client_ip=self.client_ip,
             origin=self.origin,
             app_hash=self.app_hash,
+            consent=self.consent,
             payees=frozenset(self.payees),
         )
 
     def _only_country(self) -> str | None:
         (first, *others) = self.countries
         return first if not others and first != ALL_COUNTRIES else None
+
+
+class ApplicationSettings(ApplicationSection):
+    """One caller of the API, in the configuration."""
+
+    keys: tuple[KeyHash, ...] = ()
+    """Hashes of its API keys (``otp-service key new``); several while one replaces another, none to revoke."""
 
 
 class RouteSettings(Section):

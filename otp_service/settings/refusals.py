@@ -51,8 +51,6 @@ def _equal_keys(settings: Settings) -> Iterator[str]:
 def _empty_sections(settings: Settings) -> Iterator[str]:
     if not settings.purposes:
         yield "purposes: there is none. Add a section such as [purposes.login]."
-    if not settings.applications:
-        yield "applications: there is none. Add one with the output of: otp-service key new NAME"
     if not settings.gateways:
         yield "gateways: there is none. Add a section such as [gateways.primary]."
 

@@ -17,9 +17,12 @@ from otp_service.core.routing import Route, Routes
 from otp_service.gateways.base import GatewaySettings
 from otp_service.settings.gateways import GatewayEntry
 from otp_service.settings.guard import GuardSettings
+from otp_service.settings.inbound import InboundSettings
+from otp_service.settings.ledger import LedgerSettings
 from otp_service.settings.masking import MASK, masked
 from otp_service.settings.policies import PolicyEntry
 from otp_service.settings.policy import ApplicationSettings, Name, PurposeSettings, RouteSettings
+from otp_service.settings.retention import RetentionSettings
 from otp_service.settings.ruleset import ruleset_of
 from otp_service.settings.sections import (
     BreakerSettings,
@@ -41,6 +44,8 @@ class Settings(Section):
     environment: Literal["production", "development"] = "production"
     """In production, what is unsafe refuses to start."""
     redis: RedisSettings = RedisSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    retention: RetentionSettings = RetentionSettings()
     keys: KeysSettings = KeysSettings()
     http: HttpSettings = HttpSettings()
     limits: LimitsSettings = LimitsSettings()
@@ -56,6 +61,7 @@ class Settings(Section):
     breaker: BreakerSettings = BreakerSettings()
     streams: StreamsSettings = StreamsSettings()
     messages: MessagesSettings = MessagesSettings()
+    inbound: InboundSettings = InboundSettings()
     logging: LoggingSettings = LoggingSettings()
 
     @property
@@ -144,6 +150,7 @@ class Settings(Section):
         """Return the tree in plain values as it is written in a file, every secret masked."""
         tree = self.model_dump(mode="json", exclude_none=True, by_alias=True)
         tree["redis"]["url"] = self.redis.shown_url
+        tree["ledger"]["url"] = self.ledger.shown_url
         tree["guard"]["destinations"]["safe"] = [MASK] * len(self.guard.destinations.safe)
         for section in ("gateways", "policies"):
             tree[section] = {

@@ -115,7 +115,6 @@ class DeadLetters:
                 job.application,
                 job.message,
                 job.generation,
-                self._kept.events,
                 self._kept.milliseconds,
                 *job.fields,
             ),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import redis
 
@@ -11,6 +12,7 @@ from otp_service.core.verification import DeliveryStatus, Verification
 from otp_service.store import keys
 from otp_service.store.connection import answered
 from otp_service.store.jobs import GROUP, Job
+from otp_service.store.mirror import Permission
 from otp_service.store.records import pairs, slot_of, verification_of
 from otp_service.store.retention import Retention
 from otp_service.store.rulesets import NO_RULES, LoadedRuleset
@@ -33,6 +35,10 @@ class Candidate:
 
 class Overtaken:
     """Another worker has the job by now."""
+
+
+class Behind:
+    """The mirror is behind the ledger: whether the message may go cannot be told now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +150,14 @@ class Dispatches:
         self._rulesets = rulesets
 
     def dispatch(
-        self, job: Job, dispatch_id: str, route: Iterable[Candidate], most: int, most_ambiguous: int
-    ) -> Dispatched | Blocked | Dropped | Overtaken:
+        self,
+        job: Job,
+        dispatch_id: str,
+        route: Iterable[Candidate],
+        permission: Permission,
+        most: int,
+        most_ambiguous: int,
+    ) -> Dispatched | Blocked | Dropped | Overtaken | Behind:
         """Choose a gateway of the route, which must not be empty, and record that it is about to be called.
 
         ``most`` is the greatest number of dispatches of a message; it is dropped once more than ``most_ambiguous`` of
@@ -160,6 +172,7 @@ class Dispatches:
                 keys.dispatch(job.bucket, dispatch_id),
                 job.lane,
                 keys.decisions(job.bucket),
+                keys.MIRROR,
                 *(key for one in candidates for key in (keys.health(one.name), keys.flights(one.name))),
                 *spend_keys(ruleset.ruleset, job.application, job.country),
             ),
@@ -176,30 +189,13 @@ class Dispatches:
                 job.entry,
                 self._kept.decisions,
                 self._kept.milliseconds,
+                *permission.of_further,
+                keys.mirrored_numbers(job.bucket),
                 *(part for one in candidates for part in _arguments(one)),
             ),
             ruleset,
         )
-        match answer:
-            case [b"dispatched", now, number, left, gateway, choice, found]:
-                return Dispatched(
-                    dispatch_id=dispatch_id,
-                    message=job.message,
-                    number=number,
-                    left=left,
-                    gateway=gateway.decode(),
-                    choice=choice.decode(),
-                    now=now,
-                    verification=verification_of(job.id, pairs(found), now),
-                )
-            case [b"blocked", now, wait, found]:
-                return Blocked(wait, now, verification_of(job.id, pairs(found), now))
-            case [b"overtaken"]:
-                return Overtaken()
-            case [b"dropped", reason, slot, rule]:
-                return Dropped(reason.decode(), slot.decode(), rule.decode())
-            case _:
-                raise ValueError(f"unknown answer of dispatch.lua: {answer[:1]!r}")
+        return _choice_of(answer, job, dispatch_id)
 
     def settle(self, job: Job, slot: str, settlement: Settlement, gateway: str = "") -> Settled:
         """Record the outcome; acknowledge and delete the job unless another dispatch follows.
@@ -259,7 +255,7 @@ class Dispatches:
         answer = self._scripts.run(
             "receipt",
             (keys.dispatch(bucket, dispatch_id), keys.events(bucket)),
-            (gateway, status, reason, raw_status, self._kept.events, self._kept.milliseconds),
+            (gateway, status, reason, raw_status),
         )
         match answer:
             case [b"not-found"]:
@@ -275,3 +271,29 @@ class Dispatches:
 def _arguments(one: Candidate) -> tuple[Argument, ...]:
     allowance = one.allowance
     return (one.name, f"{allowance.per_second:g}", allowance.in_flight, allowance.lease, int(one.called))
+
+
+def _choice_of(answer: list[Any], job: Job, dispatch_id: str) -> Dispatched | Blocked | Dropped | Overtaken | Behind:
+    """Return what the script of a dispatch answered."""
+    match answer:
+        case [b"dispatched", now, number, left, gateway, choice, found]:
+            return Dispatched(
+                dispatch_id=dispatch_id,
+                message=job.message,
+                number=number,
+                left=left,
+                gateway=gateway.decode(),
+                choice=choice.decode(),
+                now=now,
+                verification=verification_of(job.id, pairs(found), now),
+            )
+        case [b"blocked", now, wait, found]:
+            return Blocked(wait, now, verification_of(job.id, pairs(found), now))
+        case [b"overtaken"]:
+            return Overtaken()
+        case [b"behind"]:
+            return Behind()
+        case [b"dropped", reason, slot, rule]:
+            return Dropped(reason.decode(), slot.decode(), rule.decode())
+        case _:
+            raise ValueError(f"unknown answer of dispatch.lua: {answer[:1]!r}")

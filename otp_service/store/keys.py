@@ -1,11 +1,9 @@
 """Every key in Redis, built here and nowhere else.
 
 What a script touches together carries one hash tag, the number's bucket, so that Redis Cluster stays possible.
-Every key has a TTL, but for the ones that `is_persistent` names. Windows are named by rule and length, not by
-amount, in the form that the ``limits`` library reads under the prefix ``otp``.
+What each holds, and how long it lives, is in `otp_service.store.inventory`. Windows are named by rule and length, not
+by amount, in the form that the ``limits`` library reads under the prefix ``otp``.
 """
-
-import re
 
 PREFIX = "otp"
 
@@ -15,14 +13,24 @@ INSTALLATION = f"{PREFIX}:installation"
 WORKER = f"{PREFIX}:worker"
 """String: when a worker was last seen alive."""
 
-_PERSISTENT = re.compile(
-    rf"{PREFIX}:installation|{PREFIX}:\{{[0-9a-f]{{2}}\}}:(outbox:[a-z]+:[a-z0-9_-]*:[A-Z0-9]*:[a-z]*|lanes|ready|events)"
-)
+MIRROR = f"{PREFIX}:mirror/head"
+"""Hash: which ledger the mirror is built of, and the place in it that it has come to."""
+
+MIRROR_BUILDER = f"{PREFIX}:mirror/builder"
+"""String: who builds the mirror. Lives for half a minute."""
+
+REPLIES = f"{PREFIX}:replies"
+"""List: replies to what people wrote back, sealed, that no worker has sent yet. Lives for ten minutes."""
 
 
-def is_persistent(key: str) -> bool:
-    """Tell whether a key has no TTL: the installation's fingerprint, the streams, trimmed at each write, their list."""
-    return _PERSISTENT.fullmatch(key) is not None
+def mirrored(bucket: str, pseudonym: str) -> str:
+    """Hash: what the ledger says of a number. Once it says nothing any more, it lives for another day."""
+    return f"{mirrored_numbers(bucket)}{pseudonym}"
+
+
+def mirrored_numbers(bucket: str) -> str:
+    """Return the beginning of the keys of mirrored numbers."""
+    return f"{PREFIX}:{{{bucket}}}:mirror/number/"
 
 
 def record(bucket: str, verification_id: str) -> str:
@@ -94,6 +102,11 @@ def events(bucket: str) -> str:
 def recent(bucket: str, pseudonym: str) -> str:
     """List: a number's last verifications, newest first: identifier|time of the start. Lives as long as the events."""
     return f"{PREFIX}:{{{bucket}}}:recent:{pseudonym}"
+
+
+def replied(bucket: str, pseudonym: str, meaning: str) -> str:
+    """Hold, as a string, that something which a number wrote was answered, by what it meant. Lives for a day."""
+    return f"{PREFIX}:{{{bucket}}}:replied:{meaning}:{pseudonym}"
 
 
 def health(gateway: str) -> str:

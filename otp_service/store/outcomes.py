@@ -101,6 +101,10 @@ class Refusal(StrEnum):
     NO_SENDS_LEFT = "no-sends-left"
     OVERTAKEN = "overtaken"
     BACKLOG_FULL = "backlog-full"
+    EVENTS_FULL = "events-full"
+    MIRROR_BEHIND = "mirror-behind"
+    SUPPRESSED = "suppressed"
+    CONSENT_REQUIRED = "consent-required"
 
 
 Refused = RefusedByRule | TooSoon | Final | WrongLength | Refusal
@@ -114,6 +118,8 @@ def refused(answer: list[Any]) -> Refused:
             return TooSoon(wait)
         case [b"final", status]:
             return Final(Status(status.decode()))
+        case [b"kept-back", why]:
+            return Refusal(why.decode())
         case [b"invalid-code", length]:
             return WrongLength(length)
         case [word]:

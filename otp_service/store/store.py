@@ -12,14 +12,17 @@ from otp_service.store.attempts import Attempts
 from otp_service.store.dead_letters import DeadLetters
 from otp_service.store.decisions import Decisions
 from otp_service.store.dispatches import Dispatches
+from otp_service.store.events import EventLog
 from otp_service.store.guard import Guard
 from otp_service.store.health import Health
 from otp_service.store.history import History
 from otp_service.store.installation import Server
 from otp_service.store.limits import LimitReader
 from otp_service.store.mailbox import Mailbox
+from otp_service.store.mirror import Mirror
 from otp_service.store.outbox import Outbox
 from otp_service.store.references import References
+from otp_service.store.replies import Replies
 from otp_service.store.retention import Retention
 from otp_service.store.rulesets import NO_RULES, LoadedRuleset
 from otp_service.store.scripts import ScriptRunner
@@ -40,8 +43,11 @@ class Store:
     decisions: Decisions
     attempts: Attempts
     mailbox: Mailbox
+    replies: Replies
     limits: LimitReader
     guard: Guard
+    events: EventLog
+    mirror: Mirror
     server: Server
 
 
@@ -67,7 +73,10 @@ def open_store(
         attempts=Attempts(client, keyring.buckets),
         decisions=Decisions(client, scripts, keyring.buckets, retention),
         mailbox=Mailbox(client, keyring),
+        replies=Replies(client),
         limits=LimitReader(client, limits),
         guard=Guard(client, scripts),
+        events=EventLog(client, retention, keyring.buckets),
+        mirror=Mirror(client, scripts),
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
     )

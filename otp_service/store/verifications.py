@@ -9,6 +9,7 @@ from otp_service.core.idempotency import Retry
 from otp_service.core.verification import GRACE, Reason, Status, Verification
 from otp_service.store import keys, outcomes
 from otp_service.store.entries import name_of
+from otp_service.store.mirror import Permission
 from otp_service.store.records import counted_by, fields_of, pairs, verification_of
 from otp_service.store.retention import Retention
 from otp_service.store.rulesets import LoadedRuleset
@@ -51,6 +52,7 @@ class Verifications:
         verification: Verification,
         tag: str,
         sending: Sending,
+        permission: Permission,
         ruleset: LoadedRuleset,
         retry: Retry | None,
     ) -> outcomes.Started | outcomes.Replayed | outcomes.Refused:
@@ -69,6 +71,7 @@ class Verifications:
                 _retry_key(bucket, verification, retry),
                 keys.decisions(bucket),
                 keys.attempts(bucket),
+                *_mirror_keys(bucket, verification),
                 *keys_of_start(ruleset, bucket, verification, sending),
             ),
             (
@@ -77,6 +80,7 @@ class Verifications:
                 verification.purpose.ttl * 1000,
                 GRACE * 1000,
                 self._kept.outbox,
+                self._kept.unrecorded,
                 *self._kept.of_logs,
                 verification.id,
                 verification.application,
@@ -91,18 +95,13 @@ class Verifications:
                 sending.price,
                 f"{verification.application}|{verification.country}|{sending.packed}",
                 " ".join(sending.noted),
+                *permission.of_start,
                 *fields_of(verification, tag),
                 *counted_by(sending),
             ),
             ruleset,
         )
-        match answer:
-            case [b"started", now, used, reset, noted]:
-                return outcomes.Started(now, quota_of(ruleset.quota, used, reset), _rules(noted))
-            case [b"replayed", now, remembered, found]:
-                return _replayed(now, remembered, found)
-            case _:
-                return _send_refusal(bucket, answer, ruleset)
+        return _started(bucket, answer, ruleset)
 
     def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,
@@ -151,6 +150,7 @@ class Verifications:
         bucket: str,
         verification: Verification,
         message: Further,
+        permission: Permission,
         ruleset: LoadedRuleset,
         retry: Retry | None = None,
     ) -> outcomes.Queued | outcomes.Refused:
@@ -166,6 +166,7 @@ class Verifications:
                 _retry_key(bucket, verification, retry),
                 keys.decisions(bucket),
                 keys.attempts(bucket),
+                *_mirror_keys(bucket, verification),
                 *keys_of_resend(ruleset.ruleset, bucket, verification, scopes),
             ),
             (
@@ -175,10 +176,12 @@ class Verifications:
                 verification.generation,
                 message.next_tag,
                 self._kept.outbox,
+                self._kept.unrecorded,
                 *self._kept.of_logs,
                 ",".join(scopes),
                 message.price,
                 message.falls_back_from,
+                *permission.of_further,
             ),
             ruleset,
         )
@@ -197,7 +200,7 @@ class Verifications:
         answer = self._scripts.run(
             "cancel",
             (record, keys.events(bucket), keys.idempotency(bucket, application, retry.key) if retry else record),
-            (application, retry.fingerprint if retry else "", self._kept.events, self._kept.milliseconds),
+            (application, retry.fingerprint if retry else ""),
         )
         match answer:
             case [b"canceled", now, found]:
@@ -211,6 +214,18 @@ class Verifications:
         return verification_of(verification_id, pairs(found), now) if found else None
 
 
+def _started(
+    bucket: str, answer: list[Any], ruleset: LoadedRuleset
+) -> outcomes.Started | outcomes.Replayed | outcomes.Refused:
+    match answer:
+        case [b"started", now, used, reset, noted]:
+            return outcomes.Started(now, quota_of(ruleset.quota, used, reset), _rules(noted))
+        case [b"replayed", now, remembered, found]:
+            return _replayed(now, remembered, found)
+        case _:
+            return _send_refusal(bucket, answer, ruleset)
+
+
 def _rules(noted: bytes) -> tuple[str, ...]:
     """Return the rules that only record and would have refused; one that has several windows may be there twice."""
     return tuple(dict.fromkeys(noted.decode().split()))
@@ -219,6 +234,10 @@ def _rules(noted: bytes) -> tuple[str, ...]:
 def _queue(bucket: str, verification: Verification, channel: str) -> tuple[str, ...]:
     kind, country = verification.purpose.kind, verification.country
     return keys.queue(bucket, kind, verification.application, country, channel)
+
+
+def _mirror_keys(bucket: str, verification: Verification) -> tuple[str, str]:
+    return keys.MIRROR, keys.mirrored(bucket, verification.pseudonym)
 
 
 def _retry_key(bucket: str, verification: Verification, retry: Retry | None) -> str:

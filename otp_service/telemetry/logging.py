@@ -19,11 +19,12 @@ class Renderer(StrEnum):
 
 
 FLOORS: Final[Mapping[str, int]] = {
+    "alembic": logging.WARNING,
     "urllib3": logging.INFO,
     "twilio": logging.WARNING,
     "werkzeug": logging.WARNING,
 }
-"""Below these a library writes down the requests it makes, whatever level ours is."""
+"""Below these a library writes down what it does, such as the requests it makes, whatever level ours is."""
 
 GRANIAN_LOGGING: Final[dict[str, Any]] = {
     "loggers": {

@@ -5,25 +5,18 @@ directory are reported together (see `prepare`); without it, this process alone.
 """
 
 import os
-import re
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from otp_service.telemetry.labels import OTHER, Labels
+
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Media type of `exposition`."""
 
-OTHER = "other"
-"""What a label says instead of a value that it must not hold."""
-MAX_VALUES = 300
-"""Different values that one label may take in one process; there are 249 countries."""
-
-_LABEL = re.compile(r"[A-Za-z0-9_./<>: {}-]{0,80}")
-_LONG_NUMBER = re.compile(r"\d{6}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _HTTP_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.5)
 _GATEWAY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -80,6 +73,19 @@ _gateway_calls = Histogram(
     registry=_registry,
 )
 _receipts = Counter("otp_service_receipts", "Reports of gateways.", ("gateway", "status"), registry=_registry)
+_inbound = Counter(
+    "otp_service_inbound_messages",
+    "Messages from people, by what they meant, and what came of them: obeyed, recorded, repeated, no_application, "
+    "no_number.",
+    ("gateway", "meaning", "outcome"),
+    registry=_registry,
+)
+_replies = Counter(
+    "otp_service_replies",
+    "Replies to messages from people: answered with the request, accepted, or why not.",
+    ("gateway", "outcome"),
+    registry=_registry,
+)
 _breaker_changes = Counter(
     "otp_service_breaker_changes",
     "Times that a gateway's breaker opened or closed.",
@@ -112,34 +118,21 @@ _store_errors = Counter(
     ("operation",),
     registry=_registry,
 )
+_ledger_errors = Counter(
+    "otp_service_ledger_errors",
+    "Operations that the ledger's database did not answer, or not in time.",
+    ("operation",),
+    registry=_registry,
+)
+_events_unrecorded = Gauge(
+    "otp_service_events_unrecorded",
+    "Events that are not in the ledger yet.",
+    multiprocess_mode="mostrecent",
+    registry=_registry,
+)
 
 
-class _Labels:
-    """The values that labels took so far: a name that nobody expects cannot grow the metrics without end."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, set[str]] = {}
-        self._lock = threading.Lock()
-
-    def bounded(self, label: str, value: str) -> str:
-        """Return the value, or `OTHER` when it may be personal, is malformed, or is one too many."""
-        seen = self._seen.get(label, ())
-        if value in seen:
-            return value
-        if not _LABEL.fullmatch(value) or _LONG_NUMBER.search(value):
-            return OTHER
-        return self._admit(label, value)
-
-    def _admit(self, label: str, value: str) -> str:
-        with self._lock:
-            seen = self._seen.setdefault(label, set())
-            if len(seen) >= MAX_VALUES:
-                return OTHER
-            seen.add(value)
-        return value
-
-
-_labels = _Labels()
+_labels = Labels()
 
 
 def record_request(method: str, route: str, status: int, seconds: float) -> None:
@@ -213,6 +206,18 @@ def record_receipt(gateway: str, status: str) -> None:
     _receipts.labels(_labels.bounded("gateway", gateway), _labels.bounded("status", status)).inc()
 
 
+def record_inbound(gateway: str, meaning: str, outcome: str) -> None:
+    """Count a message from somebody."""
+    _inbound.labels(
+        _labels.bounded("gateway", gateway), _labels.bounded("meaning", meaning), _labels.bounded("inbound", outcome)
+    ).inc()
+
+
+def record_reply(gateway: str, outcome: str) -> None:
+    """Count a reply to a message from somebody."""
+    _replies.labels(_labels.bounded("gateway", gateway), _labels.bounded("reply", outcome)).inc()
+
+
 def record_breaker(gateway: str, state: str) -> None:
     """Count that a gateway's breaker changed to a state."""
     _breaker_changes.labels(_labels.bounded("gateway", gateway), _labels.bounded("breaker", state)).inc()
@@ -241,6 +246,16 @@ def record_dead_letter(reason: str) -> None:
 def record_store_error(operation: str) -> None:
     """Count an operation that Redis did not answer."""
     _store_errors.labels(_labels.bounded("operation", operation)).inc()
+
+
+def record_ledger_error(operation: str) -> None:
+    """Count an operation that the ledger's database did not answer."""
+    _ledger_errors.labels(_labels.bounded("operation", operation)).inc()
+
+
+def record_unrecorded(count: int) -> None:
+    """Tell how many events are not in the ledger yet."""
+    _events_unrecorded.set(count)
 
 
 def prepare(directory: Path) -> None:

@@ -7,17 +7,21 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from otp_service.bootstrap import Installation
+from otp_service.bootstrap import Installation, watch
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.core.health import BreakerState
 from otp_service.gateways.base import HoldsConnections
 from otp_service.services.deliver import deliver
 from otp_service.services.fail_over import Policy
+from otp_service.services.replies import send_waiting
+from otp_service.services.watch import Watch
 from otp_service.store.jobs import Job
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.worker.claiming import Every, InFlight, renew
 from otp_service.worker.holding import Holding
+from otp_service.worker.purge import purges
+from otp_service.worker.recorder import Recorder
 
 _log = get_logger(__name__)
 
@@ -50,6 +54,10 @@ class Worker:
         self._claim_after = settings.claim_after
         self._consumer = _new_name()
         self._in_flight = InFlight()
+        self._recorder = Recorder(self._context, self._consumer, settings.ledger.timeout, settings.redis.timeout / 2)
+        self._watch = watch(installation)
+        self._purges = purges(installation, stop)
+        self._replies = Watch({"replies": self._send_replies})
         self._show_life = Every(_HEARTBEAT, self._show_alive)
         self._renew = Every(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
         self._take_over = Every(min(1.0, self._claim_after / 2), self._claim)
@@ -61,10 +69,18 @@ class Worker:
         connected = [one for one in self._context.gateways.values() if isinstance(one, HoldsConnections)]
         for gateway in connected:
             gateway.open()
+        self._watch.start()
+        self._recorder.start()
+        self._purges.start()
+        self._replies.start()
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver") as self._pool:
             while not self._stop.is_set():
                 self._turn()
             self._finish()
+        self._replies.stop()
+        self._purges.stop()
+        self._recorder.stop()
+        self._watch.stop()
         for gateway in connected:
             gateway.close()
         _log.info("worker_stopped", worker=self._consumer)
@@ -138,6 +154,9 @@ class Worker:
                 self._in_flight.pause(held.job)
                 self._holding.hold(held.job, held.milliseconds)
         return ended
+
+    def _send_replies(self) -> None:
+        send_waiting(self._context, self._stop.is_set)
 
     def _show_alive(self) -> None:
         self._context.store.server.claim()  # a Redis that was emptied must not serve another pseudonym key

@@ -187,9 +187,9 @@ def test_the_page_shows_every_call_member_and_code(api: Api):
 
 def test_the_pages_examples_name_nothing_that_it_does_not_define_and_its_paths_break_at_slashes(api: Api):
     text = api.client.get("/docs").text
-    used = set(re.findall(r"\$([A-Z]+)", text))
+    used = set(re.findall(r"\$([A-Z_]+)", text))
 
-    assert used == {"URL", "KEY", "ID"}
+    assert used == {"URL", "KEY", "ID", "NAME", "KEY_ID"}
     assert {name for name in used if re.search(rf"^(<pre.*<code>)?{name}=", text, re.MULTILINE)} == used
     assert "<code><wbr>/v1<wbr>/verifications<wbr>/{verification_id}<wbr>/check</code>" in text
 

@@ -177,13 +177,15 @@ def test_every_key_of_an_application_is_taken_in_any_case_of_the_scheme(api: Api
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_method_on_any_route_is_a_failure_of_ours(api: Api, method: str):
+    taken: dict[str, set[str]] = {}
     for rule in api.app.url_map.iter_rules():
-        path = re.sub(r"<\w+>", "x", rule.rule)
+        taken.setdefault(re.sub(r"<\w+>", "x", rule.rule), set()).update(rule.methods or ())
+    for path, methods in taken.items():
         answer = api.call(method, path)
         assert answer.status_code < 500, path
-        if method not in (rule.methods or ()):
+        if method not in methods:
             assert answer.status_code == 405
-            assert set(answer.headers["Allow"].split(", ")) == rule.methods
+            assert set(answer.headers["Allow"].split(", ")) == methods
             if method != "HEAD":
                 assert code_of(answer) == (405, "method-not-allowed")
 
@@ -271,6 +273,7 @@ def test_a_lost_store_is_told_in_time_and_forgotten_when_it_is_back(tmp_path: Pa
         ]
         not_ready, metrics = api.get("/readyz"), api.get("/metrics").text
         server.start()
+        api.installation.context.reflection.refresh()
         back = api.post(START, {"to": NUMBER})
     finally:
         server.stop()

@@ -23,11 +23,12 @@ from support_messages import text as message_text
 from support_valkey import ValkeyServer
 from werkzeug.serving import make_server
 
+from otp_service.api.auth import SCOPES
 from otp_service.api.errors import KINDS
 from otp_service.core.keyring import api_key_hash
 from otp_service.core.transaction import Transaction
 
-WORTH_WAITING = {"rate-limited", "resend-too-soon", "store-unavailable", "backlog-full"}
+WORTH_WAITING = {"rate-limited", "resend-too-soon", "store-unavailable", "ledger-unavailable", "backlog-full"}
 EXPECTED = ["2xx", "401", "403", "404", "409", "422", "429"]
 """Answers to a request of the right form. 422 is among them: no schema can tell which numbers exist."""
 
@@ -146,14 +147,14 @@ def test_no_number_and_no_code_is_ever_in_an_address(unlimited: Api):
         if parameter["in"] in {"path", "query"}
     }
 
-    assert names == {"verification_id", "verification", "gateway", "dispatch_id"}
+    assert names == {"verification_id", "verification", "gateway", "dispatch_id", "name", "key_id"}
 
 
 def test_every_call_below_v1_needs_a_key_but_the_gateways_own(unlimited: Api):
     for path, methods in unlimited.get("/openapi.json").json["paths"].items():
         for operation in methods.values():
-            needs = path.startswith("/v1/") and not path.startswith("/v1/receipts/")
-            assert operation.get("security", []) == ([{"apiKey": []}] if needs else []), path
+            needs = path.startswith("/v1/") and not path.startswith(("/v1/receipts/", "/v1/inbound/"))
+            assert operation.get("security", []) == ([{"apiKey": [SCOPES[path.split("/")[2]]]}] if needs else []), path
 
 
 def test_waiting_is_told_in_words_wherever_an_answer_may_ask_for_it(unlimited: Api):

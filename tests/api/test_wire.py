@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 from support_installation import API_KEY, NUMBER
-from support_service import Service, in_parallel, running
+from support_service import Service, eventually, in_parallel, running
 from support_valkey import ValkeyServer
+
+from otp_service.store import keys
 
 START = "/v1/verifications"
 
@@ -29,6 +31,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture
 def clean(service: Service) -> Service:
     service.valkey.client.flushall()
+    eventually(lambda: service.valkey.client.exists(keys.MIRROR))
     return service
 
 

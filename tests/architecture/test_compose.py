@@ -42,6 +42,7 @@ def test_the_processes_start_with_what_is_mounted(service, secrets):
 
     assert settings.core_keyring()
     assert settings.redis.shown_url == "redis://redis:6379/0"
+    assert settings.ledger.shown_url == "postgresql://postgres:5432/otp_service"
     key = (secrets / "api_key").read_text().strip()
     assert settings.application_of_key[api_key_hash(key)].name == "dev"
 
@@ -63,7 +64,7 @@ def test_all_files_that_are_mounted_are_made_and_kept(secrets):
     assert secrets.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("service", [*OURS, "redis"])
+@pytest.mark.parametrize("service", [*OURS, "redis", "postgres"])
 def test_processes_have_no_rights_that_they_do_not_need_and_no_more_than_their_share(service):
     declared = COMPOSE["services"][service]
 
@@ -97,6 +98,35 @@ def test_only_our_processes_reach_redis_and_it_reaches_nobody():
     assert {name for name, joined in networks.items() if "store" in joined} == {"redis", *OURS}
     assert COMPOSE["networks"]["store"]["internal"] is True
     assert all(set(networks[service]) - {"store"} for service in OURS)  # gateways, and a published port
+
+
+def test_the_ledger_is_kept_apart_from_all_but_our_processes():
+    postgres = COMPOSE["services"]["postgres"]
+    networks = {name: service.get("networks", ["default"]) for name, service in COMPOSE["services"].items()}
+
+    assert networks["postgres"] == ["ledger"]
+    assert {name for name, joined in networks.items() if "ledger" in joined} == {"postgres", *OURS}
+    assert COMPOSE["networks"]["ledger"]["internal"] is True
+    assert "ports" not in postgres
+    assert not postgres["user"].startswith(("0", "root"))
+    assert postgres["volumes"] == ["postgres:/var/lib/postgresql/data"]
+
+
+def test_the_ledger_is_opened_with_the_password_that_the_server_is_given(secrets):
+    user = COMPOSE["services"]["postgres"]["environment"]["POSTGRES_USER"]
+    password = (secrets / "postgres_password").read_text().strip()
+    url = (secrets / "ledger_url").read_text().strip()
+
+    assert url == f"postgresql://{user}:{password}@postgres:5432/{user}"
+    assert len(password) > 40
+    assert "postgres_password" not in {one for service in OURS for one in COMPOSE["services"][service]["secrets"]}
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_our_processes_wait_for_what_they_need(service):
+    assert COMPOSE["services"][service]["depends_on"] == {
+        needed: {"condition": "service_healthy"} for needed in ("redis", "postgres")
+    }
 
 
 def test_redis_refuses_before_the_kernel_ends_it():

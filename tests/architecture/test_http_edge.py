@@ -3,7 +3,9 @@
 import pytest
 
 from otp_service.api.app import create_app
+from otp_service.api.auth import SCOPES, SIGNED
 from otp_service.api.errors import KINDS
+from otp_service.core.api_key import Scope
 from otp_service.core.errors import OtpServiceError
 
 WITHOUT_API_KEY = {
@@ -13,6 +15,7 @@ WITHOUT_API_KEY = {
     "/openapi.json": "is public documentation",
     "/docs": "is public documentation",
     "/v1/receipts/": "is called by gateways, which sign or know an address that cannot be guessed",
+    "/v1/inbound/": "is called by gateways, which prove themselves as they do for receipts",
 }
 """The beginnings of the paths that anybody may call, and why."""
 FROM_HTTP_ITSELF = {"method-not-allowed", "body-too-large", "unsupported-media-type"}
@@ -68,3 +71,13 @@ def test_the_list_of_open_routes_names_only_routes_that_exist(app):
     paths = [rule.rule for rule in app.url_map.iter_rules()]
 
     assert [start for start in WITHOUT_API_KEY if not any(path.startswith(start) for path in paths)] == []
+
+
+def test_every_call_below_v1_needs_exactly_one_scope_or_proves_itself(app):
+    rules = [rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/v1/")]
+    protected = [rule for rule in rules if not rule.startswith(SIGNED)]
+
+    assert {rule.split("/")[2] for rule in protected} == SCOPES.keys()
+    assert all(any(rule.startswith(start) for rule in rules) for start in SIGNED)
+    assert set(SIGNED) <= WITHOUT_API_KEY.keys()
+    assert set(SCOPES.values()) == set(Scope)

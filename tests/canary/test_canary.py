@@ -27,6 +27,20 @@ PAYEE, ACCOUNT, CONTEXT = "Canary Traders", "7193", "canary-device-4711"
 TRANSACTION = {"amount": "98765.43", "currency": "PKR", "payee": PAYEE, "account": ACCOUNT}
 
 
+CONSENT = {
+    "text_version": "2026-11",
+    "text_sha256": "9f" * 32,
+    "locale": "ur-PK",
+    "channel": "web",
+    "given_at": "2026-11-24T22:00:00Z",
+    "source": "checkout",
+}
+PUT = {
+    "/v1/consents": {"to": NUMBER, "client_ip": ADDRESS, **CONSENT},
+    "/v1/suppressions": {"to": NUMBER, "reason": "asked by phone", "until": "2026-01-01T00:00:00Z"},
+}
+
+
 @dataclass
 class Flight:
     """Everything that was written while the canary flew, by where it was found."""
@@ -46,7 +60,16 @@ def flight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flight]:
     folder, data = tmp_path_factory.mktemp("service"), tmp_path_factory.mktemp("valkey")
     valkey = ValkeyServer(data, options=("--appendonly", "yes", "--appendfsync", "always"))
     try:
-        with providers() as sections, running(folder, valkey, **sections, logging={"level": "DEBUG"}) as service:
+        with (
+            providers() as sections,
+            running(
+                folder,
+                valkey,
+                **sections,
+                ledger={"url": f"sqlite:///{folder / 'ledger.db'}"},
+                logging={"level": "DEBUG"},
+            ) as service,
+        ):
             yield _fly(service, valkey, data)
     finally:
         valkey.stop()
@@ -61,7 +84,8 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path) -> Flight:
         return answer
 
     login = post(
-        "/v1/verifications", {"to": NATIONAL, "client_ip": ADDRESS, "context": CONTEXT, "metadata": {"note": "x"}}
+        "/v1/verifications",
+        {"to": NATIONAL, "client_ip": ADDRESS, "context": CONTEXT, "metadata": {"note": "x"}, "consent": CONSENT},
     )
     payment = post(
         "/v1/verifications",
@@ -96,6 +120,11 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path) -> Flight:
     )
     answers.extend(_forged_reports(service, codes[0]))
     answers.append(service.get(f"/v1/verifications/{one}").content)
+    for path in ("/v1/consents/find", "/v1/consents/withdraw", "/v1/subjects/export", "/v1/subjects/erase"):
+        post(path, {"to": NUMBER})
+    post("/v1/consents", {"to": NUMBER, "text": NUMBER})
+    answers.extend(put(service, path, body) for path, body in PUT.items())
+    eventually(lambda: not caller.context.store.events.unrecorded())
     valkey.process.send_signal(signal.SIGSTOP)
     post("/v1/verifications", {"to": NUMBER, "client_ip": ADDRESS})
     valkey.process.send_signal(signal.SIGCONT)
@@ -107,9 +136,15 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path) -> Flight:
         "worker's metrics": requests.get(f"http://127.0.0.1:{worker}/metrics", timeout=10).content,
         "logs": service.logs().encode(),
         "redis": _dump(valkey),
+        "ledger": b"".join(path.read_bytes() for path in service.folder.glob("ledger.db*")),
         "append-only file": b"".join(path.read_bytes() for path in data.rglob("*.aof")),
     }
     return Flight(written, codes, failures)
+
+
+def put(service: Service, path: str, body: object) -> bytes:
+    headers = {"Authorization": f"Bearer {API_KEY}"}
+    return requests.put(service.base + path, json=body, headers=headers, timeout=10).content
 
 
 def _failures(service: Service, ids: list[str]) -> dict[str, set[str]]:

@@ -93,14 +93,16 @@ def test_a_root_key_id_that_cannot_stand_in_an_identifier_is_wrong_usage(key_id)
     assert result.exit_code == (0 if not key_id else 2)
 
 
-@pytest.mark.parametrize("command", ["dev", "serve", "worker", "doctor", "config", "key", "gateway", "limits", "send"])
+@pytest.mark.parametrize(
+    "command", ["dev", "serve", "worker", "doctor", "config", "application", "key", "gateway", "limits", "send"]
+)
 def test_every_command_has_help(command):
     result = run(command, "--help")
     assert result.exit_code == 0
     assert result.output.startswith("Usage: ")
 
 
-@pytest.mark.parametrize("command", [(), ("config",), ("key",), ("gateway",), ("limits",)])
+@pytest.mark.parametrize("command", [(), ("config",), ("application",), ("key",), ("gateway",), ("limits",)])
 def test_no_summary_is_cut_off(command):
     assert not re.search(r"\.\.\.$", run(*command, "--help").output.partition("Commands:")[2], re.MULTILINE)
 

@@ -60,11 +60,6 @@ def test_a_life_of_codes_that_is_too_short_is_told(purpose, words):
     assert told == ([(Level.WARN, "purposes.login", words)] if words else [])
 
 
-def test_an_application_that_nobody_can_use_is_told():
-    applications = {"shop": {"purposes": ["login"], "countries": ["PK"]}}
-    assert found(applications=applications) == [(Level.WARN, "applications.shop", "It has no API key.")]
-
-
 def test_a_country_that_no_route_reaches_fails_and_a_further_channel_warns():
     routes = [
         {"gateways": ["sandbox"], "countries": ["PK"]},

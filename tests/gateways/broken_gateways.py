@@ -4,6 +4,7 @@
 Not collected with the other tests: ``test_suite_notices.py`` runs it, and expects these failures.
 """
 
+import json
 import logging
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +22,7 @@ from otp_service.gateways.contract.samples import MESSAGE
 from otp_service.gateways.http.gateway import HttpGateway
 from otp_service.gateways.sandbox.gateway import SandboxGateway
 from otp_service.gateways.twilio.gateway import TwilioGateway
-from otp_service.gateways.vonage import receipts as vonage_receipts
+from otp_service.gateways.vonage import proof as vonage_proof
 from otp_service.gateways.vonage.gateway import VonageGateway
 
 Acme = strangers_gateway()
@@ -295,6 +296,16 @@ class BlamesNoFailureOnTheMessage(TwilioGateway):
             raise
 
 
+@breaks(EXCHANGE, **TWILIO)
+class ForgetsThatSomebodyOptedOut(TwilioGateway):
+    def send(self, message):
+        try:
+            return super().send(message)
+        except GatewayError as failure:
+            failure.opted_out = False
+            raise
+
+
 FORGED, READ = "test_a_forged_receipt_is_refused", "test_a_receipt_is_read_as_sampled"
 ELSEWHERE, STALE = "test_a_receipt_of_another_dispatch_is_refused", "test_a_receipt_of_another_time_is_refused"
 
@@ -341,7 +352,7 @@ class SignsTheFormOnly(VonageGateway):
 class KeepsReceiptsForDays(VonageGateway):
     def receipt(self, request):
         with pytest.MonkeyPatch.context() as world:
-            world.setattr(vonage_receipts, "TOLERANCE", 86_400)
+            world.setattr(vonage_proof, "TOLERANCE", 86_400)
             return super().receipt(request)
 
 
@@ -375,4 +386,64 @@ class DiesOfTheUnseen(SandboxGateway):
 @breaks("test_receipts_are_sampled_where_there_are_any", samples=STRANGER / "samples" / "acme.toml")
 class ReportsWithoutSamples(Acme):
     def receipt(self, request):
+        pytest.fail("nobody asks")
+
+
+@breaks("test_a_forged_message_is_refused", **REPORTS)
+class ObeysEverybody(SandboxGateway):
+    def inbound(self, request):
+        signed = {"x-sandbox-signature": self._signature(request.url, request.body)}
+        return super().inbound(replace(request, headers=signed))
+
+
+@breaks("test_a_forged_message_is_refused", suite=TestUnbrokenHttp)
+class ObeysEveryPeer(HttpGateway):
+    def inbound(self, request):
+        return super().inbound(replace(request, peer="192.0.2.7"))
+
+
+@breaks("test_a_message_of_another_time_is_refused", **VONAGE)
+class ObeysForDays(VonageGateway):
+    def inbound(self, request):
+        with pytest.MonkeyPatch.context() as world:
+            world.setattr(vonage_proof, "TOLERANCE", 86_400)
+            return super().inbound(request)
+
+
+@breaks("test_a_message_is_read_as_sampled", **VONAGE)
+class ReadsTheFirstWord(VonageGateway):
+    def inbound(self, request):
+        read = super().inbound(request)
+        return replace(read, text=read.text.split()[0] if read.text else "stop")
+
+
+@breaks("test_a_message_is_read_as_sampled", **TWILIO)
+class ForgetsWhatTheProviderDid(TwilioGateway):
+    def inbound(self, request):
+        return replace(super().inbound(request), opt_out=None)
+
+
+@breaks("test_garbage_is_refused_or_read_and_nothing_else", **REPORTS)
+class DiesOfGarbage(SandboxGateway):
+    def inbound(self, request):
+        json.loads(request.body)
+        return super().inbound(request)
+
+
+@breaks("test_an_answer_holds_a_reply_where_it_carries_one", **TWILIO)
+class SwallowsReplies(TwilioGateway):
+    def inbound_answer(self, reply):
+        return super().inbound_answer(None)
+
+
+@breaks("test_an_answer_holds_a_reply_where_it_carries_one", **TWILIO)
+class BreaksItsDocument(TwilioGateway):
+    def inbound_answer(self, reply):
+        answer = super().inbound_answer(reply and "x")
+        return replace(answer, body=answer.body.replace(">x<", f">{(reply or '').split('<')[0]}<"))
+
+
+@breaks("test_messages_from_people_are_sampled_where_there_are_any", samples=STRANGER / "samples" / "acme.toml")
+class ReceivesWithoutSamples(Acme):
+    def inbound(self, request):
         pytest.fail("nobody asks")

@@ -16,7 +16,11 @@ from otp_service.gateways.contract.samples import CannedResponse
 
 EXAMPLES = ROOT / "config" / "examples"
 SECRETS = {
-    "kannel": {"KANNEL__SECRETS__PASSWORD": "secret", "KANNEL__RECEIPTS__SECRET": "a-secret-of-receipts"},
+    "kannel": {
+        "KANNEL__SECRETS__PASSWORD": "secret",
+        "KANNEL__RECEIPTS__SECRET": "a-secret-of-receipts",
+        "KANNEL__INBOUND__SECRET": "a-secret-of-answers",
+    },
     "aggregator-json": {"AGGREGATOR__SECRETS__KEY": "secret"},
     "aggregator-query": {"AGGREGATOR__SECRETS__TOKEN": "token", "AGGREGATOR__SECRETS__SECRET": "secret"},
 }
@@ -29,6 +33,8 @@ def section(name, gateway, provider):
     """Return an example's section of a gateway, with the stand-in in the provider's place."""
     table = tomllib.loads((EXAMPLES / f"{name}.toml").read_text())["gateways"][gateway]
     assert table.pop("kind") == "http"
+    if "inbound" in table:
+        table["inbound"] |= OURS
     return {**table, "url": provider.url + urlsplit(table["url"]).path}
 
 

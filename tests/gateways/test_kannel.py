@@ -1,5 +1,6 @@
 """A real Kannel: messages through smsbox to an SMS centre, delivery reports back to a real service."""
 
+import hmac
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,13 +16,18 @@ from support_smsc import Smsc, deliver_body
 from support_sources import ROOT
 from support_valkey import ValkeyServer
 
+from otp_service.core.inbound import Meaning, Vocabulary
 from otp_service.core.verification import DeliveryStatus
-from otp_service.gateways.base import FailureKind, GatewayError, Receipt, ReceiptRequest
+from otp_service.gateways.base import FailureKind, GatewayError, ProviderRequest, Receipt, ReceiptRequest
 from otp_service.gateways.contract.provider import Provider
+from otp_service.gateways.contract.samples import CannedResponse
 
 EXAMPLE = ROOT / "config" / "examples" / "kannel.toml"
 SECRET = "a-secret-of-receipts"
+TOKEN = hmac.digest(SECRET.encode(), b"inbound", "sha256").hex()[:32]
 NUMBER = "+923001234567"
+REPLY = "You get no more messages from Acme Shop."
+PLAIN = {"Content-Type": "text/plain; charset=utf-8"}
 URDU = "آپ کا کوڈ 482913 ہے۔ کسی کو نہ بتائیں۔"
 
 
@@ -32,10 +38,17 @@ def operator() -> Iterator[Smsc]:
 
 
 @pytest.fixture(scope="module")
-def kannel(operator: Smsc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kannel]:
+def office() -> Iterator[Provider]:
+    """Stands for the service where people's messages come in."""
+    with Provider() as office:
+        yield office
+
+
+@pytest.fixture(scope="module")
+def kannel(operator: Smsc, office: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kannel]:
     if part := missing_part():
         missing(part)
-    kannel = Kannel(tmp_path_factory.mktemp("kannel"), operator.port)
+    kannel = Kannel(tmp_path_factory.mktemp("kannel"), operator.port, f"{office.url}/v1/inbound/kannel?token={TOKEN}")
     yield kannel
     kannel.stop()
 
@@ -49,6 +62,7 @@ def section(kannel: Kannel, **query: str) -> dict[str, Any]:
         "secrets": {"password": PASSWORD},
         "query": {**example["query"], **query},
         "receipts": {**example["receipts"], "secret": SECRET},
+        "inbound": {**example["inbound"], "secret": SECRET},
     }
 
 
@@ -177,3 +191,39 @@ def test_an_operators_code_of_an_error_comes_through_kannel(kannel: Kannel, oper
     assert gateway.receipt(
         ReceiptRequest(report.method, address, {}, report.query, {}, b"", "127.0.0.1", MESSAGE.dispatch_id)
     ) == Receipt(DeliveryStatus.UNDELIVERED, "2", "destination", FailureKind.DESTINATION)
+
+
+@pytest.mark.parametrize(
+    ("octets", "coding", "meaning"),
+    [
+        (b"Stop.", 0, Meaning.STOP),
+        ("بند کریں".encode("utf-16-be"), 8, Meaning.STOP),
+        (b"don't stop", 0, Meaning.OTHER),
+    ],
+    ids=["English", "Urdu", "a sentence"],
+)
+def test_what_somebody_writes_comes_in_and_the_answer_is_sent(
+    kannel: Kannel, operator: Smsc, office: Provider, octets: bytes, coding: int, meaning: Meaning
+):
+    """As the example has Kannel configured; without an answer nothing is sent."""
+    settings = section(kannel)
+    settings.pop("kind")
+    gateway = make("http", **settings)
+    office.response = CannedResponse(body=REPLY if meaning is Meaning.STOP else "", headers=PLAIN)
+    office.received.clear()
+    eventually(lambda: operator.bound)
+    before = len(operator.submits)
+    operator.deliver(deliver_body(octets, esm_class=0, data_coding=coding))
+    (came,) = eventually(lambda: list(office.received))
+    read = gateway.inbound(
+        ProviderRequest(came.method, f"{office.url}{came.target}", came.headers, came.query, {}, b"", "127.0.0.1")
+    )
+
+    assert (read.sender, Vocabulary().meaning(read.text)) == (NUMBER, meaning)
+    assert read.reference
+    if meaning is Meaning.STOP:
+        eventually(lambda: len(operator.submits) > before)
+        assert (operator.submits[-1].destination_addr, operator.submits[-1].short_message) == (
+            NUMBER.removeprefix("+"),
+            REPLY.encode(),
+        )

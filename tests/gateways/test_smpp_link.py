@@ -486,7 +486,7 @@ def test_a_receipt_that_overtakes_the_answer_is_handed_in_before_it(smsc):
         assert sending.result(5).reference == desk.receipts[0][0][0] == "id-1"
 
 
-def test_what_is_no_receipt_is_acknowledged_and_ignored(smsc):
+def test_what_is_no_receipt_is_acknowledged_and_not_handed_in_as_one(smsc):
     desk = MemoryDesk()
     odd = [deliver_body(b"STOP", esm_class=0), b"", b"\0\1", deliver_body(b"what?")]
     with gateway_at(smsc, desk) as gateway:

@@ -10,7 +10,7 @@ from support_gateways import MESSAGE, make
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import ReceiptForgedError, ReceiptRequest
 from otp_service.gateways.contract.samples import CannedResponse
-from otp_service.gateways.vonage.receipts import signature
+from otp_service.gateways.vonage.proof import signature
 from otp_service.gateways.vonage.settings import VonageSettings
 
 ACCOUNT = {"api_key": "abcd1234", "api_secret": "secret-of-the-test", "from": "AcmeInc"}

@@ -139,6 +139,7 @@ class Life(RuleBasedStateMachine):
     @initialize(name=st.sampled_from(sorted(SETUPS)))
     def install(self, name: str) -> None:
         self.frozen.reset()
+        self.installations[name].context.reflection.refresh()
         setup = SETUPS[name]
         self.callers = {each: Caller(self.installations[name], each) for each in ("shop", "bank")}
         self.model = Model(setup.rules, {"login": setup.login, "payment": PAY}, self.frozen.now)

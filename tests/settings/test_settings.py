@@ -322,7 +322,11 @@ def test_production_refuses_all_countries():
     assert "applications.shop.countries: '*' is for development only. List the countries you send to." in refused(table)
 
 
-@pytest.mark.parametrize("section", ["purposes", "applications", "gateways"])
+def test_production_may_have_all_its_applications_in_the_ledger():
+    assert [line for line in refused(production() | {"applications": {}}) if line.startswith("applications")] == []
+
+
+@pytest.mark.parametrize("section", ["purposes", "gateways"])
 def test_production_refuses_to_run_without(section):
     table = production() | {"applications": {}} | {section: {}}
     assert any(line.startswith(f"{section}: there is none.") for line in refused(table))

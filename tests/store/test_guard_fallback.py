@@ -8,6 +8,7 @@ from support_frozen import FrozenValkey
 from support_guard import decisions, guarded, number, passed, passes, spent
 from support_outbox import Scripted, Sender, dispatched, jobs_of, report, settle
 
+from otp_service.core.consent import ConsentMode
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.record_receipts import record
@@ -96,7 +97,8 @@ def test_of_two_reports_on_one_message_that_are_read_at_once_one_falls_back(froz
     shop = _shop(frozen)
     found = shop.read(shop.start(number(1))).verification
     ruleset, further = shop.context.rulesets["shop"], Further("voice", falls_back_from=1)
-    answers = [shop.context.store.verifications.resend("00", found, further, ruleset) for _ in range(2)]
+    permission = shop.context.reflection.permission(ConsentMode.OFF)
+    answers = [shop.context.store.verifications.resend("00", found, further, permission, ruleset) for _ in range(2)]
 
     assert isinstance(answers[0], Queued)
     assert answers[1] is Refusal.OVERTAKEN
@@ -113,6 +115,7 @@ def test_what_arrived_by_an_earlier_call_does_not_fall_back(frozen: FrozenValkey
     report(shop.context, first, "delivered")
     report(shop.context, second, "undelivered", gateway=second.gateway)
     found, further = shop.read(one).verification, Further("voice", falls_back_from=1)
-    answer = shop.context.store.verifications.resend("00", found, further, shop.context.rulesets["shop"])
+    permission = shop.context.reflection.permission(ConsentMode.OFF)
+    answer = shop.context.store.verifications.resend("00", found, further, permission, shop.context.rulesets["shop"])
 
     assert answer is Refusal.OVERTAKEN

@@ -58,10 +58,10 @@ def test_a_server_that_forbids_config_is_used_with_a_warning(frozen: FrozenValke
         client.close()
         frozen.client.execute_command("ACL DELUSER careful")
 
-    assert [(line["log_level"], line["event"]) for line in lines] == [("warning", "eviction_unknown")]
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["eviction_unknown"]
     with capture_logs() as lines:
         prepare(_install(frozen))
-    assert lines == []
+    assert not [line for line in lines if line["log_level"] == "warning"]
 
 
 def test_what_differs_is_told_by_name_and_looking_claims_nothing(frozen: FrozenValkey) -> None:

@@ -1,13 +1,15 @@
 """Every key goes away by itself, whatever was done, and nothing comes back without a life."""
 
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
-from support_keys import assert_all_keys_expire
+from support_keys import assert_all_keys_expire, guard_lives
 from support_outbox import POLICY, dispatch, dispatched, jobs_of, lanes, paced, report, settle
 
 from otp_service.bootstrap import Installation, prepare
@@ -18,6 +20,7 @@ from otp_service.core.verification import DeliveryStatus
 from otp_service.services.deliver import deliver
 from otp_service.store import keys
 from otp_service.store.dispatches import Next, Settlement
+from otp_service.store.inventory import FAMILIES, KeyFamily, Spans, families_of
 
 
 @pytest.fixture
@@ -83,9 +86,8 @@ def test_a_quarter_later_only_the_named_exceptions_are_left(
     frozen.advance(91 * 24 * 3600)
 
     assert {name.decode() for name in frozen.client.scan_iter() if frozen.client.exists(name)} == {
-        keys.INSTALLATION, keys.events("00"), keys.lanes("00"), *lanes(frozen.client),
+        keys.INSTALLATION, keys.MIRROR, keys.events("00"), keys.lanes("00"), *lanes(frozen.client),
     }  # fmt: skip
-    assert all(keys.is_persistent(name.decode()) for name in frozen.client.scan_iter())
 
 
 @pytest.mark.parametrize("seconds", [299.999, 300, 300.001, 899.999, 900, 900.001, 1000])
@@ -169,26 +171,63 @@ def test_a_starts_idempotency_key_lives_for_a_day_and_the_others_as_long_as_the_
     ]  # fmt: skip
 
 
+DAY = 24 * 3600
+
+
 @pytest.mark.parametrize(
-    ("name", "seconds"),
+    ("name", "kind", "seconds"),
     [
-        ("otp:{00}:v:vf_1", None),
-        ("otp:{00}:v:vf_1", 1300),
-        ("otp:{00}:number/somebody/60", None),
-        ("otp:{00}:number/somebody/60", 3 * 24 * 3600),
-        ("otp:{00}:idempotency:shop:key", 25 * 3600),
-        ("otp:{00}:dead", None),
-        ("otp:{00}:events", 60),
-        ("otp:{00}:outbox:retry:shop", 60),
-        ("otp:{00}:recent:somebody", None),
-        ("otp:{gateways}:health:first", None),
-        ("otp:{gateways}:flights:first", None),
-        ("otp:{gateways}:reference:first:abc", None),
-        ("otp:{gateways}:reference:first:abc", 1300),
-        ("otp:{gateways}:early:first:abc", 700),
+        ("otp:{00}:v:vf_1", "hash", None),
+        ("otp:{00}:v:vf_1", "hash", 1300),
+        ("otp:{00}:v:vf_1", "string", 1200),
+        ("otp:{00}:number/somebody/60", "list", None),
+        ("otp:{00}:number/somebody/60", "list", 3 * DAY),
+        ("otp:{00}:idempotency:shop:key", "hash", 25 * 3600),
+        ("otp:{00}:mirror/number/somebody", "hash", 2 * DAY),
+        ("otp:{00}:dead", "stream", None),
+        ("otp:{00}:events", "stream", 60),
+        ("otp:{00}:outbox:retry:shop", "stream", None),
+        ("otp:{00}:outbox:retry:shop:PK:sms", "stream", 60),
+        ("otp:{00}:recent:somebody", "list", None),
+        ("otp:{gateways}:health:first", "hash", None),
+        ("otp:{gateways}:flights:first", "zset", None),
+        ("otp:{gateways}:reference:first:abc", "string", None),
+        ("otp:{gateways}:reference:first:abc", "string", 1300),
+        ("otp:{gateways}:early:first:abc", "list", 700),
+        ("otp:{00}:guard/standing/somebody", "string", 91 * DAY),
+        ("otp:{00}:guard/unheard_of/somebody", "string", 60),
     ],
 )
-def test_the_watch_over_keys_sees_what_is_wrong(frozen: FrozenValkey, name: str, seconds: int | None) -> None:
-    frozen.client.set(name, "x", ex=seconds)
+def test_the_watch_over_keys_sees_what_is_wrong(
+    frozen: FrozenValkey, name: str, kind: str, seconds: int | None
+) -> None:
+    _make(frozen.client, name, kind)
+    if seconds is not None:
+        frozen.client.expire(name, seconds)
     with pytest.raises(AssertionError, match=r"otp:"):
         assert_all_keys_expire(frozen.client)
+
+
+def _make(client: redis.Redis, name: str, kind: str) -> None:
+    makers: dict[str, Callable[[], Any]] = {
+        "string": lambda: client.set(name, "x"),
+        "hash": lambda: client.hset(name, "x", "x"),
+        "list": lambda: client.rpush(name, "x"),
+        "set": lambda: client.sadd(name, "x"),
+        "zset": lambda: client.zadd(name, {"x": 1}),
+        "stream": lambda: client.xadd(name, {"x": "x"}),
+    }
+    makers[kind]()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.shapes[0])
+def test_the_watch_over_keys_lets_pass_what_is_right(frozen: FrozenValkey, family: KeyFamily) -> None:
+    spans = Spans(window=DAY, streams=7 * DAY, guard=guard_lives())
+    for shape in family.shapes:
+        name = re.sub("<[^>]+>", "x", shape).replace("{bb}", "{00}")
+        assert families_of(name) == (family,)
+        _make(frozen.client, name, family.type)
+        if family.life.longest is not None:
+            frozen.client.expire(name, family.life.longest(spans))
+
+    assert assert_all_keys_expire(frozen.client) == len(family.shapes)

@@ -5,6 +5,7 @@ from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
 from support_outbox import deliver_all, waiting
 
+from otp_service.core.consent import ConsentMode
 from otp_service.core.errors import (
     ConflictError,
     IdempotencyMismatchError,
@@ -83,10 +84,11 @@ def test_of_two_resends_that_read_the_same_record_one_is_overtaken(frozen: Froze
     one = shop.start()
     stale = shop.read(one).verification
     store, context = shop.context.store.verifications, shop.context
-    further, rules = Further("sms", derive_tag(context.keyring, stale, 1)), context.rulesets["shop"]
+    further = Further("sms", derive_tag(context.keyring, stale, 1))
+    given = (context.reflection.permission(ConsentMode.OFF), context.rulesets["shop"])
 
-    assert isinstance(store.resend("00", stale, further, rules), Queued)
-    assert store.resend("00", stale, further, rules) is Refusal.OVERTAKEN
+    assert isinstance(store.resend("00", stale, further, *given), Queued)
+    assert store.resend("00", stale, further, *given) is Refusal.OVERTAKEN
     assert waiting(frozen.client) == 2
     assert shop.check(one, shop.code(one))[1]
 
@@ -96,11 +98,11 @@ def test_of_two_reports_that_read_the_same_record_one_falls_back(frozen: FrozenV
     stale = shop.read(one).verification
     store, context = shop.context.store.verifications, shop.context
     first, second = (Further("voice", falls_back_from=message) for message in (1, 2))
-    rules = context.rulesets["shop"]
+    given = (context.reflection.permission(ConsentMode.OFF), context.rulesets["shop"])
 
-    assert isinstance(store.resend("00", stale, first, rules), Queued)
-    assert store.resend("00", stale, first, rules) is Refusal.OVERTAKEN
-    assert isinstance(store.resend("00", stale, second, rules), Queued)
+    assert isinstance(store.resend("00", stale, first, *given), Queued)
+    assert store.resend("00", stale, first, *given) is Refusal.OVERTAKEN
+    assert isinstance(store.resend("00", stale, second, *given), Queued)
     assert waiting(frozen.client) == 3
 
 

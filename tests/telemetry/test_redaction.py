@@ -44,6 +44,7 @@ def test_a_number_or_a_code_is_masked_in_whatever_spelling(spelling):
         "vf_main2026_ff" + "9" * 32,
         "dp_" + "1234567890" * 3 + "12",
         "rq_" + "0" * 32,
+        "ak_" + "01234567" * 4,
         "SM" + "12345678" * 4,
         "sha256:" + "1234" * 16,
         "12345678-1234-1234-1234-123456789012",

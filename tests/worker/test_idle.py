@@ -40,7 +40,7 @@ def _make_empty_lanes(client: redis.Redis) -> None:
 
 def _wait_until_it_waits(client: redis.Redis) -> None:
     """Wait until a worker has done what it does at its beginning: it forgets lanes that are empty."""
-    eventually(lambda: client.info("clients")["blocked_clients"])
+    eventually(lambda: any(one["cmd"] == "blpop" for one in client.client_list()))  # the recorder waits too
 
 
 def _asked(client: redis.Redis) -> Counter[str]:
@@ -65,7 +65,7 @@ def test_a_worker_without_work_asks_little_however_many_lanes_are_empty(
     a_second = {name: calls / WATCHED for name, calls in asked.items()}
     assert asked["blpop"] >= 1, "it waits"
     assert a_second["fcall"] <= 8
-    assert asked["xreadgroup"] == 0, "lanes without anything new are not looked into"
+    assert asked["xreadgroup"] <= 2 * WATCHED, "by the recorder; lanes without anything new are not looked into"
     assert asked["xpending"] <= 2 * LANES * WATCHED, "but for what the dead left there, about once a second"
     assert asked["xrange"] <= 2 * LANES, "and for its oldest message, every five seconds"
     rest = sum(calls for name, calls in asked.items() if name not in {"xpending", "xrange"})

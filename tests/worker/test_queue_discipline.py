@@ -14,6 +14,7 @@ from support_valkey import ValkeyServer
 from support_worker import Journal, working
 
 from otp_service.bootstrap import Installation
+from otp_service.store import keys
 from otp_service.store.dispatches import Dropped, Next, Settlement
 from otp_service.worker.loop import Worker
 
@@ -167,6 +168,7 @@ def test_a_worker_that_holds_messages_goes_on_when_its_server_has_lost_its_data(
         eventually(lambda: pending(world.client) == 2)
         time.sleep(0.5)  # it says that it is busy with them more often than it asks for their turn
         world.client.flushall()
+        eventually(lambda: world.client.exists(keys.MIRROR))
         one = shop.start()
 
         assert eventually(lambda: gateway.place_of(one), seconds=10) == 1

@@ -13,6 +13,8 @@ from otp_service.gateways.base import (
     GatewayContext,
     GatewayError,
     GatewaySettings,
+    InboundMessage,
+    Inbox,
     Mailbox,
     Receipt,
     ReceiptDesk,
@@ -46,9 +48,29 @@ class MemoryDesk:
         return True
 
 
-def context_of_tests(mailbox: Mailbox | None = None, desk: ReceiptDesk | None = None) -> GatewayContext:
+class MemoryInbox:
+    """Where a gateway hands in messages that do not come over HTTP."""
+
+    def __init__(self) -> None:
+        self.messages: list[InboundMessage] = []
+
+    def hand_in(self, message: InboundMessage) -> bool:
+        """Keep a message."""
+        self.messages.append(message)
+        return True
+
+
+def context_of_tests(
+    mailbox: Mailbox | None = None, desk: ReceiptDesk | None = None, inbox: Inbox | None = None
+) -> GatewayContext:
     """Return what a gateway is given in tests."""
-    return GatewayContext("main", production=False, mailbox=mailbox or MemoryMailbox(), desk=desk or MemoryDesk())
+    return GatewayContext(
+        "main",
+        production=False,
+        mailbox=mailbox or MemoryMailbox(),
+        desk=desk or MemoryDesk(),
+        inbox=inbox or MemoryInbox(),
+    )
 
 
 class Bench:
@@ -73,6 +95,8 @@ class Bench:
             metafunc.parametrize("exchange", samples.exchanges, ids=lambda exchange: exchange.name)
         if "receipt" in metafunc.fixturenames:
             metafunc.parametrize("receipt", samples.receipts, ids=lambda receipt: receipt.name)
+        if "inbound" in metafunc.fixturenames:
+            metafunc.parametrize("inbound", samples.inbound, ids=lambda inbound: inbound.name)
 
     @pytest.fixture
     def file(self) -> Samples:

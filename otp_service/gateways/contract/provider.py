@@ -42,6 +42,8 @@ class Received:
     headers: dict[str, str]
     """Names in lower case."""
     body: bytes
+    target: str = ""
+    """Path and query as they were asked for."""
 
     @property
     def form(self) -> dict[str, str]:
@@ -110,7 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        return Received(self.command, url.path, dict(parse_qsl(url.query, keep_blank_values=True)), headers, body)
+        query = dict(parse_qsl(url.query, keep_blank_values=True))
+        return Received(self.command, url.path, query, headers, body, self.path)
 
 
 def _echo(handler: _Handler, provider: Provider, received: Received) -> None:

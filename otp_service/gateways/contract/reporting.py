@@ -10,10 +10,8 @@ from otp_service.gateways.base import Receipt, ReceiptForgedError, ReceiptReques
 from otp_service.gateways.contract.bench import Bench
 from otp_service.gateways.contract.forging import OTHER_DISPATCH, forgeries, genuine, of_another_dispatch
 from otp_service.gateways.contract.provider import Provider
-from otp_service.gateways.contract.samples import SampleReceipt, Samples
-
-HOUR = 3600.0
-"""Seconds by which a receipt is too old, or comes from the future: more than any tolerance."""
+from otp_service.gateways.contract.requests import HOUR, SampleReceipt
+from otp_service.gateways.contract.samples import Samples
 
 
 class Reports(Bench):
@@ -33,14 +31,14 @@ class Reports(Bench):
     ) -> None:
         """The status is normalised, an unseen one becomes ``unknown``, the provider's own words stay beside it."""
         read = self.read(receipt, genuine(receipt), provider, monkeypatch)
-        expected = Receipt(receipt.status, receipt.raw_status, receipt.reason, receipt.kind)
+        expected = Receipt(receipt.status, receipt.raw_status, receipt.reason, receipt.kind, receipt.opted_out)
         assert read == expected
 
     def test_a_forged_receipt_is_refused(
         self, receipt: SampleReceipt, provider: Provider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whatever is changed in a genuine one that its proof covers, it is no longer accepted."""
-        for what, forged in forgeries(receipt):
+        for what, forged in forgeries(genuine(receipt), receipt.covers):
             self.assert_refused(what, receipt, forged, provider, monkeypatch)
 
     def test_a_receipt_of_another_dispatch_is_refused(

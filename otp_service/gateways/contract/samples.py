@@ -4,13 +4,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 
 from otp_service.core.message import Message
-from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind
+from otp_service.gateways.contract.requests import Part, SampleInbound, SampleReceipt
 
 REQUIRED = ("accepted", "destination", "unavailable")
 """Outcomes that every file has to show."""
@@ -31,11 +31,7 @@ MESSAGE = Message(
 CODE = "482913"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ExpectedRequest(_Part):
+class ExpectedRequest(Part):
     """What the provider has to receive; ``{to}``, ``{text}`` and so on stand for the message's."""
 
     method: str = "POST"
@@ -47,7 +43,7 @@ class ExpectedRequest(_Part):
     document: Any = Field(default=None, alias="json")
 
 
-class CannedResponse(_Part):
+class CannedResponse(Part):
     """What the provider answers."""
 
     status: int = 200
@@ -55,7 +51,7 @@ class CannedResponse(_Part):
     body: str = ""
 
 
-class Exchange(_Part):
+class Exchange(Part):
     """One message, and what becomes of it."""
 
     name: str
@@ -72,6 +68,7 @@ class Exchange(_Part):
     code: str | None = None
     ambiguous: bool = False
     of_message: bool = False
+    opted_out: bool = False
 
     @property
     def message(self) -> Message:
@@ -80,43 +77,14 @@ class Exchange(_Part):
         return replace(MESSAGE, channel=self.channel, locale=self.locale, variables=variables)
 
 
-Covered = Annotated[str, StringConstraints(pattern=r"^(address|query|query\..+|body|peer)$")]
-"""Part of a report that its proof covers: the dispatch in its address, all parameters of its query or the one of a
-name, its body, the address of its sender."""
-
-
-class SampleReceipt(_Part):
-    """One report as it comes in, and how it is read."""
-
-    name: str
-    settings: Mapping[str, Any] = Field(default_factory=dict)
-    """Laid over the file's, for this receipt."""
-    method: str = "POST"
-    url: str
-    """With the query."""
-    peer: str = "192.0.2.7"
-    at: float | None = None
-    """When it came in, in seconds since 1970, where its proof has a time in it; an hour off it has to be refused."""
-    headers: Mapping[str, str] = Field(default_factory=dict)
-    """Those that prove where it comes from, and no others: the suite breaks each of them."""
-    form: Mapping[str, str] = Field(default_factory=dict)
-    body: str = ""
-    covers: frozenset[Covered] = frozenset({"address", "query", "body"})
-    """What its proof covers: the suite changes all of it, one part at a time. Less than the default weakens the
-    suite, and says so."""
-    status: DeliveryStatus
-    raw_status: str
-    reason: str | None = None
-    kind: FailureKind | None = None
-
-
-class Samples(_Part):
+class Samples(Part):
     """One file."""
 
     settings: Mapping[str, Any] = Field(default_factory=dict)
     """Of the gateway; ``{server}`` stands for the stand-in provider's address."""
     exchanges: tuple[Exchange, ...] = ()
     receipts: tuple[SampleReceipt, ...] = ()
+    inbound: tuple[SampleInbound, ...] = ()
     never: Mapping[str, str] = Field(default_factory=dict)
     """Outcomes that cannot occur, and why; only for a gateway that calls nobody."""
 

@@ -121,6 +121,7 @@ class Sends(Bench):
             return
         assert (str(exchange.outcome), exchange.ambiguous) == (str(outcome.kind), outcome.ambiguous)
         assert exchange.of_message is outcome.of_message
+        assert exchange.opted_out is outcome.opted_out
         assert exchange.code in {None, outcome.provider_code}
 
     def assert_nothing_leaks(self, outcome: Accepted | GatewayError, settings: GatewaySettings, watch: Watch) -> None:

@@ -10,10 +10,15 @@ from otp_service.gateways.base import (
     Accepted,
     GatewayContext,
     GatewaySettings,
+    InboundAnswer,
+    InboundForgedError,
+    InboundMessage,
+    ProviderRequest,
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
 )
+from otp_service.gateways.http.inbound import ConfiguredInbound, answer_of
 from otp_service.gateways.http.receipts import ConfiguredReceipts
 from otp_service.gateways.http.settings import HttpSettings
 from otp_service.gateways.http.templates import Filler
@@ -34,6 +39,8 @@ class HttpGateway:
         self._settings = settings
         self._wire = Wire(settings.timeout)
         self._receipts = ConfiguredReceipts(settings.receipts) if settings.receipts else None
+        self._inbound = ConfiguredInbound(settings.inbound) if settings.inbound else None
+        self.carries_reply = settings.inbound is not None and settings.inbound.reply
         self._encodings = settings.encoding.model_dump() if settings.encoding else {}
 
     def send(self, message: Message) -> Accepted:
@@ -55,6 +62,20 @@ class HttpGateway:
     def receipt_address(self, url: str, dispatch_id: str) -> str:
         """Return the address with the proof that reports are to carry."""
         return self._receipts.address(url, dispatch_id) if self._receipts else url
+
+    def inbound(self, request: ProviderRequest) -> InboundMessage:
+        """Return a message from somebody; raise `InboundForgedError`, for all of them when none are configured."""
+        if self._inbound is None:
+            raise InboundForgedError
+        return self._inbound.read(request)
+
+    def inbound_address(self, url: str) -> str:
+        """Return the address with the proof that messages are to carry."""
+        return self._inbound.address(url) if self._inbound else url
+
+    def inbound_answer(self, reply: str | None) -> InboundAnswer:
+        """Return a reply as plain text, or an empty answer."""
+        return answer_of(reply)
 
     def _request(self, fill: Filler) -> requests.Request:
         settings = self._settings

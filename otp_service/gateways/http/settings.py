@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from otp_service.gateways.base import GatewaySettings
 from otp_service.gateways.http.dotted import leaves
+from otp_service.gateways.http.inbound import InboundSettings
 from otp_service.gateways.http.receipts import ReceiptSettings
 from otp_service.gateways.http.templates import JsonTemplate, LineTemplate, Template, WholeTemplate, needs
 from otp_service.gateways.http.verdict import Condition, Failure, Part, Reference
@@ -55,11 +56,18 @@ class HttpSettings(GatewaySettings):
     """Without one, or where it is missing, the reference is our own id of the dispatch."""
     receipts: ReceiptSettings | None = None
     """How the provider's reports are believed and read; without it none is."""
+    inbound: InboundSettings | None = None
+    """How messages from people are believed and read; without it none is."""
 
     @property
     def takes_receipts(self) -> bool:
         """Whether it is said how they are read."""
         return self.receipts is not None
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether it is said how they are read."""
+        return self.inbound is not None
 
     @field_validator("url")
     @classmethod

@@ -52,12 +52,19 @@ class Failure(Condition):
     """The message may be sent all the same: delivery goes on once at most."""
     of_message: bool = False
     """It is about this message, and tells nothing of the gateway's health."""
+    opted_out: bool = False
+    """The number's holder told the provider to want no messages: ours are kept back, too."""
 
     def error(self, answer: Answer) -> GatewayError:
         """Return what it means for an answer for which it holds."""
         code = self.code or f"http {answer.status}"
         return GatewayError(
-            self.kind, code, ambiguous=self.ambiguous, retry_after=answer.retry_after, of_message=self.of_message
+            self.kind,
+            code,
+            ambiguous=self.ambiguous,
+            retry_after=answer.retry_after,
+            of_message=self.of_message,
+            opted_out=self.opted_out,
         )
 
 

@@ -56,6 +56,8 @@ class Faults(_Part):
     """Refuse the message in this way."""
     retry_after: float = Field(default=0.0, ge=0, le=3600)
     """With ``fail = "throttled"``: seconds for which to leave the gateway alone."""
+    opted_out: bool = False
+    """With ``fail = "destination"``: say that the number's holder wants no messages."""
     connection: Connection | None = None
     """Instead of ``fail``: what happens to the call on its way."""
     every: int | None = Field(default=None, ge=1, le=1_000_000)
@@ -75,6 +77,8 @@ class Faults(_Part):
             raise ValueError("needs either fail or connection")
         if self.retry_after and self.fail is not FailureKind.THROTTLED:
             raise ValueError('retry_after goes with fail = "throttled"')
+        if self.opted_out and self.fail is not FailureKind.DESTINATION:
+            raise ValueError('opted_out goes with fail = "destination"')
         if (self.every or self.rate is not None) and not (self.fail or self.connection):
             raise ValueError("every and rate say how often fail or connection strikes")
         if self.every and self.rate is not None:

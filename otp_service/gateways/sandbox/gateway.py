@@ -17,12 +17,16 @@ from otp_service.gateways.base import (
     GatewayContext,
     GatewayError,
     GatewaySettings,
+    InboundForgedError,
+    InboundMessage,
     Mailbox,
+    ProviderRequest,
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
 )
 from otp_service.gateways.sandbox.faults import Case, Faults, Report
+from otp_service.gateways.sandbox.inbound import message_of
 from otp_service.gateways.sandbox.reports import Reporter
 from otp_service.gateways.sandbox.script import Script, script_for
 
@@ -35,9 +39,14 @@ class SandboxSettings(GatewaySettings, Faults):
     """How it misbehaves; by default not at all."""
 
     receipt_secret: SecretStr | None = None
-    """Signs reports; needed for them."""
+    """Signs reports and inbound messages; needed for them."""
     cases: tuple[Case, ...] = Field(default=(), max_length=100)
     """Faults for some numbers; the first case that covers a message decides, alone."""
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether an inbound message could be signed."""
+        return self.receipt_secret is not None
 
     @model_validator(mode="after")
     def _reports_are_signed(self) -> Self:
@@ -79,11 +88,19 @@ class SandboxGateway:
 
     def receipt(self, request: ReceiptRequest) -> Receipt:
         """Return its own report; raise `ReceiptForgedError` for anybody else's."""
-        given = request.headers.get(SIGNATURE, "")
-        expected = self._signature(request.url, request.body)
-        if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
+        if not self._is_signed(request):
             raise ReceiptForgedError
         return _receipt_of(request.body)
+
+    def inbound(self, request: ProviderRequest) -> InboundMessage:
+        """Return a message that was signed as its reports are; raise `InboundForgedError` for any other."""
+        if not self._is_signed(request):
+            raise InboundForgedError
+        return message_of(request.body)
+
+    def _is_signed(self, request: ProviderRequest) -> bool:
+        given, expected = request.headers.get(SIGNATURE, ""), self._signature(request.url, request.body)
+        return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
 
     def _caught(self, message: Message) -> bool:
         try:

@@ -46,7 +46,9 @@ class Script:
         connection = Connection.TIMEOUT if faults.delay > timeout else None
         if self._strikes():
             if faults.fail:
-                failure = GatewayError(faults.fail, "sandbox", retry_after=faults.retry_after)
+                failure = GatewayError(
+                    faults.fail, "sandbox", retry_after=faults.retry_after, opted_out=faults.opted_out
+                )
                 return Fate(caught=False, failure=failure, lasts=lasts)
             connection = faults.connection or connection
         if connection is None:

@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from otp_service.core.message import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
+from otp_service.gateways.smpp.delivery import delivery_of
+from otp_service.gateways.smpp.inbound import message_of
 from otp_service.gateways.smpp.links import Links
 from otp_service.gateways.smpp.parts import Parts
 from otp_service.gateways.smpp.receipt import report_of
@@ -14,7 +16,7 @@ from otp_service.gateways.wire import reference_of
 
 
 class SmppGateway:
-    """Submits messages over sessions that a thread of its own keeps bound, and hands in the receipts."""
+    """Submits messages over sessions that a thread of its own keeps bound, and hands in what comes over them."""
 
     kind: ClassVar[str] = "smpp"
     channels = frozenset({"sms"})
@@ -22,7 +24,8 @@ class SmppGateway:
     Settings: ClassVar[type[GatewaySettings]] = SmppSettings
 
     def __init__(self, settings: SmppSettings, context: GatewayContext) -> None:
-        self._settings, self._name, self._desk = settings, context.name, context.desk
+        self._settings, self._name = settings, context.name
+        self._desk, self._inbox = context.desk, context.inbox
         self._parts = Parts(settings.receipt_ids)
         self._lock = threading.Lock()
         self._links: Links | None = None
@@ -64,6 +67,8 @@ class SmppGateway:
             return self._links
 
     def _hand_in(self, body: bytes) -> bool:
+        if message := message_of(delivery_of(body)):
+            return self._inbox.hand_in(message)
         report = report_of(body)
         references = self._parts.references(report) if report else ()
         return self._desk.hand_in(references, report.receipt) if report and references else True

@@ -10,6 +10,8 @@ RESPONSE = 0x80000000
 MAX_LENGTH = 128 * 1024
 """Octets of a PDU that are read: a ``message_payload`` of 64 K and room. What is longer is no SMPP."""
 LAST_SEQUENCE = 0x7FFFFFFF
+HAS_HEADER = 0x40
+"""Bit of ``esm_class``: the text begins with a user data header (section 5.2.12)."""
 _HEADER = struct.Struct(">IIII")
 _TLV = struct.Struct(">HH")
 

@@ -5,11 +5,13 @@ that is cut off before anything else is read.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
-from otp_service.gateways.smpp.pdu import Body, Tag
+from otp_service.gateways.smpp.delivery import delivery_of
+from otp_service.gateways.smpp.pdu import Tag
 
 STATES = {
     0: ("SCHEDULED", DeliveryStatus.SENT),  # SMPP 5.0
@@ -38,10 +40,8 @@ STATUSES = {
 }
 """Of the text form (Appendix B, table B-2)."""
 
-_KIND = 0x3C
 _KINDS = {0x04, 0x20}
 """Kinds of ``deliver_sm`` by ``esm_class``: a receipt of the SMSC's, an intermediate notification."""
-_UCS2 = 8
 _MESSAGE = re.compile(r"(?:^|\s)text\s*:", re.IGNORECASE)
 _ID = re.compile(r"(?:^|\s)id:\s*([^\s:]{1,65})(?:\s|$)", re.IGNORECASE)
 _STATUS = re.compile(r"(?:^|\s)stat:\s*([A-Z]{1,12})(?:\s|$)", re.IGNORECASE)
@@ -60,13 +60,18 @@ class Report:
 
 def report_of(body: bytes) -> Report | None:
     """Return what the body of a ``deliver_sm`` reports, or ``None`` when it is no receipt or names no message."""
-    esm_class, text, tlvs = _parts(body)
-    receipted = tlvs.get(Tag.RECEIPTED_MESSAGE_ID, b"").partition(b"\0")[0].decode("ascii", "replace").strip()
-    if esm_class & _KIND not in _KINDS and not receipted:
+    delivery = delivery_of(body)
+    receipted, text = delivery.receipted_message_id, delivery.decoded(delivery.octets)
+    if delivery.kind not in _KINDS and not receipted:
         return None
     members = text[: found.start()] if (found := _MESSAGE.search(text)) else text
     message_id = receipted or _first(_ID, members)
-    return Report(message_id, _receipt(members, tlvs)) if message_id else None
+    return Report(message_id, _receipt(members, delivery.tlvs)) if message_id else None
+
+
+def is_worded(text: str) -> bool:
+    """Tell whether a text is written like a receipt; some SMSCs do not mark theirs as such."""
+    return bool(_ID.search(text) and _STATUS.search(text))
 
 
 def spellings(message_id: str, receipt_ids: str) -> tuple[str, ...]:
@@ -88,25 +93,7 @@ def _written(number: str) -> list[str]:
     return [spelling for form in (number, *zeros) for spelling in (form, form.upper(), form.lower())]
 
 
-def _parts(body: bytes) -> tuple[int, str, dict[int, bytes]]:
-    """Return ``esm_class``, the text and the optional parameters."""
-    rest = Body(body)
-    rest.c_string()  # service_type
-    for _ in ("source", "destination"):
-        rest.octets(2)
-        rest.c_string()
-    esm_class = rest.octets(3)[:1]
-    rest.c_string()  # schedule_delivery_time
-    rest.c_string()  # validity_period
-    coding = rest.octets(4)[2:3]
-    short = rest.octets(rest.octet())
-    tlvs = rest.tlvs()
-    text = short or tlvs.get(Tag.MESSAGE_PAYLOAD, b"")
-    readable = text.decode("utf-16-be", "replace") if coding == bytes((_UCS2,)) else text.decode("latin-1")
-    return int.from_bytes(esm_class, "big"), readable, tlvs
-
-
-def _receipt(members: str, tlvs: dict[int, bytes]) -> Receipt:
+def _receipt(members: str, tlvs: Mapping[int, bytes]) -> Receipt:
     if state := tlvs.get(Tag.MESSAGE_STATE):
         raw, status = STATES.get(state[0], (f"message_state {state[0]}", DeliveryStatus.UNKNOWN))
     else:
@@ -116,7 +103,7 @@ def _receipt(members: str, tlvs: dict[int, bytes]) -> Receipt:
     return Receipt(status, raw, reason)
 
 
-def _reason(error: str, tlvs: dict[int, bytes]) -> str | None:
+def _reason(error: str, tlvs: Mapping[int, bytes]) -> str | None:
     """Return an operator's own code of an error: from the text, or of three octets, the first the kind of network."""
     if error.strip("0"):
         return f"err {error}"

@@ -5,13 +5,11 @@ from collections.abc import Iterator
 
 from otp_service.core.message import Message
 from otp_service.core.segments import Encoding, encode_gsm7, encoding_of, segments
-from otp_service.gateways.smpp.pdu import Tag, c_string, tlv
+from otp_service.gateways.smpp.pdu import HAS_HEADER, Tag, c_string, tlv
 from otp_service.gateways.smpp.settings import SmppSettings
 
 UCS2 = 8
 """``data_coding`` of UCS-2, big-endian (section 5.2.19)."""
-HAS_HEADER = 0x40
-"""Bit of ``esm_class``: the text begins with a user data header (section 5.2.12)."""
 RECEIPT_WANTED = 1
 """``registered_delivery``: a receipt of the final outcome, good or bad (section 5.2.17)."""
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60

@@ -74,6 +74,7 @@ FAILURES = {
 }
 OF_MESSAGE = frozenset({21215, 21408, 21612, 30003, 30004, 30007})
 """Those of *unavailable* that the number or the text brings about, while Twilio is well."""
+OPTED_OUT = 21610
 STATUSES = {
     **dict.fromkeys(("accepted", "scheduled", "queued", "sending", "sent"), DeliveryStatus.SENT),
     **dict.fromkeys(("delivered", "read"), DeliveryStatus.DELIVERED),
@@ -96,7 +97,13 @@ def failure_of(answer: Answer) -> GatewayError:
     """Return what an answer that is no success means, by Twilio's own code where there is one."""
     code, rest = _code(answer.text), answer.retry_after
     if code in FAILURES:
-        return GatewayError(FAILURES[code], str(code), retry_after=rest, of_message=code in OF_MESSAGE)
+        return GatewayError(
+            FAILURES[code],
+            str(code),
+            retry_after=rest,
+            of_message=code in OF_MESSAGE,
+            opted_out=code == OPTED_OUT,
+        )
     return failure_of_status(answer.status, str(code) if code else None, retry_after=rest)
 
 
@@ -105,7 +112,7 @@ def receipt_of_message(form: Mapping[str, str]) -> Receipt:
     raw, code = form.get("MessageStatus", ""), form.get("ErrorCode", "")
     kind = _KINDS.get(code)
     status = DeliveryStatus.EXPIRED if code == _EXPIRED else STATUSES.get(raw, DeliveryStatus.UNKNOWN)
-    return Receipt(status, raw, f"{kind} {code}" if kind else code or None, kind)
+    return Receipt(status, raw, f"{kind} {code}" if kind else code or None, kind, opted_out=code == str(OPTED_OUT))
 
 
 def receipt_of_call(raw: str) -> Receipt:

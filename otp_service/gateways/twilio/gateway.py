@@ -4,7 +4,6 @@ After "Message resource", "Call resource", "TwiML Voice: <Say>" and "Webhooks se
 (https://www.twilio.com/docs). The tables of codes, statuses and voices are in files beside this one.
 """
 
-import json
 from typing import Any, ClassVar
 
 import requests
@@ -20,11 +19,17 @@ from otp_service.gateways.base import (
     GatewayContext,
     GatewayError,
     GatewaySettings,
+    InboundAnswer,
+    InboundForgedError,
+    InboundMessage,
+    ProviderRequest,
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
 )
 from otp_service.gateways.twilio.codes import failure_of, receipt_of_call, receipt_of_message
+from otp_service.gateways.twilio.inbound import answer_of, message_of
+from otp_service.gateways.twilio.parts import sms_parts, whatsapp_parts
 from otp_service.gateways.twilio.settings import TwilioSettings
 from otp_service.gateways.twilio.voice import twiml, voice_for
 from otp_service.gateways.wire import Wire, reference_of
@@ -37,11 +42,12 @@ _MAX_RINGING = 60
 
 
 class TwilioGateway:
-    """Sends messages and makes calls, and takes Twilio's reports on them."""
+    """Sends messages and makes calls, takes Twilio's reports on them, and what people write back."""
 
     kind: ClassVar[str] = "twilio"
     channels = frozenset({"sms", "voice", "whatsapp"})
     development_only: ClassVar[bool] = False
+    carries_reply: ClassVar[bool] = True
     Settings: ClassVar[type[GatewaySettings]] = TwilioSettings
 
     def __init__(self, settings: TwilioSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
@@ -62,11 +68,24 @@ class TwilioGateway:
 
     def receipt(self, request: ReceiptRequest) -> Receipt:
         """Return what a status callback says; raise `ReceiptForgedError` unless Twilio signed it."""
-        form = dict(request.form)
-        if not self._validator.validate(request.url, form, request.headers.get("x-twilio-signature", "")):
+        if not self._is_signed(request):
             raise ReceiptForgedError
-        call = form.get("CallStatus")
-        return receipt_of_message(form) if call is None else receipt_of_call(call)
+        call = request.form.get("CallStatus")
+        return receipt_of_message(request.form) if call is None else receipt_of_call(call)
+
+    def inbound(self, request: ProviderRequest) -> InboundMessage:
+        """Return a message from somebody; raise `InboundForgedError` unless Twilio signed it."""
+        if not self._is_signed(request):
+            raise InboundForgedError
+        return message_of(request.form or request.query)
+
+    def inbound_answer(self, reply: str | None) -> InboundAnswer:
+        """Return what has Twilio send a reply, or nothing."""
+        return answer_of(reply)
+
+    def _is_signed(self, request: ProviderRequest) -> bool:
+        signature = request.headers.get("x-twilio-signature", "")
+        return bool(self._validator.validate(request.url, dict(request.form), signature))
 
     def _create(self, message: Message) -> str | GatewayError:
         try:
@@ -79,7 +98,7 @@ class TwilioGateway:
 
     def _message(self, message: Message) -> Any:  # noqa: ANN401 - the SDK's
         """Create a message that Twilio forgets, and drops once the code is worthless."""
-        parts = self._whatsapp_parts(message) if message.channel == "whatsapp" else self._sms_parts(message)
+        parts = (whatsapp_parts if message.channel == "whatsapp" else sms_parts)(message, self._settings)
         return self._client.messages.create(
             validity_period=max(1, min(message.expires_in, _MAX_VALIDITY)),
             status_callback=message.receipt_url,  # the SDK leaves out what is None
@@ -87,24 +106,6 @@ class TwilioGateway:
             address_retention="obfuscate" if self._settings.redact else None,
             **parts,
         )
-
-    def _sms_parts(self, message: Message) -> dict[str, str | None]:
-        settings = self._settings
-        sender = {"from_": settings.from_, "messaging_service_sid": settings.messaging_service_sid}
-        return {"to": message.to, "body": message.text, **sender}
-
-    def _whatsapp_parts(self, message: Message) -> dict[str, str | None]:
-        """Return who writes to whom, and a template filled in: never a payment as a mere login."""
-        settings, paying = self._settings, "amount" in message.variables
-        template = settings.whatsapp_payment_content_sid if paying else settings.whatsapp_content_sid
-        names = settings.whatsapp_payment_content_variables if paying else settings.whatsapp_content_variables
-        ends = {"to": f"whatsapp:{message.to}", "from_": f"whatsapp:{settings.whatsapp_from}"}
-        if template is None:
-            return {"body": message.text, **ends}
-        if not message.variables.keys() >= set(names.values()):
-            raise GatewayError(FailureKind.REJECTED, "template variables")
-        filled = {position: message.variables[name] for position, name in names.items()}
-        return {"content_sid": template, "content_variables": json.dumps(filled), **ends}
 
     def _call(self, message: Message) -> Any:  # noqa: ANN401 - the SDK's
         """Make a call that says the text; it rings no longer than the code lives, and is not recorded."""

@@ -18,10 +18,14 @@ from otp_service.gateways.base import (
     GatewayContext,
     GatewayError,
     GatewaySettings,
+    InboundMessage,
+    ProviderRequest,
     Receipt,
     ReceiptRequest,
 )
-from otp_service.gateways.vonage.receipts import authentic_members, receipt_of, token_of
+from otp_service.gateways.vonage.inbound import SUBJECT, authentic_message
+from otp_service.gateways.vonage.proof import token_of
+from otp_service.gateways.vonage.receipts import authentic_members, receipt_of
 from otp_service.gateways.vonage.settings import VonageSettings
 from otp_service.gateways.wire import Answer, Wire, failure_of_status, reference_of
 
@@ -55,7 +59,7 @@ MAX_ADDRESS = 100
 
 
 class VonageGateway:
-    """Sends SMS, and takes Vonage's delivery receipts."""
+    """Sends SMS, and takes Vonage's delivery receipts, and what people write back."""
 
     kind: ClassVar[str] = "vonage"
     channels = frozenset({"sms"})
@@ -81,12 +85,23 @@ class VonageGateway:
 
     def receipt_address(self, url: str, dispatch_id: str) -> str:
         """Return the address with a token, unless receipts are signed."""
-        secret = self._settings.receipt_secret
-        return url if secret is None else f"{url}?t={token_of(dispatch_id, secret)}"
+        return self._marked(url, dispatch_id)
 
     def receipt(self, request: ReceiptRequest) -> Receipt:
         """Return what a delivery receipt says; raise `ReceiptForgedError` unless it is proven to be Vonage's."""
         return receipt_of(authentic_members(request, self._settings))
+
+    def inbound_address(self, url: str) -> str:
+        """Return the address with a token, unless messages are signed."""
+        return self._marked(url, SUBJECT)
+
+    def inbound(self, request: ProviderRequest) -> InboundMessage:
+        """Return a message from somebody; raise `InboundForgedError` unless it is proven to be Vonage's."""
+        return authentic_message(request, self._settings)
+
+    def _marked(self, url: str, subject: str) -> str:
+        secret = self._settings.receipt_secret
+        return url if secret is None else f"{url}?t={token_of(subject, secret)}"
 
     def _form(self, message: Message) -> dict[str, str]:
         form = {

@@ -21,13 +21,18 @@ class VonageSettings(GatewaySettings):
     signature_method: SignatureMethod = "sha256"
     """As the account is configured: ``md5hash`` is a hash, the others are HMAC."""
     receipt_secret: SecretStr | None = Field(default=None, min_length=16)
-    """Of our own making: with it each address for receipts has a token, where Vonage does not sign."""
+    """Of our own making: with it our addresses have a token, where Vonage does not sign."""
     base_url: str = Field(default="https://rest.nexmo.com", pattern=r"^https?://[^/@?#]+[^?#]*$")
 
     @property
     def takes_receipts(self) -> bool:
         """Whether a receipt could prove that it is Vonage's."""
         return self.signature_secret is not None or self.receipt_secret is not None
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether an inbound message could prove that it is Vonage's: in the same ways."""
+        return self.takes_receipts
 
     @model_validator(mode="after")
     def _has_one_proof(self) -> Self:

@@ -6,10 +6,10 @@
 -- ARGV[1] application   ARGV[2] tag of the code as typed   ARGV[3] digits typed
 -- ARGV[4] digest of the transaction, empty without one
 -- ARGV[5] idempotency fingerprint, empty without one
--- ARGV[6] greatest length of the events   ARGV[7] greatest age of all streams in milliseconds
--- ARGV[8] greatest length of the decisions          ARGV[9] greatest length of the attempts, 0 for none
--- ARGV[10] beginning of the keys of the number's failed checks; the pseudonym and the window end them
--- ARGV[11] beginning of the keys that the guard keeps of a number
+-- ARGV[6] greatest age of decisions and attempts in milliseconds
+-- ARGV[7] greatest length of the decisions          ARGV[8] greatest length of the attempts, 0 for none
+-- ARGV[9] beginning of the keys of the number's failed checks; the pseudonym and the window end them
+-- ARGV[10] beginning of the keys that the guard keeps of a number
 -- Derives: the windows of the number's failed checks and what the guard keeps of the number, from the record's pseudonym
 -- (same hash tag); the guard's keys of its address, block and country, from the record
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
@@ -37,7 +37,7 @@ local function answer(status, reason, event)
   local left = status == 'pending' and max_checks - checks or 0
   if reason == '' then left = max_checks - checks end
   idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left)
-  if event then streams.report(KEYS[2], ARGV[6], ARGV[7], event, found, 'reason', reason) end
+  if event then streams.report(KEYS[2], event, found, 'reason', reason) end
   return { 'checked', status, reason, left, alarm }
 end
 
@@ -56,20 +56,20 @@ if ARGV[4] ~= found.transaction then
   return answer('failed', 'transaction_changed', 'verification.failed')
 end
 
-local guessing = guesses.read(found, ARGV[10], ARGV[11], KEYS[6])
+local guessing = guesses.read(found, ARGV[9], ARGV[10], KEYS[6])
 local refusal = guesses.refusal(guessing)
-if refusal then attempts.note(KEYS[5], ARGV[9], ARGV[7], 'check', found.id, refusal.rule, '') end
+if refusal then attempts.note(KEYS[5], ARGV[8], ARGV[6], 'check', found.id, refusal.rule, '') end
 if #guessing.findings > 0 then
-  findings.report(KEYS[4], ARGV[8], ARGV[7], guessing.findings, found, 'check', guessing.lane)
+  findings.report(KEYS[4], ARGV[7], ARGV[6], guessing.findings, found, 'check', guessing.lane)
 end
 if refusal then return answer('pending', 'number_locked', 'check.refused') end
 
 checks = redis.call('HINCRBY', KEYS[1], 'checks', 1) -- counted before compared
 local right = ARGV[2] == found.tag -- two keyed MACs: how long the comparison takes tells nothing of the code
-attempts.note(KEYS[5], ARGV[9], ARGV[7], right and 'approved' or 'wrong', found.id, '', '')
+attempts.note(KEYS[5], ARGV[8], ARGV[6], right and 'approved' or 'wrong', found.id, '', '')
 if failing.count(KEYS[6], guessing.kept.failures, right) then
   alarm = 1
-  failing.tell(KEYS[4], ARGV[8], ARGV[7], guessing.kept.failures, found)
+  failing.tell(KEYS[4], ARGV[7], ARGV[6], guessing.kept.failures, found)
 end
 if right then
   guesses.approved(guessing)

@@ -1,5 +1,6 @@
--- The outbox and the events. Streams are trimmed at each write and never expire: an expiry would take the
--- consumer group with it. `about` names a verification: id, application, purpose, country.
+-- The outbox and the events. Streams never expire: an expiry would take the consumer group with it. The outbox is trimmed
+-- at each write, the events by whoever records them (events.py): none goes that is not in the ledger. `about` names a
+-- verification: id, application, purpose, country.
 --
 -- The outbox has lanes, so that workers can take turns among them: one for each application, kind of message, country
 -- and channel.
@@ -13,15 +14,15 @@ function streams.fields(job)
   return fields
 end
 
--- Appends to a stream of reports: the oldest entries go when it is too long, or they are too old.
+-- Appends to a stream of letters: the oldest entries go when it is too long, or they are too old.
 function streams.append(stream, length, age, ...)
   redis.call('XADD', stream, 'MAXLEN', '~', length, '*', ...)
   redis.call('XTRIM', stream, 'MINID', '~', now - age)
 end
 
--- Reports what happened to a verification, without personal data.
-function streams.report(stream, length, age, event, about, ...)
-  streams.append(stream, length, age, 'type', event, 'id', about.id, 'application', about.application,
+-- Reports what happened to a verification, without personal data but for pseudonyms.
+function streams.report(stream, event, about, ...)
+  redis.call('XADD', stream, '*', 'type', event, 'id', about.id, 'application', about.application,
     'purpose', about.purpose, 'country', about.country, ...)
 end
 

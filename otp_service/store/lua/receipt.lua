@@ -3,7 +3,6 @@
 -- KEYS[1] the dispatch   KEYS[2] events
 -- ARGV[1] gateway that reports   ARGV[2] status, normalised   ARGV[3] reason, may be empty
 -- ARGV[4] the gateway's own status, may be empty
--- ARGV[5] greatest length of the events   ARGV[6] their greatest age in milliseconds
 -- Derives: the record, from the dispatch (same hash tag)
 -- Returns one of: {'not-found'} {'recorded', slot, now, identifier, record} {'ignored', slot, now, identifier, record}
 -- include clock streams record deliveries
@@ -15,7 +14,7 @@ if not application then return { 'not-found' } end
 local about = record.of(dispatch[1], application)
 local kept, news = deliveries.settle(dispatch[1], dispatch[2], ARGV[2], ARGV[3], ARGV[4], '')
 if news then
-  streams.report(KEYS[2], ARGV[5], ARGV[6], 'delivery.' .. ARGV[2], about, 'slot', dispatch[2], 'channel', kept[1],
+  streams.report(KEYS[2], 'delivery.' .. ARGV[2], about, 'slot', dispatch[2], 'channel', kept[1],
     'gateway', ARGV[1], 'choice', kept[6], 'reason', ARGV[3], 'raw_status', ARGV[4])
 end
 return { news and 'recorded' or 'ignored', dispatch[2], now, about.id, redis.call('HGETALL', dispatch[1]) }

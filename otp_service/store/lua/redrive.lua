@@ -3,9 +3,8 @@
 -- KEYS[1] dead letters   KEYS[2] the record   KEYS[3] lane of retries   KEYS[4] names of the lanes
 -- KEYS[5] names of those that may have new jobs   KEYS[6] wake-up list   KEYS[7] events
 -- ARGV[1] entry of the dead letter   ARGV[2] application   ARGV[3] number of the message
--- ARGV[4] generation of its code     ARGV[5] greatest length of the events
--- ARGV[6] greatest age of outbox and events in milliseconds
--- ARGV[7] and following: the job, name, value, …
+-- ARGV[4] generation of its code     ARGV[5] greatest age of the outbox in milliseconds
+-- ARGV[6] and following: the job, name, value, …
 -- Returns one of: {'gone'} (the letter, or the record) {'unwanted', reason} {'redriven'}
 -- include clock streams record deliveries
 
@@ -16,7 +15,7 @@ if now >= tonumber(found.expires) then return { 'unwanted', 'expired' } end
 if found.generation ~= ARGV[4] then return { 'unwanted', 'superseded' } end
 if deliveries.arrived(KEYS[2], ARGV[3]) then return { 'unwanted', 'sent' } end
 redis.call('HSET', KEYS[2], 'from' .. ARGV[3], found['n' .. ARGV[3]] or 0)
-streams.put(KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[6], redis.call('XLEN', KEYS[3]), unpack(ARGV, 7))
+streams.put(KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[5], redis.call('XLEN', KEYS[3]), unpack(ARGV, 6))
 redis.call('XDEL', KEYS[1], ARGV[1])
-streams.report(KEYS[7], ARGV[5], ARGV[6], 'message.redriven', found, 'message', ARGV[3])
+streams.report(KEYS[7], 'message.redriven', found, 'message', ARGV[3])
 return { 'redriven' }

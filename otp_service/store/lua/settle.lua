@@ -8,7 +8,7 @@
 -- ARGV[6] what follows: 'done', 'next' (another dispatch at once), 'retry', 'dead'
 -- ARGV[7] consumer group   ARGV[8] entry in the lane   ARGV[9] consumer
 -- ARGV[10] delay of a retry in milliseconds
--- ARGV[11] greatest length of dead letters and of events   ARGV[12] their greatest age in milliseconds
+-- ARGV[11] greatest length of the dead letters   ARGV[12] their greatest age in milliseconds
 -- ARGV[13] what the call cost in millionths
 -- ARGV[14] and following: the job as it goes on, name, value, …
 -- Returns one of: {'settled'} {'arrived'} (a receipt was faster: nothing more is sent)
@@ -23,7 +23,7 @@ if ARGV[1] ~= '' then
   local kept, news = deliveries.settle(KEYS[1], ARGV[1], status, ARGV[3], '', ARGV[5])
   spending.settle(KEYS[1], ARGV[1], 6, streams.fields(job).country, ARGV[13])
   if news then
-    streams.report(KEYS[5], ARGV[11], ARGV[12], 'delivery.' .. status, streams.fields(job), 'slot', ARGV[1],
+    streams.report(KEYS[5], 'delivery.' .. status, streams.fields(job), 'slot', ARGV[1],
       'channel', kept[1], 'gateway', ARGV[4], 'choice', kept[6], 'reason', ARGV[3], 'reference', ARGV[5], 'cost', ARGV[13])
   end
   local message, dispatch = string.match(ARGV[1], '^d(%d+)%.(%d+)$')
@@ -39,7 +39,7 @@ if follows == 'retry' then
 elseif follows == 'dead' then
   streams.append(KEYS[4], ARGV[11], ARGV[12], 'reason', ARGV[3], unpack(job))
   redis.call('PEXPIRE', KEYS[4], ARGV[12]) -- it has no consumer group that could be lost
-  streams.append(KEYS[5], ARGV[11], ARGV[12], 'type', 'message.given_up', 'reason', ARGV[3], unpack(job))
+  redis.call('XADD', KEYS[5], '*', 'type', 'message.given_up', 'reason', ARGV[3], unpack(job))
 end
 redis.call('XACK', KEYS[2], ARGV[7], ARGV[8])
 redis.call('XDEL', KEYS[2], ARGV[8])

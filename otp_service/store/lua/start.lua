@@ -3,25 +3,30 @@
 -- KEYS[1] the record    KEYS[2] lane of the outbox   KEYS[3] names of the lanes
 -- KEYS[4] names of those that may have new jobs      KEYS[5] wake-up list         KEYS[6] events
 -- KEYS[7] the number's last verifications            KEYS[8] idempotency key; the record again when there is none
--- KEYS[9] decisions     KEYS[10] attempts            KEYS[11] and following: the guard's keys, then its windows
+-- KEYS[9] decisions     KEYS[10] attempts            KEYS[11] the mirror's head     KEYS[12] what it says of the number
+-- KEYS[13] and following: the guard's keys, then its windows
 -- ARGV[1] idempotency fingerprint, empty without one
 -- ARGV[2] life of the idempotency key in milliseconds
 -- ARGV[3] life of the code in milliseconds
 -- ARGV[4] milliseconds that the record outlives the code
 -- ARGV[5] greatest length of the lane; when it is reached nothing is accepted, for nothing is delivered
--- ARGV[6] greatest length of the events              ARGV[7] greatest age of all streams in milliseconds
+-- ARGV[6] events that may wait to be recorded; from then on nothing is accepted
+-- ARGV[7] greatest age of all streams in milliseconds
 -- ARGV[8] greatest length of the decisions           ARGV[9] greatest length of the attempts, 0 for none
 -- ARGV[10] identifier   ARGV[11] application   ARGV[12] purpose   ARGV[13] country   ARGV[14] channel
 -- ARGV[15] pseudonym of the number   ARGV[16] scopes of the windows   ARGV[17] home or abroad
 -- ARGV[18] 1 when the number is on the safe list    ARGV[19] pseudonym of the context, empty for none
 -- ARGV[20] dearest price of the message in millionths   ARGV[21] the attempt, packed
 -- ARGV[22] rules that only record, and would have refused before Redis was asked, blanks between
--- ARGV[23] and following: the record's fields: name, value, …
+-- ARGV[23] identity of the ledger   ARGV[24] place that it is known to have come to
+-- ARGV[25] which consent is needed: required, recorded, off    ARGV[26] a consent that comes with the start: JSON, or empty
+-- ARGV[27] and following: the record's fields: name, value, …
 -- Derives: the record of the first start, from the idempotency key (same hash tag)
 -- Returns one of: {'started', now, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
---                 {'backlog-full'} {'refused', decision, rule, wait, quota used, quota reset}
+--                 {'kept-back', by what: mirror-behind, suppressed, consent-required} {'events-full'} {'backlog-full'}
+--                 {'refused', decision, rule, wait, quota used, quota reset}
 -- include clock states counters limits standing waits buckets conversions findings spending failing counted approvals
--- include guesses fraud guard attempts streams idempotency deliveries
+-- include guesses fraud guard attempts streams idempotency mirror deliveries
 
 local remembered = idempotency.recall(KEYS[8], ARGV[1])
 if remembered == 'mismatch' then return { 'mismatch' } end
@@ -29,11 +34,15 @@ if remembered then
   return { 'replayed', now, remembered, redis.call('HGETALL', redis.call('HGET', KEYS[8], 'record')) }
 end
 
+local about = { application = ARGV[11], purpose = ARGV[12], country = ARGV[13] }
+local demand = ARGV[26] == '' and ARGV[25] or 'off'
+local why, place = mirror.refusal(KEYS[11], KEYS[12], about, ARGV[23], ARGV[24], demand, -1)
+if why then return { 'kept-back', why } end
+if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[6]) then return { 'events-full' } end
 local full, ahead = streams.full(KEYS[2], KEYS[3], ARGV[5], ARGV[3])
 if full then return { 'backlog-full' } end
 
-local about = { application = ARGV[11], purpose = ARGV[12], country = ARGV[13] }
-local sending = guard.read(11, {}, { kind = 'start', about = about, number = ARGV[15], scopes = ARGV[16],
+local sending = guard.read(13, {}, { kind = 'start', about = about, number = ARGV[15], scopes = ARGV[16],
   place = ARGV[17], safe = ARGV[18] == '1', context = ARGV[19], price = tonumber(ARGV[20]) })
 for rule in string.gmatch(ARGV[22], '%S+') do
   findings.note(sending.findings, { rule = rule, record_only = true }, 1, 0, 0)
@@ -51,7 +60,7 @@ guard.report(sending, KEYS[9], ARGV[8], ARGV[7])
 
 local expires = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now, 'guard', approvals.memory(sending),
-  deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack(ARGV, 23))
+  'ledger', place, deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack(ARGV, 27))
 counted.note(KEYS[1], sending, {})
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
 if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
@@ -63,5 +72,6 @@ end
 streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[14], 1, 0, expires)
 if redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now) > 20 then redis.call('LTRIM', KEYS[7], 0, 19) end
 redis.call('PEXPIRE', KEYS[7], ARGV[7])
-streams.report(KEYS[6], ARGV[6], ARGV[7], 'verification.started', about, 'channel', ARGV[14])
+streams.report(KEYS[6], 'verification.started', about, 'channel', ARGV[14], 'pseudonym', ARGV[15], 'ledger', place,
+  'consent', ARGV[26])
 return { 'started', now, quota.used + 1, quota.ttl, findings.rules(sending.findings) }

@@ -1,0 +1,45 @@
+"""Defects of the mirror: what it keeps back, when it is relied on, and what is written over what."""
+
+from mutant import Mutant, one
+
+DEFECTS: dict[str, Mutant] = {
+    "mirror-of-any-ledger": one("include_mirror", "place[1] ~= identity or "),
+    "mirror-behind-is-good-enough": one("include_mirror", " or tonumber(place[2]) < tonumber(least)"),
+    "mirror-must-be-ahead": one(
+        "include_mirror", "tonumber(place[2]) < tonumber(least)", "tonumber(place[2]) <= tonumber(least)"
+    ),
+    "mirror-without-the-operator": one("include_mirror", "for i = 1, 2 do", "for i = 2, 2 do"),
+    "mirror-without-the-application": one("include_mirror", "for i = 1, 2 do", "for i = 1, 1 do"),
+    "mirror-of-another-application": one("include_mirror", "'s:' .. application,", "'s:bank',"),
+    "suppressed-for-ever": one("include_mirror", "kept[i] == '' or tonumber(kept[i]) > now", "true"),
+    "suppressed-with-an-end-only": one("include_mirror", "kept[i] == '' or ", "kept[i] ~= '' and "),
+    "suppressed-until-a-moment-too-late": one("include_mirror", "tonumber(kept[i]) > now", "tonumber(kept[i]) >= now"),
+    "consent-off-is-looked-at": one("include_mirror", "if demand ~= 'off' then", "if true then"),
+    "consent-never-demanded": one("include_mirror", "if demand == 'required' and", "if false and"),
+    "consent-always-demanded": one("include_mirror", "if demand == 'required' and", "if"),
+    "withdrawal-overlooked": one("include_mirror", "if state == 'withdrawn' and", "if false and"),
+    "withdrawal-from-before-the-start": one("include_mirror", " and tonumber(from) > tonumber(since)"),
+    "consent-to-any-purpose": one("include_mirror", "':' .. about.purpose", "':login'"),
+    "start-asks-no-mirror": one("start", "if why then return { 'kept-back', why } end\n"),
+    "start-with-a-consent-needs-another": one("start", "ARGV[26] == '' and ARGV[25] or 'off'", "ARGV[25]"),
+    "start-forgets-its-place": one("start", "'ledger', place, deliveries", "'ledger', 0, deliveries"),
+    "start-tells-no-number": one("start", "'pseudonym', ARGV[15], "),
+    "start-tells-no-consent": one("start", ",\n  'consent', ARGV[26])", ")"),
+    "start-although-nothing-is-recorded": one(
+        "start", "if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[6]) then return { 'events-full' } end\n"
+    ),
+    "resend-asks-no-mirror": one("resend", "if why then return { 'kept-back', why } end\n"),
+    "resend-after-any-withdrawal": one("resend", "found.ledger or -1", "1e15"),
+    "dispatch-although-behind": one("dispatch", "if why == 'mirror-behind' then return { 'behind' } end\n"),
+    "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),
+    "dispatch-after-any-withdrawal": one("dispatch", "found.ledger or -1", "1e15"),
+    "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "found.ledger or -1", "-1"),
+    "reflect-an-older-state": one("reflect", "if tonumber(ARGV[2]) >= known then", "if true then"),
+    "reflect-over-what-was-there": one("reflect", "    redis.call('DEL', number)\n"),
+    "reflect-nothing-for-ever": one("reflect", "    if #fields == 2 then redis.call('PEXPIRE', number, ARGV[5]) end\n"),
+    "reflect-everything-for-a-day": one("reflect", "if #fields == 2 then redis", "if true then redis"),
+    "reflect-into-another-ledgers-mirror": one("reflect", "if head[1] ~= ARGV[1] then return -1 end\n"),
+    "reflect-over-a-gap": one("reflect", "place >= tonumber(ARGV[3]) and "),
+    "reflect-backwards": one("reflect", " and place < tonumber(ARGV[4])"),
+    "reflect-never-goes-on": one("reflect", "  redis.call('HSET', KEYS[1], 'sequence', ARGV[4])\n"),
+}

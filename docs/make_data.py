@@ -1,0 +1,230 @@
+"""Makes docs/data.md, the inventory of all that is kept, from where it is declared: ``python docs/make_data.py``.
+
+A table's columns tell of themselves in the schema, keys in the store's inventory, labels in the metrics; what nothing
+declares is told here. The tests fail when the document is not what this makes.
+"""
+
+import ast
+import textwrap
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from otp_service.cli.dev_data import FILES
+from otp_service.cli.output import duration
+from otp_service.ledger import schema
+from otp_service.settings.guard import GuardSettings
+from otp_service.settings.retention import RetentionSettings
+from otp_service.settings.ruleset import ruleset_of
+from otp_service.settings.sections import LimitsSettings, StreamsSettings
+from otp_service.settings.spend import SpendSettings
+from otp_service.store.inventory import FAMILIES, KeyFamily, Spans
+from otp_service.telemetry import metrics
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "docs" / "data.md"
+_DAY = 24 * 3600
+
+BEGINNING = """\
+# What is kept, where, and for how long
+
+Made by `python docs/make_data.py` from the schema of the ledger and the inventory of Redis' keys. The tests fail when
+it is not up to date, when a column or a key is not described, and when a key is found that is not listed.
+
+**A number is nowhere in the clear.** It is kept as a *pseudonym*, under a key that is kept apart; as long as a message
+may still have to be sent it is kept *sealed*, under a key of its verification's own. A code is kept nowhere. "Personal"
+says what of a person is in it; it is empty where nothing is. Pseudonyms are personal data too: whoever has the key can
+tell whether a number is among them.
+"""
+LEDGER = """\
+## In the ledger
+
+In SQLite or PostgreSQL (`ledger.url`), by class of data: what is of one class is kept equally long. Days are those of
+`[retention]`, here with their defaults. Workers delete what is older by themselves, once an hour and in small steps,
+and write down in `purges` how much it was; `otp-service ledger status` shows it. What holds is never deleted: a consent
+that was not withdrawn, a suppression that was not lifted and has not ended.
+
+What was deleted is overwritten in a SQLite file. PostgreSQL reuses the space in its own time, and backups keep what
+they have: delete them after as many days.
+"""
+REDIS = """\
+## In Redis
+
+All keys are built in [`store/keys.py`](../otp_service/store/keys.py) and described in
+[`store/inventory.py`](../otp_service/store/inventory.py). `{bb}` is the bucket, `{00}` in an installation of one
+bucket. Times are those of the default settings.
+"""
+FOLDER = """\
+## In files
+
+`otp-service dev` keeps all that it makes in its folder (`.otp-service`), readable for its user only, until the folder
+is deleted:
+"""
+READERS = {
+    "head": "all processes, to know whether Redis and they themselves are up to date",
+    "traffic": "`subject export`, the API's `/v1/subjects`; where a message came back, the worker",
+    "consents": "the API (`/v1/consents`, `/v1/subjects`), `subject export`; starts read the mirror in Redis",
+    "suppressions": "the API (`/v1/suppressions`, `/v1/subjects`), `suppressions`, `subject export`; starts and "
+    "dispatches read the mirror in Redis",
+    "inbound": "`subject export`, the API's `/v1/subjects`; the worker, to know a repetition",
+    "access": "API processes, when they start and when something changed; `application`, `key`",
+    "duties": "`ledger status`, `subject export`",
+}
+KEPT_OTHERWISE = {
+    "head": "For ever: one row.",
+    "access": "An application is kept until it is deleted.",
+}
+ELSEWHERE = (
+    ("Redis' append-only file and snapshots", "what is in Redis", "until it is rewritten; backups as you keep them"),
+    ("ledger: `ledger.db`, `-wal`, `-shm` (SQLite)", "the ledger, readable for the service's user only", "see above"),
+    ("PostgreSQL's data, log of changes and backups", "the ledger", "see above"),
+    (
+        "`secrets/` (compose), files that `…_FILE` names",
+        "keys, passwords, addresses with passwords",
+        "as you keep them",
+    ),
+    (
+        "`otp-service-metrics-…` in the folder for temporary files",
+        "what was counted since the start",
+        "as long as `serve` runs",
+    ),
+    ("standard output of the gateway `console`", "messages with codes and masks; development only", "as you keep it"),
+)
+LOGS = """\
+## In logs
+
+One JSON object a line on standard error, kept by whoever collects it, which is the operator's to bound. Each has
+`timestamp`, `level`, `logger` and `message`; the members beside them are listed here. None has a number, a code, an
+address of the internet, a payment or a secret: whatever a caller passes goes through `telemetry/redaction.py`. A
+verification's identifier leads to a pseudonym for as long as the ledger keeps it.
+"""
+METRICS = """\
+## In metrics
+
+Counts only, kept by whoever collects them. Their labels, each with few values:
+"""
+LABELS = {
+    "application": "name of an application",
+    "country": "ISO 3166 code of a number's country",
+    "gateway": "name of a gateway",
+    "meaning": "what somebody wrote back, in one word",
+    "method": "method of a request",
+    "mode": "of a rule: `enforce`, `record_only`",
+    "operation": "which operation failed",
+    "outcome": "what became of it, in one word",
+    "policy": "name of a policy",
+    "purpose": "name of a purpose",
+    "reason": "why, in one word",
+    "route": "pattern of an address, never a path",
+    "rule": "name of a rule",
+    "state": "of a breaker: `open`, `closed`",
+    "status": "status of an answer, or of a delivery",
+    "verdict": "what a policy answered",
+}
+OTHERS = """\
+## With others
+
+A message goes through a **gateway**: its provider, and the operators behind it, see the number and the text, and keep
+them by their own rules; so does an operator whom a policy asks about a number. What a **caller** learns of a
+verification (its identifier, the mask, what it passed itself) it keeps by its own rules.
+"""
+
+
+def document() -> str:
+    """Return the text of the document."""
+    parts = (
+        BEGINNING,
+        LEDGER,
+        *_classes(),
+        REDIS,
+        _table(("key", "type", "holds", "personal", "lives", "read by"), map(_key, FAMILIES)),
+        FOLDER,
+        _table(("file", "holds"), ((f"`{name}`", holds) for name, holds in FILES.items())),
+        "Others:\n",
+        _table(("file", "holds", "kept"), ELSEWHERE),
+        LOGS,
+        _filled(", ".join(f"`{name}`" for name in log_members())),
+        METRICS,
+        _table(("label", "is"), ((f"`{label}`", LABELS[label]) for label in labels())),
+        OTHERS,
+    )
+    return "\n".join(parts)
+
+
+def _classes() -> Iterator[str]:
+    for data in dict.fromkeys(column.info["class"] for table in tables() for column in table.columns):
+        yield f"### {data.capitalize()}\n"
+        yield _filled(f"{_kept(data)} Read by: {READERS[data]}.")
+        yield _table(
+            ("table", "column", "holds", "personal"),
+            (
+                (f"`{table.name}`", f"`{column.name}`", column.info["holds"], column.info["personal"])
+                for table in tables()
+                for column in table.columns
+                if column.info["class"] == data
+            ),
+        )
+
+
+def tables() -> list[schema.Table]:
+    """Return the tables in the order of the schema."""
+    return list(schema.METADATA.tables.values())
+
+
+def _kept(data: str) -> str:
+    otherwise = KEPT_OTHERWISE.get(data, "")
+    if data not in RetentionSettings.model_fields:
+        return otherwise
+    field = RetentionSettings.model_fields[data]
+    return f"{field.default} days. {field.description} {otherwise}".rstrip()
+
+
+def _key(family: KeyFamily) -> tuple[str, ...]:
+    longest = family.life.longest
+    words = family.life.words.replace("{}", duration(longest(spans())) if longest else "")
+    personal = "" if family.personal == "nothing" else family.personal
+    return (
+        ", ".join(f"`{shape}`" for shape in family.shapes),
+        family.type,
+        family.holds,
+        personal,
+        words,
+        family.read_by,
+    )
+
+
+def spans() -> Spans:
+    """Return what the lives of keys depend on, by default."""
+    ruleset = ruleset_of(GuardSettings(), LimitsSettings().to_core(), SpendSettings(day="1"))
+    guard = {part: life // 1000 for part, life in {**ruleset.lives, "standing": ruleset.known}.items()}
+    return Spans(window=_DAY, streams=StreamsSettings().retention_days * _DAY, guard=guard)
+
+
+def labels() -> list[str]:
+    """Return the labels of all metrics."""
+    collectors = (one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase))
+    return sorted({label for one in collectors for label in one._labelnames})  # noqa: SLF001 - nothing else tells
+
+
+def log_members() -> list[str]:
+    """Return the names of all members that a log line is given."""
+    modules = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "otp_service").rglob("*.py"))
+    calls = (node for tree in modules for node in ast.walk(tree) if isinstance(node, ast.Call))
+    logged = (call for call in calls if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "_log")
+    return sorted({member.arg for call in logged for member in call.keywords if member.arg})
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False) + "\n"
+
+
+def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [tuple(headings), *map(tuple, rows)]
+    lines.insert(1, ("---",) * len(lines[0]))
+    cells = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
+    return "\n".join(f"| {line} |".replace("  ", " ") for line in cells) + "\n"
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")

@@ -1,0 +1,74 @@
+"""The calls of those who operate the service, in words."""
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from otp_service.api import answers
+from otp_service.api.catalogue.call import Call, Success
+
+_SECTION = "Operation"
+_TEXT = "text/plain"
+_HTML = "text/html"
+
+CALLS = (
+    Call(
+        name="alive",
+        method="get",
+        path="/healthz",
+        section=_SECTION,
+        summary="Is the process alive?",
+        description="Asks nothing of anybody else.",
+        successes=(Success(200, "It is.", answers.HEALTH),),
+        problems=("internal",),
+        authenticated=False,
+    ),
+    Call(
+        name="ready",
+        method="get",
+        path="/readyz",
+        section=_SECTION,
+        summary="Can the service work?",
+        description="Looks whether Redis answers. `worker_age` is how many seconds ago a worker was last seen, null "
+        "when none was lately; it is told, not judged.",
+        successes=(
+            Success(200, "It can.", answers.HEALTH),
+            Success(503, "It cannot.", answers.HEALTH),
+        ),
+        problems=("internal",),
+        authenticated=False,
+    ),
+    Call(
+        name="metrics",
+        method="get",
+        path="/metrics",
+        section=_SECTION,
+        summary="Metrics",
+        description="In the text format of Prometheus. Served here only where the configuration says so.",
+        successes=(Success(200, "All metrics.", media_type=_TEXT),),
+        problems=("internal",),
+        authenticated=False,
+    ),
+    Call(
+        name="specification",
+        method="get",
+        path="/openapi.json",
+        section=_SECTION,
+        summary="This specification",
+        description="OpenAPI 3.1.",
+        successes=(Success(200, "The specification.", TypeAdapter(dict[str, Any])),),
+        problems=("internal",),
+        authenticated=False,
+    ),
+    Call(
+        name="documentation",
+        method="get",
+        path="/docs",
+        section=_SECTION,
+        summary="This page",
+        description="The same for people.",
+        successes=(Success(200, "A page.", media_type=_HTML),),
+        problems=("internal",),
+        authenticated=False,
+    ),
+)

@@ -1,0 +1,230 @@
+"""Answers of the calls on consents, suppressions, and what is held of a person. A number is always masked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flask import Response
+from pydantic import ConfigDict, TypeAdapter
+
+from otp_service.api.answers import JSON, Time, rfc3339
+from otp_service.core.consent import Consent
+from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.core.verification import Status
+from otp_service.ledger.people import Erasure
+from otp_service.ledger.traffic import Past
+from otp_service.services.consents import ConsentView
+from otp_service.services.subjects import Export
+
+_DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentEntryAnswer:
+    """A consent, or its withdrawal, as it was recorded. An entry is never changed."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    status: Literal["given", "withdrawn"]
+    purpose: str
+    recorded_at: Time
+    text_version: str | None = None
+    """Like the next ones null in a withdrawal."""
+    text_sha256: str | None = None
+    locale: str | None = None
+    channel: str | None = None
+    given_at: Time | None = None
+    source: str | None = None
+    address_prefix: str | None = None
+    """The end user's address without its last part; null where it is not known, or was erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentAnswer:
+    """What is recorded of a number's consent to a purpose."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    to: str
+    """The number, masked."""
+    purpose: str
+    status: Literal["given", "withdrawn", "none"]
+    """The last entry's; `none` when there is none."""
+    entries: tuple[ConsentEntryAnswer, ...]
+    """Oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionAnswer:
+    """That a number gets no messages, or gets them again, as it was recorded. An entry is never changed."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    scope: SuppressionScope
+    lifted: bool
+    """Whether the entry lets messages through again."""
+    source: SuppressionSource
+    everywhere: bool
+    """Whether the operator said it, for all applications."""
+    reason: str | None
+    until: Time | None
+    """When it ends by itself; null for never."""
+    recorded_at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionsAnswer:
+    """What is recorded of the messages that a number is not to get."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    to: str
+    """The number, masked."""
+    suppressed: bool
+    """Whether a start for it is refused now."""
+    entries: tuple[SuppressionAnswer, ...]
+    """Oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastAnswer:
+    """A verification as the ledger keeps it."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    id: str
+    purpose: str
+    country: str
+    started_at: Time
+    status: Status
+    """As far as it is recorded."""
+    ended_at: Time | None
+    events: tuple[Mapping[str, Any], ...]
+    """What happened, oldest first: `type`, `at`, and what goes with it, such as `gateway`, `channel`, `reason`."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboundAnswer:
+    """A message that came from the number. Its text is not kept."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    gateway: str
+    meaning: str
+    """`stop`, `start`, `help` or `other`."""
+    received_at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureAnswer:
+    """What an erasure did."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    at: Time
+    erased: Mapping[str, int]
+    """Rows or values that are gone, by table."""
+    kept: Mapping[str, int]
+    """Rows that stay, under a pseudonym, by table."""
+    reason: str
+    """Why they stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportAnswer:
+    """All that is held of a number within the application."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    to: str
+    """The number, masked: it is not held, but for the minutes until its message is sent."""
+    verifications: tuple[PastAnswer, ...]
+    consents: tuple[ConsentEntryAnswer, ...]
+    suppressions: tuple[SuppressionAnswer, ...]
+    inbound: tuple[InboundAnswer, ...]
+    erasures: tuple[ErasureAnswer, ...]
+    passing: tuple[str, ...]
+    """Identifiers of verifications that are still in hot storage; they go some minutes after their codes."""
+
+
+CONSENT: TypeAdapter[ConsentAnswer] = TypeAdapter(ConsentAnswer)
+SUPPRESSIONS: TypeAdapter[SuppressionsAnswer] = TypeAdapter(SuppressionsAnswer)
+EXPORT: TypeAdapter[ExportAnswer] = TypeAdapter(ExportAnswer)
+ERASURE: TypeAdapter[ErasureAnswer] = TypeAdapter(ErasureAnswer)
+
+
+def consent_response(view: ConsentView) -> Response:
+    """Return the response that shows what is recorded of a consent."""
+    answer = ConsentAnswer(view.mask, view.purpose, view.status, tuple(map(_consent, view.entries)))
+    return Response(CONSENT.dump_json(answer), mimetype=JSON)
+
+
+def suppressions_response(mask: str, entries: tuple[Suppression, ...], *, suppressed: bool) -> Response:
+    """Return the response that shows what is recorded of suppressions."""
+    answer = SuppressionsAnswer(mask, suppressed, tuple(map(_suppression, entries)))
+    return Response(SUPPRESSIONS.dump_json(answer), mimetype=JSON)
+
+
+def export_response(export: Export) -> Response:
+    """Return the response that shows all that is held."""
+    held = export.holding
+    answer = ExportAnswer(
+        to=export.mask,
+        verifications=tuple(map(_past, held.verifications)),
+        consents=tuple(map(_consent, held.consents)),
+        suppressions=tuple(map(_suppression, held.suppressions)),
+        inbound=tuple(InboundAnswer(one["gateway"], one["meaning"], rfc3339(one["received"])) for one in held.inbound),
+        erasures=tuple(
+            ErasureAnswer(rfc3339(one["at"]), one["erased"], one["kept"], one["reason"]) for one in held.erasures
+        ),
+        passing=tuple(one.id for one in export.passing),
+    )
+    return Response(EXPORT.dump_json(answer), mimetype=JSON)
+
+
+def erasure_response(done: Erasure) -> Response:
+    """Return the response that tells what was erased."""
+    answer = ErasureAnswer(rfc3339(done.at), done.erased, done.kept, done.reason)
+    return Response(ERASURE.dump_json(answer), mimetype=JSON)
+
+
+def _consent(entry: Consent) -> ConsentEntryAnswer:
+    shown, recorded = entry.evidence, rfc3339(entry.recorded)
+    if shown is None:
+        return ConsentEntryAnswer("withdrawn", entry.purpose, recorded)
+    return ConsentEntryAnswer(
+        status="given",
+        purpose=entry.purpose,
+        recorded_at=recorded,
+        text_version=shown.text_version,
+        text_sha256=shown.text_sha256,
+        locale=shown.locale,
+        channel=shown.channel,
+        given_at=rfc3339(shown.given),
+        source=shown.source,
+        address_prefix=shown.address_prefix or None,
+    )
+
+
+def _suppression(entry: Suppression) -> SuppressionAnswer:
+    return SuppressionAnswer(
+        scope=entry.scope,
+        lifted=entry.lifted,
+        source=entry.source,
+        everywhere=entry.application == EVERY_APPLICATION,
+        reason=entry.reason or None,
+        until=None if entry.until is None else rfc3339(entry.until),
+        recorded_at=rfc3339(entry.recorded),
+    )
+
+
+def _past(past: Past) -> PastAnswer:
+    return PastAnswer(
+        id=past.id,
+        purpose=past.purpose,
+        country=past.country,
+        started_at=rfc3339(past.started),
+        status=Status(past.status),
+        ended_at=rfc3339(past.ended) if past.ended else None,
+        events=tuple({**event, "at": rfc3339(event["at"])} for event in past.events),
+    )

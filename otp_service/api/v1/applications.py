@@ -1,0 +1,72 @@
+"""``/v1/admin/applications``: applications, for operators. One is made and changed, and never deleted."""
+
+from collections.abc import Iterator
+
+from flask import Blueprint, Response
+
+from otp_service.api.admin_answers import (
+    ApplicationAnswer,
+    application_response,
+    applications_response,
+    stored_answer,
+)
+from otp_service.api.admin_schemas import ApplicationSettingsBody, NewApplicationBody
+from otp_service.api.auth import operator
+from otp_service.api.request import read_json, refuse_query, validated
+from otp_service.bootstrap import Installation
+from otp_service.core.errors import NotFoundError
+from otp_service.services.applications import add_application, change_application
+from otp_service.settings.stored import members_of, text_of
+
+
+class Applications:
+    """The calls on applications, each a view."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._context = installation.context
+        self._configured = installation.settings.applications
+
+    def list(self) -> Response:
+        """List all, those of the configuration first."""
+        return applications_response(self._all())
+
+    def add(self) -> Response:
+        """Make one."""
+        body = validated(NewApplicationBody, read_json())
+        added = add_application(self._context, body.name, text_of(body.settings), operator())
+        response = application_response(stored_answer(added), 201)
+        response.headers["Location"] = f"/v1/admin/applications/{added.name}"
+        return response
+
+    def show(self, name: str) -> Response:
+        """Show one."""
+        for answer in self._all():
+            if answer.name == name:
+                return application_response(answer)
+        raise NotFoundError("There is no such application.")
+
+    def change(self, name: str) -> Response:
+        """Give one other settings."""
+        body = validated(ApplicationSettingsBody, read_json())
+        changed = change_application(self._context, name, text_of(body.settings), operator())
+        return application_response(stored_answer(changed))
+
+    def _all(self) -> Iterator[ApplicationAnswer]:
+        """Yield all; of two of one name that of the configuration, which is in force."""
+        for name, section in self._configured.items():
+            yield ApplicationAnswer(name, "configuration", members_of(section), None, None)
+        for stored in self._context.ledger.applications.all():
+            if stored.name not in self._configured:
+                yield stored_answer(stored)
+
+
+def blueprint(installation: Installation) -> Blueprint:
+    """Return the routes of this resource."""
+    views = Applications(installation)
+    routes = Blueprint("applications", __name__, url_prefix="/v1/admin/applications")
+    routes.before_request(refuse_query)
+    routes.add_url_rule("", "list", views.list, methods=["GET"])
+    routes.add_url_rule("", "add", views.add, methods=["POST"])
+    routes.add_url_rule("/<name>", "show", views.show, methods=["GET"])
+    routes.add_url_rule("/<name>", "change", views.change, methods=["PUT"])
+    return routes

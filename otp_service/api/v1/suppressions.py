@@ -1,0 +1,60 @@
+"""``/v1/suppressions``: numbers that get no messages of the caller's application. The number is in the body."""
+
+from flask import Blueprint, Response
+
+from otp_service.api.auth import caller
+from otp_service.api.people_answers import suppressions_response
+from otp_service.api.people_schemas import NumberBody, ScopeBody, SuppressionBody
+from otp_service.api.request import read_json, refuse_query, validated
+from otp_service.bootstrap import Installation
+from otp_service.core.moment import milliseconds_of
+from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource, keeps_codes_back
+from otp_service.ledger.clock import now
+from otp_service.services.named import Named, destination_of, named
+from otp_service.services.suppressions import entries_of, lift, suppress
+
+
+def blueprint(installation: Installation) -> Blueprint:
+    """Return the routes of this resource."""
+    context = installation.context
+
+    def _named(body: NumberBody) -> Named:
+        return named(context.keyring, destination_of(caller(), body.to, body.region))
+
+    def _entry(to: Named, scope: str) -> Suppression:
+        return Suppression(to.pseudonym, caller().name, SuppressionScope(scope), SuppressionSource.API)
+
+    def _shown(to: Named) -> Response:
+        entries = entries_of(context, to.pseudonym, caller().name)
+        return suppressions_response(to.destination.mask, entries, suppressed=keeps_codes_back(entries, now()))
+
+    def record() -> Response:
+        """Record a suppression."""
+        body = validated(SuppressionBody, read_json())
+        to, until = _named(body), None if body.until is None else milliseconds_of(body.until)
+        entry = Suppression(
+            to.pseudonym, caller().name, SuppressionScope(body.scope), SuppressionSource.API, body.reason, until
+        )
+        suppress(context, (entry,))
+        return _shown(to)
+
+    def find() -> Response:
+        """Show what is recorded."""
+        return _shown(_named(validated(NumberBody, read_json())))
+
+    def take_back() -> Response:
+        """Lift a suppression of the application's own."""
+        body = validated(ScopeBody, read_json())
+        to = _named(body)
+        lift(
+            context,
+            Suppression(to.pseudonym, caller().name, SuppressionScope(body.scope), SuppressionSource.API, lifted=True),
+        )
+        return _shown(to)
+
+    routes = Blueprint("suppressions", __name__, url_prefix="/v1/suppressions")
+    routes.before_request(refuse_query)
+    routes.add_url_rule("", "record", record, methods=["PUT"])
+    routes.add_url_rule("/find", "find", find, methods=["POST"])
+    routes.add_url_rule("/lift", "lift", take_back, methods=["POST"])
+    return routes

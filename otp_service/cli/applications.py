@@ -1,0 +1,94 @@
+"""``otp-service application``: the applications, and those of the ledger made and changed."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from otp_service.cli.context import context_of, managing_context
+from otp_service.cli.options import config_option
+from otp_service.cli.output import done, moment, note, program, table, toml_document
+from otp_service.core.errors import ConfigurationError
+from otp_service.services.applications import add_application, change_application
+from otp_service.settings import Settings, load_settings
+from otp_service.settings.policy import ApplicationSection
+from otp_service.settings.sources import read_file
+from otp_service.settings.stored import members_of, section_of, text_of
+
+BY = "cli"
+"""Who does it, for the log."""
+_FILE = click.Path(exists=True, dir_okay=False, allow_dash=False, path_type=Path)
+_SOON = "Every process knows it within five seconds."
+
+
+@click.group()
+def application() -> None:
+    """List applications; make and change those of the ledger.
+
+    An application is in the configuration, as a section [applications.NAME], or in the ledger, where it is made and
+    changed while the service runs. It is never deleted: without a valid key it can do nothing.
+    """
+
+
+@application.command(name="list", short_help="List the applications.")
+@config_option
+def list_(path: Path | None) -> None:
+    """List the applications: where each is kept, its brand, purposes and countries."""
+    rows = [
+        (name, kept, section.name or name, ",".join(section.purposes), ",".join(section.countries), changed)
+        for name, kept, section, changed in _all(load_settings(path))
+    ]
+    table(("Name", "Kept in", "Brand", "Purposes", "Countries", "Changed"), rows)
+
+
+@application.command(short_help="Print the settings of an application.")
+@click.argument("name")
+@config_option
+def show(name: str, path: Path | None) -> None:
+    """Print the settings of the application NAME, without keys, as "add" and "change" read them."""
+    for one, kept, section, _ in _all(load_settings(path)):
+        if one == name:
+            note(f"Kept in the {kept}.")
+            click.echo("\n".join(toml_document(members_of(section))))
+            return
+    raise ConfigurationError(f"There is no application {name!r} ({program()} application list).")
+
+
+@application.command(short_help="Make an application.")
+@click.argument("name")
+@click.argument("file", type=_FILE)
+@config_option
+def add(name: str, file: Path, path: Path | None) -> None:
+    """Make the application NAME in the ledger, with the settings of FILE.
+
+    FILE holds the members of a section [applications.NAME], but for its heading and the keys, as TOML or, with the
+    suffix .json, as JSON.
+    """
+    text = text_of(section_of(read_file(file)))
+    add_application(managing_context(load_settings(path)), name, text, BY)
+    done(f"The application {name} is made. {_SOON}")
+    note(f"It needs a key: {program()} key add {name}")
+
+
+@application.command(short_help="Change an application.")
+@click.argument("name")
+@click.argument("file", type=_FILE)
+@config_option
+def change(name: str, file: Path, path: Path | None) -> None:
+    """Give the application NAME of the ledger the settings of FILE, and no others.
+
+    What "show" prints is such a file. Verifications that live keep what they were started with.
+    """
+    text = text_of(section_of(read_file(file)))
+    change_application(managing_context(load_settings(path)), name, text, BY)
+    done(f"The application {name} is changed. {_SOON}")
+
+
+def _all(settings: Settings) -> Iterator[tuple[str, str, ApplicationSection, str]]:
+    """Yield name, place, section and last change of all; of two of one name that of the configuration is in force."""
+    for name, configured in settings.applications.items():
+        yield name, "configuration", configured, "-"
+    for stored in context_of(settings).ledger.applications.all():
+        if stored.name not in settings.applications:
+            yield stored.name, "ledger", section_of(json.loads(stored.settings)), moment(stored.changed)

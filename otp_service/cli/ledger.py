@@ -1,0 +1,96 @@
+"""``otp-service ledger``: how much is in it, and the end of what has been kept long enough."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import click
+
+from otp_service.cli.context import context_of
+from otp_service.cli.options import config_option
+from otp_service.cli.output import done, is_terminal, moment, note, table
+from otp_service.ledger.counts import MOST, counts
+from otp_service.ledger.purges import Purges
+from otp_service.services.purge import Purging
+from otp_service.settings import load_settings
+
+_REST: Final = 0.05
+"""Seconds between two batches, in which the service can write."""
+
+
+@click.group()
+def ledger() -> None:
+    """Look after what must not be lost."""
+
+
+@ledger.command()
+@config_option
+def status(path: Path | None) -> None:
+    """Show how many rows there are, how long they are kept, and what was deleted last. Times are in UTC."""
+    settings = load_settings(path)
+    kept = context_of(settings).ledger
+    table(("Table", "Rows"), ((name, _count(rows)) for name, rows in counts(kept.database).items()))
+    if is_terminal():
+        click.echo()
+    days = asdict(settings.retention.to_core())
+    table(("Data", "Kept for", "Last deleted", "Rows"), (_deleted(kept.purges, data, days[data]) for data in days))
+    began = kept.purges.began()
+    note(f"{settings.ledger.shown_url}; the last purge began {moment(began) if began else 'never'}.")
+
+
+def _count(rows: int) -> str:
+    return str(rows) if rows <= MOST else f"more than {MOST}"
+
+
+def _deleted(purges: Purges, data: str, days: int) -> tuple[str, ...]:
+    last = purges.latest(data)
+    return data, f"{days} d", moment(last.at) if last else "-", str(last.rows) if last else "-"
+
+
+@ledger.command()
+@config_option
+def upgrade(path: Path | None) -> None:
+    """Make the tables, or bring them up to this release.
+
+    Processes do it when they start, unless ledger.upgrade is false.
+    """
+    settings = load_settings(path)
+    context_of(settings).ledger.upgrade()
+    done(f"{settings.ledger.shown_url} is of this release.")
+
+
+@ledger.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@config_option
+def rebuild(path: Path | None, *, yes: bool) -> None:
+    """Mirror the ledger in Redis anew.
+
+    For when Redis knows more than the ledger, because a backup of the ledger was restored: what the ledger does not say
+    is forgotten then. Until it is done, starts are refused.
+    """
+    context = context_of(load_settings(path))
+    if not yes:
+        click.confirm("Forget what Redis knows of opt-outs and consents, and go by the ledger alone?", abort=True)
+    context.ledger.mirrored.disown()
+    context.reflection.refresh()
+    done(f"Redis knows all {context.ledger.mirrored.head().sequence} changes of the ledger.")
+
+
+@ledger.command()
+@config_option
+def purge(path: Path | None) -> None:
+    """Delete now what has been kept as long as [retention] says.
+
+    Workers do this by themselves, once an hour. What holds is never deleted: a consent that was not withdrawn, a
+    suppression that was not lifted and has not ended. How much went is written down: see "otp-service ledger status".
+    """
+    settings = load_settings(path)
+    gone = Purging(context_of(settings), settings.retention.to_core(), _rest).at_once()
+    table(("Data", "Rows"), ((data, str(rows)) for data, rows in gone.items()))
+    done(f"{sum(gone.values())} rows deleted.")
+
+
+def _rest() -> bool:
+    time.sleep(_REST)
+    return False

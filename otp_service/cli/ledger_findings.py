@@ -1,0 +1,77 @@
+"""What ``doctor`` finds about the ledger, and its mirror in Redis."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from otp_service.cli.findings import Finding, Level, is_local
+from otp_service.core.errors import LedgerUnavailableError
+from otp_service.services.context import Context
+from otp_service.settings import Settings
+
+_LATE = 10_000
+"""Events that wait to be recorded from which on somebody should look."""
+_SUBJECT = "ledger"
+_UPGRADE = "otp-service ledger upgrade"
+
+
+def ledger_findings(settings: Settings, context: Context) -> Iterator[Finding]:
+    """Yield what the ledger and its mirror tell; nothing is written, nor is a file made."""
+    yield from _one_host(settings)
+    try:
+        yield from _ledger(context)
+    except LedgerUnavailableError as away:
+        yield Finding(
+            Level.FAIL, "ledger.url", f"{settings.ledger.shown_url}: {away}", "Start it, or correct ledger.url."
+        )
+
+
+def _one_host(settings: Settings) -> Iterator[Finding]:
+    redis = urlsplit(settings.redis.url.get_secret_value())
+    elsewhere = redis.scheme != "unix" and not is_local(redis.hostname)
+    if settings.ledger.shown_url.startswith("sqlite") and elsewhere:
+        yield Finding(
+            Level.WARN,
+            "ledger.url",
+            "The ledger is a file of this host, and Redis is on another: processes elsewhere have another ledger.",
+            "Use postgresql:// unless all processes run here.",
+        )
+
+
+def _ledger(context: Context) -> Iterator[Finding]:
+    if not context.ledger.database.there():
+        yield Finding(Level.OK, _SUBJECT, "The ledger is still to be made; the first process does it.")
+        return
+    if context.ledger.behind():
+        yield Finding(Level.WARN, _SUBJECT, "The ledger is not of this release.", _UPGRADE)
+        return
+    yield _mirror(context)
+    yield _recorder(context.store.events.unrecorded())
+
+
+def _mirror(context: Context) -> Finding:
+    head = context.ledger.mirrored.head()
+    place = context.store.mirror.place(head.identity)
+    if place is None:
+        return Finding(
+            Level.WARN, _SUBJECT, "Redis knows nothing of this ledger yet: starts are refused.",
+            "It is mirrored when a process starts; if it stays so: otp-service ledger rebuild.",
+        )  # fmt: skip
+    if place > context.ledger.mirrored.head().sequence:
+        return Finding(
+            Level.FAIL, _SUBJECT, "The ledger is older than what Redis knows of it: nothing is sent.",
+            "Restore a newer backup, or import the opt-outs that are missing and run: otp-service ledger rebuild.",
+        )  # fmt: skip
+    if place < head.sequence:
+        return Finding(Level.WARN, _SUBJECT, f"Redis is {head.sequence - place} changes behind.", "Look again.")
+    return Finding(Level.OK, _SUBJECT, f"The ledger answers, and Redis knows all {head.sequence} changes.")
+
+
+def _recorder(unrecorded: int) -> Finding:
+    if unrecorded >= _LATE:
+        return Finding(
+            Level.WARN,
+            _SUBJECT,
+            f"{unrecorded} events are not recorded yet.",
+            "Start more workers, or a faster database.",
+        )
+    return Finding(Level.OK, _SUBJECT, f"{unrecorded} events wait to be recorded.")

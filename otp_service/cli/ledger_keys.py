@@ -1,0 +1,135 @@
+"""``otp-service key add``, ``list``, ``rotate`` and ``revoke``: the API keys of the ledger."""
+
+import time
+from pathlib import Path
+
+import click
+
+from otp_service.cli.context import context_of, managing_context
+from otp_service.cli.options import config_option
+from otp_service.cli.output import done, duration, moment, note, program, table
+from otp_service.core.api_key import APPLICATION_SCOPES, ApiKey, Scope, networks_of
+from otp_service.core.errors import NotFoundError
+from otp_service.services.api_keys import (
+    LONGEST_OVERLAP,
+    OVERLAP,
+    Issued,
+    issue_key,
+    issue_operator_key,
+    revoke_key,
+    rotate_key,
+)
+from otp_service.settings import load_settings
+
+BY = "cli"
+"""Who does it, for the log."""
+_OPERATORS = "(operators)"
+_HEADINGS = ("Id", "Application", "Scopes", "Addresses", "Made", "Last used", "State")
+
+
+@click.command(short_help="Make an API key in the ledger.")
+@click.argument("application", required=False)
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(sorted(scope.value for scope in APPLICATION_SCOPES)),
+    help="What it may be used for; may be given several times. Default: verify.",
+)
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    help="An address, or a network such as 192.0.2.0/24, that it may be used from; several times. Default: anywhere.",
+)
+@click.option("--admin", is_flag=True, help="For operators, instead of an application: the API below /v1/admin.")
+@config_option
+def add(
+    application: str | None, scopes: tuple[str, ...], addresses: tuple[str, ...], path: Path | None, *, admin: bool
+) -> None:
+    """Make an API key for APPLICATION, of the ledger or the configuration; or, with --admin, one for operators.
+
+    The key is printed this once, and kept nowhere. Every process knows it within five seconds.
+    """
+    if (application is None) != admin or (admin and scopes):
+        raise click.UsageError("Name an application, with --scope or without; or give --admin instead.")
+    networks = networks_of(addresses)
+    context = managing_context(load_settings(path))
+    if application is None:
+        _show(issue_operator_key(context, networks, BY))
+        return
+    try:
+        issued = issue_key(context, application, [Scope(one) for one in scopes or (Scope.VERIFY,)], networks, BY)
+    except NotFoundError as unknown:
+        raise NotFoundError(f"There is no application {application!r} ({program()} application list).") from unknown
+    _show(issued)
+
+
+@click.command(name="list", short_help="List the API keys of the ledger.")
+@click.argument("application", required=False)
+@config_option
+def list_(application: str | None, path: Path | None) -> None:
+    """List the API keys of the ledger, or those of APPLICATION, oldest first. Times are in UTC."""
+    settings = load_settings(path)
+    keys = context_of(settings).ledger.api_keys.of(application)
+    now = time.time_ns() // 1_000_000
+    table(_HEADINGS, (_row(key, now) for key in keys))
+    configured = sum(len(one.keys) for one in settings.applications.values())
+    if configured:
+        note(f"In the configuration, and not listed: {configured}.")
+
+
+@click.command(short_help="Replace an API key of the ledger.")
+@click.argument("key_id", metavar="ID")
+@click.option(
+    "--overlap",
+    type=click.IntRange(0, LONGEST_OVERLAP),
+    default=OVERLAP,
+    help="Seconds that the old key goes on beside the new one; default: a day.",
+)
+@config_option
+def rotate(key_id: str, overlap: int, path: Path | None) -> None:
+    """Make a key that may do the same as the one of the name ID, which ends when the overlap is over.
+
+    The new key is printed this once, and kept nowhere.
+    """
+    _show(rotate_key(managing_context(load_settings(path)), key_id, overlap, BY))
+    note(f"The old key {key_id} ends in {duration(overlap)}." if overlap else f"The old key {key_id} has ended.")
+
+
+@click.command(short_help="End an API key of the ledger.")
+@click.argument("key_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@config_option
+def revoke(key_id: str, path: Path | None, *, yes: bool) -> None:
+    """End the key of the name ID for good. Every process refuses it within five seconds."""
+    if not yes:
+        click.confirm(f"Refuse every call with the key {key_id} from now on?", abort=True)
+    revoked = revoke_key(managing_context(load_settings(path)), key_id, BY)
+    done(f"The key {key_id} of {revoked.application or 'operators'} is revoked.")
+
+
+def _show(issued: Issued) -> None:
+    note("The API key, shown this once; give it to the caller:")
+    click.echo(issued.secret)
+    note(f"Its name, for {program()} key list, rotate and revoke: {issued.key.id}")
+
+
+def _row(key: ApiKey, now: int) -> tuple[str, ...]:
+    return (
+        key.id,
+        key.application or _OPERATORS,
+        ",".join(sorted(key.scopes)),
+        ",".join(map(str, key.networks)) or "anywhere",
+        moment(key.created),
+        "never" if key.used is None else moment(key.used),
+        _state(key, now),
+    )
+
+
+def _state(key: ApiKey, now: int) -> str:
+    if key.revoked is not None:
+        return f"revoked {moment(key.revoked)}"
+    if key.expires is not None:
+        return f"{'ends' if key.is_valid(now) else 'ended'} {moment(key.expires)}"
+    return "valid"

@@ -1,0 +1,186 @@
+"""``otp-service suppressions``: numbers that get no messages, of one application or of all."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from otp_service.cli.context import informed_context
+from otp_service.cli.options import config_option, destination, region_option
+from otp_service.cli.output import done, moment, note, table, warn
+from otp_service.core.suppression import (
+    EVERY_APPLICATION,
+    MAX_REASON,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+    keeps_codes_back,
+)
+from otp_service.services.context import Context
+from otp_service.services.import_suppressions import Imported, ListOrigin, import_suppressions
+from otp_service.services.named import Named, named
+from otp_service.services.suppressions import entries_of, lift, suppress
+from otp_service.settings import load_settings
+
+_SCOPES = click.Choice([scope.value for scope in SuppressionScope])
+Command = Callable[..., Any]
+
+
+@click.group()
+def suppressions() -> None:
+    """Keep messages back from numbers, or let them through again.
+
+    What is said here is in force at once, for messages that wait too, and is kept in the ledger.
+    """
+
+
+def _about(command: Command) -> Command:
+    """Add the options that say which messages."""
+    for option in (
+        click.option("--scope", type=_SCOPES, default="all", show_default=True,
+                     help="all: also codes that the person asks for. marketing_only: no message of this service."),
+        click.option("--application", "name", help="Only messages of this application; default: of all."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _why(command: Command) -> Command:
+    """Add the options that say why, and until when."""
+    for option in (
+        click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Day (UTC) on which it ends; default: never."),
+        click.option("--reason", default="", help="For people who ask later; no personal data."),
+    ):
+        command = option(command)
+    return command
+
+
+@suppressions.command()
+@click.argument("number")
+@_about
+@_why
+@region_option
+@config_option
+def add(
+    number: str,
+    scope: str,
+    name: str | None,
+    reason: str,
+    until: datetime | None,
+    region: str | None,
+    path: Path | None,
+) -> None:
+    """Let NUMBER get no more messages."""
+    context, to, application = _opened(number, region, name, path)
+    entry = Suppression(
+        to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, _short(reason), _end(until)
+    )
+    suppress(context, (entry,))
+    done(f"{to.destination.mask} gets no messages {_of(application)} any more ({scope}).")
+
+
+@suppressions.command(name="lift")
+@click.argument("number")
+@_about
+@region_option
+@config_option
+def lift_one(number: str, scope: str, name: str | None, region: str | None, path: Path | None) -> None:
+    """Let messages to NUMBER through again."""
+    context, to, application = _opened(number, region, name, path)
+    entry = Suppression(to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, lifted=True)
+    if not lift(context, entry):
+        raise click.ClickException(f"{to.destination.mask} is not suppressed {_of(application)} ({scope}).")
+    done(f"{to.destination.mask} gets messages {_of(application)} again, unless another entry keeps them back.")
+
+
+@suppressions.command()
+@click.argument("number")
+@region_option
+@config_option
+def show(number: str, region: str | None, path: Path | None) -> None:
+    """Show all that is recorded of NUMBER, oldest first. Times are in UTC."""
+    context, to, _ = _opened(number, region, None, path)
+    entries = entries_of(context, to.pseudonym)
+    table(("Recorded", "Application", "Scope", "What", "Source", "Until", "Reason"), map(_row, entries))
+    if not entries:
+        note(f"Nothing is recorded of {to.destination.mask}.")
+        return
+    now = time.time_ns() // 1_000_000
+    applications = dict.fromkeys(entry.application for entry in entries)
+    back = [one for one in applications if keeps_codes_back([e for e in entries if e.application == one], now)]
+    note(f"Messages are kept back: {', '.join(map(_of, back)) or 'none'}.")
+
+
+@suppressions.command(name="import")
+@click.argument("file", type=click.File(encoding="utf-8-sig"))
+@_about
+@_why
+@region_option
+@config_option
+def import_list(
+    file: Any,  # noqa: ANN401 - click's, of text
+    scope: str,
+    name: str | None,
+    reason: str,
+    until: datetime | None,
+    region: str | None,
+    path: Path | None,
+) -> None:
+    """Let the numbers of FILE get no more messages: one a line, - for standard input.
+
+    What follows a comma, a semicolon or # is passed over. To import a list twice does no harm.
+    """
+    context = informed_context(load_settings(path))
+    origin = ListOrigin(
+        _application(context, name), SuppressionScope(scope), _short(reason), _end(until), region and region.upper()
+    )
+    imported = Imported()
+    for imported in import_suppressions(context, file, origin):
+        if imported.numbers and imported.numbers % 100_000 == 0:
+            note(f"{imported.numbers} numbers …")
+    if imported.unreadable:
+        some = ", ".join(map(str, imported.lines))
+        warn(f"{imported.unreadable} lines hold no number, and are left out: {some} …")
+    done(f"{imported.numbers} numbers get no messages {_of(origin.application)} any more ({scope}).")
+
+
+def _opened(number: str, region: str | None, name: str | None, path: Path | None) -> tuple[Context, Named, str]:
+    to = destination(number, region)
+    context = informed_context(load_settings(path))
+    return context, named(context.keyring, to), _application(context, name)
+
+
+def _application(context: Context, name: str | None) -> str:
+    if name is not None and name not in context.applications:
+        known = ", ".join(sorted(context.applications))
+        raise click.UsageError(f"There is no application {name}, only: {known}.")
+    return name or EVERY_APPLICATION
+
+
+def _of(application: str) -> str:
+    return "of any application" if application == EVERY_APPLICATION else f"of {application}"
+
+
+def _short(reason: str) -> str:
+    if len(reason) > MAX_REASON or not reason.isprintable():
+        raise click.UsageError(f"A reason has at most {MAX_REASON} printable characters.")
+    return reason
+
+
+def _end(until: datetime | None) -> int | None:
+    return None if until is None else round((until - datetime(1970, 1, 1)).total_seconds() * 1000)  # noqa: DTZ001 - UTC
+
+
+def _row(entry: Suppression) -> tuple[str, ...]:
+    return (
+        moment(entry.recorded),
+        "all" if entry.application == EVERY_APPLICATION else entry.application,
+        entry.scope,
+        "lifted" if entry.lifted else "suppressed",
+        entry.source,
+        "-" if entry.until is None else moment(entry.until),
+        entry.reason or "-",
+    )

@@ -1,0 +1,102 @@
+"""API keys: whose one is, what it may be used for, from where, and until when."""
+
+import ipaddress
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from otp_service.core.errors import Fault, InvalidRequestError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+NO_APPLICATION: Final = ""
+"""In place of an application's name: a key of operators, which is of none and reads nothing of any."""
+MAX_NETWORKS: Final = 50
+"""Addresses and networks of one key."""
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
+_NO_NETWORK = "An address list names addresses and networks such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/48."
+
+
+class Scope(StrEnum):
+    """What a key may be used for."""
+
+    VERIFY = "verify"
+    """Verifications."""
+    CONSENT = "consent"
+    """Consents and suppressions."""
+    SUBJECTS = "subjects"
+    """What is held of a number, and its erasure."""
+    ADMIN = "admin"
+    """Applications and their keys, of all; nothing that is an application's own."""
+
+
+APPLICATION_SCOPES: Final = frozenset(Scope) - {Scope.ADMIN}
+"""What a key of an application may have; one of the configuration has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is known of a key; the key itself nobody keeps. Times are milliseconds since the epoch."""
+
+    id: str
+    """Its name, which is no secret; empty for one of the configuration."""
+    application: str
+    """Whose it is; `NO_APPLICATION` for one of operators."""
+    hash: str = field(repr=False)
+    scopes: frozenset[Scope]
+    networks: tuple[Network, ...] = ()
+    """Where it may be used from; empty for anywhere."""
+    created: int = 0
+    expires: int | None = None
+    """When it ends, such as after a rotation; ``None`` for never."""
+    revoked: int | None = None
+    used: int | None = None
+    """When it was used last, to the minute."""
+
+    def is_valid(self, now: int) -> bool:
+        """Tell whether it is neither revoked nor past its end."""
+        return self.revoked is None and (self.expires is None or now < self.expires)
+
+    def admits(self, address: str | None) -> bool:
+        """Tell whether it may be used from an address; one that nobody knows (``None``) is on no list."""
+        return not self.networks or (address is not None and _is_within(address, self.networks))
+
+
+def new_key_id() -> str:
+    """Return a new name for a key: 128 random bits."""
+    return f"ak_{secrets.token_hex(16)}"
+
+
+def networks_of(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Return the networks of an address list, each once; raise `InvalidRequestError` with the places of bad ones."""
+    found: dict[Network, None] = {}
+    faults = []
+    for place, text in enumerate(texts):
+        network = _network(text)
+        if network is None:
+            faults.append(Fault(f"/addresses/{place}", "is not an address or a network"))
+        else:
+            found[network] = None
+    if faults:
+        raise InvalidRequestError(_NO_NETWORK, tuple(faults))
+    return tuple(found)
+
+
+def _network(text: str) -> Network | None:
+    """Return a network; ``None`` also for one with bits set behind its prefix, which is a slip of the pen."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError:
+        return None
+    if isinstance(network, ipaddress.IPv6Network) and (network.network_address.scope_id or network.subnet_of(_MAPPED)):
+        return None  # nobody has such an address: IPv4 in IPv6 counts as IPv4, a zone is of one host
+    return network
+
+
+def _is_within(address: str, networks: Iterable[Network]) -> bool:
+    parsed = ipaddress.ip_address(address)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return any(parsed in network for network in networks)

@@ -1,0 +1,55 @@
+"""Consent: who agreed to codes being sent to a number, to which words, when, and whether that is withdrawn."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ConsentMode(StrEnum):
+    """What an application's starts need."""
+
+    REQUIRED = "required"
+    """A start without a consent, its own or an earlier one, is refused."""
+    RECORDED = "recorded"
+    """What is given is kept, and a withdrawal counts; nothing is demanded."""
+    OFF = "off"
+    """Neither kept nor looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What shows that somebody agreed."""
+
+    text_version: str
+    """The caller's name of the words that were shown."""
+    text_sha256: str
+    """Their SHA-256, 64 hexadecimal digits."""
+    locale: str
+    """BCP 47 tag of their language."""
+    channel: str
+    """Where they were shown, such as ``web`` or ``app``."""
+    given: int
+    """When: milliseconds since the epoch, as the caller says."""
+    source: str
+    """Which page, screen or paper it was."""
+    address_prefix: str = ""
+    """The end user's address without its last part (IPv4 /24, IPv6 /48), empty when it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """One entry: given with its evidence, or withdrawn. It is never changed, only followed by another."""
+
+    pseudonym: str
+    application: str
+    purpose: str
+    evidence: Evidence | None
+    """``None`` when it is a withdrawal."""
+    counts_from: int | None = None
+    """The ledger's place from which on it counts; ``None`` for that at which it is recorded."""
+    recorded: int = 0
+    """When it was recorded: milliseconds since the epoch, by the ledger's host."""
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether the entry withdraws what was given before."""
+        return self.evidence is None

@@ -1,0 +1,21 @@
+"""Happenings: entries of the event stream, on their way into the ledger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What happened to a verification; without personal data but for pseudonyms."""
+
+    id: str
+    """Its name, the same however often it is read."""
+    at: int
+    """When: milliseconds since the epoch, by Redis' clock."""
+    type: str
+    """Such as ``verification.started``."""
+    fields: Mapping[str, str]
+
+    def member(self, name: str) -> str:
+        """Return a field, empty when there is none of that name."""
+        return self.fields.get(name, "")

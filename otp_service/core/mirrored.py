@@ -1,0 +1,29 @@
+"""What Redis has to know of a number from the ledger, so that a start reads it there: its mirror."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """A number's state, as it was when the ledger had come to a certain change."""
+
+    pseudonym: str
+    suppressed: Mapping[str, int | None]
+    """By application (`suppression.EVERY_APPLICATION` for all): until when, in milliseconds since the epoch; ``None``
+    for ever. Only suppressions that keep codes back."""
+    consents: Mapping[tuple[str, str], tuple[bool, int]]
+    """By application and purpose: whether it is given, and from which place of the ledger on that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What has changed since the ledger was at a certain place."""
+
+    identity: str
+    """Of the ledger."""
+    upto: int
+    """Number of the last change that is in."""
+    newest: int
+    """Number of the ledger's last change: when it is greater, there are more."""
+    numbers: tuple[Mirrored, ...]

@@ -1,0 +1,23 @@
+"""Moments as they are written in the API: RFC 3339, in UTC."""
+
+from datetime import datetime
+from typing import Final
+
+MOMENT_PATTERN: Final = (
+    r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?Z$"
+)
+
+
+def checked_moment(text: str) -> str:
+    """Return a moment; raise `ValueError` when the calendar has no such one."""
+    milliseconds_of(text)
+    return text
+
+
+def milliseconds_of(text: str) -> int:
+    """Return a moment in milliseconds since the epoch; raise `ValueError` when the calendar has no such one."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:  # its text repeats what was given
+        raise ValueError("is no time that the calendar and the clock have") from None
+    return int(moment.timestamp() * 1000)

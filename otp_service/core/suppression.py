@@ -1,0 +1,67 @@
+"""Suppressions: numbers that get no messages, of one application or of all."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+EVERY_APPLICATION: Final = "*"
+"""In place of an application's name: all of them, which only an operator may say."""
+MAX_REASON: Final = 200
+"""Characters of a reason."""
+
+
+class SuppressionScope(StrEnum):
+    """Which messages a suppression keeps back."""
+
+    ALL = "all"
+    """Every message, codes that the number's holder asked for included."""
+    MARKETING_ONLY = "marketing_only"
+    """None of this service's, which sends no marketing: codes that somebody asks for are left alone."""
+
+
+class SuppressionSource(StrEnum):
+    """How we came to know."""
+
+    API = "api"
+    """An application said so."""
+    OPERATOR = "operator"
+    """An operator did, by hand."""
+    INBOUND = "inbound"
+    """The holder answered a message, such as with STOP."""
+    GATEWAY = "gateway"
+    """A gateway answered that the holder wants no messages."""
+    IMPORT = "import"
+    """It came in a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """One entry: suppressed, or lifted again. It is never changed, only followed by another."""
+
+    pseudonym: str
+    application: str
+    """Or `EVERY_APPLICATION`."""
+    scope: SuppressionScope
+    source: SuppressionSource
+    reason: str = ""
+    until: int | None = None
+    """When it ends by itself: milliseconds since the epoch; ``None`` for never."""
+    lifted: bool = False
+    """Whether the entry lifts what was suppressed before, of the same application and scope."""
+    recorded: int = 0
+    """When it was recorded: milliseconds since the epoch, by the ledger's host."""
+
+    def holds(self, now: int) -> bool:
+        """Tell whether it keeps messages back at ``now`` (milliseconds since the epoch)."""
+        return not self.lifted and (self.until is None or self.until > now)
+
+
+def last_of_each(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
+    """Return the last entry of each number, application and scope; they come oldest first."""
+    return tuple({(entry.pseudonym, entry.application, entry.scope): entry for entry in entries}.values())
+
+
+def keeps_codes_back(entries: Iterable[Suppression], now: int) -> bool:
+    """Tell whether entries, oldest first, keep codes back at ``now`` (milliseconds since the epoch)."""
+    return any(one.scope is SuppressionScope.ALL and one.holds(now) for one in last_of_each(entries))

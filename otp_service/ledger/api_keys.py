@@ -1,0 +1,125 @@
+"""The API keys that are not in the configuration: their hashes, and what each may be used for."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Row, bindparam, insert, or_, select, update
+
+from otp_service.core.api_key import ApiKey, Scope
+from otp_service.core.errors import ConflictError
+from otp_service.ledger import head
+from otp_service.ledger.clock import now
+from otp_service.ledger.database import Database
+from otp_service.ledger.schema import api_keys
+
+
+class ApiKeys:
+    """What is kept of keys. Raises `LedgerUnavailableError` when the database cannot serve.
+
+    An ``application`` of ``None`` means a key of any, or of all.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, key: ApiKey) -> ApiKey:
+        """Keep a new key; return it with the time at which it was made."""
+        with self._database.write() as connection:
+            head.advance_access(connection)
+            return _insert(connection, replace(key, created=now()))
+
+    def of(self, application: str | None = None) -> tuple[ApiKey, ...]:
+        """Return the keys of an application, oldest first; also those that are over."""
+        wanted = select(api_keys).order_by(api_keys.c.created, api_keys.c.id)
+        if application is not None:
+            wanted = wanted.where(api_keys.c.application == application)
+        with self._database.read() as connection:
+            return tuple(map(_key, connection.execute(wanted)))
+
+    def rotate(
+        self, key_id: str, successor_id: str, successor_hash: str, overlap: int, application: str | None = None
+    ) -> tuple[ApiKey, ApiKey] | None:
+        """Keep a key that may do the same as another, which ends in ``overlap`` milliseconds, or before if it did.
+
+        Return the old and the new one, ``None`` when there is no such key. Raises `ConflictError` when it is over.
+        """
+        with self._database.write() as connection:
+            head.advance_access(connection)
+            old, at = _named(connection, key_id, application), now()
+            if old is None:
+                return None
+            if not old.is_valid(at):
+                raise ConflictError("The key is revoked, or has ended: make a new one.")
+            ends = at + overlap if old.expires is None else min(old.expires, at + overlap)
+            connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(expires=ends))
+            fresh = replace(old, id=successor_id, hash=successor_hash, created=at, expires=None, used=None)
+            return replace(old, expires=ends), _insert(connection, fresh)
+
+    def revoke(self, key_id: str, application: str | None = None) -> ApiKey | None:
+        """End a key now; return it, ``None`` when there is no such key. One that is revoked keeps its time."""
+        with self._database.write() as connection:
+            head.advance_access(connection)
+            mine = (api_keys.c.id == key_id) & api_keys.c.revoked.is_(None)
+            if application is not None:
+                mine &= api_keys.c.application == application
+            connection.execute(update(api_keys).where(mine).values(revoked=now()))
+            return _named(connection, key_id, application)
+
+    def note_uses(self, used: Mapping[str, int]) -> None:
+        """Note when keys were used last, by their names; an earlier time than the known one changes nothing."""
+        if not used:
+            return
+        last = api_keys.c.used
+        at: BindParameter[int] = bindparam("at")
+        statement = update(api_keys).where(api_keys.c.id == bindparam("key"), or_(last.is_(None), last < at))
+        with self._database.write() as connection:
+            connection.execute(
+                statement.values(used=at), [{"key": name, "at": when} for name, when in sorted(used.items())]
+            )
+
+
+def current(connection: Connection) -> tuple[ApiKey, ...]:
+    """Return the keys that are not revoked."""
+    return tuple(map(_key, connection.execute(select(api_keys).where(api_keys.c.revoked.is_(None)))))
+
+
+def _insert(connection: Connection, key: ApiKey) -> ApiKey:
+    connection.execute(
+        insert(api_keys).values(
+            id=key.id,
+            application=key.application,
+            hash=key.hash,
+            scopes=" ".join(sorted(key.scopes)),
+            addresses=" ".join(map(str, key.networks)),
+            created=key.created,
+            expires=key.expires,
+            revoked=None,
+            used=None,
+        )
+    )
+    return key
+
+
+def _named(connection: Connection, key_id: str, application: str | None) -> ApiKey | None:
+    wanted = select(api_keys).where(api_keys.c.id == key_id)
+    if application is not None:
+        wanted = wanted.where(api_keys.c.application == application)
+    row = connection.execute(wanted).one_or_none()
+    return _key(row) if row else None
+
+
+def _key(row: Row[Any]) -> ApiKey:
+    """Return a row as a key. A scope that this release does not know allows nothing."""
+    return ApiKey(
+        id=row.id,
+        application=row.application,
+        hash=row.hash,
+        scopes=frozenset(scope for scope in Scope if scope in row.scopes.split()),
+        networks=tuple(map(ipaddress.ip_network, row.addresses.split())),
+        created=row.created,
+        expires=row.expires,
+        revoked=row.revoked,
+        used=row.used,
+    )

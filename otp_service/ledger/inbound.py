@@ -1,0 +1,45 @@
+"""The messages that people wrote back: from whom, to which application, and what they meant; never their texts."""
+
+from typing import Any
+
+from sqlalchemy import Insert, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from otp_service.core.inbound import Meaning
+from otp_service.ledger.clock import now
+from otp_service.ledger.database import SQLITE, Database
+from otp_service.ledger.schema import inbound
+
+
+class Inbound:
+    """What is kept of inbound messages. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def known(self, name: str) -> bool:
+        """Tell whether a message is recorded already."""
+        with self._database.read() as connection:
+            return connection.execute(select(inbound.c.id).where(inbound.c.id == name)).first() is not None
+
+    def record(self, name: str, pseudonym: str, application: str, gateway: str, meaning: Meaning) -> bool:
+        """Record a message under its name; return whether it is new.
+
+        ``application`` is the one that it answered, empty when that is not known.
+        """
+        row = {
+            "id": name,
+            "pseudonym": pseudonym,
+            "application": application,
+            "gateway": gateway,
+            "meaning": meaning,
+            "received": now(),
+        }
+        statement = self._insert(inbound).values(row).on_conflict_do_nothing().returning(inbound.c.id)
+        with self._database.write() as connection:
+            return connection.execute(statement).first() is not None
+
+    def _insert(self, table: Table) -> Any:  # noqa: ANN401 - what both dialects have in common has no type
+        """Return an insertion that knows what to do with what is there already."""
+        made: Insert = sqlite.insert(table) if self._database.kind == SQLITE else postgresql.insert(table)
+        return made

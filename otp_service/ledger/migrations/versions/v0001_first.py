@@ -1,0 +1,187 @@
+"""Make the first tables."""
+
+from alembic import op
+from sqlalchemy import BigInteger, Boolean, Column, String, Text
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+_NEVER_CHANGED = ("consents", "suppressions")
+
+
+def upgrade() -> None:
+    """Make them."""
+    op.create_table(
+        "head",
+        Column("id", BigInteger, primary_key=True, autoincrement=False),
+        Column("identity", String(32), nullable=False),
+        Column("sequence", BigInteger, nullable=False),
+        Column("access", BigInteger, nullable=False),
+    )
+    _traffic()
+    _consents()
+    _suppressions()
+    _inbound()
+    _access()
+    _duties()
+    for table in _NEVER_CHANGED:
+        _refuse_changes(table)
+
+
+def _traffic() -> None:
+    op.create_table(
+        "verifications",
+        Column("id", String(64), primary_key=True),
+        Column("application", String(64), nullable=False),
+        Column("pseudonym", String(22), nullable=False),
+        Column("purpose", String(64), nullable=False),
+        Column("country", String(2), nullable=False),
+        Column("started", BigInteger, nullable=False),
+        Column("status", String(64), nullable=False),
+        Column("ended", BigInteger, nullable=False),
+    )
+    op.create_index("verifications_of_number", "verifications", ["pseudonym", "started"])
+    op.create_index("verifications_by_age", "verifications", ["started"])
+    op.create_table(
+        "events",
+        Column("id", String(64), primary_key=True),
+        Column("verification", String(64), nullable=False),
+        Column("type", String(64), nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("details", Text, nullable=False),
+    )
+    op.create_index("events_of_verification", "events", ["verification"])
+    op.create_index("events_by_age", "events", ["at"])
+
+
+def _consents() -> None:
+    op.create_table(
+        "consents",
+        Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+        Column("pseudonym", String(22), nullable=False),
+        Column("application", String(64), nullable=False),
+        Column("purpose", String(64), nullable=False),
+        Column("withdrawn", Boolean, nullable=False),
+        Column("counts_from", BigInteger, nullable=False),
+        Column("text_version", String(64), nullable=False),
+        Column("text_sha256", String(64), nullable=False),
+        Column("locale", String(35), nullable=False),
+        Column("channel", String(32), nullable=False),
+        Column("given", BigInteger, nullable=False),
+        Column("source", String(200), nullable=False),
+        Column("address_prefix", String(64), nullable=False),
+        Column("recorded", BigInteger, nullable=False),
+    )
+    op.create_index("consents_of_number", "consents", ["pseudonym", "application", "purpose"])
+
+
+def _suppressions() -> None:
+    op.create_table(
+        "suppressions",
+        Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+        Column("pseudonym", String(22), nullable=False),
+        Column("application", String(64), nullable=False),
+        Column("scope", String(64), nullable=False),
+        Column("lifted", Boolean, nullable=False),
+        Column("source", String(64), nullable=False),
+        Column("reason", String(200), nullable=False),
+        Column("until", BigInteger, nullable=True),
+        Column("recorded", BigInteger, nullable=False),
+    )
+    op.create_index("suppressions_of_number", "suppressions", ["pseudonym", "application", "scope"])
+
+
+def _inbound() -> None:
+    op.create_table(
+        "inbound",
+        Column("id", String(64), primary_key=True),
+        Column("pseudonym", String(22), nullable=False),
+        Column("application", String(64), nullable=False),
+        Column("gateway", String(64), nullable=False),
+        Column("meaning", String(64), nullable=False),
+        Column("received", BigInteger, nullable=False),
+    )
+    op.create_index("inbound_of_number", "inbound", ["pseudonym"])
+    op.create_index("inbound_by_age", "inbound", ["received"])
+
+
+def _access() -> None:
+    op.create_table(
+        "applications",
+        Column("name", String(64), primary_key=True),
+        Column("settings", Text, nullable=False),
+        Column("created", BigInteger, nullable=False),
+        Column("changed", BigInteger, nullable=False),
+    )
+    op.create_table(
+        "api_keys",
+        Column("id", String(64), primary_key=True),
+        Column("application", String(64), nullable=False),
+        Column("hash", String(71), nullable=False, unique=True),
+        Column("scopes", String(64), nullable=False),
+        Column("addresses", Text, nullable=False),
+        Column("created", BigInteger, nullable=False),
+        Column("expires", BigInteger, nullable=True),
+        Column("revoked", BigInteger, nullable=True),
+        Column("used", BigInteger, nullable=True),
+    )
+    op.create_index("api_keys_of_application", "api_keys", ["application"])
+
+
+def _duties() -> None:
+    op.create_table(
+        "erasures",
+        Column("id", String(64), primary_key=True),
+        Column("pseudonym", String(22), nullable=False),
+        Column("application", String(64), nullable=False),
+        Column("reason", String(300), nullable=False),
+        Column("kept", Text, nullable=False),
+        Column("erased", Text, nullable=False),
+        Column("at", BigInteger, nullable=False),
+    )
+    op.create_index("erasures_of_number", "erasures", ["pseudonym"])
+    op.create_table(
+        "purges",
+        Column("id", String(64), primary_key=True),
+        Column("class", String(64), nullable=False),
+        Column("before", BigInteger, nullable=False),
+        Column("rows", BigInteger, nullable=False),
+        Column("at", BigInteger, nullable=False),
+    )
+    op.create_index("purges_by_age", "purges", ["at"])
+
+
+def _refuse_changes(table: str) -> None:
+    """Let nobody change an entry, whoever writes SQL; only the prefix of an address may be erased from a consent."""
+    columns = {
+        "consents": (
+            "sequence", "pseudonym", "application", "purpose", "withdrawn", "counts_from", "text_version",
+            "text_sha256", "locale", "channel", "given", "source", "recorded",
+        ),
+        "suppressions": (
+            "sequence", "pseudonym", "application", "scope", "lifted", "source", "reason", "until", "recorded",
+        ),
+    }[table]  # fmt: skip
+    different = " OR ".join(f"NEW.{column} IS DISTINCT FROM OLD.{column}" for column in columns)
+    if table == "consents":
+        different += " OR (NEW.address_prefix <> OLD.address_prefix AND NEW.address_prefix <> '')"
+    message = f"an entry of {table} is never changed, only followed by another"
+    if op.get_bind().dialect.name == "sqlite":
+        different = different.replace("IS DISTINCT FROM", "IS NOT")
+        op.execute(
+            f"CREATE TRIGGER {table}_fixed BEFORE UPDATE ON {table} WHEN {different} "
+            f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
+        )
+        return
+    op.execute(
+        f"CREATE FUNCTION {table}_fixed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF {different} THEN RAISE EXCEPTION '{message}'; END IF; RETURN NEW; END $$"
+    )
+    op.execute(f"CREATE TRIGGER {table}_fixed BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_fixed()")
+
+
+def downgrade() -> None:
+    """Refuse: what must not be lost is not dropped by a command."""
+    raise NotImplementedError("The ledger is not taken back; restore a backup.")

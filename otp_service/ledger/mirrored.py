@@ -1,0 +1,83 @@
+"""What the mirror in Redis has to know: the state of numbers, and which of them changed since a place in the ledger."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, select, union, union_all
+
+from otp_service.core.mirrored import Changes, Mirrored
+from otp_service.core.suppression import SuppressionScope
+from otp_service.ledger import consents as consent_entries
+from otp_service.ledger import head
+from otp_service.ledger import suppressions as suppression_entries
+from otp_service.ledger.database import Database
+from otp_service.ledger.head import Head
+from otp_service.ledger.schema import consents, suppressions
+
+
+class MirroredNumbers:
+    """The ledger as its mirror sees it. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def head(self) -> Head:
+        """Return how far the ledger has come."""
+        with self._database.read() as connection:
+            return head.read(connection)
+
+    def disown(self) -> None:
+        """Take the ledger for another one: what was mirrored of it is no longer relied on, and mirrored anew."""
+        with self._database.write() as connection:
+            head.rename(connection)
+
+    def states(self, pseudonyms: Sequence[str]) -> Changes:
+        """Return the state of some numbers, and how far the ledger had come by then."""
+        with self._database.read() as connection:
+            place = head.read(connection)
+            return Changes(place.identity, place.sequence, place.sequence, _states(connection, pseudonyms))
+
+    def since(self, sequence: int, most: int) -> Changes:
+        """Return what the next changes after a place have led to, at most ``most`` of them."""
+        changed = union_all(
+            select(suppressions.c.sequence, suppressions.c.pseudonym).where(
+                suppressions.c.sequence > sequence, suppressions.c.scope == SuppressionScope.ALL
+            ),
+            select(consents.c.sequence, consents.c.pseudonym).where(consents.c.sequence > sequence),
+        ).subquery()
+        with self._database.read() as connection:
+            place = head.read(connection)
+            rows = connection.execute(select(changed).order_by(changed.c.sequence).limit(most)).all()
+            upto = rows[-1].sequence if len(rows) == most else place.sequence
+            numbers = _states(connection, list(dict.fromkeys(row.pseudonym for row in rows)))
+            return Changes(place.identity, upto, place.sequence, numbers)
+
+    def after(self, pseudonym: str, most: int) -> Changes:
+        """Return the state of the next numbers after one in the order of their pseudonyms, at most ``most``."""
+        with self._database.read() as connection:
+            place = head.read(connection)
+            some = connection.execute(_numbers_after(pseudonym).limit(most)).scalars().all()
+            return Changes(place.identity, place.sequence, place.sequence, _states(connection, some))
+
+
+def _numbers_after(pseudonym: str) -> Select[Any]:
+    known = union(
+        select(suppressions.c.pseudonym).where(
+            suppressions.c.pseudonym > pseudonym, suppressions.c.scope == SuppressionScope.ALL
+        ),
+        select(consents.c.pseudonym).where(consents.c.pseudonym > pseudonym),
+    ).subquery()
+    return select(known.c.pseudonym).order_by(known.c.pseudonym)
+
+
+def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[Mirrored, ...]:
+    suppressed: dict[str, dict[str, int | None]] = defaultdict(dict)
+    for entry in suppression_entries.latest(connection, pseudonyms):
+        if entry.scope is SuppressionScope.ALL and not entry.lifted:
+            suppressed[entry.pseudonym][entry.application] = entry.until
+    given: dict[str, dict[tuple[str, str], tuple[bool, int]]] = defaultdict(dict)
+    for consent in consent_entries.last_of_each(connection, pseudonyms):
+        place = consent.counts_from or 0
+        given[consent.pseudonym][consent.application, consent.purpose] = (not consent.withdrawn, place)
+    return tuple(Mirrored(one, suppressed[one], given[one]) for one in pseudonyms)

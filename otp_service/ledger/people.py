@@ -1,0 +1,126 @@
+"""The rights of those whose numbers are in the ledger: to see what is held, and to have erased what is not needed."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, update
+
+from otp_service.core.consent import Consent
+from otp_service.core.suppression import EVERY_APPLICATION, Suppression
+from otp_service.ledger import consents as consent_entries
+from otp_service.ledger import suppressions as suppression_entries
+from otp_service.ledger.clock import now
+from otp_service.ledger.database import Database
+from otp_service.ledger.schema import consents, erasures, events, inbound, suppressions, verifications
+from otp_service.ledger.traffic import Past, past_of
+
+KEPT_FOR_DISPUTES: Final = (
+    "Kept under a pseudonym to settle disputes: that a message was wanted, sent and paid for, that somebody agreed, "
+    "and that somebody wants no messages."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """All that is held of a number, within one application or all."""
+
+    verifications: tuple[Past, ...]
+    consents: tuple[Consent, ...]
+    suppressions: tuple[Suppression, ...]
+    inbound: tuple[Mapping[str, Any], ...]
+    """Messages from the number: ``application``, ``gateway``, ``meaning``, ``received``."""
+    erasures: tuple[Mapping[str, Any], ...]
+    """What was erased before: ``at``, ``reason``, ``kept``, ``erased``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What an erasure did."""
+
+    id: str
+    at: int
+    reason: str
+    """Why the rest was kept."""
+    kept: Mapping[str, int]
+    """Rows, by table."""
+    erased: Mapping[str, int]
+    """Rows or values, by table."""
+
+
+class People:
+    """What is held of a number. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def export(self, pseudonym: str, application: str | None) -> Holding:
+        """Return all that is held of a number within an application, ``None`` for all."""
+        with self._database.read() as connection:
+            entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(consents.c.sequence)
+            return Holding(
+                verifications=past_of(connection, pseudonym, application),
+                consents=tuple(map(consent_entries.entry_of, connection.execute(entries))),
+                suppressions=suppression_entries.entries_of(connection, pseudonym, application),
+                inbound=_rows(
+                    connection, inbound, pseudonym, application, ("application", "gateway", "meaning", "received")
+                ),
+                erasures=_rows(connection, erasures, pseudonym, application, ("at", "reason", "kept", "erased")),
+            )
+
+    def erase(self, pseudonym: str, application: str | None) -> Erasure:
+        """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
+
+        Suppressions stay: to forget them would send messages to somebody who wants none.
+        """
+        with self._database.write() as connection:
+            erased = {
+                "consents": connection.execute(
+                    update(consents)
+                    .where(_mine(consents, pseudonym, application), consents.c.address_prefix != "")
+                    .values(address_prefix="")
+                ).rowcount,
+                "inbound": connection.execute(delete(inbound).where(_mine(inbound, pseudonym, application))).rowcount,
+            }
+            kept = {
+                table.name: _count(connection, table, _mine(table, pseudonym, application))
+                for table in (verifications, consents, suppressions)
+            }
+            mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
+            kept["events"] = _count(connection, events, events.c.verification.in_(mine))
+            done = Erasure(f"er_{secrets.token_hex(16)}", now(), KEPT_FOR_DISPUTES, kept, erased)
+            connection.execute(
+                insert(erasures).values(
+                    id=done.id,
+                    pseudonym=pseudonym,
+                    application=application or EVERY_APPLICATION,
+                    reason=done.reason,
+                    kept=json.dumps(kept),
+                    erased=json.dumps(erased),
+                    at=done.at,
+                )
+            )
+        return done
+
+
+def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElement[bool]:
+    mine = table.c.pseudonym == pseudonym
+    return mine if application is None else mine & (table.c.application == application)
+
+
+def _count(connection: Connection, table: Table, wanted: ColumnElement[bool]) -> int:
+    return int(connection.execute(select(func.count()).select_from(table).where(wanted)).scalar_one())
+
+
+def _rows(
+    connection: Connection, table: Table, pseudonym: str, application: str | None, names: tuple[str, ...]
+) -> tuple[Mapping[str, Any], ...]:
+    statement = select(*(table.c[name] for name in names)).where(_mine(table, pseudonym, application))
+    found = (row._mapping for row in connection.execute(statement))  # noqa: SLF001 - SQLAlchemy's documented name
+    return tuple({name: _plain(name, one[name]) for name in names} for one in found)
+
+
+def _plain(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
+    return json.loads(value) if name in {"kept", "erased"} else value

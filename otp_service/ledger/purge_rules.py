@@ -1,0 +1,143 @@
+"""What may be deleted of each class of data, in transactions that are short.
+
+What holds is never deleted: a consent or a suppression goes only after another one followed it, or after it was
+withdrawn, lifted or ended, and that was long ago. The one that ends another goes last: without it, the other would hold
+again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, exists, func, or_, select, tuple_
+
+from otp_service.ledger.schema import (
+    ACCESS,
+    CONSENTS,
+    DUTIES,
+    INBOUND,
+    SUPPRESSIONS,
+    TRAFFIC,
+    api_keys,
+    consents,
+    erasures,
+    events,
+    inbound,
+    purges,
+    suppressions,
+    verifications,
+)
+
+BATCH: Final = 1000
+"""Rows that one transaction deletes."""
+LOOK: Final = 5000
+"""Entries that one transaction looks at, where no index tells which have ended."""
+TURN: Final = "turn"
+"""Name of the row of ``purges`` that tells when the last purge began."""
+
+Condition = ColumnElement[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction deleted."""
+
+    rows: int
+    numbers: tuple[str, ...] = ()
+    """Pseudonyms of which the mirror may still know what is not in the ledger any more."""
+
+
+Found = tuple[Batch, int | None]
+"""What was deleted, and from which place to go on; ``None`` when that was the last."""
+Rule = Callable[[Connection, int, int], Found]
+"""Deletes a batch: of what is older than the second argument, from the place on that is the third."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """Entries of which each ends the one before."""
+
+    table: Table
+    same: tuple[str, ...]
+    """What entries have in common that end each other."""
+    order: tuple[str, ...]
+    """In which they do."""
+    ended: Callable[[int], Condition]
+    """Whether one is at an end without another, since before a time."""
+
+    def followed(self, before: int) -> Condition:
+        """Tell which entries were ended by another one; both were recorded before."""
+        later = self.table.alias()
+        mine, others = (tuple_(*(table.c[name] for name in self.order)) for table in (self.table, later))
+        follows = exists().where(self._alike(later), others > mine, later.c.recorded < before)
+        return and_(self.table.c.recorded < before, follows.correlate(self.table))
+
+    def alone(self, before: int) -> Condition:
+        """Tell which entries are at an end, and have no other beside them that would hold again."""
+        other = self.table.alias()
+        beside = exists().where(self._alike(other), other.c.sequence != self.table.c.sequence)
+        return and_(self.table.c.recorded < before, self.ended(before), ~beside.correlate(self.table))
+
+    def _alike(self, other: Any) -> Condition:  # noqa: ANN401 - an alias of the table
+        return and_(*(other.c[name] == self.table.c[name] for name in self.same))
+
+    def rule(self, condition: Callable[[int], Condition]) -> Rule:
+        """Return the rule that deletes the entries for which a condition is true."""
+
+        def delete_some(connection: Connection, before: int, place: int) -> Found:
+            sequence, upto = self.table.c.sequence, place + LOOK
+            here = and_(sequence > place, sequence <= upto)
+            oldest = connection.execute(select(func.min(self.table.c.recorded)).where(here)).scalar()
+            some = select(sequence).where(here, condition(before)).order_by(sequence).limit(BATCH)
+            gone = delete(self.table).where(sequence.in_(some)).returning(self.table.c.pseudonym)
+            numbers = connection.execute(gone).scalars().all()
+            batch = Batch(len(numbers), tuple(dict.fromkeys(numbers)))
+            if batch.rows == BATCH:
+                return batch, place  # there may be more here
+            last = connection.execute(select(func.max(sequence))).scalar() or 0
+            all_younger = oldest is not None and oldest >= before  # and so are those after
+            return batch, None if all_younger or upto >= last else upto
+
+        return delete_some
+
+
+def _older(moment: Column[Any], *among: Condition) -> Rule:
+    """Return the rule that deletes the rows of a table, or some ``among`` them, by their age."""
+    table = moment.table
+    (key,) = table.primary_key
+
+    def delete_some(connection: Connection, before: int, place: int) -> Found:
+        some = select(key).where(moment < before, *among).order_by(moment).limit(BATCH)
+        rows = connection.execute(delete(table).where(key.in_(some))).rowcount
+        return Batch(rows), place if rows == BATCH else None
+
+    return delete_some
+
+
+def _ended_keys(connection: Connection, before: int, _: int) -> Found:
+    ended = or_(api_keys.c.revoked < before, api_keys.c.expires < before)
+    return Batch(connection.execute(delete(api_keys).where(ended)).rowcount), None
+
+
+_CONSENTS: Final = _Entries(
+    consents,
+    same=("pseudonym", "application", "purpose"),
+    order=("counts_from", "sequence"),
+    ended=lambda _: consents.c.withdrawn,
+)
+_SUPPRESSIONS: Final = _Entries(
+    suppressions,
+    same=("pseudonym", "application", "scope"),
+    order=("sequence",),
+    ended=lambda before: or_(suppressions.c.lifted, suppressions.c.until < before),
+)
+
+RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
+    TRAFFIC: (_older(verifications.c.started), _older(events.c.at)),
+    CONSENTS: (_CONSENTS.rule(_CONSENTS.followed), _CONSENTS.rule(_CONSENTS.alone)),
+    SUPPRESSIONS: (_SUPPRESSIONS.rule(_SUPPRESSIONS.followed), _SUPPRESSIONS.rule(_SUPPRESSIONS.alone)),
+    INBOUND: (_older(inbound.c.received),),
+    ACCESS: (_ended_keys,),
+    DUTIES: (_older(erasures.c.at), _older(purges.c.at, purges.c.id != TURN)),
+}
+"""By class of data. The head is kept for ever, and an application until it is deleted."""

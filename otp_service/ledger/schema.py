@@ -1,0 +1,182 @@
+"""The tables. Each column says what it holds, of whom, and its class of data: docs/data.md is made from that.
+
+Numbers are pseudonyms, times are milliseconds since the epoch. ``sequence`` is the ledger's own count of all that the
+mirror in Redis has to know (`head`).
+"""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+HEAD, TRAFFIC, CONSENTS, SUPPRESSIONS, INBOUND, ACCESS, DUTIES = (
+    "head",
+    "traffic",
+    "consents",
+    "suppressions",
+    "inbound",
+    "access",
+    "duties",
+)
+"""Classes of data, which are kept equally long (``retention`` in the configuration)."""
+
+NAME = String(64)
+PSEUDONYM = String(22)
+TIME = BigInteger
+
+
+ADDRESS, WORDS = "a network's first part", "words of a caller"
+"""What columns hold of a person, beside pseudonyms."""
+
+
+def _column(name: str, kind: Any, holds: str, data: str, personal: str = "", **options: Any) -> Column[Any]:  # noqa: ANN401
+    """Return a column; one of pseudonyms is personal without being said to be."""
+    options.setdefault("nullable", False)
+    personal = personal or ("pseudonym" if kind is PSEUDONYM else "")
+    return Column(name, kind, info={"holds": holds, "class": data, "personal": personal}, **options)
+
+
+head = Table(
+    "head",
+    METADATA,
+    _column("id", BigInteger, "1: there is one row", HEAD, primary_key=True, autoincrement=False),
+    _column("identity", String(32), "random name of this ledger", HEAD),
+    _column("sequence", BigInteger, "number of the last change that the mirror has to know", HEAD),
+    _column("access", BigInteger, "number of the last change of applications and keys", HEAD),
+)
+
+verifications = Table(
+    "verifications",
+    METADATA,
+    _column("id", NAME, "identifier of the verification", TRAFFIC, primary_key=True),
+    _column("application", NAME, "who asked", TRAFFIC),
+    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym; empty until its start is recorded", TRAFFIC),
+    _column("purpose", NAME, "what the code was for", TRAFFIC),
+    _column("country", String(2), "of the number", TRAFFIC),
+    _column("started", TIME, "when", TRAFFIC),
+    _column("status", NAME, "how it ended; pending until then", TRAFFIC),
+    _column("ended", TIME, "when it ended; 0 until then", TRAFFIC),
+    Index("verifications_of_number", "pseudonym", "started"),
+    Index("verifications_by_age", "started"),
+)
+
+events = Table(
+    "events",
+    METADATA,
+    _column("id", NAME, "bucket and entry of the event stream: a repetition is known", TRAFFIC, primary_key=True),
+    _column("verification", NAME, "identifier of the verification", TRAFFIC),
+    _column("type", NAME, "what happened", TRAFFIC),
+    _column("at", TIME, "when", TRAFFIC),
+    _column("details", Text, "gateway, channel, reason, reference, cost …: JSON, never a number or a code", TRAFFIC),
+    Index("events_of_verification", "verification"),
+    Index("events_by_age", "at"),
+)
+
+consents = Table(
+    "consents",
+    METADATA,
+    _column("sequence", BigInteger, "its place in the ledger", CONSENTS, primary_key=True, autoincrement=False),
+    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym", CONSENTS),
+    _column("application", NAME, "to whom it was given", CONSENTS),
+    _column("purpose", NAME, "for what", CONSENTS),
+    _column("withdrawn", Boolean, "whether this entry withdraws it", CONSENTS),
+    _column("counts_from", BigInteger, "the place in the ledger from which on it counts", CONSENTS),
+    _column("text_version", String(64), "name of the words that were shown", CONSENTS),
+    _column("text_sha256", String(64), "their SHA-256", CONSENTS),
+    _column("locale", String(35), "their language", CONSENTS),
+    _column("channel", String(32), "where they were shown", CONSENTS),
+    _column("given", TIME, "when the person agreed, as the application says; 0 in a withdrawal", CONSENTS),
+    _column("source", String(200), "the page, screen or paper", CONSENTS, WORDS),
+    _column(
+        "address_prefix",
+        String(64),
+        "the end user's address without its last part, until an erasure",
+        CONSENTS,
+        ADDRESS,
+    ),
+    _column("recorded", TIME, "when it was recorded", CONSENTS),
+    Index("consents_of_number", "pseudonym", "application", "purpose"),
+)
+
+suppressions = Table(
+    "suppressions",
+    METADATA,
+    _column("sequence", BigInteger, "its place in the ledger", SUPPRESSIONS, primary_key=True, autoincrement=False),
+    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym", SUPPRESSIONS),
+    _column("application", NAME, "whose messages; * for all", SUPPRESSIONS),
+    _column("scope", NAME, "which messages: all, marketing_only", SUPPRESSIONS),
+    _column("lifted", Boolean, "whether this entry lifts it", SUPPRESSIONS),
+    _column("source", NAME, "how we came to know", SUPPRESSIONS),
+    _column("reason", String(200), "what was said of it", SUPPRESSIONS, WORDS),
+    _column("until", TIME, "when it ends by itself; empty for never", SUPPRESSIONS, nullable=True),
+    _column("recorded", TIME, "when it was recorded", SUPPRESSIONS),
+    Index("suppressions_of_number", "pseudonym", "application", "scope"),
+)
+
+inbound = Table(
+    "inbound",
+    METADATA,
+    _column(
+        "id",
+        NAME,
+        "gateway and its own name of the message, hashed, which makes a repetition known",
+        INBOUND,
+        primary_key=True,
+    ),
+    _column("pseudonym", PSEUDONYM, "the number that wrote, as a pseudonym", INBOUND),
+    _column("application", NAME, "whose message it answered; empty when that is not known", INBOUND),
+    _column("gateway", NAME, "through which it came", INBOUND),
+    _column("meaning", NAME, "stop, start, help or other; the text itself is not kept", INBOUND),
+    _column("received", TIME, "when", INBOUND),
+    Index("inbound_of_number", "pseudonym"),
+    Index("inbound_by_age", "received"),
+)
+
+applications = Table(
+    "applications",
+    METADATA,
+    _column("name", NAME, "name of the application", ACCESS, primary_key=True),
+    _column("settings", Text, "its section as in a configuration file: JSON", ACCESS),
+    _column("created", TIME, "when it was made", ACCESS),
+    _column("changed", TIME, "when it was changed last", ACCESS),
+)
+
+api_keys = Table(
+    "api_keys",
+    METADATA,
+    _column("id", NAME, "name of the key, which is no secret", ACCESS, primary_key=True),
+    _column("application", NAME, "whose it is", ACCESS),
+    _column("hash", String(71), "SHA-256 of the key", ACCESS, unique=True),
+    _column("scopes", String(64), "what it may do, with blanks between", ACCESS),
+    _column("addresses", Text, "networks that it may be used from, with blanks between; empty for all", ACCESS),
+    _column("created", TIME, "when it was made", ACCESS),
+    _column("expires", TIME, "when it ends, such as after a rotation; empty for never", ACCESS, nullable=True),
+    _column("revoked", TIME, "when it was revoked; empty until then", ACCESS, nullable=True),
+    _column("used", TIME, "when it was used last, to the minute; empty until then", ACCESS, nullable=True),
+    Index("api_keys_of_application", "application"),
+)
+
+erasures = Table(
+    "erasures",
+    METADATA,
+    _column("id", NAME, "random name", DUTIES, primary_key=True),
+    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym", DUTIES),
+    _column("application", NAME, "within which it was erased; * for all", DUTIES),
+    _column("reason", String(300), "why rows were kept", DUTIES),
+    _column("kept", Text, "how many rows of each table: JSON", DUTIES),
+    _column("erased", Text, "how many rows or values of each table: JSON", DUTIES),
+    _column("at", TIME, "when", DUTIES),
+    Index("erasures_of_number", "pseudonym"),
+)
+
+purges = Table(
+    "purges",
+    METADATA,
+    _column("id", NAME, "random name", DUTIES, primary_key=True),
+    _column("class", NAME, "class of data", DUTIES, key="data"),
+    _column("before", TIME, "what was older went", DUTIES),
+    _column("rows", BigInteger, "how many", DUTIES, key="count"),
+    _column("at", TIME, "when", DUTIES),
+    Index("purges_by_age", "at"),
+)

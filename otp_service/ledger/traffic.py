@@ -1,0 +1,154 @@
+"""What was sent, through whom, and how it ended: the event stream, projected. To project it twice does no harm."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, Insert, Table, desc, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from otp_service.core.consent import Consent, Evidence
+from otp_service.core.happening import Happening
+from otp_service.core.verification import Status
+from otp_service.ledger import consents
+from otp_service.ledger.database import SQLITE, Database
+from otp_service.ledger.schema import events, verifications
+
+STARTED: Final = "verification.started"
+_ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
+_KEPT_ELSEWHERE: Final = frozenset(
+    {"type", "id", "application", "purpose", "country", "pseudonym", "consent", "ledger"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What recording some happenings has led to."""
+
+    new: int
+    """How many were not in the ledger before."""
+    consented: tuple[str, ...] = ()
+    """Pseudonyms of numbers for which a consent came with a start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A verification as the ledger keeps it. Times are milliseconds since the epoch."""
+
+    id: str
+    application: str
+    purpose: str
+    country: str
+    started: int
+    status: str
+    ended: int
+    """0 while it is not known how it ended."""
+    events: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
+    """What happened, oldest first: ``type``, ``at`` and details."""
+
+
+class Traffic:
+    """Verifications and their events. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, happenings: Sequence[Happening]) -> Recorded:
+        """Record what happened, all or nothing; what is there already is passed over."""
+        if not happenings:
+            return Recorded(0)
+        rows = [_event(one) for one in happenings]
+        with self._database.write() as connection:
+            statement = self._insert(events).on_conflict_do_nothing().returning(events.c.id)
+            fresh = set(connection.execute(statement, rows).scalars())
+            new = [one for one in happenings if one.id in fresh]
+            self._note_verifications(connection, new)
+            given = list(_consents(new))
+            if given:
+                consents.record(connection, given)
+        return Recorded(len(new), tuple(dict.fromkeys(one.pseudonym for one in given)))
+
+    def answered(self, pseudonym: str, gateway: str, since: int) -> str | None:
+        """Return the application whose message a number got last through a gateway, from a time on; else ``None``."""
+        sent = (
+            select(verifications.c.application)
+            .join(events, events.c.verification == verifications.c.id)
+            .where(verifications.c.pseudonym == pseudonym, verifications.c.started >= since)
+            .where(events.c.type.in_(("delivery.sent", "delivery.delivered", "delivery.unknown")))
+            .where(events.c.details.contains(f'"gateway":{json.dumps(gateway)}', autoescape=True))
+            .order_by(desc(events.c.at))
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            return connection.execute(sent).scalar()
+
+    def _note_verifications(self, connection: Connection, happenings: Sequence[Happening]) -> None:
+        """Note starts and ends, in whichever order they come."""
+        insertion = self._insert(verifications)
+        started = [_verification(one) | {"pseudonym": one.member("pseudonym"), "started": one.at}
+                   for one in happenings if one.type == STARTED]  # fmt: skip
+        if started:
+            fields = {name: insertion.excluded[name] for name in ("pseudonym", "started")}
+            connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields), started)
+        ended = [_verification(one) | {"status": _ENDINGS[one.type], "ended": one.at}
+                 for one in happenings if one.type in _ENDINGS]  # fmt: skip
+        if ended:
+            fields = {name: insertion.excluded[name] for name in ("status", "ended")}
+            connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields), ended)
+
+    def _insert(self, table: Table) -> Any:  # noqa: ANN401 - what both dialects have in common has no type
+        """Return an insertion that knows what to do with what is there already."""
+        made: Insert = sqlite.insert(table) if self._database.kind == SQLITE else postgresql.insert(table)
+        return made
+
+
+def past_of(connection: Connection, pseudonym: str, application: str | None) -> tuple[Past, ...]:
+    """Return a number's verifications, of one application or of all, oldest first."""
+    wanted = verifications.c.pseudonym == pseudonym
+    if application is not None:
+        wanted &= verifications.c.application == application
+    rows = connection.execute(select(verifications).where(wanted).order_by(verifications.c.started)).all()
+    happened: dict[str, list[Mapping[str, Any]]] = {row.id: [] for row in rows}
+    mine = select(verifications.c.id).where(wanted)
+    of_mine = select(events).where(events.c.verification.in_(mine)).order_by(events.c.at, events.c.id)
+    for row in connection.execute(of_mine):
+        happened[row.verification].append({"type": row.type, "at": row.at, **json.loads(row.details)})
+    return tuple(
+        Past(row.id, row.application, row.purpose, row.country, row.started, row.status, row.ended,
+             tuple(happened[row.id]))
+        for row in rows
+    )  # fmt: skip
+
+
+def _event(happening: Happening) -> dict[str, Any]:
+    details = {name: value for name, value in happening.fields.items() if value and name not in _KEPT_ELSEWHERE}
+    return {
+        "id": happening.id,
+        "verification": happening.member("id"),
+        "type": happening.type,
+        "at": happening.at,
+        "details": json.dumps(details, separators=(",", ":"), sort_keys=True),
+    }
+
+
+def _verification(happening: Happening) -> dict[str, Any]:
+    return {
+        "id": happening.member("id"),
+        "application": happening.member("application"),
+        "purpose": happening.member("purpose"),
+        "country": happening.member("country"),
+        "pseudonym": "",
+        "started": happening.at,
+        "status": Status.PENDING,
+        "ended": 0,
+    }
+
+
+def _consents(happenings: Iterable[Happening]) -> Iterator[Consent]:
+    """Yield the consents that came with starts."""
+    for one in happenings:
+        if one.type == STARTED and one.member("consent"):
+            evidence = Evidence(**json.loads(one.member("consent")))
+            place = int(one.member("ledger"))
+            yield Consent(one.member("pseudonym"), one.member("application"), one.member("purpose"), evidence, place)

@@ -1,0 +1,152 @@
+"""Who may call, and under which rules: the applications and keys of the configuration, and those of the ledger.
+
+All of it is in memory, so that no request asks the ledger. What is there is never changed but replaced as a whole, when
+the ledger has another state; while the ledger is away, the last state stays in force.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from otp_service.core.api_key import NO_APPLICATION, ApiKey
+from otp_service.core.application import Application
+from otp_service.core.errors import LedgerUnavailableError
+from otp_service.ledger.access import Access, Listing
+from otp_service.ledger.applications import StoredApplication
+from otp_service.store.rulesets import LoadedRuleset
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An application, and the rules that it is under."""
+
+    application: Application
+    ruleset: LoadedRuleset
+
+
+Understand = Callable[[str, str], Member]
+"""Makes a member of an application's name and settings (JSON), or raises `InvalidApplicationError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """What is in force at one moment."""
+
+    applications: Mapping[str, Application]
+    """By name."""
+    rulesets: Mapping[str, LoadedRuleset]
+    """By the name of the application."""
+    keys: Mapping[str, ApiKey]
+    """By hash (``sha256:…``)."""
+
+
+class Directory:
+    """The entries in force. Safe to be used by several threads."""
+
+    def __init__(
+        self, members: Mapping[str, Member], keys: Mapping[str, ApiKey], access: Access, understand: Understand
+    ) -> None:
+        """Take applications, by name, and keys, by hash, of the configuration; those of the ledger come with `refresh`.
+
+        ``understand`` reads the settings of an application of the ledger.
+        """
+        self._configured = members
+        self._configured_keys = keys
+        self._access = access
+        self.understand = understand
+        self._stored: dict[str, StoredApplication] = {}
+        self._understood: dict[str, Member] = {}
+        self._state = ""
+        self._lock = threading.Lock()
+        self.entries = self._made({})
+        self.rulesets: Mapping[str, LoadedRuleset] = _Rulesets(self)
+        """Those in force whenever it is asked."""
+
+    def is_configured(self, name: str) -> bool:
+        """Tell whether an application is one of the configuration."""
+        return name in self._configured
+
+    def find(self, name: str) -> Application | None:
+        """Return an application; one that is new may be in the ledger only, so that is asked before nobody knows it.
+
+        Raises `LedgerUnavailableError` when it cannot be asked.
+        """
+        if name not in self.entries.applications:
+            self.refresh()
+        return self.entries.applications.get(name)
+
+    def refresh(self) -> None:
+        """Bring what the ledger knows into force; raise `LedgerUnavailableError`, and leave all as it was."""
+        with self._lock:
+            listing = self._access.changed_since(self._state)
+            if listing is None:
+                return
+            self._learn(listing)
+            before, self.entries = self.entries, self._made({key.hash: key for key in listing.keys})
+            begun, self._state = not self._state, listing.state
+        if not begun:
+            _tell(before, self.entries)
+
+    def take_up(self) -> None:
+        """Bring a change that was just made into force, here and now if the ledger answers; else the watch will."""
+        with suppress(LedgerUnavailableError):
+            self.refresh()
+
+    def _learn(self, listing: Listing) -> None:
+        """Understand the applications that are new or changed.
+
+        None is ever lost: calls and messages of its verifications may be under way.
+        """
+        for stored in listing.applications:
+            if self._stored.get(stored.name) == stored:
+                continue
+            self._stored[stored.name] = stored
+            if self.is_configured(stored.name):
+                _log.warning("application_is_configured_too", application=stored.name)
+                continue
+            try:
+                self._understood[stored.name] = self.understand(stored.name, stored.settings)
+            except Exception as unusable:  # noqa: BLE001 - whatever it is, it must not keep a revoked key in force
+                _log.error("application_unusable", application=stored.name, fault=str(unusable))
+
+    def _made(self, keys: Mapping[str, ApiKey]) -> Entries:
+        """Return the entries: of two of one name or hash, that of the configuration; no key without application."""
+        members = {**self._understood, **self._configured}
+        everybody = {NO_APPLICATION, *members}
+        return Entries(
+            applications={name: member.application for name, member in members.items()},
+            rulesets={name: member.ruleset for name, member in members.items()},
+            keys={name: key for name, key in {**keys, **self._configured_keys}.items() if key.application in everybody},
+        )
+
+
+class _Rulesets(Mapping[str, LoadedRuleset]):
+    """The rulesets of a directory, for those who hold them longer than one moment."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def __getitem__(self, name: str) -> LoadedRuleset:
+        return self._directory.entries.rulesets[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._directory.entries.rulesets)
+
+    def __len__(self) -> int:
+        return len(self._directory.entries.rulesets)
+
+
+def _tell(before: Entries, now: Entries) -> None:
+    """Log what has come into force; keys by their names."""
+    old, new = ({key.id: key for key in entries.keys.values() if key.id} for entries in (before, now))
+    _log.info(
+        "access_changed",
+        applications=sorted(name for name, one in now.applications.items() if before.applications.get(name) != one),
+        keys_added=sorted(new.keys() - old.keys()),
+        keys_changed=sorted(name for name in new.keys() & old.keys() if new[name].expires != old[name].expires),
+        keys_gone=sorted(old.keys() - new.keys()),
+    )

@@ -1,0 +1,61 @@
+"""Let the ledger delete what it has kept long enough, and the mirror forget it too."""
+
+from collections.abc import Callable, Mapping
+
+from otp_service.core.keeping import Keeping
+from otp_service.ledger import clock
+from otp_service.ledger.purge_rules import RULES
+from otp_service.services.context import Context
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+
+class Purging:
+    """Purges of one process, which take turns with those of others."""
+
+    def __init__(self, context: Context, keeping: Keeping, rest: Callable[[], bool]) -> None:
+        """``rest`` is called after each batch, for others to have their turn, and tells whether to stop there."""
+        self._context = context
+        self._keeping = keeping
+        self._rest = rest
+        self._unmirrored: dict[str, None] = {}
+        """Numbers that the mirror may know too much of, because Redis did not answer."""
+
+    def turn(self) -> None:
+        """Purge, if no process has in the last hour; raise `LedgerUnavailableError` or `StoreUnavailableError`."""
+        self._mirror()
+        now = self._now()
+        if self._context.ledger.purges.take_turn(now):
+            for data, rows in self._purge(now).items():
+                if rows:
+                    _log.info("purged", records=data, rows=rows)
+
+    def at_once(self) -> Mapping[str, int]:
+        """Purge whether or not it is due; return how many rows went, by class of data; raise as `turn` does."""
+        now = self._now()
+        self._context.ledger.purges.take_turn(now)
+        return self._purge(now)
+
+    def _now(self) -> int:
+        """Return the earlier time of two clocks: a host that is years ahead must not delete what others keep."""
+        return min(clock.now(), self._context.store.decisions.now())
+
+    def _purge(self, now: int) -> Mapping[str, int]:
+        gone = dict.fromkeys(RULES, 0)
+        for data in RULES:
+            for batch in self._context.ledger.purges.run(data, self._keeping.before(data, now), now):
+                gone[data] += batch.rows
+                self._unmirrored |= dict.fromkeys(batch.numbers)
+                self._mirror()
+                if self._rest():
+                    return gone
+        return gone
+
+    def _mirror(self) -> None:
+        """Write down in Redis what the ledger still knows of numbers that it knows less of."""
+        if self._unmirrored:
+            place = self._context.ledger.mirrored.head().sequence
+            numbers = tuple(self._unmirrored)
+            self._context.reflection.write_through(numbers, place + 1, place)  # no change is new: it stays where it is
+            self._unmirrored.clear()

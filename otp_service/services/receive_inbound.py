@@ -1,0 +1,57 @@
+"""Take in what a provider passes on over HTTP: prove it, act on it, and answer the provider in its own way."""
+
+from otp_service.core.errors import NotFoundError, UnauthenticatedError
+from otp_service.gateways.base import (
+    AnswersInbound,
+    InboundAnswer,
+    InboundForgedError,
+    ProviderRequest,
+    ReceivesMessages,
+)
+from otp_service.services.context import Context
+from otp_service.services.inbound import receive
+from otp_service.services.replies import Reply, queue, words_of
+from otp_service.telemetry import metrics
+
+
+def inbound_url(public_url: str, gateway: str) -> str:
+    """Return the address that a gateway's provider passes messages on to: part of what it signs."""
+    return f"{public_url}/v1/inbound/{gateway}"
+
+
+def receiver_of(context: Context, gateway: str) -> ReceivesMessages:
+    """Return a gateway that receives messages, to be asked before anything of one is read; raises `NotFoundError`."""
+    receiver = context.gateways.get(gateway)
+    if not isinstance(receiver, ReceivesMessages):
+        raise NotFoundError("There is no gateway here that receives messages.")
+    return receiver
+
+
+def receive_request(
+    context: Context, gateway: str, receiver: ReceivesMessages, request: ProviderRequest
+) -> InboundAnswer | None:
+    """Authenticate a message and act on it; return what the provider is answered, ``None`` for nothing.
+
+    Raises `UnauthenticatedError` for a forged one, `LedgerUnavailableError` and `StoreUnavailableError`.
+    """
+    try:
+        message = receiver.inbound(request)
+    except InboundForgedError as forged:
+        raise UnauthenticatedError("The message is not authentic.") from forged
+    reply = receive(context, gateway, message)
+    if isinstance(receiver, AnswersInbound):
+        return _answer(context, receiver, reply)
+    if reply is not None:
+        queue(context, reply)
+    return None
+
+
+def _answer(context: Context, receiver: AnswersInbound, reply: Reply | None) -> InboundAnswer:
+    if reply is None:
+        return receiver.inbound_answer(None)
+    if not receiver.carries_reply:
+        queue(context, reply)
+        return receiver.inbound_answer(None)
+    words = words_of(context, reply)
+    metrics.record_reply(reply.gateway, "answered" if words else "no_application")
+    return receiver.inbound_answer(words[0] if words else None)

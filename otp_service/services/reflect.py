@@ -1,0 +1,108 @@
+"""Keep the mirror in Redis true to the ledger, and know how far the ledger has come: what starts are allowed by."""
+
+import secrets
+import threading
+from dataclasses import replace
+
+from otp_service.core.consent import ConsentMode
+from otp_service.core.errors import LedgerUnavailableError
+from otp_service.core.keyring import Keyring
+from otp_service.core.mirrored import Changes
+from otp_service.ledger.head import Head
+from otp_service.ledger.ledger import Ledger
+from otp_service.store.mirror import Mirror, Permission
+from otp_service.telemetry.logging import get_logger
+
+AT_ONCE = 500
+"""Numbers that are written in one step."""
+
+_log = get_logger(__name__)
+
+
+class Reflection:
+    """The ledger and its mirror, as one process knows them. Safe to be used by several threads."""
+
+    def __init__(self, ledger: Ledger, mirror: Mirror, keyring: Keyring) -> None:
+        self._ledger = ledger
+        self._mirror = mirror
+        self._keyring = keyring
+        self._known: Head | None = None
+        self._ahead = False
+        self._lock = threading.Lock()
+
+    def permission(self, demand: ConsentMode, evidence: str = "") -> Permission:
+        """Return what a script is told to look up whether a message may go; asks the ledger only if nobody did before.
+
+        Raises `LedgerUnavailableError` while it is not known how far the ledger has come.
+        """
+        if self._known is None:
+            self.refresh()
+        if self._known is None or self._ahead:
+            raise LedgerUnavailableError("It cannot be told now who wants no messages.")
+        return Permission(self._known.identity, self._known.sequence, demand, evidence)
+
+    def refresh(self) -> None:
+        """Ask the ledger how far it has come, and bring the mirror there; build it where it is lost.
+
+        What was known stays in force when the ledger does not answer. Raises `LedgerUnavailableError` then, and
+        `StoreUnavailableError` when Redis does not.
+        """
+        place = self._note(self._ledger.mirrored.head())
+        found = self._mirror.place(place.identity)
+        if found is None:
+            found = self._build(place.identity)
+        elif found > place.sequence:  # written through since we asked; or the ledger is an old copy
+            place = self._note(self._ledger.mirrored.head())
+        self._tell(ahead=found is not None and found > place.sequence)
+        self._catch_up(found, place.sequence)
+
+    def write_through(self, pseudonyms: tuple[str, ...], first: int, last: int) -> None:
+        """Mirror the changes that the ledger knows by numbers from ``first`` to ``last``, of some numbers.
+
+        Raises `StoreUnavailableError` when Redis does not answer: they are recorded then, and mirrored later.
+        """
+        after = first - 1
+        for begin in range(0, len(pseudonyms), AT_ONCE):
+            changes = self._ledger.mirrored.states(pseudonyms[begin : begin + AT_ONCE])
+            self._note(Head(changes.identity, last))  # before Redis hears of it: if it does not, nothing may be sent
+            complete = begin + AT_ONCE >= len(pseudonyms)
+            found = self._reflect(replace(changes, upto=last if complete else after), after)
+        if found is None or found < last:
+            self.refresh()
+
+    def _catch_up(self, place: int | None, newest: int) -> None:
+        while place is not None and place < newest:
+            place = self._reflect(self._ledger.mirrored.since(place, AT_ONCE), place)
+
+    def _build(self, identity: str) -> int | None:
+        """Write the states of all numbers; return the place that the mirror has come to, ``None`` on another's turn."""
+        with self._mirror.building(secrets.token_hex(8)) as mine:
+            if not mine:
+                return None
+            _log.info("mirror_build_begins", ledger=identity)
+            self._mirror.forget()
+            begun, after, count = self._ledger.mirrored.head(), "", 0
+            while (changes := self._ledger.mirrored.after(after, AT_ONCE)).numbers:
+                self._reflect(changes, 0)
+                self._mirror.go_on()
+                after, count = changes.numbers[-1].pseudonym, count + len(changes.numbers)
+            self._mirror.finish(begun.identity, begun.sequence)
+            _log.info("mirror_built", ledger=identity, numbers=count)
+        return begun.sequence
+
+    def _reflect(self, changes: Changes, after: int) -> int | None:
+        buckets = (self._keyring.bucket(one.pseudonym) for one in changes.numbers)
+        return self._mirror.reflect(changes, after, buckets)
+
+    def _note(self, place: Head) -> Head:
+        """Note how far the ledger has come, never less far than was known; return what it is now."""
+        with self._lock:
+            known = self._known
+            if known is None or known.identity != place.identity or known.sequence < place.sequence:
+                self._known = place
+        return place
+
+    def _tell(self, *, ahead: bool) -> None:
+        if ahead and not self._ahead:
+            _log.error("ledger_older_than_mirror", advice="otp-service ledger status")
+        self._ahead = ahead

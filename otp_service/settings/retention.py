@@ -1,0 +1,33 @@
+"""For how long the ledger keeps what it records."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from otp_service.core.keeping import Keeping
+from otp_service.settings.sections import Section
+
+Days = Annotated[int, Field(ge=1, le=7300)]
+Proof = Annotated[int, Field(ge=90, le=7300)]
+"""Not before the last entry of a stream (``streams.retention_days``): one that comes late must find what follows it."""
+
+
+class RetentionSettings(Section):
+    """Days for which each class of data is kept in the ledger; what is older, workers delete by themselves."""
+
+    traffic: Days = 400
+    """Verifications and what happened to them: a provider's bill is disputed within the year."""
+    consents: Proof = 1095
+    """Consents, after they were withdrawn or given anew: three years, in which most claims must be brought."""
+    suppressions: Proof = 1095
+    """Suppressions, after they were lifted or ended: proof, as long as that of a consent, that they were respected."""
+    inbound: Annotated[int, Field(ge=7, le=7300)] = 90
+    """Messages that people sent: what one meant is in the suppression that it made. Gateways repeat them for days."""
+    access: Days = 400
+    """API keys, after they were revoked or ended: as long as the traffic that they asked for."""
+    duties: Proof = 1095
+    """What was erased for somebody, and what was deleted by itself: proof that it was."""
+
+    def to_core(self) -> Keeping:
+        """Return the days as a purge counts them."""
+        return Keeping(**self.model_dump())

@@ -1,0 +1,61 @@
+"""Applications that are kept in the ledger: their settings are judged as a section of the configuration is."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from otp_service.core.application import Application
+from otp_service.core.errors import ConfigurationError, InvalidApplicationError
+from otp_service.core.guard.ruleset import Ruleset
+from otp_service.settings.consistency import price_faults_of
+from otp_service.settings.policy import ALL_COUNTRIES, ApplicationSection, is_name
+from otp_service.settings.reader import fault_lines
+from otp_service.settings.ruleset import ruleset_of
+from otp_service.settings.tree import Settings
+
+
+def section_of(members: Mapping[str, Any]) -> ApplicationSection:
+    """Return an application's section; raise `ConfigurationError` with one line a fault."""
+    try:
+        return ApplicationSection.model_validate(members)
+    except ValidationError as invalid:
+        raise ConfigurationError("\n".join(fault_lines(invalid))) from None
+
+
+def members_of(section: ApplicationSection) -> dict[str, Any]:
+    """Return what was given of a section, without keys: the rest has its default."""
+    return section.model_dump(mode="json", exclude_unset=True, exclude={"keys"})
+
+
+def text_of(section: ApplicationSection) -> str:
+    """Return a section as the ledger keeps it."""
+    return json.dumps(members_of(section), ensure_ascii=False, sort_keys=True)
+
+
+def understood(settings: Settings, name: str, text: str) -> tuple[Application, Ruleset]:
+    """Return an application and its rules as the settings of an installation allow them.
+
+    Takes its name, and what `text_of` made. Raises `InvalidApplicationError` with one line a fault, none of which shows
+    what was given.
+    """
+    try:
+        section = section_of(json.loads(text))
+    except (ConfigurationError, ValueError) as malformed:
+        raise InvalidApplicationError(str(malformed)) from malformed
+    if faults := list(_faults(settings, name, section)):
+        raise InvalidApplicationError("\n".join(faults))
+    return section.to_core(name), ruleset_of(settings.guard, settings.core_limits, section.spend)
+
+
+def _faults(settings: Settings, name: str, section: ApplicationSection) -> Iterator[str]:
+    if not is_name(name):
+        yield "A name has 1 to 32 of a-z, 0-9, _ and -."
+    known = ", ".join(settings.purposes) or "none"
+    for position, purpose in enumerate(section.purposes):
+        if purpose not in settings.purposes:
+            yield f"purposes.{position}: there is no such purpose in the configuration; there are: {known}."
+    if settings.production and ALL_COUNTRIES in section.countries:
+        yield "countries: '*' is for development only. List the countries you send to."
+    yield from price_faults_of(settings, name, section)

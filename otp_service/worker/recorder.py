@@ -1,0 +1,109 @@
+"""The recorder: brings what happened from the event stream into the ledger, at least once: twice does no harm."""
+
+import threading
+
+from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
+from otp_service.services.context import Context
+from otp_service.store.events import Taken
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+from otp_service.worker.claiming import Every
+
+AT_ONCE = 500
+"""Events that are recorded in one transaction."""
+BREATH = 0.25
+"""Seconds between two batches: each is to be worth its transaction. A consent that came with a start waits as long."""
+_REST = 1.0
+"""Seconds to wait while Redis or the database is away."""
+_CLAIM_AFTER = 15.0
+"""Seconds, beyond those of a transaction, after which events that a recorder took and did not record are taken over."""
+_NOW_AND_THEN = 5.0
+"""Seconds between two looks for such events, and between two trimmings."""
+
+_log = get_logger(__name__)
+
+
+class Recorder:
+    """Records in a thread of its own: a slow database must not hold up messages."""
+
+    def __init__(self, context: Context, name: str, timeout: float, wait: float) -> None:
+        """Take the name of the worker, the seconds that a transaction may take, and those to wait for events."""
+        self._context = context
+        self._name = name
+        self._events = context.store.events
+        self._wait = max(1, round(1000 * wait))
+        self._idle = round(1000 * (_CLAIM_AFTER + 2 * timeout))
+        self._taken: list[Taken] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recorder")
+        self._claim = Every(_NOW_AND_THEN, self._take_over)
+        self._trim = Every(_NOW_AND_THEN, self._tidy)
+
+    def start(self) -> None:
+        """Begin to record."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Record what has happened, and end."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            stopping = self._stop.is_set()
+            recorded = self._turn()
+            last = stopping and not recorded
+            self._stop.wait(BREATH)
+
+    def _turn(self) -> int:
+        """Record what is there; return how many events that was."""
+        try:
+            if not self._taken:
+                self._taken = self._events.take(self._name, AT_ONCE, 0 if self._stop.is_set() else self._wait)
+                self._claim.tick()
+            count = self._record()
+            self._trim.tick()
+        except (StoreUnavailableError, LedgerUnavailableError) as away:
+            self._note(away)
+        except Exception:  # noqa: BLE001 - one event's defect must not keep back the others
+            _log.exception("recorder_defect", recorder=self._name)
+            self._split()
+            return 1
+        else:
+            return count
+        self._stop.wait(_REST)
+        return 0
+
+    def _split(self) -> None:
+        """Go on with each of the events of a batch that could not be recorded; leave one that cannot, for later."""
+        failed, others = self._taken[:1], self._taken[1:]
+        parts = [part for batch in failed if len(batch.entries) > 1 for part in batch.singly()]
+        self._taken = [*parts, *others]
+
+    def _take_over(self) -> None:
+        self._taken += self._events.claim(self._name, AT_ONCE, self._idle)
+
+    def _record(self) -> int:
+        """Record what was taken, and forget that it is to be recorded."""
+        count = 0
+        while self._taken:
+            batch = self._taken[0]
+            recorded = self._context.ledger.traffic.record(batch.happenings)
+            if recorded.consented:
+                self._context.reflection.refresh()
+            self._events.acknowledge(batch)
+            count += len(batch.entries)
+            self._taken.pop(0)
+        return count
+
+    def _tidy(self) -> None:
+        metrics.record_unrecorded(self._events.unrecorded())
+        self._events.trim()
+
+    def _note(self, away: Exception) -> None:
+        if isinstance(away, LedgerUnavailableError):
+            metrics.record_ledger_error("recorder")
+            _log.warning("ledger_unavailable", recorder=self._name, reason=str(away))
+        else:
+            metrics.record_store_error("recorder")

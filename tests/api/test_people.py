@@ -1,0 +1,236 @@
+"""Consents, suppressions and rights over HTTP: inside the caller's application, and the number never in an answer."""
+
+import pytest
+from support_api import START, Api
+from support_installation import BANK_KEY, NUMBER, World
+
+from otp_service.core.errors import LedgerUnavailableError
+
+CONSENT = {
+    "text_version": "2026-11",
+    "text_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "locale": "ur-PK",
+    "channel": "web",
+    "given_at": "2026-11-24T22:00:00Z",
+    "source": "checkout",
+}
+MASK = "+92 ••• ••••567"
+
+
+class Both:
+    """Two applications of one installation, with the shop's consents required."""
+
+    def __init__(self, world: World, consent: str = "required") -> None:
+        one = Api(world)
+        shop = one.installation.settings.applications["shop"].model_dump(mode="json", exclude_none=True)
+        self.shop = Api(world, applications={"shop": {**shop, "consent": consent}}, keys=_keys(one))
+        self.shop.installation.context.reflection.refresh()
+        self.bank = Api.__new__(Api)
+        self.bank.__dict__ = {**self.shop.__dict__, "key": BANK_KEY}
+
+
+def _keys(api: Api) -> dict[str, str]:
+    keys = api.installation.settings.keys
+    return {"root": keys.root.get_secret_value(), "pseudonym": keys.pseudonym.get_secret_value()}
+
+
+@pytest.fixture
+def both(world: World) -> Both:
+    return Both(world)
+
+
+def put(api: Api, path: str, **members):
+    return api.call("PUT", path, json={"to": NUMBER, **members})
+
+
+def post(api: Api, path: str, **members):
+    return api.post(path, {"to": NUMBER, **members})
+
+
+def begin(api: Api, **members):
+    return post(api, START, **members)
+
+
+# --- consents ------------------------------------------------------------------------------------------------
+
+
+def test_without_a_consent_nothing_is_sent_and_nothing_is_spent(both):
+    client = both.shop.world.client
+    before = {name: client.dump(name) for name in client.scan_iter()}
+    refused = begin(both.shop)
+
+    assert (refused.status_code, refused.json["code"]) == (422, "consent-required")
+    assert {name: client.dump(name) for name in client.scan_iter()} == before
+
+
+def test_an_export_shows_the_exact_words_and_the_time(both):
+    assert put(both.shop, "/v1/consents", **CONSENT, client_ip="203.0.113.77").status_code == 200
+    assert begin(both.shop).status_code == 201
+    (entry,) = post(both.shop, "/v1/subjects/export").json["consents"]
+
+    assert {name: entry[name] for name in CONSENT} == CONSENT
+    assert (entry["status"], entry["address_prefix"]) == ("given", "203.0.113.0/24")
+
+
+def test_a_withdrawal_counts_at_once_and_both_entries_stay(both):
+    put(both.shop, "/v1/consents", **CONSENT)
+    shown = post(both.shop, "/v1/consents/withdraw")
+
+    assert (shown.json["status"], shown.json["to"]) == ("withdrawn", MASK)
+    assert [one["status"] for one in shown.json["entries"]] == ["given", "withdrawn"]
+    assert begin(both.shop).json["code"] == "consent-required"
+    assert post(both.shop, "/v1/consents/find").json == shown.json
+
+
+def test_a_start_may_bring_its_consent(both):
+    assert begin(both.shop, consent=CONSENT).status_code == 201
+
+
+def test_a_consent_is_for_one_purpose(both):
+    put(both.shop, "/v1/consents", **CONSENT)
+    payment = {"amount": "1", "currency": "PKR", "payee": "Daraz"}
+
+    assert begin(both.shop, purpose="payment", transaction=payment).json["code"] == "consent-required"
+
+
+@pytest.mark.parametrize(
+    ("members", "pointer"),
+    [
+        ({"text_sha256": "ABC"}, "/consent/text_sha256"),
+        ({"given_at": "yesterday"}, "/consent/given_at"),
+        ({"given_at": "2026-02-30T00:00:00Z"}, "/consent/given_at"),
+        ({"given_at": "2999-01-01T00:00:00Z"}, "/consent/given_at"),
+        ({"locale": "in Urdu"}, "/consent/locale"),
+        ({"text": "I agree"}, "/consent/text"),
+        ({"source": "a\nb"}, "/consent/source"),
+    ],
+)
+def test_a_consent_that_shows_nothing_is_refused(both, members, pointer):
+    refused = begin(both.shop, consent={**CONSENT, **members})
+
+    assert refused.status_code == 400
+    assert [one["pointer"] for one in refused.json["errors"]] == [pointer]
+
+
+def test_an_application_that_keeps_no_consents_does_not_seem_to(both):
+    answers = [
+        begin(both.bank, consent=CONSENT),
+        put(both.bank, "/v1/consents", **CONSENT),
+        post(both.bank, "/v1/consents/withdraw"),
+        post(both.bank, "/v1/consents/find"),
+    ]
+
+    assert [(one.status_code, one.json["code"]) for one in answers] == [(422, "consent-not-kept")] * 4
+
+
+def test_a_purpose_that_is_not_the_applications_is_forbidden(both):
+    assert put(both.shop, "/v1/consents", **CONSENT, purpose="other").json["code"] == "forbidden"
+
+
+# --- suppressions --------------------------------------------------------------------------------------------
+
+
+def test_a_suppressed_number_gets_nothing_of_the_application_and_all_of_another(world):
+    both = Both(world, "off")
+    shown = put(both.shop, "/v1/suppressions", reason="asked by phone")
+
+    assert (shown.json["to"], shown.json["suppressed"]) == (MASK, True)
+    assert (begin(both.shop).status_code, begin(both.shop).json["code"]) == (403, "recipient-suppressed")
+    assert begin(both.bank).status_code == 201
+    assert post(both.bank, "/v1/suppressions/find").json == {"to": MASK, "suppressed": False, "entries": []}
+
+
+def test_one_application_lifts_nothing_of_another(world):
+    both = Both(world, "off")
+    put(both.shop, "/v1/suppressions")
+    post(both.bank, "/v1/suppressions/lift")
+    assert begin(both.shop).status_code == 403
+
+    shown = post(both.shop, "/v1/suppressions/lift")
+    assert [one["lifted"] for one in shown.json["entries"]] == [False, True]
+    assert begin(both.shop).status_code == 201
+
+
+def test_a_list_for_marketing_leaves_codes_alone(world):
+    both = Both(world, "off")
+
+    assert put(both.shop, "/v1/suppressions", scope="marketing_only").json["suppressed"] is False
+    assert begin(both.shop).status_code == 201
+
+
+def test_a_suppression_may_end_by_itself(world):
+    both = Both(world, "off")
+
+    assert put(both.shop, "/v1/suppressions", until="2020-01-01T00:00:00Z").json["suppressed"] is False
+    assert put(both.shop, "/v1/suppressions", until="2999-01-01T00:00:00Z").json["suppressed"] is True
+    assert begin(both.shop).status_code == 403
+
+
+# --- rights --------------------------------------------------------------------------------------------------
+
+
+def test_an_application_sees_and_erases_nothing_of_another(both):
+    put(both.shop, "/v1/consents", **CONSENT, client_ip="203.0.113.77")
+    put(both.shop, "/v1/suppressions")
+    empty = post(both.bank, "/v1/subjects/export").json
+    post(both.bank, "/v1/subjects/erase")
+    mine = post(both.shop, "/v1/subjects/export").json
+
+    assert {name: value for name, value in empty.items() if value and name != "to"} == {}
+    assert mine["consents"][0]["address_prefix"] == "203.0.113.0/24"
+    assert mine["erasures"] == []
+
+
+def test_an_erasure_keeps_what_a_dispute_needs_and_buys_no_guess(world):
+    both = Both(world, "off")
+    one = begin(both.shop).json["id"]
+    for _ in range(3):
+        both.shop.post(f"/v1/verifications/{one}/check", {"code": both.shop.wrong(one)})
+    put(both.shop, "/v1/suppressions")
+    before = both.shop.get(f"/v1/verifications/{one}").json["checks_left"]
+    windows = {n: both.shop.world.client.dump(n) for n in both.shop.world.client.scan_iter(match="*failed_checks*")}
+    done = post(both.shop, "/v1/subjects/erase")
+
+    assert windows
+    assert {n: both.shop.world.client.dump(n) for n in windows} == windows
+    assert both.shop.get(f"/v1/verifications/{one}").json["checks_left"] == before == 2
+    assert begin(both.shop).json["code"] == "recipient-suppressed"
+    assert "dispute" in done.json["reason"]
+    (erasure,) = post(both.shop, "/v1/subjects/export").json["erasures"]
+    assert erasure["kept"]["suppressions"] == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/consents/find", "/v1/suppressions/find", "/v1/subjects/export"])
+def test_a_number_is_read_strictly_and_never_in_a_url(both, path):
+    assert both.shop.post(path, {"to": "123"}).json["code"] == "invalid-number"
+    assert both.shop.post(path, {"to": NUMBER, "region": "XX"}).status_code == 400
+    assert both.shop.post(path, {"to": NUMBER, "more": 1}).status_code == 400
+    assert both.shop.post(f"{path}?to={NUMBER}", {"to": NUMBER}).status_code == 400
+    assert both.shop.get(path).status_code in {404, 405}
+
+
+def test_no_answer_holds_the_number(both):
+    put(both.shop, "/v1/consents", **CONSENT)
+    put(both.shop, "/v1/suppressions")
+    begin(both.shop)
+    texts = [
+        post(both.shop, path).text for path in ("/v1/consents/find", "/v1/suppressions/find", "/v1/subjects/export")
+    ]
+
+    assert all(NUMBER[-7:] not in text and MASK in text for text in texts)
+
+
+def test_a_ledger_that_is_away_is_told(both, monkeypatch):
+    def away(*_):
+        raise LedgerUnavailableError("The ledger does not answer.")
+
+    put(both.shop, "/v1/consents", **CONSENT)
+    for part in (both.shop.installation.context.ledger.consents, both.shop.installation.context.ledger.people):
+        for name in ("add", "of", "export"):
+            if hasattr(part, name):
+                monkeypatch.setattr(type(part), name, away)
+    refused = post(both.shop, "/v1/subjects/export")
+
+    assert (refused.status_code, refused.json["code"]) == (503, "ledger-unavailable")
+    assert refused.headers["Retry-After"] == "1"
+    assert begin(both.shop).status_code == 201, "starts do not ask it"

@@ -1,0 +1,73 @@
+"""What ``doctor`` finds about applications and keys."""
+
+from pathlib import Path
+
+import pytest
+from support_installation import tree
+from support_operators import CLUB
+
+from otp_service.bootstrap import install
+from otp_service.cli.access_findings import access_findings
+from otp_service.cli.findings import Level
+from otp_service.core.api_key import Scope
+from otp_service.services.api_keys import issue_key, revoke_key
+from otp_service.services.applications import add_application
+from otp_service.settings import settings_from
+from otp_service.settings.stored import section_of, text_of
+
+NOW = 1_795_000_000_000
+SILENT = "redis://127.0.0.1:1/0"
+NO_KEY = (Level.WARN, "applications.shop", "It has no API key.")
+
+
+@pytest.fixture
+def url(tmp_path: Path, sqlite_template: Path) -> str:
+    (tmp_path / "ledger.db").write_bytes(sqlite_template.read_bytes())
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+def installed(url: str, **sections):
+    return install(settings_from(tree(SILENT, ledger={"url": url}, **sections)))
+
+
+def found(one):
+    return [(f.level, f.subject, f.sentence) for f in access_findings(one.settings, one.context, NOW)]
+
+
+def test_an_application_that_nobody_can_use_is_told_until_it_has_a_key_anywhere(url):
+    one = installed(url, applications={"shop": {**CLUB, "keys": []}})
+    assert found(one) == [NO_KEY]
+
+    issued = issue_key(one.context, "shop", [Scope.VERIFY], (), "tests")
+    assert found(one) == []
+
+    revoke_key(one.context, issued.key.id, "tests")
+    assert found(one) == [NO_KEY]
+
+
+def test_applications_of_the_ledger_are_looked_at_like_those_of_the_configuration(url):
+    one = installed(url, routes=[{"gateways": ["sandbox"], "countries": ["PK", "GB"]}])
+    abroad = section_of({**CLUB, "countries": ["AE", "SA"], "region": None})
+    add_application(one.context, "club", text_of(abroad), "tests")
+    issue_key(one.context, "club", [Scope.VERIFY], (), "tests")
+    told = found(one)
+
+    assert {subject for _, subject, _ in told} == {"applications.club"}
+    assert [level for level, _, sentence in told if sentence == "No gateway carries sms for login to AE, SA."] == [
+        Level.FAIL
+    ]
+    assert [level for level, _, sentence in told if sentence.startswith("It has no home")] == [Level.WARN]
+
+
+def test_an_installation_without_any_application_is_told(url):
+    table = tree(SILENT, ledger={"url": url}) | {"applications": {}}
+
+    assert found(install(settings_from(table))) == [(Level.WARN, "applications", "There is none.")]
+
+
+def test_a_ledger_that_cannot_be_asked_is_told_and_not_made(tmp_path):
+    file = tmp_path / "none.db"
+    (finding,) = found(installed(f"sqlite:///{file}"))
+
+    assert finding == (Level.FAIL, "ledger", "The ledger has not been made: otp-service ledger upgrade.")
+    assert not file.exists()

@@ -1,0 +1,225 @@
+"""Suppressions by hand, lists of them, and what is held of the person behind a number; on a real Valkey."""
+
+import json
+
+import pytest
+from support_caller import Caller
+from support_cli import configured, run
+from support_happenings import EVIDENCE
+from support_installation import NUMBER, tree
+
+from otp_service.bootstrap import install
+from otp_service.core.errors import LedgerUnavailableError, SuppressedError
+from otp_service.core.phone import parse_destination
+from otp_service.services.consents import give
+from otp_service.services.named import named
+from otp_service.settings import load_settings
+from otp_service.store import keys
+
+MASK = "+92 ••• ••••567"
+OTHER = "+923007654321"
+
+
+@pytest.fixture
+def environ(valkey, sqlite_template, tmp_path):
+    (tmp_path / "ledger.db").write_bytes(sqlite_template.read_bytes())
+    shop = {**tree(valkey.url)["applications"]["shop"], "consent": "recorded"}
+    return configured(
+        tmp_path,
+        valkey.url,
+        ledger={"url": f"sqlite:///{tmp_path / 'ledger.db'}"},
+        applications={"shop": shop},
+    )
+
+
+@pytest.fixture
+def shop(environ):
+    return Caller(install(load_settings(environ=environ)))
+
+
+def told(*arguments, environ, stdin=None):
+    result = run(*arguments, environ=environ, stdin=stdin)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def suppressions(*arguments, environ, stdin=None):
+    return told("suppressions", *arguments, environ=environ, stdin=stdin)
+
+
+def refused(shop, to=NUMBER):
+    try:
+        shop.start(to)
+    except SuppressedError:
+        return True
+    return False
+
+
+def test_an_operator_suppresses_for_all_and_lifts_again(environ, shop):
+    said = suppressions("add", NUMBER, "--reason", "letter of 2026-11-25", environ=environ)
+    bank = Caller(install(load_settings(environ=environ)), "bank")
+    assert said == f"{MASK} gets no messages of any application any more (all).\n"
+    assert refused(shop)
+    assert refused(bank)
+
+    suppressions("lift", NUMBER, environ=environ)
+    assert not refused(shop)
+
+
+def test_a_suppression_of_one_application_leaves_another_alone(environ, shop):
+    suppressions("add", NUMBER, "--application", "shop", environ=environ)
+    bank = Caller(install(load_settings(environ=environ)), "bank")
+
+    assert refused(shop)
+    assert not refused(bank)
+
+
+def test_who_said_so_and_when_is_shown(environ, shop):
+    suppressions(
+        "add", "0300 1234567", "--region", "pk", "--until", "2026-12-31", "--reason", "letter", environ=environ
+    )
+    suppressions("add", NUMBER, "--application", "bank", environ=environ)
+    suppressions("lift", NUMBER, environ=environ)
+    shown = suppressions("show", NUMBER, environ=environ)
+    rows = [line.split("\t")[1:] for line in shown.splitlines()[:3]]
+
+    assert rows == [
+        ["all", "all", "suppressed", "operator", "2026-12-31 00:00:00", "letter"],
+        ["bank", "all", "suppressed", "operator", "-", "-"],
+        ["all", "all", "lifted", "operator", "-", "-"],
+    ]
+    assert "of bank." in shown
+    assert NUMBER[-7:] not in shown
+
+
+def test_what_is_not_suppressed_is_not_lifted(environ):
+    result = run("suppressions", "lift", NUMBER, environ=environ)
+
+    assert result.exit_code == 1
+    assert f"{MASK} is not suppressed of any application (all)." in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["add", NUMBER, "--application", "nobody"], "There is no application nobody, only: bank, shop."),
+        (["add", NUMBER, "--reason", "x" * 201], "A reason has at most 200 printable characters."),
+        (["add", NUMBER, "--reason", "a\nb"], "A reason has at most 200 printable characters."),
+        (["add", NUMBER, "--until", "soon"], "Invalid value for '--until'"),
+        (["add", "12"], "A national number needs --region"),
+        (["import", "/no/such/file"], "No such file"),
+    ],
+)
+def test_what_cannot_be_meant_is_told(environ, arguments, sentence):
+    result = run("suppressions", *arguments, environ=environ)
+
+    assert result.exit_code in {1, 2}
+    assert sentence in result.output
+
+
+LIST = f"""\
+number;since
+# a comment
+
+{NUMBER};2026-01-01
+"{OTHER}",x
+0301 2345678   # national
+not a number
+{NUMBER}
+"""
+
+
+def test_a_list_is_imported_and_what_is_no_number_is_told_by_its_line(environ, shop):
+    said = suppressions("import", "-", "--region", "PK", "--reason", "a list", environ=environ, stdin=LIST)
+
+    assert "2 lines hold no number, and are left out: 1, 7 …" in said
+    assert "4 numbers get no messages of any application any more (all)." in said
+    assert all(refused(shop, to) for to in (NUMBER, OTHER, "+923012345678"))
+
+
+def test_a_list_for_marketing_leaves_codes_alone_and_redis_empty(environ, shop, valkey):
+    suppressions("import", "-", "--scope", "marketing_only", environ=environ, stdin=NUMBER)
+
+    assert not refused(shop)
+    assert not list(valkey.client.scan_iter(match=keys.mirrored("??", "*")))
+    assert "marketing_only\tsuppressed\timport" in suppressions("show", NUMBER, environ=environ)
+
+
+def test_more_numbers_than_fit_a_transaction_are_imported(environ, shop):
+    numbers = "".join(f"+92345{i:07d}\n" for i in range(4001))
+    suppressions("import", "-", environ=environ, stdin=numbers)
+
+    assert refused(shop, "+923450000000")
+    assert refused(shop, "+923450004000")
+    assert not refused(shop, "+923450004001")
+
+
+# --- the person behind a number ------------------------------------------------------------------------------
+
+
+def consented(shop):
+    to = named(shop.context.keyring, parse_destination(NUMBER, None))
+    give(shop.context, shop.application, to, "login", EVIDENCE)
+
+
+def test_all_that_is_held_is_written_as_json(environ, shop):
+    consented(shop)
+    one = shop.start()
+    held = json.loads(told("subject", "export", NUMBER, environ=environ))
+
+    assert held["to"] == MASK
+    assert held["consents"][0]["evidence"]["text_sha256"] == EVIDENCE.text_sha256
+    assert held["passing"] == [{"id": one, "application": "shop", "status": "pending"}]
+
+
+def test_an_erasure_asks_and_tells_what_stays_and_why(environ, shop):
+    consented(shop)
+    refused_to = run("subject", "erase", NUMBER, environ=environ, stdin="n\n")
+    assert refused_to.exit_code == 1
+    said = told("subject", "erase", NUMBER, "--yes", environ=environ)
+
+    assert "consents\t1\t1" in said
+    assert "dispute" in said
+    held = json.loads(told("subject", "export", NUMBER, environ=environ))
+    assert held["consents"][0]["evidence"]["address_prefix"] == ""
+    assert len(held["erasures"]) == 1
+
+
+# --- the ledger and its mirror -------------------------------------------------------------------------------
+
+
+def test_after_the_ledger_was_restored_an_operator_decides(environ, shop, tmp_path):
+    backup = (tmp_path / "ledger.db").read_bytes()
+    suppressions("add", NUMBER, environ=environ)
+    shop.context.ledger.database.close()
+    for file in tmp_path.glob("ledger.db*"):
+        file.unlink()
+    (tmp_path / "ledger.db").write_bytes(backup)
+    late = Caller(install(load_settings(environ=environ)))
+    late.context.reflection.refresh()
+    with pytest.raises(LedgerUnavailableError):
+        late.start()
+    assert "The ledger is older than what Redis knows of it" in run("doctor", environ=environ).output
+
+    told("ledger", "rebuild", "--yes", environ=environ)
+    late.context.reflection.refresh()
+    assert late.start()
+
+
+def test_a_flush_is_told_by_doctor_and_mended_by_rebuild(environ, shop, valkey):
+    suppressions("add", NUMBER, environ=environ)
+    valkey.client.flushall()
+    assert "Redis knows nothing of this ledger yet" in run("doctor", environ=environ).output
+    said = told("ledger", "rebuild", "--yes", environ=environ)
+
+    assert "Redis knows all 1 changes of the ledger." in said
+    assert "Redis knows all 1 changes" in run("doctor", environ=environ).output
+
+
+def test_a_ledger_that_is_not_there_is_not_made_by_looking(environ, tmp_path):
+    (tmp_path / "ledger.db").unlink()
+    assert "still to be made" in run("doctor", environ=environ).output
+    assert not (tmp_path / "ledger.db").exists()
+
+    told("ledger", "upgrade", environ=environ)
+    assert (tmp_path / "ledger.db").exists()

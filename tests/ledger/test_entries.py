@@ -1,0 +1,135 @@
+"""Consents and suppressions: never changed, only followed by another; in the order in which they became visible."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import delete, update
+from support_happenings import EVIDENCE, NUMBER, OTHER
+
+from otp_service.core.consent import Consent
+from otp_service.core.mirrored import Mirrored
+from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.ledger.database import LedgerDefectError
+from otp_service.ledger.schema import consents, suppressions
+
+ALL, MARKETING = SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY
+
+
+def entry(number=NUMBER, application="shop", scope=ALL, **members):
+    return Suppression(number, application, scope, SuppressionSource.API, **members)
+
+
+def state(ledger, number=NUMBER) -> Mirrored:
+    return ledger.mirrored.states([number]).numbers[0]
+
+
+def test_a_suppression_is_kept_back_until_it_is_lifted(ledger):
+    ledger.suppressions.add([entry(reason="by phone", until=5000)])
+    assert state(ledger).suppressed == {"shop": 5000}
+
+    ledger.suppressions.add([entry(lifted=True)])
+    assert state(ledger).suppressed == {}
+    assert [(one.lifted, one.reason) for one in ledger.suppressions.of(NUMBER)] == [(False, "by phone"), (True, "")]
+
+
+def test_a_list_for_marketing_neither_keeps_codes_back_nor_lifts_what_does(ledger):
+    ledger.suppressions.add([entry(), entry(scope=MARKETING, application=EVERY_APPLICATION)])
+    ledger.suppressions.add([entry(scope=MARKETING, lifted=True)])
+
+    assert state(ledger).suppressed == {"shop": None}
+    assert state(ledger, OTHER).suppressed == {}
+
+
+def test_an_application_sees_its_own_entries_and_the_operators(ledger):
+    ledger.suppressions.add([entry(), entry(application="bank"), entry(application=EVERY_APPLICATION)])
+
+    assert {one.application for one in ledger.suppressions.of(NUMBER, "shop")} == {"shop", EVERY_APPLICATION}
+
+
+def test_a_consent_is_followed_by_its_withdrawal(ledger):
+    given, first = ledger.consents.add(Consent(NUMBER, "shop", "login", EVIDENCE))
+    _, second = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
+
+    assert given.recorded > 0
+    assert second == first + 1
+    assert [one.evidence for one in ledger.consents.of(NUMBER, "shop", "login")] == [EVIDENCE, None]
+    assert ledger.consents.of(NUMBER, "bank", "login") == ()
+
+
+@pytest.mark.parametrize("table", [consents, suppressions])
+def test_an_entry_cannot_be_changed_whoever_writes_sql(ledger, table):
+    ledger.consents.add(Consent(NUMBER, "shop", "login", EVIDENCE))
+    ledger.suppressions.add([entry()])
+    changes = {"recorded": 1, "pseudonym": OTHER, "application": "bank"}
+
+    for name, value in changes.items():
+        with pytest.raises(LedgerDefectError, match="never changed"), ledger.database.write() as connection:
+            connection.execute(update(table).values({name: value}))
+
+
+def test_an_address_may_be_erased_from_a_consent_and_not_be_changed(ledger):
+    ledger.consents.add(Consent(NUMBER, "shop", "login", EVIDENCE))
+    with pytest.raises(LedgerDefectError, match="never changed"), ledger.database.write() as connection:
+        connection.execute(update(consents).values(address_prefix="198.51.100.0/24"))
+    with ledger.database.write() as connection:
+        connection.execute(update(consents).values(address_prefix=""))
+
+    assert ledger.consents.of(NUMBER, "shop", "login")[0].evidence.address_prefix == ""
+
+
+def test_changes_are_told_in_their_order_and_in_pieces(ledger):
+    numbers = [f"{i:022d}" for i in range(7)]
+    for one in numbers:
+        ledger.suppressions.add([entry(one)])
+    ledger.suppressions.add([entry("m" * 22, scope=MARKETING)])
+    seen, place = [], 0
+    while True:
+        changes = ledger.mirrored.since(place, 3)
+        seen += [one.pseudonym for one in changes.numbers]
+        if changes.upto == place:
+            break
+        place = changes.upto
+
+    assert seen == numbers
+    assert place == ledger.mirrored.head().sequence == 8
+
+
+def test_all_numbers_that_the_mirror_has_to_know_are_told_in_pieces(ledger):
+    for one in ("a", "c", "b"):
+        ledger.suppressions.add([entry(one * 22)])
+    ledger.consents.add(Consent("d" * 22, "shop", "login", EVIDENCE))
+    ledger.suppressions.add([entry("e" * 22, scope=MARKETING)])
+    first = ledger.mirrored.after("", 3)
+    rest = ledger.mirrored.after(first.numbers[-1].pseudonym, 3)
+
+    assert [one.pseudonym[0] for one in (*first.numbers, *rest.numbers)] == ["a", "b", "c", "d"]
+
+
+def test_whoever_reads_up_to_a_place_has_seen_all_changes_before_it(ledger):
+    """A place is given out under a lock: otherwise a reader could see 2, note it, and never hear of 1."""
+    stop, seen = threading.Event(), []
+
+    def follow():
+        place = 0
+        while not stop.is_set() or place < ledger.mirrored.head().sequence:
+            changes = ledger.mirrored.since(place, 50)
+            seen.extend(one.pseudonym for one in changes.numbers)
+            place = changes.upto
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: ledger.suppressions.add([entry(f"{i:022d}")]), range(60)))
+    stop.set()
+    follower.join()
+
+    assert sorted(seen) == [f"{i:022d}" for i in range(60)]
+
+
+def test_what_is_gone_from_the_ledger_is_gone_from_the_mirrors_state(ledger):
+    ledger.suppressions.add([entry()])
+    with ledger.database.write() as connection:
+        connection.execute(delete(suppressions))
+
+    assert state(ledger) == Mirrored(NUMBER, {}, {})

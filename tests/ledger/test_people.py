@@ -1,0 +1,57 @@
+"""What is held of a number: all of it, within one application; and what an erasure leaves, and why."""
+
+from support_happenings import EVIDENCE, NUMBER, OTHER, happening, started
+
+from otp_service.core.consent import Consent
+from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.ledger.ledger import Ledger
+
+
+def _filled(ledger: Ledger) -> None:
+    bank = {"application": "bank", "pseudonym": NUMBER, "ledger": "0"}
+    ledger.traffic.record([
+        started("vf_1", 1000), happening("delivery.sent", "vf_1", 1100, gateway="first"),
+        happening("verification.started", "vf_2", 2000, **bank), started("vf_3", 3000, OTHER),
+    ])  # fmt: skip
+    for application in ("shop", "bank"):
+        ledger.consents.add(Consent(NUMBER, application, "login", EVIDENCE))
+        entry = Suppression(NUMBER, application, SuppressionScope.ALL, SuppressionSource.API, "by phone")
+        ledger.suppressions.add([entry])
+
+
+def test_an_export_holds_all_of_an_application_and_nothing_of_another(ledger):
+    _filled(ledger)
+    held = ledger.people.export(NUMBER, "shop")
+
+    assert [one.id for one in held.verifications] == ["vf_1"]
+    assert [one["type"] for one in held.verifications[0].events] == ["verification.started", "delivery.sent"]
+    assert [(one.application, one.evidence) for one in held.consents] == [("shop", EVIDENCE)]
+    assert [one.application for one in held.suppressions] == ["shop"]
+
+
+def test_an_export_of_an_operator_holds_all(ledger):
+    _filled(ledger)
+    held = ledger.people.export(NUMBER, None)
+
+    assert [one.id for one in held.verifications] == ["vf_1", "vf_2"]
+    assert {one.application for one in held.consents} == {"shop", "bank"}
+
+
+def test_an_erasure_leaves_what_a_dispute_needs_and_says_why(ledger):
+    _filled(ledger)
+    done = ledger.people.erase(NUMBER, "shop")
+    held = ledger.people.export(NUMBER, "shop")
+
+    assert done.erased == {"consents": 1, "inbound": 0}
+    assert done.kept == {"verifications": 1, "consents": 1, "suppressions": 1, "events": 2}
+    assert held.consents[0].evidence.address_prefix == ""
+    assert held.consents[0].evidence.text_sha256 == EVIDENCE.text_sha256
+    assert [one["reason"] for one in held.erasures] == [done.reason]
+    assert ledger.people.export(NUMBER, "bank").consents[0].evidence == EVIDENCE
+
+
+def test_an_erasure_takes_no_suppression_away(ledger):
+    _filled(ledger)
+    ledger.people.erase(NUMBER, None)
+
+    assert ledger.mirrored.states([NUMBER]).numbers[0].suppressed == {"shop": None, "bank": None}

@@ -1,0 +1,453 @@
+"""What is kept long enough goes by itself, a little at a time; what holds stays, and how much went is written down."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import BigInteger, Boolean, Table, delete, insert, select
+
+from otp_service.core.consent import Consent, Evidence
+from otp_service.core.happening import Happening
+from otp_service.core.keeping import Keeping
+from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.ledger import consents as consent_entries
+from otp_service.ledger import purge_rules, schema
+from otp_service.ledger import suppressions as suppression_entries
+from otp_service.ledger.ledger import Ledger, open_ledger
+from otp_service.ledger.purge_rules import RULES
+from otp_service.ledger.purges import BETWEEN
+from otp_service.settings.retention import RetentionSettings
+
+NOW = 1_795_000_000_000
+DAY = 24 * 3600 * 1000
+LONG_AGO = NOW - 100 * DAY
+PSEUDONYM = "canary-pseudonym-12345"
+KEPT: Keeping = RetentionSettings().to_core()
+EVIDENCE = Evidence("v1", "0" * 64, "en", "web", LONG_AGO, "signup page", "203.0.113.0/24")
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    opened = open_ledger(ledger_url, 10.0)
+    yield opened
+    opened.database.close()
+
+
+@pytest.fixture
+def file(sqlite_template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(sqlite_template, tmp_path / "ledger.db"))
+
+
+def put(ledger: Ledger, table: Table, **values: Any) -> None:
+    """Put a row into a table; columns that are not named hold something of their type."""
+    row = {column.key: values.get(column.key, _something(column)) for column in table.columns}
+    with ledger.database.write() as connection:
+        connection.execute(insert(table).values(row))
+
+
+def _something(column: Any) -> Any:
+    if column.nullable:
+        return None
+    if isinstance(column.type, Boolean):
+        return False
+    return 0 if isinstance(column.type, BigInteger) else PSEUDONYM if column.key == "pseudonym" else "x"
+
+
+def rows(ledger: Ledger, table: Table) -> list[Any]:
+    with ledger.database.read() as connection:
+        return list(connection.execute(select(table)).mappings())
+
+
+def purge(ledger: Ledger, data: str, before: int = LONG_AGO, now: int = NOW) -> list[int]:
+    """Purge a class of data; return how many rows each transaction deleted."""
+    return [batch.rows for batch in ledger.purges.run(data, before, now)]
+
+
+def entry(sequence: int, recorded: int = LONG_AGO - DAY, **values: Any) -> dict[str, Any]:
+    return {"sequence": sequence, "counts_from": sequence, "recorded": recorded, "pseudonym": PSEUDONYM, **values}
+
+
+def sequences(ledger: Ledger, table: Table) -> list[int]:
+    return sorted(row["sequence"] for row in rows(ledger, table))
+
+
+AGED = [
+    (schema.TRAFFIC, schema.verifications, "id", "started"),
+    (schema.TRAFFIC, schema.events, "id", "at"),
+    (schema.INBOUND, schema.inbound, "id", "received"),
+    (schema.ACCESS, schema.api_keys, "id", "revoked"),
+    (schema.ACCESS, schema.api_keys, "id", "expires"),
+    (schema.DUTIES, schema.erasures, "id", "at"),
+    (schema.DUTIES, schema.purges, "id", "at"),
+]
+
+
+@pytest.mark.parametrize(("data", "table", "key", "moment"), AGED)
+def test_what_is_older_goes_and_nothing_else(ledger: Ledger, data: str, table: Table, key: str, moment: str) -> None:
+    for name, at in (("older", LONG_AGO - 1), ("exact", LONG_AGO), ("younger", LONG_AGO + 1)):
+        put(ledger, table, **{key: name, moment: at, **({"hash": name} if table is schema.api_keys else {})})
+
+    assert sum(purge(ledger, data)) == 1
+    assert {row[key] for row in rows(ledger, table)} - _written(ledger) == {"exact", "younger"}
+
+
+def _written(ledger: Ledger) -> set[str]:
+    """Return the names of the proofs that purges wrote down."""
+    return {row["id"] for row in rows(ledger, schema.purges) if row["id"].startswith("pu_")}
+
+
+def test_a_key_that_neither_ends_nor_was_revoked_is_kept(ledger: Ledger) -> None:
+    put(ledger, schema.api_keys, id="used", created=1, used=1)
+
+    assert purge(ledger, schema.ACCESS) == [0]
+
+
+def test_no_table_is_without_an_end_but_the_head_and_the_applications(ledger: Ledger) -> None:
+    """Whoever adds a table decides when its rows go."""
+    ended = {"sequence": 1, "withdrawn": True, "lifted": True, "revoked": 1}
+    for table in schema.METADATA.sorted_tables:
+        if table is not schema.head:
+            put(ledger, table, **ended)
+    for data in RULES:
+        purge(ledger, data, NOW + 1)
+
+    left = {table.name for table in schema.METADATA.sorted_tables if rows(ledger, table)}
+    assert left == {"head", "applications", "purges"}
+    assert {row["id"] for row in rows(ledger, schema.purges)} == _written(ledger)
+
+
+def test_every_class_of_data_has_a_rule_and_a_number_of_days() -> None:
+    classes = {column.info["class"] for table in schema.METADATA.sorted_tables for column in table.columns}
+
+    assert set(RULES) == classes - {schema.HEAD}
+    assert set(RULES) == set(RetentionSettings.model_fields)
+    assert all(KEPT.before(data, NOW) < NOW for data in RULES)
+
+
+# --- consents and suppressions: what holds stays ----------------------------------------------------------------
+
+
+def test_a_consent_that_was_not_withdrawn_is_kept_however_old_it_is(ledger: Ledger) -> None:
+    put(ledger, schema.consents, **entry(1, recorded=1))
+
+    assert purge(ledger, schema.CONSENTS, NOW) == [0, 0]
+    assert sequences(ledger, schema.consents) == [1]
+
+
+def test_a_consent_goes_when_another_one_followed_it_long_ago(ledger: Ledger) -> None:
+    put(ledger, schema.consents, **entry(1))
+    put(ledger, schema.consents, **entry(2))
+    put(ledger, schema.consents, **entry(3, recorded=LONG_AGO))
+    purge(ledger, schema.CONSENTS)
+
+    assert sequences(ledger, schema.consents) == [2, 3]
+
+
+def test_a_consent_and_its_withdrawal_go_when_the_withdrawal_is_old(ledger: Ledger) -> None:
+    put(ledger, schema.consents, **entry(1, recorded=1))
+    put(ledger, schema.consents, **entry(2, recorded=LONG_AGO, withdrawn=True))
+
+    assert sum(purge(ledger, schema.CONSENTS)) == 0
+    assert sum(purge(ledger, schema.CONSENTS, LONG_AGO + 1)) == 2
+    assert rows(ledger, schema.consents) == []
+
+
+def test_a_consent_that_was_recorded_late_ends_nothing(ledger: Ledger) -> None:
+    """It counts from its start, before the withdrawal, though it was recorded after it: the withdrawal is in force."""
+    put(ledger, schema.consents, **entry(1, withdrawn=True))
+    put(ledger, schema.consents, **(entry(2) | {"counts_from": 0}))
+    held = _consents_in_force(ledger)
+    states = [_consents_in_force(ledger) for _ in ledger.purges.run(schema.CONSENTS, LONG_AGO, NOW)]
+
+    assert held == set()
+    assert states == [held, held]
+    assert rows(ledger, schema.consents) == []
+
+
+def test_a_consent_that_was_recorded_lately_is_kept_though_it_was_withdrawn_long_ago(ledger: Ledger) -> None:
+    put(ledger, schema.consents, **entry(1, withdrawn=True))
+    put(ledger, schema.consents, **(entry(2, recorded=LONG_AGO) | {"counts_from": 0}))
+    purge(ledger, schema.CONSENTS)
+
+    assert sequences(ledger, schema.consents) == [1, 2]
+
+
+def test_consents_of_others_end_nothing(ledger: Ledger) -> None:
+    put(ledger, schema.consents, **entry(1))
+    for place, other in enumerate(({"pseudonym": "other"}, {"application": "other"}, {"purpose": "other"}), 2):
+        put(ledger, schema.consents, **(entry(place, withdrawn=True) | other))
+    purge(ledger, schema.CONSENTS)
+
+    assert sequences(ledger, schema.consents) == [1]
+
+
+@pytest.mark.parametrize("until", [None, NOW + DAY, LONG_AGO])
+def test_a_suppression_that_holds_or_ended_lately_is_kept_however_old_it_is(ledger: Ledger, until: int | None) -> None:
+    put(ledger, schema.suppressions, **entry(1, recorded=1, until=until))
+
+    assert purge(ledger, schema.SUPPRESSIONS) == [0, 0]
+    assert sequences(ledger, schema.suppressions) == [1]
+
+
+@pytest.mark.parametrize("end", [{"lifted": True}, {"until": LONG_AGO - 1}])
+def test_a_suppression_goes_long_after_it_was_lifted_or_ended(ledger: Ledger, end: dict[str, Any]) -> None:
+    put(ledger, schema.suppressions, **entry(1))
+    put(ledger, schema.suppressions, **entry(2, **end))
+    put(ledger, schema.suppressions, **(entry(3) | {"scope": "marketing_only"}))
+    purge(ledger, schema.SUPPRESSIONS)
+
+    assert sequences(ledger, schema.suppressions) == [3]
+
+
+ENTRIES = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b"]),  # number
+        st.sampled_from(["shop", "bank"]),
+        st.booleans(),  # withdrawn, or lifted
+        st.integers(0, 6),  # days between this and the one before
+        st.sampled_from([None, -3, 3]),  # days from now until a suppression ends
+        st.integers(0, 3),  # places that a consent was recorded late
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=ENTRIES, days=st.integers(1, 20))
+def test_at_no_moment_of_a_purge_does_anything_hold_that_did_not_or_the_other_way_round(
+    ledger: Ledger, history: list[Any], days: int
+) -> None:
+    before = NOW - days * DAY
+    consents, suppressions = _tell(ledger, history)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(purge_rules, "LOOK", 1)
+        for data, table, holding in (
+            (schema.CONSENTS, schema.consents, _consents_in_force),
+            (schema.SUPPRESSIONS, schema.suppressions, _suppressed),
+        ):
+            held = holding(ledger)
+            for batch in ledger.purges.run(data, before, NOW):
+                assert holding(ledger) == held
+                assert batch.rows <= 1
+            told = consents if table is schema.consents else suppressions
+            assert sequences(ledger, table) == _survivors(told, table, before)
+
+
+def _tell(ledger: Ledger, history: list[Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Fill the two tables anew with what happened; return their rows."""
+    recorded = NOW - sum(row[3] for row in history) * DAY
+    consents, suppressions = [], []
+    for place, (number, application, ends, days, until, late) in enumerate(history, 1):
+        recorded += days * DAY
+        made = entry(place, recorded, pseudonym=number, application=application)
+        consents.append({**made, "withdrawn": ends, "counts_from": place if ends else place - late})
+        suppressions.append({**made, "lifted": ends, "until": None if until is None else NOW + until * DAY})
+    with ledger.database.write() as connection:
+        connection.execute(delete(schema.consents))
+        connection.execute(delete(schema.suppressions))
+    for table, told in ((schema.consents, consents), (schema.suppressions, suppressions)):
+        for row in told:
+            put(ledger, table, **{"scope": "all", "source": "api", **row})
+    return consents, suppressions
+
+
+def _survivors(told: list[dict[str, Any]], table: Table, before: int) -> list[int]:
+    """Return what is left of some entries, by a plain model: what was in force lately, and what came after it."""
+    order = (
+        (lambda row: (row["counts_from"], row["sequence"]))
+        if table is schema.consents
+        else (lambda row: row["sequence"])
+    )
+    left = []
+    for number in ("a", "b"):
+        for application in ("shop", "bank"):
+            mine = sorted(
+                (row for row in told if (row["pseudonym"], row["application"]) == (number, application)), key=order
+            )
+            kept = [
+                row for place, row in enumerate(mine)
+                if row["recorded"] >= before or not any(later["recorded"] < before for later in mine[place + 1 :])
+            ]  # fmt: skip
+            if len(kept) == 1 and kept[0]["recorded"] < before and _at_an_end(kept[0], before):
+                kept = []
+            left += [row["sequence"] for row in kept]
+    return sorted(left)
+
+
+def _at_an_end(row: dict[str, Any], before: int) -> bool:
+    until = row.get("until")
+    return bool(row.get("withdrawn") or row.get("lifted") or ("withdrawn" not in row and until and until < before))
+
+
+def _consents_in_force(ledger: Ledger) -> set[Any]:
+    with ledger.database.read() as connection:
+        found = consent_entries.last_of_each(connection, ("a", "b", PSEUDONYM))
+    return {(one.pseudonym, one.application, one.purpose) for one in found if not one.withdrawn}
+
+
+def _suppressed(ledger: Ledger) -> set[Any]:
+    with ledger.database.read() as connection:
+        found = list(suppression_entries.latest(connection, ("a", "b", PSEUDONYM)))
+    return {(one.pseudonym, one.application, one.scope) for one in found if one.holds(NOW)}
+
+
+# --- a little at a time, and written down -----------------------------------------------------------------------
+
+
+def test_others_have_their_turn_after_each_batch_and_the_proof_tells_the_sum(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purge_rules, "BATCH", 3)
+    for place in range(7):
+        put(ledger, schema.events, id=f"event-{place}", at=1)
+    counts = []
+    for batch in ledger.purges.run(schema.TRAFFIC, LONG_AGO, NOW):
+        counts.append(batch.rows)
+        put(ledger, schema.events, id=f"meanwhile-{len(counts)}", at=NOW)
+
+    assert counts == [0, 3, 3, 1]
+    last = ledger.purges.latest(schema.TRAFFIC)
+    assert (last.rows, last.before, last.at) == (7, LONG_AGO, NOW)
+    assert len(_written(ledger)) == 1
+
+
+def test_entries_go_a_little_at_a_time_too(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purge_rules, "BATCH", 3)
+    for place in range(1, 9):
+        put(ledger, schema.consents, **entry(place, withdrawn=True))
+
+    assert purge(ledger, schema.CONSENTS) == [3, 3, 1, 1]
+
+
+def test_a_purge_that_is_cut_off_has_written_down_exactly_what_it_did(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purge_rules, "BATCH", 3)
+    for place in range(7):
+        put(ledger, schema.inbound, id=f"message-{place}", received=1)
+    next(ledger.purges.run(schema.INBOUND, LONG_AGO, NOW))
+
+    assert ledger.purges.latest(schema.INBOUND).rows == 3
+    assert len(rows(ledger, schema.inbound)) == 4
+
+
+def test_a_purge_that_finds_nothing_leaves_no_trace(ledger: Ledger) -> None:
+    for data in RULES:
+        purge(ledger, data)
+
+    assert rows(ledger, schema.purges) == []
+    assert ledger.purges.latest(schema.TRAFFIC) is None
+    assert ledger.purges.began() is None
+
+
+def test_a_purge_names_the_numbers_that_the_mirror_has_to_forget(ledger: Ledger) -> None:
+    for place, number in enumerate(("a", "a", "b")):
+        put(ledger, schema.consents, **(entry(place + 1, withdrawn=True) | {"pseudonym": number}))
+        put(ledger, schema.inbound, id=str(place), pseudonym=number, received=1)
+
+    assert {one for batch in ledger.purges.run(schema.CONSENTS, LONG_AGO, NOW) for one in batch.numbers} == {"a", "b"}
+    assert [batch.numbers for batch in ledger.purges.run(schema.INBOUND, LONG_AGO, NOW)] == [()]
+
+
+# --- one at a time, once an hour --------------------------------------------------------------------------------
+
+
+def test_a_purge_is_due_once_an_hour(ledger: Ledger) -> None:
+    moments = [0, 1, BETWEEN - 1, BETWEEN, BETWEEN + 1, 2 * BETWEEN]
+
+    assert [ledger.purges.take_turn(NOW + moment) for moment in moments] == [True, False, False, True, False, True]
+    assert ledger.purges.began() == NOW + 2 * BETWEEN
+
+
+def test_a_clock_that_was_far_ahead_does_not_stop_purges_and_one_that_is_a_little_behind_makes_no_second(
+    ledger: Ledger,
+) -> None:
+    assert ledger.purges.take_turn(NOW + 365 * DAY)
+    assert ledger.purges.take_turn(NOW)
+    assert not ledger.purges.take_turn(NOW - 1000)
+
+
+def test_of_many_processes_exactly_one_has_the_turn(ledger: Ledger) -> None:
+    together = threading.Barrier(8)
+
+    def try_it(hour: int) -> bool:
+        together.wait()
+        return ledger.purges.take_turn(NOW + hour * BETWEEN)
+
+    with ThreadPoolExecutor(8) as pool:
+        for hour in range(5):
+            assert sum(pool.map(try_it, [hour] * 8)) == 1
+
+
+def test_the_row_of_the_turn_is_not_purged(ledger: Ledger) -> None:
+    ledger.purges.take_turn(1)
+    purge(ledger, schema.DUTIES)
+
+    assert ledger.purges.began() == 1
+
+
+# --- the canary -------------------------------------------------------------------------------------------------
+
+
+def _fly(ledger: Ledger) -> None:
+    """Leave everything of a number that the ledger can hold; in the end nothing of it holds."""
+    fields = {"id": "vf_1", "application": "shop", "purpose": "login", "country": "PK", "pseudonym": PSEUDONYM}
+    consent = '{"text_version":"v1","text_sha256":"","locale":"en","channel":"web","given":1,"source":"x"}'
+    ledger.traffic.record(
+        [
+            Happening("00:1-1", NOW, "verification.started", fields | {"consent": consent, "ledger": "0"}),
+            Happening("00:1-2", NOW, "verification.approved", fields),
+        ]
+    )
+    ledger.consents.add(Consent(PSEUDONYM, "shop", "signup", EVIDENCE))
+    for purpose in ("login", "signup"):
+        ledger.consents.add(Consent(PSEUDONYM, "shop", purpose, None))
+    for application in ("shop", EVERY_APPLICATION):
+        for lifted in (False, True):
+            ledger.suppressions.add(
+                [
+                    Suppression(PSEUDONYM, application, scope, SuppressionSource.API, lifted=lifted)
+                    for scope in SuppressionScope
+                ]
+            )
+    ledger.people.erase(PSEUDONYM, None)
+    put(ledger, schema.inbound, received=NOW)
+
+
+def _where(ledger: Ledger) -> set[str]:
+    """Return the tables that have the number anywhere."""
+    return {table.name for table in schema.METADATA.sorted_tables if PSEUDONYM in repr(rows(ledger, table))}
+
+
+def test_after_its_time_nothing_is_left_of_a_number(ledger: Ledger) -> None:
+    with time_machine.travel(NOW / 1000, tick=False):
+        _fly(ledger)
+    proofs = {"consents", "suppressions", "erasures"}
+    left = {0: proofs | {"verifications", "inbound"}, 89: proofs | {"verifications", "inbound"}}
+    left |= {91: proofs | {"verifications"}, 399: proofs | {"verifications"}, 401: proofs, 1094: proofs, 1096: set()}
+    for days, tables in left.items():
+        for data in RULES:
+            purge(ledger, data, KEPT.before(data, NOW + days * DAY), NOW + days * DAY)
+        assert _where(ledger) == tables, days
+
+    assert {row["data"] for row in rows(ledger, schema.purges)} == set(RULES) - {schema.ACCESS}
+
+
+def test_after_its_time_nothing_is_left_of_a_number_in_the_file_either(file: Path) -> None:
+    ledger = open_ledger(f"sqlite:///{file}", 5.0)
+    with time_machine.travel(NOW / 1000, tick=False):
+        _fly(ledger)
+    held = file.with_suffix(".db-wal").read_bytes()
+    for data in RULES:
+        purge(ledger, data, NOW + 1)
+    ledger.database.close()
+
+    assert PSEUDONYM.encode() in held
+    assert PSEUDONYM.encode() not in b"".join(path.read_bytes() for path in file.parent.iterdir())

@@ -1,0 +1,104 @@
+"""The event stream in the ledger: once, however often and in whichever order it is read."""
+
+import json
+from itertools import permutations
+
+import pytest
+from sqlalchemy import select
+from support_happenings import EVIDENCE, NUMBER, happening, started
+
+from otp_service.core.consent import Consent
+from otp_service.ledger.ledger import Ledger
+from otp_service.ledger.schema import events
+from otp_service.ledger.traffic import Past
+
+
+def _past(ledger: Ledger) -> tuple[Past, ...]:
+    return ledger.people.export(NUMBER, None).verifications
+
+
+STORY = (
+    started(),
+    happening("delivery.sent", at=1100, gateway="first", channel="sms", slot="d1.1", cost="2500000"),
+    happening("verification.approved", at=1200, reason=""),
+)
+
+
+@pytest.mark.parametrize("order", list(permutations(STORY)))
+def test_what_happened_is_recorded_in_whichever_order_it_comes(ledger, order):
+    for one in order:
+        ledger.traffic.record([one])
+
+    (past,) = _past(ledger)
+    assert (past.id, past.application, past.purpose, past.country) == ("vf_1", "shop", "login", "PK")
+    assert (past.started, past.status, past.ended) == (1000, "approved", 1200)
+    assert [one["type"] for one in past.events] == [one.type for one in STORY]
+    assert past.events[1]["gateway"] == "first"
+
+
+def test_what_is_read_twice_is_there_once(ledger):
+    first = ledger.traffic.record(STORY)
+    again = ledger.traffic.record([*STORY, happening("check.failed", at=1150)])
+
+    assert (first.new, again.new) == (3, 1)
+    assert len(_past(ledger)[0].events) == 4
+
+
+def test_nothing_of_a_batch_is_recorded_when_a_part_of_it_cannot_be(ledger):
+    broken = started("vf_2", evidence=EVIDENCE, place=0)
+    fields = {**broken.fields, "consent": "{}"}
+    with pytest.raises(TypeError):
+        ledger.traffic.record([STORY[0], type(broken)(broken.id, broken.at, broken.type, fields)])
+
+    assert _past(ledger) == ()
+
+
+def test_details_hold_neither_the_number_nor_the_consent(ledger):
+    ledger.traffic.record([started(evidence=EVIDENCE)])
+
+    with ledger.database.read() as connection:
+        (details,) = connection.execute(select(events.c.details)).scalars()
+    assert json.loads(details) == {"channel": "sms"}
+
+
+def test_a_consent_that_came_with_a_start_is_recorded_with_its_evidence(ledger):
+    recorded = ledger.traffic.record([started(evidence=EVIDENCE, place=0)])
+    (entry,) = ledger.consents.of(NUMBER, "shop", "login")
+
+    assert recorded.consented == (NUMBER,)
+    assert entry.evidence == EVIDENCE
+    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (True, 0)}
+
+
+def test_a_withdrawal_is_the_later_one_although_the_consent_was_recorded_after_it(ledger):
+    start = started(evidence=EVIDENCE, place=ledger.mirrored.head().sequence)
+    _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
+    ledger.traffic.record([start])
+
+    assert [one.withdrawn for one in ledger.consents.of(NUMBER, "shop", "login")] == [False, True]
+    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (False, place)}
+
+
+def test_a_consent_given_after_a_withdrawal_counts_although_an_older_one_is_recorded_late(ledger):
+    old = started("vf_1", evidence=EVIDENCE, place=0)
+    _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
+    new = started("vf_2", evidence=EVIDENCE, place=place)
+    ledger.traffic.record([new])
+    ledger.traffic.record([old])
+
+    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (True, place)}
+
+
+def test_the_application_whose_message_a_number_got_last_is_known(ledger):
+    ledger.traffic.record([
+        started("vf_1", 1000), happening("delivery.sent", "vf_1", 1100, gateway="first"),
+        happening("verification.started", "vf_2", 2000, application="bank", pseudonym=NUMBER, ledger="0"),
+        happening("delivery.sent", "vf_2", 2100, application="bank", gateway="first"),
+        started("vf_3", 3000), happening("delivery.failed", "vf_3", 3100, gateway="first"),
+        started("vf_4", 4000), happening("delivery.sent", "vf_4", 4100, gateway="firs_"),
+    ])  # fmt: skip
+
+    assert ledger.traffic.answered(NUMBER, "first", 0) == "bank"
+    assert ledger.traffic.answered(NUMBER, "firs_", 0) == "shop"
+    assert ledger.traffic.answered(NUMBER, "first", 2001) is None
+    assert ledger.traffic.answered("x" * 22, "first", 0) is None

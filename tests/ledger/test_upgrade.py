@@ -1,0 +1,82 @@
+"""How the tables come to be, on either database."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert
+
+from otp_service.core.errors import ConfigurationError, LedgerUnavailableError
+from otp_service.ledger.database import Database, LedgerDefectError
+from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.schema import METADATA, head
+
+
+def test_the_steps_lead_to_the_schema(ledger):
+    with ledger.database.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_to_upgrade_again_changes_nothing(ledger):
+    before = ledger.mirrored.head()
+    ledger.upgrade()
+
+    assert ledger.mirrored.head() == before
+    assert not ledger.behind()
+
+
+def test_of_processes_that_upgrade_at_once_one_makes_the_ledger(tmp_path):
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: open_ledger(url, 30.0).upgrade(), range(4)))
+
+    assert open_ledger(url, 1.0).mirrored.head().sequence == 0
+
+
+def test_a_ledger_that_was_not_made_is_told_with_what_to_do(tmp_path):
+    fresh = open_ledger(f"sqlite:///{tmp_path / 'new.db'}", 1.0)
+
+    with pytest.raises(LedgerUnavailableError, match="otp-service ledger upgrade"):
+        fresh.mirrored.head()
+
+
+def test_the_file_is_for_its_user_only(tmp_path):
+    open_ledger(f"sqlite:///{tmp_path / 'private' / 'new.db'}", 1.0).upgrade()
+
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "private" / "new.db").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("url", ["", "mysql://localhost/otp", "sqlite://", "sqlite:///:memory:", "nonsense"])
+def test_an_address_that_is_none_of_ours_is_refused(url):
+    with pytest.raises(ConfigurationError, match=r"ledger\.url"):
+        Database(url, 1.0)
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'file' / 'ledger.db'}", 1.0)
+    with pytest.raises(LedgerUnavailableError, match="cannot be opened"):
+        ledger.upgrade()
+
+
+def test_a_database_that_is_away_is_told(postgres_server):
+    away = postgres_server.url("nothing_of_that_name")
+    with pytest.raises(LedgerUnavailableError):
+        open_ledger(away, 2.0).mirrored.head()
+
+
+def test_a_lock_that_lasts_too_long_is_told(tmp_path):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    ledger, waiting = open_ledger(url, 5.0), open_ledger(url, 0.1)
+    ledger.upgrade()
+    with ledger.database.write(), pytest.raises(LedgerUnavailableError), waiting.database.write():
+        pytest.fail("two write at once")
+
+
+def test_no_value_is_in_an_error_of_the_database(ledger):
+    with pytest.raises(LedgerDefectError) as told, ledger.database.write() as connection:
+        connection.execute(insert(head).values(id=1, identity="+923001234567", sequence=0))
+
+    assert "923001234567" not in str(told.value)

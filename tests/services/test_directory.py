@@ -1,0 +1,256 @@
+"""The directory: what the ledger says comes into force as a whole, and what was known outlives everything."""
+
+import re
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+from structlog.testing import capture_logs
+from support_caller import Caller
+from support_installation import API_KEY, World
+from support_operators import CLUB
+from support_outbox import jobs_of
+
+from otp_service.bootstrap import Installation
+from otp_service.core.api_key import APPLICATION_SCOPES, Scope, networks_of
+from otp_service.core.errors import LedgerUnavailableError, UnauthenticatedError
+from otp_service.core.keyring import api_key_hash
+from otp_service.ledger.access import Access
+from otp_service.ledger.database import Database
+from otp_service.services.api_keys import issue_key, issue_operator_key, revoke_key, rotate_key
+from otp_service.services.applications import add_application, change_application
+from otp_service.services.authenticate import authenticate
+from otp_service.services.deliver import LONGEST_HOLD, Held, deliver
+from otp_service.services.fail_over import Policy
+from otp_service.settings.stored import section_of, text_of
+
+POLICY = Policy(1, 0, (1.0,))
+HERE = "127.0.0.1"
+SETTINGS = text_of(section_of(CLUB))
+
+
+@pytest.fixture
+def url(tmp_path: Path, sqlite_template: Path) -> str:
+    (tmp_path / "ledger.db").write_bytes(sqlite_template.read_bytes())
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+class Processes:
+    """Two processes of one installation, each with what it knows."""
+
+    def __init__(self, world: World, url: str) -> None:
+        one = world.install(ledger={"url": url})
+        self.settings = one.settings
+        self.one = one.context
+        self.other = self.process(world, one)
+
+    @staticmethod
+    def process(world: World, like: Installation, **sections):
+        keys = like.settings.keys
+        same = {"root": keys.root.get_secret_value(), "pseudonym": keys.pseudonym.get_secret_value()}
+        url = like.settings.ledger.url.get_secret_value()
+        return world.install(keys=same, ledger={"url": url}, **sections).context
+
+
+@pytest.fixture
+def processes(world: World, url: str) -> Processes:
+    return Processes(world, url)
+
+
+def knows(context, key: str, address: str | None = HERE) -> bool:
+    try:
+        authenticate(context, key, address)
+    except UnauthenticatedError:
+        return False
+    return True
+
+
+def test_another_process_knows_after_its_next_look(processes):
+    secret = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests").secret
+    assert [knows(each, secret) for each in (processes.one, processes.other)] == [True, False]
+
+    processes.other.directory.refresh()
+    assert knows(processes.other, secret)
+
+
+def test_who_calls_is_told_with_scopes_and_application(processes):
+    made = issue_key(processes.one, "bank", [Scope.CONSENT], networks_of(["127.0.0.0/8"]), "tests")
+    of_bank, of_nobody = (
+        authenticate(processes.one, one.secret, HERE) for one in (made, issue_operator_key(processes.one, (), "tests"))
+    )
+    configured = authenticate(processes.one, API_KEY, None)
+
+    assert (of_bank.application.name, of_bank.key.scopes) == ("bank", {Scope.CONSENT})
+    assert (of_nobody.application, of_nobody.key.scopes) == (None, {Scope.ADMIN})
+    assert (configured.application.name, configured.key.scopes) == ("shop", APPLICATION_SCOPES)
+    assert not knows(processes.one, made.secret, "192.0.2.1")
+    assert not knows(processes.one, made.secret, None)
+
+
+def test_a_look_that_finds_no_change_reads_one_row(processes):
+    processes.one.directory.refresh()
+    read = []
+
+    def note(_connection, _cursor, statement, *_):
+        read.extend(re.findall(r"FROM (\w+)", statement))
+
+    event.listen(processes.one.ledger.database.engine, "before_cursor_execute", note)
+    processes.one.directory.refresh()
+
+    assert read == ["head"]
+
+
+def test_what_is_in_force_is_replaced_as_a_whole(processes):
+    before = processes.one.directory.entries
+    issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests")
+    after = processes.one.directory.entries
+
+    assert after is not before
+    assert len(after.keys) == len(before.keys) + 1
+
+
+def test_while_the_ledger_is_away_everything_stays_as_it_was(processes, monkeypatch):
+    secret = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests").secret
+    before = processes.one.directory.entries
+
+    def away(_):
+        raise LedgerUnavailableError("away")
+
+    monkeypatch.setattr(Database, "read", away)
+    with pytest.raises(LedgerUnavailableError):
+        processes.one.directory.refresh()
+    assert processes.one.directory.entries is before
+    assert knows(processes.one, secret)
+
+
+def test_a_key_that_was_made_is_returned_although_the_ledger_went_away_right_after(processes, monkeypatch):
+    def away(*_):
+        raise LedgerUnavailableError("away")
+
+    monkeypatch.setattr(Access, "changed_since", away)
+    issued = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests")
+    monkeypatch.undo()
+    processes.one.directory.refresh()
+
+    assert knows(processes.one, issued.secret)
+
+
+def test_an_application_that_this_process_cannot_use_keeps_no_revoked_key_in_force(processes, world, url):
+    """Such as one with a purpose that only the others' configuration has; or written by a later release."""
+    secret = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests")
+    processes.other.directory.refresh()
+    processes.one.ledger.applications.add("strange", '{"purposes":["nope"],"countries":["PK"]}')
+    processes.one.ledger.applications.add("broken", "{")
+    processes.one.ledger.applications.add("later", f'{{"added_later":1,{SETTINGS[1:]}')
+    revoke_key(processes.one, secret.key.id, "tests")
+    with capture_logs() as lines:
+        processes.other.directory.refresh()
+        processes.other.directory.refresh()
+
+    assert not knows(processes.other, secret.secret)
+    assert processes.other.applications.keys() == {"shop", "bank"}
+    unusable = [line["application"] for line in lines if line["event"] == "application_unusable"]
+    assert sorted(unusable) == ["broken", "later", "strange"]
+
+
+def test_a_key_of_an_application_that_cannot_be_used_is_of_no_use(processes):
+    processes.one.ledger.applications.add("strange", '{"purposes":["nope"],"countries":["PK"]}')
+    add_application(processes.one, "club", SETTINGS, "tests")
+    issued = issue_key(processes.one, "club", [Scope.VERIFY], (), "tests")
+    key = processes.one.ledger.api_keys.of("club")[0]
+    processes.one.ledger.api_keys.add(
+        type(key)("ak_strange", "strange", api_key_hash("otp_strange"), frozenset({Scope.VERIFY}))
+    )
+    processes.one.directory.refresh()
+
+    assert knows(processes.one, issued.secret)
+    assert not knows(processes.one, "otp_strange")
+
+
+def test_the_last_usable_settings_of_an_application_stay_in_force(processes):
+    add_application(processes.one, "club", SETTINGS, "tests")
+    processes.one.ledger.applications.change("club", '{"purposes":["nope"],"countries":["PK"]}')
+    processes.one.directory.refresh()
+
+    assert processes.one.applications["club"].title == "Acme Club"
+    assert "club" in processes.one.rulesets
+
+
+def test_of_two_of_one_name_that_of_the_configuration_is_in_force(processes, world, url):
+    add_application(processes.one, "club", SETTINGS, "tests")
+    issued = issue_key(processes.one, "club", [Scope.VERIFY], (), "tests")
+    club = {"name": "Configured Club", "purposes": ["login"], "countries": ["GB"]}
+    with capture_logs() as lines:
+        later = world.install(ledger={"url": url}, applications={"club": club}).context
+
+    assert later.applications["club"].title == "Configured Club"
+    assert authenticate(later, issued.secret, HERE).application.title == "Configured Club"
+    assert {"application_is_configured_too"} <= {line["event"] for line in lines}
+
+
+def test_changes_that_come_into_force_are_logged_by_the_names_of_keys(processes):
+    kept, revoked = (issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests") for _ in range(2))
+    processes.other.directory.refresh()
+    fresh = rotate_key(processes.one, kept.key.id, 3600, "tests")
+    revoke_key(processes.one, revoked.key.id, "tests")
+    add_application(processes.one, "club", SETTINGS, "tests")
+    with capture_logs() as lines:
+        processes.other.directory.refresh()
+
+    assert [{name: line[name] for name in line if name != "log_level"} for line in lines] == [
+        {
+            "event": "access_changed",
+            "applications": ["club"],
+            "keys_added": [fresh.key.id],
+            "keys_changed": [kept.key.id],
+            "keys_gone": [revoked.key.id],
+        }
+    ]
+
+
+# --- messages of applications that are new ------------------------------------------------------------------
+
+
+def test_a_worker_that_has_not_heard_of_an_application_yet_delivers_its_message(processes, world):
+    add_application(processes.one, "club", SETTINGS, "tests")
+    club = Caller.__new__(Caller)
+    club.context, club.application = processes.one, processes.one.applications["club"]
+    one = club.start()
+    assert "club" not in processes.other.applications
+    (job,) = jobs_of(processes.other)
+
+    assert deliver(processes.other, job, POLICY) is None
+    assert [delivery.status for delivery in club.read(one).verification.deliveries] == ["sent"]
+    assert processes.other.applications["club"].title == "Acme Club"
+
+
+def test_while_nobody_can_tell_whether_there_is_such_an_application_its_message_waits(processes, monkeypatch):
+    add_application(processes.one, "club", SETTINGS, "tests")
+    club = Caller.__new__(Caller)
+    club.context, club.application = processes.one, processes.one.applications["club"]
+    one = club.start()
+    (job,) = jobs_of(processes.other)
+
+    def away(*_):
+        raise LedgerUnavailableError("away")
+
+    monkeypatch.setattr(Access, "changed_since", away)
+    held = deliver(processes.other, job, POLICY)
+    monkeypatch.undo()
+    assert held == Held(job, LONGEST_HOLD)
+    assert deliver(processes.other, job, POLICY) is None
+    assert [delivery.status for delivery in club.read(one).verification.deliveries] == ["sent"]
+
+
+def test_a_change_of_an_application_reaches_its_rules(processes):
+    add_application(processes.one, "club", SETTINGS, "tests")
+    processes.other.directory.refresh()
+    before = processes.other.rulesets["club"]
+    live = processes.other.directory.rulesets
+    change_application(processes.one, "club", text_of(section_of({**CLUB, "countries": ["GB"]})), "tests")
+    processes.other.directory.refresh()
+
+    assert processes.other.applications["club"].countries == {"GB"}
+    assert live["club"] == before
+    assert set(live) == {"shop", "bank", "club"}
+    assert len(live) == 3

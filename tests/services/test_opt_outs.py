@@ -1,0 +1,123 @@
+"""A gateway says that its provider sends nothing to a number whose holder opted out there: ours are kept back, too."""
+
+import pytest
+from structlog.testing import capture_logs
+from support_caller import Caller
+from support_installation import NUMBER, World
+from support_outbox import deliver_all, dispatched, jobs_of
+
+from otp_service.bootstrap import Installation
+from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError, SuppressedError
+from otp_service.core.verification import DeliveryStatus
+from otp_service.gateways.base import FailureKind, Receipt
+from otp_service.ledger.suppressions import Suppressions
+from otp_service.services.desk import Desk, refer
+from otp_service.services.record_receipts import record
+from otp_service.services.reflect import Reflection
+
+OPTED_OUT = {"kind": "sandbox", "fail": "destination", "opted_out": True}
+
+
+@pytest.fixture
+def installation(world: World) -> Installation:
+    return world.install(gateways={"sandbox": OPTED_OUT})
+
+
+@pytest.fixture
+def shop(installation: Installation) -> Caller:
+    return Caller(installation)
+
+
+def entries(shop: Caller) -> list[tuple[str, str, str, str]]:
+    found = shop.context.ledger.suppressions.of(shop.context.keyring.pseudonym(NUMBER))
+    return [(one.application, one.scope, one.source, one.reason) for one in found]
+
+
+def test_an_opt_out_that_a_gateway_answers_is_respected_from_then_on(shop):
+    one = shop.start()
+    deliver_all(shop.context)
+
+    assert entries(shop) == [("shop", "all", "gateway", "opted out at sandbox")]
+    (delivery,) = shop.read(one).verification.deliveries
+    assert (delivery.status, delivery.reason) == (DeliveryStatus.FAILED, "destination sandbox")
+    with pytest.raises(SuppressedError):
+        shop.start()
+
+
+def test_it_is_for_the_application_whose_message_it_was(installation, shop):
+    shop.start()
+    deliver_all(shop.context)
+
+    assert Caller(installation, "bank").start()
+
+
+def test_another_failure_keeps_nothing_back(world):
+    shop = Caller(world.install(gateways={"sandbox": {**OPTED_OUT, "opted_out": False}}))
+    shop.start()
+    deliver_all(shop.context)
+
+    assert entries(shop) == []
+    assert shop.start()
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "error", "event"),
+    [
+        (Suppressions, "add", LedgerUnavailableError("away"), "opt_out_not_recorded"),
+        (Reflection, "write_through", StoreUnavailableError("away"), "opt_out_not_in_force_yet"),
+    ],
+)
+def test_what_cannot_be_recorded_does_not_change_what_became_of_the_message(
+    shop, monkeypatch, part, name, error, event
+):
+    def fails(*_):
+        raise error
+
+    one = shop.start()
+    with monkeypatch.context() as world, capture_logs() as logs:
+        world.setattr(part, name, fails)
+        deliver_all(shop.context)
+
+    (delivery,) = shop.read(one).verification.deliveries
+    assert delivery.status is DeliveryStatus.FAILED
+    assert event in [line["event"] for line in logs]
+    assert jobs_of(shop.context) == []
+
+
+def test_an_opt_out_in_a_receipt_is_respected_once(world):
+    shop = Caller(world.install())
+    shop.start()
+    (job,) = jobs_of(shop.context)
+    made = dispatched(shop.context, job, "sandbox")
+    said = Receipt(DeliveryStatus.FAILED, "failed", "destination 9", FailureKind.DESTINATION, opted_out=True)
+    for _ in range(2):
+        assert record(shop.context, "sandbox", made.dispatch_id, said)
+
+    assert entries(shop) == [("shop", "all", "gateway", "opted out at sandbox")]
+    with pytest.raises(SuppressedError):
+        shop.start()
+
+
+def test_an_opt_out_in_a_receipt_that_overtook_its_answer_is_not_forgotten(world):
+    shop = Caller(world.install())
+    shop.start()
+    (job,) = jobs_of(shop.context)
+    made = dispatched(shop.context, job, "sandbox")
+    said = Receipt(DeliveryStatus.FAILED, "REJECTD", None, FailureKind.DESTINATION, opted_out=True)
+    assert Desk(shop.context, "sandbox").hand_in(("id-1",), said)
+    assert entries(shop) == []
+    refer(shop.context, "sandbox", "id-1", made.dispatch_id)
+
+    assert len(entries(shop)) == 1
+
+
+def test_a_receipt_that_the_release_before_kept_is_understood(world):
+    shop = Caller(world.install())
+    shop.start()
+    (job,) = jobs_of(shop.context)
+    made = dispatched(shop.context, job, "sandbox")
+    shop.context.store.references.dispatch_of("sandbox", ("id-2",), '["failed", "REJECTD", null, null]')
+    refer(shop.context, "sandbox", "id-2", made.dispatch_id)
+
+    delivery = shop.read(job.id).verification.deliveries[0]
+    assert (delivery.status, entries(shop)) == (DeliveryStatus.FAILED, [])

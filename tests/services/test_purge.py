@@ -1,0 +1,163 @@
+"""A purge takes turns, ends when it is asked to, trusts no clock alone, and lets the mirror forget too."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import time_machine
+from sqlalchemy import insert, select
+from support_frozen import FrozenValkey
+from support_happenings import EVIDENCE
+from support_installation import NUMBER, World
+from support_keys import DAY
+
+from otp_service.bootstrap import Installation, prepare
+from otp_service.core.errors import StoreUnavailableError
+from otp_service.core.phone import parse_destination
+from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.ledger import purge_rules, schema
+from otp_service.services.consents import give, withdraw
+from otp_service.services.named import Named, named
+from otp_service.services.purge import Purging
+from otp_service.services.suppressions import suppress
+from otp_service.store import keys
+
+OTHER = "+923009999999"
+THREE_YEARS = 1096 * DAY
+OPEN = {"purposes": ["login"], "countries": ["PK"], "client_ip": "none", "consent": "recorded"}
+
+
+@pytest.fixture
+def installation(still_world: World, ledger_url: str) -> Iterator[Installation]:
+    made = still_world.install(
+        ledger={"url": ledger_url}, purposes={"login": {}}, applications={"shop": OPEN, "bank": OPEN}
+    )
+    prepare(made)
+    yield made
+    made.context.ledger.database.close()
+
+
+def purging(installation: Installation, rest: Any = lambda: False) -> Purging:
+    return Purging(installation.context, installation.settings.retention.to_core(), rest)
+
+
+def stop_and_go(installation: Installation, number: str = NUMBER, *, lift: bool = True) -> str:
+    """Leave a consent that was withdrawn and a suppression, lifted or not; return the number's key in the mirror."""
+    context, to = installation.context, _named(installation, number)
+    give(context, context.applications["shop"], to, "login", EVIDENCE)
+    withdraw(context, context.applications["shop"], to, "login")
+    for lifted in (False, True) if lift else (False,):
+        suppress(context, (_suppression(to.pseudonym, lifted=lifted),))
+    return keys.mirrored("00", to.pseudonym)
+
+
+def _named(installation: Installation, number: str = NUMBER) -> Named:
+    return named(installation.context.keyring, parse_destination(number, None))
+
+
+def _suppression(pseudonym: str, **members: Any) -> Suppression:
+    return Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.OPERATOR, **members)
+
+
+def wrote(installation: Installation, *names: str, at: int = 1) -> None:
+    row = {"pseudonym": "somebody", "application": "shop", "gateway": "sandbox", "meaning": "stop", "received": at}
+    with installation.context.ledger.database.write() as connection:
+        connection.execute(insert(schema.inbound), [{**row, "id": name} for name in names])
+
+
+def written(installation: Installation) -> set[str]:
+    with installation.context.ledger.database.read() as connection:
+        return set(connection.execute(select(schema.inbound.c.id)).scalars())
+
+
+def test_the_mirror_forgets_what_the_ledger_deleted_and_nothing_that_holds(
+    still_world: World, installation: Installation
+) -> None:
+    client = still_world.client
+    ended, holds = stop_and_go(installation), stop_and_go(installation, OTHER, lift=False)
+    assert (client.pttl(ended), client.pttl(holds)) == (-1, -1)
+    before = client.hgetall(holds)
+    place = client.hgetall(keys.MIRROR)
+    still_world.advance(THREE_YEARS)
+    gone = purging(installation).at_once()
+
+    assert (gone["consents"], gone["suppressions"]) == (4, 2)
+    assert 0 < client.pttl(ended) <= 1000 * DAY
+    assert client.hkeys(ended) == [b"n"]
+    assert client.pttl(holds) == -1
+    kept = {name: value for name, value in before.items() if name.startswith(b"s:")}
+    assert {name: value for name, value in client.hgetall(holds).items() if name != b"n"} == kept
+    assert client.hgetall(keys.MIRROR) == place
+    still_world.advance(DAY + 1)
+    assert not client.exists(ended)
+
+
+def test_a_purge_that_could_not_tell_the_mirror_tells_it_the_next_time(
+    still_world: World, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to, mine = _named(installation), purging(installation)
+    until = installation.context.store.decisions.now() + 1000 * DAY
+    suppress(installation.context, (_suppression(to.pseudonym, until=until),))
+    ended = keys.mirrored("00", to.pseudonym)
+    still_world.advance(DAY + THREE_YEARS)
+    with monkeypatch.context() as away:
+        away.setattr(installation.context.reflection, "write_through", _fails)
+        with pytest.raises(StoreUnavailableError):
+            mine.turn()
+    assert b"s:shop" in still_world.client.hkeys(ended)
+    mine.turn()
+
+    assert still_world.client.hkeys(ended) == [b"n"]
+    assert 0 < still_world.client.pttl(ended) <= 1000 * DAY
+
+
+def _fails(*_: object) -> None:
+    raise StoreUnavailableError
+
+
+def test_several_processes_purge_once_an_hour_together(still_world: World, installation: Installation) -> None:
+    one, other = purging(installation), purging(installation)
+    wrote(installation, "first")
+    one.turn()
+    assert written(installation) == set()
+    wrote(installation, "second")
+    for process in (one, other):
+        process.turn()
+    assert written(installation) == {"second"}
+    still_world.advance(3600)
+    other.turn()
+
+    assert written(installation) == set()
+
+
+def test_by_hand_it_need_not_be_due(installation: Installation) -> None:
+    purging(installation).turn()
+    wrote(installation, "old")
+
+    assert purging(installation).at_once() == {
+        "traffic": 0, "consents": 0, "suppressions": 0, "inbound": 1, "access": 0, "duties": 0,
+    }  # fmt: skip
+
+
+def test_it_ends_after_the_batch_in_which_it_is_asked_to(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purge_rules, "BATCH", 1)
+    wrote(installation, "a", "b", "c")
+    asked = iter([*[False] * 6, True])  # the two tables of each class before, then the first message
+    purging(installation, lambda: next(asked)).turn()
+
+    assert len(written(installation)) == 2
+
+
+@pytest.mark.parametrize(("host", "redis"), [(THREE_YEARS, 0), (0, THREE_YEARS)])
+def test_a_clock_that_is_years_ahead_deletes_nothing(
+    installation: Installation, frozen: FrozenValkey, host: int, redis: int
+) -> None:
+    now = frozen.now
+    wrote(installation, "young", at=now)
+    frozen.advance(redis)
+    with time_machine.travel(now / 1000 + host, tick=False):
+        purging(installation).turn()
+
+    assert written(installation) == {"young"}

@@ -1,0 +1,267 @@
+"""The mirror follows the ledger: at once, after a loss, after a backup; and never shows less than is known."""
+
+import json
+
+import pytest
+from support_caller import Caller
+from support_frozen import FrozenValkey
+from support_happenings import EVIDENCE
+from support_installation import NUMBER, World
+from support_outbox import POLICY, deliver_all, jobs_of
+
+from otp_service.core.consent import ConsentMode
+from otp_service.core.errors import (
+    ConsentRequiredError,
+    LedgerUnavailableError,
+    StoreUnavailableError,
+    SuppressedError,
+)
+from otp_service.core.phone import parse_destination
+from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.ledger.schema import head
+from otp_service.services.consents import give, withdraw
+from otp_service.services.deliver import deliver
+from otp_service.services.named import named
+from otp_service.services.start import StartRequest, start
+from otp_service.services.suppressions import lift, suppress
+from otp_service.store import keys
+
+OPEN = {"purposes": ["login", "payment"], "countries": ["PK"], "region": "PK", "client_ip": "none"}
+
+
+@pytest.fixture
+def install(frozen: FrozenValkey, sqlite_template, tmp_path):
+    """Installs with one ledger of the test's own, and one set of keys."""
+    (tmp_path / "ledger.db").write_bytes(sqlite_template.read_bytes())
+    fixed = frozen.world().install().settings.keys
+
+    def made(consent="off"):
+        keyring = {"root": fixed.root.get_secret_value(), "pseudonym": fixed.pseudonym.get_secret_value()}
+        applications = {name: {**OPEN, "consent": consent} for name in ("shop", "bank")}
+        ledger = {"url": f"sqlite:///{tmp_path / 'ledger.db'}"}
+        installation = frozen.world().install(ledger=ledger, keys=keyring, applications=applications)
+        installation.context.reflection.refresh()
+        return installation
+
+    return made
+
+
+def begin(installation, application="shop", to=NUMBER):
+    context = installation.context
+    return start(context, context.applications[application], StartRequest(to)).view.verification
+
+
+def number(installation, to=NUMBER):
+    return named(installation.context.keyring, parse_destination(to, None))
+
+
+def stop(installation, application="shop", to=NUMBER, **members):
+    one = number(installation, to).pseudonym
+    suppress(installation.context, [
+        Suppression(one, application, SuppressionScope.ALL, SuppressionSource.API, **members)
+    ])  # fmt: skip
+
+
+def refused(installation, application="shop", to=NUMBER):
+    try:
+        begin(installation, application, to)
+    except SuppressedError:
+        return True
+    return False
+
+
+def test_a_suppression_is_in_force_in_every_process_at_once_and_of_its_application_alone(install):
+    one, other = install(), install()
+    stop(one)
+
+    assert refused(other)
+    assert not refused(other, "bank")
+
+
+def test_an_operator_suppresses_for_all(install):
+    one = install()
+    stop(one, EVERY_APPLICATION)
+
+    assert refused(one)
+    assert refused(one, "bank")
+
+
+def test_what_is_lifted_lets_messages_through(install):
+    one = install()
+    stop(one)
+    entry = Suppression(number(one).pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.API, lifted=True)
+
+    assert lift(one.context, entry)
+    assert not refused(one)
+    assert not lift(one.context, entry), "it holds no more"
+
+
+def test_a_list_for_marketing_leaves_codes_alone(install):
+    one = install()
+    suppress(one.context, [
+        Suppression(number(one).pseudonym, "shop", SuppressionScope.MARKETING_ONLY, SuppressionSource.IMPORT)
+    ])  # fmt: skip
+    one.context.reflection.refresh()
+
+    assert not refused(one)
+
+
+def sent(installation, verification):
+    return [(one.status, one.reason) for one in
+            installation.context.store.verifications.read("00", verification.id).deliveries]  # fmt: skip
+
+
+def test_a_message_that_waits_when_stop_comes_is_not_sent(install):
+    one = install()
+    mine, others = begin(one), begin(one, "bank")
+    stop(one)
+    deliver_all(one.context)
+
+    assert sent(one, mine) == [("failed", "suppressed")]
+    assert [status for status, _ in sent(one, others)] == ["sent"]
+    assert one.context.store.dead_letters.count() == 0
+
+
+def test_a_message_that_waits_when_consent_is_withdrawn_is_not_sent(install):
+    one = install("required")
+    shop = one.context.applications["shop"]
+    give(one.context, shop, number(one), "login", EVIDENCE)
+    mine = begin(one)
+    withdraw(one.context, shop, number(one), "login")
+    deliver_all(one.context)
+
+    assert sent(one, mine) == [("failed", "consent-required")]
+    with pytest.raises(ConsentRequiredError):
+        begin(one)
+
+
+def test_a_consent_given_again_lets_messages_through(install):
+    one = install("required")
+    shop = one.context.applications["shop"]
+    give(one.context, shop, number(one), "login", EVIDENCE)
+    withdraw(one.context, shop, number(one), "login")
+    give(one.context, shop, number(one), "login", EVIDENCE)
+
+    assert sent(one, begin(one)) == [("queued", None)]
+
+
+def test_a_start_with_a_consent_needs_no_other_and_is_sent_before_that_is_recorded(install, frozen):
+    one = install("required")
+    shop = Caller(one)
+    withdraw(one.context, shop.application, number(one), "login")
+    mine = shop.send(consent=EVIDENCE).view.verification
+    deliver_all(one.context)
+    told = frozen.client.xrange(keys.events("00"))[0][1]
+
+    assert [status for status, _ in sent(one, mine)] == ["sent"]
+    assert json.loads(told[b"consent"])["text_sha256"] == EVIDENCE.text_sha256
+
+
+def test_a_flush_forgets_no_suppression(install, frozen):
+    one = install()
+    stop(one)
+    frozen.client.flushall()
+    with pytest.raises(LedgerUnavailableError):
+        begin(one)
+    one.context.reflection.refresh()
+
+    assert refused(one)
+    assert not refused(one, "bank")
+
+
+def test_a_backup_that_is_restored_forgets_no_suppression(install, frozen):
+    one = install()
+    before = {name: frozen.client.dump(name) for name in frozen.client.scan_iter()}
+    stop(one)
+    frozen.client.flushall()
+    for name, value in before.items():
+        frozen.client.restore(name, 0, value)
+    with pytest.raises(LedgerUnavailableError):
+        begin(one)
+    one.context.reflection.refresh()
+
+    assert refused(one)
+
+
+def test_a_ledger_that_is_older_than_its_mirror_lets_nothing_through(install):
+    one = install()
+    stop(one)
+    with one.context.ledger.database.write() as connection:
+        connection.execute(head.update().values(sequence=head.c.sequence - 1))
+    late = install()
+    late.context.reflection.refresh()
+    with pytest.raises(LedgerUnavailableError):
+        begin(late)
+
+
+def test_what_redis_did_not_hear_of_is_caught_up(install, frozen, monkeypatch):
+    one, other = install(), install()
+
+    def silent(*_):
+        raise StoreUnavailableError("away")
+
+    monkeypatch.setattr(type(one.context.store.mirror), "reflect", silent)
+    with pytest.raises(StoreUnavailableError):
+        stop(one)
+    monkeypatch.undo()
+    with pytest.raises(LedgerUnavailableError):
+        begin(one)
+    other.context.reflection.refresh()
+
+    assert refused(one)
+    assert refused(other)
+
+
+def test_more_numbers_than_are_written_in_one_step_are_all_mirrored(install, frozen):
+    one = install()
+    entries = [Suppression(f"{i:022d}", "shop", SuppressionScope.ALL, SuppressionSource.IMPORT) for i in range(1201)]
+    suppress(one.context, entries)
+    assert len(list(frozen.client.scan_iter(match="*mirror/number*"))) == 1201
+    frozen.client.flushall()
+    one.context.reflection.refresh()
+
+    assert len(list(frozen.client.scan_iter(match="*mirror/number*"))) == 1201
+    assert one.context.store.mirror.place(one.context.ledger.mirrored.head().identity) == 1201
+
+
+def test_a_ledger_that_is_away_keeps_what_is_known_in_force(install, monkeypatch):
+    one = install()
+
+    def away(*_):
+        raise LedgerUnavailableError("away")
+
+    monkeypatch.setattr(type(one.context.ledger.mirrored), "head", away)
+    with pytest.raises(LedgerUnavailableError):
+        one.context.reflection.refresh()
+
+    assert one.context.reflection.permission(ConsentMode.OFF).least == 0
+    assert not refused(one)
+
+
+def test_a_message_waits_while_the_mirror_is_behind(install, frozen):
+    one = install()
+    mine = begin(one)
+    kept = frozen.client.hgetall(keys.MIRROR)
+    frozen.client.delete(keys.MIRROR)
+    (job,) = jobs_of(one.context)
+    held = deliver(one.context, job, POLICY)
+    assert held is not None
+    assert sent(one, mine) == [("queued", None)]
+    frozen.client.hset(keys.MIRROR, mapping=kept)
+
+    assert deliver(one.context, job, POLICY) is None
+    assert [status for status, _ in sent(one, mine)] == ["sent"]
+
+
+def test_a_resend_goes_by_the_mirror_too(install, frozen):
+    one = install()
+    shop = Caller(one)
+    mine = shop.start()
+    stop(one)
+    frozen.advance(31)
+    with pytest.raises(SuppressedError):
+        shop.resend(mine)
+
+
+def test_the_world_of_other_tests_has_a_mirror(world: World):
+    assert world.install().context.reflection.permission(ConsentMode.OFF).identity

@@ -1,0 +1,83 @@
+"""Applications of the ledger are judged as those of the configuration are."""
+
+import json
+
+import pytest
+from support_installation import tree
+
+from otp_service.core.errors import InvalidApplicationError
+from otp_service.settings import Settings, settings_from
+from otp_service.settings.policy import ApplicationSection, ApplicationSettings
+from otp_service.settings.stored import members_of, section_of, text_of, understood
+
+CLUB = {"purposes": ["login"], "countries": ["PK"]}
+PRICED = {"kind": "sandbox", "prices": {"PK": "2.00"}}
+
+
+def settings(**sections) -> Settings:
+    return settings_from(tree("redis://localhost:1/0", **sections))
+
+
+def refused(one: Settings, name: str = "club", **members) -> str:
+    with pytest.raises(InvalidApplicationError) as invalid:
+        understood(one, name, json.dumps(CLUB | members))
+    return str(invalid.value)
+
+
+def test_one_section_means_the_same_in_the_ledger_and_in_the_configuration():
+    section = {**CLUB, "name": "Acme Club", "region": "PK", "locale": "ur", "spend": {"day": "100"}}
+    one = settings(gateways={"sandbox": PRICED}, applications={"club": section})
+    application, ruleset = understood(one, "club", text_of(section_of(section)))
+
+    assert application == one.core_applications["club"]
+    assert ruleset == one.core_rulesets["club"]
+
+
+def test_all_that_an_application_of_the_configuration_may_have_one_of_the_ledger_may_but_for_keys():
+    assert ApplicationSettings.model_fields.keys() - ApplicationSection.model_fields.keys() == {"keys"}
+
+
+def test_what_was_given_is_kept_and_no_default_is():
+    section = section_of({**CLUB, "spend": {"day": "100"}})
+
+    assert json.loads(text_of(section)) == {**CLUB, "spend": {"day": "100"}}
+    assert section_of(json.loads(text_of(section))) == section
+
+
+def test_an_application_of_the_configuration_is_told_without_its_keys():
+    shop = settings().applications["shop"]
+
+    assert shop.keys
+    assert "keys" not in members_of(shop)
+
+
+def test_all_countries_are_for_development_only():
+    development = settings()
+    production = Settings.model_validate(tree("redis://localhost:1/0", environment="production"))
+
+    assert understood(development, "club", json.dumps(CLUB | {"countries": ["*"]}))[0].countries is None
+    assert refused(production, countries=["*"]).startswith("countries: '*' is for development only.")
+
+
+def test_a_purpose_has_to_be_in_the_configuration():
+    assert refused(settings(), purposes=["login", "hunter2"]) == (
+        "purposes.1: there is no such purpose in the configuration; there are: login, payment."
+    )
+
+
+def test_a_ceiling_needs_prices():
+    assert "applications.club.spend would not see these messages" in refused(settings(), spend={"hour": "5"})
+    assert understood(settings(gateways={"sandbox": PRICED}), "club", json.dumps(CLUB | {"spend": {"hour": "5"}}))
+
+
+@pytest.mark.parametrize("name", ["", "Club", "a b", "x" * 33, "club\n"])
+def test_a_name_has_the_form_of_a_name(name):
+    assert refused(settings(), name) == "A name has 1 to 32 of a-z, 0-9, _ and -."
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '"x"', "{}", '{"purposes":["login"],"countries":["PK"],"x":1}']
+)
+def test_what_is_no_section_is_refused_in_the_same_way(text):
+    with pytest.raises(InvalidApplicationError):
+        understood(settings(), "club", text)

@@ -1,0 +1,208 @@
+"""The mirror in Redis: what it lets through, what it keeps back, and when it is not to be relied on."""
+
+import json
+
+import pytest
+from support_caller import Caller
+from support_frozen import FrozenValkey
+from support_installation import NUMBER, World
+
+from otp_service.core.consent import ConsentMode
+from otp_service.core.errors import (
+    ConsentRequiredError,
+    LedgerUnavailableError,
+    OtpServiceError,
+    SuppressedError,
+)
+from otp_service.core.mirrored import Changes, Mirrored
+from otp_service.services.start import StartRequest, start
+from otp_service.store import keys
+
+IDENTITY = "i" * 32
+PSEUDONYM = "p" * 22
+
+
+@pytest.fixture
+def mirror(frozen: FrozenValkey):
+    made = installed(frozen).context.store.mirror
+    made.forget()
+    made.finish(IDENTITY, 0)
+    return made
+
+
+def installed(frozen, **sections):
+    """Return an installation whose mirror is built."""
+    made = frozen.world().install(**sections)
+    made.context.reflection.refresh()
+    return made
+
+
+def changes(upto, newest=None, identity=IDENTITY, **suppressed):
+    one = Mirrored(PSEUDONYM, suppressed, {})
+    return Changes(identity, upto, upto if newest is None else newest, (one,))
+
+
+def kept(frozen):
+    found = frozen.client.hgetall(keys.mirrored("00", PSEUDONYM))
+    return {name.decode(): value.decode() for name, value in found.items()}
+
+
+def test_a_change_brings_the_mirror_to_its_place(frozen, mirror):
+    assert mirror.reflect(changes(1, shop=None, bank=5000), 0, ["00"]) == 1
+    assert kept(frozen) == {"n": "1", "s:shop": "", "s:bank": "5000"}
+    assert mirror.place(IDENTITY) == 1
+
+
+def test_a_change_whose_forerunner_is_missing_is_written_and_brings_it_no_further(frozen, mirror):
+    assert mirror.reflect(changes(3, shop=None), 2, ["00"]) == 0
+    assert kept(frozen)["s:shop"] == ""
+
+
+def test_a_state_that_was_read_earlier_does_not_replace_a_later_one(frozen, mirror):
+    mirror.reflect(changes(2, shop=None), 0, ["00"])
+    mirror.reflect(changes(1), 0, ["00"])
+
+    assert kept(frozen) == {"n": "2", "s:shop": ""}
+
+
+def test_that_nothing_is_kept_of_a_number_is_remembered_for_a_while(frozen, mirror):
+    mirror.reflect(changes(2), 0, ["00"])
+    mirror.reflect(changes(1, shop=None), 0, ["00"])
+
+    assert kept(frozen) == {"n": "2"}
+    assert 0 < frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) <= 86_400_000
+
+
+def test_another_ledger_does_not_move_the_mirror(mirror):
+    assert mirror.reflect(changes(5, identity="o" * 32), 0, ["00"]) is None
+    assert mirror.place("o" * 32) is None
+    assert mirror.place(IDENTITY) == 0
+
+
+def test_to_forget_takes_all_numbers_and_nothing_else(frozen, mirror):
+    mirror.reflect(changes(1, shop=None), 0, ["00"])
+    before = {name for name in frozen.client.scan_iter() if b"mirror" not in name}
+    mirror.forget()
+
+    assert set(frozen.client.scan_iter()) == before
+
+
+def test_one_process_builds_at_a_time(mirror):
+    with mirror.building("one") as first, mirror.building("two") as second:
+        assert (first, second) == (True, False)
+    with mirror.building("two") as third:
+        assert third
+
+
+# --- what a start is told ------------------------------------------------------------------------------------
+
+
+def begin(installation, consent=None):
+    context = installation.context
+    return start(context, context.applications["shop"], StartRequest(NUMBER, consent=consent))
+
+
+def put(frozen, installation, **fields):
+    pseudonym = installation.context.keyring.pseudonym(NUMBER)
+    mapping = {name.replace("_", ":"): value for name, value in fields.items()}
+    frozen.client.hset(keys.mirrored("00", pseudonym), mapping=mapping)
+
+
+@pytest.mark.parametrize(
+    ("fields", "consent", "refused"),
+    [
+        ({}, "off", None),
+        ({"s_shop": ""}, "off", SuppressedError),
+        ({"s_*": ""}, "off", SuppressedError),
+        ({"s_bank": ""}, "off", None),
+        ({"s_shop": "FUTURE"}, "off", SuppressedError),
+        ({"s_shop": "PAST"}, "off", None),
+        ({}, "required", ConsentRequiredError),
+        ({"c_shop_login": "given|1"}, "required", None),
+        ({"c_shop_payment": "given|1"}, "required", ConsentRequiredError),
+        ({"c_bank_login": "given|1"}, "required", ConsentRequiredError),
+        ({"c_shop_login": "withdrawn|1"}, "required", ConsentRequiredError),
+        ({"c_shop_login": "withdrawn|1"}, "recorded", ConsentRequiredError),
+        ({"c_shop_login": "withdrawn|1"}, "off", None),
+        ({}, "recorded", None),
+    ],
+)
+def test_a_start_goes_by_what_the_mirror_says(frozen: FrozenValkey, fields, consent, refused):
+    shop = installed(frozen, applications={"shop": {**SHOP, "consent": consent}})
+    times = {"FUTURE": str(frozen.now + 1), "PAST": str(frozen.now)}
+    put(frozen, shop, **{"n": "0", **{name: times.get(value, value) for name, value in fields.items()}})
+    try:
+        begin(shop)
+        found = None
+    except OtpServiceError as error:
+        found = type(error)
+
+    assert found is refused
+
+
+SHOP = {
+    "purposes": ["login", "payment"], "countries": ["PK"], "region": "PK", "client_ip": "none",
+}  # fmt: skip
+
+
+def test_a_refused_start_spends_nothing(frozen: FrozenValkey):
+    shop = installed(frozen, applications={"shop": {**SHOP, "consent": "required"}})
+    before = snapshot(frozen)
+    with pytest.raises(ConsentRequiredError):
+        begin(shop)
+
+    assert snapshot(frozen) == before
+
+
+def snapshot(frozen):
+    return {name: frozen.client.dump(name) for name in frozen.client.scan_iter()}
+
+
+@pytest.mark.parametrize("damage", ["lost", "behind", "of another ledger"])
+def test_nothing_is_accepted_while_the_mirror_is_not_to_be_relied_on(frozen: FrozenValkey, damage):
+    shop = installed(frozen)
+    head = frozen.client.hgetall(keys.MIRROR)
+    least = shop.context.reflection.permission(ConsentMode.OFF).least
+    match damage:
+        case "lost":
+            frozen.client.delete(keys.MIRROR)
+        case "behind":
+            frozen.client.hset(keys.MIRROR, "sequence", least - 1)
+        case _:
+            frozen.client.hset(keys.MIRROR, "identity", "x" * 32)
+    with pytest.raises(LedgerUnavailableError):
+        begin(shop)
+    frozen.client.hset(keys.MIRROR, mapping=head)
+
+    begin(shop)
+
+
+def test_a_replayed_start_needs_no_mirror(frozen: FrozenValkey):
+    shop = Caller(installed(frozen))
+    retry = shop.retry("once", "start")
+    first = shop.start(retry=retry)
+    frozen.client.delete(keys.MIRROR)
+
+    assert shop.start(retry=retry) == first
+
+
+def test_a_start_says_who_it_was_for_and_at_which_place_of_the_ledger(frozen: FrozenValkey):
+    shop = installed(frozen)
+    one = begin(shop).view.verification
+    ((_, event),) = frozen.client.xrange(keys.events("00"))
+
+    assert event[b"pseudonym"].decode() == one.pseudonym
+    assert event[b"ledger"] == frozen.client.hget(keys.MIRROR, "sequence")
+    assert event[b"consent"] == b""
+    assert json.dumps(NUMBER)[2:-1] not in str(event)
+
+
+def test_nothing_is_accepted_while_too_much_is_not_recorded(world: World):
+    shop = world.install(streams={"max_events": 1000})
+    for _ in range(2000):
+        world.client.xadd(keys.events("00"), {"type": "check.failed"})
+    with pytest.raises(LedgerUnavailableError, match="not recorded"):
+        begin(shop)
+    world.client.xtrim(keys.events("00"), maxlen=1999, approximate=False)
+
+    begin(shop)

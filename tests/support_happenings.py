@@ -1,0 +1,38 @@
+"""What happens to verifications, as the event stream tells it."""
+
+import json
+from dataclasses import asdict
+from itertools import count
+
+from otp_service.core.consent import Evidence
+from otp_service.core.happening import Happening
+
+EVIDENCE = Evidence(
+    text_version="2026-11",
+    text_sha256="9f" * 32,
+    locale="ur-PK",
+    channel="web",
+    given=1_795_000_000_000,
+    source="checkout",
+    address_prefix="203.0.113.0/24",
+)
+NUMBER, OTHER = "n" * 22, "o" * 22
+_entries = count(1)
+
+
+def happening(kind: str, verification: str = "vf_1", at: int = 1000, **fields: str) -> Happening:
+    """Return an event of its own name."""
+    about = {"id": verification, "application": "shop", "purpose": "login", "country": "PK"}
+    return Happening(f"00:{at}-{next(_entries)}", at, kind, {**about, **fields})
+
+
+def started(
+    verification: str = "vf_1", at: int = 1000, number: str = NUMBER, *, place: int = 0,
+    evidence: Evidence | None = None, **fields: str,
+) -> Happening:  # fmt: skip
+    """Return a start, perhaps with a consent, when the mirror had come to a place."""
+    consent = json.dumps(asdict(evidence)) if evidence else ""
+    return happening(
+        "verification.started", verification, at,
+        channel="sms", pseudonym=number, ledger=str(place), consent=consent, **fields,
+    )  # fmt: skip

@@ -1,0 +1,141 @@
+"""A real PostgreSQL of the tests' own: it listens on 127.0.0.1 only, and its folder goes with it."""
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from support_valkey import free_port
+
+_USER = "postgres"
+_PASSWORD = "p@ss/word"
+"""With characters that an address has to escape."""
+_ESCAPED = "p%40ss%2Fword"
+_PATIENCE = 30.0
+"""Seconds for a start, on a busy machine and after a crash."""
+
+
+def programs() -> Path | None:
+    """Return the folder with the newest server that is installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parents[1].name))
+    if found:
+        return found[-1].parent
+    initdb = shutil.which("initdb")
+    return Path(initdb).parent if initdb else None
+
+
+class PostgresServer:
+    """Starts on construction; `stop` it."""
+
+    def __init__(self) -> None:
+        found = programs()
+        assert found, "there is no PostgreSQL"
+        self._programs = found
+        self._folder = Path(tempfile.mkdtemp(prefix="otp-service-postgres-"))
+        self.port = free_port()
+        self._initialise()
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, and wait until it lets somebody in. After a crash it has to recover first."""
+        deadline = time.monotonic() + _PATIENCE
+        self.process = self._launch()
+        while True:
+            try:
+                self._connect().close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise AssertionError((self._folder / "log").read_text()) from None
+                if self.process.poll() is not None:  # what it left behind is still there for a moment
+                    self.process = self._launch()
+                time.sleep(0.05)
+            else:
+                return
+
+    def kill(self) -> None:
+        """End the server as a crash does."""
+        self.process.kill()
+        self.process.wait(_PATIENCE)
+
+    def stop(self) -> None:
+        """End the server, and delete its folder."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(_PATIENCE)
+        shutil.rmtree(self._folder)
+
+    def url(self, database: str) -> str:
+        """Return the address of a database, as ``ledger.url`` has it."""
+        return f"postgresql://{_USER}:{_ESCAPED}@127.0.0.1:{self.port}/{database}"
+
+    def create(self, template: str = "template1") -> str:
+        """Return the name of a new database, a copy of another one."""
+        name = f"ledger_{secrets.token_hex(6)}"
+        self._administer("CREATE DATABASE {} TEMPLATE {}", name, template)
+        return name
+
+    def drop(self, database: str) -> None:
+        """Delete a database, whoever uses it."""
+        self._administer("DROP DATABASE {} WITH (FORCE)", database)
+
+    def _administer(self, statement: str, *names: str) -> None:
+        with contextlib.closing(self._connect()) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user=_USER, password=_PASSWORD, dbname="postgres",
+            autocommit=True, connect_timeout=5,
+        )  # fmt: skip
+
+    def _initialise(self) -> None:
+        password = self._folder / "password"
+        password.write_text(_PASSWORD)
+        self._give_away(self._folder, password)
+        self._run("initdb", "--no-sync", "--auth=scram-sha-256", f"--username={_USER}", f"--pwfile={password}",
+                  "--encoding=UTF8", "--locale=C", f"--pgdata={self._data}")  # fmt: skip
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as_user(), str(self._programs / program), *arguments]
+        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        # What is committed is with the operating system: a crash of the server loses nothing of it.
+        settings = {
+            "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "max_connections": "200",
+            "shared_buffers": "16MB",
+        }  # fmt: skip
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        program = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), *options]
+        with (self._folder / "log").open("ab") as log:
+            return subprocess.Popen([*self._as_user(), *program], cwd=self._folder, stdout=log, stderr=log)
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def _as_user(self) -> list[str]:
+        """Return what runs a command as another user than root, whom the server refuses, and ends it with its parent.
+
+        That is the thread which starts it, as Linux sees it.
+        """
+        other = [f"--reuid={_USER}", f"--regid={_USER}", "--init-groups"] if _is_root() else []
+        return ["setpriv", "--pdeathsig=INT", *other]
+
+    def _give_away(self, *paths: Path) -> None:
+        if _is_root():
+            account = pwd.getpwnam(_USER)
+            for path in paths:
+                os.chown(path, account.pw_uid, account.pw_gid)
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0

@@ -1,0 +1,99 @@
+"""The recorder of a worker: what happened gets into the ledger, whatever is away meanwhile."""
+
+from dataclasses import replace
+
+import pytest
+from support_caller import Caller
+from support_happenings import EVIDENCE
+from support_installation import NUMBER, World
+from support_service import eventually
+
+from otp_service.core.errors import LedgerUnavailableError
+from otp_service.core.phone import parse_destination
+from otp_service.ledger.traffic import Traffic
+from otp_service.services.named import named
+from otp_service.store import keys
+from otp_service.worker.recorder import Recorder
+
+OPEN = {"purposes": ["login"], "countries": ["PK"], "region": "PK", "client_ip": "none"}
+
+
+@pytest.fixture
+def shop(world: World) -> Caller:
+    return Caller(world.install(applications={"shop": {**OPEN, "consent": "required"}}))
+
+
+@pytest.fixture
+def recorder(shop: Caller):
+    running = Recorder(shop.context, "recorder", 1.0, 0.2)
+    running.start()
+    yield running
+    running.stop()
+
+
+def held(shop: Caller):
+    return shop.context.ledger.people.export(shop.context.keyring.pseudonym(NUMBER), "shop")
+
+
+def test_what_happened_gets_into_the_ledger(shop, recorder):
+    one = shop.start(consent=EVIDENCE)
+    shop.cancel(one)
+    (past,) = eventually(lambda: [p for p in held(shop).verifications if p.status == "canceled"])
+
+    assert (past.id, len(past.events)) == (one, 2)
+    assert eventually(lambda: shop.context.store.events.unrecorded() == 0)
+
+
+def test_a_consent_that_came_with_a_start_is_enough_for_the_next_one(shop, recorder, world):
+    shop.start(consent=EVIDENCE)
+    to = named(shop.context.keyring, parse_destination(NUMBER, None))
+    number = keys.mirrored(to.bucket, to.pseudonym)
+    eventually(lambda: world.client.hexists(number, "c:shop:login"))
+
+    assert shop.start()
+    (kept,) = shop.context.ledger.consents.of(to.pseudonym, "shop", "login")
+    assert kept.evidence == replace(EVIDENCE, address_prefix=""), "addresses do not count there"
+
+
+def test_what_the_database_did_not_take_is_recorded_when_it_is_back(shop, recorder, monkeypatch):
+    def away(*_):
+        raise LedgerUnavailableError("away")
+
+    monkeypatch.setattr(Traffic, "record", away)
+    one = shop.start(consent=EVIDENCE)
+    assert eventually(lambda: shop.context.store.events.unrecorded() == 1)
+    monkeypatch.undo()
+
+    assert eventually(lambda: [past.id for past in held(shop).verifications] == [one])
+
+
+def test_a_defect_in_one_batch_does_not_end_the_recorder(shop, recorder, monkeypatch):
+    calls = []
+    record = Traffic.record
+
+    def broken(*arguments):
+        calls.append(1)
+        if len(calls) < 3:
+            raise TypeError("a defect")
+        return record(*arguments)
+
+    monkeypatch.setattr(Traffic, "record", broken)
+    recorder._idle = 0
+    one = shop.start(consent=EVIDENCE)
+
+    assert eventually(lambda: [past.id for past in held(shop).verifications] == [one])
+
+
+def test_a_recorder_that_is_stopped_first_records_what_has_happened(shop):
+    ones = {shop.start(f"+92300123456{i}", consent=EVIDENCE) for i in range(5)}
+    last = Recorder(shop.context, "last", 1.0, 0.2)
+    last.start()
+    last.stop()
+
+    assert shop.context.store.events.unrecorded() == 0
+    found = {p.id for i in range(5) for p in _past(shop, f"+92300123456{i}")}
+    assert found == ones
+
+
+def _past(shop, to):
+    return shop.context.ledger.people.export(shop.context.keyring.pseudonym(to), "shop").verifications
