@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 from otp_service.core.consent import ConsentMode
@@ -28,6 +29,8 @@ class Reflection:
         self._keyring = keyring
         self._known: Head | None = None
         self._ahead = False
+        self._seen: int | None = None
+        """Where the mirror was at the last look."""
         self._lock = threading.Lock()
 
     def permission(self, demand: ConsentMode, evidence: str = "") -> Permission:
@@ -42,33 +45,47 @@ class Reflection:
         return Permission(self._known.identity, self._known.sequence, demand, evidence)
 
     def refresh(self) -> None:
-        """Ask the ledger how far it has come, and bring the mirror there; build it where it is lost.
+        """Ask the ledger how far it has come, and see that the mirror is there; build it where it is lost.
 
-        What was known stays in force when the ledger does not answer. Raises `LedgerUnavailableError` then, and
+        While it moves by itself, who writes is about to bring it there: it is left to him until the next look. What was
+        known stays in force when the ledger does not answer. Raises `LedgerUnavailableError` then, and
         `StoreUnavailableError` when Redis does not.
         """
-        place = self._note(self._ledger.mirrored.head())
+        place = self._ledger.mirrored.head()
         found = self._mirror.place(place.identity)
         if found is None:
             found = self._build(place.identity)
         elif found > place.sequence:  # written through since we asked; or the ledger is an old copy
-            place = self._note(self._ledger.mirrored.head())
+            place = self._ledger.mirrored.head()
         self._tell(ahead=found is not None and found > place.sequence)
-        self._catch_up(found, place.sequence)
+        moves, self._seen = found != self._seen and self._known is not None, found
+        if found is not None and found < place.sequence and moves:
+            return
+        self._follow(place, lambda: self._catch_up(found, place.sequence))
 
     def write_through(self, pseudonyms: tuple[str, ...], first: int, last: int) -> None:
         """Mirror the changes that the ledger knows by numbers from ``first`` to ``last``, of some numbers.
 
         Raises `StoreUnavailableError` when Redis does not answer: they are recorded then, and mirrored later.
         """
-        after = first - 1
+        identity = self._ledger.mirrored.head().identity
+        self._follow(Head(identity, last), lambda: self._write(pseudonyms, first - 1, last))
+
+    def _write(self, pseudonyms: tuple[str, ...], after: int, last: int) -> None:
         for begin in range(0, len(pseudonyms), AT_ONCE):
             changes = self._ledger.mirrored.states(pseudonyms[begin : begin + AT_ONCE])
-            self._note(Head(changes.identity, last))  # before Redis hears of it: if it does not, nothing may be sent
             complete = begin + AT_ONCE >= len(pseudonyms)
             found = self._reflect(replace(changes, upto=last if complete else after), after)
-        if found is None or found < last:
-            self.refresh()
+        if found is None:
+            found = self._build(changes.identity)
+        self._catch_up(found, last)
+
+    def _follow(self, place: Head, mirror: Callable[[], None]) -> None:
+        """Bring the mirror to a place, and then let nothing through that does not know of it; also where that fails."""
+        try:
+            mirror()
+        finally:
+            self._note(place)
 
     def _catch_up(self, place: int | None, newest: int) -> None:
         while place is not None and place < newest:
@@ -94,13 +111,12 @@ class Reflection:
         buckets = (self._keyring.bucket(one.pseudonym) for one in changes.numbers)
         return self._mirror.reflect(changes, after, buckets)
 
-    def _note(self, place: Head) -> Head:
-        """Note how far the ledger has come, never less far than was known; return what it is now."""
+    def _note(self, place: Head) -> None:
+        """Note how far the ledger has come, never less far than was known."""
         with self._lock:
             known = self._known
             if known is None or known.identity != place.identity or known.sequence < place.sequence:
                 self._known = place
-        return place
 
     def _tell(self, *, ahead: bool) -> None:
         if ahead and not self._ahead:

@@ -265,3 +265,35 @@ def test_a_resend_goes_by_the_mirror_too(install, frozen):
 
 def test_the_world_of_other_tests_has_a_mirror(world: World):
     assert world.install().context.reflection.permission(ConsentMode.OFF).identity
+
+
+def test_a_writer_that_is_about_to_mirror_its_change_keeps_nobody_waiting(install, monkeypatch):
+    """Between the commit and the mirror others may look: they must not refuse what the writer allows in a moment."""
+    one, other = install(), install()
+    write = type(one.context.store.mirror).reflect
+    looks, refusals = iter([True]), []
+
+    def look_first(mirror, *arguments):
+        if next(looks, False):
+            other.context.reflection.refresh()
+        refusals.append(refused(other, "bank"))
+        return write(mirror, *arguments)
+
+    stop(one, to="+923007654321")
+    monkeypatch.setattr(type(one.context.store.mirror), "reflect", look_first)
+    stop(one)
+
+    assert not any(refusals)
+    assert refused(other)
+
+
+def test_a_writer_that_dies_before_it_mirrors_its_change_is_followed_up(install, monkeypatch):
+    one, other = install(), install()
+    monkeypatch.setattr(type(one.context.store.mirror), "reflect", lambda *_: (_ for _ in ()).throw(SystemExit))
+    with pytest.raises(SystemExit):
+        stop(one)
+    monkeypatch.undo()
+    for _ in range(2):
+        other.context.reflection.refresh()
+
+    assert refused(other)
