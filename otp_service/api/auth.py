@@ -65,9 +65,9 @@ def _caller() -> Caller:
 def _authenticated(installation: Installation) -> Caller:
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        address = peer_of(request, installation.settings.http.trusted_proxies)
+        proxies = installation.settings.http.trusted_proxies
         try:
-            return authenticate(installation.context, key.strip(), address)
+            return authenticate(installation.context, key.strip(), lambda: peer_of(request, proxies))
         except UnauthenticatedError:
             pass
     raise UnauthenticatedError(_NEEDED)

@@ -1,5 +1,6 @@
 """Who calls: the API key, and the application that it belongs to."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from otp_service.core.api_key import ApiKey
@@ -19,8 +20,8 @@ class Caller:
     """``None`` for a key of operators."""
 
 
-def authenticate(context: Context, api_key: str, address: str | None) -> Caller:
-    """Return who calls with an API key from an address, and note that the key is used.
+def authenticate(context: Context, api_key: str, address: Callable[[], str | None]) -> Caller:
+    """Return who calls with an API key from an ``address``, asked for where it matters; note that the key is used.
 
     Raises `UnauthenticatedError`, the same for a key that is not known, is revoked, has ended, or may not be used from
     there. The look-up is by the key's SHA-256: how long it takes depends on digests that nobody can choose, so it tells
@@ -28,7 +29,7 @@ def authenticate(context: Context, api_key: str, address: str | None) -> Caller:
     """
     entries, now = context.directory.entries, clock.now()
     key = entries.keys.get(api_key_hash(api_key))
-    if key is None or not key.is_valid(now) or not key.admits(address):
+    if key is None or not key.is_valid(now) or (key.networks and not key.admits(address())):
         raise UnauthenticatedError("The API key is not known.")
     if key.id:
         context.key_uses.note(key.id, now)

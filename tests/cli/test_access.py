@@ -74,7 +74,7 @@ def test_a_key_is_made_and_printed_alone(environ):
     result = run("key", "add", "shop", environ=environ)
     (secret,) = result.stdout.splitlines()
     (row,) = rows(environ, "key", "list")
-    found = authenticate(context(environ), secret, None)
+    found = authenticate(context(environ), secret, lambda: None)
 
     assert secret.startswith("otp_")
     assert row[0] in result.stderr
@@ -89,15 +89,15 @@ def test_a_key_has_the_scopes_and_addresses_that_are_given(environ):
     (row,) = rows(environ, "key", "list", "bank")
 
     assert row[2:4] == ["consent,subjects", "192.0.2.0/24,2001:db8::1/128"]
-    assert authenticate(context(environ), secret, "192.0.2.9").key.scopes == {Scope.CONSENT, Scope.SUBJECTS}
+    assert authenticate(context(environ), secret, lambda: "192.0.2.9").key.scopes == {Scope.CONSENT, Scope.SUBJECTS}
     with pytest.raises(UnauthenticatedError):
-        authenticate(context(environ), secret, "192.0.3.9")
+        authenticate(context(environ), secret, lambda: "192.0.3.9")
 
 
 def test_a_key_for_operators_is_of_no_application(environ):
     secret = ok(environ, "key", "add", "--admin", "--address", "127.0.0.1").strip()
     (row,) = rows(environ, "key", "list")
-    found = authenticate(context(environ), secret, "127.0.0.1")
+    found = authenticate(context(environ), secret, lambda: "127.0.0.1")
 
     assert row[1:3] == ["(operators)", "admin"]
     assert (found.application, found.key.application, found.key.scopes) == (None, NO_APPLICATION, {Scope.ADMIN})
@@ -128,7 +128,7 @@ def test_a_rotation_prints_the_successor_and_tells_when_the_old_key_ends(environ
     assert first[0] == name
     assert re.fullmatch(r"ends \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", first[6])
     assert second[6] == "valid"
-    assert {authenticate(context(environ), one, None).key.id for one in (old, new)} == {name, second[0]}
+    assert {authenticate(context(environ), one, lambda: None).key.id for one in (old, new)} == {name, second[0]}
 
 
 def test_a_rotation_without_overlap_ends_the_old_key(environ):
@@ -139,7 +139,7 @@ def test_a_rotation_without_overlap_ends_the_old_key(environ):
     assert f"The old key {name} has ended." in result.stderr
     assert rows(environ, "key", "list")[0][6].startswith("ended ")
     with pytest.raises(UnauthenticatedError):
-        authenticate(context(environ), old, None)
+        authenticate(context(environ), old, lambda: None)
     assert refused(environ, "key", "rotate", name) == "The key is revoked, or has ended: make a new one."
 
 
@@ -147,7 +147,7 @@ def test_a_key_for_operators_is_rotated_and_revoked_like_any(environ):
     ok(environ, "key", "add", "--admin")
     name = rows(environ, "key", "list")[0][0]
     new = ok(environ, "key", "rotate", name).strip()
-    assert authenticate(context(environ), new, None).key.scopes == {Scope.ADMIN}
+    assert authenticate(context(environ), new, lambda: None).key.scopes == {Scope.ADMIN}
     assert f"The key {name} of operators is revoked." in run("key", "revoke", name, "--yes", environ=environ).output
 
 
@@ -155,11 +155,11 @@ def test_a_revocation_asks_first(environ):
     secret = ok(environ, "key", "add", "shop").strip()
     name = rows(environ, "key", "list")[0][0]
     assert run("key", "revoke", name, environ=environ, stdin="n\n").exit_code == 1
-    assert authenticate(context(environ), secret, None)
+    assert authenticate(context(environ), secret, lambda: None)
     assert f"The key {name} of shop is revoked." in ok(environ, "key", "revoke", name, stdin="y\n")
     assert rows(environ, "key", "list")[0][6].startswith("revoked ")
     with pytest.raises(UnauthenticatedError):
-        authenticate(context(environ), secret, None)
+        authenticate(context(environ), secret, lambda: None)
 
 
 @pytest.mark.parametrize("command", [("rotate",), ("revoke", "--yes")])
@@ -263,5 +263,5 @@ def test_the_ledger_is_made_by_the_first_command_that_changes_it(tmp_path):
     assert not file.exists()
 
     secret = ok(environ, "key", "add", "--admin").strip()
-    assert authenticate(context(environ), secret, None).key.scopes == {Scope.ADMIN}
+    assert authenticate(context(environ), secret, lambda: None).key.scopes == {Scope.ADMIN}
     assert file.stat().st_mode & 0o077 == 0

@@ -59,7 +59,7 @@ def processes(world: World, url: str) -> Processes:
 
 def knows(context, key: str, address: str | None = HERE) -> bool:
     try:
-        authenticate(context, key, address)
+        authenticate(context, key, lambda: address)
     except UnauthenticatedError:
         return False
     return True
@@ -76,9 +76,10 @@ def test_another_process_knows_after_its_next_look(processes):
 def test_who_calls_is_told_with_scopes_and_application(processes):
     made = issue_key(processes.one, "bank", [Scope.CONSENT], networks_of(["127.0.0.0/8"]), "tests")
     of_bank, of_nobody = (
-        authenticate(processes.one, one.secret, HERE) for one in (made, issue_operator_key(processes.one, (), "tests"))
+        authenticate(processes.one, one.secret, lambda: HERE)
+        for one in (made, issue_operator_key(processes.one, (), "tests"))
     )
-    configured = authenticate(processes.one, API_KEY, None)
+    configured = authenticate(processes.one, API_KEY, lambda: None)
 
     assert (of_bank.application.name, of_bank.key.scopes) == ("bank", {Scope.CONSENT})
     assert (of_nobody.application, of_nobody.key.scopes) == (None, {Scope.ADMIN})
@@ -184,7 +185,7 @@ def test_of_two_of_one_name_that_of_the_configuration_is_in_force(processes, wor
         later = world.install(ledger={"url": url}, applications={"club": club}).context
 
     assert later.applications["club"].title == "Configured Club"
-    assert authenticate(later, issued.secret, HERE).application.title == "Configured Club"
+    assert authenticate(later, issued.secret, lambda: HERE).application.title == "Configured Club"
     assert {"application_is_configured_too"} <= {line["event"] for line in lines}
 
 
