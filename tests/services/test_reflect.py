@@ -263,6 +263,20 @@ def test_a_resend_goes_by_the_mirror_too(install, frozen):
         shop.resend(mine)
 
 
+def test_a_resend_after_a_withdrawal_is_refused_and_one_after_another_consent_is_not(install, frozen):
+    one = install("required")
+    shop = Caller(one)
+    give(one.context, shop.application, number(one), "login", EVIDENCE)
+    mine = shop.start()
+    withdraw(one.context, shop.application, number(one), "login")
+    frozen.advance(31)
+    with pytest.raises(ConsentRequiredError):
+        shop.resend(mine)
+
+    give(one.context, shop.application, number(one), "login", EVIDENCE)
+    assert shop.resend(mine)
+
+
 def test_the_world_of_other_tests_has_a_mirror(world: World):
     assert world.install().context.reflection.permission(ConsentMode.OFF).identity
 

@@ -53,6 +53,19 @@ def test_a_change_brings_the_mirror_to_its_place(frozen, mirror):
     assert mirror.place(IDENTITY) == 1
 
 
+def test_what_is_kept_of_a_number_stays(frozen, mirror):
+    mirror.reflect(changes(1, shop=None), 0, ["00"])
+
+    assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
+
+
+def test_a_change_that_is_mirrored_late_does_not_take_the_mirror_back(mirror):
+    mirror.reflect(changes(3, shop=None), 0, ["00"])
+
+    assert mirror.reflect(changes(1, newest=3, shop=None), 0, ["00"]) == 3
+    assert mirror.place(IDENTITY) == 3
+
+
 def test_a_change_whose_forerunner_is_missing_is_written_and_brings_it_no_further(frozen, mirror):
     assert mirror.reflect(changes(3, shop=None), 2, ["00"]) == 0
     assert kept(frozen)["s:shop"] == ""
