@@ -73,7 +73,7 @@ READERS = {
 }
 KEPT_OTHERWISE = {
     "head": "For ever: one row.",
-    "access": "An application is kept until it is deleted.",
+    "access": "An application is kept for ever.",
 }
 ELSEWHERE = (
     ("Redis' append-only file and snapshots", "what is in Redis", "until it is rewritten; backups as you keep them"),

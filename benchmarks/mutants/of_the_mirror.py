@@ -4,6 +4,10 @@ from mutant import Mutant, one
 
 DEFECTS: dict[str, Mutant] = {
     "mirror-of-any-ledger": one("include_mirror", "place[1] ~= identity or "),
+    "mirror-although-it-was-shut": one("include_mirror", " or place[3] then", " then"),
+    "build-on-anothers-turn": one("build", "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n"),
+    "build-stays-shut": one("build", "  redis.call('DEL', KEYS[1])\n"),
+    "build-without-an-end": one("build", "if ARGV[2] == '0' then redis", "if false then redis"),
     "mirror-behind-is-good-enough": one("include_mirror", " or tonumber(place[2]) < tonumber(least)"),
     "mirror-must-be-ahead": one(
         "include_mirror", "tonumber(place[2]) < tonumber(least)", "tonumber(place[2]) <= tonumber(least)"

@@ -1,11 +1,13 @@
 """The application: which parts there are, in which order they see a request."""
 
 from collections.abc import Callable
+from threading import BoundedSemaphore
 from typing import Any
 
 from flask import Flask
 
 from otp_service.api import auth, docs, errors, observation, operations
+from otp_service.api.ledger_calls import bound
 from otp_service.api.v1 import (
     api_keys,
     applications,
@@ -33,6 +35,8 @@ RESOURCES = (
     docs,
 )
 """Modules with a ``blueprint`` of routes."""
+ASK_THE_LEDGER = (consents, suppressions, subjects, inbound, applications, api_keys)
+"""Those of them whose calls wait for it."""
 
 
 def create_app(installation: Installation) -> Flask:
@@ -44,8 +48,10 @@ def create_app(installation: Installation) -> Flask:
     observation.register(app)
     errors.register(app)
     app.before_request(lambda: auth.require_caller(installation))
+    turns = BoundedSemaphore(max(1, installation.settings.http.threads - 1))
     for resource in RESOURCES:
-        app.register_blueprint(resource.blueprint(installation))
+        routes = resource.blueprint(installation)
+        app.register_blueprint(bound(routes, turns) if resource in ASK_THE_LEDGER else routes)
     return app
 
 

@@ -72,4 +72,4 @@ class SuppressionBody(ScopeBody):
     reason: Reason = ""
     """What was said of it, for people who ask later; no personal data."""
     until: Moment | None = None
-    """When it ends by itself. Default: never."""
+    """When it ends by itself. Default: never. It does not shorten an earlier one: lift that first."""

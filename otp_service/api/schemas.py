@@ -40,7 +40,7 @@ Channel = Literal["sms", "voice", "whatsapp"]
 Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN)]
 Moment = Annotated[
     str,
-    StringConstraints(pattern=MOMENT_PATTERN),
+    StringConstraints(max_length=27),
     AfterValidator(checked_moment),
     WithJsonSchema({"type": "string", "format": "date-time", "pattern": MOMENT_PATTERN}),
 ]

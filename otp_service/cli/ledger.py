@@ -67,13 +67,12 @@ def rebuild(path: Path | None, *, yes: bool) -> None:
     """Mirror the ledger in Redis anew.
 
     For when Redis knows more than the ledger, because a backup of the ledger was restored: what the ledger does not say
-    is forgotten then. Until it is done, starts are refused.
+    is forgotten then. Until a second after it is done, starts are refused.
     """
     context = context_of(load_settings(path))
     if not yes:
         click.confirm("Forget what Redis knows of opt-outs and consents, and go by the ledger alone?", abort=True)
-    context.ledger.mirrored.disown()
-    context.reflection.refresh()
+    context.reflection.rebuild()
     done(f"Redis knows all {context.ledger.mirrored.head().sequence} changes of the ledger.")
 
 

@@ -7,6 +7,7 @@ from otp_service.cli.findings import Finding, Level, is_local
 from otp_service.core.errors import LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.settings import Settings
+from otp_service.store.mirror import FOREIGN
 
 _LATE = 10_000
 """Events that wait to be recorded from which on somebody should look."""
@@ -51,12 +52,17 @@ def _ledger(context: Context) -> Iterator[Finding]:
 def _mirror(context: Context) -> Finding:
     head = context.ledger.mirrored.head()
     place = context.store.mirror.place(head.identity)
+    if place == FOREIGN:
+        return Finding(
+            Level.FAIL, _SUBJECT, "Redis knows another ledger: processes that have this one send nothing.",
+            "Correct ledger.url, or go by this ledger from now on: otp-service ledger rebuild.",
+        )  # fmt: skip
     if place is None:
         return Finding(
             Level.WARN, _SUBJECT, "Redis knows nothing of this ledger yet: starts are refused.",
             "It is mirrored when a process starts; if it stays so: otp-service ledger rebuild.",
         )  # fmt: skip
-    if place > context.ledger.mirrored.head().sequence:
+    if context.store.mirror.is_ahead() or place > context.ledger.mirrored.head().sequence:
         return Finding(
             Level.FAIL, _SUBJECT, "The ledger is older than what Redis knows of it: nothing is sent.",
             "Restore a newer backup, or import the opt-outs that are missing and run: otp-service ledger rebuild.",

@@ -1,8 +1,7 @@
 """``otp-service suppressions``: numbers that get no messages, of one application or of all."""
 
-import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from otp_service.core.suppression import (
     SuppressionSource,
     keeps_codes_back,
 )
+from otp_service.ledger.clock import now
 from otp_service.services.context import Context
 from otp_service.services.import_suppressions import Imported, ListOrigin, import_suppressions
 from otp_service.services.named import Named, named
@@ -41,7 +41,7 @@ def _about(command: Command) -> Command:
     """Add the options that say which messages."""
     for option in (
         click.option("--scope", type=_SCOPES, default="all", show_default=True,
-                     help="all: also codes that the person asks for. marketing_only: no message of this service."),
+                     help="all: codes that people ask for too. marketing_only: advertising, which is not sent here."),
         click.option("--application", "name", help="Only messages of this application; default: of all."),
     ):  # fmt: skip
         command = option(command)
@@ -79,7 +79,7 @@ def add(
         to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, _short(reason), _end(until)
     )
     suppress(context, (entry,))
-    done(f"{to.destination.mask} gets no messages {_of(application)} any more ({scope}).")
+    done(_told(to.destination.mask, "gets", application, scope))
 
 
 @suppressions.command(name="lift")
@@ -92,7 +92,9 @@ def lift_one(number: str, scope: str, name: str | None, region: str | None, path
     context, to, application = _opened(number, region, name, path)
     entry = Suppression(to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, lifted=True)
     if not lift(context, entry):
-        raise click.ClickException(f"{to.destination.mask} is not suppressed {_of(application)} ({scope}).")
+        raise click.ClickException(
+            f"Messages {_of(application)} to {to.destination.mask} are not suppressed ({scope})."
+        )
     done(f"{to.destination.mask} gets messages {_of(application)} again, unless another entry keeps them back.")
 
 
@@ -108,9 +110,8 @@ def show(number: str, region: str | None, path: Path | None) -> None:
     if not entries:
         note(f"Nothing is recorded of {to.destination.mask}.")
         return
-    now = time.time_ns() // 1_000_000
     applications = dict.fromkeys(entry.application for entry in entries)
-    back = [one for one in applications if keeps_codes_back([e for e in entries if e.application == one], now)]
+    back = [one for one in applications if keeps_codes_back([e for e in entries if e.application == one], now())]
     note(f"Messages are kept back: {', '.join(map(_of, back)) or 'none'}.")
 
 
@@ -131,20 +132,25 @@ def import_list(
 ) -> None:
     """Let the numbers of FILE get no more messages: one a line, - for standard input.
 
-    What follows a comma, a semicolon or # is passed over. To import a list twice does no harm.
+    What follows a comma, a semicolon or # is passed over. Who was let through since, by hand or by START, is suppressed
+    again when a list is imported again.
     """
     context = informed_context(load_settings(path))
     origin = ListOrigin(
         _application(context, name), SuppressionScope(scope), _short(reason), _end(until), region and region.upper()
     )
     imported = Imported()
-    for imported in import_suppressions(context, file, origin):
-        if imported.numbers and imported.numbers % 100_000 == 0:
-            note(f"{imported.numbers} numbers …")
+    try:
+        for imported in import_suppressions(context, file, origin):
+            if imported.numbers and imported.numbers % 100_000 == 0:
+                note(f"{imported.numbers} numbers …")
+    except UnicodeDecodeError as foreign:
+        done_so_far = f"{imported.numbers} numbers before it are imported"
+        raise click.ClickException(f"The file is not UTF-8 throughout; {done_so_far}. Save it as UTF-8.") from foreign
     if imported.unreadable:
         some = ", ".join(map(str, imported.lines))
         warn(f"{imported.unreadable} lines hold no number, and are left out: {some} …")
-    done(f"{imported.numbers} numbers get no messages {_of(origin.application)} any more ({scope}).")
+    done(_told(f"{imported.numbers} numbers", "get", origin.application, scope))
 
 
 def _opened(number: str, region: str | None, name: str | None, path: Path | None) -> tuple[Context, Named, str]:
@@ -160,6 +166,12 @@ def _application(context: Context, name: str | None) -> str:
     return name or EVERY_APPLICATION
 
 
+def _told(who: str, gets: str, application: str, scope: str) -> str:
+    if scope == SuppressionScope.MARKETING_ONLY:
+        return f"Recorded that {who} {gets} no advertising {_of(application)}. Codes still go out."
+    return f"{who} {gets} no messages {_of(application)} any more ({scope})."
+
+
 def _of(application: str) -> str:
     return "of any application" if application == EVERY_APPLICATION else f"of {application}"
 
@@ -171,7 +183,12 @@ def _short(reason: str) -> str:
 
 
 def _end(until: datetime | None) -> int | None:
-    return None if until is None else round((until - datetime(1970, 1, 1)).total_seconds() * 1000)  # noqa: DTZ001 - UTC
+    if until is None:
+        return None
+    milliseconds = round(until.replace(tzinfo=UTC).timestamp() * 1000)
+    if milliseconds <= now():
+        raise click.UsageError("--until is in the past.")
+    return milliseconds
 
 
 def _row(entry: Suppression) -> tuple[str, ...]:

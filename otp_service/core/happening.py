@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """What happened to a verification; without personal data but for pseudonyms."""
+    """What happened to a verification; with pseudonyms, and the evidence of a consent that came with a start."""
 
     id: str
     """Its name, the same however often it is read."""

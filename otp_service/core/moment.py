@@ -1,5 +1,6 @@
 """Moments as they are written in the API: RFC 3339, in UTC."""
 
+import re
 from datetime import datetime
 from typing import Final
 
@@ -9,7 +10,9 @@ MOMENT_PATTERN: Final = (
 
 
 def checked_moment(text: str) -> str:
-    """Return a moment; raise `ValueError` when the calendar has no such one."""
+    """Return a moment; raise `ValueError` when it is not written as one, or the calendar has no such one."""
+    if not re.fullmatch(MOMENT_PATTERN, text):
+        raise ValueError("is not a time in UTC such as 2026-11-24T22:00:00Z")
     milliseconds_of(text)
     return text
 

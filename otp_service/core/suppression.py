@@ -1,7 +1,7 @@
 """Suppressions: numbers that get no messages, of one application or of all."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -58,8 +58,22 @@ class Suppression:
 
 
 def last_of_each(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
-    """Return the last entry of each number, application and scope; they come oldest first."""
-    return tuple({(entry.pseudonym, entry.application, entry.scope): entry for entry in entries}.values())
+    """Return the last entry of each number, application and scope; they come oldest first.
+
+    One that follows another without that being lifted does not shorten it: of their ends the later one counts.
+    """
+    last: dict[tuple[str, str, SuppressionScope], Suppression] = {}
+    for entry in entries:
+        place = (entry.pseudonym, entry.application, entry.scope)
+        before = last.get(place)
+        goes_on = before is not None and not before.lifted and not entry.lifted
+        last[place] = replace(entry, until=_later(before.until, entry.until)) if before and goes_on else entry
+    return tuple(last.values())
+
+
+def _later(one: int | None, other: int | None) -> int | None:
+    """Return the later of two ends, of which ``None`` is never."""
+    return None if one is None or other is None else max(one, other)
 
 
 def keeps_codes_back(entries: Iterable[Suppression], now: int) -> bool:

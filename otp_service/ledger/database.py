@@ -120,6 +120,10 @@ def _engine(url: URL, timeout: float) -> Engine:
             connect_args={
                 "connect_timeout": max(1, round(timeout)),
                 "application_name": "otp-service",
+                "keepalives_idle": max(1, round(timeout)),  # a connection that was cut off in silence is noticed
+                "keepalives_interval": 1,
+                "keepalives_count": 3,
+                "tcp_user_timeout": milliseconds,
                 "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
             },
         )

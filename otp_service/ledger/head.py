@@ -1,9 +1,10 @@
 """The ledger's identity, and its count of changes: given out under a lock, so that they become visible in its order."""
 
 import secrets
+import string
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, case, insert, select, update
 
 from otp_service.core.errors import LedgerUnavailableError
 from otp_service.ledger.schema import head
@@ -21,12 +22,13 @@ class Head:
 
 def create(connection: Connection) -> None:
     """Name a new ledger."""
-    connection.execute(insert(head).values(id=1, identity=secrets.token_hex(16), sequence=0, access=0))
+    connection.execute(insert(head).values(id=1, identity=_new_name(), sequence=0, access=0))
 
 
-def rename(connection: Connection) -> None:
-    """Give the ledger another identity: what was mirrored of it is no longer relied on."""
-    connection.execute(update(head).values(identity=secrets.token_hex(16)))
+def rename(connection: Connection, place: int) -> None:
+    """Give the ledger another identity, and let it go on after a place, if it has not come so far."""
+    further = case((head.c.sequence < place, place), else_=head.c.sequence)
+    connection.execute(update(head).values(identity=_new_name(), sequence=further + 1))
 
 
 def read(connection: Connection) -> Head:
@@ -54,3 +56,8 @@ def access(connection: Connection) -> str:
 def advance_access(connection: Connection) -> None:
     """Count a change of applications or keys; until the transaction ends nobody else makes one."""
     connection.execute(update(head).values(access=head.c.access + 1))
+
+
+def _new_name() -> str:
+    """Return a name that no ledger had before; letters only, so that no log takes a part of it for a number."""
+    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(32))

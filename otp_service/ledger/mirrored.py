@@ -27,10 +27,10 @@ class MirroredNumbers:
         with self._database.read() as connection:
             return head.read(connection)
 
-    def disown(self) -> None:
-        """Take the ledger for another one: what was mirrored of it is no longer relied on, and mirrored anew."""
+    def disown(self, place: int = 0) -> None:
+        """Take the ledger for another one, which goes on after a ``place``, where the mirror of the old one is."""
         with self._database.write() as connection:
-            head.rename(connection)
+            head.rename(connection, place)
 
     def states(self, pseudonyms: Sequence[str]) -> Changes:
         """Return the state of some numbers, and how far the ledger had come by then."""
@@ -57,18 +57,20 @@ class MirroredNumbers:
         """Return the state of the next numbers after one in the order of their pseudonyms, at most ``most``."""
         with self._database.read() as connection:
             place = head.read(connection)
-            some = connection.execute(_numbers_after(pseudonym).limit(most)).scalars().all()
+            some = connection.execute(_numbers_after(pseudonym, most)).scalars().all()
             return Changes(place.identity, place.sequence, place.sequence, _states(connection, some))
 
 
-def _numbers_after(pseudonym: str) -> Select[Any]:
-    known = union(
-        select(suppressions.c.pseudonym).where(
-            suppressions.c.pseudonym > pseudonym, suppressions.c.scope == SuppressionScope.ALL
-        ),
-        select(consents.c.pseudonym).where(consents.c.pseudonym > pseudonym),
-    ).subquery()
-    return select(known.c.pseudonym).order_by(known.c.pseudonym)
+def _numbers_after(pseudonym: str, most: int) -> Select[Any]:
+    """Return the statement for the next numbers; each table is read no further than that takes."""
+    mine, given = suppressions.c.pseudonym, consents.c.pseudonym
+    suppressed = select(mine).where(mine > pseudonym, suppressions.c.scope == SuppressionScope.ALL)
+    consented = select(given).where(given > pseudonym)
+    parts = [
+        part.distinct().order_by(part.selected_columns[0]).limit(most).subquery() for part in (suppressed, consented)
+    ]
+    known = union(*(select(part.c.pseudonym) for part in parts)).subquery()
+    return select(known.c.pseudonym).order_by(known.c.pseudonym).limit(most)
 
 
 def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[Mirrored, ...]:

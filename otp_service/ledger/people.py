@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, update
 
 from otp_service.core.consent import Consent
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression
@@ -82,7 +82,9 @@ class People:
                     .where(_mine(consents, pseudonym, application), consents.c.address_prefix != "")
                     .values(address_prefix="")
                 ).rowcount,
-                "inbound": connection.execute(delete(inbound).where(_mine(inbound, pseudonym, application))).rowcount,
+                "inbound": connection.execute(
+                    update(inbound).where(_mine(inbound, pseudonym, application)).values(pseudonym="")
+                ).rowcount,
             }
             kept = {
                 table.name: _count(connection, table, _mine(table, pseudonym, application))

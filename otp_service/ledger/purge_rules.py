@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, exists, func, or_, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, exists, func, or_, select, true, tuple_
 
 from otp_service.ledger.schema import (
     ACCESS,
@@ -64,13 +64,20 @@ class _Entries:
     """In which they do."""
     ended: Callable[[int], Condition]
     """Whether one is at an end without another, since before a time."""
+    ends: Callable[[Any], Condition] = lambda _: true()
+    """Whether a later one, of the alias given, ends it."""
 
     def followed(self, before: int) -> Condition:
         """Tell which entries were ended by another one; both were recorded before."""
         later = self.table.alias()
         mine, others = (tuple_(*(table.c[name] for name in self.order)) for table in (self.table, later))
-        follows = exists().where(self._alike(later), others > mine, later.c.recorded < before)
+        follows = exists().where(self._alike(later), others > mine, later.c.recorded < before, self.ends(later))
         return and_(self.table.c.recorded < before, follows.correlate(self.table))
+
+    def over(self, before: int) -> Condition:
+        """Tell which suppressions another one ended, or their own end: whatever is beside them, they hold no more."""
+        ended = and_(self.table.c.recorded < before, ~self.table.c.lifted, self.table.c.until < before)
+        return or_(ended, self.followed(before))
 
     def alone(self, before: int) -> Condition:
         """Tell which entries are at an end, and have no other beside them that would hold again."""
@@ -119,6 +126,12 @@ def _ended_keys(connection: Connection, before: int, _: int) -> Found:
     return Batch(connection.execute(delete(api_keys).where(ended)).rowcount), None
 
 
+def _outlasts(later: Any) -> Condition:  # noqa: ANN401 - an alias of the table
+    """Tell whether a later suppression lifts one, or lasts as long: a shorter one does not end it."""
+    mine = suppressions.c
+    return or_(later.c.lifted, mine.lifted, later.c.until.is_(None), later.c.until >= mine.until)
+
+
 _CONSENTS: Final = _Entries(
     consents,
     same=("pseudonym", "application", "purpose"),
@@ -130,14 +143,15 @@ _SUPPRESSIONS: Final = _Entries(
     same=("pseudonym", "application", "scope"),
     order=("sequence",),
     ended=lambda before: or_(suppressions.c.lifted, suppressions.c.until < before),
+    ends=_outlasts,
 )
 
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     TRAFFIC: (_older(verifications.c.started), _older(events.c.at)),
     CONSENTS: (_CONSENTS.rule(_CONSENTS.followed), _CONSENTS.rule(_CONSENTS.alone)),
-    SUPPRESSIONS: (_SUPPRESSIONS.rule(_SUPPRESSIONS.followed), _SUPPRESSIONS.rule(_SUPPRESSIONS.alone)),
+    SUPPRESSIONS: (_SUPPRESSIONS.rule(_SUPPRESSIONS.over), _SUPPRESSIONS.rule(_SUPPRESSIONS.alone)),
     INBOUND: (_older(inbound.c.received),),
     ACCESS: (_ended_keys,),
     DUTIES: (_older(erasures.c.at), _older(purges.c.at, purges.c.id != TURN)),
 }
-"""By class of data. The head is kept for ever, and an application until it is deleted."""
+"""By class of data. The head is kept for ever, and an application too."""

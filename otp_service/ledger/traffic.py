@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Insert, Table, desc, select
@@ -13,7 +13,7 @@ from otp_service.core.happening import Happening
 from otp_service.core.verification import Status
 from otp_service.ledger import consents
 from otp_service.ledger.database import SQLITE, Database
-from otp_service.ledger.schema import events, verifications
+from otp_service.ledger.schema import erasures, events, verifications
 
 STARTED: Final = "verification.started"
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
@@ -64,24 +64,33 @@ class Traffic:
             fresh = set(connection.execute(statement, rows).scalars())
             new = [one for one in happenings if one.id in fresh]
             self._note_verifications(connection, new)
-            given = list(_consents(new))
+            given = _without_erased(connection, list(_consents(new)))
             if given:
                 consents.record(connection, given)
         return Recorded(len(new), tuple(dict.fromkeys(one.pseudonym for one in given)))
 
-    def answered(self, pseudonym: str, gateway: str, since: int) -> str | None:
-        """Return the application whose message a number got last through a gateway, from a time on; else ``None``."""
+    def keep(self, happenings: Sequence[Happening]) -> None:
+        """Keep events as they are, with nothing that follows from them."""
+        with self._database.write() as connection:
+            connection.execute(self._insert(events).on_conflict_do_nothing(), [_event(one) for one in happenings])
+
+    def answered(self, pseudonym: str, gateway: str, since: int) -> tuple[str, int] | None:
+        """Return the application whose message a number got last through a gateway, from a time on, and when.
+
+        By the start of the verification: a late receipt says nothing of what came last. Else ``None``.
+        """
         sent = (
-            select(verifications.c.application)
+            select(verifications.c.application, verifications.c.started)
             .join(events, events.c.verification == verifications.c.id)
             .where(verifications.c.pseudonym == pseudonym, verifications.c.started >= since)
             .where(events.c.type.in_(("delivery.sent", "delivery.delivered", "delivery.unknown")))
             .where(events.c.details.contains(f'"gateway":{json.dumps(gateway)}', autoescape=True))
-            .order_by(desc(events.c.at))
+            .order_by(desc(verifications.c.started))
             .limit(1)
         )
         with self._database.read() as connection:
-            return connection.execute(sent).scalar()
+            row = connection.execute(sent).one_or_none()
+        return (row.application, row.started) if row else None
 
     def _note_verifications(self, connection: Connection, happenings: Sequence[Happening]) -> None:
         """Note starts and ends, in whichever order they come."""
@@ -145,10 +154,24 @@ def _verification(happening: Happening) -> dict[str, Any]:
     }
 
 
+def _without_erased(connection: Connection, given: list[Consent]) -> list[Consent]:
+    """Return consents without the addresses of numbers that were erased since they were given."""
+    mine = erasures.c.pseudonym.in_([one.pseudonym for one in given])
+    erased = {row.pseudonym: row.at for row in connection.execute(select(erasures).where(mine).order_by(erasures.c.at))}
+    return [
+        replace(one, evidence=replace(one.evidence, address_prefix=""))
+        if one.evidence and erased.get(one.pseudonym, -1) >= one.recorded
+        else one
+        for one in given
+    ]
+
+
 def _consents(happenings: Iterable[Happening]) -> Iterator[Consent]:
     """Yield the consents that came with starts."""
     for one in happenings:
         if one.type == STARTED and one.member("consent"):
             evidence = Evidence(**json.loads(one.member("consent")))
             place = int(one.member("ledger"))
-            yield Consent(one.member("pseudonym"), one.member("application"), one.member("purpose"), evidence, place)
+            yield Consent(
+                one.member("pseudonym"), one.member("application"), one.member("purpose"), evidence, place, one.at
+            )

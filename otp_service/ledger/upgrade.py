@@ -46,6 +46,10 @@ def _alone(database: Database) -> Iterator[Connection]:
     """Run a transaction while no other process upgrades."""
     with database.write() as connection:
         if database.kind == POSTGRESQL:
+            connection.execute(
+                text("SET LOCAL statement_timeout = 0")
+            )  # a step may take long, and so may the wait for one
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         yield connection
 

@@ -2,7 +2,7 @@
 
 import json
 
-from otp_service.core.errors import StoreUnavailableError
+from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.core.purpose import LONGEST_LIFE
 from otp_service.core.verification import GRACE, DeliveryStatus
 from otp_service.gateways.base import FailureKind, Receipt
@@ -33,7 +33,7 @@ class Desk:
             found = self._context.store.references.dispatch_of(self._gateway, references, _written(receipt))
             if found is not None:
                 record(self._context, self._gateway, found, receipt)
-        except StoreUnavailableError:
+        except (StoreUnavailableError, LedgerUnavailableError):
             metrics.record_store_error("receipt")
             _log.warning("receipt_not_taken", gateway=self._gateway)
             return False
@@ -45,7 +45,7 @@ def refer(context: Context, gateway: str, reference: str, dispatch_id: str) -> N
     try:
         for early in context.store.references.remember(gateway, reference, dispatch_id, _REMEMBERED):
             record(context, gateway, dispatch_id, _read(early))
-    except StoreUnavailableError:
+    except (StoreUnavailableError, LedgerUnavailableError):
         metrics.record_store_error("receipt")
         _log.warning("reference_lost", gateway=gateway)
 

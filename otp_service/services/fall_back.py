@@ -1,5 +1,6 @@
 """Fall back to the next channel when a gateway reports that a message did not arrive."""
 
+from otp_service.core.errors import LedgerUnavailableError
 from otp_service.core.keyring import SealBrokenError
 from otp_service.core.verification import DeliveryStatus, Status
 from otp_service.gateways.base import FailureKind, Receipt
@@ -30,15 +31,16 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
         return
     verification = reported.verification
     try:
+        permission = context.reflection.permission(application.withdrawals)
         price = price_of_further(context, verification, channel)
-    except SealBrokenError:  # its root key is gone: nobody could write the message either
+    except (SealBrokenError, LedgerUnavailableError):  # nobody could write the message, or tell whether it may go
         _log.info("no_fallback", verification=verification.id, channel=channel)
         return
     outcome = context.store.verifications.resend(
         bucket,
         verification,
         Further(channel, price=price, falls_back_from=reported.message),
-        context.reflection.permission(application.withdrawals),
+        permission,
         context.rulesets[verification.application],
     )
     match outcome:

@@ -42,8 +42,9 @@ class Imported:
 def import_suppressions(context: Context, lines: Iterable[str], origin: ListOrigin) -> Iterator[Imported]:
     """Suppress the numbers of a list, one a line; yield how far it has come, again and again.
 
-    Empty lines, and what follows ``#`` or the first comma or semicolon, are passed over. To import a list twice does no
-    harm. Raises `LedgerUnavailableError` or `StoreUnavailableError`: what was told until then is done.
+    Empty lines, and what follows ``#`` or the first comma or semicolon, are passed over. Who was let through since a
+    list was imported is suppressed again by importing it again. Raises `LedgerUnavailableError` or
+    `StoreUnavailableError`: what was told until then is done.
     """
     done = Imported()
     pseudonyms = _pseudonyms(context, enumerate(lines, 1), origin, done)

@@ -20,7 +20,7 @@ from otp_service.gateways.base import InboundMessage
 from otp_service.ledger.clock import now
 from otp_service.services.context import Context
 from otp_service.services.replies import Reply
-from otp_service.services.suppressions import lift, suppress
+from otp_service.services.suppressions import in_force, lift, suppress
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -40,6 +40,8 @@ class _Answered:
     """BCP 47 of the message that was sent; empty when it is not known."""
 
 
+_OF_THE_HOLDER: Final = frozenset({SuppressionSource.INBOUND, SuppressionSource.GATEWAY})
+"""Sources of what the holder of a number said himself, and may take back."""
 _NOBODY: Final = _Answered("")
 _ON_ITS_WAY: Final = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.UNKNOWN})
 """Statuses of a message that may have arrived."""
@@ -98,10 +100,10 @@ def _answered(context: Context, pseudonym: str, gateway: str) -> _Answered:
     recent = context.store.history.recent(bucket, pseudonym)
     records = filter(None, (context.store.verifications.read(bucket, one.id) for one in recent))
     latest = max(((_sent(one, gateway), one) for one in records), key=lambda pair: pair[0], default=None)
-    if latest and latest[0]:
+    known = context.ledger.traffic.answered(pseudonym, gateway, now() - MEMORY)
+    if latest and latest[0] and (known is None or latest[0] >= known[1]):
         return _Answered(latest[1].application, latest[1].locale)
-    application = context.ledger.traffic.answered(pseudonym, gateway, now() - MEMORY)
-    return _Answered(application) if application else _NOBODY
+    return _Answered(known[0]) if known else _NOBODY
 
 
 def _sent(verification: Verification, gateway: str) -> int:
@@ -126,9 +128,12 @@ def _obey(context: Context, pseudonym: str, application: str, meaning: Meaning) 
         reason=f"wrote {meaning}",
         lifted=meaning is Meaning.START,
     )
+    held = in_force(context, pseudonym, application, SuppressionScope.ALL)
+    if meaning is Meaning.START and held and held.source not in _OF_THE_HOLDER:
+        return "kept_back"  # somebody else said so, who has to lift it
     if meaning is Meaning.START:
         lift(context, entry)
-    else:
+    elif held is None or held.until is not None:  # each entry more would be read with every other
         suppress(context, (entry,))
     return "obeyed"
 

@@ -1,17 +1,17 @@
 """Keep the mirror in Redis true to the ledger, and know how far the ledger has come: what starts are allowed by."""
 
-import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from otp_service.core.consent import ConsentMode
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.core.keyring import Keyring
 from otp_service.core.mirrored import Changes
 from otp_service.ledger.head import Head
 from otp_service.ledger.ledger import Ledger
-from otp_service.store.mirror import Mirror, Permission
+from otp_service.store.mirror import FOREIGN, Building, Mirror, Permission
 from otp_service.telemetry.logging import get_logger
 
 AT_ONCE = 500
@@ -28,7 +28,6 @@ class Reflection:
         self._mirror = mirror
         self._keyring = keyring
         self._known: Head | None = None
-        self._ahead = False
         self._seen: int | None = None
         """Where the mirror was at the last look."""
         self._lock = threading.Lock()
@@ -40,7 +39,7 @@ class Reflection:
         """
         if self._known is None:
             self.refresh()
-        if self._known is None or self._ahead:
+        if self._known is None:
             raise LedgerUnavailableError("It cannot be told now who wants no messages.")
         return Permission(self._known.identity, self._known.sequence, demand, evidence)
 
@@ -55,13 +54,28 @@ class Reflection:
         found = self._mirror.place(place.identity)
         if found is None:
             found = self._build(place.identity)
+            place = self._ledger.mirrored.head()  # it may have gone on meanwhile
+        elif found == FOREIGN:  # ours is not looked up there: nothing goes out from here, and others are left alone
+            if self._seen != FOREIGN:
+                _log.error("mirror_of_another_ledger", ledger=place.identity, advice="otp-service doctor")
+            self._seen = found
+            self._note(place)
+            return
         elif found > place.sequence:  # written through since we asked; or the ledger is an old copy
             place = self._ledger.mirrored.head()
-        self._tell(ahead=found is not None and found > place.sequence)
+            if found > place.sequence:
+                self._shut(place)
         moves, self._seen = found != self._seen and self._known is not None, found
         if found is not None and found < place.sequence and moves:
             return
         self._follow(place, lambda: self._catch_up(found, place.sequence))
+
+    def rebuild(self) -> None:
+        """Take the ledger for a new one, and mirror it anew: an operator decided to forget what it does not say."""
+        old = self._mirror.place(self._ledger.mirrored.head().identity)
+        self._ledger.mirrored.disown(old or 0)
+        self._mirror.drop()
+        self.refresh()
 
     def write_through(self, pseudonyms: tuple[str, ...], first: int, last: int) -> None:
         """Mirror the changes that the ledger knows by numbers from ``first`` to ``last``, of some numbers.
@@ -77,8 +91,9 @@ class Reflection:
             complete = begin + AT_ONCE >= len(pseudonyms)
             found = self._reflect(replace(changes, upto=last if complete else after), after)
         if found is None:
-            found = self._build(changes.identity)
-        self._catch_up(found, last)
+            self.refresh()
+        else:
+            self._catch_up(found, last)
 
     def _follow(self, place: Head, mirror: Callable[[], None]) -> None:
         """Bring the mirror to a place, and then let nothing through that does not know of it; also where that fails."""
@@ -93,19 +108,30 @@ class Reflection:
 
     def _build(self, identity: str) -> int | None:
         """Write the states of all numbers; return the place that the mirror has come to, ``None`` on another's turn."""
-        with self._mirror.building(secrets.token_hex(8)) as mine:
-            if not mine:
-                return None
-            _log.info("mirror_build_begins", ledger=identity)
-            self._mirror.forget()
-            begun, after, count = self._ledger.mirrored.head(), "", 0
-            while (changes := self._ledger.mirrored.after(after, AT_ONCE)).numbers:
-                self._reflect(changes, 0)
-                self._mirror.go_on()
-                after, count = changes.numbers[-1].pseudonym, count + len(changes.numbers)
-            self._mirror.finish(begun.identity, begun.sequence)
-            _log.info("mirror_built", ledger=identity, numbers=count)
-        return begun.sequence
+        building = self._mirror.begin()
+        if building is None:
+            return None
+        _log.info("mirror_build_begins", ledger=identity)
+        try:
+            building.forget()
+            begun = self._ledger.mirrored.head()
+            finished = self._write_all(building) and building.finish(begun.identity, begun.sequence)
+        except BaseException:
+            with suppress(StoreUnavailableError):
+                building.give_up()
+            raise
+        return begun.sequence if finished else None
+
+    def _write_all(self, building: Building) -> bool:
+        """Write the states of all numbers; tell whether the turn lasted for that."""
+        after, count = "", 0
+        while (changes := self._ledger.mirrored.after(after, AT_ONCE)).numbers:
+            self._reflect(changes, 0)
+            if not building.go_on():
+                return False
+            after, count = changes.numbers[-1].pseudonym, count + len(changes.numbers)
+        _log.info("mirror_built", numbers=count)
+        return True
 
     def _reflect(self, changes: Changes, after: int) -> int | None:
         buckets = (self._keyring.bucket(one.pseudonym) for one in changes.numbers)
@@ -118,7 +144,8 @@ class Reflection:
             if known is None or known.identity != place.identity or known.sequence < place.sequence:
                 self._known = place
 
-    def _tell(self, *, ahead: bool) -> None:
-        if ahead and not self._ahead:
-            _log.error("ledger_older_than_mirror", advice="otp-service ledger status")
-        self._ahead = ahead
+    def _shut(self, place: Head) -> None:
+        """Let nothing through: the ledger is an old copy, and who said stop since then is not in it."""
+        if not self._mirror.is_ahead():
+            _log.error("ledger_older_than_mirror", ledger=place.identity, advice="otp-service doctor")
+        self._mirror.shut()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from otp_service.core.suppression import Suppression, SuppressionScope, last_of_each
+from otp_service.ledger.clock import now
 from otp_service.services.context import Context
 from otp_service.telemetry.logging import get_logger
 
@@ -44,6 +45,6 @@ def entries_of(context: Context, pseudonym: str, application: str | None = None)
 def in_force(context: Context, pseudonym: str, application: str, scope: SuppressionScope) -> Suppression | None:
     """Return what suppresses a number at exactly this application, in this scope; ``None`` when nothing does."""
     for entry in last_of_each(context.ledger.suppressions.of(pseudonym, application)):
-        if entry.application == application and entry.scope is scope and not entry.lifted:
+        if entry.application == application and entry.scope is scope and entry.holds(now()):
             return entry
     return None

@@ -7,8 +7,8 @@ stop.
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import redis
@@ -21,10 +21,14 @@ from otp_service.store.scripts import Argument, ScriptRunner
 
 NOTHING_KEPT = 24 * 3600 * 1000
 """Milliseconds to remember that there is nothing about a number: longer than any write of its state takes."""
-_TURN = 30
-"""Seconds after which a process that builds the mirror, and is silent, is taken for dead."""
+_TURN = 30_000
+"""Milliseconds after which a process that builds the mirror, and is silent, is taken for dead."""
+FOREIGN = -1
+"""The mirror is built of another ledger, which knows of opt-outs that this one may not."""
 _FOR_EVER = ""
-_DELETED_AT_ONCE = 1000
+_AT_ONCE = 1000
+"""Keys that are looked at, and deleted, in one step."""
+_ALL_NUMBERS = keys.mirrored("[0-9a-f][0-9a-f]", "*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,12 @@ class Mirror:
         self._scripts = scripts
 
     def place(self, identity: str) -> int | None:
-        """Return the place in a ledger that the mirror has come to; ``None`` when it is not built of this one."""
+        """Return the place in a ledger that the mirror has come to: `FOREIGN` in another's, ``None`` in none."""
         with answered():
             found, sequence = self._client.hmget(keys.MIRROR, ["identity", "sequence"])
-        return int(sequence) if found == identity.encode() and sequence is not None else None
+        if found is None or sequence is None:
+            return None
+        return int(sequence) if found == identity.encode() else FOREIGN
 
     def reflect(self, changes: Changes, after: int, buckets: Iterable[str]) -> int | None:
         """Write the states that some changes after a place have led to, each number's in its bucket.
@@ -84,36 +90,65 @@ class Mirror:
         )
         return None if place < 0 else int(place)
 
-    @contextmanager
-    def building(self, builder: str) -> Iterator[bool]:
-        """Tell whether it is this process' turn to build the mirror; the turn ends with the block."""
+    def is_ahead(self) -> bool:
+        """Tell whether the ledger was seen to be older than the mirror, and no operator has decided since."""
         with answered():
-            mine = bool(self._client.set(keys.MIRROR_BUILDER, builder, nx=True, ex=_TURN))
-        try:
-            yield mine
-        finally:
-            if mine:
-                with answered():
-                    self._client.delete(keys.MIRROR_BUILDER)
+            return bool(self._client.hexists(keys.MIRROR, "ahead"))
 
-    def go_on(self) -> None:
-        """Keep the turn: building takes longer."""
+    def shut(self) -> None:
+        """Let nothing through until the mirror is built anew: the ledger is older, and may lack opt-outs."""
         with answered():
-            self._client.expire(keys.MIRROR_BUILDER, _TURN)
+            self._client.hset(keys.MIRROR, "ahead", 1)
+
+    def drop(self) -> None:
+        """Take the mirror for lost: it is built anew, of whichever ledger comes first."""
+        with answered():
+            self._client.delete(keys.MIRROR)
+
+    def begin(self) -> "Building | None":
+        """Return the turn to build the mirror; ``None`` when it is another's."""
+        builder = secrets.token_hex(8)
+        with answered():
+            mine = self._client.set(keys.MIRROR_BUILDER, builder, nx=True, px=_TURN)
+        return Building(self._client, self._scripts, builder) if mine else None
+
+
+class Building:
+    """One process' turn to build the mirror. Who is silent for too long loses it, and can then do nothing more."""
+
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, builder: str) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._builder = builder
+
+    def go_on(self) -> bool:
+        """Keep the turn; tell whether it is still there."""
+        return self._run(_TURN)
+
+    def finish(self, identity: str, sequence: int) -> bool:
+        """Record which ledger the mirror is built of, and the place in it; tell whether it may be relied on."""
+        return self._run(0, identity, sequence)
+
+    def give_up(self) -> None:
+        """End the turn: another may try."""
+        self._run(0)
 
     def forget(self) -> None:
         """Delete all of the mirror: it is another ledger's, or its numbers are not to be trusted."""
         with answered():
             self._client.delete(keys.MIRROR)
-            for name in self._client.scan_iter(
-                match=keys.mirrored("*", "*").replace("{*}", "{[0-9a-f][0-9a-f]}"), count=_DELETED_AT_ONCE
-            ):
-                self._client.delete(name)
+        cursor = 0
+        while True:
+            with answered():
+                cursor, names = self._client.scan(cursor, match=_ALL_NUMBERS, count=_AT_ONCE)
+                if names:
+                    self._client.unlink(*names)
+            if not cursor or not self.go_on():
+                return
 
-    def finish(self, identity: str, sequence: int) -> None:
-        """Record which ledger the mirror is built of, and the place in it: from now on it may be relied on."""
-        with answered():
-            self._client.hset(keys.MIRROR, mapping={"identity": identity, "sequence": sequence})
+    def _run(self, milliseconds: int, identity: str = "", sequence: int = 0) -> bool:
+        places = (keys.MIRROR, keys.MIRROR_BUILDER)
+        return bool(self._scripts.run("build", places, (self._builder, milliseconds, identity, sequence)))
 
 
 def _fields(one: Mirrored) -> dict[str, str]:

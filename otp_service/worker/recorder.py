@@ -34,6 +34,7 @@ class Recorder:
         self._wait = max(1, round(1000 * wait))
         self._idle = round(1000 * (_CLAIM_AFTER + 2 * timeout))
         self._taken: list[Taken] = []
+        self._failed: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder")
         self._claim = Every(_NOW_AND_THEN, self._take_over)
@@ -78,8 +79,29 @@ class Recorder:
     def _split(self) -> None:
         """Go on with each of the events of a batch that could not be recorded; leave one that cannot, for later."""
         failed, others = self._taken[:1], self._taken[1:]
+        if failed and len(failed[0].entries) == 1:
+            self._give_another_chance(failed[0])
         parts = [part for batch in failed if len(batch.entries) > 1 for part in batch.singly()]
         self._taken = [*parts, *others]
+
+    def _give_another_chance(self, batch: Taken) -> None:
+        """Leave an event for later that could not be recorded; the second time, keep it as it is."""
+        (entry,) = batch.entries
+        if entry in self._failed and self._keep(batch):
+            self._failed.discard(entry)
+        else:
+            self._failed.add(entry)
+
+    def _keep(self, batch: Taken) -> bool:
+        """Keep an event as it is that cannot be understood, for others wait behind it; tell whether that was done."""
+        try:
+            self._context.ledger.traffic.keep(batch.happenings)
+            self._events.acknowledge(batch)
+        except Exception:  # noqa: BLE001 - then it is left for later
+            return False
+        metrics.record_ledger_error("recorder.event")
+        _log.error("event_not_understood", entry=batch.happenings[0].id)
+        return True
 
     def _take_over(self) -> None:
         self._taken += self._events.claim(self._name, AT_ONCE, self._idle)

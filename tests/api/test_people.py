@@ -166,6 +166,14 @@ def test_a_suppression_may_end_by_itself(world):
     assert begin(both.shop).status_code == 403
 
 
+def test_an_end_does_not_shorten_what_was_said_before(world):
+    both = Both(world, "off")
+    put(both.shop, "/v1/suppressions")
+
+    assert put(both.shop, "/v1/suppressions", until="2020-01-01T00:00:00Z").json["suppressed"] is True
+    assert begin(both.shop).status_code == 403
+
+
 # --- rights --------------------------------------------------------------------------------------------------
 
 

@@ -96,7 +96,7 @@ def test_what_is_not_suppressed_is_not_lifted(environ):
     result = run("suppressions", "lift", NUMBER, environ=environ)
 
     assert result.exit_code == 1
-    assert f"{MASK} is not suppressed of any application (all)." in result.output
+    assert f"Messages of any application to {MASK} are not suppressed (all)." in result.output
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ def test_a_flush_is_told_by_doctor_and_mended_by_rebuild(environ, shop, valkey):
     assert "Redis knows nothing of this ledger yet" in run("doctor", environ=environ).output
     said = told("ledger", "rebuild", "--yes", environ=environ)
 
-    assert "Redis knows all 1 changes of the ledger." in said
-    assert "Redis knows all 1 changes" in run("doctor", environ=environ).output
+    assert "Redis knows all 2 changes of the ledger." in said, "that it is another ledger now is one"
+    assert "Redis knows all 2 changes" in run("doctor", environ=environ).output
 
 
 def test_a_ledger_that_is_not_there_is_not_made_by_looking(environ, tmp_path):

@@ -198,7 +198,7 @@ def test_a_suppression_that_holds_or_ended_lately_is_kept_however_old_it_is(ledg
 
 @pytest.mark.parametrize("end", [{"lifted": True}, {"until": LONG_AGO - 1}])
 def test_a_suppression_goes_long_after_it_was_lifted_or_ended(ledger: Ledger, end: dict[str, Any]) -> None:
-    put(ledger, schema.suppressions, **entry(1))
+    put(ledger, schema.suppressions, **entry(1, until=LONG_AGO - 2))
     put(ledger, schema.suppressions, **entry(2, **end))
     put(ledger, schema.suppressions, **(entry(3) | {"scope": "marketing_only"}))
     purge(ledger, schema.SUPPRESSIONS)
@@ -236,8 +236,28 @@ def test_at_no_moment_of_a_purge_does_anything_hold_that_did_not_or_the_other_wa
             for batch in ledger.purges.run(data, before, NOW):
                 assert holding(ledger) == held
                 assert batch.rows <= 1
-            told = consents if table is schema.consents else suppressions
-            assert sequences(ledger, table) == _survivors(told, table, before)
+            if table is schema.consents:
+                assert sequences(ledger, table) == _survivors(consents, before)
+    assert not [row for row in suppressions if row["sequence"] in left(ledger) and _is_over(row, before)]
+
+
+def left(ledger: Ledger) -> list[int]:
+    return sequences(ledger, schema.suppressions)
+
+
+def _is_over(row: dict[str, Any], before: int) -> bool:
+    return bool(row["recorded"] < before and not row["lifted"] and row["until"] and row["until"] < before)
+
+
+def test_a_suppression_that_ends_does_not_take_a_lasting_one_along(ledger: Ledger) -> None:
+    put(ledger, schema.suppressions, **entry(1, scope="all", source="api", lifted=False))
+    put(ledger, schema.suppressions, **entry(2, scope="all", source="api", lifted=False, until=LONG_AGO - 5))
+    held = _suppressed(ledger)
+    for _ in ledger.purges.run(schema.SUPPRESSIONS, LONG_AGO, NOW):
+        assert _suppressed(ledger) == held
+
+    assert held
+    assert sequences(ledger, schema.suppressions) == [1]
 
 
 def _tell(ledger: Ledger, history: list[Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -258,13 +278,12 @@ def _tell(ledger: Ledger, history: list[Any]) -> tuple[list[dict[str, Any]], lis
     return consents, suppressions
 
 
-def _survivors(told: list[dict[str, Any]], table: Table, before: int) -> list[int]:
+def _survivors(told: list[dict[str, Any]], before: int) -> list[int]:
     """Return what is left of some entries, by a plain model: what was in force lately, and what came after it."""
-    order = (
-        (lambda row: (row["counts_from"], row["sequence"]))
-        if table is schema.consents
-        else (lambda row: row["sequence"])
-    )
+
+    def order(row: dict[str, Any]) -> tuple[int, int]:
+        return row["counts_from"], row["sequence"]
+
     left = []
     for number in ("a", "b"):
         for application in ("shop", "bank"):
@@ -275,15 +294,14 @@ def _survivors(told: list[dict[str, Any]], table: Table, before: int) -> list[in
                 row for place, row in enumerate(mine)
                 if row["recorded"] >= before or not any(later["recorded"] < before for later in mine[place + 1 :])
             ]  # fmt: skip
-            if len(kept) == 1 and kept[0]["recorded"] < before and _at_an_end(kept[0], before):
+            if len(kept) == 1 and kept[0]["recorded"] < before and _at_an_end(kept[0]):
                 kept = []
             left += [row["sequence"] for row in kept]
     return sorted(left)
 
 
-def _at_an_end(row: dict[str, Any], before: int) -> bool:
-    until = row.get("until")
-    return bool(row.get("withdrawn") or row.get("lifted") or ("withdrawn" not in row and until and until < before))
+def _at_an_end(row: dict[str, Any]) -> bool:
+    return bool(row["withdrawn"])
 
 
 def _consents_in_force(ledger: Ledger) -> set[Any]:

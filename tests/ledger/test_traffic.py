@@ -98,7 +98,7 @@ def test_the_application_whose_message_a_number_got_last_is_known(ledger):
         started("vf_4", 4000), happening("delivery.sent", "vf_4", 4100, gateway="firs_"),
     ])  # fmt: skip
 
-    assert ledger.traffic.answered(NUMBER, "first", 0) == "bank"
-    assert ledger.traffic.answered(NUMBER, "firs_", 0) == "shop"
+    assert ledger.traffic.answered(NUMBER, "first", 0) == ("bank", 2000)
+    assert ledger.traffic.answered(NUMBER, "firs_", 0) == ("shop", 4000)
     assert ledger.traffic.answered(NUMBER, "first", 2001) is None
     assert ledger.traffic.answered("x" * 22, "first", 0) is None

@@ -18,7 +18,7 @@ from otp_service.core.errors import (
 )
 from otp_service.core.phone import parse_destination
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
-from otp_service.ledger.schema import head
+from otp_service.ledger.schema import head, suppressions
 from otp_service.services.consents import give, withdraw
 from otp_service.services.deliver import deliver
 from otp_service.services.named import named
@@ -183,15 +183,25 @@ def test_a_backup_that_is_restored_forgets_no_suppression(install, frozen):
     assert refused(one)
 
 
-def test_a_ledger_that_is_older_than_its_mirror_lets_nothing_through(install):
+def test_a_ledger_that_is_older_than_its_mirror_lets_nothing_through_until_an_operator_decides(install):
     one = install()
     stop(one)
     with one.context.ledger.database.write() as connection:
         connection.execute(head.update().values(sequence=head.c.sequence - 1))
+        connection.execute(suppressions.delete())
     late = install()
-    late.context.reflection.refresh()
     with pytest.raises(LedgerUnavailableError):
         begin(late)
+    for to in ("+923007654321", "+923007654322", "+923007654323"):  # it goes on, past the mirror
+        stop(late, to=to)
+    for one_look in (late, one):
+        one_look.context.reflection.refresh()
+    with pytest.raises(LedgerUnavailableError):
+        begin(late)
+
+    late.context.reflection.rebuild()
+    assert refused(late, to="+923007654323")
+    assert not refused(late), "what the ledger does not say is forgotten, because an operator said so"
 
 
 def test_what_redis_did_not_hear_of_is_caught_up(install, frozen, monkeypatch):
@@ -311,3 +321,22 @@ def test_a_writer_that_dies_before_it_mirrors_its_change_is_followed_up(install,
         other.context.reflection.refresh()
 
     assert refused(other)
+
+
+def test_a_process_with_another_ledger_sends_nothing_and_disturbs_nobody(install, frozen, sqlite_template, tmp_path):
+    one = install()
+    stop(one)
+    (tmp_path / "other.db").write_bytes(sqlite_template.read_bytes())
+    made = one.settings.keys
+    stranger = frozen.world().install(
+        ledger={"url": f"sqlite:///{tmp_path / 'other.db'}"},
+        keys={"root": made.root.get_secret_value(), "pseudonym": made.pseudonym.get_secret_value()},
+        applications=dict.fromkeys(("shop", "bank"), OPEN),
+    )
+    stranger.context.ledger.mirrored.disown()  # the template's ledger has one name
+    stranger.context.reflection.refresh()
+    with pytest.raises(LedgerUnavailableError):
+        begin(stranger, "bank")
+
+    assert refused(one)
+    assert not refused(one, "bank")

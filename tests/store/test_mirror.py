@@ -17,6 +17,7 @@ from otp_service.core.errors import (
 from otp_service.core.mirrored import Changes, Mirrored
 from otp_service.services.start import StartRequest, start
 from otp_service.store import keys
+from otp_service.store.mirror import FOREIGN
 
 IDENTITY = "i" * 32
 PSEUDONYM = "p" * 22
@@ -25,8 +26,9 @@ PSEUDONYM = "p" * 22
 @pytest.fixture
 def mirror(frozen: FrozenValkey):
     made = installed(frozen).context.store.mirror
-    made.forget()
-    made.finish(IDENTITY, 0)
+    building = made.begin()
+    building.forget()
+    assert building.finish(IDENTITY, 0)
     return made
 
 
@@ -88,23 +90,51 @@ def test_that_nothing_is_kept_of_a_number_is_remembered_for_a_while(frozen, mirr
 
 def test_another_ledger_does_not_move_the_mirror(mirror):
     assert mirror.reflect(changes(5, identity="o" * 32), 0, ["00"]) is None
-    assert mirror.place("o" * 32) is None
+    assert mirror.place("o" * 32) == FOREIGN
     assert mirror.place(IDENTITY) == 0
 
 
 def test_to_forget_takes_all_numbers_and_nothing_else(frozen, mirror):
     mirror.reflect(changes(1, shop=None), 0, ["00"])
     before = {name for name in frozen.client.scan_iter() if b"mirror" not in name}
-    mirror.forget()
+    mirror.begin().forget()
+    frozen.client.delete(keys.MIRROR_BUILDER)
 
     assert set(frozen.client.scan_iter()) == before
 
 
 def test_one_process_builds_at_a_time(mirror):
-    with mirror.building("one") as first, mirror.building("two") as second:
-        assert (first, second) == (True, False)
-    with mirror.building("two") as third:
-        assert third
+    building = mirror.begin()
+
+    assert mirror.begin() is None
+    assert building.go_on()
+    building.give_up()
+    assert mirror.begin()
+
+
+def test_who_was_silent_for_too_long_can_neither_end_nor_disturb_what_another_builds(frozen, mirror):
+    late = mirror.begin()
+    frozen.advance(31)
+    other = mirror.begin()
+    mirror.reflect(changes(1, shop=None), 0, ["00"])
+
+    assert not late.go_on()
+    assert not late.finish("o" * 32, 7)
+    late.give_up()
+    assert mirror.begin() is None, "it is the other's turn still"
+    assert other.finish(IDENTITY, 3)
+    assert mirror.place(IDENTITY) == 3
+    assert kept(frozen)["s:shop"] == ""
+
+
+def test_a_mirror_that_was_shut_is_shut_until_it_is_built_anew(frozen, mirror):
+    mirror.shut()
+    mirror.reflect(changes(1, shop=None), 0, ["00"])
+    assert mirror.is_ahead()
+    building = mirror.begin()
+    building.finish(IDENTITY, 1)
+
+    assert not mirror.is_ahead()
 
 
 # --- what a start is told ------------------------------------------------------------------------------------
@@ -171,7 +201,7 @@ def snapshot(frozen):
     return {name: frozen.client.dump(name) for name in frozen.client.scan_iter()}
 
 
-@pytest.mark.parametrize("damage", ["lost", "behind", "of another ledger"])
+@pytest.mark.parametrize("damage", ["lost", "behind", "ahead", "of another ledger"])
 def test_nothing_is_accepted_while_the_mirror_is_not_to_be_relied_on(frozen: FrozenValkey, damage):
     shop = installed(frozen)
     head = frozen.client.hgetall(keys.MIRROR)
@@ -181,10 +211,13 @@ def test_nothing_is_accepted_while_the_mirror_is_not_to_be_relied_on(frozen: Fro
             frozen.client.delete(keys.MIRROR)
         case "behind":
             frozen.client.hset(keys.MIRROR, "sequence", least - 1)
+        case "ahead":
+            shop.context.store.mirror.shut()
         case _:
             frozen.client.hset(keys.MIRROR, "identity", "x" * 32)
     with pytest.raises(LedgerUnavailableError):
         begin(shop)
+    frozen.client.delete(keys.MIRROR)
     frozen.client.hset(keys.MIRROR, mapping=head)
 
     begin(shop)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
 from support_caller import Caller
 from support_happenings import EVIDENCE
 from support_installation import NUMBER, World
@@ -10,6 +11,7 @@ from support_service import eventually
 
 from otp_service.core.errors import LedgerUnavailableError
 from otp_service.core.phone import parse_destination
+from otp_service.ledger.schema import events
 from otp_service.ledger.traffic import Traffic
 from otp_service.services.named import named
 from otp_service.store import keys
@@ -73,7 +75,7 @@ def test_a_defect_in_one_batch_does_not_end_the_recorder(shop, recorder, monkeyp
 
     def broken(*arguments):
         calls.append(1)
-        if len(calls) < 3:
+        if len(calls) < 2:
             raise TypeError("a defect")
         return record(*arguments)
 
@@ -97,3 +99,15 @@ def test_a_recorder_that_is_stopped_first_records_what_has_happened(shop):
 
 def _past(shop, to):
     return shop.context.ledger.people.export(shop.context.keyring.pseudonym(to), "shop").verifications
+
+
+def test_an_event_that_cannot_be_understood_is_kept_as_it_is_and_holds_up_no_other(shop, recorder, world):
+    broken = {"type": "verification.started", "id": "vf_broken", "consent": "{", "ledger": "0", "pseudonym": "x"}
+    recorder._idle = 0
+    world.client.xadd(keys.events("00"), broken)
+    one = shop.start(consent=EVIDENCE)
+
+    assert eventually(lambda: shop.context.store.events.unrecorded() == 0)
+    assert [past.id for past in held(shop).verifications] == [one]
+    with shop.context.ledger.database.read() as connection:
+        assert connection.execute(select(events.c.type).where(events.c.verification == "vf_broken")).scalars().all()

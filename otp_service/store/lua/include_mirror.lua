@@ -7,8 +7,8 @@ local mirror = {}
 -- `demand` is what the application asks for: 'required', 'recorded' or 'off'. `since` is the place from which on a
 -- withdrawal counts.
 function mirror.refusal(head, number, about, identity, least, demand, since)
-  local place = redis.call('HMGET', head, 'identity', 'sequence')
-  if place[1] ~= identity or tonumber(place[2]) < tonumber(least) then return 'mirror-behind' end
+  local place = redis.call('HMGET', head, 'identity', 'sequence', 'ahead')
+  if place[1] ~= identity or tonumber(place[2]) < tonumber(least) or place[3] then return 'mirror-behind' end
   local application = about.application
   local kept = redis.call('HMGET', number, 's:*', 's:' .. application, 'c:' .. application .. ':' .. about.purpose)
   for i = 1, 2 do

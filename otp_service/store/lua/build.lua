@@ -1,0 +1,15 @@
+-- Keeps the turn to build the mirror, or ends it, if it is still the builder's; another one may have taken it for dead.
+--
+-- KEYS[1] the mirror's head   KEYS[2] who builds
+-- ARGV[1] the builder   ARGV[2] milliseconds for which it keeps its turn; 0 to end it
+-- ARGV[3] identity of the ledger that the mirror is built of, from now on to be relied on; empty while it is not
+-- ARGV[4] the place in the ledger that it was read at
+-- Returns: 1, or 0 when the turn is another one's
+
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if ARGV[3] ~= '' then
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 'identity', ARGV[3], 'sequence', ARGV[4])
+end
+if ARGV[2] == '0' then redis.call('DEL', KEYS[2]) else redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
+return 1
