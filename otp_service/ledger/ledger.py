@@ -37,8 +37,8 @@ class Ledger:
         upgrade.upgrade(self.database)
 
     def behind(self) -> bool:
-        """Tell whether the tables are not those of this release."""
-        return upgrade.current(self.database) != upgrade.newest()
+        """Tell whether the tables are older than this release."""
+        return upgrade.is_behind(self.database)
 
 
 def open_ledger(url: str, timeout: float) -> Ledger:

@@ -1,7 +1,7 @@
 """Brings the tables up to this release, step by step (Alembic)."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from alembic import command
@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select, text
 
+from otp_service.core.errors import LedgerUnavailableError
 from otp_service.ledger import head, schema
 from otp_service.ledger.database import POSTGRESQL, Database
 
@@ -31,8 +32,21 @@ def current(database: Database) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+def is_behind(database: Database) -> bool:
+    """Tell whether a ledger is older than this release. One that is newer can be read and written as it is."""
+    found = current(database)
+    steps = {step.revision for step in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return found is None or (found in steps and found != newest())
+
+
 def upgrade(database: Database) -> None:
-    """Make the tables, or bring them up to date, in one transaction; does nothing where they are."""
+    """Make the tables, or bring them up to date, in one transaction; does nothing where they are, or are newer.
+
+    Looking comes first and needs no lock: a process must be able to start while another one is writing.
+    """
+    with suppress(LedgerUnavailableError):
+        if not is_behind(database):
+            return
     with _alone(database) as connection:
         config = _config()
         config.attributes["connection"] = connection

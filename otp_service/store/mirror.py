@@ -135,19 +135,14 @@ class Building:
 
     def forget(self) -> None:
         """Delete all of the mirror: it is another ledger's, or its numbers are not to be trusted."""
-        with answered():
-            self._client.delete(keys.MIRROR)
-        cursor = 0
-        while True:
+        found, cursor = [keys.MIRROR], -1
+        while self._run(_TURN, numbers=found) and cursor != 0:
             with answered():
-                cursor, names = self._client.scan(cursor, match=_ALL_NUMBERS, count=_AT_ONCE)
-                if names:
-                    self._client.unlink(*names)
-            if not cursor or not self.go_on():
-                return
+                cursor, names = self._client.scan(max(cursor, 0), match=_ALL_NUMBERS, count=_AT_ONCE)
+            found = [name.decode() for name in names if isinstance(name, bytes)]
 
-    def _run(self, milliseconds: int, identity: str = "", sequence: int = 0) -> bool:
-        places = (keys.MIRROR, keys.MIRROR_BUILDER)
+    def _run(self, milliseconds: int, identity: str = "", sequence: int = 0, numbers: Iterable[str] = ()) -> bool:
+        places = (keys.MIRROR, keys.MIRROR_BUILDER, *numbers)
         return bool(self._scripts.run("build", places, (self._builder, milliseconds, identity, sequence)))
 
 

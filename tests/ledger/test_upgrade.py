@@ -26,6 +26,21 @@ def test_to_upgrade_again_changes_nothing(ledger):
     assert not ledger.behind()
 
 
+def test_a_process_can_start_while_another_one_writes(tmp_path):
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    open_ledger(url, 5.0).upgrade()
+    with open_ledger(url, 5.0).database.write():
+        open_ledger(url, 0.1).upgrade()
+
+
+def test_a_newer_ledger_is_left_as_it_is(ledger):
+    with ledger.database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    ledger.upgrade()
+
+    assert not ledger.behind()
+
+
 def test_of_processes_that_upgrade_at_once_one_makes_the_ledger(tmp_path):
     url = f"sqlite:///{tmp_path / 'new.db'}"
     with ThreadPoolExecutor(4) as pool:

@@ -119,6 +119,7 @@ def test_who_was_silent_for_too_long_can_neither_end_nor_disturb_what_another_bu
     mirror.reflect(changes(1, shop=None), 0, ["00"])
 
     assert not late.go_on()
+    late.forget()
     assert not late.finish("o" * 32, 7)
     late.give_up()
     assert mirror.begin() is None, "it is the other's turn still"

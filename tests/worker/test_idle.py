@@ -40,7 +40,8 @@ def _make_empty_lanes(client: redis.Redis) -> None:
 
 def _wait_until_it_waits(client: redis.Redis) -> None:
     """Wait until a worker has done what it does at its beginning: it forgets lanes that are empty."""
-    eventually(lambda: any(one["cmd"] == "blpop" for one in client.client_list()))  # the recorder waits too
+    # The recorder waits too, and who does not wait any more is still listed with what he did last.
+    eventually(lambda: any(one["cmd"] == "blpop" and "b" in one["flags"] for one in client.client_list()))
 
 
 def _asked(client: redis.Redis) -> Counter[str]:

@@ -1,12 +1,13 @@
 -- Keeps the turn to build the mirror, or ends it, if it is still the builder's; another one may have taken it for dead.
 --
--- KEYS[1] the mirror's head   KEYS[2] who builds
+-- KEYS[1] the mirror's head   KEYS[2] who builds   KEYS[3] and following: numbers to forget
 -- ARGV[1] the builder   ARGV[2] milliseconds for which it keeps its turn; 0 to end it
 -- ARGV[3] identity of the ledger that the mirror is built of, from now on to be relied on; empty while it is not
 -- ARGV[4] the place in the ledger that it was read at
 -- Returns: 1, or 0 when the turn is another one's
 
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if #KEYS > 2 then redis.call('UNLINK', unpack(KEYS, 3)) end -- here, where the turn is certain: another's must stay
 if ARGV[3] ~= '' then
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'identity', ARGV[3], 'sequence', ARGV[4])
