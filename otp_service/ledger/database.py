@@ -1,6 +1,7 @@
 """The database behind the ledger: SQLite in a file, or PostgreSQL. Transactions, and one error when it cannot serve."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from otp_service.core.errors import ConfigurationError, LedgerUnavailableError
 
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
+_PAUSE: Final = 0.02
+"""Seconds between two attempts to switch a new file to WAL."""
 _WRITES: Final = "otp_service_writes"
 _OPERATIONAL: Final = frozenset({"OperationalError", "InterfaceError", "InternalError"})
 _NOT_MADE: Final = ("no such table", "undefinedtable", "does not exist")
@@ -142,6 +145,20 @@ def _make_file(path: Path) -> None:
         raise LedgerUnavailableError(f"The ledger {path} cannot be opened: {failed.strerror}.") from failed
 
 
+def _write_ahead(connection: Any, timeout: float, busy: type[Exception]) -> None:  # noqa: ANN401 - the driver's
+    """Switch a file to WAL. Where two processes do so to a new one at once, SQLite refuses one without waiting."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+        except busy:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
+
+
 def _sqlite(url: URL, timeout: float) -> Engine:
     engine = create_engine(url, pool_timeout=timeout, hide_parameters=True, connect_args={"timeout": timeout})
 
@@ -154,8 +171,9 @@ def _sqlite(url: URL, timeout: float) -> Engine:
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
         connection.isolation_level = None  # we begin transactions ourselves
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}").close()
+        _write_ahead(connection, timeout, engine.dialect.loaded_dbapi.OperationalError)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
