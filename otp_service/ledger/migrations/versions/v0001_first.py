@@ -1,4 +1,4 @@
-"""Make the first tables."""
+"""Make the first tables. There is no way back: what must not be lost is not dropped by a command."""
 
 from alembic import op
 from sqlalchemy import BigInteger, Boolean, Column, String, Text
@@ -180,8 +180,3 @@ def _refuse_changes(table: str) -> None:
         f"IF {different} THEN RAISE EXCEPTION '{message}'; END IF; RETURN NEW; END $$"
     )
     op.execute(f"CREATE TRIGGER {table}_fixed BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {table}_fixed()")
-
-
-def downgrade() -> None:
-    """Refuse: what must not be lost is not dropped by a command."""
-    raise NotImplementedError("The ledger is not taken back; restore a backup.")
