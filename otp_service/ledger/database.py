@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
@@ -46,6 +47,10 @@ class Database:
     def kind(self) -> str:
         """``sqlite`` or ``postgresql``."""
         return self._engine.dialect.name
+
+    def insert(self, table: Table) -> Any:  # noqa: ANN401 - what both dialects have in common has no type
+        """Return an insertion that can say what is to be done with what is there already (``on_conflict_…``)."""
+        return (sqlite if self.kind == SQLITE else postgresql).insert(table)
 
     def there(self) -> bool:
         """Tell whether there is something to connect to: SQLite would make a file that is missing."""

@@ -1,13 +1,10 @@
 """The messages that people wrote back: from whom, to which application, and what they meant; never their texts."""
 
-from typing import Any
-
-from sqlalchemy import Insert, Table, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import select
 
 from otp_service.core.inbound import Meaning
 from otp_service.ledger.clock import now
-from otp_service.ledger.database import SQLITE, Database
+from otp_service.ledger.database import Database
 from otp_service.ledger.schema import inbound
 
 
@@ -35,11 +32,6 @@ class Inbound:
             "meaning": meaning,
             "received": now(),
         }
-        statement = self._insert(inbound).values(row).on_conflict_do_nothing().returning(inbound.c.id)
+        statement = self._database.insert(inbound).values(row).on_conflict_do_nothing().returning(inbound.c.id)
         with self._database.write() as connection:
             return connection.execute(statement).first() is not None
-
-    def _insert(self, table: Table) -> Any:  # noqa: ANN401 - what both dialects have in common has no type
-        """Return an insertion that knows what to do with what is there already."""
-        made: Insert = sqlite.insert(table) if self._database.kind == SQLITE else postgresql.insert(table)
-        return made

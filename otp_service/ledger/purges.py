@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from otp_service.ledger.database import SQLITE, Database
+from otp_service.ledger.database import Database
 from otp_service.ledger.purge_rules import RULES, TURN, Batch
 from otp_service.ledger.schema import purges
 
@@ -38,8 +37,7 @@ class Purges:
         """Tell whether a purge is due, and not another process' business; ``now``: milliseconds since the epoch."""
         long_ago = purges.c.at <= now - BETWEEN
         out_of_time = purges.c.at > now + BETWEEN  # dated by a clock that was wrong: it must not stop all others
-        dialect = sqlite if self._database.kind == SQLITE else postgresql
-        turn = dialect.insert(purges).values(id=TURN, data=TURN, before=0, count=0, at=now)
+        turn = self._database.insert(purges).values(id=TURN, data=TURN, before=0, count=0, at=now)
         mine = turn.on_conflict_do_update(index_elements=["id"], set_={"at": now}, where=or_(long_ago, out_of_time))
         with self._database.write() as connection:
             return connection.execute(mine.returning(purges.c.id)).first() is not None

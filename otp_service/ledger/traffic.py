@@ -5,14 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Table, desc, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, desc, select
 
 from otp_service.core.consent import Consent, Evidence
 from otp_service.core.happening import Happening
 from otp_service.core.verification import Status
 from otp_service.ledger import consents
-from otp_service.ledger.database import SQLITE, Database
+from otp_service.ledger.database import Database
 from otp_service.ledger.schema import erasures, events, verifications
 
 STARTED: Final = "verification.started"
@@ -60,7 +59,7 @@ class Traffic:
             return Recorded(0)
         rows = [_event(one) for one in happenings]
         with self._database.write() as connection:
-            statement = self._insert(events).on_conflict_do_nothing().returning(events.c.id)
+            statement = self._database.insert(events).on_conflict_do_nothing().returning(events.c.id)
             fresh = set(connection.execute(statement, rows).scalars())
             new = [one for one in happenings if one.id in fresh]
             self._note_verifications(connection, new)
@@ -72,7 +71,9 @@ class Traffic:
     def keep(self, happenings: Sequence[Happening]) -> None:
         """Keep events as they are, with nothing that follows from them."""
         with self._database.write() as connection:
-            connection.execute(self._insert(events).on_conflict_do_nothing(), [_event(one) for one in happenings])
+            connection.execute(
+                self._database.insert(events).on_conflict_do_nothing(), [_event(one) for one in happenings]
+            )
 
     def answered(self, pseudonym: str, gateway: str, since: int) -> tuple[str, int] | None:
         """Return the application whose message a number got last through a gateway, from a time on, and when.
@@ -94,7 +95,7 @@ class Traffic:
 
     def _note_verifications(self, connection: Connection, happenings: Sequence[Happening]) -> None:
         """Note starts and ends, in whichever order they come."""
-        insertion = self._insert(verifications)
+        insertion = self._database.insert(verifications)
         started = [_verification(one) | {"pseudonym": one.member("pseudonym"), "started": one.at}
                    for one in happenings if one.type == STARTED]  # fmt: skip
         if started:
@@ -105,11 +106,6 @@ class Traffic:
         if ended:
             fields = {name: insertion.excluded[name] for name in ("status", "ended")}
             connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields), ended)
-
-    def _insert(self, table: Table) -> Any:  # noqa: ANN401 - what both dialects have in common has no type
-        """Return an insertion that knows what to do with what is there already."""
-        made: Insert = sqlite.insert(table) if self._database.kind == SQLITE else postgresql.insert(table)
-        return made
 
 
 def past_of(connection: Connection, pseudonym: str, application: str | None) -> tuple[Past, ...]:
