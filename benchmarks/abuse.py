@@ -93,6 +93,8 @@ def _warm_up(
             f"Day {day - options.warm_days}: {row.approved:,} of {row.visits:,} known people came in, "
             f"{row.refused:,} refused, in {time.monotonic() - began:.0f} s."
         )
+        if row.refused > row.visits // 2:  # nobody would be known, and every figure worthless
+            raise SystemExit("The service refuses most of those who are to be known.")
         return Past(valkey.time() // DAY * DAY + DAY, valkey.save())
 
 

@@ -76,7 +76,8 @@ def _tree(valkey: FastValkey, port: int, keys: Keys, spend: str | None) -> dict[
     return {
         "environment": "development",
         "redis": {"url": valkey.url},
-        "ledger": {"url": f"sqlite:///{valkey.folder / 'ledger.db'}"},
+        # One for the whole run, as what Redis knows goes on from day to day: it mirrors this ledger, and no other.
+        "ledger": {"url": f"sqlite:///{valkey.folder.parent / 'ledger.db'}"},
         "http": {"port": port, "metrics_port": 0},
         "worker": {"metrics_port": 0, "claim_margin": CLAIM_MARGIN * valkey.speed},
         "logging": {"level": "WARNING"},
