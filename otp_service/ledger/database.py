@@ -56,11 +56,6 @@ class Database:
         """Tell whether there is something to connect to: SQLite would make a file that is missing."""
         return self.kind != SQLITE or Path(str(self._engine.url.database)).exists()
 
-    @property
-    def shown(self) -> str:
-        """The address without its password."""
-        return self._engine.url.render_as_string(hide_password=True)
-
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Run a transaction that changes something, in a file that is made here; raises `LedgerUnavailableError`."""

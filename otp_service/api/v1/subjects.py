@@ -3,11 +3,12 @@
 from flask import Blueprint, Response
 
 from otp_service.api.auth import caller
+from otp_service.api.named import number_in
 from otp_service.api.people_answers import erasure_response, export_response
 from otp_service.api.people_schemas import NumberBody
 from otp_service.api.request import read_json, refuse_query, validated
 from otp_service.bootstrap import Installation
-from otp_service.services.named import Named, destination_of, named
+from otp_service.services.named import Named
 from otp_service.services.subjects import erase, export
 
 
@@ -15,17 +16,16 @@ def blueprint(installation: Installation) -> Blueprint:
     """Return the routes of this resource."""
     context = installation.context
 
-    def _named() -> Named:
-        body = validated(NumberBody, read_json())
-        return named(context.keyring, destination_of(caller(), body.to, body.region))
+    def _number() -> Named:
+        return number_in(context, validated(NumberBody, read_json()))
 
     def show() -> Response:
         """Show all that is held."""
-        return export_response(export(context, _named(), caller().name))
+        return export_response(export(context, _number(), caller().name))
 
     def remove() -> Response:
         """Erase what no dispute needs."""
-        return erasure_response(erase(context, _named(), caller().name))
+        return erasure_response(erase(context, _number(), caller().name))
 
     routes = Blueprint("subjects", __name__, url_prefix="/v1/subjects")
     routes.before_request(refuse_query)

@@ -3,6 +3,7 @@
 from flask import Blueprint, Response
 
 from otp_service.api.auth import caller
+from otp_service.api.named import number_in
 from otp_service.api.people_answers import suppressions_response
 from otp_service.api.people_schemas import NumberBody, ScopeBody, SuppressionBody
 from otp_service.api.request import read_json, refuse_query, validated
@@ -10,16 +11,13 @@ from otp_service.bootstrap import Installation
 from otp_service.core.moment import milliseconds_of
 from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource, keeps_codes_back
 from otp_service.ledger.clock import now
-from otp_service.services.named import Named, destination_of, named
+from otp_service.services.named import Named
 from otp_service.services.suppressions import entries_of, lift, suppress
 
 
 def blueprint(installation: Installation) -> Blueprint:
     """Return the routes of this resource."""
     context = installation.context
-
-    def _named(body: NumberBody) -> Named:
-        return named(context.keyring, destination_of(caller(), body.to, body.region))
 
     def _entry(to: Named, scope: str) -> Suppression:
         return Suppression(to.pseudonym, caller().name, SuppressionScope(scope), SuppressionSource.API)
@@ -31,7 +29,7 @@ def blueprint(installation: Installation) -> Blueprint:
     def record() -> Response:
         """Record a suppression."""
         body = validated(SuppressionBody, read_json())
-        to, until = _named(body), None if body.until is None else milliseconds_of(body.until)
+        to, until = number_in(context, body), None if body.until is None else milliseconds_of(body.until)
         entry = Suppression(
             to.pseudonym, caller().name, SuppressionScope(body.scope), SuppressionSource.API, body.reason, until
         )
@@ -40,12 +38,12 @@ def blueprint(installation: Installation) -> Blueprint:
 
     def find() -> Response:
         """Show what is recorded."""
-        return _shown(_named(validated(NumberBody, read_json())))
+        return _shown(number_in(context, validated(NumberBody, read_json())))
 
     def take_back() -> Response:
         """Lift a suppression of the application's own."""
         body = validated(ScopeBody, read_json())
-        to = _named(body)
+        to = number_in(context, body)
         lift(
             context,
             Suppression(to.pseudonym, caller().name, SuppressionScope(body.scope), SuppressionSource.API, lifted=True),
