@@ -1,0 +1,73 @@
+"""PostgreSQL as the ledger's database: what does not answer in time is given up, whichever side stands still."""
+
+import time
+from collections.abc import Generator
+from typing import Any, Final
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import NoSuchModuleError
+
+from otp_service.core.errors import ConfigurationError
+
+_GRACE: Final = 1.0
+"""Seconds beyond those after which the server ends a statement by itself: then it stands still, or the network does."""
+
+
+def engine_of(url: URL, timeout: float) -> Engine:
+    """Return an engine; ``timeout``: seconds for a connection, a lock or an answer.
+
+    Raises `ConfigurationError` where the driver is not installed.
+    """
+    milliseconds = round(1000 * timeout)
+    try:
+        engine = create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_timeout=timeout,
+            hide_parameters=True,
+            connect_args={
+                "connect_timeout": max(1, round(timeout)),
+                "application_name": "otp-service",
+                "keepalives_idle": max(1, round(timeout)),  # a connection that was cut off in silence is noticed
+                "keepalives_interval": 1,
+                "keepalives_count": 3,
+                "tcp_user_timeout": milliseconds,
+                "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
+            },
+        )
+    except (ImportError, NoSuchModuleError) as missing:
+        raise ConfigurationError('PostgreSQL needs a driver: pip install "otp-service[postgresql]".') from missing
+    impatient = _impatient(engine.dialect.loaded_dbapi, timeout + _GRACE)
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_: object, __: object, arguments: Any, options: Any) -> Any:  # noqa: ANN401 - the driver's
+        return impatient.connect(*arguments, **options)
+
+    return engine
+
+
+def _impatient(driver: Any, patience: float) -> Any:  # noqa: ANN401 - the driver's
+    """Return a kind of connection that is closed when an answer takes longer: the driver itself would wait for ever.
+
+    A server that was stopped, or a host that hangs, ends no statement, and its kernel goes on to confirm our packets.
+    """
+
+    class Connection(driver.Connection):  # type: ignore[misc]  # the driver is not always there
+        def wait(self, steps: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - the driver's
+            return super().wait(self._in_time(steps), *arguments, **options)
+
+        def _in_time(self, steps: Any) -> Generator[Any, Any, Any]:  # noqa: ANN401 - the driver's
+            """Pass on what the driver waits for, which is asked every tenth of a second, until the time is over."""
+            end = time.monotonic() + patience
+            try:
+                ready = yield next(steps)
+                while time.monotonic() < end:
+                    ready = yield steps.send(ready)
+            except StopIteration as done:
+                return done.value
+            steps.close()
+            self.pgconn.finish()
+            raise driver.OperationalError("no answer in time")
+
+    return Connection
