@@ -42,8 +42,8 @@ LEDGER = """\
 
 In SQLite or PostgreSQL (`ledger.url`), by class of data: what is of one class is kept equally long. Days are those of
 `[retention]`, here with their defaults. Workers delete what is older by themselves, once an hour and in small steps,
-and write down in `purges` how much it was; `otp-service ledger status` shows it. What holds is never deleted: a consent
-that was not withdrawn, a suppression that was not lifted and has not ended.
+and write down in `purges` how much it was; `otp-service ledger status` shows it. What holds is never deleted: the
+last word on a consent, given or withdrawn, and a suppression that was not lifted and has not ended.
 
 What was deleted is overwritten in a SQLite file. PostgreSQL reuses the space in its own time, and backups keep what
 they have: delete them after as many days.

@@ -1,8 +1,8 @@
 """What may be deleted of each class of data, in transactions that are short.
 
-What holds is never deleted: a consent or a suppression goes only after another one followed it, or after it was
-withdrawn, lifted or ended, and that was long ago. The one that ends another goes last: without it, the other would hold
-again.
+What holds is never deleted. A consent goes only long after another entry followed it, so that the last one stays also
+where it withdraws: somebody said no. A suppression goes long after it was lifted or ended. The entry that ends another
+goes last: without it, the other would hold again.
 """
 
 from collections.abc import Callable, Mapping
@@ -62,8 +62,6 @@ class _Entries:
     """What entries have in common that end each other."""
     order: tuple[str, ...]
     """In which they do."""
-    ended: Callable[[int], Condition]
-    """Whether one is at an end without another, since before a time."""
     ends: Callable[[Any], Condition] = lambda _: true()
     """Whether a later one, of the alias given, ends it."""
 
@@ -74,16 +72,10 @@ class _Entries:
         follows = exists().where(self._alike(later), others > mine, later.c.recorded < before, self.ends(later))
         return and_(self.table.c.recorded < before, follows.correlate(self.table))
 
-    def over(self, before: int) -> Condition:
-        """Tell which suppressions another one ended, or their own end: whatever is beside them, they hold no more."""
-        ended = and_(self.table.c.recorded < before, ~self.table.c.lifted, self.table.c.until < before)
-        return or_(ended, self.followed(before))
-
-    def alone(self, before: int) -> Condition:
-        """Tell which entries are at an end, and have no other beside them that would hold again."""
+    def beside(self) -> Condition:
+        """Tell which entries have another beside them, before or after."""
         other = self.table.alias()
-        beside = exists().where(self._alike(other), other.c.sequence != self.table.c.sequence)
-        return and_(self.table.c.recorded < before, self.ended(before), ~beside.correlate(self.table))
+        return exists().where(self._alike(other), other.c.sequence != self.table.c.sequence).correlate(self.table)
 
     def _alike(self, other: Any) -> Condition:  # noqa: ANN401 - an alias of the table
         return and_(*(other.c[name] == self.table.c[name] for name in self.same))
@@ -132,24 +124,28 @@ def _outlasts(later: Any) -> Condition:  # noqa: ANN401 - an alias of the table
     return or_(later.c.lifted, mine.lifted, later.c.until.is_(None), later.c.until >= mine.until)
 
 
-_CONSENTS: Final = _Entries(
-    consents,
-    same=("pseudonym", "application", "purpose"),
-    order=("counts_from", "sequence"),
-    ended=lambda _: consents.c.withdrawn,
-)
+_CONSENTS: Final = _Entries(consents, same=("pseudonym", "application", "purpose"), order=("counts_from", "sequence"))
 _SUPPRESSIONS: Final = _Entries(
-    suppressions,
-    same=("pseudonym", "application", "scope"),
-    order=("sequence",),
-    ended=lambda before: or_(suppressions.c.lifted, suppressions.c.until < before),
-    ends=_outlasts,
+    suppressions, same=("pseudonym", "application", "scope"), order=("sequence",), ends=_outlasts
 )
+
+
+def _over(before: int) -> Condition:
+    """Tell which suppressions another one ended, or their own end: whatever is beside them, they hold no more."""
+    mine = suppressions.c
+    return or_(and_(mine.recorded < before, ~mine.lifted, mine.until < before), _SUPPRESSIONS.followed(before))
+
+
+def _alone(before: int) -> Condition:
+    """Tell which suppressions are lifted or ended, and have no other beside them that would hold again."""
+    mine = suppressions.c
+    return and_(mine.recorded < before, or_(mine.lifted, mine.until < before), ~_SUPPRESSIONS.beside())
+
 
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     TRAFFIC: (_older(verifications.c.started), _older(events.c.at)),
-    CONSENTS: (_CONSENTS.rule(_CONSENTS.followed), _CONSENTS.rule(_CONSENTS.alone)),
-    SUPPRESSIONS: (_SUPPRESSIONS.rule(_SUPPRESSIONS.over), _SUPPRESSIONS.rule(_SUPPRESSIONS.alone)),
+    CONSENTS: (_CONSENTS.rule(_CONSENTS.followed),),
+    SUPPRESSIONS: (_SUPPRESSIONS.rule(_over), _SUPPRESSIONS.rule(_alone)),
     INBOUND: (_older(inbound.c.received),),
     ACCESS: (_ended_keys,),
     DUTIES: (_older(erasures.c.at), _older(purges.c.at, purges.c.id != TURN)),

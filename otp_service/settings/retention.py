@@ -18,7 +18,7 @@ class RetentionSettings(Section):
     traffic: Days = 400
     """Verifications and what happened to them: a provider's bill is disputed within the year."""
     consents: Proof = 1095
-    """Consents, after they were withdrawn or given anew: three years, in which most claims must be brought."""
+    """Consents, after others followed them: three years, in which most claims must be brought. The last word stays."""
     suppressions: Proof = 1095
     """Suppressions, after they were lifted or ended: proof, as long as that of a consent, that they were respected."""
     inbound: Annotated[int, Field(ge=7, le=7300)] = 90

@@ -111,15 +111,17 @@ def test_a_key_that_neither_ends_nor_was_revoked_is_kept(ledger: Ledger) -> None
 
 def test_no_table_is_without_an_end_but_the_head_and_the_applications(ledger: Ledger) -> None:
     """Whoever adds a table decides when its rows go."""
-    ended = {"sequence": 1, "withdrawn": True, "lifted": True, "revoked": 1}
+    ended = {"sequence": 1, "lifted": True, "revoked": 1}
     for table in schema.METADATA.sorted_tables:
         if table is not schema.head:
             put(ledger, table, **ended)
+    put(ledger, schema.consents, **entry(2))
     for data in RULES:
         purge(ledger, data, NOW + 1)
 
     left = {table.name for table in schema.METADATA.sorted_tables if rows(ledger, table)}
-    assert left == {"head", "applications", "purges"}
+    assert left == {"head", "applications", "consents", "purges"}
+    assert sequences(ledger, schema.consents) == [2]  # it ended the other one
     assert {row["id"] for row in rows(ledger, schema.purges)} == _written(ledger)
 
 
@@ -134,10 +136,12 @@ def test_every_class_of_data_has_a_rule_and_a_number_of_days() -> None:
 # --- consents and suppressions: what holds stays ----------------------------------------------------------------
 
 
-def test_a_consent_that_was_not_withdrawn_is_kept_however_old_it_is(ledger: Ledger) -> None:
-    put(ledger, schema.consents, **entry(1, recorded=1))
+@pytest.mark.parametrize("withdrawn", [True, False])
+def test_the_last_word_on_a_consent_is_kept_however_old_it_is(ledger: Ledger, withdrawn: bool) -> None:
+    """Somebody who said no would hear of an application again that asks for no consent."""
+    put(ledger, schema.consents, **entry(1, recorded=1, withdrawn=withdrawn))
 
-    assert purge(ledger, schema.CONSENTS, NOW) == [0, 0]
+    assert purge(ledger, schema.CONSENTS, NOW) == [0]
     assert sequences(ledger, schema.consents) == [1]
 
 
@@ -150,13 +154,13 @@ def test_a_consent_goes_when_another_one_followed_it_long_ago(ledger: Ledger) ->
     assert sequences(ledger, schema.consents) == [2, 3]
 
 
-def test_a_consent_and_its_withdrawal_go_when_the_withdrawal_is_old(ledger: Ledger) -> None:
+def test_a_consent_goes_when_its_withdrawal_is_old_and_the_withdrawal_stays(ledger: Ledger) -> None:
     put(ledger, schema.consents, **entry(1, recorded=1))
     put(ledger, schema.consents, **entry(2, recorded=LONG_AGO, withdrawn=True))
 
     assert sum(purge(ledger, schema.CONSENTS)) == 0
-    assert sum(purge(ledger, schema.CONSENTS, LONG_AGO + 1)) == 2
-    assert rows(ledger, schema.consents) == []
+    assert sum(purge(ledger, schema.CONSENTS, LONG_AGO + 1)) == 1
+    assert sequences(ledger, schema.consents) == [2]
 
 
 def test_a_consent_that_was_recorded_late_ends_nothing(ledger: Ledger) -> None:
@@ -167,8 +171,8 @@ def test_a_consent_that_was_recorded_late_ends_nothing(ledger: Ledger) -> None:
     states = [_consents_in_force(ledger) for _ in ledger.purges.run(schema.CONSENTS, LONG_AGO, NOW)]
 
     assert held == set()
-    assert states == [held, held]
-    assert rows(ledger, schema.consents) == []
+    assert states == [held]
+    assert sequences(ledger, schema.consents) == [1]
 
 
 def test_a_consent_that_was_recorded_lately_is_kept_though_it_was_withdrawn_long_ago(ledger: Ledger) -> None:
@@ -185,7 +189,7 @@ def test_consents_of_others_end_nothing(ledger: Ledger) -> None:
         put(ledger, schema.consents, **(entry(place, withdrawn=True) | other))
     purge(ledger, schema.CONSENTS)
 
-    assert sequences(ledger, schema.consents) == [1]
+    assert sequences(ledger, schema.consents) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("until", [None, NOW + DAY, LONG_AGO])
@@ -294,14 +298,8 @@ def _survivors(told: list[dict[str, Any]], before: int) -> list[int]:
                 row for place, row in enumerate(mine)
                 if row["recorded"] >= before or not any(later["recorded"] < before for later in mine[place + 1 :])
             ]  # fmt: skip
-            if len(kept) == 1 and kept[0]["recorded"] < before and _at_an_end(kept[0]):
-                kept = []
             left += [row["sequence"] for row in kept]
     return sorted(left)
-
-
-def _at_an_end(row: dict[str, Any]) -> bool:
-    return bool(row["withdrawn"])
 
 
 def _consents_in_force(ledger: Ledger) -> set[Any]:
@@ -341,7 +339,7 @@ def test_entries_go_a_little_at_a_time_too(ledger: Ledger, monkeypatch: pytest.M
     for place in range(1, 9):
         put(ledger, schema.consents, **entry(place, withdrawn=True))
 
-    assert purge(ledger, schema.CONSENTS) == [3, 3, 1, 1]
+    assert purge(ledger, schema.CONSENTS) == [3, 3, 1]
 
 
 def test_a_purge_that_is_cut_off_has_written_down_exactly_what_it_did(
@@ -366,8 +364,8 @@ def test_a_purge_that_finds_nothing_leaves_no_trace(ledger: Ledger) -> None:
 
 
 def test_a_purge_names_the_numbers_that_the_mirror_has_to_forget(ledger: Ledger) -> None:
-    for place, number in enumerate(("a", "a", "b")):
-        put(ledger, schema.consents, **(entry(place + 1, withdrawn=True) | {"pseudonym": number}))
+    for place, number in enumerate(("a", "a", "b", "b", "c")):
+        put(ledger, schema.consents, **(entry(place + 1) | {"pseudonym": number}))
         put(ledger, schema.inbound, id=str(place), pseudonym=number, received=1)
 
     assert {one for batch in ledger.purges.run(schema.CONSENTS, LONG_AGO, NOW) for one in batch.numbers} == {"a", "b"}
@@ -415,18 +413,14 @@ def test_the_row_of_the_turn_is_not_purged(ledger: Ledger) -> None:
 
 
 def _fly(ledger: Ledger) -> None:
-    """Leave everything of a number that the ledger can hold; in the end nothing of it holds."""
+    """Leave all of a number that the ledger can hold, but a consent; in the end nothing of it holds."""
     fields = {"id": "vf_1", "application": "shop", "purpose": "login", "country": "PK", "pseudonym": PSEUDONYM}
-    consent = '{"text_version":"v1","text_sha256":"","locale":"en","channel":"web","given":1,"source":"x"}'
     ledger.traffic.record(
         [
-            Happening("00:1-1", NOW, "verification.started", fields | {"consent": consent, "ledger": "0"}),
+            Happening("00:1-1", NOW, "verification.started", fields),
             Happening("00:1-2", NOW, "verification.approved", fields),
         ]
     )
-    ledger.consents.add(Consent(PSEUDONYM, "shop", "signup", EVIDENCE))
-    for purpose in ("login", "signup"):
-        ledger.consents.add(Consent(PSEUDONYM, "shop", purpose, None))
     for application in ("shop", EVERY_APPLICATION):
         for lifted in (False, True):
             ledger.suppressions.add(
@@ -447,7 +441,7 @@ def _where(ledger: Ledger) -> set[str]:
 def test_after_its_time_nothing_is_left_of_a_number(ledger: Ledger) -> None:
     with time_machine.travel(NOW / 1000, tick=False):
         _fly(ledger)
-    proofs = {"consents", "suppressions", "erasures"}
+    proofs = {"suppressions", "erasures"}
     left = {0: proofs | {"verifications", "inbound"}, 89: proofs | {"verifications", "inbound"}}
     left |= {91: proofs | {"verifications"}, 399: proofs | {"verifications"}, 401: proofs, 1094: proofs, 1096: set()}
     for days, tables in left.items():
@@ -455,7 +449,17 @@ def test_after_its_time_nothing_is_left_of_a_number(ledger: Ledger) -> None:
             purge(ledger, data, KEPT.before(data, NOW + days * DAY), NOW + days * DAY)
         assert _where(ledger) == tables, days
 
-    assert {row["data"] for row in rows(ledger, schema.purges)} == set(RULES) - {schema.ACCESS}
+    assert {row["data"] for row in rows(ledger, schema.purges)} == set(RULES) - {schema.ACCESS, schema.CONSENTS}
+
+
+def test_of_who_agreed_and_then_did_not_only_that_is_left(ledger: Ledger) -> None:
+    """Neither the words, nor where they were shown, nor a part of an address."""
+    with time_machine.travel(NOW / 1000, tick=False):
+        ledger.consents.add(Consent(PSEUDONYM, "shop", "login", EVIDENCE))
+        ledger.consents.add(Consent(PSEUDONYM, "shop", "login", None))
+    for days, left in ((1094, [EVIDENCE, None]), (1096, [None])):
+        purge(ledger, schema.CONSENTS, KEPT.before(schema.CONSENTS, NOW + days * DAY), NOW + days * DAY)
+        assert [one.evidence for one in ledger.consents.of(PSEUDONYM, "shop", "login")] == left, days
 
 
 def test_after_its_time_nothing_is_left_of_a_number_in_the_file_either(file: Path) -> None:

@@ -41,13 +41,19 @@ def purging(installation: Installation, rest: Any = lambda: False) -> Purging:
     return Purging(installation.context, installation.settings.retention.to_core(), rest)
 
 
-def stop_and_go(installation: Installation, number: str = NUMBER, *, lift: bool = True) -> str:
-    """Leave a consent that was withdrawn and a suppression, lifted or not; return the number's key in the mirror."""
-    context, to = installation.context, _named(installation, number)
+def stop_for_a_day(installation: Installation) -> str:
+    """Leave a suppression that ends; return the number's key in the mirror."""
+    to, until = _named(installation), installation.context.store.decisions.now() + 1000 * DAY
+    suppress(installation.context, (_suppression(to.pseudonym, until=until),))
+    return keys.mirrored("00", to.pseudonym)
+
+
+def agree_and_stop(installation: Installation) -> str:
+    """Leave a consent that was withdrawn, and a suppression that holds; return the number's key in the mirror."""
+    context, to = installation.context, _named(installation, OTHER)
     give(context, context.applications["shop"], to, "login", EVIDENCE)
     withdraw(context, context.applications["shop"], to, "login")
-    for lifted in (False, True) if lift else (False,):
-        suppress(context, (_suppression(to.pseudonym, lifted=lifted),))
+    suppress(context, (_suppression(to.pseudonym),))
     return keys.mirrored("00", to.pseudonym)
 
 
@@ -74,19 +80,19 @@ def test_the_mirror_forgets_what_the_ledger_deleted_and_nothing_that_holds(
     still_world: World, installation: Installation
 ) -> None:
     client = still_world.client
-    ended, holds = stop_and_go(installation), stop_and_go(installation, OTHER, lift=False)
+    ended, holds = stop_for_a_day(installation), agree_and_stop(installation)
     assert (client.pttl(ended), client.pttl(holds)) == (-1, -1)
     before = client.hgetall(holds)
     place = client.hgetall(keys.MIRROR)
-    still_world.advance(THREE_YEARS)
+    still_world.advance(DAY + THREE_YEARS)
     gone = purging(installation).at_once()
 
-    assert (gone["consents"], gone["suppressions"]) == (4, 2)
+    assert (gone["consents"], gone["suppressions"]) == (1, 1)
     assert 0 < client.pttl(ended) <= 1000 * DAY
     assert client.hkeys(ended) == [b"n"]
     assert client.pttl(holds) == -1
-    kept = {name: value for name, value in before.items() if name.startswith(b"s:")}
-    assert {name: value for name, value in client.hgetall(holds).items() if name != b"n"} == kept
+    assert client.hgetall(holds) | {b"n": b""} == before | {b"n": b""}
+    assert any(value.startswith(b"withdrawn|") for value in before.values())
     assert client.hgetall(keys.MIRROR) == place
     still_world.advance(DAY + 1)
     assert not client.exists(ended)
@@ -95,10 +101,7 @@ def test_the_mirror_forgets_what_the_ledger_deleted_and_nothing_that_holds(
 def test_a_purge_that_could_not_tell_the_mirror_tells_it_the_next_time(
     still_world: World, installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    to, mine = _named(installation), purging(installation)
-    until = installation.context.store.decisions.now() + 1000 * DAY
-    suppress(installation.context, (_suppression(to.pseudonym, until=until),))
-    ended = keys.mirrored("00", to.pseudonym)
+    mine, ended = purging(installation), stop_for_a_day(installation)
     still_world.advance(DAY + THREE_YEARS)
     with monkeypatch.context() as away:
         away.setattr(installation.context.reflection, "write_through", _fails)
@@ -144,7 +147,7 @@ def test_it_ends_after_the_batch_in_which_it_is_asked_to(
 ) -> None:
     monkeypatch.setattr(purge_rules, "BATCH", 1)
     wrote(installation, "a", "b", "c")
-    asked = iter([*[False] * 6, True])  # the two tables of each class before, then the first message
+    asked = iter([*[False] * 5, True])  # one for each rule of the classes before, then the first message
     purging(installation, lambda: next(asked)).turn()
 
     assert len(written(installation)) == 2
