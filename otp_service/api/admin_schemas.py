@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
+from otp_service.api.patterns import NAME
 from otp_service.api.schemas import Body
 from otp_service.core.api_key import MAX_NETWORKS
 from otp_service.services.api_keys import LONGEST_OVERLAP, OVERLAP
@@ -29,7 +30,7 @@ class NewApplicationBody(ApplicationSettingsBody):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "club", "settings": _SETTINGS}]})
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")]
+    name: Annotated[str, StringConstraints(pattern=NAME)]
     """Its name for good: whatever is recorded of it is recorded under this name, which no other can have later."""
 
 

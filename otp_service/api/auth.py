@@ -76,4 +76,4 @@ def _authenticated(installation: Installation) -> Caller:
 def _require_scope(rule: str) -> None:
     needed = scope_of(rule)
     if needed not in _caller().key.scopes:
-        raise ForbiddenError(f"This API key may not be used for that: it has not the scope {needed}.")
+        raise ForbiddenError(f"This API key may not be used for that: it lacks the scope {needed}.")

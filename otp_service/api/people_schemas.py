@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, JsonValue, StringConstraints
 
-from otp_service.api.schemas import PRINTABLE, Address, Body, ConsentBody, Moment, PurposeName, Region
+from otp_service.api.patterns import PRINTABLE
+from otp_service.api.schemas import Address, Body, ConsentBody, Moment, PurposeName, Region
 from otp_service.core.suppression import MAX_REASON
 
 _TO: dict[str, JsonValue] = {"to": "+923001234567"}

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
+from otp_service.api.patterns import FAULTS
 from otp_service.core.errors import Fault, InvalidRequestError
 
 MAX_BODY = 8 * 1024
@@ -145,8 +146,14 @@ def _refuse(message: str, fault: Fault) -> NoReturn:
 def _faults(invalid: ValidationError) -> Iterator[Fault]:
     for error in invalid.errors(include_url=False, include_input=False):
         pointer, complete = _pointer(error["loc"])
-        message = _MESSAGES.get(error["type"], "is not acceptable").format_map(error.get("ctx", {}))
+        message = _message(error["type"], error.get("ctx", {}))
         yield Fault(pointer, message if complete else f"has a member that {message}")
+
+
+def _message(kind: str, constraints: Mapping[str, Any]) -> str:
+    """Return what is said of a defect, by pydantic's type of it and the constraints that were not kept."""
+    spoken = FAULTS.get(constraints.get("pattern", ""))
+    return spoken or _MESSAGES.get(kind, "is not acceptable").format_map(constraints)
 
 
 def _pointer(location: tuple[int | str, ...]) -> tuple[str, bool]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
+from otp_service.api.patterns import NAME, PRINTABLE, REGION, SHA256, WORD
 from otp_service.core.application import LOCALE_PATTERN, MAX_LOCALE
 from otp_service.core.consent import Evidence
 from otp_service.core.moment import MOMENT_PATTERN, checked_moment, milliseconds_of
@@ -16,7 +17,6 @@ from otp_service.core.phone import is_region
 from otp_service.services.start import StartRequest
 from otp_service.services.transactions import TransactionInput
 
-PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 _CONSENT: dict[str, JsonValue] = {
     "text_version": "2026-11",
     "text_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -32,10 +32,10 @@ _REGIONS: list[JsonValue] = [region for region in map("".join, product(ascii_upp
 # The specification lists the regions; whether one is known is judged with the number.
 Region = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Z]{2}$"),
+    StringConstraints(pattern=REGION),
     WithJsonSchema({"type": "string", "enum": _REGIONS}),
 ]
-PurposeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,32}$")]
+PurposeName = Annotated[str, StringConstraints(pattern=NAME)]
 Channel = Literal["sms", "voice", "whatsapp"]
 Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN)]
 Moment = Annotated[
@@ -102,11 +102,11 @@ class ConsentBody(Body):
 
     text_version: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
     """Your name of the words that were shown, such as `2026-11`."""
-    text_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    text_sha256: Annotated[str, StringConstraints(pattern=SHA256)]
     """SHA-256 of these words in UTF-8: 64 hexadecimal digits, lower case."""
     locale: Locale
     """BCP 47 tag of their language, such as `ur-PK`."""
-    channel: Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=r"^[a-z0-9_-]+$")]
+    channel: Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=WORD)]
     """Where they were shown, such as `web`, `app`, `paper`, `call`."""
     given_at: Moment
     """When the person agreed: RFC 3339 in UTC, such as `2026-11-24T22:00:00Z`."""
