@@ -1,7 +1,6 @@
 """Fixtures that all tests share: real Valkeys, worlds with a clock, and a real PostgreSQL."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import time_machine
 from support_frozen import FrozenValkey
 from support_installation import World
 from support_keys import assert_all_keys_expire
-from support_ledger import make_ledger, use_shared_ledger
+from support_ledger import make_ledger, new_ledger, use_shared_ledger
 from support_postgres import PostgresServer, programs
 from support_valkey import ValkeyServer, faketime_library
 
@@ -119,12 +118,5 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a new ledger, of either kind."""
-    if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "ledger.db")
-        yield f"sqlite:///{tmp_path / 'ledger.db'}"
-        return
-    template = request.getfixturevalue("postgres_template")
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.create(template)
-    yield server.url(name)
-    server.drop(name)
+    with new_ledger(request, tmp_path) as url:
+        yield url

@@ -1,11 +1,16 @@
-"""A ledger for tests that are about something else: one for the whole process, in a folder that goes with it."""
+"""Ledgers for tests: a new one of either kind; or one for the whole process, where a test is about something else."""
 
 import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+import pytest
+from support_postgres import PostgresServer
 
 from otp_service.ledger.database import Database
 from otp_service.ledger.upgrade import upgrade
@@ -18,6 +23,20 @@ def make_ledger(url: str) -> None:
     database = Database(url, 30.0)
     upgrade(database)
     database.close()
+
+
+@contextmanager
+def new_ledger(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """Yield the address of a new ledger, of the kind that a fixture's parameter names; a file is in the folder."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), folder / "ledger.db")
+        yield f"sqlite:///{folder / 'ledger.db'}"
+        return
+    template = request.getfixturevalue("postgres_template")
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create(template)
+    yield server.url(name)
+    server.drop(name)
 
 
 @cache

@@ -1,6 +1,5 @@
 """Answers of the calls on applications and their keys. A key is shown once, its hash never."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,8 +9,8 @@ from pydantic import ConfigDict, TypeAdapter
 
 from otp_service.api.answers import JSON, Time, rfc3339
 from otp_service.core.api_key import ApiKey
-from otp_service.ledger.applications import StoredApplication
 from otp_service.services.api_keys import Issued
+from otp_service.settings.stored import Kept
 
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 
@@ -71,11 +70,10 @@ KEYS: TypeAdapter[list[KeyAnswer]] = TypeAdapter(list[KeyAnswer])
 ISSUED: TypeAdapter[IssuedKeyAnswer] = TypeAdapter(IssuedKeyAnswer)
 
 
-def stored_answer(stored: StoredApplication) -> ApplicationAnswer:
-    """Return what is told of an application of the ledger."""
-    return ApplicationAnswer(
-        stored.name, "ledger", json.loads(stored.settings), rfc3339(stored.created), rfc3339(stored.changed)
-    )
+def application_answer(kept: Kept) -> ApplicationAnswer:
+    """Return what is told of an application."""
+    created, changed = (None if at is None else rfc3339(at) for at in (kept.created, kept.changed))
+    return ApplicationAnswer(kept.name, kept.source, kept.members, created, changed)
 
 
 def application_response(answer: ApplicationAnswer, status: int = 200) -> Response:

@@ -1,6 +1,5 @@
 """``otp-service application``: the applications, and those of the ledger made and changed."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,8 @@ from otp_service.cli.output import done, moment, note, program, table, toml_docu
 from otp_service.core.errors import ConfigurationError
 from otp_service.services.applications import add_application, change_application
 from otp_service.settings import Settings, load_settings
-from otp_service.settings.policy import ApplicationSection
 from otp_service.settings.sources import read_file
-from otp_service.settings.stored import members_of, section_of, text_of
+from otp_service.settings.stored import Kept, all_kept, section_of, text_of
 
 BY = "cli"
 """Who does it, for the log."""
@@ -35,11 +33,19 @@ def application() -> None:
 @config_option
 def list_(path: Path | None) -> None:
     """List the applications: where each is kept, its brand, purposes and countries."""
-    rows = [
-        (name, kept, section.name or name, ",".join(section.purposes), ",".join(section.countries), changed)
-        for name, kept, section, changed in _all(load_settings(path))
-    ]
-    table(("Name", "Kept in", "Brand", "Purposes", "Countries", "Changed"), rows)
+    table(("Name", "Kept in", "Brand", "Purposes", "Countries", "Changed"), map(_row, _all(load_settings(path))))
+
+
+def _row(one: Kept) -> tuple[str, ...]:
+    members = one.members
+    return (
+        one.name,
+        one.source,
+        members.get("name") or one.name,
+        ",".join(members["purposes"]),
+        ",".join(members["countries"]),
+        "-" if one.changed is None else moment(one.changed),
+    )
 
 
 @application.command(short_help="Print the settings of an application.")
@@ -47,10 +53,10 @@ def list_(path: Path | None) -> None:
 @config_option
 def show(name: str, path: Path | None) -> None:
     """Print the settings of the application NAME, without keys, as "add" and "change" read them."""
-    for one, kept, section, _ in _all(load_settings(path)):
-        if one == name:
-            note(f"Kept in the {kept}.")
-            click.echo("\n".join(toml_document(members_of(section))))
+    for one in _all(load_settings(path)):
+        if one.name == name:
+            note(f"Kept in the {one.source}.")
+            click.echo("\n".join(toml_document(dict(one.members))))
             return
     raise ConfigurationError(f"There is no application {name!r} ({program()} application list).")
 
@@ -85,10 +91,5 @@ def change(name: str, file: Path, path: Path | None) -> None:
     done(f"The application {name} is changed. {_SOON}")
 
 
-def _all(settings: Settings) -> Iterator[tuple[str, str, ApplicationSection, str]]:
-    """Yield name, place, section and last change of all; of two of one name that of the configuration is in force."""
-    for name, configured in settings.applications.items():
-        yield name, "configuration", configured, "-"
-    for stored in context_of(settings).ledger.applications.all():
-        if stored.name not in settings.applications:
-            yield stored.name, "ledger", section_of(json.loads(stored.settings)), moment(stored.changed)
+def _all(settings: Settings) -> Iterator[Kept]:
+    return all_kept(settings.applications, context_of(settings).ledger.applications.all())

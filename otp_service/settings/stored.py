@@ -1,14 +1,16 @@
 """Applications that are kept in the ledger: their settings are judged as a section of the configuration is."""
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from otp_service.core.application import Application
 from otp_service.core.errors import ConfigurationError, InvalidApplicationError
 from otp_service.core.guard.ruleset import Ruleset
+from otp_service.ledger.applications import StoredApplication
 from otp_service.settings.consistency import price_faults_of
 from otp_service.settings.policy import ALL_COUNTRIES, ApplicationSection, is_name
 from otp_service.settings.reader import fault_lines
@@ -32,6 +34,31 @@ def members_of(section: ApplicationSection) -> dict[str, Any]:
 def text_of(section: ApplicationSection) -> str:
     """Return a section as the ledger keeps it."""
     return json.dumps(members_of(section), ensure_ascii=False, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An application's settings, and where they are kept."""
+
+    name: str
+    source: Literal["configuration", "ledger"]
+    members: Mapping[str, Any]
+    """Of its section, without keys: what was given, the rest has its default. A later release may know more."""
+    created: int | None = None
+    """Milliseconds since the epoch; ``None`` for one of the configuration, as is the next."""
+    changed: int | None = None
+
+
+def all_kept(configured: Mapping[str, ApplicationSection], stored: Iterable[StoredApplication]) -> Iterator[Kept]:
+    """Yield all applications; of two of one name that of the configuration, which is in force."""
+    for name, section in configured.items():
+        yield Kept(name, "configuration", members_of(section))
+    yield from (kept_in_ledger(one) for one in stored if one.name not in configured)
+
+
+def kept_in_ledger(stored: StoredApplication) -> Kept:
+    """Return an application of the ledger."""
+    return Kept(stored.name, "ledger", json.loads(stored.settings), stored.created, stored.changed)
 
 
 def understood(settings: Settings, name: str, text: str) -> tuple[Application, Ruleset]:

@@ -1,16 +1,15 @@
 """Keys and applications change while ``serve`` runs with two processes and a worker: all of them know it in time."""
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support_cli import run
 from support_installation import API_KEY, NUMBER
+from support_ledger import new_ledger
 from support_operators import APPLICATIONS, CLUB
 from support_postgres import PostgresServer
 from support_service import PATIENCE, Service, eventually, in_parallel, running
@@ -31,21 +30,8 @@ def service(
     """The service for all tests here, on a ledger of either kind."""
     valkey_server.reset()
     folder = tmp_path_factory.mktemp("service")
-    with _ledger(request, folder) as url, running(folder, valkey_server, ledger={"url": url, "timeout": 1.0}) as one:
+    with new_ledger(request, folder) as url, running(folder, valkey_server, ledger={"url": url, "timeout": 1.0}) as one:
         yield one
-
-
-@contextmanager
-def _ledger(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), folder / "ledger.db")
-        yield f"sqlite:///{folder / 'ledger.db'}"
-        return
-    template = request.getfixturevalue("postgres_template")
-    server: PostgresServer = request.getfixturevalue("postgres_server")
-    name = server.create(template)
-    yield server.url(name)
-    server.drop(name)
 
 
 def command(service: Service, *arguments: str) -> str:

@@ -6,9 +6,9 @@ from flask import Blueprint, Response
 
 from otp_service.api.admin_answers import (
     ApplicationAnswer,
+    application_answer,
     application_response,
     applications_response,
-    stored_answer,
 )
 from otp_service.api.admin_schemas import ApplicationSettingsBody, NewApplicationBody
 from otp_service.api.auth import operator
@@ -16,7 +16,7 @@ from otp_service.api.request import read_json, refuse_query, validated
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import NotFoundError
 from otp_service.services.applications import add_application, change_application
-from otp_service.settings.stored import members_of, text_of
+from otp_service.settings.stored import all_kept, kept_in_ledger, text_of
 
 
 class Applications:
@@ -34,7 +34,7 @@ class Applications:
         """Make one."""
         body = validated(NewApplicationBody, read_json())
         added = add_application(self._context, body.name, text_of(body.settings), operator())
-        response = application_response(stored_answer(added), 201)
+        response = application_response(application_answer(kept_in_ledger(added)), 201)
         response.headers["Location"] = f"/v1/admin/applications/{added.name}"
         return response
 
@@ -49,15 +49,10 @@ class Applications:
         """Give one other settings."""
         body = validated(ApplicationSettingsBody, read_json())
         changed = change_application(self._context, name, text_of(body.settings), operator())
-        return application_response(stored_answer(changed))
+        return application_response(application_answer(kept_in_ledger(changed)))
 
     def _all(self) -> Iterator[ApplicationAnswer]:
-        """Yield all; of two of one name that of the configuration, which is in force."""
-        for name, section in self._configured.items():
-            yield ApplicationAnswer(name, "configuration", members_of(section), None, None)
-        for stored in self._context.ledger.applications.all():
-            if stored.name not in self._configured:
-                yield stored_answer(stored)
+        return map(application_answer, all_kept(self._configured, self._context.ledger.applications.all()))
 
 
 def blueprint(installation: Installation) -> Blueprint:
