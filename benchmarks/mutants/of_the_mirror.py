@@ -42,7 +42,14 @@ DEFECTS: dict[str, Mutant] = {
     "reflect-over-what-was-there": one("reflect", "    redis.call('DEL', number)\n"),
     "reflect-nothing-for-ever": one("reflect", "    if #fields == 2 then redis.call('PEXPIRE', number, ARGV[5]) end\n"),
     "reflect-everything-for-a-day": one("reflect", "if #fields == 2 then redis", "if true then redis"),
-    "reflect-into-another-ledgers-mirror": one("reflect", "if head[1] ~= ARGV[1] then return -1 end\n"),
+    "reflect-into-another-ledgers-mirror": one("reflect", "if ledger ~= ARGV[1] then return -1 end\n"),
+    "reflect-into-a-mirror-that-is-built": one(
+        "reflect", "string.match(redis.call('GET', KEYS[2]) or '', '^(%a+)/')", "redis.call('GET', KEYS[2]) and ARGV[1]"
+    ),
+    "reflect-into-none-while-it-is-built": one(
+        "reflect", "head[1] or string.match(redis.call('GET', KEYS[2]) or '', '^(%a+)/')", "head[1]"
+    ),
+    "reflect-a-place-that-is-not-there": one("reflect", "if not head[1] then return -1 end\n"),
     "reflect-over-a-gap": one("reflect", "place >= tonumber(ARGV[3]) and "),
     "reflect-backwards": one("reflect", " and place < tonumber(ARGV[4])"),
     "reflect-never-goes-on": one("reflect", "  redis.call('HSET', KEYS[1], 'sequence', ARGV[4])\n"),

@@ -15,12 +15,16 @@ class Readiness:
 
 
 def readiness(context: Context) -> Readiness:
-    """Look whether Redis answers and has the scripts; the age of the last worker is told, not judged."""
-    server = context.store.server
+    """Look whether Redis answers and has the scripts.
+
+    The age of the last worker, and what the last look at the ledger found, are told, not judged: without either, codes
+    are still checked.
+    """
+    server, ledger = context.store.server, context.reflection.standing
     try:
         scripts = server.ready()
         if not scripts:
             server.load_scripts()
-        return Readiness(ready=True, details={"redis": "ok", "worker_age": server.worker_age()})
+        return Readiness(ready=True, details={"redis": "ok", "worker_age": server.worker_age(), "ledger": ledger})
     except StoreUnavailableError:
-        return Readiness(ready=False, details={"redis": "unavailable", "worker_age": None})
+        return Readiness(ready=False, details={"redis": "unavailable", "worker_age": None, "ledger": ledger})

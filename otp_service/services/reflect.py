@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Literal
 
 from otp_service.core.consent import ConsentMode
 from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
@@ -31,6 +32,8 @@ class Reflection:
         self._seen: int | None = None
         """Where the mirror was at the last look."""
         self._lock = threading.Lock()
+        self.standing: Literal["unknown", "ok", "unavailable", "not mirrored"] = "unknown"
+        """At the last look. ``not mirrored``: Redis lacks it, or has another or a later one, so starts are refused."""
 
     def permission(self, demand: ConsentMode, evidence: str = "") -> Permission:
         """Return what a script is told to look up whether a message may go; asks the ledger only if nobody did before.
@@ -50,6 +53,14 @@ class Reflection:
         known stays in force when the ledger does not answer. Raises `LedgerUnavailableError` then, and
         `StoreUnavailableError` when Redis does not.
         """
+        try:
+            self.standing = "ok" if self._look() else "not mirrored"
+        except LedgerUnavailableError:
+            self.standing = "unavailable"
+            raise
+
+    def _look(self) -> bool:
+        """Do what `refresh` does; tell whether starts may go on by what is mirrored."""
         place = self._ledger.mirrored.head()
         found = self._mirror.place(place.identity)
         if found is None:
@@ -60,15 +71,15 @@ class Reflection:
                 _log.error("mirror_of_another_ledger", ledger=place.identity, advice="otp-service doctor")
             self._seen = found
             self._note(place)
-            return
+            return False
         elif found > place.sequence:  # written through since we asked; or the ledger is an old copy
             place = self._ledger.mirrored.head()
             if found > place.sequence:
                 self._shut(place)
         moves, self._seen = found != self._seen and self._known is not None, found
-        if found is not None and found < place.sequence and moves:
-            return
-        self._follow(place, lambda: self._catch_up(found, place.sequence))
+        if found is None or found >= place.sequence or not moves:
+            self._follow(place, lambda: self._catch_up(found, place.sequence))
+        return found is not None and not self._mirror.is_ahead()
 
     def rebuild(self) -> None:
         """Take the ledger for a new one, and mirror it anew: an operator decided to forget what it does not say."""
@@ -80,7 +91,8 @@ class Reflection:
     def write_through(self, pseudonyms: tuple[str, ...], first: int, last: int) -> None:
         """Mirror the changes that the ledger knows by numbers from ``first`` to ``last``, of some numbers.
 
-        Raises `StoreUnavailableError` when Redis does not answer: they are recorded then, and mirrored later.
+        Raises `StoreUnavailableError` when Redis does not answer: they are recorded then, and mirrored later; and
+        `LedgerUnavailableError` when it mirrors another ledger, so that they are not in force.
         """
         identity = self._ledger.mirrored.head().identity
         self._follow(Head(identity, last), lambda: self._write(pseudonyms, first - 1, last))
@@ -92,6 +104,8 @@ class Reflection:
             found = self._reflect(replace(changes, upto=last if complete else after), after)
         if found is None:
             self.refresh()
+            if self._seen == FOREIGN:
+                raise LedgerUnavailableError("It is recorded, and not in force: Redis mirrors another ledger.")
         else:
             self._catch_up(found, last)
 
@@ -108,30 +122,34 @@ class Reflection:
 
     def _build(self, identity: str) -> int | None:
         """Write the states of all numbers; return the place that the mirror has come to, ``None`` on another's turn."""
-        building = self._mirror.begin()
+        building = self._mirror.begin(identity)
         if building is None:
             return None
         _log.info("mirror_build_begins", ledger=identity)
         try:
             building.forget()
             begun = self._ledger.mirrored.head()
-            finished = self._write_all(building) and building.finish(begun.identity, begun.sequence)
+            same = begun.identity == identity and self._write_all(building, identity)
+            finished = same and building.finish(identity, begun.sequence)
         except BaseException:
             with suppress(StoreUnavailableError):
                 building.give_up()
             raise
-        return begun.sequence if finished else None
+        if not finished:
+            building.give_up()
+            return None
+        return begun.sequence
 
-    def _write_all(self, building: Building) -> bool:
-        """Write the states of all numbers; tell whether the turn lasted for that."""
-        after, count = "", 0
-        while (changes := self._ledger.mirrored.after(after, AT_ONCE)).numbers:
+    def _write_all(self, building: Building, identity: str) -> bool:
+        """Write the states of all numbers; tell whether the turn lasted for that, and the ledger is still the same."""
+        after, count, lasts = "", 0, True
+        while lasts and (changes := self._ledger.mirrored.after(after, AT_ONCE)).numbers:
             self._reflect(changes, 0)
-            if not building.go_on():
-                return False
             after, count = changes.numbers[-1].pseudonym, count + len(changes.numbers)
-        _log.info("mirror_built", numbers=count)
-        return True
+            lasts = changes.identity == identity and building.go_on()
+        if lasts:
+            _log.info("mirror_built", numbers=count)
+        return lasts
 
     def _reflect(self, changes: Changes, after: int) -> int | None:
         buckets = (self._keyring.bucket(one.pseudonym) for one in changes.numbers)

@@ -73,12 +73,13 @@ class Mirror:
     def reflect(self, changes: Changes, after: int, buckets: Iterable[str]) -> int | None:
         """Write the states that some changes after a place have led to, each number's in its bucket.
 
-        Returns the place that the mirror has come to by that; ``None`` when it is not built of this ledger.
+        Returns the place that the mirror has come to by that; ``None`` when it is not built of this ledger. One that is
+        another's is left as it is.
         """
         places = (keys.mirrored(bucket, one.pseudonym) for bucket, one in zip(buckets, changes.numbers, strict=True))
         place = self._scripts.run(
             "reflect",
-            (keys.MIRROR, *places),
+            (keys.MIRROR, keys.MIRROR_BUILDER, *places),
             (
                 changes.identity,
                 changes.newest,
@@ -105,9 +106,9 @@ class Mirror:
         with answered():
             self._client.delete(keys.MIRROR)
 
-    def begin(self) -> "Building | None":
-        """Return the turn to build the mirror; ``None`` when it is another's."""
-        builder = secrets.token_hex(8)
+    def begin(self, identity: str) -> "Building | None":
+        """Return the turn to build the mirror of a ledger; ``None`` when it is another process'."""
+        builder = f"{identity}/{secrets.token_hex(8)}"
         with answered():
             mine = self._client.set(keys.MIRROR_BUILDER, builder, nx=True, px=_TURN)
         return Building(self._client, self._scripts, builder) if mine else None

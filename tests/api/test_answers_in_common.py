@@ -127,10 +127,14 @@ def test_the_metrics_count_requests_by_template_and_name_no_person(api: Api):
 
 
 def test_alive_asks_nobody_and_ready_tells_what_it_found(api: Api):
+    api.installation.context.reflection.refresh()
     alive, ready = api.client.get("/healthz"), api.client.get("/readyz")
 
     assert (alive.status_code, alive.json) == (200, {"status": "alive", "details": {}})
-    assert (ready.status_code, ready.json) == (200, {"status": "ready", "details": {"redis": "ok", "worker_age": None}})
+    assert (ready.status_code, ready.json) == (
+        200,
+        {"status": "ready", "details": {"redis": "ok", "worker_age": None, "ledger": "ok"}},
+    )
 
 
 def test_metrics_are_elsewhere_unless_the_settings_say_so(real_world: World):

@@ -282,5 +282,8 @@ def test_a_lost_store_is_told_in_time_and_forgotten_when_it_is_back(tmp_path: Pa
     assert {answer.headers["Retry-After"] for answer in answers} == {"1"}
     assert 'store_errors_total{operation="verifications.start"}' in metrics
     assert (not_ready.status_code, not_ready.mimetype) == (503, "application/json")
-    assert not_ready.json == {"status": "unavailable", "details": {"redis": "unavailable", "worker_age": None}}
+    assert not_ready.json == {
+        "status": "unavailable",
+        "details": {"redis": "unavailable", "worker_age": None, "ledger": "ok"},
+    }
     assert back.status_code == 201

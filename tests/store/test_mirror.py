@@ -19,14 +19,14 @@ from otp_service.services.start import StartRequest, start
 from otp_service.store import keys
 from otp_service.store.mirror import FOREIGN
 
-IDENTITY = "i" * 32
+IDENTITY, OTHER = "i" * 32, "o" * 32
 PSEUDONYM = "p" * 22
 
 
 @pytest.fixture
 def mirror(frozen: FrozenValkey):
     made = installed(frozen).context.store.mirror
-    building = made.begin()
+    building = made.begin(IDENTITY)
     building.forget()
     assert building.finish(IDENTITY, 0)
     return made
@@ -88,41 +88,62 @@ def test_that_nothing_is_kept_of_a_number_is_remembered_for_a_while(frozen, mirr
     assert 0 < frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) <= 86_400_000
 
 
-def test_another_ledger_does_not_move_the_mirror(mirror):
-    assert mirror.reflect(changes(5, identity="o" * 32), 0, ["00"]) is None
-    assert mirror.place("o" * 32) == FOREIGN
-    assert mirror.place(IDENTITY) == 0
+def test_another_ledger_neither_moves_the_mirror_nor_changes_what_is_in_it(frozen, mirror):
+    """Whatever is recorded there, by a process with a wrong address, must forget nobody's opt-out here."""
+    mirror.reflect(changes(1, shop=None), 0, ["00"])
+
+    assert mirror.reflect(changes(5, identity=OTHER), 0, ["00"]) is None
+    assert mirror.place(OTHER) == FOREIGN
+    assert mirror.place(IDENTITY) == 1
+    assert kept(frozen) == {"n": "1", "s:shop": ""}
+
+
+@pytest.mark.parametrize(("identity", "written"), [(IDENTITY, {"n": "1", "s:shop": ""}), (OTHER, {})])
+def test_what_changes_while_the_mirror_is_built_is_written_if_it_is_of_the_same_ledger(
+    frozen, mirror, identity, written
+):
+    mirror.begin(IDENTITY).forget()
+
+    assert mirror.reflect(changes(1, identity=identity, shop=None), 0, ["00"]) is None
+    assert kept(frozen) == written
+
+
+def test_into_a_mirror_that_is_lost_nothing_is_written(frozen, mirror):
+    mirror.drop()
+
+    assert mirror.reflect(changes(1, shop=None), 0, ["00"]) is None
+    assert kept(frozen) == {}
 
 
 def test_to_forget_takes_all_numbers_and_nothing_else(frozen, mirror):
     mirror.reflect(changes(1, shop=None), 0, ["00"])
     before = {name for name in frozen.client.scan_iter() if b"mirror" not in name}
-    mirror.begin().forget()
+    mirror.begin(IDENTITY).forget()
     frozen.client.delete(keys.MIRROR_BUILDER)
 
     assert set(frozen.client.scan_iter()) == before
 
 
 def test_one_process_builds_at_a_time(mirror):
-    building = mirror.begin()
+    building = mirror.begin(IDENTITY)
 
-    assert mirror.begin() is None
+    assert mirror.begin(IDENTITY) is None
     assert building.go_on()
     building.give_up()
-    assert mirror.begin()
+    assert mirror.begin(IDENTITY)
 
 
 def test_who_was_silent_for_too_long_can_neither_end_nor_disturb_what_another_builds(frozen, mirror):
-    late = mirror.begin()
+    late = mirror.begin(IDENTITY)
     frozen.advance(31)
-    other = mirror.begin()
+    other = mirror.begin(IDENTITY)
     mirror.reflect(changes(1, shop=None), 0, ["00"])
 
     assert not late.go_on()
     late.forget()
     assert not late.finish("o" * 32, 7)
     late.give_up()
-    assert mirror.begin() is None, "it is the other's turn still"
+    assert mirror.begin(IDENTITY) is None, "it is the other's turn still"
     assert other.finish(IDENTITY, 3)
     assert mirror.place(IDENTITY) == 3
     assert kept(frozen)["s:shop"] == ""
@@ -132,7 +153,7 @@ def test_a_mirror_that_was_shut_is_shut_until_it_is_built_anew(frozen, mirror):
     mirror.shut()
     mirror.reflect(changes(1, shop=None), 0, ["00"])
     assert mirror.is_ahead()
-    building = mirror.begin()
+    building = mirror.begin(IDENTITY)
     building.finish(IDENTITY, 1)
 
     assert not mirror.is_ahead()

@@ -30,7 +30,8 @@ CALLS = (
         section=_SECTION,
         summary="Can the service work?",
         description="Looks whether Redis answers. `worker_age` is how many seconds ago a worker was last seen, null "
-        "when none was lately; it is told, not judged.",
+        "when none was lately; `ledger` is `ok`, `unavailable` (starts go on by what is known) or `not mirrored` (they "
+        "are refused). Both are told, not judged.",
         successes=(
             Success(200, "It can.", answers.HEALTH),
             Success(503, "It cannot.", answers.HEALTH),
