@@ -13,8 +13,9 @@ from otp_service.core.errors import OtpServiceError, TooManyError
 from otp_service.core.health import Call
 from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.verification import DeliveryStatus
+from otp_service.store.choices import Blocked, Dispatched, Overtaken
 from otp_service.store.dead_letters import DeadLetter
-from otp_service.store.dispatches import Blocked, Dispatched, Next, Overtaken, Settlement
+from otp_service.store.dispatches import Next, Settlement
 from otp_service.store.jobs import Job
 
 SILENT = 300

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import redis
 from support_installation import API_KEY
 from support_smsc import Smsc
 from support_valkey import free_port
@@ -125,3 +126,17 @@ def _sections() -> dict[str, Any]:
         "breaker": {"bad_in_a_row": 1000, "min_calls": 100_000},
         "worker": {"max_dispatches": 20, "max_ambiguous": 20, "metrics_port": free_port()},
     }
+
+
+def dump(client: redis.Redis) -> bytes:
+    """Return every key and every value in a server."""
+    found = []
+    for key in client.scan_iter():
+        kind = client.type(key).decode()
+        read = {
+            "hash": client.hgetall, "string": client.get, "stream": client.xrange,
+            "set": client.smembers, "list": lambda name: client.lrange(name, 0, -1),
+            "zset": lambda name: client.zrange(name, 0, -1),
+        }  # fmt: skip
+        found.append(key + repr(read[kind](key)).encode())
+    return b"\n".join(found)

@@ -17,16 +17,8 @@ from otp_service.services.context import Context
 from otp_service.services.deliver import Held, deliver
 from otp_service.services.fail_over import Policy
 from otp_service.store import keys
-from otp_service.store.dispatches import (
-    Blocked,
-    Candidate,
-    Dispatched,
-    Dropped,
-    Overtaken,
-    Reported,
-    Settled,
-    Settlement,
-)
+from otp_service.store.choices import Blocked, Dispatched, Dropped, Overtaken
+from otp_service.store.dispatches import Candidate, Reported, Settled, Settlement
 from otp_service.store.jobs import GROUP, Job
 
 BUCKET = "00"

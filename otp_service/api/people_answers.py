@@ -123,7 +123,7 @@ class ErasureAnswer:
 
     at: Time
     erased: Mapping[str, int]
-    """Rows or values that are gone, by table."""
+    """What is gone: `consents`, from how many the address; `inbound`, of how many messages who wrote them."""
     kept: Mapping[str, int]
     """Rows that stay, under a pseudonym, by table."""
     reason: str
@@ -167,8 +167,13 @@ def suppressions_response(mask: str, entries: tuple[Suppression, ...], *, suppre
 
 def export_response(export: Export) -> Response:
     """Return the response that shows all that is held."""
+    return Response(EXPORT.dump_json(export_answer(export)), mimetype=JSON)
+
+
+def export_answer(export: Export) -> ExportAnswer:
+    """Return what shows all that is held within one application."""
     held = export.holding
-    answer = ExportAnswer(
+    return ExportAnswer(
         to=export.mask,
         verifications=tuple(map(_past, held.verifications)),
         consents=tuple(map(_consent, held.consents)),
@@ -179,7 +184,6 @@ def export_response(export: Export) -> Response:
         ),
         passing=tuple(one.id for one in export.passing),
     )
-    return Response(EXPORT.dump_json(answer), mimetype=JSON)
 
 
 def erasure_response(done: Erasure) -> Response:

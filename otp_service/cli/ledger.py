@@ -8,8 +8,10 @@ from typing import Final
 import click
 
 from otp_service.cli.context import context_of
+from otp_service.cli.findings import Level
+from otp_service.cli.ledger_findings import known, standing
 from otp_service.cli.options import config_option
-from otp_service.cli.output import done, is_terminal, moment, note, table
+from otp_service.cli.output import counted, done, is_terminal, moment, note, table, warn
 from otp_service.ledger.counts import MOST, counts
 from otp_service.ledger.purges import Purges
 from otp_service.services.purge import Purging
@@ -29,14 +31,21 @@ def ledger() -> None:
 def status(path: Path | None) -> None:
     """Show how many rows there are, how long they are kept, and what was deleted last. Times are in UTC."""
     settings = load_settings(path)
-    kept = context_of(settings).ledger
+    context = context_of(settings)
+    kept = context.ledger
     table(("Table", "Rows"), ((name, _count(rows)) for name, rows in counts(kept.database).items()))
     if is_terminal():
         click.echo()
     days = asdict(settings.retention.to_core())
     table(("Data", "Kept for", "Last deleted", "Rows"), (_deleted(kept.purges, data, days[data]) for data in days))
     began = kept.purges.began()
-    note(f"{settings.ledger.shown_url}; the last purge began {moment(began) if began else 'never'}.")
+    for finding in standing(context):
+        (note if finding.level is Level.OK else warn)(finding.sentence)
+    note(f"{settings.ledger.shown_url}; {_purged(began)}.")
+
+
+def _purged(began: int | None) -> str:
+    return f"the last purge began {moment(began)}" if began else "there was no purge yet"
 
 
 def _count(rows: int) -> str:
@@ -73,7 +82,7 @@ def rebuild(path: Path | None, *, yes: bool) -> None:
     if not yes:
         click.confirm("Forget what Redis knows of opt-outs and consents, and go by the ledger alone?", abort=True)
     context.reflection.rebuild()
-    done(f"Redis knows all {context.ledger.mirrored.head().sequence} changes of the ledger.")
+    done(f"The ledger is mirrored anew: {known(context.ledger.mirrored.head().sequence)}")
 
 
 @ledger.command()
@@ -81,13 +90,13 @@ def rebuild(path: Path | None, *, yes: bool) -> None:
 def purge(path: Path | None) -> None:
     """Delete now what has been kept as long as [retention] says.
 
-    Workers do this by themselves, once an hour. What holds is never deleted: a consent that was not withdrawn, a
-    suppression that was not lifted and has not ended. How much went is written down: see "otp-service ledger status".
+    Workers do this by themselves, once an hour. What holds is never deleted: the last word on a consent, a suppression
+    that was not lifted and has not ended. How much went is written down: see "otp-service ledger status".
     """
     settings = load_settings(path)
     gone = Purging(context_of(settings), settings.retention.to_core(), _rest).at_once()
     table(("Data", "Rows"), ((data, str(rows)) for data, rows in gone.items()))
-    done(f"{sum(gone.values())} rows deleted.")
+    done(f"{counted(sum(gone.values()), 'row')} deleted.")
 
 
 def _rest() -> bool:

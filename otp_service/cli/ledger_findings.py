@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from otp_service.cli.findings import Finding, Level, is_local
+from otp_service.cli.output import counted
 from otp_service.core.errors import LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.settings import Settings
@@ -45,11 +46,17 @@ def _ledger(context: Context) -> Iterator[Finding]:
     if context.ledger.behind():
         yield Finding(Level.WARN, _SUBJECT, "The ledger is not of this release.", _UPGRADE)
         return
-    yield _mirror(context)
+    yield from standing(context)
+
+
+def standing(context: Context) -> Iterator[Finding]:
+    """Yield how far the mirror in Redis, and the recorder, are behind; raises `LedgerUnavailableError`."""
+    yield mirror_finding(context)
     yield _recorder(context.store.events.unrecorded())
 
 
-def _mirror(context: Context) -> Finding:
+def mirror_finding(context: Context) -> Finding:
+    """Return how far the mirror in Redis is behind; raises `LedgerUnavailableError`."""
     head = context.ledger.mirrored.head()
     place = context.store.mirror.place(head.identity)
     if place == FOREIGN:
@@ -68,8 +75,14 @@ def _mirror(context: Context) -> Finding:
             "Restore a newer backup, or import the opt-outs that are missing and run: otp-service ledger rebuild.",
         )  # fmt: skip
     if place < head.sequence:
-        return Finding(Level.WARN, _SUBJECT, f"Redis is {head.sequence - place} changes behind.", "Look again.")
-    return Finding(Level.OK, _SUBJECT, f"The ledger answers, and Redis knows all {head.sequence} changes.")
+        behind = counted(head.sequence - place, "change")
+        return Finding(Level.WARN, _SUBJECT, f"Redis is {behind} behind.", "Look again.")
+    return Finding(Level.OK, _SUBJECT, f"The ledger answers, and {known(head.sequence)}")
+
+
+def known(changes: int) -> str:
+    """Return the sentence that Redis is up to date."""
+    return f"Redis knows all of its {counted(changes, 'change')}." if changes else "Redis knows that it is empty."
 
 
 def _recorder(unrecorded: int) -> Finding:
@@ -77,7 +90,7 @@ def _recorder(unrecorded: int) -> Finding:
         return Finding(
             Level.WARN,
             _SUBJECT,
-            f"{unrecorded} events are not recorded yet.",
+            f"{counted(unrecorded, 'event')} are not recorded yet.",
             "Start more workers, or a faster database.",
         )
-    return Finding(Level.OK, _SUBJECT, f"{unrecorded} events wait to be recorded.")
+    return Finding(Level.OK, _SUBJECT, f"Events that are still to be recorded: {unrecorded}.")

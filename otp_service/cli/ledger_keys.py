@@ -7,7 +7,7 @@ import click
 
 from otp_service.cli.context import context_of, managing_context
 from otp_service.cli.options import config_option
-from otp_service.cli.output import done, duration, moment, note, program, table
+from otp_service.cli.output import counted, done, duration, moment, note, program, table
 from otp_service.core.api_key import APPLICATION_SCOPES, ApiKey, Scope, networks_of
 from otp_service.core.errors import NotFoundError
 from otp_service.services.api_keys import (
@@ -74,9 +74,9 @@ def list_(application: str | None, path: Path | None) -> None:
     keys = context_of(settings).ledger.api_keys.of(application)
     now = time.time_ns() // 1_000_000
     table(_HEADINGS, (_row(key, now) for key in keys))
-    configured = sum(len(one.keys) for one in settings.applications.values())
+    configured = sum(len(one.keys) for name, one in settings.applications.items() if application in {None, name})
     if configured:
-        note(f"In the configuration, and not listed: {configured}.")
+        note(f"In the configuration, and not listed: {counted(configured, 'key')}.")
 
 
 @click.command(short_help="Replace an API key of the ledger.")
@@ -106,7 +106,8 @@ def revoke(key_id: str, path: Path | None, *, yes: bool) -> None:
     if not yes:
         click.confirm(f"Refuse every call with the key {key_id} from now on?", abort=True)
     revoked = revoke_key(managing_context(load_settings(path)), key_id, BY)
-    done(f"The key {key_id} of {revoked.application or 'operators'} is revoked.")
+    since = f", since {moment(revoked.revoked)}" if revoked.revoked else ""
+    done(f"The key {key_id} of {revoked.application or 'operators'} is revoked{since}.")
 
 
 def _show(issued: Issued) -> None:

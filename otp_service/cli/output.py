@@ -117,6 +117,11 @@ def program() -> str:
     return shlex.quote(sys.argv[0])
 
 
+def counted(count: int, thing: str) -> str:
+    """Return how many things there are: ``1 line``, ``2 lines``."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def duration(seconds: int) -> str:
     """Return seconds in the two largest units that they have: ``10 min``, ``1 d``, ``23 h 59 min``."""
     parts = []

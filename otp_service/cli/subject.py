@@ -1,15 +1,14 @@
 """``otp-service subject``: what is held of a number, over all applications, and its erasure."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from otp_service.api.people_answers import EXPORT, export_answer
 from otp_service.cli.context import context_of
 from otp_service.cli.options import config_option, destination, region_option
-from otp_service.cli.output import done, note, table
+from otp_service.cli.output import counted, done, note
 from otp_service.services import subjects
 from otp_service.services.context import Context
 from otp_service.services.named import Named, named
@@ -26,11 +25,15 @@ def subject() -> None:
 @region_option
 @config_option
 def export(number: str, region: str | None, path: Path | None) -> None:
-    """Write all that is held of NUMBER, of all applications, as JSON. Times are in milliseconds since 1970, UTC."""
+    """Write all that is held of NUMBER, by application, as JSON; * has what is of all of them.
+
+    What is held of each is told as POST /v1/subjects/export does.
+    """
     context, to = _opened(number, region, path)
     found = subjects.export(context, to, None)
-    passing = [{"id": one.id, "application": one.application, "status": one.status} for one in found.passing]
-    click.echo(json.dumps({"to": found.mask, **asdict(found.holding), "passing": passing}, indent=2))
+    parts = subjects.by_application(found).items()
+    applications = {name: EXPORT.dump_python(export_answer(part), mode="json") for name, part in parts}
+    click.echo(json.dumps({"to": found.mask, "applications": applications}, indent=2, ensure_ascii=False))
 
 
 @subject.command()
@@ -44,14 +47,11 @@ def erase(number: str, region: str | None, path: Path | None, *, yes: bool) -> N
     if not yes:
         click.confirm(f"Erase what is held of {to.destination.mask}?", abort=True)
     did = subjects.erase(context, to, None)
-    names = dict.fromkeys((*did.kept, *did.erased))
-    table(("Table", "Erased", "Kept"), ((one, _count(did.erased, one), _count(did.kept, one)) for one in names))
-    note(did.reason)
-    done("Erased.")
-
-
-def _count(rows: Mapping[str, int], name: str) -> str:
-    return str(rows.get(name, 0))
+    addresses, messages = did.erased["consents"], did.erased["inbound"]
+    erased = f"addresses from {counted(addresses, 'consent')}, senders of {counted(messages, 'inbound message')}"
+    kept = ", ".join(counted(rows, name.removesuffix("s")) for name, rows in did.kept.items())
+    done(f"Erased: {erased}.")
+    note(f"Kept: {kept}. {did.reason}")
 
 
 def _opened(number: str, region: str | None, path: Path | None) -> tuple[Context, Named]:

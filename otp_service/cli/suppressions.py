@@ -8,8 +8,10 @@ from typing import Any
 import click
 
 from otp_service.cli.context import informed_context
+from otp_service.cli.findings import Level
+from otp_service.cli.ledger_findings import mirror_finding
 from otp_service.cli.options import config_option, destination, region_option
-from otp_service.cli.output import done, moment, note, table, warn
+from otp_service.cli.output import counted, done, moment, note, table, warn
 from otp_service.core.suppression import (
     EVERY_APPLICATION,
     MAX_REASON,
@@ -80,6 +82,7 @@ def add(
     )
     suppress(context, (entry,))
     done(_told(to.destination.mask, "gets", application, scope))
+    _warn_of_mirror(context)
 
 
 @suppressions.command(name="lift")
@@ -96,6 +99,7 @@ def lift_one(number: str, scope: str, name: str | None, region: str | None, path
             f"Messages {_of(application)} to {to.destination.mask} are not suppressed ({scope})."
         )
     done(f"{to.destination.mask} gets messages {_of(application)} again, unless another entry keeps them back.")
+    _warn_of_mirror(context)
 
 
 @suppressions.command()
@@ -145,12 +149,25 @@ def import_list(
             if imported.numbers and imported.numbers % 100_000 == 0:
                 note(f"{imported.numbers} numbers …")
     except UnicodeDecodeError as foreign:
-        done_so_far = f"{imported.numbers} numbers before it are imported"
+        done_so_far = f"{counted(imported.numbers, 'number')} before that place imported"
         raise click.ClickException(f"The file is not UTF-8 throughout; {done_so_far}. Save it as UTF-8.") from foreign
     if imported.unreadable:
         some = ", ".join(map(str, imported.lines))
-        warn(f"{imported.unreadable} lines hold no number, and are left out: {some} …")
-    done(_told(f"{imported.numbers} numbers", "get", origin.application, scope))
+        more = " …" if imported.unreadable > len(imported.lines) else ""
+        warn(f"Left out, since no number is there: {counted(imported.unreadable, 'line')} ({some}{more}).")
+    if not imported.numbers:
+        raise click.ClickException("The file holds no number; nothing was changed.")
+    gets = "gets" if imported.numbers == 1 else "get"
+    done(_told(counted(imported.numbers, "number"), gets, origin.application, scope))
+    note(f"New: {imported.new}; the others were in the ledger, for this reason and at least as long.")
+    _warn_of_mirror(context)
+
+
+def _warn_of_mirror(context: Context) -> None:
+    """Say so where what was recorded is not in force: Redis mirrors another ledger, or a later state of this one."""
+    finding = mirror_finding(context)
+    if finding.level is Level.FAIL:
+        warn(f"{finding.sentence} {finding.action}")
 
 
 def _opened(number: str, region: str | None, name: str | None, path: Path | None) -> tuple[Context, Named, str]:

@@ -52,9 +52,19 @@ class Suppression:
     recorded: int = 0
     """When it was recorded: milliseconds since the epoch, by the ledger's host."""
 
+    @property
+    def about(self) -> tuple[str, str, SuppressionScope]:
+        """What entries have in common that follow each other: number, application and scope."""
+        return self.pseudonym, self.application, self.scope
+
     def holds(self, now: int) -> bool:
         """Tell whether it keeps messages back at ``now`` (milliseconds since the epoch)."""
         return not self.lifted and (self.until is None or self.until > now)
+
+    def says(self, other: "Suppression", now: int) -> bool:
+        """Tell whether it says at ``now`` what another one would: of the same, by whom, why, and for as long."""
+        same = (self.about, self.source, self.reason) == (other.about, other.source, other.reason)
+        return same and not other.lifted and self.holds(now) and _later(self.until, other.until) == self.until
 
 
 def last_of_each(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
@@ -64,10 +74,9 @@ def last_of_each(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
     """
     last: dict[tuple[str, str, SuppressionScope], Suppression] = {}
     for entry in entries:
-        place = (entry.pseudonym, entry.application, entry.scope)
-        before = last.get(place)
+        before = last.get(entry.about)
         goes_on = before is not None and not before.lifted and not entry.lifted
-        last[place] = replace(entry, until=_later(before.until, entry.until)) if before and goes_on else entry
+        last[entry.about] = replace(entry, until=_later(before.until, entry.until)) if before and goes_on else entry
     return tuple(last.values())
 
 

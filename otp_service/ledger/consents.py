@@ -59,7 +59,7 @@ def record(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Con
                 "application": entry.application,
                 "purpose": entry.purpose,
                 "withdrawn": entry.withdrawn,
-                "counts_from": first + position if entry.counts_from is None else entry.counts_from,
+                "counts_from": _counts_from(entry, first + position),
                 "recorded": recorded,
                 **_columns(entry.evidence or NOTHING),
             }
@@ -68,6 +68,11 @@ def record(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Con
     )
     stamped = [replace(one, recorded=recorded) for one in entries]
     return stamped, first + len(entries) - 1
+
+
+def _counts_from(entry: Consent, place: int) -> int:
+    """Return the place from which on an entry counts: never one to come, though a restored ledger's starts saw such."""
+    return place if entry.counts_from is None else min(entry.counts_from, place)
 
 
 def last_of_each(connection: Connection, pseudonyms: Sequence[str]) -> list[Consent]:

@@ -33,7 +33,7 @@ class Holding:
     inbound: tuple[Mapping[str, Any], ...]
     """Messages from the number: ``application``, ``gateway``, ``meaning``, ``received``."""
     erasures: tuple[Mapping[str, Any], ...]
-    """What was erased before: ``at``, ``reason``, ``kept``, ``erased``."""
+    """What was erased before: ``application``, ``at``, ``reason``, ``kept``, ``erased``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,9 @@ class People:
                 inbound=_rows(
                     connection, inbound, pseudonym, application, ("application", "gateway", "meaning", "received")
                 ),
-                erasures=_rows(connection, erasures, pseudonym, application, ("at", "reason", "kept", "erased")),
+                erasures=_rows(
+                    connection, erasures, pseudonym, application, ("application", "at", "reason", "kept", "erased")
+                ),
             )
 
     def erase(self, pseudonym: str, application: str | None) -> Erasure:

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, insert, or_, select, update
 
@@ -33,14 +33,22 @@ class Purges:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def begin(self, now: int) -> None:
+        """Note that a purge begins, whether or not it is due; ``now``: milliseconds since the epoch."""
+        with self._database.write() as connection:
+            connection.execute(self._turn(now).on_conflict_do_update(index_elements=["id"], set_={"at": now}))
+
     def take_turn(self, now: int) -> bool:
         """Tell whether a purge is due, and not another process' business; ``now``: milliseconds since the epoch."""
         long_ago = purges.c.at <= now - BETWEEN
         out_of_time = purges.c.at > now + BETWEEN  # dated by a clock that was wrong: it must not stop all others
-        turn = self._database.insert(purges).values(id=TURN, data=TURN, before=0, count=0, at=now)
-        mine = turn.on_conflict_do_update(index_elements=["id"], set_={"at": now}, where=or_(long_ago, out_of_time))
+        due = or_(long_ago, out_of_time)
+        mine = self._turn(now).on_conflict_do_update(index_elements=["id"], set_={"at": now}, where=due)
         with self._database.write() as connection:
             return connection.execute(mine.returning(purges.c.id)).first() is not None
+
+    def _turn(self, now: int) -> Any:  # noqa: ANN401 - an insertion of either dialect
+        return self._database.insert(purges).values(id=TURN, data=TURN, before=0, count=0, at=now)
 
     def run(self, data: str, before: int, now: int) -> Iterator[Batch]:
         """Delete what is older of a class of data; yield after each transaction, so that others have their turn."""

@@ -64,11 +64,18 @@ verifications = Table(
 events = Table(
     "events",
     METADATA,
-    _column("id", NAME, "bucket and entry of the event stream: a repetition is known", TRAFFIC, primary_key=True),
+    _column(
+        "id",
+        NAME,
+        "bucket, entry and digest of the event: a repetition is known",
+        TRAFFIC,
+        primary_key=True,
+    ),
     _column("verification", NAME, "identifier of the verification", TRAFFIC),
     _column("type", NAME, "what happened", TRAFFIC),
     _column("at", TIME, "when", TRAFFIC),
-    _column("details", Text, "gateway, channel, reason, reference, cost …: JSON, never a number or a code", TRAFFIC),
+    _column("gateway", NAME, "through which; empty where none was called", TRAFFIC),
+    _column("details", Text, "channel, reason, reference, cost …: JSON, never a number or a code", TRAFFIC),
     Index("events_of_verification", "verification"),
     Index("events_by_age", "at"),
 )

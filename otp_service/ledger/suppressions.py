@@ -1,9 +1,11 @@
 """The suppressions: entries that are never changed, only followed by another of their number, application and scope."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select
+from sqlalchemy import Connection, Row, Select, exists, insert, select
 
 from otp_service.core.suppression import (
     EVERY_APPLICATION,
@@ -19,49 +21,84 @@ from otp_service.ledger.database import Database
 from otp_service.ledger.schema import suppressions
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What recording some entries has led to."""
+
+    new: int
+    """How many said anything new."""
+    last: int
+    """The ledger's number of the last change."""
+
+
 class Suppressions:
     """What is kept of suppressions. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, entries: Sequence[Suppression]) -> int:
-        """Record entries in their order, all or none; return the ledger's number of the last one.
+    def add(self, entries: Sequence[Suppression]) -> Added:
+        """Record entries in their order, all or none; what says nothing new is left out.
 
         What they say of the time at which they were recorded is not read.
         """
         with self._database.write() as connection:
-            first, recorded = head.advance(connection, len(entries)), now()
-            rows = [
-                {
-                    "sequence": first + position,
-                    "pseudonym": entry.pseudonym,
-                    "application": entry.application,
-                    "scope": entry.scope,
-                    "lifted": entry.lifted,
-                    "source": entry.source,
-                    "reason": entry.reason,
-                    "until": entry.until,
-                    "recorded": recorded,
-                }
-                for position, entry in enumerate(entries)
-            ]
-            connection.execute(insert(suppressions), rows)
-        return first + len(entries) - 1
+            return record(connection, entries)
 
     def of(self, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:
         """Return the entries of a number, oldest first: of one application and those of all, or of every one."""
         with self._database.read() as connection:
             return entries_of(connection, pseudonym, application)
 
+    def in_force(self, pseudonym: str, application: str, scope: SuppressionScope) -> tuple[Suppression, ...]:
+        """Return the entries that keep messages back from a number, of exactly this application and scope."""
+        with self._database.read() as connection:
+            found = _not_lifted(connection, (pseudonym,))
+        moment = now()
+        return tuple(one for one in found if (one.application, one.scope) == (application, scope) and one.holds(moment))
+
+
+def record(connection: Connection, entries: Sequence[Suppression]) -> Added:
+    """Record entries in their order; what says nothing new is left out: a list that is imported again, for example."""
+    recorded = now()
+    new = _news(connection, entries, recorded)
+    if not new:
+        return Added(0, head.read(connection).sequence)
+    first = head.advance(connection, len(new))
+    rows = [
+        {
+            "sequence": first + position,
+            "pseudonym": entry.pseudonym,
+            "application": entry.application,
+            "scope": entry.scope,
+            "lifted": entry.lifted,
+            "source": entry.source,
+            "reason": entry.reason,
+            "until": entry.until,
+            "recorded": recorded,
+        }
+        for position, entry in enumerate(new)
+    ]
+    connection.execute(insert(suppressions), rows)
+    return Added(len(new), first + len(new) - 1)
+
+
+def record_opt_out(connection: Connection, entry: Suppression, at: int) -> bool:
+    """Record what a number's holder told somebody else at a time; return whether it says anything new.
+
+    It does not where messages are kept back for ever already, nor where they were let through since.
+    """
+    mine = [one for one in entries_of(connection, entry.pseudonym, entry.application) if one.about == entry.about]
+    if any(one.lifted and one.recorded >= at for one in mine):
+        return False
+    if any(one.holds(at) and one.until is None for one in last_of_each(mine)):
+        return False
+    return record(connection, (entry,)).new > 0
+
 
 def latest(connection: Connection, pseudonyms: Sequence[str]) -> list[Suppression]:
-    """Return the last entry of each of some numbers, for each application and scope."""
-    found: list[Suppression] = []
-    for some in batches(pseudonyms):
-        rows = connection.execute(_in_order().where(suppressions.c.pseudonym.in_(some)))
-        found += last_of_each(map(_entry, rows))
-    return found
+    """Return what suppresses each of some numbers, for each application and scope; it may have ended."""
+    return list(last_of_each(_not_lifted(connection, pseudonyms)))
 
 
 def entries_of(connection: Connection, pseudonym: str, application: str | None) -> tuple[Suppression, ...]:
@@ -70,6 +107,37 @@ def entries_of(connection: Connection, pseudonym: str, application: str | None) 
     if application is not None:
         wanted = wanted.where(suppressions.c.application.in_((application, EVERY_APPLICATION)))
     return tuple(map(_entry, connection.execute(wanted)))
+
+
+def _news(connection: Connection, entries: Sequence[Suppression], moment: int) -> list[Suppression]:
+    """Return the entries that say anything new: not that which another one says already, for as long."""
+    known = defaultdict(list)
+    for one in _not_lifted(connection, list(dict.fromkeys(entry.pseudonym for entry in entries))):
+        known[one.about].append(one)
+    new = []
+    for entry in entries:
+        if any(one.says(entry, moment) for one in known[entry.about]):
+            continue
+        new.append(entry)
+        known[entry.about] = [] if entry.lifted else [*known[entry.about], entry]
+    return new
+
+
+def _not_lifted(connection: Connection, pseudonyms: Sequence[str]) -> list[Suppression]:
+    """Return the entries of some numbers that suppress, and that no later one lifts; oldest first."""
+    later = suppressions.alias()
+    lifted = exists().where(
+        later.c.pseudonym == suppressions.c.pseudonym,
+        later.c.application == suppressions.c.application,
+        later.c.scope == suppressions.c.scope,
+        later.c.sequence > suppressions.c.sequence,
+        later.c.lifted,
+    )
+    wanted = _in_order().where(~suppressions.c.lifted, ~lifted.correlate(suppressions))
+    found: list[Suppression] = []
+    for some in batches(pseudonyms):
+        found += map(_entry, connection.execute(wanted.where(suppressions.c.pseudonym.in_(some))))
+    return found
 
 
 def _in_order() -> Select[Any]:

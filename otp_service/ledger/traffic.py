@@ -9,15 +9,16 @@ from sqlalchemy import Connection, desc, select
 
 from otp_service.core.consent import Consent, Evidence
 from otp_service.core.happening import Happening
+from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
 from otp_service.core.verification import Status
-from otp_service.ledger import consents
+from otp_service.ledger import consents, suppressions
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import erasures, events, verifications
 
 STARTED: Final = "verification.started"
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
 _KEPT_ELSEWHERE: Final = frozenset(
-    {"type", "id", "application", "purpose", "country", "pseudonym", "consent", "ledger"}
+    {"type", "id", "application", "purpose", "country", "gateway", "pseudonym", "consent", "ledger"}
 )
 
 
@@ -27,8 +28,10 @@ class Recorded:
 
     new: int
     """How many were not in the ledger before."""
-    consented: tuple[str, ...] = ()
-    """Pseudonyms of numbers for which a consent came with a start."""
+    consents: int = 0
+    """How many consents came with starts."""
+    opt_outs: tuple[Suppression, ...] = ()
+    """What gateways were told by the holders of numbers, and we did not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Traffic:
             given = _without_erased(connection, list(_consents(new)))
             if given:
                 consents.record(connection, given)
-        return Recorded(len(new), tuple(dict.fromkeys(one.pseudonym for one in given)))
+            told = [entry for entry, at in _opt_outs(new) if suppressions.record_opt_out(connection, entry, at)]
+        return Recorded(len(new), len(given), tuple(told))
 
     def keep(self, happenings: Sequence[Happening]) -> None:
         """Keep events as they are, with nothing that follows from them."""
@@ -85,7 +89,7 @@ class Traffic:
             .join(events, events.c.verification == verifications.c.id)
             .where(verifications.c.pseudonym == pseudonym, verifications.c.started >= since)
             .where(events.c.type.in_(("delivery.sent", "delivery.delivered", "delivery.unknown")))
-            .where(events.c.details.contains(f'"gateway":{json.dumps(gateway)}', autoescape=True))
+            .where(events.c.gateway == gateway)
             .order_by(desc(verifications.c.started))
             .limit(1)
         )
@@ -118,7 +122,8 @@ def past_of(connection: Connection, pseudonym: str, application: str | None) -> 
     mine = select(verifications.c.id).where(wanted)
     of_mine = select(events).where(events.c.verification.in_(mine)).order_by(events.c.at, events.c.id)
     for row in connection.execute(of_mine):
-        happened[row.verification].append({"type": row.type, "at": row.at, **json.loads(row.details)})
+        through = {"gateway": row.gateway} if row.gateway else {}
+        happened[row.verification].append({"type": row.type, "at": row.at, **through, **json.loads(row.details)})
     return tuple(
         Past(row.id, row.application, row.purpose, row.country, row.started, row.status, row.ended,
              tuple(happened[row.id]))
@@ -133,6 +138,7 @@ def _event(happening: Happening) -> dict[str, Any]:
         "verification": happening.member("id"),
         "type": happening.type,
         "at": happening.at,
+        "gateway": happening.member("gateway"),
         "details": json.dumps(details, separators=(",", ":"), sort_keys=True),
     }
 
@@ -170,4 +176,20 @@ def _consents(happenings: Iterable[Happening]) -> Iterator[Consent]:
             place = int(one.member("ledger"))
             yield Consent(
                 one.member("pseudonym"), one.member("application"), one.member("purpose"), evidence, place, one.at
+            )
+
+
+def _opt_outs(happenings: Iterable[Happening]) -> Iterator[tuple[Suppression, int]]:
+    """Yield what gateways were told, and when."""
+    for one in happenings:
+        if one.member("opted_out"):
+            yield (
+                Suppression(
+                    pseudonym=one.member("pseudonym"),
+                    application=one.member("application"),
+                    scope=SuppressionScope.ALL,
+                    source=SuppressionSource.GATEWAY,
+                    reason=f"opted out at {one.member('gateway')}",
+                ),
+                one.at,
             )

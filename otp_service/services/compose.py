@@ -12,7 +12,7 @@ from otp_service.services.record_receipts import receipt_url
 from otp_service.services.start import DESTINATION
 from otp_service.services.view import view_of
 from otp_service.services.write import write
-from otp_service.store.dispatches import Dispatched
+from otp_service.store.choices import Dispatched
 from otp_service.store.jobs import Job
 
 

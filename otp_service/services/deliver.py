@@ -18,19 +18,9 @@ from otp_service.services.compose import compose
 from otp_service.services.context import Context
 from otp_service.services.desk import refer
 from otp_service.services.fail_over import Policy, after_failure, rest, told_by
-from otp_service.services.opt_outs import respect_opt_out
 from otp_service.services.price import cost_of
-from otp_service.store.dispatches import (
-    Behind,
-    Blocked,
-    Candidate,
-    Dispatched,
-    Dropped,
-    Next,
-    Overtaken,
-    Settled,
-    Settlement,
-)
+from otp_service.store.choices import Behind, Blocked, Dispatched, Dropped, Overtaken
+from otp_service.store.dispatches import Candidate, Next, Settled, Settlement
 from otp_service.store.jobs import Job
 from otp_service.store.mirror import Permission
 from otp_service.telemetry import metrics
@@ -150,8 +140,6 @@ def _attempt(context: Context, job: Job, dispatched: Dispatched) -> Next:
     settled = _settle(context, job, dispatched, settlement)
     following = settlement.next if settled is Settled.SETTLED else Next.DONE
     _learn(context, dispatched, told_by(outcome, seconds, allowance), outcome)
-    if isinstance(outcome, GatewayError) and outcome.opted_out:
-        respect_opt_out(context, dispatched.verification, dispatched.gateway)
     _report(job, dispatched, settlement, following)
     return following
 

@@ -25,7 +25,7 @@ class Desk:
         self._gateway = gateway
 
     def hand_in(self, references: tuple[str, ...], receipt: Receipt) -> bool:
-        """Record a receipt for the dispatch that was accepted under a reference; return whether Redis took it.
+        """Record a receipt for the dispatch that was accepted under a reference; return whether it was taken.
 
         One that comes before the dispatch is known to be accepted is kept until `refer` tells of it.
         """
@@ -33,11 +33,16 @@ class Desk:
             found = self._context.store.references.dispatch_of(self._gateway, references, _written(receipt))
             if found is not None:
                 record(self._context, self._gateway, found, receipt)
-        except (StoreUnavailableError, LedgerUnavailableError):
+        except StoreUnavailableError:
             metrics.record_store_error("receipt")
-            _log.warning("receipt_not_taken", gateway=self._gateway)
-            return False
-        return True
+        except LedgerUnavailableError:
+            metrics.record_ledger_error("receipt")
+        except Exception as defect:  # noqa: BLE001 - ours, and no reason to lose the receipt
+            _log.error("receipt_defect", gateway=self._gateway, error=type(defect).__name__)
+        else:
+            return True
+        _log.warning("receipt_not_taken", gateway=self._gateway)
+        return False
 
 
 def refer(context: Context, gateway: str, reference: str, dispatch_id: str) -> None:

@@ -7,7 +7,8 @@ from otp_service.core.health import Allowance, Call
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError
 from otp_service.services.record_receipts import plain_reason
-from otp_service.store.dispatches import NEVER, Blocked, Next, Settlement
+from otp_service.store.choices import NEVER, Blocked
+from otp_service.store.dispatches import Next, Settlement
 from otp_service.store.jobs import Job
 
 _GOES_ON = frozenset({FailureKind.UNAVAILABLE, FailureKind.THROTTLED})
@@ -38,7 +39,7 @@ def after_failure(failure: GatewayError, *, left: int, further: str | None) -> S
         return Settlement(Next.NEXT, status, reason=reason)
     if left and failure.kind is FailureKind.CHANNEL and further:
         return Settlement(Next.RETRY, status, reason=reason, channel=further)
-    return Settlement(Next.DEAD, status, reason=reason)
+    return Settlement(Next.DEAD, status, reason=reason, opted_out=failure.opted_out)
 
 
 def rest(blocked: Blocked, job: Job, policy: Policy) -> int | None:

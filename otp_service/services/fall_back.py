@@ -8,7 +8,7 @@ from otp_service.services.channels import next_channel
 from otp_service.services.context import Context
 from otp_service.services.price import price_of_further
 from otp_service.store.dispatches import Reported
-from otp_service.store.outcomes import Queued, RefusedByRule
+from otp_service.store.outcomes import Queued, Refusal, RefusedByRule
 from otp_service.store.verifications import Further
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -24,16 +24,18 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
 
     It counts as a message of the verification and of the number, like one that a caller asks for; only the delay
     before it is not waited for. A receipt that comes twice sends once: only the last message is fallen back from.
+
+    Raises `LedgerUnavailableError` while it cannot be told whether a message may go: the receipt has to come again.
     """
     channel = _channel_after(context, reported, receipt)
     application = context.applications.get(reported.verification.application)
     if channel is None or application is None:
         return
     verification = reported.verification
+    permission = context.reflection.permission(application.withdrawals)
     try:
-        permission = context.reflection.permission(application.withdrawals)
         price = price_of_further(context, verification, channel)
-    except (SealBrokenError, LedgerUnavailableError):  # nobody could write the message, or tell whether it may go
+    except SealBrokenError:  # nobody could write the message
         _log.info("no_fallback", verification=verification.id, channel=channel)
         return
     outcome = context.store.verifications.resend(
@@ -44,6 +46,8 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
         context.rulesets[verification.application],
     )
     match outcome:
+        case Refusal.MIRROR_BEHIND:
+            raise LedgerUnavailableError("The mirror of the ledger is behind.")
         case Queued(noted=noted):
             metrics.record_noted(verification.application, verification.country, noted)
         case RefusedByRule(rule):

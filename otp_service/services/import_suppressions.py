@@ -34,6 +34,8 @@ class Imported:
     """How far an import has come."""
 
     numbers: int = 0
+    new: int = 0
+    """How many of them the list says anything new of."""
     unreadable: int = 0
     lines: list[int] = field(default_factory=list)
     """The first lines that hold no number, from 1. What they hold is not told: it may be one with a slip."""
@@ -49,7 +51,7 @@ def import_suppressions(context: Context, lines: Iterable[str], origin: ListOrig
     done = Imported()
     pseudonyms = _pseudonyms(context, enumerate(lines, 1), origin, done)
     while some := list(islice(pseudonyms, AT_ONCE)):
-        suppress(context, [_entry(pseudonym, origin) for pseudonym in some])
+        done.new += suppress(context, [_entry(pseudonym, origin) for pseudonym in some])
         done.numbers += len(some)
         yield done
     yield done

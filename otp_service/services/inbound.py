@@ -20,7 +20,7 @@ from otp_service.gateways.base import InboundMessage
 from otp_service.ledger.clock import now
 from otp_service.services.context import Context
 from otp_service.services.replies import Reply
-from otp_service.services.suppressions import in_force, lift, suppress
+from otp_service.services.suppressions import lift, suppress
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -128,13 +128,14 @@ def _obey(context: Context, pseudonym: str, application: str, meaning: Meaning) 
         reason=f"wrote {meaning}",
         lifted=meaning is Meaning.START,
     )
-    held = in_force(context, pseudonym, application, SuppressionScope.ALL)
-    if meaning is Meaning.START and held and held.source not in _OF_THE_HOLDER:
-        return "kept_back"  # somebody else said so, who has to lift it
-    if meaning is Meaning.START:
+    held = context.ledger.suppressions.in_force(*entry.about)
+    if meaning is Meaning.STOP:
+        if all(one.until is not None for one in held):  # what is for ever already needs no second entry
+            suppress(context, (entry,))
+    elif all(one.source in _OF_THE_HOLDER for one in held):
         lift(context, entry)
-    elif held is None or held.until is not None:  # each entry more would be read with every other
-        suppress(context, (entry,))
+    else:
+        return "kept_back"  # somebody else said so, who has to lift it
     return "obeyed"
 
 

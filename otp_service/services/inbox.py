@@ -28,6 +28,8 @@ class Inbox:
             metrics.record_ledger_error("inbound")
         except StoreUnavailableError:
             metrics.record_store_error("inbound")
+        except Exception as defect:  # noqa: BLE001 - ours, and no reason to lose what somebody wrote
+            _log.error("inbound_defect", gateway=self._gateway, error=type(defect).__name__)  # its text may hold it
         else:
             return True
         _log.warning("inbound_not_taken", gateway=self._gateway)

@@ -34,7 +34,7 @@ class Purging:
     def at_once(self) -> Mapping[str, int]:
         """Purge whether or not it is due; return how many rows went, by class of data; raise as `turn` does."""
         now = self._now()
-        self._context.ledger.purges.take_turn(now)
+        self._context.ledger.purges.begin(now)
         return self._purge(now)
 
     def _now(self) -> int:

@@ -7,7 +7,6 @@ from otp_service.core.errors import NotFoundError, UnauthenticatedError
 from otp_service.gateways.base import Receipt, ReceiptForgedError, ReceiptRequest, ReportsReceipts
 from otp_service.services.context import Context
 from otp_service.services.fall_back import fall_back
-from otp_service.services.opt_outs import respect_opt_out
 from otp_service.telemetry import metrics
 
 _NOT_A_REASON = re.compile(r"[^a-z0-9_. -]|[0-9]{6,}")
@@ -61,13 +60,13 @@ def record(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -
     if bucket is None:
         return False
     reason, raw_status = plain_reason(receipt.reason or ""), plain_status(receipt.raw_status)
-    reported = context.store.dispatches.report(bucket, dispatch_id, gateway, receipt.status, reason, raw_status)
+    reported = context.store.dispatches.report(
+        bucket, dispatch_id, gateway, receipt.status, reason, raw_status, opted_out=receipt.opted_out
+    )
     if reported is None:
         return False
     if reported.news:
         metrics.record_receipt(gateway, receipt.status)
-        if receipt.opted_out:
-            respect_opt_out(context, reported.verification, gateway)
     fall_back(context, bucket, reported, receipt)
     return True
 

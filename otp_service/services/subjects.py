@@ -1,9 +1,13 @@
 """The rights of the person behind a number: to see what is held of it, and to have erased what is not needed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from otp_service.core.consent import Consent
+from otp_service.core.suppression import Suppression
 from otp_service.core.verification import Verification
 from otp_service.ledger.people import Erasure, Holding
+from otp_service.ledger.traffic import Past
 from otp_service.services.context import Context
 from otp_service.services.named import Named
 from otp_service.telemetry.logging import get_logger
@@ -26,6 +30,34 @@ def export(context: Context, to: Named, application: str | None) -> Export:
     """Return what is held of a number, within an application, ``None`` for all; raises `OtpServiceError`."""
     holding = context.ledger.people.export(to.pseudonym, application)
     return Export(to.destination.mask, holding, _passing(context, to, application))
+
+
+def by_application(found: Export) -> Mapping[str, Export]:
+    """Return an export of all applications as one of each of them, by name; what is of all of them is under ``*``."""
+    held = found.holding
+    rows: tuple[Past | Consent | Suppression | Verification, ...] = (
+        *held.verifications,
+        *held.consents,
+        *held.suppressions,
+        *found.passing,
+    )
+    names = {one.application for one in rows} | {one["application"] for one in (*held.inbound, *held.erasures)}
+    return {name: _part(found, name) for name in sorted(names)}
+
+
+def _part(found: Export, name: str) -> Export:
+    held = found.holding
+    return Export(
+        found.mask,
+        Holding(
+            verifications=tuple(one for one in held.verifications if one.application == name),
+            consents=tuple(one for one in held.consents if one.application == name),
+            suppressions=tuple(one for one in held.suppressions if one.application == name),
+            inbound=tuple(one for one in held.inbound if one["application"] == name),
+            erasures=tuple(one for one in held.erasures if one["application"] == name),
+        ),
+        tuple(one for one in found.passing if one.application == name),
+    )
 
 
 def erase(context: Context, to: Named, application: str | None) -> Erasure:

@@ -143,8 +143,9 @@ class ApplicationSection(Section):
     """Host of the origin-bound last line of a message (WebOTP)."""
     app_hash: Annotated[str, AfterValidator(_app_hash)] | None = None
     """Hash of its Android app, for the SMS Retriever; on the last line of a message."""
-    consent: ConsentMode = ConsentMode.OFF
-    """``required``: no start without a consent; ``recorded``: what is given is kept; ``off``: none is."""
+    consent: ConsentMode = ConsentMode.RECORDED
+    """``required``: no start without a consent; ``recorded``: what is given is kept, and a withdrawal counts; ``off``:
+    none is kept."""
     payees: tuple[Payee, ...] = ()
     """Payees allowed although they look like a domain name."""
 

@@ -3,24 +3,21 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import redis
 
 from otp_service.core.health import Allowance
 from otp_service.core.verification import DeliveryStatus, Verification
 from otp_service.store import keys
+from otp_service.store.choices import Behind, Blocked, Dispatched, Dropped, Overtaken, choice_of
 from otp_service.store.connection import answered
 from otp_service.store.jobs import GROUP, Job
 from otp_service.store.mirror import Permission
-from otp_service.store.records import pairs, slot_of, verification_of
+from otp_service.store.records import pairs, verification_of
 from otp_service.store.retention import Retention
 from otp_service.store.rulesets import NO_RULES, LoadedRuleset
 from otp_service.store.scripts import Argument, ScriptRunner
 from otp_service.store.windows import spend_keys
-
-NEVER = -1
-"""Instead of milliseconds: nobody will be free, all have been called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,59 +28,6 @@ class Candidate:
     allowance: Allowance
     called: bool
     """Whether it was called for this message since the job was taken."""
-
-
-class Overtaken:
-    """Another worker has the job by now."""
-
-
-class Behind:
-    """The mirror is behind the ledger: whether the message may go cannot be told now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """The message is no longer wanted."""
-
-    reason: str
-    slot: str = ""
-    """Where the record still shows it as waiting; empty when it does not."""
-    rule: str = ""
-    """The rule of the guard that refused it; empty when none did."""
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """No gateway takes the message now."""
-
-    wait: int
-    """Milliseconds until one may; `NEVER` when all have been called already."""
-    now: int
-    """Milliseconds by Redis' clock."""
-    verification: Verification
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatched:
-    """The call that is to be made now."""
-
-    dispatch_id: str
-    message: int
-    number: int
-    """Which call for this message it is, from 1."""
-    left: int
-    """Calls that may follow for this message."""
-    gateway: str
-    choice: str
-    """Why this gateway: ``configured``, ``fail_over``, ``already_tried``, ``breaker`` …"""
-    now: int
-    """Milliseconds by Redis' clock."""
-    verification: Verification
-
-    @property
-    def slot(self) -> str:
-        """Where the record keeps its outcome."""
-        return slot_of(self.message, self.number)
 
 
 class Settled(StrEnum):
@@ -120,6 +64,8 @@ class Settlement:
     """Through which a retry goes on; ``None`` for the same."""
     cost: int = 0
     """What the call cost, in millionths."""
+    opted_out: bool = False
+    """Whether the number's holder told the provider to want no messages: the ledger learns it from the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +141,7 @@ class Dispatches:
             ),
             ruleset,
         )
-        return _choice_of(answer, job, dispatch_id)
+        return choice_of(answer, job, dispatch_id)
 
     def settle(self, job: Job, slot: str, settlement: Settlement, gateway: str = "") -> Settled:
         """Record the outcome; acknowledge and delete the job unless another dispatch follows.
@@ -229,6 +175,7 @@ class Dispatches:
                 self._kept.events,
                 self._kept.milliseconds,
                 settlement.cost,
+                int(settlement.opted_out),
                 *following.fields,
             ),
             ruleset,
@@ -249,13 +196,21 @@ class Dispatches:
             return self._client.hget(keys.dispatch(bucket, dispatch_id), "gateway") == gateway.encode()
 
     def report(
-        self, bucket: str, dispatch_id: str, gateway: str, status: DeliveryStatus, reason: str, raw_status: str
+        self,
+        bucket: str,
+        dispatch_id: str,
+        gateway: str,
+        status: DeliveryStatus,
+        reason: str,
+        raw_status: str,
+        *,
+        opted_out: bool = False,
     ) -> Reported | None:
         """Record a gateway's report; ``None`` when no such dispatch of this gateway is known."""
         answer = self._scripts.run(
             "receipt",
             (keys.dispatch(bucket, dispatch_id), keys.events(bucket)),
-            (gateway, status, reason, raw_status),
+            (gateway, status, reason, raw_status, int(opted_out)),
         )
         match answer:
             case [b"not-found"]:
@@ -271,29 +226,3 @@ class Dispatches:
 def _arguments(one: Candidate) -> tuple[Argument, ...]:
     allowance = one.allowance
     return (one.name, f"{allowance.per_second:g}", allowance.in_flight, allowance.lease, int(one.called))
-
-
-def _choice_of(answer: list[Any], job: Job, dispatch_id: str) -> Dispatched | Blocked | Dropped | Overtaken | Behind:
-    """Return what the script of a dispatch answered."""
-    match answer:
-        case [b"dispatched", now, number, left, gateway, choice, found]:
-            return Dispatched(
-                dispatch_id=dispatch_id,
-                message=job.message,
-                number=number,
-                left=left,
-                gateway=gateway.decode(),
-                choice=choice.decode(),
-                now=now,
-                verification=verification_of(job.id, pairs(found), now),
-            )
-        case [b"blocked", now, wait, found]:
-            return Blocked(wait, now, verification_of(job.id, pairs(found), now))
-        case [b"overtaken"]:
-            return Overtaken()
-        case [b"behind"]:
-            return Behind()
-        case [b"dropped", reason, slot, rule]:
-            return Dropped(reason.decode(), slot.decode(), rule.decode())
-        case _:
-            raise ValueError(f"unknown answer of dispatch.lua: {answer[:1]!r}")

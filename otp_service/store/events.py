@@ -1,5 +1,6 @@
 """The event stream on its way into the ledger: taken by a consumer group, trimmed when it is recorded."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -142,7 +143,13 @@ def _taken(bucket: str, entries: Sequence[Any]) -> Taken:
 
 def _happening(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> Happening:
     fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
-    return Happening(name_of(bucket, entry), int(entry.partition("-")[0]), fields.pop("type", ""), fields)
+    at, kind = int(entry.partition("-")[0]), fields.pop("type", "")
+    return Happening(f"{name_of(bucket, entry)}:{_digest(raw)}", at, kind, fields)
+
+
+def _digest(raw: Mapping[bytes, bytes]) -> str:
+    """Return a short name of what an entry holds: after a fail-over another may have the name of one that was lost."""
+    return hashlib.blake2b(repr(sorted(raw.items())).encode(), digest_size=4).hexdigest()
 
 
 def _place(entry: bytes | str) -> tuple[int, int]:

@@ -112,8 +112,10 @@ class Recorder:
         while self._taken:
             batch = self._taken[0]
             recorded = self._context.ledger.traffic.record(batch.happenings)
-            if recorded.consented:
+            if recorded.consents or recorded.opt_outs:
                 self._context.reflection.refresh()
+            for one in recorded.opt_outs:
+                _log.info("suppressed", application=one.application, scope=one.scope, source=one.source)
             self._events.acknowledge(batch)
             count += len(batch.entries)
             self._taken.pop(0)

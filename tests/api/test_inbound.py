@@ -9,6 +9,7 @@ from io import StringIO
 
 import pytest
 from support_api import START, Api, code_of
+from support_events import record_events
 from support_installation import BANK_KEY, NUMBER, World
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
@@ -377,9 +378,7 @@ def test_a_message_through_a_gateway_that_never_wrote_there_answers_nobody(world
 def test_weeks_later_the_ledger_knows_who_wrote(phone):
     phone.reads(phone.shop)
     phone.reads(phone.bank)
-    events = phone.context.store.events
-    for taken in events.take("recorder", 100):
-        phone.context.ledger.traffic.record(taken.happenings)
+    record_events(phone.context)
     for name in phone.shop.keys():
         if b":recent:" in name or b":v:" in name:
             phone.shop.world.client.delete(name)

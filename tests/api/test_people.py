@@ -18,12 +18,17 @@ MASK = "+92 ••• ••••567"
 
 
 class Both:
-    """Two applications of one installation, with the shop's consents required."""
+    """Two applications of one installation: the shop needs consents, the bank keeps none."""
 
     def __init__(self, world: World, consent: str = "required") -> None:
         one = Api(world)
-        shop = one.installation.settings.applications["shop"].model_dump(mode="json", exclude_none=True)
-        self.shop = Api(world, applications={"shop": {**shop, "consent": consent}}, keys=_keys(one))
+        modes = {"shop": consent, "bank": "off"}
+        sections = one.installation.settings.applications
+        applications = {
+            name: {**sections[name].model_dump(mode="json", exclude_none=True), "consent": mode}
+            for name, mode in modes.items()
+        }
+        self.shop = Api(world, applications=applications, keys=_keys(one))
         self.shop.installation.context.reflection.refresh()
         self.bank = Api.__new__(Api)
         self.bank.__dict__ = {**self.shop.__dict__, "key": BANK_KEY}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 from support_caller import Caller
-from support_canary import FAILING, POLICY_SECRETS, REFUSING, SECRETS, SPOKEN, providers
+from support_canary import FAILING, POLICY_SECRETS, REFUSING, SECRETS, SPOKEN, dump, providers
 from support_installation import API_KEY
 from support_outbox import DELAYED, waiting
 from support_service import Service, eventually, running
@@ -135,7 +135,7 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path) -> Flight:
         "metrics": service.get("/metrics").content,
         "worker's metrics": requests.get(f"http://127.0.0.1:{worker}/metrics", timeout=10).content,
         "logs": service.logs().encode(),
-        "redis": _dump(valkey),
+        "redis": dump(valkey.client),
         "ledger": b"".join(path.read_bytes() for path in service.folder.glob("ledger.db*")),
         "append-only file": b"".join(path.read_bytes() for path in data.rglob("*.aof")),
     }
@@ -165,20 +165,6 @@ def _forged_reports(service: Service, code: str) -> Iterator[bytes]:
         report = {"MessageStatus": "delivered", "To": NUMBER, "Body": f"Your code is {code}"}
         yield requests.post(address, data=report, params=report, timeout=10).content
         yield requests.post(address, json=report, timeout=10).content
-
-
-def _dump(valkey: ValkeyServer) -> bytes:
-    """Return every key and every value in the server."""
-    found = []
-    for key in valkey.client.scan_iter():
-        kind = valkey.client.type(key).decode()
-        read = {
-            "hash": valkey.client.hgetall, "string": valkey.client.get, "stream": valkey.client.xrange,
-            "set": valkey.client.smembers, "list": lambda name: valkey.client.lrange(name, 0, -1),
-            "zset": lambda name: valkey.client.zrange(name, 0, -1),
-        }  # fmt: skip
-        found.append(key + repr(read[kind](key)).encode())
-    return b"\n".join(found)
 
 
 def test_the_canary_flew_through_everything(flight: Flight):

@@ -148,7 +148,9 @@ def test_a_key_for_operators_is_rotated_and_revoked_like_any(environ):
     name = rows(environ, "key", "list")[0][0]
     new = ok(environ, "key", "rotate", name).strip()
     assert authenticate(context(environ), new, lambda: None).key.scopes == {Scope.ADMIN}
-    assert f"The key {name} of operators is revoked." in run("key", "revoke", name, "--yes", environ=environ).output
+    said, again = (run("key", "revoke", name, "--yes", environ=environ).stdout.splitlines()[-1] for _ in range(2))
+    assert said == again, "when it was revoked first"
+    assert said.startswith(f"The key {name} of operators is revoked, since 2")
 
 
 def test_a_revocation_asks_first(environ):
@@ -156,7 +158,7 @@ def test_a_revocation_asks_first(environ):
     name = rows(environ, "key", "list")[0][0]
     assert run("key", "revoke", name, environ=environ, stdin="n\n").exit_code == 1
     assert authenticate(context(environ), secret, lambda: None)
-    assert f"The key {name} of shop is revoked." in ok(environ, "key", "revoke", name, stdin="y\n")
+    assert f"The key {name} of shop is revoked, since 2" in ok(environ, "key", "revoke", name, stdin="y\n")
     assert rows(environ, "key", "list")[0][6].startswith("revoked ")
     with pytest.raises(UnauthenticatedError):
         authenticate(context(environ), secret, lambda: None)
@@ -170,7 +172,7 @@ def test_a_name_that_no_key_has_is_told(environ, command):
 
 def test_keys_of_the_configuration_are_counted_and_not_listed(environ):
     result = run("key", "list", environ=environ)
-    assert (result.stdout, result.stderr) == ("", "In the configuration, and not listed: 2.\n")
+    assert (result.stdout, result.stderr) == ("", "In the configuration, and not listed: 2 keys.\n")
 
 
 def test_a_change_is_logged_without_the_key(environ):

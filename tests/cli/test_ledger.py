@@ -40,7 +40,7 @@ def test_what_is_old_is_deleted_at_once_and_the_status_tells(environ):
 
     assert (first.exit_code, second.exit_code, status.exit_code) == (0, 0, 0)
     assert rows_of(first) == [[data, str(int(data == "inbound"))] for data in RetentionSettings.model_fields] + [
-        ["1 rows deleted."]
+        ["1 row deleted."]
     ]
     assert rows_of(second)[-1] == ["0 rows deleted."]
     assert ["inbound", "1"] in rows_of(status)
@@ -54,7 +54,7 @@ def test_the_status_names_every_table_and_shows_no_password(environ):
     result = run("ledger", "status", environ=environ)
 
     assert {row[0] for row in rows_of(result) if len(row) == 2} == set(schema.METADATA.tables)
-    assert "the last purge began never." in result.stderr
+    assert "there was no purge yet." in result.stderr
     assert "word@" not in result.output
     assert "%40" not in result.output
 

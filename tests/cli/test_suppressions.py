@@ -7,6 +7,7 @@ from support_caller import Caller
 from support_cli import configured, run
 from support_happenings import EVIDENCE
 from support_installation import NUMBER, tree
+from support_ledger import VARIABLE, make_ledger
 
 from otp_service.bootstrap import install
 from otp_service.core.errors import LedgerUnavailableError, SuppressedError
@@ -132,9 +133,37 @@ not a number
 def test_a_list_is_imported_and_what_is_no_number_is_told_by_its_line(environ, shop):
     said = suppressions("import", "-", "--region", "PK", "--reason", "a list", environ=environ, stdin=LIST)
 
-    assert "2 lines hold no number, and are left out: 1, 7 …" in said
+    assert "Left out, since no number is there: 2 lines (1, 7)." in said
     assert "4 numbers get no messages of any application any more (all)." in said
+    assert "New: 3;" in said, "one is there twice"
     assert all(refused(shop, to) for to in (NUMBER, OTHER, "+923012345678"))
+
+
+def test_a_list_that_is_imported_again_adds_what_is_new(environ, shop):
+    lists = (NUMBER, f"{NUMBER}\n{OTHER}")
+    said = [suppressions("import", "-", "--reason", "a list", environ=environ, stdin=one) for one in lists]
+
+    assert "New: 1;" in said[0]
+    assert "New: 1;" in said[1]
+    assert suppressions("show", NUMBER, environ=environ).count("import") == 1
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n"])
+def test_a_list_without_a_number_is_refused(environ, shop, text):
+    result = run("suppressions", "import", "-", environ=environ, stdin=text)
+
+    assert (result.exit_code, "holds no number" in result.stderr) == (1, True)
+
+
+def test_whoever_suppresses_in_another_ledger_than_redis_mirrors_is_told(environ, shop, tmp_path):
+    shop.start()
+    make_ledger(f"sqlite:///{tmp_path / 'another.db'}")
+    elsewhere = {**environ, VARIABLE: f"sqlite:///{tmp_path / 'another.db'}"}
+    result = run("suppressions", "add", NUMBER, environ=elsewhere)
+
+    assert result.exit_code == 1
+    assert "not in force: Redis mirrors another ledger" in result.stderr
+    assert not refused(shop)
 
 
 def test_a_list_for_marketing_leaves_codes_alone_and_redis_empty(environ, shop, valkey):
@@ -168,8 +197,20 @@ def test_all_that_is_held_is_written_as_json(environ, shop):
     held = json.loads(told("subject", "export", NUMBER, environ=environ))
 
     assert held["to"] == MASK
-    assert held["consents"][0]["evidence"]["text_sha256"] == EVIDENCE.text_sha256
-    assert held["passing"] == [{"id": one, "application": "shop", "status": "pending"}]
+    assert held["applications"].keys() == {"shop"}
+    assert held["applications"]["shop"]["consents"][0]["text_sha256"] == EVIDENCE.text_sha256
+    assert held["applications"]["shop"]["passing"] == [one]
+
+
+def test_what_is_held_is_told_by_application_and_what_is_of_all_apart(environ, shop):
+    shop.start()
+    suppressions("add", NUMBER, environ=environ)
+    suppressions("add", NUMBER, "--application", "bank", environ=environ)
+    text = told("subject", "export", NUMBER, environ=environ)
+    held = json.loads(text)["applications"]
+
+    assert {name: len(one["suppressions"]) for name, one in held.items()} == {"*": 1, "bank": 1, "shop": 0}
+    assert "•" in text, "the mask, as people read it"
 
 
 def test_an_erasure_asks_and_tells_what_stays_and_why(environ, shop):
@@ -178,11 +219,12 @@ def test_an_erasure_asks_and_tells_what_stays_and_why(environ, shop):
     assert refused_to.exit_code == 1
     said = told("subject", "erase", NUMBER, "--yes", environ=environ)
 
-    assert "consents\t1\t1" in said
+    assert "Erased: addresses from 1 consent, senders of 0 inbound messages." in said
+    assert "Kept: 0 verifications, 1 consent, 0 suppressions" in said
     assert "dispute" in said
     held = json.loads(told("subject", "export", NUMBER, environ=environ))
-    assert held["consents"][0]["evidence"]["address_prefix"] == ""
-    assert len(held["erasures"]) == 1
+    assert held["applications"]["shop"]["consents"][0]["address_prefix"] is None
+    assert len(held["applications"]["*"]["erasures"]) == 1
 
 
 # --- the ledger and its mirror -------------------------------------------------------------------------------
@@ -212,8 +254,8 @@ def test_a_flush_is_told_by_doctor_and_mended_by_rebuild(environ, shop, valkey):
     assert "Redis knows nothing of this ledger yet" in run("doctor", environ=environ).output
     said = told("ledger", "rebuild", "--yes", environ=environ)
 
-    assert "Redis knows all 2 changes of the ledger." in said, "that it is another ledger now is one"
-    assert "Redis knows all 2 changes" in run("doctor", environ=environ).output
+    assert "Redis knows all of its 2 changes." in said, "that it is another ledger now is one"
+    assert "Redis knows all of its 2 changes" in run("doctor", environ=environ).output
 
 
 def test_a_ledger_that_is_not_there_is_not_made_by_looking(environ, tmp_path):

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete, update
@@ -133,3 +134,46 @@ def test_what_is_gone_from_the_ledger_is_gone_from_the_mirrors_state(ledger):
         connection.execute(delete(suppressions))
 
     assert state(ledger) == Mirrored(NUMBER, {}, {})
+
+
+def test_what_says_nothing_new_is_not_recorded_again(ledger):
+    again = entry(reason="list of 2026-11", until=5_000_000_000_000)
+    first = ledger.suppressions.add([again, again])
+    second = ledger.suppressions.add([again, entry(reason="list of 2026-11", until=4_000_000_000_000)])
+
+    assert (first.new, second.new) == (1, 0)
+    assert second.last == first.last == ledger.mirrored.head().sequence
+    assert len(ledger.suppressions.of(NUMBER)) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"reason": "by phone"},
+        {"until": None},
+        {"application": "bank"},
+        {"scope": MARKETING},
+        {"source": SuppressionSource.OPERATOR},
+        {"pseudonym": OTHER},
+    ],
+)
+def test_what_another_says_or_for_longer_is_recorded(ledger, other):
+    one = entry(until=5_000_000_000_000)
+    ledger.suppressions.add([one])
+
+    assert ledger.suppressions.add([replace(one, **other)]).new == 1
+
+
+def test_what_was_lifted_or_has_ended_is_recorded_again(ledger):
+    told = (entry(until=5), entry(until=5), entry(), entry(lifted=True), entry())
+
+    assert [ledger.suppressions.add([one]).new for one in told] == [1] * 5
+    assert ledger.suppressions.add([entry(), entry(lifted=True), entry()]).new == 2
+
+
+def test_only_what_holds_is_in_force(ledger):
+    ledger.suppressions.add([entry(reason="lifted"), entry(lifted=True), entry(reason="ended", until=5)])
+    ledger.suppressions.add([entry(reason="one"), entry(reason="two")])
+    ledger.suppressions.add([entry(application="bank"), entry(scope=MARKETING)])
+
+    assert [one.reason for one in ledger.suppressions.in_force(NUMBER, "shop", ALL)] == ["one", "two"]

@@ -65,7 +65,7 @@ def test_a_consent_that_came_with_a_start_is_recorded_with_its_evidence(ledger):
     recorded = ledger.traffic.record([started(evidence=EVIDENCE, place=0)])
     (entry,) = ledger.consents.of(NUMBER, "shop", "login")
 
-    assert recorded.consented == (NUMBER,)
+    assert recorded.consents == 1
     assert entry.evidence == EVIDENCE
     assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (True, 0)}
 
@@ -96,9 +96,18 @@ def test_the_application_whose_message_a_number_got_last_is_known(ledger):
         happening("delivery.sent", "vf_2", 2100, application="bank", gateway="first"),
         started("vf_3", 3000), happening("delivery.failed", "vf_3", 3100, gateway="first"),
         started("vf_4", 4000), happening("delivery.sent", "vf_4", 4100, gateway="firs_"),
+        started("vf_5", 5000), happening("delivery.sent", "vf_5", 5100, gateway="FIRST"),
     ])  # fmt: skip
 
     assert ledger.traffic.answered(NUMBER, "first", 0) == ("bank", 2000)
     assert ledger.traffic.answered(NUMBER, "firs_", 0) == ("shop", 4000)
     assert ledger.traffic.answered(NUMBER, "first", 2001) is None
     assert ledger.traffic.answered("x" * 22, "first", 0) is None
+
+
+def test_a_consent_of_a_start_that_a_restored_ledger_has_not_come_to_yet_ends_before_what_follows(ledger):
+    """The start saw a later state of the ledger than this one, which is a copy."""
+    ledger.traffic.record([started(evidence=EVIDENCE, place=1000)])
+    _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
+
+    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (False, place)}

@@ -18,7 +18,7 @@ from otp_service.core.story import Why
 from otp_service.services.compose import compose
 from otp_service.services.context import Context
 from otp_service.services.find import find
-from otp_service.store.dispatches import Dispatched
+from otp_service.store.choices import Dispatched
 from otp_service.store.jobs import Job
 
 PSEUDONYM, OLD, NEW = key(), f"k1:{key()}", f"k2:{key()}"

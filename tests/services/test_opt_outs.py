@@ -1,19 +1,23 @@
 """A gateway says that its provider sends nothing to a number whose holder opted out there: ours are kept back, too."""
 
+from dataclasses import replace
+
 import pytest
-from structlog.testing import capture_logs
 from support_caller import Caller
+from support_events import events_of, record_events
 from support_installation import NUMBER, World
 from support_outbox import deliver_all, dispatched, jobs_of
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError, SuppressedError
+from otp_service.core.errors import LedgerUnavailableError, SuppressedError
+from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, Receipt
 from otp_service.ledger.suppressions import Suppressions
+from otp_service.ledger.traffic import Traffic
 from otp_service.services.desk import Desk, refer
 from otp_service.services.record_receipts import record
-from otp_service.services.reflect import Reflection
+from otp_service.services.suppressions import suppress
 
 OPTED_OUT = {"kind": "sandbox", "fail": "destination", "opted_out": True}
 
@@ -29,6 +33,8 @@ def shop(installation: Installation) -> Caller:
 
 
 def entries(shop: Caller) -> list[tuple[str, str, str, str]]:
+    """Return what is recorded of the number when all that happened is."""
+    record_events(shop.context)
     found = shop.context.ledger.suppressions.of(shop.context.keyring.pseudonym(NUMBER))
     return [(one.application, one.scope, one.source, one.reason) for one in found]
 
@@ -60,28 +66,47 @@ def test_another_failure_keeps_nothing_back(world):
     assert shop.start()
 
 
-@pytest.mark.parametrize(
-    ("part", "name", "error", "event"),
-    [
-        (Suppressions, "add", LedgerUnavailableError("away"), "opt_out_not_recorded"),
-        (Reflection, "write_through", StoreUnavailableError("away"), "opt_out_not_in_force_yet"),
-    ],
-)
-def test_what_cannot_be_recorded_does_not_change_what_became_of_the_message(
-    shop, monkeypatch, part, name, error, event
-):
-    def fails(*_):
-        raise error
+def test_it_is_not_lost_while_the_ledger_is_away(shop, monkeypatch):
+    def away(*_):
+        raise LedgerUnavailableError("away")
 
     one = shop.start()
-    with monkeypatch.context() as world, capture_logs() as logs:
-        world.setattr(part, name, fails)
+    with monkeypatch.context() as world:
+        world.setattr(Suppressions, "add", away)
+        world.setattr(Traffic, "record", away)
         deliver_all(shop.context)
+        with pytest.raises(LedgerUnavailableError):
+            record_events(shop.context)
 
     (delivery,) = shop.read(one).verification.deliveries
     assert delivery.status is DeliveryStatus.FAILED
-    assert event in [line["event"] for line in logs]
     assert jobs_of(shop.context) == []
+    assert entries(shop) == [("shop", "all", "gateway", "opted out at sandbox")]
+
+
+def test_what_was_taken_back_since_stays_so_when_it_is_recorded_late(shop):
+    shop.start()
+    deliver_all(shop.context)
+    taken = events_of(shop.context)
+    pseudonym = shop.context.keyring.pseudonym(NUMBER)
+    stop = Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
+    for entry in (stop, replace(stop, lifted=True)):
+        suppress(shop.context, (entry,))
+    for batch in taken:
+        shop.context.ledger.traffic.record(batch.happenings)
+
+    assert [one[2] for one in entries(shop)] == ["inbound", "inbound"]
+    assert shop.start()
+
+
+def test_it_neither_follows_nor_softens_what_an_operator_said(shop):
+    """Or else the holder's START would lift it."""
+    shop.start()
+    pseudonym = shop.context.keyring.pseudonym(NUMBER)
+    deliver_all(shop.context)
+    suppress(shop.context, (Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.OPERATOR),))
+
+    assert [one[2] for one in entries(shop)] == ["operator"]
 
 
 def test_an_opt_out_in_a_receipt_is_respected_once(world):

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import redis
 from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
 from support_keys import assert_all_keys_expire, guard_lives
+from support_ledger import make_ledger
 from support_outbox import POLICY, dispatch, dispatched, jobs_of, lanes, paced, report, settle
 
 from otp_service.bootstrap import Installation, prepare
@@ -24,8 +26,11 @@ from otp_service.store.inventory import FAMILIES, KeyFamily, Spans, families_of
 
 
 @pytest.fixture
-def installation(frozen: FrozenValkey) -> Installation:
+def installation(frozen: FrozenValkey, tmp_path: Path) -> Installation:
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"  # with no other tests' numbers, which would be mirrored
+    make_ledger(ledger)
     made = frozen.world().install(
+        ledger={"url": ledger},
         limits={"number": ["100/hour", "500/day"], "failed_checks": ["100/hour", "500/day"]},
         purposes={"login": {"resend_delays": [0], "resend": "new_code"}},
     )

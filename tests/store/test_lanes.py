@@ -13,7 +13,8 @@ from otp_service.core.errors import BacklogFullError
 from otp_service.core.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.dispatches import Dropped, Next, Settlement
+from otp_service.store.choices import Dropped
+from otp_service.store.dispatches import Next, Settlement
 from otp_service.store.jobs import Job
 
 STARTS = range(28)

@@ -29,7 +29,8 @@ from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.services.deliver import deliver
-from otp_service.store.dispatches import Dropped, Next, Overtaken, Settled, Settlement
+from otp_service.store.choices import Dropped, Overtaken
+from otp_service.store.dispatches import Next, Settled, Settlement
 from otp_service.store.jobs import GROUP
 from otp_service.store.outbox import FAR
 

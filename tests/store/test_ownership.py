@@ -28,7 +28,8 @@ from support_outbox import (
 from otp_service.core.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.dispatches import Dropped, Next, Overtaken, Settled, Settlement
+from otp_service.store.choices import Dropped, Overtaken
+from otp_service.store.dispatches import Next, Settled, Settlement
 from otp_service.store.jobs import GROUP, Job
 
 SENT = Settlement(Next.DONE, DeliveryStatus.SENT)

@@ -13,7 +13,8 @@ from otp_service.core.health import Call
 from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.verification import DeliveryStatus
 from otp_service.services.context import Context
-from otp_service.store.dispatches import NEVER, Blocked, Dropped, Next, Settlement
+from otp_service.store.choices import NEVER, Blocked, Dropped
+from otp_service.store.dispatches import Next, Settlement
 from otp_service.store.jobs import Job
 
 ROUTE = ("first", "second", "third")

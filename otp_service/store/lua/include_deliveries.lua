@@ -40,6 +40,12 @@ function deliveries.arrived(key, message)
   return tally.sent + tally.delivered > 0
 end
 
+-- Returns the fields with which an event tells the ledger that a number's holder opted out at the gateway; else none.
+function deliveries.opt_out(key, told)
+  if told ~= '1' then return end
+  return 'opted_out', '1', 'pseudonym', redis.call('HGET', key, 'pseudonym')
+end
+
 -- Writes an outcome unless it, or a later one, is there already: a receipt may overtake the gateway's answer, and
 -- a terminal status is never undone; but what only its answer made us take for failed may be reported as delivered.
 -- Returns what the slot holds now, as a list (nil when it holds nothing), and whether that is news. `raw` and

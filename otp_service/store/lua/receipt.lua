@@ -3,6 +3,7 @@
 -- KEYS[1] the dispatch   KEYS[2] events
 -- ARGV[1] gateway that reports   ARGV[2] status, normalised   ARGV[3] reason, may be empty
 -- ARGV[4] the gateway's own status, may be empty
+-- ARGV[5] '1' when the number's holder told the gateway to want no messages
 -- Derives: the record, from the dispatch (same hash tag)
 -- Returns one of: {'not-found'} {'recorded', slot, now, identifier, record} {'ignored', slot, now, identifier, record}
 -- include clock streams record deliveries
@@ -15,6 +16,7 @@ local about = record.of(dispatch[1], application)
 local kept, news = deliveries.settle(dispatch[1], dispatch[2], ARGV[2], ARGV[3], ARGV[4], '')
 if news then
   streams.report(KEYS[2], 'delivery.' .. ARGV[2], about, 'slot', dispatch[2], 'channel', kept[1],
-    'gateway', ARGV[1], 'choice', kept[6], 'reason', ARGV[3], 'raw_status', ARGV[4])
+    'gateway', ARGV[1], 'choice', kept[6], 'reason', ARGV[3], 'raw_status', ARGV[4],
+    deliveries.opt_out(dispatch[1], ARGV[5]))
 end
 return { news and 'recorded' or 'ignored', dispatch[2], now, about.id, redis.call('HGETALL', dispatch[1]) }

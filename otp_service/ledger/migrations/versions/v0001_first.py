@@ -50,6 +50,7 @@ def _traffic() -> None:
         Column("verification", String(64), nullable=False),
         Column("type", String(64), nullable=False),
         Column("at", BigInteger, nullable=False),
+        Column("gateway", String(64), nullable=False),
         Column("details", Text, nullable=False),
     )
     op.create_index("events_of_verification", "events", ["verification"])

@@ -1,0 +1,18 @@
+"""The event stream without a recorder that runs: tests say when it is recorded."""
+
+from otp_service.services.context import Context
+from otp_service.store.events import Taken
+
+
+def events_of(context: Context) -> list[Taken]:
+    """Return what happened since this was asked last."""
+    return context.store.events.take("recorder", 1000)
+
+
+def record_events(context: Context) -> None:
+    """Record what happened; what could not be recorded is there again the next time."""
+    events = context.store.events
+    for batch in (*events.claim("recorder", 1000, 0), *events_of(context)):
+        context.ledger.traffic.record(batch.happenings)
+        events.acknowledge(batch)
+    context.reflection.refresh()
