@@ -115,9 +115,12 @@ def prepare(installation: Installation) -> None:
 def watch(installation: Installation) -> Watch:
     """Return what keeps a process informed of what others change; it is still to be started."""
     context = installation.context
-    return Watch(
-        {"mirror": context.reflection.refresh, "access": context.directory.refresh, "key_uses": context.key_uses.write}
-    )
+    duties = {
+        "mirror": context.reflection.refresh,
+        "access": context.directory.refresh,
+        "key_uses": context.key_uses.write,
+    }
+    return Watch(duties, wind_up=context.reflection.wind_up)
 
 
 def _directory(settings: Settings, access: Access) -> Directory:

@@ -1,6 +1,7 @@
 """The event stream without a recorder that runs: tests say when it is recorded."""
 
 from otp_service.services.context import Context
+from otp_service.services.record_events import record_events as record
 from otp_service.store.events import Taken
 
 
@@ -13,6 +14,5 @@ def record_events(context: Context) -> None:
     """Record what happened; what could not be recorded is there again the next time."""
     events = context.store.events
     for batch in (*events.claim("recorder", 1000, 0), *events_of(context)):
-        context.ledger.traffic.record(batch.happenings)
+        record(context, batch.happenings)
         events.acknowledge(batch)
-    context.reflection.refresh()

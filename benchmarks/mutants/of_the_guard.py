@@ -143,7 +143,7 @@ _MONEY: dict[str, Mutant] = {
         "include_guard", "  spending.test(list, kept, sending.about.country, sending.price)\n"
     ),
     "calls-are-not-settled": one(
-        "settle", "  spending.settle(KEYS[1], ARGV[1], 6, streams.fields(job).country, ARGV[13])\n"
+        "settle", "  spending.settle(KEYS[1], ARGV[1], 7, streams.fields(job).country, ARGV[13])\n"
     ),
 }
 _TOLD: dict[str, Mutant] = {

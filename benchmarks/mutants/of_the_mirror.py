@@ -28,20 +28,29 @@ DEFECTS: dict[str, Mutant] = {
     "start-with-a-consent-needs-another": one("start", "ARGV[26] == '' and ARGV[25] or 'off'", "ARGV[25]"),
     "start-forgets-its-place": one("start", "'ledger', place, deliveries", "'ledger', 0, deliveries"),
     "start-tells-no-number": one("start", "'pseudonym', ARGV[15], "),
-    "start-tells-no-consent": one("start", ",\n  'consent', ARGV[26])", ")"),
+    "start-tells-no-consent": one("start", ", 'consent', ARGV[26])", ")"),
     "start-although-nothing-is-recorded": one(
         "start", "if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[6]) then return { 'events-full' } end\n"
     ),
     "resend-asks-no-mirror": one("resend", "if why then return { 'kept-back', why } end\n"),
     "resend-after-any-withdrawal": one("resend", "found.ledger or -1", "1e15"),
+    "start-tells-no-end": one("start", "'expires', expires, 'consent'", "'consent'"),
+    "allowed-although-suppressed": one("allowed", "and 0 or 1", "and 1 or 1"),
+    "allowed-never": one("allowed", "and 0 or 1", "and 0 or 0"),
+    "opt-out-of-no-place": one("include_deliveries", "redis.call('HGET', mirror, 'sequence') or 0", "0"),
+    "opt-out-is-not-told": one("include_deliveries", "if told ~= '1' then return end", "if true then return end"),
     "dispatch-although-behind": one("dispatch", "if why == 'mirror-behind' then return { 'behind' } end\n"),
     "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),
     "dispatch-after-any-withdrawal": one("dispatch", "found.ledger or -1", "1e15"),
     "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "found.ledger or -1", "-1"),
     "reflect-an-older-state": one("reflect", "if tonumber(ARGV[2]) >= known then", "if true then"),
     "reflect-over-what-was-there": one("reflect", "    redis.call('DEL', number)\n"),
-    "reflect-nothing-for-ever": one("reflect", "    if #fields == 2 then redis.call('PEXPIRE', number, ARGV[5]) end\n"),
-    "reflect-everything-for-a-day": one("reflect", "if #fields == 2 then redis", "if true then redis"),
+    "reflect-nothing-for-ever": one(
+        "reflect", "    if ends then redis.call('PEXPIREAT', number, ends + tonumber(ARGV[5])) end\n"
+    ),
+    "reflect-everything-for-a-day": one("reflect", "ends and last and math.max(ends, last)", "ends"),
+    "reflect-until-the-first-end": one("reflect", "math.max(ends, last)", "last"),
+    "reflect-for-a-day-after-now": one("reflect", "math.max(ends, last)", "ends"),
     "reflect-into-another-ledgers-mirror": one("reflect", "if ledger ~= ARGV[1] then return -1 end\n"),
     "reflect-into-a-mirror-that-is-built": one(
         "reflect", "string.match(redis.call('GET', KEYS[2]) or '', '^(%a+)/')", "redis.call('GET', KEYS[2]) and ARGV[1]"

@@ -82,6 +82,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "country-not-allowed": ProblemKind(422, "The application does not send to this country"),
     "number-not-allowed": ProblemKind(422, "The number does not receive codes here"),
     "channel-not-available": ProblemKind(422, "The channel is not available"),
+    "invalid-time": ProblemKind(422, "The time cannot be used"),
     "invalid-transaction": ProblemKind(422, "The transaction cannot be used"),
     "invalid-code": ProblemKind(422, "This cannot be a code"),
     "client-ip-required": ProblemKind(422, "The end user's address is missing"),

@@ -104,7 +104,7 @@ class PastAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class InboundAnswer:
+class WrittenBackAnswer:
     """A message that came from the number. Its text is not kept."""
 
     __pydantic_config__ = _DOCUMENTED
@@ -141,10 +141,11 @@ class ExportAnswer:
     verifications: tuple[PastAnswer, ...]
     consents: tuple[ConsentEntryAnswer, ...]
     suppressions: tuple[SuppressionAnswer, ...]
-    inbound: tuple[InboundAnswer, ...]
+    inbound: tuple[WrittenBackAnswer, ...]
     erasures: tuple[ErasureAnswer, ...]
     passing: tuple[str, ...]
-    """Identifiers of verifications that are still in hot storage; they go some minutes after their codes."""
+    """Identifiers of verifications that are in Redis too, until some minutes after their codes. What else is
+    there, under the pseudonym, are counters, and for a week what happened lately: docs/data.md has all of it."""
 
 
 CONSENT: TypeAdapter[ConsentAnswer] = TypeAdapter(ConsentAnswer)
@@ -178,7 +179,9 @@ def export_answer(export: Export) -> ExportAnswer:
         verifications=tuple(map(_past, held.verifications)),
         consents=tuple(map(_consent, held.consents)),
         suppressions=tuple(map(_suppression, held.suppressions)),
-        inbound=tuple(InboundAnswer(one["gateway"], one["meaning"], rfc3339(one["received"])) for one in held.inbound),
+        inbound=tuple(
+            WrittenBackAnswer(one["gateway"], one["meaning"], rfc3339(one["received"])) for one in held.inbound
+        ),
         erasures=tuple(
             ErasureAnswer(rfc3339(one["at"]), one["erased"], one["kept"], one["reason"]) for one in held.erasures
         ),

@@ -8,15 +8,19 @@ from typing import Final
 import click
 
 from otp_service.cli.context import context_of
-from otp_service.cli.findings import Level
-from otp_service.cli.ledger_findings import known, standing
+from otp_service.cli.findings import Finding, Level
+from otp_service.cli.ledger_findings import known, mirror_finding, standing
 from otp_service.cli.options import config_option
 from otp_service.cli.output import counted, done, is_terminal, moment, note, table, warn
 from otp_service.ledger.counts import MOST, counts
 from otp_service.ledger.purges import Purges
+from otp_service.services.context import Context
 from otp_service.services.purge import Purging
 from otp_service.settings import load_settings
 
+_PATIENCE: Final = 60.0
+"""Seconds to wait for the mirror to be there."""
+_GLANCE: Final = 0.5
 _REST: Final = 0.05
 """Seconds between two batches, in which the service can write."""
 
@@ -82,7 +86,19 @@ def rebuild(path: Path | None, *, yes: bool) -> None:
     if not yes:
         click.confirm("Forget what Redis knows of opt-outs and consents, and go by the ledger alone?", abort=True)
     context.reflection.rebuild()
+    finding = _settled(context)
+    if finding.level is not Level.OK:
+        raise click.ClickException(f"{finding.sentence} {finding.action}")
     done(f"The ledger is mirrored anew: {known(context.ledger.mirrored.head().sequence)}")
+
+
+def _settled(context: Context) -> Finding:
+    """Return what is found once the mirror stands: another process may have been building it, of either ledger."""
+    end = time.monotonic() + _PATIENCE
+    while (finding := mirror_finding(context)).level is not Level.OK and time.monotonic() < end:
+        time.sleep(_GLANCE)
+        context.reflection.rebuild() if finding.level is Level.FAIL else context.reflection.refresh()
+    return finding
 
 
 @ledger.command()

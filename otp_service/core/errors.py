@@ -87,6 +87,12 @@ class InvalidTransactionError(UnacceptableError):
     code = "invalid-transaction"
 
 
+class InvalidTimeError(UnacceptableError):
+    """A time is in the past, or in the future, where it cannot be."""
+
+    code = "invalid-time"
+
+
 class InvalidCodeError(UnacceptableError):
     """The code could not have been issued: other characters than digits, or a wrong number of them."""
 

@@ -13,7 +13,7 @@ class Keeping:
 
     traffic: int
     consents: int
-    """After a consent was withdrawn, or given anew. One that holds is kept."""
+    """After another entry followed one. The last word is kept, given or withdrawn."""
     suppressions: int
     """After a suppression was lifted, ended, or followed by another. One that holds is kept."""
     inbound: int

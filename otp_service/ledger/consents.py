@@ -15,6 +15,7 @@ from otp_service.ledger import head
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
+from otp_service.ledger.head import Head
 from otp_service.ledger.schema import consents
 
 NOTHING = Evidence("", "", "", "", 0, "")
@@ -29,11 +30,11 @@ class Consents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, entry: Consent) -> tuple[Consent, int]:
-        """Record an entry; return it with the time at which it was recorded, and the ledger's number of it."""
+    def add(self, entry: Consent) -> tuple[Consent, Head]:
+        """Record an entry; return it with the time at which it was recorded, and its place in the ledger."""
         with self._database.write() as connection:
-            (recorded, *_), last = record(connection, (entry,))
-        return recorded, last
+            (recorded, *_), place = record(connection, (entry,))
+        return recorded, place
 
     def of(self, pseudonym: str, application: str, purpose: str) -> tuple[Consent, ...]:
         """Return the entries of a number for a purpose, oldest first."""
@@ -47,9 +48,10 @@ class Consents:
         return tuple(map(entry_of, rows))
 
 
-def record(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Consent], int]:
-    """Record entries; return them with their time, and the ledger's number of the last one."""
-    first, recorded = head.advance(connection, len(entries)), now()
+def record(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Consent], Head]:
+    """Record entries; return them with their time, and the place of the last one in the ledger."""
+    last, recorded = head.advance(connection, len(entries)), now()
+    first = last.sequence - len(entries) + 1
     connection.execute(
         insert(consents),
         [
@@ -67,7 +69,7 @@ def record(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Con
         ],
     )
     stamped = [replace(one, recorded=recorded) for one in entries]
-    return stamped, first + len(entries) - 1
+    return stamped, last
 
 
 def _counts_from(entry: Consent, place: int) -> int:

@@ -17,8 +17,11 @@ from otp_service.ledger.sqlite import NOT_MADE, WRITES
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
 _OPERATIONAL: Final = frozenset({"OperationalError", "InterfaceError", "InternalError"})
-_SIGNS: Final = ("no such table", "undefinedtable", "does not exist")
-"""That the ledger has not been made."""
+_NO_TABLE: Final = ("42P01", "no such table")
+"""Signs that the ledger has not been made: SQLSTATE, and SQLite's words."""
+_NO_COLUMN: Final = ("42703", "no such column")
+"""The same where it is older than this release."""
+_OLDER: Final = "The ledger is not of this release: otp-service ledger upgrade."
 
 
 class LedgerDefectError(Exception):
@@ -81,9 +84,10 @@ def _served() -> Iterator[None]:
     try:
         yield
     except DBAPIError as failed:
-        text = str(failed.orig).lower()
-        if any(sign in f"{type(failed.orig).__name__.lower()} {text}" for sign in _SIGNS):
-            raise LedgerUnavailableError(NOT_MADE) from failed
+        said = f"{getattr(failed.orig, 'sqlstate', None)} {failed.orig}"
+        for signs, sentence in ((_NO_TABLE, NOT_MADE), (_NO_COLUMN, _OLDER)):
+            if any(sign in said for sign in signs):
+                raise LedgerUnavailableError(sentence) from failed
         if failed.connection_invalidated or type(failed).__name__ in _OPERATIONAL:
             raise LedgerUnavailableError("The ledger does not answer.") from failed
         first, *_ = str(failed.orig).splitlines()  # the others, and the cause, hold values

@@ -39,10 +39,10 @@ def read(connection: Connection) -> Head:
     return Head(row.identity, row.sequence)
 
 
-def advance(connection: Connection, changes: int) -> int:
-    """Return the number of the first of some changes; until the transaction ends nobody else gets any."""
-    statement = update(head).values(sequence=head.c.sequence + changes).returning(head.c.sequence)
-    return int(connection.execute(statement).scalar_one()) - changes + 1
+def advance(connection: Connection, changes: int) -> Head:
+    """Return the number of the last of some changes; until the transaction ends nobody else gets any."""
+    counted = update(head).values(sequence=head.c.sequence + changes).returning(head.c.identity, head.c.sequence)
+    return Head(*connection.execute(counted).one())
 
 
 def access(connection: Connection) -> str:

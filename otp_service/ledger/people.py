@@ -59,7 +59,7 @@ class People:
     def export(self, pseudonym: str, application: str | None) -> Holding:
         """Return all that is held of a number within an application, ``None`` for all."""
         with self._database.read() as connection:
-            entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(consents.c.sequence)
+            entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(*consent_entries.ORDER)
             return Holding(
                 verifications=past_of(connection, pseudonym, application),
                 consents=tuple(map(consent_entries.entry_of, connection.execute(entries))),

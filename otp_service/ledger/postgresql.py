@@ -1,10 +1,12 @@
 """PostgreSQL as the ledger's database: what does not answer in time is given up, whichever side stands still."""
 
+import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import NoSuchModuleError
 
@@ -47,19 +49,34 @@ def engine_of(url: URL, timeout: float) -> Engine:
     return engine
 
 
+@contextmanager
+def unhurried(connection: Connection) -> Iterator[None]:
+    """Let a transaction take as long as it takes, and wait for locks as long: the steps of an upgrade do."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.hurried = False
+    for bound in ("statement_timeout", "lock_timeout"):
+        connection.exec_driver_sql(f"SET LOCAL {bound} = 0")
+    try:
+        yield
+    finally:
+        driver.hurried = True
+
+
 def _impatient(driver: Any, patience: float) -> Any:  # noqa: ANN401 - the driver's
     """Return a kind of connection that is closed when an answer takes longer: the driver itself would wait for ever.
 
     A server that was stopped, or a host that hangs, ends no statement, and its kernel goes on to confirm our packets.
     """
 
-    class Connection(driver.Connection):  # type: ignore[misc]  # the driver is not always there
+    class Impatient(driver.Connection):  # type: ignore[misc]  # the driver is not always there
+        hurried = True
+
         def wait(self, steps: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - the driver's
             return super().wait(self._in_time(steps), *arguments, **options)
 
         def _in_time(self, steps: Any) -> Generator[Any, Any, Any]:  # noqa: ANN401 - the driver's
             """Pass on what the driver waits for, which is asked every tenth of a second, until the time is over."""
-            end = time.monotonic() + patience
+            end = time.monotonic() + (patience if self.hurried else math.inf)
             try:
                 ready = yield next(steps)
                 while time.monotonic() < end:
@@ -70,4 +87,4 @@ def _impatient(driver: Any, patience: float) -> Any:  # noqa: ANN401 - the drive
             self.pgconn.finish()
             raise driver.OperationalError("no answer in time")
 
-    return Connection
+    return Impatient

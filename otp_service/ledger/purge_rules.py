@@ -38,17 +38,8 @@ TURN: Final = "turn"
 Condition = ColumnElement[bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one transaction deleted."""
-
-    rows: int
-    numbers: tuple[str, ...] = ()
-    """Pseudonyms of which the mirror may still know what is not in the ledger any more."""
-
-
-Found = tuple[Batch, int | None]
-"""What was deleted, and from which place to go on; ``None`` when that was the last."""
+Found = tuple[int, int | None]
+"""How many rows were deleted, and from which place to go on; ``None`` when that was the last."""
 Rule = Callable[[Connection, int, int], Found]
 """Deletes a batch: of what is older than the second argument, from the place on that is the third."""
 
@@ -84,18 +75,17 @@ class _Entries:
         """Return the rule that deletes the entries for which a condition is true."""
 
         def delete_some(connection: Connection, before: int, place: int) -> Found:
-            sequence, upto = self.table.c.sequence, place + LOOK
-            here = and_(sequence > place, sequence <= upto)
+            sequence = self.table.c.sequence
+            following = select(sequence).where(sequence > place).order_by(sequence).limit(1)
+            upto = connection.execute(following.offset(LOOK - 1)).scalar()
+            here = sequence > place if upto is None else and_(sequence > place, sequence <= upto)
             oldest = connection.execute(select(func.min(self.table.c.recorded)).where(here)).scalar()
             some = select(sequence).where(here, condition(before)).order_by(sequence).limit(BATCH)
-            gone = delete(self.table).where(sequence.in_(some)).returning(self.table.c.pseudonym)
-            numbers = connection.execute(gone).scalars().all()
-            batch = Batch(len(numbers), tuple(dict.fromkeys(numbers)))
-            if batch.rows == BATCH:
-                return batch, place  # there may be more here
-            last = connection.execute(select(func.max(sequence))).scalar() or 0
-            all_younger = oldest is not None and oldest >= before  # and so are those after
-            return batch, None if all_younger or upto >= last else upto
+            rows = connection.execute(delete(self.table).where(sequence.in_(some))).rowcount
+            if rows == BATCH:
+                return rows, place  # there may be more here
+            all_younger = oldest is None or oldest >= before  # and so are those after
+            return rows, None if all_younger else upto
 
         return delete_some
 
@@ -108,14 +98,14 @@ def _older(moment: Column[Any], *among: Condition) -> Rule:
     def delete_some(connection: Connection, before: int, place: int) -> Found:
         some = select(key).where(moment < before, *among).order_by(moment).limit(BATCH)
         rows = connection.execute(delete(table).where(key.in_(some))).rowcount
-        return Batch(rows), place if rows == BATCH else None
+        return rows, place if rows == BATCH else None
 
     return delete_some
 
 
 def _ended_keys(connection: Connection, before: int, _: int) -> Found:
     ended = or_(api_keys.c.revoked < before, api_keys.c.expires < before)
-    return Batch(connection.execute(delete(api_keys).where(ended)).rowcount), None
+    return connection.execute(delete(api_keys).where(ended)).rowcount, None
 
 
 def _outlasts(later: Any) -> Condition:  # noqa: ANN401 - an alias of the table

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, insert, or_, select, update
 
 from otp_service.ledger.database import Database
-from otp_service.ledger.purge_rules import RULES, TURN, Batch
+from otp_service.ledger.purge_rules import RULES, TURN
 from otp_service.ledger.schema import purges
 
 BETWEEN: Final = 3_600_000
@@ -50,16 +50,16 @@ class Purges:
     def _turn(self, now: int) -> Any:  # noqa: ANN401 - an insertion of either dialect
         return self._database.insert(purges).values(id=TURN, data=TURN, before=0, count=0, at=now)
 
-    def run(self, data: str, before: int, now: int) -> Iterator[Batch]:
-        """Delete what is older of a class of data; yield after each transaction, so that others have their turn."""
+    def run(self, data: str, before: int, now: int) -> Iterator[int]:
+        """Delete what is older of a class of data; yield the rows of each transaction: then others have their turn."""
         name = f"pu_{secrets.token_hex(16)}"
         for rule in RULES[data]:
             place: int | None = 0
             while place is not None:
                 with self._database.write() as connection:
-                    batch, place = rule(connection, before, place)
-                    _write_down(connection, name, Purged(data, before, batch.rows, now))
-                yield batch
+                    rows, place = rule(connection, before, place)
+                    _write_down(connection, name, Purged(data, before, rows, now))
+                yield rows
 
     def began(self) -> int | None:
         """Return when the last purge began, in milliseconds since the epoch; ``None`` when there was none yet."""

@@ -18,6 +18,7 @@ from otp_service.ledger import head
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
+from otp_service.ledger.head import Head
 from otp_service.ledger.schema import suppressions
 
 
@@ -27,8 +28,8 @@ class Added:
 
     new: int
     """How many said anything new."""
-    last: int
-    """The ledger's number of the last change."""
+    place: Head
+    """The ledger's last change."""
 
 
 class Suppressions:
@@ -63,11 +64,11 @@ def record(connection: Connection, entries: Sequence[Suppression]) -> Added:
     recorded = now()
     new = _news(connection, entries, recorded)
     if not new:
-        return Added(0, head.read(connection).sequence)
-    first = head.advance(connection, len(new))
+        return Added(0, head.read(connection))
+    last = head.advance(connection, len(new))
     rows = [
         {
-            "sequence": first + position,
+            "sequence": sequence,
             "pseudonym": entry.pseudonym,
             "application": entry.application,
             "scope": entry.scope,
@@ -77,21 +78,25 @@ def record(connection: Connection, entries: Sequence[Suppression]) -> Added:
             "until": entry.until,
             "recorded": recorded,
         }
-        for position, entry in enumerate(new)
+        for sequence, entry in enumerate(new, last.sequence - len(new) + 1)
     ]
     connection.execute(insert(suppressions), rows)
-    return Added(len(new), first + len(new) - 1)
+    return Added(len(new), last)
 
 
-def record_opt_out(connection: Connection, entry: Suppression, at: int) -> bool:
-    """Record what a number's holder told somebody else at a time; return whether it says anything new.
+def record_opt_out(connection: Connection, entry: Suppression, since: int) -> bool:
+    """Record what a number's holder told somebody else, when the mirror had come ``since`` a place in the ledger.
 
-    It does not where messages are kept back for ever already, nor where they were let through since.
+    Returns whether it says anything new: not where messages were let through after that place.
     """
-    mine = [one for one in entries_of(connection, entry.pseudonym, entry.application) if one.about == entry.about]
-    if any(one.lifted and one.recorded >= at for one in mine):
-        return False
-    if any(one.holds(at) and one.until is None for one in last_of_each(mine)):
+    lifted = select(suppressions.c.sequence).where(
+        suppressions.c.pseudonym == entry.pseudonym,
+        suppressions.c.application == entry.application,
+        suppressions.c.scope == entry.scope,
+        suppressions.c.lifted,
+        suppressions.c.sequence > since,
+    )
+    if connection.execute(lifted.limit(1)).first():
         return False
     return record(connection, (entry,)).new > 0
 

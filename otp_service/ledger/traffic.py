@@ -1,24 +1,27 @@
 """What was sent, through whom, and how it ended: the event stream, projected. To project it twice does no harm."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, desc, select
+from sqlalchemy import Connection, Row, desc, select
 
 from otp_service.core.consent import Consent, Evidence
 from otp_service.core.happening import Happening
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.core.verification import Status
-from otp_service.ledger import consents, suppressions
+from otp_service.ledger import consents, head, suppressions
+from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
+from otp_service.ledger.head import Head
 from otp_service.ledger.schema import erasures, events, verifications
 
 STARTED: Final = "verification.started"
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
 _KEPT_ELSEWHERE: Final = frozenset(
-    {"type", "id", "application", "purpose", "country", "gateway", "pseudonym", "consent", "ledger"}
+    {"type", "id", "application", "purpose", "country", "gateway", "pseudonym", "expires", "consent", "ledger"}
 )
 
 
@@ -28,10 +31,14 @@ class Recorded:
 
     new: int
     """How many were not in the ledger before."""
-    consents: int = 0
-    """How many consents came with starts."""
     opt_outs: tuple[Suppression, ...] = ()
     """What gateways were told by the holders of numbers, and we did not know."""
+    numbers: tuple[str, ...] = ()
+    """Pseudonyms of whom the mirror has to learn something: of opt-outs, and of consents that came with starts."""
+    changes: int = 0
+    """How many these are, up to the ``place``."""
+    place: Head | None = None
+    """``None`` where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +73,19 @@ class Traffic:
             fresh = set(connection.execute(statement, rows).scalars())
             new = [one for one in happenings if one.id in fresh]
             self._note_verifications(connection, new)
-            given = _without_erased(connection, list(_consents(new)))
+            given = _consents(connection, new)
             if given:
                 consents.record(connection, given)
-            told = [entry for entry, at in _opt_outs(new) if suppressions.record_opt_out(connection, entry, at)]
-        return Recorded(len(new), len(given), tuple(told))
+            told = [entry for entry, since in _opt_outs(new) if suppressions.record_opt_out(connection, entry, since)]
+            place = head.read(connection) if given or told else None
+        numbers = [one.pseudonym for one in given] + [one.pseudonym for one in told]
+        return Recorded(len(new), tuple(told), tuple(dict.fromkeys(numbers)), len(numbers), place)
 
     def keep(self, happenings: Sequence[Happening]) -> None:
-        """Keep events as they are, with nothing that follows from them."""
+        """Keep events as they are, with all that they say and nothing that follows from it."""
+        rows = [_event(one, kept_elsewhere=frozenset()) for one in happenings]
         with self._database.write() as connection:
-            connection.execute(
-                self._database.insert(events).on_conflict_do_nothing(), [_event(one) for one in happenings]
-            )
+            connection.execute(self._database.insert(events).on_conflict_do_nothing(), rows)
 
     def answered(self, pseudonym: str, gateway: str, since: int) -> tuple[str, int] | None:
         """Return the application whose message a number got last through a gateway, from a time on, and when.
@@ -100,14 +108,20 @@ class Traffic:
     def _note_verifications(self, connection: Connection, happenings: Sequence[Happening]) -> None:
         """Note starts and ends, in whichever order they come."""
         insertion = self._database.insert(verifications)
-        started = [_verification(one) | {"pseudonym": one.member("pseudonym"), "started": one.at}
-                   for one in happenings if one.type == STARTED]  # fmt: skip
-        if started:
-            fields = {name: insertion.excluded[name] for name in ("pseudonym", "started")}
+        started = [
+            _verification(one)
+            | {"pseudonym": one.member("pseudonym"), "started": one.at, "expires": int(one.member("expires") or 0)}
+            for one in happenings
+            if one.type == STARTED
+        ]
+        if started:  # sorted, as the ends are: two recorders lock in one order
+            started.sort(key=itemgetter("id"))
+            fields = {name: insertion.excluded[name] for name in ("pseudonym", "started", "expires")}
             connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields), started)
         ended = [_verification(one) | {"status": _ENDINGS[one.type], "ended": one.at}
                  for one in happenings if one.type in _ENDINGS]  # fmt: skip
         if ended:
+            ended.sort(key=itemgetter("id"))
             fields = {name: insertion.excluded[name] for name in ("status", "ended")}
             connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields), ended)
 
@@ -125,14 +139,20 @@ def past_of(connection: Connection, pseudonym: str, application: str | None) -> 
         through = {"gateway": row.gateway} if row.gateway else {}
         happened[row.verification].append({"type": row.type, "at": row.at, **through, **json.loads(row.details)})
     return tuple(
-        Past(row.id, row.application, row.purpose, row.country, row.started, row.status, row.ended,
-             tuple(happened[row.id]))
+        Past(row.id, row.application, row.purpose, row.country, row.started, *_ending(row), tuple(happened[row.id]))
         for row in rows
-    )  # fmt: skip
+    )
 
 
-def _event(happening: Happening) -> dict[str, Any]:
-    details = {name: value for name, value in happening.fields.items() if value and name not in _KEPT_ELSEWHERE}
+def _ending(row: Row[Any]) -> tuple[str, int]:
+    """Return how a verification ended, and when; 0 while it lives. Most that nobody ends expire without an event."""
+    if row.status == Status.PENDING and 0 < row.expires <= now():
+        return Status.EXPIRED, row.expires
+    return row.status, row.ended
+
+
+def _event(happening: Happening, kept_elsewhere: Collection[str] = _KEPT_ELSEWHERE) -> dict[str, Any]:
+    details = {name: value for name, value in happening.fields.items() if value and name not in kept_elsewhere}
     return {
         "id": happening.id,
         "verification": happening.member("id"),
@@ -151,36 +171,34 @@ def _verification(happening: Happening) -> dict[str, Any]:
         "country": happening.member("country"),
         "pseudonym": "",
         "started": happening.at,
+        "expires": 0,
         "status": Status.PENDING,
         "ended": 0,
     }
 
 
-def _without_erased(connection: Connection, given: list[Consent]) -> list[Consent]:
-    """Return consents without the addresses of numbers that were erased since they were given."""
-    mine = erasures.c.pseudonym.in_([one.pseudonym for one in given])
-    erased = {row.pseudonym: row.at for row in connection.execute(select(erasures).where(mine).order_by(erasures.c.at))}
-    return [
-        replace(one, evidence=replace(one.evidence, address_prefix=""))
-        if one.evidence and erased.get(one.pseudonym, -1) >= one.recorded
-        else one
-        for one in given
-    ]
+def _consents(connection: Connection, happenings: Iterable[Happening]) -> list[Consent]:
+    """Return the consents that came with starts, without the addresses that were erased since."""
+    came = [one for one in happenings if one.type == STARTED and one.member("consent")]
+    if not came:
+        return []
+    numbers = erasures.c.pseudonym.in_({one.member("pseudonym") for one in came})
+    erased: dict[tuple[str, str], int] = {}
+    for row in connection.execute(select(erasures).where(numbers).order_by(erasures.c.at)):
+        erased[row.pseudonym, row.application] = row.at
+    return [_consent(one, erased) for one in came]
 
 
-def _consents(happenings: Iterable[Happening]) -> Iterator[Consent]:
-    """Yield the consents that came with starts."""
-    for one in happenings:
-        if one.type == STARTED and one.member("consent"):
-            evidence = Evidence(**json.loads(one.member("consent")))
-            place = int(one.member("ledger"))
-            yield Consent(
-                one.member("pseudonym"), one.member("application"), one.member("purpose"), evidence, place, one.at
-            )
+def _consent(start: Happening, erased: Mapping[tuple[str, str], int]) -> Consent:
+    number, application = start.member("pseudonym"), start.member("application")
+    evidence = Evidence(**json.loads(start.member("consent")))
+    if any(erased.get((number, whose), -1) >= start.at for whose in (application, EVERY_APPLICATION)):
+        evidence = replace(evidence, address_prefix="")
+    return Consent(number, application, start.member("purpose"), evidence, int(start.member("ledger")))
 
 
 def _opt_outs(happenings: Iterable[Happening]) -> Iterator[tuple[Suppression, int]]:
-    """Yield what gateways were told, and when."""
+    """Yield what gateways were told, and the place that the mirror had come to then."""
     for one in happenings:
         if one.member("opted_out"):
             yield (
@@ -191,5 +209,5 @@ def _opt_outs(happenings: Iterable[Happening]) -> Iterator[tuple[Suppression, in
                     source=SuppressionSource.GATEWAY,
                     reason=f"opted out at {one.member('gateway')}",
                 ),
-                one.at,
+                int(one.member("ledger") or 0),
             )

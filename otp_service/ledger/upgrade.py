@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select, text
 from otp_service.core.errors import LedgerUnavailableError
 from otp_service.ledger import head, schema
 from otp_service.ledger.database import POSTGRESQL, Database
+from otp_service.ledger.postgresql import unhurried
 
 _LOCK = 7_209_104
 """Number of PostgreSQL's lock for upgrades: one process at a time."""
@@ -59,13 +60,12 @@ def upgrade(database: Database) -> None:
 def _alone(database: Database) -> Iterator[Connection]:
     """Run a transaction while no other process upgrades."""
     with database.write() as connection:
-        if database.kind == POSTGRESQL:
-            connection.execute(
-                text("SET LOCAL statement_timeout = 0")
-            )  # a step may take long, and so may the wait for one
-            connection.execute(text("SET LOCAL lock_timeout = 0"))
+        if database.kind != POSTGRESQL:
+            yield connection
+            return
+        with unhurried(connection):
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        yield connection
+            yield connection
 
 
 def _config() -> Config:

@@ -13,6 +13,7 @@ from otp_service.services.compose import destination_of
 from otp_service.services.context import Context
 from otp_service.services.record_receipts import plain_reason
 from otp_service.store.jobs import Job
+from otp_service.store.mirror import Permission
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -33,9 +34,10 @@ class Stopped:
     """Where the record shows it as waiting; empty when it does not."""
 
 
-def ask_policies(context: Context, job: Job) -> Stopped | None:
+def ask_policies(context: Context, job: Job, permission: Permission) -> Stopped | None:
     """Return what keeps a message from going out; ``None`` when it may, or when there is nothing to send any more.
 
+    Nobody is asked, and told the number, whose holder wants no messages: the dispatch finds that out too.
     Asked is once for a message and a channel: not while it waits in this worker, nor after a gateway was called for it.
     """
     concerned = context.policies.concerning(job.application, job.purpose, job.channel)
@@ -44,6 +46,8 @@ def ask_policies(context: Context, job: Job) -> Stopped | None:
         return None
     verification = context.store.verifications.read(job.bucket, job.id)
     if verification is None or not _is_to_be_asked_about(verification, job):
+        return None
+    if not context.store.dispatches.allowed(job, permission):
         return None
     try:
         question = _question(context, verification, job)

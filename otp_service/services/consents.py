@@ -6,7 +6,7 @@ from typing import Literal
 
 from otp_service.core.application import Application
 from otp_service.core.consent import Consent, ConsentMode, Evidence
-from otp_service.core.errors import ConsentNotKeptError, Fault, ForbiddenError, InvalidRequestError
+from otp_service.core.errors import ConsentNotKeptError, ForbiddenError, InvalidTimeError
 from otp_service.ledger.clock import now
 from otp_service.services.context import Context
 from otp_service.services.named import Named
@@ -34,7 +34,7 @@ class ConsentView:
 
 def give(context: Context, application: Application, to: Named, purpose: str, evidence: Evidence) -> ConsentView:
     """Record a consent; it is in force when this returns. Raises `OtpServiceError`."""
-    judge_evidence(application, evidence, "/given_at")
+    judge_evidence(application, evidence)
     return _record(context, application, to, purpose, evidence)
 
 
@@ -53,15 +53,12 @@ def read_consent(context: Context, application: Application, to: Named, purpose:
     return ConsentView(to.destination.mask, purpose, entries)
 
 
-def judge_evidence(application: Application, evidence: Evidence, pointer: str) -> None:
-    """Refuse a consent where none is kept, and one that was given in the future; raises `OtpServiceError`.
-
-    ``pointer`` names the member of the request that says when it was given (RFC 6901).
-    """
+def judge_evidence(application: Application, evidence: Evidence) -> None:
+    """Refuse a consent where none is kept, and one that was given in the future; raises `OtpServiceError`."""
     if application.consent is ConsentMode.OFF:
         raise ConsentNotKeptError("The application is set up to keep no consents.")
     if evidence.given > now() + _AHEAD:
-        raise InvalidRequestError("given_at is in the future.", (Fault(pointer, "is in the future"),))
+        raise InvalidTimeError("given_at is in the future.")
 
 
 def packed(evidence: Evidence | None) -> str:
@@ -75,7 +72,7 @@ def _record(
     _judge(application, purpose)
     entry = Consent(to.pseudonym, application.name, purpose, evidence)
     _, place = context.ledger.consents.add(entry)
-    context.reflection.write_through((to.pseudonym,), place, place)
+    context.reflection.write_through((to.pseudonym,), 1, place)
     return read_consent(context, application, to, purpose)
 
 

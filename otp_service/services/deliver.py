@@ -74,13 +74,13 @@ def deliver(context: Context, job: Job, policy: Policy) -> Held | None:
     if application is None or not route:
         _drop(context, job, Dropped("no_route" if application else "no_application", job.first_slot))
         return None
-    if stopped := ask_policies(context, job):
-        _follow(context, job, stopped)
-        return None
     try:
         permission = context.reflection.permission(application.withdrawals)
     except LedgerUnavailableError:
         return Held(job, LONGEST_HOLD)
+    if stopped := ask_policies(context, job, permission):
+        _follow(context, job, stopped)
+        return None
     return _hand_over(context, job, route, permission, policy)
 
 

@@ -1,6 +1,7 @@
 """Receipts that name a dispatch by the gateway's own reference: they come over its connection, not over HTTP."""
 
 import json
+import time
 
 from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.core.purpose import LONGEST_LIFE
@@ -13,6 +14,9 @@ from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 
+_TRIES = 3
+_PAUSE = 1.0
+"""Seconds between two tries: the mirror of the ledger is rarely behind for longer."""
 _REMEMBERED = (LONGEST_LIFE + GRACE) * 1000
 """Milliseconds: the longest life of a record."""
 
@@ -48,11 +52,27 @@ class Desk:
 def refer(context: Context, gateway: str, reference: str, dispatch_id: str) -> None:
     """Remember under which reference a dispatch was accepted, and record the receipts that were faster."""
     try:
-        for early in context.store.references.remember(gateway, reference, dispatch_id, _REMEMBERED):
-            record(context, gateway, dispatch_id, _read(early))
-    except (StoreUnavailableError, LedgerUnavailableError):
+        early = context.store.references.remember(gateway, reference, dispatch_id, _REMEMBERED)
+    except StoreUnavailableError:
         metrics.record_store_error("receipt")
         _log.warning("reference_lost", gateway=gateway)
+        return
+    for receipt in early:
+        _record_early(context, gateway, dispatch_id, _read(receipt))
+
+
+def _record_early(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -> None:
+    """Record a receipt that nobody sends again: it was acknowledged when it came."""
+    for left in reversed(range(_TRIES)):
+        try:
+            record(context, gateway, dispatch_id, receipt)
+        except (StoreUnavailableError, LedgerUnavailableError):
+            if left:
+                time.sleep(_PAUSE)
+        else:
+            return
+    metrics.record_store_error("receipt")
+    _log.warning("receipt_lost", gateway=gateway)
 
 
 def _written(receipt: Receipt) -> str:

@@ -128,11 +128,9 @@ def _obey(context: Context, pseudonym: str, application: str, meaning: Meaning) 
         reason=f"wrote {meaning}",
         lifted=meaning is Meaning.START,
     )
-    held = context.ledger.suppressions.in_force(*entry.about)
     if meaning is Meaning.STOP:
-        if all(one.until is not None for one in held):  # what is for ever already needs no second entry
-            suppress(context, (entry,))
-    elif all(one.source in _OF_THE_HOLDER for one in held):
+        suppress(context, (entry,))
+    elif all(one.source in _OF_THE_HOLDER for one in context.ledger.suppressions.in_force(*entry.about)):
         lift(context, entry)
     else:
         return "kept_back"  # somebody else said so, who has to lift it
@@ -154,7 +152,7 @@ def _reply(
     if application is None:
         return None
     pseudonym = context.keyring.pseudonym(to.e164)
-    if not context.store.replies.spend(context.keyring.bucket(pseudonym), pseudonym, meaning):
+    if not context.store.replies.spend(context.keyring.bucket(pseudonym), application.name, pseudonym, meaning):
         return None
     return Reply(
         gateway=gateway,

@@ -1,4 +1,4 @@
-"""Let the ledger delete what it has kept long enough, and the mirror forget it too."""
+"""Let the ledger delete what it has kept long enough. The mirror in Redis knows of nothing that has ended."""
 
 from collections.abc import Callable, Mapping
 
@@ -19,12 +19,9 @@ class Purging:
         self._context = context
         self._keeping = keeping
         self._rest = rest
-        self._unmirrored: dict[str, None] = {}
-        """Numbers that the mirror may know too much of, because Redis did not answer."""
 
     def turn(self) -> None:
         """Purge, if no process has in the last hour; raise `LedgerUnavailableError` or `StoreUnavailableError`."""
-        self._mirror()
         now = self._now()
         if self._context.ledger.purges.take_turn(now):
             for data, rows in self._purge(now).items():
@@ -44,18 +41,8 @@ class Purging:
     def _purge(self, now: int) -> Mapping[str, int]:
         gone = dict.fromkeys(RULES, 0)
         for data in RULES:
-            for batch in self._context.ledger.purges.run(data, self._keeping.before(data, now), now):
-                gone[data] += batch.rows
-                self._unmirrored |= dict.fromkeys(batch.numbers)
-                self._mirror()
+            for rows in self._context.ledger.purges.run(data, self._keeping.before(data, now), now):
+                gone[data] += rows
                 if self._rest():
                     return gone
         return gone
-
-    def _mirror(self) -> None:
-        """Write down in Redis what the ledger still knows of numbers that it knows less of."""
-        if self._unmirrored:
-            place = self._context.ledger.mirrored.head().sequence
-            numbers = tuple(self._unmirrored)
-            self._context.reflection.write_through(numbers, place + 1, place)  # no change is new: it stays where it is
-            self._unmirrored.clear()

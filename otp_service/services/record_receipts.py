@@ -43,8 +43,9 @@ def expected_receipt(context: Context, gateway: str, dispatch_id: str) -> Expect
 def record_receipt(context: Context, expected: Expected, request: ReceiptRequest) -> None:
     """Authenticate a report and record it.
 
-    Raises `UnauthenticatedError` for a forged one, `NotFoundError` when the dispatch is gone meanwhile. A report never
-    approves anything, nor undoes a terminal status.
+    Raises `UnauthenticatedError` for a forged one, `NotFoundError` when the dispatch is gone meanwhile, and
+    `StoreUnavailableError` or `LedgerUnavailableError` when it has to come again. A report never approves anything, nor
+    undoes a terminal status.
     """
     try:
         receipt = expected.reporter.receipt(request)
@@ -55,7 +56,10 @@ def record_receipt(context: Context, expected: Expected, request: ReceiptRequest
 
 
 def record(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -> bool:
-    """Record an authentic report on a dispatch, and what follows from it; return whether the gateway made it."""
+    """Record an authentic report on a dispatch, and what follows from it; return whether the gateway made it.
+
+    Raises `StoreUnavailableError`; and `LedgerUnavailableError` when it is recorded, and what follows is not known now.
+    """
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
     if bucket is None:
         return False

@@ -32,6 +32,7 @@ class Reflection:
         self._seen: int | None = None
         """Where the mirror was at the last look."""
         self._lock = threading.Lock()
+        self._ending = False
         self.standing: Literal["unknown", "ok", "unavailable", "not mirrored"] = "unknown"
         """At the last look. ``not mirrored``: Redis lacks it, or has another or a later one, so starts are refused."""
 
@@ -81,6 +82,10 @@ class Reflection:
             self._follow(place, lambda: self._catch_up(found, place.sequence))
         return found is not None and not self._mirror.is_ahead()
 
+    def wind_up(self) -> None:
+        """Give up the mirror that is being built here, if one is: another process goes on."""
+        self._ending = True
+
     def rebuild(self) -> None:
         """Take the ledger for a new one, and mirror it anew: an operator decided to forget what it does not say."""
         old = self._mirror.place(self._ledger.mirrored.head().identity)
@@ -88,14 +93,14 @@ class Reflection:
         self._mirror.drop()
         self.refresh()
 
-    def write_through(self, pseudonyms: tuple[str, ...], first: int, last: int) -> None:
-        """Mirror the changes that the ledger knows by numbers from ``first`` to ``last``, of some numbers.
+    def write_through(self, pseudonyms: tuple[str, ...], new: int, place: Head) -> None:
+        """Mirror the last ``new`` changes of the ledger up to a place, of some numbers.
 
-        Raises `StoreUnavailableError` when Redis does not answer: they are recorded then, and mirrored later; and
-        `LedgerUnavailableError` when it mirrors another ledger, so that they are not in force.
+        They are recorded, whatever this raises: `StoreUnavailableError` or `LedgerUnavailableError` when one does not
+        answer, so that they are mirrored later, and nothing is let through here before; `LedgerUnavailableError` also
+        when Redis mirrors another ledger, where they are not in force.
         """
-        identity = self._ledger.mirrored.head().identity
-        self._follow(Head(identity, last), lambda: self._write(pseudonyms, first - 1, last))
+        self._follow(place, lambda: self._write(pseudonyms, place.sequence - new, place.sequence))
 
     def _write(self, pseudonyms: tuple[str, ...], after: int, last: int) -> None:
         for begin in range(0, len(pseudonyms), AT_ONCE):
@@ -146,7 +151,7 @@ class Reflection:
         while lasts and (changes := self._ledger.mirrored.after(after, AT_ONCE)).numbers:
             self._reflect(changes, 0)
             after, count = changes.numbers[-1].pseudonym, count + len(changes.numbers)
-            lasts = changes.identity == identity and building.go_on()
+            lasts = changes.identity == identity and not self._ending and building.go_on()
         if lasts:
             _log.info("mirror_built", numbers=count)
         return lasts

@@ -102,8 +102,8 @@ def _handed_over(context: Context, reply: Reply, name: str) -> str:
         return "no_gateway"
     try:
         message = _message(context, reply, name)
-    except LedgerUnavailableError:
-        message = None
+    except LedgerUnavailableError:  # the application is new, and not known here yet
+        return "ledger_unavailable"
     return "no_application" if message is None else _call(gateway, message)
 
 

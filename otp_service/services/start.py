@@ -224,7 +224,7 @@ def _consent(application: Application, request: StartRequest, network: str | Non
     """Return the consent that came with a request, packed, with the prefix of the end user's address."""
     if request.consent is None:
         return ""
-    judge_evidence(application, request.consent, "/consent/given_at")
+    judge_evidence(application, request.consent)
     return packed(replace(request.consent, address_prefix=prefix_of(network) if network else ""))
 
 

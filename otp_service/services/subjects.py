@@ -23,7 +23,7 @@ class Export:
     holding: Holding
     """In the ledger, for as long as the configuration says."""
     passing: tuple[Verification, ...]
-    """Verifications that live in Redis, for minutes; the newest first."""
+    """Verifications whose records are in Redis, until some minutes after their codes; the newest first."""
 
 
 def export(context: Context, to: Named, application: str | None) -> Export:
@@ -63,8 +63,8 @@ def _part(found: Export, name: str) -> Export:
 def erase(context: Context, to: Named, application: str | None) -> Erasure:
     """Erase what is not needed to settle disputes; raises `OtpServiceError`.
 
-    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. What lives in Redis for
-    minutes ends by itself.
+    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. What is in Redis ends by
+    itself: records some minutes after their codes, the event stream after ``streams.retention_days``.
     """
     done = context.ledger.people.erase(to.pseudonym, application)
     _log.info("subject_erased", erasure=done.id, application=application or "*")

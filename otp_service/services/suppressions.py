@@ -12,15 +12,15 @@ _log = get_logger(__name__)
 def suppress(context: Context, entries: Sequence[Suppression]) -> int:
     """Record entries, also such that lift, and bring them into force: queued messages are kept back too.
 
-    Returns how many of them said anything new. Raises `LedgerUnavailableError`: nothing is recorded; or
-    `StoreUnavailableError`: it is recorded, and in force as soon as Redis answers.
+    Returns how many of them said anything new. Raises `LedgerUnavailableError` or `StoreUnavailableError`: they may be
+    recorded, and are in force as soon as both answer; to say it again does no harm.
     """
     if not entries:
         return 0
     added = context.ledger.suppressions.add(entries)
     effective = tuple(dict.fromkeys(one.pseudonym for one in entries if one.scope is SuppressionScope.ALL))
     if effective:  # nothing new may have been recorded before, and not be in force yet
-        context.reflection.write_through(effective, added.last - added.new + 1, added.last)
+        context.reflection.write_through(effective, added.new, added.place)
     if len(entries) == added.new == 1:
         (one,) = entries
         event = "suppression_lifted" if one.lifted else "suppressed"

@@ -19,8 +19,14 @@ class Watch:
     Each has a thread of its own: what takes long, such as to build a mirror, must not keep a revoked key in force.
     """
 
-    def __init__(self, duties: Mapping[str, Callable[[], None]], period: float = PERIOD) -> None:
-        """Take the duties by name."""
+    def __init__(
+        self,
+        duties: Mapping[str, Callable[[], None]],
+        period: float = PERIOD,
+        wind_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the duties by name, and what asks one that takes long to come to an end."""
+        self._wind_up = wind_up
         self._period = period
         self._stop = threading.Event()
         self._threads = [
@@ -36,6 +42,7 @@ class Watch:
     def stop(self) -> None:
         """Look no more."""
         self._stop.set()
+        self._wind_up()
         for thread in self._threads:
             thread.join()
 

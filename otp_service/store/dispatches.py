@@ -143,6 +143,15 @@ class Dispatches:
         )
         return choice_of(answer, job, dispatch_id)
 
+    def allowed(self, job: Job, permission: Permission) -> bool:
+        """Tell whether a message may go, as far as the mirror of the ledger tells; `dispatch` looks again."""
+        answer = self._scripts.run(
+            "allowed",
+            (keys.record(job.bucket, job.id), keys.MIRROR),
+            (job.application, *permission.of_further, keys.mirrored_numbers(job.bucket)),
+        )
+        return bool(answer)
+
     def settle(self, job: Job, slot: str, settlement: Settlement, gateway: str = "") -> Settled:
         """Record the outcome; acknowledge and delete the job unless another dispatch follows.
 
@@ -159,6 +168,7 @@ class Dispatches:
                 keys.delayed(job.bucket),
                 keys.dead_letters(job.bucket),
                 keys.events(job.bucket),
+                keys.MIRROR,
                 *spend_keys(ruleset.ruleset, job.application, job.country),
             ),
             (
@@ -209,7 +219,7 @@ class Dispatches:
         """Record a gateway's report; ``None`` when no such dispatch of this gateway is known."""
         answer = self._scripts.run(
             "receipt",
-            (keys.dispatch(bucket, dispatch_id), keys.events(bucket)),
+            (keys.dispatch(bucket, dispatch_id), keys.events(bucket), keys.MIRROR),
             (gateway, status, reason, raw_status, int(opted_out)),
         )
         match answer:

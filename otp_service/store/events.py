@@ -17,6 +17,8 @@ GROUP = "ledger"
 """Consumer group of the recorders."""
 _TRIMMED_AT_ONCE = 10_000
 """Entries that are looked at to find how far a stream that is too long may be trimmed."""
+_SILENT = 24 * 3600 * 1000
+"""Milliseconds after which a recorder that holds nothing is taken for gone."""
 _NO_GROUP = "NOGROUP"
 
 
@@ -79,6 +81,16 @@ class EventLog:
                 bound = min(self._recorded(stream), max((oldest, 0), self._superfluous(stream)))
                 if bound > (0, 0):
                     self._client.xtrim(stream, minid="{}-{}".format(*bound), approximate=False)
+
+    def forget_recorders(self) -> None:
+        """Forget recorders that took nothing for a day and hold nothing: each process has a name of its own."""
+        for bucket in self._buckets:
+            stream = keys.events(bucket)
+            with answered():
+                consumers: Any = self._client.xinfo_consumers(stream, GROUP) if any(self._groups(stream)) else ()
+                for one in consumers:
+                    if not one["pending"] and one["idle"] > _SILENT:
+                        self._client.xgroup_delconsumer(stream, GROUP, one["name"])
 
     def unrecorded(self) -> int:
         """Return how many events are not in the ledger yet, about."""

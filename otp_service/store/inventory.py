@@ -55,11 +55,11 @@ class Life:
     longest: Callable[[Spans], int] | None = None
     """Seconds; ``None`` where it has no TTL."""
     may_stay: bool = False
-    """Whether it may have none all the same."""
+    """Whether it may have none, or a longer one, all the same."""
 
     def fits(self, milliseconds: int, spans: Spans) -> bool:
         """Tell whether a TTL, as ``PTTL`` answers it, is that of such a key."""
-        if milliseconds == -1:
+        if milliseconds == -1 or self.may_stay:
             return self.longest is None or self.may_stay
         return self.longest is not None and 0 <= milliseconds <= 1000 * self.longest(spans)
 
@@ -116,12 +116,13 @@ FAMILIES: Final = (
     KeyFamily((keys.MIRROR_BUILDER,), "string", _N, Life("30 s", lambda _: _MINUTE), "API, worker",
               "who builds the mirror"),
     KeyFamily((keys.mirrored("bb", "<pseudonym>"),), "hash", _P,
-              Life("as long as the ledger says anything of the number; then a day",
+              Life("as long as anything holds of the number; then a day",
                    lambda _: NOTHING_KEPT // 1000, may_stay=True),
               "API, worker", "which applications may not write to a number, and its consents"),
     KeyFamily((keys.REPLIES,), "list", _S, Life("10 min", lambda _: replies.LATEST), "worker",
               "replies to what people wrote back, that are still to be sent"),
-    KeyFamily((keys.replied("bb", "<pseudonym>", "<meaning>"),), "string", _P, Life("a day", lambda _: replies.APART),
+    KeyFamily((keys.replied("bb", "<application>", "<pseudonym>", "<meaning>"),), "string", _P,
+              Life("a day", lambda _: replies.APART),
               "API, worker", "that something which a number wrote was answered"),
     KeyFamily((keys.record("bb", "<id>"),), "hash", _S, _RECORD, "API, worker, `find`",
               "the record: status, policy, tag, counts, sealed number and details, dispatches"),

@@ -104,9 +104,9 @@ def recent(bucket: str, pseudonym: str) -> str:
     return f"{PREFIX}:{{{bucket}}}:recent:{pseudonym}"
 
 
-def replied(bucket: str, pseudonym: str, meaning: str) -> str:
-    """Hold, as a string, that something which a number wrote was answered, by what it meant. Lives for a day."""
-    return f"{PREFIX}:{{{bucket}}}:replied:{meaning}:{pseudonym}"
+def replied(bucket: str, application: str, pseudonym: str, meaning: str) -> str:
+    """Hold, as a string, that an application answered what a number wrote to it, by what it meant. Lives for a day."""
+    return f"{PREFIX}:{{{bucket}}}:replied:{application}:{meaning}:{pseudonym}"
 
 
 def health(gateway: str) -> str:

@@ -20,7 +20,7 @@ from otp_service.store.connection import answered
 from otp_service.store.scripts import Argument, ScriptRunner
 
 NOTHING_KEPT = 24 * 3600 * 1000
-"""Milliseconds to remember that there is nothing about a number: longer than any write of its state takes."""
+"""Milliseconds to remember a number of which nothing holds: longer than any write of its state takes."""
 _TURN = 30_000
 """Milliseconds after which a process that builds the mirror, and is silent, is taken for dead."""
 FOREIGN = -1

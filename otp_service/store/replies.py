@@ -8,7 +8,7 @@ from otp_service.store import keys
 from otp_service.store.connection import answered, now_of
 
 APART: Final = 24 * 3600
-"""Seconds from one reply of a kind to a number to the next."""
+"""Seconds from one reply of a kind, by an application to a number, to the next."""
 LATEST: Final = 600
 """Seconds after which a reply that waits is not sent any more."""
 MOST: Final = 1000
@@ -21,10 +21,11 @@ class Replies:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
-    def spend(self, bucket: str, pseudonym: str, meaning: str) -> bool:
-        """Tell whether a number may get a reply of a kind; none follows within a day then, whatever becomes of it."""
+    def spend(self, bucket: str, application: str, pseudonym: str, meaning: str) -> bool:
+        """Tell whether a number may get an application's reply of a kind, and then none for a day, come what may."""
+        place = keys.replied(bucket, application, pseudonym, meaning)
         with answered():
-            return bool(self._client.set(keys.replied(bucket, pseudonym, meaning), 1, nx=True, ex=APART))
+            return bool(self._client.set(place, 1, nx=True, ex=APART))
 
     def put(self, entry: bytes) -> None:
         """Let a reply wait for a worker."""

@@ -4,6 +4,7 @@ import threading
 
 from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.context import Context
+from otp_service.services.record_events import record_events
 from otp_service.store.events import Taken
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -17,6 +18,7 @@ _REST = 1.0
 """Seconds to wait while Redis or the database is away."""
 _CLAIM_AFTER = 15.0
 """Seconds, beyond those of a transaction, after which events that a recorder took and did not record are taken over."""
+_HOURLY = 3600.0
 _NOW_AND_THEN = 5.0
 """Seconds between two looks for such events, and between two trimmings."""
 
@@ -39,6 +41,7 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="recorder")
         self._claim = Every(_NOW_AND_THEN, self._take_over)
         self._trim = Every(_NOW_AND_THEN, self._tidy)
+        self._forget = Every(_HOURLY, self._events.forget_recorders)
 
     def start(self) -> None:
         """Begin to record."""
@@ -65,12 +68,13 @@ class Recorder:
                 self._claim.tick()
             count = self._record()
             self._trim.tick()
+            self._forget.tick()
         except (StoreUnavailableError, LedgerUnavailableError) as away:
             self._note(away)
         except Exception:  # noqa: BLE001 - one event's defect must not keep back the others
             _log.exception("recorder_defect", recorder=self._name)
             self._split()
-            return 1
+            return len(self._taken)  # none: nothing could be taken, and there is nothing to stay for
         else:
             return count
         self._stop.wait(_REST)
@@ -111,11 +115,7 @@ class Recorder:
         count = 0
         while self._taken:
             batch = self._taken[0]
-            recorded = self._context.ledger.traffic.record(batch.happenings)
-            if recorded.consents or recorded.opt_outs:
-                self._context.reflection.refresh()
-            for one in recorded.opt_outs:
-                _log.info("suppressed", application=one.application, scope=one.scope, source=one.source)
+            record_events(self._context, batch.happenings)
             self._events.acknowledge(batch)
             count += len(batch.entries)
             self._taken.pop(0)

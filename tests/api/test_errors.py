@@ -55,6 +55,9 @@ CASES = {
     "country-not-allowed": lambda api: api.post(START, {"to": "+12025550123"}),
     "channel-not-available": lambda api: api.post(START, {"to": NUMBER, "channel": "whatsapp"}),
     "invalid-transaction": lambda api: api.post(START, {"to": NUMBER, "purpose": "payment"}),
+    "invalid-time": lambda api: api.call(
+        "PUT", "/v1/suppressions", json={"to": NUMBER, "until": "2020-01-01T00:00:00Z"}
+    ),
     "invalid-code": lambda api: api.post(f"{START}/{api.start()}/check", {"code": "12345a"}),
     "idempotency-mismatch": lambda api: [
         api.post(START, {"to": number}, Idempotency_Key="k") for number in (NUMBER, "+923001234568")

@@ -10,6 +10,7 @@ import pytest
 from support_postgres import PostgresServer
 
 from otp_service.core.errors import LedgerUnavailableError
+from otp_service.ledger import upgrade
 from otp_service.ledger.database import Database
 
 TIMEOUT = 0.3
@@ -79,3 +80,13 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_server_and_the_connecti
         connection.exec_driver_sql("SELECT pg_sleep(10)")
 
     assert server_process(database) == process
+
+
+def test_an_upgrade_may_take_longer_than_any_other_transaction(database: Database) -> None:
+    with upgrade._alone(database) as connection:
+        connection.exec_driver_sql("SELECT pg_sleep(2)")
+    begun = time.monotonic()
+    with pytest.raises(LedgerUnavailableError):
+        _stop_and_ask(database)
+
+    assert time.monotonic() - begun < TIMEOUT + 3, "and is the only one"

@@ -53,7 +53,7 @@ def test_a_consent_is_followed_by_its_withdrawal(ledger):
     _, second = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
 
     assert given.recorded > 0
-    assert second == first + 1
+    assert second.sequence == first.sequence + 1
     assert [one.evidence for one in ledger.consents.of(NUMBER, "shop", "login")] == [EVIDENCE, None]
     assert ledger.consents.of(NUMBER, "bank", "login") == ()
 
@@ -142,7 +142,7 @@ def test_what_says_nothing_new_is_not_recorded_again(ledger):
     second = ledger.suppressions.add([again, entry(reason="list of 2026-11", until=4_000_000_000_000)])
 
     assert (first.new, second.new) == (1, 0)
-    assert second.last == first.last == ledger.mirrored.head().sequence
+    assert second.place == first.place == ledger.mirrored.head()
     assert len(ledger.suppressions.of(NUMBER)) == 1
 
 

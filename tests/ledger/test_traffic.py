@@ -65,7 +65,7 @@ def test_a_consent_that_came_with_a_start_is_recorded_with_its_evidence(ledger):
     recorded = ledger.traffic.record([started(evidence=EVIDENCE, place=0)])
     (entry,) = ledger.consents.of(NUMBER, "shop", "login")
 
-    assert recorded.consents == 1
+    assert (recorded.numbers, recorded.changes, recorded.place) == ((NUMBER,), 1, ledger.mirrored.head())
     assert entry.evidence == EVIDENCE
     assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (True, 0)}
 
@@ -76,17 +76,17 @@ def test_a_withdrawal_is_the_later_one_although_the_consent_was_recorded_after_i
     ledger.traffic.record([start])
 
     assert [one.withdrawn for one in ledger.consents.of(NUMBER, "shop", "login")] == [False, True]
-    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (False, place)}
+    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (False, place.sequence)}
 
 
 def test_a_consent_given_after_a_withdrawal_counts_although_an_older_one_is_recorded_late(ledger):
     old = started("vf_1", evidence=EVIDENCE, place=0)
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
-    new = started("vf_2", evidence=EVIDENCE, place=place)
+    new = started("vf_2", evidence=EVIDENCE, place=place.sequence)
     ledger.traffic.record([new])
     ledger.traffic.record([old])
 
-    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (True, place)}
+    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (True, place.sequence)}
 
 
 def test_the_application_whose_message_a_number_got_last_is_known(ledger):
@@ -110,4 +110,34 @@ def test_a_consent_of_a_start_that_a_restored_ledger_has_not_come_to_yet_ends_be
     ledger.traffic.record([started(evidence=EVIDENCE, place=1000)])
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
 
-    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (False, place)}
+    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (False, place.sequence)}
+
+
+@pytest.mark.parametrize(("erased_for", "address"), [("shop", ""), (None, ""), ("bank", "203.0.113.0/24")])
+def test_an_erasure_before_a_consent_is_recorded_takes_the_address_of_its_own_application_alone(
+    ledger, erased_for, address
+):
+    ledger.people.erase(NUMBER, erased_for)
+    ledger.traffic.record([started(evidence=EVIDENCE)])
+
+    assert ledger.consents.of(NUMBER, "shop", "login")[0].evidence.address_prefix == address
+
+
+def test_a_verification_that_nobody_ends_expires(ledger):
+    ledger.traffic.record([started("vf_1", expires="2000"), started("vf_2", expires=str(2**45)), started("vf_3")])
+    ledger.traffic.record([happening("verification.canceled", "vf_1", 1500)])
+    ledger.traffic.record([started("vf_4", expires="2000")])
+
+    assert {past.id: (past.status, past.ended) for past in _past(ledger)} == {
+        "vf_1": ("canceled", 1500), "vf_2": ("pending", 0), "vf_3": ("pending", 0), "vf_4": ("expired", 2000),
+    }  # fmt: skip
+
+
+def test_an_event_that_is_kept_as_it_is_keeps_whose_it_was(ledger):
+    """It is the last place where that is."""
+    ledger.traffic.keep([started(evidence=EVIDENCE)])
+    with ledger.database.read() as connection:
+        (details,) = connection.execute(select(events.c.details)).scalars()
+
+    assert json.loads(details)["pseudonym"] == NUMBER
+    assert "text_sha256" in json.loads(details)["consent"]

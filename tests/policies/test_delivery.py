@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,6 +14,7 @@ from support_policies import Judge, asked, under, verdicts
 from otp_service.api.app import create_app
 from otp_service.core.phone import parse_destination
 from otp_service.core.story import Why
+from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.policies.asked import AskedPolicy
@@ -20,6 +22,7 @@ from otp_service.policies.base import ALLOW, DENY, PolicyError, not_by, only_by
 from otp_service.services.deliver import deliver
 from otp_service.services.find import find
 from otp_service.services.record_receipts import record
+from otp_service.services.suppressions import suppress
 from otp_service.telemetry import metrics
 
 THREE = {"login": {"channels": ["sms", "voice", "whatsapp"]}}
@@ -41,6 +44,19 @@ def channels_of(sender: Sender) -> list[str]:
 def why(sender: Sender) -> Why:
     (case,) = find(sender.context, parse_destination(NUMBER, None)).cases
     return case.explanation.why
+
+
+def test_nobody_is_asked_about_a_number_whose_holder_said_stop(still_world: World):
+    """He would be told the number."""
+    judge = Judge(ALLOW)
+    shop = sender(still_world, asked("looked-up", judge))
+    shop.caller.start()
+    entry = Suppression(shop.context.keyring.pseudonym(NUMBER), "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
+    suppress(shop.context, (entry,))
+    shop.deliver()
+    suppress(shop.context, (replace(entry, lifted=True),))
+
+    assert (judge.questions, shop.sent()) == ([], [])
 
 
 def test_what_is_denied_reaches_no_gateway_and_is_reported(still_world: World):

@@ -12,10 +12,11 @@ from otp_service.bootstrap import Installation
 from otp_service.core.errors import LedgerUnavailableError, SuppressedError
 from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
 from otp_service.core.verification import DeliveryStatus
-from otp_service.gateways.base import FailureKind, Receipt
+from otp_service.gateways.base import FailureKind, InboundMessage, Receipt
 from otp_service.ledger.suppressions import Suppressions
 from otp_service.ledger.traffic import Traffic
 from otp_service.services.desk import Desk, refer
+from otp_service.services.inbound import receive
 from otp_service.services.record_receipts import record
 from otp_service.services.suppressions import suppress
 
@@ -99,14 +100,29 @@ def test_what_was_taken_back_since_stays_so_when_it_is_recorded_late(shop):
     assert shop.start()
 
 
-def test_it_neither_follows_nor_softens_what_an_operator_said(shop):
-    """Or else the holder's START would lift it."""
+def test_what_was_taken_back_before_is_said_anew(shop):
+    pseudonym = shop.context.keyring.pseudonym(NUMBER)
+    stop = Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.GATEWAY)
+    for entry in (stop, replace(stop, lifted=True)):
+        suppress(shop.context, (entry,))
+    shop.start()
+    deliver_all(shop.context)
+
+    assert len(entries(shop)) == 3
+    with pytest.raises(SuppressedError):
+        shop.start()
+
+
+def test_it_does_not_soften_what_an_operator_said(shop):
     shop.start()
     pseudonym = shop.context.keyring.pseudonym(NUMBER)
     deliver_all(shop.context)
     suppress(shop.context, (Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.OPERATOR),))
 
-    assert [one[2] for one in entries(shop)] == ["operator"]
+    assert [one[2] for one in entries(shop)] == ["operator", "gateway"]
+    receive(shop.context, "sandbox", InboundMessage("1", NUMBER, "START"))
+    with pytest.raises(SuppressedError):
+        shop.start()
 
 
 def test_an_opt_out_in_a_receipt_is_respected_once(world):

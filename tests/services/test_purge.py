@@ -12,7 +12,6 @@ from support_installation import NUMBER, World
 from support_keys import DAY
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.core.errors import StoreUnavailableError
 from otp_service.core.phone import parse_destination
 from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger import purge_rules, schema
@@ -76,46 +75,21 @@ def written(installation: Installation) -> set[str]:
         return set(connection.execute(select(schema.inbound.c.id)).scalars())
 
 
-def test_the_mirror_forgets_what_the_ledger_deleted_and_nothing_that_holds(
+def test_the_mirror_forgets_what_has_ended_by_itself_and_nothing_that_holds(
     still_world: World, installation: Installation
 ) -> None:
     client = still_world.client
     ended, holds = stop_for_a_day(installation), agree_and_stop(installation)
-    assert (client.pttl(ended), client.pttl(holds)) == (-1, -1)
-    before = client.hgetall(holds)
-    place = client.hgetall(keys.MIRROR)
+    assert (client.pttl(ended), client.pttl(holds)) == (2000 * DAY, -1)
+    before, place = client.hgetall(holds), client.hgetall(keys.MIRROR)
+    assert any(value.startswith(b"withdrawn|") for value in before.values())
     still_world.advance(DAY + THREE_YEARS)
     gone = purging(installation).at_once()
 
     assert (gone["consents"], gone["suppressions"]) == (1, 1)
-    assert 0 < client.pttl(ended) <= 1000 * DAY
-    assert client.hkeys(ended) == [b"n"]
-    assert client.pttl(holds) == -1
-    assert client.hgetall(holds) | {b"n": b""} == before | {b"n": b""}
-    assert any(value.startswith(b"withdrawn|") for value in before.values())
-    assert client.hgetall(keys.MIRROR) == place
-    still_world.advance(DAY + 1)
     assert not client.exists(ended)
-
-
-def test_a_purge_that_could_not_tell_the_mirror_tells_it_the_next_time(
-    still_world: World, installation: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mine, ended = purging(installation), stop_for_a_day(installation)
-    still_world.advance(DAY + THREE_YEARS)
-    with monkeypatch.context() as away:
-        away.setattr(installation.context.reflection, "write_through", _fails)
-        with pytest.raises(StoreUnavailableError):
-            mine.turn()
-    assert b"s:shop" in still_world.client.hkeys(ended)
-    mine.turn()
-
-    assert still_world.client.hkeys(ended) == [b"n"]
-    assert 0 < still_world.client.pttl(ended) <= 1000 * DAY
-
-
-def _fails(*_: object) -> None:
-    raise StoreUnavailableError
+    assert client.hgetall(holds) == before
+    assert client.hgetall(keys.MIRROR) == place
 
 
 def test_several_processes_purge_once_an_hour_together(still_world: World, installation: Installation) -> None:

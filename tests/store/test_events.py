@@ -124,3 +124,16 @@ def test_a_stream_that_nobody_reads_is_not_cut(world, log):
     log.trim()
 
     assert left(world) == told
+
+
+def test_a_recorder_that_is_gone_is_forgotten_and_one_that_holds_something_is_not(world, log):
+    tell(world, 2)
+    (first,) = log.take("gone", 1)
+    log.acknowledge(first)
+    log.take("holds", 1)
+    world.advance(2 * DAY)
+    log.take("lives", 1)
+    log.forget_recorders()
+
+    consumers = world.client.xinfo_consumers(keys.events("00"), "ledger")
+    assert {one["name"] for one in consumers} == {b"holds", b"lives"}

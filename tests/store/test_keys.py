@@ -188,7 +188,6 @@ DAY = 24 * 3600
         ("otp:{00}:number/somebody/60", "list", None),
         ("otp:{00}:number/somebody/60", "list", 3 * DAY),
         ("otp:{00}:idempotency:shop:key", "hash", 25 * 3600),
-        ("otp:{00}:mirror/number/somebody", "hash", 2 * DAY),
         ("otp:{00}:dead", "stream", None),
         ("otp:{00}:events", "stream", 60),
         ("otp:{00}:outbox:retry:shop", "stream", None),

@@ -88,6 +88,29 @@ def test_that_nothing_is_kept_of_a_number_is_remembered_for_a_while(frozen, mirr
     assert 0 < frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) <= 86_400_000
 
 
+@pytest.mark.parametrize(
+    ("suppressed", "life"),
+    [
+        ({"shop": 5000}, 5000),
+        ({"shop": 9000, "bank": 5000}, 9000),
+        ({"shop": 9000, "bank": None}, None),
+        ({"shop": -1}, 0),
+    ],
+)
+def test_a_number_is_remembered_for_a_day_longer_than_what_holds(frozen, mirror, suppressed, life):
+    ends = {name: None if at is None else frozen.now + at for name, at in suppressed.items()}
+    mirror.reflect(changes(1, **ends), 0, ["00"])
+
+    assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == (-1 if life is None else 86_400_000 + life)
+
+
+def test_a_number_with_a_consent_stays_whatever_ends(frozen, mirror):
+    one = Mirrored(PSEUDONYM, {"shop": frozen.now + 1}, {("shop", "login"): (False, 1)})
+    mirror.reflect(Changes(IDENTITY, 1, 1, (one,)), 0, ["00"])
+
+    assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
+
+
 def test_another_ledger_neither_moves_the_mirror_nor_changes_what_is_in_it(frozen, mirror):
     """Whatever is recorded there, by a process with a wrong address, must forget nobody's opt-out here."""
     mirror.reflect(changes(1, shop=None), 0, ["00"])

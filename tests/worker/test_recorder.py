@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 from support_caller import Caller
+from support_events import record_events
 from support_happenings import EVIDENCE
 from support_installation import NUMBER, World
 from support_service import eventually
 
 from otp_service.core.errors import LedgerUnavailableError
 from otp_service.core.phone import parse_destination
-from otp_service.ledger.schema import events
+from otp_service.ledger.schema import events, verifications
 from otp_service.ledger.traffic import Traffic
 from otp_service.services.named import named
 from otp_service.store import keys
@@ -111,3 +112,22 @@ def test_an_event_that_cannot_be_understood_is_kept_as_it_is_and_holds_up_no_oth
     assert [past.id for past in held(shop).verifications] == [one]
     with shop.context.ledger.database.read() as connection:
         assert connection.execute(select(events.c.type).where(events.c.verification == "vf_broken")).scalars().all()
+
+
+def test_the_ledger_knows_when_a_code_expires(shop):
+    one = shop.read(shop.start(consent=EVIDENCE)).verification
+    record_events(shop.context)
+
+    with shop.context.ledger.database.read() as connection:
+        kept = connection.execute(select(verifications.c.expires).where(verifications.c.id == one.id)).scalar_one()
+    assert kept == one.expires
+
+
+def test_a_recorder_that_can_take_nothing_can_be_stopped(shop, world):
+    world.client.set(keys.events("00"), "no stream")
+    stopped = Recorder(shop.context, "last", 1.0, 0.2)
+    stopped.start()
+    stopped.stop()
+
+    assert not stopped._thread.is_alive()
+    world.client.delete(keys.events("00"))

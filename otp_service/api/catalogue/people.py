@@ -19,7 +19,7 @@ CALLS = (
         description="Records that somebody agreed to codes for a purpose, with what shows it. It is in force when this "
         "is answered. What is recorded is never changed, only followed by another entry.",
         successes=_SHOWN,
-        problems=_CONSENT,
+        problems=(*_CONSENT, "invalid-time"),
         body=people_schemas.GivenConsentBody,
         body_required=True,
     ),
@@ -58,7 +58,7 @@ CALLS = (
         description="From now on the number gets no messages of the application, those that wait included; other "
         "applications' are left alone.",
         successes=_LISTED,
-        problems=(*COMMON, *BODY, *_NUMBER),
+        problems=(*COMMON, *BODY, *_NUMBER, "invalid-time"),
         body=people_schemas.SuppressionBody,
         body_required=True,
     ),

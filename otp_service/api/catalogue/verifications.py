@@ -54,6 +54,7 @@ CALLS = (
             "number-not-allowed",
             "channel-not-available",
             "invalid-transaction",
+            "invalid-time",
             "client-ip-required",
             "consent-required",
             "consent-not-kept",

@@ -1,5 +1,7 @@
 """``/v1/suppressions``: numbers that get no messages of the caller's application. The number is in the body."""
 
+from dataclasses import replace
+
 from flask import Blueprint, Response
 
 from otp_service.api.auth import caller
@@ -8,6 +10,7 @@ from otp_service.api.people_answers import suppressions_response
 from otp_service.api.people_schemas import NumberBody, ScopeBody, SuppressionBody
 from otp_service.api.request import read_json, refuse_query, validated
 from otp_service.bootstrap import Installation
+from otp_service.core.errors import InvalidTimeError
 from otp_service.core.moment import milliseconds_of
 from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource, keeps_codes_back
 from otp_service.ledger.clock import now
@@ -30,10 +33,9 @@ def blueprint(installation: Installation) -> Blueprint:
         """Record a suppression."""
         body = validated(SuppressionBody, read_json())
         to, until = number_in(context, body), None if body.until is None else milliseconds_of(body.until)
-        entry = Suppression(
-            to.pseudonym, caller().name, SuppressionScope(body.scope), SuppressionSource.API, body.reason, until
-        )
-        suppress(context, (entry,))
+        if until is not None and until <= now():
+            raise InvalidTimeError("until is in the past.")
+        suppress(context, (replace(_entry(to, body.scope), reason=body.reason, until=until),))
         return _shown(to)
 
     def find() -> Response:
@@ -44,10 +46,7 @@ def blueprint(installation: Installation) -> Blueprint:
         """Lift a suppression of the application's own."""
         body = validated(ScopeBody, read_json())
         to = number_in(context, body)
-        lift(
-            context,
-            Suppression(to.pseudonym, caller().name, SuppressionScope(body.scope), SuppressionSource.API, lifted=True),
-        )
+        lift(context, replace(_entry(to, body.scope), lifted=True))
         return _shown(to)
 
     routes = Blueprint("suppressions", __name__, url_prefix="/v1/suppressions")

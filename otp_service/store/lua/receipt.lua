@@ -1,6 +1,6 @@
 -- Records a gateway's later report on a dispatch. It never approves anything.
 --
--- KEYS[1] the dispatch   KEYS[2] events
+-- KEYS[1] the dispatch   KEYS[2] events   KEYS[3] the mirror's head
 -- ARGV[1] gateway that reports   ARGV[2] status, normalised   ARGV[3] reason, may be empty
 -- ARGV[4] the gateway's own status, may be empty
 -- ARGV[5] '1' when the number's holder told the gateway to want no messages
@@ -17,6 +17,6 @@ local kept, news = deliveries.settle(dispatch[1], dispatch[2], ARGV[2], ARGV[3],
 if news then
   streams.report(KEYS[2], 'delivery.' .. ARGV[2], about, 'slot', dispatch[2], 'channel', kept[1],
     'gateway', ARGV[1], 'choice', kept[6], 'reason', ARGV[3], 'raw_status', ARGV[4],
-    deliveries.opt_out(dispatch[1], ARGV[5]))
+    deliveries.opt_out(dispatch[1], KEYS[3], ARGV[5]))
 end
 return { news and 'recorded' or 'ignored', dispatch[2], now, about.id, redis.call('HGETALL', dispatch[1]) }

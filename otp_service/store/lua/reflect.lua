@@ -3,10 +3,11 @@
 -- KEYS[1] the mirror's head   KEYS[2] who builds it   KEYS[3] and following: the numbers
 -- ARGV[1] identity of the ledger   ARGV[2] place in the ledger at which the states were read
 -- ARGV[3] place after which the changes are that led to them   ARGV[4] place of the last of these changes
--- ARGV[5] milliseconds to remember that there is nothing about a number
+-- ARGV[5] milliseconds to remember a number of which nothing holds, or longer than the last of what holds does
 -- ARGV[6] and following, for each number: its fields, as JSON
 -- Returns: the place that the mirror has come to; -1 when it is another ledger's, or not built: then nothing is written,
 -- unless it is being built of this ledger
+-- include clock
 
 local head = redis.call('HMGET', KEYS[1], 'identity', 'sequence')
 local ledger = head[1] or string.match(redis.call('GET', KEYS[2]) or '', '^(%a+)/')
@@ -15,12 +16,15 @@ for i = 1, #KEYS - 2 do
   local number, fields = KEYS[2 + i], { 'n', ARGV[2] }
   local known = tonumber(redis.call('HGET', number, 'n') or -1)
   if tonumber(ARGV[2]) >= known then -- what was read later may have been written first
+    local ends = now
     for name, value in pairs(cjson.decode(ARGV[5 + i])) do
       fields[#fields + 1], fields[#fields + 2] = name, value
+      local last = string.sub(name, 1, 2) == 's:' and tonumber(value)
+      ends = ends and last and math.max(ends, last) -- a consent holds for ever, and so does a suppression without an end
     end
     redis.call('DEL', number)
     redis.call('HSET', number, unpack(fields))
-    if #fields == 2 then redis.call('PEXPIRE', number, ARGV[5]) end
+    if ends then redis.call('PEXPIREAT', number, ends + tonumber(ARGV[5])) end
   end
 end
 if not head[1] then return -1 end

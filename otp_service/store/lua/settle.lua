@@ -1,7 +1,8 @@
 -- Records what became of a message, and what follows for its job: acknowledged and deleted in the same step.
 --
 -- KEYS[1] the record    KEYS[2] lane of the outbox   KEYS[3] delayed
--- KEYS[4] dead letters  KEYS[5] events                  KEYS[6] and following: what the application has spent
+-- KEYS[4] dead letters  KEYS[5] events                  KEYS[6] the mirror's head
+-- KEYS[7] and following: what the application has spent
 -- ARGV[1] slot of the outcome in the record, empty when there is none
 -- ARGV[2] status        ARGV[3] reason, may be empty
 -- ARGV[4] gateway, empty when none was called                ARGV[5] its reference, may be empty
@@ -22,11 +23,11 @@ if ARGV[1] ~= '' then
   local _, _, told = deliveries.parts(redis.call('HGET', KEYS[1], ARGV[1]))
   local status = told == 'sent' and told or ARGV[2] -- a receipt outweighs what the answer made of it
   local kept, news = deliveries.settle(KEYS[1], ARGV[1], status, ARGV[3], '', ARGV[5])
-  spending.settle(KEYS[1], ARGV[1], 6, streams.fields(job).country, ARGV[13])
+  spending.settle(KEYS[1], ARGV[1], 7, streams.fields(job).country, ARGV[13])
   if news then
     streams.report(KEYS[5], 'delivery.' .. status, streams.fields(job), 'slot', ARGV[1],
       'channel', kept[1], 'gateway', ARGV[4], 'choice', kept[6], 'reason', ARGV[3], 'reference', ARGV[5],
-      'cost', ARGV[13], deliveries.opt_out(KEYS[1], ARGV[14]))
+      'cost', ARGV[13], deliveries.opt_out(KEYS[1], KEYS[6], ARGV[14]))
   end
   local message, dispatch = string.match(ARGV[1], '^d(%d+)%.(%d+)$')
   local repeated = called and tonumber(redis.call('HGET', KEYS[1], 'n' .. message) or 0) > tonumber(dispatch)

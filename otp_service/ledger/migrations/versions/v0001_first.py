@@ -39,6 +39,7 @@ def _traffic() -> None:
         Column("purpose", String(64), nullable=False),
         Column("country", String(2), nullable=False),
         Column("started", BigInteger, nullable=False),
+        Column("expires", BigInteger, nullable=False),
         Column("status", String(64), nullable=False),
         Column("ended", BigInteger, nullable=False),
     )

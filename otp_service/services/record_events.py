@@ -1,0 +1,21 @@
+"""Record in the ledger what happened, and bring into force what follows from it: consents and opt-outs."""
+
+from collections.abc import Sequence
+
+from otp_service.core.happening import Happening
+from otp_service.services.context import Context
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+
+def record_events(context: Context, happenings: Sequence[Happening]) -> None:
+    """Record what happened, all or nothing; to do it twice does no harm.
+
+    Raises `LedgerUnavailableError`, and `StoreUnavailableError` when it is recorded and not in force yet.
+    """
+    recorded = context.ledger.traffic.record(happenings)
+    for one in recorded.opt_outs:
+        _log.info("suppressed", application=one.application, scope=one.scope, source=one.source)
+    if recorded.place is not None:
+        context.reflection.write_through(recorded.numbers, recorded.changes, recorded.place)
