@@ -11,7 +11,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: setup run test check bench bench-delivery bench-import storm storm-ledger abuse mutants lock clean compose-secrets
+.PHONY: setup run test check bench bench-delivery bench-import bench-pair storm storm-ledger abuse mutants lock clean compose-secrets
 
 setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
 
@@ -36,6 +36,9 @@ bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and 
 
 storm: setup  ## Verifications while workers are killed and stopped, and a gateway fails; then the books must balance.
 	$(BIN)/python benchmarks/storm.py
+
+bench-pair: setup  ## What a change costs: BEFORE=folder of another checkout takes turns with this one. Ten minutes.
+	$(BIN)/python benchmarks/pair.py $(BEFORE)
 
 bench-import: setup  ## Imports a million suppressed numbers: time, memory, and what starts notice of it. Five minutes.
 	$(BIN)/python benchmarks/importing.py

@@ -1,0 +1,119 @@
+"""What a change costs: two checkouts of the project, each with its own Valkey, take turns under the same load.
+
+A single run scatters by a tenth on a shared machine; the ratio of two that are seconds apart scatters less, and the
+median of many such pairs is what is compared. Each checkout is served by its own code, and seeded by it (`paired.py`).
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CONNECTIONS = 16
+_CHECKS = 2600
+"""Verifications that are made ready for a second of checks: more than are checked."""
+_FIGURES = ("rate", "cpu", "valkey")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one turn showed."""
+
+    rate: float
+    """Answers a second."""
+    cpu: float
+    """Processor time of the application's processes, microseconds a request."""
+    valkey: float
+    """The same of Valkey."""
+    errors: int
+
+
+class Checkout:
+    """One of the two, being served."""
+
+    def __init__(self, stack: ExitStack, tree: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'benchmarks'}"}
+        self._process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-P", str(HERE / "paired.py")], cwd=tree, env=environment, text=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )
+        )  # fmt: skip
+        stack.callback(self._process.communicate, "")
+        self._where = json.loads(self._answer())
+
+    def turn(self, kind: str, seconds: int) -> Seen:
+        """Put it under load for some seconds."""
+        environment = {**os.environ, "BENCH_API_KEY": self._where["key"]}
+        url = f"http://127.0.0.1:{self._where['port']}"
+        if kind == "start":
+            url += "/v1/verifications"
+            self._ask("clean")
+        else:
+            environment["BENCH_CODES"] = self._ask(f"seed {seconds * _CHECKS}")
+        before = json.loads(self._ask("cpu"))
+        load = ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(HERE / f"{kind}.lua"), url]
+        told = subprocess.run(load, env=environment, capture_output=True, text=True, check=True).stdout
+        after = json.loads(self._ask("cpu"))
+        count = int(re.findall(r"(\d+) requests in", told)[0])
+        service, valkey = (1e6 * (after[name] - before[name]) / count for name in ("service", "valkey"))
+        errors = re.findall(r"Non-2xx or 3xx responses: (\d+)", told)
+        return Seen(float(re.findall(r"Requests/sec:\s+([\d.]+)", told)[0]), service, valkey, sum(map(int, errors)))
+
+    def _ask(self, what: str) -> str:
+        print(what, file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> str:
+        return self._process.stdout.readline().strip() if self._process.stdout else ""
+
+
+def main() -> int:
+    """Measure and print; return 1 when an answer was not the expected one."""
+    options = _options()
+    errors = 0
+    print("| call | figure | before | here | here / before: median | quartiles |\n|---|---|---:|---:|---:|---|")
+    for kind in options.calls:
+        with ExitStack() as stack:
+            both = [Checkout(stack, tree) for tree in (options.before.resolve(), HERE.parent)]
+            for one in both:
+                one.turn(kind, 2)
+            pairs = [_pair(both, kind, options.seconds, swapped=bool(turn % 2)) for turn in range(options.pairs)]
+        for figure in _FIGURES:
+            _print(kind, figure, [[getattr(seen, figure) for seen in pair] for pair in pairs])
+        errors += sum(seen.errors for pair in pairs for seen in pair)
+    return 1 if errors else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("before", type=Path, help="another checkout")
+    parser.add_argument("--pairs", type=int, default=24)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--calls", nargs="+", choices=("start", "check"), default=["start", "check"])
+    return parser.parse_args()
+
+
+def _pair(both: Sequence[Checkout], kind: str, seconds: int, *, swapped: bool) -> list[Seen]:
+    """Return what the two show, one right after the other; which comes first changes from pair to pair."""
+    seen = [one.turn(kind, seconds) for one in (reversed(both) if swapped else both)]
+    return seen[::-1] if swapped else seen
+
+
+def _print(kind: str, figure: str, pairs: Sequence[Sequence[float]]) -> None:
+    before, here = (statistics.median(figures) for figures in zip(*pairs, strict=True))
+    lower, median, upper = statistics.quantiles([after / first for first, after in pairs], n=4)
+    ratios = f"{median:.3f} | {lower:.3f} to {upper:.3f}"
+    print(f"| {kind} | {figure} | {before:,.0f} | {here:,.0f} | {ratios} |", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
