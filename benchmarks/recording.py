@@ -217,7 +217,7 @@ def _settle(site: Site, ledger: Ledger, answers: Answers) -> tuple[dict[str, str
     handed = {one.verification for one in kept if one.type.startswith("delivery.")}
     numbers = {row.id: row.pseudonym for row in rows}
     missing = {
-        "events that are not in the ledger": told.keys() - {one.id for one in kept},
+        "events that are not in the ledger": told.keys() - {one.id.rpartition(":")[0] for one in kept},  # the rest is a digest
         "accepted starts without a verification": set(answers.accepted) - numbers.keys(),
         "accepted starts without a number": {one for one in answers.accepted if not numbers.get(one)},
         "accepted starts without their event": {one for one in answers.accepted if started[one] != 1},
