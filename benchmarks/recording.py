@@ -216,8 +216,9 @@ def _settle(site: Site, ledger: Ledger, answers: Answers) -> tuple[dict[str, str
     started = Counter(one.verification for one in kept if one.type == "verification.started")
     handed = {one.verification for one in kept if one.type.startswith("delivery.")}
     numbers = {row.id: row.pseudonym for row in rows}
+    entries = {one.id.rpartition(":")[0] for one in kept}  # the rest of a name is a digest
     missing = {
-        "events that are not in the ledger": told.keys() - {one.id.rpartition(":")[0] for one in kept},  # the rest is a digest
+        "events that are not in the ledger": told.keys() - entries,
         "accepted starts without a verification": set(answers.accepted) - numbers.keys(),
         "accepted starts without a number": {one for one in answers.accepted if not numbers.get(one)},
         "accepted starts without their event": {one for one in answers.accepted if started[one] != 1},
