@@ -62,7 +62,8 @@ class ScopeBody(NumberBody):
     """Which number it is about, and which messages."""
 
     scope: Literal["all", "marketing_only"] = "all"
-    """`all`: no message at all, codes that the person asks for included; `marketing_only`: none of this service's."""
+    """`all`: no message at all, codes that the person asks for included; `marketing_only`: advertising, which this
+    service does not send: it is kept, and keeps nothing back here."""
 
 
 class SuppressionBody(ScopeBody):

@@ -93,7 +93,8 @@ def lock(folder: Path) -> TextIO:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as taken:
         held.close()
-        raise ConfigurationError(f"Another otp-service dev uses the folder {folder}.") from taken
+        advice = "end it, or give --data-dir and --port"
+        raise ConfigurationError(f"Another otp-service dev uses the folder {folder}: {advice}.") from taken
     return held
 
 
@@ -131,7 +132,7 @@ def key_variables(folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, s
     """Return the variables that name the folder's keys, none where the environment has them, and if any is new."""
     variables, made = {}, False
     for variable, name, new in (
-        (_ROOT, "root-keys", f"dev:{new_key()}"),
+        (_ROOT, "root-keys", f"k1:{new_key()}"),
         (_PSEUDONYM, "pseudonym-key", new_key()),
     ):
         if not environ.get(variable) and not environ.get(variable + FILE_SUFFIX):

@@ -40,7 +40,7 @@ def guide(url: str, api_key: str, settings: Settings, shell: Path) -> str:
         number=NUMBER,
         shell=shlex.quote(str(shell)),
         command=program(),
-        options="--application dev " if len(settings.applications) > 1 else "",
+        options="--application dev ",
     )
     numbers = _NUMBERS.format(prefix=PREFIX) if _has_numbers(settings) else ""
     recorded = settings.guard.mode("block.unapproved") is Mode.RECORD_ONLY

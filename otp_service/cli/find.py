@@ -33,7 +33,8 @@ def find(number: str, region: str | None, path: Path | None) -> None:
     if not found.complete:
         warn("there are too many events to read them all: what is told of older verifications may lack something.")
     end = "" if found.cases else f"Nothing is remembered of {to.mask}. "
-    note(f"{end}A refused start is not here: otp-service guard explain DECISION, otp-service limits show NUMBER")
+    others = "guard explain DECISION, limits show NUMBER, suppressions show NUMBER"
+    note(f"{end}A refused start is not here: otp-service {others}")
 
 
 def _print(found: Found) -> None:

@@ -82,7 +82,7 @@ def mirror_finding(context: Context) -> Finding:
 
 def known(changes: int) -> str:
     """Return the sentence that Redis is up to date."""
-    return f"Redis knows all of its {counted(changes, 'change')}." if changes else "Redis knows that it is empty."
+    return f"Redis knows all of it (consents and suppressions: {counted(changes, 'change')})."
 
 
 def _recorder(unrecorded: int) -> Finding:

@@ -7,7 +7,7 @@ import click
 
 from otp_service.cli.context import context_of, managing_context
 from otp_service.cli.options import config_option
-from otp_service.cli.output import counted, done, duration, moment, note, program, table
+from otp_service.cli.output import counted, done, moment, note, program, table
 from otp_service.core.api_key import APPLICATION_SCOPES, ApiKey, Scope, networks_of
 from otp_service.core.errors import NotFoundError
 from otp_service.services.api_keys import (
@@ -93,8 +93,10 @@ def rotate(key_id: str, overlap: int, path: Path | None) -> None:
 
     The new key is printed this once, and kept nowhere.
     """
-    _show(rotate_key(managing_context(load_settings(path)), key_id, overlap, BY))
-    note(f"The old key {key_id} ends in {duration(overlap)}." if overlap else f"The old key {key_id} has ended.")
+    context = managing_context(load_settings(path))
+    _show(rotate_key(context, key_id, overlap, BY))
+    old = next(key for key in context.ledger.api_keys.of(None) if key.id == key_id)
+    note(f"The old key {key_id}: {_state(old, time.time_ns() // 1_000_000)}.")
 
 
 @click.command(short_help="End an API key of the ledger.")

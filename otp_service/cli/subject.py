@@ -45,7 +45,7 @@ def erase(number: str, region: str | None, path: Path | None, *, yes: bool) -> N
     """Erase what no dispute needs of NUMBER, of all applications. No limit, lock or suppression is touched."""
     context, to = _opened(number, region, path)
     if not yes:
-        click.confirm(f"Erase what is held of {to.destination.mask}?", abort=True)
+        click.confirm(f"Erase what no dispute needs of {to.destination.mask}? The rest stays.", abort=True)
     did = subjects.erase(context, to, None)
     addresses, messages = did.erased["consents"], did.erased["inbound"]
     erased = f"addresses from {counted(addresses, 'consent')}, senders of {counted(messages, 'inbound message')}"

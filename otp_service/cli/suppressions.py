@@ -94,11 +94,13 @@ def lift_one(number: str, scope: str, name: str | None, region: str | None, path
     """Let messages to NUMBER through again."""
     context, to, application = _opened(number, region, name, path)
     entry = Suppression(to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, lifted=True)
-    if not lift(context, entry):
-        raise click.ClickException(
-            f"Messages {_of(application)} to {to.destination.mask} are not suppressed ({scope})."
-        )
-    done(f"{to.destination.mask} gets messages {_of(application)} again, unless another entry keeps them back.")
+    lifted, others = lift(context, entry), _kept_back(context, to)
+    still = f" Still kept back: messages {', '.join(map(_of, others))}." if others else ""
+    if not lifted:
+        sentence = f"Messages {_of(application)} to {to.destination.mask} are not suppressed ({scope})."
+        option = f" Lift that by --application {others[0]}." if others and others[0] != EVERY_APPLICATION else ""
+        raise click.ClickException(f"{sentence}{still}{option}")
+    done(f"Lifted: messages {_of(application)} to {to.destination.mask}.{still}")
     _warn_of_mirror(context)
 
 
@@ -114,9 +116,8 @@ def show(number: str, region: str | None, path: Path | None) -> None:
     if not entries:
         note(f"Nothing is recorded of {to.destination.mask}.")
         return
-    applications = dict.fromkeys(entry.application for entry in entries)
-    back = [one for one in applications if keeps_codes_back([e for e in entries if e.application == one], now())]
-    note(f"Messages are kept back: {', '.join(map(_of, back)) or 'none'}.")
+    back = ", ".join(map(_of, _kept_back(context, to)))
+    note(f"Kept back: messages {back}." if back else "No messages are kept back.")
 
 
 @suppressions.command(name="import")
@@ -157,10 +158,16 @@ def import_list(
         warn(f"Left out, since no number is there: {counted(imported.unreadable, 'line')} ({some}{more}).")
     if not imported.numbers:
         raise click.ClickException("The file holds no number; nothing was changed.")
-    gets = "gets" if imported.numbers == 1 else "get"
-    done(_told(counted(imported.numbers, "number"), gets, origin.application, scope))
-    note(f"New: {imported.new}; the others were in the ledger, for this reason and at least as long.")
+    done(_told(f"The numbers of {counted(imported.numbers, 'line')}", "get", origin.application, scope))
+    note(f"New: {imported.new}; the others were there already, in the file or in the ledger, for the same reason.")
     _warn_of_mirror(context)
+
+
+def _kept_back(context: Context, to: Named) -> list[str]:
+    """Return the applications whose messages are kept back from a number."""
+    entries = entries_of(context, to.pseudonym)
+    applications = dict.fromkeys(entry.application for entry in entries)
+    return [one for one in applications if keeps_codes_back([e for e in entries if e.application == one], now())]
 
 
 def _warn_of_mirror(context: Context) -> None:

@@ -9,7 +9,7 @@ import click
 from otp_service.cli.context import informed_context
 from otp_service.cli.guard_status import BLOCK, COUNTRY
 from otp_service.cli.options import config_option, destination, region_option
-from otp_service.cli.output import done
+from otp_service.cli.output import done, note, program
 from otp_service.core.address import network_of, wide_network_of
 from otp_service.core.errors import InvalidRequestError
 from otp_service.core.phone import is_region
@@ -64,6 +64,8 @@ def unblock(
         return
     context.store.decisions.lifted(context.keyring.buckets[0], held.rule, *held.place)
     done("Forgotten. Rules count anew from here.")
+    if number:
+        note(f"Its windows of sends and guesses are another thing: {program()} limits reset NUMBER")
 
 
 def _held(

@@ -70,7 +70,8 @@ def parse_destination(spelling: str, region: str | None, types: Collection[Numbe
     try:
         number = phonenumbers.parse(_ascii_spelling(spelling), region)
     except phonenumbers.NumberParseException as unparsable:
-        raise InvalidNumberError("This is not a phone number.") from unparsable
+        hint = "" if region or spelling.lstrip().startswith("+") else " In national spelling it needs a region."
+        raise InvalidNumberError(f"This is not a phone number.{hint}") from unparsable
     found = phonenumbers.number_type(number)
     if number.extension or found == PhoneNumberType.UNKNOWN:  # what is not valid has no type, and what is valid has one
         raise InvalidNumberError("This is not a valid phone number.")

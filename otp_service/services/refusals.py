@@ -32,8 +32,8 @@ _PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.NO_SENDS_LEFT: (NoSendsLeftError, "All messages of this verification have been sent."),
     Refusal.EVENTS_FULL: (LedgerUnavailableError, "Too much that happened is not recorded yet."),
     Refusal.MIRROR_BEHIND: (LedgerUnavailableError, "It cannot be told now who wants no messages."),
-    Refusal.SUPPRESSED: (SuppressedError, "The recipient gets no messages."),
-    Refusal.CONSENT_REQUIRED: (ConsentRequiredError, "There is no consent for this number and purpose."),
+    Refusal.SUPPRESSED: (SuppressedError, "This person or your operator wants no messages to the number."),
+    Refusal.CONSENT_REQUIRED: (ConsentRequiredError, "No consent for this number and purpose is in force."),
     Refusal.BACKLOG_FULL: (BacklogFullError, "Too many messages wait to be delivered."),
     Refusal.OVERTAKEN: (ConflictError, "Another resend of this verification was faster."),
 }

@@ -124,7 +124,7 @@ def test_a_rotation_prints_the_successor_and_tells_when_the_old_key_ends(environ
     new = result.stdout.strip()
     first, second = rows(environ, "key", "list", "shop")
 
-    assert f"The old key {name} ends in 2 h." in result.stderr
+    assert f"The old key {name}: ends 2" in result.stderr
     assert first[0] == name
     assert re.fullmatch(r"ends \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", first[6])
     assert second[6] == "valid"
@@ -136,7 +136,7 @@ def test_a_rotation_without_overlap_ends_the_old_key(environ):
     name = rows(environ, "key", "list")[0][0]
     result = run("key", "rotate", name, "--overlap", "0", environ=environ)
 
-    assert f"The old key {name} has ended." in result.stderr
+    assert f"The old key {name}: ended 2" in result.stderr
     assert rows(environ, "key", "list")[0][6].startswith("ended ")
     with pytest.raises(UnauthenticatedError):
         authenticate(context(environ), old, lambda: None)

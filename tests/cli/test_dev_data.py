@@ -269,7 +269,7 @@ def test_the_guide_names_the_command_as_it_was_started(tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "argv", [started_as])
         monkeypatch.setenv("PATH", path)
         line = next(line for line in guide_of({}, tmp_path).splitlines() if " send " in line)
-        assert line == f"  . '{tmp_path}/my data/env'; {shown} send +923001234567"
+        assert line == f"  . '{tmp_path}/my data/env'; {shown} send --application dev +923001234567"
     others = {"applications": {"other": {"purposes": ["login"], "countries": ["PK"]}}}
     assert " send --application dev +92" in guide_of(others, tmp_path)
 

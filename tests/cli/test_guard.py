@@ -210,7 +210,7 @@ def test_each_form_of_unblock_forgets_its_own_and_nothing_else(frozen, tmp_path,
     assert not passes(shop, number(1), client_ip=ADDRESS)
     result = guard("unblock", *FORMS[rule], "--yes", environ=environ)
 
-    assert result.output == "Forgotten. Rules count anew from here.\n"
+    assert result.stdout == "Forgotten. Rules count anew from here.\n"
     (told,) = [row for row in rows(guard("status", environ=environ).stdout) if row[-2:-1] == ["lifted"]]
     assert told[2:4] == (["shop", "PK"] if rule.startswith("country.") else ["", "-"])
     assert passed(shop, number(1), 3, client_ip=ADDRESS) == first
