@@ -116,7 +116,12 @@ DEFECTS: dict[str, Mutant] = {
         "  redis.call('XADD', KEYS[5], '*', 'type', 'message.given_up', 'reason', ARGV[3], unpack(job))\n",
     ),
     "receipt-of-any-gateway": one("receipt", " or dispatch[3] ~= ARGV[1]"),
-    "receipt-in-silence": one("receipt", "streams.report(KEYS[2]", "local function never() end never(KEYS[2]"),
+    "receipt-in-silence": one(
+        "receipt",
+        "  streams.report(KEYS[2], 'delivery.' .. ARGV[2]",
+        "  local function never() end never(KEYS[2], ARGV[2]",
+    ),
+    "receipt-forgets-a-late-opt-out": one("receipt", "elseif ARGV[5] == '1' then", "elseif false then"),
     "receipt-approves": one(
         "receipt", "\nreturn { news and", "\nrecord.finish(dispatch[1], about.start, 'approved')\nreturn { news and"
     ),

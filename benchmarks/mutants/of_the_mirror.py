@@ -37,7 +37,7 @@ DEFECTS: dict[str, Mutant] = {
     "start-tells-no-end": one("start", "'expires', expires, 'consent'", "'consent'"),
     "allowed-although-suppressed": one("allowed", "and 0 or 1", "and 1 or 1"),
     "allowed-never": one("allowed", "and 0 or 1", "and 0 or 0"),
-    "opt-out-of-no-place": one("include_deliveries", "redis.call('HGET', mirror, 'sequence') or 0", "0"),
+    "opt-out-of-no-place": one("include_deliveries", "redis.call('HGET', mirror, 'sequence') or redis", "redis"),
     "opt-out-is-not-told": one("include_deliveries", "if told ~= '1' then return end", "if true then return end"),
     "dispatch-although-behind": one("dispatch", "if why == 'mirror-behind' then return { 'behind' } end\n"),
     "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),

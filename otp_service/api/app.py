@@ -1,13 +1,12 @@
 """The application: which parts there are, in which order they see a request."""
 
 from collections.abc import Callable
-from threading import BoundedSemaphore
 from typing import Any
 
 from flask import Flask
 
 from otp_service.api import auth, docs, errors, observation, operations
-from otp_service.api.ledger_calls import bound
+from otp_service.api.ledger_calls import Turns, bound
 from otp_service.api.v1 import (
     api_keys,
     applications,
@@ -27,7 +26,6 @@ RESOURCES = (
     suppressions,
     subjects,
     receipts,
-    inbound,
     sandbox,
     applications,
     api_keys,
@@ -35,8 +33,8 @@ RESOURCES = (
     docs,
 )
 """Modules with a ``blueprint`` of routes."""
-ASK_THE_LEDGER = (consents, suppressions, subjects, inbound, applications, api_keys)
-"""Those of them whose calls wait for it."""
+ASK_THE_LEDGER = (consents, suppressions, subjects, applications, api_keys)
+"""Those of them whose calls wait for it. One of ``inbound`` does only when it is known to be authentic."""
 
 
 def create_app(installation: Installation) -> Flask:
@@ -48,10 +46,11 @@ def create_app(installation: Installation) -> Flask:
     observation.register(app)
     errors.register(app)
     app.before_request(lambda: auth.require_caller(installation))
-    turns = BoundedSemaphore(max(1, installation.settings.http.threads - 1))
+    turns = Turns(max(1, installation.settings.http.threads - 1))
     for resource in RESOURCES:
         routes = resource.blueprint(installation)
         app.register_blueprint(bound(routes, turns) if resource in ASK_THE_LEDGER else routes)
+    app.register_blueprint(inbound.blueprint(installation, turns))
     return app
 
 

@@ -1,5 +1,6 @@
 """Patterns of strings in requests, and what is said of a string that does not match one."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -9,6 +10,10 @@ REGION: Final = r"^[A-Z]{2}$"
 NAME: Final = r"^[a-z0-9_-]{1,32}$"
 WORD: Final = r"^[a-z0-9_-]+$"
 SHA256: Final = r"^[0-9a-f]{64}$"
+SHOWN: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
+"""What is shown to operators: it has nothing that a terminal obeys, or that turns a line round."""
+DIGITS: Final = r"[0-9]{7}"
+"""What a text that is kept must not have: it may be a phone number."""
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
 
 FAULTS: Final[Mapping[str, str]] = {
@@ -16,6 +21,14 @@ FAULTS: Final[Mapping[str, str]] = {
     NAME: "is not a name of 1 to 32 characters a-z, 0-9, _ and -",
     WORD: "has other characters than a-z, 0-9, _ and -",
     SHA256: "is not 64 hexadecimal digits in lower case",
+    SHOWN: "has characters that are not shown",
     PRINTABLE: "has control characters",
     LOCALE_PATTERN: "is not a language tag, such as ur-PK",
 }
+
+
+def without_number(text: str) -> str:
+    """Return a text; raise `ValueError` when it may hold a phone number: nothing kept has one in the clear."""
+    if re.search(DIGITS, text):
+        raise ValueError("has seven digits in a row, such as a phone number")
+    return text

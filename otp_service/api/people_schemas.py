@@ -2,16 +2,21 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, JsonValue, StringConstraints
+from pydantic import AfterValidator, ConfigDict, JsonValue, StringConstraints, WithJsonSchema
 
-from otp_service.api.patterns import PRINTABLE
+from otp_service.api.patterns import DIGITS, SHOWN, without_number
 from otp_service.api.schemas import Address, Body, ConsentBody, Moment, PurposeName, Region
 from otp_service.core.suppression import MAX_REASON
 
 _TO: dict[str, JsonValue] = {"to": "+923001234567"}
 _SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
-Reason = Annotated[str, StringConstraints(max_length=MAX_REASON, pattern=PRINTABLE)]
+Reason = Annotated[
+    str,
+    StringConstraints(max_length=MAX_REASON, pattern=SHOWN),
+    AfterValidator(without_number),
+    WithJsonSchema({"type": "string", "maxLength": MAX_REASON, "pattern": SHOWN, "not": {"pattern": DIGITS}}),
+]
 
 
 class NumberBody(Body):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
-from otp_service.api.patterns import NAME, PRINTABLE, REGION, SHA256, WORD
+from otp_service.api.patterns import DIGITS, NAME, PRINTABLE, REGION, SHA256, SHOWN, WORD, without_number
 from otp_service.core.application import LOCALE_PATTERN, MAX_LOCALE
 from otp_service.core.consent import Evidence
 from otp_service.core.moment import MOMENT_PATTERN, checked_moment, milliseconds_of
@@ -66,6 +66,14 @@ Metadata = Annotated[
 ]
 
 
+Source = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200, pattern=SHOWN),
+    AfterValidator(without_number),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200, "pattern": SHOWN, "not": {"pattern": DIGITS}}),
+]
+
+
 class Body(BaseModel):
     """A JSON object without surprises: no unknown member, no conversion between types."""
 
@@ -100,7 +108,7 @@ class ConsentBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_CONSENT]})
 
-    text_version: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=PRINTABLE)]
+    text_version: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SHOWN)]
     """Your name of the words that were shown, such as `2026-11`."""
     text_sha256: Annotated[str, StringConstraints(pattern=SHA256)]
     """SHA-256 of these words in UTF-8: 64 hexadecimal digits, lower case."""
@@ -110,7 +118,7 @@ class ConsentBody(Body):
     """Where they were shown, such as `web`, `app`, `paper`, `call`."""
     given_at: Moment
     """When the person agreed: RFC 3339 in UTC, such as `2026-11-24T22:00:00Z`."""
-    source: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
+    source: Source
     """Which page, screen or form it was, such as `checkout`."""
 
     def to_evidence(self, address_prefix: str = "") -> Evidence:

@@ -1,5 +1,6 @@
 """``otp-service suppressions``: numbers that get no messages, of one application or of all."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -201,8 +202,8 @@ def _of(application: str) -> str:
 
 
 def _short(reason: str) -> str:
-    if len(reason) > MAX_REASON or not reason.isprintable():
-        raise click.UsageError(f"A reason has at most {MAX_REASON} printable characters.")
+    if len(reason) > MAX_REASON or not reason.isprintable() or re.search("[0-9]{7}", reason):
+        raise click.UsageError(f"A reason has at most {MAX_REASON} printable characters, and no phone number.")
     return reason
 
 

@@ -1,6 +1,7 @@
 """API keys: whose one is, what it may be used for, from where, and until when."""
 
 import ipaddress
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ NO_APPLICATION: Final = ""
 """In place of an application's name: a key of operators, which is of none and reads nothing of any."""
 MAX_NETWORKS: Final = 50
 """Addresses and networks of one key."""
+_KEY_ID: Final = re.compile(r"ak_[0-9a-f]{32}")
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 _NO_NETWORK = "An address list names addresses and networks such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/48."
 
@@ -67,6 +69,11 @@ class ApiKey:
 def new_key_id() -> str:
     """Return a new name for a key: 128 random bits."""
     return f"ak_{secrets.token_hex(16)}"
+
+
+def is_key_id(text: str) -> bool:
+    """Tell whether a text may be the name of a key."""
+    return _KEY_ID.fullmatch(text) is not None
 
 
 def networks_of(texts: Iterable[str]) -> tuple[Network, ...]:

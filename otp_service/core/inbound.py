@@ -30,8 +30,9 @@ WORDS: Final[Mapping[Meaning, Mapping[str, tuple[str, ...]]]] = {
             "revoke",
         ),
         "ur": (
-            "بند", "بند کریں", "بند کرو", "بند کر دیں", "بند کردیں", "رکیں", "رکو", "رک جائیں", "روکیں", "روکو",
-            "روک دیں", "ختم", "ختم کریں", "منسوخ", "منسوخ کریں",
+            "بند", "بند کریں", "بند کرو", "بند کر دیں", "بند کردیں", "بند کر دو", "بند کردو",
+            "رکیں", "رکو", "رک جائیں", "روکیں", "روکو",
+            "روک دیں", "روک دو", "ختم", "ختم کریں", "منسوخ", "منسوخ کریں",
         ),
         "ur-Latn": (
             "band", "band karo", "band karein", "band karen", "band kar do", "band kardo", "band kar dein", "ruko",
@@ -109,8 +110,15 @@ def plain(text: str) -> str:
     among them marks of direction, and all signs around the words. Blanks within are single.
     """
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    letters = "".join(" " if one.isspace() else one for one in folded if one.isspace() or _is_seen(one))
+    letters = "".join(_as_compared(one) for one in folded if one.isspace() or _is_seen(one))
     return " ".join(_without_signs(letters).split()).translate(_SAME_LETTER)
+
+
+def _as_compared(character: str) -> str:
+    """Return a character, or the blank or hyphen that it stands for."""
+    if character.isspace():
+        return " "
+    return "-" if unicodedata.category(character) == "Pd" else character
 
 
 def _is_seen(character: str) -> bool:

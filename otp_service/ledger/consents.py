@@ -73,8 +73,14 @@ def record(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Con
 
 
 def _counts_from(entry: Consent, place: int) -> int:
-    """Return the place from which on an entry counts: never one to come, though a restored ledger's starts saw such."""
-    return place if entry.counts_from is None else min(entry.counts_from, place)
+    """Return the place from which on an entry counts.
+
+    A start that saw a place to come saw a ledger that was lost, and this is an older copy of it: nobody can tell what
+    its consent came after, so everything else counts as later.
+    """
+    if entry.counts_from is None:
+        return place
+    return entry.counts_from if entry.counts_from < place else 0
 
 
 def last_of_each(connection: Connection, pseudonyms: Sequence[str]) -> list[Consent]:

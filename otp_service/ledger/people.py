@@ -11,9 +11,11 @@ from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, u
 from otp_service.core.consent import Consent
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression
 from otp_service.ledger import consents as consent_entries
+from otp_service.ledger import head
 from otp_service.ledger import suppressions as suppression_entries
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
+from otp_service.ledger.head import Head
 from otp_service.ledger.schema import consents, erasures, events, inbound, suppressions, verifications
 from otp_service.ledger.traffic import Past, past_of
 
@@ -48,6 +50,8 @@ class Erasure:
     """Rows, by table."""
     erased: Mapping[str, int]
     """Rows or values, by table."""
+    place: Head
+    """Its place in the ledger."""
 
 
 class People:
@@ -78,6 +82,7 @@ class People:
         Suppressions stay: to forget them would send messages to somebody who wants none.
         """
         with self._database.write() as connection:
+            place = head.advance(connection, 1)
             erased = {
                 "consents": connection.execute(
                     update(consents)
@@ -94,12 +99,13 @@ class People:
             }
             mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
             kept["events"] = _count(connection, events, events.c.verification.in_(mine))
-            done = Erasure(f"er_{secrets.token_hex(16)}", now(), KEPT_FOR_DISPUTES, kept, erased)
+            done = Erasure(f"er_{secrets.token_hex(16)}", now(), KEPT_FOR_DISPUTES, kept, erased, place)
             connection.execute(
                 insert(erasures).values(
                     id=done.id,
                     pseudonym=pseudonym,
                     application=application or EVERY_APPLICATION,
+                    place=place.sequence,
                     reason=done.reason,
                     kept=json.dumps(kept),
                     erased=json.dumps(erased),

@@ -171,6 +171,7 @@ erasures = Table(
     _column("id", NAME, "random name", DUTIES, primary_key=True),
     _column("pseudonym", PSEUDONYM, "the number, as a pseudonym", DUTIES),
     _column("application", NAME, "within which it was erased; * for all", DUTIES),
+    _column("place", BigInteger, "its place in the ledger: a consent that was given before loses its address", DUTIES),
     _column("reason", String(300), "why rows were kept", DUTIES),
     _column("kept", Text, "how many rows of each table: JSON", DUTIES),
     _column("erased", Text, "how many rows or values of each table: JSON", DUTIES),

@@ -1,7 +1,7 @@
 """The suppressions: entries that are never changed, only followed by another of their number, application and scope."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,21 @@ def record(connection: Connection, entries: Sequence[Suppression]) -> Added:
     ]
     connection.execute(insert(suppressions), rows)
     return Added(len(new), last)
+
+
+def lift_of(connection: Connection, entry: Suppression, sources: Collection[SuppressionSource]) -> Added | None:
+    """Record an entry that lifts, where all that is in force comes from some sources; ``None`` where other things do.
+
+    What is judged and what is lifted is the same: until the transaction ends nobody else says anything.
+    """
+    head.lock(connection)
+    moment = now()
+    mine = [
+        one for one in _not_lifted(connection, (entry.pseudonym,)) if one.about == entry.about and one.holds(moment)
+    ]
+    if any(one.source not in sources for one in mine):
+        return None
+    return record(connection, (entry,)) if mine else Added(0, head.read(connection))
 
 
 def record_opt_out(connection: Connection, entry: Suppression, since: int) -> bool:

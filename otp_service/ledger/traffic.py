@@ -182,19 +182,20 @@ def _consents(connection: Connection, happenings: Iterable[Happening]) -> list[C
     came = [one for one in happenings if one.type == STARTED and one.member("consent")]
     if not came:
         return []
+    head.lock(connection)  # an erasure is either seen here, or sees what is recorded here
     numbers = erasures.c.pseudonym.in_({one.member("pseudonym") for one in came})
     erased: dict[tuple[str, str], int] = {}
-    for row in connection.execute(select(erasures).where(numbers).order_by(erasures.c.at)):
-        erased[row.pseudonym, row.application] = row.at
+    for row in connection.execute(select(erasures).where(numbers).order_by(erasures.c.place)):
+        erased[row.pseudonym, row.application] = row.place
     return [_consent(one, erased) for one in came]
 
 
 def _consent(start: Happening, erased: Mapping[tuple[str, str], int]) -> Consent:
-    number, application = start.member("pseudonym"), start.member("application")
+    number, application, place = start.member("pseudonym"), start.member("application"), int(start.member("ledger"))
     evidence = Evidence(**json.loads(start.member("consent")))
-    if any(erased.get((number, whose), -1) >= start.at for whose in (application, EVERY_APPLICATION)):
+    if any(erased.get((number, whose), 0) > place for whose in (application, EVERY_APPLICATION)):
         evidence = replace(evidence, address_prefix="")
-    return Consent(number, application, start.member("purpose"), evidence, int(start.member("ledger")))
+    return Consent(number, application, start.member("purpose"), evidence, place)
 
 
 def _opt_outs(happenings: Iterable[Happening]) -> Iterator[tuple[Suppression, int]]:

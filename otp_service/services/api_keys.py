@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from otp_service.core.api_key import APPLICATION_SCOPES, NO_APPLICATION, ApiKey, Network, Scope, new_key_id
+from otp_service.core.api_key import APPLICATION_SCOPES, NO_APPLICATION, ApiKey, Network, Scope, is_key_id, new_key_id
 from otp_service.core.errors import NotFoundError
 from otp_service.core.keyring import api_key_hash, new_api_key
 from otp_service.services.context import Context
@@ -56,6 +56,7 @@ def rotate_key(context: Context, key_id: str, overlap: int, by: str, application
     With an ``application``, only a key of its own is found. Raises `NotFoundError`, `ConflictError` when the key is
     over, and `LedgerUnavailableError`.
     """
+    _check_name(key_id)
     secret = new_api_key()
     found = context.ledger.api_keys.rotate(key_id, new_key_id(), api_key_hash(secret), 1000 * overlap, application)
     if found is None:
@@ -71,12 +72,18 @@ def revoke_key(context: Context, key_id: str, by: str, application: str | None =
 
     Raises `NotFoundError` and `LedgerUnavailableError`.
     """
+    _check_name(key_id)
     revoked = context.ledger.api_keys.revoke(key_id, application)
     if revoked is None:
         raise NotFoundError(_UNKNOWN)
     _log.info("api_key_revoked", key_id=key_id, application=revoked.application, by=by)
     context.directory.take_up()
     return revoked
+
+
+def _check_name(key_id: str) -> None:
+    if not is_key_id(key_id):
+        raise NotFoundError(_UNKNOWN)
 
 
 def _issue(

@@ -1,9 +1,9 @@
 """Act on what people write back: stop, start and help. Everything else is only counted.
 
 A message is obeyed for the application whose message the number got last through the same gateway; where none is known,
-nothing is changed for anybody. It is obeyed before it is recorded, so that a process that ends between the two loses
-nothing: the provider sends it again, and to obey it twice does no harm. Once it is recorded it is not obeyed again,
-however late somebody repeats it.
+nothing is changed for anybody. A stop is obeyed before it is recorded, so that a process that ends between the two
+loses nothing: the provider sends it again, and to obey it twice does no harm. A start is obeyed in the transaction that
+records it. Once a message is recorded it is not obeyed again, however late somebody repeats it.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from otp_service.gateways.base import InboundMessage
 from otp_service.ledger.clock import now
 from otp_service.services.context import Context
 from otp_service.services.replies import Reply
-from otp_service.services.suppressions import lift, suppress
+from otp_service.services.suppressions import suppress
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -64,8 +64,11 @@ def receive(context: Context, gateway: str, message: InboundMessage) -> Reply | 
         return None
     pseudonym = context.keyring.pseudonym(sender.e164)
     answered = _answered(context, pseudonym, gateway)
-    outcome = _obey(context, pseudonym, answered.application, meaning)
-    is_new = context.ledger.inbound.record(name, pseudonym, answered.application, gateway, meaning)
+    if meaning is Meaning.START and answered.application:
+        outcome, is_new = _let_through(context, name, pseudonym, answered.application, gateway), True
+    else:
+        outcome = _obey(context, pseudonym, answered.application, meaning)
+        is_new = context.ledger.inbound.record(name, pseudonym, answered.application, gateway, meaning)
     metrics.record_inbound(gateway, meaning, outcome)
     _tell(gateway, answered.application, meaning)
     if not is_new or message.opt_out or meaning not in context.inbound.replies:
@@ -115,12 +118,35 @@ def _sent(verification: Verification, gateway: str) -> int:
 
 
 def _obey(context: Context, pseudonym: str, application: str, meaning: Meaning) -> str:
-    """Do what a message asks for; return a word for it."""
+    """Do what a message asks for that is none to let messages through; return a word for it."""
     if meaning not in {Meaning.STOP, Meaning.START}:
         return "recorded"
     if not application:
         return "no_application"
-    entry = Suppression(
+    suppress(context, (_said(pseudonym, application, meaning),))
+    return "obeyed"
+
+
+def _let_through(context: Context, name: str, pseudonym: str, application: str, gateway: str) -> str:
+    """Record a message that asks for messages again, and lift what the holder said; return a word for it.
+
+    What somebody else said, he has to lift. Unlike a stop it is not obeyed before it is recorded, but with that: a
+    repetition would undo a later stop.
+    """
+    entry = _said(pseudonym, application, Meaning.START)
+    is_new, lifted = context.ledger.inbound.record_start(name, gateway, entry, _OF_THE_HOLDER)
+    if not is_new:
+        return "repeated"
+    if lifted is None:
+        return "kept_back"
+    if lifted.new:
+        context.reflection.write_through((pseudonym,), lifted.new, lifted.place)
+        _log.info("suppression_lifted", application=application, scope=entry.scope, source=entry.source)
+    return "obeyed"
+
+
+def _said(pseudonym: str, application: str, meaning: Meaning) -> Suppression:
+    return Suppression(
         pseudonym=pseudonym,
         application=application,
         scope=SuppressionScope.ALL,
@@ -128,13 +154,6 @@ def _obey(context: Context, pseudonym: str, application: str, meaning: Meaning) 
         reason=f"wrote {meaning}",
         lifted=meaning is Meaning.START,
     )
-    if meaning is Meaning.STOP:
-        suppress(context, (entry,))
-    elif all(one.source in _OF_THE_HOLDER for one in context.ledger.suppressions.in_force(*entry.about)):
-        lift(context, entry)
-    else:
-        return "kept_back"  # somebody else said so, who has to lift it
-    return "obeyed"
 
 
 def _tell(gateway: str, application: str, meaning: Meaning) -> None:

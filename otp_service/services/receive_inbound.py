@@ -5,6 +5,7 @@ from otp_service.gateways.base import (
     AnswersInbound,
     InboundAnswer,
     InboundForgedError,
+    InboundMessage,
     ProviderRequest,
     ReceivesMessages,
 )
@@ -27,17 +28,21 @@ def receiver_of(context: Context, gateway: str) -> ReceivesMessages:
     return receiver
 
 
-def receive_request(
-    context: Context, gateway: str, receiver: ReceivesMessages, request: ProviderRequest
-) -> InboundAnswer | None:
-    """Authenticate a message and act on it; return what the provider is answered, ``None`` for nothing.
-
-    Raises `UnauthenticatedError` for a forged one, `LedgerUnavailableError` and `StoreUnavailableError`.
-    """
+def authentic(receiver: ReceivesMessages, request: ProviderRequest) -> InboundMessage:
+    """Return the message of a request; raise `UnauthenticatedError` for a forged one."""
     try:
-        message = receiver.inbound(request)
+        return receiver.inbound(request)
     except InboundForgedError as forged:
         raise UnauthenticatedError("The message is not authentic.") from forged
+
+
+def receive_message(
+    context: Context, gateway: str, receiver: ReceivesMessages, message: InboundMessage
+) -> InboundAnswer | None:
+    """Act on an authentic message; return what the provider is answered, ``None`` for nothing.
+
+    Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+    """
     reply = receive(context, gateway, message)
     if isinstance(receiver, AnswersInbound):
         return _answer(context, receiver, reply)

@@ -63,7 +63,11 @@ class Reflection:
     def _look(self) -> bool:
         """Do what `refresh` does; tell whether starts may go on by what is mirrored."""
         place = self._ledger.mirrored.head()
-        found = self._mirror.place(place.identity)
+        try:
+            found = self._mirror.place(place.identity)
+        except StoreUnavailableError:  # it may come back as it was some time ago: then it is behind this place
+            self._note(place)
+            raise
         if found is None:
             found = self._build(place.identity)
             place = self._ledger.mirrored.head()  # it may have gone on meanwhile

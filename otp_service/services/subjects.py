@@ -67,6 +67,7 @@ def erase(context: Context, to: Named, application: str | None) -> Erasure:
     itself: records some minutes after their codes, the event stream after ``streams.retention_days``.
     """
     done = context.ledger.people.erase(to.pseudonym, application)
+    context.reflection.write_through((to.pseudonym,), 1, done.place)
     _log.info("subject_erased", erasure=done.id, application=application or "*")
     return done
 

@@ -31,6 +31,8 @@ def read_file(path: Path) -> Table:
         raise ConfigurationError(f"{path}: cannot be read: {unreadable.strerror}.") from unreadable
     except ValueError as malformed:
         raise ConfigurationError(f"{path}: {malformed}.") from malformed
+    except RecursionError as nested:
+        raise ConfigurationError(f"{path}: is nested too deeply.") from nested
     if not isinstance(table, dict):
         raise ConfigurationError(f"{path}: is not a table.")
     _refuse_keys(path, table)

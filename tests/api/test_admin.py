@@ -422,3 +422,9 @@ def test_the_directory_is_asked_nothing_by_starts_and_checks(operators: Operator
 
 def _unknown(operators: Operators) -> Api:
     return operators.with_key("otp_unknown")
+
+
+@pytest.mark.parametrize("name", ["%00", "ak_%00", "ak_1", "x" * 300])
+@pytest.mark.parametrize("act", ["rotate", "revoke"])
+def test_a_name_that_no_key_can_have_is_of_none(operators: Operators, name: str, act: str):
+    assert operators.post(f"/v1/admin/applications/shop/keys/{name}/{act}", {}).status_code == 404

@@ -262,3 +262,12 @@ def test_a_ledger_that_is_away_is_told(both, monkeypatch):
     assert (refused.status_code, refused.json["code"]) == (503, "ledger-unavailable")
     assert refused.headers["Retry-After"] == "1"
     assert begin(both.shop).status_code == 201, "starts do not ask it"
+
+
+@pytest.mark.parametrize("text", ["call from +923001234567", "a\u202eb", "a\x9bb", "a\u2028b"])
+def test_a_text_that_is_kept_holds_no_number_and_nothing_that_a_terminal_obeys(both, text):
+    consent = {**CONSENT, "source": text}
+    answers = [put(both.shop, "/v1/suppressions", reason=text), put(both.shop, "/v1/consents", **consent)]
+
+    assert [one.status_code for one in answers] == [400, 400]
+    assert [one.json["errors"][0]["pointer"] for one in answers] == ["/reason", "/source"]

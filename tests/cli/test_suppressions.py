@@ -104,8 +104,8 @@ def test_what_is_not_suppressed_is_not_lifted(environ):
     ("arguments", "sentence"),
     [
         (["add", NUMBER, "--application", "nobody"], "There is no application nobody, only: bank, shop."),
-        (["add", NUMBER, "--reason", "x" * 201], "A reason has at most 200 printable characters."),
-        (["add", NUMBER, "--reason", "a\nb"], "A reason has at most 200 printable characters."),
+        (["add", NUMBER, "--reason", "x" * 201], "A reason has at most 200 printable characters, and no phone number."),
+        (["add", NUMBER, "--reason", "a\nb"], "A reason has at most 200 printable characters, and no phone number."),
         (["add", NUMBER, "--until", "soon"], "Invalid value for '--until'"),
         (["add", "12"], "A national number needs --region"),
         (["import", "/no/such/file"], "No such file"),

@@ -1,8 +1,10 @@
 """The ledger's memory of what people wrote back, in either database."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from otp_service.core.inbound import Meaning
+from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.ledger import Ledger
 
 NUMBER = "n" * 22
@@ -31,3 +33,37 @@ def test_a_repetition_changes_nothing_of_what_is_kept(ledger):
 def test_of_many_at_once_one_is_new(ledger):
     with ThreadPoolExecutor(8) as threads:
         assert sorted(threads.map(lambda _: record(ledger), range(8))) == [False] * 7 + [True]
+
+
+HOLDER = frozenset({SuppressionSource.INBOUND, SuppressionSource.GATEWAY})
+STOP = Suppression("n" * 22, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
+
+
+def test_a_start_lifts_what_the_holder_said_once(ledger):
+    ledger.suppressions.add([STOP])
+    first = ledger.inbound.record_start("one", "first", replace(STOP, lifted=True), HOLDER)
+    ledger.suppressions.add([STOP])
+    again = ledger.inbound.record_start("one", "first", replace(STOP, lifted=True), HOLDER)
+
+    assert (first[0], first[1].new) == (True, 1)
+    assert again == (False, None)
+    assert ledger.suppressions.in_force(*STOP.about), "what was said after it stays"
+
+
+def test_a_start_lifts_nothing_that_somebody_else_said(ledger):
+    ledger.suppressions.add([STOP, replace(STOP, source=SuppressionSource.API)])
+
+    assert ledger.inbound.record_start("one", "first", replace(STOP, lifted=True), HOLDER) == (True, None)
+    assert len(ledger.suppressions.in_force(*STOP.about)) == 2
+
+
+def test_what_somebody_else_says_at_the_same_moment_is_not_lifted(ledger):
+    for turn in range(20):
+        mine = replace(STOP, pseudonym=f"{turn:022d}")
+        ledger.suppressions.add([mine])
+        with ThreadPoolExecutor(2) as pool:
+            start = pool.submit(ledger.inbound.record_start, str(turn), "first", replace(mine, lifted=True), HOLDER)
+            pool.submit(ledger.suppressions.add, [replace(mine, source=SuppressionSource.API)]).result()
+            start.result()
+
+        assert SuppressionSource.API in {one.source for one in ledger.suppressions.in_force(*mine.about)}

@@ -1,6 +1,7 @@
 """The event stream in the ledger: once, however often and in whichever order it is read."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 
 import pytest
@@ -111,6 +112,26 @@ def test_a_consent_of_a_start_that_a_restored_ledger_has_not_come_to_yet_ends_be
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
 
     assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (False, place.sequence)}
+
+
+def test_a_consent_that_nobody_can_place_after_a_restore_wins_over_no_withdrawal(ledger):
+    _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
+    ledger.traffic.record([started(evidence=EVIDENCE, place=1000)])
+
+    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (False, place.sequence)}
+
+
+def test_an_erasure_and_a_recorder_at_once_leave_no_address(ledger):
+    """Whichever is first, the other one sees it."""
+    for turn in range(20):
+        number = f"{turn:022d}"
+        start = started(f"vf_{turn}", number=number, evidence=EVIDENCE, place=ledger.mirrored.head().sequence)
+        with ThreadPoolExecutor(2) as pool:
+            recorded = pool.submit(ledger.traffic.record, [start])
+            pool.submit(ledger.people.erase, number, "shop").result()
+            recorded.result()
+
+        assert ledger.consents.of(number, "shop", "login")[0].evidence.address_prefix == ""
 
 
 @pytest.mark.parametrize(("erased_for", "address"), [("shop", ""), (None, ""), ("bank", "203.0.113.0/24")])

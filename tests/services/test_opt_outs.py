@@ -19,6 +19,7 @@ from otp_service.services.desk import Desk, refer
 from otp_service.services.inbound import receive
 from otp_service.services.record_receipts import record
 from otp_service.services.suppressions import suppress
+from otp_service.store import keys
 
 OPTED_OUT = {"kind": "sandbox", "fail": "destination", "opted_out": True}
 
@@ -137,6 +138,47 @@ def test_an_opt_out_in_a_receipt_is_respected_once(world):
     assert entries(shop) == [("shop", "all", "gateway", "opted out at sandbox")]
     with pytest.raises(SuppressedError):
         shop.start()
+
+
+def test_an_opt_out_in_a_second_receipt_is_respected_too(world):
+    shop = Caller(world.install())
+    shop.start()
+    (job,) = jobs_of(shop.context)
+    made = dispatched(shop.context, job, "sandbox")
+    for opted_out in (False, True):
+        said = Receipt(DeliveryStatus.FAILED, "failed", None, FailureKind.DESTINATION, opted_out=opted_out)
+        record(shop.context, "sandbox", made.dispatch_id, said)
+
+    assert entries(shop) == [("shop", "all", "gateway", "opted out at sandbox")]
+
+
+def test_what_was_taken_back_after_the_start_and_before_the_opt_out_is_said_anew(shop):
+    shop.start()
+    (job,) = jobs_of(shop.context)
+    made = dispatched(shop.context, job, "sandbox")
+    pseudonym = shop.context.keyring.pseudonym(NUMBER)
+    stop = Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
+    for entry in (stop, replace(stop, lifted=True)):
+        suppress(shop.context, (entry,))
+    said = Receipt(DeliveryStatus.FAILED, "failed", None, FailureKind.DESTINATION, opted_out=True)
+    record(shop.context, "sandbox", made.dispatch_id, said)
+
+    assert entries(shop)[-1][2] == "gateway"
+
+
+def test_an_opt_out_that_is_told_while_the_mirror_is_built_anew_is_not_taken_for_older(shop, world):
+    pseudonym = shop.context.keyring.pseudonym(NUMBER)
+    stop = Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
+    for entry in (stop, replace(stop, lifted=True)):
+        suppress(shop.context, (entry,))
+    shop.start()
+    (job,) = jobs_of(shop.context)
+    made = dispatched(shop.context, job, "sandbox")
+    world.client.delete(keys.MIRROR)
+    said = Receipt(DeliveryStatus.FAILED, "failed", None, FailureKind.DESTINATION, opted_out=True)
+    record(shop.context, "sandbox", made.dispatch_id, said)
+
+    assert entries(shop)[-1][2] == "gateway"
 
 
 def test_an_opt_out_in_a_receipt_that_overtook_its_answer_is_not_forgotten(world):

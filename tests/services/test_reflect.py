@@ -340,3 +340,21 @@ def test_a_process_with_another_ledger_sends_nothing_and_disturbs_nobody(install
 
     assert refused(one)
     assert not refused(one, "bank")
+
+
+def test_a_process_that_could_not_look_trusts_no_older_mirror_when_redis_is_back(install, monkeypatch):
+    """Redis lost its last second while it was away, and with that the suppression that another process wrote."""
+    one, other = install(), install()
+    other.context.reflection.refresh()
+    before = one.context.store.mirror.place(one.context.ledger.mirrored.head().identity)
+    stop(one)
+
+    def away(_: str) -> None:
+        raise StoreUnavailableError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(other.context.store.mirror, "place", away)
+        with pytest.raises(StoreUnavailableError):
+            other.context.reflection.refresh()
+
+    assert other.context.reflection.permission(ConsentMode.OFF).least > before

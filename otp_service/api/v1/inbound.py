@@ -6,19 +6,20 @@ from contextlib import contextmanager
 
 from flask import Blueprint, Response
 
+from otp_service.api.ledger_calls import Turns
 from otp_service.api.provider import METHODS, provider_request, require_method
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import NotFoundError, RateLimitedError
 from otp_service.gateways.base import InboundAnswer, ProviderRequest
-from otp_service.services.receive_inbound import inbound_url, receive_request, receiver_of
+from otp_service.services.receive_inbound import authentic, inbound_url, receive_message, receiver_of
 
 PATIENCE = 0.1
 """Seconds that a request waits for the body of another one."""
 _reading = threading.BoundedSemaphore()
 
 
-def blueprint(installation: Installation) -> Blueprint:
-    """Return the routes of this resource."""
+def blueprint(installation: Installation, turns: Turns) -> Blueprint:
+    """Return the routes of this resource, whose calls take a turn at the ledger once they are known to be authentic."""
     context = installation.context
     proxies = installation.settings.http.trusted_proxies
 
@@ -30,7 +31,9 @@ def blueprint(installation: Installation) -> Blueprint:
         receiver = receiver_of(context, gateway)
         with _one_at_a_time():
             request = ProviderRequest(**provider_request(inbound_url(context.public_url, gateway), proxies))
-        return _response(receive_request(context, gateway, receiver, request))
+        message = authentic(receiver, request)
+        with turns.turn():
+            return _response(receive_message(context, gateway, receiver, message))
 
     routes = Blueprint("inbound", __name__, url_prefix="/v1/inbound")
     routes.add_url_rule("/<gateway>", "receive", receive, methods=METHODS)

@@ -41,11 +41,12 @@ function deliveries.arrived(key, message)
 end
 
 -- Returns the fields with which an event tells the ledger that a number's holder opted out at the gateway; else none.
--- `mirror` is the mirror's head: what was lifted after the place that it has come to is lifted since.
+-- `mirror` is the mirror's head: what was lifted after the place that it has come to is lifted since. While it is built
+-- anew, the place of the verification's start has to do.
 function deliveries.opt_out(key, mirror, told)
   if told ~= '1' then return end
   return 'opted_out', '1', 'pseudonym', redis.call('HGET', key, 'pseudonym'),
-    'ledger', redis.call('HGET', mirror, 'sequence') or 0
+    'ledger', redis.call('HGET', mirror, 'sequence') or redis.call('HGET', key, 'ledger') or 0
 end
 
 -- Writes an outcome unless it, or a later one, is there already: a receipt may overtake the gateway's answer, and

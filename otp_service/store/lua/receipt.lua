@@ -18,5 +18,8 @@ if news then
   streams.report(KEYS[2], 'delivery.' .. ARGV[2], about, 'slot', dispatch[2], 'channel', kept[1],
     'gateway', ARGV[1], 'choice', kept[6], 'reason', ARGV[3], 'raw_status', ARGV[4],
     deliveries.opt_out(dispatch[1], KEYS[3], ARGV[5]))
+elseif ARGV[5] == '1' then -- a second report may be the one that tells it
+  streams.report(KEYS[2], 'delivery.opted_out', about, 'slot', dispatch[2], 'gateway', ARGV[1],
+    deliveries.opt_out(dispatch[1], KEYS[3], ARGV[5]))
 end
 return { news and 'recorded' or 'ignored', dispatch[2], now, about.id, redis.call('HGETALL', dispatch[1]) }

@@ -138,6 +138,7 @@ def _duties() -> None:
         Column("id", String(64), primary_key=True),
         Column("pseudonym", String(22), nullable=False),
         Column("application", String(64), nullable=False),
+        Column("place", BigInteger, nullable=False),
         Column("reason", String(300), nullable=False),
         Column("kept", Text, nullable=False),
         Column("erased", Text, nullable=False),
