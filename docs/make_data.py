@@ -70,6 +70,7 @@ READERS = {
     "inbound": "`subject export`, the API's `/v1/subjects`; the API and the worker, to know a repetition",
     "access": "API processes, when they start and when something changed; `application`, `key`",
     "duties": "`ledger status`, `subject export`",
+    "audit": "`audit verify`, `audit export`; the worker, to sign and export its head",
 }
 KEPT_OTHERWISE = {
     "head": "For ever: one row.",

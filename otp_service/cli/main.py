@@ -23,6 +23,8 @@ COMMANDS = {
     "ledger": "ledger:ledger",
     "suppressions": "suppressions:suppressions",
     "subject": "subject:subject",
+    "audit": "audit:audit",
+    "incident": "incident:incident",
     "messages": "messages:messages",
     "send": "trial:send",
     "check": "trial:check",

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from otp_service.core.chain import digest_of
 from otp_service.core.inbound import Meaning
 from otp_service.core.purpose import LONGEST_LIFE, Channel, Purpose, PurposeKind
 from otp_service.core.segments import Encoding
-from otp_service.core.templates import Template
+from otp_service.core.templates import Template, TemplateRef, Variable
 
 DEFAULT: Final = "en"
 """The language that is always there."""
@@ -24,6 +25,8 @@ class Texts:
     segments: int
     """Short messages that the longest text message may take."""
     templates: Mapping[Channel, Template]
+    name: str = ""
+    """The purpose, or the kind of purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Language:
     """What somebody is answered, by what he wrote."""
     reply_segments: int = 1
     """Short messages that the longest reply may take."""
+    version: str = "1"
+    """Of its words, as its file says."""
 
     def texts_for(self, purpose: Purpose, channel: Channel) -> Texts | None:
         """Return the texts of a purpose that have a channel, or else those of its kind."""
@@ -69,6 +74,16 @@ class Words:
     template: Template
     locale: str
     """BCP 47: what was asked for, where the language is a form of it."""
+
+    def reference(self, channel: Channel) -> TemplateRef:
+        """Return which template it is, with a digest of all words that can be in its text."""
+        language, names = self.language, self.template.names
+        account = language.account_spoken if channel is Channel.VOICE else language.account_written
+        words: dict[str, object] = {"template": self.template.source}
+        words |= {"never_share": language.never_share} if Variable.NEVER_SHARE in names else {}
+        words |= {"minutes": language.minutes} if Variable.MINUTES in names else {}
+        words |= {"account": account.source} if Variable.ACCOUNT in names else {}
+        return TemplateRef(f"{language.tag}/{self.texts.name}/{channel}", language.version, digest_of(words))
 
 
 @dataclass(frozen=True, slots=True)

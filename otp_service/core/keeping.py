@@ -20,6 +20,7 @@ class Keeping:
     access: int
     """After an API key was revoked or ended."""
     duties: int
+    audit: int
 
     def before(self, data: str, now: int) -> int:
         """Return the time before which a class of data goes; times are milliseconds since the epoch."""

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from otp_service.core.errors import ConfigurationError
-from otp_service.core.transaction import NO_TRANSACTION, Transaction
+from otp_service.core.signatures import Signer
+from otp_service.core.transaction import NO_TRANSACTION, PaymentNames, Transaction
 
 MIN_KEY_BYTES = 32
 FORMAT = b"1"
@@ -80,6 +81,9 @@ class Keyring:
         self._block_key = _derive(pseudonym_key, "block")
         self._context_key = _derive(pseudonym_key, "context")
         self._request_key = _derive(pseudonym_key, "request")
+        self._payment_key = _derive(pseudonym_key, "payment")
+        self.signer = Signer(_derive(pseudonym_key, "audit"))
+        """Signs what is exported: the same for the installation's life."""
         self.bucket_bits = bucket_bits
 
     def __repr__(self) -> str:
@@ -111,6 +115,22 @@ class Keyring:
     def context_pseudonym(self, application: str, context: str) -> str:
         """Return the name under which an application's device or browser is known, 22 characters."""
         return _text(hmac.digest(self._context_key, _framed(application, context), "sha256")[:_PSEUDONYM_BYTES])
+
+    def payment_names(self, application: str, transaction: Transaction | None) -> PaymentNames:
+        """Return the names, 22 characters each, under which an application's payment is recorded."""
+        if transaction is None:
+            return PaymentNames()
+        return PaymentNames(
+            self._payment_name(application, *transaction.parts),
+            self.reference_name(application, transaction.reference) if transaction.reference else "",
+        )
+
+    def reference_name(self, application: str, reference: str) -> str:
+        """Return the name under which the reference of an application's payment is recorded."""
+        return self._payment_name(application, "reference", reference)
+
+    def _payment_name(self, *parts: str) -> str:
+        return _text(hmac.digest(self._payment_key, _framed(*parts), "sha256")[:_PSEUDONYM_BYTES])
 
     def fingerprint(self, *parts: str) -> str:
         """Return a keyed fingerprint of a request, 22 characters: equal requests, equal fingerprints."""

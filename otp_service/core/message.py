@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from otp_service.core.templates import TemplateRef
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -24,3 +26,5 @@ class Message:
     application: str
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the text was made of, by the names of the templates: for providers that keep templates of their own."""
+    template: TemplateRef | None = None
+    """Which template it was made of; ``None`` for a reply, and for a test message."""

@@ -52,6 +52,21 @@ class Template:
         return "".join(literal + ("" if name is None else values[name]) for literal, name in self.pieces)
 
 
+@dataclass(frozen=True, slots=True)
+class TemplateRef:
+    """Which template a text was made of: what an approval is of, and what a dispute asks for."""
+
+    id: str
+    """Language, purpose or kind of purpose, and channel: ``ur/transaction/sms``."""
+    version: str
+    """As its file says."""
+    sha256: str
+    """Of all its words, those of the phrases that it names too."""
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.version} {self.sha256}"
+
+
 def parse_template(source: str, allowed: Collection[str]) -> Template:
     """Return a template that names allowed variables only; raise `TemplateError`."""
     try:

@@ -45,6 +45,16 @@ class Transaction:
         return tuple("-" if member is None else f"+{member}" for member in members)
 
 
+@dataclass(frozen=True, slots=True)
+class PaymentNames:
+    """Under which a payment can be found later, by who knows it: keyed hashes (`Keyring.payment_names`)."""
+
+    payment: str = ""
+    """Of all its members; empty without a payment."""
+    reference: str = ""
+    """Of its reference alone; empty without one."""
+
+
 NO_TRANSACTION = ""
 """The digest of a verification that confirms no transaction."""
 

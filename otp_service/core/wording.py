@@ -7,7 +7,7 @@ from otp_service.core.amount import NumberStyle, shown_amount
 from otp_service.core.application import Application
 from otp_service.core.catalogue import Words
 from otp_service.core.purpose import Channel, Purpose
-from otp_service.core.templates import Variable
+from otp_service.core.templates import TemplateRef, Variable
 from otp_service.core.transaction import Transaction
 
 _ON_THE_WAY = 5
@@ -42,6 +42,7 @@ class Written:
     locale: str
     """BCP 47 of the text."""
     variables: Mapping[str, str] = field(repr=False)
+    template: TemplateRef = field(repr=False)
 
 
 def written(wording: Wording, words: Words, style: NumberStyle) -> Written:
@@ -56,7 +57,7 @@ def written(wording: Wording, words: Words, style: NumberStyle) -> Written:
     lines = [words.template.filled(values)]
     if wording.channel is Channel.SMS:
         lines += last_line(wording.application, wording.code)
-    return Written("\n".join(lines), words.locale, variables)
+    return Written("\n".join(lines), words.locale, variables, words.reference(wording.channel))
 
 
 def last_line(application: Application, code: str) -> list[str]:

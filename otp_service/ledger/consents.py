@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from otp_service.core.consent import Consent, Evidence
-from otp_service.ledger import head
+from otp_service.ledger import audit, head
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
@@ -52,22 +52,21 @@ def record(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Con
     """Record entries; return them with their time, and the place of the last one in the ledger."""
     last, recorded = head.advance(connection, len(entries)), now()
     first = last.sequence - len(entries) + 1
-    connection.execute(
-        insert(consents),
-        [
-            {
-                "sequence": first + position,
-                "pseudonym": entry.pseudonym,
-                "application": entry.application,
-                "purpose": entry.purpose,
-                "withdrawn": entry.withdrawn,
-                "counts_from": _counts_from(entry, first + position),
-                "recorded": recorded,
-                **_columns(entry.evidence or NOTHING),
-            }
-            for position, entry in enumerate(entries)
-        ],
-    )
+    rows = [
+        {
+            "sequence": first + position,
+            "pseudonym": entry.pseudonym,
+            "application": entry.application,
+            "purpose": entry.purpose,
+            "withdrawn": entry.withdrawn,
+            "counts_from": _counts_from(entry, first + position),
+            "recorded": recorded,
+            **_columns(entry.evidence or NOTHING),
+        }
+        for position, entry in enumerate(entries)
+    ]
+    connection.execute(insert(consents), rows)
+    audit.append(connection, consents, rows)
     stamped = [replace(one, recorded=recorded) for one in entries]
     return stamped, last
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, case, insert, select, update
 
+from otp_service.core.chain import GENESIS
 from otp_service.core.errors import LedgerUnavailableError
 from otp_service.ledger.schema import head
 
@@ -22,7 +23,9 @@ class Head:
 
 def create(connection: Connection) -> None:
     """Name a new ledger."""
-    connection.execute(insert(head).values(id=1, identity=_new_name(), sequence=0, access=0))
+    connection.execute(
+        insert(head).values(id=1, identity=_new_name(), sequence=0, access=0, audit=0, audit_link=GENESIS)
+    )
 
 
 def rename(connection: Connection, place: int) -> None:

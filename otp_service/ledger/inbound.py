@@ -6,6 +6,7 @@ from sqlalchemy import Connection, select
 
 from otp_service.core.inbound import Meaning
 from otp_service.core.suppression import Suppression, SuppressionSource
+from otp_service.ledger import audit
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import inbound
@@ -55,4 +56,7 @@ class Inbound:
             "received": now(),
         }
         statement = self._database.insert(inbound).values(row).on_conflict_do_nothing().returning(inbound.c.id)
-        return connection.execute(statement).first() is not None
+        is_new = connection.execute(statement).first() is not None
+        if is_new:
+            audit.append(connection, inbound, [row])
+        return is_new

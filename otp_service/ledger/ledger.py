@@ -6,9 +6,12 @@ from otp_service.ledger import upgrade
 from otp_service.ledger.access import Access
 from otp_service.ledger.api_keys import ApiKeys
 from otp_service.ledger.applications import Applications
+from otp_service.ledger.audit import Audit
 from otp_service.ledger.consents import Consents
 from otp_service.ledger.database import Database
+from otp_service.ledger.disputes import Disputes
 from otp_service.ledger.inbound import Inbound
+from otp_service.ledger.incidents import Incidents
 from otp_service.ledger.mirrored import MirroredNumbers
 from otp_service.ledger.people import People
 from otp_service.ledger.purges import Purges
@@ -31,6 +34,9 @@ class Ledger:
     api_keys: ApiKeys
     access: Access
     purges: Purges
+    audit: Audit
+    disputes: Disputes
+    incidents: Incidents
 
     def upgrade(self) -> None:
         """Make the tables, or bring them up to this release."""
@@ -56,4 +62,7 @@ def open_ledger(url: str, timeout: float) -> Ledger:
         api_keys=ApiKeys(database),
         access=Access(database),
         purges=Purges(database),
+        audit=Audit(database),
+        disputes=Disputes(database),
+        incidents=Incidents(database),
     )

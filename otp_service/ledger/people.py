@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, u
 
 from otp_service.core.consent import Consent
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression
+from otp_service.ledger import audit, head
 from otp_service.ledger import consents as consent_entries
-from otp_service.ledger import head
 from otp_service.ledger import suppressions as suppression_entries
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
@@ -100,18 +100,18 @@ class People:
             mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
             kept["events"] = _count(connection, events, events.c.verification.in_(mine))
             done = Erasure(f"er_{secrets.token_hex(16)}", now(), KEPT_FOR_DISPUTES, kept, erased, place)
-            connection.execute(
-                insert(erasures).values(
-                    id=done.id,
-                    pseudonym=pseudonym,
-                    application=application or EVERY_APPLICATION,
-                    place=place.sequence,
-                    reason=done.reason,
-                    kept=json.dumps(kept),
-                    erased=json.dumps(erased),
-                    at=done.at,
-                )
-            )
+            row = {
+                "id": done.id,
+                "pseudonym": pseudonym,
+                "application": application or EVERY_APPLICATION,
+                "place": place.sequence,
+                "reason": done.reason,
+                "kept": json.dumps(kept),
+                "erased": json.dumps(erased),
+                "at": done.at,
+            }
+            connection.execute(insert(erasures), row)
+            audit.append(connection, erasures, [row])
         return done
 
 

@@ -13,12 +13,15 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, e
 
 from otp_service.ledger.schema import (
     ACCESS,
+    AUDIT,
     CONSENTS,
     DUTIES,
     INBOUND,
     SUPPRESSIONS,
     TRAFFIC,
     api_keys,
+    audit,
+    audit_heads,
     consents,
     erasures,
     events,
@@ -108,6 +111,18 @@ def _ended_keys(connection: Connection, before: int, _: int) -> Found:
     return connection.execute(delete(api_keys).where(ended)).rowcount, None
 
 
+def _older_links(connection: Connection, before: int, _: int) -> Found:
+    """Delete the oldest entries of the chain, up to the last that is older and signed: there it begins from then on."""
+    signed = select(audit_heads.c.sequence).where(audit_heads.c.at < before)
+    anchor = connection.execute(signed.order_by(audit_heads.c.sequence.desc()).limit(1)).scalar()
+    if anchor is None:
+        return 0, None
+    connection.execute(delete(audit_heads).where(audit_heads.c.sequence < anchor))
+    some = select(audit.c.sequence).where(audit.c.sequence <= anchor).order_by(audit.c.sequence).limit(BATCH)
+    rows = connection.execute(delete(audit).where(audit.c.sequence.in_(some))).rowcount
+    return rows, 0 if rows == BATCH else None
+
+
 def _outlasts(later: Any) -> Condition:  # noqa: ANN401 - an alias of the table
     """Tell whether a later suppression lifts one, or lasts as long: a shorter one does not end it."""
     mine = suppressions.c
@@ -139,5 +154,6 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     INBOUND: (_older(inbound.c.received),),
     ACCESS: (_ended_keys,),
     DUTIES: (_older(erasures.c.at), _older(purges.c.at, purges.c.id != TURN)),
+    AUDIT: (_older_links,),
 }
 """By class of data. The head is kept for ever, and an application too."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, or_, select, update
 
+from otp_service.ledger import audit
 from otp_service.ledger.database import Database
 from otp_service.ledger.purge_rules import RULES, TURN
 from otp_service.ledger.schema import purges
@@ -81,5 +82,6 @@ def _write_down(connection: Connection, name: str, purged: Purged) -> None:
         return
     more = update(purges).where(purges.c.id == name).values(count=purges.c.count + purged.rows)
     if not connection.execute(more).rowcount:
-        first = insert(purges).values(id=name, data=purged.data, before=purged.before, count=purged.rows, at=purged.at)
-        connection.execute(first)
+        row = {"id": name, "data": purged.data, "before": purged.before, "count": purged.rows, "at": purged.at}
+        connection.execute(insert(purges), row)
+        audit.append(connection, purges, [row])

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, String, Tab
 
 METADATA = MetaData()
 
-HEAD, TRAFFIC, CONSENTS, SUPPRESSIONS, INBOUND, ACCESS, DUTIES = (
+HEAD, TRAFFIC, CONSENTS, SUPPRESSIONS, INBOUND, ACCESS, DUTIES, AUDIT = (
     "head",
     "traffic",
     "consents",
@@ -18,11 +18,13 @@ HEAD, TRAFFIC, CONSENTS, SUPPRESSIONS, INBOUND, ACCESS, DUTIES = (
     "inbound",
     "access",
     "duties",
+    "audit",
 )
 """Classes of data, which are kept equally long (``retention`` in the configuration)."""
 
 NAME = String(64)
 PSEUDONYM = String(22)
+PAYMENT = String(22)
 TIME = BigInteger
 
 
@@ -44,6 +46,8 @@ head = Table(
     _column("identity", String(32), "random name of this ledger", HEAD),
     _column("sequence", BigInteger, "number of the last change that the mirror has to know", HEAD),
     _column("access", BigInteger, "number of the last change of applications and keys", HEAD),
+    _column("audit", BigInteger, "number of the last entry of the audit chain", HEAD),
+    _column("audit_link", String(64), "its link", HEAD),
 )
 
 verifications = Table(
@@ -55,11 +59,15 @@ verifications = Table(
     _column("purpose", NAME, "what the code was for", TRAFFIC),
     _column("country", String(2), "of the number", TRAFFIC),
     _column("started", TIME, "when", TRAFFIC),
+    _column("payment", PAYMENT, "the payment, as a keyed hash; empty without one", TRAFFIC),
+    _column("payment_reference", PAYMENT, "its reference, as a keyed hash; empty without one", TRAFFIC),
     _column("expires", TIME, "when its code does; 0 until its start is recorded", TRAFFIC),
     _column("status", NAME, "how somebody ended it; pending where nobody did", TRAFFIC),
     _column("ended", TIME, "when it ended; 0 until then", TRAFFIC),
     Index("verifications_of_number", "pseudonym", "started"),
     Index("verifications_by_age", "started"),
+    Index("verifications_of_payment", "payment"),
+    Index("verifications_of_reference", "payment_reference"),
 )
 
 events = Table(
@@ -188,4 +196,27 @@ purges = Table(
     _column("rows", BigInteger, "how many", DUTIES, key="count"),
     _column("at", TIME, "when", DUTIES),
     Index("purges_by_age", "at"),
+)
+
+audit = Table(
+    "audit",
+    METADATA,
+    _column("sequence", BigInteger, "its place in the chain", AUDIT, primary_key=True, autoincrement=False),
+    _column("at", TIME, "when", AUDIT),
+    _column("table", NAME, "of which table's row it is", AUDIT),
+    _column("row", NAME, "the row's key", AUDIT),
+    _column("digest", String(64), "SHA-256 of what the row held, without what an erasure takes", AUDIT),
+    _column("link", String(64), "SHA-256 over this entry and the link before it", AUDIT),
+    Index("audit_of_row", "table", "row"),
+)
+
+audit_heads = Table(
+    "audit_heads",
+    METADATA,
+    _column("sequence", BigInteger, "how far the chain had come", AUDIT, primary_key=True, autoincrement=False),
+    _column("ledger", String(32), "name of the ledger then", AUDIT),
+    _column("link", String(64), "the link of that entry", AUDIT),
+    _column("at", TIME, "when it was signed", AUDIT),
+    _column("signature", String(88), "Ed25519, base64", AUDIT),
+    _column("exported", TIME, "when it was exported; empty until then", AUDIT, nullable=True),
 )

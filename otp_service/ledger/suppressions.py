@@ -14,7 +14,7 @@ from otp_service.core.suppression import (
     SuppressionSource,
     last_of_each,
 )
-from otp_service.ledger import head
+from otp_service.ledger import audit, head
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
@@ -81,6 +81,7 @@ def record(connection: Connection, entries: Sequence[Suppression]) -> Added:
         for sequence, entry in enumerate(new, last.sequence - len(new) + 1)
     ]
     connection.execute(insert(suppressions), rows)
+    audit.append(connection, suppressions, rows)
     return Added(len(new), last)
 
 

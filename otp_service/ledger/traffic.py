@@ -12,7 +12,7 @@ from otp_service.core.consent import Consent, Evidence
 from otp_service.core.happening import Happening
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.core.verification import Status
-from otp_service.ledger import consents, head, suppressions
+from otp_service.ledger import audit, consents, head, suppressions
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
 from otp_service.ledger.head import Head
@@ -20,8 +20,10 @@ from otp_service.ledger.schema import erasures, events, verifications
 
 STARTED: Final = "verification.started"
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
+_OF_START: Final = ("pseudonym", "payment", "payment_reference")
+"""What only the event of a start says of a verification."""
 _KEPT_ELSEWHERE: Final = frozenset(
-    {"type", "id", "application", "purpose", "country", "gateway", "pseudonym", "expires", "consent", "ledger"}
+    {"type", "id", "application", "purpose", "country", "gateway", "expires", "consent", "ledger", *_OF_START}
 )
 
 
@@ -69,8 +71,7 @@ class Traffic:
             return Recorded(0)
         rows = [_event(one) for one in happenings]
         with self._database.write() as connection:
-            statement = self._database.insert(events).on_conflict_do_nothing().returning(events.c.id)
-            fresh = set(connection.execute(statement, rows).scalars())
+            fresh = self._insert(connection, rows)
             new = [one for one in happenings if one.id in fresh]
             self._note_verifications(connection, new)
             given = _consents(connection, new)
@@ -85,7 +86,14 @@ class Traffic:
         """Keep events as they are, with all that they say and nothing that follows from it."""
         rows = [_event(one, kept_elsewhere=frozenset()) for one in happenings]
         with self._database.write() as connection:
-            connection.execute(self._database.insert(events).on_conflict_do_nothing(), rows)
+            self._insert(connection, rows)
+
+    def _insert(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> set[str]:
+        """Insert events that are not there yet, and their entries in the audit chain; return their names."""
+        statement = self._database.insert(events).on_conflict_do_nothing().returning(events.c.id)
+        fresh = set(connection.execute(statement, rows).scalars())
+        audit.append(connection, events, [row for row in rows if row["id"] in fresh])
+        return fresh
 
     def answered(self, pseudonym: str, gateway: str, since: int) -> tuple[str, int] | None:
         """Return the application whose message a number got last through a gateway, from a time on, and when.
@@ -110,14 +118,16 @@ class Traffic:
         insertion = self._database.insert(verifications)
         started = [
             _verification(one)
-            | {"pseudonym": one.member("pseudonym"), "started": one.at, "expires": int(one.member("expires") or 0)}
+            | {name: one.member(name) for name in _OF_START}
+            | {"expires": int(one.member("expires") or 0)}
             for one in happenings
             if one.type == STARTED
         ]
         if started:  # sorted, as the ends are: two recorders lock in one order
             started.sort(key=itemgetter("id"))
-            fields = {name: insertion.excluded[name] for name in ("pseudonym", "started", "expires")}
+            fields = {name: insertion.excluded[name] for name in (*_OF_START, "started", "expires")}
             connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields), started)
+            audit.append(connection, verifications, started)
         ended = [_verification(one) | {"status": _ENDINGS[one.type], "ended": one.at}
                  for one in happenings if one.type in _ENDINGS]  # fmt: skip
         if ended:
@@ -169,7 +179,7 @@ def _verification(happening: Happening) -> dict[str, Any]:
         "application": happening.member("application"),
         "purpose": happening.member("purpose"),
         "country": happening.member("country"),
-        "pseudonym": "",
+        **dict.fromkeys(_OF_START, ""),
         "started": happening.at,
         "expires": 0,
         "status": Status.PENDING,

@@ -44,6 +44,7 @@ def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
         verification_id=verification.id,
         application=application.name,
         variables=words.variables,
+        template=words.template,
     )
 
 

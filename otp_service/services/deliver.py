@@ -134,7 +134,7 @@ def _attempt(context: Context, job: Job, dispatched: Dispatched) -> Next:
     metrics.record_gateway_call(dispatched.gateway, _word_of(outcome), seconds)
     if isinstance(outcome, Accepted) and isinstance(gateway, HoldsConnections):
         refer(context, dispatched.gateway, outcome.reference, dispatched.dispatch_id)  # its receipts do not wait
-    settlement = _follow_up(context, job, dispatched, outcome)
+    settlement = replace(_follow_up(context, job, dispatched, outcome), template=str(message.template or ""))
     if isinstance(outcome, Accepted) or outcome.ambiguous:  # what may have been sent is paid for
         settlement = replace(settlement, cost=cost)
     settled = _settle(context, job, dispatched, settlement)

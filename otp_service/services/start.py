@@ -108,6 +108,7 @@ def _record(context: Context, application: Application, judged: _Judged, retry: 
         derive_tag(keyring, verification, 0),
         _sending(context, application, judged, pseudonym),
         context.reflection.permission(application.consent, judged.consent),
+        keyring.payment_names(application.name, judged.details.transaction),
         context.rulesets[application.name],
         retry,
     )

@@ -87,6 +87,8 @@ class ReplyTable(Section):
 class MessageFile(Section):
     """A language's words."""
 
+    version: str = Field(default="1", min_length=1, max_length=32, pattern=r"^[A-Za-z0-9._-]+$")
+    """Your name of these words: it is recorded with each message that has them."""
     alphabet: Encoding
     """What text messages are meant to be encoded in."""
     never_share: str
@@ -110,6 +112,7 @@ def language_of(tag: str, file: MessageFile) -> Language:
         texts={name: _texts(name, table) for name, table in file.templates.items()},
         replies={meaning: parse_template(text, _OF_REPLIES) for meaning, text in file.replies.sources.items()},
         reply_segments=file.replies.segments,
+        version=file.version,
     )
 
 
@@ -124,7 +127,7 @@ def _texts(name: str, table: TemplateTable) -> Texts:
         channel: parse_template(source, _variables(channel, payment=payment))
         for channel, source in table.sources.items()
     }
-    return Texts(payment, table.segments, templates)
+    return Texts(payment, table.segments, templates, name)
 
 
 def faults_of(tag: str, file: MessageFile) -> Iterator[_Place]:

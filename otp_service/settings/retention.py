@@ -28,6 +28,9 @@ class RetentionSettings(Section):
     duties: Proof = 1095
     """What was erased for somebody, and what was deleted by itself: proof that it was."""
 
+    audit: Proof = 3650
+    """The audit chain, which has digests only: ten years, longer than all that it proves."""
+
     def to_core(self) -> Keeping:
         """Return the days as a purge counts them."""
         return Keeping(**self.model_dump())

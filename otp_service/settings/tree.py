@@ -15,6 +15,7 @@ from otp_service.core.keyring import Keyring, parse_key, parse_root_keys
 from otp_service.core.purpose import Purpose
 from otp_service.core.routing import Route, Routes
 from otp_service.gateways.base import GatewaySettings
+from otp_service.settings.audit import AuditSettings
 from otp_service.settings.gateways import GatewayEntry
 from otp_service.settings.guard import GuardSettings
 from otp_service.settings.inbound import InboundSettings
@@ -46,6 +47,7 @@ class Settings(Section):
     redis: RedisSettings = RedisSettings()
     ledger: LedgerSettings = LedgerSettings()
     retention: RetentionSettings = RetentionSettings()
+    audit: AuditSettings = AuditSettings()
     keys: KeysSettings = KeysSettings()
     http: HttpSettings = HttpSettings()
     limits: LimitsSettings = LimitsSettings()

@@ -66,6 +66,8 @@ class Settlement:
     """What the call cost, in millionths."""
     opted_out: bool = False
     """Whether the number's holder told the provider to want no messages: the ledger learns it from the event."""
+    template: str = ""
+    """Of which template the message was made: id, version and digest, with blanks between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,7 @@ class Dispatches:
                 self._kept.milliseconds,
                 settlement.cost,
                 int(settlement.opted_out),
+                settlement.template,
                 *following.fields,
             ),
             ruleset,

@@ -6,6 +6,7 @@ from typing import Any
 from otp_service.core import idempotency
 from otp_service.core.guard.sending import Sending
 from otp_service.core.idempotency import Retry
+from otp_service.core.transaction import PaymentNames
 from otp_service.core.verification import GRACE, Reason, Status, Verification
 from otp_service.store import keys, outcomes
 from otp_service.store.entries import name_of
@@ -46,13 +47,14 @@ class Verifications:
         self._scripts = scripts
         self._kept = retention
 
-    def start(
+    def start(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,
         bucket: str,
         verification: Verification,
         tag: str,
         sending: Sending,
         permission: Permission,
+        names: PaymentNames,
         ruleset: LoadedRuleset,
         retry: Retry | None,
     ) -> outcomes.Started | outcomes.Replayed | outcomes.Refused:
@@ -96,6 +98,8 @@ class Verifications:
                 f"{verification.application}|{verification.country}|{sending.packed}",
                 " ".join(sending.noted),
                 *permission.of_start,
+                names.payment,
+                names.reference,
                 *fields_of(verification, tag),
                 *counted_by(sending),
             ),

@@ -12,12 +12,13 @@
 -- ARGV[11] greatest length of the dead letters   ARGV[12] their greatest age in milliseconds
 -- ARGV[13] what the call cost in millionths
 -- ARGV[14] '1' when the number's holder told the gateway to want no messages
--- ARGV[15] and following: the job as it goes on, name, value, …
+-- ARGV[15] of which template the message was made, may be empty
+-- ARGV[16] and following: the job as it goes on, name, value, …
 -- Returns one of: {'settled'} {'arrived'} (a receipt was faster: nothing more is sent)
 --                 {'overtaken'} (another worker has the job by now: nothing follows here)
 -- include clock states findings spending streams deliveries
 
-local job, follows, called = { unpack(ARGV, 15) }, ARGV[6], ARGV[4] ~= ''
+local job, follows, called = { unpack(ARGV, 16) }, ARGV[6], ARGV[4] ~= ''
 if not called and not streams.held(KEYS[2], ARGV[7], ARGV[8], ARGV[9]) then return { 'overtaken' } end
 if ARGV[1] ~= '' then
   local _, _, told = deliveries.parts(redis.call('HGET', KEYS[1], ARGV[1]))
@@ -27,7 +28,7 @@ if ARGV[1] ~= '' then
   if news then
     streams.report(KEYS[5], 'delivery.' .. status, streams.fields(job), 'slot', ARGV[1],
       'channel', kept[1], 'gateway', ARGV[4], 'choice', kept[6], 'reason', ARGV[3], 'reference', ARGV[5],
-      'cost', ARGV[13], deliveries.opt_out(KEYS[1], KEYS[6], ARGV[14]))
+      'cost', ARGV[13], 'template', ARGV[15], deliveries.opt_out(KEYS[1], KEYS[6], ARGV[14]))
   end
   local message, dispatch = string.match(ARGV[1], '^d(%d+)%.(%d+)$')
   local repeated = called and tonumber(redis.call('HGET', KEYS[1], 'n' .. message) or 0) > tonumber(dispatch)

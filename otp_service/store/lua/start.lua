@@ -20,7 +20,8 @@
 -- ARGV[22] rules that only record, and would have refused before Redis was asked, blanks between
 -- ARGV[23] identity of the ledger   ARGV[24] place that it is known to have come to
 -- ARGV[25] which consent is needed: required, recorded, off    ARGV[26] a consent that comes with the start: JSON, or empty
--- ARGV[27] and following: the record's fields: name, value, …
+-- ARGV[27] name under which its payment can be found, and ARGV[28] that of its reference; empty for none
+-- ARGV[29] and following: the record's fields: name, value, …
 -- Derives: the record of the first start, from the idempotency key (same hash tag)
 -- Returns one of: {'started', now, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
 --                 {'kept-back', by what: mirror-behind, suppressed, consent-required} {'events-full'} {'backlog-full'}
@@ -60,7 +61,7 @@ guard.report(sending, KEYS[9], ARGV[8], ARGV[7])
 
 local expires = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now, 'guard', approvals.memory(sending),
-  'ledger', place, deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack(ARGV, 27))
+  'ledger', place, deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack(ARGV, 29))
 counted.note(KEYS[1], sending, {})
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
 if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
@@ -73,5 +74,5 @@ streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[14
 if redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now) > 20 then redis.call('LTRIM', KEYS[7], 0, 19) end
 redis.call('PEXPIRE', KEYS[7], ARGV[7])
 streams.report(KEYS[6], 'verification.started', about, 'channel', ARGV[14], 'pseudonym', ARGV[15], 'ledger', place,
-  'expires', expires, 'consent', ARGV[26])
+  'expires', expires, 'payment', ARGV[27], 'payment_reference', ARGV[28], 'consent', ARGV[26])
 return { 'started', now, quota.used + 1, quota.ttl, findings.rules(sending.findings) }

@@ -8,7 +8,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-_NEVER_CHANGED = ("consents", "suppressions")
+_NEVER_CHANGED = ("consents", "suppressions", "audit")
 
 
 def upgrade() -> None:
@@ -19,6 +19,8 @@ def upgrade() -> None:
         Column("identity", String(32), nullable=False),
         Column("sequence", BigInteger, nullable=False),
         Column("access", BigInteger, nullable=False),
+        Column("audit", BigInteger, nullable=False),
+        Column("audit_link", String(64), nullable=False),
     )
     _traffic()
     _consents()
@@ -26,6 +28,7 @@ def upgrade() -> None:
     _inbound()
     _access()
     _duties()
+    _audit()
     for table in _NEVER_CHANGED:
         _refuse_changes(table)
 
@@ -39,12 +42,16 @@ def _traffic() -> None:
         Column("purpose", String(64), nullable=False),
         Column("country", String(2), nullable=False),
         Column("started", BigInteger, nullable=False),
+        Column("payment", String(22), nullable=False),
+        Column("payment_reference", String(22), nullable=False),
         Column("expires", BigInteger, nullable=False),
         Column("status", String(64), nullable=False),
         Column("ended", BigInteger, nullable=False),
     )
     op.create_index("verifications_of_number", "verifications", ["pseudonym", "started"])
     op.create_index("verifications_by_age", "verifications", ["started"])
+    op.create_index("verifications_of_payment", "verifications", ["payment"])
+    op.create_index("verifications_of_reference", "verifications", ["payment_reference"])
     op.create_table(
         "events",
         Column("id", String(64), primary_key=True),
@@ -156,6 +163,28 @@ def _duties() -> None:
     op.create_index("purges_by_age", "purges", ["at"])
 
 
+def _audit() -> None:
+    op.create_table(
+        "audit",
+        Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+        Column("at", BigInteger, nullable=False),
+        Column("table", String(64), nullable=False),
+        Column("row", String(64), nullable=False),
+        Column("digest", String(64), nullable=False),
+        Column("link", String(64), nullable=False),
+    )
+    op.create_index("audit_of_row", "audit", ["table", "row"])
+    op.create_table(
+        "audit_heads",
+        Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+        Column("ledger", String(32), nullable=False),
+        Column("link", String(64), nullable=False),
+        Column("at", BigInteger, nullable=False),
+        Column("signature", String(88), nullable=False),
+        Column("exported", BigInteger, nullable=True),
+    )
+
+
 def _refuse_changes(table: str) -> None:
     """Let nobody change an entry, whoever writes SQL; only the prefix of an address may be erased from a consent."""
     columns = {
@@ -166,8 +195,9 @@ def _refuse_changes(table: str) -> None:
         "suppressions": (
             "sequence", "pseudonym", "application", "scope", "lifted", "source", "reason", "until", "recorded",
         ),
+        "audit": ("sequence", "at", "table", "row", "digest", "link"),
     }[table]  # fmt: skip
-    different = " OR ".join(f"NEW.{column} IS DISTINCT FROM OLD.{column}" for column in columns)
+    different = " OR ".join(f'NEW."{column}" IS DISTINCT FROM OLD."{column}"' for column in columns)
     if table == "consents":
         different += " OR (NEW.address_prefix <> OLD.address_prefix AND NEW.address_prefix <> '')"
     message = f"an entry of {table} is never changed, only followed by another"

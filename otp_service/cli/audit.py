@@ -1,0 +1,61 @@
+"""``otp-service audit``: whether what was recorded is as it was, and how that is shown to others."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from otp_service.cli.context import context_of
+from otp_service.cli.disputes import check, export
+from otp_service.cli.options import config_option
+from otp_service.cli.output import counted, done, note
+from otp_service.ledger.audit import SignedHead
+from otp_service.services.audit import Looked, head_line, read_heads, signed_head
+from otp_service.services.audit import verify as look_through
+from otp_service.settings import load_settings
+
+
+@click.group()
+def audit() -> None:
+    """Prove that what was recorded in the ledger is as it was."""
+
+
+@audit.command()
+@click.option(
+    "--heads", "file", type=click.File(encoding="utf-8"), help="Heads that were exported; - for standard input."
+)
+@config_option
+def verify(file: Any, path: Path | None) -> None:  # noqa: ANN401 - click's, of text
+    """Look through the whole audit chain, and at the rows that it is of.
+
+    Says where an entry or a row was changed, removed or put elsewhere, and exits with 1 then. That the last entries
+    were cut off shows only by heads that were exported before: give them with --heads.
+    """
+    context, looked, flaws = context_of(load_settings(path)), Looked(), 0
+    for flaw in look_through(context, looked, _heads(file)):
+        flaws += 1
+        click.echo(f"{flaw.sequence or '-'}\t{flaw.sentence}")
+    note(f"Entries: {looked.entries}, from {looked.first} to {looked.last}; of rows that were purged: {looked.gone}.")
+    note(f"Signed heads that the chain agrees with: {looked.heads}.")
+    if flaws:
+        raise click.ClickException(f"The ledger is not as it was recorded: {counted(flaws, 'flaw')}.")
+    done("The ledger is as it was recorded.")
+
+
+@audit.command()
+@config_option
+def head(path: Path | None) -> None:
+    """Print how far the chain has come, signed; keep it where nobody who can change the ledger can change it."""
+    context = context_of(load_settings(path))
+    click.echo(head_line(context, signed_head(context, context.ledger.audit.head())))
+
+
+audit.add_command(export)
+audit.add_command(check)
+
+
+def _heads(file: Any) -> tuple[SignedHead, ...]:  # noqa: ANN401 - click's, of text
+    try:
+        return tuple(read_heads(file or ()))
+    except ValueError as foreign:
+        raise click.UsageError("--heads has a line that is no exported head.") from foreign

@@ -1,0 +1,112 @@
+"""``otp-service audit export`` and ``check``: dispute packs, made for others and looked at by them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from otp_service.cli.context import context_of
+from otp_service.cli.options import config_option, destination, region_option
+from otp_service.cli.output import done, note, warn
+from otp_service.core.transaction import canonical_transaction
+from otp_service.ledger.disputes import MOST, Wanted
+from otp_service.services.context import Context
+from otp_service.services.disputes import flaws_of, pack
+from otp_service.settings import load_settings
+
+_DAY = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command()
+@click.option("--verification", help="One verification, by its id.")
+@click.option("--transaction", help="A payment, as JSON with the members of the start; needs --application.")
+@click.option("--reference", help="A payment's reference; needs --application.")
+@click.option("--subject", "number", help="All of a phone number.")
+@click.option("--application", "name", help="Only of this application.")
+@click.option("--from", "since", type=_DAY, help="Started on this day (UTC) or later.")
+@click.option("--to", "until", type=_DAY, help="Started on this day (UTC) or before.")
+@region_option
+@config_option
+def export(**options: Any) -> None:  # noqa: ANN401 - click's
+    """Write a dispute pack as JSON: what was recorded of some verifications, provable and signed.
+
+    It has the template and its digest, channels, times, gateways with their references, what became of each message,
+    consents and suppressions; neither a code nor a number.
+    """
+    context = context_of(load_settings(options["path"]))
+    wanted, about = _wanted(context, options)
+    document = pack(context, wanted, about)
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    note(f"Verifications: {len(document['verifications'])}.")
+    if not document["complete"]:
+        warn(f"There may be more than these {MOST}: narrow it by --from and --to.")
+
+
+@click.command()
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option("--key", help="Public key of who made it, base64; default: this installation's.")
+@config_option
+def check(file: Any, key: str | None, path: Path | None) -> None:  # noqa: ANN401 - click's, of text
+    """Check a dispute pack, - for standard input: the signature, and that each row is the one that was recorded."""
+    key = key or context_of(load_settings(path)).keyring.signer.public_key
+    try:
+        flaws = list(flaws_of(json.load(file), key))
+    except ValueError as foreign:
+        raise click.UsageError("This is no dispute pack.") from foreign
+    for flaw in flaws:
+        click.echo(flaw)
+    if flaws:
+        raise click.ClickException("The pack does not hold.")
+    done("The pack holds: signed by this key, and each row is the one that was recorded.")
+
+
+def _wanted(context: Context, options: Mapping[str, Any]) -> tuple[Wanted, dict[str, str]]:
+    """Return what is wanted, and how that may be shown."""
+    name, number = options["name"], options["number"]
+    wanted = Wanted(
+        verification=options["verification"],
+        payment=_payment(context, options),
+        pseudonym=None,
+        application=name,
+        since=_start_of(options["since"]),
+        until=_start_of(options["until"], days=1),
+    )
+    shown = {"verification": options["verification"], "application": name, "reference": options["reference"]}
+    shown |= {word: f"{options[day]:%Y-%m-%d}" for word, day in (("from", "since"), ("to", "until")) if options[day]}
+    if options["transaction"]:
+        shown["transaction"] = "as given"
+    if number:
+        to = destination(number, options["region"])
+        wanted = replace(wanted, pseudonym=context.keyring.pseudonym(to.e164))
+        shown["subject"] = to.mask
+    if wanted == Wanted(application=name):
+        raise click.UsageError(
+            "Say of what: --verification, --transaction, --reference, --subject, or --from and --to."
+        )
+    return wanted, {word: value for word, value in shown.items() if value}
+
+
+def _payment(context: Context, options: Mapping[str, Any]) -> str | None:
+    name, reference, transaction = options["name"], options["reference"], options["transaction"]
+    if (reference or transaction) and not name:
+        raise click.UsageError("A payment is recorded under its application: give --application too.")
+    if reference:
+        return context.keyring.reference_name(name, reference)
+    if not transaction:
+        return None
+    try:
+        given = canonical_transaction(**json.loads(transaction))
+    except (TypeError, ValueError) as malformed:
+        raise click.UsageError(
+            "--transaction is JSON with amount, currency, payee and what else was given."
+        ) from malformed
+    return context.keyring.payment_names(name, given).payment
+
+
+def _start_of(day: datetime | None, days: int = 0) -> int | None:
+    """Return the beginning of a day, or of one after it: milliseconds since the epoch."""
+    return None if day is None else round((day.replace(tzinfo=UTC) + timedelta(days=days)).timestamp() * 1000)

@@ -1,0 +1,195 @@
+"""Prove that what was recorded is as it was: sign how far the audit chain has come, and look through it."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from otp_service.core.chain import GENESIS, ChainHead
+from otp_service.core.signatures import is_signed
+from otp_service.ledger.audit import Link, SignedHead
+from otp_service.services.context import Context
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+AT_ONCE: Final = 1000
+"""Entries that are read in one step."""
+LATE: Final = 7 * 24 * 3600 * 1000
+"""Milliseconds by which a row may be recorded late, and be purged that much sooner than its entry tells."""
+_TOLD: Final = 20
+"""Rows without an entry that are named, by table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Something that is not as it was recorded."""
+
+    sequence: int
+    """The entry of the chain where it shows; 0 for none of them."""
+    sentence: str
+
+
+@dataclass(slots=True)
+class Looked:
+    """What was looked through, as far as that has come."""
+
+    entries: int = 0
+    gone: int = 0
+    """Entries of rows that were purged."""
+    first: int = 0
+    last: int = 0
+    heads: int = 0
+    """Signed heads that the chain agrees with."""
+
+
+class HeadKeeper:
+    """Signs how far the chain has come, and hands that out, where nobody who changes the ledger can change it too."""
+
+    def __init__(self, context: Context, every: int, export: Callable[[SignedHead], None]) -> None:
+        """Take the seconds between two heads, and what hands one out: raises `OSError` when it cannot."""
+        self._context = context
+        self._every = 1000 * every
+        self._export = export
+
+    def turn(self) -> None:
+        """Sign a head, if one is due and the chain has grown; export what is not. Raises `LedgerUnavailableError`."""
+        self._sign()
+        for one in self._context.ledger.audit.unexported():
+            try:
+                self._export(one)
+            except OSError as failed:
+                metrics.record_ledger_error("audit.export")
+                _log.error("audit_head_not_exported", sequence=one.head.sequence, reason=failed.strerror)
+                return
+            self._context.ledger.audit.note_exported(one.head.sequence)
+
+    def _sign(self) -> None:
+        ledger, last = self._context.ledger.audit, self._context.ledger.audit.last_signed()
+        head = ledger.head()
+        known = last is not None and (head.sequence <= last.head.sequence or head.at < last.head.at + self._every)
+        if head.sequence and not known:
+            signed = signed_head(self._context, head)
+            if ledger.sign(signed):
+                _log.info("audit_head_signed", sequence=head.sequence, link=head.link, signature=signed.signature)
+
+
+def head_line(context: Context, signed: SignedHead) -> str:
+    """Return a signed head as a line of JSON, with the public key; `read_heads` reads it."""
+    members = {**asdict(signed.head), "key": context.keyring.signer.public_key, "signature": signed.signature}
+    return json.dumps(members, separators=(",", ":"))
+
+
+def read_heads(lines: Iterable[str]) -> Iterator[SignedHead]:
+    """Yield the heads of lines that were exported, also such that syslog put something in front of.
+
+    Raises `ValueError` for a line with braces that is no head; others are passed over.
+    """
+    for line in lines:
+        _, brace, rest = line.partition("{")
+        if brace:
+            members = json.loads(brace + rest)
+            try:
+                head = ChainHead(*(members[name] for name in ("ledger", "sequence", "link", "at")))
+                yield SignedHead(head, str(members["signature"]))
+            except (KeyError, TypeError) as foreign:
+                raise ValueError("no head") from foreign
+
+
+def signed_head(context: Context, head: ChainHead) -> SignedHead:
+    """Return a head with the installation's signature under it."""
+    return SignedHead(head, context.keyring.signer.sign(head.signed))
+
+
+def verify(context: Context, looked: Looked, outside: Iterable[SignedHead] = ()) -> Iterator[Flaw]:
+    """Look through the whole chain, and at the rows that are still there; yield what is wrong, in the chain's order.
+
+    ``outside`` are heads that were exported before: that the last entries were cut off shows by them alone. Raises
+    `LedgerUnavailableError`.
+    """
+    kept = context.ledger.audit.heads()
+    heads = [*kept, *outside]
+    for one in heads:
+        if not is_signed(one.head.signed, one.signature, context.keyring.signer.public_key):
+            yield Flaw(one.head.sequence, "the signature under the head here is not this installation's")
+    yield from _Walk(context, looked, kept).flaws()
+    yield from _heads(context, looked, heads)
+    yield from _strangers(context, looked)
+
+
+class _Walk:
+    """One walk along the chain."""
+
+    def __init__(self, context: Context, looked: Looked, heads: Iterable[SignedHead]) -> None:
+        self._audit = context.ledger.audit
+        self._purged = self._audit.purged_before()
+        self._looked = looked
+        self._begins = {0: GENESIS} | {
+            one.head.sequence: one.head.link
+            for one in heads
+            if is_signed(one.head.signed, one.signature, context.keyring.signer.public_key)
+        }
+
+    def flaws(self) -> Iterator[Flaw]:
+        place, link = 0, None
+        while links := self._audit.links(place, AT_ONCE):
+            for one in links:
+                yield from self._gap(place, one)
+                before = link if one.entry.sequence == place + 1 and link else self._begins.get(one.entry.sequence - 1)
+                yield from self._look(one, before)
+                place, link = one.entry.sequence, one.link
+        yield from self._end(place, link or GENESIS)
+
+    def _gap(self, place: int, one: Link) -> Iterator[Flaw]:
+        """Yield that entries are missing; not before the first, where a signed head tells that the chain began anew."""
+        sequence = one.entry.sequence
+        if not self._looked.entries:
+            self._looked.first = sequence
+            if sequence - 1 in self._begins:
+                return
+        if sequence != place + 1:
+            yield Flaw(place + 1, _missing(place + 1, sequence - 1))
+
+    def _look(self, one: Link, before: str | None) -> Iterator[Flaw]:
+        entry = one.entry
+        self._looked.entries, self._looked.last = self._looked.entries + 1, entry.sequence
+        if before is not None and entry.link(before) != one.link:
+            yield Flaw(entry.sequence, f"entry {entry.sequence} was changed, or is not where it was")
+        if one.digest is None:
+            self._looked.gone += 1
+            if self._purged.get(entry.table, 0) <= entry.at - LATE:
+                yield Flaw(entry.sequence, f"the row {entry.row} of {entry.table} is gone, and no purge took it")
+        elif not entry.is_of(one.digest):
+            yield Flaw(entry.sequence, f"the row {entry.row} of {entry.table} was changed")
+
+    def _end(self, place: int, link: str) -> Iterator[Flaw]:
+        head = self._audit.head()
+        if head.sequence < place or (head.sequence == place and head.link != link):
+            yield Flaw(place, f"the ledger's head does not agree with entry {place}")
+        if head.sequence > place and self._audit.link_at(head.sequence) is None:
+            yield Flaw(place + 1, _missing(place + 1, head.sequence))
+
+
+def _heads(context: Context, looked: Looked, heads: Iterable[SignedHead]) -> Iterator[Flaw]:
+    """Yield the heads that the chain does not agree with; what the chain had before it began anew is not there."""
+    for one in heads:
+        sequence = one.head.sequence
+        link = context.ledger.audit.link_at(sequence)
+        if link == one.head.link or (link is None and sequence < looked.first):
+            looked.heads += 1
+        elif link is None:
+            yield Flaw(sequence, f"a head was signed at entry {sequence}, which is missing: the end was cut off")
+        else:
+            yield Flaw(sequence, f"a head was signed at entry {sequence} with another link: the chain was written anew")
+
+
+def _strangers(context: Context, looked: Looked) -> Iterator[Flaw]:
+    """Yield rows that were never recorded: the chain has no entry of them."""
+    for table, rows in context.ledger.audit.strangers(looked.first, _TOLD).items():
+        for row in rows:
+            yield Flaw(0, f"the row {row} of {table} has no entry in the chain")
+
+
+def _missing(first: int, last: int) -> str:
+    return f"entry {first} is missing" if first == last else f"entries {first} to {last} are missing"

@@ -1,0 +1,23 @@
+"""The worker's duty to sign and hand out heads of the audit chain."""
+
+from typing import Final
+
+from otp_service.bootstrap import Installation
+from otp_service.ledger.audit import SignedHead
+from otp_service.services.audit import HeadKeeper, head_line
+from otp_service.services.watch import Watch
+from otp_service.telemetry.outlet import outlet_of
+
+_PERIOD: Final = 30.0
+"""Seconds between two looks whether a head is due."""
+
+
+def heads(installation: Installation) -> Watch:
+    """Return the watch that signs and exports; it is not started yet."""
+    settings, context = installation.settings.audit, installation.context
+    outlet = outlet_of(settings.export)
+
+    def export(signed: SignedHead) -> None:
+        outlet(head_line(context, signed))
+
+    return Watch({"audit": HeadKeeper(context, settings.every, export).turn}, _PERIOD)

@@ -1,0 +1,228 @@
+"""Whatever is changed, removed or swapped in the ledger shows, and where; what was purged or erased does not."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import time_machine
+from sqlalchemy import Connection, delete, insert, select, text, update
+from support_happenings import EVIDENCE, NUMBER, happening, started
+from support_installation import World
+
+from otp_service.core.consent import Consent
+from otp_service.core.inbound import Meaning
+from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.ledger.audit import SignedHead
+from otp_service.ledger.purge_rules import RULES
+from otp_service.ledger.schema import audit, consents, events, head, suppressions, verifications
+from otp_service.services.audit import HeadKeeper, Looked, head_line, read_heads, signed_head, verify
+from otp_service.services.context import Context
+
+DAY = 24 * 3600 * 1000
+
+
+@pytest.fixture
+def context(world: World, ledger_url: str) -> Iterator[Context]:
+    made = world.install(ledger={"url": ledger_url}).context
+    yield made
+    made.ledger.database.close()
+
+
+@pytest.fixture
+def filled(context: Context) -> Context:
+    for number in range(3):
+        fill(context, f"vf_{number}")
+    return context
+
+
+def fill(context: Context, name: str = "vf_1") -> None:
+    """Record something of every kind: eight entries."""
+    ledger = context.ledger
+    ledger.traffic.record([started(name, evidence=EVIDENCE), happening("delivery.sent", name, 1100, gateway="first")])
+    ledger.consents.add(Consent(NUMBER, "shop", "login", None))
+    ledger.suppressions.add([Suppression(NUMBER, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])
+    ledger.inbound.record(f"message of {name}", NUMBER, "shop", "first", Meaning.STOP)
+    ledger.people.erase(NUMBER, "shop")
+
+
+def flaws(context: Context, *outside: SignedHead) -> list[tuple[int, str]]:
+    return [(one.sequence, one.sentence) for one in verify(context, Looked(), outside)]
+
+
+def tamper(context: Context, change: Callable[[Connection], object]) -> None:
+    """Change the database behind the service's back, triggers left out: whoever owns it can."""
+    with context.ledger.database.write() as connection:
+        for table in ("consents", "suppressions", "audit"):
+            suffix = f" ON {table}" if context.ledger.database.kind == "postgresql" else ""
+            connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_fixed{suffix}"))
+        change(connection)
+
+
+def now(context: Context) -> SignedHead:
+    return signed_head(context, context.ledger.audit.head())
+
+
+def test_a_ledger_that_nobody_touched_is_as_it_was_recorded(filled: Context) -> None:
+    looked = Looked()
+
+    assert list(verify(filled, looked, [now(filled)])) == []
+    assert (looked.entries, looked.first, looked.last, looked.gone, looked.heads) == (24, 1, 24, 0, 1)
+
+
+def test_an_empty_one_is_too(context: Context) -> None:
+    assert flaws(context, now(context)) == []
+
+
+@pytest.mark.parametrize("column", ["at", "table", "row", "digest", "link"])
+@pytest.mark.parametrize("place", [1, 12, 24])
+def test_one_byte_of_an_entry_that_is_changed_shows_at_its_place(filled: Context, column: str, place: int) -> None:
+    def change(connection: Connection) -> None:
+        one = audit.c[column]
+        value: Any = connection.execute(select(one).where(audit.c.sequence == place)).scalar()
+        other = value + 1 if isinstance(value, int) else ("0" if value[0] != "0" else "1") + value[1:]
+        connection.execute(update(audit).where(audit.c.sequence == place).values({column: other}))
+
+    tamper(filled, change)
+
+    found = flaws(filled)
+    assert found
+    assert found[0][0] == place
+
+
+@pytest.mark.parametrize("place", [1, 12, 23])
+def test_an_entry_that_is_removed_shows_at_its_place(filled: Context, place: int) -> None:
+    tamper(filled, lambda connection: connection.execute(delete(audit).where(audit.c.sequence == place)))
+
+    assert flaws(filled)[0] == (place, f"entry {place} is missing")
+
+
+def test_two_entries_that_are_swapped_show_at_the_first_of_them(filled: Context) -> None:
+    def swap(connection: Connection) -> None:
+        for old, new in ((7, -1), (9, 7), (-1, 9)):
+            connection.execute(update(audit).where(audit.c.sequence == old).values(sequence=new))
+
+    tamper(filled, swap)
+
+    assert flaws(filled)[0] == (7, "entry 7 was changed, or is not where it was")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (update(events).where(events.c.id.like("%:1100-%")).values(gateway="second"), "of events was changed"),
+        (update(consents).values(text_sha256="0" * 64), "of consents was changed"),
+        (update(suppressions).values(until=5), "of suppressions was changed"),
+        (delete(events), "of events is gone, and no purge took it"),
+        (delete(suppressions), "of suppressions is gone, and no purge took it"),
+    ],
+)
+def test_a_row_that_is_changed_or_removed_shows_by_its_entry(filled: Context, change: Any, told: str) -> None:
+    tamper(filled, lambda connection: connection.execute(change))
+    found = flaws(filled)
+
+    assert found
+    assert all(told in sentence for _, sentence in found)
+    assert all(place for place, _ in found)
+
+
+def test_a_row_that_was_never_recorded_shows(filled: Context) -> None:
+    row = {
+        "id": "forged",
+        "verification": "vf_1",
+        "type": "delivery.delivered",
+        "at": 1,
+        "gateway": "",
+        "details": "{}",
+    }
+    tamper(filled, lambda connection: connection.execute(insert(events).values(row)))
+
+    assert flaws(filled) == [(0, "the row forged of events has no entry in the chain")]
+
+
+def cut(connection: Connection) -> None:
+    """Cut off the last entries with all that they are of, and let the head agree."""
+    link = connection.execute(select(audit.c.link).where(audit.c.sequence == 16)).scalar()
+    connection.execute(delete(audit).where(audit.c.sequence > 16))
+    connection.execute(update(head).values(audit=16, audit_link=link))
+    connection.execute(delete(verifications).where(verifications.c.id == "vf_2"))
+    connection.execute(delete(events).where(events.c.verification == "vf_2"))
+    connection.execute(delete(consents).where(consents.c.sequence > 8))
+    connection.execute(delete(suppressions).where(suppressions.c.sequence > 8))
+    connection.execute(text("DELETE FROM inbound WHERE id = 'message of vf_2'"))
+    connection.execute(text("DELETE FROM erasures WHERE at >= (SELECT max(at) FROM erasures)"))
+
+
+def test_a_tail_that_was_cut_off_shows_against_a_head_that_was_exported_and_by_nothing_else(filled: Context) -> None:
+    exported = list(read_heads([head_line(filled, now(filled))]))
+    tamper(filled, cut)
+
+    assert [place for place, sentence in flaws(filled) if "erasures" not in sentence] == []
+    assert (24, "a head was signed at entry 24, which is missing: the end was cut off") in flaws(filled, *exported)
+
+
+def test_a_chain_that_was_written_anew_shows_against_a_head_that_was_exported(filled: Context) -> None:
+    one = now(filled)
+    forged = SignedHead(replace(one.head, link="0" * 64), one.signature)
+    with_key = signed_head(filled, replace(one.head, link="0" * 64))
+
+    assert flaws(filled, forged)[0] == (24, "the signature under the head here is not this installation's")
+    anew = "a head was signed at entry 24 with another link: the chain was written anew"
+    assert flaws(filled, with_key) == [(24, anew)]
+
+
+def test_a_purge_and_an_erasure_leave_the_chain_as_it_was(filled: Context) -> None:
+    later = filled.ledger.audit.head().at + 800 * DAY
+    with time_machine.travel(later / 1000, tick=False):
+        for data in RULES:
+            list(filled.ledger.purges.run(data, later - 400 * DAY, later))
+        filled.ledger.people.erase(NUMBER, None)
+        looked = Looked()
+        found = list(verify(filled, looked))
+
+    assert found == []
+    assert looked.gone > 6
+
+
+def test_the_chain_itself_goes_up_to_a_signed_head_and_begins_there(filled: Context) -> None:
+    kept: list[str] = []
+    keeper = HeadKeeper(filled, 60, lambda one: kept.append(head_line(filled, one)))
+    keeper.turn()
+    fill(filled, "vf_9")
+    later = filled.ledger.audit.head().at + 4000 * DAY
+    with time_machine.travel(later / 1000, tick=False):
+        for data in RULES:
+            list(filled.ledger.purges.run(data, later - 3650 * DAY, later))
+        looked = Looked()
+        found = list(verify(filled, looked, read_heads(kept)))
+
+    assert found == []
+    assert looked.first == 25
+
+
+def test_a_head_is_signed_once_in_its_time_and_exported_until_that_worked(filled: Context) -> None:
+    kept: list[int] = []
+    works = [False]
+
+    def export(one: SignedHead) -> None:
+        if not works[0]:
+            raise OSError(28, "No space left on device")
+        kept.append(one.head.sequence)
+
+    keeper, other = HeadKeeper(filled, 3600, export), HeadKeeper(filled, 3600, export)
+    begun = filled.ledger.audit.head().at
+    with time_machine.travel(begun / 1000, tick=False) as clock:
+        for one in (keeper, other):
+            one.turn()
+        fill(filled, "vf_9")
+        clock.move_to(begun / 1000 + 3599)
+        keeper.turn()
+        works[0] = True
+        for one in (keeper, other):
+            one.turn()
+        assert kept == [24]
+        clock.move_to(begun / 1000 + 3600)
+        for one in (keeper, other, keeper):
+            one.turn()
+
+    assert kept == [24, 32]
