@@ -20,7 +20,7 @@ from otp_service.gateways.base import InboundMessage
 from otp_service.ledger.clock import now
 from otp_service.services.context import Context
 from otp_service.services.replies import Reply
-from otp_service.services.suppressions import suppress
+from otp_service.services.suppressions import suppress, tell
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -65,7 +65,8 @@ def receive(context: Context, gateway: str, message: InboundMessage) -> Reply | 
     pseudonym = context.keyring.pseudonym(sender.e164)
     answered = _answered(context, pseudonym, gateway)
     if meaning is Meaning.START and answered.application:
-        outcome, is_new = _let_through(context, name, pseudonym, answered.application, gateway), True
+        outcome = _let_through(context, name, pseudonym, answered.application, gateway)
+        is_new = outcome != "repeated"
     else:
         outcome = _obey(context, pseudonym, answered.application, meaning)
         is_new = context.ledger.inbound.record(name, pseudonym, answered.application, gateway, meaning)
@@ -141,7 +142,7 @@ def _let_through(context: Context, name: str, pseudonym: str, application: str, 
         return "kept_back"
     if lifted.new:
         context.reflection.write_through((pseudonym,), lifted.new, lifted.place)
-        _log.info("suppression_lifted", application=application, scope=entry.scope, source=entry.source)
+        tell(entry)
     return "obeyed"
 
 

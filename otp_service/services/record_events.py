@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 from otp_service.core.happening import Happening
 from otp_service.services.context import Context
-from otp_service.telemetry.logging import get_logger
-
-_log = get_logger(__name__)
+from otp_service.services.suppressions import tell
 
 
 def record_events(context: Context, happenings: Sequence[Happening]) -> None:
@@ -16,6 +14,6 @@ def record_events(context: Context, happenings: Sequence[Happening]) -> None:
     """
     recorded = context.ledger.traffic.record(happenings)
     for one in recorded.opt_outs:
-        _log.info("suppressed", application=one.application, scope=one.scope, source=one.source)
+        tell(one)
     if recorded.place is not None:
         context.reflection.write_through(recorded.numbers, recorded.changes, recorded.place)

@@ -22,10 +22,14 @@ def suppress(context: Context, entries: Sequence[Suppression]) -> int:
     if effective:  # nothing new may have been recorded before, and not be in force yet
         context.reflection.write_through(effective, added.new, added.place)
     if len(entries) == added.new == 1:
-        (one,) = entries
-        event = "suppression_lifted" if one.lifted else "suppressed"
-        _log.info(event, application=one.application, scope=one.scope, source=one.source)
+        tell(entries[0])
     return added.new
+
+
+def tell(entry: Suppression) -> None:
+    """Log that an entry was recorded, without whose number it is of."""
+    event = "suppression_lifted" if entry.lifted else "suppressed"
+    _log.info(event, application=entry.application, scope=entry.scope, source=entry.source)
 
 
 def lift(context: Context, entry: Suppression) -> bool:
