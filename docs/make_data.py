@@ -116,6 +116,7 @@ LABELS = {
     "outcome": "what became of it, in one word",
     "policy": "name of a policy",
     "purpose": "name of a purpose",
+    "registration": "name of a sender or an approval",
     "reason": "why, in one word",
     "route": "pattern of an address, never a path",
     "rule": "name of a rule",

@@ -19,7 +19,7 @@ from otp_service.services.key_uses import KeyUses
 from otp_service.services.reflect import Reflection
 from otp_service.services.watch import Watch
 from otp_service.settings import Settings
-from otp_service.settings.messages import read_catalogue
+from otp_service.settings.demands import cleared_catalogue
 from otp_service.settings.stored import understood
 from otp_service.store.connection import connect as connect_store
 from otp_service.store.retention import Retention
@@ -61,6 +61,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         decisions=settings.guard.decisions,
         attempts=settings.guard.attempts,
     )
+    catalogue = cleared_catalogue(settings)
     ledger = open_ledger(settings.ledger.url.get_secret_value(), settings.ledger.timeout)
     directory = _directory(settings, ledger.access)
     store = open_store(
@@ -82,7 +83,8 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         allowances=settings.core_allowances,
         policies=_policies(settings),
         prices=settings.core_prices,
-        catalogue=read_catalogue(settings),
+        catalogue=catalogue,
+        clearance=settings.core_clearance,
         inbound=settings.inbound.to_core(),
         public_url=settings.http.public_url,
     )

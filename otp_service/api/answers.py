@@ -203,6 +203,8 @@ class CaughtAnswer:
     to: str
     """The number, masked."""
     channel: str
+    sender: str | None
+    """The registered name that the handset would show; `null` where it is the gateway's own."""
     text: str
     """The message as the handset would show it, the code in it."""
     at: Time
@@ -279,7 +281,8 @@ def _delivery_answer(delivery: Delivery) -> DeliveryAnswer:
 
 def caught_answer(message: CaughtMessage) -> CaughtAnswer:
     """Return a caught message as its caller may see it."""
-    return CaughtAnswer(message.verification, message.to, message.channel, message.text, rfc3339(message.at))
+    at = rfc3339(message.at)
+    return CaughtAnswer(message.verification, message.to, message.channel, message.sender, message.text, at)
 
 
 def verification_response(view: VerificationView, status: int = 200) -> Response:

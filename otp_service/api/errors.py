@@ -88,6 +88,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "client-ip-required": ProblemKind(422, "The end user's address is missing"),
     "consent-required": ProblemKind(422, "There is no consent"),
     "consent-not-kept": ProblemKind(422, "The application keeps no consents"),
+    "message-not-cleared": ProblemKind(422, "The country lets no such message in"),
     "invalid-application": ProblemKind(422, "The application cannot be used"),
     "idempotency-mismatch": ProblemKind(422, "The idempotency key stands for another request"),
     "rate-limited": ProblemKind(429, "Too many requests"),

@@ -5,7 +5,7 @@ from flask import Blueprint, Response
 from otp_service.api.answers import HEALTH, JSON, HealthAnswer
 from otp_service.bootstrap import Installation
 from otp_service.services.health import readiness
-from otp_service.telemetry import metrics
+from otp_service.telemetry import exposition
 
 
 def blueprint(installation: Installation) -> Blueprint:
@@ -30,4 +30,4 @@ def _alive() -> Response:
 
 
 def _metrics() -> Response:
-    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+    return Response(exposition.text(), content_type=exposition.CONTENT_TYPE)

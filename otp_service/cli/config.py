@@ -9,6 +9,7 @@ from otp_service.cli.messages import checked_messages
 from otp_service.cli.options import config_option
 from otp_service.cli.output import done, toml_document
 from otp_service.settings import Settings, load_settings
+from otp_service.settings.demands import cleared_catalogue
 
 
 @click.group()
@@ -22,6 +23,7 @@ def check(path: Path | None) -> None:
     """Read everything as a start would, without connecting to anything."""
     settings = load_settings(path)
     checked_messages(settings)
+    cleared_catalogue(settings)
     done(f"The configuration is complete: {_summary(settings)}.")
 
 

@@ -20,7 +20,7 @@ from otp_service.cli.probe import check_port, url_of, wait_until_ready
 from otp_service.core.errors import ConfigurationError
 from otp_service.settings import Settings, settings_from
 from otp_service.settings.sources import FILE_SUFFIX, PREFIX, Table, merged, read_environment, read_file
-from otp_service.telemetry import metrics
+from otp_service.telemetry import exposition
 
 STOP_SECONDS = 8.0
 """How long the processes may take to finish what is in flight."""
@@ -122,8 +122,8 @@ def _environment(folder: Path, overridden: Iterable[str]) -> dict[str, str]:
     keys, made = dev_data.key_variables(folder, environ)
     if made:
         note(f"Made keys of its own in {folder}. They are for this folder only: production needs others.")
-    metrics.prepare(folder / "metrics")
-    shared = {metrics.DIRECTORY_VARIABLE: str((folder / "metrics").resolve())}
+    exposition.prepare(folder / "metrics")
+    shared = {exposition.DIRECTORY_VARIABLE: str((folder / "metrics").resolve())}
     return environ | keys | shared | _without_proxy(environ)
 
 

@@ -13,6 +13,7 @@ from otp_service.cli.findings import Finding, Level, settings_findings
 from otp_service.cli.ledger_findings import ledger_findings
 from otp_service.cli.options import config_option
 from otp_service.cli.output import is_terminal, wrapped
+from otp_service.cli.registration_findings import registration_findings
 from otp_service.cli.server_findings import (
     clock_finding,
     installation_finding,
@@ -49,6 +50,7 @@ def _examine(path: Path | None) -> Iterator[Finding]:
             yield Finding(Level.FAIL, subject, sentence)
         return
     yield from settings_findings(settings)
+    yield from registration_findings(settings)
     yield from _server(settings)
 
 

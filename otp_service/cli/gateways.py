@@ -104,6 +104,7 @@ def test(name: str, number: str, channel: str, region: str | None, path: Path | 
     chosen = context.gateways[name]
     if channel not in chosen.channels:
         raise ConfigurationError(f"The gateway {name!r} does not carry {channel}.")
+    _require_no_approval(context, to, channel)
     done(f"Accepted for {to.mask}; the gateway's reference is {_send(chosen, to, channel, context)}.")
 
 
@@ -175,6 +176,15 @@ def _context_with(name: str, path: Path | None) -> Context:
     if name not in context.gateways:
         raise ConfigurationError(f"There is no gateway {name!r}; there are: {', '.join(context.gateways)}.")
     return context
+
+
+def _require_no_approval(context: Context, to: Destination, channel: str) -> None:
+    """Refuse a test where only approved templates go out, and registered senders, which are an application's."""
+    rules = context.clearance.rules_of(to.country)
+    if channel == Channel.SMS and (rules.approved_templates or rules.registered_senders):
+        raise ConfigurationError(
+            f"To {to.country} go approved templates under registered senders only: try the gateway with a start."
+        )
 
 
 def _send(chosen: Gateway, to: Destination, channel: str, context: Context) -> str:

@@ -67,6 +67,23 @@ def _row(one: Measure) -> tuple[str, ...]:
     return (one.where, encoding_of(one.longest).label, *lengths, taken, str(one.texts.segments))
 
 
+@messages.command(short_help="List the templates of text messages, and where they are approved.")
+@config_option
+def templates(path: Path | None) -> None:
+    """List the templates of text messages with the digests of their words, and where they are approved.
+
+    A digest covers all words of a text but the values: brand, code, amount and payee. It is what an approval names.
+    """
+    settings = load_settings(path, to_start=False)
+    rows = []
+    for language in read_catalogue(settings).languages.values():
+        for (_, channel), reference in language.references.items():
+            if channel is Channel.SMS:
+                approved = settings.core_clearance.approved_in(reference)
+                rows.append((reference.id, reference.version, reference.sha256, ",".join(approved) or "-"))
+    table(("Template", "Version", "SHA-256", "Approved in"), rows)
+
+
 @messages.command(short_help="Show how messages look.")
 @click.option("--locale", help="Language tag, such as ur-PK; default: every language there is.")
 @click.option("--purpose", "purpose_name", help="Purpose, or kind of purpose; default: all.")

@@ -16,7 +16,7 @@ from otp_service.cli.server import Server
 from otp_service.cli.server_findings import silence_finding
 from otp_service.core.errors import ConfigurationError, StoreUnavailableError
 from otp_service.settings import Settings
-from otp_service.telemetry import metrics
+from otp_service.telemetry import exposition
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
 from otp_service.worker.loop import run
 from otp_service.worker.signals import stop_on_signals
@@ -62,12 +62,12 @@ def _prepared(settings: Settings) -> Installation:
 @contextmanager
 def _shared_metrics() -> Iterator[None]:
     """Let the processes count together, in a folder of their own unless the environment names one."""
-    if metrics.DIRECTORY_VARIABLE in os.environ:
+    if exposition.DIRECTORY_VARIABLE in os.environ:
         yield
         return
     folder = Path(tempfile.mkdtemp(prefix="otp-service-metrics-"))
     try:
-        metrics.prepare(folder)
+        exposition.prepare(folder)
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -78,7 +78,7 @@ def _serve_metrics(port: int, host: str, what: str, variable: str) -> None:
     if not port:
         return
     try:
-        metrics.start_server(port, host)
+        exposition.start_server(port, host)
     except OSError as busy:
         other = next(free for free in _OTHER_PORTS if free != port)
         advice = f"Another {what}? Give this one {variable}={other}, or 0 for none."

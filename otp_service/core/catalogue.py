@@ -1,6 +1,6 @@
 """The catalogue: the words of messages by language, purpose and channel, and which of them a message gets."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -50,6 +50,21 @@ class Language:
     """Short messages that the longest reply may take."""
     version: str = "1"
     """Of its words, as its file says."""
+    references: Mapping[tuple[str, Channel], TemplateRef] = field(init=False, repr=False, compare=False)
+    """Which template each text is, by purpose or kind of purpose (of a reply: `reply_name`), and channel."""
+
+    def __post_init__(self) -> None:
+        """Take the digests once: they are asked for with each message."""
+        own = {
+            (texts.name, channel): _reference(self, texts.name, channel, template)
+            for texts in self.texts.values()
+            for channel, template in texts.templates.items()
+        }
+        replies = {
+            (reply_name(meaning), Channel.SMS): _reference(self, reply_name(meaning), Channel.SMS, template)
+            for meaning, template in self.replies.items()
+        }
+        object.__setattr__(self, "references", own | replies)
 
     def texts_for(self, purpose: Purpose, channel: Channel) -> Texts | None:
         """Return the texts of a purpose that have a channel, or else those of its kind."""
@@ -77,13 +92,7 @@ class Words:
 
     def reference(self, channel: Channel) -> TemplateRef:
         """Return which template it is, with a digest of all words that can be in its text."""
-        language, names = self.language, self.template.names
-        account = language.account_spoken if channel is Channel.VOICE else language.account_written
-        words: dict[str, object] = {"template": self.template.source}
-        words |= {"never_share": language.never_share} if Variable.NEVER_SHARE in names else {}
-        words |= {"minutes": language.minutes} if Variable.MINUTES in names else {}
-        words |= {"account": account.source} if Variable.ACCOUNT in names else {}
-        return TemplateRef(f"{language.tag}/{self.texts.name}/{channel}", language.version, digest_of(words))
+        return self.language.references[self.texts.name, channel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +101,48 @@ class Catalogue:
 
     languages: Mapping[str, Language]
 
-    def choose(self, purpose: Purpose, channel: Channel, *wanted: str) -> Words:
-        """Return the words for the first of some locales that has them, or the English ones."""
-        for locale in (*wanted, DEFAULT):
-            for tag in lookup(locale):
-                language = self.languages.get(tag.lower())
-                texts = language.texts_for(purpose, channel) if language else None
-                if language and texts:
-                    return Words(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
+    def choose(self, purpose: Purpose, channel: Channel, *wanted: str, only: Collection[str] = ()) -> Words:
+        """Return the words for the first of some locales that has them, or the English ones.
+
+        Where ``only`` some languages may be used, the first of them that has words comes before English.
+        """
+        for locale, tag, language in self._languages(wanted, only):
+            if texts := language.texts_for(purpose, channel):
+                return Words(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
         raise LookupError("the catalogue is complete for English")
 
-    def choose_reply(self, meaning: Meaning, *wanted: str) -> tuple[Template, str]:
-        """Return what a message is answered, and in which locale: the first of some that has words, or English."""
-        for locale in (*wanted, DEFAULT):
+    def choose_reply(
+        self, meaning: Meaning, *wanted: str, only: Collection[str] = ()
+    ) -> tuple[Template, TemplateRef, str]:
+        """Return what a message is answered, which template it is, and the locale: chosen as `choose` does."""
+        for locale, tag, language in self._languages(wanted, only):
+            if meaning in language.replies:
+                reference = language.references[reply_name(meaning), Channel.SMS]
+                return language.replies[meaning], reference, _as_asked(locale, tag, language)
+        raise LookupError("the catalogue is complete for English")
+
+    def _languages(self, wanted: Iterable[str], only: Collection[str]) -> Iterator[tuple[str, str, Language]]:
+        """Yield the languages to be tried, each with the locale that it is for, and the part of it that is its tag."""
+        for locale in (*wanted, *only):
             for tag in lookup(locale):
                 language = self.languages.get(tag.lower())
-                if language and meaning in language.replies:
-                    return language.replies[meaning], _as_asked(locale, tag, language)
-        raise LookupError("the catalogue is complete for English")
+                if language and (not only or language.tag in only):
+                    yield locale, tag, language
+        yield DEFAULT, DEFAULT, self.languages[DEFAULT]
+
+
+def reply_name(meaning: Meaning) -> str:
+    """Return what stands in place of a purpose in the id of a reply's template."""
+    return f"reply-{meaning}"
+
+
+def _reference(language: Language, name: str, channel: Channel, template: Template) -> TemplateRef:
+    account = language.account_spoken if channel is Channel.VOICE else language.account_written
+    words: dict[str, object] = {"template": template.source}
+    words |= {"never_share": language.never_share} if Variable.NEVER_SHARE in template.names else {}
+    words |= {"minutes": language.minutes} if Variable.MINUTES in template.names else {}
+    words |= {"account": account.source} if Variable.ACCOUNT in template.names else {}
+    return TemplateRef(f"{language.tag}/{name}/{channel}", language.version, digest_of(words))
 
 
 def lookup(tag: str) -> Iterator[str]:

@@ -123,6 +123,17 @@ class InvalidApplicationError(UnacceptableError):
     code = "invalid-application"
 
 
+class MessageNotClearedError(UnacceptableError):
+    """The rules of the destination's country do not let the message go out: its sender or its words are not allowed."""
+
+    code = "message-not-cleared"
+
+    def __init__(self, country: str, obstacle: str) -> None:
+        """Keep the obstacle (`otp_service.core.clearance.Obstacle`)."""
+        super().__init__(f"Messages to {country} are not cleared: {obstacle}.")
+        self.obstacle = obstacle
+
+
 class IdempotencyMismatchError(UnacceptableError):
     """The idempotency key was used before with another request."""
 

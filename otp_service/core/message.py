@@ -26,5 +26,7 @@ class Message:
     application: str
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the text was made of, by the names of the templates: for providers that keep templates of their own."""
+    sender: str | None = None
+    """Name that the handset is to show as the sender of a text message; ``None``: the gateway's own."""
     template: TemplateRef | None = None
-    """Which template it was made of; ``None`` for a reply, and for a test message."""
+    """Which template it was made of; ``None`` for a test message."""

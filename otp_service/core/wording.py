@@ -32,6 +32,8 @@ class Wording:
     minutes: int
     """Whole minutes that the code is still valid, rounded down."""
     transaction: Transaction | None = field(default=None, repr=False)
+    languages: tuple[str, ...] = ()
+    """Tags of the languages that it may be in; empty: all there are."""
 
 
 @dataclass(frozen=True, slots=True)

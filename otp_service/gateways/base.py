@@ -26,6 +26,7 @@ from otp_service.gateways.receipts import (
     ReportsReceipts,
 )
 from otp_service.gateways.request import ProviderRequest
+from otp_service.transport.region import Region
 
 __all__ = [
     "Accepted",
@@ -66,9 +67,18 @@ class GatewaySettings(BaseModel):
     """Messages a second at most, over all workers: what the operator allows. No bound by default."""
     max_in_flight: int | None = Field(default=None, ge=1, le=10_000)
     """Calls at the same time at most, over all workers. No bound by default."""
+    hosted_in: Region | None = None
+    """Country (ISO 3166-1 alpha-2) in which the provider handles numbers and messages, for ``residency``."""
+    sim_box: bool = False
+    """Whether messages leave by SIM cards, as a person's own do: a modem, a bank of SIMs, a phone."""
     prices: dict[PriceKey, Price] = Field(default_factory=dict)
     """What a message costs in ``guard.currency``, of an SMS each segment: by country (``PK``), by country and channel
     (``PK/voice``), or ``*`` for all others."""
+
+    @property
+    def sets_sender(self) -> bool:
+        """Whether handsets show `Message.sender`, where a text message has one, as who it is from."""
+        return False
 
     @property
     def takes_receipts(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from otp_service.core.purpose import Channel
+from otp_service.transport.region import Region
 
 
 class Ruling(StrEnum):
@@ -84,6 +85,8 @@ class PolicySettings(BaseModel):
     """Where it is asked."""
     applications: tuple[str, ...] = ()
     channels: tuple[Channel, ...] = ()
+    hosted_in: Region | None = None
+    """Country (ISO 3166-1 alpha-2) in which the policy handles numbers, for ``residency``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from otp_service.core.purpose import Channel
 from otp_service.core.verification import Verification
 from otp_service.core.wording import Wording, minutes_told
 from otp_service.gateways.base import AddressesReceipts, ReportsReceipts
+from otp_service.services.clearance import today
 from otp_service.services.codes import derive_code
 from otp_service.services.context import Context
 from otp_service.services.record_receipts import receipt_url
@@ -17,7 +18,11 @@ from otp_service.store.jobs import Job
 
 
 def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
-    """Return the message of a dispatch; raise `SealBrokenError` when its root key is gone from the configuration."""
+    """Return the message of a dispatch.
+
+    Raises `SealBrokenError` when its root key is gone from the configuration, and `MessageNotClearedError` when the
+    rules of the country do not let it go out.
+    """
     verification, keyring = dispatched.verification, context.keyring
     application = context.applications[verification.application]
     transaction = view_of(keyring, verification).details.transaction
@@ -31,8 +36,10 @@ def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
         code=derive_code(keyring, verification, job.generation, digest),
         minutes=minutes_told(remaining),
         transaction=transaction,
+        languages=context.clearance.rules_of(verification.country).languages,
     )
     words = write(context.catalogue, wording)
+    sender = context.clearance.clear(verification.country, job.channel, application.name, words.template, today())
     return Message(
         to=destination_of(keyring, verification),
         text=words.text,
@@ -44,6 +51,7 @@ def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
         verification_id=verification.id,
         application=application.name,
         variables=words.variables,
+        sender=sender,
         template=words.template,
     )
 

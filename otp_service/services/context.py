@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from otp_service.core.application import Application
 from otp_service.core.catalogue import Catalogue
+from otp_service.core.clearance import Clearance
 from otp_service.core.guard.destinations import DestinationRules
 from otp_service.core.guard.limits import Limits
 from otp_service.core.guard.pricing import Prices
@@ -50,6 +51,8 @@ class Context:
     """What messages cost, by the name of the gateway."""
     catalogue: Catalogue
     """The words of messages."""
+    clearance: Clearance
+    """What countries ask of messages, and what is registered there."""
     inbound: InboundPolicy
     """How what people write back is read and answered."""
     public_url: str | None

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
+from otp_service.core.errors import LedgerUnavailableError, MessageNotClearedError, StoreUnavailableError
 from otp_service.core.health import BreakerState, Call
 from otp_service.core.keyring import SealBrokenError, new_dispatch_id
 from otp_service.core.message import Message
@@ -150,6 +150,8 @@ def _composed(context: Context, job: Job, dispatched: Dispatched) -> Message | N
         return compose(context, job, dispatched)
     except SealBrokenError:  # its root key is gone from the configuration
         reason = "unreadable"
+    except MessageNotClearedError as refused:
+        reason = refused.obstacle
     except Exception as defect:  # noqa: BLE001 - whatever it is, nothing was sent
         reason = "defect"
         _log.error("composition_defect", error=type(defect).__name__)  # its text may hold the number

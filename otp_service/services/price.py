@@ -36,7 +36,7 @@ def dearest_price(
             _prices(context, purpose, country, one),
             country,
             one,
-            _segments(context, application, purpose, one, locale, transaction),
+            _segments(context, application, purpose, country, one, locale, transaction),
         )
         for one in channels
     )
@@ -73,6 +73,7 @@ def _segments(
     context: Context,
     application: Application,
     purpose: Purpose,
+    country: str,
     channel: Channel,
     locale: str,
     transaction: Transaction | None,
@@ -83,9 +84,9 @@ def _segments(
     """
     if channel is not Channel.SMS:
         return 1
-    code = "0" * purpose.code_length
+    code, languages = "0" * purpose.code_length, context.clearance.rules_of(country).languages
     wordings = (
-        Wording(application, purpose, channel, locale, code, minutes, transaction)
+        Wording(application, purpose, channel, locale, code, minutes, transaction, languages)
         for minutes in range(minutes_told(purpose.ttl) + 1)
     )
     return max(len(segments(write(context.catalogue, one).text)) for one in wordings)

@@ -1,6 +1,6 @@
 """Take in what a provider passes on over HTTP: prove it, act on it, and answer the provider in its own way."""
 
-from otp_service.core.errors import NotFoundError, UnauthenticatedError
+from otp_service.core.errors import MessageNotClearedError, NotFoundError, UnauthenticatedError
 from otp_service.gateways.base import (
     AnswersInbound,
     InboundAnswer,
@@ -57,6 +57,15 @@ def _answer(context: Context, receiver: AnswersInbound, reply: Reply | None) -> 
     if not receiver.carries_reply:
         queue(context, reply)
         return receiver.inbound_answer(None)
-    words = words_of(context, reply)
-    metrics.record_reply(reply.gateway, "answered" if words else "no_application")
-    return receiver.inbound_answer(words[0] if words else None)
+    text, outcome = _reply_text(context, reply)
+    metrics.record_reply(reply.gateway, outcome)
+    return receiver.inbound_answer(text)
+
+
+def _reply_text(context: Context, reply: Reply) -> tuple[str | None, str]:
+    """Return the text of a reply, if there is one, and a word for what becomes of it."""
+    try:
+        words = words_of(context, reply)
+    except MessageNotClearedError as refused:
+        return None, refused.obstacle
+    return (words.text, "answered") if words else (None, "no_application")

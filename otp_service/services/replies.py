@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.core.errors import LedgerUnavailableError, MessageNotClearedError
 from otp_service.core.inbound import Meaning
 from otp_service.core.keyring import SealBrokenError, new_dispatch_id
 from otp_service.core.message import Message
-from otp_service.core.templates import Variable
+from otp_service.core.phone import NumberType, parse_destination
+from otp_service.core.templates import TemplateRef, Variable
 from otp_service.gateways.base import Gateway, GatewayError
+from otp_service.services.clearance import today
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -47,16 +49,35 @@ class Reply:
     """Of what is answered."""
 
 
-def words_of(context: Context, reply: Reply) -> tuple[str, str, str] | None:
-    """Return the text of a reply, its locale, and the brand in it; ``None`` when its application is gone.
+@dataclass(frozen=True, slots=True)
+class ReplyWords:
+    """What somebody is answered. The ``repr`` does not show it."""
 
-    Raises `LedgerUnavailableError` when an application that is not known here cannot be looked up.
+    text: str = field(repr=False)
+    locale: str
+    """BCP 47, of the text."""
+    brand: str
+    template: TemplateRef
+    sender: str | None
+    """Name under which it goes out; ``None``: the gateway's own."""
+
+
+def words_of(context: Context, reply: Reply) -> ReplyWords | None:
+    """Return the words of a reply; ``None`` when its application is gone.
+
+    Raises `LedgerUnavailableError` when an application that is not known here cannot be looked up, and
+    `MessageNotClearedError` when the rules of the country do not let the reply go out.
     """
     application = context.directory.find(reply.application)
     if application is None:
         return None
-    template, locale = context.catalogue.choose_reply(reply.meaning, reply.locale, application.locale)
-    return template.filled({Variable.BRAND: application.title}), locale, application.title
+    country, clearance = parse_destination(reply.to, None, tuple(NumberType)).country, context.clearance
+    template, reference, locale = context.catalogue.choose_reply(
+        reply.meaning, reply.locale, application.locale, only=clearance.rules_of(country).languages
+    )
+    sender = clearance.clear(country, reply.channel, application.name, reference, today())
+    text = template.filled({Variable.BRAND: application.title})
+    return ReplyWords(text, locale, application.title, reference, sender)
 
 
 def queue(context: Context, reply: Reply) -> None:
@@ -104,6 +125,8 @@ def _handed_over(context: Context, reply: Reply, name: str) -> str:
         message = _message(context, reply, name)
     except LedgerUnavailableError:  # the application is new, and not known here yet
         return "ledger_unavailable"
+    except MessageNotClearedError as refused:
+        return refused.obstacle
     return "no_application" if message is None else _call(gateway, message)
 
 
@@ -122,16 +145,17 @@ def _message(context: Context, reply: Reply, name: str) -> Message | None:
     words = words_of(context, reply)
     if words is None:
         return None
-    text, locale, brand = words
     return Message(
         to=reply.to,
-        text=text,
+        text=words.text,
         channel=reply.channel,
-        locale=locale,
+        locale=words.locale,
         expires_in=LIFE,
         dispatch_id=new_dispatch_id(context.keyring.bucket(context.keyring.pseudonym(reply.to))),
         receipt_url=None,
         verification_id=name,
         application=reply.application,
-        variables={str(Variable.BRAND): brand},
+        variables={str(Variable.BRAND): words.brand},
+        sender=words.sender,
+        template=words.template,
     )

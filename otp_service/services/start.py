@@ -23,6 +23,7 @@ from otp_service.core.quota import Quota
 from otp_service.core.transaction import Transaction
 from otp_service.core.verification import Delivery, DeliveryStatus, Status, Verification
 from otp_service.services.channels import channel_for
+from otp_service.services.clearance import require_clearance
 from otp_service.services.codes import derive_tag
 from otp_service.services.consents import judge_evidence, packed
 from otp_service.services.context import Context
@@ -167,11 +168,14 @@ def _judge(context: Context, application: Application, request: StartRequest, la
         raise
     labels.country = destination.country
     noted = _pass_destination(context, application, purpose, destination)
+    channel = channel_for(context, purpose, destination.country, request.channel or purpose.channels[0])
+    locale = request.locale or application.locale
+    require_clearance(context, application, purpose, destination.country, channel, locale)
     return _Judged(
         purpose=purpose,
         destination=destination,
-        channel=channel_for(context, purpose, destination.country, request.channel or purpose.channels[0]),
-        locale=request.locale or application.locale,
+        channel=channel,
+        locale=locale,
         network=network,
         context=request.context or "",
         consent=consent,

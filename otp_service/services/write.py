@@ -8,5 +8,6 @@ from otp_service.services.cldr import number_style
 
 def write(catalogue: Catalogue, wording: Wording) -> Written:
     """Return the text of a message: in the locale asked for, or the application's, or English."""
-    words = catalogue.choose(wording.purpose, wording.channel, wording.locale, wording.application.locale)
+    wanted = (wording.locale, wording.application.locale)
+    words = catalogue.choose(wording.purpose, wording.channel, *wanted, only=wording.languages)
     return written(wording, words, number_style(words.locale) if wording.transaction else PLAIN)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import product
 
 from otp_service.core.errors import ConfigurationError
+from otp_service.core.registration import faults_of_mask
 from otp_service.settings.policy import ApplicationSection
 from otp_service.settings.ruleset import ruleset_of
 from otp_service.settings.spend import SpendSettings
@@ -19,6 +20,7 @@ def inconsistencies(settings: Settings) -> list[str]:
         *_route_faults(settings),
         *_price_faults(settings),
         *_policy_faults(settings),
+        *_sender_faults(settings),
     ]
 
 
@@ -64,6 +66,13 @@ def _policy_faults(settings: Settings) -> Iterator[str]:
             yield f"policies.{name}.purposes: there is no section purposes.{purpose}."
         for application in sorted(set(policy.settings.applications) - settings.applications.keys()):
             yield f"policies.{name}.applications: there is no section applications.{application}."
+
+
+def _sender_faults(settings: Settings) -> Iterator[str]:
+    for name, sender in settings.senders.items():
+        asked = settings.countries.get(sender.country)
+        for fault in faults_of_mask(sender.mask, asked.reserved_masks if asked else ()):
+            yield f"senders.{name}.mask: {fault}."
 
 
 def _price_faults(settings: Settings) -> Iterator[str]:

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from otp_service.core.inbound import LONGEST, InboundPolicy, Meaning, Vocabulary
-from otp_service.settings.policy import Region
 from otp_service.settings.sections import Section
+from otp_service.transport.region import Region
 
 Words = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)], ...], Field(max_length=100)

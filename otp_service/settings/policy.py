@@ -7,13 +7,13 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 
 from otp_service.core.application import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIp
 from otp_service.core.consent import ConsentMode
-from otp_service.core.phone import is_region
 from otp_service.core.purpose import LONGEST_LIFE, Channel, Purpose, PurposeKind, Resend
 from otp_service.core.routing import Route
 from otp_service.core.template_rules import is_own_link, links_in
 from otp_service.core.transaction import MAX_PAYEE
 from otp_service.settings.sections import Section
 from otp_service.settings.spend import SpendSettings
+from otp_service.transport.region import Region, known_region
 
 ALL_COUNTRIES = "*"
 MAX_TRANSACTION_CHECKS = 5
@@ -42,14 +42,8 @@ def _key_hash(text: str) -> str:
     return text
 
 
-def _region(region: str) -> str:
-    if not is_region(region):
-        raise ValueError("is not an ISO 3166-1 alpha-2 code with a numbering plan, such as PK")
-    return region
-
-
 def _region_or_all(country: str) -> str:
-    return country if country == ALL_COUNTRIES else _region(country)
+    return country if country == ALL_COUNTRIES else known_region(country)
 
 
 def _brand(name: str) -> str:
@@ -71,7 +65,6 @@ def _app_hash(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-Region = Annotated[str, AfterValidator(_region)]
 Country = Annotated[str, AfterValidator(_region_or_all)]
 KeyHash = Annotated[str, AfterValidator(_key_hash)]
 Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN)]

@@ -6,7 +6,7 @@ pydantic-settings: that has no ``_FILE`` form, and passes over a misspelt sectio
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ from pydantic import ValidationError
 
 from otp_service.core.errors import ConfigurationError
 from otp_service.settings.consistency import inconsistencies
-from otp_service.settings.kinds import FAULTS
+from otp_service.settings.demands import demands
+from otp_service.settings.faults import fault_lines
+from otp_service.settings.profiles import with_profile
 from otp_service.settings.refusals import refusals
 from otp_service.settings.sources import merged, read_environment, read_file
 from otp_service.settings.tree import Settings
 
 CONFIG_VARIABLE = "OTP_SERVICE_CONFIG"
-
-_NO_LIST = {f"Input should be a valid {kind}" for kind in ("tuple", "list", "set", "frozenset")}
 
 
 def load_settings(
@@ -42,33 +42,9 @@ def load_settings(
 def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Settings:
     """Return the settings of a table in the form of the file; raise `ConfigurationError` like `load_settings`."""
     try:
-        settings = Settings.model_validate(table)
+        settings = Settings.model_validate(with_profile(table))
     except ValidationError as invalid:
         raise ConfigurationError("\n".join(fault_lines(invalid))) from None
-    if faults := inconsistencies(settings) or (refusals(settings) if to_start else []):
+    if faults := inconsistencies(settings) or ([*refusals(settings), *demands(settings)] if to_start else []):
         raise ConfigurationError("\n".join(faults))
     return settings
-
-
-def fault_lines(invalid: ValidationError) -> Iterator[str]:
-    """Yield one line for each error of a model, with its path."""
-    for error in invalid.errors(include_url=False, include_input=False):
-        own = error["ctx"]["faults"] if error["type"] == FAULTS else [((), error["msg"])]
-        for location, message in own:
-            yield f"{_dotted((*error['loc'], *location))}: {_sentence(message)}"
-
-
-def _dotted(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(step) for step in location if step != "[key]") or "settings"
-
-
-def _sentence(message: str) -> str:
-    """Return pydantic's message in the tone of ours: ``Extra inputs are not permitted`` says little."""
-    text = message.removeprefix("Value error, ")
-    if text == "Extra inputs are not permitted":
-        return "there is no such setting."
-    if text == "Field required":
-        return "is missing."
-    if text in _NO_LIST:
-        return 'is not a list: write ["..."], with a member or several.'
-    return f"{text[0].lower()}{text[1:].removesuffix('.')}."

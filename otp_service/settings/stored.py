@@ -12,8 +12,9 @@ from otp_service.core.errors import ConfigurationError, InvalidApplicationError
 from otp_service.core.guard.ruleset import Ruleset
 from otp_service.ledger.applications import StoredApplication
 from otp_service.settings.consistency import price_faults_of
+from otp_service.settings.demands import consent_demands, sender_demands
+from otp_service.settings.faults import fault_lines
 from otp_service.settings.policy import ALL_COUNTRIES, ApplicationSection, is_name
-from otp_service.settings.reader import fault_lines
 from otp_service.settings.ruleset import ruleset_of
 from otp_service.settings.tree import Settings
 
@@ -86,3 +87,5 @@ def _faults(settings: Settings, name: str, section: ApplicationSection) -> Itera
     if settings.production and ALL_COUNTRIES in section.countries:
         yield "countries: '*' is for development only. List the countries you send to."
     yield from price_faults_of(settings, name, section)
+    yield from consent_demands(settings, section)
+    yield from sender_demands(settings, name, section)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from otp_service.core.application import Application
+from otp_service.core.clearance import Clearance
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard.limits import Limits
 from otp_service.core.guard.pricing import Prices, micros
@@ -16,6 +17,7 @@ from otp_service.core.purpose import Purpose
 from otp_service.core.routing import Route, Routes
 from otp_service.gateways.base import GatewaySettings
 from otp_service.settings.audit import AuditSettings
+from otp_service.settings.countries import Approvals, Countries, Senders
 from otp_service.settings.gateways import GatewayEntry
 from otp_service.settings.guard import GuardSettings
 from otp_service.settings.inbound import InboundSettings
@@ -37,6 +39,7 @@ from otp_service.settings.sections import (
     StreamsSettings,
     WorkerSettings,
 )
+from otp_service.transport.region import Region
 
 
 class Settings(Section):
@@ -44,6 +47,10 @@ class Settings(Section):
 
     environment: Literal["production", "development"] = "production"
     """In production, what is unsafe refuses to start."""
+    profile: str = ""
+    """Settings that are laid below these, and that these may not contradict: ``pk``, or the path of a file."""
+    residency: Region | None = None
+    """Country (ISO 3166-1 alpha-2) that personal data may not leave; each part has to say where it is."""
     redis: RedisSettings = RedisSettings()
     ledger: LedgerSettings = LedgerSettings()
     retention: RetentionSettings = RetentionSettings()
@@ -57,6 +64,12 @@ class Settings(Section):
     gateways: dict[Name, GatewayEntry] = Field(default_factory=dict)
     routes: tuple[RouteSettings, ...] = ()
     """Without a route, all gateways carry all messages, in the order of their sections."""
+    countries: Countries = Field(default_factory=dict)
+    """What countries ask of messages to their numbers."""
+    senders: Senders = Field(default_factory=dict)
+    """Names that handsets show, as they are registered."""
+    approvals: Approvals = Field(default_factory=dict)
+    """Templates that are approved, word by word."""
     policies: dict[Name, PolicyEntry] = Field(default_factory=dict)
     """A site's own rules, asked before a dispatch in the order of their sections."""
     worker: WorkerSettings = WorkerSettings()
@@ -116,6 +129,15 @@ class Settings(Section):
             name: Prices({key: micros(amount) for key, amount in gateway.settings.prices.items()})
             for name, gateway in self.gateways.items()
         }
+
+    @cached_property
+    def core_clearance(self) -> Clearance:
+        """What countries ask of messages, and what is registered there."""
+        return Clearance(
+            rules={country: asked.to_core() for country, asked in self.countries.items()},
+            senders=tuple(sender.to_core(name) for name, sender in self.senders.items()),
+            approvals=tuple(approval.to_core(name) for name, approval in self.approvals.items()),
+        )
 
     @cached_property
     def core_routes(self) -> Routes:

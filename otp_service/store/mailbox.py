@@ -27,6 +27,8 @@ class CaughtMessage:
     to: str
     """The mask."""
     channel: str
+    sender: str | None
+    """Name that the handset would show; ``None``: the gateway's own."""
     text: str = field(repr=False)
     at: int
     """Milliseconds since the epoch, by Redis' clock."""
@@ -41,7 +43,8 @@ class Mailbox:
 
     def put(self, message: Message) -> None:
         """Keep a message as long as its verification's record."""
-        plain = json.dumps([parse_destination(message.to, None).mask, message.channel, message.text]).encode()
+        mask = parse_destination(message.to, None).mask
+        plain = json.dumps([mask, message.channel, message.text, message.sender]).encode()
         sealed = self._keyring.seal(
             plain, verification_id=message.verification_id, application=message.application, kind=_KIND
         )
@@ -71,5 +74,6 @@ class Mailbox:
                 )
             except SealBrokenError:  # its root key has been retired meanwhile
                 continue
-            to, channel, text = json.loads(plain)
-            yield CaughtMessage(verification_id, to, channel, text, int(at))
+            to, channel, text, *of_this_release = json.loads(plain)
+            sender = of_this_release[0] if of_this_release else None
+            yield CaughtMessage(verification_id, to, channel, sender, text, int(at))

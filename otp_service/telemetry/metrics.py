@@ -1,134 +1,130 @@
-"""Metrics for Prometheus. No label ever holds personal data, and every label has few values.
+"""Metrics for Prometheus. No label ever holds personal data, and every label has few values."""
 
-With ``PROMETHEUS_MULTIPROC_DIR`` set before this module is imported, all processes on a host that share the
-directory are reported together (see `prepare`); without it, this process alone.
-"""
-
-import os
 from collections.abc import Iterable
-from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from otp_service.telemetry.labels import OTHER, Labels
-
-DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Media type of `exposition`."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _HTTP_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.5)
 _GATEWAY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-_registry = CollectorRegistry()
+REGISTRY = CollectorRegistry()
 _requests = Histogram(
     "otp_service_http_request_seconds",
     "Time from a request to its answer.",
     ("method", "route", "status"),
     buckets=_HTTP_BUCKETS,
-    registry=_registry,
+    registry=REGISTRY,
 )
 _starts = Counter(
     "otp_service_verifications_started",
     "Starts by what became of them: accepted, or the code of the error.",
     ("application", "purpose", "country", "outcome"),
-    registry=_registry,
+    registry=REGISTRY,
 )
 _resends = Counter(
     "otp_service_resends",
     "Resends by what became of them: accepted, or the code of the error.",
     ("application", "purpose", "country", "outcome"),
-    registry=_registry,
+    registry=REGISTRY,
 )
 _checks = Counter(
     "otp_service_checks",
     "Checked codes: approved, or why not.",
     ("application", "reason"),
-    registry=_registry,
+    registry=REGISTRY,
 )
 _alarms = Counter(
     "otp_service_failure_alarms",
     "Times that most of the codes that an application checked were wrong.",
     ("application",),
-    registry=_registry,
+    registry=REGISTRY,
 )
 _refusals = Counter(
     "otp_service_guard_refusals",
     "Messages that a rule of the guard refused, or would have: enforce, record_only.",
     ("application", "country", "rule", "mode"),
-    registry=_registry,
+    registry=REGISTRY,
 )
 _dispatches = Counter(
     "otp_service_dispatches",
     "Calls to gateways by what became of them: accepted, or the kind of the failure.",
     ("gateway", "outcome"),
-    registry=_registry,
+    registry=REGISTRY,
 )
 _gateway_calls = Histogram(
     "otp_service_gateway_call_seconds",
     "Time that a gateway's answer took.",
     ("gateway",),
     buckets=_GATEWAY_BUCKETS,
-    registry=_registry,
+    registry=REGISTRY,
 )
-_receipts = Counter("otp_service_receipts", "Reports of gateways.", ("gateway", "status"), registry=_registry)
+_receipts = Counter("otp_service_receipts", "Reports of gateways.", ("gateway", "status"), registry=REGISTRY)
 _inbound = Counter(
     "otp_service_inbound_messages",
     "Messages from people, by what they meant, and what came of them: obeyed, recorded, repeated, no_application, "
     "no_number.",
     ("gateway", "meaning", "outcome"),
-    registry=_registry,
+    registry=REGISTRY,
 )
 _replies = Counter(
     "otp_service_replies",
     "Replies to messages from people: answered with the request, accepted, or why not.",
     ("gateway", "outcome"),
-    registry=_registry,
+    registry=REGISTRY,
 )
 _breaker_changes = Counter(
     "otp_service_breaker_changes",
     "Times that a gateway's breaker opened or closed.",
     ("gateway", "state"),
-    registry=_registry,
+    registry=REGISTRY,
 )
 _gateways_open = Gauge(
     "otp_service_gateway_open",
     "Whether a gateway's breaker is open: 1, half open: 0.5, closed: 0.",
     ("gateway",),
     multiprocess_mode="mostrecent",
-    registry=_registry,
+    registry=REGISTRY,
 )
 _outbox_lag = Gauge(
     "otp_service_outbox_lag_seconds",
     "Age of the oldest message that waits for a worker or a gateway's turn.",
     multiprocess_mode="mostrecent",
-    registry=_registry,
+    registry=REGISTRY,
+)
+_registration_days = Gauge(
+    "otp_service_registration_days",
+    "Days for which a registered sender, or an approved template, is still good; negative after that.",
+    ("country", "registration"),
+    multiprocess_mode="mostrecent",
+    registry=REGISTRY,
 )
 _policy_verdicts = Counter(
     "otp_service_policy_verdicts",
     "Answers of policies: allow, deny, another_channel, unknown.",
     ("policy", "verdict"),
-    registry=_registry,
+    registry=REGISTRY,
 )
-_dead_letters = Counter("otp_service_dead_letters", "Messages that were given up.", ("reason",), registry=_registry)
+_dead_letters = Counter("otp_service_dead_letters", "Messages that were given up.", ("reason",), registry=REGISTRY)
 _store_errors = Counter(
     "otp_service_store_errors",
     "Operations that Redis did not answer, or not in time.",
     ("operation",),
-    registry=_registry,
+    registry=REGISTRY,
 )
 _ledger_errors = Counter(
     "otp_service_ledger_errors",
     "Operations that the ledger's database did not answer, or not in time.",
     ("operation",),
-    registry=_registry,
+    registry=REGISTRY,
 )
 _events_unrecorded = Gauge(
     "otp_service_events_unrecorded",
     "Events that are not in the ledger yet.",
     multiprocess_mode="mostrecent",
-    registry=_registry,
+    registry=REGISTRY,
 )
 
 
@@ -228,6 +224,11 @@ def record_gateway_state(gateway: str, openness: float) -> None:
     _gateways_open.labels(_labels.bounded("gateway", gateway)).set(openness)
 
 
+def record_registration(country: str, name: str, days: int) -> None:
+    """Tell for how many days a registration is still good; negative when it has ended."""
+    _registration_days.labels(_labels.bounded("country", country), _labels.bounded("registration", name)).set(days)
+
+
 def record_outbox_lag(seconds: float) -> None:
     """Tell how old the oldest waiting message is; 0 when none waits."""
     _outbox_lag.set(seconds)
@@ -256,37 +257,3 @@ def record_ledger_error(operation: str) -> None:
 def record_unrecorded(count: int) -> None:
     """Tell how many events are not in the ledger yet."""
     _events_unrecorded.set(count)
-
-
-def prepare(directory: Path) -> None:
-    """Make the directory that processes share, empty it, and set the variable for those started from now on.
-
-    The values of dead processes stay in it until the next start: their requests did happen.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob("*.db"):
-        leftover.unlink()
-    os.environ[DIRECTORY_VARIABLE] = str(directory)
-
-
-def shared() -> bool:
-    """Tell whether a directory is set, so that processes report together."""
-    return DIRECTORY_VARIABLE in os.environ
-
-
-def exposition() -> bytes:
-    """Return all metrics in Prometheus' text format, those of all processes that share the directory."""
-    return generate_latest(_collected())
-
-
-def start_server(port: int, host: str) -> None:
-    """Serve the exposition on a port of its own, from a thread that ends with the process."""
-    start_http_server(port, addr=host, registry=_collected())
-
-
-def _collected() -> CollectorRegistry:
-    if not shared():
-        return _registry
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return registry

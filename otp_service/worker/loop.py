@@ -23,6 +23,7 @@ from otp_service.worker.heads import heads
 from otp_service.worker.holding import Holding
 from otp_service.worker.purge import purges
 from otp_service.worker.recorder import Recorder
+from otp_service.worker.registrations import registrations
 
 _log = get_logger(__name__)
 
@@ -59,6 +60,7 @@ class Worker:
         self._watch = watch(installation)
         self._purges = purges(installation, stop)
         self._heads = heads(installation)
+        self._registrations = registrations(installation)
         self._replies = Watch({"replies": self._send_replies})
         self._show_life = Every(_HEARTBEAT, self._show_alive)
         self._renew = Every(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
@@ -75,12 +77,14 @@ class Worker:
         self._recorder.start()
         self._purges.start()
         self._heads.start()
+        self._registrations.start()
         self._replies.start()
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver") as self._pool:
             while not self._stop.is_set():
                 self._turn()
             self._finish()
         self._replies.stop()
+        self._registrations.stop()
         self._heads.stop()
         self._purges.stop()
         self._recorder.stop()

@@ -130,7 +130,7 @@ def test_every_setting_exists(name):
 
 
 def test_the_operations_guide_lists_exactly_the_metrics_that_exist():
-    families = {family.name: family.type for family in metrics._registry.collect()}
+    families = {family.name: family.type for family in metrics.REGISTRY.collect()}
     exposed = {f"{name}_total" if kind == "counter" else name for name, kind in families.items()}
     listed = {cell[1] for row in _rows("docs/operations.md", "## Metrics") if (cell := METRIC.fullmatch(row[0]))}
 
@@ -138,7 +138,7 @@ def test_the_operations_guide_lists_exactly_the_metrics_that_exist():
 
 
 def test_the_rules_of_alerts_look_at_metrics_that_exist():
-    families = {family.name: family.type for family in metrics._registry.collect()}
+    families = {family.name: family.type for family in metrics.REGISTRY.collect()}
     exposed = {f"{name}_total" if kind == "counter" else name for name, kind in families.items()}
     rules = "\n".join(block for language, block in FENCE.findall(_read("docs/operations.md")) if language == "yaml")
     named = set(re.findall(r"\botp_service_\w+", rules))

@@ -47,7 +47,8 @@ def outcome(message, **settings):
 
 
 def test_every_example_is_tested():
-    assert {path.stem for path in EXAMPLES.glob("*.toml")} == SECRETS.keys()
+    of_gateways = {path.stem for path in EXAMPLES.glob("*.toml") if "gateways" in tomllib.loads(path.read_text())}
+    assert of_gateways == SECRETS.keys()
 
 
 @pytest.mark.parametrize("name", SECRETS)

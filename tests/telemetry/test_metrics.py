@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from otp_service.telemetry import metrics
+from otp_service.telemetry import exposition, metrics
 from otp_service.telemetry.labels import MAX_VALUES
 
 
@@ -23,7 +23,7 @@ def _samples(text):
 
 
 def _value(name, **labels):
-    return _samples(metrics.exposition().decode()).get((name, *sorted(labels.items())), 0.0)
+    return _samples(exposition.text().decode()).get((name, *sorted(labels.items())), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_breaker_is_seen_when_it_changes_and_as_it_is():
     assert _value("otp_service_breaker_changes_total", gateway="of-this-test", state="closed") == 1
     assert _value("otp_service_gateway_open", gateway="of-this-test") == 1
     assert _value("otp_service_gateway_open", gateway="another-of-this-test") == 0.5
-    assert 'otp_service_gateway_open{gateway="of-this-test"} 1.0' in metrics.exposition().decode().splitlines(), (
+    assert 'otp_service_gateway_open{gateway="of-this-test"} 1.0' in exposition.text().decode().splitlines(), (
         "a gateway's openness has no other label"
     )
 
@@ -93,7 +93,7 @@ def test_a_label_never_holds_what_may_be_personal(value):
     metrics.record_start("shop", value, value, "accepted")
     metrics.record_request(value, value, 404, 0.001)
 
-    text = metrics.exposition().decode()
+    text = exposition.text().decode()
     assert value not in text
     assert 'purpose="other"' in text
 
@@ -102,7 +102,7 @@ def test_names_that_nobody_expects_cannot_grow_the_metrics_without_end():
     for number in range(MAX_VALUES + 50):
         metrics.record_dead_letter(f"reason-{number}")
 
-    reasons = {key for key in _samples(metrics.exposition().decode()) if "dead_letters_total" in key[0]}
+    reasons = {key for key in _samples(exposition.text().decode()) if "dead_letters_total" in key[0]}
     assert len(reasons) <= MAX_VALUES + 1
     assert _value("otp_service_dead_letters_total", reason="other") >= 50
 
@@ -110,15 +110,15 @@ def test_names_that_nobody_expects_cannot_grow_the_metrics_without_end():
 def test_the_server_answers_on_its_own_port():
     with closing(socket.create_server(("127.0.0.1", 0))) as probe:
         port = probe.getsockname()[1]
-    metrics.start_server(port, "127.0.0.1")
+    exposition.start_server(port, "127.0.0.1")
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         assert b"otp_service_outbox_lag_seconds" in answer.read()
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
 
 
-_WORKER = "from otp_service.telemetry import metrics; metrics.record_check('shop', 'approved')"
-_REPORTER = "from otp_service.telemetry import metrics; print(metrics.exposition().decode())"
+_WORKER = "from otp_service.telemetry import exposition, metrics; metrics.record_check('shop', 'approved')"
+_REPORTER = "from otp_service.telemetry import exposition, metrics; print(exposition.text().decode())"
 
 
 def _run(program):
@@ -128,19 +128,19 @@ def _run(program):
 
 
 def test_processes_that_share_the_directory_are_summed_and_a_new_start_forgets(tmp_path, monkeypatch):
-    monkeypatch.setenv(metrics.DIRECTORY_VARIABLE, "")  # so that it is gone after the test, whatever `prepare` sets
-    monkeypatch.delenv(metrics.DIRECTORY_VARIABLE)
+    monkeypatch.setenv(exposition.DIRECTORY_VARIABLE, "")  # so that it is gone after the test, whatever `prepare` sets
+    monkeypatch.delenv(exposition.DIRECTORY_VARIABLE)
     directory = tmp_path / "metrics"
-    assert not metrics.shared()
-    metrics.prepare(directory)
-    assert metrics.shared()
-    monkeypatch.setenv(metrics.DIRECTORY_VARIABLE, str(directory))
+    assert not exposition.shared()
+    exposition.prepare(directory)
+    assert exposition.shared()
+    monkeypatch.setenv(exposition.DIRECTORY_VARIABLE, str(directory))
     key = ("otp_service_checks_total", ("application", "shop"), ("reason", "approved"))
     for _ in range(3):
         _run(_WORKER)
 
     assert _samples(_run(_REPORTER))[key] == 3
 
-    metrics.prepare(directory)
+    exposition.prepare(directory)
     assert list(directory.glob("*.db")) == []
     assert key not in _samples(_run(_REPORTER))

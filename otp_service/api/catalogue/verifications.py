@@ -58,6 +58,7 @@ CALLS = (
             "client-ip-required",
             "consent-required",
             "consent-not-kept",
+            "message-not-cleared",
             "rate-limited",
             "backlog-full",
             "ledger-unavailable",

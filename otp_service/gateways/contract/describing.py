@@ -36,6 +36,15 @@ class DescribesItself(Bench):
         accepted = {exchange.channel for exchange in file.exchanges if exchange.outcome == "accepted"}
         assert not file.calls_somebody or self.gateway_class.channels <= accepted
 
+    def test_its_samples_show_the_sender_where_it_sets_one(self, file: Samples, provider: Provider) -> None:
+        """Where a country lets registered senders pass only, such a gateway is trusted to show them."""
+        promised = [
+            one
+            for one in file.exchanges
+            if one.channel == "sms" and self.settings(provider.url, **at_server(one.settings, provider.url)).sets_sender
+        ]
+        assert not promised or not file.calls_somebody or any(one.sender and one.request for one in promised)
+
     def test_it_carries_what_its_samples_send(self, exchange: Exchange, provider: Provider) -> None:
         """Its settings may narrow its channels, and then both say the same."""
         settings = self.settings(provider.url, **at_server(exchange.settings, provider.url))

@@ -58,6 +58,8 @@ class Exchange(Part):
     outcome: Literal["accepted"] | FailureKind
     channel: Literal["sms", "voice", "whatsapp"] = "sms"
     locale: str = MESSAGE.locale
+    sender: str | None = None
+    """The message's own."""
     variables: Mapping[str, str] = Field(default_factory=dict)
     """Laid over the message's."""
     settings: Mapping[str, Any] = Field(default_factory=dict)
@@ -74,7 +76,7 @@ class Exchange(Part):
     def message(self) -> Message:
         """What is sent in this exchange."""
         variables = {**MESSAGE.variables, **self.variables}
-        return replace(MESSAGE, channel=self.channel, locale=self.locale, variables=variables)
+        return replace(MESSAGE, channel=self.channel, locale=self.locale, sender=self.sender, variables=variables)
 
 
 class Samples(Part):

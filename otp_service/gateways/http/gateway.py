@@ -46,7 +46,7 @@ class HttpGateway:
     def send(self, message: Message) -> Accepted:
         """Make the one request for a message and judge the answer."""
         settings = self._settings
-        answer = self._wire.call(self._request(Filler(message, settings.secrets, self._encodings)))
+        answer = self._wire.call(self._request(Filler(message, settings.secrets, self._encodings, settings.sender)))
         failure = failure_of(answer, settings.success, settings.failures)
         if failure is not None:
             raise failure

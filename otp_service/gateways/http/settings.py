@@ -9,7 +9,14 @@ from otp_service.gateways.base import GatewaySettings
 from otp_service.gateways.http.dotted import leaves
 from otp_service.gateways.http.inbound import InboundSettings
 from otp_service.gateways.http.receipts import ReceiptSettings
-from otp_service.gateways.http.templates import JsonTemplate, LineTemplate, Template, WholeTemplate, needs
+from otp_service.gateways.http.templates import (
+    JsonTemplate,
+    LineTemplate,
+    Template,
+    WholeTemplate,
+    needs,
+    placeholders,
+)
 from otp_service.gateways.http.verdict import Condition, Failure, Part, Reference
 
 _TEMPLATES = {"url", "basic_auth", "headers", "query", "form", "document"}
@@ -36,6 +43,8 @@ class HttpSettings(GatewaySettings):
     secrets: dict[str, SecretStr] = Field(default_factory=dict)
     """Values that templates name and that nobody is shown."""
     method: Literal["GET", "POST", "PUT"] = "POST"
+    sender: str | None = Field(default=None, min_length=1, max_length=15)
+    """What ``{sender}`` stands for where a message has no sender of its own."""
     url: WholeTemplate
     """Values in its path or query are percent-encoded."""
     basic_auth: tuple[WholeTemplate, WholeTemplate] | None = None
@@ -58,6 +67,14 @@ class HttpSettings(GatewaySettings):
     """How the provider's reports are believed and read; without it none is."""
     inbound: InboundSettings | None = None
     """How messages from people are believed and read; without it none is."""
+
+    @property
+    def sets_sender(self) -> bool:
+        """Whether a template names the sender."""
+        return any("sender" in placeholders(template) for _, template in self._templates())
+
+    def _templates(self) -> list[tuple[str, str]]:
+        return leaves(self.model_dump(include=_TEMPLATES, by_alias=True))
 
     @property
     def takes_receipts(self) -> bool:
@@ -87,7 +104,7 @@ class HttpSettings(GatewaySettings):
     def _fits_together(self) -> Self:
         if self.form is not None and self.document is not None:
             raise ValueError("a request has either form or json")
-        for path, template in leaves(self.model_dump(include=_TEMPLATES, by_alias=True)):
+        for path, template in self._templates():
             for member in needs(template):
                 if not self._has(member):
                     raise ValueError(f"{path} needs {member}, which is not set")

@@ -6,6 +6,7 @@ placeholder stays what it is; encoding (URL, form, JSON) happens after it, to th
 
 import string
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, SecretStr
@@ -23,6 +24,7 @@ _VALUES: Mapping[str, Callable[[Message], Value | None]] = {
     "text_hex_ucs2": lambda message: message.text.encode("utf-16-be").hex().upper(),
     "locale": lambda message: message.locale,
     "channel": lambda message: message.channel,
+    "sender": lambda message: message.sender,
     "dispatch_id": lambda message: message.dispatch_id,
     "expires_in": lambda message: message.expires_in,
     "expires_in_minutes": lambda message: -(-message.expires_in // 60),
@@ -32,6 +34,8 @@ _VALUES: Mapping[str, Callable[[Message], Value | None]] = {
 _MULTILINE = frozenset({"text"})
 _OPTIONAL = {"receipt_url": "receipts", "encoding": "encoding"}
 """Placeholders that may have no value, and the table of the section that each needs."""
+_NEEDS = {**_OPTIONAL, "sender": "sender"}
+"""Placeholders, and the member of the section that each needs."""
 _SECRET = "secret."  # noqa: S105 - a prefix
 Json = dict[str, Any]
 Secrets = Mapping[str, SecretStr]
@@ -52,10 +56,10 @@ def placeholders(template: str) -> list[str]:
 
 
 def needs(template: str) -> list[str]:
-    """Return the members of the section that a template needs: ``secrets.NAME``, ``receipts``, ``encoding``."""
+    """Return the members of the section that a template needs: such as ``secrets.NAME``."""
     names = placeholders(template)
     secrets = [f"secrets.{name.removeprefix(_SECRET)}" for name in names if name.startswith(_SECRET)]
-    return secrets + [_OPTIONAL[name] for name in names if name in _OPTIONAL]
+    return secrets + [_NEEDS[name] for name in names if name in _NEEDS]
 
 
 def _is_known(name: str) -> bool:
@@ -106,9 +110,9 @@ JsonTemplate = Annotated[Json, AfterValidator(_checked_json)]
 class Filler:
     """The values for one message."""
 
-    def __init__(self, message: Message, secrets: Secrets, encodings: Words) -> None:
-        """Take them from a message, the section's secrets, and its words for the encodings."""
-        self._message = message
+    def __init__(self, message: Message, secrets: Secrets, encodings: Words, sender: str | None = None) -> None:
+        """Take them from a message, the section's secrets, its words for the encodings, and its sender."""
+        self._message = message if message.sender else replace(message, sender=sender)
         self._secrets = secrets
         self._encodings = encodings
 

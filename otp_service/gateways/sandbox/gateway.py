@@ -44,6 +44,11 @@ class SandboxSettings(GatewaySettings, Faults):
     """Faults for some numbers; the first case that covers a message decides, alone."""
 
     @property
+    def sets_sender(self) -> bool:
+        """Whether it shows the sender of a message: it does."""
+        return True
+
+    @property
     def takes_messages(self) -> bool:
         """Whether an inbound message could be signed."""
         return self.receipt_secret is not None

@@ -57,6 +57,20 @@ class SmppSettings(GatewaySettings):
         return password
 
     @property
+    def sets_sender(self) -> bool:
+        """Whether a message can name its sender: each can."""
+        return True
+
+    def source_of(self, sender: str | None) -> tuple[tuple[int, int], str]:
+        """Return who a message comes from: type of number and numbering plan, and the name or number.
+
+        A ``sender`` of the message's own is a name, and goes before ``source``.
+        """
+        if sender:
+            return (_ALPHANUMERIC, 0), sender
+        return self.source_type, self.source.removeprefix("+")
+
+    @property
     def source_type(self) -> tuple[int, int]:
         """Type of number and numbering plan of ``source``."""
         name = bool(self.source) and not self.source.removeprefix("+").isdigit()

@@ -68,10 +68,11 @@ def _body(
     message: Message, settings: SmppSettings, esm_class: int, coding: int, text: bytes, optional: bytes = b""
 ) -> bytes:
     validity = relative(message.expires_in) if settings.validity_period else ""
+    source_type, source = settings.source_of(message.sender)
     return b"".join((
         c_string(""),  # service_type: the default of the account
-        bytes(settings.source_type),
-        c_string(settings.source.removeprefix("+")),
+        bytes(source_type),
+        c_string(source),
         bytes((settings.destination_ton, settings.destination_npi)),
         c_string(message.to.removeprefix("+")),
         bytes((esm_class, 0, 0)),  # protocol_id, priority_flag

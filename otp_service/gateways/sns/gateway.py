@@ -57,7 +57,7 @@ class SnsGateway:
     Settings: ClassVar[type[GatewaySettings]] = SnsSettings
 
     def __init__(self, settings: SnsSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
-        self._attributes = settings.message_attributes()
+        self._settings = settings
         self._wire = Wire(settings.timeout)
         self._client: Any = _client(settings)
         self._client.meta.events.register(_PUBLISH, self._exchange)
@@ -73,7 +73,9 @@ class SnsGateway:
     def _publish(self, message: Message) -> object:
         try:
             published = self._client.publish(
-                PhoneNumber=message.to, Message=message.text, MessageAttributes=self._attributes
+                PhoneNumber=message.to,
+                Message=message.text,
+                MessageAttributes=self._settings.message_attributes(message.sender),
             )
             return published["MessageId"]
         except GatewayError as failure:

@@ -26,18 +26,23 @@ class SnsSettings(GatewaySettings):
     base_url: str | None = Field(default=None, pattern=r"^https?://[^/@?#]+[^?#]*$")
     """Default: the region's own."""
 
+    @property
+    def sets_sender(self) -> bool:
+        """Whether no number of the account is who messages come from."""
+        return self.origination_number is None
+
     @model_validator(mode="after")
     def _has_both_keys(self) -> Self:
         if (self.access_key_id is None) != (self.secret_access_key is None):
             raise ValueError("needs both access_key_id and secret_access_key, or neither")
         return self
 
-    def message_attributes(self) -> dict[str, dict[str, str]]:
-        """Return what is said of each message beside its text, as the API wants it."""
+    def message_attributes(self, sender: str | None) -> dict[str, dict[str, str]]:
+        """Return what is said of a message beside its text, as the API wants it; it may have a sender of its own."""
         price = None if self.max_price is None else f"{self.max_price:f}"
         values = {
             "AWS.SNS.SMS.SMSType": ("String", "Transactional"),
-            "AWS.SNS.SMS.SenderID": ("String", self.sender_id),
+            "AWS.SNS.SMS.SenderID": ("String", sender or self.sender_id),
             "AWS.SNS.SMS.MaxPrice": ("Number", price),
             "AWS.MM.SMS.OriginationNumber": ("String", self.origination_number),
             "AWS.MM.SMS.EntityId": ("String", self.entity_id),

@@ -9,7 +9,7 @@ from otp_service.gateways.twilio.settings import TwilioSettings
 
 def sms_parts(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
     """Return who writes to whom, and the text."""
-    sender = {"from_": settings.from_, "messaging_service_sid": settings.messaging_service_sid}
+    sender = {"from_": message.sender or settings.from_, "messaging_service_sid": settings.messaging_service_sid}
     return {"to": message.to, "body": message.text, **sender}
 
 

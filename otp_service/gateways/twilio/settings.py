@@ -43,6 +43,11 @@ class TwilioSettings(GatewaySettings):
     base_url: str = Field(default="https://api.twilio.com", pattern=r"^https?://[^/@?#]+[^?#]*$")
 
     @property
+    def sets_sender(self) -> bool:
+        """Whether it is not a messaging service that chooses."""
+        return self.messaging_service_sid is None
+
+    @property
     def channels(self) -> frozenset[str]:
         """Those that have a sender."""
         senders = {

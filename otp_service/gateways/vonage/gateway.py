@@ -105,7 +105,7 @@ class VonageGateway:
 
     def _form(self, message: Message) -> dict[str, str]:
         form = {
-            "from": self._settings.from_,
+            "from": message.sender or self._settings.from_,
             "to": message.to.removeprefix("+"),
             "text": message.text,
             "type": "unicode" if encoding_of(message.text) is Encoding.UCS2 else "text",

@@ -25,6 +25,11 @@ class VonageSettings(GatewaySettings):
     base_url: str = Field(default="https://rest.nexmo.com", pattern=r"^https?://[^/@?#]+[^?#]*$")
 
     @property
+    def sets_sender(self) -> bool:
+        """Whether a message can name its sender: each can."""
+        return True
+
+    @property
     def takes_receipts(self) -> bool:
         """Whether a receipt could prove that it is Vonage's."""
         return self.signature_secret is not None or self.receipt_secret is not None

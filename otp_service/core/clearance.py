@@ -1,0 +1,122 @@
+"""Clearance: what may go out to a country, and under which sender. What a country asks for is data."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from otp_service.core.errors import MessageNotClearedError
+from otp_service.core.purpose import Channel
+from otp_service.core.registration import Approval, Registration, Sender
+from otp_service.core.templates import TemplateRef
+
+
+class Obstacle(StrEnum):
+    """Why a message may not go out to a country."""
+
+    SENDER_MISSING = "sender-missing"
+    """No sender is registered there that the application may send under."""
+    SENDER_CATEGORY = "sender-category"
+    """The registered one is of another category."""
+    SENDER_EXPIRED = "sender-expired"
+    """Its registration has ended."""
+    TEMPLATE_NOT_APPROVED = "template-not-approved"
+    """The words are not those of an approved template."""
+    APPROVAL_EXPIRED = "approval-expired"
+    """They were, until the approval ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountryRules:
+    """What a country asks of messages to its numbers."""
+
+    registered_senders: bool = False
+    """Whether a text message goes out under a registered sender only."""
+    category: str | None = None
+    """Which category of sender that is."""
+    approved_templates: bool = False
+    """Whether a text message is made of an approved template only."""
+    languages: tuple[str, ...] = ()
+    """Tags of the languages that messages may be in, the first one by default; empty: all there are."""
+
+
+_NOTHING = CountryRules()
+
+
+@dataclass(frozen=True, slots=True)
+class Clearance:
+    """The rules of the countries, and what is registered there."""
+
+    rules: Mapping[str, CountryRules]
+    """By country (ISO 3166-1 alpha-2)."""
+    senders: tuple[Sender, ...] = ()
+    approvals: tuple[Approval, ...] = ()
+
+    @property
+    def registrations(self) -> tuple[Registration, ...]:
+        """All that may end."""
+        return (*self.senders, *self.approvals)
+
+    def rules_of(self, country: str) -> CountryRules:
+        """Return what a country asks for."""
+        return self.rules.get(country, _NOTHING)
+
+    def clear(
+        self, country: str, channel: str, application: str, template: TemplateRef | None, today: date
+    ) -> str | None:
+        """Return the name under which a message goes out; ``None`` where that is the gateway's own.
+
+        Of text messages only: a call and a WhatsApp message show a number. A message without a template is made of no
+        approved one. Raises `MessageNotClearedError` where the country does not let the message pass.
+        """
+        if channel != Channel.SMS:
+            return None
+        rules = self.rules_of(country)
+        if rules.approved_templates:
+            self._require_approval(country, template, today)
+        return self._mask(country, rules, application, today)
+
+    def why_not_sender(self, country: str, application: str, today: date) -> Obstacle | None:
+        """Return why an application may not send text messages to a country; ``None`` when it may."""
+        rules = self.rules_of(country)
+        if not rules.registered_senders:
+            return None
+        mine = list(self._senders_of(country, application))
+        fitting = [one for one in mine if rules.category in {None, one.category}]
+        if any(not one.is_over(today) for one in fitting):
+            return None
+        if not mine:
+            return Obstacle.SENDER_MISSING
+        return Obstacle.SENDER_EXPIRED if fitting else Obstacle.SENDER_CATEGORY
+
+    def why_not_template(self, country: str, template: TemplateRef | None, today: date) -> Obstacle | None:
+        """Return why a template may not be used for text messages to a country; ``None`` when it may."""
+        if not self.rules_of(country).approved_templates:
+            return None
+        of_it = [one for one in self.approvals if one.country == country and one.is_of(template)]
+        if not of_it:
+            return Obstacle.TEMPLATE_NOT_APPROVED
+        return Obstacle.APPROVAL_EXPIRED if all(one.is_over(today) for one in of_it) else None
+
+    def approved_in(self, template: TemplateRef) -> list[str]:
+        """Return the countries that have approved a template, also where that has ended."""
+        return sorted({one.country for one in self.approvals if one.is_of(template)})
+
+    def _require_approval(self, country: str, template: TemplateRef | None, today: date) -> None:
+        if obstacle := self.why_not_template(country, template, today):
+            raise MessageNotClearedError(country, obstacle)
+
+    def _mask(self, country: str, rules: CountryRules, application: str, today: date) -> str | None:
+        if obstacle := self.why_not_sender(country, application, today):
+            raise MessageNotClearedError(country, obstacle)
+        usable = (
+            one
+            for one in self._senders_of(country, application)
+            if not one.is_over(today) and rules.category in {None, one.category}
+        )
+        # One that names the application goes before one that is for all.
+        best: Iterable[Sender] = sorted(usable, key=lambda one: not one.applications)
+        return next((one.mask for one in best), None)
+
+    def _senders_of(self, country: str, application: str) -> Iterator[Sender]:
+        return (one for one in self.senders if one.country == country and one.serves(application))

@@ -1,0 +1,43 @@
+"""Announce that registrations end, before and after: once a day in the log, always in the metrics."""
+
+from collections.abc import Callable
+from datetime import date
+
+from otp_service.core.clearance import Clearance
+from otp_service.core.registration import Registration
+from otp_service.services.clearance import today
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+
+class Announcer:
+    """Looks at the registrations once a day."""
+
+    def __init__(self, clearance: Clearance, clock: Callable[[], date] = today) -> None:
+        self._clearance = clearance
+        self._clock = clock
+        self._looked: date | None = None
+
+    def turn(self) -> None:
+        """Look, if the day is another than at the last look."""
+        day = self._clock()
+        if day == self._looked:
+            return
+        self._looked = day
+        for registration in self._clearance.registrations:
+            _announce(registration, day)
+
+
+def _announce(registration: Registration, day: date) -> None:
+    left = registration.days_left(day)
+    if left is None:
+        return
+    metrics.record_registration(registration.country, registration.name, left)
+    if not registration.ends_soon(day):
+        return
+    log, event = (
+        (_log.error, "registration_ended") if registration.is_over(day) else (_log.warning, "registration_ends")
+    )
+    log(event, registration=registration.name, country=registration.country, days=left)

@@ -1,0 +1,56 @@
+"""Names of senders that may be registered, and when a registration ends."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from otp_service.core.registration import NOTICE, Sender, faults_of_mask
+
+RESERVED = ("INFO", "SMS")
+TODAY = date(2026, 11, 26)
+SENDER = Sender("acme", "PK", "PTA-1", None, mask="ACME", category="transactional", applications=frozenset())
+
+
+@pytest.mark.parametrize("mask", ["ACME", "Acme Shop", "A1", "ABCDEFGHIJK", "HBL 4242"])
+def test_a_name_that_tells_who_sends_is_accepted(mask: str):
+    assert list(faults_of_mask(mask, RESERVED)) == []
+
+
+@pytest.mark.parametrize(
+    ("mask", "fault"),
+    [
+        ("ABCDEFGHIJKL", "has 12 characters: at most 11 fit"),
+        ("INFO", "is a word that anybody could use: it tells nobody who sends"),
+        ("info", "is a word that anybody could use: it tells nobody who sends"),
+        ("ACME-PK", "has other characters than letters A to Z, digits, and blanks between them"),
+        ("ACME!", "has other characters than letters A to Z, digits, and blanks between them"),
+        ("AСME", "has other characters than letters A to Z, digits, and blanks between them"),
+        ("ایکمے", "has other characters than letters A to Z, digits, and blanks between them"),
+        ("ACME\n", "has other characters than letters A to Z, digits, and blanks between them"),
+        (" ACME", "has other characters than letters A to Z, digits, and blanks between them"),
+        ("", "has other characters than letters A to Z, digits, and blanks between them"),
+        ("8558", "has no letter: a number is no name"),
+    ],
+)
+def test_any_other_name_is_refused_with_the_reason(mask: str, fault: str):
+    assert fault in list(faults_of_mask(mask, RESERVED))
+
+
+def test_a_registration_is_good_on_its_last_day_and_not_after():
+    last = replace(SENDER, valid_until=TODAY)
+
+    assert not last.is_over(TODAY)
+    assert last.is_over(TODAY + timedelta(days=1))
+    assert (last.days_left(TODAY), last.days_left(TODAY + timedelta(days=1))) == (0, -1)
+
+
+@pytest.mark.parametrize(("days", "announced"), [(NOTICE + 1, False), (NOTICE, True), (0, True), (-1, True)])
+def test_its_end_is_announced_a_month_before(days: int, announced: bool):
+    assert replace(SENDER, valid_until=TODAY + timedelta(days=days)).ends_soon(TODAY) is announced
+
+
+def test_one_without_an_end_never_ends():
+    assert not SENDER.is_over(date.max)
+    assert not SENDER.ends_soon(date.max)
+    assert SENDER.days_left(TODAY) is None

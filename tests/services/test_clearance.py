@@ -1,0 +1,193 @@
+"""With the profile of Pakistan on: what goes out there, under which sender, and what is refused before a gateway."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from structlog.testing import capture_logs
+from support_caller import PAYMENT, Caller
+from support_installation import NUMBER, World
+from support_outbox import Scripted, Sender, letters
+from support_pakistan import CONSENT, pakistan
+
+from otp_service.core.errors import ConsentRequiredError, MessageNotClearedError
+from otp_service.core.inbound import Meaning
+from otp_service.core.message import Message
+from otp_service.services.clearance import today
+from otp_service.services.registrations import Announcer
+from otp_service.services.replies import Reply, queue, send_waiting
+from otp_service.telemetry import exposition
+
+
+@pytest.fixture
+def gateway() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+def shop(still_world: World) -> Caller:
+    return pakistan(still_world)
+
+
+def last_day(days: int) -> str:
+    """Return a day so many after that on which the tests' clock begins."""
+    return str(today() + timedelta(days=days))
+
+
+def told(shop: Caller, one: str) -> list[tuple[str, str | None]]:
+    return [(each.status, each.reason) for each in shop.read(one).verification.deliveries]
+
+
+def delivered(shop: Caller, gateway: Scripted) -> Message:
+    Sender(shop, sandbox=gateway).deliver()
+    (message,) = gateway.sent
+    return message
+
+
+@pytest.mark.parametrize(
+    ("locale", "language"), [("ur", "ur"), ("ur-PK", "ur"), ("en", "en"), ("en-GB", "en"), (None, "ur")]
+)
+def test_a_code_goes_out_in_urdu_and_in_english_under_the_registered_sender(
+    shop: Caller, gateway: Scripted, locale: str | None, language: str
+):
+    shop.start(**CONSENT, locale=locale)
+    message = delivered(shop, gateway)
+
+    assert message.sender == "DEV SHOP"
+    assert message.template
+    assert message.template.id == f"{language}/possession/sms"
+
+
+def test_a_payment_does_so_too(shop: Caller, gateway: Scripted):
+    shop.start(**CONSENT, purpose="payment", transaction=PAYMENT)
+    message = delivered(shop, gateway)
+
+    assert (message.sender, message.template and message.template.id) == ("DEV SHOP", "ur/transaction/sms")
+
+
+@pytest.mark.parametrize("locale", ["ar", "ur-Latn", "fr"])
+def test_a_language_that_the_country_does_not_list_gives_way_to_the_applications(
+    shop: Caller, gateway: Scripted, locale: str
+):
+    shop.start(**CONSENT, locale=locale)
+
+    assert delivered(shop, gateway).locale == "ur"
+
+
+def test_what_goes_out_is_the_approved_template_with_its_values_put_in(shop: Caller, gateway: Scripted):
+    one = shop.start(**CONSENT, locale="en")
+    message = delivered(shop, gateway)
+    language = shop.context.catalogue.languages["en"]
+    values = {
+        "brand": "Dev Shop",
+        "code": shop.code(one),
+        "minutes": language.lasting(5),
+        "never_share": language.never_share,
+    }
+
+    assert message.text == language.texts["possession"].templates["sms"].filled(values)
+
+
+def test_a_start_without_consent_is_refused(shop: Caller):
+    with pytest.raises(ConsentRequiredError):
+        shop.start()
+
+
+def test_a_message_to_a_country_without_rules_names_no_sender_of_another(still_world: World, gateway: Scripted):
+    shop = pakistan(still_world, applications={"dev": {"countries": ["PK", "GB"]}})
+    shop.start("+447400123456", **CONSENT)
+
+    assert delivered(shop, gateway).sender is None
+
+
+@pytest.mark.parametrize(
+    ("section", "entry", "obstacle"),
+    [("senders", "dev", "sender-expired"), ("approvals", "login-ur", "approval-expired")],
+)
+def test_when_a_registration_ends_starts_are_refused_and_what_waits_is_given_up_before_a_gateway(
+    still_world: World, gateway: Scripted, section: str, entry: str, obstacle: str
+):
+    midnight = datetime.combine(today() + timedelta(days=1), datetime.min.time(), UTC)
+    still_world.advance(midnight.timestamp() - datetime.now(UTC).timestamp() - 60)
+    shop = pakistan(still_world, **{section: {entry: {"valid_until": last_day(0)}}})
+    one = shop.start(**CONSENT)
+    still_world.advance(61)
+
+    Sender(shop, sandbox=gateway).deliver()
+    assert gateway.sent == []
+    assert told(shop, one) == [("failed", obstacle)]
+    assert letters(still_world.client) == [obstacle]
+    with pytest.raises(MessageNotClearedError, match=f"Messages to PK are not cleared: {obstacle}"):
+        shop.start("+923001234569", **CONSENT)
+
+
+def test_words_that_are_one_letter_off_are_given_up_before_a_gateway(shop: Caller, gateway: Scripted):
+    one = shop.start(**CONSENT, locale="en")
+    languages = shop.context.catalogue.languages
+    english = languages["en"]
+    off = replace(english, never_share=english.never_share.replace("e", "a", 1))
+    changed = replace(shop.context.catalogue, languages={**languages, "en": off})
+    shop.context = replace(shop.context, catalogue=changed)
+
+    Sender(shop, sandbox=gateway).deliver()
+    assert gateway.sent == []
+    assert told(shop, one) == [("failed", "template-not-approved")]
+    with pytest.raises(MessageNotClearedError, match="template-not-approved"):
+        shop.start("+923001234568", **CONSENT, locale="en")
+
+
+def test_the_sandbox_shows_the_sender(shop: Caller):
+    one = shop.start(**CONSENT)
+    Sender(shop).deliver()
+    (caught,) = shop.context.store.mailbox.messages("dev", one)
+
+    assert caught.sender == "DEV SHOP"
+
+
+REPLY = Reply("sandbox", "dev", NUMBER, "sms", "en", Meaning.STOP)
+
+
+def test_a_reply_goes_out_in_approved_words_under_the_registered_sender(shop: Caller, gateway: Scripted):
+    Sender(shop, sandbox=gateway)
+    queue(shop.context, REPLY)
+    send_waiting(shop.context)
+    (message,) = gateway.sent
+
+    assert (message.sender, message.template and message.template.id) == ("DEV SHOP", "en/reply-stop/sms")
+
+
+def test_a_reply_whose_words_nobody_approved_does_not_go_out(still_world: World, gateway: Scripted):
+    shop = pakistan(still_world, without=("approvals.stop-en",))
+    Sender(shop, sandbox=gateway)
+    queue(shop.context, REPLY)
+    with capture_logs() as logs:
+        send_waiting(shop.context)
+
+    assert gateway.sent == []
+    assert [log["outcome"] for log in logs] == ["template-not-approved"]
+
+
+@pytest.mark.parametrize(
+    ("days", "event", "level"), [(30, "registration_ends", "warning"), (-1, "registration_ended", "error")]
+)
+def test_an_end_is_announced_once_a_day(still_world: World, days: int, event: str, level: str):
+    shop = pakistan(still_world, senders={"dev": {"valid_until": last_day(days)}})
+    announcer = Announcer(shop.context.clearance)
+    with capture_logs() as logs:
+        announcer.turn()
+        announcer.turn()
+        still_world.advance(86_400)
+        announcer.turn()
+
+    line = {"registration": "dev", "country": "PK", "event": event, "log_level": level}
+    assert logs == [{**line, "days": days}, {**line, "days": days - 1}]
+    shown = f'otp_service_registration_days{{country="PK",registration="dev"}} {days - 1}.0'
+    assert shown in exposition.text().decode().splitlines()
+
+
+def test_one_that_lasts_longer_is_not_announced(still_world: World):
+    shop = pakistan(still_world, senders={"dev": {"valid_until": last_day(31)}})
+    with capture_logs() as logs:
+        Announcer(shop.context.clearance).turn()
+
+    assert logs == []

@@ -1,0 +1,231 @@
+"""Profiles, residency, and what countries demand: each unmet demand refuses to start, and says why."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support_gateways import require
+from support_pakistan import table_of
+
+from otp_service.core.errors import ConfigurationError
+from otp_service.services.clearance import today
+from otp_service.settings import settings_from
+from otp_service.settings.demands import cleared_catalogue
+from otp_service.settings.policy import ApplicationSection
+from otp_service.settings.stored import text_of, understood
+
+URL = "redis://127.0.0.1:1/0"
+ELSEWHERE = {"kind": "vonage", "api_key": "k", "api_secret": "of-this-test", "from": "Acme"}
+
+
+def refused(table: dict[str, Any]) -> list[str]:
+    with pytest.raises(ConfigurationError) as reasons:
+        cleared_catalogue(settings_from(table))
+    return str(reasons.value).splitlines()
+
+
+def test_the_example_of_the_profile_is_complete():
+    settings = settings_from(table_of(URL))
+
+    assert cleared_catalogue(settings)
+    assert settings.residency == "PK"
+    assert settings.countries["PK"].languages == ("ur", "en")
+
+
+SWITCHES: list[tuple[dict[str, Any], str]] = [
+    (
+        {"without": ("applications.dev.consent",)},
+        'applications.dev.consent: messages to PK need a consent: set it to "required".',
+    ),
+    (
+        {"without": ("senders.dev",)},
+        "senders: none is registered in PK for the application dev. Add a section.",
+    ),
+    (
+        {"senders": {"dev": {"country": "SA"}}},
+        "senders: none is registered in PK for the application dev. Add a section.",
+    ),
+    (
+        {"senders": {"dev": {"applications": ["other"]}}},
+        "senders: none is registered in PK for the application dev. Add a section.",
+    ),
+    (
+        {"senders": {"dev": {"category": "promotional"}}},
+        "senders: those in PK for the application dev are of another category.",
+    ),
+    ({"senders": {"dev": {"mask": "ABCDEFGHIJKL"}}}, "senders.dev.mask: has 12 characters: at most 11 fit."),
+    (
+        {"senders": {"dev": {"mask": "INFO"}}},
+        "senders.dev.mask: is a word that anybody could use: it tells nobody who sends.",
+    ),
+    (
+        {"senders": {"dev": {"mask": "DEV-SHOP"}}},
+        "senders.dev.mask: has other characters than letters A to Z, digits, and blanks between them.",
+    ),
+    (
+        {"without": ("redis.hosted_in",)},
+        "redis.hosted_in: is missing: with residency in PK it has to be said where it is.",
+    ),
+    ({"redis": {"hosted_in": "SA"}}, "redis.hosted_in: is SA: with residency in PK personal data stay there."),
+    ({"ledger": {"hosted_in": "SA"}}, "ledger.hosted_in: is SA: with residency in PK personal data stay there."),
+    (
+        {"without": ("logging.hosted_in",)},
+        "logging.hosted_in: is missing: with residency in PK it has to be said where it is.",
+    ),
+    (
+        {"gateways": {"far": {**ELSEWHERE, "hosted_in": "GB"}}},
+        "gateways.far.hosted_in: is GB: with residency in PK personal data stay there.",
+    ),
+    (
+        {"gateways": {"far": ELSEWHERE}},
+        "gateways.far.hosted_in: is missing: with residency in PK it has to be said where it is.",
+    ),
+    (
+        {"gateways": {"plain": {"kind": "http", "url": "https://sms.example", "hosted_in": "PK"}}},
+        (
+            "gateways.plain: it does not show the sender that a message names, and PK takes registered ones only. "
+            "Route its messages through another."
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), SWITCHES)
+def test_with_one_switch_of_the_profile_broken_nothing_starts_and_the_reason_is_told(
+    change: dict[str, Any], reason: str
+):
+    assert refused(table_of(URL, **change)) == [reason]
+
+
+def test_a_policy_has_to_say_where_it_is_too():
+    require("requests")
+    policy = {"kind": "camara_sim_swap", "unknown": "deny", "base_url": "https://x.example/v2", "token": "of-this-test"}
+
+    assert refused(table_of(URL, policies={"swap": policy})) == [
+        "policies.swap.hosted_in: is missing: with residency in PK it has to be said where it is."
+    ]
+
+
+def test_a_template_that_is_not_approved_word_by_word_refuses_to_start(tmp_path: Path):
+    (tmp_path / "ur.toml").write_text('never_share = "یہ کسی کو نہ بتائیں۔"\n')
+    lines = refused(table_of(URL, messages={"directory": str(tmp_path)}))
+
+    assert [line.partition(". ")[0] for line in lines] == [
+        "approvals: ur/possession/sms is not approved in PK",
+        "approvals: ur/transaction/sms is not approved in PK",
+    ]
+
+
+def test_the_digest_that_is_asked_for_can_be_approved(tmp_path: Path):
+    (tmp_path / "ur.toml").write_text('never_share = "یہ کسی کو نہ بتائیں۔"\n')
+    lines = refused(table_of(URL, messages={"directory": str(tmp_path)}))
+    digests = [line.partition("digest is ")[2][:64] for line in lines]
+    approved = {"login-ur": {"sha256": digests[0]}, "payment-ur": {"sha256": digests[1]}}
+
+    assert cleared_catalogue(settings_from(table_of(URL, messages={"directory": str(tmp_path)}, approvals=approved)))
+
+
+def test_what_has_ended_refuses_its_messages_and_not_the_start():
+    yesterday = str(today() - timedelta(days=1))
+    changes = {"senders": {"dev": {"valid_until": yesterday}}, "approvals": {"login-ur": {"valid_until": yesterday}}}
+
+    assert cleared_catalogue(settings_from(table_of(URL, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"countries": {"PK": {"senders": "any"}}}, "countries.PK.senders"),
+        ({"countries": {"pk": {"senders": "any"}}}, "countries.PK.senders"),
+        ({"countries": {"PK": {"languages": ["en"]}}}, "countries.PK.languages"),
+        ({"residency": "SA"}, "residency"),
+        ({"residency": ""}, "residency"),
+    ],
+)
+def test_a_profile_cannot_be_contradicted(change: dict[str, Any], path: str):
+    assert refused(table_of(URL, **change)) == [f"{path}: the profile pk says otherwise: leave it out."]
+
+
+def test_saying_the_same_again_is_no_contradiction():
+    assert settings_from(table_of(URL, countries={"PK": {"senders": "registered"}}))
+
+
+@pytest.mark.parametrize(
+    ("profile", "reason"),
+    [
+        ("xx", "profile: there is no profile 'xx'; there are: pk. The path of a file has a / in it."),
+        ("../pk", "../pk: cannot be read: No such file or directory."),
+        (["pk"], "profile: is not the name of a profile, or the path of a file."),
+    ],
+)
+def test_a_profile_that_is_not_there_is_told(profile: object, reason: str):
+    assert refused(table_of(URL, profile=profile)) == [reason]
+
+
+def test_an_operator_may_have_a_profile_of_his_own(tmp_path: Path):
+    own = tmp_path / "gulf.toml"
+    own.write_text('[countries.SA]\nsenders = "registered"\n')
+    settings = settings_from({**table_of(URL, without=("profile",)), "profile": str(own)})
+
+    assert settings.countries["SA"].senders == "registered"
+
+
+def test_without_the_profile_nothing_of_it_is_asked_for():
+    bare = table_of(URL, without=("profile", "redis.hosted_in", "senders", "approvals", "applications.dev.consent"))
+
+    assert cleared_catalogue(settings_from(bare))
+
+
+class TestInProduction:
+    """What leaves by SIM cards is refused there alone."""
+
+    @staticmethod
+    def table(**gateway: Any) -> dict[str, Any]:
+        sending = {**ELSEWHERE, "hosted_in": "PK", **gateway}
+        limits = {"number": ["5/hour"], "failed_checks": ["10/hour"]}
+        changes = {"environment": "production", "limits": limits, "gateways": {"main": sending}, "guard": {"modes": {}}}
+        return {**table_of(URL, without=("gateways.sandbox", "guard")), **changes}
+
+    def test_a_gateway_of_an_operator_may_carry_messages(self):
+        assert settings_from(self.table())
+
+    def test_one_that_leaves_by_sim_cards_may_not(self):
+        assert refused(self.table(sim_box=True)) == [
+            "gateways.main: leaves by SIM cards, and may carry no messages to PK. Take it out."
+        ]
+
+    def test_one_that_carries_nothing_there_may(self):
+        elsewhere = {"far": {**ELSEWHERE, "hosted_in": "PK", "sim_box": True}}
+        table = self.table()
+        table["gateways"] |= elsewhere
+        table["routes"] = [{"countries": ["PK"], "gateways": ["main"]}, {"gateways": ["far"]}]
+
+        assert settings_from(table)
+
+    def test_in_development_one_may_be_tried(self):
+        assert settings_from(table_of(URL, gateways={"main": {**ELSEWHERE, "hosted_in": "PK", "sim_box": True}}))
+
+
+@pytest.mark.parametrize(
+    ("members", "line"),
+    [
+        ({"consent": "recorded"}, 'consent: messages to PK need a consent: set it to "required".'),
+        ({"countries": ["GB", "PK"]}, 'consent: messages to PK need a consent: set it to "required".'),
+    ],
+)
+def test_an_application_of_the_ledger_is_asked_the_same(members: dict[str, Any], line: str):
+    settings = settings_from(table_of(URL))
+    section = ApplicationSection.model_validate({"purposes": ["login"], "countries": ["PK"], **members})
+
+    with pytest.raises(Exception, match="consent") as reasons:
+        understood(settings, "other", text_of(section))
+    assert str(reasons.value).splitlines() == [line]
+
+
+def test_an_application_of_the_ledger_needs_a_sender_too():
+    settings = settings_from(table_of(URL, senders={"dev": {"applications": ["dev"]}}))
+    section = ApplicationSection.model_validate({"purposes": ["login"], "countries": ["PK"], "consent": "required"})
+
+    with pytest.raises(Exception, match="none is registered in PK for the application other"):
+        understood(settings, "other", text_of(section))
