@@ -1,5 +1,6 @@
 """``otp-service audit``: whether what was recorded is as it was, and how that is shown to others."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import click
 
 from otp_service.cli.context import context_of
 from otp_service.cli.disputes import check, export
-from otp_service.cli.options import config_option
-from otp_service.cli.output import counted, done, note
+from otp_service.cli.options import DAY, config_option, start_of
+from otp_service.cli.output import counted, done, moment, note, table, warn
 from otp_service.ledger.audit import SignedHead
+from otp_service.ledger.disputes import MOST
 from otp_service.services.audit import Looked, head_line, read_heads, signed_head
 from otp_service.services.audit import verify as look_through
 from otp_service.settings import load_settings
@@ -48,6 +50,21 @@ def head(path: Path | None) -> None:
     """Print how far the chain has come, signed; keep it where nobody who can change the ledger can change it."""
     context = context_of(load_settings(path))
     click.echo(head_line(context, signed_head(context, context.ledger.audit.head())))
+
+
+@audit.command()
+@click.option("--from", "since", type=DAY, help="On this day (UTC) or later.")
+@click.option("--to", "until", type=DAY, help="On this day (UTC) or before.")
+@config_option
+def acts(since: datetime | None, until: datetime | None, path: Path | None) -> None:
+    """List what operators did: keys, applications, what was unblocked, reset, rebuilt or fenced. Times are in UTC."""
+    context = context_of(load_settings(path))
+    found = context.ledger.acts.between(start_of(since), start_of(until, days=1), MOST + 1)
+    headings = ("When", "Act", "By", "Application", "About")
+    rows = ((moment(one.at), one.act, one.by, one.application or "-", one.about or "-") for one in found[:MOST])
+    table(headings, rows)
+    if len(found) > MOST:
+        warn(f"There are more than these {MOST}: narrow it by --from and --to.")
 
 
 audit.add_command(export)

@@ -1,5 +1,7 @@
 """What commands work with that need more than the settings."""
 
+import getpass
+import os
 import sys
 
 import click
@@ -35,6 +37,15 @@ def informed_context(settings: Settings) -> Context:
     except LedgerUnavailableError as away:
         warn(f"{away} Only the applications of the configuration are known here.")
     return context
+
+
+def operator() -> str:
+    """Return who uses the command line, as acts are recorded by: the login, behind ``sudo`` too."""
+    try:
+        login = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        login = str(os.getuid())
+    return f"cli:{login}"
 
 
 def managing_context(settings: Settings) -> Context:

@@ -3,22 +3,19 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
 from otp_service.cli.context import context_of
-from otp_service.cli.options import config_option, destination, region_option
+from otp_service.cli.options import DAY, config_option, destination, region_option, start_of
 from otp_service.cli.output import done, note, warn
 from otp_service.core.transaction import canonical_transaction
 from otp_service.ledger.disputes import MOST, Wanted
 from otp_service.services.context import Context
 from otp_service.services.disputes import flaws_of, pack
 from otp_service.settings import load_settings
-
-_DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command()
@@ -27,8 +24,8 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--reference", help="A payment's reference; needs --application.")
 @click.option("--subject", "number", help="All of a phone number.")
 @click.option("--application", "name", help="Only of this application.")
-@click.option("--from", "since", type=_DAY, help="Started on this day (UTC) or later.")
-@click.option("--to", "until", type=_DAY, help="Started on this day (UTC) or before.")
+@click.option("--from", "since", type=DAY, help="Started on this day (UTC) or later.")
+@click.option("--to", "until", type=DAY, help="Started on this day (UTC) or before.")
 @region_option
 @config_option
 def export(**options: Any) -> None:  # noqa: ANN401 - click's
@@ -72,8 +69,8 @@ def _wanted(context: Context, options: Mapping[str, Any]) -> tuple[Wanted, dict[
         payment=_payment(context, options),
         pseudonym=None,
         application=name,
-        since=_start_of(options["since"]),
-        until=_start_of(options["until"], days=1),
+        since=start_of(options["since"]),
+        until=start_of(options["until"], days=1),
     )
     shown = {"verification": options["verification"], "application": name, "reference": options["reference"]}
     shown |= {word: f"{options[day]:%Y-%m-%d}" for word, day in (("from", "since"), ("to", "until")) if options[day]}
@@ -105,8 +102,3 @@ def _payment(context: Context, options: Mapping[str, Any]) -> str | None:
             "--transaction is JSON with amount, currency, payee and what else was given."
         ) from malformed
     return context.keyring.payment_names(name, given).payment
-
-
-def _start_of(day: datetime | None, days: int = 0) -> int | None:
-    """Return the beginning of a day, or of one after it: milliseconds since the epoch."""
-    return None if day is None else round((day.replace(tzinfo=UTC) + timedelta(days=days)).timestamp() * 1000)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import informed_context
+from otp_service.cli.context import informed_context, operator
 from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import done, duration, table, warn
 from otp_service.cli.server_findings import TOLERATED_SKEW
+from otp_service.core.act import Act, Recorded
 from otp_service.core.phone import Destination
 from otp_service.services.context import Context
 from otp_service.settings import load_settings
@@ -44,6 +45,7 @@ def reset(number: str, region: str | None, path: Path | None, *, yes: bool) -> N
     if not yes:
         click.confirm(f"Allow new messages to {to.mask} and new guesses of its codes?", abort=True)
     context = informed_context(load_settings(path))
+    context.ledger.acts.add(Recorded(Act.LIMITS_RESET, operator(), about="number"))
     bucket, pseudonym = _names(context, to)
     used = context.store.limits.reset(bucket, pseudonym, context.applications)
     done(f"Forgotten for {to.mask}: {used} used window{'s' * (used != 1)}.")

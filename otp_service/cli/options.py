@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from otp_service.settings.reader import CONFIG_VARIABLE
 
 Command = Callable[..., Any]
 
+DAY = click.DateTime(["%Y-%m-%d"])
 CHANNELS = click.Choice([channel.value for channel in Channel])
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -44,6 +46,11 @@ def settings_for_children(path: Path | None) -> Settings:
     if path:
         os.environ[CONFIG_VARIABLE] = str(path.resolve())
     return settings
+
+
+def start_of(day: datetime | None, days: int = 0) -> int | None:
+    """Return the beginning of a day (UTC), or of one after it: milliseconds since the epoch."""
+    return None if day is None else round((day.replace(tzinfo=UTC) + timedelta(days=days)).timestamp() * 1000)
 
 
 def application_named(applications: Mapping[str, Application], name: str | None) -> Application:

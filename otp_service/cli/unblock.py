@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import informed_context
+from otp_service.cli.context import informed_context, operator
 from otp_service.cli.guard_status import BLOCK, COUNTRY
 from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import done, note, program
+from otp_service.core.act import Act, Recorded
 from otp_service.core.address import network_of, wide_network_of
 from otp_service.core.errors import InvalidRequestError
 from otp_service.core.phone import is_region
@@ -59,6 +60,9 @@ def unblock(
     held = _held(context, number, block_of, country, address, region)
     if not yes:
         click.confirm(f"Let through what rules keep from {held.name}?", abort=True)
+    about = "number" if number else "block" if block_of else "country" if country else "address"
+    application, *_ = held.place or ("",)
+    context.ledger.acts.add(Recorded(Act.GUARD_UNBLOCKED, operator(), application, about))
     if not held.forget():
         done("Nothing was counted.")
         return

@@ -7,9 +7,11 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, insert, or_, select, update
 
+from otp_service.core.act import Act, Recorded
 from otp_service.core.api_key import ApiKey, Scope
 from otp_service.core.errors import ConflictError
 from otp_service.ledger import head
+from otp_service.ledger.acts import record
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import api_keys
@@ -24,10 +26,11 @@ class ApiKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, key: ApiKey) -> ApiKey:
-        """Keep a new key; return it with the time at which it was made."""
+    def add(self, key: ApiKey, by: str = "") -> ApiKey:
+        """Keep a new key; return it with the time at which it was made. ``by`` says who does it."""
         with self._database.write() as connection:
             head.advance_access(connection)
+            record(connection, Recorded(Act.API_KEY_ISSUED, by, key.application, key.id))
             return _insert(connection, replace(key, created=now()))
 
     def of(self, application: str | None = None) -> tuple[ApiKey, ...]:
@@ -39,7 +42,13 @@ class ApiKeys:
             return tuple(map(_key, connection.execute(wanted)))
 
     def rotate(
-        self, key_id: str, successor_id: str, successor_hash: str, overlap: int, application: str | None = None
+        self,
+        key_id: str,
+        successor_id: str,
+        successor_hash: str,
+        overlap: int,
+        application: str | None = None,
+        by: str = "",
     ) -> tuple[ApiKey, ApiKey] | None:
         """Keep a key that may do the same as another, which ends in ``overlap`` milliseconds, or before if it did.
 
@@ -54,18 +63,22 @@ class ApiKeys:
                 raise ConflictError("The key is revoked, or has ended: make a new one.")
             ends = at + overlap if old.expires is None else min(old.expires, at + overlap)
             connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(expires=ends))
+            record(connection, Recorded(Act.API_KEY_ROTATED, by, old.application, key_id))
             fresh = replace(old, id=successor_id, hash=successor_hash, created=at, expires=None, used=None)
             return replace(old, expires=ends), _insert(connection, fresh)
 
-    def revoke(self, key_id: str, application: str | None = None) -> ApiKey | None:
+    def revoke(self, key_id: str, application: str | None = None, by: str = "") -> ApiKey | None:
         """End a key now; return it, ``None`` when there is no such key. One that is revoked keeps its time."""
         with self._database.write() as connection:
             head.advance_access(connection)
             mine = (api_keys.c.id == key_id) & api_keys.c.revoked.is_(None)
             if application is not None:
                 mine &= api_keys.c.application == application
-            connection.execute(update(api_keys).where(mine).values(revoked=now()))
-            return _named(connection, key_id, application)
+            ended = connection.execute(update(api_keys).where(mine).values(revoked=now())).rowcount
+            found = _named(connection, key_id, application)
+            if found and ended:
+                record(connection, Recorded(Act.API_KEY_REVOKED, by, found.application, key_id))
+            return found
 
     def note_uses(self, used: Mapping[str, int]) -> None:
         """Note when keys were used last, by their names; an earlier time than the known one changes nothing."""

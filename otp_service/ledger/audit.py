@@ -16,6 +16,7 @@ from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
 from otp_service.ledger.purge_rules import TURN
 from otp_service.ledger.schema import (
+    acts,
     audit,
     audit_heads,
     consents,
@@ -36,6 +37,7 @@ _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     inbound.name: frozenset({"pseudonym"}),
     erasures.name: frozenset(),
     purges.name: frozenset({"count"}),
+    acts.name: frozenset(),
 }
 """Columns that a digest leaves out, by table."""
 _MOMENTS: Final[Mapping[str, str]] = {
@@ -46,6 +48,7 @@ _MOMENTS: Final[Mapping[str, str]] = {
     inbound.name: "received",
     erasures.name: "at",
     purges.name: "at",
+    acts.name: "at",
 }
 """The columns that tell when a row was recorded, by table."""
 _UNLESS: Final[Mapping[str, tuple[ColumnElement[bool], ...]]] = {
@@ -54,7 +57,7 @@ _UNLESS: Final[Mapping[str, tuple[ColumnElement[bool], ...]]] = {
 }
 """Rows that need no entry are left out by these."""
 COVERED: Final[Mapping[str, Table]] = {
-    table.name: table for table in (verifications, events, consents, suppressions, inbound, erasures, purges)
+    table.name: table for table in (verifications, events, consents, suppressions, inbound, erasures, purges, acts)
 }
 
 

@@ -10,7 +10,7 @@ from otp_service.core.suppression import EVERY_APPLICATION
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import (
-    api_keys,
+    acts,
     consents,
     erasures,
     events,
@@ -56,8 +56,8 @@ class Counted:
     """Verifications, by country."""
     gateways: Mapping[str, int]
     """Calls, by gateway."""
-    keys_made: int
-    keys_revoked: int
+    acts: Mapping[str, int]
+    """Of operators, by what was done."""
     purged: int
     """Rows that purges deleted."""
 
@@ -81,8 +81,7 @@ class Incidents:
                 statuses=_statuses(connection, mine),
                 countries=_by(connection, verifications.c.country, mine),
                 gateways=_gateways(connection, span),
-                keys_made=_number(connection, _keys(span, "created")),
-                keys_revoked=_number(connection, _keys(span, "revoked")),
+                acts=_by(connection, acts.c.act, _acts(span)),
                 purged=_number(
                     connection,
                     select(func.coalesce(func.sum(purges.c["count"]), 0)).where(
@@ -97,6 +96,12 @@ def _within(table: Table, at: str, span: Span) -> ColumnElement[bool]:
     if span.application is None:
         return inside
     return inside & table.c.application.in_((span.application, EVERY_APPLICATION))
+
+
+def _acts(span: Span) -> ColumnElement[bool]:
+    """Tell which acts are of a time: within an application, its own and those that are of all."""
+    inside = (acts.c.at >= span.since) & (acts.c.at < span.until)
+    return inside if span.application is None else inside & acts.c.application.in_((span.application, ""))
 
 
 def _people(connection: Connection, span: Span) -> int:
@@ -124,13 +129,6 @@ def _gateways(connection: Connection, span: Span) -> dict[str, int]:
         mine = select(verifications.c.id).where(verifications.c.application == span.application)
         called &= events.c.verification.in_(mine)
     return _by(connection, events.c.gateway, called & (events.c.type == "delivery.sent"))
-
-
-def _keys(span: Span, at: str) -> Select[Any]:
-    inside = (api_keys.c[at] >= span.since) & (api_keys.c[at] < span.until)
-    if span.application is not None:
-        inside &= api_keys.c.application == span.application
-    return select(func.count()).select_from(api_keys).where(inside)
 
 
 def _by(connection: Connection, column: Any, wanted: ColumnElement[bool]) -> dict[str, int]:  # noqa: ANN401 - a column

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from otp_service.ledger import upgrade
 from otp_service.ledger.access import Access
+from otp_service.ledger.acts import Acts
 from otp_service.ledger.api_keys import ApiKeys
 from otp_service.ledger.applications import Applications
 from otp_service.ledger.audit import Audit
@@ -34,6 +35,7 @@ class Ledger:
     api_keys: ApiKeys
     access: Access
     purges: Purges
+    acts: Acts
     audit: Audit
     disputes: Disputes
     incidents: Incidents
@@ -62,6 +64,7 @@ def open_ledger(url: str, timeout: float) -> Ledger:
         api_keys=ApiKeys(database),
         access=Access(database),
         purges=Purges(database),
+        acts=Acts(database),
         audit=Audit(database),
         disputes=Disputes(database),
         incidents=Incidents(database),

@@ -19,6 +19,7 @@ from otp_service.ledger.schema import (
     INBOUND,
     SUPPRESSIONS,
     TRAFFIC,
+    acts,
     api_keys,
     audit,
     audit_heads,
@@ -153,7 +154,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     SUPPRESSIONS: (_SUPPRESSIONS.rule(_over), _SUPPRESSIONS.rule(_alone)),
     INBOUND: (_older(inbound.c.received),),
     ACCESS: (_ended_keys,),
-    DUTIES: (_older(erasures.c.at), _older(purges.c.at, purges.c.id != TURN)),
+    DUTIES: (_older(acts.c.at), _older(erasures.c.at), _older(purges.c.at, purges.c.id != TURN)),
     AUDIT: (_older_links,),
 }
 """By class of data. The head is kept for ever, and an application too."""

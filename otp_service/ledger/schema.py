@@ -28,7 +28,7 @@ PAYMENT = String(22)
 TIME = BigInteger
 
 
-ADDRESS, WORDS = "a network's first part", "words of a caller"
+ADDRESS, WORDS, OPERATOR = "a network's first part", "words of a caller", "name of an operator"
 """What columns hold of a person, beside pseudonyms."""
 
 
@@ -196,6 +196,20 @@ purges = Table(
     _column("rows", BigInteger, "how many", DUTIES, key="count"),
     _column("at", TIME, "when", DUTIES),
     Index("purges_by_age", "at"),
+)
+
+acts = Table(
+    "acts",
+    METADATA,
+    _column("id", NAME, "random name", DUTIES, primary_key=True),
+    _column("at", TIME, "when", DUTIES),
+    _column("act", NAME, "what an operator did", DUTIES),
+    _column(
+        "by", NAME, "who did it: a login at a command line, or the name of an operator's API key", DUTIES, OPERATOR
+    ),
+    _column("application", NAME, "whose it was; empty for nobody's, or all of them", DUTIES),
+    _column("about", NAME, "what it was done to: the name of a key, or a kind of thing", DUTIES),
+    Index("acts_by_age", "at"),
 )
 
 audit = Table(

@@ -33,7 +33,7 @@ class Issued:
 def issue_key(
     context: Context, application: str, scopes: Collection[Scope], networks: tuple[Network, ...], by: str
 ) -> Issued:
-    """Make a key for an application, of the ledger or the configuration; ``by`` says who does it, for the log.
+    """Make a key for an application, of the ledger or the configuration; ``by`` says who does it, for log and ledger.
 
     Raises `NotFoundError` when there is no such application, and `LedgerUnavailableError`.
     """
@@ -58,7 +58,7 @@ def rotate_key(context: Context, key_id: str, overlap: int, by: str, application
     """
     _check_name(key_id)
     secret = new_api_key()
-    found = context.ledger.api_keys.rotate(key_id, new_key_id(), api_key_hash(secret), 1000 * overlap, application)
+    found = context.ledger.api_keys.rotate(key_id, new_key_id(), api_key_hash(secret), 1000 * overlap, application, by)
     if found is None:
         raise NotFoundError(_UNKNOWN)
     old, fresh = found
@@ -73,7 +73,7 @@ def revoke_key(context: Context, key_id: str, by: str, application: str | None =
     Raises `NotFoundError` and `LedgerUnavailableError`.
     """
     _check_name(key_id)
-    revoked = context.ledger.api_keys.revoke(key_id, application)
+    revoked = context.ledger.api_keys.revoke(key_id, application, by)
     if revoked is None:
         raise NotFoundError(_UNKNOWN)
     _log.info("api_key_revoked", key_id=key_id, application=revoked.application, by=by)
@@ -91,7 +91,7 @@ def _issue(
 ) -> Issued:
     secret = new_api_key()
     key = ApiKey(new_key_id(), application, api_key_hash(secret), scopes, networks)
-    key = context.ledger.api_keys.add(key)
+    key = context.ledger.api_keys.add(key, by)
     _log.info(
         "api_key_issued",
         key_id=key.id,

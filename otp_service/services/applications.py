@@ -13,13 +13,13 @@ _log = get_logger(__name__)
 def add_application(context: Context, name: str, settings: str, by: str) -> StoredApplication:
     """Make an application of a name and settings (JSON, as in the configuration, without keys).
 
-    ``by`` says who does it, for the log. Raises `InvalidApplicationError`, `NameTakenError` and
+    ``by`` says who does it, for the log and the ledger. Raises `InvalidApplicationError`, `NameTakenError` and
     `LedgerUnavailableError`.
     """
     if context.directory.is_configured(name):
         raise NameTakenError("There is an application of this name in the configuration.")
     _judge(context, name, settings)
-    added = context.ledger.applications.add(name, settings)
+    added = context.ledger.applications.add(name, settings, by)
     _log.info("application_added", application=name, by=by)
     context.directory.take_up()
     return added
@@ -34,7 +34,7 @@ def change_application(context: Context, name: str, settings: str, by: str) -> S
     if context.directory.is_configured(name):
         raise ConflictError("The application is in the configuration: change it there.")
     _judge(context, name, settings)
-    changed = context.ledger.applications.change(name, settings)
+    changed = context.ledger.applications.change(name, settings, by)
     if changed is None:
         raise NotFoundError("There is no such application.")
     _log.info("application_changed", application=name, by=by)

@@ -49,7 +49,8 @@ def _lines(context: Context, span: Span, incident: Incident, when: str, counted:
     yield from _table("Verifications, by country", counted.countries)
     yield from _table("Systems: messages handed over, by gateway", counted.gateways)
     yield from ("", "## Actions that were recorded in this time", "")
-    yield f"- API keys made: {counted.keys_made}; revoked: {counted.keys_revoked}"
+    acts = ", ".join(f"{name} {count}" for name, count in counted.acts.items())
+    yield f"- Acts of operators: {acts or 'none'}"
     yield f"- Suppressions: {counted.records['suppressions']}; erasures: {counted.records['erasures']}"
     yield f"- Rows deleted by purges: {counted.purged}"
     yield from ("", "## State of the record", "", f"- {_state(context)}")

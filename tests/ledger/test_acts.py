@@ -1,0 +1,80 @@
+"""What operators did is recorded with it, in the audit chain, and is never changed."""
+
+import pytest
+from sqlalchemy import update
+
+from otp_service.core.act import Act, Recorded
+from otp_service.core.api_key import ApiKey, Scope
+from otp_service.core.errors import ConflictError, NameTakenError
+from otp_service.ledger.database import LedgerDefectError
+from otp_service.ledger.ledger import Ledger
+from otp_service.ledger.schema import acts
+
+KEY = ApiKey("ak_1", "shop", "sha256:1", frozenset({Scope.VERIFY}))
+
+
+def told(ledger: Ledger) -> list[tuple[str, str, str, str]]:
+    return [(one.act, one.by, one.application, one.about) for one in ledger.acts.between(None, None, 100)]
+
+
+def test_keys_and_applications_leave_who_changed_them(ledger: Ledger):
+    ledger.applications.add("shop", "{}", "cli:ali")
+    ledger.applications.change("shop", "{}", "ak_admin")
+    ledger.api_keys.add(KEY, "cli:ali")
+    ledger.api_keys.rotate("ak_1", "ak_2", "sha256:2", 0, by="cli:sana")
+    ledger.api_keys.revoke("ak_2", by="cli:sana")
+
+    assert sorted(told(ledger)) == [
+        ("api-key-issued", "cli:ali", "shop", "ak_1"),
+        ("api-key-revoked", "cli:sana", "shop", "ak_2"),
+        ("api-key-rotated", "cli:sana", "shop", "ak_1"),
+        ("application-added", "cli:ali", "shop", ""),
+        ("application-changed", "ak_admin", "shop", ""),
+    ]
+
+
+def test_what_was_not_done_is_not_told(ledger: Ledger):
+    ledger.applications.add("shop", "{}")
+    ledger.api_keys.add(KEY)
+    ledger.api_keys.revoke("ak_1")
+    before = told(ledger)
+    with pytest.raises(NameTakenError):
+        ledger.applications.add("shop", "{}")
+    with pytest.raises(ConflictError):
+        ledger.api_keys.rotate("ak_1", "ak_2", "sha256:2", 0)
+    assert ledger.applications.change("other", "{}") is None
+    assert ledger.api_keys.revoke("ak_9") is None
+    ledger.api_keys.revoke("ak_1")
+
+    assert told(ledger) == before
+
+
+def test_an_act_is_in_the_audit_chain(ledger: Ledger):
+    ledger.acts.add(Recorded(Act.LIMITS_RESET, "cli:ali", about="number"))
+    (link,) = ledger.audit.links(0, 10)
+
+    assert (link.entry.table, link.digest) == ("acts", link.entry.digest)
+    assert not any(ledger.audit.strangers(1, 10).values())
+
+
+def test_it_cannot_be_changed(ledger: Ledger):
+    ledger.acts.add(Recorded(Act.LIMITS_RESET, "cli:ali"))
+    with pytest.raises(LedgerDefectError, match="never changed"), ledger.database.write() as connection:
+        connection.execute(update(acts).values(by="cli:sana"))
+
+    assert told(ledger) == [("limits-reset", "cli:ali", "", "")]
+
+
+def test_a_time_has_its_acts_alone(ledger: Ledger):
+    at = ledger.acts.add(Recorded(Act.MIRROR_REBUILT, "cli:ali")).at
+
+    assert len(ledger.acts.between(at, at + 1, 10)) == 1
+    assert ledger.acts.between(at + 1, None, 10) == ()
+    assert ledger.acts.between(None, at, 10) == ()
+    assert ledger.acts.between(None, None, 0) == ()
+
+
+def test_a_long_login_is_cut(ledger: Ledger):
+    ledger.acts.add(Recorded(Act.MIRROR_REBUILT, "cli:" + "x" * 100))
+
+    assert len(told(ledger)[0][1]) == 64
