@@ -18,6 +18,7 @@ from otp_service.gateways.base import GatewaySettings
 from otp_service.settings.audit import AuditSettings
 from otp_service.settings.gateways import GatewayEntry
 from otp_service.settings.guard import GuardSettings
+from otp_service.settings.hosts import Host
 from otp_service.settings.inbound import InboundSettings
 from otp_service.settings.ledger import LedgerSettings
 from otp_service.settings.masking import MASK, masked
@@ -44,6 +45,8 @@ class Settings(Section):
 
     environment: Literal["production", "development"] = "production"
     """In production, what is unsafe refuses to start."""
+    plaintext_hosts: tuple[Host, ...] = ()
+    """Hosts that production may reach without encryption, over a network of your own."""
     redis: RedisSettings = RedisSettings()
     ledger: LedgerSettings = LedgerSettings()
     retention: RetentionSettings = RetentionSettings()
