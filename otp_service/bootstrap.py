@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import redis
 
 from otp_service.core.api_key import APPLICATION_SCOPES, ApiKey
-from otp_service.core.errors import ConfigurationError
+from otp_service.core.start_refusal import RefusalName, StartRefusal, StartRefusedError
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
 from otp_service.ledger.ledger import open_ledger
@@ -27,6 +27,10 @@ from otp_service.store.rulesets import load_ruleset
 from otp_service.store.store import open_store
 from otp_service.telemetry.logging import get_logger
 
+LEDGER_BEHIND = StartRefusal(
+    RefusalName.LEDGER_BEHIND, "ledger", "The ledger is not of this release.", "Upgrade it: otp-service ledger upgrade"
+)
+"""Where ``ledger.upgrade`` is false, so that no process does it by itself."""
 _DAY = 24 * 3600
 _log = get_logger(__name__)
 
@@ -95,9 +99,9 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
 def prepare(installation: Installation) -> None:
     """Make sure that Redis may be used; to be called once before a process serves.
 
-    Raises `ConfigurationError` when its data belong to other keys or when it may evict counters, and
-    `StoreUnavailableError` when it does not answer, `LedgerUnavailableError` when the ledger does not. Logs a warning
-    when Redis does not tell whether it evicts.
+    Raises `StartRefusedError` when its data belong to other keys, when it may evict counters, or when the ledger is not
+    of this release and nobody may upgrade it here; `StoreUnavailableError` when it does not answer, and
+    `LedgerUnavailableError` when the ledger does not. Logs a warning when Redis does not tell whether it evicts.
     """
     server = installation.context.store.server
     if not server.check_eviction():
@@ -109,7 +113,7 @@ def prepare(installation: Installation) -> None:
     if installation.settings.ledger.upgrade:
         ledger.upgrade()
     elif ledger.behind():
-        raise ConfigurationError("The ledger is not of this release: otp-service ledger upgrade.")
+        raise StartRefusedError(LEDGER_BEHIND)
     installation.context.directory.refresh()
     installation.context.reflection.refresh()
 

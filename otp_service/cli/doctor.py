@@ -9,11 +9,12 @@ import click
 from otp_service.bootstrap import install
 from otp_service.cli.access_findings import access_findings
 from otp_service.cli.delivery_findings import delivery_findings
-from otp_service.cli.findings import Finding, Level, settings_findings
+from otp_service.cli.findings import Finding, Level, refused, settings_findings
 from otp_service.cli.ledger_findings import ledger_findings
 from otp_service.cli.options import config_option
 from otp_service.cli.output import is_terminal, wrapped
 from otp_service.cli.registration_findings import registration_findings
+from otp_service.cli.safety_findings import safety_findings
 from otp_service.cli.server_findings import (
     clock_finding,
     installation_finding,
@@ -23,9 +24,16 @@ from otp_service.cli.server_findings import (
     worker_finding,
 )
 from otp_service.core.errors import ConfigurationError, StoreUnavailableError
+from otp_service.core.start_refusal import StartRefusedError
 from otp_service.settings import Settings, load_settings
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
+_UNASKED = Finding(
+    Level.WARN,
+    "server",
+    "Neither Redis nor the ledger was asked: nothing connects to them while the settings refuse to start.",
+    "Mend what has failed, and look again.",
+)
 
 
 @click.command()
@@ -43,15 +51,20 @@ def doctor(path: Path | None) -> None:
 
 def _examine(path: Path | None) -> Iterator[Finding]:
     try:
-        settings = load_settings(path)
-    except ConfigurationError as refused:
-        for line in str(refused).splitlines():
+        settings = load_settings(path, to_start=False)
+    except ConfigurationError as faulty:
+        for line in str(faulty).splitlines():
             subject, _, sentence = line.partition(": ")
             yield Finding(Level.FAIL, subject, sentence)
         return
+    unsafe = list(safety_findings(settings))
+    yield from unsafe
     yield from settings_findings(settings)
     yield from registration_findings(settings)
-    yield from _server(settings)
+    if any(finding.level is Level.FAIL for finding in unsafe):
+        yield _UNASKED  # a password must not go where it could be read
+    else:
+        yield from _server(settings)
 
 
 def _server(settings: Settings) -> Iterator[Finding]:
@@ -67,6 +80,8 @@ def _server(settings: Settings) -> Iterator[Finding]:
         yield from ledger_findings(settings, context)
         yield from access_findings(settings, context, time.time_ns() // 1_000_000)
         yield from delivery_findings(context)
+    except StartRefusedError as unsafe:
+        yield from map(refused, unsafe.refusals)
     except ConfigurationError as unusable:
         yield Finding(Level.FAIL, "settings", str(unusable))
     except StoreUnavailableError as silent:
@@ -76,7 +91,8 @@ def _server(settings: Settings) -> Iterator[Finding]:
 def _print(findings: Iterable[Finding]) -> None:
     for finding in findings:
         level = click.style(finding.level, fg=_COLOURS[finding.level], bold=is_terminal())
-        told = wrapped(f"{finding.level:<4}  {finding.subject}: {finding.sentence}", indent=6)
+        name = f" [{finding.name}]" if finding.name else ""
+        told = wrapped(f"{finding.level:<4}  {finding.subject}: {finding.sentence}{name}", indent=6)
         click.echo(told.replace(finding.level, level, 1))
         if finding.action:
             click.echo(wrapped(f"      → {finding.action}", indent=8))

@@ -1,15 +1,12 @@
-"""What ``doctor`` finds, and the findings that need nothing but the settings."""
+"""What ``doctor`` finds, and what settings tell that can be started with and may still be wrong."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import ip_address
-from urllib.parse import urlsplit
-
-from pydantic import BaseModel
 
 from otp_service.core.application import Application, ClientIp
 from otp_service.core.purpose import Channel
+from otp_service.core.start_refusal import StartRefusal
 from otp_service.gateways.base import ReportsReceipts
 from otp_service.settings import Settings
 
@@ -37,45 +34,23 @@ class Finding:
     sentence: str
     action: str = ""
     """What to do; empty when all is well."""
+    name: str = ""
+    """Under which docs/refusals.md explains it, where a start is refused for it."""
+
+
+def refused(refusal: StartRefusal, level: Level = Level.FAIL) -> Finding:
+    """Return what refuses a start; a warning where it does so in production only, and this is none."""
+    return Finding(level, refusal.place, refusal.sentence, refusal.action, refusal.name)
 
 
 def settings_findings(settings: Settings) -> Iterator[Finding]:
-    """Yield what the settings alone tell."""
-    yield Finding(Level.OK, "keys", "The root keys and the pseudonym key are there.")
-    yield from _redis(settings)
+    """Yield what the settings alone tell of what works with what."""
     yield from _purposes(settings)
     yield from _applications(settings)
     yield from _gateways(settings)
     yield from _policies(settings)
     yield from _routes(settings)
     yield from _http(settings)
-
-
-def _redis(settings: Settings) -> Iterator[Finding]:
-    parts = urlsplit(settings.redis.url.get_secret_value())
-    if parts.scheme == "unix" or is_local(parts.hostname):
-        return
-    if parts.scheme != "rediss":
-        yield Finding(
-            Level.WARN, "redis.url", "Redis is on another host and the connection is not encrypted.", "Use rediss://."
-        )
-    if not parts.password:
-        yield Finding(
-            Level.WARN,
-            "redis.url",
-            "Redis is on another host and asks for no password.",
-            "Give the service a user of its own (ACL), with the commands that it needs only.",
-        )
-
-
-def is_local(host: str | None) -> bool:
-    """Tell whether a host is this one."""
-    if host in {None, "localhost"}:
-        return True
-    try:
-        return ip_address(str(host)).is_loopback
-    except ValueError:
-        return False
 
 
 def _purposes(settings: Settings) -> Iterator[Finding]:
@@ -125,7 +100,6 @@ def _gateways(settings: Settings) -> Iterator[Finding]:
     for name, gateway in settings.gateways.items():
         subject = f"gateways.{name}"
         yield Finding(Level.OK, subject, f"The settings of this {gateway.kind} gateway are complete.")
-        yield from _in_the_clear(subject, gateway.settings, "numbers and codes")
         reports = issubclass(gateway.gateway_class, ReportsReceipts) and gateway.settings.takes_receipts
         if reports and not gateway.gateway_class.development_only and not settings.http.public_url:
             yield Finding(
@@ -140,13 +114,6 @@ def _policies(settings: Settings) -> Iterator[Finding]:
     for name, policy in settings.policies.items():
         subject = f"policies.{name}"
         yield Finding(Level.OK, subject, f"The settings of this {policy.kind} policy are complete.")
-        yield from _in_the_clear(subject, policy.settings, "numbers")
-
-
-def _in_the_clear(subject: str, section: BaseModel, what: str) -> Iterator[Finding]:
-    for member, value in section.model_dump(mode="json").items():
-        if isinstance(value, str) and value.startswith("http://") and not is_local(urlsplit(value).hostname):
-            yield Finding(Level.WARN, subject, f"{member} is not encrypted: {what} can be read.", "Use https://.")
 
 
 def _routes(settings: Settings) -> Iterator[Finding]:

@@ -3,24 +3,25 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from otp_service.cli.findings import Finding, Level, is_local
+from otp_service.bootstrap import LEDGER_BEHIND
+from otp_service.cli.findings import Finding, Level, refused
 from otp_service.cli.output import counted
 from otp_service.core.errors import LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.settings import Settings
+from otp_service.settings.hosts import host_of, is_local
 from otp_service.store.mirror import FOREIGN
 
 _LATE = 10_000
 """Events that wait to be recorded from which on somebody should look."""
 _SUBJECT = "ledger"
-_UPGRADE = "otp-service ledger upgrade"
 
 
 def ledger_findings(settings: Settings, context: Context) -> Iterator[Finding]:
     """Yield what the ledger and its mirror tell; nothing is written, nor is a file made."""
     yield from _one_host(settings)
     try:
-        yield from _ledger(context)
+        yield from _ledger(settings, context)
     except LedgerUnavailableError as away:
         yield Finding(
             Level.FAIL, "ledger.url", f"{settings.ledger.shown_url}: {away}", "Start it, or correct ledger.url."
@@ -28,8 +29,8 @@ def ledger_findings(settings: Settings, context: Context) -> Iterator[Finding]:
 
 
 def _one_host(settings: Settings) -> Iterator[Finding]:
-    redis = urlsplit(settings.redis.url.get_secret_value())
-    elsewhere = redis.scheme != "unix" and not is_local(redis.hostname)
+    redis = settings.redis.url.get_secret_value()
+    elsewhere = urlsplit(redis).scheme != "unix" and not is_local(host_of(redis))
     if settings.ledger.shown_url.startswith("sqlite") and elsewhere:
         yield Finding(
             Level.WARN,
@@ -39,12 +40,12 @@ def _one_host(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _ledger(context: Context) -> Iterator[Finding]:
+def _ledger(settings: Settings, context: Context) -> Iterator[Finding]:
     if not context.ledger.database.there():
         yield Finding(Level.OK, _SUBJECT, "The ledger is still to be made; the first process does it.")
         return
     if context.ledger.behind():
-        yield Finding(Level.WARN, _SUBJECT, "The ledger is not of this release.", _UPGRADE)
+        yield refused(LEDGER_BEHIND, Level.WARN if settings.ledger.upgrade else Level.FAIL)
         return
     yield from standing(context)
 

@@ -6,6 +6,7 @@ import click
 
 from otp_service import __version__
 from otp_service.core.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
+from otp_service.core.start_refusal import StartRefusedError
 
 COMMANDS = {
     "dev": "dev:dev",
@@ -32,15 +33,23 @@ COMMANDS = {
 """Module and name of each command. It is imported when it is asked for: most need little of what others need."""
 
 
+_EXPLAINED = "docs/refusals.md explains what stands in brackets."
+
+
 class Refusal(click.ClickException):
     """A foreseen error: one line, or a list of them."""
 
+    def __init__(self, message: str, note: str = "") -> None:
+        """Take the lines, and what is to be added to them all."""
+        super().__init__(message)
+        self._note = note
+
     def format_message(self) -> str:
         """Return the sentence, or one line for each fault."""
-        first, *others = self.message.splitlines() or [""]
-        return (
-            "\n".join([f"{len(others) + 1} faults:", *(f"  {line}" for line in (first, *others))]) if others else first
-        )
+        lines = self.message.splitlines() or [""]
+        if len(lines) > 1:
+            lines = [f"{len(lines)} faults:", *(f"  {line}" for line in lines)]
+        return "\n".join([*lines, self._note] if self._note else lines)
 
 
 class Commands(click.Group):
@@ -64,6 +73,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except StoreUnavailableError as silent:
             raise Refusal(_what_to_do(ctx, silent)) from silent
+        except StartRefusedError as refused:
+            raise Refusal(str(refused), _EXPLAINED) from refused
         except (ConfigurationError, OtpServiceError) as refused:
             raise Refusal(str(refused)) from refused
         except OSError as failed:

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from otp_service.cli.findings import Finding, Level
+from otp_service.cli.findings import Finding, Level, refused
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.settings import Settings
 from otp_service.store.connection import Obstacle, obstacle_of
+from otp_service.store.installation import NO_EVICTION, eviction_refusal, installation_refusal
 
 Ask = Callable[[str], str | None]
 """Returns a setting of the server; ``None`` when it does not tell."""
@@ -62,13 +63,8 @@ def _eviction(policy: str | None) -> Finding:
     subject = "maxmemory-policy"
     if policy is None:
         return _untold(subject, "it must be noeviction")
-    if policy != "noeviction":
-        return Finding(
-            Level.FAIL,
-            subject,
-            f"With {policy} the server may evict counters, and an evicted counter is a free guess.",
-            "CONFIG SET maxmemory-policy noeviction, and in its configuration file.",
-        )
+    if policy != NO_EVICTION:
+        return refused(eviction_refusal(policy))
     return Finding(Level.OK, subject, "noeviction: no counter is ever evicted.")
 
 
@@ -125,12 +121,7 @@ def clock_finding(skew: float) -> Finding:
 def installation_finding(differing: Sequence[str], *, claimed: bool) -> Finding:
     """Judge by the names of what the server was first used with otherwise, and by whether it was used at all."""
     if differing:
-        return Finding(
-            Level.FAIL,
-            "installation",
-            f"The server was first used with another {' and another '.join(differing)}: budgets would be forgotten.",
-            "Restore the original, or use another Redis.",
-        )
+        return refused(installation_refusal(differing))
     known = "It is the one that the server knows." if claimed else "The server is new; the first start claims it."
     return Finding(Level.OK, "installation", known)
 

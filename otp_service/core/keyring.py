@@ -34,6 +34,10 @@ _NONCE_BYTES = 12
 _PSEUDONYM_BYTES = 16
 
 
+class SampleKeyError(ConfigurationError):
+    """A key is no random one: anybody may know it."""
+
+
 class SealBrokenError(Exception):
     """A sealed value was changed, moved to another record, or made with a key that is not known here."""
 
@@ -233,7 +237,10 @@ def parse_root_keys(text: str) -> dict[str, bytes]:
 
 
 def parse_key(material: str) -> bytes:
-    """Return the bytes of a base64 key of at least 256 bits that is not a sample's repetition of one byte."""
+    """Return the bytes of a base64 key of at least 256 bits.
+
+    Raises `ConfigurationError` for any other, `SampleKeyError` for a repetition of a few bytes; no text shows the key.
+    """
     try:
         key = base64.b64decode(material.strip(), validate=True)
     except ValueError as malformed:
@@ -241,7 +248,7 @@ def parse_key(material: str) -> bytes:
     if len(key) < MIN_KEY_BYTES:
         raise ConfigurationError(f"A key has {len(key) * 8} bits; at least {MIN_KEY_BYTES * 8} are needed.")
     if len(set(key)) < MIN_KEY_BYTES // 4:
-        raise ConfigurationError("A key is a sample, not a random one. Make one: otp-service key root")
+        raise SampleKeyError("A key is a sample, not a random one.")
     return key
 
 

@@ -10,67 +10,71 @@ from itertools import product
 from otp_service.core.catalogue import Catalogue, Language, Texts
 from otp_service.core.clearance import Obstacle
 from otp_service.core.consent import ConsentMode
-from otp_service.core.errors import ConfigurationError
 from otp_service.core.purpose import Channel
+from otp_service.core.start_refusal import RefusalName, StartRefusal, StartRefusedError
 from otp_service.services.clearance import today
 from otp_service.settings.messages import read_catalogue
 from otp_service.settings.policy import ALL_COUNTRIES, ApplicationSection
 from otp_service.settings.tree import Settings
 
 _NO_SENDER = {
-    Obstacle.SENDER_MISSING: "none is registered in {country} for the application {application}. Add a section.",
-    Obstacle.SENDER_CATEGORY: "those in {country} for the application {application} are of another category.",
+    Obstacle.SENDER_MISSING: "No sender is registered in {country} for the application {application}.",
+    Obstacle.SENDER_CATEGORY: "The senders in {country} for the application {application} are of another category.",
 }
 
 
-def demands(settings: Settings) -> list[str]:
-    """Return one line for each demand that is not met, with what to do about it."""
-    lines = [*_residency(settings), *_gateways(settings)]
+def demands(settings: Settings) -> list[StartRefusal]:
+    """Return the demands that are not met, as far as the settings tell."""
+    unmet = [*_residency(settings), *_gateways(settings)]
     for name, application in settings.applications.items():
-        lines += (f"applications.{name}.{line}" for line in consent_demands(settings, application))
-        lines += sender_demands(settings, name, application)
-    return lines
+        unmet += consent_demands(settings, f"applications.{name}.", application)
+        unmet += sender_demands(settings, name, application)
+    return unmet
 
 
-def consent_demands(settings: Settings, application: ApplicationSection) -> Iterator[str]:
-    """Yield the countries that ask for consents which an application does not, wherever it is kept."""
+def consent_demands(settings: Settings, path: str, application: ApplicationSection) -> Iterator[StartRefusal]:
+    """Yield the countries that ask for consents which an application, whose members are at a path, does not."""
     for country in _asked(settings, application):
         if settings.countries[country].consent == "required" and application.consent is not ConsentMode.REQUIRED:
-            yield f'consent: messages to {country} need a consent: set it to "required".'
+            yield StartRefusal(
+                RefusalName.CONSENT_NOT_REQUIRED,
+                f"{path}consent",
+                f"Messages to {country} need a consent.",
+                'Set it to "required".',
+            )
 
 
-def sender_demands(settings: Settings, name: str, application: ApplicationSection) -> Iterator[str]:
+def sender_demands(settings: Settings, name: str, application: ApplicationSection) -> Iterator[StartRefusal]:
     """Yield the countries in which an application, wherever it is kept, has no sender that is registered."""
     for country in _asked(settings, application):
         obstacle = settings.core_clearance.why_not_sender(country, name, today())
         if obstacle in _NO_SENDER:
-            yield "senders: " + _NO_SENDER[obstacle].format(country=country, application=name)
+            sentence = _NO_SENDER[obstacle].format(country=country, application=name)
+            yield StartRefusal(RefusalName.NO_SENDER, "senders", sentence, "Add a section [senders.NAME].")
 
 
 def cleared_catalogue(settings: Settings) -> Catalogue:
     """Return the words of messages, as `read_catalogue` does.
 
-    Raises `ConfigurationError` also with one line for each template that a start could need, and that its country has
-    not approved.
+    Raises `StartRefusedError` also for each template that a start could need, and that its country has not approved.
     """
     catalogue = read_catalogue(settings)
-    if lines := _unapproved(settings, catalogue):
-        raise ConfigurationError("\n".join(lines))
+    if unmet := _unapproved(settings, catalogue):
+        raise StartRefusedError(*unmet)
     return catalogue
 
 
-def _unapproved(settings: Settings, catalogue: Catalogue) -> list[str]:
-    lines: dict[str, None] = {}
+def _unapproved(settings: Settings, catalogue: Catalogue) -> list[StartRefusal]:
+    unmet: dict[StartRefusal, None] = {}
     for country in settings.countries:
         for language, texts in _needed(settings, catalogue, country):
             reference = language.references[texts.name, Channel.SMS]
             obstacle = settings.core_clearance.why_not_template(country, reference, today())
             if obstacle is Obstacle.TEMPLATE_NOT_APPROVED:
-                lines[
-                    f"approvals: {reference.id} is not approved in {country}. Its digest is {reference.sha256} "
-                    "(otp-service messages templates)."
-                ] = None
-    return list(lines)
+                sentence = f"{reference.id} is not approved in {country}. Its digest is {reference.sha256}."
+                action = "Have it approved, and add a section [approvals.NAME]."
+                unmet[StartRefusal(RefusalName.TEMPLATE_NOT_APPROVED, "approvals", sentence, action)] = None
+    return list(unmet)
 
 
 def _needed(settings: Settings, catalogue: Catalogue, country: str) -> Iterator[tuple[Language, Texts]]:
@@ -83,7 +87,7 @@ def _needed(settings: Settings, catalogue: Catalogue, country: str) -> Iterator[
             yield language, texts
 
 
-def _residency(settings: Settings) -> Iterator[str]:
+def _residency(settings: Settings) -> Iterator[StartRefusal]:
     """Yield what is not said to be in the country that personal data may not leave."""
     home = settings.residency
     places = {"redis": settings.redis.hosted_in, "ledger": settings.ledger.hosted_in}
@@ -92,23 +96,27 @@ def _residency(settings: Settings) -> Iterator[str]:
     places |= {f"gateways.{name}": one.settings.hosted_in for name, one in sending.items()}
     places |= {f"policies.{name}": one.settings.hosted_in for name, one in settings.policies.items()}
     for place, found in places.items() if home else ():
-        if found is None:
-            yield f"{place}.hosted_in: is missing: with residency in {home} it has to be said where it is."
-        elif found != home:
-            yield f"{place}.hosted_in: is {found}: with residency in {home} personal data stay there."
+        if found == home:
+            continue
+        sentence = f"It is in {found}." if found else "It is not said where it is."
+        action = f"With residency = {home} everything is there: say so, or use another."
+        yield StartRefusal(RefusalName.RESIDENCY, f"{place}.hosted_in", sentence, action)
 
 
-def _gateways(settings: Settings) -> Iterator[str]:
+def _gateways(settings: Settings) -> Iterator[StartRefusal]:
     for country, asked in settings.countries.items():
         for name in _carriers(settings, country):
-            gateway = settings.gateways[name].settings
+            gateway, place = settings.gateways[name].settings, f"gateways.{name}"
             if asked.senders == "registered" and not gateway.sets_sender:
-                yield (
-                    f"gateways.{name}: it does not show the sender that a message names, and {country} takes "
-                    "registered ones only. Route its messages through another."
+                sentence = (
+                    f"It does not show the sender that a message names, and {country} takes registered ones only."
                 )
+                action = f"Route messages to {country} through another."
+                yield StartRefusal(RefusalName.SENDER_NOT_SHOWN, place, sentence, action)
             if settings.production and asked.sim_boxes == "refused" and gateway.sim_box:
-                yield f"gateways.{name}: leaves by SIM cards, and may carry no messages to {country}. Take it out."
+                sentence = f"It leaves by SIM cards, and may carry no messages to {country}."
+                action = f"Route messages to {country} through another."
+                yield StartRefusal(RefusalName.SIM_BOX, place, sentence, action)
 
 
 def _carriers(settings: Settings, country: str) -> list[str]:

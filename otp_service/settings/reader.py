@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from otp_service.core.errors import ConfigurationError
+from otp_service.core.start_refusal import StartRefusedError
 from otp_service.settings.consistency import inconsistencies
-from otp_service.settings.demands import demands
 from otp_service.settings.faults import fault_lines
 from otp_service.settings.profiles import with_profile
 from otp_service.settings.refusals import refusals
@@ -30,7 +30,8 @@ def load_settings(
     """Return the settings of a file (default: the one that ``OTP_SERVICE_CONFIG`` names) and the environment.
 
     What refuses a start, such as a missing key, is passed over unless they are read ``to_start``.
-    Raises `ConfigurationError` with one line a fault, each with its path; no line shows a value of a secret.
+    Raises `ConfigurationError` with one line a fault, each with its path; where there is none, `StartRefusedError` with
+    one line a refusal. No line shows a value of a secret.
     """
     variables = os.environ if environ is None else environ
     named = variables.get(CONFIG_VARIABLE)
@@ -45,6 +46,8 @@ def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Setting
         settings = Settings.model_validate(with_profile(table))
     except ValidationError as invalid:
         raise ConfigurationError("\n".join(fault_lines(invalid))) from None
-    if faults := inconsistencies(settings) or ([*refusals(settings), *demands(settings)] if to_start else []):
+    if faults := inconsistencies(settings):
         raise ConfigurationError("\n".join(faults))
+    if to_start and (reasons := refusals(settings)):
+        raise StartRefusedError(*reasons)
     return settings

@@ -6,8 +6,12 @@ from pydantic import SecretStr
 
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard.rules import RULES, Mode
-from otp_service.core.keyring import parse_key, parse_root_keys
+from otp_service.core.keyring import SampleKeyError, parse_key, parse_root_keys
+from otp_service.core.start_refusal import RefusalName, StartRefusal
+from otp_service.settings.demands import demands
+from otp_service.settings.plaintext import plaintext_refusals
 from otp_service.settings.policy import ALL_COUNTRIES
+from otp_service.settings.samples import sample_refusals
 from otp_service.settings.tree import Settings
 
 MAX_GUESSES = 100
@@ -15,74 +19,116 @@ MAX_GUESSES = 100
 _HOUR = 3600
 
 
-def refusals(settings: Settings) -> list[str]:
-    """Return one sentence for each reason not to start, with what to do about it."""
-    reasons = [*_keys(settings)]
+def refusals(settings: Settings) -> list[StartRefusal]:
+    """Return all reasons not to start that the settings alone give. docs/refusals.md explains each by its name."""
+    found = [*_keys(settings), *demands(settings)]
     if settings.production:
-        for further in (_equal_keys, _empty_sections, _limits, _vital_rules, _countries, _gateways):
-            reasons += further(settings)
-    return reasons
+        for further in _OF_PRODUCTION:
+            found += further(settings)
+    return found
 
 
-def _keys(settings: Settings) -> Iterator[str]:
+def _keys(settings: Settings) -> Iterator[StartRefusal]:
     keys = settings.keys
     yield from _key("OTP_SERVICE_ROOT_KEYS", "root", keys.root, parse_root_keys)
     yield from _key("OTP_SERVICE_PSEUDONYM_KEY", "pseudonym", keys.pseudonym, parse_key)
 
 
-def _key(variable: str, command: str, secret: SecretStr | None, parse: Callable[[str], object]) -> Iterator[str]:
+def _key(
+    variable: str, command: str, secret: SecretStr | None, parse: Callable[[str], object]
+) -> Iterator[StartRefusal]:
+    made = f"otp-service key {command}"
     if secret is None:
-        yield f"{variable}: is missing. Make a key (otp-service key {command}) and set {variable}_FILE."
+        action = f"Make a key ({made}) and set {variable}_FILE."
+        yield StartRefusal(RefusalName.KEY_MISSING, variable, "The variable is not set.", action)
         return
     try:
         parse(secret.get_secret_value())
-    except ConfigurationError as refused:
-        yield f"{variable}: {refused}"
+    except SampleKeyError as sample:
+        yield StartRefusal(RefusalName.SAMPLE_KEY, variable, str(sample), f"Make another: {made}")
+    except ConfigurationError as unfit:
+        yield StartRefusal(RefusalName.KEY_UNFIT, variable, str(unfit), f"Correct it, or make another: {made}")
 
 
-def _equal_keys(settings: Settings) -> Iterator[str]:
+def _equal_keys(settings: Settings) -> Iterator[StartRefusal]:
     root, pseudonym = settings.keys.root, settings.keys.pseudonym
     if root is None or pseudonym is None or any(_keys(settings)):
         return
     if parse_key(pseudonym.get_secret_value()) in parse_root_keys(root.get_secret_value()).values():
-        yield "OTP_SERVICE_PSEUDONYM_KEY: is a root key too. Make another: otp-service key pseudonym"
-
-
-def _empty_sections(settings: Settings) -> Iterator[str]:
-    if not settings.purposes:
-        yield "purposes: there is none. Add a section such as [purposes.login]."
-    if not settings.gateways:
-        yield "gateways: there is none. Add a section such as [gateways.primary]."
-
-
-def _limits(settings: Settings) -> Iterator[str]:
-    limits = settings.core_limits
-    if not limits.number:
-        yield "limits.number: there is none: anybody could flood a number. Set at least one."
-    elif all(limit.seconds < _HOUR for limit in limits.number):
-        yield "limits.number: no window is an hour long: anybody could flood a number. Add one such as '10/day'."
-    if not limits.failed_checks:
-        yield "limits.failed_checks: there is none: a new verification would buy new guesses. Set at least one."
-    elif not any(limit.seconds >= _HOUR and limit.amount <= MAX_GUESSES for limit in limits.failed_checks):
-        yield (
-            f"limits.failed_checks: no window of an hour or longer allows at most {MAX_GUESSES} wrong codes: "
-            "a code could be guessed. Add one such as '10/day'."
+        yield StartRefusal(
+            RefusalName.KEY_USED_TWICE,
+            "OTP_SERVICE_PSEUDONYM_KEY",
+            "It is a root key too.",
+            "Make another: otp-service key pseudonym",
         )
 
 
-def _vital_rules(settings: Settings) -> Iterator[str]:
+def _empty_sections(settings: Settings) -> Iterator[StartRefusal]:
+    if not settings.purposes:
+        action = "Add a section such as [purposes.login]."
+        yield StartRefusal(RefusalName.NO_PURPOSE, "purposes", "There is none.", action)
+    if not settings.gateways:
+        action = "Add a section such as [gateways.primary]."
+        yield StartRefusal(RefusalName.NO_GATEWAY, "gateways", "There is none.", action)
+
+
+def _number_limit(settings: Settings) -> Iterator[StartRefusal]:
+    limits, place = settings.core_limits.number, "limits.number"
+    if not limits:
+        sentence = "There is none: anybody could flood a number."
+        yield StartRefusal(RefusalName.NUMBER_LIMIT, place, sentence, "Set at least one.")
+    elif all(limit.seconds < _HOUR for limit in limits):
+        sentence = "No window is an hour long: anybody could flood a number."
+        yield StartRefusal(RefusalName.NUMBER_LIMIT, place, sentence, "Add one such as '10/day'.")
+
+
+def _guess_limit(settings: Settings) -> Iterator[StartRefusal]:
+    limits, place = settings.core_limits.failed_checks, "limits.failed_checks"
+    if not limits:
+        sentence = "There is none: a new verification would buy new guesses."
+        yield StartRefusal(RefusalName.GUESS_LIMIT, place, sentence, "Set at least one.")
+    elif not any(limit.seconds >= _HOUR and limit.amount <= MAX_GUESSES for limit in limits):
+        sentence = f"No window of an hour or longer allows at most {MAX_GUESSES} wrong codes: a code could be guessed."
+        yield StartRefusal(RefusalName.GUESS_LIMIT, place, sentence, "Add one such as '10/day'.")
+
+
+def _vital_rules(settings: Settings) -> Iterator[StartRefusal]:
     for rule in RULES.values():
         if rule.vital and settings.guard.mode(rule.id) is not Mode.ENFORCE:
-            yield f"guard.modes: {rule.id} is not enforced: anybody could flood numbers or guess codes. Enforce it."
+            sentence = f"{rule.id} is not enforced: anybody could flood numbers or guess codes."
+            yield StartRefusal(RefusalName.VITAL_RULE, "guard.modes", sentence, "Enforce it.")
 
 
-def _countries(settings: Settings) -> Iterator[str]:
+def _countries(settings: Settings) -> Iterator[StartRefusal]:
     for name, application in settings.applications.items():
         if ALL_COUNTRIES in application.countries:
-            yield f"applications.{name}.countries: '*' is for development only. List the countries you send to."
+            yield StartRefusal(
+                RefusalName.ALL_COUNTRIES,
+                f"applications.{name}.countries",
+                "'*' is for development only.",
+                "List the countries you send to.",
+            )
 
 
-def _gateways(settings: Settings) -> Iterator[str]:
+def _gateways(settings: Settings) -> Iterator[StartRefusal]:
     for name, gateway in settings.gateways.items():
         if gateway.gateway_class.development_only:
-            yield f"gateways.{name}: {gateway.kind} is for development only. Choose a kind that really sends."
+            yield StartRefusal(
+                RefusalName.GATEWAY_FOR_DEVELOPMENT,
+                f"gateways.{name}",
+                f"{gateway.kind} is for development only.",
+                "Choose a kind that really sends.",
+            )
+
+
+_OF_PRODUCTION: tuple[Callable[[Settings], Iterator[StartRefusal]], ...] = (
+    _equal_keys,
+    sample_refusals,
+    plaintext_refusals,
+    _empty_sections,
+    _number_limit,
+    _guess_limit,
+    _vital_rules,
+    _countries,
+    _gateways,
+)

@@ -87,5 +87,5 @@ def _faults(settings: Settings, name: str, section: ApplicationSection) -> Itera
     if settings.production and ALL_COUNTRIES in section.countries:
         yield "countries: '*' is for development only. List the countries you send to."
     yield from price_faults_of(settings, name, section)
-    yield from consent_demands(settings, section)
-    yield from sender_demands(settings, name, section)
+    yield from map(str, consent_demands(settings, "", section))
+    yield from map(str, sender_demands(settings, name, section))

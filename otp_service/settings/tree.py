@@ -20,6 +20,7 @@ from otp_service.settings.audit import AuditSettings
 from otp_service.settings.countries import Approvals, Countries, Senders
 from otp_service.settings.gateways import GatewayEntry
 from otp_service.settings.guard import GuardSettings
+from otp_service.settings.hosts import Host
 from otp_service.settings.inbound import InboundSettings
 from otp_service.settings.ledger import LedgerSettings
 from otp_service.settings.masking import MASK, masked
@@ -51,6 +52,8 @@ class Settings(Section):
     """Settings that are laid below these, and that these may not contradict: ``pk``, or the path of a file."""
     residency: Region | None = None
     """Country (ISO 3166-1 alpha-2) that personal data may not leave; each part has to say where it is."""
+    plaintext_hosts: tuple[Host, ...] = ()
+    """Hosts that production may reach without encryption, over a network of your own."""
     redis: RedisSettings = RedisSettings()
     ledger: LedgerSettings = LedgerSettings()
     retention: RetentionSettings = RetentionSettings()

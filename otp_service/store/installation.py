@@ -1,18 +1,40 @@
 """What must stay the same as long as Redis keeps its data, and what is known of the server."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import redis
 
-from otp_service.core.errors import ConfigurationError
 from otp_service.core.keyring import Keyring
+from otp_service.core.start_refusal import RefusalName, StartRefusal, StartRefusedError
 from otp_service.store import keys
 from otp_service.store.connection import answered
 from otp_service.store.library import PREFIX, library
 from otp_service.store.records import pairs
 from otp_service.store.rulesets import LoadedRuleset
 from otp_service.store.scripts import ScriptRunner
+
+NO_EVICTION: Final = "noeviction"
+
+
+def eviction_refusal(policy: str) -> StartRefusal:
+    """Return why a server with this ``maxmemory-policy``, which is not ``noeviction``, is refused."""
+    return StartRefusal(
+        RefusalName.EVICTION,
+        "maxmemory-policy",
+        f"With {policy} Redis may evict counters, and an evicted counter is a free guess.",
+        "CONFIG SET maxmemory-policy noeviction, and in its configuration file.",
+    )
+
+
+def installation_refusal(differing: Sequence[str]) -> StartRefusal:
+    """Return why a server is refused that was first used with something else: the names of what differs."""
+    return StartRefusal(
+        RefusalName.OTHER_INSTALLATION,
+        "installation",
+        f"Redis was first used with another {' and another '.join(differing)}: budgets would be forgotten.",
+        "Restore the original, or use another Redis.",
+    )
 
 
 class Server:
@@ -27,7 +49,7 @@ class Server:
         self._own = {"pseudonym_key": keyring.installation, "bucket_bits": str(keyring.bucket_bits)}
 
     def claim(self) -> None:
-        """Record this installation's pseudonym key and buckets; raise `ConfigurationError` when others are there.
+        """Record this installation's pseudonym key and buckets; raise `StartRefusedError` when others are there.
 
         Under another key every budget and every opt-out would be forgotten; under another number of buckets
         they would be looked for in the wrong place.
@@ -37,9 +59,7 @@ class Server:
                 pipeline.hsetnx(keys.INSTALLATION, name, value)
             pipeline.execute()
         if differing := self.differing():
-            raise ConfigurationError(
-                f"Redis was first used with another {' and another '.join(differing)}: its budgets would be forgotten."
-            )
+            raise StartRefusedError(installation_refusal(differing))
 
     def claimed(self) -> bool:
         """Tell whether an installation, this one or another, has used the server before."""
@@ -59,13 +79,11 @@ class Server:
     def check_eviction(self) -> bool:
         """Return whether the server tells that it evicts nothing, ``False`` when it does not tell.
 
-        Raises `ConfigurationError` when it may evict counters: an evicted one is a free guess.
+        Raises `StartRefusedError` when it may evict counters: an evicted one is a free guess.
         """
         policy = self.setting("maxmemory-policy")
-        if policy not in {None, "noeviction"}:
-            raise ConfigurationError(
-                f"Redis evicts keys (maxmemory-policy {policy}): an evicted counter is a free guess. Set noeviction."
-            )
+        if policy is not None and policy != NO_EVICTION:
+            raise StartRefusedError(eviction_refusal(policy))
         return policy is not None
 
     def setting(self, name: str) -> str | None:

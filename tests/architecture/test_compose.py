@@ -11,6 +11,7 @@ from support_sources import ROOT
 
 from otp_service.cli.dev_data import RECORDING
 from otp_service.core.keyring import api_key_hash
+from otp_service.core.start_refusal import StartRefusedError
 from otp_service.settings import load_settings
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -51,6 +52,22 @@ def test_load_is_recorded_and_not_refused_as_in_dev(secrets):
     settings = load_settings(ROOT / "config" / "compose.toml", _environment("api", secrets))
 
     assert settings.guard.modes == RECORDING
+
+
+@pytest.mark.parametrize(
+    ("variables", "names"),
+    [
+        ({}, {"redis-in-the-clear", "ledger-in-the-clear", "gateway-for-development", "all-countries"}),
+        ({"OTP_SERVICE__PLAINTEXT_HOSTS": '["redis", "postgres"]'}, {"gateway-for-development", "all-countries"}),
+    ],
+)
+def test_production_asks_for_what_the_comment_says(variables, names, secrets):
+    environ = _environment("api", secrets) | {"OTP_SERVICE__ENVIRONMENT": "production"} | variables
+
+    with pytest.raises(StartRefusedError) as refusal:
+        load_settings(ROOT / "config" / "compose.toml", environ)
+
+    assert {one.name for one in refusal.value.refusals} == names
 
 
 def test_all_files_that_are_mounted_are_made_and_kept(secrets):

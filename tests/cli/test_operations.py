@@ -188,6 +188,7 @@ def test_doctor_finds_a_server_that_evicts(environ, valkey):
         valkey.client.config_set("maxmemory-policy", "noeviction")
     assert result.exit_code == 1
     assert "fail  maxmemory-policy: With allkeys-lru" in result.output
+    assert "[eviction]" in result.output
     assert "→ CONFIG SET maxmemory-policy noeviction" in result.output
 
 
@@ -196,7 +197,7 @@ def test_doctor_finds_another_installation_s_data(environ, valkey, tmp_path):
     assert "It is the one that the server knows." in run("doctor", environ=environ).output
     result = run("doctor", environ=configured(tmp_path, valkey.url))
     assert result.exit_code == 1
-    assert "fail  installation: The server was first used with another pseudonym_key" in result.output
+    assert "fail  installation: Redis was first used with another pseudonym_key" in result.output
 
 
 def test_doctor_finds_a_server_that_does_not_answer(tmp_path):

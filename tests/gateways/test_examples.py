@@ -17,12 +17,15 @@ from otp_service.gateways.contract.samples import CannedResponse
 EXAMPLES = ROOT / "config" / "examples"
 SECRETS = {
     "kannel": {
-        "KANNEL__SECRETS__PASSWORD": "secret",
+        "KANNEL__SECRETS__PASSWORD": "a-password-of-kannel",
         "KANNEL__RECEIPTS__SECRET": "a-secret-of-receipts",
         "KANNEL__INBOUND__SECRET": "a-secret-of-answers",
     },
-    "aggregator-json": {"AGGREGATOR__SECRETS__KEY": "secret"},
-    "aggregator-query": {"AGGREGATOR__SECRETS__TOKEN": "token", "AGGREGATOR__SECRETS__SECRET": "secret"},
+    "aggregator-json": {"AGGREGATOR__SECRETS__KEY": "a-key-of-the-account"},
+    "aggregator-query": {
+        "AGGREGATOR__SECRETS__TOKEN": "a-token-of-the-account",
+        "AGGREGATOR__SECRETS__SECRET": "a-secret-of-the-account",
+    },
 }
 OURS = {"secret": "a-secret-of-receipts"}
 PLAIN = replace(MESSAGE, text="Your Acme Shop code is 482913.")

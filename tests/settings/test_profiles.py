@@ -16,6 +16,7 @@ from otp_service.settings.policy import ApplicationSection
 from otp_service.settings.stored import text_of, understood
 
 URL = "redis://127.0.0.1:1/0"
+THERE = "With residency = PK everything is there: say so, or use another. [residency]"
 ELSEWHERE = {"kind": "vonage", "api_key": "k", "api_secret": "of-this-test", "from": "Acme"}
 
 
@@ -36,23 +37,26 @@ def test_the_example_of_the_profile_is_complete():
 SWITCHES: list[tuple[dict[str, Any], str]] = [
     (
         {"without": ("applications.dev.consent",)},
-        'applications.dev.consent: messages to PK need a consent: set it to "required".',
+        'applications.dev.consent: Messages to PK need a consent. Set it to "required". [consent-not-required]',
     ),
     (
         {"without": ("senders.dev",)},
-        "senders: none is registered in PK for the application dev. Add a section.",
+        "senders: No sender is registered in PK for the application dev. Add a section [senders.NAME]. [no-sender]",
     ),
     (
         {"senders": {"dev": {"country": "SA"}}},
-        "senders: none is registered in PK for the application dev. Add a section.",
+        "senders: No sender is registered in PK for the application dev. Add a section [senders.NAME]. [no-sender]",
     ),
     (
         {"senders": {"dev": {"applications": ["other"]}}},
-        "senders: none is registered in PK for the application dev. Add a section.",
+        "senders: No sender is registered in PK for the application dev. Add a section [senders.NAME]. [no-sender]",
     ),
     (
         {"senders": {"dev": {"category": "promotional"}}},
-        "senders: those in PK for the application dev are of another category.",
+        (
+            "senders: The senders in PK for the application dev are of another category. "
+            "Add a section [senders.NAME]. [no-sender]"
+        ),
     ),
     ({"senders": {"dev": {"mask": "ABCDEFGHIJKL"}}}, "senders.dev.mask: has 12 characters: at most 11 fit."),
     (
@@ -65,27 +69,27 @@ SWITCHES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"without": ("redis.hosted_in",)},
-        "redis.hosted_in: is missing: with residency in PK it has to be said where it is.",
+        "redis.hosted_in: It is not said where it is. " + THERE,
     ),
-    ({"redis": {"hosted_in": "SA"}}, "redis.hosted_in: is SA: with residency in PK personal data stay there."),
-    ({"ledger": {"hosted_in": "SA"}}, "ledger.hosted_in: is SA: with residency in PK personal data stay there."),
+    ({"redis": {"hosted_in": "SA"}}, "redis.hosted_in: It is in SA. " + THERE),
+    ({"ledger": {"hosted_in": "SA"}}, "ledger.hosted_in: It is in SA. " + THERE),
     (
         {"without": ("logging.hosted_in",)},
-        "logging.hosted_in: is missing: with residency in PK it has to be said where it is.",
+        "logging.hosted_in: It is not said where it is. " + THERE,
     ),
     (
         {"gateways": {"far": {**ELSEWHERE, "hosted_in": "GB"}}},
-        "gateways.far.hosted_in: is GB: with residency in PK personal data stay there.",
+        "gateways.far.hosted_in: It is in GB. " + THERE,
     ),
     (
         {"gateways": {"far": ELSEWHERE}},
-        "gateways.far.hosted_in: is missing: with residency in PK it has to be said where it is.",
+        "gateways.far.hosted_in: It is not said where it is. " + THERE,
     ),
     (
         {"gateways": {"plain": {"kind": "http", "url": "https://sms.example", "hosted_in": "PK"}}},
         (
-            "gateways.plain: it does not show the sender that a message names, and PK takes registered ones only. "
-            "Route its messages through another."
+            "gateways.plain: It does not show the sender that a message names, and PK takes registered ones only. "
+            "Route messages to PK through another. [sender-not-shown]"
         ),
     ),
 ]
@@ -103,7 +107,7 @@ def test_a_policy_has_to_say_where_it_is_too():
     policy = {"kind": "camara_sim_swap", "unknown": "deny", "base_url": "https://x.example/v2", "token": "of-this-test"}
 
     assert refused(table_of(URL, policies={"swap": policy})) == [
-        "policies.swap.hosted_in: is missing: with residency in PK it has to be said where it is."
+        "policies.swap.hosted_in: It is not said where it is. " + THERE
     ]
 
 
@@ -191,9 +195,11 @@ class TestInProduction:
         assert settings_from(self.table())
 
     def test_one_that_leaves_by_sim_cards_may_not(self):
-        assert refused(self.table(sim_box=True)) == [
-            "gateways.main: leaves by SIM cards, and may carry no messages to PK. Take it out."
-        ]
+        (reason,) = refused(self.table(sim_box=True))
+        assert reason == (
+            "gateways.main: It leaves by SIM cards, and may carry no messages to PK. "
+            "Route messages to PK through another. [sim-box]"
+        )
 
     def test_one_that_carries_nothing_there_may(self):
         elsewhere = {"far": {**ELSEWHERE, "hosted_in": "PK", "sim_box": True}}
@@ -210,8 +216,14 @@ class TestInProduction:
 @pytest.mark.parametrize(
     ("members", "line"),
     [
-        ({"consent": "recorded"}, 'consent: messages to PK need a consent: set it to "required".'),
-        ({"countries": ["GB", "PK"]}, 'consent: messages to PK need a consent: set it to "required".'),
+        (
+            {"consent": "recorded"},
+            'consent: Messages to PK need a consent. Set it to "required". [consent-not-required]',
+        ),
+        (
+            {"countries": ["GB", "PK"]},
+            'consent: Messages to PK need a consent. Set it to "required". [consent-not-required]',
+        ),
     ],
 )
 def test_an_application_of_the_ledger_is_asked_the_same(members: dict[str, Any], line: str):
@@ -227,5 +239,5 @@ def test_an_application_of_the_ledger_needs_a_sender_too():
     settings = settings_from(table_of(URL, senders={"dev": {"applications": ["dev"]}}))
     section = ApplicationSection.model_validate({"purposes": ["login"], "countries": ["PK"], "consent": "required"})
 
-    with pytest.raises(Exception, match="none is registered in PK for the application other"):
+    with pytest.raises(Exception, match="No sender is registered in PK for the application other"):
         understood(settings, "other", text_of(section))

@@ -62,7 +62,7 @@ def test_an_example_shows_exactly_the_settings_that_exist(heading, model):
 
 
 def test_every_section_is_shown():
-    alone = {"environment", "profile", "residency"}
+    alone = {"environment", "profile", "residency", "plaintext_hosts"}
     for name in Settings.model_fields.keys() - alone:
         assert re.search(rf"^(# )?\[\[?{name}[.\]]", TEXT, re.MULTILINE), name
     assert members_under(None) == alone

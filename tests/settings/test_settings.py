@@ -1,4 +1,4 @@
-"""The tree: its errors, what refuses to start, and the objects that it becomes."""
+"""The tree: its errors, and the objects that it becomes."""
 
 import copy
 from importlib.metadata import entry_points
@@ -300,90 +300,6 @@ def test_one_key_belongs_to_one_application():
     table = tree(URL)
     table["applications"]["bank"]["keys"] += table["applications"]["shop"]["keys"]
     assert refused(table) == ["applications.bank.keys.1: is a key of applications.shop already."]
-
-
-# --- what refuses to start ----------------------------------------------------------------------------------
-
-
-def production():
-    """Return a table that only lacks a gateway that really sends."""
-    return changed("environment", "production")
-
-
-def test_production_refuses_a_gateway_for_development():
-    assert refused(production()) == [
-        "gateways.sandbox: sandbox is for development only. Choose a kind that really sends."
-    ]
-
-
-def test_production_refuses_all_countries():
-    table = production()
-    table["applications"]["shop"]["countries"] = ["*"]
-    assert "applications.shop.countries: '*' is for development only. List the countries you send to." in refused(table)
-
-
-def test_production_may_have_all_its_applications_in_the_ledger():
-    assert [line for line in refused(production() | {"applications": {}}) if line.startswith("applications")] == []
-
-
-@pytest.mark.parametrize("section", ["purposes", "gateways"])
-def test_production_refuses_to_run_without(section):
-    table = production() | {"applications": {}} | {section: {}}
-    assert any(line.startswith(f"{section}: there is none.") for line in refused(table))
-
-
-@pytest.mark.parametrize("scope", ["number", "failed_checks"])
-def test_production_refuses_to_run_without_the_limits_that_protect_a_number(scope):
-    table = production() | {"limits": {scope: []}}
-    assert any(line.startswith(f"limits.{scope}: there is none") for line in refused(table))
-    assert settings_from(table | {"environment": "development"})
-
-
-WEAK_LIMITS = {
-    "a budget that is none": ("failed_checks", ["101/day"]),
-    "a budget of a minute": ("failed_checks", ["5/minute", "1000/day"]),
-    "number windows of minutes": ("number", ["5/10 minutes", "10/59 minutes"]),
-}
-
-
-@pytest.mark.parametrize(("scope", "notations"), WEAK_LIMITS.values(), ids=WEAK_LIMITS.keys())
-def test_production_refuses_limits_that_protect_nobody(scope, notations):
-    table = production() | {"limits": {scope: notations}}
-    assert any(line.startswith(f"limits.{scope}: no window ") for line in refused(table))
-    assert settings_from(table | {"environment": "development"})
-
-
-@pytest.mark.parametrize(("scope", "notation"), [("failed_checks", "100/hour"), ("number", "1000/hour")])
-def test_production_accepts_limits_that_just_protect(scope, notation):
-    assert not any(line.startswith("limits.") for line in refused(production() | {"limits": {scope: [notation]}}))
-
-
-def test_production_refuses_one_key_for_two_purposes():
-    table = production()
-    table["keys"]["root"] += f" k0:{table['keys']['pseudonym']}"
-    assert refused(table)[0] == (
-        "OTP_SERVICE_PSEUDONYM_KEY: is a root key too. Make another: otp-service key pseudonym"
-    )
-
-
-KEYS = {
-    "missing": (None, "is missing. Make a key (otp-service key {command}) and set {variable}_FILE."),
-    "short": ("{id}c2hvcnQ=", "A key has 40 bits; at least 256 are needed."),
-    "sample": ("{id}" + "A" * 43 + "=", "A key is a sample, not a random one. Make one: otp-service key root"),
-    "not base64": ("{id}change-me!", "A key is not valid base64."),
-}
-
-
-@pytest.mark.parametrize("environment", ["production", "development"])
-@pytest.mark.parametrize(("value", "sentence"), KEYS.values(), ids=KEYS.keys())
-@pytest.mark.parametrize(
-    ("member", "variable", "key_id"),
-    [("root", "OTP_SERVICE_ROOT_KEYS", "k1:"), ("pseudonym", "OTP_SERVICE_PSEUDONYM_KEY", "")],
-)
-def test_an_unfit_key_refuses_to_start_everywhere(environment, value, sentence, member, variable, key_id):
-    table = changed("environment", environment)
-    table["keys"][member] = value and value.format(id=key_id)
-    assert f"{variable}: {sentence.format(command=member, variable=variable)}" in refused(table)
 
 
 # --- what it becomes ----------------------------------------------------------------------------------------

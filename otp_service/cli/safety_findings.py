@@ -1,0 +1,122 @@
+"""What ``doctor`` finds unsafe in the settings: what refuses to start, and what only deserves a warning."""
+
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+from otp_service.cli.findings import Finding, Level, refused
+from otp_service.core.start_refusal import RefusalName
+from otp_service.gateways.smpp.settings import SmppSettings
+from otp_service.settings import Settings
+from otp_service.settings.hosts import canonical, host_of, is_local
+from otp_service.settings.plaintext import plain_lines
+from otp_service.settings.refusals import refusals
+from otp_service.settings.samples import SHORTEST, is_sample, provider_secrets
+
+_KEYS = frozenset({RefusalName.KEY_MISSING, RefusalName.KEY_UNFIT, RefusalName.SAMPLE_KEY, RefusalName.KEY_USED_TWICE})
+
+
+def safety_findings(settings: Settings) -> Iterator[Finding]:
+    """Yield what refuses a start with these settings, and what is allowed although it is not safe."""
+    reasons = refusals(settings)
+    yield from map(refused, reasons)
+    if not any(reason.name in _KEYS for reason in reasons):
+        yield Finding(Level.OK, "keys", "The root keys and the pseudonym key are there.")
+    yield from _plain_lines(settings)
+    yield from _smpp(settings)
+    yield from _exceptions_without_use(settings)
+    yield from _certificates(settings)
+    yield from _redis_password(settings)
+    yield from _short_secrets(settings)
+
+
+def _plain_lines(settings: Settings) -> Iterator[Finding]:
+    for line in plain_lines(settings):
+        if line.host in settings.plaintext_hosts:
+            yield _exception(line.refusal.place, line.host)
+        elif not settings.production:
+            yield refused(line.refusal, Level.WARN)
+
+
+def _smpp(settings: Settings) -> Iterator[Finding]:
+    for name, host in _plain_smpp(settings).items():
+        place = f"gateways.{name}.tls"
+        if host in settings.plaintext_hosts:
+            yield _exception(place, host)
+        else:
+            yield Finding(
+                Level.WARN,
+                place,
+                "SMPP encrypts nothing by itself: numbers and codes can be read on the way.",
+                "Set tls = true where the SMSC offers it; else use a private line or a VPN, and name the host in "
+                "plaintext_hosts.",
+            )
+
+
+def _exception(place: str, host: str) -> Finding:
+    return Finding(
+        Level.WARN,
+        place,
+        f"{host} is reached without encryption, which plaintext_hosts allows.",
+        "Make sure that the network on the way is yours alone, or use TLS and take the host out of the list.",
+    )
+
+
+def _exceptions_without_use(settings: Settings) -> Iterator[Finding]:
+    used = {line.host for line in plain_lines(settings)} | set(_plain_smpp(settings).values())
+    for host in settings.plaintext_hosts:
+        if host not in used:
+            yield Finding(
+                Level.WARN,
+                "plaintext_hosts",
+                f"Nothing is reached at {host} without encryption.",
+                "Take it out of the list, before something is.",
+            )
+
+
+def _plain_smpp(settings: Settings) -> dict[str, str]:
+    """Return the hosts that are reached by SMPP without TLS, by the names of their gateways."""
+    found = {name: one.settings for name, one in settings.gateways.items() if isinstance(one.settings, SmppSettings)}
+    return {name: canonical(one.host) for name, one in found.items() if not one.tls and not is_local(one.host)}
+
+
+def _certificates(settings: Settings) -> Iterator[Finding]:
+    """Yield the encrypted connections whose other end is not asked who it is."""
+    redis, ledger = settings.redis.url.get_secret_value(), settings.ledger.url.get_secret_value()
+    if "none" in _parameters(redis).get("ssl_cert_reqs", []):
+        yield _any_certificate("redis.url", "Set ssl_cert_reqs=required and ssl_ca_certs.")
+    parameters = _parameters(ledger)
+    if "require" in parameters.get("sslmode", []) and "sslrootcert" not in parameters:
+        yield _any_certificate("ledger.url", "Set sslmode=verify-full and sslrootcert.")
+
+
+def _parameters(url: str) -> dict[str, list[str]]:
+    """Return the parameters of an address that leads to another host."""
+    return {} if is_local(host_of(url)) else parse_qs(urlsplit(url).query)
+
+
+def _any_certificate(place: str, action: str) -> Finding:
+    sentence = "It is encrypted, but any certificate will do: who is on the way may pose as the server."
+    return Finding(Level.WARN, place, sentence, action)
+
+
+def _redis_password(settings: Settings) -> Iterator[Finding]:
+    url = settings.redis.url.get_secret_value()
+    parts = urlsplit(url)
+    if parts.scheme != "unix" and not is_local(host_of(url)) and not parts.password:
+        yield Finding(
+            Level.WARN,
+            "redis.url",
+            "Redis is on another host and asks for no password.",
+            "Give the service a user of its own (ACL), with the commands that it needs only.",
+        )
+
+
+def _short_secrets(settings: Settings) -> Iterator[Finding]:
+    for place, secret in provider_secrets(settings) if settings.production else ():
+        if len(secret) < SHORTEST and not is_sample(secret):
+            yield Finding(
+                Level.WARN,
+                place,
+                f"It has fewer than {SHORTEST} characters: it can be guessed.",
+                "Ask the provider for a longer one, if its system takes any.",
+            )

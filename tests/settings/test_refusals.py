@@ -1,0 +1,255 @@
+"""What refuses to start: each unsafe setting with its name, its line, its safe neighbour and its documentation."""
+
+import re
+
+import pytest
+from support_cli import run, start
+from support_installation import key
+from support_refusals import (
+    EVERYWHERE,
+    HTTP,
+    IN_PRODUCTION,
+    NOT_OF_THE_HOST,
+    PSEUDONYM,
+    ROOTS,
+    SIM_SWAP,
+    SMPP,
+    TWILIO,
+    UNSAFE,
+    written,
+)
+from support_sources import ROOT
+
+from otp_service.bootstrap import LEDGER_BEHIND, install, prepare
+from otp_service.core.keyring import api_key_hash
+from otp_service.core.start_refusal import RefusalName, StartRefusedError
+from otp_service.settings import load_settings
+
+
+def refused(folder, changes):
+    """Return the names and the lines with which a start is refused."""
+    with pytest.raises(StartRefusedError) as refusal:
+        load_settings(environ=written(folder, changes))
+    return [one.name for one in refusal.value.refusals], str(refusal.value).splitlines()
+
+
+def every(rows):
+    return pytest.mark.parametrize("unsafe", rows.values(), ids=rows.keys())
+
+
+@every(UNSAFE)
+def test_what_is_unsafe_refuses_by_its_name_in_one_line(unsafe, tmp_path):
+    assert refused(tmp_path, unsafe.given) == ([unsafe.name], [unsafe.line])
+
+
+@every(UNSAFE)
+def test_its_safe_neighbour_is_accepted(unsafe, tmp_path):
+    assert load_settings(environ=written(tmp_path, unsafe.safe)).production
+
+
+@every(UNSAFE)
+def test_doctor_fails_for_it_under_the_same_name_with_what_to_do(unsafe, tmp_path):
+    result = run("doctor", environ=written(tmp_path, unsafe.given))
+    lines = result.output.splitlines()
+    told = lines.index(f"fail  {unsafe.place}: {unsafe.sentence} [{unsafe.name}]")
+
+    assert result.exit_code == 1
+    assert lines[told + 1] == f"      → {unsafe.action}"
+    assert any(line.startswith("warn  server: Neither Redis nor the ledger was asked") for line in lines)
+
+
+@every(IN_PRODUCTION)
+def test_development_allows_it(unsafe, tmp_path):
+    assert load_settings(environ=written(tmp_path, unsafe.given | {"environment": "development"}))
+
+
+@every(EVERYWHERE)
+def test_development_does_not_allow_it_without_keys(unsafe, tmp_path):
+    assert refused(tmp_path, unsafe.given | {"environment": "development"}) == ([unsafe.name], [unsafe.line])
+
+
+def test_the_check_of_the_configuration_tells_the_same_lines(tmp_path):
+    given = {"redis.url": "redis://redis.example/0", "gateways.primary": {"kind": "sandbox"}}
+    result = run("config", "check", environ=written(tmp_path, given))
+    _, lines = refused(tmp_path, given)
+
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        "Error: 2 faults:",
+        *(f"  {line}" for line in lines),
+        "docs/refusals.md explains what stands in brackets.",
+    ]
+
+
+# --- what only a server tells -------------------------------------------------------------------------------
+
+
+def _evicting(tmp_path, valkey):
+    valkey.client.config_set("maxmemory-policy", "allkeys-lru")
+    return written(tmp_path, {"redis.url": valkey.url})
+
+
+def _of_another(tmp_path, valkey):
+    prepare(install(load_settings(environ=written(tmp_path, {"redis.url": valkey.url}))))
+    return written(tmp_path, {"redis.url": valkey.url, PSEUDONYM: key()})
+
+
+def _with_an_old_ledger(tmp_path, valkey):
+    ledger = tmp_path / "ledger.db"
+    ledger.touch()
+    return written(tmp_path, {"redis.url": valkey.url, "ledger": {"url": f"sqlite:///{ledger}", "upgrade": False}})
+
+
+def _without_an_approval(tmp_path, valkey):
+    asked = {"PK": {"templates": "approved", "languages": ["en"]}}
+    return written(tmp_path, {"redis.url": valkey.url, "countries": asked})
+
+
+OF_A_SERVER = {
+    "eviction": (
+        _evicting,
+        "maxmemory-policy: With allkeys-lru Redis may evict counters, and an evicted counter is a free guess.",
+        "CONFIG SET maxmemory-policy noeviction, and in its configuration file.",
+    ),
+    "other-installation": (
+        _of_another,
+        "installation: Redis was first used with another pseudonym_key: budgets would be forgotten.",
+        "Restore the original, or use another Redis.",
+    ),
+    "template-not-approved": (
+        _without_an_approval,
+        (
+            "approvals: en/possession/sms is not approved in PK. Its digest is "
+            "b5514af431c5b656115c6dd25ebbd31d0496839f73eefe0ac9da6a0d2ab4d604."
+        ),
+        "Have it approved, and add a section [approvals.NAME].",
+    ),
+    "ledger-behind": (
+        _with_an_old_ledger,
+        "ledger: The ledger is not of this release.",
+        "Upgrade it: otp-service ledger upgrade",
+    ),
+}
+
+
+@pytest.fixture
+def server(valkey):
+    yield valkey
+    valkey.client.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.mark.parametrize(("name", "row"), OF_A_SERVER.items(), ids=OF_A_SERVER.keys())
+def test_what_a_server_tells_refuses_by_its_name_and_doctor_fails_for_it(name, row, tmp_path, server):
+    bring_about, told, action = row
+    environ = bring_about(tmp_path, server)
+    with pytest.raises(StartRefusedError) as refusal:
+        prepare(install(load_settings(environ=environ)))
+    result = run("doctor", environ=environ)
+
+    assert str(refusal.value) == f"{told} {action} [{name}]"
+    assert result.exit_code == 1
+    assert f"fail  {told} [{name}]\n      → {action}\n" in result.output
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-ttl"])
+def test_every_policy_of_eviction_is_refused(policy, tmp_path, server):
+    environ = written(tmp_path, {"redis.url": server.url})
+    server.client.config_set("maxmemory-policy", policy)
+
+    with pytest.raises(StartRefusedError, match=rf"With {policy} .+ \[eviction\]$"):
+        prepare(install(load_settings(environ=environ)))
+
+
+def test_a_ledger_that_processes_upgrade_by_themselves_is_no_reason(tmp_path, valkey):
+    environ = _with_an_old_ledger(tmp_path, valkey) | {"OTP_SERVICE__LEDGER__UPGRADE": "true"}
+
+    assert f"warn  ledger: {LEDGER_BEHIND.sentence}" in run("doctor", environ=environ).output
+    prepare(install(load_settings(environ=environ)))
+
+
+# --- the processes themselves -------------------------------------------------------------------------------
+
+
+def ended(command, environ):
+    """Run a command in a process of its own; return its exit status, and what it wrote to standard error."""
+    with start(command, environ=environ, stderr=-1) as process:
+        output, errors = process.communicate(timeout=60)
+    assert output == ""
+    return process.returncode, errors.splitlines()
+
+
+def test_a_process_ends_with_all_reasons_at_once(tmp_path):
+    given = {
+        "redis.url": "redis://redis.example/0",
+        "ledger.url": NOT_OF_THE_HOST,
+        "gateways.primary": {"kind": "sandbox"},
+    }
+
+    assert ended("serve", written(tmp_path, given)) == (
+        1,
+        [
+            "Error: 3 faults:",
+            f"  {IN_PRODUCTION['Redis in plain text'].line}",
+            f"  {IN_PRODUCTION['PostgreSQL as its driver has it'].line}",
+            f"  {IN_PRODUCTION['the sandbox'].line}",
+            "docs/refusals.md explains what stands in brackets.",
+        ],
+    )
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_process_ends_where_counters_could_be_evicted(command, tmp_path, server):
+    _, told, action = OF_A_SERVER["eviction"]
+
+    assert ended(command, _evicting(tmp_path, server)) == (
+        1,
+        [f"Error: {told} {action} [eviction]", "docs/refusals.md explains what stands in brackets."],
+    )
+
+
+# --- names and documentation --------------------------------------------------------------------------------
+
+
+def documented():
+    """Return the sections of the documentation by their names."""
+    text = (ROOT / "docs" / "refusals.md").read_text(encoding="utf-8")
+    parts = re.split(r"^### ([a-z-]+)\n", text, flags=re.MULTILINE)[1:]
+    return {name: section.split("\n## ")[0] for name, section in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def test_every_name_is_provoked():
+    assert {unsafe.name for unsafe in UNSAFE.values()} | OF_A_SERVER.keys() == set(RefusalName)
+
+
+def test_every_name_is_documented_and_no_other():
+    assert list(documented()) == list(RefusalName)
+
+
+@pytest.mark.parametrize("name", list(RefusalName))
+def test_its_documentation_says_what_refuses_why_and_what_to_do(name):
+    section = documented()[name]
+
+    assert re.findall(r"^- \*\*(.+?)\*\*", section, re.MULTILINE) == ["Refused:", "Why:", "Instead:"]
+
+
+# --- secrets ------------------------------------------------------------------------------------------------
+
+
+def test_no_line_shows_a_secret(tmp_path):
+    secret = "hunter2"
+    given = {
+        "redis.url": f"redis://otp:{secret}@redis.example/0",
+        "ledger.url": f"postgresql://otp:{secret}@db.example/otp",
+        "gateways.primary": {**TWILIO, "auth_token": secret, "base_url": "http://twilio.example/canary-path"},
+        "gateways.second": {**HTTP, "url": "http://sms.example/send?token=canary-query", "secrets": {"a": secret}},
+        "gateways.third": {**SMPP, "password": secret},
+        "policies": {"simswap": {**SIM_SWAP, "client_secret": secret, "base_url": "http://api.example/canary-path"}},
+        "applications.shop.keys": [api_key_hash(secret)],
+        ROOTS: f"k1:{secret}",
+        PSEUDONYM: secret,
+    }
+    names, lines = refused(tmp_path, given)
+    shown = "\n".join([*lines, run("doctor", environ=written(tmp_path, given)).output])
+
+    assert (names.count("sample-secret"), names.count("key-unfit"), len(names)) == (7, 2, 14)
+    assert not re.search(f"{secret}|canary|{api_key_hash(secret)}", shown)

@@ -1,0 +1,497 @@
+"""Settings that a start is refused with, each with its name, what is told of it, and its safe neighbour."""
+
+import copy
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from support_installation import key
+from support_ledger import shared_ledger
+from support_valkey import free_port
+
+from otp_service.core.keyring import api_key_hash
+
+PSEUDONYM_KEY, ROOT_KEY = key(), key()
+TWILIO = {
+    "kind": "twilio",
+    "account_sid": f"AC{'0' * 32}",
+    "auth_token": "3f9a-of-twilio",
+    "from": "+15550001111",
+}
+HTTP = {"kind": "http", "url": "https://sms.example/send", "form": {"to": "{to}", "text": "{text}"}}
+SMPP = {"kind": "smpp", "host": "smsc.example", "system_id": "acme", "password": "7f3b90ce"}
+SIM_SWAP = {
+    "kind": "camara_sim_swap",
+    "unknown": "deny",
+    "base_url": "https://api.example/v2",
+    "token_url": "https://api.example/token",
+    "client_id": "acme",
+    "client_secret": "9c1d-of-the-operator",
+}
+RECEIPTS = {"status": {"query": "s"}, "statuses": {"delivered": ["1"]}}
+SOUND: dict[str, Any] = {
+    "environment": "production",
+    "redis": {"url": "redis://localhost:6379/0"},
+    "ledger": {"url": shared_ledger()},
+    "http": {"port": free_port(), "metrics_port": 0, "processes": 1},
+    "purposes": {"login": {"channels": ["sms"]}},
+    "applications": {
+        "shop": {"keys": [api_key_hash(key())], "purposes": ["login"], "countries": ["PK"], "region": "PK"}
+    },
+    "gateways": {"primary": TWILIO},
+    "OTP_SERVICE_ROOT_KEYS": f"k1:{ROOT_KEY}",
+    "OTP_SERVICE_PSEUDONYM_KEY": PSEUDONYM_KEY,
+}
+
+
+@dataclass(frozen=True)
+class Unsafe:
+    """A setting that refuses, what is told of it, and the same setting as it is accepted."""
+
+    name: str
+    given: dict[str, Any]
+    place: str
+    sentence: str
+    action: str
+    safe: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def line(self):
+        return f"{self.place}: {self.sentence} {self.action} [{self.name}]"
+
+
+REDIS_LINE = (
+    "redis.url",
+    "Redis is on another host and the connection is not encrypted.",
+    "Use rediss://.",
+)
+LEDGER_LINE = (
+    "ledger.url",
+    "PostgreSQL is on another host and the connection may not be encrypted.",
+    "Add sslmode=verify-full and sslrootcert.",
+)
+GATEWAY_CLEAR = ("The connection is not encrypted: numbers and codes can be read on the way.", "Use https://.")
+POLICY_CLEAR = ("The connection is not encrypted: numbers and credentials can be read on the way.", "Use https://.")
+SAMPLE = ("It is a sample: anybody knows it.", "Set the real one.")
+SAMPLE_PASSWORD = ("Its password is a sample: anybody knows it.", "Choose one at random.")
+SHORT_PASSWORD = ("Its password has fewer than 8 characters: it can be guessed.", "Choose one at random.")
+NOT_OF_THE_HOST = "postgresql://otp:9f2c-of-sql@db.example/otp"
+MISSING = "The variable is not set."
+ROOTS, PSEUDONYM = "OTP_SERVICE_ROOT_KEYS", "OTP_SERVICE_PSEUDONYM_KEY"
+MEND_ROOT = "Correct it, or make another: otp-service key root"
+MEND_PSEUDONYM = "Correct it, or make another: otp-service key pseudonym"
+NO_HOUR = "No window of an hour or longer allows at most 100 wrong codes: a code could be guessed."
+NO_LONG_WINDOW = "No window is an hour long: anybody could flood a number."
+
+EVERYWHERE = {
+    "no root key": Unsafe(
+        "key-missing", {ROOTS: ""}, ROOTS, MISSING, f"Make a key (otp-service key root) and set {ROOTS}_FILE."
+    ),
+    "no pseudonym key": Unsafe(
+        "key-missing",
+        {PSEUDONYM: ""},
+        PSEUDONYM,
+        MISSING,
+        f"Make a key (otp-service key pseudonym) and set {PSEUDONYM}_FILE.",
+    ),
+    "a short root key": Unsafe(
+        "key-unfit", {ROOTS: "k1:c2hvcnQ="}, ROOTS, "A key has 40 bits; at least 256 are needed.", MEND_ROOT
+    ),
+    "a short pseudonym key": Unsafe(
+        "key-unfit", {PSEUDONYM: "c2hvcnQ="}, PSEUDONYM, "A key has 40 bits; at least 256 are needed.", MEND_PSEUDONYM
+    ),
+    "a root key that is not base64": Unsafe(
+        "key-unfit", {ROOTS: "k1:change-me!"}, ROOTS, "A key is not valid base64.", MEND_ROOT
+    ),
+    "a pseudonym key that is not base64": Unsafe(
+        "key-unfit", {PSEUDONYM: "change-me!"}, PSEUDONYM, "A key is not valid base64.", MEND_PSEUDONYM
+    ),
+    "a root key without an id": Unsafe(
+        "key-unfit",
+        {ROOTS: ROOT_KEY},
+        ROOTS,
+        "A root key is written id:base64, the id with 1 to 8 of a-z and 0-9.",
+        MEND_ROOT,
+    ),
+    "a root key's id twice": Unsafe(
+        "key-unfit",
+        {ROOTS: f"k1:{ROOT_KEY} k1:{ROOT_KEY}"},
+        ROOTS,
+        "Root key id 'k1' appears twice.",
+        MEND_ROOT,
+        {ROOTS: f"k1:{ROOT_KEY} k2:{ROOT_KEY}"},
+    ),
+    "a sample of a root key": Unsafe(
+        "sample-key",
+        {ROOTS: "k1:" + "A" * 43 + "="},
+        ROOTS,
+        "A key is a sample, not a random one.",
+        "Make another: otp-service key root",
+    ),
+    "a sample of a pseudonym key": Unsafe(
+        "sample-key",
+        {PSEUDONYM: "A" * 43 + "="},
+        PSEUDONYM,
+        "A key is a sample, not a random one.",
+        "Make another: otp-service key pseudonym",
+    ),
+}
+REGISTERED = {"country": "PK", "mask": "ACME SHOP", "reference": "PTA-1"}
+HERE = {"redis.hosted_in": "PK", "ledger.hosted_in": "PK", "logging": {"hosted_in": "PK"}, "residency": "PK"}
+OF_A_COUNTRY = {
+    "a part in another country": Unsafe(
+        "residency",
+        {**HERE, "gateways.primary.hosted_in": "US"},
+        "gateways.primary.hosted_in",
+        "It is in US.",
+        "With residency = PK everything is there: say so, or use another.",
+        {**HERE, "gateways.primary.hosted_in": "PK"},
+    ),
+    "a part of which it is not said where it is": Unsafe(
+        "residency",
+        HERE,
+        "gateways.primary.hosted_in",
+        "It is not said where it is.",
+        "With residency = PK everything is there: say so, or use another.",
+        {**HERE, "gateways.primary.hosted_in": "PK"},
+    ),
+    "an application that asks for no consent": Unsafe(
+        "consent-not-required",
+        {"countries": {"PK": {"consent": "required"}}},
+        "applications.shop.consent",
+        "Messages to PK need a consent.",
+        'Set it to "required".',
+        {"countries": {"PK": {"consent": "required"}}, "applications.shop.consent": "required"},
+    ),
+    "no sender": Unsafe(
+        "no-sender",
+        {"countries": {"PK": {"senders": "registered"}}},
+        "senders",
+        "No sender is registered in PK for the application shop.",
+        "Add a section [senders.NAME].",
+        {"countries": {"PK": {"senders": "registered"}}, "senders": {"acme": REGISTERED}},
+    ),
+    "a sender of another category": Unsafe(
+        "no-sender",
+        {
+            "countries": {"PK": {"senders": "registered", "category": "transactional"}},
+            "senders": {"acme": {**REGISTERED, "category": "promotional"}},
+        },
+        "senders",
+        "The senders in PK for the application shop are of another category.",
+        "Add a section [senders.NAME].",
+        {
+            "countries": {"PK": {"senders": "registered", "category": "transactional"}},
+            "senders": {"acme": REGISTERED},
+        },
+    ),
+    "a gateway that shows another sender": Unsafe(
+        "sender-not-shown",
+        {
+            "countries": {"PK": {"senders": "registered"}},
+            "senders": {"acme": REGISTERED},
+            "gateways.primary": HTTP,
+        },
+        "gateways.primary",
+        "It does not show the sender that a message names, and PK takes registered ones only.",
+        "Route messages to PK through another.",
+        {
+            "countries": {"PK": {"senders": "registered"}},
+            "senders": {"acme": REGISTERED},
+            "gateways.primary": {**HTTP, "sender": "Acme", "form": {"from": "{sender}", "text": "{text}"}},
+        },
+    ),
+}
+EVERYWHERE |= OF_A_COUNTRY
+IN_PRODUCTION = {
+    "a SIM box": Unsafe(
+        "sim-box",
+        {"countries": {"PK": {"sim_boxes": "refused"}}, "gateways.primary.sim_box": True},
+        "gateways.primary",
+        "It leaves by SIM cards, and may carry no messages to PK.",
+        "Route messages to PK through another.",
+        {"countries": {"PK": {"sim_boxes": "refused"}}},
+    ),
+    "one key for two purposes": Unsafe(
+        "key-used-twice",
+        {ROOTS: f"k1:{ROOT_KEY} k0:{PSEUDONYM_KEY}"},
+        PSEUDONYM,
+        "It is a root key too.",
+        "Make another: otp-service key pseudonym",
+        {ROOTS: f"k1:{ROOT_KEY} k0:{key()}"},
+    ),
+    "no purpose": Unsafe(
+        "no-purpose",
+        {"purposes": {}, "applications": {}},
+        "purposes",
+        "There is none.",
+        "Add a section such as [purposes.login].",
+        {"applications": {}},  # those of the ledger may do
+    ),
+    "no gateway": Unsafe(
+        "no-gateway", {"gateways": {}}, "gateways", "There is none.", "Add a section such as [gateways.primary]."
+    ),
+    "the sandbox": Unsafe(
+        "gateway-for-development",
+        {"gateways.primary": {"kind": "sandbox"}},
+        "gateways.primary",
+        "sandbox is for development only.",
+        "Choose a kind that really sends.",
+    ),
+    "the console beside a gateway that sends": Unsafe(
+        "gateway-for-development",
+        {"gateways.second": {"kind": "console"}},
+        "gateways.second",
+        "console is for development only.",
+        "Choose a kind that really sends.",
+        {"gateways.second": HTTP},
+    ),
+    "all countries": Unsafe(
+        "all-countries",
+        {"applications.shop.countries": ["*"]},
+        "applications.shop.countries",
+        "'*' is for development only.",
+        "List the countries you send to.",
+        {"applications.shop.countries": ["PK", "GB"]},
+    ),
+    "no limit of a number": Unsafe(
+        "number-limit",
+        {"limits": {"number": []}},
+        "limits.number",
+        "There is none: anybody could flood a number.",
+        "Set at least one.",
+    ),
+    "number windows of minutes": Unsafe(
+        "number-limit",
+        {"limits": {"number": ["5/10 minutes", "10/59 minutes"]}},
+        "limits.number",
+        NO_LONG_WINDOW,
+        "Add one such as '10/day'.",
+        {"limits": {"number": ["1000/hour"]}},
+    ),
+    "no limit of guesses": Unsafe(
+        "guess-limit",
+        {"limits": {"failed_checks": []}},
+        "limits.failed_checks",
+        "There is none: a new verification would buy new guesses.",
+        "Set at least one.",
+    ),
+    "a budget that is none": Unsafe(
+        "guess-limit",
+        {"limits": {"failed_checks": ["101/day"]}},
+        "limits.failed_checks",
+        NO_HOUR,
+        "Add one such as '10/day'.",
+        {"limits": {"failed_checks": ["100/hour"]}},
+    ),
+    "a budget of a minute": Unsafe(
+        "guess-limit",
+        {"limits": {"failed_checks": ["5/minute", "1000/day"]}},
+        "limits.failed_checks",
+        NO_HOUR,
+        "Add one such as '10/day'.",
+        {"limits": {"failed_checks": ["5/minute", "100/day"]}},
+    ),
+    "a vital rule that records": Unsafe(
+        "vital-rule",
+        {"guard": {"modes": {"number.lock": "record_only"}}},
+        "guard.modes",
+        "number.lock is not enforced: anybody could flood numbers or guess codes.",
+        "Enforce it.",
+        {"guard": {"modes": {"number.cooldown": "record_only"}}},
+    ),
+    "Redis in plain text": Unsafe(
+        "redis-in-the-clear",
+        {"redis.url": "redis://:9f2c-of-redis@redis.example/0"},
+        *REDIS_LINE,
+        {"redis.url": "rediss://:9f2c-of-redis@redis.example/0"},
+    ),
+    "Redis in plain text at an address": Unsafe(
+        "redis-in-the-clear", {"redis.url": "redis://10.0.0.5:6379"}, *REDIS_LINE, {"redis.url": "redis://127.0.0.2:6379"}
+    ),
+    "Redis in plain text at an address of IPv6": Unsafe(
+        "redis-in-the-clear", {"redis.url": "redis://[fd00::5]/0"}, *REDIS_LINE, {"redis.url": "redis://[::1]/0"}
+    ),
+    "Redis in plain text beside an exception": Unsafe(
+        "redis-in-the-clear",
+        {"redis.url": "redis://redis.internal/0", "plaintext_hosts": ["internal", "redis"]},
+        *REDIS_LINE,
+        {"redis.url": "redis://Redis.Internal/0", "plaintext_hosts": ["redis.internal"]},
+    ),
+    "Redis in plain text, or on a socket": Unsafe(
+        "redis-in-the-clear",
+        {"redis.url": "redis://run.example/0"},
+        *REDIS_LINE,
+        {"redis.url": "unix:///run/redis.sock"},
+    ),
+    "PostgreSQL as its driver has it": Unsafe(
+        "ledger-in-the-clear",
+        {"ledger.url": NOT_OF_THE_HOST},
+        *LEDGER_LINE,
+        {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=verify-full&sslrootcert=/ca.pem"},
+    ),
+    "PostgreSQL that falls back": Unsafe(
+        "ledger-in-the-clear",
+        {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=prefer"},
+        *LEDGER_LINE,
+        {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=require"},
+    ),
+    "PostgreSQL that may encrypt": Unsafe(
+        "ledger-in-the-clear",
+        {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=allow"},
+        *LEDGER_LINE,
+        {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=verify-ca"},
+    ),
+    "PostgreSQL without encryption": Unsafe(
+        "ledger-in-the-clear",
+        {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=disable"},
+        *LEDGER_LINE,
+        {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=disable", "plaintext_hosts": ["db.example"]},
+    ),
+    "PostgreSQL that says both": Unsafe(
+        "ledger-in-the-clear",
+        {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=disable&sslmode=require"},
+        *LEDGER_LINE,
+        {"ledger.url": "postgresql:///otp?host=/run/postgresql"},
+    ),
+    "PostgreSQL on one host of two": Unsafe(
+        "ledger-in-the-clear",
+        {"ledger.url": "postgresql://otp:9f2c-of-sql@localhost,db.example/otp"},
+        *LEDGER_LINE,
+        {"ledger.url": "postgresql://otp:9f2c-of-sql@localhost/otp"},
+    ),
+    "a gateway in plain text": Unsafe(
+        "gateway-in-the-clear",
+        {"gateways.primary": {**TWILIO, "base_url": "http://twilio.example"}},
+        "gateways.primary.base_url",
+        *GATEWAY_CLEAR,
+        {"gateways.primary": {**TWILIO, "base_url": "https://twilio.example"}},
+    ),
+    "a template of a gateway in plain text": Unsafe(
+        "gateway-in-the-clear",
+        {"gateways.primary": {**HTTP, "url": "HTTP://sms.example/{to_plain}"}},
+        "gateways.primary.url",
+        *GATEWAY_CLEAR,
+        {"gateways.primary": {**HTTP, "url": "http://127.0.0.1:13013/{to_plain}"}},
+    ),
+    "a gateway in plain text, or by exception": Unsafe(
+        "gateway-in-the-clear",
+        {"gateways.primary": {**HTTP, "url": "http://kannel.internal/x"}, "plaintext_hosts": ["sms.internal"]},
+        "gateways.primary.url",
+        *GATEWAY_CLEAR,
+        {"gateways.primary": {**HTTP, "url": "http://kannel.internal/x"}, "plaintext_hosts": ["kannel.internal"]},
+    ),
+    "a policy in plain text": Unsafe(
+        "policy-in-the-clear",
+        {"policies": {"simswap": {**SIM_SWAP, "base_url": "http://api.example/v2"}}},
+        "policies.simswap.base_url",
+        *POLICY_CLEAR,
+        {"policies": {"simswap": SIM_SWAP}},
+    ),
+    "tokens of a policy in plain text": Unsafe(
+        "policy-in-the-clear",
+        {"policies": {"simswap": {**SIM_SWAP, "token_url": "http://api.example/token"}}},
+        "policies.simswap.token_url",
+        *POLICY_CLEAR,
+        {"policies": {"simswap": {**SIM_SWAP, "token_url": "http://[::1]/token"}}},
+    ),
+    "a sample of Redis' password": Unsafe(
+        "sample-secret",
+        {"redis.url": "redis://otp:hunter2@localhost/0"},
+        "redis.url",
+        *SAMPLE_PASSWORD,
+        {"redis.url": "redis://otp:9f2c%2Fof-redis@localhost/0"},
+    ),
+    "a sample that is percent-encoded": Unsafe(
+        "sample-secret",
+        {"redis.url": "redis://otp:change%20me@localhost/0"},
+        "redis.url",
+        *SAMPLE_PASSWORD,
+        {"redis.url": "redis://otp@localhost/0"},
+    ),
+    "a short password of Redis": Unsafe(
+        "sample-secret",
+        {"redis.url": "unix://:9f2c-of@/run/redis.sock"},
+        "redis.url",
+        *SHORT_PASSWORD,
+        {"redis.url": "unix://:9f2c-of8@/run/redis.sock"},
+    ),
+    "a sample of the ledger's password": Unsafe(
+        "sample-secret",
+        {"ledger.url": "postgresql://otp:hunter2@localhost/otp"},
+        "ledger.url",
+        *SAMPLE_PASSWORD,
+        {"ledger.url": "postgresql://otp@localhost/otp"},
+    ),
+    "a short password of the ledger": Unsafe(
+        "sample-secret", {"ledger.url": "postgresql://otp:9f2c@localhost/otp"}, "ledger.url", *SHORT_PASSWORD
+    ),
+    "a gateway's sample": Unsafe(
+        "sample-secret",
+        {"gateways.primary.auth_token": "..."},
+        "gateways.primary.auth_token",
+        *SAMPLE,
+    ),
+    "a sample in a gateway's table": Unsafe(
+        "sample-secret",
+        {"gateways.primary": {**HTTP, "secrets": {"token": "hunter2"}}},
+        "gateways.primary.secrets.token",
+        *SAMPLE,
+        {"gateways.primary": {**HTTP, "secrets": {"token": "9f2c-of-sms"}}},
+    ),
+    "a sample that believes receipts": Unsafe(
+        "sample-secret",
+        {"gateways.primary": {**HTTP, "receipts": {**RECEIPTS, "secret": "16 characters, or more"}}},
+        "gateways.primary.receipts.secret",
+        *SAMPLE,
+        {"gateways.primary": {**HTTP, "receipts": {**RECEIPTS, "secret": "9f2c-of-receipts"}}},
+    ),
+    "a sample that believes answers": Unsafe(
+        "sample-secret",
+        {
+            "gateways.primary": {
+                **HTTP,
+                "inbound": {"secret": "x" * 16, "from": {"form": "from"}, "text": {"form": "text"}},
+            }
+        },
+        "gateways.primary.inbound.secret",
+        *SAMPLE,
+    ),
+    "a policy's sample": Unsafe(
+        "sample-secret",
+        {"policies": {"simswap": {**SIM_SWAP, "client_secret": "CHANGE-ME"}}},
+        "policies.simswap.client_secret",
+        *SAMPLE,
+        {"policies": {"simswap": SIM_SWAP}},
+    ),
+    "the hash of a sample": Unsafe(
+        "sample-secret",
+        {"applications.shop.keys": [api_key_hash(key()), api_key_hash("secret")]},
+        "applications.shop.keys.1",
+        "It is the hash of a sample.",
+        "Make a key: otp-service key new shop",
+    ),
+    "a hash that is one": Unsafe(
+        "sample-secret",
+        {"applications.shop.keys": [f"sha256:{'0' * 64}"]},
+        "applications.shop.keys.0",
+        "It is the hash of a sample.",
+        "Make a key: otp-service key new shop",
+    ),
+}  # fmt: skip
+UNSAFE = EVERYWHERE | IN_PRODUCTION
+
+
+def written(folder, changes):
+    """Write the sound settings, changed, into a folder; return the environment that names them."""
+    table = copy.deepcopy(SOUND)
+    for path, value in changes.items():
+        *steps, last = path.split(".")
+        place = table
+        for step in steps:
+            place = place[step]
+        place[last] = value
+    variables = {name: table.pop(name) for name in (ROOTS, PSEUDONYM)}
+    file = folder / "otp.json"
+    file.write_text(json.dumps(table))
+    return {"OTP_SERVICE_CONFIG": str(file), **variables}
