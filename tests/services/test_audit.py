@@ -14,10 +14,12 @@ from otp_service.core.consent import Consent
 from otp_service.core.inbound import Meaning
 from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.audit import SignedHead
+from otp_service.ledger.disputes import Wanted
 from otp_service.ledger.purge_rules import RULES
 from otp_service.ledger.schema import audit, consents, events, head, suppressions, verifications
 from otp_service.services.audit import HeadKeeper, Looked, head_line, read_heads, signed_head, verify
 from otp_service.services.context import Context
+from otp_service.services.disputes import pack
 
 DAY = 24 * 3600 * 1000
 
@@ -169,6 +171,26 @@ def test_a_chain_that_was_written_anew_shows_against_a_head_that_was_exported(fi
     assert flaws(filled, forged)[0] == (24, "the signature under the head here is not this installation's")
     anew = "a head was signed at entry 24 with another link: the chain was written anew"
     assert flaws(filled, with_key) == [(24, anew)]
+
+
+def test_what_is_added_as_we_would_add_it_shows_nowhere(filled: Context) -> None:
+    """No key makes an entry: that of a head only tells that what was there at its time is still so."""
+    exported = now(filled)
+    fill(filled, "vf_that_never_was")
+
+    assert flaws(filled, exported) == []
+
+
+def test_how_a_verification_ended_is_proven_by_its_events_alone(filled: Context) -> None:
+    tamper(filled, lambda connection: connection.execute(update(verifications).values(status="approved", ended=1)))
+    made = pack(filled, Wanted(verification="vf_1"), {})
+
+    assert flaws(filled) == []
+    assert "status" not in made["rows"][0]["row"]
+    assert [one["row"]["type"] for one in made["rows"] if one["table"] == "events"] == [
+        "verification.started",
+        "delivery.sent",
+    ]
 
 
 def test_a_purge_and_an_erasure_leave_the_chain_as_it_was(filled: Context) -> None:
