@@ -3,20 +3,25 @@
 What he can do is no promise. A test of that kind which fails tells that the document says too little of us.
 """
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 import redis
 from support_caller import PAYMENT, Caller
 from support_events import record_events
 from support_frozen import FrozenValkey
-from support_installation import NUMBER
-from support_outbox import Scripted, Sender, lane
+from support_installation import NUMBER, World
+from support_outbox import Scripted, Sender, deliver_all, lane
 
-from otp_service.bootstrap import Installation
+from otp_service.bootstrap import Installation, prepare
 from otp_service.core.errors import SuppressedError
 from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
 from otp_service.services.suppressions import suppress
 from otp_service.services.transactions import TransactionInput
 from otp_service.store import keys
+from otp_service.store.connection import connect
 from otp_service.store.library import library
 
 OTHER = "+923337185206"
@@ -254,3 +259,45 @@ def test_he_cannot_have_a_message_sent_to_a_number_for_which_no_verification_is_
     queue(client, f"vf_k1_00{'0' * 32}", 1)
 
     assert sent(shop) == []
+
+
+# --- what the user that the service should have leaves him (docs/operations.md) ---------------------------------
+
+RECOMMENDED = re.compile(r"^ *ACL SETUSER otp on >PASSWORD (.+)$", re.MULTILINE)
+OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+DENIED = ("MONITOR", "SLOWLOG GET", "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG SET save x", "ACL LIST", "CLIENT LIST",
+          "SHUTDOWN", "REPLICAOF NO ONE", "GET another:key")  # fmt: skip
+
+
+@pytest.fixture
+def as_recommended(frozen: FrozenValkey) -> Iterator[redis.Redis]:
+    """A client whose user may do what the document says, and no more."""
+    rights = RECOMMENDED.search(OPERATIONS.read_text(encoding="utf-8"))[1]
+    frozen.client.execute_command(f"ACL SETUSER otp reset on >pw {rights}")
+    client = connect(frozen.url.replace("//", "//otp:pw@"), timeout=1.0, connect_timeout=0.5)
+    yield client
+    client.close()
+    frozen.client.execute_command("ACL DELUSER otp")
+
+
+def test_the_service_does_all_of_it_as_the_recommended_user(frozen: FrozenValkey, as_recommended: redis.Redis) -> None:
+    installation = World(as_recommended, frozen.url, frozen.advance).install()
+    prepare(installation)
+    shop = Caller(installation)
+    one = shop.start()
+
+    assert deliver_all(shop.context) == 1
+    assert shop.check(one, shop.code(one))[1]
+
+
+@pytest.mark.parametrize("command", DENIED)
+def test_the_recommended_user_can_neither_watch_nor_empty_nor_change_the_server(
+    as_recommended: redis.Redis, command: str
+) -> None:
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        as_recommended.execute_command(*command.split())
+
+
+def test_the_recommended_user_can_still_load_functions(as_recommended: redis.Redis) -> None:
+    """The service loads its scripts itself, so the document says so."""
+    assert as_recommended.function_load(library().text, replace=True)
