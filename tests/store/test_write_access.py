@@ -123,6 +123,15 @@ def test_he_can_bring_a_code_back_that_a_resend_replaced(shop: Caller, client: r
     assert shop.check(one, old)[1]
 
 
+def test_he_can_have_a_login_pass_for_another_purpose_without_a_payment(shop: Caller, client: redis.Redis) -> None:
+    one = shop.start()
+    code = shop.code(one)
+    client.hset(record(one), "purpose", "renewed")
+
+    assert shop.check(one, code)[1]
+    assert shop.read(one).verification.purpose.name == "renewed"
+
+
 def test_he_can_have_as_many_guesses_as_he_likes_for_as_long_as_he_likes(
     shop: Caller, client: redis.Redis, frozen: FrozenValkey
 ) -> None:
