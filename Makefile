@@ -11,7 +11,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: setup run test check bench bench-delivery bench-import bench-pair storm storm-ledger abuse mutants lock clean compose-secrets
+.PHONY: setup run test check bench bench-delivery bench-import bench-pair storm storm-ledger abuse mutants lock sbom clean compose-secrets
 
 setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
 
@@ -64,6 +64,9 @@ lock:  ## Choose the newest dependencies that fit, and record their hashes.
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock"
+
+sbom: setup  ## What is installed in production, as CycloneDX JSON: dist/otp-service.cdx.json.
+	@$(BIN)/python docs/make_sbom.py
 
 clean:  ## Remove what the other targets made.
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -10,6 +10,7 @@ from otp_service.core.keyring import (
     SealBrokenError,
     Subject,
     api_key_hash,
+    new_dispatch_id,
     new_key,
     parse_key,
     parse_root_keys,
@@ -122,6 +123,16 @@ def test_buckets_are_the_first_bits_of_a_pseudonym():
 )
 def test_a_foreign_identifier_has_no_bucket(keyring: Keyring, hostile: str):
     assert keyring.bucket_of_id(hostile) is None
+
+
+def test_an_identifier_has_128_random_bits(keyring: Keyring):
+    for begin, made in {"vf_k1_00": keyring.new_verification_id, "dp_00": new_dispatch_id}.items():
+        texts = [made("00") for _ in range(200)]
+        numbers = [int(text.removeprefix(begin), 16) for text in texts]
+        assert {len(text) for text in texts} == {len(begin) + 32}
+        assert len(set(numbers)) == 200
+        for bit in range(128):
+            assert len({number >> bit & 1 for number in numbers}) == 2, bit
 
 
 def test_the_repr_shows_no_key(keyring: Keyring):

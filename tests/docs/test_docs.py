@@ -177,6 +177,12 @@ def test_every_guarantee_names_tests_that_exist(name):
             assert f"def {test}(" in ((ROOT / name).parent / target).read_text(), row[0]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_test_that_a_document_names_exists(name):
+    for test, target in re.findall(r"\[`(test_\w+)`\]\(([^)#]+)\)", _read(name)):
+        assert f"def {test}(" in ((ROOT / name).parent / target).read_text(), test
+
+
 def test_every_decision_is_listed_and_has_its_parts():
     index = _read("docs/adr/README.md")
     records = sorted(path for path in (ROOT / "docs" / "adr").glob("*.md") if path.name != "README.md")

@@ -10,14 +10,20 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from support_happenings import EVIDENCE, NUMBER, happening, started
 from support_installation import World
 
+from otp_service.core.api_key import Scope
 from otp_service.core.consent import Consent
+from otp_service.core.errors import UnauthenticatedError
 from otp_service.core.inbound import Meaning
+from otp_service.core.keyring import api_key_hash
 from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.audit import SignedHead
+from otp_service.ledger.disputes import Wanted
 from otp_service.ledger.purge_rules import RULES
-from otp_service.ledger.schema import audit, consents, events, head, suppressions, verifications
+from otp_service.ledger.schema import api_keys, audit, consents, events, head, suppressions, verifications
 from otp_service.services.audit import HeadKeeper, Looked, head_line, read_heads, signed_head, verify
+from otp_service.services.authenticate import authenticate
 from otp_service.services.context import Context
+from otp_service.services.disputes import pack
 
 DAY = 24 * 3600 * 1000
 
@@ -169,6 +175,39 @@ def test_a_chain_that_was_written_anew_shows_against_a_head_that_was_exported(fi
     assert flaws(filled, forged)[0] == (24, "the signature under the head here is not this installation's")
     anew = "a head was signed at entry 24 with another link: the chain was written anew"
     assert flaws(filled, with_key) == [(24, anew)]
+
+
+def test_what_is_added_as_we_would_add_it_shows_nowhere(filled: Context) -> None:
+    """No key makes an entry: that of a head only tells that what was there at its time is still so."""
+    exported = now(filled)
+    fill(filled, "vf_that_never_was")
+
+    assert flaws(filled, exported) == []
+
+
+def test_who_can_write_sql_can_let_himself_in_and_the_chain_does_not_show_it(filled: Context) -> None:
+    """What comes and goes of keys is logged, not chained; nobody can be asked for a key that he made up."""
+    row = {"id": "ak_his", "application": "", "hash": api_key_hash("his"), "scopes": "admin", "addresses": ""}
+    with pytest.raises(UnauthenticatedError):
+        authenticate(filled, "his", lambda: None)
+    tamper(filled, lambda connection: connection.execute(insert(api_keys).values(**row, created=1)))
+    tamper(filled, lambda connection: connection.execute(update(head).values(access=head.c.access + 1)))
+    filled.directory.refresh()
+
+    assert authenticate(filled, "his", lambda: None).key.scopes == {Scope.ADMIN}
+    assert flaws(filled) == []
+
+
+def test_how_a_verification_ended_is_proven_by_its_events_alone(filled: Context) -> None:
+    tamper(filled, lambda connection: connection.execute(update(verifications).values(status="approved", ended=1)))
+    made = pack(filled, Wanted(verification="vf_1"), {})
+
+    assert flaws(filled) == []
+    assert "status" not in made["rows"][0]["row"]
+    assert [one["row"]["type"] for one in made["rows"] if one["table"] == "events"] == [
+        "verification.started",
+        "delivery.sent",
+    ]
 
 
 def test_a_purge_and_an_erasure_leave_the_chain_as_it_was(filled: Context) -> None:
