@@ -1,7 +1,11 @@
 """With the profile of Pakistan on: what goes out there, under which sender, and what is refused before a gateway."""
 
+import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,6 +17,7 @@ from support_pakistan import CONSENT, pakistan
 from otp_service.core.errors import ConsentRequiredError, MessageNotClearedError
 from otp_service.core.inbound import Meaning
 from otp_service.core.message import Message
+from otp_service.gateways.contract.provider import Provider
 from otp_service.services.clearance import today
 from otp_service.services.registrations import Announcer
 from otp_service.services.replies import Reply, queue, send_waiting
@@ -32,6 +37,12 @@ def shop(still_world: World) -> Caller:
 def last_day(days: int) -> str:
     """Return a day so many after that on which the tests' clock begins."""
     return str(today() + timedelta(days=days))
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with Provider() as provider:
+        yield provider
 
 
 def told(shop: Caller, one: str) -> list[tuple[str, str | None]]:
@@ -191,3 +202,27 @@ def test_one_that_lasts_longer_is_not_announced(still_world: World):
         Announcer(shop.context.clearance).turn()
 
     assert logs == []
+
+
+def test_the_service_connects_to_nothing_but_what_is_configured(
+    still_world: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    form = {"to": "{to_plain}", "from": "{sender}", "text": "{text}"}
+    local = {"kind": "http", "url": provider.url, "sender": "Dev", "form": form, "hosted_in": "PK"}
+    shop = pakistan(still_world, without=("gateways.sandbox",), gateways={"local": local})
+    reached, connect = set(), socket.socket.connect
+
+    def noted(one: socket.socket, address: Any) -> None:
+        reached.add(address)
+        connect(one, address)
+
+    monkeypatch.setattr(socket.socket, "connect", noted)
+    still_world.client.connection_pool.disconnect()
+    one = shop.start(**CONSENT)
+    Sender(shop).deliver()
+
+    assert told(shop, one) == [("sent", None)]
+    assert provider.received[0].form["from"] == "DEV SHOP"
+    configured = {urlsplit(url).port for url in (still_world.url, provider.url)}
+    assert reached == {("127.0.0.1", port) for port in configured}
