@@ -65,7 +65,7 @@ READERS = {
     "head": "all processes, to know whether Redis and they themselves are up to date",
     "traffic": "`subject export`, the API's `/v1/subjects`; where a message came back, the API or the worker",
     "consents": "the API (`/v1/consents`, `/v1/subjects`), `subject export`; starts read the mirror in Redis",
-    "suppressions": "the API (`/v1/suppressions`, `/v1/subjects`), `suppressions`, `subject export`; starts and "
+    "suppressions": "the API (`/v1/suppressions`, `/v1/subjects`), `suppressions`, `subject`; starts, checks and "
     "dispatches read the mirror in Redis",
     "inbound": "`subject export`, the API's `/v1/subjects`; the API and the worker, to know a repetition",
     "access": "API processes, when they start and when something changed; `application`, `key`",

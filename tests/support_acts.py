@@ -1,5 +1,6 @@
 """What racers do. A racer finds it by its module's name, in a process of its own: so it is here, and not in a test."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -9,10 +10,14 @@ from support_caller import Caller
 from support_outbox import BUCKET, dispatch, jobs_of, paced, settle
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import OtpServiceError, TooManyError
+from otp_service.core.errors import FrozenError, OtpServiceError, TooManyError
 from otp_service.core.health import Call
 from otp_service.core.keyring import new_dispatch_id
+from otp_service.core.phone import parse_destination
+from otp_service.core.suppression import SuppressionSource
 from otp_service.core.verification import DeliveryStatus
+from otp_service.services.freeze import freeze
+from otp_service.services.named import named
 from otp_service.store.choices import Blocked, Dispatched, Overtaken
 from otp_service.store.dead_letters import DeadLetter
 from otp_service.store.dispatches import Next, Settlement
@@ -132,3 +137,43 @@ def settle_unknown(installation: Installation, given: tuple[Job, Dispatched, int
     """Settle a call of which nobody knows what became, by what it cost in millionths."""
     job, made, cost = given
     return str(settle(installation.context, job, made, Settlement(Next.NEXT, DeliveryStatus.UNKNOWN, cost=cost)))
+
+
+def live_through_a_freeze(installation: Installation, given: tuple[str, bool]) -> list[tuple[str, float]]:
+    """Be the desk that freezes a number, or use it until it is frozen; return what was done, and when.
+
+    Of the desk that is when it was answered. Of what succeeded it is when it began, by the clock of the host.
+    """
+    to, is_desk = given
+    if not is_desk:
+        return _use(Caller(installation), to)
+    time.sleep(0.5)
+    number = named(installation.context.keyring, parse_destination(to, None))
+    freeze(installation.context, number, "shop", SuppressionSource.API)
+    return [("frozen", time.monotonic())]
+
+
+def _use(shop: Caller, to: str) -> list[tuple[str, float]]:
+    """Start, hand over and check again and again, until the number has been frozen for twenty turns."""
+    done: list[tuple[str, float]] = []
+    put_by = [(one, shop.code(one)) for one in (shop.start(to) for _ in range(20))]
+    refusals, end = 0, time.monotonic() + 30
+    while refusals < 20 and time.monotonic() < end:
+        began = time.monotonic()
+        try:
+            one = shop.start(to)
+        except FrozenError:
+            refusals += 1
+            one, code = put_by.pop()  # of those that have waited since before the freeze
+        else:
+            done.append(("started", began))
+            code = shop.code(one)
+        for job in jobs_of(shop.context, f"worker-{id(shop)}", 1):
+            began = time.monotonic()
+            if isinstance(dispatch(shop.context, job, ("first",)), Dispatched):
+                done.append(("handed over", began))
+        began = time.monotonic()
+        if shop.check(one, code)[1]:
+            done.append(("approved", began))
+    assert refusals == 20
+    return done

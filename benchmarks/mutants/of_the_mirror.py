@@ -18,6 +18,27 @@ DEFECTS: dict[str, Mutant] = {
     "suppressed-for-ever": one("include_mirror", "kept[i] == '' or tonumber(kept[i]) > now", "true"),
     "suppressed-with-an-end-only": one("include_mirror", "kept[i] == '' or ", "kept[i] ~= '' and "),
     "suppressed-until-a-moment-too-late": one("include_mirror", "tonumber(kept[i]) > now", "tonumber(kept[i]) >= now"),
+    "frozen-is-let-through": one("include_mirror", "  if kept[4] or kept[5] then return 'frozen' end\n"),
+    "frozen-without-the-operator": one("include_mirror", "kept[4] or kept[5]", "kept[5]"),
+    "frozen-without-the-application": one("include_mirror", "kept[4] or kept[5]", "kept[4]"),
+    "frozen-of-another-application": one("include_mirror", "    'f:*', 'f:' .. application", "    'f:*', 'f:bank'"),
+    "approved-although-frozen": one("check", "if right and mirror.frozen(", "if false and mirror.frozen("),
+    "approved-although-frozen-for-all": one("include_mirror", "return kept[1] or kept[2]", "return kept[2]"),
+    "approved-although-frozen-for-one": one("include_mirror", "return kept[1] or kept[2]", "return kept[1]"),
+    "frozen-ends-a-wrong-guess": one("check", "if right and mirror.frozen(", "if mirror.frozen("),
+    "frozen-stays-pending": one("check", "  record.finish(KEYS[1], found.start, 'canceled')\n"),
+    "frozen-is-not-told": one(
+        "check", "  streams.report(KEYS[2], 'verification.canceled', found, 'reason', 'frozen')\n"
+    ),
+    "frozen-counts-as-right": one(
+        "check", "if right and mirror", "failing.count(KEYS[6], guessing.kept.failures, right)\nif right and mirror"
+    ),
+    "frozen-is-remembered-as-right": one(
+        "check",
+        "if right and mirror",
+        "attempts.note(KEYS[5], ARGV[8], ARGV[6], 'approved', found.id, '', '')\nif right and mirror",
+    ),
+    "canceled-without-a-reason": one("cancel", ", 'reason', ARGV[3])", ", 'reason', '')"),
     "consent-off-is-looked-at": one("include_mirror", "if demand ~= 'off' then", "if true then"),
     "consent-never-demanded": one("include_mirror", "if demand == 'required' and", "if false and"),
     "consent-always-demanded": one("include_mirror", "if demand == 'required' and", "if"),

@@ -39,6 +39,7 @@ TESTS = (
     "tests/store/test_retries.py",
     "tests/store/test_outbox.py",
     "tests/store/test_dead_letters.py",
+    "tests/services/test_freeze.py",
     "tests/store",
     "tests/services",
     "tests/model",

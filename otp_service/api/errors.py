@@ -70,6 +70,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "unauthenticated": ProblemKind(401, "The caller is not known"),
     "forbidden": ProblemKind(403, "The caller may not do this"),
     "recipient-suppressed": ProblemKind(403, "The recipient gets no messages"),
+    "recipient-frozen": ProblemKind(403, "The recipient is frozen"),
     "not-found": ProblemKind(404, "There is no such thing"),
     "method-not-allowed": ProblemKind(405, "The method does not fit"),
     "conflict": ProblemKind(409, "It is not in a state for this"),

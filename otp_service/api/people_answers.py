@@ -9,11 +9,12 @@ from pydantic import ConfigDict, TypeAdapter
 
 from otp_service.api.answers import JSON, Time, rfc3339
 from otp_service.core.consent import Consent
-from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource, freezes
 from otp_service.core.verification import Status
 from otp_service.ledger.people import Erasure
 from otp_service.ledger.traffic import Past
 from otp_service.services.consents import ConsentView
+from otp_service.services.freeze import Freeze
 from otp_service.services.subjects import Export
 
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
@@ -81,9 +82,31 @@ class SuppressionsAnswer:
     to: str
     """The number, masked."""
     suppressed: bool
-    """Whether a start for it is refused now."""
+    """Whether a start for it is refused now, as `recipient-suppressed`."""
+    frozen: bool
+    """Whether it is refused now as `recipient-frozen`, which goes before."""
     entries: tuple[SuppressionAnswer, ...]
     """Oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeAnswer:
+    """How a number stands: frozen, or not any more."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    to: str
+    """The number, masked."""
+    frozen: bool
+    """Whether nothing starts, goes out or is approved for it within the application."""
+    everywhere: bool
+    """Whether the operator has frozen it for all applications, which only the operator lifts."""
+    since: Time | None
+    """From when on; like the reason null when it is not frozen."""
+    reason: str | None
+    """What was said of it last; null where nothing was."""
+    ended: tuple[str, ...]
+    """Identifiers of the verifications that were pending, and were ended by this call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +173,7 @@ class ExportAnswer:
 
 CONSENT: TypeAdapter[ConsentAnswer] = TypeAdapter(ConsentAnswer)
 SUPPRESSIONS: TypeAdapter[SuppressionsAnswer] = TypeAdapter(SuppressionsAnswer)
+FREEZE: TypeAdapter[FreezeAnswer] = TypeAdapter(FreezeAnswer)
 EXPORT: TypeAdapter[ExportAnswer] = TypeAdapter(ExportAnswer)
 ERASURE: TypeAdapter[ErasureAnswer] = TypeAdapter(ErasureAnswer)
 
@@ -162,8 +186,22 @@ def consent_response(view: ConsentView) -> Response:
 
 def suppressions_response(mask: str, entries: tuple[Suppression, ...], *, suppressed: bool) -> Response:
     """Return the response that shows what is recorded of suppressions."""
-    answer = SuppressionsAnswer(mask, suppressed, tuple(map(_suppression, entries)))
+    answer = SuppressionsAnswer(mask, suppressed, bool(freezes(entries)), tuple(map(_suppression, entries)))
     return Response(SUPPRESSIONS.dump_json(answer), mimetype=JSON)
+
+
+def freeze_response(mask: str, found: Freeze) -> Response:
+    """Return the response that shows how a number stands."""
+    entries = found.entries
+    answer = FreezeAnswer(
+        to=mask,
+        frozen=bool(entries),
+        everywhere=any(one.application == EVERY_APPLICATION for one in entries),
+        since=rfc3339(entries[0].recorded) if entries else None,
+        reason=(entries[-1].reason or None) if entries else None,
+        ended=found.ended,
+    )
+    return Response(FREEZE.dump_json(answer), mimetype=JSON)
 
 
 def export_response(export: Export) -> Response:

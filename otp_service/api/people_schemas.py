@@ -80,3 +80,12 @@ class SuppressionBody(ScopeBody):
     """What was said of it, for people who ask later; no personal data."""
     until: Moment | None = None
     """When it ends by itself. Default: never. It does not shorten an earlier one: lift that first."""
+
+
+class FreezeBody(NumberBody):
+    """A number of which fraud was reported."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_TO | {"reason": "customer reports fraud, case A-17"}]})
+
+    reason: Reason = ""
+    """What was said of it, for people who ask later; no personal data."""

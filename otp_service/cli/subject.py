@@ -1,23 +1,31 @@
-"""``otp-service subject``: what is held of a number, over all applications, and its erasure."""
+"""``otp-service subject``: what is held of a number, over all applications, its erasure, and its freeze after fraud."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from otp_service.api.people_answers import EXPORT, export_answer
-from otp_service.cli.context import context_of
+from otp_service.cli.context import context_of, informed_context
+from otp_service.cli.entries import known_application, of_application, short_reason, warn_of_mirror
 from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import counted, done, note
+from otp_service.core.suppression import EVERY_APPLICATION, SuppressionSource
+from otp_service.services import freeze as freezing
 from otp_service.services import subjects
 from otp_service.services.context import Context
+from otp_service.services.freeze import Freeze
 from otp_service.services.named import Named, named
 from otp_service.settings import load_settings
+
+Command = Callable[..., Any]
 
 
 @click.group()
 def subject() -> None:
-    """Show or erase what is held of the person behind a number."""
+    """Show or erase what is held of the person behind a number; freeze the number when fraud is reported."""
 
 
 @subject.command()
@@ -52,6 +60,69 @@ def erase(number: str, region: str | None, path: Path | None, *, yes: bool) -> N
     kept = ", ".join(counted(rows, name.removesuffix("s")) for name, rows in did.kept.items())
     done(f"Erased: {erased}.")
     note(f"Kept: {kept}. {did.reason}")
+
+
+def _whose(command: Command) -> Command:
+    """Add the options that say for which applications."""
+    for option in (
+        click.option("--all", "every", is_flag=True, help="For all applications."),
+        click.option("--application", "name", help="For this application."),
+    ):
+        command = option(command)
+    return command
+
+
+@subject.command()
+@click.argument("number")
+@_whose
+@click.option("--reason", default="", help="For people who ask later; no personal data.")
+@region_option
+@config_option
+def freeze(number: str, name: str | None, reason: str, region: str | None, path: Path | None, *, every: bool) -> None:
+    """Freeze NUMBER at once, because fraud was reported: no start, no message, no code approved, until unfreeze.
+
+    What is pending is canceled, and what waits is not sent. Nothing but unfreeze lifts it: no START of the holder's, no
+    lift of a suppression, no erasure.
+    """
+    context, to, application = _opened_for(number, region, path, name, every=every)
+    did = freezing.freeze(context, to, application, SuppressionSource.OPERATOR, short_reason(reason))
+    done(f"Frozen: verifications {of_application(application)} for {to.destination.mask}.")
+    note(f"Canceled: {counted(len(did.ended), 'verification')} that {_were(did)} pending.")
+    warn_of_mirror(context)
+
+
+@subject.command()
+@click.argument("number")
+@_whose
+@region_option
+@config_option
+def unfreeze(number: str, name: str | None, region: str | None, path: Path | None, *, every: bool) -> None:
+    """Let verifications of NUMBER start again. What was canceled stays so."""
+    context, to, application = _opened_for(number, region, path, name, every=every)
+    found, was_frozen = freezing.unfreeze(context, to, application, SuppressionSource.OPERATOR)
+    others = ", ".join(dict.fromkeys(of_application(one.application) for one in found.entries))
+    still = f" Still frozen: verifications {others}." if others else ""
+    if not was_frozen:
+        sentence = f"Verifications {of_application(application)} for {to.destination.mask} are not frozen."
+        raise click.ClickException(f"{sentence}{still}")
+    done(f"Lifted: verifications {of_application(application)} for {to.destination.mask} may start again.{still}")
+    warn_of_mirror(context)
+
+
+def _were(did: Freeze) -> str:
+    return "was" if len(did.ended) == 1 else "were"
+
+
+def _opened_for(
+    number: str, region: str | None, path: Path | None, name: str | None, *, every: bool
+) -> tuple[Context, Named, str]:
+    """Return what is needed to freeze a number for an application or for every one, one of which has to be said."""
+    if every == (name is not None):
+        raise click.UsageError("Say for which application: --application NAME, or --all.")
+    to = destination(number, region)
+    context = informed_context(load_settings(path))
+    application = EVERY_APPLICATION if every else known_application(context, name)
+    return context, named(context.keyring, to), application
 
 
 def _opened(number: str, region: str | None, path: Path | None) -> tuple[Context, Named]:

@@ -1,6 +1,5 @@
 """``otp-service suppressions``: numbers that get no messages, of one application or of all."""
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,16 +8,16 @@ from typing import Any
 import click
 
 from otp_service.cli.context import informed_context
-from otp_service.cli.findings import Level
-from otp_service.cli.ledger_findings import mirror_finding
+from otp_service.cli.entries import known_application, of_application, short_reason, warn_of_mirror
 from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import counted, done, moment, note, table, warn
 from otp_service.core.suppression import (
     EVERY_APPLICATION,
-    MAX_REASON,
+    SAID_FREELY,
     Suppression,
     SuppressionScope,
     SuppressionSource,
+    freezes,
     keeps_codes_back,
 )
 from otp_service.ledger.clock import now
@@ -28,7 +27,7 @@ from otp_service.services.named import Named, named
 from otp_service.services.suppressions import entries_of, lift, suppress
 from otp_service.settings import load_settings
 
-_SCOPES = click.Choice([scope.value for scope in SuppressionScope])
+_SCOPES = click.Choice([scope.value for scope in SAID_FREELY])
 Command = Callable[..., Any]
 
 
@@ -78,12 +77,11 @@ def add(
 ) -> None:
     """Let NUMBER get no more messages."""
     context, to, application = _opened(number, region, name, path)
-    entry = Suppression(
-        to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, _short(reason), _end(until)
-    )
+    why, end = short_reason(reason), _end(until)
+    entry = Suppression(to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, why, end)
     suppress(context, (entry,))
     done(_told(to.destination.mask, "gets", application, scope))
-    _warn_of_mirror(context)
+    warn_of_mirror(context)
 
 
 @suppressions.command(name="lift")
@@ -96,13 +94,13 @@ def lift_one(number: str, scope: str, name: str | None, region: str | None, path
     context, to, application = _opened(number, region, name, path)
     entry = Suppression(to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, lifted=True)
     lifted, others = lift(context, entry), _kept_back(context, to)
-    still = f" Still kept back: messages {', '.join(map(_of, others))}." if others else ""
+    still = f" Still kept back: messages {', '.join(map(of_application, others))}." if others else ""
     if not lifted:
-        sentence = f"Messages {_of(application)} to {to.destination.mask} are not suppressed ({scope})."
+        sentence = f"Messages {of_application(application)} to {to.destination.mask} are not suppressed ({scope})."
         option = f" Lift that by --application {others[0]}." if others and others[0] != EVERY_APPLICATION else ""
         raise click.ClickException(f"{sentence}{still}{option}")
-    done(f"Lifted: messages {_of(application)} to {to.destination.mask}.{still}")
-    _warn_of_mirror(context)
+    done(f"Lifted: messages {of_application(application)} to {to.destination.mask}.{still}{_frozen(context, to)}")
+    warn_of_mirror(context)
 
 
 @suppressions.command()
@@ -117,8 +115,12 @@ def show(number: str, region: str | None, path: Path | None) -> None:
     if not entries:
         note(f"Nothing is recorded of {to.destination.mask}.")
         return
-    back = ", ".join(map(_of, _kept_back(context, to)))
-    note(f"Kept back: messages {back}." if back else "No messages are kept back.")
+    frozen = ", ".join(dict.fromkeys(of_application(one.application) for one in freezes(entries)))
+    if frozen:
+        note(f"Frozen: verifications {frozen}.")
+    back = ", ".join(map(of_application, _kept_back(context, to)))
+    if back or not frozen:
+        note(f"Kept back: messages {back}." if back else "No messages are kept back.")
 
 
 @suppressions.command(name="import")
@@ -142,9 +144,8 @@ def import_list(
     again when a list is imported again.
     """
     context = informed_context(load_settings(path))
-    origin = ListOrigin(
-        _application(context, name), SuppressionScope(scope), _short(reason), _end(until), region and region.upper()
-    )
+    application, why = known_application(context, name), short_reason(reason)
+    origin = ListOrigin(application, SuppressionScope(scope), why, _end(until), region and region.upper())
     imported = Imported()
     try:
         for imported in import_suppressions(context, file, origin):
@@ -161,7 +162,7 @@ def import_list(
         raise click.ClickException("The file holds no number; nothing was changed.")
     done(_told(f"The numbers of {counted(imported.numbers, 'line')}", "get", origin.application, scope))
     note(f"New: {imported.new}; the others were there already, in the file or in the ledger, for the same reason.")
-    _warn_of_mirror(context)
+    warn_of_mirror(context)
 
 
 def _kept_back(context: Context, to: Named) -> list[str]:
@@ -171,40 +172,21 @@ def _kept_back(context: Context, to: Named) -> list[str]:
     return [one for one in applications if keeps_codes_back([e for e in entries if e.application == one], now())]
 
 
-def _warn_of_mirror(context: Context) -> None:
-    """Say so where what was recorded is not in force: Redis mirrors another ledger, or a later state of this one."""
-    finding = mirror_finding(context)
-    if finding.level is Level.FAIL:
-        warn(f"{finding.sentence} {finding.action}")
+def _frozen(context: Context, to: Named) -> str:
+    """Return a sentence that says so where a number is frozen, which no lift of a suppression ends."""
+    return " It is frozen." if freezes(entries_of(context, to.pseudonym)) else ""
 
 
 def _opened(number: str, region: str | None, name: str | None, path: Path | None) -> tuple[Context, Named, str]:
     to = destination(number, region)
     context = informed_context(load_settings(path))
-    return context, named(context.keyring, to), _application(context, name)
-
-
-def _application(context: Context, name: str | None) -> str:
-    if name is not None and name not in context.applications:
-        known = ", ".join(sorted(context.applications))
-        raise click.UsageError(f"There is no application {name}, only: {known}.")
-    return name or EVERY_APPLICATION
+    return context, named(context.keyring, to), known_application(context, name)
 
 
 def _told(who: str, gets: str, application: str, scope: str) -> str:
     if scope == SuppressionScope.MARKETING_ONLY:
-        return f"Recorded that {who} {gets} no advertising {_of(application)}. Codes still go out."
-    return f"{who} {gets} no messages {_of(application)} any more ({scope})."
-
-
-def _of(application: str) -> str:
-    return "of any application" if application == EVERY_APPLICATION else f"of {application}"
-
-
-def _short(reason: str) -> str:
-    if len(reason) > MAX_REASON or not reason.isprintable() or re.search("[0-9]{7}", reason):
-        raise click.UsageError(f"A reason has at most {MAX_REASON} printable characters, and no phone number.")
-    return reason
+        return f"Recorded that {who} {gets} no advertising {of_application(application)}. Codes still go out."
+    return f"{who} {gets} no messages {of_application(application)} any more ({scope})."
 
 
 def _end(until: datetime | None) -> int | None:
@@ -221,7 +203,7 @@ def _row(entry: Suppression) -> tuple[str, ...]:
         moment(entry.recorded),
         "all" if entry.application == EVERY_APPLICATION else entry.application,
         entry.scope,
-        "lifted" if entry.lifted else "suppressed",
+        "lifted" if entry.lifted else "frozen" if entry.scope is SuppressionScope.FROZEN else "suppressed",
         entry.source,
         "-" if entry.until is None else moment(entry.until),
         entry.reason or "-",

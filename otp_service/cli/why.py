@@ -28,6 +28,7 @@ _SENTENCES = {
     Why.POLICY: "The code was not sent: a policy of this site kept it back ({reason}).",
     Why.SPENT: "No further gateway was called: that would have passed a spending ceiling (otp-service guard status).",
     Why.SUPPRESSED: "The code was not sent: the number gets no messages there (otp-service suppressions show).",
+    Why.FROZEN: "The code was not sent: the number is frozen there, for fraud (otp-service suppressions show).",
     Why.NO_CONSENT: "The code was not sent: the consent to such messages was withdrawn meanwhile.",
     Why.TOO_LATE: "The code was not sent: nobody delivered the message while the code lived; tell the operator.",
     Why.ENDED_FIRST: "The code was not sent: the verification had ended before ({status}).",

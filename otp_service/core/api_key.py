@@ -29,7 +29,7 @@ class Scope(StrEnum):
     CONSENT = "consent"
     """Consents and suppressions."""
     SUBJECTS = "subjects"
-    """What is held of a number, and its erasure."""
+    """What is held of a number, its erasure, and its freeze."""
     ADMIN = "admin"
     """Applications and their keys, of all; nothing that is an application's own."""
 

@@ -161,6 +161,12 @@ class SuppressedError(OtpServiceError):
     code = "recipient-suppressed"
 
 
+class FrozenError(OtpServiceError):
+    """Fraud was reported, and the number is frozen: nothing goes out and no code is approved until that is lifted."""
+
+    code = "recipient-frozen"
+
+
 class NotFoundError(OtpServiceError):
     """There is no such thing here, or it belongs to another application: the two are answered alike."""
 

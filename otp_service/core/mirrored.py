@@ -11,9 +11,11 @@ class Mirrored:
     pseudonym: str
     suppressed: Mapping[str, int | None]
     """By application (`suppression.EVERY_APPLICATION` for all): until when, in milliseconds since the epoch; ``None``
-    for ever. Only suppressions that keep codes back."""
+    for ever. Only suppressions that keep codes back, without freezes."""
     consents: Mapping[tuple[str, str], tuple[bool, int]]
     """By application and purpose: whether it is given, and from which place of the ledger on that counts."""
+    frozen: frozenset[str] = frozenset()
+    """The applications that it is frozen for (`suppression.EVERY_APPLICATION` for all)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,8 @@ class Why(StrEnum):
     """A further call would have passed a spending ceiling."""
     SUPPRESSED = "suppressed"
     """The number's holder, or an operator, wanted no messages by then."""
+    FROZEN = "frozen"
+    """Fraud was reported, and the number was frozen by then."""
     NO_CONSENT = "no_consent"
     """The consent was withdrawn meanwhile."""
     TOO_LATE = "too_late"
@@ -108,6 +110,7 @@ _KINDS = {
     "fraud": Why.FRAUD,
     "channel": Why.CHANNEL,
     "suppressed": Why.SUPPRESSED,
+    "frozen": Why.FROZEN,
     "consent-required": Why.NO_CONSENT,
 }
 _GIVEN_UP = {

@@ -18,6 +18,15 @@ class SuppressionScope(StrEnum):
     """Every message, codes that the number's holder asked for included."""
     MARKETING_ONLY = "marketing_only"
     """None of this service's, which sends no marketing: codes that somebody asks for are left alone."""
+    FROZEN = "frozen"
+    """Every message, and no code is approved: fraud was reported. It follows only its own scope: nothing but an
+    unfreeze lifts it, no START, no list, and no lift of another scope."""
+
+
+SAID_FREELY: Final = (SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY)
+"""Scopes that a call, a command or a list may name. A freeze is made and lifted in its own way only."""
+KEEPS_CODES_BACK: Final = frozenset({SuppressionScope.ALL, SuppressionScope.FROZEN})
+"""Scopes that keep back what this service sends: starts and dispatches have to know of them."""
 
 
 class SuppressionSource(StrEnum):
@@ -86,5 +95,18 @@ def _later(one: int | None, other: int | None) -> int | None:
 
 
 def keeps_codes_back(entries: Iterable[Suppression], now: int) -> bool:
-    """Tell whether entries, oldest first, keep codes back at ``now`` (milliseconds since the epoch)."""
+    """Tell whether entries, oldest first, suppress a number at ``now`` (milliseconds since the epoch).
+
+    A freeze is another thing: `freezes`.
+    """
     return any(one.scope is SuppressionScope.ALL and one.holds(now) for one in last_of_each(entries))
+
+
+def freezes(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
+    """Return the entries that freeze a number, of those given oldest first: each that no later one lifts."""
+    standing: list[Suppression] = []
+    for entry in entries:
+        if entry.scope is SuppressionScope.FROZEN:
+            others = [one for one in standing if one.about != entry.about]
+            standing = others if entry.lifted else [*standing, entry]
+    return tuple(standing)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, select, union, union_all
 
 from otp_service.core.mirrored import Changes, Mirrored
-from otp_service.core.suppression import SuppressionScope
+from otp_service.core.suppression import KEEPS_CODES_BACK, SuppressionScope
 from otp_service.ledger import consents as consent_entries
 from otp_service.ledger import head
 from otp_service.ledger import suppressions as suppression_entries
@@ -42,7 +42,7 @@ class MirroredNumbers:
         """Return what the next changes after a place have led to, at most ``most`` of them."""
         changed = union_all(
             select(suppressions.c.sequence, suppressions.c.pseudonym).where(
-                suppressions.c.sequence > sequence, suppressions.c.scope == SuppressionScope.ALL
+                suppressions.c.sequence > sequence, suppressions.c.scope.in_(KEEPS_CODES_BACK)
             ),
             select(consents.c.sequence, consents.c.pseudonym).where(consents.c.sequence > sequence),
         ).subquery()
@@ -64,7 +64,7 @@ class MirroredNumbers:
 def _numbers_after(pseudonym: str, most: int) -> Select[Any]:
     """Return the statement for the next numbers; each table is read no further than that takes."""
     mine, given = suppressions.c.pseudonym, consents.c.pseudonym
-    suppressed = select(mine).where(mine > pseudonym, suppressions.c.scope == SuppressionScope.ALL)
+    suppressed = select(mine).where(mine > pseudonym, suppressions.c.scope.in_(KEEPS_CODES_BACK))
     consented = select(given).where(given > pseudonym)
     parts = [
         part.distinct().order_by(part.selected_columns[0]).limit(most).subquery() for part in (suppressed, consented)
@@ -75,11 +75,14 @@ def _numbers_after(pseudonym: str, most: int) -> Select[Any]:
 
 def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[Mirrored, ...]:
     suppressed: dict[str, dict[str, int | None]] = defaultdict(dict)
+    frozen: dict[str, set[str]] = defaultdict(set)
     for entry in suppression_entries.latest(connection, pseudonyms):
-        if entry.scope is SuppressionScope.ALL and not entry.lifted:
+        if entry.scope is SuppressionScope.ALL:
             suppressed[entry.pseudonym][entry.application] = entry.until
+        elif entry.scope is SuppressionScope.FROZEN:
+            frozen[entry.pseudonym].add(entry.application)
     given: dict[str, dict[tuple[str, str], tuple[bool, int]]] = defaultdict(dict)
     for consent in consent_entries.last_of_each(connection, pseudonyms):
         place = consent.counts_from or 0
         given[consent.pseudonym][consent.application, consent.purpose] = (not consent.withdrawn, place)
-    return tuple(Mirrored(one, suppressed[one], given[one]) for one in pseudonyms)
+    return tuple(Mirrored(one, suppressed[one], given[one], frozenset(frozen[one])) for one in pseudonyms)

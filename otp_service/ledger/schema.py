@@ -121,7 +121,7 @@ suppressions = Table(
     _column("sequence", BigInteger, "its place in the ledger", SUPPRESSIONS, primary_key=True, autoincrement=False),
     _column("pseudonym", PSEUDONYM, "the number, as a pseudonym", SUPPRESSIONS),
     _column("application", NAME, "whose messages; * for all", SUPPRESSIONS),
-    _column("scope", NAME, "which messages: all, marketing_only", SUPPRESSIONS),
+    _column("scope", NAME, "which messages: all, marketing_only; frozen after fraud", SUPPRESSIONS),
     _column("lifted", Boolean, "whether this entry lifts it", SUPPRESSIONS),
     _column("source", NAME, "how we came to know", SUPPRESSIONS),
     _column("reason", String(200), "what was said of it", SUPPRESSIONS, WORDS),

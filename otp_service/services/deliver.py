@@ -46,6 +46,7 @@ _NOT_WANTED = frozenset(
         "superseded",
         "sent",
         "suppressed",
+        "frozen",
         "consent-required",
     }
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from otp_service.core.suppression import Suppression, SuppressionScope
+from otp_service.core.suppression import KEEPS_CODES_BACK, Suppression
 from otp_service.services.context import Context
 from otp_service.telemetry.logging import get_logger
 
@@ -17,12 +17,18 @@ def suppress(context: Context, entries: Sequence[Suppression]) -> int:
     """
     if not entries:
         return 0
+    new = enforce(context, entries)
+    if len(entries) == new == 1:
+        tell(entries[0])
+    return new
+
+
+def enforce(context: Context, entries: Sequence[Suppression]) -> int:
+    """Do what `suppress` does, and leave it to the caller to tell of it."""
     added = context.ledger.suppressions.add(entries)
-    effective = tuple(dict.fromkeys(one.pseudonym for one in entries if one.scope is SuppressionScope.ALL))
+    effective = tuple(dict.fromkeys(one.pseudonym for one in entries if one.scope in KEEPS_CODES_BACK))
     if effective:  # nothing new may have been recorded before, and not be in force yet
         context.reflection.write_through(effective, added.new, added.place)
-    if len(entries) == added.new == 1:
-        tell(entries[0])
     return added.new
 
 

@@ -118,7 +118,7 @@ FAMILIES: Final = (
     KeyFamily((keys.mirrored("bb", "<pseudonym>"),), "hash", _P,
               Life("as long as anything holds of the number; then a day",
                    lambda _: NOTHING_KEPT // 1000, may_stay=True),
-              "API, worker", "which applications may not write to a number, and its consents"),
+              "API, worker", "which applications may not write to a number, for which it is frozen, and its consents"),
     KeyFamily((keys.REPLIES,), "list", _S, Life("10 min", lambda _: replies.LATEST), "worker",
               "replies to what people wrote back, that are still to be sent"),
     KeyFamily((keys.replied("bb", "<application>", "<pseudonym>", "<meaning>"),), "string", _P,

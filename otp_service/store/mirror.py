@@ -1,4 +1,4 @@
-"""The mirror of the ledger: what starts and dispatches have to know of a number, read inside their scripts.
+"""The mirror of the ledger: what starts, dispatches and checks have to know of a number, read inside their scripts.
 
 It is written through whenever the ledger changes, and carries the ledger's identity and the place in it that it has
 come to. A process knows which place the ledger has come to; while the mirror is behind that, was lost, or is another
@@ -150,8 +150,9 @@ class Building:
 def _fields(one: Mirrored) -> dict[str, str]:
     """Return the fields of a number's hash.
 
-    ``s:<application>`` has until when it is suppressed, in milliseconds, empty for ever; ``c:<application>:<purpose>``
-    has ``given`` or ``withdrawn``, and the place in the ledger from which on that counts.
+    ``s:<application>`` has until when it is suppressed, in milliseconds, empty for ever; ``f:<application>`` is there,
+    and empty, while it is frozen; ``c:<application>:<purpose>`` has ``given`` or ``withdrawn``, and the place in the
+    ledger from which on that counts.
     """
     suppressed = {
         f"s:{application}": _FOR_EVER if until is None else str(until) for application, until in one.suppressed.items()
@@ -160,4 +161,5 @@ def _fields(one: Mirrored) -> dict[str, str]:
         f"c:{application}:{purpose}": f"{'given' if given else 'withdrawn'}|{place}"
         for (application, purpose), (given, place) in one.consents.items()
     }
-    return suppressed | consents
+    frozen = {f"f:{application}": _FOR_EVER for application in one.frozen}
+    return suppressed | frozen | consents

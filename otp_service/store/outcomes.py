@@ -104,6 +104,7 @@ class Refusal(StrEnum):
     EVENTS_FULL = "events-full"
     MIRROR_BEHIND = "mirror-behind"
     SUPPRESSED = "suppressed"
+    FROZEN = "frozen"
     CONSENT_REQUIRED = "consent-required"
 
 

@@ -139,6 +139,7 @@ class Verifications:
                 *self._kept.of_logs,
                 f"{keys.PREFIX}:{keys.failed_checks_windows(bucket, application)}",
                 keys.guard_of_number(bucket),
+                keys.mirrored_numbers(bucket),
             ),
             ruleset,
         )
@@ -197,14 +198,14 @@ class Verifications:
                 return _send_refusal(bucket, answer, ruleset)
 
     def cancel(
-        self, bucket: str, verification_id: str, application: str, retry: Retry | None
+        self, bucket: str, verification_id: str, application: str, retry: Retry | None = None, reason: str = ""
     ) -> outcomes.Canceled | outcomes.Refused:
-        """Make a pending verification final."""
+        """Make a pending verification final; ``reason`` is reported where it is not the application that asks."""
         record = keys.record(bucket, verification_id)
         answer = self._scripts.run(
             "cancel",
             (record, keys.events(bucket), keys.idempotency(bucket, application, retry.key) if retry else record),
-            (application, retry.fingerprint if retry else ""),
+            (application, retry.fingerprint if retry else "", reason),
         )
         match answer:
             case [b"canceled", now, found]:

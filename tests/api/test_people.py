@@ -150,7 +150,9 @@ def test_a_suppressed_number_gets_nothing_of_the_application_and_all_of_another(
     assert (shown.json["to"], shown.json["suppressed"]) == (MASK, True)
     assert (begin(both.shop).status_code, begin(both.shop).json["code"]) == (403, "recipient-suppressed")
     assert begin(both.bank).status_code == 201
-    assert post(both.bank, "/v1/suppressions/find").json == {"to": MASK, "suppressed": False, "entries": []}
+    assert post(both.bank, "/v1/suppressions/find").json == {
+        "to": MASK, "suppressed": False, "frozen": False, "entries": [],
+    }  # fmt: skip
 
 
 def test_one_application_lifts_nothing_of_another(world):

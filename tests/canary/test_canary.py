@@ -35,6 +35,7 @@ CONSENT = {
     "given_at": "2026-11-24T22:00:00Z",
     "source": "checkout",
 }
+SUBJECT = ("freeze", "unfreeze", "export", "erase")
 PUT = {
     "/v1/consents": {"to": NUMBER, "client_ip": ADDRESS, **CONSENT},
     "/v1/suppressions": {"to": NUMBER, "reason": "asked by phone", "until": "2026-01-01T00:00:00Z"},
@@ -120,8 +121,8 @@ def _fly(service: Service, valkey: ValkeyServer, data: Path) -> Flight:
     )
     answers.extend(_forged_reports(service, codes[0]))
     answers.append(service.get(f"/v1/verifications/{one}").content)
-    for path in ("/v1/consents/find", "/v1/consents/withdraw", "/v1/subjects/export", "/v1/subjects/erase"):
-        post(path, {"to": NUMBER})
+    for path in ("consents/find", "consents/withdraw", *(f"subjects/{act}" for act in SUBJECT)):
+        post(f"/v1/{path}", {"to": NUMBER})
     post("/v1/consents", {"to": NUMBER, "text": NUMBER})
     answers.extend(put(service, path, body) for path, body in PUT.items())
     eventually(lambda: not caller.context.store.events.unrecorded())

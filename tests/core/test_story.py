@@ -68,6 +68,7 @@ def told(
         ([one("failed", "channel 21612")], {"given_up": {1: "channel 21612"}}, Why.CHANNEL),
         ([one("failed", "channel 21612")], {}, Why.TRIED_AGAIN),
         ([one("failed", "suppressed", gateway=None)], {}, Why.SUPPRESSED),
+        ([one("failed", "frozen", gateway=None)], {}, Why.FROZEN),
         ([one("failed", "consent-required", gateway=None)], {}, Why.NO_CONSENT),
         ([one("failed", "unavailable http 503")], {"given_up": {1: "spend_ceiling"}}, Why.SPENT),
         # calls that failed

@@ -14,7 +14,7 @@ from otp_service.core.suppression import EVERY_APPLICATION, Suppression, Suppres
 from otp_service.ledger.database import LedgerDefectError
 from otp_service.ledger.schema import consents, suppressions
 
-ALL, MARKETING = SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY
+ALL, MARKETING, FROZEN = SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY, SuppressionScope.FROZEN
 
 
 def entry(number=NUMBER, application="shop", scope=ALL, **members):
@@ -40,6 +40,23 @@ def test_a_list_for_marketing_neither_keeps_codes_back_nor_lifts_what_does(ledge
 
     assert state(ledger).suppressed == {"shop": None}
     assert state(ledger, OTHER).suppressed == {}
+
+
+def test_a_freeze_is_told_apart_and_lifted_by_its_own_scope_alone(ledger):
+    ledger.suppressions.add([entry(scope=FROZEN), entry(scope=FROZEN, application=EVERY_APPLICATION), entry()])
+    ledger.suppressions.add([entry(lifted=True)])
+    assert state(ledger) == Mirrored(NUMBER, {}, {}, frozenset({"shop", EVERY_APPLICATION}))
+
+    ledger.suppressions.add([entry(scope=FROZEN, lifted=True)])
+    assert state(ledger).frozen == {EVERY_APPLICATION}
+
+
+def test_a_freeze_is_among_what_changed_and_among_all_numbers(ledger):
+    """So that it is caught up with, and mirrored anew, where Redis did not hear of it."""
+    ledger.suppressions.add([entry(scope=FROZEN)])
+
+    for changes in (ledger.mirrored.since(0, 10), ledger.mirrored.after("", 10)):
+        assert [(one.pseudonym, one.frozen) for one in changes.numbers] == [(NUMBER, {"shop"})]
 
 
 def test_an_application_sees_its_own_entries_and_the_operators(ledger):

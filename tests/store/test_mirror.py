@@ -10,6 +10,7 @@ from support_installation import NUMBER, World
 from otp_service.core.consent import ConsentMode
 from otp_service.core.errors import (
     ConsentRequiredError,
+    FrozenError,
     LedgerUnavailableError,
     OtpServiceError,
     SuppressedError,
@@ -53,6 +54,21 @@ def test_a_change_brings_the_mirror_to_its_place(frozen, mirror):
     assert mirror.reflect(changes(1, shop=None, bank=5000), 0, ["00"]) == 1
     assert kept(frozen) == {"n": "1", "s:shop": "", "s:bank": "5000"}
     assert mirror.place(IDENTITY) == 1
+
+
+def test_a_freeze_is_in_a_field_of_its_own_and_stays_whatever_ends(frozen, mirror):
+    one = Mirrored(PSEUDONYM, {"shop": frozen.now + 1}, {}, frozenset({"shop", "*"}))
+    mirror.reflect(Changes(IDENTITY, 1, 1, (one,)), 0, ["00"])
+
+    assert kept(frozen) == {"n": "1", "s:shop": str(frozen.now + 1), "f:shop": "", "f:*": ""}
+    assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
+
+
+def test_a_freeze_that_is_lifted_leaves_nothing(frozen, mirror):
+    mirror.reflect(Changes(IDENTITY, 1, 1, (Mirrored(PSEUDONYM, {}, {}, frozenset({"shop"})),)), 0, ["00"])
+    mirror.reflect(changes(2), 1, ["00"])
+
+    assert kept(frozen) == {"n": "2"}
 
 
 def test_what_is_kept_of_a_number_stays(frozen, mirror):
@@ -205,6 +221,10 @@ def put(frozen, installation, **fields):
         ({"s_bank": ""}, "off", None),
         ({"s_shop": "FUTURE"}, "off", SuppressedError),
         ({"s_shop": "PAST"}, "off", None),
+        ({"f_shop": ""}, "off", FrozenError),
+        ({"f_*": ""}, "off", FrozenError),
+        ({"f_bank": ""}, "off", None),
+        ({"f_shop": "", "s_shop": ""}, "required", FrozenError),
         ({}, "required", ConsentRequiredError),
         ({"c_shop_login": "given|1"}, "required", None),
         ({"c_shop_payment": "given|1"}, "required", ConsentRequiredError),

@@ -7,6 +7,7 @@ _CONSENTS, _SUPPRESSIONS, _SUBJECTS = "Consents", "Suppressions", "Subjects"
 _NUMBER = ("invalid-number", "number-type-not-allowed", "ledger-unavailable")
 _CONSENT = (*COMMON, *BODY, *_NUMBER, "forbidden", "consent-not-kept")
 _SHOWN = (Success(200, "What is recorded.", people_answers.CONSENT),)
+_FROZEN = (Success(200, "How the number stands.", people_answers.FREEZE),)
 _LISTED = (Success(200, "What is recorded.", people_answers.SUPPRESSIONS),)
 
 CALLS = (
@@ -84,6 +85,34 @@ CALLS = (
         successes=_LISTED,
         problems=(*COMMON, *BODY, *_NUMBER),
         body=people_schemas.ScopeBody,
+        body_required=True,
+    ),
+    Call(
+        name="freezeSubject",
+        method="post",
+        path="/v1/subjects/freeze",
+        section=_SUBJECTS,
+        summary="Freeze a number",
+        description="For a customer who reports fraud. Once this is answered the application's pending verifications "
+        "of the number are canceled, no code is approved, no message is handed to a gateway, and starts and resends "
+        "are refused as `recipient-frozen`, until the freeze is lifted. Other applications' are left alone. To freeze "
+        "again does no harm, and cancels again what is pending.",
+        successes=_FROZEN,
+        problems=(*COMMON, *BODY, *_NUMBER),
+        body=people_schemas.FreezeBody,
+        body_required=True,
+    ),
+    Call(
+        name="unfreezeSubject",
+        method="post",
+        path="/v1/subjects/unfreeze",
+        section=_SUBJECTS,
+        summary="Lift a freeze",
+        description="Lets verifications of the number start again within the application. What was pending before "
+        "stays ended, and what the operator froze for all stays frozen: then `frozen` is still true.",
+        successes=_FROZEN,
+        problems=(*COMMON, *BODY, *_NUMBER),
+        body=people_schemas.NumberBody,
         body_required=True,
     ),
     Call(

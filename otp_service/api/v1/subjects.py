@@ -1,13 +1,18 @@
-"""``/v1/subjects``: what the caller's application holds of a number, and its erasure. The number is in the body."""
+"""``/v1/subjects``: what the caller's application holds of a number, its erasure, and its freeze after fraud.
+
+The number is in the body.
+"""
 
 from flask import Blueprint, Response
 
 from otp_service.api.auth import caller
 from otp_service.api.named import number_in
-from otp_service.api.people_answers import erasure_response, export_response
-from otp_service.api.people_schemas import NumberBody
+from otp_service.api.people_answers import erasure_response, export_response, freeze_response
+from otp_service.api.people_schemas import FreezeBody, NumberBody
 from otp_service.api.request import read_json, refuse_query, validated
 from otp_service.bootstrap import Installation
+from otp_service.core.suppression import SuppressionSource
+from otp_service.services.freeze import freeze, unfreeze
 from otp_service.services.named import Named
 from otp_service.services.subjects import erase, export
 
@@ -27,8 +32,23 @@ def blueprint(installation: Installation) -> Blueprint:
         """Erase what no dispute needs."""
         return erasure_response(erase(context, _number(), caller().name))
 
+    def stop() -> Response:
+        """Freeze the number."""
+        body = validated(FreezeBody, read_json())
+        to = number_in(context, body)
+        found = freeze(context, to, caller().name, SuppressionSource.API, body.reason)
+        return freeze_response(to.destination.mask, found)
+
+    def go_on() -> Response:
+        """Lift the application's own freeze."""
+        to = _number()
+        found, _ = unfreeze(context, to, caller().name, SuppressionSource.API)
+        return freeze_response(to.destination.mask, found)
+
     routes = Blueprint("subjects", __name__, url_prefix="/v1/subjects")
     routes.before_request(refuse_query)
     routes.add_url_rule("/export", "export", show, methods=["POST"])
     routes.add_url_rule("/erase", "erase", remove, methods=["POST"])
+    routes.add_url_rule("/freeze", "freeze", stop, methods=["POST"])
+    routes.add_url_rule("/unfreeze", "unfreeze", go_on, methods=["POST"])
     return routes

@@ -2,6 +2,7 @@
 --
 -- KEYS[1] the record    KEYS[2] events    KEYS[3] idempotency key; the record again when there is none
 -- ARGV[1] application   ARGV[2] idempotency fingerprint, empty without one
+-- ARGV[3] why, empty when the application asks for it: frozen
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'canceled', now, record}
 -- include clock streams idempotency record
 
@@ -13,7 +14,7 @@ if not remembered and found.status ~= 'canceled' then
   if found.status ~= 'pending' then return { 'final', found.status } end
   if now >= tonumber(found.expires) then return { 'final', 'expired' } end
   record.finish(KEYS[1], found.start, 'canceled')
-  streams.report(KEYS[2], 'verification.canceled', found)
+  streams.report(KEYS[2], 'verification.canceled', found, 'reason', ARGV[3])
 end
 if not remembered then idempotency.remember_with(KEYS[1], KEYS[3], ARGV[2]) end
 return { 'canceled', now, redis.call('HGETALL', KEYS[1]) }

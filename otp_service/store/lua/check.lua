@@ -10,13 +10,14 @@
 -- ARGV[7] greatest length of the decisions          ARGV[8] greatest length of the attempts, 0 for none
 -- ARGV[9] beginning of the keys of the number's failed checks; the pseudonym and the window end them
 -- ARGV[10] beginning of the keys that the guard keeps of a number
--- Derives: the windows of the number's failed checks and what the guard keeps of the number, from the record's pseudonym
--- (same hash tag); the guard's keys of its address, block and country, from the record
+-- ARGV[11] beginning of the keys of what the mirror says of numbers
+-- Derives: the windows of the number's failed checks, what the guard keeps of the number and what the mirror says of
+-- it, from the record's pseudonym (same hash tag); the guard's keys of its address, block and country, from the record
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, whether the application's alarm
 --                 was raised}
 -- include clock states counters limits standing waits buckets conversions findings failing counted approvals guesses attempts
--- include streams idempotency record
+-- include streams idempotency record mirror
 
 local found = record.of(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',
   'pseudonym', 'sends', 'created', 'guard', 'context', 'block', 'network', 'wide',
@@ -66,6 +67,11 @@ if refusal then return answer('pending', 'number_locked', 'check.refused') end
 
 checks = redis.call('HINCRBY', KEYS[1], 'checks', 1) -- counted before compared
 local right = ARGV[2] == found.tag -- two keyed MACs: how long the comparison takes tells nothing of the code
+if right and mirror.frozen(ARGV[11] .. found.pseudonym, found.application) then
+  record.finish(KEYS[1], found.start, 'canceled')
+  streams.report(KEYS[2], 'verification.canceled', found, 'reason', 'frozen')
+  return answer('canceled', 'canceled')
+end
 attempts.note(KEYS[5], ARGV[8], ARGV[6], right and 'approved' or 'wrong', found.id, '', '')
 if failing.count(KEYS[6], guessing.kept.failures, right) then
   alarm = 1

@@ -20,7 +20,7 @@ for i = 1, #KEYS - 2 do
     for name, value in pairs(cjson.decode(ARGV[5 + i])) do
       fields[#fields + 1], fields[#fields + 2] = name, value
       local last = string.sub(name, 1, 2) == 's:' and tonumber(value)
-      ends = ends and last and math.max(ends, last) -- a consent holds for ever, and so does a suppression without an end
+      ends = ends and last and math.max(ends, last) -- a consent or a freeze has no end, nor need a suppression
     end
     redis.call('DEL', number)
     redis.call('HSET', number, unpack(fields))

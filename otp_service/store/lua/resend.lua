@@ -20,7 +20,7 @@
 -- ARGV[16] which consent is needed: recorded, off
 -- Derives: the guard's keys of the verification's block and country, from the record
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait}
---                 {'overtaken'} {'kept-back', by what: mirror-behind, suppressed, consent-required} {'events-full'} {'backlog-full'}
+--                 {'overtaken'} {'kept-back', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
 --                 {'refused', decision, rule, wait, quota used, quota reset}
 --                 {'queued', now, record, quota used, quota reset, rules that only record}
 -- include clock states counters limits standing waits buckets conversions findings spending failing counted approvals

@@ -24,7 +24,7 @@
 -- ARGV[29] and following: the record's fields: name, value, …
 -- Derives: the record of the first start, from the idempotency key (same hash tag)
 -- Returns one of: {'started', now, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
---                 {'kept-back', by what: mirror-behind, suppressed, consent-required} {'events-full'} {'backlog-full'}
+--                 {'kept-back', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
 --                 {'refused', decision, rule, wait, quota used, quota reset}
 -- include clock states counters limits standing waits buckets conversions findings spending failing counted approvals
 -- include guesses fraud guard attempts streams idempotency mirror deliveries
