@@ -3,7 +3,7 @@
 -- KEYS[1] the record    KEYS[2] events    KEYS[3] idempotency key; the record again when there is none
 -- ARGV[1] application   ARGV[2] idempotency fingerprint, empty without one
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'canceled', now, record}
--- include clock streams idempotency record
+-- include clock fence streams idempotency record
 
 local found = record.of(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
@@ -16,4 +16,4 @@ if not remembered and found.status ~= 'canceled' then
   streams.report(KEYS[2], 'verification.canceled', found)
 end
 if not remembered then idempotency.remember_with(KEYS[1], KEYS[3], ARGV[2]) end
-return { 'canceled', now, redis.call('HGETALL', KEYS[1]) }
+return { 'canceled', now, record.whole(KEYS[1]) }
