@@ -15,6 +15,7 @@ from otp_service.cli.options import config_option
 from otp_service.cli.output import is_terminal, wrapped
 from otp_service.cli.server_findings import (
     clock_finding,
+    fence_findings,
     installation_finding,
     setting_findings,
     silence_finding,
@@ -61,6 +62,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
         yield from setting_findings(server.setting)
         yield clock_finding(context.store.limits.clock_skew())
         yield installation_finding(server.differing(), claimed=server.claimed())
+        yield from fence_findings(context.store.fences.standing())
         yield worker_finding(server.worker_age())
         yield from ledger_findings(settings, context)
         yield from access_findings(settings, context, time.time_ns() // 1_000_000)
