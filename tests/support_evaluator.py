@@ -19,12 +19,13 @@ from otp_service.store.rulesets import load_ruleset
 _BODY = """
 local list, place, longest = limits.of(KEYS, 1, ARGV[1]), 0, 0
 for i, limit in ipairs(list) do
-  local wait = limits.wait(limit, limits.most(limit, false))
+  local wait = limits.test(limit, false)
   if wait > longest then place, longest = i, wait end
 end
 if place == 0 then limits.spend(list) end
 return {place, longest}
 """
+_READ = f"clock.read() fence.read('{keys.FENCE}')"
 LOGS = (b":decisions", b":attempts")
 """What a refusal leaves behind."""
 
@@ -56,7 +57,7 @@ def hit(client: redis.Redis, windows: Sequence[Window]) -> Verdict:
     )
     ruleset = load_ruleset(Ruleset(windows=rules)).text
     text = "\n".join(
-        [f"local ruleset = cjson.decode('{ruleset}')", *part_texts(("clock", "limits")), "clock.read()", _BODY]
+        [f"local ruleset = cjson.decode('{ruleset}')", *part_texts(("clock", "fence", "limits")), _READ, _BODY]
     )
     names = [key for window in windows for key in window.keys]
     place, wait = client.eval(text, len(names), *names, ",".join({one.limit.scope for one in windows}))

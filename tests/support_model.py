@@ -5,10 +5,13 @@ works each answer out from that.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 GRACE = 600_000
 KEPT = 24 * 3600 * 1000
+CAUTIOUS = 3600 * 1000
 
 Window = tuple[int, int]
 """Amount, seconds."""
@@ -92,6 +95,8 @@ class Verification:
     sends: int = 1
     last_send: int = 0
     generation: int = 0
+    fenced: int | None = None
+    """The last fence that was put after the start."""
     messages: list[Message] = field(default_factory=list)
 
     @property
@@ -100,8 +105,12 @@ class Verification:
         return self.application, self.policy.transaction
 
     @property
-    def expires(self) -> int:
+    def ends(self) -> int:
+        """Return when the code's own life ends; the record is there for the grace after it."""
         return self.created + self.policy.ttl * 1000
+
+    def expires_at(self, now: int) -> int:
+        return self.ends if self.fenced is None else min(self.ends, self.fenced, now)
 
     @property
     def next_send(self) -> int:
@@ -109,7 +118,7 @@ class Verification:
         return self.last_send + 1000 * delays[min(self.sends, len(delays)) - 1]
 
     def status_at(self, now: int) -> str:
-        return "expired" if self.status == "pending" and now >= self.expires else self.status
+        return "expired" if self.status == "pending" and now >= self.expires_at(now) else self.status
 
     def shown(self, now: int) -> Shown:
         status = self.status_at(now)
@@ -118,7 +127,7 @@ class Verification:
         return Shown(
             status=status,
             created=self.created,
-            expires=self.expires,
+            expires=self.expires_at(now),
             checks_left=self.policy.max_checks - self.checks if pending else 0,
             sends_left=sends_left,
             resend_after=self.next_send if sends_left else None,
@@ -171,6 +180,18 @@ class Model:
     events: list[tuple[str, str]] = field(default_factory=list)
     waiting: list[tuple[str, int]] = field(default_factory=list)
     """Messages that no worker has seen: the verification's identifier, and the message's number from 1."""
+    fenced: int = 0
+    """The fence that stands: when it was put, or a moment later, so that each differs from those before it."""
+    cautious_until: int = 0
+
+    # --- what an operator does -------------------------------------------------------------------------------
+
+    def fence(self) -> None:
+        """End the life of all that was started so far."""
+        self.fenced = max(self.now, self.fenced + 1)
+        for one in self.verifications.values():
+            one.fenced = self.fenced
+        self.cautious_until = self.now + CAUTIOUS
 
     # --- what a caller asks ----------------------------------------------------------------------------------
 
@@ -208,7 +229,7 @@ class Model:
         found.sends += 1
         found.last_send = self.now
         found.generation += found.policy.new_code
-        self._remember(application, key, request, found, found.expires + GRACE)
+        self._remember(application, key, request, found, found.ends + GRACE)
         self._queue("verification.resent", found)
         return found.shown(self.now)
 
@@ -223,7 +244,7 @@ class Model:
             first = memory.first
             return Checked(found.status_at(self.now), first.valid, first.checks_left, first.reason)
         answer = self._judge(found, code, transaction)
-        self._remember(application, key, request, found, found.expires + GRACE, answer)
+        self._remember(application, key, request, found, found.ends + GRACE, answer)
         return answer
 
     def cancel(self, identifier: str, application: str, key: str | None) -> Shown:
@@ -233,7 +254,7 @@ class Model:
             if found.status != "canceled":
                 self._require_pending(found)
                 self._finish(found, "canceled")
-            self._remember(application, key, request, found, found.expires + GRACE)
+            self._remember(application, key, request, found, found.ends + GRACE)
         return found.shown(self.now)
 
     def read(self, identifier: str, application: str) -> Shown:
@@ -258,7 +279,7 @@ class Model:
     # --- how it is decided -----------------------------------------------------------------------------------
 
     def is_gone(self, verification: Verification) -> bool:
-        return self.now > verification.expires + GRACE
+        return self.now > verification.ends + GRACE
 
     def _find(self, identifier: str, application: str) -> Verification:
         found = self.verifications[identifier]
@@ -275,7 +296,7 @@ class Model:
         for identifier, number in self.waiting:
             other = self.verifications[identifier]
             waited = self.now - other.messages[number - 1].queued
-            if other.lane == found.lane and waited >= 0.75 * (found.expires - self.now):
+            if other.lane == found.lane and waited >= 0.75 * (found.ends - self.now):
                 raise Refused("backlog-full")
 
     def _judge(self, found: Verification, code: str, transaction: str | None) -> Checked:
@@ -351,8 +372,9 @@ class Model:
         locked = self._wait(self.wrong[application, number], self.rules.failed_checks)
         if locked:
             raise Refused("rate-limited", locked)
-        of_number = self._wait(self.sends[number], self.rules.number)
-        of_application = max((self._quota_wait(application, *one) for one in self.rules.application), default=0)
+        of_number = max(self._careful(self._window_wait, self.sends[number], *one) for one in self.rules.number)
+        quotas = (self._careful(self._quota_wait, application, *one) for one in self.rules.application)
+        of_application = max(quotas, default=0)
         if of_number or of_application:
             tied = abs(of_number - of_application) <= 2
             quota = None if tied else of_application > of_number
@@ -362,6 +384,16 @@ class Model:
             counter = self.counters[application, seconds].at(self.now, seconds * 1000)
             counter = Counter(counter.start, counter.count + 1, counter.faded)
             self.counters[application, seconds] = counter
+
+    def _most(self, amount: int) -> int:
+        """Return how many messages a limit allows now."""
+        return max(1, amount // 2) if self.now < self.cautious_until else amount
+
+    def _careful(self, wait_for: Callable[..., int], counted: Any, amount: int, seconds: int) -> int:
+        """Return how long until a message fits: into what is allowed now, or, later, into all that is."""
+        wait = wait_for(counted, self._most(amount), seconds)
+        whole = wait_for(counted, amount, seconds)
+        return min(wait, max(self.cautious_until - self.now, whole))
 
     def _wait(self, times: list[int], windows: tuple[Window, ...]) -> int:
         """Return how long until every window has room for one more, 0 when each has."""
@@ -376,7 +408,7 @@ class Model:
         if not self.rules.application:
             return None
         amount, seconds = min(self.rules.application, key=lambda one: one[1])
-        return max(0, amount - self.counters[application, seconds].used(self.now, seconds * 1000))
+        return max(0, self._most(amount) - self.counters[application, seconds].used(self.now, seconds * 1000))
 
     def _quota_wait(self, application: str, amount: int, seconds: int) -> int:
         """Return the first moment at which the counter has room, found by trying."""

@@ -48,7 +48,7 @@ class ValkeyServer:
     def __init__(self, folder: Path, *, movable_clock: bool = False, options: tuple[str, ...] = ()) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._folder = folder
+        self.folder = folder
         self._clock = folder / "clock"
         self._options = options
         self._movable = movable_clock
@@ -58,7 +58,7 @@ class ValkeyServer:
 
     def start(self) -> None:
         command = [
-            server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder),
+            server_program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
             "--save", "", "--hash-max-listpack-value", "1024", *self._options,
         ]  # fmt: skip
         self.process = subprocess.Popen(command, env=self._environment(), stdout=subprocess.DEVNULL)

@@ -4,6 +4,7 @@ import of_deliveries
 import of_fraud
 import of_gateways
 import of_limits
+import of_the_fence
 import of_the_guard
 import of_the_mirror
 import of_the_outbox
@@ -19,6 +20,7 @@ _PARTS = (
     of_the_guard.DEFECTS,
     of_fraud.DEFECTS,
     of_the_mirror.DEFECTS,
+    of_the_fence.DEFECTS,
 )
 MUTANTS: dict[str, Mutant] = {name: mutant for part in _PARTS for name, mutant in part.items()}
 

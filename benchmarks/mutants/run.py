@@ -31,6 +31,8 @@ TESTS = (
     "tests/store/test_guard_failures.py",
     "tests/store/test_guard_decisions.py",
     "tests/store/test_mirror.py",
+    "tests/store/test_fence.py",
+    "tests/store/test_fence_limits.py",
     "tests/services/test_reflect.py",
     "tests/store/test_taking.py",
     "tests/store/test_ownership.py",

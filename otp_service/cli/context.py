@@ -48,15 +48,22 @@ def operator() -> str:
     return f"cli:{login}"
 
 
-def managing_context(settings: Settings) -> Context:
-    """Return the same for a command that changes who may call; make the ledger where this is the first of all.
+def logged_context(settings: Settings) -> Context:
+    """Return the same for a command whose doing is logged as the service does it.
 
-    What it does is logged as the service does it, for whoever keeps what commands print; a person at a terminal reads
-    its sentences. Raises `LedgerUnavailableError`.
+    So whoever keeps what commands print has it; a person at a terminal reads the command's sentences.
     """
     level = "CRITICAL" if sys.stderr.isatty() else settings.logging.level
     configure_logging(level, Renderer(settings.logging.format))
-    context = _opened(settings)
+    return _opened(settings)
+
+
+def managing_context(settings: Settings) -> Context:
+    """Return the same for a command that changes who may call; make the ledger where this is the first of all.
+
+    Raises `LedgerUnavailableError`.
+    """
+    context = logged_context(settings)
     if settings.ledger.upgrade:
         context.ledger.upgrade()
     context.directory.refresh()

@@ -17,6 +17,7 @@ from otp_service.cli.registration_findings import registration_findings
 from otp_service.cli.safety_findings import safety_findings
 from otp_service.cli.server_findings import (
     clock_finding,
+    fence_findings,
     installation_finding,
     setting_findings,
     silence_finding,
@@ -76,6 +77,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
         yield from setting_findings(server.setting)
         yield clock_finding(context.store.limits.clock_skew())
         yield installation_finding(server.differing(), claimed=server.claimed())
+        yield from fence_findings(context.store.fences.standing())
         yield worker_finding(server.worker_age())
         yield from ledger_findings(settings, context)
         yield from access_findings(settings, context, time.time_ns() // 1_000_000)

@@ -9,6 +9,7 @@ import click
 from otp_service.cli.context import informed_context
 from otp_service.cli.options import config_option
 from otp_service.cli.output import duration, moment, note, table
+from otp_service.cli.store import warn_of_caution
 from otp_service.core.guard.pricing import ANY, shown
 from otp_service.core.guard.rules import RULES, Mode
 from otp_service.services.context import Context
@@ -41,6 +42,7 @@ def status(hours: int, path: Path | None) -> None:
     """Show what the rules refused lately, which countries are closed, and how far the ceilings are used."""
     settings = load_settings(path)
     context = informed_context(settings)
+    warn_of_caution(context)
     since = context.store.decisions.now() - hours * 3_600_000
     kept = list(context.store.decisions.latest(MOST))
     recent = [one for one in kept if one.at >= since]

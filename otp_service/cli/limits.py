@@ -8,6 +8,7 @@ from otp_service.cli.context import informed_context, operator
 from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import done, duration, table, warn
 from otp_service.cli.server_findings import TOLERATED_SKEW
+from otp_service.cli.store import warn_of_caution
 from otp_service.core.act import Act, Recorded
 from otp_service.core.phone import Destination
 from otp_service.services.context import Context
@@ -29,6 +30,7 @@ def show(number: str, region: str | None, path: Path | None) -> None:
     to = destination(number, region)
     context = informed_context(load_settings(path))
     _warn_of_skew(context.store.limits)
+    warn_of_caution(context)
     bucket, pseudonym = _names(context, to)
     states = context.store.limits.windows(bucket, pseudonym, context.applications)
     table(("Limit", "Application", "Used", "Left", "Resets in"), map(_row, states))

@@ -21,6 +21,7 @@ COMMANDS = {
     "dead-letters": "dead_letters:dead_letters",
     "limits": "limits:limits",
     "guard": "guard:guard",
+    "store": "store:store",
     "ledger": "ledger:ledger",
     "suppressions": "suppressions:suppressions",
     "subject": "subject:subject",

@@ -9,12 +9,13 @@ import click
 
 from otp_service.cli.context import context_of, informed_context
 from otp_service.cli.options import config_option
-from otp_service.cli.output import done, note, table
+from otp_service.cli.output import done, moment, note, table
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard.pricing import shown
 from otp_service.core.guard.replay import Attempt, Kind, Replayed, replay
 from otp_service.core.guard.rules import Mode
 from otp_service.settings import load_settings
+from otp_service.store.store import Store
 
 _COUNTRY = "destination.country"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -33,7 +34,7 @@ def replay_command(changed: Path | None, log: Path | None, save: Path | None, pa
     """
     if log and save:
         raise click.UsageError("--save takes the log of Redis; leave --log out.")
-    attempts = list(_read(log) if log else context_of(load_settings(path)).store.attempts.all())
+    attempts = list(_read(log) if log else _kept(context_of(load_settings(path)).store))
     if save:
         save.write_text("".join(f"{json.dumps(asdict(one))}\n" for one in attempts), encoding="utf-8")
         done(f"Saved: {len(attempts)} attempts.")
@@ -46,6 +47,14 @@ def replay_command(changed: Path | None, log: Path | None, save: Path | None, pa
     if settings.guard.mode(_COUNTRY) is not Mode.ENFORCE:
         applications = {name: replace(one, countries=None) for name, one in applications.items()}
     _show(replay(attempts, rulesets, applications), settings.guard.currency)
+
+
+def _kept(store: Store) -> Iterator[Attempt]:
+    """Return the log of Redis; say that it has an hour of other limits, where a fence tells so."""
+    if fence := store.fences.standing():
+        halved = f"from {moment(fence.at)} to {moment(fence.until)} UTC"
+        note(f"The store was fenced: limits on messages were halved {halved}; here they are not.")
+    return store.attempts.all()
 
 
 def _read(log: Path) -> Iterator[Attempt]:

@@ -4,9 +4,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from otp_service.cli.findings import Finding, Level, refused
+from otp_service.cli.output import moment
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.settings import Settings
 from otp_service.store.connection import Obstacle, obstacle_of
+from otp_service.store.fence import Fence
 from otp_service.store.installation import NO_EVICTION, eviction_refusal, installation_refusal
 
 Ask = Callable[[str], str | None]
@@ -124,6 +126,17 @@ def installation_finding(differing: Sequence[str], *, claimed: bool) -> Finding:
         return refused(installation_refusal(differing))
     known = "It is the one that the server knows." if claimed else "The server is new; the first start claims it."
     return Finding(Level.OK, "installation", known)
+
+
+def fence_findings(fence: Fence | None) -> Iterator[Finding]:
+    """Judge the fence that stands; where there is none nothing needs to be said."""
+    if fence is None:
+        return
+    sentence = f"Fenced: what was started until {moment(fence.at)} UTC is expired."
+    if fence.is_new:
+        yield Finding(Level.WARN, "fence", f"{sentence} Limits on messages are halved until {moment(fence.until)} UTC.")
+    else:
+        yield Finding(Level.OK, "fence", sentence)
 
 
 def worker_finding(age: int | None) -> Finding:

@@ -114,7 +114,10 @@ class Traffic:
         return (row.application, row.started) if row else None
 
     def _note_verifications(self, connection: Connection, happenings: Sequence[Happening]) -> None:
-        """Note starts and ends, in whichever order they come."""
+        """Note starts and ends, in whichever order they come.
+
+        The first end stays: a Redis whose backup was restored may end once more what had ended.
+        """
         insertion = self._database.insert(verifications)
         started = [
             _verification(one)
@@ -133,7 +136,8 @@ class Traffic:
         if ended:
             ended.sort(key=itemgetter("id"))
             fields = {name: insertion.excluded[name] for name in ("status", "ended")}
-            connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields), ended)
+            alive = verifications.c.status == Status.PENDING
+            connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields, where=alive), ended)
 
 
 def past_of(connection: Connection, pseudonym: str, application: str | None) -> tuple[Past, ...]:

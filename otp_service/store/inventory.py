@@ -13,6 +13,7 @@ from typing import Any, Final
 from otp_service.core import idempotency
 from otp_service.core.purpose import LONGEST_LIFE
 from otp_service.store import keys, replies
+from otp_service.store.fence import STANDS
 from otp_service.store.health import BY_HAND
 from otp_service.store.mirror import NOTHING_KEPT
 from otp_service.store.references import EARLY
@@ -119,6 +120,8 @@ FAMILIES: Final = (
               Life("as long as anything holds of the number; then a day",
                    lambda _: NOTHING_KEPT // 1000, may_stay=True),
               "API, worker", "which applications may not write to a number, for which it is frozen, and its consents"),
+    KeyFamily((keys.FENCE,), "hash", _N, Life("a day", lambda _: STANDS // 1000), "API, worker, `doctor`",
+              "when the store was fenced: what was started before is expired; until when send limits are halved"),
     KeyFamily((keys.REPLIES,), "list", _S, Life("10 min", lambda _: replies.LATEST), "worker",
               "replies to what people wrote back, that are still to be sent"),
     KeyFamily((keys.replied("bb", "<application>", "<pseudonym>", "<meaning>"),), "string", _P,

@@ -19,6 +19,9 @@ MIRROR = f"{PREFIX}:mirror/head"
 MIRROR_BUILDER = f"{PREFIX}:mirror/builder"
 """String: who builds the mirror. Lives for half a minute."""
 
+FENCE = f"{PREFIX}:fence"
+"""Hash: when the store was fenced, and until when fewer messages may be sent. Lives for a day."""
+
 REPLIES = f"{PREFIX}:replies"
 """List: replies to what people wrote back, sealed, that no worker has sent yet. Lives for ten minutes."""
 

@@ -14,6 +14,8 @@ from graphlib import TopologicalSorter
 from importlib.resources import files
 from itertools import pairwise
 
+from otp_service.store import keys
+
 PREFIX = "otp_service_"
 """Begins the names of all libraries of this service, of this release or another."""
 UNKNOWN_RULES = b"ruleset-unknown"
@@ -36,8 +38,8 @@ end)
 _TAKE = "KEYS, ARGV = keys, arguments"
 _TAKE_RULES = f"""KEYS, ARGV, ruleset = keys, arguments, rulesets[table.remove(arguments)]
 if not ruleset then return {{ '{UNKNOWN_RULES.decode()}' }} end"""
-_CLOCK = "clock"
-_READ_CLOCK = "clock.read()"
+_READ = {"clock": "clock.read()", "fence": f"fence.read('{keys.FENCE}')"}
+"""What is read when a script begins that includes the part, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
     lines = [
         f"redis.register_function('{_NAME}_{name}', function(keys, arguments)",
         _TAKE_RULES if rules else _TAKE,
-        *([_READ_CLOCK] if _CLOCK in own else []),
+        *(read for part, read in _READ.items() if part in own),
         f"{body}end)\n",
     ]
     return "\n".join(lines)

@@ -9,9 +9,10 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from otp_service.core.guard.limits import Limit, Limits
+from otp_service.core.guard.limits import Limit, Limits, cautious
 from otp_service.store import keys
 from otp_service.store.connection import answered
+from otp_service.store.fence import Fences
 
 
 class WindowItem(RateLimitItemPerSecond):
@@ -31,6 +32,7 @@ class WindowState:
     """How far a number's window is used."""
 
     limit: Limit
+    """As it is now: after the store was fenced, half of what is configured."""
     application: str | None
     """``None`` for windows that count over all applications."""
     used: int
@@ -42,19 +44,22 @@ class WindowState:
 class LimitReader:
     """Shows and clears a number's windows."""
 
-    def __init__(self, client: redis.Redis, limits: Limits) -> None:
+    def __init__(self, client: redis.Redis, limits: Limits, fences: Fences) -> None:
         """Take a client; the library stamps with this host's clock, which `clock_skew` compares."""
         self._client = client
         self._limits = limits
+        self._fences = fences
         # The address is not used: the storage takes the connections of our client, and with them its time-outs.
         self.storage = RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=keys.PREFIX)
         self._windows = MovingWindowRateLimiter(self.storage)
 
     def windows(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> list[WindowState]:
         """Return the state of every window of a number."""
+        fence = self._fences.standing()
+        halved = fence is not None and fence.is_new
         with answered():
             return [
-                self._state(item, key, limit, application)
+                self._state(item, key, cautious(limit) if halved else limit, application)
                 for item, key, limit, application in self._items(bucket, pseudonym, applications)
             ]
 
@@ -75,9 +80,9 @@ class LimitReader:
 
     def _state(self, item: RateLimitItem, key: str, limit: Limit, application: str | None) -> WindowState:
         stats = self._windows.get_window_stats(item, key)
-        used = limit.amount - stats.remaining
+        used = item.amount - stats.remaining
         reset_in = max(0.0, stats.reset_time - time.time()) if used else 0.0
-        return WindowState(limit, application, used, stats.remaining, reset_in)
+        return WindowState(limit, application, used, max(0, limit.amount - used), reset_in)
 
     def _items(
         self, bucket: str, pseudonym: str, applications: Iterable[str]

@@ -13,6 +13,7 @@ from otp_service.store.dead_letters import DeadLetters
 from otp_service.store.decisions import Decisions
 from otp_service.store.dispatches import Dispatches
 from otp_service.store.events import EventLog
+from otp_service.store.fence import Fences
 from otp_service.store.guard import Guard
 from otp_service.store.health import Health
 from otp_service.store.history import History
@@ -45,6 +46,7 @@ class Store:
     mailbox: Mailbox
     replies: Replies
     limits: LimitReader
+    fences: Fences
     guard: Guard
     events: EventLog
     mirror: Mirror
@@ -61,6 +63,7 @@ def open_store(
 ) -> Store:
     """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application."""
     scripts = ScriptRunner(client)
+    fences = Fences(client, scripts)
     dispatches = Dispatches(client, scripts, retention, rulesets)
     return Store(
         verifications=Verifications(scripts, retention),
@@ -74,7 +77,8 @@ def open_store(
         decisions=Decisions(client, scripts, keyring.buckets, retention),
         mailbox=Mailbox(client, keyring),
         replies=Replies(client),
-        limits=LimitReader(client, limits),
+        limits=LimitReader(client, limits, fences),
+        fences=fences,
         guard=Guard(client, scripts),
         events=EventLog(client, retention, keyring.buckets),
         mirror=Mirror(client, scripts),

@@ -191,8 +191,8 @@ class Verifications:
             ruleset,
         )
         match answer:
-            case [b"queued", now, found, used, reset, noted]:
-                quota = quota_of(ruleset.quota, used, reset) if used and not message.falls_back_from else None
+            case [b"queued", now, found, most, used, reset, noted]:
+                quota = quota_of(ruleset.quota, most, used, reset) if used and not message.falls_back_from else None
                 return outcomes.Queued(verification_of(verification.id, pairs(found), now), quota, _rules(noted))
             case _:
                 return _send_refusal(bucket, answer, ruleset)
@@ -223,8 +223,8 @@ def _started(
     bucket: str, answer: list[Any], ruleset: LoadedRuleset
 ) -> outcomes.Started | outcomes.Replayed | outcomes.Refused:
     match answer:
-        case [b"started", now, used, reset, noted]:
-            return outcomes.Started(now, quota_of(ruleset.quota, used, reset), _rules(noted))
+        case [b"started", now, most, used, reset, noted]:
+            return outcomes.Started(now, quota_of(ruleset.quota, most, used, reset), _rules(noted))
         case [b"replayed", now, remembered, found]:
             return _replayed(now, remembered, found)
         case _:
@@ -260,8 +260,8 @@ def _replayed(now: int, remembered: list[bytes], found: list[bytes]) -> outcomes
 
 def _send_refusal(bucket: str, answer: list[Any], ruleset: LoadedRuleset) -> outcomes.Refused:
     match answer:
-        case [b"refused", decision, rule, wait, used, reset]:
-            quota = quota_of(ruleset.quota, used, reset)
+        case [b"refused", decision, rule, wait, most, used, reset]:
+            quota = quota_of(ruleset.quota, most, used, reset)
             return outcomes.RefusedByRule(rule.decode(), wait, name_of(bucket, decision.decode()), quota)
         case _:
             return outcomes.refused(answer)

@@ -87,8 +87,8 @@ def keys_of_window(window: Window, bucket: str, application: str, number: str, n
     return keys.moving(name) if window.strategy is Strategy.MOVING_WINDOW else keys.sliding(name)
 
 
-def quota_of(window: Window | None, used: int, reset: int) -> Quota | None:
-    """Return the application's quota as a script counted it, of its window; ``reset`` in milliseconds."""
+def quota_of(window: Window | None, most: int, used: int, reset: int) -> Quota | None:
+    """Return the application's quota as a script tested and counted it, of its window; ``reset`` in milliseconds."""
     if window is None:
         return None
-    return Quota(window.amount, window.seconds, max(0, window.amount - used), whole_seconds(reset))
+    return Quota(most, window.seconds, max(0, most - used), whole_seconds(reset))

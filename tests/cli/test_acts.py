@@ -24,6 +24,7 @@ def test_what_was_done_is_told_with_who_did_it(environ):
     run("guard", "unblock", "--number", NUMBER, "--yes", environ=environ)
     run("guard", "unblock", "--country", "shop", "PK", "--yes", environ=environ)
     run("ledger", "rebuild", "--yes", environ=environ)
+    run("store", "fence", "--yes", environ=environ)
     rows = told(environ)
 
     assert rows[0][:3] == ["api-key-issued", "cli:ali", "shop"]
@@ -33,6 +34,7 @@ def test_what_was_done_is_told_with_who_did_it(environ):
         ["guard-unblocked", "cli:ali", "-", "number"],
         ["guard-unblocked", "cli:ali", "shop", "country"],
         ["mirror-rebuilt", "cli:ali", "-", "-"],
+        ["store-fenced", "cli:ali", "-", "-"],
     ]
     assert run("audit", "verify", environ=environ).exit_code == 0
 

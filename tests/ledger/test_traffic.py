@@ -45,6 +45,17 @@ def test_what_is_read_twice_is_there_once(ledger):
     assert len(_past(ledger)[0].events) == 4
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one batch", "later"])
+def test_what_ended_stays_as_it_ended_when_a_restored_redis_ends_it_once_more(ledger, at_once):
+    again = happening("verification.expired", at=1900, reason="expired")
+    for batch in [[*STORY, again]] if at_once else [STORY, [again]]:
+        ledger.traffic.record(batch)
+
+    (past,) = _past(ledger)
+    assert (past.status, past.ended) == ("approved", 1200)
+    assert [one["type"] for one in past.events][-1] == "verification.expired"
+
+
 def test_nothing_of_a_batch_is_recorded_when_a_part_of_it_cannot_be(ledger):
     broken = started("vf_2", evidence=EVIDENCE, place=0)
     fields = {**broken.fields, "consent": "{}"}

@@ -31,6 +31,7 @@ from support_outbox import POLICY, jobs_of, waiting
 from otp_service.core.errors import OtpServiceError, RateLimitedError
 from otp_service.core.guard.limits import coarse_retry_after
 from otp_service.services.deliver import deliver
+from otp_service.services.fence import fence
 from otp_service.services.transactions import TransactionInput
 
 EXAMPLES = os.environ.get("OTP_SERVICE_MODEL_EXAMPLES")
@@ -136,8 +137,9 @@ class Life(RuleBasedStateMachine):
     installations: dict[str, Any]
     verifications = Bundle("verifications")
 
-    @initialize(name=st.sampled_from(sorted(SETUPS)))
-    def install(self, name: str) -> None:
+    @initialize(name=st.sampled_from(sorted(SETUPS)), may_be_fenced=st.sampled_from([False, False, True]))
+    def install(self, name: str, may_be_fenced: bool) -> None:
+        self.may_be_fenced = may_be_fenced
         self.frozen.reset()
         self.installations[name].context.reflection.refresh()
         setup = SETUPS[name]
@@ -256,6 +258,17 @@ class Life(RuleBasedStateMachine):
                 caught = context.store.mailbox.messages(job.application, job.id)
                 assert len(caught) == sum(message.status == "sent" for message in found.messages)
 
+    # --- what an operator does -------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.may_be_fenced)
+    @rule(now=st.sampled_from([False, False, False, True]))
+    def fence(self, now: bool) -> None:
+        if not now:
+            return
+        STEPS_RUN["fence"] += 1
+        fence(self.callers["shop"].context)
+        self.model.fence()
+
     # --- time ------------------------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([0.001, 1, 1, 9, 9, 9, 31, 31, 65, 601, 3601, 24 * 3600]), worker=WORKER)
@@ -274,7 +287,7 @@ class Life(RuleBasedStateMachine):
         if worker:
             self.deliver()
         found = self.model.verifications[one]
-        at = {"resend": found.next_send, "expiry": found.expires, "gone": found.expires + GRACE}[edge]
+        at = {"resend": found.next_send, "expiry": found.ends, "gone": found.ends + GRACE}[edge]
         self._move_to(at + off)
 
     @rule(number=st.sampled_from(sorted(NUMBERS)), data=st.data(), off=st.sampled_from([-1, 1]), worker=WORKER)
@@ -283,7 +296,7 @@ class Life(RuleBasedStateMachine):
             self.deliver()
         times = self.model.sends[number] + self.model.wrong["shop", number]
         ends = sorted({time + 1000 * seconds + off for time in times for seconds in self.windows})
-        ahead = [end for end in ends if end > self.model.now]
+        ahead = [end for end in (*ends, self.model.cautious_until + off) if end > self.model.now]
         if ahead:
             self._move_to(data.draw(st.sampled_from(ahead)))
 

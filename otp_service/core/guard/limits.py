@@ -4,7 +4,7 @@ A limit is written in the notation of the ``limits`` library (``"5/10 minutes"``
 evaluator tests all windows of a request and then spends them all, or none.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from limits import parse
@@ -60,6 +60,13 @@ class Limit:
     def name(self) -> str:
         """Scope and window: what the limit's keys are called, whatever its amount."""
         return f"{self.scope}/{self.seconds}"
+
+
+def cautious(limit: Limit) -> Limit:
+    """Return a limit as it is for an hour after the store was fenced: half as many messages, wrong codes as always."""
+    if limit.scope is Scope.FAILED_CHECKS:
+        return limit
+    return replace(limit, amount=max(1, limit.amount // 2))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
 -- ARGV[4] which consent is needed: recorded, off   ARGV[5] beginning of the keys of what the mirror says of numbers
 -- Derives: what the mirror says of the number, from the record's pseudonym (same hash tag)
 -- Returns: 1, or 0 when it does not, cannot tell now, or there is no such verification
--- include clock record mirror
+-- include clock fence record mirror
 
 local found = record.of(KEYS[1], ARGV[1], 'pseudonym', 'ledger')
 if not found then return 0 end

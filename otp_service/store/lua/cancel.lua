@@ -4,7 +4,7 @@
 -- ARGV[1] application   ARGV[2] idempotency fingerprint, empty without one
 -- ARGV[3] why, empty when the application asks for it: frozen
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'canceled', now, record}
--- include clock streams idempotency record
+-- include clock fence streams idempotency record
 
 local found = record.of(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
@@ -17,4 +17,4 @@ if not remembered and found.status ~= 'canceled' then
   streams.report(KEYS[2], 'verification.canceled', found, 'reason', ARGV[3])
 end
 if not remembered then idempotency.remember_with(KEYS[1], KEYS[3], ARGV[2]) end
-return { 'canceled', now, redis.call('HGETALL', KEYS[1]) }
+return { 'canceled', now, record.whole(KEYS[1]) }

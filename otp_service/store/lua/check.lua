@@ -16,7 +16,7 @@
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, whether the application's alarm
 --                 was raised}
--- include clock states counters limits standing waits buckets conversions findings failing counted approvals guesses attempts
+-- include clock fence states counters limits standing waits buckets conversions findings failing counted approvals guesses attempts
 -- include streams idempotency record mirror
 
 local found = record.of(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',

@@ -19,7 +19,7 @@
 --                 {'dropped', reason, slot in which the message still waits or empty, rule that refused it or empty}
 --                 {'blocked', now, milliseconds until a gateway may be free or -1, record}
 --                 {'dispatched', now, number of the dispatch, dispatches left, gateway, choice, record}
--- include clock states findings spending streams record mirror deliveries health routing
+-- include clock fence states findings spending streams record mirror deliveries health routing
 
 if not streams.held(KEYS[3], ARGV[8], ARGV[10], ARGV[9]) then return { 'overtaken' } end
 local found = record.of(KEYS[1], ARGV[1], 'generation', 'sends', 'n' .. ARGV[2], 'from' .. ARGV[2], 'p' .. ARGV[2],
@@ -43,7 +43,7 @@ local number_key = ARGV[16] .. found.pseudonym
 local why = mirror.refusal(KEYS[5], number_key, found, ARGV[13], ARGV[14], ARGV[15], found.ledger or -1)
 if why == 'mirror-behind' then return { 'behind' } end
 if why then return dropped(why) end
-local whole = redis.call('HGETALL', KEYS[1])
+local whole = record.whole(KEYS[1])
 local from = tonumber(found['from' .. ARGV[2]] or 0)
 local tally = deliveries.tally(whole, ARGV[2], from)
 if tally.sent + tally.delivered > 0 then return dropped('sent') end
@@ -76,4 +76,4 @@ redis.call('HSET', KEYS[1], 'n' .. ARGV[2], number, slot, deliveries.queued(ARGV
 if ARGV[2] == found.sends then redis.call('HSET', KEYS[1], 'channel', ARGV[4]) end -- the newest message's
 redis.call('HSET', KEYS[2], 'v', '1', 'record', KEYS[1], 'slot', slot, 'gateway', one.name)
 redis.call('PEXPIREAT', KEYS[2], now + redis.call('PTTL', KEYS[1]))
-return { 'dispatched', now, number, left - 1, one.name, choice, redis.call('HGETALL', KEYS[1]) }
+return { 'dispatched', now, number, left - 1, one.name, choice, record.whole(KEYS[1]) }

@@ -36,8 +36,7 @@ function guard.test(sending)
   for _, limit in ipairs(sending.windows) do
     local some = sending.standing.some
     if limit.scope == 'failed_checks' then some = sending.standing.here end -- guesses count for each application
-    local most = limits.most(limit, sending.lane == 'strange' and some)
-    findings.note(list, limit, limits.wait(limit, most), limits.used(limit, most), most)
+    findings.note(list, limit, limits.test(limit, sending.lane == 'strange' and some))
   end
   if ruleset.cooldown and sending.kind == 'start' then -- a resend has delays of its own
     local wait, run = waits.left(ruleset.cooldown, kept.cooldown, sending.lane)

@@ -32,8 +32,8 @@ end
 -- Tests whether a code may be compared. Returns the finding that refuses it, nil when none does.
 function guesses.refusal(guessing)
   for _, limit in ipairs(guessing.windows) do
-    local most = limits.most(limit, guessing.lane == 'strange' and guessing.standing.here)
-    findings.note(guessing.findings, limit, limits.wait(limit, most), limits.used(limit, most), most)
+    local stranger = guessing.lane == 'strange' and guessing.standing.here
+    findings.note(guessing.findings, limit, limits.test(limit, stranger))
   end
   guesses.test(guessing.findings, guessing.kept.guesses, guessing.lane)
   local first = findings.first(guessing.findings)

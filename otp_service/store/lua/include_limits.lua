@@ -24,11 +24,6 @@ function limits.of(keys, place, scopes)
   return found
 end
 
--- Returns how many events of a window somebody may use up: a stranger leaves some to those who are known.
-function limits.most(limit, stranger)
-  return stranger and limit.strangers or limit.amount
-end
-
 -- Milliseconds until one more event fits into a moving window, 0 when it does now.
 local function moving_wait(limit, most)
   local entry = redis.call('LINDEX', limit.key, most - 1)
@@ -60,22 +55,29 @@ local function sliding_wait(limit, most)
   return math.max(1, math.floor(limit.ttl + interval - most * interval / limit.count) + 1)
 end
 
--- Tests a window that may hold so many; spends nothing. Returns the milliseconds until one more fits, 0 when it does.
-function limits.wait(limit, most)
+local function wait_for(limit, most)
   return (limit.previous and sliding_wait or moving_wait)(limit, most)
 end
 
--- Returns how much is in a window that was tested. A moving one keeps no more events than it allows.
-function limits.used(limit, most)
-  return limit.used or most
+-- Tests a window for somebody; spends nothing. A stranger leaves some of it to those who are known, and behind a new fence
+-- only half of it may be used for messages. Returns the milliseconds until one more event fits, 0 when it does; how many
+-- there are (a moving window keeps no more than it allows), and how many it may hold.
+function limits.test(limit, stranger)
+  local whole = stranger and limit.strangers or limit.amount
+  limit.most = limit.scope == 'failed_checks' and whole or fence.most(whole)
+  local wait = wait_for(limit, limit.most)
+  if wait > 0 and limit.most < whole then
+    wait = math.min(wait, math.max(fence.cautious, wait_for(limit, whole)))
+  end
+  return wait, limit.used or limit.most, limit.most
 end
 
--- Returns the application's own quota as it was tested: `used` and `ttl` of its narrowest window.
+-- Returns the application's own quota as it was tested: `most`, `used` and `ttl` of its narrowest window.
 function limits.quota(list)
   for _, limit in ipairs(list) do
     if limit.quota then return limit end
   end
-  return { used = 0, ttl = 0 }
+  return { most = 0, used = 0, ttl = 0 }
 end
 
 -- Counts one event in a window; to be called when there is room in all that it is counted in.

@@ -7,14 +7,20 @@ function record.id(key)
 end
 
 -- Returns the fields asked for as a table by name, always with its identifier, application, purpose, country,
--- status, expiry and the key of its start; nil when there is no record of this application.
+-- status, expiry (that of before a fence is over) and the key of its start; nil when there is no record of this application.
 function record.of(key, application, ...)
-  local names = { 'application', 'purpose', 'country', 'status', 'expires', 'start', ... }
+  local names = { 'application', 'purpose', 'country', 'status', 'expires', 'fence', 'start', ... }
   local values = redis.call('HMGET', key, unpack(names))
   if values[1] ~= application then return nil end
   local fields = { id = record.id(key) }
   for i, name in ipairs(names) do fields[name] = values[i] end
+  fields.expires = fence.expiry(fields.expires, fields.fence)
   return fields
+end
+
+-- Returns all of it as a flat list, as it is handed out; empty when there is none.
+function record.whole(key)
+  return fence.apply(redis.call('HGETALL', key))
 end
 
 -- Makes a verification final: the number goes, and the start's idempotency key learns the outcome, since it

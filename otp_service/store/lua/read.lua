@@ -2,6 +2,6 @@
 --
 -- KEYS[1] the record
 -- Returns: {now, record}
--- include clock
+-- include clock fence record
 
-return { now, redis.call('HGETALL', KEYS[1]) }
+return { now, record.whole(KEYS[1]) }

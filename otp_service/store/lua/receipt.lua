@@ -6,7 +6,7 @@
 -- ARGV[5] '1' when the number's holder told the gateway to want no messages
 -- Derives: the record, from the dispatch (same hash tag)
 -- Returns one of: {'not-found'} {'recorded', slot, now, identifier, record} {'ignored', slot, now, identifier, record}
--- include clock streams record deliveries
+-- include clock fence streams record deliveries
 
 local dispatch = redis.call('HMGET', KEYS[1], 'record', 'slot', 'gateway')
 if not dispatch[1] or dispatch[3] ~= ARGV[1] then return { 'not-found' } end
@@ -22,4 +22,4 @@ elseif ARGV[5] == '1' then -- a second report may be the one that tells it
   streams.report(KEYS[2], 'delivery.opted_out', about, 'slot', dispatch[2], 'gateway', ARGV[1],
     deliveries.opt_out(dispatch[1], KEYS[3], ARGV[5]))
 end
-return { news and 'recorded' or 'ignored', dispatch[2], now, about.id, redis.call('HGETALL', dispatch[1]) }
+return { news and 'recorded' or 'ignored', dispatch[2], now, about.id, record.whole(dispatch[1]) }

@@ -6,7 +6,7 @@
 -- ARGV[4] generation of its code     ARGV[5] greatest age of the outbox in milliseconds
 -- ARGV[6] and following: the job, name, value, …
 -- Returns one of: {'gone'} (the letter, or the record) {'unwanted', reason} {'redriven'}
--- include clock streams record deliveries
+-- include clock fence streams record deliveries
 
 local found = record.of(KEYS[2], ARGV[2], 'generation', 'n' .. ARGV[3])
 if not found or #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return { 'gone' } end

@@ -21,9 +21,9 @@
 -- Derives: the guard's keys of the verification's block and country, from the record
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait}
 --                 {'overtaken'} {'kept-back', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
---                 {'refused', decision, rule, wait, quota used, quota reset}
---                 {'queued', now, record, quota used, quota reset, rules that only record}
--- include clock states counters limits standing waits buckets conversions findings spending failing counted approvals
+--                 {'refused', decision, rule, wait, quota, quota used, quota reset}
+--                 {'queued', now, record, quota, quota used, quota reset, rules that only record}
+-- include clock fence states counters limits standing waits buckets conversions findings spending failing counted approvals
 -- include guesses fraud guard attempts streams idempotency record mirror deliveries
 
 local found = record.of(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays', 'last_send', 'generation', 'pseudonym',
@@ -31,7 +31,7 @@ local found = record.of(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays',
 if not found then return { 'not-found' } end
 local remembered = idempotency.recall(KEYS[7], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
-if remembered then return { 'queued', now, redis.call('HGETALL', KEYS[1]), 0, 0, '' } end
+if remembered then return { 'queued', now, record.whole(KEYS[1]), 0, 0, 0, '' } end
 
 if found.status ~= 'pending' then return { 'final', found.status } end
 if now >= tonumber(found.expires) then return { 'final', 'expired' } end
@@ -65,7 +65,7 @@ attempts.note(KEYS[9], ARGV[10], ARGV[8], kind, found.id, refusal and refusal.ru
 if refusal then
   fraud.remember(sending)
   local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8])
-  return { 'refused', decision, refusal.rule, refusal.wait, quota.used, quota.ttl }
+  return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
 end
 guard.count(sending)
 counted.note(KEYS[1], sending, found)
@@ -83,4 +83,4 @@ if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
 idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
 streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, found, ARGV[3], sends, generation, found.expires)
 streams.report(KEYS[6], 'verification.resent', found, 'channel', ARGV[3], 'falls_back_from', ARGV[13])
-return { 'queued', now, redis.call('HGETALL', KEYS[1]), quota.used + 1, quota.ttl, findings.rules(sending.findings) }
+return { 'queued', now, record.whole(KEYS[1]), quota.most, quota.used + 1, quota.ttl, findings.rules(sending.findings) }

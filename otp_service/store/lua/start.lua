@@ -23,16 +23,16 @@
 -- ARGV[27] name under which its payment can be found, and ARGV[28] that of its reference; empty for none
 -- ARGV[29] and following: the record's fields: name, value, …
 -- Derives: the record of the first start, from the idempotency key (same hash tag)
--- Returns one of: {'started', now, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
+-- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
 --                 {'kept-back', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
---                 {'refused', decision, rule, wait, quota used, quota reset}
--- include clock states counters limits standing waits buckets conversions findings spending failing counted approvals
--- include guesses fraud guard attempts streams idempotency mirror deliveries
+--                 {'refused', decision, rule, wait, quota, quota used, quota reset}
+-- include clock fence states counters limits standing waits buckets conversions findings spending failing counted approvals
+-- include guesses fraud guard attempts streams idempotency record mirror deliveries
 
 local remembered = idempotency.recall(KEYS[8], ARGV[1])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then
-  return { 'replayed', now, remembered, redis.call('HGETALL', redis.call('HGET', KEYS[8], 'record')) }
+  return { 'replayed', now, fence.apply(remembered), record.whole(redis.call('HGET', KEYS[8], 'record')) }
 end
 
 local about = { application = ARGV[11], purpose = ARGV[12], country = ARGV[13] }
@@ -53,7 +53,7 @@ attempts.note(KEYS[10], ARGV[9], ARGV[7], 'start', ARGV[10], refusal and refusal
 if refusal then
   fraud.remember(sending)
   local decision = guard.report(sending, KEYS[9], ARGV[8], ARGV[7])
-  return { 'refused', decision, refusal.rule, refusal.wait, quota.used, quota.ttl }
+  return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
 end
 guard.count(sending)
 about.id = ARGV[10]
@@ -64,15 +64,17 @@ redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now
   'ledger', place, deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack(ARGV, 29))
 counted.note(KEYS[1], sending, {})
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
+fence.note(KEYS[1])
 if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
 if ARGV[1] ~= '' then
   redis.call('HSET', KEYS[1], 'start', KEYS[8])
   idempotency.remember(KEYS[8], ARGV[1], ARGV[2], 'record', KEYS[1], 'created', now, 'expires', expires,
     'status', 'pending')
+  fence.note(KEYS[8])
 end
 streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[14], 1, 0, expires)
 if redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now) > 20 then redis.call('LTRIM', KEYS[7], 0, 19) end
 redis.call('PEXPIRE', KEYS[7], ARGV[7])
 streams.report(KEYS[6], 'verification.started', about, 'channel', ARGV[14], 'pseudonym', ARGV[15], 'ledger', place,
   'expires', expires, 'payment', ARGV[27], 'payment_reference', ARGV[28], 'consent', ARGV[26])
-return { 'started', now, quota.used + 1, quota.ttl, findings.rules(sending.findings) }
+return { 'started', now, quota.most, quota.used + 1, quota.ttl, findings.rules(sending.findings) }

@@ -1,0 +1,62 @@
+"""Defects of the fence: what is over by it, what lives, for how long it stands, and how many messages it leaves."""
+
+from mutant import Mutant, one
+
+DEFECTS: dict[str, Mutant] = {
+    "fence-of-nothing": one("include_fence", "fence.at, fence.cautious = kept[1]", "fence.at, fence.cautious = false"),
+    "fence-of-what-comes-after-it-too": one("include_fence", " or behind == fence.at"),
+    "fence-of-the-first-time-only": one("include_fence", "behind == fence.at then", "behind then"),
+    "fence-of-the-first-time-only-is-shown": one("include_fence", "behind = list[i + 1] end", "behind = fence.at end"),
+    "fence-by-the-clock-that-was": one("include_fence", "math.min(expires, fence.at, now)", "fence.at"),
+    "fence-until-the-clock-is-set-back": one("include_fence", "fence.at, now))", "fence.at))"),
+    "fence-lengthens-a-life": one("include_fence", "math.min(expires, fence.at, now)", "math.min(fence.at, now)"),
+    "fence-is-not-noted": one("include_fence", "if fence.at then redis", "if false then redis"),
+    "fence-is-not-shown": one("include_fence", "if place then list[place] =", "if false then list[place] ="),
+    "fence-forgotten-by-its-record": one("start", "\nfence.note(KEYS[1])\n", "\n"),
+    "fence-forgotten-by-its-key": one("start", "  fence.note(KEYS[8])\n"),
+    "fence-unknown-to-a-repeated-start": one("start", "fence.apply(remembered)", "remembered"),
+    "fence-unknown-to-its-record": one(
+        "include_record", "  fields.expires = fence.expiry(fields.expires, fields.fence)\n"
+    ),
+    "fence-unknown-to-who-reads": one(
+        "include_record", "fence.apply(redis.call('HGETALL', key))", "redis.call('HGETALL', key)"
+    ),
+    "fence-named-as-the-one-before": one(
+        "fence", "math.max(now, tonumber(redis.call('HGET', KEYS[1], 'at') or 0) + 1)", "now"
+    ),
+    "fence-once-and-for-all": one(
+        "fence", "'at', at, 'until'", "'at', redis.call('HGET', KEYS[1], 'at') or at, 'until'"
+    ),
+    "fence-without-its-hour": one("fence", ", 'until', ends)", ")"),
+    "fence-for-ever": one("fence", "redis.call('PEXPIREAT', KEYS[1], now + tonumber(ARGV[2]))\n"),
+    "fence-for-an-hour": one("fence", "now + tonumber(ARGV[2])", "ends"),
+    "cautious-for-as-long-as-it-stands": one("include_fence", "fence.cautious > 0 and", "fence.at and"),
+    "cautious-for-a-moment-longer": one("include_fence", "fence.cautious > 0", "fence.cautious >= 0"),
+    "cautious-never": one("include_fence", "fence.cautious > 0", "false"),
+    "cautious-lets-nothing-through": one(
+        "include_fence", "math.max(1, math.floor(amount / 2))", "math.floor(amount / 2)"
+    ),
+    "cautious-rounds-up": one("include_fence", "math.floor(amount / 2)", "math.ceil(amount / 2)"),
+    "cautious-with-guesses-too": one(
+        "include_limits", "limit.scope == 'failed_checks' and whole or fence.most(whole)", "fence.most(whole)"
+    ),
+    "cautious-with-all-but-strangers": one(
+        "include_limits", "or fence.most(whole)", "or stranger and whole or fence.most(whole)"
+    ),
+    "cautious-waits-for-the-half": one("include_limits", "wait > 0 and limit.most < whole", "false"),
+    "cautious-waits-for-the-hour-only": one(
+        "include_limits", "math.max(fence.cautious, wait_for(limit, whole))", "fence.cautious"
+    ),
+    "cautious-waits-for-the-whole-only": one(
+        "include_limits", "math.max(fence.cautious, wait_for(limit, whole))", "wait_for(limit, whole)"
+    ),
+    "cautious-promises-the-whole-quota": one(
+        "start", "{ 'started', now, quota.most,", "{ 'started', now, quota.amount or 0,"
+    ),
+    "cautious-refuses-with-the-whole-quota": one(
+        "start", "refusal.wait, quota.most,", "refusal.wait, quota.amount or 0,"
+    ),
+    "cautious-promises-the-whole-quota-to-a-resend": one(
+        "resend", "record.whole(KEYS[1]), quota.most,", "record.whole(KEYS[1]), quota.amount or 0,"
+    ),
+}

@@ -1,0 +1,159 @@
+"""``otp-service store fence``: what it asks, does and tells, and who else tells of it."""
+
+import json
+import re
+
+import pytest
+from support_caller import Caller
+from support_cli import configured, run
+from support_installation import NUMBER
+from support_keys import assert_all_keys_expire
+
+from otp_service.bootstrap import install, prepare
+from otp_service.core.errors import RateLimitedError
+from otp_service.settings import load_settings
+from otp_service.store import keys
+from otp_service.store.library import PREFIX
+
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+FENCED = rf"Fenced: what was started until {TIME} is expired\."
+HALVED = rf"imits on messages are halved until {TIME}\."
+HOUR = 3600
+
+
+@pytest.fixture
+def environ(valkey, tmp_path):
+    return configured(tmp_path, valkey.url, limits={"number": ["5/day"]})
+
+
+@pytest.fixture
+def shop(environ):
+    installation = install(load_settings(environ=environ))
+    prepare(installation)
+    return Caller(installation)
+
+
+def fence(environ, *arguments, **more):
+    return run("store", "fence", *arguments, environ=environ, **more)
+
+
+def told(*arguments, environ):
+    result = run(*arguments, environ=environ)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_what_was_started_before_is_expired_and_what_holds_now_is_told(environ, shop):
+    one = shop.start()
+    result = fence(environ, "--yes")
+
+    assert result.exit_code == 0
+    assert re.fullmatch(f"{FENCED}\n", result.stdout)
+    assert re.search(HALVED, result.stderr)
+    assert shop.check(one, shop.code(one))[3] == "expired"
+
+
+def test_it_is_logged_for_whoever_keeps_what_commands_print(environ):
+    (line,) = (json.loads(line) for line in fence(environ, "--yes").stderr.splitlines() if line.startswith("{"))
+
+    assert (line["message"], line["level"], line["cautious_for"]) == ("store_fenced", "warning", HOUR)
+
+
+@pytest.mark.parametrize(("answer", "status", "put"), [("y\n", 0, 1), ("n\n", 1, 0), ("", 1, 0)])
+def test_it_says_what_it_means_and_where_and_asks(environ, valkey, answer, status, put):
+    result = fence({**environ, "OTP_SERVICE__REDIS__URL": valkey.url.replace("//", "//:hunter2@")}, stdin="n\n")
+    assert "hunter2" not in result.output
+    result = fence(environ, stdin=answer)
+
+    assert result.exit_code == status
+    assert "who waits for a code asks for a new one" in result.stderr
+    assert f"Fence the store at {valkey.url}?" in result.output
+    assert valkey.client.exists(keys.FENCE) == put
+
+
+def test_a_redis_that_no_process_has_used_is_fenced_and_nothing_else_is_written(environ, valkey):
+    valkey.client.function_flush()
+
+    assert fence(environ, "--yes").exit_code == 0
+    assert valkey.client.keys("*") == [keys.FENCE.encode()]
+    assert len(valkey.client.function_list(f"{PREFIX}*")) == 1
+    assert_all_keys_expire(valkey.client)
+
+
+def test_it_needs_no_ledger(environ):
+    away = {**environ, "OTP_SERVICE__LEDGER__URL": "postgresql://otp@127.0.0.1:1/otp"}
+
+    assert fence(away, "--yes").exit_code == 0
+
+
+def test_the_redis_of_another_installation_is_left_alone(environ, shop, valkey, tmp_path):
+    one = shop.start()
+    result = fence(configured(tmp_path, valkey.url), "--yes")
+
+    assert result.exit_code == 1
+    assert "This Redis was first used with another pseudonym_key: nothing was done to it." in result.output
+    assert shop.check(one, shop.code(one))[1]
+
+
+def test_a_redis_that_is_not_there_is_named(tmp_path):
+    result = fence(configured(tmp_path, "redis://:hunter2@127.0.0.1:1/0"), "--yes")
+
+    assert result.exit_code == 1
+    assert "does not answer" in result.output
+    assert "hunter2" not in result.output
+
+
+def test_a_replica_is_not_fenced_and_its_primary_asked_for(environ, valkey):
+    valkey.client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        result = fence(environ, "--yes")
+    finally:
+        valkey.client.execute_command("REPLICAOF", "NO", "ONE")
+
+    assert result.exit_code == 1
+    assert "Name its primary in redis.url." in result.output
+
+
+def test_doctor_tells_of_the_fence_that_stands(environ, shop, valkey):
+    assert "fence" not in told("doctor", environ=environ).stdout
+    fence(environ, "--yes")
+    assert re.search(rf"^warn  fence: {FENCED} L{HALVED}$", told("doctor", environ=environ).stdout, re.MULTILINE)
+    valkey.advance(HOUR)
+    assert re.search(rf"^ok    fence: {FENCED}$", told("doctor", environ=environ).stdout, re.MULTILINE)
+
+
+def test_limits_show_what_is_left_of_the_half(environ, shop, valkey):
+    fence(environ, "--yes")
+    shop.start()
+    shown = told("limits", "show", NUMBER, environ=environ)
+    assert shown.stdout.splitlines()[0].split("\t")[:4] == ["number 2 in 1 d", "all", "1", "1"]
+    assert re.search(f"the store was fenced: l{HALVED}", shown.stderr)
+    shop.start()
+    with pytest.raises(RateLimitedError):
+        shop.start()
+    shown = told("limits", "show", NUMBER, environ=environ)
+    assert shown.stdout.splitlines()[0].split("\t")[:4] == ["number 2 in 1 d", "all", "2", "0"]
+    assert "failed_checks 10 in 1 d" in shown.stdout, "wrong codes have all of theirs"
+
+
+def test_limits_show_no_less_than_nothing_and_all_of_them_after_the_hour(environ, shop, valkey):
+    for _ in range(3):
+        shop.start()
+    fence(environ, "--yes")
+    assert told("limits", "show", NUMBER, environ=environ).stdout.split("\t")[2:4] == ["3", "0"]
+    valkey.advance(HOUR)
+    shown = told("limits", "show", NUMBER, environ=environ)
+
+    assert shown.stdout.splitlines()[0].split("\t")[:4] == ["number 5 in 1 d", "all", "3", "2"]
+    assert "fenced" not in shown.stderr
+
+
+def test_guard_status_and_replay_say_that_limits_were_others(environ, shop):
+    shop.start()
+    assert "fenced" not in told("guard", "status", environ=environ).stderr
+    assert "fenced" not in told("guard", "replay", environ=environ).stderr
+    fence(environ, "--yes")
+
+    assert re.search(f"the store was fenced: l{HALVED}", told("guard", "status", environ=environ).stderr)
+    replayed = told("guard", "replay", environ=environ).stderr
+    assert re.search(f"The store was fenced: limits on messages were halved from .* to {TIME}; here they", replayed)
