@@ -11,7 +11,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: setup run test check bench bench-delivery bench-import bench-pair storm storm-ledger abuse mutants lock sbom clean compose-secrets
+.PHONY: setup run test check bench bench-delivery bench-import bench-pair storm storm-ledger rotate abuse mutants lock sbom clean compose-secrets
 
 setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
 
@@ -46,6 +46,9 @@ bench-import: setup  ## Imports a million suppressed numbers: time, memory, and 
 storm-ledger: setup  ## Recorders, database and Redis are killed under load; nothing may be lost. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database sqlite
 	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database postgresql
+
+rotate: setup  ## Root keys are rotated while verifications are started and checked; none may be lost. Three minutes.
+	PYTHONPATH=tests $(BIN)/python benchmarks/rotate.py
 
 abuse: setup  ## Attacks beside a simulated day of honest traffic: what passes, costs, is refused. Needs libfaketime. An hour.
 	$(BIN)/python benchmarks/abuse.py

@@ -41,6 +41,13 @@ class Installation:
 
     settings: Settings
     context: Context
+    client: redis.Redis
+
+    def close(self) -> None:
+        """Let go of connections and threads; to be called when nothing is done with it any more."""
+        self.context.policies.close()
+        self.context.ledger.database.close()
+        self.client.close()
 
 
 def connect(settings: Settings) -> redis.Redis:
@@ -68,9 +75,8 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     catalogue = cleared_catalogue(settings)
     ledger = open_ledger(settings.ledger.url.get_secret_value(), settings.ledger.timeout)
     directory = _directory(settings, ledger.access)
-    store = open_store(
-        client or connect(settings), keyring, settings.core_limits, directory.rulesets, kept, settings.breaker.to_core()
-    )
+    client = client or connect(settings)
+    store = open_store(client, keyring, settings.core_limits, directory.rulesets, kept, settings.breaker.to_core())
     gateways: dict[str, Gateway] = {}
     context = Context(
         keyring=keyring,
@@ -93,7 +99,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         public_url=settings.http.public_url,
     )
     gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
-    return Installation(settings, context)
+    return Installation(settings, context, client)
 
 
 def prepare(installation: Installation) -> None:

@@ -4,17 +4,17 @@ from wsgiref.types import WSGIApplication
 
 from otp_service.api.app import create_app
 from otp_service.bootstrap import install, prepare, watch
-from otp_service.settings import load_settings
+from otp_service.settings import Settings, load_settings
 from otp_service.telemetry.logging import Renderer, configure_logging
 
 
-def app() -> WSGIApplication:
-    """Return the application that the configuration describes.
+def app(settings: Settings | None = None) -> WSGIApplication:
+    """Return the application that the configuration describes, or settings that were read before.
 
     Raises `ConfigurationError`, also when Redis belongs to another installation, and `StoreUnavailableError` when
     it does not answer, or `LedgerUnavailableError`: a process that cannot look must not serve.
     """
-    settings = load_settings()
+    settings = settings or load_settings()
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
     installation = install(settings)
     prepare(installation)

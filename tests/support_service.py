@@ -84,6 +84,29 @@ class Service:
         self.children.append(self._launch("serve"))
         eventually(self._ready)
 
+    def reload(self) -> None:
+        """Let all processes read their settings anew, and wait until all of them have done so."""
+        told = self.told("reloaded")
+        asked = self.hang_up()
+        eventually(lambda: self.told("reloaded") == told + asked, 2 * PATIENCE)
+
+    def hang_up(self) -> int:
+        """Send SIGHUP to all processes, once they are there; return how many there are."""
+        eventually(lambda: self.told("worker_started") >= len(self.workers))
+        running = [child for child in (*self.children, *self.workers) if child.poll() is None]
+        for child in running:
+            child.send_signal(signal.SIGHUP)
+        return len(running)
+
+    def told(self, event: str) -> int:
+        """Return how often the processes logged an event."""
+        return len(self.events(event))
+
+    def events(self, event: str, log: Path | None = None) -> list[dict[str, Any]]:
+        """Return what the processes, or that of one log, told of an event."""
+        lines = (log.read_text(errors="replace") if log else self.logs()).splitlines()
+        return [json.loads(line) for line in lines if f'"message": "{event}"' in line]
+
     def logs(self) -> str:
         return "".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))
 
@@ -115,8 +138,13 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(folder: Path, valkey: ValkeyServer, *, workers: int = 1, **sections: Any) -> Iterator[Service]:
-    """Run a service with two application processes and some workers; sections are merged into its settings."""
+def running(
+    folder: Path, valkey: ValkeyServer, *, workers: int = 1, environ: dict[str, str] | None = None, **sections: Any
+) -> Iterator[Service]:
+    """Run a service with two application processes and some workers; sections are merged into its settings.
+
+    What ``environ`` sets is the processes' too; with an empty value it is not set.
+    """
     port = free_port()
     http = {"port": port, "processes": 2, "threads": 2, "metrics_port": 0, "metrics_on_same_port": True}
     http["public_url"] = f"http://127.0.0.1:{port}"
@@ -127,6 +155,7 @@ def running(folder: Path, valkey: ValkeyServer, *, workers: int = 1, **sections:
     keys = settings.pop("keys")
     config.write_text(json.dumps(settings))
     environment = {"OTP_SERVICE_ROOT_KEYS": keys["root"], "OTP_SERVICE_PSEUDONYM_KEY": keys["pseudonym"]}
+    environment |= environ or {}
     service = Service(f"http://127.0.0.1:{port}", folder, config, valkey, environment)
     try:
         service.launch_api()

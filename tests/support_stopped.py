@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,4 +81,6 @@ def _work(settings: dict[str, Any], log: Path) -> None:
         return dispatch(*given)
 
     dispatches.dispatch = stand_still_first  # type: ignore[method-assign]
-    run(installation, stop_on_signals())
+    stop = threading.Event()
+    stop_on_signals(stop.set)
+    run(installation, stop)

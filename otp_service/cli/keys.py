@@ -41,9 +41,9 @@ def new(application: str) -> None:
 def root(key_id: str | None) -> None:
     """Make a root key.
 
-    To replace the present one, first add the new one behind it in OTP_SERVICE_ROOT_KEYS and restart all processes, so
-    that every one accepts it. Then move it to the front, which makes it the active one, and restart them again. An hour
-    later the old one may go. See "Rotating a root key" in docs/operations.md.
+    To replace the present one, first add the new one behind it in the file that OTP_SERVICE_ROOT_KEYS_FILE names and
+    reload all processes (SIGHUP), so that every one knows it. Then move it to the front, which makes it the active one,
+    and reload them again. 20 minutes later the old one may go. See "Rotating a root key" in docs/operations.md.
     """
     name = key_id or f"{dt.datetime.now(dt.UTC):k%y%m}"
     if not (name.isascii() and name.isalnum() and name == name.lower() and len(name) <= 8):  # noqa: PLR2004

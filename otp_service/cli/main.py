@@ -5,6 +5,7 @@ from importlib import import_module
 import click
 
 from otp_service import __version__
+from otp_service.cli.hangups import hold_hangups
 from otp_service.core.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
 from otp_service.core.start_refusal import StartRefusedError
 
@@ -32,6 +33,8 @@ COMMANDS = {
     "check": "trial:check",
 }
 """Module and name of each command. It is imported when it is asked for: most need little of what others need."""
+RELOAD = frozenset({"serve", "worker"})
+"""Those that act on SIGHUP, from the beginning: by default it would end one whose modules are still being imported."""
 
 
 _EXPLAINED = "docs/refusals.md explains what stands in brackets."
@@ -64,6 +67,8 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in RELOAD:
+            hold_hangups()
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(f"otp_service.cli.{module}"), attribute)
         return command

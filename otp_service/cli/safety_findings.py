@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 from otp_service.cli.findings import Finding, Level, refused
+from otp_service.cli.output import duration
+from otp_service.core.purpose import LONGEST_LIFE
 from otp_service.core.start_refusal import RefusalName
+from otp_service.core.verification import GRACE
 from otp_service.gateways.smpp.settings import SmppSettings
 from otp_service.settings import Settings
 from otp_service.settings.hosts import canonical, host_of, is_local
@@ -20,13 +23,28 @@ def safety_findings(settings: Settings) -> Iterator[Finding]:
     reasons = refusals(settings)
     yield from map(refused, reasons)
     if not any(reason.name in _KEYS for reason in reasons):
-        yield Finding(Level.OK, "keys", "The root keys and the pseudonym key are there.")
+        yield _keys(settings)
     yield from _plain_lines(settings)
     yield from _smpp(settings)
     yield from _exceptions_without_use(settings)
     yield from _certificates(settings)
     yield from _redis_password(settings)
     yield from _short_secrets(settings)
+
+
+def _keys(settings: Settings) -> Finding:
+    """Name the root keys, and tell when those that make nothing new may go."""
+    active, *others = settings.core_keyring().root_ids
+    sentence = f"The pseudonym key is there. New verifications are made with the root key {active}"
+    if not others:
+        return Finding(Level.OK, "keys", f"{sentence}.")
+    kept = duration(max((purpose.ttl for purpose in settings.purposes.values()), default=LONGEST_LIFE) + GRACE)
+    return Finding(
+        Level.OK,
+        "keys",
+        f"{sentence}; those of {', '.join(others)} are still known.",
+        f"To retire one: it may go {kept} after the last process was reloaded with {active} in front.",
+    )
 
 
 def _plain_lines(settings: Settings) -> Iterator[Finding]:

@@ -9,21 +9,24 @@ from pathlib import Path
 
 import click
 
-from otp_service.bootstrap import Installation, install, prepare
+from otp_service.cli.hangups import on_hangup
 from otp_service.cli.options import config_option, settings_for_children
 from otp_service.cli.probe import check_port, url_of
+from otp_service.cli.reloading import prepared, reloaded, tell
 from otp_service.cli.server import Server
-from otp_service.cli.server_findings import silence_finding
-from otp_service.core.errors import ConfigurationError, StoreUnavailableError
+from otp_service.core.errors import ConfigurationError
 from otp_service.settings import Settings
 from otp_service.telemetry import exposition
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
-from otp_service.worker.loop import run
+from otp_service.worker.shifts import Shifts
 from otp_service.worker.signals import stop_on_signals
 
 _log = get_logger(__name__)
 _OTHER_PORTS = (9092, 9093)
 """For the metrics of a second process; the defaults of the settings lie before them."""
+_FIXED = ("http.host", "http.port", "http.processes", "http.metrics_port")
+"""Settings of ``serve`` that a reload leaves as they are: its sockets are open, and each process has one of its own."""
+_FIXED_OF_WORKER = ("http.host", "worker.metrics_port")
 
 
 @click.command()
@@ -31,15 +34,15 @@ _OTHER_PORTS = (9092, 9093)
 def serve(path: Path | None) -> None:
     """Serve the HTTP API.
 
-    As many processes as http.processes says.
+    As many processes as http.processes says. At a SIGHUP it reads its settings anew, and no request is lost.
     """
     settings = settings_for_children(path)
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
     check_port(settings.http.host, settings.http.port)
-    _prepared(settings)  # so that what would stop every process is told once, as a sentence
+    prepared(settings).close()  # so that what would stop every process is told once, as a sentence
     with _shared_metrics():
         _serve_metrics(settings.http.metrics_port, settings.http.host, "service", "OTP_SERVICE__HTTP__METRICS_PORT")
-        server = Server(settings)
+        server = Server(settings, lambda present: _judged(path, present))
         server.on_startup(lambda: _report(settings))
         server.run()
 
@@ -49,14 +52,13 @@ def _report(settings: Settings) -> None:
     _log.info("serving", at=url_of(http.host, http.port), processes=http.processes, metrics_port=http.metrics_port)
 
 
-def _prepared(settings: Settings) -> Installation:
-    installation = install(settings)
-    try:
-        prepare(installation)
-    except StoreUnavailableError as silent:
-        finding = silence_finding(settings, silent)
-        raise ConfigurationError(f"{finding.sentence} {finding.action}") from silent
-    return installation
+def _judged(path: Path | None, present: Settings) -> Settings | None:
+    """Return the settings as they are written now; ``None`` where nothing would start with them."""
+    installation = reloaded(path, present, _FIXED)
+    if installation is None:
+        return None
+    installation.close()  # each process makes its own
+    return installation.settings
 
 
 @contextmanager
@@ -92,11 +94,19 @@ def _serve_metrics(port: int, host: str, what: str, variable: str) -> None:
 def worker(path: Path | None) -> None:
     """Deliver the messages.
 
-    Run as many workers as you like, on any host.
+    Run as many workers as you like, on any host. At a SIGHUP one reads its settings anew, and no message is lost.
     """
     settings = settings_for_children(path)
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
-    installation = _prepared(settings)
-    stop = stop_on_signals()
+    shifts = Shifts(prepared(settings))
+    stop_on_signals(shifts.stop)
     _serve_metrics(settings.worker.metrics_port, settings.http.host, "worker", "OTP_SERVICE__WORKER__METRICS_PORT")
-    run(installation, stop)
+    on_hangup(lambda: _renew(shifts, path))
+    shifts.run()
+
+
+def _renew(shifts: Shifts, path: Path | None) -> None:
+    """Let the next shift of a worker begin, with the settings as they are written now."""
+    if successor := reloaded(path, shifts.present.settings, _FIXED_OF_WORKER):
+        shifts.hand_over(successor)
+        tell(successor.settings)

@@ -4,13 +4,18 @@ import atexit
 import logging
 import multiprocessing
 import os
+from multiprocessing.connection import Connection
 from typing import Any
 
 from otp_service.cli.children import end_with_parent
+from otp_service.settings import Settings
 
 
-def app() -> Any:  # noqa: ANN401 - a WSGI application
-    """Return the application of `otp_service.wsgi`.
+def app(settings: Settings, line: Connection) -> Any:  # noqa: ANN401 - a WSGI application
+    """Return the application of `otp_service.wsgi` with the settings that ``serve`` found good.
+
+    Not with those that the files hold by now: a process that takes the place of one that died must be like the others.
+    Over the ``line`` it tells its parent that it is ready, and hears when it is to leave.
 
     The process ends when ``serve`` is killed: without that it would go on to hold the port, unattended. It sees to
     that before anything else, since ``serve`` may be killed while the application is imported.
@@ -18,9 +23,11 @@ def app() -> Any:  # noqa: ANN401 - a WSGI application
     if parent := multiprocessing.parent_process():
         end_with_parent(parent.pid or 0)
     from otp_service import wsgi  # noqa: PLC0415 - takes a second
+    from otp_service.cli.leaving import Leaving  # noqa: PLC0415
 
-    application = wsgi.app()
+    application = Leaving(wsgi.app(settings), settings.http.port)
     atexit.register(_leave)
+    application.obey(line)
     return application
 
 

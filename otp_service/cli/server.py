@@ -2,21 +2,36 @@
 
 import logging
 import multiprocessing
+import socket
+import threading
 import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels, logger
-from granian.server.mp import MPServer
+from granian.net import SocketSpec  # type: ignore[attr-defined]
+from granian.server.mp import MPServer, WorkerProcess
 
 from otp_service.cli import served
+from otp_service.cli.hangups import on_hangup
+from otp_service.cli.leaving import IDLE, PATIENCE
+from otp_service.cli.reloading import tell
+from otp_service.cli.successors import becomes_ready, see_off, send_off
 from otp_service.settings import Settings
-from otp_service.telemetry.logging import GRANIAN_LOGGING
+from otp_service.telemetry.logging import GRANIAN_LOGGING, get_logger
 
 BACKLOG = 2048
 CONNECTIONS = 1024
 """Connections that one process holds at a time, idle ones included; others wait in the backlog."""
 KILL_AFTER = 10
 """Seconds that a process may take to finish its requests."""
+
+_log = get_logger(__name__)
 
 
 class FalseAlarms(logging.Filter):
@@ -39,9 +54,14 @@ class FalseAlarms(logging.Filter):
 
 
 class Server(MPServer):
-    """Granian's server of several processes."""
+    """Granian's server of several processes, whose settings can change while it serves.
 
-    def __init__(self, settings: Settings) -> None:
+    Then each process is given a successor before it is asked to leave; both listen to one socket, which is held here,
+    so that nobody who waits at it is turned away when one of them closes it.
+    """
+
+    def __init__(self, settings: Settings, reload: Callable[[Settings], Settings | None]) -> None:
+        """Let ``reload`` say at a SIGHUP how the settings have changed; ``None`` when they stay as they are."""
         # Forked processes would inherit this one's metrics, threads and connections; spawned ones have their own.
         multiprocessing.set_start_method("spawn", force=True)
         super().__init__(
@@ -51,6 +71,7 @@ class Server(MPServer):
             port=settings.http.port,
             interface=Interfaces.WSGI,
             http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=1000 * IDLE),
             websockets=False,
             workers=settings.http.processes,
             blocking_threads=settings.http.threads,
@@ -63,13 +84,111 @@ class Server(MPServer):
         )
         self._alarms = FalseAlarms()
         logger.addFilter(self._alarms)
+        self._settings = settings
+        self._ask = reload
+        self._fresh: Settings | None = None
+        """Settings that are to come into force."""
+        self._handed_over = threading.Event()
+        """Whether they did, or could not."""
+        self._doors: list[tuple[Any, socket.socket]] = []
+        """The listening socket of each process: as granian holds it, and as Python gives it to a child."""
+        self._lines: WeakKeyDictionary[WorkerProcess, Connection] = WeakKeyDictionary()
+        self._leaving: list[WorkerProcess] = []
 
     def run(self) -> None:
         """Serve until a signal asks to end."""
+        on_hangup(self._renew)
         # Granian's own loader would put the current folder in front of the path, and import a flask.py from there.
         self.serve(target_loader=served.app, wrap_loader=False)
 
     def shutdown(self, exit_code: int = 0) -> None:
         """End the processes."""
         self._alarms.stopped = time.monotonic()
+        self.wrks += self._leaving
         super().shutdown(exit_code)  # type: ignore[no-untyped-call]
+
+    # --- the sockets: where granian makes one in each process, which is gone with it -------------------------------
+
+    def _init_shared_socket(self) -> None:
+        self._ssp = self._sfd = None
+        for _ in range(self.workers):
+            held = SocketSpec(self.bind_addr, self.bind_port, self.backlog).build()
+            self._doors.append((held, socket.socket(fileno=held.get_fd())))
+
+    def _drop_shared_socket(self) -> None:
+        for _, door in self._doors:
+            door.close()
+
+    def _spawn_worker(  # type: ignore[override] # as in the class between, MPServer
+        self,
+        idx: int,
+        target: Any,  # noqa: ANN401 - granian's
+        **_: object,  # what loads an application that has not our settings
+    ) -> WorkerProcess:
+        """Return a process that is still to be started, with the settings that are in force."""
+        self._shd, self._sso = self._doors[idx]
+        self.blocking_threads = self._settings.http.threads
+        ours, theirs = multiprocessing.Pipe()
+        process = super()._spawn_worker(idx, target, partial(served.app, self._settings, theirs))
+        self._lines[process] = ours
+        return process
+
+    # --- new settings -----------------------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        """Find out what has changed, and see to it that it comes into force. Called by a thread of its own."""
+        self._fresh = self._ask(self._settings)
+        if self._fresh is None:
+            return
+        self._handed_over.clear()
+        self.reload_signal = True
+        self.main_loop_interrupt.set()
+        self._handed_over.wait()
+        see_off(self._leaving, PATIENCE + KILL_AFTER)
+        self._leaving.clear()
+        if self._settings is self._fresh and not self.interrupt_signal:
+            tell(self._settings)
+
+    def _reload(self, spawn_target: Any, target_loader: Any) -> None:  # noqa: ANN401, ARG002 - granian's
+        """Let successors take the place of all processes, or none; called by granian's loop."""
+        self.reload_signal = False
+        self.main_loop_interrupt.clear()
+        present, self._settings = self._settings, self._fresh or self._settings
+        if successors := self._successors(spawn_target):
+            self._hand_over(successors)
+        else:
+            self._settings = present
+            _log.error("reload_failed", reason="a process did not start; those that serve go on as before")
+        self._handed_over.set()
+        if self.interrupt_signal or self.interrupt_children:  # one that came before the event was cleared
+            self.main_loop_interrupt.set()
+
+    def _successors(self, spawn_target: Any) -> list[WorkerProcess]:  # noqa: ANN401 - granian's
+        """Return a successor of each process, all of them ready; none where one cannot be had."""
+        successors: list[WorkerProcess] = []
+        for idx in range(self.workers):
+            process = self._spawn_worker(idx, spawn_target)
+            process.interrupt_by_parent = True  # for now its end is no loss
+            process.start()  # type: ignore[no-untyped-call]
+            if not becomes_ready(process, self._lines[process], lambda: self.interrupt_signal):
+                process.inner.terminate()
+                self._dismiss([process, *successors])
+                return []
+            successors.append(process)
+        return successors
+
+    def _hand_over(self, successors: list[WorkerProcess]) -> None:
+        self._dismiss(self.wrks)
+        self.interrupt_children.clear()
+        self.wrks = successors
+        for process in successors:
+            process.interrupt_by_parent = False
+            if not process.inner.is_alive():
+                self.interrupt_children.append(process.idx)
+        _log.info("handing_over", processes=self.workers)
+
+    def _dismiss(self, processes: list[WorkerProcess]) -> None:
+        for process in processes:
+            process.interrupt_by_parent = True
+            send_off(self._lines[process])
+        self._leaving += processes

@@ -25,7 +25,7 @@ Command = Callable[..., Any]
 
 @click.group()
 def subject() -> None:
-    """Show or erase what is held of the person behind a number; freeze the number when fraud is reported."""
+    """Show or erase what is held of a number, or freeze it."""
 
 
 @subject.command()
@@ -79,10 +79,10 @@ def _whose(command: Command) -> Command:
 @region_option
 @config_option
 def freeze(number: str, name: str | None, reason: str, region: str | None, path: Path | None, *, every: bool) -> None:
-    """Freeze NUMBER at once, because fraud was reported: no start, no message, no code approved, until unfreeze.
+    """Stop everything for NUMBER: fraud was reported.
 
-    What is pending is canceled, and what waits is not sent. Nothing but unfreeze lifts it: no START of the holder's, no
-    lift of a suppression, no erasure.
+    Nothing starts, what is pending is canceled, what waits is not sent, and no code is approved. Nothing but unfreeze
+    lifts it: no START of the holder's, no lift of a suppression, no erasure.
     """
     context, to, application = _opened_for(number, region, path, name, every=every)
     did = freezing.freeze(context, to, application, SuppressionSource.OPERATOR, short_reason(reason))

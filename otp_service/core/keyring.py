@@ -93,6 +93,11 @@ class Keyring:
     def __repr__(self) -> str:
         return f"Keyring(active={self._active!r}, {len(self._roots)} root keys)"
 
+    @property
+    def root_ids(self) -> tuple[str, ...]:
+        """The ids of the root keys, which are no secret; the first one is active."""
+        return tuple(self._roots)
+
     # --- names ----------------------------------------------------------------------------------------------
 
     def pseudonym(self, e164: str) -> str:

@@ -63,6 +63,10 @@ class AskedPolicy:
         except RuntimeError:  # the host has no thread left to give
             return _unknown("no thread")
 
+    def close(self) -> None:
+        """Let its threads end; it is not asked any more."""
+        self._patience.end()
+
     def _judged(self, question: Question) -> Verdict:
         try:
             return _understood(self._policy.judge(question))
@@ -97,6 +101,11 @@ class Policies:
     def concerning(self, application: str, purpose: str, channel: str) -> tuple[AskedPolicy, ...]:
         """Return those that are asked about such a message."""
         return tuple(one for one in self._asked if one.concerns(application, purpose, channel))
+
+    def close(self) -> None:
+        """Let all threads end; nobody is asked any more."""
+        for one in self._asked:
+            one.close()
 
     def remember(self, message: Passing) -> None:
         """Note that a message has passed: it is not asked about again while it waits here for a gateway's turn."""

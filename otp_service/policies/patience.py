@@ -23,6 +23,7 @@ class Patience(Generic[Result]):
         self._idle = 0
         self._waiting: deque[tuple[Future[Result], Callable[[], Result]]] = deque()
         self._changed = threading.Condition()
+        self._over = False
 
     def wait_for(self, work: Callable[[], Result], seconds: float) -> Result:
         """Return what the work returns, or raise what it raises; `TimeoutError` when it is not done in time.
@@ -36,6 +37,12 @@ class Patience(Generic[Result]):
             return outcome.result(seconds)
         finally:
             self._forget(entry)
+
+    def end(self) -> None:
+        """Let the threads end, one that works when it has done; no more work is begun."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
 
     def _hand_over(self, entry: tuple[Future[Result], Callable[[], Result]]) -> None:
         with self._changed:
@@ -52,16 +59,17 @@ class Patience(Generic[Result]):
                 self._waiting.remove(entry)
 
     def _run(self) -> None:
-        while True:
-            outcome, work = self._next()
+        while entry := self._next():
+            outcome, work = entry
             try:
                 outcome.set_result(work())
             except BaseException as raised:  # noqa: BLE001 - it belongs to who waits, and this thread goes on
                 outcome.set_exception(raised)
 
-    def _next(self) -> tuple[Future[Result], Callable[[], Result]]:
+    def _next(self) -> tuple[Future[Result], Callable[[], Result]] | None:
+        """Return what is to be done next, as soon as there is something; ``None`` at the end."""
         with self._changed:
             self._idle += 1
-            self._changed.wait_for(lambda: self._waiting)
+            self._changed.wait_for(lambda: self._waiting or self._over)
             self._idle -= 1
-            return self._waiting.popleft()
+            return None if self._over else self._waiting.popleft()

@@ -1,17 +1,15 @@
 """Signals that end a worker: what is in flight is finished, nothing new is begun."""
 
 import signal
-import threading
+from collections.abc import Callable
 from types import FrameType
 
 
-def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set. To be called in the main thread."""
-    stop = threading.Event()
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Let SIGTERM and SIGINT call ``stop``. To be called in the main thread."""
 
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+        stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
-    return stop

@@ -1,9 +1,10 @@
 """What ``doctor`` makes of settings and of what a server tells."""
 
 import pytest
-from support_installation import tree
+from support_installation import key, tree
 
 from otp_service.cli.findings import Level, settings_findings
+from otp_service.cli.safety_findings import safety_findings
 from otp_service.cli.server_findings import (
     clock_finding,
     installation_finding,
@@ -43,6 +44,25 @@ def test_a_sound_installation_has_no_finding():
 def test_a_life_of_codes_that_is_too_short_is_told(purpose, words):
     told = found(purposes={"login": purpose})
     assert told == ([(Level.WARN, "purposes.login", words)] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("root", "sentence", "action"),
+    [
+        (["k1"], "The pseudonym key is there. New verifications are made with the root key k1.", ""),
+        (
+            ["k2", "k1"],
+            "The pseudonym key is there. New verifications are made with the root key k2; those of k1 are still known.",
+            "To retire one: it may go 20 min after the last process was reloaded with k2 in front.",
+        ),
+    ],
+)
+def test_the_root_keys_are_named_and_when_one_may_go(root, sentence, action):
+    root_keys = " ".join(f"{name}:{key()}" for name in root)
+    keys = {"root": root_keys, "pseudonym": key()}
+    settings = settings_from(tree(LOCAL, keys=keys, purposes={"login": {"ttl": 600}}))
+    told = next(finding for finding in safety_findings(settings) if finding.subject == "keys")
+    assert (told.level, told.sentence, told.action) == (Level.OK, sentence, action)
 
 
 def test_a_country_that_no_route_reaches_fails_and_a_further_channel_warns():

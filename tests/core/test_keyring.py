@@ -155,6 +155,10 @@ def test_a_root_key_id_appears_once():
         parse_root_keys(f"k1:{new_key()} k1:{new_key()}")
 
 
+def test_the_ids_of_the_root_keys_are_told_the_active_one_first():
+    assert Keyring({"k2": NEW, "k1": OLD}, PSEUDONYM).root_ids == ("k2", "k1")
+
+
 def test_root_keys_are_a_list_and_the_first_is_active():
     assert list(parse_root_keys(f" k2:{new_key()}\nk1:{new_key()}, k0:{new_key()}\n")) == ["k2", "k1", "k0"]
 

@@ -120,6 +120,15 @@ def test_one_thread_does_one_piece_of_work_after_the_other():
     assert len(found) == 1
 
 
+def test_threads_end_with_what_they_were_made_for():
+    policy = asked("ending", Judge(ALLOW))
+    policies = Policies([policy])
+    assert told(policy)[0] == "allow"
+    assert [one.name for one in threading.enumerate()].count("policy ending") == 1
+    policies.close()
+    eventually(lambda: "policy ending" not in [one.name for one in threading.enumerate()])
+
+
 def test_where_no_thread_can_be_made_it_is_unknown(monkeypatch):
     def full(_):
         raise RuntimeError("can't start new thread")

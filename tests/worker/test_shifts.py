@@ -1,0 +1,150 @@
+"""A worker process that goes on with another installation: what is in hand is finished, and nothing is sent twice."""
+
+import contextlib
+import threading
+import time
+from typing import Any, ClassVar
+
+import pytest
+from redis.exceptions import ResponseError
+from support_caller import Caller
+from support_installation import World, key, tree
+from support_outbox import Scripted, pending, waiting
+from support_service import eventually
+from support_worker import Journal
+
+from otp_service import bootstrap
+from otp_service.bootstrap import Installation
+from otp_service.settings import settings_from
+from otp_service.worker.shifts import Shifts
+
+KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
+LIMITS = {"number": ["100/minute"], "application": ["1000/minute"], "ip": ["1000/minute"]}
+
+
+class Held(Journal):
+    """Notes when it is opened and closed."""
+
+    said: ClassVar[list[str]] = []
+
+    def __init__(self, name: str, lasts: float = 0.0) -> None:
+        super().__init__(lasts)
+        self._name = name
+
+    def open(self) -> None:
+        self.said.append(f"{self._name} opens")
+
+    def close(self) -> None:
+        self.said.append(f"{self._name} closes")
+
+
+@pytest.fixture
+def make(world: World):
+    def installed(gateway: Scripted, **sections: Any) -> Installation:
+        """Return an installation with a client of its own: it is closed after its shift."""
+        settings = settings_from(tree(world.url, **{"keys": KEYS, "limits": LIMITS, **sections}))
+        installation = bootstrap.install(settings)
+        installation.context.gateways["sandbox"] = gateway
+        return installation
+
+    return installed
+
+
+@contextlib.contextmanager
+def at_work(first: Installation):
+    shifts = Shifts(first)
+    thread = threading.Thread(target=shifts.run)
+    thread.start()
+    try:
+        yield shifts, thread
+    finally:
+        shifts.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def sent(*gateways: Journal) -> list[str]:
+    return [one.message.verification_id for gateway in gateways for one in gateway.served]
+
+
+def test_what_is_being_handed_over_is_finished_and_the_rest_is_the_next_ones(make):
+    slow, quick = Journal(lasts=1.0), Journal()
+    first, second = make(slow, worker={"concurrency": 2}), make(quick, worker={"concurrency": 2})
+    caller = Caller(first)
+    with at_work(first) as (shifts, _):
+        ids = [caller.start(f"+92300123450{one}") for one in range(6)]
+        eventually(lambda: len(slow.served) == 2)
+        shifts.hand_over(second)
+        eventually(lambda: len(sent(slow, quick)) == 6)
+        assert len(sent(slow)) == 2
+        assert sorted(sent(slow, quick)) == sorted(ids), "each of them once"
+        eventually(lambda: not waiting(first.client))
+
+
+def test_the_connections_of_one_shift_are_closed_before_those_of_the_next_are_opened(make):
+    Held.said.clear()
+    first, second = make(Held("old")), make(Held("new"))
+    with at_work(first) as (shifts, _):
+        shifts.hand_over(second)
+        eventually(lambda: Held.said[-1:] == ["new opens"])
+    assert Held.said == ["old opens", "old closes", "new opens", "new closes"]
+
+
+def in_hand(client):
+    """Return what the worker holds; nothing while there is no group of workers yet."""
+    with contextlib.suppress(ResponseError):
+        return pending(client)
+
+
+def test_a_message_that_waits_for_a_gateways_turn_is_handed_back(make):
+    free = Journal()
+    bounded = {"gateways": {"sandbox": {"kind": "sandbox", "timeout": 1.0, "per_second": 0.01}}}
+    first, second = make(Journal(), **bounded), make(free)
+    caller = Caller(first)
+    with at_work(first) as (shifts, _):
+        for one in range(3):
+            caller.start(f"+92300123450{one}")
+        eventually(lambda: in_hand(first.client))
+        began = time.monotonic()
+        shifts.hand_over(second)
+        eventually(lambda: len(free.served) == 2)
+        assert time.monotonic() - began < 5, "it did not have to be claimed from a worker that is silent"
+
+
+def test_who_stops_while_a_shift_is_handed_over_is_obeyed(make):
+    slow = Journal(lasts=1.0)
+    first, second = make(slow), make(Journal())
+    with at_work(first) as (shifts, thread):
+        Caller(first).start()
+        eventually(lambda: slow.served)
+        waits = threading.Thread(target=shifts.hand_over, args=(second,))
+        waits.start()
+        time.sleep(0.1)
+        shifts.stop()
+        thread.join(10)
+        assert not thread.is_alive()
+        waits.join(1)
+        assert not waits.is_alive()
+    assert len(slow.served) == 1
+
+
+def test_many_handed_over_at_once_end_with_the_last_one(make):
+    first, *others = (make(Journal()) for _ in range(8))
+    last = Journal()
+    with at_work(first) as (shifts, _):
+        for one in (*others, make(last)):
+            shifts.hand_over(one)
+        Caller(first).start()
+        eventually(lambda: last.served)
+
+
+def test_no_thread_is_left_behind(make):
+    with at_work(make(Journal())) as (shifts, _):
+        shifts.hand_over(make(Journal()))
+        eventually(lambda: shifts.present)
+        time.sleep(1.0)
+        before = threading.active_count()
+        for _ in range(3):
+            shifts.hand_over(make(Journal()))
+        time.sleep(1.0)
+        assert threading.active_count() <= before
