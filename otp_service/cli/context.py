@@ -1,7 +1,7 @@
 """What commands work with that need more than the settings."""
 
-import getpass
 import os
+import pwd
 import sys
 
 import click
@@ -40,12 +40,16 @@ def informed_context(settings: Settings) -> Context:
 
 
 def operator() -> str:
-    """Return who uses the command line, as acts are recorded by: the login, behind ``sudo`` too."""
+    """Return who uses the command line, as acts are recorded by: the login, behind ``sudo`` too.
+
+    Only root is believed who it was before; root could claim anything.
+    """
+    user = os.getuid()
+    before = os.environ.get("SUDO_USER") if user == 0 else None
     try:
-        login = os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        login = str(os.getuid())
-    return f"cli:{login}"
+        return f"cli:{before or pwd.getpwuid(user).pw_name}"
+    except KeyError:  # a container's user may have no name
+        return f"cli:{user}"
 
 
 def logged_context(settings: Settings) -> Context:

@@ -26,7 +26,8 @@ class Act(StrEnum):
 class Recorded:
     """One act."""
 
-    act: Act
+    act: str
+    """One of `Act`; of what was read also that of a later release, or a forged one, which the audit chain tells."""
     by: str
     """Who did it: the login of a person at a command line (``cli:ali``), or the name of an operator's API key."""
     application: str = ""

@@ -123,10 +123,11 @@ class Catalogue:
 
     def _languages(self, wanted: Iterable[str], only: Collection[str]) -> Iterator[tuple[str, str, Language]]:
         """Yield the languages to be tried, each with the locale that it is for, and the part of it that is its tag."""
+        allowed = {tag.lower() for tag in only}
         for locale in (*wanted, *only):
             for tag in lookup(locale):
                 language = self.languages.get(tag.lower())
-                if language and (not only or language.tag in only):
+                if language and (not only or tag.lower() in allowed):
                     yield locale, tag, language
         yield DEFAULT, DEFAULT, self.languages[DEFAULT]
 

@@ -20,6 +20,10 @@ class Obstacle(StrEnum):
     """The registered one is of another category."""
     SENDER_EXPIRED = "sender-expired"
     """Its registration has ended."""
+    SENDER_NOT_SHOWN = "sender-not-shown"
+    """The gateway would show another sender."""
+    SIM_BOX = "sim-box"
+    """The gateway leaves by SIM cards."""
     TEMPLATE_NOT_APPROVED = "template-not-approved"
     """The words are not those of an approved template."""
     APPROVAL_EXPIRED = "approval-expired"
@@ -36,6 +40,8 @@ class CountryRules:
     """Which category of sender that is."""
     approved_templates: bool = False
     """Whether a text message is made of an approved template only."""
+    sim_boxes_refused: bool = False
+    """Whether a gateway that leaves by SIM cards may carry no text message."""
     languages: tuple[str, ...] = ()
     """Tags of the languages that messages may be in, the first one by default; empty: all there are."""
 
@@ -51,6 +57,10 @@ class Clearance:
     """By country (ISO 3166-1 alpha-2)."""
     senders: tuple[Sender, ...] = ()
     approvals: tuple[Approval, ...] = ()
+    shows_sender: frozenset[str] = frozenset()
+    """Names of the gateways that show the sender of a message."""
+    sim_boxes: frozenset[str] = frozenset()
+    """Names of those that leave by SIM cards."""
 
     @property
     def registrations(self) -> tuple[Registration, ...]:
@@ -62,18 +72,21 @@ class Clearance:
         return self.rules.get(country, _NOTHING)
 
     def clear(
-        self, country: str, channel: str, application: str, template: TemplateRef | None, today: date
+        self, country: str, channel: str, application: str, template: TemplateRef | None, today: date, gateway: str = ""
     ) -> str | None:
         """Return the name under which a message goes out; ``None`` where that is the gateway's own.
 
         Of text messages only: a call and a WhatsApp message show a number. A message without a template is made of no
-        approved one. Raises `MessageNotClearedError` where the country does not let the message pass.
+        approved one. Where a ``gateway`` is given, it is judged too. Raises `MessageNotClearedError` where the country
+        does not let the message pass.
         """
         if channel != Channel.SMS:
             return None
         rules = self.rules_of(country)
         if rules.approved_templates:
             self._require_approval(country, template, today)
+        if gateway and (obstacle := self._why_not_gateway(rules, gateway)):
+            raise MessageNotClearedError(country, obstacle)
         return self._mask(country, rules, application, today)
 
     def why_not_sender(self, country: str, application: str, today: date) -> Obstacle | None:
@@ -105,6 +118,11 @@ class Clearance:
     def _require_approval(self, country: str, template: TemplateRef | None, today: date) -> None:
         if obstacle := self.why_not_template(country, template, today):
             raise MessageNotClearedError(country, obstacle)
+
+    def _why_not_gateway(self, rules: CountryRules, gateway: str) -> Obstacle | None:
+        if rules.sim_boxes_refused and gateway in self.sim_boxes:
+            return Obstacle.SIM_BOX
+        return Obstacle.SENDER_NOT_SHOWN if rules.registered_senders and gateway not in self.shows_sender else None
 
     def _mask(self, country: str, rules: CountryRules, application: str, today: date) -> str | None:
         if obstacle := self.why_not_sender(country, application, today):

@@ -80,5 +80,12 @@ def faults_of_mask(mask: str, reserved: Collection[str] = ()) -> Iterator[str]:
         yield "has other characters than letters A to Z, digits, and blanks between them"
     elif not any(character.isalpha() for character in mask):
         yield "has no letter: a number is no name"
-    if mask.upper() in {word.upper() for word in reserved}:
+    if "  " in mask:
+        yield "has two blanks in a row"
+    if _bare(mask) in {_bare(word) for word in reserved}:
         yield "is a word that anybody could use: it tells nobody who sends"
+
+
+def _bare(word: str) -> str:
+    """Return a word as it is taken for another: without case, blanks, and digits at its end."""
+    return word.upper().replace(" ", "").rstrip("0123456789")

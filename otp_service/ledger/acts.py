@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
-from otp_service.core.act import Act, Recorded
+from otp_service.core.act import Recorded
 from otp_service.ledger import audit
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
@@ -54,4 +54,4 @@ def record(connection: Connection, act: Recorded) -> Recorded:
 
 
 def _recorded(row: Row[Any]) -> Recorded:
-    return Recorded(Act(row.act), row.by, row.application, row.about, row.at)
+    return Recorded(row.act, row.by, row.application, row.about, row.at)

@@ -39,7 +39,9 @@ def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
         languages=context.clearance.rules_of(verification.country).languages,
     )
     words = write(context.catalogue, wording)
-    sender = context.clearance.clear(verification.country, job.channel, application.name, words.template, today())
+    sender = context.clearance.clear(
+        verification.country, job.channel, application.name, words.template, today(), dispatched.gateway
+    )
     return Message(
         to=destination_of(keyring, verification),
         text=words.text,

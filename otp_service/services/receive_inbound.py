@@ -57,15 +57,13 @@ def _answer(context: Context, receiver: AnswersInbound, reply: Reply | None) -> 
     if not receiver.carries_reply:
         queue(context, reply)
         return receiver.inbound_answer(None)
-    text, outcome = _reply_text(context, reply)
-    metrics.record_reply(reply.gateway, outcome)
-    return receiver.inbound_answer(text)
-
-
-def _reply_text(context: Context, reply: Reply) -> tuple[str | None, str]:
-    """Return the text of a reply, if there is one, and a word for what becomes of it."""
     try:
         words = words_of(context, reply)
     except MessageNotClearedError as refused:
-        return None, refused.obstacle
-    return (words.text, "answered") if words else (None, "no_application")
+        metrics.record_reply(reply.gateway, refused.obstacle)
+        return receiver.inbound_answer(None)
+    if words and words.sender:  # what is answered goes out under the number that was written to
+        queue(context, reply)
+        return receiver.inbound_answer(None)
+    metrics.record_reply(reply.gateway, "answered" if words else "no_application")
+    return receiver.inbound_answer(words.text if words else None)

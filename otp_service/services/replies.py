@@ -75,7 +75,7 @@ def words_of(context: Context, reply: Reply) -> ReplyWords | None:
     template, reference, locale = context.catalogue.choose_reply(
         reply.meaning, reply.locale, application.locale, only=clearance.rules_of(country).languages
     )
-    sender = clearance.clear(country, reply.channel, application.name, reference, today())
+    sender = clearance.clear(country, reply.channel, application.name, reference, today(), reply.gateway)
     text = template.filled({Variable.BRAND: application.title})
     return ReplyWords(text, locale, application.title, reference, sender)
 

@@ -36,12 +36,13 @@ class CountrySettings(Section):
     sim_boxes: Literal["refused", "any"] = ANY
     """``refused``: in production, no gateway that leaves by SIM cards carries messages there."""
 
-    def to_core(self) -> CountryRules:
-        """Return the rules."""
+    def to_core(self, *, production: bool) -> CountryRules:
+        """Return the rules, some of which are of production alone."""
         return CountryRules(
             registered_senders=self.senders == "registered",
             category=None if self.category == ANY else self.category,
             approved_templates=self.templates == "approved",
+            sim_boxes_refused=production and self.sim_boxes == "refused",
             languages=self.languages,
         )
 

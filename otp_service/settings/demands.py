@@ -10,6 +10,7 @@ from itertools import product
 from otp_service.core.catalogue import Catalogue, Language, Texts
 from otp_service.core.clearance import Obstacle
 from otp_service.core.consent import ConsentMode
+from otp_service.core.errors import ConfigurationError
 from otp_service.core.purpose import Channel
 from otp_service.core.start_refusal import RefusalName, StartRefusal, StartRefusedError
 from otp_service.services.clearance import today
@@ -56,12 +57,22 @@ def sender_demands(settings: Settings, name: str, application: ApplicationSectio
 def cleared_catalogue(settings: Settings) -> Catalogue:
     """Return the words of messages, as `read_catalogue` does.
 
-    Raises `StartRefusedError` also for each template that a start could need, and that its country has not approved.
+    Raises `ConfigurationError` also for a language of a country that has no words, and `StartRefusedError` for each
+    template that a start could need, and that its country has not approved.
     """
     catalogue = read_catalogue(settings)
+    if missing := list(_missing_languages(settings, catalogue)):
+        raise ConfigurationError("\n".join(missing))
     if unmet := _unapproved(settings, catalogue):
         raise StartRefusedError(*unmet)
     return catalogue
+
+
+def _missing_languages(settings: Settings, catalogue: Catalogue) -> Iterator[str]:
+    for country, asked in settings.countries.items():
+        for tag in asked.languages:
+            if tag.lower() not in catalogue.languages:
+                yield f"countries.{country}.languages: there is no file of messages for {tag}."
 
 
 def _unapproved(settings: Settings, catalogue: Catalogue) -> list[StartRefusal]:
@@ -79,8 +90,8 @@ def _unapproved(settings: Settings, catalogue: Catalogue) -> list[StartRefusal]:
 
 def _needed(settings: Settings, catalogue: Catalogue, country: str) -> Iterator[tuple[Language, Texts]]:
     """Yield the texts that a text message of some application to a country may be made of."""
-    languages = settings.countries[country].languages
-    chosen = [one for one in catalogue.languages.values() if not languages or one.tag in languages]
+    languages = {tag.lower() for tag in settings.countries[country].languages}
+    chosen = [one for tag, one in catalogue.languages.items() if not languages or tag in languages]
     purposes = [one for one in settings.core_purposes.values() if Channel.SMS in one.channels]
     for purpose, language in product(purposes, chosen):
         if texts := language.texts_for(purpose, Channel.SMS):

@@ -41,7 +41,7 @@ def _check_file(parts: SplitResult) -> None:
 
 def _check_server(parts: SplitResult) -> None:
     name = parts.path.removeprefix("/")
-    if not name or parts.netloc.count("@") > 1 or re.search(r"[/@]", name) or parts.fragment:
+    if not name or parts.netloc.count("@") > 1 or "@" in parts.query or re.search(r"[/@]", name) or parts.fragment:
         raise ValueError(
             "is not postgresql://USER:PASSWORD@HOST:PORT/NAME; in a user or password, write / ? # and @ as "
             "%2F %3F %23 and %40"

@@ -137,9 +137,11 @@ class Settings(Section):
     def core_clearance(self) -> Clearance:
         """What countries ask of messages, and what is registered there."""
         return Clearance(
-            rules={country: asked.to_core() for country, asked in self.countries.items()},
+            rules={country: asked.to_core(production=self.production) for country, asked in self.countries.items()},
             senders=tuple(sender.to_core(name) for name, sender in self.senders.items()),
             approvals=tuple(approval.to_core(name) for name, approval in self.approvals.items()),
+            shows_sender=frozenset(name for name, one in self.gateways.items() if one.settings.sets_sender),
+            sim_boxes=frozenset(name for name, one in self.gateways.items() if one.settings.sim_box),
         )
 
     @cached_property

@@ -86,6 +86,21 @@ def test_only_approved_words_go_out(approvals: tuple[Approval, ...], template: T
     assert obstacle(sender(), approvals=approvals, template=template) == why
 
 
+STRICTER = CountryRules(registered_senders=True, sim_boxes_refused=True)
+
+
+@pytest.mark.parametrize(("gateway", "why"), [("plain", "sender-not-shown"), ("box", "sim-box")])
+def test_a_gateway_that_may_carry_nothing_there_is_an_obstacle(gateway: str, why: str):
+    clearance = Clearance(
+        {"PK": STRICTER}, (sender(),), shows_sender=frozenset({"good", "box"}), sim_boxes=frozenset({"box"})
+    )
+    with pytest.raises(MessageNotClearedError, match=why):
+        clearance.clear("PK", "sms", "shop", TEMPLATE, TODAY, gateway)
+
+    assert clearance.clear("PK", "sms", "shop", TEMPLATE, TODAY, "good") == "ACME"
+    assert clearance.clear("GB", "sms", "shop", TEMPLATE, TODAY, gateway) is None
+
+
 def test_a_renewed_approval_counts_beside_the_old_one():
     assert cleared(sender(), approvals=(approval(valid_until=YESTERDAY), approval())) == "ACME"
 

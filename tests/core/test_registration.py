@@ -7,7 +7,7 @@ import pytest
 
 from otp_service.core.registration import NOTICE, Sender, faults_of_mask
 
-RESERVED = ("INFO", "SMS")
+RESERVED = ("INFO", "SMS", "SMSINFO")
 TODAY = date(2026, 11, 26)
 SENDER = Sender("acme", "PK", "PTA-1", None, mask="ACME", category="transactional", applications=frozenset())
 
@@ -23,6 +23,10 @@ def test_a_name_that_tells_who_sends_is_accepted(mask: str):
         ("ABCDEFGHIJKL", "has 12 characters: at most 11 fit"),
         ("INFO", "is a word that anybody could use: it tells nobody who sends"),
         ("info", "is a word that anybody could use: it tells nobody who sends"),
+        ("SMS INFO", "is a word that anybody could use: it tells nobody who sends"),
+        ("I N F O", "is a word that anybody could use: it tells nobody who sends"),
+        ("INFO 1", "is a word that anybody could use: it tells nobody who sends"),
+        ("ACME  SHOP", "has two blanks in a row"),
         ("ACME-PK", "has other characters than letters A to Z, digits, and blanks between them"),
         ("ACME!", "has other characters than letters A to Z, digits, and blanks between them"),
         ("AСME", "has other characters than letters A to Z, digits, and blanks between them"),

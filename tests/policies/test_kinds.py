@@ -81,7 +81,7 @@ def test_an_environment_variable_gives_a_secret_from_a_file(tmp_path):
         ),
         (
             {"base_url": "ftp://x"},
-            r"policies.simswap.base_url: string should match pattern '^https?://[^/@?#]+[^?#]*$'.",
+            r"policies.simswap.base_url: string should match pattern '^https?://[^/@?#\\\s]+[^?#\\\s]*$'.",
         ),
     ],
 )

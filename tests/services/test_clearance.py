@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 from support_caller import PAYMENT, Caller
+from support_events import record_events
 from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, letters
 from support_pakistan import CONSENT, pakistan
@@ -17,8 +18,10 @@ from support_pakistan import CONSENT, pakistan
 from otp_service.core.errors import ConsentRequiredError, MessageNotClearedError
 from otp_service.core.inbound import Meaning
 from otp_service.core.message import Message
+from otp_service.gateways.base import InboundMessage
 from otp_service.gateways.contract.provider import Provider
 from otp_service.services.clearance import today
+from otp_service.services.receive_inbound import receive_message, receiver_of
 from otp_service.services.registrations import Announcer
 from otp_service.services.replies import Reply, queue, send_waiting
 from otp_service.telemetry import exposition
@@ -176,6 +179,38 @@ def test_a_reply_whose_words_nobody_approved_does_not_go_out(still_world: World,
 
     assert gateway.sent == []
     assert [log["outcome"] for log in logs] == ["template-not-approved"]
+
+
+def test_a_reply_does_not_leave_through_a_gateway_that_shows_another_sender(still_world: World, gateway: Scripted):
+    old = {"kind": "http", "url": "https://sms.example", "hosted_in": "PK"}
+    routes = [{"countries": ["PK"], "gateways": ["sandbox"]}, {"gateways": ["old"]}]
+    shop = pakistan(still_world, gateways={"old": old}, routes=routes)
+    Sender(shop, old=gateway)
+    queue(shop.context, replace(REPLY, gateway="old"))
+    with capture_logs() as logs:
+        send_waiting(shop.context)
+
+    assert gateway.sent == []
+    assert [log["outcome"] for log in logs] == ["sender-not-shown"]
+
+
+def test_a_reply_that_the_providers_answer_could_carry_goes_under_the_registered_sender(
+    still_world: World, gateway: Scripted
+):
+    twilio = {"kind": "twilio", "account_sid": "AC" + "0" * 32, "auth_token": "t-0f-test", "from": "+15005550006"}
+    gateways = {"t": {**twilio, "hosted_in": "PK"}}
+    shop = pakistan(still_world, without=("gateways.sandbox",), gateways=gateways)
+    receiver = receiver_of(shop.context, "t")
+    shop.start(**CONSENT)
+    Sender(shop, t=gateway).deliver()
+    record_events(shop.context)
+    answer = receive_message(shop.context, "t", receiver, InboundMessage("m1", NUMBER, "HELP"))
+    assert answer
+    assert "Dev Shop" not in answer.body
+
+    Sender(shop, t=(sent := Scripted()))
+    send_waiting(shop.context)
+    assert [message.sender for message in sent.sent] == ["DEV SHOP"]
 
 
 @pytest.mark.parametrize(

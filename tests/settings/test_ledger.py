@@ -45,6 +45,7 @@ BAD = [
     (f"postgresql://otp:{PASSWORD}@db/", NO_DATABASE),
     (f"postgresql://otp:{PASSWORD}@x@db/otp", NO_DATABASE),
     ("postgresql://db/otp/x", NO_DATABASE),
+    ("postgresql://localhost:5432/otp?sslrootcert=x@db.example/otp", NO_DATABASE),
     ("postgresql://db/otp#x", NO_DATABASE),
     ("postgresql://db/otp?options=-c%20statement_timeout=0", NO_PARAMETER),
     ("postgresql://db/otp?connect_timeout=600", NO_PARAMETER),

@@ -130,6 +130,14 @@ def test_the_digest_that_is_asked_for_can_be_approved(tmp_path: Path):
     assert cleared_catalogue(settings_from(table_of(URL, messages={"directory": str(tmp_path)}, approvals=approved)))
 
 
+def test_a_language_without_words_is_told():
+    gulf = {"countries": {"SA": {"languages": ["ar", "fr"]}}}
+
+    assert refused(table_of(URL, without=("profile",), **gulf)) == [
+        "countries.SA.languages: there is no file of messages for fr."
+    ]
+
+
 def test_what_has_ended_refuses_its_messages_and_not_the_start():
     yesterday = str(today() - timedelta(days=1))
     changes = {"senders": {"dev": {"valid_until": yesterday}}, "approvals": {"login-ur": {"valid_until": yesterday}}}

@@ -93,10 +93,10 @@ CALLS = (
         path="/v1/subjects/freeze",
         section=_SUBJECTS,
         summary="Freeze a number",
-        description="For a customer who reports fraud. Once this is answered the application's pending verifications "
-        "of the number are canceled, no code is approved, no message is handed to a gateway, and starts and resends "
-        "are refused as `recipient-frozen`, until the freeze is lifted. Other applications' are left alone. To freeze "
-        "again does no harm, and cancels again what is pending.",
+        description="For a customer who reports fraud. Once this is answered no code of the number is approved for "
+        "the application, its last verifications are canceled where they are pending, no message is handed to a "
+        "gateway, and starts and resends are refused as `recipient-frozen`, until the freeze is lifted. Other "
+        "applications' are left alone. To freeze again does no harm, and cancels again what is pending.",
         successes=_FROZEN,
         problems=(*COMMON, *BODY, *_NUMBER),
         body=people_schemas.FreezeBody,

@@ -1,5 +1,6 @@
 """HTTP: the members of its section in the configuration."""
 
+import re
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
@@ -96,6 +97,8 @@ class HttpSettings(GatewaySettings):
             raise ValueError("is not a URL") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
             raise ValueError("starts with http:// or https:// and a host")
+        if re.search(r"[\\\s]", url):
+            raise ValueError("has neither blanks nor backslashes")
         if "{" in parts.netloc or "@" in parts.netloc:
             raise ValueError("has neither placeholders nor a password before its path; use basic_auth and secrets")
         return url

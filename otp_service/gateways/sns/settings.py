@@ -23,7 +23,7 @@ class SnsSettings(GatewaySettings):
     """Of the text at the Indian regulator."""
     max_price: Decimal | None = Field(default=None, gt=0, le=10)
     """US dollars for one message: SNS drops a dearer one."""
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^/@?#]+[^?#]*$")
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")
     """Default: the region's own."""
 
     @property

@@ -40,7 +40,7 @@ class TwilioSettings(GatewaySettings):
     )
     redact: bool = True
     """Have Twilio forget texts and numbers; needs Message Redaction to be enabled for the account."""
-    base_url: str = Field(default="https://api.twilio.com", pattern=r"^https?://[^/@?#]+[^?#]*$")
+    base_url: str = Field(default="https://api.twilio.com", pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")
 
     @property
     def sets_sender(self) -> bool:

@@ -22,7 +22,7 @@ class VonageSettings(GatewaySettings):
     """As the account is configured: ``md5hash`` is a hash, the others are HMAC."""
     receipt_secret: SecretStr | None = Field(default=None, min_length=16)
     """Of our own making: with it our addresses have a token, where Vonage does not sign."""
-    base_url: str = Field(default="https://rest.nexmo.com", pattern=r"^https?://[^/@?#]+[^?#]*$")
+    base_url: str = Field(default="https://rest.nexmo.com", pattern=r"^https?://[^/@?#\\\s]+[^?#\\\s]*$")
 
     @property
     def sets_sender(self) -> bool:

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, model_validator
 from otp_service.core.purpose import Channel
 from otp_service.policies.base import PolicySettings
 
-_URL = r"^https?://[^/@?#]+[^?#]*$"
+_URL = r"^https?://[^/@?#\\\s]+[^?#\\\s]*$"
 
 
 class Swapped(StrEnum):
