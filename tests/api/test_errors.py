@@ -35,9 +35,13 @@ def test_the_page_on_errors_is_complete_and_right():
     assert len(rows) == len(KINDS)
 
 
+FURTHER = {errors.MessageNotClearedError: ("PK",)}
+"""What errors are made of, before what most of them are made of."""
+
+
 @pytest.mark.parametrize("error", sorted(_classes(), key=lambda error: error.__name__))
 def test_an_error_says_how_long_to_wait_where_waiting_helps(error: type[errors.OtpServiceError]):
-    made = error("text", 7) if issubclass(error, errors.TooManyError) else error("text")
+    made = error(*FURTHER.get(error, ()), *("text", 7)[: 1 + issubclass(error, errors.TooManyError)])
 
     assert (made.retry_after is not None) == (KINDS[made.code].status in {429, 503} or error is errors.TooManyError)
 

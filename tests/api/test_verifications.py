@@ -121,6 +121,7 @@ def test_a_dispatch_is_shown_with_its_gateway(api: Api):
             "verification": one,
             "to": "+92 ••• ••••567",
             "channel": "sms",
+            "sender": None,
             "text": caught[0]["text"],
             "at": caught[0]["at"],
         }
