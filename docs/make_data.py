@@ -69,7 +69,7 @@ READERS = {
     "dispatches read the mirror in Redis",
     "inbound": "`subject export`, the API's `/v1/subjects`; the API and the worker, to know a repetition",
     "access": "API processes, when they start and when something changed; `application`, `key`",
-    "duties": "`ledger status`, `subject export`",
+    "duties": "`ledger status`, `subject export`, `audit acts`",
     "audit": "`audit verify`, `audit export`; the worker, to sign and export its head",
 }
 KEPT_OTHERWISE = {
@@ -212,9 +212,32 @@ def labels() -> list[str]:
 def log_members() -> list[str]:
     """Return the names of all members that a log line is given."""
     modules = (ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "otp_service").rglob("*.py"))
-    calls = (node for tree in modules for node in ast.walk(tree) if isinstance(node, ast.Call))
-    logged = (call for call in calls if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "_log")
-    return sorted({member.arg for call in logged for member in call.keywords if member.arg})
+    return sorted({member for tree in modules for call in _logging_calls(tree) for member in _members(tree, call)})
+
+
+def _logging_calls(tree: ast.Module) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and ast.unparse(node.func.value) == "_log"
+        ):
+            yield node
+
+
+def _members(tree: ast.Module, call: ast.Call) -> Iterator[str]:
+    """Yield the members that a call names, and those of the dictionary of a function that it unpacks."""
+    for keyword in call.keywords:
+        if keyword.arg:
+            yield keyword.arg
+        elif isinstance(keyword.value, ast.Call):
+            yield from _keys(tree, ast.unparse(keyword.value.func))
+
+
+def _keys(tree: ast.Module, function: str) -> Iterator[str]:
+    defined = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function)
+    dictionaries = (node for node in ast.walk(defined) if isinstance(node, ast.Dict))
+    yield from (key.value for one in dictionaries for key in one.keys if isinstance(key, ast.Constant))
 
 
 def _filled(text: str) -> str:

@@ -26,7 +26,7 @@ class RetentionSettings(Section):
     access: Days = 400
     """API keys, after they were revoked or ended: as long as the traffic that they asked for."""
     duties: Proof = 1095
-    """What was erased for somebody, and what was deleted by itself: proof that it was."""
+    """What was erased for somebody, what was deleted by itself, what operators did: proof that it was."""
 
     audit: Proof = 3650
     """The audit chain, which has digests only: ten years, longer than all that it proves."""

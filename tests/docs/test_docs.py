@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel
 from support_sources import LUA, ROOT, answers, committed_files, modules
 
-from otp_service.cli.main import COMMANDS, commands
+from otp_service.cli.main import commands
+from otp_service.core import keyring
 from otp_service.settings import Settings
 from otp_service.telemetry import metrics
 
@@ -102,10 +103,30 @@ def _exists(first, second):
     return command is not None and (not second or not isinstance(command, click.Group) or second in command.commands)
 
 
-def test_every_command_is_documented():
-    documents = "\n".join(map(_read, NAMES))
+@pytest.mark.parametrize(("name", "heading"), [("README.md", "## Commands"), ("docs/operations.md", "## Processes")])
+def test_the_tables_of_commands_list_exactly_the_commands_that_exist(name, heading):
+    listed = [command for row in _rows(name, heading) for command in _commands(row[0])]
 
-    assert [name for name in COMMANDS if f"otp-service {name}" not in documents] == []
+    assert sorted(listed) == sorted(_leaves(commands, ""))
+
+
+def _commands(cell):
+    """Yield the commands that a cell names; one without ``otp-service`` is of the group before it."""
+    group = ""
+    for span in re.findall(r"`([^`]+)`", cell):
+        command = span.removeprefix("otp-service ") if span.startswith("otp-service ") else f"{group} {span}"
+        group = command.split(" ", 1)[0]
+        yield command
+
+
+def _leaves(group, name):
+    context = click.Context(group)
+    for one in group.list_commands(context):
+        command = group.get_command(context, one)
+        if isinstance(command, click.Group):
+            yield from _leaves(command, f"{name}{one} ")
+        else:
+            yield f"{name}{one}"
 
 
 def test_the_readme_names_exactly_the_targets_of_make():
@@ -143,7 +164,7 @@ def test_the_rules_of_alerts_look_at_metrics_that_exist():
     rules = "\n".join(block for language, block in FENCE.findall(_read("docs/operations.md")) if language == "yaml")
     named = set(re.findall(r"\botp_service_\w+", rules))
 
-    assert len(named) == 6
+    assert len(named) == 7
     assert named <= exposed
 
 
@@ -175,6 +196,15 @@ def test_every_guarantee_names_tests_that_exist(name):
         assert proofs, row[0]
         for test, target in proofs:
             assert f"def {test}(" in ((ROOT / name).parent / target).read_text(), row[0]
+
+
+def test_the_security_model_lists_exactly_the_keys_that_are_derived(monkeypatch):
+    derive, uses = keyring._derive, set()
+    monkeypatch.setattr(keyring, "_derive", lambda material, use: uses.add(use) or derive(material, use))
+    assert keyring.Keyring({"k": bytes(32)}, bytes(range(32))).installation
+
+    rows = _rows("docs/security-model.md", "## Keys, and what is derived from them")
+    assert {use for row in rows for use in re.findall(r"HKDF `(\w+)`", row[1])} == uses
 
 
 @pytest.mark.parametrize("name", NAMES)
