@@ -1,5 +1,6 @@
 """Announce that registrations end, before and after: once a day in the log, always in the metrics."""
 
+import logging
 from collections.abc import Callable
 from datetime import date
 
@@ -26,6 +27,7 @@ class Announcer:
         if day == self._looked:
             return
         self._looked = day
+        metrics.forget_registrations()
         for registration in self._clearance.registrations:
             _announce(registration, day)
 
@@ -37,7 +39,11 @@ def _announce(registration: Registration, day: date) -> None:
     metrics.record_registration(registration.country, registration.name, left)
     if not registration.ends_soon(day):
         return
-    log, event = (
-        (_log.error, "registration_ended") if registration.is_over(day) else (_log.warning, "registration_ends")
+    over = registration.is_over(day)
+    _log.log(
+        logging.ERROR if over else logging.WARNING,
+        "registration_ended" if over else "registration_ends",
+        registration=registration.name,
+        country=registration.country,
+        days=left,
     )
-    log(event, registration=registration.name, country=registration.country, days=left)

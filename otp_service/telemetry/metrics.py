@@ -229,6 +229,11 @@ def record_registration(country: str, name: str, days: int) -> None:
     _registration_days.labels(_labels.bounded("country", country), _labels.bounded("registration", name)).set(days)
 
 
+def forget_registrations() -> None:
+    """Tell nothing of registrations any more, for one may have left the configuration."""
+    _registration_days.clear()
+
+
 def forget_gateway_states() -> None:
     """Tell nothing of gateways any more, for one may have left the configuration."""
     _gateways_open.clear()

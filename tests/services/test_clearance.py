@@ -1,5 +1,6 @@
 """With the profile of Pakistan on: what goes out there, under which sender, and what is refused before a gateway."""
 
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ from support_caller import PAYMENT, Caller
 from support_events import record_events
 from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, letters
-from support_pakistan import CONSENT, pakistan
+from support_pakistan import CONSENT, EXAMPLE, pakistan
 
 from otp_service.core.errors import ConsentRequiredError, MessageNotClearedError
 from otp_service.core.inbound import Meaning
@@ -229,6 +230,17 @@ def test_an_end_is_announced_once_a_day(still_world: World, days: int, event: st
     assert logs == [{**line, "days": days}, {**line, "days": days - 1}]
     shown = f'otp_service_registration_days{{country="PK",registration="dev"}} {days - 1}.0'
     assert shown in exposition.text().decode().splitlines()
+
+
+def test_one_that_left_the_configuration_is_told_no_more(still_world: World):
+    ends = {"valid_until": last_day(9)}
+    renewed = {**EXAMPLE["senders"]["dev"], **ends}
+    Announcer(pakistan(still_world, senders={"dev": ends}).context.clearance).turn()
+    shop = pakistan(still_world, senders={"renewed": renewed}, without=("senders.dev",))
+    Announcer(shop.context.clearance).turn()
+
+    told = re.findall(r'otp_service_registration_days{country="PK",registration="(\w+)"}', exposition.text().decode())
+    assert told == ["renewed"]
 
 
 def test_one_that_lasts_longer_is_not_announced(still_world: World):
