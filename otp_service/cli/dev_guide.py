@@ -1,19 +1,31 @@
 """What ``dev`` prints once it is ready: how to verify a number, line by line."""
 
+import hashlib
+import json
 import shlex
 from pathlib import Path
 
 from otp_service.cli.dev_numbers import PREFIX
 from otp_service.cli.output import program
+from otp_service.core.consent import ConsentMode
 from otp_service.core.guard.rules import Mode
 from otp_service.settings import Settings
 
 NUMBER = "+923001234567"
+CONSENT = {
+    "text_version": "sample",
+    "text_sha256": hashlib.sha256(b"I agree to get codes by text message.").hexdigest(),
+    "locale": "en",
+    "channel": "web",
+    "given_at": "2026-11-01T09:00:00Z",
+    "source": "sample",
+}
+"""What a start brings where one is required: somebody agreed once, to words that were shown."""
 
 _START = """\
   KEY={key}
   curl -s -w '\\n' {url}/v1/verifications -H "Authorization: Bearer $KEY" \\
-    -H 'Content-Type: application/json' -d '{{"to": "{number}"}}'"""
+    -H 'Content-Type: application/json' -d '{body}'"""
 _CAUGHT = """\
   curl -s -w '\\n' {url}/v1/sandbox/messages -H "Authorization: Bearer $KEY\""""
 _CHECK = """\
@@ -28,7 +40,9 @@ _SHELL = "  . {shell}; {command} send {options}{number}"
 
 def guide(url: str, api_key: str, settings: Settings, shell: Path) -> str:
     """Return the lines to try, ready to paste into a shell; ``shell`` has the variables of the command line."""
-    steps = [f"Start a verification; the answer has its id:\n\n{_START}"]
+    consents = settings.applications["dev"].consent is ConsentMode.REQUIRED
+    start = "Start a verification, with the consent that is required" if consents else "Start a verification"
+    steps = [f"{start}; the answer has its id:\n\n{_START}"]
     if any(gateway.kind == "sandbox" for gateway in settings.gateways.values()):
         steps.append(f"Read the code from the message that the sandbox caught:\n\n{_CAUGHT}")
     steps.append(f"Check it, with the id and the code from above:\n\n{_CHECK}")
@@ -37,6 +51,7 @@ def guide(url: str, api_key: str, settings: Settings, shell: Path) -> str:
     filled = lines.format(
         key=shlex.quote(api_key),
         url=url,
+        body=json.dumps({"to": NUMBER, **({"consent": CONSENT} if consents else {})}),
         number=NUMBER,
         shell=shlex.quote(str(shell)),
         command=program(),

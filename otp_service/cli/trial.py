@@ -8,6 +8,7 @@ import click
 from otp_service.cli.context import informed_context
 from otp_service.cli.options import CHANNELS, Command, application_named, application_option, config_option
 from otp_service.cli.output import done, note, program
+from otp_service.core.errors import ConsentRequiredError
 from otp_service.core.verification import CheckResult, Reason
 from otp_service.services import check as checking
 from otp_service.services import start as starting
@@ -25,6 +26,7 @@ _SENTENCES = {
     Reason.TRANSACTION_CHANGED: "The transaction is not the one that the code was sent for.",
     Reason.FAILED: "The code could not be delivered: send another.",
 }
+_CONSENT = "It comes with a start over HTTP, or by PUT /v1/consents (docs/integration.md)."
 
 
 def _transaction_options(command: Command) -> Command:
@@ -69,7 +71,10 @@ def send(  # noqa: PLR0913, PLR0917 - one parameter an option
     context = informed_context(load_settings(path))
     application = application_named(context.applications, name)
     request = StartRequest(to=number, channel=channel, purpose=purpose, client_ip=client_ip, transaction=transaction)
-    verification = starting.start(context, application, request).view.verification
+    try:
+        verification = starting.start(context, application, request).view.verification
+    except ConsentRequiredError as missing:
+        raise click.ClickException(f"{missing} {_CONSENT}") from missing
     again = {"application": name, "amount": amount, "currency": currency, "payee": payee, "config": path}
     options = "".join(f" --{option} {shlex.quote(str(value))}" for option, value in again.items() if value is not None)
     note(f"A code is on its way to {verification.mask}. Next: {program()} check {verification.id} CODE{options}")

@@ -1,14 +1,17 @@
 """What ``dev`` keeps and configures, without starting anything."""
 
+import json
+import shlex
 import stat
 import subprocess
 import sys
 
 import pytest
 
+from otp_service.api.schemas import StartBody
 from otp_service.cli import dev_data
 from otp_service.cli.dev import _reports_to_itself, _without_proxy
-from otp_service.cli.dev_guide import guide
+from otp_service.cli.dev_guide import NUMBER, guide
 from otp_service.cli.dev_numbers import BEHAVIOURS, CASES, PREFIX
 from otp_service.cli.probe import check_port, url_of
 from otp_service.core.errors import ConfigurationError
@@ -278,6 +281,15 @@ def test_the_guide_s_answers_end_their_lines(tmp_path):
     calls = [line for line in guide_of({}, tmp_path).splitlines() if "curl" in line]
     assert len(calls) == 3
     assert all(r"curl -s -w '\n' http" in line for line in calls)
+
+
+def test_the_guide_s_start_brings_a_consent_where_one_is_required(tmp_path):
+    for mode, members in (("recorded", {"to"}), ("required", {"to", "consent"})):
+        dev = {"purposes": ["login"], "countries": ["PK"], "consent": mode}
+        text = guide_of({"applications": {"dev": dev}}, tmp_path)
+        body = json.loads(next(shlex.split(line)[-1] for line in text.splitlines() if '"to"' in line))
+        assert body.keys() == members
+        assert StartBody.model_validate(body).to == NUMBER
 
 
 def test_the_guide_names_a_number_that_goes_wrong_only_where_there_are_some(tmp_path):
