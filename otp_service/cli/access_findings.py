@@ -9,11 +9,13 @@ from otp_service.settings import Settings
 
 
 def access_findings(settings: Settings, context: Context, now: int) -> Iterator[Finding]:
-    """Yield who could not call at ``now`` (milliseconds since the epoch), and what is wrong with the ledger's."""
+    """Yield who could not call at ``now`` (milliseconds since the epoch), and what is wrong with the ledger's.
+
+    Nothing, where the ledger cannot be asked: whether it is away or still to be made, `ledger_findings` tells.
+    """
     try:
         context.directory.refresh()
-    except LedgerUnavailableError as away:
-        yield Finding(Level.FAIL, "ledger", str(away), "Start it, or correct ledger.url.")
+    except LedgerUnavailableError:
         return
     entries = context.directory.entries
     calling = {key.application for key in entries.keys.values() if key.is_valid(now)}

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support_cli import configured, run, start
+from support_installation import tree
 from support_valkey import ValkeyServer, free_port
 
 from otp_service.bootstrap import install, prepare
@@ -112,6 +113,15 @@ def test_an_application_must_be_named_when_there_are_several(environ):
     result = run("send", NUMBER, environ=environ)
     assert result.exit_code == 1
     assert "--application: bank, shop." in result.output
+
+
+def test_who_lacks_a_consent_is_told_how_one_is_given(valkey, tmp_path):
+    shop = {**tree(valkey.url)["applications"]["shop"], "consent": "required"}
+    environ = configured(tmp_path, valkey.url, applications={"shop": shop})
+    result = run("send", NUMBER, "--application", "shop", environ=environ)
+    assert result.exit_code == 1
+    assert "No consent for this number" in result.output
+    assert "PUT /v1/consents" in result.output
 
 
 def test_a_refusal_is_a_sentence(environ):
