@@ -47,8 +47,11 @@ class Looked:
 class HeadKeeper:
     """Signs how far the chain has come, and hands that out, where nobody who changes the ledger can change it too."""
 
-    def __init__(self, context: Context, every: int, export: Callable[[SignedHead], None]) -> None:
-        """Take the seconds between two heads, and what hands one out: raises `OSError` when it cannot."""
+    def __init__(self, context: Context, every: int, export: Callable[[SignedHead], None] | None) -> None:
+        """Take the seconds between two heads, and what hands one out: raises `OSError` when it cannot.
+
+        With ``None`` heads stay in the ledger, and are handed out as soon as there is a place for them.
+        """
         self._context = context
         self._every = 1000 * every
         self._export = export
@@ -56,6 +59,8 @@ class HeadKeeper:
     def turn(self) -> None:
         """Sign a head, if one is due and the chain has grown; export what is not. Raises `LedgerUnavailableError`."""
         self._sign()
+        if self._export is None:
+            return
         for one in self._context.ledger.audit.unexported():
             try:
                 self._export(one)

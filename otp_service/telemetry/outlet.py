@@ -12,8 +12,8 @@ _PORT: Final = 514
 _TIMEOUT: Final = 5.0
 
 
-def outlet_of(place: str) -> Callable[[str], None]:
-    """Return what hands a line out: ``file:/PATH``, ``syslog:/dev/log`` or ``syslog://HOST:PORT``; to nobody if empty.
+def outlet_of(place: str) -> Callable[[str], None] | None:
+    """Return what hands a line out: ``file:/PATH``, ``syslog:/dev/log`` or ``syslog://HOST:PORT``; ``None`` if empty.
 
     It raises `OSError` when it cannot. What goes over UDP may be lost on the way.
     """
@@ -21,7 +21,7 @@ def outlet_of(place: str) -> Callable[[str], None]:
         return lambda line: _append(place.removeprefix(_FILE), line)
     if place.startswith(_SYSLOG):
         return lambda line: _send(place.removeprefix(_SYSLOG), line)
-    return lambda _: None
+    return None
 
 
 def _append(path: str, line: str) -> None:

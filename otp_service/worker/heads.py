@@ -3,7 +3,6 @@
 from typing import Final
 
 from otp_service.bootstrap import Installation
-from otp_service.ledger.audit import SignedHead
 from otp_service.services.audit import HeadKeeper, head_line
 from otp_service.services.watch import Watch
 from otp_service.telemetry.outlet import outlet_of
@@ -17,7 +16,5 @@ def heads(installation: Installation) -> Watch:
     settings, context = installation.settings.audit, installation.context
     outlet = outlet_of(settings.export)
 
-    def export(signed: SignedHead) -> None:
-        outlet(head_line(context, signed))
-
+    export = (lambda signed: outlet(head_line(context, signed))) if outlet else None
     return Watch({"audit": HeadKeeper(context, settings.every, export).turn}, _PERIOD)

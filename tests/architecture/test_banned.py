@@ -85,6 +85,15 @@ def no_logger_of_its_own(path, tree):
         yield from (line for line, name in _calls(tree) if name == "logging.getLogger")
 
 
+def no_operator_of_a_number(_path, tree):
+    """Numbers are portable: nothing goes by the operator that a prefix once belonged to."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = getattr(node, "module", None) or ""
+            if any("phonenumbers.carrier" in f"{module}.{alias.name}" for alias in node.names):
+                yield node.lineno
+
+
 RULES = [
     no_guessable_randomness,
     no_comparison_that_tells_by_its_time,
@@ -93,6 +102,7 @@ RULES = [
     no_environment,
     no_pickles,
     no_logger_of_its_own,
+    no_operator_of_a_number,
 ]
 BROKEN = [
     (no_guessable_randomness, "core/x.py", "import random"),
@@ -108,6 +118,9 @@ BROKEN = [
     (no_pickles, "store/x.py", "pickle.loads(value)"),
     (no_pickles, "store/x.py", "eval(value)"),
     (no_logger_of_its_own, "worker/x.py", "logging.getLogger(__name__)"),
+    (no_operator_of_a_number, "core/x.py", "from phonenumbers import carrier"),
+    (no_operator_of_a_number, "core/x.py", "import phonenumbers.carrier as names"),
+    (no_operator_of_a_number, "core/x.py", "from phonenumbers.carrier import name_for_number"),
 ]
 ALLOWED = [
     (no_comparison_that_tells_by_its_time, "core/x.py", "digest == ''"),

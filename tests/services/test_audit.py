@@ -239,6 +239,16 @@ def test_the_chain_itself_goes_up_to_a_signed_head_and_begins_there(filled: Cont
     assert looked.first == 25
 
 
+def test_a_head_that_was_handed_to_nobody_is_not_taken_for_exported(filled: Context) -> None:
+    kept: list[int] = []
+    HeadKeeper(filled, 3600, None).turn()
+    assert [one.head.sequence for one in filled.ledger.audit.unexported()] == [24]
+
+    HeadKeeper(filled, 3600, lambda one: kept.append(one.head.sequence)).turn()
+    assert kept == [24]
+    assert filled.ledger.audit.unexported() == ()
+
+
 def test_a_head_is_signed_once_in_its_time_and_exported_until_that_worked(filled: Context) -> None:
     kept: list[int] = []
     works = [False]
