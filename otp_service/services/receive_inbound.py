@@ -1,6 +1,6 @@
 """Take in what a provider passes on over HTTP: prove it, act on it, and answer the provider in its own way."""
 
-from otp_service.core.errors import MessageNotClearedError, NotFoundError, UnauthenticatedError
+from otp_service.core.errors import FrozenError, MessageNotClearedError, NotFoundError, UnauthenticatedError
 from otp_service.gateways.base import (
     AnswersInbound,
     InboundAnswer,
@@ -11,7 +11,7 @@ from otp_service.gateways.base import (
 )
 from otp_service.services.context import Context
 from otp_service.services.inbound import receive
-from otp_service.services.replies import Reply, queue, words_of
+from otp_service.services.replies import FROZEN, Reply, queue, words_of
 from otp_service.telemetry import metrics
 
 
@@ -61,6 +61,9 @@ def _answer(context: Context, receiver: AnswersInbound, reply: Reply | None) -> 
         words = words_of(context, reply)
     except MessageNotClearedError as refused:
         metrics.record_reply(reply.gateway, refused.obstacle)
+        return receiver.inbound_answer(None)
+    except FrozenError:
+        metrics.record_reply(reply.gateway, FROZEN)
         return receiver.inbound_answer(None)
     if words and words.sender:  # what is answered goes out under the number that was written to
         queue(context, reply)

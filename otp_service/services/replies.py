@@ -1,9 +1,9 @@
 """Replies to what people write back: one text of the catalogue, through the gateway that passed their message on.
 
 They are no messages of a verification: nobody can ask for one or say what is in it, no start is counted for it, and it
-is not kept back from a number that has just been suppressed. Where the provider sends what it is answered, the reply
-goes with the answer. Through any other gateway a worker sends it, once: one that fails is lost, and so is one that a
-worker held when it ended.
+is not kept back from a number that has just been suppressed. A number that is frozen gets none. Where the provider
+sends what it is answered, the reply goes with the answer. Through any other gateway a worker sends it, once: one that
+fails is lost, and so is one that a worker held when it ended.
 """
 
 import json
@@ -11,15 +11,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from otp_service.core.errors import LedgerUnavailableError, MessageNotClearedError
+from otp_service.core.errors import FrozenError, LedgerUnavailableError, MessageNotClearedError
 from otp_service.core.inbound import Meaning
 from otp_service.core.keyring import SealBrokenError, new_dispatch_id
 from otp_service.core.message import Message
 from otp_service.core.phone import NumberType, parse_destination
+from otp_service.core.suppression import freezes
 from otp_service.core.templates import TemplateRef, Variable
 from otp_service.gateways.base import Gateway, GatewayError
 from otp_service.services.clearance import today
 from otp_service.services.context import Context
+from otp_service.services.suppressions import entries_of
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -29,6 +31,8 @@ KIND: Final = "reply"
 """Kind of a sealed reply."""
 LIFE: Final = 600
 """Seconds after which a provider need not deliver one any more: the handset was on when its holder wrote."""
+FROZEN: Final = "frozen"
+"""What became of a reply to a number that is frozen."""
 AT_ONCE: Final = 100
 """Replies that are sent in one go."""
 
@@ -65,12 +69,15 @@ class ReplyWords:
 def words_of(context: Context, reply: Reply) -> ReplyWords | None:
     """Return the words of a reply; ``None`` when its application is gone.
 
-    Raises `LedgerUnavailableError` when an application that is not known here cannot be looked up, and
-    `MessageNotClearedError` when the rules of the country do not let the reply go out.
+    Raises `LedgerUnavailableError` when it cannot be looked up whether the number is frozen, or an application that is
+    not known here; `FrozenError` when it is frozen, and `MessageNotClearedError` when the rules of the country do not
+    let the reply go out.
     """
     application = context.directory.find(reply.application)
     if application is None:
         return None
+    if freezes(entries_of(context, context.keyring.pseudonym(reply.to), reply.application)):
+        raise FrozenError("The number is frozen.")
     country, clearance = parse_destination(reply.to, None, tuple(NumberType)).country, context.clearance
     template, reference, locale = context.catalogue.choose_reply(
         reply.meaning, reply.locale, application.locale, only=clearance.rules_of(country).languages
@@ -123,8 +130,10 @@ def _handed_over(context: Context, reply: Reply, name: str) -> str:
         return "no_gateway"
     try:
         message = _message(context, reply, name)
-    except LedgerUnavailableError:  # the application is new, and not known here yet
+    except LedgerUnavailableError:
         return "ledger_unavailable"
+    except FrozenError:
+        return FROZEN
     except MessageNotClearedError as refused:
         return refused.obstacle
     return "no_application" if message is None else _call(gateway, message)

@@ -16,14 +16,19 @@ from werkzeug.test import TestResponse
 
 from otp_service.api.v1 import inbound as resource
 from otp_service.core.errors import LedgerUnavailableError
+from otp_service.core.phone import parse_destination
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.gateways.base import GatewayError
 from otp_service.gateways.contract.provider import Provider
 from otp_service.gateways.contract.samples import CannedResponse
 from otp_service.ledger.inbound import Inbound
+from otp_service.ledger.suppressions import Suppressions
 from otp_service.services import replies
+from otp_service.services.freeze import freeze
+from otp_service.services.named import named
 from otp_service.store import keys
 from otp_service.store.verifications import Verifications
+from otp_service.telemetry import exposition
 
 PUBLIC = "https://otp.example/base"
 SECRET = "receipts-of-the-test"
@@ -299,6 +304,45 @@ def test_an_answer_that_no_worker_took_in_time_is_not_sent(still_world):
     assert replies.send_waiting(phone.context) == 0
 
 
+@pytest.mark.parametrize("when", ["before it is written", "while it waits"])
+def test_who_is_frozen_gets_no_reply_and_is_obeyed_all_the_same(phone, when):
+    phone.reads(phone.shop)
+    if when == "while it waits":
+        phone.writes("STOP")
+    assert phone.shop.post("/v1/subjects/freeze", {"to": NUMBER}).status_code == 200
+    if when == "before it is written":
+        phone.writes("STOP")
+    phone.writes("HELP")
+
+    assert phone.answers() == []
+    assert b'outcome="frozen"' in exposition.text()
+    assert phone.suppressions()[-1][1:] in {("all", "inbound", False), ("frozen", "api", False)}
+    assert len(phone.rows()) == 2
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_who_is_frozen_for_another_application_gets_the_reply_of_this_one(phone, everywhere):
+    phone.reads(phone.shop)
+    to = named(phone.context.keyring, parse_destination(NUMBER, None))
+    freeze(phone.context, to, EVERY_APPLICATION if everywhere else "bank", SuppressionSource.OPERATOR)
+    phone.writes("HELP")
+
+    assert len(phone.answers()) == (not everywhere)
+
+
+def test_while_it_cannot_be_told_who_is_frozen_no_reply_goes_out(phone, monkeypatch):
+    phone.reads(phone.shop)
+    phone.writes("HELP")
+
+    def away(*_: object) -> None:
+        raise LedgerUnavailableError("away")
+
+    monkeypatch.setattr(Suppressions, "of", away)
+
+    assert replies.send_waiting(phone.context) == 1
+    assert phone.answers() == []
+
+
 def test_a_reply_is_lost_rather_than_sent_twice(phone, monkeypatch):
     phone.reads(phone.shop)
     phone.writes("STOP")
@@ -514,6 +558,13 @@ def test_twilio_is_answered_with_the_confirmation(twilio):
     assert told(by_twilio(twilio, Body="Stop.")) == []
     assert told(by_twilio(twilio, Body="START")) == []
     assert begins(twilio)[0] == 201
+    assert replies.send_waiting(twilio.installation.context) == 0
+
+
+def test_twilio_is_answered_with_nothing_for_a_number_that_is_frozen(twilio):
+    assert twilio.post("/v1/subjects/freeze", {"to": NUMBER}).status_code == 200
+
+    assert told(by_twilio(twilio, Body="Stop.")) == []
     assert replies.send_waiting(twilio.installation.context) == 0
 
 
