@@ -18,13 +18,36 @@ DEFECTS: dict[str, Mutant] = {
     "suppressed-for-ever": one("include_mirror", "kept[i] == '' or tonumber(kept[i]) > now", "true"),
     "suppressed-with-an-end-only": one("include_mirror", "kept[i] == '' or ", "kept[i] ~= '' and "),
     "suppressed-until-a-moment-too-late": one("include_mirror", "tonumber(kept[i]) > now", "tonumber(kept[i]) >= now"),
-    "frozen-is-let-through": one("include_mirror", "  if kept[4] or kept[5] then return 'frozen' end\n"),
-    "frozen-without-the-operator": one("include_mirror", "kept[4] or kept[5]", "kept[5]"),
-    "frozen-without-the-application": one("include_mirror", "kept[4] or kept[5]", "kept[4]"),
+    "frozen-is-let-through": one(
+        "include_mirror", "  if ended(kept[4], kept[5], kept[6], kept[7], about) then return 'frozen' end\n"
+    ),
+    "frozen-without-the-operator": one("include_mirror", "ended(kept[4], kept[5]", "ended(false, kept[5]"),
+    "frozen-without-the-application": one("include_mirror", "ended(kept[4], kept[5]", "ended(kept[4], false"),
     "frozen-of-another-application": one("include_mirror", "    'f:*', 'f:' .. application", "    'f:*', 'f:bank'"),
+    "lift-revives": one("include_mirror", " or mirror.later(lifted, lifted_own) > tonumber(about.lifted or 0)"),
+    "lift-revives-at-a-check": one(
+        "include_mirror", "kept[2], kept[3], kept[4], about", "kept[2], false, false, about"
+    ),
+    "lift-revives-for-a-message": one(
+        "include_mirror", "kept[5], kept[6], kept[7], about", "kept[5], false, false, about"
+    ),
+    "lift-for-all-revives": one("include_mirror", "math.max(tonumber(one or 0), ", "math.max(0, "),
+    "lift-for-one-revives": one("include_mirror", ", tonumber(other or 0))", ", 0)"),
+    "lift-of-another-application-ends": one("include_mirror", "'l:*', 'l:' .. own", "'l:*', 'l:bank'"),
+    "lift-of-another-application-ends-a-message": one(
+        "include_mirror", "'l:*', 'l:' .. application", "'l:*', 'l:bank'"
+    ),
+    "lift-ends-what-knows-of-it": one("include_mirror", ") > tonumber(about.lifted", ") >= tonumber(about.lifted"),
+    "lift-ends-whatever-starts": one("start", "lifted = math.huge", "lifted = 0"),
+    "start-forgets-the-lift": one("start", "if lifted > 0 then redis.call('HSET', KEYS[1], 'lifted', lifted) end\n"),
+    "check-forgets-the-lift": one("check", ", 'in_country', 'lifted')", ", 'in_country')"),
+    "resend-forgets-the-lift": one("resend", ", 'ledger', 'lifted')", ", 'ledger')"),
+    "dispatch-forgets-the-lift": one("dispatch", ", 'ledger', 'lifted')", ", 'ledger')"),
+    "allowed-forgets-the-lift": one("allowed", ", 'ledger', 'lifted')", ", 'ledger')"),
+    "reflect-a-lift-for-ever": one("reflect", " or kind == 'l:' and now"),
     "approved-although-frozen": one("check", "if right and mirror.frozen(", "if false and mirror.frozen("),
-    "approved-although-frozen-for-all": one("include_mirror", "return kept[1] or kept[2]", "return kept[2]"),
-    "approved-although-frozen-for-one": one("include_mirror", "return kept[1] or kept[2]", "return kept[1]"),
+    "approved-although-frozen-for-all": one("include_mirror", "ended(kept[1], ", "ended(false, "),
+    "approved-although-frozen-for-one": one("include_mirror", "ended(kept[1], kept[2]", "ended(kept[1], false"),
     "frozen-ends-a-wrong-guess": one("check", "if right and mirror.frozen(", "if mirror.frozen("),
     "frozen-stays-pending": one("check", "  record.finish(KEYS[1], found.start, 'canceled')\n"),
     "frozen-is-not-told": one(

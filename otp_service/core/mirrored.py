@@ -1,7 +1,7 @@
 """What Redis has to know of a number from the ledger, so that a start reads it there: its mirror."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,9 @@ class Mirrored:
     """By application and purpose: whether it is given, and from which place of the ledger on that counts."""
     frozen: frozenset[str] = frozenset()
     """The applications that it is frozen for (`suppression.EVERY_APPLICATION` for all)."""
+    lifted: Mapping[str, int] = field(default_factory=dict)
+    """The applications of which a freeze was lifted lately (`suppression.EVERY_APPLICATION` for all): at which place of
+    the ledger. What was started before that stays ended."""
 
 
 @dataclass(frozen=True, slots=True)

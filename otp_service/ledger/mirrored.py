@@ -85,4 +85,7 @@ def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[Mirrored
     for consent in consent_entries.last_of_each(connection, pseudonyms):
         place = consent.counts_from or 0
         given[consent.pseudonym][consent.application, consent.purpose] = (not consent.withdrawn, place)
-    return tuple(Mirrored(one, suppressed[one], given[one], frozenset(frozen[one])) for one in pseudonyms)
+    lifted = suppression_entries.lifted_freezes(connection, pseudonyms)
+    return tuple(
+        Mirrored(one, suppressed[one], given[one], frozenset(frozen[one]), lifted.get(one, {})) for one in pseudonyms
+    )

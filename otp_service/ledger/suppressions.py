@@ -1,9 +1,9 @@
 """The suppressions: entries that are never changed, only followed by another of their number, application and scope."""
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, exists, insert, select
 
@@ -20,6 +20,10 @@ from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
 from otp_service.ledger.head import Head
 from otp_service.ledger.schema import suppressions
+
+LIFT_KNOWN: Final = 24 * 3600 * 1000
+"""Milliseconds for which the mirror has to know that a freeze was lifted: by far longer than a record lives that was
+started before, so that clocks of hosts may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,27 @@ def record_opt_out(connection: Connection, entry: Suppression, since: int) -> bo
 def latest(connection: Connection, pseudonyms: Sequence[str]) -> list[Suppression]:
     """Return what suppresses each of some numbers, for each application and scope; it may have ended."""
     return list(last_of_each(_not_lifted(connection, pseudonyms)))
+
+
+def lifted_freezes(connection: Connection, pseudonyms: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+    """Return where freezes of some numbers were lifted last, and lately: the place in the ledger, by application.
+
+    What lifts nothing, since another entry has lifted it before, moves no place: what was started between goes on.
+    """
+    standing: set[tuple[str, str]] = set()
+    lifted: dict[str, dict[str, int]] = defaultdict(dict)
+    since = now() - LIFT_KNOWN
+    wanted = _in_order().where(suppressions.c.scope == SuppressionScope.FROZEN)
+    for some in batches(pseudonyms):
+        for row in connection.execute(wanted.where(suppressions.c.pseudonym.in_(some))):
+            about = (row.pseudonym, row.application)
+            if not row.lifted:
+                standing.add(about)
+            elif about in standing:
+                standing.remove(about)
+                if row.recorded >= since:
+                    lifted[row.pseudonym][row.application] = row.sequence
+    return lifted
 
 
 def entries_of(connection: Connection, pseudonym: str, application: str | None) -> tuple[Suppression, ...]:

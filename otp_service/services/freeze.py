@@ -51,7 +51,8 @@ def freeze(context: Context, to: Named, application: str, source: SuppressionSou
 def unfreeze(context: Context, to: Named, application: str, source: SuppressionSource) -> tuple[Freeze, bool]:
     """Lift a freeze of an application's, or that for all; return how the number stands, and whether there was one.
 
-    What is still pending started before the freeze, and is ended first. Raises as `freeze` does.
+    What was started before that stays ended, however much it is: what of it is found here is ended first, and the
+    mirror tells checks of the rest. Raises as `freeze` does.
     """
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, lifted=True)
     if not context.ledger.suppressions.in_force(*entry.about):

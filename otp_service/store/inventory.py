@@ -119,7 +119,7 @@ FAMILIES: Final = (
     KeyFamily((keys.mirrored("bb", "<pseudonym>"),), "hash", _P,
               Life("as long as anything holds of the number; then a day",
                    lambda _: NOTHING_KEPT // 1000, may_stay=True),
-              "API, worker", "which applications may not write to a number, for which it is frozen, and its consents"),
+              "API, worker", "who may not write to a number, for whom it is frozen or was lately, and its consents"),
     KeyFamily((keys.FENCE,), "hash", _N, Life("a day", lambda _: STANDS // 1000), "API, worker, `doctor`",
               "when the store was fenced: what was started before is expired; until when send limits are halved"),
     KeyFamily((keys.REPLIES,), "list", _S, Life("10 min", lambda _: replies.LATEST), "worker",

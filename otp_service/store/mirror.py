@@ -151,8 +151,8 @@ def _fields(one: Mirrored) -> dict[str, str]:
     """Return the fields of a number's hash.
 
     ``s:<application>`` has until when it is suppressed, in milliseconds, empty for ever; ``f:<application>`` is there,
-    and empty, while it is frozen; ``c:<application>:<purpose>`` has ``given`` or ``withdrawn``, and the place in the
-    ledger from which on that counts.
+    and empty, while it is frozen; ``l:<application>`` has the place in the ledger at which a freeze was lifted last;
+    ``c:<application>:<purpose>`` has ``given`` or ``withdrawn``, and the place in the ledger from which on that counts.
     """
     suppressed = {
         f"s:{application}": _FOR_EVER if until is None else str(until) for application, until in one.suppressed.items()
@@ -162,4 +162,5 @@ def _fields(one: Mirrored) -> dict[str, str]:
         for (application, purpose), (given, place) in one.consents.items()
     }
     frozen = {f"f:{application}": _FOR_EVER for application in one.frozen}
-    return suppressed | frozen | consents
+    lifted = {f"l:{application}": str(place) for application, place in one.lifted.items()}
+    return suppressed | frozen | lifted | consents

@@ -3,8 +3,10 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from sqlalchemy import delete, update
 from support_happenings import EVIDENCE, NUMBER, OTHER
 
@@ -13,6 +15,7 @@ from otp_service.core.mirrored import Mirrored
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.database import LedgerDefectError
 from otp_service.ledger.schema import consents, suppressions
+from otp_service.ledger.suppressions import LIFT_KNOWN
 
 ALL, MARKETING, FROZEN = SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY, SuppressionScope.FROZEN
 
@@ -49,6 +52,19 @@ def test_a_freeze_is_told_apart_and_lifted_by_its_own_scope_alone(ledger):
 
     ledger.suppressions.add([entry(scope=FROZEN, lifted=True)])
     assert state(ledger).frozen == {EVERY_APPLICATION}
+
+
+def test_where_a_freeze_was_lifted_is_told_for_a_day_and_what_lifts_nothing_is_not(ledger):
+    freeze, lift = entry(scope=FROZEN), entry(scope=FROZEN, lifted=True)
+    ledger.suppressions.add([lift, freeze, lift, lift, freeze])
+    assert (state(ledger).lifted, state(ledger).frozen) == ({"shop": 3}, {"shop"})
+    ledger.suppressions.add([entry(scope=FROZEN, application=EVERY_APPLICATION), lift])
+    ledger.suppressions.add([entry(scope=FROZEN, application=EVERY_APPLICATION, lifted=True)])
+    assert state(ledger).lifted == {"shop": 7, EVERY_APPLICATION: 8}
+    assert state(ledger, OTHER).lifted == {}
+
+    with time_machine.travel(datetime.now(UTC) + timedelta(milliseconds=LIFT_KNOWN + 1)):
+        assert state(ledger) == Mirrored(NUMBER, {}, {})
 
 
 def test_a_freeze_is_among_what_changed_and_among_all_numbers(ledger):

@@ -8,9 +8,10 @@ from support_caller import Caller
 from support_events import record_events
 from support_happenings import EVIDENCE
 from support_installation import NUMBER, World
-from support_outbox import Scripted, Sender, events, letters, story, waiting
+from support_outbox import Scripted, Sender, events, jobs_of, letters, story, waiting
 
 from otp_service.bootstrap import Installation
+from otp_service.core.consent import ConsentMode
 from otp_service.core.errors import FrozenError, StoreUnavailableError, SuppressedError
 from otp_service.core.phone import parse_destination
 from otp_service.core.story import Why
@@ -139,6 +140,85 @@ def test_of_more_verifications_than_are_remembered_of_a_number_none_is_approved(
     assert {shop.check(one, code) for one, code in zip(begun, codes, strict=True)} == {
         ("canceled", False, 0, "canceled")
     }
+
+
+def test_a_lift_revives_none_of_more_verifications_than_are_remembered(shop: Caller, world: World) -> None:
+    sender = Sender(shop, sandbox=Scripted())
+    begun = [shop.start() for _ in range(43)]
+    codes = [shop.code(one) for one in begun]
+    frozen(shop)
+    thawed(shop)
+    fresh = shop.start()
+    sender.deliver()
+
+    with pytest.raises(FrozenError):
+        shop.resend(begun[0])
+    assert shop.check(begun[1], shop.wrong(begun[1]))[3] == "wrong_code"
+    assert {shop.check(one, code) for one, code in zip(begun, codes, strict=True)} == {
+        ("canceled", False, 0, "canceled")
+    }
+    assert (len(sender.sent()), story(shop, begun[0])[0][3:]) == (1, ("failed", "frozen"))
+    assert letters(world.client) == []
+    assert shop.check(fresh, shop.code(fresh))[1]
+
+
+@pytest.mark.parametrize("loss", [False, True])
+def test_what_starts_after_a_lift_lives_until_another_freeze_and_no_longer(
+    shop: Caller, world: World, loss: bool
+) -> None:
+    frozen(shop)
+    thawed(shop)
+    sender = Sender(shop, sandbox=Scripted())
+    one, other = shop.start(), shop.start()
+    shop.resend(one)
+    sender.deliver()
+    assert len(sender.sent()) == 3
+    assert shop.check(one, shop.code(one))[1]
+    code = shop.code(other)
+    forget_the_last_verifications(shop, world)
+    frozen(shop)
+    thawed(shop)
+    if loss:
+        world.client.delete(keys.MIRROR, keys.mirrored("00", number(shop).pseudonym))
+        shop.context.reflection.refresh()
+
+    assert shop.check(other, code)[3] == "canceled"
+
+
+def test_a_policy_is_asked_about_what_was_started_after_a_lift_alone(shop: Caller) -> None:
+    shop.start()
+    frozen(shop)
+    thawed(shop)
+    shop.start()
+    permission = shop.context.reflection.permission(ConsentMode.OFF)
+    jobs = jobs_of(shop.context, "worker", 2)
+
+    assert [shop.context.store.dispatches.allowed(job, permission) for job in jobs] == [False, True]
+
+
+def test_to_lift_what_is_lifted_ends_nothing(shop: Caller) -> None:
+    frozen(shop)
+    thawed(shop)
+    one = shop.start()
+    again = Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API, lifted=True)
+    assert suppress(shop.context, [again]) == 1, "as of two calls at once the later one would"
+
+    assert shop.check(one, shop.code(one))[1]
+
+
+@pytest.mark.parametrize("application", ["bank", EVERY_APPLICATION])
+def test_a_lift_is_of_its_own_application_or_of_all(shop: Caller, bank: Caller, world: World, application: str) -> None:
+    one, other = shop.start(), bank.start()
+    codes = shop.code(one), bank.code(other)
+    forget_the_last_verifications(shop, world)
+    frozen(shop, application)
+    thawed(shop, application)
+
+    sender = Sender(shop, sandbox=Scripted())
+    sender.deliver()
+    assert len(sender.sent()) == (application == "bank")
+    assert bank.check(other, codes[1])[1] is False
+    assert shop.check(one, codes[0])[1] is (application == "bank")
 
 
 def test_a_right_code_that_is_refused_counts_as_no_approval(world: World) -> None:

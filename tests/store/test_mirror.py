@@ -64,7 +64,25 @@ def test_a_freeze_is_in_a_field_of_its_own_and_stays_whatever_ends(frozen, mirro
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
 
 
-def test_a_freeze_that_is_lifted_leaves_nothing(frozen, mirror):
+def test_where_a_freeze_was_lifted_is_remembered_for_a_day(frozen, mirror):
+    one = Mirrored(PSEUDONYM, {}, {}, frozenset(), {"shop": 7, "*": 9})
+    mirror.reflect(Changes(IDENTITY, 9, 9, (one,)), 0, ["00"])
+
+    assert kept(frozen) == {"n": "9", "l:shop": "7", "l:*": "9"}
+    assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == 86_400_000
+
+
+def test_a_lift_neither_shortens_nor_ends_what_holds(frozen, mirror):
+    suppressed = Mirrored(PSEUDONYM, {"shop": frozen.now + 9000}, {}, frozenset(), {"shop": 7})
+    mirror.reflect(Changes(IDENTITY, 8, 8, (suppressed,)), 0, ["00"])
+    assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == 86_400_000 + 9000
+    for_ever = Mirrored(PSEUDONYM, {}, {}, frozenset({"bank"}), {"shop": 7})
+    mirror.reflect(Changes(IDENTITY, 9, 9, (for_ever,)), 8, ["00"])
+
+    assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
+
+
+def test_a_freeze_that_is_lifted_leaves_nothing_where_no_lift_is_told(frozen, mirror):
     mirror.reflect(Changes(IDENTITY, 1, 1, (Mirrored(PSEUDONYM, {}, {}, frozenset({"shop"})),)), 0, ["00"])
     mirror.reflect(changes(2), 1, ["00"])
 
@@ -225,6 +243,7 @@ def put(frozen, installation, **fields):
         ({"f_*": ""}, "off", FrozenError),
         ({"f_bank": ""}, "off", None),
         ({"f_shop": "", "s_shop": ""}, "required", FrozenError),
+        ({"l_shop": "7", "l_*": "9"}, "off", None),
         ({}, "required", ConsentRequiredError),
         ({"c_shop_login": "given|1"}, "required", None),
         ({"c_shop_payment": "given|1"}, "required", ConsentRequiredError),

@@ -21,7 +21,7 @@
 
 local found = record.of(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',
   'pseudonym', 'sends', 'created', 'guard', 'context', 'block', 'network', 'wide',
-  'in_block', 'in_country')
+  'in_block', 'in_country', 'lifted')
 if not found then return { 'not-found' } end
 local remembered = idempotency.recall(KEYS[3], ARGV[5])
 if remembered == 'mismatch' then return { 'mismatch' } end
@@ -67,7 +67,7 @@ if refusal then return answer('pending', 'number_locked', 'check.refused') end
 
 checks = redis.call('HINCRBY', KEYS[1], 'checks', 1) -- counted before compared
 local right = ARGV[2] == found.tag -- two keyed MACs: how long the comparison takes tells nothing of the code
-if right and mirror.frozen(ARGV[11] .. found.pseudonym, found.application) then
+if right and mirror.frozen(ARGV[11] .. found.pseudonym, found) then
   record.finish(KEYS[1], found.start, 'canceled')
   streams.report(KEYS[2], 'verification.canceled', found, 'reason', 'frozen')
   return answer('canceled', 'canceled')

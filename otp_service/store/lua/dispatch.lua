@@ -23,7 +23,7 @@
 
 if not streams.held(KEYS[3], ARGV[8], ARGV[10], ARGV[9]) then return { 'overtaken' } end
 local found = record.of(KEYS[1], ARGV[1], 'generation', 'sends', 'n' .. ARGV[2], 'from' .. ARGV[2], 'p' .. ARGV[2],
-  'pseudonym', 'ledger')
+  'pseudonym', 'ledger', 'lifted')
 if not found then return { 'dropped', 'gone', '', '' } end
 
 local made = tonumber(found['n' .. ARGV[2]] or 0)

@@ -2,15 +2,28 @@
 -- allow waits while it is behind what the ledger is known to have come to: an opt-out might be missing.
 local mirror = {}
 
--- Tells whether a number is frozen for an application or for all, as far as the mirror has come: that decides alone, so
--- that a check never depends on the ledger.
-function mirror.frozen(number, application)
-  local kept = redis.call('HMGET', number, 'f:*', 'f:' .. application)
-  return kept[1] or kept[2]
+-- Tells whether a freeze ends what was started, of what the mirror has: those that stand, and the places of the last lifts,
+-- each for all and for an application. One that was lifted ends what was started before: that does not know of the lift.
+local function ended(all, own, lifted, lifted_own, about)
+  return all or own or mirror.later(lifted, lifted_own) > tonumber(about.lifted or 0)
+end
+
+-- Returns the later of two places in the ledger, where they are known; 0 where neither is.
+function mirror.later(one, other)
+  return math.max(tonumber(one or 0), tonumber(other or 0))
+end
+
+-- Tells whether a number is frozen for a verification's application or for all, or was since it was started, as far as the
+-- mirror has come: that decides alone, so that a check never depends on the ledger.
+function mirror.frozen(number, about)
+  local own = about.application
+  local kept = redis.call('HMGET', number, 'f:*', 'f:' .. own, 'l:*', 'l:' .. own)
+  return ended(kept[1], kept[2], kept[3], kept[4], about)
 end
 
 -- Returns what keeps an application's messages of a purpose from a number: 'mirror-behind', 'frozen', 'suppressed' or
--- 'consent-required'; nil when nothing does. Then also the place in the ledger that it was looked up at.
+-- 'consent-required'; nil when nothing does. Then also the place in the ledger that it was looked up at, and that of the
+-- last lift of a freeze, 0 for none.
 -- `demand` is what the application asks for: 'required', 'recorded' or 'off'. `since` is the place from which on a
 -- withdrawal counts.
 function mirror.refusal(head, number, about, identity, least, demand, since)
@@ -18,8 +31,8 @@ function mirror.refusal(head, number, about, identity, least, demand, since)
   if place[1] ~= identity or tonumber(place[2]) < tonumber(least) or place[3] then return 'mirror-behind' end
   local application = about.application
   local kept = redis.call('HMGET', number, 's:*', 's:' .. application, 'c:' .. application .. ':' .. about.purpose,
-    'f:*', 'f:' .. application)
-  if kept[4] or kept[5] then return 'frozen' end
+    'f:*', 'f:' .. application, 'l:*', 'l:' .. application)
+  if ended(kept[4], kept[5], kept[6], kept[7], about) then return 'frozen' end
   for i = 1, 2 do
     if kept[i] and (kept[i] == '' or tonumber(kept[i]) > now) then return 'suppressed' end
   end
@@ -28,5 +41,5 @@ function mirror.refusal(head, number, about, identity, least, demand, since)
     if state == 'withdrawn' and tonumber(from) > tonumber(since) then return 'consent-required' end
     if demand == 'required' and state ~= 'given' then return 'consent-required' end
   end
-  return nil, place[2]
+  return nil, place[2], mirror.later(kept[6], kept[7])
 end

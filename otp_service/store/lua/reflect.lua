@@ -19,7 +19,8 @@ for i = 1, #KEYS - 2 do
     local ends = now
     for name, value in pairs(cjson.decode(ARGV[5 + i])) do
       fields[#fields + 1], fields[#fields + 2] = name, value
-      local last = string.sub(name, 1, 2) == 's:' and tonumber(value)
+      local kind = string.sub(name, 1, 2)
+      local last = kind == 's:' and tonumber(value) or kind == 'l:' and now -- a lift need be known no longer
       ends = ends and last and math.max(ends, last) -- a consent or a freeze has no end, nor need a suppression
     end
     redis.call('DEL', number)

@@ -27,7 +27,7 @@
 -- include guesses fraud guard attempts streams idempotency record mirror deliveries
 
 local found = record.of(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays', 'last_send', 'generation', 'pseudonym',
-  'guard', 'context', 'block', 'in_block', 'in_country', 'ledger')
+  'guard', 'context', 'block', 'in_block', 'in_country', 'ledger', 'lifted')
 if not found then return { 'not-found' } end
 local remembered = idempotency.recall(KEYS[7], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end

@@ -35,9 +35,9 @@ if remembered then
   return { 'replayed', now, fence.apply(remembered), record.whole(redis.call('HGET', KEYS[8], 'record')) }
 end
 
-local about = { application = ARGV[11], purpose = ARGV[12], country = ARGV[13] }
+local about = { application = ARGV[11], purpose = ARGV[12], country = ARGV[13], lifted = math.huge } -- knows of every lift
 local demand = ARGV[26] == '' and ARGV[25] or 'off'
-local why, place = mirror.refusal(KEYS[11], KEYS[12], about, ARGV[23], ARGV[24], demand, -1)
+local why, place, lifted = mirror.refusal(KEYS[11], KEYS[12], about, ARGV[23], ARGV[24], demand, -1)
 if why then return { 'kept-back', why } end
 if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[6]) then return { 'events-full' } end
 local full, ahead = streams.full(KEYS[2], KEYS[3], ARGV[5], ARGV[3])
@@ -65,6 +65,7 @@ redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now
 counted.note(KEYS[1], sending, {})
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
 fence.note(KEYS[1])
+if lifted > 0 then redis.call('HSET', KEYS[1], 'lifted', lifted) end
 if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
 if ARGV[1] ~= '' then
   redis.call('HSET', KEYS[1], 'start', KEYS[8])
