@@ -52,7 +52,7 @@ def caller() -> Application:
     return application
 
 
-def operator() -> str:
+def operator_key() -> str:
     """Return the name of the key that an operator's call is made with."""
     return _caller().key.id
 

@@ -14,7 +14,7 @@ from otp_service.core.verification import Status
 from otp_service.ledger.people import Erasure
 from otp_service.ledger.traffic import Past
 from otp_service.services.consents import ConsentView
-from otp_service.services.freeze import Freeze
+from otp_service.services.freeze import FreezeStanding
 from otp_service.services.subjects import Export
 
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
@@ -190,7 +190,7 @@ def suppressions_response(mask: str, entries: tuple[Suppression, ...], *, suppre
     return Response(SUPPRESSIONS.dump_json(answer), mimetype=JSON)
 
 
-def freeze_response(mask: str, found: Freeze) -> Response:
+def freeze_response(mask: str, found: FreezeStanding) -> Response:
     """Return the response that shows how a number stands."""
     entries = found.entries
     answer = FreezeAnswer(

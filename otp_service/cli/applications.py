@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of, managing_context, operator
+from otp_service.cli.context import context_of, managing_context, operator_login
 from otp_service.cli.options import config_option
 from otp_service.cli.output import done, moment, note, program, table, toml_document
 from otp_service.core.errors import ConfigurationError
@@ -70,7 +70,7 @@ def add(name: str, file: Path, path: Path | None) -> None:
     suffix .json, as JSON.
     """
     text = text_of(section_of(read_file(file)))
-    add_application(managing_context(load_settings(path)), name, text, operator())
+    add_application(managing_context(load_settings(path)), name, text, operator_login())
     done(f"The application {name} is made. {_SOON}")
     note(f"It needs a key: {program()} key add {name}")
 
@@ -85,7 +85,7 @@ def change(name: str, file: Path, path: Path | None) -> None:
     What "show" prints is such a file. Verifications that live keep what they were started with.
     """
     text = text_of(section_of(read_file(file)))
-    change_application(managing_context(load_settings(path)), name, text, operator())
+    change_application(managing_context(load_settings(path)), name, text, operator_login())
     done(f"The application {name} is changed. {_SOON}")
 
 

@@ -12,6 +12,7 @@ from otp_service.cli.options import DAY, config_option, start_of
 from otp_service.cli.output import counted, done, moment, note, table, warn
 from otp_service.ledger.audit import SignedHead
 from otp_service.ledger.disputes import MOST
+from otp_service.services.acts import ActFound, Proof, find_acts
 from otp_service.services.audit import Looked, head_line, read_heads, signed_head
 from otp_service.services.audit import verify as look_through
 from otp_service.settings import load_settings
@@ -57,18 +58,27 @@ def head(path: Path | None) -> None:
 @click.option("--to", "until", type=DAY, help="On this day (UTC) or before.")
 @config_option
 def acts(since: datetime | None, until: datetime | None, path: Path | None) -> None:
-    """List what operators did: keys, applications, what was unblocked, reset, rebuilt or fenced. Times are in UTC."""
+    """List what operators did, and what the audit chain says of it. Times are in UTC.
+
+    An act that is unknown there was put into the ledger by somebody else, one that is changed is not as it was
+    recorded. That one was removed is told by "otp-service audit verify".
+    """
     context = context_of(load_settings(path))
-    found = context.ledger.acts.between(start_of(since), start_of(until, days=1), MOST + 1)
-    headings = ("When", "Act", "By", "Application", "About")
-    rows = ((moment(one.at), one.act, one.by, one.application or "-", one.about or "-") for one in found[:MOST])
-    table(headings, rows)
+    found = find_acts(context, start_of(since), start_of(until, days=1), MOST + 1)
+    table(("When", "Act", "By", "Application", "About", "Chain"), map(_row, found[:MOST]))
+    if any(one.proof is not Proof.RECORDED for one in found[:MOST]):
+        warn("Not all of this is as it was recorded: otp-service audit verify.")
     if len(found) > MOST:
         warn(f"There are more than these {MOST}: narrow it by --from and --to.")
 
 
 audit.add_command(export)
 audit.add_command(check)
+
+
+def _row(one: ActFound) -> tuple[str, ...]:
+    act = one.entry
+    return moment(act.at), act.act, act.by, act.application or "-", act.about or "-", one.proof
 
 
 def _heads(file: Any) -> tuple[SignedHead, ...]:  # noqa: ANN401 - click's, of text

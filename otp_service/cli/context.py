@@ -39,7 +39,7 @@ def informed_context(settings: Settings) -> Context:
     return context
 
 
-def operator() -> str:
+def operator_login() -> str:
     """Return who uses the command line, as acts are recorded by: the login, behind ``sudo`` too.
 
     Only root is believed who it was before; root could claim anything.

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of
+from otp_service.cli.context import context_of, operator_login
 from otp_service.cli.options import config_option
 from otp_service.cli.output import done, moment, note, table
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.purpose import LONGEST_LIFE
+from otp_service.services import by_hand
+from otp_service.services.context import Context
 from otp_service.settings import load_settings
 from otp_service.store.dead_letters import DeadLetter, DeadLetters, Redriven, reason_of
 
@@ -27,7 +29,7 @@ def dead_letters() -> None:
 @config_option
 def list_(most: int, path: Path | None) -> None:
     """List the newest messages that were given up, newest first, with the reason. Times are in UTC."""
-    letters = _letters(path)
+    letters = context_of(load_settings(path)).store.dead_letters
     shown = letters.newest(most)
     table(_HEADINGS, map(_row, shown))
     note(f"{len(shown)} of {letters.count()} shown.")
@@ -53,17 +55,13 @@ def redrive(ids: tuple[str, ...], reason: str | None, path: Path | None, *, ever
     """
     if bool(ids) == every or (reason is not None and not every):
         raise click.UsageError("Name dead letters by their ID, or give --all.")
-    letters = _letters(path)
+    context = context_of(load_settings(path))
     if every:
-        return _redrive_all(letters, reason)
-    back = [_redrive(letters, letter) for letter in _named(letters, ids)]
-    if not all(back):
+        return _redrive_all(context, reason)
+    named = _named(context.store.dead_letters, ids)
+    if by_hand.redrive(context, named, operator_login(), _tell) < len(named):
         raise SystemExit(1)
     return None
-
-
-def _letters(path: Path | None) -> DeadLetters:
-    return context_of(load_settings(path)).store.dead_letters
 
 
 def _named(letters: DeadLetters, ids: tuple[str, ...]) -> list[DeadLetter]:
@@ -74,13 +72,14 @@ def _named(letters: DeadLetters, ids: tuple[str, ...]) -> list[DeadLetter]:
     return [letter for letter in found.values() if letter]
 
 
-def _redrive_all(letters: DeadLetters, reason: str | None) -> None:
+def _redrive_all(context: Context, reason: str | None) -> None:
     """Put back what can be: a letter that is older than any code lives stays where it is."""
+    letters = context.store.dead_letters
     young = letters.since(1000 * LONGEST_LIFE)  # an older one's code is dead for certain
     older = letters.count() - len(young)
     meant = [letter for letter in reversed(young) if _is_meant(letter, reason)]  # oldest first
-    back = [_redrive(letters, letter) for letter in meant]
-    done(f"{sum(back)} of {len(meant)} put back.")
+    back = by_hand.redrive(context, meant, operator_login(), _tell)
+    done(f"{back} of {len(meant)} put back.")
     for word in _IN_VAIN if reason is None else ():
         if left := sum(reason_of(letter) == word for letter in young):
             note(
@@ -95,16 +94,14 @@ def _is_meant(letter: DeadLetter, reason: str | None) -> bool:
     return word not in _IN_VAIN if reason is None else word == reason
 
 
-def _redrive(letters: DeadLetters, letter: DeadLetter) -> bool:
-    """Put a letter back, and say what became of it; return whether it was."""
-    became, why_not = letters.redrive(letter)
+def _tell(letter: DeadLetter, became: Redriven, why_not: str) -> None:
+    """Say what became of a letter."""
     said = {
         Redriven.REDRIVEN: "put back",
         Redriven.GONE: "not put back: its verification is gone",
         Redriven.UNWANTED: f"not put back: {why_not}",
     }[became]
     click.echo(f"{letter.id}\t{letter.member('id') or '-'}\t{said}")
-    return became is Redriven.REDRIVEN
 
 
 def _row(letter: DeadLetter) -> tuple[str, ...]:

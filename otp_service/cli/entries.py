@@ -1,14 +1,32 @@
-"""What the commands have in common that record who gets no messages: whose, why, and whether it is in force."""
+"""What commands have in common that are about a number or an application: whose, why, and whether it is in force."""
 
 import re
+from pathlib import Path
 
 import click
 
+from otp_service.cli.context import informed_context, operator_login
 from otp_service.cli.findings import Level
 from otp_service.cli.ledger_findings import mirror_finding
+from otp_service.cli.options import destination
 from otp_service.cli.output import warn
+from otp_service.core.act import Act, ActEntry
 from otp_service.core.suppression import EVERY_APPLICATION, MAX_REASON
 from otp_service.services.context import Context
+from otp_service.services.named import Named, named
+from otp_service.settings import load_settings
+
+
+def opened(number: str, region: str | None, path: Path | None) -> tuple[Context, Named]:
+    """Return what a command works with that is about a number, and the number."""
+    to = destination(number, region)
+    context = informed_context(load_settings(path))
+    return context, named(context.keyring, to)
+
+
+def act_of(act: Act, application: str, about: str = "") -> ActEntry:
+    """Return an act of whoever uses the command line, for an application or `EVERY_APPLICATION`."""
+    return ActEntry(act, operator_login(), "" if application == EVERY_APPLICATION else application, about)
 
 
 def known_application(context: Context, name: str | None) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of
+from otp_service.cli.context import context_of, operator_login
 from otp_service.cli.options import CHANNELS, config_option, destination, region_option
 from otp_service.cli.output import done, duration, program, table, warn
 from otp_service.core.errors import ConfigurationError
@@ -21,6 +21,7 @@ from otp_service.gateways.base import (
     ReceivesMessages,
     ReportsReceipts,
 )
+from otp_service.services import by_hand
 from otp_service.services.context import Context
 from otp_service.services.receive_inbound import inbound_url
 from otp_service.settings import load_settings
@@ -154,7 +155,7 @@ def open_(name: str, minutes: int, path: Path | None) -> None:
     All workers respect it at once. When its time is over, the next message tries the gateway.
     """
     context = _context_with(name, path)
-    context.store.health.open(name, minutes * _MINUTE)
+    by_hand.open_gateway(context, name, minutes * _MINUTE, operator_login())
     done(f"{name} is left alone for {duration(60 * minutes)}. To use it again before: {program()} gateway close {name}")
     health = context.store.health.of(tuple(context.gateways))
     shut = {one for one, is_now in health.items() if is_now.by_hand and is_now.opens_in}
@@ -167,7 +168,7 @@ def open_(name: str, minutes: int, path: Path | None) -> None:
 @config_option
 def close(name: str, path: Path | None) -> None:
     """Close the breaker of the gateway NAME, whoever opened it, and forget what was counted."""
-    _context_with(name, path).store.health.close(name)
+    by_hand.close_gateway(_context_with(name, path), name, operator_login())
     done(f"Messages go through {name} again.")
 
 

@@ -12,6 +12,7 @@ from otp_service.cli.output import duration, moment, note, table
 from otp_service.cli.store import warn_of_caution
 from otp_service.core.guard.pricing import ANY, shown
 from otp_service.core.guard.rules import RULES, Mode
+from otp_service.services.by_hand import BLOCK, COUNTRY
 from otp_service.services.context import Context
 from otp_service.settings import Settings, load_settings
 from otp_service.store.decisions import LIFTED, Decision
@@ -19,7 +20,6 @@ from otp_service.store.guard import Stop
 
 MOST = 100_000
 """Decisions that are looked at for the status."""
-COUNTRY, BLOCK = "country.conversion", "block.conversion"
 _MODES = {Mode.ENFORCE: "enforce", Mode.RECORD_ONLY: "record only", Mode.OFF: "off"}
 
 

@@ -7,14 +7,14 @@ from typing import Final
 
 import click
 
-from otp_service.cli.context import context_of, operator
+from otp_service.cli.context import context_of, operator_login
 from otp_service.cli.findings import Finding, Level
 from otp_service.cli.ledger_findings import known, mirror_finding, standing
 from otp_service.cli.options import config_option
 from otp_service.cli.output import counted, done, is_terminal, moment, note, table, warn
-from otp_service.core.act import Act, Recorded
 from otp_service.ledger.counts import MOST, counts
 from otp_service.ledger.purges import Purges
+from otp_service.services.by_hand import rebuild_mirror
 from otp_service.services.context import Context
 from otp_service.services.purge import Purging
 from otp_service.settings import load_settings
@@ -86,8 +86,7 @@ def rebuild(path: Path | None, *, yes: bool) -> None:
     context = context_of(load_settings(path))
     if not yes:
         click.confirm("Forget what Redis knows of opt-outs and consents, and go by the ledger alone?", abort=True)
-    context.ledger.acts.add(Recorded(Act.MIRROR_REBUILT, operator()))
-    context.reflection.rebuild()
+    rebuild_mirror(context, operator_login())
     finding = _settled(context)
     if finding.level is not Level.OK:
         raise click.ClickException(f"{finding.sentence} {finding.action}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of, managing_context, operator
+from otp_service.cli.context import context_of, managing_context, operator_login
 from otp_service.cli.options import config_option
 from otp_service.cli.output import counted, done, moment, note, program, table
 from otp_service.core.api_key import APPLICATION_SCOPES, ApiKey, Scope, networks_of
@@ -54,11 +54,11 @@ def add(
     networks = networks_of(addresses)
     context = managing_context(load_settings(path))
     if application is None:
-        _show(issue_operator_key(context, networks, operator()))
+        _show(issue_operator_key(context, networks, operator_login()))
         return
     try:
         issued = issue_key(
-            context, application, [Scope(one) for one in scopes or (Scope.VERIFY,)], networks, operator()
+            context, application, [Scope(one) for one in scopes or (Scope.VERIFY,)], networks, operator_login()
         )
     except NotFoundError as unknown:
         raise NotFoundError(f"There is no application {application!r} ({program()} application list).") from unknown
@@ -94,7 +94,7 @@ def rotate(key_id: str, overlap: int, path: Path | None) -> None:
     The new key is printed this once, and kept nowhere.
     """
     context = managing_context(load_settings(path))
-    _show(rotate_key(context, key_id, overlap, operator()))
+    _show(rotate_key(context, key_id, overlap, operator_login()))
     old = next(key for key in context.ledger.api_keys.of(None) if key.id == key_id)
     note(f"The old key {key_id}: {_state(old, time.time_ns() // 1_000_000)}.")
 
@@ -107,7 +107,7 @@ def revoke(key_id: str, path: Path | None, *, yes: bool) -> None:
     """End the key of the name ID for good. Every process refuses it within five seconds."""
     if not yes:
         click.confirm(f"Refuse every call with the key {key_id} from now on?", abort=True)
-    revoked = revoke_key(managing_context(load_settings(path)), key_id, operator())
+    revoked = revoke_key(managing_context(load_settings(path)), key_id, operator_login())
     since = f", since {moment(revoked.revoked)}" if revoked.revoked else ""
     done(f"The key {key_id} of {revoked.application or 'operators'} is revoked{since}.")
 

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import informed_context, operator
+from otp_service.cli.context import informed_context, operator_login
 from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import done, duration, table, warn
 from otp_service.cli.server_findings import TOLERATED_SKEW
 from otp_service.cli.store import warn_of_caution
-from otp_service.core.act import Act, Recorded
-from otp_service.core.phone import Destination
-from otp_service.services.context import Context
+from otp_service.services.by_hand import reset_limits
+from otp_service.services.named import named
 from otp_service.settings import load_settings
 from otp_service.store.limits import LimitReader, WindowState
 
@@ -31,8 +30,8 @@ def show(number: str, region: str | None, path: Path | None) -> None:
     context = informed_context(load_settings(path))
     _warn_of_skew(context.store.limits)
     warn_of_caution(context)
-    bucket, pseudonym = _names(context, to)
-    states = context.store.limits.windows(bucket, pseudonym, context.applications)
+    number_named = named(context.keyring, to)
+    states = context.store.limits.windows(number_named.bucket, number_named.pseudonym, context.applications)
     table(("Limit", "Application", "Used", "Left", "Resets in"), map(_row, states))
 
 
@@ -47,15 +46,8 @@ def reset(number: str, region: str | None, path: Path | None, *, yes: bool) -> N
     if not yes:
         click.confirm(f"Allow new messages to {to.mask} and new guesses of its codes?", abort=True)
     context = informed_context(load_settings(path))
-    context.ledger.acts.add(Recorded(Act.LIMITS_RESET, operator(), about="number"))
-    bucket, pseudonym = _names(context, to)
-    used = context.store.limits.reset(bucket, pseudonym, context.applications)
+    used = reset_limits(context, named(context.keyring, to), operator_login())
     done(f"Forgotten for {to.mask}: {used} used window{'s' * (used != 1)}.")
-
-
-def _names(context: Context, to: Destination) -> tuple[str, str]:
-    pseudonym = context.keyring.pseudonym(to.e164)
-    return context.keyring.bucket(pseudonym), pseudonym
 
 
 def _row(state: WindowState) -> tuple[str, ...]:

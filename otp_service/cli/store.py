@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import logged_context, operator
+from otp_service.cli.context import logged_context, operator_login
 from otp_service.cli.options import config_option
 from otp_service.cli.output import done, duration, moment, note, warn, wrapped
-from otp_service.core.act import Act, Recorded
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.core.act import Act, ActEntry
+from otp_service.services.acts import note as note_act
 from otp_service.services.context import Context
 from otp_service.services.fence import fence as fence_store
 from otp_service.settings import load_settings
@@ -42,17 +42,10 @@ def fence(path: Path | None, *, yes: bool) -> None:
         note(wrapped(_MEANS))
         click.confirm(f"Fence the store at {settings.redis.shown_url}?", abort=True)
     put = fence_store(context)
-    _record(context)
+    if not note_act(context, ActEntry(Act.STORE_FENCED, operator_login())):  # after it: the ledger may still be away
+        warn("The ledger does not answer: that the store was fenced is in no ledger, only in what this command logs.")
     done(f"Fenced: what was started until {moment(put.at)} UTC is expired.")
     note(f"Limits on messages are halved until {moment(put.until)} UTC.")
-
-
-def _record(context: Context) -> None:
-    """Record who fenced the store; that comes after it, for the ledger may still be away."""
-    try:
-        context.ledger.acts.add(Recorded(Act.STORE_FENCED, operator()))
-    except LedgerUnavailableError as away:
-        warn(f"{away} That the store was fenced is in no ledger, only in what this command logs.")
 
 
 def warn_of_caution(context: Context) -> None:

@@ -8,17 +8,17 @@ from typing import Any
 import click
 
 from otp_service.api.people_answers import EXPORT, export_answer
-from otp_service.cli.context import context_of, informed_context
-from otp_service.cli.entries import known_application, of_application, short_reason, warn_of_mirror
-from otp_service.cli.options import config_option, destination, region_option
+from otp_service.cli.context import operator_login
+from otp_service.cli.entries import act_of, known_application, of_application, opened, short_reason, warn_of_mirror
+from otp_service.cli.options import config_option, region_option
 from otp_service.cli.output import counted, done, note
+from otp_service.core.act import Act
 from otp_service.core.suppression import EVERY_APPLICATION, SuppressionSource
 from otp_service.services import freeze as freezing
 from otp_service.services import subjects
 from otp_service.services.context import Context
-from otp_service.services.freeze import Freeze
-from otp_service.services.named import Named, named
-from otp_service.settings import load_settings
+from otp_service.services.freeze import FreezeStanding
+from otp_service.services.named import Named
 
 Command = Callable[..., Any]
 
@@ -37,7 +37,7 @@ def export(number: str, region: str | None, path: Path | None) -> None:
 
     What is held of each is told as POST /v1/subjects/export does.
     """
-    context, to = _opened(number, region, path)
+    context, to = opened(number, region, path)
     found = subjects.export(context, to, None)
     parts = subjects.by_application(found).items()
     applications = {name: EXPORT.dump_python(export_answer(part), mode="json") for name, part in parts}
@@ -51,10 +51,10 @@ def export(number: str, region: str | None, path: Path | None) -> None:
 @config_option
 def erase(number: str, region: str | None, path: Path | None, *, yes: bool) -> None:
     """Erase what no dispute needs of NUMBER, of all applications. No limit, lock or suppression is touched."""
-    context, to = _opened(number, region, path)
+    context, to = opened(number, region, path)
     if not yes:
         click.confirm(f"Erase what no dispute needs of {to.destination.mask}? The rest stays.", abort=True)
-    did = subjects.erase(context, to, None)
+    did = subjects.erase(context, to, None, act_of(Act.SUBJECT_ERASED, EVERY_APPLICATION))
     addresses, messages = did.erased["consents"], did.erased["inbound"]
     erased = f"addresses from {counted(addresses, 'consent')}, senders of {counted(messages, 'inbound message')}"
     kept = ", ".join(counted(rows, name.removesuffix("s")) for name, rows in did.kept.items())
@@ -85,7 +85,8 @@ def freeze(number: str, name: str | None, reason: str, region: str | None, path:
     lifts it: no START of the holder's, no lift of a suppression, no erasure.
     """
     context, to, application = _opened_for(number, region, path, name, every=every)
-    did = freezing.freeze(context, to, application, SuppressionSource.OPERATOR, short_reason(reason))
+    why = short_reason(reason)
+    did = freezing.freeze(context, to, application, SuppressionSource.OPERATOR, why, operator_login())
     done(f"Frozen: verifications {of_application(application)} for {to.destination.mask}.")
     note(f"Canceled: {counted(len(did.ended), 'verification')} that {_were(did)} pending.")
     warn_of_mirror(context)
@@ -99,7 +100,8 @@ def freeze(number: str, name: str | None, reason: str, region: str | None, path:
 def unfreeze(number: str, name: str | None, region: str | None, path: Path | None, *, every: bool) -> None:
     """Let verifications of NUMBER start again. What was canceled stays so."""
     context, to, application = _opened_for(number, region, path, name, every=every)
-    found, was_frozen = freezing.unfreeze(context, to, application, SuppressionSource.OPERATOR)
+    by = operator_login()
+    found, was_frozen = freezing.unfreeze(context, to, application, SuppressionSource.OPERATOR, by)
     others = ", ".join(dict.fromkeys(of_application(one.application) for one in found.entries))
     still = f" Still frozen: verifications {others}." if others else ""
     if not was_frozen:
@@ -109,7 +111,7 @@ def unfreeze(number: str, name: str | None, region: str | None, path: Path | Non
     warn_of_mirror(context)
 
 
-def _were(did: Freeze) -> str:
+def _were(did: FreezeStanding) -> str:
     return "was" if len(did.ended) == 1 else "were"
 
 
@@ -119,13 +121,5 @@ def _opened_for(
     """Return what is needed to freeze a number for an application or for every one, one of which has to be said."""
     if every == (name is not None):
         raise click.UsageError("Say for which application: --application NAME, or --all.")
-    to = destination(number, region)
-    context = informed_context(load_settings(path))
-    application = EVERY_APPLICATION if every else known_application(context, name)
-    return context, named(context.keyring, to), application
-
-
-def _opened(number: str, region: str | None, path: Path | None) -> tuple[Context, Named]:
-    to = destination(number, region)
-    context = context_of(load_settings(path))
-    return context, named(context.keyring, to)
+    context, to = opened(number, region, path)
+    return context, to, EVERY_APPLICATION if every else known_application(context, name)

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from otp_service.cli.context import informed_context
-from otp_service.cli.entries import known_application, of_application, short_reason, warn_of_mirror
-from otp_service.cli.options import config_option, destination, region_option
+from otp_service.cli.context import informed_context, operator_login
+from otp_service.cli.entries import act_of, known_application, of_application, opened, short_reason, warn_of_mirror
+from otp_service.cli.options import config_option, region_option
 from otp_service.cli.output import counted, done, moment, note, table, warn
+from otp_service.core.act import Act
 from otp_service.core.suppression import (
     EVERY_APPLICATION,
     SAID_FREELY,
@@ -23,7 +24,7 @@ from otp_service.core.suppression import (
 from otp_service.ledger.clock import now
 from otp_service.services.context import Context
 from otp_service.services.import_suppressions import Imported, ListOrigin, import_suppressions
-from otp_service.services.named import Named, named
+from otp_service.services.named import Named
 from otp_service.services.suppressions import entries_of, lift, suppress
 from otp_service.settings import load_settings
 
@@ -76,10 +77,11 @@ def add(
     path: Path | None,
 ) -> None:
     """Let NUMBER get no more messages."""
-    context, to, application = _opened(number, region, name, path)
+    context, to = opened(number, region, path)
+    application = known_application(context, name)
     why, end = short_reason(reason), _end(until)
     entry = Suppression(to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, why, end)
-    suppress(context, (entry,))
+    suppress(context, (entry,), act_of(Act.SUPPRESSION_ADDED, application, scope))
     done(_told(to.destination.mask, "gets", application, scope))
     warn_of_mirror(context)
 
@@ -91,9 +93,11 @@ def add(
 @config_option
 def lift_one(number: str, scope: str, name: str | None, region: str | None, path: Path | None) -> None:
     """Let messages to NUMBER through again."""
-    context, to, application = _opened(number, region, name, path)
+    context, to = opened(number, region, path)
+    application = known_application(context, name)
     entry = Suppression(to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, lifted=True)
-    lifted, others = lift(context, entry), _kept_back(context, to)
+    act = act_of(Act.SUPPRESSION_LIFTED, application, scope)
+    lifted, others = lift(context, entry, act), _kept_back(context, to)
     still = f" Still kept back: messages {', '.join(map(of_application, others))}." if others else ""
     if not lifted:
         sentence = f"Messages {of_application(application)} to {to.destination.mask} are not suppressed ({scope})."
@@ -109,7 +113,7 @@ def lift_one(number: str, scope: str, name: str | None, region: str | None, path
 @config_option
 def show(number: str, region: str | None, path: Path | None) -> None:
     """Show all that is recorded of NUMBER, oldest first. Times are in UTC."""
-    context, to, _ = _opened(number, region, None, path)
+    context, to = opened(number, region, path)
     entries = entries_of(context, to.pseudonym)
     table(("Recorded", "Application", "Scope", "What", "Source", "Until", "Reason"), map(_row, entries))
     if not entries:
@@ -145,7 +149,9 @@ def import_list(
     """
     context = informed_context(load_settings(path))
     application, why = known_application(context, name), short_reason(reason)
-    origin = ListOrigin(application, SuppressionScope(scope), why, _end(until), region and region.upper())
+    origin = ListOrigin(
+        application, SuppressionScope(scope), why, _end(until), region and region.upper(), operator_login()
+    )
     imported = Imported()
     try:
         for imported in import_suppressions(context, file, origin):
@@ -175,12 +181,6 @@ def _kept_back(context: Context, to: Named) -> list[str]:
 def _frozen(context: Context, to: Named) -> str:
     """Return a sentence that says so where a number is frozen, which no lift of a suppression ends."""
     return " It is frozen." if freezes(entries_of(context, to.pseudonym)) else ""
-
-
-def _opened(number: str, region: str | None, name: str | None, path: Path | None) -> tuple[Context, Named, str]:
-    to = destination(number, region)
-    context = informed_context(load_settings(path))
-    return context, named(context.keyring, to), known_application(context, name)
 
 
 def _told(who: str, gets: str, application: str, scope: str) -> str:

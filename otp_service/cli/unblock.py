@@ -1,35 +1,20 @@
 """``otp-service guard unblock``: let messages and guesses through that rules keep back."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
-from otp_service.cli.context import informed_context, operator
-from otp_service.cli.guard_status import BLOCK, COUNTRY
+from otp_service.cli.context import informed_context, operator_login
+from otp_service.cli.entries import known_application
 from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import done, note, program
-from otp_service.core.act import Act, Recorded
-from otp_service.core.address import network_of, wide_network_of
 from otp_service.core.errors import InvalidRequestError
 from otp_service.core.phone import is_region
+from otp_service.services import by_hand
+from otp_service.services.by_hand import Held
 from otp_service.services.context import Context
+from otp_service.services.named import named
 from otp_service.settings import load_settings
-
-
-@dataclass(frozen=True)
-class _Held:
-    """What rules hold back."""
-
-    name: str
-    """As a person is asked about it."""
-    rule: str
-    """The one that a decision tells it was lifted of."""
-    forget: Callable[[], int]
-    """Lets it through; returns how many things were forgotten."""
-    place: tuple[str, ...] = ()
-    """Application and country."""
 
 
 @click.command(short_help="Lift a lock, or open what is closed.")
@@ -57,16 +42,12 @@ def unblock(
     if sum(map(bool, (number, block_of, country, address))) != 1:
         raise click.UsageError("Name one, and only one, of --number, --block-of, --country and --address.")
     context = informed_context(load_settings(path))
-    held = _held(context, number, block_of, country, address, region)
+    name, held = _held(context, number, block_of, country, address, region)
     if not yes:
-        click.confirm(f"Let through what rules keep from {held.name}?", abort=True)
-    about = "number" if number else "block" if block_of else "country" if country else "address"
-    application, *_ = held.place or ("",)
-    context.ledger.acts.add(Recorded(Act.GUARD_UNBLOCKED, operator(), application, about))
-    if not held.forget():
+        click.confirm(f"Let through what rules keep from {name}?", abort=True)
+    if not by_hand.unblock(context, held, operator_login()):
         done("Nothing was counted.")
         return
-    context.store.decisions.lifted(context.keyring.buckets[0], held.rule, *held.place)
     done("Forgotten. Rules count anew from here.")
     if number:
         note(f"Its windows of sends and guesses are another thing: {program()} limits reset NUMBER")
@@ -79,49 +60,27 @@ def _held(
     country: tuple[str, str] | None,
     address: str | None,
     region: str | None,
-) -> _Held:
+) -> tuple[str, Held]:
+    """Return what rules hold back, and before it its name, as a person is asked about it."""
     if number:
-        return _number(context, number, region)
+        to = destination(number, region)
+        return f"{to.mask}, at all applications", by_hand.of_number(context, named(context.keyring, to))
     if block_of:
-        return _block(context, block_of, region)
+        to = destination(block_of, region)
+        return f"the block of {to.mask}, at all applications", by_hand.of_block(context, to)
     return _country(context, *country) if country else _address(context, address or "")
 
 
-def _number(context: Context, number: str, region: str | None) -> _Held:
-    found = destination(number, region)
-    pseudonym = context.keyring.pseudonym(found.e164)
-    bucket = context.keyring.bucket(pseudonym)
-    return _Held(
-        f"{found.mask}, at all applications",
-        "number.lock",
-        lambda: context.store.guard.forget_number(bucket, pseudonym, context.applications),
-    )
-
-
-def _block(context: Context, number: str, region: str | None) -> _Held:
-    found = destination(number, region)
-    pseudonym = context.keyring.block_pseudonym(found.block)
-    name = f"the block of {found.mask}, at all applications"
-    return _Held(name, BLOCK, lambda: context.store.guard.forget_block(pseudonym))
-
-
-def _country(context: Context, application: str, country: str) -> _Held:
+def _country(context: Context, application: str, country: str) -> tuple[str, Held]:
     country = country.upper()
-    if application not in context.applications:
-        known = ", ".join(sorted(context.applications))
-        raise click.UsageError(f"There is no application {application}, only: {known}.")
+    application = known_application(context, application)
     if not is_region(country):
         raise click.UsageError(f"{country} is not the code of a country, such as PK.")
-    name = f"{country} at {application}"
-    forget = context.store.guard.forget_country
-    return _Held(name, COUNTRY, lambda: forget(application, country), (application, country))
+    return f"{country} at {application}", by_hand.of_country(context, application, country)
 
 
-def _address(context: Context, address: str) -> _Held:
+def _address(context: Context, address: str) -> tuple[str, Held]:
     try:
-        network = network_of(address)
+        return "this address", by_hand.of_address(context, address)
     except InvalidRequestError as malformed:
         raise click.UsageError("That is not an IP address.") from malformed
-    wide, name_of = wide_network_of(network), context.keyring.network_pseudonym
-    pseudonyms = name_of(network), name_of(wide) if wide else None
-    return _Held("this address", "address.unapproved", lambda: context.store.guard.forget_network(*pseudonyms))

@@ -20,11 +20,23 @@ class Act(StrEnum):
     """What Redis knew of opt-outs and consents was given up for what the ledger says."""
     STORE_FENCED = "store-fenced"
     """Everything that was in Redis was ended."""
+    SUBJECT_FROZEN = "subject-frozen"
+    SUBJECT_UNFROZEN = "subject-unfrozen"
+    SUBJECT_ERASED = "subject-erased"
+    SUPPRESSION_ADDED = "suppression-added"
+    SUPPRESSION_LIFTED = "suppression-lifted"
+    SUPPRESSIONS_IMPORTED = "suppressions-imported"
+    GATEWAY_OPENED = "gateway-opened"
+    """No message goes through it."""
+    GATEWAY_CLOSED = "gateway-closed"
+    """Messages go through it again."""
+    MESSAGES_REDRIVEN = "messages-redriven"
+    """Dead letters were to be put back."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """One act."""
+class ActEntry:
+    """One act, as it is recorded."""
 
     act: str
     """One of `Act`; of what was read also that of a later release, or a forged one, which the audit chain tells."""
@@ -36,3 +48,5 @@ class Recorded:
     """What it was done to: the name of a key, or what kind of thing; never a number."""
     at: int = 0
     """When: milliseconds since the epoch."""
+    id: str = ""
+    """Random name of the row; empty until it is recorded."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, insert, or_, select, update
 
-from otp_service.core.act import Act, Recorded
+from otp_service.core.act import Act, ActEntry
 from otp_service.core.api_key import ApiKey, Scope
 from otp_service.core.errors import ConflictError
 from otp_service.ledger import head
@@ -26,11 +26,11 @@ class ApiKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, key: ApiKey, by: str = "") -> ApiKey:
+    def add(self, key: ApiKey, by: str) -> ApiKey:
         """Keep a new key; return it with the time at which it was made. ``by`` says who does it."""
         with self._database.write() as connection:
             head.advance_access(connection)
-            record(connection, Recorded(Act.API_KEY_ISSUED, by, key.application, key.id))
+            record(connection, ActEntry(Act.API_KEY_ISSUED, by, key.application, key.id))
             return _insert(connection, replace(key, created=now()))
 
     def of(self, application: str | None = None) -> tuple[ApiKey, ...]:
@@ -47,8 +47,8 @@ class ApiKeys:
         successor_id: str,
         successor_hash: str,
         overlap: int,
+        by: str,
         application: str | None = None,
-        by: str = "",
     ) -> tuple[ApiKey, ApiKey] | None:
         """Keep a key that may do the same as another, which ends in ``overlap`` milliseconds, or before if it did.
 
@@ -63,11 +63,11 @@ class ApiKeys:
                 raise ConflictError("The key is revoked, or has ended: make a new one.")
             ends = at + overlap if old.expires is None else min(old.expires, at + overlap)
             connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(expires=ends))
-            record(connection, Recorded(Act.API_KEY_ROTATED, by, old.application, key_id))
+            record(connection, ActEntry(Act.API_KEY_ROTATED, by, old.application, key_id))
             fresh = replace(old, id=successor_id, hash=successor_hash, created=at, expires=None, used=None)
             return replace(old, expires=ends), _insert(connection, fresh)
 
-    def revoke(self, key_id: str, application: str | None = None, by: str = "") -> ApiKey | None:
+    def revoke(self, key_id: str, by: str, application: str | None = None) -> ApiKey | None:
         """End a key now; return it, ``None`` when there is no such key. One that is revoked keeps its time."""
         with self._database.write() as connection:
             head.advance_access(connection)
@@ -77,7 +77,7 @@ class ApiKeys:
             ended = connection.execute(update(api_keys).where(mine).values(revoked=now())).rowcount
             found = _named(connection, key_id, application)
             if found and ended:
-                record(connection, Recorded(Act.API_KEY_REVOKED, by, found.application, key_id))
+                record(connection, ActEntry(Act.API_KEY_REVOKED, by, found.application, key_id))
             return found
 
     def note_uses(self, used: Mapping[str, int]) -> None:

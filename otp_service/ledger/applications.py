@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from otp_service.core.act import Act, Recorded
+from otp_service.core.act import Act, ActEntry
 from otp_service.core.errors import NameTakenError
 from otp_service.ledger import head
 from otp_service.ledger.acts import record
@@ -34,24 +34,24 @@ class Applications:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, name: str, settings: str, by: str = "") -> StoredApplication:
+    def add(self, name: str, settings: str, by: str) -> StoredApplication:
         """Keep a new application; raise `NameTakenError` when there is one of the name. ``by`` says who does it."""
         with self._database.write() as connection:
             head.advance_access(connection)
             if _named(connection, name):
                 raise NameTakenError("There is an application of this name.")
             made = now()
-            record(connection, Recorded(Act.APPLICATION_ADDED, by, name))
+            record(connection, ActEntry(Act.APPLICATION_ADDED, by, name))
             connection.execute(insert(applications).values(name=name, settings=settings, created=made, changed=made))
         return StoredApplication(name, settings, made, made)
 
-    def change(self, name: str, settings: str, by: str = "") -> StoredApplication | None:
+    def change(self, name: str, settings: str, by: str) -> StoredApplication | None:
         """Give an application other settings; return it, ``None`` when there is none of the name."""
         with self._database.write() as connection:
             head.advance_access(connection)
             statement = update(applications).where(applications.c.name == name)
             if connection.execute(statement.values(settings=settings, changed=now())).rowcount:
-                record(connection, Recorded(Act.APPLICATION_CHANGED, by, name))
+                record(connection, ActEntry(Act.APPLICATION_CHANGED, by, name))
             return _named(connection, name)
 
     def named(self, name: str) -> StoredApplication | None:

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, update
 
+from otp_service.core.act import ActEntry
 from otp_service.core.consent import Consent
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression
-from otp_service.ledger import audit, head
+from otp_service.ledger import acts, audit, head
 from otp_service.ledger import consents as consent_entries
 from otp_service.ledger import suppressions as suppression_entries
 from otp_service.ledger.clock import now
@@ -76,10 +77,11 @@ class People:
                 ),
             )
 
-    def erase(self, pseudonym: str, application: str | None) -> Erasure:
+    def erase(self, pseudonym: str, application: str | None, act: ActEntry | None = None) -> Erasure:
         """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
 
-        Suppressions stay: to forget them would send messages to somebody who wants none.
+        An ``act`` is recorded with it. Suppressions stay: to forget them would send messages to somebody who wants
+        none.
         """
         with self._database.write() as connection:
             place = head.advance(connection, 1)
@@ -112,6 +114,8 @@ class People:
             }
             connection.execute(insert(erasures), row)
             audit.append(connection, erasures, [row])
+            if act is not None:
+                acts.record(connection, act)
         return done
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, exists, insert, select
 
+from otp_service.core.act import ActEntry
 from otp_service.core.suppression import (
     EVERY_APPLICATION,
     Suppression,
@@ -14,7 +15,7 @@ from otp_service.core.suppression import (
     SuppressionSource,
     last_of_each,
 )
-from otp_service.ledger import audit, head
+from otp_service.ledger import acts, audit, head
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
@@ -42,13 +43,17 @@ class Suppressions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, entries: Sequence[Suppression]) -> Added:
+    def add(self, entries: Sequence[Suppression], act: ActEntry | None = None) -> Added:
         """Record entries in their order, all or none; what says nothing new is left out.
 
-        What they say of the time at which they were recorded is not read.
+        What they say of the time at which they were recorded is not read. An ``act`` is recorded with them, if any says
+        anything new.
         """
         with self._database.write() as connection:
-            return record(connection, entries)
+            added = record(connection, entries)
+            if act is not None and added.new:
+                acts.record(connection, act)
+            return added
 
     def of(self, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:
         """Return the entries of a number, oldest first: of one application and those of all, or of every one."""

@@ -58,7 +58,7 @@ def rotate_key(context: Context, key_id: str, overlap: int, by: str, application
     """
     _check_name(key_id)
     secret = new_api_key()
-    found = context.ledger.api_keys.rotate(key_id, new_key_id(), api_key_hash(secret), 1000 * overlap, application, by)
+    found = context.ledger.api_keys.rotate(key_id, new_key_id(), api_key_hash(secret), 1000 * overlap, by, application)
     if found is None:
         raise NotFoundError(_UNKNOWN)
     old, fresh = found
@@ -73,7 +73,7 @@ def revoke_key(context: Context, key_id: str, by: str, application: str | None =
     Raises `NotFoundError` and `LedgerUnavailableError`.
     """
     _check_name(key_id)
-    revoked = context.ledger.api_keys.revoke(key_id, application, by)
+    revoked = context.ledger.api_keys.revoke(key_id, by, application)
     if revoked is None:
         raise NotFoundError(_UNKNOWN)
     _log.info("api_key_revoked", key_id=key_id, application=revoked.application, by=by)

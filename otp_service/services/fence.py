@@ -1,6 +1,5 @@
 """Fence the store: what was started before is expired, and send limits are halved for an hour."""
 
-from otp_service.core.errors import ConfigurationError
 from otp_service.services.context import Context
 from otp_service.store.fence import Fence
 from otp_service.telemetry.logging import get_logger
@@ -11,12 +10,10 @@ _log = get_logger(__name__)
 def fence(context: Context) -> Fence:
     """Fence the store, whether or not any process serves; return the fence that stands now.
 
-    Raises `ConfigurationError` when the store is another installation's, and `StoreUnavailableError`.
+    Raises `StartRefusedError` when the store is another installation's, to which nothing is done then, and
+    `StoreUnavailableError`.
     """
-    if differing := context.store.server.differing():
-        raise ConfigurationError(
-            f"This Redis was first used with another {' and another '.join(differing)}: nothing was done to it."
-        )
+    context.store.server.require_own()
     put = context.store.fences.put()
     _log.warning("store_fenced", cautious_for=(put.until - put.now) // 1000)
     return put

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from otp_service.core.act import Act, ActEntry
 from otp_service.core.suppression import (
     EVERY_APPLICATION,
     Suppression,
@@ -24,7 +25,7 @@ _REASON = "frozen"
 
 
 @dataclass(frozen=True, slots=True)
-class Freeze:
+class FreezeStanding:
     """How a number stands after it was frozen, or after that was lifted."""
 
     entries: tuple[Suppression, ...]
@@ -33,22 +34,32 @@ class Freeze:
     """Identifiers of the verifications that were pending, and were ended."""
 
 
-def freeze(context: Context, to: Named, application: str, source: SuppressionSource, reason: str = "") -> Freeze:
+def freeze(
+    context: Context,
+    to: Named,
+    application: str,
+    source: SuppressionSource,
+    reason: str = "",
+    by: str | None = None,
+) -> FreezeStanding:
     """Freeze a number for an application, or `EVERY_APPLICATION`, and end its pending verifications.
 
     Once this returns nothing starts, no message is handed to a gateway and no code is approved, also of a verification
     that is too old to be found here: a check looks whether its number is frozen. To freeze again ends again what is
-    pending. Raises `LedgerUnavailableError` or `StoreUnavailableError`: it may be recorded, and is in force as soon as
+    pending. ``by`` says which operator does it, for the ledger; ``None``: the application itself. Raises
+    `LedgerUnavailableError` or `StoreUnavailableError`: it may be recorded, and is in force as soon as
     both answer.
     """
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, reason)
-    enforce(context, (entry,))
+    enforce(context, (entry,), _act(Act.SUBJECT_FROZEN, by, application))
     ended = tuple(_end_pending(context, to, application))
     _log.info("subject_frozen", application=application, source=source, ended=len(ended))
-    return Freeze(_standing(context, to, application), ended)
+    return FreezeStanding(_in_force(context, to, application), ended)
 
 
-def unfreeze(context: Context, to: Named, application: str, source: SuppressionSource) -> tuple[Freeze, bool]:
+def unfreeze(
+    context: Context, to: Named, application: str, source: SuppressionSource, by: str | None = None
+) -> tuple[FreezeStanding, bool]:
     """Lift a freeze of an application's, or that for all; return how the number stands, and whether there was one.
 
     What was started before that stays ended, however much it is: what of it is found here is ended first, and the
@@ -56,14 +67,18 @@ def unfreeze(context: Context, to: Named, application: str, source: SuppressionS
     """
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, lifted=True)
     if not context.ledger.suppressions.in_force(*entry.about):
-        return Freeze(_standing(context, to, application)), False
+        return FreezeStanding(_in_force(context, to, application)), False
     ended = tuple(_end_pending(context, to, application))
-    enforce(context, (entry,))
+    enforce(context, (entry,), _act(Act.SUBJECT_UNFROZEN, by, application))
     _log.info("subject_unfrozen", application=application, source=source, ended=len(ended))
-    return Freeze(_standing(context, to, application), ended), True
+    return FreezeStanding(_in_force(context, to, application), ended), True
 
 
-def _standing(context: Context, to: Named, application: str) -> tuple[Suppression, ...]:
+def _act(act: Act, by: str | None, application: str) -> ActEntry | None:
+    return None if by is None else ActEntry(act, by, "" if application == EVERY_APPLICATION else application)
+
+
+def _in_force(context: Context, to: Named, application: str) -> tuple[Suppression, ...]:
     """Return what freezes a number for an application; of every one where it is about all."""
     return freezes(entries_of(context, to.pseudonym, None if application == EVERY_APPLICATION else application))
 

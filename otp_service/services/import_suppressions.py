@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+from otp_service.core.act import Act, ActEntry
 from otp_service.core.errors import OtpServiceError
 from otp_service.core.phone import NumberType, parse_destination
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.services.context import Context
 from otp_service.services.suppressions import suppress
 
@@ -27,6 +28,8 @@ class ListOrigin:
     """Milliseconds since the epoch; ``None`` for ever."""
     region: str | None
     """Of numbers in national spelling."""
+    by: str
+    """Who imports it, as acts are recorded by."""
 
 
 @dataclass(slots=True)
@@ -45,13 +48,15 @@ def import_suppressions(context: Context, lines: Iterable[str], origin: ListOrig
     """Suppress the numbers of a list, one a line; yield how far it has come, again and again.
 
     Empty lines, and what follows ``#`` or the first comma or semicolon, are passed over. Who was let through since a
-    list was imported is suppressed again by importing it again. Raises `LedgerUnavailableError` or
-    `StoreUnavailableError`: what was told until then is done.
+    list was imported is suppressed again by importing it again. A list that says anything new is one act. Raises
+    `LedgerUnavailableError` or `StoreUnavailableError`: what was told until then is done.
     """
     done = Imported()
+    whose = "" if origin.application == EVERY_APPLICATION else origin.application
+    act = ActEntry(Act.SUPPRESSIONS_IMPORTED, origin.by, whose, origin.scope)
     pseudonyms = _pseudonyms(context, enumerate(lines, 1), origin, done)
     while some := list(islice(pseudonyms, AT_ONCE)):
-        done.new += suppress(context, [_entry(pseudonym, origin) for pseudonym in some])
+        done.new += suppress(context, [_entry(pseudonym, origin) for pseudonym in some], None if done.new else act)
         done.numbers += len(some)
         yield done
     yield done

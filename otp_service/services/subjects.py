@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from otp_service.core.act import ActEntry
 from otp_service.core.consent import Consent
 from otp_service.core.suppression import Suppression
 from otp_service.core.verification import Verification
@@ -60,13 +61,13 @@ def _part(found: Export, name: str) -> Export:
     )
 
 
-def erase(context: Context, to: Named, application: str | None) -> Erasure:
-    """Erase what is not needed to settle disputes; raises `OtpServiceError`.
+def erase(context: Context, to: Named, application: str | None, act: ActEntry | None = None) -> Erasure:
+    """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
 
     No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. What is in Redis ends by
     itself: records some minutes after their codes, the event stream after ``streams.retention_days``.
     """
-    done = context.ledger.people.erase(to.pseudonym, application)
+    done = context.ledger.people.erase(to.pseudonym, application, act)
     context.reflection.write_through((to.pseudonym,), 1, done.place)
     _log.info("subject_erased", erasure=done.id, application=application or "*")
     return done

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from otp_service.core.act import ActEntry
 from otp_service.core.suppression import KEEPS_CODES_BACK, Suppression
 from otp_service.services.context import Context
 from otp_service.telemetry.logging import get_logger
@@ -9,23 +10,24 @@ from otp_service.telemetry.logging import get_logger
 _log = get_logger(__name__)
 
 
-def suppress(context: Context, entries: Sequence[Suppression]) -> int:
+def suppress(context: Context, entries: Sequence[Suppression], act: ActEntry | None = None) -> int:
     """Record entries, also such that lift, and bring them into force: queued messages are kept back too.
 
-    Returns how many of them said anything new. Raises `LedgerUnavailableError` or `StoreUnavailableError`: they may be
-    recorded, and are in force as soon as both answer; to say it again does no harm.
+    Returns how many of them said anything new; if any does, an operator's ``act`` is recorded with them. Raises
+    `LedgerUnavailableError` or `StoreUnavailableError`: they may be recorded, and are in force as soon as both answer;
+    to say it again does no harm.
     """
     if not entries:
         return 0
-    new = enforce(context, entries)
+    new = enforce(context, entries, act)
     if len(entries) == new == 1:
         tell(entries[0])
     return new
 
 
-def enforce(context: Context, entries: Sequence[Suppression]) -> int:
+def enforce(context: Context, entries: Sequence[Suppression], act: ActEntry | None = None) -> int:
     """Do what `suppress` does, and leave it to the caller to tell of it."""
-    added = context.ledger.suppressions.add(entries)
+    added = context.ledger.suppressions.add(entries, act)
     effective = tuple(dict.fromkeys(one.pseudonym for one in entries if one.scope in KEEPS_CODES_BACK))
     if effective:  # nothing new may have been recorded before, and not be in force yet
         context.reflection.write_through(effective, added.new, added.place)
@@ -38,11 +40,11 @@ def tell(entry: Suppression) -> None:
     _log.info(event, application=entry.application, scope=entry.scope, source=entry.source)
 
 
-def lift(context: Context, entry: Suppression) -> bool:
-    """Lift what an entry names, where it holds; return whether it did. Raises as `suppress` does."""
+def lift(context: Context, entry: Suppression, act: ActEntry | None = None) -> bool:
+    """Lift what an entry names, where it holds; return whether it did. Records and raises as `suppress` does."""
     if not context.ledger.suppressions.in_force(*entry.about):
         return False
-    suppress(context, (entry,))
+    suppress(context, (entry,), act)
     return True
 
 

@@ -58,6 +58,10 @@ class Server:
             for name, value in self._own.items():
                 pipeline.hsetnx(keys.INSTALLATION, name, value)
             pipeline.execute()
+        self.require_own()
+
+    def require_own(self) -> None:
+        """Raise `StartRefusedError` when another installation has used the server; on a new one nothing is written."""
         if differing := self.differing():
             raise StartRefusedError(installation_refusal(differing))
 

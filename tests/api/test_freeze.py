@@ -117,6 +117,36 @@ def test_a_body_is_read_strictly(shop: Api, path: str, unknown: str):
     assert shop.get(path).status_code == 405
 
 
+@pytest.mark.parametrize("path", [FREEZE, UNFREEZE])
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b" " * 9000, 413),
+        (b'{"to": "' + b"9" * 8000 + b'"}', 422),
+        (b"", 400),
+        (b"[]", 400),
+        (b"null", 400),
+        (b"{", 400),
+        (b'{"to": "+923001234567", "to": "+923007654321"}', 400),
+        (b'{"to": 923001234567}', 400),
+        (b'{"to": ["+923001234567"]}', 400),
+        (b'{"to": "+923001234567", "region": "XX"}', 400),
+        (b'{"to": "+923001234567", "application": "bank"}', 400),
+        (b'{"to": "03001234567", "region": "PK", "until": null}', 400),
+        ('{"to": "+92300\u00001234567"}'.encode(), 400),
+        (b'{"to": "+92300\xff1234567"}', 400),
+    ],
+)
+def test_whatever_else_is_sent_is_refused_as_anywhere_and_freezes_nothing(
+    shop: Api, path: str, body: bytes, status: int
+):
+    answer = shop.raw(path, body)
+
+    assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+    assert NUMBER[-7:] not in answer.text
+    assert post(shop, START).status_code == 201
+
+
 def test_no_number_may_be_in_a_reason_nor_is_one_in_an_answer(shop: Api):
     assert post(shop, FREEZE, reason="called from 03001234567").status_code == 400
     texts = [post(shop, path).text for path in (FREEZE, UNFREEZE)]

@@ -10,7 +10,7 @@ import structlog
 from support_cli import configured, run
 
 from otp_service.bootstrap import install
-from otp_service.cli.context import operator
+from otp_service.cli.context import operator_login
 from otp_service.core.api_key import NO_APPLICATION, Scope
 from otp_service.core.errors import UnauthenticatedError
 from otp_service.core.keyring import api_key_hash
@@ -181,7 +181,7 @@ def test_a_change_is_logged_without_the_key(environ):
     lines = [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
     (issued,) = [line for line in lines if line["message"] == "api_key_issued"]
 
-    assert (issued["application"], issued["scopes"], issued["by"]) == ("shop", ["verify"], operator())
+    assert (issued["application"], issued["scopes"], issued["by"]) == ("shop", ["verify"], operator_login())
     assert issued["key_id"] == rows(environ, "key", "list")[0][0]
     assert result.stdout.strip() not in result.stderr
     assert api_key_hash(result.stdout.strip()) not in result.output

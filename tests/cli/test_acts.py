@@ -1,8 +1,21 @@
 """``otp-service audit acts``: who did what, from the commands that did it."""
 
+import re
+import sqlite3
+from contextlib import closing
+
 import pytest
+from support_caller import Caller
 from support_cli import configured, run
 from support_installation import NUMBER
+
+from otp_service.bootstrap import install, prepare
+from otp_service.core.phone import parse_destination
+from otp_service.core.suppression import SuppressionSource
+from otp_service.services.freeze import freeze, unfreeze
+from otp_service.services.named import named
+from otp_service.settings import load_settings
+from otp_service.store import keys
 
 
 @pytest.fixture
@@ -18,35 +31,146 @@ def told(environ, *arguments):
     return [line.split("\t")[1:] for line in result.stdout.splitlines()]
 
 
-def test_what_was_done_is_told_with_who_did_it(environ):
-    run("key", "add", "shop", environ=environ)
-    run("limits", "reset", NUMBER, "--yes", environ=environ)
-    run("guard", "unblock", "--number", NUMBER, "--yes", environ=environ)
-    run("guard", "unblock", "--country", "shop", "PK", "--yes", environ=environ)
-    run("ledger", "rebuild", "--yes", environ=environ)
-    run("store", "fence", "--yes", environ=environ)
+@pytest.fixture
+def shop(environ, valkey):
+    """An application that has started something, and is held back, so that there is something to reset and to lift."""
+    installation = install(load_settings(environ=environ))
+    prepare(installation)
+    caller = Caller(installation)
+    caller.start()
+    number = named(installation.context.keyring, parse_destination(NUMBER, None))
+    valkey.client.set(keys.cooldown(number.bucket, number.pseudonym), "a wait", ex=60)
+    valkey.client.set(keys.country("shop", "PK"), b"\x81\xa1u\x01", ex=60)
+    return caller
+
+
+def test_what_was_done_is_told_with_who_did_it(environ, shop, tmp_path):
+    (tmp_path / "list").write_text("+923007654321\n+923007654322\n")
+    for command in (
+        ["key", "add", "shop"],
+        ["guard", "unblock", "--number", NUMBER, "--yes"],
+        ["guard", "unblock", "--country", "shop", "PK", "--yes"],
+        ["limits", "reset", NUMBER, "--yes"],
+        ["suppressions", "add", NUMBER, "--application", "shop"],
+        ["suppressions", "lift", NUMBER, "--application", "shop"],
+        ["suppressions", "import", str(tmp_path / "list")],
+        ["subject", "freeze", NUMBER, "--all"],
+        ["subject", "unfreeze", NUMBER, "--all"],
+        ["subject", "erase", NUMBER, "--yes"],
+        ["gateway", "open", "sandbox"],
+        ["gateway", "close", "sandbox"],
+        ["ledger", "rebuild", "--yes"],
+        ["store", "fence", "--yes"],
+    ):
+        assert run(*command, environ=environ).exit_code == 0, command
     rows = told(environ)
 
     assert rows[0][:3] == ["api-key-issued", "cli:ali", "shop"]
     assert rows[0][3].startswith("ak_")
-    assert rows[1:] == [
-        ["limits-reset", "cli:ali", "-", "number"],
-        ["guard-unblocked", "cli:ali", "-", "number"],
-        ["guard-unblocked", "cli:ali", "shop", "country"],
-        ["mirror-rebuilt", "cli:ali", "-", "-"],
-        ["store-fenced", "cli:ali", "-", "-"],
+    assert [row[:1] + row[2:4] for row in rows[1:]] == [
+        ["guard-unblocked", "-", "number"],
+        ["guard-unblocked", "shop", "country"],
+        ["limits-reset", "-", "number"],
+        ["suppression-added", "shop", "all"],
+        ["suppression-lifted", "shop", "all"],
+        ["suppressions-imported", "-", "all"],
+        ["subject-frozen", "-", "-"],
+        ["subject-unfrozen", "-", "-"],
+        ["subject-erased", "-", "-"],
+        ["gateway-opened", "-", "sandbox"],
+        ["gateway-closed", "-", "sandbox"],
+        ["mirror-rebuilt", "-", "-"],
+        ["store-fenced", "-", "-"],
     ]
+    assert {(row[1], row[4]) for row in rows} == {("cli:ali", "recorded")}
     assert run("audit", "verify", environ=environ).exit_code == 0
 
 
-def test_no_number_is_told(environ):
+def test_what_came_to_nothing_is_no_act(environ, tmp_path):
+    run("suppressions", "add", NUMBER, environ=environ)
+    (tmp_path / "list").write_text(f"{NUMBER}\n")
+    run("suppressions", "import", str(tmp_path / "list"), environ=environ)
+    before = told(environ)
+    for command in (
+        ["guard", "unblock", "--number", NUMBER, "--yes"],
+        ["guard", "unblock", "--country", "shop", "PK", "--yes"],
+        ["guard", "unblock", "--address", "192.0.2.1", "--yes"],
+        ["limits", "reset", NUMBER, "--yes"],
+        ["suppressions", "add", NUMBER],
+        ["suppressions", "import", str(tmp_path / "list")],
+        ["subject", "unfreeze", NUMBER, "--all"],
+        ["dead-letters", "redrive", "--all"],
+    ):
+        run(*command, environ=environ)
+
+    assert told(environ) == before
+    assert [row[0] for row in before] == ["suppression-added", "suppressions-imported"]
+
+
+def test_what_an_application_does_for_itself_is_no_act(environ, shop):
+    number = named(shop.context.keyring, parse_destination(NUMBER, None))
+    freeze(shop.context, number, "shop", SuppressionSource.API)
+    unfreeze(shop.context, number, "shop", SuppressionSource.API)
+
+    assert told(environ) == []
+
+
+def test_an_act_that_somebody_put_in_or_changed_is_marked_and_shows(environ, tmp_path):
+    run("suppressions", "add", NUMBER, environ=environ)
+    run("gateway", "close", "sandbox", environ=environ)
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as ledger:
+        ledger.execute("DROP TRIGGER acts_fixed")
+        ledger.execute("UPDATE acts SET by = 'cli:sana' WHERE act = 'gateway-closed'")
+        ledger.execute("INSERT INTO acts VALUES ('x', 1, 'store-fenced', 'cli:sana', '', '')")
+
+    assert [(row[0], row[4]) for row in told(environ)] == [
+        ("store-fenced", "unknown"),
+        ("suppression-added", "recorded"),
+        ("gateway-closed", "changed"),
+    ]
+    assert "Not all of this is as it was recorded" in run("audit", "acts", environ=environ).stderr
+    verified = run("audit", "verify", environ=environ)
+    assert verified.exit_code == 1
+    assert re.search("the row [0-9a-f]{32} of acts was changed", verified.stdout)
+    assert "the row x of acts has no entry in the chain" in verified.stdout
+
+
+def test_an_act_that_somebody_removed_shows(environ, tmp_path):
+    run("suppressions", "add", NUMBER, environ=environ)
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as ledger:
+        ledger.execute("DELETE FROM acts")
+    verified = run("audit", "verify", environ=environ)
+
+    assert verified.exit_code == 1
+    assert re.search("the row [0-9a-f]{32} of acts is gone, and no purge took it", verified.stdout)
+
+
+@pytest.mark.parametrize("command", [["limits", "reset", NUMBER], ["guard", "unblock", "--number", NUMBER]])
+def test_nothing_is_lifted_that_cannot_be_recorded(environ, shop, valkey, command):
+    away = {**environ, "OTP_SERVICE__LEDGER__URL": "postgresql://otp@127.0.0.1:1/otp"}
+    before = {name: valkey.client.dump(name) for name in valkey.client.scan_iter()}
+
+    assert run(*command, "--yes", environ=away).exit_code == 1
+    assert {name: valkey.client.dump(name) for name in valkey.client.scan_iter()} == before
+
+
+@pytest.mark.parametrize("command", [["gateway", "open", "sandbox"], ["gateway", "close", "sandbox"]])
+def test_a_gateway_is_opened_and_closed_although_the_ledger_is_away_and_that_is_told(environ, command):
+    away = {**environ, "OTP_SERVICE__LEDGER__URL": "postgresql://otp@127.0.0.1:1/otp"}
+    result = run(*command, environ=away)
+
+    assert result.exit_code == 0
+    assert "act_not_recorded" in result.stderr
+
+
+def test_no_number_is_told(environ, shop):
     run("limits", "reset", NUMBER, "--yes", environ=environ)
     output = run("audit", "acts", environ=environ).output
 
     assert NUMBER[3:] not in output
 
 
-def test_days_that_are_asked_for(environ):
+def test_days_that_are_asked_for(environ, shop):
     run("limits", "reset", NUMBER, "--yes", environ=environ)
 
     assert told(environ, "--from", "2099-01-01") == []
@@ -54,7 +178,7 @@ def test_days_that_are_asked_for(environ):
     assert len(told(environ, "--from", "2020-01-01")) == 1
 
 
-def test_the_incident_report_counts_them(environ):
+def test_the_incident_report_counts_them(environ, shop):
     run("limits", "reset", NUMBER, "--yes", environ=environ)
     report = run("incident", "report", "--from", "2020-01-01", "--to", "2099-01-01", environ=environ).stdout
 

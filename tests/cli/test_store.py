@@ -91,7 +91,8 @@ def test_the_redis_of_another_installation_is_left_alone(environ, shop, valkey, 
     result = fence(configured(tmp_path, valkey.url), "--yes")
 
     assert result.exit_code == 1
-    assert "This Redis was first used with another pseudonym_key: nothing was done to it." in result.output
+    assert "Redis was first used with another pseudonym_key" in result.output
+    assert not valkey.client.exists(keys.FENCE)
     assert shop.check(one, shop.code(one))[1]
 
 

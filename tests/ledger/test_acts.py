@@ -3,13 +3,15 @@
 import pytest
 from sqlalchemy import update
 
-from otp_service.core.act import Act, Recorded
+from otp_service.core.act import Act, ActEntry
 from otp_service.core.api_key import ApiKey, Scope
-from otp_service.core.errors import ConflictError, NameTakenError
+from otp_service.core.errors import ConflictError, NameTakenError, StoreUnavailableError
+from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.database import LedgerDefectError
 from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import acts
 
+BY = "cli:ali"
 KEY = ApiKey("ak_1", "shop", "sha256:1", frozenset({Scope.VERIFY}))
 
 
@@ -34,31 +36,59 @@ def test_keys_and_applications_leave_who_changed_them(ledger: Ledger):
 
 
 def test_what_was_not_done_is_not_told(ledger: Ledger):
-    ledger.applications.add("shop", "{}")
-    ledger.api_keys.add(KEY)
-    ledger.api_keys.revoke("ak_1")
+    ledger.applications.add("shop", "{}", BY)
+    ledger.api_keys.add(KEY, BY)
+    ledger.api_keys.revoke("ak_1", BY)
     before = told(ledger)
     with pytest.raises(NameTakenError):
-        ledger.applications.add("shop", "{}")
+        ledger.applications.add("shop", "{}", BY)
     with pytest.raises(ConflictError):
-        ledger.api_keys.rotate("ak_1", "ak_2", "sha256:2", 0)
-    assert ledger.applications.change("other", "{}") is None
-    assert ledger.api_keys.revoke("ak_9") is None
-    ledger.api_keys.revoke("ak_1")
+        ledger.api_keys.rotate("ak_1", "ak_2", "sha256:2", 0, BY)
+    assert ledger.applications.change("other", "{}", BY) is None
+    assert ledger.api_keys.revoke("ak_9", BY) is None
+    ledger.api_keys.revoke("ak_1", BY)
 
     assert told(ledger) == before
 
 
 def test_an_act_is_in_the_audit_chain(ledger: Ledger):
-    ledger.acts.add(Recorded(Act.LIMITS_RESET, "cli:ali", about="number"))
+    ledger.acts.add(ActEntry(Act.LIMITS_RESET, "cli:ali", about="number"))
     (link,) = ledger.audit.links(0, 10)
 
     assert (link.entry.table, link.digest) == ("acts", link.entry.digest)
     assert not any(ledger.audit.strangers(1, 10).values())
 
 
+def test_what_is_done_elsewhere_is_recorded_around_it_if_it_came_to_anything(ledger: Ledger):
+    act = ActEntry(Act.LIMITS_RESET, "cli:ali")
+    assert (ledger.acts.around(act, lambda: 0), told(ledger)) == (0, [])
+    assert ledger.acts.around(act, lambda: 3) == 3
+
+    assert told(ledger) == [("limits-reset", "cli:ali", "", "")]
+    assert [one.entry.sequence for one in ledger.audit.links(0, 10)] == [1]
+
+
+def test_what_failed_and_may_have_been_done_is_recorded(ledger: Ledger):
+    def fails() -> int:
+        raise StoreUnavailableError("away")
+
+    with pytest.raises(StoreUnavailableError):
+        ledger.acts.around(ActEntry(Act.LIMITS_RESET, "cli:ali"), fails)
+
+    assert len(told(ledger)) == 1
+
+
+def test_an_act_is_recorded_with_what_says_anything_new_and_with_nothing_else(ledger: Ledger):
+    entry = Suppression("p" * 22, "shop", SuppressionScope.ALL, SuppressionSource.OPERATOR)
+    for _ in range(2):
+        ledger.suppressions.add([entry], ActEntry(Act.SUPPRESSION_ADDED, "cli:ali", "shop"))
+    ledger.people.erase("p" * 22, None, ActEntry(Act.SUBJECT_ERASED, "cli:ali"))
+
+    assert [one[0] for one in told(ledger)] == ["suppression-added", "subject-erased"]
+
+
 def test_it_cannot_be_changed(ledger: Ledger):
-    ledger.acts.add(Recorded(Act.LIMITS_RESET, "cli:ali"))
+    ledger.acts.add(ActEntry(Act.LIMITS_RESET, "cli:ali"))
     with pytest.raises(LedgerDefectError, match="never changed"), ledger.database.write() as connection:
         connection.execute(update(acts).values(by="cli:sana"))
 
@@ -66,7 +96,7 @@ def test_it_cannot_be_changed(ledger: Ledger):
 
 
 def test_a_time_has_its_acts_alone(ledger: Ledger):
-    at = ledger.acts.add(Recorded(Act.MIRROR_REBUILT, "cli:ali")).at
+    at = ledger.acts.add(ActEntry(Act.MIRROR_REBUILT, "cli:ali")).at
 
     assert len(ledger.acts.between(at, at + 1, 10)) == 1
     assert ledger.acts.between(at + 1, None, 10) == ()
@@ -75,6 +105,6 @@ def test_a_time_has_its_acts_alone(ledger: Ledger):
 
 
 def test_a_long_login_is_cut(ledger: Ledger):
-    ledger.acts.add(Recorded(Act.MIRROR_REBUILT, "cli:" + "x" * 100))
+    ledger.acts.add(ActEntry(Act.MIRROR_REBUILT, "cli:" + "x" * 100))
 
     assert len(told(ledger)[0][1]) == 64

@@ -140,9 +140,9 @@ def test_an_application_that_this_process_cannot_use_keeps_no_revoked_key_in_for
     """Such as one with a purpose that only the others' configuration has; or written by a later release."""
     secret = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests")
     processes.other.directory.refresh()
-    processes.one.ledger.applications.add("strange", '{"purposes":["nope"],"countries":["PK"]}')
-    processes.one.ledger.applications.add("broken", "{")
-    processes.one.ledger.applications.add("later", f'{{"added_later":1,{SETTINGS[1:]}')
+    processes.one.ledger.applications.add("strange", '{"purposes":["nope"],"countries":["PK"]}', "tests")
+    processes.one.ledger.applications.add("broken", "{", "tests")
+    processes.one.ledger.applications.add("later", f'{{"added_later":1,{SETTINGS[1:]}', "tests")
     revoke_key(processes.one, secret.key.id, "tests")
     with capture_logs() as lines:
         processes.other.directory.refresh()
@@ -155,12 +155,12 @@ def test_an_application_that_this_process_cannot_use_keeps_no_revoked_key_in_for
 
 
 def test_a_key_of_an_application_that_cannot_be_used_is_of_no_use(processes):
-    processes.one.ledger.applications.add("strange", '{"purposes":["nope"],"countries":["PK"]}')
+    processes.one.ledger.applications.add("strange", '{"purposes":["nope"],"countries":["PK"]}', "tests")
     add_application(processes.one, "club", SETTINGS, "tests")
     issued = issue_key(processes.one, "club", [Scope.VERIFY], (), "tests")
     key = processes.one.ledger.api_keys.of("club")[0]
     processes.one.ledger.api_keys.add(
-        type(key)("ak_strange", "strange", api_key_hash("otp_strange"), frozenset({Scope.VERIFY}))
+        type(key)("ak_strange", "strange", api_key_hash("otp_strange"), frozenset({Scope.VERIFY})), "tests"
     )
     processes.one.directory.refresh()
 
@@ -170,7 +170,7 @@ def test_a_key_of_an_application_that_cannot_be_used_is_of_no_use(processes):
 
 def test_the_last_usable_settings_of_an_application_stay_in_force(processes):
     add_application(processes.one, "club", SETTINGS, "tests")
-    processes.one.ledger.applications.change("club", '{"purposes":["nope"],"countries":["PK"]}')
+    processes.one.ledger.applications.change("club", '{"purposes":["nope"],"countries":["PK"]}', "tests")
     processes.one.directory.refresh()
 
     assert processes.one.applications["club"].title == "Acme Club"

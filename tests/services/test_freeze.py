@@ -20,7 +20,7 @@ from otp_service.gateways.base import InboundMessage
 from otp_service.services.audit import Looked, verify
 from otp_service.services.consents import give
 from otp_service.services.find import find
-from otp_service.services.freeze import Freeze, freeze, unfreeze
+from otp_service.services.freeze import FreezeStanding, freeze, unfreeze
 from otp_service.services.inbound import receive
 from otp_service.services.named import Named, named
 from otp_service.services.subjects import erase, export
@@ -57,12 +57,12 @@ def number(caller: Caller, to: str = NUMBER) -> Named:
     return named(caller.context.keyring, parse_destination(to, None))
 
 
-def frozen(caller: Caller, application: str | None = None, to: str = NUMBER, reason: str = "") -> Freeze:
+def frozen(caller: Caller, application: str | None = None, to: str = NUMBER, reason: str = "") -> FreezeStanding:
     """Freeze a number for an application, by default the caller's own."""
     return freeze(caller.context, number(caller, to), application or caller.application.name, API, reason)
 
 
-def thawed(caller: Caller, application: str | None = None) -> tuple[Freeze, bool]:
+def thawed(caller: Caller, application: str | None = None) -> tuple[FreezeStanding, bool]:
     return unfreeze(caller.context, number(caller), application or caller.application.name, API)
 
 
@@ -325,7 +325,7 @@ def test_a_freeze_that_is_lifted_lets_verifications_start_and_revives_none(shop:
     assert (was_frozen, found.entries, found.ended) == (True, (), (one,))
     assert shop.check(one, code)[3] == "canceled"
     assert not refused(shop)
-    assert thawed(shop) == (Freeze(()), False)
+    assert thawed(shop) == (FreezeStanding(()), False)
 
 
 def test_an_application_does_not_lift_what_is_frozen_for_all(shop: Caller) -> None:

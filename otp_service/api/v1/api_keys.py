@@ -4,7 +4,7 @@ from flask import Blueprint, Response
 
 from otp_service.api.admin_answers import issued_response, key_response, keys_response
 from otp_service.api.admin_schemas import NewKeyBody, RevocationBody, RotationBody
-from otp_service.api.auth import operator
+from otp_service.api.auth import operator_key
 from otp_service.api.request import read_json, refuse_query, validated
 from otp_service.bootstrap import Installation
 from otp_service.core.api_key import Scope, networks_of
@@ -27,19 +27,19 @@ class ApiKeys:
         """Make a key."""
         body = validated(NewKeyBody, read_json())
         scopes, networks = frozenset(map(Scope, body.scopes)), networks_of(body.addresses)
-        return issued_response(issue_key(self._context, name, scopes, networks, operator()))
+        return issued_response(issue_key(self._context, name, scopes, networks, operator_key()))
 
     def rotate(self, name: str, key_id: str) -> Response:
         """Replace a key."""
         body = validated(RotationBody, read_json(may_be_empty=True))
         self._require_application(name)
-        return issued_response(rotate_key(self._context, key_id, body.overlap, operator(), name))
+        return issued_response(rotate_key(self._context, key_id, body.overlap, operator_key(), name))
 
     def revoke(self, name: str, key_id: str) -> Response:
         """End a key."""
         validated(RevocationBody, read_json(may_be_empty=True))
         self._require_application(name)
-        return key_response(revoke_key(self._context, key_id, operator(), name))
+        return key_response(revoke_key(self._context, key_id, operator_key(), name))
 
     def _require_application(self, name: str) -> None:
         if self._context.directory.find(name) is None:

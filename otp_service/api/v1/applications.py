@@ -11,7 +11,7 @@ from otp_service.api.admin_answers import (
     applications_response,
 )
 from otp_service.api.admin_schemas import ApplicationSettingsBody, NewApplicationBody
-from otp_service.api.auth import operator
+from otp_service.api.auth import operator_key
 from otp_service.api.request import read_json, refuse_query, validated
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import NotFoundError
@@ -33,7 +33,7 @@ class Applications:
     def add(self) -> Response:
         """Make one."""
         body = validated(NewApplicationBody, read_json())
-        added = add_application(self._context, body.name, text_of(body.settings), operator())
+        added = add_application(self._context, body.name, text_of(body.settings), operator_key())
         response = application_response(application_answer(kept_in_ledger(added)), 201)
         response.headers["Location"] = f"/v1/admin/applications/{added.name}"
         return response
@@ -48,7 +48,7 @@ class Applications:
     def change(self, name: str) -> Response:
         """Give one other settings."""
         body = validated(ApplicationSettingsBody, read_json())
-        changed = change_application(self._context, name, text_of(body.settings), operator())
+        changed = change_application(self._context, name, text_of(body.settings), operator_key())
         return application_response(application_answer(kept_in_ledger(changed)))
 
     def _all(self) -> Iterator[ApplicationAnswer]:

@@ -1,0 +1,114 @@
+"""What operators do to Redis by hand. Each is an act in the ledger, but for what came to nothing.
+
+``by`` says who does it. All raise `StoreUnavailableError`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from otp_service.core.act import Act, ActEntry
+from otp_service.core.address import network_of, wide_network_of
+from otp_service.core.phone import Destination
+from otp_service.services.acts import note
+from otp_service.services.context import Context
+from otp_service.services.named import Named
+from otp_service.store.dead_letters import DeadLetter, Redriven
+
+BLOCK: Final = "block.conversion"
+COUNTRY: Final = "country.conversion"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What rules hold back."""
+
+    about: str
+    """The kind of thing: number, block, country or address."""
+    rule: str
+    """The one that a decision tells it was lifted of."""
+    forget: Callable[[], int]
+    """Lets it through; returns how many things were forgotten."""
+    application: str = ""
+    country: str = ""
+
+
+def of_number(context: Context, to: Named) -> Held:
+    """Return what is held back of a number: its waits and locks, at all applications."""
+    forget = context.store.guard.forget_number
+    return Held("number", "number.lock", lambda: forget(to.bucket, to.pseudonym, context.applications))
+
+
+def of_block(context: Context, to: Destination) -> Held:
+    """Return what is held back of the block that a number is in, at all applications."""
+    pseudonym = context.keyring.block_pseudonym(to.block)
+    return Held("block", BLOCK, lambda: context.store.guard.forget_block(pseudonym))
+
+
+def of_country(context: Context, application: str, country: str) -> Held:
+    """Return what is held back of a country at an application."""
+    forget = context.store.guard.forget_country
+    return Held("country", COUNTRY, lambda: forget(application, country), application, country)
+
+
+def of_address(context: Context, address: str) -> Held:
+    """Return what is held back of an end user's address; raises `InvalidRequestError`."""
+    network = network_of(address)
+    wide, name_of = wide_network_of(network), context.keyring.network_pseudonym
+    pseudonyms = name_of(network), name_of(wide) if wide else None
+    return Held("address", "address.unapproved", lambda: context.store.guard.forget_network(*pseudonyms))
+
+
+def unblock(context: Context, held: Held, by: str) -> bool:
+    """Let through what rules hold back; return whether they held anything. Raises `LedgerUnavailableError`."""
+    act = ActEntry(Act.GUARD_UNBLOCKED, by, held.application, held.about)
+    if not context.ledger.acts.around(act, held.forget):
+        return False
+    context.store.decisions.lifted(context.keyring.buckets[0], held.rule, held.application, held.country)
+    return True
+
+
+def reset_limits(context: Context, to: Named, by: str) -> int:
+    """Forget what was counted for a number; return how many windows were used. Raises `LedgerUnavailableError`."""
+    act = ActEntry(Act.LIMITS_RESET, by, about="number")
+    reset = context.store.limits.reset
+    return context.ledger.acts.around(act, lambda: reset(to.bucket, to.pseudonym, context.applications))
+
+
+def rebuild_mirror(context: Context, by: str) -> None:
+    """Take the ledger for a new one, and mirror it anew. Raises `LedgerUnavailableError`."""
+    context.ledger.acts.add(ActEntry(Act.MIRROR_REBUILT, by))
+    context.reflection.rebuild()
+
+
+def open_gateway(context: Context, name: str, milliseconds: int, by: str) -> None:
+    """Let no message through a gateway for some time, whether or not the ledger can record that."""
+    context.store.health.open(name, milliseconds)
+    note(context, ActEntry(Act.GATEWAY_OPENED, by, about=name))
+
+
+def close_gateway(context: Context, name: str, by: str) -> None:
+    """Let messages through a gateway again, whether or not the ledger can record that."""
+    context.store.health.close(name)
+    note(context, ActEntry(Act.GATEWAY_CLOSED, by, about=name))
+
+
+def redrive(
+    context: Context, letters: Sequence[DeadLetter], by: str, tell: Callable[[DeadLetter, Redriven, str], None]
+) -> int:
+    """Put dead letters back, whether or not the ledger can record that; tell what became of each, and return how many.
+
+    Letters may be many, and others must not wait: that they were to be put back is recorded before, and what was is
+    told by the events.
+    """
+    if not letters:
+        return 0
+    applications = {one.member("application") for one in letters}
+    application = applications.pop() if len(applications) == 1 else ""
+    note(context, ActEntry(Act.MESSAGES_REDRIVEN, by, application, f"dead letters: {len(letters)}"))
+    count = 0
+    for letter in letters:
+        became, why_not = context.store.dead_letters.redrive(letter)
+        tell(letter, became, why_not)
+        count += became is Redriven.REDRIVEN
+    return count
