@@ -9,6 +9,7 @@ from support_installation import NUMBER
 from support_outbox import DEAD, Scripted, Sender, jobs_of, letters, refused, waiting
 
 from otp_service.bootstrap import install
+from otp_service.cli.context import operator_login
 from otp_service.settings import load_settings
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
@@ -175,3 +176,15 @@ def test_it_must_be_said_which(environ, arguments):
 
     assert result.exit_code == 2
     assert "Name dead letters by their ID, or give --all." in result.output
+
+
+def test_who_put_letters_back_is_an_act_with_how_many_were_meant(environ, shop):
+    given_up(shop)
+    given_up(shop)
+    assert command(environ, "redrive", "--all").exit_code == 0
+    assert command(environ, "redrive", "--all").exit_code == 0, "there is nothing more to put back"
+    found = [one for one in shop.context.ledger.acts.between(None, None, 1000) if one.act == "messages-redriven"]
+
+    assert [(one.by, one.application, one.about) for one in found[-1:]] == [
+        (operator_login(), "shop", "dead letters: 2")
+    ]
