@@ -16,6 +16,7 @@ from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.phone import parse_destination
 from otp_service.core.suppression import SuppressionSource
 from otp_service.core.verification import DeliveryStatus
+from otp_service.services.context import Context
 from otp_service.services.freeze import freeze
 from otp_service.services.named import named
 from otp_service.store.choices import Blocked, Dispatched, Overtaken
@@ -139,24 +140,37 @@ def settle_unknown(installation: Installation, given: tuple[Job, Dispatched, int
     return str(settle(installation.context, job, made, Settlement(Next.NEXT, DeliveryStatus.UNKNOWN, cost=cost)))
 
 
-def live_through_a_freeze(installation: Installation, given: tuple[str, bool]) -> list[tuple[str, float]]:
-    """Be the desk that freezes a number, or use it until it is frozen; return what was done, and when.
+def live_through_a_freeze(installation: Installation, given: tuple[str, int]) -> list[tuple[str, float]]:
+    """Be the desk that freezes a number once so many others use it, or, with 0, use it; return what was done, and when.
 
     Of the desk that is when it was answered. Of what succeeded it is when it began, by the clock of the host.
     """
-    to, is_desk = given
-    if not is_desk:
+    to, others = given
+    if not others:
         return _use(Caller(installation), to)
+    end = time.monotonic() + 30
+    while _users(installation.context, to, 0) < others and time.monotonic() < end:
+        time.sleep(0.01)
     time.sleep(0.5)
     number = named(installation.context.keyring, parse_destination(to, None))
     freeze(installation.context, number, "shop", SuppressionSource.API)
     return [("frozen", time.monotonic())]
 
 
+def _users(context: Context, to: str, more: int) -> int:
+    """Count more processes that use a number; return how many there are."""
+    client = context.store.replies._client
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.incrby(f"otp:test:users:{to}", more)
+        pipeline.expire(f"otp:test:users:{to}", 60)
+        return int(pipeline.execute()[0])
+
+
 def _use(shop: Caller, to: str) -> list[tuple[str, float]]:
     """Start, hand over and check again and again, until the number has been frozen for twenty turns."""
     done: list[tuple[str, float]] = []
     put_by = [(one, shop.code(one)) for one in (shop.start(to) for _ in range(20))]
+    _users(shop.context, to, 1)
     refusals, end = 0, time.monotonic() + 30
     while refusals < 20 and time.monotonic() < end:
         began = time.monotonic()

@@ -29,7 +29,7 @@ def racers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Racers]:
 
 @pytest.mark.parametrize("number", [f"+92300765430{round_}" for round_ in range(5)])
 def test_after_the_answer_of_a_freeze_nothing_starts_is_handed_over_or_is_approved(racers: Racers, number: str) -> None:
-    told = racers.race(live_through_a_freeze, [(number, place == 0) for place in range(COUNT)])
+    told = racers.race(live_through_a_freeze, [(number, 0 if place else COUNT - 1) for place in range(COUNT)])
     ((_, frozen),) = told[0]
     done = [one for each in told[1:] for one in each]
     before, after = (Counter(what for what, began in done if (began > frozen) is late) for late in (False, True))
