@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, JsonValue, StringConstraints, WithJsonSchema
 
 from otp_service.api.patterns import DIGITS, SHOWN, without_number
-from otp_service.api.schemas import Address, Body, ConsentBody, Moment, PurposeName, Region
+from otp_service.api.schemas import Address, Body, ConsentBody, CountryCode, Moment, PurposeName
 from otp_service.core.suppression import MAX_REASON
 
 _TO: dict[str, JsonValue] = {"to": "+923001234567"}
@@ -26,7 +26,7 @@ class NumberBody(Body):
 
     to: str
     """The phone number, in any spelling; international with `+`, or national together with a region."""
-    region: Region | None = None
+    region: CountryCode | None = None
     """ISO 3166-1 alpha-2, for a national spelling. Default: the application's."""
 
 

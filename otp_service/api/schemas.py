@@ -30,7 +30,7 @@ _PAYMENT: dict[str, JsonValue] = {"amount": "1500.00", "currency": "PKR", "payee
 _REGIONS: list[JsonValue] = [region for region in map("".join, product(ascii_uppercase, repeat=2)) if is_region(region)]
 
 # The specification lists the regions; whether one is known is judged with the number.
-Region = Annotated[
+CountryCode = Annotated[
     str,
     StringConstraints(pattern=REGION),
     WithJsonSchema({"type": "string", "enum": _REGIONS}),
@@ -141,7 +141,7 @@ class StartBody(Body):
 
     to: str
     """The phone number, in any spelling; international with `+`, or national together with a region."""
-    region: Region | None = None
+    region: CountryCode | None = None
     """ISO 3166-1 alpha-2, for a national spelling. Default: the application's."""
     channel: Channel | None = None
     """How the message goes out. Default: the purpose's first channel."""

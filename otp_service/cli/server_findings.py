@@ -7,7 +7,7 @@ from otp_service.cli.findings import Finding, Level, refused
 from otp_service.cli.output import moment
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.settings import Settings
-from otp_service.store.connection import Obstacle, obstacle_of
+from otp_service.store.connection import Hindrance, hindrance_of
 from otp_service.store.fence import Fence
 from otp_service.store.installation import NO_EVICTION, eviction_refusal, installation_refusal
 
@@ -22,23 +22,23 @@ TOLERATED_SKEW = 1.0
 """Seconds between this host's clock and Redis' beyond which what this host shows may be wrong."""
 
 
-_OBSTACLES = {
-    Obstacle.SILENT: ("does not answer", "Start it, or correct redis.url."),
-    Obstacle.USER: ("refuses the user or the password", "Correct them in redis.url."),
-    Obstacle.RIGHTS: (
+_HINDRANCES = {
+    Hindrance.SILENT: ("does not answer", "Start it, or correct redis.url."),
+    Hindrance.USER: ("refuses the user or the password", "Correct them in redis.url."),
+    Hindrance.RIGHTS: (
         "refuses a command to this user",
         "Give the user the rights that are missing (ACL).",
     ),
-    Obstacle.MEMORY: ("is full", "Give it more memory (maxmemory)."),
-    Obstacle.REPLICA: ("is a replica and takes no writes", "Name its primary in redis.url."),
-    Obstacle.DATABASE: ("has no database of this number", "Correct the number at the end of redis.url."),
-    Obstacle.STRANGER: ("does not answer as Redis does", "Correct redis.url: something else listens there."),
+    Hindrance.MEMORY: ("is full", "Give it more memory (maxmemory)."),
+    Hindrance.REPLICA: ("is a replica and takes no writes", "Name its primary in redis.url."),
+    Hindrance.DATABASE: ("has no database of this number", "Correct the number at the end of redis.url."),
+    Hindrance.STRANGER: ("does not answer as Redis does", "Correct redis.url: something else listens there."),
 }
 
 
 def silence_finding(settings: Settings, silent: StoreUnavailableError) -> Finding:
     """Judge a server that is not available."""
-    what, action = _OBSTACLES[obstacle_of(silent)]
+    what, action = _HINDRANCES[hindrance_of(silent)]
     return Finding(Level.FAIL, "redis.url", f"Redis at {settings.redis.shown_url} {what}.", action)
 
 

@@ -26,7 +26,7 @@ from otp_service.gateways.receipts import (
     ReportsReceipts,
 )
 from otp_service.gateways.request import ProviderRequest
-from otp_service.transport.region import Region
+from otp_service.transport.country_code import CountryCode
 
 __all__ = [
     "Accepted",
@@ -67,7 +67,7 @@ class GatewaySettings(BaseModel):
     """Messages a second at most, over all workers: what the operator allows. No bound by default."""
     max_in_flight: int | None = Field(default=None, ge=1, le=10_000)
     """Calls at the same time at most, over all workers. No bound by default."""
-    hosted_in: Region | None = None
+    hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) in which the provider handles numbers and messages, for ``residency``."""
     sim_box: bool = False
     """Whether messages leave by SIM cards, as a person's own do: a modem, a bank of SIMs, a phone."""

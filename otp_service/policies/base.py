@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from otp_service.core.purpose import Channel
-from otp_service.transport.region import Region
+from otp_service.transport.country_code import CountryCode
 
 
 class Ruling(StrEnum):
@@ -85,7 +85,7 @@ class PolicySettings(BaseModel):
     """Where it is asked."""
     applications: tuple[str, ...] = ()
     channels: tuple[Channel, ...] = ()
-    hosted_in: Region | None = None
+    hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) in which the policy handles numbers, for ``residency``."""
 
 

@@ -9,7 +9,7 @@ from otp_service.core.clearance import CountryRules
 from otp_service.core.registration import Approval, Sender
 from otp_service.settings.policy import Locale, Name
 from otp_service.settings.sections import Section
-from otp_service.transport.region import Region
+from otp_service.transport.country_code import CountryCode
 
 ANY: Final = "any"
 Category = Literal["transactional", "promotional"]
@@ -50,7 +50,7 @@ class CountrySettings(Section):
 class RegistrationSettings(Section):
     """What a sender and an approval have in common."""
 
-    country: Region
+    country: CountryCode
     reference: Reference
     """Number or name of the registration, as whoever registered it wrote."""
     valid_until: date | None = None
@@ -97,6 +97,6 @@ class ApprovalSettings(RegistrationSettings):
         )
 
 
-Countries = dict[Region, CountrySettings]
+Countries = dict[CountryCode, CountrySettings]
 Senders = dict[Name, SenderSettings]
 Approvals = dict[Name, ApprovalSettings]

@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from otp_service.core.inbound import LONGEST, InboundPolicy, Meaning, Vocabulary
 from otp_service.settings.sections import Section
-from otp_service.transport.region import Region
+from otp_service.transport.country_code import CountryCode
 
 Words = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)], ...], Field(max_length=100)
@@ -24,7 +24,7 @@ class InboundSettings(Section):
     """Who this is, and how to end it."""
     replies: tuple[Literal["stop", "help"], ...] = ("stop", "help")
     """What is answered, once a day for a number; none where the provider does so itself."""
-    region: Region | None = None
+    region: CountryCode | None = None
     """Region of senders in national spelling, where a provider passes them on so."""
 
     @model_validator(mode="after")

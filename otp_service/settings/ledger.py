@@ -4,7 +4,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from otp_service.settings.ledger_url import check_ledger_url, shown
 from otp_service.settings.sections import Section
-from otp_service.transport.region import Region
+from otp_service.transport.country_code import CountryCode
 
 
 class LedgerSettings(Section):
@@ -14,7 +14,7 @@ class LedgerSettings(Section):
     """``sqlite:///PATH``, for one host, or ``postgresql://…``, which may hold a user, a password, parameters of TLS."""
     timeout: float = Field(default=5.0, gt=0, le=60)
     """Seconds to wait for a connection, a lock or an answer."""
-    hosted_in: Region | None = None
+    hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) in which the database and its backups are, for ``residency``."""
     upgrade: bool = True
     """Whether a process brings the tables up to date when it starts."""

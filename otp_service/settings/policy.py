@@ -13,7 +13,7 @@ from otp_service.core.template_rules import is_own_link, links_in
 from otp_service.core.transaction import MAX_PAYEE
 from otp_service.settings.sections import Section
 from otp_service.settings.spend import SpendSettings
-from otp_service.transport.region import Region, known_region
+from otp_service.transport.country_code import CountryCode, known_country
 
 ALL_COUNTRIES = "*"
 MAX_TRANSACTION_CHECKS = 5
@@ -42,8 +42,8 @@ def _key_hash(text: str) -> str:
     return text
 
 
-def _region_or_all(country: str) -> str:
-    return country if country == ALL_COUNTRIES else known_region(country)
+def _country_or_all(country: str) -> str:
+    return country if country == ALL_COUNTRIES else known_country(country)
 
 
 def _brand(name: str) -> str:
@@ -65,7 +65,7 @@ def _app_hash(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-Country = Annotated[str, AfterValidator(_region_or_all)]
+Country = Annotated[str, AfterValidator(_country_or_all)]
 KeyHash = Annotated[str, AfterValidator(_key_hash)]
 Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN)]
 Brand = Annotated[str, StringConstraints(min_length=1, max_length=30), AfterValidator(_brand)]
@@ -121,9 +121,9 @@ class ApplicationSection(Section):
     purposes: tuple[Name, ...] = Field(min_length=1)
     countries: tuple[Country, ...] = Field(min_length=1)
     """Where it sends to; ``["*"]`` for everywhere, in development only."""
-    region: Region | None = None
+    region: CountryCode | None = None
     """Region of numbers in national spelling."""
-    home: Region | None = None
+    home: CountryCode | None = None
     """The country that most of its traffic goes to, which the rules against fraud never close; default: the region, or
     the only country."""
     spend: SpendSettings = SpendSettings()
@@ -183,7 +183,7 @@ class RouteSettings(Section):
 
     gateways: tuple[Name, ...] = Field(min_length=1)
     """Names, the preferred one first."""
-    countries: tuple[Region, ...] = ()
+    countries: tuple[CountryCode, ...] = ()
     purposes: tuple[Name, ...] = ()
     channels: tuple[Channel, ...] = ()
 

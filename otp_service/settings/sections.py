@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from otp_service.core.guard.limits import Limits, Scope, parse_limits
 from otp_service.core.health import BreakerPolicy
 from otp_service.settings.redis_url import check_redis_url
-from otp_service.transport.region import Region
+from otp_service.transport.country_code import CountryCode
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -32,7 +32,7 @@ class RedisSettings(Section):
     """Seconds to wait for an answer."""
     connect_timeout: float = Field(default=0.5, gt=0, le=0.5)
     """Seconds to wait for a connection."""
-    hosted_in: Region | None = None
+    hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) in which it runs, for ``residency``."""
 
     @field_validator("url")
@@ -176,5 +176,5 @@ class LoggingSettings(Section):
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["json", "console"] = "json"
-    hosted_in: Region | None = None
+    hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) in which logs, metrics and exported heads are kept, for ``residency``."""

@@ -40,7 +40,7 @@ from otp_service.settings.sections import (
     StreamsSettings,
     WorkerSettings,
 )
-from otp_service.transport.region import Region
+from otp_service.transport.country_code import CountryCode
 
 
 class Settings(Section):
@@ -50,7 +50,7 @@ class Settings(Section):
     """In production, what is unsafe refuses to start."""
     profile: str = ""
     """Settings that are laid below these, and that these may not contradict: ``pk``, or the path of a file."""
-    residency: Region | None = None
+    residency: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) that personal data may not leave; each part has to say where it is."""
     plaintext_hosts: tuple[Host, ...] = ()
     """Hosts that production may reach without encryption, over a network of your own."""

@@ -72,7 +72,7 @@ def unavailable(error: redis.RedisError) -> bool:
     return isinstance(error, _STATES) or code in _CODES or _NO_DATABASE in str(error)
 
 
-class Obstacle(StrEnum):
+class Hindrance(StrEnum):
     """What keeps us from a server."""
 
     SILENT = "silent"
@@ -91,21 +91,21 @@ class Obstacle(StrEnum):
     """It is no Redis."""
 
 
-_OBSTACLES: Final = (
-    (redis.AuthenticationError, Obstacle.USER),
-    (NoPermissionError, Obstacle.RIGHTS),
-    (OutOfMemoryError, Obstacle.MEMORY),
-    (ReadOnlyError, Obstacle.REPLICA),
-    (InvalidResponse, Obstacle.STRANGER),
+_HINDRANCES: Final = (
+    (redis.AuthenticationError, Hindrance.USER),
+    (NoPermissionError, Hindrance.RIGHTS),
+    (OutOfMemoryError, Hindrance.MEMORY),
+    (ReadOnlyError, Hindrance.REPLICA),
+    (InvalidResponse, Hindrance.STRANGER),
 )
 
 
-def obstacle_of(error: StoreUnavailableError) -> Obstacle:
+def hindrance_of(error: StoreUnavailableError) -> Hindrance:
     """Return why the store was not available."""
     cause = error.__cause__
     if _NO_DATABASE in str(cause):
-        return Obstacle.DATABASE
-    return next((found for kind, found in _OBSTACLES if isinstance(cause, kind)), Obstacle.SILENT)
+        return Hindrance.DATABASE
+    return next((found for kind, found in _HINDRANCES if isinstance(cause, kind)), Hindrance.SILENT)
 
 
 @contextmanager
