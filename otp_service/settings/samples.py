@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise, product
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -14,28 +15,59 @@ from otp_service.settings.tree import Settings
 
 SHORTEST: Final = 8
 """Characters below which a password of one's own choice is guessed."""
-_KNOWN: Final = frozenset({
+_WORDS: Final = (
     "16charactersormore", "sixteencharactersormore", "anywordsthatnobodyelseknows", "secretofyouraccount",
-    "abc123", "abcd1234", "0123456789abcdef", "12345678", "123456789", "1234567890",
-    "admin", "apikey", "authtoken", "changeit", "default", "demo", "dummy", "foobared", "guest", "hunter2", "letmein",
-    "mypassword", "mysecret", "mytoken", "password", "postgres", "qwerty", "redis", "replaceme", "root", "sample",
-    "secret", "secretpassword", "supersecret", "test", "testing", "token", "topsecret", "yourapikey", "yourauthtoken",
-    "yourpassword", "yoursecret", "yourtoken",
-})  # fmt: skip
-"""Letters and digits of samples: those of our own documents, and what others have copied most."""
-_TELLING: Final = ("changeme", "example", "placeholder")
-"""What makes a sample of anything that holds it."""
-_NUMBER: Final = re.compile(r"(?<=[a-z])[0-9]{1,4}$")
-_KNOWN_KEYS: Final = frozenset(map(api_key_hash, ("", "...", "changeme", "change me", *_KNOWN)))
+    "0123456789abcdef", "abc", "abcd", "admin", "api", "auth", "changeit", "default", "demo", "dummy", "example",
+    "foobared", "guest", "hunter2", "key", "letmein", "my", "password", "postgres", "qwerty", "redis", "replaceme",
+    "root", "sample", "secret", "super", "test", "testing", "token", "top", "your",
+)  # fmt: skip
+"""What samples are made of, in letters and digits: those of our own documents, and what others have copied most."""
+_MADE_OF_WORDS: Final = re.compile(f"(?:{'|'.join(_WORDS)})+")
+_TELLING: Final = ("changeme", "placeholder")
+"""What makes a sample of anything that holds it in any spelling."""
+_MARK: Final = "EXAMPLE"
+"""The same, but in capitals alone, as providers mark theirs: in small letters a passphrase may hold it."""
+_PLACEHOLDER: Final = re.compile(
+    r"[$#@]\{.+\}#?|\$\(.+\)|\{\{.+\}\}"  # ${VAR}, $(command), {{ value }}
+    r"|<[\w .:-]+>|\[[\w .:-]+\]|\{[\w .:-]+\}"  # <password>
+    r"|(%|@|__)\w+\1"  # %VAR%, @VAR@, __VAR__
+    r"|\$[A-Z_][A-Z0-9_]*"  # $VAR
+)
+"""What something should have put a value in place of."""
+_SEPARATORS: Final = re.compile(r"[-_.:/\s]")
+_NUMBER: Final = re.compile(r"[0-9]*$")
+_ANY_NUMBER: Final = 4
+"""Digits behind a sample that may be any, such as a year; more of them have to be a run."""
+_RUNS: Final = (frozenset({0, 1, -9}), frozenset({0, -1, 9}))
+"""By how much characters differ in ``11223344``, ``7890123``, ``abcdef`` and ``xxxx``, and the same backwards."""
+_SAMPLE_KEYS: Final = ("", "...", "change me", "changeme", "abc123", "abcd1234", "12345678", "123456789", "1234567890")
+_KNOWN_KEYS: Final = frozenset(map(api_key_hash, (*_SAMPLE_KEYS, *_WORDS, *map("".join, product(_WORDS, repeat=2)))))
+"""Of an API key only the hash is there: these are told by it."""
 
 
 def is_sample(secret: str) -> bool:
-    """Tell whether a secret is a sample in any spelling (``CHANGE-ME``, ``secret2024``), or one character repeated."""
+    """Tell whether a secret is a sample in any spelling, a placeholder that nothing was put in place of, or a run.
+
+    A sample (``CHANGE-ME``, ``secret2024``) is made of words of samples alone, and perhaps a number.
+    """
     if not secret:
         return False
     plain = "".join(filter(str.isalnum, secret.casefold()))
-    known = plain in _KNOWN or _NUMBER.sub("", plain) in _KNOWN
-    return known or len(set(secret)) == 1 or any(word in plain for word in _TELLING)
+    number = _NUMBER.findall(plain)[0]
+    of_words = _MADE_OF_WORDS.fullmatch(plain.removesuffix(number)) or _MADE_OF_WORDS.fullmatch(plain)
+    return bool(
+        _PLACEHOLDER.fullmatch(secret.strip())
+        or _is_run(_SEPARATORS.sub("", secret) or secret)
+        or (of_words and (len(number) <= _ANY_NUMBER or _is_run(number)))
+        or _MARK in secret
+        or any(word in plain for word in _TELLING)
+    )
+
+
+def _is_run(text: str) -> bool:
+    """Tell whether each character is the one before it or its neighbour, always in the same direction."""
+    steps = {ord(after) - ord(before) for before, after in pairwise(text.casefold())}
+    return any(steps <= run for run in _RUNS)
 
 
 def sample_refusals(settings: Settings) -> Iterator[StartRefusal]:
@@ -58,8 +90,9 @@ def provider_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _password(place: str, url: SecretStr) -> Iterator[StartRefusal]:
-    password = unquote(urlsplit(url.get_secret_value()).password or "")
-    if is_sample(password):
+    given = urlsplit(url.get_secret_value()).password or ""
+    password = unquote(given)
+    if is_sample(given) or is_sample(password):  # %DB_PASSWORD% is no percent-encoding, and looks like one
         yield _refusal(place, "Its password is a sample: anybody knows it.", "Choose one at random.")
     elif 0 < len(password) < SHORTEST:
         sentence = f"Its password has fewer than {SHORTEST} characters: it can be guessed."
