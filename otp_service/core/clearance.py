@@ -1,6 +1,6 @@
 """Clearance: what may go out to a country, and under which sender. What a country asks for is data."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -87,20 +87,20 @@ class Clearance:
             self._require_approval(country, template, today)
         if gateway and (obstacle := self._why_not_gateway(rules, gateway)):
             raise MessageNotClearedError(country, obstacle)
-        return self._mask(country, rules, application, today)
+        return self._mask(country, application, today)
 
     def why_not_sender(self, country: str, application: str, today: date) -> Obstacle | None:
         """Return why an application may not send text messages to a country; ``None`` when it may."""
         rules = self.rules_of(country)
         if not rules.registered_senders:
             return None
-        mine = list(self._senders_of(country, application))
-        fitting = [one for one in mine if rules.category in {None, one.category}]
+        fitting = self._fitting(country, application)
         if any(not one.is_over(today) for one in fitting):
             return None
-        if not mine:
-            return Obstacle.SENDER_MISSING
-        return Obstacle.SENDER_EXPIRED if fitting else Obstacle.SENDER_CATEGORY
+        if fitting:
+            return Obstacle.SENDER_EXPIRED
+        missing = not any(self._senders_of(country, application))
+        return Obstacle.SENDER_MISSING if missing else Obstacle.SENDER_CATEGORY
 
     def why_not_template(self, country: str, template: TemplateRef | None, today: date) -> Obstacle | None:
         """Return why a template may not be used for text messages to a country; ``None`` when it may."""
@@ -124,17 +124,16 @@ class Clearance:
             return Obstacle.SIM_BOX
         return Obstacle.SENDER_NOT_SHOWN if rules.registered_senders and gateway not in self.shows_sender else None
 
-    def _mask(self, country: str, rules: CountryRules, application: str, today: date) -> str | None:
+    def _mask(self, country: str, application: str, today: date) -> str | None:
         if obstacle := self.why_not_sender(country, application, today):
             raise MessageNotClearedError(country, obstacle)
-        usable = (
-            one
-            for one in self._senders_of(country, application)
-            if not one.is_over(today) and rules.category in {None, one.category}
-        )
-        # One that names the application goes before one that is for all.
-        best: Iterable[Sender] = sorted(usable, key=lambda one: not one.applications)
-        return next((one.mask for one in best), None)
+        return next((one.mask for one in self._fitting(country, application) if not one.is_over(today)), None)
+
+    def _fitting(self, country: str, application: str) -> list[Sender]:
+        """Return the senders of the category that a country asks for; those that name the application come first."""
+        category = self.rules_of(country).category
+        fitting = [one for one in self._senders_of(country, application) if category in {None, one.category}]
+        return sorted(fitting, key=lambda one: not one.applications)
 
     def _senders_of(self, country: str, application: str) -> Iterator[Sender]:
         return (one for one in self.senders if one.country == country and one.serves(application))
