@@ -70,6 +70,7 @@ LEDGER_LINE = (
     "PostgreSQL is on another host and the connection may not be encrypted.",
     "Add sslmode=verify-full and sslrootcert.",
 )
+ANY_CERTIFICATE = "It is encrypted, but any certificate will do: who is on the way may pose as the server."
 GATEWAY_CLEAR = ("The connection is not encrypted: numbers and codes can be read on the way.", "Use https://.")
 POLICY_CLEAR = ("The connection is not encrypted: numbers and credentials can be read on the way.", "Use https://.")
 SAMPLE = ("It is a sample: anybody knows it.", "Set the real one.")
@@ -143,16 +144,24 @@ OF_A_COUNTRY = {
         "residency",
         {**HERE, "gateways.primary.hosted_in": "US"},
         "gateways.primary.hosted_in",
-        "It is in US.",
-        "With residency = PK everything is there: say so, or use another.",
+        "It is in US, and with residency = PK personal data stay in PK.",
+        "Send to PK through another, and give this one a route of other countries only.",
+        {**HERE, "gateways.primary.hosted_in": "PK"},
+    ),
+    "a server in another country": Unsafe(
+        "residency",
+        {**HERE, "gateways.primary.hosted_in": "PK", "redis.hosted_in": "US"},
+        "redis.hosted_in",
+        "It is in US, and with residency = PK personal data stay in PK.",
+        "Move it, or use another that is in PK.",
         {**HERE, "gateways.primary.hosted_in": "PK"},
     ),
     "a part of which it is not said where it is": Unsafe(
         "residency",
         HERE,
         "gateways.primary.hosted_in",
-        "It is not said where it is.",
-        "With residency = PK everything is there: say so, or use another.",
+        "It is not said where it is, and with residency = PK personal data stay in PK.",
+        "Find out where it is, and set that country.",
         {**HERE, "gateways.primary.hosted_in": "PK"},
     ),
     "an application that asks for no consent": Unsafe(
@@ -334,7 +343,7 @@ IN_PRODUCTION = {
         "ledger-in-the-clear",
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=prefer"},
         *LEDGER_LINE,
-        {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=require"},
+        {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=require&sslrootcert=/ca.pem"},
     ),
     "PostgreSQL that may encrypt": Unsafe(
         "ledger-in-the-clear",
@@ -359,6 +368,33 @@ IN_PRODUCTION = {
         {"ledger.url": "postgresql://otp:9f2c-of-sql@localhost,db.example/otp"},
         *LEDGER_LINE,
         {"ledger.url": "postgresql://otp:9f2c-of-sql@localhost/otp"},
+    ),
+    "Redis that may be anybody": Unsafe(
+        "any-certificate",
+        {"redis.url": "rediss://:9f2c-of-redis@redis.example/0?ssl_cert_reqs=none"},
+        "redis.url",
+        ANY_CERTIFICATE,
+        "Take ssl_cert_reqs=none away, and name the authority of the certificate in ssl_ca_certs.",
+        {"redis.url": "rediss://:9f2c-of-redis@redis.example/0?ssl_cert_reqs=required&ssl_ca_certs=/ca.pem"},
+    ),
+    "Redis that may be anybody, or by exception": Unsafe(
+        "any-certificate",
+        {"redis.url": "rediss://:9f2c-of-redis@redis.example/0?ssl_cert_reqs=none"},
+        "redis.url",
+        ANY_CERTIFICATE,
+        "Take ssl_cert_reqs=none away, and name the authority of the certificate in ssl_ca_certs.",
+        {
+            "redis.url": "rediss://:9f2c-of-redis@redis.example/0?ssl_cert_reqs=none",
+            "plaintext_hosts": ["redis.example"],
+        },
+    ),
+    "PostgreSQL that may be anybody": Unsafe(
+        "any-certificate",
+        {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=require"},
+        "ledger.url",
+        ANY_CERTIFICATE,
+        "Set sslmode=verify-full, and name the authority of the certificate in sslrootcert.",
+        {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=require&sslrootcert=/ca.pem"},
     ),
     "a gateway in plain text": Unsafe(
         "gateway-in-the-clear",
@@ -422,6 +458,13 @@ IN_PRODUCTION = {
         "ledger.url",
         *SAMPLE_PASSWORD,
         {"ledger.url": "postgresql://otp@localhost/otp"},
+    ),
+    "a placeholder in place of a password": Unsafe(
+        "sample-secret",
+        {"redis.url": "redis://otp:${REDIS_PASSWORD}@localhost/0"},
+        "redis.url",
+        *SAMPLE_PASSWORD,
+        {"redis.url": "redis://otp:9f2c-of-redis@localhost/0"},
     ),
     "a short password of the ledger": Unsafe(
         "sample-secret", {"ledger.url": "postgresql://otp:9f2c@localhost/otp"}, "ledger.url", *SHORT_PASSWORD

@@ -45,12 +45,18 @@ def refused(refusal: StartRefusal, level: Level = Level.FAIL) -> Finding:
 
 def settings_findings(settings: Settings) -> Iterator[Finding]:
     """Yield what the settings alone tell of what works with what."""
+    yield from _profile(settings)
     yield from _purposes(settings)
     yield from _applications(settings)
     yield from _gateways(settings)
     yield from _policies(settings)
     yield from _routes(settings)
     yield from _http(settings)
+
+
+def _profile(settings: Settings) -> Iterator[Finding]:
+    if settings.profile:
+        yield Finding(Level.OK, "profile", f"{settings.profile} is in force.")
 
 
 def _purposes(settings: Settings) -> Iterator[Finding]:

@@ -1,7 +1,6 @@
 """What ``doctor`` finds about the ledger, and its mirror in Redis."""
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from otp_service.bootstrap import LEDGER_BEHIND
 from otp_service.cli.findings import Finding, Level, refused
@@ -9,7 +8,7 @@ from otp_service.cli.output import counted
 from otp_service.core.errors import LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.settings import Settings
-from otp_service.settings.hosts import host_of, is_local
+from otp_service.settings.hosts import leads_elsewhere
 from otp_service.store.mirror import FOREIGN
 
 _LATE = 10_000
@@ -29,8 +28,7 @@ def ledger_findings(settings: Settings, context: Context) -> Iterator[Finding]:
 
 
 def _one_host(settings: Settings) -> Iterator[Finding]:
-    redis = settings.redis.url.get_secret_value()
-    elsewhere = urlsplit(redis).scheme != "unix" and not is_local(host_of(redis))
+    elsewhere = leads_elsewhere(settings.redis.url.get_secret_value())
     if settings.ledger.shown_url.startswith("sqlite") and elsewhere:
         yield Finding(
             Level.WARN,

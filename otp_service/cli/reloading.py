@@ -45,5 +45,5 @@ def reloaded(path: Path | None, present: Settings, fixed: Iterable[str]) -> Inst
 
 
 def tell(settings: Settings) -> None:
-    """Log that new settings are in force, with the ids of the root keys, the active one first."""
-    _log.info("reloaded", root_keys=list(settings.core_keyring().root_ids))
+    """Log that new settings are in force, with the profile, and the ids of the root keys, the active one first."""
+    _log.info("reloaded", root_keys=list(settings.core_keyring().root_ids), profile=settings.profile)

@@ -1,17 +1,16 @@
 """What ``doctor`` finds unsafe in the settings: what refuses to start, and what only deserves a warning."""
 
 from collections.abc import Iterator
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from otp_service.cli.findings import Finding, Level, refused
 from otp_service.cli.output import duration
 from otp_service.core.purpose import LONGEST_LIFE
 from otp_service.core.start_refusal import RefusalName
 from otp_service.core.verification import GRACE
-from otp_service.gateways.smpp.settings import SmppSettings
 from otp_service.settings import Settings
-from otp_service.settings.hosts import canonical, host_of, is_local
-from otp_service.settings.plaintext import plain_lines
+from otp_service.settings.hosts import canonical, is_local, leads_elsewhere
+from otp_service.settings.lines import unsafe_lines
 from otp_service.settings.refusals import refusals
 from otp_service.settings.samples import SHORTEST, is_sample, provider_secrets
 
@@ -24,10 +23,9 @@ def safety_findings(settings: Settings) -> Iterator[Finding]:
     yield from map(refused, reasons)
     if not any(reason.name in _KEYS for reason in reasons):
         yield _keys(settings)
-    yield from _plain_lines(settings)
-    yield from _smpp(settings)
+    yield from _lines(settings)
+    yield from _protocols(settings)
     yield from _exceptions_without_use(settings)
-    yield from _certificates(settings)
     yield from _redis_password(settings)
     yield from _short_secrets(settings)
 
@@ -47,40 +45,43 @@ def _keys(settings: Settings) -> Finding:
     )
 
 
-def _plain_lines(settings: Settings) -> Iterator[Finding]:
-    for line in plain_lines(settings):
+def _lines(settings: Settings) -> Iterator[Finding]:
+    for line in unsafe_lines(settings):
         if line.host in settings.plaintext_hosts:
-            yield _exception(line.refusal.place, line.host)
+            yield _exception(line.refusal.place, line.host, line.how)
         elif not settings.production:
             yield refused(line.refusal, Level.WARN)
 
 
-def _smpp(settings: Settings) -> Iterator[Finding]:
-    for name, host in _plain_smpp(settings).items():
-        place = f"gateways.{name}.tls"
+def _protocols(settings: Settings) -> Iterator[Finding]:
+    """Yield the gateways whose own protocol is not encrypted."""
+    for name, host in _plain_protocols(settings).items():
+        place = f"gateways.{name}"
         if host in settings.plaintext_hosts:
-            yield _exception(place, host)
+            yield _exception(place, host, "without encryption")
         else:
+            kind = settings.gateways[name].kind
             yield Finding(
                 Level.WARN,
                 place,
-                "SMPP encrypts nothing by itself: numbers and codes can be read on the way.",
-                "Set tls = true where the SMSC offers it; else use a private line or a VPN, and name the host in "
+                f"{kind} encrypts nothing by itself: numbers and codes can be read on the way to {host}.",
+                "Set tls = true where the other end offers it; else use a private line or a VPN, and name the host in "
                 "plaintext_hosts.",
             )
 
 
-def _exception(place: str, host: str) -> Finding:
+def _exception(place: str, host: str, how: str) -> Finding:
     return Finding(
         Level.WARN,
         place,
-        f"{host} is reached without encryption, which plaintext_hosts allows.",
-        "Make sure that the network on the way is yours alone, or use TLS and take the host out of the list.",
+        f"{host} is reached {how}, which plaintext_hosts allows.",
+        "Make sure that the network on the way is yours alone, or use TLS with a certificate that is verified and take "
+        "the host out of the list.",
     )
 
 
 def _exceptions_without_use(settings: Settings) -> Iterator[Finding]:
-    used = {line.host for line in plain_lines(settings)} | set(_plain_smpp(settings).values())
+    used = {line.host for line in unsafe_lines(settings)} | set(_plain_protocols(settings).values())
     for host in settings.plaintext_hosts:
         if host not in used:
             yield Finding(
@@ -91,36 +92,15 @@ def _exceptions_without_use(settings: Settings) -> Iterator[Finding]:
             )
 
 
-def _plain_smpp(settings: Settings) -> dict[str, str]:
-    """Return the hosts that are reached by SMPP without TLS, by the names of their gateways."""
-    found = {name: one.settings for name, one in settings.gateways.items() if isinstance(one.settings, SmppSettings)}
-    return {name: canonical(one.host) for name, one in found.items() if not one.tls and not is_local(one.host)}
-
-
-def _certificates(settings: Settings) -> Iterator[Finding]:
-    """Yield the encrypted connections whose other end is not asked who it is."""
-    redis, ledger = settings.redis.url.get_secret_value(), settings.ledger.url.get_secret_value()
-    if "none" in _parameters(redis).get("ssl_cert_reqs", []):
-        yield _any_certificate("redis.url", "Set ssl_cert_reqs=required and ssl_ca_certs.")
-    parameters = _parameters(ledger)
-    if "require" in parameters.get("sslmode", []) and "sslrootcert" not in parameters:
-        yield _any_certificate("ledger.url", "Set sslmode=verify-full and sslrootcert.")
-
-
-def _parameters(url: str) -> dict[str, list[str]]:
-    """Return the parameters of an address that leads to another host."""
-    return {} if is_local(host_of(url)) else parse_qs(urlsplit(url).query)
-
-
-def _any_certificate(place: str, action: str) -> Finding:
-    sentence = "It is encrypted, but any certificate will do: who is on the way may pose as the server."
-    return Finding(Level.WARN, place, sentence, action)
+def _plain_protocols(settings: Settings) -> dict[str, str]:
+    """Return the other hosts that a gateway's own protocol reaches without encryption, by the gateways' names."""
+    found = {name: one.settings.plaintext_host for name, one in settings.gateways.items()}
+    return {name: canonical(host) for name, host in found.items() if host and not is_local(host)}
 
 
 def _redis_password(settings: Settings) -> Iterator[Finding]:
     url = settings.redis.url.get_secret_value()
-    parts = urlsplit(url)
-    if parts.scheme != "unix" and not is_local(host_of(url)) and not parts.password:
+    if leads_elsewhere(url) and not urlsplit(url).password:
         yield Finding(
             Level.WARN,
             "redis.url",

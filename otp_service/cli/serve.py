@@ -49,7 +49,13 @@ def serve(path: Path | None) -> None:
 
 def _report(settings: Settings) -> None:
     http = settings.http
-    _log.info("serving", at=url_of(http.host, http.port), processes=http.processes, metrics_port=http.metrics_port)
+    _log.info(
+        "serving",
+        at=url_of(http.host, http.port),
+        processes=http.processes,
+        metrics_port=http.metrics_port,
+        profile=settings.profile,
+    )
 
 
 def _judged(path: Path | None, present: Settings) -> Settings | None:

@@ -25,6 +25,7 @@ class RefusalName(StrEnum):
     SAMPLE_SECRET = "sample-secret"  # noqa: S105 - a name
     REDIS_IN_THE_CLEAR = "redis-in-the-clear"
     LEDGER_IN_THE_CLEAR = "ledger-in-the-clear"
+    ANY_CERTIFICATE = "any-certificate"
     GATEWAY_IN_THE_CLEAR = "gateway-in-the-clear"
     POLICY_IN_THE_CLEAR = "policy-in-the-clear"
     GATEWAY_FOR_DEVELOPMENT = "gateway-for-development"

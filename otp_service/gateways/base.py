@@ -81,6 +81,11 @@ class GatewaySettings(BaseModel):
         return False
 
     @property
+    def plaintext_host(self) -> str | None:
+        """The host that the gateway's own protocol reaches without encryption; of an address (``http://``) it shows."""
+        return None
+
+    @property
     def takes_receipts(self) -> bool:
         """Whether they say all that receipts need; asked of gateways that report them."""
         return True

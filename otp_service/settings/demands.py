@@ -14,8 +14,10 @@ from otp_service.core.errors import ConfigurationError
 from otp_service.core.purpose import Channel
 from otp_service.core.start_refusal import RefusalName, StartRefusal, StartRefusedError
 from otp_service.services.clearance import today
+from otp_service.settings.carriers import carriers
 from otp_service.settings.messages import read_catalogue
 from otp_service.settings.policy import ALL_COUNTRIES, ApplicationSection
+from otp_service.settings.residency import residency_refusals
 from otp_service.settings.tree import Settings
 
 _NO_SENDER = {
@@ -26,7 +28,7 @@ _NO_SENDER = {
 
 def demands(settings: Settings) -> list[StartRefusal]:
     """Return the demands that are not met, as far as the settings tell."""
-    unmet = [*_residency(settings), *_gateways(settings)]
+    unmet = [*residency_refusals(settings), *_gateways(settings)]
     for name, application in settings.applications.items():
         unmet += consent_demands(settings, f"applications.{name}.", application)
         unmet += sender_demands(settings, name, application)
@@ -98,44 +100,15 @@ def _needed(settings: Settings, catalogue: Catalogue, country: str) -> Iterator[
             yield language, texts
 
 
-def _residency(settings: Settings) -> Iterator[StartRefusal]:
-    """Yield what is not said to be in the country that personal data may not leave."""
-    home = settings.residency
-    places = {"redis": settings.redis.hosted_in, "ledger": settings.ledger.hosted_in}
-    places |= {"logging": settings.logging.hosted_in}
-    sending = {name: one for name, one in settings.gateways.items() if not one.gateway_class.development_only}
-    places |= {f"gateways.{name}": one.settings.hosted_in for name, one in sending.items()}
-    places |= {f"policies.{name}": one.settings.hosted_in for name, one in settings.policies.items()}
-    for place, found in places.items() if home else ():
-        if found == home:
-            continue
-        sentence = f"It is in {found}." if found else "It is not said where it is."
-        action = f"With residency = {home} everything is there: say so, or use another."
-        yield StartRefusal(RefusalName.RESIDENCY, f"{place}.hosted_in", sentence, action)
-
-
 def _gateways(settings: Settings) -> Iterator[StartRefusal]:
     for country, asked in settings.countries.items():
-        for name in _carriers(settings, country):
-            gateway, place = settings.gateways[name].settings, f"gateways.{name}"
-            if asked.senders == "registered" and not gateway.sets_sender:
+        for name in carriers(settings, country, Channel.SMS) if asked.senders == "registered" else ():
+            if not settings.gateways[name].settings.sets_sender:
                 sentence = (
                     f"It does not show the sender that a message names, and {country} takes registered ones only."
                 )
                 action = f"Route messages to {country} through another."
-                yield StartRefusal(RefusalName.SENDER_NOT_SHOWN, place, sentence, action)
-            if settings.production and asked.sim_boxes == "refused" and gateway.sim_box:
-                sentence = f"It leaves by SIM cards, and may carry no messages to {country}."
-                action = f"Route messages to {country} through another."
-                yield StartRefusal(RefusalName.SIM_BOX, place, sentence, action)
-
-
-def _carriers(settings: Settings, country: str) -> list[str]:
-    """Return the gateways that may carry text messages to a country."""
-    found: dict[str, None] = {}
-    for purpose in settings.purposes:
-        found |= dict.fromkeys(settings.core_routes.gateways_for(country, purpose, Channel.SMS))
-    return list(found)
+                yield StartRefusal(RefusalName.SENDER_NOT_SHOWN, f"gateways.{name}", sentence, action)
 
 
 def _asked(settings: Settings, application: ApplicationSection) -> Collection[str]:

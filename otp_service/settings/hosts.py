@@ -35,6 +35,11 @@ def is_local(host: str) -> bool:
     return host.lower() == _LOCALHOST or bool(mapped and mapped.is_loopback)
 
 
+def leads_elsewhere(url: str) -> bool:
+    """Tell whether an address leads to another host; a socket (``unix://``) does not."""
+    return not url.lower().startswith("unix:") and not is_local(host_of(url))
+
+
 def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(host)

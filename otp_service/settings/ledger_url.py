@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 _SQLITE: Final = "sqlite"
 _POSTGRESQL: Final = "postgresql"
+_OTHER_SPELLINGS: Final = ("postgres:", "postgres+", "postgresql+")
 _ANYTHING: Final = re.compile(r".+")
 _PARAMETERS: Final[Mapping[str, re.Pattern[str]]] = {
     "host": re.compile(r"/.+"),  # folder of a socket
@@ -25,6 +26,8 @@ def check_ledger_url(url: str) -> None:
         known = parts.scheme in {_SQLITE, _POSTGRESQL} and parts.port != 0
     except ValueError:
         known = False
+    if url.lower().startswith(_OTHER_SPELLINGS):
+        raise ValueError("is spelled as for another library: let it start with postgresql://")
     if not known:
         raise ValueError("is neither sqlite:///PATH nor an address that starts with postgresql://")
     if parts.scheme == _SQLITE:

@@ -16,7 +16,7 @@ from otp_service.core.errors import ConfigurationError
 from otp_service.core.start_refusal import StartRefusedError
 from otp_service.settings.consistency import inconsistencies
 from otp_service.settings.faults import fault_lines
-from otp_service.settings.profiles import with_profile
+from otp_service.settings.profiles import require_one_profile, with_profile
 from otp_service.settings.refusals import refusals
 from otp_service.settings.sources import merged, read_environment, read_file
 from otp_service.settings.tree import Settings
@@ -37,7 +37,9 @@ def load_settings(
     named = variables.get(CONFIG_VARIABLE)
     source = path or (Path(named) if named else None)
     table = read_file(source) if source else {}
-    return settings_from(merged(table, read_environment(variables)), to_start=to_start)
+    environment = read_environment(variables)
+    require_one_profile(table, environment)
+    return settings_from(merged(table, environment), to_start=to_start)
 
 
 def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Settings:

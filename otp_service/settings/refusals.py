@@ -7,9 +7,11 @@ from pydantic import SecretStr
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard.rules import RULES, Mode
 from otp_service.core.keyring import SampleKeyError, parse_key, parse_root_keys
+from otp_service.core.purpose import Channel
 from otp_service.core.start_refusal import RefusalName, StartRefusal
+from otp_service.settings.carriers import carriers
 from otp_service.settings.demands import demands
-from otp_service.settings.plaintext import plaintext_refusals
+from otp_service.settings.lines import line_refusals
 from otp_service.settings.policy import ALL_COUNTRIES
 from otp_service.settings.samples import sample_refusals
 from otp_service.settings.tree import Settings
@@ -121,14 +123,24 @@ def _gateways(settings: Settings) -> Iterator[StartRefusal]:
             )
 
 
+def _sim_boxes(settings: Settings) -> Iterator[StartRefusal]:
+    for country, asked in settings.countries.items():
+        for name in carriers(settings, country, Channel.SMS) if asked.sim_boxes == "refused" else ():
+            if settings.gateways[name].settings.sim_box:
+                sentence = f"It leaves by SIM cards, and may carry no messages to {country}."
+                action = f"Route messages to {country} through another."
+                yield StartRefusal(RefusalName.SIM_BOX, f"gateways.{name}", sentence, action)
+
+
 _OF_PRODUCTION: tuple[Callable[[Settings], Iterator[StartRefusal]], ...] = (
     _equal_keys,
     sample_refusals,
-    plaintext_refusals,
+    line_refusals,
     _empty_sections,
     _number_limit,
     _guess_limit,
     _vital_rules,
     _countries,
     _gateways,
+    _sim_boxes,
 )

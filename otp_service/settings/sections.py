@@ -177,4 +177,4 @@ class LoggingSettings(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["json", "console"] = "json"
     hosted_in: CountryCode | None = None
-    """Country (ISO 3166-1 alpha-2) in which logs, metrics and exported heads are kept, for ``residency``."""
+    """Country (ISO 3166-1 alpha-2) in which logs and metrics are kept, for ``residency``."""

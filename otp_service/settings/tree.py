@@ -48,12 +48,12 @@ class Settings(Section):
 
     environment: Literal["production", "development"] = "production"
     """In production, what is unsafe refuses to start."""
-    profile: str = ""
-    """Settings that are laid below these, and that these may not contradict: ``pk``, or the path of a file."""
+    profile: str | None = None
+    """What a country asks, laid below these settings, which may not contradict it: ``pk``, or the path of a file."""
     residency: CountryCode | None = None
-    """Country (ISO 3166-1 alpha-2) that personal data may not leave; each part has to say where it is."""
+    """Country (ISO 3166-1 alpha-2) that personal data may not leave; each part that handles some says where it is."""
     plaintext_hosts: tuple[Host, ...] = ()
-    """Hosts that production may reach without encryption, over a network of your own."""
+    """Hosts that production may reach without encryption, or unverified, over a network of your own."""
     redis: RedisSettings = RedisSettings()
     ledger: LedgerSettings = LedgerSettings()
     retention: RetentionSettings = RetentionSettings()

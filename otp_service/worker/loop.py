@@ -55,6 +55,7 @@ class Worker:
         self._breath = min(_BREATH, settings.redis.timeout / 2)
         self._claim_after = settings.claim_after
         self._consumer = _new_name()
+        self._profile = settings.profile
         self._in_flight = InFlight()
         self._recorder = Recorder(self._context, self._consumer, settings.ledger.timeout, settings.redis.timeout / 2)
         self._watch = watch(installation)
@@ -69,7 +70,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until asked to stop."""
-        _log.info("worker_started", worker=self._consumer, concurrency=self._concurrency)
+        _log.info("worker_started", worker=self._consumer, concurrency=self._concurrency, profile=self._profile)
         connected = [one for one in self._context.gateways.values() if isinstance(one, HoldsConnections)]
         for gateway in connected:
             gateway.open()

@@ -41,6 +41,7 @@ CLEAR = ("redis.url", "redis-in-the-clear")
         ("redis://:9f2c-of-redis@db.example/0", [CLEAR]),
         ("rediss://:9f2c-of-redis@db.example/0", []),
         ("rediss://db.example/0", [("redis.url", "")]),
+        ("unix://db.example/run/redis.sock", []),
         ("redis://127.0.0.1/0", []),
         ("redis://[::1]/0", []),
         ("unix:///run/redis.sock", []),
@@ -78,7 +79,7 @@ def test_an_exception_is_a_warning_each_time_it_is_made_use_of(environment):
     assert [(one.level, one.subject) for one in findings] == [
         (Level.WARN, "ledger.url"),
         (Level.WARN, "gateways.second.url"),
-        (Level.WARN, "gateways.third.tls"),
+        (Level.WARN, "gateways.third"),
     ]
     assert findings[0].sentence == "db.example is reached without encryption, which plaintext_hosts allows."
 
@@ -100,9 +101,10 @@ def test_an_exception_without_use_is_a_warning():
 def test_smpp_without_encryption_is_a_warning(changed, warned, environment):
     findings = found(environment=environment, gateways={"operator": {**SMPP, **changed}})
 
-    assert [(one.level, one.subject) for one in findings] == [(Level.WARN, "gateways.operator.tls")] * warned
+    assert [(one.level, one.subject) for one in findings] == [(Level.WARN, "gateways.operator")] * warned
 
 
+@pytest.mark.parametrize(("environment", "level"), [("production", Level.FAIL), ("development", Level.WARN)])
 @pytest.mark.parametrize(
     ("redis", "ledger", "subjects"),
     [
@@ -115,11 +117,23 @@ def test_smpp_without_encryption_is_a_warning(changed, warned, environment):
         (LOCAL, "localhost/otp?sslmode=require", []),
     ],
 )
-def test_encryption_to_whoever_answers_is_a_warning(redis, ledger, subjects):
+def test_encryption_to_whoever_answers_fails_in_production_and_warns_in_development(
+    redis, ledger, subjects, environment, level
+):
     sections = {"ledger": {"url": f"postgresql://{ledger}"}} if ledger else {}
-    findings = found(redis, environment="production", **sections)
+    findings = found(redis, environment=environment, **sections)
 
-    assert [(one.level, one.subject) for one in findings] == [(Level.WARN, subject) for subject in subjects]
+    assert [(one.level, one.subject, one.name) for one in findings] == [
+        (level, subject, "any-certificate") for subject in subjects
+    ]
+
+
+def test_an_exception_tells_that_nobody_asks_who_answers():
+    url = "rediss://:9f2c-of-redis@a.example/0?ssl_cert_reqs=none"
+    (finding,) = found(url, environment="production", plaintext_hosts=["a.example"])
+
+    assert (finding.level, finding.subject) == (Level.WARN, "redis.url")
+    assert finding.sentence == "a.example is reached without being asked who it is, which plaintext_hosts allows."
 
 
 def test_a_short_secret_of_a_provider_is_a_warning_and_no_refusal():

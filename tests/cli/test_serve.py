@@ -154,6 +154,17 @@ def test_a_clean_end_is_silent_and_the_start_is_told(launch):
     assert "refused to gracefully stop" not in output
 
 
+@pytest.mark.parametrize(("command", "event"), [("serve", "serving"), ("worker", "worker_started")])
+def test_the_start_names_the_profile_in_force(command, event, launch, tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text('[countries.SA]\nlanguages = ["en"]\n')
+    http, worker = {"port": free_port(), "metrics_port": 0, "processes": 1}, {"metrics_port": 0}
+    process = launch(command, profile=str(own), http=http, worker=worker, logging={"format": "json"})
+    line = next(line for line in process.stdout if f'"{event}"' in line)
+
+    assert json.loads(line)["profile"] == str(own)
+
+
 def test_a_busy_port_is_told_in_a_sentence(launch):
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]

@@ -25,6 +25,7 @@ GOOD = [
     ("postgresql:///otp?host=/run/postgresql", "postgresql:///otp"),
 ]
 SCHEME = "is neither sqlite:///PATH nor an address that starts with postgresql://."
+SPELLING = "is spelled as for another library: let it start with postgresql://."
 NO_FILE = "names no file: sqlite:///PATH has three slashes and a path, without ? and #."
 NO_DATABASE = (
     "is not postgresql://USER:PASSWORD@HOST:PORT/NAME; in a user or password, write / ? # and @ as %2F %3F %23 and %40."
@@ -32,7 +33,9 @@ NO_DATABASE = (
 NO_PARAMETER = "has a parameter that is not allowed; there may be: host, sslmode, sslrootcert, sslcert, sslkey."
 BAD = [
     ("mysql://db/otp", SCHEME),
-    ("postgresql+asyncpg://db/otp", SCHEME),
+    ("postgresql+asyncpg://db/otp", SPELLING),
+    (f"postgres://otp:{PASSWORD}@db/otp", SPELLING),
+    (f"POSTGRES://otp:{PASSWORD}@db/otp", SPELLING),
     ("/var/lib/ledger.db", SCHEME),
     (f"postgresql://otp:{PASSWORD}/x@db/otp", SCHEME),
     ("sqlite://", NO_FILE),

@@ -8,15 +8,22 @@ import pytest
 from support_gateways import require
 from support_pakistan import table_of
 
+from otp_service.cli.findings import Level, settings_findings
 from otp_service.core.errors import ConfigurationError
 from otp_service.services.clearance import today
-from otp_service.settings import settings_from
+from otp_service.settings import load_settings, settings_from
 from otp_service.settings.demands import cleared_catalogue
 from otp_service.settings.policy import ApplicationSection
 from otp_service.settings.stored import text_of, understood
 
 URL = "redis://127.0.0.1:1/0"
-THERE = "With residency = PK everything is there: say so, or use another. [residency]"
+UNSAID = (
+    "It is not said where it is, and with residency = PK personal data stay in PK. "
+    "Find out where it is, and set that country. [residency]"
+)
+IN_PLACE = "and with residency = PK personal data stay in PK."
+MOVE = "Move it, or use another that is in PK. [residency]"
+ROUTE = "Send to PK through another, and give this one a route of other countries only. [residency]"
 ELSEWHERE = {"kind": "vonage", "api_key": "k", "api_secret": "of-this-test", "from": "Acme"}
 
 
@@ -69,21 +76,21 @@ SWITCHES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"without": ("redis.hosted_in",)},
-        "redis.hosted_in: It is not said where it is. " + THERE,
+        f"redis.hosted_in: {UNSAID}",
     ),
-    ({"redis": {"hosted_in": "SA"}}, "redis.hosted_in: It is in SA. " + THERE),
-    ({"ledger": {"hosted_in": "SA"}}, "ledger.hosted_in: It is in SA. " + THERE),
+    ({"redis": {"hosted_in": "SA"}}, f"redis.hosted_in: It is in SA, {IN_PLACE} {MOVE}"),
+    ({"ledger": {"hosted_in": "SA"}}, f"ledger.hosted_in: It is in SA, {IN_PLACE} {MOVE}"),
     (
         {"without": ("logging.hosted_in",)},
-        "logging.hosted_in: It is not said where it is. " + THERE,
+        f"logging.hosted_in: {UNSAID}",
     ),
     (
         {"gateways": {"far": {**ELSEWHERE, "hosted_in": "GB"}}},
-        "gateways.far.hosted_in: It is in GB. " + THERE,
+        f"gateways.far.hosted_in: It is in GB, {IN_PLACE} {ROUTE}",
     ),
     (
         {"gateways": {"far": ELSEWHERE}},
-        "gateways.far.hosted_in: It is not said where it is. " + THERE,
+        f"gateways.far.hosted_in: {UNSAID}",
     ),
     (
         {"gateways": {"plain": {"kind": "http", "url": "https://sms.example", "hosted_in": "PK"}}},
@@ -102,13 +109,43 @@ def test_with_one_switch_of_the_profile_broken_nothing_starts_and_the_reason_is_
     assert refused(table_of(URL, **change)) == [reason]
 
 
+SANDBOX = {"gateways": ["sandbox"]}
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        [{"countries": ["GB"], "gateways": ["far"]}, SANDBOX],
+        [{"countries": ["PK"], **SANDBOX}, {"gateways": ["far"]}],
+        [{"countries": ["PK"], **SANDBOX}, {"countries": ["GB", "PK"], "gateways": ["far"]}],
+    ],
+)
+def test_a_gateway_that_carries_nothing_to_the_country_may_be_elsewhere(routes: list[dict[str, Any]]):
+    settings = settings_from(table_of(URL, gateways={"far": {**ELSEWHERE, "hosted_in": "GB"}}, routes=routes))
+
+    assert settings.core_routes.gateways_for("GB", "login", "sms")
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        [{"countries": ["GB", "PK"], "gateways": ["far"]}, SANDBOX],
+        [{"countries": ["PK"], "purposes": ["login"], **SANDBOX}, {"gateways": ["far"]}],
+        [{"countries": ["PK"], "channels": ["voice"], **SANDBOX}, {"gateways": ["far"]}],
+        [SANDBOX],  # no route names it, but people may write to it
+    ],
+)
+def test_a_gateway_that_may_handle_a_number_of_the_country_may_not(routes: list[dict[str, Any]]):
+    table = table_of(URL, gateways={"far": {**ELSEWHERE, "hosted_in": "GB"}}, routes=routes)
+
+    assert refused(table) == [f"gateways.far.hosted_in: It is in GB, {IN_PLACE} {ROUTE}"]
+
+
 def test_a_policy_has_to_say_where_it_is_too():
     require("requests")
     policy = {"kind": "camara_sim_swap", "unknown": "deny", "base_url": "https://x.example/v2", "token": "of-this-test"}
 
-    assert refused(table_of(URL, policies={"swap": policy})) == [
-        "policies.swap.hosted_in: It is not said where it is. " + THERE
-    ]
+    assert refused(table_of(URL, policies={"swap": policy})) == [f"policies.swap.hosted_in: {UNSAID}"]
 
 
 def test_a_template_that_is_not_approved_word_by_word_refuses_to_start(tmp_path: Path):
@@ -159,6 +196,21 @@ def test_a_profile_cannot_be_contradicted(change: dict[str, Any], path: str):
     assert refused(table_of(URL, **change)) == [f"{path}: the profile pk says otherwise: leave it out."]
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"countries": {"PK": {}, "pk": {"senders": "any"}}}, "countries.PK: is given as PK and as pk: keep one."),
+        (
+            {"countries": {"pk": {"Consent": "required", "consent": "any"}}},
+            "countries.PK.consent: is given as Consent and as consent: keep one.",
+        ),
+        ({"Residency": "PK", "residency": "PK"}, "residency: is given as Residency and as residency: keep one."),
+    ],
+)
+def test_what_a_profile_says_is_said_in_one_spelling_beside_it(change: dict[str, Any], line: str):
+    assert refused(table_of(URL) | change) == [line]
+
+
 def test_saying_the_same_again_is_no_contradiction():
     assert settings_from(table_of(URL, countries={"PK": {"senders": "registered"}}))
 
@@ -169,6 +221,8 @@ def test_saying_the_same_again_is_no_contradiction():
         ("xx", "profile: there is no profile 'xx'; there are: pk. The path of a file has a / in it."),
         ("../pk", "../pk: cannot be read: No such file or directory."),
         (["pk"], "profile: is not the name of a profile, or the path of a file."),
+        ([], "profile: is not the name of a profile, or the path of a file."),
+        ("", "profile: is empty: name one, or leave the line out."),
     ],
 )
 def test_a_profile_that_is_not_there_is_told(profile: object, reason: str):
@@ -181,6 +235,88 @@ def test_an_operator_may_have_a_profile_of_his_own(tmp_path: Path):
     settings = settings_from({**table_of(URL, without=("profile",)), "profile": str(own)})
 
     assert settings.countries["SA"].senders == "registered"
+
+
+OTHERS = [
+    'environment = "development"',
+    'plaintext_hosts = ["redis.example"]',
+    'profile = "pk"',
+    '[redis]\nurl = "redis://:9f2c-of-another@redis.example/0"',
+    "[applications.other]\nkeys = []",
+    '[gateways.other]\nkind = "sandbox"',
+    '[guard.modes]\n"number.lock" = "off"',
+]
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_a_profile_sets_nothing_but_what_a_country_asks(text: str, tmp_path: Path):
+    own = tmp_path / "own.toml"
+    own.write_text(f'residency = "PK"\n{text}\n')
+    member = text.strip("[").replace(".", " ").replace("]", " ").split()[0]
+    only = "but may set residency and countries only: take it out of there."
+
+    assert refused(table_of(URL, profile=str(own))) == [f"profile: {own} sets {member}, {only}"]
+
+
+def test_a_profile_holds_no_key(tmp_path: Path):
+    own = tmp_path / "own.toml"
+    own.write_text('[keys]\npseudonym = "9f2c-of-this-test"\n')
+    (line,) = refused(table_of(URL, profile=str(own)))
+
+    assert "keys.pseudonym does not belong in a configuration file" in line
+    assert "9f2c" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "says nothing: name another, or leave the line out."),
+        (
+            '[countries.PK]\nconsent = "required"\n[countries.pk]\nsenders = "registered"\n',
+            "has countries.PK: is given as PK and as pk: keep one.",
+        ),
+    ],
+)
+def test_a_profile_says_something_once(text: str, fault: str, tmp_path: Path):
+    own = tmp_path / "own.toml"
+    own.write_text(text)
+
+    assert refused(table_of(URL, profile=str(own))) == [f"profile: {own} {fault}"]
+
+
+class TestFromTheEnvironment:
+    """A variable that wins over the file would switch off what a country asks."""
+
+    @staticmethod
+    def profile(folder: Path, **variables: str) -> str | None:
+        file = folder / "otp.toml"
+        file.write_text('profile = "pk"\n')
+        return load_settings(file, variables, to_start=False).profile
+
+    def test_an_empty_variable_is_none(self, tmp_path: Path):
+        assert self.profile(tmp_path, OTP_SERVICE__PROFILE="") == "pk"
+
+    def test_another_profile_is_refused(self, tmp_path: Path):
+        with pytest.raises(ConfigurationError) as reason:
+            self.profile(tmp_path, OTP_SERVICE__PROFILE="/etc/own.toml")
+
+        assert str(reason.value) == "profile: the file names one, and OTP_SERVICE__PROFILE another: keep one of them."
+
+    def test_the_same_may_be_said_again(self, tmp_path: Path):
+        assert self.profile(tmp_path, OTP_SERVICE__PROFILE="pk") == "pk"
+
+    def test_a_variable_may_name_one_where_the_file_does_not(self):
+        assert load_settings(environ={"OTP_SERVICE__PROFILE": "pk"}, to_start=False).profile == "pk"
+
+
+def test_doctor_names_the_profile_in_force():
+    findings = list(settings_findings(settings_from(table_of(URL))))
+
+    assert [(one.level, one.sentence) for one in findings if one.subject == "profile"] == [
+        (Level.OK, "pk is in force.")
+    ]
+    bare = settings_from(table_of(URL, without=("profile",)))
+    assert not [one for one in settings_findings(bare) if one.subject == "profile"]
 
 
 def test_without_the_profile_nothing_of_it_is_asked_for():

@@ -61,6 +61,11 @@ class SmppSettings(GatewaySettings):
         """Whether a message can name its sender: each can."""
         return True
 
+    @property
+    def plaintext_host(self) -> str | None:
+        """The SMSC, unless TLS is on: SMPP encrypts nothing by itself."""
+        return None if self.tls else self.host
+
     def source_of(self, sender: str | None) -> tuple[tuple[int, int], str]:
         """Return who a message comes from: type of number and numbering plan, and the name or number.
 
