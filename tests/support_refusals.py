@@ -73,9 +73,15 @@ LEDGER_LINE = (
 ANY_CERTIFICATE = "It is encrypted, but any certificate will do: who is on the way may pose as the server."
 GATEWAY_CLEAR = ("The connection is not encrypted: numbers and codes can be read on the way.", "Use https://.")
 POLICY_CLEAR = ("The connection is not encrypted: numbers and credentials can be read on the way.", "Use https://.")
-SAMPLE = ("It is a sample: anybody knows it.", "Set the real one.")
-SAMPLE_PASSWORD = ("Its password is a sample: anybody knows it.", "Choose one at random.")
-SHORT_PASSWORD = ("Its password has fewer than 8 characters: it can be guessed.", "Choose one at random.")
+SAMPLE = ("It is a sample, or a placeholder that was not filled in: anybody knows it.", "Set the real one.")
+SAMPLE_PASSWORD = (
+    "Its password is a sample, or a placeholder that was not filled in: anybody knows it.",
+    "Choose one at random: openssl rand -hex 16",
+)
+SHORT_PASSWORD = (
+    "Its password has fewer than 8 characters: it can be guessed.",
+    "Choose one at random: openssl rand -hex 16",
+)
 NOT_OF_THE_HOST = "postgresql://otp:9f2c-of-sql@db.example/otp"
 MISSING = "The variable is not set."
 ROOTS, PSEUDONYM = "OTP_SERVICE_ROOT_KEYS", "OTP_SERVICE_PSEUDONYM_KEY"
@@ -177,7 +183,7 @@ OF_A_COUNTRY = {
         {"countries": {"PK": {"senders": "registered"}}},
         "senders",
         "No sender is registered in PK for the application shop.",
-        "Add a section [senders.NAME].",
+        "Register one, and add a section [senders.NAME] with its reference.",
         {"countries": {"PK": {"senders": "registered"}}, "senders": {"acme": REGISTERED}},
     ),
     "a sender of another category": Unsafe(
@@ -188,7 +194,7 @@ OF_A_COUNTRY = {
         },
         "senders",
         "The senders in PK for the application shop are of another category.",
-        "Add a section [senders.NAME].",
+        "Register one, and add a section [senders.NAME] with its reference.",
         {
             "countries": {"PK": {"senders": "registered", "category": "transactional"}},
             "senders": {"acme": REGISTERED},
@@ -226,7 +232,7 @@ IN_PRODUCTION = {
         {ROOTS: f"k1:{ROOT_KEY} k0:{PSEUDONYM_KEY}"},
         PSEUDONYM,
         "It is a root key too.",
-        "Make another: otp-service key pseudonym",
+        "Before the first start, make another: otp-service key pseudonym. After it, take this root key away.",
         {ROOTS: f"k1:{ROOT_KEY} k0:{key()}"},
     ),
     "no purpose": Unsafe(
@@ -268,7 +274,7 @@ IN_PRODUCTION = {
         {"limits": {"number": []}},
         "limits.number",
         "There is none: anybody could flood a number.",
-        "Set at least one.",
+        "Set one such as '10/day'.",
     ),
     "number windows of minutes": Unsafe(
         "number-limit",
@@ -283,7 +289,7 @@ IN_PRODUCTION = {
         {"limits": {"failed_checks": []}},
         "limits.failed_checks",
         "There is none: a new verification would buy new guesses.",
-        "Set at least one.",
+        "Set one such as '10/day'.",
     ),
     "a budget that is none": Unsafe(
         "guess-limit",
@@ -306,7 +312,7 @@ IN_PRODUCTION = {
         {"guard": {"modes": {"number.lock": "record_only"}}},
         "guard.modes",
         "number.lock is not enforced: anybody could flood numbers or guess codes.",
-        "Enforce it.",
+        'Set it to "enforce".',
         {"guard": {"modes": {"number.cooldown": "record_only"}}},
     ),
     "Redis in plain text": Unsafe(

@@ -26,6 +26,9 @@ _NO_SENDER = {
 }
 
 
+_REGISTER = "Register one, and add a section [senders.NAME] with its reference."
+
+
 def demands(settings: Settings) -> list[StartRefusal]:
     """Return the demands that are not met, as far as the settings tell."""
     unmet = [*residency_refusals(settings), *_gateways(settings)]
@@ -53,7 +56,7 @@ def sender_demands(settings: Settings, name: str, application: ApplicationSectio
         obstacle = settings.core_clearance.why_not_sender(country, name, today())
         if obstacle in _NO_SENDER:
             sentence = _NO_SENDER[obstacle].format(country=country, application=name)
-            yield StartRefusal(RefusalName.NO_SENDER, "senders", sentence, "Add a section [senders.NAME].")
+            yield StartRefusal(RefusalName.NO_SENDER, "senders", sentence, _REGISTER)
 
 
 def cleared_catalogue(settings: Settings) -> Catalogue:

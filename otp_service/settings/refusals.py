@@ -61,7 +61,7 @@ def _equal_keys(settings: Settings) -> Iterator[StartRefusal]:
             RefusalName.KEY_USED_TWICE,
             "OTP_SERVICE_PSEUDONYM_KEY",
             "It is a root key too.",
-            "Make another: otp-service key pseudonym",
+            "Before the first start, make another: otp-service key pseudonym. After it, take this root key away.",
         )
 
 
@@ -78,7 +78,7 @@ def _number_limit(settings: Settings) -> Iterator[StartRefusal]:
     limits, place = settings.core_limits.number, "limits.number"
     if not limits:
         sentence = "There is none: anybody could flood a number."
-        yield StartRefusal(RefusalName.NUMBER_LIMIT, place, sentence, "Set at least one.")
+        yield StartRefusal(RefusalName.NUMBER_LIMIT, place, sentence, "Set one such as '10/day'.")
     elif all(limit.seconds < _HOUR for limit in limits):
         sentence = "No window is an hour long: anybody could flood a number."
         yield StartRefusal(RefusalName.NUMBER_LIMIT, place, sentence, "Add one such as '10/day'.")
@@ -88,7 +88,7 @@ def _guess_limit(settings: Settings) -> Iterator[StartRefusal]:
     limits, place = settings.core_limits.failed_checks, "limits.failed_checks"
     if not limits:
         sentence = "There is none: a new verification would buy new guesses."
-        yield StartRefusal(RefusalName.GUESS_LIMIT, place, sentence, "Set at least one.")
+        yield StartRefusal(RefusalName.GUESS_LIMIT, place, sentence, "Set one such as '10/day'.")
     elif not any(limit.seconds >= _HOUR and limit.amount <= MAX_GUESSES for limit in limits):
         sentence = f"No window of an hour or longer allows at most {MAX_GUESSES} wrong codes: a code could be guessed."
         yield StartRefusal(RefusalName.GUESS_LIMIT, place, sentence, "Add one such as '10/day'.")
@@ -98,7 +98,7 @@ def _vital_rules(settings: Settings) -> Iterator[StartRefusal]:
     for rule in RULES.values():
         if rule.vital and settings.guard.mode(rule.id) is not Mode.ENFORCE:
             sentence = f"{rule.id} is not enforced: anybody could flood numbers or guess codes."
-            yield StartRefusal(RefusalName.VITAL_RULE, "guard.modes", sentence, "Enforce it.")
+            yield StartRefusal(RefusalName.VITAL_RULE, "guard.modes", sentence, 'Set it to "enforce".')
 
 
 def _countries(settings: Settings) -> Iterator[StartRefusal]:

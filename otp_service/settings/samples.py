@@ -77,7 +77,9 @@ def sample_refusals(settings: Settings) -> Iterator[StartRefusal]:
     yield from _api_keys(settings)
     for place, secret in provider_secrets(settings):
         if is_sample(secret):
-            yield _refusal(place, "It is a sample: anybody knows it.", "Set the real one.")
+            yield _refusal(
+                place, "It is a sample, or a placeholder that was not filled in: anybody knows it.", "Set the real one."
+            )
 
 
 def provider_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -93,10 +95,14 @@ def _password(place: str, url: SecretStr) -> Iterator[StartRefusal]:
     given = urlsplit(url.get_secret_value()).password or ""
     password = unquote(given)
     if is_sample(given) or is_sample(password):  # %DB_PASSWORD% is no percent-encoding, and looks like one
-        yield _refusal(place, "Its password is a sample: anybody knows it.", "Choose one at random.")
+        yield _refusal(
+            place,
+            "Its password is a sample, or a placeholder that was not filled in: anybody knows it.",
+            "Choose one at random: openssl rand -hex 16",
+        )
     elif 0 < len(password) < SHORTEST:
         sentence = f"Its password has fewer than {SHORTEST} characters: it can be guessed."
-        yield _refusal(place, sentence, "Choose one at random.")
+        yield _refusal(place, sentence, "Choose one at random: openssl rand -hex 16")
 
 
 def _api_keys(settings: Settings) -> Iterator[StartRefusal]:

@@ -24,6 +24,10 @@ UNSAID = (
 IN_PLACE = "and with residency = PK personal data stay in PK."
 MOVE = "Move it, or use another that is in PK. [residency]"
 ROUTE = "Send to PK through another, and give this one a route of other countries only. [residency]"
+NO_SENDER = (
+    "senders: No sender is registered in PK for the application dev. "
+    "Register one, and add a section [senders.NAME] with its reference. [no-sender]"
+)
 ELSEWHERE = {"kind": "vonage", "api_key": "k", "api_secret": "of-this-test", "from": "Acme"}
 
 
@@ -48,21 +52,21 @@ SWITCHES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"without": ("senders.dev",)},
-        "senders: No sender is registered in PK for the application dev. Add a section [senders.NAME]. [no-sender]",
+        NO_SENDER,
     ),
     (
         {"senders": {"dev": {"country": "SA"}}},
-        "senders: No sender is registered in PK for the application dev. Add a section [senders.NAME]. [no-sender]",
+        NO_SENDER,
     ),
     (
         {"senders": {"dev": {"applications": ["other"]}}},
-        "senders: No sender is registered in PK for the application dev. Add a section [senders.NAME]. [no-sender]",
+        NO_SENDER,
     ),
     (
         {"senders": {"dev": {"category": "promotional"}}},
         (
             "senders: The senders in PK for the application dev are of another category. "
-            "Add a section [senders.NAME]. [no-sender]"
+            "Register one, and add a section [senders.NAME] with its reference. [no-sender]"
         ),
     ),
     ({"senders": {"dev": {"mask": "ABCDEFGHIJKL"}}}, "senders.dev.mask: has 12 characters: at most 11 fit."),
