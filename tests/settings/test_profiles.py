@@ -145,6 +145,15 @@ def test_a_gateway_that_may_handle_a_number_of_the_country_may_not(routes: list[
     assert refused(table) == [f"gateways.far.hosted_in: It is in GB, {IN_PLACE} {ROUTE}"]
 
 
+def test_a_gateway_that_only_calls_numbers_of_the_country_may_not_be_elsewhere():
+    calling = {"kind": "http", "url": "https://calls.example/{to}", "channels": ["voice"], "hosted_in": "GB"}
+    routes = [{"countries": ["PK"], "channels": ["sms"], **SANDBOX}, {"gateways": ["calls"]}]
+
+    assert refused(table_of(URL, gateways={"calls": calling}, routes=routes)) == [
+        f"gateways.calls.hosted_in: It is in GB, {IN_PLACE} {ROUTE}"
+    ]
+
+
 def test_a_policy_has_to_say_where_it_is_too():
     require("requests")
     policy = {"kind": "camara_sim_swap", "unknown": "deny", "base_url": "https://x.example/v2", "token": "of-this-test"}

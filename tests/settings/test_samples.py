@@ -96,7 +96,7 @@ def test_a_passphrase_may_hold_a_word_of_samples(secret):
 
 
 def test_a_placeholder_is_found_in_an_address_though_it_looks_percent_encoded(tmp_path):
-    given = {"redis.url": "redis://otp:%DB_PASSWORD%@localhost/0"}
+    given = {"redis.url": "redis://otp:%DB_AUTHORISATION%@localhost/0"}
     with pytest.raises(StartRefusedError, match=r"redis\.url: Its password is a sample"):
         load_settings(environ=written(tmp_path, given))
 
