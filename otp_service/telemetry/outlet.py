@@ -1,5 +1,6 @@
 """Lines that are handed out of the service's reach: appended to a file, or sent to syslog."""
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -25,10 +26,13 @@ def outlet_of(place: str) -> Callable[[str], None] | None:
 
 
 def _append(path: str, line: str) -> None:
-    """Append a line to a file that only this user may write, and see that it is on the disk."""
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    """Append a line, all of it or nothing, to a file that only this user may write, and see that it is on the disk."""
+    file, whole = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640), f"{line}\n".encode()
     try:
-        os.write(file, f"{line}\n".encode())
+        length = os.fstat(file).st_size
+        if os.write(file, whole) < len(whole):  # the disk is full: the next line must not follow on half of this one
+            os.ftruncate(file, length)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         os.fsync(file)
     finally:
         os.close(file)

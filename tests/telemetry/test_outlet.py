@@ -1,6 +1,7 @@
 """Lines that are handed out: to a file, to a socket of syslog, over the network."""
 
 import re
+import resource
 import socket
 from pathlib import Path
 
@@ -24,6 +25,20 @@ def test_a_file_grows_by_a_line_each_and_is_written_by_nobody_else(tmp_path: Pat
 
     assert file.read_text() == f"{LINE}\n{LINE}\n"
     assert file.stat().st_mode & 0o137 == 0
+
+
+def test_a_line_that_does_not_fit_leaves_no_half_of_it(tmp_path: Path):
+    file = tmp_path / "heads.jsonl"
+    handed_out(f"file:{file}")
+    before, most = file.read_text(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + len(LINE) // 2, most[1]))  # as when the disk is full
+    try:
+        with pytest.raises(OSError, match="No space left on device"):
+            handed_out(f"file:{file}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+
+    assert file.read_text() == before
 
 
 def test_syslog_of_this_host_gets_a_message(tmp_path: Path):
