@@ -275,6 +275,19 @@ def test_a_connection_that_nobody_uses_is_served_by_the_old_process_once_more(se
         eventually(lambda: service.told("reloaded") > before, 10)
 
 
+def test_who_comes_while_old_processes_leave_is_served_by_new_ones(service: Service):
+    handed = service.told("handing_over")
+    with contextlib.closing(connected(service)) as idle:
+        idle.request("GET", "/healthz")  # one old process is held by it
+        assert idle.getresponse().read()
+        service.children[0].send_signal(signal.SIGHUP)
+        eventually(lambda: service.told("handing_over") > handed)
+        time.sleep(0.5)  # until that one has heard of it
+        answers = [service.get("/healthz") for _ in range(40)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert not any(answer.headers.get("Connection") == "close" for answer in answers)
+
+
 @pytest.mark.parametrize("phase", [0.0, 0.3, 1.5])
 def test_processes_that_reload_end_when_they_are_asked_to(tmp_path: Path, valkey: ValkeyServer, phase: float):
     with running(tmp_path, valkey) as service:
