@@ -19,10 +19,13 @@ START = "/v1/verifications"
 class Api:
     """An application's view of the service over HTTP."""
 
-    def __init__(self, world: World, key: str = API_KEY, **sections: Any) -> None:
+    def __init__(self, world: World, key: str = API_KEY, *, hot_path: bool = True, **sections: Any) -> None:
+        """Without the ``hot_path``, Flask answers starts and checks too."""
         self.world = world
         self.installation: Installation = world.install(**sections)
         self.app = create_app(self.installation)
+        if not hot_path:
+            self.app.wsgi_app = self.app.wsgi_app.flask
         self.client: FlaskClient = self.app.test_client()
         self.key = key
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from flask import Response
 from pydantic import ConfigDict, TypeAdapter
 
-from otp_service.api.answers import JSON, Time, rfc3339
+from otp_service.api.answers import Time, rfc3339
+from otp_service.api.exchange import JSON
 from otp_service.core.api_key import ApiKey
 from otp_service.services.api_keys import Issued
 from otp_service.settings.stored import Kept

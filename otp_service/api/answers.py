@@ -6,15 +6,14 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any
 
-from flask import Response
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
+from otp_service.api.exchange import Answer
 from otp_service.core.transaction import Transaction
 from otp_service.core.verification import CheckResult, Choice, Delivery, DeliveryStatus, Reason, Status
 from otp_service.services.view import VerificationView
 from otp_service.store.mailbox import CaughtMessage
 
-JSON = "application/json"
 _SECOND = 1000
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 _TIME = "2026-11-24T22:00:00Z"
@@ -285,12 +284,12 @@ def caught_answer(message: CaughtMessage) -> CaughtAnswer:
     return CaughtAnswer(message.verification, message.to, message.channel, message.sender, message.text, at)
 
 
-def verification_response(view: VerificationView, status: int = 200) -> Response:
-    """Return the response that shows a verification."""
-    return Response(VERIFICATION.dump_json(verification_answer(view)), status, mimetype=JSON)
+def answer_with_verification(view: VerificationView, status: int = 200) -> Answer:
+    """Return the answer that shows a verification."""
+    return Answer(VERIFICATION.dump_json(verification_answer(view)), status)
 
 
-def check_response(result: CheckResult) -> Response:
-    """Return the response that tells the result of a check."""
+def answer_with_check(result: CheckResult) -> Answer:
+    """Return the answer that tells the result of a check."""
     answer = CheckAnswer(result.id, result.status, result.valid, result.checks_left, result.reason)
-    return Response(CHECK.dump_json(answer), mimetype=JSON)
+    return Answer(CHECK.dump_json(answer))

@@ -5,7 +5,8 @@ from typing import Any
 
 from flask import Flask
 
-from otp_service.api import auth, docs, errors, observation, operations
+from otp_service.api import auth, current, docs, operations
+from otp_service.api.hot_path import HotPath
 from otp_service.api.ledger_calls import Turns, bound
 from otp_service.api.v1 import (
     api_keys,
@@ -43,14 +44,14 @@ def create_app(installation: Installation) -> Flask:
     # OPTIONS is for browsers of other origins; no browser calls this service, so it is 405 like any other.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # no redirects: //v1 is not a path of ours
-    observation.register(app)
-    errors.register(app)
-    app.before_request(lambda: auth.require_caller(installation))
+    current.register(app)
+    app.before_request(lambda: auth.require_caller(current.exchange(), installation))
     turns = Turns(max(1, installation.settings.http.threads - 1))
     for resource in RESOURCES:
         routes = resource.blueprint(installation)
         app.register_blueprint(bound(routes, turns) if resource in ASK_THE_LEDGER else routes)
     app.register_blueprint(inbound.blueprint(installation, turns))
+    app.wsgi_app = HotPath(app.wsgi_app, installation)  # type: ignore[method-assign]
     return app
 
 

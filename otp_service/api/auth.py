@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 
-from flask import g, request
-
 from otp_service.api.client_address import peer_of
+from otp_service.api.exchange import Exchange
 from otp_service.bootstrap import Installation
 from otp_service.core.api_key import Scope
-from otp_service.core.application import Application
 from otp_service.core.errors import ForbiddenError, UnauthenticatedError
 from otp_service.services.authenticate import Caller, authenticate
 
@@ -27,16 +25,16 @@ _PROTECTED = "/v1/"
 _NEEDED = "This call needs a valid API key in the header: Authorization: Bearer KEY."
 
 
-def require_caller(installation: Installation) -> None:
+def require_caller(exchange: Exchange, installation: Installation) -> None:
     """Authenticate whatever is below ``/v1/``, known or not, and look whether the key's scopes are those of the call.
 
     Raises `UnauthenticatedError`, every time in the same words, and `ForbiddenError`.
     """
-    path = request.path
+    path = exchange.path
     if path.startswith(_PROTECTED) and not path.startswith(SIGNED):
-        g.caller = _authenticated(installation)
-        if request.url_rule is not None:  # no such call: what follows is a refusal
-            _require_scope(request.url_rule.rule)
+        exchange.caller = _authenticated(exchange, installation)
+        if exchange.route is not None:  # no such call: what follows is a refusal
+            _require_scope(exchange.caller, exchange.route)
 
 
 def scope_of(path: str) -> Scope:
@@ -44,36 +42,18 @@ def scope_of(path: str) -> Scope:
     return SCOPES[path.split("/")[2]]
 
 
-def caller() -> Application:
-    """Return the application that was authenticated; raise `ForbiddenError` for a key that is of none."""
-    application = _caller().application
-    if application is None:
-        raise ForbiddenError("This API key belongs to no application.")
-    return application
-
-
-def operator_key() -> str:
-    """Return the name of the key that an operator's call is made with."""
-    return _caller().key.id
-
-
-def _caller() -> Caller:
-    found: Caller = g.caller
-    return found
-
-
-def _authenticated(installation: Installation) -> Caller:
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+def _authenticated(exchange: Exchange, installation: Installation) -> Caller:
+    scheme, _, key = (exchange.header("Authorization") or "").partition(" ")
     if scheme.lower() == "bearer":
         proxies = installation.settings.http.trusted_proxies
         try:
-            return authenticate(installation.context, key.strip(), lambda: peer_of(request, proxies))
+            return authenticate(installation.context, key.strip(), lambda: peer_of(exchange, proxies))
         except UnauthenticatedError:
             pass
     raise UnauthenticatedError(_NEEDED)
 
 
-def _require_scope(rule: str) -> None:
+def _require_scope(caller: Caller, rule: str) -> None:
     needed = scope_of(rule)
-    if needed not in _caller().key.scopes:
+    if needed not in caller.key.scopes:
         raise ForbiddenError(f"This API key may not be used for that: it lacks the scope {needed}.")

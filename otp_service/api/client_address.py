@@ -2,10 +2,10 @@
 
 import ipaddress
 
-from flask import Request
+from otp_service.api.exchange import Exchange
 
 
-def peer_of(request: Request, trusted_proxies: int) -> str | None:
+def peer_of(exchange: Exchange, trusted_proxies: int) -> str | None:
     """Return the address that the outermost trusted proxy saw, ``None`` when there is none (a Unix socket).
 
     Each trusted proxy appends the address that it saw to ``X-Forwarded-For``; so the one wanted is exactly
@@ -14,15 +14,15 @@ def peer_of(request: Request, trusted_proxies: int) -> str | None:
     counted for the proxy, and never goes uncounted. ``Forwarded`` and ``X-Real-IP`` are not looked at.
     """
     if trusted_proxies:
-        hops = _hops(request)[-trusted_proxies:]
+        hops = _hops(exchange)[-trusted_proxies:]
         if len(hops) == trusted_proxies and all(map(_address, hops)):
             return hops[0]
-    return _address(request.remote_addr or "")
+    return _address(exchange.environ.get("REMOTE_ADDR") or "")
 
 
-def _hops(request: Request) -> list[str]:
+def _hops(exchange: Exchange) -> list[str]:
     """Return the hops from left to right; a header that is given several times is one list (RFC 9110, 5.3)."""
-    joined = ",".join(request.headers.getlist("X-Forwarded-For"))
+    joined = exchange.header("X-Forwarded-For")
     return [hop.strip() for hop in joined.split(",")] if joined else []
 
 

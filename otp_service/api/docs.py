@@ -12,8 +12,8 @@ from flask import Blueprint, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from otp_service.api.answers import JSON
 from otp_service.api.errors import KINDS
+from otp_service.api.exchange import JSON
 from otp_service.api.openapi import Specification, specification
 from otp_service.bootstrap import Installation
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flask import Flask, Response, g, request
 from pydantic import ConfigDict, JsonValue, TypeAdapter
 from pydantic.json_schema import SkipJsonSchema
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from otp_service.api.exchange import Answer, Exchange
 from otp_service.api.quota import show_quota
 from otp_service.core.errors import (
     Fault,
@@ -115,25 +115,29 @@ _INTERNAL = "The service failed; its operator finds more in the log, by the X-Re
 PROBLEM: TypeAdapter[ProblemDocument] = TypeAdapter(ProblemDocument)
 
 
-def register(app: Flask) -> None:
-    """Answer every error of the application with a problem."""
-    app.register_error_handler(OtpServiceError, _refused)
-    app.register_error_handler(StoreUnavailableError, _not_answered)
-    app.register_error_handler(HTTPException, _refused_by_http)
-    app.register_error_handler(Exception, _failed)
+def answer_to(exchange: Exchange, error: Exception) -> Answer:
+    """Return the problem that tells the caller of an error; a defect of ours is logged."""
+    if isinstance(error, HTTPException):
+        return _refused_by_http(exchange, error)
+    if not isinstance(error, OtpServiceError) or KINDS[error.code].status == KINDS["internal"].status:
+        return _failed(exchange, error)
+    if isinstance(error, StoreUnavailableError):
+        metrics.record_store_error(exchange.operation or "unknown")
+    return _refused(exchange, error)
 
 
-def problem(
+def _problem(
+    exchange: Exchange,
     code: str,
     detail: str,
     *,
     retry_after: int | None = None,
     decision: str | None = None,
     faults: tuple[Fault, ...] = (),
-) -> Response:
+) -> Answer:
     """Return a problem; ``retry_after`` in seconds also makes the header."""
     kind = KINDS[code]
-    g.problem, g.decision = code, decision  # for the request's line in the log
+    exchange.problem, exchange.decision = code, decision  # for the request's line in the log
     document = ProblemDocument(
         type=f"/problems/{code}",
         title=kind.title,
@@ -144,29 +148,21 @@ def problem(
         decision=decision,
         errors=list(faults) or None,
     )
-    response = Response(PROBLEM.dump_json(document, exclude_none=True), kind.status, mimetype=PROBLEM_JSON)
+    answer = Answer(PROBLEM.dump_json(document, exclude_none=True), kind.status, PROBLEM_JSON)
     if retry_after is not None:
-        response.headers["Retry-After"] = str(retry_after)
-    return response
+        answer.headers["Retry-After"] = str(retry_after)
+    return answer
 
 
-def _refused(error: OtpServiceError) -> Response:
-    if KINDS[error.code].status == KINDS["internal"].status:
-        return _failed(error)
-    response = problem(
-        error.code, str(error), retry_after=error.retry_after, decision=error.decision, faults=_faults(error)
+def _refused(exchange: Exchange, error: OtpServiceError) -> Answer:
+    answer = _problem(
+        exchange, error.code, str(error), retry_after=error.retry_after, decision=error.decision, faults=_faults(error)
     )
-    if response.status_code == KINDS["unauthenticated"].status:
-        response.headers["WWW-Authenticate"] = "Bearer"
+    if answer.status == KINDS["unauthenticated"].status:
+        answer.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RateLimitedError):
-        show_quota(response, error.quota)
-    return response
-
-
-def _not_answered(error: StoreUnavailableError) -> Response:
-    """Count what Redis did not answer, under the call that needed it."""
-    metrics.record_store_error(request.endpoint or "unknown")
-    return _refused(error)
+        show_quota(answer, error.quota)
+    return answer
 
 
 def _faults(error: OtpServiceError) -> tuple[Fault, ...]:
@@ -176,18 +172,18 @@ def _faults(error: OtpServiceError) -> tuple[Fault, ...]:
     return ()
 
 
-def _refused_by_http(error: HTTPException) -> Response:
+def _refused_by_http(exchange: Exchange, error: HTTPException) -> Answer:
     status = error.code or 500
     if status not in range(400, 500):
-        return _failed(error)
+        return _failed(exchange, error)
     code, detail = _OF_HTTP.get(status, _OF_HTTP[400])
-    response = problem(code, detail, faults=(Fault("", detail),) if code == "invalid-request" else ())
+    answer = _problem(exchange, code, detail, faults=(Fault("", detail),) if code == "invalid-request" else ())
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    return response
+        answer.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return answer
 
 
-def _failed(error: Exception) -> Response:
+def _failed(exchange: Exchange, error: Exception) -> Answer:
     """Log a defect of ours with its traceback; the answer tells nothing of it."""
-    _log.error("request_failed", request_id=g.get("request_id"), exc_info=error)
-    return problem("internal", _INTERNAL)
+    _log.error("request_failed", request_id=exchange.request_id, exc_info=error)
+    return _problem(exchange, "internal", _INTERNAL)

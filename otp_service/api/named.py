@@ -1,6 +1,6 @@
 """The number that a caller's body names."""
 
-from otp_service.api.auth import caller
+from otp_service.api.current import exchange
 from otp_service.api.people_schemas import NumberBody
 from otp_service.services.context import Context
 from otp_service.services.named import Named, destination_of, named
@@ -8,4 +8,4 @@ from otp_service.services.named import Named, destination_of, named
 
 def number_in(context: Context, body: NumberBody) -> Named:
     """Return the number with the names under which it is kept; raise `InvalidNumberError` or another."""
-    return named(context.keyring, destination_of(caller(), body.to, body.region))
+    return named(context.keyring, destination_of(exchange().application, body.to, body.region))

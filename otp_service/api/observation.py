@@ -1,14 +1,13 @@
 """Around every request: its id, the headers that every answer has, one log line, one count."""
 
 import logging
-import secrets
 import time
+from functools import lru_cache
 
-from flask import Flask, Response, g, request
-
-from otp_service.services.authenticate import Caller
+from otp_service.api.exchange import Exchange
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.redaction import Plain
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -29,42 +28,31 @@ _FAILURES = 500
 _log = get_logger(__name__)
 
 
-def register(app: Flask) -> None:
-    """Observe every request of the application. To be registered before what may refuse one."""
-    app.before_request(_begin)
-    app.after_request(_finish)
+def headers_of(exchange: Exchange) -> dict[str, str]:
+    """Return the headers of every answer; a policy of its own goes before the one among them."""
+    return {**HEADERS, "Content-Security-Policy": CONTENT_POLICY, "X-Request-Id": exchange.request_id}
 
 
-def _begin() -> None:
-    g.began = time.perf_counter()
-    # Always our own: a caller's would be a stranger's text in our log.
-    g.request_id = f"rq_{secrets.token_hex(16)}"
-
-
-def _finish(response: Response) -> Response:
-    headers = response.headers
-    headers.extend(HEADERS)
-    headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
-    headers["X-Request-Id"] = g.request_id
-    _report(response.status_code)
-    return response
-
-
-def _report(status: int) -> None:
-    seconds = time.perf_counter() - g.began
-    rule = request.url_rule
-    route = rule.rule if rule else UNMATCHED
-    metrics.record_request(request.method, route, status, seconds)
+def report(exchange: Exchange, status: int) -> None:
+    """Write the line, and count."""
+    seconds = time.perf_counter() - exchange.began
+    route = exchange.route or UNMATCHED
+    metrics.record_request(exchange.method, route, status, seconds)
     _log.log(
         _level(route, status),
         "request",
-        method=request.method,
-        route=route,
+        method=exchange.method,
+        route=_plain(route),
         status=status,
         milliseconds=round(1000 * seconds, 1),
-        **_known(),
-        request_id=g.request_id,
+        **_known(exchange),
+        request_id=exchange.request_id,
     )
+
+
+@lru_cache
+def _plain(route: str) -> Plain:
+    return Plain(route)
 
 
 def _level(route: str, status: int) -> int:
@@ -74,15 +62,15 @@ def _level(route: str, status: int) -> int:
     return logging.DEBUG if route in PROBES else logging.INFO
 
 
-def _known() -> dict[str, str]:
+def _known(exchange: Exchange) -> dict[str, str]:
     """Return what is known of the request: who asked, about which verification, and why the answer is a no."""
-    caller: Caller | None = g.get("caller")
+    caller = exchange.caller
     found = {
         "application": caller.application.name if caller and caller.application else None,
         "key_id": caller.key.id or None if caller else None,
-        "verification": g.get("verification"),
-        "problem": g.get("problem"),
-        "decision": g.get("decision"),
-        "reason": g.get("reason"),
+        "verification": exchange.verification,
+        "problem": exchange.problem,
+        "decision": exchange.decision,
+        "reason": exchange.reason,
     }
     return {name: str(value) for name, value in found.items() if value is not None}

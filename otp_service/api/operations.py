@@ -2,7 +2,8 @@
 
 from flask import Blueprint, Response
 
-from otp_service.api.answers import HEALTH, JSON, HealthAnswer
+from otp_service.api.answers import HEALTH, HealthAnswer
+from otp_service.api.exchange import JSON
 from otp_service.bootstrap import Installation
 from otp_service.services.health import readiness
 from otp_service.telemetry import exposition

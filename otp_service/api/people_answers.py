@@ -7,7 +7,8 @@ from typing import Any, Literal
 from flask import Response
 from pydantic import ConfigDict, TypeAdapter
 
-from otp_service.api.answers import JSON, Time, rfc3339
+from otp_service.api.answers import Time, rfc3339
+from otp_service.api.exchange import JSON
 from otp_service.core.consent import Consent
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource, freezes
 from otp_service.core.verification import Status

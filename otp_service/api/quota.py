@@ -1,14 +1,13 @@
 """An application's own quota in headers (IETF draft ratelimit-headers)."""
 
-from flask import Response
-
+from otp_service.api.exchange import Answer
 from otp_service.core.quota import Quota
 
 _NAME = '"application"'
 
 
-def show_quota(response: Response, quota: Quota | None) -> None:
-    """Add ``RateLimit-Policy`` and ``RateLimit`` to a response, when there is a quota to tell."""
+def show_quota(answer: Answer, quota: Quota | None) -> None:
+    """Add ``RateLimit-Policy`` and ``RateLimit`` to an answer, when there is a quota to tell."""
     if quota is not None:
-        response.headers["RateLimit-Policy"] = f"{_NAME};q={quota.amount};w={quota.seconds}"
-        response.headers["RateLimit"] = f"{_NAME};r={quota.remaining};t={quota.reset}"
+        answer.headers["RateLimit-Policy"] = f"{_NAME};q={quota.amount};w={quota.seconds}"
+        answer.headers["RateLimit"] = f"{_NAME};r={quota.remaining};t={quota.reset}"

@@ -4,11 +4,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import parse_qs
 
-from flask import request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.http import parse_options_header
+from werkzeug.wsgi import get_content_length, get_input_stream
 
+from otp_service.api.exchange import JSON, Exchange
 from otp_service.api.patterns import FAULTS
 from otp_service.core.errors import Fault, InvalidRequestError
 
@@ -52,35 +55,46 @@ class _DuplicateMemberError(ValueError):
     """An object names a member twice: readers would disagree about which one counts."""
 
 
-def read_json(*, may_be_empty: bool = False) -> dict[str, Any]:
+def read_json(exchange: Exchange, *, may_be_empty: bool = False) -> dict[str, Any]:
     """Return the body, a JSON object in UTF-8 (RFC 8259) of at most `MAX_BODY` bytes.
 
     Where a body ``may_be_empty``, none at all means ``{}``. Raises `InvalidRequestError`, and werkzeug's errors
     for 413 and 415.
     """
     # A body that was announced in chunks and is empty here broke off: servers do not tell.
-    if may_be_empty and not request.content_length and "Transfer-Encoding" not in request.headers:
+    if may_be_empty and not _announced(exchange) and exchange.header("Transfer-Encoding") is None:
         return {}
-    _require_json()
-    document = _parse(read_body(MAX_BODY))
+    if media_type_of(exchange) != JSON:
+        raise UnsupportedMediaType
+    document = _parse(read_body(exchange, MAX_BODY))
     if not isinstance(document, dict):
         _refuse("The body is not a JSON object.", Fault(_WHOLE, "is not an object"))
     return document
 
 
-def read_body(limit: int) -> bytes:
+def read_body(exchange: Exchange, limit: int) -> bytes:
     """Return the whole body; raise werkzeug's errors when it has more than ``limit`` bytes, or broke off.
 
-    The framework refuses a ``Content-Length`` that is too large, but cuts a body in chunks off at its limit, in
-    silence: so that limit is one more than ours. Nor does it tell when less came than was announced.
+    A ``Content-Length`` that is too large is refused, but a body in chunks is cut off at the limit, in silence: so that
+    limit is one more than ours. Nor is it told when less came than was announced.
     """
-    request.max_content_length = limit + 1
-    body = request.get_data(cache=False)
+    body = get_input_stream(exchange.environ, max_content_length=limit + 1).read()
     if len(body) > limit:
         raise RequestEntityTooLarge
-    if len(body) < (request.content_length or 0):
+    if len(body) < _announced(exchange):
         raise BadRequest
-    return body
+    return bytes(body)
+
+
+def media_type_of(exchange: Exchange) -> str:
+    """Return what the body is said to be, such as ``application/json``; nothing for JSON that is not in UTF-8."""
+    given = str(exchange.environ.get("CONTENT_TYPE", ""))
+    if given == JSON:  # as nearly everybody says it
+        return JSON
+    media_type, parameters = parse_options_header(given)
+    if media_type.lower() == JSON and parameters.get("charset", "utf-8").lower() != "utf-8":
+        return ""
+    return media_type.lower()
 
 
 def validated(model: type[Model], document: dict[str, Any]) -> Model:
@@ -92,26 +106,25 @@ def validated(model: type[Model], document: dict[str, Any]) -> Model:
     raise InvalidRequestError("The body does not have the form that this call expects.", faults)
 
 
-def query_of(*known: str) -> dict[str, str]:
+def query_of(exchange: Exchange, *known: str) -> dict[str, str]:
     """Return the query parameters; raise `InvalidRequestError` for an unknown one and for one given twice."""
-    given = request.args
+    given = parse_qs(exchange.environ.get("QUERY_STRING", ""), keep_blank_values=True)
     if not set(known).issuperset(given):
         _refuse("The query has an unknown parameter.", Fault(_WHOLE, "the query has an unknown parameter"))
-    if any(len(values) > 1 for values in given.listvalues()):
+    if any(len(values) > 1 for values in given.values()):
         _refuse("A query parameter is given twice.", Fault(_WHOLE, "a query parameter is given twice"))
-    return given.to_dict()
+    return {name: value for name, (value,) in given.items()}
 
 
-def refuse_query() -> None:
+def refuse_query(exchange: Exchange) -> None:
     """Raise `InvalidRequestError` when there is any query parameter; for calls that have none."""
-    if request.query_string:
-        query_of()
+    if exchange.environ.get("QUERY_STRING"):
+        query_of(exchange)
 
 
-def _require_json() -> None:
-    charset = request.mimetype_params.get("charset", "utf-8")
-    if request.mimetype != "application/json" or charset.lower() != "utf-8":
-        raise UnsupportedMediaType
+def _announced(exchange: Exchange) -> int:
+    """Return the length that a body is said to have, 0 where none is said."""
+    return get_content_length(exchange.environ) or 0
 
 
 def _parse(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds

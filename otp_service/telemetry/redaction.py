@@ -21,6 +21,13 @@ PRIVATE_KEYS = frozenset({
 })  # fmt: skip
 """Members of a log line whose values are never shown, in whatever spelling of case and hyphens."""
 
+
+class Plain(str):
+    """A text of ours that is known to hold nothing personal or secret, such as a route: it is shown as it is."""
+
+    __slots__ = ()
+
+
 _KEPT = (
     r"\bvf_[a-z0-9]{1,8}_[0-9a-f]{34}\b",  # verification
     r"\b(?:dp|rq|ak)_[0-9a-f]{24,40}\b",  # dispatch, request, API key's name
@@ -60,7 +67,7 @@ def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any])
 def redact(value: object) -> object:
     """Return a value fit for a log: numbers and booleans as they are, all else as redacted text or containers."""
     if isinstance(value, str):  # most are, so it is asked first
-        return redact_text(value)
+        return value if type(value) is Plain else redact_text(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):

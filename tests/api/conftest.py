@@ -11,10 +11,32 @@ from support_installation import World
 
 from otp_service.telemetry.logging import Renderer, configure_logging
 
+BOTH_WAYS = {
+    "test_answers_in_common",
+    "test_client_address",
+    "test_errors",
+    "test_guard",
+    "test_strict_bodies",
+    "test_verifications",
+    "test_wire",
+}
+"""Modules that ask for starts and checks: they are answered alike by the hot path and by Flask."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.module.__name__ in BOTH_WAYS and "api" in metafunc.fixturenames:
+        metafunc.parametrize("hot_path", [True, False], ids=["hot path", "Flask"], indirect=True)
+
 
 @pytest.fixture
-def api(real_world: World) -> Api:
-    return Api(real_world)
+def hot_path(request: pytest.FixtureRequest) -> bool:
+    """Whether starts and checks take it."""
+    return getattr(request, "param", True)
+
+
+@pytest.fixture
+def api(real_world: World, hot_path: bool) -> Api:
+    return Api(real_world, hot_path=hot_path)
 
 
 @pytest.fixture

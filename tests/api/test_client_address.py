@@ -3,12 +3,12 @@
 from io import StringIO
 
 import pytest
-from flask import Request
 from support_api import START, Api, code_of
 from support_installation import World, tree
 from werkzeug.test import EnvironBuilder
 
 from otp_service.api.client_address import peer_of
+from otp_service.api.exchange import Exchange
 
 PEER = "192.0.2.1"
 
@@ -17,7 +17,7 @@ def _peer(trusted: int, *headers: tuple[str, str], peer: str | None = PEER) -> s
     environ = EnvironBuilder(headers=list(headers)).get_environ()
     if peer is not None:
         environ["REMOTE_ADDR"] = peer
-    return peer_of(Request(environ), trusted)
+    return peer_of(Exchange(environ, None, None), trusted)
 
 
 def _forwarded(*hops: str) -> tuple[str, str]:

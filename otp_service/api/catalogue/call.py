@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from otp_service.api import answers, schemas
+from otp_service.api import schemas
+from otp_service.api.exchange import JSON
 
 Headers = Mapping[str, str]
 Schema = Mapping[str, Any]
@@ -25,7 +26,7 @@ class Success:
     description: str
     answer: TypeAdapter[Any] | None = None
     """What the body is written with; ``None`` when it is not JSON."""
-    media_type: str | None = answers.JSON
+    media_type: str | None = JSON
     """``None`` when there is no body."""
     headers: Headers | None = None
 

@@ -4,8 +4,8 @@ from flask import Blueprint, Response
 
 from otp_service.api.admin_answers import issued_response, key_response, keys_response
 from otp_service.api.admin_schemas import NewKeyBody, RevocationBody, RotationBody
-from otp_service.api.auth import operator_key
-from otp_service.api.request import read_json, refuse_query, validated
+from otp_service.api.current import exchange, no_query
+from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
 from otp_service.core.api_key import Scope, networks_of
 from otp_service.core.errors import NotFoundError
@@ -25,21 +25,21 @@ class ApiKeys:
 
     def issue(self, name: str) -> Response:
         """Make a key."""
-        body = validated(NewKeyBody, read_json())
+        body = validated(NewKeyBody, read_json(exchange()))
         scopes, networks = frozenset(map(Scope, body.scopes)), networks_of(body.addresses)
-        return issued_response(issue_key(self._context, name, scopes, networks, operator_key()))
+        return issued_response(issue_key(self._context, name, scopes, networks, exchange().operator_key))
 
     def rotate(self, name: str, key_id: str) -> Response:
         """Replace a key."""
-        body = validated(RotationBody, read_json(may_be_empty=True))
+        body = validated(RotationBody, read_json(exchange(), may_be_empty=True))
         self._require_application(name)
-        return issued_response(rotate_key(self._context, key_id, body.overlap, operator_key(), name))
+        return issued_response(rotate_key(self._context, key_id, body.overlap, exchange().operator_key, name))
 
     def revoke(self, name: str, key_id: str) -> Response:
         """End a key."""
-        validated(RevocationBody, read_json(may_be_empty=True))
+        validated(RevocationBody, read_json(exchange(), may_be_empty=True))
         self._require_application(name)
-        return key_response(revoke_key(self._context, key_id, operator_key(), name))
+        return key_response(revoke_key(self._context, key_id, exchange().operator_key, name))
 
     def _require_application(self, name: str) -> None:
         if self._context.directory.find(name) is None:
@@ -50,7 +50,7 @@ def blueprint(installation: Installation) -> Blueprint:
     """Return the routes of this resource."""
     views = ApiKeys(installation)
     routes = Blueprint("api_keys", __name__, url_prefix="/v1/admin/applications/<name>/keys")
-    routes.before_request(refuse_query)
+    routes.before_request(no_query)
     routes.add_url_rule("", "list", views.list, methods=["GET"])
     routes.add_url_rule("", "issue", views.issue, methods=["POST"])
     routes.add_url_rule("/<key_id>/rotate", "rotate", views.rotate, methods=["POST"])

@@ -11,8 +11,8 @@ from otp_service.api.admin_answers import (
     applications_response,
 )
 from otp_service.api.admin_schemas import ApplicationSettingsBody, NewApplicationBody
-from otp_service.api.auth import operator_key
-from otp_service.api.request import read_json, refuse_query, validated
+from otp_service.api.current import exchange, no_query
+from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import NotFoundError
 from otp_service.services.applications import add_application, change_application
@@ -32,8 +32,8 @@ class Applications:
 
     def add(self) -> Response:
         """Make one."""
-        body = validated(NewApplicationBody, read_json())
-        added = add_application(self._context, body.name, text_of(body.settings), operator_key())
+        body = validated(NewApplicationBody, read_json(exchange()))
+        added = add_application(self._context, body.name, text_of(body.settings), exchange().operator_key)
         response = application_response(application_answer(kept_in_ledger(added)), 201)
         response.headers["Location"] = f"/v1/admin/applications/{added.name}"
         return response
@@ -47,8 +47,8 @@ class Applications:
 
     def change(self, name: str) -> Response:
         """Give one other settings."""
-        body = validated(ApplicationSettingsBody, read_json())
-        changed = change_application(self._context, name, text_of(body.settings), operator_key())
+        body = validated(ApplicationSettingsBody, read_json(exchange()))
+        changed = change_application(self._context, name, text_of(body.settings), exchange().operator_key)
         return application_response(application_answer(kept_in_ledger(changed)))
 
     def _all(self) -> Iterator[ApplicationAnswer]:
@@ -59,7 +59,7 @@ def blueprint(installation: Installation) -> Blueprint:
     """Return the routes of this resource."""
     views = Applications(installation)
     routes = Blueprint("applications", __name__, url_prefix="/v1/admin/applications")
-    routes.before_request(refuse_query)
+    routes.before_request(no_query)
     routes.add_url_rule("", "list", views.list, methods=["GET"])
     routes.add_url_rule("", "add", views.add, methods=["POST"])
     routes.add_url_rule("/<name>", "show", views.show, methods=["GET"])

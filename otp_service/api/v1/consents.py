@@ -2,11 +2,11 @@
 
 from flask import Blueprint, Response
 
-from otp_service.api.auth import caller
+from otp_service.api.current import exchange, no_query
 from otp_service.api.named import number_in
 from otp_service.api.people_answers import consent_response
 from otp_service.api.people_schemas import GivenConsentBody, PurposeBody
-from otp_service.api.request import read_json, refuse_query, validated
+from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
 from otp_service.core.address import network_of, prefix_of
 from otp_service.services.consents import give, read_consent, withdraw
@@ -18,23 +18,23 @@ def blueprint(installation: Installation) -> Blueprint:
 
     def record() -> Response:
         """Record a consent."""
-        body = validated(GivenConsentBody, read_json())
+        body = validated(GivenConsentBody, read_json(exchange()))
         prefix = prefix_of(network_of(body.client_ip)) if body.client_ip is not None else ""
         evidence = body.to_evidence(prefix)
-        return consent_response(give(context, caller(), number_in(context, body), body.purpose, evidence))
+        return consent_response(give(context, exchange().application, number_in(context, body), body.purpose, evidence))
 
     def find() -> Response:
         """Show what is recorded."""
-        body = validated(PurposeBody, read_json())
-        return consent_response(read_consent(context, caller(), number_in(context, body), body.purpose))
+        body = validated(PurposeBody, read_json(exchange()))
+        return consent_response(read_consent(context, exchange().application, number_in(context, body), body.purpose))
 
     def take_back() -> Response:
         """Record a withdrawal."""
-        body = validated(PurposeBody, read_json())
-        return consent_response(withdraw(context, caller(), number_in(context, body), body.purpose))
+        body = validated(PurposeBody, read_json(exchange()))
+        return consent_response(withdraw(context, exchange().application, number_in(context, body), body.purpose))
 
     routes = Blueprint("consents", __name__, url_prefix="/v1/consents")
-    routes.before_request(refuse_query)
+    routes.before_request(no_query)
     routes.add_url_rule("", "record", record, methods=["PUT"])
     routes.add_url_rule("/find", "find", find, methods=["POST"])
     routes.add_url_rule("/withdraw", "withdraw", take_back, methods=["POST"])

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from flask import Blueprint, Response
 
+from otp_service.api.current import exchange
 from otp_service.api.ledger_calls import Turns
 from otp_service.api.provider import METHODS, provider_request, require_method
 from otp_service.bootstrap import Installation
@@ -25,12 +26,12 @@ def blueprint(installation: Installation, turns: Turns) -> Blueprint:
 
     def receive(gateway: str) -> Response:
         """Take a message, in any media type: its gateway knows how to read it."""
-        require_method()
+        require_method(exchange())
         if context.public_url is None:
             raise NotFoundError("There are no inbound messages here.")
         receiver = receiver_of(context, gateway)
         with _one_at_a_time():
-            request = ProviderRequest(**provider_request(inbound_url(context.public_url, gateway), proxies))
+            request = ProviderRequest(**provider_request(exchange(), inbound_url(context.public_url, gateway), proxies))
         message = authentic(receiver, request)
         with turns.turn():
             return _response(receive_message(context, gateway, receiver, message))

@@ -2,8 +2,9 @@
 
 from flask import Blueprint, Response
 
-from otp_service.api.answers import CAUGHT, JSON, caught_answer
-from otp_service.api.auth import caller
+from otp_service.api.answers import CAUGHT, caught_answer
+from otp_service.api.current import exchange
+from otp_service.api.exchange import JSON
 from otp_service.api.request import query_of
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import InvalidRequestError
@@ -16,10 +17,10 @@ def blueprint(installation: Installation) -> Blueprint:
 
     def messages() -> Response:
         """Show the caught messages, newest first."""
-        verification_id = query_of("verification").get("verification")
+        verification_id = query_of(exchange(), "verification").get("verification")
         if verification_id == "":
             raise InvalidRequestError("The parameter verification is empty.")
-        caught = caught_messages(context, caller(), verification_id)
+        caught = caught_messages(context, exchange().application, verification_id)
         return Response(CAUGHT.dump_json(list(map(caught_answer, caught))), mimetype=JSON)
 
     routes = Blueprint("sandbox", __name__, url_prefix="/v1/sandbox")

@@ -5,11 +5,11 @@ The number is in the body.
 
 from flask import Blueprint, Response
 
-from otp_service.api.auth import caller
+from otp_service.api.current import exchange, no_query
 from otp_service.api.named import number_in
 from otp_service.api.people_answers import erasure_response, export_response, freeze_response
 from otp_service.api.people_schemas import FreezeBody, NumberBody
-from otp_service.api.request import read_json, refuse_query, validated
+from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
 from otp_service.core.suppression import SuppressionSource
 from otp_service.services.freeze import freeze, unfreeze
@@ -22,31 +22,31 @@ def blueprint(installation: Installation) -> Blueprint:
     context = installation.context
 
     def _number() -> Named:
-        return number_in(context, validated(NumberBody, read_json()))
+        return number_in(context, validated(NumberBody, read_json(exchange())))
 
     def show() -> Response:
         """Show all that is held."""
-        return export_response(export(context, _number(), caller().name))
+        return export_response(export(context, _number(), exchange().application.name))
 
     def remove() -> Response:
         """Erase what no dispute needs."""
-        return erasure_response(erase(context, _number(), caller().name))
+        return erasure_response(erase(context, _number(), exchange().application.name))
 
     def stop() -> Response:
         """Freeze the number."""
-        body = validated(FreezeBody, read_json())
+        body = validated(FreezeBody, read_json(exchange()))
         to = number_in(context, body)
-        found = freeze(context, to, caller().name, SuppressionSource.API, body.reason)
+        found = freeze(context, to, exchange().application.name, SuppressionSource.API, body.reason)
         return freeze_response(to.destination.mask, found)
 
     def go_on() -> Response:
         """Lift the application's own freeze."""
         to = _number()
-        found, _ = unfreeze(context, to, caller().name, SuppressionSource.API)
+        found, _ = unfreeze(context, to, exchange().application.name, SuppressionSource.API)
         return freeze_response(to.destination.mask, found)
 
     routes = Blueprint("subjects", __name__, url_prefix="/v1/subjects")
-    routes.before_request(refuse_query)
+    routes.before_request(no_query)
     routes.add_url_rule("/export", "export", show, methods=["POST"])
     routes.add_url_rule("/erase", "erase", remove, methods=["POST"])
     routes.add_url_rule("/freeze", "freeze", stop, methods=["POST"])

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from flask import Blueprint, Response
 
-from otp_service.api.auth import caller
+from otp_service.api.current import exchange, no_query
 from otp_service.api.named import number_in
 from otp_service.api.people_answers import suppressions_response
 from otp_service.api.people_schemas import NumberBody, ScopeBody, SuppressionBody
-from otp_service.api.request import read_json, refuse_query, validated
+from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import InvalidTimeError
 from otp_service.core.moment import milliseconds_of
@@ -23,15 +23,15 @@ def blueprint(installation: Installation) -> Blueprint:
     context = installation.context
 
     def _entry(to: Named, scope: str) -> Suppression:
-        return Suppression(to.pseudonym, caller().name, SuppressionScope(scope), SuppressionSource.API)
+        return Suppression(to.pseudonym, exchange().application.name, SuppressionScope(scope), SuppressionSource.API)
 
     def _shown(to: Named) -> Response:
-        entries = entries_of(context, to.pseudonym, caller().name)
+        entries = entries_of(context, to.pseudonym, exchange().application.name)
         return suppressions_response(to.destination.mask, entries, suppressed=keeps_codes_back(entries, now()))
 
     def record() -> Response:
         """Record a suppression."""
-        body = validated(SuppressionBody, read_json())
+        body = validated(SuppressionBody, read_json(exchange()))
         to, until = number_in(context, body), None if body.until is None else milliseconds_of(body.until)
         if until is not None and until <= now():
             raise InvalidTimeError("until is in the past.")
@@ -40,17 +40,17 @@ def blueprint(installation: Installation) -> Blueprint:
 
     def find() -> Response:
         """Show what is recorded."""
-        return _shown(number_in(context, validated(NumberBody, read_json())))
+        return _shown(number_in(context, validated(NumberBody, read_json(exchange()))))
 
     def take_back() -> Response:
         """Lift a suppression of the application's own."""
-        body = validated(ScopeBody, read_json())
+        body = validated(ScopeBody, read_json(exchange()))
         to = number_in(context, body)
         lift(context, replace(_entry(to, body.scope), lifted=True))
         return _shown(to)
 
     routes = Blueprint("suppressions", __name__, url_prefix="/v1/suppressions")
-    routes.before_request(refuse_query)
+    routes.before_request(no_query)
     routes.add_url_rule("", "record", record, methods=["PUT"])
     routes.add_url_rule("/find", "find", find, methods=["POST"])
     routes.add_url_rule("/lift", "lift", take_back, methods=["POST"])

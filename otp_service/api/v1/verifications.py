@@ -1,12 +1,16 @@
 """``/v1/verifications``: start, read, check, resend, cancel."""
 
-from flask import Blueprint, Response, g, request
+from collections.abc import Callable
+from typing import Final
 
-from otp_service.api.answers import check_response, verification_response
-from otp_service.api.auth import caller
+from flask import Blueprint, Response
+
+from otp_service.api.answers import answer_with_check, answer_with_verification
 from otp_service.api.client_address import peer_of
+from otp_service.api.current import exchange, no_query, response
+from otp_service.api.exchange import Answer, Exchange
 from otp_service.api.quota import show_quota
-from otp_service.api.request import read_json, refuse_query, validated
+from otp_service.api.request import read_json, validated
 from otp_service.api.retries import retry_from
 from otp_service.api.schemas import CancelBody, CheckBody, ResendBody, StartBody
 from otp_service.bootstrap import Installation
@@ -18,91 +22,106 @@ from otp_service.services.resend import resend
 from otp_service.services.start import Sent, start
 from otp_service.telemetry.logging import get_logger
 
+START: Final = "/v1/verifications"
+ONE: Final = f"{START}/<verification_id>"
+CHECK: Final = f"{ONE}/check"
+"""Rules of routes."""
+
 _log = get_logger(__name__)
 
 
 class Verifications:
-    """The calls on verifications, each a view."""
+    """The calls on verifications."""
 
     def __init__(self, installation: Installation) -> None:
         self._context = installation.context
         self._trusted_proxies = installation.settings.http.trusted_proxies
         self._warned = False
 
-    def start(self) -> Response:
+    def start(self, exchange: Exchange) -> Answer:
         """Start a verification."""
-        document = read_json()
+        document = read_json(exchange)
         body = validated(StartBody, document)
-        peer = self._peer() if body.client_ip is None else None
-        retry = retry_from(self._context, "start", document)
-        sent = start(self._context, caller(), body.to_request(peer), retry)
-        g.verification = sent.view.verification.id
-        response = _sent(sent, 201)
-        response.headers["Location"] = f"/v1/verifications/{g.verification}"
-        return response
+        peer = self._peer(exchange) if body.client_ip is None else None
+        retry = retry_from(exchange, self._context, "start", document)
+        sent = start(self._context, exchange.application, body.to_request(peer), retry)
+        exchange.verification = sent.view.verification.id
+        answer = _sent(sent, 201)
+        answer.headers["Location"] = f"{START}/{exchange.verification}"
+        return answer
 
-    def read(self, verification_id: str) -> Response:
+    def read(self, exchange: Exchange, verification_id: str) -> Answer:
         """Show a verification."""
-        self._note(verification_id)
-        return verification_response(read(self._context, caller(), verification_id))
+        self._note(exchange, verification_id)
+        return answer_with_verification(read(self._context, exchange.application, verification_id))
 
-    def check(self, verification_id: str) -> Response:
+    def check(self, exchange: Exchange, verification_id: str) -> Answer:
         """Check a code."""
-        self._note(verification_id)
-        document = read_json()
+        self._note(exchange, verification_id)
+        document = read_json(exchange)
         body = validated(CheckBody, document)
-        retry = retry_from(self._context, f"check {verification_id}", document)
+        retry = retry_from(exchange, self._context, f"check {verification_id}", document)
         transaction = body.transaction.to_input() if body.transaction else None
-        result = check(self._context, caller(), verification_id, body.code, transaction, retry)
-        g.reason = result.reason
-        return check_response(result)
+        result = check(self._context, exchange.application, verification_id, body.code, transaction, retry)
+        exchange.reason = result.reason
+        return answer_with_check(result)
 
-    def resend(self, verification_id: str) -> Response:
+    def resend(self, exchange: Exchange, verification_id: str) -> Answer:
         """Send the code again."""
-        self._note(verification_id)
-        document = read_json(may_be_empty=True)
+        self._note(exchange, verification_id)
+        document = read_json(exchange, may_be_empty=True)
         body = validated(ResendBody, document)
-        retry = retry_from(self._context, f"resend {verification_id}", document)
-        return _sent(resend(self._context, caller(), verification_id, body.channel, retry), 202)
+        retry = retry_from(exchange, self._context, f"resend {verification_id}", document)
+        return _sent(resend(self._context, exchange.application, verification_id, body.channel, retry), 202)
 
-    def cancel(self, verification_id: str) -> Response:
+    def cancel(self, exchange: Exchange, verification_id: str) -> Answer:
         """Cancel a verification."""
-        self._note(verification_id)
-        document = read_json(may_be_empty=True)
+        self._note(exchange, verification_id)
+        document = read_json(exchange, may_be_empty=True)
         validated(CancelBody, document)
-        retry = retry_from(self._context, f"cancel {verification_id}", document)
-        return verification_response(cancel(self._context, caller(), verification_id, retry))
+        retry = retry_from(exchange, self._context, f"cancel {verification_id}", document)
+        return answer_with_verification(cancel(self._context, exchange.application, verification_id, retry))
 
-    def _peer(self) -> str | None:
+    def _peer(self, exchange: Exchange) -> str | None:
         """Return the connection's peer; warn once when all of a proxy's users would count as one."""
-        counts = caller().client_ip is ClientIp.CONNECTION and not self._trusted_proxies
-        if counts and not self._warned and "X-Forwarded-For" in request.headers:
+        counts = exchange.application.client_ip is ClientIp.CONNECTION and not self._trusted_proxies
+        if counts and not self._warned and exchange.header("X-Forwarded-For") is not None:
             self._warned = True
             _log.warning(
                 "forwarded_for_ignored", hint="behind a proxy, set http.trusted_proxies: it counts as one user"
             )
-        return peer_of(request, self._trusted_proxies)
+        return peer_of(exchange, self._trusted_proxies)
 
-    def _note(self, verification_id: str) -> None:
+    def _note(self, exchange: Exchange, verification_id: str) -> None:
         """Note an id for the log, if it is one: any other text in its place is a stranger's."""
         if self._context.keyring.bucket_of_id(verification_id) is not None:
-            g.verification = verification_id
+            exchange.verification = verification_id
 
 
-def _sent(sent: Sent, status: int) -> Response:
-    response = verification_response(sent.view, status)
-    show_quota(response, sent.quota)
-    return response
+def _sent(sent: Sent, status: int) -> Answer:
+    answer = answer_with_verification(sent.view, status)
+    show_quota(answer, sent.quota)
+    return answer
 
 
 def blueprint(installation: Installation) -> Blueprint:
     """Return the routes of this resource."""
-    views = Verifications(installation)
-    routes = Blueprint("verifications", __name__, url_prefix="/v1/verifications")
-    routes.before_request(refuse_query)
-    routes.add_url_rule("", "start", views.start, methods=["POST"])
-    routes.add_url_rule("/<verification_id>", "read", views.read, methods=["GET"])
-    routes.add_url_rule("/<verification_id>/check", "check", views.check, methods=["POST"])
-    routes.add_url_rule("/<verification_id>/resend", "resend", views.resend, methods=["POST"])
-    routes.add_url_rule("/<verification_id>/cancel", "cancel", views.cancel, methods=["POST"])
+    calls = Verifications(installation)
+    routes = Blueprint("verifications", __name__)
+    routes.before_request(no_query)
+    routes.add_url_rule(START, "start", _view(calls.start), methods=["POST"])
+    routes.add_url_rule(ONE, "read", _view(calls.read), methods=["GET"])
+    routes.add_url_rule(CHECK, "check", _view(calls.check), methods=["POST"])
+    routes.add_url_rule(f"{ONE}/resend", "resend", _view(calls.resend), methods=["POST"])
+    routes.add_url_rule(f"{ONE}/cancel", "cancel", _view(calls.cancel), methods=["POST"])
     return routes
+
+
+def _view(answered: Callable[..., Answer]) -> Callable[..., Response]:
+    """Return a call as a view of Flask's."""
+
+    def view(**parts: str) -> Response:
+        return response(answered(exchange(), **parts))
+
+    view.__doc__ = answered.__doc__
+    return view

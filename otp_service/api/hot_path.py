@@ -1,0 +1,64 @@
+"""Starts and checks, answered before Flask builds its contexts, which cost as much as all the rest of a check.
+
+Nothing is decided here: who may call, what is read, done and answered is what Flask's views of the two calls use, and
+whatever is not exactly such a call goes to Flask. The tests of the API run both ways.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Final
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from otp_service.api.auth import require_caller
+from otp_service.api.errors import answer_to
+from otp_service.api.exchange import Answer, Exchange
+from otp_service.api.observation import headers_of, report
+from otp_service.api.request import refuse_query
+from otp_service.api.v1 import verifications
+from otp_service.bootstrap import Installation
+
+_CHECK: Final = re.compile(r"/v1/verifications/([a-z0-9_]+)/check")
+
+Handler = Callable[[Exchange], Answer]
+
+
+class HotPath:
+    """A WSGI application in front of Flask's."""
+
+    def __init__(self, flask: WSGIApplication, installation: Installation) -> None:
+        self.flask = flask
+        """What answers whatever is not a start or a check, and could answer these."""
+        self._installation = installation
+        self._views = verifications.Verifications(installation)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        path = environ["PATH_INFO"]
+        if environ["REQUEST_METHOD"] != "POST":
+            return self.flask(environ, start_response)
+        if path == verifications.START:
+            exchange = Exchange(environ, verifications.START, "verifications.start")
+            return self._answer(exchange, self._views.start, start_response)
+        if found := _CHECK.fullmatch(path):
+            exchange = Exchange(environ, verifications.CHECK, "verifications.check")
+            return self._answer(exchange, lambda one: self._views.check(one, found[1]), start_response)
+        return self.flask(environ, start_response)
+
+    def _answer(self, exchange: Exchange, handler: Handler, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            require_caller(exchange, self._installation)
+            refuse_query(exchange)
+            answer = handler(exchange)
+        except Exception as error:  # noqa: BLE001 - as Flask's handler of errors
+            answer = answer_to(exchange, error)
+        own = {"Content-Type": answer.media_type, "Content-Length": str(len(answer.body))}
+        start_response(_line(answer.status), list({**own, **headers_of(exchange), **answer.headers}.items()))
+        report(exchange, answer.status)
+        return (answer.body,)
+
+
+@lru_cache
+def _line(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase.upper()}"
