@@ -1,168 +1,138 @@
-"""Requests a second and processor time a request, as ratios to floors measured in the same run.
+"""How fast the service answers, as ratios to floors measured in the same run; writes ``docs/performance/report.md``.
 
 Bare times say more about a machine than about a service; so a constant answer by the same server and framework, and
 the same with one Redis ``GET``, are measured in turn with the service, round by round, and medians are compared.
-The service runs as in production: one log line a request, at level INFO, to a file. A second table says what a request
-costs in Redis, by the server's own counters; more than one round trip is an error.
+The service runs as in production: one log line a request, at level INFO, to a file. Round trips and commands are the
+Redis server's own count; more than one round trip a request is an error. Then: how it grows with connections, with
+processes, and with verifications that live in Redis; and where the time of a request goes.
 """
 
 import argparse
-import os
-import re
 import shutil
-import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import redis
+from anatomy import anatomies
 from commands import Commands
-from processes import Process, cpu_seconds, free_port, start_valkey, wait_for_port
-from seeding import BenchSettings, seed_checks
+from living import Living
+from machine import describe
+from report import Curve, Findings, Life, ratio_table, write
+from targets import Bench, Sample, Target
 
-HERE = Path(__file__).parent
-BIN = Path(sys.executable).parent
 ONE = 1.05
 """One round trip a request, and what a few connections need to begin with."""
-
-
-@dataclass
-class Target:
-    """One thing to measure."""
-
-    name: str
-    url: str
-    script: str
-    process: Process
-    commands: Commands
-    before: Callable[[], dict[str, str]] = dict
-    """Prepares a round; returns what wrk's script needs in its environment."""
-    rates: list[float] = field(default_factory=list)
-    costs: list[float] = field(default_factory=list)
-    p50: list[float] = field(default_factory=list)
-    p99: list[float] = field(default_factory=list)
-    errors: int = 0
-
-    def measure(self, seconds: float, connections: int) -> None:
-        """Put the target under load for a while and keep what was seen."""
-        environment = {**os.environ, **self.before()}
-        load = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(HERE / self.script), self.url]
-        self.commands.begin()
-        began = cpu_seconds(self.process.pid)
-        output = Process.output_of(load, environment)
-        spent = cpu_seconds(self.process.pid) - began
-        requests = int(_found(r"(\d+) requests in", output))
-        self.commands.end(requests)
-        self.rates.append(float(_found(r"Requests/sec:\s+([\d.]+)", output)))
-        self.costs.append(1e6 * spent / max(1, requests))
-        self.p50.append(_milliseconds(_found(r"(?m)^\s+50%\s+(\S+)", output)))
-        self.p99.append(_milliseconds(_found(r"(?m)^\s+99%\s+(\S+)", output)))
-        self.errors += int(_found(r"Non-2xx or 3xx responses: (\d+)", output, "0"))
+CONNECTIONS = (1, 4, 16, 64, 256)
+PROCESSES = (1, 2, 4)
+LIVES = (1_000, 10_000, 100_000, 1_000_000)
+COMPARED = ("constant", "start", "check")
+_REPORT = Path(__file__).resolve().parents[1] / "docs" / "performance"
 
 
 def main() -> int:
-    """Measure and print; return 1 when an answer was not the expected one or took more than one round trip."""
+    """Measure, print and write; return 1 when an answer was not the expected one or took more than one round trip."""
     options = _options()
     if shutil.which("wrk") is None:
         print("The benchmark needs wrk (Debian: apt install wrk).", file=sys.stderr)
         return 2
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otp-service-bench-")))
-        targets = _start_all(stack, folder, options)
-        for _ in range(options.rounds):
-            for target in targets:
-                target.measure(options.seconds, options.connections)
-        _print(targets, options)
-        _print_commands(targets)
-    return 1 if any(target.errors or target.commands.round_trips > ONE for target in targets) else 0
+        findings = _measure(stack, folder, options)
+    print("\n".join(["", findings.how, "", *ratio_table(findings), "", *findings.missed]))
+    write(options.report, findings)
+    print(f"\nThe report: {options.report / 'report.md'}")
+    wrong = any(sample.errors for target in findings.targets for sample in target.samples)
+    return 1 if wrong or any(target.commands.round_trips > ONE for target in findings.targets) else 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--seconds", type=int, default=4, help="of a round")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--processes", type=int, default=2, help="application processes")
     parser.add_argument("--log-level", default="INFO", help="of the service")
+    parser.add_argument("--live", type=int, default=LIVES[-1], help="verifications that live in Redis at the end")
+    parser.add_argument("--report", type=Path, default=_REPORT, help="folder that the report is written into")
     return parser.parse_args()
 
 
-def _start_all(stack: ExitStack, folder: Path, options: argparse.Namespace) -> list[Target]:
-    valkey_url = start_valkey(stack, folder)
-    client = stack.enter_context(redis.Redis.from_url(valkey_url))
-    settings = BenchSettings.make(folder, valkey_url, options.processes, options.log_level)
-    floors = [_floor(stack, name, client, valkey_url, options.processes) for name in ("constant", "one_get")]
-    serve = [str(BIN / "otp-service"), "serve", "--config", str(settings.path)]
-    service = Process.start(stack, serve, log=folder / "service.log")
-    wait_for_port(settings.port)
-    base = f"http://127.0.0.1:{settings.port}"
-    key = {"BENCH_API_KEY": settings.api_key}
-
-    def fresh_codes() -> dict[str, str]:
-        return {**key, "BENCH_CODES": str(seed_checks(settings, folder / "codes", options.seconds * 6000))}
-
-    return [
-        *floors,
-        Target("start", f"{base}/v1/verifications", "start.lua", service, Commands(client), lambda: key),
-        Target("check", base, "check.lua", service, Commands(client), fresh_codes),
-    ]
-
-
-def _floor(stack: ExitStack, name: str, client: redis.Redis, valkey_url: str, processes: int) -> Target:
-    port = free_port()
-    command = [
-        str(BIN / "granian"), "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers",
-        str(processes), "--blocking-threads", "2", "--factory", "--no-ws", "--http", "1", "--log-level", "error",
-        "--working-dir", str(HERE), f"floor:{name}",
-    ]  # fmt: skip
-    process = Process.start(stack, command, {"BENCH_REDIS_URL": valkey_url})
-    wait_for_port(port)
-    return Target(name.replace("_", " "), f"http://127.0.0.1:{port}/", "post.lua", process, Commands(client))
-
-
-def _print(targets: list[Target], options: argparse.Namespace) -> None:
-    rate_floor, cost_floor = statistics.median(targets[0].rates), statistics.median(targets[0].costs)
-    print(
-        f"\nMedians of {options.rounds} rounds of {options.seconds} s, {options.connections} connections, "
-        f"{options.processes} processes of 2 threads, log level {options.log_level}, one Valkey, "
-        f"{os.cpu_count()} cores shared by all:\n"
+def _measure(stack: ExitStack, folder: Path, options: argparse.Namespace) -> Findings:
+    bench = Bench.build(stack, folder / "main", processes=options.processes, log_level=options.log_level)
+    for round_ in range(options.rounds):
+        _tell(f"round {round_ + 1} of {options.rounds}")
+        for target in bench.targets:
+            target.measure(options.seconds, options.connections)
+    machine, targets = describe(bench.client), _apart(bench.targets)
+    by_connections = _by_connections(bench, options)
+    by_processes = _by_processes(folder, options)
+    lives = _lives(stack, folder, options)
+    _tell("taking a call apart")
+    apart = anatomies(bench.settings, folder)
+    how = (
+        f"Medians of {options.rounds} rounds of {options.seconds} s, {options.connections} connections, "
+        f"{options.processes} processes of 2 threads, log level {options.log_level}, one Valkey with an append-only "
+        "file."
     )
-    print(
-        "| target | requests/s | of constant | CPU µs a request | of constant | p50 ms | p99 ms | unexpected answers |"
-    )
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    return Findings(machine, how, targets, by_connections, by_processes, lives, apart)
+
+
+def _apart(targets: Sequence[Target]) -> list[Target]:
+    """Return the targets as they are now: what follows adds to the rounds of others."""
+    found = []
     for target in targets:
-        rate, cost = statistics.median(target.rates), statistics.median(target.costs)
-        print(
-            f"| {target.name} | {rate:,.0f} | {rate / rate_floor:.2f} | {cost:.0f} | {cost / cost_floor:.1f} "
-            f"| {statistics.median(target.p50):.1f} | {statistics.median(target.p99):.1f} | {target.errors} |"
-        )
+        found.append(Target(target.name, target.url, target.script, target.process, target.commands))
+        found[-1].samples.extend(target.samples)
+        target.samples.clear()
+        target.commands = Commands(target.commands.client)
+    return found
 
 
-def _print_commands(targets: list[Target]) -> None:
-    print("\n| target | round trips a request | Redis commands a request, inside scripts too |")
-    print("|---|---:|---|")
-    for target in targets:
-        figures = target.commands.per_request()
-        named = ", ".join(f"{name} {figure:.2f}" for name, figure in figures.items()) or "none"
-        print(f"| {target.name} | {target.commands.round_trips:.2f} | {sum(figures.values()):.1f}: {named} |")
+def _by_connections(bench: Bench, options: argparse.Namespace) -> Mapping[str, Curve]:
+    curves: dict[str, list[tuple[int, Sample]]] = {name: [] for name in COMPARED}
+    for connections in CONNECTIONS:
+        _tell(f"{connections} connections")
+        for target in bench.of(*COMPARED):
+            curves[target.name].append((connections, _middle(target, options.seconds, connections)))
+    return curves
 
 
-def _found(pattern: str, text: str, default: str | None = None) -> str:
-    match = re.search(pattern, text)
-    if match:
-        return match[1]
-    if default is None:
-        raise SystemExit(f"wrk said something unexpected:\n{text}")
-    return default
+def _by_processes(folder: Path, options: argparse.Namespace) -> Mapping[str, Curve]:
+    curves: dict[str, list[tuple[int, Sample]]] = {name: [] for name in COMPARED}
+    for processes in PROCESSES:
+        _tell(f"{processes} processes")
+        with ExitStack() as stack:
+            bench = Bench.build(stack, folder / f"processes-{processes}", processes=processes)
+            for target in bench.of(*COMPARED):
+                curves[target.name].append((processes, _middle(target, options.seconds, options.connections)))
+    return curves
 
 
-def _milliseconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
-    return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
+def _lives(stack: ExitStack, folder: Path, options: argparse.Namespace) -> list[Life]:
+    bench = Bench.build(stack, folder / "lives", processes=options.processes)
+    start, check = bench.of("start", "check")
+    for target in (start, check):
+        target.measure(1, 1)  # what a first call makes is not what one verification takes
+    living = Living(bench.client, bench.settings)
+    found = []
+    for count in (one for one in LIVES if one <= options.live):
+        _tell(f"{count:,} live verifications")
+        living.grow(count)
+        each = living.bytes_each
+        p50 = [_middle(target, options.seconds, 1).p50 for target in (start, check)]
+        found.append(Life(count, each, *p50))
+    return found
+
+
+def _middle(target: Target, seconds: int, connections: int) -> Sample:
+    """Return the middle one of three rounds, by its rate."""
+    return sorted((target.measure(seconds, connections) for _ in range(3)), key=lambda sample: sample.rate)[1]
+
+
+def _tell(what: str) -> None:
+    print(f"… {what}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""Where the time of a request goes, function by function: calls of the whole application in this process, profiled.
+
+Profiling makes what calls much look larger than it is; read it as a ranking. What the server (granian) spends around a
+call is not in it.
+"""
+
+import cProfile
+import io
+import pstats
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from wsgiref.types import WSGIEnvironment
+
+from seeding import BenchSettings, seed_checks
+
+from otp_service.api.app import create_app
+from otp_service.telemetry.logging import Renderer, configure_logging
+
+_CALLS, _WARM = 2000, 200
+_PARTS = (
+    ("Redis: sending, waiting, reading", ("hiredis", "redis/", "socket", "store/scripts.py")),
+    ("the number: parsing and judging it", ("phonenumbers", "core/phone.py", "destination", "services/named.py")),
+    ("keys: codes, tags, pseudonyms, sealing", ("hmac", "hashlib", "cryptography", "keyring", "pyotp", "codes.py")),
+    ("the line in the log", ("structlog", "telemetry/logging", "telemetry/redaction", "json/", "_io")),
+    ("metrics", ("prometheus", "telemetry/metrics", "telemetry/labels")),
+    ("what the script is given and answers", ("otp_service/store",)),
+    ("reading the request, writing the answer", ("otp_service/api", "pydantic", "werkzeug", "flask")),
+    ("the use case", ("otp_service/services", "otp_service/core", "dataclasses", "enum.py")),
+)
+"""Parts of the work, and what the names of their files or built-ins hold; the first that fits counts."""
+_REST = "the rest of Python"
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The shares of one call."""
+
+    call: str
+    parts: dict[str, float]
+    """Share of the time, by part."""
+    functions: list[tuple[str, float]]
+    """The functions that took most by themselves, and their shares."""
+
+
+def anatomies(settings: BenchSettings, folder: Path) -> list[Anatomy]:
+    """Take a start and a check apart."""
+    with (folder / "anatomy.log").open("w") as log:
+        configure_logging("INFO", Renderer.JSON, log)
+        app = create_app(settings.installation)
+        key, codes = settings.api_key, seed_checks(settings, folder / "anatomy-codes", _CALLS).read_text()
+        pairs = (line.split() for line in codes.splitlines())
+        starts = [_post("/v1/verifications", _start_body(number), key) for number in range(_CALLS)]
+        checks = [_post(f"/v1/verifications/{one}/check", f'{{"code":"{code}"}}', key) for one, code in pairs]
+        return [_profiled("start", app, starts), _profiled("check", app, checks)]
+
+
+def _profiled(call: str, app: Any, requests: list[WSGIEnvironment]) -> Anatomy:
+    profile = cProfile.Profile()
+    for place, environ in enumerate(requests):
+        if place == _WARM:
+            profile.enable()
+        b"".join(app(environ, lambda *_: None))
+    profile.disable()
+    own = {f"{file}:{name}": time for (file, _, name), (_, _, time, _, _) in pstats.Stats(profile).stats.items()}
+    whole, parts = sum(own.values()), dict.fromkeys([*(part for part, _ in _PARTS), _REST], 0.0)
+    for name, time in own.items():
+        parts[_part(name)] += time / whole
+    most = sorted(own.items(), key=lambda one: -one[1])[:20]
+    return Anatomy(call, parts, [(_short(name), time / whole) for name, time in most])
+
+
+def _part(name: str) -> str:
+    return next((part for part, marks in _PARTS if any(mark in name for mark in marks)), _REST)
+
+
+def _short(name: str) -> str:
+    return name.rpartition("site-packages/")[2].rpartition("/lib/python")[2].removeprefix("~:")
+
+
+def _start_body(number: int) -> str:
+    return f'{{"to":"+92333{number:07d}","client_ip":"10.77.{number // 250}.{number % 250}"}}'
+
+
+def _post(path: str, body: str, api_key: str) -> WSGIEnvironment:
+    sent = body.encode()
+    return {
+        "REQUEST_METHOD": "POST", "PATH_INFO": path, "QUERY_STRING": "", "SCRIPT_NAME": "", "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost",
+        "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(sent)),
+        "HTTP_AUTHORIZATION": f"Bearer {api_key}", "wsgi.input": io.BytesIO(sent), "wsgi.errors": sys.stderr,
+        "wsgi.url_scheme": "http", "wsgi.version": (1, 0), "wsgi.multithread": True, "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }  # fmt: skip

@@ -1,0 +1,139 @@
+"""What the benchmark puts under load: two floors, and the service's starts and checks."""
+
+import os
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+from commands import Commands
+from processes import Process, cpu_seconds, free_port, start_valkey, wait_for_port
+from seeding import BenchSettings, seed_checks
+
+HERE = Path(__file__).parent
+BIN = Path(sys.executable).parent
+FLOORS = ("constant", "one get")
+_SPARE = 1.5
+"""Verifications that are made ready for a round of checks, as a multiple of what the last round checked."""
+_FIRST_CHECKS = 4000
+"""Those of a second of the first round."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one round of load showed."""
+
+    rate: float
+    """Answers a second."""
+    cost: float
+    """Processor time of the target's processes, user and system, in microseconds a request."""
+    p50: float
+    """Milliseconds."""
+    p99: float
+    errors: int
+    """Answers other than 2xx."""
+
+
+@dataclass
+class Target:
+    """One thing to measure."""
+
+    name: str
+    url: str
+    script: str
+    process: Process
+    commands: Commands
+    prepare: Callable[[float], dict[str, str]] = lambda _: {}
+    """Prepares a round of so many requests; returns what wrk's script needs in its environment."""
+    samples: list[Sample] = field(default_factory=list)
+    _last_rate: float = _FIRST_CHECKS / _SPARE
+
+    def measure(self, seconds: int, connections: int) -> Sample:
+        """Put the target under load for a while; keep and return what was seen."""
+        environment = {**os.environ, **self.prepare(_SPARE * self._last_rate * seconds)}
+        threads = min(2, connections)
+        load = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency"]
+        self.commands.begin()
+        began = cpu_seconds(self.process.pid)
+        output = Process.output_of([*load, "-s", str(HERE / self.script), self.url], environment)
+        spent = cpu_seconds(self.process.pid) - began
+        requests = int(_found(r"(\d+) requests in", output))
+        self.commands.end(requests)
+        sample = Sample(
+            rate=float(_found(r"Requests/sec:\s+([\d.]+)", output)),
+            cost=1e6 * spent / max(1, requests),
+            p50=_milliseconds(_found(r"(?m)^\s+50%\s+(\S+)", output)),
+            p99=_milliseconds(_found(r"(?m)^\s+99%\s+(\S+)", output)),
+            errors=int(_found(r"Non-2xx or 3xx responses: (\d+)", output, "0")),
+        )
+        self.samples.append(sample)
+        self._last_rate = max(sample.rate, 100.0)
+        return sample
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A Valkey, and all targets over it."""
+
+    client: redis.Redis
+    settings: BenchSettings
+    targets: tuple[Target, ...]
+
+    @classmethod
+    def build(cls, stack: ExitStack, folder: Path, *, processes: int, log_level: str = "INFO") -> "Bench":
+        """Start everything; it ends with the stack."""
+        folder.mkdir()
+        url = start_valkey(stack, folder)
+        client = stack.enter_context(redis.Redis.from_url(url))
+        settings = BenchSettings.make(folder, url, processes, log_level)
+        floors = [_floor(stack, name, client, url, processes) for name in FLOORS]
+        serve = [str(BIN / "otp-service"), "serve", "--config", str(settings.path)]
+        service = Process.start(stack, serve, log=folder / "service.log")
+        wait_for_port(settings.port)
+        base, key = f"http://127.0.0.1:{settings.port}", {"BENCH_API_KEY": settings.api_key}
+
+        def codes(requests: float) -> dict[str, str]:
+            return {**key, "BENCH_CODES": str(seed_checks(settings, folder / "codes", int(requests)))}
+
+        start = Target("start", f"{base}/v1/verifications", "start.lua", service, Commands(client), lambda _: key)
+        check = Target("check", base, "check.lua", service, Commands(client), codes)
+        return cls(client, settings, (*floors, start, check))
+
+    def of(self, *names: str) -> tuple[Target, ...]:
+        """Return targets by their names."""
+        return tuple(target for target in self.targets if target.name in names)
+
+
+def median(samples: list[Sample], figure: str) -> float:
+    """Return the median of a figure of samples."""
+    return statistics.median(getattr(sample, figure) for sample in samples)
+
+
+def _floor(stack: ExitStack, name: str, client: redis.Redis, valkey_url: str, processes: int) -> Target:
+    port = free_port()
+    command = [
+        str(BIN / "granian"), "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--workers",
+        str(processes), "--blocking-threads", "2", "--factory", "--no-ws", "--http", "1", "--log-level", "error",
+        "--working-dir", str(HERE), f"floor:{name.replace(' ', '_')}",
+    ]  # fmt: skip
+    process = Process.start(stack, command, {"BENCH_REDIS_URL": valkey_url})
+    wait_for_port(port)
+    return Target(name, f"http://127.0.0.1:{port}/", "post.lua", process, Commands(client))
+
+
+def _found(pattern: str, text: str, default: str | None = None) -> str:
+    match = re.search(pattern, text)
+    if match:
+        return match[1]
+    if default is None:
+        raise SystemExit(f"wrk said something unexpected:\n{text}")
+    return default
+
+
+def _milliseconds(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
+    return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
