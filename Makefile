@@ -1,17 +1,20 @@
 # Needs Python 3.11 or later with venv, and make; the rest is set up in .venv. `make lock` alone needs uv too.
 PYTHON ?= python3
 WORKERS ?= 2
+LOAD_SECONDS ?= 300
+LOAD_USERS ?= 100
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
+LOAD_VENV := .venv-load
 # Directories too: their time changes when a file in them is deleted.
 SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pycache__ -prune -o -print)
 # Tests run on the installed wheel, so that a file that is missing there is noticed; without the safe path a
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: setup run test check bench bench-delivery bench-import bench-pair storm storm-ledger rotate abuse mutants lock sbom clean compose-secrets
+.PHONY: setup run test check bench bench-delivery bench-import bench-pair load storm storm-ledger rotate abuse mutants lock sbom clean compose-secrets
 
 setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
 
@@ -33,6 +36,9 @@ bench: setup  ## Requests a second, CPU and Redis commands a request, as ratios 
 
 bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and how many a worker moves. Three minutes.
 	$(BIN)/python benchmarks/delivery.py
+
+load: setup $(LOAD_VENV)/.locked  ## Load as real callers make it, strikes in the middle; then the books must balance. Five minutes.
+	$(BIN)/python benchmarks/load.py --python $(LOAD_VENV)/bin/python --seconds $(LOAD_SECONDS) --users $(LOAD_USERS)
 
 storm: setup  ## Verifications while workers are killed and stopped, and a gateway fails; then the books must balance.
 	$(BIN)/python benchmarks/storm.py
@@ -64,6 +70,8 @@ lock:  ## Choose the newest dependencies that fit, and record their hashes.
 	uv pip compile $(LOCK) --output-file requirements-build.lock --group pyproject.toml:build
 	uv pip compile $(LOCK) --output-file requirements-dev.lock --group pyproject.toml:dev \
 		--constraints requirements.lock --constraints requirements-build.lock pyproject.toml
+	uv pip compile $(LOCK) --output-file requirements-load.lock --group pyproject.toml:load \
+		--constraints requirements.lock
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock"
@@ -72,7 +80,7 @@ sbom: setup  ## What is installed in production, as CycloneDX JSON: dist/otp-ser
 	@$(BIN)/python docs/make_sbom.py
 
 clean:  ## Remove what the other targets made.
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(LOAD_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find otp_service tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(LOCKED): requirements-dev.lock
@@ -80,6 +88,11 @@ $(LOCKED): requirements-dev.lock
 		{ echo "This needs Python 3.11 or later with venv (Debian: apt install python3-venv)." >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(LOAD_VENV)/.locked: requirements-load.lock
+	$(PYTHON) -m venv --clear $(LOAD_VENV)
+	$(LOAD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-load.lock
 	@touch $@
 
 $(INSTALLED): $(LOCKED) $(SOURCES)

@@ -48,9 +48,12 @@ class Process:
         return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 
-def start_valkey(stack: ExitStack, folder: Path) -> str:
-    """Start a Valkey with an append-only file, as production has it; return its address."""
-    port = free_port()
+def start_valkey(stack: ExitStack, folder: Path, port: int = 0) -> str:
+    """Start a Valkey with an append-only file, as production has it, on a free port if none is given.
+
+    Return its address. One that is started again in the same folder goes on where the other one ended.
+    """
+    port = port or free_port()
     Process.start(
         stack,
         [

@@ -77,5 +77,16 @@ def test_what_runs_is_locked_to_the_same_versions_that_are_tested():
         for path in ROOT.glob("requirements*.lock")
     }
 
-    assert pins.keys() == {"requirements.lock", "requirements-build.lock", "requirements-dev.lock"}
+    assert pins.keys() == {f"requirements{one}.lock" for one in ("", "-build", "-dev", "-load")}
     assert pins["requirements.lock"] | pins["requirements-build.lock"] <= pins["requirements-dev.lock"]
+
+
+def test_what_makes_load_is_neither_in_production_nor_among_the_tests():
+    brought_along = {"locust", "gevent", "pyzmq", "python-socketio"}
+    names = {
+        path.name: {line.partition("==")[0] for line in path.read_text().splitlines()}
+        for path in ROOT.glob("requirements*.lock")
+    }
+
+    assert brought_along <= names.pop("requirements-load.lock")
+    assert all(not brought_along & others for others in names.values())

@@ -1,0 +1,61 @@
+"""The load, against a service and a sink that are there: locust with all scenarios, then the judgement of them.
+
+Where things are comes from the environment, with the defaults of docker-compose.yml: ``LOAD_BASE``, ``LOAD_SINK``,
+``LOAD_METRICS``, ``LOAD_API_KEY_FILE``, ``LOAD_FOLDER``; how much from ``LOAD_SECONDS``, ``LOAD_USERS``, ``LOAD_SEED``.
+With ``--page`` locust's web page is served instead, and nothing is judged.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from judge import Place, accepted_starts, judge
+
+GRACE = 45
+"""Seconds in which what was begun may come to its end."""
+LONGEST = 600
+"""Seconds: a verification is known for ten minutes after its code's life, and all are read at the end."""
+RAMP = 10.0
+"""Seconds until all users are there."""
+_HERE = Path(__file__).resolve().parent
+
+
+def main() -> int:
+    """Run locust, then judge; return 0 when everything is as it must be."""
+    environ = {
+        "LOAD_BASE": "http://proxy:8081",
+        "LOAD_SINK": "http://sink:8025",
+        "LOAD_METRICS": "http://api:9090/metrics",
+        "LOAD_API_KEY_FILE": "/run/secrets/api_key",
+        "LOAD_FOLDER": ".",
+        **os.environ,
+    }
+    users, seconds = int(environ.get("LOAD_USERS", "100")), int(environ.get("LOAD_SECONDS", "300"))
+    command = [str(Path(sys.executable).parent / "locust"), "-f", str(_HERE / "locustfile.py")]
+    command += ["--host", environ["LOAD_BASE"], "--users", str(users), "--spawn-rate", f"{users / RAMP:g}"]
+    if "--page" in sys.argv[1:]:
+        return subprocess.run([*command, "--web-port", "8089"], env=environ, check=False).returncode
+    if seconds > LONGEST:
+        raise SystemExit(f"LOAD_SECONDS is at most {LONGEST}: later, the service knows nothing of the first ones.")
+    folder = Path(environ["LOAD_FOLDER"])
+    (folder / "calls.jsonl").unlink(missing_ok=True)
+    place = Place(
+        folder,
+        environ["LOAD_BASE"],
+        Path(environ["LOAD_API_KEY_FILE"]).read_text().strip(),
+        environ["LOAD_SINK"],
+        environ["LOAD_METRICS"],
+    )
+    before = accepted_starts(place)
+    headless = ["--headless", "--run-time", f"{seconds}s", "--stop-timeout", str(GRACE), "--exit-code-on-error", "0"]
+    with (folder / "locust.log").open("w") as log:
+        told = subprocess.run([*command, *headless], env=environ, check=False, stdout=log, stderr=log)
+    if told.returncode:
+        sys.stderr.write((folder / "locust.log").read_text())
+        return told.returncode
+    return judge(place, before, users)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
