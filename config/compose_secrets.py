@@ -21,6 +21,8 @@ def main() -> None:
     _keep(folder / "pseudonym_key", _key())
     password = _keep(folder / "postgres_password", secrets.token_urlsafe(KEY_BYTES))
     _keep(folder / "ledger_url", f"postgresql://otp_service:{password}@postgres:5432/otp_service")
+    _keep(folder / "receipt_secret", secrets.token_urlsafe(KEY_BYTES))
+    _keep(folder / "grafana_password", secrets.token_urlsafe(KEY_BYTES))
     api_key = _keep(folder / "api_key", f"otp_{secrets.token_urlsafe(KEY_BYTES)}")
     digest = hashlib.sha256(api_key.encode()).hexdigest()
     _keep(folder / "applications.env", f'OTP_SERVICE__APPLICATIONS__DEV__KEYS=["sha256:{digest}"]')

@@ -9,13 +9,14 @@ import pytest
 import yaml
 from support_sources import ROOT
 
-from otp_service.cli.dev_data import RECORDING
 from otp_service.core.keyring import api_key_hash
 from otp_service.core.start_refusal import StartRefusedError
 from otp_service.settings import load_settings
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 OURS = ("api", "worker")
+ALL = sorted(COMPOSE["services"])
+PROXY = (ROOT / "config" / "haproxy.cfg").read_text()
 
 
 @pytest.fixture
@@ -48,17 +49,59 @@ def test_the_processes_start_with_what_is_mounted(service, secrets):
     assert settings.application_of_key[api_key_hash(key)].name == "dev"
 
 
-def test_load_is_recorded_and_not_refused_as_in_dev(secrets):
+def test_abuse_is_refused_as_in_production(secrets):
     settings = load_settings(ROOT / "config" / "compose.toml", _environment("api", secrets))
 
-    assert settings.guard.modes == RECORDING
+    assert settings.guard.modes == {}
+
+
+def test_the_sink_has_a_gateway_for_each_name_of_the_route_and_proves_its_reports(secrets):
+    settings = load_settings(ROOT / "config" / "compose.toml", _environment("worker", secrets))
+    secret = (secrets / "receipt_secret").read_text().strip()
+    (route,) = settings.routes
+
+    assert route.gateways == tuple(settings.gateways)
+    for name, gateway in settings.gateways.items():
+        assert gateway.settings.url == f"http://sink:8025/{name}/messages"
+        assert gateway.settings.receipts.secret.get_secret_value() == secret
+    assert "sink" in COMPOSE["services"]
+    assert "8025" in COMPOSE["services"]["sink"]["ports"][0]
+
+
+def test_end_users_addresses_come_through_exactly_one_proxy_that_believes_no_stranger(secrets):
+    settings = load_settings(ROOT / "config" / "compose.toml", _environment("api", secrets))
+    published, believed = (PROXY.split(f"\nfrontend {name}\n")[1].split("\n\n")[0] for name in ("outside", "load"))
+    port = re.search(r"bind :(\d+)", believed)[1]
+
+    assert settings.http.trusted_proxies == 1
+    assert "http-request set-header X-Forwarded-For %[src]" in published
+    assert "X-Forwarded-For" not in believed
+    assert [one.rpartition(":")[2] for one in COMPOSE["services"]["proxy"]["ports"]] == ["8080"] != [port]
+    assert "ports" not in COMPOSE["services"]["api"]
+    assert f"http://proxy:{port}" in (ROOT / "load" / "run.py").read_text()
+
+
+def test_the_load_ends_by_itself_and_waits_for_all_that_it_needs():
+    load = COMPOSE["services"]["load"]
+
+    assert load["restart"] == "no"
+    assert set(load["depends_on"]) == {"proxy", "worker", "sink"}
+    assert {needed["condition"] for needed in load["depends_on"].values()} == {"service_healthy"}
+    assert load["secrets"] == ["api_key"]
+
+
+def test_only_the_load_and_what_observes_are_started_on_request():
+    profiles = {name: service.get("profiles", []) for name, service in COMPOSE["services"].items()}
+
+    assert {name for name, asked in profiles.items() if not asked} == {*OURS, "redis", "postgres", "proxy", "sink"}
+    assert {one for asked in profiles.values() for one in asked} == {"load", "load-page", "observe"}
 
 
 @pytest.mark.parametrize(
     ("variables", "names"),
     [
-        ({}, {"redis-in-the-clear", "ledger-in-the-clear", "gateway-for-development", "all-countries"}),
-        ({"OTP_SERVICE__PLAINTEXT_HOSTS": '["redis", "postgres"]'}, {"gateway-for-development", "all-countries"}),
+        ({}, {"redis-in-the-clear", "ledger-in-the-clear", "gateway-in-the-clear", "all-countries"}),
+        ({"OTP_SERVICE__PLAINTEXT_HOSTS": '["redis", "postgres"]'}, {"gateway-in-the-clear", "all-countries"}),
     ],
 )
 def test_production_asks_for_what_the_comment_says(variables, names, secrets):
@@ -81,7 +124,7 @@ def test_all_files_that_are_mounted_are_made_and_kept(secrets):
     assert secrets.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("service", [*OURS, "redis", "postgres"])
+@pytest.mark.parametrize("service", ALL)
 def test_processes_have_no_rights_that_they_do_not_need_and_no_more_than_their_share(service):
     declared = COMPOSE["services"][service]
 
@@ -90,6 +133,8 @@ def test_processes_have_no_rights_that_they_do_not_need_and_no_more_than_their_s
     assert declared["security_opt"] == ["no-new-privileges:true"]
     assert declared["mem_limit"]
     assert declared["pids_limit"]
+    assert not str(declared.get("user", "ours")).startswith(("0", "root"))
+    assert all(port.startswith("127.0.0.1:") for port in declared.get("ports", ()))
 
 
 @pytest.mark.parametrize("service", OURS)
@@ -108,11 +153,12 @@ def test_redis_keeps_what_it_accepted_and_is_not_published():
     assert redis["volumes"] == ["redis:/data"]
 
 
-def test_only_our_processes_reach_redis_and_it_reaches_nobody():
+def test_only_our_processes_and_the_exporter_reach_redis_and_it_reaches_nobody():
     networks = {name: service.get("networks", ["default"]) for name, service in COMPOSE["services"].items()}
 
     assert networks["redis"] == ["store"]
-    assert {name for name, joined in networks.items() if "store" in joined} == {"redis", *OURS}
+    assert {name for name, joined in networks.items() if "store" in joined} == {"redis", "redis-exporter", *OURS}
+    assert {COMPOSE["networks"][name]["internal"] for name in networks["redis-exporter"]} == {True}
     assert COMPOSE["networks"]["store"]["internal"] is True
     assert all(set(networks[service]) - {"store"} for service in OURS)  # gateways, and a published port
 
