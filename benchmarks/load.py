@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
+from observing import Watch
 from processes import Process, free_port, start_valkey, wait_for_port
 
 from otp_service.core.keyring import api_key_hash, new_api_key, new_key
@@ -64,6 +65,12 @@ class Site:
         for port in ports.values():
             wait_for_port(port, PATIENCE)
         return site
+
+    def watch(self, stack: ExitStack) -> Watch:
+        """Let a Prometheus watch, until the stack unwinds."""
+        workers = [self.ports["worker-0"], self.ports["worker-1"]]
+        targets = {"otp-service": [self.ports["metrics"]], "otp-service-worker": workers}
+        return Watch.begin(stack, self.folder, targets, self.ports["valkey"])
 
     def kill_worker(self, stack: ExitStack) -> None:
         """End one with -9, and start another in its place."""
@@ -138,18 +145,24 @@ def main() -> int:
     with ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otp-service-load-")))
         site = Site.build(stack, folder)
+        watch = site.watch(stack) if options.picture else None
         load = subprocess.Popen([str(options.python), str(ROOT / "load" / "run.py")], env=_load(site, options))
         stack.callback(load.kill)
-        began = time.monotonic()
+        began = time.time()
         for share, strike in _plan(site, stack, options.seconds):
-            time.sleep(max(0.0, began + share * options.seconds - time.monotonic()))
+            time.sleep(max(0.0, began + share * options.seconds - time.time()))
             strike()
-        return load.wait()
+        outcome = load.wait()
+        if watch:
+            outcome = watch.check() or outcome
+            options.picture.write_text(watch.draw(began, began + options.seconds, site.strikes))
+        return outcome
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", type=Path, required=True, help="of the environment that has locust")
+    parser.add_argument("--picture", type=Path, help="let Prometheus watch, ask it everything, and draw what it saw")
     parser.add_argument("--folder", type=Path, help="empty, where everything is kept; by default it is deleted")
     parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--users", type=int, default=100)

@@ -108,6 +108,7 @@ Counts only, kept by whoever collects them. Their labels, each with few values:
 LABELS = {
     "application": "name of an application",
     "country": "ISO 3166 code of a number's country",
+    "event": "type of an event",
     "gateway": "name of a gateway",
     "meaning": "what somebody wrote back, in one word",
     "method": "method of a request",

@@ -120,6 +120,12 @@ _ledger_errors = Counter(
     ("operation",),
     registry=REGISTRY,
 )
+_events_recorded = Counter(
+    "otp_service_events_recorded",
+    "Events brought into the ledger: what happened to verifications and their messages.",
+    ("application", "country", "event"),
+    registry=REGISTRY,
+)
 _events_unrecorded = Gauge(
     "otp_service_events_unrecorded",
     "Events that are not in the ledger yet.",
@@ -262,6 +268,15 @@ def record_store_error(operation: str) -> None:
 def record_ledger_error(operation: str) -> None:
     """Count an operation that the ledger's database did not answer."""
     _ledger_errors.labels(_labels.bounded("operation", operation)).inc()
+
+
+def record_event(application: str, country: str, event: str) -> None:
+    """Count an event that is in the ledger now: ``event`` is its type, such as ``verification.approved``."""
+    _events_recorded.labels(
+        _labels.bounded("application", application),
+        _labels.bounded("country", country),
+        _labels.bounded("event", event),
+    ).inc()
 
 
 def record_unrecorded(count: int) -> None:

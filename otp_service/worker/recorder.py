@@ -117,6 +117,7 @@ class Recorder:
             batch = self._taken[0]
             record_events(self._context, batch.happenings)
             self._events.acknowledge(batch)
+            _count(batch)
             count += len(batch.entries)
             self._taken.pop(0)
         return count
@@ -131,3 +132,8 @@ class Recorder:
             _log.warning("ledger_unavailable", recorder=self._name, reason=str(away))
         else:
             metrics.record_store_error("recorder")
+
+
+def _count(batch: Taken) -> None:
+    for one in batch.happenings:
+        metrics.record_event(one.member("application"), one.member("country"), one.type)

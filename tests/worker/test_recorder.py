@@ -16,6 +16,7 @@ from otp_service.ledger.schema import events, verifications
 from otp_service.ledger.traffic import Traffic
 from otp_service.services.named import named
 from otp_service.store import keys
+from otp_service.telemetry import metrics
 from otp_service.worker.recorder import Recorder
 
 OPEN = {"purposes": ["login"], "countries": ["PK"], "region": "PK", "client_ip": "none"}
@@ -45,6 +46,18 @@ def test_what_happened_gets_into_the_ledger(shop, recorder):
 
     assert (past.id, len(past.events)) == (one, 2)
     assert eventually(lambda: shop.context.store.events.unrecorded() == 0)
+
+
+def test_what_got_into_the_ledger_is_counted_once_by_application_country_and_event(shop, recorder):
+    def counted(event):
+        labels = {"application": "shop", "country": "PK", "event": event}
+        return metrics.REGISTRY.get_sample_value("otp_service_events_recorded_total", labels) or 0
+
+    before = counted("verification.canceled"), counted("verification.started")
+    shop.cancel(shop.start(consent=EVIDENCE))
+    eventually(lambda: counted("verification.canceled") > before[0])
+
+    assert (counted("verification.canceled"), counted("verification.started")) == (before[0] + 1, before[1] + 1)
 
 
 def test_a_consent_that_came_with_a_start_is_enough_for_the_next_one(shop, recorder, world):
