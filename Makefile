@@ -14,7 +14,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: setup run test check bench bench-delivery bench-import bench-pair load storm storm-ledger rotate abuse mutants lock sbom clean compose-secrets
+.PHONY: setup run test check bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger rotate abuse mutants lock sbom clean compose-secrets
 
 setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
 
@@ -37,8 +37,12 @@ bench: setup  ## Requests a second, CPU and Redis commands a request, as ratios 
 bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and how many a worker moves. Three minutes.
 	$(BIN)/python benchmarks/delivery.py
 
-load: setup $(LOAD_VENV)/.locked  ## Load as real callers make it, strikes in the middle; then the books must balance. Five minutes.
+load: setup $(LOAD_VENV)/.locked  ## Load as callers make it, strikes in the middle; then the books must balance. Five minutes.
 	$(BIN)/python benchmarks/load.py --python $(LOAD_VENV)/bin/python --seconds $(LOAD_SECONDS) --users $(LOAD_USERS)
+
+observe-check: setup $(LOAD_VENV)/.locked  ## The same, watched: every panel's query and every rule must answer. Needs prometheus.
+	$(BIN)/python benchmarks/load.py --python $(LOAD_VENV)/bin/python --seconds $(LOAD_SECONDS) --users $(LOAD_USERS) \
+		--picture docs/load-testing.svg
 
 storm: setup  ## Verifications while workers are killed and stopped, and a gateway fails; then the books must balance.
 	$(BIN)/python benchmarks/storm.py

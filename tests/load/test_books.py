@@ -1,0 +1,123 @@
+"""The books of a load run notice each thing that must not be, and nothing else."""
+
+from dataclasses import replace
+
+import pytest
+from support_programs import programs_of
+
+journal, books = programs_of("load", "journal", "books")
+NUMBER, ONE = "+923001234567", "vf_one"
+AWAY, KILLED = books.Strike("redis", 100.0, 105.0), books.Strike("worker", 50.0, 50.1)
+
+
+def entry(call="start", status=201, *, key="k1", at=10.0, **members):
+    members = {"number": NUMBER, "verification": ONE if status in {200, 201, 202} else "", **members}
+    return journal.Entry(scenario="login", call=call, key=key, began=at - 0.01, at=at, status=status, **members)
+
+
+def sent(message=1, status="delivered", gateway="primary", reason="", begun=10.0):
+    return books.Dispatch(message, gateway, status, reason, begun)
+
+
+def told(*dispatches, status="pending"):
+    return {ONE: books.Told(status, dispatches or (sent(),))}
+
+
+def took(dispatch="dp_1", *, accepted=True, gateway="primary", to=NUMBER):
+    return books.Taken(gateway, dispatch, to, accepted, 10.1)
+
+
+def settle(entries=None, stories=None, taken=None, strikes=(), counted=None):
+    entries = [entry()] if entries is None else entries
+    stories = told() if stories is None else stories
+    return books.settle(entries, stories, [took()] if taken is None else taken, strikes, counted)
+
+
+def test_a_run_in_which_all_is_well_has_no_breach():
+    entries = [entry(), entry("check", 200, key="k2", valid=True)]
+    settled = settle(entries, told(status="approved"), counted=1)
+
+    assert settled.breaches == []
+    assert settled.figures["messages accepted"] == settled.figures["of them delivered to a gateway"] == 1
+    assert settled.figures["approved"] == 1
+
+
+FAILED_OVER = (sent(status="failed", reason="unavailable http 500"), sent(gateway="backup"))
+UNHEARD = [entry(status=503, key="k9", at=101.0, number="+923001112233")]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"stories": told(*FAILED_OVER), "taken": [took(accepted=False), took("dp_2", gateway="backup")]},
+        {"entries": [entry(status=503, at=101.0, code="store-unavailable"), entry(at=103.0)], "strikes": [AWAY]},
+        {"stories": told(sent(status="failed", gateway="", reason="no_gateway")), "taken": []},
+        {"stories": told(sent(status="queued", gateway=""), status="canceled"), "taken": []},
+        {
+            "entries": [entry(), *UNHEARD],
+            "taken": [took(), took("dp_9", to="+923001112233")],
+            "strikes": [AWAY],
+        },
+        {
+            "stories": told(sent(status="unknown", reason="interrupted", begun=49.0), sent()),
+            "taken": [took(), took("dp_2")],
+            "strikes": [KILLED],
+        },
+        {
+            "stories": told(sent(status="unknown", reason="interrupted", begun=49.0), sent()),
+            "strikes": [KILLED],
+        },
+    ],
+    ids=["fail-over", "503 and again", "reported", "canceled first", "a lost start", "sent twice", "never called"],
+)
+def test_what_may_be_is_no_breach(run):
+    assert settle(**run).breaches == []
+
+
+CHECKS = [entry(), entry("check", 200, key="k2", valid=True), entry("check", 200, key="k3", valid=True)]
+
+
+@pytest.mark.parametrize(
+    ("run", "told_so"),
+    [
+        ({"stories": {}}, "the API knows nothing of it"),
+        ({"stories": told(sent(status="queued", gateway="")), "taken": []}, "neither delivered nor reported"),
+        ({"taken": []}, "1 sent, 0 refused, 0 unknown are recorded, the sink accepted 0"),
+        ({"taken": [took(), took("dp_2")]}, "the sink accepted 2"),
+        ({"taken": [took(), took()]}, "dispatch dp_1 came more than once"),
+        ({"taken": [took(), took("dp_2", to="+923009999999")]}, "+923009999999 through primary"),
+        ({"stories": told(sent(), sent())}, "told to be sent more than once"),
+        ({"stories": told(sent(), sent(2)), "taken": [took(), took("dp_2")]}, "1 messages were accepted"),
+        ({"entries": [entry(), entry("resend", 202, key="k2")]}, "2 messages were accepted"),
+        ({"entries": CHECKS, "stories": told(status="approved")}, "approved 2 times"),
+        ({"entries": CHECKS[:2]}, "a check was right, and its status is pending"),
+        ({"stories": told(status="approved")}, "its status is approved, and no check was right"),
+        ({"entries": [entry(), entry(verification="vf_two")]}, "one key was answered for 2 verifications"),
+        ({"entries": [entry(), entry("check", 200, key="k2", surprise="answered 500")]}, "answered 500"),
+        ({"entries": [entry(status=503, key="k1"), entry()]}, "while Redis was there"),
+        ({"entries": [entry(status=503, at=108.0), entry()], "strikes": [AWAY]}, "while Redis was there"),
+        ({"entries": [entry(), entry("check", 0, key="k2")], "strikes": [AWAY]}, "no answer"),
+        ({"stories": told(sent(status="unknown"))}, "nothing struck the worker"),
+        ({"stories": told(sent(status="unknown", begun=60.0)), "strikes": [KILLED]}, "nothing struck the worker"),
+        ({"counted": 2}, "the metrics count 2 accepted starts, and 1 were answered by 201"),
+    ],
+)
+def test_what_must_not_be_is_a_breach(run, told_so):
+    assert [one for one in settle(**run).breaches if told_so in one]
+
+
+def test_calls_for_starts_that_nobody_was_told_of_are_listed_apart():
+    settled = settle([entry(), *UNHEARD], taken=[took(), took("dp_9", to="+923001112233")], strikes=[AWAY])
+
+    assert settled.figures["starts answered by 503 to the end"] == 1
+    assert settled.figures["calls to the sink for these"] == 1
+
+
+def test_what_the_journal_writes_it_reads(tmp_path):
+    path = tmp_path / "calls.jsonl"
+    entries = [entry(), replace(entry("check", 200), valid=False, reason="wrong_code")]
+    with path.open("w") as lines:
+        for one in entries:
+            journal.Journal(lines).note(one)
+
+    assert journal.read(path) == entries

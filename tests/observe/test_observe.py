@@ -1,0 +1,170 @@
+"""What Prometheus and Grafana are given asks for what exists, and every alert says what to do."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+from support_programs import programs_of
+from support_sources import LUA, ROOT
+
+from otp_service.core.guard.rules import RULES
+from otp_service.settings import Settings
+from otp_service.telemetry import metrics
+
+OBSERVE = ROOT / "observe"
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+CONFIG = yaml.safe_load((OBSERVE / "prometheus" / "prometheus.yml").read_text())
+FILES = sorted((OBSERVE / "prometheus" / "rules").glob("*.yml"))
+DECLARED = [rule for path in FILES for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+ALERTS = [rule for rule in DECLARED if "alert" in rule]
+RECORDED = {rule["record"] for rule in DECLARED if "record" in rule}
+(check,) = programs_of("observe", "check")
+QUERIES = list(check.queries())
+QUERIES += [(rule.get("alert") or rule["record"], rule["expr"]) for rule in DECLARED]
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+OF_THE_EXPORTER = {
+    "redis_up", "redis_memory_used_bytes", "redis_memory_max_bytes", "redis_commands_processed_total",
+    "redis_cpu_sys_seconds_total", "redis_cpu_user_seconds_total", "redis_db_keys",
+}  # fmt: skip
+"""What redis_exporter tells; ``make observe-check`` asks a real one."""
+SELECTOR = re.compile(r"\b(otp_service_\w+)(?:\{([^}]*)\})?")
+MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
+
+
+def exposed():
+    """Return the names that Prometheus sees, and the labels of each."""
+    labels = {}
+    for name, collector in vars(metrics).items():
+        if name.startswith("_") and hasattr(collector, "describe"):
+            (family,) = collector.describe()
+            kinds = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
+            for suffix in kinds[family.type]:
+                extra = {"le"} if suffix == "_bucket" else set()
+                labels[family.name + suffix] = set(collector._labelnames) | extra
+    return labels
+
+
+EXPOSED = exposed()
+
+
+@pytest.mark.parametrize(("title", "expr"), QUERIES)
+def test_a_query_names_metrics_and_labels_that_exist(title, expr):
+    found = [*SELECTOR.findall(expr)]
+    names = [name for name, _ in found]
+    others = set(re.findall(r"\b(redis_\w+|up)\b(?!=)", expr)) - OF_THE_EXPORTER - {"up"}
+
+    assert names or re.search(r"otp_service:|redis_|\bup\b|^vector", expr), "asks for nothing of ours"
+    assert others == set()
+    assert set(names) <= EXPOSED.keys()
+    for name, matchers in found:
+        assert {label for label, _, _ in MATCHER.findall(matchers)} <= EXPOSED[name], name
+    grouped = {one.strip() for by in re.findall(r"\bby \(([^)]*)\)", expr) for one in by.split(",")}
+    assert grouped <= set().union(*(EXPOSED[name] for name in names), {"on"}) if names else not grouped
+
+
+@pytest.mark.parametrize(("title", "expr"), QUERIES)
+def test_a_query_compares_labels_with_values_that_they_take(title, expr):
+    scripts = "\n".join(path.read_text() for path in LUA.glob("*.lua"))
+    for label, kind, value in MATCHER.findall(expr):
+        if label == "event":
+            assert f"'{value}'" in scripts or f"'{value.partition('.')[0]}.'" in scripts, value
+        if label == "rule":
+            assert [one for one in RULES if re.fullmatch(value, one)], value
+        if label == "job":
+            assert value in {job["job_name"] for job in CONFIG["scrape_configs"]}
+        assert kind in {"=~", "!~"} or "|" not in value
+
+
+def test_recorded_names_that_are_asked_for_are_recorded():
+    asked = {name for _, expr in QUERIES for name in re.findall(r"\botp_service:[\w:]+", expr)}
+
+    assert asked <= RECORDED
+
+
+def test_every_metric_of_ours_is_watched_but_those_that_are_named_here():
+    watched = {name for _, expr in QUERIES for name, _ in SELECTOR.findall(expr)}
+    families = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in EXPOSED}
+
+    assert families - {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in watched} == {
+        "otp_service_inbound_messages", "otp_service_replies", "otp_service_breaker_changes"
+    }  # fmt: skip
+
+
+def test_the_dashboard_is_what_its_maker_makes():
+    maker = programs_of("observe", "make_dashboard")[0]
+
+    assert maker.document() == maker.DASHBOARD.read_text(encoding="utf-8"), "python observe/make_dashboard.py"
+
+
+def test_no_two_panels_lie_over_each_other():
+    panels = json.loads(check.DASHBOARD.read_text())["panels"]
+    cells = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+
+    assert len(cells) == len(set(cells))
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_every_alert_has_an_entry_in_the_runbook(alert):
+    entry = RUNBOOK.split(f"\n## {alert['alert']}\n", 1)[1].split("\n## ", 1)[0]
+
+    assert re.findall(r"^\*\*(Means|Look|Do)\.\*\* \S", entry, re.MULTILINE) == ["Means", "Look", "Do"]
+    assert alert["labels"]["severity"] in {"page", "ticket"}
+    assert alert["annotations"]["summary"]
+
+
+def test_the_runbook_has_no_entry_without_an_alert():
+    assert set(re.findall(r"^## (OtpService\w+)$", RUNBOOK, re.MULTILINE)) == {one["alert"] for one in ALERTS}
+    assert len({one["alert"] for one in ALERTS}) == len(ALERTS)
+
+
+def test_prometheus_scrapes_the_ports_that_processes_report_on():
+    settings = Settings()
+    found = {}
+    for job in CONFIG["scrape_configs"]:
+        for one in job.get("dns_sd_configs", ()):
+            found.update(dict.fromkeys(one["names"], one["port"]))
+
+    assert found == {"api": settings.http.metrics_port, "worker": settings.worker.metrics_port}
+    assert set(found) <= COMPOSE["services"].keys()
+    assert CONFIG["scrape_configs"][-1]["static_configs"][0]["targets"] == ["redis-exporter:9121"]
+
+
+def test_grafana_finds_its_files_and_its_source():
+    source = yaml.safe_load((OBSERVE / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"][0]
+    provider = yaml.safe_load((OBSERVE / "grafana/provisioning/dashboards/otp-service.yml").read_text())["providers"][0]
+    mounted = dict(volume.split(":")[:2] for volume in COMPOSE["services"]["grafana"]["volumes"])
+    uids = {one["uid"] for one in _sources(json.loads(check.DASHBOARD.read_text()))}
+
+    assert mounted == {
+        "./observe/grafana/provisioning": "/etc/grafana/provisioning",
+        "./observe/grafana/dashboards": provider["options"]["path"],
+    }
+    assert uids == {source["uid"]}
+    assert source["url"] == "http://prometheus:9090"
+
+
+def _sources(value):
+    if isinstance(value, dict):
+        yield from [value["datasource"]] if "datasource" in value else []
+        for one in value.values():
+            yield from _sources(one)
+    if isinstance(value, list):
+        for one in value:
+            yield from _sources(one)
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool")
+def test_prometheus_itself_understands_the_files():
+    for command in (["rules", *map(str, FILES)], ["config", str(OBSERVE / "prometheus" / "prometheus.yml")]):
+        told = subprocess.run(["promtool", "check", *command], check=False, capture_output=True, text=True)
+
+        assert told.returncode == 0, told.stderr
