@@ -2,8 +2,8 @@
 
 from caller import Call, checked, either, refused, status
 from locust import between, task
-from people import Person, address, block, code_in, other_than, victim
-from scene import CHANCE, Scene
+from people import Person, block, code_in, other_than, victim
+from scene import CHANCE, TOWN, Scene
 
 PUMPED, BOMBS, GUESSES = 25, 10, 8
 """Starts for one block, starts for one victim, and codes that are guessed for one verification."""
@@ -56,7 +56,7 @@ class Abuse(Scene):
 
 
 def _stranger(number: str) -> Person:
-    return Person(number, address(CHANCE), "en", f"bot-{CHANCE.getrandbits(64):x}")
+    return Person(number, TOWN.address(CHANCE), "en", f"bot-{CHANCE.getrandbits(64):x}")
 
 
 _TAKEN_OR_REFUSED = either(status(_CREATED), refused(429, "rate-limited"))

@@ -12,6 +12,8 @@ from journal import Entry
 
 TAKEN = frozenset({"sent", "delivered", "undelivered"})
 """Statuses of a dispatch that the gateway took, whatever it reported later."""
+FATES = ("delivered", "reported", "perhaps", "ended", "missing")
+"""What may become of a message; the last one must not."""
 ENDED = frozenset({"approved", "canceled", "failed", "max_attempts_reached"})
 """Statuses of a verification whose messages nobody wants any more."""
 _OK, _CREATED, _ACCEPTED, _AWAY = 200, 201, 202, 503
@@ -83,8 +85,9 @@ class Books:
 
 RECOVERY = 2.0
 """Seconds after its return within which the service is whole again."""
-SHADOW = 6.0
-"""Seconds before a strike in which a call may have begun that it hit: longer than any gateway's time-out."""
+SHADOW = 4.0
+"""Seconds before a strike in which a call may have begun that it hit: a gateway's time-out, and one, for the API tells
+whole seconds."""
 
 
 def settle(
@@ -162,17 +165,18 @@ def _verifications(
         approvals = sum(any(entry.valid for entry in requests) for requests in acts[one])
         approved += approvals > 0
         books.breaches += [f"{one}: {what}" for what in _approvals(told[one], approvals, acts[one])]
-        books.breaches += [f"{one}: {what}" for what in _messages(told[one], acts[one], fates)]
+        books.breaches += [f"{one}: {what}" for what in _messages(told[one], acts[one], fates, strikes)]
         books.breaches += [f"{one}: {what}" for what in _open(told[one], strikes)]
     books.figures |= {
         "verifications accepted": len(started),
         "approved": approved,
-        "messages accepted": sum(fates.values()),
+        "messages accepted": sum(fates[fate] for fate in FATES),
         "of them delivered to a gateway": fates["delivered"],
         "of them reported as failed": fates["reported"],
         "of them reported as perhaps sent": fates["perhaps"],
         "of them not wanted any more, for the verification had ended": fates["ended"],
         "of them neither delivered nor reported": fates["missing"],
+        "messages sent twice, for their worker was killed": fates["twice"],
     }
 
 
@@ -186,7 +190,7 @@ def _approvals(told: Told, approvals: int, acts: Sequence[Sequence[Entry]]) -> l
     return found
 
 
-def _messages(told: Told, acts: Sequence[Sequence[Entry]], fates: Counter[str]) -> list[str]:
+def _messages(told: Told, acts: Sequence[Sequence[Entry]], fates: Counter[str], strikes: Sequence[Strike]) -> list[str]:
     """Judge each message of a verification, and count what became of it."""
     resends = [requests for requests in acts if requests[0].call == "resend"]
     expected = 1 + sum(any(one.status == _ACCEPTED for one in requests) for requests in resends)
@@ -200,8 +204,10 @@ def _messages(told: Told, acts: Sequence[Sequence[Entry]], fates: Counter[str]) 
         fates[fate] += 1
         if fate == "missing":
             found.append(f"message {number} is neither delivered nor reported")
-        if sum(one.status in TAKEN for one in told.of(number)) > 1:
-            found.append(f"message {number} is told to be sent more than once")
+        *earlier, _ = [one for one in told.of(number) if one.status in TAKEN] or [None]
+        fates["twice"] += bool(earlier)
+        if not all(_was_struck(one, strikes) for one in earlier):
+            found.append(f"message {number} is told to be sent more than once, and nothing struck the worker")
     return found
 
 
@@ -220,12 +226,17 @@ def fate_of(told: Told, message: int) -> str:
 
 def _open(told: Told, strikes: Sequence[Strike]) -> list[str]:
     """Return the dispatches of which nobody knows what became, and that nothing struck."""
-    hits = [one for one in strikes if one.what != "gateway"]
     return [
         f"message {one.message}: {one.status}, and nothing struck the worker"
         for one in told.dispatches
-        if one.open and not any(hit.covers(one.begun, one.begun + SHADOW, RECOVERY) for hit in hits)
+        if one.open and not _was_struck(one, strikes)
     ]
+
+
+def _was_struck(dispatch: Dispatch, strikes: Sequence[Strike]) -> bool:
+    """Tell whether a worker was killed, or Redis away, while it may have been open: a report may have come since."""
+    hits = [one for one in strikes if one.what != "gateway"]
+    return any(hit.covers(dispatch.begun, dispatch.begun + SHADOW, RECOVERY) for hit in hits)
 
 
 def _numbers(

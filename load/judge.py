@@ -47,16 +47,16 @@ def accepted_starts(place: Place) -> int:
     return round(sum(float(line.rpartition(" ")[2]) for line in lines if 'outcome="accepted"' in line))
 
 
-def judge(place: Place, before: int, users: int) -> int:
+def judge(place: Place, before: int, title: str) -> int:
     """Settle everything and print it; return 1 when an objective is missed or the books do not balance."""
     entries = read(place.folder / "calls.jsonl")
     strikes = _strikes(place.folder / "strikes.json")
     told = _told(place, {one.verification for one in entries if one.call == "start" and one.status == 201})  # noqa: PLR2004
     taken = [Taken(**json.loads(line)) for line in _text(f"{place.sink}/calls").splitlines()]
-    ours = {one.number for one in entries}
-    taken = [one for one in taken if one.to in ours]  # an earlier run's are its own
+    began = min((one.began for one in entries), default=0.0)
+    taken = [one for one in taken if one.at >= began]  # those before are an earlier run's
     books = settle(entries, told, taken, strikes, accepted_starts(place) - before)
-    report, missed = _report(Run(entries, taken, strikes), books, users)
+    report, missed = _report(Run(entries, taken, strikes), books, title)
     (place.folder / "report.md").write_text(report)
     print(report)
     return 1 if missed or books.breaches else 0
@@ -106,9 +106,9 @@ def _text(url: str) -> str:
     return answer.text
 
 
-def _report(run: Run, books: Books, users: int) -> tuple[str, bool]:
+def _report(run: Run, books: Books, title: str) -> tuple[str, bool]:
     """Return the report, and whether an objective was missed."""
-    lines = [f"{users} users at a time.", "", "| scenario | call | answers | a second | ms p50/p95/p99 | answered |"]
+    lines = [title, "", "| scenario | call | answers | a second | ms p50/p95/p99 | answered |"]
     lines += ["|---|---|---:|---:|---:|---|", *(f"| {' | '.join(row)} |" for row in rows(run)), ""]
     lines += ["| objective | measured | limit | |", "|---|---:|---:|---|"]
     missed = False

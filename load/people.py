@@ -16,8 +16,11 @@ ABROAD = 0.03
 LANGUAGES = ("ur-PK", "ur-PK", "ur-Latn", "en", "en-GB")
 RETURNING = 0.4
 """Share of those who came in before, on the same browser."""
-VISITS, SHARED = 3, 40
-"""How often one person comes back at most, and the addresses of carriers behind which half of all people are."""
+VISITS = 3
+"""How often one person comes in at most: a number has limits of its own."""
+CARRIERS = tuple(f"{network}.{host}" for network in ("203.0.113", "198.51.100") for host in range(1, 255))
+"""Addresses of carriers, behind which half of all people are."""
+FEWEST_CARRIERS = 40
 _URDU = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 
 
@@ -41,10 +44,12 @@ class Person:
 
 
 class Town:
-    """All honest people; the same ``seed``, the same town."""
+    """All honest people, and the carriers of everybody; the same ``seed``, the same town."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, users: int = 0) -> None:
+        """Make the town that so many users at a time come from: it has a carrier's address for each of them."""
         self.chance = random.Random(seed)
+        self._carriers = CARRIERS[: max(FEWEST_CARRIERS, users)]
         self._taken: set[str] = set()
         self._known: deque[Person] = deque()
 
@@ -53,12 +58,23 @@ class Town:
         if self._known and self.chance.random() < RETURNING:
             return self._known.popleft()
         chance = self.chance
-        return Person(self._number(), address(chance), chance.choice(LANGUAGES), f"browser-{chance.getrandbits(64):x}")
+        return Person(
+            self._number(), self.address(chance), chance.choice(LANGUAGES), f"browser-{chance.getrandbits(64):x}"
+        )
 
     def came_in(self, person: Person) -> None:
-        """Remember one who was approved, unless there were visits enough: a number has limits of its own."""
+        """Remember one who was approved, unless there were visits enough."""
         if person.visits + 1 < VISITS:
             self._known.append(person.later())
+
+    def address(self, chance: random.Random) -> str:
+        """Return an end user's address: a carrier's that many share, a household's IPv6, or one's own."""
+        where = chance.random()
+        if where < 0.5:  # noqa: PLR2004 - half of all
+            return chance.choice(self._carriers)
+        if where < 0.6:  # noqa: PLR2004 - a tenth
+            return f"2400:adc1:{chance.randrange(1 << 16):x}:{chance.randrange(1 << 16):x}::1"
+        return f"39.{chance.randrange(1, 255)}.{chance.randrange(256)}.{chance.randrange(1, 255)}"
 
     def _number(self) -> str:
         heads = ABROAD_HEADS if self.chance.random() < ABROAD else HOME_HEADS
@@ -72,16 +88,6 @@ def number_in(head: str, chance: random.Random) -> str:
     """Return a number that begins so, as long as its country's are."""
     length = len("+923001234567") if head.startswith("+92") else len("+447912345678")
     return head + "".join(chance.choice("0123456789") for _ in range(length - len(head)))
-
-
-def address(chance: random.Random) -> str:
-    """Return an end user's address: a carrier's that many share, a household's IPv6, or one's own."""
-    where = chance.random()
-    if where < 0.5:  # noqa: PLR2004 - half of all
-        return f"203.0.113.{1 + chance.randrange(SHARED)}"
-    if where < 0.6:  # noqa: PLR2004 - a tenth
-        return f"2400:adc1:{chance.randrange(1 << 16):x}:{chance.randrange(1 << 16):x}::1"
-    return f"39.{chance.randrange(1, 255)}.{chance.randrange(256)}.{chance.randrange(1, 255)}"
 
 
 def block(chance: random.Random) -> Iterator[str]:

@@ -8,6 +8,7 @@ With ``--page`` locust's web page is served instead, and nothing is judged.
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from judge import Place, accepted_starts, judge
@@ -29,9 +30,13 @@ def main() -> int:
         "LOAD_METRICS": "http://api:9090/metrics",
         "LOAD_API_KEY_FILE": "/run/secrets/api_key",
         "LOAD_FOLDER": ".",
+        "LOAD_USERS": "100",
+        "LOAD_SECONDS": "300",
         **os.environ,
     }
-    users, seconds = int(environ.get("LOAD_USERS", "100")), int(environ.get("LOAD_SECONDS", "300"))
+    # People of an earlier run are known to the service: by default each run has others.
+    environ["LOAD_SEED"] = environ.get("LOAD_SEED") or str(round(time.time()))
+    users, seconds = int(environ["LOAD_USERS"]), int(environ["LOAD_SECONDS"])
     command = [str(Path(sys.executable).parent / "locust"), "-f", str(_HERE / "locustfile.py")]
     command += ["--host", environ["LOAD_BASE"], "--users", str(users), "--spawn-rate", f"{users / RAMP:g}"]
     if "--page" in sys.argv[1:]:
@@ -54,7 +59,7 @@ def main() -> int:
     if told.returncode:
         sys.stderr.write((folder / "locust.log").read_text())
         return told.returncode
-    return judge(place, before, users)
+    return judge(place, before, f"{users} users at a time for {seconds} s, seed {environ['LOAD_SEED']}.")
 
 
 if __name__ == "__main__":

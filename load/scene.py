@@ -14,11 +14,11 @@ from locust.env import Environment
 from people import Person, Town, code_in
 
 FOLDER = Path(os.environ.get("LOAD_FOLDER", "."))
-API_KEY = os.environ["LOAD_API_KEY_FILE"]
+API_KEY_FILE = Path(os.environ["LOAD_API_KEY_FILE"])
 SINK = os.environ["LOAD_SINK"]
-SEED = int(os.environ.get("LOAD_SEED", "1"))
-TOWN = Town(SEED)
-CHANCE = random.Random(SEED + 1)
+_SEED = int(os.environ["LOAD_SEED"])
+TOWN = Town(_SEED, int(os.environ["LOAD_USERS"]))
+CHANCE = random.Random(_SEED + 1)
 """What people do."""
 JOURNAL = Journal((FOLDER / "calls.jsonl").open("a", buffering=1))
 TYPING = (1.0, 6.0)
@@ -38,7 +38,7 @@ class Scene(FastHttpUser):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self.caller = Caller(self.client, Path(API_KEY).read_text().strip(), self.scenario, JOURNAL)
+        self.caller = Caller(self.client, API_KEY_FILE.read_text().strip(), self.scenario, JOURNAL)
         self.handset = Handset(SINK)
 
     def over(self) -> bool:

@@ -67,8 +67,18 @@ UNHEARD = [entry(status=503, key="k9", at=101.0, number="+923001112233")]
             "stories": told(sent(status="unknown", reason="interrupted", begun=49.0), sent()),
             "strikes": [KILLED],
         },
+        {"stories": told(sent(begun=49.0), sent(begun=58.0)), "taken": [took(), took("dp_2")], "strikes": [KILLED]},
     ],
-    ids=["fail-over", "503 and again", "reported", "canceled first", "a lost start", "sent twice", "never called"],
+    ids=[
+        "fail-over",
+        "503 and again",
+        "reported",
+        "canceled first",
+        "a lost start",
+        "sent twice",
+        "never called",
+        "sent twice, and the first one reported meanwhile",
+    ],
 )
 def test_what_may_be_is_no_breach(run):
     assert settle(**run).breaches == []
@@ -87,6 +97,7 @@ CHECKS = [entry(), entry("check", 200, key="k2", valid=True), entry("check", 200
         ({"taken": [took(), took()]}, "dispatch dp_1 came more than once"),
         ({"taken": [took(), took("dp_2", to="+923009999999")]}, "+923009999999 through primary"),
         ({"stories": told(sent(), sent())}, "told to be sent more than once"),
+        ({"stories": told(sent(begun=40.0), sent(begun=58.0)), "strikes": [KILLED]}, "told to be sent more than once"),
         ({"stories": told(sent(), sent(2)), "taken": [took(), took("dp_2")]}, "1 messages were accepted"),
         ({"entries": [entry(), entry("resend", 202, key="k2")]}, "2 messages were accepted"),
         ({"entries": CHECKS, "stories": told(status="approved")}, "approved 2 times"),
