@@ -90,3 +90,14 @@ def test_what_makes_load_is_neither_in_production_nor_among_the_tests():
 
     assert brought_along <= names.pop("requirements-load.lock")
     assert all(not brought_along & others for others in names.values())
+
+
+def test_what_makes_load_shares_the_versions_of_what_runs():
+    production, load = (
+        dict(line.split(" ", 1)[0].split("==") for line in (ROOT / name).read_text().splitlines() if "==" in line)
+        for name in ("requirements.lock", "requirements-load.lock")
+    )
+    shared = production.keys() & load.keys()
+
+    assert "requests" in shared
+    assert {name: load[name] for name in shared} == {name: production[name] for name in shared}
