@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CONNECTIONS = 16
-_CHECKS = 2600
+_CHECKS = 5000
 """Verifications that are made ready for a second of checks: more than are checked."""
 _FIGURES = ("rate", "cpu", "valkey")
 

@@ -1,6 +1,7 @@
 """The service as it runs: ``serve`` with two processes, and workers, against a real Valkey."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -47,6 +48,8 @@ class Service:
     """Environment that holds the keys: a configuration file may not."""
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    """Of the processes, also those that are gone: each has a log of its own."""
 
     def post(self, path: str, body: object = None, *, key: str = API_KEY, **headers: str) -> requests.Response:
         """Send one request on a connection of its own: processes shall share the load."""
@@ -118,7 +121,7 @@ class Service:
             child.wait(PATIENCE)
 
     def _launch(self, command: str) -> subprocess.Popen[bytes]:
-        log = self.folder / f"{command}-{len(self.children) + len(self.workers)}.log"
+        log = self.folder / f"{command}-{next(self._numbers)}.log"
         others = {name: value for name, value in os.environ.items() if name != VARIABLE}  # the file names a ledger
         environment = {**others, **self.keys, "PYTHONSAFEPATH": "1"}
         with log.open("wb") as output:

@@ -24,6 +24,7 @@ def _killed_at_random(service: Service, remaining) -> int:
     """Kill a worker with -9 again and again, and start another, until nothing remains."""
     chance, kills = random.Random(7), 0
     while remaining():
+        _all_at_work(service, kills)  # one that only starts loses nothing
         victim = chance.choice(service.workers)
         eventually(lambda: waiting(service.valkey.client) or not remaining())
         victim.send_signal(signal.SIGKILL)
@@ -36,6 +37,10 @@ def _killed_at_random(service: Service, remaining) -> int:
         except AssertionError:
             continue
     return kills
+
+
+def _all_at_work(service: Service, killed: int) -> None:
+    eventually(lambda: service.told("worker_started") == len(service.workers) + killed)
 
 
 def test_workers_killed_at_random_lose_nothing_and_repeat_only_what_was_in_flight(tmp_path: Path, valkey: ValkeyServer):
