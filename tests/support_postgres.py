@@ -75,10 +75,10 @@ class PostgresServer:
         """Return the address of a database, as ``ledger.url`` has it."""
         return f"postgresql://{_USER}:{_ESCAPED}@127.0.0.1:{self.port}/{database}"
 
-    def create(self, template: str = "template1") -> str:
+    def create(self, template: str = "template1", encoding: str = "UTF8") -> str:
         """Return the name of a new database, a copy of another one."""
         name = f"ledger_{secrets.token_hex(6)}"
-        self._administer("CREATE DATABASE {} TEMPLATE {}", name, template)
+        self._administer("CREATE DATABASE {} TEMPLATE {} ENCODING {}", name, template, encoding)
         return name
 
     def drop(self, database: str) -> None:

@@ -15,11 +15,14 @@ from otp_service.core.errors import ConfigurationError
 _GRACE: Final = 1.0
 """Seconds beyond those after which the server ends a statement by itself: then it stands still, or the network does."""
 
+_ENCODING: Final = "UTF8"
+
 
 def engine_of(url: URL, timeout: float) -> Engine:
     """Return an engine; ``timeout``: seconds for a connection, a lock or an answer.
 
-    Raises `ConfigurationError` where the driver is not installed.
+    Raises `ConfigurationError` where the driver is not installed; so does a connection where the database is not made
+    for texts of all languages.
     """
     milliseconds = round(1000 * timeout)
     try:
@@ -44,7 +47,14 @@ def engine_of(url: URL, timeout: float) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def _connect(_: object, __: object, arguments: Any, options: Any) -> Any:  # noqa: ANN401 - the driver's
-        return impatient.connect(*arguments, **options)
+        connection = impatient.connect(*arguments, **options)
+        if (encoding := connection.info.parameter_status("server_encoding")) != _ENCODING:
+            connection.close()
+            raise ConfigurationError(
+                f"The ledger's database has the encoding {encoding}, which does not hold all texts: "
+                f"make one with {_ENCODING} (createdb --encoding={_ENCODING} --template=template0 NAME)."
+            )
+        return connection
 
     return engine
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from support_postgres import PostgresServer
 
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.core.errors import ConfigurationError, LedgerUnavailableError
 from otp_service.ledger import upgrade
 from otp_service.ledger.database import Database
 
@@ -64,6 +64,14 @@ def test_a_connection_that_stands_still_in_the_pool_is_replaced(database: Databa
         assert server_process(database) != process
 
     assert time.monotonic() - begun < TIMEOUT + 3
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_does_not_hold_all_texts_is_refused_in_words(postgres_server: PostgresServer, encoding: str):
+    name = postgres_server.create("template0", encoding)
+    with pytest.raises(ConfigurationError, match=f"the encoding {encoding}.*createdb --encoding=UTF8"):
+        upgrade.upgrade(Database(postgres_server.url(name), TIMEOUT))
+    postgres_server.drop(name)
 
 
 def test_a_server_that_lets_nobody_in_is_given_up_in_time(database: Database, postgres_server: PostgresServer) -> None:
