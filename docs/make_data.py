@@ -21,6 +21,7 @@ from otp_service.settings.sections import LimitsSettings, StreamsSettings
 from otp_service.settings.spend import SpendSettings
 from otp_service.store.inventory import FAMILIES, KeyFamily, Spans
 from otp_service.telemetry import metrics
+from otp_service.telemetry.tracing import ATTRIBUTES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "data.md"
@@ -98,7 +99,15 @@ LOGS = """\
 One JSON object a line on standard error, kept by whoever collects it, which is the operator's to bound. Each has
 `timestamp`, `level`, `logger` and `message`; the members beside them are listed here. None has a number, a code, an
 address of the internet, a payment or a secret: whatever a caller passes goes through `telemetry/redaction.py`. A
-verification's identifier leads to a pseudonym for as long as the ledger keeps it.
+verification's identifier leads to a pseudonym for as long as the ledger keeps it. Where traces are on, what is logged
+within a span has its `trace_id`, which a caller may have chosen.
+"""
+TRACES = """\
+## In traces
+
+Only where they are switched on (`[telemetry]`), kept by whoever runs the collector. A span has a name of ours, times,
+the identifiers of itself, of its trace and of the span above it, which a caller may have chosen, and these attributes,
+whose values go through the same redaction as the logs:
 """
 METRICS = """\
 ## In metrics
@@ -148,6 +157,8 @@ def document() -> str:
         _table(("file", "holds", "kept"), ELSEWHERE),
         LOGS,
         _filled(", ".join(f"`{name}`" for name in log_members())),
+        TRACES,
+        _filled(", ".join(f"`{exported}`" for exported in sorted(ATTRIBUTES.values()))),
         METRICS,
         _table(("label", "is"), ((f"`{label}`", LABELS[label]) for label in labels())),
         OTHERS,

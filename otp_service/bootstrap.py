@@ -25,6 +25,7 @@ from otp_service.store.connection import connect as connect_store
 from otp_service.store.retention import Retention
 from otp_service.store.rulesets import load_ruleset
 from otp_service.store.store import open_store
+from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import get_logger
 
 LEDGER_BEHIND = StartRefusal(
@@ -64,6 +65,9 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
 
     Raises `ConfigurationError`.
     """
+    traced = settings.telemetry.traces is not None
+    if traced:
+        tracing.require()
     keyring = settings.core_keyring()
     kept = Retention(
         age=settings.streams.retention_days * _DAY,
@@ -76,7 +80,15 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     ledger = open_ledger(settings.ledger.url.get_secret_value(), settings.ledger.timeout)
     directory = _directory(settings, ledger.access)
     client = client or connect(settings)
-    store = open_store(client, keyring, settings.core_limits, directory.rulesets, kept, settings.breaker.to_core())
+    store = open_store(
+        client,
+        keyring,
+        settings.core_limits,
+        directory.rulesets,
+        kept,
+        settings.breaker.to_core(),
+        tracing.script if traced else None,
+    )
     gateways: dict[str, Gateway] = {}
     context = Context(
         keyring=keyring,

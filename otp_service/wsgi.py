@@ -5,6 +5,7 @@ from wsgiref.types import WSGIApplication
 from otp_service.api.app import create_app
 from otp_service.bootstrap import install, prepare, watch
 from otp_service.settings import Settings, load_settings
+from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import Renderer, configure_logging
 
 
@@ -19,4 +20,5 @@ def app(settings: Settings | None = None) -> WSGIApplication:
     installation = install(settings)
     prepare(installation)
     watch(installation).start()
+    tracing.switch(on=settings.telemetry.traces is not None)
     return create_app(installation)

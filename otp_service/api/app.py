@@ -8,6 +8,7 @@ from flask import Flask
 from otp_service.api import auth, current, docs, operations
 from otp_service.api.hot_path import HotPath
 from otp_service.api.ledger_calls import Turns, bound
+from otp_service.api.traced import Traced
 from otp_service.api.v1 import (
     api_keys,
     applications,
@@ -20,6 +21,7 @@ from otp_service.api.v1 import (
     verifications,
 )
 from otp_service.bootstrap import Installation
+from otp_service.telemetry import tracing
 
 RESOURCES = (
     verifications,
@@ -51,7 +53,8 @@ def create_app(installation: Installation) -> Flask:
         routes = resource.blueprint(installation)
         app.register_blueprint(bound(routes, turns) if resource in ASK_THE_LEDGER else routes)
     app.register_blueprint(inbound.blueprint(installation, turns))
-    app.wsgi_app = HotPath(app.wsgi_app, installation)  # type: ignore[method-assign]
+    answers = HotPath(app.wsgi_app, installation)
+    app.wsgi_app = Traced(answers) if tracing.is_on() else answers  # type: ignore[method-assign]
     return app
 
 

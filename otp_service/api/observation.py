@@ -5,7 +5,7 @@ import time
 from functools import lru_cache
 
 from otp_service.api.exchange import Exchange
-from otp_service.telemetry import metrics
+from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Plain
 
@@ -22,6 +22,8 @@ UNMATCHED = "unmatched"
 """Route of a request that no route takes: its path is a stranger's text, and is not logged."""
 PROBES = {"/healthz", "/readyz"}
 """Routes that are asked every few seconds."""
+_OF_SPANS = {"application", "verification", "problem"}
+"""What is known of a request that its span tells too."""
 _FAILURES = 500
 """The first status that means a failure of the service."""
 
@@ -38,6 +40,8 @@ def report(exchange: Exchange, status: int) -> None:
     seconds = time.perf_counter() - exchange.began
     route = exchange.route or UNMATCHED
     metrics.record_request(exchange.method, route, status, seconds)
+    if tracing.is_on():
+        _trace(exchange, route, status)
     _log.log(
         _level(route, status),
         "request",
@@ -47,6 +51,15 @@ def report(exchange: Exchange, status: int) -> None:
         milliseconds=round(1000 * seconds, 1),
         **_known(exchange),
         request_id=exchange.request_id,
+    )
+
+
+def _trace(exchange: Exchange, route: str, status: int) -> None:
+    """Name the request's span, and tell what a span may tell of it."""
+    method = metrics.method_of(exchange.method)
+    about = {name: value for name, value in _known(exchange).items() if name in _OF_SPANS}
+    tracing.note(
+        f"{method} {route}", failed=status >= _FAILURES, method=method, route=_plain(route), status=status, **about
     )
 
 

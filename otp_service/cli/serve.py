@@ -16,7 +16,7 @@ from otp_service.cli.reloading import prepared, reloaded, tell
 from otp_service.cli.server import Server
 from otp_service.core.errors import ConfigurationError
 from otp_service.settings import Settings
-from otp_service.telemetry import exposition
+from otp_service.telemetry import exposition, tracing
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
 from otp_service.worker.shifts import Shifts
 from otp_service.worker.signals import stop_on_signals
@@ -108,11 +108,14 @@ def worker(path: Path | None) -> None:
     stop_on_signals(shifts.stop)
     _serve_metrics(settings.worker.metrics_port, settings.http.host, "worker", "OTP_SERVICE__WORKER__METRICS_PORT")
     on_hangup(lambda: _renew(shifts, path))
+    tracing.switch(on=settings.telemetry.traces is not None)
     shifts.run()
+    tracing.close()
 
 
 def _renew(shifts: Shifts, path: Path | None) -> None:
     """Let the next shift of a worker begin, with the settings as they are written now."""
     if successor := reloaded(path, shifts.present.settings, _FIXED_OF_WORKER):
+        tracing.switch(on=successor.settings.telemetry.traces is not None)
         shifts.hand_over(successor)
         tell(successor.settings)

@@ -9,6 +9,7 @@ from typing import Any
 
 from otp_service.cli.children import end_with_parent
 from otp_service.settings import Settings
+from otp_service.telemetry import tracing
 
 
 def app(settings: Settings, line: Connection) -> Any:  # noqa: ANN401 - a WSGI application
@@ -37,5 +38,6 @@ def _leave() -> None:
     A thread may still wait for Redis on behalf of a caller who has gone. Were it to come back into an interpreter that
     is being finalised, it would abort the process, or hang it.
     """
+    tracing.close()
     logging.shutdown()
     os._exit(0)

@@ -23,7 +23,7 @@ from otp_service.store.choices import Behind, Blocked, Dispatched, Dropped, Over
 from otp_service.store.dispatches import Candidate, Next, Settled, Settlement
 from otp_service.store.jobs import Job
 from otp_service.store.mirror import Permission
-from otp_service.telemetry import metrics
+from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -130,7 +130,9 @@ def _attempt(context: Context, job: Job, dispatched: Dispatched) -> Next:
     gateway, allowance = context.gateways[dispatched.gateway], context.allowances[dispatched.gateway]
     cost = cost_of(context, dispatched.gateway, message, job.country)  # nothing may fail between a call and its record
     began = time.perf_counter()
-    outcome = _send(gateway, message)
+    with tracing.span("send", "client", gateway=dispatched.gateway, dispatch=dispatched.number):
+        outcome = _send(gateway, message)
+        tracing.note(failed=not isinstance(outcome, Accepted), outcome=_word_of(outcome))
     seconds = time.perf_counter() - began
     metrics.record_gateway_call(dispatched.gateway, _word_of(outcome), seconds)
     if isinstance(outcome, Accepted) and isinstance(gateway, HoldsConnections):

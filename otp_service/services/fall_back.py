@@ -10,7 +10,7 @@ from otp_service.services.price import price_of_further
 from otp_service.store.dispatches import Reported
 from otp_service.store.outcomes import Queued, Refusal, RefusedByRule
 from otp_service.store.verifications import Further
-from otp_service.telemetry import metrics
+from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -41,7 +41,7 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
     outcome = context.store.verifications.resend(
         bucket,
         verification,
-        Further(channel, price=price, falls_back_from=reported.message),
+        Further(channel, price=price, falls_back_from=reported.message, trace=tracing.traceparent()),
         permission,
         context.rulesets[verification.application],
     )

@@ -15,7 +15,7 @@ from otp_service.services.start import Sent
 from otp_service.services.view import view_of
 from otp_service.store.outcomes import Queued
 from otp_service.store.verifications import Further
-from otp_service.telemetry import metrics
+from otp_service.telemetry import metrics, tracing
 
 
 def resend(
@@ -50,7 +50,7 @@ def _queue(
     outcome = context.store.verifications.resend(
         bucket,
         verification,
-        Further(channel, next_tag, price_of_further(context, verification, channel)),
+        Further(channel, next_tag, price_of_further(context, verification, channel), trace=tracing.traceparent()),
         context.reflection.permission(application.withdrawals),
         context.rulesets[verification.application],
         retry,

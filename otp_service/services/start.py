@@ -34,7 +34,7 @@ from otp_service.services.refusals import error_of
 from otp_service.services.transactions import TransactionInput, transaction_of
 from otp_service.services.view import Details, VerificationView, seal_details
 from otp_service.store.outcomes import Replayed, Started
-from otp_service.telemetry import metrics
+from otp_service.telemetry import metrics, tracing
 
 DESTINATION = "destination"
 """Kind of the sealed number."""
@@ -112,6 +112,7 @@ def _record(context: Context, application: Application, judged: _Judged, retry: 
         keyring.payment_names(application.name, judged.details.transaction),
         context.rulesets[application.name],
         retry,
+        tracing.traceparent(),
     )
     match outcome:
         case Started(now, quota, noted):

@@ -48,13 +48,14 @@ def _places(settings: Settings) -> Iterator[tuple[str, str | None]]:
 
 
 def _not_concerned(settings: Settings, home: str) -> set[str]:
-    """Return the gateways that handle no number of the country: routes name them for others only, or they send nothing.
+    """Return what handles nothing of the country: gateways that routes name for others only, or that send nothing.
 
-    One that no route names may still be written to.
+    One that no route names may still be written to. Traces are nowhere while they are off.
     """
     carrying, routed = carriers(settings, home, *Channel), {name for one in settings.routes for name in one.gateways}
-    return {
+    gateways = {
         f"gateways.{name}"
         for name, gateway in settings.gateways.items()
         if gateway.gateway_class.development_only or (name in routed and name not in carrying)
     }
+    return gateways if settings.telemetry.traces else {*gateways, "telemetry"}

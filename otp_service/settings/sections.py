@@ -178,3 +178,12 @@ class LoggingSettings(Section):
     format: Literal["json", "console"] = "json"
     hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) in which logs and metrics are kept, for ``residency``."""
+
+
+class TelemetrySettings(Section):
+    """Traces, with the extra ``otel``; where they go, and how many, say OpenTelemetry's own variables (``OTEL_…``)."""
+
+    traces: Literal["otlp"] | None = None
+    """``otlp``: over HTTP to a collector."""
+    hosted_in: CountryCode | None = None
+    """Country (ISO 3166-1 alpha-2) in which traces are kept, for ``residency``."""

@@ -38,6 +38,7 @@ from otp_service.settings.sections import (
     RedisSettings,
     Section,
     StreamsSettings,
+    TelemetrySettings,
     WorkerSettings,
 )
 from otp_service.transport.country_code import CountryCode
@@ -81,6 +82,7 @@ class Settings(Section):
     messages: MessagesSettings = MessagesSettings()
     inbound: InboundSettings = InboundSettings()
     logging: LoggingSettings = LoggingSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     @property
     def production(self) -> bool:

@@ -137,7 +137,8 @@ FAMILIES: Final = (
     KeyFamily((keys.lane("bb", "<kind>", "<application>", "<country>", "<channel>"),), "stream", _N,
               Life("no TTL; trimmed by age at each write, its length bounded by `backlog-full`; deleted within an hour "
                    "once it is empty"),
-              "worker", "a lane of the outbox: the messages to deliver, which name their records"),
+              "worker", "a lane of the outbox: the messages to deliver, which name their records, and where traces "
+              "are on the span that queued them"),
     KeyFamily((keys.lanes("bb"),), "hash", _N, _LANES, "API, worker",
               "keys of all lanes, and how many messages were ever put into each"),
     KeyFamily((keys.ready("bb"),), "set", _N, _LANES, "worker",

@@ -35,6 +35,8 @@ class Job:
     """Milliseconds by Redis' clock."""
     fields: tuple[Argument, ...]
     """Everything as it was queued, for another try: name and value in turn."""
+    trace: str = ""
+    """The ``traceparent`` of the call that queued it; empty without traces."""
     queued: int = 0
     """When its message was accepted: milliseconds by Redis' clock."""
     called: frozenset[str] = frozenset()
@@ -75,6 +77,7 @@ def job_of(bucket: str, lane: str, entry: str, consumer: str, fields: Mapping[st
         generation=int(fields["generation"]),
         expires=int(fields["expires"]),
         fields=tuple(part for pair in fields.items() for part in pair),
+        trace=fields.get("trace", ""),
         queued=int(fields["queued"]),
     )
 

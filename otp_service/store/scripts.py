@@ -6,6 +6,7 @@ the caller is told, and may ask again with an idempotency key.
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
 import hiredis
@@ -18,6 +19,8 @@ from otp_service.store.rulesets import LoadedRuleset
 from otp_service.store.silence import Silence
 
 Argument = str | bytes | int
+Around = Callable[[str], AbstractContextManager[None]]
+"""What is done around a script, by its name."""
 
 _NOT_FOUND = "Function not found"
 _EXISTS = "already exists"
@@ -36,7 +39,7 @@ class _Connection(Protocol):
 class ScriptRunner:
     """Runs scripts by their hash, each in one round trip."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, around: Around | None = None) -> None:
         """Take a client for its connection settings; each thread opens a connection of its own and holds it.
 
         The command layer of redis-py costs more processor time than the server's answer, so it is left out.
@@ -44,6 +47,7 @@ class ScriptRunner:
         self._pool = client.connection_pool
         self._held = threading.local()
         self._silence = Silence()
+        self._around = around
 
     def run(
         self,
@@ -56,7 +60,10 @@ class ScriptRunner:
 
         Raises `StoreUnavailableError` when there is no answer.
         """
-        return self._converse(lambda connection: _call(connection, name, keys, arguments, ruleset))
+        if self._around is None:
+            return self._converse(lambda connection: _call(connection, name, keys, arguments, ruleset))
+        with self._around(name):
+            return self._converse(lambda connection: _call(connection, name, keys, arguments, ruleset))
 
     def teach(self, ruleset: LoadedRuleset) -> None:
         """Teach the scripts a ruleset; they are loaded where they are not. Raises as `run` does."""

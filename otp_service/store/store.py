@@ -26,7 +26,7 @@ from otp_service.store.references import References
 from otp_service.store.replies import Replies
 from otp_service.store.retention import Retention
 from otp_service.store.rulesets import NO_RULES, LoadedRuleset
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.scripts import Around, ScriptRunner
 from otp_service.store.verifications import Verifications
 
 
@@ -60,9 +60,10 @@ def open_store(
     rulesets: Mapping[str, LoadedRuleset],
     retention: Retention,
     breaker: BreakerPolicy,
+    around: Around | None = None,
 ) -> Store:
     """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application."""
-    scripts = ScriptRunner(client)
+    scripts = ScriptRunner(client, around)
     fences = Fences(client, scripts)
     dispatches = Dispatches(client, scripts, retention, rulesets)
     return Store(

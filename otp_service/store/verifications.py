@@ -38,6 +38,8 @@ class Further:
     """The most that it may cost, in millionths."""
     falls_back_from: int = 0
     """Number of the message that it replaces, which must be the last one: then it need not wait. Otherwise 0."""
+    trace: str = ""
+    """The ``traceparent`` of the call that asks for it; empty without traces."""
 
 
 class Verifications:
@@ -57,9 +59,11 @@ class Verifications:
         names: PaymentNames,
         ruleset: LoadedRuleset,
         retry: Retry | None,
+        trace: str = "",
     ) -> outcomes.Started | outcomes.Replayed | outcomes.Refused:
-        """Record a verification and queue its first message, or refuse without a trace.
+        """Record a verification and queue its first message, or refuse and leave nothing.
 
+        ``trace``: the ``traceparent`` of the call, which the message carries on.
         Its times are set by the script: the ones in ``verification`` are not read.
         """
         record = keys.record(bucket, verification.id)
@@ -100,6 +104,7 @@ class Verifications:
                 *permission.of_start,
                 names.payment,
                 names.reference,
+                trace,
                 *fields_of(verification, tag),
                 *counted_by(sending),
             ),
@@ -187,6 +192,7 @@ class Verifications:
                 message.price,
                 message.falls_back_from,
                 *permission.of_further,
+                message.trace,
             ),
             ruleset,
         )

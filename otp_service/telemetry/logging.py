@@ -8,6 +8,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 
+from otp_service.telemetry import tracing
 from otp_service.telemetry.redaction import redact_event
 
 
@@ -73,7 +74,7 @@ class _Lines:
 
 def _configure_structlog(level: int, rendering: list[structlog.typing.Processor], stream: TextIO) -> None:
     structlog.configure(
-        processors=[*_SAFE, structlog.processors.add_log_level, _add_name, *_DATED, *rendering],
+        processors=[*_SAFE, structlog.processors.add_log_level, _add_name, _add_trace, *_DATED, *rendering],
         logger_factory=lambda name: _Lines(name, stream),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         # A cached logger would keep the steps of the first configuration: tests configure several times.
@@ -83,6 +84,13 @@ def _configure_structlog(level: int, rendering: list[structlog.typing.Processor]
 
 def _add_name(logger: _Lines, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     event["logger"] = logger.name
+    return event
+
+
+def _add_trace(_logger: _Lines, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add the trace that a line belongs to, past redaction: all of it is hexadecimal digits."""
+    if trace := tracing.trace_id():
+        event["trace_id"] = trace
     return event
 
 

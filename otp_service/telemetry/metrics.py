@@ -139,9 +139,12 @@ _labels = Labels()
 
 def record_request(method: str, route: str, status: int, seconds: float) -> None:
     """Count an answered request. ``route`` is the template (``/v1/verifications/<id>``), never the path."""
-    _requests.labels(method if method in _METHODS else OTHER, _labels.bounded("route", route), str(status)).observe(
-        seconds
-    )
+    _requests.labels(method_of(method), _labels.bounded("route", route), str(status)).observe(seconds)
+
+
+def method_of(method: str) -> str:
+    """Return an HTTP method as it is told: `OTHER` for a word that is none."""
+    return method if method in _METHODS else OTHER
 
 
 def record_start(application: str, purpose: str, country: str, outcome: str) -> None:

@@ -11,12 +11,12 @@ from otp_service.bootstrap import Installation, watch
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.core.health import BreakerState
 from otp_service.gateways.base import HoldsConnections
-from otp_service.services.deliver import deliver
+from otp_service.services.deliver import Held, deliver
 from otp_service.services.fail_over import Policy
 from otp_service.services.replies import send_waiting
 from otp_service.services.watch import Watch
 from otp_service.store.jobs import Job
-from otp_service.telemetry import metrics
+from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 from otp_service.worker.claiming import Every, InFlight, renew
 from otp_service.worker.heads import heads
@@ -149,7 +149,7 @@ class Worker:
         """Bring one job on; tell whether it was brought to an end."""
         held, ended = None, False
         try:
-            held = deliver(self._context, job, self._policy)
+            held = self._traced(job)
             ended = held is None
         except StoreUnavailableError:  # it stays in the outbox, and is claimed again
             metrics.record_store_error("deliver")
@@ -163,6 +163,15 @@ class Worker:
                 self._in_flight.pause(held.job)
                 self._holding.hold(held.job, held.milliseconds)
         return ended
+
+    def _traced(self, job: Job) -> Held | None:
+        """Bring one job on, in the trace of the call that queued it."""
+        with tracing.span(
+            "deliver", "consumer", job.trace, application=job.application, verification=job.id, message=job.message
+        ):
+            held = deliver(self._context, job, self._policy)
+            tracing.note(outcome="held" if held else "ended")
+            return held
 
     def _send_replies(self) -> None:
         send_waiting(self._context, self._stop.is_set)

@@ -43,11 +43,12 @@ function streams.wake(wake)
   redis.call('PEXPIRE', wake, 60000)
 end
 
--- Queues a message of a verification.
+-- Queues a message of a verification; it has a trace only where there is one.
 function streams.queue(lane, lanes, ready, wake, age, ahead, about, channel, message, generation, expires)
   streams.put(lane, lanes, ready, wake, age, ahead, 'v', '1', 'id', about.id, 'application', about.application,
     'purpose', about.purpose, 'country', about.country, 'channel', channel, 'message', message,
-    'generation', generation, 'expires', expires, 'queued', now)
+    'generation', generation, 'expires', expires, 'queued', now,
+    unpack(about.trace ~= '' and { 'trace', about.trace } or {}))
 end
 
 -- Tells whether a lane is so long, or moves so slowly, that one more message would come when less than a quarter of its

@@ -17,7 +17,7 @@
 -- ARGV[13] number of the message that this one falls back from, which makes it wait for nothing; 0 when a caller
 -- asks for it
 -- ARGV[14] identity of the ledger   ARGV[15] place that it is known to have come to
--- ARGV[16] which consent is needed: recorded, off
+-- ARGV[16] which consent is needed: recorded, off   ARGV[17] the traceparent that the message carries on, or empty
 -- Derives: the guard's keys of the verification's block and country, from the record
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait}
 --                 {'overtaken'} {'kept-back', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
@@ -81,6 +81,7 @@ redis.call('HSET', KEYS[1], 'sends', sends, 'last_send', now, 'channel', ARGV[3]
   deliveries.slot(sends, 1), deliveries.queued(ARGV[3]))
 if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
 idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
+found.trace = ARGV[17]
 streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, found, ARGV[3], sends, generation, found.expires)
 streams.report(KEYS[6], 'verification.resent', found, 'channel', ARGV[3], 'falls_back_from', ARGV[13])
 return { 'queued', now, record.whole(KEYS[1]), quota.most, quota.used + 1, quota.ttl, findings.rules(sending.findings) }

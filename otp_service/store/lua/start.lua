@@ -21,7 +21,8 @@
 -- ARGV[23] identity of the ledger   ARGV[24] place that it is known to have come to
 -- ARGV[25] which consent is needed: required, recorded, off    ARGV[26] a consent that comes with the start: JSON, or empty
 -- ARGV[27] name under which its payment can be found, and ARGV[28] that of its reference; empty for none
--- ARGV[29] and following: the record's fields: name, value, …
+-- ARGV[29] the traceparent that the message carries on, empty without traces
+-- ARGV[30] and following: the record's fields: name, value, …
 -- Derives: the record of the first start, from the idempotency key (same hash tag)
 -- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
 --                 {'kept-back', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
@@ -35,7 +36,8 @@ if remembered then
   return { 'replayed', now, fence.apply(remembered), record.whole(redis.call('HGET', KEYS[8], 'record')) }
 end
 
-local about = { application = ARGV[11], purpose = ARGV[12], country = ARGV[13], lifted = math.huge } -- knows of every lift
+local about = { application = ARGV[11], purpose = ARGV[12], country = ARGV[13], trace = ARGV[29],
+  lifted = math.huge } -- knows of every lift
 local demand = ARGV[26] == '' and ARGV[25] or 'off'
 local why, place, lifted = mirror.refusal(KEYS[11], KEYS[12], about, ARGV[23], ARGV[24], demand, -1)
 if why then return { 'kept-back', why } end
@@ -61,7 +63,7 @@ guard.report(sending, KEYS[9], ARGV[8], ARGV[7])
 
 local expires = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now, 'guard', approvals.memory(sending),
-  'ledger', place, deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack(ARGV, 29))
+  'ledger', place, deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack(ARGV, 30))
 counted.note(KEYS[1], sending, {})
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
 fence.note(KEYS[1])
