@@ -27,19 +27,15 @@ _PARENTS: Final = TraceContextTextMapPropagator()
 _NOWHERE: Final = context.Context()
 
 
-def exporter() -> OTLPSpanExporter:
-    """Return what speaks to the collector that the environment names; raise `ValueError` where that is unfit."""
-    return OTLPSpanExporter()
-
-
 class Otlp:
     """The `Traces` of a process: spans wait in a queue of bounded length, and a thread of the SDK exports them."""
 
     def __init__(self) -> None:
+        """Begin as the environment says; raise `ValueError` where that is unfit."""
         # Nothing of the host or the command line: what else there is to say of the process, the environment says.
         named = Resource({SERVICE_NAME: "otp-service"}).merge(OTELResourceDetector().detect())
         self._provider = TracerProvider(resource=named, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter()))
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("otp_service")
         self._asked, self._closed = threading.Event(), threading.Event()
         # Begun now: a process that ends may begin no thread any more.

@@ -65,25 +65,30 @@ _OFF: Final = nullcontext()
 
 def require() -> None:
     """Raise `ConfigurationError` unless traces can be switched on here."""
-    try:
-        from otp_service.telemetry.otlp import exporter  # noqa: PLC0415 - the package may not be installed
-    except ModuleNotFoundError as missing:
-        raise ConfigurationError('Traces need OpenTelemetry: pip install "otp-service[otel]".') from missing
-    try:
-        exporter()
-    except ValueError as unfit:
-        raise ConfigurationError(f"Traces cannot be exported; correct the variables OTEL_…: {unfit}") from unfit
+    _begun().close()
 
 
 def switch(*, on: bool) -> None:
-    """Switch traces on or off in this process; they are the process', and may be switched again."""
-    if on and _process.traces is None:
-        from otp_service.telemetry.otlp import Otlp  # noqa: PLC0415 - takes a quarter of a second
+    """Switch traces on or off in this process; they are the process', and may be switched again.
 
-        _process.traces = Otlp()
+    Raises `ConfigurationError` as `require` does.
+    """
+    if on and _process.traces is None:
+        _process.traces = _begun()
         atexit.register(close)
     elif not on:
         close()
+
+
+def _begun() -> Traces:
+    try:
+        from otp_service.telemetry.otlp import Otlp  # noqa: PLC0415 - may not be installed, and takes a while
+    except ModuleNotFoundError as missing:
+        raise ConfigurationError('Traces need OpenTelemetry: pip install "otp-service[otel]".') from missing
+    try:
+        return Otlp()
+    except ValueError as unfit:
+        raise ConfigurationError(f"A variable of OpenTelemetry (OTEL_…) is unfit; correct it: {unfit}.") from unfit
 
 
 def close() -> None:

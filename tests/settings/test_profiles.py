@@ -88,6 +88,8 @@ SWITCHES: list[tuple[dict[str, Any], str]] = [
         {"without": ("logging.hosted_in",)},
         f"logging.hosted_in: {UNSAID}",
     ),
+    ({"telemetry": {"traces": "otlp"}}, f"telemetry.hosted_in: {UNSAID}"),
+    ({"telemetry": {"traces": "otlp", "hosted_in": "SA"}}, f"telemetry.hosted_in: It is in SA, {IN_PLACE} {MOVE}"),
     (
         {"gateways": {"far": {**ELSEWHERE, "hosted_in": "GB"}}},
         f"gateways.far.hosted_in: It is in GB, {IN_PLACE} {ROUTE}",
