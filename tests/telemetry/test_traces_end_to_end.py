@@ -25,6 +25,7 @@ SECTIONS = {
         "failing": {"kind": "sandbox", "timeout": 1.0, "fail": "unavailable"},
         "sandbox": {"kind": "sandbox", "timeout": 1.0},
     },
+    "routes": [{"gateways": ["failing", "sandbox"]}],
     "telemetry": {"traces": "otlp"},
 }
 
