@@ -107,7 +107,8 @@ TRACES = """\
 
 Only where they are switched on (`[telemetry]`), kept by whoever runs the collector. A span has a name of ours, times,
 the identifiers of itself, of its trace and of the span above it, which a caller may have chosen, and these attributes,
-whose values go through the same redaction as the logs:
+whose values go through the same redaction as the logs ([`telemetry/tracing.py`](../otp_service/telemetry/tracing.py)
+has the names under which they are exported):
 """
 METRICS = """\
 ## In metrics
@@ -158,7 +159,7 @@ def document() -> str:
         LOGS,
         _filled(", ".join(f"`{name}`" for name in log_members())),
         TRACES,
-        _filled(", ".join(f"`{exported}`" for exported in sorted(ATTRIBUTES.values()))),
+        _filled(", ".join(f"`{name}`" for name in sorted(ATTRIBUTES))),
         METRICS,
         _table(("label", "is"), ((f"`{label}`", LABELS[label]) for label in labels())),
         OTHERS,

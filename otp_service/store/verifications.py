@@ -63,8 +63,7 @@ class Verifications:
     ) -> outcomes.Started | outcomes.Replayed | outcomes.Refused:
         """Record a verification and queue its first message, or refuse and leave nothing.
 
-        ``trace``: the ``traceparent`` of the call, which the message carries on.
-        Its times are set by the script: the ones in ``verification`` are not read.
+        Times are set by the script: those in ``verification`` are not read. The message carries the ``trace`` on.
         """
         record = keys.record(bucket, verification.id)
         answer = self._scripts.run(

@@ -123,7 +123,7 @@ def test_a_probe_is_no_span(spans: Spans, real_world: World):
 
 
 def test_a_message_goes_on_in_the_trace_of_its_start(spans: Spans, real_world: World):
-    gateways = dict.fromkeys(("first", "second"), {"kind": "sandbox"})
+    gateways = {name: {"kind": "sandbox"} for name in ("first", "second")}
     shop = Caller(real_world.install(**TRACED, routes=[{"gateways": list(gateways)}], gateways=gateways))
     sender = Sender(shop, first=Scripted(refused("unavailable")), second=Scripted())
     with tracing.span("asked", "server", PARENT):
