@@ -61,15 +61,14 @@ class Verifications:
         retry: Retry | None,
         trace: str = "",
     ) -> outcomes.Started | outcomes.Replayed | outcomes.Refused:
-        """Record a verification and queue its first message, or refuse and leave nothing.
+        """Record a verification and queue its first message, which carries a ``trace`` on, or refuse and leave nothing.
 
-        Times are set by the script: those in ``verification`` are not read. The message carries the ``trace`` on.
+        Its times are set by the script: the ones in ``verification`` are not read.
         """
-        record = keys.record(bucket, verification.id)
         answer = self._scripts.run(
             "start",
             (
-                record,
+                keys.record(bucket, verification.id),
                 *_queue(bucket, verification, verification.channel),
                 keys.events(bucket),
                 keys.recent(bucket, verification.pseudonym),
