@@ -88,7 +88,7 @@ def wait_for_port(port: int, seconds: float = 30) -> None:
 
 def cpu_seconds(pid: int) -> float:
     """Return the processor time, user and system, of a process and its living children."""
-    return sum(_own_cpu_seconds(one) for one in _tree(pid))
+    return sum(_own_cpu_seconds(one) for one in tree_of(pid))
 
 
 def thread_states(pid: int) -> list[str]:
@@ -97,9 +97,10 @@ def thread_states(pid: int) -> list[str]:
     return [state for state, *_ in fields]
 
 
-def _tree(pid: int) -> list[int]:
+def tree_of(pid: int) -> list[int]:
+    """Return a process and its living descendants."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(descendant for child in children for descendant in _tree(int(child)))]
+    return [pid, *(descendant for child in children for descendant in tree_of(int(child)))]
 
 
 def _own_cpu_seconds(pid: int) -> float:

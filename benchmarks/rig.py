@@ -51,6 +51,8 @@ class Rig:
     client: redis.Redis
     api_key: str
     config: Path
+    server: int
+    """The process of ``serve``."""
     workers: list[Worker] = field(default_factory=list)
     _sessions: threading.local = field(default_factory=threading.local)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -78,10 +80,10 @@ class Rig:
         ledger = {"ledger": {"url": f"sqlite:///{folder / 'ledger.db'}"}}
         config.write_text(json.dumps({**_tree(valkey_url, port, api_key, gateways), **ledger, **sections}))
         log = folder / "serve.log"
-        Process.start(stack, [COMMAND, "serve", "--config", str(config)], log=log)
+        serve = Process.start(stack, [COMMAND, "serve", "--config", str(config)], log=log)
         wait_for_port(port)
         client = stack.enter_context(redis.Redis.from_url(valkey_url))
-        rig = cls(folder, f"http://127.0.0.1:{port}", client, api_key, config)
+        rig = cls(folder, f"http://127.0.0.1:{port}", client, api_key, config, serve.pid)
         stack.callback(rig.stop)
         return rig
 

@@ -97,6 +97,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "internal": ProblemKind(500, "Something is wrong with the service"),
     "store-unavailable": ProblemKind(503, "The service cannot answer now"),
     "ledger-unavailable": ProblemKind(503, "The service cannot answer now"),
+    "overloaded": ProblemKind(503, "Too many requests are waiting"),
     "backlog-full": ProblemKind(503, "Too many messages are waiting"),
 }
 """By the code of an error: DESIGN section 6. `docs/errors.md` says what a caller does."""

@@ -3,6 +3,7 @@
 import secrets
 import time
 from dataclasses import dataclass, field
+from typing import Final
 from wsgiref.types import WSGIEnvironment
 
 from otp_service.core.application import Application
@@ -10,6 +11,13 @@ from otp_service.core.errors import ForbiddenError
 from otp_service.services.authenticate import Caller
 
 JSON = "application/json"
+ARRIVED: Final = "otp_service.arrived"
+"""In the environment of a request: when the server took it in, by `time.perf_counter`. Not every server tells."""
+TURNED_AWAY: Final = "otp_service.turned_away"
+"""There, when the server finds that its turn comes too late: it is to be refused, and nothing else."""
+
+ENDS: Final = "otp_service.ends"
+"""There, when the server is about to end: no proxy shall send it anything more."""
 
 
 class Exchange:
@@ -25,7 +33,7 @@ class Exchange:
         self.environ = environ
         self.route = route
         self.operation = operation
-        self.began = time.perf_counter()
+        self.began: float = environ.get(ARRIVED) or time.perf_counter()
         # Always our own: a caller's would be a stranger's text in our log.
         self.request_id = f"rq_{secrets.token_hex(16)}"
         self.caller: Caller | None = None

@@ -1,9 +1,9 @@
 """What operators ask: ``/healthz``, ``/readyz`` and, where the configuration says so, ``/metrics``."""
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from otp_service.api.answers import HEALTH, HealthAnswer
-from otp_service.api.exchange import JSON
+from otp_service.api.exchange import ENDS, JSON
 from otp_service.bootstrap import Installation
 from otp_service.services.health import readiness
 from otp_service.telemetry import exposition
@@ -14,6 +14,8 @@ def blueprint(installation: Installation) -> Blueprint:
 
     def ready() -> Response:
         """Tell whether the service can do its work."""
+        if ENDS in request.environ:
+            return Response(HEALTH.dump_json(HealthAnswer("leaving", {})), 503, mimetype=JSON)
         found = readiness(installation.context)
         answer = HealthAnswer("ready" if found.ready else "unavailable", found.details)
         return Response(HEALTH.dump_json(answer), 200 if found.ready else 503, mimetype=JSON)

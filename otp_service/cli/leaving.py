@@ -3,7 +3,8 @@
 Granian's own way is to close, at once, every connection on which no request is being answered: among them those on
 which one is on its way, and those that it accepted this moment. Here the process accepts no more, says with each
 further answer that the connection ends with it, and ends when it has none any more. (Without ``/proc`` it goes
-granian's way.)
+granian's way.) A process without a successor, whose server ends, says farewell before that: it goes on to accept and to
+answer, closes connections in the same way, and tells proxies that it is not ready.
 """
 
 import os
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-READY, LEAVE = b"ready", b"leave"
+from otp_service.api.exchange import ENDS
+
+READY, FAREWELL, LEAVE = b"ready", b"farewell", b"leave"
 """What process and parent say to each other."""
 IDLE = 30
 """Seconds after which the server closes a connection that is not used, at any time."""
@@ -38,17 +41,24 @@ class Leaving:
         self._application = application
         self._port = port
         self._leaves = False
+        self._ends = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:  # noqa: ANN401 - WSGI's
         """Answer a request."""
-        return self._application(environ, _closing(start_response) if self._leaves else start_response)
+        if self._ends:
+            environ[ENDS] = True
+        closes = self._leaves or self._ends
+        return self._application(environ, _closing(start_response) if closes else start_response)
 
     def obey(self, line: Connection) -> None:
         """Tell the parent that all is ready, and leave when it says so."""
         threading.Thread(target=self._obey, args=(line,), name="leaving", daemon=True).start()
 
     def _obey(self, line: Connection) -> None:
-        if _asked_to_leave(line):
+        with suppress(EOFError, OSError):  # the parent has ended, and this process will
+            line.send_bytes(READY)
+            while (asked := line.recv_bytes()) != LEAVE:
+                self._ends = asked == FAREWELL
             self._leave()
 
     def _leave(self) -> None:
@@ -59,14 +69,6 @@ class Leaving:
             looks = 0 if is_connected(self._port) else looks + 1
             time.sleep(_GLANCE)
         os.kill(os.getpid(), signal.SIGTERM)  # granian lets requests that still run come to their end
-
-
-def _asked_to_leave(line: Connection) -> bool:
-    try:
-        line.send_bytes(READY)
-        return line.recv_bytes() == LEAVE
-    except (EOFError, OSError):  # the parent has ended, and this process will
-        return False
 
 
 def _closing(start_response: StartResponse) -> StartResponse:

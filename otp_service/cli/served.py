@@ -4,12 +4,22 @@ import atexit
 import logging
 import multiprocessing
 import os
+import resource
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
+from wsgiref.types import WSGIApplication
+
+from granian.server import mp
 
 from otp_service.cli.children import end_with_parent
 from otp_service.settings import Settings
 from otp_service.telemetry import tracing
+
+CONNECTIONS = 4096
+"""Connections that one process holds at a time, idle ones included; others wait in the backlog and are told nothing."""
+_OTHER_FILES = 256
+"""Files beside them: connections to Redis and the ledger, logs, metrics."""
 
 
 def app(settings: Settings, line: Connection) -> Any:  # noqa: ANN401 - a WSGI application
@@ -17,6 +27,8 @@ def app(settings: Settings, line: Connection) -> Any:  # noqa: ANN401 - a WSGI a
 
     Not with those that the files hold by now: a process that takes the place of one that died must be like the others.
     Over the ``line`` it tells its parent that it is ready, and hears when it is to leave.
+
+    Granian is given a `Door` to call, before which requests wait.
 
     The process ends when ``serve`` is killed: without that it would go on to hold the port, unattended. It sees to
     that before anything else, since ``serve`` may be killed while the application is imported.
@@ -26,10 +38,27 @@ def app(settings: Settings, line: Connection) -> Any:  # noqa: ANN401 - a WSGI a
     from otp_service import wsgi  # noqa: PLC0415 - takes a second
     from otp_service.cli.leaving import Leaving  # noqa: PLC0415
 
+    _allow_files(CONNECTIONS + _OTHER_FILES)
+    mp._wsgi_call_wrap = partial(_door, settings.http.threads)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no setting for that
     application = Leaving(wsgi.app(settings), settings.http.port)
     atexit.register(_leave)
     application.obey(line)
     return application
+
+
+def _door(most: int, application: WSGIApplication, *_: object) -> Any:  # noqa: ANN401 - what granian calls
+    """Return what granian is to call with each request, instead of its own wrapper around an application."""
+    from otp_service.cli.door import Door  # noqa: PLC0415
+
+    return Door(application, most)
+
+
+def _allow_files(count: int) -> None:
+    """Let this process open so many files at once, as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _leave() -> None:

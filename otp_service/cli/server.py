@@ -21,13 +21,11 @@ from otp_service.cli import served
 from otp_service.cli.hangups import on_hangup
 from otp_service.cli.leaving import IDLE, PATIENCE
 from otp_service.cli.reloading import tell
-from otp_service.cli.successors import becomes_ready, see_off, send_off
+from otp_service.cli.successors import becomes_ready, bid_farewell, see_off, send_off
 from otp_service.settings import Settings
 from otp_service.telemetry.logging import GRANIAN_LOGGING, get_logger
 
 BACKLOG = 2048
-CONNECTIONS = 1024
-"""Connections that one process holds at a time, idle ones included; others wait in the backlog."""
 KILL_AFTER = 10
 """Seconds that a process may take to finish its requests."""
 
@@ -74,9 +72,9 @@ class Server(MPServer):
             http1_settings=HTTP1Settings(header_read_timeout=1000 * IDLE),
             websockets=False,
             workers=settings.http.processes,
-            blocking_threads=settings.http.threads,
+            blocking_threads=_threads(settings),
             backlog=BACKLOG,
-            backpressure=CONNECTIONS,
+            backpressure=served.CONNECTIONS,
             respawn_failed_workers=True,
             workers_kill_timeout=KILL_AFTER,
             log_level=LogLevels.warning,
@@ -102,7 +100,11 @@ class Server(MPServer):
         self.serve(target_loader=served.app, wrap_loader=False)
 
     def shutdown(self, exit_code: int = 0) -> None:
-        """End the processes."""
+        """End the processes, once proxies have had time to notice."""
+        if leave_after := self._settings.http.leave_after:
+            for process in self.wrks:
+                bid_farewell(self._lines[process])
+            time.sleep(leave_after)
         self._alarms.stopped = time.monotonic()
         self.wrks += self._leaving
         super().shutdown(exit_code)  # type: ignore[no-untyped-call]
@@ -127,7 +129,7 @@ class Server(MPServer):
     ) -> WorkerProcess:
         """Return a process that is still to be started, with the settings that are in force."""
         self._shd, self._sso = self._doors[idx]
-        self.blocking_threads = self._settings.http.threads
+        self.blocking_threads = _threads(self._settings)
         ours, theirs = multiprocessing.Pipe()
         process = super()._spawn_worker(idx, target, partial(served.app, self._settings, theirs))
         self._lines[process] = ours
@@ -192,3 +194,8 @@ class Server(MPServer):
             process.interrupt_by_parent = True
             send_off(self._lines[process])
         self._leaving += processes
+
+
+def _threads(settings: Settings) -> int:
+    """Return the threads of a process: those that answer, and one that takes requests in meanwhile."""
+    return settings.http.threads + 1

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection, wait
 
 from granian.server.mp import WorkerProcess
 
-from otp_service.cli.leaving import LEAVE, READY
+from otp_service.cli.leaving import FAREWELL, LEAVE, READY
 
 START_WITHIN = 60.0
 """Seconds that a process may take to be ready."""
@@ -27,8 +27,17 @@ def becomes_ready(process: WorkerProcess, line: Connection, is_over: Callable[[]
 
 def send_off(line: Connection) -> None:
     """Ask the process at the other end to leave."""
+    _say(line, LEAVE)
+
+
+def bid_farewell(line: Connection) -> None:
+    """Let the process at the other end tell everybody that it is about to end."""
+    _say(line, FAREWELL)
+
+
+def _say(line: Connection, word: bytes) -> None:
     with suppress(OSError):  # it has ended
-        line.send_bytes(LEAVE)
+        line.send_bytes(word)
 
 
 def see_off(processes: Iterable[WorkerProcess], seconds: float) -> None:

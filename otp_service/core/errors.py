@@ -237,6 +237,13 @@ class LedgerUnavailableError(OtpServiceError):
     retry_after = 1
 
 
+class OverloadedError(OtpServiceError):
+    """More requests come than are answered: this one's turn would come too late, and nothing was done about it."""
+
+    code = "overloaded"
+    retry_after = 1
+
+
 class BacklogFullError(OtpServiceError):
     """So many messages wait that a code would arrive dead: nothing more is accepted until workers catch up."""
 

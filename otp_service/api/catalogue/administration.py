@@ -4,7 +4,7 @@ from otp_service.api import admin_answers, admin_schemas
 from otp_service.api.catalogue.call import BODY, Call, Success
 
 _SECTION = "Administration"
-_COMMON = ("invalid-request", "unauthenticated", "forbidden", "internal", "ledger-unavailable")
+_COMMON = ("invalid-request", "unauthenticated", "forbidden", "internal", "ledger-unavailable", "overloaded")
 _NAME = {
     "name": "name",
     "in": "path",

@@ -12,7 +12,7 @@ from otp_service.api.exchange import JSON
 Headers = Mapping[str, str]
 Schema = Mapping[str, Any]
 
-COMMON = ("invalid-request", "unauthenticated", "forbidden", "internal", "store-unavailable")
+COMMON = ("invalid-request", "unauthenticated", "forbidden", "internal", "store-unavailable", "overloaded")
 """Codes of errors that every call with an API key may end with."""
 BODY = ("body-too-large", "unsupported-media-type")
 """Those of every call with a body."""

@@ -32,7 +32,7 @@ def _report(name: str, method: str, summary: str) -> Call:
         "signature, a token in the address, or where it comes from. A report changes what is shown of a delivery and "
         "never approves anything.",
         successes=(Success(204, "Taken.", media_type=None),),
-        problems=("unauthenticated", "not-found", "body-too-large", "internal", "store-unavailable"),
+        problems=("unauthenticated", "not-found", "body-too-large", "internal", "store-unavailable", "overloaded"),
         parameters=(_GATEWAY, _DISPATCH),
         any_body=method == "post",
         authenticated=False,
@@ -62,6 +62,7 @@ def _message(name: str, method: str, summary: str) -> Call:
             "internal",
             "store-unavailable",
             "ledger-unavailable",
+            "overloaded",
         ),
         parameters=(_GATEWAY,),
         any_body=method == "post",

@@ -29,7 +29,8 @@ CALLS = (
         path="/readyz",
         section=_SECTION,
         summary="Can the service work?",
-        description="Looks whether Redis answers. `worker_age` is how many seconds ago a worker was last seen, null "
+        description="Looks whether Redis answers. A server that was asked to end says `leaving`, and goes on to answer "
+        "for a while. `worker_age` is how many seconds ago a worker was last seen, null "
         "when none was lately; `ledger` is `ok`, `unavailable` (starts go on by what is known) or `not mirrored` (they "
         "are refused). Both are told, not judged.",
         successes=(
@@ -47,7 +48,7 @@ CALLS = (
         summary="Metrics",
         description="In the text format of Prometheus. Served here only where the configuration says so.",
         successes=(Success(200, "All metrics.", media_type=_TEXT),),
-        problems=("internal",),
+        problems=("internal", "overloaded"),
         authenticated=False,
     ),
     Call(
@@ -58,7 +59,7 @@ CALLS = (
         summary="This specification",
         description="OpenAPI 3.1.",
         successes=(Success(200, "The specification.", TypeAdapter(dict[str, Any])),),
-        problems=("internal",),
+        problems=("internal", "overloaded"),
         authenticated=False,
     ),
     Call(
@@ -69,7 +70,7 @@ CALLS = (
         summary="This page",
         description="The same for people.",
         successes=(Success(200, "A page.", media_type=_HTML),),
-        problems=("internal",),
+        problems=("internal", "overloaded"),
         authenticated=False,
     ),
 )

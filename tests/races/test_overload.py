@@ -1,0 +1,62 @@
+"""More requests than the service can answer: it says so early, goes on to answer as many as it can, and recovers."""
+
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from support_crowd import CHECKED, STARTED, Crowd
+from support_rotation import FREE
+from support_service import in_parallel, running
+from support_slow import far_away
+from support_valkey import ValkeyServer
+
+CALLERS = 120
+LATENCY = 0.05
+MOST = 4 / LATENCY
+"""Requests a second that four threads can answer, whatever the machine: each waits so long for Redis."""
+SECONDS = 5.0
+IN_TIME = 1.5
+
+
+@pytest.fixture
+def valkey(tmp_path: Path):
+    server = ValkeyServer(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.mark.timeout(120)
+def test_overload_is_told_early_and_is_over_with_the_load(tmp_path: Path, valkey: ValkeyServer):
+    with far_away(valkey.port) as redis:
+        sections = {"redis": {"url": f"redis://127.0.0.1:{redis.port}/0"}, "limits": FREE}
+        with running(tmp_path, valkey, workers=0, **sections) as service:
+            redis.seconds = LATENCY
+            probes = []
+            with Crowd(service, CALLERS) as crowd:
+                end = time.monotonic() + SECONDS
+                while time.monotonic() < end:
+                    probes += [_probed(f"{service.base}/{path}") for path in ("healthz", "readyz")]
+                    time.sleep(0.1)
+            redis.seconds = 0.0
+            after = in_parallel(8, lambda place: service.post("/v1/verifications", {"to": f"+9230199{place:05d}"}))
+            metrics = service.get("/metrics").text
+
+    refused = [one for one in crowd.answers if one.what == (503, "overloaded")]
+    answered = [one for one in crowd.answers if one.what in {STARTED, CHECKED}]
+    assert crowd.failures == []
+    assert {one.what for one in crowd.answers} == {STARTED, CHECKED, (503, "overloaded")}
+    assert {one.retry_after for one in refused} == {"1"}
+    assert max(one.seconds for one in crowd.answers) < IN_TIME
+    assert len(answered) > MOST * SECONDS / 2, "it goes on to do what it can"
+    assert {status for status, _ in probes} == {200}
+    assert max(seconds for _, seconds in probes) < IN_TIME
+    assert {answer.status_code for answer in after} == {201}
+    (count,) = [line for line in metrics.splitlines() if line.startswith("otp_service_requests_turned_away_total")]
+    assert float(count.split()[1]) == len(refused)
+
+
+def _probed(url: str) -> tuple[int, float]:
+    began = time.monotonic()
+    status = requests.get(url, timeout=10).status_code
+    return status, time.monotonic() - began

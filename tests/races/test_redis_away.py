@@ -1,0 +1,113 @@
+"""Redis goes away under load, in each way that it can, and comes back: what callers and workers see of it."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support_crowd import CHECKED, STARTED, Crowd
+from support_rotation import FREE
+from support_service import Service, eventually, running
+from support_valkey import ValkeyServer
+
+from otp_service.store.library import library
+
+IN_TIME = 1.5
+"""Seconds within which everybody is answered, whatever Redis does."""
+BACK_WITHIN = 2.0
+"""Seconds after its return from which on all is as before."""
+AWAY = 3.0
+FILE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+class Refusing:
+    """The process ends; it comes back with its data."""
+
+    options = FILE
+    keeps_data = True
+
+    def leave(self, valkey: ValkeyServer) -> None:
+        valkey.stop(kill=True)
+
+    def come_back(self, valkey: ValkeyServer) -> None:
+        valkey.start()
+
+
+class Hanging(Refusing):
+    """It takes connections and questions, and answers none."""
+
+    options = ()
+
+    def leave(self, valkey: ValkeyServer) -> None:
+        os.kill(valkey.process.pid, signal.SIGSTOP)
+
+    def come_back(self, valkey: ValkeyServer) -> None:
+        os.kill(valkey.process.pid, signal.SIGCONT)
+
+
+class Emptied(Refusing):
+    """It comes back without data, functions, and what the functions were taught."""
+
+    options = ()
+    keeps_data = False
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("absence", [Refusing(), Hanging(), Emptied()], ids=lambda one: type(one).__name__)
+def test_redis_goes_away_under_load_and_comes_back(tmp_path: Path, absence: Refusing):
+    valkey = ValkeyServer(tmp_path, options=absence.options)
+    try:
+        with running(tmp_path, valkey, workers=1, limits=FREE) as service:
+            before = service.start("+923451234567")
+            code = service.code(before)
+            with Crowd(service, 8) as crowd:
+                time.sleep(1)
+                left = _now(lambda: absence.leave(valkey))
+                time.sleep(AWAY)
+                asked = time.monotonic()
+                returned = _now(lambda: absence.come_back(valkey))
+                time.sleep(BACK_WITHIN + 2)
+            _judge(crowd, left, asked, returned)
+            assert library().name.encode() in {one[1] for one in valkey.client.function_list()}
+            _assert_delivers(service)
+            if absence.keeps_data:
+                assert service.check(before, code)["valid"]
+            else:
+                answer = service.post(f"/v1/verifications/{before}/check", {"code": code})
+                assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+    finally:
+        if valkey.process.poll() is None:
+            os.kill(valkey.process.pid, signal.SIGCONT)
+        valkey.stop(kill=True)
+
+
+def _now(act: Callable[[], None]) -> float:
+    act()
+    return time.monotonic()
+
+
+def _judge(crowd: Crowd, left: float, asked: float, returned: float) -> None:
+    """Look at what callers saw: until Redis left, while it was away, and since it is back."""
+    away = [one for one in crowd.answers if one.sent > left and one.came < asked]
+    back = crowd.since(returned)
+    assert crowd.failures == []
+    assert max(one.seconds for one in crowd.answers) < IN_TIME
+    assert {one.what for one in crowd.answers if one.came < left - 0.1} == {STARTED, CHECKED}
+    assert len(away) > 20, "they went on to call"
+    assert {one.what for one in away} <= {(503, "store-unavailable"), (503, "overloaded")}
+    assert {one.status for one in crowd.answers} <= {200, 201, 503, 404}
+    assert {one.retry_after for one in crowd.answers if one.status == 503} == {"1"}
+    assert {one.what for one in back if one.sent > returned + BACK_WITHIN} == {STARTED, CHECKED}
+    for call, answer in (("start", STARTED), ("check", CHECKED)):
+        first = min(one.came for one in back if one.call == call and one.what == answer)
+        assert first - returned < BACK_WITHIN, call
+
+
+def _assert_delivers(service: Service) -> None:
+    """The worker is back, too, and so are both processes: a code arrives, and is accepted, again and again."""
+    eventually(lambda: service.get("/readyz").json()["details"]["worker_age"] is not None)
+    for number in range(8):
+        verification = service.start(f"+92345765432{number}")
+        assert service.check(verification, service.code(verification))["valid"]
