@@ -6,20 +6,18 @@ whatever is not exactly such a call goes to Flask. The tests of the API run both
 
 import re
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from http import HTTPStatus
 from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from otp_service.api.auth import require_caller
 from otp_service.api.errors import answer_to
 from otp_service.api.exchange import TURNED_AWAY, Answer, Exchange
-from otp_service.api.observation import headers_of, report
+from otp_service.api.observation import report
+from otp_service.api.overload import Overload
 from otp_service.api.request import refuse_query
 from otp_service.api.v1 import verifications
+from otp_service.api.wsgi_answer import written
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import OverloadedError
-from otp_service.telemetry import metrics
 
 _CHECK: Final = re.compile(r"/v1/verifications/([a-z0-9_]+)/check")
 
@@ -34,12 +32,13 @@ class HotPath:
         """What answers whatever is not a start or a check, and could answer these."""
         self._installation = installation
         self._views = verifications.Verifications(installation)
+        self._overload = Overload()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         path = environ["PATH_INFO"]
         if TURNED_AWAY in environ:
-            return _turned_away(environ, start_response)
+            return self._overload.refuse(environ, start_response)
         if environ["REQUEST_METHOD"] != "POST":
             return self.flask(environ, start_response)
         if path == verifications.START:
@@ -57,24 +56,5 @@ class HotPath:
             answer = handler(exchange)
         except Exception as error:  # noqa: BLE001 - as Flask's handler of errors
             answer = answer_to(exchange, error)
-        return _written(exchange, answer, start_response)
-
-
-def _turned_away(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Refuse a request without looking at it: neither who calls nor what is asked for."""
-    exchange = Exchange(environ, None, None)
-    metrics.record_turned_away()
-    error = OverloadedError("More requests come than can be answered in time. Nothing was done about this one.")
-    return _written(exchange, answer_to(exchange, error), start_response)
-
-
-def _written(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
-    own = {"Content-Type": answer.media_type, "Content-Length": str(len(answer.body))}
-    start_response(_line(answer.status), list({**own, **headers_of(exchange), **answer.headers}.items()))
-    report(exchange, answer.status)
-    return (answer.body,)
-
-
-@lru_cache
-def _line(status: int) -> str:
-    return f"{status} {HTTPStatus(status).phrase.upper()}"
+        report(exchange, answer.status)
+        return written(exchange, answer, start_response)

@@ -20,8 +20,10 @@ from otp_service.api.exchange import ARRIVED, TURNED_AWAY
 from otp_service.api.observation import PROBES
 from otp_service.telemetry.logging import get_logger
 
-PATIENCE = 0.3
+PATIENCE = 0.4
 """Seconds that the first in the queue has waited when nobody else is let in any more."""
+FEW = 16
+"""So many are let in all the same: if the process was only held up for a moment, they are answered at once after it."""
 LATEST = 0.8
 """Seconds after which a turn comes too late, though the request was let in: what was before it took long."""
 
@@ -111,7 +113,7 @@ class Door:
     def _lets_in(self, request: _Request) -> bool:
         """Tell whether a request may wait. Probes always may: they ask whether the process lives, not how it fares."""
         with self._lock:
-            return _is_probe(request) or not (self._waiting and self._waiting[0].waits_longer_than(PATIENCE))
+            return _is_probe(request) or len(self._waiting) < FEW or not self._waiting[0].waits_longer_than(PATIENCE)
 
     def _answer_all(self, first: _Request) -> None:
         """Answer a request, and those that wait until none does."""
@@ -141,7 +143,7 @@ class Door:
         try:
             body = _whole(self._application(request.environ, head))
         except Exception:  # noqa: BLE001 - nothing may keep this thread from what waits
-            _log.exception("answer_failed")
+            _log.exception("answer_defect")
             head = _Head()
         request.protocol.response_bytes(head.status, head.headers, body)
 

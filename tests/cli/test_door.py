@@ -103,15 +103,17 @@ def test_a_probe_waits_for_nobody_but_those_who_are_being_answered(house: House)
 
 def test_nobody_is_let_in_while_the_first_has_waited_too_long(house: House, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(door, "PATIENCE", 0.1)
+    monkeypatch.setattr(door, "FEW", 2)
     for path in ("/a", "/b", "/c"):
         house.call(path)
     time.sleep(0.15)
+    few = house.call("/few")
     refused, probe = house.call("/d"), house.call("/healthz")
 
     assert (refused.status, refused.headers, refused.body) == (503, [("Retry-After", "1")], b"later")
     assert probe.status == 0, "it waits for its turn"
-    house.answer(4)
-    eventually(lambda: probe.status == 200)
+    house.answer(5)
+    eventually(lambda: probe.status == 200 and few.status == 200)
     assert "/d" not in house.began
     house.call("/e")
     assert "/e" in house.began, "once nobody waits any more, all is as before"

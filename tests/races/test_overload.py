@@ -11,7 +11,7 @@ from support_service import in_parallel, running
 from support_slow import far_away
 from support_valkey import ValkeyServer
 
-CALLERS = 120
+CALLERS = 80
 LATENCY = 0.05
 MOST = 4 / LATENCY
 """Requests a second that four threads can answer, whatever the machine: each waits so long for Redis."""
