@@ -3,6 +3,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 LOAD_SECONDS ?= 300
 LOAD_USERS ?= 100
+SOAK_SECONDS ?= 1200
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
@@ -14,7 +15,8 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: setup run test check bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger rotate abuse mutants lock sbom clean compose-secrets
+.PHONY: setup run test check bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger rotate rolling
+.PHONY: overload soak abuse mutants lock sbom clean compose-secrets
 
 setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
 
@@ -59,6 +61,15 @@ storm-ledger: setup  ## Recorders, database and Redis are killed under load; not
 
 rotate: setup  ## Root keys are rotated while verifications are started and checked; none may be lost. Three minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/rotate.py
+
+rolling: setup  ## Restart all processes under load, one by one; no request may fail. BEFORE=folder of the release before. Two minutes.
+	PYTHONPATH=tests $(BIN)/python benchmarks/rolling.py $(if $(BEFORE),--before $(BEFORE))
+
+overload: setup  ## More load than the service bears: everybody is answered in time, and it recovers. A minute. Needs wrk.
+	$(BIN)/python benchmarks/overload.py
+
+soak: setup  ## Half load for SOAK_SECONDS (twenty minutes): memory, keys and files must not grow.
+	$(BIN)/python benchmarks/soak.py --seconds $(SOAK_SECONDS)
 
 abuse: setup  ## Attacks beside a simulated day of honest traffic: what passes, costs, is refused. Needs libfaketime. An hour.
 	$(BIN)/python benchmarks/abuse.py

@@ -55,7 +55,8 @@ class _Request:
     def keep_body(self) -> None:
         """Read the body: granian drops what of it was not read when it is told that the request is taken in.
 
-        A body that comes slowly keeps this thread, but no turn; another one will take requests in.
+        A body that comes slowly keeps this thread, and no other: while it does, as many are left as may answer, so that
+        none of them finds all turns taken.
         """
         if "CONTENT_LENGTH" in self.environ or "HTTP_TRANSFER_ENCODING" in self.environ:
             self.environ["wsgi.input"] = BytesIO(self.environ["wsgi.input"].read(_KEPT))

@@ -14,7 +14,7 @@ import pytest
 import requests
 from support_cli import all_end, configured, family, kill, start
 from support_installation import API_KEY
-from support_service import in_parallel, running
+from support_service import eventually, in_parallel, running
 from support_valkey import ValkeyServer, free_port
 
 from otp_service.cli.server import KILL_AFTER, FalseAlarms
@@ -199,6 +199,26 @@ def test_worker_works_until_it_is_asked_to_end(launch, valkey):
     assert answer(f"http://127.0.0.1:{metrics_port}/metrics").status_code == 200
     process.send_signal(signal.SIGTERM)
     assert process.wait(15) == 0
+
+
+def test_a_server_that_is_to_end_serves_on_until_proxies_have_noticed(tmp_path, valkey):
+    with running(tmp_path, valkey, workers=0, http={"leave_after": 3.0}) as service:
+        (serve,) = service.children
+        kept = requests.Session()
+        kept.headers["Authorization"] = f"Bearer {API_KEY}"
+        assert kept.get(f"{service.base}/readyz", timeout=5).headers.get("Connection") != "close"
+        began = time.monotonic()
+        serve.send_signal(signal.SIGTERM)
+        (refused,) = eventually(lambda: [one for one in [service.get("/readyz")] if not one.ok])
+        started = [service.post("/v1/verifications", {"to": f"+92300123456{place}"}) for place in range(8)]
+        last = kept.get(f"{service.base}/healthz", timeout=5)
+
+        assert (refused.status_code, refused.json()) == (503, {"status": "leaving", "details": {}})
+        assert {answer.status_code for answer in started} == {201}
+        assert {answer.headers["Connection"] for answer in (*started, last)} == {"close"}
+        assert serve.wait(15) == 0
+        assert time.monotonic() - began > 3
+        assert "Traceback" not in service.logs()
 
 
 @pytest.mark.parametrize("repetition", range(3))
