@@ -24,8 +24,9 @@ PATIENCE = 0.4
 """Seconds that the first in the queue has waited when nobody else is let in any more."""
 FEW = 16
 """So many are let in all the same: if the process was only held up for a moment, they are answered at once after it."""
-LATEST = 0.8
-"""Seconds after which a turn comes too late, though the request was let in: what was before it took long."""
+LATEST = 1.2
+"""Seconds after which a turn comes too late, though the request was let in: what was before it took long. Longer than
+Redis is waited for (`redis.timeout`), so that those who wait behind its silence are told of that."""
 
 _ENVIRONMENT: Final = {
     "SCRIPT_NAME": "",

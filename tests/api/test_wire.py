@@ -150,18 +150,21 @@ def test_a_silent_store_is_told_within_a_second_and_a_half(clean: Service):
     request = _request(BODY, f"Content-Length: {len(BODY)}")
     clean.valkey.process.send_signal(19)  # SIGSTOP: it takes connections and does not answer
 
-    def ask(_: int) -> float:
+    def ask(_: int) -> tuple[str, float]:
         began = time.monotonic()
         status, headers, body = _send(clean, request)
-        assert (status, json.loads(body)["code"], headers["retry-after"]) == (503, "store-unavailable", "1")
-        return time.monotonic() - began
+        assert (status, headers["retry-after"]) == (503, "1")
+        return str(json.loads(body)["code"]), time.monotonic() - began
 
     try:
-        took = in_parallel(40, ask)
+        answers = in_parallel(40, ask)
     finally:
         clean.valkey.process.send_signal(18)  # SIGCONT
 
-    assert max(took) < 1.5, "however many ask at once"
+    codes = {code for code, _ in answers}
+    assert max(seconds for _, seconds in answers) < 1.5, "however many ask at once"
+    assert "store-unavailable" in codes
+    assert codes <= {"store-unavailable", "overloaded"}, "some come so late that they find a queue that does not move"
     time.sleep(1)  # as the answer said
     assert _send(clean, request)[0] == 201
 
