@@ -20,11 +20,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from growth import Growth, Sample, growths
 from machine import describe
 from plots import Lines, Series, picture
 from rig import Rig, until
 from roomy import ROOMY
-from soaked import Growth, Sample, Watch, growths
+from soaked import Watch
 from soaking import Callers
 from standin import StandIn
 

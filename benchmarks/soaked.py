@@ -1,44 +1,17 @@
-"""What is looked at during a soak, and whether it grew."""
+"""What is looked at during a soak."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import redis
+from growth import Sample
 from hands import BUCKET
 from processes import tree_of
 
 from otp_service.store import keys
 
 MEGABYTE = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One look: figures by their names."""
-
-    at: float
-    """Seconds since the soak began."""
-    figures: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Growth:
-    """A figure in the time that is judged."""
-
-    name: str
-    first: float
-    """What it was in the mean, in the first fifth."""
-    last: float
-    """The same in the last fifth."""
-    highest: float
-
-    @property
-    def share(self) -> float:
-        """By which share of what it was it grew; negative where it shrank."""
-        return (self.last - self.first) / self.first if self.first else float(self.last > 0)
 
 
 class Watch:
@@ -72,21 +45,6 @@ class Watch:
             "Valkey: connections": clients["connected_clients"],
             **{f"Valkey: {name}": self._client.xlen(key(BUCKET)) for name, key in streams.items()},
         }
-
-
-def growths(samples: Sequence[Sample], since: float) -> list[Growth]:
-    """Return each figure from a second on; first and last are means, for memory comes and goes in steps."""
-    judged = [sample for sample in samples if sample.at >= since]
-    fifth = max(1, len(judged) // 5)
-    found = []
-    for name in judged[0].figures:
-        values = [sample.figures[name] for sample in judged]
-        found.append(Growth(name, _mean(values[:fifth]), _mean(values[-fifth:]), max(values)))
-    return found
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _command(pid: int) -> str:
