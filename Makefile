@@ -15,8 +15,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: setup run test check bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger rotate rolling
-.PHONY: overload soak abuse mutants lock sbom clean compose-secrets
+.PHONY: setup run test check bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger rotate rolling overload soak abuse mutants lock sbom clean compose-secrets
 
 setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
 
