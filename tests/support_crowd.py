@@ -13,6 +13,8 @@ from support_service import PATIENCE, Service
 STARTED, CHECKED = (201, None), (200, None)
 _HEADERS = {"Authorization": f"Bearer {API_KEY}"}
 
+_GLANCE = 0.01
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -47,11 +49,14 @@ class Crowd:
         self.answers: list[Answered] = []
         self.failures: list[str] = []
         """Calls that got no answer."""
+        self.held_up = 0.0
+        """Seconds that the machine, busy with other things, kept a thread of this process from its turn at most."""
         self._service = service
         self._pause, self._rest = pause, rest
         self._numbers = itertools.count()
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._call, args=(one % 2 == 1,)) for one in range(callers)]
+        self._threads.append(threading.Thread(target=self._watch))
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -66,6 +71,12 @@ class Crowd:
     def since(self, moment: float) -> list[Answered]:
         """Return how those were answered who called after a moment."""
         return [one for one in list(self.answers) if one.sent >= moment]
+
+    def _watch(self) -> None:
+        while not self._over.is_set():
+            began = time.monotonic()
+            time.sleep(_GLANCE)
+            self.held_up = max(self.held_up, time.monotonic() - began - _GLANCE)
 
     def _call(self, keeps: bool) -> None:
         session, verification, turns = requests.Session(), "", itertools.cycle(("start", "check"))

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
+from support_programs import program_environment
 from support_service import eventually
 from support_sources import ROOT
 from support_valkey import free_port
@@ -19,7 +20,7 @@ TO = "+923001234567"
 def sink(tmp_path):
     port = free_port()
     command = [sys.executable, str(ROOT / "load" / "sink.py"), "--port", str(port), "--journal", str(tmp_path / "j")]
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, env=program_environment())
     base = f"http://127.0.0.1:{port}"
     try:
         eventually(lambda: _alive(base))
