@@ -7,7 +7,7 @@ from datetime import date
 from otp_service.core.clearance import Clearance
 from otp_service.core.registration import Registration
 from otp_service.services.clearance import today
-from otp_service.telemetry import metrics
+from otp_service.telemetry import exposition, metrics
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -27,7 +27,8 @@ class Announcer:
         if day == self._looked:
             return
         self._looked = day
-        metrics.forget_registrations()
+        if not exposition.shared():  # there a value stays as long as the process that told it
+            metrics.forget_registrations()
         for registration in self._clearance.registrations:
             _announce(registration, day)
 
