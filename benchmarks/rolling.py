@@ -30,6 +30,7 @@ from support_rotation import FREE
 from support_service import Service, eventually
 from support_upstreams import ProxiedLoad, Upstreams
 from support_valkey import ValkeyServer, free_port
+from verdict import verdict
 
 HERE = Path(__file__).parent.parent
 LEAVE_AFTER = 1.0
@@ -38,8 +39,6 @@ GRACE = {"serve": LEAVE_AFTER + 12, "worker": 15.0}
 """Seconds within which a process has ended."""
 READ_WITHIN = 60.0
 """Seconds within which the ledger has what happened."""
-SHOWN = 20
-"""Breaches that are printed."""
 _MAIN = "from otp_service.cli.main import main; main()"
 
 
@@ -141,10 +140,7 @@ def main() -> int:
         _settle(fleet, load, books)
     breaches = books.breaches + load.failures
     _print(options, books, load, upstreams)
-    for breach in breaches[:SHOWN]:
-        print(f"BREACH {breach}", file=sys.stderr)
-    print(f"\n{f'{len(breaches)} breaches' if breaches else 'Everything as it must be'}.")
-    return 1 if breaches else 0
+    return verdict(breaches)
 
 
 def _options() -> argparse.Namespace:

@@ -24,11 +24,10 @@ from support_outbox import waiting
 from support_rotation import FREE, Load, RootKeys, root_of
 from support_service import Service, eventually, running
 from support_valkey import ValkeyServer
+from verdict import verdict
 
 STORM = 100
 """Signals in a row, to each process."""
-SHOWN = 20
-"""Breaches that are printed."""
 
 Coded = tuple[str, str]
 """A verification, and its code."""
@@ -61,10 +60,7 @@ def main() -> int:
             active, other = other, active
     breaches = books.breaches + [failure for load in books.loads for failure in load.failures]
     _print(options, books)
-    for breach in breaches[:SHOWN]:
-        print(f"BREACH {breach}", file=sys.stderr)
-    print(f"\n{f'{len(breaches)} breaches' if breaches else 'Everything as it must be'}.")
-    return 1 if breaches else 0
+    return verdict(breaches)
 
 
 def _options() -> argparse.Namespace:

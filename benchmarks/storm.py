@@ -23,6 +23,7 @@ from hands import BUCKET
 from rig import Rig, Started, percentile
 from standin import Behaviour, Served, StandIn
 from strikes import Strikes, Toll
+from verdict import verdict
 
 from otp_service.settings.sections import WorkerSettings
 from otp_service.store import keys
@@ -43,8 +44,6 @@ STALL = 1.0
 """Seconds by which the storm itself may be held up; more, and calls time out that nobody struck."""
 PATIENCE = 100.0
 """Seconds after which what still waits is taken for stuck."""
-SHOWN = 20
-"""Breaches that are printed."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +80,7 @@ def main() -> int:
     books = settle_books([one.id for one in started], found.calls, found.stories, struck)
     breaches = [*books.breaches, *_shortcomings(options, strikes, found)]
     _print(options, strikes, found, books)
-    for breach in breaches[:SHOWN]:
-        print(f"BREACH {breach}", file=sys.stderr)
-    print(f"\n{f'{len(breaches)} breaches' if breaches else 'Everything as it must be'}.")
-    return 1 if breaches else 0
+    return verdict(breaches)
 
 
 def _options() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""The request that Flask is at: as a `Exchange` from its first hook on, and its answer as Flask's `Response`."""
+"""The request that Flask is at: as an `Exchange` from its first hook on, and its answer as Flask's `Response`."""
 
 from flask import Flask, Response, g, request
 
