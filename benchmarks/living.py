@@ -46,10 +46,11 @@ class Living:
         network = next(key.name for key in self._keys if b":guard/address/" in key.name).rpartition(b"/")[2]
         self._names = (verification.id[-32:].encode(), verification.pseudonym.encode(), network)
         self.count = 1
-        self._empty = self._memory() - sum(client.memory_usage(key.name, samples=0) for key in self._keys)
+        self._taken = 0
 
     def grow(self, count: int) -> None:
         """Copy until there are so many."""
+        before = self._memory()
         while self.count < count:
             many = min(_AT_ONCE, count - self.count)
             with self._client.pipeline(transaction=False) as pipeline:
@@ -57,11 +58,12 @@ class Living:
                     pipeline.execute_command("RESTORE", name, life, value)
                 pipeline.execute()
             self.count += many
+        self._taken += self._memory() - before
 
     @property
     def bytes_each(self) -> float:
-        """Memory that one verification takes, by the server's own count, the table of names included."""
-        return (self._memory() - self._empty) / self.count
+        """Memory that a copy takes, by the server's own count, the table of names included."""
+        return self._taken / (self.count - 1)
 
     def _copy(self) -> Iterator[tuple[bytes, bytes, int]]:
         fresh = [(old, _alike(old)) for old in self._names]

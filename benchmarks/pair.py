@@ -43,7 +43,7 @@ class Checkout:
         environment = {**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'benchmarks'}"}
         self._process = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, "-P", str(HERE / "paired.py")], cwd=tree, env=environment, text=True,
+                [sys.executable, "-P", str(tree / "benchmarks" / "paired.py")], cwd=tree, env=environment, text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )
         )  # fmt: skip

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import redis
 from processes import Process, cpu_seconds, start_valkey, wait_for_port
-from seeding import BenchSettings, seed_checks
+from seeding import BenchSettings, forget_messages, seed_checks
 
 _MAIN = "from otp_service.cli.main import main; main()"
-_WAITING = ("otp:*outbox*", "otp:*lanes", "otp:*ready")
 
 
 def main() -> None:
@@ -32,19 +31,13 @@ def main() -> None:
         for line in sys.stdin:
             word, *rest = line.split()
             if word != "cpu":
-                _forget_messages(client)
+                forget_messages(client)
             if word == "seed":
                 print(seed_checks(settings, folder / "codes", int(rest[0])), flush=True)
             elif word == "cpu":
                 print(json.dumps({"service": cpu_seconds(service.pid), "valkey": _cpu(client)}), flush=True)
             else:
                 print(flush=True)
-
-
-def _forget_messages(client: redis.Redis) -> None:
-    for pattern in _WAITING:
-        for key in client.scan_iter(pattern, count=1000):
-            client.delete(key)
 
 
 def _cpu(client: redis.Redis) -> float:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import redis
 from processes import free_port
 from roomy import ROOMY
 
@@ -16,6 +17,7 @@ from otp_service.services.start import StartRequest, start
 from otp_service.settings import load_settings
 
 _FROM = itertools.count(0)
+_WAITING = ("otp:*outbox*", "otp:*lanes", "otp:*ready")
 
 
 @dataclass(frozen=True)
@@ -71,3 +73,13 @@ def seed_checks(settings: BenchSettings, path: Path, count: int) -> Path:
             verification = start(context, application, request).view.verification
             lines.write(f"{verification.id} {derive_code(context.keyring, verification, 0, '')}\n")
     return path
+
+
+def forget_messages(client: redis.Redis) -> None:
+    """Forget what waits to be delivered: nobody delivers here, and starts are refused when messages become too old.
+
+    Only while nothing is asked of the service, which may not find one of these keys without the others.
+    """
+    for pattern in _WAITING:
+        for key in client.scan_iter(pattern, count=1000):
+            client.delete(key)

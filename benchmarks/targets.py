@@ -12,7 +12,7 @@ from pathlib import Path
 import redis
 from commands import Commands
 from processes import Process, cpu_seconds, free_port, start_valkey, wait_for_port
-from seeding import BenchSettings, seed_checks
+from seeding import BenchSettings, forget_messages, seed_checks
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -96,10 +96,15 @@ class Bench:
         wait_for_port(settings.port)
         base, key = f"http://127.0.0.1:{settings.port}", {"BENCH_API_KEY": settings.api_key}
 
+        def numbers(_: float) -> dict[str, str]:
+            forget_messages(client)
+            return key
+
         def codes(requests: float) -> dict[str, str]:
+            forget_messages(client)
             return {**key, "BENCH_CODES": str(seed_checks(settings, folder / "codes", int(requests)))}
 
-        start = Target("start", f"{base}/v1/verifications", "start.lua", service, Commands(client), lambda _: key)
+        start = Target("start", f"{base}/v1/verifications", "start.lua", service, Commands(client), numbers)
         check = Target("check", base, "check.lua", service, Commands(client), codes)
         return cls(client, settings, (*floors, start, check))
 
