@@ -9,6 +9,7 @@ from wsgiref.types import WSGIEnvironment
 from otp_service.core.application import Application
 from otp_service.core.errors import ForbiddenError
 from otp_service.services.authenticate import Caller
+from otp_service.telemetry.redaction import Plain
 
 JSON = "application/json"
 ARRIVED: Final = "otp_service.arrived"
@@ -35,9 +36,9 @@ class Exchange:
         self.operation = operation
         self.began: float = environ.get(ARRIVED) or time.perf_counter()
         # Always our own: a caller's would be a stranger's text in our log.
-        self.request_id = f"rq_{secrets.token_hex(16)}"
+        self.request_id = Plain(f"rq_{secrets.token_hex(16)}")
         self.caller: Caller | None = None
-        self.verification: str | None = None
+        self.verification: Plain | None = None
         self.problem: str | None = None
         self.decision: str | None = None
         self.reason: str | None = None

@@ -86,4 +86,4 @@ def _known(exchange: Exchange) -> dict[str, str]:
         "decision": exchange.decision,
         "reason": exchange.reason,
     }
-    return {name: str(value) for name, value in found.items() if value is not None}
+    return {name: value for name, value in found.items() if value is not None}

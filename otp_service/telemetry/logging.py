@@ -116,17 +116,18 @@ def _rendering(renderer: Renderer, *, colours: bool) -> list[structlog.typing.Pr
     """Return the steps that make a line of an event that is safe."""
     if renderer is Renderer.CONSOLE:
         return [_indent_exception, _console(colours=colours)]
-    return [_make_room, structlog.processors.EventRenamer("message"), _order, structlog.processors.JSONRenderer()]
+    return [_arrange, structlog.processors.JSONRenderer()]
 
 
-def _make_room(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Rename a caller's ``message``, the number of a message: as JSON, what a line says is under that name."""
-    return {"message_number" if name == "message" else name: value for name, value in event.items()}
+def _arrange(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Put what every line has first, so that lines can be read below each other; what it says is its ``message``.
 
-
-def _order(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Put what every line has first, so that lines can be read below each other."""
-    return {name: event[name] for name in ("timestamp", "level", "logger", "message") if name in event} | {**event}
+    A caller's own ``message`` is the number of a message, and gets another name.
+    """
+    if "message" in event:
+        event["message_number"] = event.pop("message")
+    first = {name: event.pop(name) for name in ("timestamp", "level", "logger") if name in event}
+    return {**first, "message": event.pop("event"), **event}
 
 
 def _console(*, colours: bool) -> structlog.dev.ConsoleRenderer:

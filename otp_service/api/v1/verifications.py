@@ -21,6 +21,7 @@ from otp_service.services.read import read
 from otp_service.services.resend import resend
 from otp_service.services.start import Sent, start
 from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.redaction import Plain
 
 START: Final = "/v1/verifications"
 ONE: Final = f"{START}/<verification_id>"
@@ -45,7 +46,7 @@ class Verifications:
         peer = self._peer(exchange) if body.client_ip is None else None
         retry = retry_from(exchange, self._context, "start", document)
         sent = start(self._context, exchange.application, body.to_request(peer), retry)
-        exchange.verification = sent.view.verification.id
+        exchange.verification = Plain(sent.view.verification.id)
         answer = _sent(sent, 201)
         answer.headers["Location"] = f"{START}/{exchange.verification}"
         return answer
@@ -95,7 +96,7 @@ class Verifications:
     def _note(self, exchange: Exchange, verification_id: str) -> None:
         """Note an id for the log, if it is one: any other text in its place is a stranger's."""
         if self._context.keyring.bucket_of_id(verification_id) is not None:
-            exchange.verification = verification_id
+            exchange.verification = Plain(verification_id)
 
 
 def _sent(sent: Sent, status: int) -> Answer:
