@@ -13,6 +13,7 @@ from otp_service.core.happening import Happening
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.core.verification import Status
 from otp_service.ledger import audit, consents, head, suppressions
+from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
 from otp_service.ledger.head import Head
@@ -91,7 +92,9 @@ class Traffic:
     def _insert(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> set[str]:
         """Insert events that are not there yet, and their entries in the audit chain; return their names."""
         statement = self._database.insert(events).on_conflict_do_nothing().returning(events.c.id)
-        fresh = set(connection.execute(statement, rows).scalars())
+        fresh: set[str] = set()
+        for some in batches(rows):
+            fresh.update(connection.execute(statement, some).scalars())
         audit.append(connection, events, [row for row in rows if row["id"] in fresh])
         return fresh
 
@@ -197,10 +200,11 @@ def _consents(connection: Connection, happenings: Iterable[Happening]) -> list[C
     if not came:
         return []
     head.lock(connection)  # an erasure is either seen here, or sees what is recorded here
-    numbers = erasures.c.pseudonym.in_({one.member("pseudonym") for one in came})
     erased: dict[tuple[str, str], int] = {}
-    for row in connection.execute(select(erasures).where(numbers).order_by(erasures.c.place)):
-        erased[row.pseudonym, row.application] = row.place
+    for some in batches(list(dict.fromkeys(one.member("pseudonym") for one in came))):
+        theirs = select(erasures).where(erasures.c.pseudonym.in_(some))
+        for row in connection.execute(theirs.order_by(erasures.c.place)):
+            erased[row.pseudonym, row.application] = row.place
     return [_consent(one, erased) for one in came]
 
 

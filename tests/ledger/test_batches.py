@@ -1,0 +1,42 @@
+"""Statements of many values: few texts, for drivers keep what they prepared by its text."""
+
+from collections.abc import Iterable
+
+import pytest
+from sqlalchemy import event
+from support_happenings import EVIDENCE, started
+
+from otp_service.ledger.batches import MOST, batches
+from otp_service.ledger.ledger import Ledger
+
+SOME = 31
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, MOST - 1, MOST, MOST + 1, 2000])
+def test_all_items_are_in_pieces_of_few_lengths_in_their_order(count):
+    pieces = list(batches(range(count)))
+
+    assert [item for piece in pieces for item in piece] == list(range(count))
+    assert {len(piece) for piece in pieces} <= {1 << power for power in range(MOST.bit_length())}
+
+
+def test_a_recorder_asks_in_few_texts_whatever_the_sizes_of_its_batches(ledger):
+    known = _texts(ledger, (1, 2, 4, 8, 16))
+
+    assert _texts(ledger, range(1, SOME + 1)) <= known
+
+
+def _texts(ledger: Ledger, sizes: Iterable[int]) -> set[str]:
+    """Record batches of starts with consents, of so many each; return the texts of all statements."""
+    texts = set()
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        texts.add(statement)
+
+    event.listen(ledger.database.engine, "before_cursor_execute", note)
+    for size in sizes:
+        ledger.traffic.record(
+            [started(f"vf_{size}_{one}", number=f"{size:011d}{one:011d}", evidence=EVIDENCE) for one in range(size)]
+        )
+    event.remove(ledger.database.engine, "before_cursor_execute", note)
+    return texts
