@@ -95,7 +95,7 @@ ROWS = (
         (
             Panel(
                 "Answers by status",
-                (Query(f'sum by (status) (rate({_REQUESTS}_count{{route=~"/v1/.*"}}[1m]))', "{{status}}"),),
+                (Query(f'sum by (status) (rate({_REQUESTS}_count{{route=~"/v1/.*|turned_away"}}[1m]))', "{{status}}"),),
             ),
             Panel(
                 "Time to the answer, p50",

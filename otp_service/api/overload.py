@@ -7,12 +7,13 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from otp_service.api.errors import answer_to
 from otp_service.api.exchange import Exchange
-from otp_service.api.observation import UNMATCHED
 from otp_service.api.wsgi_answer import written
 from otp_service.core.errors import OverloadedError
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
+_ROUTE = "turned_away"
+"""What metrics tell in place of a route, which is not looked for. Objectives count it as an answer of the API."""
 _TOLD_EVERY = 1.0
 """Seconds between two lines in the log. A line for each request would cost more than all the rest of its refusal."""
 
@@ -34,7 +35,7 @@ class Overload:
         error = OverloadedError("More requests come than can be answered in time. Nothing was done about this one.")
         answer = answer_to(exchange, error)
         metrics.record_turned_away()
-        metrics.record_request(exchange.method, UNMATCHED, answer.status, time.perf_counter() - exchange.began)
+        metrics.record_request(exchange.method, _ROUTE, answer.status, time.perf_counter() - exchange.began)
         self._tell()
         return written(exchange, answer, start_response)
 

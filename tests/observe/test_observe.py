@@ -121,6 +121,14 @@ def test_every_alert_has_an_entry_in_the_runbook(alert):
     assert alert["annotations"]["summary"]
 
 
+def test_the_runbook_looks_at_panels_that_the_dashboard_has():
+    titles = {title for title, _ in check.queries()}
+    named = set(re.findall(r'"([A-Z][^"]+)"', RUNBOOK))
+
+    assert {"Answers by status", "Starts by outcome"} <= named
+    assert named <= titles
+
+
 def test_the_runbook_has_no_entry_without_an_alert():
     assert set(re.findall(r"^## (OtpService\w+)$", RUNBOOK, re.MULTILINE)) == {one["alert"] for one in ALERTS}
     assert len({one["alert"] for one in ALERTS}) == len(ALERTS)

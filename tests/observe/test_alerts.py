@@ -1,0 +1,90 @@
+"""What Prometheus itself makes of the rules, in series that are made up: what fires, and what does not."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from support_sources import ROOT
+
+FILES = sorted((ROOT / "observe" / "prometheus" / "rules").glob("*.yml"))
+ONCE = {
+    "OtpServiceStoreErrors": 'otp_service_store_errors_total{operation="worker"}',
+    "OtpServiceLedgerErrors": 'otp_service_ledger_errors_total{operation="recorder"}',
+    "OtpServiceBacklogFull": (
+        'otp_service_verifications_started_total{application="shop",purpose="login",country="PK",outcome="backlog-full"}'
+    ),
+    "OtpServiceMessagesGivenUp": 'otp_service_dead_letters_total{reason="defect"}',
+    "OtpServiceGatewaySuspectsFraud": 'otp_service_dispatches_total{gateway="primary",outcome="fraud"}',
+    "OtpServiceCeilingReached": (
+        'otp_service_guard_refusals_total{application="shop",country="PK",rule="spend.day",mode="enforce"}'
+    ),
+    "OtpServiceCodesAreWrong": 'otp_service_failure_alarms_total{application="shop"}',
+    "OtpServicePolicyFails": 'otp_service_policy_verdicts_total{policy="swap",verdict="unknown"}',
+}
+"""Alerts for which once is enough, and a series of each, of a process that reports for all that time."""
+NEW, SINCE_LONG = "_x5 1+0x60", "1+0x65"
+"""A minute a value: a series that comes with its first count, and one that has not changed for an hour."""
+ANSWERS = 'otp_service_http_request_seconds_count{method="POST",route="%s",status="%s"}'
+
+pytestmark = pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool")
+
+
+def evaluated(folder: Path, *tests: dict[str, object]) -> None:
+    """Let promtool try the rules."""
+    path = folder / "tests.yml"  # JSON is YAML
+    path.write_text(json.dumps({"rule_files": [str(one) for one in FILES], "tests": tests}))
+
+    told = subprocess.run(["promtool", "test", "rules", str(path)], check=False, capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def series(named: str, values: str) -> dict[str, object]:
+    return {"interval": "1m", "input_series": [{"series": named, "values": values}]}
+
+
+def fires(alert: str, minute: int) -> dict[str, object]:
+    """Return the question whether an alert fires, as a query: its labels and words are not what is asked for."""
+    expr = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})'
+    return {"expr": expr, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": 1}]}
+
+
+def is_silent(alert: str, minute: int) -> dict[str, object]:
+    return {**fires(alert, minute), "exp_samples": []}
+
+
+@pytest.mark.parametrize("alert", ONCE)
+def test_the_first_time_ever_fires_and_is_over_after_a_while(alert, tmp_path):
+    asked = [is_silent(alert, 4), fires(alert, 8), is_silent(alert, 20)]
+
+    evaluated(tmp_path, {**series(ONCE[alert], NEW), "promql_expr_test": asked})
+
+
+@pytest.mark.parametrize("alert", ONCE)
+def test_what_happened_long_ago_does_not_fire(alert, tmp_path):
+    asked = [is_silent(alert, 30), is_silent(alert, 60)]
+
+    evaluated(tmp_path, {**series(ONCE[alert], SINCE_LONG), "promql_expr_test": asked})
+
+
+@pytest.mark.parametrize("alert", ONCE)
+def test_one_more_of_what_happened_before_fires(alert, tmp_path):
+    asked = [is_silent(alert, 39), fires(alert, 43)]
+
+    evaluated(tmp_path, {**series(ONCE[alert], "7+0x40 8+0x20"), "promql_expr_test": asked})
+
+
+def test_who_is_turned_away_burns_the_error_budget(tmp_path):
+    answers = [
+        {"series": ANSWERS % ("/v1/verifications", "201"), "values": "0+96x120"},
+        {"series": ANSWERS % ("turned_away", "503"), "values": "0+4x120"},
+        {"series": ANSWERS % ("unmatched", "404"), "values": "0+900x120"},
+    ]
+    asked = [
+        {"expr": "otp_service:errors:ratio_rate5m", "eval_time": "90m",
+         "exp_samples": [{"labels": "otp_service:errors:ratio_rate5m", "value": 0.04}]},
+        fires("OtpServiceErrorBudgetBurnsFast", 90),
+    ]  # fmt: skip
+
+    evaluated(tmp_path, {"interval": "1m", "input_series": answers, "promql_expr_test": asked})
