@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+from otp_service.api.exchange import TURNED_AWAY
 from otp_service.api.observation import PROBES
 from otp_service.telemetry import tracing
 
@@ -15,7 +16,7 @@ class Traced:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        if environ["PATH_INFO"] in PROBES:
+        if environ["PATH_INFO"] in PROBES or TURNED_AWAY in environ:  # a span would cost more than the refusal
             return self._application(environ, start_response)
         with tracing.span("HTTP", "server", environ.get("HTTP_TRACEPARENT", "")):
             return self._application(environ, start_response)
