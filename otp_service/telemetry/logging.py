@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any, Final, TextIO
 
@@ -65,9 +66,14 @@ class _Lines:
         self._stream = stream
 
     def write(self, line: str) -> None:
-        """Write a line; in one piece, for other threads write too."""
-        self._stream.write(f"{line}\n")
-        self._stream.flush()
+        """Write a line; in one piece, for other threads write too.
+
+        One that cannot be written, to a full disk or a reader that has gone, is lost, as by the standard library: what
+        it tells of was done, and a caller must not hear of a failure.
+        """
+        with suppress(OSError, ValueError):
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
 
     debug = info = warning = error = critical = write
 

@@ -150,3 +150,14 @@ def test_lines_below_the_level_are_not_written():
     get_logger("a").warning("loud")
 
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["loud"]
+
+
+@pytest.mark.parametrize("failure", [OSError("No space left on device"), ValueError("I/O operation on closed file")])
+def test_a_line_that_cannot_be_written_fails_nobody(failure):
+    class Full(io.StringIO):
+        def write(self, _):
+            raise failure
+
+    configure_logging("INFO", Renderer.JSON, Full())
+
+    get_logger("a").info("request")
