@@ -81,6 +81,13 @@ def test_end_users_addresses_come_through_exactly_one_proxy_that_believes_no_str
     assert f"http://proxy:{port}" in (ROOT / "load" / "run.py").read_text()
 
 
+def test_the_proxy_lets_the_api_wait_for_a_silent_redis_before_it_takes_it_for_dead(secrets):
+    settings = load_settings(ROOT / "config" / "compose.toml", _environment("api", secrets))
+
+    patience = int(re.search(r"^ +timeout check (\d+)s", PROXY, re.MULTILINE)[1])
+    assert patience > settings.redis.timeout + settings.redis.connect_timeout
+
+
 def test_the_load_ends_by_itself_and_waits_for_all_that_it_needs():
     load = COMPOSE["services"]["load"]
 
