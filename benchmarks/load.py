@@ -2,8 +2,9 @@
 
 An API of two processes, two workers, a Valkey with an append-only file, a ledger and the SMS sink run on the loopback
 interface; locust plays the scenarios of ``load/``. In the middle a worker is killed with -9, then the first gateway
-fails for a while, then Valkey is ended and started again. Ends with 1 when an objective is missed, when the books do
-not balance, or when anything but a 503 was answered while Redis was away.
+fails for a while, then Valkey is ended and started again. Ends with another code than 0 when an objective is missed,
+when the books do not balance, or when a scenario broke off. An answer that is not expected is a breach, and so is a 503
+while Redis is there.
 """
 
 import argparse

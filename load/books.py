@@ -258,10 +258,10 @@ def _numbers(
     unheard = Counter(requests[0].number for requests in of_key.values() if _is_lost_start(requests))
     apart = 0
     for place in recorded.keys() | seen.keys():
-        surplus, what = _compare(recorded[place], seen[place])
-        if what and unheard[place[0]] and surplus > 0:
-            apart += surplus
-        elif what:
+        lost_starts = unheard[place[0]]
+        surplus, what = _compare(recorded[place], seen[place], lost_starts)
+        apart += max(0, surplus) if lost_starts else 0
+        if what:
             books.breaches.append(f"{place[0]} through {place[1]}: {what}")
     again = [one for one, count in Counter(call.dispatch for call in taken).items() if count > 1]
     books.breaches += [f"dispatch {one} came more than once" for one in again]
@@ -281,14 +281,19 @@ def _is_lost_start(requests: Sequence[Entry]) -> bool:
     return requests[0].call == "start" and lost(requests)
 
 
-def _compare(recorded: Sequence[Dispatch], seen: Sequence[Taken]) -> tuple[int, str]:
-    """Return how many calls the sink saw beyond what is recorded, and what is wrong, if anything."""
+def _compare(recorded: Sequence[Dispatch], seen: Sequence[Taken], lost_starts: int) -> tuple[int, str]:
+    """Return how many calls the sink saw beyond what is recorded, and what is wrong, if anything.
+
+    For each start of the number that was lost there may be calls of which no record is known, of which it accepted one.
+    """
     sent = sum(one.status in TAKEN for one in recorded)
     refused = sum(not one.open and one.status not in TAKEN for one in recorded)
     perhaps = sum(one.open for one in recorded)
     accepted = sum(call.accepted for call in seen)
     surplus = len(seen) - len(recorded)
-    if accepted < sent or len(seen) - accepted < refused or surplus > 0 or surplus < -perhaps:
+    too_few = accepted < sent or len(seen) - accepted < refused or surplus < -perhaps
+    too_many = accepted > sent + perhaps + lost_starts if lost_starts else surplus > 0
+    if too_few or too_many:
         return surplus, (
             f"{sent} sent, {refused} refused, {perhaps} unknown are recorded, "
             f"the sink accepted {accepted} and refused {len(seen) - accepted}"

@@ -17,6 +17,8 @@ GRACE = 45
 """Seconds in which what was begun may come to its end."""
 LONGEST = 600
 """Seconds: a verification is known for ten minutes after its code's life, and all are read at the end."""
+BROKE = 3
+"""Locust's exit code when a scenario broke off: at an answer that nobody can read, or a sink that is away."""
 RAMP = 10.0
 """Seconds until all users are there."""
 _HERE = Path(__file__).resolve().parent
@@ -53,13 +55,16 @@ def main() -> int:
         environ["LOAD_METRICS"],
     )
     before = accepted_starts(place)
-    headless = ["--headless", "--run-time", f"{seconds}s", "--stop-timeout", str(GRACE), "--exit-code-on-error", "0"]
+    headless = ["--headless", "--run-time", f"{seconds}s", "--stop-timeout", str(GRACE)]
+    headless += ["--exit-code-on-error", str(BROKE)]
     with (folder / "locust.log").open("w") as log:
         told = subprocess.run([*command, *headless], env=environ, check=False, stdout=log, stderr=log)
     if told.returncode:
         sys.stderr.write((folder / "locust.log").read_text())
+    if told.returncode not in {0, BROKE}:
         return told.returncode
-    return judge(place, before, f"{users} users at a time for {seconds} s, seed {environ['LOAD_SEED']}.")
+    title = f"{users} users at a time for {seconds} s, seed {environ['LOAD_SEED']}."
+    return judge(place, before, title) or told.returncode
 
 
 if __name__ == "__main__":

@@ -84,6 +84,8 @@ def test_what_may_be_is_no_breach(run):
     assert settle(**run).breaches == []
 
 
+LOST, LOST_TWICE = [entry(status=503, at=101.0)], [took(), took("dp_2")]
+MIXED = [entry(), entry(status=503, key="k9", at=101.0)]
 CHECKS = [entry(), entry("check", 200, key="k2", valid=True), entry("check", 200, key="k3", valid=True)]
 
 
@@ -110,6 +112,8 @@ CHECKS = [entry(), entry("check", 200, key="k2", valid=True), entry("check", 200
         ({"entries": [entry(), entry("check", 0, key="k2")], "strikes": [AWAY]}, "no answer"),
         ({"stories": told(sent(status="unknown"))}, "nothing struck the worker"),
         ({"stories": told(sent(status="unknown", begun=60.0)), "strikes": [KILLED]}, "nothing struck the worker"),
+        ({"entries": LOST, "taken": LOST_TWICE, "stories": {}, "strikes": [AWAY]}, "the sink accepted 2"),
+        ({"entries": MIXED, "taken": [took(accepted=False)] * 2, "strikes": [AWAY]}, "1 sent, 0 refused"),
         ({"counted": 2}, "the metrics count 2 accepted starts, and 1 were answered by 201"),
     ],
 )
