@@ -22,6 +22,7 @@ from typing import Self
 import requests
 from processes import Process, start_valkey, wait_for_port
 from seeding import BenchSettings
+from verdict import verdict
 
 HERE = Path(__file__).parent
 IN_TIME = 1.5
@@ -55,7 +56,7 @@ class Seen:
     """Seconds from the end of the load until a start was accepted."""
 
     @property
-    def faults(self) -> list[str]:
+    def breaches(self) -> list[str]:
         """What must not be."""
         rows = {
             f"somebody waited for {self.slowest:.2f} s": self.slowest > IN_TIME,
@@ -64,7 +65,7 @@ class Seen:
             f"it recovered after {self.recovery:.2f} s": self.recovery > RECOVERED_WITHIN,
             f"no answer: {self.without_answer}": self.without_answer,
         }
-        return [f"{self.connections} connections: {fault}" for fault, there in rows.items() if there]
+        return [f"{self.connections} connections: {breach}" for breach, there in rows.items() if there]
 
 
 class Prober:
@@ -107,10 +108,7 @@ def main() -> int:
     for one in rows:
         times = (one.p50, one.p99, one.slowest, one.probe, one.recovery)
         print(f"| {one.connections:,} | {one.answered:,.0f} | {one.refused:,.0f} | {' | '.join(map(_shown, times))} |")
-    faults = [fault for one in rows for fault in one.faults]
-    for fault in faults:
-        print(f"FAULT {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    return verdict([breach for one in rows for breach in one.breaches])
 
 
 def _options() -> argparse.Namespace:

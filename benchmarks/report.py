@@ -25,6 +25,8 @@ class Life:
     start: float
     """Median latency in milliseconds, over one connection."""
     check: float
+    errors: int
+    """Answers that were not the expected ones."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,13 @@ class Findings:
         if self.lives and (growth := self.lives[-1].start / self.lives[0].start) > FLAT:
             found.append(f"Among {self.lives[-1].verifications:,} a start takes {growth:.2f} times as long.")
         return found
+
+    @property
+    def errors(self) -> int:
+        """Answers that were not the expected ones. With many connections some are refused, which its table tells."""
+        samples = [sample for target in self.targets for sample in target.samples]
+        samples += [sample for curve in self.by_processes.values() for _, sample in curve]
+        return sum(sample.errors for sample in samples) + sum(life.errors for life in self.lives)
 
     def ratio(self, name: str, figure: str) -> float:
         """Return a figure of a target as a multiple of the constant answer's."""
@@ -114,10 +123,10 @@ def _command_table(targets: Iterable[Target]) -> Iterable[str]:
 
 def _curve_table(what: str, curves: Mapping[str, Curve]) -> Iterable[str]:
     names = list(curves)
-    yield f"| {what} | {' | '.join(f'{name}/s | p50 ms | p99 ms' for name in names)} |"
-    yield f"|---:{'|---:|---:|---:' * len(names)}|"
+    yield f"| {what} | {' | '.join(f'{name}/s | refused/s | p50 ms | p99 ms' for name in names)} |"
+    yield f"|---:{'|---:|---:|---:|---:' * len(names)}|"
     for row in zip(*curves.values(), strict=True):
-        cells = (f"{sample.rate:,.0f} | {sample.p50:.1f} | {sample.p99:.1f}" for _, sample in row)
+        cells = (f"{one.rate:,.0f} | {one.refused:,.0f} | {one.p50:.1f} | {one.p99:.1f}" for _, one in row)
         yield f"| {row[0][0]} | {' | '.join(cells)} |"
 
 

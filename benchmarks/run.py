@@ -43,8 +43,7 @@ def main() -> int:
     print("\n".join(["", findings.how, "", *ratio_table(findings), "", *findings.missed]))
     write(options.report, findings)
     print(f"\nThe report: {options.report / 'report.md'}")
-    wrong = any(sample.errors for target in findings.targets for sample in target.samples)
-    return 1 if wrong or any(target.commands.round_trips > ONE for target in findings.targets) else 0
+    return 1 if findings.errors or any(target.commands.round_trips > ONE for target in findings.targets) else 0
 
 
 def _options() -> argparse.Namespace:
@@ -121,8 +120,8 @@ def _lives(stack: ExitStack, folder: Path, options: argparse.Namespace) -> list[
         _tell(f"{count:,} live verifications")
         living.grow(count)
         each = living.bytes_each
-        p50 = [_middle(target, options.seconds, 1).p50 for target in (start, check)]
-        found.append(Life(count, each, *p50))
+        samples = [_middle(target, options.seconds, 1) for target in (start, check)]
+        found.append(Life(count, each, *(one.p50 for one in samples), sum(one.errors for one in samples)))
     return found
 
 

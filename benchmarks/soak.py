@@ -28,6 +28,7 @@ from roomy import ROOMY
 from soaked import Watch
 from soaking import Callers
 from standin import StandIn
+from verdict import verdict
 
 from otp_service.core.verification import GRACE
 
@@ -43,8 +44,6 @@ MAY_GROW = 0.03
 FEW = 3.0
 """What a figure may grow by in any case: a connection more, or a thread."""
 GATEWAY = StandIn("gateway", milliseconds=20)
-SHOWN = 20
-"""Faults that are printed."""
 _MANY = ["100000000/minute"]
 SECTIONS = {
     "purposes": {"login": {"ttl": TTL, "resend_delays": [0]}},
@@ -77,15 +76,12 @@ def main() -> int:
     seen = _soak(options)
     since = SETTLED if options.seconds > SETTLED + 120 else options.seconds / 2
     judged = growths(seen.samples, since)
-    faults = _faults(options, seen, judged)
+    breaches = _breaches(options, seen, judged)
     options.report.mkdir(parents=True, exist_ok=True)
     (options.report / "soak.svg").write_text(_drawn(seen.samples))
     (options.report / "soak.md").write_text(told := _told(options, seen, judged, since))
     print(told)
-    for fault in faults[:SHOWN]:
-        print(f"FAULT {fault}", file=sys.stderr)
-    print(f"\n{f'{len(faults)} faults' if faults else 'Everything as it must be'}.")
-    return 1 if faults else 0
+    return verdict(breaches)
 
 
 def _options() -> argparse.Namespace:
@@ -126,7 +122,7 @@ def _watched(watch: Watch, load: threading.Thread) -> list[Sample]:
     return samples
 
 
-def _faults(options: argparse.Namespace, seen: Soaked, judged: Sequence[Growth]) -> list[str]:
+def _breaches(options: argparse.Namespace, seen: Soaked, judged: Sequence[Growth]) -> list[str]:
     """Return what must not be."""
     grew = [one for one in judged if one.share > MAY_GROW and one.last - one.first > FEW]
     pace = seen.verifications / options.seconds / (seen.whole / 2)

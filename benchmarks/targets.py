@@ -19,6 +19,7 @@ BIN = Path(sys.executable).parent
 FLOORS = ("constant", "one get")
 _SPARE = 1.5
 """Verifications that are made ready for a round of checks, as a multiple of what the last round checked."""
+_REQUESTS = r"(\d+) requests in"
 _FIRST_CHECKS = 4000
 """Those of a second of the first round."""
 
@@ -28,14 +29,16 @@ class Sample:
     """What one round of load showed."""
 
     rate: float
-    """Answers a second."""
+    """Answers 2xx a second: to refuse is cheap, and no work done."""
     cost: float
     """Processor time of the target's processes, user and system, in microseconds a request."""
     p50: float
     """Milliseconds."""
     p99: float
     errors: int
-    """Answers other than 2xx."""
+    """Answers other than 2xx; they are in the times."""
+    refused: float
+    """The same, a second."""
 
 
 @dataclass
@@ -61,18 +64,27 @@ class Target:
         began = cpu_seconds(self.process.pid)
         output = Process.output_of([*load, "-s", str(HERE / self.script), self.url], environment)
         spent = cpu_seconds(self.process.pid) - began
-        requests = int(_found(r"(\d+) requests in", output))
-        self.commands.end(requests)
-        sample = Sample(
-            rate=float(_found(r"Requests/sec:\s+([\d.]+)", output)),
-            cost=1e6 * spent / max(1, requests),
-            p50=_milliseconds(_found(r"(?m)^\s+50%\s+(\S+)", output)),
-            p99=_milliseconds(_found(r"(?m)^\s+99%\s+(\S+)", output)),
-            errors=int(_found(r"Non-2xx or 3xx responses: (\d+)", output, "0")),
-        )
+        self.commands.end(int(_found(_REQUESTS, output)))
+        sample = sample_of(output, spent)
         self.samples.append(sample)
-        self._last_rate = max(sample.rate, 100.0)
+        self._last_rate = max(sample.rate + sample.refused, 100.0)
         return sample
+
+
+def sample_of(told: str, spent: float) -> Sample:
+    """Return what wrk tells of a round in which the target's processes spent so many seconds of processor time."""
+    requests = int(_found(_REQUESTS, told))
+    errors = int(_found(r"Non-2xx or 3xx responses: (\d+)", told, "0"))
+    a_second = float(_found(r"Requests/sec:\s+([\d.]+)", told))
+    refused = a_second * errors / max(1, requests)
+    return Sample(
+        rate=a_second - refused,
+        cost=1e6 * spent / max(1, requests),
+        p50=_milliseconds(_found(r"(?m)^\s+50%\s+(\S+)", told)),
+        p99=_milliseconds(_found(r"(?m)^\s+99%\s+(\S+)", told)),
+        errors=errors,
+        refused=refused,
+    )
 
 
 @dataclass(frozen=True)
