@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from support_sources import ROOT
 
+from otp_service.gateways.outcomes import FailureKind
+
 FILES = sorted((ROOT / "observe" / "prometheus" / "rules").glob("*.yml"))
 ONCE = {
     "OtpServiceStoreErrors": 'otp_service_store_errors_total{operation="worker"}',
@@ -73,6 +75,15 @@ def test_one_more_of_what_happened_before_fires(alert, tmp_path):
     asked = [is_silent(alert, 39), fires(alert, 43)]
 
     evaluated(tmp_path, {**series(ONCE[alert], "7+0x40 8+0x20"), "promql_expr_test": asked})
+
+
+@pytest.mark.parametrize("reason", [*FailureKind, "expired", "no_gateway", "too_many_ambiguous", "unreadable"])
+def test_what_lies_with_the_number_wakes_nobody_and_all_else_does(reason, tmp_path):
+    lies_with_it = reason in {FailureKind.DESTINATION, FailureKind.CHANNEL, FailureKind.FRAUD}
+    asked = [(is_silent if lies_with_it else fires)("OtpServiceMessagesGivenUp", 8)]
+    given_up = series(f'otp_service_dead_letters_total{{reason="{reason}"}}', NEW)
+
+    evaluated(tmp_path, {**given_up, "promql_expr_test": asked})
 
 
 def test_who_is_turned_away_burns_the_error_budget(tmp_path):
