@@ -1,6 +1,5 @@
 """Fixtures that all tests share: real Valkeys, worlds with a clock, and a real PostgreSQL."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from support_frozen import FrozenValkey
 from support_installation import World
 from support_keys import assert_all_keys_expire
 from support_ledger import make_ledger, new_ledger, use_shared_ledger
+from support_missing import missing
 from support_postgres import PostgresServer, programs
 from support_valkey import ValkeyServer, faketime_library
 
@@ -17,13 +17,6 @@ use_shared_ledger()
 
 START = 1_795_000_000.0
 """A quiet Tuesday in November 2026, for clocks that stand still."""
-
-
-def missing(what: str) -> None:
-    """Skip on a laptop, fail in CI: a proof that did not run is no proof there."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what} is missing")
-    pytest.skip(f"{what} is missing")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import contextlib
 import datetime as dt
 import ipaddress
-import os
 import ssl
 import threading
 from types import SimpleNamespace
@@ -12,6 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from support_missing import missing
 from support_smsc import CUT, SILENT, Smsc
 
 from otp_service.gateways.base import GatewayError
@@ -81,11 +81,11 @@ class SmppContract(GatewayContract):
 
 
 def other_library():
-    """Return ``smpp34``, which is nobody's of us; without it skip on a laptop, and fail in CI."""
+    """Return ``smpp34``, which is nobody's of us, where it is there."""
     try:
         import smpp34  # noqa: PLC0415 - only these tests need it
     except ImportError:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("smpp34 is missing")
+        missing("smpp34")
     return smpp34
 
 

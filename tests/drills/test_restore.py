@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import missing
 from sqlalchemy import select
 from support_installation import key
 from support_ledger import VARIABLE, make_ledger
+from support_missing import missing
 from support_service import COMMAND, Service, eventually, running
 from support_valkey import ValkeyServer, faketime_library
 

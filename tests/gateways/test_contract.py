@@ -6,7 +6,7 @@ from importlib.metadata import distribution
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from support_gateways import missing
+from support_missing import missing
 from support_smpp import SmppContract
 from support_sources import ROOT
 

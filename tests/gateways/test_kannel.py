@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import requests
-from conftest import missing
 from support_gateways import MESSAGE, make
 from support_kannel import DENIED, PASSWORD, Caught, Kannel, missing_part
+from support_missing import missing
 from support_service import PATIENCE, Service, eventually, running
 from support_smsc import Smsc, deliver_body
 from support_sources import ROOT

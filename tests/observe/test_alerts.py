@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support_missing import missing
 from support_sources import ROOT
 
 from otp_service.gateways.outcomes import FailureKind
@@ -30,7 +31,8 @@ NEW, SINCE_LONG = "_x5 1+0x60", "1+0x65"
 """A minute a value: a series that comes with its first count, and one that has not changed for an hour."""
 ANSWERS = 'otp_service_http_request_seconds_count{method="POST",route="%s",status="%s"}'
 
-pytestmark = pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool")
+if not shutil.which("promtool"):
+    missing("promtool")
 
 
 def evaluated(folder: Path, *tests: dict[str, object]) -> None:
