@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from journal import Entry
 
-TAKEN = frozenset({"sent", "delivered", "undelivered"})
+REPORTED = frozenset({"delivered", "undelivered"})
+"""Statuses of a dispatch that the gateway reported on."""
+TAKEN = frozenset({"sent", *REPORTED})
 """Statuses of a dispatch that the gateway took, whatever it reported later."""
 FATES = ("delivered", "reported", "perhaps", "ended", "missing")
 """What may become of a message; the last one must not."""
@@ -57,6 +59,8 @@ class Taken:
     dispatch: str
     to: str
     accepted: bool
+    reported: bool
+    """Whether the service took the report on it, before it was asked what it knows."""
     at: float
 
 
@@ -139,7 +143,7 @@ def _answers(books: Books, entries: Sequence[Entry], strikes: Sequence[Strike]) 
         if one.status == _AWAY and not any(strike.covers(one.began, one.at, RECOVERY) for strike in away):
             books.breaches.append(f"{name}: answered by 503 {one.code} while Redis was there")
     books.figures["answers"] = len(entries)
-    books.figures["of them 503 while Redis was away"] = sum(one.status == _AWAY for one in entries)
+    books.figures["of them 503"] = sum(one.status == _AWAY for one in entries)
 
 
 def _verifications(
@@ -272,6 +276,7 @@ def _numbers(
         ),
         "calls that the sink saw": len(taken),
         "of them accepted": sum(call.accepted for call in taken),
+        "reports that the sink handed over": sum(call.reported for call in taken),
         "starts answered by 503 to the end": sum(unheard.values()),
         "calls to the sink for these": apart,
     }
@@ -282,7 +287,7 @@ def _is_lost_start(requests: Sequence[Entry]) -> bool:
 
 
 def _compare(recorded: Sequence[Dispatch], seen: Sequence[Taken], lost_starts: int) -> tuple[int, str]:
-    """Return how many calls the sink saw beyond what is recorded, and what is wrong, if anything.
+    """Return how many calls the sink saw beyond what is recorded, and what is wrong with calls or reports, if anything.
 
     For each start of the number that was lost there may be calls of which no record is known, of which it accepted one.
     """
@@ -298,4 +303,7 @@ def _compare(recorded: Sequence[Dispatch], seen: Sequence[Taken], lost_starts: i
             f"{sent} sent, {refused} refused, {perhaps} unknown are recorded, "
             f"the sink accepted {accepted} and refused {len(seen) - accepted}"
         )
+    reports, reported = sum(call.reported for call in seen), sum(one.status in REPORTED for one in recorded)
+    if reports > reported + max(0, surplus):
+        return surplus, f"the sink handed over {reports} reports, and {reported} are recorded"
     return surplus, ""

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -51,15 +51,20 @@ def judge(place: Place, before: int, title: str) -> int:
     """Settle everything and print it; return 1 when an objective is missed or the books do not balance."""
     entries = read(place.folder / "calls.jsonl")
     strikes = _strikes(place.folder / "strikes.json")
+    reported = {one.dispatch for one in _taken(place) if one.reported}  # those that come now may be told or not
     told = _told(place, {one.verification for one in entries if one.call == "start" and one.status == 201})  # noqa: PLR2004
-    taken = [Taken(**json.loads(line)) for line in _text(f"{place.sink}/calls").splitlines()]
     began = min((one.began for one in entries), default=0.0)
-    taken = [one for one in taken if one.at >= began]  # those before are an earlier run's
+    of_run = (one for one in _taken(place) if one.at >= began)  # those before are an earlier run's
+    taken = [replace(one, reported=one.dispatch in reported) for one in of_run]
     books = settle(entries, told, taken, strikes, accepted_starts(place) - before)
     report, missed = _report(Run(entries, taken, strikes), books, title)
     (place.folder / "report.md").write_text(report)
     print(report)
     return 1 if missed or books.breaches else 0
+
+
+def _taken(place: Place) -> list[Taken]:
+    return [Taken(**json.loads(line)) for line in _text(f"{place.sink}/calls").splitlines()]
 
 
 def _strikes(path: Path) -> list[Strike]:

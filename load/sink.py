@@ -21,7 +21,7 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 from urllib.parse import quote_plus
 
 from wire import Answer, Request, post, serve
@@ -45,7 +45,7 @@ class Sink:
         self._journal = journal
         self._chance = random.Random(seed)
         self._failing: set[str] = set()
-        self._lines: list[str] = []
+        self._calls: list[dict[str, Any]] = []
         self._inboxes: defaultdict[str, list[str]] = defaultdict(list)
         self._arrived = asyncio.Condition()
         self._underway: set[asyncio.Task[None]] = set()
@@ -61,7 +61,7 @@ class Sink:
             case "GET", ["inbox"]:
                 return Answer(200, await self._inbox(request.query))
             case "GET", ["calls"]:
-                return Answer(200, "".join(self._lines))
+                return Answer(200, "".join(f"{json.dumps(call)}\n" for call in self._calls))
             case "GET", ["healthz"]:
                 return Answer(200, {"status": "ok"})
         return Answer(404, {"error": f"there is nothing at {quote_plus(request.path)}"})
@@ -72,21 +72,23 @@ class Sink:
         accepted = self._chance.random() >= FAILED and gateway not in self._failing
         lost, on_air = self._chance.random() < LOST, min(LONGEST, ON_AIR + self._chance.expovariate(1 / FURTHER))
         await asyncio.sleep(seconds)
-        self._write(gateway, message, accepted=accepted)
+        call = self._write(gateway, message, accepted=accepted)
         if not accepted:
             return Answer(500, {"ok": False})
-        delivering = asyncio.create_task(self._deliver(message, on_air, lost=lost))
+        delivering = asyncio.create_task(self._deliver(call, message, on_air, lost=lost))
         self._underway.add(delivering)
         delivering.add_done_callback(self._underway.discard)
         return Answer(200, {"ok": True, "reference": f"sink-{message['id']}"})
 
-    def _write(self, gateway: str, message: dict[str, str], *, accepted: bool) -> None:
-        call = {"gateway": gateway, "dispatch": message["id"], "to": message["to"], "accepted": accepted}
-        line = json.dumps({**call, "at": time.time()}) + "\n"
-        self._lines.append(line)
-        self._journal.write(line)
+    def _write(self, gateway: str, message: dict[str, str], *, accepted: bool) -> dict[str, Any]:
+        """Write a call down, and return it: what it says is to be kept up to date."""
+        known = {"gateway": gateway, "dispatch": message["id"], "to": message["to"], "accepted": accepted}
+        call: dict[str, Any] = {**known, "reported": False, "at": time.time()}
+        self._calls.append(call)
+        self._journal.write(f"{json.dumps(call)}\n")
+        return call
 
-    async def _deliver(self, message: dict[str, str], seconds: float, *, lost: bool) -> None:
+    async def _deliver(self, call: dict[str, Any], message: dict[str, str], seconds: float, *, lost: bool) -> None:
         await asyncio.sleep(seconds)
         if not lost:
             async with self._arrived:
@@ -95,6 +97,7 @@ class Sink:
         if url := message.get("report"):
             for _ in range(REPORTS):
                 if await post(url, {"status": "UNDELIV" if lost else "DELIVRD"}) == 200:  # noqa: PLR2004 - HTTP's
+                    call["reported"] = True
                     break
                 await asyncio.sleep(BETWEEN)
 

@@ -23,8 +23,8 @@ def told(*dispatches, status="pending"):
     return {ONE: books.Told(status, dispatches or (sent(),))}
 
 
-def took(dispatch="dp_1", *, accepted=True, gateway="primary", to=NUMBER):
-    return books.Taken(gateway, dispatch, to, accepted, 10.1)
+def took(dispatch="dp_1", *, accepted=True, reported=False, gateway="primary", to=NUMBER):
+    return books.Taken(gateway, dispatch, to, accepted, reported, 10.1)
 
 
 def settle(entries=None, stories=None, taken=None, strikes=(), counted=None):
@@ -114,6 +114,7 @@ CHECKS = [entry(), entry("check", 200, key="k2", valid=True), entry("check", 200
         ({"stories": told(sent(status="unknown", begun=60.0)), "strikes": [KILLED]}, "nothing struck the worker"),
         ({"entries": LOST, "taken": LOST_TWICE, "stories": {}, "strikes": [AWAY]}, "the sink accepted 2"),
         ({"entries": MIXED, "taken": [took(accepted=False)] * 2, "strikes": [AWAY]}, "1 sent, 0 refused"),
+        ({"stories": told(sent(status="sent")), "taken": [took(reported=True)]}, "1 reports, and 0 are recorded"),
         ({"counted": 2}, "the metrics count 2 accepted starts, and 1 were answered by 201"),
     ],
 )

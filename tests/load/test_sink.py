@@ -89,7 +89,9 @@ def test_what_arrived_is_reported_and_a_report_that_is_refused_comes_again(sink)
     with ThreadingHTTPServer(("127.0.0.1", 0), Desk) as desk:
         threading.Thread(target=desk.serve_forever, daemon=True).start()
         assert send(sink, "dp_1", report=f"http://127.0.0.1:{desk.server_port}/receipts/dp_1?token=x") == 200
-        assert eventually(lambda: len(reports) == 2)
+        assert eventually(lambda: len(reports) == 1)
+        assert [one["reported"] for one in calls(sink)] == [False]
+        assert eventually(lambda: [one["reported"] for one in calls(sink)] == [True])
         desk.shutdown()
 
     assert reports == [("/receipts/dp_1?token=x", {"status": "DELIVRD"})] * 2

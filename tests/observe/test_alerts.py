@@ -88,6 +88,20 @@ def test_what_lies_with_the_number_wakes_nobody_and_all_else_does(reason, tmp_pa
     evaluated(tmp_path, {**given_up, "promql_expr_test": asked})
 
 
+@pytest.mark.parametrize(("refused", "told"), [(0, is_silent), (5, is_silent), (20, fires)])
+def test_more_than_one_in_a_hundred_turned_away_pages(refused, told, tmp_path):
+    turned_away = [
+        {"series": ANSWERS % ("/v1/verifications", "201"), "values": f"0+{1000 - refused}x30"},
+        {"series": ANSWERS % ("turned_away", "503"), "values": f"0+{refused}x30"},
+        {"series": "otp_service_requests_turned_away_total", "values": f"0+{refused}x30"},
+    ]
+
+    evaluated(
+        tmp_path,
+        {"interval": "1m", "input_series": turned_away, "promql_expr_test": [told("OtpServiceOverloaded", 20)]},
+    )
+
+
 def test_who_is_turned_away_burns_the_error_budget(tmp_path):
     answers = [
         {"series": ANSWERS % ("/v1/verifications", "201"), "values": "0+96x120"},
