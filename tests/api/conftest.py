@@ -20,7 +20,7 @@ BOTH_WAYS = {
     "test_verifications",
     "test_wire",
 }
-"""Modules that ask for starts and checks: they are answered alike by the hot path and by Flask."""
+"""Modules that are about starts and checks: these are answered alike by the hot path and by Flask."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
