@@ -4,18 +4,45 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import insert
 
 from otp_service.core.errors import ConfigurationError, LedgerUnavailableError
 from otp_service.ledger.database import Database, LedgerDefectError
 from otp_service.ledger.ledger import open_ledger
+from otp_service.ledger.migrations import STEPS
 from otp_service.ledger.schema import METADATA, head
+from otp_service.ledger.upgrade import MIGRATIONS, current, is_behind, upgrade
 
 
 def test_the_steps_lead_to_the_schema(ledger):
     with ledger.database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_the_steps_are_those_of_alembic(ledger):
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    steps = [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()]
+
+    assert [*reversed(steps)] == [*STEPS]
+    with ledger.database.read() as connection:
+        assert current(ledger.database) == MigrationContext.configure(connection).get_current_revision() == STEPS[-1]
+
+
+def test_a_ledger_is_behind_until_it_has_come_to_the_last_step(tmp_path, monkeypatch):
+    database = Database(f"sqlite:///{tmp_path / 'ledger.db'}", 5.0)
+    with database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE unrelated (id INTEGER)")
+    assert (current(database), is_behind(database)) == (None, True)
+
+    upgrade(database)
+    assert not is_behind(database)
+
+    monkeypatch.setattr("otp_service.ledger.upgrade.STEPS", (*STEPS, "next"))
+    assert is_behind(database)
 
 
 def test_to_upgrade_again_changes_nothing(ledger):

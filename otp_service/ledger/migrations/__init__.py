@@ -1,1 +1,6 @@
 """How the tables came to be, one file a step."""
+
+from typing import Final
+
+STEPS: Final = ("0001",)
+"""The steps' names in order, for those who ask how far a ledger has come: Alembic would read them from the files."""
