@@ -9,6 +9,7 @@ from otp_service.core.errors import ConfigurationError, OtpServiceError, StoreUn
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.changes import ELSEWHERE, kept
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
+from otp_service.transport.kinds import look_again
 
 _log = get_logger(__name__)
 
@@ -29,6 +30,7 @@ def reloaded(path: Path | None, present: Settings, fixed: Iterable[str]) -> Inst
 
     Where a start would be refused, the log says why, nothing is changed, and ``None`` is returned.
     """
+    look_again()  # a gateway may have been installed for it
     try:
         settings, waiting = kept(present, load_settings(path), (*fixed, *ELSEWHERE))
         installation = prepared(settings)

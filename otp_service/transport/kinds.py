@@ -2,9 +2,21 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 
 from otp_service.core.errors import ConfigurationError
+
+
+@cache
+def installed(group: str) -> EntryPoints:
+    """Return the entry points of a group. Remembered: to look reads a file of every package, and it is asked often."""
+    return entry_points(group=group)
+
+
+def look_again() -> None:
+    """Let the next one who asks see what has been installed meanwhile."""
+    installed.cache_clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +31,14 @@ class Kinds:
 
     def names(self) -> list[str]:
         """Return the names of all kinds, without importing any."""
-        return sorted({entry.name for entry in entry_points(group=self.group)})
+        return sorted({entry.name for entry in installed(self.group)})
 
     def find(self, name: str) -> type:
         """Import and return the class of a kind.
 
         Raises `ConfigurationError` when there is no such kind, two packages claim it, or it cannot be imported.
         """
-        claims = {entry.value: entry for entry in entry_points(group=self.group, name=name)}
+        claims = {entry.value: entry for entry in installed(self.group) if entry.name == name}
         if not claims:
             known = ", ".join(self.names())
             raise ConfigurationError(f"There is no {self.word} of kind {name!r}; there are: {known}.")

@@ -5,11 +5,14 @@ import sys
 from importlib.metadata import EntryPoint
 
 import pytest
+from support_installation import tree
 
+from otp_service.cli.reloading import reloaded
 from otp_service.core.errors import ConfigurationError
 from otp_service.gateways import registry
 from otp_service.gateways.console import ConsoleGateway
 from otp_service.gateways.registry import gateway_kind, known_kinds
+from otp_service.settings import settings_from
 from otp_service.transport import kinds
 
 CONSOLE = "otp_service.gateways.console:ConsoleGateway"
@@ -21,9 +24,7 @@ def installed(monkeypatch):
 
     def install(**claims):
         found = [EntryPoint(name, value, registry.GROUP) for name, values in claims.items() for value in values]
-        monkeypatch.setattr(
-            kinds, "entry_points", lambda name=None, **_: [one for one in found if name in {None, one.name}]
-        )
+        monkeypatch.setattr(kinds, "installed", lambda _group: found)
 
     return install
 
@@ -67,6 +68,25 @@ def test_a_kind_cannot_be_taken_over_by_another_package(installed):
     installed(console=[CONSOLE, "strange_package:ConsoleGateway"])
     with pytest.raises(ConfigurationError, match="More than one package brings a gateway of kind 'console'"):
         gateway_kind("console")
+
+
+@pytest.fixture
+def _looks_again_afterwards():
+    yield
+    kinds.look_again()
+
+
+@pytest.mark.usefixtures("_looks_again_afterwards")
+def test_a_package_that_is_installed_meanwhile_is_found_at_a_reload(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "acme" not in known_kinds()
+    package = tmp_path / "acme-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text(f"[{registry.GROUP}]\nacme = acme:Gateway\n")
+    reloaded(tmp_path / "missing.toml", settings_from(tree("redis://localhost:1/0")), ())
+
+    assert "acme" in known_kinds()
 
 
 def test_a_package_that_is_found_twice_is_one_package(installed):

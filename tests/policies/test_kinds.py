@@ -107,6 +107,6 @@ def test_settings_cannot_be_changed():
 
 def test_a_package_that_brings_no_policy_is_told_what_is_wrong(monkeypatch):
     found = [EntryPoint("acme", "otp_service.policies.base:Verdict", registry.GROUP)]
-    monkeypatch.setattr(kinds, "entry_points", lambda **_: found)
+    monkeypatch.setattr(kinds, "installed", lambda _group: found)
     with pytest.raises(ConfigurationError, match="is not a policy: it lacks kind, Settings, judge"):
         registry.policy_kind("acme")
