@@ -26,12 +26,20 @@ _CODE = re.compile(r"`+([^`]+)`+")
 
 
 def blueprint(installation: Installation) -> Blueprint:
-    """Return the routes; all answers are made once, here."""
-    document, html = _made(with_metrics=installation.settings.http.metrics_on_same_port)
+    """Return the routes; what they answer is made once, for whoever asks first: most processes are never asked."""
+    with_metrics = installation.settings.http.metrics_on_same_port
+
+    def specification_response() -> Response:
+        return Response(_made(with_metrics=with_metrics)[0], mimetype=JSON)
+
+    def page_response() -> Response:
+        html = _made(with_metrics=with_metrics)[1]
+        return Response(html, mimetype="text/html", headers={"Content-Security-Policy": CONTENT_POLICY})
+
     style = resources.files(__package__).joinpath("templates/docs.css").read_bytes()
     routes = Blueprint("docs", __name__)
-    routes.add_url_rule("/openapi.json", "specification", lambda: Response(document, mimetype=JSON), methods=["GET"])
-    routes.add_url_rule("/docs", "page", lambda: _page_response(html), methods=["GET"])
+    routes.add_url_rule("/openapi.json", "specification", specification_response, methods=["GET"])
+    routes.add_url_rule("/docs", "page", page_response, methods=["GET"])
     routes.add_url_rule("/docs/style.css", "style", lambda: Response(style, mimetype="text/css"), methods=["GET"])
     return routes
 
@@ -41,10 +49,6 @@ def _made(*, with_metrics: bool) -> tuple[bytes, bytes]:
     """Return the specification and the page."""
     spec = specification(with_metrics=with_metrics)
     return json.dumps(spec, ensure_ascii=False).encode(), page(spec).encode()
-
-
-def _page_response(html: bytes) -> Response:
-    return Response(html, mimetype="text/html", headers={"Content-Security-Policy": CONTENT_POLICY})
 
 
 @dataclass(frozen=True, slots=True)

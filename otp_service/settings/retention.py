@@ -15,21 +15,38 @@ Proof = Annotated[int, Field(ge=90, le=7300)]
 class RetentionSettings(Section):
     """Days for which each class of data is kept in the ledger; what is older, workers delete by themselves."""
 
-    traffic: Days = 400
-    """Verifications and what happened to them: a provider's bill is disputed within the year."""
-    consents: Proof = 1095
-    """Consents, after others followed them: three years, in which most claims must be brought. The last word stays."""
-    suppressions: Proof = 1095
-    """Suppressions, after they were lifted or ended: proof, as long as that of a consent, that they were respected."""
-    inbound: Annotated[int, Field(ge=7, le=7300)] = 90
-    """Messages that people sent: what one meant is in the suppression that it made. Gateways repeat them for days."""
-    access: Days = 400
-    """API keys, after they were revoked or ended: as long as the traffic that they asked for."""
-    duties: Proof = 1095
-    """What was erased for somebody, what was deleted by itself, what operators did: proof that it was."""
-
-    audit: Proof = 3650
-    """The audit chain, which has digests only: ten years, longer than all that it proves."""
+    # Descriptions, which docs/data.md quotes; docstrings would be looked for in the source at each start.
+    traffic: Days = Field(
+        400,
+        description="Verifications and what happened to them: a provider's bill is disputed within the year.",
+    )
+    consents: Proof = Field(
+        1095,
+        description="Consents, after others followed them: three years, in which most claims must be brought. "
+        "The last word stays.",
+    )
+    suppressions: Proof = Field(
+        1095,
+        description="Suppressions, after they were lifted or ended: proof, as long as that of a consent, "
+        "that they were respected.",
+    )
+    inbound: Annotated[int, Field(ge=7, le=7300)] = Field(
+        90,
+        description="Messages that people sent: what one meant is in the suppression that it made. "
+        "Gateways repeat them for days.",
+    )
+    access: Days = Field(
+        400,
+        description="API keys, after they were revoked or ended: as long as the traffic that they asked for.",
+    )
+    duties: Proof = Field(
+        1095,
+        description="What was erased for somebody, what was deleted by itself, what operators did: proof that it was.",
+    )
+    audit: Proof = Field(
+        3650,
+        description="The audit chain, which has digests only: ten years, longer than all that it proves.",
+    )
 
     def to_core(self) -> Keeping:
         """Return the days as a purge counts them."""

@@ -20,7 +20,7 @@ Notations = tuple[Annotated[str, Field(max_length=64)], ...]
 class Section(BaseModel):
     """A part of the tree: frozen, and every unknown member is an error. Errors never show what was given."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class RedisSettings(Section):
