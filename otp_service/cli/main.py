@@ -6,6 +6,7 @@ import click
 
 from otp_service import __version__
 from otp_service.cli.hangups import hold_hangups
+from otp_service.cli.quick_start import collect_again, hold_collections
 from otp_service.core.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
 from otp_service.core.start_refusal import StartRefusedError
 
@@ -71,6 +72,7 @@ class Commands(click.Group):
             hold_hangups()
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(f"otp_service.cli.{module}"), attribute)
+        collect_again()
         return command
 
     def invoke(self, ctx: click.Context) -> object:
@@ -107,6 +109,7 @@ def commands() -> None:
 
 def main() -> None:
     """Run the command line."""
+    hold_collections()
     commands()
 
 

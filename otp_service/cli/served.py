@@ -7,22 +7,27 @@ import os
 import resource
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.types import WSGIApplication
 
 from granian.server import mp
 
 from otp_service.cli.children import end_with_parent
-from otp_service.settings import Settings
-from otp_service.telemetry import tracing
+from otp_service.cli.quick_start import collect_again, hold_collections
+
+if TYPE_CHECKING:
+    from otp_service.settings import Settings  # a server process imports them when it is given some
 
 CONNECTIONS = 4096
 """Connections that one process holds at a time, idle ones included; others wait in the backlog and are told nothing."""
 _OTHER_FILES = 256
 """Files beside them: connections to Redis and the ledger, logs, metrics."""
 
+if multiprocessing.parent_process():  # a server process: of ours it imports this first, and ends its start in `app`
+    hold_collections()
 
-def app(settings: Settings, line: Connection) -> Any:  # noqa: ANN401 - a WSGI application
+
+def app(settings: "Settings", line: Connection) -> Any:  # noqa: ANN401 - a WSGI application
     """Return the application of `otp_service.wsgi` with the settings that ``serve`` found good.
 
     Not with those that the files hold by now: a process that takes the place of one that died must be like the others.
@@ -42,6 +47,7 @@ def app(settings: Settings, line: Connection) -> Any:  # noqa: ANN401 - a WSGI a
     mp._wsgi_call_wrap = partial(_door, settings.http.threads)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no setting for that
     application = Leaving(wsgi.app(settings), settings.http.port)
     atexit.register(_leave)
+    collect_again()
     application.obey(line)
     return application
 
@@ -67,6 +73,8 @@ def _leave() -> None:
     A thread may still wait for Redis on behalf of a caller who has gone. Were it to come back into an interpreter that
     is being finalised, it would abort the process, or hang it.
     """
+    from otp_service.telemetry import tracing  # noqa: PLC0415 - with the application
+
     tracing.close()
     logging.shutdown()
     os._exit(0)
