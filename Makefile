@@ -22,8 +22,9 @@ setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project
 run: setup  ## Start a service to try: embedded Valkey, sandbox gateway, worker.
 	@$(BIN)/otp-service dev
 
+# Files in the order in which tests/conftest.py puts them, not those with the most tests first.
 test: check  ## Everything that CI proves.
-	$(ON_WHEEL) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+	$(ON_WHEEL) $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: setup  ## Linters, types, import contracts, rules of the house.
 	$(BIN)/ruff check .

@@ -1,7 +1,10 @@
 """Fixtures that all tests share: real Valkeys, worlds with a clock, and a real PostgreSQL."""
 
+import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import time_machine
@@ -17,6 +20,18 @@ use_shared_ledger()
 
 START = 1_795_000_000.0
 """A quiet Tuesday in November 2026, for clocks that stand still."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Let files that start processes come first: where files are dealt out, a long one at the end is waited for."""
+    items.sort(key=lambda item: not _starts_processes(item.module))
+
+
+@cache
+def _starts_processes(module: ModuleType) -> bool:
+    return any(
+        value is subprocess or getattr(value, "__module__", "") == "support_service" for value in vars(module).values()
+    )
 
 
 @pytest.fixture(scope="session")
