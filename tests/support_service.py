@@ -83,8 +83,11 @@ class Service:
         self.workers.append(worker)
         return worker
 
-    def launch_api(self) -> None:
+    def launch_api(self, workers: int = 0) -> None:
+        """Start the API, and workers beside it; return when the API is ready."""
         self.children.append(self._launch("serve"))
+        for _ in range(workers):
+            self.launch_worker()
         eventually(self._ready)
 
     def reload(self) -> None:
@@ -161,9 +164,7 @@ def running(
     environment |= environ or {}
     service = Service(f"http://127.0.0.1:{port}", folder, config, valkey, environment)
     try:
-        service.launch_api()
-        for _ in range(workers):
-            service.launch_worker()
+        service.launch_api(workers)
         yield service
         assert_all_keys_expire(valkey.client)
     finally:
