@@ -33,7 +33,7 @@ check: setup  ## Linters, types, import contracts, rules of the house.
 	$(BIN)/lint-imports
 	$(ON_WHEEL) $(BIN)/pytest --quiet tests/architecture
 
-bench: setup  ## Requests a second, CPU and Redis commands a request, as ratios to floors of the same run. Needs wrk.
+bench: setup  ## Rates, CPU, Redis commands and growth, as ratios to floors of the same run: docs/performance/report.md. Needs wrk, 25 minutes.
 	$(BIN)/python benchmarks/run.py
 
 bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and how many a worker moves. Three minutes.

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
-from seeding import BenchSettings, seed_checks
+import redis
+from seeding import BenchSettings, forget_messages, seed_checks
 
 from otp_service.api.app import create_app
 from otp_service.telemetry.logging import Renderer, configure_logging
@@ -44,11 +45,12 @@ class Anatomy:
     """The functions that took most by themselves, and their shares."""
 
 
-def anatomies(settings: BenchSettings, folder: Path) -> list[Anatomy]:
+def anatomies(client: redis.Redis, settings: BenchSettings, folder: Path) -> list[Anatomy]:
     """Take a start and a check apart."""
     with (folder / "anatomy.log").open("w") as log:
         configure_logging("INFO", Renderer.JSON, log)
         app = create_app(settings.installation)
+        forget_messages(client)
         key, codes = settings.api_key, seed_checks(settings, folder / "anatomy-codes", _CALLS).read_text()
         pairs = (line.split() for line in codes.splitlines())
         starts = [_post("/v1/verifications", _start_body(number), key) for number in range(_CALLS)]

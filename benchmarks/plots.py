@@ -122,6 +122,7 @@ class _Scale:
     @classmethod
     def over(cls, low: float, high: float, length: float, *, log: bool = False) -> "_Scale":
         if log:
+            high = high if high > low else 10 * low
             ticks = [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
             inside = [tick for tick in ticks if low <= tick <= high] if len(ticks) > _TICKS else ticks
             return cls(min(low, *inside), max(high, *inside), length, inside, log=True)

@@ -65,11 +65,11 @@ def _measure(stack: ExitStack, folder: Path, options: argparse.Namespace) -> Fin
         for target in bench.targets:
             target.measure(options.seconds, options.connections)
     machine, targets = describe(bench.client), _apart(bench.targets)
+    _tell("taking a call apart")
+    apart = anatomies(bench.client, bench.settings, folder)
     by_connections = _by_connections(bench, options)
     by_processes = _by_processes(folder, options)
     lives = _lives(stack, folder, options)
-    _tell("taking a call apart")
-    apart = anatomies(bench.settings, folder)
     how = (
         f"Medians of {options.rounds} rounds of {options.seconds} s, {options.connections} connections, "
         f"{options.processes} processes of 2 threads, log level {options.log_level}, one Valkey with an append-only "

@@ -59,8 +59,17 @@ def test_a_bar_is_as_tall_as_its_value_and_an_objective_lies_across():
     assert [one for one in svg.iter(f"{SVG}path") if one.get("stroke-dasharray")]
 
 
-@pytest.mark.parametrize("plot", [lines(), lines((1.0, 0.0)), lines((0.0, math.nan)), plots.Bars("None", [], [], "")])
-def test_nothing_to_show_is_a_picture_too(plot):
+@pytest.mark.parametrize(
+    "plot",
+    [
+        lines(),
+        lines((1.0, 0.0)),
+        lines((0.0, math.nan)),
+        lines((1e3, 1.0), log_x=True),
+        plots.Bars("None", [], [], ""),
+    ],
+)
+def test_hardly_anything_to_show_is_a_picture_too(plot):
     assert drawn(plot).get("width") == str(2 * plots.WIDTH)
 
 
