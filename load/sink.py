@@ -32,6 +32,8 @@ FAILED, LOST = 0.01, 0.005
 """Shares of the calls that are answered by 500, and of the messages taken that never arrive."""
 ON_AIR, FURTHER, LONGEST = 0.3, 0.7, 5.0
 """Seconds until a message arrives: at least, on average beyond that, and at most."""
+TAKEN = range(200, 300)
+"""Answers to a report that was taken."""
 REPORTS, BETWEEN = 10, 1.0
 """How often a report is tried, and the seconds between two tries."""
 _MAX_WAIT = 20.0
@@ -96,7 +98,7 @@ class Sink:
                 self._arrived.notify_all()
         if url := message.get("report"):
             for _ in range(REPORTS):
-                if await post(url, {"status": "UNDELIV" if lost else "DELIVRD"}) == 200:  # noqa: PLR2004 - HTTP's
+                if await post(url, {"status": "UNDELIV" if lost else "DELIVRD"}) in TAKEN:
                     call["reported"] = True
                     break
                 await asyncio.sleep(BETWEEN)

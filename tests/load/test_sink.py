@@ -80,7 +80,7 @@ def test_what_arrived_is_reported_and_a_report_that_is_refused_comes_again(sink)
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             reports.append((self.path, json.loads(body)))
-            self.send_response(503 if len(reports) == 1 else 200)
+            self.send_response(503 if len(reports) == 1 else 204)
             self.end_headers()
 
         def log_message(self, *_):
