@@ -19,6 +19,7 @@ from seeding import BenchSettings, forget_messages, seed_checks
 from otp_service.api.app import create_app
 from otp_service.telemetry.logging import Renderer, configure_logging
 
+_ROOT = Path(__file__).resolve().parents[1]
 _CALLS, _WARM = 2000, 200
 _PARTS = (
     ("Redis: sending, waiting, reading", ("hiredis", "redis/", "socket", "store/scripts.py")),
@@ -78,7 +79,9 @@ def _part(name: str) -> str:
 
 
 def _short(name: str) -> str:
-    return name.rpartition("site-packages/")[2].rpartition("/lib/python")[2].removeprefix("~:")
+    """Return a function's name without the folders of this machine."""
+    installed = name.rpartition("site-packages/")[2].rpartition("/lib/python")[2]
+    return installed.removeprefix(f"{_ROOT}/").removeprefix("~:")
 
 
 def _start_body(number: int) -> str:

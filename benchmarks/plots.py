@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 460, 280
 """Of one plot, in pixels."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 34, 64
 _INSIDE_WIDTH, _INSIDE_HEIGHT = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
-_COLOURS = ("#2a7fc1", "#d9822b", "#2f9e6e", "#c0548a", "#8a6fd1", "#b5a12e", "#4fb3c9", "#c94f4f")
+_COLOURS = ("#2a7fc1", "#d9822b", "#2f9e6e", "#c0548a", "#8a6fd1", "#b5a12e", "#4fb3c9", "#c94f4f", "#8c8c8c")
 """Of middling lightness: they show on white and on black."""
 _STYLE = """
 text { font: 11px sans-serif; fill: #333 }
