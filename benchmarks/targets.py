@@ -113,8 +113,7 @@ class Bench:
             return key
 
         def codes(requests: float) -> dict[str, str]:
-            forget_messages(client)
-            return {**key, "BENCH_CODES": str(seed_checks(settings, folder / "codes", int(requests)))}
+            return {**numbers(requests), "BENCH_CODES": str(seed_checks(settings, folder / "codes", int(requests)))}
 
         start = Target("start", f"{base}/v1/verifications", "start.lua", service, Commands(client), numbers)
         check = Target("check", base, "check.lua", service, Commands(client), codes)
