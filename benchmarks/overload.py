@@ -7,9 +7,6 @@ long, when a probe was not answered, or when the service did not recover.
 """
 
 import argparse
-import os
-import re
-import subprocess
 import sys
 import tempfile
 import threading
@@ -20,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 import requests
+import wrk
 from processes import Process, start_valkey, wait_for_port
 from seeding import BenchSettings
 from verdict import verdict
@@ -30,9 +28,6 @@ IN_TIME = 1.5
 RECOVERED_WITHIN = 2.0
 """Seconds after the load within which starts are accepted again."""
 _MAIN = "from otp_service.cli.main import main; main()"
-_TIMES = (r"(?m)^\s+50%\s+(\S+)", r"(?m)^\s+99%\s+(\S+)", r"Latency\s+\S+\s+\S+\s+(\S+)")
-"""Where wrk tells the median, the hundredth, and the longest."""
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
 @dataclass(frozen=True)
@@ -40,15 +35,8 @@ class Seen:
     """What came of so many connections."""
 
     connections: int
-    answered: float
-    """Starts a second that were accepted."""
-    refused: float
-    """Those that were told to come back, a second."""
-    p50: float
-    p99: float
-    slowest: float
-    """Seconds."""
-    without_answer: str
+    told: wrk.Told
+    """What is refused was told to come back."""
     probe: float
     """Seconds that the slowest probe took."""
     failed_probes: int
@@ -59,11 +47,11 @@ class Seen:
     def breaches(self) -> list[str]:
         """What must not be."""
         rows = {
-            f"somebody waited for {self.slowest:.2f} s": self.slowest > IN_TIME,
+            f"somebody waited for {self.told.slowest:.2f} s": self.told.slowest > IN_TIME,
             f"a probe took {self.probe:.2f} s": self.probe > IN_TIME,
             f"{self.failed_probes} probes failed": self.failed_probes,
             f"it recovered after {self.recovery:.2f} s": self.recovery > RECOVERED_WITHIN,
-            f"no answer: {self.without_answer}": self.without_answer,
+            f"no answer: {self.told.without_answer}": self.told.without_answer,
         }
         return [f"{self.connections} connections: {breach}" for breach, there in rows.items() if there]
 
@@ -106,8 +94,9 @@ def main() -> int:
         "|---:|---:|---:|---:|---:|---:|---:|---:|"
     )
     for one in rows:
-        times = (one.p50, one.p99, one.slowest, one.probe, one.recovery)
-        print(f"| {one.connections:,} | {one.answered:,.0f} | {one.refused:,.0f} | {' | '.join(map(_shown, times))} |")
+        told = one.told
+        times = " | ".join(map(_shown, (told.p50, told.p99, told.slowest, one.probe, one.recovery)))
+        print(f"| {one.connections:,} | {told.accepted:,.0f} | {told.refused:,.0f} | {times} |")
     return verdict([breach for one in rows for breach in one.breaches])
 
 
@@ -128,27 +117,10 @@ def _measured(connections: int, seconds: int, code: Path) -> Seen:
         wait_for_port(settings.port)
         base = f"http://127.0.0.1:{settings.port}"
         with Prober(base) as prober:
-            told = _load(f"{base}/v1/verifications", settings.api_key, connections, seconds)
+            key = {"BENCH_API_KEY": settings.api_key}
+            told = wrk.load(f"{base}/v1/verifications", "start.lua", connections, seconds, key)
         recovery = _recovery(f"{base}/v1/verifications", settings.api_key)
-    total, refused = (int(_found(told, pattern) or 0) for pattern in (r"(\d+) requests in", r"responses: (\d+)"))
-    return Seen(
-        connections,
-        (total - refused) / seconds,
-        refused / seconds,
-        *(_seconds(_found(told, pattern)) for pattern in _TIMES),
-        _found(told, r"Socket errors: (.*)"),
-        prober.slowest,
-        prober.failed,
-        recovery,
-    )
-
-
-def _load(url: str, api_key: str, connections: int, seconds: int) -> str:
-    """Let wrk ask, and return what it tells."""
-    environment = {**os.environ, "BENCH_API_KEY": api_key}
-    wrk = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "10s"]
-    command = [*wrk, "-s", str(HERE / "start.lua"), url]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    return Seen(connections, told, prober.slowest, prober.failed, recovery)
 
 
 def _recovery(url: str, api_key: str) -> float:
@@ -163,17 +135,6 @@ def _recovery(url: str, api_key: str) -> float:
         in_a_row = in_a_row + 1 if accepted else 0
         time.sleep(0.02)
     return since - began if in_a_row else 30.0
-
-
-def _found(text: str, pattern: str) -> str:
-    found = re.search(pattern, text)
-    return found[1] if found else ""
-
-
-def _seconds(told: str) -> float:
-    """Return a time that wrk tells, such as 1.5ms."""
-    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", told).groups()  # type: ignore[union-attr]
-    return float(number) * _UNITS[unit]
 
 
 def _shown(seconds: float) -> str:

@@ -7,7 +7,6 @@ median of many such pairs is what is compared. Each checkout is served by its ow
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+import wrk
 
 HERE = Path(__file__).parent
 CONNECTIONS = 16
@@ -28,7 +29,7 @@ class Seen:
     """What one turn showed."""
 
     rate: float
-    """Answers a second."""
+    """Answers 2xx a second."""
     cpu: float
     """Processor time of the application's processes, microseconds a request."""
     valkey: float
@@ -52,7 +53,7 @@ class Checkout:
 
     def turn(self, kind: str, seconds: int) -> Seen:
         """Put it under load for some seconds."""
-        environment = {**os.environ, "BENCH_API_KEY": self._where["key"]}
+        environment = {"BENCH_API_KEY": self._where["key"]}
         url = f"http://127.0.0.1:{self._where['port']}"
         if kind == "start":
             url += "/v1/verifications"
@@ -60,13 +61,10 @@ class Checkout:
         else:
             environment["BENCH_CODES"] = self._ask(f"seed {seconds * _CHECKS}")
         before = json.loads(self._ask("cpu"))
-        load = ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(HERE / f"{kind}.lua"), url]
-        told = subprocess.run(load, env=environment, capture_output=True, text=True, check=True).stdout
+        told = wrk.load(url, f"{kind}.lua", CONNECTIONS, seconds, environment)
         after = json.loads(self._ask("cpu"))
-        count = int(re.findall(r"(\d+) requests in", told)[0])
-        service, valkey = (1e6 * (after[name] - before[name]) / count for name in ("service", "valkey"))
-        errors = re.findall(r"Non-2xx or 3xx responses: (\d+)", told)
-        return Seen(float(re.findall(r"Requests/sec:\s+([\d.]+)", told)[0]), service, valkey, sum(map(int, errors)))
+        service, valkey = (1e6 * (after[name] - before[name]) / told.requests for name in ("service", "valkey"))
+        return Seen(told.accepted, service, valkey, told.errors)
 
     def _ask(self, what: str) -> str:
         print(what, file=self._process.stdin, flush=True)

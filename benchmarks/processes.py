@@ -43,11 +43,6 @@ class Process:
         stack.callback(stop)
         return cls(process.pid)
 
-    @staticmethod
-    def output_of(command: list[str], environment: dict[str, str]) -> str:
-        """Run a command to its end and return what it printed."""
-        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-
 
 def start_valkey(stack: ExitStack, folder: Path, port: int = 0) -> str:
     """Start a Valkey with an append-only file, as production has it, on a free port if none is given.

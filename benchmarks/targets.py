@@ -1,15 +1,15 @@
 """What the benchmark puts under load: two floors, and the service's starts and checks."""
 
-import os
-import re
 import statistics
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import redis
+import wrk
 from commands import Commands
 from processes import Process, cpu_seconds, free_port, start_valkey, wait_for_port
 from seeding import BenchSettings, forget_messages, seed_checks
@@ -19,7 +19,6 @@ BIN = Path(sys.executable).parent
 FLOORS = ("constant", "one get")
 _SPARE = 1.5
 """Verifications that are made ready for a round of checks, as a multiple of what the last round checked."""
-_REQUESTS = r"(\d+) requests in"
 _FIRST_CHECKS = 4000
 """Those of a second of the first round."""
 
@@ -40,6 +39,12 @@ class Sample:
     refused: float
     """The same, a second."""
 
+    @classmethod
+    def of(cls, told: wrk.Told, spent: float) -> Self:
+        """Return what a round showed in which the target's processes spent so many seconds of processor time."""
+        cost = 1e6 * spent / max(1, told.requests)
+        return cls(told.accepted, cost, 1e3 * told.p50, 1e3 * told.p99, told.errors, told.refused)
+
 
 @dataclass
 class Target:
@@ -57,34 +62,16 @@ class Target:
 
     def measure(self, seconds: int, connections: int) -> Sample:
         """Put the target under load for a while; keep and return what was seen."""
-        environment = {**os.environ, **self.prepare(_SPARE * self._last_rate * seconds)}
-        threads = min(2, connections)
-        load = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency"]
+        environment = self.prepare(_SPARE * self._last_rate * seconds)
         self.commands.begin()
         began = cpu_seconds(self.process.pid)
-        output = Process.output_of([*load, "-s", str(HERE / self.script), self.url], environment)
+        told = wrk.load(self.url, self.script, connections, seconds, environment)
         spent = cpu_seconds(self.process.pid) - began
-        self.commands.end(int(_found(_REQUESTS, output)))
-        sample = sample_of(output, spent)
+        self.commands.end(told.requests)
+        sample = Sample.of(told, spent)
         self.samples.append(sample)
         self._last_rate = max(sample.rate + sample.refused, 100.0)
         return sample
-
-
-def sample_of(told: str, spent: float) -> Sample:
-    """Return what wrk tells of a round in which the target's processes spent so many seconds of processor time."""
-    requests = int(_found(_REQUESTS, told))
-    errors = int(_found(r"Non-2xx or 3xx responses: (\d+)", told, "0"))
-    a_second = float(_found(r"Requests/sec:\s+([\d.]+)", told))
-    refused = a_second * errors / max(1, requests)
-    return Sample(
-        rate=a_second - refused,
-        cost=1e6 * spent / max(1, requests),
-        p50=_milliseconds(_found(r"(?m)^\s+50%\s+(\S+)", told)),
-        p99=_milliseconds(_found(r"(?m)^\s+99%\s+(\S+)", told)),
-        errors=errors,
-        refused=refused,
-    )
 
 
 @dataclass(frozen=True)
@@ -139,17 +126,3 @@ def _floor(stack: ExitStack, name: str, client: redis.Redis, valkey_url: str, pr
     process = Process.start(stack, command, {"BENCH_REDIS_URL": valkey_url})
     wait_for_port(port)
     return Target(name, f"http://127.0.0.1:{port}/", "post.lua", process, Commands(client))
-
-
-def _found(pattern: str, text: str, default: str | None = None) -> str:
-    match = re.search(pattern, text)
-    if match:
-        return match[1]
-    if default is None:
-        raise SystemExit(f"wrk said something unexpected:\n{text}")
-    return default
-
-
-def _milliseconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
-    return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
