@@ -11,6 +11,7 @@ from otp_service.ledger.audit import Link, SignedHead
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.redaction import Count, Plain
 
 _log = get_logger(__name__)
 
@@ -66,7 +67,7 @@ class HeadKeeper:
                 self._export(one)
             except OSError as failed:
                 metrics.record_ledger_error("audit.export")
-                _log.error("audit_head_not_exported", sequence=one.head.sequence, reason=failed.strerror)
+                _log.error("audit_head_not_exported", sequence=Count(one.head.sequence), reason=failed.strerror)
                 return
             self._context.ledger.audit.note_exported(one.head.sequence)
 
@@ -77,7 +78,8 @@ class HeadKeeper:
         if head.sequence and not known:
             signed = signed_head(self._context, head)
             if ledger.sign(signed):
-                _log.info("audit_head_signed", sequence=head.sequence, link=head.link, signature=signed.signature)
+                shown = {"link": Plain(head.link), "signature": Plain(signed.signature)}
+                _log.info("audit_head_signed", sequence=Count(head.sequence), **shown)
 
 
 def head_line(context: Context, signed: SignedHead) -> str:

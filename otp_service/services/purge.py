@@ -7,6 +7,7 @@ from otp_service.ledger import clock
 from otp_service.ledger.purge_rules import RULES
 from otp_service.services.context import Context
 from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.redaction import Count
 
 _log = get_logger(__name__)
 
@@ -26,7 +27,7 @@ class Purging:
         if self._context.ledger.purges.take_turn(now):
             for data, rows in self._purge(now).items():
                 if rows:
-                    _log.info("purged", records=data, rows=rows)
+                    _log.info("purged", records=data, rows=Count(rows))
 
     def at_once(self) -> Mapping[str, int]:
         """Purge whether or not it is due; return how many rows went, by class of data; raise as `turn` does."""

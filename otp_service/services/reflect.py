@@ -14,6 +14,7 @@ from otp_service.ledger.head import Head
 from otp_service.ledger.ledger import Ledger
 from otp_service.store.mirror import FOREIGN, Building, Mirror, Permission
 from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.redaction import Count
 
 AT_ONCE = 500
 """Numbers that are written in one step."""
@@ -157,7 +158,7 @@ class Reflection:
             after, count = changes.numbers[-1].pseudonym, count + len(changes.numbers)
             lasts = changes.identity == identity and not self._ending and building.go_on()
         if lasts:
-            _log.info("mirror_built", numbers=count)
+            _log.info("mirror_built", numbers=Count(count))
         return lasts
 
     def _reflect(self, changes: Changes, after: int) -> int | None:

@@ -28,6 +28,10 @@ class Plain(str):
     __slots__ = ()
 
 
+class Count(int):
+    """A number of ours that is no code and no part of a number of a person, such as a place: it is shown as it is."""
+
+
 _KEPT = (
     r"\bvf_[a-z0-9]{1,8}_[0-9a-f]{34}\b",  # verification
     r"\b(?:dp|rq|ak)_[0-9a-f]{24,40}\b",  # dispatch, request, API key's name
@@ -71,7 +75,7 @@ def redact(value: object) -> object:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        return value if abs(value) < _MIN_HIDDEN else REDACTED
+        return value if type(value) is Count or abs(value) < _MIN_HIDDEN else REDACTED
     return _redact_object(value)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import time_machine
 from sqlalchemy import Connection, delete, insert, select, text, update
+from structlog.testing import capture_logs
 from support_happenings import EVIDENCE, NUMBER, happening, started
 from support_installation import World
 
@@ -24,6 +25,7 @@ from otp_service.services.audit import HeadKeeper, Looked, head_line, read_heads
 from otp_service.services.authenticate import authenticate
 from otp_service.services.context import Context
 from otp_service.services.disputes import pack
+from otp_service.telemetry.redaction import redact_event
 
 DAY = 24 * 3600 * 1000
 
@@ -247,6 +249,15 @@ def test_a_head_that_was_handed_to_nobody_is_not_taken_for_exported(filled: Cont
     HeadKeeper(filled, 3600, lambda one: kept.append(one.head.sequence)).turn()
     assert kept == [24]
     assert filled.ledger.audit.unexported() == ()
+
+
+def test_the_log_tells_of_a_head_all_that_is_needed_to_compare_it(filled: Context) -> None:
+    with capture_logs(processors=[redact_event]) as lines:
+        HeadKeeper(filled, 3600, None).turn()
+
+    (signed,) = filled.ledger.audit.unexported()
+    (line,) = (line for line in lines if line["event"] == "audit_head_signed")
+    assert (line["sequence"], line["link"], line["signature"]) == (24, signed.head.link, signed.signature)
 
 
 def test_a_head_is_signed_once_in_its_time_and_exported_until_that_worked(filled: Context) -> None:
