@@ -6,8 +6,8 @@ the caller is told, and may ask again with an idempotency key.
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, Protocol, cast
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, Protocol, cast
 
 import hiredis
 import redis
@@ -22,6 +22,7 @@ Argument = str | bytes | int
 Around = Callable[[str], AbstractContextManager[None]]
 """What is done around a script, by its name."""
 
+_NOTHING: Final = nullcontext()
 _NOT_FOUND = "Function not found"
 _EXISTS = "already exists"
 
@@ -60,9 +61,7 @@ class ScriptRunner:
 
         Raises `StoreUnavailableError` when there is no answer.
         """
-        if self._around is None:
-            return self._converse(lambda connection: _call(connection, name, keys, arguments, ruleset))
-        with self._around(name):
+        with self._around(name) if self._around else _NOTHING:
             return self._converse(lambda connection: _call(connection, name, keys, arguments, ruleset))
 
     def teach(self, ruleset: LoadedRuleset) -> None:
@@ -81,6 +80,8 @@ class ScriptRunner:
             except BaseException as lost:  # or broken off between question and answer
                 if isinstance(lost, redis.TimeoutError):
                     self._silence.begin()
+                else:  # refused, closed or loading: told at once, so it is not silent
+                    self._silence.end()
                 self._drop()
                 raise
             self._silence.end()

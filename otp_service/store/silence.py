@@ -8,7 +8,8 @@ from otp_service.core.errors import StoreUnavailableError
 PAUSE = 0.5
 """Seconds after a time-out in which nobody asks."""
 _PROBE = 2.0
-"""Seconds in which nobody else asks while one does; longer than connecting and waiting for an answer."""
+"""Seconds in which nobody else asks while one does; longer than connecting and waiting for an answer, which ends
+them."""
 
 
 class Silence:
@@ -27,6 +28,8 @@ class Silence:
         if not self._until:
             return
         with self._turn:
+            if not self._until:  # whoever had the turn was answered
+                return
             now = time.monotonic()
             if now < self._until:
                 raise StoreUnavailableError("The store does not answer.")
@@ -37,5 +40,5 @@ class Silence:
         self._until = time.monotonic() + PAUSE
 
     def end(self) -> None:
-        """Note that there was an answer."""
+        """Note that there was an answer, or that the server told at once that there will be none."""
         self._until = 0.0

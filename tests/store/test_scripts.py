@@ -134,6 +134,23 @@ def test_while_the_server_is_silent_one_asks_and_the_others_are_refused_at_once(
     assert len(in_parallel(20, lambda _: shop.read(one))) == 20
 
 
+def test_a_server_that_was_silent_and_then_ended_is_asked_as_soon_as_it_is_back(
+    shop: Caller, server: ValkeyServer
+) -> None:
+    one = shop.start()
+    os.kill(server.process.pid, signal.SIGSTOP)
+    with pytest.raises(StoreUnavailableError):
+        shop.read(one)
+    server.stop(kill=True)
+    time.sleep(PAUSE)
+    with pytest.raises(StoreUnavailableError):  # it has the turn to ask, and is told at once
+        shop.read(one)
+    server.start()
+
+    with pytest.raises(NotFoundError):  # an answer: it came back without data
+        shop.read(one)
+
+
 def test_a_call_that_is_broken_off_leaves_no_answer_to_the_next(
     shop: Caller, server: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
