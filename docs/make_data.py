@@ -245,6 +245,8 @@ def _members(tree: ast.Module, call: ast.Call) -> Iterator[str]:
             yield keyword.arg
         elif isinstance(keyword.value, ast.Call):
             yield from _keys(tree, ast.unparse(keyword.value.func))
+        else:
+            raise ValueError(f"What {ast.unparse(keyword.value)} holds cannot be seen here: name the members.")
 
 
 def _keys(tree: ast.Module, function: str) -> Iterator[str]:

@@ -80,7 +80,7 @@ def _known(exchange: Exchange) -> dict[str, str]:
     caller = exchange.caller
     found = {
         "application": caller.application.name if caller and caller.application else None,
-        "key_id": caller.key.id or None if caller else None,
+        "key_id": (caller.key.id or None) if caller else None,
         "verification": exchange.verification,
         "problem": exchange.problem,
         "decision": exchange.decision,

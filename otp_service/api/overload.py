@@ -34,7 +34,6 @@ class Overload:
         exchange = Exchange(environ, None, None)
         error = OverloadedError("More requests come than can be answered in time. Nothing was done about this one.")
         answer = answer_to(exchange, error)
-        metrics.record_turned_away()
         metrics.record_request(exchange.method, _ROUTE, answer.status, time.perf_counter() - exchange.began)
         self._tell()
         return written(exchange, answer, start_response)

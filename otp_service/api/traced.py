@@ -16,7 +16,8 @@ class Traced:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        if environ["PATH_INFO"] in PROBES or TURNED_AWAY in environ:  # a span would cost more than the refusal
+        # Probes come every few seconds and say nothing; for who is turned away a span would cost more than the refusal.
+        if environ["PATH_INFO"] in PROBES or TURNED_AWAY in environ:
             return self._application(environ, start_response)
         with tracing.span("HTTP", "server", environ.get("HTTP_TRACEPARENT", "")):
             return self._application(environ, start_response)

@@ -78,8 +78,8 @@ class HeadKeeper:
         if head.sequence and not known:
             signed = signed_head(self._context, head)
             if ledger.sign(signed):
-                shown = {"link": Plain(head.link), "signature": Plain(signed.signature)}
-                _log.info("audit_head_signed", sequence=Count(head.sequence), **shown)
+                sequence, link, signature = Count(head.sequence), Plain(head.link), Plain(signed.signature)
+                _log.info("audit_head_signed", sequence=sequence, link=link, signature=signature)
 
 
 def head_line(context: Context, signed: SignedHead) -> str:

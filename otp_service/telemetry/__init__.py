@@ -1,1 +1,1 @@
-"""What an operator sees of a running service: log lines and metrics, both without personal data."""
+"""What an operator sees of a running service: log lines, metrics and traces, all without personal data."""

@@ -41,7 +41,7 @@ def configure_logging(level: str = "INFO", renderer: Renderer = Renderer.JSON, s
     """Send all log lines at ``level`` or above to ``stream`` (standard error). May be called again."""
     stream = stream or sys.stderr
     rendering = _rendering(renderer, colours=stream.isatty())
-    handler = logging.StreamHandler(stream)
+    handler = _LibraryLines(stream)
     handler.setFormatter(_formatter(rendering))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -58,6 +58,16 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
+class _LibraryLines(logging.StreamHandler[TextIO]):
+    """Where the lines of libraries go."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        """Tell of a line that could not be formatted. The standard library would show its arguments as they are."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            _log = get_logger(record.name)
+            _log.error("line_not_formatted")
+
+
 class _Lines:
     """Where the lines of one of our loggers go: not by the standard library, whose record costs more than a line."""
 
@@ -68,8 +78,8 @@ class _Lines:
     def write(self, line: str) -> None:
         """Write a line; in one piece, for other threads write too.
 
-        One that cannot be written, to a full disk or a reader that has gone, is lost, as by the standard library: what
-        it tells of was done, and a caller must not hear of a failure.
+        One that cannot be written, to a full disk or a reader that has gone, is lost: what it tells of was done, and a
+        caller must not hear of a failure.
         """
         with suppress(OSError, ValueError):
             self._stream.write(f"{line}\n")

@@ -18,11 +18,6 @@ _requests = Histogram(
     buckets=_HTTP_BUCKETS,
     registry=REGISTRY,
 )
-_turned_away = Counter(
-    "otp_service_requests_turned_away",
-    "Requests whose turn would have come too late: 503 overloaded.",
-    registry=REGISTRY,
-)
 _starts = Counter(
     "otp_service_verifications_started",
     "Starts by what became of them: accepted, or the code of the error.",
@@ -266,11 +261,6 @@ def record_policy_verdict(policy: str, verdict: str) -> None:
 def record_dead_letter(reason: str) -> None:
     """Count a message that was given up."""
     _dead_letters.labels(_labels.bounded("dead_letter", reason)).inc()
-
-
-def record_turned_away() -> None:
-    """Count a request that was refused because too many wait."""
-    _turned_away.inc()
 
 
 def record_store_error(operation: str) -> None:

@@ -93,7 +93,6 @@ def test_more_than_one_in_a_hundred_turned_away_pages(refused, told, tmp_path):
     turned_away = [
         {"series": ANSWERS % ("/v1/verifications", "201"), "values": f"0+{1000 - refused}x30"},
         {"series": ANSWERS % ("turned_away", "503"), "values": f"0+{refused}x30"},
-        {"series": "otp_service_requests_turned_away_total", "values": f"0+{refused}x30"},
     ]
 
     evaluated(

@@ -134,6 +134,21 @@ def test_the_runbook_has_no_entry_without_an_alert():
     assert len({one["alert"] for one in ALERTS}) == len(ALERTS)
 
 
+def test_messages_that_are_given_up_in_peace_are_such_as_are_given_up():
+    (alert,) = [one for one in ALERTS if one["alert"] == "OtpServiceMessagesGivenUp"]
+    table = (
+        (ROOT / "docs" / "operations.md")
+        .read_text(encoding="utf-8")
+        .partition("## Dead letters")[2]
+        .partition("\n## ")[0]
+    )
+    told = {
+        reason for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for reason in re.findall(r"`(\w+)", row)
+    }
+
+    assert {reason for found in re.findall(r'reason!~"(.*?)"', alert["expr"]) for reason in found.split("|")} <= told
+
+
 def test_prometheus_scrapes_the_ports_that_processes_report_on():
     settings = Settings()
     found = {}

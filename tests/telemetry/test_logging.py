@@ -152,6 +152,16 @@ def test_lines_below_the_level_are_not_written():
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["loud"]
 
 
+def test_a_line_of_a_library_that_cannot_be_formatted_shows_none_of_its_arguments(capsys):
+    stream = io.StringIO()
+    configure_logging("DEBUG", Renderer.JSON, stream)  # here, so that no handler of the test runner fails first
+    logging.getLogger("lib").warning("to %d", "+923001234567")
+
+    line = json.loads(stream.getvalue())
+    assert (line["message"], line["logger"]) == ("line_not_formatted", "lib")
+    assert "923001234567" not in "".join(capsys.readouterr())
+
+
 @pytest.mark.parametrize("failure", [OSError("No space left on device"), ValueError("I/O operation on closed file")])
 def test_a_line_that_cannot_be_written_fails_nobody(failure):
     class Full(io.StringIO):
