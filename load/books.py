@@ -262,11 +262,12 @@ def _numbers(
     unheard = Counter(requests[0].number for requests in of_key.values() if _is_lost_start(requests))
     apart = 0
     for place in recorded.keys() | seen.keys():
-        lost_starts = unheard[place[0]]
-        surplus, what = _compare(recorded[place], seen[place], lost_starts)
-        apart += max(0, surplus) if lost_starts else 0
-        if what:
-            books.breaches.append(f"{place[0]} through {place[1]}: {what}")
+        number, gateway = place
+        what = _calls_differ(recorded[place], seen[place], unheard[number])
+        if what := what or _reports_differ(recorded[place], seen[place]):
+            books.breaches.append(f"{number} through {gateway}: {what}")
+        apart += max(0, len(seen[place]) - len(recorded[place])) if unheard[number] else 0
+    books.breaches += _too_many(recorded, seen, unheard)
     again = [one for one, count in Counter(call.dispatch for call in taken).items() if count > 1]
     books.breaches += [f"dispatch {one} came more than once" for one in again]
     books.figures |= {
@@ -286,8 +287,8 @@ def _is_lost_start(requests: Sequence[Entry]) -> bool:
     return requests[0].call == "start" and lost(requests)
 
 
-def _compare(recorded: Sequence[Dispatch], seen: Sequence[Taken], lost_starts: int) -> tuple[int, str]:
-    """Return how many calls the sink saw beyond what is recorded, and what is wrong with calls or reports, if anything.
+def _calls_differ(recorded: Sequence[Dispatch], seen: Sequence[Taken], lost_starts: int) -> str:
+    """Return what is wrong with the calls of a number to a gateway; empty when nothing is.
 
     For each start of the number that was lost there may be calls of which no record is known, of which it accepted one.
     """
@@ -298,12 +299,34 @@ def _compare(recorded: Sequence[Dispatch], seen: Sequence[Taken], lost_starts: i
     surplus = len(seen) - len(recorded)
     too_few = accepted < sent or len(seen) - accepted < refused or surplus < -perhaps
     too_many = accepted > sent + perhaps + lost_starts if lost_starts else surplus > 0
-    if too_few or too_many:
-        return surplus, (
-            f"{sent} sent, {refused} refused, {perhaps} unknown are recorded, "
-            f"the sink accepted {accepted} and refused {len(seen) - accepted}"
-        )
-    reports, reported = sum(call.reported for call in seen), sum(one.status in REPORTED for one in recorded)
-    if reports > reported + max(0, surplus):
-        return surplus, f"the sink handed over {reports} reports, and {reported} are recorded"
-    return surplus, ""
+    if not too_few and not too_many:
+        return ""
+    return (
+        f"{sent} sent, {refused} refused, {perhaps} unknown are recorded, "
+        f"the sink accepted {accepted} and refused {len(seen) - accepted}"
+    )
+
+
+def _reports_differ(recorded: Sequence[Dispatch], seen: Sequence[Taken]) -> str:
+    """Return what is wrong with the reports of these calls; empty when nothing is. Unrecorded calls may have some."""
+    reports, told = sum(call.reported for call in seen), sum(one.status in REPORTED for one in recorded)
+    if reports <= told + max(0, len(seen) - len(recorded)):
+        return ""
+    return f"the sink handed over {reports} reports, and {told} are recorded"
+
+
+def _too_many(
+    recorded: Mapping[tuple[str, str], Sequence[Dispatch]],
+    seen: Mapping[tuple[str, str], Sequence[Taken]],
+    unheard: Counter[str],
+) -> list[str]:
+    """Return the numbers of which all gateways together accepted more than records and lost starts allow."""
+    accepted = Counter(number for (number, _), calls in seen.items() for call in calls if call.accepted)
+    possible = unheard + Counter(
+        number for (number, _), all_ in recorded.items() for one in all_ if one.open or one.status in TAKEN
+    )
+    return [
+        f"{number}: the sink accepted {count} through all gateways, and {possible[number]} at most were to be"
+        for number, count in accepted.items()
+        if count > possible[number]
+    ]

@@ -9,7 +9,7 @@
     GET  /healthz
 
 A call is answered after a time that scatters as with real providers; some fail. What was taken arrives a moment later,
-but for a few that never do, and is reported. A report that is not answered by 200 is repeated, as providers do.
+but for a few that never do, and is reported. A report that is not answered by a 2xx is repeated, as providers do.
 """
 
 import argparse
@@ -32,7 +32,7 @@ FAILED, LOST = 0.01, 0.005
 """Shares of the calls that are answered by 500, and of the messages taken that never arrive."""
 ON_AIR, FURTHER, LONGEST = 0.3, 0.7, 5.0
 """Seconds until a message arrives: at least, on average beyond that, and at most."""
-TAKEN = range(200, 300)
+SUCCESS = range(200, 300)
 """Answers to a report that was taken."""
 REPORTS, BETWEEN = 10, 1.0
 """How often a report is tried, and the seconds between two tries."""
@@ -85,9 +85,10 @@ class Sink:
     def _write(self, gateway: str, message: dict[str, str], *, accepted: bool) -> dict[str, Any]:
         """Write a call down, and return it: what it says is to be kept up to date."""
         known = {"gateway": gateway, "dispatch": message["id"], "to": message["to"], "accepted": accepted}
-        call: dict[str, Any] = {**known, "reported": False, "at": time.time()}
+        written: dict[str, Any] = {**known, "at": time.time()}
+        self._journal.write(f"{json.dumps(written)}\n")
+        call = {**written, "reported": False}
         self._calls.append(call)
-        self._journal.write(f"{json.dumps(call)}\n")
         return call
 
     async def _deliver(self, call: dict[str, Any], message: dict[str, str], seconds: float, *, lost: bool) -> None:
@@ -98,7 +99,7 @@ class Sink:
                 self._arrived.notify_all()
         if url := message.get("report"):
             for _ in range(REPORTS):
-                if await post(url, {"status": "UNDELIV" if lost else "DELIVRD"}) in TAKEN:
+                if await post(url, {"status": "UNDELIV" if lost else "DELIVRD"}) in SUCCESS:
                     call["reported"] = True
                     break
                 await asyncio.sleep(BETWEEN)

@@ -85,6 +85,7 @@ def test_what_may_be_is_no_breach(run):
 
 
 LOST, LOST_TWICE = [entry(status=503, at=101.0)], [took(), took("dp_2")]
+LOST_THROUGH_BOTH = [took(), took("dp_2", gateway="backup")]
 MIXED = [entry(), entry(status=503, key="k9", at=101.0)]
 CHECKS = [entry(), entry("check", 200, key="k2", valid=True), entry("check", 200, key="k3", valid=True)]
 
@@ -113,6 +114,7 @@ CHECKS = [entry(), entry("check", 200, key="k2", valid=True), entry("check", 200
         ({"stories": told(sent(status="unknown"))}, "nothing struck the worker"),
         ({"stories": told(sent(status="unknown", begun=60.0)), "strikes": [KILLED]}, "nothing struck the worker"),
         ({"entries": LOST, "taken": LOST_TWICE, "stories": {}, "strikes": [AWAY]}, "the sink accepted 2"),
+        ({"entries": LOST, "taken": LOST_THROUGH_BOTH, "stories": {}, "strikes": [AWAY]}, "through all gateways"),
         ({"entries": MIXED, "taken": [took(accepted=False)] * 2, "strikes": [AWAY]}, "1 sent, 0 refused"),
         ({"stories": told(sent(status="sent")), "taken": [took(reported=True)]}, "1 reports, and 0 are recorded"),
         ({"counted": 2}, "the metrics count 2 accepted starts, and 1 were answered by 201"),
