@@ -69,7 +69,7 @@ def _profiled(call: str, app: Any, requests: list[WSGIEnvironment]) -> Anatomy:
     own = {f"{file}:{name}": time for (file, _, name), (_, _, time, _, _) in pstats.Stats(profile).stats.items()}
     whole, parts = sum(own.values()), dict.fromkeys([*(part for part, _ in _PARTS), _REST], 0.0)
     for name, time in own.items():
-        parts[_part(name)] += time / whole
+        parts[_part(_short(name))] += time / whole
     most = sorted(own.items(), key=lambda one: -one[1])[:20]
     return Anatomy(call, parts, [(_short(name), time / whole) for name, time in most])
 

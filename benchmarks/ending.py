@@ -7,7 +7,7 @@ _SHOWN = 20
 """Breaches that are told one by one."""
 
 
-def verdict(breaches: Sequence[str]) -> int:
+def ended_with(breaches: Sequence[str]) -> int:
     """Tell the breaches, or that there is none; return the exit code, 1 where there are some."""
     for breach in breaches[:_SHOWN]:
         print(f"BREACH {breach}", file=sys.stderr)

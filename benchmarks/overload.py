@@ -18,9 +18,9 @@ from typing import Self
 
 import requests
 import wrk
+from ending import ended_with
 from processes import Process, start_valkey, wait_for_port
 from seeding import BenchSettings
-from verdict import verdict
 
 HERE = Path(__file__).parent
 IN_TIME = 1.5
@@ -51,7 +51,7 @@ class Seen:
             f"a probe took {self.probe:.2f} s": self.probe > IN_TIME,
             f"{self.failed_probes} probes failed": self.failed_probes,
             f"it recovered after {self.recovery:.2f} s": self.recovery > RECOVERED_WITHIN,
-            f"no answer: {self.told.without_answer}": self.told.without_answer,
+            f"{self.told.unanswered} times no answer came": self.told.unanswered,
         }
         return [f"{self.connections} connections: {breach}" for breach, there in rows.items() if there]
 
@@ -97,13 +97,13 @@ def main() -> int:
         told = one.told
         times = " | ".join(map(_shown, (told.p50, told.p99, told.slowest, one.probe, one.recovery)))
         print(f"| {one.connections:,} | {told.accepted:,.0f} | {told.refused:,.0f} | {times} |")
-    return verdict([breach for one in rows for breach in one.breaches])
+    return ended_with([breach for one in rows for breach in one.breaches])
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, nargs="+", default=[16, 64, 256, 1024])
-    parser.add_argument("--seconds", type=int, default=8)
+    parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--code", type=Path, default=HERE.parent, help="another checkout, to be measured instead")
     return parser.parse_args()
 

@@ -41,7 +41,9 @@ class Checkout:
     """One of the two, being served."""
 
     def __init__(self, stack: ExitStack, tree: Path) -> None:
-        environment = {**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'benchmarks'}"}
+        # Both take the server of the wheel, whichever they prefer: on this path there is no other.
+        path = str(Path(sys.executable).parent)
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'benchmarks'}"}
         self._process = stack.enter_context(
             subprocess.Popen(
                 [sys.executable, "-P", str(tree / "benchmarks" / "paired.py")], cwd=tree, env=environment, text=True,
@@ -64,7 +66,7 @@ class Checkout:
         told = wrk.load(url, f"{kind}.lua", CONNECTIONS, seconds, environment)
         after = json.loads(self._ask("cpu"))
         service, valkey = (1e6 * (after[name] - before[name]) / told.requests for name in ("service", "valkey"))
-        return Seen(told.accepted, service, valkey, told.errors)
+        return Seen(told.accepted, service, valkey, told.failed)
 
     def _ask(self, what: str) -> str:
         print(what, file=self._process.stdin, flush=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from anatomy import Anatomy
 from plots import Bars, Lines, Series, picture
-from targets import Sample, Target, median
+from targets import Measured, Sample, median
 
 OBJECTIVES = {"start": (0.35, 2.2), "check": (0.80, 1.0)}
 """Of the constant answer: least rate, and most processor time."""
@@ -25,8 +25,8 @@ class Life:
     start: float
     """Median latency in milliseconds, over one connection."""
     check: float
-    errors: int
-    """Answers that were not the expected ones."""
+    failed: int
+    """Requests that were not answered as expected."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Findings:
     machine: str
     how: str
     """Rounds, seconds, connections, processes."""
-    targets: Sequence[Target]
+    targets: Sequence[Measured]
     by_connections: Mapping[str, Curve]
     by_processes: Mapping[str, Curve]
     lives: Sequence[Life]
@@ -57,11 +57,12 @@ class Findings:
         return found
 
     @property
-    def errors(self) -> int:
-        """Answers that were not the expected ones. With many connections some are refused, which its table tells."""
-        samples = [sample for target in self.targets for sample in target.samples]
-        samples += [sample for curve in self.by_processes.values() for _, sample in curve]
-        return sum(sample.errors for sample in samples) + sum(life.errors for life in self.lives)
+    def failed(self) -> int:
+        """Requests that were not answered as expected."""
+        samples = [sample for measured in self.targets for sample in measured.samples]
+        for curves in (self.by_connections, self.by_processes):
+            samples += [sample for curve in curves.values() for _, sample in curve]
+        return sum(sample.failed for sample in samples) + sum(life.failed for life in self.lives)
 
     def ratio(self, name: str, figure: str) -> float:
         """Return a figure of a target as a multiple of the constant answer's."""
@@ -100,7 +101,7 @@ def _page(findings: Findings) -> Iterable[str]:
 def ratio_table(findings: Findings) -> Iterable[str]:
     """Yield the lines of the first table."""
     heads = ("target", "requests/s", "of constant", "at least", "CPU µs a request", "of constant", "at most")
-    yield f"| {' | '.join((*heads, 'p50 ms', 'p99 ms', 'other answers'))} |"
+    yield f"| {' | '.join((*heads, 'p50 ms', 'p99 ms', 'failed'))} |"
     yield f"|---|{'---:|' * (len(heads) + 2)}"
     for target in findings.targets:
         name, samples = target.name, target.samples
@@ -108,12 +109,12 @@ def ratio_table(findings: Findings) -> Iterable[str]:
         cells = (
             name, f"{median(samples, 'rate'):,.0f}", f"{findings.ratio(name, 'rate'):.2f}", least,
             f"{median(samples, 'cost'):.0f}", f"{findings.ratio(name, 'cost'):.1f}", most,
-            f"{median(samples, 'p50'):.1f}", f"{median(samples, 'p99'):.1f}", str(sum(one.errors for one in samples)),
+            f"{median(samples, 'p50'):.1f}", f"{median(samples, 'p99'):.1f}", str(sum(one.failed for one in samples)),
         )  # fmt: skip
         yield f"| {' | '.join(cells)} |"
 
 
-def _command_table(targets: Iterable[Target]) -> Iterable[str]:
+def _command_table(targets: Iterable[Measured]) -> Iterable[str]:
     yield from ("| target | round trips a request | Redis commands a request, inside scripts too |", "|---|---:|---|")
     for target in targets:
         figures = target.commands.per_request()
@@ -123,10 +124,10 @@ def _command_table(targets: Iterable[Target]) -> Iterable[str]:
 
 def _curve_table(what: str, curves: Mapping[str, Curve]) -> Iterable[str]:
     names = list(curves)
-    yield f"| {what} | {' | '.join(f'{name}/s | refused/s | p50 ms | p99 ms' for name in names)} |"
-    yield f"|---:{'|---:|---:|---:|---:' * len(names)}|"
+    yield f"| {what} | {' | '.join(f'{name}/s | p50 ms | p99 ms' for name in names)} |"
+    yield f"|---:{'|---:|---:|---:' * len(names)}|"
     for row in zip(*curves.values(), strict=True):
-        cells = (f"{one.rate:,.0f} | {one.refused:,.0f} | {one.p50:.1f} | {one.p99:.1f}" for _, one in row)
+        cells = (f"{one.rate:,.0f} | {one.p50:.1f} | {one.p99:.1f}" for _, one in row)
         yield f"| {row[0][0]} | {' | '.join(cells)} |"
 
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy
+from ending import ended_with
 from rig import percentile
 from support_installation import tree
 from support_ledger import make_ledger
@@ -30,7 +31,6 @@ from support_rotation import FREE
 from support_service import Service, eventually
 from support_upstreams import ProxiedLoad, Upstreams
 from support_valkey import ValkeyServer, free_port
-from verdict import verdict
 
 HERE = Path(__file__).parent.parent
 LEAVE_AFTER = 1.0
@@ -140,7 +140,7 @@ def main() -> int:
         _settle(fleet, load, books)
     breaches = books.breaches + load.failures
     _print(options, books, load, upstreams)
-    return verdict(breaches)
+    return ended_with(breaches)
 
 
 def _options() -> argparse.Namespace:

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
+from ending import ended_with
 from rig import percentile
 from support_ledger import use_shared_ledger
 from support_outbox import waiting
 from support_rotation import FREE, Load, RootKeys, root_of
 from support_service import Service, eventually, running
 from support_valkey import ValkeyServer
-from verdict import verdict
 
 STORM = 100
 """Signals in a row, to each process."""
@@ -60,7 +60,7 @@ def main() -> int:
             active, other = other, active
     breaches = books.breaches + [failure for load in books.loads for failure in load.failures]
     _print(options, books)
-    return verdict(breaches)
+    return ended_with(breaches)
 
 
 def _options() -> argparse.Namespace:

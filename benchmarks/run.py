@@ -11,12 +11,11 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from anatomy import anatomies
-from commands import Commands
 from living import Living
 from machine import describe
 from report import Curve, Findings, Life, ratio_table, write
@@ -43,7 +42,7 @@ def main() -> int:
     print("\n".join(["", findings.how, "", *ratio_table(findings), "", *findings.missed]))
     write(options.report, findings)
     print(f"\nThe report: {options.report / 'report.md'}")
-    return 1 if findings.errors or any(target.commands.round_trips > ONE for target in findings.targets) else 0
+    return 1 if findings.failed or any(measured.commands.round_trips > ONE for measured in findings.targets) else 0
 
 
 def _options() -> argparse.Namespace:
@@ -64,7 +63,7 @@ def _measure(stack: ExitStack, folder: Path, options: argparse.Namespace) -> Fin
         _tell(f"round {round_ + 1} of {options.rounds}")
         for target in bench.targets:
             target.measure(options.seconds, options.connections)
-    machine, targets = describe(bench.client), _apart(bench.targets)
+    machine, targets = describe(bench.client, "wrk"), [target.finished() for target in bench.targets]
     _tell("taking a call apart")
     apart = anatomies(bench.client, bench.settings, folder)
     by_connections = _by_connections(bench, options)
@@ -76,17 +75,6 @@ def _measure(stack: ExitStack, folder: Path, options: argparse.Namespace) -> Fin
         "file."
     )
     return Findings(machine, how, targets, by_connections, by_processes, lives, apart)
-
-
-def _apart(targets: Sequence[Target]) -> list[Target]:
-    """Return the targets as they are now: what follows adds to the rounds of others."""
-    found = []
-    for target in targets:
-        found.append(Target(target.name, target.url, target.script, target.process, target.commands))
-        found[-1].samples.extend(target.samples)
-        target.samples.clear()
-        target.commands = Commands(target.commands.client)
-    return found
 
 
 def _by_connections(bench: Bench, options: argparse.Namespace) -> Mapping[str, Curve]:
@@ -121,7 +109,7 @@ def _lives(stack: ExitStack, folder: Path, options: argparse.Namespace) -> list[
         living.grow(count)
         each = living.bytes_each
         samples = [_middle(target, options.seconds, 1) for target in (start, check)]
-        found.append(Life(count, each, *(one.p50 for one in samples), sum(one.errors for one in samples)))
+        found.append(Life(count, each, *(one.p50 for one in samples), sum(one.failed for one in samples)))
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from hands import BUCKET
 from processes import free_port
 from roomy import ROOMY
 
@@ -15,9 +16,9 @@ from otp_service.core.keyring import api_key_hash, new_api_key, new_key
 from otp_service.services.codes import derive_code
 from otp_service.services.start import StartRequest, start
 from otp_service.settings import load_settings
+from otp_service.store import keys
 
 _FROM = itertools.count(0)
-_WAITING = ("otp:*outbox*", "otp:*lanes", "otp:*ready")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class BenchSettings:
 
     @classmethod
     def make(cls, folder: Path, valkey_url: str, processes: int, log_level: str) -> "BenchSettings":
-        """Write a configuration with the defaults, but an application quota and an outbox out of the way."""
+        """Write a configuration with the defaults, but what would refuse so many calls of a few out of the way."""
         port, api_key, path = free_port(), new_api_key(), folder / "bench.json"
         os.environ["OTP_SERVICE_ROOT_KEYS"] = f"k1:{new_key()}"
         os.environ["OTP_SERVICE_PSEUDONYM_KEY"] = new_key()
@@ -80,6 +81,5 @@ def forget_messages(client: redis.Redis) -> None:
 
     Only while nothing is asked of the service, which may not find one of these keys without the others.
     """
-    for pattern in _WAITING:
-        for key in client.scan_iter(pattern, count=1000):
-            client.delete(key)
+    lanes, ready = keys.lanes(BUCKET), keys.ready(BUCKET)
+    client.delete(*client.hkeys(lanes), lanes, ready)

@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from ending import ended_with
 from growth import Growth, Sample, growths
 from machine import describe
 from plots import Lines, Series, picture
@@ -28,7 +29,6 @@ from roomy import ROOMY
 from soaked import Watch
 from soaking import Callers
 from standin import StandIn
-from verdict import verdict
 
 from otp_service.core.verification import GRACE
 
@@ -81,7 +81,7 @@ def main() -> int:
     (options.report / "soak.svg").write_text(_drawn(seen.samples))
     (options.report / "soak.md").write_text(told := _told(options, seen, judged, since))
     print(told)
-    return verdict(breaches)
+    return ended_with(breaches)
 
 
 def _options() -> argparse.Namespace:
@@ -110,7 +110,7 @@ def _soak(options: argparse.Namespace) -> Soaked:
         time.sleep(5)
         return Soaked(
             samples, whole, callers.verifications - before, callers.failures, callers.slowest, rig.waiting(),
-            describe(rig.client),
+            describe(rig.client, "its callers"),
         )  # fmt: skip
 
 

@@ -49,10 +49,10 @@ class Callers:
             if now < due:
                 time.sleep(due - now)
             due = max(due + every, time.monotonic() - every)
-            self._verify(connection)
+            self._start_and_check(connection)
         connection.close()
 
-    def _verify(self, connection: http.client.HTTPConnection) -> None:
+    def _start_and_check(self, connection: http.client.HTTPConnection) -> None:
         began = time.monotonic()
         with self._lock:
             number = f"+92345{next(self._numbers):07d}"

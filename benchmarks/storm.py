@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accounts import Books, Call, Story, Told, settle_books
+from ending import ended_with
 from hands import BUCKET
 from rig import Rig, Started, percentile
 from standin import Behaviour, Served, StandIn
 from strikes import Strikes, Toll
-from verdict import verdict
 
 from otp_service.settings.sections import WorkerSettings
 from otp_service.store import keys
@@ -80,7 +80,7 @@ def main() -> int:
     books = settle_books([one.id for one in started], found.calls, found.stories, struck)
     breaches = [*books.breaches, *_shortcomings(options, strikes, found)]
     _print(options, strikes, found, books)
-    return verdict(breaches)
+    return ended_with(breaches)
 
 
 def _options() -> argparse.Namespace:

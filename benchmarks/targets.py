@@ -2,7 +2,7 @@
 
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,8 @@ from seeding import BenchSettings, forget_messages, seed_checks
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 FLOORS = ("constant", "one get")
-_SPARE = 1.5
-"""Verifications that are made ready for a round of checks, as a multiple of what the last round checked."""
+_SPARE = 2.0
+"""Verifications that are made ready for a round of checks, as a multiple of the most that a round checked."""
 _FIRST_CHECKS = 4000
 """Those of a second of the first round."""
 
@@ -34,16 +34,23 @@ class Sample:
     p50: float
     """Milliseconds."""
     p99: float
-    errors: int
-    """Answers other than 2xx; they are in the times."""
-    refused: float
-    """The same, a second."""
+    failed: int
+    """Answers other than 2xx, which are in the times, and requests that were not answered."""
 
     @classmethod
     def of(cls, told: wrk.Told, spent: float) -> Self:
         """Return what a round showed in which the target's processes spent so many seconds of processor time."""
         cost = 1e6 * spent / max(1, told.requests)
-        return cls(told.accepted, cost, 1e3 * told.p50, 1e3 * told.p99, told.errors, told.refused)
+        return cls(told.accepted, cost, 1e3 * told.p50, 1e3 * told.p99, told.failed)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the rounds of one target showed."""
+
+    name: str
+    samples: Sequence[Sample]
+    commands: Commands
 
 
 @dataclass
@@ -58,11 +65,12 @@ class Target:
     prepare: Callable[[float], dict[str, str]] = lambda _: {}
     """Prepares a round of so many requests; returns what wrk's script needs in its environment."""
     samples: list[Sample] = field(default_factory=list)
-    _last_rate: float = _FIRST_CHECKS / _SPARE
+    _most: float = 0.0
+    """Answers a second of the fastest round."""
 
     def measure(self, seconds: int, connections: int) -> Sample:
         """Put the target under load for a while; keep and return what was seen."""
-        environment = self.prepare(_SPARE * self._last_rate * seconds)
+        environment = self.prepare((_SPARE * self._most or _FIRST_CHECKS) * seconds)
         self.commands.begin()
         began = cpu_seconds(self.process.pid)
         told = wrk.load(self.url, self.script, connections, seconds, environment)
@@ -70,8 +78,14 @@ class Target:
         self.commands.end(told.requests)
         sample = Sample.of(told, spent)
         self.samples.append(sample)
-        self._last_rate = max(sample.rate + sample.refused, 100.0)
+        self._most = max(self._most, sample.rate)
         return sample
+
+    def finished(self) -> Measured:
+        """Return what the rounds up to now showed, and begin anew."""
+        measured = Measured(self.name, self.samples, self.commands)
+        self.samples, self.commands = [], Commands(self.commands.client)
+        return measured
 
 
 @dataclass(frozen=True)
@@ -111,7 +125,7 @@ class Bench:
         return tuple(target for target in self.targets if target.name in names)
 
 
-def median(samples: list[Sample], figure: str) -> float:
+def median(samples: Sequence[Sample], figure: str) -> float:
     """Return the median of a figure of samples."""
     return statistics.median(getattr(sample, figure) for sample in samples)
 

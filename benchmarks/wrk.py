@@ -28,15 +28,21 @@ class Told:
     p99: float
     slowest: float
     """Seconds."""
-    without_answer: str
-    """What broke, in wrk's words; empty when nothing did."""
+    unanswered: int
+    """Connections that were refused or broke, and requests that took too long."""
+
+    @property
+    def failed(self) -> int:
+        """Answers other than 2xx, and what was not answered."""
+        return self.errors + self.unanswered
 
 
 def load(url: str, script: str, connections: int, seconds: int, environment: Mapping[str, str]) -> Told:
     """Put a service under load with one of the scripts here, which get the environment too; return what was seen."""
-    how = [f"-t{min(2, connections)}", f"-c{connections}", f"-d{seconds}s", "--latency", f"--timeout={_TIME_OUT}s"]
+    threads = min(2, connections)
+    how = [f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency", f"--timeout={_TIME_OUT}s"]
     command = ["wrk", *how, "-s", str(HERE / script), url]
-    environment = {**os.environ, **environment}
+    environment = {**os.environ, "BENCH_THREADS": str(threads), **environment}
     return read(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
@@ -54,7 +60,7 @@ def read(text: str) -> Told:
         p50=_seconds(_found(r"(?m)^\s+50%\s+(\S+)", text)),
         p99=_seconds(_found(r"(?m)^\s+99%\s+(\S+)", text)),
         slowest=_seconds(_found(r"Latency\s+\S+\s+\S+\s+(\S+)", text)),
-        without_answer=_found(r"Socket errors: (.*)", text, ""),
+        unanswered=sum(map(int, re.findall(r"\d+", _found(r"Socket errors: (.*)", text, "")))),
     )
 
 

@@ -111,8 +111,8 @@ def _put_in(names: list[str]) -> int:
 
 def _report(name: str) -> Outcome:
     outcome = _run(name)
-    verdict = f"noticed by {outcome.by}" if outcome.noticed else "SURVIVED"
-    print(f"{name:44} {outcome.seconds:5.1f} s  {verdict}", flush=True)
+    ending = f"noticed by {outcome.by}" if outcome.noticed else "SURVIVED"
+    print(f"{name:44} {outcome.seconds:5.1f} s  {ending}", flush=True)
     return outcome
 
 

@@ -1,20 +1,9 @@
 """Whether something grew during a soak, by figures that are made up."""
 
-from importlib.util import module_from_spec, spec_from_file_location
-
 import pytest
-from support_sources import ROOT
+from support_programs import programs_of
 
-
-def _growth():
-    """Import the one file: its folder holds programs, and is on nobody's path."""
-    spec = spec_from_file_location("growth", ROOT / "benchmarks" / "growth.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-growth = _growth()
+(growth,) = programs_of("benchmarks", "growth")
 
 
 def _samples(*values: float) -> list:
