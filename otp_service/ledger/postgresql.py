@@ -42,7 +42,7 @@ def engine_of(url: URL, timeout: float) -> Engine:
             },
         )
     except (ImportError, NoSuchModuleError) as missing:
-        raise ConfigurationError('PostgreSQL needs a driver: pip install "otp-service[postgresql]".') from missing
+        raise ConfigurationError("PostgreSQL needs the extra postgresql: docs/operations.md, Installing.") from missing
     impatient = _impatient(engine.dialect.loaded_dbapi, timeout + _GRACE)
 
     @event.listens_for(engine, "do_connect")

@@ -84,7 +84,7 @@ def _begun() -> Traces:
     try:
         from otp_service.telemetry.otlp import Otlp  # noqa: PLC0415 - may not be installed, and takes a while
     except ModuleNotFoundError as missing:
-        raise ConfigurationError('Traces need OpenTelemetry: pip install "otp-service[otel]".') from missing
+        raise ConfigurationError("Traces need the extra otel: docs/operations.md, Installing.") from missing
     try:
         return Otlp()
     except ValueError as unfit:

@@ -316,7 +316,7 @@ def test_without_the_package_nothing_starts_and_the_sentence_says_what_to_do(
 ):
     monkeypatch.setitem(sys.modules, "otp_service.telemetry.otlp", None)
 
-    with pytest.raises(ConfigurationError, match=r'^Traces need OpenTelemetry: pip install "otp-service\[otel\]"\.$'):
+    with pytest.raises(ConfigurationError, match=r"^Traces need the extra otel: docs/operations\.md, Installing\.$"):
         real_world.install(**TRACED)
     assert real_world.install()
 
