@@ -2,6 +2,8 @@
 #
 # The ledger is in PostgreSQL (OTP_SERVICE__LEDGER__URL_FILE), or in a volume at /var/lib/otp-service.
 #
+# Its base is the newest python:3.13-slim; in production pin a digest.
+#
 # Without a network: put the wheels of requirements.lock and requirements-build.lock into wheelhouse/ and build
 # with --build-arg PIP_OPTIONS="--no-index --find-links .".
 
@@ -30,6 +32,7 @@ ENV PATH=/opt/otp-service/bin:$PATH \
 RUN install -d -o 10001 -g 10001 -m 700 /var/lib/otp-service
 USER 10001:10001
 EXPOSE 8080 9090
+# Of "serve"; a worker is asked for http://127.0.0.1:9091/metrics instead, as in docker-compose.yml.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["python", "-c", "\
 import os, urllib.request; \
 port = os.environ.get('OTP_SERVICE__HTTP__PORT', '8080'); \
