@@ -111,15 +111,15 @@ def _text(url: str) -> str:
     return answer.text
 
 
-def _report(run: Run, books: Books, title: str) -> tuple[str, bool]:
-    """Return the report, and whether an objective was missed."""
+def _report(run: Run, books: Books, title: str) -> tuple[str, list[str]]:
+    """Return the report, and the names of the objectives that were missed."""
     lines = [title, "", "| scenario | call | answers | a second | ms p50/p95/p99 | answered |"]
     lines += ["|---|---|---:|---:|---:|---|", *(f"| {' | '.join(row)} |" for row in rows(run)), ""]
     lines += ["| objective | measured | limit | |", "|---|---:|---:|---|"]
-    missed = False
+    missed: list[str] = []
     for one in OBJECTIVES:
         value = one.measure(run)
-        missed |= not one.met(value)
+        missed += [] if one.met(value) else [one.name]
         bound = f"{'at least' if one.at_least else 'at most'} {one.limit:g} {one.unit}".strip()
         lines.append(f"| {one.name} | {value:.3g} {one.unit} | {bound} | {'met' if one.met(value) else '**missed**'} |")
     lines += [
@@ -128,8 +128,10 @@ def _report(run: Run, books: Books, title: str) -> tuple[str, bool]:
         "|---|---:|",
         *(f"| {name} | {count:,} |" for name, count in books.figures.items()),
     ]
+    if run.strikes:
+        lines += ["", "What was done to it, and for how long:"]
     lines += ["", *(f"- {one.what}: {one.ended - one.began:.1f} s" for one in run.strikes)]
     lines += [f"- BREACH {one}" for one in books.breaches[:SHOWN]]
     balance = f"{len(books.breaches)} breaches" if books.breaches else "The books balance"
-    lines += ["", f"{balance}; {'objectives were missed' if missed else 'every objective is met'}."]
+    lines += ["", f"{balance}; {'missed: ' + '; '.join(missed) if missed else 'every objective is met'}."]
     return "\n".join(lines), missed
