@@ -11,13 +11,13 @@ import redis
 _PACKAGES = ("granian", "flask", "redis", "hiredis")
 
 
-def describe(client: redis.Redis, load: str) -> str:
-    """Return it as a sentence; ``load`` is what asks the application."""
+def describe(client: redis.Redis) -> str:
+    """Return it as a sentence."""
     server = client.info("server")
     name, allocator = server.get("server_name", "redis"), client.info("memory")["mem_allocator"]
     packages = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
     return (
-        f"{_processor()}, {os.cpu_count()} cores that {load}, the application and {name} share; "
+        f"{_processor()}, {os.cpu_count()} cores that the load, the application and {name} share; "
         f"Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}, "
         f"{name} {server.get('valkey_version') or server['redis_version']} with {allocator}, {packages}."
     )

@@ -153,10 +153,10 @@ def _growth_plots(findings: Findings) -> list[Lines | Bars]:
     life.append(Series("check", [(one.verifications, one.check) for one in lives]))
     connections, processes = findings.by_connections, findings.by_processes
     return [
-        Lines("Requests a second", _series(connections, "rate"), "connections", "requests/s", log_x=True),
-        Lines("Latency, p99", _series(connections, "p99"), "connections", "ms", log_x=True),
-        Lines("Requests a second", _series(processes, "rate"), "application processes", "requests/s"),
-        Lines("Latency, p50", life, "live verifications", "ms", log_x=True),
+        Lines("Requests/s, by connections", _series(connections, "rate"), "connections", "requests/s", log_x=True),
+        Lines("Latency, p99, by connections", _series(connections, "p99"), "connections", "ms", log_x=True),
+        Lines("Requests/s, by processes", _series(processes, "rate"), "application processes", "requests/s"),
+        Lines("Latency, p50, by live verifications", life, "live verifications", "ms", log_x=True),
     ]
 
 

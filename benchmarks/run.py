@@ -63,7 +63,7 @@ def _measure(stack: ExitStack, folder: Path, options: argparse.Namespace) -> Fin
         _tell(f"round {round_ + 1} of {options.rounds}")
         for target in bench.targets:
             target.measure(options.seconds, options.connections)
-    machine, targets = describe(bench.client, "wrk"), [target.finished() for target in bench.targets]
+    machine, targets = describe(bench.client), [target.finished() for target in bench.targets]
     _tell("taking a call apart")
     apart = anatomies(bench.client, bench.settings, folder)
     by_connections = _by_connections(bench, options)

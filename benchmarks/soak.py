@@ -110,7 +110,7 @@ def _soak(options: argparse.Namespace) -> Soaked:
         time.sleep(5)
         return Soaked(
             samples, whole, callers.verifications - before, callers.failures, callers.slowest, rig.waiting(),
-            describe(rig.client, "its callers"),
+            describe(rig.client),
         )  # fmt: skip
 
 
