@@ -3,6 +3,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 LOAD_SECONDS ?= 300
 LOAD_USERS ?= 100
+LOAD_SEED ?= 1
 SOAK_SECONDS ?= 1200
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,10 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: setup run test check bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger rotate rolling overload soak abuse mutants lock sbom clean compose-secrets
+.PHONY: help setup run test check bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger rotate rolling overload soak abuse mutants lock sbom clean compose-secrets
+
+help:  ## Tell what the targets do.
+	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
 
 setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
 
@@ -40,10 +44,10 @@ bench-delivery: setup  ## How fast messages arrive while a gateway is dead, and 
 	$(BIN)/python benchmarks/delivery.py
 
 load: setup $(LOAD_VENV)/.locked  ## Load as callers make it, strikes in the middle; then the books must balance. Five minutes.
-	$(BIN)/python benchmarks/load.py --python $(LOAD_VENV)/bin/python --seconds $(LOAD_SECONDS) --users $(LOAD_USERS)
+	$(BIN)/python benchmarks/load.py --python $(LOAD_VENV)/bin/python --seconds $(LOAD_SECONDS) --users $(LOAD_USERS) --seed $(LOAD_SEED)
 
 observe-check: setup $(LOAD_VENV)/.locked  ## The same, watched: every panel's query and every rule must answer. Needs prometheus.
-	$(BIN)/python benchmarks/load.py --python $(LOAD_VENV)/bin/python --seconds $(LOAD_SECONDS) --users $(LOAD_USERS) \
+	$(BIN)/python benchmarks/load.py --python $(LOAD_VENV)/bin/python --seconds $(LOAD_SECONDS) --users $(LOAD_USERS) --seed $(LOAD_SEED) \
 		--picture docs/load-testing.svg
 
 storm: setup  ## Verifications while workers are killed and stopped, and a gateway fails; then the books must balance.

@@ -151,7 +151,8 @@ def main() -> int:
         stack.callback(load.kill)
         began = time.time()
         for share, strike in _plan(site, stack, options.seconds):
-            time.sleep(max(0.0, began + share * options.seconds - time.time()))
+            if _is_over(load, began + share * options.seconds):
+                break
             strike()
         outcome = load.wait()
         if watch:
@@ -178,6 +179,15 @@ def _plan(site: Site, stack: ExitStack, seconds: float) -> tuple[tuple[float, Ca
         (FAIL_AT, lambda: site.fail_gateway(FAILING * seconds)),
         (RESTART_AT, lambda: site.restart_valkey(stack, AWAY * seconds)),
     )
+
+
+def _is_over(load: subprocess.Popen[bytes], until: float) -> bool:
+    """Wait until a time, and tell whether the load ended before: it refused to begin, or broke off."""
+    try:
+        load.wait(max(0.0, until - time.time()))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _load(site: Site, options: argparse.Namespace) -> dict[str, str]:

@@ -54,6 +54,8 @@ def main() -> int:
         environ["LOAD_SINK"],
         environ["LOAD_METRICS"],
     )
+    title = f"{users} users at a time for {seconds} s, seed {environ['LOAD_SEED']}"
+    print(f"{title}; the tables come at the end …", flush=True)
     before = accepted_starts(place)
     headless = ["--headless", "--run-time", f"{seconds}s", "--stop-timeout", str(GRACE)]
     headless += ["--exit-code-on-error", str(BROKE)]
@@ -63,8 +65,7 @@ def main() -> int:
         sys.stderr.write((folder / "locust.log").read_text())
     if told.returncode not in {0, BROKE}:
         return told.returncode
-    title = f"{users} users at a time for {seconds} s, seed {environ['LOAD_SEED']}."
-    return judge(place, before, title) or told.returncode
+    return judge(place, before, f"{title}.") or told.returncode
 
 
 if __name__ == "__main__":
