@@ -5,19 +5,16 @@ call is not in it.
 """
 
 import cProfile
-import io
 import pstats
-import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from wsgiref.types import WSGIEnvironment
+from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import redis
-from seeding import BenchSettings, forget_messages, seed_checks
-
-from otp_service.api.app import create_app
-from otp_service.telemetry.logging import Renderer, configure_logging
+from calls import Calls, answer
+from seeding import BenchSettings, forget_messages
 
 _ROOT = Path(__file__).resolve().parents[1]
 _CALLS, _WARM = 2000, 200
@@ -48,23 +45,19 @@ class Anatomy:
 
 def anatomies(client: redis.Redis, settings: BenchSettings, folder: Path) -> list[Anatomy]:
     """Take a start and a check apart."""
-    with (folder / "anatomy.log").open("w") as log:
-        configure_logging("INFO", Renderer.JSON, log)
-        app = create_app(settings.installation)
+    with ExitStack() as stack:
+        calls = Calls(stack, settings, folder)
         forget_messages(client)
-        key, codes = settings.api_key, seed_checks(settings, folder / "anatomy-codes", _CALLS).read_text()
-        pairs = (line.split() for line in codes.splitlines())
-        starts = [_post("/v1/verifications", _start_body(number), key) for number in range(_CALLS)]
-        checks = [_post(f"/v1/verifications/{one}/check", f'{{"code":"{code}"}}', key) for one, code in pairs]
-        return [_profiled("start", app, starts), _profiled("check", app, checks)]
+        checks = calls.checks(_CALLS)
+        return [_profiled("start", calls.app, calls.starts(_CALLS)), _profiled("check", calls.app, checks)]
 
 
-def _profiled(call: str, app: Any, requests: list[WSGIEnvironment]) -> Anatomy:
+def _profiled(call: str, app: WSGIApplication, requests: Sequence[WSGIEnvironment]) -> Anatomy:
     profile = cProfile.Profile()
     for place, environ in enumerate(requests):
         if place == _WARM:
             profile.enable()
-        b"".join(app(environ, lambda *_: None))
+        answer(app, environ)
     profile.disable()
     own = {f"{file}:{name}": time for (file, _, name), (_, _, time, _, _) in pstats.Stats(profile).stats.items()}
     whole, parts = sum(own.values()), dict.fromkeys([*(part for part, _ in _PARTS), _REST], 0.0)
@@ -82,19 +75,3 @@ def _short(name: str) -> str:
     """Return a function's name without the folders of this machine."""
     installed = name.rpartition("site-packages/")[2].rpartition("/lib/python")[2]
     return installed.removeprefix(f"{_ROOT}/").removeprefix("~:")
-
-
-def _start_body(number: int) -> str:
-    return f'{{"to":"+92333{number:07d}","client_ip":"10.77.{number // 250}.{number % 250}"}}'
-
-
-def _post(path: str, body: str, api_key: str) -> WSGIEnvironment:
-    sent = body.encode()
-    return {
-        "REQUEST_METHOD": "POST", "PATH_INFO": path, "QUERY_STRING": "", "SCRIPT_NAME": "", "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost",
-        "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(sent)),
-        "HTTP_AUTHORIZATION": f"Bearer {api_key}", "wsgi.input": io.BytesIO(sent), "wsgi.errors": sys.stderr,
-        "wsgi.url_scheme": "http", "wsgi.version": (1, 0), "wsgi.multithread": True, "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
-    }  # fmt: skip

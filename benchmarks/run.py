@@ -20,13 +20,14 @@ from living import Living
 from machine import describe
 from report import Curve, Findings, Life, ratio_table, write
 from targets import Bench, Sample, Target
+from within import within
 
 ONE = 1.05
 """One round trip a request, and what a few connections need to begin with."""
 CONNECTIONS = (1, 4, 16, 64, 256)
 PROCESSES = (1, 2, 4)
 LIVES = (1_000, 10_000, 100_000, 1_000_000)
-COMPARED = ("constant", "start", "check")
+COMPARED = ("start", "check", "constant")
 _REPORT = Path(__file__).resolve().parents[1] / "docs" / "performance"
 
 
@@ -66,6 +67,8 @@ def _measure(stack: ExitStack, folder: Path, options: argparse.Namespace) -> Fin
     machine, targets = describe(bench.client), [target.finished() for target in bench.targets]
     _tell("taking a call apart")
     apart = anatomies(bench.client, bench.settings, folder)
+    _tell("calls without a server")
+    alone = within(bench.client, bench.settings, folder)
     by_connections = _by_connections(bench, options)
     by_processes = _by_processes(folder, options)
     lives = _lives(stack, folder, options)
@@ -74,7 +77,7 @@ def _measure(stack: ExitStack, folder: Path, options: argparse.Namespace) -> Fin
         f"{options.processes} processes of 2 threads, log level {options.log_level}, one Valkey with an append-only "
         "file."
     )
-    return Findings(machine, how, targets, by_connections, by_processes, lives, apart)
+    return Findings(machine, how, targets, by_connections, by_processes, lives, apart, alone)
 
 
 def _by_connections(bench: Bench, options: argparse.Namespace) -> Mapping[str, Curve]:
