@@ -11,7 +11,8 @@ def peer_of(exchange: Exchange, trusted_proxies: int) -> str | None:
     Each trusted proxy appends the address that it saw to ``X-Forwarded-For``; so the one wanted is exactly
     ``trusted_proxies`` hops from the right, whatever a stranger wrote further left. With no proxy trusted, with
     fewer hops than proxies, or a hop that is no address, it is the connection's own peer: a request is then
-    counted for the proxy, and never goes uncounted. ``Forwarded`` and ``X-Real-IP`` are not looked at.
+    counted for the proxy, and never goes uncounted. ``Forwarded`` and ``X-Real-IP`` are not looked at. A WSGI
+    server makes the same of ``X_Forwarded_For``, which cannot be told from it here: the proxies have to drop it.
     """
     if trusted_proxies:
         hops = _hops(exchange)[-trusted_proxies:]

@@ -75,6 +75,7 @@ def test_end_users_addresses_come_through_exactly_one_proxy_that_believes_no_str
 
     assert settings.http.trusted_proxies == 1
     assert "http-request set-header X-Forwarded-For %[src]" in published
+    assert "http-request del-header _ -m sub" in published  # X_Forwarded_For is the same header to a WSGI server
     assert "X-Forwarded-For" not in believed
     assert [one.rpartition(":")[2] for one in COMPOSE["services"]["proxy"]["ports"]] == ["8080"] != [port]
     assert "ports" not in COMPOSE["services"]["api"]
