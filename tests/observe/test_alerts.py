@@ -101,6 +101,28 @@ def test_more_than_one_in_a_hundred_turned_away_pages(refused, told, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("workers", "started", "approved", "told"),
+    [
+        (1, "0+10x1600", "0+8x1600", is_silent),
+        (1, "0+10x1600", "0+8x1500 12000+1x100", fires),
+        (1, "0+10x1600", "0+8x1500 _x100", fires),  # restarted, and nobody has been approved since
+        (20, "0+1x1600", "0+0.8x1600", is_silent),
+        (20, "0+1x1600", "0+0.8x1500 1200+0.1x100", fires),  # few for each worker, and many for all
+    ],
+)
+def test_few_approvals_page_whichever_workers_record_them(workers, started, approved, told, tmp_path):
+    event = 'otp_service_events_recorded_total{application="shop",country="PK",event="verification.%s",instance="%d"}'
+    recorded = [
+        {"series": event % (name, worker), "values": values}
+        for worker in range(workers)
+        for name, values in (("started", started), ("approved", approved))
+    ]
+    asked = [is_silent("OtpServiceConversionFalls", 1490), told("OtpServiceConversionFalls", 1580)]
+
+    evaluated(tmp_path, {"interval": "1m", "input_series": recorded, "promql_expr_test": asked})
+
+
 def test_who_is_turned_away_burns_the_error_budget(tmp_path):
     answers = [
         {"series": ANSWERS % ("/v1/verifications", "201"), "values": "0+96x120"},
