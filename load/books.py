@@ -59,6 +59,8 @@ class Taken:
     dispatch: str
     to: str
     accepted: bool
+    lost: bool
+    """Whether it never arrives, if it was accepted, and is reported so."""
     reported: bool
     """Whether the service took the report on it, before it was asked what it knows."""
     at: float
@@ -311,8 +313,20 @@ def _reports_differ(recorded: Sequence[Dispatch], seen: Sequence[Taken]) -> str:
     """Return what is wrong with the reports of these calls; empty when nothing is. Unrecorded calls may have some."""
     reports, told = sum(call.reported for call in seen), sum(one.status in REPORTED for one in recorded)
     if reports <= told + max(0, len(seen) - len(recorded)):
-        return ""
+        return _ends_differ(recorded, [call for call in seen if call.accepted])
     return f"the sink handed over {reports} reports, and {told} are recorded"
+
+
+def _ends_differ(recorded: Sequence[Dispatch], accepted: Sequence[Taken]) -> str:
+    """Return what is told to have arrived and did not, or the other way round; empty when nothing is."""
+    told = Counter(one.status for one in recorded)
+    lost = sum(call.lost for call in accepted)
+    if told["delivered"] <= len(accepted) - lost and told["undelivered"] <= lost:
+        return ""
+    return (
+        f"{told['delivered']} delivered, {told['undelivered']} undelivered are recorded, "
+        f"of the sink's {len(accepted)} {lost} never arrived"
+    )
 
 
 def _too_many(

@@ -74,32 +74,32 @@ class Sink:
         accepted = self._chance.random() >= FAILED and gateway not in self._failing
         lost, on_air = self._chance.random() < LOST, min(LONGEST, ON_AIR + self._chance.expovariate(1 / FURTHER))
         await asyncio.sleep(seconds)
-        call = self._write(gateway, message, accepted=accepted)
+        call = self._write(gateway, message, accepted=accepted, lost=lost)
         if not accepted:
             return Answer(500, {"ok": False})
-        delivering = asyncio.create_task(self._deliver(call, message, on_air, lost=lost))
+        delivering = asyncio.create_task(self._deliver(call, message, on_air))
         self._underway.add(delivering)
         delivering.add_done_callback(self._underway.discard)
         return Answer(200, {"ok": True, "reference": f"sink-{message['id']}"})
 
-    def _write(self, gateway: str, message: dict[str, str], *, accepted: bool) -> dict[str, Any]:
+    def _write(self, gateway: str, message: dict[str, str], *, accepted: bool, lost: bool) -> dict[str, Any]:
         """Write a call down, and return it: what it says is to be kept up to date."""
-        known = {"gateway": gateway, "dispatch": message["id"], "to": message["to"], "accepted": accepted}
+        known = {"gateway": gateway, "dispatch": message["id"], "to": message["to"], "accepted": accepted, "lost": lost}
         written: dict[str, Any] = {**known, "at": time.time()}
         self._journal.write(f"{json.dumps(written)}\n")
         call = {**written, "reported": False}
         self._calls.append(call)
         return call
 
-    async def _deliver(self, call: dict[str, Any], message: dict[str, str], seconds: float, *, lost: bool) -> None:
+    async def _deliver(self, call: dict[str, Any], message: dict[str, str], seconds: float) -> None:
         await asyncio.sleep(seconds)
-        if not lost:
+        if not call["lost"]:
             async with self._arrived:
                 self._inboxes[message["to"]].append(message["text"])
                 self._arrived.notify_all()
         if url := message.get("report"):
             for _ in range(REPORTS):
-                if await post(url, {"status": "UNDELIV" if lost else "DELIVRD"}) in SUCCESS:
+                if await post(url, {"status": "UNDELIV" if call["lost"] else "DELIVRD"}) in SUCCESS:
                     call["reported"] = True
                     break
                 await asyncio.sleep(BETWEEN)

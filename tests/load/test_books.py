@@ -23,8 +23,8 @@ def told(*dispatches, status="pending"):
     return {ONE: books.Told(status, dispatches or (sent(),))}
 
 
-def took(dispatch="dp_1", *, accepted=True, reported=False, gateway="primary", to=NUMBER):
-    return books.Taken(gateway, dispatch, to, accepted, reported, 10.1)
+def took(dispatch="dp_1", *, accepted=True, lost=False, reported=False, gateway="primary", to=NUMBER):
+    return books.Taken(gateway, dispatch, to, accepted, lost, reported, 10.1)
 
 
 def settle(entries=None, stories=None, taken=None, strikes=(), counted=None):
@@ -68,6 +68,8 @@ UNHEARD = [entry(status=503, key="k9", at=101.0, number="+923001112233")]
             "strikes": [KILLED],
         },
         {"stories": told(sent(begun=49.0), sent(begun=58.0)), "taken": [took(), took("dp_2")], "strikes": [KILLED]},
+        {"stories": told(sent(status="undelivered")), "taken": [took(lost=True, reported=True)]},
+        {"stories": told(sent(status="sent")), "taken": [took(lost=True)]},
     ],
     ids=[
         "fail-over",
@@ -78,6 +80,8 @@ UNHEARD = [entry(status=503, key="k9", at=101.0, number="+923001112233")]
         "sent twice",
         "never called",
         "sent twice, and the first one reported meanwhile",
+        "lost",
+        "lost, and not reported yet",
     ],
 )
 def test_what_may_be_is_no_breach(run):
@@ -117,6 +121,8 @@ CHECKS = [entry(), entry("check", 200, key="k2", valid=True), entry("check", 200
         ({"entries": LOST, "taken": LOST_THROUGH_BOTH, "stories": {}, "strikes": [AWAY]}, "through all gateways"),
         ({"entries": MIXED, "taken": [took(accepted=False)] * 2, "strikes": [AWAY]}, "1 sent, 0 refused"),
         ({"stories": told(sent(status="sent")), "taken": [took(reported=True)]}, "1 reports, and 0 are recorded"),
+        ({"taken": [took(lost=True, reported=True)]}, "1 delivered, 0 undelivered are recorded"),
+        ({"stories": told(sent(status="undelivered"))}, "0 delivered, 1 undelivered are recorded"),
         ({"counted": 2}, "the metrics count 2 accepted starts, and 1 were answered by 201"),
     ],
 )
