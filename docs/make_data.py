@@ -87,7 +87,7 @@ ELSEWHERE = (
         "as you keep them",
     ),
     (
-        "`otp-service-metrics-…` in the folder for temporary files",
+        "`otp-service-metrics-…` in `TMPDIR`, else in `/dev/shm`",
         "what was counted since the start",
         "as long as `serve` runs",
     ),

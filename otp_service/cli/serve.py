@@ -24,6 +24,8 @@ from otp_service.worker.signals import stop_on_signals
 _log = get_logger(__name__)
 _OTHER_PORTS = (9092, 9093)
 """For the metrics of a second process; the defaults of the settings lie before them."""
+_MEMORY = "/dev/shm"  # noqa: S108 - the folder in it has a name that nobody foresees
+"""A file system in memory, where there is one."""
 _FIXED = ("http.host", "http.port", "http.processes", "http.metrics_port")
 """Settings of ``serve`` that a reload leaves as they are: its sockets are open, and each process has one of its own."""
 _FIXED_OF_WORKER = ("http.host", "worker.metrics_port")
@@ -73,12 +75,20 @@ def _shared_metrics() -> Iterator[None]:
     if exposition.DIRECTORY_VARIABLE in os.environ:
         yield
         return
-    folder = Path(tempfile.mkdtemp(prefix="otp-service-metrics-"))
+    folder = Path(tempfile.mkdtemp(prefix="otp-service-metrics-", dir=_folder_of_metrics()))
     try:
         exposition.prepare(folder)
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder_of_metrics() -> str | None:
+    """Return where the folder is made; ``None`` where it does not matter.
+
+    The processes map its files, and the system ends a process that writes into such a file on a disk that is full.
+    """
+    return os.environ.get("TMPDIR") or (_MEMORY if os.access(_MEMORY, os.W_OK) else None)
 
 
 def _serve_metrics(port: int, host: str, what: str, variable: str) -> None:

@@ -3,12 +3,14 @@
 import contextlib
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import requests
@@ -17,7 +19,9 @@ from support_installation import API_KEY
 from support_service import eventually, in_parallel, running
 from support_valkey import ValkeyServer, free_port
 
+from otp_service.cli import serve
 from otp_service.cli.server import KILL_AFTER, FalseAlarms
+from otp_service.telemetry.exposition import DIRECTORY_VARIABLE
 
 
 @pytest.fixture
@@ -58,6 +62,20 @@ def test_serve_answers_on_its_port_reports_on_another_and_ends_on_a_signal(launc
     process.send_signal(signal.SIGTERM)
     assert process.wait(15) == 0
     assert all_end(everybody, 5)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_processes_count_is_in_memory_unless_an_operator_says_where(named, tmp_path, monkeypatch):
+    """A process that writes into a mapped file on a full disk is ended by the system."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path) if named else "")
+    monkeypatch.setenv(DIRECTORY_VARIABLE, "to be restored")
+    monkeypatch.delenv(DIRECTORY_VARIABLE)
+
+    with serve._shared_metrics():
+        folder = Path(os.environ[DIRECTORY_VARIABLE])
+        assert folder.parent == (tmp_path if named else Path("/dev/shm"))  # noqa: S108 - where it has to be
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not folder.exists()
 
 
 def test_no_process_outlives_a_serve_that_is_killed(launch):
