@@ -10,7 +10,11 @@ import yaml
 from support_programs import programs_of
 from support_sources import LUA, ROOT
 
-from otp_service.core.guard.rules import RULES
+from otp_service.api.errors import KINDS
+from otp_service.core.guard.rules import RULES, Mode
+from otp_service.core.verification import DeliveryStatus
+from otp_service.gateways.outcomes import FailureKind
+from otp_service.policies.base import Ruling
 from otp_service.settings import Settings
 from otp_service.telemetry import metrics
 
@@ -32,6 +36,15 @@ OF_THE_EXPORTER = {
 """What redis_exporter tells; ``make observe-check`` asks a real one."""
 SELECTOR = re.compile(r"\b(otp_service_\w+)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
+
+VALUES = {
+    ("otp_service_verifications_started_total", "outcome"): {"accepted", *KINDS},
+    ("otp_service_dispatches_total", "outcome"): {"accepted", *FailureKind},
+    ("otp_service_receipts_total", "status"): set(DeliveryStatus),
+    ("otp_service_policy_verdicts_total", "verdict"): set(Ruling),
+    ("otp_service_guard_refusals_total", "mode"): set(Mode),
+}
+"""What some labels take, of those that are compared with."""
 
 
 def exposed():
@@ -76,6 +89,10 @@ def test_a_query_compares_labels_with_values_that_they_take(title, expr):
         if label == "job":
             assert value in {job["job_name"] for job in CONFIG["scrape_configs"]}
         assert kind in {"=~", "!~"} or "|" not in value
+    for name, matchers in SELECTOR.findall(expr):
+        for label, _, value in MATCHER.findall(matchers):
+            values = VALUES.get((name, label), value.split("|"))
+            assert all(any(re.fullmatch(one, known) for known in values) for one in value.split("|")), value
 
 
 def test_recorded_names_that_are_asked_for_are_recorded():
