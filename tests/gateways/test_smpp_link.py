@@ -1,5 +1,6 @@
 """The line to an SMSC: bound, kept, lost and bound again; its window, its pace, and what comes in over it."""
 
+import asyncio
 import contextlib
 import socket
 import struct
@@ -372,9 +373,18 @@ def test_what_finds_no_place_in_the_window_is_unavailable_in_time_and_only_what_
 
     written = outcomes.count("id-1") + outcomes.count(unavailable("timeout", ambiguous=True))
     assert 2 <= len(smsc.submits) == written
-    assert unavailable("window full") in outcomes
+    assert written < len(outcomes)
     assert set(outcomes) <= {"id-1", *(unavailable("timeout", ambiguous=a) for a in (1, 0)), unavailable("window full")}
     assert max(seconds) < 1.5
+
+
+def test_a_window_in_which_no_place_is_found_is_told(smsc):
+    with gateway_at(smsc, window=1, timeout=0.3) as gateway:
+        assert references(gateway, 1) == {"id-1"}
+        (one,) = gateway._links._submitting
+        # Whoever has the place lets it go at its own deadline: which of two that come together is told first is chance.
+        one._session.window = asyncio.Semaphore(0)
+        assert outcome_of(gateway)[0] == unavailable("window full")
 
 
 def test_an_smsc_that_is_overrun_is_left_alone_by_all_for_longer_and_longer(smsc):
