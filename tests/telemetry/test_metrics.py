@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from otp_service.telemetry import exposition, metrics
-from otp_service.telemetry.labels import MAX_VALUES
+from otp_service.telemetry.labels import MAX_VALUES, Labels
 
 
 def _samples(text):
@@ -98,12 +98,12 @@ def test_a_label_never_holds_what_may_be_personal(value):
     assert 'purpose="other"' in text
 
 
-def test_names_that_nobody_expects_cannot_grow_the_metrics_without_end():
+def test_names_that_nobody_expects_cannot_grow_the_metrics_without_end(monkeypatch):
+    monkeypatch.setattr(metrics, "_labels", Labels())  # its own: what another test counts would be one too many
     for number in range(MAX_VALUES + 50):
         metrics.record_dead_letter(f"reason-{number}")
 
-    reasons = {key for key in _samples(exposition.text().decode()) if "dead_letters_total" in key[0]}
-    assert len(reasons) <= MAX_VALUES + 1
+    assert exposition.text().count(b'otp_service_dead_letters_total{reason="reason-') == MAX_VALUES
     assert _value("otp_service_dead_letters_total", reason="other") >= 50
 
 
