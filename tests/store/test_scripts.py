@@ -114,9 +114,7 @@ def test_while_the_server_is_silent_one_asks_and_the_others_are_refused_at_once(
     shop: Caller, server: ValkeyServer
 ) -> None:
     one = shop.start()
-    os.kill(server.process.pid, signal.SIGSTOP)
-    with pytest.raises(StoreUnavailableError):
-        shop.read(one)
+    _silence(shop, server, one)
 
     def ask(_: int) -> float:
         began = time.monotonic()
@@ -138,9 +136,7 @@ def test_a_server_that_was_silent_and_then_ended_is_asked_as_soon_as_it_is_back(
     shop: Caller, server: ValkeyServer
 ) -> None:
     one = shop.start()
-    os.kill(server.process.pid, signal.SIGSTOP)
-    with pytest.raises(StoreUnavailableError):
-        shop.read(one)
+    _silence(shop, server, one)
     server.stop(kill=True)
     time.sleep(PAUSE)
     with pytest.raises(StoreUnavailableError):  # it has the turn to ask, and is told at once
@@ -148,6 +144,13 @@ def test_a_server_that_was_silent_and_then_ended_is_asked_as_soon_as_it_is_back(
     server.start()
 
     with pytest.raises(NotFoundError):  # an answer: it came back without data
+        shop.read(one)
+
+
+def _silence(shop: Caller, server: ValkeyServer, one: str) -> None:
+    """Let the server answer nothing any more, and a caller notice."""
+    os.kill(server.process.pid, signal.SIGSTOP)
+    with pytest.raises(StoreUnavailableError):
         shop.read(one)
 
 
