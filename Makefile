@@ -9,7 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
+TOOLS := $(VENV)/.tools
 LOAD_VENV := .venv-load
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 # Directories too: their time changes when a file in them is deleted.
 SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pycache__ -prune -o -print)
 # Tests run on the installed wheel, so that a file that is missing there is noticed; without the safe path a
@@ -21,9 +23,9 @@ ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
 
-setup: $(INSTALLED)  ## Make .venv with the locked dependencies and this project's wheel.
+setup: $(TOOLS) $(INSTALLED)  ## Make .venv with this project's wheel, what it needs to run, and the tools of tests.
 
-run: setup  ## Start a service to try: embedded Valkey, sandbox gateway, worker.
+run: $(INSTALLED)  ## Start a service to try: embedded Valkey, sandbox gateway, worker.
 	@$(BIN)/otp-service dev
 
 # Files in the order in which tests/conftest.py puts them, not those with the most tests first.
@@ -102,20 +104,27 @@ clean:  ## Remove what the other targets made.
 	rm -rf $(VENV) $(LOAD_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find otp_service tests -name __pycache__ -prune -exec rm -rf {} +
 
-$(LOCKED): requirements-dev.lock
+# What runs the service, and builds its wheel. Once the tools are there a change of theirs starts anew too, so that
+# nothing stays. Nothing is compiled before it is first imported: most of the largest packages never are.
+$(LOCKED): requirements.lock requirements-build.lock $(if $(wildcard $(TOOLS)),requirements-dev.lock)
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "This needs Python 3.11 or later with venv (Debian: apt install python3-venv)." >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@touch $@
-
-$(LOAD_VENV)/.locked: requirements-load.lock
-	$(PYTHON) -m venv --clear $(LOAD_VENV)
-	$(LOAD_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-load.lock
+	$(INSTALL) --no-compile --require-hashes -r requirements.lock -r requirements-build.lock
 	@touch $@
 
 $(INSTALLED): $(LOCKED) $(SOURCES)
 	@touch $@.new  # what changes meanwhile is newer
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps \
-		--no-build-isolation --force-reinstall .
+	$(INSTALL) --no-index --no-deps --no-build-isolation --force-reinstall .
 	@mv $@.new $@
+
+# After the wheel, whose place in .venv two installations at once would spoil.
+$(TOOLS): $(LOCKED) requirements-dev.lock | $(INSTALLED)
+	$(INSTALL) --no-compile --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m compileall -qq $(VENV)/lib || true  # packages hold files that are no modules
+	@touch $@
+
+$(LOAD_VENV)/.locked: requirements-load.lock
+	$(PYTHON) -m venv --clear $(LOAD_VENV)
+	$(LOAD_VENV)/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements-load.lock
+	@touch $@
