@@ -1,11 +1,12 @@
-"""Messages that people write back: which of them mean stop, start or help, in the languages of our messages.
+"""Messages that people write back: which of them mean stop, start or help. The words are data (`Words`).
 
-Only a whole message counts: who writes that he cannot stop laughing has not asked for silence.
+Only a whole message counts, or, to stop, its first line: who cannot stop laughing has not asked for silence.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -23,69 +24,80 @@ class Meaning(StrEnum):
     """Anything else, which is not for a machine to judge."""
 
 
-WORDS: Final[Mapping[Meaning, Mapping[str, tuple[str, ...]]]] = {
-    Meaning.STOP: {
-        "en": (
-            "stop", "stopall", "stop all", "unsubscribe", "cancel", "end", "quit", "optout", "opt-out", "opt out",
-            "revoke",
-        ),
-        "ur": (
-            "بند", "بند کریں", "بند کرو", "بند کر دیں", "بند کردیں", "بند کر دو", "بند کردو",
-            "رکیں", "رکو", "رک جائیں", "روکیں", "روکو",
-            "روک دیں", "روک دو", "ختم", "ختم کریں", "منسوخ", "منسوخ کریں",
-        ),
-        "ur-Latn": (
-            "band", "band karo", "band karein", "band karen", "band kar do", "band kardo", "band kar dein", "ruko",
-            "rukein", "ruken", "roko", "rokein", "roken", "rok do", "rok dein", "khatam", "khatam karo",
-            "khatam karein", "khatam karen", "mansookh",
-        ),
-        "ar": ("إيقاف", "أوقف", "توقف", "قف", "إلغاء", "إلغاء الاشتراك", "إنهاء"),
-    },
-    Meaning.START: {
-        "en": ("start", "unstop", "optin", "opt-in", "opt in"),
-        "ur": ("شروع", "شروع کریں", "شروع کرو", "بحال", "بحال کریں"),
-        "ur-Latn": ("shuru", "shuru karo", "shuru karein", "shuru karen", "bahal", "bahal karo", "bahal karein"),
-        "ar": ("ابدأ", "بدء", "استئناف", "استأنف"),
-    },
-    Meaning.HELP: {
-        "en": ("help", "info"),
-        "ur": ("مدد", "معلومات"),
-        "ur-Latn": ("madad", "maloomat"),
-        "ar": ("مساعدة",),
-    },
-}  # fmt: skip
-"""By language. ``yes`` is not among those of *start*: people answer so to much else, and it would undo a refusal."""
-
 LONGEST: Final = 100
 """Characters of a message that is read; a longer one is no word of ours."""
 _SAME_LETTER: Final = str.maketrans(
-    "\u064a\u0649\u0643\u06c1\u06c3\u0629\u06be", "\u06cc\u06cc\u06a9\u0647\u0647\u0647\u0647"
+    {
+        **dict.fromkeys("\u064a\u0649\u06d2", "\u06cc"),
+        **dict.fromkeys("\u0643\u06aa", "\u06a9"),
+        **dict.fromkeys("\u06c1\u06c3\u0629\u06be\u06d5", "\u0647"),
+        "\u06ba": "\u0646",
+        "\u0671": "\u0627",
+        "\u0640": None,
+    }
 )
-"""Forms of yeh, kaf and heh: Arabic and Urdu keyboards write others, and handsets show hardly any difference."""
+"""Forms of yeh, kaf, heh, noon and alef: Arabic and Urdu keyboards write others, and handsets show hardly any
+difference; and the sign that only stretches a word."""
 _MARK_OF_A_WORD: Final = 9
 """Greatest combining class of marks without which a word is another one, such as those of Devanagari."""
 _OF_SYMBOLS: Final = frozenset(map(chr, range(0xFE00, 0xFE10)))
 """Variation selectors: how a symbol is drawn."""
+_STRETCHED: Final = re.compile(r"(.)\1{2,}")
+"""A letter that is held down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What asks for something, in one language."""
+
+    whole: tuple[str, ...]
+    """Obeyed as a whole message only."""
+    firm: tuple[str, ...] = ()
+    """To stop only: obeyed also beside words that name our messages."""
+    beside: tuple[str, ...] = ()
+    """What our messages are called."""
 
 
 class Vocabulary:
     """The words and what they mean."""
 
-    def __init__(self, further: Mapping[Meaning, Iterable[str]] | None = None) -> None:
+    def __init__(self, ours: Mapping[Meaning, Iterable[Words]], further: Mapping[Meaning, Iterable[str]]) -> None:
         """Take our words and ``further`` ones; raise `ValueError` for an empty word and for one of two meanings."""
         self._meanings: dict[str, Meaning] = {}
-        for meaning, languages in WORDS.items():
-            self._add(meaning, (word for words in languages.values() for word in words))
-        for meaning, words in (further or {}).items():
-            self._add(meaning, words)
+        self._firm: set[str] = set()
+        names: set[str] = set()
+        for meaning, languages in ours.items():
+            for words in languages:
+                self._add(meaning, (*words.whole, *words.firm))
+                self._firm.update(map(_joined, words.firm))
+                names.update(map(plain, words.beside))
+        for meaning, words_of_theirs in further.items():
+            self._add(meaning, words_of_theirs)
+        some = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+        self._beside = re.compile(rf"(?<!\S)(?:{some})(?!\S)" if some else r"(?!)")
 
     def meaning(self, text: str) -> Meaning:
-        """Return what a message means."""
-        return self._meanings.get(plain(text), Meaning.OTHER) if len(text) <= LONGEST else Meaning.OTHER
+        """Return what a message means.
+
+        To stop, the first line is enough, for handsets add to it; words may be said twice, and letters held down. To
+        get messages again all of it has to be the word: that undoes a refusal.
+        """
+        found = self._meanings.get(_joined(text)) if len(text) <= LONGEST else None
+        return found or (Meaning.STOP if self._stops(_first_line(text)) else Meaning.OTHER)
+
+    def _stops(self, line: str) -> bool:
+        if len(line) > LONGEST:
+            return False
+        bare = plain(line)
+        without_names = _joined(self._beside.sub(" ", bare))
+        return self._is_stop(_joined(bare)) or _once(without_names) in self._firm
+
+    def _is_stop(self, joined: str) -> bool:
+        return Meaning.STOP in {self._meanings.get(_once(one)) for one in (joined, _STRETCHED.sub(r"\1", joined))}
 
     def _add(self, meaning: Meaning, words: Iterable[str]) -> None:
         for word in words:
-            key = plain(word)
+            key = _joined(word)
             if not key or len(word) > LONGEST:
                 raise ValueError(f"a word for {meaning} is empty, or longer than {LONGEST} characters")
             if self._meanings.setdefault(key, meaning) is not meaning:
@@ -96,7 +108,7 @@ class Vocabulary:
 class InboundPolicy:
     """How messages from people are read and answered."""
 
-    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    vocabulary: Vocabulary
     region: str | None = None
     """Region (ISO 3166-1 alpha-2) of senders in national spelling."""
     replies: frozenset[Meaning] = frozenset({Meaning.STOP, Meaning.HELP})
@@ -104,34 +116,35 @@ class InboundPolicy:
 
 
 def plain(text: str) -> str:
-    """Return a message as it is compared.
+    """Return a message as it is compared: its letters and digits, with single blanks between words.
 
     Letters of any width and case are alike, accents and vowel signs are dropped, and so are invisible characters,
-    among them marks of direction, and all signs around the words. Blanks within are single.
+    among them marks of direction. Signs are blanks.
     """
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
-    letters = "".join(_as_compared(one) for one in folded if one.isspace() or _is_seen(one))
-    return " ".join(_without_signs(letters).split()).translate(_SAME_LETTER)
+    seen = "".join(" " if one.isspace() else _as_compared(one) for one in folded)
+    return " ".join(seen.translate(_SAME_LETTER).split())
 
 
 def _as_compared(character: str) -> str:
-    """Return a character, or the blank or hyphen that it stands for."""
-    if character.isspace():
-        return " "
-    return "-" if unicodedata.category(character) == "Pd" else character
+    """Return a character, the blank that a sign stands for, or nothing for what makes no difference."""
+    category = unicodedata.category(character)
+    if category in {"Cc", "Cf"} or character in _OF_SYMBOLS or unicodedata.combining(character) > _MARK_OF_A_WORD:
+        return ""
+    return " " if category[0] in "CPSZ" else character
 
 
-def _is_seen(character: str) -> bool:
-    """Tell whether a character makes a difference."""
-    invisible = unicodedata.category(character) in {"Cc", "Cf"} or character in _OF_SYMBOLS
-    return not invisible and unicodedata.combining(character) <= _MARK_OF_A_WORD
+def _joined(text: str) -> str:
+    """Return a message as it is looked up: people join words, and part them, as they like."""
+    return plain(text).replace(" ", "")
 
 
-def _without_signs(text: str) -> str:
-    """Return a text without the punctuation, symbols and blanks at both of its ends."""
-    begin, end = 0, len(text)
-    while begin < end and unicodedata.category(text[begin])[0] in "CPSZ":
-        begin += 1
-    while begin < end and unicodedata.category(text[end - 1])[0] in "CPSZ":
-        end -= 1
-    return text[begin:end]
+def _once(joined: str) -> str:
+    """Return what is said, where it is said more than once."""
+    return joined[: (joined * 2).find(joined, 1)] if joined else joined
+
+
+def _first_line(text: str) -> str:
+    """Return the first line that has anything; a part of it where it is too long."""
+    lines = text.lstrip()[: LONGEST + 1].splitlines()
+    return lines[0] if lines else ""

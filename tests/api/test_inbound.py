@@ -97,7 +97,18 @@ SUPPRESSED = (403, "recipient-suppressed")
 
 
 @pytest.mark.parametrize(
-    "text", ["stop", " Stop.", "ＳＴＯＰ", "رکیں", "\u202bبند کریں\u202c", "Band karo", "إيقاف", "UNSUBSCRIBE"]
+    "text",
+    [
+        "stop",
+        " Stop.",
+        "ＳＴＯＰ",
+        "رکیں",
+        "\u202bبند کریں\u202c",
+        "bnd kro",
+        "إيقاف",
+        "STOP OTP",
+        "Stop\n-- \nAli Khan",
+    ],
 )
 def test_who_writes_stop_gets_no_more_messages_and_one_confirmation(phone, text):
     phone.reads(phone.shop)

@@ -16,11 +16,12 @@ from support_smsc import Smsc, deliver_body
 from support_sources import ROOT
 from support_valkey import ValkeyServer
 
-from otp_service.core.inbound import Meaning, Vocabulary
+from otp_service.core.inbound import Meaning
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, GatewayError, ProviderRequest, Receipt, ReceiptRequest
 from otp_service.gateways.contract.provider import Provider
 from otp_service.gateways.contract.samples import CannedResponse
+from otp_service.settings.inbound import InboundSettings
 
 EXAMPLE = ROOT / "config" / "examples" / "kannel.toml"
 SECRET = "a-secret-of-receipts"
@@ -219,7 +220,7 @@ def test_what_somebody_writes_comes_in_and_the_answer_is_sent(
         ProviderRequest(came.method, f"{office.url}{came.target}", came.headers, came.query, {}, b"", "127.0.0.1")
     )
 
-    assert (read.sender, Vocabulary().meaning(read.text)) == (NUMBER, meaning)
+    assert (read.sender, InboundSettings().to_core().vocabulary.meaning(read.text)) == (NUMBER, meaning)
     assert read.reference
     if meaning is Meaning.STOP:
         eventually(lambda: len(operator.submits) > before)
