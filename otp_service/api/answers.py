@@ -240,7 +240,7 @@ def verification_answer(view: VerificationView) -> VerificationAnswer:
     return VerificationAnswer(
         id=verification.id,
         status=verification.status,
-        to=verification.mask,
+        to=view.mask,
         country=verification.country,
         channel=verification.channel,
         purpose=verification.purpose.name,

@@ -72,13 +72,13 @@ def send(  # noqa: PLR0913, PLR0917 - one parameter an option
     application = application_named(context.applications, name)
     request = StartRequest(to=number, channel=channel, purpose=purpose, client_ip=client_ip, transaction=transaction)
     try:
-        verification = starting.start(context, application, request).view.verification
+        view = starting.start(context, application, request).view
     except ConsentRequiredError as missing:
         raise click.ClickException(f"{missing} {_CONSENT}") from missing
     again = {"application": name, "amount": amount, "currency": currency, "payee": payee, "config": path}
     options = "".join(f" --{option} {shlex.quote(str(value))}" for option, value in again.items() if value is not None)
-    note(f"A code is on its way to {verification.mask}. Next: {program()} check {verification.id} CODE{options}")
-    click.echo(verification.id)
+    note(f"A code is on its way to {view.mask}. Next: {program()} check {view.verification.id} CODE{options}")
+    click.echo(view.verification.id)
 
 
 @click.command()

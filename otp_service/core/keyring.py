@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 from dataclasses import dataclass
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -24,6 +25,8 @@ from otp_service.core.signatures import Signer
 from otp_service.core.transaction import NO_TRANSACTION, PaymentNames, Transaction
 
 MIN_KEY_BYTES = 32
+MASK: Final = "mask"
+"""Kind of a sealed mask, the only one under the display key: who has no other can open nothing else."""
 FORMAT = b"1"
 """Version of everything derived here; part of the associated data of every seal."""
 
@@ -58,11 +61,12 @@ class _RootKey:
     code: bytes
     tag: bytes
     seal: bytes
+    display: bytes
     transaction: bytes
 
     @classmethod
     def derive(cls, material: bytes) -> "_RootKey":
-        return cls(*(_derive(material, use) for use in ("code", "tag", "seal", "transaction")))
+        return cls(*(_derive(material, use) for use in ("code", "tag", "seal", "display", "transaction")))
 
 
 class Keyring:
@@ -197,7 +201,7 @@ class Keyring:
     def seal(self, plain: bytes, *, verification_id: str, application: str, kind: str) -> bytes:
         """Return ``plain`` under AES-256-GCM with a key of this verification's own, bound to where it belongs."""
         nonce = os.urandom(_NONCE_BYTES)
-        cipher = self._cipher(verification_id)
+        cipher = self._cipher(verification_id, kind)
         return nonce + cipher.encrypt(nonce, plain, _associated(verification_id, application, kind))
 
     def unseal(self, sealed: bytes, *, verification_id: str, application: str, kind: str) -> bytes:
@@ -205,13 +209,14 @@ class Keyring:
         nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         associated = _associated(verification_id, application, kind)
         try:
-            return self._cipher(verification_id).decrypt(nonce, text, associated)
+            return self._cipher(verification_id, kind).decrypt(nonce, text, associated)
         except (InvalidTag, ValueError) as broken:
             raise SealBrokenError(f"The sealed {kind} of {verification_id} cannot be opened.") from broken
 
-    def _cipher(self, verification_id: str) -> AESGCM:
-        seal_key = self._root_of(verification_id).seal
-        return AESGCM(hmac.digest(seal_key, verification_id.encode(), "sha256"))
+    def _cipher(self, verification_id: str, kind: str) -> AESGCM:
+        root = self._root_of(verification_id)
+        key = root.display if kind == MASK else root.seal
+        return AESGCM(hmac.digest(key, verification_id.encode(), "sha256"))
 
     def _root_of(self, verification_id: str) -> _RootKey:
         root = self._roots.get(verification_id.split("_")[1])

@@ -13,6 +13,11 @@ from otp_service.core.errors import InvalidNumberError, NumberTypeNotAllowedErro
 MAX_SPELLING = 32
 """Longest spelling accepted, in characters: E.164 allows 15 digits, the rest is punctuation."""
 
+LONGEST_NUMBER = 16
+"""Characters of a number in canonical form: a plus and up to 15 digits."""
+LONGEST_MASK = LONGEST_NUMBER + 2
+"""Characters of a mask, which has two blanks more."""
+
 _PUNCTUATION = frozenset("+-./() \u00a0\u2010\u2011\u2012\u2013\u2212\uff0b\uff0d\uff08\uff09\uff0e\uff0f\u3000")
 """Everything but digits that a person may write in a number. No letter (vanity spelling, extension), no
 comma, semicolon, ``#``, ``*`` (extensions, dialling pauses), no control, bidi or zero-width character."""

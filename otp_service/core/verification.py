@@ -96,7 +96,6 @@ class Verification:
     application: str
     pseudonym: str
     status: Status
-    mask: str
     country: str
     channel: str
     locale: str
@@ -113,6 +112,8 @@ class Verification:
     transaction_digest: str
     sealed_destination: bytes
     """The number, sealed; empty once the verification is final."""
+    sealed_mask: bytes
+    """What may be shown of the number, sealed: beside the name of its block three digits would leave one in ten."""
     sealed_details: bytes
     """Transaction and metadata, sealed."""
     deliveries: tuple[Delivery, ...] = ()

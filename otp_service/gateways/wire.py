@@ -1,5 +1,6 @@
 """HTTP to a provider, as a gateway makes it: `otp_service.transport.wire`, with failures by what to do next."""
 
+import base64
 import re
 
 import requests
@@ -12,6 +13,8 @@ from otp_service.transport.wire import Answer, WireError
 __all__ = ["Answer", "Wire", "failure_of_status", "reference_of"]
 
 _REFERENCE = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
+_LAST = 7
+"""Digits of a number that are looked for: fewer are in many a reference by chance."""
 
 
 class Wire(wire.Wire):
@@ -33,11 +36,20 @@ class Wire(wire.Wire):
 def reference_of(found: object, message: Message) -> str:
     """Return what a provider gave as its reference if it can be one, else our own id of the dispatch.
 
-    A reference is kept in the clear: what is long, has blanks, or holds the number is none.
+    A reference is kept in the clear: what is long, has blanks, or holds the number's last digits is none.
     """
     text = str(found)
-    plain = _REFERENCE.fullmatch(text) and message.to.removeprefix("+") not in text
+    plain = _REFERENCE.fullmatch(text) and not _holds(text, message.to[-_LAST:])
     return text if found is not None and plain else message.dispatch_id
+
+
+def _holds(text: str, digits: str) -> bool:
+    """Tell whether a reference holds digits: with signs between them, or in Base64, as WhatsApp's own have them."""
+    if digits in re.sub(r"[^A-Za-z0-9]", "", text):
+        return True
+    encoded = re.sub(r"[^A-Za-z0-9+/]", "", text)
+    shifted = (encoded[start:] for start in range(4))
+    return any(digits.encode() in base64.b64decode(one[: len(one) // 4 * 4]) for one in shifted)
 
 
 def failure_of_status(status: int, provider_code: str | None = None, *, retry_after: float = 0.0) -> GatewayError:

@@ -11,7 +11,7 @@ from otp_service.services.codes import derive_code
 from otp_service.services.context import Context
 from otp_service.services.record_receipts import receipt_url
 from otp_service.services.start import DESTINATION
-from otp_service.services.view import view_of
+from otp_service.services.view import transaction_in
 from otp_service.services.write import write
 from otp_service.store.choices import Dispatched
 from otp_service.store.jobs import Job
@@ -25,7 +25,7 @@ def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
     """
     verification, keyring = dispatched.verification, context.keyring
     application = context.applications[verification.application]
-    transaction = view_of(keyring, verification).details.transaction
+    transaction = transaction_in(keyring, verification)
     digest = keyring.transaction_digest(verification.id, transaction)
     remaining = max(1, (verification.expires - dispatched.now) // 1000)
     wording = Wording(
@@ -66,7 +66,7 @@ def destination_of(keyring: Keyring, verification: Verification) -> str:
         application=verification.application,
         kind=DESTINATION,
     )
-    return number.decode()
+    return number.decode().rstrip()
 
 
 def _receipt_url(context: Context, dispatched: Dispatched) -> str | None:

@@ -79,7 +79,7 @@ def _story(started: Started, record: Verification | None, past: Past, mask: str)
         application=record.application,
         purpose=record.purpose.name,
         country=record.country,
-        mask=record.mask,
+        mask=mask,
         started=record.created,
         status=record.status,
         checks=record.checks,

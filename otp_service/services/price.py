@@ -11,7 +11,7 @@ from otp_service.core.transaction import Transaction
 from otp_service.core.verification import Verification
 from otp_service.core.wording import Wording, minutes_told
 from otp_service.services.context import Context
-from otp_service.services.view import view_of
+from otp_service.services.view import transaction_in
 from otp_service.services.write import write
 
 
@@ -56,7 +56,7 @@ def price_of_further(context: Context, verification: Verification, channel: str)
         verification.country,
         channel,
         verification.locale,
-        view_of(context.keyring, verification).details.transaction,
+        transaction_in(context.keyring, verification),
     )
 
 

@@ -9,8 +9,10 @@ from otp_service.services.context import Context
 from otp_service.services.fall_back import fall_back
 from otp_service.telemetry import metrics
 
-_NOT_A_REASON = re.compile(r"[^a-z0-9_. -]|[0-9]{6,}")
-_NOT_A_STATUS = re.compile(r"[^A-Za-z0-9_. -]|[0-9]{6,}")
+_NOT_A_REASON = re.compile(r"[^a-z0-9_. -]")
+_NOT_A_STATUS = re.compile(r"[^A-Za-z0-9_. -]")
+_DIGITS = re.compile(r"[0-9](?:[_. -]*[0-9]){5,}")
+"""What could be a number or a code: signs may stand between its digits."""
 _MAX_REASON = 40
 _MAX_STATUS = 24
 _UNKNOWN = "There is no such dispatch."
@@ -82,9 +84,9 @@ def receipt_url(public_url: str, gateway: str, dispatch_id: str) -> str:
 
 def plain_reason(reason: str) -> str:
     """Return a reason as a record may keep it: short, lower case, nothing that could hold a message or a number."""
-    return _NOT_A_REASON.sub("_", reason.lower())[:_MAX_REASON]
+    return _DIGITS.sub("_", _NOT_A_REASON.sub("_", reason.lower()))[:_MAX_REASON]
 
 
 def plain_status(raw_status: str) -> str:
     """Return a provider's own status as a record may keep it, in the same way."""
-    return _NOT_A_STATUS.sub("_", raw_status)[:_MAX_STATUS]
+    return _DIGITS.sub("_", _NOT_A_STATUS.sub("_", raw_status))[:_MAX_STATUS]

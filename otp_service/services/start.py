@@ -17,7 +17,7 @@ from otp_service.core.errors import (
 )
 from otp_service.core.guard.sending import Sending
 from otp_service.core.idempotency import Retry
-from otp_service.core.phone import Destination
+from otp_service.core.phone import LONGEST_NUMBER, Destination
 from otp_service.core.purpose import Purpose, PurposeKind
 from otp_service.core.quota import Quota
 from otp_service.core.transaction import Transaction
@@ -32,7 +32,7 @@ from otp_service.services.named import destination_of
 from otp_service.services.price import dearest_price
 from otp_service.services.refusals import error_of
 from otp_service.services.transactions import TransactionInput, transaction_of
-from otp_service.services.view import Details, VerificationView, seal_details
+from otp_service.services.view import Details, VerificationView, seal_details, seal_mask
 from otp_service.store.outcomes import Replayed, Started
 from otp_service.telemetry import metrics, tracing
 
@@ -114,14 +114,15 @@ def _record(context: Context, application: Application, judged: _Judged, retry: 
         retry,
         tracing.traceparent(),
     )
+    mask = judged.destination.mask
     match outcome:
         case Started(now, quota, noted):
             metrics.record_noted(application.name, judged.destination.country, noted)
-            return Sent(VerificationView(_started_at(verification, now), judged.details), quota)
+            return Sent(VerificationView(_started_at(verification, now), judged.details, mask), quota)
         case Replayed(verification=found) if found:
-            return Sent(VerificationView(found, judged.details), None)
+            return Sent(VerificationView(found, judged.details, mask), None)
         case Replayed():
-            return Sent(VerificationView(_remembered(verification, outcome), judged.details), None)
+            return Sent(VerificationView(_remembered(verification, outcome), judged.details, mask), None)
         case _:
             raise error_of(outcome, verification)
 
@@ -240,14 +241,16 @@ def _new_verification(
     """Return the verification as it will be recorded, its times still open."""
     keyring, destination = context.keyring, judged.destination
     sealed = keyring.seal(
-        destination.e164.encode(), verification_id=verification_id, application=application.name, kind=DESTINATION
+        destination.e164.ljust(LONGEST_NUMBER).encode(),  # its length would tell of it
+        verification_id=verification_id,
+        application=application.name,
+        kind=DESTINATION,
     )
     return Verification(
         id=verification_id,
         application=application.name,
         pseudonym=pseudonym,
         status=Status.PENDING,
-        mask=destination.mask,
         country=destination.country,
         channel=judged.channel,
         locale=judged.locale,
@@ -260,6 +263,7 @@ def _new_verification(
         generation=0,
         transaction_digest=keyring.transaction_digest(verification_id, judged.details.transaction),
         sealed_destination=sealed,
+        sealed_mask=seal_mask(keyring, destination.mask, verification_id, application.name),
         sealed_details=seal_details(keyring, judged.details, verification_id, application.name),
     )
 

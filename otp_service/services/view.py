@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from otp_service.core.keyring import Keyring
+from otp_service.core.keyring import MASK, Keyring
+from otp_service.core.phone import LONGEST_MASK
 from otp_service.core.transaction import Transaction
 from otp_service.core.verification import Verification
 
@@ -22,10 +23,11 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class VerificationView:
-    """A verification with its details opened."""
+    """A verification with its details and its mask opened."""
 
     verification: Verification
     details: Details = field(repr=False)
+    mask: str
 
 
 def seal_details(keyring: Keyring, details: Details, verification_id: str, application: str) -> bytes:
@@ -46,7 +48,26 @@ def open_details(keyring: Keyring, sealed: bytes, verification_id: str, applicat
     return Details(transaction, plain["metadata"])
 
 
+def seal_mask(keyring: Keyring, mask: str, verification_id: str, application: str) -> bytes:
+    """Return a mask sealed, as long as that of any other number."""
+    plain = mask.replace("•", "*").ljust(LONGEST_MASK).encode()  # three bytes less for each: a short value stays short
+    return keyring.seal(plain, verification_id=verification_id, application=application, kind=MASK)
+
+
+def open_mask(keyring: Keyring, verification: Verification) -> str:
+    """Return what `seal_mask` sealed."""
+    plain = keyring.unseal(
+        verification.sealed_mask, verification_id=verification.id, application=verification.application, kind=MASK
+    )
+    return plain.decode().rstrip().replace("*", "•")
+
+
+def transaction_in(keyring: Keyring, verification: Verification) -> Transaction | None:
+    """Return the transaction of a recorded verification; raise `SealBrokenError` when its root key is gone."""
+    return open_details(keyring, verification.sealed_details, verification.id, verification.application).transaction
+
+
 def view_of(keyring: Keyring, verification: Verification) -> VerificationView:
     """Return a recorded verification as its caller may see it."""
     details = open_details(keyring, verification.sealed_details, verification.id, verification.application)
-    return VerificationView(verification, details)
+    return VerificationView(verification, details, open_mask(keyring, verification))

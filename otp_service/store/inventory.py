@@ -128,7 +128,7 @@ FAMILIES: Final = (
               Life("a day", lambda _: replies.APART),
               "API, worker", "that something which a number wrote was answered"),
     KeyFamily((keys.record("bb", "<id>"),), "hash", _S, _RECORD, "API, worker, `find`",
-              "the record: status, policy, tag, counts, sealed number and details, dispatches"),
+              "the record: status, policy, tag, counts, sealed number, mask and details, dispatches"),
     KeyFamily((keys.dispatch("bb", "<dp id>"),), "hash", _N, _RECORD, "API (receipts)",
               "record and slot of a dispatch, gateway"),
     KeyFamily((keys.idempotency("bb", "<application>", "<fingerprint>"),), "hash", _N,

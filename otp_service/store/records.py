@@ -15,6 +15,7 @@ from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
 from otp_service.core.verification import Choice, Delivery, DeliveryStatus, Status, Verification
 from otp_service.store.scripts import Argument
 
+_SEALED = frozenset({"destination", "mask", "details"})
 _SLOT = re.compile(r"d(\d+)\.(\d+)")
 
 VERSION = "1"
@@ -34,7 +35,6 @@ def fields_of(verification: Verification, tag: str) -> tuple[Argument, ...]:
         "application": verification.application,
         "pseudonym": verification.pseudonym,
         "status": verification.status,
-        "mask": verification.mask,
         "country": verification.country,
         "channel": verification.channel,
         "locale": verification.locale,
@@ -52,6 +52,7 @@ def fields_of(verification: Verification, tag: str) -> tuple[Argument, ...]:
         "generation": verification.generation,
         "transaction": verification.transaction_digest,
         "destination": verification.sealed_destination,
+        "mask": verification.sealed_mask,
         "details": verification.sealed_details,
         "tag": tag,
     }
@@ -83,7 +84,7 @@ def pairs(flat: list[bytes]) -> dict[str, bytes]:
 
 def verification_of(verification_id: str, fields: Mapping[str, bytes], now: int) -> Verification:
     """Return a recorded verification as it is at ``now`` (milliseconds by Redis' clock)."""
-    text = {name: value.decode() for name, value in fields.items() if name not in {"destination", "details"}}
+    text = {name: value.decode() for name, value in fields.items() if name not in _SEALED}
     if text["v"] != VERSION:
         raise ValueError(f"the record of {verification_id} has the format {text['v']}")
     created, expires = int(text["created"]), int(text["expires"])
@@ -92,7 +93,6 @@ def verification_of(verification_id: str, fields: Mapping[str, bytes], now: int)
         application=text["application"],
         pseudonym=text["pseudonym"],
         status=_status_at(Status(text["status"]), expires, now),
-        mask=text["mask"],
         country=text["country"],
         channel=text["channel"],
         locale=text["locale"],
@@ -105,6 +105,7 @@ def verification_of(verification_id: str, fields: Mapping[str, bytes], now: int)
         generation=int(text["generation"]),
         transaction_digest=text["transaction"],
         sealed_destination=fields.get("destination", b""),
+        sealed_mask=fields["mask"],
         sealed_details=fields["details"],
         deliveries=tuple(sorted(_deliveries(text.items()), key=lambda one: (one.message, one.dispatch))),
     )

@@ -202,6 +202,15 @@ def test_the_number_is_written_nowhere(flight: Flight):
     assert flight.finds(NUMBER, NATIONAL, *suffixes, base64.b64encode(NUMBER.encode()).decode()) == []
 
 
+def test_the_mask_is_stored_nowhere_and_shown(flight: Flight):
+    """Beside the name of its block it would leave one number in ten."""
+    bullet = "•".encode()
+    found = {where for where, text in flight.written.items() if bullet in text or repr(bullet)[2:-1].encode() in text}
+    shown = flight.finds(f"+92 ••• ••••{NUMBER[-3:]}")
+
+    assert found == {"answers"} == {where for where, _ in shown}
+
+
 def test_the_codes_are_written_nowhere(flight: Flight):
     for code in flight.codes:
         alone = re.compile(rb"(?<![0-9a-f.])" + code.encode() + rb"(?![0-9a-f])")

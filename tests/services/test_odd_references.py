@@ -1,5 +1,6 @@
 """What a gateway gives as its reference is kept only if it can be one: it is shown, and stands in the clear."""
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -28,6 +29,12 @@ ODD: dict[str, Any] = {
     "separator": "SM1|delivered",
     "number": f"SM1-{DIGITS}",
     "number alone": NUMBER,
+    "number in groups": f"0{DIGITS[2:5]}-{DIGITS[5:8]}-{DIGITS[8:]}:1",
+    "its last digits": f"SM/{DIGITS[-7:]}",
+    **{
+        f"number in Base64, {len(before)} bytes in": f"wamid.{b64encode(before + DIGITS.encode() + b'!!').decode()}"
+        for before in (b"", b"\x1c", b"\x1c\x18", b"\x1c\x18\x0c")
+    },
     "letters of others": "сообщение",
     "digits of others": "١٢٣",
     "surrogate": "SM1\ud800",
