@@ -32,10 +32,11 @@ ENV PATH=/opt/otp-service/bin:$PATH \
 RUN install -d -o 10001 -g 10001 -m 700 /var/lib/otp-service
 USER 10001:10001
 EXPOSE 8080 9090
-# Of "serve"; a worker is asked for http://127.0.0.1:9091/metrics instead, as in docker-compose.yml.
+# Of "serve", which is well while it checks codes, whatever keeps starts back; a worker is asked for
+# http://127.0.0.1:9091/metrics instead, as in docker-compose.yml.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["python", "-c", "\
 import os, urllib.request; \
 port = os.environ.get('OTP_SERVICE__HTTP__PORT', '8080'); \
-urllib.request.urlopen(f'http://127.0.0.1:{port}/readyz', timeout=2)"]
+urllib.request.urlopen(f'http://127.0.0.1:{port}/readyz/checks', timeout=2)"]
 ENTRYPOINT ["otp-service"]
 CMD ["serve"]

@@ -74,7 +74,7 @@ def _answer(pipe: Any) -> Any:
 
 def _race(pipe: Any, start: Any, settings: dict[str, Any]) -> None:
     installation = bootstrap.install(settings_from(settings))
-    installation.context.store.server.ready()
+    installation.context.store.server.load_scripts()
     while task := pipe.recv():
         act, given = task
         start.wait(PATIENCE)

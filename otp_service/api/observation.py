@@ -20,7 +20,7 @@ CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
 """Content-Security-Policy of answers that name none of their own."""
 UNMATCHED = "unmatched"
 """Route of a request that no route takes: its path is a stranger's text, and is not logged."""
-PROBES = {"/healthz", "/readyz"}
+PROBES = {"/healthz", "/readyz", "/readyz/checks"}
 """Routes that are asked every few seconds."""
 _OF_SPANS = {"application", "verification", "problem"}
 """What is known of a request that its span tells too."""

@@ -1,6 +1,7 @@
 """``otp-service dev``: a complete service to try, with its own Valkey, keys, worker and sandbox gateway."""
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -15,9 +16,10 @@ from otp_service.cli import dev_data
 from otp_service.cli.children import Child, spawn, stop_all
 from otp_service.cli.dev_guide import guide
 from otp_service.cli.embedded_valkey import start_valkey
-from otp_service.cli.output import note, warn
+from otp_service.cli.output import note, program, warn
 from otp_service.cli.probe import check_port, url_of, wait_until_ready
 from otp_service.core.errors import ConfigurationError
+from otp_service.services.health import ACCEPTED
 from otp_service.settings import Settings, settings_from
 from otp_service.settings.sources import FILE_SUFFIX, PREFIX, Table, merged, read_environment, read_file
 from otp_service.telemetry import exposition
@@ -159,8 +161,10 @@ def _supervise(stack: ExitStack, plan: _Plan, store: Sequence[Child]) -> None:
     children: list[Child] = []
     stack.callback(lambda: stop_all(children, STOP_SECONDS))
     children += [plan.start("worker"), plan.start("serve")]
-    wait_until_ready(plan.url, lambda: _ended([*children, *store]))
+    starts = wait_until_ready(plan.url, lambda: _ended([*children, *store]))
     click.echo(guide(plan.url, plan.api_key, plan.settings, plan.shell))
+    if starts != ACCEPTED:
+        warn(f"All starts are refused: {starts}. More: . {shlex.quote(str(plan.shell))}; {program()} doctor")
     while True:
         time.sleep(_POLL)
         children[0] = _kept_alive(children[0], plan)

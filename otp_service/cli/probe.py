@@ -1,15 +1,18 @@
 """Whether a service of ours can listen, and whether it answers."""
 
+import json
 import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from otp_service.core.errors import ConfigurationError
 
 READY_SECONDS = 60.0
 _POLL = 0.05
+_OK = 200
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 
 
@@ -35,23 +38,29 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
-def wait_until_ready(url: str, ended: Callable[[], str | None]) -> None:
-    """Return when ``/readyz`` answers 200; raise `ConfigurationError` when a process ended, or in a minute."""
+def wait_until_ready(url: str, ended: Callable[[], str | None]) -> str:
+    """Return when a service can check codes, with what it says of starts: ``accepted``, or why it refuses all.
+
+    Raises `ConfigurationError` when a process ended, or in a minute.
+    """
     end = time.monotonic() + READY_SECONDS
-    while not _is_ready(url):
+    while asked(f"{url}/readyz/checks")[0] != _OK:
         if reason := ended():
             raise ConfigurationError(f"It does not start: {reason}.")
         if time.monotonic() > end:
             raise ConfigurationError(f"It does not start: {url}/readyz was not ready in {READY_SECONDS:.0f} s.")
         time.sleep(_POLL)
+    return str(asked(f"{url}/readyz")[1].get("starts"))
 
 
-def _is_ready(url: str) -> bool:
+def asked(url: str) -> tuple[int, Mapping[str, Any]]:
+    """Return the status and the details that a probe of ours answers; the status is 0 where nobody does."""
     # No proxy of the environment stands between this machine and itself.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{url}/readyz", timeout=2) as answer:
-            ready: bool = answer.status == 200  # noqa: PLR2004
-            return ready
+        with opener.open(url, timeout=2) as answer:
+            return answer.status, json.load(answer)["details"]
+    except urllib.error.HTTPError as refused:
+        return refused.code, json.load(refused)["details"]
     except OSError:
-        return False
+        return 0, {}

@@ -1,30 +1,47 @@
 """Whether the service can do its work."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
+from otp_service.core.consent import ConsentMode
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.services.context import Context
+from otp_service.store.connection import hindrance_of
+
+ACCEPTED: Final = "accepted"
+"""What is told of starts that are not all refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Ready or not, and what was found."""
+    """What a process can do now, and what was found."""
 
-    ready: bool
-    details: dict[str, object]
+    checks: bool
+    """Whether it checks codes, and takes what gateways report and what people write back."""
+    starts: bool
+    details: Mapping[str, object]
 
 
 def readiness(context: Context) -> Readiness:
-    """Look whether Redis answers and has the scripts.
+    """Look whether Redis can serve, and why every start would be refused, if that is so.
 
     The age of the last worker, and what the last look at the ledger found, are told, not judged: without either, codes
     are still checked.
     """
-    server, ledger = context.store.server, context.reflection.standing
+    worker_age, ledger = None, context.reflection.standing
     try:
-        scripts = server.ready()
-        if not scripts:
-            server.load_scripts()
-        return Readiness(ready=True, details={"redis": "ok", "worker_age": server.worker_age(), "ledger": ledger})
-    except StoreUnavailableError:
-        return Readiness(ready=False, details={"redis": "unavailable", "worker_age": None, "ledger": ledger})
+        starts = _closed(context) or ACCEPTED
+        worker_age, redis = context.store.server.worker_age(), "ok"
+    except StoreUnavailableError as lost:
+        starts, redis = f"redis-{hindrance_of(lost)}", "unavailable"
+    details = {"redis": redis, "worker_age": worker_age, "ledger": ledger, "starts": starts}
+    return Readiness(checks=redis == "ok", starts=starts == ACCEPTED, details=details)
+
+
+def _closed(context: Context) -> str | None:
+    """Return why every start would be refused now; ``None`` when none is for that."""
+    if not context.reflection.is_known:
+        return "ledger-unknown"
+    permission = context.reflection.permission(ConsentMode.OFF)
+    return context.store.verifications.closed(permission, context.keyring.buckets)

@@ -48,6 +48,11 @@ class Reflection:
             raise LedgerUnavailableError("It cannot be told now who wants no messages.")
         return Permission(self._known.identity, self._known.sequence, demand, evidence)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known how far the ledger has come."""
+        return self._known is not None
+
     def refresh(self) -> None:
         """Ask the ledger how far it has come, and see that the mirror is there; build it where it is lost.
 

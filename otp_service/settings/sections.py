@@ -74,7 +74,7 @@ class HttpSettings(Section):
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#@]+$")
     """Where gateways reach this service for receipts; without it there are no receipts."""
     leave_after: float = Field(default=0.0, ge=0, le=300)
-    """Seconds that a server which is asked to end goes on to serve, ``/readyz`` saying no, for proxies to notice."""
+    """Seconds that a server which is asked to end goes on to serve, its probes saying no, for proxies to notice."""
     metrics_port: PortOrNone = 9090
     """Port of ``/metrics``; 0 for none."""
     metrics_on_same_port: bool = False

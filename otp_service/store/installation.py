@@ -121,11 +121,6 @@ class Server:
         found: Any = self._client.function_list(pattern)
         return [pairs(one)["library_name"].decode() for one in found]
 
-    def ready(self) -> bool:
-        """Tell whether the server answers and has the scripts; raise `StoreUnavailableError` when it is silent."""
-        with answered():
-            return bool(self._libraries(library().name))
-
     def worker_alive(self, worker: str, seconds: int) -> None:
         """Note that a worker is alive, for ``seconds``."""
         with answered():

@@ -110,6 +110,15 @@ class Verifications:
         )
         return _started(bucket, answer, ruleset)
 
+    def closed(self, permission: Permission, buckets: tuple[str, ...]) -> str | None:
+        """Return why every start would be refused now, ``None`` when none is for that."""
+        why: bytes | None = self._scripts.run(
+            "closed",
+            (keys.MIRROR, *map(keys.events, buckets)),
+            (permission.identity, permission.least, self._kept.unrecorded),
+        )
+        return why.decode() if why else None
+
     def check(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,
         bucket: str,

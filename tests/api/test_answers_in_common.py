@@ -95,6 +95,7 @@ def test_the_log_says_why_the_answer_is_a_no(api: Api, log: StringIO):
 def test_a_failure_of_ours_is_a_warning_and_a_probe_that_found_nothing_is_for_debug(tmp_path: Path, log: StringIO):
     server = ValkeyServer(tmp_path)
     api = Api(World(server.client, server.url, lambda _: None))
+    api.installation.context.reflection.refresh()
     for path in ("/healthz", "/readyz", "/nothing"):
         api.get(path)
     server.stop(kill=True)
@@ -133,7 +134,7 @@ def test_alive_asks_nobody_and_ready_tells_what_it_found(api: Api):
     assert (alive.status_code, alive.json) == (200, {"status": "alive", "details": {}})
     assert (ready.status_code, ready.json) == (
         200,
-        {"status": "ready", "details": {"redis": "ok", "worker_age": None, "ledger": "ok"}},
+        {"status": "ready", "details": {"redis": "ok", "worker_age": None, "ledger": "ok", "starts": "accepted"}},
     )
 
 

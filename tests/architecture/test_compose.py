@@ -89,6 +89,18 @@ def test_the_proxy_lets_the_api_wait_for_a_silent_redis_before_it_takes_it_for_d
     assert patience > settings.redis.timeout + settings.redis.connect_timeout
 
 
+def test_a_process_that_refuses_starts_stays_in_service_for_all_the_rest():
+    """What takes it out of service, or restarts it, asks whether it checks codes; test_proxy.py tries the proxy."""
+    asked = {
+        path
+        for text in ((ROOT / "Dockerfile").read_text(), (ROOT / "docker-compose.yml").read_text())
+        for path in re.findall(r"/(?:readyz|healthz)[/a-z]*", text)
+    }
+
+    assert "healthcheck" not in COMPOSE["services"]["api"], "that of the image"
+    assert asked == {"/readyz/checks", "/healthz"}
+
+
 def test_the_load_ends_by_itself_and_waits_for_all_that_it_needs():
     load = COMPOSE["services"]["load"]
 

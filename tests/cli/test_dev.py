@@ -21,12 +21,12 @@ NUMBER = "+923001234568"
 class Dev:
     """A ``otp-service dev`` of one server process."""
 
-    def __init__(self, folder, *options, safe=False):
+    def __init__(self, folder, *options, safe=False, stderr=subprocess.DEVNULL):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = start(
             "dev", "--port", str(self.port), "--data-dir", str(folder), "--api-key", KEY, "--workers", "1", *options,
-            stderr=subprocess.DEVNULL, safe=safe,
+            stderr=stderr, safe=safe,
         )  # fmt: skip
 
     def printed_until_ready(self):
@@ -61,8 +61,8 @@ def launch(tmp_path):
     """Start a dev with options; whatever is left at the end is killed."""
     started = []
 
-    def begin(*options, safe=False):
-        started.append(Dev(tmp_path / "data", *options, safe=safe))
+    def begin(*options, **how):
+        started.append(Dev(tmp_path / "data", *options, **how))
         return started[-1]
 
     yield begin
@@ -148,6 +148,23 @@ def test_a_killed_dev_leaves_no_process(launch):
     assert len(everybody) >= 5
     dev.process.kill()
     assert all_end(everybody, 15)
+
+
+def test_who_refuses_all_starts_comes_up_to_check_codes_and_says_so(launch, tmp_path):
+    dev = launch()
+    dev.printed_until_ready()
+    _, started = dev.call("POST", "/v1/verifications", {"to": NUMBER})
+    code = code_in(dev.caught(started["id"]))
+    assert dev.stop() == 0
+    for file in (tmp_path / "data").glob("ledger.db*"):
+        file.unlink()  # the next one is another ledger: who said stop is not in it
+    dev = launch(stderr=subprocess.STDOUT)
+    printed = dev.printed_until_ready() + dev.process.stdout.readline()
+
+    assert "All starts are refused: mirror-foreign." in printed
+    assert dev.call("GET", "/readyz")[0] == 503
+    assert dev.call("GET", "/readyz/checks")[0] == 200
+    assert dev.call("POST", f"/v1/verifications/{started['id']}/check", {"code": code})[1]["valid"]
 
 
 @on_linux

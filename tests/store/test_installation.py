@@ -74,12 +74,10 @@ def test_what_differs_is_told_by_name_and_looking_claims_nothing(frozen: FrozenV
     assert (other.claimed(), other.differing()) == (True, ["pseudonym_key", "bucket_bits"])
 
 
-def test_a_process_is_ready_when_the_scripts_are_loaded_and_not_before(frozen: FrozenValkey) -> None:
+def test_the_scripts_are_loaded_as_one_library(frozen: FrozenValkey) -> None:
     server = _install(frozen).context.store.server
     frozen.client.function_flush()
-    assert not server.ready()
     server.load_scripts()
-    assert server.ready()
     files = {path.stem for path in LUA.glob("*.lua") if not path.stem.startswith("include_")}
     assert set(script_names()) == files
     (found,) = frozen.client.function_list(library().name)

@@ -17,6 +17,7 @@ from support_outbox import jobs_of, lane
 from support_service import in_parallel
 from support_valkey import ValkeyServer
 
+from otp_service.core.consent import ConsentMode
 from otp_service.core.errors import NotFoundError, StoreUnavailableError
 from otp_service.core.health import Call
 from otp_service.core.keyring import new_dispatch_id
@@ -24,6 +25,7 @@ from otp_service.store import keys
 from otp_service.store.connection import answered
 from otp_service.store.jobs import GROUP
 from otp_service.store.library import library
+from otp_service.store.mirror import Permission
 from otp_service.store.silence import PAUSE
 
 PATIENCE = 1.5
@@ -64,7 +66,7 @@ def _calls(shop: Caller) -> dict[str, Callable[[], Any]]:
         "requeue": store.outbox.requeue,
         "show limits": lambda: store.limits.windows("00", "somebody", ["shop"]),
         "caught messages": lambda: store.mailbox.messages("shop", None),
-        "readiness": store.server.ready,
+        "readiness": lambda: store.verifications.closed(Permission("", 0, ConsentMode.OFF), ("00",)),
     }
 
 
@@ -226,9 +228,8 @@ def test_scripts_that_the_server_forgot_are_sent_again_unseen(shop: Caller, serv
     assert shop.check(one, shop.wrong(one)) == ("pending", False, 4, "wrong_code")
     assert shop.read(one).verification.checks == 1
     server.client.function_flush()
-    assert shop.context.store.server.ready() is False
     shop.context.store.server.load_scripts()
-    assert shop.context.store.server.ready()
+    assert server.client.function_list(library().name)
 
 
 def test_rules_that_the_server_forgot_are_taught_again_unseen(shop: Caller, server: ValkeyServer) -> None:

@@ -29,10 +29,25 @@ CALLS = (
         path="/readyz",
         section=_SECTION,
         summary="Can the service work?",
-        description="Looks whether Redis answers. A server that was asked to end says `leaving`, and goes on to answer "
+        description="Looks whether Redis serves, and whether anything keeps all starts back: `starts` is `accepted`, "
+        "or why not. A server that was asked to end says `leaving`, and goes on to answer "
         "for a while. `worker_age` is how many seconds ago a worker was last seen, null "
-        "when none was lately; `ledger` is `ok`, `unavailable` (starts go on by what is known) or `not mirrored` (they "
-        "are refused). Both are told, not judged.",
+        "when none was lately; `ledger` is `ok`, `unavailable` (starts go on by what is known) or `not mirrored`. "
+        "Both are told, not judged.",
+        successes=(
+            Success(200, "It can.", answers.HEALTH),
+            Success(503, "It cannot, or refuses all starts.", answers.HEALTH),
+        ),
+        problems=("internal",),
+        authenticated=False,
+    ),
+    Call(
+        name="ready_for_checks",
+        method="get",
+        path="/readyz/checks",
+        section=_SECTION,
+        summary="Can it work but for starts?",
+        description="As `/readyz`, whatever keeps starts back: checks, receipts and inbound messages go on.",
         successes=(
             Success(200, "It can.", answers.HEALTH),
             Success(503, "It cannot.", answers.HEALTH),

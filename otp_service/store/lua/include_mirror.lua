@@ -21,14 +21,25 @@ function mirror.frozen(number, about)
   return ended(kept[1], kept[2], kept[3], kept[4], about)
 end
 
+-- Returns why the mirror lets nothing through, by its name in `/readyz`; nil when it does, and then the place that it has
+-- come to. `identity` and `least` are the ledger's, as far as it is known to have come.
+function mirror.closed(head, identity, least)
+  local place = redis.call('HMGET', head, 'identity', 'sequence', 'ahead')
+  if not (place[1] and place[2]) then return 'mirror-lost' end
+  if place[1] ~= identity then return 'mirror-foreign' end
+  if place[3] then return 'mirror-shut' end
+  if tonumber(place[2]) < tonumber(least) then return 'mirror-behind' end
+  return nil, place[2]
+end
+
 -- Returns what keeps an application's messages of a purpose from a number: 'mirror-behind', 'frozen', 'suppressed' or
 -- 'consent-required'; nil when nothing does. Then also the place in the ledger that it was looked up at, and that of the
 -- last lift of a freeze, 0 for none.
 -- `demand` is what the application asks for: 'required', 'recorded' or 'off'. `since` is the place from which on a
 -- withdrawal counts.
 function mirror.refusal(head, number, about, identity, least, demand, since)
-  local place = redis.call('HMGET', head, 'identity', 'sequence', 'ahead')
-  if place[1] ~= identity or tonumber(place[2]) < tonumber(least) or place[3] then return 'mirror-behind' end
+  local closed, place = mirror.closed(head, identity, least)
+  if closed then return 'mirror-behind' end
   local application = about.application
   local kept = redis.call('HMGET', number, 's:*', 's:' .. application, 'c:' .. application .. ':' .. about.purpose,
     'f:*', 'f:' .. application, 'l:*', 'l:' .. application)
@@ -41,5 +52,5 @@ function mirror.refusal(head, number, about, identity, least, demand, since)
     if state == 'withdrawn' and tonumber(from) > tonumber(since) then return 'consent-required' end
     if demand == 'required' and state ~= 'given' then return 'consent-required' end
   end
-  return nil, place[2], mirror.later(kept[6], kept[7])
+  return nil, place, mirror.later(kept[6], kept[7])
 end

@@ -1,0 +1,181 @@
+"""The shipped configuration of the proxy, in a real HAProxy: who is asked, and what is passed on."""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import requests
+from support_missing import missing
+from support_service import eventually
+from support_sources import ROOT
+from support_valkey import free_port
+
+HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+START, CHECK = "/v1/verifications", "/v1/verifications/vf_1/check"
+if HAPROXY is None:
+    missing("HAProxy")
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """A connection that the proxy resets is none of our business."""
+
+
+class Upstream:
+    """A process of the API, as the proxy sees it: what it says of itself can be changed, what it was asked is kept."""
+
+    def __init__(self):
+        self.ready, self.ready_for_checks, self.status = 200, 200, "ready"
+        self.asked = []
+        upstream = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                self._answer({"/readyz": upstream.ready, "/readyz/checks": upstream.ready_for_checks}[self.path])
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                upstream.asked.append((self.path, len(body)))
+                self._answer(200)
+
+            def _answer(self, status):
+                body = json.dumps({"status": upstream.status}).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = _Server(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def paths(self):
+        """Return what it was asked since the last time."""
+        asked, self.asked = self.asked, []
+        return {path for path, _ in asked}
+
+
+@pytest.fixture(scope="module")
+def upstreams():
+    made = [Upstream(), Upstream()]
+    yield made
+    for one in made:
+        one.server.shutdown()
+        one.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def proxy(upstreams, tmp_path_factory):
+    """A proxy with the shipped configuration, but for addresses, and for time-outs that can be waited for."""
+    text, port = (ROOT / "config" / "haproxy.cfg").read_text(), free_port()
+    servers = "\n    ".join(f"server api{place} 127.0.0.1:{one.port}" for place, one in enumerate(upstreams))
+    for pattern, ours in (
+        (r"bind :8080", f"bind 127.0.0.1:{port}"),
+        (r"bind :8081", f"bind 127.0.0.1:{free_port()}"),
+        (r"server-template api 16 api:8080", servers),
+        (r" resolvers engine resolve-prefer ipv4 init-addr none", ""),
+        (r"inter 1s", "inter 100ms"),
+        (r"timeout http-request 10s", "timeout http-request 1500ms"),
+    ):
+        text, changed = re.subn(pattern, ours, text)
+        assert changed, pattern
+    file = tmp_path_factory.mktemp("proxy") / "haproxy.cfg"
+    file.write_text(text)
+    process = subprocess.Popen([HAPROXY, "-db", "-f", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield port
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture
+def call(proxy, upstreams):
+    """Call through the proxy; both processes are well before and after."""
+
+    def well():
+        for one in upstreams:
+            one.ready, one.ready_for_checks, one.status = 200, 200, "ready"
+        eventually(lambda: reached(START) == {0, 1})
+        eventually(lambda: reached(CHECK) == {0, 1})
+
+    def post(path, body=b"{}", **headers):
+        return requests.post(f"http://127.0.0.1:{proxy}{path}", body, headers=headers, timeout=10)
+
+    def reached(path):
+        """Return who is asked, of a few calls."""
+        for one in upstreams:
+            one.paths()
+        answers = []
+        try:
+            answers = [post(path).status_code for _ in range(6)]
+        except requests.ConnectionError:
+            return set()
+        found = {place for place, one in enumerate(upstreams) if path in one.paths()}
+        return found if answers == [200] * 6 else set()
+
+    post.reached = reached
+    well()
+    yield post
+    well()
+
+
+def test_starts_go_where_they_are_accepted_and_all_the_rest_everywhere(call, upstreams):
+    upstreams[1].ready = 503
+    eventually(lambda: call.reached(START) == {0})
+
+    for path in (CHECK, "/v1/receipts/sandbox/dp_1", "/v1/inbound/sandbox/token", f"{START}/vf_1/resend"):
+        assert call.reached(path) == {0, 1}
+
+
+def test_starts_that_all_refuse_are_refused_by_the_api_which_says_why(call, upstreams):
+    for one in upstreams:
+        one.ready = 503
+    time.sleep(1)  # more than enough to be noticed
+
+    assert call.reached(START) == {0, 1}
+    assert call.reached(CHECK) == {0, 1}
+
+
+def test_without_redis_the_api_says_so_itself_and_who_leaves_is_asked_nothing(call, upstreams):
+    for one in upstreams:
+        one.ready = one.ready_for_checks = 503
+    time.sleep(1)
+    assert call.reached(CHECK) == {0, 1}
+    upstreams[0].status = "leaving"
+
+    eventually(lambda: call.reached(CHECK) == {1})
+    assert call.reached(START) == {1}
+
+
+@pytest.mark.parametrize("size", [3, 20_000, 65_536], ids=["a few bytes", "a long one", "the longest report"])
+def test_a_body_that_comes_slowly_is_never_passed_on_and_its_time_is_bounded(call, proxy, upstreams, size):
+    head = f"POST /v1/receipts/sandbox/slow HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", proxy), timeout=5) as caller:
+        began = time.monotonic()
+        caller.sendall(head.encode() + b"x" * (size - 2))
+        assert caller.recv(4096).split()[1] == b"408"
+        assert time.monotonic() - began < 4
+    assert [one.asked for one in upstreams if any(path.endswith("slow") for path, _ in one.asked)] == []
+
+
+def test_the_longest_report_is_passed_on_whole_and_nothing_longer(call, upstreams):
+    longest, headers = b"x" * 65_536, {"X-Long": "y" * 15_000}
+
+    assert call("/v1/receipts/sandbox/long", longest, **headers).status_code == 200
+    assert [size for one in upstreams for path, size in one.asked if path.endswith("long")] == [65_536]
+    assert call("/v1/receipts/sandbox/longer", longest + b"x").status_code == 413
+    assert call("/v1/receipts/sandbox/chunks", iter([longest, b"x"])).status_code == 413
+    assert call("/v1/receipts/sandbox/wide", b"", **{"X-Long": "y" * 17_000}).status_code == 400
+    assert not {path for one in upstreams for path, _ in one.asked} & {
+        f"/v1/receipts/sandbox/{name}" for name in ("longer", "chunks", "wide")
+    }
