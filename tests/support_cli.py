@@ -27,6 +27,11 @@ def run(*arguments, environ=None, stdin=None) -> Result:
     return result
 
 
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of a table as a pipe gets it, without its headings."""
+    return [line.split("\t") for line in text.splitlines()[1:]]
+
+
 @contextlib.contextmanager
 def own_logging():
     """Leave the logging of this process as it was: a command sets up its own."""

@@ -7,7 +7,7 @@ import click
 
 from otp_service.cli.context import context_of, managing_context, operator_login
 from otp_service.cli.options import config_option
-from otp_service.cli.output import done, moment, note, program, table, toml_document
+from otp_service.cli.output import Cell, done, in_json, note, program, reading, table, toml_document, when
 from otp_service.core.errors import ConfigurationError
 from otp_service.services.applications import add_application, change_application
 from otp_service.settings import Settings, load_settings
@@ -28,33 +28,29 @@ def application() -> None:
 
 
 @application.command(name="list", short_help="List the applications.")
-@config_option
+@reading
 def list_(path: Path | None) -> None:
     """List the applications: where each is kept, its brand, purposes and countries."""
-    table(("Name", "Kept in", "Brand", "Purposes", "Countries", "Changed"), map(_row, _all(load_settings(path))))
+    headings = ("Name", "Kept in", "Brand", "Purposes", "Countries", "Changed")
+    table("applications", headings, map(_row, _all(load_settings(path))))
 
 
-def _row(one: Kept) -> tuple[str, ...]:
+def _row(one: Kept) -> tuple[Cell, ...]:
     members = one.members
-    return (
-        one.name,
-        one.source,
-        members.get("name") or one.name,
-        ",".join(members["purposes"]),
-        ",".join(members["countries"]),
-        "-" if one.changed is None else moment(one.changed),
-    )
+    brand = members.get("name") or one.name
+    return one.name, one.source, brand, members["purposes"], members["countries"], when(one.changed)
 
 
 @application.command(short_help="Print the settings of an application.")
 @click.argument("name")
-@config_option
+@reading
 def show(name: str, path: Path | None) -> None:
     """Print the settings of the application NAME, without keys, as "add" and "change" read them."""
     for one in _all(load_settings(path)):
         if one.name == name:
             note(f"Kept in the {one.source}.")
-            click.echo("\n".join(toml_document(dict(one.members))))
+            if not in_json(name=name, kept_in=one.source, settings=dict(one.members)):
+                click.echo("\n".join(toml_document(dict(one.members))))
             return
     raise ConfigurationError(f"There is no application {name!r} ({program()} application list).")
 

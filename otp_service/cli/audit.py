@@ -1,5 +1,7 @@
 """``otp-service audit``: whether what was recorded is as it was, and how that is shown to others."""
 
+import json
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,8 @@ import click
 
 from otp_service.cli.context import context_of
 from otp_service.cli.disputes import check, export
-from otp_service.cli.options import DAY, config_option, start_of
-from otp_service.cli.output import counted, done, moment, note, table, warn
+from otp_service.cli.options import DAY, start_of
+from otp_service.cli.output import Cell, counted, done, in_json, note, reading, table, warn, when
 from otp_service.ledger.audit import SignedHead
 from otp_service.ledger.disputes import MOST
 from otp_service.services.acts import ActFound, Proof, find_acts
@@ -27,36 +29,40 @@ def audit() -> None:
 @click.option(
     "--heads", "file", type=click.File(encoding="utf-8"), help="Heads that were exported; - for standard input."
 )
-@config_option
+@reading
 def verify(file: Any, path: Path | None) -> None:  # noqa: ANN401 - click's, of text
     """Look through the whole audit chain, and at the rows that it is of.
 
     Says where an entry or a row was changed, removed or put elsewhere, and exits with 1 then. That the last entries
     were cut off shows only by heads that were exported before: give them with --heads.
     """
-    context, looked, flaws = context_of(load_settings(path)), Looked(), 0
+    context, looked, flaws = context_of(load_settings(path)), Looked(), []
     for flaw in look_through(context, looked, _heads(file)):
-        flaws += 1
-        click.echo(f"{flaw.sequence or '-'}\t{flaw.sentence}")
+        flaws.append(asdict(flaw))
+        if not in_json():
+            click.echo(f"{flaw.sequence or '-'}\t{flaw.sentence}")
+    in_json(flaws=flaws, **asdict(looked))
     note(f"Entries: {looked.entries}, from {looked.first} to {looked.last}; of rows that were purged: {looked.gone}.")
     note(f"Signed heads that the chain agrees with: {looked.heads}.")
     if flaws:
-        raise click.ClickException(f"The ledger is not as it was recorded: {counted(flaws, 'flaw')}.")
+        raise click.ClickException(f"The ledger is not as it was recorded: {counted(len(flaws), 'flaw')}.")
     done("The ledger is as it was recorded.")
 
 
 @audit.command()
-@config_option
+@reading
 def head(path: Path | None) -> None:
     """Print how far the chain has come, signed; keep it where nobody who can change the ledger can change it."""
     context = context_of(load_settings(path))
-    click.echo(head_line(context, signed_head(context, context.ledger.audit.head())))
+    line = head_line(context, signed_head(context, context.ledger.audit.head()))
+    if not in_json(**json.loads(line)):
+        click.echo(line)
 
 
 @audit.command()
 @click.option("--from", "since", type=DAY, help="On this day (UTC) or later.")
 @click.option("--to", "until", type=DAY, help="On this day (UTC) or before.")
-@config_option
+@reading
 def acts(since: datetime | None, until: datetime | None, path: Path | None) -> None:
     """List what operators did, and what the audit chain says of it. Times are in UTC.
 
@@ -65,7 +71,8 @@ def acts(since: datetime | None, until: datetime | None, path: Path | None) -> N
     """
     context = context_of(load_settings(path))
     found = find_acts(context, start_of(since), start_of(until, days=1), MOST + 1)
-    table(("When", "Act", "By", "Application", "About", "Chain"), map(_row, found[:MOST]))
+    table("acts", ("When", "Act", "By", "Application", "About", "Chain"), map(_row, found[:MOST]))
+    in_json(complete=len(found) <= MOST)
     if any(one.proof is not Proof.RECORDED for one in found[:MOST]):
         warn("Not all of this is as it was recorded: otp-service audit verify.")
     if len(found) > MOST:
@@ -76,9 +83,9 @@ audit.add_command(export)
 audit.add_command(check)
 
 
-def _row(one: ActFound) -> tuple[str, ...]:
+def _row(one: ActFound) -> tuple[Cell, ...]:
     act = one.entry
-    return moment(act.at), act.act, act.by, act.application or "-", act.about or "-", one.proof
+    return when(act.at), act.act, act.by, act.application, act.about, one.proof
 
 
 def _heads(file: Any) -> tuple[SignedHead, ...]:  # noqa: ANN401 - click's, of text

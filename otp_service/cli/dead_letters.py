@@ -6,7 +6,7 @@ import click
 
 from otp_service.cli.context import context_of, operator_login
 from otp_service.cli.options import config_option
-from otp_service.cli.output import done, moment, note, table
+from otp_service.cli.output import Cell, done, in_json, note, reading, table, when
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.purpose import LONGEST_LIFE
 from otp_service.services import by_hand
@@ -26,13 +26,14 @@ def dead_letters() -> None:
 
 @dead_letters.command(name="list", short_help="List messages that were given up.")
 @click.option("--most", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many to show.")
-@config_option
+@reading
 def list_(most: int, path: Path | None) -> None:
     """List the newest messages that were given up, newest first, with the reason. Times are in UTC."""
     letters = context_of(load_settings(path)).store.dead_letters
     shown = letters.newest(most)
-    table(_HEADINGS, map(_row, shown))
-    note(f"{len(shown)} of {letters.count()} shown.")
+    table("dead_letters", _HEADINGS, map(_row, shown))
+    in_json(count=(count := letters.count()))
+    note(f"{len(shown)} of {count} shown.")
 
 
 @dead_letters.command(short_help="Put messages back into the outbox.")
@@ -104,6 +105,6 @@ def _tell(letter: DeadLetter, became: Redriven, why_not: str) -> None:
     click.echo(f"{letter.id}\t{letter.member('id') or '-'}\t{said}")
 
 
-def _row(letter: DeadLetter) -> tuple[str, ...]:
-    members = (letter.member(name) or "-" for name in ("application", "purpose", "country", "channel", "id"))
-    return letter.id, moment(letter.at), letter.reason, *members
+def _row(letter: DeadLetter) -> tuple[Cell, ...]:
+    members = map(letter.member, ("application", "purpose", "country", "channel", "id"))
+    return letter.id, when(letter.at), letter.reason, *members

@@ -30,15 +30,26 @@ def gateway_findings(name: str, health: GatewayHealth) -> Iterator[Finding]:
     """Judge how a gateway is; a healthy one needs no words."""
     if health.state is BreakerState.CLOSED:
         return
-    then = (
-        f"tried again in {duration(-(-health.opens_in // 1000))}" if health.opens_in else "tried with the next message"
-    )
+    _, words, left = state_of(health)
     yield Finding(
         Level.WARN,
         f"gateways.{name}",
-        f"It is left alone{', by hand' if health.by_hand else ' because it failed or was slow'}: {then}.",
-        f"otp-service gateway close {name}" if health.by_hand else "See otp-service gateway status, and its provider.",
+        f"It is {words}, for {duration(-(-left // 1000))} yet." if left else f"It is {words}.",
+        f"otp-service gateway resume {name}" if health.by_hand else "See otp-service gateway status, and its provider.",
     )
+
+
+def state_of(health: GatewayHealth) -> tuple[str, str, int]:
+    """Return the state of a gateway: its name, in words, and for how many milliseconds; 0 where nobody knows."""
+    if health.state is BreakerState.OPEN:
+        if health.by_hand:
+            return "paused", f"paused by {health.by_hand}", health.opens_in
+        return "resting", "resting after failures", health.opens_in
+    if health.paused:
+        return "throttled", "waiting, as its provider asked,", health.paused
+    if health.state is BreakerState.HALF_OPEN:
+        return "trying", "to be tried with the next message", 0
+    return "taking_messages", "taking messages", 0
 
 
 def dead_letter_finding(reasons: Mapping[str, int]) -> Finding:

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from otp_service.cli.context import context_of
-from otp_service.cli.options import DAY, config_option, destination, region_option, start_of
-from otp_service.cli.output import done, note, warn
+from otp_service.cli.options import DAY, destination, region_option, start_of
+from otp_service.cli.output import done, in_json, json_text, note, reading, warn
 from otp_service.core.transaction import canonical_transaction
 from otp_service.ledger.disputes import MOST, Wanted
 from otp_service.services.context import Context
@@ -27,7 +27,7 @@ from otp_service.settings import load_settings
 @click.option("--from", "since", type=DAY, help="Started on this day (UTC) or later.")
 @click.option("--to", "until", type=DAY, help="Started on this day (UTC) or before.")
 @region_option
-@config_option
+@reading
 def export(**options: Any) -> None:  # noqa: ANN401 - click's
     """Write a dispute pack as JSON: what was recorded of some verifications, provable and signed.
 
@@ -37,7 +37,8 @@ def export(**options: Any) -> None:  # noqa: ANN401 - click's
     context = context_of(load_settings(options["path"]))
     wanted, about = _wanted(context, options)
     document = pack(context, wanted, about)
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    if not in_json(**document):
+        click.echo(json_text(document))
     note(f"Verifications: {len(document['verifications'])}.")
     if not document["complete"]:
         warn(f"There may be more than these {MOST}: narrow it by --from and --to.")
@@ -46,7 +47,7 @@ def export(**options: Any) -> None:  # noqa: ANN401 - click's
 @click.command()
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--key", help="Public key of who made it, base64; default: this installation's.")
-@config_option
+@reading
 def check(file: Any, key: str | None, path: Path | None) -> None:  # noqa: ANN401 - click's, of text
     """Check a dispute pack, - for standard input: the signature, and that each row is the one that was recorded."""
     key = key or context_of(load_settings(path)).keyring.signer.public_key
@@ -54,8 +55,8 @@ def check(file: Any, key: str | None, path: Path | None) -> None:  # noqa: ANN40
         flaws = list(flaws_of(json.load(file), key))
     except ValueError as foreign:
         raise click.UsageError("This is no dispute pack.") from foreign
-    for flaw in flaws:
-        click.echo(flaw)
+    if not in_json(flaws=flaws):
+        click.echo("".join(f"{flaw}\n" for flaw in flaws), nl=False)
     if flaws:
         raise click.ClickException("The pack does not hold.")
     done("The pack holds: signed by this key, and each row is the one that was recorded.")

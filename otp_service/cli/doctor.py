@@ -11,8 +11,7 @@ from otp_service.cli.access_findings import access_findings
 from otp_service.cli.delivery_findings import delivery_findings
 from otp_service.cli.findings import Finding, Level, refused, settings_findings
 from otp_service.cli.ledger_findings import ledger_findings
-from otp_service.cli.options import config_option
-from otp_service.cli.output import is_terminal, wrapped
+from otp_service.cli.output import in_json, is_terminal, members, reading, wrapped
 from otp_service.cli.registration_findings import registration_findings
 from otp_service.cli.safety_findings import safety_findings
 from otp_service.cli.server_findings import (
@@ -38,14 +37,15 @@ _UNASKED = Finding(
 
 
 @click.command()
-@config_option
+@reading
 def doctor(path: Path | None) -> None:
     """Say what is wrong with the set-up.
 
     Looks at settings, keys, gateways and Redis. The exit status is 1 when something must be mended.
     """
     findings = list(_examine(path))
-    _print(findings)
+    if not in_json(findings=list(map(members, findings))):
+        _print(findings)
     if any(finding.level is Level.FAIL for finding in findings):
         raise SystemExit(1)
 

@@ -1,14 +1,14 @@
 """``otp-service guard explain``: decisions of the guard in words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from otp_service.cli.context import context_of
-from otp_service.cli.options import config_option
-from otp_service.cli.output import duration, moment, wrapped
+from otp_service.cli.output import duration, in_json, members, moment, reading, when, wrapped
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard.pricing import shown
 from otp_service.core.guard.rules import RULES
@@ -92,7 +92,7 @@ def _within(window: int) -> str:
 
 @click.command(short_help="Explain a refusal.")
 @click.argument("name", metavar="VERIFICATION-OR-DECISION")
-@config_option
+@reading
 def explain(name: str, path: Path | None) -> None:
     """Explain a refusal: what each rule found, and until when it lasts.
 
@@ -104,18 +104,22 @@ def explain(name: str, path: Path | None) -> None:
     decisions = found_by(context, name)
     if not decisions:
         raise ConfigurationError(f"Nothing is known of {name}: no rule spoke, or it is no longer kept.")
-    for decision in decisions:
-        place = ", ".join(filter(None, (decision.application, decision.purpose, decision.country)))
-        about = f"{decision.kind} of {place}{_LANES[decision.lane]}"
-        click.secho(f"{moment(decision.at)}  {about}", bold=True)
-        click.echo(
-            f"  decision {decision.id}" + (f", verification {decision.verification}" * bool(decision.verification))
-        )
-        for one in explain_rule(decision, settings.guard.currency):
-            _print(one)
+    told = [(one, list(explain_rule(one, settings.guard.currency))) for one in decisions]
+    if not in_json(decisions=[_decision(decision, findings) for decision, findings in told]):
+        for decision, findings in told:
+            _print(decision, findings)
 
 
-def _print(one: Explained) -> None:
-    click.echo(wrapped(f"  {one.rule}: {one.sentence}", 4))
-    for line in one.details:
-        click.echo(wrapped(f"    {line}", 4))
+def _decision(decision: Decision, findings: Iterable[Explained]) -> dict[str, Any]:
+    times = {"at": when(decision.at), "until": when(decision.until or None)}
+    return members(decision) | times | {"findings": list(map(members, findings))}
+
+
+def _print(decision: Decision, findings: Iterable[Explained]) -> None:
+    place = ", ".join(filter(None, (decision.application, decision.purpose, decision.country)))
+    click.secho(f"{moment(decision.at)}  {decision.kind} of {place}{_LANES[decision.lane]}", bold=True)
+    click.echo(f"  decision {decision.id}" + (f", verification {decision.verification}" * bool(decision.verification)))
+    for one in findings:
+        click.echo(wrapped(f"  {one.rule}: {one.sentence}", 4))
+        for line in one.details:
+            click.echo(wrapped(f"    {line}", 4))

@@ -1,17 +1,31 @@
 """``otp-service find``: for support, what became of a number's verifications, and why a code did not arrive."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from otp_service.cli.context import context_of
-from otp_service.cli.options import config_option, destination, region_option
-from otp_service.cli.output import in_lines, is_terminal, moment, note, table, warn, wrapped
+from otp_service.cli.options import destination, region_option
+from otp_service.cli.output import (
+    Cell,
+    in_json,
+    in_lines,
+    is_terminal,
+    moment,
+    note,
+    reading,
+    records,
+    table,
+    warn,
+    when,
+    wrapped,
+)
 from otp_service.cli.why import sentence
 from otp_service.core.story import Story
 from otp_service.core.verification import Delivery
 from otp_service.services import find as finding
-from otp_service.services.find import Found
+from otp_service.services.find import Case, Found
 from otp_service.settings import load_settings
 
 _HEADINGS = ("Message", "Time", "Channel", "Gateway", "Chosen", "Status", "Raw status", "Reason", "Reference")
@@ -20,7 +34,7 @@ _HEADINGS = ("Message", "Time", "Channel", "Gateway", "Chosen", "Status", "Raw s
 @click.command(short_help="Tell what became of a number's codes.")
 @click.argument("number")
 @region_option
-@config_option
+@reading
 def find(number: str, region: str | None, path: Path | None) -> None:
     """Tell what became of the last codes for NUMBER, of all applications, the newest first.
 
@@ -29,7 +43,8 @@ def find(number: str, region: str | None, path: Path | None) -> None:
     """
     to = destination(number, region)
     found = finding.find(context_of(load_settings(path)), to)
-    _print(found)
+    if not in_json(to=to.mask, complete=found.complete, verifications=[_members(case, found) for case in found.cases]):
+        _print(found)
     if not found.complete:
         warn("there are too many events to read them all: what is told of older verifications may lack something.")
     end = "" if found.cases else f"Nothing is remembered of {to.mask}. "
@@ -41,8 +56,25 @@ def _print(found: Found) -> None:
     for case in found.cases:
         click.secho(_heading(case.story), bold=is_terminal())
         if case.story.deliveries:
-            table(_HEADINGS, map(_row, case.story.deliveries))
+            table("deliveries", _HEADINGS, map(_row, case.story.deliveries))
         click.echo(wrapped(f"→ {sentence(case, found)}", indent=2) + "\n")
+
+
+def _members(case: Case, found: Found) -> dict[str, Any]:
+    story = case.story
+    return {
+        "id": story.id,
+        "to": story.mask,
+        "application": story.application or None,
+        "purpose": story.purpose or None,
+        "country": story.country or None,
+        "started_at": when(story.started),
+        "status": story.status,
+        "checks": story.checks,
+        "deliveries": records(_HEADINGS, map(_row, story.deliveries)),
+        "why": case.explanation.why,
+        "sentence": sentence(case, found),
+    }
 
 
 def _heading(story: Story) -> str:
@@ -53,10 +85,10 @@ def _heading(story: Story) -> str:
     )
 
 
-def _row(delivery: Delivery) -> tuple[str, ...]:
-    told = (
+def _row(delivery: Delivery) -> tuple[Cell, ...]:
+    return (
         f"{delivery.message}.{delivery.dispatch}",
-        moment(delivery.at),
+        when(delivery.at),
         delivery.channel,
         delivery.gateway,
         delivery.choice,
@@ -65,4 +97,3 @@ def _row(delivery: Delivery) -> tuple[str, ...]:
         delivery.reason,
         delivery.reference,
     )
-    return tuple(part or "-" for part in told)

@@ -5,10 +5,22 @@ from pathlib import Path
 import click
 
 from otp_service.cli.context import context_of, operator_login
+from otp_service.cli.delivery_findings import state_of
 from otp_service.cli.options import CHANNELS, config_option, destination, region_option
-from otp_service.cli.output import done, duration, program, table, warn
+from otp_service.cli.output import (
+    Cell,
+    Shown,
+    done,
+    duration,
+    moment,
+    program,
+    reading,
+    table,
+    warn,
+    when,
+)
 from otp_service.core.errors import ConfigurationError
-from otp_service.core.health import Allowance, BreakerState, GatewayHealth
+from otp_service.core.health import Allowance, GatewayHealth
 from otp_service.core.keyring import new_dispatch_id
 from otp_service.core.message import Message
 from otp_service.core.phone import Destination
@@ -32,11 +44,6 @@ TEXT = "This is a test message of otp-service. You need not do anything."
 _LIFE = 300
 """Seconds after which a test message is worthless, as a code would be."""
 _MINUTE = 60_000
-_STATES = {
-    BreakerState.CLOSED: "closed",
-    BreakerState.OPEN: "open",
-    BreakerState.HALF_OPEN: "half open",
-}
 
 
 @click.group()
@@ -45,20 +52,17 @@ def gateway() -> None:
 
 
 @gateway.command(name="list", short_help="List the gateways.")
-@config_option
+@reading
 def list_(path: Path | None) -> None:
     """List the gateways: name, kind, channels, time-out, and whether they report receipts."""
-    rows = [
-        (
-            name,
-            configured.kind,
-            ",".join(sorted(configured.channels)),
-            f"{configured.settings.timeout:g} s",
-            "receipts" if _reports(configured) else "no receipts",
-        )
-        for name, configured in load_settings(path).gateways.items()
-    ]
-    table(("Name", "Kind", "Channels", "Time-out", "Receipts"), rows)
+    rows = [_description(name, one) for name, one in load_settings(path).gateways.items()]
+    table("gateways", ("Name", "Kind", "Channels", "Time-out", "Receipts"), rows)
+
+
+def _description(name: str, configured: ConfiguredGateway) -> tuple[Cell, ...]:
+    receipts, time_out = _reports(configured), configured.settings.timeout
+    told = Shown(receipts, "receipts" if receipts else "no receipts")
+    return name, configured.kind, sorted(configured.channels), Shown(time_out, f"{time_out:g} s"), told
 
 
 def _reports(configured: ConfiguredGateway) -> bool:
@@ -68,7 +72,7 @@ def _reports(configured: ConfiguredGateway) -> bool:
 
 
 @gateway.command(short_help="Show where providers pass on what people write back.")
-@config_option
+@reading
 def inbound(path: Path | None) -> None:
     """Show the addresses that providers are to pass messages on to: what people write back, such as STOP.
 
@@ -82,7 +86,7 @@ def inbound(path: Path | None) -> None:
         for name, one in context_of(settings).gateways.items()
         if settings.gateways[name].settings.takes_messages
     ]
-    table(("Name", "Messages from people"), [(name, address) for name, address in rows if address])
+    table("gateways", ("Name", "Messages from people"), [(name, address) for name, address in rows if address])
 
 
 def _inbound_address(gateway: Gateway, url: str) -> str | None:
@@ -110,37 +114,41 @@ def test(name: str, number: str, channel: str, region: str | None, path: Path | 
 
 
 @gateway.command(short_help="Show how the gateways are.")
-@config_option
+@reading
 def status(path: Path | None) -> None:
-    """Show how each gateway is, as all workers see it.
+    """Show how each gateway is, as all workers see it. Times are in UTC.
 
-    Breaker: closed, messages go through; open, none does until it is tried again; half open, the next message tries it.
-    Calls that failed, or took as long as "Slow from", are bad. The time that calls take is in the metrics.
+    One that failed, or was slow, again and again rests for a while; then the next message tries it. Calls that failed,
+    or took as long as "Slow from", are bad. The time that calls take is in the metrics.
     """
     context = context_of(load_settings(path))
-    found = context.store.health.of(tuple(context.gateways))
-    headings = ("Name", "Breaker", "Tried again in", "Bad calls", "Slow from", "In flight", "A second", "Throttled for")
-    table(headings, [_row(name, health, context.allowances[name]) for name, health in found.items()])
+    now, found = context.store.decisions.now(), context.store.health.of(tuple(context.gateways))
+    headings = ("Name", "State", "Bad calls", "Calls", "Slow from", "In flight", "At most", "Per second")
+    table("gateways", headings, [_row(name, health, context.allowances[name], now) for name, health in found.items()])
 
 
-def _row(name: str, health: GatewayHealth, allowance: Allowance) -> tuple[str, ...]:
+def _row(name: str, health: GatewayHealth, allowance: Allowance, now: int) -> tuple[Cell, ...]:
     return (
         name,
-        _STATES[health.state] + (", by hand" if health.by_hand else ""),
-        _span(health.opens_in),
-        f"{health.bad} of {health.calls}",
-        f"{allowance.slow:g} s",
-        f"{health.in_flight or 0} of {allowance.in_flight}" if allowance.in_flight else "-",
-        f"{allowance.per_second:g}" if allowance.per_second else "-",
-        _span(health.paused),
+        _state(health, now),
+        health.bad,
+        health.calls,
+        Shown(allowance.slow, f"{allowance.slow:g} s"),
+        (health.in_flight or 0) if allowance.in_flight else None,
+        allowance.in_flight or None,
+        Shown(allowance.per_second, f"{allowance.per_second:g}") if allowance.per_second else None,
     )
 
 
-def _span(milliseconds: int) -> str:
-    return duration(-(-milliseconds // 1000)) if milliseconds else "-"
+def _state(health: GatewayHealth, now: int) -> Shown:
+    """Return the state in words, until when it lasts, and who it is by."""
+    name, words, left = state_of(health)
+    until = now + left if left else None
+    value = {"name": name, "by": health.by_hand or None, "until": when(until)}
+    return Shown(value, f"{words} until {moment(until)}" if until else words)
 
 
-@gateway.command(name="open", short_help="Let no message through a gateway.")
+@gateway.command(short_help="Let no message through a gateway.")
 @click.argument("name")
 @click.option(
     "--minutes",
@@ -149,14 +157,14 @@ def _span(milliseconds: int) -> str:
     help="For how long; default: 30 days, the longest.",
 )
 @config_option
-def open_(name: str, minutes: int, path: Path | None) -> None:
-    """Open the breaker of the gateway NAME by hand: no message goes through it, not even as a last resort.
+def pause(name: str, minutes: int, path: Path | None) -> None:
+    """Let no message through the gateway NAME, not even as a last resort.
 
     All workers respect it at once. When its time is over, the next message tries the gateway.
     """
     context = _context_with(name, path)
-    by_hand.open_gateway(context, name, minutes * _MINUTE, operator_login())
-    done(f"{name} is left alone for {duration(60 * minutes)}. To use it again before: {program()} gateway close {name}")
+    by_hand.pause_gateway(context, name, minutes * _MINUTE, operator_login())
+    done(f"{name} is paused for {duration(60 * minutes)}. To use it again before: {program()} gateway resume {name}")
     health = context.store.health.of(tuple(context.gateways))
     shut = {one for one, is_now in health.items() if is_now.by_hand and is_now.opens_in}
     if any(shut.issuperset(route.gateways) for route in context.routes.routes):
@@ -166,9 +174,9 @@ def open_(name: str, minutes: int, path: Path | None) -> None:
 @gateway.command(short_help="Let messages through a gateway again.")
 @click.argument("name")
 @config_option
-def close(name: str, path: Path | None) -> None:
-    """Close the breaker of the gateway NAME, whoever opened it, and forget what was counted."""
-    by_hand.close_gateway(_context_with(name, path), name, operator_login())
+def resume(name: str, path: Path | None) -> None:
+    """Let messages through the gateway NAME again, whether it is paused or rests, and forget what was counted."""
+    by_hand.resume_gateway(_context_with(name, path), name, operator_login())
     done(f"Messages go through {name} again.")
 
 

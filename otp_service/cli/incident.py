@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from otp_service.cli.context import context_of
-from otp_service.cli.options import config_option
+from otp_service.cli.output import in_json, members, reading, when
 from otp_service.ledger.incidents import Span
-from otp_service.services.incidents import Incident
+from otp_service.services.incidents import Incident, counts_of
 from otp_service.services.incidents import report as report_of
 from otp_service.settings import load_settings
 
@@ -26,7 +26,7 @@ def incident() -> None:
 @click.option("--application", "name", help="Only of this application; default: of all.")
 @click.option("--nature", default="", help="What happened.")
 @click.option("--measures", default="", help="What was done about it.")
-@config_option
+@reading
 def report(since: datetime, until: datetime, name: str | None, nature: str, measures: str, path: Path | None) -> None:
     """Write a report on a time as Markdown: what was recorded, of how many people, through which systems.
 
@@ -35,6 +35,10 @@ def report(since: datetime, until: datetime, name: str | None, nature: str, meas
     begin, end = (round(moment.replace(tzinfo=UTC).timestamp() * 1000) for moment in (since, until))
     if end <= begin:
         raise click.UsageError("--to is not after --from.")
-    when = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
+    words = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
     context = context_of(load_settings(path))
-    click.echo(report_of(context, Span(begin, end, name), Incident(nature, measures), when), nl=False)
+    about, by_hand = Span(begin, end, name), Incident(nature, measures)
+    if in_json(since=when(begin), until=when(end), application=name, **members(by_hand)):
+        in_json(**counts_of(context, about))
+    else:
+        click.echo(report_of(context, about, by_hand, words), nl=False)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,20 @@ from otp_service.cli.context import context_of, operator_login
 from otp_service.cli.findings import Finding, Level
 from otp_service.cli.ledger_findings import known, mirror_finding, standing
 from otp_service.cli.options import config_option
-from otp_service.cli.output import counted, done, is_terminal, moment, note, table, warn
+from otp_service.cli.output import (
+    Cell,
+    Shown,
+    counted,
+    done,
+    in_json,
+    members,
+    moment,
+    note,
+    reading,
+    table,
+    warn,
+    when,
+)
 from otp_service.ledger.counts import MOST, counts
 from otp_service.ledger.purges import Purges
 from otp_service.services.by_hand import rebuild_mirror
@@ -32,19 +46,21 @@ def ledger() -> None:
 
 
 @ledger.command()
-@config_option
+@reading
 def status(path: Path | None) -> None:
     """Show how many rows there are, how long they are kept, and what was deleted last. Times are in UTC."""
     settings = load_settings(path)
     context = context_of(settings)
     kept = context.ledger
-    table(("Table", "Rows"), ((name, _count(rows)) for name, rows in counts(kept.database).items()))
-    if is_terminal():
+    table("tables", ("Table", "Rows"), ((name, _count(rows)) for name, rows in counts(kept.database).items()))
+    days, began = asdict(settings.retention.to_core()), kept.purges.began()
+    findings = list(standing(context))
+    told = list(map(members, findings))
+    if not in_json(url=settings.ledger.shown_url, last_purge=when(began or None), findings=told):
         click.echo()
-    days = asdict(settings.retention.to_core())
-    table(("Data", "Kept for", "Last deleted", "Rows"), (_deleted(kept.purges, data, days[data]) for data in days))
-    began = kept.purges.began()
-    for finding in standing(context):
+    headings = ("Data", "Kept for", "Last deleted", "Rows")
+    table("retention", headings, (_deleted(kept.purges, data, days[data]) for data in days))
+    for finding in findings:
         (note if finding.level is Level.OK else warn)(finding.sentence)
     note(f"{settings.ledger.shown_url}; {_purged(began)}.")
 
@@ -53,13 +69,13 @@ def _purged(began: int | None) -> str:
     return f"the last purge began {moment(began)}" if began else "there was no purge yet"
 
 
-def _count(rows: int) -> str:
-    return str(rows) if rows <= MOST else f"more than {MOST}"
+def _count(rows: int) -> Cell:
+    return rows if rows <= MOST else Shown(None, f"more than {MOST}")
 
 
-def _deleted(purges: Purges, data: str, days: int) -> tuple[str, ...]:
+def _deleted(purges: Purges, data: str, days: int) -> tuple[Cell, ...]:
     last = purges.latest(data)
-    return data, f"{days} d", moment(last.at) if last else "-", str(last.rows) if last else "-"
+    return data, timedelta(days=days), when(last.at) if last else None, last.rows if last else None
 
 
 @ledger.command()
@@ -112,7 +128,7 @@ def purge(path: Path | None) -> None:
     """
     settings = load_settings(path)
     gone = Purging(context_of(settings), settings.retention.to_core(), _rest).at_once()
-    table(("Data", "Rows"), ((data, str(rows)) for data, rows in gone.items()))
+    table("deleted", ("Data", "Rows"), gone.items())
     done(f"{counted(sum(gone.values()), 'row')} deleted.")
 
 

@@ -7,7 +7,7 @@ import click
 
 from otp_service.cli.context import context_of, managing_context, operator_login
 from otp_service.cli.options import config_option
-from otp_service.cli.output import counted, done, moment, note, program, table
+from otp_service.cli.output import Cell, Shown, counted, done, in_json, moment, note, program, reading, table, when
 from otp_service.core.api_key import APPLICATION_SCOPES, ApiKey, Scope, networks_of
 from otp_service.core.errors import NotFoundError
 from otp_service.services.api_keys import (
@@ -67,15 +67,15 @@ def add(
 
 @click.command(name="list", short_help="List the API keys of the ledger.")
 @click.argument("application", required=False)
-@config_option
+@reading
 def list_(application: str | None, path: Path | None) -> None:
     """List the API keys of the ledger, or those of APPLICATION, oldest first. Times are in UTC."""
     settings = load_settings(path)
     keys = context_of(settings).ledger.api_keys.of(application)
     now = time.time_ns() // 1_000_000
-    table(_HEADINGS, (_row(key, now) for key in keys))
+    table("keys", _HEADINGS, (_row(key, now) for key in keys))
     configured = sum(len(one.keys) for name, one in settings.applications.items() if application in {None, name})
-    if configured:
+    if not in_json(configured=configured) and configured:
         note(f"In the configuration, and not listed: {counted(configured, 'key')}.")
 
 
@@ -118,14 +118,15 @@ def _show(issued: Issued) -> None:
     note(f"Its name, for {program()} key list, rotate and revoke: {issued.key.id}")
 
 
-def _row(key: ApiKey, now: int) -> tuple[str, ...]:
+def _row(key: ApiKey, now: int) -> tuple[Cell, ...]:
+    networks = list(map(str, key.networks))
     return (
         key.id,
-        key.application or _OPERATORS,
-        ",".join(sorted(key.scopes)),
-        ",".join(map(str, key.networks)) or "anywhere",
-        moment(key.created),
-        "never" if key.used is None else moment(key.used),
+        Shown(key.application or None, key.application or _OPERATORS),
+        sorted(key.scopes),
+        Shown(networks, ",".join(networks) or "anywhere"),
+        when(key.created),
+        Shown(when(key.used), "never" if key.used is None else moment(key.used)),
         _state(key, now),
     )
 

@@ -6,7 +6,7 @@ import click
 
 from otp_service.cli.context import informed_context, operator_login
 from otp_service.cli.options import config_option, destination, region_option
-from otp_service.cli.output import done, duration, table, warn
+from otp_service.cli.output import Cell, Shown, done, duration, in_json, reading, span, table, warn
 from otp_service.cli.server_findings import TOLERATED_SKEW
 from otp_service.cli.store import warn_of_caution
 from otp_service.services.by_hand import reset_limits
@@ -23,7 +23,7 @@ def limits() -> None:
 @limits.command()
 @click.argument("number")
 @region_option
-@config_option
+@reading
 def show(number: str, region: str | None, path: Path | None) -> None:
     """Show how far the windows of NUMBER are used. Reading spends nothing."""
     to = destination(number, region)
@@ -32,7 +32,8 @@ def show(number: str, region: str | None, path: Path | None) -> None:
     warn_of_caution(context)
     number_named = named(context.keyring, to)
     states = context.store.limits.windows(number_named.bucket, number_named.pseudonym, context.applications)
-    table(("Limit", "Application", "Used", "Left", "Resets in"), map(_row, states))
+    in_json(to=to.mask)
+    table("limits", ("Limit", "Application", "Used", "Left", "Resets in"), map(_row, states))
 
 
 @limits.command(short_help="Forget what was counted for a number.")
@@ -50,14 +51,14 @@ def reset(number: str, region: str | None, path: Path | None, *, yes: bool) -> N
     done(f"Forgotten for {to.mask}: {used} used window{'s' * (used != 1)}.")
 
 
-def _row(state: WindowState) -> tuple[str, ...]:
+def _row(state: WindowState) -> tuple[Cell, ...]:
     limit = state.limit
     return (
         f"{limit.scope} {limit.amount} in {duration(limit.seconds)}",
-        state.application or "all",
-        str(state.used),
-        str(state.remaining),
-        duration(round(state.reset_in)) if state.used else "-",
+        Shown(state.application or None, state.application or "all"),
+        state.used,
+        state.remaining,
+        span(1000 * round(state.reset_in)) if state.used else None,
     )
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.options import CHANNELS, application_named, application_option, config_option
-from otp_service.cli.output import done, note, table
+from otp_service.cli.options import CHANNELS, application_named, application_option
+from otp_service.cli.output import Cell, done, in_json, note, reading, table
 from otp_service.core.application import Application
 from otp_service.core.catalogue import Catalogue
 from otp_service.core.errors import ConfigurationError
@@ -37,14 +37,15 @@ def messages() -> None:
 
 
 @messages.command(short_help="Measure every text, and find what is wrong.")
-@config_option
+@reading
 def check(path: Path | None) -> None:
     """Measure every text in every language with its longest values, and find what is wrong.
 
     Each configured application's own brand, origin and app hash are tried too.
     """
     measured = checked_messages(load_settings(path, to_start=False))
-    table(("Text", "Encoding", "Ordinary", "Longest", "Segments", "Budget"), map(_row, measured))
+    table("texts", ("Text", "Encoding", "Ordinary", "Longest", "Segments", "Budget"), map(_row, measured))
+    in_json(notes=list(notes_of_cost(measured)))
     for line in notes_of_cost(measured):
         note(f"Note: {line}")
     done(f"{len(measured)} texts are within their budgets.")
@@ -59,29 +60,29 @@ def checked_messages(settings: Settings) -> list[Measure]:
     return measured
 
 
-def _row(one: Measure) -> tuple[str, ...]:
-    lengths = (str(units(one.ordinary)), str(units(one.longest)))
+def _row(one: Measure) -> tuple[Cell, ...]:
+    lengths = (units(one.ordinary), units(one.longest))
     if one.channel is not Channel.SMS:
-        return (one.where, "-", *lengths, "-", "-")
+        return (one.where, None, *lengths, None, None)
     taken = f"{len(segments(one.ordinary))}-{len(segments(one.longest))}"
-    return (one.where, encoding_of(one.longest).label, *lengths, taken, str(one.texts.segments))
+    return (one.where, encoding_of(one.longest).label, *lengths, taken, one.texts.segments)
 
 
 @messages.command(short_help="List the templates of text messages, and where they are approved.")
-@config_option
+@reading
 def templates(path: Path | None) -> None:
     """List the templates of text messages with the digests of their words, and where they are approved.
 
     A digest covers all words of a text but the values: brand, code, amount and payee. It is what an approval names.
     """
     settings = load_settings(path, to_start=False)
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for language in read_catalogue(settings).languages.values():
         for (_, channel), reference in language.references.items():
             if channel is Channel.SMS:
                 approved = settings.core_clearance.approved_in(reference)
-                rows.append((reference.id, reference.version, reference.sha256, ",".join(approved) or "-"))
-    table(("Template", "Version", "SHA-256", "Approved in"), rows)
+                rows.append((reference.id, reference.version, reference.sha256, approved))
+    table("templates", ("Template", "Version", "SHA256", "Approved in"), rows)
 
 
 @messages.command(short_help="Show how messages look.")
@@ -89,7 +90,7 @@ def templates(path: Path | None) -> None:
 @click.option("--purpose", "purpose_name", help="Purpose, or kind of purpose; default: all.")
 @click.option("--channel", type=CHANNELS, help="Default: all.")
 @application_option
-@config_option
+@reading
 def preview(
     locale: str | None, purpose_name: str | None, channel: str | None, name: str | None, path: Path | None
 ) -> None:
@@ -106,8 +107,12 @@ def preview(
         for purpose in purposes
         for one in channels
     )
-    for block in _blocks(catalogue, wordings):
-        click.echo(block)
+    shown = list(_previews(catalogue, wordings))
+    if not in_json(messages=shown):
+        for one in shown:
+            found = "" if one["locale"] == one["asked_for"] else f" (in {one['locale']})"
+            heading = f"{one['asked_for']}{found} {one['purpose']} {one['channel']}: {one['cost']}"
+            click.echo(f"--- {heading}\n{one['text']}\n")
 
 
 def _application(settings: Settings, name: str | None) -> Application:
@@ -125,13 +130,18 @@ def _purposes(settings: Settings, application: Application, name: str | None) ->
     return [known[one] for one in wanted]
 
 
-def _blocks(catalogue: Catalogue, wordings: Iterable[Wording]) -> Iterator[str]:
+def _previews(catalogue: Catalogue, wordings: Iterable[Wording]) -> Iterator[dict[str, str]]:
     for wording in wordings:
         payment = ORDINARY_PAYMENT if wording.purpose.kind is PurposeKind.TRANSACTION else None
         message = write(catalogue, replace(wording, transaction=payment))
-        found = "" if message.locale == wording.locale else f" (in {message.locale})"
-        heading = f"{wording.locale}{found} {wording.purpose.name} {wording.channel}"
-        yield f"--- {heading}: {_cost(wording, message.text)}\n{message.text}\n"
+        yield {
+            "asked_for": wording.locale,
+            "locale": message.locale,
+            "purpose": wording.purpose.name,
+            "channel": wording.channel,
+            "cost": _cost(wording, message.text),
+            "text": message.text,
+        }
 
 
 def _cost(wording: Wording, text: str) -> str:

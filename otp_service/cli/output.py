@@ -1,14 +1,17 @@
-"""What commands print: rich in a terminal, plain text in a pipe."""
+"""What commands print: rich in a terminal, plain text in a pipe, JSON where that is asked for."""
 
+import json
 import os
 import shlex
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from rich.cells import cell_len
@@ -16,9 +19,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from otp_service.cli.options import Command, config_option
+
 _NAME = "otp-service"
 _GAP = "  "
 """Between cells that stand beside each other."""
+_DOCUMENT = "otp_service.document"
+"""Names the document of ``--json`` in click's context; absent where people read text."""
+
+
+class Shown(NamedTuple):
+    """A value that people read in words of its own."""
+
+    value: Any
+    text: str
+
+
+Cell = str | int | datetime | timedelta | Sequence[str] | Shown | None
 
 
 def is_terminal() -> bool:
@@ -26,15 +43,94 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows under headings; in a pipe with tabs between, for ``cut``.
+def reading(command: Command) -> Command:
+    """Add ``--config``, and ``--json`` to a command that reads: it prints one document then, and nothing else.
+
+    A foreseen error leaves standard output empty, unless the document is what tells of it (`doctor`).
+    """
+
+    @wraps(command)
+    def printing(*args: Any, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's
+        if not as_json:
+            command(*args, **options)
+            return
+        document = click.get_current_context().meta[_DOCUMENT] = {}
+        try:
+            command(*args, **options)
+        finally:
+            if document and isinstance(sys.exception(), SystemExit | click.ClickException | None):
+                click.echo(json_text(document))
+
+    return config_option(click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")(printing))
+
+
+def in_json(**members: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
+    """Add members to the document of ``--json``; return false where people read text instead."""
+    document = click.get_current_context().meta.get(_DOCUMENT)
+    if document is not None:
+        document.update(members)
+    return document is not None
+
+
+def json_text(document: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+    """Return a document as JSON: times as RFC 3339 in UTC, spans of time in seconds."""
+    return json.dumps(document, indent=2, ensure_ascii=False, default=_json_value)
+
+
+def _json_value(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return value.total_seconds() if isinstance(value, timedelta) else sorted(value)  # type: ignore[call-overload]
+
+
+def table(name: str, headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+    """Print rows under headings, in a pipe with tabs between, for ``cut``; in JSON as the member ``name``.
 
     No cell is broken or cut off, so that it can be copied: where a terminal is too narrow for that, each row is told in
     as many lines as it needs, with the headings before the cells.
     """
-    rows = list(rows)
+    cells = list(rows)
+    if not in_json(**{name: records(headings, cells)}):
+        _print_rows(headings, [[_text(cell) for cell in row] for row in cells])
+
+
+def records(headings: Sequence[str], rows: Iterable[Sequence[Cell]]) -> list[dict[str, Any]]:
+    """Return rows as JSON has them, each cell under its heading's name: ``Last used`` is ``last_used``."""
+    names = [heading.lower().replace(" ", "_").replace("-", "_") for heading in headings]
+    return [dict(zip(names, map(_value, row), strict=True)) for row in rows]
+
+
+def members(one: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+    """Return the fields of a dataclass as JSON has them."""
+    return {name: _value(value) for name, value in asdict(one).items()}
+
+
+def _value(cell: Cell) -> Any:  # noqa: ANN401 - whatever JSON holds
+    if isinstance(cell, Shown):
+        return cell.value
+    return None if cell == "" else cell
+
+
+def _text(cell: Cell) -> str:
+    """Return a cell as people read it."""
+    match cell:
+        case Shown():
+            return cell.text
+        case None | "":
+            return "-"
+        case str() | int():
+            return str(cell)
+        case datetime():
+            return f"{cell:%Y-%m-%d %H:%M:%S}"
+        case timedelta():
+            return duration(-(-cell // timedelta(seconds=1)))
+        case _:
+            return ",".join(cell) or "-"
+
+
+def _print_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not is_terminal():
-        for row in rows:
+        for row in (headings, *rows):
             click.echo("\t".join(row))
     elif widths := _widths(headings, rows):
         _print_table(headings, rows, widths)
@@ -94,13 +190,15 @@ def wrapped(text: str, indent: int = 0) -> str:
 
 
 def done(sentence: str) -> None:
-    """Print that something went well."""
-    click.secho(sentence, fg="green")
+    """Print that something went well; nothing in JSON, which says it in members."""
+    if not in_json():
+        click.secho(sentence, fg="green")
 
 
 def note(sentence: str) -> None:
-    """Print an explanation, beside what a script would read."""
-    click.secho(sentence, dim=True, err=True)
+    """Print an explanation, beside what a script would read; nothing in JSON."""
+    if not in_json():
+        click.secho(sentence, dim=True, err=True)
 
 
 def warn(sentence: str) -> None:
@@ -134,7 +232,17 @@ def duration(seconds: int) -> str:
 
 def moment(milliseconds: int) -> str:
     """Return a time since the epoch as people read it, in UTC: ``2026-11-24 22:00:05``."""
-    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S}"
+    return _text(when(milliseconds))
+
+
+def when(milliseconds: int | None) -> datetime | None:
+    """Return a time since the epoch, for a cell; ``None`` for none."""
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def span(milliseconds: int) -> timedelta | None:
+    """Return a span of time, for a cell; ``None`` for none at all."""
+    return timedelta(milliseconds=milliseconds) if milliseconds else None
 
 
 def toml(value: Any) -> str:  # noqa: ANN401 - a tree of plain values

@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from otp_service.cli.context import context_of, informed_context
-from otp_service.cli.options import config_option
-from otp_service.cli.output import done, moment, note, table
+from otp_service.cli.output import Cell, Shown, done, in_json, moment, note, reading, table
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard.pricing import shown
 from otp_service.core.guard.replay import Attempt, Kind, Replayed, replay
@@ -25,7 +24,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--rules", "changed", type=_FILE, help="Configuration with the rules to try; default: the one in force.")
 @click.option("--log", type=_FILE, help="A log that was saved; default: the one in Redis.")
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Save the log of Redis into a file.")
-@config_option
+@reading
 def replay_command(changed: Path | None, log: Path | None, save: Path | None, path: Path | None) -> None:
     """Run the recorded starts, resends and codes through rules, and show what would have been refused, and its cost.
 
@@ -37,6 +36,7 @@ def replay_command(changed: Path | None, log: Path | None, save: Path | None, pa
     attempts = list(_read(log) if log else _kept(context_of(load_settings(path)).store))
     if save:
         save.write_text("".join(f"{json.dumps(asdict(one))}\n" for one in attempts), encoding="utf-8")
+        in_json(saved=len(attempts))
         done(f"Saved: {len(attempts)} attempts.")
         return
     if not attempts:
@@ -68,16 +68,18 @@ def _read(log: Path) -> Iterator[Attempt]:
 
 def _show(found: Replayed, currency: str) -> None:
     before, after = found.before, found.after
-    rows = [
-        ("messages", str(before.messages), str(after.messages)),
-        (f"cost at most, {currency}", shown(before.cost), shown(after.cost)),
-        ("approved", str(before.approved), str(after.approved)),
+    rows: list[tuple[Cell, ...]] = [
+        ("messages", before.messages, after.messages),
+        (Shown("cost", f"cost at most, {currency}"), shown(before.cost), shown(after.cost)),
+        ("approved", before.approved, after.approved),
         *(
-            (f"refused by {rule}", str(before.refused[rule]), str(after.refused[rule]))
+            (f"refused by {rule}", before.refused[rule], after.refused[rule])
             for rule in sorted(before.refused.keys() | after.refused.keys())
         ),
     ]
-    table(("", "As it went", "Under these rules"), rows)
+    table("compared", ("What", "As it went", "Under these rules"), rows)
+    counts = ("people_refused", "never_started", "unknown")
+    in_json(currency=currency, **{name: getattr(found, name) for name in counts})
     if any(after.refused[rule] > before.refused[rule] for rule in after.refused if rule.startswith("spend.")):
         note("Ceilings refuse more here than they did: nothing is settled in a replay. Leave them out: spend.* = off.")
     note(f"People who were approved and would have been refused: {found.people_refused}.")

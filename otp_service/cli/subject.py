@@ -1,6 +1,5 @@
 """``otp-service subject``: what is held of a number, over all applications, its erasure, and its freeze after fraud."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from otp_service.api.people_answers import EXPORT, export_answer
 from otp_service.cli.context import operator_login
 from otp_service.cli.entries import act_of, known_application, of_application, opened, short_reason, warn_of_mirror
 from otp_service.cli.options import config_option, region_option
-from otp_service.cli.output import counted, done, note
+from otp_service.cli.output import counted, done, in_json, json_text, note, reading
 from otp_service.core.act import Act
 from otp_service.core.suppression import EVERY_APPLICATION, SuppressionSource
 from otp_service.services import freeze as freezing
@@ -31,7 +30,7 @@ def subject() -> None:
 @subject.command()
 @click.argument("number")
 @region_option
-@config_option
+@reading
 def export(number: str, region: str | None, path: Path | None) -> None:
     """Write all that is held of NUMBER, by application, as JSON; * has what is of all of them.
 
@@ -41,7 +40,8 @@ def export(number: str, region: str | None, path: Path | None) -> None:
     found = subjects.export(context, to, None)
     parts = subjects.by_application(found).items()
     applications = {name: EXPORT.dump_python(export_answer(part), mode="json") for name, part in parts}
-    click.echo(json.dumps({"to": found.mask, "applications": applications}, indent=2, ensure_ascii=False))
+    if not in_json(**(document := {"to": found.mask, "applications": applications})):
+        click.echo(json_text(document))
 
 
 @subject.command()

@@ -10,7 +10,7 @@ import click
 from otp_service.cli.context import informed_context, operator_login
 from otp_service.cli.entries import act_of, known_application, of_application, opened, short_reason, warn_of_mirror
 from otp_service.cli.options import config_option, region_option
-from otp_service.cli.output import counted, done, moment, note, table, warn
+from otp_service.cli.output import Cell, Shown, counted, done, in_json, note, reading, table, warn, when
 from otp_service.core.act import Act
 from otp_service.core.suppression import (
     EVERY_APPLICATION,
@@ -110,19 +110,21 @@ def lift_one(number: str, scope: str, name: str | None, region: str | None, path
 @suppressions.command()
 @click.argument("number")
 @region_option
-@config_option
+@reading
 def show(number: str, region: str | None, path: Path | None) -> None:
     """Show all that is recorded of NUMBER, oldest first. Times are in UTC."""
     context, to = opened(number, region, path)
     entries = entries_of(context, to.pseudonym)
-    table(("Recorded", "Application", "Scope", "What", "Source", "Until", "Reason"), map(_row, entries))
+    table("entries", ("Recorded", "Application", "Scope", "What", "Source", "Until", "Reason"), map(_row, entries))
+    kept_back, frozen_at = _kept_back(context, to), [one.application for one in freezes(entries)]
+    in_json(to=to.destination.mask, kept_back=kept_back, frozen=list(dict.fromkeys(frozen_at)))
     if not entries:
         note(f"Nothing is recorded of {to.destination.mask}.")
         return
-    frozen = ", ".join(dict.fromkeys(of_application(one.application) for one in freezes(entries)))
+    frozen = ", ".join(dict.fromkeys(map(of_application, frozen_at)))
     if frozen:
         note(f"Frozen: verifications {frozen}.")
-    back = ", ".join(map(of_application, _kept_back(context, to)))
+    back = ", ".join(map(of_application, kept_back))
     if back or not frozen:
         note(f"Kept back: messages {back}." if back else "No messages are kept back.")
 
@@ -198,13 +200,13 @@ def _end(until: datetime | None) -> int | None:
     return milliseconds
 
 
-def _row(entry: Suppression) -> tuple[str, ...]:
+def _row(entry: Suppression) -> tuple[Cell, ...]:
     return (
-        moment(entry.recorded),
-        "all" if entry.application == EVERY_APPLICATION else entry.application,
+        when(entry.recorded),
+        Shown(entry.application, "all" if entry.application == EVERY_APPLICATION else entry.application),
         entry.scope,
         "lifted" if entry.lifted else "frozen" if entry.scope is SuppressionScope.FROZEN else "suppressed",
         entry.source,
-        "-" if entry.until is None else moment(entry.until),
-        entry.reason or "-",
+        when(entry.until),
+        entry.reason,
     )

@@ -67,7 +67,8 @@ class GatewayHealth:
     """How a gateway is at this moment."""
 
     state: BreakerState
-    by_hand: bool = False
+    by_hand: str = ""
+    """Who opened the breaker; empty when it opened by itself."""
     opens_in: int = 0
     """Milliseconds until an open breaker lets a probe through."""
     block: int = 0

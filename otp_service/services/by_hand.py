@@ -81,16 +81,16 @@ def rebuild_mirror(context: Context, by: str) -> None:
     context.reflection.rebuild()
 
 
-def open_gateway(context: Context, name: str, milliseconds: int, by: str) -> None:
+def pause_gateway(context: Context, name: str, milliseconds: int, by: str) -> None:
     """Let no message through a gateway for some time, whether or not the ledger can record that."""
-    context.store.health.open(name, milliseconds)
-    note(context, ActEntry(Act.GATEWAY_OPENED, by, about=name))
+    context.store.health.open(name, milliseconds, by)
+    note(context, ActEntry(Act.GATEWAY_PAUSED, by, about=name))
 
 
-def close_gateway(context: Context, name: str, by: str) -> None:
+def resume_gateway(context: Context, name: str, by: str) -> None:
     """Let messages through a gateway again, whether or not the ledger can record that."""
     context.store.health.close(name)
-    note(context, ActEntry(Act.GATEWAY_CLOSED, by, about=name))
+    note(context, ActEntry(Act.GATEWAY_RESUMED, by, about=name))
 
 
 def redrive(

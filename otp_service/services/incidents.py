@@ -1,8 +1,8 @@
 """The incident report: what a breach of a time is about, in counts, as those have to tell who are responsible."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 from otp_service.ledger.incidents import Counted, Span
 from otp_service.ledger.schema import METADATA
@@ -28,6 +28,21 @@ def report(context: Context, span: Span, incident: Incident, when: str) -> str:
     """
     counted = context.ledger.incidents.count(span)
     return "\n".join(_lines(context, span, incident, when, counted)) + "\n"
+
+
+def counts_of(context: Context, span: Span) -> dict[str, Any]:
+    """Return the counts of the report for programs; a small one is ``None``. Raises `LedgerUnavailableError`."""
+    counted, looked = asdict(context.ledger.incidents.count(span)), Looked()
+    whole = {"acts": counted.pop("acts"), "purged": counted.pop("purged")}
+    flaws = sum(1 for _ in verify(context, looked))
+    chain = {"entries": looked.entries, "flaws": flaws}
+    return {name: _without_small(count) for name, count in counted.items()} | whole | {"chain": chain}
+
+
+def _without_small(counts: Any) -> Any:  # noqa: ANN401 - a count, or counts by name
+    if isinstance(counts, dict):
+        return {name: _without_small(count) for name, count in counts.items()}
+    return None if 0 < counts < SMALL else counts
 
 
 def _lines(context: Context, span: Span, incident: Incident, when: str, counted: Counted) -> Iterator[str]:

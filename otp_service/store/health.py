@@ -68,13 +68,13 @@ class Health:
             for name, (fields, calls) in zip(gateways, found, strict=True)
         }
 
-    def open(self, gateway: str, milliseconds: int) -> None:
-        """Open a breaker by hand, for `BY_HAND` at most; then it is tried."""
+    def open(self, gateway: str, milliseconds: int, by: str) -> None:
+        """Open a breaker by hand, for `BY_HAND` at most; then it is tried. ``by`` says who does it."""
         block = min(milliseconds, BY_HAND)
         with answered(), self._client.pipeline(transaction=True) as pipeline:
             until = now_of(self._client) + block
             pipeline.delete(keys.health(gateway))
-            pipeline.hset(keys.health(gateway), mapping={"until": until, "block": block, "hand": 1})
+            pipeline.hset(keys.health(gateway), mapping={"until": until, "block": block, "hand": by})
             pipeline.pexpire(keys.health(gateway), block + BY_HAND)
             pipeline.execute()
 
@@ -91,7 +91,7 @@ def _health_of(fields: Mapping[bytes, bytes], calls: list[tuple[bytes, float]], 
     opened = BreakerState.OPEN if until > now else BreakerState.HALF_OPEN
     return GatewayHealth(
         state=opened if until else BreakerState.CLOSED,
-        by_hand="hand" in values,
+        by_hand=values.get("hand", b"").decode(),
         opens_in=max(0, until - now),
         block=int(values.get("block", 0)),
         calls=int(values.get("calls", 0)) if present else 0,

@@ -59,7 +59,7 @@ def status(service: Service, key: str) -> Callable[[], int]:
 
 
 def id_of(service: Service, application: str, place: int = -1) -> str:
-    return command(service, "key", "list", application).splitlines()[place].split("\t")[0]
+    return command(service, "key", "list", application).splitlines()[1:][place].split("\t")[0]
 
 
 def test_a_key_that_comes_and_goes_is_known_and_forgotten_in_time(service: Service):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 from support_cli import configured, run
+from support_cli import rows as table_rows
 
 from otp_service.bootstrap import install
 from otp_service.cli.context import operator_login
@@ -65,7 +66,7 @@ def context(environ):
 
 
 def rows(environ, *arguments: str) -> list[list[str]]:
-    return [line.split("\t") for line in ok(environ, *arguments).splitlines()]
+    return table_rows(ok(environ, *arguments))
 
 
 # --- key ----------------------------------------------------------------------------------------------------
@@ -173,7 +174,7 @@ def test_a_name_that_no_key_has_is_told(environ, command):
 
 def test_keys_of_the_configuration_are_counted_and_not_listed(environ):
     result = run("key", "list", environ=environ)
-    assert (result.stdout, result.stderr) == ("", "In the configuration, and not listed: 2 keys.\n")
+    assert (table_rows(result.stdout), result.stderr) == ([], "In the configuration, and not listed: 2 keys.\n")
 
 
 def test_a_change_is_logged_without_the_key(environ):

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 from support_caller import Caller
-from support_cli import configured, run
+from support_cli import configured, rows, run
 from support_installation import NUMBER
 
 from otp_service.bootstrap import install, prepare
@@ -28,7 +28,7 @@ def environ(valkey, sqlite_template, tmp_path, monkeypatch):
 def told(environ, *arguments):
     result = run("audit", "acts", *arguments, environ=environ)
     assert result.exit_code == 0, result.output
-    return [line.split("\t")[1:] for line in result.stdout.splitlines()]
+    return [row[1:] for row in rows(result.stdout)]
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def test_what_was_done_is_told_with_who_did_it(environ, shop, tmp_path):
         ["subject", "freeze", NUMBER, "--all"],
         ["subject", "unfreeze", NUMBER, "--all"],
         ["subject", "erase", NUMBER, "--yes"],
-        ["gateway", "open", "sandbox"],
-        ["gateway", "close", "sandbox"],
+        ["gateway", "pause", "sandbox"],
+        ["gateway", "resume", "sandbox"],
         ["ledger", "rebuild", "--yes"],
         ["store", "fence", "--yes"],
     ):
@@ -77,8 +77,8 @@ def test_what_was_done_is_told_with_who_did_it(environ, shop, tmp_path):
         ["subject-frozen", "-", "-"],
         ["subject-unfrozen", "-", "-"],
         ["subject-erased", "-", "-"],
-        ["gateway-opened", "-", "sandbox"],
-        ["gateway-closed", "-", "sandbox"],
+        ["gateway-paused", "-", "sandbox"],
+        ["gateway-resumed", "-", "sandbox"],
         ["mirror-rebuilt", "-", "-"],
         ["store-fenced", "-", "-"],
     ]
@@ -117,16 +117,16 @@ def test_what_an_application_does_for_itself_is_no_act(environ, shop):
 
 def test_an_act_that_somebody_put_in_or_changed_is_marked_and_shows(environ, tmp_path):
     run("suppressions", "add", NUMBER, environ=environ)
-    run("gateway", "close", "sandbox", environ=environ)
+    run("gateway", "resume", "sandbox", environ=environ)
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as ledger:
         ledger.execute("DROP TRIGGER acts_fixed")
-        ledger.execute("UPDATE acts SET by = 'cli:sana' WHERE act = 'gateway-closed'")
+        ledger.execute("UPDATE acts SET by = 'cli:sana' WHERE act = 'gateway-resumed'")
         ledger.execute("INSERT INTO acts VALUES ('x', 1, 'store-fenced', 'cli:sana', '', '')")
 
     assert [(row[0], row[4]) for row in told(environ)] == [
         ("store-fenced", "unknown"),
         ("suppression-added", "recorded"),
-        ("gateway-closed", "changed"),
+        ("gateway-resumed", "changed"),
     ]
     assert "Not all of this is as it was recorded" in run("audit", "acts", environ=environ).stderr
     verified = run("audit", "verify", environ=environ)
@@ -154,8 +154,8 @@ def test_nothing_is_lifted_that_cannot_be_recorded(environ, shop, valkey, comman
     assert {name: valkey.client.dump(name) for name in valkey.client.scan_iter()} == before
 
 
-@pytest.mark.parametrize("command", [["gateway", "open", "sandbox"], ["gateway", "close", "sandbox"]])
-def test_a_gateway_is_opened_and_closed_although_the_ledger_is_away_and_that_is_told(environ, command):
+@pytest.mark.parametrize("command", [["gateway", "pause", "sandbox"], ["gateway", "resume", "sandbox"]])
+def test_a_gateway_is_paused_and_resumed_although_the_ledger_is_away_and_that_is_told(environ, command):
     away = {**environ, "OTP_SERVICE__LEDGER__URL": "postgresql://otp@127.0.0.1:1/otp"}
     result = run(*command, environ=away)
 

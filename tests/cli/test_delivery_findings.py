@@ -35,17 +35,17 @@ def doctor(environ):
     ("health", "sentence"),
     [
         (GatewayHealth(BreakerState.OPEN, opens_in=29_001),
-         "It is left alone because it failed or was slow: tried again in 30 s."),
+         "It is resting after failures, for 30 s yet."),
         (GatewayHealth(BreakerState.HALF_OPEN),
-         "It is left alone because it failed or was slow: tried with the next message."),
-        (GatewayHealth(BreakerState.OPEN, by_hand=True, opens_in=3_600_000),
-         "It is left alone, by hand: tried again in 1 h."),
+         "It is to be tried with the next message."),
+        (GatewayHealth(BreakerState.OPEN, by_hand="cli:ali", opens_in=3_600_000),
+         "It is paused by cli:ali, for 1 h yet."),
     ],
 )  # fmt: skip
 def test_a_gateway_that_is_left_alone_is_told(health, sentence):
     (finding,) = gateway_findings("primary", health)
     assert (finding.level, finding.subject, finding.sentence) == (Level.WARN, "gateways.primary", sentence)
-    assert ("gateway close primary" in finding.action) == health.by_hand
+    assert ("gateway resume primary" in finding.action) == bool(health.by_hand)
 
 
 def test_a_gateway_that_is_well_needs_no_words():
@@ -80,12 +80,12 @@ def test_a_backlog_is_told_by_application_the_largest_first():
 def test_doctor_looks_at_the_gateways_the_dead_letters_and_the_backlog(environ, shop, valkey):
     shop.start()
     Sender(shop, sandbox=Scripted(refused("rejected", "20003"))).deliver()
-    shop.context.store.health.open("sandbox", 600_000)
+    shop.context.store.health.open("sandbox", 600_000, "cli:ali")
     shop.start()
     valkey.advance(45)
     told = doctor(environ)
 
-    assert "warn  gateways.sandbox: It is left alone, by hand: tried again in 9 min " in told
+    assert "warn  gateways.sandbox: It is paused by cli:ali, for 9 min " in told
     assert "warn  dead letters: Messages were given up in the last hour: 1 rejected." in told
     assert "warn  backlog: The oldest message waits for 4" in told
     assert " s: 1 of shop." in told

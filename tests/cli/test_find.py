@@ -45,9 +45,10 @@ def found(environ, number=NUMBER, *options):
 def test_support_sees_each_call_and_why_the_code_did_not_arrive(environ, shop):
     one = shop.start()
     sender(shop, refused("unavailable"), second=(refused("destination", "21211"),)).deliver()
-    heading, first, second, why, end = found(environ).split("\n", 4)
+    heading, names, first, second, why, end = found(environ).split("\n", 5)
 
     assert re.fullmatch(rf"{TIME}  {re.escape(MASK)}  {one}  pending  shop  login  PK  0 codes compared", heading)
+    assert names == "Message\tTime\tChannel\tGateway\tChosen\tStatus\tRaw status\tReason\tReference"
     assert re.fullmatch(rf"1\.1\t{TIME}\tsms\tfirst\tconfigured\tfailed\t-\tunavailable http 503\t-", first)
     assert re.fullmatch(rf"1\.2\t{TIME}\tsms\tsecond\tfail_over\tfailed\t-\tdestination 21211\t-", second)
     assert why == "→ The code was not sent: second says that this number does not work (destination 21211)."
@@ -61,8 +62,8 @@ def test_support_sees_what_a_gateway_reported_in_its_own_words(environ, shop):
     report(shop.context, made, "undelivered", gateway=made.gateway, reason="30003", raw="UNDELIV")
 
     lines = found(environ).splitlines()
-    assert "\tundelivered\tUNDELIV\t30003\t" in lines[1]
-    assert lines[2] == '→ The code did not arrive: first reported "UNDELIV" (30003).'
+    assert "\tundelivered\tUNDELIV\t30003\t" in lines[2]
+    assert lines[3] == '→ The code did not arrive: first reported "UNDELIV" (30003).'
 
 
 def test_neither_a_code_nor_the_number_is_shown_however_it_ends(valkey, environ, shop):

@@ -1,8 +1,11 @@
-"""``otp-service gateway status``, ``open`` and ``close``, on a real Valkey."""
+"""``otp-service gateway status``, ``pause`` and ``resume``, on a real Valkey."""
+
+import re
+from datetime import datetime
 
 import pytest
 from support_caller import Caller
-from support_cli import configured, run
+from support_cli import configured, rows, run
 from support_outbox import Scripted, Sender, refused
 
 from otp_service.bootstrap import install
@@ -16,6 +19,7 @@ GATEWAYS = {
 }
 ROUTES = [{"gateways": ["first", "second"]}]
 BREAKER = {"bad_in_a_row": 3}
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def status(environ):
     """Return the cells of each gateway's row."""
     result = run("gateway", "status", environ=environ)
     assert result.exit_code == 0, result.output
-    return {name: cells for name, *cells in (row.split("\t") for row in result.output.splitlines())}
+    return {name: cells for name, *cells in rows(result.output)}
 
 
 def deliver(shop, first=(), second=()):
@@ -49,9 +53,9 @@ def test_the_list_tells_whether_receipts_come_in_by_any_way(valkey, tmp_path):
         "line": {"kind": "smpp", "host": "smsc.example", "system_id": "otp", "password": "secret"},
     }
     environ = configured(tmp_path, valkey.url, gateways=gateways)
-    rows = [row.split("\t") for row in run("gateway", "list", environ=environ).output.splitlines()]
+    listed = rows(run("gateway", "list", environ=environ).output)
 
-    assert {row[0]: row[4] for row in rows} == {"sandbox": "receipts", "plain": "no receipts", "line": "receipts"}
+    assert {row[0]: row[4] for row in listed} == {"sandbox": "receipts", "plain": "no receipts", "line": "receipts"}
 
 
 def test_the_addresses_are_shown_where_providers_pass_on_what_people_write_back(valkey, tmp_path):
@@ -67,12 +71,12 @@ def test_the_addresses_are_shown_where_providers_pass_on_what_people_write_back(
         "unproven": account,
     }
     environ = configured(tmp_path, valkey.url, gateways=gateways, http={"public_url": "https://otp.example"})
-    rows = dict(row.split("\t") for row in run("gateway", "inbound", environ=environ).output.splitlines())
+    addresses = dict(rows(run("gateway", "inbound", environ=environ).output))
 
-    assert rows.keys() == {"local", "line", "marked"}
-    assert rows["local"].startswith("https://otp.example/v1/inbound/local?token=")
-    assert rows["marked"].startswith("https://otp.example/v1/inbound/marked?t=")
-    assert rows["line"] == "over its own connection"
+    assert addresses.keys() == {"local", "line", "marked"}
+    assert addresses["local"].startswith("https://otp.example/v1/inbound/local?token=")
+    assert addresses["marked"].startswith("https://otp.example/v1/inbound/marked?t=")
+    assert addresses["line"] == "over its own connection"
 
     without = configured(tmp_path, valkey.url, gateways=gateways)
     refused_to = run("gateway", "inbound", environ=without)
@@ -80,78 +84,82 @@ def test_the_addresses_are_shown_where_providers_pass_on_what_people_write_back(
     assert "http.public_url is not set" in refused_to.output
 
 
-def test_gateways_that_were_never_called_are_closed_with_their_bounds(environ):
-    rows = status(environ)
+def test_gateways_that_were_never_called_take_messages_within_their_bounds(environ):
+    told = status(environ)
 
-    assert list(rows) == ["sandbox", "first", "second", "third"]
-    assert rows["first"] == ["closed", "-", "0 of 0", "2 s", "-", "-", "-"]
-    assert rows["third"] == ["closed", "-", "0 of 0", "1.5 s", "0 of 10", "20", "-"]
+    assert list(told) == ["sandbox", "first", "second", "third"]
+    assert told["first"] == ["taking messages", "0", "0", "2 s", "-", "-", "-"]
+    assert told["third"] == ["taking messages", "0", "0", "1.5 s", "0", "10", "20"]
 
 
-def test_calls_that_failed_are_counted_and_open_the_breaker(environ, shop):
+def test_calls_that_failed_are_counted_and_the_gateway_rests(environ, shop):
     deliver(shop, first=[refused("unavailable")])
-    assert status(environ)["first"][:3] == ["closed", "-", "1 of 1"]
+    assert status(environ)["first"][:3] == ["taking messages", "1", "1"]
 
     for _ in range(2):
         deliver(shop, first=[refused("unavailable")])
-    assert status(environ)["first"][0] == "open"
-    assert status(environ)["first"][1] in {"30 s", "29 s"}
+    assert re.fullmatch(f"resting after failures until {TIME}", status(environ)["first"][0])
     assert deliver(shop) == ["second"]
 
 
-def test_a_breaker_whose_time_is_over_is_half_open(valkey, environ, shop):
+def test_a_gateway_that_has_rested_is_to_be_tried(valkey, environ, shop):
     for _ in range(3):
         deliver(shop, first=[refused("unavailable")])
     valkey.advance(31)
 
-    assert status(environ)["first"][:2] == ["half open", "-"]
+    assert status(environ)["first"][0] == "to be tried with the next message"
 
 
 def test_a_gateway_that_throttles_is_told_with_its_pause(environ, shop):
     shop.context.store.health.observe("first", "dp_1", Call.THROTTLED, 60_000)
 
-    assert status(environ)["first"][0] == "closed"
-    assert status(environ)["first"][6] in {"1 min", "59 s"}
+    assert re.fullmatch(f"waiting, as its provider asked, until {TIME}", status(environ)["first"][0])
 
 
-def test_a_gateway_opened_by_hand_gets_no_message_until_it_is_closed(environ, shop):
-    result = run("gateway", "open", "first", "--minutes", "90", environ=environ)
+def test_a_paused_gateway_gets_no_message_until_it_is_resumed_and_it_is_told_who_paused_it(
+    environ, shop, monkeypatch, valkey
+):
+    monkeypatch.setattr("otp_service.cli.gateways.operator_login", lambda: "cli:sana")
+    result = run("gateway", "pause", "first", "--minutes", "90", environ=environ)
     assert (result.exit_code, result.output) == (
         0,
-        "first is left alone for 1 h 30 min. To use it again before: otp-service gateway close first\n",
+        "first is paused for 1 h 30 min. To use it again before: otp-service gateway resume first\n",
     )
-    assert status(environ)["first"][:2] in (["open, by hand", "1 h 30 min"], ["open, by hand", "1 h 29 min"])
+    state = status(environ)["first"][0]
+    until = re.fullmatch(f"paused by cli:sana until ({TIME})", state)[1]
+    left = datetime.fromisoformat(f"{until}+00:00").timestamp() - valkey.client.time()[0]
+    assert 5390 < left <= 5400
     assert deliver(shop) == ["second"]
 
-    result = run("gateway", "close", "first", environ=environ)
+    result = run("gateway", "resume", "first", environ=environ)
     assert (result.exit_code, result.output) == (0, "Messages go through first again.\n")
-    assert status(environ)["first"][0] == "closed"
+    assert status(environ)["first"][0] == "taking messages"
     assert deliver(shop) == ["first"]
 
 
-def test_without_a_time_it_is_left_alone_for_the_longest_one(environ):
-    result = run("gateway", "open", "first", environ=environ)
+def test_without_a_time_it_is_paused_for_the_longest_one(environ):
+    result = run("gateway", "pause", "first", environ=environ)
 
-    assert result.output.startswith("first is left alone for 30 d.")
-    assert run("gateway", "open", "first", "--minutes", "43201", environ=environ).exit_code == 2
+    assert result.output.startswith("first is paused for 30 d.")
+    assert run("gateway", "pause", "first", "--minutes", "43201", environ=environ).exit_code == 2
 
 
-def test_who_opens_the_only_gateway_of_a_route_is_warned(valkey, tmp_path):
+def test_who_pauses_the_only_gateway_of_a_route_is_warned(valkey, tmp_path):
     routes = [{"gateways": ["first"], "countries": ["PK"]}, {"gateways": ["first", "second"]}]
     environ = configured(tmp_path, valkey.url, gateways=GATEWAYS, routes=routes)
 
-    assert run("gateway", "open", "second", environ=environ).stderr == ""
-    assert "Warning: a route has no other gateway left" in run("gateway", "open", "first", environ=environ).stderr
+    assert run("gateway", "pause", "second", environ=environ).stderr == ""
+    assert "Warning: a route has no other gateway left" in run("gateway", "pause", "first", environ=environ).stderr
 
 
-def test_who_opens_the_last_gateway_of_a_route_is_warned(environ):
-    assert run("gateway", "open", "first", environ=environ).stderr == ""
-    assert "Warning: a route has no other gateway left" in run("gateway", "open", "second", environ=environ).stderr
-    run("gateway", "close", "first", environ=environ)
-    assert run("gateway", "open", "second", environ=environ).stderr == ""
+def test_who_pauses_the_last_gateway_of_a_route_is_warned(environ):
+    assert run("gateway", "pause", "first", environ=environ).stderr == ""
+    assert "Warning: a route has no other gateway left" in run("gateway", "pause", "second", environ=environ).stderr
+    run("gateway", "resume", "first", environ=environ)
+    assert run("gateway", "pause", "second", environ=environ).stderr == ""
 
 
-@pytest.mark.parametrize("command", ["open", "close"])
+@pytest.mark.parametrize("command", ["pause", "resume"])
 def test_a_gateway_that_is_not_configured_is_refused(valkey, environ, command):
     result = run("gateway", command, "nope", environ=environ)
 

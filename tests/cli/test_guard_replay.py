@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from support_caller import Caller
-from support_cli import configured, run
+from support_cli import configured, rows, run
 from support_evaluator import LOGS
 from support_guard import ADDRESS, ROOMY, approve, guess, later, modes, number, passed
 from support_installation import tree
@@ -51,7 +51,7 @@ def changed(frozen, folder, *rules, **members):
 def replay(*arguments, environ):
     result = run("guard", "replay", *arguments, environ=environ)
     assert result.exit_code == 0, result.output
-    return {name: (before, after) for name, before, after in (row.split("\t") for row in result.stdout.splitlines())}
+    return {name: (before, after) for name, before, after in rows(result.stdout)}
 
 
 def live(frozen, shop):

@@ -30,7 +30,8 @@ def wrote(ledger_url):
 
 
 def rows_of(result):
-    return [line.split("\t") for line in result.stdout.splitlines()]
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    return [row for row in rows if row[0] not in {"Table", "Data"}]
 
 
 @pytest.mark.usefixtures("wrote")

@@ -1,7 +1,7 @@
 """``otp-service messages``, and what ``config check`` says of messages."""
 
 import pytest
-from support_cli import configured, run
+from support_cli import configured, rows, run
 
 URL = "redis://127.0.0.1:1/0"
 APP_HASH = "FA+9qCX9VSu"
@@ -30,13 +30,13 @@ def test_what_comes_with_the_package_is_within_its_budgets_without_any_configura
 def test_every_application_is_tried_with_its_own_brand_origin_and_hash(tmp_path):
     environ = environment(tmp_path, applications=shop(origin="shop.example", app_hash=APP_HASH))
     result = run("messages", "check", environ=environ)
-    rows = {line.split("\t")[0]: line.split("\t")[1:] for line in result.output.splitlines() if "\t" in line}
+    told = {name: cells for name, *cells in rows(result.stdout)}
 
     assert result.exit_code == 0
-    assert rows["en login sms shop"][2] == str(len("Your Acme Shop code is 123456. It is valid for less than a minute."
+    assert told["en login sms shop"][2] == str(len("Your Acme Shop code is 123456. It is valid for less than a minute."
                                                    " Never share it.\n@shop.example #123456 FA+9qCX9VSu"))  # fmt: skip
-    assert {"ur payment sms shop", "ar login sms bank"} <= rows.keys()
-    assert "en payment sms bank" not in rows
+    assert {"ur payment sms shop", "ar login sms bank"} <= told.keys()
+    assert "en payment sms bank" not in told
 
 
 def test_an_application_that_bursts_a_budget_is_a_fault_with_the_reason(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from support_cli import run
+from support_cli import rows, run
 from support_installation import World
 from support_pakistan import EXAMPLE, table_of
 
@@ -30,11 +30,11 @@ def command(still_world: World, tmp_path: Path) -> Command:
 
 
 def test_the_templates_are_listed_with_digests_and_where_they_are_approved(command: Command):
-    rows = [line.split("\t") for line in command("messages", "templates").output.splitlines()]
-    approved = {(template, digest) for template, _, digest, where in rows if where == "PK"}
+    listed = rows(command("messages", "templates").stdout)
+    approved = {(template, digest) for template, _, digest, where in listed if where == "PK"}
 
     assert approved == {(one["template"], one["sha256"]) for one in EXAMPLE["approvals"].values()}
-    assert {where for template, *_, where in rows if template.startswith(("ar/", "ur-Latn/"))} == {"-"}
+    assert {where for template, *_, where in listed if template.startswith(("ar/", "ur-Latn/"))} == {"-"}
 
 
 def test_the_check_of_the_configuration_asks_for_approvals_too(command: Command):

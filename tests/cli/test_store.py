@@ -5,7 +5,7 @@ import re
 
 import pytest
 from support_caller import Caller
-from support_cli import configured, run
+from support_cli import configured, rows, run
 from support_installation import NUMBER
 from support_keys import assert_all_keys_expire
 
@@ -127,13 +127,13 @@ def test_limits_show_what_is_left_of_the_half(environ, shop, valkey):
     fence(environ, "--yes")
     shop.start()
     shown = told("limits", "show", NUMBER, environ=environ)
-    assert shown.stdout.splitlines()[0].split("\t")[:4] == ["number 2 in 1 d", "all", "1", "1"]
+    assert rows(shown.stdout)[0][:4] == ["number 2 in 1 d", "all", "1", "1"]
     assert re.search(f"the store was fenced: l{HALVED}", shown.stderr)
     shop.start()
     with pytest.raises(RateLimitedError):
         shop.start()
     shown = told("limits", "show", NUMBER, environ=environ)
-    assert shown.stdout.splitlines()[0].split("\t")[:4] == ["number 2 in 1 d", "all", "2", "0"]
+    assert rows(shown.stdout)[0][:4] == ["number 2 in 1 d", "all", "2", "0"]
     assert "failed_checks 10 in 1 d" in shown.stdout, "wrong codes have all of theirs"
 
 
@@ -141,11 +141,11 @@ def test_limits_show_no_less_than_nothing_and_all_of_them_after_the_hour(environ
     for _ in range(3):
         shop.start()
     fence(environ, "--yes")
-    assert told("limits", "show", NUMBER, environ=environ).stdout.split("\t")[2:4] == ["3", "0"]
+    assert rows(told("limits", "show", NUMBER, environ=environ).stdout)[0][2:4] == ["3", "0"]
     valkey.advance(HOUR)
     shown = told("limits", "show", NUMBER, environ=environ)
 
-    assert shown.stdout.splitlines()[0].split("\t")[:4] == ["number 5 in 1 d", "all", "3", "2"]
+    assert rows(shown.stdout)[0][:4] == ["number 5 in 1 d", "all", "3", "2"]
     assert "fenced" not in shown.stderr
 
 

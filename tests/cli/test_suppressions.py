@@ -4,7 +4,7 @@ import json
 
 import pytest
 from support_caller import Caller
-from support_cli import configured, run
+from support_cli import configured, rows, run
 from support_happenings import EVIDENCE
 from support_installation import NUMBER, tree
 from support_ledger import VARIABLE, make_ledger
@@ -82,9 +82,8 @@ def test_who_said_so_and_when_is_shown(environ, shop):
     suppressions("add", NUMBER, "--application", "bank", environ=environ)
     suppressions("lift", NUMBER, environ=environ)
     shown = suppressions("show", NUMBER, environ=environ)
-    rows = [line.split("\t")[1:] for line in shown.splitlines()[:3]]
 
-    assert rows == [
+    assert [row[1:] for row in rows(shown)[:3]] == [
         ["all", "all", "suppressed", "operator", "2026-12-31 00:00:00", "letter"],
         ["bank", "all", "suppressed", "operator", "-", "-"],
         ["all", "all", "lifted", "operator", "-", "-"],

@@ -222,7 +222,7 @@ def test_a_message_does_not_come_back_when_its_code_will_be_dead(still_world: Wo
 
 def test_a_message_that_nobody_takes_while_its_code_lives_is_told_as_expired(still_world: World, shop: Caller):
     for gateway in GATEWAYS:
-        shop.context.store.health.open(gateway, 3_600_000)
+        shop.context.store.health.open(gateway, 3_600_000, "cli:ali")
     sender = Sender(shop, first=Scripted(), second=Scripted())
     one = shop.start()
     sender.deliver()
@@ -240,7 +240,7 @@ def test_a_message_that_nobody_takes_while_its_code_lives_is_told_as_expired(sti
 
 def test_a_message_that_is_held_goes_on_soon_after_an_operator_has_closed_a_breaker(shop: Caller):
     for gateway in GATEWAYS:
-        shop.context.store.health.open(gateway, 3_600_000)
+        shop.context.store.health.open(gateway, 3_600_000, "cli:ali")
     sender = Sender(shop, first=Scripted(), second=Scripted())
     one = shop.start()
     sender.deliver()
@@ -253,7 +253,7 @@ def test_a_message_that_is_held_goes_on_soon_after_an_operator_has_closed_a_brea
 
 def test_a_message_that_is_held_is_dropped_when_nobody_wants_it_any_more(still_world: World, shop: Caller):
     for gateway in GATEWAYS:
-        shop.context.store.health.open(gateway, 3_600_000)
+        shop.context.store.health.open(gateway, 3_600_000, "cli:ali")
     sender = Sender(shop, first=Scripted(), second=Scripted())
     one = shop.start()
     sender.deliver()

@@ -180,7 +180,7 @@ def test_a_message_that_waits_is_told_with_what_it_waits_for(world: World, shop:
     assert only(shop)[1] == Why.WAITS
 
     for name in GATEWAYS:
-        shop.context.store.health.open(name, 60_000)
+        shop.context.store.health.open(name, 60_000, "cli:ali")
     assert only(shop)[1] == Why.BLOCKED
     later, why = told_later(shop, world)
     assert [(each.channel, each.gateway) for each in later.deliveries] == [("sms", None)]

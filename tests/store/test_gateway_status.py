@@ -41,7 +41,7 @@ def test_an_open_breaker_is_told_with_the_time_until_it_is_tried(frozen: FrozenV
     for number in range(3):
         health.observe("first", f"dp_{number}", Call.BAD)
     frozen.advance(10)
-    assert (of(health).state, of(health).opens_in, of(health).by_hand) == (BreakerState.OPEN, 20_000, False)
+    assert (of(health).state, of(health).opens_in, of(health).by_hand) == (BreakerState.OPEN, 20_000, "")
 
     frozen.advance(20)
     assert (of(health).state, of(health).opens_in) == (BreakerState.HALF_OPEN, 0)
@@ -56,22 +56,22 @@ def test_a_gateway_that_throttles_is_told_with_its_pause(frozen: FrozenValkey, h
 
 
 def test_a_breaker_opened_by_hand_stays_so_for_its_time_and_is_tried_then(frozen: FrozenValkey, health: Health) -> None:
-    health.open("first", MINUTE)
-    assert (of(health).state, of(health).by_hand, of(health).opens_in) == (BreakerState.OPEN, True, MINUTE)
+    health.open("first", MINUTE, "cli:ali")
+    assert (of(health).state, of(health).by_hand, of(health).opens_in) == (BreakerState.OPEN, "cli:ali", MINUTE)
 
     frozen.advance(60)
-    assert (of(health).state, of(health).by_hand) == (BreakerState.HALF_OPEN, True)
+    assert (of(health).state, of(health).by_hand) == (BreakerState.HALF_OPEN, "cli:ali")
 
 
 def test_nothing_stays_open_for_ever(frozen: FrozenValkey, health: Health) -> None:
-    health.open("first", 10 * BY_HAND)
+    health.open("first", 10 * BY_HAND, "cli:ali")
 
     assert of(health).opens_in == BY_HAND
     assert 0 < frozen.client.pttl("otp:{gateways}:health:first") <= 2 * BY_HAND
 
 
 def test_calls_of_before_do_not_close_what_was_opened_by_hand(health: Health) -> None:
-    health.open("first", MINUTE)
+    health.open("first", MINUTE, "cli:ali")
 
     assert health.observe("first", "dp_before", Call.WELL) is None
     assert of(health).state is BreakerState.OPEN
@@ -80,7 +80,7 @@ def test_calls_of_before_do_not_close_what_was_opened_by_hand(health: Health) ->
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_a_breaker_is_closed_by_hand_whoever_opened_it(health: Health, *, by_hand: bool) -> None:
     if by_hand:
-        health.open("first", MINUTE)
+        health.open("first", MINUTE, "cli:ali")
     for number in range(3):
         health.observe("first", f"dp_{number}", Call.BAD)
     assert of(health).state is BreakerState.OPEN

@@ -76,7 +76,7 @@ def test_five_bad_calls_in_a_row_open_it(bench: Bench) -> None:
     assert bench.learn(Call.BAD) == [BreakerState.OPEN]
 
     health = bench.health("first")
-    assert (health.state, health.by_hand, health.opens_in, health.block) == (BreakerState.OPEN, False, 30_000, 30_000)
+    assert (health.state, health.by_hand, health.opens_in, health.block) == (BreakerState.OPEN, "", 30_000, 30_000)
 
 
 def test_a_good_call_ends_the_row(bench: Bench) -> None:
@@ -238,8 +238,8 @@ def test_a_last_resort_that_takes_longer_is_waited_for_until_it_ends(frozen: Fro
 
 
 def test_it_is_opened_by_hand_for_a_time_and_is_no_last_resort_then(frozen: FrozenValkey, bench: Bench) -> None:
-    bench.shop.context.store.health.open("first", 60_000)
-    assert (bench.state, bench.health("first").by_hand) == (BreakerState.OPEN, True)
+    bench.shop.context.store.health.open("first", 60_000, "cli:ali")
+    assert (bench.state, bench.health("first").by_hand) == (BreakerState.OPEN, "cli:ali")
     assert bench.begin("first", "second").choice == "breaker"
     blocked = bench.call()
     assert isinstance(blocked, Blocked)
@@ -251,7 +251,7 @@ def test_it_is_opened_by_hand_for_a_time_and_is_no_last_resort_then(frozen: Froz
 
 
 def test_what_is_opened_by_hand_without_an_end_still_ends(frozen: FrozenValkey, bench: Bench) -> None:
-    bench.shop.context.store.health.open("first", 10 * BY_HAND)
+    bench.shop.context.store.health.open("first", 10 * BY_HAND, "cli:ali")
 
     assert bench.health("first").opens_in == BY_HAND
 
@@ -346,7 +346,7 @@ def test_a_rest_that_was_asked_for_is_not_cut_short_by_the_last_resort(frozen: F
 
 def test_what_is_known_of_a_gateway_is_forgotten_after_a_day(frozen: FrozenValkey, bench: Bench) -> None:
     bench.learn(Call.BAD)
-    bench.shop.context.store.health.open("second", 1000)
+    bench.shop.context.store.health.open("second", 1000, "cli:ali")
     frozen.advance(24 * 3600 + 31)
 
     assert bench.health("first").calls == 0

@@ -87,7 +87,7 @@ def test_a_gateway_that_is_opened_by_hand_closes_the_door_of_what_it_alone_carri
     routes = [{"countries": ["PK"], "gateways": ["first"]}, {"gateways": ["second"]}]
     crowd = Crowd(frozen, monkeypatch, gateways={"first": FREE, "second": FREE}, routes=routes)
     first, second = crowd.gateway("first"), crowd.gateway("second")
-    crowd.context.store.health.open("first", 3_600_000)
+    crowd.context.store.health.open("first", 3_600_000, "cli:ali")
     crowd.simulation.each_second(5, 19, crowd.asks("PK"))
     crowd.simulation.each_second(5, 40, crowd.asks("GB"))
     crowd.simulation.at(19, lambda: crowd.context.store.health.close("first"))
@@ -109,7 +109,7 @@ def test_a_lane_that_comes_to_a_halt_closes_whatever_its_pace_was(
     gateway = crowd.gateway("slow")
     for place in range(60):
         crowd.simulation.at(place / 1000, crowd.asks())
-    crowd.simulation.at(7.5, lambda: crowd.context.store.health.open("slow", 3_600_000))
+    crowd.simulation.at(7.5, lambda: crowd.context.store.health.open("slow", 3_600_000, "cli:ali"))
     crowd.simulation.at(14.9, crowd.asks())
     crowd.simulation.at(15.1, crowd.asks())
     crowd.simulation.run(15.2)

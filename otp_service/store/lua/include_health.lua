@@ -2,7 +2,7 @@
 --
 -- A gateway's hash holds, while the breaker is open, `until` (when it lets a probe through), `block` (how long it
 -- blocks), `probe` (the dispatch that tries it) and `probing` (until when that is waited for), `probed` (when it was
--- tried last), `hand` (opened by hand); while it is closed, `since`, `calls`, `bad` (of this window) and `run` (bad
+-- tried last), `hand` (who opened it by hand); while it is closed, `since`, `calls`, `bad` (of this window) and `run` (bad
 -- ones in a row). `paused` and `pause` are about throttling, `turn` about the rate. Times and lengths in milliseconds.
 local health = {}
 
@@ -16,7 +16,7 @@ function health.read(hash, flights, per_second, most)
   local names = { 'until', 'probing', 'probed', 'hand', 'paused', 'turn' }
   local values = redis.call('HMGET', hash, unpack(names))
   local one = { hash = hash, flights = flights, per_second = tonumber(per_second), most = tonumber(most) }
-  for i, name in ipairs(names) do one[name] = tonumber(values[i] or nil) end
+  for i, name in ipairs(names) do one[name] = tonumber(values[i] or nil) or values[i] end
   return one
 end
 
