@@ -1,11 +1,12 @@
 """What happens to verifications, as the event stream tells it."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 
 from otp_service.core.consent import Evidence
 from otp_service.core.happening import Happening
+from otp_service.ledger.clock import now
 
 EVIDENCE = Evidence(
     text_version="2026-11",
@@ -18,6 +19,11 @@ EVIDENCE = Evidence(
 )
 NUMBER, OTHER = "n" * 22, "o" * 22
 _entries = count(1)
+
+
+def anew() -> Evidence:
+    """Return what shows that somebody agrees once more, after all that was said so far."""
+    return replace(EVIDENCE, given=now() + 1)
 
 
 def happening(kind: str, verification: str = "vf_1", at: int = 1000, **fields: str) -> Happening:

@@ -88,6 +88,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "invalid-code": ProblemKind(422, "This cannot be a code"),
     "client-ip-required": ProblemKind(422, "The end user's address is missing"),
     "consent-required": ProblemKind(422, "There is no consent"),
+    "consent-outdated": ProblemKind(422, "The consent is older than the last word"),
     "consent-not-kept": ProblemKind(422, "The application keeps no consents"),
     "message-not-cleared": ProblemKind(422, "The country lets no such message in"),
     "invalid-application": ProblemKind(422, "The application cannot be used"),

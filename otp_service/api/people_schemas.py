@@ -71,6 +71,15 @@ class ScopeBody(NumberBody):
     service does not send: it is kept, and keeps nothing back here."""
 
 
+class LiftBody(ScopeBody):
+    """Which number gets messages again, and what shows that the person wants them."""
+
+    purpose: PurposeName = "login"
+    """What the consent is for: one of the application's purposes. Default: `login`."""
+    consent: ConsentBody | None = None
+    """That the person agreed anew; it is recorded. Needed where the person said stop, and given after that."""
+
+
 class SuppressionBody(ScopeBody):
     """A number that gets no messages of the application."""
 

@@ -14,6 +14,7 @@ from otp_service.cli.output import Cell, Shown, counted, done, in_json, note, re
 from otp_service.core.act import Act
 from otp_service.core.suppression import (
     EVERY_APPLICATION,
+    OF_THE_HOLDER,
     SAID_FREELY,
     Suppression,
     SuppressionScope,
@@ -51,14 +52,15 @@ def _about(command: Command) -> Command:
     return command
 
 
+_reason = click.option("--reason", default="", help="For people who ask later; no personal data.")
+
+
 def _why(command: Command) -> Command:
     """Add the options that say why, and until when."""
-    for option in (
-        click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Day (UTC) on which it ends; default: never."),
-        click.option("--reason", default="", help="For people who ask later; no personal data."),
-    ):
-        command = option(command)
-    return command
+    until = click.option(
+        "--until", type=click.DateTime(["%Y-%m-%d"]), help="Day (UTC) on which it ends; default: never."
+    )
+    return _reason(until(command))
 
 
 @suppressions.command()
@@ -89,13 +91,18 @@ def add(
 @suppressions.command(name="lift")
 @click.argument("number")
 @_about
+@_reason
 @region_option
 @config_option
-def lift_one(number: str, scope: str, name: str | None, region: str | None, path: Path | None) -> None:
-    """Let messages to NUMBER through again."""
+def lift_one(number: str, scope: str, name: str | None, reason: str, region: str | None, path: Path | None) -> None:
+    """Let messages to NUMBER through again. What the person said, such as STOP, is lifted with a reason only."""
     context, to = opened(number, region, path)
-    application = known_application(context, name)
-    entry = Suppression(to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, lifted=True)
+    application, why = known_application(context, name), short_reason(reason)
+    entry = Suppression(
+        to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, why, lifted=True
+    )
+    if not why and any(one.source in OF_THE_HOLDER for one in context.ledger.suppressions.in_force(*entry.about)):
+        raise click.UsageError("The person said stop: say why messages may go out again, by --reason.")
     act = act_of(Act.SUPPRESSION_LIFTED, application, scope)
     lifted, others = lift(context, entry, act), _kept_back(context, to)
     still = f" Still kept back: messages {', '.join(map(of_application, others))}." if others else ""

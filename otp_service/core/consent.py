@@ -34,6 +34,11 @@ class Evidence:
     address_prefix: str = ""
     """The end user's address without its last part (IPv4 /24, IPv6 /48), empty when it is not known."""
 
+    def repeats(self, other: "Evidence") -> bool:
+        """Tell whether it is the same as another: the same words, agreed to at the same time and place."""
+        same = (self.text_sha256, self.locale, self.channel, self.given)
+        return same == (other.text_sha256, other.locale, other.channel, other.given)
+
 
 @dataclass(frozen=True, slots=True)
 class Consent:
@@ -48,6 +53,14 @@ class Consent:
     """The ledger's place from which on it counts; ``None`` for that at which it is recorded."""
     recorded: int = 0
     """When it was recorded: milliseconds since the epoch, by the ledger's host."""
+    said: int = 0
+    """When it was said: of a consent when it was given. Of a withdrawal when it was recorded, or later: no earlier than
+    what it withdraws was given, by whichever clock. Only what was said later is newer."""
+
+    @property
+    def about(self) -> tuple[str, str, str]:
+        """What entries have in common that follow each other: number, application and purpose."""
+        return self.pseudonym, self.application, self.purpose
 
     @property
     def withdrawn(self) -> bool:

@@ -111,6 +111,12 @@ class ConsentRequiredError(UnacceptableError):
     code = "consent-required"
 
 
+class ConsentOutdatedError(UnacceptableError):
+    """The person has said something since the consent was given: it changes nothing any more."""
+
+    code = "consent-outdated"
+
+
 class ConsentNotKeptError(UnacceptableError):
     """The application keeps no consents, so that one must not seem to be kept."""
 

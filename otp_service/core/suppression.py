@@ -44,6 +44,10 @@ class SuppressionSource(StrEnum):
     """It came in a list."""
 
 
+OF_THE_HOLDER: Final = frozenset({SuppressionSource.INBOUND, SuppressionSource.GATEWAY})
+"""Sources of what the holder of a number said himself, and may take back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suppression:
     """One entry: suppressed, or lifted again. It is never changed, only followed by another."""

@@ -117,6 +117,8 @@ class Verification:
     sealed_details: bytes
     """Transaction and metadata, sealed."""
     deliveries: tuple[Delivery, ...] = ()
+    consented: int = 0
+    """When the consent was given that came with the start; 0 where none did."""
 
     def at(self, created: int, expires: int, deliveries: tuple[Delivery, ...]) -> "Verification":
         """Return it with the times of its start, in milliseconds, and what was delivered."""

@@ -1,16 +1,19 @@
 """The consents: entries that are never changed, only followed by another.
 
 One that came with a start is recorded some time after it. It counts from the place that the ledger had come to at the
-start: a withdrawal that was recorded in between is the later one of the two.
+start: a withdrawal that was recorded in between is the later one of the two. A consent that was not given after all
+that had been said before it says nothing new, and is not recorded: nobody agrees again by evidence that is sent again.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
 from otp_service.core.consent import Consent, Evidence
+from otp_service.core.errors import ConsentOutdatedError
 from otp_service.ledger import audit, head
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
@@ -30,11 +33,13 @@ class Consents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, entry: Consent) -> tuple[Consent, Head]:
-        """Record an entry; return it with the time at which it was recorded, and its place in the ledger."""
+    def add(self, entry: Consent) -> tuple[Consent | None, Head]:
+        """Record an entry; return it as it was recorded, ``None`` for the last word once more; and the ledger's place.
+
+        Raises `ConsentOutdatedError` for a consent that was not given after the last word.
+        """
         with self._database.write() as connection:
-            (recorded, *_), place = record(connection, (entry,))
-        return recorded, place
+            return add(connection, entry)
 
     def of(self, pseudonym: str, application: str, purpose: str) -> tuple[Consent, ...]:
         """Return the entries of a number for a purpose, oldest first."""
@@ -48,60 +53,97 @@ class Consents:
         return tuple(map(entry_of, rows))
 
 
+def add(connection: Connection, entry: Consent) -> tuple[Consent | None, Head]:
+    """Do what `Consents.add` does, as a part of more."""
+    recorded, place = record(connection, (entry,))
+    if not recorded:
+        last = _of_each(connection, (entry.pseudonym,))[entry.about][-1]
+        if entry.evidence is None or last.evidence is None or not entry.evidence.repeats(last.evidence):
+            raise ConsentOutdatedError("The person has said something since this consent was given.")
+    return (recorded[0] if recorded else None), place
+
+
+def first_seen(connection: Connection, entry: Consent) -> int:
+    """Return when a consent was given, no later than it was recorded first: a caller's clock may be ahead of ours."""
+    seen = (
+        one.recorded
+        for one in _of_each(connection, (entry.pseudonym,))[entry.about]
+        if entry.evidence and one.evidence and one.evidence.repeats(entry.evidence)
+    )
+    return min([entry.evidence.given if entry.evidence else 0, *seen])
+
+
 def record(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Consent], Head]:
-    """Record entries; return them with their time, and the place of the last one in the ledger."""
-    last, recorded = head.advance(connection, len(entries)), now()
-    first = last.sequence - len(entries) + 1
-    rows = [
-        {
-            "sequence": first + position,
-            "pseudonym": entry.pseudonym,
-            "application": entry.application,
-            "purpose": entry.purpose,
-            "withdrawn": entry.withdrawn,
-            "counts_from": _counts_from(entry, first + position),
-            "recorded": recorded,
-            **_columns(entry.evidence or NOTHING),
-        }
-        for position, entry in enumerate(entries)
-    ]
-    connection.execute(insert(consents), rows)
-    audit.append(connection, consents, rows)
-    stamped = [replace(one, recorded=recorded) for one in entries]
-    return stamped, last
+    """Record the entries that say anything new; return them, and the place of the last one in the ledger."""
+    last, recorded = head.advance(connection, 0), now()
+    place = last.sequence
+    known, new = _of_each(connection, [one.pseudonym for one in entries]), list[Consent]()
+    for entry in entries:
+        stamped = _stamped(entry, place, recorded, known[entry.about])
+        if stamped:
+            place += 1
+            known[entry.about].append(stamped)
+            new.append(stamped)
+    if new:
+        rows = [_row(one, sequence) for sequence, one in enumerate(new, last.sequence + 1)]
+        last = head.advance(connection, len(new))
+        connection.execute(insert(consents), rows)
+        audit.append(connection, consents, rows)
+    return new, last
 
 
-def _counts_from(entry: Consent, place: int) -> int:
-    """Return the place from which on an entry counts.
+def _stamped(entry: Consent, place: int, recorded: int, known: Iterable[Consent]) -> Consent | None:
+    """Return an entry as it is recorded next after a place; ``None`` when it says nothing new.
 
     A start that saw a place to come saw a ledger that was lost, and this is an older copy of it: nobody can tell what
     its consent came after, so everything else counts as later.
     """
-    if entry.counts_from is None:
-        return place
-    return entry.counts_from if entry.counts_from < place else 0
+    counts_from = place + 1 if entry.counts_from is None else entry.counts_from
+    counts_from = counts_from if entry.counts_from is None or counts_from <= place else 0
+    before = [one.said for one in known if (one.counts_from or 0) <= counts_from]
+    if entry.evidence is None:
+        said = max(recorded, entry.said, *(one.said for one in known))
+    elif any(entry.evidence.given <= one for one in before):
+        return None
+    else:
+        said = entry.evidence.given
+    return replace(entry, counts_from=counts_from, recorded=recorded, said=said)
 
 
-def last_of_each(connection: Connection, pseudonyms: Sequence[str]) -> list[Consent]:
-    """Return the entry of each number, application and purpose that is in force."""
-    last = {}
-    for some in batches(pseudonyms):
-        wanted = consents.c.pseudonym.in_(some)
-        for row in connection.execute(select(consents).where(wanted).order_by(*ORDER)):
-            last[row.pseudonym, row.application, row.purpose] = entry_of(row)
-    return list(last.values())
-
-
-def _columns(evidence: Evidence) -> dict[str, Any]:
+def _row(entry: Consent, sequence: int) -> dict[str, Any]:
+    evidence = entry.evidence or NOTHING
     return {
+        "sequence": sequence,
+        "pseudonym": entry.pseudonym,
+        "application": entry.application,
+        "purpose": entry.purpose,
+        "withdrawn": entry.withdrawn,
+        "counts_from": entry.counts_from,
+        "recorded": entry.recorded,
         "text_version": evidence.text_version,
         "text_sha256": evidence.text_sha256,
         "locale": evidence.locale,
         "channel": evidence.channel,
-        "given": evidence.given,
+        "given": entry.said,
         "source": evidence.source,
         "address_prefix": evidence.address_prefix,
     }
+
+
+def _of_each(connection: Connection, pseudonyms: Sequence[str]) -> dict[tuple[str, str, str], list[Consent]]:
+    """Return the entries of each number, application and purpose, oldest first."""
+    found: dict[tuple[str, str, str], list[Consent]] = defaultdict(list)
+    for some in batches(list(dict.fromkeys(pseudonyms))):
+        wanted = select(consents).where(consents.c.pseudonym.in_(some)).order_by(*ORDER)
+        for entry in map(entry_of, connection.execute(wanted)):
+            found[entry.about].append(entry)
+    return found
+
+
+def last_of_each(connection: Connection, pseudonyms: Sequence[str]) -> list[Consent]:
+    """Return the entry of each number, application and purpose that is in force, as said when the last of them was."""
+    found = _of_each(connection, pseudonyms).values()
+    return [replace(entries[-1], said=max(one.said for one in entries)) for entries in found if entries]
 
 
 def entry_of(row: Row[Any]) -> Consent:
@@ -122,4 +164,5 @@ def entry_of(row: Row[Any]) -> Consent:
         evidence=None if row.withdrawn else evidence,
         counts_from=row.counts_from,
         recorded=row.recorded,
+        said=row.given,
     )

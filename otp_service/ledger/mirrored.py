@@ -81,10 +81,10 @@ def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[Mirrored
             suppressed[entry.pseudonym][entry.application] = entry.until
         elif entry.scope is SuppressionScope.FROZEN:
             frozen[entry.pseudonym].add(entry.application)
-    given: dict[str, dict[tuple[str, str], tuple[bool, int]]] = defaultdict(dict)
+    given: dict[str, dict[tuple[str, str], tuple[bool, int, int]]] = defaultdict(dict)
     for consent in consent_entries.last_of_each(connection, pseudonyms):
         place = consent.counts_from or 0
-        given[consent.pseudonym][consent.application, consent.purpose] = (not consent.withdrawn, place)
+        given[consent.pseudonym][consent.application, consent.purpose] = (not consent.withdrawn, place, consent.said)
     lifted = suppression_entries.lifted_freezes(connection, pseudonyms)
     return tuple(
         Mirrored(one, suppressed[one], given[one], frozenset(frozen[one]), lifted.get(one, {})) for one in pseudonyms

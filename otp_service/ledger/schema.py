@@ -102,7 +102,12 @@ consents = Table(
     _column("text_sha256", String(64), "their SHA-256", CONSENTS),
     _column("locale", String(35), "their language", CONSENTS),
     _column("channel", String(32), "where they were shown", CONSENTS),
-    _column("given", TIME, "when the person agreed, as the application says; 0 in a withdrawal", CONSENTS),
+    _column(
+        "given",
+        TIME,
+        "when the person agreed, as the application says; of a withdrawal, after when one has to",
+        CONSENTS,
+    ),
     _column("source", String(200), "the page, screen or paper", CONSENTS, WORDS),
     _column(
         "address_prefix",

@@ -8,14 +8,17 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, exists, insert, select
 
 from otp_service.core.act import ActEntry
+from otp_service.core.consent import Consent
+from otp_service.core.errors import ConsentOutdatedError, ConsentRequiredError
 from otp_service.core.suppression import (
     EVERY_APPLICATION,
+    OF_THE_HOLDER,
     Suppression,
     SuppressionScope,
     SuppressionSource,
     last_of_each,
 )
-from otp_service.ledger import acts, audit, head
+from otp_service.ledger import acts, audit, consents, head
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
@@ -55,6 +58,24 @@ class Suppressions:
                 acts.record(connection, act)
             return added
 
+    def lift(self, entry: Suppression, shown: Consent | None = None, act: ActEntry | None = None) -> tuple[bool, Added]:
+        """Record a consent that is shown, and an entry that lifts what is in force, if anything is, with an ``act``.
+
+        What the number's holder said is lifted by an application only with a consent that was given later. Returns
+        whether anything was lifted, and all that was recorded. Raises `ConsentRequiredError` and
+        `ConsentOutdatedError`, and records nothing then.
+        """
+        with self._database.write() as connection:
+            head.lock(connection)
+            mine = _in_force(connection, entry)
+            if entry.source is SuppressionSource.API:
+                _require_newer(connection, mine, shown)
+            agreed = shown is not None and consents.add(connection, shown)[0] is not None
+            added = record(connection, (entry,) if mine else ())
+            if act is not None and mine:
+                acts.record(connection, act)
+        return bool(mine), Added(added.new + agreed, added.place)
+
     def of(self, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:
         """Return the entries of a number, oldest first: of one application and those of all, or of every one."""
         with self._database.read() as connection:
@@ -62,10 +83,9 @@ class Suppressions:
 
     def in_force(self, pseudonym: str, application: str, scope: SuppressionScope) -> tuple[Suppression, ...]:
         """Return the entries that keep messages back from a number, of exactly this application and scope."""
+        about = Suppression(pseudonym, application, scope, SuppressionSource.OPERATOR)
         with self._database.read() as connection:
-            found = _not_lifted(connection, (pseudonym,))
-        moment = now()
-        return tuple(one for one in found if (one.application, one.scope) == (application, scope) and one.holds(moment))
+            return tuple(_in_force(connection, about))
 
 
 def record(connection: Connection, entries: Sequence[Suppression]) -> Added:
@@ -100,13 +120,29 @@ def lift_of(connection: Connection, entry: Suppression, sources: Collection[Supp
     What is judged and what is lifted is the same: until the transaction ends nobody else says anything.
     """
     head.lock(connection)
-    moment = now()
-    mine = [
-        one for one in _not_lifted(connection, (entry.pseudonym,)) if one.about == entry.about and one.holds(moment)
-    ]
+    mine = _in_force(connection, entry)
     if any(one.source not in sources for one in mine):
         return None
     return record(connection, (entry,)) if mine else Added(0, head.read(connection))
+
+
+def _in_force(connection: Connection, entry: Suppression) -> list[Suppression]:
+    """Return what holds now of that which an entry is about."""
+    moment = now()
+    return [
+        one for one in _not_lifted(connection, (entry.pseudonym,)) if one.about == entry.about and one.holds(moment)
+    ]
+
+
+def _require_newer(connection: Connection, mine: Sequence[Suppression], shown: Consent | None) -> None:
+    """Refuse to lift what a number's holder said, without a consent that was given later."""
+    said = max((one.recorded for one in mine if one.source in OF_THE_HOLDER), default=None)
+    if said is None:
+        return
+    if shown is None:
+        raise ConsentRequiredError("The person said stop, and has to agree anew, or to write START.")
+    if consents.first_seen(connection, shown) <= said:
+        raise ConsentOutdatedError("The person said stop after this consent was given.")
 
 
 def record_opt_out(connection: Connection, entry: Suppression, since: int) -> bool:

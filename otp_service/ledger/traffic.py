@@ -75,9 +75,9 @@ class Traffic:
             fresh = self._insert(connection, rows)
             new = [one for one in happenings if one.id in fresh]
             self._note_verifications(connection, new)
-            given = _consents(connection, new)
-            if given:
-                consents.record(connection, given)
+            given: list[Consent] = []
+            if came := _consents(connection, new):
+                given, _ = consents.record(connection, came)
             told = [entry for entry, since in _opt_outs(new) if suppressions.record_opt_out(connection, entry, since)]
             place = head.read(connection) if given or told else None
         numbers = [one.pseudonym for one in given] + [one.pseudonym for one in told]

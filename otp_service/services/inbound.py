@@ -14,7 +14,7 @@ from typing import Final
 from otp_service.core.errors import InvalidNumberError, NumberTypeNotAllowedError
 from otp_service.core.inbound import Meaning
 from otp_service.core.phone import Destination, NumberType, parse_destination
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.core.suppression import OF_THE_HOLDER, Suppression, SuppressionScope, SuppressionSource
 from otp_service.core.verification import DeliveryStatus, Verification
 from otp_service.gateways.base import InboundMessage
 from otp_service.ledger.clock import now
@@ -40,8 +40,6 @@ class _Answered:
     """BCP 47 of the message that was sent; empty when it is not known."""
 
 
-_OF_THE_HOLDER: Final = frozenset({SuppressionSource.INBOUND, SuppressionSource.GATEWAY})
-"""Sources of what the holder of a number said himself, and may take back."""
 _NOBODY: Final = _Answered("")
 _ON_ITS_WAY: Final = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.UNKNOWN})
 """Statuses of a message that may have arrived."""
@@ -135,7 +133,7 @@ def _let_through(context: Context, name: str, pseudonym: str, application: str, 
     repetition would undo a later stop.
     """
     entry = _said(pseudonym, application, Meaning.START)
-    is_new, lifted = context.ledger.inbound.record_start(name, gateway, entry, _OF_THE_HOLDER)
+    is_new, lifted = context.ledger.inbound.record_start(name, gateway, entry, OF_THE_HOLDER)
     if not is_new:
         return "repeated"
     if lifted is None:

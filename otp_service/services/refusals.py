@@ -3,6 +3,7 @@
 from otp_service.core.errors import (
     BacklogFullError,
     ConflictError,
+    ConsentOutdatedError,
     ConsentRequiredError,
     FrozenError,
     IdempotencyMismatchError,
@@ -36,6 +37,7 @@ _PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.SUPPRESSED: (SuppressedError, "This person or your operator wants no messages to the number."),
     Refusal.FROZEN: (FrozenError, "The number is frozen: fraud was reported."),
     Refusal.CONSENT_REQUIRED: (ConsentRequiredError, "No consent for this number and purpose is in force."),
+    Refusal.CONSENT_OUTDATED: (ConsentOutdatedError, "The consent was withdrawn after this one was given."),
     Refusal.BACKLOG_FULL: (BacklogFullError, "Too many messages wait to be delivered."),
     Refusal.OVERTAKEN: (ConflictError, "Another resend of this verification was faster."),
 }

@@ -30,7 +30,7 @@ class Export:
 def export(context: Context, to: Named, application: str | None) -> Export:
     """Return what is held of a number, within an application, ``None`` for all; raises `OtpServiceError`."""
     holding = context.ledger.people.export(to.pseudonym, application)
-    return Export(to.destination.mask, holding, _passing(context, to, application))
+    return Export(to.destination.mask, holding, passing(context, to, application))
 
 
 def by_application(found: Export) -> Mapping[str, Export]:
@@ -73,7 +73,8 @@ def erase(context: Context, to: Named, application: str | None, act: ActEntry | 
     return done
 
 
-def _passing(context: Context, to: Named, application: str | None) -> tuple[Verification, ...]:
+def passing(context: Context, to: Named, application: str | None) -> tuple[Verification, ...]:
+    """Return the last verifications of a number that are in Redis, within an application, ``None`` for all."""
     recent = context.store.history.recent(to.bucket, to.pseudonym)
     records = (context.store.verifications.read(to.bucket, one.id) for one in recent)
     return tuple(one for one in records if one and (application is None or one.application == application))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from otp_service.core.act import ActEntry
+from otp_service.core.consent import Consent
 from otp_service.core.suppression import KEEPS_CODES_BACK, Suppression
 from otp_service.services.context import Context
 from otp_service.telemetry.logging import get_logger
@@ -40,12 +41,18 @@ def tell(entry: Suppression) -> None:
     _log.info(event, application=entry.application, scope=entry.scope, source=entry.source)
 
 
-def lift(context: Context, entry: Suppression, act: ActEntry | None = None) -> bool:
-    """Lift what an entry names, where it holds; return whether it did. Records and raises as `suppress` does."""
-    if not context.ledger.suppressions.in_force(*entry.about):
-        return False
-    suppress(context, (entry,), act)
-    return True
+def lift(context: Context, entry: Suppression, act: ActEntry | None = None, shown: Consent | None = None) -> bool:
+    """Lift what an entry names, where it holds; return whether it did. Records and raises as `suppress` does.
+
+    What the holder of a number said, an application lifts only with a newer consent, which is ``shown`` and recorded in
+    any case: raises `ConsentRequiredError` or `ConsentOutdatedError` else.
+    """
+    lifted, added = context.ledger.suppressions.lift(entry, shown, act)
+    if added.new or lifted:
+        context.reflection.write_through((entry.pseudonym,), added.new, added.place)
+    if lifted:
+        tell(entry)
+    return lifted
 
 
 def entries_of(context: Context, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:

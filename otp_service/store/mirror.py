@@ -42,7 +42,7 @@ class Permission:
     demand: ConsentMode
     """Which consent is needed."""
     evidence: str = ""
-    """The consent that comes with a start, as JSON: then no other is needed."""
+    """The consent that comes with a start, as JSON: then no other is needed, if nothing newer withdraws it."""
 
     @property
     def of_further(self) -> tuple[Argument, ...]:
@@ -152,14 +152,15 @@ def _fields(one: Mirrored) -> dict[str, str]:
 
     ``s:<application>`` has until when it is suppressed, in milliseconds, empty for ever; ``f:<application>`` is there,
     and empty, while it is frozen; ``l:<application>`` has the place in the ledger at which a freeze was lifted last;
-    ``c:<application>:<purpose>`` has ``given`` or ``withdrawn``, and the place in the ledger from which on that counts.
+    ``c:<application>:<purpose>`` has ``given`` or ``withdrawn``, the place in the ledger from which on that counts, and
+    the time after which a consent has to be given to be newer.
     """
     suppressed = {
         f"s:{application}": _FOR_EVER if until is None else str(until) for application, until in one.suppressed.items()
     }
     consents = {
-        f"c:{application}:{purpose}": f"{'given' if given else 'withdrawn'}|{place}"
-        for (application, purpose), (given, place) in one.consents.items()
+        f"c:{application}:{purpose}": f"{'given' if given else 'withdrawn'}|{place}|{said}"
+        for (application, purpose), (given, place, said) in one.consents.items()
     }
     frozen = {f"f:{application}": _FOR_EVER for application in one.frozen}
     lifted = {f"l:{application}": str(place) for application, place in one.lifted.items()}

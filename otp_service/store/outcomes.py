@@ -106,6 +106,7 @@ class Refusal(StrEnum):
     SUPPRESSED = "suppressed"
     FROZEN = "frozen"
     CONSENT_REQUIRED = "consent-required"
+    CONSENT_OUTDATED = "consent-outdated"
 
 
 Refused = RefusedByRule | TooSoon | Final | WrongLength | Refusal

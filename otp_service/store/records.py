@@ -4,7 +4,8 @@
 (milliseconds), ``start`` (the start's idempotency key), ``guard`` (flags of how the start was counted), ``n<message>``
 (dispatches of a message) and ``d<message>.<dispatch>`` (what became of one: channel|gateway|status|time|reason|choice|
 begun|raw status|reference), ``from<message>`` (dispatches before the message was put back from the dead letters),
-``p<message>`` (what one of its dispatches may cost) and ``r<message>.<dispatch>`` (what is reserved for one).
+``p<message>`` (what one of its dispatches may cost), ``r<message>.<dispatch>`` (what is reserved for one) and
+``consented`` (when the consent was given that came with the start).
 """
 
 import re
@@ -107,6 +108,7 @@ def verification_of(verification_id: str, fields: Mapping[str, bytes], now: int)
         sealed_destination=fields.get("destination", b""),
         sealed_mask=fields["mask"],
         sealed_details=fields["details"],
+        consented=int(text.get("consented", 0)),
         deliveries=tuple(sorted(_deliveries(text.items()), key=lambda one: (one.message, one.dispatch))),
     )
 

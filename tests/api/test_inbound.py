@@ -4,7 +4,9 @@ import hmac
 import json
 import re
 import secrets
+import time
 import xml.etree.ElementTree as ET
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
@@ -210,6 +212,56 @@ def test_start_lifts_nothing_that_an_operator_said_of_all_applications(phone):
 
 def _by_operator(pseudonym):
     return Suppression(pseudonym, EVERY_APPLICATION, SuppressionScope.ALL, SuppressionSource.OPERATOR)
+
+
+def agreed(seconds: float) -> dict[str, object]:
+    """Return a consent that was given some seconds ago."""
+    given = datetime.now(UTC) - timedelta(seconds=seconds)
+    return {"text_version": "2026-11", "text_sha256": "9f" * 32, "locale": "ur-PK", "channel": "web", "source": "app",
+            "given_at": given.isoformat(timespec="milliseconds").replace("+00:00", "Z")}  # fmt: skip
+
+
+def lifts(phone: Phone, **members: object) -> tuple[int, str | None]:
+    answer = phone.shop.post("/v1/suppressions/lift", {"to": NUMBER, **members})
+    return answer.status_code, answer.json.get("code")
+
+
+def test_an_application_lifts_what_the_person_said_only_with_a_consent_that_is_newer(phone):
+    old, ahead = agreed(60), agreed(-100)
+    phone.reads(phone.shop, consent=old)
+    assert phone.shop.call("PUT", "/v1/consents", json={"to": NUMBER, **ahead}).status_code == 200
+    phone.writes("STOP")
+    time.sleep(0.01)
+
+    assert lifts(phone) == (422, "consent-required")
+    assert lifts(phone, consent=old) == lifts(phone, consent=ahead) == (422, "consent-outdated")
+    assert lifts(phone, scope="marketing_only")[0] == 200
+    assert begins(phone.shop) == SUPPRESSED
+    assert lifts(phone, consent=agreed(-101))[0] == 200
+    assert begins(phone.shop)[0] == 201
+    held = phone.shop.post("/v1/consents/find", {"to": NUMBER}).json["entries"]
+    assert len(held) == 2, "what shows it is kept"
+
+
+def test_what_the_application_says_too_does_not_let_it_lift_what_the_person_said(phone):
+    phone.reads(phone.shop)
+    phone.shop.call("PUT", "/v1/suppressions", json={"to": NUMBER})
+    assert lifts(phone)[0] == 200
+    phone.writes("STOP")
+    phone.shop.call("PUT", "/v1/suppressions", json={"to": NUMBER})
+
+    assert lifts(phone) == (422, "consent-required")
+    assert begins(phone.shop) == SUPPRESSED
+
+
+def test_a_consent_to_what_the_application_has_not_lifts_nothing(phone):
+    phone.reads(phone.shop)
+    phone.writes("STOP")
+    time.sleep(0.01)
+
+    assert lifts(phone, consent=agreed(0), purpose="other") == (403, "forbidden")
+    assert lifts(phone, consent=agreed(-3600)) == (422, "invalid-time")
+    assert begins(phone.shop) == SUPPRESSED
 
 
 def test_help_is_answered_and_changes_nothing(phone):

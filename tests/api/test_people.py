@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from support_api import START, Api
+from support_events import record_events
 from support_installation import BANK_KEY, NUMBER, World
 
 from otp_service.core.errors import LedgerUnavailableError
@@ -23,9 +24,9 @@ MASK = "+92 ••• ••••567"
 class Both:
     """Two applications of one installation: the shop needs consents, the bank keeps none."""
 
-    def __init__(self, world: World, consent: str = "required") -> None:
+    def __init__(self, world: World, consent: str = "required", bank: str = "off") -> None:
         one = Api(world)
-        modes = {"shop": consent, "bank": "off"}
+        modes = {"shop": consent, "bank": bank}
         sections = one.installation.settings.applications
         applications = {
             name: {**sections[name].model_dump(mode="json", exclude_none=True), "consent": mode}
@@ -92,6 +93,105 @@ def test_a_withdrawal_counts_at_once_and_both_entries_stay(both):
 
 def test_a_start_may_bring_its_consent(both):
     assert begin(both.shop, consent=CONSENT).status_code == 201
+
+
+def ago(seconds: float) -> dict[str, str]:
+    """Return a consent that was given some seconds ago."""
+    given = datetime.now(UTC) - timedelta(seconds=seconds)
+    return {**CONSENT, "given_at": given.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+
+
+def begin_with(both, consent, **members) -> tuple[int, str | None]:
+    answer = begin(both.shop, consent=consent, **members)
+    return answer.status_code, answer.json.get("code")
+
+
+OUTDATED = (422, "consent-outdated")
+
+
+@pytest.mark.parametrize("mode", ["required", "recorded"])
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "the recorder is late"])
+@pytest.mark.parametrize("seconds", [86400, 0, -200], ids=["long ago", "just now", "by a clock that is ahead"])
+def test_a_start_with_the_consent_it_always_carried_undoes_no_withdrawal(world, mode, recorded, seconds):
+    both, always = Both(world, mode), ago(seconds)
+    assert begin_with(both, always)[0] == begin_with(both, always)[0] == 201
+    if recorded:
+        record_events(both.shop.installation.context)
+    post(both.shop, "/v1/consents/withdraw")
+
+    assert begin_with(both, always) == OUTDATED
+    record_events(both.shop.installation.context)
+    assert begin_with(both, always) == OUTDATED
+    assert [one["status"] for one in found(both)] == ["given", "withdrawn"]
+
+
+def found(both) -> list[dict[str, str]]:
+    return post(both.shop, "/v1/consents/find").json["entries"]
+
+
+@pytest.mark.parametrize("seconds", [86400, 0, -200], ids=["long ago", "just now", "by a clock that is ahead"])
+def test_an_old_consent_that_is_recorded_again_undoes_no_withdrawal(both, seconds):
+    old = ago(seconds)
+    put(both.shop, "/v1/consents", **old)
+    post(both.shop, "/v1/consents/withdraw")
+    refused = put(both.shop, "/v1/consents", **old)
+
+    assert (refused.status_code, refused.json["code"]) == OUTDATED
+    assert len(found(both)) == 2
+    assert begin(both.shop).json["code"] == "consent-required"
+
+
+def test_a_consent_that_was_given_before_the_withdrawal_and_never_shown_is_outdated_too(both):
+    post(both.shop, "/v1/consents/withdraw")
+
+    assert begin_with(both, ago(1)) == OUTDATED
+    assert put(both.shop, "/v1/consents", **ago(1)).json["code"] == OUTDATED[1]
+
+
+def test_who_agrees_anew_gets_messages_again(both):
+    put(both.shop, "/v1/consents", **ago(60))
+    post(both.shop, "/v1/consents/withdraw")
+    time.sleep(0.01)
+
+    assert begin_with(both, ago(0))[0] == 201
+    record_events(both.shop.installation.context)
+    assert [one["status"] for one in found(both)] == ["given", "withdrawn", "given"]
+    assert begin(both.shop).status_code == 201
+    post(both.shop, "/v1/consents/withdraw")
+    time.sleep(0.01)
+    assert put(both.shop, "/v1/consents", **ago(0)).json["status"] == "given"
+
+
+def test_a_withdrawal_is_newer_than_a_consent_of_the_same_moment(both):
+    post(both.shop, "/v1/consents/withdraw")
+    at = found(both)[0]["recorded_at"]
+
+    assert begin_with(both, {**CONSENT, "given_at": at}) == OUTDATED
+    assert put(both.shop, "/v1/consents", **{**CONSENT, "given_at": at}).json["code"] == OUTDATED[1]
+
+
+def test_the_last_consent_once_more_changes_nothing_and_an_older_one_is_refused(both):
+    last, older = ago(60), ago(120)
+    first = put(both.shop, "/v1/consents", **last).json
+    again = put(both.shop, "/v1/consents", **last)
+    refused = put(both.shop, "/v1/consents", **older)
+
+    assert (again.status_code, again.json) == (200, first)
+    assert (refused.status_code, refused.json["code"]) == OUTDATED
+    assert begin_with(both, older)[0] == begin_with(both, last)[0] == 201, "there is one in force"
+    record_events(both.shop.installation.context)
+    assert found(both) == first["entries"]
+
+
+def test_a_withdrawal_is_of_its_purpose_and_application_alone(world):
+    both = Both(world, "required", bank="recorded")
+    old = ago(60)
+    post(both.shop, "/v1/consents/withdraw")
+    payment = {"purpose": "payment", "transaction": {"amount": "1", "currency": "PKR", "payee": "Daraz"}}
+
+    assert begin_with(both, old, **payment)[0] == 201
+    assert put(both.bank, "/v1/consents", **old).status_code == 200
+    assert begin_with(both, old) == OUTDATED
 
 
 def test_a_consent_is_for_one_purpose(both):

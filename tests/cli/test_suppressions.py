@@ -12,8 +12,10 @@ from support_ledger import VARIABLE, make_ledger
 from otp_service.bootstrap import install
 from otp_service.core.errors import LedgerUnavailableError, SuppressedError
 from otp_service.core.phone import parse_destination
+from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
 from otp_service.services.consents import give
 from otp_service.services.named import named
+from otp_service.services.suppressions import suppress
 from otp_service.settings import load_settings
 from otp_service.store import keys
 
@@ -90,6 +92,20 @@ def test_who_said_so_and_when_is_shown(environ, shop):
     ]
     assert "of bank." in shown
     assert NUMBER[-7:] not in shown
+
+
+def test_what_the_person_said_is_lifted_with_a_reason_only(environ, shop):
+    to = named(shop.context.keyring, parse_destination(NUMBER, None))
+    suppress(shop.context, (Suppression(to.pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND),))
+    lift = ("suppressions", "lift", NUMBER, "--application", "shop")
+    result = run(*lift, environ=environ)
+    assert result.exit_code == 2
+    assert "say why" in result.output
+    assert refused(shop)
+
+    told(*lift, "--reason", "asked for it in the shop, case A-17", environ=environ)
+    assert not refused(shop)
+    assert "asked for it in the shop, case A-17" in suppressions("show", NUMBER, environ=environ)
 
 
 def test_what_is_not_suppressed_is_not_lifted(environ):

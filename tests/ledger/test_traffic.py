@@ -2,13 +2,16 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
 from sqlalchemy import select
-from support_happenings import EVIDENCE, NUMBER, happening, started
+from support_happenings import EVIDENCE, NUMBER, anew, happening, started
 
 from otp_service.core.consent import Consent
+from otp_service.core.errors import ConsentOutdatedError
+from otp_service.ledger.clock import now
 from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import events
 from otp_service.ledger.traffic import Past
@@ -79,7 +82,17 @@ def test_a_consent_that_came_with_a_start_is_recorded_with_its_evidence(ledger):
 
     assert (recorded.numbers, recorded.changes, recorded.place) == ((NUMBER,), 1, ledger.mirrored.head())
     assert entry.evidence == EVIDENCE
-    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (True, 0)}
+    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (True, 0, EVIDENCE.given)}
+
+
+def word(ledger) -> tuple[bool, int]:
+    """Return the last word on codes of the shop, and the place from which on it counts."""
+    return ledger.mirrored.states([NUMBER]).numbers[0].consents["shop", "login"][:2]
+
+
+def said(ledger) -> int:
+    """Return when it was said, as far as what is newer has to be later."""
+    return ledger.mirrored.states([NUMBER]).numbers[0].consents["shop", "login"][2]
 
 
 def test_a_withdrawal_is_the_later_one_although_the_consent_was_recorded_after_it(ledger):
@@ -88,17 +101,47 @@ def test_a_withdrawal_is_the_later_one_although_the_consent_was_recorded_after_i
     ledger.traffic.record([start])
 
     assert [one.withdrawn for one in ledger.consents.of(NUMBER, "shop", "login")] == [False, True]
-    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (False, place.sequence)}
+    assert word(ledger) == (False, place.sequence)
 
 
 def test_a_consent_given_after_a_withdrawal_counts_although_an_older_one_is_recorded_late(ledger):
     old = started("vf_1", evidence=EVIDENCE, place=0)
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
-    new = started("vf_2", evidence=EVIDENCE, place=place.sequence)
+    new = started("vf_2", evidence=anew(), place=place.sequence)
     ledger.traffic.record([new])
     ledger.traffic.record([old])
 
-    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (True, place.sequence)}
+    assert word(ledger) == (True, place.sequence)
+
+
+def test_a_consent_that_is_sent_with_each_start_is_recorded_once(ledger):
+    every = [started(f"vf_{i}", evidence=EVIDENCE) for i in range(3)]
+    first, later = ledger.traffic.record(every[:2]), ledger.traffic.record(every[2:])
+
+    assert (first.new, first.changes, later.new, later.changes, later.place) == (2, 1, 1, 0, None)
+    assert len(ledger.consents.of(NUMBER, "shop", "login")) == 1
+
+
+def test_a_consent_that_is_older_than_a_withdrawal_before_its_start_is_not_recorded(ledger):
+    """No start brings one, but to a mirror that lacks the withdrawal."""
+    _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
+    recorded = ledger.traffic.record([started(evidence=EVIDENCE, place=place.sequence)])
+
+    assert (recorded.new, recorded.changes, word(ledger)) == (1, 0, (False, place.sequence))
+
+
+def test_a_withdrawal_is_newer_than_a_consent_by_a_clock_that_is_ahead(ledger):
+    ahead = replace(EVIDENCE, given=now() + 200_000)
+    late = started(evidence=ahead)
+    ledger.consents.add(Consent(NUMBER, "shop", "login", None))
+    ledger.traffic.record([late])
+    assert (word(ledger)[0], said(ledger)) == (False, ahead.given)
+
+    with pytest.raises(ConsentOutdatedError):
+        ledger.consents.add(Consent(NUMBER, "shop", "login", ahead))
+    ledger.consents.add(Consent(NUMBER, "shop", "login", replace(ahead, given=ahead.given + 1)))
+    withdrawn, _ = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
+    assert withdrawn.said == said(ledger) == ahead.given + 1
 
 
 def test_the_application_whose_message_a_number_got_last_is_known(ledger):
@@ -122,14 +165,14 @@ def test_a_consent_of_a_start_that_a_restored_ledger_has_not_come_to_yet_ends_be
     ledger.traffic.record([started(evidence=EVIDENCE, place=1000)])
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
 
-    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (False, place.sequence)}
+    assert word(ledger) == (False, place.sequence)
 
 
 def test_a_consent_that_nobody_can_place_after_a_restore_wins_over_no_withdrawal(ledger):
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.traffic.record([started(evidence=EVIDENCE, place=1000)])
 
-    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (False, place.sequence)}
+    assert word(ledger) == (False, place.sequence)
 
 
 def test_an_erasure_and_a_recorder_at_once_leave_no_address(ledger):

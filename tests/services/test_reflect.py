@@ -5,7 +5,7 @@ import json
 import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
-from support_happenings import EVIDENCE
+from support_happenings import EVIDENCE, anew
 from support_installation import NUMBER, World
 from support_outbox import POLICY, deliver_all, jobs_of
 
@@ -140,7 +140,7 @@ def test_a_consent_given_again_lets_messages_through(install):
     shop = one.context.applications["shop"]
     give(one.context, shop, number(one), "login", EVIDENCE)
     withdraw(one.context, shop, number(one), "login")
-    give(one.context, shop, number(one), "login", EVIDENCE)
+    give(one.context, shop, number(one), "login", anew())
 
     assert sent(one, begin(one)) == [("queued", None)]
 
@@ -149,7 +149,7 @@ def test_a_start_with_a_consent_needs_no_other_and_is_sent_before_that_is_record
     one = install("required")
     shop = Caller(one)
     withdraw(one.context, shop.application, number(one), "login")
-    mine = shop.send(consent=EVIDENCE).view.verification
+    mine = shop.send(consent=anew()).view.verification
     deliver_all(one.context)
     told = frozen.client.xrange(keys.events("00"))[0][1]
 
@@ -283,7 +283,7 @@ def test_a_resend_after_a_withdrawal_is_refused_and_one_after_another_consent_is
     with pytest.raises(ConsentRequiredError):
         shop.resend(mine)
 
-    give(one.context, shop.application, number(one), "login", EVIDENCE)
+    give(one.context, shop.application, number(one), "login", anew())
     assert shop.resend(mine)
 
 

@@ -1,14 +1,17 @@
 """The mirror in Redis: what it lets through, what it keeps back, and when it is not to be relied on."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
+from support_happenings import EVIDENCE
 from support_installation import NUMBER, World
 
 from otp_service.core.consent import ConsentMode
 from otp_service.core.errors import (
+    ConsentOutdatedError,
     ConsentRequiredError,
     FrozenError,
     LedgerUnavailableError,
@@ -139,7 +142,7 @@ def test_a_number_is_remembered_for_a_day_longer_than_what_holds(frozen, mirror,
 
 
 def test_a_number_with_a_consent_stays_whatever_ends(frozen, mirror):
-    one = Mirrored(PSEUDONYM, {"shop": frozen.now + 1}, {("shop", "login"): (False, 1)})
+    one = Mirrored(PSEUDONYM, {"shop": frozen.now + 1}, {("shop", "login"): (False, 1, 5)})
     mirror.reflect(Changes(IDENTITY, 1, 1, (one,)), 0, ["00"])
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
@@ -245,12 +248,12 @@ def put(frozen, installation, **fields):
         ({"f_shop": "", "s_shop": ""}, "required", FrozenError),
         ({"l_shop": "7", "l_*": "9"}, "off", None),
         ({}, "required", ConsentRequiredError),
-        ({"c_shop_login": "given|1"}, "required", None),
-        ({"c_shop_payment": "given|1"}, "required", ConsentRequiredError),
-        ({"c_bank_login": "given|1"}, "required", ConsentRequiredError),
-        ({"c_shop_login": "withdrawn|1"}, "required", ConsentRequiredError),
-        ({"c_shop_login": "withdrawn|1"}, "recorded", ConsentRequiredError),
-        ({"c_shop_login": "withdrawn|1"}, "off", None),
+        ({"c_shop_login": "given|1|5"}, "required", None),
+        ({"c_shop_payment": "given|1|5"}, "required", ConsentRequiredError),
+        ({"c_bank_login": "given|1|5"}, "required", ConsentRequiredError),
+        ({"c_shop_login": "withdrawn|1|5"}, "required", ConsentRequiredError),
+        ({"c_shop_login": "withdrawn|1|5"}, "recorded", ConsentRequiredError),
+        ({"c_shop_login": "withdrawn|1|5"}, "off", None),
         ({}, "recorded", None),
     ],
 )
@@ -260,6 +263,33 @@ def test_a_start_goes_by_what_the_mirror_says(frozen: FrozenValkey, fields, cons
     put(frozen, shop, **{"n": "0", **{name: times.get(value, value) for name, value in fields.items()}})
     try:
         begin(shop)
+        found = None
+    except OtpServiceError as error:
+        found = type(error)
+
+    assert found is refused
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "given", "refused"),
+    [
+        ("c_shop_login", "withdrawn|1|5000", 5000, ConsentOutdatedError),
+        ("c_shop_login", "withdrawn|1|5000", 4999, ConsentOutdatedError),
+        ("c_shop_login", "withdrawn|1|5000", 5001, None),
+        ("c_shop_login", "given|1|5000", 1, None),
+        ("c_shop_payment", "withdrawn|1|5000", 1, None),
+        ("c_bank_login", "withdrawn|1|5000", 1, None),
+        ("c_bank_login", "withdrawn|1|5000", -1, None),
+        ("s_shop", "", 5001, SuppressedError),
+    ],
+)
+def test_a_consent_that_comes_with_a_start_has_to_be_newer_than_a_withdrawal(
+    frozen: FrozenValkey, field, value, given, refused
+):
+    shop = installed(frozen, applications={"shop": {**SHOP, "consent": "required"}})
+    put(frozen, shop, n="0", **{field: value})
+    try:
+        begin(shop, consent=replace(EVIDENCE, given=given))
         found = None
     except OtpServiceError as error:
         found = type(error)

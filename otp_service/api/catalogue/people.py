@@ -18,9 +18,11 @@ CALLS = (
         section=_CONSENTS,
         summary="Record a consent",
         description="Records that somebody agreed to codes for a purpose, with what shows it. It is in force when this "
-        "is answered. What is recorded is never changed, only followed by another entry.",
+        "is answered. What is recorded is never changed, only followed by another entry. A consent that was not given "
+        "after the last one, or after its withdrawal, is refused as `consent-outdated`; the last one once more "
+        "changes nothing.",
         successes=_SHOWN,
-        problems=(*_CONSENT, "invalid-time"),
+        problems=(*_CONSENT, "invalid-time", "consent-outdated"),
         body=people_schemas.GivenConsentBody,
         body_required=True,
     ),
@@ -81,10 +83,11 @@ CALLS = (
         path="/v1/suppressions/lift",
         section=_SUPPRESSIONS,
         summary="Lift a suppression",
-        description="Lets the application's messages through again. What the operator suppressed for all stays.",
+        description="Lets the application's messages through again. What the operator suppressed for all stays. What "
+        "the person said, by an answer to a message, needs a consent that was given after it.",
         successes=_LISTED,
-        problems=(*COMMON, *BODY, *_NUMBER),
-        body=people_schemas.ScopeBody,
+        problems=(*_CONSENT, "invalid-time", "consent-required", "consent-outdated"),
+        body=people_schemas.LiftBody,
         body_required=True,
     ),
     Call(

@@ -58,6 +58,7 @@ CALLS = (
             "invalid-time",
             "client-ip-required",
             "consent-required",
+            "consent-outdated",
             "consent-not-kept",
             "message-not-cleared",
             "rate-limited",

@@ -7,13 +7,14 @@ from flask import Blueprint, Response
 from otp_service.api.current import exchange, no_query
 from otp_service.api.named import number_in
 from otp_service.api.people_answers import suppressions_response
-from otp_service.api.people_schemas import NumberBody, ScopeBody, SuppressionBody
+from otp_service.api.people_schemas import LiftBody, NumberBody, SuppressionBody
 from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import InvalidTimeError
 from otp_service.core.moment import milliseconds_of
 from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource, keeps_codes_back
 from otp_service.ledger.clock import now
+from otp_service.services.consents import consent_of
 from otp_service.services.named import Named
 from otp_service.services.suppressions import entries_of, lift, suppress
 
@@ -44,9 +45,11 @@ def blueprint(installation: Installation) -> Blueprint:
 
     def take_back() -> Response:
         """Lift a suppression of the application's own."""
-        body = validated(ScopeBody, read_json(exchange()))
-        to = number_in(context, body)
-        lift(context, replace(_entry(to, body.scope), lifted=True))
+        body = validated(LiftBody, read_json(exchange()))
+        to, application, shown = number_in(context, body), exchange().application, None
+        if body.consent:
+            shown = consent_of(application, to, body.purpose, body.consent.to_evidence())
+        lift(context, replace(_entry(to, body.scope), lifted=True), shown=shown)
         return _shown(to)
 
     routes = Blueprint("suppressions", __name__, url_prefix="/v1/suppressions")

@@ -32,12 +32,20 @@ function mirror.closed(head, identity, least)
   return nil, place[2]
 end
 
--- Returns what keeps an application's messages of a purpose from a number: 'mirror-behind', 'frozen', 'suppressed' or
--- 'consent-required'; nil when nothing does. Then also the place in the ledger that it was looked up at, and that of the
--- last lift of a freeze, 0 for none.
+-- Tells what is wrong with the consent to a message, of what the mirror has of it; nil for nothing.
+local function without_consent(kept, demand, since, given)
+  local state, from, said = string.match(kept or '', '^(%a+)|(%d+)|(-?%d+)$')
+  if given then return state == 'withdrawn' and given <= tonumber(said) and 'consent-outdated' or nil end
+  if state == 'withdrawn' and tonumber(from) > tonumber(since) then return 'consent-required' end
+  if demand == 'required' and state ~= 'given' then return 'consent-required' end
+end
+
+-- Returns what keeps an application's messages of a purpose from a number: 'mirror-behind', 'frozen', 'suppressed',
+-- 'consent-required' or 'consent-outdated'; nil when nothing does. Then also the place in the ledger that it was looked up
+-- at, and that of the last lift of a freeze, 0 for none.
 -- `demand` is what the application asks for: 'required', 'recorded' or 'off'. `since` is the place from which on a
--- withdrawal counts.
-function mirror.refusal(head, number, about, identity, least, demand, since)
+-- withdrawal counts. `given` is when the consent was given that comes with the message, nil without one.
+function mirror.refusal(head, number, about, identity, least, demand, since, given)
   local closed, place = mirror.closed(head, identity, least)
   if closed then return 'mirror-behind' end
   local application = about.application
@@ -47,10 +55,7 @@ function mirror.refusal(head, number, about, identity, least, demand, since)
   for i = 1, 2 do
     if kept[i] and (kept[i] == '' or tonumber(kept[i]) > now) then return 'suppressed' end
   end
-  if demand ~= 'off' then
-    local state, from = string.match(kept[3] or '', '^(%a+)|(%d+)$')
-    if state == 'withdrawn' and tonumber(from) > tonumber(since) then return 'consent-required' end
-    if demand == 'required' and state ~= 'given' then return 'consent-required' end
-  end
+  local why = demand ~= 'off' and without_consent(kept[3], demand, since, given)
+  if why then return why end
   return nil, place, mirror.later(kept[6], kept[7])
 end

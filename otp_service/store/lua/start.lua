@@ -25,7 +25,7 @@
 -- ARGV[30] and following: the record's fields: name, value, …
 -- Derives: the record of the first start, from the idempotency key (same hash tag)
 -- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
---                 {'kept-back', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
+--                 {'kept-back', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'events-full'} {'backlog-full'}
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
 -- include clock fence states counters limits standing waits buckets conversions findings spending failing counted approvals
 -- include guesses fraud guard attempts streams idempotency record mirror deliveries
@@ -38,8 +38,8 @@ end
 
 local about = { application = ARGV[11], purpose = ARGV[12], country = ARGV[13], trace = ARGV[29],
   lifted = math.huge } -- knows of every lift
-local demand = ARGV[26] == '' and ARGV[25] or 'off'
-local why, place, lifted = mirror.refusal(KEYS[11], KEYS[12], about, ARGV[23], ARGV[24], demand, -1)
+local given = ARGV[26] ~= '' and cjson.decode(ARGV[26]).given or nil
+local why, place, lifted = mirror.refusal(KEYS[11], KEYS[12], about, ARGV[23], ARGV[24], ARGV[25], -1, given)
 if why then return { 'kept-back', why } end
 if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[6]) then return { 'events-full' } end
 local full, ahead = streams.full(KEYS[2], KEYS[3], ARGV[5], ARGV[3])
@@ -67,6 +67,7 @@ redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now
 counted.note(KEYS[1], sending, {})
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
 fence.note(KEYS[1])
+if given then redis.call('HSET', KEYS[1], 'consented', string.format('%.0f', given)) end
 if lifted > 0 then redis.call('HSET', KEYS[1], 'lifted', lifted) end
 if sending.price > 0 then spending.reserve(KEYS[1], 1, 1, sending.price) end
 if ARGV[1] ~= '' then
