@@ -11,6 +11,15 @@ from otp_service.services.write import write
 from otp_service.settings import Settings
 from otp_service.settings.messages import read_catalogue
 
+UNSAFE_NAMES = (
+    "", " Daraz", "Daraz ", "A  B", "x" * 31, "x\n@evil.example #999999", "Ali\r482910", "Ali 482910", "Ali 482 910",
+    "Ali 48-29-10", "Ali ۴۸۲۹۱۰", "482&910 Bank", "482'910 Bank", "4\u03328\u03322\u03329 Bk", "a@b", "a#b", "a:b",
+    "a/b", "\u202eDaraz", "Da\u200braz", "Da\u2066raz", "Da\u00adraz", "Da\u3164raz", "Da\ufe0fraz", "Da\u00a0raz",
+    "Daraz\x00", "*", "<b>", "Daraz!", "①②③④", "123", "...", "😀", "{code}",
+)  # fmt: skip
+"""What no message may show as the name of whoever is paid or sends it."""
+UNSAFE_SECTIONS = ("482910", "shop-4829", "48-29_10", "x" * 31, "2026", "__")
+"""Names of sections that no message may show either."""
 CATALOGUE: Catalogue = read_catalogue(Settings())
 LANGUAGES = tuple(language.tag for language in CATALOGUE.languages.values())
 PAYMENT = Transaction("25000.00", "PKR", "Corner Store", "4821")

@@ -24,6 +24,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "country": "PK",
     "channel": "sms",
     "purpose": "login",
+    "locale": "en",
     "created_at": _TIME,
     "expires_at": "2026-11-24T22:05:00Z",
     "checks_left": 5,
@@ -141,6 +142,9 @@ class VerificationAnswer:
     """Channel of the last message."""
     purpose: str
     """What the code is for."""
+    locale: str
+    """BCP 47: the language that the last message is in. Another one than the start asked for where the service has no
+    words in that: the application's then, and English as the last resort."""
     created_at: Time
     expires_at: Time
     """When the code ends; later checks hear `expired`."""
@@ -244,6 +248,7 @@ def verification_answer(view: VerificationView) -> VerificationAnswer:
         country=verification.country,
         channel=verification.channel,
         purpose=verification.purpose.name,
+        locale=view.locale,
         created_at=rfc3339(verification.created),
         expires_at=rfc3339(verification.expires),
         checks_left=verification.checks_left,

@@ -152,7 +152,8 @@ class StartBody(Body):
 
     English (`en`), Urdu (`ur`), Roman Urdu (`ur-Latn`) and Arabic (`ar`) come with the service; its operator may have
     added others. A tag without words of its own is shortened, `ur-PK` to `ur`. One of a language that is not there is
-    no error: the message is in the application's language then, and in English as the last resort."""
+    no error: the message is in the application's language then, and in English as the last resort. `locale` of the
+    answer tells which."""
     client_ip: Address | None = None
     """Address of the end user, not of your server; some applications have to give it."""
     context: Annotated[str, StringConstraints(max_length=128, pattern=PRINTABLE)] | None = None

@@ -121,6 +121,11 @@ class Catalogue:
                 return language.replies[meaning], reference, _as_asked(locale, tag, language)
         raise LookupError("the catalogue is complete for English")
 
+    def speaks(self, locale: str) -> bool:
+        """Tell whether there are words in a locale's language, and script."""
+        found = next((one for one in lookup(locale) if one.lower() in self.languages), None)
+        return found is not None and _as_asked(locale, found, self.languages[found.lower()]) == locale
+
     def _languages(self, wanted: Iterable[str], only: Collection[str]) -> Iterator[tuple[str, str, Language]]:
         """Yield the languages to be tried, each with the locale that it is for, and the part of it that is its tag."""
         allowed = {tag.lower() for tag in only}

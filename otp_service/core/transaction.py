@@ -12,11 +12,11 @@ from decimal import Decimal
 from otp_service.core.currency import minor_digits
 from otp_service.core.errors import InvalidTransactionError
 
-MAX_PAYEE = 30
+MAX_NAME = 30
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,3}))?")
 _ACCOUNT = re.compile(r"[0-9]{4}")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./_-]{0,34}")
-_PAYEE_SIGNS = frozenset(" .-&'")
+_NAME_SIGNS = frozenset(" .-&'")
 _DIGIT_RUN = re.compile(r"[0-9]{4,}")
 _DOMAIN = re.compile(r"[\w-]\.\w{2,}", re.UNICODE)
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | frozenset(
@@ -97,26 +97,33 @@ def _canonical_amount(amount: str, currency: str) -> str:
 
 def _canonical_payee(payee: str, trusted_payees: frozenset[str]) -> str:
     name = unicodedata.normalize("NFC", payee)
-    if not 1 <= len(name) <= MAX_PAYEE or name != name.strip() or "  " in name:
-        raise InvalidTransactionError(f"payee has 1 to {MAX_PAYEE} characters and no superfluous space.")
-    if not all(_may_stand_in_a_name(character) for character in name) or not any(map(str.isalpha, name)):
-        raise InvalidTransactionError("payee has letters, digits, spaces and the signs . - & ' only.")
-    if _DIGIT_RUN.search(_joined_digits(name)):
-        raise InvalidTransactionError("payee has at most 3 digits in a row: more could pass for a code.")
+    if rule := rule_of_names(name):
+        raise InvalidTransactionError(f"payee {rule}.")
     if _DOMAIN.search(name) and name not in trusted_payees:
         raise InvalidTransactionError("payee looks like a domain name; the application does not list it as one.")
     return name
+
+
+def rule_of_names(name: str) -> str | None:
+    """Return the rule that a name breaks which stands in a message: a payee, or who sends it; ``None`` for none."""
+    if not 1 <= len(name) <= MAX_NAME or name != name.strip() or "  " in name:
+        return f"has 1 to {MAX_NAME} characters and no superfluous space"
+    if not all(_may_stand_in_a_name(character) for character in name) or not any(map(str.isalpha, name)):
+        return "has letters, digits, spaces and the signs . - & ' only"
+    if _DIGIT_RUN.search(_joined_digits(name)):
+        return "has at most 3 digits in a row: more could pass for a code"
+    return None
 
 
 def _joined_digits(name: str) -> str:
     """Return the name with ASCII digits, without signs and marks: ``482 910`` passes for a code like ``482910``."""
     plain = (character for character in name if unicodedata.category(character)[0] != "M")
     return "".join(
-        str(unicodedata.decimal(character, character)) for character in plain if character not in _PAYEE_SIGNS
+        str(unicodedata.decimal(character, character)) for character in plain if character not in _NAME_SIGNS
     )
 
 
 def _may_stand_in_a_name(character: str) -> bool:
     category = unicodedata.category(character)
-    shown = category[0] == "L" or category in {"Mn", "Mc", "Nd"} or character in _PAYEE_SIGNS
+    shown = category[0] == "L" or category in {"Mn", "Mc", "Nd"} or character in _NAME_SIGNS
     return shown and character not in _INVISIBLE

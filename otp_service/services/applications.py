@@ -4,7 +4,7 @@ from otp_service.core.application import Application
 from otp_service.core.errors import ConflictError, InvalidApplicationError, NameTakenError, NotFoundError
 from otp_service.ledger.applications import StoredApplication
 from otp_service.services.context import Context
-from otp_service.services.lint import faults_of_cost, measures
+from otp_service.services.lint import faults_of_cost, faults_of_locale, measures
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -43,8 +43,9 @@ def change_application(context: Context, name: str, settings: str, by: str) -> S
 
 
 def _judge(context: Context, name: str, settings: str) -> None:
-    """Refuse what a process could not use, and messages that cost more than their files allow."""
+    """Refuse what no process could use, a language without words, and messages longer than their files allow."""
     application: Application = context.directory.understand(name, settings).application
     measured = measures(context.catalogue, context.purposes, (application,))
-    if faults := list(faults_of_cost(one for one in measured if one.application)):
+    locale = faults_of_locale(context.catalogue, application.locale)
+    if faults := [*locale, *faults_of_cost(one for one in measured if one.application)]:
         raise InvalidApplicationError("\n".join(faults))

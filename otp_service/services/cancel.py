@@ -19,6 +19,6 @@ def cancel(
     outcome = context.store.verifications.cancel(bucket, verification_id, application.name, retry)
     match outcome:
         case Canceled(verification):
-            return view_of(context.keyring, verification)
+            return view_of(context, verification)
         case _:
             raise error_of(outcome)

@@ -11,13 +11,12 @@ from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
 from otp_service.core.segments import MAX_OCTETS, Encoding, encoding_of, not_in_gsm7, octets, segments, units
 from otp_service.core.template_rules import named
 from otp_service.core.templates import Template, Variable
-from otp_service.core.transaction import MAX_PAYEE, Transaction
+from otp_service.core.transaction import MAX_NAME, Transaction
 from otp_service.core.wording import Wording
 from otp_service.services.write import write
 
-MAX_BRAND: Final = 30
 LONGEST_CODE: Final = 8
-LONGEST_PAYMENT: Final = Transaction("999999999999.999", "KWD", "M" * MAX_PAYEE, "9999")
+LONGEST_PAYMENT: Final = Transaction("999999999999.999", "KWD", "M" * MAX_NAME, "9999")
 """The most that a message may have to say of a payment."""
 ORDINARY_PAYMENT: Final = Transaction("25000.00", "PKR", "Corner Store", "4821")
 ORDINARY_MINUTES: Final = 5
@@ -96,7 +95,7 @@ def _measure(
     wording = Wording(application or SAMPLE, purpose, channel, language.tag, SAMPLE_CODE, ORDINARY_MINUTES)
     extreme = replace(
         wording,
-        application=application or replace(SAMPLE, title="M" * MAX_BRAND),
+        application=application or replace(SAMPLE, title="M" * MAX_NAME),
         code="9" * (purpose.code_length if application else LONGEST_CODE),
         minutes=longest,
     )
@@ -109,7 +108,7 @@ def _measure(
 
 def _measure_reply(language: Language, meaning: Meaning, template: Template) -> Measure:
     texts = Texts(payment=False, segments=language.reply_segments, templates={Channel.SMS: template})
-    ordinary, longest = (template.filled({Variable.BRAND: title}) for title in (SAMPLE.title, "M" * MAX_BRAND))
+    ordinary, longest = (template.filled({Variable.BRAND: title}) for title in (SAMPLE.title, "M" * MAX_NAME))
     return Measure(language, texts, f"reply to {meaning}", Channel.SMS, None, ordinary, longest)
 
 
@@ -127,6 +126,12 @@ def notes_of_cost(measured: Iterable[Measure]) -> Iterator[str]:
     for one in measured:
         if one.channel is Channel.SMS and not _is_own_language(one):
             yield from _too_long_for_retriever(one)
+
+
+def faults_of_locale(catalogue: Catalogue, locale: str) -> Iterator[str]:
+    """Yield why a locale cannot be an application's own."""
+    if not catalogue.speaks(locale):
+        yield f"locale: there is no file of messages for {locale}."
 
 
 def _over_budget(one: Measure) -> Iterator[str]:

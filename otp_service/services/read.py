@@ -10,7 +10,7 @@ from otp_service.services.view import VerificationView, view_of
 
 def read(context: Context, application: Application, verification_id: str) -> VerificationView:
     """Return an application's own verification as it is now; raises `NotFoundError`."""
-    return view_of(context.keyring, find(context, application, verification_id)[1])
+    return view_of(context, find(context, application, verification_id)[1])
 
 
 def find(context: Context, application: Application, verification_id: str) -> tuple[str, Verification]:

@@ -58,6 +58,6 @@ def _queue(
     match outcome:
         case Queued(sent, quota, noted):
             metrics.record_noted(sent.application, sent.country, noted)
-            return Sent(view_of(context.keyring, sent), quota)
+            return Sent(view_of(context, sent), quota)
         case _:
             raise error_of(outcome, verification)

@@ -32,7 +32,7 @@ from otp_service.services.named import destination_of
 from otp_service.services.price import dearest_price
 from otp_service.services.refusals import error_of
 from otp_service.services.transactions import TransactionInput, transaction_of
-from otp_service.services.view import Details, VerificationView, seal_details, seal_mask
+from otp_service.services.view import Details, VerificationView, locale_of, seal_details, seal_mask
 from otp_service.store.outcomes import Replayed, Started
 from otp_service.telemetry import metrics, tracing
 
@@ -114,17 +114,20 @@ def _record(context: Context, application: Application, judged: _Judged, retry: 
         retry,
         tracing.traceparent(),
     )
-    mask = judged.destination.mask
     match outcome:
         case Started(now, quota, noted):
             metrics.record_noted(application.name, judged.destination.country, noted)
-            return Sent(VerificationView(_started_at(verification, now), judged.details, mask), quota)
+            return Sent(_view(context, judged, _started_at(verification, now)), quota)
         case Replayed(verification=found) if found:
-            return Sent(VerificationView(found, judged.details, mask), None)
+            return Sent(_view(context, judged, found), None)
         case Replayed():
-            return Sent(VerificationView(_remembered(verification, outcome), judged.details, mask), None)
+            return Sent(_view(context, judged, _remembered(verification, outcome)), None)
         case _:
             raise error_of(outcome, verification)
+
+
+def _view(context: Context, judged: _Judged, verification: Verification) -> VerificationView:
+    return VerificationView(verification, judged.details, judged.destination.mask, locale_of(context, verification))
 
 
 def _sending(context: Context, application: Application, judged: _Judged, pseudonym: str) -> Sending:

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass, field
 
 from otp_service.core.keyring import MASK, Keyring
 from otp_service.core.phone import LONGEST_MASK
+from otp_service.core.purpose import Channel
 from otp_service.core.transaction import Transaction
 from otp_service.core.verification import Verification
+from otp_service.services.context import Context
 
 DETAILS = "details"
 """Kind of the sealed transaction and metadata."""
@@ -23,11 +25,13 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class VerificationView:
-    """A verification with its details and its mask opened."""
+    """A verification with its details and its mask opened, and the language of its last message."""
 
     verification: Verification
     details: Details = field(repr=False)
     mask: str
+    locale: str
+    """BCP 47: not what was asked for where there are no words for that."""
 
 
 def seal_details(keyring: Keyring, details: Details, verification_id: str, application: str) -> bytes:
@@ -67,7 +71,15 @@ def transaction_in(keyring: Keyring, verification: Verification) -> Transaction 
     return open_details(keyring, verification.sealed_details, verification.id, verification.application).transaction
 
 
-def view_of(keyring: Keyring, verification: Verification) -> VerificationView:
+def view_of(context: Context, verification: Verification) -> VerificationView:
     """Return a recorded verification as its caller may see it."""
+    keyring = context.keyring
     details = open_details(keyring, verification.sealed_details, verification.id, verification.application)
-    return VerificationView(verification, details, open_mask(keyring, verification))
+    return VerificationView(verification, details, open_mask(keyring, verification), locale_of(context, verification))
+
+
+def locale_of(context: Context, verification: Verification) -> str:
+    """Return in which locale the last message of a verification is."""
+    wanted = (verification.locale, context.applications[verification.application].locale)
+    only = context.clearance.rules_of(verification.country).languages
+    return context.catalogue.choose(verification.purpose, Channel(verification.channel), *wanted, only=only).locale

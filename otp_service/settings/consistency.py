@@ -5,6 +5,7 @@ from itertools import product
 
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.registration import faults_of_mask
+from otp_service.core.transaction import rule_of_names
 from otp_service.settings.policy import ApplicationSection
 from otp_service.settings.ruleset import ruleset_of
 from otp_service.settings.spend import SpendSettings
@@ -40,6 +41,13 @@ def _application_faults(settings: Settings) -> Iterator[str]:
     for name, application in settings.applications.items():
         for purpose in sorted(set(application.purposes) - settings.purposes.keys()):
             yield f"applications.{name}.purposes: there is no section purposes.{purpose}."
+        yield from (f"applications.{name}.{fault}" for fault in brand_faults_of(name, application))
+
+
+def brand_faults_of(name: str, application: ApplicationSection) -> Iterator[str]:
+    """Yield why an application without a brand needs one: messages show the name of its section then."""
+    if application.name is None and (rule := rule_of_names(name.replace("_", "-"))):
+        yield f"name: is missing, and messages would show the section's own: it {rule}."
 
 
 def _key_faults(settings: Settings) -> Iterator[str]:

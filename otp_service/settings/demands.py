@@ -14,6 +14,7 @@ from otp_service.core.errors import ConfigurationError
 from otp_service.core.purpose import Channel
 from otp_service.core.start_refusal import RefusalName, StartRefusal, StartRefusedError
 from otp_service.services.clearance import today
+from otp_service.services.lint import faults_of_locale
 from otp_service.settings.carriers import carriers
 from otp_service.settings.messages import read_catalogue
 from otp_service.settings.policy import ALL_COUNTRIES, ApplicationSection
@@ -62,8 +63,8 @@ def sender_demands(settings: Settings, name: str, application: ApplicationSectio
 def cleared_catalogue(settings: Settings) -> Catalogue:
     """Return the words of messages, as `read_catalogue` does.
 
-    Raises `ConfigurationError` also for a language of a country that has no words, and `StartRefusedError` for each
-    template that a start could need, and that its country has not approved.
+    Raises `ConfigurationError` also for a language of a country or an application that has no words, and
+    `StartRefusedError` for each template that a start could need, and that its country has not approved.
     """
     catalogue = read_catalogue(settings)
     if missing := list(_missing_languages(settings, catalogue)):
@@ -78,6 +79,8 @@ def _missing_languages(settings: Settings, catalogue: Catalogue) -> Iterator[str
         for tag in asked.languages:
             if tag.lower() not in catalogue.languages:
                 yield f"countries.{country}.languages: there is no file of messages for {tag}."
+    for name, application in settings.applications.items():
+        yield from (f"applications.{name}.{fault}" for fault in faults_of_locale(catalogue, application.locale))
 
 
 def _unapproved(settings: Settings, catalogue: Catalogue) -> list[StartRefusal]:

@@ -1,6 +1,7 @@
 """Sections that become rules: purposes, applications and routes."""
 
 import re
+import unicodedata
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
@@ -10,7 +11,7 @@ from otp_service.core.consent import ConsentMode
 from otp_service.core.purpose import LONGEST_LIFE, Channel, Purpose, PurposeKind, Resend
 from otp_service.core.routing import Route
 from otp_service.core.template_rules import is_own_link, links_in
-from otp_service.core.transaction import MAX_PAYEE
+from otp_service.core.transaction import MAX_NAME, rule_of_names
 from otp_service.settings.sections import Section
 from otp_service.settings.spend import SpendSettings
 from otp_service.transport.country_code import CountryCode, known_country
@@ -47,9 +48,10 @@ def _country_or_all(country: str) -> str:
 
 
 def _brand(name: str) -> str:
-    if not name.isprintable() or set(name) & set("@#/:"):
-        raise ValueError("is printed in messages: no control character and none of @ # / :")
-    return name
+    composed = unicodedata.normalize("NFC", name)
+    if rule := rule_of_names(composed):
+        raise ValueError(f"stands in messages: it {rule}")
+    return composed
 
 
 def _host(origin: str) -> str:
@@ -68,8 +70,8 @@ Name = Annotated[str, AfterValidator(_name)]
 Country = Annotated[str, AfterValidator(_country_or_all)]
 KeyHash = Annotated[str, AfterValidator(_key_hash)]
 Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN)]
-Brand = Annotated[str, StringConstraints(min_length=1, max_length=30), AfterValidator(_brand)]
-Payee = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PAYEE)]
+Brand = Annotated[str, AfterValidator(_brand)]
+Payee = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
 Delay = Annotated[int, Field(ge=0, le=600)]
 
 

@@ -11,7 +11,7 @@ from otp_service.core.application import Application
 from otp_service.core.errors import ConfigurationError, InvalidApplicationError
 from otp_service.core.guard.ruleset import Ruleset
 from otp_service.ledger.applications import StoredApplication
-from otp_service.settings.consistency import price_faults_of
+from otp_service.settings.consistency import brand_faults_of, price_faults_of
 from otp_service.settings.demands import consent_demands, sender_demands
 from otp_service.settings.faults import fault_lines
 from otp_service.settings.policy import ALL_COUNTRIES, ApplicationSection, is_name
@@ -80,6 +80,8 @@ def understood(settings: Settings, name: str, text: str) -> tuple[Application, R
 def _faults(settings: Settings, name: str, section: ApplicationSection) -> Iterator[str]:
     if not is_name(name):
         yield "A name has 1 to 32 of a-z, 0-9, _ and -."
+    else:
+        yield from brand_faults_of(name, section)
     known = ", ".join(settings.purposes) or "none"
     for position, purpose in enumerate(section.purposes):
         if purpose not in settings.purposes:

@@ -16,6 +16,7 @@ from otp_service.core.keyring import api_key_hash
 from otp_service.ledger.database import Database
 
 DAY = 24 * 3600
+UNNAMED = {member: value for member, value in CLUB.items() if member != "name"}
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_who_is_not_there_is_not_changed(operators: Operators):
         ({"settings": {**CLUB, "purposes": "login"}}, "/settings/purposes", "is not a list"),
         ({"settings": {**CLUB, "client_ip": "maybe"}}, "/settings/client_ip", "is not 'required', 'connection'"),
         ({"settings": {**CLUB, "region": "ZZ"}}, "/settings/region", "is not an ISO 3166-1 alpha-2 code"),
-        ({"settings": {**CLUB, "name": "a@b"}}, "/settings/name", "is printed in messages: no control character"),
+        ({"settings": {**CLUB, "name": "a@b"}}, "/settings/name", "stands in messages: it has letters, digits"),
         ({"settings": {**CLUB, "spend": {"day": "much"}}}, "/settings/spend/day", "is an amount such as 2.50"),
     ],
 )
@@ -161,6 +162,8 @@ def test_settings_of_the_wrong_form_are_refused_with_the_place(operators, member
     [
         ({"purposes": ["login", "923001234567"]}, "purposes.1: there is no such purpose in the configuration"),
         ({"spend": {"hour": "5"}}, "applications.club.spend would not see these messages."),
+        ({"locale": "fr"}, "locale: there is no file of messages for fr."),
+        ({"locale": "ar-Latn"}, "locale: there is no file of messages for ar-Latn."),
         ({"name": "Club \u0166"}, "which is not in the GSM 7-bit alphabet"),
     ],
 )
@@ -171,6 +174,15 @@ def test_settings_that_could_not_be_used_are_refused(operators, members, sentenc
     assert sentence in answer.json["detail"]
     assert "923001234567" not in answer.text
     assert len(operators.get(APPLICATIONS).json) == 2
+
+
+def test_a_name_that_could_not_stand_in_a_message_needs_a_brand_beside_it(operators: Operators):
+    answer = operators.post(APPLICATIONS, {"name": "923001234567", "settings": UNNAMED})
+
+    assert code_of(answer) == (422, "invalid-application")
+    assert "at most 3 digits in a row" in answer.json["detail"]
+    assert "923001234567" not in answer.text
+    assert operators.post(APPLICATIONS, {"name": "923001234567", "settings": CLUB}).status_code == 201
 
 
 # --- keys ---------------------------------------------------------------------------------------------------

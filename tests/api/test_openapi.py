@@ -35,6 +35,8 @@ EXPECTED = ["2xx", "401", "403", "404", "409", "422", "429"]
 
 URDU_BANK = {"bank": {"name": "Bank", "keys": [api_key_hash(BANK_KEY)], "purposes": ["login"], "countries": ["PK"],
                       "client_ip": "none", "locale": "ur"}}  # fmt: skip
+URDU = "آپ"
+"""How a message in Urdu begins."""
 
 
 @pytest.fixture(scope="module")
@@ -217,17 +219,21 @@ def test_the_languages_of_messages_are_told_and_what_becomes_of_a_locale(real_wo
     assert set(re.findall(r"\(`([\w-]+)`\)", told)) == set(LANGUAGES)
     assert "such as `ur-PK`. Default: the application's." in told
     assert "shortened, `ur-PK` to `ur`" in told
-    assert _first_word(english, locale="ur-PK") == _first_word(urdu) == _first_word(urdu, locale="fr") != "Your"
-    assert "is no error: the message is in the application's language then, and in English as the last resort" in told
-    assert _first_word(english) == _first_word(english, locale="fr") == "Your"
+    assert "the message is in the application's language then, and in English as the last resort" in told
+    assert "`locale` of the answer tells which" in told
+    assert _begins(english, locale="ur-PK") == ("ur-PK", URDU)
+    assert _begins(english, locale="fr") == _begins(english) == ("en", "Your")
+    assert _begins(urdu, locale="fr") == _begins(urdu) == ("ur", URDU)
 
 
-def _first_word(api: Api, **members: str) -> str:
-    """Return how the message begins that a start leads to."""
-    one = api.start(f"+92300{secrets.randbelow(10**7):07}", **members)
+def _begins(api: Api, **members: str) -> tuple[str, str]:
+    """Return in which language an answer says that the message is, and its first word."""
+    body = {"to": f"+92300{secrets.randbelow(10**7):07}", **members}
+    started = api.post(START, body).json
     api.deliver()
-    (caught,) = api.get(f"/v1/sandbox/messages?verification={one}").json
-    return str(caught["text"]).partition(" ")[0]
+    (caught,) = api.get(f"/v1/sandbox/messages?verification={started['id']}").json
+    assert api.get(f"{START}/{started['id']}").json["locale"] == started["locale"]
+    return started["locale"], str(caught["text"]).partition(" ")[0]
 
 
 def test_the_regions_are_those_that_numbers_are_read_with(unlimited: Api):

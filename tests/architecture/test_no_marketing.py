@@ -234,7 +234,7 @@ def test_a_brand_may_be_the_domain_name_of_its_own_origin(name: str, origin: str
     [("Acme.pk", None), ("bit.ly", "acme.pk"), ("me.pk", "acme.pk"), ("Acme.pk bit.ly", "acme.pk"), ("a．pk", None)],
 )
 def test_a_brand_is_no_link_to_elsewhere(name: str, origin: str | None):
-    with pytest.raises(ValidationError, match="only that of origin may stand"):
+    with pytest.raises(ValidationError, match=r"only that of origin may stand|it has letters, digits"):
         brand(name, origin)
 
 

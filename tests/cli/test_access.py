@@ -227,6 +227,11 @@ def test_an_application_may_be_given_as_json(environ, tmp_path):
     [
         ('purposes = ["nope"]\ncountries = ["PK"]', "purposes.0: there is no such purpose in the configuration"),
         ('purposes = ["login"]', "countries: is missing."),
+        (
+            'name = "Acme 482 910"\npurposes = ["login"]\ncountries = ["PK"]',
+            "name: stands in messages: it has at most 3 digits in a row",
+        ),
+        (f'{CLUB}locale = "fr"', "locale: there is no file of messages for fr."),
         (f"{CLUB}keys = []", "keys: there is no such setting."),
         ("[applications.club]\npurposes = []", "applications: there is no such setting."),
         ("purposes = ", "Invalid value"),

@@ -1,6 +1,7 @@
 """Transactions: one canonical form, and nothing in a message that is not what it seems."""
 
 import pytest
+from support_messages import UNSAFE_NAMES
 
 from otp_service.core.errors import InvalidTransactionError
 from otp_service.core.transaction import canonical_transaction
@@ -92,45 +93,7 @@ def test_a_name_is_composed():
 
 @pytest.mark.parametrize(
     "payee",
-    [
-        "",
-        " Daraz",
-        "Daraz ",
-        "A  B",
-        "x" * 31,
-        "x\n@evil.example #999999",
-        "Ali\r482910",
-        "Ali 482910",
-        "Ali 482 910",
-        "Ali 48-29-10",
-        "Ali ۴۸۲۹۱۰",
-        "bit.ly/x",
-        "https://x",
-        "www.evil.com",
-        "daraz.pk",
-        "E.ON",
-        "evil-.com",
-        "482&910 Bank",
-        "482'910 Bank",
-        "4\u03328\u03322\u03329 Bk",
-        "a@b",
-        "a#b",
-        "a:b",
-        "\u202eDaraz",
-        "Da\u200braz",
-        "Da\u2066raz",
-        "Da\u00adraz",
-        "Da\u3164raz",
-        "Da\ufe0fraz",
-        "Daraz\x00",
-        "*",
-        "<b>",
-        "Daraz!",
-        "①②③④",
-        "123",
-        "...",
-        "😀",
-    ],
+    [*UNSAFE_NAMES, "bit.ly/x", "https://x", "www.evil.com", "daraz.pk", "E.ON", "evil-.com"],
 )
 def test_names_that_could_carry_a_link_or_a_second_code_are_refused(payee: str):
     with pytest.raises(InvalidTransactionError):

@@ -190,6 +190,15 @@ def test_a_language_without_words_is_told():
     ]
 
 
+@pytest.mark.parametrize("locale", ["fr", "fr-CA", "ar-Latn"])
+def test_an_applications_language_without_words_is_told(locale):
+    club = {"club": {"purposes": ["login"], "countries": ["GB"], "locale": locale}}
+
+    assert refused(table_of(URL, without=("profile",), applications=club)) == [
+        f"applications.club.locale: there is no file of messages for {locale}."
+    ]
+
+
 def test_what_has_ended_refuses_its_messages_and_not_the_start():
     yesterday = str(today() - timedelta(days=1))
     changes = {"senders": {"dev": {"valid_until": yesterday}}, "approvals": {"login-ur": {"valid_until": yesterday}}}

@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 
 import pytest
 from support_installation import tree
+from support_messages import UNSAFE_NAMES, UNSAFE_SECTIONS
 
 from otp_service import bootstrap
 from otp_service.core.application import ClientIp
@@ -104,7 +105,7 @@ FAULTS = {
     "a brand with a link": (
         "applications.shop.name",
         "evil.example/a",
-        "applications.shop.name: is printed in messages: no control character and none of @ # / :.",
+        "applications.shop.name: stands in messages: it has letters, digits, spaces and the signs . - & ' only.",
     ),
     "a purpose that is not there": (
         "applications.shop.purposes",
@@ -294,6 +295,29 @@ def test_a_locale_is_a_tag_of_bcp_47(locale):
 def test_a_locale_that_is_no_tag_is_refused(locale):
     (line,) = refused(changed("applications.shop.locale", locale))
     assert line.startswith("applications.shop.locale: ")
+
+
+@pytest.mark.parametrize("name", UNSAFE_NAMES)
+def test_a_brand_that_no_payee_could_have_is_refused(name):
+    (line,) = refused(changed("applications.shop.name", name))
+    assert line.startswith("applications.shop.name: ")
+
+
+@pytest.mark.parametrize("name", ["Acme Bank", "H&M", "Toys 'R' Us", "24 Shop", "St. Mary-le-Bow 365", "دکان نمبر ۲۴"])
+def test_a_brand_may_be_of_any_script(name):
+    assert settings_from(changed("applications.shop.name", name)).core_applications["shop"].title == name
+
+
+def test_a_brand_is_composed_as_a_payee_is():
+    assert settings_from(changed("applications.shop.name", "Cafe\u0301")).core_applications["shop"].title == "Café"
+
+
+@pytest.mark.parametrize("name", UNSAFE_SECTIONS)
+def test_a_section_whose_own_name_could_not_stand_in_a_message_needs_another(name):
+    section = {"purposes": ["login"], "countries": ["PK"]}
+    (line,) = refused(changed(f"applications.{name}", section))
+    assert line.startswith(f"applications.{name}.name: is missing, and messages would show the section's own: it has ")
+    assert settings_from(changed(f"applications.{name}", {**section, "name": "Acme"}))
 
 
 def test_one_key_belongs_to_one_application():

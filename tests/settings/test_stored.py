@@ -4,6 +4,7 @@ import json
 
 import pytest
 from support_installation import tree
+from support_messages import UNSAFE_NAMES, UNSAFE_SECTIONS
 
 from otp_service.core.errors import InvalidApplicationError
 from otp_service.settings import Settings, settings_from
@@ -81,3 +82,15 @@ def test_a_name_has_the_form_of_a_name(name):
 def test_what_is_no_section_is_refused_in_the_same_way(text):
     with pytest.raises(InvalidApplicationError):
         understood(settings(), "club", text)
+
+
+@pytest.mark.parametrize("brand", UNSAFE_NAMES)
+def test_a_brand_that_no_payee_could_have_is_refused(brand):
+    with pytest.raises(InvalidApplicationError, match=r"^name: stands in messages: it has "):
+        understood(settings(), "club", json.dumps(CLUB | {"name": brand}))
+
+
+@pytest.mark.parametrize("name", UNSAFE_SECTIONS)
+def test_a_name_that_could_not_stand_in_a_message_needs_a_brand_beside_it(name):
+    assert refused(settings(), name).startswith("name: is missing, and messages would show the section's own: it has ")
+    assert understood(settings(), name, json.dumps(CLUB | {"name": "Acme"}))
