@@ -34,9 +34,8 @@ GATEWAYS = (StandIn(FIRST, Behaviour.HALF, 5), StandIn(SECOND, Behaviour.ACCEPT,
 BREAKER = {"bad_percent": 100, "block": 0.1, "max_block": 0.4}
 """Opened by five bad calls in a row only, and for a moment: with the default, half of the calls failing would keep the
 first gateway out of the storm."""
-WORKER = {"metrics_port": 0, "max_ambiguous": 5, "max_dispatches": 20}
-"""A message may be struck again and again, and fail in between; by default it is given up when two calls may have been
-sent, or after five."""
+WORKER = {"metrics_port": 0, "max_ambiguous": 5}
+"""A message may be struck again and again; by default it is given up when two calls may have been sent."""
 SILENCE = max(one.timeout for one in GATEWAYS) + WorkerSettings().claim_margin
 """Seconds after which others take over what a silent worker has in hand."""
 STEP = 0.02

@@ -31,7 +31,7 @@ SILENT = 300
 def choose(installation: Installation, given: tuple[Job, dict[str, Any]]) -> tuple[str, str]:
     """Choose a gateway for a job; return it and why, or how long to wait, or why there is none."""
     job, bounds = given
-    match dispatch(installation.context, job, ("first", "second"), most=3, first=paced(**bounds)):
+    match dispatch(installation.context, job, ("first", "second"), most_ambiguous=2, first=paced(**bounds)):
         case Dispatched() as made:
             return made.gateway, made.choice
         case Blocked() as found:

@@ -61,7 +61,7 @@ class Api:
         """Hand over what waits, as a worker does."""
         context = self.installation.context
         for job in jobs_of(context):
-            deliver(context, job, Policy(1, 0, (1.0,)))
+            deliver(context, job, Policy(0, (1.0,)))
 
     @property
     def _caller(self) -> Caller:

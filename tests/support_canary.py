@@ -124,7 +124,7 @@ def _sections() -> dict[str, Any]:
         "applications": {"shop": {**shop, "purposes": ["login", "payment", *REFUSING]}},
         "limits": {"number": ["100/10 minutes"]},
         "breaker": {"bad_in_a_row": 1000, "min_calls": 100_000},
-        "worker": {"max_dispatches": 20, "max_ambiguous": 20, "metrics_port": free_port()},
+        "worker": {"max_ambiguous": 20, "metrics_port": free_port()},
     }
 
 

@@ -25,7 +25,7 @@ BUCKET = "00"
 EVENTS, DEAD, DELAYED = keys.events(BUCKET), keys.dead_letters(BUCKET), keys.delayed(BUCKET)
 FREE = Allowance(per_second=0, in_flight=0, lease=2000, slow=1.0)
 """A gateway without bounds whose calls are waited for two seconds."""
-POLICY = Policy(max_dispatches=5, max_ambiguous=1, backoff=(1.0,))
+POLICY = Policy(max_ambiguous=1, backoff=(1.0,))
 
 Script = Iterable[Accepted | GatewayError | Callable[[], None]]
 
@@ -69,16 +69,13 @@ def dispatch(
     gateways: Iterable[str] = ("first", "second"),
     *,
     called: Iterable[str] = (),
-    most: int = 20,
     most_ambiguous: int = 20,
     **allowances: Allowance,
 ) -> Dispatched | Blocked | Dropped | Overtaken:
     """Choose a gateway for a job; ``allowances`` are those of gateways that have bounds."""
     candidates = [Candidate(name, allowances.get(name, FREE), name in set(called)) for name in gateways]
     permission = context.reflection.permission(ConsentMode.OFF)
-    return context.store.dispatches.dispatch(
-        job, new_dispatch_id(job.bucket), candidates, permission, most, most_ambiguous
-    )
+    return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, permission, most_ambiguous)
 
 
 def dispatched(context: Context, job: Job, *gateways: str, **members: Any) -> Dispatched:

@@ -50,36 +50,52 @@ DEFECTS: dict[str, Mutant] = {
     "dispatch-of-an-old-code": one(
         "dispatch", "if found.generation ~= ARGV[3] then return dropped('superseded') end\n"
     ),
-    "dispatch-once-more": one("dispatch", "if left <= 0 then", "if left < 0 then"),
     "dispatch-hides-its-channel": one(
         "dispatch", "if ARGV[2] == found.sends then redis.call('HSET', KEYS[1], 'channel', ARGV[4]) end"
     ),
     "dispatch-of-an-old-message-shows-its-channel": one("dispatch", "if ARGV[2] == found.sends then", "if true then"),
-    "dispatch-hides-an-interruption": one("dispatch", "if status == 'queued' and gateway ~= '' then", "if false then"),
+    "dispatch-hides-an-interruption": one(
+        "dispatch", "deliveries.interrupt(KEYS[1], KEYS[6], KEYS[7], place, found)\n"
+    ),
+    "dispatch-notes-no-call": one("dispatch", "deliveries.open(KEYS[7], place, ARGV[11], slot, price, held)\n"),
+    "dispatch-after-a-report-that-decided": one(
+        "dispatch", "if deliveries.decided(KEYS[1], ARGV[2]) then return dropped('reported') end\n"
+    ),
+    "interruption-without-its-cost": one("include_deliveries", "'interrupted', most, held)", "'interrupted', 0, held)"),
+    "interruption-again-and-again": one(
+        "include_deliveries", "  redis.call('HDEL', calls, place)\n  return values[2]", "  return values[2]"
+    ),
+    "interruption-of-what-has-gone": one(
+        "include_deliveries",
+        "  held = deliveries.settle(key, slot, 'unknown', 'interrupted', '', '') or held\n",
+        "  held = deliveries.settle(key, slot, 'unknown', 'interrupted', '', '')\n  if not held then return end\n",
+    ),
+    "calls-under-way-for-ever": one("include_deliveries", "  redis.call('PEXPIRE', calls, age)\n"),
+    "call-closed-by-anothers-answer": one("include_deliveries", " or (slot and values[1] ~= slot) then", " then"),
+    "call-told-without-what-stands": one("include_deliveries", " and '' or held[3]", " and '' or ''"),
+    "decided-by-nobody": one(
+        "include_deliveries", "'HEXISTS', key, 'after' .. message) == 1", "'HEXISTS', key, '') == 1"
+    ),
     "dispatch-forgets-who-waits": one("dispatch", "status == 'queued' and last or ''", "''"),
     "dispatch-without-life": one("dispatch", "redis.call('PEXPIREAT', KEYS[2], now + redis.call('PTTL', KEYS[1]))\n"),
     "dispatch-of-anothers-job": one(
-        "dispatch", "if not streams.held(KEYS[3], ARGV[8], ARGV[10], ARGV[9]) then return { 'overtaken' } end\n"
+        "dispatch", "if not streams.held(KEYS[3], ARGV[7], ARGV[9], ARGV[8]) then return { 'overtaken' } end\n"
     ),
     "dispatch-of-what-was-sent": one(
         "dispatch", "if tally.sent + tally.delivered > 0 then", "if tally.delivered > 0 then"
     ),
     "dispatch-of-what-arrived": one("dispatch", "if tally.sent + tally.delivered > 0 then", "if tally.sent > 0 then"),
     "dispatch-after-any-doubt": one(
-        "dispatch", "if tally.unknown > tonumber(ARGV[6]) then return dropped('too_many_ambiguous') end\n"
+        "dispatch", "if tally.unknown > tonumber(ARGV[5]) then return dropped('too_many_ambiguous') end\n"
     ),
     "dispatch-after-one-doubt-less": one(
-        "dispatch", "tally.unknown > tonumber(ARGV[6])", "tally.unknown >= tonumber(ARGV[6])"
+        "dispatch", "tally.unknown > tonumber(ARGV[5])", "tally.unknown >= tonumber(ARGV[5])"
     ),
     "dispatch-after-one-doubt-more": one(
-        "dispatch", "tally.unknown > tonumber(ARGV[6])", "tally.unknown > 1 + tonumber(ARGV[6])"
+        "dispatch", "tally.unknown > tonumber(ARGV[5])", "tally.unknown > 1 + tonumber(ARGV[5])"
     ),
-    "dispatch-takes-an-interruption-for-waiting": one("dispatch", "  status = 'unknown'\n"),
-    "dispatch-counts-from-the-beginning": one(
-        "dispatch", "tonumber(ARGV[5]) - made + from", "tonumber(ARGV[5]) - made"
-    ),
-    "dispatch-tells-one-left-too-many": one("dispatch", "left - 1, one.name", "left, one.name"),
-    "dispatch-enters-nobody": one("dispatch", "health.enter(one, ARGV[7], one.lease)\n"),
+    "dispatch-counts-from-the-beginning": one("dispatch", "tonumber(found['from' .. ARGV[2]] or 0)", "0"),
+    "dispatch-enters-nobody": one("dispatch", "health.enter(one, ARGV[6], one.lease)\n"),
     "settle-without-acknowledging": one("settle", "redis.call('XACK', KEYS[2], ARGV[7], ARGV[8])\n"),
     "settle-without-deleting": one("settle", "redis.call('XDEL', KEYS[2], ARGV[8])\n"),
     "settle-of-a-call-that-was-repeated": one("settle", "if repeated or not", "if not"),
@@ -107,7 +123,15 @@ DEFECTS: dict[str, Mutant] = {
     "redrive-of-what-arrived": one("redrive", "if deliveries.arrived(KEYS[2], ARGV[3]) then", "if false then"),
     "settle-hides-an-arrival": one("settle", "follows == ARGV[6] and 'settled' or 'arrived'", "'settled'"),
     "settle-ends-what-goes-on": one("settle", "if follows == 'next' then return { 'settled' } end\n"),
-    "settle-reports-what-is-no-news": one("settle", "  if news then\n", "  if kept then\n"),
+    "settle-reports-what-is-no-news": one("settle", "  if news or first then\n", "  if kept then\n"),
+    "settle-tells-only-what-is-news": one("settle", "  if news or first then\n", "  if news then\n"),
+    "settle-leaves-an-interruption": one(
+        "settle", "if not called then deliveries.interrupt(KEYS[1], KEYS[5], KEYS[7], place, about) end\n"
+    ),
+    "settle-of-a-call-by-who-made-none": one("settle", "if called or through == '' then", "if ARGV[1] ~= '' then"),
+    "settle-goes-on-after-a-report-that-decided": one(
+        "settle", "  if deliveries.decided(KEYS[1], message) then follows = 'done' end\n"
+    ),
     "settle-retry-without-life": one("settle", "  redis.call('PEXPIRE', KEYS[3], ARGV[12])\n"),
     "settle-dead-without-life": one("settle", "  redis.call('PEXPIRE', KEYS[4], ARGV[12])"),
     "settle-retries-at-once": one("settle", "now + tonumber(ARGV[10])", "now"),
@@ -120,6 +144,19 @@ DEFECTS: dict[str, Mutant] = {
         "receipt",
         "  streams.report(KEYS[2], 'delivery.' .. ARGV[2]",
         "  local function never() end never(KEYS[2], ARGV[2]",
+    ),
+    "receipt-has-no-last-word": one("receipt", "if ARGV[6] == '1' then", "if false then"),
+    "receipt-undoes-a-fall-back": one("receipt", "'HSETNX'", "'HSET'"),
+    "redrive-of-what-a-report-decided": one(
+        "redrive", "if deliveries.decided(KEYS[2], ARGV[3]) then return { 'unwanted', 'reported' } end\n"
+    ),
+    "fallback-leaves-the-message-going": one(
+        "resend", "if ARGV[13] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[13], sends) end"
+    ),
+    "fallback-from-a-call-that-another-followed": one(
+        "resend",
+        "if ARGV[13] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[13]) ~= ARGV[18] then",
+        "if false then",
     ),
     "receipt-forgets-a-late-opt-out": one("receipt", "elseif ARGV[5] == '1' then", "elseif false then"),
     "receipt-approves": one(

@@ -136,15 +136,13 @@ _MONEY: dict[str, Mutant] = {
         "dispatch", "if first and not first.records then return dropped", "if first then return dropped"
     ),
     "a-call-that-a-ceiling-refuses-without-a-decision": one(
-        "dispatch", "  if first then findings.report(KEYS[4], ARGV[11], ARGV[12], list, found, 'dispatch', '') end\n"
+        "dispatch", "  if first then findings.report(KEYS[4], ARGV[10], ARGV[11], list, found, 'dispatch', '') end\n"
     ),
     "a-call-that-no-rule-refused": one("dispatch", "dropped('spend_ceiling', first.rule)", "dropped('spend_ceiling')"),
     "ceilings-are-not-asked": one(
         "include_guard", "  spending.test(list, kept, sending.about.country, sending.price)\n"
     ),
-    "calls-are-not-settled": one(
-        "settle", "  spending.settle(KEYS[1], ARGV[1], 7, streams.fields(job).country, ARGV[13])\n"
-    ),
+    "calls-are-not-settled": one("settle", "  spending.settle(KEYS[1], ARGV[1], 8, about.country, ARGV[13])\n"),
 }
 _TOLD: dict[str, Mutant] = {
     "what-only-records-refuses": one(

@@ -42,7 +42,7 @@ DEFECTS: dict[str, Mutant] = {
     "start-forgets-the-lift": one("start", "if lifted > 0 then redis.call('HSET', KEYS[1], 'lifted', lifted) end\n"),
     "check-forgets-the-lift": one("check", ", 'in_country', 'lifted')", ", 'in_country')"),
     "resend-forgets-the-lift": one("resend", ", 'ledger', 'lifted')", ", 'ledger')"),
-    "dispatch-forgets-the-lift": one("dispatch", ", 'ledger', 'lifted')", ", 'ledger')"),
+    "dispatch-forgets-the-lift": one("dispatch", "'ledger',\n  'lifted')", "'ledger')"),
     "allowed-forgets-the-lift": one("allowed", ", 'ledger', 'lifted')", ", 'ledger')"),
     "reflect-a-lift-for-ever": one("reflect", " or kind == 'l:' and now"),
     "approved-although-frozen": one("check", "if right and mirror.frozen(", "if false and mirror.frozen("),

@@ -35,7 +35,6 @@ _SENTENCES = {
     Why.UNREADABLE: "The code was not sent: the message could not be read; its key or its application has left the "
     "configuration, or a newer release wrote it.",
     Why.DEFECT: "The code was not sent: this service could not write the message; tell the operator.",
-    Why.CRASHED: "Nobody knows whether the code arrived: workers died while they sent it, too often to try again.",
     Why.FORGOTTEN: "What became of the code is no longer known: the events do not reach back so far.",
 }
 

@@ -87,8 +87,6 @@ class Why(StrEnum):
     """Its key or its application has left the configuration, or a newer release wrote it."""
     DEFECT = "defect"
     """This service could not write the message."""
-    CRASHED = "crashed"
-    """It was begun too often."""
     FORGOTTEN = "forgotten"
     """The events no longer reach back so far."""
 
@@ -122,12 +120,11 @@ _GIVEN_UP = {
     "unreadable": Why.UNREADABLE,
     "no_application": Why.UNREADABLE,
     "defect": Why.DEFECT,
-    "too_many_dispatches": Why.CRASHED,
     "too_many_ambiguous": Why.NOBODY_KNOWS,
     "expired": Why.TOO_LATE,
     "gone": Why.TOO_LATE,
 }
-_WHATEVER_FAILED = frozenset({Why.CRASHED, Why.DEFECT, Why.NO_ROUTE, Why.POLICY, Why.SPENT, Why.UNREADABLE})
+_WHATEVER_FAILED = frozenset({Why.DEFECT, Why.NO_ROUTE, Why.POLICY, Why.SPENT, Why.UNREADABLE})
 """Reasons to give a message up that matter more than the calls that failed before."""
 _ENDED = frozenset(Status) - {Status.PENDING, Status.EXPIRED}
 _FAILED = frozenset({DeliveryStatus.FAILED, DeliveryStatus.UNKNOWN})

@@ -45,6 +45,7 @@ _NOT_WANTED = frozenset(
         Status.FAILED,
         "superseded",
         "sent",
+        "reported",
         "suppressed",
         "frozen",
         "consent-required",
@@ -93,7 +94,7 @@ def _hand_over(
     while following is Next.NEXT:
         candidates = [Candidate(name, context.allowances[name], name in job.called) for name in route]
         found = context.store.dispatches.dispatch(
-            job, new_dispatch_id(job.bucket), candidates, permission, policy.max_dispatches, policy.max_ambiguous
+            job, new_dispatch_id(job.bucket), candidates, permission, policy.max_ambiguous
         )
         match found:
             case Overtaken():
@@ -182,7 +183,7 @@ def _follow_up(context: Context, job: Job, dispatched: Dispatched, outcome: Acce
         return Settlement(Next.DONE, DeliveryStatus.SENT, reference=outcome.reference)
     verification = dispatched.verification
     further = next_channel(context, verification.purpose, verification.country, job.channel)
-    return after_failure(outcome, left=dispatched.left, further=further)
+    return after_failure(outcome, further)
 
 
 def _hold_or_rest(context: Context, job: Job, blocked: Blocked, policy: Policy) -> Held | None:

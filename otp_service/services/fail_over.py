@@ -1,5 +1,6 @@
 """What follows when a gateway did not take a message: the rules, without any I/O."""
 
+import secrets
 from collections import Counter
 from dataclasses import dataclass
 
@@ -13,31 +14,32 @@ from otp_service.store.jobs import Job
 
 _GOES_ON = frozenset({FailureKind.UNAVAILABLE, FailureKind.THROTTLED})
 """Failures after which another gateway is asked."""
+_SHORTEST_LAST_REST = 1000
+"""Milliseconds before the end of a code in which a message comes back no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How persistently a message is delivered."""
 
-    max_dispatches: int
-    """Calls for one message, over all gateways."""
     max_ambiguous: int
-    """How often it goes on after a call that may have been sent all the same."""
+    """How often it goes on after a call that may have been sent all the same; what sent nothing counts for nothing."""
     backoff: tuple[float, ...]
-    """Seconds to wait after the first, second … round through the gateways; the last one repeats."""
+    """Seconds to wait after the first, second … round through the gateways, at least; the last one repeats."""
 
 
-def after_failure(failure: GatewayError, *, left: int, further: str | None) -> Settlement:
-    """Decide what follows a failed call; ``left`` calls may follow, ``further`` is the next channel, if there is one.
+def after_failure(failure: GatewayError, further: str | None) -> Settlement:
+    """Decide what follows a failed call; ``further`` is the next channel, if there is one.
 
-    *unavailable* and *throttled* go on to another gateway, *channel* goes on through the next channel; nothing else
-    does. The next dispatch is refused when too many calls may have been sent although they failed.
+    *unavailable* and *throttled* go on to another gateway, as long as the code lives; *channel* goes on through the
+    next channel; nothing else does. The next dispatch is refused when too many calls may have been sent although they
+    failed.
     """
     status = DeliveryStatus.UNKNOWN if failure.ambiguous else DeliveryStatus.FAILED
     reason = plain_reason(f"{failure.kind} {failure.provider_code}")
-    if left and failure.kind in _GOES_ON:
+    if failure.kind in _GOES_ON:
         return Settlement(Next.NEXT, status, reason=reason)
-    if left and failure.kind is FailureKind.CHANNEL and further:
+    if failure.kind is FailureKind.CHANNEL and further:
         return Settlement(Next.RETRY, status, reason=reason, channel=further)
     return Settlement(Next.DEAD, status, reason=reason, opted_out=failure.opted_out)
 
@@ -45,6 +47,8 @@ def after_failure(failure: GatewayError, *, left: int, further: str | None) -> S
 def rest(blocked: Blocked, job: Job, policy: Policy) -> int | None:
     """Return the milliseconds that a message rests once no gateway is left to call in this round.
 
+    That is up to a quarter longer than its turn says, by chance, so that those which failed together do not come back
+    together; and no longer than half of what is left of the code's life, so that no code dies while its message rests.
     ``None`` while it only waits for a gateway's turn: it was not called yet, or the turn comes sooner than the rest
     would end.
     """
@@ -52,7 +56,9 @@ def rest(blocked: Blocked, job: Job, policy: Policy) -> int | None:
         return None
     rounds = max(_calls(blocked, job).values(), default=1)
     backoff = round(1000 * policy.backoff[min(rounds, len(policy.backoff)) - 1])
-    return backoff if blocked.wait == NEVER or blocked.wait > backoff else None
+    left = blocked.verification.expires - blocked.now
+    delay = min(backoff + secrets.randbelow(backoff // 4 + 1), max(left // 2, _SHORTEST_LAST_REST))
+    return delay if blocked.wait == NEVER or blocked.wait > delay else None
 
 
 def _calls(blocked: Blocked, job: Job) -> Counter[str]:

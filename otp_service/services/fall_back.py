@@ -16,14 +16,15 @@ from otp_service.telemetry.logging import get_logger
 _log = get_logger(__name__)
 
 _DID_NOT_ARRIVE = frozenset({DeliveryStatus.UNDELIVERED, DeliveryStatus.FAILED})
-_ENDS_THE_DELIVERY = frozenset({FailureKind.DESTINATION, FailureKind.REJECTED, FailureKind.FRAUD})
+ENDS_THE_DELIVERY = frozenset({FailureKind.DESTINATION, FailureKind.REJECTED, FailureKind.FRAUD})
 
 
 def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receipt) -> None:
     """Queue a further message of the verification, through its next channel and with the same code, if that may help.
 
     It counts as a message of the verification and of the number, like one that a caller asks for; only the delay
-    before it is not waited for. A receipt that comes twice sends once: only the last message is fallen back from.
+    before it is not waited for. A receipt that comes twice sends once: only the last call of the last message is fallen
+    back from; and whoever still has that message at hand, for the gateway's answer came later or was a time-out, stops.
 
     Raises `LedgerUnavailableError` while it cannot be told whether a message may go: the receipt has to come again.
     """
@@ -41,7 +42,7 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
     outcome = context.store.verifications.resend(
         bucket,
         verification,
-        Further(channel, price=price, falls_back_from=reported.message, trace=tracing.traceparent()),
+        Further(channel, "", price, reported.message, reported.dispatch, tracing.traceparent()),
         permission,
         context.rulesets[verification.application],
     )
@@ -62,6 +63,6 @@ def _channel_after(context: Context, reported: Reported, receipt: Receipt) -> st
     last = max(verification.deliveries, key=lambda one: (one.message, one.dispatch))
     is_last = (last.message, last.dispatch) == (reported.message, reported.dispatch)
     did_not_arrive = is_last and last.status == receipt.status and receipt.status in _DID_NOT_ARRIVE
-    if not did_not_arrive or verification.status is not Status.PENDING or receipt.kind in _ENDS_THE_DELIVERY:
+    if not did_not_arrive or verification.status is not Status.PENDING or receipt.kind in ENDS_THE_DELIVERY:
         return None
     return next_channel(context, verification.purpose, verification.country, last.channel)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from otp_service.core.errors import NotFoundError, UnauthenticatedError
 from otp_service.gateways.base import Receipt, ReceiptForgedError, ReceiptRequest, ReportsReceipts
 from otp_service.services.context import Context
-from otp_service.services.fall_back import fall_back
+from otp_service.services.fall_back import ENDS_THE_DELIVERY, fall_back
 from otp_service.telemetry import metrics
 
 _NOT_A_REASON = re.compile(r"[^a-z0-9_. -]")
@@ -67,7 +67,14 @@ def record(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -
         return False
     reason, raw_status = plain_reason(receipt.reason or ""), plain_status(receipt.raw_status)
     reported = context.store.dispatches.report(
-        bucket, dispatch_id, gateway, receipt.status, reason, raw_status, opted_out=receipt.opted_out
+        bucket,
+        dispatch_id,
+        gateway,
+        receipt.status,
+        reason,
+        raw_status,
+        opted_out=receipt.opted_out,
+        last_word=receipt.kind in ENDS_THE_DELIVERY,
     )
     if reported is None:
         return False

@@ -98,13 +98,12 @@ def _note(slots: _Slots, event: Event) -> None:
     place = (int(slot[1]), int(slot[2]))
     known = slots.get(place) or replace(_waiting(event, place[0]), dispatch=place[1])
     choice = event.member("choice")
+    if not event.member("status"):  # otherwise a report was faster, and outweighs it
+        known = replace(known, status=DeliveryStatus(word), at=event.at, reason=event.member("reason") or None)
     slots[place] = replace(
         known,
         channel=event.member("channel") or known.channel,
         gateway=event.member("gateway") or known.gateway,
-        status=DeliveryStatus(word),
-        at=event.at,
-        reason=event.member("reason") or None,
         choice=Choice(choice) if choice in Choice.__members__.values() else known.choice,
         begun=known.begun if known.gateway else event.at,
         raw_status=event.member("raw_status") or known.raw_status,

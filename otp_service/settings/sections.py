@@ -110,12 +110,13 @@ class WorkerSettings(Section):
     """Messages that one worker process hands over at the same time."""
     claim_margin: Seconds = 5.0
     """Seconds beyond the slowest gateway's timeout after which a silent worker's job is claimed by another."""
-    backoff: tuple[Annotated[float, Field(ge=0, le=600)], ...] = Field(
+    backoff: tuple[Annotated[float, Field(ge=0.1, le=600)], ...] = Field(
         default=(1.0, 5.0, 15.0, 30.0), min_length=1, max_length=20
     )
-    """Seconds to wait after the first, second … failed round of gateways; the last one repeats."""
-    max_dispatches: int = Field(default=5, ge=1, le=20)
-    """Calls to gateways for one message, ambiguous ones included."""
+    """Seconds to wait after the first, second … failed round of gateways; the last one repeats.
+
+    Each lasts up to a quarter longer, by chance, and never longer than half of what is left of the code's life.
+    """
     max_ambiguous: int = Field(default=1, ge=0, le=20)
     """How often a message goes on after a call that may have been sent all the same, such as a time-out."""
     metrics_port: PortOrNone = 9091

@@ -49,8 +49,6 @@ class Dispatched:
     message: int
     number: int
     """Which call for this message it is, from 1."""
-    left: int
-    """Calls that may follow for this message."""
     gateway: str
     choice: str
     """Why this gateway: ``configured``, ``fail_over``, ``already_tried``, ``breaker`` …"""
@@ -67,12 +65,11 @@ class Dispatched:
 def choice_of(answer: list[Any], job: Job, dispatch_id: str) -> Dispatched | Blocked | Dropped | Overtaken | Behind:
     """Return what the script of a dispatch answered."""
     match answer:
-        case [b"dispatched", now, number, left, gateway, choice, found]:
+        case [b"dispatched", now, number, gateway, choice, found]:
             return Dispatched(
                 dispatch_id=dispatch_id,
                 message=job.message,
                 number=number,
-                left=left,
                 gateway=gateway.decode(),
                 choice=choice.decode(),
                 now=now,

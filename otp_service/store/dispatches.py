@@ -36,7 +36,7 @@ class Settled(StrEnum):
     SETTLED = "settled"
     """What was asked for follows."""
     ARRIVED = "arrived"
-    """A receipt said meanwhile that the gateway has the message: nothing more is sent."""
+    """A receipt said meanwhile that the gateway has the message, or decided what follows: nothing more is sent."""
     OVERTAKEN = "overtaken"
     """Another worker has the job by now: what follows is for that one to decide."""
 
@@ -103,13 +103,12 @@ class Dispatches:
         dispatch_id: str,
         route: Iterable[Candidate],
         permission: Permission,
-        most: int,
         most_ambiguous: int,
     ) -> Dispatched | Blocked | Dropped | Overtaken | Behind:
         """Choose a gateway of the route, which must not be empty, and record that it is about to be called.
 
-        ``most`` is the greatest number of dispatches of a message; it is dropped once more than ``most_ambiguous`` of
-        them may have been sent although they failed.
+        The message is dropped once more than ``most_ambiguous`` of its dispatches may have been sent although they
+        failed. What a worker that died left open is told as one of these.
         """
         candidates = tuple(route)
         ruleset = self._ruleset(job)
@@ -121,6 +120,8 @@ class Dispatches:
                 job.lane,
                 keys.decisions(job.bucket),
                 keys.MIRROR,
+                keys.events(job.bucket),
+                keys.calls(job.bucket),
                 *(key for one in candidates for key in (keys.health(one.name), keys.flights(one.name))),
                 *spend_keys(ruleset.ruleset, job.application, job.country),
             ),
@@ -129,7 +130,6 @@ class Dispatches:
                 job.message,
                 job.generation,
                 job.channel,
-                most,
                 most_ambiguous,
                 dispatch_id,
                 GROUP,
@@ -171,6 +171,7 @@ class Dispatches:
                 keys.dead_letters(job.bucket),
                 keys.events(job.bucket),
                 keys.MIRROR,
+                keys.calls(job.bucket),
                 *spend_keys(ruleset.ruleset, job.application, job.country),
             ),
             (
@@ -208,7 +209,7 @@ class Dispatches:
         with answered():
             return self._client.hget(keys.dispatch(bucket, dispatch_id), "gateway") == gateway.encode()
 
-    def report(
+    def report(  # noqa: PLR0913 - all of it comes with one report
         self,
         bucket: str,
         dispatch_id: str,
@@ -218,12 +219,16 @@ class Dispatches:
         raw_status: str,
         *,
         opted_out: bool = False,
+        last_word: bool = False,
     ) -> Reported | None:
-        """Record a gateway's report; ``None`` when no such dispatch of this gateway is known."""
+        """Record a gateway's report; ``None`` when no such dispatch of this gateway is known.
+
+        After the ``last_word`` on a message nothing more is tried for it.
+        """
         answer = self._scripts.run(
             "receipt",
             (keys.dispatch(bucket, dispatch_id), keys.events(bucket), keys.MIRROR),
-            (gateway, status, reason, raw_status, int(opted_out)),
+            (gateway, status, reason, raw_status, int(opted_out), int(last_word)),
         )
         match answer:
             case [b"not-found"]:

@@ -146,6 +146,8 @@ FAMILIES: Final = (
     KeyFamily((keys.wake("bb"),), "list", _N, Life("a minute", lambda _: _MINUTE), "worker",
               "wakes a worker for each of its members, 64 at most"),
     KeyFamily((keys.delayed("bb"),), "zset", _N, _STREAM, "worker", "jobs that wait for another round"),
+    KeyFamily((keys.calls("bb"),), "hash", _N, _STREAM, "worker",
+              "calls to gateways that are under way, with gateway and price, for whoever finds a worker dead"),
     KeyFamily((keys.dead_letters("bb"),), "stream", _N, _STREAM, "`dead-letters`, `doctor`",
               "dead letters: messages that were given up"),
     KeyFamily((keys.events("bb"),), "stream", _P,

@@ -92,6 +92,11 @@ def delayed(bucket: str) -> str:
     return f"{PREFIX}:{{{bucket}}}:delayed"
 
 
+def calls(bucket: str) -> str:
+    """Hash: the calls to gateways that are under way, by lane and entry of their jobs. Lives as long as the events."""
+    return f"{PREFIX}:{{{bucket}}}:calls"
+
+
 def dead_letters(bucket: str) -> str:
     """Stream: messages that were given up, with the reason."""
     return f"{PREFIX}:{{{bucket}}}:dead"

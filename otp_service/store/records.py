@@ -4,8 +4,9 @@
 (milliseconds), ``start`` (the start's idempotency key), ``guard`` (flags of how the start was counted), ``n<message>``
 (dispatches of a message) and ``d<message>.<dispatch>`` (what became of one: channel|gateway|status|time|reason|choice|
 begun|raw status|reference), ``from<message>`` (dispatches before the message was put back from the dead letters),
-``p<message>`` (what one of its dispatches may cost), ``r<message>.<dispatch>`` (what is reserved for one) and
-``consented`` (when the consent was given that came with the start).
+``after<message>`` (which one a gateway's report on it has led to; 0: to none), ``p<message>`` (what one of its
+dispatches may cost), ``r<message>.<dispatch>`` (what is reserved for one) and ``consented`` (when the consent was given
+that came with the start).
 """
 
 import re

@@ -38,6 +38,8 @@ class Further:
     """The most that it may cost, in millionths."""
     falls_back_from: int = 0
     """Number of the message that it replaces, which must be the last one: then it need not wait. Otherwise 0."""
+    after_dispatch: int = 0
+    """Number of that message's call that did not arrive, which must be its last one; otherwise 0."""
     trace: str = ""
     """The ``traceparent`` of the call that asks for it; empty without traces."""
 
@@ -200,6 +202,7 @@ class Verifications:
                 message.falls_back_from,
                 *permission.of_further,
                 message.trace,
+                message.after_dispatch,
             ),
             ruleset,
         )

@@ -49,7 +49,7 @@ class Worker:
         self._context = installation.context
         self._outbox = installation.context.store.outbox
         self._stop = stop
-        self._policy = Policy(settings.worker.max_dispatches, settings.worker.max_ambiguous, settings.worker.backoff)
+        self._policy = Policy(settings.worker.max_ambiguous, settings.worker.backoff)
         self._concurrency = settings.worker.concurrency
         self._holding = Holding(self._concurrency)
         self._breath = min(_BREATH, settings.redis.timeout / 2)

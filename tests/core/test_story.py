@@ -89,7 +89,6 @@ def told(
             {"status": "expired"},
             Why.ALL_FAILED,
         ),
-        ([one("unknown", "interrupted")], {"given_up": {1: "too_many_dispatches"}}, Why.CRASHED),
         ([one("unknown", "interrupted")], {"given_up": {1: "too_many_ambiguous"}}, Why.NOBODY_KNOWS),
         ([one("failed", "unreadable")], {"given_up": {1: "unreadable"}}, Why.UNREADABLE),
         ([one("failed", "defect")], {"given_up": {1: "defect"}}, Why.DEFECT),

@@ -145,7 +145,7 @@ def test_one_message_in_many_hands_is_dispatched_no_more_often_than_allowed(
     (job,) = _jobs(shop, 1)
     chosen = racers.race(choose, [(job, {})] * COUNT)
 
-    assert Counter(reason for gateway, reason in chosen if not gateway) == {"too_many_dispatches": COUNT - 3}
+    assert Counter(reason for gateway, reason in chosen if not gateway) == {"too_many_ambiguous": COUNT - 3}
     assert sorted(gateway for gateway, _ in chosen if gateway) == ["first", "first", "second"]
     assert [each[:2] for each in story(shop, job.id)] == [(1, 1), (1, 2), (1, 3)]
 
@@ -160,7 +160,7 @@ def test_a_message_that_one_takes_over_from_the_other_is_dispatched_by_those_who
     called = [gateway for gateway, _ in chosen if gateway]
     told = story(shop, job.id)
 
-    assert {reason for gateway, reason in chosen if not gateway} <= {"overtaken", "too_many_dispatches"}
+    assert {reason for gateway, reason in chosen if not gateway} <= {"overtaken", "too_many_ambiguous"}
     assert [each[2] for each in told] == ["first", "second", "first"][: len(called)]
     assert Counter(each[2] for each in told) == Counter(called)
     assert called

@@ -43,7 +43,7 @@ def shop(frozen: FrozenValkey) -> Caller:
 
 
 def _policy(**members: Any) -> Policy:
-    return Policy(**{"max_dispatches": 9, "max_ambiguous": 1, "backoff": (1.0,), **members})
+    return Policy(**{"max_ambiguous": 1, "backoff": (1.0,), **members})
 
 
 def _deliver(frozen: FrozenValkey, sender: Sender, policy: Policy) -> None:

@@ -24,7 +24,7 @@ from otp_service.services.deliver import LONGEST_HOLD, Held, deliver
 from otp_service.services.fail_over import Policy
 from otp_service.settings.stored import section_of, text_of
 
-POLICY = Policy(1, 0, (1.0,))
+POLICY = Policy(0, (1.0,))
 HERE = "127.0.0.1"
 SETTINGS = text_of(section_of(CLUB))
 

@@ -21,11 +21,8 @@ from support_outbox import (
 )  # fmt: skip
 
 from otp_service.core.verification import DeliveryStatus
-from otp_service.services.fail_over import Policy
 from otp_service.store.dead_letters import DeadLetter, DeadLetters, Redriven, reasons_of
 from otp_service.store.dispatches import Next, Settlement
-
-TWICE = Policy(max_dispatches=2, max_ambiguous=1, backoff=(1.0,))
 
 
 @pytest.fixture
@@ -119,11 +116,11 @@ def test_that_a_letter_was_put_back_is_an_event(frozen: FrozenValkey, shop: Call
 def test_a_letter_has_all_its_dispatches_again(frozen: FrozenValkey, shop: Caller, dead: DeadLetters) -> None:
     """The budget of two was used up; put back, the message may be called for as often again, and not once more."""
     shop.start()
-    sending = Sender(shop, sandbox=Scripted(*[refused("unavailable")] * 9))
+    sending = Sender(shop, sandbox=Scripted(*[timed_out()] * 9))
     calls = []
     for _ in range(2):
         while not dead.count():
-            sending.deliver(TWICE)
+            sending.deliver()
             frozen.advance(2)
         calls.append(len(sending.gateways["sandbox"].sent))
         dead.redrive(newest(dead))

@@ -135,9 +135,9 @@ def test_another_dispatch_that_follows_at_once_keeps_the_job(
 def test_dispatches_go_round_the_gateways_and_end(shop: Caller, context: Context) -> None:
     shop.start()
     (job,) = jobs_of(context)
-    assert [dispatched(context, job, most=3).gateway for _ in range(3)] == ["first", "second", "first"]
+    assert [dispatched(context, job).gateway for _ in range(3)] == ["first", "second", "first"]
 
-    assert dispatch(context, job, most=3) == Dropped("too_many_dispatches")
+    assert dispatch(context, job, most_ambiguous=2) == Dropped("too_many_ambiguous")
 
 
 def test_each_message_of_a_verification_has_dispatches_of_its_own(shop: Caller, context: Context) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -125,14 +126,18 @@ def test_a_failure_that_no_other_gateway_mends_is_given_up_with_a_reason(
 
 def test_a_gateway_that_is_down_is_tried_again_within_the_codes_life(tmp_path: Path, valkey: ValkeyServer):
     gateways = {"sandbox": {"kind": "sandbox", "timeout": 1.0, "fail": "throttled"}}
-    worker = {"backoff": [0.1, 0.2], "max_dispatches": 3}
-    with running(tmp_path, valkey, gateways=gateways, worker=worker) as service:
+    worker = {"backoff": [0.1, 0.2]}
+    purposes = {"login": {"ttl": 30}}
+    with running(tmp_path, valkey, gateways=gateways, worker=worker, purposes=purposes) as service:
         one = service.start()
-        (letter,) = eventually(lambda: service.valkey.client.xrange(DEAD))
+        began = time.monotonic()
+        (letter,) = eventually(lambda: service.valkey.client.xrange(DEAD), 60)
+        lived = time.monotonic() - began
         story = service.get(f"/v1/verifications/{one}").json()["deliveries"]
 
-    assert letter[1][b"reason"].startswith(b"throttled")
-    assert len(story) == 3
+    assert letter[1][b"reason"] in {b"no_gateway", b"expired"}
+    assert len(story) >= 5
+    assert lived > 25
 
 
 def test_a_message_that_is_no_longer_wanted_is_dropped(tmp_path: Path, valkey: ValkeyServer):

@@ -49,14 +49,47 @@ function deliveries.opt_out(key, mirror, told)
     'ledger', redis.call('HGET', mirror, 'sequence') or redis.call('HGET', key, 'ledger') or 0
 end
 
+-- Tells whether a gateway's report has decided what follows for a message: a further one, or nothing.
+function deliveries.decided(key, message)
+  return redis.call('HEXISTS', key, 'after' .. message) == 1
+end
+
+-- Notes a call that is about to be made, by the place of its job: should its worker die, that is what is known of it. `most` is
+-- what it may cost, `held` what its slot holds.
+function deliveries.open(calls, place, age, slot, most, held)
+  redis.call('HSET', calls, place, table.concat({ slot, string.format('%.0f', most), held }, '|'))
+  redis.call('PEXPIRE', calls, age)
+end
+
+-- Tells the outcome of a call and what it cost. `held` is what its slot holds, as a list: a report may have been faster, and
+-- outweigh it.
+function deliveries.tell(events, about, slot, outcome, reason, cost, held, ...)
+  local status = (held[3] == outcome or held[3] == 'queued') and '' or held[3]
+  streams.report(events, 'delivery.' .. outcome, about, 'slot', slot, 'channel', held[1], 'gateway', held[2], 'choice', held[6],
+    'reason', reason, 'cost', cost, 'status', status, ...)
+end
+
+local function values_of(text)
+  local values = {}
+  for value in string.gmatch(text .. '|', '(.-)|') do values[#values + 1] = value end
+  return values
+end
+
+-- Closes the call of a job, if it is that of a slot, or any. Returns the most that it may cost, what its slot held, and the
+-- slot; nil when it is closed: its outcome was told.
+function deliveries.close(calls, place, slot)
+  local values = values_of(redis.call('HGET', calls, place) or '')
+  if not values[2] or (slot and values[1] ~= slot) then return nil end
+  redis.call('HDEL', calls, place)
+  return values[2], { unpack(values, 3) }, values[1]
+end
+
 -- Writes an outcome unless it, or a later one, is there already: a receipt may overtake the gateway's answer, and
 -- a terminal status is never undone; but what only its answer made us take for failed may be reported as delivered.
 -- Returns what the slot holds now, as a list (nil when it holds nothing), and whether that is news. `raw` and
 -- `reference` may be empty; then what is known of them stays.
 function deliveries.settle(key, slot, status, reason, raw, reference)
-  local known = redis.call('HGET', key, slot) or ''
-  local values = {}
-  for value in string.gmatch(known .. '|', '(.-)|') do values[#values + 1] = value end
+  local values = values_of(redis.call('HGET', key, slot) or '')
   local before = values[3]
   if not before then return nil, false end
   for i = 4, 9 do values[i] = values[i] or '' end -- an earlier format has fewer
@@ -71,4 +104,13 @@ function deliveries.settle(key, slot, status, reason, raw, reference)
   if raw ~= '' then values[8] = raw end
   redis.call('HSET', key, slot, table.concat(values, '|'))
   return values, true
+end
+
+-- Tells of the call that a worker left open for a job, since it died or was taken for dead: it may have been sent, nobody knows,
+-- and may have cost the most that it could.
+function deliveries.interrupt(key, events, calls, place, about)
+  local most, held, slot = deliveries.close(calls, place)
+  if not most then return end
+  held = deliveries.settle(key, slot, 'unknown', 'interrupted', '', '') or held
+  deliveries.tell(events, about, slot, 'unknown', 'interrupted', most, held)
 end

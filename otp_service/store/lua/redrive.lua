@@ -14,6 +14,7 @@ if found.status ~= 'pending' then return { 'unwanted', found.status } end
 if now >= tonumber(found.expires) then return { 'unwanted', 'expired' } end
 if found.generation ~= ARGV[4] then return { 'unwanted', 'superseded' } end
 if deliveries.arrived(KEYS[2], ARGV[3]) then return { 'unwanted', 'sent' } end
+if deliveries.decided(KEYS[2], ARGV[3]) then return { 'unwanted', 'reported' } end
 redis.call('HSET', KEYS[2], 'from' .. ARGV[3], found['n' .. ARGV[3]] or 0)
 streams.put(KEYS[3], KEYS[4], KEYS[5], KEYS[6], ARGV[5], redis.call('XLEN', KEYS[3]), unpack(ARGV, 6))
 redis.call('XDEL', KEYS[1], ARGV[1])

@@ -18,6 +18,7 @@
 -- asks for it
 -- ARGV[14] identity of the ledger   ARGV[15] place that it is known to have come to
 -- ARGV[16] which consent is needed: recorded, off   ARGV[17] the traceparent that the message carries on, or empty
+-- ARGV[18] number of the call that this one falls back from, which must be the last one for its message; or 0
 -- Derives: the guard's keys of the verification's block and country, from the record
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait}
 --                 {'overtaken'} {'kept-back', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
@@ -49,6 +50,7 @@ if found.generation ~= ARGV[4] or (ARGV[13] ~= '0' and ARGV[13] ~= found.sends) 
 if ARGV[13] ~= '0' and deliveries.tally(redis.call('HGETALL', KEYS[1]), ARGV[13], 0).delivered > 0 then
   return { 'overtaken' } -- another call for the message did arrive
 end
+if ARGV[13] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[13]) ~= ARGV[18] then return { 'overtaken' } end
 local why = mirror.refusal(KEYS[10], KEYS[11], found, ARGV[14], ARGV[15], ARGV[16], found.ledger or -1)
 if why then return { 'kept-back', why } end
 if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[7]) then return { 'events-full' } end
@@ -80,6 +82,7 @@ end
 redis.call('HSET', KEYS[1], 'sends', sends, 'last_send', now, 'channel', ARGV[3],
   deliveries.slot(sends, 1), deliveries.queued(ARGV[3]))
 if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
+if ARGV[13] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[13], sends) end -- whoever has that one stops
 idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
 found.trace = ARGV[17]
 streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, found, ARGV[3], sends, generation, found.expires)
