@@ -9,6 +9,7 @@ from otp_service.cli.hangups import hold_hangups
 from otp_service.cli.quick_start import collect_again, hold_collections
 from otp_service.core.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
 from otp_service.core.start_refusal import StartRefusedError
+from otp_service.telemetry.logging import has_colours
 
 COMMANDS = {
     "dev": "dev:dev",
@@ -75,8 +76,19 @@ class Commands(click.Group):
         collect_again()
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was asked for; one that is misspelt gets a suggestion."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as unknown:
+            raise click.NoSuchCommand(unknown.command_name, possibilities=COMMANDS, ctx=ctx) from None
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command that was asked for."""
+        if not has_colours():
+            ctx.color = False
         try:
             return super().invoke(ctx)
         except StoreUnavailableError as silent:

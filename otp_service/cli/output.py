@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from otp_service.cli.options import Command, config_option
+from otp_service.telemetry.logging import has_colours
 
 _NAME = "otp-service"
 _GAP = "  "
@@ -165,7 +166,7 @@ def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], widths:
         shown.add_column(heading, width=width)
     for row in rows:
         shown.add_row(*map(Text, row))
-    Console(width=_columns()).print(shown)
+    Console(width=_columns(), color_system="auto" if has_colours() else None).print(shown)
 
 
 def in_lines(parts: Sequence[str]) -> str:

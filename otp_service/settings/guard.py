@@ -9,6 +9,7 @@ from otp_service.core.errors import OtpServiceError
 from otp_service.core.guard.destinations import DestinationRules
 from otp_service.core.guard.rules import RULES, Mode
 from otp_service.core.phone import NumberType, parse_destination
+from otp_service.settings.faults import suggestion
 from otp_service.settings.sections import Notations, Section
 
 _PREFIX = re.compile(r"\+[1-9][0-9]{0,14}")
@@ -17,7 +18,7 @@ _DAY = 86_400
 
 def _rule(name: str) -> str:
     if name not in RULES:
-        raise ValueError("is not a rule; otp-service guard rules lists them")
+        raise ValueError(f"is not a rule.{suggestion(name, RULES)} otp-service guard rules lists them")
     return name
 
 

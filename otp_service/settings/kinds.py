@@ -7,13 +7,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from otp_service.core.errors import ConfigurationError
+from otp_service.settings.faults import FAULTS, SettingFault, faults_of, sentence_of
 from otp_service.transport.kinds import Kinds
-
-FAULTS = "faults_of_a_kind"
-"""Type of the error that carries the faults of a kind's own model, with their paths."""
-
-SettingFault = tuple[tuple[int | str, ...], str]
-"""Where in the section, and what."""
 
 
 def of_its_kind(kinds: Kinds) -> Callable[[Any], Any]:
@@ -25,7 +20,7 @@ def of_its_kind(kinds: Kinds) -> Callable[[Any], Any]:
         own = dict(members)
         kind = own.pop("kind", None)
         if not isinstance(kind, str):
-            raise _refused(kinds, [(("kind",), f"is one of {', '.join(kinds.names())}")])
+            raise _refused(kinds, [(("kind",), f"is one of {', '.join(kinds.names())}.")])
         return {"kind": kind, "settings": _own_settings(kinds, kind, own)}
 
     return read
@@ -36,10 +31,9 @@ def _own_settings(kinds: Kinds, kind: str, own: dict[str, Any]) -> BaseModel:
         model: type[BaseModel] = kinds.find(kind).Settings  # type: ignore[attr-defined] # one of the members it has
         return model.model_validate(own)
     except ConfigurationError as unusable:
-        raise _refused(kinds, [(("kind",), str(unusable))]) from None
+        raise _refused(kinds, [(("kind",), sentence_of(str(unusable)))]) from None
     except ValidationError as invalid:
-        errors = invalid.errors(include_input=False, include_url=False)
-        raise _refused(kinds, [(error["loc"], error["msg"]) for error in errors]) from None
+        raise _refused(kinds, list(faults_of(invalid, model))) from None
 
 
 def _refused(kinds: Kinds, faults: list[SettingFault]) -> PydanticCustomError:

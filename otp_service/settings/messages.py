@@ -96,7 +96,7 @@ def _read(tag: str, table: Table) -> tuple[Language | None, list[str]]:
     try:
         file = MessageFile.model_validate(table)
     except ValidationError as invalid:
-        return None, list(fault_lines(invalid))
+        return None, list(fault_lines(invalid, MessageFile))
     faults = [f"{place}: {sentence}." for place, sentence in faults_of(tag, file)]
     return (None, faults) if faults else (language_of(tag, file), [])
 

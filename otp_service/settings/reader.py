@@ -47,7 +47,7 @@ def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Setting
     try:
         settings = Settings.model_validate(with_profile(table))
     except ValidationError as invalid:
-        raise ConfigurationError("\n".join(fault_lines(invalid))) from None
+        raise ConfigurationError("\n".join(fault_lines(invalid, Settings))) from None
     if faults := inconsistencies(settings):
         raise ConfigurationError("\n".join(faults))
     if to_start and (reasons := refusals(settings)):

@@ -24,7 +24,7 @@ def section_of(members: Mapping[str, Any]) -> ApplicationSection:
     try:
         return ApplicationSection.model_validate(members)
     except ValidationError as invalid:
-        raise ConfigurationError("\n".join(fault_lines(invalid))) from None
+        raise ConfigurationError("\n".join(fault_lines(invalid, ApplicationSection))) from None
 
 
 def members_of(section: ApplicationSection) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Log lines: one JSON object each, or text for a terminal; ours and every library's through the same steps."""
 
 import logging
+import os
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
@@ -40,7 +41,7 @@ GRANIAN_LOGGING: Final[dict[str, Any]] = {
 def configure_logging(level: str = "INFO", renderer: Renderer = Renderer.JSON, stream: TextIO | None = None) -> None:
     """Send all log lines at ``level`` or above to ``stream`` (standard error). May be called again."""
     stream = stream or sys.stderr
-    rendering = _rendering(renderer, colours=stream.isatty())
+    rendering = _rendering(renderer, colours=stream.isatty() and has_colours())
     handler = _LibraryLines(stream)
     handler.setFormatter(_formatter(rendering))
     root = logging.getLogger()
@@ -50,6 +51,11 @@ def configure_logging(level: str = "INFO", renderer: Renderer = Renderer.JSON, s
         logging.getLogger(name).setLevel(max(floor, root.level))
     logging.captureWarnings(capture=True)
     _configure_structlog(root.level, rendering, stream)
+
+
+def has_colours() -> bool:
+    """Tell whether a terminal here is one for colours: it is not dumb, and nobody set ``NO_COLOR``."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

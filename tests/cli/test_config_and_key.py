@@ -27,13 +27,16 @@ def test_config_check_lists_the_faults_and_fails(tmp_path):
     assert result.output == (
         "Error: 2 faults:\n"
         "  http.port: input should be greater than or equal to 1.\n"
-        "  http.prot: there is no such setting.\n"
+        '  http.prot: there is no such setting. Did you mean "port"?\n'
     )
 
 
 def test_a_single_fault_is_one_sentence(tmp_path):
     result = run("config", "check", environ=configured(tmp_path, URL, http={"prot": 1}))
-    assert (result.exit_code, result.output) == (1, "Error: http.prot: there is no such setting.\n")
+    assert (result.exit_code, result.output) == (
+        1,
+        'Error: http.prot: there is no such setting. Did you mean "port"?\n',
+    )
 
 
 def test_config_show_prints_toml_that_means_the_same_but_for_its_secrets(tmp_path):

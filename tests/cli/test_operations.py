@@ -238,7 +238,7 @@ def test_a_server_that_refuses_the_password_is_not_called_silent(tmp_path, acces
 
 def test_doctor_lists_the_faults_of_the_settings(tmp_path):
     result = run("doctor", environ=configured(tmp_path, "redis://localhost/0", http={"prot": 1}))
-    assert (result.exit_code, result.output) == (1, "fail  http.prot: there is no such setting.\n")
+    assert (result.exit_code, result.output) == (1, 'fail  http.prot: there is no such setting. Did you mean "port"?\n')
 
 
 # --- without Redis ------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from otp_service.core.health import Call
 from otp_service.settings import load_settings
 
 COLUMNS = 80
+ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 GATEWAYS = {
     "a-gateway-with-a-long-name": {"kind": "sandbox", "max_in_flight": 500},
     "second": {"kind": "sandbox", "slow": 7.25},
@@ -131,17 +132,44 @@ def test_a_pipe_gets_tabs_and_whole_lines_whatever_its_width(environ, busy):
 
 
 def test_a_real_terminal_is_noticed(environ, busy):
+    shown = in_a_terminal("dead-letters", "list", environ=environ)
+    lines = ESCAPE.sub("", shown).splitlines()
+    assert lines[0].startswith("Id: 00:")
+    assert max(map(len, lines)) <= COLUMNS
+
+
+@pytest.mark.parametrize(
+    "command", ["dead-letters list", "doctor", "gateway list", f"find {NUMBER}", "gateway resume second"]
+)
+def test_colours_are_left_out_for_who_wants_none_and_on_a_dumb_terminal(environ, busy, command):
+    shown = {
+        name: in_a_terminal(*command.split(), environ={**environ, "TERM": "xterm", **asked})
+        for name, asked in {"": {}, "dumb": {"TERM": "dumb"}, "no colour": {"NO_COLOR": "1"}}.items()
+    }
+
+    assert ESCAPE.search(shown.pop(""))
+    assert [name for name, text in shown.items() if "\x1b" in text] == []
+    assert all(text.strip() for text in shown.values())
+
+
+def test_log_lines_have_colours_where_the_rest_has_them(environ):
+    away = {**environ, "TERM": "xterm", "OTP_SERVICE__LEDGER__URL": "postgresql://otp@127.0.0.1:1/otp"}
+    for asked, coloured in (({}, True), ({"TERM": "dumb"}, False), ({"NO_COLOR": "1"}, False)):
+        told = in_a_terminal("gateway", "resume", "second", environ=away | asked)
+        (line,) = (line for line in told.splitlines() if "act_not_recorded" in line)
+        assert ("\x1b" in line) is coloured, line
+
+
+def in_a_terminal(*command, environ, code=0):
+    """Run a command in a terminal of 80 columns; return what it shows there."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
-    with start("dead-letters", "list", environ={**environ, "COLUMNS": ""}, stdout=theirs, stderr=theirs) as process:
+    with start(*command, environ={**environ, "COLUMNS": ""}, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         shown = _read(ours)
     os.close(ours)
-
-    assert process.returncode == 0
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
-    assert lines[0].startswith("Id: 00:")
-    assert max(map(len, lines)) <= COLUMNS
+    assert process.returncode == code, shown
+    return shown
 
 
 def _read(terminal):

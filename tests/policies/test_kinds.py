@@ -69,7 +69,7 @@ def test_an_environment_variable_gives_a_secret_from_a_file(tmp_path):
         ({"max_age": 0}, "policies.simswap.max_age: input should be greater than or equal to 1."),
         ({"max_age": 2401}, "policies.simswap.max_age: input should be less than or equal to 2400."),
         ({"swapped": "allow"}, "policies.simswap.swapped: input should be 'deny' or 'another_channel'."),
-        ({"tokn": "x"}, "policies.simswap.tokn: there is no such setting."),
+        ({"tokn": "x"}, 'policies.simswap.tokn: there is no such setting. Did you mean "token"?'),
         ({"token": None}, "policies.simswap: needs token, or token_url with client_id and client_secret."),
         (
             {**CLIENT, "client_id": None},

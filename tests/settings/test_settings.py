@@ -41,8 +41,8 @@ def changed(path, value):
 
 
 FAULTS = {
-    "an unknown section": ("redsi", {}, "redsi: there is no such setting."),
-    "an unknown member": ("http.prot", 80, "http.prot: there is no such setting."),
+    "an unknown section": ("redsi", {}, 'redsi: there is no such setting. Did you mean "redis"?'),
+    "an unknown member": ("http.prot", 80, 'http.prot: there is no such setting. Did you mean "port"?'),
     "an unknown environment": (
         "environment",
         "prod",

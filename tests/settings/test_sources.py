@@ -82,7 +82,7 @@ def test_an_empty_variable_counts_as_not_set():
 
 def test_a_misspelt_section_in_the_environment_is_told():
     assert refused(environ={**DEVELOPMENT, "OTP_SERVICE__REDSI__URL": "hunter2"}) == (
-        "redsi: there is no such setting."
+        'redsi: there is no such setting. Did you mean "redis"?'
     )
 
 
