@@ -196,6 +196,74 @@ def test_it_binds_again_when_the_smsc_unbinds(smsc):
         assert 0x80000006 in smsc.commands
 
 
+@contextlib.contextmanager
+def unbinding(smsc, gateway):
+    """Let the SMSC unbind while it owes three answers; yield what becomes of the messages."""
+    smsc.answer = lambda *_: SILENT
+    gateway.open()
+    with ThreadPoolExecutor(3) as threads:
+        under_way = [threads.submit(outcome_of, gateway) for _ in range(3)]
+        wait_until(lambda: len(smsc.submits) == 3)
+        smsc.bound[0].send(0x06, 0, 99)
+        yield under_way
+
+
+def test_answers_under_way_still_come_after_an_unbind_and_others_go_over_another_session(smsc):
+    with gateway_at(smsc) as gateway, unbinding(smsc, gateway) as under_way:
+        wait_until(lambda: len(smsc.bound) == 2)
+        smsc.answer = lambda *_: (0, "meanwhile")
+        wait_until(lambda: outcome_of(gateway)[0] == "meanwhile")
+        first, *_ = owed = smsc.submits[:3]
+        assert 0x80000006 not in smsc.commands
+        assert smsc.submits[-1].connection is not first.connection
+        for place, submit in enumerate(owed):
+            smsc._reply(submit, 0, f"late-{place}")
+        assert {each.result(5)[0] for each in under_way} == {"late-0", "late-1", "late-2"}
+        wait_until(lambda: 0x80000006 in smsc.commands)
+        wait_until(lambda: first.connection not in smsc.connections)
+
+
+def test_answers_that_do_not_come_hold_an_unbind_no_longer_than_their_time_out(smsc):
+    with gateway_at(smsc, timeout=0.6) as gateway, unbinding(smsc, gateway) as under_way:
+        assert {each.result(5)[0] for each in under_way} == {unavailable("timeout", ambiguous=True)}
+        wait_until(lambda: smsc.submits[0].connection not in smsc.connections)
+
+
+def test_an_smsc_that_unbinds_and_hangs_up_leaves_it_open_what_became_of_the_messages(smsc):
+    with gateway_at(smsc, timeout=30.0) as gateway, unbinding(smsc, gateway) as under_way:
+        wait_until(lambda: len(smsc.bound) == 2)
+        smsc.submits[0].connection.cut()
+        assert {each.result(5)[0] for each in under_way} == {unavailable("connection", ambiguous=True)}
+
+
+def test_closing_does_not_wait_for_a_session_that_the_smsc_leaves(smsc):
+    with gateway_at(smsc, timeout=30.0) as gateway, unbinding(smsc, gateway) as under_way:
+        wait_until(lambda: len(smsc.bound) == 2)
+        gateway.close()
+        assert {each.result(5)[0] for each in under_way} <= {
+            unavailable("connection", ambiguous=True), unavailable("timeout", ambiguous=True)
+        }  # fmt: skip
+
+
+def test_a_receipt_under_way_is_acknowledged_before_an_unbind_is(smsc):
+    handed_in = threading.Event()
+
+    class Slow(MemoryDesk):
+        def hand_in(self, *receipt):
+            handed_in.wait(5)
+            return super().hand_in(*receipt)
+
+    with gateway_at(smsc, Slow()) as gateway:
+        gateway.send(SHORT)
+        smsc.deliver(deliver_body(RECEIPT % b"id-1"))
+        smsc.bound[0].send(0x06, 0, 99)
+        wait_until(lambda: len(smsc.binds) == 2)
+        handed_in.set()
+        wait_until(lambda: 0x80000006 in smsc.commands)
+
+    assert smsc.commands.index(0x80000005) < smsc.commands.index(0x80000006)
+
+
 def test_it_binds_again_when_the_smsc_shows_no_sign_of_life(smsc):
     smsc.alive = False
     with gateway_at(smsc, enquire_link=0.05, timeout=0.2) as gateway:
@@ -214,6 +282,33 @@ def test_a_session_that_held_for_long_is_bound_again_at_once(smsc, monkeypatch):
         gateway.send(SHORT)
         smsc.bound[0].cut()
         wait_until(lambda: len(smsc.binds) == 2)
+
+
+def test_a_session_that_lived_begins_the_delays_anew(smsc):
+    smsc.bind_status = 0x0E
+    with gateway_at(smsc, rebind_after=0.2, enquire_link=0.3) as gateway:
+        gateway.open()
+        wait_until(lambda: len(smsc.binds) == 5)
+        smsc.bind_status = 0
+        wait_until(lambda: 0x15 in smsc.commands, 10.0)
+        smsc.bound[0].cut()
+        lost = time.monotonic()
+        wait_until(lambda: len(smsc.binds) == 7, 10.0)
+
+    assert smsc.binds[-1][1] - lost < 2.0, "after 0.2 seconds, and not after 6.4"
+
+
+def test_a_session_that_ends_at_once_is_tried_ever_more_seldom(smsc):
+    with gateway_at(smsc, rebind_after=0.5) as gateway:
+        gateway.open()
+        for count in range(1, 4):
+            wait_until(lambda: len(smsc.bound) == 1)
+            smsc.bound[0].cut()
+            wait_until(lambda count=count: len(smsc.binds) == count + 1)
+
+    gaps = [later - earlier for (_, earlier, _), (_, later, _) in pairwise(smsc.binds)]
+    assert gaps[1] >= 1.0
+    assert gaps[2] >= 2.0
 
 
 def test_it_shows_signs_of_life_itself(smsc):

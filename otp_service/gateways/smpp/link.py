@@ -51,7 +51,7 @@ class Link:
         delay = 0.0
         try:
             while True:
-                delay = 0.0 if await self._bound_for_long() else self._longer(delay)
+                delay = self._next(delay, await self._bound())
                 await asyncio.sleep(delay)
                 self._attempt = self._loop.create_future()
         finally:
@@ -79,21 +79,25 @@ class Link:
             self._submitting -= 1
         return tuple(ids)
 
-    async def _bound_for_long(self) -> bool:
-        """Bind, stay bound while that lasts, and return whether it did; from then on submits fail at once."""
+    async def _bound(self) -> float:
+        """Bind, stay bound while that lasts, and return for how many seconds; from then on submits fail at once."""
         outcome = await bound(self._settings, self._command, self._deliver)
         self._attempt.set_result(outcome)
         if isinstance(outcome, GatewayError):
-            return False
+            return 0.0
         self._session, began = outcome, self._loop.time()
         await outcome.last(self._settings.enquire_link, self._settings.timeout)
         self._session = None
         self._attempt = self._loop.create_future()
         self._attempt.set_result(_unavailable("connection"))
-        return self._loop.time() - began > STABLE
+        return self._loop.time() - began
 
-    def _longer(self, delay: float) -> float:
-        return min(LONGEST_DELAY, max(self._settings.rebind_after, 2 * delay))
+    def _next(self, delay: float, lived: float) -> float:
+        """Return the delay after another one: each longer, until a session lives longer than the first of them."""
+        first = self._settings.rebind_after
+        if lived > STABLE:
+            return 0.0
+        return first if lived > first else min(LONGEST_DELAY, max(first, 2 * delay))
 
     async def _submitted(self, body: bytes, deadline: float, patience: float) -> Pdu | GatewayError:
         session: Session | GatewayError | None = None

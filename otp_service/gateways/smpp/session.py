@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 from otp_service.gateways.base import FailureKind, GatewayError
 from otp_service.gateways.smpp.failures import failure_of
@@ -29,14 +30,15 @@ class Session:
         self.waiting: dict[int, asyncio.Future[Pdu | None]] = {}
         """Answers that are awaited, by the number of the request."""
         self._writer, self._deliver = writer, deliver
-        self._over = asyncio.Event()
+        self._over, self._ended = asyncio.Event(), False
         self._sequence = 0
         self._handling: set[asyncio.Task[None]] = set()
+        self._leaving: asyncio.Task[None] | None = None
         self._reading = asyncio.create_task(self._read(reader))
 
     @property
     def over(self) -> bool:
-        """Whether nothing can be sent any more."""
+        """Whether nothing more can be asked; answers to what was may still come."""
         return self._over.is_set()
 
     async def ask(self, command: Command, body: bytes, within: float) -> Pdu | GatewayError:
@@ -84,6 +86,7 @@ class Session:
     def end(self) -> None:
         """Close the connection; whoever awaits an answer hears that there will be none."""
         self._over.set()
+        self._ended = True
         self._reading.cancel()
         self._writer.transport.abort()  # it waits for nobody; what was written has gone out where the peer reads
         for asked in self.waiting.values():
@@ -92,7 +95,7 @@ class Session:
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         with suppress(OSError, EOFError, ValueError):
-            while not self.over:
+            while not self._ended:
                 self._take(await read(reader))
                 await self._writer.drain()  # who does not read our answers is not read: they would pile up
         self.end()
@@ -104,12 +107,23 @@ class Session:
                 asked.set_result(pdu)
         elif pdu.command == Command.DELIVER_SM:
             self._take_in(pdu)
-        elif pdu.command in {Command.ENQUIRE_LINK, Command.UNBIND}:
+        elif pdu.command == Command.ENQUIRE_LINK:
             self._answer(pdu)
-            if pdu.command == Command.UNBIND:
-                self.end()
+        elif pdu.command == Command.UNBIND:
+            self._leaving = self._leaving or asyncio.create_task(self._let_go(pdu))
         else:
             self._write(Pdu(Command.GENERIC_NACK, _INVALID_COMMAND, pdu.sequence))
+
+    async def _let_go(self, unbind: Pdu) -> None:
+        """Ask nothing more; end it once what is under way is answered, or waited for in vain."""
+        self._over.set()
+        try:
+            while self.waiting or self._handling:
+                under_way: list[asyncio.Future[Any]] = [*self.waiting.values(), *self._handling]
+                await asyncio.wait(under_way)
+        finally:
+            self._answer(unbind)
+            self.end()
 
     def _take_in(self, pdu: Pdu) -> None:
         if len(self._handling) >= MAX_UNHANDLED:
@@ -127,5 +141,5 @@ class Session:
         self._write(Pdu(pdu.command | RESPONSE, status, pdu.sequence, body))
 
     def _write(self, pdu: Pdu) -> None:
-        if not self.over:
+        if not self._ended:
             self._writer.write(pdu.encode())
