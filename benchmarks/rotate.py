@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ending import ended_with
 from rig import percentile
-from support_ledger import use_shared_ledger
+from support_ledger import use_another_ledger
 from support_outbox import waiting
 from support_rotation import FREE, Load, RootKeys, root_of
 from support_service import Service, eventually, running
@@ -50,7 +50,7 @@ class Books:
 def main() -> int:
     """Rotate, settle the books, print them; return 1 when they show what must not be."""
     options = _options()
-    use_shared_ledger()
+    use_another_ledger()
     books, active, other = Books(), "k1", "k2"
     with _service(options.workers) as (service, keys):
         for _ in range(options.rotations):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import redis
 
 from otp_service.core.api_key import APPLICATION_SCOPES, ApiKey
+from otp_service.core.errors import LedgerOfOtherKeyError
 from otp_service.core.start_refusal import RefusalName, StartRefusal, StartRefusedError
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
@@ -32,6 +33,12 @@ LEDGER_BEHIND = StartRefusal(
     RefusalName.LEDGER_BEHIND, "ledger", "The ledger is not of this release.", "Upgrade it: otp-service ledger upgrade"
 )
 """Where ``ledger.upgrade`` is false, so that no process does it by itself."""
+LEDGER_OF_OTHER_KEY = StartRefusal(
+    RefusalName.LEDGER_OF_OTHER_KEY,
+    "OTP_SERVICE_PSEUDONYM_KEY",
+    "The ledger was made with another pseudonym key: nobody would be found in it, and every opt-out would be void.",
+    "Use the original key, or correct ledger.url.",
+)
 _DAY = 24 * 3600
 _log = get_logger(__name__)
 
@@ -77,7 +84,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         attempts=settings.guard.attempts,
     )
     catalogue = cleared_catalogue(settings)
-    ledger = open_ledger(settings.ledger.url.get_secret_value(), settings.ledger.timeout)
+    ledger = open_ledger(settings.ledger.url.get_secret_value(), settings.ledger.timeout, keyring.installation)
     directory = _directory(settings, ledger.access)
     client = client or connect(settings)
     store = open_store(
@@ -94,7 +101,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         keyring=keyring,
         store=store,
         ledger=ledger,
-        reflection=Reflection(ledger, store.mirror, keyring),
+        reflection=Reflection(ledger, store.mirror, keyring, rebuild_lost=_rebuilds_lost_mirror(settings)),
         directory=directory,
         key_uses=KeyUses(ledger.api_keys),
         purposes=settings.core_purposes,
@@ -114,26 +121,40 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     return Installation(settings, context, client)
 
 
+def _rebuilds_lost_mirror(settings: Settings) -> bool:
+    chosen = settings.ledger.rebuild_lost_mirror
+    return not settings.production if chosen is None else chosen
+
+
 def prepare(installation: Installation) -> None:
     """Make sure that Redis may be used; to be called once before a process serves.
 
-    Raises `StartRefusedError` when its data belong to other keys, when it may evict counters, or when the ledger is not
-    of this release and nobody may upgrade it here; `StoreUnavailableError` when it does not answer, and
-    `LedgerUnavailableError` when the ledger does not. Logs a warning when Redis does not tell whether it evicts.
+    Raises `StartRefusedError` when its data or the ledger's belong to other keys, when it may evict counters, or when
+    the ledger is not of this release and nobody may upgrade it here; `StoreUnavailableError` when it does not answer,
+    and `LedgerUnavailableError` when the ledger does not. Logs a warning when Redis does not tell whether it evicts.
     """
     server = installation.context.store.server
     if not server.check_eviction():
         _log.warning("eviction_unknown", advice="Redis does not tell maxmemory-policy; make sure it is noeviction")
+    server.require_own()  # neither Redis nor the ledger is claimed where the other one is another installation's
+    try:
+        _prepare_ledger(installation)
+    except LedgerOfOtherKeyError as other:
+        raise StartRefusedError(LEDGER_OF_OTHER_KEY) from other
     server.claim()
     server.load_scripts()
     server.delete_other_scripts()
+    installation.context.directory.refresh()
+    installation.context.reflection.refresh()
+
+
+def _prepare_ledger(installation: Installation) -> None:
     ledger = installation.context.ledger
     if installation.settings.ledger.upgrade:
         ledger.upgrade()
     elif ledger.behind():
         raise StartRefusedError(LEDGER_BEHIND)
-    installation.context.directory.refresh()
-    installation.context.reflection.refresh()
+    ledger.database.claim()
 
 
 def watch(installation: Installation) -> Watch:

@@ -11,12 +11,12 @@ import time_machine
 from support_frozen import FrozenValkey
 from support_installation import World
 from support_keys import assert_all_keys_expire
-from support_ledger import make_ledger, new_ledger, use_shared_ledger
+from support_ledger import make_ledger, new_ledger, use_another_ledger
 from support_missing import missing
 from support_postgres import PostgresServer, programs
 from support_valkey import ValkeyServer, faketime_library
 
-use_shared_ledger()
+use_another_ledger()
 
 START = 1_795_000_000.0
 """A quiet Tuesday in November 2026, for clocks that stand still."""
@@ -32,6 +32,12 @@ def _starts_processes(module: ModuleType) -> bool:
     return any(
         value is subprocess or getattr(value, "__module__", "") == "support_service" for value in vars(module).values()
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ledger_of_a_module() -> None:
+    """Give each file of tests a ledger of its own: it belongs to the pseudonym key that uses it first."""
+    use_another_ledger()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
-from support_ledger import shared_ledger
+from support_ledger import another_ledger
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
@@ -39,7 +39,7 @@ def tree(url: str, **sections: Any) -> dict[str, Any]:
     base: dict[str, Any] = {
         "environment": "development",
         "redis": {"url": url},
-        "ledger": {"url": shared_ledger()},
+        "ledger": {"url": another_ledger()},
         "keys": {"root": f"k1:{key()}", "pseudonym": key()},
         "http": {"metrics_on_same_port": True},
         "purposes": {

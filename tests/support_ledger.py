@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -40,15 +41,21 @@ def new_ledger(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
 
 
 @cache
-def shared_ledger() -> str:
-    """Return the address of a ledger that all tests of a process share: their numbers have pseudonyms of their own."""
+def _template() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="otp-service-ledger-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    url = f"sqlite:///{folder / 'ledger.db'}"
-    make_ledger(url)
-    return url
+    make_ledger(f"sqlite:///{folder / 'template.db'}")
+    return folder / "template.db"
 
 
-def use_shared_ledger() -> None:
-    """Let the processes that are started from now on use it too, unless they are told of another one."""
-    os.environ[VARIABLE] = shared_ledger()
+def another_ledger() -> str:
+    """Return the address of a new ledger, for a test that is about something else; it goes with the process."""
+    template = _template()
+    made = template.with_name(f"{secrets.token_hex(8)}.db")
+    shutil.copy(template, made)
+    return f"sqlite:///{made}"
+
+
+def use_another_ledger() -> None:
+    """Let the processes that are started from now on use a new ledger, unless they are told of another one."""
+    os.environ[VARIABLE] = another_ledger()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from support_installation import key
-from support_ledger import shared_ledger
+from support_ledger import another_ledger
 from support_valkey import free_port
 
 from otp_service.core.keyring import api_key_hash
@@ -32,7 +32,7 @@ RECEIPTS = {"status": {"query": "s"}, "statuses": {"delivered": ["1"]}}
 SOUND: dict[str, Any] = {
     "environment": "production",
     "redis": {"url": "redis://localhost:6379/0"},
-    "ledger": {"url": shared_ledger()},
+    "ledger": {"url": another_ledger()},
     "http": {"port": free_port(), "metrics_port": 0, "processes": 1},
     "purposes": {"login": {"channels": ["sms"]}},
     "applications": {

@@ -97,6 +97,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "resend-too-soon": ProblemKind(429, "Too soon for another message"),
     "internal": ProblemKind(500, "Something is wrong with the service"),
     "store-unavailable": ProblemKind(503, "The service cannot answer now"),
+    "ledger-mismatch": ProblemKind(503, "The service waits for its operator"),
     "ledger-unavailable": ProblemKind(503, "The service cannot answer now"),
     "overloaded": ProblemKind(503, "Too many requests are waiting"),
     "backlog-full": ProblemKind(503, "Too many messages are waiting"),

@@ -36,7 +36,8 @@ def verify(file: Any, path: Path | None) -> None:  # noqa: ANN401 - click's, of 
     Says where an entry or a row was changed, removed or put elsewhere, and exits with 1 then. That the last entries
     were cut off shows only by heads that were exported before: give them with --heads.
     """
-    context, looked, flaws = context_of(load_settings(path)), Looked(), []
+    settings = load_settings(path)
+    context, looked, flaws = context_of(settings), Looked(), []
     for flaw in look_through(context, looked, _heads(file)):
         flaws.append(asdict(flaw))
         if not in_json():
@@ -44,6 +45,9 @@ def verify(file: Any, path: Path | None) -> None:  # noqa: ANN401 - click's, of 
     in_json(flaws=flaws, **asdict(looked))
     note(f"Entries: {looked.entries}, from {looked.first} to {looked.last}; of rows that were purged: {looked.gone}.")
     note(f"Signed heads that the chain agrees with: {looked.heads}.")
+    for data, days in sorted(looked.purged_after.items()):
+        if days < (kept := getattr(settings.retention, data)):
+            warn(f"{data} were purged after {days} d once, and are kept for {kept} d now: was that setting changed?")
     if flaws:
         raise click.ClickException(f"The ledger is not as it was recorded: {counted(len(flaws), 'flaw')}.")
     done("The ledger is as it was recorded.")

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from otp_service.bootstrap import LEDGER_BEHIND
+from otp_service.bootstrap import LEDGER_BEHIND, LEDGER_OF_OTHER_KEY
 from otp_service.cli.findings import Finding, Level, refused
 from otp_service.cli.output import counted
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.core.errors import LedgerOfOtherKeyError, LedgerUnavailableError
 from otp_service.services.context import Context
+from otp_service.services.reflect import MISMATCHES, MirrorState
 from otp_service.settings import Settings
 from otp_service.settings.hosts import leads_elsewhere
-from otp_service.store.mirror import FOREIGN
 
 _LATE = 10_000
 """Events that wait to be recorded from which on somebody should look."""
@@ -21,6 +21,8 @@ def ledger_findings(settings: Settings, context: Context) -> Iterator[Finding]:
     yield from _one_host(settings)
     try:
         yield from _ledger(settings, context)
+    except LedgerOfOtherKeyError:
+        yield refused(LEDGER_OF_OTHER_KEY, Level.FAIL)
     except LedgerUnavailableError as away:
         yield Finding(
             Level.FAIL, "ledger.url", f"{settings.ledger.shown_url}: {away}", "Start it, or correct ledger.url."
@@ -55,28 +57,35 @@ def standing(context: Context) -> Iterator[Finding]:
 
 
 def mirror_finding(context: Context) -> Finding:
-    """Return how far the mirror in Redis is behind; raises `LedgerUnavailableError`."""
-    head = context.ledger.mirrored.head()
-    place = context.store.mirror.place(head.identity)
-    if place == FOREIGN:
+    """Return how far the mirror in Redis has come; raises `LedgerUnavailableError`."""
+    last, (place, closed) = context.ledger.mirrored.head(), context.store.mirror.head()
+    if place is None:
+        return _no_mirror(context.ledger.mirrored.was_mirrored())
+    if place.identity != last.identity:
         return Finding(
-            Level.FAIL, _SUBJECT, "Redis knows another ledger: processes that have this one send nothing.",
+            Level.FAIL, _SUBJECT, MISMATCHES[MirrorState.FOREIGN],
             "Correct ledger.url, or go by this ledger from now on: otp-service ledger rebuild.",
         )  # fmt: skip
-    if place is None:
+    if closed or not context.ledger.mirrored.has(place):
         return Finding(
-            Level.WARN, _SUBJECT, "Redis knows nothing of this ledger yet: starts are refused.",
-            "It is mirrored when a process starts; if it stays so: otp-service ledger rebuild.",
+            Level.FAIL, _SUBJECT, f"{MISMATCHES[MirrorState.DIVERGED]} Nothing is sent.",
+            "Restore a newer copy or import the opt-outs that are missing, and then: otp-service ledger rebuild.",
         )  # fmt: skip
-    if context.store.mirror.is_ahead() or place > context.ledger.mirrored.head().sequence:
+    if behind := context.ledger.mirrored.head().sequence - place.sequence:
+        return Finding(Level.WARN, _SUBJECT, f"Redis is {counted(behind, 'change')} behind.", "Look again.")
+    return Finding(Level.OK, _SUBJECT, f"The ledger answers, and {known(last.sequence)}")
+
+
+def _no_mirror(was_there: bool) -> Finding:  # noqa: FBT001 - its only argument
+    if was_there:
         return Finding(
-            Level.FAIL, _SUBJECT, "The ledger is older than what Redis knows of it: nothing is sent.",
-            "Restore a newer backup, or import the opt-outs that are missing and run: otp-service ledger rebuild.",
+            Level.FAIL, _SUBJECT, f"{MISMATCHES[MirrorState.LOST]} Nothing is sent.",
+            "Where no older copy of the ledger was restored: otp-service ledger rebuild, and otp-service store fence.",
         )  # fmt: skip
-    if place < head.sequence:
-        behind = counted(head.sequence - place, "change")
-        return Finding(Level.WARN, _SUBJECT, f"Redis is {behind} behind.", "Look again.")
-    return Finding(Level.OK, _SUBJECT, f"The ledger answers, and {known(head.sequence)}")
+    return Finding(
+        Level.WARN, _SUBJECT, "Redis knows nothing of this ledger yet: starts are refused.",
+        "It is mirrored when a process starts; if it stays so: otp-service ledger rebuild.",
+    )  # fmt: skip
 
 
 def known(changes: int) -> str:

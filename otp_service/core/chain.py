@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 GENESIS: Final = "0" * 64
@@ -34,6 +34,11 @@ class Entry:
         """Tell whether it is the entry of a row that has this digest."""
         return hmac.compare_digest(self.digest, digest)
 
+    @property
+    def short_digest(self) -> str:
+        """The beginning of the digest, as purges name it."""
+        return shortened(self.digest)
+
     def link(self, previous: str) -> str:
         """Return the link: SHA-256 over the link before and the entry, 64 hexadecimal digits."""
         return _sha256([previous, self.sequence, self.at, self.table, self.row, self.digest])
@@ -56,6 +61,33 @@ class ChainHead:
         return canonical({"ledger": self.ledger, "sequence": self.sequence, "link": self.link, "at": self.at})
 
 
+@dataclass(frozen=True, slots=True)
+class PurgeRecord:
+    """What a purge deleted, signed: nothing else tells why a row is gone. Times are milliseconds since the epoch."""
+
+    id: str
+    data: str
+    """Class of data."""
+    before: int
+    """What was older went, but for classes whose rows are named."""
+    at: int
+    rows: int = 0
+    """How many went. It grows while a purge goes on, so it is not signed."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The keys of the rows, and the beginnings of their digests, where age alone does not end them."""
+    upto: int = 0
+    """Number of the last entry of the chain that went; the chain begins after it. 0 where none did."""
+    link: str = ""
+    """That entry's link."""
+    signature: str = ""
+    """Base64."""
+
+    @property
+    def signed(self) -> bytes:
+        """What the signature is of: canonical JSON."""
+        return canonical([self.id, self.data, self.before, self.at, self.names, self.upto, self.link])
+
+
 def canonical(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
     """Return JSON of which there is one spelling: sorted names, no blanks, UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode(errors="surrogatepass")
@@ -64,6 +96,11 @@ def canonical(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
 def digest_of(payload: Mapping[str, Any]) -> str:
     """Return the digest of what a row holds: SHA-256 of its canonical JSON, 64 hexadecimal digits."""
     return _sha256(payload)
+
+
+def shortened(digest: str) -> str:
+    """Return the first 128 bits of a digest: enough that nobody finds another row that has them."""
+    return digest[:32]
 
 
 def _sha256(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds

@@ -243,6 +243,17 @@ class LedgerUnavailableError(OtpServiceError):
     retry_after = 1
 
 
+class LedgerOfOtherKeyError(LedgerUnavailableError):
+    """The ledger's pseudonyms were made with another key: nobody would be found in it, and every opt-out be void."""
+
+
+class LedgerMismatchError(LedgerUnavailableError):
+    """Redis and the ledger do not belong together: nothing is sent until an operator has decided."""
+
+    code = "ledger-mismatch"
+    retry_after = 60
+
+
 class OverloadedError(OtpServiceError):
     """More requests come than are answered: this one's turn would come too late, and nothing was done about it."""
 

@@ -5,6 +5,20 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A point in the history of a ledger: how far the ledger, or its mirror, has come."""
+
+    identity: str
+    """Random name of the ledger."""
+    sequence: int
+    """Number of the last change that the mirror has to know."""
+    entry: int
+    """Number of that change's entry in the audit chain; 0 before the first change."""
+    link: str
+    """That entry's link: it names everything that was recorded until then, so no other history has it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Mirrored:
     """A number's state, as it was when the ledger had come to a certain change."""
 
@@ -24,12 +38,10 @@ class Mirrored:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What has changed since the ledger was at a certain place."""
+    """The numbers that changed between two places of a ledger, in their present state."""
 
-    identity: str
-    """Of the ledger."""
-    upto: int
-    """Number of the last change that is in."""
-    newest: int
-    """Number of the ledger's last change: when it is greater, there are more."""
+    after: Place
+    upto: Place
+    read_at: int
+    """Number of the ledger's last change when the states were read."""
     numbers: tuple[Mirrored, ...]

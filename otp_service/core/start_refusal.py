@@ -15,6 +15,7 @@ class RefusalName(StrEnum):
     EVICTION = "eviction"
     OTHER_INSTALLATION = "other-installation"
     LEDGER_BEHIND = "ledger-behind"
+    LEDGER_OF_OTHER_KEY = "ledger-of-other-key"
     RESIDENCY = "residency"
     CONSENT_NOT_REQUIRED = "consent-not-required"
     NO_SENDER = "no-sender"

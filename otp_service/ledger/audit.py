@@ -1,20 +1,20 @@
 """The audit chain of the ledger: appended to in the transaction that records a row, so that there is neither alone.
 
 What a digest leaves out: of a verification how it ended, which its events tell; of a consent the prefix of an address,
-and of an inbound message the number, for an erasure takes them; of a purge the count, which grows.
+and of an inbound message the number, for an erasure takes them; of a purge how many rows, which grows.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, String, Table, cast, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, String, Table, cast, exists, insert, select, update
 
 from otp_service.core.chain import GENESIS, ChainHead, Entry, digest_of
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
-from otp_service.ledger.purge_rules import TURN
+from otp_service.ledger.head import link_at
 from otp_service.ledger.schema import (
     acts,
     audit,
@@ -40,25 +40,17 @@ _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     acts.name: frozenset(),
 }
 """Columns that a digest leaves out, by table."""
-_MOMENTS: Final[Mapping[str, str]] = {
-    verifications.name: "started",
-    events.name: "at",
-    consents.name: "recorded",
-    suppressions.name: "recorded",
-    inbound.name: "received",
-    erasures.name: "at",
-    purges.name: "at",
-    acts.name: "at",
-}
-"""The columns that tell when a row was recorded, by table."""
 _UNLESS: Final[Mapping[str, tuple[ColumnElement[bool], ...]]] = {
     verifications.name: (verifications.c.pseudonym != "",),  # its start is still to be recorded
-    purges.name: (purges.c.id != TURN,),
 }
 """Rows that need no entry are left out by these."""
 COVERED: Final[Mapping[str, Table]] = {
     table.name: table for table in (verifications, events, consents, suppressions, inbound, erasures, purges, acts)
 }
+
+
+_CHANGES: Final = (consents, suppressions, erasures)
+"""The tables whose rows the mirror has to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +106,8 @@ class Audit:
 
     def link_at(self, sequence: int) -> str | None:
         """Return the link of an entry, `GENESIS` of number 0; ``None`` when it is not there."""
-        if sequence == 0:
-            return GENESIS
         with self._database.read() as connection:
-            return connection.execute(select(audit.c.link).where(audit.c.sequence == sequence)).scalar()
+            return link_at(connection, sequence) if sequence else GENESIS
 
     def sign(self, signed: SignedHead) -> bool:
         """Keep a signed head; tell whether none was kept of this place before."""
@@ -157,44 +147,54 @@ class Audit:
         with self._database.write() as connection:
             connection.execute(update(audit_heads).where(audit_heads.c.sequence == sequence).values(exported=now()))
 
-    def strangers(self, first: int, most: int) -> Mapping[str, tuple[str, ...]]:
-        """Return rows that the chain has no entry of, by table, at most ``most`` of each.
-
-        Of those that are older than its ``first`` entry it has none any more.
-        """
+    def strangers(self, most: int) -> Mapping[str, tuple[str, ...]]:
+        """Return rows that the chain has no entry of, by table, at most ``most`` of each."""
         found = {}
         with self._database.read() as connection:
-            begun = connection.execute(select(audit.c.at).where(audit.c.sequence == first)).scalar() or 0
             for name, table in COVERED.items():
                 (key,) = table.primary_key
                 entry = exists().where(audit.c.table == name, audit.c.row == cast(key, String))
-                lately = table.c[_MOMENTS[name]] >= (begun if first > 1 else 0)
-                statement = select(key).where(lately, ~entry, *_UNLESS.get(name, ())).limit(most)
+                statement = select(key).where(~entry, *_UNLESS.get(name, ())).limit(most)
                 found[name] = tuple(map(str, connection.execute(statement).scalars()))
         return found
-
-    def purged_before(self) -> Mapping[str, int]:
-        """Return the time before which rows may be gone, by table: the latest that a purge of their class had."""
-        latest = select(purges.c.data, func.max(purges.c.before).label("until")).group_by(purges.c.data)
-        with self._database.read() as connection:
-            by_class = {row.data: row.until for row in connection.execute(latest)}
-        return {name: by_class.get(_class_of(table), 0) for name, table in COVERED.items()}
 
 
 def append(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Append what was just recorded in a table; until the transaction ends nobody else appends."""
     if not rows:
         return
-    counted = update(head).values(audit=head.c.audit + len(rows)).returning(head.c.audit, head.c.audit_link)
-    last, link = connection.execute(counted).one()
     at, (key,) = now(), table.primary_key
-    entries = []
-    for sequence, row in enumerate(rows, last - len(rows) + 1):
-        entry = Entry(sequence, at, table.name, str(row[key.key]), _digest(table, row))
-        link = entry.link(link)
-        entries.append({**asdict(entry), "link": link})
-    connection.execute(insert(audit), entries)
+    entries = [Entry(0, at, table.name, str(row[key.key]), digest_of_row(table, row)) for row in rows]
+    last, link = _append(connection, entries)
+    if table in _CHANGES:
+        connection.execute(update(head).values(changed=last, changed_link=link))
+
+
+def carry_over(connection: Connection, entries: Iterable[Any]) -> None:
+    """Append once more, as they are, the entries whose rows are still there: these entries are about to be deleted."""
+    there = _digests(connection, entries)
+    kept = [_entry(one) for one in entries if (one.table, one.row) in there]
+    if kept:
+        _append(connection, kept)
+
+
+def _append(connection: Connection, entries: Sequence[Entry]) -> tuple[int, str]:
+    """Append entries, numbered anew; return the last one's number and link."""
+    counted = update(head).values(audit=head.c.audit + len(entries)).returning(head.c.audit, head.c.audit_link)
+    last, link = connection.execute(counted).one()
+    rows = []
+    for sequence, entry in enumerate(entries, last - len(entries) + 1):
+        numbered = replace(entry, sequence=sequence)
+        link = numbered.link(link)
+        rows.append({**asdict(numbered), "link": link})
+    connection.execute(insert(audit), rows)
     connection.execute(update(head).values(audit_link=link))
+    return last, link
+
+
+def class_of(table: str) -> str | None:
+    """Return the class of data of a table; ``None`` for one that the chain does not cover."""
+    return next(iter(COVERED[table].columns)).info["class"] if table in COVERED else None
 
 
 def digested(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,7 +203,8 @@ def digested(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
     return {column.key: row[column.key] for column in table.columns if column.key not in left_out}
 
 
-def _digest(table: Table, row: Mapping[str, Any]) -> str:
+def digest_of_row(table: Table, row: Mapping[str, Any]) -> str:
+    """Return the digest of a row."""
     return digest_of(digested(table, row))
 
 
@@ -225,16 +226,15 @@ def _of_table(connection: Connection, table: Table, rows: Sequence[str]) -> Iter
     for some in batches(rows):
         for row in connection.execute(select(table).where(key.in_(map(kind, some)))).mappings():
             values = {column.key: row[column] for column in table.columns}
-            yield str(values[key.key]), _digest(table, values)
-
-
-def _class_of(table: Table) -> str:
-    return str(next(iter(table.columns)).info["class"])
+            yield str(values[key.key]), digest_of_row(table, values)
 
 
 def _link(row: Any, found: Mapping[tuple[str, str], str]) -> Link:  # noqa: ANN401 - a row
-    entry = Entry(row.sequence, row.at, row.table, row.row, row.digest)
-    return Link(entry, row.link, found.get((row.table, row.row)))
+    return Link(_entry(row), row.link, found.get((row.table, row.row)))
+
+
+def _entry(row: Any) -> Entry:  # noqa: ANN401 - a row
+    return Entry(row.sequence, row.at, row.table, row.row, row.digest)
 
 
 def _signed(row: Any) -> SignedHead:  # noqa: ANN401 - a row

@@ -14,11 +14,11 @@ from sqlalchemy import Connection, Row, insert, select
 
 from otp_service.core.consent import Consent, Evidence
 from otp_service.core.errors import ConsentOutdatedError
+from otp_service.core.mirrored import Place
 from otp_service.ledger import audit, head
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
-from otp_service.ledger.head import Head
 from otp_service.ledger.schema import consents
 
 NOTHING = Evidence("", "", "", "", 0, "")
@@ -33,7 +33,7 @@ class Consents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, entry: Consent) -> tuple[Consent | None, Head]:
+    def add(self, entry: Consent) -> tuple[Consent | None, Place]:
         """Record an entry; return it as it was recorded, ``None`` for the last word once more; and the ledger's place.
 
         Raises `ConsentOutdatedError` for a consent that was not given after the last word.
@@ -53,7 +53,7 @@ class Consents:
         return tuple(map(entry_of, rows))
 
 
-def add(connection: Connection, entry: Consent) -> tuple[Consent | None, Head]:
+def add(connection: Connection, entry: Consent) -> tuple[Consent | None, Place]:
     """Do what `Consents.add` does, as a part of more."""
     recorded, place = record(connection, (entry,))
     if not recorded:
@@ -73,10 +73,10 @@ def first_seen(connection: Connection, entry: Consent) -> int:
     return min([entry.evidence.given if entry.evidence else 0, *seen])
 
 
-def record(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Consent], Head]:
+def record(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Consent], Place]:
     """Record the entries that say anything new; return them, and the place of the last one in the ledger."""
     last, recorded = head.advance(connection, 0), now()
-    place = last.sequence
+    place = last
     known, new = _of_each(connection, [one.pseudonym for one in entries]), list[Consent]()
     for entry in entries:
         stamped = _stamped(entry, place, recorded, known[entry.about])
@@ -85,11 +85,11 @@ def record(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Con
             known[entry.about].append(stamped)
             new.append(stamped)
     if new:
-        rows = [_row(one, sequence) for sequence, one in enumerate(new, last.sequence + 1)]
-        last = head.advance(connection, len(new))
+        rows = [_row(one, sequence) for sequence, one in enumerate(new, last + 1)]
+        head.advance(connection, len(new))
         connection.execute(insert(consents), rows)
         audit.append(connection, consents, rows)
-    return new, last
+    return new, head.read(connection)
 
 
 def _stamped(entry: Consent, place: int, recorded: int, known: Iterable[Consent]) -> Consent | None:

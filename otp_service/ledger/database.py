@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Connection, Engine, Table, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_into_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_into_sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from otp_service.core.errors import ConfigurationError, LedgerUnavailableError
+from otp_service.core.errors import ConfigurationError, LedgerOfOtherKeyError, LedgerUnavailableError
 from otp_service.ledger import postgresql, sqlite
+from otp_service.ledger.schema import head
 from otp_service.ledger.sqlite import NOT_MADE, WRITES
 
 SQLITE: Final = "sqlite"
@@ -31,12 +32,15 @@ class LedgerDefectError(Exception):
 class Database:
     """Transactions on one database; opens no connection before the first."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, pseudonym_key: str = "") -> None:
         """Take ``sqlite:///PATH`` or ``postgresql://…``; ``timeout`` in seconds for a connection, a lock or an answer.
 
-        Raises `ConfigurationError` for any other address, and where the driver is not installed.
+        With the fingerprint of a pseudonym key every transaction refuses a ledger that another key's pseudonyms are in
+        (`LedgerOfOtherKeyError`). Raises `ConfigurationError` for any other address, and where the driver is not
+        installed.
         """
         self._engine = _engine(_url(url), timeout)
+        self._pseudonym_key = pseudonym_key
 
     @property
     def engine(self) -> Engine:
@@ -57,21 +61,41 @@ class Database:
         return self.kind != SQLITE or sqlite.file_of(self._engine).exists()
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Run a transaction that changes something, in a file that is made here; raises `LedgerUnavailableError`."""
+    def write(self, *, any_key: bool = False) -> Iterator[Connection]:
+        """Run a transaction that changes something, in a file that is made here; raises `LedgerUnavailableError`.
+
+        ``any_key``: whether the ledger may be another key's, or not made yet.
+        """
         if self.kind == SQLITE:
             sqlite.make_file(self._engine)
         with _served(), self._engine.connect().execution_options(**WRITES) as connection, connection.begin():
+            if not any_key:
+                self.require_own(connection)
             yield connection
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Run a transaction that sees the ledger as it is at one moment; raises `LedgerUnavailableError`."""
+    def read(self, *, any_key: bool = False) -> Iterator[Connection]:
+        """Run a transaction that sees the ledger as it is at one moment; raises as `write` does."""
         with _served(), self._engine.connect() as connection:
             if self.kind == POSTGRESQL:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
+                if not any_key:
+                    self.require_own(connection)
                 yield connection
+
+    def claim(self) -> None:
+        """Record the pseudonym key in a ledger that has none yet; raise `LedgerOfOtherKeyError` when it has another."""
+        with self.write() as connection:
+            connection.execute(update(head).where(head.c.pseudonym_key == "").values(pseudonym_key=self._pseudonym_key))
+
+    def require_own(self, connection: Connection) -> None:
+        """Raise `LedgerOfOtherKeyError` when the ledger is another pseudonym key's."""
+        if not self._pseudonym_key:
+            return
+        found = connection.execute(select(head.c.pseudonym_key)).scalar()
+        if found and found != self._pseudonym_key:
+            raise LedgerOfOtherKeyError("The ledger was made with another pseudonym key: nobody would be found in it.")
 
     def close(self) -> None:
         """Close all connections that are not in use."""

@@ -2,50 +2,74 @@
 
 import secrets
 import string
-from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, case, insert, select, update
 
 from otp_service.core.chain import GENESIS
 from otp_service.core.errors import LedgerUnavailableError
-from otp_service.ledger.schema import head
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """How far the ledger, or its mirror, has come."""
-
-    identity: str
-    """Random name of the ledger."""
-    sequence: int
-    """Number of the last change."""
+from otp_service.core.mirrored import Place
+from otp_service.ledger.schema import audit, head
 
 
 def create(connection: Connection) -> None:
     """Name a new ledger."""
     connection.execute(
-        insert(head).values(id=1, identity=_new_name(), sequence=0, access=0, audit=0, audit_link=GENESIS)
+        insert(head).values(
+            id=1,
+            identity=_new_name(),
+            sequence=0,
+            access=0,
+            audit=0,
+            audit_link=GENESIS,
+            changed=0,
+            changed_link=GENESIS,
+            mirrored=False,
+            pseudonym_key="",
+            purged=0,
+        )
     )
 
 
-def rename(connection: Connection, place: int) -> None:
-    """Give the ledger another identity, and let it go on after a place, if it has not come so far."""
-    further = case((head.c.sequence < place, place), else_=head.c.sequence)
-    connection.execute(update(head).values(identity=_new_name(), sequence=further + 1))
+def rename(connection: Connection, sequence: int) -> None:
+    """Give the ledger another identity, of which there is no mirror; it goes on after a number, if it was before it."""
+    further = case((head.c.sequence < sequence, sequence), else_=head.c.sequence)
+    connection.execute(update(head).values(identity=_new_name(), sequence=further + 1, mirrored=False))
 
 
-def read(connection: Connection) -> Head:
-    """Return how far the ledger has come."""
-    row = connection.execute(select(head.c.identity, head.c.sequence)).one_or_none()
-    if row is None:
+def row(connection: Connection) -> Any:  # noqa: ANN401 - a row
+    """Return the head; raises `LedgerUnavailableError` where there is none yet."""
+    found = connection.execute(select(head)).one_or_none()
+    if found is None:
         raise LedgerUnavailableError("The ledger has not been made: otp-service ledger upgrade.")
-    return Head(row.identity, row.sequence)
+    return found
 
 
-def advance(connection: Connection, changes: int) -> Head:
+def read(connection: Connection) -> Place:
+    """Return how far the ledger has come."""
+    found = row(connection)
+    return Place(found.identity, found.sequence, found.changed, found.changed_link)
+
+
+def has(connection: Connection, place: Place) -> bool:
+    """Tell whether a place is in the history of this ledger: one that was restored from a copy lacks the later ones."""
+    last = read(connection)
+    if place.identity != last.identity or place.sequence > last.sequence:
+        return False
+    if place.entry in {0, last.entry}:
+        return place.link == (last.link if place.entry else GENESIS)
+    return place.link == link_at(connection, place.entry)
+
+
+def link_at(connection: Connection, entry: int) -> str | None:
+    """Return the link of an entry of the audit chain; ``None`` when it is not there."""
+    return connection.execute(select(audit.c.link).where(audit.c.sequence == entry)).scalar()
+
+
+def advance(connection: Connection, changes: int) -> int:
     """Return the number of the last of some changes; until the transaction ends nobody else gets any."""
-    counted = update(head).values(sequence=head.c.sequence + changes).returning(head.c.identity, head.c.sequence)
-    return Head(*connection.execute(counted).one())
+    counted = update(head).values(sequence=head.c.sequence + changes).returning(head.c.sequence)
+    return int(connection.execute(counted).scalar_one())
 
 
 def lock(connection: Connection) -> None:
@@ -55,10 +79,8 @@ def lock(connection: Connection) -> None:
 
 def access(connection: Connection) -> str:
     """Return the name of the state that applications and keys are in: another one after each change."""
-    row = connection.execute(select(head.c.identity, head.c.access)).one_or_none()
-    if row is None:
-        raise LedgerUnavailableError("The ledger has not been made: otp-service ledger upgrade.")
-    return f"{row.identity}/{row.access}"
+    found = row(connection)
+    return f"{found.identity}/{found.access}"
 
 
 def advance_access(connection: Connection) -> None:

@@ -49,9 +49,12 @@ class Ledger:
         return upgrade.is_behind(self.database)
 
 
-def open_ledger(url: str, timeout: float) -> Ledger:
-    """Return the ledger at an address (`Database`); opens no connection yet. ``timeout`` in seconds."""
-    database = Database(url, timeout)
+def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:
+    """Return the ledger at an address (`Database`); opens no connection yet.
+
+    ``timeout`` in seconds; ``pseudonym_key`` is the fingerprint of the key whose pseudonyms are in it.
+    """
+    database = Database(url, timeout, pseudonym_key)
     return Ledger(
         database=database,
         consents=Consents(database),

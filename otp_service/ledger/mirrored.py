@@ -4,16 +4,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, union, union_all
+from sqlalchemy import Connection, Select, select, union, union_all, update
 
-from otp_service.core.mirrored import Changes, Mirrored
+from otp_service.core.mirrored import Changes, Mirrored, Place
 from otp_service.core.suppression import KEEPS_CODES_BACK, SuppressionScope
 from otp_service.ledger import consents as consent_entries
 from otp_service.ledger import head
 from otp_service.ledger import suppressions as suppression_entries
 from otp_service.ledger.database import Database
-from otp_service.ledger.head import Head
-from otp_service.ledger.schema import consents, suppressions
+from otp_service.ledger.schema import audit, consents, suppressions
+from otp_service.ledger.schema import head as head_table
 
 
 class MirroredNumbers:
@@ -22,43 +22,70 @@ class MirroredNumbers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def head(self) -> Head:
+    def head(self) -> Place:
         """Return how far the ledger has come."""
         with self._database.read() as connection:
             return head.read(connection)
 
-    def disown(self, place: int = 0) -> None:
-        """Take the ledger for another one, which goes on after a ``place``, where the mirror of the old one is."""
-        with self._database.write() as connection:
-            head.rename(connection, place)
-
-    def states(self, pseudonyms: Sequence[str]) -> Changes:
-        """Return the state of some numbers, and how far the ledger had come by then."""
+    def has(self, place: Place) -> bool:
+        """Tell whether a place is in the history of this ledger."""
         with self._database.read() as connection:
-            place = head.read(connection)
-            return Changes(place.identity, place.sequence, place.sequence, _states(connection, pseudonyms))
+            return head.has(connection, place)
 
-    def since(self, sequence: int, most: int) -> Changes:
-        """Return what the next changes after a place have led to, at most ``most`` of them."""
+    def disown(self, sequence: int = 0) -> None:
+        """Take the ledger for another one, without a mirror; its changes go on after a number."""
+        with self._database.write() as connection:
+            head.rename(connection, sequence)
+
+    def was_mirrored(self) -> bool:
+        """Tell whether a mirror of this ledger was ever complete."""
+        with self._database.read() as connection:
+            return bool(head.row(connection).mirrored)
+
+    def note_mirrored(self) -> None:
+        """Note that there is a complete mirror."""
+        with self._database.write() as connection:
+            connection.execute(update(head_table).values(mirrored=True))
+
+    def since(self, place: Place, most: int) -> Changes | None:
+        """Return what the next changes after a place have led to, at most ``most`` of them.
+
+        ``None`` when the place is not in the history of this ledger.
+        """
         changed = union_all(
             select(suppressions.c.sequence, suppressions.c.pseudonym).where(
-                suppressions.c.sequence > sequence, suppressions.c.scope.in_(KEEPS_CODES_BACK)
+                suppressions.c.sequence > place.sequence, suppressions.c.scope.in_(KEEPS_CODES_BACK)
             ),
-            select(consents.c.sequence, consents.c.pseudonym).where(consents.c.sequence > sequence),
+            select(consents.c.sequence, consents.c.pseudonym).where(consents.c.sequence > place.sequence),
         ).subquery()
         with self._database.read() as connection:
-            place = head.read(connection)
+            if not head.has(connection, place):
+                return None
+            last = head.read(connection)
             rows = connection.execute(select(changed).order_by(changed.c.sequence).limit(most)).all()
-            upto = rows[-1].sequence if len(rows) == most else place.sequence
+            upto = _place_of(connection, last, rows[-1].sequence) if len(rows) == most else last
             numbers = _states(connection, list(dict.fromkeys(row.pseudonym for row in rows)))
-            return Changes(place.identity, upto, place.sequence, numbers)
+            return Changes(place, upto, last.sequence, numbers)
 
-    def after(self, pseudonym: str, most: int) -> Changes:
-        """Return the state of the next numbers after one in the order of their pseudonyms, at most ``most``."""
+    def all_after(self, pseudonym: str, most: int, place: Place) -> Changes | None:
+        """Return the state of the next numbers after one in the order of their pseudonyms, at most ``most``.
+
+        ``None`` when a place is not in the history of this ledger.
+        """
         with self._database.read() as connection:
-            place = head.read(connection)
+            if not head.has(connection, place):
+                return None
             some = connection.execute(_numbers_after(pseudonym, most)).scalars().all()
-            return Changes(place.identity, place.sequence, place.sequence, _states(connection, some))
+            return Changes(place, place, head.read(connection).sequence, _states(connection, some))
+
+
+def _place_of(connection: Connection, last: Place, sequence: int) -> Place:
+    """Return the place of a change, by its entry in the audit chain."""
+    mine = select(audit.c.sequence, audit.c.link).where(
+        audit.c.table.in_((suppressions.name, consents.name)), audit.c.row == str(sequence)
+    )
+    entry = connection.execute(mine.order_by(audit.c.sequence.desc()).limit(1)).one()
+    return Place(last.identity, sequence, entry.sequence, entry.link)
 
 
 def _numbers_after(pseudonym: str, most: int) -> Select[Any]:

@@ -10,13 +10,13 @@ from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, u
 
 from otp_service.core.act import ActEntry
 from otp_service.core.consent import Consent
+from otp_service.core.mirrored import Place
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression
 from otp_service.ledger import acts, audit, head
 from otp_service.ledger import consents as consent_entries
 from otp_service.ledger import suppressions as suppression_entries
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
-from otp_service.ledger.head import Head
 from otp_service.ledger.schema import consents, erasures, events, inbound, suppressions, verifications
 from otp_service.ledger.traffic import Past, past_of
 
@@ -51,7 +51,7 @@ class Erasure:
     """Rows, by table."""
     erased: Mapping[str, int]
     """Rows or values, by table."""
-    place: Head
+    place: Place
     """Its place in the ledger."""
 
 
@@ -84,7 +84,7 @@ class People:
         none.
         """
         with self._database.write() as connection:
-            place = head.advance(connection, 1)
+            sequence = head.advance(connection, 1)
             erased = {
                 "consents": connection.execute(
                     update(consents)
@@ -101,22 +101,22 @@ class People:
             }
             mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
             kept["events"] = _count(connection, events, events.c.verification.in_(mine))
-            done = Erasure(f"er_{secrets.token_hex(16)}", now(), KEPT_FOR_DISPUTES, kept, erased, place)
+            name, at = f"er_{secrets.token_hex(16)}", now()
             row = {
-                "id": done.id,
+                "id": name,
                 "pseudonym": pseudonym,
                 "application": application or EVERY_APPLICATION,
-                "place": place.sequence,
-                "reason": done.reason,
+                "place": sequence,
+                "reason": KEPT_FOR_DISPUTES,
                 "kept": json.dumps(kept),
                 "erased": json.dumps(erased),
-                "at": done.at,
+                "at": at,
             }
             connection.execute(insert(erasures), row)
             audit.append(connection, erasures, [row])
             if act is not None:
                 acts.record(connection, act)
-        return done
+            return Erasure(name, at, KEPT_FOR_DISPUTES, kept, erased, head.read(connection))
 
 
 def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElement[bool]:

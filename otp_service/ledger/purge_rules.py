@@ -6,11 +6,15 @@ goes last: without it, the other would hold again.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, exists, func, or_, select, true, tuple_
 
+from otp_service.core.chain import ChainHead, shortened
+from otp_service.core.signatures import Signer, is_signed
+from otp_service.ledger.audit import carry_over, digest_of_row
+from otp_service.ledger.batches import batches
 from otp_service.ledger.schema import (
     ACCESS,
     AUDIT,
@@ -36,16 +40,37 @@ BATCH: Final = 1000
 """Rows that one transaction deletes."""
 LOOK: Final = 5000
 """Entries that one transaction looks at, where no index tells which have ended."""
-TURN: Final = "turn"
-"""Name of the row of ``purges`` that tells when the last purge began."""
-
 Condition = ColumnElement[bool]
 
 
-Found = tuple[int, int | None]
-"""How many rows were deleted, and from which place to go on; ``None`` when that was the last."""
-Rule = Callable[[Connection, int, int], Found]
-"""Deletes a batch: of what is older than the second argument, from the place on that is the third."""
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a batch deleted."""
+
+    rows: int
+    place: int | None
+    """From where to go on; ``None`` when that was the last."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The rows' keys and the beginnings of their digests, where age alone does not end them."""
+    upto: int = 0
+    """The last entry of the audit chain that is to go; 0 for none."""
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """A purge of one class of data."""
+
+    data: str
+    before: int
+    """What is older goes: milliseconds since the epoch."""
+    now: int
+    signer: Signer
+    """Signs what is written down, and knows which heads of the chain are the installation's."""
+
+
+Rule = Callable[[Connection, Purge, int], Deleted]
+"""Deletes a batch, from a place on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +103,27 @@ class _Entries:
     def rule(self, condition: Callable[[int], Condition]) -> Rule:
         """Return the rule that deletes the entries for which a condition is true."""
 
-        def delete_some(connection: Connection, before: int, place: int) -> Found:
+        def delete_some(connection: Connection, purge: Purge, place: int) -> Deleted:
             sequence = self.table.c.sequence
             following = select(sequence).where(sequence > place).order_by(sequence).limit(1)
             upto = connection.execute(following.offset(LOOK - 1)).scalar()
             here = sequence > place if upto is None else and_(sequence > place, sequence <= upto)
             oldest = connection.execute(select(func.min(self.table.c.recorded)).where(here)).scalar()
-            some = select(sequence).where(here, condition(before)).order_by(sequence).limit(BATCH)
-            rows = connection.execute(delete(self.table).where(sequence.in_(some))).rowcount
-            if rows == BATCH:
-                return rows, place  # there may be more here
-            all_younger = oldest is None or oldest >= before  # and so are those after
-            return rows, None if all_younger else upto
+            some = select(self.table).where(here, condition(purge.before)).order_by(sequence).limit(BATCH)
+            gone = connection.execute(some).mappings().all()
+            for part in batches([row["sequence"] for row in gone]):
+                connection.execute(delete(self.table).where(sequence.in_(part)))
+            names = {str(row["sequence"]): shortened(digest_of_row(self.table, _by_name(row))) for row in gone}
+            if len(gone) == BATCH:
+                return Deleted(BATCH, place, names)  # there may be more here
+            all_younger = oldest is None or oldest >= purge.before  # and so are those after
+            return Deleted(len(gone), None if all_younger else upto, names)
 
         return delete_some
+
+
+def _by_name(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items()}
 
 
 def _older(moment: Column[Any], *among: Condition) -> Rule:
@@ -99,29 +131,45 @@ def _older(moment: Column[Any], *among: Condition) -> Rule:
     table = moment.table
     (key,) = table.primary_key
 
-    def delete_some(connection: Connection, before: int, place: int) -> Found:
-        some = select(key).where(moment < before, *among).order_by(moment).limit(BATCH)
+    def delete_some(connection: Connection, purge: Purge, place: int) -> Deleted:
+        some = select(key).where(moment < purge.before, *among).order_by(moment).limit(BATCH)
         rows = connection.execute(delete(table).where(key.in_(some))).rowcount
-        return rows, place if rows == BATCH else None
+        return Deleted(rows, place if rows == BATCH else None)
 
     return delete_some
 
 
-def _ended_keys(connection: Connection, before: int, _: int) -> Found:
-    ended = or_(api_keys.c.revoked < before, api_keys.c.expires < before)
-    return connection.execute(delete(api_keys).where(ended)).rowcount, None
+def _ended_keys(connection: Connection, purge: Purge, _: int) -> Deleted:
+    ended = or_(api_keys.c.revoked < purge.before, api_keys.c.expires < purge.before)
+    return Deleted(connection.execute(delete(api_keys).where(ended)).rowcount, None)
 
 
-def _older_links(connection: Connection, before: int, _: int) -> Found:
-    """Delete the oldest entries of the chain, up to the last that is older and signed: there it begins from then on."""
-    signed = select(audit_heads.c.sequence).where(audit_heads.c.at < before)
-    anchor = connection.execute(signed.order_by(audit_heads.c.sequence.desc()).limit(1)).scalar()
+def _older_entries(connection: Connection, purge: Purge, _: int) -> Deleted:
+    """Delete the oldest entries of the chain, up to the last that is older and signed: there it begins from then on.
+
+    Of rows that are still there the chain gets new entries, so that there is none without.
+    """
+    anchor = _anchor(connection, purge)
     if anchor is None:
-        return 0, None
-    connection.execute(delete(audit_heads).where(audit_heads.c.sequence < anchor))
-    some = select(audit.c.sequence).where(audit.c.sequence <= anchor).order_by(audit.c.sequence).limit(BATCH)
-    rows = connection.execute(delete(audit).where(audit.c.sequence.in_(some))).rowcount
-    return rows, 0 if rows == BATCH else None
+        return Deleted(0, None)
+    connection.execute(delete(audit_heads).where(audit_heads.c.sequence < anchor.sequence))
+    oldest = select(audit).where(audit.c.sequence <= anchor.sequence).order_by(audit.c.sequence).limit(BATCH)
+    entries = connection.execute(oldest).all()
+    carry_over(connection, entries)
+    for part in batches([one.sequence for one in entries]):
+        connection.execute(delete(audit).where(audit.c.sequence.in_(part)))
+    more = 0 if len(entries) == BATCH else None
+    return Deleted(len(entries), more, upto=anchor.sequence, link=anchor.link)
+
+
+def _anchor(connection: Connection, purge: Purge) -> ChainHead | None:
+    """Return the last head that is older, and is the installation's: who writes SQL can date one that is not."""
+    heads = select(audit_heads).where(audit_heads.c.at < purge.before).order_by(audit_heads.c.sequence.desc())
+    for row in connection.execute(heads):
+        head = ChainHead(row.ledger, row.sequence, row.link, row.at)
+        if is_signed(head.signed, row.signature, purge.signer.public_key):
+            return head
+    return None
 
 
 def _outlasts(later: Any) -> Condition:  # noqa: ANN401 - an alias of the table
@@ -148,13 +196,15 @@ def _alone(before: int) -> Condition:
     return and_(mine.recorded < before, or_(mine.lifted, mine.until < before), ~_SUPPRESSIONS.beside())
 
 
+_CHAIN_BEGINS: Final = select(func.max(purges.c.upto)).scalar_subquery()
+"""Where the last purge of the chain ended: its record stays, or nothing would tell why the chain begins there."""
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     TRAFFIC: (_older(verifications.c.started), _older(events.c.at)),
     CONSENTS: (_CONSENTS.rule(_CONSENTS.followed),),
     SUPPRESSIONS: (_SUPPRESSIONS.rule(_over), _SUPPRESSIONS.rule(_alone)),
     INBOUND: (_older(inbound.c.received),),
     ACCESS: (_ended_keys,),
-    DUTIES: (_older(acts.c.at), _older(erasures.c.at), _older(purges.c.at, purges.c.id != TURN)),
-    AUDIT: (_older_links,),
+    DUTIES: (_older(acts.c.at), _older(erasures.c.at)),
+    AUDIT: (_older(purges.c.at, or_(purges.c.upto == 0, purges.c.upto < _CHAIN_BEGINS)), _older_entries),
 }
 """By class of data. The head is kept for ever, and an application too."""

@@ -1,31 +1,21 @@
 """Deletes what has been kept long enough, a batch at a time, and writes down how much it was."""
 
+import json
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, or_, select, update
 
+from otp_service.core.chain import PurgeRecord
+from otp_service.core.signatures import Signer
 from otp_service.ledger import audit
 from otp_service.ledger.database import Database
-from otp_service.ledger.purge_rules import RULES, TURN
-from otp_service.ledger.schema import purges
+from otp_service.ledger.purge_rules import RULES, Deleted, Purge
+from otp_service.ledger.schema import head, purges
 
 BETWEEN: Final = 3_600_000
 """Milliseconds between two purges, whoever makes them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Purged:
-    """What one purge deleted of a class of data."""
-
-    data: str
-    before: int
-    """What was older went: milliseconds since the epoch."""
-    rows: int
-    at: int
-    """When: milliseconds since the epoch."""
 
 
 class Purges:
@@ -37,51 +27,76 @@ class Purges:
     def begin(self, now: int) -> None:
         """Note that a purge begins, whether or not it is due; ``now``: milliseconds since the epoch."""
         with self._database.write() as connection:
-            connection.execute(self._turn(now).on_conflict_do_update(index_elements=["id"], set_={"at": now}))
+            connection.execute(update(head).values(purged=now))
 
     def take_turn(self, now: int) -> bool:
         """Tell whether a purge is due, and not another process' business; ``now``: milliseconds since the epoch."""
-        long_ago = purges.c.at <= now - BETWEEN
-        out_of_time = purges.c.at > now + BETWEEN  # dated by a clock that was wrong: it must not stop all others
-        due = or_(long_ago, out_of_time)
-        mine = self._turn(now).on_conflict_do_update(index_elements=["id"], set_={"at": now}, where=due)
+        long_ago = head.c.purged <= now - BETWEEN
+        out_of_time = head.c.purged > now + BETWEEN  # noted by a clock that was wrong: it must not stop all others
+        mine = update(head).where(or_(long_ago, out_of_time)).values(purged=now)
         with self._database.write() as connection:
-            return connection.execute(mine.returning(purges.c.id)).first() is not None
+            return connection.execute(mine.returning(head.c.id)).first() is not None
 
-    def _turn(self, now: int) -> Any:  # noqa: ANN401 - an insertion of either dialect
-        return self._database.insert(purges).values(id=TURN, data=TURN, before=0, count=0, at=now)
-
-    def run(self, data: str, before: int, now: int) -> Iterator[int]:
-        """Delete what is older of a class of data; yield the rows of each transaction: then others have their turn."""
+    def run(self, purge: Purge) -> Iterator[int]:
+        """Purge a class of data; yield the rows of each transaction: then others have their turn."""
         name = f"pu_{secrets.token_hex(16)}"
-        for rule in RULES[data]:
+        for rule in RULES[purge.data]:
             place: int | None = 0
             while place is not None:
                 with self._database.write() as connection:
-                    rows, place = rule(connection, before, place)
-                    _write_down(connection, name, Purged(data, before, rows, now))
-                yield rows
+                    gone = rule(connection, purge, place)
+                    if gone.rows:
+                        _write_down(connection, _record(name, purge, gone), purge.signer)
+                place = gone.place
+                yield gone.rows
 
     def began(self) -> int | None:
         """Return when the last purge began, in milliseconds since the epoch; ``None`` when there was none yet."""
         with self._database.read() as connection:
-            return connection.execute(select(purges.c.at).where(purges.c.id == TURN)).scalar()
+            return connection.execute(select(head.c.purged)).scalar() or None
 
-    def latest(self, data: str) -> Purged | None:
+    def latest(self, data: str) -> PurgeRecord | None:
         """Return the last purge of a class of data that deleted anything; ``None`` when none did."""
-        columns = (purges.c.data, purges.c.before, purges.c.count.label("deleted"), purges.c.at)
-        statement = select(*columns).where(purges.c.data == data).order_by(purges.c.at.desc()).limit(1)
+        statement = select(purges).where(purges.c.data == data).order_by(purges.c.at.desc()).limit(1)
         with self._database.read() as connection:
-            row = connection.execute(statement).one_or_none()
-        return Purged(row.data, row.before, row.deleted, row.at) if row else None
+            row = connection.execute(statement).mappings().one_or_none()
+        return _of_row(row) if row else None
+
+    def records(self) -> Iterator[PurgeRecord]:
+        """Yield what all purges deleted, oldest first."""
+        with self._database.read() as connection:
+            yield from map(_of_row, connection.execute(select(purges).order_by(purges.c.at)).yield_per(1000).mappings())
 
 
-def _write_down(connection: Connection, name: str, purged: Purged) -> None:
-    """Add to what a purge deleted, in the transaction that does: the proof is there exactly if the rows are not."""
-    if not purged.rows:
+def _record(run: str, purge: Purge, gone: Deleted) -> PurgeRecord:
+    """Return the record of a batch: of its own where that names rows, else the same for all batches of a purge."""
+    own = next(iter(gone.names), None) or gone.upto or ""
+    name = f"{run}_{own}" if own else run
+    return PurgeRecord(name, purge.data, purge.before, purge.now, gone.rows, gone.names, gone.upto, gone.link)
+
+
+def _write_down(connection: Connection, record: PurgeRecord, signer: Signer) -> None:
+    """Record what a batch deleted, in the transaction that does: the proof is there exactly if the rows are not."""
+    more = update(purges).where(purges.c.id == record.id).values(count=purges.c.count + record.rows)
+    if connection.execute(more).rowcount:
         return
-    more = update(purges).where(purges.c.id == name).values(count=purges.c.count + purged.rows)
-    if not connection.execute(more).rowcount:
-        row = {"id": name, "data": purged.data, "before": purged.before, "count": purged.rows, "at": purged.at}
-        connection.execute(insert(purges), row)
-        audit.append(connection, purges, [row])
+    row = {
+        "id": record.id,
+        "data": record.data,
+        "before": record.before,
+        "count": record.rows,
+        "names": json.dumps(record.names, separators=(",", ":")),
+        "upto": record.upto,
+        "link": record.link,
+        "at": record.at,
+        "signature": signer.sign(record.signed),
+    }
+    connection.execute(insert(purges), row)
+    audit.append(connection, purges, [row])
+
+
+def _of_row(row: Mapping[Any, Any]) -> PurgeRecord:
+    members = {
+        name: row[getattr(purges.c, name)] for name in ("id", "data", "before", "at", "upto", "link", "signature")
+    }
+    return PurgeRecord(**members, rows=row[purges.c["count"]], names=json.loads(row[purges.c.names]))

@@ -48,6 +48,11 @@ head = Table(
     _column("access", BigInteger, "number of the last change of applications and keys", HEAD),
     _column("audit", BigInteger, "number of the last entry of the audit chain", HEAD),
     _column("audit_link", String(64), "its link", HEAD),
+    _column("changed", BigInteger, "number of that change's entry in the audit chain", HEAD),
+    _column("changed_link", String(64), "its link", HEAD),
+    _column("mirrored", Boolean, "whether a mirror of this ledger was ever complete", HEAD),
+    _column("pseudonym_key", String(64), "fingerprint of the key that made its pseudonyms", HEAD),
+    _column("purged", TIME, "when the last purge began; 0 before the first", HEAD),
 )
 
 verifications = Table(
@@ -195,11 +200,15 @@ erasures = Table(
 purges = Table(
     "purges",
     METADATA,
-    _column("id", NAME, "random name", DUTIES, primary_key=True),
-    _column("class", NAME, "class of data", DUTIES, key="data"),
-    _column("before", TIME, "what was older went", DUTIES),
-    _column("rows", BigInteger, "how many", DUTIES, key="count"),
-    _column("at", TIME, "when", DUTIES),
+    _column("id", NAME, "random name", AUDIT, primary_key=True),
+    _column("class", NAME, "class of data", AUDIT, key="data"),
+    _column("before", TIME, "what was older went", AUDIT),
+    _column("rows", BigInteger, "how many", AUDIT, key="count"),
+    _column("names", Text, "keys and digests of the rows, of consents and suppressions: JSON", AUDIT),
+    _column("upto", BigInteger, "number of the last entry of the audit chain that went; 0 for none", AUDIT),
+    _column("link", String(64), "its link", AUDIT),
+    _column("at", TIME, "when", AUDIT),
+    _column("signature", String(88), "Ed25519, base64", AUDIT),
     Index("purges_by_age", "at"),
 )
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Select, exists, insert, select
 from otp_service.core.act import ActEntry
 from otp_service.core.consent import Consent
 from otp_service.core.errors import ConsentOutdatedError, ConsentRequiredError
+from otp_service.core.mirrored import Place
 from otp_service.core.suppression import (
     EVERY_APPLICATION,
     OF_THE_HOLDER,
@@ -22,7 +23,6 @@ from otp_service.ledger import acts, audit, consents, head
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
-from otp_service.ledger.head import Head
 from otp_service.ledger.schema import suppressions
 
 LIFT_KNOWN: Final = 24 * 3600 * 1000
@@ -36,7 +36,7 @@ class Added:
 
     new: int
     """How many said anything new."""
-    place: Head
+    place: Place
     """The ledger's last change."""
 
 
@@ -107,11 +107,11 @@ def record(connection: Connection, entries: Sequence[Suppression]) -> Added:
             "until": entry.until,
             "recorded": recorded,
         }
-        for sequence, entry in enumerate(new, last.sequence - len(new) + 1)
+        for sequence, entry in enumerate(new, last - len(new) + 1)
     ]
     connection.execute(insert(suppressions), rows)
     audit.append(connection, suppressions, rows)
-    return Added(len(new), last)
+    return Added(len(new), head.read(connection))
 
 
 def lift_of(connection: Connection, entry: Suppression, sources: Collection[SuppressionSource]) -> Added | None:

@@ -10,13 +10,13 @@ from sqlalchemy import Connection, Row, desc, select
 
 from otp_service.core.consent import Consent, Evidence
 from otp_service.core.happening import Happening
+from otp_service.core.mirrored import Place
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.core.verification import Status
 from otp_service.ledger import audit, consents, head, suppressions
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
-from otp_service.ledger.head import Head
 from otp_service.ledger.schema import erasures, events, verifications
 
 STARTED: Final = "verification.started"
@@ -36,12 +36,8 @@ class Recorded:
     """How many were not in the ledger before."""
     opt_outs: tuple[Suppression, ...] = ()
     """What gateways were told by the holders of numbers, and we did not know."""
-    numbers: tuple[str, ...] = ()
-    """Pseudonyms of whom the mirror has to learn something: of opt-outs, and of consents that came with starts."""
-    changes: int = 0
-    """How many these are, up to the ``place``."""
-    place: Head | None = None
-    """``None`` where there are none."""
+    place: Place | None = None
+    """What the mirror has to come to for opt-outs, and consents that came with starts; ``None`` without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +76,7 @@ class Traffic:
                 given, _ = consents.record(connection, came)
             told = [entry for entry, since in _opt_outs(new) if suppressions.record_opt_out(connection, entry, since)]
             place = head.read(connection) if given or told else None
-        numbers = [one.pseudonym for one in given] + [one.pseudonym for one in told]
-        return Recorded(len(new), tuple(told), tuple(dict.fromkeys(numbers)), len(numbers), place)
+        return Recorded(len(new), tuple(told), place)
 
     def keep(self, happenings: Sequence[Happening]) -> None:
         """Keep events as they are, with all that they say and nothing that follows from it."""

@@ -21,7 +21,7 @@ _VERSION = table("alembic_version", column("version_num"))
 
 def current(database: Database) -> str | None:
     """Return the step that a ledger has come to; ``None`` for one that has not been made."""
-    with database.read() as connection:
+    with database.read(any_key=True) as connection:
         if not inspect(connection).has_table(_VERSION.name):
             return None
         step: str | None = connection.execute(select(_VERSION.c.version_num)).scalar_one_or_none()
@@ -51,6 +51,8 @@ def upgrade(database: Database) -> None:
         config.set_main_option("version_locations", str(MIGRATIONS / "versions"))
         config.set_main_option("path_separator", "os")
         config.attributes["connection"] = connection
+        if inspect(connection).has_table(schema.head.name):
+            database.require_own(connection)
         command.upgrade(config, "head")
         if connection.execute(select(schema.head.c.id)).first() is None:
             head.create(connection)
@@ -59,7 +61,7 @@ def upgrade(database: Database) -> None:
 @contextmanager
 def _alone(database: Database) -> Iterator[Connection]:
     """Run a transaction while no other process upgrades."""
-    with database.write() as connection:
+    with database.write(any_key=True) as connection:
         if database.kind != POSTGRESQL:
             yield connection
             return

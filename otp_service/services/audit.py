@@ -1,13 +1,16 @@
 """Prove that what was recorded is as it was: sign how far the audit chain has come, and look through it."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from otp_service.core.chain import GENESIS, ChainHead
+from otp_service.core.chain import GENESIS, ChainHead, Entry, PurgeRecord, shortened
 from otp_service.core.signatures import is_signed
-from otp_service.ledger.audit import Link, SignedHead
+from otp_service.ledger.audit import Link, SignedHead, class_of
+from otp_service.ledger.clock import now
+from otp_service.ledger.schema import CONSENTS, SUPPRESSIONS, TRAFFIC
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -17,8 +20,13 @@ _log = get_logger(__name__)
 
 AT_ONCE: Final = 1000
 """Entries that are read in one step."""
-LATE: Final = 7 * 24 * 3600 * 1000
-"""Milliseconds by which a row may be recorded late, and be purged that much sooner than its entry tells."""
+_DAY: Final = 24 * 3600 * 1000
+_LATE: Final[Mapping[str, int]] = {TRAFFIC: 7 * _DAY}
+"""Milliseconds by which rows may be recorded late, and be purged that much sooner than their entries tell, by class."""
+_AT_ONCE: Final = 60_000
+"""The same for the other classes."""
+NAMED: Final = frozenset({CONSENTS, SUPPRESSIONS})
+"""Classes of data whose rows age alone does not end: a purge names those that it took."""
 _TOLD: Final = 20
 """Rows without an entry that are named, by table."""
 
@@ -43,6 +51,8 @@ class Looked:
     last: int = 0
     heads: int = 0
     """Signed heads that the chain agrees with."""
+    purged_after: dict[str, int] = field(default_factory=dict)
+    """The days after which each class of data was purged at the soonest."""
 
 
 class HeadKeeper:
@@ -120,52 +130,89 @@ def verify(context: Context, looked: Looked, outside: Iterable[SignedHead] = ())
     for one in heads:
         if not is_signed(one.head.signed, one.signature, context.keyring.signer.public_key):
             yield Flaw(one.head.sequence, "the signature under the head here is not this installation's")
-    yield from _Walk(context, looked, kept).flaws()
+    purged = _Purged(context, looked)
+    yield from purged.flaws
+    yield from _Walk(context, looked, purged).flaws()
     yield from _heads(context, looked, heads)
-    yield from _strangers(context, looked)
+    yield from _strangers(context)
+
+
+class _Purged:
+    """What the installation's own purges deleted; that somebody else put one in is a flaw."""
+
+    def __init__(self, context: Context, looked: Looked) -> None:
+        self.flaws: list[Flaw] = []
+        self.upto = 0
+        """The entry that the chain begins after."""
+        self.links = {0: GENESIS}
+        """The links of such entries, by their numbers."""
+        self._before: dict[str, int] = defaultdict(int)
+        self._named: set[tuple[str, str, str]] = set()
+        for record in context.ledger.purges.records():
+            if is_signed(record.signed, record.signature, context.keyring.signer.public_key):
+                self._read(record)
+                days = (record.at - record.before) // _DAY
+                looked.purged_after[record.data] = min(days, looked.purged_after.get(record.data, days))
+            else:
+                self.flaws.append(Flaw(0, f"the purge {record.id} is not this installation's"))
+
+    def _read(self, record: PurgeRecord) -> None:
+        self._before[record.data] = max(self._before[record.data], record.before)
+        self._named.update((record.data, row, digest) for row, digest in record.names.items())
+        if record.upto:
+            self.links[record.upto] = record.link
+            self.upto = max(self.upto, record.upto)
+
+    def took(self, entry: Entry) -> bool:
+        """Tell whether a purge took the row of an entry."""
+        data = class_of(entry.table)
+        if data is None:
+            return False
+        if data in NAMED:
+            return (data, entry.row, shortened(entry.digest)) in self._named
+        return self._before[data] > entry.at - _LATE.get(data, _AT_ONCE)
 
 
 class _Walk:
     """One walk along the chain."""
 
-    def __init__(self, context: Context, looked: Looked, heads: Iterable[SignedHead]) -> None:
+    def __init__(self, context: Context, looked: Looked, purged: _Purged) -> None:
         self._audit = context.ledger.audit
-        self._purged = self._audit.purged_before()
+        self._purged = purged
         self._looked = looked
-        self._begins = {0: GENESIS} | {
-            one.head.sequence: one.head.link
-            for one in heads
-            if is_signed(one.head.signed, one.signature, context.keyring.signer.public_key)
-        }
+        self._tomorrow = now() + _DAY
 
     def flaws(self) -> Iterator[Flaw]:
         place, link = 0, None
         while links := self._audit.links(place, AT_ONCE):
             for one in links:
                 yield from self._gap(place, one)
-                before = link if one.entry.sequence == place + 1 and link else self._begins.get(one.entry.sequence - 1)
+                follows = link is not None and one.entry.sequence == place + 1
+                before = link if follows else self._purged.links.get(one.entry.sequence - 1)
                 yield from self._look(one, before)
                 place, link = one.entry.sequence, one.link
         yield from self._end(place, link or GENESIS)
 
     def _gap(self, place: int, one: Link) -> Iterator[Flaw]:
-        """Yield that entries are missing; not before the first, where a signed head tells that the chain began anew."""
+        """Yield that entries are missing; not before the first, where a purge took them, or is about to."""
         sequence = one.entry.sequence
         if not self._looked.entries:
             self._looked.first = sequence
-            if sequence - 1 in self._begins:
-                return
+            place = min(self._purged.upto, sequence - 1)
         if sequence != place + 1:
             yield Flaw(place + 1, _missing(place + 1, sequence - 1))
 
     def _look(self, one: Link, before: str | None) -> Iterator[Flaw]:
         entry = one.entry
         self._looked.entries, self._looked.last = self._looked.entries + 1, entry.sequence
-        if before is not None and entry.link(before) != one.link:
+        changed = before is not None and entry.link(before) != one.link
+        if changed or self._purged.links.get(entry.sequence, one.link) != one.link:
             yield Flaw(entry.sequence, f"entry {entry.sequence} was changed, or is not where it was")
+        if entry.at > self._tomorrow:
+            yield Flaw(entry.sequence, f"entry {entry.sequence} is dated in the future")
         if one.digest is None:
             self._looked.gone += 1
-            if self._purged.get(entry.table, 0) <= entry.at - LATE:
+            if not self._purged.took(entry):
                 yield Flaw(entry.sequence, f"the row {entry.row} of {entry.table} is gone, and no purge took it")
         elif not entry.is_of(one.digest):
             yield Flaw(entry.sequence, f"the row {entry.row} of {entry.table} was changed")
@@ -191,9 +238,9 @@ def _heads(context: Context, looked: Looked, heads: Iterable[SignedHead]) -> Ite
             yield Flaw(sequence, f"a head was signed at entry {sequence} with another link: the chain was written anew")
 
 
-def _strangers(context: Context, looked: Looked) -> Iterator[Flaw]:
+def _strangers(context: Context) -> Iterator[Flaw]:
     """Yield rows that were never recorded: the chain has no entry of them."""
-    for table, rows in context.ledger.audit.strangers(looked.first, _TOLD).items():
+    for table, rows in context.ledger.audit.strangers(_TOLD).items():
         for row in rows:
             yield Flaw(0, f"the row {row} of {table} has no entry in the chain")
 

@@ -84,8 +84,8 @@ def packed(evidence: Evidence | None) -> str:
 
 
 def _record(context: Context, application: Application, to: Named, entry: Consent) -> ConsentView:
-    recorded, place = context.ledger.consents.add(entry)
-    context.reflection.write_through((to.pseudonym,), 1 if recorded else 0, place)
+    _, place = context.ledger.consents.add(entry)
+    context.reflection.write_through(place)
     return read_consent(context, application, to, entry.purpose)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from otp_service.core.consent import ConsentMode
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.services.context import Context
+from otp_service.services.reflect import MISMATCHES
 from otp_service.store.connection import hindrance_of
 
 ACCEPTED: Final = "accepted"
@@ -29,7 +30,7 @@ def readiness(context: Context) -> Readiness:
     The age of the last worker, and what the last look at the ledger found, are told, not judged: without either, codes
     are still checked.
     """
-    worker_age, ledger = None, context.reflection.standing
+    worker_age, ledger = None, str(context.reflection.state)
     try:
         starts = _closed(context) or ACCEPTED
         worker_age, redis = context.store.server.worker_age(), "ok"
@@ -41,6 +42,8 @@ def readiness(context: Context) -> Readiness:
 
 def _closed(context: Context) -> str | None:
     """Return why every start would be refused now; ``None`` when none is for that."""
+    if context.reflection.state in MISMATCHES:
+        return f"mirror-{context.reflection.state}"
     if not context.reflection.is_known:
         return "ledger-unknown"
     permission = context.reflection.permission(ConsentMode.OFF)

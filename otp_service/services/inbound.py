@@ -139,7 +139,7 @@ def _let_through(context: Context, name: str, pseudonym: str, application: str, 
     if lifted is None:
         return "kept_back"
     if lifted.new:
-        context.reflection.write_through((pseudonym,), lifted.new, lifted.place)
+        context.reflection.write_through(lifted.place)
         tell(entry)
     return "obeyed"
 

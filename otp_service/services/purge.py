@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from otp_service.core.keeping import Keeping
 from otp_service.ledger import clock
-from otp_service.ledger.purge_rules import RULES
+from otp_service.ledger.purge_rules import RULES, Purge
 from otp_service.services.context import Context
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Count
@@ -42,7 +42,8 @@ class Purging:
     def _purge(self, now: int) -> Mapping[str, int]:
         gone = dict.fromkeys(RULES, 0)
         for data in RULES:
-            for rows in self._context.ledger.purges.run(data, self._keeping.before(data, now), now):
+            purge = Purge(data, self._keeping.before(data, now), now, self._context.keyring.signer)
+            for rows in self._context.ledger.purges.run(purge):
                 gone[data] += rows
                 if self._rest():
                     return gone

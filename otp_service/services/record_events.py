@@ -16,4 +16,4 @@ def record_events(context: Context, happenings: Sequence[Happening]) -> None:
     for one in recorded.opt_outs:
         tell(one)
     if recorded.place is not None:
-        context.reflection.write_through(recorded.numbers, recorded.changes, recorded.place)
+        context.reflection.write_through(recorded.place)

@@ -1,18 +1,21 @@
-"""Keep the mirror in Redis true to the ledger, and know how far the ledger has come: what starts are allowed by."""
+"""Keep the mirror in Redis true to the ledger, and know how far the ledger has come: what starts are allowed by.
+
+The mirror names the history that it was built of. Where that is not the history of the ledger, one of them was restored
+from a copy, and neither knows all that was said: an operator has to decide, and until then nothing is sent.
+"""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
-from typing import Literal
+from enum import StrEnum
+from typing import Final
 
 from otp_service.core.consent import ConsentMode
-from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
+from otp_service.core.errors import LedgerMismatchError, LedgerUnavailableError, StoreUnavailableError
 from otp_service.core.keyring import Keyring
-from otp_service.core.mirrored import Changes
-from otp_service.ledger.head import Head
+from otp_service.core.mirrored import Changes, Place
 from otp_service.ledger.ledger import Ledger
-from otp_service.store.mirror import FOREIGN, Building, Mirror, Permission
+from otp_service.store.mirror import Building, Mirror, Permission
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Count
 
@@ -22,28 +25,58 @@ AT_ONCE = 500
 _log = get_logger(__name__)
 
 
+class MirrorState(StrEnum):
+    """How the mirror and the ledger were found at the last look."""
+
+    UNKNOWN = "unknown"
+    """Nobody has looked yet."""
+    OK = "ok"
+    UNAVAILABLE = "unavailable"
+    """The ledger did not answer: what was known stays in force."""
+    BEHIND = "behind"
+    """The mirror is being built."""
+    DIVERGED = "diverged"
+    """The mirror's history is not the ledger's."""
+    FOREIGN = "foreign"
+    """The mirror is another ledger's."""
+    LOST = "lost"
+    """There is no mirror, though there was one: Redis was emptied or is another one."""
+
+
+MISMATCHES: Final[Mapping[MirrorState, str]] = {
+    MirrorState.DIVERGED: "Redis and the ledger have different histories: one of them was restored from a copy.",
+    MirrorState.FOREIGN: "Redis belongs to another ledger.",
+    MirrorState.LOST: "Redis was emptied or is another one, and cannot tell whether the ledger is the latest.",
+}
+"""The states in which nothing is sent until an operator has decided."""
+
+
 class Reflection:
     """The ledger and its mirror, as one process knows them. Safe to be used by several threads."""
 
-    def __init__(self, ledger: Ledger, mirror: Mirror, keyring: Keyring) -> None:
+    def __init__(self, ledger: Ledger, mirror: Mirror, keyring: Keyring, *, rebuild_lost: bool = False) -> None:
+        """``rebuild_lost``: whether a mirror that is gone is built of the ledger without asking an operator."""
         self._ledger = ledger
         self._mirror = mirror
         self._keyring = keyring
-        self._known: Head | None = None
-        self._seen: int | None = None
-        """Where the mirror was at the last look."""
+        self._rebuild_lost = rebuild_lost
+        self._known: Place | None = None
+        self._noted = False
+        """Whether the ledger knows that there is a mirror of it."""
         self._lock = threading.Lock()
         self._ending = False
-        self.standing: Literal["unknown", "ok", "unavailable", "not mirrored"] = "unknown"
-        """At the last look. ``not mirrored``: Redis lacks it, or has another or a later one, so starts are refused."""
+        self.state = MirrorState.UNKNOWN
 
     def permission(self, demand: ConsentMode, evidence: str = "") -> Permission:
         """Return what a script is told to look up whether a message may go; asks the ledger only if nobody did before.
 
-        Raises `LedgerUnavailableError` while it is not known how far the ledger has come.
+        Raises `LedgerUnavailableError` while it is not known how far the ledger has come, and `LedgerMismatchError`
+        while an operator has to decide.
         """
         if self._known is None:
             self.refresh()
+        if self.state in MISMATCHES:
+            raise LedgerMismatchError(MISMATCHES[self.state])
         if self._known is None:
             raise LedgerUnavailableError("It cannot be told now who wants no messages.")
         return Permission(self._known.identity, self._known.sequence, demand, evidence)
@@ -54,131 +87,133 @@ class Reflection:
         return self._known is not None
 
     def refresh(self) -> None:
-        """Ask the ledger how far it has come, and see that the mirror is there; build it where it is lost.
+        """Bring the mirror to where the ledger has come; build it where there is none, and nobody has to decide.
 
-        While it moves by itself, who writes is about to bring it there: it is left to him until the next look. What was
-        known stays in force when the ledger does not answer. Raises `LedgerUnavailableError` then, and
+        What was known stays in force when the ledger does not answer. Raises `LedgerUnavailableError` then, and
         `StoreUnavailableError` when Redis does not.
         """
         try:
-            self.standing = "ok" if self._look() else "not mirrored"
+            self._turn_to(self._follow(self._known))
         except LedgerUnavailableError:
-            self.standing = "unavailable"
+            if self.state not in MISMATCHES:
+                self.state = MirrorState.UNAVAILABLE
             raise
 
-    def _look(self) -> bool:
-        """Do what `refresh` does; tell whether starts may go on by what is mirrored."""
-        place = self._ledger.mirrored.head()
+    def write_through(self, place: Place) -> None:
+        """Mirror the changes of the ledger up to a place that was just recorded.
+
+        They are recorded, whatever this raises: `StoreUnavailableError` or `LedgerUnavailableError` when one does not
+        answer, so that they are mirrored later, and nothing is let through here before; `LedgerMismatchError` when they
+        are not in force, because an operator has to decide which ledger is.
+        """
         try:
-            found = self._mirror.place(place.identity)
-        except StoreUnavailableError:  # it may come back as it was some time ago: then it is behind this place
+            state = self._follow(place)
+        finally:
             self._note(place)
-            raise
-        if found is None:
-            found = self._build(place.identity)
-            place = self._ledger.mirrored.head()  # it may have gone on meanwhile
-        elif found == FOREIGN:  # ours is not looked up there: nothing goes out from here, and others are left alone
-            if self._seen != FOREIGN:
-                _log.error("mirror_of_another_ledger", ledger=place.identity, advice="otp-service doctor")
-            self._seen = found
-            self._note(place)
-            return False
-        elif found > place.sequence:  # written through since we asked; or the ledger is an old copy
-            place = self._ledger.mirrored.head()
-            if found > place.sequence:
-                self._shut(place)
-        moves, self._seen = found != self._seen and self._known is not None, found
-        if found is None or found >= place.sequence or not moves:
-            self._follow(place, lambda: self._catch_up(found, place.sequence))
-        return found is not None and not self._mirror.is_ahead()
+        self._turn_to(state)
+        if state in {MirrorState.DIVERGED, MirrorState.FOREIGN}:
+            raise LedgerMismatchError(f"It is recorded, and not in force. {MISMATCHES[state]}")
+
+    def rebuild(self) -> None:
+        """Take the ledger for a new one, and mirror it anew: an operator decided to forget what it does not say."""
+        old, _ = self._mirror.head()
+        self._ledger.mirrored.disown(old.sequence if old else 0)
+        self._mirror.drop()
+        self.refresh()
 
     def wind_up(self) -> None:
         """Give up the mirror that is being built here, if one is: another process goes on."""
         self._ending = True
 
-    def rebuild(self) -> None:
-        """Take the ledger for a new one, and mirror it anew: an operator decided to forget what it does not say."""
-        old = self._mirror.place(self._ledger.mirrored.head().identity)
-        self._ledger.mirrored.disown(old or 0)
-        self._mirror.drop()
-        self.refresh()
+    def _follow(self, known: Place | None) -> MirrorState:
+        """Bring the mirror to where the ledger has come, and then let nothing through that does not know of it.
 
-    def write_through(self, pseudonyms: tuple[str, ...], new: int, place: Head) -> None:
-        """Mirror the last ``new`` changes of the ledger up to a place, of some numbers.
-
-        They are recorded, whatever this raises: `StoreUnavailableError` or `LedgerUnavailableError` when one does not
-        answer, so that they are mirrored later, and nothing is let through here before; `LedgerUnavailableError` also
-        when Redis mirrors another ledger, where they are not in force.
+        A place that is ``known`` of the ledger, and is not in its history, tells that an older copy was restored.
         """
-        self._follow(place, lambda: self._write(pseudonyms, place.sequence - new, place.sequence))
-
-    def _write(self, pseudonyms: tuple[str, ...], after: int, last: int) -> None:
-        for begin in range(0, len(pseudonyms), AT_ONCE):
-            changes = self._ledger.mirrored.states(pseudonyms[begin : begin + AT_ONCE])
-            complete = begin + AT_ONCE >= len(pseudonyms)
-            found = self._reflect(replace(changes, upto=last if complete else after), after)
-        if found is None:
-            self.refresh()
-            if self._seen == FOREIGN:
-                raise LedgerUnavailableError("It is recorded, and not in force: Redis mirrors another ledger.")
-        else:
-            self._catch_up(found, last)
-
-    def _follow(self, place: Head, mirror: Callable[[], None]) -> None:
-        """Bring the mirror to a place, and then let nothing through that does not know of it; also where that fails."""
+        last = self._ledger.mirrored.head()
+        if known and known.identity == last.identity and not self._ledger.mirrored.has(known):
+            return self._diverged(last.identity)
         try:
-            mirror()
+            return self._mirror_up_to(last)
         finally:
-            self._note(place)
+            self._note(last)
 
-    def _catch_up(self, place: int | None, newest: int) -> None:
-        while place is not None and place < newest:
-            place = self._reflect(self._ledger.mirrored.since(place, AT_ONCE), place)
+    def _mirror_up_to(self, last: Place) -> MirrorState:
+        while True:
+            place, closed = self._mirror.head()
+            if place is None:
+                if self._ledger.mirrored.was_mirrored() and not self._rebuild_lost:
+                    return MirrorState.LOST
+                if not self._build(last.identity):
+                    return MirrorState.BEHIND
+                continue
+            changes = None if closed else self._ledger.mirrored.since(place, AT_ONCE)
+            if changes is None:
+                return self._diverged(last.identity)
+            if place == changes.upto or (self._reflect(changes) and changes.upto.sequence >= last.sequence):
+                self._note_mirrored()
+                return MirrorState.OK
 
-    def _build(self, identity: str) -> int | None:
-        """Write the states of all numbers; return the place that the mirror has come to, ``None`` on another's turn."""
+    def _diverged(self, identity: str) -> MirrorState:
+        """Close a mirror of this ledger, of another history; leave another ledger's alone, which others may rely on."""
+        place, closed = self._mirror.head()
+        if place and place.identity != identity:
+            return MirrorState.FOREIGN
+        if place and not closed:
+            self._mirror.close()
+        return MirrorState.DIVERGED
+
+    def _build(self, identity: str) -> bool:
+        """Write the states of all numbers; tell whether the mirror was built, ``False`` on another's turn."""
         building = self._mirror.begin(identity)
         if building is None:
-            return None
+            return False
         _log.info("mirror_build_begins", ledger=identity)
         try:
             building.forget()
             begun = self._ledger.mirrored.head()
-            same = begun.identity == identity and self._write_all(building, identity)
-            finished = same and building.finish(identity, begun.sequence)
+            finished = begun.identity == identity and self._write_all(building, begun) and building.finish(begun)
         except BaseException:
             with suppress(StoreUnavailableError):
                 building.give_up()
             raise
         if not finished:
             building.give_up()
-            return None
-        return begun.sequence
+        self._noted = False
+        return finished
 
-    def _write_all(self, building: Building, identity: str) -> bool:
-        """Write the states of all numbers; tell whether the turn lasted for that, and the ledger is still the same."""
-        after, count, lasts = "", 0, True
-        while lasts and (changes := self._ledger.mirrored.after(after, AT_ONCE)).numbers:
-            self._reflect(changes, 0)
+    def _write_all(self, building: Building, begun: Place) -> bool:
+        """Write the states of all numbers; tell whether the turn lasted for that, and the history is still the same."""
+        after, count = "", 0
+        while (changes := self._ledger.mirrored.all_after(after, AT_ONCE, begun)) and changes.numbers:
+            if self._ending or not building.reflect(changes, self._buckets(changes)):
+                return False
             after, count = changes.numbers[-1].pseudonym, count + len(changes.numbers)
-            lasts = changes.identity == identity and not self._ending and building.go_on()
-        if lasts:
-            _log.info("mirror_built", numbers=Count(count))
-        return lasts
+        if changes is None:
+            return False
+        _log.info("mirror_built", numbers=Count(count))
+        return True
 
-    def _reflect(self, changes: Changes, after: int) -> int | None:
-        buckets = (self._keyring.bucket(one.pseudonym) for one in changes.numbers)
-        return self._mirror.reflect(changes, after, buckets)
+    def _reflect(self, changes: Changes) -> bool:
+        return self._mirror.reflect(changes, self._buckets(changes))
 
-    def _note(self, place: Head) -> None:
+    def _buckets(self, changes: Changes) -> list[str]:
+        return [self._keyring.bucket(one.pseudonym) for one in changes.numbers]
+
+    def _note(self, place: Place) -> None:
         """Note how far the ledger has come, never less far than was known."""
         with self._lock:
             known = self._known
             if known is None or known.identity != place.identity or known.sequence < place.sequence:
                 self._known = place
 
-    def _shut(self, place: Head) -> None:
-        """Let nothing through: the ledger is an old copy, and who said stop since then is not in it."""
-        if not self._mirror.is_ahead():
-            _log.error("ledger_older_than_mirror", ledger=place.identity, advice="otp-service doctor")
-        self._mirror.shut()
+    def _note_mirrored(self) -> None:
+        """Let the ledger know, once, that there is a mirror of it: from then on one that is gone was lost."""
+        if not self._noted and not self._ledger.mirrored.was_mirrored():
+            self._ledger.mirrored.note_mirrored()
+        self._noted = True
+
+    def _turn_to(self, state: MirrorState) -> None:
+        if state in MISMATCHES and state is not self.state:
+            _log.error("ledger_mismatch", state=str(state), advice="otp-service doctor")
+        self.state = state

@@ -68,7 +68,7 @@ def erase(context: Context, to: Named, application: str | None, act: ActEntry | 
     itself: records some minutes after their codes, the event stream after ``streams.retention_days``.
     """
     done = context.ledger.people.erase(to.pseudonym, application, act)
-    context.reflection.write_through((to.pseudonym,), 1, done.place)
+    context.reflection.write_through(done.place)
     _log.info("subject_erased", erasure=done.id, application=application or "*")
     return done
 

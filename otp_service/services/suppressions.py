@@ -29,9 +29,8 @@ def suppress(context: Context, entries: Sequence[Suppression], act: ActEntry | N
 def enforce(context: Context, entries: Sequence[Suppression], act: ActEntry | None = None) -> int:
     """Do what `suppress` does, and leave it to the caller to tell of it."""
     added = context.ledger.suppressions.add(entries, act)
-    effective = tuple(dict.fromkeys(one.pseudonym for one in entries if one.scope in KEEPS_CODES_BACK))
-    if effective:  # nothing new may have been recorded before, and not be in force yet
-        context.reflection.write_through(effective, added.new, added.place)
+    if any(one.scope in KEEPS_CODES_BACK for one in entries):  # also what is not new may not be in force yet
+        context.reflection.write_through(added.place)
     return added.new
 
 
@@ -49,7 +48,7 @@ def lift(context: Context, entry: Suppression, act: ActEntry | None = None, show
     """
     lifted, added = context.ledger.suppressions.lift(entry, shown, act)
     if added.new or lifted:
-        context.reflection.write_through((entry.pseudonym,), added.new, added.place)
+        context.reflection.write_through(added.place)
     if lifted:
         tell(entry)
     return lifted

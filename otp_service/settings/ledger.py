@@ -19,6 +19,10 @@ class LedgerSettings(Section):
     upgrade: bool = True
     """Whether a process brings the tables up to date when it starts."""
 
+    rebuild_lost_mirror: bool | None = None
+    """Whether an emptied Redis is filled from the ledger without asking an operator: a ledger that was restored from an
+    older copy goes unnoticed then. ``None``: in development only."""
+
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: SecretStr) -> SecretStr:

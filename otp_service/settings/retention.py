@@ -1,8 +1,8 @@
 """For how long the ledger keeps what it records."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from otp_service.core.keeping import Keeping
 from otp_service.settings.sections import Section
@@ -47,6 +47,14 @@ class RetentionSettings(Section):
         3650,
         description="The audit chain, which has digests only: ten years, longer than all that it proves.",
     )
+
+    @model_validator(mode="after")
+    def _the_chain_outlasts_what_it_proves(self) -> Self:
+        days = self.model_dump()
+        longest = max(days, key=days.__getitem__)
+        if days[longest] > self.audit:
+            raise ValueError(f"audit is shorter than {longest}: rows would be there whose entries are gone")
+        return self
 
     def to_core(self) -> Keeping:
         """Return the days as a purge counts them."""

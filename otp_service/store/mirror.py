@@ -1,20 +1,20 @@
 """The mirror of the ledger: what starts, dispatches and checks have to know of a number, read inside their scripts.
 
-It is written through whenever the ledger changes, and carries the ledger's identity and the place in it that it has
-come to. A process knows which place the ledger has come to; while the mirror is behind that, was lost, or is another
-ledger's, nothing is accepted and nothing is sent. So neither a flush nor a restored backup forgets that somebody said
-stop.
+It is written through whenever the ledger changes, and carries the place in the ledger's history that it has come to. A
+process knows which place the ledger has come to; while the mirror is behind that, was lost, or is of another history,
+nothing is accepted and nothing is sent. So neither a flush nor a restored backup forgets that somebody said stop.
 """
 
 import json
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Any
 
 import redis
 
 from otp_service.core.consent import ConsentMode
-from otp_service.core.mirrored import Changes, Mirrored
+from otp_service.core.mirrored import Changes, Mirrored, Place
 from otp_service.store import keys
 from otp_service.store.connection import answered
 from otp_service.store.scripts import Argument, ScriptRunner
@@ -23,8 +23,6 @@ NOTHING_KEPT = 24 * 3600 * 1000
 """Milliseconds to remember a number of which nothing holds: longer than any write of its state takes."""
 _TURN = 30_000
 """Milliseconds after which a process that builds the mirror, and is silent, is taken for dead."""
-FOREIGN = -1
-"""The mirror is built of another ledger, which knows of opt-outs that this one may not."""
 _FOR_EVER = ""
 _AT_ONCE = 1000
 """Keys that are looked at, and deleted, in one step."""
@@ -62,47 +60,51 @@ class Mirror:
         self._client = client
         self._scripts = scripts
 
-    def place(self, identity: str) -> int | None:
-        """Return the place in a ledger that the mirror has come to: `FOREIGN` in another's, ``None`` in none."""
-        with answered():
-            found, sequence = self._client.hmget(keys.MIRROR, ["identity", "sequence"])
-        if found is None or sequence is None:
-            return None
-        return int(sequence) if found == identity.encode() else FOREIGN
+    def head(self) -> tuple[Place | None, bool]:
+        """Return the place in a ledger's history that the mirror has come to, ``None`` when there is no mirror.
 
-    def reflect(self, changes: Changes, after: int, buckets: Iterable[str]) -> int | None:
-        """Write the states that some changes after a place have led to, each number's in its bucket.
-
-        Returns the place that the mirror has come to by that; ``None`` when it is not built of this ledger. One that is
-        another's is left as it is.
+        Then whether it is closed: its history was seen not to be the ledger's, and no operator has decided since.
         """
+        with answered():
+            found: Any = self._client.hmget(keys.MIRROR, ["identity", "sequence", "entry", "link", "closed"])
+        *place, closed = found
+        if None in place:
+            return None, False
+        identity, sequence, entry, link = place
+        return Place(identity.decode(), int(sequence), int(entry), link.decode()), closed is not None
+
+    def reflect(self, changes: Changes, buckets: Iterable[str]) -> bool:
+        """Write the states of numbers, each in its bucket, and bring the mirror to the place that they lead to.
+
+        Returns ``False``, and writes nothing, when the mirror is not at the place after which the changes come.
+        """
+        return self._write(changes, buckets, "")
+
+    def _write(self, changes: Changes, buckets: Iterable[str], builder: str) -> bool:
         places = (keys.mirrored(bucket, one.pseudonym) for bucket, one in zip(buckets, changes.numbers, strict=True))
-        place = self._scripts.run(
-            "reflect",
-            (keys.MIRROR, keys.MIRROR_BUILDER, *places),
-            (
-                changes.identity,
-                changes.newest,
-                after,
-                changes.upto,
-                NOTHING_KEPT,
-                *(json.dumps(_fields(one)) for one in changes.numbers),
-            ),
+        after, upto = changes.after, changes.upto
+        return bool(
+            self._scripts.run(
+                "reflect",
+                (keys.MIRROR, keys.MIRROR_BUILDER, *places),
+                (
+                    builder,
+                    *(after.identity, after.sequence, after.link),
+                    *(upto.sequence, upto.entry, upto.link),
+                    changes.read_at,
+                    NOTHING_KEPT,
+                    *(json.dumps(_fields(one)) for one in changes.numbers),
+                ),
+            )
         )
-        return None if place < 0 else int(place)
 
-    def is_ahead(self) -> bool:
-        """Tell whether the ledger was seen to be older than the mirror, and no operator has decided since."""
+    def close(self) -> None:
+        """Let nothing through until an operator has the mirror built anew: the ledger may lack opt-outs."""
         with answered():
-            return bool(self._client.hexists(keys.MIRROR, "ahead"))
-
-    def shut(self) -> None:
-        """Let nothing through until the mirror is built anew: the ledger is older, and may lack opt-outs."""
-        with answered():
-            self._client.hset(keys.MIRROR, "ahead", 1)
+            self._client.hset(keys.MIRROR, "closed", 1)
 
     def drop(self) -> None:
-        """Take the mirror for lost: it is built anew, of whichever ledger comes first."""
+        """Take the mirror for lost: it is built anew."""
         with answered():
             self._client.delete(keys.MIRROR)
 
@@ -111,13 +113,14 @@ class Mirror:
         builder = f"{identity}/{secrets.token_hex(8)}"
         with answered():
             mine = self._client.set(keys.MIRROR_BUILDER, builder, nx=True, px=_TURN)
-        return Building(self._client, self._scripts, builder) if mine else None
+        return Building(self, self._client, self._scripts, builder) if mine else None
 
 
 class Building:
     """One process' turn to build the mirror. Who is silent for too long loses it, and can then do nothing more."""
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner, builder: str) -> None:
+    def __init__(self, mirror: Mirror, client: redis.Redis, scripts: ScriptRunner, builder: str) -> None:
+        self._mirror = mirror
         self._client = client
         self._scripts = scripts
         self._builder = builder
@@ -126,9 +129,13 @@ class Building:
         """Keep the turn; tell whether it is still there."""
         return self._run(_TURN)
 
-    def finish(self, identity: str, sequence: int) -> bool:
-        """Record which ledger the mirror is built of, and the place in it; tell whether it may be relied on."""
-        return self._run(0, identity, sequence)
+    def reflect(self, changes: Changes, buckets: Iterable[str]) -> bool:
+        """Write the states of numbers; tell whether the turn is still there."""
+        return self._mirror._write(changes, buckets, self._builder) and self.go_on()  # noqa: SLF001 - its own mirror
+
+    def finish(self, place: Place) -> bool:
+        """Record the place that the mirror is built of; tell whether it may be relied on."""
+        return self._run(0, place)
 
     def give_up(self) -> None:
         """End the turn: another may try."""
@@ -142,9 +149,10 @@ class Building:
                 cursor, names = self._client.scan(max(cursor, 0), match=_ALL_NUMBERS, count=_AT_ONCE)
             found = [name.decode() for name in names if isinstance(name, bytes)]
 
-    def _run(self, milliseconds: int, identity: str = "", sequence: int = 0, numbers: Iterable[str] = ()) -> bool:
-        places = (keys.MIRROR, keys.MIRROR_BUILDER, *numbers)
-        return bool(self._scripts.run("build", places, (self._builder, milliseconds, identity, sequence)))
+    def _run(self, milliseconds: int, place: Place | None = None, numbers: Iterable[str] = ()) -> bool:
+        names = (keys.MIRROR, keys.MIRROR_BUILDER, *numbers)
+        built = astuple(place) if place else ()
+        return bool(self._scripts.run("build", names, (self._builder, milliseconds, *built)))
 
 
 def _fields(one: Mirrored) -> dict[str, str]:

@@ -33,8 +33,8 @@ def _damage(shop: Api, server: ValkeyServer, damage: str) -> None:
             client.delete(keys.MIRROR)
         case "mirror-foreign":
             client.hset(keys.MIRROR, "identity", "x" * 32)
-        case "mirror-shut":
-            shop.installation.context.store.mirror.shut()
+        case "mirror-diverged":
+            shop.installation.context.store.mirror.close()
         case "mirror-behind":
             client.hset(keys.MIRROR, "sequence", -1)
         case "events-full":
@@ -55,7 +55,7 @@ def _damage(shop: Api, server: ValkeyServer, damage: str) -> None:
     [
         ("mirror-lost", "ledger-unavailable", True),
         ("mirror-foreign", "ledger-unavailable", True),
-        ("mirror-shut", "ledger-unavailable", True),
+        ("mirror-diverged", "ledger-unavailable", True),
         ("mirror-behind", "ledger-unavailable", True),
         ("events-full", "ledger-unavailable", True),
         ("redis-memory", "store-unavailable", False),

@@ -19,7 +19,7 @@ from otp_service.core.keyring import api_key_hash
 from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.audit import SignedHead
 from otp_service.ledger.disputes import Wanted
-from otp_service.ledger.purge_rules import RULES
+from otp_service.ledger.purge_rules import RULES, Purge
 from otp_service.ledger.schema import api_keys, audit, consents, events, head, suppressions, verifications
 from otp_service.services.audit import HeadKeeper, Looked, head_line, read_heads, signed_head, verify
 from otp_service.services.authenticate import authenticate
@@ -216,7 +216,7 @@ def test_a_purge_and_an_erasure_leave_the_chain_as_it_was(filled: Context) -> No
     later = filled.ledger.audit.head().at + 800 * DAY
     with time_machine.travel(later / 1000, tick=False):
         for data in RULES:
-            list(filled.ledger.purges.run(data, later - 400 * DAY, later))
+            list(filled.ledger.purges.run(Purge(data, later - 400 * DAY, later, filled.keyring.signer)))
         filled.ledger.people.erase(NUMBER, None)
         looked = Looked()
         found = list(verify(filled, looked))
@@ -233,7 +233,7 @@ def test_the_chain_itself_goes_up_to_a_signed_head_and_begins_there(filled: Cont
     later = filled.ledger.audit.head().at + 4000 * DAY
     with time_machine.travel(later / 1000, tick=False):
         for data in RULES:
-            list(filled.ledger.purges.run(data, later - 3650 * DAY, later))
+            list(filled.ledger.purges.run(Purge(data, later - 3650 * DAY, later, filled.keyring.signer)))
         looked = Looked()
         found = list(verify(filled, looked, read_heads(kept)))
 

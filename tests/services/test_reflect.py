@@ -12,13 +12,13 @@ from support_outbox import POLICY, deliver_all, jobs_of
 from otp_service.core.consent import ConsentMode
 from otp_service.core.errors import (
     ConsentRequiredError,
+    LedgerMismatchError,
     LedgerUnavailableError,
     StoreUnavailableError,
     SuppressedError,
 )
 from otp_service.core.phone import parse_destination
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
-from otp_service.ledger.schema import head, suppressions
 from otp_service.services.consents import give, withdraw
 from otp_service.services.deliver import deliver
 from otp_service.services.named import named
@@ -35,15 +35,20 @@ def install(frozen: FrozenValkey, sqlite_template, tmp_path):
     (tmp_path / "ledger.db").write_bytes(sqlite_template.read_bytes())
     fixed = frozen.world().install().settings.keys
 
-    def made(consent="off"):
+    def made(consent="off", **of_ledger):
         keyring = {"root": fixed.root.get_secret_value(), "pseudonym": fixed.pseudonym.get_secret_value()}
         applications = {name: {**OPEN, "consent": consent} for name in ("shop", "bank")}
-        ledger = {"url": f"sqlite:///{tmp_path / 'ledger.db'}"}
+        ledger = {"url": f"sqlite:///{tmp_path / 'ledger.db'}", **of_ledger}
         installation = frozen.world().install(ledger=ledger, keys=keyring, applications=applications)
         installation.context.reflection.refresh()
         return installation
 
     return made
+
+
+def place(installation):
+    found, _ = installation.context.store.mirror.head()
+    return found
 
 
 def begin(installation, application="shop", to=NUMBER):
@@ -183,25 +188,129 @@ def test_a_backup_that_is_restored_forgets_no_suppression(install, frozen):
     assert refused(one)
 
 
-def test_a_ledger_that_is_older_than_its_mirror_lets_nothing_through_until_an_operator_decides(install):
+def copy_of_ledger(tmp_path):
+    return {path.name: path.read_bytes() for path in tmp_path.glob("ledger.db*")}
+
+
+def restore(copy, tmp_path):
+    for path in tmp_path.glob("ledger.db*"):
+        path.unlink()
+    for name, content in copy.items():
+        (tmp_path / name).write_bytes(content)
+
+
+OTHERS = ("+923007654321", "+923007654322", "+923007654323")
+
+
+@pytest.mark.parametrize("written", [0, 1, 3])
+def test_a_restored_ledger_lets_nothing_through_until_an_operator_decides_whatever_is_written_to_it(
+    install, tmp_path, written
+):
     one = install()
+    stop(one, to="+923001111111")
+    copy = copy_of_ledger(tmp_path)
     stop(one)
-    with one.context.ledger.database.write() as connection:
-        connection.execute(head.update().values(sequence=head.c.sequence - 1))
-        connection.execute(suppressions.delete())
+    one.close()
+    restore(copy, tmp_path)
     late = install()
-    with pytest.raises(LedgerUnavailableError):
+    for to in OTHERS[:written]:  # as many as were lost, and more
+        with pytest.raises(LedgerMismatchError, match="recorded, and not in force"):
+            stop(late, to=to)
+    with pytest.raises(LedgerMismatchError):
         begin(late)
-    for to in ("+923007654321", "+923007654322", "+923007654323"):  # it goes on, past the mirror
-        stop(late, to=to)
-    for one_look in (late, one):
-        one_look.context.reflection.refresh()
-    with pytest.raises(LedgerUnavailableError):
-        begin(late)
+    again = install()
+    with pytest.raises(LedgerMismatchError):
+        begin(again)
 
     late.context.reflection.rebuild()
-    assert refused(late, to="+923007654323")
+    assert [refused(late, to=to) for to in OTHERS] == [place < written for place in range(3)]
+    assert refused(late, to="+923001111111")
     assert not refused(late), "what the ledger does not say is forgotten, because an operator said so"
+    again.context.reflection.refresh()
+    assert not refused(again, "bank")
+
+
+def test_a_ledger_that_is_restored_under_a_running_process_is_noticed_without_redis(install, frozen, tmp_path):
+    """Also where Redis was emptied meanwhile, and as much was written to the copy as was lost."""
+    one = install()
+    copy = copy_of_ledger(tmp_path)
+    stop(one)
+    one.context.ledger.database.close()
+    restore(copy, tmp_path)
+    other = install()
+    frozen.client.flushall()
+    stop(other, to=OTHERS[0])
+    one.context.reflection.refresh()
+
+    with pytest.raises(LedgerMismatchError):
+        begin(one)
+    with pytest.raises(LedgerUnavailableError):
+        begin(other, "bank")
+
+
+def test_a_stop_that_a_restore_took_before_it_was_mirrored_is_not_said_to_be_in_force(install, tmp_path, monkeypatch):
+    one = install()
+    copy = copy_of_ledger(tmp_path)
+    follow = type(one.context.reflection).write_through
+
+    def restore_first(*arguments):
+        one.context.ledger.database.close()
+        restore(copy, tmp_path)
+        return follow(*arguments)
+
+    monkeypatch.setattr(type(one.context.reflection), "write_through", restore_first)
+    with pytest.raises(LedgerMismatchError):
+        stop(one)
+    with pytest.raises(LedgerMismatchError):
+        begin(one, "bank")
+
+
+def test_a_mirror_is_not_finished_of_a_ledger_that_was_restored_meanwhile(install, frozen, tmp_path, monkeypatch):
+    one = install()
+    copy = copy_of_ledger(tmp_path)
+    stop(one)
+    frozen.client.flushall()
+    forget = type(one.context.store.mirror.begin("x")).forget
+    frozen.client.flushall()
+
+    def restore_first(building):
+        restored = copy_of_ledger(tmp_path)
+        assert restored != copy
+        forget(building)
+        monkeypatch.setattr(type(one.context.ledger.mirrored), "all_after", restored_first)
+
+    all_after = type(one.context.ledger.mirrored).all_after
+
+    def restored_first(*arguments):
+        one.context.ledger.database.close()
+        restore(copy, tmp_path)
+        return all_after(*arguments)
+
+    monkeypatch.setattr(type(one.context.store.mirror.begin("x")), "forget", restore_first)
+    frozen.client.flushall()
+    one.context.reflection.refresh()
+    assert place(one) is None
+    one.context.reflection.refresh()
+
+    with pytest.raises(LedgerMismatchError):
+        begin(one)
+
+
+def test_a_lost_mirror_is_built_anew_when_an_operator_says_so(install, frozen):
+    """In production: nobody can tell whether a copy of the ledger was restored, too."""
+    one = install(rebuild_lost_mirror=False)
+    stop(one)
+    frozen.client.flushall()
+    for _ in range(2):
+        one.context.reflection.refresh()
+        with pytest.raises(LedgerMismatchError, match="emptied"):
+            begin(one, "bank")
+    with pytest.raises(LedgerMismatchError):
+        begin(install(rebuild_lost_mirror=False), "bank")
+
+    one.context.reflection.rebuild()
+    assert refused(one)
+    assert not refused(one, "bank")
 
 
 def test_what_redis_did_not_hear_of_is_caught_up(install, frozen, monkeypatch):
@@ -231,7 +340,7 @@ def test_more_numbers_than_are_written_in_one_step_are_all_mirrored(install, fro
     one.context.reflection.refresh()
 
     assert len(list(frozen.client.scan_iter(match="*mirror/number*"))) == 1201
-    assert one.context.store.mirror.place(one.context.ledger.mirrored.head().identity) == 1201
+    assert place(one).sequence == 1201
 
 
 def test_a_ledger_that_is_away_keeps_what_is_known_in_force(install, monkeypatch):
@@ -346,14 +455,14 @@ def test_a_process_that_could_not_look_trusts_no_older_mirror_when_redis_is_back
     """Redis lost its last second while it was away, and with that the suppression that another process wrote."""
     one, other = install(), install()
     other.context.reflection.refresh()
-    before = one.context.store.mirror.place(one.context.ledger.mirrored.head().identity)
+    before = place(one).sequence
     stop(one)
 
-    def away(_: str) -> None:
+    def away() -> None:
         raise StoreUnavailableError
 
     with monkeypatch.context() as patch:
-        patch.setattr(other.context.store.mirror, "place", away)
+        patch.setattr(other.context.store.mirror, "head", away)
         with pytest.raises(StoreUnavailableError):
             other.context.reflection.refresh()
 

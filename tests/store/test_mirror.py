@@ -18,10 +18,9 @@ from otp_service.core.errors import (
     OtpServiceError,
     SuppressedError,
 )
-from otp_service.core.mirrored import Changes, Mirrored
+from otp_service.core.mirrored import Changes, Mirrored, Place
 from otp_service.services.start import StartRequest, start
 from otp_service.store import keys
-from otp_service.store.mirror import FOREIGN
 
 IDENTITY, OTHER = "i" * 32, "o" * 32
 PSEUDONYM = "p" * 22
@@ -32,8 +31,12 @@ def mirror(frozen: FrozenValkey):
     made = installed(frozen).context.store.mirror
     building = made.begin(IDENTITY)
     building.forget()
-    assert building.finish(IDENTITY, 0)
+    assert building.finish(at(0))
     return made
+
+
+def at(sequence, identity=IDENTITY, history=""):
+    return Place(identity, sequence, 10 * sequence, f"{history}link{sequence}")
 
 
 def installed(frozen, **sections):
@@ -43,9 +46,17 @@ def installed(frozen, **sections):
     return made
 
 
-def changes(upto, newest=None, identity=IDENTITY, **suppressed):
-    one = Mirrored(PSEUDONYM, suppressed, {})
-    return Changes(identity, upto, upto if newest is None else newest, (one,))
+def changes(upto, after=0, read_at=None, identity=IDENTITY, **suppressed):
+    return of(Mirrored(PSEUDONYM, suppressed, {}), upto, after, read_at, identity)
+
+
+def of(one, upto, after=0, read_at=None, identity=IDENTITY):
+    return Changes(at(after, identity), at(upto, identity), upto if read_at is None else read_at, (one,))
+
+
+def place(mirror):
+    found, _ = mirror.head()
+    return found
 
 
 def kept(frozen):
@@ -54,14 +65,14 @@ def kept(frozen):
 
 
 def test_a_change_brings_the_mirror_to_its_place(frozen, mirror):
-    assert mirror.reflect(changes(1, shop=None, bank=5000), 0, ["00"]) == 1
+    assert mirror.reflect(changes(1, shop=None, bank=5000), ["00"])
     assert kept(frozen) == {"n": "1", "s:shop": "", "s:bank": "5000"}
-    assert mirror.place(IDENTITY) == 1
+    assert place(mirror) == at(1)
 
 
 def test_a_freeze_is_in_a_field_of_its_own_and_stays_whatever_ends(frozen, mirror):
     one = Mirrored(PSEUDONYM, {"shop": frozen.now + 1}, {}, frozenset({"shop", "*"}))
-    mirror.reflect(Changes(IDENTITY, 1, 1, (one,)), 0, ["00"])
+    mirror.reflect(of(one, 1), ["00"])
 
     assert kept(frozen) == {"n": "1", "s:shop": str(frozen.now + 1), "f:shop": "", "f:*": ""}
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
@@ -69,7 +80,7 @@ def test_a_freeze_is_in_a_field_of_its_own_and_stays_whatever_ends(frozen, mirro
 
 def test_where_a_freeze_was_lifted_is_remembered_for_a_day(frozen, mirror):
     one = Mirrored(PSEUDONYM, {}, {}, frozenset(), {"shop": 7, "*": 9})
-    mirror.reflect(Changes(IDENTITY, 9, 9, (one,)), 0, ["00"])
+    mirror.reflect(of(one, 9), ["00"])
 
     assert kept(frozen) == {"n": "9", "l:shop": "7", "l:*": "9"}
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == 86_400_000
@@ -77,49 +88,48 @@ def test_where_a_freeze_was_lifted_is_remembered_for_a_day(frozen, mirror):
 
 def test_a_lift_neither_shortens_nor_ends_what_holds(frozen, mirror):
     suppressed = Mirrored(PSEUDONYM, {"shop": frozen.now + 9000}, {}, frozenset(), {"shop": 7})
-    mirror.reflect(Changes(IDENTITY, 8, 8, (suppressed,)), 0, ["00"])
+    mirror.reflect(of(suppressed, 8), ["00"])
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == 86_400_000 + 9000
     for_ever = Mirrored(PSEUDONYM, {}, {}, frozenset({"bank"}), {"shop": 7})
-    mirror.reflect(Changes(IDENTITY, 9, 9, (for_ever,)), 8, ["00"])
+    mirror.reflect(of(for_ever, 9, after=8), ["00"])
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
 
 
 def test_a_freeze_that_is_lifted_leaves_nothing_where_no_lift_is_told(frozen, mirror):
-    mirror.reflect(Changes(IDENTITY, 1, 1, (Mirrored(PSEUDONYM, {}, {}, frozenset({"shop"})),)), 0, ["00"])
-    mirror.reflect(changes(2), 1, ["00"])
+    mirror.reflect(of(Mirrored(PSEUDONYM, {}, {}, frozenset({"shop"})), 1), ["00"])
+    mirror.reflect(changes(2, after=1), ["00"])
 
     assert kept(frozen) == {"n": "2"}
 
 
 def test_what_is_kept_of_a_number_stays(frozen, mirror):
-    mirror.reflect(changes(1, shop=None), 0, ["00"])
+    mirror.reflect(changes(1, shop=None), ["00"])
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
 
 
-def test_a_change_that_is_mirrored_late_does_not_take_the_mirror_back(mirror):
-    mirror.reflect(changes(3, shop=None), 0, ["00"])
+@pytest.mark.parametrize("after", [at(1), at(3), at(2, history="another "), at(2, OTHER)])
+def test_changes_that_come_after_another_place_are_not_written(frozen, mirror, after):
+    """Somebody else was faster, something between is missing, or the mirror has another history than the ledger."""
+    mirror.reflect(changes(2, shop=None), ["00"])
+    late = Changes(after, at(4, after.identity), 4, (Mirrored(PSEUDONYM, {}, {}),))
 
-    assert mirror.reflect(changes(1, newest=3, shop=None), 0, ["00"]) == 3
-    assert mirror.place(IDENTITY) == 3
-
-
-def test_a_change_whose_forerunner_is_missing_is_written_and_brings_it_no_further(frozen, mirror):
-    assert mirror.reflect(changes(3, shop=None), 2, ["00"]) == 0
-    assert kept(frozen)["s:shop"] == ""
+    assert not mirror.reflect(late, ["00"])
+    assert place(mirror) == at(2)
+    assert kept(frozen) == {"n": "2", "s:shop": ""}
 
 
 def test_a_state_that_was_read_earlier_does_not_replace_a_later_one(frozen, mirror):
-    mirror.reflect(changes(2, shop=None), 0, ["00"])
-    mirror.reflect(changes(1), 0, ["00"])
+    mirror.reflect(changes(1, read_at=2, shop=None), ["00"])
+    mirror.reflect(changes(2, after=1, read_at=1), ["00"])
 
     assert kept(frozen) == {"n": "2", "s:shop": ""}
 
 
 def test_that_nothing_is_kept_of_a_number_is_remembered_for_a_while(frozen, mirror):
-    mirror.reflect(changes(2), 0, ["00"])
-    mirror.reflect(changes(1, shop=None), 0, ["00"])
+    mirror.reflect(changes(1, read_at=2), ["00"])
+    mirror.reflect(changes(2, after=1, read_at=1, shop=None), ["00"])
 
     assert kept(frozen) == {"n": "2"}
     assert 0 < frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) <= 86_400_000
@@ -136,47 +146,38 @@ def test_that_nothing_is_kept_of_a_number_is_remembered_for_a_while(frozen, mirr
 )
 def test_a_number_is_remembered_for_a_day_longer_than_what_holds(frozen, mirror, suppressed, life):
     ends = {name: None if at is None else frozen.now + at for name, at in suppressed.items()}
-    mirror.reflect(changes(1, **ends), 0, ["00"])
+    mirror.reflect(changes(1, **ends), ["00"])
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == (-1 if life is None else 86_400_000 + life)
 
 
 def test_a_number_with_a_consent_stays_whatever_ends(frozen, mirror):
     one = Mirrored(PSEUDONYM, {"shop": frozen.now + 1}, {("shop", "login"): (False, 1, 5)})
-    mirror.reflect(Changes(IDENTITY, 1, 1, (one,)), 0, ["00"])
+    mirror.reflect(of(one, 1), ["00"])
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
 
 
-def test_another_ledger_neither_moves_the_mirror_nor_changes_what_is_in_it(frozen, mirror):
-    """Whatever is recorded there, by a process with a wrong address, must forget nobody's opt-out here."""
-    mirror.reflect(changes(1, shop=None), 0, ["00"])
+def test_while_the_mirror_is_built_its_builder_alone_writes_into_it(frozen, mirror):
+    mirror.drop()
+    building = mirror.begin(IDENTITY)
 
-    assert mirror.reflect(changes(5, identity=OTHER), 0, ["00"]) is None
-    assert mirror.place(OTHER) == FOREIGN
-    assert mirror.place(IDENTITY) == 1
+    assert not mirror.reflect(changes(1, shop=None), ["00"])
+    assert kept(frozen) == {}
+    assert building.reflect(changes(1, shop=None), ["00"])
     assert kept(frozen) == {"n": "1", "s:shop": ""}
-
-
-@pytest.mark.parametrize(("identity", "written"), [(IDENTITY, {"n": "1", "s:shop": ""}), (OTHER, {})])
-def test_what_changes_while_the_mirror_is_built_is_written_if_it_is_of_the_same_ledger(
-    frozen, mirror, identity, written
-):
-    mirror.begin(IDENTITY).forget()
-
-    assert mirror.reflect(changes(1, identity=identity, shop=None), 0, ["00"]) is None
-    assert kept(frozen) == written
+    assert place(mirror) is None
 
 
 def test_into_a_mirror_that_is_lost_nothing_is_written(frozen, mirror):
     mirror.drop()
 
-    assert mirror.reflect(changes(1, shop=None), 0, ["00"]) is None
+    assert not mirror.reflect(changes(1, shop=None), ["00"])
     assert kept(frozen) == {}
 
 
 def test_to_forget_takes_all_numbers_and_nothing_else(frozen, mirror):
-    mirror.reflect(changes(1, shop=None), 0, ["00"])
+    mirror.reflect(changes(1, shop=None), ["00"])
     before = {name for name in frozen.client.scan_iter() if b"mirror" not in name}
     mirror.begin(IDENTITY).forget()
     frozen.client.delete(keys.MIRROR_BUILDER)
@@ -197,26 +198,27 @@ def test_who_was_silent_for_too_long_can_neither_end_nor_disturb_what_another_bu
     late = mirror.begin(IDENTITY)
     frozen.advance(31)
     other = mirror.begin(IDENTITY)
-    mirror.reflect(changes(1, shop=None), 0, ["00"])
+    other.reflect(changes(1, shop=None), ["00"])
 
     assert not late.go_on()
+    assert not late.reflect(changes(2), ["00"])
     late.forget()
-    assert not late.finish("o" * 32, 7)
+    assert not late.finish(at(7, OTHER))
     late.give_up()
     assert mirror.begin(IDENTITY) is None, "it is the other's turn still"
-    assert other.finish(IDENTITY, 3)
-    assert mirror.place(IDENTITY) == 3
+    assert other.finish(at(3))
+    assert place(mirror) == at(3)
     assert kept(frozen)["s:shop"] == ""
 
 
-def test_a_mirror_that_was_shut_is_shut_until_it_is_built_anew(frozen, mirror):
-    mirror.shut()
-    mirror.reflect(changes(1, shop=None), 0, ["00"])
-    assert mirror.is_ahead()
+def test_a_mirror_that_was_closed_is_closed_until_it_is_built_anew(frozen, mirror):
+    mirror.close()
+    mirror.reflect(changes(1, shop=None), ["00"])
+    assert mirror.head() == (at(1), True)
     building = mirror.begin(IDENTITY)
-    building.finish(IDENTITY, 1)
+    building.finish(at(1))
 
-    assert not mirror.is_ahead()
+    assert mirror.head() == (at(1), False)
 
 
 # --- what a start is told ------------------------------------------------------------------------------------
@@ -315,7 +317,7 @@ def snapshot(frozen):
     return {name: frozen.client.dump(name) for name in frozen.client.scan_iter()}
 
 
-@pytest.mark.parametrize("damage", ["lost", "behind", "ahead", "of another ledger"])
+@pytest.mark.parametrize("damage", ["lost", "behind", "closed", "of another ledger"])
 def test_nothing_is_accepted_while_the_mirror_is_not_to_be_relied_on(frozen: FrozenValkey, damage):
     shop = installed(frozen)
     head = frozen.client.hgetall(keys.MIRROR)
@@ -325,8 +327,8 @@ def test_nothing_is_accepted_while_the_mirror_is_not_to_be_relied_on(frozen: Fro
             frozen.client.delete(keys.MIRROR)
         case "behind":
             frozen.client.hset(keys.MIRROR, "sequence", least - 1)
-        case "ahead":
-            shop.context.store.mirror.shut()
+        case "closed":
+            shop.context.store.mirror.close()
         case _:
             frozen.client.hset(keys.MIRROR, "identity", "x" * 32)
     with pytest.raises(LedgerUnavailableError):

@@ -61,6 +61,7 @@ def _message(name: str, method: str, summary: str) -> Call:
             "rate-limited",
             "internal",
             "store-unavailable",
+            "ledger-mismatch",
             "ledger-unavailable",
             "overloaded",
         ),

@@ -4,7 +4,7 @@ from otp_service.api import people_answers, people_schemas
 from otp_service.api.catalogue.call import BODY, COMMON, Call, Success
 
 _CONSENTS, _SUPPRESSIONS, _SUBJECTS = "Consents", "Suppressions", "Subjects"
-_NUMBER = ("invalid-number", "number-type-not-allowed", "ledger-unavailable")
+_NUMBER = ("invalid-number", "number-type-not-allowed", "ledger-mismatch", "ledger-unavailable")
 _CONSENT = (*COMMON, *BODY, *_NUMBER, "forbidden", "consent-not-kept")
 _SHOWN = (Success(200, "What is recorded.", people_answers.CONSENT),)
 _FROZEN = (Success(200, "How the number stands.", people_answers.FREEZE),)

@@ -24,10 +24,10 @@ end
 -- Returns why the mirror lets nothing through, by its name in `/readyz`; nil when it does, and then the place that it has
 -- come to. `identity` and `least` are the ledger's, as far as it is known to have come.
 function mirror.closed(head, identity, least)
-  local place = redis.call('HMGET', head, 'identity', 'sequence', 'ahead')
+  local place = redis.call('HMGET', head, 'identity', 'sequence', 'closed')
   if not (place[1] and place[2]) then return 'mirror-lost' end
   if place[1] ~= identity then return 'mirror-foreign' end
-  if place[3] then return 'mirror-shut' end
+  if place[3] then return 'mirror-diverged' end
   if tonumber(place[2]) < tonumber(least) then return 'mirror-behind' end
   return nil, place[2]
 end

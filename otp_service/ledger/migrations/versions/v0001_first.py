@@ -21,6 +21,11 @@ def upgrade() -> None:
         Column("access", BigInteger, nullable=False),
         Column("audit", BigInteger, nullable=False),
         Column("audit_link", String(64), nullable=False),
+        Column("changed", BigInteger, nullable=False),
+        Column("changed_link", String(64), nullable=False),
+        Column("mirrored", Boolean, nullable=False),
+        Column("pseudonym_key", String(64), nullable=False),
+        Column("purged", BigInteger, nullable=False),
     )
     _traffic()
     _consents()
@@ -158,7 +163,11 @@ def _duties() -> None:
         Column("class", String(64), nullable=False),
         Column("before", BigInteger, nullable=False),
         Column("rows", BigInteger, nullable=False),
+        Column("names", Text, nullable=False),
+        Column("upto", BigInteger, nullable=False),
+        Column("link", String(64), nullable=False),
         Column("at", BigInteger, nullable=False),
+        Column("signature", String(88), nullable=False),
     )
     op.create_index("purges_by_age", "purges", ["at"])
 

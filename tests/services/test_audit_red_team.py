@@ -1,0 +1,434 @@
+"""What somebody who has the database alone can do to the ledger, and whether `audit verify` shows it.
+
+The same table is in docs/security-model.md. Each attack drops the triggers first, as who owns the database can, and may
+make the chain agree with what was done: no key is needed for that.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import time_machine
+from sqlalchemy import Connection, Table, case, delete, func, insert, select, text, update
+from support_happenings import EVIDENCE, NUMBER, OTHER, happening, started
+from support_ledger import make_ledger
+
+from otp_service.core.act import Act, ActEntry
+from otp_service.core.chain import GENESIS, Entry
+from otp_service.core.consent import Consent
+from otp_service.core.inbound import Meaning
+from otp_service.core.keyring import Keyring
+from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.ledger.audit import COVERED, SignedHead, digest_of_row
+from otp_service.ledger.clock import now
+from otp_service.ledger.ledger import Ledger, open_ledger
+from otp_service.ledger.purge_rules import RULES, Purge
+from otp_service.ledger.schema import (
+    api_keys,
+    audit,
+    audit_heads,
+    consents,
+    events,
+    head,
+    inbound,
+    purges,
+    suppressions,
+    verifications,
+)
+from otp_service.services.audit import HeadKeeper, Looked, head_line, read_heads, verify
+from otp_service.settings.retention import RetentionSettings
+
+DAY = 24 * 3600
+BEGIN = 1_700_000_000
+KEYRING = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1")
+KEPT = RetentionSettings(traffic=100, inbound=90, consents=400, suppressions=400, duties=400, audit=400).to_core()
+DOCUMENT = Path(__file__).parents[2] / "docs" / "security-model.md"
+
+
+class Shown(Enum):
+    ALWAYS = "yes"
+    BY_HEADS = "by exported heads only"
+    NEVER = "no"
+
+
+class Site:
+    """A ledger in its second year, whose heads were exported."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger, self.keyring = ledger, KEYRING
+        self.exported: list[str] = []
+
+    def sign(self) -> None:
+        HeadKeeper(self.context, 60, lambda one: self.exported.append(head_line(self.context, one))).turn()
+
+    def purge(self, at: int) -> None:
+        for data in RULES:
+            list(self.ledger.purges.run(Purge(data, KEPT.before(data, 1000 * at), 1000 * at, KEYRING.signer)))
+
+    @property
+    def context(self) -> Any:
+        return SimpleNamespace(ledger=self.ledger, keyring=self.keyring)
+
+    def flaws(self, *, heads: bool) -> list[str]:
+        outside: tuple[SignedHead, ...] = tuple(read_heads(self.exported)) if heads else ()
+        return [one.sentence for one in verify(self.context, Looked(), outside)]
+
+
+def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:
+    at = now()
+    ledger.traffic.record([
+        started(name, at, number, evidence=EVIDENCE), happening("delivery.sent", name, at + 100, gateway="first"),
+    ])  # fmt: skip
+    ledger.consents.add(Consent(number, "shop", "login", None))
+    ledger.suppressions.add([Suppression(number, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])
+    ledger.inbound.record(f"message of {name}", number, "shop", "first", Meaning.STOP)
+    ledger.people.erase(number, "shop", ActEntry(Act.SUBJECT_ERASED, "asha", "shop"))
+
+
+NOW = BEGIN + 700 * DAY
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Make the ledger once; return its file, and the heads that were exported."""
+    file = tmp_path_factory.mktemp("history") / "ledger.db"
+    make_ledger(f"sqlite:///{file}")
+    site = Site(open_ledger(f"sqlite:///{file}", 10.0))
+    live(site)
+    site.ledger.database.close()
+    return file, site.exported
+
+
+def live(site: Site) -> None:
+    """Two years: rows of the first go, and with them the beginning of the chain; a stop of the first day stays."""
+    ledger = site.ledger
+    with time_machine.travel(BEGIN, tick=False) as clock:
+        fill(ledger, "vf_old")
+        ledger.suppressions.add([Suppression(OTHER, "shop", SuppressionScope.ALL, SuppressionSource.API)])
+        site.sign()
+        clock.move_to(BEGIN + 250 * DAY)
+        fill(ledger, "vf_middle", "m" * 22)
+        for days in (499, 690):
+            clock.move_to(BEGIN + days * DAY)
+            fill(ledger, f"vf_{days}")
+            site.sign()
+            site.purge(BEGIN + days * DAY)
+        fill(ledger, "vf_new")
+        clock.move_to(NOW)
+        site.sign()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def site(request: pytest.FixtureRequest, history: tuple[Path, list[str]], tmp_path: Path) -> Iterator[Site]:
+    file, exported = history
+    if request.param == "sqlite":
+        url = f"sqlite:///{shutil.copy(file, tmp_path / 'ledger.db')}"
+    else:
+        server, template = (request.getfixturevalue(name) for name in ("postgres_server", "lived_in_postgres"))
+        url = server.url(server.create(template))
+    made = Site(open_ledger(url, 10.0))
+    made.exported = list(exported)
+    with time_machine.travel(NOW, tick=False):
+        yield made
+    made.ledger.database.close()
+
+
+@pytest.fixture(scope="module")
+def lived_in_postgres(postgres_server: Any, postgres_template: str, history: tuple[Path, list[str]]) -> str:
+    """The name of a database with the same rows."""
+    name = postgres_server.create(postgres_template)
+    source, target = open_ledger(f"sqlite:///{history[0]}", 10.0), open_ledger(postgres_server.url(name), 10.0)
+    with source.database.read() as old, target.database.write() as new:
+        for table in (head, audit, audit_heads, *COVERED.values()):
+            rows = [dict(row) for row in old.execute(select(table)).mappings()]
+            new.execute(delete(table))
+            new.execute(insert(table), [{column.key: row[column.name] for column in table.columns} for row in rows])
+    source.database.close()
+    target.database.close()
+    return str(name)
+
+
+# --- the attacker's tools ------------------------------------------------------------------------------------
+
+
+def relink(connection: Connection) -> None:
+    """Number the entries anew and make links and head agree with them; what rows hold now is taken for the truth."""
+    entries = connection.execute(select(audit).order_by(audit.c.sequence)).all()
+    begins = select(purges.c.upto, purges.c.link).order_by(purges.c.upto.desc()).limit(1)
+    first, link = connection.execute(begins).one()
+    first += 1
+    connection.execute(delete(audit))
+    for sequence, one in enumerate(entries, first):
+        digest = one.digest
+        if one.table in COVERED:
+            table = COVERED[one.table]
+            (key,) = table.primary_key
+            found = connection.execute(select(table).where(key == key.type.python_type(one.row))).mappings().first()
+            if found is not None:
+                digest = digest_of_row(table, {column.key: found[column] for column in table.columns})
+        entry = Entry(sequence, one.at, one.table, one.row, digest)
+        link = entry.link(link)
+        connection.execute(insert(audit).values(sequence=sequence, at=one.at, table=one.table, row=one.row,
+                                                digest=digest, link=link))  # fmt: skip
+    connection.execute(update(head).values(audit=sequence, audit_link=link))
+    connection.execute(delete(audit_heads))
+
+
+def append(connection: Connection, table: Table, row: dict[str, Any]) -> None:
+    """Put in a row with an entry, as the service would."""
+    connection.execute(insert(table).values(row))
+    last = connection.execute(select(head)).one()
+    (key,) = table.primary_key
+    entry = Entry(last.audit + 1, 1000 * NOW, table.name, str(row[key.key]), digest_of_row(table, row))
+    link = entry.link(last.audit_link)
+    connection.execute(insert(audit).values(sequence=entry.sequence, at=entry.at, table=entry.table, row=entry.row,
+                                            digest=entry.digest, link=link))  # fmt: skip
+    connection.execute(update(head).values(audit=entry.sequence, audit_link=link))
+
+
+def one_of(connection: Connection, table: Table) -> Any:
+    """Return the key of the first row that has an entry, and is still there."""
+    (key,) = table.primary_key
+    there = set(connection.execute(select(key)).scalars())
+    entries = connection.execute(select(audit.c.row).where(audit.c.table == table.name).order_by(audit.c.sequence))
+    return key, next(value for value in map(key.type.python_type, entries.scalars()) if value in there)
+
+
+CHANGES = {
+    "verifications": {"purpose": "payment"}, "events": {"gateway": "second"}, "consents": {"locale": "en"},
+    "suppressions": {"until": 5}, "inbound": {"meaning": "help"}, "erasures": {"reason": "none"},
+    "purges": {"before": 5}, "acts": {"act": "limits.reset"},
+}  # fmt: skip
+
+
+def change_row(connection: Connection, table: Table) -> None:
+    key, value = one_of(connection, table)
+    connection.execute(update(table).where(key == value).values(CHANGES[table.name]))
+
+
+def delete_row(connection: Connection, table: Table) -> None:
+    key, value = one_of(connection, table)
+    connection.execute(delete(table).where(key == value))
+
+
+def delete_row_and_entry(connection: Connection, table: Table) -> None:
+    key, value = one_of(connection, table)
+    connection.execute(delete(table).where(key == value))
+    connection.execute(delete(audit).where(audit.c.table == table.name, audit.c.row == str(value)))
+
+
+def copy_of_a_row(connection: Connection, table: Table) -> dict[str, Any]:
+    """Return a row like one that is there, of another key, from before the chain's beginning."""
+    key, value = one_of(connection, table)
+    found = connection.execute(select(table).where(key == value)).mappings().one()
+    row = {column.key: found[column] for column in table.columns}
+    row[key.key] = value + 10_000 if isinstance(value, int) else f"x{value}"[:22]
+    for moment in ("at", "started", "recorded", "received"):
+        if moment in row:
+            row[moment] = 1000
+    return row
+
+
+def insert_row(connection: Connection, table: Table) -> None:
+    connection.execute(insert(table).values(copy_of_a_row(connection, table)))
+
+
+def insert_row_with_entry(connection: Connection, table: Table) -> None:
+    append(connection, table, copy_of_a_row(connection, table))
+
+
+def then_relink(attack: Callable[[Connection, Table], None]) -> Callable[[Connection, Table], None]:
+    def both(connection: Connection, table: Table) -> None:
+        attack(connection, table)
+        relink(connection)
+
+    return both
+
+
+@dataclass(frozen=True)
+class Attack:
+    name: str
+    """As in the document."""
+    shown: Shown
+    do: Callable[..., None]
+
+
+OF_ROWS = [
+    Attack("changes a row", Shown.ALWAYS, change_row),
+    Attack("deletes a row", Shown.ALWAYS, delete_row),
+    Attack("inserts a row, dated before the chain begins", Shown.ALWAYS, insert_row),
+    Attack("changes a row, its entry and all links after it", Shown.BY_HEADS, then_relink(change_row)),
+    Attack("deletes a row and its entry, and renumbers the rest", Shown.BY_HEADS, then_relink(delete_row_and_entry)),
+    Attack("inserts a row and appends an entry of it", Shown.NEVER, insert_row_with_entry),
+]
+SIGNED = (OF_ROWS[3], OF_ROWS[5])
+"""What a purge deleted is signed: one that is made up or changed shows, whatever the chain says."""
+
+
+def swap_entries(connection: Connection) -> None:
+    first = connection.execute(select(func.min(audit.c.sequence))).scalar_one() + 3
+    for old, new in ((first, -1), (first + 2, first), (-1, first + 2)):
+        connection.execute(update(audit).where(audit.c.sequence == old).values(sequence=new))
+
+
+def swap_rows(connection: Connection) -> None:
+    one, other = connection.execute(select(events.c.id).order_by(events.c.id).limit(2)).scalars()
+    for old, new in ((one, "-"), (other, one), ("-", other)):
+        connection.execute(update(events).where(events.c.id == old).values(id=new))
+
+
+def cut_the_end(connection: Connection) -> None:
+    """Take back all that was recorded since the last purge."""
+    last = connection.execute(select(func.max(audit.c.sequence)).where(audit.c.table == purges.name)).scalar_one()
+    for one in connection.execute(select(audit).where(audit.c.sequence > last)).all():
+        table = COVERED[one.table]
+        (key,) = table.primary_key
+        connection.execute(delete(table).where(key == key.type.python_type(one.row)))
+    connection.execute(delete(audit).where(audit.c.sequence > last))
+    relink(connection)
+
+
+def cut_the_beginning(connection: Connection) -> None:
+    """Cut off all before a head that was signed, with the rows."""
+    heads = select(audit_heads.c.sequence).order_by(audit_heads.c.sequence)
+    anchor = connection.execute(heads.offset(1).limit(1)).scalar_one()
+    for one in connection.execute(select(audit).where(audit.c.sequence <= anchor)).all():
+        table = COVERED[one.table]
+        (key,) = table.primary_key
+        connection.execute(delete(table).where(key == key.type.python_type(one.row)))
+    connection.execute(delete(audit).where(audit.c.sequence <= anchor))
+
+
+def empty_everything(connection: Connection) -> None:
+    for table in (*COVERED.values(), audit, audit_heads):
+        connection.execute(delete(table))
+    connection.execute(update(head).values(audit=0, audit_link=GENESIS))
+
+
+def forge_a_purge(connection: Connection) -> None:
+    """Put in a purge of everything, with an entry, and delete."""
+    found = connection.execute(select(purges).limit(1)).mappings().one()
+    row = {column.key: found[column] for column in purges.columns}
+    append(connection, purges, row | {"id": "pu_forged", "data": "traffic", "before": 1000 * NOW})
+    connection.execute(delete(events))
+
+
+def change_when_a_purge_began(connection: Connection) -> None:
+    connection.execute(update(head).values(purged=1000 * (NOW + 365 * DAY)))
+    connection.execute(delete(events))
+
+
+def copy_a_purge_of_others(connection: Connection) -> None:
+    """Let a record of the service's own, of other rows, stand for those that are deleted."""
+    found = connection.execute(select(purges).where(purges.c.names != "{}").limit(1)).mappings().one()
+    row = {column.key: found[column] for column in purges.columns} | {"id": "pu_copied"}
+    append(connection, purges, row)
+    delete_row(connection, suppressions)
+
+
+def delete_an_old_stop(connection: Connection) -> None:
+    """Delete a stop that stands, older than what a purge of its class took."""
+    connection.execute(delete(suppressions).where(suppressions.c.pseudonym == OTHER))
+
+
+def delete_what_a_purge_almost_took(connection: Connection) -> None:
+    """Delete what was recorded up to a week after what the last purge took: events may be recorded as late."""
+    before = connection.execute(select(func.max(purges.c.before)).where(purges.c.data == "traffic")).scalar_one()
+    connection.execute(update(audit).where(audit.c.table == "events").values(at=before + 1000))
+    connection.execute(delete(events))
+    relink(connection)
+
+
+def change_what_no_digest_covers(connection: Connection) -> None:
+    connection.execute(update(verifications).values(status="approved"))
+    connection.execute(update(consents).values(address_prefix="198.51.100.0/24"))
+    connection.execute(update(inbound).values(pseudonym=OTHER))
+    connection.execute(update(purges).values(count=1))
+
+
+def let_himself_in(connection: Connection) -> None:
+    row = {"id": "ak_his", "application": "", "hash": "sha256:0", "scopes": "admin", "addresses": "", "created": 1}
+    connection.execute(insert(api_keys).values(row))
+
+
+OF_THE_CHAIN = [
+    Attack("swaps two entries", Shown.ALWAYS, swap_entries),
+    Attack("swaps two rows", Shown.ALWAYS, swap_rows),
+    Attack("cuts off the end, with all rows since then", Shown.BY_HEADS, cut_the_end),
+    Attack("cuts off the beginning up to a signed head, with all rows before it", Shown.ALWAYS, cut_the_beginning),
+    Attack("empties everything", Shown.BY_HEADS, empty_everything),
+    Attack("puts in a purge of his own, and deletes what it says", Shown.ALWAYS, forge_a_purge),
+    Attack("moves the time of the last purge, and deletes rows", Shown.ALWAYS, change_when_a_purge_began),
+    Attack("copies a purge of the service's own, and deletes other rows", Shown.ALWAYS, copy_a_purge_of_others),
+    Attack("deletes a stop that stands, older than a purge of its class", Shown.ALWAYS, delete_an_old_stop),
+    Attack("dates entries back to where a purge took rows, writes the chain anew", Shown.BY_HEADS,
+           delete_what_a_purge_almost_took),
+    Attack("changes what an erasure or an end may change, and counts", Shown.NEVER, change_what_no_digest_covers),
+    Attack("puts in an API key of his own", Shown.NEVER, let_himself_in),
+]  # fmt: skip
+
+
+def _do(attack: Callable[[Connection, Table], None], table: Table, connection: Connection) -> None:
+    attack(connection, table)
+
+
+CASES = [
+    *(
+        pytest.param(partial(_do, attack.do, table), Shown.ALWAYS if name == "purges" and attack in SIGNED else attack.shown,
+                     id=f"{attack.name}: {name}")
+        for attack in OF_ROWS for name, table in COVERED.items()
+    ),
+    *(pytest.param(attack.do, attack.shown, id=attack.name) for attack in OF_THE_CHAIN),
+]  # fmt: skip
+
+
+def test_a_ledger_that_nobody_touched_is_as_it_was_recorded(site: Site) -> None:
+    assert site.flaws(heads=True) == []
+
+
+@pytest.mark.parametrize(("attack", "shown"), CASES)
+def test_an_attack_shows_as_the_security_model_says(
+    site: Site, attack: Callable[[Connection], None], shown: Shown
+) -> None:
+    with site.ledger.database.write() as connection:
+        for table in ("consents", "suppressions", "acts", "audit"):
+            suffix = f" ON {table}" if site.ledger.database.kind == "postgresql" else ""
+            connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_fixed{suffix}"))
+        attack(connection)
+
+    assert (bool(site.flaws(heads=False)), bool(site.flaws(heads=True))) == {
+        Shown.ALWAYS: (True, True), Shown.BY_HEADS: (False, True), Shown.NEVER: (False, False),
+    }[shown]  # fmt: skip
+
+
+@pytest.mark.parametrize("backdate", [audit_heads, events, suppressions, purges])
+def test_no_purge_of_the_service_s_own_destroys_what_shows_an_attack(site: Site, backdate: Table) -> None:
+    """He dates rows, or heads, back so that the service itself takes them for old, and signs that they were."""
+    moment = {"suppressions": "recorded"}.get(backdate.name, "at")
+    with site.ledger.database.write() as connection:
+        for table in ("consents", "suppressions", "acts", "audit"):
+            suffix = f" ON {table}" if site.ledger.database.kind == "postgresql" else ""
+            connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_fixed{suffix}"))
+        connection.execute(update(backdate).values({moment: 1000}))
+        connection.execute(
+            update(suppressions).values(
+                lifted=case((suppressions.c.pseudonym == OTHER, True), else_=suppressions.c.lifted)
+            )
+        )
+    entries = site.ledger.audit.head().sequence
+    site.purge(NOW)
+
+    assert site.flaws(heads=True)
+    assert len(site.ledger.audit.links(0, 10_000)) > entries // 2
+
+
+def test_the_document_has_the_same_table() -> None:
+    told = DOCUMENT.read_text()
+    for attack in (*OF_ROWS, *OF_THE_CHAIN):
+        assert f"| {attack.name} | {attack.shown.value} |" in told
