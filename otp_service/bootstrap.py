@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import redis
 
 from otp_service.core.api_key import APPLICATION_SCOPES, ApiKey
-from otp_service.core.errors import LedgerOfOtherKeyError
+from otp_service.core.errors import LedgerMismatchError
 from otp_service.core.start_refusal import RefusalName, StartRefusal, StartRefusedError
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
@@ -139,7 +139,7 @@ def prepare(installation: Installation) -> None:
     server.require_own()  # neither Redis nor the ledger is claimed where the other one is another installation's
     try:
         _prepare_ledger(installation)
-    except LedgerOfOtherKeyError as other:
+    except LedgerMismatchError as other:
         raise StartRefusedError(LEDGER_OF_OTHER_KEY) from other
     server.claim()
     server.load_scripts()

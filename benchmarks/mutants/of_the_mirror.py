@@ -4,9 +4,9 @@ from mutant import Mutant, one
 
 DEFECTS: dict[str, Mutant] = {
     "mirror-of-any-ledger": one("include_mirror", "place[1] ~= identity or "),
-    "mirror-although-it-was-shut": one("include_mirror", " or place[3] then", " then"),
+    "mirror-although-it-was-closed": one("include_mirror", " or place[3] then", " then"),
     "build-on-anothers-turn": one("build", "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n"),
-    "build-stays-shut": one("build", "  redis.call('DEL', KEYS[1])\n"),
+    "build-stays-closed": one("build", "  redis.call('DEL', KEYS[1])\n"),
     "build-without-an-end": one("build", "if ARGV[2] == '0' then redis", "if false then redis"),
     "mirror-behind-is-good-enough": one("include_mirror", " or tonumber(place[2]) < tonumber(least)"),
     "mirror-must-be-ahead": one(
@@ -92,23 +92,19 @@ DEFECTS: dict[str, Mutant] = {
     "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),
     "dispatch-after-any-withdrawal": one("dispatch", "found.ledger or -1", "1e15"),
     "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "found.ledger or -1", "-1"),
-    "reflect-an-older-state": one("reflect", "if tonumber(ARGV[2]) >= known then", "if true then"),
+    "reflect-an-older-state": one("reflect", "if tonumber(ARGV[8]) >= known then", "if true then"),
     "reflect-over-what-was-there": one("reflect", "    redis.call('DEL', number)\n"),
     "reflect-nothing-for-ever": one(
-        "reflect", "    if ends then redis.call('PEXPIREAT', number, ends + tonumber(ARGV[5])) end\n"
+        "reflect", "    if ends then redis.call('PEXPIREAT', number, ends + tonumber(ARGV[9])) end\n"
     ),
     "reflect-everything-for-a-day": one("reflect", "ends and last and math.max(ends, last)", "ends"),
     "reflect-until-the-first-end": one("reflect", "math.max(ends, last)", "last"),
     "reflect-for-a-day-after-now": one("reflect", "math.max(ends, last)", "ends"),
-    "reflect-into-another-ledgers-mirror": one("reflect", "if ledger ~= ARGV[1] then return -1 end\n"),
-    "reflect-into-a-mirror-that-is-built": one(
-        "reflect", "string.match(redis.call('GET', KEYS[2]) or '', '^(%a+)/')", "redis.call('GET', KEYS[2]) and ARGV[1]"
+    "reflect-into-another-ledgers-mirror": one("reflect", "head[1] ~= ARGV[2] or "),
+    "reflect-after-another-place": one("reflect", " or head[2] ~= ARGV[3]"),
+    "reflect-into-another-history": one("reflect", " or head[3] ~= ARGV[4]"),
+    "reflect-although-another-builds": one(
+        "reflect", "  if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n", ""
     ),
-    "reflect-into-none-while-it-is-built": one(
-        "reflect", "head[1] or string.match(redis.call('GET', KEYS[2]) or '', '^(%a+)/')", "head[1]"
-    ),
-    "reflect-a-place-that-is-not-there": one("reflect", "if not head[1] then return -1 end\n"),
-    "reflect-over-a-gap": one("reflect", "place >= tonumber(ARGV[3]) and "),
-    "reflect-backwards": one("reflect", " and place < tonumber(ARGV[4])"),
-    "reflect-never-goes-on": one("reflect", "  redis.call('HSET', KEYS[1], 'sequence', ARGV[4])\n"),
+    "reflect-never-goes-on": one("reflect", "'sequence', ARGV[5], ", ""),
 }

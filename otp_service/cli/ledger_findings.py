@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from otp_service.bootstrap import LEDGER_BEHIND, LEDGER_OF_OTHER_KEY
 from otp_service.cli.findings import Finding, Level, refused
 from otp_service.cli.output import counted
-from otp_service.core.errors import LedgerOfOtherKeyError, LedgerUnavailableError
+from otp_service.core.errors import LedgerMismatchError, LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.reflect import MISMATCHES, MirrorState
 from otp_service.settings import Settings
@@ -21,7 +21,7 @@ def ledger_findings(settings: Settings, context: Context) -> Iterator[Finding]:
     yield from _one_host(settings)
     try:
         yield from _ledger(settings, context)
-    except LedgerOfOtherKeyError:
+    except LedgerMismatchError:
         yield refused(LEDGER_OF_OTHER_KEY, Level.FAIL)
     except LedgerUnavailableError as away:
         yield Finding(

@@ -243,12 +243,8 @@ class LedgerUnavailableError(OtpServiceError):
     retry_after = 1
 
 
-class LedgerOfOtherKeyError(LedgerUnavailableError):
-    """The ledger's pseudonyms were made with another key: nobody would be found in it, and every opt-out be void."""
-
-
 class LedgerMismatchError(LedgerUnavailableError):
-    """Redis and the ledger do not belong together: nothing is sent until an operator has decided."""
+    """Redis, the ledger and the pseudonym key do not belong together: an operator has to decide."""
 
     code = "ledger-mismatch"
     retry_after = 60

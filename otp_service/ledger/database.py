@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as insert_into_sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from otp_service.core.errors import ConfigurationError, LedgerOfOtherKeyError, LedgerUnavailableError
+from otp_service.core.errors import ConfigurationError, LedgerMismatchError, LedgerUnavailableError
 from otp_service.ledger import postgresql, sqlite
 from otp_service.ledger.schema import head
 from otp_service.ledger.sqlite import NOT_MADE, WRITES
@@ -36,7 +36,7 @@ class Database:
         """Take ``sqlite:///PATH`` or ``postgresql://…``; ``timeout`` in seconds for a connection, a lock or an answer.
 
         With the fingerprint of a pseudonym key every transaction refuses a ledger that another key's pseudonyms are in
-        (`LedgerOfOtherKeyError`). Raises `ConfigurationError` for any other address, and where the driver is not
+        (`LedgerMismatchError`). Raises `ConfigurationError` for any other address, and where the driver is not
         installed.
         """
         self._engine = _engine(_url(url), timeout)
@@ -85,17 +85,17 @@ class Database:
                 yield connection
 
     def claim(self) -> None:
-        """Record the pseudonym key in a ledger that has none yet; raise `LedgerOfOtherKeyError` when it has another."""
+        """Record the pseudonym key in a ledger that has none yet; raise `LedgerMismatchError` when it has another."""
         with self.write() as connection:
             connection.execute(update(head).where(head.c.pseudonym_key == "").values(pseudonym_key=self._pseudonym_key))
 
     def require_own(self, connection: Connection) -> None:
-        """Raise `LedgerOfOtherKeyError` when the ledger is another pseudonym key's."""
+        """Raise `LedgerMismatchError` when the ledger is another pseudonym key's."""
         if not self._pseudonym_key:
             return
         found = connection.execute(select(head.c.pseudonym_key)).scalar()
         if found and found != self._pseudonym_key:
-            raise LedgerOfOtherKeyError("The ledger was made with another pseudonym key: nobody would be found in it.")
+            raise LedgerMismatchError("The ledger was made with another pseudonym key: nobody would be found in it.")
 
     def close(self) -> None:
         """Close all connections that are not in use."""

@@ -1,4 +1,3 @@
--- reflect
 -- Writes the states of numbers as they are in the ledger, and how far the mirror has come by that.
 --
 -- KEYS[1] the mirror's head   KEYS[2] who builds it   KEYS[3] and following: the numbers
