@@ -212,6 +212,42 @@ def test_our_processes_wait_for_what_they_need(service):
     }
 
 
+def _seconds(text):
+    number, unit = re.fullmatch(r"(\d+)([sm])", text).groups()
+    return int(number) * {"s": 1, "m": 60}[unit]
+
+
+def _checks():
+    """Return interval, timeout, start period, retries and command of each check of health, that of the image too."""
+    for name, service in COMPOSE["services"].items():
+        if check := service.get("healthcheck"):
+            yield name, {**check, "test": " ".join(check["test"])}
+    options, _, command = (ROOT / "Dockerfile").read_text().split("\nHEALTHCHECK ")[1].partition(" CMD ")
+    given = dict(option.removeprefix("--").split("=") for option in options.split())
+    yield "api", {name.replace("-", "_"): value for name, value in given.items()} | {"test": command}
+
+
+@pytest.mark.parametrize(
+    ("service", "check"), list(_checks()), ids=lambda given: given if isinstance(given, str) else ""
+)
+def test_a_service_has_half_an_hour_to_begin_and_its_answer_has_time(service, check):
+    own = [int(seconds) for seconds in re.findall(r"timeout=(\d+)", check["test"])]
+
+    assert _seconds(check["start_period"]) >= 1800
+    assert _seconds(check["timeout"]) >= 20 > max(own, default=15) >= 15
+    assert 1 <= _seconds(check["interval"]) <= 5
+    assert int(check["retries"]) >= 6
+
+
+def test_whoever_is_waited_for_is_checked_and_nothing_is_given_up():
+    checked = {name for name, _ in _checks()}
+    services = COMPOSE["services"]
+    awaited = {needed for service in services.values() for needed in service.get("depends_on", ())}
+
+    assert awaited - {"prometheus"} <= checked
+    assert {name for name, service in services.items() if service["restart"] != "unless-stopped"} == {"load"}
+
+
 def test_redis_refuses_before_the_kernel_ends_it():
     redis = COMPOSE["services"]["redis"]
 
