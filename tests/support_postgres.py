@@ -75,6 +75,13 @@ class PostgresServer:
         """Return the address of a database, as ``ledger.url`` has it."""
         return f"postgresql://{_USER}:{_ESCAPED}@127.0.0.1:{self.port}/{database}"
 
+    def url_of_a_plain_role(self, database: str) -> str:
+        """Return the address of a database for a role that may do what is in it, and nothing else."""
+        role = f"role_{secrets.token_hex(6)}"
+        self._administer("CREATE ROLE {} LOGIN PASSWORD 'p@ss/word'", role)
+        self._administer("GRANT pg_read_all_data TO {}", role)
+        return f"postgresql://{role}:{_ESCAPED}@127.0.0.1:{self.port}/{database}"
+
     def create(self, template: str = "template1", encoding: str = "UTF8") -> str:
         """Return the name of a new database, a copy of another one."""
         name = f"ledger_{secrets.token_hex(6)}"

@@ -1,6 +1,8 @@
 """Settings that a start is refused with, each with its name, what is told of it, and its safe neighbour."""
 
+import base64
 import copy
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +11,7 @@ from support_installation import key
 from support_ledger import another_ledger
 from support_valkey import free_port
 
+from otp_service.core.guard.rules import RULES
 from otp_service.core.keyring import api_key_hash
 
 PSEUDONYM_KEY, ROOT_KEY = key(), key()
@@ -36,7 +39,13 @@ SOUND: dict[str, Any] = {
     "http": {"port": free_port(), "metrics_port": 0, "processes": 1},
     "purposes": {"login": {"channels": ["sms"]}},
     "applications": {
-        "shop": {"keys": [api_key_hash(key())], "purposes": ["login"], "countries": ["PK"], "region": "PK"}
+        "shop": {
+            "keys": [api_key_hash(key())],
+            "purposes": ["login"],
+            "countries": ["PK"],
+            "region": "PK",
+            "spend": {"day": "none"},
+        }
     },
     "gateways": {"primary": TWILIO},
     "OTP_SERVICE_ROOT_KEYS": f"k1:{ROOT_KEY}",
@@ -88,7 +97,42 @@ ROOTS, PSEUDONYM = "OTP_SERVICE_ROOT_KEYS", "OTP_SERVICE_PSEUDONYM_KEY"
 MEND_ROOT = "Correct it, or make another: otp-service key root"
 MEND_PSEUDONYM = "Correct it, or make another: otp-service key pseudonym"
 NO_HOUR = "No window of an hour or longer allows at most 100 wrong codes: a code could be guessed."
-NO_LONG_WINDOW = "No window is an hour long: anybody could flood a number."
+NO_LONG_WINDOW = "No window of an hour or longer allows at most 100 messages: anybody could flood a number."
+OTHER_ROOT, OTHER_PSEUDONYM = "Make another: otp-service key root", "Make another: otp-service key pseudonym"
+A_SAMPLE = "A key is a sample, not a random one."
+CEILING = (
+    "Nothing bounds what it may spend: who steals its key, or inflates its traffic, is paid without end.",
+    'Set a ceiling such as day = "4000", or day = "none" where you know that.',
+)
+NO_RULE = (
+    "No rule against fraud is at work, not even to record: who is paid for messages to numbers of his own starts them.",
+    'Set those of block, country or address to "enforce", or to "record_only" while you look.',
+)
+AGAINST_FRAUD = [rule for rule in RULES if rule.startswith(("address.", "block.", "country."))]
+PRICED = {**TWILIO, "prices": {"*": "2.50"}}
+
+
+def in_base64(raw):
+    return base64.b64encode(raw).decode()
+
+
+CONSTANT_KEYS = {
+    "all bytes alike": b"\xa7" * 32,
+    "counting up": bytes(range(32)),
+    "counting up over the end": bytes(index % 256 for index in range(240, 280)),
+    "counting down in threes": bytes((250 - 3 * index) % 256 for index in range(64)),
+    "a half that repeats": hashlib.sha256(b"some half").digest()[:16] * 2,
+    "eleven bytes that repeat": (hashlib.sha256(b"eleven").digest()[:11] * 4)[:40],
+    "the digest of nothing": hashlib.sha256(b"").digest(),
+    "the longer digest of nothing": hashlib.sha512(b"").digest(),
+    "the younger digest of nothing": hashlib.sha3_256(b"").digest(),
+    "the digest of an empty line": hashlib.sha256(b"\n").digest(),
+    "the digest of a word": hashlib.sha256(b"secret").digest(),
+    "a placeholder": b"change-me-please-to-something-random",
+    "words": b"secretsecretpasswordtestpassword2024",
+    "digits of a sample": b"0123456789abcdef0123456789abcdef0",
+}
+"""Keys that anybody has: 256 bits and more of them, but none that were drawn by lot."""
 
 EVERYWHERE = {
     "no root key": Unsafe(
@@ -126,7 +170,7 @@ EVERYWHERE = {
         ROOTS,
         "Root key id 'k1' appears twice.",
         MEND_ROOT,
-        {ROOTS: f"k1:{ROOT_KEY} k2:{ROOT_KEY}"},
+        {ROOTS: f"k1:{ROOT_KEY} k2:{key()}"},
     ),
     "a sample of a root key": Unsafe(
         "sample-key",
@@ -142,6 +186,16 @@ EVERYWHERE = {
         "A key is a sample, not a random one.",
         "Make another: otp-service key pseudonym",
     ),
+    **{
+        f"a root key, {name}": Unsafe("sample-key", {ROOTS: f"k1:{in_base64(raw)}"}, ROOTS, A_SAMPLE, OTHER_ROOT)
+        for name, raw in CONSTANT_KEYS.items()
+    },
+    **{
+        f"a pseudonym key, {name}": Unsafe(
+            "sample-key", {PSEUDONYM: in_base64(raw)}, PSEUDONYM, A_SAMPLE, OTHER_PSEUDONYM
+        )
+        for name, raw in CONSTANT_KEYS.items()
+    },
 }
 REGISTERED = {"country": "PK", "mask": "ACME SHOP", "reference": "PTA-1"}
 HERE = {"redis.hosted_in": "PK", "ledger.hosted_in": "PK", "logging": {"hosted_in": "PK"}, "residency": "PK"}
@@ -235,6 +289,104 @@ IN_PRODUCTION = {
         "Before the first start, make another: otp-service key pseudonym. After it, take this root key away.",
         {ROOTS: f"k1:{ROOT_KEY} k0:{key()}"},
     ),
+    "one root key under two names": Unsafe(
+        "key-used-twice",
+        {ROOTS: f"k2:{ROOT_KEY} k1:{ROOT_KEY}"},
+        ROOTS,
+        "k1 and k2 are one key.",
+        "A new name needs a new key: otp-service key root. Give one of the two another, or take it away.",
+        {ROOTS: f"k2:{ROOT_KEY} k1:{key()}"},
+    ),
+    "no ceiling": Unsafe(
+        "no-ceiling",
+        {"applications.shop.spend": {}, "gateways.primary": PRICED},
+        "applications.shop.spend",
+        *CEILING,
+        {"applications.shop.spend": {"day": "4000"}, "gateways.primary": PRICED},
+    ),
+    "a ceiling for one country of two": Unsafe(
+        "no-ceiling",
+        {
+            "applications.shop.countries": ["PK", "GB"],
+            "applications.shop.spend": {"countries": {"PK": {"day": "4000"}}},
+            "gateways.primary": PRICED,
+        },
+        "applications.shop.spend",
+        *CEILING,
+        {
+            "applications.shop.countries": ["PK", "GB"],
+            "applications.shop.spend": {"countries": {"PK": {"day": "4000"}, "*": {"hour": "5"}}},
+            "gateways.primary": PRICED,
+        },
+    ),
+    "a ceiling without a section": Unsafe(
+        "no-ceiling",
+        {
+            "applications.shop": {
+                "keys": [api_key_hash(key())],
+                "purposes": ["login"],
+                "countries": ["PK"],
+            }
+        },
+        "applications.shop.spend",
+        *CEILING,
+        {
+            "applications.shop.spend": {"countries": {"PK": {"hour": "none"}}},
+        },
+    ),
+    "a ceiling that is switched off": Unsafe(
+        "no-ceiling",
+        {
+            "applications.shop.spend": {"day": "4000"},
+            "gateways.primary": PRICED,
+            "guard": {"modes": {"spend.application": "off"}},
+        },
+        "guard.modes",
+        "The ceilings of shop bound nothing: their rules are off.",
+        'Set spend.application and spend.country to "enforce", or to "record_only" while you look.',
+        {
+            "applications.shop.spend": {"day": "4000"},
+            "gateways.primary": PRICED,
+            "guard": {"modes": {"spend.application": "record_only", "spend.country": "off"}},
+        },
+    ),
+    "a price of nothing": Unsafe(
+        "price",
+        {"gateways.primary": {**TWILIO, "prices": {"PK": "2.50", "GB/sms": "0.00"}}},
+        "gateways.primary.prices",
+        "GB/sms costs nothing: no ceiling would see its messages.",
+        'Set what it costs; of a flat rate a share, or "0.000001".',
+        {"gateways.primary": {**TWILIO, "prices": {"PK": "2.50", "GB/sms": "0.000001"}}},
+    ),
+    "a currency that nobody has": Unsafe(
+        "price",
+        {"guard": {"currency": "PKX"}},
+        "guard.currency",
+        "ISO 4217 knows no such currency: nobody can tell what prices and ceilings are worth.",
+        "Set the one that your providers bill in.",
+        {"guard": {"currency": "KWD"}},
+    ),
+    "no rule against fraud": Unsafe(
+        "fraud-rule",
+        {"guard": {"modes": dict.fromkeys(AGAINST_FRAUD, "off")}},
+        "guard.modes",
+        *NO_RULE,
+        {"guard": {"modes": {**dict.fromkeys(AGAINST_FRAUD, "off"), "block.conversion": "record_only"}}},
+    ),
+    "rules against fraud that count nothing": Unsafe(
+        "fraud-rule",
+        {
+            "guard": {
+                "modes": {"block.conversion": "off", "country.conversion": "off"},
+                "address": {"unapproved": [], "numbers": [], "countries": [], "network": []},
+                "block": {"unapproved": []},
+                "country": {"unapproved": [], "home": []},
+            }
+        },
+        "guard.modes",
+        *NO_RULE,
+        {"guard": {"block": {"unapproved": []}}},
+    ),
     "no purpose": Unsafe(
         "no-purpose",
         {"purposes": {}, "applications": {}},
@@ -282,7 +434,15 @@ IN_PRODUCTION = {
         "limits.number",
         NO_LONG_WINDOW,
         "Add one such as '10/day'.",
-        {"limits": {"number": ["1000/hour"]}},
+        {"limits": {"number": ["1000/minute", "100/hour"]}},
+    ),
+    "a limit that limits nothing": Unsafe(
+        "number-limit",
+        {"limits": {"number": ["5/10 minutes", "1000000/day"]}},
+        "limits.number",
+        NO_LONG_WINDOW,
+        "Add one such as '10/day'.",
+        {"limits": {"number": ["100/day"]}},
     ),
     "no limit of guesses": Unsafe(
         "guess-limit",

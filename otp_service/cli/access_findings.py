@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from otp_service.cli.findings import Finding, Level, application_findings, gaps_of
+from otp_service.cli.findings import Finding, Level, application_findings, ceiling_findings, gaps_of
 from otp_service.core.errors import LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.settings import Settings
@@ -27,3 +27,4 @@ def access_findings(settings: Settings, context: Context, now: int) -> Iterator[
         if not context.directory.is_configured(name):
             yield from application_findings(settings, name, application)
             yield from gaps_of(settings, name, application)
+            yield from ceiling_findings(name, entries.rulesets[name].ruleset) if settings.production else ()

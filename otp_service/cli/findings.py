@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from otp_service.core.application import Application, ClientIp
+from otp_service.core.guard.ruleset import Ruleset
 from otp_service.core.purpose import Channel
 from otp_service.core.start_refusal import StartRefusal
 from otp_service.gateways.base import ReportsReceipts
@@ -100,6 +101,13 @@ def application_findings(settings: Settings, name: str, application: Application
             'With client_ip = "connection" and no trusted proxy, all who come through a proxy count as one.',
             "Set http.trusted_proxies to the number of proxies before the service.",
         )
+
+
+def ceiling_findings(name: str, ruleset: Ruleset) -> Iterator[Finding]:
+    """Yield that an application may spend without end, wherever it is kept."""
+    if not ruleset.ceilings and not any(ruleset.ceilings_of_countries.values()):
+        action = 'Set a ceiling such as day = "4000".'
+        yield Finding(Level.WARN, f"applications.{name}.spend", "Nothing bounds what it may spend.", action)
 
 
 def _gateways(settings: Settings) -> Iterator[Finding]:

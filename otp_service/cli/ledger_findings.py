@@ -14,12 +14,20 @@ from otp_service.settings.hosts import leads_elsewhere
 _LATE = 10_000
 """Events that wait to be recorded from which on somebody should look."""
 _SUBJECT = "ledger"
+_SUPERUSER = Finding(
+    Level.WARN,
+    "ledger.url",
+    "The database's role is a superuser: who takes over a process takes the database server, and its host, too.",
+    "Use a role that owns the ledger's database and nothing else (CREATE ROLE ... LOGIN, ALTER DATABASE ... OWNER TO).",
+)
 
 
 def ledger_findings(settings: Settings, context: Context) -> Iterator[Finding]:
     """Yield what the ledger and its mirror tell; nothing is written, nor is a file made."""
     yield from _one_host(settings)
     try:
+        if settings.production and context.ledger.database.is_superuser():
+            yield _SUPERUSER
         yield from _ledger(settings, context)
     except LedgerMismatchError:
         yield refused(LEDGER_OF_OTHER_KEY, Level.FAIL)

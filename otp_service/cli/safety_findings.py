@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from otp_service.cli.findings import Finding, Level, refused
+from otp_service.cli.findings import Finding, Level, ceiling_findings, refused
 from otp_service.cli.output import duration
+from otp_service.core.guard.rules import RULES, Mode
 from otp_service.core.purpose import LONGEST_LIFE
 from otp_service.core.start_refusal import RefusalName
 from otp_service.core.verification import GRACE
@@ -28,6 +29,7 @@ def safety_findings(settings: Settings) -> Iterator[Finding]:
     yield from _exceptions_without_use(settings)
     yield from _redis_password(settings)
     yield from _short_secrets(settings)
+    yield from _protections(settings) if settings.production else ()
 
 
 def _keys(settings: Settings) -> Finding:
@@ -118,3 +120,20 @@ def _short_secrets(settings: Settings) -> Iterator[Finding]:
                 f"It has fewer than {SHORTEST} characters: it can be guessed.",
                 "Ask the provider for a longer one, if its system takes any.",
             )
+
+
+def _protections(settings: Settings) -> Iterator[Finding]:
+    """Yield what guards against abuse and loss, and does not: somebody may have chosen that, and should be reminded."""
+    idle = {rule.id: settings.guard.mode(rule.id) for rule in RULES.values() if rule.mode is Mode.ENFORCE}
+    if told := [f"{rule} ({mode})" for rule, mode in idle.items() if mode is not Mode.ENFORCE]:
+        action = "Enforce them, once you have seen what they would refuse: otp-service guard status"
+        yield Finding(Level.WARN, "guard.modes", f"These rules refuse nothing: {', '.join(told)}.", action)
+    for name, ruleset in settings.core_rulesets.items():
+        yield from ceiling_findings(name, ruleset)
+    if not settings.audit.export:
+        yield Finding(
+            Level.WARN,
+            "audit.export",
+            "Heads of the audit chain stay here: who changes the database can cut its end off unnoticed.",
+            "Hand them out to where administrators of the database cannot change them, such as syslog://HOST:PORT.",
+        )

@@ -27,6 +27,21 @@ def network_of(address: str) -> str:
     return str(ipaddress.ip_network((int(parsed), _IPV6_NETWORK), strict=False).network_address)
 
 
+def require_end_users(address: str) -> None:
+    """Raise `InvalidRequestError` for an address that no end user has: all who come under it would count as one.
+
+    That of the host itself, of nobody, of a group or of the own cable: what a back end passes on that looks at the
+    wrong end of a connection. Anything that is no address is left to `network_of`.
+    """
+    try:
+        network = ipaddress.ip_address(network_of(address))
+    except InvalidRequestError:
+        return
+    if network.is_loopback or network.is_unspecified or network.is_multicast or network.is_link_local:
+        fault = Fault("/client_ip", "is the address of no end user, but of this host, a group or nobody")
+        raise InvalidRequestError("client_ip is not the address of an end user.", (fault,))
+
+
 def wide_network_of(network: str) -> str | None:
     """Return the IPv6 /48 of a network, which one customer or attacker may hold whole; ``None`` for IPv4."""
     if ":" not in network:

@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -35,6 +36,13 @@ _VERIFICATION_ID = re.compile(r"vf_([a-z0-9]{1,8})_([0-9a-f]{2})[0-9a-f]{32}")
 _DISPATCH_ID = re.compile(r"dp_([0-9a-f]{2})[0-9a-f]{32}")
 _NONCE_BYTES = 12
 _PSEUDONYM_BYTES = 16
+_DIGESTS = tuple(
+    hashlib.new(name, text).digest()
+    for name in ("sha256", "sha384", "sha512", "sha512_256", "sha3_256", "sha3_384", "sha3_512", "blake2b", "blake2s")
+    for text in (b"", b"\n", b"\0")
+    if name in hashlib.algorithms_available
+)
+"""What comes out where a key should be digested and nothing goes in."""
 
 
 class SampleKeyError(ConfigurationError):
@@ -249,7 +257,7 @@ def parse_root_keys(text: str) -> dict[str, bytes]:
 def parse_key(material: str) -> bytes:
     """Return the bytes of a base64 key of at least 256 bits.
 
-    Raises `ConfigurationError` for any other, `SampleKeyError` for a repetition of a few bytes; no text shows the key.
+    Raises `ConfigurationError` for any other, `SampleKeyError` for one that is not random; no text shows the key.
     """
     try:
         key = base64.b64decode(material.strip(), validate=True)
@@ -257,9 +265,18 @@ def parse_key(material: str) -> bytes:
         raise ConfigurationError("A key is not valid base64.") from malformed
     if len(key) < MIN_KEY_BYTES:
         raise ConfigurationError(f"A key has {len(key) * 8} bits; at least {MIN_KEY_BYTES * 8} are needed.")
-    if len(set(key)) < MIN_KEY_BYTES // 4:
+    if _is_constant(key):
         raise SampleKeyError("A key is a sample, not a random one.")
     return key
+
+
+def _is_constant(key: bytes) -> bool:
+    """Tell whether a key is a few bytes, a count, a repetition, or a digest of nothing."""
+    steps = {(after - before) % 256 for before, after in pairwise(key)}
+    repeats = any(key[length:] == key[:-length] for length in range(1, len(key) // 2 + 1))
+    return (
+        len(set(key)) < MIN_KEY_BYTES // 4 or len(steps) == 1 or repeats or any(one.startswith(key) for one in _DIGESTS)
+    )
 
 
 def new_key() -> str:

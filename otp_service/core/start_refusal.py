@@ -23,6 +23,7 @@ class RefusalName(StrEnum):
     TEMPLATE_NOT_APPROVED = "template-not-approved"
     # Those above refuse everywhere, those below in production.
     KEY_USED_TWICE = "key-used-twice"
+    OPEN_FILE = "open-file"
     SAMPLE_SECRET = "sample-secret"  # noqa: S105 - a name
     REDIS_IN_THE_CLEAR = "redis-in-the-clear"
     LEDGER_IN_THE_CLEAR = "ledger-in-the-clear"
@@ -31,9 +32,12 @@ class RefusalName(StrEnum):
     POLICY_IN_THE_CLEAR = "policy-in-the-clear"
     GATEWAY_FOR_DEVELOPMENT = "gateway-for-development"
     ALL_COUNTRIES = "all-countries"
+    NO_CEILING = "no-ceiling"
+    PRICE = "price"
     NUMBER_LIMIT = "number-limit"
     GUESS_LIMIT = "guess-limit"
     VITAL_RULE = "vital-rule"
+    FRAUD_RULE = "fraud-rule"
     NO_PURPOSE = "no-purpose"
     NO_GATEWAY = "no-gateway"
     SIM_BOX = "sim-box"

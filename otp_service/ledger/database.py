@@ -60,6 +60,13 @@ class Database:
         """Tell whether there is something to connect to: SQLite would make a file that is missing."""
         return self.kind != SQLITE or sqlite.file_of(self._engine).exists()
 
+    def is_superuser(self) -> bool:
+        """Tell whether our role may do everything on the server; SQLite has no roles."""
+        if self.kind == SQLITE:
+            return False
+        with self.read() as connection:
+            return connection.exec_driver_sql("SHOW is_superuser").scalar() == "on"
+
     @contextmanager
     def write(self, *, any_key: bool = False) -> Iterator[Connection]:
         """Run a transaction that changes something, in a file that is made here; raises `LedgerUnavailableError`.

@@ -18,7 +18,8 @@ from otp_service.settings.consistency import inconsistencies
 from otp_service.settings.faults import fault_lines
 from otp_service.settings.profiles import require_one_profile, with_profile
 from otp_service.settings.refusals import refusals
-from otp_service.settings.sources import merged, read_environment, read_file
+from otp_service.settings.samples import holds_secrets
+from otp_service.settings.sources import merged, read_environment, read_file, secret_files
 from otp_service.settings.tree import Settings
 
 CONFIG_VARIABLE = "OTP_SERVICE_CONFIG"
@@ -39,17 +40,27 @@ def load_settings(
     table = read_file(source) if source else {}
     environment = read_environment(variables)
     require_one_profile(table, environment)
-    return settings_from(merged(table, environment), to_start=to_start)
+    settings = _valid(merged(table, environment))
+    files = [source] if source and holds_secrets(settings, table) else []
+    return _judged(settings.read_from((*files, *secret_files(variables))), to_start=to_start)
 
 
 def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Settings:
     """Return the settings of a table in the form of the file; raise `ConfigurationError` like `load_settings`."""
+    return _judged(_valid(table), to_start=to_start)
+
+
+def _valid(table: Mapping[str, Any]) -> Settings:
     try:
         settings = Settings.model_validate(with_profile(table))
     except ValidationError as invalid:
         raise ConfigurationError("\n".join(fault_lines(invalid, Settings))) from None
     if faults := inconsistencies(settings):
         raise ConfigurationError("\n".join(faults))
+    return settings
+
+
+def _judged(settings: Settings, *, to_start: bool) -> Settings:
     if to_start and (reasons := refusals(settings)):
         raise StartRefusedError(*reasons)
     return settings

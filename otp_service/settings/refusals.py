@@ -1,9 +1,13 @@
 """What refuses to start: without keys anywhere, and in production whatever is unsafe or does nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations
+from pathlib import Path
+from stat import S_IROTH, S_IWOTH, S_IXOTH
 
 from pydantic import SecretStr
 
+from otp_service.core.currency import minor_digits
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard.rules import RULES, Mode
 from otp_service.core.keyring import SampleKeyError, parse_key, parse_root_keys
@@ -12,12 +16,18 @@ from otp_service.core.start_refusal import RefusalName, StartRefusal
 from otp_service.settings.carriers import carriers
 from otp_service.settings.demands import demands
 from otp_service.settings.lines import line_refusals
-from otp_service.settings.policy import ALL_COUNTRIES
-from otp_service.settings.samples import sample_refusals
+from otp_service.settings.policy import ALL_COUNTRIES, ApplicationSection
+from otp_service.settings.ruleset import ruleset_of
+from otp_service.settings.samples import is_sample_key, sample_refusals
+from otp_service.settings.spend import SpendSettings
 from otp_service.settings.tree import Settings
 
 MAX_GUESSES = 100
 """Wrong codes in an hour at most, of a million possible ones."""
+MAX_MESSAGES = 100
+"""Messages to one number in an hour at most."""
+AGAINST_FRAUD = frozenset({"address", "block", "country"})
+"""Scopes of the rules that notice who never types a code in."""
 _HOUR = 3600
 
 
@@ -32,12 +42,12 @@ def refusals(settings: Settings) -> list[StartRefusal]:
 
 def _keys(settings: Settings) -> Iterator[StartRefusal]:
     keys = settings.keys
-    yield from _key("OTP_SERVICE_ROOT_KEYS", "root", keys.root, parse_root_keys)
-    yield from _key("OTP_SERVICE_PSEUDONYM_KEY", "pseudonym", keys.pseudonym, parse_key)
+    yield from _key("OTP_SERVICE_ROOT_KEYS", "root", keys.root, lambda text: parse_root_keys(text).values())
+    yield from _key("OTP_SERVICE_PSEUDONYM_KEY", "pseudonym", keys.pseudonym, lambda text: [parse_key(text)])
 
 
 def _key(
-    variable: str, command: str, secret: SecretStr | None, parse: Callable[[str], object]
+    variable: str, command: str, secret: SecretStr | None, parse: Callable[[str], Iterable[bytes]]
 ) -> Iterator[StartRefusal]:
     made = f"otp-service key {command}"
     if secret is None:
@@ -45,18 +55,31 @@ def _key(
         yield StartRefusal(RefusalName.KEY_MISSING, variable, "The variable is not set.", action)
         return
     try:
-        parse(secret.get_secret_value())
-    except SampleKeyError as sample:
-        yield StartRefusal(RefusalName.SAMPLE_KEY, variable, str(sample), f"Make another: {made}")
+        is_sample = any(map(is_sample_key, parse(secret.get_secret_value())))
+    except SampleKeyError:
+        is_sample = True
     except ConfigurationError as unfit:
         yield StartRefusal(RefusalName.KEY_UNFIT, variable, str(unfit), f"Correct it, or make another: {made}")
+        return
+    if is_sample:
+        sentence = "A key is a sample, not a random one."
+        yield StartRefusal(RefusalName.SAMPLE_KEY, variable, sentence, f"Make another: {made}")
 
 
 def _equal_keys(settings: Settings) -> Iterator[StartRefusal]:
     root, pseudonym = settings.keys.root, settings.keys.pseudonym
     if root is None or pseudonym is None or any(_keys(settings)):
         return
-    if parse_key(pseudonym.get_secret_value()) in parse_root_keys(root.get_secret_value()).values():
+    roots = parse_root_keys(root.get_secret_value())
+    for first, second in combinations(sorted(roots), 2):
+        if roots[first] == roots[second]:
+            yield StartRefusal(
+                RefusalName.KEY_USED_TWICE,
+                "OTP_SERVICE_ROOT_KEYS",
+                f"{first} and {second} are one key.",
+                "A new name needs a new key: otp-service key root. Give one of the two another, or take it away.",
+            )
+    if parse_key(pseudonym.get_secret_value()) in roots.values():
         yield StartRefusal(
             RefusalName.KEY_USED_TWICE,
             "OTP_SERVICE_PSEUDONYM_KEY",
@@ -79,8 +102,10 @@ def _number_limit(settings: Settings) -> Iterator[StartRefusal]:
     if not limits:
         sentence = "There is none: anybody could flood a number."
         yield StartRefusal(RefusalName.NUMBER_LIMIT, place, sentence, "Set one such as '10/day'.")
-    elif all(limit.seconds < _HOUR for limit in limits):
-        sentence = "No window is an hour long: anybody could flood a number."
+    elif not any(limit.seconds >= _HOUR and limit.amount <= MAX_MESSAGES for limit in limits):
+        sentence = (
+            f"No window of an hour or longer allows at most {MAX_MESSAGES} messages: anybody could flood a number."
+        )
         yield StartRefusal(RefusalName.NUMBER_LIMIT, place, sentence, "Add one such as '10/day'.")
 
 
@@ -99,6 +124,78 @@ def _vital_rules(settings: Settings) -> Iterator[StartRefusal]:
         if rule.vital and settings.guard.mode(rule.id) is not Mode.ENFORCE:
             sentence = f"{rule.id} is not enforced: anybody could flood numbers or guess codes."
             yield StartRefusal(RefusalName.VITAL_RULE, "guard.modes", sentence, 'Set it to "enforce".')
+
+
+def _fraud_rules(settings: Settings) -> Iterator[StartRefusal]:
+    ruleset = ruleset_of(settings.guard, settings.core_limits, SpendSettings())
+    at_work = {one.rule for one in ruleset.buckets} | {one.rule for one in ruleset.breakers}
+    if all(RULES[rule].scope not in AGAINST_FRAUD for rule in at_work):
+        yield StartRefusal(
+            RefusalName.FRAUD_RULE,
+            "guard.modes",
+            "No rule against fraud is at work, not even to record: who is paid for messages to numbers of his own "
+            "starts them.",
+            'Set those of block, country or address to "enforce", or to "record_only" while you look.',
+        )
+
+
+def _ceilings(settings: Settings) -> Iterator[StartRefusal]:
+    for name, application in settings.applications.items():
+        yield from ceiling_refusals(settings, name, f"applications.{name}.", application)
+
+
+def ceiling_refusals(
+    settings: Settings, name: str, path: str, application: ApplicationSection
+) -> Iterator[StartRefusal]:
+    """Yield why nothing bounds what an application, whose members are at a path, may spend."""
+    spend = application.spend
+    if not spend.is_decided_for(application.countries):
+        yield StartRefusal(
+            RefusalName.NO_CEILING,
+            f"{path}spend",
+            "Nothing bounds what it may spend: who steals its key, or inflates its traffic, is paid without end.",
+            'Set a ceiling such as day = "4000", or day = "none" where you know that.',
+        )
+    ruleset = ruleset_of(settings.guard, settings.core_limits, spend)
+    if spend.is_set and not ruleset.ceilings and not any(ruleset.ceilings_of_countries.values()):
+        sentence = f"The ceilings of {name} bound nothing: their rules are off."
+        action = 'Set spend.application and spend.country to "enforce", or to "record_only" while you look.'
+        yield StartRefusal(RefusalName.NO_CEILING, "guard.modes", sentence, action)
+
+
+def _prices(settings: Settings) -> Iterator[StartRefusal]:
+    if minor_digits(settings.guard.currency) is None:
+        sentence = "ISO 4217 knows no such currency: nobody can tell what prices and ceilings are worth."
+        action = "Set the one that your providers bill in."
+        yield StartRefusal(RefusalName.PRICE, "guard.currency", sentence, action)
+    for name, prices in settings.core_prices.items():
+        if free := sorted(key for key, price in prices.of.items() if not price):
+            sentence = f"{', '.join(free)} costs nothing: no ceiling would see its messages."
+            action = 'Set what it costs; of a flat rate a share, or "0.000001".'
+            yield StartRefusal(RefusalName.PRICE, f"gateways.{name}.prices", sentence, action)
+
+
+def _open_files(settings: Settings) -> Iterator[StartRefusal]:
+    for path in settings.secret_files:
+        if _is_open(path):
+            sentence = "It holds secrets, and every user of this host can read or change it."
+            action = f"Give it to the user of the service alone: chmod 600 {path}"
+            yield StartRefusal(RefusalName.OPEN_FILE, str(path), sentence, action)
+
+
+def _is_open(path: Path) -> bool:
+    """Tell whether users beside owner and group reach a file, through all folders above it, and read or change it.
+
+    What an engine mounts into a container is open there, where nobody else is: Docker and Podman in /run/secrets,
+    Kubernetes in a folder of its own making with a name such as ..2026_11_28_06_30_00.1.
+    """
+    try:
+        real = path.resolve(strict=True)
+        mounted = real.is_relative_to("/run/secrets") or any(part.startswith("..") for part in real.parts)
+        reached = all(folder.stat().st_mode & S_IXOTH for folder in real.parents)
+        return not mounted and reached and bool(real.stat().st_mode & (S_IROTH | S_IWOTH))
+    except OSError:  # a folder above it is closed to us too
+        return False
 
 
 def _countries(settings: Settings) -> Iterator[StartRefusal]:
@@ -134,12 +231,16 @@ def _sim_boxes(settings: Settings) -> Iterator[StartRefusal]:
 
 _OF_PRODUCTION: tuple[Callable[[Settings], Iterator[StartRefusal]], ...] = (
     _equal_keys,
+    _open_files,
     sample_refusals,
     line_refusals,
     _empty_sections,
     _number_limit,
     _guess_limit,
     _vital_rules,
+    _fraud_rules,
+    _ceilings,
+    _prices,
     _countries,
     _gateways,
     _sim_boxes,

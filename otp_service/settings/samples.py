@@ -1,9 +1,9 @@
 """Secrets that are none: those of documentation, and those that are too short to be any."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise, product
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
@@ -42,7 +42,12 @@ _RUNS: Final = (frozenset({0, 1, -9}), frozenset({0, -1, 9}))
 """By how much characters differ in ``11223344``, ``7890123``, ``abcdef`` and ``xxxx``, and the same backwards."""
 _SAMPLE_KEYS: Final = ("", "...", "change me", "changeme", "abc123", "abcd1234", "12345678", "123456789", "1234567890")
 _KNOWN_KEYS: Final = frozenset(map(api_key_hash, (*_SAMPLE_KEYS, *_WORDS, *map("".join, product(_WORDS, repeat=2)))))
-"""Of an API key only the hash is there: these are told by it."""
+"""Of an API key only the hash is there: these are told by it, and so is a key that somebody made of a word."""
+
+
+def is_sample_key(key: bytes) -> bool:
+    """Tell whether a key is a sample in letters, or the digest of one."""
+    return f"sha256:{key.hex()}" in _KNOWN_KEYS or (key.isascii() and is_sample(key.decode()))
 
 
 def is_sample(secret: str) -> bool:
@@ -89,6 +94,20 @@ def provider_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
             for place, value in leaves(entry.settings, f"{section}.{name}"):
                 if isinstance(value, SecretStr):
                     yield place, value.get_secret_value()
+
+
+def holds_secrets(settings: Settings, table: Mapping[str, Any]) -> bool:
+    """Tell whether a file's table holds any secret of the settings."""
+    places = [place for place, secret in provider_secrets(settings) if secret]
+    urls = (_value_at(table, place) for place in ("redis.url", "ledger.url"))
+    return any(_value_at(table, place) for place in places) or any(url and urlsplit(url).password for url in urls)
+
+
+def _value_at(table: Mapping[str, Any], place: str) -> Any:  # noqa: ANN401 - whatever stands there
+    value: Any = table
+    for step in place.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
 
 
 def _password(place: str, url: SecretStr) -> Iterator[StartRefusal]:

@@ -60,6 +60,16 @@ def read_environment(variables: Mapping[str, str]) -> Table:
     return table
 
 
+def secret_files(variables: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the files that variables name for what is not to be seen in them."""
+    names = (name for name in sorted(variables) if variables[name] and name.endswith(FILE_SUFFIX))
+    return tuple(Path(variables[name]) for name in names if _is_ours(name.removesuffix(FILE_SUFFIX)))
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(PREFIX) or name in KEY_VARIABLES
+
+
 def _path_of(name: str) -> tuple[str, ...]:
     return tuple(name.removeprefix(PREFIX).lower().split("__"))
 
@@ -68,7 +78,7 @@ def _plain_variables(variables: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
     """Yield the variables of ours without ``_FILE``, each with its value."""
     for name in sorted(variables):
         plain = name.removesuffix(FILE_SUFFIX)
-        if not variables[name] or not (name.startswith(PREFIX) or plain in KEY_VARIABLES):
+        if not variables[name] or not _is_ours(plain):
             continue
         if plain == name:
             yield name, _value(name, variables[name])

@@ -1,5 +1,6 @@
 """Spending ceilings of an application, in money."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -10,11 +11,14 @@ from otp_service.core.guard.ruleset import DAY, HOUR, Ceiling
 from otp_service.core.phone import is_region
 from otp_service.settings.sections import Section
 
+NO_CEILING = "none"
+"""Where a ceiling may stand: there is none, and that is known."""
 _INTERVALS = {"hour": HOUR, "day": DAY}
 
 
 def _amount(text: str) -> str:
-    micros(text)
+    if text != NO_CEILING:
+        micros(text)
     return text
 
 
@@ -31,13 +35,18 @@ class CeilingSettings(Section):
     """What may be spent in an hour and in a day, calendar intervals in UTC; no ceiling where nothing stands."""
 
     hour: Amount | None = None
-    """In ``guard.currency``, such as ``"500.00"``."""
+    """In ``guard.currency``, such as ``"500.00"``; ``"none"`` for none."""
     day: Amount | None = None
     """In ``guard.currency``."""
 
     @property
     def is_set(self) -> bool:
         """Whether there is any ceiling."""
+        return any(one not in {None, NO_CEILING} for one in (self.hour, self.day))
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether there is any ceiling, or is said to be none."""
         return self.hour is not None or self.day is not None
 
     def to_core(self, rule: str, part: str, mode: Mode) -> tuple[Ceiling, ...]:
@@ -47,7 +56,7 @@ class CeilingSettings(Section):
         return tuple(
             Ceiling(rule, part, name, length, micros(amount), record_only=mode is Mode.RECORD_ONLY)
             for name, length in _INTERVALS.items()
-            if (amount := getattr(self, name)) is not None
+            if (amount := getattr(self, name)) not in {None, NO_CEILING}
         )
 
 
@@ -61,3 +70,8 @@ class SpendSettings(CeilingSettings):
     def is_set(self) -> bool:
         """Whether there is any ceiling."""
         return super().is_set or any(one.is_set for one in self.countries.values())
+
+    def is_decided_for(self, countries: Iterable[str]) -> bool:
+        """Tell whether there is a ceiling for all countries, or is said to be none."""
+        others = self.countries.get("*", CeilingSettings())
+        return self.is_decided or all(self.countries.get(country, others).is_decided for country in countries)

@@ -15,6 +15,7 @@ from otp_service.settings.consistency import brand_faults_of, price_faults_of
 from otp_service.settings.demands import consent_demands, sender_demands
 from otp_service.settings.faults import fault_lines
 from otp_service.settings.policy import ALL_COUNTRIES, ApplicationSection, is_name
+from otp_service.settings.refusals import ceiling_refusals
 from otp_service.settings.ruleset import ruleset_of
 from otp_service.settings.tree import Settings
 
@@ -86,8 +87,10 @@ def _faults(settings: Settings, name: str, section: ApplicationSection) -> Itera
     for position, purpose in enumerate(section.purposes):
         if purpose not in settings.purposes:
             yield f"purposes.{position}: there is no such purpose in the configuration; there are: {known}."
-    if settings.production and ALL_COUNTRIES in section.countries:
-        yield "countries: '*' is for development only. List the countries you send to."
+    if settings.production:
+        if ALL_COUNTRIES in section.countries:
+            yield "countries: '*' is for development only. List the countries you send to."
+        yield from map(str, ceiling_refusals(settings, name, "", section))
     yield from price_faults_of(settings, name, section)
     yield from map(str, consent_demands(settings, "", section))
     yield from map(str, sender_demands(settings, name, section))

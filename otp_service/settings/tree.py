@@ -1,9 +1,10 @@
 """The tree, and how its parts become the objects that the rules work with."""
 
 from functools import cached_property
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from otp_service.core.application import Application
 from otp_service.core.clearance import Clearance
@@ -83,6 +84,18 @@ class Settings(Section):
     inbound: InboundSettings = InboundSettings()
     logging: LoggingSettings = LoggingSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+
+    _secret_files: tuple[Path, ...] = PrivateAttr(default=())
+
+    @property
+    def secret_files(self) -> tuple[Path, ...]:
+        """The files that secrets of these settings were read from."""
+        return self._secret_files
+
+    def read_from(self, secret_files: tuple[Path, ...]) -> Self:
+        """Note the files that secrets of these settings were read from."""
+        self._secret_files = secret_files
+        return self
 
     @property
     def production(self) -> bool:

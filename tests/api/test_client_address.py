@@ -1,6 +1,9 @@
 """The peer of a connection: no stranger chooses it, and none escapes being counted."""
 
+from dataclasses import replace
 from io import StringIO
+from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 from support_api import START, Api, code_of
@@ -9,6 +12,7 @@ from werkzeug.test import EnvironBuilder
 
 from otp_service.api.client_address import peer_of
 from otp_service.api.exchange import Exchange
+from otp_service.bootstrap import Installation
 
 PEER = "192.0.2.1"
 
@@ -119,6 +123,58 @@ def test_the_member_wins_over_the_connection_and_may_be_required(real_world: Wor
 
     assert code_of(api.post(START, {"to": "+923001234567"})) == (422, "client-ip-required")
     assert api.post(START, {"to": "+923001234567", "client_ip": "203.0.113.9"}).status_code == 201
+
+
+class InProduction(World):
+    """The tests' own installation, as if it were none."""
+
+    def install(self, **sections: Any) -> Installation:
+        installation = super().install(**sections)
+        return replace(installation, settings=installation.settings.model_copy(update={"environment": "production"}))
+
+
+def _in(environment: str, world: World, client_ip: str) -> Api:
+    kind = InProduction if environment == "production" else World
+    return Api(kind(world.client, world.url, world.advance), applications={"shop": _shop(world, client_ip=client_ip)})
+
+
+HOLLOW = [
+    "127.0.0.1",
+    "127.8.8.8",
+    "::1",
+    "::",
+    str(IPv4Address(0)),
+    "::ffff:127.0.0.1",
+    "224.0.0.1",
+    "ff02::1",
+    "169.254.7.7",
+]
+
+
+@pytest.mark.parametrize("address", HOLLOW)
+def test_production_refuses_an_address_that_no_end_user_has(address: str, real_world: World):
+    api = _in("production", real_world, "required")
+    answer = api.post(START, {"to": "+923001234567", "client_ip": address})
+
+    assert code_of(answer) == (400, "invalid-request")
+    assert answer.json["errors"] == [
+        {"pointer": "/client_ip", "message": "is the address of no end user, but of this host, a group or nobody"}
+    ]
+    assert address not in answer.text.replace(answer.json["errors"][0]["message"], "")
+
+
+@pytest.mark.parametrize(("environment", "client_ip"), [("development", "required"), ("production", "none")])
+def test_where_nobody_is_counted_by_it_or_hurt_it_passes(environment: str, client_ip: str, real_world: World):
+    api = _in(environment, real_world, client_ip)
+
+    assert api.post(START, {"to": "+923001234567", "client_ip": "127.0.0.1"}).status_code == 201
+
+
+@pytest.mark.parametrize("address", ["10.0.0.9", "192.168.1.4", "203.0.113.9", "2001:db8::1", "64:ff9b::cb00:7109"])
+def test_production_takes_every_address_that_an_end_user_may_have(address: str, real_world: World):
+    api = _in("production", real_world, "required")
+
+    assert api.post(START, {"to": "+923001234567", "client_ip": address}).status_code == 201
 
 
 def _shop(world: World, **members: str) -> dict:

@@ -70,3 +70,14 @@ def test_a_ledger_that_cannot_be_asked_is_not_told_twice_nor_made(tmp_path):
 
     assert found(installed(f"sqlite:///{file}")) == []
     assert not file.exists()
+
+
+def test_an_application_of_the_ledger_without_a_ceiling_is_told_in_production(url):
+    one = installed(url)
+    unbounded = (Level.WARN, "applications.club.spend")
+    add_application(one.context, "club", text_of(section_of({**CLUB, "spend": {"day": "none"}})), "tests")
+    production = one.settings.model_copy(update={"environment": "production"})
+
+    told = [(f.level, f.subject) for f in access_findings(production, one.context, NOW)]
+    assert unbounded in told
+    assert unbounded not in [(level, subject) for level, subject, _ in found(one)]

@@ -1,19 +1,36 @@
 """What ``doctor`` makes of settings that are not safe: what production refuses, and what it only warns of."""
 
+import contextlib
+
 import pytest
 from support_installation import tree
 from support_refusals import HTTP, SIM_SWAP, SMPP
 
+from otp_service.bootstrap import install
 from otp_service.cli.findings import Level
+from otp_service.cli.ledger_findings import ledger_findings
 from otp_service.cli.safety_findings import safety_findings
 from otp_service.settings import settings_from
 
 LOCAL = "redis://localhost/0"
+BOUNDED = tree(LOCAL)["applications"]
+for _application in BOUNDED.values():
+    _application["spend"] = {"day": "4000"}
+PRICES = {"prices": {"*": "2.50"}}
+SMPP, HTTP = {**SMPP, **PRICES}, {**HTTP, **PRICES}
+SOUND = {
+    "applications": BOUNDED,
+    "audit": {"export": "syslog:/dev/log"},
+    "gateways": {"sandbox": {"kind": "sandbox", "timeout": 1.0, **PRICES}},
+    "guard": {"modes": {}},
+}
+"""What production asks for beyond the tests' own settings."""
 
 
 def found(url=LOCAL, **sections):
     """Return what is not well, but for what the tests' own gateway is refused for."""
-    settings = settings_from(tree(url, **sections), to_start=False)
+    gateways = {**SOUND["gateways"], **sections.pop("gateways", {})}
+    settings = settings_from(tree(url, **{**SOUND, **sections, "gateways": gateways}), to_start=False)
     return [
         finding
         for finding in safety_findings(settings)
@@ -152,3 +169,49 @@ def test_the_keys_are_told_to_be_there_only_where_they_are():
     subjects = [[one.subject for one in safety_findings(settings_from(table, to_start=False))] for table in tables]
 
     assert subjects == [["keys"], ["OTP_SERVICE_PSEUDONYM_KEY"]]
+
+
+@pytest.mark.parametrize(
+    ("sections", "subject", "sentence"),
+    [
+        (
+            {"guard": {"modes": {"block.unapproved": "record_only", "country.conversion": "off"}}},
+            "guard.modes",
+            "These rules refuse nothing: block.unapproved (record_only), country.conversion (off).",
+        ),
+        (
+            {"applications": {"shop": {**BOUNDED["shop"], "spend": {"countries": {"*": {"hour": "none"}}}}}},
+            "applications.shop.spend",
+            "Nothing bounds what it may spend.",
+        ),
+        (
+            {"audit": {}},
+            "audit.export",
+            "Heads of the audit chain stay here: who changes the database can cut its end off unnoticed.",
+        ),
+    ],
+)
+def test_a_protection_that_is_not_at_work_is_a_warning_in_production(sections, subject, sentence):
+    changed = {**SOUND, **sections}
+    changed["applications"] = {**BOUNDED, **changed["applications"]}
+    production = found(environment="production", **changed)
+
+    assert [(one.level, one.subject, one.sentence) for one in production] == [(Level.WARN, subject, sentence)]
+    assert production[0].action
+    assert found(environment="development", **changed) == []
+
+
+@pytest.mark.parametrize(("superuser", "warned"), [(True, 1), (False, 0)])
+def test_a_superuser_as_role_of_the_database_is_a_warning(
+    superuser, warned, postgres_server, postgres_template, valkey
+):
+    name = postgres_server.create(postgres_template)
+    url = postgres_server.url(name) if superuser else postgres_server.url_of_a_plain_role(name)
+    sections = {**SOUND, "ledger": {"url": url}}
+    settings = settings_from(tree(valkey.url, environment="production", **sections), to_start=False)
+    with contextlib.closing(install(settings)) as installation:
+        findings = list(ledger_findings(settings, installation.context))
+    postgres_server.drop(name)
+
+    assert [one.sentence.startswith("The database's role is a superuser") for one in findings].count(True) == warned
+    assert findings  # the ledger was asked

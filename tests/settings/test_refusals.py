@@ -1,6 +1,9 @@
 """What refuses to start: each unsafe setting with its name, its line, its safe neighbour and its documentation."""
 
+import json
 import re
+import tempfile
+from pathlib import Path
 
 import pytest
 from support_cli import run, start
@@ -79,6 +82,109 @@ def test_the_check_of_the_configuration_tells_the_same_lines(tmp_path):
         *(f"  {line}" for line in lines),
         "docs/refusals.md explains what stands in brackets.",
     ]
+
+
+# --- what a file tells --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def seen(tmp_path_factory):
+    """Return a folder that every user of the host gets into."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def _with_a_key(folder, at=None):
+    """Put the root keys into a file, by default the folder's own; return file and environment."""
+    file = at or folder / "root_keys"
+    file.parent.mkdir(exist_ok=True)
+    environ = written(folder, {"gateways.primary": SECRETLESS})
+    file.write_text(environ.pop(ROOTS))
+    file.chmod(0o600)
+    return file, {**environ, f"{ROOTS}_FILE": str(file)}
+
+
+def _in_the_configuration(folder):
+    """Leave the token of the gateway in the configuration file."""
+    environ = written(folder, {})
+    file = Path(environ["OTP_SERVICE_CONFIG"])
+    file.chmod(0o600)
+    return file, environ
+
+
+SECRETLESS = HTTP
+
+
+def _open_line(file):
+    what = "It holds secrets, and every user of this host can read or change it."
+    return f"{file}: {what} Give it to the user of the service alone: chmod 600 {file} [open-file]"
+
+
+@pytest.mark.parametrize("put", [_with_a_key, _in_the_configuration])
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o602])
+def test_a_file_with_secrets_that_others_reach_refuses(put, mode, seen):
+    file, environ = put(seen)
+    assert load_settings(environ=environ)  # 0600
+    file.chmod(0o640)
+    assert load_settings(environ=environ)
+    file.chmod(mode)
+
+    with pytest.raises(StartRefusedError) as refusal:
+        load_settings(environ=environ)
+    assert str(refusal.value) == _open_line(file)
+    assert f"fail  {file}:" in run("doctor", environ=environ).output
+    assert load_settings(environ=environ | {"OTP_SERVICE__ENVIRONMENT": "development"})
+
+
+def test_a_configuration_file_without_secrets_may_be_read_by_all(seen):
+    _, environ = _with_a_key(seen)
+    Path(environ["OTP_SERVICE_CONFIG"]).chmod(0o644)
+
+    assert load_settings(environ=environ)
+
+
+@pytest.mark.parametrize("section", ["redis", "ledger"])
+def test_a_password_in_an_address_makes_a_secret_of_the_file(section, seen):
+    _, environ = _with_a_key(seen)
+    config = Path(environ["OTP_SERVICE_CONFIG"])
+    table = json.loads(config.read_text())
+    table[section] = {"url": {"redis": "redis://otp:9f2c-of-redis@localhost/0", "ledger": LOCAL_LEDGER}[section]}
+    config.write_text(json.dumps(table))
+    config.chmod(0o644)
+
+    with pytest.raises(StartRefusedError) as refusal:
+        load_settings(environ=environ)
+    assert str(refusal.value) == _open_line(config)
+
+
+LOCAL_LEDGER = "postgresql://otp:9f2c-of-sql@localhost/otp"
+
+
+def test_a_folder_that_is_closed_closes_the_files_in_it(seen):
+    file, environ = _with_a_key(seen, seen / "secrets" / "root_keys")
+    file.chmod(0o644)
+    file.parent.chmod(0o700)
+
+    assert load_settings(environ=environ)
+    file.parent.chmod(0o711)
+    assert refused_by(environ) == ["open-file"]
+
+
+def test_what_kubernetes_mounts_is_open_in_the_container_alone(seen):
+    mounted, named = seen / "..2026_11_28_06_30_00.1", seen / "root_keys"
+    real, environ = _with_a_key(seen, mounted / "root_keys")
+    real.chmod(0o644)
+    (seen / "..data").symlink_to(mounted.name)
+    named.symlink_to("..data/root_keys")
+
+    assert load_settings(environ=environ | {f"{ROOTS}_FILE": str(named)})
+
+
+def refused_by(environ):
+    with pytest.raises(StartRefusedError) as refusal:
+        load_settings(environ=environ)
+    return [one.name for one in refusal.value.refusals]
 
 
 # --- what only a server tells -------------------------------------------------------------------------------
@@ -218,7 +324,7 @@ def documented():
 
 
 def test_every_name_is_provoked():
-    assert {unsafe.name for unsafe in UNSAFE.values()} | OF_A_SERVER.keys() == set(RefusalName)
+    assert {unsafe.name for unsafe in UNSAFE.values()} | OF_A_SERVER.keys() | {"open-file"} == set(RefusalName)
 
 
 def test_every_name_is_documented_and_no_other():

@@ -60,6 +60,14 @@ def test_all_countries_are_for_development_only():
     assert refused(production, countries=["*"]).startswith("countries: '*' is for development only.")
 
 
+def test_production_asks_for_a_ceiling_or_the_word_that_there_is_none():
+    production = Settings.model_validate(tree("redis://localhost:1/0", environment="production"))
+
+    assert refused(production).startswith("spend: Nothing bounds what it may spend")
+    assert understood(production, "club", json.dumps(CLUB | {"spend": {"day": "none"}}))
+    assert understood(settings(), "club", json.dumps(CLUB))  # development
+
+
 def test_a_purpose_has_to_be_in_the_configuration():
     assert refused(settings(), purposes=["login", "hunter2"]) == (
         "purposes.1: there is no such purpose in the configuration; there are: login, payment."

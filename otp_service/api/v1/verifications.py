@@ -14,6 +14,7 @@ from otp_service.api.request import read_json, validated
 from otp_service.api.retries import retry_from
 from otp_service.api.schemas import CancelBody, CheckBody, ResendBody, StartBody
 from otp_service.bootstrap import Installation
+from otp_service.core.address import require_end_users
 from otp_service.core.application import ClientIp
 from otp_service.services.cancel import cancel
 from otp_service.services.check import check
@@ -37,12 +38,15 @@ class Verifications:
     def __init__(self, installation: Installation) -> None:
         self._context = installation.context
         self._trusted_proxies = installation.settings.http.trusted_proxies
+        self._production = installation.settings.production
         self._warned = False
 
     def start(self, exchange: Exchange) -> Answer:
         """Start a verification."""
         document = read_json(exchange)
         body = validated(StartBody, document)
+        if self._production and body.client_ip is not None and exchange.application.client_ip is not ClientIp.NONE:
+            require_end_users(body.client_ip)
         peer = self._peer(exchange) if body.client_ip is None else None
         retry = retry_from(exchange, self._context, "start", document)
         sent = start(self._context, exchange.application, body.to_request(peer), retry)
