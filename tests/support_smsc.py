@@ -56,8 +56,8 @@ MESSAGE = [
 BINDS = {1: "receiver", 2: "transmitter", 9: "transceiver"}
 
 
-def deliver_body(text=b"", esm_class=4, data_coding=0, tlvs=b""):
-    head = b"\0" + b"\1\1" + b"923001234567\0" + b"\0\0" + b"SHOP\0" + bytes((esm_class, 0, 0)) + b"\0\0"
+def deliver_body(text=b"", esm_class=4, data_coding=0, tlvs=b"", source=b"923001234567"):
+    head = b"\0" + b"\1\1" + source + b"\0" + b"\0\0" + b"SHOP\0" + bytes((esm_class, 0, 0)) + b"\0\0"
     return head + bytes((0, 0, data_coding, 0, len(text))) + text + tlvs
 
 

@@ -1,5 +1,6 @@
 """Receipts: what a provider reports of a message later, over HTTP or over a connection of the gateway's own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -53,9 +54,16 @@ class AddressesReceipts(Protocol):
 class ReceiptDesk(Protocol):
     """Where a gateway hands in receipts that do not come over HTTP."""
 
-    def hand_in(self, references: tuple[str, ...], receipt: Receipt) -> bool:
+    def hand_in(
+        self,
+        references: tuple[str, ...],
+        receipt: Receipt,
+        guesses: Sequence[tuple[str, ...]] = (),
+        numbers: tuple[str, ...] = (),
+    ) -> bool:
         """Record a receipt for the dispatch that was accepted under one of the ``references``, the likeliest first.
 
-        One that comes before the dispatch is known to be accepted is kept until it is. Returns whether it was taken:
-        one that was not is worth sending again. Raises nothing.
+        When there is none, what ``guesses`` lead to counts if it went to one of the ``numbers`` (international, a plus
+        or not). One that comes before the dispatch is known to be accepted is kept until it is. Returns whether it was
+        taken: one that was not is worth sending again. Raises nothing.
         """

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 import redis
 
@@ -208,6 +209,13 @@ class Dispatches:
         """Tell whether a dispatch of a gateway is known."""
         with answered():
             return self._client.hget(keys.dispatch(bucket, dispatch_id), "gateway") == gateway.encode()
+
+    def pseudonym_of(self, bucket: str, dispatch_id: str) -> str | None:
+        """Return whom a dispatch went to, as a pseudonym; ``None`` when it is not known (any more)."""
+        with answered():
+            record = cast("bytes | None", self._client.hget(keys.dispatch(bucket, dispatch_id), "record"))
+            found = cast("bytes | None", self._client.hget(record.decode(), "pseudonym")) if record else None
+        return found.decode() if found else None
 
     def report(  # noqa: PLR0913 - all of it comes with one report
         self,

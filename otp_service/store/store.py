@@ -71,7 +71,7 @@ def open_store(
         outbox=Outbox(client, scripts, retention, keyring.buckets, dispatches.bury),
         dispatches=dispatches,
         dead_letters=DeadLetters(client, scripts, retention, keyring.buckets),
-        references=References(scripts),
+        references=References(client, scripts),
         health=Health(client, scripts, breaker),
         history=History(client, keyring.buckets),
         attempts=Attempts(client, keyring.buckets),

@@ -629,9 +629,9 @@ def test_a_desk_that_is_slow_holds_up_no_submit_and_has_the_smsc_keep_what_is_to
     ready = threading.Event()
 
     class SlowDesk(MemoryDesk):
-        def hand_in(self, references, receipt):
+        def hand_in(self, *receipt):
             ready.wait(5)
-            return super().hand_in(references, receipt)
+            return super().hand_in(*receipt)
 
     desk = SlowDesk()
     with gateway_at(smsc, desk) as gateway:

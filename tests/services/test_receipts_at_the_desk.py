@@ -1,16 +1,21 @@
 """Receipts that come over a gateway's own connection: found by its reference, also when they overtake its answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 from structlog.testing import capture_logs
 from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_outbox import Scripted, Sender, events, story, timed_out
+from support_smpp import gateway_at
+from support_smsc import SILENT, Smsc, deliver_body, wait_until
 
 from otp_service.core.errors import StoreUnavailableError
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Receipt
+from otp_service.gateways.smpp.gateway import SmppGateway
 from otp_service.services.desk import Desk
 from otp_service.services.record_receipts import record
 from otp_service.store.references import EARLY, MOST_EARLY
@@ -216,3 +221,91 @@ def test_what_redis_does_not_take_is_told_and_ends_nothing(
     assert ("warning", "receipt_not_taken") in told
     assert ("warning", "reference_lost") in told
     assert story(shop, one) == [(1, 1, "first", "sent", None)]
+
+
+# Ids that the SMSC reports in another notation, guessed: 16 is 10 in hexadecimal digits, and both may be messages.
+
+ONE, OTHER = "+923001234567", "+923001234568"
+
+
+@dataclass
+class Line:
+    """An SMSC that is believed to convert its ids, and a shop that sends through it."""
+
+    smsc: Smsc
+    shop: Caller
+    gateway: SmppGateway
+
+    def send(self, to: str, message_id: str, meanwhile: Callable[[], None] = lambda: None) -> str:
+        """Send a message, which the SMSC answers with an id, after something else."""
+        self.smsc.answer = lambda *_: SILENT
+        one, before = self.shop.start(to), len(self.smsc.submits)
+        with ThreadPoolExecutor(1) as threads:
+            sending = threads.submit(Sender(self.shop, first=self.gateway).deliver)
+            wait_until(lambda: len(self.smsc.submits) > before)
+            meanwhile()
+            self.smsc._reply(self.smsc.submits[-1], 0, message_id)
+            sending.result(10)
+        return one
+
+    def report(self, to: str, message_id: str, status: str = "DELIVRD") -> None:
+        """Report on a message, and wait until that is acknowledged."""
+        text = f"id:{message_id} sub:001 dlvrd:001 stat:{status} err:000 text:".encode()
+        assert self.smsc.delivered(deliver_body(text, source=to.removeprefix("+").encode())) == [0]
+
+    def statuses(self, *ids: str) -> list[str]:
+        return [story(self.shop, one)[0][3] for one in ids]
+
+
+@pytest.fixture
+def line(shop: Caller) -> Iterator[Line]:
+    with Smsc() as smsc, gateway_at(smsc, Desk(shop.context, "first"), receipt_ids="auto") as gateway:
+        gateway.open()
+        wait_until(lambda: smsc.bound)
+        yield Line(smsc, shop, gateway)
+
+
+def test_an_id_as_it_is_written_wins_over_a_guess(line: Line) -> None:
+    one, other = line.send(ONE, "10"), line.send(OTHER, "16")
+    line.report(OTHER, "16")
+
+    assert line.statuses(one, other) == ["sent", "delivered"]
+
+
+def test_a_guess_is_not_taken_for_another_message_whose_answer_is_still_to_come(line: Line) -> None:
+    one = line.send(ONE, "10")
+    other = line.send(OTHER, "16", lambda: line.report(OTHER, "16"))
+
+    assert line.statuses(one, other) == ["sent", "delivered"]
+
+
+def test_a_guess_that_was_kept_is_not_given_to_another_message(line: Line) -> None:
+    line.report(OTHER, "16", "UNDELIV")
+    one = line.send(ONE, "10")
+
+    assert line.statuses(one) == ["sent"]
+
+
+@pytest.mark.parametrize(("answered", "reported"), [("1A", "26"), ("26", "1A"), ("33E95179", "870928761")])
+def test_a_guess_finds_the_message_to_the_number_that_the_receipt_names(
+    line: Line, answered: str, reported: str
+) -> None:
+    one = line.send(ONE, answered)
+    line.report(OTHER, reported, "UNDELIV")
+    assert line.statuses(one) == ["sent"]
+    line.report(ONE, reported)
+    assert line.statuses(one) == ["delivered"]
+
+
+def test_a_guess_that_overtakes_its_answer_is_not_lost(line: Line) -> None:
+    one = line.send(ONE, "1A", lambda: line.report(ONE, "26"))
+
+    assert line.statuses(one) == ["delivered"]
+
+
+@pytest.mark.parametrize("number", ["", "03001234567", "SHOP", "+"])
+def test_a_guess_without_a_number_to_compare_is_none(line: Line, number: str) -> None:
+    one = line.send(ONE, "1A")
+    line.report(number, "26")
+
+    assert line.statuses(one) == ["sent"]

@@ -16,6 +16,7 @@ class Delivery:
     source_ton: int
     """Type of number of the sender (section 5.2.5)."""
     source: str = field(repr=False)
+    destination: str = field(repr=False)
     esm_class: int
     coding: int
     """``data_coding``."""
@@ -45,7 +46,7 @@ def delivery_of(body: bytes) -> Delivery:
     source_ton, _ = rest.octet(), rest.octet()
     source = rest.c_string()
     rest.octets(2)
-    rest.c_string()  # destination
+    destination = rest.c_string()
     esm_class, _, _ = rest.octet(), rest.octet(), rest.octet()
     rest.c_string()  # schedule_delivery_time
     rest.c_string()  # validity_period
@@ -55,6 +56,7 @@ def delivery_of(body: bytes) -> Delivery:
     return Delivery(
         source_ton=source_ton,
         source=source,
+        destination=destination,
         esm_class=esm_class,
         coding=int.from_bytes(coding, "big"),
         octets=short or tlvs.get(Tag.MESSAGE_PAYLOAD, b""),

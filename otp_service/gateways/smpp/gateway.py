@@ -70,5 +70,7 @@ class SmppGateway:
         if message := message_of(delivery_of(body)):
             return self._inbox.hand_in(message)
         report = report_of(body)
-        references = self._parts.references(report) if report else ()
-        return self._desk.hand_in(references, report.receipt) if report and references else True
+        if report is None:
+            return True
+        references, *guesses = self._parts.references(report)
+        return not references or self._desk.hand_in(references, report.receipt, guesses, report.numbers)

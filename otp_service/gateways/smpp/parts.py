@@ -33,11 +33,17 @@ class Parts:
             while len(self._messages) > MOST:
                 self._messages.popitem(last=False)
 
-    def references(self, report: Report) -> tuple[str, ...]:
-        """Return what a message may be known by to which a report belongs; nothing when the report says too little."""
-        own = spellings(report.message_id, self._receipt_ids)
+    def references(self, report: Report) -> tuple[tuple[str, ...], ...]:
+        """Return what a message is known by to which a report belongs, and each guess at that.
+
+        What would be a part's is that of its message, or nothing when the report says too little.
+        """
+        fatal = report.receipt.status in _FATAL
         with self._lock:
-            whole = next((self._messages[spelling] for spelling in own if spelling in self._messages), None)
+            return tuple(self._of(own, fatal=fatal) for own in spellings(report.message_id, self._receipt_ids))
+
+    def _of(self, own: tuple[str, ...], *, fatal: bool) -> tuple[str, ...]:
+        whole = next((self._messages[spelling] for spelling in own if spelling in self._messages), None)
         if whole is None:
             return own
-        return (whole,) if report.receipt.status in _FATAL else ()
+        return (whole,) if fatal else ()

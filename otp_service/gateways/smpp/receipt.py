@@ -6,7 +6,7 @@ that is cut off before anything else is read.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
@@ -56,6 +56,8 @@ class Report:
 
     message_id: str
     receipt: Receipt
+    numbers: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """Both addresses in it: the handset's is one of them."""
 
 
 def report_of(body: bytes) -> Report | None:
@@ -66,7 +68,9 @@ def report_of(body: bytes) -> Report | None:
         return None
     members = text[: found.start()] if (found := _MESSAGE.search(text)) else text
     message_id = receipted or _first(_ID, members)
-    return Report(message_id, _receipt(members, delivery.tlvs)) if message_id else None
+    if not message_id:
+        return None
+    return Report(message_id, _receipt(members, delivery.tlvs), (delivery.source, delivery.destination))
 
 
 def is_worded(text: str) -> bool:
@@ -74,8 +78,8 @@ def is_worded(text: str) -> bool:
     return bool(_ID.search(text) and _STATUS.search(text))
 
 
-def spellings(message_id: str, receipt_ids: str) -> tuple[str, ...]:
-    """Return how the SMSC may have written a receipt's id in its answer, the likeliest first."""
+def spellings(message_id: str, receipt_ids: str) -> tuple[tuple[str, ...], ...]:
+    """Return how the SMSC wrote a receipt's id in its answer, the likeliest first; and then each way to guess it."""
     as_hex = [f"{int(message_id):x}"] if message_id.isdecimal() and message_id.isascii() else []
     as_decimal = [f"{int(message_id, 16)}"] if re.fullmatch("[0-9A-Fa-f]+", message_id) else []
     numbers = {
@@ -84,7 +88,7 @@ def spellings(message_id: str, receipt_ids: str) -> tuple[str, ...]:
         "hex_to_decimal": as_decimal or [message_id],
         "auto": [message_id, *as_hex, *as_decimal],
     }[receipt_ids]
-    return tuple(dict.fromkeys(spelling for number in numbers for spelling in _written(number)))
+    return tuple(tuple(dict.fromkeys(_written(number))) for number in dict.fromkeys(numbers))
 
 
 def _written(number: str) -> list[str]:
