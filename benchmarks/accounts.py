@@ -1,7 +1,7 @@
 """The books of a storm: what was accepted against what gateways took and what the stories tell. Without I/O."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 Slot = tuple[str, int, int]
@@ -51,6 +51,21 @@ Story = Mapping[Slot, Told]
 
 
 @dataclass(frozen=True)
+class Entry:
+    """What the ledger has of a dispatch: its outcome, or a report on it."""
+
+    slot: Slot
+    gateway: str
+    word: str
+    """The status that it tells."""
+    reason: str = ""
+    stands: str = ""
+    """The status that a report had given it before, and that outweighs this one; empty otherwise."""
+    outcome: bool = True
+    """Whether it tells the outcome of the call, with its cost."""
+
+
+@dataclass(frozen=True)
 class Books:
     """What a storm comes to."""
 
@@ -88,6 +103,42 @@ def settle_books(
         uncertain=sum(told.uncertain for story in stories.values() for told in story.values()),
         breaches=tuple(breaches),
     )
+
+
+def settle_ledger(
+    entries: Iterable[Entry], calls: Iterable[Call], stories: Mapping[str, Story], struck: Collection[Slot]
+) -> list[str]:
+    """Return where the ledger's dispatches are not the providers' calls, one by one, nor as the API tells them.
+
+    Each call is there once, with its outcome. What no provider saw is there only where its worker was struck, which
+    also is the only reason for an interruption, and for a further word on the outcome.
+    """
+    of_each: defaultdict[Slot, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        of_each[entry.slot].append(entry)
+    seen = {call.slot: call for call in calls}
+    told = {slot: one for story in stories.values() for slot, one in story.items() if one.gateway}
+    found = [f"{slot[0]}: the ledger lacks the call {_name(slot)}" for slot in seen if slot not in of_each]
+    found += [f"{slot[0]}: the ledger lacks the dispatch {_name(slot)}" for slot in told if slot not in of_each]
+    for slot, mine in of_each.items():
+        what = _entries_differ(mine, seen.get(slot), told.get(slot), struck=slot in struck)
+        found += [f"{slot[0]}: in the ledger {_name(slot)} {one}" for one in what]
+    return found
+
+
+def _entries_differ(mine: Sequence[Entry], call: Call | None, told: Told | None, *, struck: bool) -> Iterator[str]:
+    """Yield what is wrong with the entries of a dispatch."""
+    outcomes = [one for one in mine if one.outcome]
+    interruptions = sum(one.reason == "interrupted" for one in outcomes)
+    if {one.gateway for one in mine} != {call.gateway if call else mine[0].gateway}:
+        yield "is of another gateway"
+    if call is None and not struck:
+        yield "was seen by no gateway"
+    if len(outcomes) - (interruptions if struck else 0) > 1 or not outcomes or interruptions > 1:
+        yield f"has {len(outcomes)} outcomes, {interruptions} of them interruptions"
+    last = next((one.stands or one.word for one in reversed(mine)), "")
+    if told and (last, mine[-1].gateway) != (told.status, told.gateway):
+        yield f"is {last}, and the API tells {told.words}"
 
 
 def _breaches(calls: Sequence[Call], story: Story, struck: Collection[Slot]) -> list[str]:

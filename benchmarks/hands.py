@@ -82,6 +82,15 @@ def is_empty_handed(worker: Worker, client: redis.Redis) -> bool:
     return not _held(worker, client)
 
 
+def slot_of_dispatch(client: redis.Redis, dispatch: str) -> Slot:
+    """Return the verification of a dispatch, its message and its number, as the store has them."""
+    record, slot = client.hmget(keys.dispatch(BUCKET, dispatch), "record", "slot")
+    if record is None or slot is None:
+        raise SystemExit("A gateway was called with a dispatch that the store does not know.")
+    message, number = slot.decode().removeprefix("d").split(".")
+    return record.decode().rpartition(":")[2], int(message), int(number)
+
+
 def lanes(client: redis.Redis) -> list[str]:
     """Return the keys of the lanes."""
     return [lane.decode() for lane in client.hkeys(keys.lanes(BUCKET))]

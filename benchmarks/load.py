@@ -3,7 +3,8 @@
 An API of two processes, two workers, a Valkey with an append-only file, a ledger and the SMS sink run on the loopback
 interface; locust plays the scenarios of ``load/``. In the middle a worker is killed with -9, then the first gateway
 fails for a while, then Valkey is ended and started again. Ends with another code than 0 when an objective is missed,
-when the books do not balance, or when a scenario broke off. An answer that is not expected is a breach, and so is a 503
+when the books do not balance, when the dispatches in the ledger are not the calls that the sink saw, or when a scenario
+broke off. An answer that is not expected is a breach, and so is a 503
 while Redis is there.
 """
 
@@ -21,7 +22,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import redis
 import requests
+from accounts import Call, settle_ledger
+from hands import slot_of_dispatch
+from ledgered import entries_of
 from observing import Watch
 from processes import Process, free_port, start_valkey, wait_for_port
 
@@ -154,7 +159,7 @@ def main() -> int:
             if _is_over(load, began + share * options.seconds):
                 break
             strike()
-        outcome = load.wait()
+        outcome = load.wait() or _settle_ledger(site)
         if watch:
             outcome = watch.check() or outcome
             options.picture.write_text(watch.draw(began, began + options.seconds, site.strikes))
@@ -179,6 +184,22 @@ def _plan(site: Site, stack: ExitStack, seconds: float) -> tuple[tuple[float, Ca
         (FAIL_AT, lambda: site.fail_gateway(FAILING * seconds)),
         (RESTART_AT, lambda: site.restart_valkey(stack, AWAY * seconds)),
     )
+
+
+def _settle_ledger(site: Site) -> int:
+    """Compare the ledger's dispatches with the calls that the sink saw; return 1 when they are not the same."""
+    journal = (site.folder / "sink.jsonl").read_text().splitlines()
+    with redis.Redis(port=site.ports["valkey"]) as client:
+        entries = entries_of(client, site.environment["OTP_SERVICE__LEDGER__URL"])
+        served = [json.loads(line) for line in journal]
+        calls = [Call(one["gateway"], one["accepted"], *slot_of_dispatch(client, one["dispatch"])) for one in served]
+    interrupted = {one.slot for one in entries if one.reason == "interrupted"}
+    breaches = settle_ledger(entries, calls, {}, interrupted)
+    kept = f"{len({one.slot for one in entries}):,} dispatches in the ledger, {len(interrupted):,} of them interrupted"
+    print(f"{kept}; the sink saw {len(calls):,}.")
+    for breach in breaches:
+        print(f"BREACH {breach}", file=sys.stderr)
+    return 1 if breaches else 0
 
 
 def _is_over(load: subprocess.Popen[bytes], until: float) -> bool:

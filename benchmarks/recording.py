@@ -24,6 +24,7 @@ from typing import Any
 
 import requests
 from hands import BUCKET
+from ledgered import unrecorded
 from rig import Rig, until
 from sqlalchemy import func, select
 from support_postgres import PostgresServer
@@ -33,7 +34,6 @@ from otp_service.core.errors import OtpServiceError
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.ledger.schema import events, verifications
 from otp_service.store import keys
-from otp_service.store.events import GROUP
 
 STRUCK = ("workers", "database", "redis")
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
@@ -196,14 +196,13 @@ def _start(rig: Rig, to: str, sessions: threading.local, answers: Answers) -> No
 def _wait(site: Site) -> float:
     """Wait until all is delivered and recorded; return for how many seconds."""
     began = time.monotonic()
-    until(lambda: not site.rig.waiting() and not _unrecorded(site), SETTLED, "not all is delivered and recorded")
+    until(
+        lambda: not site.rig.waiting() and not unrecorded(site.valkey.client),
+        SETTLED,
+        "not all is delivered and recorded",
+    )
     site.rig.stop()
     return time.monotonic() - began
-
-
-def _unrecorded(site: Site) -> int:
-    group = next(one for one in site.valkey.client.xinfo_groups(keys.events(BUCKET)) if one["name"] == GROUP.encode())
-    return int(group["pending"]) + int(group["lag"] or 0)
 
 
 def _settle(site: Site, ledger: Ledger, answers: Answers) -> tuple[dict[str, str], list[str]]:

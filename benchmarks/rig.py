@@ -17,7 +17,7 @@ from typing import Any
 import redis
 import requests
 from accounts import Slot
-from hands import BUCKET, Worker, lanes
+from hands import BUCKET, Worker, lanes, slot_of_dispatch
 from processes import Process, free_port, start_valkey, wait_for_port
 from roomy import ROOMY
 from standin import StandIn
@@ -53,6 +53,8 @@ class Rig:
     config: Path
     server: int
     """The process of ``serve``."""
+    ledger: str
+    """Its address."""
     workers: list[Worker] = field(default_factory=list)
     _sessions: threading.local = field(default_factory=threading.local)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -77,13 +79,13 @@ class Rig:
         port, api_key, config = free_port(), new_api_key(), folder / "rig.json"
         os.environ.setdefault("OTP_SERVICE_ROOT_KEYS", f"k1:{new_key()}")  # what forks the workers keeps its own
         os.environ.setdefault("OTP_SERVICE_PSEUDONYM_KEY", new_key())
-        ledger = {"ledger": {"url": f"sqlite:///{folder / 'ledger.db'}"}}
-        config.write_text(json.dumps({**_tree(valkey_url, port, api_key, gateways), **ledger, **sections}))
+        sections = {"ledger": {"url": f"sqlite:///{folder / 'ledger.db'}"}, **sections}
+        config.write_text(json.dumps({**_tree(valkey_url, port, api_key, gateways), **sections}))
         log = folder / "serve.log"
         serve = Process.start(stack, [COMMAND, "serve", "--config", str(config)], log=log)
-        wait_for_port(port)
+        wait_for_port(port, 120.0)  # a busy machine starts slowly
         client = stack.enter_context(redis.Redis.from_url(valkey_url))
-        rig = cls(folder, f"http://127.0.0.1:{port}", client, api_key, config, serve.pid)
+        rig = cls(folder, f"http://127.0.0.1:{port}", client, api_key, config, serve.pid, sections["ledger"]["url"])
         stack.callback(rig.stop)
         return rig
 
@@ -131,11 +133,7 @@ class Rig:
 
     def slot(self, dispatch: str) -> Slot:
         """Return the verification of a dispatch, its message and its number, as the store has them."""
-        record, slot = self.client.hmget(keys.dispatch(BUCKET, dispatch), "record", "slot")
-        if record is None or slot is None:
-            raise SystemExit("A gateway was called with a dispatch that the store does not know.")
-        message, number = slot.decode().removeprefix("d").split(".")
-        return record.decode().rpartition(":")[2], int(message), int(number)
+        return slot_of_dispatch(self.client, dispatch)
 
     def waiting(self) -> int:
         """Return how many messages wait, are in hand, or come back later."""

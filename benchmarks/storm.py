@@ -4,7 +4,8 @@ A thousand verifications are started at a hundred a second. Every second, until 
 workers is killed with -9; as long as verifications are started, another one is stopped where it stands, and goes on as
 soon as others have taken over what it had in hand. Each is replaced. The route's first gateway answers half its calls
 with 500. Then the books are settled: no message lost, none sent twice but what a worker was handing over at the moment
-that it was killed or stopped, every story complete. Ends with 1 when that does not hold.
+that it was killed or stopped, every story complete, and the dispatches in the ledger the calls that the gateways saw,
+interrupted ones included. Ends with 1 when that does not hold.
 """
 
 import argparse
@@ -18,9 +19,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from accounts import Books, Call, Story, Told, settle_books
+from accounts import Books, Call, Entry, Story, Told, settle_books, settle_ledger
 from ending import ended_with
 from hands import BUCKET
+from ledgered import entries_of
 from rig import Rig, Started, percentile
 from standin import Behaviour, Served, StandIn
 from strikes import Strikes, Toll
@@ -53,6 +55,8 @@ class Found:
     served: dict[str, list[Served]]
     calls: list[Call]
     stories: dict[str, Story]
+    entries: list[Entry]
+    """What the ledger has of calls."""
     dead: Counter[str]
     """The reasons of the dead letters."""
     logged: Counter[str]
@@ -73,11 +77,13 @@ def main() -> int:
         pool = stack.enter_context(ThreadPoolExecutor(32))
         strikes = Strikes(rig, options.seed, SILENCE)
         started, stall = _rage(rig, strikes, options, pool)
+        entries_of(rig.client, rig.ledger)  # while there are workers that record
         rig.stop()  # those that went on have done by then what they may do
         found = _look(rig, started, stall, pool)
     struck = strikes.killed.open | strikes.stopped.open
     books = settle_books([one.id for one in started], found.calls, found.stories, struck)
-    breaches = [*books.breaches, *_shortcomings(options, strikes, found)]
+    ledger = settle_ledger(found.entries, found.calls, found.stories, struck)
+    breaches = [*books.breaches, *ledger, *_shortcomings(options, strikes, found)]
     _print(options, strikes, found, books)
     return ended_with(breaches)
 
@@ -127,7 +133,7 @@ def _look(rig: Rig, started: list[Started], stall: float, pool: ThreadPoolExecut
     logs = "".join(log.read_text() for log in rig.folder.glob("worker-*.log"))
     logged = Counter(re.findall(r'"message": ?"(\w+)"', logs))
     dead = Counter(letter[b"reason"].decode() for _, letter in rig.client.xrange(keys.dead_letters(BUCKET)))
-    return Found(started, served, calls, stories, dead, logged, stall)
+    return Found(started, served, calls, stories, entries_of(rig.client, rig.ledger), dead, logged, stall)
 
 
 def _by_slot(verification: str, deliveries: list[dict[str, object]]) -> Story:
@@ -171,6 +177,10 @@ def _print(options: argparse.Namespace, strikes: Strikes, found: Found, books: B
         "sent more than once": f"{books.repeated} ({books.surplus} messages)",
         "calls to the first gateway": f"{len(first):,}, {sum(not one.accepted for one in first):,} of them refused",
         "calls to the second gateway": f"{len(second):,}",
+        "dispatches in the ledger, of them interrupted": ", ".join(
+            f"{len({one.slot for one in found.entries if one.reason == reason or not reason}):,}"
+            for reason in ("", "interrupted")
+        ),
         "breaker opened (failed probes too), closed": f"{logged['breaker_open']}, {logged['breaker_closed']}",
         "from 201 to accepted, p50, p95, max": ", ".join(
             f"{value:.2f} s" for value in (percentile(delays, 0.5), percentile(delays, 0.95), max(delays, default=0))

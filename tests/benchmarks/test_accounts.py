@@ -169,3 +169,67 @@ def test_what_a_storm_comes_to_is_counted():
     found = accounts.settle_books(stories, calls, stories, slots(1, 2))
 
     assert (found.lost, found.repeated, found.surplus, found.uncertain) == (2, 1, 2, 2)
+
+
+# --- the ledger --------------------------------------------------------------------------------------------------
+
+
+def entry(word="sent", number=1, gateway="first", **members):
+    return accounts.Entry(("one", 1, number), gateway, word, **members)
+
+
+CUT = entry("unknown", reason="interrupted")
+REPORT = entry("delivered", outcome=False)
+DELIVERED = told("delivered")
+IN_ORDER = {
+    "taken": ([entry()], [took()], [SENT], ()),
+    "taken and reported": ([entry(), REPORT], [took()], [DELIVERED], ()),
+    "reported before its answer": ([REPORT, entry(stands="delivered")], [took()], [DELIVERED], ()),
+    "failed over": (
+        [entry("failed"), entry(number=2, gateway="second")],
+        [refused(), took(2, "second")],
+        [FAILED, told("sent", "second")],
+        (),
+    ),
+    "killed in the call": ([CUT, entry(number=2)], [took(), took(2)], [INTERRUPTED, SENT], slots(1)),
+    "killed before the call": ([CUT, entry(number=2)], [took(2)], [INTERRUPTED, SENT], slots(1)),
+    "stopped, and told late": ([CUT, entry(), entry(number=2)], [took(), took(2)], [SENT, SENT], slots(1)),
+}
+OUT_OF_ORDER = {
+    "call": ([], [took()], [], (), ["one: the ledger lacks the call d1.1"]),
+    "interrupted call": ([entry(number=2)], [took(2)], [INTERRUPTED, SENT], slots(1), [
+        "one: the ledger lacks the dispatch d1.1",
+    ]),
+    "invented": ([entry()], [], [SENT], (), ["one: in the ledger d1.1 was seen by no gateway"]),
+    "interrupted by nobody": ([CUT], [], [INTERRUPTED], (), ["one: in the ledger d1.1 was seen by no gateway"]),
+    "told twice": ([entry(), entry()], [took()], [SENT], (), [
+        "one: in the ledger d1.1 has 2 outcomes, 0 of them interruptions",
+    ]),
+    "interrupted twice": ([CUT, CUT], [took()], [INTERRUPTED], slots(1), [
+        "one: in the ledger d1.1 has 2 outcomes, 2 of them interruptions",
+    ]),
+    "reported only": ([REPORT], [took()], [DELIVERED], (), [
+        "one: in the ledger d1.1 has 0 outcomes, 0 of them interruptions",
+    ]),
+    "another gateway": ([entry(gateway="second")], [took()], [SENT], (), [
+        "one: in the ledger d1.1 is of another gateway",
+        "one: in the ledger d1.1 is sent, and the API tells sent",
+    ]),
+    "another status": ([entry("failed")], [took()], [SENT], (), [
+        "one: in the ledger d1.1 is failed, and the API tells sent",
+    ]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("run", IN_ORDER)
+def test_a_ledger_that_has_all_calls_has_no_breach(run):
+    entries, calls, dispatches, struck = IN_ORDER[run]
+
+    assert accounts.settle_ledger(entries, calls, {"one": story(*dispatches)}, struck) == []
+
+
+@pytest.mark.parametrize("run", OUT_OF_ORDER)
+def test_a_ledger_that_is_not_what_happened_is_noticed(run):
+    entries, calls, dispatches, struck, breaches = OUT_OF_ORDER[run]
+
+    assert accounts.settle_ledger(entries, calls, {"one": story(*dispatches)}, struck) == breaches

@@ -22,7 +22,7 @@ ANSWERS: dict[str, Any] = {
     "rejected": refused("rejected"),
     "destination": refused("destination"),
 }
-GOES_ON = {"timed out", "unavailable", "throttled"}
+GOES_ON = ("timed out", "unavailable", "throttled")
 FAILED = ["undelivered", "failed"]
 
 
