@@ -1,15 +1,13 @@
 """The service for any WSGI server: ``otp_service.wsgi:app`` is a factory."""
 
-from wsgiref.types import WSGIApplication
-
-from otp_service.api.app import create_app
+from otp_service.api.app import Service, create_app
 from otp_service.bootstrap import install, prepare, watch
 from otp_service.settings import Settings, load_settings
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import Renderer, configure_logging
 
 
-def app(settings: Settings | None = None) -> WSGIApplication:
+def app(settings: Settings | None = None) -> Service:
     """Return the application that the configuration describes, or settings that were read before.
 
     Raises `ConfigurationError`, also when Redis belongs to another installation, and `StoreUnavailableError` when

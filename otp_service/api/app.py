@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from wsgiref.types import WSGIEnvironment
 
 from flask import Flask
 
@@ -40,9 +41,10 @@ ASK_THE_LEDGER = (consents, suppressions, subjects, applications, api_keys)
 """Those of them whose calls wait for it. One of ``inbound`` does only when it is known to be authentic."""
 
 
-def create_app(installation: Installation) -> Flask:
+def create_app(installation: Installation) -> "Service":
     """Return the HTTP service of an installation, a WSGI application."""
-    app = _Service(__name__, static_folder=None, template_folder=None)
+    app = Service(__name__, static_folder=None, template_folder=None)
+    app.awaits_body = lambda environ: auth.awaits_body(environ, installation)
     # OPTIONS is for browsers of other origins; no browser calls this service, so it is 405 like any other.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # no redirects: //v1 is not a path of ours
@@ -58,8 +60,12 @@ def create_app(installation: Installation) -> Flask:
     return app
 
 
-class _Service(Flask):
+class Service(Flask):
     """Flask, which is not to ask of every function of every request whether it is a coroutine: none is."""
 
+    awaits_body: Callable[[WSGIEnvironment], bool]
+    """See `auth.awaits_body`; for a server that has to read a body before its turn to be answered comes."""
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function as it is."""
         return func

@@ -1,13 +1,16 @@
 """Who calls, and whether the key may be used for that."""
 
 from collections.abc import Mapping
+from wsgiref.types import WSGIEnvironment
 
 from otp_service.api.client_address import peer_of
 from otp_service.api.exchange import Exchange
 from otp_service.bootstrap import Installation
 from otp_service.core.api_key import Scope
-from otp_service.core.errors import ForbiddenError, UnauthenticatedError
+from otp_service.core.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from otp_service.services.authenticate import Caller, authenticate
+from otp_service.services.receive_inbound import receiver_of
+from otp_service.services.record_receipts import expected_receipt
 
 SCOPES: Mapping[str, Scope] = {
     "verifications": Scope.VERIFY,
@@ -35,6 +38,27 @@ def require_caller(exchange: Exchange, installation: Installation) -> None:
         exchange.caller = _authenticated(exchange, installation)
         if exchange.route is not None:  # no such call: what follows is a refusal
             _require_scope(exchange.caller, exchange.route)
+
+
+def awaits_body(environ: WSGIEnvironment, installation: Installation) -> bool:
+    """Tell whether a body will be read, by what its address and headers prove: a key, a dispatch, a token.
+
+    Raises `StoreUnavailableError` where that cannot be told now.
+    """
+    exchange, context = Exchange(environ, None, None), installation.context
+    try:
+        match exchange.path.split("/"):
+            case ["", "v1", "receipts", gateway, dispatch_id]:
+                expected_receipt(context, gateway, dispatch_id)
+            case ["", "v1", "inbound", gateway, token]:
+                receiver_of(context, gateway, token)
+            case ["", "v1", *_]:
+                require_caller(exchange, installation)
+            case _:
+                return False
+    except (NotFoundError, UnauthenticatedError):
+        return False
+    return True
 
 
 def scope_of(path: str) -> Scope:

@@ -6,7 +6,7 @@ whatever is not exactly such a call goes to Flask. The tests of the API run both
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NoReturn
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from otp_service.api.auth import require_caller
@@ -18,10 +18,23 @@ from otp_service.api.request import refuse_query
 from otp_service.api.v1 import verifications
 from otp_service.api.wsgi_answer import written
 from otp_service.bootstrap import Installation
+from otp_service.core.errors import InvalidRequestError
 
 _CHECK: Final = re.compile(r"/v1/verifications/([a-z0-9_]+)/check")
+_HOST: Final = re.compile(r"(?:[\w.~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
+"""What names a host, and maybe a port (RFC 3986, section 3.2); without the marks that no name of the DNS has."""
 
 Handler = Callable[[Exchange], Answer]
+
+
+def _has_host(environ: WSGIEnvironment) -> bool:
+    """Tell whether a request says which host it is for, once, as HTTP/1.1 demands (RFC 9112, section 3.2)."""
+    host = environ.get("HTTP_HOST")  # the server makes an empty one of a missing one
+    return bool(_HOST.fullmatch(host)) if host else environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
+
+
+def _refuse_host(_: Exchange) -> NoReturn:
+    raise InvalidRequestError("The header Host is missing, comes twice, or names no host.")
 
 
 class HotPath:
@@ -39,20 +52,30 @@ class HotPath:
         path = environ["PATH_INFO"]
         if TURNED_AWAY in environ:
             return self._overload.refuse(environ, start_response)
+        if not _has_host(environ):
+            return self._answer(Exchange(environ, None, None), _refuse_host, start_response)
         if environ["REQUEST_METHOD"] != "POST":
             return self.flask(environ, start_response)
         if path == verifications.START:
             exchange = Exchange(environ, verifications.START, "verifications.start")
-            return self._answer(exchange, self._views.start, start_response)
+            return self._answer(exchange, self._called(self._views.start), start_response)
         if found := _CHECK.fullmatch(path):
             exchange = Exchange(environ, verifications.CHECK, "verifications.check")
-            return self._answer(exchange, lambda one: self._views.check(one, found[1]), start_response)
+            return self._answer(exchange, self._called(lambda one: self._views.check(one, found[1])), start_response)
         return self.flask(environ, start_response)
+
+    def _called(self, view: Handler) -> Handler:
+        """Return a view that is answered to whom may call it, without a query."""
+
+        def handler(exchange: Exchange) -> Answer:
+            require_caller(exchange, self._installation)
+            refuse_query(exchange)
+            return view(exchange)
+
+        return handler
 
     def _answer(self, exchange: Exchange, handler: Handler, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            require_caller(exchange, self._installation)
-            refuse_query(exchange)
             answer = handler(exchange)
         except Exception as error:  # noqa: BLE001 - as Flask's handler of errors
             answer = answer_to(exchange, error)

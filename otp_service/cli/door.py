@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
@@ -18,6 +18,7 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from otp_service.api.exchange import ARRIVED, TURNED_AWAY
 from otp_service.api.observation import PROBES
+from otp_service.core.errors import StoreUnavailableError
 from otp_service.telemetry.logging import get_logger
 
 PATIENCE = 0.4
@@ -53,14 +54,15 @@ class _Request:
     arrived: float
     """By `time.perf_counter`."""
 
-    def keep_body(self) -> None:
+    def keep_body(self, awaited: Callable[[WSGIEnvironment], bool]) -> None:
         """Read the body: granian drops what of it was not read when it is told that the request is taken in.
 
-        A body that comes slowly keeps this thread, and no other: while it does, as many are left as may answer, so that
-        none of them finds all turns taken.
+        Not of a stranger, whose refusal needs none. One of the others that comes slowly keeps this thread alone: while
+        it does, as many are left as may answer, so that none of them finds all turns taken.
         """
         if "CONTENT_LENGTH" in self.environ or "HTTP_TRANSFER_ENCODING" in self.environ:
-            self.environ["wsgi.input"] = BytesIO(self.environ["wsgi.input"].read(_KEPT))
+            body = self.environ["wsgi.input"].read(_KEPT) if awaited(self.environ) else b""
+            self.environ["wsgi.input"] = BytesIO(body)
 
     def waits_longer_than(self, seconds: float) -> bool:
         return time.perf_counter() - self.arrived > seconds
@@ -81,9 +83,10 @@ class _Head:
 class Door:
     """The door of one process: what granian calls with each request."""
 
-    def __init__(self, application: WSGIApplication, most: int) -> None:
-        """Let as many threads answer at the same time as ``most`` says."""
+    def __init__(self, application: WSGIApplication, most: int, awaits_body: Callable[[WSGIEnvironment], bool]) -> None:
+        """Let as many threads answer at the same time as ``most`` says; see `otp_service.api.auth.awaits_body`."""
         self._application = application
+        self._awaits_body = awaits_body
         self._most = most
         self._answering = 0
         self._probes: deque[_Request] = deque()
@@ -96,12 +99,19 @@ class Door:
         request = _Request(protocol, {**_ENVIRONMENT, **scope, ARRIVED: arrived}, arrived)
         if self._takes_turn():
             self._answer_all(request)
-        elif self._lets_in(request):
-            request.keep_body()
+        elif self._lets_in(request) and self._keeps_body(request):
             if self._takes_turn(else_waits=request):
                 self._answer_all(request)
         else:
             self._turn_away(request)
+
+    def _keeps_body(self, request: _Request) -> bool:
+        """Keep the body of a request; tell whether it is known now if it is awaited."""
+        try:
+            request.keep_body(self._awaits_body)
+        except StoreUnavailableError:
+            return False
+        return True
 
     def _takes_turn(self, else_waits: _Request | None = None) -> bool:
         """Tell whether this thread may answer now; a request that was let in waits where it may not."""

@@ -76,14 +76,15 @@ def _reports(configured: ConfiguredGateway) -> bool:
 def inbound(path: Path | None) -> None:
     """Show the addresses that providers are to pass messages on to: what people write back, such as STOP.
 
-    Keep an address with a token in it to the provider: whoever knows it can say stop for anybody.
+    Keep each to its provider: of some, whoever knows the address can say stop for anybody.
     """
     settings = load_settings(path)
     if settings.http.public_url is None:
         raise ConfigurationError("http.public_url is not set: no provider can reach the service.")
+    context = context_of(settings)
     rows = [
-        (name, _inbound_address(one, inbound_url(settings.http.public_url, name)))
-        for name, one in context_of(settings).gateways.items()
+        (name, _inbound_address(one, inbound_url(context, name)))
+        for name, one in context.gateways.items()
         if settings.gateways[name].settings.takes_messages
     ]
     table("gateways", ("Name", "Messages from people"), [(name, address) for name, address in rows if address])

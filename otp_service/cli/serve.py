@@ -45,7 +45,7 @@ def serve(path: Path | None) -> None:
     with _shared_metrics():
         _serve_metrics(settings.http.metrics_port, settings.http.host, "service", "OTP_SERVICE__HTTP__METRICS_PORT")
         server = Server(settings, lambda present: _judged(path, present))
-        server.on_startup(lambda: _report(settings))
+        server.on_startup(lambda: server.when_it_serves(lambda: _report(settings)))
         server.run()
 
 

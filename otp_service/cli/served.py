@@ -5,6 +5,7 @@ import logging
 import multiprocessing
 import os
 import resource
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -44,19 +45,20 @@ def app(settings: "Settings", line: Connection) -> Any:  # noqa: ANN401 - a WSGI
     from otp_service.cli.leaving import Leaving  # noqa: PLC0415
 
     _allow_files(CONNECTIONS + _OTHER_FILES)
-    mp._wsgi_call_wrap = partial(_door, settings.http.threads)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no setting for that
-    application = Leaving(wsgi.app(settings), settings.http.port)
+    service = wsgi.app(settings)
+    mp._wsgi_call_wrap = partial(_door, settings.http.threads, service.awaits_body)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no setting for that
+    application = Leaving(service, settings.http.port)
     atexit.register(_leave)
     collect_again()
     application.obey(line)
     return application
 
 
-def _door(most: int, application: WSGIApplication, *_: object) -> Any:  # noqa: ANN401 - what granian calls
+def _door(most: int, awaits_body: Callable[..., bool], application: WSGIApplication, *_: object) -> Any:  # noqa: ANN401 - what granian calls
     """Return what granian is to call with each request, instead of its own wrapper around an application."""
     from otp_service.cli.door import Door  # noqa: PLC0415
 
-    return Door(application, most)
+    return Door(application, most, awaits_body)
 
 
 def _allow_files(count: int) -> None:

@@ -20,6 +20,7 @@ from granian.server.mp import MPServer, WorkerProcess
 from otp_service.cli import served
 from otp_service.cli.hangups import on_hangup
 from otp_service.cli.leaving import IDLE, PATIENCE
+from otp_service.cli.probe import asked, url_of
 from otp_service.cli.reloading import tell
 from otp_service.cli.successors import becomes_ready, bid_farewell, see_off, send_off
 from otp_service.settings import Settings
@@ -28,6 +29,7 @@ from otp_service.telemetry.logging import GRANIAN_LOGGING, get_logger
 BACKLOG = 2048
 KILL_AFTER = 10
 """Seconds that a process may take to finish its requests."""
+_GLANCE = 0.05
 
 _log = get_logger(__name__)
 
@@ -98,6 +100,23 @@ class Server(MPServer):
         on_hangup(self._renew)
         # Granian's own loader would put the current folder in front of the path, and import a flask.py from there.
         self.serve(target_loader=served.app, wrap_loader=False)
+
+    def when_it_serves(self, act: Callable[[], None]) -> None:
+        """Do something as soon as all processes are ready, and the port answers; to be called at the start."""
+        url = url_of(self.bind_addr, self.bind_port)
+
+        def wait() -> None:
+            while len(self.wrks) < self.workers and not self.interrupt_signal:
+                time.sleep(_GLANCE)
+            for process in tuple(self.wrks):
+                becomes_ready(process, self._lines[process], lambda: self.interrupt_signal)
+            while not self.interrupt_signal:
+                if asked(f"{url}/healthz")[0]:
+                    act()
+                    return
+                time.sleep(_GLANCE)
+
+        threading.Thread(target=wait, name="start", daemon=True).start()
 
     def shutdown(self, exit_code: int = 0) -> None:
         """End the processes, once proxies have had time to notice."""

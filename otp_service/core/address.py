@@ -4,6 +4,8 @@ import ipaddress
 
 from otp_service.core.errors import Fault, InvalidRequestError
 
+_AT_THE_END = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")))
+"""Networks whose addresses end with an IPv4 address: NAT64 (RFC 6052), SIIT (RFC 2765), IPv4-compatible (RFC 4291)."""
 _IPV6_NETWORK = 64
 _IPV6_SITE = 48
 _IPV4_PREFIX = 24
@@ -12,7 +14,7 @@ _IPV4_PREFIX = 24
 def network_of(address: str) -> str:
     """Return the network by which an address is counted: an IPv4 address itself, an IPv6 address's /64.
 
-    An IPv4 address mapped into IPv6 (``::ffff:192.0.2.1``) counts as IPv4. Raises `InvalidRequestError`.
+    An IPv6 address that stands for an IPv4 address counts as that. Raises `InvalidRequestError`.
     """
     try:
         parsed = ipaddress.ip_address(address)
@@ -22,9 +24,16 @@ def network_of(address: str) -> str:
         return str(parsed)
     if parsed.scope_id is not None:  # link-local: not an address of anybody on the internet
         raise _malformed()
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed), _IPV6_NETWORK), strict=False).network_address)
+    return str(_ipv4_of(parsed) or ipaddress.ip_network((int(parsed), _IPV6_NETWORK), strict=False).network_address)
+
+
+def _ipv4_of(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address stands for: whoever holds that has all addresses that do."""
+    if address.teredo:
+        return address.teredo[1]  # the client's own; the first one is the server's, which he chooses
+    last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    embedded = int(last) > 1 and any(address in network for network in _AT_THE_END)  # neither :: nor ::1
+    return address.ipv4_mapped or address.sixtofour or (last if embedded else None)
 
 
 def require_end_users(address: str) -> None:

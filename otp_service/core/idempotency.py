@@ -10,7 +10,8 @@ from otp_service.core.keyring import Keyring
 KEPT = 24 * 3600
 """Seconds that a start's idempotency key is remembered; any other one as long as the verification's record."""
 
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}")
+"""Without a comma: two headers come as one, with a comma between, and would be a key that nobody chose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,11 @@ def retry_of(keyring: Keyring, application: str, operation: str, header: str, bo
 
     ``operation`` names the call and the verification it is about; ``body`` is the parsed JSON, so that white
     space and the order of members do not matter. Raises `InvalidRequestError` for a header that is not 1 to 255
-    visible ASCII characters, in double quotes or not (IETF draft idempotency-key-header).
+    visible ASCII characters other than a comma, in double quotes or not (IETF draft idempotency-key-header).
     """
     key = header.strip().removeprefix('"').removesuffix('"')
     if not _KEY.fullmatch(key):
-        raise InvalidRequestError("Idempotency-Key has 1 to 255 visible ASCII characters.")
+        raise InvalidRequestError("One Idempotency-Key has 1 to 255 visible ASCII characters, no comma.")
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return Retry(
         key=keyring.fingerprint("key", application, key),

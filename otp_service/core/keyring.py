@@ -98,6 +98,7 @@ class Keyring:
         self._context_key = _derive(pseudonym_key, "context")
         self._request_key = _derive(pseudonym_key, "request")
         self._payment_key = _derive(pseudonym_key, "payment")
+        self._inbound_key = _derive(pseudonym_key, "inbound")
         self.signer = Signer(_derive(pseudonym_key, "audit"))
         """Signs what is exported: the same for the installation's life."""
         self.bucket_bits = bucket_bits
@@ -136,6 +137,10 @@ class Keyring:
     def context_pseudonym(self, application: str, context: str) -> str:
         """Return the name under which an application's device or browser is known, 22 characters."""
         return _text(hmac.digest(self._context_key, _framed(application, context), "sha256")[:_PSEUDONYM_BYTES])
+
+    def inbound_token(self, gateway: str) -> str:
+        """Return what only the provider is told of the address for a gateway's inbound messages, 22 characters."""
+        return _text(hmac.digest(self._inbound_key, gateway.encode(), "sha256")[:_PSEUDONYM_BYTES])
 
     def payment_names(self, application: str, transaction: Transaction | None) -> PaymentNames:
         """Return the names, 22 characters each, under which an application's payment is recorded."""

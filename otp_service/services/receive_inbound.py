@@ -1,5 +1,7 @@
 """Take in what a provider passes on over HTTP: prove it, act on it, and answer the provider in its own way."""
 
+import hmac
+
 from otp_service.core.errors import FrozenError, MessageNotClearedError, NotFoundError, UnauthenticatedError
 from otp_service.gateways.base import (
     AnswersInbound,
@@ -15,16 +17,20 @@ from otp_service.services.replies import FROZEN, Reply, queue, words_of
 from otp_service.telemetry import metrics
 
 
-def inbound_url(public_url: str, gateway: str) -> str:
+def inbound_url(context: Context, gateway: str) -> str:
     """Return the address that a gateway's provider passes messages on to: part of what it signs."""
-    return f"{public_url}/v1/inbound/{gateway}"
+    return f"{context.public_url}/v1/inbound/{gateway}/{context.keyring.inbound_token(gateway)}"
 
 
-def receiver_of(context: Context, gateway: str) -> ReceivesMessages:
-    """Return a gateway that receives messages, to be asked before anything of one is read; raises `NotFoundError`."""
-    receiver = context.gateways.get(gateway)
-    if not isinstance(receiver, ReceivesMessages):
-        raise NotFoundError("There is no gateway here that receives messages.")
+def receiver_of(context: Context, gateway: str, token: str) -> ReceivesMessages:
+    """Return a gateway that receives messages, to be asked before anything of one is read.
+
+    Raises `NotFoundError`, also where messages do not come in at all: only the provider was told the token.
+    """
+    receiver, expected = context.gateways.get(gateway), context.keyring.inbound_token(gateway)
+    known = hmac.compare_digest(token.encode(errors="replace"), expected.encode())
+    if not known or context.public_url is None or not isinstance(receiver, ReceivesMessages):
+        raise NotFoundError("There is no gateway here that receives messages at this address.")
     return receiver
 
 

@@ -30,12 +30,12 @@ class Expected:
 def expected_receipt(context: Context, gateway: str, dispatch_id: str) -> Expected:
     """Return the dispatch that a report is about, to be asked before anything of the report is read.
 
-    Raises `NotFoundError` when the gateway does not report, or the dispatch is not one of its own. The identifier has
-    128 random bits, so a stranger gets no further than here.
+    Raises `NotFoundError` when the gateway does not report here, or the dispatch is not one of its own. The identifier
+    has 128 random bits, so a stranger gets no further than here.
     """
     reporter = context.gateways.get(gateway)
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
-    if bucket is None or not isinstance(reporter, ReportsReceipts):
+    if bucket is None or context.public_url is None or not isinstance(reporter, ReportsReceipts):
         raise NotFoundError(_UNKNOWN)
     if not context.store.dispatches.made(bucket, dispatch_id, gateway):
         raise NotFoundError(_UNKNOWN)

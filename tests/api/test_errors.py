@@ -184,6 +184,7 @@ def test_every_key_of_an_application_is_taken_in_any_case_of_the_scheme(api: Api
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_method_on_any_route_is_a_failure_of_ours(api: Api, method: str):
+    api.installation.context.reflection.refresh()
     taken: dict[str, set[str]] = {}
     for rule in api.app.url_map.iter_rules():
         taken.setdefault(re.sub(r"<\w+>", "x", rule.rule), set()).update(rule.methods or ())

@@ -16,7 +16,6 @@ from support_installation import BANK_KEY, NUMBER, World
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
-from otp_service.api.v1 import inbound as resource
 from otp_service.core.errors import LedgerUnavailableError
 from otp_service.core.phone import parse_destination
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
@@ -28,6 +27,7 @@ from otp_service.ledger.suppressions import Suppressions
 from otp_service.services import replies
 from otp_service.services.freeze import freeze
 from otp_service.services.named import named
+from otp_service.services.receive_inbound import inbound_url
 from otp_service.store import keys
 from otp_service.store.verifications import Verifications
 from otp_service.telemetry import exposition
@@ -35,9 +35,13 @@ from otp_service.telemetry import exposition
 PUBLIC = "https://otp.example/base"
 SECRET = "receipts-of-the-test"
 TOKEN = "0123456789abcdef0123456789abcdef"
-PATH = "/v1/inbound/sandbox"
 SANDBOX = {"kind": "sandbox", "receipt_secret": SECRET}
 STRANGER = "+923009999999"
+
+
+def path_of(api: Api, gateway: str) -> str:
+    """Return where a gateway's provider passes messages on to."""
+    return inbound_url(api.installation.context, gateway).removeprefix(PUBLIC)
 
 
 class Phone:
@@ -48,6 +52,7 @@ class Phone:
         self.bank = Api.__new__(Api)
         self.bank.__dict__ = {**self.shop.__dict__, "key": BANK_KEY}
         self.context = self.shop.installation.context
+        self.path = path_of(self.shop, "sandbox")
 
     def reads(self, api: Api, to: str = NUMBER, **members: object) -> str:
         """Start a verification, and let its message arrive."""
@@ -61,9 +66,9 @@ class Phone:
         return self.passes_on(json.dumps(document).encode())
 
     def passes_on(self, body: bytes, signature: str | None = None) -> TestResponse:
-        signed = hmac.digest(SECRET.encode(), f"{PUBLIC}{PATH}".encode() + b"\n" + body, "sha256").hex()
+        signed = hmac.digest(SECRET.encode(), f"{PUBLIC}{self.path}".encode() + b"\n" + body, "sha256").hex()
         headers = {"X-Sandbox-Signature": signed if signature is None else signature}
-        return self.shop.client.post(PATH, data=body, headers=headers)
+        return self.shop.client.post(self.path, data=body, headers=headers)
 
     def answers(self) -> list[str]:
         """Let a worker send the replies that wait; return all that the sandbox caught beside codes."""
@@ -290,6 +295,15 @@ def test_further_words_are_those_of_the_configuration(world):
     assert phone.answers() == []
 
 
+def test_a_stop_is_recorded_while_every_start_is_refused(phone):
+    phone.reads(phone.shop)
+    phone.context.store.mirror.close()
+
+    assert phone.shop.client.get("/readyz").status_code == 503
+    assert phone.writes("STOP").status_code == 204
+    assert phone.suppressions() == [("shop", "all", "inbound", False)]
+
+
 # --- once ----------------------------------------------------------------------------------------------------
 
 
@@ -314,7 +328,7 @@ def test_two_gateways_may_call_different_messages_alike(world):
     reference = secrets.token_hex(8)
     for gateway in both:
         body = json.dumps({"id": reference, "from": NUMBER, "text": "hello"}).encode()
-        url = f"{PUBLIC}/v1/inbound/{gateway}"
+        url = PUBLIC + path_of(phone.shop, gateway)
         headers = {"X-Sandbox-Signature": hmac.digest(SECRET.encode(), url.encode() + b"\n" + body, "sha256").hex()}
         assert phone.shop.client.post(url.removeprefix(PUBLIC), data=body, headers=headers).status_code == 204
 
@@ -547,7 +561,7 @@ def test_a_forged_message_is_refused(phone, signature):
 def test_no_message_is_a_failure_of_ours(phone, body):
     assert phone.passes_on(body).status_code == 204
     for content_type in ("application/x-www-form-urlencoded", "multipart/form-data", "text/xml", ""):
-        answer = phone.shop.client.post(PATH, data=body, headers={"Content-Type": content_type})
+        answer = phone.shop.client.post(phone.path, data=body, headers={"Content-Type": content_type})
         assert code_of(answer) == (401, "unauthenticated")
 
 
@@ -556,29 +570,28 @@ def test_a_message_has_a_bound_of_its_own(phone):
 
 
 def test_there_are_none_where_no_provider_can_reach_us_and_for_no_other_gateway(world, api):
-    assert code_of(api.client.post(PATH)) == (404, "not-found")
+    assert code_of(api.client.post(path_of(api, "sandbox"))) == (404, "not-found")
     deaf = Api(world, http={"public_url": PUBLIC}, gateways={"plain": {"kind": "console"}})
     for name in ("plain", "unknown", "é", "*"):
-        assert code_of(deaf.client.post(f"/v1/inbound/{name}")) == (404, "not-found")
+        assert code_of(deaf.client.post(path_of(deaf, name))) == (404, "not-found")
+
+
+def test_who_was_not_told_the_address_gets_no_further_than_that(phone):
+    body = json.dumps({"id": "1", "from": NUMBER, "text": "STOP"}).encode()
+    token = phone.path.rpartition("/")[2]
+    for wrong in ("", token[:-1], token + "A", token.swapcase(), phone.context.keyring.inbound_token("other"), "é"):
+        path = f"/v1/inbound/sandbox/{wrong}"
+        signed = hmac.digest(SECRET.encode(), f"{PUBLIC}{path}".encode() + b"\n" + body, "sha256").hex()
+        answer = phone.shop.client.post(path, data=body, headers={"X-Sandbox-Signature": signed})
+        assert code_of(answer) == (404, "not-found")
+    assert begins(phone.shop)[0] == 201
 
 
 def test_a_look_at_the_address_is_no_message(phone):
     for method in ("HEAD", "PUT", "DELETE"):
-        answer = phone.shop.client.open(PATH, method=method)
+        answer = phone.shop.client.open(phone.path, method=method)
         assert answer.status_code == 405
         assert {"GET", "POST"} <= set(answer.headers["Allow"].split(", "))
-
-
-def test_a_body_that_comes_slowly_holds_one_thread_and_no_more(phone, monkeypatch):
-    monkeypatch.setattr(resource, "PATIENCE", 0.01)
-    assert resource._reading.acquire(timeout=1)
-    try:
-        refused = phone.writes("STOP")
-        assert code_of(refused) == (429, "rate-limited")
-        assert begins(phone.shop)[0] == 201
-    finally:
-        resource._reading.release()
-    assert phone.writes("STOP").status_code == 204
 
 
 # --- Twilio --------------------------------------------------------------------------------------------------
@@ -600,9 +613,9 @@ def twilio(world: World, monkeypatch: pytest.MonkeyPatch):
 
 def by_twilio(api: Api, *, forged: bool = False, **members: str) -> TestResponse:
     form = {"MessageSid": f"SM{secrets.token_hex(16)}", "From": NUMBER, "To": "+15005550006", "Body": "", **members}
-    signature = RequestValidator(TOKEN).compute_signature(f"{PUBLIC}/v1/inbound/twilio", form)
+    signature = RequestValidator(TOKEN).compute_signature(PUBLIC + path_of(api, "twilio"), form)
     sent = {**form, "Body": "START"} if forged else form
-    return api.client.post("/v1/inbound/twilio", data=sent, headers={"X-Twilio-Signature": signature})
+    return api.client.post(path_of(api, "twilio"), data=sent, headers={"X-Twilio-Signature": signature})
 
 
 def told(answer: TestResponse) -> list[str]:
@@ -667,7 +680,7 @@ def kannel(world: World, provider: Provider, *, reply: bool) -> tuple[Api, str]:
     api = Api(world, http={"public_url": PUBLIC}, gateways={"kannel": gateway}, routes=[{"gateways": ["kannel"]}])
     api.start()
     api.deliver()
-    address = api.installation.context.gateways["kannel"].inbound_address(f"{PUBLIC}/v1/inbound/kannel")
+    address = api.installation.context.gateways["kannel"].inbound_address(PUBLIC + path_of(api, "kannel"))
     return api, address.removeprefix(PUBLIC)
 
 
@@ -701,7 +714,7 @@ def test_a_provider_that_sends_no_answers_is_given_the_reply_as_a_message(world,
 def test_a_wrong_token_or_none_is_refused(world, provider):
     api, address = kannel(world, provider, reply=True)
     other = "0" if address[-1] != "0" else "1"
-    for path in ("/v1/inbound/kannel?", f"{address[:-1]}{other}", f"{address}&token=0"):
+    for path in (f"{path_of(api, 'kannel')}?", f"{address[:-1]}{other}", f"{address}&token=0"):
         answer = api.client.get(f"{path}&from=%2B923001234567&text=stop")
         assert code_of(answer) == (401, "unauthenticated")
     assert begins(api)[0] == 201

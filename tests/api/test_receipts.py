@@ -102,6 +102,15 @@ def test_a_signed_report_changes_the_delivery_and_needs_no_api_key(reporting: Ap
     assert reporting.get(f"{START}/{one}").json["status"] == "pending"
 
 
+def test_a_report_is_taken_while_every_start_is_refused(reporting: Api):
+    one, dispatch = _dispatched(reporting)
+    reporting.installation.context.store.mirror.close()
+
+    assert reporting.client.get("/readyz").status_code == 503
+    assert _report(reporting, f"/v1/receipts/sandbox/{dispatch}", b'{"status": "delivered"}').status_code == 204
+    assert _status(reporting, one) == "delivered"
+
+
 def test_a_query_is_part_of_what_is_signed(reporting: Api):
     _, dispatch = _dispatched(reporting)
 

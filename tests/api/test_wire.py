@@ -102,6 +102,34 @@ def test_what_is_broken_on_the_wire_is_refused_and_starts_nothing(clean: Service
     assert clean.valkey.client.keys("*:v:*") == []
 
 
+@pytest.mark.parametrize("hosts", [[], ["Host:"], ["Host: a", "Host: b"], ["Host: a b"], ["Host: <b>"], ["Host: a:x"]])
+@pytest.mark.parametrize("line", [f"POST {START}", "GET /healthz", "GET /docs", "POST /nothing"])
+def test_a_request_that_does_not_say_once_which_host_it_is_for_is_refused(clean: Service, line: str, hosts: list[str]):
+    own = [f"Authorization: Bearer {API_KEY}", "Content-Type: application/json", f"Content-Length: {len(BODY)}"]
+    request = "\r\n".join([f"{line} HTTP/1.1", *hosts, *own, "Connection: close"]).encode() + b"\r\n\r\n" + BODY
+    status, headers, body = _send(clean, request)
+
+    assert (status, headers["content-type"]) == (400, "application/problem+json")
+    assert json.loads(body)["code"] == "invalid-request"
+    assert headers["cache-control"] == "no-store"
+    assert clean.valkey.client.keys("*:v:*") == []
+
+
+@pytest.mark.parametrize("host", ["a.example", "a.example:8080", "[::1]:8080", "127.0.0.1", "a_b"])
+def test_any_host_will_do_and_http_1_0_needs_none(service: Service, host: str):
+    for request in (f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close", "GET /healthz HTTP/1.0"):
+        assert _send(service, request.encode() + b"\r\n\r\n")[0] == 200
+
+
+def test_two_idempotency_keys_are_refused(clean: Service):
+    status, _, body = _send(
+        clean, _request(BODY, f"Content-Length: {len(BODY)}", "Idempotency-Key: one", "Idempotency-Key: two")
+    )
+
+    assert (status, json.loads(body)["code"]) == (400, "invalid-request")
+    assert clean.valkey.client.keys("*:v:*") == []
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -167,6 +195,40 @@ def test_a_silent_store_is_told_within_a_second_and_a_half(clean: Service):
     assert codes <= {"store-unavailable", "overloaded"}, "some come so late that they find a queue that does not move"
     time.sleep(1)  # as the answer said
     assert _send(clean, request)[0] == 201
+
+
+def test_strangers_who_send_half_a_body_hold_no_thread_while_all_are_busy(clean: Service):
+    """Who comes while all threads answer waits in line, with his body: a stranger without it, so that more can come."""
+    address = ("127.0.0.1", int(clean.base.rpartition(":")[2]))
+    half, honest = f"Content-Length: {len(BODY)}", _request(BODY, f"Content-Length: {len(BODY)}")
+    strangers = [
+        _request(BODY[:5], half, key="wrong"),
+        _request(b"5\r\nhalf", CHUNKED, key="wrong"),
+        _request(BODY[:5], half, key="wrong", path="/v1/receipts/sandbox/dp_00" + "0" * 32),
+        _request(BODY[:5], half, key="wrong", path="/v1/inbound/sandbox/" + "A" * 22),
+        _request(BODY[:5], half, key="wrong", path="/nothing"),
+    ]
+    with contextlib.ExitStack() as stack:
+
+        def send(request: bytes) -> socket.socket:
+            caller = stack.enter_context(socket.create_connection(address, timeout=10))
+            caller.sendall(request)
+            return caller
+
+        slow = [send(_request(BODY[:5], half)) for _ in range(2)]  # with a key: they hold the threads that answer
+        time.sleep(0.5)
+        waiting = [send(request) for request in strangers]
+        time.sleep(0.5)
+        waiting += [send(honest) for _ in range(20)]
+        time.sleep(1)
+        last = send(honest).recv(65536)
+        assert b" 503 " in last.partition(b"\r\n")[0], "there is a thread that turns him away"
+        for caller in slow:
+            caller.sendall(BODY[5:])
+        statuses = [int(caller.recv(65536).split()[1]) for caller in (*slow, *waiting)]
+
+    assert statuses[:2] == [201, 201]
+    assert set(statuses[2:]) <= {201, 401, 404, 429, 503}, "everybody is answered"
 
 
 @pytest.mark.parametrize("dispatch", ["dp_00" + "0" * 32, "b"])

@@ -13,6 +13,7 @@ from support_service import eventually
 from otp_service.api.exchange import ARRIVED, TURNED_AWAY
 from otp_service.cli import door
 from otp_service.cli.door import Door
+from otp_service.core.errors import StoreUnavailableError
 
 
 class Caller:
@@ -31,7 +32,7 @@ class House:
     """An application that answers when it is told to, and the door before it."""
 
     def __init__(self, most: int) -> None:
-        self.door = Door(self._answer, most)
+        self.door = Door(self._answer, most, self._awaits_body)
         self.began: list[str] = []
         self.environs: dict[str, WSGIEnvironment] = {}
         self._go_on = threading.Semaphore(0)
@@ -53,6 +54,11 @@ class House:
     def end(self) -> None:
         for thread in self._threads:
             thread.join(10)
+
+    def _awaits_body(self, environ: WSGIEnvironment) -> bool:
+        if environ["PATH_INFO"] == "/unknown":
+            raise StoreUnavailableError("It does not answer.")
+        return "HTTP_AUTHORIZATION" in environ
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         path = environ["PATH_INFO"]
@@ -145,12 +151,38 @@ def test_the_body_of_who_waits_is_read_before_the_server_drops_it(house: House):
     for path in ("/a", "/b"):
         house.call(path)
     body = BytesIO(b"what was sent")
-    house.call("/c", CONTENT_LENGTH="13", **{"wsgi.input": body})
+    house.call("/c", CONTENT_LENGTH="13", HTTP_AUTHORIZATION="", **{"wsgi.input": body})
     body.close()
     house.answer(3)
     eventually(lambda: "/c" in house.environs)
 
     assert house.environs["/c"]["wsgi.input"].read() == b"what was sent"
+
+
+class Unfinished:
+    """A body that was begun, and never ends."""
+
+    def read(self, _: int) -> bytes:
+        time.sleep(30)
+        return b""
+
+
+def test_who_proves_nothing_holds_no_thread_with_a_body_that_does_not_come(house: House):
+    for path in ("/a", "/b"):
+        house.call(path)
+    begun = {"CONTENT_LENGTH": "13", "wsgi.input": Unfinished()}
+    strangers = [threading.Thread(target=house.call, args=(f"/{name}",), kwargs=begun) for name in "cde"]
+    for stranger in strangers:
+        stranger.start()
+    for stranger in strangers:
+        stranger.join(5)
+        assert not stranger.is_alive(), "it was taken in, and waits for its refusal without its body"
+    unknown = house.call("/unknown", **begun)
+    house.answer(5)
+
+    assert unknown.status == 503, "it may come again"
+    eventually(lambda: {"/c", "/d", "/e"} <= house.environs.keys())
+    assert house.environs["/c"]["wsgi.input"].read() == b""
 
 
 def test_a_request_carries_the_time_of_its_arrival(house: House):
@@ -176,6 +208,6 @@ def test_what_the_application_gives_is_closed():
         return Parts()
 
     caller = Caller()
-    Door(application, 1)(caller, {"PATH_INFO": "/"})
+    Door(application, 1, lambda _: False)(caller, {"PATH_INFO": "/"})
 
     assert (caller.status, closed) == (204, [True])

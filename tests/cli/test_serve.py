@@ -44,7 +44,7 @@ def launch(valkey, tmp_path):
 
 def answer(url):
     """Return an answer as soon as there is one."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         try:
             return requests.get(url, timeout=5)
@@ -164,12 +164,33 @@ def test_a_process_that_ended_by_itself_is_not_reported_as_killed():
 def test_a_clean_end_is_silent_and_the_start_is_told(launch):
     port = free_port()
     process = launch("serve", http={"port": port, "metrics_port": 0, "processes": 2}, logging={"format": "json"})
-    answer(f"http://127.0.0.1:{port}/readyz")
+    serving = json.loads(next(line for line in process.stdout if '"serving"' in line))
+    assert answer(f"http://127.0.0.1:{port}/readyz").status_code == 200
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=20)
-    (serving,) = [json.loads(line) for line in output.splitlines() if '"serving"' in line]
+    assert '"serving"' not in output
     assert (serving["at"], serving["processes"], serving["metrics_port"]) == (f"http://127.0.0.1:{port}", 2, 0)
     assert "refused to gracefully stop" not in output
+
+
+def test_serving_is_told_when_the_port_answers_and_not_before(launch, tmp_path):
+    hook, reached = tmp_path / "hook", tmp_path / "reached"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(PAUSE_AT.format(module=PHASES["served"], reached=str(reached)))
+    sections = {"http": {"port": free_port(), "metrics_port": 0, "processes": 1}, "logging": {"format": "json"}}
+    process = launch("serve", environ={"PYTHONPATH": str(hook)}, **sections)
+    told = []
+    reader = threading.Thread(target=lambda: told.extend(iter(process.stdout.readline, "")))
+    reader.start()
+    eventually(reached.exists)
+    time.sleep(1)  # the process holds before it has an application
+    assert not any('"serving"' in line for line in told)
+    (tmp_path / "reached.go").touch()
+    eventually(lambda: any('"serving"' in line for line in told))
+    assert requests.get(f"http://127.0.0.1:{sections['http']['port']}/healthz", timeout=5).ok
+    process.send_signal(signal.SIGTERM)
+    process.wait(15)
+    reader.join()
 
 
 @pytest.mark.parametrize(("command", "event"), [("serve", "serving"), ("worker", "worker_started")])

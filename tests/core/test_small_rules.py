@@ -22,6 +22,16 @@ KEYRING = Keyring({"k1": bytes(range(32))}, bytes(range(32, 64)))
         ("2001:db8:1:2:aaaa::1", "2001:db8:1:2::"),
         ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::"),
         ("2001:DB8:1:3::1", "2001:db8:1:3::"),
+        ("2002:c000:207::1", "192.0.2.7"),
+        ("2002:c000:207:ffff:aaaa::1", "192.0.2.7"),
+        ("2001:0:4136:e378:8000:63bf:3fff:fdf8", "192.0.2.7"),
+        ("2001:0:1:2:0:0:3fff:fdf8", "192.0.2.7"),
+        ("64:ff9b::192.0.2.7", "192.0.2.7"),
+        ("::ffff:0:192.0.2.7", "192.0.2.7"),
+        ("::192.0.2.7", "192.0.2.7"),
+        ("2001:1::1", "2001:1::"),
+        ("64:ff9b:0:0:0:1::7", "64:ff9b::"),
+        ("::1", "::"),
     ],
 )
 def test_an_address_counts_by_its_network(address: str, network: str):
@@ -116,7 +126,7 @@ def test_a_retry_is_the_same_request_by_the_same_application():
     assert retry_of(KEYRING, "shop", "start", "key", {}).fingerprint != one.fingerprint
 
 
-@pytest.mark.parametrize("header", ["", " ", '""', "a b", "a\tb", "x" * 256, "ключ", "a\nb"])
+@pytest.mark.parametrize("header", ["", " ", '""', "a b", "a\tb", "x" * 256, "ключ", "a\nb", "a,b"])
 def test_a_malformed_idempotency_key_is_refused(header: str):
     with pytest.raises(InvalidRequestError):
         retry_of(KEYRING, "shop", "start", header, {})

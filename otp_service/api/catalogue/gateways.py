@@ -19,6 +19,15 @@ _DISPATCH = {
     "example": "dp_0012ab34cd56ef7890a1b2c3d4e5f60718",
 }
 
+_TOKEN = {
+    "name": "token",
+    "in": "path",
+    "required": True,
+    "description": "What the address ends with that `otp-service gateway inbound` shows for the gateway.",
+    "schema": {"type": "string"},
+    "example": "3q2-7wAAAAAAAAAAAAAAAA",
+}
+
 
 def _report(name: str, method: str, summary: str) -> Call:
     """Return the call of gateways, by one of the two methods that providers know."""
@@ -44,7 +53,7 @@ def _message(name: str, method: str, summary: str) -> Call:
     return Call(
         name=name,
         method=method,
-        path="/v1/inbound/{gateway}",
+        path="/v1/inbound/{gateway}/{token}",
         section="Gateways",
         summary=summary,
         description="For gateways, not for applications: what somebody wrote back, proven as the gateway's reports "
@@ -58,14 +67,13 @@ def _message(name: str, method: str, summary: str) -> Call:
             "unauthenticated",
             "not-found",
             "body-too-large",
-            "rate-limited",
             "internal",
             "store-unavailable",
             "ledger-mismatch",
             "ledger-unavailable",
             "overloaded",
         ),
-        parameters=(_GATEWAY,),
+        parameters=(_GATEWAY, _TOKEN),
         any_body=method == "post",
         authenticated=False,
     )
