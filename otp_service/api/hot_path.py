@@ -30,7 +30,7 @@ Handler = Callable[[Exchange], Answer]
 def _has_host(environ: WSGIEnvironment) -> bool:
     """Tell whether a request says which host it is for, once, as HTTP/1.1 demands (RFC 9112, section 3.2)."""
     host = environ.get("HTTP_HOST")  # the server makes an empty one of a missing one
-    return bool(_HOST.fullmatch(host)) if host else environ.get("SERVER_PROTOCOL") == "HTTP/1.0"
+    return bool(_HOST.fullmatch(host)) if host else environ.get("SERVER_PROTOCOL") != "HTTP/1.1"
 
 
 def _refuse_host(_: Exchange) -> NoReturn:
