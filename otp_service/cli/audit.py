@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from otp_service.cli.context import context_of
+from otp_service.cli.context import context_of, looking_through
 from otp_service.cli.disputes import check, export
 from otp_service.cli.options import DAY, start_of
-from otp_service.cli.output import Cell, counted, done, in_json, note, reading, table, warn, when
+from otp_service.cli.output import Cell, counted, done, in_json, members, note, reading, table, warn, when
 from otp_service.ledger.audit import SignedHead
 from otp_service.ledger.disputes import MOST
 from otp_service.services.acts import ActFound, Proof, find_acts
@@ -37,12 +37,12 @@ def verify(file: Any, path: Path | None) -> None:  # noqa: ANN401 - click's, of 
     were cut off shows only by heads that were exported before: give them with --heads.
     """
     settings = load_settings(path)
-    context, looked, flaws = context_of(settings), Looked(), []
-    for flaw in look_through(context, looked, _heads(file)):
-        flaws.append(asdict(flaw))
-        if not in_json():
+    context, looked = context_of(settings), Looked()
+    with looking_through(context, looked):
+        flaws = list(look_through(context, looked, _heads(file)))
+    if not in_json(flaws=list(map(members, flaws)), **asdict(looked)):
+        for flaw in flaws:
             click.echo(f"{flaw.sequence or '-'}\t{flaw.sentence}")
-    in_json(flaws=flaws, **asdict(looked))
     note(f"Entries: {looked.entries}, from {looked.first} to {looked.last}; of rows that were purged: {looked.gone}.")
     note(f"Signed heads that the chain agrees with: {looked.heads}.")
     for data, days in sorted(looked.purged_after.items()):

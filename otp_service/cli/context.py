@@ -3,12 +3,15 @@
 import os
 import pwd
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
 from otp_service.bootstrap import install
-from otp_service.cli.output import warn
+from otp_service.cli.output import progress, warn
 from otp_service.core.errors import LedgerUnavailableError
+from otp_service.services.audit import Looked
 from otp_service.services.context import Context
 from otp_service.settings import Settings
 from otp_service.telemetry.logging import Renderer, configure_logging
@@ -37,6 +40,14 @@ def informed_context(settings: Settings) -> Context:
     except LedgerUnavailableError as away:
         warn(f"{away} Only the applications of the configuration are known here.")
     return context
+
+
+@contextmanager
+def looking_through(context: Context, looked: Looked) -> Iterator[None]:
+    """Show how far the audit chain has been looked through."""
+    first = next((one.entry.sequence for one in context.ledger.audit.links(0, 1)), 1)
+    with progress("Entries", lambda: looked.entries, context.ledger.audit.head().sequence - first + 1):
+        yield
 
 
 def operator_login() -> str:

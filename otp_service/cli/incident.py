@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of
+from otp_service.cli.context import context_of, looking_through
 from otp_service.cli.output import in_json, members, reading, when
 from otp_service.ledger.incidents import Span
+from otp_service.services.audit import Looked
 from otp_service.services.incidents import Incident, counts_of
 from otp_service.services.incidents import report as report_of
 from otp_service.settings import load_settings
@@ -38,7 +39,10 @@ def report(since: datetime, until: datetime, name: str | None, nature: str, meas
     words = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
     context = context_of(load_settings(path))
     about, by_hand = Span(begin, end, name), Incident(nature, measures)
-    if in_json(since=when(begin), until=when(end), application=name, **members(by_hand)):
-        in_json(**counts_of(context, about))
-    else:
-        click.echo(report_of(context, about, by_hand, words), nl=False)
+    looked = Looked()
+    with looking_through(context, looked):
+        if in_json(since=when(begin), until=when(end), application=name, **members(by_hand)):
+            in_json(**counts_of(context, about, looked))
+            return
+        text = report_of(context, about, by_hand, words, looked)
+    click.echo(text, nl=False)

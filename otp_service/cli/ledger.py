@@ -21,6 +21,7 @@ from otp_service.cli.output import (
     members,
     moment,
     note,
+    progress,
     reading,
     table,
     warn,
@@ -127,7 +128,9 @@ def purge(path: Path | None) -> None:
     that was not lifted and has not ended. How much went is written down: see "otp-service ledger status".
     """
     settings = load_settings(path)
-    gone = Purging(context_of(settings), settings.retention.to_core(), _rest).at_once()
+    purging = Purging(context_of(settings), settings.retention.to_core(), _rest)
+    with progress("Rows deleted", lambda: sum(purging.gone.values())):
+        gone = purging.at_once()
     table("deleted", ("Data", "Rows"), gone.items())
     done(f"{counted(sum(gone.values()), 'row')} deleted.")
 

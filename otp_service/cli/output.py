@@ -6,16 +6,28 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 from rich.cells import cell_len
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -36,6 +48,12 @@ class Shown(NamedTuple):
     text: str
 
 
+_BLINK: Final = 0.3
+"""Seconds between two looks at a long work; a shorter one shows no bar."""
+_FIRST_REPORT: Final = 5.0
+_NEXT_REPORT: Final = 60.0
+
+_T = TypeVar("_T")
 Cell = str | int | datetime | timedelta | Sequence[str] | Shown | None
 
 
@@ -205,6 +223,59 @@ def note(sentence: str) -> None:
 def warn(sentence: str) -> None:
     """Print what should not be overlooked, on standard error."""
     click.secho(f"Warning: {sentence}", fg="yellow", err=True)
+
+
+@contextmanager
+def progress(things: str, seen: Callable[[], int], total: int | None = None) -> Iterator[None]:
+    """Show on standard error how far a long work has come, how fast it is, and how much time is left.
+
+    In a terminal that is a bar. Elsewhere it is a plain line after some seconds, and another every minute.
+    """
+    ended = threading.Event()
+    lively = sys.stderr.isatty() and not Console(stderr=True).is_dumb_terminal
+    showing = threading.Thread(target=_show_bar if lively else _report, args=(ended, things, seen, total), daemon=True)
+    showing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        showing.join()
+
+
+def tracked(things: str, each: Iterable[_T], total: int | None = None) -> Generator[_T, None, None]:
+    """Yield each thing, and show the `progress` of who takes them; close it where not all of them may be taken."""
+    taken = 0
+    with progress(things, lambda: taken, total):
+        for taken, one in enumerate(each, 1):  # noqa: B007 - what the progress looks at
+            yield one
+
+
+def _show_bar(ended: threading.Event, things: str, seen: Callable[[], int], total: int | None) -> None:
+    if ended.wait(_BLINK):
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    console = Console(stderr=True, color_system="auto" if has_colours() else None)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as shown:
+        task = shown.add_task(things, total=total)
+        while not ended.wait(_BLINK):
+            shown.update(task, completed=seen())
+
+
+class _Rate(ProgressColumn):
+    """How many things a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate of the last seconds."""
+        return Text(f"{task.speed or 0:,.0f}/s")
+
+
+def _report(ended: threading.Event, things: str, seen: Callable[[], int], total: int | None) -> None:
+    begun, wait = time.monotonic(), _FIRST_REPORT
+    while not ended.wait(wait):
+        count, spent, wait = seen(), time.monotonic() - begun, _NEXT_REPORT
+        of_all = "" if total is None else f" of {total:,}"
+        left = "" if total is None or not count else f", {duration(round((total - count) * spent / count))} left"
+        click.echo(f"{things}: {count:,}{of_all}, {count / spent:,.0f} a second{left}", err=True)
 
 
 def program() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from otp_service.cli.context import context_of, informed_context
-from otp_service.cli.output import Cell, Shown, done, in_json, moment, note, reading, table
+from otp_service.cli.output import Cell, Shown, done, in_json, moment, note, reading, table, tracked
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.guard.pricing import shown
 from otp_service.core.guard.replay import Attempt, Kind, Replayed, replay
@@ -33,7 +33,8 @@ def replay_command(changed: Path | None, log: Path | None, save: Path | None, pa
     """
     if log and save:
         raise click.UsageError("--save takes the log of Redis; leave --log out.")
-    attempts = list(_read(log) if log else _kept(context_of(load_settings(path)).store))
+    kept = _read(log) if log else _kept(context_of(load_settings(path)).store)
+    attempts = list(tracked("Attempts", kept))
     if save:
         save.write_text("".join(f"{json.dumps(asdict(one))}\n" for one in attempts), encoding="utf-8")
         in_json(saved=len(attempts))

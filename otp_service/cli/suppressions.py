@@ -1,16 +1,18 @@
 """``otp-service suppressions``: numbers that get no messages, of one application or of all."""
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from otp_service.cli.context import informed_context, operator_login
 from otp_service.cli.entries import act_of, known_application, of_application, opened, short_reason, warn_of_mirror
 from otp_service.cli.options import config_option, region_option
-from otp_service.cli.output import Cell, Shown, counted, done, in_json, note, reading, table, warn, when
+from otp_service.cli.output import Cell, Shown, counted, done, in_json, note, reading, table, tracked, warn, when
 from otp_service.core.act import Act
 from otp_service.core.suppression import (
     EVERY_APPLICATION,
@@ -163,9 +165,9 @@ def import_list(
     )
     imported = Imported()
     try:
-        for imported in import_suppressions(context, file, origin):
-            if imported.numbers and imported.numbers % 100_000 == 0:
-                note(f"{imported.numbers} numbers …")
+        with closing(tracked("Lines", file, _lines_of(file))) as lines:
+            for imported in import_suppressions(context, lines, origin):  # noqa: B007 - the last one counts
+                pass
     except UnicodeDecodeError as foreign:
         done_so_far = f"{counted(imported.numbers, 'number')} before that place imported"
         raise click.ClickException(f"The file is not UTF-8 throughout; {done_so_far}. Save it as UTF-8.") from foreign
@@ -178,6 +180,16 @@ def import_list(
     done(_told(f"The numbers of {counted(imported.numbers, 'line')}", "get", origin.application, scope))
     note(f"New: {imported.new}; the others were there already, in the file or in the ledger, for the same reason.")
     warn_of_mirror(context)
+
+
+def _lines_of(file: TextIO) -> int | None:
+    """Return how many lines there are to read; ``None`` where that shows only at the end, as of a pipe."""
+    if not file.seekable():
+        return None
+    begin = file.tell()
+    count = sum(part.count(b"\n") for part in iter(partial(file.buffer.read, 1 << 20), b""))
+    file.seek(begin)
+    return count
 
 
 def _kept_back(context: Context, to: Named) -> list[str]:

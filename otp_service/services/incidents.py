@@ -21,18 +21,19 @@ class Incident:
     measures: str
 
 
-def report(context: Context, span: Span, incident: Incident, when: str) -> str:
+def report(context: Context, span: Span, incident: Incident, when: str, looked: Looked) -> str:
     """Return the report as Markdown. It has counts and names of systems, and nothing of a person.
 
-    ``when`` is the time in words. Raises `LedgerUnavailableError`.
+    ``when`` is the time in words, ``looked`` tells how far the audit chain was looked through. Raises
+    `LedgerUnavailableError`.
     """
     counted = context.ledger.incidents.count(span)
-    return "\n".join(_lines(context, span, incident, when, counted)) + "\n"
+    return "\n".join(_lines(span, incident, when, counted, _state(context, looked))) + "\n"
 
 
-def counts_of(context: Context, span: Span) -> dict[str, Any]:
+def counts_of(context: Context, span: Span, looked: Looked) -> dict[str, Any]:
     """Return the counts of the report for programs; a small one is ``None``. Raises `LedgerUnavailableError`."""
-    counted, looked = asdict(context.ledger.incidents.count(span)), Looked()
+    counted = asdict(context.ledger.incidents.count(span))
     whole = {"acts": counted.pop("acts"), "purged": counted.pop("purged")}
     flaws = sum(1 for _ in verify(context, looked))
     chain = {"entries": looked.entries, "flaws": flaws}
@@ -45,7 +46,7 @@ def _without_small(counts: Any) -> Any:  # noqa: ANN401 - a count, or counts by 
     return None if 0 < counts < SMALL else counts
 
 
-def _lines(context: Context, span: Span, incident: Incident, when: str, counted: Counted) -> Iterator[str]:
+def _lines(span: Span, incident: Incident, when: str, counted: Counted, state: str) -> Iterator[str]:
     yield from ("# Incident report", "")
     yield from (f"- Time: {when}", f"- Application: {span.application or 'all'}")
     yield f"- Nature: {incident.nature or 'to be described'}"
@@ -68,7 +69,7 @@ def _lines(context: Context, span: Span, incident: Incident, when: str, counted:
     yield f"- Acts of operators: {acts or 'none'}"
     yield f"- Suppressions: {counted.records['suppressions']}; erasures: {counted.records['erasures']}"
     yield f"- Rows deleted by purges: {counted.purged}"
-    yield from ("", "## State of the record", "", f"- {_state(context)}")
+    yield from ("", "## State of the record", "", f"- {state}")
     yield "- Numbers are kept as keyed pseudonyms: which people they are, only who has the key and the number can tell."
 
 
@@ -91,8 +92,7 @@ def _personal(table: str) -> str:
     return ", ".join(dict.fromkeys(kind for kind in kinds if kind)) or "nothing"
 
 
-def _state(context: Context) -> str:
-    looked = Looked()
+def _state(context: Context, looked: Looked) -> str:
     flaws = sum(1 for _ in verify(context, looked))
     if flaws:
         return f"The audit chain has flaws: {flaws}. See `otp-service audit verify`."

@@ -20,6 +20,8 @@ class Purging:
         self._context = context
         self._keeping = keeping
         self._rest = rest
+        self.gone: dict[str, int] = {}
+        """Rows that the present purge deleted, or the last one, by class of data."""
 
     def turn(self) -> None:
         """Purge, if no process has in the last hour; raise `LedgerUnavailableError` or `StoreUnavailableError`."""
@@ -40,7 +42,7 @@ class Purging:
         return min(clock.now(), self._context.store.decisions.now())
 
     def _purge(self, now: int) -> Mapping[str, int]:
-        gone = dict.fromkeys(RULES, 0)
+        self.gone = gone = dict.fromkeys(RULES, 0)
         for data in RULES:
             purge = Purge(data, self._keeping.before(data, now), now, self._context.keyring.signer)
             for rows in self._context.ledger.purges.run(purge):
