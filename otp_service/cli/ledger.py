@@ -103,8 +103,9 @@ def rebuild(path: Path | None, *, yes: bool) -> None:
     context = context_of(load_settings(path))
     if not yes:
         click.confirm("Forget what Redis knows of opt-outs and consents, and go by the ledger alone?", abort=True)
-    rebuild_mirror(context, operator_login())
-    finding = _settled(context)
+    with progress("Numbers", lambda: context.reflection.built, context.ledger.mirrored.count()):
+        rebuild_mirror(context, operator_login())
+        finding = _settled(context)
     if finding.level is not Level.OK:
         raise click.ClickException(f"{finding.sentence} {finding.action}")
     done(f"The ledger is mirrored anew: {known(context.ledger.mirrored.head().sequence)}")

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, union, union_all, update
+from sqlalchemy import Connection, Select, func, select, union, union_all, update
 
 from otp_service.core.mirrored import Changes, Mirrored, Place
 from otp_service.core.suppression import KEEPS_CODES_BACK, SuppressionScope
@@ -77,6 +77,13 @@ class MirroredNumbers:
                 return None
             some = connection.execute(_numbers_after(pseudonym, most)).scalars().all()
             return Changes(place, place, head.read(connection).sequence, _states(connection, some))
+
+    def count(self) -> int:
+        """Return how many numbers the mirror has to know of."""
+        suppressed = select(suppressions.c.pseudonym).where(suppressions.c.scope.in_(KEEPS_CODES_BACK))
+        known = union(suppressed, select(consents.c.pseudonym)).subquery()
+        with self._database.read() as connection:
+            return connection.execute(select(func.count()).select_from(known)).scalar_one()
 
 
 def _place_of(connection: Connection, last: Place, sequence: int) -> Place:

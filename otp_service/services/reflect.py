@@ -66,6 +66,8 @@ class Reflection:
         self._lock = threading.Lock()
         self._ending = False
         self.state = MirrorState.UNKNOWN
+        self.built = 0
+        """Numbers that are in the mirror which is being built here, or was last."""
 
     def permission(self, demand: ConsentMode, evidence: str = "") -> Permission:
         """Return what a script is told to look up whether a message may go; asks the ledger only if nobody did before.
@@ -184,14 +186,14 @@ class Reflection:
 
     def _write_all(self, building: Building, begun: Place) -> bool:
         """Write the states of all numbers; tell whether the turn lasted for that, and the history is still the same."""
-        after, count = "", 0
+        after, self.built = "", 0
         while (changes := self._ledger.mirrored.all_after(after, AT_ONCE, begun)) and changes.numbers:
             if self._ending or not building.reflect(changes, self._buckets(changes)):
                 return False
-            after, count = changes.numbers[-1].pseudonym, count + len(changes.numbers)
+            after, self.built = changes.numbers[-1].pseudonym, self.built + len(changes.numbers)
         if changes is None:
             return False
-        _log.info("mirror_built", numbers=Count(count))
+        _log.info("mirror_built", numbers=Count(self.built))
         return True
 
     def _reflect(self, changes: Changes) -> bool:

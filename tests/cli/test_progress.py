@@ -87,6 +87,7 @@ def test_short_work_says_nothing_of_it(environ, tmp_path):
     ("command", "things"),
     [
         (("ledger", "purge"), "Rows deleted"),
+        (("ledger", "rebuild", "--yes"), "Numbers"),
         (("audit", "verify"), "Entries"),
         (("incident", "report", "--from", "2026-01-01", "--to", "2099-01-01"), "Entries"),
         (("guard", "replay", "--save", "LOG"), "Attempts"),
