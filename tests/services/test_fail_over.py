@@ -202,7 +202,7 @@ def test_a_rest_never_takes_more_than_half_of_what_is_left_of_the_code(still_wor
     sender = Sender(shop, first=Scripted(*[refused("unavailable")] * 9), second=Scripted())
     shop.start()
     still_world.advance(280)
-    shop.context.store.health.open("second", 3_600_000)
+    shop.context.store.health.open("second", 3_600_000, "cli:ops")
     waits = []
     while not letters(still_world.client):
         sender.deliver(_policy(backoff=(30.0,)))

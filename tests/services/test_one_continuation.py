@@ -105,7 +105,7 @@ def test_a_report_that_ends_the_delivery_ends_it_whatever_the_answer(
 
 def _held(shop: Caller, sender: Sender) -> None:
     """Let the message wait in hand: its second gateway is shut."""
-    shop.context.store.health.open("second", 500)
+    shop.context.store.health.open("second", 500, "cli:ops")
 
 
 def _resting(_: Caller, sender: Sender) -> None:

@@ -84,7 +84,7 @@ def test_a_call_that_its_worker_died_in_is_told_once_by_who_takes_over(frozen: F
 def test_it_is_told_once_however_often_the_job_changes_hands(frozen: FrozenValkey, shop: Caller) -> None:
     _, sender, job = _killed(frozen, shop)
     for name in GATEWAYS:
-        shop.context.store.health.open(name, 3_600_000)
+        shop.context.store.health.open(name, 3_600_000, "cli:ops")
     for heir in ("one", "two", "three"):
         assert sender.hand_over(job), "no gateway is free"
         frozen.advance(SILENT)
