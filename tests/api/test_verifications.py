@@ -31,6 +31,7 @@ def test_a_start_shows_the_whole_verification(api: Api):
         "country": "PK",
         "channel": "sms",
         "purpose": "login",
+        "locale": "en",
         "created_at": body["created_at"],
         "expires_at": (created + timedelta(seconds=300)).strftime(TIME),
         "checks_left": 5,
@@ -53,8 +54,8 @@ def test_a_start_shows_the_whole_verification(api: Api):
         ],
     }
     assert list(body) == [
-        "id", "status", "to", "country", "channel", "purpose", "created_at", "expires_at", "checks_left", "sends_left",
-        "resend_after", "transaction", "metadata", "deliveries",
+        "id", "status", "to", "country", "channel", "purpose", "locale", "created_at", "expires_at", "checks_left",
+        "sends_left", "resend_after", "transaction", "metadata", "deliveries",
     ]  # fmt: skip
 
 
