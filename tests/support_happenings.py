@@ -5,8 +5,10 @@ from dataclasses import asdict, replace
 from itertools import count
 
 from otp_service.core.consent import Evidence
-from otp_service.core.happening import Happening
+from otp_service.core.happening import CONSENTED, Happening
+from otp_service.core.mirrored import Mirrored
 from otp_service.ledger.clock import now
+from otp_service.ledger.ledger import Ledger
 
 EVIDENCE = Evidence(
     text_version="2026-11",
@@ -33,12 +35,24 @@ def happening(kind: str, verification: str = "vf_1", at: int = 1000, **fields: s
 
 
 def started(
-    verification: str = "vf_1", at: int = 1000, number: str = NUMBER, *, place: int = 0,
-    evidence: Evidence | None = None, **fields: str,
-) -> Happening:  # fmt: skip
-    """Return a start, perhaps with a consent, when the mirror had come to a place."""
-    consent = json.dumps(asdict(evidence)) if evidence else ""
+    verification: str = "vf_1", at: int = 1000, number: str = NUMBER, *, place: int = 0, **fields: str
+) -> Happening:
+    """Return a start, when the mirror had come to a place."""
     return happening(
-        "verification.started", verification, at,
-        channel="sms", pseudonym=number, ledger=str(place), consent=consent, **fields,
-    )  # fmt: skip
+        "verification.started", verification, at, channel="sms", pseudonym=number, ledger=str(place), **fields
+    )
+
+
+def agreed(
+    verification: str = "vf_1", number: str = NUMBER, *, place: int = 0, evidence: Evidence = EVIDENCE
+) -> Happening:
+    """Return the consent that came with a start, when the mirror had come to a place."""
+    consent = json.dumps(asdict(evidence))
+    return happening(CONSENTED, verification, pseudonym=number, ledger=str(place), consent=consent)
+
+
+def mirrored(ledger: Ledger, number: str = NUMBER) -> Mirrored:
+    """Return what the mirror has to know of a number."""
+    changes = ledger.mirrored.all_after("", 1000, ledger.mirrored.head())
+    assert changes is not None
+    return next((one for one in changes.numbers if one.pseudonym == number), Mirrored(number, {}, {}))

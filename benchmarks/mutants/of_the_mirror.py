@@ -76,6 +76,7 @@ DEFECTS: dict[str, Mutant] = {
     "start-forgets-its-place": one("start", "'ledger', place, deliveries", "'ledger', 0, deliveries"),
     "start-tells-no-number": one("start", "'pseudonym', ARGV[15], "),
     "start-tells-no-consent": one("start", ", 'consent', ARGV[26])", ")"),
+    "start-tells-of-no-consent": one("start", "if given then --", "if false then --"),
     "start-although-nothing-is-recorded": one(
         "start", "if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[6]) then return { 'events-full' } end\n"
     ),

@@ -1,10 +1,12 @@
 """Patterns of strings in requests, and what is said of a string that does not match one."""
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
+from pydantic import JsonValue
+
 from otp_service.core.application import LOCALE_PATTERN
+from otp_service.core.phone import may_hold_number
 
 REGION: Final = r"^[A-Z]{2}$"
 NAME: Final = r"^[a-z0-9_-]{1,32}$"
@@ -12,8 +14,10 @@ WORD: Final = r"^[a-z0-9_-]+$"
 SHA256: Final = r"^[0-9a-f]{64}$"
 SHOWN: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
 """What is shown to operators: it has nothing that a terminal obeys, or that turns a line round."""
-DIGITS: Final = r"[0-9]{7}"
-"""What a text that is kept must not have: it may be a phone number."""
+NUMBER: Final = r"^(?!.*(?:19|20)[0-9]{2}).*[0-9](?:[^A-Za-z]*[0-9]){6}"
+"""What a text that is kept must not have, as far as a pattern tells: dates are judged by `without_number` alone."""
+NO_NUMBER: Final[dict[str, JsonValue]] = {"not": {"pattern": NUMBER}}
+"""The same for the specification."""
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
 
 FAULTS: Final[Mapping[str, str]] = {
@@ -29,6 +33,6 @@ FAULTS: Final[Mapping[str, str]] = {
 
 def without_number(text: str) -> str:
     """Return a text; raise `ValueError` when it may hold a phone number: nothing kept has one in the clear."""
-    if re.search(DIGITS, text):
-        raise ValueError("has seven digits in a row, such as a phone number")
+    if may_hold_number(text):
+        raise ValueError("has seven digits or more, such as a phone number; a date may be there")
     return text

@@ -147,7 +147,8 @@ class ErasureAnswer:
 
     at: Time
     erased: Mapping[str, int]
-    """What is gone: `consents`, from how many the address; `inbound`, of how many messages who wrote them."""
+    """What is gone: `consents`, from how many the address, `source` and `text_version`; `suppressions`, of how many the
+    reason; `inbound`, of how many messages who wrote them."""
     kept: Mapping[str, int]
     """Rows that stay, under a pseudonym, by table."""
     reason: str

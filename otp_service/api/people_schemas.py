@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, JsonValue, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StringConstraints
 
-from otp_service.api.patterns import DIGITS, SHOWN, without_number
+from otp_service.api.patterns import NO_NUMBER, SHOWN, without_number
 from otp_service.api.schemas import Address, Body, ConsentBody, CountryCode, Moment, PurposeName
 from otp_service.core.suppression import MAX_REASON
 
@@ -15,7 +15,7 @@ Reason = Annotated[
     str,
     StringConstraints(max_length=MAX_REASON, pattern=SHOWN),
     AfterValidator(without_number),
-    WithJsonSchema({"type": "string", "maxLength": MAX_REASON, "pattern": SHOWN, "not": {"pattern": DIGITS}}),
+    Field(json_schema_extra=NO_NUMBER),
 ]
 
 

@@ -5,11 +5,11 @@ They judge form only: whether a number exists, or a code fits, is for the rules 
 
 from itertools import product
 from string import ascii_uppercase
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
-from otp_service.api.patterns import DIGITS, NAME, PRINTABLE, REGION, SHA256, SHOWN, WORD, without_number
+from otp_service.api.patterns import NAME, NO_NUMBER, PRINTABLE, REGION, SHA256, SHOWN, WORD, without_number
 from otp_service.core.application import LOCALE_PATTERN, MAX_LOCALE
 from otp_service.core.consent import Evidence
 from otp_service.core.moment import MOMENT_PATTERN, checked_moment, milliseconds_of
@@ -37,7 +37,12 @@ CountryCode = Annotated[
 ]
 PurposeName = Annotated[str, StringConstraints(pattern=NAME)]
 Channel = Literal["sms", "voice", "whatsapp"]
-Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN)]
+Locale = Annotated[
+    str,
+    StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN),
+    AfterValidator(without_number),
+    Field(json_schema_extra=NO_NUMBER),
+]
 Moment = Annotated[
     str,
     StringConstraints(max_length=27),
@@ -66,12 +71,10 @@ Metadata = Annotated[
 ]
 
 
-Source = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=200, pattern=SHOWN),
-    AfterValidator(without_number),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200, "pattern": SHOWN, "not": {"pattern": DIGITS}}),
-]
+_WITHOUT_NUMBER: Final = (AfterValidator(without_number), Field(json_schema_extra=NO_NUMBER))
+Source = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=SHOWN), *_WITHOUT_NUMBER]
+TextVersion = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SHOWN), *_WITHOUT_NUMBER]
+ShownOn = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=WORD), *_WITHOUT_NUMBER]
 
 
 class Body(BaseModel):
@@ -108,13 +111,13 @@ class ConsentBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_CONSENT]})
 
-    text_version: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SHOWN)]
+    text_version: TextVersion
     """Your name of the words that were shown, such as `2026-11`."""
     text_sha256: Annotated[str, StringConstraints(pattern=SHA256)]
     """SHA-256 of these words in UTF-8: 64 hexadecimal digits, lower case."""
     locale: Locale
     """BCP 47 tag of their language, such as `ur-PK`."""
-    channel: Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=WORD)]
+    channel: ShownOn
     """Where they were shown, such as `web`, `app`, `paper`, `call`."""
     given_at: Moment
     """When the person agreed: RFC 3339 in UTC, such as `2026-11-24T22:00:00Z`."""

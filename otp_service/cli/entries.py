@@ -1,6 +1,5 @@
 """What commands have in common that are about a number or an application: whose, why, and whether it is in force."""
 
-import re
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from otp_service.cli.ledger_findings import mirror_finding
 from otp_service.cli.options import destination
 from otp_service.cli.output import warn
 from otp_service.core.act import Act, ActEntry
+from otp_service.core.phone import may_hold_number
 from otp_service.core.suppression import EVERY_APPLICATION, MAX_REASON
 from otp_service.services.context import Context
 from otp_service.services.named import Named, named
@@ -44,7 +44,7 @@ def of_application(application: str) -> str:
 
 def short_reason(reason: str) -> str:
     """Return a reason that may be kept."""
-    if len(reason) > MAX_REASON or not reason.isprintable() or re.search("[0-9]{7}", reason):
+    if len(reason) > MAX_REASON or not reason.isprintable() or may_hold_number(reason):
         raise click.UsageError(f"A reason has at most {MAX_REASON} printable characters, and no phone number.")
     return reason
 

@@ -55,8 +55,11 @@ def erase(number: str, region: str | None, path: Path | None, *, yes: bool) -> N
     if not yes:
         click.confirm(f"Erase what no dispute needs of {to.destination.mask}? The rest stays.", abort=True)
     did = subjects.erase(context, to, None, act_of(Act.SUBJECT_ERASED, EVERY_APPLICATION))
-    addresses, messages = did.erased["consents"], did.erased["inbound"]
-    erased = f"addresses from {counted(addresses, 'consent')}, senders of {counted(messages, 'inbound message')}"
+    consents, reasons, messages = (did.erased[name] for name in ("consents", "suppressions", "inbound"))
+    erased = (
+        f"addresses and words from {counted(consents, 'consent')}, reasons of {counted(reasons, 'suppression')}, "
+        f"senders of {counted(messages, 'inbound message')}"
+    )
     kept = ", ".join(counted(rows, name.removesuffix("s")) for name, rows in did.kept.items())
     done(f"Erased: {erased}.")
     note(f"Kept: {kept}. {did.reason}")

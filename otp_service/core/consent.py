@@ -1,6 +1,6 @@
 """Consent: who agreed to codes being sent to a number, to which words, when, and whether that is withdrawn."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -33,6 +33,11 @@ class Evidence:
     """Which page, screen or paper it was."""
     address_prefix: str = ""
     """The end user's address without its last part (IPv4 /24, IPv6 /48), empty when it is not known."""
+
+    @property
+    def erased(self) -> "Evidence":
+        """What is left of it after an erasure: what shows to which words somebody agreed, where and when."""
+        return replace(self, text_version="", source="", address_prefix="")
 
     def repeats(self, other: "Evidence") -> bool:
         """Tell whether it is the same as another: the same words, agreed to at the same time and place."""

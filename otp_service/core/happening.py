@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+CONSENTED: Final = "consent.given"
+"""Type of the event with the consent that came with a start, which goes once it is recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
 """Phone numbers: whatever the spelling, one canonical destination, or a refusal."""
 
+import re
 import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
+from typing import Final
 
 import phonenumbers
 from phonenumbers import PhoneNumberType
@@ -42,6 +45,15 @@ RECEIVES_SMS = frozenset({NumberType.MOBILE, NumberType.FIXED_LINE_OR_MOBILE})
 _TYPES = {getattr(PhoneNumberType, one.name): one for one in NumberType}
 _WORLD = "001"
 """libphonenumber's region of numbers that belong to no country (satellite, shared cost)."""
+
+
+_FEW_DIGITS: Final = 6
+"""Digits that are no phone number."""
+_DIGITS: Final = frozenset(range(10))
+_LETTER: Final = "a"
+_OF_A_DATE: Final = frozenset("-./")
+_DATE: Final = re.compile(r"(?<![0-9])([0-9]{1,4})([-./])([0-9]{1,2})\2([0-9]{1,4})(?![0-9])")
+_YEARS: Final = range(1900, 2100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +128,48 @@ def mask(e164: str, calling_code: int) -> str:
     national = e164[1 + len(str(calling_code)) :]
     hidden = "•" * max(len(national) - 3, 3)
     return f"+{calling_code} {hidden[:3]} {hidden[3:]}{national[-3:]}"
+
+
+def may_hold_number(text: str) -> bool:
+    """Tell whether a text has so many digits that they may be a phone number, of whatever script, whatever is between.
+
+    Letters part numbers, signs and blanks do not. A calendar date is none.
+    """
+    spelt = "".join(map(_digit_letter_or_sign, unicodedata.normalize("NFKC", text)))
+    return any(_is_long(part) for part in spelt.split(_LETTER))
+
+
+def _digit_letter_or_sign(character: str) -> str:
+    value = unicodedata.numeric(character, None)
+    if value is not None and value in _DIGITS:
+        return str(int(value))
+    category = unicodedata.category(character)
+    if category[0] == "L" and category != "Lm":  # what stretches an Arabic word is no letter
+        return _LETTER
+    return character if character in _OF_A_DATE else " "
+
+
+def _is_long(part: str) -> bool:
+    """Tell whether there are too many digits between two letters, dates aside."""
+    compact = re.fullmatch(r"\D*(\d{4})(\d\d)(\d\d)\D*", part, re.ASCII)
+    if compact and _is_date(*compact.groups()):
+        return False
+    return len(re.sub(r"[^0-9]", "", _DATE.sub(_without_date, part))) > _FEW_DIGITS
+
+
+def _without_date(found: re.Match[str]) -> str:
+    """Return nothing for a date, and what is none as it is: digits beside the same sign are more than a date."""
+    first, sign, second, third = found.groups()
+    before, after = found.string[: found.start()], found.string[found.end() :]
+    goes_on = re.search(rf"[0-9]{re.escape(sign)}$", before) or re.match(rf"{re.escape(sign)}[0-9]{{3}}", after)
+    is_date = any(
+        _is_date(*parts) for parts in ((first, second, third), (third, second, first), (third, first, second))
+    )
+    return "" if is_date and not goes_on else found[0]
+
+
+def _is_date(year: str, month: str, day: str) -> bool:
+    try:
+        return date(int(year), int(month), int(day)).year in _YEARS
+    except ValueError:
+        return False

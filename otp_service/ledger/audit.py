@@ -1,7 +1,8 @@
 """The audit chain of the ledger: appended to in the transaction that records a row, so that there is neither alone.
 
-What a digest leaves out: of a verification how it ended, which its events tell; of a consent the prefix of an address,
-and of an inbound message the number, for an erasure takes them; of a purge how many rows, which grows.
+What a digest leaves out: of a verification how it ended, which its events tell; of a consent the caller's words and the
+prefix of an address, of a suppression the reason, of an inbound message the number, for an erasure takes them; of a
+purge how many rows, which grows.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,8 +33,8 @@ from otp_service.ledger.schema import (
 _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     verifications.name: frozenset({"status", "ended"}),
     events.name: frozenset(),
-    consents.name: frozenset({"address_prefix"}),
-    suppressions.name: frozenset(),
+    consents.name: frozenset({"text_version", "source", "address_prefix"}),
+    suppressions.name: frozenset({"reason"}),
     inbound.name: frozenset({"pseudonym"}),
     erasures.name: frozenset(),
     purges.name: frozenset({"count"}),

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select, update
 
 from otp_service.core.act import ActEntry
 from otp_service.core.consent import Consent
 from otp_service.core.mirrored import Place
-from otp_service.core.suppression import EVERY_APPLICATION, Suppression
+from otp_service.core.suppression import EVERY_APPLICATION, OF_THE_HOLDER, Suppression
 from otp_service.ledger import acts, audit, head
 from otp_service.ledger import consents as consent_entries
 from otp_service.ledger import suppressions as suppression_entries
@@ -24,6 +24,9 @@ KEPT_FOR_DISPUTES: Final = (
     "Kept under a pseudonym to settle disputes: that a message was wanted, sent and paid for, that somebody agreed, "
     "and that somebody wants no messages."
 )
+
+_WORDS: Final = ("text_version", "source", "address_prefix")
+"""What an erasure takes out of a consent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,14 @@ class People:
             erased = {
                 "consents": connection.execute(
                     update(consents)
-                    .where(_mine(consents, pseudonym, application), consents.c.address_prefix != "")
-                    .values(address_prefix="")
+                    .where(_mine(consents, pseudonym, application), or_(*(consents.c[name] != "" for name in _WORDS)))
+                    .values(dict.fromkeys(_WORDS, ""))
+                ).rowcount,
+                "suppressions": connection.execute(
+                    update(suppressions)
+                    .where(_mine(suppressions, pseudonym, application), suppressions.c.reason != "")
+                    .where(suppressions.c.source.not_in(OF_THE_HOLDER))  # there the words are ours
+                    .values(reason="")
                 ).rowcount,
                 "inbound": connection.execute(
                     update(inbound).where(_mine(inbound, pseudonym, application)).values(pseudonym="")

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, desc, select
 
 from otp_service.core.consent import Consent, Evidence
-from otp_service.core.happening import Happening
+from otp_service.core.happening import CONSENTED, Happening
 from otp_service.core.mirrored import Place
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.core.verification import Status
@@ -66,13 +66,13 @@ class Traffic:
         """Record what happened, all or nothing; what is there already is passed over."""
         if not happenings:
             return Recorded(0)
-        rows = [_event(one) for one in happenings]
+        rows = [_event(one) for one in happenings if one.type != CONSENTED]
         with self._database.write() as connection:
             fresh = self._insert(connection, rows)
             new = [one for one in happenings if one.id in fresh]
             self._note_verifications(connection, new)
             given: list[Consent] = []
-            if came := _consents(connection, new):
+            if came := _consents(connection, happenings):  # of one that is repeated nothing is new
                 given, _ = consents.record(connection, came)
             told = [entry for entry, since in _opt_outs(new) if suppressions.record_opt_out(connection, entry, since)]
             place = head.read(connection) if given or told else None
@@ -190,8 +190,8 @@ def _verification(happening: Happening) -> dict[str, Any]:
 
 
 def _consents(connection: Connection, happenings: Iterable[Happening]) -> list[Consent]:
-    """Return the consents that came with starts, without the addresses that were erased since."""
-    came = [one for one in happenings if one.type == STARTED and one.member("consent")]
+    """Return the consents that came with starts, without what was erased since."""
+    came = [one for one in happenings if one.type == CONSENTED]
     if not came:
         return []
     head.lock(connection)  # an erasure is either seen here, or sees what is recorded here
@@ -207,7 +207,7 @@ def _consent(start: Happening, erased: Mapping[tuple[str, str], int]) -> Consent
     number, application, place = start.member("pseudonym"), start.member("application"), int(start.member("ledger"))
     evidence = Evidence(**json.loads(start.member("consent")))
     if any(erased.get((number, whose), 0) > place for whose in (application, EVERY_APPLICATION)):
-        evidence = replace(evidence, address_prefix="")
+        evidence = evidence.erased
     return Consent(number, application, start.member("purpose"), evidence, place)
 
 

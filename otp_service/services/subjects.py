@@ -11,6 +11,7 @@ from otp_service.ledger.people import Erasure, Holding
 from otp_service.ledger.traffic import Past
 from otp_service.services.context import Context
 from otp_service.services.named import Named
+from otp_service.services.record_events import record_events
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -64,11 +65,16 @@ def _part(found: Export, name: str) -> Export:
 def erase(context: Context, to: Named, application: str | None, act: ActEntry | None = None) -> Erasure:
     """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
 
-    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. What is in Redis ends by
-    itself: records some minutes after their codes, the event stream after ``streams.retention_days``.
+    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. Consents that wait in Redis
+    are recorded, without what is erased. What else is there ends by itself: records some minutes after their codes,
+    the event stream after ``streams.retention_days``.
     """
     done = context.ledger.people.erase(to.pseudonym, application, act)
     context.reflection.write_through(done.place)
+    for taken in context.store.events.consents(to.bucket, to.pseudonym):
+        if application in {None, taken.happenings[0].member("application")}:
+            record_events(context, taken.happenings)
+            context.store.events.acknowledge(taken)
     _log.info("subject_erased", erasure=done.id, application=application or "*")
     return done
 

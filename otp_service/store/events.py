@@ -7,10 +7,11 @@ from typing import Any
 
 import redis
 
-from otp_service.core.happening import Happening
+from otp_service.core.happening import CONSENTED, Happening
 from otp_service.store import keys
 from otp_service.store.connection import answered, now_of
 from otp_service.store.entries import name_of
+from otp_service.store.paging import pages_of
 from otp_service.store.retention import Retention
 
 GROUP = "ledger"
@@ -31,6 +32,12 @@ class Taken:
     """Their names in the stream."""
     happenings: tuple[Happening, ...]
     """What they say."""
+
+    @property
+    def consents(self) -> tuple[str, ...]:
+        """The entries with consents that came with starts."""
+        pairs = zip(self.entries, self.happenings, strict=True)
+        return tuple(entry for entry, one in pairs if one.type == CONSENTED)
 
     def singly(self) -> Iterator["Taken"]:
         """Yield the entries one by one."""
@@ -67,9 +74,25 @@ class EventLog:
         return [entry for entry in answer[1] if entry[1]]  # one that was deleted meanwhile has no fields
 
     def acknowledge(self, taken: Taken) -> None:
-        """Note that entries are recorded."""
+        """Note that entries are recorded; consents go with that."""
+        stream, consents = keys.events(taken.bucket), taken.consents
+        with answered(), self._client.pipeline() as pipeline:
+            if consents:
+                pipeline.xdel(stream, *consents)
+            pipeline.xack(stream, GROUP, *taken.entries)
+            pipeline.execute()
+
+    def consents(self, bucket: str, pseudonym: str) -> Iterator[Taken]:
+        """Yield the consents of a number that are not known to be recorded, some at once; whoever has them goes on."""
+        stream = keys.events(bucket)
         with answered():
-            self._client.xack(keys.events(taken.bucket), GROUP, *taken.entries)
+            begin = "{}-{}".format(*self._recorded(stream))
+        for entries in pages_of(self._client, stream, begin, "+", size=_TRIMMED_AT_ONCE):
+            taken = _taken(bucket, entries)
+            mine = [
+                one for one in taken.singly() if one.consents and one.happenings[0].member("pseudonym") == pseudonym
+            ]
+            yield from mine
 
     def trim(self) -> None:
         """Let go what is recorded, and too old or too much."""

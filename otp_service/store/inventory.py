@@ -153,7 +153,8 @@ FAMILIES: Final = (
     KeyFamily((keys.events("bb"),), "stream", _P,
               Life("no TTL; trimmed once it is recorded in the ledger, by age and length"),
               "worker (into the ledger), `find`, readers of your own",
-              "what happened; in a start the evidence of a consent that came with it, the address shortened"),
+              "what happened; until it is recorded, the evidence of a consent that came with a start, the "
+              "address shortened"),
     KeyFamily((keys.recent("bb", "<pseudonym>"),), "list", _P, _STREAM, "API, `find`",
               "a number's last 20 verifications, with the time of each start"),
     KeyFamily((keys.decisions("bb"),), "stream", _N, _STREAM, "`guard`",

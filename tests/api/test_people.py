@@ -9,6 +9,8 @@ from support_events import record_events
 from support_installation import BANK_KEY, NUMBER, World
 
 from otp_service.core.errors import LedgerUnavailableError
+from otp_service.services.record_events import record_events as record
+from otp_service.store import keys
 
 CONSENT = {
     "text_version": "2026-11",
@@ -330,6 +332,57 @@ def test_an_erasure_keeps_what_a_dispute_needs_and_buys_no_guess(world):
     assert erasure["kept"]["suppressions"] == 1
 
 
+WRITTEN = {"source": "told by Bilal", "text_version": "letter to Bilal"}
+
+
+def in_redis(client) -> bytes:
+    """Return all that the event stream holds."""
+    return repr(client.xrange(keys.events("00"))).encode()
+
+
+@pytest.mark.parametrize("path", ["/v1/consents/find", "/v1/subjects/export"])
+def test_an_erasure_takes_what_waits_to_be_recorded_and_the_recorder_brings_nothing_back(world, path):
+    both = Both(world, "recorded", bank="recorded")
+    context, client = both.shop.installation.context, world.client
+    for one in (both.shop, both.bank):
+        started = begin(one, consent={**CONSENT, **WRITTEN}, client_ip="203.0.113.77")
+        assert started.status_code == 201
+    (taken,) = context.store.events.take("slow", 1000)
+    assert (in_redis(client).count(b"203.0.113.0/24"), in_redis(client).count(b"told by Bilal")) == (1, 2)
+    done = post(both.shop, "/v1/subjects/erase")
+    assert done.status_code == 200
+    assert (in_redis(client).count(b"203.0.113.0/24"), in_redis(client).count(b"told by Bilal")) == (0, 1)
+
+    record(context, taken.happenings)
+    context.store.events.acknowledge(taken)
+    assert (in_redis(client).count(b"203.0.113.0/24"), in_redis(client).count(b"Bilal")) == (0, 0)
+    shown = post(both.shop, path).json
+    (entry,) = shown["entries"] if "entries" in shown else shown["consents"]
+    assert (entry["address_prefix"], entry["source"], entry["text_version"]) == (None, "", "")
+    assert entry["text_sha256"] == CONSENT["text_sha256"]
+    assert post(both.bank, "/v1/consents/find").json["entries"][0]["source"] == WRITTEN["source"]
+
+
+def test_an_erasure_takes_what_callers_wrote(both):
+    put(both.shop, "/v1/consents", **{**CONSENT, **WRITTEN}, client_ip="203.0.113.77")
+    put(both.shop, "/v1/suppressions", reason="told by Bilal")
+    post(both.shop, "/v1/subjects/freeze", reason="told by Bilal")
+    done = post(both.shop, "/v1/subjects/erase")
+
+    assert done.json["erased"] == {"consents": 1, "suppressions": 2, "inbound": 0}
+    assert "Bilal" not in post(both.shop, "/v1/subjects/export").text
+    assert begin(both.shop).json["code"] == "recipient-frozen"
+
+
+def test_a_consent_that_came_with_a_start_is_in_redis_until_it_is_recorded_and_no_longer(world):
+    both = Both(world, "recorded")
+    begin(both.shop, consent={**CONSENT, **WRITTEN}, client_ip="203.0.113.77")
+    record_events(both.shop.installation.context)
+
+    assert b"Bilal" not in in_redis(world.client)
+    assert b"verification.started" in in_redis(world.client)
+
+
 @pytest.mark.parametrize("path", ["/v1/consents/find", "/v1/suppressions/find", "/v1/subjects/export"])
 def test_a_number_is_read_strictly_and_never_in_a_url(both, path):
     assert both.shop.post(path, {"to": "123"}).json["code"] == "invalid-number"
@@ -364,6 +417,37 @@ def test_a_ledger_that_is_away_is_told(both, monkeypatch):
     assert (refused.status_code, refused.json["code"]) == (503, "ledger-unavailable")
     assert refused.headers["Retry-After"] == "1"
     assert begin(both.shop).status_code == 201, "starts do not ask it"
+
+
+NUMBERS = ["0300 123 4567", "0300-123-4567", "۰۳۰۰ ۱۲۳ ۴۵۶۷", "0 3 0 0 1 2 3 4 5 6 7", "2026-11-24 0300 123 4567"]
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_no_text_that_is_kept_may_hold_a_number(both, text):
+    written = {
+        name: value
+        for name, value in (("source", text), ("text_version", text), ("channel", text), ("locale", f"en-{text}"))
+        if name not in {"channel", "locale"} or text == "0300-123-4567"
+    }
+    for name, value in written.items():
+        answers = {
+            f"/{name}": put(both.shop, "/v1/consents", **{**CONSENT, name: value}),
+            f"/consent/{name}": begin(both.shop, consent={**CONSENT, name: value}),
+        }
+        for pointer, answer in answers.items():
+            assert (answer.status_code, [one["pointer"] for one in answer.json["errors"]]) == (400, [pointer])
+            assert "number" in answer.json["errors"][0]["message"]
+    for call, path in (("PUT", "/v1/suppressions"), ("POST", "/v1/subjects/freeze")):
+        answer = both.shop.call(call, path, json={"to": NUMBER, "reason": text})
+        assert (answer.status_code, answer.json["errors"][0]["pointer"]) == (400, "/reason")
+    lifted = post(both.shop, "/v1/suppressions/lift", consent={**CONSENT, "source": text})
+    assert lifted.json["errors"][0]["pointer"] == "/consent/source"
+
+
+@pytest.mark.parametrize("text", ["2026-11-24", "v2 of 24.11.2026", "20261124", "صفحہ ۱۲"])
+def test_a_text_that_is_kept_may_hold_a_date(both, text):
+    assert put(both.shop, "/v1/consents", **{**ago(0), "source": text, "text_version": text}).status_code == 200
+    assert put(both.shop, "/v1/suppressions", reason=text).status_code == 200
 
 
 @pytest.mark.parametrize("text", ["call from +923001234567", "a\u202eb", "a\x9bb", "a\u2028b"])

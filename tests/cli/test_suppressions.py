@@ -108,6 +108,20 @@ def test_what_the_person_said_is_lifted_with_a_reason_only(environ, shop):
     assert "asked for it in the shop, case A-17" in suppressions("show", NUMBER, environ=environ)
 
 
+@pytest.mark.parametrize("text", ["0300 123 4567", "۰۳۰۰-۱۲۳-۴۵۶۷"])
+@pytest.mark.parametrize(
+    "command",
+    [("suppressions", "add"), ("suppressions", "lift"), ("subject", "freeze", "--all"), ("suppressions", "import")],
+)
+def test_no_reason_may_hold_a_number(environ, command, text, tmp_path):
+    about = str(tmp_path / "list") if command[1] == "import" else NUMBER
+    (tmp_path / "list").write_text(NUMBER)
+    result = run(*command, about, "--reason", text, environ=environ)
+
+    assert result.exit_code == 2
+    assert "no phone number" in result.output
+
+
 def test_what_is_not_suppressed_is_not_lifted(environ):
     result = run("suppressions", "lift", NUMBER, environ=environ)
 

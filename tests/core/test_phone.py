@@ -1,9 +1,14 @@
 """Phone numbers: one destination whatever the spelling, and a refusal for everything else."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from otp_service.core.errors import InvalidNumberError, NumberTypeNotAllowedError
-from otp_service.core.phone import parse_destination
+from otp_service.core.phone import may_hold_number, parse_destination
+
+TEXTS = tomllib.loads(Path(__file__).with_name("kept_texts.toml").read_text(encoding="utf-8"))
 
 ONE_NUMBER = [
     "+923001234567",
@@ -96,3 +101,20 @@ def test_numbers_of_plans_that_do_not_tell_mobiles_apart_are_accepted():
 def test_a_national_spelling_needs_a_region():
     with pytest.raises(InvalidNumberError):
         parse_destination("03001234567", None)
+
+
+@pytest.mark.parametrize("text", TEXTS["refused"])
+def test_a_text_with_the_digits_of_a_number_is_known_whatever_is_between_them(text: str):
+    assert may_hold_number(text)
+    assert may_hold_number(f"asked by {text} (phone)")
+
+
+@pytest.mark.parametrize("text", TEXTS["passed"])
+def test_a_text_with_fewer_digits_or_a_date_holds_no_number(text: str):
+    assert not may_hold_number(text)
+    assert not may_hold_number(f"asked by {text} (phone)")
+
+
+def test_the_tables_are_long_and_say_nothing_twice():
+    assert len(set(TEXTS["refused"])) == len(TEXTS["refused"]) >= 60
+    assert len(set(TEXTS["passed"])) == len(TEXTS["passed"]) >= 30

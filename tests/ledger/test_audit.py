@@ -1,6 +1,6 @@
 """The audit chain: whatever is recorded is in it, in the same transaction."""
 
-from support_happenings import EVIDENCE, NUMBER, happening, started
+from support_happenings import NUMBER, agreed, happening, started
 
 from otp_service.core.chain import GENESIS
 from otp_service.core.consent import Consent
@@ -11,7 +11,7 @@ from otp_service.ledger.ledger import Ledger
 
 def fill(ledger: Ledger) -> None:
     """Record something of every kind."""
-    ledger.traffic.record([started(evidence=EVIDENCE), happening("delivery.sent", at=1100, gateway="first")])
+    ledger.traffic.record([started(), agreed(), happening("delivery.sent", at=1100, gateway="first")])
     ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.suppressions.add([Suppression(NUMBER, "shop", SuppressionScope.ALL, SuppressionSource.API)])
     ledger.inbound.record("message", NUMBER, "shop", "first", Meaning.STOP)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 from sqlalchemy import event
-from support_happenings import EVIDENCE, started
+from support_happenings import agreed
 
 from otp_service.ledger.batches import MOST, batches
 from otp_service.ledger.ledger import Ledger
@@ -35,8 +35,6 @@ def _texts(ledger: Ledger, sizes: Iterable[int]) -> set[str]:
 
     event.listen(ledger.database.engine, "before_cursor_execute", note)
     for size in sizes:
-        ledger.traffic.record(
-            [started(f"vf_{size}_{one}", number=f"{size:011d}{one:011d}", evidence=EVIDENCE) for one in range(size)]
-        )
+        ledger.traffic.record([agreed(f"vf_{size}_{one}", number=f"{size:011d}{one:011d}") for one in range(size)])
     event.remove(ledger.database.engine, "before_cursor_execute", note)
     return texts

@@ -1,6 +1,6 @@
 """What is held of a number: all of it, within one application; and what an erasure leaves, and why."""
 
-from support_happenings import EVIDENCE, NUMBER, OTHER, happening, started
+from support_happenings import EVIDENCE, NUMBER, OTHER, agreed, happening, mirrored, started
 
 from otp_service.core.consent import Consent
 from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
@@ -42,16 +42,38 @@ def test_an_erasure_leaves_what_a_dispute_needs_and_says_why(ledger):
     done = ledger.people.erase(NUMBER, "shop")
     held = ledger.people.export(NUMBER, "shop")
 
-    assert done.erased == {"consents": 1, "inbound": 0}
+    assert done.erased == {"consents": 1, "suppressions": 1, "inbound": 0}
     assert done.kept == {"verifications": 1, "consents": 1, "suppressions": 1, "events": 2}
-    assert held.consents[0].evidence.address_prefix == ""
-    assert held.consents[0].evidence.text_sha256 == EVIDENCE.text_sha256
+    assert held.consents[0].evidence == EVIDENCE.erased
+    assert (EVIDENCE.erased.text_version, EVIDENCE.erased.source, EVIDENCE.erased.address_prefix) == ("", "", "")
+    assert EVIDENCE.erased.text_sha256 == EVIDENCE.text_sha256
+    assert [one.reason for one in held.suppressions] == [""]
+    assert [one.reason for one in ledger.suppressions.of(NUMBER, "bank")] == ["by phone"]
     assert [one["reason"] for one in held.erasures] == [done.reason]
     assert ledger.people.export(NUMBER, "bank").consents[0].evidence == EVIDENCE
+
+
+def test_an_erasure_leaves_the_reason_of_what_the_holder_said_which_is_in_our_words(ledger):
+    ledger.suppressions.add(
+        [Suppression(NUMBER, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND, "wrote stop")]
+    )
+
+    assert ledger.people.erase(NUMBER, None).erased["suppressions"] == 0
+    assert [one.reason for one in ledger.suppressions.of(NUMBER)] == ["wrote stop"]
+
+
+def test_what_was_erased_does_not_come_back_with_the_same_consent(ledger):
+    ledger.consents.add(Consent(NUMBER, "shop", "login", EVIDENCE))
+    ledger.people.erase(NUMBER, None)
+    ledger.traffic.record([agreed(place=ledger.mirrored.head().sequence)])
+    recorded, _ = ledger.consents.add(Consent(NUMBER, "shop", "login", EVIDENCE))
+
+    assert recorded is None
+    assert [one.evidence for one in ledger.consents.of(NUMBER, "shop", "login")] == [EVIDENCE.erased]
 
 
 def test_an_erasure_takes_no_suppression_away(ledger):
     _filled(ledger)
     ledger.people.erase(NUMBER, None)
 
-    assert ledger.mirrored.states([NUMBER]).numbers[0].suppressed == {"shop": None, "bank": None}
+    assert mirrored(ledger).suppressed == {"shop": None, "bank": None}

@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 from sqlalchemy import select
-from support_happenings import EVIDENCE, NUMBER, anew, happening, started
+from support_happenings import EVIDENCE, NUMBER, agreed, anew, happening, mirrored, started
 
 from otp_service.core.consent import Consent
 from otp_service.core.errors import ConsentOutdatedError
@@ -60,7 +60,7 @@ def test_what_ended_stays_as_it_ended_when_a_restored_redis_ends_it_once_more(le
 
 
 def test_nothing_of_a_batch_is_recorded_when_a_part_of_it_cannot_be(ledger):
-    broken = started("vf_2", evidence=EVIDENCE, place=0)
+    broken = agreed("vf_2", place=0)
     fields = {**broken.fields, "consent": "{}"}
     with pytest.raises(TypeError):
         ledger.traffic.record([STORY[0], type(broken)(broken.id, broken.at, broken.type, fields)])
@@ -69,7 +69,7 @@ def test_nothing_of_a_batch_is_recorded_when_a_part_of_it_cannot_be(ledger):
 
 
 def test_details_hold_neither_the_number_nor_the_consent(ledger):
-    ledger.traffic.record([started(evidence=EVIDENCE)])
+    ledger.traffic.record([started(), agreed()])
 
     with ledger.database.read() as connection:
         (details,) = connection.execute(select(events.c.details)).scalars()
@@ -77,26 +77,26 @@ def test_details_hold_neither_the_number_nor_the_consent(ledger):
 
 
 def test_a_consent_that_came_with_a_start_is_recorded_with_its_evidence(ledger):
-    recorded = ledger.traffic.record([started(evidence=EVIDENCE, place=0)])
+    recorded = ledger.traffic.record([agreed(place=0)])
     (entry,) = ledger.consents.of(NUMBER, "shop", "login")
 
-    assert (recorded.numbers, recorded.changes, recorded.place) == ((NUMBER,), 1, ledger.mirrored.head())
+    assert recorded.place == ledger.mirrored.head()
     assert entry.evidence == EVIDENCE
-    assert ledger.mirrored.states([NUMBER]).numbers[0].consents == {("shop", "login"): (True, 0, EVIDENCE.given)}
+    assert mirrored(ledger).consents == {("shop", "login"): (True, 0, EVIDENCE.given)}
 
 
 def word(ledger) -> tuple[bool, int]:
     """Return the last word on codes of the shop, and the place from which on it counts."""
-    return ledger.mirrored.states([NUMBER]).numbers[0].consents["shop", "login"][:2]
+    return mirrored(ledger).consents["shop", "login"][:2]
 
 
 def said(ledger) -> int:
     """Return when it was said, as far as what is newer has to be later."""
-    return ledger.mirrored.states([NUMBER]).numbers[0].consents["shop", "login"][2]
+    return mirrored(ledger).consents["shop", "login"][2]
 
 
 def test_a_withdrawal_is_the_later_one_although_the_consent_was_recorded_after_it(ledger):
-    start = started(evidence=EVIDENCE, place=ledger.mirrored.head().sequence)
+    start = agreed(place=ledger.mirrored.head().sequence)
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.traffic.record([start])
 
@@ -105,9 +105,9 @@ def test_a_withdrawal_is_the_later_one_although_the_consent_was_recorded_after_i
 
 
 def test_a_consent_given_after_a_withdrawal_counts_although_an_older_one_is_recorded_late(ledger):
-    old = started("vf_1", evidence=EVIDENCE, place=0)
+    old = agreed("vf_1", place=0)
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
-    new = started("vf_2", evidence=anew(), place=place.sequence)
+    new = agreed("vf_2", evidence=anew(), place=place.sequence)
     ledger.traffic.record([new])
     ledger.traffic.record([old])
 
@@ -115,24 +115,24 @@ def test_a_consent_given_after_a_withdrawal_counts_although_an_older_one_is_reco
 
 
 def test_a_consent_that_is_sent_with_each_start_is_recorded_once(ledger):
-    every = [started(f"vf_{i}", evidence=EVIDENCE) for i in range(3)]
+    every = [agreed(f"vf_{i}") for i in range(3)]
     first, later = ledger.traffic.record(every[:2]), ledger.traffic.record(every[2:])
 
-    assert (first.new, first.changes, later.new, later.changes, later.place) == (2, 1, 1, 0, None)
+    assert (first.place, later.place) == (ledger.mirrored.head(), None)
     assert len(ledger.consents.of(NUMBER, "shop", "login")) == 1
 
 
 def test_a_consent_that_is_older_than_a_withdrawal_before_its_start_is_not_recorded(ledger):
     """No start brings one, but to a mirror that lacks the withdrawal."""
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
-    recorded = ledger.traffic.record([started(evidence=EVIDENCE, place=place.sequence)])
+    recorded = ledger.traffic.record([agreed(place=place.sequence)])
 
-    assert (recorded.new, recorded.changes, word(ledger)) == (1, 0, (False, place.sequence))
+    assert (recorded.place, word(ledger)) == (None, (False, place.sequence))
 
 
 def test_a_withdrawal_is_newer_than_a_consent_by_a_clock_that_is_ahead(ledger):
     ahead = replace(EVIDENCE, given=now() + 200_000)
-    late = started(evidence=ahead)
+    late = agreed(evidence=ahead)
     ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.traffic.record([late])
     assert (word(ledger)[0], said(ledger)) == (False, ahead.given)
@@ -162,7 +162,7 @@ def test_the_application_whose_message_a_number_got_last_is_known(ledger):
 
 def test_a_consent_of_a_start_that_a_restored_ledger_has_not_come_to_yet_ends_before_what_follows(ledger):
     """The start saw a later state of the ledger than this one, which is a copy."""
-    ledger.traffic.record([started(evidence=EVIDENCE, place=1000)])
+    ledger.traffic.record([agreed(place=1000)])
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
 
     assert word(ledger) == (False, place.sequence)
@@ -170,7 +170,7 @@ def test_a_consent_of_a_start_that_a_restored_ledger_has_not_come_to_yet_ends_be
 
 def test_a_consent_that_nobody_can_place_after_a_restore_wins_over_no_withdrawal(ledger):
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
-    ledger.traffic.record([started(evidence=EVIDENCE, place=1000)])
+    ledger.traffic.record([agreed(place=1000)])
 
     assert word(ledger) == (False, place.sequence)
 
@@ -179,7 +179,7 @@ def test_an_erasure_and_a_recorder_at_once_leave_no_address(ledger):
     """Whichever is first, the other one sees it."""
     for turn in range(20):
         number = f"{turn:022d}"
-        start = started(f"vf_{turn}", number=number, evidence=EVIDENCE, place=ledger.mirrored.head().sequence)
+        start = agreed(f"vf_{turn}", number=number, place=ledger.mirrored.head().sequence)
         with ThreadPoolExecutor(2) as pool:
             recorded = pool.submit(ledger.traffic.record, [start])
             pool.submit(ledger.people.erase, number, "shop").result()
@@ -193,7 +193,7 @@ def test_an_erasure_before_a_consent_is_recorded_takes_the_address_of_its_own_ap
     ledger, erased_for, address
 ):
     ledger.people.erase(NUMBER, erased_for)
-    ledger.traffic.record([started(evidence=EVIDENCE)])
+    ledger.traffic.record([agreed()])
 
     assert ledger.consents.of(NUMBER, "shop", "login")[0].evidence.address_prefix == address
 
@@ -210,7 +210,7 @@ def test_a_verification_that_nobody_ends_expires(ledger):
 
 def test_an_event_that_is_kept_as_it_is_keeps_whose_it_was(ledger):
     """It is the last place where that is."""
-    ledger.traffic.keep([started(evidence=EVIDENCE)])
+    ledger.traffic.keep([agreed()])
     with ledger.database.read() as connection:
         (details,) = connection.execute(select(events.c.details)).scalars()
 

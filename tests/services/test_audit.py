@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
 import time_machine
 from sqlalchemy import Connection, delete, insert, select, text, update
 from structlog.testing import capture_logs
-from support_happenings import EVIDENCE, NUMBER, happening, started
+from support_happenings import EVIDENCE, NUMBER, agreed, happening, started
 from support_installation import World
 
 from otp_service.core.api_key import Scope
@@ -28,6 +29,7 @@ from otp_service.services.disputes import pack
 from otp_service.telemetry.redaction import redact_event
 
 DAY = 24 * 3600 * 1000
+_LATER = count(1)
 
 
 @pytest.fixture
@@ -47,7 +49,9 @@ def filled(context: Context) -> Context:
 def fill(context: Context, name: str = "vf_1") -> None:
     """Record something of every kind: eight entries."""
     ledger = context.ledger
-    ledger.traffic.record([started(name, evidence=EVIDENCE), happening("delivery.sent", name, 1100, gateway="first")])
+    given = EVIDENCE.given + next(_LATER)
+    consent = agreed(name, evidence=replace(EVIDENCE, given=given))
+    ledger.traffic.record([started(name), consent, happening("delivery.sent", name, 1100, gateway="first")])
     ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.suppressions.add([Suppression(NUMBER, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])
     ledger.inbound.record(f"message of {name}", NUMBER, "shop", "first", Meaning.STOP)

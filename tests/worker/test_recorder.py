@@ -77,7 +77,7 @@ def test_what_the_database_did_not_take_is_recorded_when_it_is_back(shop, record
 
     monkeypatch.setattr(Traffic, "record", away)
     one = shop.start(consent=EVIDENCE)
-    assert eventually(lambda: shop.context.store.events.unrecorded() == 1)
+    assert eventually(lambda: shop.context.store.events.unrecorded() == 2)
     monkeypatch.undo()
 
     assert eventually(lambda: [past.id for past in held(shop).verifications] == [one])
@@ -116,7 +116,7 @@ def _past(shop, to):
 
 
 def test_an_event_that_cannot_be_understood_is_kept_as_it_is_and_holds_up_no_other(shop, recorder, world):
-    broken = {"type": "verification.started", "id": "vf_broken", "consent": "{", "ledger": "0", "pseudonym": "x"}
+    broken = {"type": "consent.given", "id": "vf_broken", "consent": "{", "ledger": "0", "pseudonym": "x"}
     recorder._idle = 0
     world.client.xadd(keys.events("00"), broken)
     one = shop.start(consent=EVIDENCE)

@@ -80,5 +80,8 @@ streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[14
 if redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now) > 20 then redis.call('LTRIM', KEYS[7], 0, 19) end
 redis.call('PEXPIRE', KEYS[7], ARGV[7])
 streams.report(KEYS[6], 'verification.started', about, 'channel', ARGV[14], 'pseudonym', ARGV[15], 'ledger', place,
-  'expires', expires, 'payment', ARGV[27], 'payment_reference', ARGV[28], 'consent', ARGV[26])
+  'expires', expires, 'payment', ARGV[27], 'payment_reference', ARGV[28])
+if given then -- an event of its own, which goes when it is recorded: the other is kept for some days
+  streams.report(KEYS[6], 'consent.given', about, 'pseudonym', ARGV[15], 'ledger', place, 'consent', ARGV[26])
+end
 return { 'started', now, quota.most, quota.used + 1, quota.ttl, findings.rules(sending.findings) }

@@ -205,21 +205,22 @@ def _audit() -> None:
 
 
 def _refuse_changes(table: str) -> None:
-    """Let nobody change an entry, whoever writes SQL; only the prefix of an address may be erased from a consent."""
+    """Let nobody change an entry, whoever writes SQL; only what an erasure takes may become empty."""
     columns = {
         "consents": (
-            "sequence", "pseudonym", "application", "purpose", "withdrawn", "counts_from", "text_version",
-            "text_sha256", "locale", "channel", "given", "source", "recorded",
+            "sequence", "pseudonym", "application", "purpose", "withdrawn", "counts_from",
+            "text_sha256", "locale", "channel", "given", "recorded",
         ),
         "suppressions": (
-            "sequence", "pseudonym", "application", "scope", "lifted", "source", "reason", "until", "recorded",
+            "sequence", "pseudonym", "application", "scope", "lifted", "source", "until", "recorded",
         ),
         "acts": ("id", "at", "act", "by", "application", "about"),
         "audit": ("sequence", "at", "table", "row", "digest", "link"),
     }[table]  # fmt: skip
     different = " OR ".join(f'NEW."{column}" IS DISTINCT FROM OLD."{column}"' for column in columns)
-    if table == "consents":
-        different += " OR (NEW.address_prefix <> OLD.address_prefix AND NEW.address_prefix <> '')"
+    erasable = {"consents": ("text_version", "source", "address_prefix"), "suppressions": ("reason",)}
+    for column in erasable.get(table, ()):
+        different += f" OR (NEW.{column} <> OLD.{column} AND NEW.{column} <> '')"
     message = f"an entry of {table} is never changed, only followed by another"
     if op.get_bind().dialect.name == "sqlite":
         different = different.replace("IS DISTINCT FROM", "IS NOT")
