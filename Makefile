@@ -18,7 +18,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test check bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger rotate rolling overload soak abuse mutants lock sbom clean compose-secrets
+.PHONY: help setup run test check bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling overload soak abuse mutants lock sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -64,6 +64,9 @@ bench-import: setup  ## Imports a million suppressed numbers: time, memory, and 
 storm-ledger: setup  ## Recorders, database and Redis are killed under load; nothing may be lost. Needs PostgreSQL.
 	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database sqlite
 	PYTHONPATH=tests $(BIN)/python benchmarks/recording.py --database postgresql
+
+storm-restores: setup  ## The ledger is restored in any order and at any moment; no stop may be forgotten unnoticed. Needs PostgreSQL.
+	PYTHONPATH=tests $(BIN)/python benchmarks/restores.py
 
 rotate: setup  ## Root keys are rotated while verifications are started and checked; none may be lost. Three minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/rotate.py

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -87,6 +88,26 @@ class PostgresServer:
         name = f"ledger_{secrets.token_hex(6)}"
         self._administer("CREATE DATABASE {} TEMPLATE {} ENCODING {}", name, template, encoding)
         return name
+
+    @contextlib.contextmanager
+    def alone(self, database: str) -> Iterator[None]:
+        """Send away whoever is connected to a database, and let nobody in meanwhile."""
+        self._administer("ALTER DATABASE {} ALLOW_CONNECTIONS false", database)
+        with contextlib.closing(self._connect()) as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database])
+            while connection.execute("SELECT 1 FROM pg_stat_activity WHERE datname = %s", [database]).fetchone():
+                time.sleep(0.01)
+        try:
+            yield
+        finally:
+            self._administer("ALTER DATABASE {} ALLOW_CONNECTIONS true", database)
+
+    def replace(self, database: str, other: str) -> None:
+        """Give a database's name to another one, which takes its place under whoever is connected."""
+        lost = f"{database}_{secrets.token_hex(4)}"
+        with self.alone(database):
+            self._administer("ALTER DATABASE {} RENAME TO {}", database, lost)
+            self._administer("ALTER DATABASE {} RENAME TO {}", other, database)
 
     def drop(self, database: str) -> None:
         """Delete a database, whoever uses it."""

@@ -68,7 +68,7 @@ def mirror_finding(context: Context) -> Finding:
     """Return how far the mirror in Redis has come; raises `LedgerUnavailableError`."""
     last, (place, closed) = context.ledger.mirrored.head(), context.store.mirror.head()
     if place is None:
-        return _no_mirror(context.ledger.mirrored.was_mirrored())
+        return _no_mirror(context.ledger.mirrored.was_mirrored() and not context.reflection.rebuilds_lost)
     if place.identity != last.identity:
         return Finding(
             Level.FAIL, _SUBJECT, MISMATCHES[MirrorState.FOREIGN],
@@ -84,8 +84,8 @@ def mirror_finding(context: Context) -> Finding:
     return Finding(Level.OK, _SUBJECT, f"The ledger answers, and {known(last.sequence)}")
 
 
-def _no_mirror(was_there: bool) -> Finding:  # noqa: FBT001 - its only argument
-    if was_there:
+def _no_mirror(lost: bool) -> Finding:  # noqa: FBT001 - its only argument
+    if lost:
         return Finding(
             Level.FAIL, _SUBJECT, f"{MISMATCHES[MirrorState.LOST]} Nothing is sent.",
             "Where no older copy of the ledger was restored: otp-service ledger rebuild, and otp-service store fence.",

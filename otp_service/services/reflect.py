@@ -59,7 +59,7 @@ class Reflection:
         self._ledger = ledger
         self._mirror = mirror
         self._keyring = keyring
-        self._rebuild_lost = rebuild_lost
+        self.rebuilds_lost: Final = rebuild_lost
         self._known: Place | None = None
         self._noted = False
         """Whether the ledger knows that there is a mirror of it."""
@@ -144,7 +144,7 @@ class Reflection:
         while True:
             place, closed = self._mirror.head()
             if place is None:
-                if self._ledger.mirrored.was_mirrored() and not self._rebuild_lost:
+                if self._ledger.mirrored.was_mirrored() and not self.rebuilds_lost:
                     return MirrorState.LOST
                 if not self._build(last.identity):
                     return MirrorState.BEHIND

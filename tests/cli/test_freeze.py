@@ -131,4 +131,4 @@ def test_whoever_freezes_in_another_ledger_than_redis_mirrors_is_told(environ, s
     result = run("subject", "freeze", NUMBER, "--all", environ=elsewhere)
 
     assert result.exit_code == 1
-    assert "not in force: Redis mirrors another ledger" in result.stderr
+    assert "not in force. Redis belongs to another ledger" in result.stderr

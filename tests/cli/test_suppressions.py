@@ -191,7 +191,7 @@ def test_whoever_suppresses_in_another_ledger_than_redis_mirrors_is_told(environ
     result = run("suppressions", "add", NUMBER, environ=elsewhere)
 
     assert result.exit_code == 1
-    assert "not in force: Redis mirrors another ledger" in result.stderr
+    assert "not in force. Redis belongs to another ledger" in result.stderr
     assert not refused(shop)
 
 
@@ -270,7 +270,7 @@ def test_after_the_ledger_was_restored_an_operator_decides(environ, shop, tmp_pa
     late.context.reflection.refresh()
     with pytest.raises(LedgerUnavailableError):
         late.start()
-    assert "The ledger is older than what Redis knows of it" in run("doctor", environ=environ).output
+    assert "Redis and the ledger have different histories" in run("doctor", environ=environ).output
 
     told("ledger", "rebuild", "--yes", environ=environ)
     late.context.reflection.refresh()
