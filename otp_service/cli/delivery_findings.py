@@ -28,6 +28,13 @@ def delivery_findings(context: Context) -> Iterator[Finding]:
 
 def gateway_findings(name: str, health: GatewayHealth) -> Iterator[Finding]:
     """Judge how a gateway is; a healthy one needs no words."""
+    if health.refusal:
+        yield Finding(
+            Level.FAIL,
+            f"gateways.{name}",
+            f"It refuses our account, for the last time {duration(health.refused // 1000)} ago: {health.refusal}.",
+            f"Mend its key, credit, sender or address with its provider; then otp-service gateway resume {name}.",
+        )
     if health.state is BreakerState.CLOSED:
         return
     _, words, left = state_of(health)
@@ -44,7 +51,8 @@ def state_of(health: GatewayHealth) -> tuple[str, str, int]:
     if health.state is BreakerState.OPEN:
         if health.by_hand:
             return "paused", f"paused by {health.by_hand}", health.opens_in
-        return "resting", "resting after failures", health.opens_in
+        why = "since it refuses our account" if health.refusal else "after failures"
+        return "resting", f"resting {why}", health.opens_in
     if health.paused:
         return "throttled", "waiting, as its provider asked,", health.paused
     if health.state is BreakerState.HALF_OPEN:

@@ -21,6 +21,7 @@ BEHAVIOURS: dict[str, dict[str, Any]] = {
     "14": {"fail": "destination"},
     "15": {"channels": ["sms"], "fail": "channel"},
     "16": {"fail": "fraud"},
+    "17": {"fail": "account"},
     "21": {"connection": "refused"},
     "22": {"connection": "lost"},
     "23": {"connection": "timeout", "reports": [_DELIVERED]},

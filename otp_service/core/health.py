@@ -22,8 +22,8 @@ class Allowance:
 class BreakerPolicy:
     """When a gateway is left alone, and for how long. Times in milliseconds.
 
-    A call is bad when the gateway failed (*unavailable*) or answered slowly. One that answers in time is well, whatever
-    it says of the message.
+    A call is bad when the gateway failed (*unavailable*), refused our account or answered slowly. One that answers in
+    time is well, whatever it says of the message.
     """
 
     run: int
@@ -79,4 +79,8 @@ class GatewayHealth:
     in_flight: int | None = None
     """Calls at this moment; ``None`` where they are not counted."""
     paused: int = 0
-    """Milliseconds for which it is left alone because it throttled."""
+    """Milliseconds for which it is left alone because it throttled, or asked for it."""
+    refusal: str = ""
+    """Why it refuses our account, in its own code; empty when its last answer did not."""
+    refused: int = 0
+    """Milliseconds since it last did."""

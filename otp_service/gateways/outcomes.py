@@ -18,8 +18,10 @@ class FailureKind(StrEnum):
     """It cannot now: next gateway, and back off here."""
     THROTTLED = "throttled"
     """Too fast: next gateway, and wait here."""
+    ACCOUNT = "account"
+    """It refuses us, whatever the message: key, credit, sender, address. Next gateway, and tell an operator."""
     REJECTED = "rejected"
-    """Our fault, or our configuration's: stop, and tell an operator."""
+    """It refuses this message: stop, and tell an operator."""
     DESTINATION = "destination"
     """This number does not work: stop."""
     CHANNEL = "channel"
@@ -43,8 +45,8 @@ class GatewayError(Exception):
     ) -> None:
         """Keep the ``kind`` and the provider's own code.
 
-        ``ambiguous``: it may have been sent all the same. ``retry_after``: seconds for which a *throttled* gateway
-        asked to be left alone, 0 when it did not say. ``of_message``: it can for others; the failure is about this
+        ``ambiguous``: it may have been sent all the same. ``retry_after``: seconds for which the gateway asked to be
+        left alone, 0 when it did not say. ``of_message``: it can for others; the failure is about this
         message, and tells nothing of the gateway's health. What a stranger brings about by the number that he picks
         is so: otherwise he could have the gateway left alone for everybody. ``opted_out``: the provider sends nothing
         there, since the number's holder told it to.

@@ -26,7 +26,7 @@ class Receipt:
     reason: str | None = None
     kind: FailureKind | None = None
     """Why it failed, where the provider tells: ``destination``, ``rejected`` and ``fraud`` end the delivery, after
-    anything else another channel may be tried."""
+    ``account`` another gateway may be tried, after anything else another channel."""
     opted_out: bool = False
     """Whether it failed because the number's holder told the provider to want no messages."""
 

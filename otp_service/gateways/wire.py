@@ -12,6 +12,14 @@ from otp_service.transport.wire import Answer, WireError
 
 __all__ = ["Answer", "Wire", "failure_of_status", "reference_of"]
 
+_STATUSES = {
+    # Who we are, what we may do and where we ask: not authorised, unpaid, forbidden, not there, not by this method, not
+    # past this proxy, gone, not here, not in this protocol, not for legal reasons.
+    **dict.fromkeys((401, 402, 403, 404, 405, 407, 410, 421, 426, 451), FailureKind.ACCOUNT),
+    408: FailureKind.UNAVAILABLE,  # not there in time, or a connection was idle for too long: it says nothing of us
+    429: FailureKind.THROTTLED,
+}
+"""Of the client's errors, those that are not about the request's content."""
 _REFERENCE = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _LAST = 7
 """Digits of a number that are looked for: fewer are in many a reference by chance."""
@@ -23,12 +31,13 @@ class Wire(wire.Wire):
     def call(self, request: requests.Request) -> Answer:
         """Send a request and return the answer, of whatever status.
 
-        Raises `GatewayError`: *rejected* when it cannot be sent at all, *unavailable* when no answer came; it is
-        ambiguous when something had been sent. Nothing that the library raised hangs on it.
+        Raises `GatewayError`: *account* when it cannot be sent at all, which lies with the gateway's settings;
+        *unavailable* when no answer came, ambiguous when something had been sent. Nothing that the library raised hangs
+        on it.
         """
         outcome = self.attempt(request)
         if isinstance(outcome, WireError):
-            kind = FailureKind.UNAVAILABLE if outcome.sendable else FailureKind.REJECTED
+            kind = FailureKind.UNAVAILABLE if outcome.sendable else FailureKind.ACCOUNT
             raise GatewayError(kind, outcome.code, ambiguous=outcome.ambiguous)
         return outcome
 
@@ -53,11 +62,8 @@ def _holds(text: str, digits: str) -> bool:
 
 
 def failure_of_status(status: int, provider_code: str | None = None, *, retry_after: float = 0.0) -> GatewayError:
-    """Return what a status means where a gateway's own table says nothing.
-
-    408 comes when the request was not there in time, or a connection was idle for too long: it says nothing of us.
-    """
-    refused = FailureKind.THROTTLED if status == 429 else FailureKind.REJECTED  # noqa: PLR2004
-    kind = FailureKind.UNAVAILABLE if status >= 500 or status == 408 else refused  # noqa: PLR2004
+    """Return what a status means where a gateway's own table says nothing."""
+    refused = FailureKind.ACCOUNT if status < 400 else FailureKind.REJECTED  # noqa: PLR2004 - moved, or to a notice
+    kind = FailureKind.UNAVAILABLE if status >= 500 else _STATUSES.get(status, refused)  # noqa: PLR2004
     code = provider_code or f"http {status}"
     return GatewayError(kind, code, ambiguous=status == 504, retry_after=retry_after)  # noqa: PLR2004

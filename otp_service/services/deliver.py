@@ -3,16 +3,18 @@
 import logging
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from otp_service.core.errors import LedgerUnavailableError, MessageNotClearedError, StoreUnavailableError
-from otp_service.core.health import BreakerState, Call
+from otp_service.core.health import Call
 from otp_service.core.keyring import SealBrokenError, new_dispatch_id
 from otp_service.core.message import Message
 from otp_service.core.verification import DeliveryStatus, Status
 from otp_service.gateways.base import Accepted, FailureKind, Gateway, GatewayError, HoldsConnections
 from otp_service.gateways.wire import reference_of
 from otp_service.services.ask_policies import Stopped, ask_policies
+from otp_service.services.breaker import observe
 from otp_service.services.channels import next_channel
 from otp_service.services.compose import compose
 from otp_service.services.context import Context
@@ -34,8 +36,6 @@ _GLANCE = 200
 """Milliseconds after which it is asked again whether a message may go, while the mirror is behind the ledger."""
 LONGEST_HOLD = 1000
 """Milliseconds after which a message that is held asks again at the latest."""
-_LONGEST_REST = 86_400.0
-"""Seconds that a gateway may ask to be left alone."""
 
 _NOT_WANTED = frozenset(
     {
@@ -143,7 +143,7 @@ def _attempt(context: Context, job: Job, dispatched: Dispatched) -> Next:
         settlement = replace(settlement, cost=cost)
     settled = _settle(context, job, dispatched, settlement)
     following = settlement.next if settled is Settled.SETTLED else Next.DONE
-    _learn(context, dispatched, told_by(outcome, seconds, allowance), outcome)
+    _learn(context, dispatched, told_by(outcome, seconds, allowance), outcome, settlement.reason)
     _report(job, dispatched, settlement, following)
     return following
 
@@ -215,18 +215,14 @@ def _settle(context: Context, job: Job, dispatched: Dispatched, settlement: Sett
             time.sleep(_PATIENCE)
 
 
-def _learn(context: Context, dispatched: Dispatched, call: Call, outcome: Accepted | GatewayError) -> None:
+def _learn(context: Context, dispatched: Dispatched, call: Call, outcome: Accepted | GatewayError, reason: str) -> None:
     """Tell the breaker how the call went. What it does not learn now it learns from the next call."""
-    asked = 0.0 if isinstance(outcome, Accepted) else outcome.retry_after
-    leave_alone = round(1000 * min(max(0.0, asked), _LONGEST_REST))
-    try:
-        changed = context.store.health.observe(dispatched.gateway, dispatched.dispatch_id, call, leave_alone)
-    except StoreUnavailableError:
-        return
-    if changed is not None:
-        metrics.record_breaker(dispatched.gateway, changed)
-        level = logging.WARNING if changed is BreakerState.OPEN else logging.INFO
-        _log.log(level, f"breaker_{changed}", gateway=dispatched.gateway)
+    asked, refusal = 0.0, ""
+    if isinstance(outcome, GatewayError):
+        asked = 0.0 if outcome.of_message else max(0.0, outcome.retry_after)
+        refusal = reason if outcome.kind is FailureKind.ACCOUNT else ""
+    with suppress(StoreUnavailableError):
+        observe(context, dispatched.gateway, dispatched.dispatch_id, call, 1000 * asked, refusal)
 
 
 def _drop(context: Context, job: Job, dropped: Dropped) -> None:

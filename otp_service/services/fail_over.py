@@ -12,7 +12,7 @@ from otp_service.store.choices import NEVER, Blocked
 from otp_service.store.dispatches import Next, Settlement
 from otp_service.store.jobs import Job
 
-_GOES_ON = frozenset({FailureKind.UNAVAILABLE, FailureKind.THROTTLED})
+_GOES_ON = frozenset({FailureKind.UNAVAILABLE, FailureKind.THROTTLED, FailureKind.ACCOUNT})
 """Failures after which another gateway is asked."""
 _SHORTEST_LAST_REST = 1000
 """Milliseconds before the end of a code in which a message comes back no more."""
@@ -31,9 +31,9 @@ class Policy:
 def after_failure(failure: GatewayError, further: str | None) -> Settlement:
     """Decide what follows a failed call; ``further`` is the next channel, if there is one.
 
-    *unavailable* and *throttled* go on to another gateway, as long as the code lives; *channel* goes on through the
-    next channel; nothing else does. The next dispatch is refused when too many calls may have been sent although they
-    failed.
+    *unavailable*, *throttled* and *account* go on to another gateway, as long as the code lives; *channel* goes on
+    through the next channel; nothing else does. The next dispatch is refused when too many calls may have been sent
+    although they failed.
     """
     status = DeliveryStatus.UNKNOWN if failure.ambiguous else DeliveryStatus.FAILED
     reason = plain_reason(f"{failure.kind} {failure.provider_code}")
@@ -72,7 +72,8 @@ def _calls(blocked: Blocked, job: Job) -> Counter[str]:
 
 def told_by(outcome: Accepted | GatewayError, seconds: float, allowance: Allowance) -> Call:
     """Return what a call tells of its gateway: one that answers in time is well, whatever it says of the message."""
-    if isinstance(outcome, GatewayError) and outcome.kind is FailureKind.THROTTLED:
+    kind = None if isinstance(outcome, Accepted) or outcome.of_message else outcome.kind
+    if kind is FailureKind.THROTTLED:
         return Call.THROTTLED
-    ill = isinstance(outcome, GatewayError) and outcome.kind is FailureKind.UNAVAILABLE and not outcome.of_message
+    ill = kind in {FailureKind.UNAVAILABLE, FailureKind.ACCOUNT}
     return Call.BAD if ill or seconds >= allowance.slow else Call.WELL

@@ -1,4 +1,4 @@
-"""Fall back to the next channel when a gateway reports that a message did not arrive."""
+"""Fall back to the next channel, or gateway, when a gateway reports that a message did not arrive."""
 
 from otp_service.core.errors import LedgerUnavailableError
 from otp_service.core.keyring import SealBrokenError
@@ -21,6 +21,8 @@ ENDS_THE_DELIVERY = frozenset({FailureKind.DESTINATION, FailureKind.REJECTED, Fa
 
 def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receipt) -> None:
     """Queue a further message of the verification, through its next channel and with the same code, if that may help.
+
+    Where the gateway refuses our account, another one of the same channel comes first.
 
     It counts as a message of the verification and of the number, like one that a caller asks for; only the delay
     before it is not waited for. A receipt that comes twice sends once: only the last call of the last message is fallen
@@ -65,4 +67,9 @@ def _channel_after(context: Context, reported: Reported, receipt: Receipt) -> st
     did_not_arrive = is_last and last.status == receipt.status and receipt.status in _DID_NOT_ARRIVE
     if not did_not_arrive or verification.status is not Status.PENDING or receipt.kind in ENDS_THE_DELIVERY:
         return None
-    return next_channel(context, verification.purpose, verification.country, last.channel)
+    purpose, country = verification.purpose, verification.country
+    if receipt.kind is FailureKind.ACCOUNT:
+        called = {one.gateway for one in verification.deliveries if one.channel == last.channel}
+        if not called.issuperset(context.routes.gateways_for(country, purpose.name, last.channel)):
+            return last.channel
+    return next_channel(context, purpose, country, last.channel)

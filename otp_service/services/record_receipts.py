@@ -4,7 +4,9 @@ import re
 from dataclasses import dataclass
 
 from otp_service.core.errors import NotFoundError, UnauthenticatedError
-from otp_service.gateways.base import Receipt, ReceiptForgedError, ReceiptRequest, ReportsReceipts
+from otp_service.core.health import Call
+from otp_service.gateways.base import FailureKind, Receipt, ReceiptForgedError, ReceiptRequest, ReportsReceipts
+from otp_service.services.breaker import observe
 from otp_service.services.context import Context
 from otp_service.services.fall_back import ENDS_THE_DELIVERY, fall_back
 from otp_service.telemetry import metrics
@@ -80,6 +82,8 @@ def record(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -
         return False
     if reported.news:
         metrics.record_receipt(gateway, receipt.status)
+        if receipt.kind is FailureKind.ACCOUNT:
+            observe(context, gateway, dispatch_id, Call.BAD, refusal=reason or receipt.kind)
     fall_back(context, bucket, reported, receipt)
     return True
 

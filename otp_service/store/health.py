@@ -22,10 +22,13 @@ class Health:
         self._scripts = scripts
         self._policy = policy
 
-    def observe(self, gateway: str, dispatch_id: str, call: Call, leave_alone: int = 0) -> BreakerState | None:
-        """Learn from a call; ``leave_alone`` are the milliseconds that a throttled gateway asked for.
+    def observe(
+        self, gateway: str, dispatch_id: str, call: Call, leave_alone: float = 0, refusal: str = ""
+    ) -> BreakerState | None:
+        """Learn from a call; return the state that the breaker changed to, ``None`` when it did not change.
 
-        Return the state that the breaker changed to, ``None`` when it did not change.
+        ``leave_alone`` are the milliseconds that the gateway asked for, granted up to the longest block; ``refusal``
+        says why it refuses our account, empty when it does not.
         """
         policy = self._policy
         answer = self._scripts.run(
@@ -34,7 +37,8 @@ class Health:
             (
                 dispatch_id,
                 call,
-                leave_alone,
+                round(min(leave_alone, policy.longest_block)),
+                refusal,
                 policy.run,
                 policy.calls,
                 policy.percent,
@@ -98,4 +102,6 @@ def _health_of(fields: Mapping[bytes, bytes], calls: list[tuple[bytes, float]], 
         bad=int(values.get("bad", 0)) if present else 0,
         in_flight=sum(end > now for _, end in calls) if calls else None,
         paused=max(0, paused - now),
+        refusal=values.get("refusal", b"").decode(),
+        refused=max(0, now - int(values.get("refused", now))),
     )

@@ -81,6 +81,12 @@ _breaker_changes = Counter(
     ("gateway", "state"),
     registry=REGISTRY,
 )
+_account_refusals = Counter(
+    "otp_service_account_refusals",
+    "Times that a gateway refused our account, in an answer or in a report.",
+    ("gateway",),
+    registry=REGISTRY,
+)
 _gateways_open = Gauge(
     "otp_service_gateway_open",
     "Whether a gateway's breaker is open: 1, half open: 0.5, closed: 0.",
@@ -226,6 +232,11 @@ def record_reply(gateway: str, outcome: str) -> None:
 def record_breaker(gateway: str, state: str) -> None:
     """Count that a gateway's breaker changed to a state."""
     _breaker_changes.labels(_labels.bounded("gateway", gateway), _labels.bounded("breaker", state)).inc()
+
+
+def record_account_refusal(gateway: str) -> None:
+    """Count that a gateway refused our account."""
+    _account_refusals.labels(_labels.bounded("gateway", gateway)).inc()
 
 
 def record_gateway_state(gateway: str, openness: float) -> None:

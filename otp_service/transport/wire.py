@@ -22,7 +22,7 @@ MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read."""
 MAX_RETRY_AFTER = 3600.0
 """Seconds for which somebody can ask to be left alone."""
-_SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
+_SECONDS = re.compile(r"[0-9]+", re.ASCII)
 _UNSENDABLE = "request cannot be sent"
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 _FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)

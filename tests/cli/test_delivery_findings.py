@@ -48,6 +48,18 @@ def test_a_gateway_that_is_left_alone_is_told(health, sentence):
     assert ("gateway resume primary" in finding.action) == bool(health.by_hand)
 
 
+def test_a_gateway_that_refuses_our_account_has_to_be_mended():
+    health = GatewayHealth(BreakerState.OPEN, opens_in=29_001, refusal="account 20003", refused=90_000)
+    refused_us, left_alone = gateway_findings("primary", health)
+
+    assert (refused_us.level, refused_us.subject) == (Level.FAIL, "gateways.primary")
+    assert refused_us.sentence == "It refuses our account, for the last time 1 min 30 s ago: account 20003."
+    assert (left_alone.level, left_alone.sentence) == (
+        Level.WARN,
+        "It is resting since it refuses our account, for 30 s yet.",
+    )
+
+
 def test_a_gateway_that_is_well_needs_no_words():
     assert list(gateway_findings("primary", GatewayHealth(BreakerState.CLOSED, bad=3, calls=9))) == []
 

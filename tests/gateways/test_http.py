@@ -246,6 +246,6 @@ def test_a_request_that_cannot_be_made_is_our_fault_and_leaks_nothing(provider, 
     with pytest.raises(GatewayError) as failed:
         gateway.send(MESSAGE)
 
-    assert str(failed.value) == "rejected: request cannot be sent"
+    assert str(failed.value) == "account: request cannot be sent"
     assert failed.value.__context__ is None
     assert provider.received == []

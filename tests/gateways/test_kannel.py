@@ -100,7 +100,7 @@ def test_a_long_text_arrives_in_segments(kannel: Kannel):
 @pytest.mark.parametrize(
     ("message", "changes", "failure"),
     [
-        (MESSAGE, {"secrets": {"password": "wrong"}}, "rejected: http 403"),
+        (MESSAGE, {"secrets": {"password": "wrong"}}, "account: http 403"),
         (replace(MESSAGE, to=f"+{DENIED}1234567"), {}, "destination: denied by lists"),
     ],
     ids=["password", "denied"],

@@ -107,7 +107,7 @@ def test_a_refused_bind_is_told_at_once_and_tried_again_ever_more_seldom(smsc):
     smsc.bind_status = 0x0E
     with gateway_at(smsc, rebind_after=0.1, timeout=5.0) as gateway:
         outcome, seconds = outcome_of(gateway)
-        assert outcome == unavailable("bind ESME_RINVPASWD")
+        assert outcome == (FailureKind.ACCOUNT, "bind ESME_RINVPASWD", False)
         assert seconds < 1.0
         assert outcome_of(gateway)[0] == outcome
         wait_until(lambda: len(smsc.binds) == 4)
@@ -405,7 +405,7 @@ def test_what_an_smsc_also_answers_because_of_a_number_is_about_the_message():
 def test_a_generic_nack_is_no_acceptance(smsc):
     smsc.answer = lambda submit, _: submit.connection.send(0x80000000, 3, submit.sequence)
     with gateway_at(smsc) as gateway:
-        assert outcome_of(gateway)[0] == (FailureKind.REJECTED, "ESME_RINVCMDID", False)
+        assert outcome_of(gateway)[0] == (FailureKind.ACCOUNT, "ESME_RINVCMDID", False)
 
 
 @pytest.mark.parametrize("command", [0x80000000, 0x80000009, 0x80000021])

@@ -87,7 +87,7 @@ def test_without_any_keys_nothing_is_sent(sns, monkeypatch, tmp_path):
     with pytest.raises(GatewayError) as refused:
         gateway(base_url=sns.url).send(MESSAGE)
 
-    assert (refused.value.kind, refused.value.provider_code) == (FailureKind.REJECTED, "NoCredentialsError")
+    assert (refused.value.kind, refused.value.provider_code) == (FailureKind.ACCOUNT, "NoCredentialsError")
     assert sns.received == []
 
 

@@ -224,9 +224,9 @@ def test_others_in_the_process_may_still_be_logged(listener, caplog):
 @pytest.mark.parametrize(
     ("status", "kind", "ambiguous"),
     [
-        (302, FailureKind.REJECTED, False),
+        (302, FailureKind.ACCOUNT, False),
         (400, FailureKind.REJECTED, False),
-        (401, FailureKind.REJECTED, False),
+        (401, FailureKind.ACCOUNT, False),
         (408, FailureKind.UNAVAILABLE, False),
         (429, FailureKind.THROTTLED, False),
         (500, FailureKind.UNAVAILABLE, False),
@@ -355,7 +355,7 @@ NOW = dt.datetime(2026, 11, 25, 12, 0, 0, tzinfo=dt.UTC)
         ("-5", 0),
         ("1.5", 0),
         ("\u0661\u0662", 0),
-        ("1" * 500, 0),
+        ("1" * 500, 3600),
         ("soon", 0),
         ("Wed, 99 Nov 99999 12:00:00 GMT", 0),
         ("", 0),

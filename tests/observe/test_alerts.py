@@ -19,6 +19,7 @@ ONCE = {
         'otp_service_verifications_started_total{application="shop",purpose="login",country="PK",outcome="backlog-full"}'
     ),
     "OtpServiceMessagesGivenUp": 'otp_service_dead_letters_total{reason="defect"}',
+    "OtpServiceAccountRefused": 'otp_service_account_refusals_total{gateway="primary"}',
     "OtpServiceGatewaySuspectsFraud": 'otp_service_dispatches_total{gateway="primary",outcome="fraud"}',
     "OtpServiceCeilingReached": (
         'otp_service_guard_refusals_total{application="shop",country="PK",rule="spend.day",mode="enforce"}'

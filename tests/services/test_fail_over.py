@@ -52,7 +52,7 @@ def _policy(**members: Any) -> Policy:
     return Policy(**{"max_ambiguous": 1, "backoff": (1.0, 5.0), **members})
 
 
-@pytest.mark.parametrize("kind", ["unavailable", "throttled"])
+@pytest.mark.parametrize("kind", ["unavailable", "throttled", "account"])
 def test_another_gateway_is_called_at_once(still_world: World, shop: Caller, kind: str):
     sender = Sender(shop, first=Scripted(refused(kind)), second=Scripted())
     one = shop.start()
@@ -390,8 +390,9 @@ def test_a_resend_prefers_the_gateway_that_was_not_tried(shop: Caller):
     assert len({message.text for gateway in sender.gateways.values() for message in gateway.sent}) == 1, "one code"
 
 
-def test_five_failures_open_the_breaker_and_the_next_message_spares_the_call(shop: Caller):
-    sender = Sender(shop, first=Scripted(*[refused("unavailable")] * 99), second=Scripted())
+@pytest.mark.parametrize("kind", ["unavailable", "account"])
+def test_five_failures_open_the_breaker_and_the_next_message_spares_the_call(shop: Caller, kind: str):
+    sender = Sender(shop, first=Scripted(*[refused(kind)] * 99), second=Scripted())
     ids = [shop.start() for _ in range(8)]
     sender.deliver()
 
@@ -409,6 +410,22 @@ def test_a_refusal_says_nothing_of_the_gateway(shop: Caller, kind: str):
     sender.deliver()
 
     assert shop.context.store.health.of(("first",))["first"].state is BreakerState.CLOSED
+
+
+def test_a_gateway_that_refuses_our_account_costs_no_message_and_says_so_until_it_answers_well(
+    still_world: World, shop: Caller
+):
+    first = Scripted(*[refused("account", "20003")] * 5)
+    sender = Sender(shop, first=first, second=Scripted())
+    ids = [shop.start() for _ in range(9)]
+    sender.deliver()
+    health = shop.context.store.health
+    assert [story(shop, one)[-1][2:4] for one in ids] == [("second", "sent")] * 9
+    assert letters(still_world.client) == []
+    assert (health.of(("first",))["first"].state, health.of(("first",))["first"].refusal) == ("open", "account 20003")
+    health.observe("first", new_dispatch_id("00"), Call.WELL)
+
+    assert health.of(("first",))["first"].refusal == ""
 
 
 def test_slow_answers_open_the_breaker_though_they_are_good(still_world: World):

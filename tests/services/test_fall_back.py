@@ -324,6 +324,27 @@ def test_of_a_message_that_went_to_two_gateways_only_the_last_call_decides(still
     ]
 
 
+@pytest.mark.parametrize("login", [{}, {"fallback": False}])
+def test_a_report_that_our_account_is_refused_goes_on_to_the_next_gateway_and_counts_against_this_one(
+    still_world: World, login: dict[str, Any]
+):
+    gateways = {"first": {"kind": "sandbox"}, "second": {"kind": "sandbox"}}
+    shop = _shop(still_world, login, gateways=gateways, routes=[{"gateways": ["first", "second"]}])
+    sender = Sender(shop, first=Scripted(), second=Scripted())
+    said = Receipt(DeliveryStatus.FAILED, "failed", "account 30002", FailureKind.ACCOUNT)
+    one = shop.start()
+    sender.deliver()
+    for name in ("first", "first", "second"):  # a report that comes twice tells nothing new
+        record(shop.context, name, sender.gateways[name].sent[0].dispatch_id, said)
+        known = shop.context.store.health.of((name,))[name]
+        assert (known.bad, known.refusal) == (1, "account 30002")
+        sender.deliver()
+
+    assert [each[:4] for each in story(shop, one)][:2] == [(1, 1, "first", "failed"), (2, 1, "second", "failed")]
+    further = [message.channel for message in sender.gateways["first"].sent[1:]]
+    assert further == ([] if login else ["voice"]), "by the next channel once all gateways refused"
+
+
 def test_what_the_last_call_said_of_the_number_stands(still_world: World):
     _, sender, _, undelivered = _sent_by_two(still_world)
     undelivered("second", FailureKind.DESTINATION)

@@ -7,7 +7,8 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_outbox import Scripted, Sender, choices, refused, story
 
-from otp_service.core.health import BreakerState, GatewayHealth
+from otp_service.core.health import BreakerState, Call, GatewayHealth
+from otp_service.core.keyring import new_dispatch_id
 from otp_service.gateways.base import FailureKind, GatewayError
 
 PAUSE = {"pause": 2.0, "max_pause": 30.0}
@@ -105,17 +106,55 @@ def test_a_gateway_that_does_not_say_for_how_long_is_left_alone_for_the_pause(
         frozen.advance(pause / 1000)
 
 
-@pytest.mark.parametrize(("asked", "given"), [(-5.0, 2000), (1e9, 86_400_000), (float("inf"), 86_400_000)])
+@pytest.mark.parametrize(
+    ("asked", "given"), [(-5.0, 2000), (1e9, 1_800_000), (float("inf"), 1_800_000), (float("nan"), 2000)]
+)
 def test_what_nobody_can_mean_is_bounded(shop: Caller, asked: float, given: int) -> None:
     _sent(shop, 1, refused("throttled", retry_after=asked))
 
     assert _health(shop).paused == given
 
 
-def test_only_throttling_makes_a_pause(shop: Caller) -> None:
+@pytest.mark.parametrize(("asked", "given"), [(60.0, 60_000), (1e9, 1_800_000), (-5.0, 0), (float("nan"), 0)])
+def test_what_a_gateway_asks_for_that_cannot_now_is_granted_as_where_it_throttles(
+    frozen: FrozenValkey, shop: Caller, asked: float, given: int
+) -> None:
     one = shop.start()
-    failed = GatewayError(FailureKind.UNAVAILABLE, "http 503", retry_after=60)
+    failed = GatewayError(FailureKind.UNAVAILABLE, "http 503", retry_after=asked)
     Sender(shop, first=Scripted(failed), second=Scripted()).deliver()
+    assert (_health(shop).paused, _health(shop).bad) == (given, 1)
+    assert [each[2] for each in story(shop, one)] == ["first", "second"]
+    frozen.advance(given / 1000 - 0.001)
+    early = shop.start()
+    Sender(shop, first=Scripted(), second=Scripted()).deliver()
+    frozen.advance(0.001)
+    later = shop.start()
+    Sender(shop, first=Scripted(), second=Scripted()).deliver()
+
+    assert choices(shop, early) == [("second", "limit") if given else ("first", "configured")]
+    assert choices(shop, later) == [("first", "configured")]
+
+
+@pytest.mark.parametrize("kind", ["throttled", "unavailable"])
+def test_what_is_asked_for_because_of_a_number_leaves_the_gateway_to_all_others(shop: Caller, kind: str) -> None:
+    _sent(shop, 1, refused(kind, retry_after=60.0, of_message=True))
 
     assert _health(shop).paused == 0
-    assert [each[2] for each in story(shop, one)] == ["first", "second"]
+
+
+def test_the_last_resort_waits_for_as_long_as_the_gateway_asked(frozen: FrozenValkey) -> None:
+    """Its breaker is open, no other gateway is left, and it said when to come back."""
+    shop = _shop(frozen)
+    shop.context.store.health.open("second", 3_600_000, "cli:ali")
+    for _ in range(5):
+        shop.context.store.health.observe("first", new_dispatch_id("00"), Call.BAD, 90_000)
+    sender = Sender(shop, first=Scripted(), second=Scripted())
+    assert _health(shop).state is BreakerState.OPEN
+    one = shop.start()
+    frozen.advance(25)  # past the last resort's ten seconds, before the breaker's thirty
+    sender.deliver()
+    assert sender.sent() == []
+    frozen.advance(66)
+    sender.go_on()
+
+    assert choices(shop, one)[-1][0] == "first"

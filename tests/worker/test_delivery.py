@@ -1,15 +1,18 @@
 """Delivery by real worker processes: what is accepted is delivered or reported."""
 
 import random
+import re
 import signal
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import requests
+from support_cli import run
 from support_outbox import DEAD, DELAYED, lane, waiting
 from support_service import Service, eventually, in_parallel, running
-from support_valkey import ValkeyServer
+from support_valkey import ValkeyServer, free_port
 
 FREE = {"number": ["100/10 minutes"], "application": ["1000000/minute"], "ip": ["100000/minute"]}
 
@@ -106,6 +109,32 @@ def test_a_failed_gateway_hands_over_to_the_next_one(tmp_path: Path, valkey: Val
         ("second", "sent"),
     ]
     assert story[0]["reason"].startswith("unavailable")
+
+
+def test_a_gateway_that_refuses_our_account_is_passed_over_left_alone_and_named(tmp_path: Path, valkey: ValkeyServer):
+    gateways = {
+        "first": {"kind": "sandbox", "timeout": 5.0, "fail": "account"},
+        "sandbox": {"kind": "sandbox", "timeout": 5.0},
+    }
+    metrics = free_port()
+    sections = {"routes": [{"gateways": ["first", "sandbox"]}], "worker": {"metrics_port": metrics}, "limits": FREE}
+    with running(tmp_path, valkey, gateways=gateways, **sections) as service:
+        for one in [service.start(f"+9230012345{place}") for place in range(60, 67)]:
+            service.code(one)
+        eventually(lambda: service.told("breaker_open"))
+        given_up = valkey.client.xlen(DEAD)
+        told = run("doctor", "--config", str(service.config), environ=service.keys)
+        exposed = requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=30).text
+
+    assert given_up == 0, "every message came through by the second gateway"
+    assert re.search(
+        r"fail +gateways\.first: It refuses our account, for the last time .* ago: account sandbox", told.output
+    )
+    assert re.search(r"warn +gateways\.first: It is resting since it refuses our account", told.output)
+    assert told.exit_code == 1
+    (refusals,) = re.findall(r'^otp_service_account_refusals_total{gateway="(\w+)"} (\d)', exposed, re.MULTILINE)
+    assert refusals[0] == "first"
+    assert int(refusals[1]) >= 5, "so many open the breaker"
 
 
 @pytest.mark.parametrize("kind", ["rejected", "destination", "fraud"])

@@ -15,7 +15,7 @@ _VERSION = 0x34
 async def bound(
     settings: SmppSettings, command: Command, deliver: Callable[[bytes], Awaitable[bool]]
 ) -> Session | GatewayError:
-    """Connect and bind within the time-out; a failure is *unavailable*, with the status of a bind that was refused."""
+    """Connect and bind within the time-out; a failure has the status of a bind that was refused."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.timeout
     try:

@@ -6,6 +6,7 @@ from typing import ClassVar
 from otp_service.core.message import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 from otp_service.gateways.smpp.delivery import delivery_of
+from otp_service.gateways.smpp.failures import OF_SENDER
 from otp_service.gateways.smpp.inbound import message_of
 from otp_service.gateways.smpp.links import Links
 from otp_service.gateways.smpp.parts import Parts
@@ -48,6 +49,7 @@ class SmppGateway:
         """
         outcome = self._submitted(message)
         if isinstance(outcome, GatewayError):
+            outcome.of_message |= bool(message.sender) and outcome.provider_code in OF_SENDER
             raise outcome  # outside of the handlers: what they catch holds the text
         reference = reference_of(outcome[-1] or None, message)
         self._parts.remember(outcome[:-1], reference)

@@ -105,7 +105,7 @@ class Link:
             async with asyncio.timeout_at(deadline):
                 session = await asyncio.shield(self._attempt)
                 if isinstance(session, GatewayError):
-                    return _unavailable(session.provider_code)  # one of its own for each thread to raise
+                    return GatewayError(session.kind, session.provider_code)  # one of its own for each thread to raise
                 await session.window.acquire()
         except TimeoutError:
             return _unavailable("window full" if session else "not bound")

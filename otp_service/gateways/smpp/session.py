@@ -61,12 +61,13 @@ class Session:
         return answer or GatewayError(FailureKind.UNAVAILABLE, "connection", ambiguous=True)
 
     async def bind(self, command: Command, body: bytes, within: float) -> GatewayError | None:
-        """Bind; return why not, which is *unavailable* in any case: no message was sent."""
+        """Bind; return why not, which is *account* or *unavailable*: no message was sent."""
         answer = await self.ask(command, body, within)
         if isinstance(answer, Pdu) and answer.command == command | RESPONSE and answer.status == 0:
             return None
         refusal = answer if isinstance(answer, GatewayError) else failure_of(answer.status)
-        return GatewayError(FailureKind.UNAVAILABLE, f"bind {refusal.provider_code}")
+        kind = FailureKind.ACCOUNT if refusal.kind is FailureKind.ACCOUNT else FailureKind.UNAVAILABLE
+        return GatewayError(kind, f"bind {refusal.provider_code}")
 
     async def last(self, every: float, patience: float) -> None:
         """Return when it is over; ask for a sign of life at intervals, and end it when none comes."""

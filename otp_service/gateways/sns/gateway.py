@@ -15,7 +15,7 @@ import requests
 from boto3.session import Session
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, CredentialRetrievalError, HTTPClientError
+from botocore.exceptions import BotoCoreError, CredentialRetrievalError, HTTPClientError, ParamValidationError
 from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
 from botocore.session import Session as CoreSession
@@ -26,15 +26,21 @@ from otp_service.gateways.sns.settings import SnsSettings
 from otp_service.gateways.wire import Answer, Wire, failure_of_status, reference_of
 
 FAILURES = {  # without "Exception", which some end with
-    "AuthorizationError": FailureKind.REJECTED,  # this identity may not publish
+    "AuthorizationError": FailureKind.ACCOUNT,  # this identity may not publish
+    "ExpiredToken": FailureKind.ACCOUNT,
+    "IncompleteSignature": FailureKind.ACCOUNT,
     "InternalError": FailureKind.UNAVAILABLE,
     "InternalFailure": FailureKind.UNAVAILABLE,
+    "NotAuthorized": FailureKind.ACCOUNT,
+    "OptInRequired": FailureKind.ACCOUNT,  # not subscribed to the service, or the bill is open
     "OptedOut": FailureKind.DESTINATION,  # the number asked for no more messages
+    "RequestExpired": FailureKind.ACCOUNT,  # our clock is wrong
     "RequestLimitExceeded": FailureKind.THROTTLED,
     "ServiceUnavailable": FailureKind.UNAVAILABLE,
     "Throttled": FailureKind.THROTTLED,
     "Throttling": FailureKind.THROTTLED,
     "TooManyRequests": FailureKind.THROTTLED,
+    "UnrecognizedClient": FailureKind.ACCOUNT,
 }
 _CODE = re.compile(r"<Code>([A-Za-z]{1,50})</Code>")
 _ABOUT_THE_NUMBER = re.compile(r"<Message>[^<]*(?:[Pp]hone ?[Nn]umber|opted out)[^<]*</Message>")
@@ -84,8 +90,9 @@ class SnsGateway:
             return GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
         except (CredentialRetrievalError, HTTPClientError) as failure:  # of where credentials come from
             return GatewayError(FailureKind.UNAVAILABLE, type(failure).__name__)
-        except BotoCoreError as failure:
-            return GatewayError(FailureKind.REJECTED, type(failure).__name__)
+        except BotoCoreError as failure:  # a parameter that cannot be sent; all else is our credentials or settings
+            about_it = isinstance(failure, ParamValidationError)
+            return GatewayError(FailureKind.REJECTED if about_it else FailureKind.ACCOUNT, type(failure).__name__)
 
     def _exchange(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         """Make the SDK's call; its own transport would neither bound the whole of it nor tell what was sent."""

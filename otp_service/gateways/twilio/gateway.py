@@ -27,7 +27,7 @@ from otp_service.gateways.base import (
     ReceiptForgedError,
     ReceiptRequest,
 )
-from otp_service.gateways.twilio.codes import failure_of, receipt_of_call, receipt_of_message
+from otp_service.gateways.twilio.codes import OF_SENDER, failure_of, receipt_of_call, receipt_of_message
 from otp_service.gateways.twilio.inbound import answer_of, message_of
 from otp_service.gateways.twilio.parts import sms_parts, whatsapp_parts
 from otp_service.gateways.twilio.settings import TwilioSettings
@@ -91,6 +91,7 @@ class TwilioGateway:
         try:
             created = self._call(message) if message.channel == "voice" else self._message(message)
         except GatewayError as failure:
+            failure.of_message |= bool(message.sender) and failure.provider_code in OF_SENDER
             return failure
         except _UNREADABLE:
             return GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)

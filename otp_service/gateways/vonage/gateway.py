@@ -34,23 +34,25 @@ FAILURES = {
     "1": FailureKind.THROTTLED,  # faster than the account's limit
     "2": FailureKind.REJECTED,  # missing parameters
     "3": FailureKind.REJECTED,  # invalid parameters
-    "4": FailureKind.REJECTED,  # invalid credentials
+    "4": FailureKind.ACCOUNT,  # invalid credentials
     "5": FailureKind.UNAVAILABLE,  # internal error
     "6": FailureKind.DESTINATION,  # invalid message, for example an unrecognised prefix of the number
     "7": FailureKind.DESTINATION,  # number barred
-    "8": FailureKind.REJECTED,  # account suspended
-    "9": FailureKind.UNAVAILABLE,  # not enough credit, until somebody tops up
+    "8": FailureKind.ACCOUNT,  # account suspended
+    "9": FailureKind.ACCOUNT,  # not enough credit, until somebody tops up
     "10": FailureKind.THROTTLED,  # too many connections at the same time
-    "11": FailureKind.REJECTED,  # account not enabled for HTTP
+    "11": FailureKind.ACCOUNT,  # account not enabled for HTTP
     "12": FailureKind.REJECTED,  # message too long
-    "14": FailureKind.REJECTED,  # invalid signature
-    "15": FailureKind.REJECTED,  # sender not allowed
+    "14": FailureKind.ACCOUNT,  # invalid signature
+    "15": FailureKind.ACCOUNT,  # sender not allowed
     "22": FailureKind.REJECTED,  # invalid network code
     "23": FailureKind.REJECTED,  # callback too long, or with illegal characters
-    "29": FailureKind.REJECTED,  # demo account, destination not on its list
-    "32": FailureKind.REJECTED,  # signature and secret in one request
+    "29": FailureKind.ACCOUNT,  # demo account, destination not on its list
+    "32": FailureKind.ACCOUNT,  # signature and secret in one request
     "33": FailureKind.DESTINATION,  # number de-activated
 }
+OF_NUMBER, OF_SENDER = "29", "15"
+"""Those of *account* that are about the message: always, and where it has a sender of its own."""
 _CODE = re.compile("[0-9]{1,3}")
 MIN_TTL, MAX_TTL = 20_000, 604_800_000
 """Milliseconds."""
@@ -81,7 +83,7 @@ class VonageGateway:
                 auth=requests.auth.HTTPBasicAuth(settings.api_key, settings.api_secret.get_secret_value()),
             )
         )
-        return Accepted(reference_of(_reference(answer), message))
+        return Accepted(reference_of(_reference(answer, message), message))
 
     def receipt_address(self, url: str, dispatch_id: str) -> str:
         """Return the address with a token, unless receipts are signed."""
@@ -118,7 +120,7 @@ class VonageGateway:
         return form
 
 
-def _reference(answer: Answer) -> str | None:
+def _reference(answer: Answer, message: Message) -> str | None:
     """Return Vonage's id of the first part; raise `GatewayError` unless all parts were taken."""
     parts = _parts(answer)
     if not parts:
@@ -129,7 +131,9 @@ def _reference(answer: Answer) -> str | None:
     if refused:
         kind = FAILURES.get(refused[0], FailureKind.REJECTED)
         code = refused[0] if _CODE.fullmatch(refused[0]) else "unknown status"
-        raise GatewayError(kind, code, ambiguous=len(refused) < len(parts))
+        of_message = code == OF_NUMBER or (code == OF_SENDER and bool(message.sender))
+        ambiguous, rest = len(refused) < len(parts), answer.retry_after
+        raise GatewayError(kind, code, ambiguous=ambiguous, retry_after=rest, of_message=of_message)
     return parts[0].get("message-id")
 
 

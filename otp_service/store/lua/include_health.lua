@@ -3,7 +3,8 @@
 -- A gateway's hash holds, while the breaker is open, `until` (when it lets a probe through), `block` (how long it
 -- blocks), `probe` (the dispatch that tries it) and `probing` (until when that is waited for), `probed` (when it was
 -- tried last), `hand` (who opened it by hand); while it is closed, `since`, `calls`, `bad` (of this window) and `run` (bad
--- ones in a row). `paused` and `pause` are about throttling, `turn` about the rate. Times and lengths in milliseconds.
+-- ones in a row). `paused` and `pause` are about throttling, `turn` about the rate; `refusal` and `refused` tell why and
+-- when it refused our account. Times and lengths in milliseconds.
 local health = {}
 
 local DAY, PATIENCE, IN_FLIGHT_AGAIN, LAST_RESORT = 86400000, 1000, 50, 10000
@@ -38,7 +39,7 @@ end
 -- for that: opened by hand, or not open.
 function health.last_resort(one)
   if not one['until'] or one.hand then return nil end
-  return math.max(0, (one.probed or 0) + LAST_RESORT - now, (one.probing or 0) - now)
+  return math.max(0, (one.probed or 0) + LAST_RESORT - now, (one.probing or 0) - now, (one.paused or 0) - now)
 end
 
 -- Lets a dispatch in, which may take `lease` milliseconds.

@@ -4,10 +4,11 @@
 -- KEYS[1] the gateway's health   KEYS[2] its calls in flight
 -- ARGV[1] identifier of the dispatch   ARGV[2] 'well', 'bad' (it failed, or was slow), 'throttled', or 'none' (there
 -- was no call)   ARGV[3] milliseconds for which it asked to be left alone, 0 when it did not say
--- ARGV[4] bad calls in a row that open the breaker
--- ARGV[5] calls of a window from which on their share counts   ARGV[6] per cent of bad ones that open it
--- ARGV[7] length of a window   ARGV[8] shortest and ARGV[9] longest time that it blocks
--- ARGV[10] and ARGV[11] shortest and longest pause after throttling; all in milliseconds
+-- ARGV[4] why it refuses our account, empty when it does not
+-- ARGV[5] bad calls in a row that open the breaker
+-- ARGV[6] calls of a window from which on their share counts   ARGV[7] per cent of bad ones that open it
+-- ARGV[8] length of a window   ARGV[9] shortest and ARGV[10] longest time that it blocks
+-- ARGV[11] and ARGV[12] shortest and longest pause after throttling; all in milliseconds
 -- Returns one of: {'opened', milliseconds} {'closed'} {''} (nothing changed)
 -- include clock
 
@@ -35,14 +36,26 @@ if ARGV[2] == 'none' then
   return { '' }
 end
 
-local rested = now >= tonumber(known.paused or 0)
+if ARGV[4] ~= '' then
+  redis.call('HSET', KEYS[1], 'refusal', ARGV[4], 'refused', now)
+  keep(0)
+elseif ARGV[2] == 'well' then
+  redis.call('HDEL', KEYS[1], 'refusal', 'refused')
+end
+
+local rested, asked = now >= tonumber(known.paused or 0), tonumber(ARGV[3])
+local paused = math.max(now + asked, tonumber(known.paused or 0))
+if asked > 0 then
+  redis.call('HSET', KEYS[1], 'paused', paused)
+  keep(paused - now)
+end
 if ARGV[2] == 'throttled' then
   local pause = tonumber(known.pause or 0)
   -- Of a burst that is throttled only the first doubles: the others were begun before anybody knew.
-  if rested then pause = math.max(math.min(2 * pause, tonumber(ARGV[11])), tonumber(ARGV[10])) end
-  if tonumber(ARGV[3]) > 0 then pause = tonumber(ARGV[3]) end -- it knows best
-  local paused = math.max(now + pause, tonumber(known.paused or 0))
-  redis.call('HSET', KEYS[1], 'paused', paused, 'pause', math.min(pause, tonumber(ARGV[11])))
+  if rested then pause = math.max(math.min(2 * pause, tonumber(ARGV[12])), tonumber(ARGV[11])) end
+  if asked > 0 then pause = asked end -- it knows best
+  paused = math.max(now + pause, paused)
+  redis.call('HSET', KEYS[1], 'paused', paused, 'pause', math.min(pause, tonumber(ARGV[12])))
   if known.probe == ARGV[1] then redis.call('HDEL', KEYS[1], 'probe', 'probing') end
   keep(paused - now)
   return { '' }
@@ -55,12 +68,12 @@ if known['until'] then
     redis.call('HDEL', KEYS[1], 'until', 'block', 'probe', 'probing', 'probed', 'hand')
     return { 'closed' }
   end
-  if now >= tonumber(known['until']) then return open(math.min(2 * tonumber(known.block), tonumber(ARGV[9]))) end
+  if now >= tonumber(known['until']) then return open(math.min(2 * tonumber(known.block), tonumber(ARGV[10]))) end
   redis.call('HDEL', KEYS[1], 'probe', 'probing') -- the last resort, before its time: that does not lengthen it
   return { '' }
 end
 
-if not known.since or now - tonumber(known.since) >= tonumber(ARGV[7]) then
+if not known.since or now - tonumber(known.since) >= tonumber(ARGV[8]) then
   redis.call('HSET', KEYS[1], 'since', now, 'calls', 0, 'bad', 0)
   keep(0)
 end
@@ -70,5 +83,5 @@ if not bad then
   return { '' }
 end
 local bad_ones, run = redis.call('HINCRBY', KEYS[1], 'bad', 1), redis.call('HINCRBY', KEYS[1], 'run', 1)
-local share = calls >= tonumber(ARGV[5]) and bad_ones * 100 >= calls * tonumber(ARGV[6])
-return (share or run >= tonumber(ARGV[4])) and open(tonumber(ARGV[8])) or { '' }
+local share = calls >= tonumber(ARGV[6]) and bad_ones * 100 >= calls * tonumber(ARGV[7])
+return (share or run >= tonumber(ARGV[5])) and open(tonumber(ARGV[9])) or { '' }
