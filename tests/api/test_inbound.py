@@ -300,7 +300,7 @@ def test_a_stop_is_recorded_while_every_start_is_refused(phone):
     phone.context.store.mirror.close()
 
     assert phone.shop.client.get("/readyz").status_code == 503
-    assert code_of(phone.writes("STOP")) == (503, "ledger-unavailable"), "it is not in force here: send it again"
+    assert code_of(phone.writes("STOP")) == (503, "ledger-mismatch"), "it is not in force here: send it again"
     assert phone.suppressions() == [("shop", "all", "inbound", False)]
 
 
