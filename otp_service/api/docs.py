@@ -1,25 +1,33 @@
-"""``/openapi.json`` and ``/docs``: the specification for programs and for people. Both work without the internet."""
+"""``/openapi.json``, ``/docs``, ``/problems``: what the API is, for programs and people. All without the internet."""
 
 import json
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from otp_service.api.errors import KINDS
 from otp_service.api.exchange import JSON
 from otp_service.api.openapi import Specification, specification
+from otp_service.api.request import host_of
 from otp_service.bootstrap import Installation
+from otp_service.core.errors import NotFoundError
 
 CONTENT_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """Of the page: its own style sheet and nothing else, no script at all."""
 
+_LOCAL = "http://127.0.0.1:8080"
+_ADDRESS = "@address@"
+"""Stands in the page, which is made once, for the address that it is asked at."""
+_LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 _SHOWN = 10
 """Values of an enumeration that a table lists."""
 _CODE = re.compile(r"`+([^`]+)`+")
@@ -33,22 +41,52 @@ def blueprint(installation: Installation) -> Blueprint:
         return Response(_made(with_metrics=with_metrics)[0], mimetype=JSON)
 
     def page_response() -> Response:
-        html = _made(with_metrics=with_metrics)[1]
-        return Response(html, mimetype="text/html", headers={"Content-Security-Policy": CONTENT_POLICY})
+        address = _address(installation.settings.http.public_url)
+        return _html(_made(with_metrics=with_metrics)[1].replace(_ADDRESS, escape(address)))
 
     style = resources.files(__package__).joinpath("templates/docs.css").read_bytes()
     routes = Blueprint("docs", __name__)
     routes.add_url_rule("/openapi.json", "specification", specification_response, methods=["GET"])
     routes.add_url_rule("/docs", "page", page_response, methods=["GET"])
+    routes.add_url_rule("/problems/<problem>", "problem", lambda problem: _html(_problem(problem)), methods=["GET"])
     routes.add_url_rule("/docs/style.css", "style", lambda: Response(style, mimetype="text/css"), methods=["GET"])
     return routes
 
 
+def _html(text: str) -> Response:
+    return Response(text, mimetype="text/html", headers={"Content-Security-Policy": CONTENT_POLICY})
+
+
+def _address(public_url: str | None) -> str:
+    """Return the address that this page was asked at, as far as it is known: what is in front may have its own."""
+    host = host_of(request.environ)
+    if host is None:
+        return _LOCAL
+    if public_url and urlsplit(public_url).netloc == host:
+        return public_url.rstrip("/")
+    secure = request.headers.get("X-Forwarded-Proto") == "https" or request.is_secure
+    return f"{'https' if secure else 'http'}://{host}"
+
+
 @cache
-def _made(*, with_metrics: bool) -> tuple[bytes, bytes]:
-    """Return the specification and the page."""
+def _made(*, with_metrics: bool) -> tuple[bytes, str]:
+    """Return the specification, and the page, in which the address is still missing."""
     spec = specification(with_metrics=with_metrics)
-    return json.dumps(spec, ensure_ascii=False).encode(), page(spec).encode()
+    return json.dumps(spec, ensure_ascii=False).encode(), page(spec)
+
+
+@cache
+def _words() -> Mapping[str, Mapping[str, str]]:
+    """Return what is said of each problem; links to documents that are not here are their text."""
+    text = resources.files(__package__).joinpath("problems.toml").read_text(encoding="utf-8")
+    return tomllib.loads(_LINK.sub(r"\1", text))
+
+
+def _problem(code: str) -> str:
+    """Return the page of a problem: what its ``type`` leads to."""
+    if code not in KINDS:
+        raise NotFoundError("There is no problem of this code. All are described at /docs.")
+    return _templates().get_template("problem.html").render(code=code, kind=KINDS[code], words=_words()[code])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +101,11 @@ class Member:
 
 def page(spec: Specification) -> str:
     """Return the page that shows a specification."""
+    return _templates().get_template("docs.html").render(spec=spec, reader=_Reader(spec), kinds=KINDS, address=_ADDRESS)
+
+
+@cache
+def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
@@ -73,8 +116,7 @@ def page(spec: Specification) -> str:
     environment.filters["prose"] = _prose
     environment.filters["example"] = _pretty
     environment.filters["breakable"] = _breakable
-    reader = _Reader(spec)
-    return environment.get_template("docs.html").render(spec=spec, reader=reader, kinds=KINDS)
+    return environment
 
 
 def _prose(text: str) -> Markup:

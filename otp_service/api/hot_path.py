@@ -14,23 +14,14 @@ from otp_service.api.errors import answer_to
 from otp_service.api.exchange import TURNED_AWAY, Answer, Exchange
 from otp_service.api.observation import report
 from otp_service.api.overload import Overload
-from otp_service.api.request import refuse_query
+from otp_service.api.request import host_of, refuse_query
 from otp_service.api.v1 import verifications
 from otp_service.api.wsgi_answer import written
 from otp_service.bootstrap import Installation
 from otp_service.core.errors import InvalidRequestError
 
 _CHECK: Final = re.compile(r"/v1/verifications/([a-z0-9_]+)/check")
-_HOST: Final = re.compile(r"(?:[\w.~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
-"""What names a host, and maybe a port (RFC 3986, section 3.2); without the marks that no name of the DNS has."""
-
 Handler = Callable[[Exchange], Answer]
-
-
-def _has_host(environ: WSGIEnvironment) -> bool:
-    """Tell whether a request says which host it is for, once, as HTTP/1.1 demands (RFC 9112, section 3.2)."""
-    host = environ.get("HTTP_HOST")  # the server makes an empty one of a missing one
-    return bool(_HOST.fullmatch(host)) if host else environ.get("SERVER_PROTOCOL") != "HTTP/1.1"
 
 
 def _refuse_host(_: Exchange) -> NoReturn:
@@ -52,7 +43,7 @@ class HotPath:
         path = environ["PATH_INFO"]
         if TURNED_AWAY in environ:
             return self._overload.refuse(environ, start_response)
-        if not _has_host(environ):
+        if host_of(environ) is None and (environ.get("HTTP_HOST") or environ["SERVER_PROTOCOL"] == "HTTP/1.1"):
             return self._answer(Exchange(environ, None, None), _refuse_host, start_response)
         if environ["REQUEST_METHOD"] != "POST":
             return self.flask(environ, start_response)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qs
+from wsgiref.types import WSGIEnvironment
 
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
@@ -24,6 +25,8 @@ _WHOLE = ""
 """JSON pointer of the whole body; also used for what is wrong outside of it."""
 _NAME = re.compile(r"(?!.*[0-9]{4})[A-Za-z_][A-Za-z0-9_-]{0,39}")
 """Members whose names may be told. Any other name is input like a value, and may be a number or a code."""
+_HOST = re.compile(r"(?:[\w.~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
+"""What names a host (RFC 3986, section 3.2), without the marks that no name of the DNS has."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _MESSAGES = {
     "missing": "is missing",
@@ -114,6 +117,15 @@ def query_of(exchange: Exchange, *known: str) -> dict[str, str]:
     if any(len(values) > 1 for values in given.values()):
         _refuse("A query parameter is given twice.", Fault(_WHOLE, "a query parameter is given twice"))
     return {name: value for name, (value,) in given.items()}
+
+
+def host_of(environ: WSGIEnvironment) -> str | None:
+    """Return the host that a request is for, and maybe a port; ``None`` where it names none, or more than one.
+
+    HTTP/1.1 demands it (RFC 9112, section 3.2).
+    """
+    host = str(environ.get("HTTP_HOST", ""))  # of two the server makes one with a comma
+    return host if _HOST.fullmatch(host) else None
 
 
 def refuse_query(exchange: Exchange) -> None:

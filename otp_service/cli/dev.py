@@ -61,6 +61,7 @@ def dev(port: int | None, folder: Path, api_key: str | None, path: Path | None, 
     os.umask(0o077)  # what it and its processes write is for this user only
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _stop)
+    dev_data.require_own(folder, os.environ)
     try:
         with ExitStack() as stack:
             stack.enter_context(dev_data.lock(folder))

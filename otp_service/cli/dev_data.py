@@ -141,6 +141,17 @@ def key_variables(folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, s
     return variables, made
 
 
+def require_own(folder: Path, environ: Mapping[str, str]) -> None:
+    """Raise `ConfigurationError` where the environment is that of another folder: its keys are not this one's."""
+    for name in (CONFIG_VARIABLE, _ROOT + FILE_SUFFIX, _PSEUDONYM + FILE_SUFFIX):
+        other = Path(environ.get(name, "")).parent
+        if environ.get(name) and (other / "env").is_file() and other.resolve() != folder.resolve():
+            raise ConfigurationError(
+                f"This shell has read {other / 'env'}: {name} names a file of {other}, and --data-dir is {folder}. "
+                f"Open another shell for {folder}, or give --data-dir {other}."
+            )
+
+
 def table_of(configured: Mapping[str, Any], api_key: str) -> Table:
     """Return ``dev``'s settings with a configuration file laid over them, and the API key among the keys of `dev`."""
     table = _signing(merged(_defaults_under(configured), configured))

@@ -167,9 +167,37 @@ def test_the_page_works_without_the_internet_and_without_scripts(api: Api):
     ]
     assert {tag for tag, _ in page.tags} & {"script", "img", "iframe", "style", "form", "object"} == set()
     assert page.all("style") == page.all("src") == []
-    assert {link for link in page.all("href") if not link.startswith("#")} == {"docs/style.css", "openapi.json"}
+    links = {link for link in page.all("href") if not link.startswith(("#", "problems/"))}
+    assert links == {"docs/style.css", "openapi.json"}
+    assert all(api.client.get(link).status_code == 200 for link in page.all("href") if link.startswith("problems/"))
     assert api.client.get("/docs/style.css").mimetype == "text/css"
     assert not re.search(r"url\(|@import|https?:", api.client.get("/docs/style.css").text)
+
+
+@pytest.mark.parametrize(
+    ("headers", "url"),
+    [
+        ({"Host": "otp.internal:8081"}, "http://otp.internal:8081"),
+        ({"Host": "[::1]:8080"}, "http://[::1]:8080"),
+        ({"Host": "shop.example", "X-Forwarded-Proto": "https"}, "https://shop.example"),
+        ({"Host": "shop.example", "X-Forwarded-Proto": "javascript"}, "http://shop.example"),
+        ({"Host": "otp.example"}, "https://otp.example/base"),
+    ],
+)
+def test_the_pages_examples_call_the_address_that_it_was_asked_at(real_world: World, headers: dict[str, str], url: str):
+    api = Api(real_world, http={"public_url": "https://otp.example/base"})
+
+    assert f"<code>URL={url}\n" in api.call("GET", "/docs", headers=headers).text
+
+
+@pytest.mark.parametrize(
+    "host", ["<script>alert(1)</script>", 'a"b', "a b", "a;rm", "$(id)", "`id`", "a,b", "a&b", "é"]
+)
+def test_a_host_that_is_none_gets_into_no_page(api: Api, host: str):
+    answer = api.call("GET", "/docs", headers={"Host": host})
+
+    assert answer.status_code == 400 or "<code>URL=http://127.0.0.1:8080\n" in answer.text
+    assert host not in answer.text
 
 
 def test_the_page_shows_every_call_member_and_code(api: Api):

@@ -1,5 +1,6 @@
 """Every error as a problem, whatever raised it, and none that tells what it should not."""
 
+import html
 import re
 from io import StringIO
 from pathlib import Path
@@ -33,6 +34,22 @@ def test_the_page_on_errors_is_complete_and_right():
 
     assert {code: int(status) for code, status in rows} == {code: kind.status for code, kind in KINDS.items()}
     assert len(rows) == len(KINDS)
+
+
+@pytest.mark.skipif(not ERRORS_PAGE.exists(), reason="the documents are not beside the package")
+def test_a_problems_type_leads_to_a_page_with_the_words_of_the_document(api: Api):
+    rows = re.findall(r"^\| `([a-z-]+)` \| \d{3} \| (.*?) \| (.*?) \|$", ERRORS_PAGE.read_text(), re.MULTILINE)
+    assert {code for code, _, _ in rows} == KINDS.keys()
+    for code, *words in rows:
+        answer = api.client.get(f"/problems/{code}")
+        shown = html.unescape(re.sub(r"<[^>]+>", "", answer.text))
+        assert (answer.status_code, answer.mimetype) == (200, "text/html")
+        assert KINDS[code].title in shown
+        for cell in words:
+            assert re.sub(r"\[([^\]]+)\]\([^)]+\)|`", r"\1", cell) in shown
+    refused = api.client.get("/v1/nothing").json["type"]
+    assert api.client.get(refused).status_code == 200
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
 FURTHER = {errors.MessageNotClearedError: ("PK",)}
@@ -214,7 +231,7 @@ PATHS = [
     "/", "/v1", "/verifications", "//v1/verifications", "/v1/verifications/", "/v1/./verifications", "/%00", "/%ff%fe",
     "/v1/verifications/a/check/b", "/.env", "/docs/", "/docs/../../errors.py",
     "/docs/docs.html", "/static/x", "/" + "a" * 8000, "/v1/verifications/" + "%F0%9F%98%80" * 50, "/v1/receipts/",
-    "/v1/receipts/primary", "/problems/not-found",
+    "/v1/receipts/primary", "/problems/", "/problems/nothing", "/problems/not-found/",
 ]  # fmt: skip
 
 

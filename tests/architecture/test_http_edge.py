@@ -14,6 +14,7 @@ WITHOUT_API_KEY = {
     "/metrics": "holds no personal data; has a port of its own outside of development",
     "/openapi.json": "is public documentation",
     "/docs": "is public documentation",
+    "/problems": "is public documentation",
     "/v1/receipts/": "is called by gateways, which sign or know an address that cannot be guessed",
     "/v1/inbound/": "is called by gateways, which prove themselves as they do for receipts",
 }

@@ -1,6 +1,7 @@
 """What ``dev`` keeps and configures, without starting anything."""
 
 import json
+import os
 import shlex
 import stat
 import subprocess
@@ -27,6 +28,30 @@ def settings_of(configured, tmp_path):
     table = dev_data.table_of(configured, KEY)
     keys, _ = dev_data.key_variables(tmp_path, {})
     return load_settings(environ={**keys, **dev_data.write_configuration(tmp_path, table)})
+
+
+def test_a_shell_of_another_folder_is_told_so_in_words(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    environ, _ = dev_data.key_variables(one, {})
+    environ |= dev_data.write_configuration(one, {})
+    dev_data.write_environment(one, environ)
+    dev_data.require_own(one, environ)
+    for name, value in environ.items():
+        with pytest.raises(ConfigurationError) as told:
+            dev_data.require_own(other, {name: value})
+        assert str(told.value).startswith(f"This shell has read {one / 'env'}: {name} names a file of {one}, and")
+        assert f"--data-dir is {other}" in str(told.value)
+    refused = subprocess.run(
+        [sys.executable, "-m", "otp_service.cli.main", "dev", "--data-dir", str(other)],
+        env={**os.environ, **environ}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (refused.returncode, "This shell has read" in refused.stderr) == (1, True)
+    assert not other.exists()
+
+    keys = tmp_path / "keys-of-his-own"
+    keys.write_text("k1:x")
+    dev_data.require_own(other, {"OTP_SERVICE_ROOT_KEYS_FILE": str(keys)})
 
 
 def test_the_defaults_are_those_that_are_promised(tmp_path):

@@ -70,7 +70,7 @@ def _blocks(language: str) -> list[str]:
 
 
 def test_the_python_program_survives_lost_answers_without_a_second_message_or_guess(api: Api, proxy: Forgetful):
-    client, views, sandbox = _blocks("python")
+    client, views, payment, sandbox = _blocks("python")
     waited: list[float] = []
     program: dict[str, Any] = {}
     exec(client, program)  # noqa: S102 - ours
@@ -81,7 +81,7 @@ def test_the_python_program_survives_lost_answers_without_a_second_message_or_gu
         "request": types.SimpleNamespace(remote_addr=IP, cookies={"device": "a-browser"}),
         "session": {},
     }
-    started, checked = views.split("\n\n")
+    started, checked, again, canceled = views.split("\n\n")
     exec(started, program)  # noqa: S102 - ours
     api.deliver()
     one = program["session"]["verification"]
@@ -95,6 +95,23 @@ def test_the_python_program_survives_lost_answers_without_a_second_message_or_gu
     assert len(api.get("/v1/sandbox/messages").json) == 1
     assert waited == [1, 1, 1]
     assert [proxy.keys.count(key) for key in dict.fromkeys(proxy.keys)] == [2, 2, 2]
+
+    program["form"] = {"phone": "+923001234569"}
+    exec(started, program)  # noqa: S102 - ours
+    exec(again, program)  # noqa: S102 - ours
+    assert (program["understood"], program["answer"]["code"]) == (False, "resend-too-soon")
+    exec(canceled, program)  # noqa: S102 - ours
+    assert (program["understood"], program["answer"]["status"]) == (True, "canceled")
+
+    program["form"] = {"phone": "+923001234568"}
+    began, ended = payment.split("\n\n")
+    exec(began, program)  # noqa: S102 - ours
+    api.deliver()
+    program["form"] = {"code": program["code_of"](program["session"]["payment"])}
+    other = {**program["transaction"], "amount": "15000.00"}
+    exec(ended, program)  # noqa: S102 - ours
+    assert program["session"]["paid"] == program["transaction"]
+    assert program["check_payment"](program["session"]["payment"], "000000", other)[1]["valid"] is False
 
 
 def test_the_python_program_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch):
@@ -123,23 +140,31 @@ def test_the_node_program_survives_lost_answers_without_a_second_message_or_gues
     wrong = _node(script, "check", one, api.wrong(one))
     right = _node(script, "check", one, api.code(one))
     refused = _node(script, "start", "+92300", IP)
+    transaction = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz"}
+    paying = _node(script, "startPayment", "+923001234568", IP, transaction)[1]["id"]
+    paid = _node(script, "checkPayment", paying, api.code(paying), transaction)
+    other = _node(script, "start", "+923001234569", IP)[1]["id"]
+    early, gone = _node(script, "resend", other), _node(script, "cancel", other)
 
     assert accepted is True
     assert (wrong[1]["reason"], wrong[1]["checks_left"]) == ("wrong_code", 4)
     assert (right[0], right[1]["valid"]) == (True, True)
     assert (refused[0], refused[1]["code"]) == (False, "invalid-number")
     assert len(api.get(f"/v1/sandbox/messages?verification={one}").json) == 1
-    assert [proxy.keys.count(key) for key in dict.fromkeys(proxy.keys)] == [2, 2, 2, 2]
+    assert (paid[1]["valid"], early[1]["code"], gone[1]["status"]) == (True, "resend-too-soon", "canceled")
+    assert {proxy.keys.count(key) for key in proxy.keys} == {2}
 
 
 _ASK = """
 const [name, ...given] = process.argv.slice(2);
-console.log(JSON.stringify(await { start, check }[name](...given)));
+const calls = { start, check, resend, cancel, startPayment, checkPayment };
+console.log(JSON.stringify(await calls[name](...given.map((one) => (one.startsWith("{") ? JSON.parse(one) : one)))));
 """
 
 
-def _node(script: Path, *arguments: str) -> Any:
-    done = subprocess.run(["node", script, *arguments], capture_output=True, text=True, timeout=60, check=True)
+def _node(script: Path, *arguments: str | dict[str, str]) -> Any:
+    texts = [one if isinstance(one, str) else json.dumps(one) for one in arguments]
+    done = subprocess.run(["node", script, *texts], capture_output=True, text=True, timeout=60, check=True)
     return json.loads(done.stdout)
 
 

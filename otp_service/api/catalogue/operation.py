@@ -11,6 +11,15 @@ _SECTION = "Operation"
 _TEXT = "text/plain"
 _HTML = "text/html"
 
+_PROBLEM = {
+    "name": "problem",
+    "in": "path",
+    "required": True,
+    "description": "One of the codes of errors.",
+    "schema": {"type": "string"},
+    "example": "resend-too-soon",
+}
+
 CALLS = (
     Call(
         name="alive",
@@ -86,6 +95,18 @@ CALLS = (
         description="The same for people.",
         successes=(Success(200, "A page.", media_type=_HTML),),
         problems=("internal", "overloaded"),
+        authenticated=False,
+    ),
+    Call(
+        name="problem",
+        method="get",
+        path="/problems/{problem}",
+        section=_SECTION,
+        summary="A problem",
+        description="What the `type` of an error leads to: when it comes, and what to do.",
+        successes=(Success(200, "A page.", media_type=_HTML),),
+        problems=("not-found", "internal", "overloaded"),
+        parameters=(_PROBLEM,),
         authenticated=False,
     ),
 )
