@@ -248,7 +248,9 @@ def test_an_erasure_asks_and_tells_what_stays_and_why(environ, shop):
     assert refused_to.exit_code == 1
     said = told("subject", "erase", NUMBER, "--yes", environ=environ)
 
-    assert "Erased: addresses from 1 consent, senders of 0 inbound messages." in said
+    assert (
+        "Erased: addresses and words from 1 consent, reasons of 0 suppressions, senders of 0 inbound messages." in said
+    )
     assert "Kept: 0 verifications, 1 consent, 0 suppressions" in said
     assert "dispute" in said
     held = json.loads(told("subject", "export", NUMBER, environ=environ))

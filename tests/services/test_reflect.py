@@ -156,7 +156,7 @@ def test_a_start_with_a_consent_needs_no_other_and_is_sent_before_that_is_record
     withdraw(one.context, shop.application, number(one), "login")
     mine = shop.send(consent=anew()).view.verification
     deliver_all(one.context)
-    told = frozen.client.xrange(keys.events("00"))[0][1]
+    told = frozen.client.xrange(keys.events("00"))[1][1]
 
     assert [status for status, _ in sent(one, mine)] == ["sent"]
     assert json.loads(told[b"consent"])["text_sha256"] == EVIDENCE.text_sha256
