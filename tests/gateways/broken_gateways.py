@@ -6,6 +6,7 @@ Not collected with the other tests: ``test_suite_notices.py`` runs it, and expec
 
 import json
 import logging
+import re
 from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
@@ -13,12 +14,12 @@ from typing import ClassVar
 import pytest
 import requests
 from pydantic import ConfigDict
-from test_contract import SAMPLES, STRANGER, strangers_gateway
+from test_contract import SAMPLES, STRANGER, XmlGateway, strangers_gateway
 
 from otp_service.core.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings, Receipt
 from otp_service.gateways.contract import GatewayContract
-from otp_service.gateways.contract.samples import MESSAGE
+from otp_service.gateways.contract.samples import CODE, MESSAGE, OTHER_CODE
 from otp_service.gateways.http.gateway import HttpGateway
 from otp_service.gateways.sandbox.gateway import SandboxGateway
 from otp_service.gateways.twilio.gateway import TwilioGateway
@@ -58,6 +59,11 @@ class TestUnbrokenTwilio(GatewayContract):
 class TestUnbrokenVonage(GatewayContract):
     gateway_class = VonageGateway
     samples = SAMPLES / "vonage.toml"
+
+
+class TestUnbrokenXml(GatewayContract):
+    gateway_class = XmlGateway
+    samples = SAMPLES / "acme-xml.toml"
 
 
 def breaks(*tests, suite=TestUnbroken, **members):
@@ -280,6 +286,77 @@ class CarriesLessThanItSays(Acme):
     def __init__(self, settings, context):
         super().__init__(settings, context)
         self.channels = frozenset({"voice"})
+
+
+ANOTHER, SHOWN = "test_another_message_goes_as_itself", "test_its_samples_show_what_a_body_holds"
+
+
+@breaks(ANOTHER)
+class WritesToOneNumberOnly(Acme):
+    def send(self, message):
+        return super().send(replace(message, to=MESSAGE.to))
+
+
+@breaks(ANOTHER)
+class SendsOneCodeOnly(Acme):
+    def send(self, message):
+        return super().send(replace(message, text=MESSAGE.text))
+
+
+class OtherXml(XmlGateway):
+    """Writes its document otherwise than it is sampled."""
+
+    def document(self, message):
+        return self.change(super().document(message), message)
+
+
+def text_in(document):
+    return document.partition("<text>")[2].partition("</text>")[0]
+
+
+class Samples:
+    """The file of samples with something replaced."""
+
+    def __init__(self, pattern, replacement):
+        text = (SAMPLES / "acme-xml.toml").read_text()
+        self.read_text, self.is_file = lambda: re.sub(pattern, replacement, text), lambda: True
+
+
+for _name, _tests, _change in (
+    ("LeavesOutTheText", {EXCHANGE, ANOTHER}, lambda document, _: document.replace(text_in(document), "")),
+    (
+        "EscapesNothing",
+        {EXCHANGE, ANOTHER},
+        lambda document, message: document.replace(text_in(document), message.text),
+    ),
+    ("EscapesTwice", {EXCHANGE, ANOTHER}, lambda document, _: document.replace("&amp;", "&amp;amp;")),
+    ("CutsTheTextShort", {EXCHANGE, ANOTHER}, lambda document, _: re.sub(".</text>", "</text>", document)),
+    ("SendsOneTextOnly", {ANOTHER}, lambda document, _: document.replace(OTHER_CODE, CODE)),
+    ("WritesToOneNumberInXml", {ANOTHER}, lambda document, message: document.replace(message.to[1:], MESSAGE.to[1:])),
+    (
+        "WritesToAnother",
+        {EXCHANGE, ANOTHER},
+        lambda document, message: document.replace(message.to[1:], "923001234568"),
+    ),
+    ("LeavesOutTheNumber", {EXCHANGE, ANOTHER}, lambda document, message: document.replace(message.to[1:], "")),
+    ("WritesMoreThanIsSampled", {EXCHANGE, ANOTHER}, lambda document, _: f"{document}<!-- more -->"),
+):
+    breaks(*_tests, suite=TestUnbrokenXml)(type(_name, (OtherXml,), {"change": staticmethod(_change)}))
+
+
+@breaks(SHOWN, suite=TestUnbrokenXml, samples=Samples("body = '''.*\nunescape.*", ""))
+class ShowsNothingOfItsBody(XmlGateway):
+    pass
+
+
+@breaks(SHOWN, suite=TestUnbrokenXml, samples=Samples("[(][?]P<text>[^)]*[)]", "[^<]*"))
+class ShowsNoText(XmlGateway):
+    pass
+
+
+@breaks(SHOWN, suite=TestUnbrokenXml, samples=Samples("[(][?]P<to_plain>[^)]*[)]", "[0-9]*"))
+class ShowsNoNumber(XmlGateway):
+    pass
 
 
 REPORTS = {"suite": TestUnbrokenReports}

@@ -1,18 +1,24 @@
 """Every kind that this distribution registers passes the contract suite, and so does a stranger's."""
 
 import io
+import re
 import sys
 from importlib.metadata import distribution
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from xml.sax.saxutils import escape
 
+import requests
+from pydantic import SecretStr
 from support_missing import missing
 from support_smpp import SmppContract
 from support_sources import ROOT
 
 from otp_service.core.errors import ConfigurationError
+from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.gateways.contract import GatewayContract
 from otp_service.gateways.registry import GROUP, gateway_kind
+from otp_service.gateways.wire import Wire, failure_of_status, reference_of
 
 SAMPLES = Path(__file__).parent / "samples"
 STRANGER = ROOT / "examples" / "gateway-package"
@@ -55,3 +61,46 @@ def strangers_gateway():
 class TestStranger(GatewayContract):
     gateway_class = strangers_gateway()
     samples = STRANGER / "samples" / "acme.toml"
+
+
+class XmlGateway:
+    """Posts a document of XML, as some operators want it; the suite looks into it by a pattern."""
+
+    kind = "xml"
+    channels = frozenset({"sms"})
+    development_only = False
+
+    class Settings(GatewaySettings):
+        """Where and as whom."""
+
+        base_url: str
+        token: SecretStr
+
+    def __init__(self, settings, context):  # noqa: ARG002 - the contract's
+        self._settings, self._wire = settings, Wire(settings.timeout)
+
+    def send(self, message):
+        answer = self._wire.call(
+            requests.Request(
+                "POST",
+                f"{self._settings.base_url}/xml",
+                data=self.document(message).encode(),
+                headers={"Content-Type": "application/xml"},
+            )
+        )
+        if found := re.search("<id>(.+)</id>", answer.text) if answer.status == 200 else None:
+            return Accepted(reference_of(found[1], message))
+        if "<error>number</error>" in answer.text:
+            raise GatewayError(FailureKind.DESTINATION, "number")
+        raise failure_of_status(answer.status if answer.status != 200 else 502)
+
+    def document(self, message):
+        return (
+            f'<?xml version="1.0"?><sms token="{self._settings.token.get_secret_value()}">'
+            f"<to>{message.to[1:]}</to><text>{escape(message.text)}</text><ttl>{message.expires_in}</ttl></sms>"
+        )
+
+
+class TestXml(GatewayContract):
+    gateway_class = XmlGateway
+    samples = SAMPLES / "acme-xml.toml"

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from otp_service.gateways.base import GatewaySettings
 from otp_service.gateways.contract.bench import Bench
-from otp_service.gateways.contract.filling import at_server
+from otp_service.gateways.contract.filling import at_server, named_in
 from otp_service.gateways.contract.provider import Provider
 from otp_service.gateways.contract.samples import REQUIRED, Exchange, Samples
 from otp_service.gateways.contract.watch import assert_holds_nothing_private
@@ -35,6 +35,23 @@ class DescribesItself(Bench):
         """Channels often differ in all but their name; a gateway that calls nobody makes no difference."""
         accepted = {exchange.channel for exchange in file.exchanges if exchange.outcome == "accepted"}
         assert not file.calls_somebody or self.gateway_class.channels <= accepted
+
+    def test_its_samples_show_what_a_body_holds(self, file: Samples, provider: Provider) -> None:
+        """Number and text of a request that nobody looks at could be anybody's."""
+        for exchange in file.exchanges:
+            if exchange.outcome == "accepted" and exchange.request and not exchange.request.shows_a_body:
+                provider.received.clear()
+                provider.response = exchange.response
+                self.outcome(
+                    self.settings(provider.url, **at_server(exchange.settings, provider.url)), exchange.message
+                )
+                assert not any(getattr(received, "body", b"") for received in provider.received), exchange.name
+            if exchange.request and exchange.request.body:
+                shown = named_in(exchange.request)
+                assert shown & {"to", "to_plain"}, f"{exchange.name}: no group for the number"
+                assert shown & {"text", "text_xml", *exchange.message.variables}, (
+                    f"{exchange.name}: no group for the text"
+                )
 
     def test_its_samples_show_the_sender_where_it_sets_one(self, file: Samples, provider: Provider) -> None:
         """Where a country lets registered senders pass only, such a gateway is trusted to show them."""

@@ -117,8 +117,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _echo(handler: _Handler, provider: Provider, received: Received) -> None:
-    told = {"url": handler.path, "headers": received.headers, "body": received.body.decode()}
-    members = received.form if b"=" in received.body else {}
+    told = {"url": handler.path, "headers": received.headers, "body": received.body.decode(errors="replace")}
+    members: dict[str, str] = {}
+    with suppress(ValueError):  # it need not be a form
+        members = received.form
     body = json.dumps({"message": f"{told}", "sid": f"{told}", **members, **told}, ensure_ascii=False)
     handler.reply(CannedResponse(status=provider.response.status, body=body))
 

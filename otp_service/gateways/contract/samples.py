@@ -1,12 +1,13 @@
 """The file of wire exchanges: what a gateway asks, what the provider answers, what it means."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from otp_service.core.message import Message
 from otp_service.gateways.base import FailureKind
@@ -28,7 +29,13 @@ MESSAGE = Message(
     variables={"brand": "Müller & Söhne", "code": "482913", "minutes": "4"},
 )
 """What is sent in all exchanges; its text has what breaks careless encodings."""
-CODE = "482913"
+CODE, OTHER_CODE = "482913", "705164"
+
+
+def another(message: Message) -> Message:
+    """Return the same to somebody else, with another code."""
+    variables = {name: value.replace(CODE, OTHER_CODE) for name, value in message.variables.items()}
+    return replace(message, to="+923219876540", text=message.text.replace(CODE, OTHER_CODE), variables=variables)
 
 
 class ExpectedRequest(Part):
@@ -41,6 +48,16 @@ class ExpectedRequest(Part):
     """Those that matter."""
     form: Mapping[str, str] | None = None
     document: Any = Field(default=None, alias="json")
+    body: Annotated[re.Pattern[bytes], BeforeValidator(lambda text: re.compile(text.encode(), re.DOTALL))] | None = None
+    """Pattern of a whole body that is neither: its named groups are members and ``variables`` of the message."""
+    unescape: Literal["nothing", "xml", "url", "json", "base64", "hex"] | Mapping[str, str] = "nothing"
+    """How they are written there: by a rule, or by a table of what stands for what."""
+    charset: str = "utf-8"
+
+    @property
+    def shows_a_body(self) -> bool:
+        """Whether it says what the body holds."""
+        return any(part is not None for part in (self.form, self.document, self.body))
 
 
 class CannedResponse(Part):

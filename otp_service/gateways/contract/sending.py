@@ -5,11 +5,20 @@ import time
 
 import pytest
 
+from otp_service.core.message import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.gateways.contract.bench import Bench
-from otp_service.gateways.contract.filling import at_server, filled
+from otp_service.gateways.contract.filling import at_server, filled, member_of, read_back
 from otp_service.gateways.contract.provider import Manner, Provider
-from otp_service.gateways.contract.samples import CannedResponse, Exchange, Samples
+from otp_service.gateways.contract.samples import (
+    CODE,
+    MESSAGE,
+    CannedResponse,
+    Exchange,
+    ExpectedRequest,
+    Samples,
+    another,
+)
 from otp_service.gateways.contract.watch import Watch, assert_holds_nothing_private, everything_told
 
 TIMEOUT = 0.3
@@ -33,6 +42,25 @@ class Sends(Bench):
         self.assert_asked_as_sampled(exchange, provider)
         self.assert_ended_as_sampled(exchange, outcome)
         self.assert_nothing_leaks(outcome, settings, watch)
+
+    def test_another_message_goes_as_itself(
+        self, file: Samples, caller: Provider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is sampled could be sent whatever the message is; so each goes again, with another number and code."""
+        for exchange in file.exchanges:
+            if exchange.outcome == "accepted" and exchange.request:
+                caller.received.clear()
+                caller.response = exchange.response
+                settings, message = (
+                    self.settings(caller.url, **at_server(exchange.settings, caller.url)),
+                    another(exchange.message),
+                )
+                with monkeypatch.context() as world:
+                    self.arrange(exchange, world)
+                    self.outcome(settings, message)
+                assert len(caller.received) == 1
+                self.assert_holds_nothing_of_the_sampled_message(caller)
+                self.assert_body_as_sampled(exchange.request, caller, message)
 
     @pytest.mark.parametrize("status", [200, 201, 302, 400, 404, 429, 500])
     def test_an_answer_that_repeats_the_request_gives_nothing_away(
@@ -111,6 +139,26 @@ class Sends(Bench):
             assert received.form == filled(expected.form)
         if expected.document is not None:
             assert received.document == filled(expected.document)
+        self.assert_body_as_sampled(expected, provider, exchange.message)
+
+    def assert_body_as_sampled(self, expected: ExpectedRequest, provider: Provider, message: Message) -> None:
+        """Compare a body that is neither form nor JSON with the pattern of the sample, if there is one."""
+        if expected.body is None:
+            return
+        (received,) = provider.received
+        try:
+            found = read_back(expected, received.body)
+        except ValueError as fault:
+            pytest.fail(f"a part of the body is not written as the sample says: {fault}")
+        assert found is not None, "the body is not as sampled"
+        assert found == {name: member_of(message, name) for name in found}
+
+    def assert_holds_nothing_of_the_sampled_message(self, provider: Provider) -> None:
+        """Fail when the request for another message holds the number or the code of the one that is sampled."""
+        told = f"{vars(provider.received[0])}".lower()
+        wide = CODE.encode("utf-16-be").hex()
+        for private in (MESSAGE.to.removeprefix("+92"), CODE, CODE.encode().hex(), wide):
+            assert private not in told
 
     def assert_ended_as_sampled(self, exchange: Exchange, outcome: Accepted | GatewayError) -> None:
         """Compare what the gateway made of the answer with the sample."""
