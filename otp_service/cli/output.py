@@ -48,7 +48,7 @@ class Shown(NamedTuple):
     text: str
 
 
-_BLINK: Final = 0.3
+_BLINK: Final = 0.1
 """Seconds between two looks at a long work; a shorter one shows no bar."""
 _FIRST_REPORT: Final = 5.0
 _NEXT_REPORT: Final = 60.0
