@@ -378,7 +378,7 @@ IN_PRODUCTION = {
         {
             "guard": {
                 "modes": {"block.conversion": "off", "country.conversion": "off"},
-                "address": {"unapproved": [], "numbers": [], "countries": [], "network": []},
+                "address": {"unapproved": [], "numbers": [], "countries": [], "network": [], "provider": []},
                 "block": {"unapproved": []},
                 "country": {"unapproved": [], "home": []},
             }

@@ -11,7 +11,7 @@ from support_guard import guarded, guess, modes, number
 from otp_service.core.guard.rules import RULES
 
 ROOMY: dict[str, Any] = {
-    "address": {name: ["900/day"] for name in ("unapproved", "numbers", "countries", "network")},
+    "address": {name: ["900/day"] for name in ("unapproved", "numbers", "countries", "network", "provider")},
     "block": {"unapproved": ["900/day"]},
     "country": {"unapproved": ["900/day"], "home": ["900/day"]},
     "conversion": {"sends": 500},
@@ -75,6 +75,7 @@ MET = {
     "address.numbers": Met(_numbers, _address("numbers", "2/day")),
     "address.countries": Met(lambda shop: shop.start(ABROAD, client_ip=ADDRESS), _address("countries", "1/day")),
     "address.network": Met(_starts(2), _address("network", "2/day")),
+    "address.provider": Met(_starts(2), _address("provider", "2/day")),
     "block.unapproved": Met(_starts(2), {"block": {"unapproved": ["2/hour"]}}),
     "country.unapproved": Met(_starts(2), {"country": {"home": ["2/day"]}}),
     "spend.application": Met(_starts(2), spend={"hour": "2"}),

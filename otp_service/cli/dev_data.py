@@ -21,6 +21,7 @@ RECORDING = dict.fromkeys(
     (
         "number.cooldown", "number.guess_wait",
         "address.unapproved", "address.numbers", "address.countries", "address.network",
+        "address.provider",
         "block.unapproved", "block.conversion", "country.unapproved", "country.conversion",
     ),
     "record_only",

@@ -8,6 +8,7 @@ _AT_THE_END = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96
 """Networks whose addresses end with an IPv4 address: NAT64 (RFC 6052), SIIT (RFC 2765), IPv4-compatible (RFC 4291)."""
 _IPV6_NETWORK = 64
 _IPV6_SITE = 48
+_IPV6_PROVIDER = 32
 _IPV4_PREFIX = 24
 
 
@@ -53,9 +54,18 @@ def require_end_users(address: str) -> None:
 
 def wide_network_of(network: str) -> str | None:
     """Return the IPv6 /48 of a network, which one customer or attacker may hold whole; ``None`` for IPv4."""
+    return _widened(network, _IPV6_SITE)
+
+
+def provider_network_of(network: str) -> str | None:
+    """Return the IPv6 /32 of a network, as registries give to providers and sell to anybody; ``None`` for IPv4."""
+    return _widened(network, _IPV6_PROVIDER)
+
+
+def _widened(network: str, length: int) -> str | None:
     if ":" not in network:
         return None
-    return str(ipaddress.ip_network((int(ipaddress.IPv6Address(network)), _IPV6_SITE), strict=False))
+    return str(ipaddress.ip_network((int(ipaddress.IPv6Address(network)), length), strict=False))
 
 
 def prefix_of(network: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from otp_service.core.act import Act, ActEntry
-from otp_service.core.address import network_of, wide_network_of
+from otp_service.core.address import network_of, provider_network_of, wide_network_of
 from otp_service.core.phone import Destination
 from otp_service.services.acts import note
 from otp_service.services.context import Context
@@ -54,8 +54,8 @@ def of_country(context: Context, application: str, country: str) -> Held:
 def of_address(context: Context, address: str) -> Held:
     """Return what is held back of an end user's address; raises `InvalidRequestError`."""
     network = network_of(address)
-    wide, name_of = wide_network_of(network), context.keyring.network_pseudonym
-    pseudonyms = name_of(network), name_of(wide) if wide else None
+    wider = filter(None, (wide_network_of(network), provider_network_of(network)))
+    pseudonyms = [context.keyring.network_pseudonym(one) for one in (network, *wider)]
     return Held("address", "address.unapproved", lambda: context.store.guard.forget_network(*pseudonyms))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from otp_service.core.address import network_of, prefix_of, wide_network_of
+from otp_service.core.address import network_of, prefix_of, provider_network_of, wide_network_of
 from otp_service.core.application import Application, ClientIp
 from otp_service.core.consent import Evidence
 from otp_service.core.errors import (
@@ -133,12 +133,13 @@ def _view(context: Context, judged: _Judged, verification: Verification) -> Veri
 def _sending(context: Context, application: Application, judged: _Judged, pseudonym: str) -> Sending:
     """Return what the guard sees of a request."""
     keyring, network, destination = context.keyring, judged.network, judged.destination
-    wide = wide_network_of(network) if network else None
+    wide, provider = (of(network) if network else None for of in (wide_network_of, provider_network_of))
     return Sending(
         number=pseudonym,
         block=keyring.block_pseudonym(destination.block),
         network=keyring.network_pseudonym(network) if network else "",
         wide_network=keyring.network_pseudonym(wide) if wide else "",
+        provider=keyring.network_pseudonym(provider) if provider else "",
         context=keyring.context_pseudonym(application.name, judged.context) if judged.context else "",
         place=application.place_of(destination.country),
         safe=destination.e164 in context.destinations.safe,

@@ -88,6 +88,8 @@ class AddressSettings(Section):
     """Different countries."""
     network: Notations = ("200/day",)
     """Starts from one IPv6 /48."""
+    provider: Notations = ("2000/day",)
+    """Starts from one IPv6 /32."""
 
 
 class BlockSettings(Section):

@@ -93,6 +93,7 @@ def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
     yield from _each("address.numbers", guard.address.numbers, **address, name="n", new="number")
     yield from _each("address.countries", guard.address.countries, **address, name="c", new="country")
     yield from _each("address.network", guard.address.network, **{**address, "part": "network"})
+    yield from _each("address.provider", guard.address.provider, **{**address, "part": "provider"})
     yield from _each("block.unapproved", guard.block.unapproved, guard.block.growth, part="block")
     yield from _each("country.unapproved", guard.country.unapproved, growth, part="country", place="abroad")
     yield from _each("country.unapproved", guard.country.home, growth, part="country", place="home")

@@ -73,10 +73,10 @@ class Guard:
         """Forget what holds an application's country back, not its approvals; return 1 when there was anything."""
         return self._forget(keys.country(application, country))
 
-    def forget_network(self, network: str, wide_network: str | None) -> int:
+    def forget_network(self, network: str, wide_network: str = "", provider: str = "") -> int:
         """Forget what holds an end user's network back (pseudonyms), not its approvals; return how many counts."""
-        wide = self._forget(keys.network(wide_network)) if wide_network else 0
-        return self._forget(keys.address(network)) + self._delete(keys.asked(network)) + wide
+        wider = (keys.network(wide_network), keys.provider(provider)) if provider else ()
+        return sum(map(self._forget, (keys.address(network), *wider))) + self._delete(keys.asked(network))
 
     def _recall(self, key: str) -> tuple[int, Mapping[str, Any]]:
         """Return the time in milliseconds, and what is kept under a key."""

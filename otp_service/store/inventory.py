@@ -178,6 +178,8 @@ FAMILIES: Final = (
               "numbers and countries that a network asked codes for"),
     KeyFamily((keys.network("<network>"),), "string", _P, _after("network", "{} after the last start"), "API",
               "buckets of an IPv6 /48"),
+    KeyFamily((keys.provider("<network>"),), "string", _P, _after("provider", "{} after the last start"), "API",
+              "buckets of an IPv6 /32"),
     KeyFamily((keys.failures("<application>"),), "string", _N, _after("failures", "{}"), "API",
               "codes that an application checked, wrong and right ones"),
     KeyFamily((keys.spend("<application>"),), "string", _N, _after("spend", "{}"), "API, worker, `guard status`",

@@ -211,6 +211,11 @@ def network(pseudonym: str) -> str:
     return f"{PREFIX}:{{{pseudonym}}}:guard/network/{pseudonym}"
 
 
+def provider(pseudonym: str) -> str:
+    """Hold the buckets of an IPv6 /32."""
+    return f"{PREFIX}:{{{pseudonym}}}:guard/provider/{pseudonym}"
+
+
 def failures(application: str) -> str:
     """Hold how many codes an application checked, wrong and right ones."""
     return f"{PREFIX}:{{{application}}}:guard/failures/{application}"

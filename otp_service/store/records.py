@@ -70,6 +70,7 @@ def counted_by(sending: Sending) -> Iterator[str]:
         ("block", sending.block),
         ("network", sending.network),
         ("wide", sending.wide_network),
+        ("provider", sending.provider),
         ("context", sending.context),
     )
     for name, value in fields:

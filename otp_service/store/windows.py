@@ -30,6 +30,8 @@ def keys_of_start(loaded: LoadedRuleset, bucket: str, verification: Verification
         found += (keys.address(sending.network), keys.asked(sending.network))
     if sending.wide_network and "network" in loaded.parts:
         found.append(keys.network(sending.wide_network))
+    if sending.provider and "provider" in loaded.parts:
+        found.append(keys.provider(sending.provider))
     found += _window_keys(ruleset, scopes_of_start(sending), bucket, verification, sending.network)
     return found
 

@@ -221,6 +221,19 @@ def test_ipv6_counts_by_64_and_by_48_and_a_mapped_address_as_ipv4(frozen: Frozen
     assert _fresh(shop, 1, client_ip=ADDRESS) + _fresh(shop, 9, client_ip=f"::ffff:{ADDRESS}") == 2
 
 
+def test_who_holds_more_than_a_48_gets_no_further_than_his_32_and_6to4_is_the_ipv4_address(
+    frozen: FrozenValkey,
+) -> None:
+    rules = {"address": {"unapproved": ["2/hour"], "network": ["5/day"], "provider": ["7/day"]}}
+    shop = _shop(frozen, "address.unapproved", "address.network", "address.provider", guard=rules)
+
+    assert sum(_fresh(shop, 1, client_ip=f"2001:db8:{site:x}::1") for site in range(20)) == 7
+    assert _fresh(shop, 9, client_ip="2001:db9::1") == 2, "another /32"
+    assert _fresh(shop, 1, client_ip=ADDRESS) == 1
+    packed = "".join(f"{int(part):02x}" for part in ADDRESS.split("."))
+    assert sum(_fresh(shop, 1, client_ip=f"2002:{packed[:4]}:{packed[4:]}:{net:x}::1") for net in range(9)) == 1
+
+
 @pytest.mark.parametrize("rule", ["block.unapproved", "country.unapproved", "address.unapproved", "address.numbers"])
 def test_the_safe_list_passes_the_rules_against_fraud_and_is_not_counted_by_them(
     frozen: FrozenValkey, rule: str

@@ -11,7 +11,7 @@ from support_outbox import Scripted, Sender, story, timed_out
 
 from otp_service.store import keys
 
-OF_THE_GUARD = {"guard", "block", "network", "wide", "context", "p1", "r1.1"}
+OF_THE_GUARD = {"guard", "block", "network", "wide", "provider", "context", "p1", "r1.1"}
 """Fields of a record that the release before did not write."""
 
 
@@ -35,7 +35,7 @@ def old(frozen: FrozenValkey, shop: Caller) -> str:
     one = shop.start(number(1), client_ip=ADDRESS, context="own phone")
     record = keys.record("00", one)
     written = {name.decode() for name in frozen.client.hkeys(record)}
-    assert written & OF_THE_GUARD == OF_THE_GUARD - {"wide"}
+    assert written & OF_THE_GUARD == OF_THE_GUARD - {"wide", "provider"}
     frozen.client.hdel(record, *OF_THE_GUARD)
     frozen.client.delete(*frozen.client.keys("*guard/*"), keys.decisions("00"), keys.attempts("00"))
     return one

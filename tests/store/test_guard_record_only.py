@@ -15,7 +15,7 @@ from otp_service.core.errors import OtpServiceError
 from otp_service.core.guard.rules import RULES
 
 SPEND = {"spend": {"hour": "3", "countries": {"*": {"hour": "2"}}}}
-RARE = {"number.lock", "address.network"}
+RARE = {"number.lock", "address.network", "address.provider"}
 """What a short life need not meet."""
 COUNTED = [rule for rule in RULES if not rule.startswith("destination.")]
 

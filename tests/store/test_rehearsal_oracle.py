@@ -17,7 +17,7 @@ from otp_service.core.guard.rules import RULES
 
 SECONDS = [0, 0.3, 1, 5, 31, 61, 130, 400, 3700, 90_000]
 ROOMY: dict[str, Any] = {
-    "address": {name: ["900/day"] for name in ("unapproved", "numbers", "countries", "network")},
+    "address": {name: ["900/day"] for name in ("unapproved", "numbers", "countries", "network", "provider")},
     "block": {"unapproved": ["900/hour", "900/2 days"]},
     "country": {"unapproved": ["900/day"], "home": ["900/day"]},
     "conversion": {"sends": 500},
@@ -29,6 +29,7 @@ TIGHT: dict[str, dict[str, Any]] = {
     "address.numbers": {"address": {**ROOMY["address"], "numbers": ["4/day"]}},
     "address.countries": {"address": {**ROOMY["address"], "countries": ["1/hour"]}},
     "address.network": {"address": {**ROOMY["address"], "network": ["3/hour"]}},
+    "address.provider": {"address": {**ROOMY["address"], "provider": ["3/hour"]}},
     "block.unapproved": {"block": {"unapproved": ["3/hour", "9/2 days"]}},
     "block.conversion": {
         "conversion": {"sends": 5, "home_sends": 5, "rate": 0.6, "closed_for": 60, "trickle": "2/minute"},

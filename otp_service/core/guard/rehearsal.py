@@ -14,7 +14,7 @@ from otp_service.core.guard.ruleset import Ruleset
 from otp_service.core.guard.sending import Sending
 from otp_service.core.guard.trial import Finding, Trial, refusal
 
-_OF_ITS_ADDRESS = frozenset({"address", "network"})
+_OF_ITS_ADDRESS = frozenset({"address", "network", "provider"})
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class Rehearsal:
         back = Trial(
             self._memory, trial.ruleset, counted.application, counted.country, counted.sending, "start", trial.now
         )
-        for part in ("block", "country", "address", "network"):
+        for part in ("block", "country", "address", "network", "provider"):
             spared = counted.familiar if part in _OF_ITS_ADDRESS else counted.approved
             if back.named(part) and not spared:
                 _give_back_part(back, counted, part, counts=part in _OF_ITS_ADDRESS or not trial.approved)

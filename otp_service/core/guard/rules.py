@@ -79,6 +79,7 @@ _ALL = (
     Rule("address.numbers", "Codes for so many different numbers from one end-user address, not approved."),
     Rule("address.countries", "Codes for so many different countries from one end-user address, not approved."),
     Rule("address.network", "So many starts from one IPv6 /48 that nobody approved."),
+    Rule("address.provider", "So many starts from one IPv6 /32 that nobody approved."),
     Rule("block.unapproved", "So many messages into one block of 10,000 numbers that nobody approved."),
     Rule("block.conversion", "Hardly anybody in this block of 10,000 numbers types the codes in."),
     Rule("country.unapproved", "So many messages of the application into one country that nobody approved."),

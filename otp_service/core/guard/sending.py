@@ -23,6 +23,8 @@ class Sending:
     """The end user's IPv4 address or IPv6 /64; empty where addresses do not count."""
     wide_network: str = ""
     """The IPv6 /48; empty for IPv4."""
+    provider: str = ""
+    """The IPv6 /32; empty for IPv4."""
     context: str = ""
     """The application's device or browser; empty when it named none."""
     place: Place = Place.HOME
@@ -37,13 +39,12 @@ class Sending:
     def packed(self) -> str:
         """All of it in one string, for the log of attempts; `unpacked` reads it."""
         flags = f"{self.place}{'+safe' if self.safe else ''}"
-        return "|".join(
-            (self.number, self.block, self.network, self.wide_network, self.context, flags, str(self.price))
-        )
+        networks = (self.network, self.wide_network, self.provider)
+        return "|".join((self.number, self.block, *networks, self.context, flags, str(self.price)))
 
 
 def unpacked(text: str) -> Sending:
     """Return what `Sending.packed` wrote."""
-    number, block, network, wide_network, context, flags, price = text.split("|")
+    number, block, network, wide_network, provider, context, flags, price = text.split("|")
     place, _, safe = flags.partition("+")
-    return Sending(number, block, network, wide_network, context, Place(place), safe == "safe", int(price))
+    return Sending(number, block, network, wide_network, provider, context, Place(place), safe == "safe", int(price))

@@ -93,6 +93,7 @@ class Trial:
             "country": f"{self.application}/{self.country}",
             "address": self.sending.network if first else "",
             "network": self.sending.wide_network if first else "",
+            "provider": self.sending.provider if first else "",
         }[part]
 
     # --- testing ----------------------------------------------------------------------------------------------

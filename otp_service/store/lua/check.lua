@@ -20,7 +20,7 @@
 -- include streams idempotency record mirror
 
 local found = record.of(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',
-  'pseudonym', 'sends', 'created', 'guard', 'context', 'block', 'network', 'wide',
+  'pseudonym', 'sends', 'created', 'guard', 'context', 'block', 'network', 'wide', 'provider',
   'in_block', 'in_country', 'lifted')
 if not found then return { 'not-found' } end
 local remembered = idempotency.recall(KEYS[3], ARGV[5])
