@@ -1,9 +1,9 @@
 -- What an approval changes for the guard: the sends of the verification were asked for by a person, and count no more.
 --
--- A record remembers how its first message was counted: `guard` (flags), and the pseudonyms `context`, `block`, `network`
--- `wide` (its /48) and `provider` (its /32); each in a field of its own, for a long value would triple the record. Flags: h at home, s safe,
--- a from an approved number, f from a familiar context, n and c number and country that were new to its address. What its
--- messages were counted in, of its block and its country, is in `in_block` and `in_country`.
+-- A record remembers how its first message was counted: `guard` (flags), and the pseudonyms `context`, `block`, `network`,
+-- `wide` (its /48) and `provider` (its /32); each in a field of its own, for a long value would triple the record. Flags: h
+-- at home, s safe, a from an approved number, f from a familiar context, n and c number and country that were new to its
+-- address. What its messages were counted in, of its block and its country, is in `in_block` and `in_country`.
 local approvals = {}
 
 -- Returns the flags of a start.
