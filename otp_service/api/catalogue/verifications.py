@@ -17,8 +17,8 @@ _RETRY = {
     "in": "header",
     "required": False,
     "description": "Makes the request safe to repeat: same key and same body, the first answer again, and nothing "
-    "is done twice. Any text of your own, new for each new request.",
-    "schema": {"type": "string", "pattern": '^"?[!#-~][!-~]{0,254}$'},
+    "is done twice. Any text of your own without a comma, new for each new request.",
+    "schema": {"type": "string", "pattern": r'^"?[!#-+\--~][!-+\--~]{0,254}$'},
     "example": "order-1093-login",
 }
 _QUOTA_HEADERS = {
