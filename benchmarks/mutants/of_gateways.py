@@ -39,7 +39,8 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "health-resorts-against-a-hand": one("include_health", " or one.hand then return nil", " then return nil"),
     "health-resorts-again-and-again": one("include_health", "(one.probed or 0) + LAST_RESORT - now, ", ""),
-    "health-resorts-twice-at-once": one("include_health", ", (one.probing or 0) - now)", ")"),
+    "health-resorts-twice-at-once": one("include_health", ", (one.probing or 0) - now, ", ", "),
+    "health-resorts-in-a-rest": one("include_health", ", (one.paused or 0) - now)", ")"),
     "health-turns-without-life": one(
         "include_health", "    redis.call('PEXPIRE', one.hash, math.max(DAY, redis.call('PTTL', one.hash)))\n"
     ),
@@ -50,8 +51,8 @@ DEFECTS: dict[str, Mutant] = {
         "redis.call('PEXPIRE', KEYS[1], math.max(milliseconds + 86400000, redis.call('PTTL', KEYS[1])))",
     ),
     "observe-a-rest-never-doubles": one("observe", "math.min(2 * pause,", "math.min(pause,"),
-    "observe-a-rest-without-end": one("observe", "math.min(2 * pause, tonumber(ARGV[11]))", "2 * pause"),
-    "observe-shortens-a-rest": one("observe", "math.max(now + pause, tonumber(known.paused or 0))", "now + pause"),
+    "observe-a-rest-without-end": one("observe", "math.min(2 * pause, tonumber(ARGV[12]))", "2 * pause"),
+    "observe-shortens-a-rest": one("observe", "math.max(now + pause, paused)", "now + pause"),
     "observe-an-old-call-ends-a-rest": one("observe", "known.pause and rested then", "known.pause then"),
     "observe-never-forgets-a-rest": one("observe", "if not bad and known.pause and rested then", "if false then"),
     "observe-old-news": one("observe", "if known.probe ~= ARGV[1] then", "if false then"),
@@ -60,18 +61,18 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "observe-never-doubles": one("observe", "math.min(2 * tonumber(known.block)", "math.min(tonumber(known.block)"),
     "observe-doubles-without-end": one(
-        "observe", "math.min(2 * tonumber(known.block), tonumber(ARGV[9]))", "2 * tonumber(known.block)"
+        "observe", "math.min(2 * tonumber(known.block), tonumber(ARGV[10]))", "2 * tonumber(known.block)"
     ),
     "observe-a-last-resort-doubles": one("observe", "if now >= tonumber(known['until']) then", "if true then"),
     "observe-a-last-resort-stays": one("observe", "redis.call('HDEL', KEYS[1], 'probe', 'probing') --", "--"),
-    "observe-one-window-for-ever": one("observe", " or now - tonumber(known.since) >= tonumber(ARGV[7])"),
+    "observe-one-window-for-ever": one("observe", " or now - tonumber(known.since) >= tonumber(ARGV[8])"),
     "observe-no-end-of-a-row": one("observe", "  redis.call('HSET', KEYS[1], 'run', 0)\n"),
     "observe-remembers-a-row": one("observe", "'since', 'calls', 'bad', 'run')", "'since', 'calls', 'bad')"),
-    "observe-a-share-of-few": one("observe", "calls >= tonumber(ARGV[5]) and ", ""),
+    "observe-a-share-of-few": one("observe", "calls >= tonumber(ARGV[6]) and ", ""),
     "observe-no-share": one("observe", "(share or run", "(run"),
     "observe-a-share-too-late": one("observe", "bad_ones * 100 >= calls", "bad_ones * 100 > calls"),
-    "observe-no-row": one("observe", "run >= tonumber(ARGV[4])", "false"),
-    "observe-a-row-of-one-more": one("observe", "run >= tonumber(ARGV[4])", "run > tonumber(ARGV[4])"),
+    "observe-no-row": one("observe", "run >= tonumber(ARGV[5])", "false"),
+    "observe-a-row-of-one-more": one("observe", "run >= tonumber(ARGV[5])", "run > tonumber(ARGV[5])"),
     "observe-a-burst-doubles": one("observe", "if rested then pause =", "if true then pause ="),
     "observe-no-call-as-a-good-one": one("observe", "if ARGV[2] == 'none' then", "if false then"),
     "observe-no-call-leaves-its-probe": one(
@@ -89,13 +90,15 @@ DEFECTS: dict[str, Mutant] = {
         "  if known.probe == ARGV[1] then redis.call('HDEL', KEYS[1], 'probe', 'probing') end\n  keep(paused",
         "  keep(paused",
     ),
-    "observe-does-not-hear-how-long": one(
-        "observe", "  if tonumber(ARGV[3]) > 0 then pause = tonumber(ARGV[3]) end -- it knows best\n"
-    ),
+    "observe-does-not-hear-how-long": one("observe", "  if asked > 0 then pause = asked end -- it knows best\n"),
     "observe-hears-only-what-is-longer": one(
-        "observe", "then pause = tonumber(ARGV[3]) end", "then pause = math.max(pause, tonumber(ARGV[3])) end"
+        "observe", "then pause = asked end", "then pause = math.max(pause, asked) end"
     ),
     "observe-repeats-what-was-asked-once": one(
-        "observe", "'pause', math.min(pause, tonumber(ARGV[11])))", "'pause', pause)"
+        "observe", "'pause', math.min(pause, tonumber(ARGV[12])))", "'pause', pause)"
     ),
+    "observe-asks-in-vain": one("observe", "if asked > 0 then\n", "if false then\n"),
+    "observe-a-shorter-wish-wins": one("observe", "math.max(now + asked, tonumber(known.paused or 0))", "now + asked"),
+    "observe-no-refusal": one("observe", "if ARGV[4] ~= '' then", "if false then"),
+    "observe-refused-for-ever": one("observe", "  redis.call('HDEL', KEYS[1], 'refusal', 'refused')\n"),
 }

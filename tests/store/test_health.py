@@ -308,6 +308,14 @@ def test_a_rest_that_was_asked_for_once_is_not_lengthened_by_whoever_is_throttle
     assert bench.health("first").paused == 1_790_000
 
 
+@pytest.mark.parametrize("call", [Call.THROTTLED, Call.BAD])
+def test_who_asks_for_less_does_not_shorten_a_rest(bench: Bench, call: Call) -> None:
+    bench.learn(Call.BAD, leave_alone=90_000)
+    bench.learn(call, leave_alone=10_000)
+
+    assert bench.health("first").paused == 90_000
+
+
 def test_a_call_that_was_begun_before_does_not_end_the_rest(frozen: FrozenValkey, bench: Bench) -> None:
     before = bench.begin()
     bench.learn(Call.THROTTLED)
