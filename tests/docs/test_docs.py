@@ -160,7 +160,7 @@ def test_the_operations_guide_lists_exactly_the_metrics_that_exist():
 
 def test_the_operations_guide_lists_exactly_the_events_that_scripts_write():
     scripts = "\n".join(path.read_text() for path in LUA.glob("*.lua"))
-    written = set(re.findall(r"'((?:verification|check|message|delivery)\.\w*)'", scripts))
+    written = set(re.findall(r"'((?:verification|consent|check|message|delivery)\.\w*)'", scripts))
     listed = {one for row in _rows("docs/operations.md", "## Events") for one in re.findall(r"`([a-z_.]+)`", row[0])}
 
     assert listed == written
