@@ -6,7 +6,7 @@ make the chain agree with what was done: no key is needed for that.
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import time_machine
 from sqlalchemy import Connection, Table, case, delete, func, insert, select, text, update
-from support_happenings import EVIDENCE, NUMBER, OTHER, happening, started
+from support_happenings import EVIDENCE, NUMBER, OTHER, agreed, happening, started
 from support_ledger import make_ledger
 
 from otp_service.core.act import Act, ActEntry
@@ -83,7 +83,8 @@ class Site:
 def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:
     at = now()
     ledger.traffic.record([
-        started(name, at, number, evidence=EVIDENCE), happening("delivery.sent", name, at + 100, gateway="first"),
+        started(name, at, number), agreed(name, number, evidence=replace(EVIDENCE, given=at)),
+        happening("delivery.sent", name, at + 100, gateway="first"),
     ])  # fmt: skip
     ledger.consents.add(Consent(number, "shop", "login", None))
     ledger.suppressions.add([Suppression(number, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])
