@@ -133,7 +133,7 @@ class Reflection:
         A place that is ``known`` of the ledger, and is not in its history, tells that an older copy was restored.
         """
         last = self._ledger.mirrored.head()
-        if known and known.identity == last.identity and not self._ledger.mirrored.has(known):
+        if known and known != last and known.identity == last.identity and not self._ledger.mirrored.has(known):
             return self._diverged(last.identity)
         try:
             return self._mirror_up_to(last)
@@ -149,12 +149,15 @@ class Reflection:
                 if not self._build(last.identity):
                     return MirrorState.BEHIND
                 continue
+            if place == last and not closed:
+                break
             changes = None if closed else self._ledger.mirrored.since(place, AT_ONCE)
             if changes is None:
                 return self._diverged(last.identity)
-            if place == changes.upto or (self._reflect(changes) and changes.upto.sequence >= last.sequence):
-                self._note_mirrored()
-                return MirrorState.OK
+            if self._mirror.reflect(changes, self._buckets(changes)) and changes.upto.sequence >= last.sequence:
+                break
+        self._note_mirrored()
+        return MirrorState.OK
 
     def _diverged(self, identity: str) -> MirrorState:
         """Close a mirror of this ledger, of another history; leave another ledger's alone, which others may rely on."""
@@ -195,9 +198,6 @@ class Reflection:
             return False
         _log.info("mirror_built", numbers=Count(self.built))
         return True
-
-    def _reflect(self, changes: Changes) -> bool:
-        return self._mirror.reflect(changes, self._buckets(changes))
 
     def _buckets(self, changes: Changes) -> list[str]:
         return [self._keyring.bucket(one.pseudonym) for one in changes.numbers]

@@ -78,25 +78,7 @@ class Mirror:
 
         Returns ``False``, and writes nothing, when the mirror is not at the place after which the changes come.
         """
-        return self._write(changes, buckets, "")
-
-    def _write(self, changes: Changes, buckets: Iterable[str], builder: str) -> bool:
-        places = (keys.mirrored(bucket, one.pseudonym) for bucket, one in zip(buckets, changes.numbers, strict=True))
-        after, upto = changes.after, changes.upto
-        return bool(
-            self._scripts.run(
-                "reflect",
-                (keys.MIRROR, keys.MIRROR_BUILDER, *places),
-                (
-                    builder,
-                    *(after.identity, after.sequence, after.link),
-                    *(upto.sequence, upto.entry, upto.link),
-                    changes.read_at,
-                    NOTHING_KEPT,
-                    *(json.dumps(_fields(one)) for one in changes.numbers),
-                ),
-            )
-        )
+        return _reflect(self._scripts, changes, buckets, "")
 
     def close(self) -> None:
         """Let nothing through until an operator has the mirror built anew: the ledger may lack opt-outs."""
@@ -113,14 +95,13 @@ class Mirror:
         builder = f"{identity}/{secrets.token_hex(8)}"
         with answered():
             mine = self._client.set(keys.MIRROR_BUILDER, builder, nx=True, px=_TURN)
-        return Building(self, self._client, self._scripts, builder) if mine else None
+        return Building(self._client, self._scripts, builder) if mine else None
 
 
 class Building:
     """One process' turn to build the mirror. Who is silent for too long loses it, and can then do nothing more."""
 
-    def __init__(self, mirror: Mirror, client: redis.Redis, scripts: ScriptRunner, builder: str) -> None:
-        self._mirror = mirror
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, builder: str) -> None:
         self._client = client
         self._scripts = scripts
         self._builder = builder
@@ -131,7 +112,7 @@ class Building:
 
     def reflect(self, changes: Changes, buckets: Iterable[str]) -> bool:
         """Write the states of numbers; tell whether the turn is still there."""
-        return self._mirror._write(changes, buckets, self._builder) and self.go_on()  # noqa: SLF001 - its own mirror
+        return _reflect(self._scripts, changes, buckets, self._builder) and self.go_on()
 
     def finish(self, place: Place) -> bool:
         """Record the place that the mirror is built of; tell whether it may be relied on."""
@@ -153,6 +134,15 @@ class Building:
         names = (keys.MIRROR, keys.MIRROR_BUILDER, *numbers)
         built = astuple(place) if place else ()
         return bool(self._scripts.run("build", names, (self._builder, milliseconds, *built)))
+
+
+def _reflect(scripts: ScriptRunner, changes: Changes, buckets: Iterable[str], builder: str) -> bool:
+    places = (keys.mirrored(bucket, one.pseudonym) for bucket, one in zip(buckets, changes.numbers, strict=True))
+    after, upto = changes.after, changes.upto
+    states = (json.dumps(_fields(one)) for one in changes.numbers)
+    ends = (after.identity, after.sequence, after.link, upto.sequence, upto.entry, upto.link)
+    arguments: tuple[Argument, ...] = (builder, *ends, changes.read_at, NOTHING_KEPT, *states)
+    return bool(scripts.run("reflect", (keys.MIRROR, keys.MIRROR_BUILDER, *places), arguments))
 
 
 def _fields(one: Mirrored) -> dict[str, str]:
