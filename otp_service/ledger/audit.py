@@ -198,13 +198,13 @@ def class_of(table: str) -> str | None:
     return next(iter(COVERED[table].columns)).info["class"] if table in COVERED else None
 
 
-def digested(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+def digested(table: Table, row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return what the digest of a row is of."""
     left_out = _LEFT_OUT[table.name]
     return {column.key: row[column.key] for column in table.columns if column.key not in left_out}
 
 
-def digest_of_row(table: Table, row: Mapping[str, Any]) -> str:
+def digest_of_row(table: Table, row: Mapping[Any, Any]) -> str:
     """Return the digest of a row."""
     return digest_of(digested(table, row))
 
@@ -226,8 +226,7 @@ def _of_table(connection: Connection, table: Table, rows: Sequence[str]) -> Iter
     kind = key.type.python_type
     for some in batches(rows):
         for row in connection.execute(select(table).where(key.in_(map(kind, some)))).mappings():
-            values = {column.key: row[column] for column in table.columns}
-            yield str(values[key.key]), digest_of_row(table, values)
+            yield str(row[key]), digest_of_row(table, row)
 
 
 def _link(row: Any, found: Mapping[tuple[str, str], str]) -> Link:  # noqa: ANN401 - a row

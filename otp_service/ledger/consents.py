@@ -76,12 +76,10 @@ def first_seen(connection: Connection, entry: Consent) -> int:
 def record(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Consent], Place]:
     """Record the entries that say anything new; return them, and the place of the last one in the ledger."""
     last, recorded = head.advance(connection, 0), now()
-    place = last
     known, new = _of_each(connection, [one.pseudonym for one in entries]), list[Consent]()
     for entry in entries:
-        stamped = _stamped(entry, place, recorded, known[entry.about])
+        stamped = _stamped(entry, last + len(new), recorded, known[entry.about])
         if stamped:
-            place += 1
             known[entry.about].append(stamped)
             new.append(stamped)
     if new:
@@ -98,8 +96,8 @@ def _stamped(entry: Consent, place: int, recorded: int, known: Iterable[Consent]
     A start that saw a place to come saw a ledger that was lost, and this is an older copy of it: nobody can tell what
     its consent came after, so everything else counts as later.
     """
-    counts_from = place + 1 if entry.counts_from is None else entry.counts_from
-    counts_from = counts_from if entry.counts_from is None or counts_from <= place else 0
+    seen = entry.counts_from
+    counts_from = place + 1 if seen is None else seen if seen <= place else 0
     before = [one.said for one in known if (one.counts_from or 0) <= counts_from]
     if entry.evidence is None:
         said = max(recorded, entry.said, *(one.said for one in known))

@@ -113,17 +113,13 @@ class _Entries:
             gone = connection.execute(some).mappings().all()
             for part in batches([row["sequence"] for row in gone]):
                 connection.execute(delete(self.table).where(sequence.in_(part)))
-            names = {str(row["sequence"]): shortened(digest_of_row(self.table, _by_name(row))) for row in gone}
+            names = {str(row["sequence"]): shortened(digest_of_row(self.table, row)) for row in gone}
             if len(gone) == BATCH:
                 return Deleted(BATCH, place, names)  # there may be more here
             all_younger = oldest is None or oldest >= purge.before  # and so are those after
             return Deleted(len(gone), None if all_younger else upto, names)
 
         return delete_some
-
-
-def _by_name(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(name): value for name, value in row.items()}
 
 
 def _older(moment: Column[Any], *among: Condition) -> Rule:

@@ -96,7 +96,5 @@ def _write_down(connection: Connection, record: PurgeRecord, signer: Signer) -> 
 
 
 def _of_row(row: Mapping[Any, Any]) -> PurgeRecord:
-    members = {
-        name: row[getattr(purges.c, name)] for name in ("id", "data", "before", "at", "upto", "link", "signature")
-    }
-    return PurgeRecord(**members, rows=row[purges.c["count"]], names=json.loads(row[purges.c.names]))
+    members = {name: row[name] for name in ("id", "data", "before", "at", "upto", "link", "signature")}
+    return PurgeRecord(**members, rows=row["count"], names=json.loads(row["names"]))
