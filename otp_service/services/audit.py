@@ -23,9 +23,9 @@ AT_ONCE: Final = 1000
 _DAY: Final = 24 * 3600 * 1000
 _LATE: Final[Mapping[str, int]] = {TRAFFIC: 7 * _DAY}
 """Milliseconds by which rows may be recorded late, and be purged that much sooner than their entries tell, by class."""
-_AT_ONCE: Final = 60_000
-"""The same for the other classes."""
-NAMED: Final = frozenset({CONSENTS, SUPPRESSIONS})
+_PROMPT: Final = 60_000
+"""The same for the other classes, whose rows are recorded when they come."""
+_NAMED: Final = frozenset({CONSENTS, SUPPRESSIONS})
 """Classes of data whose rows age alone does not end: a purge names those that it took."""
 _TOLD: Final = 20
 """Rows without an entry that are named, by table."""
@@ -168,9 +168,9 @@ class _Purged:
         data = class_of(entry.table)
         if data is None:
             return False
-        if data in NAMED:
+        if data in _NAMED:
             return (data, entry.row, shortened(entry.digest)) in self._named
-        return self._before[data] > entry.at - _LATE.get(data, _AT_ONCE)
+        return self._before[data] > entry.at - _LATE.get(data, _PROMPT)
 
 
 class _Walk:

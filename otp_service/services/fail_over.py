@@ -14,7 +14,7 @@ from otp_service.store.jobs import Job
 
 _GOES_ON = frozenset({FailureKind.UNAVAILABLE, FailureKind.THROTTLED, FailureKind.ACCOUNT})
 """Failures after which another gateway is asked."""
-_SHORTEST_LAST_REST = 1000
+_LAST_MOMENT = 1000
 """Milliseconds before the end of a code in which a message comes back no more."""
 
 
@@ -57,7 +57,7 @@ def rest(blocked: Blocked, job: Job, policy: Policy) -> int | None:
     rounds = max(_calls(blocked, job).values(), default=1)
     backoff = round(1000 * policy.backoff[min(rounds, len(policy.backoff)) - 1])
     left = blocked.verification.expires - blocked.now
-    delay = min(backoff + secrets.randbelow(backoff // 4 + 1), max(left // 2, _SHORTEST_LAST_REST))
+    delay = min(backoff + secrets.randbelow(backoff // 4 + 1), max(left // 2, _LAST_MOMENT))
     return delay if blocked.wait == NEVER or blocked.wait > delay else None
 
 

@@ -44,7 +44,13 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
     outcome = context.store.verifications.resend(
         bucket,
         verification,
-        Further(channel, "", price, reported.message, reported.dispatch, tracing.traceparent()),
+        Further(
+            channel,
+            price=price,
+            falls_back_from=reported.message,
+            after_dispatch=reported.dispatch,
+            trace=tracing.traceparent(),
+        ),
         permission,
         context.rulesets[verification.application],
     )
