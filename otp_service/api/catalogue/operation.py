@@ -41,8 +41,8 @@ CALLS = (
         description="Looks whether Redis serves, and whether anything keeps all starts back: `starts` is `accepted`, "
         "or why not. A server that was asked to end says `leaving`, and goes on to answer "
         "for a while. `worker_age` is how many seconds ago a worker was last seen, null "
-        "when none was lately; `ledger` is `ok`, `unavailable` (starts go on by what is known) or `not mirrored`. "
-        "Both are told, not judged.",
+        "when none was lately: told, not judged. `ledger` is what the last look found: `ok`, `unavailable` (starts go "
+        "on by what is known), `behind`, or why starts wait for an operator.",
         successes=(
             Success(200, "It can.", answers.HEALTH),
             Success(503, "It cannot, or refuses all starts.", answers.HEALTH),
