@@ -28,7 +28,7 @@ from otp_service.api.errors import KINDS
 from otp_service.core.keyring import api_key_hash
 from otp_service.core.transaction import Transaction
 
-UNAVAILABLE = {"store-unavailable", "ledger-unavailable", "overloaded", "backlog-full"}
+UNAVAILABLE = {"store-unavailable", "ledger-mismatch", "ledger-unavailable", "overloaded", "backlog-full"}
 WORTH_WAITING = {"rate-limited", "resend-too-soon", *UNAVAILABLE}
 EXPECTED = ["2xx", "401", "403", "404", "409", "422", "429"]
 """Answers to a request of the right form. 422 is among them: no schema can tell which numbers exist."""
