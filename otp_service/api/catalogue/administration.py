@@ -1,26 +1,12 @@
 """The calls of operators on applications and their keys, in words."""
 
 from otp_service.api import admin_answers, admin_schemas
-from otp_service.api.catalogue.call import BODY, Call, Success
+from otp_service.api.catalogue.call import BODY, Call, Success, in_path
 
 _SECTION = "Administration"
 _COMMON = ("invalid-request", "unauthenticated", "forbidden", "internal", "ledger-unavailable", "overloaded")
-_NAME = {
-    "name": "name",
-    "in": "path",
-    "required": True,
-    "description": "The name of the application.",
-    "schema": {"type": "string"},
-    "example": "club",
-}
-_KEY_ID = {
-    "name": "key_id",
-    "in": "path",
-    "required": True,
-    "description": "The `id` of the key, not the key itself.",
-    "schema": {"type": "string"},
-    "example": "ak_0012ab34cd56ef7890a1b2c3d4e5f607",
-}
+_NAME = in_path("name", "The name of the application.", "club")
+_KEY_ID = in_path("key_id", "The `id` of the key, not the key itself.", "ak_0012ab34cd56ef7890a1b2c3d4e5f607")
 _KEYS = "/v1/admin/applications/{name}/keys"
 _FOR_OPERATORS = "Needs a key with the scope `admin` (`otp-service key add --admin`), which is of no application."
 _WITHIN = "All processes respect it within five seconds."

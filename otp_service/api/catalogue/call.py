@@ -52,3 +52,9 @@ class Call:
     any_body: bool = False
     """Takes a body of any type."""
     authenticated: bool = True
+
+
+def in_path(name: str, description: str, example: str) -> Schema:
+    """Return a parameter of a path."""
+    about = {"description": description, "schema": {"type": "string"}, "example": example}
+    return {"name": name, "in": "path", "required": True, **about}

@@ -1,32 +1,17 @@
 """The calls that gateways make, in words."""
 
-from otp_service.api.catalogue.call import Call, Success
+from otp_service.api.catalogue.call import Call, Success, in_path
 
-_GATEWAY = {
-    "name": "gateway",
-    "in": "path",
-    "required": True,
-    "description": "Name of the gateway in the configuration.",
-    "schema": {"type": "string"},
-    "example": "primary",
-}
-_DISPATCH = {
-    "name": "dispatch_id",
-    "in": "path",
-    "required": True,
-    "description": "The id that the service gave the gateway with the message.",
-    "schema": {"type": "string"},
-    "example": "dp_0012ab34cd56ef7890a1b2c3d4e5f60718",
-}
+_GATEWAY = in_path("gateway", "Name of the gateway in the configuration.", "primary")
+_DISPATCH = in_path(
+    "dispatch_id", "The id that the service gave the gateway with the message.", "dp_0012ab34cd56ef7890a1b2c3d4e5f60718"
+)
 
-_TOKEN = {
-    "name": "token",
-    "in": "path",
-    "required": True,
-    "description": "What the address ends with that `otp-service gateway inbound` shows for the gateway.",
-    "schema": {"type": "string"},
-    "example": "3q2-7wAAAAAAAAAAAAAAAA",
-}
+_TOKEN = in_path(
+    "token",
+    "What the address ends with that `otp-service gateway inbound` shows for the gateway.",
+    "3q2-7wAAAAAAAAAAAAAAAA",
+)
 
 
 def _report(name: str, method: str, summary: str) -> Call:

@@ -5,20 +5,13 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from otp_service.api import answers
-from otp_service.api.catalogue.call import Call, Success
+from otp_service.api.catalogue.call import Call, Success, in_path
 
 _SECTION = "Operation"
 _TEXT = "text/plain"
 _HTML = "text/html"
 
-_PROBLEM = {
-    "name": "problem",
-    "in": "path",
-    "required": True,
-    "description": "One of the codes of errors.",
-    "schema": {"type": "string"},
-    "example": "resend-too-soon",
-}
+_PROBLEM = in_path("problem", "One of the codes of errors.", "resend-too-soon")
 
 CALLS = (
     Call(

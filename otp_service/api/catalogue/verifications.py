@@ -1,17 +1,10 @@
 """The calls on verifications, in words."""
 
 from otp_service.api import answers, schemas
-from otp_service.api.catalogue.call import BODY, COMMON, Call, Success
+from otp_service.api.catalogue.call import BODY, COMMON, Call, Success, in_path
 
 _SECTION = "Verifications"
-_ID = {
-    "name": "verification_id",
-    "in": "path",
-    "required": True,
-    "description": "The `id` of the verification.",
-    "schema": {"type": "string"},
-    "example": "vf_k1_0012ab34cd56ef7890a1b2c3d4e5f60718",
-}
+_ID = in_path("verification_id", "The `id` of the verification.", "vf_k1_0012ab34cd56ef7890a1b2c3d4e5f60718")
 _RETRY = {
     "name": "Idempotency-Key",
     "in": "header",
