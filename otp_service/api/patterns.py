@@ -1,9 +1,9 @@
 """Patterns of strings in requests, and what is said of a string that does not match one."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
-from pydantic import JsonValue
+from pydantic import AfterValidator, Field
 
 from otp_service.core.application import LOCALE_PATTERN
 from otp_service.core.phone import may_hold_number
@@ -16,8 +16,6 @@ SHOWN: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
 """What is shown to operators: it has nothing that a terminal obeys, or that turns a line round."""
 NUMBER: Final = r"^(?!.*(?:19|20)[0-9]{2}).*[0-9](?:[^A-Za-z]*[0-9]){6}"
 """What a text that is kept must not have, as far as a pattern tells: dates are judged by `without_number` alone."""
-NO_NUMBER: Final[dict[str, JsonValue]] = {"not": {"pattern": NUMBER}}
-"""The same for the specification."""
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
 
 FAULTS: Final[Mapping[str, str]] = {
@@ -36,3 +34,10 @@ def without_number(text: str) -> str:
     if may_hold_number(text):
         raise ValueError("has seven digits or more, such as a phone number; a date may be there")
     return text
+
+
+WITHOUT_NUMBER: Final[tuple[Any, ...]] = (
+    AfterValidator(without_number),
+    Field(json_schema_extra={"not": {"pattern": NUMBER}}),
+)
+"""What is annotated to a text that is kept: how it is judged, and what the specification says of that."""

@@ -2,21 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import ConfigDict, JsonValue, StringConstraints
 
-from otp_service.api.patterns import NO_NUMBER, SHOWN, without_number
+from otp_service.api.patterns import SHOWN, WITHOUT_NUMBER
 from otp_service.api.schemas import Address, Body, ConsentBody, CountryCode, Moment, PurposeName
 from otp_service.core.suppression import MAX_REASON
 
 _TO: dict[str, JsonValue] = {"to": "+923001234567"}
 _SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
-Reason = Annotated[
-    str,
-    StringConstraints(max_length=MAX_REASON, pattern=SHOWN),
-    AfterValidator(without_number),
-    Field(json_schema_extra=NO_NUMBER),
-]
+Reason = Annotated[str, StringConstraints(max_length=MAX_REASON, pattern=SHOWN), *WITHOUT_NUMBER]
 
 
 class NumberBody(Body):

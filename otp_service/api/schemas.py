@@ -5,11 +5,11 @@ They judge form only: whether a number exists, or a code fits, is for the rules 
 
 from itertools import product
 from string import ascii_uppercase
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
-from otp_service.api.patterns import NAME, NO_NUMBER, PRINTABLE, REGION, SHA256, SHOWN, WORD, without_number
+from otp_service.api.patterns import NAME, PRINTABLE, REGION, SHA256, SHOWN, WITHOUT_NUMBER, WORD
 from otp_service.core.application import LOCALE_PATTERN, MAX_LOCALE
 from otp_service.core.consent import Evidence
 from otp_service.core.moment import MOMENT_PATTERN, checked_moment, milliseconds_of
@@ -37,12 +37,7 @@ CountryCode = Annotated[
 ]
 PurposeName = Annotated[str, StringConstraints(pattern=NAME)]
 Channel = Literal["sms", "voice", "whatsapp"]
-Locale = Annotated[
-    str,
-    StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN),
-    AfterValidator(without_number),
-    Field(json_schema_extra=NO_NUMBER),
-]
+Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN), *WITHOUT_NUMBER]
 Moment = Annotated[
     str,
     StringConstraints(max_length=27),
@@ -69,12 +64,9 @@ Metadata = Annotated[
         }
     ),
 ]
-
-
-_WITHOUT_NUMBER: Final = (AfterValidator(without_number), Field(json_schema_extra=NO_NUMBER))
-Source = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=SHOWN), *_WITHOUT_NUMBER]
-TextVersion = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SHOWN), *_WITHOUT_NUMBER]
-ShownOn = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=WORD), *_WITHOUT_NUMBER]
+Source = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=SHOWN), *WITHOUT_NUMBER]
+TextVersion = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SHOWN), *WITHOUT_NUMBER]
+ShownOn = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=WORD), *WITHOUT_NUMBER]
 
 
 class Body(BaseModel):
