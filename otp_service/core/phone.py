@@ -45,13 +45,13 @@ RECEIVES_SMS = frozenset({NumberType.MOBILE, NumberType.FIXED_LINE_OR_MOBILE})
 _TYPES = {getattr(PhoneNumberType, one.name): one for one in NumberType}
 _WORLD = "001"
 """libphonenumber's region of numbers that belong to no country (satellite, shared cost)."""
-
-
 _FEW_DIGITS: Final = 6
 """Digits that are no phone number."""
 _DIGITS: Final = frozenset(range(10))
 _LETTER: Final = "a"
+"""Stands for any."""
 _OF_A_DATE: Final = frozenset("-./")
+"""What stands between its parts."""
 _DATE: Final = re.compile(r"(?<![0-9])([0-9]{1,4})([-./])([0-9]{1,2})\2([0-9]{1,4})(?![0-9])")
 _YEARS: Final = range(1900, 2100)
 
