@@ -3,12 +3,14 @@
 from mutant import Mutant, one
 
 DEFECTS: dict[str, Mutant] = {
-    "mirror-of-any-ledger": one("include_mirror", "place[1] ~= identity or "),
-    "mirror-although-it-was-closed": one("include_mirror", " or place[3] then", " then"),
+    "mirror-of-any-ledger": one("include_mirror", "  if place[1] ~= identity then return 'mirror-foreign' end\n"),
+    "mirror-although-it-was-closed": one("include_mirror", "  if place[3] then return 'mirror-diverged' end\n"),
     "build-on-anothers-turn": one("build", "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n"),
     "build-stays-closed": one("build", "  redis.call('DEL', KEYS[1])\n"),
     "build-without-an-end": one("build", "if ARGV[2] == '0' then redis", "if false then redis"),
-    "mirror-behind-is-good-enough": one("include_mirror", " or tonumber(place[2]) < tonumber(least)"),
+    "mirror-behind-is-good-enough": one(
+        "include_mirror", "if tonumber(place[2]) < tonumber(least) then", "if false then"
+    ),
     "mirror-must-be-ahead": one(
         "include_mirror", "tonumber(place[2]) < tonumber(least)", "tonumber(place[2]) <= tonumber(least)"
     ),
@@ -74,7 +76,7 @@ DEFECTS: dict[str, Mutant] = {
     "consent-of-the-same-moment-counts": one("include_mirror", "given <= tonumber(said)", "given < tonumber(said)"),
     "start-forgets-when-it-was-agreed": one("start", "'consented', string", "'agreed', string"),
     "start-forgets-its-place": one("start", "'ledger', place, deliveries", "'ledger', 0, deliveries"),
-    "start-tells-no-number": one("start", "'pseudonym', ARGV[15], "),
+    "start-tells-no-number": one("start", "'channel', ARGV[14], 'pseudonym', ARGV[15], ", "'channel', ARGV[14], "),
     "start-tells-no-consent": one("start", ", 'consent', ARGV[26])", ")"),
     "start-tells-of-no-consent": one("start", "if given then --", "if false then --"),
     "start-although-nothing-is-recorded": one(
@@ -84,7 +86,7 @@ DEFECTS: dict[str, Mutant] = {
     "resend-after-any-withdrawal": one("resend", "found.ledger or -1", "1e15"),
     "start-tells-no-end": one("start", "'expires', expires, 'payment'", "'payment'"),
     "start-tells-no-payment": one("start", "'payment', ARGV[27], "),
-    "start-tells-no-reference": one("start", "'payment_reference', ARGV[28], "),
+    "start-tells-no-reference": one("start", ", 'payment_reference', ARGV[28])", ")"),
     "allowed-although-suppressed": one("allowed", "and 0 or 1", "and 1 or 1"),
     "allowed-never": one("allowed", "and 0 or 1", "and 0 or 0"),
     "opt-out-of-no-place": one("include_deliveries", "redis.call('HGET', mirror, 'sequence') or redis", "redis"),

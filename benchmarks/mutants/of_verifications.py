@@ -30,7 +30,9 @@ DEFECTS: dict[str, Mutant] = {
     "start-queues-nothing": one(
         "start", "streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[14], 1, 0, expires)\n"
     ),
-    "start-reports-nothing": one("start", "streams.report(KEYS[6]", "local function never() end never(KEYS[6]"),
+    "start-reports-nothing": one(
+        "start", "streams.report(KEYS[6], 'verification.started'", "local function never() end never(KEYS[6], ''"
+    ),
     "start-unknown-to-its-record": one("start", "  redis.call('HSET', KEYS[1], 'start', KEYS[8])\n"),
     "start-forgotten-by-its-number": one(
         "start", "if redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now) > 20 then", "if false then"
