@@ -432,7 +432,19 @@ def test_no_purge_of_the_service_s_own_destroys_what_shows_an_attack(site: Site,
     assert len(site.ledger.audit.links(0, 10_000)) > entries // 2
 
 
+def test_what_a_purge_would_take_within_a_week_goes_unnoticed(site: Site) -> None:
+    fill(site.ledger, "vf_now")
+    later = NOW + 95 * DAY
+    with time_machine.travel(later, tick=False):
+        site.purge(later)
+        with site.ledger.database.write() as connection:
+            assert connection.execute(delete(events).where(events.c.verification == "vf_now")).rowcount
+
+        assert site.flaws(heads=True) == []
+
+
 def test_the_document_has_the_same_table() -> None:
     told = DOCUMENT.read_text()
+    assert "| deletes verifications or events a week before a purge would | no |" in told
     for attack in (*OF_ROWS, *OF_THE_CHAIN):
         assert f"| {attack.name} | {attack.shown.value} |" in told
