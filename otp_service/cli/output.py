@@ -39,6 +39,10 @@ _GAP = "  "
 """Between cells that stand beside each other."""
 _DOCUMENT = "otp_service.document"
 """Names the document of ``--json`` in click's context; absent where people read text."""
+_GLANCE: Final = 0.1
+"""Seconds between two looks at a long work; a shorter one shows no bar."""
+_FIRST_REPORT: Final = 5.0
+_NEXT_REPORT: Final = 60.0
 
 
 class Shown(NamedTuple):
@@ -47,11 +51,6 @@ class Shown(NamedTuple):
     value: Any
     text: str
 
-
-_BLINK: Final = 0.1
-"""Seconds between two looks at a long work; a shorter one shows no bar."""
-_FIRST_REPORT: Final = 5.0
-_NEXT_REPORT: Final = 60.0
 
 _T = TypeVar("_T")
 Cell = str | int | datetime | timedelta | Sequence[str] | Shown | None
@@ -251,13 +250,13 @@ def tracked(things: str, each: Iterable[_T], total: int | None = None) -> Genera
 
 
 def _show_bar(ended: threading.Event, things: str, seen: Callable[[], int], total: int | None) -> None:
-    if ended.wait(_BLINK):
+    if ended.wait(_GLANCE):
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     console = Console(stderr=True, color_system="auto" if has_colours() else None)
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as shown:
         task = shown.add_task(things, total=total)
-        while not ended.wait(_BLINK):
+        while not ended.wait(_GLANCE):
             shown.update(task, completed=seen())
 
 

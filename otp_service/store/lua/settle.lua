@@ -27,8 +27,8 @@ if called or through == '' then -- who made no call says nothing of one that was
   local status = told == 'sent' and told or ARGV[2] -- a receipt outweighs what the answer made of it
   local kept, news = deliveries.settle(KEYS[1], ARGV[1], status, ARGV[3], '', ARGV[5])
   spending.settle(KEYS[1], ARGV[1], 8, about.country, ARGV[13])
-  local first, held = deliveries.close(KEYS[7], place, ARGV[1])
-  if news or first then
+  local open, held = deliveries.close(KEYS[7], place, ARGV[1])
+  if news or open then
     deliveries.tell(KEYS[5], about, ARGV[1], ARGV[2], ARGV[3], ARGV[13], kept or held, 'reference', ARGV[5],
       'template', ARGV[15], deliveries.opt_out(KEYS[1], KEYS[6], ARGV[14]))
   end
