@@ -7,18 +7,7 @@ import click
 from otp_service.cli.context import context_of, operator_login
 from otp_service.cli.delivery_findings import state_of
 from otp_service.cli.options import CHANNELS, config_option, destination, region_option
-from otp_service.cli.output import (
-    Cell,
-    Shown,
-    done,
-    duration,
-    moment,
-    program,
-    reading,
-    table,
-    warn,
-    when,
-)
+from otp_service.cli.output import Cell, Shown, done, duration, moment, program, reading, table, warn, when
 from otp_service.core.errors import ConfigurationError
 from otp_service.core.health import Allowance, GatewayHealth
 from otp_service.core.keyring import new_dispatch_id

@@ -7,19 +7,7 @@ from pathlib import Path
 import click
 
 from otp_service.cli.context import informed_context
-from otp_service.cli.output import (
-    Cell,
-    Shown,
-    counted,
-    duration,
-    in_json,
-    moment,
-    note,
-    reading,
-    span,
-    table,
-    when,
-)
+from otp_service.cli.output import Cell, Shown, counted, duration, in_json, moment, note, reading, span, table, when
 from otp_service.cli.store import warn_of_caution
 from otp_service.core.guard.pricing import ANY, shown
 from otp_service.core.guard.rules import RULES, Mode

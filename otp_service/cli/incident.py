@@ -38,11 +38,10 @@ def report(since: datetime, until: datetime, name: str | None, nature: str, meas
         raise click.UsageError("--to is not after --from.")
     words = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
     context = context_of(load_settings(path))
-    about, by_hand = Span(begin, end, name), Incident(nature, measures)
-    looked = Looked()
+    about, told, looked = Span(begin, end, name), Incident(nature, measures), Looked()
     with looking_through(context, looked):
-        if in_json(since=when(begin), until=when(end), application=name, **members(by_hand)):
+        if in_json(since=when(begin), until=when(end), application=name, **members(told)):
             in_json(**counts_of(context, about, looked))
             return
-        text = report_of(context, about, by_hand, words, looked)
+        text = report_of(context, about, told, words, looked)
     click.echo(text, nl=False)
