@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, String, Table, cast, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, String, Table, cast, exists, func, insert, select, update
 
 from otp_service.core.chain import GENESIS, ChainHead, Entry, digest_of
 from otp_service.ledger.batches import batches
@@ -148,13 +148,19 @@ class Audit:
         with self._database.write() as connection:
             connection.execute(update(audit_heads).where(audit_heads.c.sequence == sequence).values(exported=now()))
 
-    def strangers(self, most: int) -> Mapping[str, tuple[str, ...]]:
-        """Return rows that the chain has no entry of, by table, at most ``most`` of each."""
+    def before(self, sequence: int) -> int | None:
+        """Return the number of the first entry that is not after a place; ``None`` where there is none."""
+        with self._database.read() as connection:
+            return connection.execute(select(func.min(audit.c.sequence)).where(audit.c.sequence <= sequence)).scalar()
+
+    def strangers(self, after: int, most: int) -> Mapping[str, tuple[str, ...]]:
+        """Return rows that the chain has no entry of ``after`` a place, by table, at most ``most`` of each."""
         found = {}
         with self._database.read() as connection:
             for name, table in COVERED.items():
                 (key,) = table.primary_key
-                entry = exists().where(audit.c.table == name, audit.c.row == cast(key, String))
+                mine = (audit.c.table == name, audit.c.row == cast(key, String), audit.c.sequence > after)
+                entry = exists().where(*mine)
                 statement = select(key).where(~entry, *_UNLESS.get(name, ())).limit(most)
                 found[name] = tuple(map(str, connection.execute(statement).scalars()))
         return found

@@ -141,9 +141,10 @@ def _ended_keys(connection: Connection, purge: Purge, _: int) -> Deleted:
 
 
 def _older_entries(connection: Connection, purge: Purge, _: int) -> Deleted:
-    """Delete the oldest entries of the chain, up to the last that is older and signed: there it begins from then on.
+    """Delete the oldest entries of the chain, up to the last that is older and signed: it begins after them.
 
-    Of rows that are still there the chain gets new entries, so that there is none without.
+    Of rows that are still there the chain gets new entries, so that there is none without. Each batch tells where the
+    chain begins then: no entry is ever in it of which nobody knows the link before.
     """
     anchor = _anchor(connection, purge)
     if anchor is None:
@@ -154,8 +155,10 @@ def _older_entries(connection: Connection, purge: Purge, _: int) -> Deleted:
     carry_over(connection, entries)
     for part in batches([one.sequence for one in entries]):
         connection.execute(delete(audit).where(audit.c.sequence.in_(part)))
-    more = 0 if len(entries) == BATCH else None
-    return Deleted(len(entries), more, upto=anchor.sequence, link=anchor.link)
+    if not entries:
+        return Deleted(0, None)
+    last = entries[-1]
+    return Deleted(len(entries), 0 if len(entries) == BATCH else None, upto=last.sequence, link=last.link)
 
 
 def _anchor(connection: Connection, purge: Purge) -> ChainHead | None:

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from otp_service.core.chain import PurgeRecord
 from otp_service.core.signatures import Signer
@@ -61,6 +61,12 @@ class Purges:
         with self._database.read() as connection:
             row = connection.execute(statement).mappings().one_or_none()
         return _of_row(row) if row else None
+
+    def mark(self) -> tuple[int, int | None]:
+        """Return what is another after each purge that deleted anything."""
+        with self._database.read() as connection:
+            number, last = connection.execute(select(func.count(), func.max(purges.c.at)).select_from(purges)).one()
+        return number, last
 
     def records(self) -> Iterator[PurgeRecord]:
         """Yield what all purges deleted, oldest first."""

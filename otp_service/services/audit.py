@@ -133,8 +133,8 @@ def verify(context: Context, looked: Looked, outside: Iterable[SignedHead] = ())
     purged = _Purged(context, looked)
     yield from purged.flaws
     yield from _Walk(context, looked, purged).flaws()
-    yield from _heads(context, looked, heads)
-    yield from _strangers(context)
+    yield from _heads(context, looked, heads, purged)
+    yield from _strangers(context, purged.upto)
 
 
 class _Purged:
@@ -142,26 +142,40 @@ class _Purged:
 
     def __init__(self, context: Context, looked: Looked) -> None:
         self.flaws: list[Flaw] = []
-        self.upto = 0
-        """The entry that the chain begins after."""
-        self.links = {0: GENESIS}
-        """The links of such entries, by their numbers."""
+        self.upto, self.link = 0, GENESIS
+        """The entry that the chain begins after, and its link."""
         self._before: dict[str, int] = defaultdict(int)
         self._named: set[tuple[str, str, str]] = set()
-        for record in context.ledger.purges.records():
-            if is_signed(record.signed, record.signature, context.keyring.signer.public_key):
+        self._known: set[str] = set()
+        self._mark: object = None
+        self._context, self._looked = context, looked
+        self.grew()
+
+    def grew(self) -> bool:
+        """Read what was purged since the last look; tell whether anything was."""
+        mark, self._mark = self._mark, self._context.ledger.purges.mark()
+        if mark == self._mark:
+            return False
+        for record in self._context.ledger.purges.records():
+            if record.id not in self._known:
+                self._known.add(record.id)
                 self._read(record)
-                days = (record.at - record.before) // _DAY
-                looked.purged_after[record.data] = min(days, looked.purged_after.get(record.data, days))
-            else:
-                self.flaws.append(Flaw(0, f"the purge {record.id} is not this installation's"))
+        return True
 
     def _read(self, record: PurgeRecord) -> None:
+        if not is_signed(record.signed, record.signature, self._context.keyring.signer.public_key):
+            self.flaws.append(Flaw(0, f"the purge {record.id} is not this installation's"))
+            return
+        days, after = (record.at - record.before) // _DAY, self._looked.purged_after
+        after[record.data] = min(days, after.get(record.data, days))
         self._before[record.data] = max(self._before[record.data], record.before)
         self._named.update((record.data, row, digest) for row, digest in record.names.items())
-        if record.upto:
-            self.links[record.upto] = record.link
-            self.upto = max(self.upto, record.upto)
+        if record.upto > self.upto:
+            self.upto, self.link = record.upto, record.link
+
+    def has_gone(self, sequence: int) -> bool:
+        """Tell whether a purge took an entry of the chain, by now."""
+        return sequence <= self.upto or (self.grew() and sequence <= self.upto)
 
     def took(self, entry: Entry) -> bool:
         """Tell whether a purge took the row of an entry."""
@@ -183,38 +197,37 @@ class _Walk:
         self._tomorrow = now() + _DAY
 
     def flaws(self) -> Iterator[Flaw]:
-        place, link = 0, None
+        place, link = self._purged.upto, self._purged.link
+        if (outside := self._audit.before(place)) is not None:
+            yield Flaw(outside, f"entry {outside} is there, and the chain begins after entry {place}")
         while links := self._audit.links(place, AT_ONCE):
             for one in links:
-                yield from self._gap(place, one)
-                follows = link is not None and one.entry.sequence == place + 1
-                before = link if follows else self._purged.links.get(one.entry.sequence - 1)
-                yield from self._look(one, before)
+                yield from self._look(one, place, link)
                 place, link = one.entry.sequence, one.link
-        yield from self._end(place, link or GENESIS)
+        yield from self._end(place, link)
 
-    def _gap(self, place: int, one: Link) -> Iterator[Flaw]:
-        """Yield that entries are missing; not before the first, where a purge took them, or is about to."""
-        sequence = one.entry.sequence
-        if not self._looked.entries:
-            self._looked.first = sequence
-            place = min(self._purged.upto, sequence - 1)
-        if sequence != place + 1:
-            yield Flaw(place + 1, _missing(place + 1, sequence - 1))
-
-    def _look(self, one: Link, before: str | None) -> Iterator[Flaw]:
+    def _look(self, one: Link, place: int, link: str) -> Iterator[Flaw]:
+        """Look at an entry that comes after a place."""
         entry = one.entry
+        self._looked.first = self._looked.first or entry.sequence
         self._looked.entries, self._looked.last = self._looked.entries + 1, entry.sequence
-        changed = before is not None and entry.link(before) != one.link
-        if changed or self._purged.links.get(entry.sequence, one.link) != one.link:
+        if entry.sequence != place + 1 and self._purged.grew():  # while we look
+            place, link = self._purged.upto, self._purged.link
+        if entry.sequence != place + 1:
+            yield Flaw(place + 1, _missing(place + 1, entry.sequence - 1))
+        elif entry.link(link) != one.link:
             yield Flaw(entry.sequence, f"entry {entry.sequence} was changed, or is not where it was")
         if entry.at > self._tomorrow:
             yield Flaw(entry.sequence, f"entry {entry.sequence} is dated in the future")
-        if one.digest is None:
+        yield from self._row(entry, one.digest)
+
+    def _row(self, entry: Entry, digest: str | None) -> Iterator[Flaw]:
+        """Look at the row of an entry, of which this is the digest now."""
+        if digest is None:
             self._looked.gone += 1
-            if not self._purged.took(entry):
+            if not (self._purged.took(entry) or (self._purged.grew() and self._purged.took(entry))):
                 yield Flaw(entry.sequence, f"the row {entry.row} of {entry.table} is gone, and no purge took it")
-        elif not entry.is_of(one.digest):
+        elif not entry.is_of(digest):
             yield Flaw(entry.sequence, f"the row {entry.row} of {entry.table} was changed")
 
     def _end(self, place: int, link: str) -> Iterator[Flaw]:
@@ -225,12 +238,12 @@ class _Walk:
             yield Flaw(place + 1, _missing(place + 1, head.sequence))
 
 
-def _heads(context: Context, looked: Looked, heads: Iterable[SignedHead]) -> Iterator[Flaw]:
+def _heads(context: Context, looked: Looked, heads: Iterable[SignedHead], purged: _Purged) -> Iterator[Flaw]:
     """Yield the heads that the chain does not agree with; what the chain had before it began anew is not there."""
     for one in heads:
         sequence = one.head.sequence
         link = context.ledger.audit.link_at(sequence)
-        if link == one.head.link or (link is None and sequence < looked.first):
+        if link == one.head.link or (link is None and purged.has_gone(sequence)):
             looked.heads += 1
         elif link is None:
             yield Flaw(sequence, f"a head was signed at entry {sequence}, which is missing: the end was cut off")
@@ -238,9 +251,9 @@ def _heads(context: Context, looked: Looked, heads: Iterable[SignedHead]) -> Ite
             yield Flaw(sequence, f"a head was signed at entry {sequence} with another link: the chain was written anew")
 
 
-def _strangers(context: Context) -> Iterator[Flaw]:
+def _strangers(context: Context, begins_after: int) -> Iterator[Flaw]:
     """Yield rows that were never recorded: the chain has no entry of them."""
-    for table, rows in context.ledger.audit.strangers(_TOLD).items():
+    for table, rows in context.ledger.audit.strangers(begins_after, _TOLD).items():
         for row in rows:
             yield Flaw(0, f"the row {row} of {table} has no entry in the chain")
 

@@ -28,7 +28,7 @@ def test_whatever_is_recorded_has_an_entry(ledger: Ledger) -> None:
     }  # fmt: skip
     assert all(one.digest == one.entry.digest for one in links), "what an erasure took is in no digest"
     assert ledger.audit.head().sequence == 8
-    assert not any(ledger.audit.strangers(10).values())
+    assert not any(ledger.audit.strangers(0, 10).values())
 
 
 def test_each_link_is_over_the_one_before(ledger: Ledger) -> None:

@@ -18,7 +18,7 @@ from otp_service.core.errors import UnauthenticatedError
 from otp_service.core.inbound import Meaning
 from otp_service.core.keyring import api_key_hash
 from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
-from otp_service.ledger.audit import SignedHead
+from otp_service.ledger.audit import Link, SignedHead
 from otp_service.ledger.disputes import Wanted
 from otp_service.ledger.purge_rules import RULES, Purge
 from otp_service.ledger.schema import api_keys, audit, consents, events, head, suppressions, verifications
@@ -243,6 +243,36 @@ def test_the_chain_itself_goes_up_to_a_signed_head_and_begins_there(filled: Cont
 
     assert found == []
     assert looked.first == 25
+
+
+def test_a_purge_while_the_chain_is_looked_through_is_no_flaw(
+    filled: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    HeadKeeper(filled, 60, None).turn()
+    fill(filled, "vf_9")
+    later = filled.ledger.audit.head().at + 4000 * DAY
+    monkeypatch.setattr("otp_service.services.audit.AT_ONCE", 2)
+    monkeypatch.setattr("otp_service.ledger.purge_rules.BATCH", 3)
+    read = filled.ledger.audit.links
+    with time_machine.travel(later / 1000, tick=False):
+        purge = (
+            gone
+            for data in RULES
+            for gone in filled.ledger.purges.run(Purge(data, later - 3650 * DAY, later, filled.keyring.signer))
+        )
+
+        def read_and_purge(after: int, most: int) -> tuple[Link, ...]:
+            next(purge, None)
+            return read(after, most)
+
+        monkeypatch.setattr(filled.ledger.audit, "links", read_and_purge)
+        looked = Looked()
+        during = list(verify(filled, looked))
+        list(purge)
+        after = list(verify(filled, Looked()))
+
+    assert (during, after) == ([], [])
+    assert looked.gone
 
 
 def test_a_head_that_was_handed_to_nobody_is_not_taken_for_exported(filled: Context) -> None:

@@ -240,6 +240,27 @@ def insert_row(connection: Connection, table: Table) -> None:
     connection.execute(insert(table).values(copy_of_a_row(connection, table)))
 
 
+def insert_row_with_an_entry_outside(connection: Connection, table: Table) -> None:
+    """Put in a row, and an entry of it where nobody walks along the chain."""
+    row = copy_of_a_row(connection, table)
+    connection.execute(insert(table).values(row))
+    (key,) = table.primary_key
+    entry = Entry(-1, 1000, table.name, str(row[key.key]), digest_of_row(table, row))
+    link = entry.link(GENESIS)
+    connection.execute(insert(audit).values(sequence=entry.sequence, at=entry.at, table=entry.table, row=entry.row,
+                                            digest=entry.digest, link=link))  # fmt: skip
+
+
+def insert_row_with_the_last_entry_that_went(connection: Connection, table: Table) -> None:
+    """Put in a row, and an entry of it in place of the last one that a purge took, with the link that it had."""
+    row = copy_of_a_row(connection, table)
+    connection.execute(insert(table).values(row))
+    (key,) = table.primary_key
+    last = connection.execute(select(purges.c.upto, purges.c.link).order_by(purges.c.upto.desc()).limit(1)).one()
+    connection.execute(insert(audit).values(sequence=last.upto, at=1000, table=table.name, row=str(row[key.key]),
+                                            digest=digest_of_row(table, row), link=last.link))  # fmt: skip
+
+
 def insert_row_with_entry(connection: Connection, table: Table) -> None:
     append(connection, table, copy_of_a_row(connection, table))
 
@@ -260,15 +281,19 @@ class Attack:
     do: Callable[..., None]
 
 
+CHANGE_AND_RELINK = then_relink(change_row)
 OF_ROWS = [
     Attack("changes a row", Shown.ALWAYS, change_row),
     Attack("deletes a row", Shown.ALWAYS, delete_row),
     Attack("inserts a row, dated before the chain begins", Shown.ALWAYS, insert_row),
-    Attack("changes a row, its entry and all links after it", Shown.BY_HEADS, then_relink(change_row)),
+    Attack("inserts a row, with an entry that is not in the chain", Shown.ALWAYS, insert_row_with_an_entry_outside),
+    Attack("inserts a row, with the entry before the chain's first", Shown.ALWAYS,
+           insert_row_with_the_last_entry_that_went),
+    Attack("changes a row, its entry and all links after it", Shown.BY_HEADS, CHANGE_AND_RELINK),
     Attack("deletes a row and its entry, and renumbers the rest", Shown.BY_HEADS, then_relink(delete_row_and_entry)),
     Attack("inserts a row and appends an entry of it", Shown.NEVER, insert_row_with_entry),
 ]
-SIGNED = (OF_ROWS[3], OF_ROWS[5])
+SIGNED = tuple(one for one in OF_ROWS if one.do in {CHANGE_AND_RELINK, insert_row_with_entry})
 """What a purge deleted is signed: one that is made up or changed shows, whatever the chain says."""
 
 
