@@ -77,7 +77,7 @@ class Database:
             sqlite.make_file(self._engine)
         with _served(), self._engine.connect().execution_options(**WRITES) as connection, connection.begin():
             if not any_key:
-                self.require_own(connection)
+                self._claim(connection)
             yield connection
 
     @contextmanager
@@ -93,16 +93,22 @@ class Database:
 
     def claim(self) -> None:
         """Record the pseudonym key in a ledger that has none yet; raise `LedgerMismatchError` when it has another."""
-        with self.write() as connection:
+        with self.write():
+            pass
+
+    def _claim(self, connection: Connection) -> None:
+        """Let whoever writes first, be it a command, record the key that the pseudonyms are of."""
+        if self.require_own(connection) == "":
             connection.execute(update(head).where(head.c.pseudonym_key == "").values(pseudonym_key=self._pseudonym_key))
 
-    def require_own(self, connection: Connection) -> None:
-        """Raise `LedgerMismatchError` when the ledger is another pseudonym key's."""
+    def require_own(self, connection: Connection) -> str | None:
+        """Return the fingerprint in the ledger; raise `LedgerMismatchError` when it is another pseudonym key's."""
         if not self._pseudonym_key:
-            return
-        found = connection.execute(select(head.c.pseudonym_key)).scalar()
+            return None
+        found: str | None = connection.execute(select(head.c.pseudonym_key)).scalar()
         if found and found != self._pseudonym_key:
             raise LedgerMismatchError("The ledger was made with another pseudonym key: nobody would be found in it.")
+        return found
 
     def close(self) -> None:
         """Close all connections that are not in use."""

@@ -41,8 +41,8 @@ def load_settings(
     environment = read_environment(variables)
     require_one_profile(table, environment)
     settings = _valid(merged(table, environment))
-    files = [source] if source and holds_secrets(settings, table) else []
-    return _judged(settings.read_from((*files, *secret_files(variables))), to_start=to_start)
+    files = {source: holds_secrets(settings, table)} if source else {}
+    return _judged(settings.read_from(files | dict.fromkeys(secret_files(variables), True)), to_start=to_start)
 
 
 def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Settings:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
-from stat import S_IROTH, S_IWOTH, S_IXOTH
+from stat import S_IROTH, S_ISVTX, S_IWOTH, S_IXOTH
 
 from pydantic import SecretStr
 
@@ -29,6 +29,7 @@ MAX_MESSAGES = 100
 AGAINST_FRAUD = frozenset({"address", "block", "country"})
 """Scopes of the rules that notice who never types a code in."""
 _HOUR = 3600
+_WRITABLE = "Every user of this host can change it."
 
 
 def refusals(settings: Settings) -> list[StartRefusal]:
@@ -176,26 +177,51 @@ def _prices(settings: Settings) -> Iterator[StartRefusal]:
 
 
 def _open_files(settings: Settings) -> Iterator[StartRefusal]:
-    for path in settings.secret_files:
-        if _is_open(path):
-            sentence = "It holds secrets, and every user of this host can read or change it."
+    for path, secret in settings.files.items():
+        if _is_open(path, S_IROTH | S_IWOTH if secret else S_IWOTH):
+            what = "It holds secrets, and every user of this host can read or change it." if secret else _WRITABLE
             action = f"Give it to the user of the service alone: chmod 600 {path}"
-            yield StartRefusal(RefusalName.OPEN_FILE, str(path), sentence, action)
+            yield StartRefusal(RefusalName.OPEN_FILE, str(path), what, action)
+        elif folder := _open_folder(path):
+            sentence = f"Every user of this host can put another in its place: {folder} is open to all."
+            yield StartRefusal(RefusalName.OPEN_FILE, str(path), sentence, f"Close the folder: chmod o-w {folder}")
 
 
-def _is_open(path: Path) -> bool:
-    """Tell whether users beside owner and group reach a file, through all folders above it, and read or change it.
+def _is_open(path: Path, modes: int) -> bool:
+    """Tell whether users beside owner and group reach a file, and do with it what some modes allow."""
+    try:
+        real = path.resolve(strict=True)
+        return not _is_mounted(real) and _is_reached(real) and bool(real.stat().st_mode & modes)
+    except OSError:  # a folder above it is closed to us too
+        return False
 
-    What an engine mounts into a container is open there, where nobody else is: Docker and Podman in /run/secrets,
-    Kubernetes in a folder of its own making with a name such as ..2026_11_28_06_30_00.1.
+
+def _open_folder(path: Path) -> Path | None:
+    """Return a folder above a file, or above a link to it, where users beside owner and group may rename what is there.
+
+    Not one such as /tmp, which lets each rename his own.
     """
     try:
         real = path.resolve(strict=True)
-        mounted = real.is_relative_to("/run/secrets") or any(part.startswith("..") for part in real.parts)
-        reached = all(folder.stat().st_mode & S_IXOTH for folder in real.parents)
-        return not mounted and reached and bool(real.stat().st_mode & (S_IROTH | S_IWOTH))
-    except OSError:  # a folder above it is closed to us too
-        return False
+        for folder in () if _is_mounted(real) else dict.fromkeys((*path.absolute().parents, *real.parents)):
+            if folder.stat().st_mode & (S_IWOTH | S_IXOTH | S_ISVTX) == S_IWOTH | S_IXOTH and _is_reached(folder):
+                return folder
+    except OSError:
+        return None
+    return None
+
+
+def _is_mounted(real: Path) -> bool:
+    """Tell whether an engine mounted a file into a container, where nobody else is, so that it may be open.
+
+    Docker and Podman do in /run/secrets, Kubernetes in a folder of its own making, such as ..2026_11_28_06_30_00.1.
+    """
+    return real.is_relative_to("/run/secrets") or any(part.startswith("..") for part in real.parts)
+
+
+def _is_reached(path: Path) -> bool:
+    """Tell whether users beside owner and group get through all folders above."""
+    return all(folder.stat().st_mode & S_IXOTH for folder in path.parents)
 
 
 def _countries(settings: Settings) -> Iterator[StartRefusal]:

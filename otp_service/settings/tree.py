@@ -1,5 +1,6 @@
 """The tree, and how its parts become the objects that the rules work with."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -85,16 +86,16 @@ class Settings(Section):
     logging: LoggingSettings = LoggingSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
-    _secret_files: tuple[Path, ...] = PrivateAttr(default=())
+    _files: Mapping[Path, bool] = PrivateAttr(default_factory=dict)
 
     @property
-    def secret_files(self) -> tuple[Path, ...]:
-        """The files that secrets of these settings were read from."""
-        return self._secret_files
+    def files(self) -> Mapping[Path, bool]:
+        """The files that these settings were read from, each with whether secrets stand in it."""
+        return self._files
 
-    def read_from(self, secret_files: tuple[Path, ...]) -> Self:
-        """Note the files that secrets of these settings were read from."""
-        self._secret_files = secret_files
+    def read_from(self, files: Mapping[Path, bool]) -> Self:
+        """Note the files that these settings were read from, each with whether secrets stand in it."""
+        self._files = files
         return self
 
     @property

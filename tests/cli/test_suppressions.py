@@ -6,7 +6,7 @@ import pytest
 from support_caller import Caller
 from support_cli import configured, rows, run
 from support_happenings import EVIDENCE
-from support_installation import NUMBER, tree
+from support_installation import NUMBER, key, tree
 from support_ledger import VARIABLE, make_ledger
 
 from otp_service.bootstrap import install
@@ -299,3 +299,37 @@ def test_a_ledger_that_is_not_there_is_not_made_by_looking(environ, tmp_path):
 
     told("ledger", "upgrade", environ=environ)
     assert (tmp_path / "ledger.db").exists()
+
+
+OF_THE_LEDGER = [
+    ("suppressions", "add", NUMBER, "--application", "shop", "--reason", "asked"),
+    ("suppressions", "lift", NUMBER, "--application", "shop", "--reason", "asked"),
+    ("suppressions", "show", NUMBER),
+    ("suppressions", "import", "-", "--application", "shop"),
+    ("subject", "export", NUMBER),
+    ("subject", "erase", NUMBER, "--yes"),
+    ("subject", "freeze", NUMBER, "--all", "--reason", "fraud"),
+    ("subject", "unfreeze", NUMBER, "--all"),
+    ("ledger", "status"),
+    ("ledger", "rebuild", "--yes"),
+    ("ledger", "purge"),
+    ("audit", "verify"),
+    ("audit", "acts"),
+    ("audit", "head"),
+    ("key", "add", "shop"),
+    ("key", "list"),
+    ("application", "list"),
+]
+FIRST = [one for one in OF_THE_LEDGER if one[1] in {"add", "freeze", "import"}]
+
+
+@pytest.mark.parametrize("first", FIRST, ids=" ".join)
+def test_the_first_command_that_writes_binds_the_ledger_to_its_key(environ, first, valkey):
+    assert run(*first, environ=environ, stdin=f"{NUMBER}\n").exit_code == 0
+    valkey.client.flushall()
+    with_another = environ | {"OTP_SERVICE_PSEUDONYM_KEY": key()}
+
+    for command in OF_THE_LEDGER:
+        result = run(*command, environ=with_another, stdin=f"{NUMBER}\n")
+        assert (result.exit_code, "another pseudonym key" in result.output) == (1, True), command
+    assert valkey.client.dbsize() == 0

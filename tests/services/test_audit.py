@@ -245,9 +245,7 @@ def test_the_chain_itself_goes_up_to_a_signed_head_and_begins_there(filled: Cont
     assert looked.first == 25
 
 
-def test_a_purge_while_the_chain_is_looked_through_is_no_flaw(
-    filled: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_purge_while_the_chain_is_looked_through_is_no_flaw(filled: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     HeadKeeper(filled, 60, None).turn()
     fill(filled, "vf_9")
     later = filled.ledger.audit.head().at + 4000 * DAY

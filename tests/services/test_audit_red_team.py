@@ -287,8 +287,9 @@ OF_ROWS = [
     Attack("deletes a row", Shown.ALWAYS, delete_row),
     Attack("inserts a row, dated before the chain begins", Shown.ALWAYS, insert_row),
     Attack("inserts a row, with an entry that is not in the chain", Shown.ALWAYS, insert_row_with_an_entry_outside),
-    Attack("inserts a row, with the entry before the chain's first", Shown.ALWAYS,
-           insert_row_with_the_last_entry_that_went),
+    Attack(
+        "inserts a row, with the entry before the chain's first", Shown.ALWAYS, insert_row_with_the_last_entry_that_went
+    ),
     Attack("changes a row, its entry and all links after it", Shown.BY_HEADS, CHANGE_AND_RELINK),
     Attack("deletes a row and its entry, and renumbers the rest", Shown.BY_HEADS, then_relink(delete_row_and_entry)),
     Attack("inserts a row and appends an entry of it", Shown.NEVER, insert_row_with_entry),

@@ -144,6 +144,32 @@ def test_a_configuration_file_without_secrets_may_be_read_by_all(seen):
     assert load_settings(environ=environ)
 
 
+def test_a_configuration_file_that_others_may_write_refuses_also_without_secrets(seen):
+    _, environ = _with_a_key(seen)
+    config = Path(environ["OTP_SERVICE_CONFIG"])
+    config.chmod(0o646)
+
+    with pytest.raises(StartRefusedError, match="Every user of this host can change it") as refusal:
+        load_settings(environ=environ)
+    assert [one.place for one in refusal.value.refusals] == [str(config)]
+
+
+def test_a_file_that_others_may_put_another_in_place_of_refuses(seen):
+    file, environ = _with_a_key(seen, seen / "secrets" / "root_keys")
+    link = seen / "links" / "root_keys"
+    link.parent.mkdir()
+    link.symlink_to(file)
+    linked = environ | {f"{ROOTS}_FILE": str(link)}
+    for folder, of_which in ((file.parent, environ), (file.parent, linked), (link.parent, linked)):
+        folder.chmod(0o777)
+        with pytest.raises(StartRefusedError, match=f"{folder} is open to all") as refusal:
+            load_settings(environ=of_which)
+        assert [one.name for one in refusal.value.refusals] == ["open-file"]
+        folder.chmod(0o1777)
+        assert load_settings(environ=of_which), "as /tmp is"
+        folder.chmod(0o755)
+
+
 @pytest.mark.parametrize("section", ["redis", "ledger"])
 def test_a_password_in_an_address_makes_a_secret_of_the_file(section, seen):
     _, environ = _with_a_key(seen)
