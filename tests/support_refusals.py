@@ -334,6 +334,24 @@ IN_PRODUCTION = {
             "applications.shop.spend": {"countries": {"PK": {"hour": "none"}}},
         },
     ),
+    "a ceiling that is switched off beside one for another country": Unsafe(
+        "no-ceiling",
+        {
+            "applications.shop.countries": ["PK", "GB"],
+            "applications.shop.spend": {"day": "4000", "countries": {"PK": {"day": "10"}}},
+            "gateways.primary": PRICED,
+            "guard": {"modes": {"spend.application": "off"}},
+        },
+        "guard.modes",
+        "The ceilings of shop bound nothing in GB: their rules are off.",
+        'Set spend.application and spend.country to "enforce", or to "record_only" while you look.',
+        {
+            "applications.shop.countries": ["PK", "GB"],
+            "applications.shop.spend": {"day": "4000", "countries": {"PK": {"day": "10"}, "GB": {"day": "none"}}},
+            "gateways.primary": PRICED,
+            "guard": {"modes": {"spend.application": "off"}},
+        },
+    ),
     "a ceiling that is switched off": Unsafe(
         "no-ceiling",
         {
@@ -342,7 +360,7 @@ IN_PRODUCTION = {
             "guard": {"modes": {"spend.application": "off"}},
         },
         "guard.modes",
-        "The ceilings of shop bound nothing: their rules are off.",
+        "The ceilings of shop bound nothing in PK: their rules are off.",
         'Set spend.application and spend.country to "enforce", or to "record_only" while you look.',
         {
             "applications.shop.spend": {"day": "4000"},

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from otp_service.transport.wire import MAX_RETRY_AFTER
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -46,7 +48,7 @@ class GatewayError(Exception):
         """Keep the ``kind`` and the provider's own code.
 
         ``ambiguous``: it may have been sent all the same. ``retry_after``: seconds for which the gateway asked to be
-        left alone, 0 when it did not say. ``of_message``: it can for others; the failure is about this
+        left alone, 0 when it did not say; an hour at most. ``of_message``: it can for others; the failure is about this
         message, and tells nothing of the gateway's health. What a stranger brings about by the number that he picks
         is so: otherwise he could have the gateway left alone for everybody. ``opted_out``: the provider sends nothing
         there, since the number's holder told it to.
@@ -55,6 +57,6 @@ class GatewayError(Exception):
         self.kind = kind
         self.provider_code = provider_code
         self.ambiguous = ambiguous
-        self.retry_after = retry_after
+        self.retry_after = min(retry_after, MAX_RETRY_AFTER) if retry_after > 0 else 0.0  # also of what is no number
         self.of_message = of_message
         self.opted_out = opted_out

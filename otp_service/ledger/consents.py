@@ -64,10 +64,15 @@ def add(connection: Connection, entry: Consent) -> tuple[Consent | None, Place]:
 
 
 def first_seen(connection: Connection, entry: Consent) -> int:
-    """Return when a consent was given, no later than it was recorded first: a caller's clock may be ahead of ours."""
+    """Return when a consent was given, no later than it was recorded first: a caller's clock may be ahead of ours.
+
+    For whichever purpose: it is no other evidence because it is shown for another one.
+    """
     seen = (
         one.recorded
-        for one in _of_each(connection, (entry.pseudonym,))[entry.about]
+        for (_, application, _), entries in _of_each(connection, (entry.pseudonym,)).items()
+        if application == entry.application
+        for one in entries
         if entry.evidence and one.evidence and one.evidence.repeats(entry.evidence)
     )
     return min([entry.evidence.given if entry.evidence else 0, *seen])

@@ -1,6 +1,7 @@
 """What refuses to start: without keys anywhere, and in production whatever is unsafe or does nothing."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from stat import S_IROTH, S_ISVTX, S_IWOTH, S_IXOTH
@@ -157,11 +158,19 @@ def ceiling_refusals(
             "Nothing bounds what it may spend: who steals its key, or inflates its traffic, is paid without end.",
             'Set a ceiling such as day = "4000", or day = "none" where you know that.',
         )
-    ruleset = ruleset_of(settings.guard, settings.core_limits, spend)
-    if spend.is_set and not ruleset.ceilings and not any(ruleset.ceilings_of_countries.values()):
-        sentence = f"The ceilings of {name} bound nothing: their rules are off."
+    elif unbound := sorted(filter(partial(_is_unbound, settings, spend), application.countries)):
+        sentence = f"The ceilings of {name} bound nothing in {', '.join(unbound)}: their rules are off."
         action = 'Set spend.application and spend.country to "enforce", or to "record_only" while you look.'
         yield StartRefusal(RefusalName.NO_CEILING, "guard.modes", sentence, action)
+
+
+def _is_unbound(settings: Settings, spend: SpendSettings, country: str) -> bool:
+    """Tell whether the ceilings that are said to bound a country are all of rules that are off."""
+    said = {"spend.application": spend, "spend.country": spend.of_country(country)}
+    at_work = (
+        one.is_waived or (one.is_set and settings.guard.mode(rule) is not Mode.OFF) for rule, one in said.items()
+    )
+    return not any(at_work)
 
 
 def _prices(settings: Settings) -> Iterator[StartRefusal]:

@@ -49,6 +49,11 @@ class CeilingSettings(Section):
         """Whether there is any ceiling, or is said to be none."""
         return self.hour is not None or self.day is not None
 
+    @property
+    def is_waived(self) -> bool:
+        """Whether it is said that there is no ceiling."""
+        return NO_CEILING in {self.hour, self.day}
+
     def to_core(self, rule: str, part: str, mode: Mode) -> tuple[Ceiling, ...]:
         """Return the ceilings; none when the rule is off."""
         if mode is Mode.OFF:
@@ -71,7 +76,10 @@ class SpendSettings(CeilingSettings):
         """Whether there is any ceiling."""
         return super().is_set or any(one.is_set for one in self.countries.values())
 
+    def of_country(self, country: str) -> CeilingSettings:
+        """Return what is said of a country by itself."""
+        return self.countries.get(country) or self.countries.get("*") or CeilingSettings()
+
     def is_decided_for(self, countries: Iterable[str]) -> bool:
         """Tell whether there is a ceiling for all countries, or is said to be none."""
-        others = self.countries.get("*", CeilingSettings())
-        return self.is_decided or all(self.countries.get(country, others).is_decided for country in countries)
+        return self.is_decided or all(self.of_country(country).is_decided for country in countries)

@@ -240,6 +240,7 @@ def test_an_application_lifts_what_the_person_said_only_with_a_consent_that_is_n
 
     assert lifts(phone) == (422, "consent-required")
     assert lifts(phone, consent=old) == lifts(phone, consent=ahead) == (422, "consent-outdated")
+    assert lifts(phone, consent=ahead, purpose="payment") == (422, "consent-outdated"), "for another purpose"
     assert lifts(phone, scope="marketing_only")[0] == 200
     assert begins(phone.shop) == SUPPRESSED
     assert lifts(phone, consent=agreed(-101))[0] == 200

@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import gc
 import logging
+import math
 import socket
 import ssl
 import threading
@@ -367,3 +368,8 @@ def test_a_provider_says_how_long_to_leave_it_alone_in_seconds_or_by_a_date(valu
 
     assert told == [seconds, seconds, 0]
     assert Answer(429, {}, "").retry_after == 0
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(1e99, 3600), (math.inf, 3600), (math.nan, 0), (-5, 0), (2.5, 2.5)])
+def test_whatever_a_gateway_says_it_is_left_alone_for_an_hour_at_most(asked: float, kept: float):
+    assert GatewayError(FailureKind.THROTTLED, "busy", retry_after=asked).retry_after == kept
