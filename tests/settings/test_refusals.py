@@ -232,6 +232,13 @@ def _with_an_old_ledger(tmp_path, valkey):
     return written(tmp_path, {"redis.url": valkey.url, "ledger": {"url": f"sqlite:///{ledger}", "upgrade": False}})
 
 
+def _with_a_ledger_of_another(tmp_path, valkey):
+    ledger = {"url": f"sqlite:///{tmp_path / 'ledger.db'}"}
+    prepare(install(load_settings(environ=written(tmp_path, {"redis.url": valkey.url, "ledger": ledger}))))
+    valkey.reset()
+    return written(tmp_path, {"redis.url": valkey.url, "ledger": ledger, PSEUDONYM: key()})
+
+
 def _without_an_approval(tmp_path, valkey):
     asked = {"PK": {"templates": "approved", "languages": ["en"]}}
     return written(tmp_path, {"redis.url": valkey.url, "countries": asked})
@@ -247,6 +254,14 @@ OF_A_SERVER = {
         _of_another,
         "installation: Redis was first used with another pseudonym_key: budgets would be forgotten.",
         "Restore the original, or use another Redis.",
+    ),
+    "ledger-of-other-key": (
+        _with_a_ledger_of_another,
+        (
+            "OTP_SERVICE_PSEUDONYM_KEY: The ledger was made with another pseudonym key: nobody would be found in it, "
+            "and every opt-out would be void."
+        ),
+        "Use the original key, or correct ledger.url.",
     ),
     "template-not-approved": (
         _without_an_approval,
