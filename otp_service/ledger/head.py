@@ -24,6 +24,8 @@ def create(connection: Connection) -> None:
             audit_link=GENESIS,
             changed=0,
             changed_link=GENESIS,
+            forgotten=0,
+            forgotten_link=GENESIS,
             mirrored=False,
             pseudonym_key="",
             purged=0,
@@ -53,12 +55,17 @@ def read(connection: Connection) -> Place:
 
 def has(connection: Connection, place: Place) -> bool:
     """Tell whether a place is in the history of this ledger: one that was restored from a copy lacks the later ones."""
-    last = read(connection)
+    last = row(connection)
     if place.identity != last.identity or place.sequence > last.sequence:
         return False
-    if place.entry in {0, last.entry}:
-        return place.link == (last.link if place.entry else GENESIS)
-    return place.link == link_at(connection, place.entry)
+    known = {last.forgotten: last.forgotten_link, last.changed: last.changed_link, 0: GENESIS}
+    return place.link == (known.get(place.entry) or link_at(connection, place.entry))
+
+
+def forget(connection: Connection, entry: int) -> None:
+    """Remember the last change itself, where the audit chain has no entries any more up to one: mirrors stand there."""
+    values = {"forgotten": head.c.changed, "forgotten_link": head.c.changed_link}
+    connection.execute(update(head).where(head.c.changed <= entry).values(values))
 
 
 def link_at(connection: Connection, entry: int) -> str | None:

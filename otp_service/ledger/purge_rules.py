@@ -15,6 +15,7 @@ from otp_service.core.chain import ChainHead, shortened
 from otp_service.core.signatures import Signer, is_signed
 from otp_service.ledger.audit import carry_over, digest_of_row
 from otp_service.ledger.batches import batches
+from otp_service.ledger.head import forget
 from otp_service.ledger.schema import (
     ACCESS,
     AUDIT,
@@ -158,6 +159,7 @@ def _older_entries(connection: Connection, purge: Purge, _: int) -> Deleted:
     if not entries:
         return Deleted(0, None)
     last = entries[-1]
+    forget(connection, last.sequence)
     return Deleted(len(entries), 0 if len(entries) == BATCH else None, upto=last.sequence, link=last.link)
 
 

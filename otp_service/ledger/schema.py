@@ -50,6 +50,8 @@ head = Table(
     _column("audit_link", String(64), "its link", HEAD),
     _column("changed", BigInteger, "number of that change's entry in the audit chain", HEAD),
     _column("changed_link", String(64), "its link", HEAD),
+    _column("forgotten", BigInteger, "number of such an entry that a purge took while it was the last one", HEAD),
+    _column("forgotten_link", String(64), "its link", HEAD),
     _column("mirrored", Boolean, "whether a mirror of this ledger was ever complete", HEAD),
     _column("pseudonym_key", String(64), "fingerprint of the key that made its pseudonyms", HEAD),
     _column("purged", TIME, "when the last purge began; 0 before the first", HEAD),

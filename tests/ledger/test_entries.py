@@ -8,14 +8,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 from sqlalchemy import delete, select, update
-from support_happenings import EVIDENCE, NUMBER, OTHER
+from support_happenings import EVIDENCE, NUMBER, OTHER, happening
 from support_happenings import mirrored as state
 
 from otp_service.core.consent import Consent
+from otp_service.core.keyring import Keyring
 from otp_service.core.mirrored import Mirrored
 from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.ledger.audit import SignedHead
 from otp_service.ledger.database import LedgerDefectError
-from otp_service.ledger.schema import consents, suppressions
+from otp_service.ledger.purge_rules import Purge
+from otp_service.ledger.schema import AUDIT, consents, suppressions
 from otp_service.ledger.suppressions import LIFT_KNOWN
 
 ALL, MARKETING, FROZEN = SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY, SuppressionScope.FROZEN
@@ -217,3 +220,22 @@ def test_only_what_holds_is_in_force(ledger):
     ledger.suppressions.add([entry(application="bank"), entry(scope=MARKETING)])
 
     assert [one.reason for one in ledger.suppressions.in_force(NUMBER, "shop", ALL)] == ["one", "two"]
+
+
+def test_a_place_whose_entry_was_purged_is_still_in_the_history(ledger):
+    """Nobody said anything for years: the mirror stands where the audit chain has no entries any more."""
+    signer = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1").signer
+    ledger.suppressions.add([entry()])
+    place = ledger.mirrored.head()
+    ledger.traffic.record([happening("delivery.sent")])
+    head = ledger.audit.head()
+    ledger.audit.sign(SignedHead(head, signer.sign(head.signed)))
+    later = head.at + 4000 * 24 * 3600 * 1000
+    list(ledger.purges.run(Purge(AUDIT, later - 1, later, signer)))
+    assert ledger.audit.link_at(place.entry) is None
+    ledger.suppressions.add([entry(OTHER)])
+
+    changes = ledger.mirrored.since(place, 10)
+    assert changes is not None
+    assert [one.pseudonym for one in changes.numbers] == [OTHER]
+    assert not ledger.mirrored.has(replace(place, link="0" * 64)), "another history"

@@ -23,6 +23,8 @@ def upgrade() -> None:
         Column("audit_link", String(64), nullable=False),
         Column("changed", BigInteger, nullable=False),
         Column("changed_link", String(64), nullable=False),
+        Column("forgotten", BigInteger, nullable=False),
+        Column("forgotten_link", String(64), nullable=False),
         Column("mirrored", Boolean, nullable=False),
         Column("pseudonym_key", String(64), nullable=False),
         Column("purged", BigInteger, nullable=False),
