@@ -80,6 +80,7 @@ def view_of(context: Context, verification: Verification) -> VerificationView:
 
 def locale_of(context: Context, verification: Verification) -> str:
     """Return in which locale the last message of a verification is."""
-    wanted = (verification.locale, context.applications[verification.application].locale)
+    application = context.applications.get(verification.application)  # it may have gone since
+    wanted = (verification.locale, application.locale if application else verification.locale)
     only = context.clearance.rules_of(verification.country).languages
     return context.catalogue.choose(verification.purpose, Channel(verification.channel), *wanted, only=only).locale
