@@ -19,10 +19,10 @@ from support_pakistan import CONSENT, EXAMPLE, pakistan
 from otp_service.core.errors import ConsentRequiredError, MessageNotClearedError
 from otp_service.core.inbound import Meaning
 from otp_service.core.message import Message
-from otp_service.gateways.base import InboundMessage
+from otp_service.gateways.base import InboundMessage, ReceivesMessages
 from otp_service.gateways.contract.provider import Provider
 from otp_service.services.clearance import today
-from otp_service.services.receive_inbound import receive_message, receiver_of
+from otp_service.services.receive_inbound import receive_message
 from otp_service.services.registrations import Announcer
 from otp_service.services.replies import Reply, queue, send_waiting
 from otp_service.telemetry import exposition
@@ -201,7 +201,8 @@ def test_a_reply_that_the_providers_answer_could_carry_goes_under_the_registered
     twilio = {"kind": "twilio", "account_sid": "AC" + "0" * 32, "auth_token": "t-0f-test", "from": "+15005550006"}
     gateways = {"t": {**twilio, "hosted_in": "PK"}}
     shop = pakistan(still_world, without=("gateways.sandbox",), gateways=gateways)
-    receiver = receiver_of(shop.context, "t")
+    receiver = shop.context.gateways["t"]
+    assert isinstance(receiver, ReceivesMessages)
     shop.start(**CONSENT)
     Sender(shop, t=gateway).deliver()
     record_events(shop.context)

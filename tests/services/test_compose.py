@@ -28,7 +28,7 @@ def message_of(caller: Caller, one: str, channel: str = "sms", later: int = 0) -
     purpose, expires = verification.purpose.name, verification.expires
     job = Job("00", "lane", "1-0", "worker", one, "shop", purpose, "PK", channel, 1, 0, expires, ())
     return compose(
-        caller.context, job, Dispatched("dp_1", 1, 1, 1, "sandbox", "configured", started + later, verification)
+        caller.context, job, Dispatched("dp_1", 1, 1, "sandbox", "configured", started + later, verification)
     )
 
 

@@ -192,15 +192,3 @@ def test_an_opt_out_in_a_receipt_that_overtook_its_answer_is_not_forgotten(world
     refer(shop.context, "sandbox", "id-1", made.dispatch_id)
 
     assert len(entries(shop)) == 1
-
-
-def test_a_receipt_that_the_release_before_kept_is_understood(world):
-    shop = Caller(world.install())
-    shop.start()
-    (job,) = jobs_of(shop.context)
-    made = dispatched(shop.context, job, "sandbox")
-    shop.context.store.references.dispatch_of("sandbox", ("id-2",), '["failed", "REJECTD", null, null]')
-    refer(shop.context, "sandbox", "id-2", made.dispatch_id)
-
-    delivery = shop.read(job.id).verification.deliveries[0]
-    assert (delivery.status, entries(shop)) == (DeliveryStatus.FAILED, [])
