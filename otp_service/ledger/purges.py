@@ -63,7 +63,7 @@ class Purges:
         return _of_row(row) if row else None
 
     def mark(self) -> tuple[int, int | None]:
-        """Return what is another after each purge that deleted anything."""
+        """Return something that differs after each purge that deleted anything."""
         with self._database.read() as connection:
             number, last = connection.execute(select(func.count(), func.max(purges.c.at)).select_from(purges)).one()
         return number, last

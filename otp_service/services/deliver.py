@@ -219,7 +219,7 @@ def _learn(context: Context, dispatched: Dispatched, call: Call, outcome: Accept
     """Tell the breaker how the call went. What it does not learn now it learns from the next call."""
     asked, refusal = 0.0, ""
     if isinstance(outcome, GatewayError):
-        asked = 0.0 if outcome.of_message else max(0.0, outcome.retry_after)
+        asked = 0.0 if outcome.of_message else outcome.retry_after
         refusal = reason if outcome.kind is FailureKind.ACCOUNT else ""
     with suppress(StoreUnavailableError):
         observe(context, dispatched.gateway, dispatched.dispatch_id, call, 1000 * asked, refusal)
