@@ -95,8 +95,10 @@ def test_it_reserves_its_own_price_and_is_refused_where_that_does_not_fit(
 
 def test_of_two_reports_on_one_message_that_are_read_at_once_one_falls_back(frozen: FrozenValkey) -> None:
     shop = _shop(frozen)
-    found = shop.read(shop.start(number(1))).verification
-    ruleset, further = shop.context.rulesets["shop"], Further("voice", falls_back_from=1)
+    one = shop.start(number(1))
+    Sender(shop, sandbox=Scripted()).deliver()
+    found = shop.read(one).verification
+    ruleset, further = shop.context.rulesets["shop"], Further("voice", falls_back_from=1, after_dispatch=1)
     permission = shop.context.reflection.permission(ConsentMode.OFF)
     answers = [shop.context.store.verifications.resend("00", found, further, permission, ruleset) for _ in range(2)]
 
