@@ -420,10 +420,11 @@ def test_a_record_with_more_than_this_release_knows_is_read_and_kept(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
     one = shop.start()
+    (job,) = jobs_of(context)
+    made = dispatched(context, job)
     slot = "sms|first|queued|1|again|configured|1|raw|SM1|more"
     frozen.client.hset(f"otp:{{00}}:v:{one}", mapping={"later": "more", "d1.1": slot})
-    sent = Settlement(Next.DONE, DeliveryStatus.SENT, reason="now")
-    settle(context, jobs_of(context)[0], Dropped("gone", "d1.1"), sent)
+    settle(context, job, made, Settlement(Next.DONE, DeliveryStatus.SENT, reason="now"))
 
     assert story(shop, one) == [(1, 1, "first", "sent", "now")]
     assert frozen.client.hget(f"otp:{{00}}:v:{one}", "d1.1").endswith(b"|now|configured|1|raw|SM1|more")

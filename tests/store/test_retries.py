@@ -95,15 +95,17 @@ def test_of_two_resends_that_read_the_same_record_one_is_overtaken(frozen: Froze
 
 def test_of_two_reports_that_read_the_same_record_one_falls_back(frozen: FrozenValkey, shop: Caller) -> None:
     one = shop.start()
+    deliver_all(shop.context)
     stale = shop.read(one).verification
     store, context = shop.context.store.verifications, shop.context
-    first, second = (Further("voice", falls_back_from=message) for message in (1, 2))
+    first, second = (Further("voice", falls_back_from=message, after_dispatch=1) for message in (1, 2))
     given = (context.reflection.permission(ConsentMode.OFF), context.rulesets["shop"])
 
     assert isinstance(store.resend("00", stale, first, *given), Queued)
     assert store.resend("00", stale, first, *given) is Refusal.OVERTAKEN
+    deliver_all(shop.context)
     assert isinstance(store.resend("00", stale, second, *given), Queued)
-    assert waiting(frozen.client) == 3
+    assert waiting(frozen.client) == 1
 
 
 def test_a_resend_is_refused_exactly_when_the_code_has_expired(frozen: FrozenValkey, shop: Caller) -> None:
