@@ -53,7 +53,7 @@ def verify(file: Any, path: Path | None) -> None:  # noqa: ANN401 - click's, of 
     done("The ledger is as it was recorded.")
 
 
-@audit.command()
+@audit.command(short_help="Print how far the chain has come, signed.")
 @reading
 def head(path: Path | None) -> None:
     """Print how far the chain has come, signed; keep it where nobody who can change the ledger can change it."""

@@ -18,7 +18,7 @@ from otp_service.services.disputes import flaws_of, pack
 from otp_service.settings import load_settings
 
 
-@click.command()
+@click.command(short_help="Write a dispute pack: what was recorded, signed.")
 @click.option("--verification", help="One verification, by its id.")
 @click.option("--transaction", help="A payment, as JSON with the members of the start; needs --application.")
 @click.option("--reference", help="A payment's reference; needs --application.")
@@ -44,7 +44,7 @@ def export(**options: Any) -> None:  # noqa: ANN401 - click's
         warn(f"There may be more than these {MOST}: narrow it by --from and --to.")
 
 
-@click.command()
+@click.command(short_help="Check a dispute pack that somebody wrote.")
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--key", help="Public key of who made it, base64; default: this installation's.")
 @reading

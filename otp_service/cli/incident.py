@@ -21,7 +21,7 @@ def incident() -> None:
     """Tell what has to be told when something went wrong."""
 
 
-@incident.command()
+@incident.command(short_help="Write a report on a time, in counts.")
 @click.option("--from", "since", type=_MOMENT, required=True, help="Begin, UTC: 2026-11-26 or 2026-11-26T09:30.")
 @click.option("--to", "until", type=_MOMENT, required=True, help="End, UTC.")
 @click.option("--application", "name", help="Only of this application; default: of all.")

@@ -46,7 +46,7 @@ def ledger() -> None:
     """Look after what must not be lost."""
 
 
-@ledger.command()
+@ledger.command(short_help="Show how much the ledger holds.")
 @reading
 def status(path: Path | None) -> None:
     """Show how many rows there are, how long they are kept, and what was deleted last. Times are in UTC."""

@@ -68,7 +68,7 @@ def _row(one: Measure) -> tuple[Cell, ...]:
     return (one.where, encoding_of(one.longest).label, *lengths, taken, one.texts.segments)
 
 
-@messages.command(short_help="List the templates of text messages, and where they are approved.")
+@messages.command(short_help="List the templates, and where they are approved.")
 @reading
 def templates(path: Path | None) -> None:
     """List the templates of text messages with the digests of their words, and where they are approved.

@@ -183,7 +183,8 @@ def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], widths:
         shown.add_column(heading, width=width)
     for row in rows:
         shown.add_row(*map(Text, row))
-    Console(width=_columns(), color_system="auto" if has_colours() else None).print(shown)
+    columns, lines = shutil.get_terminal_size()  # both: of one alone a dumb terminal gets 80 columns
+    Console(width=columns, height=lines, color_system="auto" if has_colours() else None).print(shown)
 
 
 def in_lines(parts: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ def store() -> None:
     """Look after Redis, where all is kept that expires."""
 
 
-@store.command(short_help="Expire whatever was started before.")
+@store.command(short_help="Expire whatever was started until now: after a restore.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option
 def fence(path: Path | None, *, yes: bool) -> None:

@@ -27,7 +27,7 @@ def subject() -> None:
     """Show or erase what is held of a number, or freeze it."""
 
 
-@subject.command()
+@subject.command(short_help="Write all that is held of NUMBER, as JSON.")
 @click.argument("number")
 @region_option
 @reading

@@ -138,7 +138,7 @@ def show(number: str, region: str | None, path: Path | None) -> None:
         note(f"Kept back: messages {back}." if back else "No messages are kept back.")
 
 
-@suppressions.command(name="import")
+@suppressions.command(name="import", short_help="Let the numbers of FILE get no more messages.")
 @click.argument("file", type=click.File(encoding="utf-8-sig"))
 @_about
 @_why

@@ -138,6 +138,12 @@ def test_a_real_terminal_is_noticed(environ, busy):
     assert max(map(len, lines)) <= COLUMNS
 
 
+def test_a_dumb_terminal_cuts_nothing_off_either(environ):
+    wide = in_a_terminal("gateway", "status", environ=environ | {"TERM": "dumb"}, columns=120)
+    assert wide.splitlines()[0].split() == "Name State Bad calls Calls Slow from In flight At most Per second".split()
+    assert "a-gateway-with-a-long-name" in wide
+
+
 @pytest.mark.parametrize(
     "command", ["dead-letters list", "doctor", "gateway list", f"find {NUMBER}", "gateway resume second"]
 )
@@ -160,10 +166,10 @@ def test_log_lines_have_colours_where_the_rest_has_them(environ):
         assert ("\x1b" in line) is coloured, line
 
 
-def in_a_terminal(*command, environ, code=0):
-    """Run a command in a terminal of 80 columns; return what it shows there."""
+def in_a_terminal(*command, environ, code=0, columns=COLUMNS):
+    """Run a command in a terminal; return what it shows there."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with start(*command, environ={**environ, "COLUMNS": ""}, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         shown = _read(ours)
