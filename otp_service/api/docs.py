@@ -114,9 +114,15 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["prose"] = _prose
+    environment.filters["sentence"] = _sentence
     environment.filters["example"] = _pretty
     environment.filters["breakable"] = _breakable
     return environment
+
+
+def _sentence(words: str) -> str:
+    """Return what stands in a cell of a table as a sentence."""
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _prose(text: str) -> Markup:

@@ -73,7 +73,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "recipient-frozen": ProblemKind(403, "The recipient is frozen"),
     "not-found": ProblemKind(404, "There is no such thing"),
     "method-not-allowed": ProblemKind(405, "The method does not fit"),
-    "conflict": ProblemKind(409, "It is not in a state for this"),
+    "conflict": ProblemKind(409, "Not possible in the state that it is in"),
     "no-sends-left": ProblemKind(409, "All messages have been sent"),
     "name-taken": ProblemKind(409, "The name is taken"),
     "body-too-large": ProblemKind(413, "The body is too large"),

@@ -46,7 +46,7 @@ def test_a_problems_type_leads_to_a_page_with_the_words_of_the_document(api: Api
         assert (answer.status_code, answer.mimetype) == (200, "text/html")
         assert KINDS[code].title in shown
         for cell in words:
-            assert re.sub(r"\[([^\]]+)\]\([^)]+\)|`", r"\1", cell) in shown
+            assert re.sub(r"\[([^\]]+)\]\([^)]+\)|`", r"\1", f"{cell[0].upper()}{cell[1:]}.") in shown
     refused = api.client.get("/v1/nothing").json["type"]
     assert api.client.get(refused).status_code == 200
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
