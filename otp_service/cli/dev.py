@@ -94,7 +94,7 @@ def _run(stack: ExitStack, folder: Path, given: _Given) -> None:
     configured = merged(given.file, {"http": given.http})
     table = dev_data.table_of(configured, api_key)
     settings = settings_from(merged(table, read_environment(environ)))
-    check_port(settings.http.host, settings.http.port)
+    check_port(settings.http.host, settings.http.port, "--port")
     store: list[Child] = []
     elsewhere = merged(configured, read_environment(environ))
     if "url" not in elsewhere.get("redis", {}):

@@ -103,7 +103,7 @@ def explain(name: str, path: Path | None) -> None:
     context = context_of(settings)
     decisions = found_by(context, name)
     if not decisions:
-        raise ConfigurationError(f"Nothing is known of {name}: no rule spoke, or it is no longer kept.")
+        raise ConfigurationError(f"Nothing is known of {name}: no rule refused it, or that is no longer kept.")
     told = [(one, list(explain_rule(one, settings.guard.currency))) for one in decisions]
     if not in_json(decisions=[_decision(decision, findings) for decision, findings in told]):
         for decision, findings in told:

@@ -14,6 +14,7 @@ from otp_service.cli.output import (
     is_terminal,
     moment,
     note,
+    program,
     reading,
     records,
     table,
@@ -49,7 +50,7 @@ def find(number: str, region: str | None, path: Path | None) -> None:
         warn("there are too many events to read them all: what is told of older verifications may lack something.")
     end = "" if found.cases else f"Nothing is remembered of {to.mask}. "
     others = "guard explain DECISION, limits show NUMBER, suppressions show NUMBER"
-    note(f"{end}A refused start is not here: otp-service {others}")
+    note(f"{end}A refused start is not here: {program()} {others}")
 
 
 def _print(found: Found) -> None:

@@ -52,7 +52,7 @@ def status(hours: int, path: Path | None) -> None:
         note(f"No more than {len(recent):,} decisions are kept or looked at (guard.decisions), since {moment(oldest)}.")
     _section(
         "refused",
-        f"Refused in the last {duration(3600 * hours)}, and what would have been",
+        f"Refused in the last {duration(3600 * hours)}, or would have been",
         ("Rule", "Mode", "Application", "Country", "Times", "Last", "Decision"),
         _counted(one for one in recent if one.kind != "change"),
     )

@@ -97,6 +97,8 @@ class Commands(click.Group):
             raise Refusal(str(refused), _EXPLAINED) from refused
         except (ConfigurationError, OtpServiceError) as refused:
             raise Refusal(str(refused)) from refused
+        except BrokenPipeError:
+            raise  # whoever read has seen enough, such as head: click ends in silence
         except OSError as failed:
             where = f"{failed.filename}: " if failed.filename else ""
             raise Refusal(f"{where}{failed.strerror or failed}") from failed

@@ -16,8 +16,8 @@ _OK = 200
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 
 
-def check_port(host: str, port: int) -> None:
-    """Raise `ConfigurationError` when something listens there already, or we may not."""
+def check_port(host: str, port: int, setting: str = "http.port") -> None:
+    """Raise `ConfigurationError`, naming how to choose another, when something listens there already, or we may not."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -27,7 +27,7 @@ def check_port(host: str, port: int) -> None:
             why = refused.strerror or str(refused)
             other = 8081 if port != 8081 else 8082  # noqa: PLR2004
             raise ConfigurationError(
-                f"Port {port} of {host} cannot be used: {why}. Choose another: http.port, or "
+                f"Port {port} of {host} cannot be used: {why}. Choose another: {setting}, or "
                 f"OTP_SERVICE__HTTP__PORT={other} before the command."
             ) from refused
 

@@ -196,6 +196,7 @@ def test_a_busy_port_is_told_and_nothing_is_started(tmp_path):
         status, output = refusal("--port", str(port), "--data-dir", str(tmp_path / "data"))
     assert status == 1
     assert f"Error: Port {port} of 127.0.0.1 cannot be used: Address already in use." in output
+    assert "Choose another: --port, or OTP_SERVICE__HTTP__PORT=" in output
     assert not (tmp_path / "data" / "valkey").exists()
 
 

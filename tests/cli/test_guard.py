@@ -68,7 +68,7 @@ def test_status_of_an_installation_where_nothing_happened(frozen, tmp_path):
 
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
-        "Refused in the last 1 d, and what would have been: nothing.",
+        "Refused in the last 1 d, or would have been: nothing.",
         "Breakers and alarms: nothing.",
         "Closed now: nothing.",
         "Spent: nothing.",
@@ -186,7 +186,7 @@ def test_what_nobody_knows_is_told_as_unknown(frozen, tmp_path, name):
 
     assert (result.exit_code, result.output) == (
         1,
-        f"Error: Nothing is known of {name}: no rule spoke, or it is no longer kept.\n",
+        f"Error: Nothing is known of {name}: no rule refused it, or that is no longer kept.\n",
     )
 
 

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import struct
+import subprocess
 import termios
 
 import pytest
@@ -131,6 +132,16 @@ def test_a_pipe_gets_tabs_and_whole_lines_whatever_its_width(environ, busy):
     assert all(line.count("\t") == 7 for line in lines)
 
 
+def test_a_reader_that_leaves_early_is_no_error(environ):
+    left, theirs = os.pipe()
+    os.close(left)
+    with os.fdopen(theirs, "w") as pipe:
+        unbuffered = environ | {"PYTHONUNBUFFERED": "1"}
+        with start("config", "show", environ=unbuffered, stdout=pipe, stderr=subprocess.PIPE) as process:
+            _, told = process.communicate(timeout=30)
+    assert told == ""
+
+
 def test_a_real_terminal_is_noticed(environ, busy):
     shown = in_a_terminal("dead-letters", "list", environ=environ)
     lines = ESCAPE.sub("", shown).splitlines()
@@ -140,7 +151,7 @@ def test_a_real_terminal_is_noticed(environ, busy):
 
 def test_a_dumb_terminal_cuts_nothing_off_either(environ):
     wide = in_a_terminal("gateway", "status", environ=environ | {"TERM": "dumb"}, columns=120)
-    assert wide.splitlines()[0].split() == "Name State Bad calls Calls Slow from In flight At most Per second".split()
+    assert " ".join(wide.split()).startswith("Name State Bad calls Calls Slow from In flight At most Per second ")
     assert "a-gateway-with-a-long-name" in wide
 
 

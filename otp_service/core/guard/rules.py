@@ -67,26 +67,30 @@ _ALL = (
     _static("country", "The application does not send to the number's country."),
     _static("type", "The number is of a type that receives no codes, or belongs to no country."),
     _static("prefix", "The number begins with a prefix that is denied."),
-    Rule("number.sends", "So many messages to one number, all applications together.", vital=True),
+    Rule("number.sends", "Too many messages to one number, all applications together.", vital=True),
     Rule(
         "number.cooldown", "The next start for a number too soon after its last message; the wait grows with each one."
     ),
-    Rule("number.guesses", "So many wrong codes for one number in an application, over all verifications.", vital=True),
+    Rule(
+        "number.guesses", "Too many wrong codes for one number in an application, over all verifications.", vital=True
+    ),
     Rule("number.guess_wait", "The next guess too soon after a wrong one; the wait grows with each one."),
-    Rule("number.lock", "So many wrong codes in a row for one number: locked until it ends, or is lifted.", vital=True),
-    Rule("address.starts", "So many starts from one end-user address."),
-    Rule("address.unapproved", "So many starts from one end-user address that nobody approved."),
-    Rule("address.numbers", "Codes for so many different numbers from one end-user address, not approved."),
-    Rule("address.countries", "Codes for so many different countries from one end-user address, not approved."),
-    Rule("address.network", "So many starts from one IPv6 /48 that nobody approved."),
-    Rule("address.provider", "So many starts from one IPv6 /32 that nobody approved."),
-    Rule("block.unapproved", "So many messages into one block of 10,000 numbers that nobody approved."),
+    Rule(
+        "number.lock", "Too many wrong codes in a row for one number: locked until it ends, or is lifted.", vital=True
+    ),
+    Rule("address.starts", "Too many starts from one end-user address."),
+    Rule("address.unapproved", "Too many starts from one end-user address that nobody approved."),
+    Rule("address.numbers", "Codes for too many different numbers from one end-user address, not approved."),
+    Rule("address.countries", "Codes for too many different countries from one end-user address, not approved."),
+    Rule("address.network", "Too many starts from one IPv6 /48 that nobody approved."),
+    Rule("address.provider", "Too many starts from one IPv6 /32 that nobody approved."),
+    Rule("block.unapproved", "Too many messages into one block of 10,000 numbers that nobody approved."),
     Rule("block.conversion", "Hardly anybody in this block of 10,000 numbers types the codes in."),
-    Rule("country.unapproved", "So many messages of the application into one country that nobody approved."),
+    Rule("country.unapproved", "Too many messages of the application into one country that nobody approved."),
     Rule("country.conversion", "Hardly anybody in this country types the application's codes in."),
     Rule("spend.application", "The application's spending ceiling is reached.", Tells.PLAINLY),
     Rule("spend.country", "The application's spending ceiling for the country is reached.", Tells.PLAINLY),
-    Rule("application.requests", "So many starts and resends of one application.", Tells.PLAINLY),
+    Rule("application.requests", "Too many starts and resends of one application.", Tells.PLAINLY),
     Rule(
         "application.failures",
         "Most of the codes that the application checks are wrong: somebody tries one code on many numbers.",
