@@ -11,7 +11,7 @@ from otp_service.cli.access_findings import access_findings
 from otp_service.cli.delivery_findings import delivery_findings
 from otp_service.cli.findings import Finding, Level, refused, settings_findings
 from otp_service.cli.ledger_findings import ledger_findings
-from otp_service.cli.output import in_json, is_terminal, members, reading, wrapped
+from otp_service.cli.output import in_json, is_terminal, members, note, reading, unread_environment, wrapped
 from otp_service.cli.registration_findings import registration_findings
 from otp_service.cli.safety_findings import safety_findings
 from otp_service.cli.server_findings import (
@@ -47,6 +47,8 @@ def doctor(path: Path | None) -> None:
     if not in_json(findings=list(map(members, findings))):
         _print(findings)
     if any(finding.level is Level.FAIL for finding in findings):
+        if unread := unread_environment():
+            note(unread)
         raise SystemExit(1)
 
 

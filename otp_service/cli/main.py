@@ -94,7 +94,7 @@ class Commands(click.Group):
         except StoreUnavailableError as silent:
             raise Refusal(_what_to_do(ctx, silent)) from silent
         except StartRefusedError as refused:
-            raise Refusal(str(refused), _EXPLAINED) from refused
+            raise Refusal(str(refused), "\n".join(_notes(ctx))) from refused
         except (ConfigurationError, OtpServiceError) as refused:
             raise Refusal(str(refused)) from refused
         except BrokenPipeError:
@@ -102,6 +102,12 @@ class Commands(click.Group):
         except OSError as failed:
             where = f"{failed.filename}: " if failed.filename else ""
             raise Refusal(f"{where}{failed.strerror or failed}") from failed
+
+
+def _notes(ctx: click.Context) -> list[str]:
+    """Return what helps with a refusal to start; ``dev`` needs nothing of the shell."""
+    unread = "" if ctx.invoked_subcommand == "dev" else import_module("otp_service.cli.output").unread_environment()
+    return [_EXPLAINED, unread] if unread else [_EXPLAINED]
 
 
 def _what_to_do(ctx: click.Context, silent: StoreUnavailableError) -> str:

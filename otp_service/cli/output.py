@@ -287,6 +287,13 @@ def program() -> str:
     return shlex.quote(sys.argv[0])
 
 
+def unread_environment() -> str:
+    """Return what a shell without settings has to read first, where ``dev`` was run in this folder."""
+    if "OTP_SERVICE_CONFIG" in os.environ or not Path(".otp-service/env").is_file():
+        return ""
+    return "For the service of make run in this folder, read its settings first: . .otp-service/env"
+
+
 def counted(count: int, thing: str) -> str:
     """Return how many things there are: ``1 line``, ``2 lines``."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

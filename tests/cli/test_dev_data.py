@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from support_cli import run
 
 from otp_service.api.schemas import StartBody
 from otp_service.cli import dev_data
@@ -265,6 +266,22 @@ def test_a_service_is_reached_where_it_listens(host, url):
 def test_a_port_that_may_not_be_used_is_told(tmp_path):
     with pytest.raises(ConfigurationError, match=r"Port 1 of 203\.0\.113\.1 cannot be used: .*\. Choose another"):
         check_port("203.0.113.1", 1)
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("find", "+923001234567"), ("config", "check")])
+def test_who_has_not_read_the_environment_of_make_run_is_told(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    hint = "For the service of make run in this folder, read its settings first: . .otp-service/env\n"
+    assert hint not in run(*command).output
+
+    (tmp_path / ".otp-service").mkdir()
+    (tmp_path / ".otp-service" / "env").touch()
+
+    told = run(*command)
+    assert told.exit_code == 1
+    assert told.output.endswith(hint)
+    (tmp_path / "unsafe.toml").write_text('environment = "production"')
+    assert run("dev", "--config", "unsafe.toml").output.endswith("docs/refusals.md explains what stands in brackets.\n")
 
 
 def guide_of(configured, tmp_path):
