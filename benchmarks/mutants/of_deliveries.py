@@ -123,8 +123,8 @@ DEFECTS: dict[str, Mutant] = {
     "redrive-of-what-arrived": one("redrive", "if deliveries.arrived(KEYS[2], ARGV[3]) then", "if false then"),
     "settle-hides-an-arrival": one("settle", "follows == ARGV[6] and 'settled' or 'arrived'", "'settled'"),
     "settle-ends-what-goes-on": one("settle", "if follows == 'next' then return { 'settled' } end\n"),
-    "settle-reports-what-is-no-news": one("settle", "  if news or first then\n", "  if kept then\n"),
-    "settle-tells-only-what-is-news": one("settle", "  if news or first then\n", "  if news then\n"),
+    "settle-reports-what-is-no-news": one("settle", "  if news or open then\n", "  if kept then\n"),
+    "settle-tells-only-what-is-news": one("settle", "  if news or open then\n", "  if news then\n"),
     "settle-leaves-an-interruption": one(
         "settle", "if not called then deliveries.interrupt(KEYS[1], KEYS[5], KEYS[7], place, about) end\n"
     ),
