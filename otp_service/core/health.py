@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+MAX_RETRY_AFTER: Final = 3600.0
+"""Seconds for which somebody can ask to be left alone."""
 
 
 @dataclass(frozen=True, slots=True)

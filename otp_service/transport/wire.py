@@ -16,12 +16,11 @@ import requests
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from otp_service.core.health import MAX_RETRY_AFTER
 from otp_service.transport.call import Call, Session
 
 MAX_ANSWER = 64 * 1024
 """Bytes of an answer that are read."""
-MAX_RETRY_AFTER = 3600.0
-"""Seconds for which somebody can ask to be left alone."""
 _SECONDS = re.compile(r"[0-9]+", re.ASCII)
 _UNSENDABLE = "request cannot be sent"
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
