@@ -108,11 +108,11 @@ def rule_of_names(name: str) -> str | None:
     """Return the rule that a name breaks which stands in a message: a payee, or who sends it; ``None`` for none."""
     if not 1 <= len(name) <= MAX_NAME or name != name.strip() or "  " in name:
         return f"has 1 to {MAX_NAME} characters and no superfluous space"
-    if not all(_may_stand_in_a_name(character) for character in name) or not any(map(str.isalpha, name)):
+    if not all(_may_stand_in_a_name(character) for character in name):
         return "has letters, digits, spaces and the signs . - & ' only"
     if _DIGIT_RUN.search(_joined_digits(name)):
         return "has at most 3 digits in a row: more could pass for a code"
-    return None
+    return None if any(map(str.isalpha, name)) else "has at least one letter"
 
 
 def _joined_digits(name: str) -> str:

@@ -40,14 +40,14 @@ def test_every_application_is_tried_with_its_own_brand_origin_and_hash(tmp_path)
 
 
 def test_an_application_that_bursts_a_budget_is_a_fault_with_the_reason(tmp_path):
-    environ = environment(tmp_path, applications=shop(origin=f"{'a' * 60}.example", name="Acme\u2019s Shop"))
+    environ = environment(tmp_path, applications=shop(origin=f"{'a' * 60}.example", name="Acme's \u015ahop"))
     result = run("messages", "check", environ=environ)
     (line,) = (line for line in result.output.splitlines() if "en login sms shop" in line)
 
     assert result.exit_code == 1
     assert line.strip() == (
         "en login sms shop: takes up to 3 segments, 162 units of UCS-2; the budget in the file is 1; "
-        "the brand has U+2019 RIGHT SINGLE QUOTATION MARK, which is not in the GSM 7-bit alphabet."
+        "the brand has U+015A LATIN CAPITAL LETTER S WITH ACUTE, which is not in the GSM 7-bit alphabet."
     )
 
 

@@ -238,7 +238,7 @@ def test_it_is_asked_once_for_a_message_however_many_gateways_are_tried(still_wo
     shop = sender(still_world, asked("once", judge), scripted=failing, **FIRST_AND_SECOND)
     shop.caller.start()
     shop.deliver()
-    still_world.advance(1.1)  # after a round through all, the back-off
+    still_world.advance(1.3)  # after a round through all, the back-off, at its longest
     shop.deliver()
 
     assert len(shop.sent()) == 4
