@@ -11,7 +11,6 @@ from support_installation import API_KEY, World
 from support_operators import CLUB
 from support_outbox import jobs_of
 
-from otp_service.bootstrap import Installation
 from otp_service.core.api_key import APPLICATION_SCOPES, Scope, networks_of
 from otp_service.core.errors import LedgerUnavailableError, UnauthenticatedError
 from otp_service.core.keyring import api_key_hash
@@ -42,13 +41,12 @@ class Processes:
         one = world.install(ledger={"url": url})
         self.settings = one.settings
         self.one = one.context
-        self.other = self.process(world, one)
+        self.other = self.process(world)
 
-    @staticmethod
-    def process(world: World, like: Installation, **sections):
-        keys = like.settings.keys
+    def process(self, world: World, **sections):
+        keys = self.settings.keys
         same = {"root": keys.root.get_secret_value(), "pseudonym": keys.pseudonym.get_secret_value()}
-        url = like.settings.ledger.url.get_secret_value()
+        url = self.settings.ledger.url.get_secret_value()
         return world.install(keys=same, ledger={"url": url}, **sections).context
 
 
@@ -177,12 +175,12 @@ def test_the_last_usable_settings_of_an_application_stay_in_force(processes):
     assert "club" in processes.one.rulesets
 
 
-def test_of_two_of_one_name_that_of_the_configuration_is_in_force(processes, world, url):
+def test_of_two_of_one_name_that_of_the_configuration_is_in_force(processes, world):
     add_application(processes.one, "club", SETTINGS, "tests")
     issued = issue_key(processes.one, "club", [Scope.VERIFY], (), "tests")
     club = {"name": "Configured Club", "purposes": ["login"], "countries": ["GB"]}
     with capture_logs() as lines:
-        later = world.install(ledger={"url": url}, applications={"club": club}).context
+        later = processes.process(world, applications={"club": club})
 
     assert later.applications["club"].title == "Configured Club"
     assert authenticate(later, issued.secret, lambda: HERE).application.title == "Configured Club"
