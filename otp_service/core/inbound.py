@@ -145,6 +145,6 @@ def _once(joined: str) -> str:
 
 
 def _first_line(text: str) -> str:
-    """Return the first line that has anything; a part of it where it is too long."""
+    """Return the first line that has a letter or a digit; a part of it where it is too long."""
     lines = text.lstrip()[: LONGEST + 1].splitlines()
-    return lines[0] if lines else ""
+    return next((line for line in lines if any(map(str.isalnum, line))), "")

@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from otp_service.core.inbound import LONGEST, Meaning, Vocabulary, Words, plain
@@ -100,6 +100,7 @@ def test_any_message_has_a_meaning_and_the_same_one_however_it_is_composed(text)
         assert OURS.meaning(unicodedata.normalize("NFD", text)) is meaning
 
 
+@example("\n\nSTOP\nALI", str.upper, "\u2019")
 @settings(deadline=None)  # the first example reads the words
 @given(
     st.sampled_from(STOP),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support_outbox import DEAD, DELAYED, waiting
-from support_service import Service, eventually, running
+from support_service import PATIENCE, Service, eventually, running
 from support_stopped import stopped_worker
 from support_valkey import ValkeyServer
 
@@ -43,7 +43,7 @@ def test_a_worker_that_stood_still_before_the_dispatch_sends_nothing_when_it_goe
         one = service.start()
         stopped.wait_until_it_stands_still()
         service.launch_worker()
-        eventually(lambda: moment(service, one))
+        eventually(lambda: moment(service, one), 3 * PATIENCE)  # it starts, and waits until the job is left alone
         stopped.go_on()
         eventually(lambda: "message_overtaken" in stopped.log())
         eventually(lambda: _was_sent(service, one))
