@@ -34,11 +34,6 @@ class Entry:
         """Tell whether it is the entry of a row that has this digest."""
         return hmac.compare_digest(self.digest, digest)
 
-    @property
-    def short_digest(self) -> str:
-        """The beginning of the digest, as purges name it."""
-        return shortened(self.digest)
-
     def link(self, previous: str) -> str:
         """Return the link: SHA-256 over the link before and the entry, 64 hexadecimal digits."""
         return _sha256([previous, self.sequence, self.at, self.table, self.row, self.digest])
