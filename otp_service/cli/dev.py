@@ -125,9 +125,7 @@ def _environment(folder: Path, overridden: Iterable[str]) -> dict[str, str]:
     keys, made = dev_data.key_variables(folder, environ)
     if made:
         note(f"Made keys of its own in {folder}. They are for this folder only: production needs others.")
-    exposition.prepare(folder / "metrics")
-    shared = {exposition.DIRECTORY_VARIABLE: str((folder / "metrics").resolve())}
-    return environ | keys | shared | _without_proxy(environ)
+    return environ | keys | exposition.prepare(folder / "metrics") | _without_proxy(environ)
 
 
 def _without_proxy(environ: Mapping[str, str]) -> dict[str, str]:

@@ -77,7 +77,7 @@ def _shared_metrics() -> Iterator[None]:
         return
     folder = Path(tempfile.mkdtemp(prefix="otp-service-metrics-", dir=_folder_of_metrics()))
     try:
-        exposition.prepare(folder)
+        os.environ.update(exposition.prepare(folder))
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)

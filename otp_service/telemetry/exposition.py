@@ -17,15 +17,15 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Media type of `text`."""
 
 
-def prepare(directory: Path) -> None:
-    """Make the directory that processes share, empty it, and set the variable for those started from now on.
+def prepare(directory: Path) -> dict[str, str]:
+    """Make the directory that processes share, or empty it; return the variable that names it, for their environment.
 
     The values of dead processes stay in it until the next start: their requests did happen.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in directory.glob("*.db"):
         leftover.unlink()
-    os.environ[DIRECTORY_VARIABLE] = str(directory)
+    return {DIRECTORY_VARIABLE: str(directory.resolve())}
 
 
 def shared() -> bool:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from support_cli import run
+from support_cli import run, start
 
 from otp_service.api.schemas import StartBody
 from otp_service.cli import dev_data
@@ -281,7 +281,8 @@ def test_who_has_not_read_the_environment_of_make_run_is_told(tmp_path, monkeypa
     assert told.exit_code == 1
     assert told.output.endswith(hint)
     (tmp_path / "unsafe.toml").write_text('environment = "production"')
-    assert run("dev", "--config", "unsafe.toml").output.endswith("docs/refusals.md explains what stands in brackets.\n")
+    process = start("dev", "--config", "unsafe.toml", cwd=tmp_path)  # of its own: it sets the umask and signals
+    assert process.communicate(timeout=60)[0].endswith("docs/refusals.md explains what stands in brackets.\n")
 
 
 def guide_of(configured, tmp_path):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import urllib.request
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -128,13 +129,15 @@ def _run(program):
 
 
 def test_processes_that_share_the_directory_are_summed_and_a_new_start_forgets(tmp_path, monkeypatch):
-    monkeypatch.setenv(exposition.DIRECTORY_VARIABLE, "")  # so that it is gone after the test, whatever `prepare` sets
-    monkeypatch.delenv(exposition.DIRECTORY_VARIABLE)
-    directory = tmp_path / "metrics"
+    monkeypatch.chdir(tmp_path)
+    directory = Path("metrics")
+    before = dict(os.environ)
     assert not exposition.shared()
-    exposition.prepare(directory)
+    variables = exposition.prepare(directory)
+    assert os.environ == before  # it is for the processes that are started: this one counts elsewhere already
+    assert variables == {exposition.DIRECTORY_VARIABLE: str(tmp_path / "metrics")}  # wherever they start
+    monkeypatch.setenv(*variables.popitem())
     assert exposition.shared()
-    monkeypatch.setenv(exposition.DIRECTORY_VARIABLE, str(directory))
     key = ("otp_service_checks_total", ("application", "shop"), ("reason", "approved"))
     for _ in range(3):
         _run(_WORKER)
