@@ -53,9 +53,9 @@ class Words:
     whole: tuple[str, ...]
     """Obeyed as a whole message only."""
     firm: tuple[str, ...] = ()
-    """To stop only: obeyed also beside words that name our messages."""
+    """To stop only: obeyed also beside words of ``beside``."""
     beside: tuple[str, ...] = ()
-    """What our messages are called."""
+    """What our messages are called, and what makes a wish polite or urgent."""
 
 
 class Vocabulary:
@@ -89,8 +89,8 @@ class Vocabulary:
         if len(line) > LONGEST:
             return False
         bare = plain(line)
-        without_names = _joined(self._beside.sub(" ", bare))
-        return self._is_stop(_joined(bare)) or _once(without_names) in self._firm
+        rest = _joined(self._beside.sub(" ", bare))
+        return self._is_stop(_joined(bare)) or _once(rest) in self._firm
 
     def _is_stop(self, joined: str) -> bool:
         return Meaning.STOP in {self._meanings.get(_once(one)) for one in (joined, _STRETCHED.sub(r"\1", joined))}
