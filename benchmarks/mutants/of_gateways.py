@@ -18,8 +18,17 @@ DEFECTS: dict[str, Mutant] = {
     "route-waits-not-for-the-resort": one("include_routing", "    if resort then wait = math.min(wait, resort) end\n"),
     "choice-hides-a-retry": one("include_routing", "one.here > 0 and 'retry' or 'configured'", "'configured'"),
     "choice-hides-the-health": one("include_routing", "  if first.why then return first.why end\n"),
-    "choice-hides-a-fail-over": one("include_routing", "(first.called or first.here > one.here) and", "false and"),
-    "choice-hides-an-earlier-round": one("include_routing", "(first.called or first.here > one.here)", "first.called"),
+    "choice-hides-a-fail-over": one(
+        "include_routing", "(first.called or first.out or first.here > one.here) and", "false and"
+    ),
+    "choice-hides-an-earlier-round": one("include_routing", " or first.here > one.here)", ")"),
+    "choice-hides-errors": one("include_routing", "first.called or first.out or", "first.called or"),
+    "route-repeats-errors": one("include_routing", "    if not one.out then order", "    if true then order"),
+    "route-counts-errors-of-other-messages": one("include_routing", "if number == message and tonumber", "if tonumber"),
+    "route-remembers-errors-after-a-redrive": one("include_routing", " and tonumber(dispatch) > after and", " and"),
+    "route-rests-when-all-err": one(
+        "dispatch", "if not one and not choice then return dropped('too_many_errors') end\n"
+    ),
     "health-through-an-open-breaker": one(
         "include_health", "  if one['until'] and now < one['until'] then return one['until'] - now, 'breaker' end\n"
     ),

@@ -26,8 +26,8 @@ class Allowance:
 class BreakerPolicy:
     """When a gateway is left alone, and for how long. Times in milliseconds.
 
-    A call is bad when the gateway failed (*unavailable*), refused our account or answered slowly. One that answers in
-    time is well, whatever it says of the message.
+    A call is bad when the gateway failed (*unavailable*, *error*), refused our account or answered slowly. One that
+    answers in time is well, whatever it says of the message.
     """
 
     run: int

@@ -117,6 +117,7 @@ _GIVEN_UP = {
     "no_verdict": Why.POLICY,
     "spend_ceiling": Why.SPENT,
     "no_gateway": Why.ALL_FAILED,
+    "too_many_errors": Why.ALL_FAILED,
     "unreadable": Why.UNREADABLE,
     "no_application": Why.UNREADABLE,
     "defect": Why.DEFECT,

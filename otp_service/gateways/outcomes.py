@@ -18,6 +18,8 @@ class FailureKind(StrEnum):
 
     UNAVAILABLE = "unavailable"
     """It cannot now: next gateway, and back off here."""
+    ERROR = "error"
+    """It failed while it handled the message, which it may have sent: as *unavailable*, but not often."""
     THROTTLED = "throttled"
     """Too fast: next gateway, and wait here."""
     ACCOUNT = "account"

@@ -12,14 +12,20 @@ from otp_service.transport.wire import Answer, WireError
 
 __all__ = ["Answer", "Wire", "failure_of_status", "reference_of"]
 
+_TIMED_OUT = (504, 524)
+"""Somebody before the provider's server waited for it in vain."""
 _STATUSES = {
     # Who we are, what we may do and where we ask: not authorised, unpaid, forbidden, not there, not by this method, not
     # past this proxy, gone, not here, not in this protocol, not for legal reasons.
     **dict.fromkeys((401, 402, 403, 404, 405, 407, 410, 421, 426, 451), FailureKind.ACCOUNT),
     408: FailureKind.UNAVAILABLE,  # not there in time, or a connection was idle for too long: it says nothing of us
     429: FailureKind.THROTTLED,
+    # Of a server's errors, those of before anybody handled the request: not now, not past this network, and not from
+    # Cloudflare to the origin: down, no connection, no way, no or no good TLS, no name.
+    **dict.fromkeys((503, 511, 521, 522, 523, 525, 526, 530), FailureKind.UNAVAILABLE),
+    **dict.fromkeys(_TIMED_OUT, FailureKind.UNAVAILABLE),
 }
-"""Of the client's errors, those that are not about the request's content."""
+"""What is known of single statuses."""
 _REFERENCE = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _LAST = 7
 """Digits of a number that are looked for: fewer are in many a reference by chance."""
@@ -63,7 +69,13 @@ def _holds(text: str, digits: str) -> bool:
 
 def failure_of_status(status: int, provider_code: str | None = None, *, retry_after: float = 0.0) -> GatewayError:
     """Return what a status means where a gateway's own table says nothing."""
-    refused = FailureKind.ACCOUNT if status < 400 else FailureKind.REJECTED  # noqa: PLR2004 - moved, or to a notice
-    kind = FailureKind.UNAVAILABLE if status >= 500 else _STATUSES.get(status, refused)  # noqa: PLR2004
     code = provider_code or f"http {status}"
-    return GatewayError(kind, code, ambiguous=status == 504, retry_after=retry_after)  # noqa: PLR2004
+    return GatewayError(_kind_of(status), code, ambiguous=status in _TIMED_OUT, retry_after=retry_after)
+
+
+def _kind_of(status: int) -> FailureKind:
+    if status in _STATUSES:
+        return _STATUSES[status]
+    if status >= 500:  # noqa: PLR2004 - the server's errors
+        return FailureKind.ERROR
+    return FailureKind.ACCOUNT if status < 400 else FailureKind.REJECTED  # noqa: PLR2004 - moved, or to a notice

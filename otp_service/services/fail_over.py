@@ -12,7 +12,7 @@ from otp_service.store.choices import NEVER, Blocked
 from otp_service.store.dispatches import Next, Settlement
 from otp_service.store.jobs import Job
 
-_GOES_ON = frozenset({FailureKind.UNAVAILABLE, FailureKind.THROTTLED, FailureKind.ACCOUNT})
+_GOES_ON = frozenset({FailureKind.UNAVAILABLE, FailureKind.ERROR, FailureKind.THROTTLED, FailureKind.ACCOUNT})
 """Failures after which another gateway is asked."""
 _LAST_MOMENT = 1000
 """Milliseconds before the end of a code in which a message comes back no more."""
@@ -31,9 +31,9 @@ class Policy:
 def after_failure(failure: GatewayError, further: str | None) -> Settlement:
     """Decide what follows a failed call; ``further`` is the next channel, if there is one.
 
-    *unavailable*, *throttled* and *account* go on to another gateway, as long as the code lives; *channel* goes on
-    through the next channel; nothing else does. The next dispatch is refused when too many calls may have been sent
-    although they failed.
+    *unavailable*, *error*, *throttled* and *account* go on to another gateway, as long as the code lives; *channel*
+    goes on through the next channel; nothing else does. The next dispatch is refused when too many calls may have been
+    sent although they failed, and calls no gateway that answered the message with too many errors.
     """
     status = DeliveryStatus.UNKNOWN if failure.ambiguous else DeliveryStatus.FAILED
     reason = plain_reason(f"{failure.kind} {failure.provider_code}")
@@ -75,5 +75,5 @@ def told_by(outcome: Accepted | GatewayError, seconds: float, allowance: Allowan
     kind = None if isinstance(outcome, Accepted) or outcome.of_message else outcome.kind
     if kind is FailureKind.THROTTLED:
         return Call.THROTTLED
-    ill = kind in {FailureKind.UNAVAILABLE, FailureKind.ACCOUNT}
+    ill = kind in {FailureKind.UNAVAILABLE, FailureKind.ERROR, FailureKind.ACCOUNT}
     return Call.BAD if ill or seconds >= allowance.slow else Call.WELL

@@ -93,6 +93,7 @@ def told(
         ([one("failed", "unreadable")], {"given_up": {1: "unreadable"}}, Why.UNREADABLE),
         ([one("failed", "defect")], {"given_up": {1: "defect"}}, Why.DEFECT),
         ([one("failed", "unavailable http 503")], {"given_up": {1: "no_route"}}, Why.NO_ROUTE),
+        ([one("failed", "error http 500")], {"given_up": {1: "too_many_errors"}}, Why.ALL_FAILED),
         # messages that no gateway was called for
         ([waiting()], {}, Why.WAITS),
         ([one("sent"), waiting(2)], {}, Why.WAITS),

@@ -31,6 +31,7 @@ EXCHANGE = "test_an_exchange_goes_as_sampled"
 ECHO = "test_an_answer_that_repeats_the_request_gives_nothing_away"
 TIME_OUT = "test_a_time_out_is_unavailable_ambiguous_and_in_time"
 REFUSED = "test_a_refused_connection_is_unavailable_and_not_ambiguous"
+SERVER_ERROR = "test_a_server_error_is_not_taken_for_an_outage"
 LOST = "test_a_connection_lost_after_the_request_is_unavailable_and_ambiguous"
 EXPECTED: dict[str, set[str]] = {}
 """The tests that have to fail, by suite."""
@@ -91,7 +92,9 @@ class OnItsOwn(Acme):
             json={"to": message.to, "from": settings.sender, "text": message.text, "ttl": message.expires_in},
             **{"timeout": settings.timeout, **self.options},
         )
-        known = {202: "accepted", 400: FailureKind.DESTINATION}.get(answer.status_code, FailureKind.UNAVAILABLE)
+        known = {202: "accepted", 400: FailureKind.DESTINATION, 503: FailureKind.UNAVAILABLE}.get(
+            answer.status_code, FailureKind.ERROR
+        )
         if known == "accepted":
             return Accepted("msg-1")
         raise GatewayError(known, str(answer.status_code))
@@ -233,6 +236,16 @@ class TakesADeadNumberForAFaultOfOurs(Acme):
             return super().send(message)
         except GatewayError as failure:
             failure.kind = FailureKind.REJECTED if failure.kind is FailureKind.DESTINATION else failure.kind
+            raise
+
+
+@breaks(SERVER_ERROR)
+class TakesAServerErrorForAnOutage(Acme):
+    def send(self, message):
+        try:
+            return super().send(message)
+        except GatewayError as failure:
+            failure.kind = FailureKind.UNAVAILABLE if failure.kind is FailureKind.ERROR else failure.kind
             raise
 
 

@@ -26,7 +26,7 @@ try:
 except ImportError:
     missing("boto3")
 
-STATUSES = [*range(300, 309), *range(400, 418), 421, 422, 426, 429, 431, 451, *range(500, 512)]
+STATUSES = [*range(300, 309), *range(400, 418), 421, 422, 426, 429, 431, 451, *range(500, 512), *range(520, 527), 530]
 CODES = {
     "http": STATUSES,
     "sandbox": list(FailureKind),
@@ -66,6 +66,15 @@ REFUSES_THE_MESSAGE = {
     "vonage": {"2", "3", "6", "7", "12", "22", "23", "33"},
 }  # fmt: skip
 """Its number, its text or its channel: no other gateway is asked."""
+BREAKS_OFF = {
+    "http": {500, 501, 502, *range(505, 511), 520},
+    "sandbox": {"error"},
+    "smpp": {0x08, 0xFF},
+    "sns": {"InternalError", "InternalFailure"},
+    "twilio": {30500, 63012},
+    "vonage": {"5"},
+}
+"""It failed while it had the message in hand: nobody knows what it did."""
 OF_THE_NUMBER = {("twilio", 21219), ("twilio", 21608), ("vonage", "29")}
 """Of those that refuse us, what a stranger brings about by the number that he picks: a trial account's list."""
 OF_THE_SENDER = {
@@ -136,12 +145,15 @@ def test_a_refused_account_goes_on_to_the_next_gateway_and_a_refused_message_doe
 
     assert isinstance(failed, GatewayError)
     assert (failed.kind == "account") is refuses_us, failed
+    assert (failed.kind == "error") is (code in BREAKS_OFF[gateway]), failed
     assert (follows.next is Next.DEAD) is refuses_it, failed
     assert follows.next in {Next.NEXT, Next.DEAD}
     if refuses_us:
         counts = (gateway, code) not in OF_THE_NUMBER
         assert told_by(failed, 0.0, FREE) is (Call.BAD if counts else Call.WELL)
         assert not failed.ambiguous, "it was not taken"
+    if failed.kind == "error":
+        assert told_by(failed, 0.0, FREE) is Call.BAD
     if refuses_it:
         assert told_by(failed, 0.0, FREE) is Call.WELL
 

@@ -115,7 +115,7 @@ def test_a_call_can_be_lost_on_its_way_with_or_without_its_message(connection, t
     assert (time.monotonic() - began >= 0.3) == (told[0] == "timeout")
 
 
-@pytest.mark.parametrize("kind", ["throttled", "unavailable"])
+@pytest.mark.parametrize("kind", ["throttled", "unavailable", "error"])
 def test_a_call_tells_when_to_come_back(kind):
     with pytest.raises(GatewayError) as failed:
         make("sandbox", fail=kind, retry_after=2.5).send(MESSAGE)

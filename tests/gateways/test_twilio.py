@@ -263,5 +263,5 @@ def test_what_is_of_this_account_alone_lets_another_gateway_try(twilio, code, ki
 def test_what_strangers_bring_about_by_the_number_they_pick_is_about_the_message():
     unavailable = {code for code, kind in FAILURES.items() if kind is FailureKind.UNAVAILABLE}
 
-    assert unavailable - OF_MESSAGE == {30008, 30036, 30046, 30410, 30500, 63012}  # Twilio's own, or nobody knows whose
+    assert unavailable - OF_MESSAGE == {30008, 30036, 30046, 30410}  # Twilio's own, or nobody knows whose
     assert OF_MESSAGE - unavailable == {21219, 21608}  # a trial account's list of numbers

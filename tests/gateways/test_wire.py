@@ -230,9 +230,9 @@ def test_others_in_the_process_may_still_be_logged(listener, caplog):
         (401, FailureKind.ACCOUNT, False),
         (408, FailureKind.UNAVAILABLE, False),
         (429, FailureKind.THROTTLED, False),
-        (500, FailureKind.UNAVAILABLE, False),
-        (503, FailureKind.UNAVAILABLE, False),
-        (504, FailureKind.UNAVAILABLE, True),
+        *((status, FailureKind.ERROR, False) for status in (500, 501, 502, 505, 507, 508, 520, 599)),
+        *((status, FailureKind.UNAVAILABLE, False) for status in (503, 511, 521, 522, 523, 525, 526, 530)),
+        *((status, FailureKind.UNAVAILABLE, True) for status in (504, 524)),
     ],
 )
 def test_a_status_means_what_to_do_next(status, kind, ambiguous):

@@ -52,7 +52,7 @@ def _policy(**members: Any) -> Policy:
     return Policy(**{"max_ambiguous": 1, "backoff": (1.0, 5.0), **members})
 
 
-@pytest.mark.parametrize("kind", ["unavailable", "throttled", "account"])
+@pytest.mark.parametrize("kind", ["unavailable", "error", "throttled", "account"])
 def test_another_gateway_is_called_at_once(still_world: World, shop: Caller, kind: str):
     sender = Sender(shop, first=Scripted(refused(kind)), second=Scripted())
     one = shop.start()

@@ -18,11 +18,12 @@ ANSWERS: dict[str, Any] = {
     "timed out": timed_out(),
     "unavailable": refused("unavailable"),
     "throttled": refused("throttled"),
+    "error": refused("error"),
     "channel": refused("channel"),
     "rejected": refused("rejected"),
     "destination": refused("destination"),
 }
-GOES_ON = ("timed out", "unavailable", "throttled")
+GOES_ON = ("timed out", "unavailable", "throttled", "error")
 FAILED = ["undelivered", "failed"]
 
 

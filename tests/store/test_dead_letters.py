@@ -21,6 +21,7 @@ from support_outbox import (
 )  # fmt: skip
 
 from otp_service.core.verification import DeliveryStatus
+from otp_service.gateways.base import GatewayError
 from otp_service.store.dead_letters import DeadLetter, DeadLetters, Redriven, reasons_of
 from otp_service.store.dispatches import Next, Settlement
 
@@ -113,19 +114,23 @@ def test_that_a_letter_was_put_back_is_an_event(frozen: FrozenValkey, shop: Call
     assert events(frozen.client)[-2:] == ["message.given_up", "message.redriven"]
 
 
-def test_a_letter_has_all_its_dispatches_again(frozen: FrozenValkey, shop: Caller, dead: DeadLetters) -> None:
-    """The budget of two was used up; put back, the message may be called for as often again, and not once more."""
+@pytest.mark.parametrize(("failure", "budget"), [(timed_out(), 2), (refused("error", "http 500"), 4)])
+def test_a_letter_has_all_its_dispatches_again(
+    frozen: FrozenValkey, shop: Caller, dead: DeadLetters, failure: GatewayError, budget: int
+) -> None:
+    """The budget was used up; put back, the message may be called for as often again, and not once more."""
     shop.start()
-    sending = Sender(shop, sandbox=Scripted(*[timed_out()] * 9))
+    sending = Sender(shop, sandbox=Scripted(*[failure] * 9))
     calls = []
     for _ in range(2):
         while not dead.count():
             sending.deliver()
+            sending.go_on()
             frozen.advance(2)
         calls.append(len(sending.gateways["sandbox"].sent))
         dead.redrive(newest(dead))
 
-    assert calls == [2, 4]
+    assert calls == [budget, 2 * budget]
 
 
 def test_what_nobody_waits_for_any_more_stays(frozen: FrozenValkey, shop: Caller, dead: DeadLetters) -> None:

@@ -200,6 +200,61 @@ def test_a_channel_does_not_bring_new_dispatches(context: Context, job: Job) -> 
     assert dispatch(context, job.through("voice"), ROUTE, most_ambiguous=2) == Dropped("too_many_ambiguous")
 
 
+def _break_off(
+    context: Context, job: Job, times: int, gateway: str, status: DeliveryStatus = DeliveryStatus.FAILED
+) -> None:
+    """Let a gateway answer with errors of its own."""
+    for _ in range(times):
+        made = dispatched(context, job, gateway, most_ambiguous=99)
+        settle(context, job, made, Settlement(Next.NEXT, status, reason="error http 500"))
+
+
+def test_a_gateway_that_answered_a_message_with_four_errors_is_not_called_for_it_again(
+    shop: Caller, context: Context, job: Job
+) -> None:
+    _break_off(context, job, 3, "first")
+    assert _choose(context, job, "second", "third") == ("first", "retry"), "not yet; and what sent nothing counts not"
+    _break_off(context, job, 1, "first")
+    for gateway in ("second", "third"):
+        context.store.health.open(gateway, 5000, "cli:ali")
+    found = dispatch(context, job, ROUTE)
+    rest = dispatch(context, job, ROUTE, called=["second", "third"])
+
+    assert isinstance(found, Blocked)
+    assert 4900 <= found.wait <= 5000, "nobody waits for it"
+    assert isinstance(rest, Blocked)
+    assert rest.wait == NEVER
+    assert dispatched(context, _resent(shop, context, job), "first").gateway == "first", "for another message it is"
+
+
+def test_the_choice_beside_a_gateway_that_is_left_out_is_a_fail_over(context: Context, job: Job) -> None:
+    _break_off(context, job, 4, "first")
+    chosen = [_choose(context, job) for _ in range(12)]
+
+    assert chosen == [("second", "fail_over"), ("third", "fail_over")] * 6, "also when they were called more often"
+
+
+def test_no_last_resort_is_tried_that_answered_with_four_errors(context: Context, job: Job) -> None:
+    _break_off(context, job, 4, "first")
+    for _ in range(10):
+        _choose(context, job)
+    _break(context, *ROUTE)
+
+    assert _choose(context, job) == ("second", "last_resort")
+
+
+@pytest.mark.parametrize("status", [DeliveryStatus.FAILED, DeliveryStatus.UNKNOWN])
+def test_a_message_is_given_up_when_all_gateways_answered_with_four_errors(
+    context: Context, job: Job, status: DeliveryStatus
+) -> None:
+    for gateway in ("first", "second"):
+        _break_off(context, job, 4, gateway, status)
+    found = [dispatch(context, job.through(one), ROUTE[:2], most_ambiguous=99) for one in ("sms", "voice")]
+
+    assert found == [Dropped("too_many_errors")] * 2
+    assert dispatched(context, job, *ROUTE, most_ambiguous=99).gateway == "third"
+
+
 @pytest.mark.parametrize("status", ["sent", "delivered"])
 def test_what_was_reported_to_be_taken_is_not_sent_again(shop: Caller, context: Context, job: Job, status: str) -> None:
     """A time-out, or a worker's death, and then the receipt: another call would only cost another message."""

@@ -1,4 +1,7 @@
-"""Gateways that are down for a while: what certainly was not sent goes on as long as its code lives."""
+"""Gateways that are down for a while: what certainly was not sent goes on as long as its code lives.
+
+What a gateway answered with an error of its own may have been sent: that is tried a few times only.
+"""
 
 import threading
 import time
@@ -28,7 +31,14 @@ FAILURES = {
     "throttled": refused("throttled", "http 429"),
     "about this message": refused("unavailable", of_message=True),
 }
+ERROR = refused("error", "http 500")
+MOST_ERRORS = 4
+"""Calls through one gateway for one message that it may answer so: in rounds at 0, 1, 6 and 21 seconds."""
 OUTAGES = [5, 15, 60, 240]
+LASTED_OUT = [
+    *((failure, outage) for failure in FAILURES.values() for outage in OUTAGES),
+    *((ERROR, outage) for outage in OUTAGES if outage < 21),
+]
 NAMES = ["first", "second", "third", "fourth"]
 
 
@@ -37,9 +47,11 @@ class Down(Clocked):
 
     def __init__(self, valkey: FrozenValkey, until: float, failure: GatewayError) -> None:
         super().__init__(valkey)
-        self._until = until
-        self._failure = failure
+        self.fail_with(failure, until)
         self.took: Counter[str] = Counter()
+
+    def fail_with(self, failure: GatewayError, until: float) -> None:
+        self._failure, self._until = failure, until
 
     def send(self, message: Message) -> Accepted:
         accepted = super().send(message)
@@ -80,14 +92,13 @@ class Site:
             self.simulation.run(min(until, self.simulation.seconds + 2))
 
 
-@pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("outage", OUTAGES)
+@pytest.mark.parametrize(("failure", "outage"), LASTED_OUT, ids=str)
 @pytest.mark.parametrize("gateways", [1, 2, 3, 4])
-def test_nothing_is_lost_that_was_certainly_not_sent(
-    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch, gateways: int, outage: int, failure: str
+def test_nothing_is_lost_in_an_outage(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch, gateways: int, outage: int, failure: GatewayError
 ) -> None:
     site = Site(frozen, monkeypatch, gateways)
-    route = site.fail(outage, FAILURES[failure])
+    route = site.fail(outage, failure)
     for place in range(5):
         site.simulation.at(place * outage / 4, site.start)
     site.simulation.run(outage + 1)
@@ -118,6 +129,43 @@ def test_a_message_is_given_up_when_its_code_ends_and_not_before(
     assert fields[b"reason"] in {b"no_gateway", b"expired"}
     assert LIFE - 2 <= given_up - 1 <= LIFE + 1
     assert sum(len(one.calls) for one in route) <= 20 * gateways
+
+
+def _calls_by_message(gateway: Down) -> list[int]:
+    return sorted(Counter(one for one, _ in gateway.calls).values())
+
+
+def test_a_gateway_that_answers_with_errors_is_left_out_and_another_one_goes_on(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(frozen, monkeypatch, 2)
+    broken, down = site.fail(LIFE - 60, FAILURES["unavailable"])
+    broken.fail_with(ERROR, 10 * LIFE)
+    for at in (1, 2, 3):
+        site.simulation.at(at, site.start)
+    site.simulation.run(4)
+    site.run(LIFE + 10)
+
+    assert _calls_by_message(broken) == [MOST_ERRORS] * 3
+    assert down.took == dict.fromkeys(site.started, 1)
+    assert letters(frozen.client) == []
+
+
+@pytest.mark.parametrize("gateways", [1, 2, 4])
+def test_a_message_that_all_gateways_answer_with_errors_is_given_up_at_once(
+    frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch, gateways: int
+) -> None:
+    site = Site(frozen, monkeypatch, gateways)
+    route = site.fail(10 * LIFE, ERROR)
+    site.simulation.at(1, site.start)
+    site.simulation.run(2)
+    site.run(LIFE + 10)
+    last = max(at for one in route for _, at in one.calls)
+    ((entry, _),) = frozen.client.xrange(DEAD)
+
+    assert letters(frozen.client) == ["too_many_errors"]
+    assert [len(one.calls) for one in route] == [MOST_ERRORS] * gateways
+    assert (int(entry.partition(b"-")[0]) - START) / 1000 <= last + 1 < 60, "long before the code ends"
 
 
 @pytest.mark.parametrize("gateways", [1, 2, 3, 4])

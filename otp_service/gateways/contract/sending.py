@@ -115,6 +115,14 @@ class Sends(Bench):
         assert len(caller.received) == 1
         self.assert_nothing_leaks(outcome, settings, watch)
 
+    def test_a_server_error_is_not_taken_for_an_outage(self, caller: Provider, watch: Watch) -> None:
+        """Who failed while it had the message may have sent it: *unavailable* would go on as long as the code lives."""
+        caller.response = CannedResponse(status=500)
+        settings = self.settings(caller.url)
+        outcome = self.outcome(settings)
+        assert _of(outcome) != (FailureKind.UNAVAILABLE, False)
+        self.assert_nothing_leaks(outcome, settings, watch)
+
     def test_a_refused_connection_is_unavailable_and_not_ambiguous(self, file: Samples, watch: Watch) -> None:
         """Nothing has been sent."""
         if not file.calls_somebody:

@@ -56,7 +56,7 @@ class Faults(_Part):
     fail: FailureKind | None = None
     """Refuse the message in this way."""
     retry_after: float = Field(default=0.0, ge=0, le=3600)
-    """With ``fail = "throttled"`` or ``"unavailable"``: seconds for which to leave the gateway alone."""
+    """With ``fail = "throttled"``, ``"unavailable"`` or ``"error"``: seconds for which to leave the gateway alone."""
     opted_out: bool = False
     """With ``fail = "destination"``: say that the number's holder wants no messages."""
     connection: Connection | None = None
@@ -76,8 +76,8 @@ class Faults(_Part):
     def _make_one_story(self) -> Self:
         if self.fail and self.connection:
             raise ValueError("needs either fail or connection")
-        if self.retry_after and self.fail not in {FailureKind.THROTTLED, FailureKind.UNAVAILABLE}:
-            raise ValueError('retry_after goes with fail = "throttled" or "unavailable"')
+        if self.retry_after and self.fail not in {FailureKind.THROTTLED, FailureKind.UNAVAILABLE, FailureKind.ERROR}:
+            raise ValueError('retry_after goes with fail = "throttled", "unavailable" or "error"')
         if self.opted_out and self.fail is not FailureKind.DESTINATION:
             raise ValueError('opted_out goes with fail = "destination"')
         if (self.every or self.rate is not None) and not (self.fail or self.connection):

@@ -3,7 +3,7 @@
 from otp_service.gateways.base import FailureKind, GatewayError
 
 _A, _R, _D = FailureKind.ACCOUNT, FailureKind.REJECTED, FailureKind.DESTINATION
-_U, _T = FailureKind.UNAVAILABLE, FailureKind.THROTTLED
+_U, _E, _T = FailureKind.UNAVAILABLE, FailureKind.ERROR, FailureKind.THROTTLED
 
 FAILURES = {
     0x01: ("ESME_RINVMSGLEN", _R),  # message length is invalid
@@ -13,7 +13,7 @@ FAILURES = {
     0x05: ("ESME_RALYBND", _U),  # already in bound state: a session of before may not have ended yet
     0x06: ("ESME_RINVPRTFLG", _R),  # invalid priority flag
     0x07: ("ESME_RINVREGDLVFLG", _R),  # invalid registered delivery flag
-    0x08: ("ESME_RSYSERR", _U),  # system error
+    0x08: ("ESME_RSYSERR", _E),  # system error
     0x0A: ("ESME_RINVSRCADR", _A),  # invalid source address
     0x0B: ("ESME_RINVDSTADR", _D),  # invalid destination address
     0x0C: ("ESME_RINVMSGID", _R),  # message id is invalid
@@ -52,7 +52,7 @@ FAILURES = {
     0xC3: ("ESME_RMISSINGOPTPARAM", _R),  # expected optional parameter missing
     0xC4: ("ESME_RINVOPTPARAMVAL", _R),  # invalid optional parameter value
     0xFE: ("ESME_RDELIVERYFAILURE", _U),  # delivery failure (data_sm_resp)
-    0xFF: ("ESME_RUNKNOWNERR", _U),  # unknown error
+    0xFF: ("ESME_RUNKNOWNERR", _E),  # unknown error
 }
 OF_MESSAGE = frozenset({0x45, 0x64, 0xFE})
 """Those of *unavailable* that SMSCs also answer because of the number or the text, while they are well."""

@@ -29,8 +29,8 @@ FAILURES = {  # without "Exception", which some end with
     "AuthorizationError": FailureKind.ACCOUNT,  # this identity may not publish
     "ExpiredToken": FailureKind.ACCOUNT,
     "IncompleteSignature": FailureKind.ACCOUNT,
-    "InternalError": FailureKind.UNAVAILABLE,
-    "InternalFailure": FailureKind.UNAVAILABLE,
+    "InternalError": FailureKind.ERROR,
+    "InternalFailure": FailureKind.ERROR,
     "NotAuthorized": FailureKind.ACCOUNT,
     "OptInRequired": FailureKind.ACCOUNT,  # not subscribed to the service, or the bill is open
     "OptedOut": FailureKind.DESTINATION,  # the number asked for no more messages

@@ -56,12 +56,12 @@ FAILURES = {
     30450: FailureKind.FRAUD,  # SMS pumping protection
     30453: FailureKind.FRAUD,  # unusual traffic towards the destination
     30454: FailureKind.THROTTLED,  # account exceeded the limit of messages
-    30500: FailureKind.UNAVAILABLE,  # internal error
+    30500: FailureKind.ERROR,  # internal error
     63001: FailureKind.ACCOUNT,  # WhatsApp: our authentication there failed
     63003: FailureKind.CHANNEL,  # WhatsApp: 'To' is not there
     63005: FailureKind.REJECTED,  # WhatsApp: content not accepted
     63007: FailureKind.ACCOUNT,  # WhatsApp: no such sender
-    63012: FailureKind.UNAVAILABLE,  # WhatsApp: internal error there
+    63012: FailureKind.ERROR,  # WhatsApp: internal error there
     63013: FailureKind.REJECTED,  # WhatsApp: against its policies
     63014: FailureKind.CHANNEL,  # WhatsApp: blocked by the recipient
     63016: FailureKind.CHANNEL,  # WhatsApp: text without a template outside the 24 hours after the user's own message

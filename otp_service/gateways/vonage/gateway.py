@@ -35,7 +35,7 @@ FAILURES = {
     "2": FailureKind.REJECTED,  # missing parameters
     "3": FailureKind.REJECTED,  # invalid parameters
     "4": FailureKind.ACCOUNT,  # invalid credentials
-    "5": FailureKind.UNAVAILABLE,  # internal error
+    "5": FailureKind.ERROR,  # internal error
     "6": FailureKind.DESTINATION,  # invalid message, for example an unrecognised prefix of the number
     "7": FailureKind.DESTINATION,  # number barred
     "8": FailureKind.ACCOUNT,  # account suspended

@@ -42,7 +42,8 @@ local why = mirror.refusal(KEYS[5], number_key, found, ARGV[12], ARGV[13], ARGV[
 if why == 'mirror-behind' then return { 'behind' } end
 if why then return dropped(why) end
 local whole = record.whole(KEYS[1])
-local tally = deliveries.tally(whole, ARGV[2], tonumber(found['from' .. ARGV[2]] or 0))
+local after = tonumber(found['from' .. ARGV[2]] or 0)
+local tally = deliveries.tally(whole, ARGV[2], after)
 if tally.sent + tally.delivered > 0 then return dropped('sent') end
 if tally.unknown > tonumber(ARGV[5]) then return dropped('too_many_ambiguous') end
 
@@ -59,7 +60,8 @@ if not reserved then
   if first and not first.records then return dropped('spend_ceiling', first.rule) end
 end
 
-local one, choice = routing.choose(routing.read(8, 16, whole, ARGV[2], ARGV[4]))
+local one, choice = routing.choose(routing.read(8, 16, whole, ARGV[2], ARGV[4], after))
+if not one and not choice then return dropped('too_many_errors') end
 if not one then return { 'blocked', now, choice, whole } end
 health.enter(one, ARGV[6], one.lease)
 

@@ -15,9 +15,9 @@ function deliveries.queued(channel, gateway, choice)
   return table.concat({ channel, gateway or '', 'queued', now, '', choice or '', now, '', '' }, '|')
 end
 
--- Returns channel, gateway and status of what a slot holds; nil when it holds nothing.
+-- Returns channel, gateway, status and reason of what a slot holds; nil when it holds nothing.
 function deliveries.parts(value)
-  return string.match(value or '', '^(.-)|(.-)|(.-)|')
+  return string.match(value or '', '^(.-)|(.-)|(.-)|.-|(.-)|')
 end
 
 -- Counts the calls for a message by what became of them, those up to the number `after` left out. `record` is the

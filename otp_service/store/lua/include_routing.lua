@@ -1,32 +1,41 @@
 -- Chooses the gateway of a dispatch among those of its route.
 local routing = {}
 
+-- How often a gateway may answer a message with an error of its own, for each may have sent it; the rounds at 0, 1, 6 and 21
+-- seconds outlast a short outage.
+local MOST_ERRORS = 4
+
 -- Counts, by gateway, the calls that were made through a channel: for this message, and for others of the
--- verification. `record` is the record as a flat list.
-local function tried(record, message, channel)
-  local here, elsewhere = {}, {}
+-- verification; and those for this message that ended in an error of the gateway, calls up to the number `after` left out.
+-- `record` is the record as a flat list.
+local function tried(record, message, channel, after)
+  local here, elsewhere, errors = {}, {}, {}
   for i = 1, #record, 2 do
-    local number = string.match(record[i], '^d(%d+)%.%d+$')
+    local number, dispatch = string.match(record[i], '^d(%d+)%.(%d+)$')
     if number then
-      local through, gateway = deliveries.parts(record[i + 1])
+      local through, gateway, _, reason = deliveries.parts(record[i + 1])
+      if number == message and tonumber(dispatch) > after and string.find(reason, '^error ') then
+        errors[gateway] = (errors[gateway] or 0) + 1
+      end
       if gateway ~= '' and through == channel then
         local calls = number == message and here or elsewhere
         calls[gateway] = (calls[gateway] or 0) + 1
       end
     end
   end
-  return here, elsewhere
+  return here, elsewhere, errors
 end
 
 -- Reads the gateways of a route, the preferred one first: two KEYS and five ARGV each (see dispatch.lua).
-function routing.read(key, arg, record, message, channel)
-  local here, elsewhere = tried(record, message, channel)
+function routing.read(key, arg, record, message, channel, after)
+  local here, elsewhere, errors = tried(record, message, channel, after)
   local gateways = {}
   for i = 0, (#ARGV - arg + 1) / 5 - 1 do
     local a = arg + 5 * i
     local one = health.read(KEYS[key + 2 * i], KEYS[key + 2 * i + 1], ARGV[a + 1], ARGV[a + 2])
     one.name, one.lease, one.called, one.place = ARGV[a], tonumber(ARGV[a + 3]), ARGV[a + 4] == '1', i + 1
     one.here, one.elsewhere = here[one.name] or 0, elsewhere[one.name] or 0
+    one.out = (errors[one.name] or 0) >= MOST_ERRORS
     gateways[i + 1] = one
   end
   return gateways
@@ -36,16 +45,20 @@ end
 local function choice(first, one)
   if one == first then return one.here > 0 and 'retry' or 'configured' end
   if first.why then return first.why end
-  return (first.called or first.here > one.here) and 'fail_over' or 'already_tried'
+  return (first.called or first.out or first.here > one.here) and 'fail_over' or 'already_tried'
 end
 
 -- Returns the gateway to call and why, or nil and the milliseconds until one may be free, -1 when all were called
--- since the job was taken. First comes what was called least for this message, then least for the verification,
+-- since the job was taken, nil when each has answered the message with too many errors. First comes what was called least for this message, then least for the verification,
 -- then the route's order. When breakers keep all of them shut, one of them is tried all the same now and then: not
 -- while another is only held back by its rate, for its turn comes.
 function routing.choose(gateways)
   local first, wait, limited = gateways[1], -1, false
-  local order = { unpack(gateways) }
+  local order = {}
+  for _, one in ipairs(gateways) do
+    if not one.out then order[#order + 1] = one end
+  end
+  if #order == 0 then return nil end
   table.sort(order, function(a, b)
     if a.here ~= b.here then return a.here < b.here end
     if a.elsewhere ~= b.elsewhere then return a.elsewhere < b.elsewhere end
