@@ -42,7 +42,7 @@ def test_a_run_in_which_all_is_well_has_no_breach():
     assert settled.figures["approved"] == 1
 
 
-FAILED_OVER = (sent(status="failed", reason="unavailable http 500"), sent(gateway="backup"))
+FAILED_OVER = (sent(status="failed", reason="error http 500"), sent(gateway="backup"))
 UNHEARD = [entry(status=503, key="k9", at=101.0, number="+923001112233")]
 
 
