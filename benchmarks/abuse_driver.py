@@ -12,8 +12,7 @@ from abuse_tally import Tally
 from abuse_traffic import Act, Group, Visit, What
 from abuse_watch import Watch
 
-from otp_service.core.code import code_of
-from otp_service.core.keyring import Keyring, Subject
+from otp_service.domain.keyring import Keyring, Subject, code_of
 
 DIGITS = 6
 SPRAYED_CODE = "135790"

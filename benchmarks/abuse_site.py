@@ -15,7 +15,7 @@ from abuse_numbers import ABROAD, HOME, PRICES
 from processes import Process, free_port, wait_for_port
 from rig import COMMAND
 
-from otp_service.core.keyring import Keyring, api_key_hash, new_api_key, new_key
+from otp_service.domain.keyring import Keyring, api_key_hash, new_api_key, new_key
 from otp_service.settings import load_settings
 
 CLAIM_MARGIN = 5.0

@@ -20,7 +20,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _CALLS, _WARM = 2000, 200
 _PARTS = (
     ("Redis: sending, waiting, reading", ("hiredis", "redis/", "socket", "store/scripts.py")),
-    ("the number: parsing and judging it", ("phonenumbers", "core/phone.py", "destination", "services/named.py")),
+    ("the number: parsing and judging it", ("phonenumbers", "domain/numbers.py", "destination", "domain/numbers.py")),
     ("keys: codes, tags, pseudonyms, sealing", ("hmac", "hashlib", "cryptography", "keyring", "pyotp", "codes.py")),
     ("the line in the log", ("structlog", "telemetry/logging", "telemetry/redaction", "json/", "_io")),
     ("metrics", ("prometheus", "telemetry/metrics", "telemetry/labels")),

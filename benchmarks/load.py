@@ -30,7 +30,7 @@ from ledgered import entries_of
 from observing import Watch
 from processes import Process, free_port, start_valkey, wait_for_port
 
-from otp_service.core.keyring import api_key_hash, new_api_key, new_key
+from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = str(Path(sys.executable).parent / "otp-service")

@@ -30,7 +30,7 @@ from sqlalchemy import func, select
 from support_postgres import PostgresServer
 from support_valkey import ValkeyServer
 
-from otp_service.core.errors import OtpServiceError
+from otp_service.errors import OtpServiceError
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.ledger.schema import events, verifications
 from otp_service.store import keys

@@ -30,8 +30,10 @@ from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.cli.findings import Level
 from otp_service.cli.ledger_findings import mirror_finding
-from otp_service.core.consent import Evidence
-from otp_service.core.errors import (
+from otp_service.domain.guard import RULES
+from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.people import EVERY_APPLICATION, Evidence, Suppression, SuppressionScope, SuppressionSource
+from otp_service.errors import (
     ConsentRequiredError,
     FrozenError,
     LedgerUnavailableError,
@@ -39,13 +41,9 @@ from otp_service.core.errors import (
     StoreUnavailableError,
     SuppressedError,
 )
-from otp_service.core.guard.rules import RULES
-from otp_service.core.phone import parse_destination
-from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.services.consents import give, withdraw
 from otp_service.services.freeze import freeze, unfreeze
 from otp_service.services.import_suppressions import ListOrigin, import_suppressions
-from otp_service.services.named import named
 from otp_service.services.reflect import MISMATCHES
 from otp_service.services.start import StartRequest, start
 from otp_service.services.suppressions import suppress

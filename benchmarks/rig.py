@@ -23,7 +23,7 @@ from roomy import ROOMY
 from standin import StandIn
 
 from otp_service.cli.main import commands
-from otp_service.core.keyring import api_key_hash, new_api_key, new_key
+from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 from otp_service.store import keys
 
 COMMAND = str(Path(sys.executable).parent / "otp-service")

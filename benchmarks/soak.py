@@ -30,7 +30,7 @@ from soaked import Watch
 from soaking import Callers
 from standin import StandIn
 
-from otp_service.core.verification import GRACE
+from otp_service.domain.verification import GRACE
 
 TTL = 60
 """Seconds that a code lives."""

@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 
 from rig import Rig
 
-from otp_service.core.code import code_of
-from otp_service.core.keyring import Keyring, Subject
+from otp_service.domain.keyring import Keyring, Subject, code_of
 from otp_service.settings import load_settings
 
 _PURPOSE = "login"

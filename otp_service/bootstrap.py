@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import redis
 
-from otp_service.core.api_key import APPLICATION_SCOPES, ApiKey
-from otp_service.core.errors import LedgerMismatchError
-from otp_service.core.start_refusal import RefusalName, StartRefusal, StartRefusedError
+from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey
+from otp_service.errors import LedgerMismatchError, RefusalName, StartRefusal, StartRefusedError
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
 from otp_service.ledger.ledger import open_ledger

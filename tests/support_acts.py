@@ -10,15 +10,13 @@ from support_caller import Caller
 from support_outbox import BUCKET, dispatch, jobs_of, paced, settle
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import FrozenError, OtpServiceError, TooManyError
-from otp_service.core.health import Call
-from otp_service.core.keyring import new_dispatch_id
-from otp_service.core.phone import parse_destination
-from otp_service.core.suppression import SuppressionSource
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.people import SuppressionSource
+from otp_service.domain.verification import Call, DeliveryStatus
+from otp_service.errors import FrozenError, OtpServiceError, TooManyError
 from otp_service.services.context import Context
 from otp_service.services.freeze import freeze
-from otp_service.services.named import named
 from otp_service.store.choices import Blocked, Dispatched, Overtaken
 from otp_service.store.dead_letters import DeadLetter
 from otp_service.store.dispatches import Next, Settlement

@@ -13,7 +13,7 @@ from support_outbox import lanes
 from support_sources import ROOT
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import OtpServiceError
+from otp_service.errors import OtpServiceError
 
 sys.path.append(str(ROOT / "benchmarks"))  # a folder of programs, which import each other
 

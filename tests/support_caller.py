@@ -5,7 +5,7 @@ from typing import Any
 from support_installation import NUMBER
 
 from otp_service.bootstrap import Installation
-from otp_service.core.idempotency import Retry, retry_of
+from otp_service.domain.keyring import Retry, retry_of
 from otp_service.services.cancel import cancel
 from otp_service.services.check import check
 from otp_service.services.codes import derive_code

@@ -9,7 +9,7 @@ from support_installation import API_KEY
 from support_smsc import Smsc
 from support_valkey import free_port
 
-from otp_service.core.keyring import api_key_hash
+from otp_service.domain.keyring import api_key_hash
 from otp_service.gateways.contract.provider import Manner, Provider
 from otp_service.gateways.contract.samples import CannedResponse
 

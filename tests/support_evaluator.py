@@ -8,9 +8,8 @@ from limits import RateLimitItem
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindowCounterRateLimiter
 
-from otp_service.core.guard.limits import Limit, Scope, Strategy
-from otp_service.core.guard.ruleset import Ruleset
-from otp_service.core.guard.ruleset import Window as RuleWindow
+from otp_service.domain.guard import Limit, Ruleset, Scope, Strategy
+from otp_service.domain.guard import Window as RuleWindow
 from otp_service.store import keys
 from otp_service.store.library import part_texts
 from otp_service.store.limits import WindowItem

@@ -10,9 +10,8 @@ from support_installation import tree
 from support_outbox import lanes
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import OtpServiceError, TooManyError
-from otp_service.core.guard.pricing import MICRO
-from otp_service.core.guard.rules import RULES
+from otp_service.domain.guard import MICRO, RULES
+from otp_service.errors import OtpServiceError, TooManyError
 from otp_service.store.decisions import Decision
 
 ROOMY = {scope: ["1000000/day"] for scope in ("number", "ip", "application", "failed_checks")}

@@ -4,9 +4,8 @@ import json
 from dataclasses import asdict, replace
 from itertools import count
 
-from otp_service.core.consent import Evidence
-from otp_service.core.happening import CONSENTED, Happening
-from otp_service.core.mirrored import Mirrored
+from otp_service.domain.events import CONSENTED, Happening
+from otp_service.domain.people import Evidence, Mirrored
 from otp_service.ledger.clock import now
 from otp_service.ledger.ledger import Ledger
 

@@ -11,8 +11,8 @@ from support_ledger import another_ledger
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
-from otp_service.core.guard.rules import RULES
-from otp_service.core.keyring import api_key_hash
+from otp_service.domain.guard import RULES
+from otp_service.domain.keyring import api_key_hash
 from otp_service.settings import settings_from
 
 API_KEY = "otp_test_shop"

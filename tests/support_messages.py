@@ -2,12 +2,10 @@
 
 from dataclasses import replace
 
-from otp_service.core.catalogue import Catalogue
-from otp_service.core.purpose import Channel
-from otp_service.core.transaction import Transaction
-from otp_service.core.wording import Wording
+from otp_service.domain.payments import Transaction
+from otp_service.domain.templates import Catalogue, Wording, write
+from otp_service.domain.verification import Channel
 from otp_service.services.lint import SAMPLE, sample_purposes
-from otp_service.services.write import write
 from otp_service.settings import Settings
 from otp_service.settings.messages import read_catalogue
 

@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 import redis
 from support_caller import Caller
 
-from otp_service.core.consent import ConsentMode
-from otp_service.core.health import Allowance
-from otp_service.core.keyring import new_dispatch_id
-from otp_service.core.message import Message
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.people import ConsentMode
+from otp_service.domain.templates import Message
+from otp_service.domain.verification import Allowance, DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.services.context import Context
 from otp_service.services.deliver import Held, deliver

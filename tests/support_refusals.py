@@ -11,8 +11,8 @@ from support_installation import key
 from support_ledger import another_ledger
 from support_valkey import free_port
 
-from otp_service.core.guard.rules import RULES
-from otp_service.core.keyring import api_key_hash
+from otp_service.domain.guard import RULES
+from otp_service.domain.keyring import api_key_hash
 
 PSEUDONYM_KEY, ROOT_KEY = key(), key()
 TWILIO = {

@@ -8,7 +8,7 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_guard import guarded, guess, modes, number
 
-from otp_service.core.guard.rules import RULES
+from otp_service.domain.guard import RULES
 
 ROOMY: dict[str, Any] = {
     "address": {name: ["900/day"] for name in ("unapproved", "numbers", "countries", "network", "provider")},

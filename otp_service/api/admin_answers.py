@@ -9,7 +9,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from otp_service.api.answers import Time, rfc3339
 from otp_service.api.exchange import JSON
-from otp_service.core.api_key import ApiKey
+from otp_service.domain.applications import ApiKey
 from otp_service.services.api_keys import Issued
 from otp_service.settings.stored import Kept
 

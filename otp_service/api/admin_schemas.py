@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
 from otp_service.api.patterns import NAME
 from otp_service.api.schemas import Body
-from otp_service.core.api_key import MAX_NETWORKS
+from otp_service.domain.applications import MAX_NETWORKS
 from otp_service.services.api_keys import LONGEST_OVERLAP, OVERLAP
 from otp_service.settings.policy import ApplicationSection
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 
 from otp_service.api.exchange import Answer
-from otp_service.core.transaction import Transaction
-from otp_service.core.verification import CheckResult, Choice, Delivery, DeliveryStatus, Reason, Status
+from otp_service.domain.payments import Transaction
+from otp_service.domain.verification import CheckResult, Choice, Delivery, DeliveryStatus, Reason, Status
 from otp_service.services.view import VerificationView
 from otp_service.store.mailbox import CaughtMessage
 

@@ -6,8 +6,8 @@ from wsgiref.types import WSGIEnvironment
 from otp_service.api.client_address import peer_of
 from otp_service.api.exchange import Exchange
 from otp_service.bootstrap import Installation
-from otp_service.core.api_key import Scope
-from otp_service.core.errors import ForbiddenError, NotFoundError, UnauthenticatedError
+from otp_service.domain.applications import Scope
+from otp_service.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from otp_service.services.authenticate import Caller, authenticate
 from otp_service.services.receive_inbound import receiver_of
 from otp_service.services.record_receipts import expected_receipt

@@ -19,7 +19,7 @@ from otp_service.api.exchange import JSON
 from otp_service.api.openapi import Specification, specification
 from otp_service.api.request import host_of
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import NotFoundError
+from otp_service.errors import NotFoundError
 
 CONTENT_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """Of the page: its own style sheet and nothing else, no script at all."""

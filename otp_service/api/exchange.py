@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from wsgiref.types import WSGIEnvironment
 
-from otp_service.core.application import Application
-from otp_service.core.errors import ForbiddenError
+from otp_service.domain.applications import Application
+from otp_service.errors import ForbiddenError
 from otp_service.services.authenticate import Caller
 from otp_service.telemetry.redaction import Plain
 

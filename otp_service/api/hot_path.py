@@ -18,7 +18,7 @@ from otp_service.api.request import host_of, refuse_query
 from otp_service.api.v1 import verifications
 from otp_service.api.wsgi_answer import written
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import InvalidRequestError
+from otp_service.errors import InvalidRequestError
 
 _CHECK: Final = re.compile(r"/v1/verifications/([a-z0-9_]+)/check")
 Handler = Callable[[Exchange], Answer]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from flask import Blueprint
 
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.errors import LedgerUnavailableError
 
 PATIENCE = 0.2
 """Seconds that a call waits for its turn: many times what one takes while the ledger answers."""

@@ -2,8 +2,8 @@
 
 from otp_service.api.current import exchange
 from otp_service.api.people_schemas import NumberBody
+from otp_service.domain.numbers import Named, destination_of, named
 from otp_service.services.context import Context
-from otp_service.services.named import Named, destination_of, named
 
 
 def number_in(context: Context, body: NumberBody) -> Named:

@@ -8,7 +8,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from otp_service.api.errors import answer_to
 from otp_service.api.exchange import Exchange
 from otp_service.api.wsgi_answer import written
-from otp_service.core.errors import OverloadedError
+from otp_service.errors import OverloadedError
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from pydantic import AfterValidator, Field
 
-from otp_service.core.application import LOCALE_PATTERN
-from otp_service.core.phone import may_hold_number
+from otp_service.domain.applications import LOCALE_PATTERN
+from otp_service.domain.numbers import may_hold_number
 
 REGION: Final = r"^[A-Z]{2}$"
 NAME: Final = r"^[a-z0-9_-]{1,32}$"

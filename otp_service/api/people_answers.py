@@ -9,9 +9,15 @@ from pydantic import ConfigDict, TypeAdapter
 
 from otp_service.api.answers import Time, rfc3339
 from otp_service.api.exchange import JSON
-from otp_service.core.consent import Consent
-from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource, freezes
-from otp_service.core.verification import Status
+from otp_service.domain.people import (
+    EVERY_APPLICATION,
+    Consent,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+    freezes,
+)
+from otp_service.domain.verification import Status
 from otp_service.ledger.people import Erasure
 from otp_service.ledger.traffic import Past
 from otp_service.services.consents import ConsentView

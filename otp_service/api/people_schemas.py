@@ -6,7 +6,7 @@ from pydantic import ConfigDict, JsonValue, StringConstraints
 
 from otp_service.api.patterns import SHOWN, WITHOUT_NUMBER
 from otp_service.api.schemas import Address, Body, ConsentBody, CountryCode, Moment, PurposeName
-from otp_service.core.suppression import MAX_REASON
+from otp_service.domain.people import MAX_REASON
 
 _TO: dict[str, JsonValue] = {"to": "+923001234567"}
 _SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"

@@ -1,7 +1,7 @@
 """An application's own quota in headers (IETF draft ratelimit-headers)."""
 
 from otp_service.api.exchange import Answer
-from otp_service.core.quota import Quota
+from otp_service.errors import Quota
 
 _NAME = '"application"'
 

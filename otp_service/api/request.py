@@ -14,7 +14,7 @@ from werkzeug.wsgi import get_content_length, get_input_stream
 
 from otp_service.api.exchange import JSON, Exchange
 from otp_service.api.patterns import FAULTS
-from otp_service.core.errors import Fault, InvalidRequestError
+from otp_service.errors import Fault, InvalidRequestError
 
 MAX_BODY = 8 * 1024
 """Bytes of a JSON body."""

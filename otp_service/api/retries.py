@@ -1,7 +1,7 @@
 """The header that makes a request safe to repeat."""
 
 from otp_service.api.exchange import Exchange
-from otp_service.core.idempotency import Retry, retry_of
+from otp_service.domain.keyring import Retry, retry_of
 from otp_service.services.context import Context
 
 HEADER = "Idempotency-Key"

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
 from otp_service.api.patterns import NAME, PRINTABLE, REGION, SHA256, SHOWN, WITHOUT_NUMBER, WORD
-from otp_service.core.application import LOCALE_PATTERN, MAX_LOCALE
-from otp_service.core.consent import Evidence
-from otp_service.core.moment import MOMENT_PATTERN, checked_moment, milliseconds_of
-from otp_service.core.phone import is_region
+from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
+from otp_service.domain.numbers import is_region
+from otp_service.domain.people import Evidence
+from otp_service.domain.verification import MOMENT_PATTERN, checked_moment, milliseconds_of
 from otp_service.services.start import StartRequest
 from otp_service.services.transactions import TransactionInput
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from otp_service.cli.findings import Finding, Level, application_findings, ceiling_findings, gaps_of
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.errors import LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.settings import Settings
 

@@ -10,7 +10,7 @@ import click
 
 from otp_service.bootstrap import install
 from otp_service.cli.output import progress, warn
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.errors import LedgerUnavailableError
 from otp_service.services.audit import Looked
 from otp_service.services.context import Context
 from otp_service.settings import Settings

@@ -7,8 +7,8 @@ import click
 from otp_service.cli.context import context_of, operator_login
 from otp_service.cli.options import config_option
 from otp_service.cli.output import Cell, done, in_json, note, reading, table, when
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.purpose import LONGEST_LIFE
+from otp_service.domain.verification import LONGEST_LIFE
+from otp_service.errors import ConfigurationError
 from otp_service.services import by_hand
 from otp_service.services.context import Context
 from otp_service.settings import load_settings

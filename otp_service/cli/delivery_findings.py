@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from otp_service.cli.findings import Finding, Level
 from otp_service.cli.output import duration
-from otp_service.core.health import BreakerState, GatewayHealth
+from otp_service.domain.verification import BreakerState, GatewayHealth
 from otp_service.services.context import Context
 from otp_service.store.dead_letters import reasons_of
 

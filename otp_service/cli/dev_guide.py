@@ -7,8 +7,8 @@ from pathlib import Path
 
 from otp_service.cli.dev_numbers import PREFIX
 from otp_service.cli.output import program
-from otp_service.core.consent import ConsentMode
-from otp_service.core.guard.rules import Mode
+from otp_service.domain.guard import Mode
+from otp_service.domain.people import ConsentMode
 from otp_service.settings import Settings
 
 NUMBER = "+923001234567"

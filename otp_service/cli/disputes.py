@@ -11,7 +11,7 @@ import click
 from otp_service.cli.context import context_of
 from otp_service.cli.options import DAY, destination, region_option, start_of
 from otp_service.cli.output import done, in_json, json_text, note, reading, warn
-from otp_service.core.transaction import canonical_transaction
+from otp_service.domain.payments import canonical_transaction
 from otp_service.ledger.disputes import MOST, Wanted
 from otp_service.services.context import Context
 from otp_service.services.disputes import flaws_of, pack

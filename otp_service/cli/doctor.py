@@ -23,8 +23,7 @@ from otp_service.cli.server_findings import (
     version_finding,
     worker_finding,
 )
-from otp_service.core.errors import ConfigurationError, StoreUnavailableError
-from otp_service.core.start_refusal import StartRefusedError
+from otp_service.errors import ConfigurationError, StartRefusedError, StoreUnavailableError
 from otp_service.settings import Settings, load_settings
 
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}

@@ -18,7 +18,7 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 from otp_service.api.exchange import ARRIVED, TURNED_AWAY
 from otp_service.api.observation import PROBES
-from otp_service.core.errors import StoreUnavailableError
+from otp_service.errors import StoreUnavailableError
 from otp_service.telemetry.logging import get_logger
 
 PATIENCE = 0.4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from otp_service.cli.children import Child, spawn
 from otp_service.cli.dev_data import close_to_others, write_private
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 
 HOST = "127.0.0.1"
 START_SECONDS = 30.0

@@ -9,11 +9,9 @@ from otp_service.cli.findings import Level
 from otp_service.cli.ledger_findings import mirror_finding
 from otp_service.cli.options import destination
 from otp_service.cli.output import warn
-from otp_service.core.act import Act, ActEntry
-from otp_service.core.phone import may_hold_number
-from otp_service.core.suppression import EVERY_APPLICATION, MAX_REASON
+from otp_service.domain.numbers import Named, may_hold_number, named
+from otp_service.domain.people import EVERY_APPLICATION, MAX_REASON, Act, ActEntry
 from otp_service.services.context import Context
-from otp_service.services.named import Named, named
 from otp_service.settings import load_settings
 
 

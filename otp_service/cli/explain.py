@@ -9,9 +9,8 @@ import click
 
 from otp_service.cli.context import context_of
 from otp_service.cli.output import duration, in_json, members, moment, reading, when, wrapped
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.guard.pricing import shown
-from otp_service.core.guard.rules import RULES
+from otp_service.domain.guard import RULES, shown
+from otp_service.errors import ConfigurationError
 from otp_service.services.context import Context
 from otp_service.settings import load_settings
 from otp_service.store.decisions import Decision, Finding

@@ -24,7 +24,7 @@ from otp_service.cli.output import (
 )
 from otp_service.cli.why import sentence
 from otp_service.core.story import Story
-from otp_service.core.verification import Delivery
+from otp_service.domain.verification import Delivery
 from otp_service.services import find as finding
 from otp_service.services.find import Case, Found
 from otp_service.settings import load_settings

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from otp_service.core.application import Application, ClientIp
-from otp_service.core.guard.ruleset import Ruleset
-from otp_service.core.purpose import Channel
-from otp_service.core.start_refusal import StartRefusal
+from otp_service.domain.applications import Application, ClientIp
+from otp_service.domain.guard import Ruleset
+from otp_service.domain.verification import Channel
+from otp_service.errors import StartRefusal
 from otp_service.gateways.base import ReportsReceipts
 from otp_service.settings import Settings
 

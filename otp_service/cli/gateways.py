@@ -8,12 +8,11 @@ from otp_service.cli.context import context_of, operator_login
 from otp_service.cli.delivery_findings import state_of
 from otp_service.cli.options import CHANNELS, config_option, destination, region_option
 from otp_service.cli.output import Cell, Shown, done, duration, moment, program, reading, table, warn, when
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.health import Allowance, GatewayHealth
-from otp_service.core.keyring import new_dispatch_id
-from otp_service.core.message import Message
-from otp_service.core.phone import Destination
-from otp_service.core.purpose import Channel
+from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.numbers import Destination
+from otp_service.domain.templates import Message
+from otp_service.domain.verification import Allowance, Channel, GatewayHealth
+from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import (
     AddressesInbound,
     Gateway,

@@ -9,8 +9,7 @@ import click
 from otp_service.cli.context import informed_context
 from otp_service.cli.output import Cell, Shown, counted, duration, in_json, moment, note, reading, span, table, when
 from otp_service.cli.store import warn_of_caution
-from otp_service.core.guard.pricing import ANY, shown
-from otp_service.core.guard.rules import RULES, Mode
+from otp_service.domain.guard import ANY, RULES, Mode, shown
 from otp_service.services.by_hand import BLOCK, COUNTRY
 from otp_service.services.context import Context
 from otp_service.settings import Settings, load_settings

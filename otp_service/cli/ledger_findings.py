@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from otp_service.bootstrap import LEDGER_BEHIND, LEDGER_OF_OTHER_KEY
 from otp_service.cli.findings import Finding, Level, refused
 from otp_service.cli.output import counted
-from otp_service.core.errors import LedgerMismatchError, LedgerUnavailableError
+from otp_service.errors import LedgerMismatchError, LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.reflect import MISMATCHES, MirrorState
 from otp_service.settings import Settings

@@ -8,8 +8,8 @@ import click
 from otp_service.cli.context import context_of, managing_context, operator_login
 from otp_service.cli.options import config_option
 from otp_service.cli.output import Cell, Shown, counted, done, in_json, moment, note, program, reading, table, when
-from otp_service.core.api_key import APPLICATION_SCOPES, ApiKey, Scope, networks_of
-from otp_service.core.errors import NotFoundError
+from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey, Scope, networks_of
+from otp_service.errors import NotFoundError
 from otp_service.services.api_keys import (
     LONGEST_OVERLAP,
     OVERLAP,

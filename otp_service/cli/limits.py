@@ -9,8 +9,8 @@ from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import Cell, Shown, done, duration, in_json, reading, span, table, warn
 from otp_service.cli.server_findings import TOLERATED_SKEW
 from otp_service.cli.store import warn_of_caution
+from otp_service.domain.numbers import named
 from otp_service.services.by_hand import reset_limits
-from otp_service.services.named import named
 from otp_service.settings import load_settings
 from otp_service.store.limits import LimitReader, WindowState
 

@@ -7,8 +7,7 @@ import click
 from otp_service import __version__
 from otp_service.cli.hangups import hold_hangups
 from otp_service.cli.quick_start import collect_again, hold_collections
-from otp_service.core.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
-from otp_service.core.start_refusal import StartRefusedError
+from otp_service.errors import ConfigurationError, OtpServiceError, StartRefusedError, StoreUnavailableError
 from otp_service.telemetry.logging import has_colours
 
 COMMANDS = {

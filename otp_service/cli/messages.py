@@ -8,12 +8,10 @@ import click
 
 from otp_service.cli.options import CHANNELS, application_named, application_option
 from otp_service.cli.output import Cell, done, in_json, note, reading, table
-from otp_service.core.application import Application
-from otp_service.core.catalogue import Catalogue
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.purpose import Channel, Purpose, PurposeKind
-from otp_service.core.segments import MAX_OCTETS, encoding_of, octets, segments, units
-from otp_service.core.wording import Wording
+from otp_service.domain.applications import Application
+from otp_service.domain.templates import MAX_OCTETS, Catalogue, Wording, encoding_of, octets, segments, units, write
+from otp_service.domain.verification import Channel, Purpose, PurposeKind
+from otp_service.errors import ConfigurationError
 from otp_service.services.lint import (
     ORDINARY_MINUTES,
     ORDINARY_PAYMENT,
@@ -26,7 +24,6 @@ from otp_service.services.lint import (
     notes_of_cost,
     sample_purposes,
 )
-from otp_service.services.write import write
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.messages import read_catalogue
 

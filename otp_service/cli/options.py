@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from otp_service.core.application import Application
-from otp_service.core.errors import ConfigurationError, InvalidNumberError
-from otp_service.core.phone import Destination, parse_destination
-from otp_service.core.purpose import Channel
+from otp_service.domain.applications import Application
+from otp_service.domain.numbers import Destination, parse_destination
+from otp_service.domain.verification import Channel
+from otp_service.errors import ConfigurationError, InvalidNumberError
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.reader import CONFIG_VARIABLE
 

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 
 READY_SECONDS = 60.0
 _POLL = 0.05

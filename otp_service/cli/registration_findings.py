@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from otp_service.cli.findings import Finding, Level
-from otp_service.core.registration import Approval, Registration
+from otp_service.domain.countries import Approval, Registration
 from otp_service.services.clearance import today
 from otp_service.settings import Settings
 

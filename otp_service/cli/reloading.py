@@ -5,7 +5,7 @@ from pathlib import Path
 
 from otp_service.bootstrap import Installation, install, prepare
 from otp_service.cli.server_findings import silence_finding
-from otp_service.core.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
+from otp_service.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.changes import ELSEWHERE, kept
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger

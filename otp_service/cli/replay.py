@@ -9,10 +9,9 @@ import click
 
 from otp_service.cli.context import context_of, informed_context
 from otp_service.cli.output import Cell, Shown, done, in_json, moment, note, reading, table, tracked
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.guard.pricing import shown
-from otp_service.core.guard.replay import Attempt, Kind, Replayed, replay
-from otp_service.core.guard.rules import Mode
+from otp_service.domain.guard import Mode, shown
+from otp_service.domain.guard_model import Attempt, Kind, Replayed, replay
+from otp_service.errors import ConfigurationError
 from otp_service.settings import load_settings
 from otp_service.store.store import Store
 

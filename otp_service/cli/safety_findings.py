@@ -5,10 +5,9 @@ from urllib.parse import urlsplit
 
 from otp_service.cli.findings import Finding, Level, ceiling_findings, refused
 from otp_service.cli.output import duration
-from otp_service.core.guard.rules import RULES, Mode
-from otp_service.core.purpose import LONGEST_LIFE
-from otp_service.core.start_refusal import RefusalName
-from otp_service.core.verification import GRACE
+from otp_service.domain.guard import RULES, Mode
+from otp_service.domain.verification import GRACE, LONGEST_LIFE
+from otp_service.errors import RefusalName
 from otp_service.settings import Settings
 from otp_service.settings.hosts import canonical, is_local, leads_elsewhere
 from otp_service.settings.lines import unsafe_lines

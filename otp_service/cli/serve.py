@@ -14,7 +14,7 @@ from otp_service.cli.options import config_option, settings_for_children
 from otp_service.cli.probe import check_port, url_of
 from otp_service.cli.reloading import prepared, reloaded, tell
 from otp_service.cli.server import Server
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 from otp_service.settings import Settings
 from otp_service.telemetry import exposition, tracing
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger

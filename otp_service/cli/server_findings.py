@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from otp_service.cli.findings import Finding, Level, refused
 from otp_service.cli.output import moment
-from otp_service.core.errors import StoreUnavailableError
+from otp_service.errors import StoreUnavailableError
 from otp_service.settings import Settings
 from otp_service.store.connection import Hindrance, hindrance_of
 from otp_service.store.fence import Fence

@@ -7,7 +7,7 @@ import click
 from otp_service.cli.context import logged_context, operator_login
 from otp_service.cli.options import config_option
 from otp_service.cli.output import done, duration, moment, note, warn, wrapped
-from otp_service.core.act import Act, ActEntry
+from otp_service.domain.people import Act, ActEntry
 from otp_service.services.acts import note as note_act
 from otp_service.services.context import Context
 from otp_service.services.fence import fence as fence_store

@@ -11,13 +11,12 @@ from otp_service.cli.context import operator_login
 from otp_service.cli.entries import act_of, known_application, of_application, opened, short_reason, warn_of_mirror
 from otp_service.cli.options import config_option, region_option
 from otp_service.cli.output import counted, done, in_json, json_text, note, reading
-from otp_service.core.act import Act
-from otp_service.core.suppression import EVERY_APPLICATION, SuppressionSource
+from otp_service.domain.numbers import Named
+from otp_service.domain.people import EVERY_APPLICATION, Act, SuppressionSource
 from otp_service.services import freeze as freezing
 from otp_service.services import subjects
 from otp_service.services.context import Context
 from otp_service.services.freeze import FreezeStanding
-from otp_service.services.named import Named
 
 Command = Callable[..., Any]
 

@@ -13,11 +13,12 @@ from otp_service.cli.context import informed_context, operator_login
 from otp_service.cli.entries import act_of, known_application, of_application, opened, short_reason, warn_of_mirror
 from otp_service.cli.options import config_option, region_option
 from otp_service.cli.output import Cell, Shown, counted, done, in_json, note, reading, table, tracked, warn, when
-from otp_service.core.act import Act
-from otp_service.core.suppression import (
+from otp_service.domain.numbers import Named
+from otp_service.domain.people import (
     EVERY_APPLICATION,
     OF_THE_HOLDER,
     SAID_FREELY,
+    Act,
     Suppression,
     SuppressionScope,
     SuppressionSource,
@@ -27,7 +28,6 @@ from otp_service.core.suppression import (
 from otp_service.ledger.clock import now
 from otp_service.services.context import Context
 from otp_service.services.import_suppressions import Imported, ListOrigin, import_suppressions
-from otp_service.services.named import Named
 from otp_service.services.suppressions import entries_of, lift, suppress
 from otp_service.settings import load_settings
 

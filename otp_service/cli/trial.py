@@ -8,8 +8,8 @@ import click
 from otp_service.cli.context import informed_context
 from otp_service.cli.options import CHANNELS, Command, application_named, application_option, config_option
 from otp_service.cli.output import done, note, program
-from otp_service.core.errors import ConsentRequiredError
-from otp_service.core.verification import CheckResult, Reason
+from otp_service.domain.verification import CheckResult, Reason
+from otp_service.errors import ConsentRequiredError
 from otp_service.services import check as checking
 from otp_service.services import start as starting
 from otp_service.services.start import StartRequest

@@ -8,12 +8,11 @@ from otp_service.cli.context import informed_context, operator_login
 from otp_service.cli.entries import known_application
 from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import done, note, program
-from otp_service.core.errors import InvalidRequestError
-from otp_service.core.phone import is_region
+from otp_service.domain.numbers import is_region, named
+from otp_service.errors import InvalidRequestError
 from otp_service.services import by_hand
 from otp_service.services.by_hand import Held
 from otp_service.services.context import Context
-from otp_service.services.named import named
 from otp_service.settings import load_settings
 
 

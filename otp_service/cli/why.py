@@ -4,7 +4,7 @@ from collections import Counter
 
 from otp_service.cli.output import moment
 from otp_service.core.story import Story, Why
-from otp_service.core.verification import Delivery, Status
+from otp_service.domain.verification import Delivery, Status
 from otp_service.services.find import Case, Found
 
 _SENTENCES = {

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from otp_service.core.health import GatewayHealth
-from otp_service.core.verification import Delivery, DeliveryStatus, Status
+from otp_service.domain.verification import Delivery, DeliveryStatus, GatewayHealth, Status
 
 
 @dataclass(frozen=True, slots=True)

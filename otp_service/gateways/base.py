@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.gateways.inbound import (
     AddressesInbound,
     AnswersInbound,

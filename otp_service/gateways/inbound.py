@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from otp_service.core.inbound import Meaning
+from otp_service.domain.people import Meaning
 from otp_service.gateways.request import ProviderRequest
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from otp_service.core.health import MAX_RETRY_AFTER
+from otp_service.domain.verification import MAX_RETRY_AFTER
 
 
 @dataclass(frozen=True, slots=True)

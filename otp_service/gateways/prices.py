@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from otp_service.core.guard.pricing import ANY, micros
-from otp_service.core.phone import is_region
+from otp_service.domain.guard import ANY, micros
+from otp_service.domain.numbers import is_region
 
 _CHANNELS = ("sms", "voice", "whatsapp")
 

@@ -5,7 +5,7 @@ import re
 
 import requests
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.gateways.base import FailureKind, GatewayError
 from otp_service.transport import wire
 from otp_service.transport.wire import Answer, WireError

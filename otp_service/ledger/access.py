@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from otp_service.core.api_key import ApiKey
+from otp_service.domain.applications import ApiKey
 from otp_service.ledger import api_keys, applications, head
 from otp_service.ledger.applications import StoredApplication
 from otp_service.ledger.database import Database

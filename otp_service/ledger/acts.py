@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
-from otp_service.core.act import ActEntry
-from otp_service.core.errors import OtpServiceError
+from otp_service.domain.people import ActEntry
+from otp_service.errors import OtpServiceError
 from otp_service.ledger import audit
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database

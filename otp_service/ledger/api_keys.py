@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, insert, or_, select, update
 
-from otp_service.core.act import Act, ActEntry
-from otp_service.core.api_key import ApiKey, Scope
-from otp_service.core.errors import ConflictError
+from otp_service.domain.applications import ApiKey, Scope
+from otp_service.domain.people import Act, ActEntry
+from otp_service.errors import ConflictError
 from otp_service.ledger import head
 from otp_service.ledger.acts import record
 from otp_service.ledger.clock import now

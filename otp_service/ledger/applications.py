@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from otp_service.core.act import Act, ActEntry
-from otp_service.core.errors import NameTakenError
+from otp_service.domain.people import Act, ActEntry
+from otp_service.errors import NameTakenError
 from otp_service.ledger import head
 from otp_service.ledger.acts import record
 from otp_service.ledger.clock import now

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, String, Table, cast, exists, func, insert, select, update
 
-from otp_service.core.chain import GENESIS, ChainHead, Entry, digest_of
+from otp_service.domain.events import GENESIS, ChainHead, Entry, digest_of
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database

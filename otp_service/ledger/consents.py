@@ -12,9 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
-from otp_service.core.consent import Consent, Evidence
-from otp_service.core.errors import ConsentOutdatedError
-from otp_service.core.mirrored import Place
+from otp_service.domain.people import Consent, Evidence, Place
+from otp_service.errors import ConsentOutdatedError
 from otp_service.ledger import audit, head
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as insert_into_sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from otp_service.core.errors import ConfigurationError, LedgerMismatchError, LedgerUnavailableError
+from otp_service.errors import ConfigurationError, LedgerMismatchError, LedgerUnavailableError
 from otp_service.ledger import postgresql, sqlite
 from otp_service.ledger.schema import head
 from otp_service.ledger.sqlite import NOT_MADE, WRITES

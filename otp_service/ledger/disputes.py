@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, select
 
-from otp_service.core.chain import GENESIS, Entry
-from otp_service.core.suppression import EVERY_APPLICATION
+from otp_service.domain.events import GENESIS, Entry
+from otp_service.domain.people import EVERY_APPLICATION
 from otp_service.ledger.audit import digested
 from otp_service.ledger.batches import batches
 from otp_service.ledger.database import Database

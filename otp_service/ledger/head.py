@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, case, insert, select, update
 
-from otp_service.core.chain import GENESIS
-from otp_service.core.errors import LedgerUnavailableError
-from otp_service.core.mirrored import Place
+from otp_service.domain.events import GENESIS
+from otp_service.domain.people import Place
+from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.schema import audit, head
 
 

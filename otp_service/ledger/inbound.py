@@ -4,8 +4,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, select
 
-from otp_service.core.inbound import Meaning
-from otp_service.core.suppression import Suppression, SuppressionSource
+from otp_service.domain.people import Meaning, Suppression, SuppressionSource
 from otp_service.ledger import audit
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database

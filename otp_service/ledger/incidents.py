@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
 
-from otp_service.core.suppression import EVERY_APPLICATION
+from otp_service.domain.people import EVERY_APPLICATION
 from otp_service.ledger.clock import now
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import (

@@ -6,8 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select, union, union_all, update
 
-from otp_service.core.mirrored import Changes, Mirrored, Place
-from otp_service.core.suppression import KEEPS_CODES_BACK, SuppressionScope
+from otp_service.domain.people import KEEPS_CODES_BACK, Changes, Mirrored, Place, SuppressionScope
 from otp_service.ledger import consents as consent_entries
 from otp_service.ledger import head
 from otp_service.ledger import suppressions as suppression_entries

@@ -8,10 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select, update
 
-from otp_service.core.act import ActEntry
-from otp_service.core.consent import Consent
-from otp_service.core.mirrored import Place
-from otp_service.core.suppression import EVERY_APPLICATION, OF_THE_HOLDER, Suppression
+from otp_service.domain.people import EVERY_APPLICATION, OF_THE_HOLDER, ActEntry, Consent, Place, Suppression
 from otp_service.ledger import acts, audit, head
 from otp_service.ledger import consents as consent_entries
 from otp_service.ledger import suppressions as suppression_entries

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import NoSuchModuleError
 
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 
 _GRACE: Final = 1.0
 """Seconds beyond those after which the server ends a statement by itself: then it stands still, or the network does."""

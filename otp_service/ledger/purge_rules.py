@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, exists, func, or_, select, true, tuple_
 
-from otp_service.core.chain import ChainHead, shortened
-from otp_service.core.signatures import Signer, is_signed
+from otp_service.domain.events import ChainHead, shortened
+from otp_service.domain.keyring import Signer, is_signed
 from otp_service.ledger.audit import carry_over, digest_of_row
 from otp_service.ledger.batches import batches
 from otp_service.ledger.head import forget

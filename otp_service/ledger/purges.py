@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, or_, select, update
 
-from otp_service.core.chain import PurgeRecord
-from otp_service.core.signatures import Signer
+from otp_service.domain.events import PurgeRecord
+from otp_service.domain.keyring import Signer
 from otp_service.ledger import audit
 from otp_service.ledger.database import Database
 from otp_service.ledger.purge_rules import RULES, Deleted, Purge

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.errors import LedgerUnavailableError
 
 NOT_MADE: Final = "The ledger has not been made: otp-service ledger upgrade."
 WRITES: Final = {"otp_service_writes": True}

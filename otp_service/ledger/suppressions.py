@@ -7,18 +7,18 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, exists, insert, select
 
-from otp_service.core.act import ActEntry
-from otp_service.core.consent import Consent
-from otp_service.core.errors import ConsentOutdatedError, ConsentRequiredError
-from otp_service.core.mirrored import Place
-from otp_service.core.suppression import (
+from otp_service.domain.people import (
     EVERY_APPLICATION,
     OF_THE_HOLDER,
+    ActEntry,
+    Consent,
+    Place,
     Suppression,
     SuppressionScope,
     SuppressionSource,
     last_of_each,
 )
+from otp_service.errors import ConsentOutdatedError, ConsentRequiredError
 from otp_service.ledger import acts, audit, consents, head
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now

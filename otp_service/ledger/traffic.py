@@ -8,11 +8,17 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, desc, select
 
-from otp_service.core.consent import Consent, Evidence
-from otp_service.core.happening import CONSENTED, Happening
-from otp_service.core.mirrored import Place
-from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
-from otp_service.core.verification import Status
+from otp_service.domain.events import CONSENTED, Happening
+from otp_service.domain.people import (
+    EVERY_APPLICATION,
+    Consent,
+    Evidence,
+    Place,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+)
+from otp_service.domain.verification import Status
 from otp_service.ledger import audit, consents, head, suppressions
 from otp_service.ledger.batches import batches
 from otp_service.ledger.clock import now

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, column, inspect, select, table, text
 
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger import head, schema
 from otp_service.ledger.database import POSTGRESQL, Database
 from otp_service.ledger.migrations import STEPS

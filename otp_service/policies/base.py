@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from otp_service.core.purpose import Channel
+from otp_service.domain.verification import Channel
 from otp_service.transport.country_code import CountryCode
 
 

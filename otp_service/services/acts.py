@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from otp_service.core.act import ActEntry
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.domain.people import ActEntry
+from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.audit import Link
 from otp_service.ledger.schema import acts
 from otp_service.services.context import Context

@@ -7,9 +7,17 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from otp_service.core.api_key import APPLICATION_SCOPES, NO_APPLICATION, ApiKey, Network, Scope, is_key_id, new_key_id
-from otp_service.core.errors import NotFoundError
-from otp_service.core.keyring import api_key_hash, new_api_key
+from otp_service.domain.applications import (
+    APPLICATION_SCOPES,
+    NO_APPLICATION,
+    ApiKey,
+    Network,
+    Scope,
+    is_key_id,
+    new_key_id,
+)
+from otp_service.domain.keyring import api_key_hash, new_api_key
+from otp_service.errors import NotFoundError
 from otp_service.services.context import Context
 from otp_service.telemetry.logging import get_logger
 

@@ -1,7 +1,7 @@
 """Applications of the ledger: make one, change one. Each change is logged, and in force in this process at once."""
 
-from otp_service.core.application import Application
-from otp_service.core.errors import ConflictError, InvalidApplicationError, NameTakenError, NotFoundError
+from otp_service.domain.applications import Application
+from otp_service.errors import ConflictError, InvalidApplicationError, NameTakenError, NotFoundError
 from otp_service.ledger.applications import StoredApplication
 from otp_service.services.context import Context
 from otp_service.services.lint import faults_of_cost, faults_of_locale, measures

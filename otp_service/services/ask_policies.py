@@ -3,9 +3,8 @@
 import logging
 from dataclasses import dataclass
 
-from otp_service.core.keyring import SealBrokenError
-from otp_service.core.purpose import Channel
-from otp_service.core.verification import DeliveryStatus, Status, Verification
+from otp_service.domain.keyring import SealBrokenError
+from otp_service.domain.verification import Channel, DeliveryStatus, Status, Verification
 from otp_service.policies.asked import AskedPolicy
 from otp_service.policies.base import Question, Ruling, Verdict
 from otp_service.services.channels import next_channel

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from otp_service.core.chain import GENESIS, ChainHead, Entry, PurgeRecord, shortened
-from otp_service.core.signatures import is_signed
+from otp_service.domain.events import GENESIS, ChainHead, Entry, PurgeRecord, shortened
+from otp_service.domain.keyring import is_signed
 from otp_service.ledger.audit import Link, SignedHead, class_of
 from otp_service.ledger.clock import now
 from otp_service.ledger.schema import CONSENTS, SUPPRESSIONS, TRAFFIC

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from otp_service.core.api_key import ApiKey
-from otp_service.core.application import Application
-from otp_service.core.errors import UnauthenticatedError
-from otp_service.core.keyring import api_key_hash
+from otp_service.domain.applications import ApiKey, Application
+from otp_service.domain.keyring import api_key_hash
+from otp_service.errors import UnauthenticatedError
 from otp_service.ledger import clock
 from otp_service.services.context import Context
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from otp_service.core.health import BreakerState, Call
+from otp_service.domain.verification import BreakerState, Call
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger

@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from otp_service.core.act import Act, ActEntry
-from otp_service.core.address import network_of, provider_network_of, wide_network_of
-from otp_service.core.phone import Destination
+from otp_service.domain.numbers import Destination, Named, network_of, provider_network_of, wide_network_of
+from otp_service.domain.people import Act, ActEntry
 from otp_service.services.acts import note
 from otp_service.services.context import Context
-from otp_service.services.named import Named
 from otp_service.store.dead_letters import DeadLetter, Redriven
 
 BLOCK: Final = "block.conversion"

@@ -1,7 +1,7 @@
 """Cancel a verification."""
 
-from otp_service.core.application import Application
-from otp_service.core.idempotency import Retry
+from otp_service.domain.applications import Application
+from otp_service.domain.keyring import Retry
 from otp_service.services.context import Context
 from otp_service.services.refusals import bucket_or_not_found, error_of
 from otp_service.services.view import VerificationView, view_of

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection
 
-from otp_service.core.errors import ChannelNotAvailableError
-from otp_service.core.purpose import Channel, Purpose
+from otp_service.domain.verification import Channel, Purpose
+from otp_service.errors import ChannelNotAvailableError
 from otp_service.services.context import Context
 
 

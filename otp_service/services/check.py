@@ -1,9 +1,8 @@
 """Check a code."""
 
-from otp_service.core.application import Application
-from otp_service.core.code import normalise_code
-from otp_service.core.idempotency import Retry
-from otp_service.core.verification import CheckResult, Status
+from otp_service.domain.applications import Application
+from otp_service.domain.keyring import Retry, normalise_code
+from otp_service.domain.verification import CheckResult, Status
 from otp_service.services.context import Context
 from otp_service.services.refusals import bucket_or_not_found, error_of
 from otp_service.services.transactions import TransactionInput, transaction_of

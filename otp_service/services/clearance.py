@@ -2,8 +2,8 @@
 
 from datetime import UTC, date, datetime
 
-from otp_service.core.application import Application
-from otp_service.core.purpose import Channel, Purpose
+from otp_service.domain.applications import Application
+from otp_service.domain.verification import Channel, Purpose
 from otp_service.ledger.clock import now
 from otp_service.services.context import Context
 

@@ -1,8 +1,7 @@
 """The code of a verification, and the tag that a record keeps instead of it."""
 
-from otp_service.core.code import code_of
-from otp_service.core.keyring import Keyring, Subject
-from otp_service.core.verification import Verification
+from otp_service.domain.keyring import Keyring, Subject, code_of
+from otp_service.domain.verification import Verification
 
 
 def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:

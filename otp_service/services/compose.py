@@ -1,10 +1,8 @@
 """Compose a message: open the number and the details, derive the code, render the text."""
 
-from otp_service.core.keyring import Keyring
-from otp_service.core.message import Message
-from otp_service.core.purpose import Channel
-from otp_service.core.verification import Verification
-from otp_service.core.wording import Wording, minutes_told
+from otp_service.domain.keyring import Keyring
+from otp_service.domain.templates import Message, Wording, minutes_told, write
+from otp_service.domain.verification import Channel, Verification
 from otp_service.gateways.base import AddressesReceipts, ReportsReceipts
 from otp_service.services.clearance import today
 from otp_service.services.codes import derive_code
@@ -12,7 +10,6 @@ from otp_service.services.context import Context
 from otp_service.services.record_receipts import receipt_url
 from otp_service.services.start import DESTINATION
 from otp_service.services.view import transaction_in
-from otp_service.services.write import write
 from otp_service.store.choices import Dispatched
 from otp_service.store.jobs import Job
 

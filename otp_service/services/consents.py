@@ -5,12 +5,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from otp_service.core.application import Application
-from otp_service.core.consent import Consent, ConsentMode, Evidence
-from otp_service.core.errors import ConsentNotKeptError, ForbiddenError, InvalidTimeError, StoreUnavailableError
+from otp_service.domain.applications import Application
+from otp_service.domain.numbers import Named
+from otp_service.domain.people import Consent, ConsentMode, Evidence
+from otp_service.errors import ConsentNotKeptError, ForbiddenError, InvalidTimeError, StoreUnavailableError
 from otp_service.ledger.clock import now
 from otp_service.services.context import Context
-from otp_service.services.named import Named
 from otp_service.services.subjects import passing
 
 _AHEAD = 300_000

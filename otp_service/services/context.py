@@ -3,17 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from otp_service.core.application import Application
-from otp_service.core.catalogue import Catalogue
-from otp_service.core.clearance import Clearance
-from otp_service.core.guard.destinations import DestinationRules
-from otp_service.core.guard.limits import Limits
-from otp_service.core.guard.pricing import Prices
-from otp_service.core.health import Allowance
-from otp_service.core.inbound import InboundPolicy
-from otp_service.core.keyring import Keyring
-from otp_service.core.purpose import Purpose
-from otp_service.core.routing import Routes
+from otp_service.domain.applications import Application
+from otp_service.domain.countries import Clearance
+from otp_service.domain.guard import DestinationRules, Limits, Prices
+from otp_service.domain.keyring import Keyring
+from otp_service.domain.people import InboundPolicy
+from otp_service.domain.templates import Catalogue
+from otp_service.domain.verification import Allowance, Purpose, Routes
 from otp_service.gateways.base import Gateway
 from otp_service.ledger.ledger import Ledger
 from otp_service.policies.asked import Policies

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from otp_service.core.application import Application
-from otp_service.core.errors import OtpServiceError
+from otp_service.domain.applications import Application
+from otp_service.errors import OtpServiceError
 from otp_service.telemetry.labels import OTHER
 
 ACCEPTED = "accepted"

@@ -6,11 +6,10 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from otp_service.core.errors import LedgerUnavailableError, MessageNotClearedError, StoreUnavailableError
-from otp_service.core.health import Call
-from otp_service.core.keyring import SealBrokenError, new_dispatch_id
-from otp_service.core.message import Message
-from otp_service.core.verification import DeliveryStatus, Status
+from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
+from otp_service.domain.templates import Message
+from otp_service.domain.verification import Call, DeliveryStatus, Status
+from otp_service.errors import LedgerUnavailableError, MessageNotClearedError, StoreUnavailableError
 from otp_service.gateways.base import Accepted, FailureKind, Gateway, GatewayError, HoldsConnections
 from otp_service.gateways.wire import reference_of
 from otp_service.services.ask_policies import Stopped, ask_policies

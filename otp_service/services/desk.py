@@ -5,15 +5,14 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from otp_service.core.errors import (
+from otp_service.domain.numbers import NumberType, parse_destination
+from otp_service.domain.verification import GRACE, LONGEST_LIFE, DeliveryStatus
+from otp_service.errors import (
     InvalidNumberError,
     LedgerUnavailableError,
     NumberTypeNotAllowedError,
     StoreUnavailableError,
 )
-from otp_service.core.phone import NumberType, parse_destination
-from otp_service.core.purpose import LONGEST_LIFE
-from otp_service.core.verification import GRACE, DeliveryStatus
 from otp_service.gateways.base import FailureKind, Receipt
 from otp_service.services.context import Context
 from otp_service.services.record_receipts import record

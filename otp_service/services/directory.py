@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from otp_service.core.api_key import NO_APPLICATION, ApiKey
-from otp_service.core.application import Application
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.domain.applications import NO_APPLICATION, ApiKey, Application
+from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.access import Access, Listing
 from otp_service.ledger.applications import StoredApplication
 from otp_service.store.rulesets import LoadedRuleset

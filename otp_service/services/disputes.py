@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from otp_service.core.chain import Entry, canonical, digest_of
-from otp_service.core.signatures import is_signed
+from otp_service.domain.events import Entry, canonical, digest_of
+from otp_service.domain.keyring import is_signed
 from otp_service.ledger import clock
 from otp_service.ledger.disputes import MOST, Proven, Wanted
 from otp_service.services.context import Context

@@ -4,8 +4,7 @@ import secrets
 from collections import Counter
 from dataclasses import dataclass
 
-from otp_service.core.health import Allowance, Call
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import Allowance, Call, DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError
 from otp_service.services.record_receipts import plain_reason
 from otp_service.store.choices import NEVER, Blocked

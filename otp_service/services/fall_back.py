@@ -1,8 +1,8 @@
 """Fall back to the next channel, or gateway, when a gateway reports that a message did not arrive."""
 
-from otp_service.core.errors import LedgerUnavailableError
-from otp_service.core.keyring import SealBrokenError
-from otp_service.core.verification import DeliveryStatus, Status
+from otp_service.domain.keyring import SealBrokenError
+from otp_service.domain.verification import DeliveryStatus, Status
+from otp_service.errors import LedgerUnavailableError
 from otp_service.gateways.base import FailureKind, Receipt
 from otp_service.services.channels import next_channel
 from otp_service.services.context import Context

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from otp_service.core.health import GatewayHealth
-from otp_service.core.phone import Destination
 from otp_service.core.story import Explanation, Story, Surroundings, explain
-from otp_service.core.verification import Delivery, DeliveryStatus, Verification
+from otp_service.domain.numbers import Destination
+from otp_service.domain.verification import Delivery, DeliveryStatus, GatewayHealth, Verification
 from otp_service.gateways.base import HoldsConnections, ReportsReceipts
 from otp_service.services.context import Context
 from otp_service.services.retell import retold

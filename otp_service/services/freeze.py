@@ -3,17 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from otp_service.core.act import Act, ActEntry
-from otp_service.core.suppression import (
+from otp_service.domain.numbers import Named
+from otp_service.domain.people import (
     EVERY_APPLICATION,
+    Act,
+    ActEntry,
     Suppression,
     SuppressionScope,
     SuppressionSource,
     freezes,
 )
-from otp_service.core.verification import Status
+from otp_service.domain.verification import Status
 from otp_service.services.context import Context
-from otp_service.services.named import Named
 from otp_service.services.suppressions import enforce, entries_of
 from otp_service.store.outcomes import Canceled
 from otp_service.telemetry.logging import get_logger

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from otp_service.core.consent import ConsentMode
-from otp_service.core.errors import StoreUnavailableError
+from otp_service.domain.people import ConsentMode
+from otp_service.errors import StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.reflect import MISMATCHES
 from otp_service.store.connection import hindrance_of

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from otp_service.core.act import Act, ActEntry
-from otp_service.core.errors import OtpServiceError
-from otp_service.core.phone import NumberType, parse_destination
-from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.numbers import NumberType, parse_destination
+from otp_service.domain.people import EVERY_APPLICATION, Act, ActEntry, Suppression, SuppressionScope, SuppressionSource
+from otp_service.errors import OtpServiceError
 from otp_service.services.context import Context
 from otp_service.services.suppressions import suppress
 

@@ -11,11 +11,10 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
-from otp_service.core.errors import InvalidNumberError, NumberTypeNotAllowedError
-from otp_service.core.inbound import Meaning
-from otp_service.core.phone import Destination, NumberType, parse_destination
-from otp_service.core.suppression import OF_THE_HOLDER, Suppression, SuppressionScope, SuppressionSource
-from otp_service.core.verification import DeliveryStatus, Verification
+from otp_service.domain.numbers import Destination, NumberType, parse_destination
+from otp_service.domain.people import OF_THE_HOLDER, Meaning, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.verification import DeliveryStatus, Verification
+from otp_service.errors import InvalidNumberError, NumberTypeNotAllowedError
 from otp_service.gateways.base import InboundMessage
 from otp_service.ledger.clock import now
 from otp_service.services.context import Context

@@ -1,6 +1,6 @@
 """Inbound messages that come over a gateway's own connection, not over HTTP."""
 
-from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
+from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services.context import Context
 from otp_service.services.inbound import receive

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Mapping
 
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.api_keys import ApiKeys
 
 MINUTE = 60_000

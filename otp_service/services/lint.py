@@ -4,16 +4,28 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from otp_service.core.application import Application, ClientIp
-from otp_service.core.catalogue import MAX_MINUTES, Catalogue, Language, Texts
-from otp_service.core.inbound import Meaning
-from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
-from otp_service.core.segments import MAX_OCTETS, Encoding, encoding_of, not_in_gsm7, octets, segments, units
-from otp_service.core.template_rules import named
-from otp_service.core.templates import Template, Variable
-from otp_service.core.transaction import MAX_NAME, Transaction
-from otp_service.core.wording import Wording
-from otp_service.services.write import write
+from otp_service.domain.applications import Application, ClientIp
+from otp_service.domain.payments import MAX_NAME, Transaction
+from otp_service.domain.people import Meaning
+from otp_service.domain.templates import (
+    MAX_MINUTES,
+    MAX_OCTETS,
+    Catalogue,
+    Encoding,
+    Language,
+    Template,
+    Texts,
+    Variable,
+    Wording,
+    encoding_of,
+    named,
+    not_in_gsm7,
+    octets,
+    segments,
+    units,
+    write,
+)
+from otp_service.domain.verification import Channel, Purpose, PurposeKind, Resend
 
 LONGEST_CODE: Final = 8
 LONGEST_PAYMENT: Final = Transaction("999999999999.999", "KWD", "M" * MAX_NAME, "9999")

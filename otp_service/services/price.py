@@ -2,17 +2,13 @@
 
 from collections.abc import Iterator
 
-from otp_service.core.application import Application
-from otp_service.core.guard.pricing import Prices, dearest
-from otp_service.core.message import Message
-from otp_service.core.purpose import Channel, Purpose
-from otp_service.core.segments import segments
-from otp_service.core.transaction import Transaction
-from otp_service.core.verification import Verification
-from otp_service.core.wording import Wording, minutes_told
+from otp_service.domain.applications import Application
+from otp_service.domain.guard import Prices, dearest
+from otp_service.domain.payments import Transaction
+from otp_service.domain.templates import Message, Wording, minutes_told, segments, write
+from otp_service.domain.verification import Channel, Purpose, Verification
 from otp_service.services.context import Context
 from otp_service.services.view import transaction_in
-from otp_service.services.write import write
 
 
 def dearest_price(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from otp_service.core.keeping import Keeping
+from otp_service.domain.events import Keeping
 from otp_service.ledger import clock
 from otp_service.ledger.purge_rules import RULES, Purge
 from otp_service.services.context import Context

@@ -1,8 +1,8 @@
 """Read a verification."""
 
-from otp_service.core.application import Application
-from otp_service.core.errors import NotFoundError
-from otp_service.core.verification import Verification
+from otp_service.domain.applications import Application
+from otp_service.domain.verification import Verification
+from otp_service.errors import NotFoundError
 from otp_service.services.context import Context
 from otp_service.services.refusals import NOT_FOUND, bucket_or_not_found
 from otp_service.services.view import VerificationView, view_of

@@ -2,7 +2,7 @@
 
 import hmac
 
-from otp_service.core.errors import FrozenError, MessageNotClearedError, NotFoundError, UnauthenticatedError
+from otp_service.errors import FrozenError, MessageNotClearedError, NotFoundError, UnauthenticatedError
 from otp_service.gateways.base import (
     AnswersInbound,
     InboundAnswer,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from otp_service.core.happening import Happening
+from otp_service.domain.events import Happening
 from otp_service.services.context import Context
 from otp_service.services.suppressions import tell
 

@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from otp_service.core.errors import NotFoundError, UnauthenticatedError
-from otp_service.core.health import Call
+from otp_service.domain.verification import Call
+from otp_service.errors import NotFoundError, UnauthenticatedError
 from otp_service.gateways.base import FailureKind, Receipt, ReceiptForgedError, ReceiptRequest, ReportsReceipts
 from otp_service.services.breaker import observe
 from otp_service.services.context import Context

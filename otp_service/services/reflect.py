@@ -10,10 +10,9 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final
 
-from otp_service.core.consent import ConsentMode
-from otp_service.core.errors import LedgerMismatchError, LedgerUnavailableError, StoreUnavailableError
-from otp_service.core.keyring import Keyring
-from otp_service.core.mirrored import Changes, Place
+from otp_service.domain.keyring import Keyring
+from otp_service.domain.people import Changes, ConsentMode, Place
+from otp_service.errors import LedgerMismatchError, LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.ledger import Ledger
 from otp_service.store.mirror import Building, Mirror, Permission
 from otp_service.telemetry.logging import get_logger

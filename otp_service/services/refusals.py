@@ -1,6 +1,9 @@
 """What the store refuses, as errors that a caller understands."""
 
-from otp_service.core.errors import (
+from otp_service.domain.guard import RULES, Tells, coarse_retry_after, whole_seconds
+from otp_service.domain.keyring import Keyring
+from otp_service.domain.verification import Verification
+from otp_service.errors import (
     BacklogFullError,
     ConflictError,
     ConsentOutdatedError,
@@ -17,10 +20,6 @@ from otp_service.core.errors import (
     ResendTooSoonError,
     SuppressedError,
 )
-from otp_service.core.guard.limits import coarse_retry_after, whole_seconds
-from otp_service.core.guard.rules import RULES, Tells
-from otp_service.core.keyring import Keyring
-from otp_service.core.verification import Verification
 from otp_service.store.outcomes import Final, Refusal, Refused, RefusedByRule, TooSoon, WrongLength
 from otp_service.telemetry import metrics
 

@@ -4,8 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import date
 
-from otp_service.core.clearance import Clearance
-from otp_service.core.registration import Registration
+from otp_service.domain.countries import Clearance, Registration
 from otp_service.services.clearance import today
 from otp_service.telemetry import exposition, metrics
 from otp_service.telemetry.logging import get_logger

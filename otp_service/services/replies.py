@@ -11,13 +11,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
-from otp_service.core.errors import FrozenError, LedgerUnavailableError, MessageNotClearedError
-from otp_service.core.inbound import Meaning
-from otp_service.core.keyring import SealBrokenError, new_dispatch_id
-from otp_service.core.message import Message
-from otp_service.core.phone import NumberType, parse_destination
-from otp_service.core.suppression import freezes
-from otp_service.core.templates import TemplateRef, Variable
+from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
+from otp_service.domain.numbers import NumberType, parse_destination
+from otp_service.domain.people import Meaning, freezes
+from otp_service.domain.templates import Message, TemplateRef, Variable
+from otp_service.errors import FrozenError, LedgerUnavailableError, MessageNotClearedError
 from otp_service.gateways.base import Gateway, GatewayError
 from otp_service.services.clearance import today
 from otp_service.services.context import Context

@@ -1,9 +1,8 @@
 """Send the code of a verification again."""
 
-from otp_service.core.application import Application
-from otp_service.core.idempotency import Retry
-from otp_service.core.purpose import Resend
-from otp_service.core.verification import Verification
+from otp_service.domain.applications import Application
+from otp_service.domain.keyring import Retry
+from otp_service.domain.verification import Resend, Verification
 from otp_service.services.channels import channel_for
 from otp_service.services.codes import derive_tag
 from otp_service.services.context import Context

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from otp_service.core.story import Story
-from otp_service.core.verification import Choice, Delivery, DeliveryStatus, Status
+from otp_service.domain.verification import Choice, Delivery, DeliveryStatus, Status
 from otp_service.store.history import Event, Past, Started
 
 _SLOT = re.compile(r"d(\d+)\.(\d+)")

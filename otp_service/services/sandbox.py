@@ -1,7 +1,7 @@
 """What sandbox gateways caught."""
 
-from otp_service.core.application import Application
-from otp_service.core.errors import NotFoundError
+from otp_service.domain.applications import Application
+from otp_service.errors import NotFoundError
 from otp_service.services.context import Context
 from otp_service.store.mailbox import CaughtMessage
 

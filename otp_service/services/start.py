@@ -4,31 +4,36 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from otp_service.core.address import network_of, prefix_of, provider_network_of, wide_network_of
-from otp_service.core.application import Application, ClientIp
-from otp_service.core.consent import Evidence
-from otp_service.core.errors import (
+from otp_service.domain.applications import Application, ClientIp
+from otp_service.domain.guard import Sending
+from otp_service.domain.keyring import Retry
+from otp_service.domain.numbers import (
+    LONGEST_NUMBER,
+    Destination,
+    destination_of,
+    network_of,
+    prefix_of,
+    provider_network_of,
+    wide_network_of,
+)
+from otp_service.domain.payments import Transaction
+from otp_service.domain.people import Evidence
+from otp_service.domain.verification import Delivery, DeliveryStatus, Purpose, PurposeKind, Status, Verification
+from otp_service.errors import (
     ClientIpRequiredError,
     ForbiddenError,
     InvalidTransactionError,
     NumberTypeNotAllowedError,
+    Quota,
     StoreUnavailableError,
     UnacceptableError,
 )
-from otp_service.core.guard.sending import Sending
-from otp_service.core.idempotency import Retry
-from otp_service.core.phone import LONGEST_NUMBER, Destination
-from otp_service.core.purpose import Purpose, PurposeKind
-from otp_service.core.quota import Quota
-from otp_service.core.transaction import Transaction
-from otp_service.core.verification import Delivery, DeliveryStatus, Status, Verification
 from otp_service.services.channels import channel_for
 from otp_service.services.clearance import require_clearance
 from otp_service.services.codes import derive_tag
 from otp_service.services.consents import judge_evidence, packed
 from otp_service.services.context import Context
 from otp_service.services.counting import Labels, counted
-from otp_service.services.named import destination_of
 from otp_service.services.price import dearest_price
 from otp_service.services.refusals import error_of
 from otp_service.services.transactions import TransactionInput, transaction_of

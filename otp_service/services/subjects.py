@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from otp_service.core.act import ActEntry
-from otp_service.core.consent import Consent
-from otp_service.core.suppression import Suppression
-from otp_service.core.verification import Verification
+from otp_service.domain.numbers import Named
+from otp_service.domain.people import ActEntry, Consent, Suppression
+from otp_service.domain.verification import Verification
 from otp_service.ledger.people import Erasure, Holding
 from otp_service.ledger.traffic import Past
 from otp_service.services.context import Context
-from otp_service.services.named import Named
 from otp_service.services.record_events import record_events
 from otp_service.telemetry.logging import get_logger
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from otp_service.core.act import ActEntry
-from otp_service.core.consent import Consent
-from otp_service.core.suppression import KEEPS_CODES_BACK, Suppression
+from otp_service.domain.people import KEEPS_CODES_BACK, ActEntry, Consent, Suppression
 from otp_service.services.context import Context
 from otp_service.telemetry.logging import get_logger
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from otp_service.core.application import Application
-from otp_service.core.transaction import Transaction, canonical_transaction
+from otp_service.domain.applications import Application
+from otp_service.domain.payments import Transaction, canonical_transaction
 
 
 @dataclass(frozen=True, slots=True)

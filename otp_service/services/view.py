@@ -4,11 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from otp_service.core.keyring import MASK, Keyring
-from otp_service.core.phone import LONGEST_MASK
-from otp_service.core.purpose import Channel
-from otp_service.core.transaction import Transaction
-from otp_service.core.verification import Verification
+from otp_service.domain.keyring import MASK, Keyring
+from otp_service.domain.numbers import LONGEST_MASK
+from otp_service.domain.payments import Transaction
+from otp_service.domain.verification import Channel, Verification
 from otp_service.services.context import Context
 
 DETAILS = "details"

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping
 
-from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
+from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 

@@ -1,6 +1,6 @@
 """Which gateways the routes let carry messages to a country."""
 
-from otp_service.core.purpose import Channel
+from otp_service.domain.verification import Channel
 from otp_service.settings.tree import Settings
 
 

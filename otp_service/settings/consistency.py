@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from itertools import product
 
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.registration import faults_of_mask
-from otp_service.core.transaction import rule_of_names
+from otp_service.domain.countries import faults_of_mask
+from otp_service.domain.payments import rule_of_names
+from otp_service.errors import ConfigurationError
 from otp_service.settings.policy import ApplicationSection
 from otp_service.settings.ruleset import ruleset_of
 from otp_service.settings.spend import SpendSettings

@@ -5,8 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import StringConstraints
 
-from otp_service.core.clearance import CountryRules
-from otp_service.core.registration import Approval, Sender
+from otp_service.domain.countries import Approval, CountryRules, Sender
 from otp_service.settings.policy import Locale, Name
 from otp_service.settings.sections import Section
 from otp_service.transport.country_code import CountryCode

@@ -7,12 +7,11 @@ one, and ``doctor`` tells it.
 from collections.abc import Collection, Iterator
 from itertools import product
 
-from otp_service.core.catalogue import Catalogue, Language, Texts
-from otp_service.core.clearance import Obstacle
-from otp_service.core.consent import ConsentMode
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.purpose import Channel
-from otp_service.core.start_refusal import RefusalName, StartRefusal, StartRefusedError
+from otp_service.domain.countries import Obstacle
+from otp_service.domain.people import ConsentMode
+from otp_service.domain.templates import Catalogue, Language, Texts
+from otp_service.domain.verification import Channel
+from otp_service.errors import ConfigurationError, RefusalName, StartRefusal, StartRefusedError
 from otp_service.services.clearance import today
 from otp_service.services.lint import faults_of_locale
 from otp_service.settings.carriers import carriers

@@ -5,10 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from otp_service.core.errors import OtpServiceError
-from otp_service.core.guard.destinations import DestinationRules
-from otp_service.core.guard.rules import RULES, Mode
-from otp_service.core.phone import NumberType, parse_destination
+from otp_service.domain.guard import RULES, DestinationRules, Mode
+from otp_service.domain.numbers import NumberType, parse_destination
+from otp_service.errors import OtpServiceError
 from otp_service.settings.faults import suggestion
 from otp_service.settings.sections import Notations, Section
 

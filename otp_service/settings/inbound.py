@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from otp_service.core.inbound import LONGEST, InboundPolicy, Meaning, Vocabulary, Words
+from otp_service.domain.people import LONGEST, InboundPolicy, Meaning, Vocabulary, Words
 from otp_service.settings.sections import Section
 from otp_service.transport.country_code import CountryCode
 

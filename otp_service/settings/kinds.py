@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 from otp_service.settings.faults import FAULTS, SettingFault, faults_of, sentence_of
 from otp_service.transport.kinds import Kinds
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 
-from otp_service.core.start_refusal import RefusalName, StartRefusal
+from otp_service.errors import RefusalName, StartRefusal
 from otp_service.settings.gateways import ConfiguredGateway
 from otp_service.settings.hosts import host_of, leads_elsewhere
 from otp_service.settings.leaves import leaves

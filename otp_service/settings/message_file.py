@@ -5,22 +5,28 @@ from typing import Final
 
 from pydantic import Field
 
-from otp_service.core.catalogue import DEFAULT, MAX_MINUTES, Language, Texts
-from otp_service.core.inbound import Meaning
-from otp_service.core.purpose import Channel, PurposeKind
-from otp_service.core.segments import Encoding
-from otp_service.core.template_rules import (
+from otp_service.domain.people import Meaning
+from otp_service.domain.templates import (
     COMMON,
+    DEFAULT,
+    MAX_MINUTES,
     PAYMENT,
+    Encoding,
+    Language,
+    TemplateError,
+    Texts,
+    Variable,
     faults_of_direction,
     faults_of_reply,
     faults_of_spoken,
     faults_of_words,
     faults_of_written,
     is_right_to_left,
+    parse_template,
+    plural_form,
+    plural_forms,
 )
-from otp_service.core.templates import TemplateError, Variable, parse_template
-from otp_service.services.cldr import plural_form, plural_forms
+from otp_service.domain.verification import Channel, PurposeKind
 from otp_service.settings.policy import Name
 from otp_service.settings.sections import Section
 

@@ -14,10 +14,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from otp_service.core.application import LOCALE_PATTERN, MAX_LOCALE
-from otp_service.core.catalogue import Catalogue, Language
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.purpose import PurposeKind
+from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
+from otp_service.domain.templates import Catalogue, Language
+from otp_service.domain.verification import PurposeKind
+from otp_service.errors import ConfigurationError
 from otp_service.settings.faults import fault_lines
 from otp_service.settings.message_file import MessageFile, faults_of, language_of
 from otp_service.settings.sources import Table, merged

@@ -6,12 +6,11 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from otp_service.core.application import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIp
-from otp_service.core.consent import ConsentMode
-from otp_service.core.purpose import LONGEST_LIFE, Channel, Purpose, PurposeKind, Resend
-from otp_service.core.routing import Route
-from otp_service.core.template_rules import is_own_link, links_in
-from otp_service.core.transaction import MAX_NAME, rule_of_names
+from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIp
+from otp_service.domain.payments import MAX_NAME, rule_of_names
+from otp_service.domain.people import ConsentMode
+from otp_service.domain.templates import is_own_link, links_in
+from otp_service.domain.verification import LONGEST_LIFE, Channel, Purpose, PurposeKind, Resend, Route
 from otp_service.settings.sections import Section
 from otp_service.settings.spend import SpendSettings
 from otp_service.transport.country_code import CountryCode, known_country

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 from otp_service.settings.sources import Table, merged, read_file
 
 _SUFFIX: Final = ".toml"

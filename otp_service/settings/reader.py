@@ -12,8 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.start_refusal import StartRefusedError
+from otp_service.errors import ConfigurationError, StartRefusedError
 from otp_service.settings.consistency import inconsistencies
 from otp_service.settings.faults import fault_lines
 from otp_service.settings.profiles import require_one_profile, with_profile

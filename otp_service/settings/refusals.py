@@ -8,12 +8,11 @@ from stat import S_IROTH, S_ISVTX, S_IWOTH, S_IXOTH
 
 from pydantic import SecretStr
 
-from otp_service.core.currency import minor_digits
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.guard.rules import RULES, Mode
-from otp_service.core.keyring import SampleKeyError, parse_key, parse_root_keys
-from otp_service.core.purpose import Channel
-from otp_service.core.start_refusal import RefusalName, StartRefusal
+from otp_service.domain.guard import RULES, Mode
+from otp_service.domain.keyring import SampleKeyError, parse_key, parse_root_keys
+from otp_service.domain.payments import minor_digits
+from otp_service.domain.verification import Channel
+from otp_service.errors import ConfigurationError, RefusalName, StartRefusal
 from otp_service.settings.carriers import carriers
 from otp_service.settings.demands import demands
 from otp_service.settings.lines import line_refusals

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from otp_service.core.purpose import Channel
-from otp_service.core.start_refusal import RefusalName, StartRefusal
+from otp_service.domain.verification import Channel
+from otp_service.errors import RefusalName, StartRefusal
 from otp_service.settings.carriers import carriers
 from otp_service.settings.gateways import ConfiguredGateway
 from otp_service.settings.policies import ConfiguredPolicy

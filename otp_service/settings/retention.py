@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from otp_service.core.keeping import Keeping
+from otp_service.domain.events import Keeping
 from otp_service.settings.sections import Section
 
 Days = Annotated[int, Field(ge=1, le=7300)]

@@ -5,9 +5,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from otp_service.core.guard.limits import Limit, Limits, parse_notation
-from otp_service.core.guard.rules import Mode
-from otp_service.core.guard.ruleset import DAY, HOUR, Breaker, Bucket, Ceiling, Failures, Lock, Ruleset, Waits, Window
+from otp_service.domain.guard import (
+    DAY,
+    HOUR,
+    Breaker,
+    Bucket,
+    Ceiling,
+    Failures,
+    Limit,
+    Limits,
+    Lock,
+    Mode,
+    Ruleset,
+    Waits,
+    Window,
+    parse_notation,
+)
 from otp_service.settings.guard import ConversionSettings, GuardSettings
 from otp_service.settings.spend import SpendSettings
 

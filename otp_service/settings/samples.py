@@ -8,8 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
-from otp_service.core.keyring import api_key_hash
-from otp_service.core.start_refusal import RefusalName, StartRefusal
+from otp_service.domain.keyring import api_key_hash
+from otp_service.errors import RefusalName, StartRefusal
 from otp_service.settings.leaves import leaves
 from otp_service.settings.tree import Settings
 

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from otp_service.core.guard.limits import Limits, Scope, parse_limits
-from otp_service.core.health import BreakerPolicy
+from otp_service.domain.guard import Limits, Scope, parse_limits
+from otp_service.domain.verification import BreakerPolicy
 from otp_service.settings.redis_url import check_redis_url
 from otp_service.transport.country_code import CountryCode
 

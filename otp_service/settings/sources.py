@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 
 PREFIX = "OTP_SERVICE__"
 FILE_SUFFIX = "_FILE"

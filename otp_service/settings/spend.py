@@ -5,10 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from otp_service.core.guard.pricing import micros
-from otp_service.core.guard.rules import Mode
-from otp_service.core.guard.ruleset import DAY, HOUR, Ceiling
-from otp_service.core.phone import is_region
+from otp_service.domain.guard import DAY, HOUR, Ceiling, Mode, micros
+from otp_service.domain.numbers import is_region
 from otp_service.settings.sections import Section
 
 NO_CEILING = "none"

@@ -7,16 +7,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
-from otp_service.core.application import Application
-from otp_service.core.clearance import Clearance
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.guard.limits import Limits
-from otp_service.core.guard.pricing import Prices, micros
-from otp_service.core.guard.ruleset import Ruleset
-from otp_service.core.health import Allowance
-from otp_service.core.keyring import Keyring, parse_key, parse_root_keys
-from otp_service.core.purpose import Purpose
-from otp_service.core.routing import Route, Routes
+from otp_service.domain.applications import Application
+from otp_service.domain.countries import Clearance
+from otp_service.domain.guard import Limits, Prices, Ruleset, micros
+from otp_service.domain.keyring import Keyring, parse_key, parse_root_keys
+from otp_service.domain.verification import Allowance, Purpose, Route, Routes
+from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import GatewaySettings
 from otp_service.settings.audit import AuditSettings
 from otp_service.settings.countries import Approvals, Countries, Senders

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import redis
 
-from otp_service.core.guard.replay import Attempt, Kind
+from otp_service.domain.guard_model import Attempt, Kind
 from otp_service.store import keys
 from otp_service.store.paging import pages_of
 

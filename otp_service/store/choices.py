@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from otp_service.core.verification import Verification
+from otp_service.domain.verification import Verification
 from otp_service.store.jobs import Job
 from otp_service.store.records import pairs, slot_of, verification_of
 

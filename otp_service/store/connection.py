@@ -17,7 +17,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from otp_service.core.errors import StoreUnavailableError
+from otp_service.errors import StoreUnavailableError
 
 _STATES: Final = (
     redis.ConnectionError,  # loading, and a wrong password, too

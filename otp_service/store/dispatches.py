@@ -7,8 +7,7 @@ from typing import cast
 
 import redis
 
-from otp_service.core.health import Allowance
-from otp_service.core.verification import DeliveryStatus, Verification
+from otp_service.domain.verification import Allowance, DeliveryStatus, Verification
 from otp_service.store import keys
 from otp_service.store.choices import Behind, Blocked, Dispatched, Dropped, Overtaken, choice_of
 from otp_service.store.connection import answered

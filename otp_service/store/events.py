@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from otp_service.core.happening import CONSENTED, Happening
+from otp_service.domain.events import CONSENTED, Happening
 from otp_service.store import keys
 from otp_service.store.connection import answered, now_of
 from otp_service.store.entries import name_of

@@ -9,14 +9,14 @@ from typing import Final
 
 import redis
 
-from otp_service.core import idempotency
+from otp_service.domain import keyring
 from otp_service.store import keys
 from otp_service.store.connection import answered, milliseconds
 from otp_service.store.scripts import ScriptRunner
 
 CAUTIOUS: Final = 3_600_000
 """Milliseconds for which send limits are halved: in them the narrow windows fill again with what is true."""
-STANDS: Final = 1000 * idempotency.KEPT
+STANDS: Final = 1000 * keyring.IDEMPOTENCY_SECONDS
 """Milliseconds that a fence is kept: then nothing is left that was started before. A record, and what names it, lives
 for 20 minutes at most; but a start's idempotency key, which tells what became of it, for a day. On a server whose clock
 is behind that of the lost one a record lives longer by as much: there is room for that too."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from otp_service.core.guard.ruleset import Ruleset
+from otp_service.domain.guard import Ruleset
 from otp_service.store import keys
 from otp_service.store.connection import answered
 from otp_service.store.scripts import ScriptRunner

@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 
-from otp_service.core.health import BreakerPolicy, BreakerState, Call, GatewayHealth
+from otp_service.domain.verification import BreakerPolicy, BreakerState, Call, GatewayHealth
 from otp_service.store import keys
 from otp_service.store.connection import answered, milliseconds, now_of
 from otp_service.store.scripts import ScriptRunner

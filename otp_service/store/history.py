@@ -7,8 +7,7 @@ from typing import Any
 
 import redis
 
-from otp_service.core.purpose import LONGEST_LIFE
-from otp_service.core.verification import GRACE
+from otp_service.domain.verification import GRACE, LONGEST_LIFE
 from otp_service.store import keys
 from otp_service.store.connection import answered
 from otp_service.store.paging import pages_of

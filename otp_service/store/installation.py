@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import redis
 
-from otp_service.core.keyring import Keyring
-from otp_service.core.start_refusal import RefusalName, StartRefusal, StartRefusedError
+from otp_service.domain.keyring import Keyring
+from otp_service.errors import RefusalName, StartRefusal, StartRefusedError
 from otp_service.store import keys
 from otp_service.store.connection import answered
 from otp_service.store.library import PREFIX, library

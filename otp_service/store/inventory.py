@@ -10,8 +10,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
 
-from otp_service.core import idempotency
-from otp_service.core.purpose import LONGEST_LIFE
+from otp_service.domain import keyring
+from otp_service.domain.verification import LONGEST_LIFE
 from otp_service.store import keys, replies
 from otp_service.store.fence import STANDS
 from otp_service.store.health import BY_HAND
@@ -132,7 +132,7 @@ FAMILIES: Final = (
     KeyFamily((keys.dispatch("bb", "<dp id>"),), "hash", _N, _RECORD, "API (receipts)",
               "record and slot of a dispatch, gateway"),
     KeyFamily((keys.idempotency("bb", "<application>", "<fingerprint>"),), "hash", _N,
-              Life("a start's 24 h; others as the record", lambda _: idempotency.KEPT), "API",
+              Life("a start's 24 h; others as the record", lambda _: keyring.IDEMPOTENCY_SECONDS), "API",
               "what an idempotency key stood for, and its answer"),
     KeyFamily((keys.lane("bb", "<kind>", "<application>", "<country>", "<channel>"),), "stream", _N,
               Life("no TTL; trimmed by age at each write, its length bounded by `backlog-full`; deleted within an hour "

@@ -9,7 +9,7 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from otp_service.core.guard.limits import Limit, Limits, cautious
+from otp_service.domain.guard import Limit, Limits, cautious
 from otp_service.store import keys
 from otp_service.store.connection import answered
 from otp_service.store.fence import Fences

@@ -7,10 +7,10 @@ from typing import cast
 
 import redis
 
-from otp_service.core.keyring import Keyring, SealBrokenError
-from otp_service.core.message import Message
-from otp_service.core.phone import parse_destination
-from otp_service.core.verification import GRACE
+from otp_service.domain.keyring import Keyring, SealBrokenError
+from otp_service.domain.numbers import parse_destination
+from otp_service.domain.templates import Message
+from otp_service.domain.verification import GRACE
 from otp_service.store import keys
 from otp_service.store.connection import answered, now_of
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import redis
 
-from otp_service.core.consent import ConsentMode
-from otp_service.core.mirrored import Changes, Mirrored, Place
+from otp_service.domain.people import Changes, ConsentMode, Mirrored, Place
 from otp_service.store import keys
 from otp_service.store.connection import answered
 from otp_service.store.scripts import Argument, ScriptRunner

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from otp_service.core.quota import Quota
-from otp_service.core.verification import Reason, Status, Verification
+from otp_service.domain.verification import Reason, Status, Verification
+from otp_service.errors import Quota
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,18 @@ that came with the start).
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from otp_service.core.guard.sending import Sending
-from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
-from otp_service.core.verification import Choice, Delivery, DeliveryStatus, Status, Verification
+from otp_service.domain.guard import Sending
+from otp_service.domain.verification import (
+    Channel,
+    Choice,
+    Delivery,
+    DeliveryStatus,
+    Purpose,
+    PurposeKind,
+    Resend,
+    Status,
+    Verification,
+)
 from otp_service.store.scripts import Argument
 
 _SEALED = frozenset({"destination", "mask", "details"})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from otp_service.core.guard.ruleset import Ruleset, Window
+from otp_service.domain.guard import Ruleset, Window
 
 Rule = dict[str, Any]
 """A rule in plain values."""

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from otp_service.core.errors import StoreUnavailableError
+from otp_service.errors import StoreUnavailableError
 
 PAUSE = 0.5
 """Seconds after a time-out in which nobody asks."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import redis
 
-from otp_service.core.guard.limits import Limits
-from otp_service.core.health import BreakerPolicy
-from otp_service.core.keyring import Keyring
+from otp_service.domain.guard import Limits
+from otp_service.domain.keyring import Keyring
+from otp_service.domain.verification import BreakerPolicy
 from otp_service.store.attempts import Attempts
 from otp_service.store.dead_letters import DeadLetters
 from otp_service.store.decisions import Decisions

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from otp_service.core import idempotency
-from otp_service.core.guard.sending import Sending
-from otp_service.core.idempotency import Retry
-from otp_service.core.transaction import PaymentNames
-from otp_service.core.verification import GRACE, Reason, Status, Verification
+from otp_service.domain import keyring
+from otp_service.domain.guard import Sending
+from otp_service.domain.keyring import Retry
+from otp_service.domain.payments import PaymentNames
+from otp_service.domain.verification import GRACE, Reason, Status, Verification
 from otp_service.store import keys, outcomes
 from otp_service.store.entries import name_of
 from otp_service.store.mirror import Permission
@@ -24,7 +24,7 @@ from otp_service.store.windows import (
     scopes_of_start,
 )
 
-_KEPT = idempotency.KEPT * 1000
+_KEPT = keyring.IDEMPOTENCY_SECONDS * 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,9 @@
 
 from collections.abc import Collection, Iterator
 
-from otp_service.core.guard.limits import Scope, Strategy, whole_seconds
-from otp_service.core.guard.ruleset import Ruleset, Window
-from otp_service.core.guard.sending import Sending
-from otp_service.core.quota import Quota
-from otp_service.core.verification import Verification
+from otp_service.domain.guard import Ruleset, Scope, Sending, Strategy, Window, whole_seconds
+from otp_service.domain.verification import Verification
+from otp_service.errors import Quota
 from otp_service.store import keys
 from otp_service.store.rulesets import LoadedRuleset
 

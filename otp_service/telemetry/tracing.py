@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Literal, Protocol
 
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 
 Kind = Literal["server", "client", "consumer"]
 

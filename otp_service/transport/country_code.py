@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from otp_service.core.phone import is_region
+from otp_service.domain.numbers import is_region
 
 
 def known_country(code: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 
 
 @cache

@@ -16,7 +16,7 @@ import requests
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from otp_service.core.health import MAX_RETRY_AFTER
+from otp_service.domain.verification import MAX_RETRY_AFTER
 from otp_service.transport.call import Call, Session
 
 MAX_ANSWER = 64 * 1024

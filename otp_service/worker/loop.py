@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from otp_service.bootstrap import Installation, watch
-from otp_service.core.errors import StoreUnavailableError
-from otp_service.core.health import BreakerState
+from otp_service.domain.verification import BreakerState
+from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import HoldsConnections
 from otp_service.services.deliver import Held, deliver
 from otp_service.services.fail_over import Policy

@@ -2,7 +2,7 @@
 
 import threading
 
-from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
+from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.record_events import record_events
 from otp_service.store.events import Taken

@@ -11,8 +11,8 @@ from support_api import START, Api, code_of
 from support_installation import API_KEY, BANK_KEY, NUMBER, World
 from support_operators import APPLICATIONS, CLUB, Operators
 
-from otp_service.core.errors import LedgerUnavailableError
-from otp_service.core.keyring import api_key_hash
+from otp_service.domain.keyring import api_key_hash
+from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.database import Database
 
 DAY = 24 * 3600

@@ -11,8 +11,8 @@ from support_installation import BANK_KEY, NUMBER, TRANSACTION, World
 from support_sources import ROOT
 from support_valkey import ValkeyServer
 
+from otp_service import errors
 from otp_service.api.errors import KINDS
-from otp_service.core import errors
 
 ERRORS_PAGE = ROOT / "docs" / "errors.md"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "BREW")

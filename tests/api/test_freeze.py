@@ -4,12 +4,11 @@ import pytest
 from support_api import START, Api, code_of
 from support_installation import BANK_KEY, NUMBER, World
 
-from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
-from otp_service.core.phone import parse_destination
-from otp_service.core.suppression import EVERY_APPLICATION, SuppressionSource
+from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.people import EVERY_APPLICATION, SuppressionSource
+from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.suppressions import Suppressions
 from otp_service.services.freeze import freeze, unfreeze
-from otp_service.services.named import named
 from otp_service.store.mirror import Mirror
 
 MASK = "+92 ••• ••••567"

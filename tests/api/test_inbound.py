@@ -16,9 +16,9 @@ from support_installation import BANK_KEY, NUMBER, World
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
-from otp_service.core.errors import LedgerUnavailableError
-from otp_service.core.phone import parse_destination
-from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.people import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.errors import LedgerUnavailableError
 from otp_service.gateways.base import GatewayError
 from otp_service.gateways.contract.provider import Provider
 from otp_service.gateways.contract.samples import CannedResponse
@@ -26,7 +26,6 @@ from otp_service.ledger.inbound import Inbound
 from otp_service.ledger.suppressions import Suppressions
 from otp_service.services import replies
 from otp_service.services.freeze import freeze
-from otp_service.services.named import named
 from otp_service.services.receive_inbound import inbound_url
 from otp_service.store import keys
 from otp_service.store.verifications import Verifications

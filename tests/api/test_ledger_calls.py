@@ -6,7 +6,7 @@ import time
 import pytest
 
 from otp_service.api.ledger_calls import PATIENCE, Turns
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.errors import LedgerUnavailableError
 
 
 def in_another_thread(act) -> threading.Thread:

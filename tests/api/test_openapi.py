@@ -25,8 +25,8 @@ from werkzeug.serving import make_server
 
 from otp_service.api.auth import SCOPES
 from otp_service.api.errors import KINDS
-from otp_service.core.keyring import api_key_hash
-from otp_service.core.transaction import Transaction
+from otp_service.domain.keyring import api_key_hash
+from otp_service.domain.payments import Transaction
 
 UNAVAILABLE = {"store-unavailable", "ledger-mismatch", "ledger-unavailable", "overloaded", "backlog-full"}
 WORTH_WAITING = {"rate-limited", "resend-too-soon", *UNAVAILABLE}

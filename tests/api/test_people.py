@@ -8,7 +8,7 @@ from support_api import START, Api
 from support_events import record_events
 from support_installation import BANK_KEY, NUMBER, World
 
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.errors import LedgerUnavailableError
 from otp_service.services.record_events import record_events as record
 from otp_service.store import keys
 

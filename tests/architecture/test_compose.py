@@ -9,8 +9,8 @@ import pytest
 import yaml
 from support_sources import ROOT
 
-from otp_service.core.keyring import api_key_hash
-from otp_service.core.start_refusal import StartRefusedError
+from otp_service.domain.keyring import api_key_hash
+from otp_service.errors import StartRefusedError
 from otp_service.settings import load_settings
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

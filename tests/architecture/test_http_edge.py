@@ -5,8 +5,8 @@ import pytest
 from otp_service.api.app import create_app
 from otp_service.api.auth import SCOPES, SIGNED
 from otp_service.api.errors import KINDS
-from otp_service.core.api_key import Scope
-from otp_service.core.errors import OtpServiceError
+from otp_service.domain.applications import Scope
+from otp_service.errors import OtpServiceError
 
 WITHOUT_API_KEY = {
     "/healthz": "tells only that the process is alive",

@@ -11,9 +11,9 @@ from support_installation import NUMBER, World
 from support_sources import PACKAGE, modules
 
 from otp_service.api.openapi import specification
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.inbound import Meaning
-from otp_service.core.purpose import PurposeKind
+from otp_service.domain.people import Meaning
+from otp_service.domain.verification import PurposeKind
+from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services import replies
 from otp_service.services.inbound import receive

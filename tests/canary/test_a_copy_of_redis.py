@@ -16,18 +16,16 @@ from support_ledger import make_ledger
 from support_outbox import Scripted, Sender, refused, timed_out
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.core.consent import Evidence
-from otp_service.core.errors import RateLimitedError
-from otp_service.core.message import Message
-from otp_service.core.phone import parse_destination
-from otp_service.core.suppression import SuppressionSource
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.people import Evidence, SuppressionSource
+from otp_service.domain.templates import Message
+from otp_service.domain.verification import DeliveryStatus
+from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import Accepted, InboundMessage, Receipt
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import METADATA
 from otp_service.services.freeze import freeze
 from otp_service.services.inbound import receive
-from otp_service.services.named import named
 from otp_service.services.record_receipts import record
 from otp_service.store import keys
 

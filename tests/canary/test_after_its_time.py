@@ -12,11 +12,10 @@ from support_ledger import make_ledger
 from support_outbox import deliver_all
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.core.errors import RateLimitedError
-from otp_service.core.phone import parse_destination
+from otp_service.domain.numbers import named, parse_destination
+from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services.inbound import receive
-from otp_service.services.named import named
 from otp_service.services.purge import Purging
 from otp_service.services.subjects import erase
 

@@ -12,9 +12,9 @@ from support_cli import rows as table_rows
 
 from otp_service.bootstrap import install
 from otp_service.cli.context import operator_login
-from otp_service.core.api_key import NO_APPLICATION, Scope
-from otp_service.core.errors import UnauthenticatedError
-from otp_service.core.keyring import api_key_hash
+from otp_service.domain.applications import NO_APPLICATION, Scope
+from otp_service.domain.keyring import api_key_hash
+from otp_service.errors import UnauthenticatedError
 from otp_service.services.authenticate import authenticate
 from otp_service.settings import load_settings
 

@@ -9,7 +9,7 @@ from support_operators import CLUB
 from otp_service.bootstrap import install
 from otp_service.cli.access_findings import access_findings
 from otp_service.cli.findings import Level
-from otp_service.core.api_key import Scope
+from otp_service.domain.applications import Scope
 from otp_service.services.api_keys import issue_key, revoke_key
 from otp_service.services.applications import add_application
 from otp_service.settings import settings_from

@@ -10,10 +10,9 @@ from support_cli import configured, rows, run
 from support_installation import NUMBER
 
 from otp_service.bootstrap import install, prepare
-from otp_service.core.phone import parse_destination
-from otp_service.core.suppression import SuppressionSource
+from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.people import SuppressionSource
 from otp_service.services.freeze import freeze, unfreeze
-from otp_service.services.named import named
 from otp_service.settings import load_settings
 from otp_service.store import keys
 

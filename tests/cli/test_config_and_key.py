@@ -8,7 +8,7 @@ import pytest
 from support_cli import configured, run
 
 from otp_service.cli.main import COMMANDS
-from otp_service.core.keyring import api_key_hash, parse_key, parse_root_keys
+from otp_service.domain.keyring import api_key_hash, parse_key, parse_root_keys
 from otp_service.settings import settings_from
 
 URL = "redis://:hunter2@localhost:1/0"

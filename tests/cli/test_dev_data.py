@@ -16,9 +16,9 @@ from otp_service.cli.dev import _reports_to_itself, _without_proxy
 from otp_service.cli.dev_guide import NUMBER, guide
 from otp_service.cli.dev_numbers import BEHAVIOURS, CASES, PREFIX
 from otp_service.cli.probe import check_port, url_of
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.keyring import api_key_hash
-from otp_service.core.phone import parse_destination
+from otp_service.domain.keyring import api_key_hash
+from otp_service.domain.numbers import parse_destination
+from otp_service.errors import ConfigurationError
 from otp_service.settings import load_settings, settings_from
 from otp_service.settings.sources import merged
 

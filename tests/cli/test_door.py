@@ -13,7 +13,7 @@ from support_service import eventually
 from otp_service.api.exchange import ARRIVED, TURNED_AWAY
 from otp_service.cli import door
 from otp_service.cli.door import Door
-from otp_service.core.errors import StoreUnavailableError
+from otp_service.errors import StoreUnavailableError
 
 
 class Caller:

@@ -9,7 +9,7 @@ import redis
 from support_cli import alive, all_end, family
 
 from otp_service.cli.embedded_valkey import start_valkey
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from support_installation import NUMBER
 from support_ledger import VARIABLE, make_ledger
 
 from otp_service.bootstrap import install
-from otp_service.core.errors import FrozenError
+from otp_service.errors import FrozenError
 from otp_service.settings import load_settings
 
 MASK = "+92 ••• ••••567"

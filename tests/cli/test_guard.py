@@ -9,8 +9,8 @@ from support_guard import ADDRESS, ROOMY, modes, number, passed, passes, refused
 from support_installation import tree
 
 from otp_service.bootstrap import install
-from otp_service.core.errors import UnacceptableError
-from otp_service.core.guard.rules import RULES
+from otp_service.domain.guard import RULES
+from otp_service.errors import UnacceptableError
 from otp_service.settings import load_settings
 
 RULESET: dict[str, Any] = {

@@ -16,7 +16,7 @@ from support_outbox import Scripted, Sender, refused, timed_out
 
 from otp_service.bootstrap import install
 from otp_service.cli.main import commands
-from otp_service.core.errors import RateLimitedError
+from otp_service.errors import RateLimitedError
 from otp_service.settings import load_settings
 
 ACTING = {

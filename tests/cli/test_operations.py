@@ -12,7 +12,7 @@ from support_valkey import ValkeyServer, free_port
 
 from otp_service.bootstrap import install, prepare
 from otp_service.cli import limits, trial
-from otp_service.core.verification import Reason
+from otp_service.domain.verification import Reason
 from otp_service.settings import load_settings
 
 NUMBER = "+923001234567"

@@ -18,7 +18,7 @@ from support_service import Service, eventually, in_parallel, running
 from support_valkey import ValkeyServer
 from werkzeug import Request, Response
 
-from otp_service.core.keyring import api_key_hash
+from otp_service.domain.keyring import api_key_hash
 
 pytestmark = pytest.mark.timeout(300)
 OTHER = "+923001234568"

@@ -10,7 +10,7 @@ from support_installation import NUMBER
 from support_keys import assert_all_keys_expire
 
 from otp_service.bootstrap import install, prepare
-from otp_service.core.errors import RateLimitedError
+from otp_service.errors import RateLimitedError
 from otp_service.settings import load_settings
 from otp_service.store import keys
 from otp_service.store.library import PREFIX

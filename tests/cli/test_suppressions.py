@@ -10,11 +10,10 @@ from support_installation import NUMBER, key, tree
 from support_ledger import VARIABLE, make_ledger
 
 from otp_service.bootstrap import install
-from otp_service.core.errors import LedgerUnavailableError, SuppressedError
-from otp_service.core.phone import parse_destination
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
+from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.services.consents import give
-from otp_service.services.named import named
 from otp_service.services.suppressions import suppress
 from otp_service.settings import load_settings
 from otp_service.store import keys

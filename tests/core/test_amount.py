@@ -2,7 +2,7 @@
 
 import pytest
 
-from otp_service.core.amount import PLAIN, NumberStyle, shown_amount
+from otp_service.domain.payments import PLAIN, NumberStyle, shown_amount
 
 INDIAN = NumberStyle(".", ",", (3, 2), currency_first=True)
 GERMAN = NumberStyle(",", ".", (3, 3), currency_first=False)

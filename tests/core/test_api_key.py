@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from otp_service.core.api_key import APPLICATION_SCOPES, ApiKey, Scope, networks_of, new_key_id
-from otp_service.core.errors import InvalidRequestError
+from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey, Scope, networks_of, new_key_id
+from otp_service.errors import InvalidRequestError
 
 NOW = 1_795_000_000_000
 

@@ -2,10 +2,8 @@
 
 import pytest
 
-from otp_service.core.catalogue import Catalogue, Language, Texts, lookup
-from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
-from otp_service.core.segments import Encoding
-from otp_service.core.templates import parse_template
+from otp_service.domain.templates import Catalogue, Encoding, Language, Texts, lookup, parse_template
+from otp_service.domain.verification import Channel, Purpose, PurposeKind, Resend
 
 ACCOUNT = parse_template("", ())
 

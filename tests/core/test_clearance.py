@@ -4,10 +4,9 @@ from datetime import date
 
 import pytest
 
-from otp_service.core.clearance import Clearance, CountryRules, Obstacle
-from otp_service.core.errors import MessageNotClearedError
-from otp_service.core.registration import Approval, Sender
-from otp_service.core.templates import TemplateRef
+from otp_service.domain.countries import Approval, Clearance, CountryRules, Obstacle, Sender
+from otp_service.domain.templates import TemplateRef
+from otp_service.errors import MessageNotClearedError
 
 TODAY = date(2026, 11, 26)
 YESTERDAY = date(2026, 11, 25)

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from otp_service.core.code import code_of, normalise_code
-from otp_service.core.errors import InvalidCodeError
+from otp_service.domain.keyring import code_of, normalise_code
+from otp_service.errors import InvalidCodeError
 
 
 def test_codes_are_the_hotp_values_of_rfc_4226():

@@ -2,10 +2,8 @@
 
 import pytest
 
-from otp_service.core.guard.limits import Scope, Strategy
-from otp_service.core.guard.memory import Run, Shelf, Standing
-from otp_service.core.guard.ruleset import Waits, Window
-from otp_service.core.guard.window import Moving
+from otp_service.domain.guard import Scope, Strategy, Waits, Window
+from otp_service.domain.guard_model import Moving, Run, Shelf, Standing
 
 MOVING = Window("test", Scope.NUMBER, Strategy.MOVING_WINDOW, 2, 60)
 

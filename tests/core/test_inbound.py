@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from otp_service.core.inbound import LONGEST, Meaning, Vocabulary, Words, plain
+from otp_service.domain.people import LONGEST, Meaning, Vocabulary, Words, plain
 from otp_service.settings.inbound import InboundSettings, our_words
 
 OURS = InboundSettings().to_core().vocabulary

@@ -4,8 +4,7 @@ import base64
 
 import pytest
 
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.keyring import (
+from otp_service.domain.keyring import (
     Keyring,
     SealBrokenError,
     Subject,
@@ -15,7 +14,8 @@ from otp_service.core.keyring import (
     parse_key,
     parse_root_keys,
 )
-from otp_service.core.transaction import Transaction
+from otp_service.domain.payments import Transaction
+from otp_service.errors import ConfigurationError
 
 OLD, NEW, PSEUDONYM = (bytes(range(start, start + 32)) for start in (0, 32, 64))
 SUBJECT = Subject("shop", "vf_k1_00" + "a" * 32, "pseudonym", "login", "")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from otp_service.core.errors import InvalidNumberError, NumberTypeNotAllowedError
-from otp_service.core.phone import may_hold_number, parse_destination
+from otp_service.domain.numbers import may_hold_number, parse_destination
+from otp_service.errors import InvalidNumberError, NumberTypeNotAllowedError
 
 TEXTS = tomllib.loads(Path(__file__).with_name("kept_texts.toml").read_text(encoding="utf-8"))
 

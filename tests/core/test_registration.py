@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from otp_service.core.registration import NOTICE, Sender, faults_of_mask
+from otp_service.domain.countries import NOTICE, Sender, faults_of_mask
 
 RESERVED = ("INFO", "SMS", "SMSINFO")
 TODAY = date(2026, 11, 26)

@@ -2,14 +2,12 @@
 
 import pytest
 
-from otp_service.core.address import network_of
-from otp_service.core.errors import ConfigurationError, InvalidRequestError
-from otp_service.core.guard.limits import Scope, coarse_retry_after, parse_limits, whole_seconds
-from otp_service.core.idempotency import retry_of
-from otp_service.core.keyring import Keyring
-from otp_service.core.message import Message
-from otp_service.core.purpose import Channel, Purpose, PurposeKind, Resend
-from otp_service.core.routing import Route, Routes
+from otp_service.domain.guard import Scope, coarse_retry_after, parse_limits, whole_seconds
+from otp_service.domain.keyring import Keyring, retry_of
+from otp_service.domain.numbers import network_of
+from otp_service.domain.templates import Message
+from otp_service.domain.verification import Channel, Purpose, PurposeKind, Resend, Route, Routes
+from otp_service.errors import ConfigurationError, InvalidRequestError
 
 KEYRING = Keyring({"k1": bytes(range(32))}, bytes(range(32, 64)))
 

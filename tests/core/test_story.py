@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from otp_service.core.health import BreakerState, GatewayHealth
 from otp_service.core.story import Story, Surroundings, Why, explain
-from otp_service.core.verification import Delivery, DeliveryStatus, Status
+from otp_service.domain.verification import BreakerState, Delivery, DeliveryStatus, GatewayHealth, Status
 
 WELL = GatewayHealth(BreakerState.CLOSED)
 BLOCKED = GatewayHealth(BreakerState.OPEN, opens_in=1000)

@@ -3,13 +3,15 @@
 import pytest
 from support_bidi import shown
 
-from otp_service.core.template_rules import (
+from otp_service.domain.templates import (
+    TemplateError,
+    Variable,
     faults_of_direction,
     faults_of_spoken,
     faults_of_words,
     faults_of_written,
+    parse_template,
 )
-from otp_service.core.templates import TemplateError, Variable, parse_template
 
 LOGIN = "Your {brand} code is {code}. It is valid for {minutes}. {never_share}"
 SPOKEN = "{brand}: {digits}. Again: {digits}. {minutes}. {never_share}"

@@ -3,8 +3,8 @@
 import pytest
 from support_messages import UNSAFE_NAMES
 
-from otp_service.core.errors import InvalidTransactionError
-from otp_service.core.transaction import canonical_transaction
+from otp_service.domain.payments import canonical_transaction
+from otp_service.errors import InvalidTransactionError
 
 
 def made(**members: str | None):

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from support_sources import LUA, ROOT, answers, committed_files, modules
 
 from otp_service.cli.main import commands
-from otp_service.core import keyring
+from otp_service.domain import keyring
 from otp_service.settings import Settings
 from otp_service.telemetry import metrics
 

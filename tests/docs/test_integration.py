@@ -16,7 +16,7 @@ from support_installation import API_KEY, NUMBER, World
 from support_sources import ROOT
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from otp_service.core.verification import DeliveryStatus, Reason
+from otp_service.domain.verification import DeliveryStatus, Reason
 
 GUIDE = (ROOT / "docs" / "integration.md").read_text(encoding="utf-8")
 IP = "203.0.113.7"

@@ -12,9 +12,9 @@ from support_sources import ROOT
 
 from otp_service.api.answers import CaughtAnswer, CheckAnswer, DeliveryAnswer, VerificationAnswer
 from otp_service.cli.main import COMMANDS, commands
-from otp_service.core.transaction import Transaction
+from otp_service.domain.payments import Transaction
+from otp_service.domain.templates import write
 from otp_service.gateways.registry import GROUP
-from otp_service.services.write import write
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 INTRODUCTION = README.split("\n## ", 1)[0]

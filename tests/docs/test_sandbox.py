@@ -8,7 +8,7 @@ from support_sources import ROOT
 
 from otp_service.cli import dev_data
 from otp_service.cli.dev_numbers import BEHAVIOURS, PREFIX
-from otp_service.core.keyring import new_key
+from otp_service.domain.keyring import new_key
 from otp_service.gateways.base import FailureKind, GatewaySettings
 from otp_service.gateways.sandbox.faults import Connection, Report
 from otp_service.gateways.sandbox.gateway import SandboxGateway

@@ -16,7 +16,7 @@ import requests
 from pydantic import ConfigDict
 from test_contract import SAMPLES, STRANGER, XmlGateway, strangers_gateway
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings, Receipt
 from otp_service.gateways.contract import GatewayContract
 from otp_service.gateways.contract.samples import CODE, MESSAGE, OTHER_CODE

@@ -14,7 +14,7 @@ from support_missing import missing
 from support_smpp import SmppContract
 from support_sources import ROOT
 
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.gateways.contract import GatewayContract
 from otp_service.gateways.registry import GROUP, gateway_kind

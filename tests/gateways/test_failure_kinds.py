@@ -10,7 +10,7 @@ from support_missing import missing
 from support_outbox import FREE
 from support_smpp import SmppProvider, attempt, gateway_at
 
-from otp_service.core.health import Call
+from otp_service.domain.verification import Call
 from otp_service.gateways.base import FailureKind, GatewayError, Receipt
 from otp_service.gateways.contract.provider import Provider
 from otp_service.gateways.contract.samples import MESSAGE, CannedResponse

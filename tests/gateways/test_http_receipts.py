@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from support_gateways import make
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
     AddressesReceipts,
     FailureKind,

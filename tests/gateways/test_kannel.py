@@ -16,8 +16,8 @@ from support_smsc import Smsc, deliver_body
 from support_sources import ROOT
 from support_valkey import ValkeyServer
 
-from otp_service.core.inbound import Meaning
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.people import Meaning
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, GatewayError, ProviderRequest, Receipt, ReceiptRequest
 from otp_service.gateways.contract.provider import Provider
 from otp_service.gateways.contract.samples import CannedResponse

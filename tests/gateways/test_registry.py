@@ -8,7 +8,7 @@ import pytest
 from support_installation import tree
 
 from otp_service.cli.reloading import reloaded
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 from otp_service.gateways import registry
 from otp_service.gateways.console import ConsoleGateway
 from otp_service.gateways.registry import gateway_kind, known_kinds

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from support_gateways import MESSAGE, make
 from support_service import eventually
 
-from otp_service.core.errors import StoreUnavailableError
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
+from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import FailureKind, GatewayError, Receipt, ReceiptForgedError, ReceiptRequest
 from otp_service.gateways.contract.bench import MemoryMailbox
 from otp_service.gateways.contract.provider import Manner, Provider, Received

@@ -14,7 +14,7 @@ import pytest
 from support_smpp import MESSAGE, Authority, attempt, gateway_at
 from support_smsc import CUT, SILENT, Smsc, deliver_body, tlv, wait_until
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind
 from otp_service.gateways.contract.bench import MemoryDesk
 from otp_service.gateways.contract.watch import Watch

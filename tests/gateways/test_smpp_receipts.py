@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support_smpp import other_library
 from support_smsc import deliver_body, tlv
 
-from otp_service.core.verification import DeliveryStatus as D
+from otp_service.domain.verification import DeliveryStatus as D
 from otp_service.gateways.base import Receipt
 from otp_service.gateways.smpp.parts import MOST, Parts
 from otp_service.gateways.smpp.receipt import Report, report_of, spellings

@@ -13,7 +13,7 @@ from support_smpp import MESSAGE, attempt, gateway_at, other_library
 from support_smsc import wait_until
 from support_valkey import free_port
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind
 from otp_service.gateways.contract.bench import MemoryDesk
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from support_gateways import MESSAGE, make
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, GatewayError, ReceiptForgedError, ReceiptRequest
 from otp_service.gateways.contract.samples import CannedResponse
 from otp_service.gateways.contract.watch import assert_holds_nothing_private, everything_told

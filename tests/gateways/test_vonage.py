@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from support_gateways import MESSAGE, make
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import ReceiptForgedError, ReceiptRequest
 from otp_service.gateways.contract.samples import CannedResponse
 from otp_service.gateways.vonage.proof import signature

@@ -3,10 +3,9 @@
 import pytest
 from sqlalchemy import update
 
-from otp_service.core.act import Act, ActEntry
-from otp_service.core.api_key import ApiKey, Scope
-from otp_service.core.errors import ConflictError, NameTakenError, StoreUnavailableError
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.applications import ApiKey, Scope
+from otp_service.domain.people import Act, ActEntry, Suppression, SuppressionScope, SuppressionSource
+from otp_service.errors import ConflictError, NameTakenError, StoreUnavailableError
 from otp_service.ledger.database import LedgerDefectError
 from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import acts

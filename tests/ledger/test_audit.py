@@ -2,10 +2,8 @@
 
 from support_happenings import NUMBER, agreed, happening, started
 
-from otp_service.core.chain import GENESIS
-from otp_service.core.consent import Consent
-from otp_service.core.inbound import Meaning
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.events import GENESIS
+from otp_service.domain.people import Consent, Meaning, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.ledger import Ledger
 
 

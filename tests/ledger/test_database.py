@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from support_postgres import PostgresServer
 
-from otp_service.core.errors import ConfigurationError, LedgerUnavailableError
+from otp_service.errors import ConfigurationError, LedgerUnavailableError
 from otp_service.ledger import upgrade
 from otp_service.ledger.database import Database
 

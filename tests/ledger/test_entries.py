@@ -11,10 +11,15 @@ from sqlalchemy import delete, select, update
 from support_happenings import EVIDENCE, NUMBER, OTHER, happening
 from support_happenings import mirrored as state
 
-from otp_service.core.consent import Consent
-from otp_service.core.keyring import Keyring
-from otp_service.core.mirrored import Mirrored
-from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.keyring import Keyring
+from otp_service.domain.people import (
+    EVERY_APPLICATION,
+    Consent,
+    Mirrored,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+)
 from otp_service.ledger.audit import SignedHead
 from otp_service.ledger.database import LedgerDefectError
 from otp_service.ledger.purge_rules import Purge

@@ -3,8 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from otp_service.core.inbound import Meaning
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.people import Meaning, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.ledger import Ledger
 
 NUMBER = "n" * 22

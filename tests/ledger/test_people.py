@@ -2,8 +2,7 @@
 
 from support_happenings import EVIDENCE, NUMBER, OTHER, agreed, happening, mirrored, started
 
-from otp_service.core.consent import Consent
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.people import Consent, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.ledger import Ledger
 
 

@@ -13,11 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Boolean, Table, delete, insert, select
 
-from otp_service.core.consent import Consent, Evidence
-from otp_service.core.happening import Happening
-from otp_service.core.keeping import Keeping
-from otp_service.core.signatures import Signer
-from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.events import Happening, Keeping
+from otp_service.domain.keyring import Signer
+from otp_service.domain.people import (
+    EVERY_APPLICATION,
+    Consent,
+    Evidence,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+)
 from otp_service.ledger import consents as consent_entries
 from otp_service.ledger import purge_rules, schema
 from otp_service.ledger import suppressions as suppression_entries

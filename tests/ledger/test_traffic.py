@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import select
 from support_happenings import EVIDENCE, NUMBER, agreed, anew, happening, mirrored, started
 
-from otp_service.core.consent import Consent
-from otp_service.core.errors import ConsentOutdatedError
+from otp_service.domain.people import Consent
+from otp_service.errors import ConsentOutdatedError
 from otp_service.ledger.clock import now
 from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import events

@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import insert
 
-from otp_service.core.errors import ConfigurationError, LedgerUnavailableError
+from otp_service.errors import ConfigurationError, LedgerUnavailableError
 from otp_service.ledger.database import Database, LedgerDefectError
 from otp_service.ledger.ledger import open_ledger
 from otp_service.ledger.migrations import STEPS

@@ -6,8 +6,8 @@ from itertools import islice
 import pytest
 from support_programs import programs_of
 
-from otp_service.core.code import normalise_code
-from otp_service.core.phone import parse_destination
+from otp_service.domain.keyring import normalise_code
+from otp_service.domain.numbers import parse_destination
 
 (people,) = programs_of("load", "people")
 

@@ -28,8 +28,8 @@ from support_keys import assert_all_keys_expire
 from support_model import GRACE, Checked, Model, Policy, Refused, Rules, Shown
 from support_outbox import POLICY, jobs_of, waiting
 
-from otp_service.core.errors import OtpServiceError, RateLimitedError
-from otp_service.core.guard.limits import coarse_retry_after
+from otp_service.domain.guard import coarse_retry_after
+from otp_service.errors import OtpServiceError, RateLimitedError
 from otp_service.services.deliver import deliver
 from otp_service.services.fence import fence
 from otp_service.services.transactions import TransactionInput

@@ -11,8 +11,8 @@ from support_programs import programs_of
 from support_sources import LUA, ROOT
 
 from otp_service.api.errors import KINDS
-from otp_service.core.guard.rules import RULES, Mode
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.guard import RULES, Mode
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.outcomes import FailureKind
 from otp_service.policies.base import Ruling
 from otp_service.settings import Settings

@@ -12,10 +12,10 @@ from support_outbox import POLICY, Scripted, Sender, dispatched, events, jobs_of
 from support_policies import Judge, asked, under, verdicts
 
 from otp_service.api.app import create_app
-from otp_service.core.phone import parse_destination
 from otp_service.core.story import Why
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.numbers import parse_destination
+from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.policies.asked import AskedPolicy
 from otp_service.policies.base import ALLOW, DENY, PolicyError, not_by, only_by

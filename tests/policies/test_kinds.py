@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from support_installation import tree
 
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 from otp_service.policies import registry
 from otp_service.policies.base import PolicyContext, PolicySettings
 from otp_service.settings import settings_from

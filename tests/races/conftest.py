@@ -7,7 +7,7 @@ from support_installation import API_KEY
 from support_service import Service, running
 from support_valkey import ValkeyServer
 
-from otp_service.core.keyring import api_key_hash
+from otp_service.domain.keyring import api_key_hash
 
 PURPOSES = {
     "login": {"resend_delays": [0], "channels": ["sms"]},

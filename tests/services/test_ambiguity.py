@@ -8,9 +8,9 @@ from support_frozen import FrozenValkey
 from support_installation import NUMBER
 from support_outbox import Scripted, Sender, letters, refused, story, timed_out
 
-from otp_service.core.phone import parse_destination
 from otp_service.core.story import Why
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.numbers import parse_destination
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.fail_over import Policy
 from otp_service.services.find import find

@@ -22,7 +22,7 @@ from support_outbox import (
     waiting,
 )  # fmt: skip
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.record_receipts import record
 from otp_service.store.dispatches import Next, Settled, Settlement

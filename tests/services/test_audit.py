@@ -12,12 +12,10 @@ from structlog.testing import capture_logs
 from support_happenings import EVIDENCE, NUMBER, agreed, happening, started
 from support_installation import World
 
-from otp_service.core.api_key import Scope
-from otp_service.core.consent import Consent
-from otp_service.core.errors import UnauthenticatedError
-from otp_service.core.inbound import Meaning
-from otp_service.core.keyring import api_key_hash
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.applications import Scope
+from otp_service.domain.keyring import api_key_hash
+from otp_service.domain.people import Consent, Meaning, Suppression, SuppressionScope, SuppressionSource
+from otp_service.errors import UnauthenticatedError
 from otp_service.ledger.audit import Link, SignedHead
 from otp_service.ledger.disputes import Wanted
 from otp_service.ledger.purge_rules import RULES, Purge

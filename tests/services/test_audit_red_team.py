@@ -19,12 +19,9 @@ from sqlalchemy import Connection, Table, case, delete, func, insert, select, te
 from support_happenings import EVIDENCE, NUMBER, OTHER, agreed, happening, started
 from support_ledger import make_ledger
 
-from otp_service.core.act import Act, ActEntry
-from otp_service.core.chain import GENESIS, Entry
-from otp_service.core.consent import Consent
-from otp_service.core.inbound import Meaning
-from otp_service.core.keyring import Keyring
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.events import GENESIS, Entry
+from otp_service.domain.keyring import Keyring
+from otp_service.domain.people import Act, ActEntry, Consent, Meaning, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.audit import COVERED, SignedHead, digest_of_row
 from otp_service.ledger.clock import now
 from otp_service.ledger.ledger import Ledger, open_ledger

@@ -10,10 +10,8 @@ from babel.numbers import format_currency
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otp_service.core.amount import PLAIN, shown_amount
-from otp_service.core.currency import minor_digits
-from otp_service.core.transaction import canonical_transaction
-from otp_service.services.cldr import number_style, plural_form, plural_forms
+from otp_service.domain.payments import PLAIN, canonical_transaction, minor_digits, shown_amount
+from otp_service.domain.templates import number_style, plural_form, plural_forms
 
 SIGNS = {"\u00a0": " ", "\u202f": " ", "\u2019": "'"}
 

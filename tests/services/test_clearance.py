@@ -16,9 +16,9 @@ from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, letters
 from support_pakistan import CONSENT, EXAMPLE, pakistan
 
-from otp_service.core.errors import ConsentRequiredError, MessageNotClearedError
-from otp_service.core.inbound import Meaning
-from otp_service.core.message import Message
+from otp_service.domain.people import Meaning
+from otp_service.domain.templates import Message
+from otp_service.errors import ConsentRequiredError, MessageNotClearedError
 from otp_service.gateways.base import InboundMessage, ReceivesMessages
 from otp_service.gateways.contract.provider import Provider
 from otp_service.services.clearance import today

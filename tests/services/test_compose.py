@@ -4,7 +4,7 @@ import pytest
 from support_caller import PAYMENT, Caller
 from support_installation import NUMBER, World
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.services.compose import compose
 from otp_service.store.choices import Dispatched
 from otp_service.store.jobs import Job

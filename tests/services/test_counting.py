@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support_caller import PAYMENT, Caller
 from support_installation import World
 
-from otp_service.core.errors import OtpServiceError
+from otp_service.errors import OtpServiceError
 from otp_service.services.start import StartRequest, start
 from otp_service.telemetry import exposition
 

@@ -8,7 +8,7 @@ from support_caller import Caller
 from support_installation import World
 from support_outbox import dispatched, jobs_of, letters, pending, settle, waiting
 
-from otp_service.core.errors import StoreUnavailableError
+from otp_service.errors import StoreUnavailableError
 from otp_service.services.deliver import deliver
 from otp_service.services.fail_over import Policy
 from otp_service.store.dispatches import Next, Settlement

@@ -11,9 +11,9 @@ from support_installation import API_KEY, World
 from support_operators import CLUB
 from support_outbox import jobs_of
 
-from otp_service.core.api_key import APPLICATION_SCOPES, Scope, networks_of
-from otp_service.core.errors import LedgerUnavailableError, UnauthenticatedError
-from otp_service.core.keyring import api_key_hash
+from otp_service.domain.applications import APPLICATION_SCOPES, Scope, networks_of
+from otp_service.domain.keyring import api_key_hash
+from otp_service.errors import LedgerUnavailableError, UnauthenticatedError
 from otp_service.ledger.access import Access
 from otp_service.ledger.database import Database
 from otp_service.services.api_keys import issue_key, issue_operator_key, revoke_key, rotate_key

@@ -22,9 +22,8 @@ from support_outbox import (
     timed_out,
 )  # fmt: skip
 
-from otp_service.core.health import BreakerState, Call
-from otp_service.core.keyring import new_dispatch_id
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.verification import BreakerState, Call, DeliveryStatus
 from otp_service.services.deliver import LONGEST_HOLD
 from otp_service.services.fail_over import Policy
 from otp_service.telemetry import exposition

@@ -8,8 +8,8 @@ from support_caller import Caller
 from support_installation import World
 from support_outbox import Scripted, Sender, jobs_of, story, timed_out
 
-from otp_service.core.errors import ChannelNotAvailableError, NoSendsLeftError, ResendTooSoonError
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
+from otp_service.errors import ChannelNotAvailableError, NoSendsLeftError, ResendTooSoonError
 from otp_service.gateways.base import FailureKind, Receipt
 from otp_service.services.record_receipts import record
 

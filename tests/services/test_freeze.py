@@ -11,18 +11,16 @@ from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, events, jobs_of, letters, story, waiting
 
 from otp_service.bootstrap import Installation
-from otp_service.core.consent import ConsentMode
-from otp_service.core.errors import FrozenError, StoreUnavailableError, SuppressedError
-from otp_service.core.phone import parse_destination
 from otp_service.core.story import Why
-from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.numbers import Named, named, parse_destination
+from otp_service.domain.people import EVERY_APPLICATION, ConsentMode, Suppression, SuppressionScope, SuppressionSource
+from otp_service.errors import FrozenError, StoreUnavailableError, SuppressedError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services.audit import Looked, verify
 from otp_service.services.consents import give
 from otp_service.services.find import find
 from otp_service.services.freeze import FreezeStanding, freeze, unfreeze
 from otp_service.services.inbound import receive
-from otp_service.services.named import Named, named
 from otp_service.services.subjects import erase, export
 from otp_service.services.suppressions import lift, suppress
 from otp_service.store import keys

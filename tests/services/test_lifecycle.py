@@ -5,7 +5,9 @@ from support_caller import PAYMENT, Caller
 from support_installation import World
 from support_outbox import deliver_all, waiting
 
-from otp_service.core.errors import (
+from otp_service.domain.keyring import Retry
+from otp_service.domain.verification import Reason, Status
+from otp_service.errors import (
     ConflictError,
     IdempotencyMismatchError,
     InvalidCodeError,
@@ -15,8 +17,6 @@ from otp_service.core.errors import (
     RateLimitedError,
     ResendTooSoonError,
 )
-from otp_service.core.idempotency import Retry
-from otp_service.core.verification import Reason, Status
 from otp_service.services.transactions import TransactionInput
 
 

@@ -8,13 +8,10 @@ import pytest
 from support_bidi import shown
 from support_messages import APP_HASH, CATALOGUE, LANGUAGES, PAYMENT, WITHOUT_ACCOUNT, text, wording
 
-from otp_service.core.catalogue import MAX_MINUTES
-from otp_service.core.purpose import Channel
-from otp_service.core.segments import octets, segments
-from otp_service.core.template_rules import is_right_to_left
-from otp_service.core.transaction import Transaction
+from otp_service.domain.payments import Transaction
+from otp_service.domain.templates import MAX_MINUTES, is_right_to_left, octets, segments, write
+from otp_service.domain.verification import Channel
 from otp_service.services.lint import faults_of_alphabet, faults_of_cost, measures
-from otp_service.services.write import write
 
 SNAPSHOT = Path(__file__).with_name("messages.txt")
 SITUATIONS = {"login": None, "payment": PAYMENT, "payment without account": WITHOUT_ACCOUNT}

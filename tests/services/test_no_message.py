@@ -10,11 +10,11 @@ from support_frozen import FrozenValkey
 from support_installation import NUMBER, key
 from support_outbox import Scripted, Sender, choices, dispatched, jobs_of, letters, refused, waiting
 
-from otp_service.core.health import BreakerState, Call, GatewayHealth
-from otp_service.core.keyring import new_dispatch_id
-from otp_service.core.message import Message
-from otp_service.core.phone import parse_destination
 from otp_service.core.story import Why
+from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.numbers import parse_destination
+from otp_service.domain.templates import Message
+from otp_service.domain.verification import BreakerState, Call, GatewayHealth
 from otp_service.services.compose import compose
 from otp_service.services.context import Context
 from otp_service.services.find import find

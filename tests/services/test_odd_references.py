@@ -9,8 +9,8 @@ from support_frozen import FrozenValkey
 from support_installation import NUMBER
 from support_outbox import EVENTS, Scripted, Sender, story
 
-from otp_service.core.message import Message
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.templates import Message
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, Receipt
 from otp_service.services.desk import Desk
 from otp_service.store import keys

@@ -8,7 +8,7 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_outbox import DELAYED, Scripted, Sender, letters, refused, story, timed_out, waiting
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, Receipt
 from otp_service.services.record_receipts import record
 from otp_service.store.dead_letters import Redriven

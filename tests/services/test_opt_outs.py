@@ -9,9 +9,9 @@ from support_installation import NUMBER, World
 from support_outbox import deliver_all, dispatched, jobs_of
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import LedgerUnavailableError, SuppressedError
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.verification import DeliveryStatus
+from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.gateways.base import FailureKind, InboundMessage, Receipt
 from otp_service.ledger.suppressions import Suppressions
 from otp_service.ledger.traffic import Traffic

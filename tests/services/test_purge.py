@@ -12,11 +12,10 @@ from support_installation import NUMBER, World
 from support_keys import DAY
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.core.phone import parse_destination
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.numbers import Named, named, parse_destination
+from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger import purge_rules, schema
 from otp_service.services.consents import give, withdraw
-from otp_service.services.named import Named, named
 from otp_service.services.purge import Purging
 from otp_service.services.suppressions import suppress
 from otp_service.store import keys

@@ -12,8 +12,8 @@ from support_outbox import Scripted, Sender, events, story, timed_out
 from support_smpp import gateway_at
 from support_smsc import SILENT, Smsc, deliver_body, wait_until
 
-from otp_service.core.errors import StoreUnavailableError
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
+from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Receipt
 from otp_service.gateways.smpp.gateway import SmppGateway
 from otp_service.services.desk import Desk

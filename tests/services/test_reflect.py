@@ -9,19 +9,17 @@ from support_happenings import EVIDENCE, anew
 from support_installation import NUMBER, World
 from support_outbox import POLICY, deliver_all, jobs_of
 
-from otp_service.core.consent import ConsentMode
-from otp_service.core.errors import (
+from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.people import EVERY_APPLICATION, ConsentMode, Suppression, SuppressionScope, SuppressionSource
+from otp_service.errors import (
     ConsentRequiredError,
     LedgerMismatchError,
     LedgerUnavailableError,
     StoreUnavailableError,
     SuppressedError,
 )
-from otp_service.core.phone import parse_destination
-from otp_service.core.suppression import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.services.consents import give, withdraw
 from otp_service.services.deliver import deliver
-from otp_service.services.named import named
 from otp_service.services.start import StartRequest, start
 from otp_service.services.suppressions import lift, suppress
 from otp_service.store import keys

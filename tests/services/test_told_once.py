@@ -10,8 +10,8 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_outbox import EVENTS, POLICY, Scripted, Sender, dispatched, letters, refused, settle, story, timed_out
 
-from otp_service.core.phone import parse_destination
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.numbers import parse_destination
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, Receipt
 from otp_service.services.find import find
 from otp_service.services.record_receipts import record

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 from support_service import eventually
 
-from otp_service.core.errors import LedgerUnavailableError, StoreUnavailableError
+from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.watch import PERIOD, Watch
 
 QUICK = 0.01

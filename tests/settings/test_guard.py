@@ -5,8 +5,8 @@ import copy
 import pytest
 from support_installation import NUMBER, tree
 
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.guard.rules import RULES, Mode
+from otp_service.domain.guard import RULES, Mode
+from otp_service.errors import ConfigurationError
 from otp_service.settings import settings_from
 from otp_service.settings.masking import MASK
 

@@ -3,7 +3,7 @@
 import pytest
 from support_refusals import HTTP, written
 
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 from otp_service.settings import load_settings
 from otp_service.settings.hosts import host_of, is_local
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from otp_service.core.inbound import Meaning
+from otp_service.domain.people import Meaning
 from otp_service.settings import Settings
 
 

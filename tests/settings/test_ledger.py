@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy.engine import make_url
 from support_installation import tree
 
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.keeping import Keeping
+from otp_service.domain.events import Keeping
+from otp_service.errors import ConfigurationError
 from otp_service.ledger.database import Database
 from otp_service.settings import load_settings, settings_from
 from otp_service.settings.retention import RetentionSettings

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from support_sources import PACKAGE, ROOT
 
-from otp_service.core.catalogue import MAX_MINUTES
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.purpose import Channel
+from otp_service.domain.templates import MAX_MINUTES
+from otp_service.domain.verification import Channel
+from otp_service.errors import ConfigurationError
 from otp_service.settings import Settings
 from otp_service.settings.messages import read_catalogue
 from otp_service.settings.policy import PurposeSettings

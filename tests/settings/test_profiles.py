@@ -9,7 +9,7 @@ from support_gateways import require
 from support_pakistan import table_of
 
 from otp_service.cli.findings import Level, settings_findings
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 from otp_service.services.clearance import today
 from otp_service.settings import load_settings, settings_from
 from otp_service.settings.demands import cleared_catalogue

@@ -24,8 +24,8 @@ from support_refusals import (
 from support_sources import ROOT
 
 from otp_service.bootstrap import LEDGER_BEHIND, install, prepare
-from otp_service.core.keyring import api_key_hash
-from otp_service.core.start_refusal import RefusalName, StartRefusedError
+from otp_service.domain.keyring import api_key_hash
+from otp_service.errors import RefusalName, StartRefusedError
 from otp_service.settings import load_settings
 
 

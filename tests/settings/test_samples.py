@@ -6,7 +6,7 @@ import pytest
 from support_refusals import written
 from support_sources import ROOT
 
-from otp_service.core.start_refusal import StartRefusedError
+from otp_service.errors import StartRefusedError
 from otp_service.settings import load_settings
 from otp_service.settings.samples import is_sample
 

@@ -8,11 +8,11 @@ from support_installation import tree
 from support_messages import UNSAFE_NAMES, UNSAFE_SECTIONS
 
 from otp_service import bootstrap
-from otp_service.core.application import ClientIp
-from otp_service.core.errors import ConfigurationError
-from otp_service.core.guard.limits import Limit, Scope
-from otp_service.core.keyring import Keyring
-from otp_service.core.purpose import Channel, PurposeKind
+from otp_service.domain.applications import ClientIp
+from otp_service.domain.guard import Limit, Scope
+from otp_service.domain.keyring import Keyring
+from otp_service.domain.verification import Channel, PurposeKind
+from otp_service.errors import ConfigurationError
 from otp_service.gateways.registry import GROUP
 from otp_service.settings import settings_from
 from otp_service.settings.masking import MASK, masked

@@ -5,7 +5,7 @@ import json
 import pytest
 from support_installation import key
 
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 from otp_service.settings import load_settings
 from otp_service.settings.sources import merged, read_environment, read_file
 

@@ -6,7 +6,7 @@ import pytest
 from support_installation import tree
 from support_messages import UNSAFE_NAMES, UNSAFE_SECTIONS
 
-from otp_service.core.errors import InvalidApplicationError
+from otp_service.errors import InvalidApplicationError
 from otp_service.settings import Settings, settings_from
 from otp_service.settings.policy import ApplicationSection, ApplicationSettings
 from otp_service.settings.stored import members_of, section_of, text_of, understood

@@ -20,7 +20,7 @@ from support_outbox import (
     waiting,
 )  # fmt: skip
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import GatewayError
 from otp_service.store.dead_letters import DeadLetter, DeadLetters, Redriven, reasons_of
 from otp_service.store.dispatches import Next, Settlement

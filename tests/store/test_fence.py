@@ -7,9 +7,9 @@ from support_installation import NUMBER, key
 from support_keys import assert_all_keys_expire
 from support_outbox import BUCKET, Scripted, Sender, deliver_all, events, jobs_of, letters, refused, story
 
-from otp_service.core.errors import ConflictError
-from otp_service.core.phone import parse_destination
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.numbers import parse_destination
+from otp_service.domain.verification import DeliveryStatus
+from otp_service.errors import ConflictError
 from otp_service.gateways.base import Receipt
 from otp_service.services.fence import fence
 from otp_service.services.find import find

@@ -9,7 +9,7 @@ from support_guard import approve, guarded, later, number, passed
 from support_installation import key
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import RateLimitedError
+from otp_service.errors import RateLimitedError
 from otp_service.services.fence import fence
 
 SHOP = {"name": "Acme Shop", "purposes": ["login"], "countries": ["PK"], "client_ip": "required"}

@@ -8,7 +8,7 @@ from support_frozen import START, FrozenValkey
 from support_guard import SMS, guarded, later, number, passed, passes, priced, refused, spent, told
 from support_outbox import Scripted, Sender
 
-from otp_service.core.errors import TooManyError
+from otp_service.errors import TooManyError
 
 HOUR, DAY = 3600, 86_400
 

@@ -12,14 +12,9 @@ from support_valkey import free_port
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import (
-    NumberTypeNotAllowedError,
-    PrefixDeniedError,
-    StoreUnavailableError,
-    UnacceptableError,
-)
-from otp_service.core.guard.rules import RULES as ALL_RULES
-from otp_service.core.guard.rules import WithoutStore
+from otp_service.domain.guard import RULES as ALL_RULES
+from otp_service.domain.guard import WithoutStore
+from otp_service.errors import NumberTypeNotAllowedError, PrefixDeniedError, StoreUnavailableError, UnacceptableError
 from otp_service.store.connection import connect
 
 LANDLINE, SATELLITE, FRENCH = "+442079460123", "+881612345678", "+33612345678"

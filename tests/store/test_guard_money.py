@@ -10,7 +10,7 @@ from support_guard import approve, decisions, number, priced, spent
 from support_outbox import Scripted, Sender, dispatch, dispatched, jobs_of, letters, settle, story, timed_out
 from support_outbox import refused as failure
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.transactions import TransactionInput
 from otp_service.store import keys
 from otp_service.store.choices import Dispatched, Dropped

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from support_frozen import START, FrozenValkey
 
-from otp_service.core.guard import bucket
-from otp_service.core.guard.bucket import BucketRule, Kept
-from otp_service.core.guard.conversion import Conversion, ConversionRule
+from otp_service.domain import guard
+from otp_service.domain.guard import BucketRule, Conversion, ConversionRule, Kept
 from otp_service.store import library
 
 MINUTE = 60_000
@@ -75,11 +74,11 @@ def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(frozen: FrozenValk
 
 
 def _bucket_step(kept: Kept, rule: BucketRule, now: int, does: str) -> tuple[int, float, float]:
-    level, most = bucket.level(kept, rule, now), bucket.capacity(kept, rule, now)
-    wait = bucket.wait(level, most, rule)
+    level, most = guard.bucket_level(kept, rule, now), guard.bucket_capacity(kept, rule, now)
+    wait = guard.bucket_wait(level, most, rule)
     if does == "approve":
-        bucket.give_back(kept, rule, 1)
-        bucket.approve(kept, rule, now)
+        guard.give_back_to_bucket(kept, rule, 1)
+        guard.approve_in_bucket(kept, rule, now)
         kept.at = kept.at or now
     else:
         kept.levels[rule.name] = level + (wait == 0)

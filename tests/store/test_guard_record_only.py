@@ -11,8 +11,8 @@ from support_guard import ADDRESS, decisions, guarded, later, modes, number, ref
 from support_installation import key
 from support_rules import MET, PRICED, TIGHT, first, meeting
 
-from otp_service.core.errors import OtpServiceError
-from otp_service.core.guard.rules import RULES
+from otp_service.domain.guard import RULES
+from otp_service.errors import OtpServiceError
 
 SPEND = {"spend": {"hour": "3", "countries": {"*": {"hour": "2"}}}}
 RARE = {"number.lock", "address.network", "address.provider"}

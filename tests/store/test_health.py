@@ -10,8 +10,8 @@ from support_installation import key
 from support_outbox import dispatch, jobs_of, paced
 
 from otp_service.bootstrap import Installation
-from otp_service.core.health import Allowance, BreakerState, Call
-from otp_service.core.keyring import new_dispatch_id
+from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.verification import Allowance, BreakerState, Call
 from otp_service.store.choices import Blocked, Dispatched
 from otp_service.store.dispatches import Next, Settlement
 from otp_service.store.health import BY_HAND

@@ -9,7 +9,7 @@ from support_installation import World, key
 from support_sources import LUA
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 from otp_service.store.connection import connect
 from otp_service.store.library import PREFIX, library, script_names
 from otp_service.store.records import pairs

@@ -15,10 +15,9 @@ from support_ledger import make_ledger
 from support_outbox import POLICY, dispatch, dispatched, jobs_of, lanes, paced, report, settle
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.core.errors import OtpServiceError
-from otp_service.core.health import Call
-from otp_service.core.keyring import new_dispatch_id
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.verification import Call, DeliveryStatus
+from otp_service.errors import OtpServiceError
 from otp_service.services.deliver import deliver
 from otp_service.store import keys
 from otp_service.store.dispatches import Next, Settlement

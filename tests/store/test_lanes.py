@@ -9,8 +9,8 @@ from support_frozen import FrozenValkey
 from support_outbox import deliver_all, dispatched, jobs_of, lane, settle, waiting
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import BacklogFullError
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
+from otp_service.errors import BacklogFullError
 from otp_service.services.context import Context
 from otp_service.store import keys
 from otp_service.store.choices import Dropped

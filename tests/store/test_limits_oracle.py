@@ -15,7 +15,7 @@ from support_frozen import START
 from support_installation import World
 from support_valkey import ValkeyServer
 
-from otp_service.core.guard.limits import Scope
+from otp_service.domain.guard import Scope
 from otp_service.store import keys
 from otp_service.store.windows import Window
 

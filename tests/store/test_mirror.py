@@ -9,8 +9,8 @@ from support_frozen import FrozenValkey
 from support_happenings import EVIDENCE
 from support_installation import NUMBER, World
 
-from otp_service.core.consent import ConsentMode
-from otp_service.core.errors import (
+from otp_service.domain.people import Changes, ConsentMode, Mirrored, Place
+from otp_service.errors import (
     ConsentOutdatedError,
     ConsentRequiredError,
     FrozenError,
@@ -18,7 +18,6 @@ from otp_service.core.errors import (
     OtpServiceError,
     SuppressedError,
 )
-from otp_service.core.mirrored import Changes, Mirrored, Place
 from otp_service.services.start import StartRequest, start
 from otp_service.store import keys
 

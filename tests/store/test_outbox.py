@@ -25,8 +25,8 @@ from support_outbox import (
 )  # fmt: skip
 
 from otp_service.bootstrap import Installation
-from otp_service.core.keyring import new_dispatch_id
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.services.deliver import deliver
 from otp_service.store.choices import Dropped, Overtaken

@@ -25,7 +25,7 @@ from support_outbox import (
     waiting,
 )  # fmt: skip
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
 from otp_service.store.choices import Dropped, Overtaken

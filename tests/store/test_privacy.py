@@ -12,7 +12,7 @@ from support_frozen import FrozenValkey
 from support_outbox import POLICY, jobs_of
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import OtpServiceError
+from otp_service.errors import OtpServiceError
 from otp_service.services.deliver import deliver
 from otp_service.services.transactions import TransactionInput
 from otp_service.store import keys

@@ -7,7 +7,7 @@ import pytest
 import redis
 from support_lines import OneLineServer
 
-from otp_service.core.errors import StoreUnavailableError
+from otp_service.errors import StoreUnavailableError
 from otp_service.store.connection import answered, connect
 from otp_service.store.scripts import ScriptRunner
 from otp_service.store.silence import PAUSE

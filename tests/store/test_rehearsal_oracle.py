@@ -11,9 +11,9 @@ from support_installation import tree
 from support_outbox import lanes
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import OtpServiceError
-from otp_service.core.guard.replay import Attempt, Replayed, replay
-from otp_service.core.guard.rules import RULES
+from otp_service.domain.guard import RULES
+from otp_service.domain.guard_model import Attempt, Replayed, replay
+from otp_service.errors import OtpServiceError
 
 SECONDS = [0, 0.3, 1, 5, 31, 61, 130, 400, 3700, 90_000]
 ROOMY: dict[str, Any] = {

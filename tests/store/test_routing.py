@@ -9,9 +9,8 @@ from support_frozen import FrozenValkey
 from support_outbox import choices, deliver_all, dispatch, dispatched, jobs_of, paced, report, settle
 
 from otp_service.bootstrap import Installation
-from otp_service.core.health import Call
-from otp_service.core.keyring import new_dispatch_id
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.verification import Call, DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store.choices import NEVER, Blocked, Dispatched, Dropped
 from otp_service.store.dispatches import Next, Settlement

@@ -17,10 +17,10 @@ from support_outbox import jobs_of, lane
 from support_service import in_parallel
 from support_valkey import ValkeyServer
 
-from otp_service.core.consent import ConsentMode
-from otp_service.core.errors import NotFoundError, StoreUnavailableError
-from otp_service.core.health import Call
-from otp_service.core.keyring import new_dispatch_id
+from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.people import ConsentMode
+from otp_service.domain.verification import Call
+from otp_service.errors import NotFoundError, StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.connection import answered
 from otp_service.store.jobs import GROUP

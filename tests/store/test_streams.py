@@ -10,7 +10,7 @@ from support_installation import QUIET
 from support_outbox import DEAD, EVENTS, dispatched, jobs_of, lane, settle, waiting
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import BacklogFullError, LedgerUnavailableError
+from otp_service.errors import BacklogFullError, LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.store.choices import Dropped
 from otp_service.store.dispatches import Next, Settlement

@@ -5,7 +5,7 @@ from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
 from support_outbox import BUCKET, deliver_all, dispatched, jobs_of, lane, lanes, pending, settle
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
 from otp_service.store.dispatches import Next, Settlement

@@ -9,7 +9,7 @@ from support_installation import World
 from support_outbox import BUCKET, Scripted, Sender, dispatched, jobs_of, refused, settle
 from support_valkey import ValkeyServer
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.record_receipts import record
 from otp_service.store import keys

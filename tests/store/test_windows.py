@@ -12,7 +12,7 @@ from support_installation import NUMBER, key
 from support_outbox import deliver_all
 
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import OtpServiceError, RateLimitedError
+from otp_service.errors import OtpServiceError, RateLimitedError
 
 OTHER = "+923007654321"
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}

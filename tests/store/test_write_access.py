@@ -16,8 +16,8 @@ from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, deliver_all, lane
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.core.errors import SuppressedError
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
+from otp_service.errors import SuppressedError
 from otp_service.services.suppressions import suppress
 from otp_service.services.transactions import TransactionInput
 from otp_service.store import keys

@@ -20,7 +20,7 @@ from support_worker import Journal, working
 
 from otp_service.api.exchange import TURNED_AWAY
 from otp_service.api.traced import Traced
-from otp_service.core.errors import ConfigurationError
+from otp_service.errors import ConfigurationError
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
 

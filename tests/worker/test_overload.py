@@ -13,7 +13,7 @@ from support_frozen import FrozenValkey
 from support_outbox import letters, refused, waiting
 from support_simulation import Clocked, Simulation
 
-from otp_service.core.errors import BacklogFullError
+from otp_service.errors import BacklogFullError
 
 LIFE = 20
 """Seconds that a code lives."""

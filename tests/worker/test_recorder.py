@@ -10,11 +10,10 @@ from support_happenings import EVIDENCE
 from support_installation import NUMBER, World
 from support_service import eventually
 
-from otp_service.core.errors import LedgerUnavailableError
-from otp_service.core.phone import parse_destination
+from otp_service.domain.numbers import named, parse_destination
+from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.schema import events, verifications
 from otp_service.ledger.traffic import Traffic
-from otp_service.services.named import named
 from otp_service.store import keys
 from otp_service.telemetry import metrics
 from otp_service.worker.recorder import Recorder

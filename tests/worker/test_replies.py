@@ -11,7 +11,7 @@ from support_service import eventually
 from support_worker import Journal, working
 
 from otp_service.bootstrap import prepare
-from otp_service.core.inbound import Meaning
+from otp_service.domain.people import Meaning
 from otp_service.gateways.base import Accepted
 from otp_service.services.replies import AT_ONCE, Reply, queue, send_waiting
 from otp_service.store import keys

@@ -15,7 +15,7 @@ from support_worker import Journal
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import LedgerUnavailableError
+from otp_service.errors import LedgerUnavailableError
 from otp_service.settings import settings_from
 from otp_service.worker.shifts import Shifts
 

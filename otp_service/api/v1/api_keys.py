@@ -7,8 +7,8 @@ from otp_service.api.admin_schemas import NewKeyBody, RevocationBody, RotationBo
 from otp_service.api.current import exchange, no_query
 from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
-from otp_service.core.api_key import Scope, networks_of
-from otp_service.core.errors import NotFoundError
+from otp_service.domain.applications import Scope, networks_of
+from otp_service.errors import NotFoundError
 from otp_service.services.api_keys import issue_key, revoke_key, rotate_key
 
 

@@ -7,7 +7,7 @@ from otp_service.api.current import exchange
 from otp_service.api.exchange import JSON
 from otp_service.api.request import query_of
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import InvalidRequestError
+from otp_service.errors import InvalidRequestError
 from otp_service.services.sandbox import caught_messages
 
 

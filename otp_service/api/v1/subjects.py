@@ -11,9 +11,9 @@ from otp_service.api.people_answers import erasure_response, export_response, fr
 from otp_service.api.people_schemas import FreezeBody, NumberBody
 from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
-from otp_service.core.suppression import SuppressionSource
+from otp_service.domain.numbers import Named
+from otp_service.domain.people import SuppressionSource
 from otp_service.services.freeze import freeze, unfreeze
-from otp_service.services.named import Named
 from otp_service.services.subjects import erase, export
 
 

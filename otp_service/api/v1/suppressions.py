@@ -10,12 +10,12 @@ from otp_service.api.people_answers import suppressions_response
 from otp_service.api.people_schemas import LiftBody, NumberBody, SuppressionBody
 from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
-from otp_service.core.errors import InvalidTimeError
-from otp_service.core.moment import milliseconds_of
-from otp_service.core.suppression import Suppression, SuppressionScope, SuppressionSource, keeps_codes_back
+from otp_service.domain.numbers import Named
+from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource, keeps_codes_back
+from otp_service.domain.verification import milliseconds_of
+from otp_service.errors import InvalidTimeError
 from otp_service.ledger.clock import now
 from otp_service.services.consents import consent_of
-from otp_service.services.named import Named
 from otp_service.services.suppressions import entries_of, lift, suppress
 
 

@@ -14,8 +14,8 @@ from otp_service.api.request import read_json, validated
 from otp_service.api.retries import retry_from
 from otp_service.api.schemas import CancelBody, CheckBody, ResendBody, StartBody
 from otp_service.bootstrap import Installation
-from otp_service.core.address import require_end_users
-from otp_service.core.application import ClientIp
+from otp_service.domain.applications import ClientIp
+from otp_service.domain.numbers import require_end_users
 from otp_service.services.cancel import cancel
 from otp_service.services.check import check
 from otp_service.services.read import read

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.gateways.base import (
     Accepted,
     Gateway,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.gateways.contract.samples import MESSAGE, ExpectedRequest
 
 _TOKEN = re.compile(r"\{(to|to_plain|text|text_xml|expires_in|dispatch_id|receipt_url)\}")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt, ReceiptForgedError, ReceiptRequest, ReportsReceipts
 from otp_service.gateways.contract.bench import Bench
 from otp_service.gateways.contract.forging import OTHER_DISPATCH, forgeries, genuine, of_another_dispatch

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from otp_service.core.inbound import Meaning
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.people import Meaning
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind
 
 HOUR = 3600.0

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.gateways.base import FailureKind
 from otp_service.gateways.contract.requests import Part, SampleInbound, SampleReceipt
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.gateways.contract.bench import Bench
 from otp_service.gateways.contract.filling import at_server, filled, member_of, read_back

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import requests
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.gateways.base import (
     Accepted,
     GatewayContext,

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, Receipt, ReceiptForgedError, ReceiptRequest
 from otp_service.gateways.http.dotted import Scalar, as_text
 from otp_service.gateways.http.proof import Place, Proof, ProofSettings

@@ -12,8 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
-from otp_service.core.message import Message
-from otp_service.core.segments import encoding_of
+from otp_service.domain.templates import Message, encoding_of
 from otp_service.gateways.http.dotted import leaves
 
 Value = str | int

@@ -5,8 +5,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from otp_service.core.message import Message
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.templates import Message
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind
 
 Channel = Literal["sms", "voice", "whatsapp"]

@@ -8,9 +8,9 @@ from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from otp_service.core.errors import OtpServiceError
-from otp_service.core.message import Message
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.templates import Message
+from otp_service.domain.verification import DeliveryStatus
+from otp_service.errors import OtpServiceError
 from otp_service.gateways.base import (
     Accepted,
     FailureKind,

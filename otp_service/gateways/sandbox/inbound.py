@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from otp_service.core.inbound import Meaning
+from otp_service.domain.people import Meaning
 from otp_service.gateways.base import InboundMessage
 
 

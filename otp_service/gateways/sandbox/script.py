@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.gateways.base import FailureKind, GatewayError
 from otp_service.gateways.sandbox.faults import Case, Connection, Faults
 

@@ -3,7 +3,7 @@
 import threading
 from typing import ClassVar
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 from otp_service.gateways.smpp.delivery import delivery_of
 from otp_service.gateways.smpp.failures import OF_SENDER

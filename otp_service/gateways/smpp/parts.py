@@ -3,7 +3,7 @@
 import threading
 from collections import OrderedDict
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.smpp.receipt import Report, spellings
 
 MOST = 20_000

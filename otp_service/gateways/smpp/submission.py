@@ -3,8 +3,7 @@
 import secrets
 from collections.abc import Iterator
 
-from otp_service.core.message import Message
-from otp_service.core.segments import Encoding, encode_gsm7, encoding_of, segments
+from otp_service.domain.templates import Encoding, Message, encode_gsm7, encoding_of, segments
 from otp_service.gateways.smpp.pdu import HAS_HEADER, Tag, c_string, tlv
 from otp_service.gateways.smpp.settings import SmppSettings
 

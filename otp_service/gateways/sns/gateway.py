@@ -20,7 +20,7 @@ from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
 from botocore.session import Session as CoreSession
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 from otp_service.gateways.sns.settings import SnsSettings
 from otp_service.gateways.wire import Answer, Wire, failure_of_status, reference_of

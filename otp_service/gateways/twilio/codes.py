@@ -7,7 +7,7 @@ A code that is not here is judged by the HTTP status when a request is refused, 
 import json
 from collections.abc import Mapping
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, GatewayError, Receipt
 from otp_service.gateways.wire import Answer, failure_of_status
 

@@ -12,7 +12,7 @@ from twilio.http.response import Response
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.gateways.base import (
     Accepted,
     FailureKind,

@@ -8,7 +8,7 @@ tells what it made of a keyword (``OptOutType``), and has answered it.
 import html
 from collections.abc import Mapping
 
-from otp_service.core.inbound import Meaning
+from otp_service.domain.people import Meaning
 from otp_service.gateways.base import InboundAnswer, InboundMessage
 
 OPT_OUT_TYPES = {"STOP": Meaning.STOP, "START": Meaning.START, "HELP": Meaning.HELP}

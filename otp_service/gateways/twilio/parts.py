@@ -2,7 +2,7 @@
 
 import json
 
-from otp_service.core.message import Message
+from otp_service.domain.templates import Message
 from otp_service.gateways.base import FailureKind, GatewayError
 from otp_service.gateways.twilio.settings import TwilioSettings
 

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 import requests
 
-from otp_service.core.message import Message
-from otp_service.core.segments import Encoding, encoding_of
+from otp_service.domain.templates import Encoding, Message, encoding_of
 from otp_service.gateways.base import (
     Accepted,
     FailureKind,

@@ -6,7 +6,7 @@ cover its address, so that the dispatch is held against ``client-ref``, which we
 
 from collections.abc import Mapping
 
-from otp_service.core.verification import DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, Receipt, ReceiptForgedError, ReceiptRequest
 from otp_service.gateways.vonage.proof import is_proven, members_of
 from otp_service.gateways.vonage.settings import VonageSettings

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import requests
 
-from otp_service.core.purpose import Channel
+from otp_service.domain.verification import Channel
 from otp_service.policies.base import ALLOW, DENY, PolicyContext, PolicyError, Question, Verdict, not_by
 from otp_service.policies.camara_sim_swap.settings import CamaraSimSwapSettings, Swapped
 from otp_service.policies.camara_sim_swap.tokens import FetchedTokens, GivenToken, Tokens, members_of

@@ -5,7 +5,7 @@ from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from otp_service.core.purpose import Channel
+from otp_service.domain.verification import Channel
 from otp_service.policies.base import PolicySettings
 
 _URL = r"^https?://[^/@?#\\\s]+[^?#\\\s]*$"

@@ -1,4 +1,4 @@
--- Leaky buckets of unapproved sends, whose size follows the traffic that is approved (core/guard/bucket.py).
+-- Leaky buckets of unapproved sends, whose size follows the traffic that is approved (domain/guard.py).
 --
 -- What is kept of an address, a block or a country holds a level for each of its buckets, when they were so (`at`), and
 -- for each window a counter of approvals. A rule has an amount, a window in milliseconds, a factor, and the names of

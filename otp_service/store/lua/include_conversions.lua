@@ -1,4 +1,4 @@
--- Breakers on conversion: where hardly anybody who gets a code types it in (core/guard/conversion.py).
+-- Breakers on conversion: where hardly anybody who gets a code types it in (domain/guard.py).
 --
 -- A breaker is a list: number of the slot, sends and approvals in it, those in the one before, those in all before that, when
 -- it is tried again (0 while it is closed), how often it was opened since it was last seen to be well, and from when on what

@@ -1,9 +1,4 @@
-"""The audit chain: each entry has a digest of what was recorded, and a link over itself and all entries before it.
-
-Only digests are in it, so what they are of can be deleted, and the chain holds. Whoever changes, removes or swaps an
-entry breaks a link; whoever cuts off the last ones leaves a chain that holds, and does not reach a head that was signed
-and exported before.
-"""
+"""Events of verifications, the chain that proves an audit log, and how long rows are kept."""
 
 import hashlib
 import hmac
@@ -11,6 +6,31 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+CONSENTED: Final = "consent.given"
+"""Type of the event with the consent that came with a start, which goes once it is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What happened to a verification; with pseudonyms, and the evidence of a consent that came with a start."""
+
+    id: str
+    """Its name, the same however often it is read."""
+    at: int
+    """When: milliseconds since the epoch, by Redis' clock."""
+    type: str
+    """Such as ``verification.started``."""
+    fields: Mapping[str, str]
+
+    def member(self, name: str) -> str:
+        """Return a field, empty when there is none of that name."""
+        return self.fields.get(name, "")
+
+
+# Only digests are in it, so what they are of can be deleted, and the chain holds. Whoever changes, removes or swaps an
+# entry breaks a link; whoever cuts off the last ones leaves a chain that holds, and does not reach a head that was
+# signed and exported before.
 
 GENESIS: Final = "0" * 64
 """In place of a link before the first entry."""
@@ -100,3 +120,28 @@ def shortened(digest: str) -> str:
 
 def _sha256(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     return hashlib.sha256(canonical(value)).hexdigest()
+
+
+_DAY: Final = 24 * 3600 * 1000
+"""Milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Days for which each class of data is kept; a member is named as the class is."""
+
+    traffic: int
+    consents: int
+    """After another entry followed one. The last word is kept, given or withdrawn."""
+    suppressions: int
+    """After a suppression was lifted, ended, or followed by another. One that holds is kept."""
+    inbound: int
+    access: int
+    """After an API key was revoked or ended."""
+    duties: int
+    audit: int
+
+    def before(self, data: str, now: int) -> int:
+        """Return the time before which a class of data goes; times are milliseconds since the epoch."""
+        days: int = getattr(self, data)
+        return now - days * _DAY

@@ -1,16 +1,34 @@
-"""Transactions: the amount and the payee that a code is a function of, in canonical form.
-
-What a person sees is what the code is bound to (PSD2 RTS, article 5): equal transactions have one canonical
-form, and a payee's name can carry neither a link nor a second code into a message.
-"""
+"""The payment that a code confirms: amount, currency, payee."""
 
 import re
 import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
 
-from otp_service.core.currency import minor_digits
-from otp_service.core.errors import InvalidTransactionError
+from otp_service.errors import InvalidTransactionError
+
+_TWO = """
+AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF CNY COP
+CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR
+JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN
+NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP
+SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG
+"""
+_NONE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
+_THREE = "BHD IQD JOD KWD LYD OMR TND"
+
+_MINOR_DIGITS = {
+    currency: digits for digits, currencies in ((2, _TWO), (0, _NONE), (3, _THREE)) for currency in currencies.split()
+}
+
+
+def minor_digits(currency: str) -> int | None:
+    """Return the number of digits after the decimal point, ``None`` for an unknown currency."""
+    return _MINOR_DIGITS.get(currency)
+
+
+# What a person sees is what the code is bound to (PSD2 RTS, article 5): equal transactions have one canonical
+# form, and a payee's name can carry neither a link nor a second code into a message.
 
 MAX_NAME = 30
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,3}))?")
@@ -127,3 +145,39 @@ def _may_stand_in_a_name(character: str) -> bool:
     category = unicodedata.category(character)
     shown = category[0] == "L" or category in {"Mn", "Mc", "Nd"} or character in _NAME_SIGNS
     return shown and character not in _INVISIBLE
+
+
+@dataclass(frozen=True, slots=True)
+class NumberStyle:
+    """How a locale writes an amount of money, in ASCII characters only."""
+
+    decimal: str
+    group: str
+    sizes: tuple[int, int]
+    """Digits of the group next to the decimal sign, and of every further one: 3 and 2 in ``1,50,000``."""
+    currency_first: bool
+
+
+PLAIN = NumberStyle(decimal=".", group=",", sizes=(3, 3), currency_first=True)
+"""For a locale that nobody knows."""
+
+
+def shown_amount(amount: str, currency: str, style: NumberStyle) -> str:
+    """Return a canonical amount with its ISO 4217 code, such as ``PKR 1,500.00``.
+
+    The digits are those that the code is bound to, one for one: a symbol such as ``$`` or ``Rs`` would leave open
+    which dollar or rupee is meant, and rounding would show what was not agreed to.
+    """
+    whole, _, minor = amount.partition(".")
+    number = style.group.join(_groups(whole, style.sizes)) + (style.decimal + minor if minor else "")
+    return f"{currency} {number}" if style.currency_first else f"{number} {currency}"
+
+
+def _groups(whole: str, sizes: tuple[int, int]) -> list[str]:
+    first, further = sizes
+    groups = [whole[-first:]]
+    rest = whole[:-first]
+    while rest:
+        groups.insert(0, rest[-further:])
+        rest = rest[:-further]
+    return groups

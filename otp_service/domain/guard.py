@@ -1,0 +1,696 @@
+"""The rules of the guard, as settings give them: limits, destinations, prices, ceilings."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from limits import parse
+
+from otp_service.domain.applications import Application, Place
+from otp_service.domain.numbers import RECEIVES_SMS, Destination, NumberType
+from otp_service.errors import (
+    ConfigurationError,
+    CountryNotAllowedError,
+    NumberTypeNotAllowedError,
+    PrefixDeniedError,
+    UnacceptableError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FadingCounter:
+    """What was counted in an interval, and in the one before, which fades out while the present one grows."""
+
+    interval: int = -2
+    count: int = 0
+    before: int = 0
+
+    def value(self, now: int, window: int) -> float:
+        """Return the count at this time."""
+        passed = now // window - self.interval
+        if passed > 1:
+            return 0.0
+        count, before = (0, self.count) if passed == 1 else (self.count, self.before)
+        return count + before * (1 - (now % window) / window)
+
+    def added(self, now: int, window: int) -> "FadingCounter":
+        """Return it with one more. A clock that was set back counts on where it was."""
+        present = max(now // window, self.interval)
+        if present == self.interval:
+            return FadingCounter(present, self.count + 1, self.before)
+        return FadingCounter(present, 1, self.count if present == self.interval + 1 else 0)
+
+
+# The same as ``include_buckets.lua``, over states in memory. Times in milliseconds.
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRule:
+    """At most ``amount`` unapproved sends in a ``window``, and ``factor`` more for each that was approved in one."""
+
+    name: str
+    amount: int
+    window: int
+    factor: float
+    approvals: str = field(init=False)
+    """Name of the approvals that it follows: buckets of one window share them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "approvals", f"a{self.window // 1000}")
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is kept of an address, a block of numbers or a country."""
+
+    at: int = 0
+    """When the levels were so."""
+    levels: dict[str, float] = field(default_factory=dict)
+    """Sends that were not approved, and have not leaked away, by bucket."""
+    approvals: dict[str, FadingCounter] = field(default_factory=dict)
+    """By window."""
+
+
+def bucket_capacity(kept: Kept, rule: BucketRule, now: int) -> float:
+    """Return how many unapproved sends a bucket holds."""
+    approved = kept.approvals.get(rule.approvals, FadingCounter()).value(now, rule.window)
+    return rule.amount + rule.factor * approved
+
+
+def bucket_level(kept: Kept, rule: BucketRule, now: int) -> float:
+    """Return how much a bucket holds, leaked since it was seen last.
+
+    What got smaller since, because approvals faded, is full and not more.
+    """
+    if rule.name not in kept.levels:
+        return 0.0
+    most = bucket_capacity(kept, rule, now)
+    leaked = most / rule.window * max(0, now - kept.at)
+    return max(0.0, min(kept.levels[rule.name], most) - leaked)
+
+
+def bucket_wait(held: float, most: float, rule: BucketRule) -> int:
+    """Return the milliseconds until one more fits into a bucket that may hold so many, 0 when it does now."""
+    excess = held + 1 - max(1.0, most)
+    return max(1, math.ceil(excess * rule.window / most)) if excess > 0 else 0
+
+
+def give_back_to_bucket(kept: Kept, rule: BucketRule, sends: int) -> None:
+    """Give sends back; the bucket leaks afterwards."""
+    if rule.name in kept.levels:
+        kept.levels[rule.name] = max(0.0, kept.levels[rule.name] - sends)
+
+
+def approve_in_bucket(kept: Kept, rule: BucketRule, now: int) -> None:
+    """Count an approval in a window."""
+    kept.approvals[rule.approvals] = kept.approvals.get(rule.approvals, FadingCounter()).added(now, rule.window)
+
+
+# The same as ``include_conversions.lua``, in memory. Times in milliseconds.
+
+SLOT: Final = 60_000
+"""What was sent in this slot or the one before is not judged yet: people are still typing."""
+KEPT: Final = 0.93
+"""How much of what is judged still counts a slot later: half after ten minutes."""
+FORGOTTEN: Final = 120
+"""Slots after which nothing of it counts any more."""
+
+
+class State(StrEnum):
+    """How a breaker stands."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    PROBING = "probing"
+    """Its time is over; a trickle shows whether it is better now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionRule:
+    """Opens when, of at least ``sends`` verifications, less than a ``rate`` was approved."""
+
+    sends: int
+    rate: float
+    closed_for: int
+    """How long it closes a place at first; the time doubles each time that it was no better."""
+    closed_for_at_most: int
+    flows: bool
+    """Whether traffic goes on while it is open, so that it is judged by that."""
+    probe: int = field(init=False)
+    """How many verifications tell whether it is better afterwards: half as many, for a trickle brings no more."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "probe", -(-self.sends // 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What one breaker has seen: sends and approvals of this slot, of the one before, and of all before that."""
+
+    slot: int = 0
+    sends: int = 0
+    approvals: int = 0
+    sends_before: int = 0
+    approvals_before: int = 0
+    ripe_sends: float = 0.0
+    ripe_approvals: float = 0.0
+    until: int = 0
+    """When it is tried again; 0 while the breaker is closed."""
+    times: int = 0
+    """How often it was opened since it was last seen to be well: the next time it is open for longer."""
+    since: int = 0
+    """What was started before is forgotten: when it opened last, 0 where all counts."""
+
+    def at_time(self, now: int) -> "Conversion":
+        """Return it as it is now, its slots moved on."""
+        seen = self
+        for _ in range(min(now // SLOT - self.slot, FORGOTTEN)):
+            seen = seen._next_slot()
+        return replace(seen, slot=max(self.slot, now // SLOT))  # a clock that was set back does not age it twice
+
+    def _next_slot(self) -> "Conversion":
+        return replace(
+            self,
+            sends=0,
+            approvals=0,
+            sends_before=self.sends,
+            approvals_before=self.approvals,
+            ripe_sends=self.ripe_sends * KEPT + self.sends_before,
+            ripe_approvals=self.ripe_approvals * KEPT + self.approvals_before,
+        )
+
+    def judged(self, now: int, rule: ConversionRule) -> "tuple[Conversion, State]":
+        """Return it, at its time, with what follows from what it has seen, and how it stands then."""
+        if now < self.until:
+            return self, State.OPEN
+        ripe = self.ripe_sends >= (rule.probe if self.until else rule.sends)
+        bad = self.ripe_approvals < rule.rate * self.ripe_sends
+        if ripe and bad:
+            return self._opened(now, rule), State.OPEN
+        if ripe:
+            return replace(self, until=0, times=0), State.CLOSED
+        if self.until and not rule.flows:
+            return self, State.PROBING
+        if self.until and bad and self.ripe_sends >= 1:  # too little to tell, and nothing good
+            return self, State.OPEN
+        return replace(self, until=0), State.CLOSED
+
+    def _opened(self, now: int, rule: ConversionRule) -> "Conversion":
+        closed_for = rule.closed_for
+        for _ in range(min(self.times, 30)):
+            closed_for = min(2 * closed_for, rule.closed_for_at_most)
+        if rule.flows:  # what passes goes on telling
+            return replace(self, until=now + closed_for, times=self.times + 1)
+        return Conversion(self.slot, until=now + closed_for, times=self.times + 1, since=now)
+
+    def sent(self) -> "Conversion":
+        """Return it with one verification more."""
+        return replace(self, sends=self.sends + 1)
+
+    def approved(self, created: int) -> "Conversion":
+        """Return it with one approval more, of a verification that was started at ``created``."""
+        age = self.slot - created // SLOT
+        if created < self.since:
+            return self
+        if age <= 0:
+            return replace(self, approvals=self.approvals + 1)
+        if age == 1:
+            return replace(self, approvals_before=self.approvals_before + 1)
+        weight = 1.0
+        for _ in range(min(age - 2, FORGOTTEN)):
+            weight *= KEPT
+        return replace(self, ripe_approvals=self.ripe_approvals + weight)
+
+
+# What a rule counts, and how much is too much, is in the ruleset (`ruleset.py`) that the configuration makes.
+
+
+class Mode(StrEnum):
+    """What a rule does when it applies."""
+
+    ENFORCE = "enforce"
+    """It refuses."""
+    RECORD_ONLY = "record_only"
+    """It refuses nothing; that it would have is recorded."""
+    OFF = "off"
+    """It is not evaluated."""
+
+
+class Tells(StrEnum):
+    """What a caller is told of a refusal."""
+
+    PLAINLY = "plainly"
+    """All of it: what is wrong with the request, or the application's own quota."""
+    ALIKE = "alike"
+    """That there were too many requests for this recipient, and a coarse wait: all of these rules say the same."""
+
+
+class WithoutStore(StrEnum):
+    """What a rule does when Redis cannot answer."""
+
+    REFUSES = "refuses"
+    """The request is refused with ``store-unavailable``: what cannot be counted is not passed."""
+    DECIDES = "decides"
+    """It decides as always: it counts nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule."""
+
+    id: str
+    """Scope and name: ``number.sends``."""
+    sentence: str
+    """What it refuses, for a person."""
+    tells: Tells = Tells.ALIKE
+    without_store: WithoutStore = WithoutStore.REFUSES
+    vital: bool = False
+    """Whether codes could be guessed, or anybody flooded, without it: then production enforces it."""
+    mode: Mode = Mode.ENFORCE
+    """What it does when the configuration says nothing."""
+
+    @property
+    def scope(self) -> str:
+        """What it counts by, or judges."""
+        return self.id.partition(".")[0]
+
+
+def _static(name: str, sentence: str) -> Rule:
+    return Rule(f"destination.{name}", sentence, Tells.PLAINLY, WithoutStore.DECIDES)
+
+
+_ALL = (
+    _static("country", "The application does not send to the number's country."),
+    _static("type", "The number is of a type that receives no codes, or belongs to no country."),
+    _static("prefix", "The number begins with a prefix that is denied."),
+    Rule("number.sends", "Too many messages to one number, all applications together.", vital=True),
+    Rule(
+        "number.cooldown", "The next start for a number too soon after its last message; the wait grows with each one."
+    ),
+    Rule(
+        "number.guesses", "Too many wrong codes for one number in an application, over all verifications.", vital=True
+    ),
+    Rule("number.guess_wait", "The next guess too soon after a wrong one; the wait grows with each one."),
+    Rule(
+        "number.lock", "Too many wrong codes in a row for one number: locked until it ends, or is lifted.", vital=True
+    ),
+    Rule("address.starts", "Too many starts from one end-user address."),
+    Rule("address.unapproved", "Too many starts from one end-user address that nobody approved."),
+    Rule("address.numbers", "Codes for too many different numbers from one end-user address, not approved."),
+    Rule("address.countries", "Codes for too many different countries from one end-user address, not approved."),
+    Rule("address.network", "Too many starts from one IPv6 /48 that nobody approved."),
+    Rule("address.provider", "Too many starts from one IPv6 /32 that nobody approved."),
+    Rule("block.unapproved", "Too many messages into one block of 10,000 numbers that nobody approved."),
+    Rule("block.conversion", "Hardly anybody in this block of 10,000 numbers types the codes in."),
+    Rule("country.unapproved", "Too many messages of the application into one country that nobody approved."),
+    Rule("country.conversion", "Hardly anybody in this country types the application's codes in."),
+    Rule("spend.application", "The application's spending ceiling is reached.", Tells.PLAINLY),
+    Rule("spend.country", "The application's spending ceiling for the country is reached.", Tells.PLAINLY),
+    Rule("application.requests", "Too many starts and resends of one application.", Tells.PLAINLY),
+    Rule(
+        "application.failures",
+        "Most of the codes that the application checks are wrong: somebody tries one code on many numbers.",
+        Tells.PLAINLY,
+        mode=Mode.RECORD_ONLY,
+    ),
+)
+
+RULES: Mapping[str, Rule] = MappingProxyType({rule.id: rule for rule in _ALL})
+"""All rules by id, in the order in which they are explained."""
+
+
+# A limit is written in the notation of the ``limits`` library (``"5/10 minutes"``) and parsed by it; the store's
+# evaluator tests all windows of a request and then spends them all, or none.
+
+
+class Scope(StrEnum):
+    """What a limit counts by."""
+
+    NUMBER = "number"
+    """Messages to one number, all applications together."""
+    IP = "ip"
+    """Starts from one end-user network."""
+    APPLICATION = "application"
+    """Starts and resends of one application."""
+    FAILED_CHECKS = "failed_checks"
+    """Wrong codes for one number, per application, across verifications."""
+
+
+class Strategy(StrEnum):
+    """How a window counts; the words of the ``limits`` library."""
+
+    MOVING_WINDOW = "moving-window"
+    """Exact: never more than the amount in any interval of the window's length."""
+    SLIDING_WINDOW_COUNTER = "sliding-window-counter"
+    """Approximate in constant memory: the previous interval's count fades out."""
+
+
+STRATEGY_OF = {
+    Scope.NUMBER: Strategy.MOVING_WINDOW,
+    Scope.FAILED_CHECKS: Strategy.MOVING_WINDOW,
+    Scope.IP: Strategy.SLIDING_WINDOW_COUNTER,
+    Scope.APPLICATION: Strategy.SLIDING_WINDOW_COUNTER,
+}
+"""What concerns a person is exact; what can be large is counted in constant memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most ``amount`` events in ``seconds``."""
+
+    scope: Scope
+    amount: int
+    seconds: int
+
+    @property
+    def strategy(self) -> Strategy:
+        """How this limit counts."""
+        return STRATEGY_OF[self.scope]
+
+    @property
+    def name(self) -> str:
+        """Scope and window: what the limit's keys are called, whatever its amount."""
+        return f"{self.scope}/{self.seconds}"
+
+
+def cautious(limit: Limit) -> Limit:
+    """Return a limit as it is for an hour after the store was fenced: half as many messages, wrong codes as always."""
+    if limit.scope is Scope.FAILED_CHECKS:
+        return limit
+    return replace(limit, amount=max(1, limit.amount // 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """All limits of an installation, each scope ordered from the narrowest window to the widest."""
+
+    number: tuple[Limit, ...]
+    ip: tuple[Limit, ...]
+    application: tuple[Limit, ...]
+    failed_checks: tuple[Limit, ...]
+
+
+def parse_limits(scope: Scope, notations: tuple[str, ...]) -> tuple[Limit, ...]:
+    """Return the limits of a scope, the narrowest window first; raise `ConfigurationError` for a bad notation."""
+    limits = sorted((_parse_limit(scope, notation) for notation in notations), key=lambda limit: limit.seconds)
+    windows = [limit.seconds for limit in limits]
+    if len(set(windows)) < len(windows):
+        raise ConfigurationError(f"limits.{scope}: two limits have the same window.")
+    return tuple(limits)
+
+
+def _parse_limit(scope: Scope, notation: str) -> Limit:
+    return Limit(scope, *parse_notation(f"limits.{scope}", notation))
+
+
+def parse_notation(name: str, notation: str) -> tuple[int, int]:
+    """Return amount and seconds of a notation; raise `ConfigurationError`, which tells the name of what it is for."""
+    try:
+        item = parse(notation)
+    except ValueError as malformed:
+        raise ConfigurationError(f"{name}: {notation!r} is not a limit such as '5/10 minutes'.") from malformed
+    if item.amount < 1:
+        raise ConfigurationError(f"{name}: {notation!r} allows nothing; leave the limit out or raise it.")
+    return item.amount, item.get_expiry()
+
+
+def whole_seconds(milliseconds: int) -> int:
+    """Return whole seconds, rounded up and at least 1: after them the wait is over."""
+    return max(1, -(-milliseconds // 1000))
+
+
+_LONGEST_TOLD = 86_400
+"""Seconds."""
+
+
+def coarse_retry_after(milliseconds: int) -> int:
+    """Return whole seconds to wait, rounded up so far that they do not tell when others asked for the number.
+
+    Up to a minute in steps of 10 s, up to an hour in minutes, above that in hours, and a day at most: more would
+    tell that the number is locked.
+    """
+    seconds = whole_seconds(milliseconds)
+    step = 10 if seconds <= 60 else 60 if seconds <= 3600 else 3600  # noqa: PLR2004 - the steps named above
+    return min(-(-seconds // step) * step, _LONGEST_TOLD)
+
+
+# Times in milliseconds, money in millionths of the currency's unit. Members that are ``None`` or empty leave a rule
+# out.
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most ``amount`` events in ``seconds``."""
+
+    rule: str
+    scope: Scope
+    strategy: Strategy
+    amount: int
+    seconds: int
+    strangers: int | None = None
+    """How many of them are for those who are not known, once somebody is."""
+    quota: bool = False
+    """Whether it is the quota that the application is told."""
+    record_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Waits that grow with each event in a row; the last one repeats."""
+
+    rule: str
+    waits: tuple[int, ...]
+    forgotten: int
+    """After so long without an event the run begins anew."""
+    record_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Locks a number ``after`` so many wrong codes in a row, for a ``length``."""
+
+    rule: str
+    after: int
+    length: int
+    record_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket(BucketRule):
+    """A leaky bucket of unapproved sends, and what it counts."""
+
+    rule: str
+    part: str
+    """Which of the guard's keys it is kept in."""
+    spares: str
+    """What is not counted: numbers that were ``approved``, or contexts that are ``familiar``."""
+    starts: bool = False
+    """Whether it counts starts only, not the further messages of a verification."""
+    new: str | None = None
+    """Counts only a ``number`` or a ``country`` that is new to its address."""
+    place: str | None = None
+    """Counts only at ``home`` or ``abroad``."""
+    breaker: str | None = None
+    """Counts only while the breaker of this part stands so: ``stands``."""
+    stands: str | None = None
+    record_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker(ConversionRule):
+    """A breaker on conversion, and what it judges."""
+
+    rule: str
+    part: str
+    spares: str
+    place: str | None = None
+    record_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """At most this much money in a calendar interval (UTC)."""
+
+    rule: str
+    part: str
+    name: str
+    interval: int
+    amount: int
+    record_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """An alarm when at least ``wrong`` codes in a ``window`` are, and more than a ``share`` of all."""
+
+    rule: str
+    wrong: int
+    share: float
+    window: int
+    record_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """All rules of an application."""
+
+    windows: tuple[Window, ...] = ()
+    """Those of one scope stand together, in the order in which their keys are given."""
+    cooldown: Waits | None = None
+    guess_wait: Waits | None = None
+    lock: Lock | None = None
+    buckets: tuple[Bucket, ...] = ()
+    breakers: tuple[Breaker, ...] = ()
+    ceilings: tuple[Ceiling, ...] = ()
+    ceilings_of_countries: Mapping[str, tuple[Ceiling, ...]] = field(default_factory=dict)
+    """By country (ISO 3166-1 alpha-2); ``*`` for all that are not named."""
+    failures: Failures | None = None
+    known: int = 90 * DAY
+    """How long an approved number or context is known."""
+    contexts: int = 8
+    """Contexts that are kept of a number."""
+    lives: Mapping[str, int] = field(default_factory=dict)
+    """How long each part is kept that is not written."""
+
+    def ceilings_of(self, country: str) -> tuple[Ceiling, ...]:
+        """Return the ceilings of a country, its own or those of all that are not named."""
+        return self.ceilings_of_countries.get(country, self.ceilings_of_countries.get("*", ()))
+
+
+_COUNTRY, _TYPE, _PREFIX = "destination.country", "destination.type", "destination.prefix"
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRules:
+    """What numbers receive codes, beside the countries that each application names. The ``repr`` shows no number."""
+
+    types: frozenset[NumberType] = RECEIVES_SMS
+    denied: tuple[str, ...] = ()
+    """Beginnings of numbers in international form."""
+    allowed: tuple[str, ...] = ()
+    """Exceptions: of two beginnings that fit the longer one decides."""
+    safe: frozenset[str] = field(default=frozenset(), repr=False)
+    """Whole numbers that pass the rules against fraud."""
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+    """Of these rules, by id, where it is not the default."""
+
+    def judge(self, application: Application, destination: Destination) -> tuple[str, ...]:
+        """Return the rules that only record and would refuse a destination; raise the error of one that does refuse."""
+        noted = []
+        for rule, error in self._objections(application, destination):
+            mode = self.modes.get(rule, RULES[rule].mode)
+            if mode is Mode.ENFORCE:
+                error.rule = rule
+                raise error
+            if mode is Mode.RECORD_ONLY:
+                noted.append(rule)
+        return tuple(noted)
+
+    def _objections(self, application: Application, destination: Destination) -> list[tuple[str, UnacceptableError]]:
+        objections: list[tuple[str, UnacceptableError]] = []
+        if destination.type not in self.types:
+            objections.append((_TYPE, NumberTypeNotAllowedError("Numbers of this type do not receive codes.")))
+        if not application.sends_to(destination.country):
+            sentence = f"The application does not send to {destination.country}."
+            objections.append((_COUNTRY, CountryNotAllowedError(sentence)))
+        if _longest(self.denied, destination) > _longest(self.allowed, destination):
+            objections.append((_PREFIX, PrefixDeniedError("Numbers that begin like this receive no codes.")))
+        return objections
+
+
+def _longest(prefixes: tuple[str, ...], destination: Destination) -> int:
+    return max((len(one) for one in prefixes if destination.e164.startswith(one)), default=0)
+
+
+MICRO: Final = 1_000_000
+"""Millionths of a unit."""
+MOST: Final = Decimal(1_000_000_000)
+"""Greatest amount that is configured: sums of it stay exact in a script's numbers."""
+ANY: Final = "*"
+
+_AMOUNT = re.compile(r"\d{1,10}(\.\d{1,6})?")
+
+
+def micros(amount: str) -> int:
+    """Return an amount such as ``2.50`` in millionths; raise `ValueError` for anything else, or too much."""
+    if not _AMOUNT.fullmatch(amount) or Decimal(amount) > MOST:
+        raise ValueError("is an amount such as 2.50, with at most six decimals")
+    return int(Decimal(amount) * MICRO)
+
+
+def shown(amount: int) -> str:
+    """Return millionths as a person reads them: at least two decimals, no more than needed."""
+    whole, rest = divmod(abs(amount), MICRO)
+    return f"{'-' if amount < 0 else ''}{whole}.{f'{rest:06d}'.rstrip('0'):0<2}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Prices of one gateway: by country, or country and channel (``PK``, ``PK/voice``, ``*``, ``*/voice``).
+
+    Of an SMS, for each segment; of any other channel, for each message.
+    """
+
+    of: Mapping[str, int] = field(default_factory=dict)
+
+    def unit(self, country: str, channel: str) -> int | None:
+        """Return the price of a segment or message, ``None`` where there is none. The most precise entry decides."""
+        for name in (f"{country}/{channel}", country, f"{ANY}/{channel}", ANY):
+            if name in self.of:
+                return self.of[name]
+        return None
+
+    def price(self, country: str, channel: str, segments: int) -> int:
+        """Return what a message costs; 0 where no price is configured."""
+        return (self.unit(country, channel) or 0) * (segments if channel == "sms" else 1)
+
+
+def dearest(prices: Iterable[Prices], country: str, channel: str, segments: int) -> int:
+    """Return the most that a message may cost through any of some gateways; 0 when there is none."""
+    return max((one.price(country, channel, segments) for one in prices), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The first message of a verification. All names are pseudonyms."""
+
+    number: str
+    block: str
+    """The number without its last four digits."""
+    network: str = ""
+    """The end user's IPv4 address or IPv6 /64; empty where addresses do not count."""
+    wide_network: str = ""
+    """The IPv6 /48; empty for IPv4."""
+    provider: str = ""
+    """The IPv6 /32; empty for IPv4."""
+    context: str = ""
+    """The application's device or browser; empty when it named none."""
+    place: Place = Place.HOME
+    safe: bool = False
+    """Whether the number is on the safe list: the rules against fraud pass it."""
+    price: int = 0
+    """The most that it may cost, in millionths."""
+    noted: tuple[str, ...] = ()
+    """Rules that only record, and would have refused it without counting anything."""
+
+    @property
+    def packed(self) -> str:
+        """All of it in one string, for the log of attempts; `unpacked` reads it."""
+        flags = f"{self.place}{'+safe' if self.safe else ''}"
+        networks = (self.network, self.wide_network, self.provider)
+        return "|".join((self.number, self.block, *networks, self.context, flags, str(self.price)))
+
+
+def unpacked(text: str) -> Sending:
+    """Return what `Sending.packed` wrote."""
+    number, block, network, wide_network, provider, context, flags, price = text.split("|")
+    place, _, safe = flags.partition("+")
+    return Sending(number, block, network, wide_network, provider, context, Place(place), safe == "safe", int(price))

@@ -1,0 +1,766 @@
+"""The rules of the guard in Python, as the scripts have them in Lua: for replays and tests."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final, Generic, TypeVar
+
+from otp_service.domain import guard
+from otp_service.domain.applications import Application
+from otp_service.domain.guard import (
+    Breaker,
+    Bucket,
+    Ceiling,
+    Conversion,
+    FadingCounter,
+    Failures,
+    Kept,
+    Ruleset,
+    Scope,
+    Sending,
+    State,
+    Strategy,
+    Waits,
+    Window,
+    unpacked,
+)
+
+
+@dataclass(slots=True)
+class Moving:
+    """Exact: the times of the last events, newest first."""
+
+    events: list[float] = field(default_factory=list)
+
+    def wait(self, rule: Window, most: int, now: float) -> int:
+        """Return the milliseconds until one more fits, 0 when it does now."""
+        if len(self.events) < most or not most:
+            return 0
+        free = self.events[most - 1] + 1000 * rule.seconds - now
+        return 0 if free < 0 else max(1, math.ceil(free))
+
+    def spend(self, rule: Window, now: float) -> None:
+        """Count one event."""
+        self.events = [now, *self.events][: rule.amount]
+
+
+@dataclass(slots=True)
+class Sliding:
+    """Approximate: this interval's count and the previous one's, each with the time when it expires."""
+
+    count: int = 0
+    expires: float = 0.0
+    previous: int = 0
+    previous_expires: float = 0.0
+
+    def _now(self, rule: Window, now: float) -> tuple[bool, int, float, int, float]:
+        """Return whether the interval is over; the present count and its remaining life, and those of the last one."""
+        interval = 1000 * rule.seconds
+        ttl = max(0.0, self.expires - now)
+        count = self.count if ttl > 0 else 0
+        if 0 < ttl < interval:
+            return True, 0, ttl, count, ttl
+        faded_ttl = max(0.0, self.previous_expires - now)
+        return False, count, ttl - interval if ttl > 0 else interval, self.previous if faded_ttl > 0 else 0, faded_ttl
+
+    def wait(self, rule: Window, most: int, now: float) -> int:
+        """Return the milliseconds until one more fits, 0 when it does now."""
+        interval = 1000 * rule.seconds
+        _, count, ttl, faded, faded_ttl = self._now(rule, now)
+        if math.floor(faded * faded_ttl / interval) + count + 1 <= most:
+            return 0
+        if count < most:
+            return max(1, math.floor(faded_ttl - (most - count) * interval / faded) + 1)
+        return max(1, math.floor(ttl + interval - most * interval / count) + 1)
+
+    def spend(self, rule: Window, now: float) -> None:
+        """Count one event."""
+        interval = 1000 * rule.seconds
+        over, _, ttl, _, _ = self._now(rule, now)
+        if over:
+            self.previous, self.previous_expires = self.count, self.expires
+            self.count, self.expires = 1, now + ttl + interval
+        elif self.expires > now:
+            self.count += 1
+        else:
+            self.count, self.expires = 1, now + 2 * interval
+
+
+def counting(rule: Window) -> Callable[[], Moving | Sliding]:
+    """Return what makes an empty window of a rule."""
+    return Moving if rule.strategy is Strategy.MOVING_WINDOW else Sliding
+
+
+KNOWN: Final = "known"
+STRANGE: Final = "strange"
+Thing = TypeVar("Thing")
+
+
+class Shelf(Generic[Thing]):
+    """Things by name, each kept for a time; one that is not kept again is forgotten."""
+
+    def __init__(self, make: Callable[[], Thing]) -> None:
+        self._make = make
+        self._things: dict[Hashable, tuple[Thing, int]] = {}
+
+    def get(self, name: Hashable, now: int) -> Thing:
+        """Return what is there, or a new one, which is not there yet."""
+        thing, expires = self._things.get(name, (None, 0))
+        return thing if thing is not None and now < expires else self._make()
+
+    def put(self, name: Hashable, thing: Thing, expires: int) -> None:
+        """Keep a thing until a time."""
+        self._things[name] = (thing, expires)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Events in a row."""
+
+    length: int = 0
+    last: int = 0
+
+    def left(self, rule: Waits, now: int) -> int:
+        """Return the milliseconds to wait now."""
+        if not self.length or now - self.last >= rule.forgotten:
+            return 0
+        return max(0, self.last + rule.waits[min(self.length, len(rule.waits)) - 1] - now)
+
+    def longer(self, rule: Waits, now: int) -> "Run":
+        """Return it with one event more."""
+        over = now - self.last >= rule.forgotten
+        return Run(1 if over else self.length + 1, now)
+
+
+@dataclass(slots=True)
+class Standing:
+    """When a number was approved last, from any context, from one of an application's, and from each."""
+
+    approved: int | None = None
+    anywhere: int | None = None
+    applications: dict[str, int] = field(default_factory=dict)
+    contexts: dict[str, int] = field(default_factory=dict)
+
+    def approve(self, context: str, application: str, most: int, now: int) -> None:
+        """Note an approval; of the contexts the last ones are kept."""
+        self.approved = now
+        if not context:
+            return
+        self.anywhere = self.applications[application] = self.contexts[context] = now
+        while len(self.contexts) > most:
+            del self.contexts[min(self.contexts, key=lambda one: self.contexts[one])]
+
+
+@dataclass(slots=True)
+class Guesses:
+    """Wrong codes for a number in an application."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    row: int = 0
+    ends: int = 0
+
+
+@dataclass(slots=True)
+class Part:
+    """What is kept of an address, a block or a country."""
+
+    kept: Kept = field(default_factory=Kept)
+    breaker: Conversion = field(default_factory=Conversion)
+
+
+@dataclass(slots=True)
+class Failing:
+    """Codes that an application checked."""
+
+    wrong: FadingCounter = field(default_factory=FadingCounter)
+    right: FadingCounter = field(default_factory=FadingCounter)
+
+    def wait(self, rule: Failures, now: int) -> int:
+        """Return the milliseconds until the interval ends, when more fail than may."""
+        wrong, right = self.wrong.value(now, rule.window), self.right.value(now, rule.window)
+        high = wrong >= rule.wrong and wrong > rule.share * (wrong + right)
+        return rule.window - now % rule.window if high else 0
+
+
+class Memory:
+    """All of it, each under the name that its key has in Redis."""
+
+    def __init__(self) -> None:
+        self.standing: Shelf[Standing] = Shelf(Standing)
+        self.cooldown: Shelf[dict[str, Run]] = Shelf(dict)
+        self.guesses: Shelf[Guesses] = Shelf(Guesses)
+        self.asked: Shelf[set[str]] = Shelf(set)
+        self.parts: Shelf[Part] = Shelf(Part)
+        self.failing: Shelf[Failing] = Shelf(Failing)
+        self._spent: dict[tuple[str, str], tuple[int, int]] = {}
+        self._windows: dict[tuple[str, str, int], Moving | Sliding] = {}
+
+    def window(self, rule: Window, name: str) -> Moving | Sliding:
+        """Return a window of somebody."""
+        return self._windows.setdefault((rule.scope, name, rule.seconds), counting(rule)())
+
+    def over(
+        self, ruleset: Ruleset, application: str, country: str, price: int, now: int
+    ) -> Iterator[tuple[Ceiling, int]]:
+        """Yield the ceilings that a price would pass, and the milliseconds until their interval ends."""
+        for ceiling, name in _ceilings(ruleset, application, country):
+            interval, amount = self._spent.get(name, (-1, 0))
+            spent = amount if interval == _interval(interval, ceiling, now) else 0
+            if spent + price > ceiling.amount:
+                yield ceiling, (now // ceiling.interval + 1) * ceiling.interval - now
+
+    def spend(self, ruleset: Ruleset, application: str, country: str, price: int, now: int) -> None:
+        """Add a price to all ceilings."""
+        for ceiling, name in _ceilings(ruleset, application, country):
+            interval, amount = self._spent.get(name, (-1, 0))
+            present = _interval(interval, ceiling, now)
+            self._spent[name] = (present, (amount if interval == present else 0) + price)
+
+
+def _interval(kept: int, ceiling: Ceiling, now: int) -> int:
+    """Return the interval that counts: a clock that was set back a little counts on in the one that was kept."""
+    present = now // ceiling.interval
+    return kept if kept == present + 1 else present
+
+
+def _ceilings(ruleset: Ruleset, application: str, country: str) -> Iterator[tuple[Ceiling, tuple[str, str]]]:
+    for ceiling in ruleset.ceilings:
+        yield ceiling, (application, ceiling.name)
+    for ceiling in ruleset.ceilings_of(country):
+        yield ceiling, (f"{application}/{country}", ceiling.name)
+
+
+# The same as ``include_guard.lua`` and ``include_fraud.lua``. Times in milliseconds.
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule that refuses for so long, or only records that it would."""
+
+    rule: str
+    wait: int
+    records: bool
+
+
+def refusal(findings: list[Finding]) -> Finding | None:
+    """Return the finding that refuses a message, ``None`` when none does: the one with the longest wait."""
+    refusing = [one for one in findings if not one.records]
+    return max(refusing, key=lambda one: one.wait, default=None)
+
+
+@dataclass(slots=True)
+class Trial:
+    """One message, or one code that is typed."""
+
+    memory: Memory
+    ruleset: Ruleset
+    application: str
+    country: str
+    sending: Sending
+    kind: str
+    now: int
+    findings: list[Finding] = field(default_factory=list)
+    new: dict[str, bool] = field(default_factory=dict)
+    approved: bool = field(init=False)
+    familiar: bool = field(init=False)
+    _some: bool = field(init=False)
+    _here: bool = field(init=False)
+    _parts: dict[str, Part] = field(default_factory=dict)
+    _stands: dict[str, State] = field(default_factory=dict)
+    _changed: set[str] = field(default_factory=set)
+    _counted: list[tuple[Bucket, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        standing, known = self.memory.standing.get(self.sending.number, self.now), self.ruleset.known
+
+        def lately(at: int | None) -> bool:
+            return at is not None and self.now - at < known
+
+        self.approved, self._some = lately(standing.approved), lately(standing.anywhere)
+        self._here = lately(standing.applications.get(self.application))
+        self.familiar = bool(self.sending.context) and lately(standing.contexts.get(self.sending.context))
+        if self.kind == "start" and self.sending.network:
+            asked = self.memory.asked.get(self.sending.network, self.now)
+            self.new = {"number": self.sending.number not in asked, "country": self.country not in asked}
+
+    @property
+    def counted(self) -> Counter[tuple[str, str]]:
+        """In which buckets it was counted, by part and name."""
+        return Counter((rule.part, rule.name) for rule, _ in self._counted)
+
+    @property
+    def lane(self) -> str:
+        """Whose runs and shares it counts in."""
+        return KNOWN if self.familiar else STRANGE
+
+    def part(self, part: str) -> Part:
+        """Return what is kept of a part that `named`."""
+        if part not in self._parts:
+            self._parts[part] = self.memory.parts.get((part, self.named(part)), self.now)
+        return self._parts[part]
+
+    def keep(self, part: str) -> None:
+        """Keep a part as it is."""
+        self.memory.parts.put((part, self.named(part)), self.part(part), self.now + self.ruleset.lives[part])
+
+    def named(self, part: str) -> str:
+        """Return what a part is kept under; empty where it does not count."""
+        first = self.kind == "start"
+        return {
+            "block": self.sending.block,
+            "country": f"{self.application}/{self.country}",
+            "address": self.sending.network if first else "",
+            "network": self.sending.wide_network if first else "",
+            "provider": self.sending.provider if first else "",
+        }[part]
+
+    # --- testing ----------------------------------------------------------------------------------------------
+
+    def test(self) -> None:
+        """Test all rules for a message."""
+        self.test_windows(self._scopes())
+        if self.ruleset.cooldown and self.kind == "start":
+            run = self.memory.cooldown.get(self.sending.number, self.now).get(self.lane, Run())
+            rule = self.ruleset.cooldown
+            self._note(rule.rule, run.left(rule, self.now), records=rule.record_only)
+        self.test_guesses()
+        if self.ruleset.failures:
+            wait = self.memory.failing.get(self.application, self.now).wait(self.ruleset.failures, self.now)
+            self._note(self.ruleset.failures.rule, wait, records=self.ruleset.failures.record_only)
+        over = self.memory.over(self.ruleset, self.application, self.country, self.sending.price, self.now)
+        for ceiling, wait in over:
+            self._note(ceiling.rule, wait, records=ceiling.record_only)
+        self._test_breakers()
+        self._test_buckets()
+
+    def test_windows(self, scopes: tuple[Scope, ...]) -> None:
+        """Test the windows that count by one of the scopes."""
+        for rule, name in self._windows(scopes):
+            some = self._here if rule.scope is Scope.FAILED_CHECKS else self._some
+            stranger = self.lane == STRANGE and some
+            most = rule.strangers if stranger and rule.strangers is not None else rule.amount
+            self._note(rule.rule, self.memory.window(rule, name).wait(rule, most, self.now), records=rule.record_only)
+
+    def test_guesses(self) -> None:
+        """Test the wait after a wrong code, and the lock."""
+        guesses = self.memory.guesses.get((self.application, self.sending.number), self.now)
+        if self.ruleset.guess_wait:
+            rule = self.ruleset.guess_wait
+            self._note(rule.rule, guesses.runs.get(self.lane, Run()).left(rule, self.now), records=rule.record_only)
+        if self.ruleset.lock:
+            lock = self.ruleset.lock
+            self._note(lock.rule, guesses.ends - self.now, records=lock.record_only)
+
+    def _test_breakers(self) -> None:
+        for rule in self.ruleset.breakers:
+            if not self._applies(rule):
+                continue
+            part = self.part(rule.part)
+            before = part.breaker
+            part.breaker, stands = before.at_time(self.now).judged(self.now, rule)
+            self._stands[rule.part] = stands
+            if part.breaker.until != before.until:
+                self._changed.add(rule.part)
+            if stands is State.OPEN and not rule.flows:
+                self._note(rule.rule, part.breaker.until - self.now, records=rule.record_only)
+
+    def _test_buckets(self) -> None:
+        for rule in self.ruleset.buckets:
+            stands = rule.breaker is None or self._stands.get(rule.breaker) == rule.stands
+            late = rule.starts and self.kind != "start"
+            new = rule.new is None or self.new.get(rule.new, False)
+            if stands and new and not late and self._applies(rule):
+                kept = self.part(rule.part).kept
+                level = guard.bucket_level(kept, rule, self.now)
+                wait = guard.bucket_wait(level, guard.bucket_capacity(kept, rule, self.now), rule)
+                self._note(rule.rule, wait, records=rule.record_only)
+                self._counted.append((rule, level))
+
+    def _applies(self, rule: Bucket | Breaker) -> bool:
+        """Tell whether a rule against fraud looks at this message."""
+        known = self.approved if rule.spares == "approved" else self.familiar
+        here = rule.place is None or rule.place == self.sending.place
+        return here and not known and not self.sending.safe and bool(self.named(rule.part))
+
+    def _note(self, rule: str, wait: int, *, records: bool) -> None:
+        if wait > 0:
+            self.findings.append(Finding(rule, wait, records))
+
+    # --- counting ---------------------------------------------------------------------------------------------
+
+    def count(self) -> None:
+        """Count the message in everything that was tested."""
+        self.spend_windows(tuple(one for one in self._scopes() if one is not Scope.FAILED_CHECKS))
+        self._count_cooldown()
+        self.memory.spend(self.ruleset, self.application, self.country, self.sending.price, self.now)
+        touched = {rule.part for rule, _ in self._counted} | self._stands.keys()
+        for part in {rule.part for rule, _ in self._counted}:
+            self._settle_levels(part)
+        for rule, level in self._counted:
+            self.part(rule.part).kept.levels[rule.name] = level + 1
+        for part in self._stands:
+            own = self.part(part)
+            own.breaker = own.breaker.sent() if self.kind == "start" else own.breaker
+        for part in touched:
+            self.keep(part)
+        if any(self.new.values()):
+            self._count_asked()
+
+    def spend_windows(self, scopes: tuple[Scope, ...]) -> None:
+        """Count one event in the windows that count by one of the scopes."""
+        for rule, name in self._windows(scopes):
+            self.memory.window(rule, name).spend(rule, self.now)
+
+    def remember_breakers(self) -> None:
+        """Keep the breakers that opened or closed, of a message that is refused."""
+        for part in self._changed:
+            self._settle_levels(part)
+            self.keep(part)
+
+    def _count_cooldown(self) -> None:
+        rule, number = self.ruleset.cooldown, self.sending.number
+        if rule and self.kind != "fallback":
+            runs = self.memory.cooldown.get(number, self.now)
+            runs[self.lane] = runs.get(self.lane, Run()).longer(rule, self.now)
+            self.memory.cooldown.put(number, runs, self.now + rule.forgotten)
+
+    def _count_asked(self) -> None:
+        network = self.sending.network
+        asked = self.memory.asked.get(network, self.now)
+        first = not asked
+        asked |= {self.sending.number, self.country}
+        if first:
+            self.memory.asked.put(network, asked, self.now + self.ruleset.lives["asked"])
+
+    def _settle_levels(self, part: str) -> None:
+        """Let all buckets of a part leak before it is kept as it is now."""
+        kept = self.part(part).kept
+        for rule in self.ruleset.buckets:
+            if rule.part == part and rule.name in kept.levels and rule.place in {None, str(self.sending.place)}:
+                kept.levels[rule.name] = guard.bucket_level(kept, rule, self.now)
+        kept.at = self.now
+
+    def _scopes(self) -> tuple[Scope, ...]:
+        address = (Scope.IP,) if self.kind == "start" and self.sending.network else ()
+        own = (Scope.APPLICATION,) if self.kind != "fallback" else ()
+        return (Scope.FAILED_CHECKS, Scope.NUMBER, *address, *own)
+
+    def _windows(self, scopes: tuple[Scope, ...]) -> Iterator[tuple[Window, str]]:
+        names = {
+            Scope.NUMBER: self.sending.number,
+            Scope.FAILED_CHECKS: f"{self.application}/{self.sending.number}",
+            Scope.IP: self.sending.network,
+            Scope.APPLICATION: self.application,
+        }
+        for rule in self.ruleset.windows:
+            if rule.scope in scopes:
+                yield rule, names[rule.scope]
+
+
+# The same decisions as the scripts make, which the tests hold against each other; and what ``otp-service guard replay``
+# runs a log through. Times in milliseconds.
+
+_OF_ITS_ADDRESS = frozenset({"address", "network", "provider"})
+
+
+@dataclass(slots=True)
+class Counted:
+    """A verification as the guard remembers it."""
+
+    application: str
+    country: str
+    sending: Sending
+    created: int
+    approved: bool
+    """Whether its number was known when it started."""
+    familiar: bool
+    """Whether its context was."""
+    new: dict[str, bool]
+    """Whether number and country were new to its address."""
+    sends: Counter[tuple[str, str]]
+    """How often its messages were counted, by part and bucket."""
+
+
+class Rehearsal:
+    """The guard of an installation, in memory."""
+
+    def __init__(self) -> None:
+        self._memory = Memory()
+
+    def start(
+        self, ruleset: Ruleset, application: str, country: str, sending: Sending, now: int
+    ) -> tuple[list[Finding], Counted | None]:
+        """Judge a start, and count it if nothing refuses it; return what was found, and the verification."""
+        trial = Trial(self._memory, ruleset, application, country, sending, "start", now)
+        if not _passes(trial):
+            return trial.findings, None
+        counted = Counted(application, country, sending, now, trial.approved, trial.familiar, trial.new, trial.counted)
+        return trial.findings, counted
+
+    def resend(
+        self, ruleset: Ruleset, counted: Counted, price: int, now: int, *, fallback: bool = False
+    ) -> list[Finding]:
+        """Judge a further message, and count it if nothing refuses it; return what was found."""
+        first = counted.sending
+        further = Sending(
+            first.number, first.block, context=first.context, place=first.place, safe=first.safe, price=price
+        )
+        kind = "fallback" if fallback else "resend"
+        trial = Trial(self._memory, ruleset, counted.application, counted.country, further, kind, now)
+        if _passes(trial):
+            counted.sends += trial.counted
+        return trial.findings
+
+    def guess(self, ruleset: Ruleset, counted: Counted, now: int, *, right: bool) -> list[Finding]:
+        """Judge a code that is typed, and count it if nothing refuses it; return what was found."""
+        trial = Trial(self._memory, ruleset, counted.application, counted.country, counted.sending, "check", now)
+        trial.familiar = trial.familiar or counted.familiar
+        trial.test_windows((Scope.FAILED_CHECKS,))
+        trial.test_guesses()
+        if refusal(trial.findings):
+            return trial.findings
+        self._count_check(trial, right=right)
+        if right:
+            self._approve(trial, counted)
+        else:
+            self._wrong(trial)
+            trial.spend_windows((Scope.FAILED_CHECKS,))
+        return trial.findings
+
+    def _count_check(self, trial: Trial, *, right: bool) -> None:
+        rule = trial.ruleset.failures
+        if rule is None:
+            return
+        failing = self._memory.failing.get(trial.application, trial.now)
+        name = "right" if right else "wrong"
+        setattr(failing, name, getattr(failing, name).added(trial.now, rule.window))
+        self._memory.failing.put(trial.application, failing, trial.now + trial.ruleset.lives["failures"])
+
+    def _wrong(self, trial: Trial) -> None:
+        ruleset, now, name = trial.ruleset, trial.now, (trial.application, trial.sending.number)
+        guesses = self._memory.guesses.get(name, now)
+        if ruleset.guess_wait:
+            guesses.runs[trial.lane] = guesses.runs.get(trial.lane, Run()).longer(ruleset.guess_wait, now)
+        guesses.row += 1
+        if ruleset.lock and guesses.row >= ruleset.lock.after:
+            guesses.ends, guesses.row = now + ruleset.lock.length, 0
+        self._memory.guesses.put(name, guesses, now + ruleset.lives["guesses"])
+
+    def _approve(self, trial: Trial, counted: Counted) -> None:
+        ruleset, now, first, memory = trial.ruleset, trial.now, counted.sending, self._memory
+        guesses = memory.guesses.get((trial.application, first.number), now)
+        guesses.runs.pop(trial.lane, None)
+        guesses.row = 0
+        memory.cooldown.get(first.number, now).pop(trial.lane, None)
+        standing = memory.standing.get(first.number, now)
+        standing.approve(first.context, trial.application, ruleset.contexts, now)
+        memory.standing.put(first.number, standing, now + ruleset.known)
+        if not first.safe:
+            self._give_back(trial, counted)
+
+    def _give_back(self, trial: Trial, counted: Counted) -> None:
+        back = Trial(
+            self._memory, trial.ruleset, counted.application, counted.country, counted.sending, "start", trial.now
+        )
+        for part in ("block", "country", "address", "network", "provider"):
+            spared = counted.familiar if part in _OF_ITS_ADDRESS else counted.approved
+            if back.named(part) and not spared:
+                _give_back_part(back, counted, part, counts=part in _OF_ITS_ADDRESS or not trial.approved)
+        names = {"number": counted.sending.number, "country": counted.country}
+        asked = self._memory.asked.get(counted.sending.network, trial.now)
+        asked -= {names[what] for what, new in counted.new.items() if new}
+
+
+def _passes(trial: Trial) -> bool:
+    """Test all rules, then count the message in all or none; tell whether nothing refuses it."""
+    trial.test()
+    if refusal(trial.findings):
+        trial.remember_breakers()
+        return False
+    trial.count()
+    return True
+
+
+def _give_back_part(back: Trial, counted: Counted, part: str, *, counts: bool) -> None:
+    """Give back to a part; of one number, while it is known, one approval ``counts``."""
+    own, done = back.part(part), set()
+    for rule in back.ruleset.buckets:
+        if rule.part != part or rule.name in done:
+            continue
+        guard.give_back_to_bucket(own.kept, rule, counted.sends[part, rule.name])
+        if counts and rule.approvals not in done:
+            guard.approve_in_bucket(own.kept, rule, back.now)
+        done |= {rule.name, rule.approvals}
+    if any(rule.part == part for rule in back.ruleset.breakers):
+        own.breaker = own.breaker.at_time(back.now).approved(counted.created)
+        done.add("breaker")
+    if done:
+        own.kept.at = own.kept.at or back.now
+        back.keep(part)
+
+
+class Kind(StrEnum):
+    """What was tried."""
+
+    START = "start"
+    RESEND = "resend"
+    FALLBACK = "fallback"
+    APPROVED = "approved"
+    """A right code that was compared."""
+    WRONG = "wrong"
+    """A wrong one."""
+    CHECK = "check"
+    """A code that was not compared: a rule refused it."""
+
+
+_MESSAGES = frozenset({Kind.START, Kind.RESEND, Kind.FALLBACK})
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An entry of the log."""
+
+    at: int
+    """Milliseconds since the epoch, by Redis' clock."""
+    kind: Kind
+    verification: str
+    refused: str
+    """The rule that refused it, empty for none."""
+    what: str
+    """Of a start application, country and `Sending`, packed; of a further message its price in millionths."""
+
+    @property
+    def application(self) -> str:
+        """The caller of a start."""
+        return self.what.split("|", 1)[0]
+
+    @property
+    def country(self) -> str:
+        """The destination of a start."""
+        return self.what.split("|", 2)[1]
+
+    @property
+    def sending(self) -> Sending:
+        """What the guard saw of a start."""
+        return unpacked(self.what.split("|", 2)[2])
+
+    @property
+    def price(self) -> int:
+        """The most that a message may cost, in millionths; 0 of a code."""
+        if self.kind not in _MESSAGES:
+            return 0
+        return self.sending.price if self.kind is Kind.START else int(self.what or 0)
+
+    def checked(self) -> "Attempt":
+        """Return it, when all that it says can be read; raise `ValueError` or `TypeError` otherwise."""
+        texts = (self.verification, self.refused, self.what)
+        if not isinstance(self.at, int) or not all(isinstance(one, str) for one in texts):
+            raise TypeError("is no attempt")
+        if self.kind is Kind.START and self.what.count("|") < 2:  # noqa: PLR2004 - application, country and the rest
+            raise ValueError("is no start")
+        if self.price < 0:
+            raise ValueError("is of a negative price")
+        return self
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the attempts."""
+
+    messages: int = 0
+    """Messages that went out."""
+    cost: int = 0
+    """The most that they may have cost, in millionths."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Attempts by the rule that refused them."""
+    approved: int = 0
+
+    def count(self, attempt: Attempt, rule: str) -> None:
+        """Count an attempt that a rule refused, or none (empty)."""
+        if rule:
+            self.refused[rule] += 1
+        elif attempt.kind in _MESSAGES:
+            self.messages += 1
+            self.cost += attempt.price
+        elif attempt.kind is Kind.APPROVED:
+            self.approved += 1
+
+
+@dataclass(slots=True)
+class Replayed:
+    """The same attempts as they went, and under other rules."""
+
+    before: Tally = field(default_factory=Tally)
+    after: Tally = field(default_factory=Tally)
+    unknown: int = 0
+    """Attempts of verifications that started before the log, or of applications that the rules do not name."""
+    never_started: int = 0
+    """Further attempts of verifications that would not have started."""
+    people_refused: int = 0
+    """Verifications that were approved, and would not have started."""
+    differing: list[tuple[Attempt, str]] = field(default_factory=list)
+    """Attempts with another outcome, and the rule that would refuse them now (empty for none)."""
+
+
+def replay(
+    attempts: Iterable[Attempt], rulesets: Mapping[str, Ruleset], applications: Mapping[str, Application] | None = None
+) -> Replayed:
+    """Run attempts, in the order in which they were made, through rules in memory; ``rulesets`` by application.
+
+    With ``applications``, by name, a start goes where they send to and have their home, not where they did then. What
+    was refused in its time and would pass now has no answer in the log: nobody typed that code in. It counts as never
+    approved.
+    """
+    rehearsal, found = Rehearsal(), Replayed()
+    counted: dict[str, Counted | None] = {}
+    for attempt in attempts:
+        if attempt.kind is not Kind.START and attempt.verification not in counted:
+            found.unknown += 1
+            continue
+        if attempt.kind is Kind.START and attempt.application not in rulesets:
+            found.unknown += 1
+            continue
+        rule = _again(rehearsal, attempt, rulesets, applications or {}, counted)
+        found.before.count(attempt, attempt.refused)
+        if rule is None:
+            found.never_started += 1
+            found.people_refused += attempt.kind is Kind.APPROVED
+            continue
+        found.after.count(attempt, rule)
+        if rule != attempt.refused:
+            found.differing.append((attempt, rule))
+    return found
+
+
+def _again(
+    rehearsal: Rehearsal,
+    attempt: Attempt,
+    rulesets: Mapping[str, Ruleset],
+    applications: Mapping[str, Application],
+    counted: dict[str, Counted | None],
+) -> str | None:
+    """Return the rule that refuses an attempt, empty for none; ``None`` when its verification never started."""
+    if attempt.kind is Kind.START:
+        ruleset, application = rulesets[attempt.application], applications.get(attempt.application)
+        sending = attempt.sending
+        if application:
+            if not application.sends_to(attempt.country):
+                counted[attempt.verification] = None
+                return "destination.country"
+            sending = replace(sending, place=application.place_of(attempt.country))
+        findings, verification = rehearsal.start(ruleset, attempt.application, attempt.country, sending, attempt.at)
+        counted[attempt.verification] = verification
+    else:
+        verification = counted[attempt.verification]
+        if verification is None:
+            return None
+        ruleset = rulesets[verification.application]
+        if attempt.kind in _MESSAGES:
+            fallback = attempt.kind is Kind.FALLBACK
+            findings = rehearsal.resend(ruleset, verification, attempt.price, attempt.at, fallback=fallback)
+        else:
+            findings = rehearsal.guess(ruleset, verification, attempt.at, right=attempt.kind is Kind.APPROVED)
+    refused = refusal(findings)
+    return refused.rule if refused else ""

@@ -1,0 +1,659 @@
+"""Message templates: languages, variables, lengths in segments, the text of a message."""
+
+import re
+import string
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+from babel import Locale, UnknownLocaleError
+from babel.numbers import get_decimal_symbol, get_group_symbol
+
+from otp_service.domain.applications import Application
+from otp_service.domain.events import digest_of
+from otp_service.domain.payments import PLAIN, NumberStyle, Transaction, shown_amount
+from otp_service.domain.people import Meaning
+from otp_service.domain.verification import LONGEST_LIFE, Channel, Purpose, PurposeKind
+
+# Nothing that a caller sends is ever a template, and a value that looks like a variable stays what it is.
+
+
+class Variable(StrEnum):
+    """What a template may name. There is no other: no attribute, no index, no format."""
+
+    BRAND = "brand"
+    """The application's title."""
+    CODE = "code"
+    """The code as one run of ASCII digits, to be read."""
+    DIGITS = "digits"
+    """The code digit by digit, to be heard."""
+    MINUTES = "minutes"
+    """How long the code is still valid, in the words of the language."""
+    NEVER_SHARE = "never_share"
+    """The language's phrase against passing the code on."""
+    AMOUNT = "amount"
+    """Amount and currency of a payment."""
+    PAYEE = "payee"
+    ACCOUNT = "account"
+    """What the language says of the payer's account; nothing when the payment names none."""
+
+
+class TemplateError(ValueError):
+    """A template cannot be used; ``str(error)`` says why, as the end of a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Text with variables."""
+
+    source: str
+    """As it is written in its file."""
+    pieces: tuple[tuple[str, str | None], ...]
+    """Literal text, and the variable after it, if any."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variables in the order of the text, repeated ones too."""
+        return tuple(name for _, name in self.pieces if name is not None)
+
+    def filled(self, values: Mapping[str, str]) -> str:
+        """Return the text with its values; they are not looked at for variables again."""
+        return "".join(literal + ("" if name is None else values[name]) for literal, name in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRef:
+    """Which template a text was made of: what an approval is of, and what a dispute asks for."""
+
+    id: str
+    """Language, purpose or kind of purpose, and channel: ``ur/transaction/sms``."""
+    version: str
+    """As its file says."""
+    sha256: str
+    """Of all its words, those of the phrases that it names too."""
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.version} {self.sha256}"
+
+
+def parse_template(source: str, allowed: Collection[str]) -> Template:
+    """Return a template that names allowed variables only; raise `TemplateError`."""
+    try:
+        parsed = list(string.Formatter().parse(source))
+    except ValueError:
+        raise TemplateError("has a single brace: write {{ and }} for braces") from None
+    pieces = tuple((literal, name) for literal, name, _, _ in parsed)
+    if _plainly(pieces) != source:
+        raise TemplateError("has a conversion or a format: variables stand as they are, such as {code}")
+    for _, name in pieces:
+        if name is not None and name not in allowed:
+            there_are = ", ".join(f"{{{known}}}" for known in allowed)
+            raise TemplateError(f"names {{{name}}}, which is not known here; there are {there_are}")
+    return Template(source, pieces)
+
+
+def _plainly(pieces: tuple[tuple[str, str | None], ...]) -> str:
+    """Return how pieces are written without anything beside the names."""
+    literals = ((literal.replace("{", "{{").replace("}", "}}"), name) for literal, name in pieces)
+    return "".join(literal + ("" if name is None else f"{{{name}}}") for literal, name in literals)
+
+
+# 3GPP TS 23.038: the default alphabet (6.2.1) in septets, its extension table (6.2.1.1) at two septets a character,
+# UCS-2 (6.2.3) in units of 16 bits. 3GPP TS 23.040 (9.2.3.24.1): a short message has 140 octets; one of several gives
+# six of them to the header that puts them together again.
+
+MAX_OCTETS: Final = 140
+"""Octets of one short message."""
+
+_BASIC: Final = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+"""The default alphabet by septet; the escape to the extension table is no character."""
+_ESCAPE: Final = 0x1B
+_EXTENSION: Final = {
+    "\f": 0x0A, "^": 0x14, "{": 0x28, "}": 0x29, "\\": 0x2F, "[": 0x3C, "~": 0x3D, "]": 0x3E, "|": 0x40, "€": 0x65,
+}  # fmt: skip
+_SEPTETS: Final = {
+    **{character: bytes((septet,)) for septet, character in enumerate(_BASIC) if septet != _ESCAPE},
+    **{character: bytes((_ESCAPE, septet)) for character, septet in _EXTENSION.items()},
+}
+
+
+class Encoding(StrEnum):
+    """How the characters of a text are written on the air."""
+
+    GSM7 = "gsm7"
+    UCS2 = "ucs2"
+
+    @property
+    def label(self) -> str:
+        """The usual name, for a person."""
+        return "GSM-7" if self is Encoding.GSM7 else "UCS-2"
+
+    @property
+    def alone(self) -> int:
+        """Units of a text that needs one segment only."""
+        return 160 if self is Encoding.GSM7 else 70
+
+    @property
+    def joined(self) -> int:
+        """Units of each segment of a longer text."""
+        return 153 if self is Encoding.GSM7 else 67
+
+
+def encoding_of(text: str) -> Encoding:
+    """Return GSM-7 when every character is in the default alphabet or its extension, else UCS-2."""
+    return Encoding.GSM7 if _SEPTETS.keys() >= set(text) else Encoding.UCS2
+
+
+def encode_gsm7(text: str) -> bytes:
+    """Return the septets of a text, one in each byte (unpacked); raise `ValueError` for one that is not GSM-7."""
+    try:
+        return b"".join(_SEPTETS[character] for character in text)
+    except KeyError:
+        raise ValueError("the text has a character outside the GSM 7-bit alphabet") from None
+
+
+def not_in_gsm7(text: str) -> list[int]:
+    """Return the positions of the characters that make a text UCS-2."""
+    return [position for position, character in enumerate(text) if character not in _SEPTETS]
+
+
+def units(text: str) -> int:
+    """Return the length of a text on the air: septets in GSM-7, units of 16 bits in UCS-2."""
+    if encoding_of(text) is Encoding.GSM7:
+        return len(text) + sum(map(text.count, _EXTENSION))
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def octets(text: str) -> int:
+    """Return the length in octets of a text on the air, without any header."""
+    return (units(text) * 7 + 7) // 8 if encoding_of(text) is Encoding.GSM7 else units(text) * 2
+
+
+def segments(text: str) -> tuple[str, ...]:
+    """Return the parts that a text is cut into, one for each short message; joined they are the text.
+
+    No part ends within an escape sequence or a surrogate pair. The empty text is one part.
+    """
+    encoding = encoding_of(text)
+    return (text,) if units(text) <= encoding.alone else _parts(text, encoding)
+
+
+def _parts(text: str, encoding: Encoding) -> tuple[str, ...]:
+    parts, start, used = [], 0, 0
+    for position, character in enumerate(text):
+        width = _width(character, encoding)
+        if used + width > encoding.joined:
+            parts.append(text[start:position])
+            start, used = position, 0
+        used += width
+    return (*parts, text[start:])
+
+
+def _width(character: str, encoding: Encoding) -> int:
+    if encoding is Encoding.GSM7:
+        return len(_SEPTETS[character])
+    return 2 if ord(character) > 0xFFFF else 1  # noqa: PLR2004 - above the BMP: a surrogate pair
+
+
+DEFAULT: Final = "en"
+"""The language that is always there."""
+MAX_MINUTES: Final = LONGEST_LIFE // 60
+"""Whole minutes that a code can be valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The templates of one purpose, or of all purposes of a kind, in one language."""
+
+    payment: bool
+    """Whether they name a payment."""
+    segments: int
+    """Short messages that the longest text message may take."""
+    templates: Mapping[Channel, Template]
+    name: str = ""
+    """The purpose, or the kind of purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """What one file of messages says."""
+
+    tag: str
+    """BCP 47, as the file is named."""
+    alphabet: Encoding
+    """What its text messages are meant to be encoded in."""
+    never_share: str
+    minutes: tuple[str, ...]
+    """How long, in words, by whole minutes from 0 to `MAX_MINUTES`."""
+    account_written: Template
+    account_spoken: Template
+    texts: Mapping[str, Texts]
+    """By purpose, or by kind of purpose."""
+    replies: Mapping[Meaning, Template] = field(default_factory=dict)
+    """What somebody is answered, by what he wrote."""
+    reply_segments: int = 1
+    """Short messages that the longest reply may take."""
+    version: str = "1"
+    """Of its words, as its file says."""
+    references: Mapping[tuple[str, Channel], TemplateRef] = field(init=False, repr=False, compare=False)
+    """Which template each text is, by purpose or kind of purpose (of a reply: `reply_name`), and channel."""
+
+    def __post_init__(self) -> None:
+        """Take the digests once: they are asked for with each message."""
+        own = {
+            (texts.name, channel): _reference(self, texts.name, channel, template)
+            for texts in self.texts.values()
+            for channel, template in texts.templates.items()
+        }
+        replies = {
+            (reply_name(meaning), Channel.SMS): _reference(self, reply_name(meaning), Channel.SMS, template)
+            for meaning, template in self.replies.items()
+        }
+        object.__setattr__(self, "references", own | replies)
+
+    def texts_for(self, purpose: Purpose, channel: Channel) -> Texts | None:
+        """Return the texts of a purpose that have a channel, or else those of its kind."""
+        payment = purpose.kind is PurposeKind.TRANSACTION
+        for name in (purpose.name, purpose.kind):
+            texts = self.texts.get(name)
+            if texts and texts.payment is payment and channel in texts.templates:
+                return texts
+        return None
+
+    def lasting(self, minutes: int) -> str:
+        """Return a time in words, rounded down."""
+        return self.minutes[min(minutes, MAX_MINUTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words that one message gets."""
+
+    language: Language
+    texts: Texts
+    template: Template
+    locale: str
+    """BCP 47: what was asked for, where the language is a form of it."""
+
+    def reference(self, channel: Channel) -> TemplateRef:
+        """Return which template it is, with a digest of all words that can be in its text."""
+        return self.language.references[self.texts.name, channel]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All languages of an installation, by tag in lower case."""
+
+    languages: Mapping[str, Language]
+
+    def choose(self, purpose: Purpose, channel: Channel, *wanted: str, only: Collection[str] = ()) -> Words:
+        """Return the words for the first of some locales that has them, or the English ones.
+
+        Where ``only`` some languages may be used, the first of them that has words comes before English.
+        """
+        for locale, tag, language in self._languages(wanted, only):
+            if texts := language.texts_for(purpose, channel):
+                return Words(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
+        raise LookupError("the catalogue is complete for English")
+
+    def choose_reply(
+        self, meaning: Meaning, *wanted: str, only: Collection[str] = ()
+    ) -> tuple[Template, TemplateRef, str]:
+        """Return what a message is answered, which template it is, and the locale: chosen as `choose` does."""
+        for locale, tag, language in self._languages(wanted, only):
+            if meaning in language.replies:
+                reference = language.references[reply_name(meaning), Channel.SMS]
+                return language.replies[meaning], reference, _as_asked(locale, tag, language)
+        raise LookupError("the catalogue is complete for English")
+
+    def speaks(self, locale: str) -> bool:
+        """Tell whether there are words in a locale's language, and script."""
+        found = next((one for one in lookup(locale) if one.lower() in self.languages), None)
+        return found is not None and _as_asked(locale, found, self.languages[found.lower()]) == locale
+
+    def _languages(self, wanted: Iterable[str], only: Collection[str]) -> Iterator[tuple[str, str, Language]]:
+        """Yield the languages to be tried, each with the locale that it is for, and the part of it that is its tag."""
+        allowed = {tag.lower() for tag in only}
+        for locale in (*wanted, *only):
+            for tag in lookup(locale):
+                language = self.languages.get(tag.lower())
+                if language and (not only or tag.lower() in allowed):
+                    yield locale, tag, language
+        yield DEFAULT, DEFAULT, self.languages[DEFAULT]
+
+
+def reply_name(meaning: Meaning) -> str:
+    """Return what stands in place of a purpose in the id of a reply's template."""
+    return f"reply-{meaning}"
+
+
+def _reference(language: Language, name: str, channel: Channel, template: Template) -> TemplateRef:
+    account = language.account_spoken if channel is Channel.VOICE else language.account_written
+    words: dict[str, object] = {"template": template.source}
+    words |= {"never_share": language.never_share} if Variable.NEVER_SHARE in template.names else {}
+    words |= {"minutes": language.minutes} if Variable.MINUTES in template.names else {}
+    words |= {"account": account.source} if Variable.ACCOUNT in template.names else {}
+    return TemplateRef(f"{language.tag}/{name}/{channel}", language.version, digest_of(words))
+
+
+def lookup(tag: str) -> Iterator[str]:
+    """Yield a language tag and what is left of it, subtag by subtag (RFC 4647, 3.4)."""
+    subtags = tag.split("-")
+    while subtags:
+        yield "-".join(subtags)
+        subtags.pop()
+        if subtags and len(subtags[-1]) == 1:
+            subtags.pop()
+
+
+def _as_asked(locale: str, tag: str, language: Language) -> str:
+    """Return the locale, unless it asked for a script that the language is not written in."""
+    dropped = locale[len(tag) :].split("-")
+    return language.tag if any(len(subtag) == 4 and subtag.isalpha() for subtag in dropped) else locale  # noqa: PLR2004 - ISO 15924
+
+
+# The rules are about safety: a text that breaks one is refused when its file is read. What a text costs is measured
+# elsewhere (`otp_service.services.lint`).
+
+COMMON: Final = (Variable.BRAND, Variable.MINUTES, Variable.NEVER_SHARE)
+PAYMENT: Final = (Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT)
+
+_VALUES: Final = frozenset({Variable.BRAND, Variable.CODE, Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT})
+"""Variables whose values bring letters or digits of their own direction."""
+_LINK = re.compile(
+    r"\w*://\S*|(?:[\w-]+\.)+\w{2,}|www\.|\d{1,3}(?:\.\d{1,3}){3}|\b(?:intent|mailto|market|sms|tel|upi):\S+",
+    re.IGNORECASE,
+)
+"""What handsets show as something to follow."""
+_LIKE_A_CODE = re.compile(r"(?<!\d)\d{6,8}(?!\d)")
+_NON_JOINER = "\u200c"
+"""Invisible, but part of the spelling of some languages in Arabic letters."""
+
+
+def faults_of_words(text: str) -> Iterator[str]:
+    """Yield what is wrong with a text of a file, whatever it is for, each as the end of a sentence."""
+    plain = re.sub(r"\{\w+\}", "x", text)
+    for link in links_in(plain)[:1]:
+        yield f"holds a link or a domain name at {link!r}: a person must never learn to follow one"
+    if set("@#") & set(text):
+        yield "holds @ or #, which browsers read as the origin-bound last line"
+    if _LIKE_A_CODE.search(plain):
+        yield "holds 6 to 8 digits in a row, which could pass for a code"
+    for character in sorted(set(text)):
+        if unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} and character not in {"\n", _NON_JOINER}:
+            yield f"holds the control or invisible character {named(character)}"
+
+
+def links_in(text: str) -> list[str]:
+    """Return what a handset may show as a link, however its letters and dots are written."""
+    seen = unicodedata.normalize("NFKC", text).replace(_NON_JOINER, "")
+    return [found[0] for found in _LINK.finditer(seen)]
+
+
+def is_own_link(link: str, origin: str | None) -> bool:
+    """Tell whether a link is the domain name of an application's ``origin``, or of what that belongs to."""
+    return origin is not None and f".{origin}".endswith(f".{link.casefold()}")
+
+
+def faults_of_reply(template: Template) -> Iterator[str]:
+    """Yield what is wrong with what somebody is answered."""
+    yield from _missing(template.names, (Variable.BRAND,))
+    yield from _edges(template)
+
+
+def faults_of_written(template: Template, *, payment: bool) -> Iterator[str]:
+    """Yield what is wrong with a text that is read: sms, whatsapp."""
+    names = template.names
+    yield from _missing(names, (*COMMON, *(PAYMENT if payment else ())))
+    if names.count(Variable.CODE) != 1:
+        yield "names {code} not exactly once"
+    if names and names[0] == Variable.CODE and not template.pieces[0][0].strip():
+        yield "starts with {code}: lock screens show the first words"
+    if re.search(r"[\w}]\{code\}|\{code\}[\w{]", template.source):
+        yield "has something right beside {code}: the code is a run of digits of its own"
+    yield from _edges(template)
+
+
+def faults_of_spoken(template: Template, *, payment: bool) -> Iterator[str]:
+    """Yield what is wrong with a text that is heard: voice."""
+    yield from _missing(template.names, (*COMMON, *(PAYMENT if payment else ())))
+    if template.names.count(Variable.DIGITS) != 2:  # noqa: PLR2004 - once, and once again
+        yield "names {digits} not exactly twice: who misses the code cannot scroll back"
+
+
+def faults_of_direction(source: str) -> Iterator[str]:
+    """Yield where a text with right-to-left letters would be shown out of order (UAX #9).
+
+    A line is a paragraph to the bidirectional algorithm. One that starts with a right-to-left letter, and holds
+    one value at most, cannot reorder values among each other; so no invisible mark is needed, which would cost
+    a unit each and which a handset may show as a box.
+    """
+    for line in source.split("\n"):
+        if not any(_is_right_to_left(character) for character in line):
+            if line.strip() != "{code}" and _VALUES & set(_names(line)):
+                yield f"has a line without a word of its own, {line!r}"
+            continue
+        if len(_VALUES & set(_names(line))) > 1:
+            yield f"has two values in the right-to-left line {line!r}: they could change places"
+        if "{code}" in line:
+            yield "has {code} beside right-to-left letters: it stands alone in its line"
+        if not _is_right_to_left(line[0]):
+            yield f"has a right-to-left line that does not start with a right-to-left letter, {line!r}"
+
+
+def is_right_to_left(text: str) -> bool:
+    """Tell whether a text has right-to-left letters."""
+    return any(map(_is_right_to_left, text))
+
+
+def named(character: str) -> str:
+    """Return how a character is told to a person who may not see it."""
+    return f"U+{ord(character):04X} {unicodedata.name(character, 'without a name')}"
+
+
+def _missing(names: tuple[str, ...], needed: tuple[Variable, ...]) -> Iterator[str]:
+    for name in needed:
+        if name not in names:
+            yield f"does not name {{{name}}}"
+
+
+def _edges(template: Template) -> Iterator[str]:
+    if template.source != template.source.strip():
+        yield "begins or ends with a space or an empty line"
+
+
+def _names(line: str) -> list[str]:
+    return re.findall(r"\{(\w+)\}", line)
+
+
+def _is_right_to_left(character: str) -> bool:
+    return unicodedata.bidirectional(character) in {"R", "AL"}
+
+
+_ON_THE_WAY = 5
+"""Seconds by which a message may overstate how long its code is valid."""
+
+
+def minutes_told(seconds: int) -> int:
+    """Return the whole minutes that a message tells of the remaining life of its code."""
+    return (seconds + _ON_THE_WAY) // 60
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What one message has to say, and to whom. The ``repr`` shows no code and no payment."""
+
+    application: Application
+    purpose: Purpose
+    channel: Channel
+    locale: str
+    """BCP 47, as the start asked for it."""
+    code: str = field(repr=False)
+    minutes: int
+    """Whole minutes that the code is still valid, rounded down."""
+    transaction: Transaction | None = field(default=None, repr=False)
+    languages: tuple[str, ...] = ()
+    """Tags of the languages that it may be in; empty: all there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A text, and what it was made of. The ``repr`` shows neither."""
+
+    text: str = field(repr=False)
+    locale: str
+    """BCP 47 of the text."""
+    variables: Mapping[str, str] = field(repr=False)
+    template: TemplateRef = field(repr=False)
+
+
+def written(wording: Wording, words: Words, style: NumberStyle) -> Written:
+    """Return the text of a message in the words of its language, amounts in a locale's style."""
+    variables = _variables(wording, words, style)
+    values = {
+        **variables,
+        Variable.DIGITS: spoken(wording.code),
+        Variable.NEVER_SHARE: words.language.never_share,
+        Variable.ACCOUNT: _account(wording, words),
+    }
+    lines = [words.template.filled(values)]
+    if wording.channel is Channel.SMS:
+        lines += last_line(wording.application, wording.code)
+    return Written("\n".join(lines), words.locale, variables, words.reference(wording.channel))
+
+
+def last_line(application: Application, code: str) -> list[str]:
+    """Return the line that machines read, or none: ``@origin #code``, an app's hash, or both.
+
+    The form of the WICG's "Origin-bound one-time codes delivered via SMS": browsers offer the code on that site
+    only. Its parser ignores what follows the code, so that the hash of Android's SMS Retriever can stand there;
+    a line of its own after the origin would hide the origin from the parser.
+    """
+    origin = (f"@{application.origin}", f"#{code}") if application.origin else ()
+    app_hash = (application.app_hash,) if application.app_hash else ()
+    line = " ".join((*origin, *app_hash))
+    return [line] if line else []
+
+
+def spoken(digits: str) -> str:
+    """Return digits apart, so that a voice says them one by one."""
+    return ", ".join(digits)
+
+
+def _variables(wording: Wording, words: Words, style: NumberStyle) -> dict[str, str]:
+    """Return what a provider's own template may name: nothing that is not in the text."""
+    values = {
+        Variable.BRAND: wording.application.title,
+        Variable.CODE: wording.code,
+        Variable.MINUTES: words.language.lasting(wording.minutes),
+    }
+    payment = wording.transaction
+    if payment:
+        values[Variable.AMOUNT] = shown_amount(payment.amount, payment.currency, style)
+        values[Variable.PAYEE] = payment.payee
+    if payment and payment.account:
+        values[Variable.ACCOUNT] = payment.account
+    return {str(name): value for name, value in values.items()}
+
+
+def _account(wording: Wording, words: Words) -> str:
+    account = wording.transaction.account if wording.transaction else None
+    if not account:
+        return ""
+    if wording.channel is Channel.VOICE:
+        return words.language.account_spoken.filled({Variable.ACCOUNT: spoken(account)})
+    return words.language.account_written.filled({Variable.ACCOUNT: account})
+
+
+# Babel reads its data from files and is slow; so it is asked once a locale, and the answer is a plain value that the
+# rules of the core work with.
+
+LATIN: Final = "latn"
+"""The numbering system: ASCII digits, in every language."""
+_ASCII: Final = {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u066b": ".", "\u066c": ","}
+"""Signs between digits that would make a message UCS-2, or that a handset may not show."""
+
+
+@lru_cache(maxsize=512)
+def number_style(tag: str) -> NumberStyle:
+    """Return how a locale (BCP 47) writes amounts, in ASCII; the plain style for an unknown one.
+
+    The currency's code stands where the locale puts it, but first where letters run from right to left: there code
+    and number are one left-to-right run, ``PKR 1,500.00``, which no handset reorders.
+    """
+    locale = _known(tag)
+    if locale is None:
+        return PLAIN
+    decimal = _plain(get_decimal_symbol(locale, numbering_system=LATIN))
+    group = _plain(get_group_symbol(locale, numbering_system=LATIN))
+    if decimal not in {".", ","} or group not in {".", ",", "'", " "} or decimal == group:
+        return PLAIN
+    first, further, *_ = locale.decimal_formats[None].grouping
+    currency = locale.currency_formats["standard"].pattern.split(";")[0]
+    leads = locale.character_order == "right-to-left" or currency.index("\u00a4") < currency.index("0")
+    return NumberStyle(decimal, group, (first, further), leads)
+
+
+def plural_form(tag: str, count: int) -> str:
+    """Return the CLDR plural category of a count in a language: ``one``, ``two``, ``few``, … ``other``."""
+    locale = _known(tag)
+    return str(locale.plural_form(count)) if locale else "other"
+
+
+def plural_forms(tag: str) -> frozenset[str]:
+    """Return the plural categories that a language has."""
+    locale = _known(tag)
+    return frozenset({"other", *(map(str, locale.plural_form.tags) if locale else ())})
+
+
+@lru_cache(maxsize=512)
+def _known(tag: str) -> Locale | None:
+    for shorter in lookup(tag):
+        try:
+            return Locale.parse(shorter, sep="-")
+        except (UnknownLocaleError, ValueError):
+            continue
+    return None
+
+
+def _plain(sign: str) -> str:
+    return _ASCII.get(sign, sign)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to one handset. The ``repr`` shows neither number nor text."""
+
+    to: str = field(repr=False)
+    """E.164."""
+    text: str = field(repr=False)
+    channel: str
+    locale: str
+    """BCP 47, of the text."""
+    expires_in: int
+    """Remaining life of the code in seconds: after it the message is worthless."""
+    dispatch_id: str
+    """Unique to this call; fit as the provider's own reference of ours."""
+    receipt_url: str | None = field(repr=False)
+    """Where the provider may report what became of the message; ``None`` without a public address."""
+    verification_id: str
+    application: str
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the text was made of, by the names of the templates: for providers that keep templates of their own."""
+    sender: str | None = None
+    """Name that the handset is to show as the sender of a text message; ``None``: the gateway's own."""
+    template: TemplateRef | None = None
+    """Which template it was made of; ``None`` for a test message."""
+
+
+def write(catalogue: Catalogue, wording: Wording) -> Written:
+    """Return the text of a message: in the locale asked for, or the application's, or English."""
+    wanted = (wording.locale, wording.application.locale)
+    words = catalogue.choose(wording.purpose, wording.channel, *wanted, only=wording.languages)
+    return written(wording, words, number_style(words.locale) if wording.transaction else PLAIN)

@@ -1,0 +1,358 @@
+"""A verification: its state, purpose and deliveries; the routes and health of gateways."""
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+LONGEST_LIFE = 600
+"""Seconds that a code lives at most."""
+
+
+class PurposeKind(StrEnum):
+    """What a purpose proves."""
+
+    POSSESSION = "possession"
+    """Somebody holds the number: login, sign-up."""
+    TRANSACTION = "transaction"
+    """Somebody who holds the number agrees to an amount and a payee."""
+
+
+class Resend(StrEnum):
+    """Which code a further message of the same verification carries."""
+
+    SAME_CODE = "same_code"
+    NEW_CODE = "new_code"
+
+
+class Channel(StrEnum):
+    """How a message reaches the handset."""
+
+    SMS = "sms"
+    VOICE = "voice"
+    WHATSAPP = "whatsapp"
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """The policy of one purpose. A verification keeps the one it was started with."""
+
+    name: str
+    kind: PurposeKind
+    code_length: int
+    """Digits, 6 to 8."""
+    ttl: int
+    """Life of a code in seconds from the start, at most 600 (NIST SP 800-63B-4, 3.1.3.2)."""
+    max_checks: int
+    """Codes compared before the verification ends; at most 5 for a transaction (PSD2 RTS, article 4(3)(b))."""
+    max_sends: int
+    """Messages, the first included."""
+    resend_delays: tuple[int, ...]
+    """Seconds to wait before the second, third … message; the last one repeats."""
+    resend: Resend
+    channels: tuple[Channel, ...]
+    """What is offered; the first is the default, the others follow it where one does not reach the number."""
+    fallback: bool = True
+    """Whether the service itself goes on to the next channel when one does not reach the number."""
+
+    def channels_after(self, channel: str) -> tuple[Channel, ...]:
+        """Return the channels that follow one, in their order; none where there is no fallback."""
+        if not self.fallback or channel not in self.channels:
+            return ()
+        return self.channels[self.channels.index(Channel(channel)) + 1 :]
+
+    def resend_delay(self, sends: int) -> int:
+        """Return the seconds to wait after ``sends`` messages."""
+        return self.resend_delays[min(sends, len(self.resend_delays)) - 1]
+
+
+GRACE = 600
+"""Seconds that a record outlives its code, so that a late check hears ``expired`` and not 404."""
+
+
+class Status(StrEnum):
+    """State of a verification; all but ``pending`` are final."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    MAX_ATTEMPTS_REACHED = "max_attempts_reached"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a check was not valid."""
+
+    WRONG_CODE = "wrong_code"
+    EXPIRED = "expired"
+    ALREADY_APPROVED = "already_approved"
+    CANCELED = "canceled"
+    MAX_ATTEMPTS_REACHED = "max_attempts_reached"
+    NUMBER_LOCKED = "number_locked"
+    TRANSACTION_CHANGED = "transaction_changed"
+    FAILED = "failed"
+
+
+class DeliveryStatus(StrEnum):
+    """State of one dispatch."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+
+class Choice(StrEnum):
+    """Why a gateway was called: what kept the route's first one from the message."""
+
+    CONFIGURED = "configured"
+    """Nothing: it is the route's first."""
+    FAIL_OVER = "fail_over"
+    """The first was called for this message, and failed."""
+    ALREADY_TRIED = "already_tried"
+    """The first carried an earlier message of the verification."""
+    BREAKER = "breaker"
+    """The first is left alone, because it failed or was slow."""
+    LIMIT = "limit"
+    """The first is asked as much as it allows."""
+    RETRY = "retry"
+    """All were called; it is the first's turn again."""
+    LAST_RESORT = "last_resort"
+    """All are left alone; one has to be tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One dispatch of one message, or a message that waits for its first."""
+
+    message: int
+    """Number of the message within the verification, from 1."""
+    dispatch: int
+    """Number of the dispatch within the message, from 1."""
+    channel: str
+    gateway: str | None
+    status: DeliveryStatus
+    at: int
+    """When it came to be so: milliseconds since the epoch, by Redis' clock."""
+    reason: str | None
+    choice: Choice | None = None
+    """Why this gateway was called; ``None`` while the message waits."""
+    begun: int = 0
+    """When it was called, or the message queued."""
+    raw_status: str | None = None
+    """The gateway's own word for its last report."""
+    reference: str | None = None
+    """Under which the gateway knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A verification as it is recorded. Times are milliseconds since the epoch, by Redis' clock."""
+
+    id: str
+    application: str
+    pseudonym: str
+    status: Status
+    country: str
+    channel: str
+    locale: str
+    purpose: Purpose
+    """The policy as it was when the verification started."""
+    created: int
+    expires: int
+    checks: int
+    """Codes compared so far."""
+    sends: int
+    """Messages queued so far."""
+    last_send: int
+    generation: int
+    transaction_digest: str
+    sealed_destination: bytes
+    """The number, sealed; empty once the verification is final."""
+    sealed_mask: bytes
+    """What may be shown of the number, sealed: beside the name of its block three digits would leave one in ten."""
+    sealed_details: bytes
+    """Transaction and metadata, sealed."""
+    deliveries: tuple[Delivery, ...] = ()
+    consented: int = 0
+    """When the consent was given that came with the start; 0 where none did."""
+
+    def at(self, created: int, expires: int, deliveries: tuple[Delivery, ...]) -> "Verification":
+        """Return it with the times of its start, in milliseconds, and what was delivered."""
+        return replace(self, created=created, expires=expires, last_send=created, deliveries=deliveries)
+
+    @property
+    def checks_left(self) -> int:
+        """Codes that will still be compared."""
+        return self.purpose.max_checks - self.checks if self.status is Status.PENDING else 0
+
+    @property
+    def sends_left(self) -> int:
+        """Messages that may still be asked for."""
+        return self.purpose.max_sends - self.sends if self.status is Status.PENDING else 0
+
+    @property
+    def resend_after(self) -> int | None:
+        """When the next message may be asked for; ``None`` when none is left."""
+        if not self.sends_left:
+            return None
+        return self.last_send + 1000 * self.purpose.resend_delay(self.sends)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The answer to one check."""
+
+    id: str
+    status: Status
+    valid: bool
+    checks_left: int
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Gateways for the messages that match; an empty set matches all."""
+
+    gateways: tuple[str, ...]
+    """Names, the preferred one first."""
+    countries: frozenset[str] = frozenset()
+    purposes: frozenset[str] = frozenset()
+    channels: frozenset[str] = frozenset()
+
+    def matches(self, country: str, purpose: str, channel: str) -> bool:
+        """Tell whether the route serves such a message."""
+        return (
+            (not self.countries or country in self.countries)
+            and (not self.purposes or purpose in self.purposes)
+            and (not self.channels or channel in self.channels)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The routing table; the first route that matches decides."""
+
+    routes: tuple[Route, ...]
+    channels_of: dict[str, frozenset[str]]
+    """What each gateway can carry, by its name."""
+
+    def gateways_for(self, country: str, purpose: str, channel: str) -> tuple[str, ...]:
+        """Return the gateways that may carry a message, the preferred one first; empty when there is none."""
+        for route in self.routes:
+            if route.matches(country, purpose, channel):
+                return tuple(name for name in route.gateways if channel in self.channels_of[name])
+        return ()
+
+
+MAX_RETRY_AFTER: Final = 3600.0
+"""Seconds for which somebody can ask to be left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a gateway may be asked to do, over all workers."""
+
+    per_second: float
+    """Messages a second; 0 for any number."""
+    in_flight: int
+    """Calls at the same time; 0 for any number."""
+    lease: int
+    """Milliseconds after which a call that nobody ended is no longer waited for."""
+    slow: float
+    """Seconds from which on a call counts as slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """When a gateway is left alone, and for how long. Times in milliseconds.
+
+    A call is bad when the gateway failed (*unavailable*, *error*), refused our account or answered slowly. One that
+    answers in time is well, whatever it says of the message.
+    """
+
+    run: int
+    """Bad calls in a row that open the breaker."""
+    calls: int
+    """Calls of a window from which on the share of bad ones counts."""
+    percent: int
+    """Share of bad calls that opens it."""
+    window: int
+    block: int
+    """How long it blocks at first; the time doubles with each probe that fails."""
+    longest_block: int
+    pause: int
+    """How long a gateway is left alone that was *throttled*, at first; the time doubles too."""
+    longest_pause: int
+
+
+class Call(StrEnum):
+    """What a call tells of its gateway."""
+
+    WELL = "well"
+    BAD = "bad"
+    THROTTLED = "throttled"
+    NONE = "none"
+    """There was none: what was prepared for it is given back."""
+
+
+class BreakerState(StrEnum):
+    """Whether messages go through a gateway."""
+
+    CLOSED = "closed"
+    """They do."""
+    OPEN = "open"
+    """They do not, for a while."""
+    HALF_OPEN = "half_open"
+    """One does, to try it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayHealth:
+    """How a gateway is at this moment."""
+
+    state: BreakerState
+    by_hand: str = ""
+    """Who opened the breaker; empty when it opened by itself."""
+    opens_in: int = 0
+    """Milliseconds until an open breaker lets a probe through."""
+    block: int = 0
+    """Milliseconds for which it blocks now."""
+    calls: int = 0
+    """Of the present window."""
+    bad: int = 0
+    in_flight: int | None = None
+    """Calls at this moment; ``None`` where they are not counted."""
+    paused: int = 0
+    """Milliseconds for which it is left alone because it throttled, or asked for it."""
+    refusal: str = ""
+    """Why it refuses our account, in its own code; empty when its last answer did not."""
+    refused: int = 0
+    """Milliseconds since it last did."""
+
+
+MOMENT_PATTERN: Final = (
+    r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?Z$"
+)
+
+
+def checked_moment(text: str) -> str:
+    """Return a moment; raise `ValueError` when it is not written as one, or the calendar has no such one."""
+    if not re.fullmatch(MOMENT_PATTERN, text):
+        raise ValueError("is not a time in UTC such as 2026-11-24T22:00:00Z")
+    milliseconds_of(text)
+    return text
+
+
+def milliseconds_of(text: str) -> int:
+    """Return a moment in milliseconds since the epoch; raise `ValueError` when the calendar has no such one."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:  # its text repeats what was given
+        raise ValueError("is no time that the calendar and the clock have") from None
+    return int(moment.timestamp() * 1000)
