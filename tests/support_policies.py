@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from otp_service.bootstrap import Installation
 from otp_service.policies.asked import AskedPolicy, Policies
 from otp_service.policies.base import ALLOW, PolicySettings, Question, Verdict
-from otp_service.telemetry import exposition
+from otp_service.telemetry import metrics
 
 NUMBER = "+923001234567"
 QUESTION = Question(NUMBER, "PK", "shop", "login", "sms", "vf_k1_00" + 32 * "0")
@@ -54,7 +54,7 @@ def verdicts(policy: str) -> dict[str, float]:
     """Return how often a policy gave each verdict, as the metrics tell."""
     return {
         sample.labels["verdict"]: sample.value
-        for family in text_string_to_metric_families(exposition.text().decode())
+        for family in text_string_to_metric_families(metrics.exposition().decode())
         for sample in family.samples
         if sample.name == "otp_service_policy_verdicts_total" and sample.labels["policy"] == policy
     }

@@ -6,7 +6,7 @@ from otp_service.api.answers import HEALTH, HealthAnswer
 from otp_service.api.exchange import ENDS, JSON
 from otp_service.bootstrap import Installation
 from otp_service.services.health import readiness
-from otp_service.telemetry import exposition
+from otp_service.telemetry import metrics
 
 
 def blueprint(installation: Installation) -> Blueprint:
@@ -43,4 +43,4 @@ def _alive() -> Response:
 
 
 def _metrics() -> Response:
-    return Response(exposition.text(), content_type=exposition.CONTENT_TYPE)
+    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)

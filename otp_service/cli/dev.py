@@ -22,7 +22,7 @@ from otp_service.errors import ConfigurationError
 from otp_service.services.health import ACCEPTED
 from otp_service.settings import Settings, settings_from
 from otp_service.settings.sources import FILE_SUFFIX, PREFIX, Table, merged, read_environment, read_file
-from otp_service.telemetry import exposition
+from otp_service.telemetry import metrics
 
 STOP_SECONDS = 8.0
 """How long the processes may take to finish what is in flight."""
@@ -125,7 +125,7 @@ def _environment(folder: Path, overridden: Iterable[str]) -> dict[str, str]:
     keys, made = dev_data.key_variables(folder, environ)
     if made:
         note(f"Made keys of its own in {folder}. They are for this folder only: production needs others.")
-    return environ | keys | exposition.prepare(folder / "metrics") | _without_proxy(environ)
+    return environ | keys | metrics.prepare_folder(folder / "metrics") | _without_proxy(environ)
 
 
 def _without_proxy(environ: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from otp_service.cli.reloading import prepared, reloaded, tell
 from otp_service.cli.server import Server
 from otp_service.errors import ConfigurationError
 from otp_service.settings import Settings
-from otp_service.telemetry import exposition, tracing
+from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
 from otp_service.worker.shifts import Shifts
 from otp_service.worker.signals import stop_on_signals
@@ -72,12 +72,12 @@ def _judged(path: Path | None, present: Settings) -> Settings | None:
 @contextmanager
 def _shared_metrics() -> Iterator[None]:
     """Let the processes count together, in a folder of their own unless the environment names one."""
-    if exposition.DIRECTORY_VARIABLE in os.environ:
+    if metrics.DIRECTORY_VARIABLE in os.environ:
         yield
         return
     folder = Path(tempfile.mkdtemp(prefix="otp-service-metrics-", dir=_folder_of_metrics()))
     try:
-        os.environ.update(exposition.prepare(folder))
+        os.environ.update(metrics.prepare_folder(folder))
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -96,7 +96,7 @@ def _serve_metrics(port: int, host: str, what: str, variable: str) -> None:
     if not port:
         return
     try:
-        exposition.start_server(port, host)
+        metrics.start_server(port, host)
     except OSError as busy:
         other = next(free for free in _OTHER_PORTS if free != port)
         advice = f"Another {what}? Give this one {variable}={other}, or 0 for none."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from otp_service.domain.applications import Application
 from otp_service.errors import OtpServiceError
-from otp_service.telemetry.labels import OTHER
+from otp_service.telemetry.metrics import OTHER
 
 ACCEPTED = "accepted"
 

@@ -6,7 +6,7 @@ from datetime import date
 
 from otp_service.domain.countries import Clearance, Registration
 from otp_service.services.clearance import today
-from otp_service.telemetry import exposition, metrics
+from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -26,7 +26,7 @@ class Announcer:
         if day == self._looked:
             return
         self._looked = day
-        if not exposition.shared():  # there a value stays as long as the process that told it
+        if not metrics.is_shared():  # there a value stays as long as the process that told it
             metrics.forget_registrations()
         for registration in self._clearance.registrations:
             _announce(registration, day)

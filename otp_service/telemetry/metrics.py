@@ -1,10 +1,47 @@
-"""Metrics for Prometheus. No label ever holds personal data, and every label has few values."""
+"""Prometheus metrics of the service, and their exposition."""
 
+import os
+import re
+import threading
 from collections.abc import Iterable
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector
 
-from otp_service.telemetry.labels import OTHER, Labels
+OTHER = "other"
+"""What a label says instead of a value that it must not hold."""
+MAX_VALUES = 300
+"""Different values that one label may take in one process; there are 249 countries."""
+
+_LABEL = re.compile(r"[A-Za-z0-9_./<>: {}-]{0,80}")
+_LONG_NUMBER = re.compile(r"\d{6}")
+
+
+class Labels:
+    """The values that labels took so far: a name that nobody expects cannot grow the metrics without end."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, set[str]] = {}
+        self._lock = threading.Lock()
+
+    def bounded(self, label: str, value: str) -> str:
+        """Return the value, or `OTHER` when it may be personal, is malformed, or is one too many."""
+        seen = self._seen.get(label, ())
+        if value in seen:
+            return value
+        if not _LABEL.fullmatch(value) or _LONG_NUMBER.search(value):
+            return OTHER
+        return self._admit(label, value)
+
+    def _admit(self, label: str, value: str) -> str:
+        with self._lock:
+            seen = self._seen.setdefault(label, set())
+            if len(seen) >= MAX_VALUES:
+                return OTHER
+            seen.add(value)
+        return value
+
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _HTTP_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.5)
@@ -296,3 +333,45 @@ def record_event(application: str, country: str, event: str) -> None:
 def record_unrecorded(count: int) -> None:
     """Tell how many events are not in the ledger yet."""
     _events_unrecorded.set(count)
+
+
+# With ``PROMETHEUS_MULTIPROC_DIR`` set before `otp_service.telemetry.metrics` is imported, all processes on a host that
+# share the directory are reported together (see `prepare`); without it, this process alone.
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Media type of `text`."""
+
+
+def prepare_folder(directory: Path) -> dict[str, str]:
+    """Make the directory that processes share, or empty it; return the variable that names it, for their environment.
+
+    The values of dead processes stay in it until the next start: their requests did happen.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for leftover in directory.glob("*.db"):
+        leftover.unlink()
+    return {DIRECTORY_VARIABLE: str(directory.resolve())}
+
+
+def is_shared() -> bool:
+    """Tell whether a directory is set, so that processes report together."""
+    return DIRECTORY_VARIABLE in os.environ
+
+
+def exposition() -> bytes:
+    """Return all metrics in Prometheus' text format, those of all processes that share the directory."""
+    return generate_latest(_collected())
+
+
+def start_server(port: int, host: str) -> None:
+    """Serve the exposition on a port of its own, from a thread that ends with the process."""
+    start_http_server(port, addr=host, registry=_collected())
+
+
+def _collected() -> CollectorRegistry:
+    if not is_shared():
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry

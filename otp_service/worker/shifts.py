@@ -3,7 +3,7 @@
 import threading
 
 from otp_service.bootstrap import Installation
-from otp_service.telemetry import exposition, metrics
+from otp_service.telemetry import metrics
 from otp_service.worker.loop import run
 
 
@@ -28,7 +28,7 @@ class Shifts:
         while installation := self._begin():
             run(installation, self._end)
             installation.close()
-            if not exposition.shared():  # there a value stays until another process tells the next
+            if not metrics.is_shared():  # there a value stays until another process tells the next
                 metrics.forget_gateway_states()
 
     def stop(self) -> None:

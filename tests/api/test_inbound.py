@@ -29,7 +29,7 @@ from otp_service.services.freeze import freeze
 from otp_service.services.receive_inbound import inbound_url
 from otp_service.store import keys
 from otp_service.store.verifications import Verifications
-from otp_service.telemetry import exposition
+from otp_service.telemetry import metrics
 
 PUBLIC = "https://otp.example/base"
 SECRET = "receipts-of-the-test"
@@ -392,7 +392,7 @@ def test_who_is_frozen_gets_no_reply_and_is_obeyed_all_the_same(phone, when):
     phone.writes("HELP")
 
     assert phone.answers() == []
-    assert b'outcome="frozen"' in exposition.text()
+    assert b'outcome="frozen"' in metrics.exposition()
     assert phone.suppressions()[-1][1:] in {("all", "inbound", False), ("frozen", "api", False)}
     assert len(phone.rows()) == 2
 

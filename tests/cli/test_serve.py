@@ -21,7 +21,7 @@ from support_valkey import ValkeyServer, free_port
 
 from otp_service.cli import serve
 from otp_service.cli.server import KILL_AFTER, FalseAlarms
-from otp_service.telemetry.exposition import DIRECTORY_VARIABLE
+from otp_service.telemetry.metrics import DIRECTORY_VARIABLE
 
 
 @pytest.fixture

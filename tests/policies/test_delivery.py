@@ -23,7 +23,7 @@ from otp_service.services.deliver import deliver
 from otp_service.services.find import find
 from otp_service.services.record_receipts import record
 from otp_service.services.suppressions import suppress
-from otp_service.telemetry import exposition
+from otp_service.telemetry import metrics
 
 THREE = {"login": {"channels": ["sms", "voice", "whatsapp"]}}
 FIRST_AND_SECOND = {
@@ -73,8 +73,8 @@ def test_what_is_denied_reaches_no_gateway_and_is_reported(still_world: World):
     assert waiting(still_world.client) == 0
     assert [line["event"] for line in lines] == ["policy_asked", "message_given_up"]
     assert verdicts("denied-here") == {"deny": 1}
-    assert b'reason="policy"' in exposition.text()
-    assert b'reason="policy ' not in exposition.text()
+    assert b'reason="policy"' in metrics.exposition()
+    assert b'reason="policy ' not in metrics.exposition()
     assert why(shop) is Why.POLICY
     (question,) = judge.questions
     assert (question.number, question.country, question.application) == (NUMBER, "PK", "shop")

@@ -25,7 +25,7 @@ from otp_service.services.clearance import today
 from otp_service.services.receive_inbound import receive_message
 from otp_service.services.registrations import Announcer
 from otp_service.services.replies import Reply, queue, send_waiting
-from otp_service.telemetry import exposition
+from otp_service.telemetry import metrics
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_an_end_is_announced_once_a_day(still_world: World, days: int, event: st
     line = {"registration": "dev", "country": "PK", "event": event, "log_level": level}
     assert logs == [{**line, "days": days}, {**line, "days": days - 1}]
     shown = f'otp_service_registration_days{{country="PK",registration="dev"}} {days - 1}.0'
-    assert shown in exposition.text().decode().splitlines()
+    assert shown in metrics.exposition().decode().splitlines()
 
 
 def test_one_that_left_the_configuration_is_told_no_more(still_world: World):
@@ -240,7 +240,9 @@ def test_one_that_left_the_configuration_is_told_no_more(still_world: World):
     shop = pakistan(still_world, senders={"renewed": renewed}, without=("senders.dev",))
     Announcer(shop.context.clearance).turn()
 
-    told = re.findall(r'otp_service_registration_days{country="PK",registration="(\w+)"}', exposition.text().decode())
+    told = re.findall(
+        r'otp_service_registration_days{country="PK",registration="(\w+)"}', metrics.exposition().decode()
+    )
     assert told == ["renewed"]
 
 

@@ -10,7 +10,7 @@ from support_installation import World
 
 from otp_service.errors import OtpServiceError
 from otp_service.services.start import StartRequest, start
-from otp_service.telemetry import exposition
+from otp_service.telemetry import metrics
 
 STARTS = "otp_service_verifications_started_total"
 RESENDS = "otp_service_resends_total"
@@ -24,7 +24,7 @@ LABELS = ("application", "purpose", "country", "outcome", "reason")
 def _series(name: str) -> Series:
     return {
         tuple(sample.labels[label] for label in LABELS if label in sample.labels): sample.value
-        for family in text_string_to_metric_families(exposition.text().decode())
+        for family in text_string_to_metric_families(metrics.exposition().decode())
         for sample in family.samples
         if sample.name == name
     }
@@ -82,7 +82,7 @@ def test_a_caller_cannot_make_series(shop: Caller):
 
     assert risen == {("shop", "other", "", "forbidden"): 50}
     assert set(_series(STARTS)) - before <= set(risen)
-    assert "made-up" not in exposition.text().decode()
+    assert "made-up" not in metrics.exposition().decode()
 
 
 def test_a_purpose_that_only_others_have_is_unknown_too(still_world: World):

@@ -26,7 +26,7 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import BreakerState, Call, DeliveryStatus
 from otp_service.services.deliver import LONGEST_HOLD
 from otp_service.services.fail_over import Policy
-from otp_service.telemetry import exposition
+from otp_service.telemetry import metrics
 from otp_service.worker.holding import Holding
 
 GATEWAYS = {name: {"kind": "sandbox"} for name in ("first", "second")}
@@ -352,7 +352,7 @@ def test_what_is_known_to_have_arrived_is_told_and_counted_as_no_dead_letter(sti
         raise refused("rejected", "of this test")
 
     def counted() -> list[str]:
-        return [line for line in exposition.text().decode().splitlines() if "dead_letters" in line]
+        return [line for line in metrics.exposition().decode().splitlines() if "dead_letters" in line]
 
     before, sender = counted(), Sender(shop, first=Scripted(deliver_and_refuse), second=Scripted())
     shop.start()
@@ -578,6 +578,6 @@ def test_a_breaker_that_opens_and_closes_is_told_and_counted(still_world: World,
         (line["log_level"], line["event"], line["gateway"]) for line in lines if line["event"].startswith("breaker")
     ]
     assert told == [("warning", "breaker_open", "first"), ("info", "breaker_closed", "first")]
-    exposed = exposition.text().decode()
+    exposed = metrics.exposition().decode()
     assert 'otp_service_breaker_changes_total{gateway="first",state="open"}' in exposed
     assert 'otp_service_breaker_changes_total{gateway="first",state="closed"}' in exposed

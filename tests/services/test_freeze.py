@@ -25,7 +25,7 @@ from otp_service.services.subjects import erase, export
 from otp_service.services.suppressions import lift, suppress
 from otp_service.store import keys
 from otp_service.store.mirror import Mirror
-from otp_service.telemetry import exposition
+from otp_service.telemetry import metrics
 
 OTHER = "+923007654321"
 QUICK = {"login": {"resend_delays": [0], "channels": ["sms", "voice"]}}
@@ -452,4 +452,4 @@ def test_it_is_logged_and_counted_without_the_number(shop: Caller) -> None:
     ]
     assert NUMBER.removeprefix("+") not in repr(lines)
     assert number(shop).pseudonym not in repr(lines)
-    assert b'outcome="recipient-frozen"' in exposition.text()
+    assert b'outcome="recipient-frozen"' in metrics.exposition()

@@ -8,7 +8,7 @@ from support_caller import Caller
 from support_frozen import START, FrozenValkey
 from support_guard import approve, decisions, guarded, guess, later, modes, number, passes, refused
 
-from otp_service.telemetry import exposition
+from otp_service.telemetry import metrics
 
 WINDOW = 600
 SPREAD = "+9230"
@@ -37,7 +37,7 @@ def _alarms(shop: Caller) -> list[int]:
 
 
 def _counted(application: str) -> float:
-    text = exposition.text().decode()
+    text = metrics.exposition().decode()
     lines = [one for one in text.splitlines() if one.startswith("otp_service_failure_alarms_total")]
     return sum(float(one.split()[-1]) for one in lines if f'application="{application}"' in one)
 

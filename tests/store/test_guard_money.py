@@ -15,7 +15,7 @@ from otp_service.services.transactions import TransactionInput
 from otp_service.store import keys
 from otp_service.store.choices import Dispatched, Dropped
 from otp_service.store.dispatches import Next, Settlement
-from otp_service.telemetry import exposition
+from otp_service.telemetry import metrics
 
 SPOKEN = {"login": {"resend_delays": [0], "channels": ["sms", "voice"], "fallback": False}}
 LONG_PAYMENT = TransactionInput("150000.00", "PKR", "Daraz Online Shopping Mall", "4821")
@@ -140,7 +140,7 @@ def test_a_further_call_that_a_ceiling_refuses_is_counted_under_its_rule(frozen:
 def _refused() -> float:
     labels = 'application="shop",country="PK",mode="enforce",rule="spend.application"'
     found = re.search(
-        rf"^otp_service_guard_refusals_total\{{{labels}\}} (.+)$", exposition.text().decode(), re.MULTILINE
+        rf"^otp_service_guard_refusals_total\{{{labels}\}} (.+)$", metrics.exposition().decode(), re.MULTILINE
     )
     return float(found[1]) if found else 0.0
 

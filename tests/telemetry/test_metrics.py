@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from otp_service.telemetry import exposition, metrics
-from otp_service.telemetry.labels import MAX_VALUES, Labels
+from otp_service.telemetry import metrics
+from otp_service.telemetry.metrics import MAX_VALUES, Labels
 
 
 def _samples(text):
@@ -24,7 +24,7 @@ def _samples(text):
 
 
 def _value(name, **labels):
-    return _samples(exposition.text().decode()).get((name, *sorted(labels.items())), 0.0)
+    return _samples(metrics.exposition().decode()).get((name, *sorted(labels.items())), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_breaker_is_seen_when_it_changes_and_as_it_is():
     assert _value("otp_service_breaker_changes_total", gateway="of-this-test", state="closed") == 1
     assert _value("otp_service_gateway_open", gateway="of-this-test") == 1
     assert _value("otp_service_gateway_open", gateway="another-of-this-test") == 0.5
-    assert 'otp_service_gateway_open{gateway="of-this-test"} 1.0' in exposition.text().decode().splitlines(), (
+    assert 'otp_service_gateway_open{gateway="of-this-test"} 1.0' in metrics.exposition().decode().splitlines(), (
         "a gateway's openness has no other label"
     )
 
@@ -94,7 +94,7 @@ def test_a_label_never_holds_what_may_be_personal(value):
     metrics.record_start("shop", value, value, "accepted")
     metrics.record_request(value, value, 404, 0.001)
 
-    text = exposition.text().decode()
+    text = metrics.exposition().decode()
     assert value not in text
     assert 'purpose="other"' in text
 
@@ -104,14 +104,14 @@ def test_names_that_nobody_expects_cannot_grow_the_metrics_without_end(monkeypat
     for number in range(MAX_VALUES + 50):
         metrics.record_dead_letter(f"reason-{number}")
 
-    assert exposition.text().count(b'otp_service_dead_letters_total{reason="reason-') == MAX_VALUES
+    assert metrics.exposition().count(b'otp_service_dead_letters_total{reason="reason-') == MAX_VALUES
     assert _value("otp_service_dead_letters_total", reason="other") >= 50
 
 
 def test_the_server_answers_on_its_own_port():
     with closing(socket.create_server(("127.0.0.1", 0))) as probe:
         port = probe.getsockname()[1]
-    exposition.start_server(port, "127.0.0.1")
+    metrics.start_server(port, "127.0.0.1")
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         assert b"otp_service_outbox_lag_seconds" in answer.read()
@@ -132,18 +132,18 @@ def test_processes_that_share_the_directory_are_summed_and_a_new_start_forgets(t
     monkeypatch.chdir(tmp_path)
     directory = Path("metrics")
     before = dict(os.environ)
-    assert not exposition.shared()
-    variables = exposition.prepare(directory)
+    assert not metrics.is_shared()
+    variables = metrics.prepare_folder(directory)
     assert os.environ == before  # it is for the processes that are started: this one counts elsewhere already
-    assert variables == {exposition.DIRECTORY_VARIABLE: str(tmp_path / "metrics")}  # wherever they start
+    assert variables == {metrics.DIRECTORY_VARIABLE: str(tmp_path / "metrics")}  # wherever they start
     monkeypatch.setenv(*variables.popitem())
-    assert exposition.shared()
+    assert metrics.is_shared()
     key = ("otp_service_checks_total", ("application", "shop"), ("reason", "approved"))
     for _ in range(3):
         _run(_WORKER)
 
     assert _samples(_run(_REPORTER))[key] == 3
 
-    exposition.prepare(directory)
+    metrics.prepare_folder(directory)
     assert list(directory.glob("*.db")) == []
     assert key not in _samples(_run(_REPORTER))

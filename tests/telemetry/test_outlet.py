@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from otp_service.telemetry.outlet import outlet_of
+from otp_service.telemetry.logging import outlet_of
 
 LINE = '{"sequence":7,"link":"ab"}'
 

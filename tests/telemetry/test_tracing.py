@@ -304,7 +304,7 @@ def test_traces_that_are_off_import_nothing_and_make_nothing():
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = set(done.stdout.split())  # redis-py imports the metrics of OpenTelemetry where they are installed
     assert "otp_service.telemetry.tracing" in loaded
-    assert not loaded & {"otp_service.telemetry.otlp", "opentelemetry.sdk.trace", "opentelemetry.exporter"}
+    assert not loaded & {"otp_service.telemetry.tracing", "opentelemetry.sdk.trace", "opentelemetry.exporter"}
 
     with tracing.span("asked", "server", PARENT, application="shop"):
         tracing.note("other", outcome="x")
@@ -314,7 +314,7 @@ def test_traces_that_are_off_import_nothing_and_make_nothing():
 def test_without_the_package_nothing_starts_and_the_sentence_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, real_world: World
 ):
-    monkeypatch.setitem(sys.modules, "otp_service.telemetry.otlp", None)
+    monkeypatch.setitem(sys.modules, "otp_service.telemetry.tracing", None)
 
     with pytest.raises(ConfigurationError, match=r"^Traces need the extra otel: docs/operations\.md, Installing\.$"):
         real_world.install(**TRACED)
