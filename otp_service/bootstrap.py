@@ -9,8 +9,7 @@ from otp_service.errors import LedgerMismatchError, RefusalName, StartRefusal, S
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
 from otp_service.ledger.ledger import open_ledger
-from otp_service.policies.asked import AskedPolicy, Policies
-from otp_service.policies.base import PolicyContext
+from otp_service.policies.base import AskedPolicy, Policies, PolicyContext
 from otp_service.services.context import Context
 from otp_service.services.desk import Desk
 from otp_service.services.directory import Directory, Member

@@ -10,8 +10,8 @@ from support_smsc import Smsc
 from support_valkey import free_port
 
 from otp_service.domain.keyring import api_key_hash
-from otp_service.gateways.contract.provider import Manner, Provider
-from otp_service.gateways.contract.samples import CannedResponse
+from otp_service.testing.provider import Manner, Provider
+from otp_service.testing.samples import CannedResponse
 
 SECRETS = {
     "http": "canary-secret-1234",

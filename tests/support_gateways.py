@@ -4,9 +4,9 @@ import importlib.util
 
 from support_missing import missing
 
-from otp_service.gateways.contract.bench import context_of_tests
-from otp_service.gateways.contract.samples import MESSAGE
-from otp_service.gateways.registry import gateway_kind
+from otp_service.gateways.base import gateway_kind
+from otp_service.testing.provider import context_of_tests
+from otp_service.testing.samples import MESSAGE
 
 __all__ = ["MESSAGE", "make", "require"]
 

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from otp_service.bootstrap import Installation
-from otp_service.policies.asked import AskedPolicy, Policies
-from otp_service.policies.base import ALLOW, PolicySettings, Question, Verdict
+from otp_service.policies.base import ALLOW, AskedPolicy, Policies, PolicySettings, Question, Verdict
 from otp_service.telemetry import metrics
 
 NUMBER = "+923001234567"

@@ -15,11 +15,10 @@ from support_missing import missing
 from support_smsc import CUT, SILENT, Smsc
 
 from otp_service.gateways.base import GatewayError
-from otp_service.gateways.contract import GatewayContract
-from otp_service.gateways.contract.bench import context_of_tests
-from otp_service.gateways.contract.provider import STAMINA, Manner
-from otp_service.gateways.contract.samples import MESSAGE, CannedResponse
 from otp_service.gateways.smpp.gateway import SmppGateway
+from otp_service.testing.provider import STAMINA, Manner, context_of_tests
+from otp_service.testing.samples import MESSAGE, CannedResponse
+from otp_service.testing.suite import GatewayContract
 
 ACCOUNT = {"host": "127.0.0.1", "system_id": "shop-id", "password": "s3cret-9", "source": "Acme", "rebind_after": 0.05}
 

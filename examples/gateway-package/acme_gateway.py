@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 
 from otp_service.domain.templates import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
-from otp_service.gateways.wire import Answer, Wire, failure_of_status, reference_of
+from otp_service.gateways.http_client import Answer, GatewayClient, failure_of_status, reference_of
 
 FAILURES = {
     "unknown_subscriber": FailureKind.DESTINATION,
@@ -34,7 +34,7 @@ class AcmeGateway:
 
     def __init__(self, settings: Settings, context: GatewayContext) -> None:
         self._settings = settings
-        self._wire = Wire(settings.timeout)
+        self._wire = GatewayClient(settings.timeout)
 
     def send(self, message: Message) -> Accepted:
         """Post the message; raise `GatewayError`."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from acme_gateway import AcmeGateway
 
-from otp_service.gateways.contract import GatewayContract
+from otp_service.testing.suite import GatewayContract
 
 
 class TestAcme(GatewayContract):

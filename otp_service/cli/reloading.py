@@ -6,10 +6,10 @@ from pathlib import Path
 from otp_service.bootstrap import Installation, install, prepare
 from otp_service.cli.server_findings import silence_finding
 from otp_service.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
+from otp_service.gateways.base import look_again
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.changes import ELSEWHERE, kept
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
-from otp_service.transport.kinds import look_again
 
 _log = get_logger(__name__)
 

@@ -1,57 +1,248 @@
-"""What a gateway is: the contract that each one keeps. Everything that an author of one needs is to be had here."""
+"""The interface of a gateway: messages, outcomes, receipts, inbound messages, prices."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from otp_service.domain.guard import ANY, micros
+from otp_service.domain.numbers import is_region
+from otp_service.domain.people import Meaning
 from otp_service.domain.templates import Message
-from otp_service.gateways.inbound import (
-    AddressesInbound,
-    AnswersInbound,
-    InboundAnswer,
-    InboundForgedError,
-    InboundMessage,
-    Inbox,
-    ReceivesMessages,
-)
-from otp_service.gateways.outcomes import Accepted, FailureKind, GatewayError
-from otp_service.gateways.prices import Price, PriceKey
-from otp_service.gateways.receipts import (
-    AddressesReceipts,
-    Receipt,
-    ReceiptDesk,
-    ReceiptForgedError,
-    ReceiptRequest,
-    ReportsReceipts,
-)
-from otp_service.gateways.request import ProviderRequest
-from otp_service.transport.country_code import CountryCode
+from otp_service.domain.verification import MAX_RETRY_AFTER, DeliveryStatus
+from otp_service.errors import ConfigurationError
 
-__all__ = [
-    "Accepted",
-    "AddressesInbound",
-    "AddressesReceipts",
-    "AnswersInbound",
-    "FailureKind",
-    "Gateway",
-    "GatewayContext",
-    "GatewayError",
-    "GatewaySettings",
-    "HoldsConnections",
-    "InboundAnswer",
-    "InboundForgedError",
-    "InboundMessage",
-    "Inbox",
-    "Mailbox",
-    "ProviderRequest",
-    "Receipt",
-    "ReceiptDesk",
-    "ReceiptForgedError",
-    "ReceiptRequest",
-    "ReceivesMessages",
-    "ReportsReceipts",
-]
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider took the message over, under its ``reference`` (never empty)."""
+
+    reference: str
+
+
+class FailureKind(StrEnum):
+    """Failures, by what to do next."""
+
+    UNAVAILABLE = "unavailable"
+    """It cannot now: next gateway, and back off here."""
+    ERROR = "error"
+    """It failed while it handled the message, which it may have sent: as *unavailable*, but not often."""
+    THROTTLED = "throttled"
+    """Too fast: next gateway, and wait here."""
+    ACCOUNT = "account"
+    """It refuses us, whatever the message: key, credit, sender, address. Next gateway, and tell an operator."""
+    REJECTED = "rejected"
+    """It refuses this message: stop, and tell an operator."""
+    DESTINATION = "destination"
+    """This number does not work: stop."""
+    CHANNEL = "channel"
+    """This number works, but not through this channel."""
+    FRAUD = "fraud"
+    """The provider suspects fraud: stop, never fail over."""
+
+
+class GatewayError(Exception):
+    """A message was not taken over. Its text never holds a number, a text or a secret."""
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        provider_code: str,
+        *,
+        ambiguous: bool = False,
+        retry_after: float = 0.0,
+        of_message: bool = False,
+        opted_out: bool = False,
+    ) -> None:
+        """Keep the ``kind`` and the provider's own code.
+
+        ``ambiguous``: it may have been sent all the same. ``retry_after``: seconds for which the gateway asked to be
+        left alone, 0 when it did not say; an hour at most. ``of_message``: it can for others; the failure is about this
+        message, and tells nothing of the gateway's health. What a stranger brings about by the number that he picks
+        is so: otherwise he could have the gateway left alone for everybody. ``opted_out``: the provider sends nothing
+        there, since the number's holder told it to.
+        """
+        super().__init__(f"{kind}: {provider_code}")
+        self.kind = kind
+        self.provider_code = provider_code
+        self.ambiguous = ambiguous
+        self.retry_after = min(retry_after, MAX_RETRY_AFTER) if retry_after > 0 else 0.0  # also of what is no number
+        self.of_message = of_message
+        self.opted_out = opted_out
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRequest:
+    """A request of a provider."""
+
+    method: str
+    url: str
+    """As the provider sees it, on the public address, with the query."""
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    query: Mapping[str, str]
+    form: Mapping[str, str]
+    """Of a body of type ``application/x-www-form-urlencoded``; empty for any other."""
+    body: bytes = field(repr=False)
+    peer: str
+    """Address of the sender, found behind the trusted proxies."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRequest(ProviderRequest):
+    """A report as it came in over HTTP."""
+
+    dispatch_id: str
+    """Which dispatch the address names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a message, normalised, with the provider's own words beside it."""
+
+    status: DeliveryStatus
+    raw_status: str
+    reason: str | None = None
+    kind: FailureKind | None = None
+    """Why it failed, where the provider tells: ``destination``, ``rejected`` and ``fraud`` end the delivery, after
+    ``account`` another gateway may be tried, after anything else another channel."""
+    opted_out: bool = False
+    """Whether it failed because the number's holder told the provider to want no messages."""
+
+
+class ReceiptForgedError(Exception):
+    """A report that does not come from the provider, or is too old to be believed."""
+
+
+@runtime_checkable
+class ReportsReceipts(Protocol):
+    """A capability: the provider reports to our receipts address."""
+
+    def receipt(self, request: ReceiptRequest) -> Receipt:
+        """Return the authenticated report; raise `ReceiptForgedError`. An unknown status is ``unknown``."""
+
+
+@runtime_checkable
+class AddressesReceipts(Protocol):
+    """A capability beside `ReportsReceipts`: the gateway adds to the address that its provider reports to."""
+
+    def receipt_address(self, url: str, dispatch_id: str) -> str:
+        """Return the address with what proves that only the provider was told of it."""
+
+
+class ReceiptDesk(Protocol):
+    """Where a gateway hands in receipts that do not come over HTTP."""
+
+    def hand_in(
+        self,
+        references: tuple[str, ...],
+        receipt: Receipt,
+        guesses: Sequence[tuple[str, ...]] = (),
+        numbers: tuple[str, ...] = (),
+    ) -> bool:
+        """Record a receipt for the dispatch that was accepted under one of the ``references``, the likeliest first.
+
+        When there is none, what ``guesses`` lead to counts if it went to one of the ``numbers`` (international, a plus
+        or not). One that comes before the dispatch is known to be accepted is kept until it is. Returns whether it was
+        taken: one that was not is worth sending again. Raises nothing.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class InboundMessage:
+    """A message from a person. The ``repr`` shows neither number nor text."""
+
+    reference: str
+    """The provider's own name of it, by which a repetition is known; empty where it has none."""
+    sender: str = field(repr=False)
+    """The number that it came from: E.164, or as the provider spells it."""
+    text: str = field(repr=False)
+    """All of it; empty for a part of a longer one, or for what is no text."""
+    channel: str = "sms"
+    opt_out: Meaning | None = None
+    """What it means to the provider, where that has acted on it itself, and has answered it: we do not answer too."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboundAnswer:
+    """What a provider is answered, under the status 200."""
+
+    body: str = field(repr=False)
+    media_type: str
+
+
+class InboundForgedError(Exception):
+    """A message that the provider did not pass on, or that is too old to be believed."""
+
+
+@runtime_checkable
+class ReceivesMessages(Protocol):
+    """A capability: the provider passes messages on to our inbound address. It is answered with 204."""
+
+    def inbound(self, request: ProviderRequest) -> InboundMessage:
+        """Return the authenticated message; raise `InboundForgedError`, and nothing else."""
+
+
+@runtime_checkable
+class AddressesInbound(Protocol):
+    """A capability beside `ReceivesMessages`: the gateway adds to the address that its provider is told."""
+
+    def inbound_address(self, url: str) -> str:
+        """Return the address with what proves that only the provider was told of it."""
+
+
+@runtime_checkable
+class AnswersInbound(Protocol):
+    """A capability beside `ReceivesMessages`: the provider expects an answer of its own form."""
+
+    carries_reply: bool
+    """Whether the provider sends what the answer says to whoever wrote."""
+
+    def inbound_answer(self, reply: str | None) -> InboundAnswer:
+        """Return the answer: with a text for whoever wrote, only where it carries one, or with none."""
+
+
+class Inbox(Protocol):
+    """Where a gateway hands in messages that do not come over HTTP."""
+
+    def hand_in(self, message: InboundMessage) -> bool:
+        """Act on a message. Returns whether it was taken: one that was not is worth sending again. Raises nothing."""
+
+
+_CHANNELS = ("sms", "voice", "whatsapp")
+
+
+def _price_key(key: str) -> str:
+    country, slash, channel = key.partition("/")
+    if not (country == ANY or is_region(country)) or (slash and channel not in _CHANNELS):
+        raise ValueError("is a country such as PK, or *; with a channel behind it PK/sms, PK/voice or PK/whatsapp")
+    return key
+
+
+PriceKey = Annotated[str, AfterValidator(_price_key)]
+
+
+def _price(amount: str) -> str:
+    micros(amount)
+    return amount
+
+
+Price = Annotated[str, AfterValidator(_price)]
+
+
+def known_country(code: str) -> str:
+    """Return the code of a country that has a numbering plan; raise `ValueError` for anything else."""
+    if not is_region(code):
+        raise ValueError("is not an ISO 3166-1 alpha-2 code with a numbering plan, such as PK")
+    return code
+
+
+CountryCode = Annotated[str, AfterValidator(known_country)]
+"""ISO 3166-1 alpha-2, of a country that has a numbering plan."""
 
 
 class GatewaySettings(BaseModel):
@@ -144,3 +335,82 @@ class HoldsConnections(Protocol):
 
     def close(self) -> None:
         """Say good-bye and disconnect; returns within a few seconds."""
+
+
+@cache
+def installed(group: str) -> EntryPoints:
+    """Return the entry points of a group. Remembered: to look reads a file of every package, and it is asked often."""
+    return entry_points(group=group)
+
+
+def look_again() -> None:
+    """Let the next one who asks see what has been installed meanwhile."""
+    installed.cache_clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """The classes that an entry point group names. Each has a ``kind``, which is its entry point's name."""
+
+    group: str
+    word: str
+    """What one is called: *gateway*."""
+    members: tuple[str, ...]
+    """What each has to have, ``kind`` among it."""
+
+    def names(self) -> list[str]:
+        """Return the names of all kinds, without importing any."""
+        return sorted({entry.name for entry in installed(self.group)})
+
+    def find(self, name: str) -> type:
+        """Import and return the class of a kind.
+
+        Raises `ConfigurationError` when there is no such kind, two packages claim it, or it cannot be imported.
+        """
+        claims = {entry.value: entry for entry in installed(self.group) if entry.name == name}
+        if not claims:
+            known = ", ".join(self.names())
+            raise ConfigurationError(f"There is no {self.word} of kind {name!r}; there are: {known}.")
+        if len(claims) > 1:
+            packages = ", ".join(sorted(claims))
+            raise ConfigurationError(f"More than one package brings a {self.word} of kind {name!r}: {packages}.")
+        (entry,) = claims.values()
+        return self._checked(entry, self._imported(entry))
+
+    def _imported(self, entry: EntryPoint) -> object:
+        what = f"The {self.word} of kind {entry.name!r}"
+        try:
+            return entry.load()
+        except ModuleNotFoundError as missing:
+            raise ConfigurationError(f"{what} needs the package {missing.name!r}, which is not installed.") from missing
+        except (ImportError, AttributeError) as broken:
+            raise ConfigurationError(f"{what} ({entry.value}) cannot be imported.") from broken
+
+    def _checked(self, entry: EntryPoint, found: object) -> type:
+        lacking = _lacking(found, self.members)
+        if not isinstance(found, type) or lacking:
+            what = f"lacks {', '.join(lacking)}" if lacking else "is not a class"
+            raise ConfigurationError(f"{entry.value} is not a {self.word}: it {what}.")
+        kind = getattr(found, "kind", None)
+        if kind != entry.name:
+            raise ConfigurationError(f"{entry.value} says it is of kind {kind!r}, its entry point {entry.name!r}.")
+        return found
+
+
+def _lacking(found: object, members: Iterable[str]) -> list[str]:
+    return [member for member in members if not hasattr(found, member)]
+
+
+GATEWAY_ENTRY_POINTS = "otp_service.gateways"
+GATEWAY_KINDS = Kinds(GATEWAY_ENTRY_POINTS, "gateway", ("kind", "channels", "development_only", "Settings", "send"))
+
+
+def known_kinds() -> list[str]:
+    """Return the names of all kinds, without importing any."""
+    return GATEWAY_KINDS.names()
+
+
+def gateway_kind(name: str) -> type[Gateway]:
+    """Import and return the gateway of a kind; raise `ConfigurationError` when that is none, or more than one."""
+    found: type[Gateway] = GATEWAY_KINDS.find(name)
+    return found

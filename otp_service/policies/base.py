@@ -1,13 +1,17 @@
-"""What a policy is: the contract that each one keeps. Everything that an author of one needs is to be had here."""
+"""The interface of a policy: asked before each message whether it may go."""
 
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from otp_service.domain.verification import Channel
-from otp_service.transport.country_code import CountryCode
+from otp_service.gateways.base import CountryCode, Kinds
 
 
 class Ruling(StrEnum):
@@ -123,3 +127,185 @@ class Policy(Protocol):
 
     def judge(self, question: Question) -> Verdict:
         """Answer, in many threads at a time. Whatever it raises, `PolicyError` or not, is *unknown*."""
+
+
+# Not the pools of ``concurrent.futures``: the interpreter waits for their threads when it ends, for ever if one hangs.
+
+Result = TypeVar("Result")
+
+
+class Patience(Generic[Result]):
+    """Threads for one kind of work, no more than a bound, made as they are needed and kept with their connections."""
+
+    def __init__(self, name: str, most: int) -> None:
+        """Prepare for as many as ``most`` threads; none is started yet."""
+        self._name = name
+        self._most = most
+        self._threads = 0
+        self._idle = 0
+        self._waiting: deque[tuple[Future[Result], Callable[[], Result]]] = deque()
+        self._changed = threading.Condition()
+        self._over = False
+
+    def wait_for(self, work: Callable[[], Result], seconds: float) -> Result:
+        """Return what the work returns, or raise what it raises; `TimeoutError` when it is not done in time.
+
+        Work that no thread was free for is not begun after that. `RuntimeError` when a thread cannot be made.
+        """
+        outcome: Future[Result] = Future()
+        entry = (outcome, work)
+        try:
+            self._hand_over(entry)
+            return outcome.result(seconds)
+        finally:
+            self._forget(entry)
+
+    def end(self) -> None:
+        """Let the threads end, one that works when it has done; no more work is begun."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def _hand_over(self, entry: tuple[Future[Result], Callable[[], Result]]) -> None:
+        with self._changed:
+            self._waiting.append(entry)
+            if len(self._waiting) > self._idle and self._threads < self._most:
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+                self._threads += 1
+            self._changed.notify()
+
+    def _forget(self, entry: tuple[Future[Result], Callable[[], Result]]) -> None:
+        """Take back what was not begun: where all threads hang, nobody else would."""
+        with self._changed:
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+
+    def _run(self) -> None:
+        while entry := self._next():
+            outcome, work = entry
+            try:
+                outcome.set_result(work())
+            except BaseException as raised:  # noqa: BLE001 - it belongs to who waits, and this thread goes on
+                outcome.set_exception(raised)
+
+    def _next(self) -> tuple[Future[Result], Callable[[], Result]] | None:
+        """Return what is to be done next, as soon as there is something; ``None`` at the end."""
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._waiting or self._over)
+            self._idle -= 1
+            return None if self._over else self._waiting.popleft()
+
+
+_REMEMBERED = 10_000
+"""Messages of which it is remembered that they passed: more than a worker has in its hands."""
+
+Passing = tuple[str, int, str]
+"""A message by its verification, its number in it, and the channel."""
+
+
+class AskedPolicy:
+    """One policy under its name."""
+
+    def __init__(self, name: str, policy: Policy, settings: PolicySettings, threads: int) -> None:
+        """Let it answer as many as ``threads`` questions at a time."""
+        self.name = name
+        self._policy = policy
+        self._settings = settings
+        self._patience: Patience[Verdict] = Patience(f"policy {name}", threads)
+
+    @property
+    def binds(self) -> bool:
+        """Whether what it says is done; otherwise it is but counted."""
+        return self._settings.mode is PolicyMode.ENFORCE
+
+    @property
+    def denies_unknown(self) -> bool:
+        """Whether a message is not sent of which it knows nothing."""
+        return self._settings.unknown is Unknown.DENY
+
+    def concerns(self, application: str, purpose: str, channel: str) -> bool:
+        """Tell whether it is asked about such a message."""
+        settings = self._settings
+        return settings.mode is not PolicyMode.OFF and all(
+            not listed or one in listed
+            for one, listed in (
+                (application, settings.applications),
+                (purpose, settings.purposes),
+                (channel, settings.channels),
+            )
+        )
+
+    def ask(self, question: Question) -> Verdict:
+        """Return its verdict; *unknown*, with the reason, when it fails or is not ready in time. Raises nothing."""
+        try:
+            return self._patience.wait_for(lambda: self._judged(question), self._settings.timeout)
+        except TimeoutError:
+            return _unknown("timeout")
+        except RuntimeError:  # the host has no thread left to give
+            return _unknown("no thread")
+
+    def close(self) -> None:
+        """Let its threads end; it is not asked any more."""
+        self._patience.end()
+
+    def _judged(self, question: Question) -> Verdict:
+        try:
+            return _understood(self._policy.judge(question))
+        except PolicyError as failure:
+            return _unknown(failure.args[0] if failure.args and isinstance(failure.args[0], str) else "")
+        except BaseException as defect:  # noqa: BLE001 - a stranger's policy must not take the worker down
+            return _unknown(f"defect {type(defect).__name__}")  # its text may hold the number
+
+
+def _understood(verdict: object) -> Verdict:
+    """Return a verdict whose members are what they are to be; *unknown* where a stranger put something else."""
+    if not isinstance(verdict, Verdict):
+        return _unknown("no verdict")
+    try:
+        return Verdict(Ruling(verdict.ruling), frozenset(map(str, verdict.channels)), str(verdict.reason))
+    except (TypeError, ValueError):
+        return _unknown("no verdict")
+
+
+def _unknown(reason: str) -> Verdict:
+    return Verdict(Ruling.UNKNOWN, reason=reason)
+
+
+class Policies:
+    """All policies of an installation, in the order in which they are asked; and what passed them lately."""
+
+    def __init__(self, asked: Iterable[AskedPolicy] = ()) -> None:
+        self._asked = tuple(asked)
+        self._passed: dict[Passing, None] = {}
+        self._lock = threading.Lock()
+
+    def concerning(self, application: str, purpose: str, channel: str) -> tuple[AskedPolicy, ...]:
+        """Return those that are asked about such a message."""
+        return tuple(one for one in self._asked if one.concerns(application, purpose, channel))
+
+    def close(self) -> None:
+        """Let all threads end; nobody is asked any more."""
+        for one in self._asked:
+            one.close()
+
+    def remember(self, message: Passing) -> None:
+        """Note that a message has passed: it is not asked about again while it waits here for a gateway's turn."""
+        with self._lock:
+            self._passed[message] = None
+            if len(self._passed) > _REMEMBERED:
+                del self._passed[next(iter(self._passed))]
+
+    def has_passed(self, message: Passing) -> bool:
+        """Tell whether a message has passed here lately."""
+        return message in self._passed
+
+
+POLICY_ENTRY_POINTS = "otp_service.policies"
+POLICY_KINDS = Kinds(POLICY_ENTRY_POINTS, "policy", ("kind", "Settings", "judge"))
+
+
+def policy_kind(name: str) -> type[Policy]:
+    """Import and return the policy of a kind; raise `ConfigurationError` when that is none, or more than one."""
+    found: type[Policy] = POLICY_KINDS.find(name)
+    return found

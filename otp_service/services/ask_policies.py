@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from otp_service.domain.keyring import SealBrokenError
 from otp_service.domain.verification import Channel, DeliveryStatus, Status, Verification
-from otp_service.policies.asked import AskedPolicy
-from otp_service.policies.base import Question, Ruling, Verdict
+from otp_service.policies.base import AskedPolicy, Question, Ruling, Verdict
 from otp_service.services.channels import next_channel
 from otp_service.services.compose import destination_of
 from otp_service.services.context import Context

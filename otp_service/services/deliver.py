@@ -11,7 +11,7 @@ from otp_service.domain.templates import Message
 from otp_service.domain.verification import Call, DeliveryStatus, Status
 from otp_service.errors import LedgerUnavailableError, MessageNotClearedError, StoreUnavailableError
 from otp_service.gateways.base import Accepted, FailureKind, Gateway, GatewayError, HoldsConnections
-from otp_service.gateways.wire import reference_of
+from otp_service.gateways.http_client import reference_of
 from otp_service.services.ask_policies import Stopped, ask_policies
 from otp_service.services.breaker import observe
 from otp_service.services.channels import next_channel

@@ -6,9 +6,9 @@ from typing import Annotated, Final, Literal
 from pydantic import StringConstraints
 
 from otp_service.domain.countries import Approval, CountryRules, Sender
+from otp_service.gateways.base import CountryCode
 from otp_service.settings.policy import Locale, Name
 from otp_service.settings.sections import Section
-from otp_service.transport.country_code import CountryCode
 
 ANY: Final = "any"
 Category = Literal["transactional", "promotional"]

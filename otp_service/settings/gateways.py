@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny
 
-from otp_service.gateways import registry
-from otp_service.gateways.base import Gateway, GatewaySettings
+from otp_service.gateways.base import GATEWAY_KINDS, Gateway, GatewaySettings, gateway_kind
 from otp_service.settings.kinds import of_its_kind
 
 
@@ -20,7 +19,7 @@ class ConfiguredGateway(BaseModel):
     @property
     def gateway_class(self) -> type[Gateway]:
         """The class that sends."""
-        return registry.gateway_kind(self.kind)
+        return gateway_kind(self.kind)
 
     @property
     def channels(self) -> frozenset[str]:
@@ -28,4 +27,4 @@ class ConfiguredGateway(BaseModel):
         return frozenset(getattr(self.settings, "channels", self.gateway_class.channels))
 
 
-GatewayEntry = Annotated[ConfiguredGateway, BeforeValidator(of_its_kind(registry.KINDS))]
+GatewayEntry = Annotated[ConfiguredGateway, BeforeValidator(of_its_kind(GATEWAY_KINDS))]

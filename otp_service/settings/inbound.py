@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from otp_service.domain.people import LONGEST, InboundPolicy, Meaning, Vocabulary, Words
+from otp_service.gateways.base import CountryCode
 from otp_service.settings.sections import Section
-from otp_service.transport.country_code import CountryCode
 
 Further = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)], ...], Field(max_length=100)

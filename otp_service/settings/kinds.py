@@ -7,8 +7,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 from otp_service.errors import ConfigurationError
+from otp_service.gateways.base import Kinds
 from otp_service.settings.faults import FAULTS, SettingFault, faults_of, sentence_of
-from otp_service.transport.kinds import Kinds
 
 
 def of_its_kind(kinds: Kinds) -> Callable[[Any], Any]:

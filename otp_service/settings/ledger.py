@@ -2,9 +2,9 @@
 
 from pydantic import Field, SecretStr, field_validator
 
+from otp_service.gateways.base import CountryCode
 from otp_service.settings.ledger_url import check_ledger_url, shown
 from otp_service.settings.sections import Section
-from otp_service.transport.country_code import CountryCode
 
 
 class LedgerSettings(Section):

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny
 
-from otp_service.policies import registry
-from otp_service.policies.base import Policy, PolicySettings
+from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings, policy_kind
 from otp_service.settings.kinds import of_its_kind
 
 
@@ -20,7 +19,7 @@ class ConfiguredPolicy(BaseModel):
     @property
     def policy_class(self) -> type[Policy]:
         """The class that answers."""
-        return registry.policy_kind(self.kind)
+        return policy_kind(self.kind)
 
 
-PolicyEntry = Annotated[ConfiguredPolicy, BeforeValidator(of_its_kind(registry.KINDS))]
+PolicyEntry = Annotated[ConfiguredPolicy, BeforeValidator(of_its_kind(POLICY_KINDS))]

@@ -11,9 +11,9 @@ from otp_service.domain.payments import MAX_NAME, rule_of_names
 from otp_service.domain.people import ConsentMode
 from otp_service.domain.templates import is_own_link, links_in
 from otp_service.domain.verification import LONGEST_LIFE, Channel, Purpose, PurposeKind, Resend, Route
+from otp_service.gateways.base import CountryCode, known_country
 from otp_service.settings.sections import Section
 from otp_service.settings.spend import SpendSettings
-from otp_service.transport.country_code import CountryCode, known_country
 
 ALL_COUNTRIES = "*"
 MAX_TRANSACTION_CHECKS = 5

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from otp_service.domain.guard import Limits, Scope, parse_limits
 from otp_service.domain.verification import BreakerPolicy
+from otp_service.gateways.base import CountryCode
 from otp_service.settings.redis_url import check_redis_url
-from otp_service.transport.country_code import CountryCode
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -13,7 +13,7 @@ from otp_service.domain.guard import Limits, Prices, Ruleset, micros
 from otp_service.domain.keyring import Keyring, parse_key, parse_root_keys
 from otp_service.domain.verification import Allowance, Purpose, Route, Routes
 from otp_service.errors import ConfigurationError
-from otp_service.gateways.base import GatewaySettings
+from otp_service.gateways.base import CountryCode, GatewaySettings
 from otp_service.settings.audit import AuditSettings
 from otp_service.settings.countries import Approvals, Countries, Senders
 from otp_service.settings.gateways import GatewayEntry
@@ -39,7 +39,6 @@ from otp_service.settings.sections import (
     TelemetrySettings,
     WorkerSettings,
 )
-from otp_service.transport.country_code import CountryCode
 
 
 class Settings(Section):

@@ -20,8 +20,6 @@ from otp_service.domain.numbers import named, parse_destination
 from otp_service.domain.people import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import LedgerUnavailableError
 from otp_service.gateways.base import GatewayError
-from otp_service.gateways.contract.provider import Provider
-from otp_service.gateways.contract.samples import CannedResponse
 from otp_service.ledger.inbound import Inbound
 from otp_service.ledger.suppressions import Suppressions
 from otp_service.services import replies
@@ -30,6 +28,8 @@ from otp_service.services.receive_inbound import inbound_url
 from otp_service.store import keys
 from otp_service.store.verifications import Verifications
 from otp_service.telemetry import metrics
+from otp_service.testing.provider import Provider
+from otp_service.testing.samples import CannedResponse
 
 PUBLIC = "https://otp.example/base"
 SECRET = "receipts-of-the-test"

@@ -12,8 +12,8 @@ from support_installation import World
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
-from otp_service.gateways.contract.provider import Provider
-from otp_service.gateways.contract.samples import CannedResponse
+from otp_service.testing.provider import Provider
+from otp_service.testing.samples import CannedResponse
 
 SECRET = "receipts"
 TOKEN = "0123456789abcdef0123456789abcdef"

@@ -12,7 +12,7 @@ from otp_service.cli.server_findings import (
     version_finding,
     worker_finding,
 )
-from otp_service.gateways.sandbox.gateway import SandboxGateway
+from otp_service.gateways.sandbox import SandboxGateway
 from otp_service.settings import settings_from
 
 LOCAL = "redis://localhost/0"

@@ -14,7 +14,7 @@ from otp_service.api.answers import CaughtAnswer, CheckAnswer, DeliveryAnswer, V
 from otp_service.cli.main import COMMANDS, commands
 from otp_service.domain.payments import Transaction
 from otp_service.domain.templates import write
-from otp_service.gateways.registry import GROUP
+from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 INTRODUCTION = README.split("\n## ", 1)[0]
@@ -45,7 +45,7 @@ def existing():
 
 
 def test_it_names_every_kind_of_gateway_and_every_language_of_messages():
-    kinds = {entry.name for entry in distribution("otp-service").entry_points.select(group=GROUP)}
+    kinds = {entry.name for entry in distribution("otp-service").entry_points.select(group=GATEWAY_ENTRY_POINTS)}
 
     assert set(re.findall(r"`(\w+)`", INTRODUCTION)) == kinds
     assert NAMES.keys() == set(LANGUAGES)

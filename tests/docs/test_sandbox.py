@@ -10,8 +10,7 @@ from otp_service.cli import dev_data
 from otp_service.cli.dev_numbers import BEHAVIOURS, PREFIX
 from otp_service.domain.keyring import new_key
 from otp_service.gateways.base import FailureKind, GatewaySettings
-from otp_service.gateways.sandbox.faults import Connection, Report
-from otp_service.gateways.sandbox.gateway import SandboxGateway
+from otp_service.gateways.sandbox import Connection, Report, SandboxGateway
 from otp_service.settings import settings_from
 from otp_service.settings.sources import merged
 

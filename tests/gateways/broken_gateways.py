@@ -17,14 +17,14 @@ from pydantic import ConfigDict
 from test_contract import SAMPLES, STRANGER, XmlGateway, strangers_gateway
 
 from otp_service.domain.verification import DeliveryStatus
+from otp_service.gateways import vonage as vonage_proof
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings, Receipt
-from otp_service.gateways.contract import GatewayContract
-from otp_service.gateways.contract.samples import CODE, MESSAGE, OTHER_CODE
-from otp_service.gateways.http.gateway import HttpGateway
-from otp_service.gateways.sandbox.gateway import SandboxGateway
-from otp_service.gateways.twilio.gateway import TwilioGateway
-from otp_service.gateways.vonage import proof as vonage_proof
-from otp_service.gateways.vonage.gateway import VonageGateway
+from otp_service.gateways.http import HttpGateway
+from otp_service.gateways.sandbox import SandboxGateway
+from otp_service.gateways.twilio import TwilioGateway
+from otp_service.gateways.vonage import VonageGateway
+from otp_service.testing.samples import CODE, MESSAGE, OTHER_CODE
+from otp_service.testing.suite import GatewayContract
 
 Acme = strangers_gateway()
 EXCHANGE = "test_an_exchange_goes_as_sampled"

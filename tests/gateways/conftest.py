@@ -2,7 +2,7 @@
 
 import pytest
 
-from otp_service.gateways.contract.provider import Provider
+from otp_service.testing.provider import Provider
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 from support_gateways import require
 
-from otp_service.gateways.registry import gateway_kind
+from otp_service.gateways.base import gateway_kind
 
 TWILIO = {"account_sid": "AC" + "0" * 32, "auth_token": "of-this-test", "from": "Acme"}
 VONAGE = {"api_key": "abcd1234", "api_secret": "of-this-test", "from": "Acme"}

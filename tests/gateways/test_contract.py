@@ -15,10 +15,16 @@ from support_smpp import SmppContract
 from support_sources import ROOT
 
 from otp_service.errors import ConfigurationError
-from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
-from otp_service.gateways.contract import GatewayContract
-from otp_service.gateways.registry import GROUP, gateway_kind
-from otp_service.gateways.wire import Wire, failure_of_status, reference_of
+from otp_service.gateways.base import (
+    GATEWAY_ENTRY_POINTS,
+    Accepted,
+    FailureKind,
+    GatewayError,
+    GatewaySettings,
+    gateway_kind,
+)
+from otp_service.gateways.http_client import GatewayClient, failure_of_status, reference_of
+from otp_service.testing.suite import GatewayContract
 
 SAMPLES = Path(__file__).parent / "samples"
 STRANGER = ROOT / "examples" / "gateway-package"
@@ -46,7 +52,7 @@ def suite_of(kind):
     return type(f"Test{kind.title()}", (SPECIAL.get(kind, GatewayContract),), members)
 
 
-for _entry in distribution("otp-service").entry_points.select(group=GROUP):
+for _entry in distribution("otp-service").entry_points.select(group=GATEWAY_ENTRY_POINTS):
     globals()[f"Test{_entry.name.title()}"] = suite_of(_entry.name)
 
 
@@ -77,7 +83,7 @@ class XmlGateway:
         token: SecretStr
 
     def __init__(self, settings, context):  # noqa: ARG002 - the contract's
-        self._settings, self._wire = settings, Wire(settings.timeout)
+        self._settings, self._wire = settings, GatewayClient(settings.timeout)
 
     def send(self, message):
         answer = self._wire.call(

@@ -6,9 +6,7 @@ import tomllib
 from support_sources import ROOT
 
 from otp_service.gateways.base import FailureKind
-from otp_service.gateways.http.settings import HttpSettings
-from otp_service.gateways.http.templates import _VALUES
-from otp_service.gateways.http.verdict import Failure
+from otp_service.gateways.http import _VALUES, Failure, HttpSettings
 
 PAGE = (ROOT / "docs" / "adding-a-gateway.md").read_text()
 EXAMPLE = ROOT / "examples" / "gateway-package"

@@ -12,7 +12,7 @@ from support_installation import key
 from support_sources import ROOT
 
 from otp_service.gateways.base import Accepted, GatewayError
-from otp_service.gateways.contract.samples import CannedResponse
+from otp_service.testing.samples import CannedResponse
 
 EXAMPLES = ROOT / "config" / "examples"
 SECRETS = {

@@ -12,17 +12,17 @@ from support_smpp import SmppProvider, attempt, gateway_at
 
 from otp_service.domain.verification import Call
 from otp_service.gateways.base import FailureKind, GatewayError, Receipt
-from otp_service.gateways.contract.provider import Provider
-from otp_service.gateways.contract.samples import MESSAGE, CannedResponse
-from otp_service.gateways.smpp.failures import FAILURES as SMPP
-from otp_service.gateways.twilio.codes import FAILURES as TWILIO
-from otp_service.gateways.twilio.codes import receipt_of_message
-from otp_service.gateways.vonage.gateway import FAILURES as VONAGE
+from otp_service.gateways.smpp.protocol import FAILURES as SMPP
+from otp_service.gateways.twilio import FAILURES as TWILIO
+from otp_service.gateways.twilio import receipt_of_message
+from otp_service.gateways.vonage import FAILURES as VONAGE
 from otp_service.services.fail_over import after_failure, told_by
 from otp_service.store.dispatches import Next
+from otp_service.testing.provider import Provider
+from otp_service.testing.samples import MESSAGE, CannedResponse
 
 try:
-    from otp_service.gateways.sns.gateway import FAILURES as SNS
+    from otp_service.gateways.sns import FAILURES as SNS
 except ImportError:
     missing("boto3")
 

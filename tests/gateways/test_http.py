@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from support_gateways import MESSAGE, make
 
 from otp_service.gateways.base import GatewayError
-from otp_service.gateways.contract.samples import CannedResponse
-from otp_service.gateways.http.settings import HttpSettings
+from otp_service.gateways.http import HttpSettings
+from otp_service.testing.samples import CannedResponse
 
 HOSTILE = 'a"}, "to": "+1", {secret.key} {text} \\ & = ? # % + \u2028 \U0001f600\r\nX-Injected: yes'
 

@@ -16,7 +16,7 @@ from otp_service.gateways.base import (
     ReceiptRequest,
     ReportsReceipts,
 )
-from otp_service.gateways.http.settings import HttpSettings
+from otp_service.gateways.http import HttpSettings
 
 SECRET = "a-secret-of-the-tests"
 DISPATCH = "dp_00112233445566778899aabbccddeeff"

@@ -9,11 +9,10 @@ from support_installation import tree
 
 from otp_service.cli.reloading import reloaded
 from otp_service.errors import ConfigurationError
-from otp_service.gateways import registry
+from otp_service.gateways import base
+from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, gateway_kind, known_kinds
 from otp_service.gateways.console import ConsoleGateway
-from otp_service.gateways.registry import gateway_kind, known_kinds
 from otp_service.settings import settings_from
-from otp_service.transport import kinds
 
 CONSOLE = "otp_service.gateways.console:ConsoleGateway"
 
@@ -23,8 +22,8 @@ def installed(monkeypatch):
     """Let entry points be those that a test names."""
 
     def install(**claims):
-        found = [EntryPoint(name, value, registry.GROUP) for name, values in claims.items() for value in values]
-        monkeypatch.setattr(kinds, "installed", lambda _group: found)
+        found = [EntryPoint(name, value, GATEWAY_ENTRY_POINTS) for name, values in claims.items() for value in values]
+        monkeypatch.setattr(base, "installed", lambda _group: found)
 
     return install
 
@@ -36,7 +35,7 @@ def test_all_kinds_of_ours_are_known():
 
 def test_naming_one_kind_imports_no_other():
     program = (
-        "import sys; from otp_service.gateways.registry import gateway_kind, known_kinds; known_kinds();"
+        "import sys; from otp_service.gateways.base import gateway_kind, known_kinds; known_kinds();"
         "gateway_kind('console'); print([name for name in ('twilio', 'requests', 'pytest') if name in sys.modules])"
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -73,7 +72,7 @@ def test_a_kind_cannot_be_taken_over_by_another_package(installed):
 @pytest.fixture
 def _looks_again_afterwards():
     yield
-    kinds.look_again()
+    base.look_again()
 
 
 @pytest.mark.usefixtures("_looks_again_afterwards")
@@ -83,7 +82,7 @@ def test_a_package_that_is_installed_meanwhile_is_found_at_a_reload(tmp_path, mo
     package = tmp_path / "acme-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (package / "entry_points.txt").write_text(f"[{registry.GROUP}]\nacme = acme:Gateway\n")
+    (package / "entry_points.txt").write_text(f"[{GATEWAY_ENTRY_POINTS}]\nacme = acme:Gateway\n")
     reloaded(tmp_path / "missing.toml", settings_from(tree("redis://localhost:1/0")), ())
 
     assert "acme" in known_kinds()

@@ -14,11 +14,10 @@ from support_service import eventually
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import StoreUnavailableError
+from otp_service.gateways import sandbox as sandbox_reports
 from otp_service.gateways.base import FailureKind, GatewayError, Receipt, ReceiptForgedError, ReceiptRequest
-from otp_service.gateways.contract.bench import MemoryMailbox
-from otp_service.gateways.contract.provider import Manner, Provider, Received
-from otp_service.gateways.sandbox import reports as sandbox_reports
-from otp_service.gateways.sandbox.gateway import SandboxGateway
+from otp_service.gateways.sandbox import SandboxGateway
+from otp_service.testing.provider import Manner, MemoryMailbox, Provider, Received
 
 OVERTAKING = {"status": "delivered", "overtakes": True}
 FAILED = (FailureKind.UNAVAILABLE, "sandbox", False)

@@ -7,9 +7,9 @@ from support_smpp import gateway_at
 from support_smsc import Smsc, deliver_body, tlv, wait_until
 
 from otp_service.gateways.base import InboundMessage
-from otp_service.gateways.contract.bench import MemoryDesk, MemoryInbox
-from otp_service.gateways.smpp.delivery import delivery_of
-from otp_service.gateways.smpp.inbound import message_of
+from otp_service.gateways.smpp.gateway import message_of
+from otp_service.gateways.smpp.protocol import delivery_of
+from otp_service.testing.provider import MemoryDesk, MemoryInbox
 
 MESSAGE = 0x00
 HEADER = 0x40

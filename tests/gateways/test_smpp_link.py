@@ -16,11 +16,11 @@ from support_smsc import CUT, SILENT, Smsc, deliver_body, tlv, wait_until
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind
-from otp_service.gateways.contract.bench import MemoryDesk
-from otp_service.gateways.contract.watch import Watch
-from otp_service.gateways.smpp import link, session
-from otp_service.gateways.smpp.failures import FAILURES, failure_of
+from otp_service.gateways.smpp import connection as smpp_connection
+from otp_service.gateways.smpp import protocol
+from otp_service.gateways.smpp.protocol import FAILURES, failure_of
 from otp_service.gateways.smpp.settings import SmppSettings
+from otp_service.testing.provider import MemoryDesk, Watch
 
 SHORT = replace(MESSAGE, text="Your Acme code is 482913.")
 RECEIPT = (
@@ -147,7 +147,7 @@ def test_several_binds_share_the_messages(smsc):
     smsc.delay = 0.5  # longer than all twelve need to come
     with gateway_at(smsc, binds=3, window=4) as gateway:
         gateway.open()
-        wait_until(lambda: all(link.load == 0 for link in gateway._links._submitting))
+        wait_until(lambda: all(smpp_connection.load == 0 for smpp_connection in gateway._links._submitting))
         assert len(references(gateway, 12)) == 12
 
     shares = [
@@ -277,7 +277,7 @@ def test_it_binds_again_when_the_smsc_shows_no_sign_of_life(smsc):
 
 
 def test_a_session_that_held_for_long_is_bound_again_at_once(smsc, monkeypatch):
-    monkeypatch.setattr(link, "STABLE", 0.0)
+    monkeypatch.setattr(smpp_connection, "STABLE", 0.0)
     with gateway_at(smsc, rebind_after=60.0) as gateway:
         gateway.send(SHORT)
         smsc.bound[0].cut()
@@ -625,7 +625,7 @@ def test_a_receipt_that_was_not_taken_is_left_with_the_smsc(smsc):
 
 
 def test_a_desk_that_is_slow_holds_up_no_submit_and_has_the_smsc_keep_what_is_too_much(smsc, monkeypatch):
-    monkeypatch.setattr(session, "MAX_UNHANDLED", 2)
+    monkeypatch.setattr(protocol, "MAX_UNHANDLED", 2)
     ready = threading.Event()
 
     class SlowDesk(MemoryDesk):

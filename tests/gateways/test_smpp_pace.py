@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from otp_service.gateways.smpp.pace import Pace
+from otp_service.gateways.smpp.connection import Pace
 
 
 class Clock:

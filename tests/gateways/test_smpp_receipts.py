@@ -10,8 +10,7 @@ from support_smsc import deliver_body, tlv
 
 from otp_service.domain.verification import DeliveryStatus as D
 from otp_service.gateways.base import Receipt
-from otp_service.gateways.smpp.parts import MOST, Parts
-from otp_service.gateways.smpp.receipt import Report, report_of, spellings
+from otp_service.gateways.smpp.gateway import MOST, Parts, Report, report_of, spellings
 
 CODE = "482913"
 UUID = "b0a3c7de-5b0f-4cf5-8d5a-0a1f5a0a9d10"

@@ -15,7 +15,7 @@ from support_valkey import free_port
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind
-from otp_service.gateways.contract.bench import MemoryDesk
+from otp_service.testing.provider import MemoryDesk
 
 URDU = "ایکمے شاپ: آپ کا کوڈ 482913 ہے۔ یہ 5 منٹ تک کارآمد ہے۔ کسی کو نہ بتائیں، ہمارا عملہ کبھی نہیں پوچھے گا۔"
 ENGLISH = "Acme Shop: to pay PKR 1,500.00 to Daraz from account 4821 enter 482913. Never share it with anybody. " * 4

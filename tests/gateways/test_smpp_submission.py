@@ -9,8 +9,8 @@ from support_smpp import ACCOUNT, MESSAGE, other_library
 from support_smsc import MESSAGE as LAYOUT
 from support_smsc import decoded
 
+from otp_service.gateways.smpp.protocol import relative, submissions
 from otp_service.gateways.smpp.settings import SmppSettings
-from otp_service.gateways.smpp.submission import relative, submissions
 
 GSM7 = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"

@@ -8,16 +8,15 @@ from pydantic import ValidationError
 from support_gateways import MESSAGE, require
 
 from otp_service.gateways.base import FailureKind, GatewayError
-from otp_service.gateways.contract.bench import context_of_tests
-from otp_service.gateways.contract.samples import CannedResponse
+from otp_service.testing.provider import context_of_tests
+from otp_service.testing.samples import CannedResponse
 
 require("boto3", "moto")
 
 from moto.server import ThreadedMotoServer  # noqa: E402 - after what tells that it is missing
 from moto.sns.models import sns_backends  # noqa: E402
 
-from otp_service.gateways.sns.gateway import SnsGateway  # noqa: E402
-from otp_service.gateways.sns.settings import SnsSettings  # noqa: E402
+from otp_service.gateways.sns import SnsGateway, SnsSettings  # noqa: E402
 
 REGION = "eu-west-1"
 KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret-of-the-test"}

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from otp_service.gateways.contract.filling import read_back
-from otp_service.gateways.contract.samples import ExpectedRequest
+from otp_service.testing.samples import ExpectedRequest, read_back
 
 HERE = Path(__file__).parent
 FAILED = re.compile(r"^FAILED \S*::(\w+)::(\w+)", re.MULTILINE)

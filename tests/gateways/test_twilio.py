@@ -14,12 +14,10 @@ from support_gateways import MESSAGE, make
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, GatewayError, ReceiptForgedError, ReceiptRequest
-from otp_service.gateways.contract.samples import CannedResponse
-from otp_service.gateways.contract.watch import assert_holds_nothing_private, everything_told
-from otp_service.gateways.twilio.codes import FAILURES, OF_MESSAGE
-from otp_service.gateways.twilio.settings import TwilioSettings
-from otp_service.gateways.twilio.voice import FALL_BACK, twiml, voice_for
+from otp_service.gateways.twilio import FAILURES, FALL_BACK, OF_MESSAGE, TwilioSettings, twiml, voice_for
 from otp_service.settings.gateways import ConfiguredGateway
+from otp_service.testing.provider import assert_holds_nothing_private, everything_told
+from otp_service.testing.samples import CannedResponse
 
 ACCOUNT = {"account_sid": "AC0123456789abcdef0123456789abcdef", "auth_token": "token-of-the-test"}
 XML_ONLY = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")

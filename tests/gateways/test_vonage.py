@@ -9,9 +9,8 @@ from support_gateways import MESSAGE, make
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import ReceiptForgedError, ReceiptRequest
-from otp_service.gateways.contract.samples import CannedResponse
-from otp_service.gateways.vonage.proof import signature
-from otp_service.gateways.vonage.settings import VonageSettings
+from otp_service.gateways.vonage import VonageSettings, signature
+from otp_service.testing.samples import CannedResponse
 
 ACCOUNT = {"api_key": "abcd1234", "api_secret": "secret-of-the-test", "from": "AcmeInc"}
 SIGNED = {"signature_secret": "signature-secret-of-the-test"}

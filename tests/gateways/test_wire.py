@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from otp_service.gateways.base import FailureKind, GatewayError
-from otp_service.gateways.wire import Answer, Wire, failure_of_status
+from otp_service.gateways.http_client import Answer, GatewayClient, failure_of_status
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 
@@ -64,7 +64,7 @@ def test_a_thread_keeps_its_connection_and_replaces_one_that_was_closed(listener
         connection.recv(65_536)
         connection.sendall(ANSWER)
 
-    wire = Wire(5)
+    wire = GatewayClient(5)
     first = serve(listener, twice)
     answers = [call(wire, url_of(listener)) for _ in range(2)]
     first.join(5)  # it has closed the connection
@@ -120,7 +120,7 @@ def test_a_certificate_that_nobody_signed_is_refused_before_anything_is_sent(lis
     seen = []
     thread = serve(listener, over_tls(certificate, lambda secure: seen.append(secure.recv(65_536))))
     with pytest.raises(GatewayError) as failed:
-        call(Wire(5), url_of(listener, "https"))
+        call(GatewayClient(5), url_of(listener, "https"))
     thread.join(5)
 
     assert (failed.value.kind, failed.value.ambiguous) == (FailureKind.UNAVAILABLE, False)
@@ -135,7 +135,7 @@ def test_a_bundle_of_certificates_in_the_environment_is_trusted(listener, certif
         secure.sendall(ANSWER)
 
     thread = serve(listener, over_tls(certificate, answer))
-    assert call(Wire(5), url_of(listener, "https")).text == "OK"
+    assert call(GatewayClient(5), url_of(listener, "https")).text == "OK"
     thread.join(5)
 
 
@@ -143,7 +143,7 @@ def test_the_time_out_bounds_a_call_over_tls_too(listener, certificate, monkeypa
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     thread = serve(listener, over_tls(certificate, drip))
     with pytest.raises(GatewayError) as failed:
-        call(Wire(0.3), url_of(listener, "https"))
+        call(GatewayClient(0.3), url_of(listener, "https"))
     thread.join(1)
 
     assert (str(failed.value), failed.value.ambiguous) == ("unavailable: timeout", True)
@@ -152,7 +152,7 @@ def test_the_time_out_bounds_a_call_over_tls_too(listener, certificate, monkeypa
 
 def test_a_connection_that_is_never_made_is_not_ambiguous(listener):
     with pytest.raises(GatewayError) as failed:  # accepted by the kernel, but TLS never begins
-        call(Wire(0.2), url_of(listener, "https"))
+        call(GatewayClient(0.2), url_of(listener, "https"))
 
     assert (str(failed.value), failed.value.ambiguous) == ("unavailable: timeout", False)
 
@@ -168,7 +168,7 @@ def test_what_was_said_to_a_proxy_was_not_said_to_the_provider(listener, monkeyp
 
     thread = serve(listener, refuse)
     with pytest.raises(GatewayError) as failed:
-        call(Wire(5), "https://sms.example/?key=secret")
+        call(GatewayClient(5), "https://sms.example/?key=secret")
     thread.join(5)
 
     assert seen[0].startswith(b"CONNECT sms.example:443")
@@ -186,7 +186,7 @@ def test_a_password_file_of_the_host_is_not_used(listener, tmp_path, monkeypatch
         connection.sendall(ANSWER)
 
     thread = serve(listener, answer)
-    call(Wire(5), url_of(listener))
+    call(GatewayClient(5), url_of(listener))
     thread.join(5)
 
     assert b"authorization" not in seen[0].lower()
@@ -201,7 +201,7 @@ def test_headers_that_cannot_be_read_are_not_logged_with_the_url(listener, caplo
         connection.sendall(b"HTTP/1.1 200 OK\r\nno header at all\r\nContent-Length: 2\r\n\r\nOK")
 
     thread = serve(listener, answer)
-    call(Wire(5), url_of(listener))
+    call(GatewayClient(5), url_of(listener))
     thread.join(5)
 
     assert caplog.records == []
@@ -255,7 +255,7 @@ def test_a_redirect_is_read_no_further_than_any_other_answer(listener):
 
     thread = serve(listener, flood)
     with pytest.raises(GatewayError) as failed:
-        call(Wire(10), url_of(listener))
+        call(GatewayClient(10), url_of(listener))
     thread.join(5)
 
     assert str(failed.value) == "unavailable: answer too long"
@@ -267,7 +267,7 @@ def test_cookies_are_not_kept(listener):
         connection.recv(65_536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nSet-Cookie: of_this_test=1\r\nContent-Length: 0\r\n\r\n")
 
-    wire = Wire(5)
+    wire = GatewayClient(5)
     thread = serve(listener, answer)
     call(wire, url_of(listener))
     thread.join(5)
@@ -282,7 +282,7 @@ def test_a_redirect_to_nowhere_is_certain(listener):
         connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: http://[\r\nContent-Length: 4\r\n\r\nbody")
 
     thread = serve(listener, answer)
-    answered = call(Wire(5), url_of(listener))
+    answered = call(GatewayClient(5), url_of(listener))
     thread.join(5)
 
     assert (answered.status, answered.text) == (302, "body")
@@ -305,7 +305,7 @@ def test_many_threads_call_at_once_and_each_keeps_its_connection(listener):
             accepted.append(listener.accept()[0])
             threading.Thread(target=answer, args=(accepted[-1],), daemon=True).start()
 
-    wire, texts = Wire(20), []
+    wire, texts = GatewayClient(20), []
     listener.listen(many)
     accepting = threading.Thread(target=accept)
     accepting.start()
@@ -331,7 +331,7 @@ def test_a_call_that_ended_in_time_does_not_end_the_next_one_on_its_connection(l
         connection.sendall(ANSWER)
 
     thread = serve(listener, answer)
-    wire = Wire(0.4)
+    wire = GatewayClient(0.4)
     call(wire, url_of(listener))
     threading.Event().wait(0.3)
 

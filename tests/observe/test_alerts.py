@@ -9,7 +9,7 @@ import pytest
 from support_missing import missing
 from support_sources import ROOT
 
-from otp_service.gateways.outcomes import FailureKind
+from otp_service.gateways.base import FailureKind
 
 FILES = sorted((ROOT / "observe" / "prometheus" / "rules").glob("*.yml"))
 ONCE = {

@@ -13,7 +13,7 @@ from support_sources import LUA, ROOT
 from otp_service.api.errors import KINDS
 from otp_service.domain.guard import RULES, Mode
 from otp_service.domain.verification import DeliveryStatus
-from otp_service.gateways.outcomes import FailureKind
+from otp_service.gateways.base import FailureKind
 from otp_service.policies.base import Ruling
 from otp_service.settings import Settings
 from otp_service.telemetry import metrics

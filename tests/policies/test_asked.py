@@ -10,9 +10,7 @@ import pytest
 from support_policies import NUMBER, QUESTION, Judge, asked
 from support_service import eventually
 
-from otp_service.policies.asked import Policies
-from otp_service.policies.base import ALLOW, DENY, PolicyError, Ruling, Verdict, not_by, only_by
-from otp_service.policies.patience import Patience
+from otp_service.policies.base import ALLOW, DENY, Patience, Policies, PolicyError, Ruling, Verdict, not_by, only_by
 
 EVERY = {"sms", "voice", "whatsapp"}
 
@@ -144,7 +142,7 @@ def test_where_no_thread_can_be_made_it_is_unknown(monkeypatch):
 def test_a_process_ends_although_a_policy_hangs():
     program = (
         "import threading\n"
-        "from otp_service.policies.patience import Patience\n"
+        "from otp_service.policies.base import Patience\n"
         "try:\n    Patience('x', 1).wait_for(threading.Event().wait, 0.05)\n"
         "except TimeoutError:\n    print('late')\n"
     )
@@ -172,7 +170,7 @@ def test_it_is_asked_where_its_settings_say(members, concerned):
 
 
 def test_what_passed_long_ago_is_forgotten(monkeypatch):
-    monkeypatch.setattr("otp_service.policies.asked._REMEMBERED", 2)
+    monkeypatch.setattr("otp_service.policies.base._REMEMBERED", 2)
     policies = Policies()
     for name in ("first", "second", "third"):
         policies.remember((name, 1, "sms"))

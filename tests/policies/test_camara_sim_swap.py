@@ -11,12 +11,10 @@ from pytest_httpserver import HTTPServer
 from support_policies import NUMBER, QUESTION
 from werkzeug import Request, Response
 
-from otp_service.gateways.contract.provider import Manner, Provider
-from otp_service.policies.asked import AskedPolicy
-from otp_service.policies.base import ALLOW, DENY, PolicyContext, PolicyError, Ruling, not_by
-from otp_service.policies.camara_sim_swap import tokens
-from otp_service.policies.camara_sim_swap.policy import ERRORS, CamaraSimSwapPolicy
-from otp_service.policies.camara_sim_swap.settings import CamaraSimSwapSettings
+from otp_service.policies import camara_sim_swap
+from otp_service.policies.base import ALLOW, DENY, AskedPolicy, PolicyContext, PolicyError, Ruling, not_by
+from otp_service.policies.camara_sim_swap import ERRORS, CamaraSimSwapPolicy, CamaraSimSwapSettings
+from otp_service.testing.provider import Manner, Provider
 
 CHECK, TOKEN = "/sim-swap/v2/check", "/oauth2/token"
 
@@ -229,9 +227,9 @@ def test_a_token_that_is_refused_is_replaced_once(httpserver: HTTPServer):
     assert len(requests_to(httpserver, CHECK)) == 3
 
 
-def source_of(httpserver: HTTPServer) -> tokens.FetchedTokens:
+def source_of(httpserver: HTTPServer) -> camara_sim_swap.FetchedTokens:
     members = {"token": None, "token_url": httpserver.url_for(TOKEN), "client_id": "a", "client_secret": "b"}
-    return tokens.FetchedTokens(settings_of("http://x", **members), tokens.Wire(5))
+    return camara_sim_swap.FetchedTokens(settings_of("http://x", **members), camara_sim_swap.Wire(5))
 
 
 def test_a_token_that_another_thread_has_replaced_is_not_replaced_again(httpserver: HTTPServer):
@@ -258,7 +256,7 @@ def test_a_token_is_kept_until_shortly_before_it_ends(httpserver: HTTPServer, mo
     issuer, now = Issuer(httpserver, expires_in=expires_in), [1000.0]
     source = source_of(httpserver)
 
-    monkeypatch.setattr(tokens, "time", Still(now))
+    monkeypatch.setattr(camara_sim_swap, "time", Still(now))
     first = source.current()
     now[0] += kept
     assert source.current() == first
@@ -290,7 +288,7 @@ def test_without_a_token_nothing_is_known_and_nobody_asks_again_at_once(
 ):
     httpserver.expect_request(TOKEN).respond_with_data(body, status=status)
     policy, now = client_of(httpserver), [1000.0]
-    monkeypatch.setattr(tokens, "time", Still(now))
+    monkeypatch.setattr(camara_sim_swap, "time", Still(now))
 
     assert [judged(policy), judged(policy)] == [told, "no token"]
     now[0] += 1.1

@@ -17,8 +17,7 @@ from otp_service.domain.numbers import parse_destination
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
-from otp_service.policies.asked import AskedPolicy
-from otp_service.policies.base import ALLOW, DENY, PolicyError, not_by, only_by
+from otp_service.policies.base import ALLOW, DENY, AskedPolicy, PolicyError, not_by, only_by
 from otp_service.services.deliver import deliver
 from otp_service.services.find import find
 from otp_service.services.record_receipts import record

@@ -7,7 +7,7 @@ from support_installation import tree
 from support_sources import ROOT
 
 from otp_service.policies.base import PolicyMode, PolicySettings, Unknown
-from otp_service.policies.camara_sim_swap.settings import CamaraSimSwapSettings, Swapped
+from otp_service.policies.camara_sim_swap import CamaraSimSwapSettings, Swapped
 from otp_service.settings import settings_from
 
 PAGE = (ROOT / "docs" / "policies.md").read_text()

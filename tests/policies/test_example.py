@@ -11,8 +11,8 @@ from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, letters
 from support_sources import ROOT
 
-from otp_service.policies import registry
-from otp_service.transport import kinds
+from otp_service.gateways import base as gateways_base
+from otp_service.policies.base import POLICY_ENTRY_POINTS
 
 EXAMPLE = ROOT / "examples" / "policy-package"
 PACKAGE = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
@@ -22,14 +22,15 @@ PACKAGE = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
 def _installed(monkeypatch: pytest.MonkeyPatch):
     """Let the package be installed beside ours."""
     (theirs,) = (
-        EntryPoint(name, value, registry.GROUP) for name, value in PACKAGE["entry-points"][registry.GROUP].items()
+        EntryPoint(name, value, POLICY_ENTRY_POINTS)
+        for name, value in PACKAGE["entry-points"][POLICY_ENTRY_POINTS].items()
     )
 
     def found(group):
         return [*entry_points(group=group), *(one for one in [theirs] if one.group == group)]
 
     monkeypatch.syspath_prepend(EXAMPLE)
-    monkeypatch.setattr(kinds, "installed", found)
+    monkeypatch.setattr(gateways_base, "installed", found)
     yield
     sys.modules.pop("denied_numbers", None)
 

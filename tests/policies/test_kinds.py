@@ -7,12 +7,11 @@ from pydantic import ValidationError
 from support_installation import tree
 
 from otp_service.errors import ConfigurationError
-from otp_service.policies import registry
-from otp_service.policies.base import PolicyContext, PolicySettings
+from otp_service.gateways import base as gateways_base
+from otp_service.policies.base import POLICY_ENTRY_POINTS, PolicyContext, PolicySettings, policy_kind
 from otp_service.settings import settings_from
-from otp_service.transport import kinds
 
-OURS = [entry.name for entry in entry_points(group=registry.GROUP) if entry.value.startswith("otp_service.")]
+OURS = [entry.name for entry in entry_points(group=POLICY_ENTRY_POINTS) if entry.value.startswith("otp_service.")]
 TOKEN = "a-secret-of-the-operator"
 SIMSWAP = {"kind": "camara_sim_swap", "unknown": "deny", "base_url": "https://api.example/sim-swap/v2", "token": TOKEN}
 CLIENT = {"token": None, "token_url": "https://api.example/token", "client_id": "acme", "client_secret": TOKEN}
@@ -24,7 +23,7 @@ def settings_with(**policies):
 
 @pytest.mark.parametrize("kind", OURS)
 def test_a_kind_of_ours_keeps_the_contract(kind):
-    found = registry.policy_kind(kind)
+    found = policy_kind(kind)
 
     assert found.kind == kind
     assert issubclass(found.Settings, PolicySettings)
@@ -106,7 +105,7 @@ def test_settings_cannot_be_changed():
 
 
 def test_a_package_that_brings_no_policy_is_told_what_is_wrong(monkeypatch):
-    found = [EntryPoint("acme", "otp_service.policies.base:Verdict", registry.GROUP)]
-    monkeypatch.setattr(kinds, "installed", lambda _group: found)
+    found = [EntryPoint("acme", "otp_service.policies.base:Verdict", POLICY_ENTRY_POINTS)]
+    monkeypatch.setattr(gateways_base, "installed", lambda _group: found)
     with pytest.raises(ConfigurationError, match="is not a policy: it lacks kind, Settings, judge"):
-        registry.policy_kind("acme")
+        policy_kind("acme")

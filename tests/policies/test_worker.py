@@ -13,8 +13,8 @@ from support_service import eventually
 from support_valkey import ValkeyServer
 from support_worker import Journal, working
 
-from otp_service.gateways.contract.provider import Manner, Provider
 from otp_service.policies.base import DENY
+from otp_service.testing.provider import Manner, Provider
 
 SIMSWAP = {"kind": "camara_sim_swap", "unknown": "deny", "timeout": 0.4, "token": "given"}
 

@@ -20,12 +20,12 @@ from otp_service.domain.people import Meaning
 from otp_service.domain.templates import Message
 from otp_service.errors import ConsentRequiredError, MessageNotClearedError
 from otp_service.gateways.base import InboundMessage, ReceivesMessages
-from otp_service.gateways.contract.provider import Provider
 from otp_service.services.clearance import today
 from otp_service.services.receive_inbound import receive_message
 from otp_service.services.registrations import Announcer
 from otp_service.services.replies import Reply, queue, send_waiting
 from otp_service.telemetry import metrics
+from otp_service.testing.provider import Provider
 
 
 @pytest.fixture

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from otp_service.gateways import registry
-from otp_service.gateways.base import GatewaySettings
-from otp_service.policies import registry as policies
-from otp_service.policies.base import PolicySettings
+from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, GatewaySettings, gateway_kind
+from otp_service.policies.base import POLICY_ENTRY_POINTS, PolicySettings, policy_kind
 from otp_service.settings import Settings
 from otp_service.settings.countries import ApprovalSettings, CountrySettings, SenderSettings
 from otp_service.settings.policy import ApplicationSettings, PurposeSettings, RouteSettings
@@ -101,13 +99,13 @@ GATEWAYS = {
 
 def test_every_kind_of_ours_has_an_example():
     assert set(GATEWAYS.values()) == {
-        entry.name for entry in entry_points(group=registry.GROUP) if entry.value.startswith("otp_service.")
+        entry.name for entry in entry_points(group=GATEWAY_ENTRY_POINTS) if entry.value.startswith("otp_service.")
     }
 
 
 @pytest.mark.parametrize(("name", "kind"), GATEWAYS.items())
 def test_an_example_of_a_gateway_shows_exactly_the_settings_of_its_kind(name, kind):
-    fields = registry.gateway_kind(kind).Settings.model_fields
+    fields = gateway_kind(kind).Settings.model_fields
     members = {field.alias or member for member, field in fields.items()}
     assert members_under(f"gateways.{name}") == members - GatewaySettings.model_fields.keys() | {"kind"}
 
@@ -129,13 +127,13 @@ POLICIES = {"simswap": "camara_sim_swap"}
 
 def test_every_kind_of_policy_of_ours_has_an_example():
     assert set(POLICIES.values()) == {
-        entry.name for entry in entry_points(group=policies.GROUP) if entry.value.startswith("otp_service.")
+        entry.name for entry in entry_points(group=POLICY_ENTRY_POINTS) if entry.value.startswith("otp_service.")
     }
 
 
 @pytest.mark.parametrize(("name", "kind"), POLICIES.items())
 def test_an_example_of_a_policy_shows_exactly_the_settings_of_its_kind(name, kind):
-    own = policies.policy_kind(kind).Settings
+    own = policy_kind(kind).Settings
     changed = {
         member
         for member in PolicySettings.model_fields

@@ -13,12 +13,14 @@ from otp_service.domain.guard import Limit, Scope
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.verification import Channel, PurposeKind
 from otp_service.errors import ConfigurationError
-from otp_service.gateways.registry import GROUP
+from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
 from otp_service.settings import settings_from
 from otp_service.settings.masking import MASK, masked
 
 URL = "redis://:hunter2-of-redis@localhost:6379/0"
-STRANGERS = {entry.name for entry in entry_points(group=GROUP) if not entry.value.startswith("otp_service.")}
+STRANGERS = {
+    entry.name for entry in entry_points(group=GATEWAY_ENTRY_POINTS) if not entry.value.startswith("otp_service.")
+}
 """Kinds of packages that are installed beside us."""
 KINDS = sorted({"console", "http", "sandbox", "smpp", "sns", "twilio", "vonage"} | STRANGERS)
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from otp_service.transport.clock import Clock, set_alarm
+from otp_service.gateways.http_client import Clock, set_alarm
 
 PATIENCE = 30.0
 """Seconds that a busy machine may take for what is about to happen."""

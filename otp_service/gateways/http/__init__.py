@@ -1,1 +1,0 @@
-"""HTTP: a provider that is described by configuration alone."""

@@ -1,0 +1,413 @@
+"""HTTP to providers, with one deadline over a whole call."""
+
+import base64
+import datetime as dt
+import heapq
+import itertools
+import logging
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Self
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from otp_service.domain.templates import Message
+from otp_service.domain.verification import MAX_RETRY_AFTER
+from otp_service.gateways.base import FailureKind, GatewayError
+
+# Its thread sleeps until the earliest deadline. What ended by itself before is forgotten when it comes to the top, so
+# that a thousand calls a second wake the thread no more often than one does.
+
+
+class Alarm:
+    """What happens when the time of one call is up, unless it is stopped before."""
+
+    __slots__ = ("_act", "_lock", "deadline")
+
+    def __init__(self, deadline: float, act: Callable[[], object], lock: threading.Condition) -> None:
+        """Prepare to ``act`` at a ``deadline`` of the monotonic clock; the ``lock`` is its clock's."""
+        self.deadline = deadline
+        self._act: Callable[[], object] | None = act
+        self._lock = lock
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing will happen any more."""
+        return self._act is None
+
+    def stop(self) -> None:
+        """Let nothing happen from now on: when this returns, the alarm has acted completely or never will."""
+        with self._lock:
+            self._act = None
+
+    def ring(self) -> None:
+        """Act, once; the clock holds its lock."""
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+
+
+class Clock:
+    """The thread, started by the first alarm, and the alarms that it waits for."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._alarms: list[tuple[float, int, Alarm]] = []
+        self._order = itertools.count()
+        self._thread: threading.Thread | None = None
+
+    def set(self, seconds: float, act: Callable[[], object]) -> Alarm:
+        """Return an alarm that acts in so many ``seconds``, in the clock's thread: at once, and raising nothing."""
+        alarm = Alarm(time.monotonic() + seconds, act, self._changed)
+        with self._changed:
+            heapq.heappush(self._alarms, (alarm.deadline, next(self._order), alarm))
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="clock of calls", daemon=True)
+                self._thread.start()
+            elif self._alarms[0][2] is alarm:
+                self._changed.notify()
+        return alarm
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                self._ring_those_due()
+                earliest = self._alarms[0][0] if self._alarms else None
+                self._changed.wait(None if earliest is None else earliest - time.monotonic())
+
+    def _ring_those_due(self) -> None:
+        now = time.monotonic()
+        while self._alarms and (self._alarms[0][2].stopped or self._alarms[0][0] <= now):
+            heapq.heappop(self._alarms)[2].ring()
+
+
+_clocks = [Clock()]
+"""The one of this process."""
+
+
+def set_alarm(seconds: float, act: Callable[[], object]) -> Alarm:
+    """Set an alarm at the clock of this process."""
+    return _clocks[0].set(seconds, act)
+
+
+def _renew() -> None:
+    _clocks[0] = Clock()
+
+
+# A forked child has none of its parent's threads, and perhaps a lock that one of them held.
+os.register_at_fork(after_in_child=_renew)
+
+
+_current = threading.local()
+
+
+class Call:
+    """The call that this thread is making, between entering and leaving."""
+
+    def __init__(self, timeout: float) -> None:
+        """Prepare a call that ends after ``timeout`` seconds, whatever it is doing."""
+        self.sent = False
+        """Whether the provider may have received anything of the request."""
+        self.over = False
+        """Whether the time is up."""
+        self._timeout = timeout
+        self._socket: socket.socket | None = None
+        self._alarm: Alarm | None = None
+
+    def __enter__(self) -> Self:
+        self._alarm = set_alarm(self._timeout, self._end)
+        _current.call = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current.call = None
+        if self._alarm is not None:
+            self._alarm.stop()  # before the connection is used again: it must not end the next call
+
+    def connected(self) -> None:
+        """Forget what was sent to connect: that was TLS', or for a proxy, and nothing of the request."""
+        self.sent = False
+
+    def sends_through(self, connection: socket.socket) -> None:
+        """Note that from now on the provider may know the request; raises `TimeoutError` when it is too late."""
+        self._socket = connection
+        if self.over:
+            raise TimeoutError
+        self.sent = True
+
+    def _end(self) -> None:
+        # The timeout of a socket is that of one read: a provider that sends a byte now and then would outlive it.
+        self.over = True
+        if self._socket is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class _WatchedConnection(HTTPConnection):
+    """Tells the current call what it does."""
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        finally:
+            _current.call.connected()
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - whatever http.client sends
+        if self.sock is None:
+            self.connect()
+        _current.call.sends_through(self.sock)
+        super().send(data)
+
+
+class _WatchedTlsConnection(_WatchedConnection, HTTPSConnection):
+    pass
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _WatchedConnection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _WatchedTlsConnection
+
+
+_POOLS = {"http": _Pool, "https": _TlsPool}
+
+
+class Session(requests.Session):
+    """One of ``requests`` whose calls are watched. It keeps no cookies, which nothing sends, and sees no redirects.
+
+    Also where none is followed, the library reads all of a redirect's body first, whatever its size.
+    """
+
+    def __init__(self) -> None:
+        """Prepare; connects to nobody."""
+        super().__init__()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, _Adapter())
+
+    def get_redirect_target(self, _: requests.Response) -> None:
+        """Return none, whatever was answered."""
+
+
+class _Adapter(HTTPAdapter):
+    """What a session needs so that its calls are watched."""
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the library's own
+        """Make the pools, with connections that are watched."""
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:  # noqa: ANN401
+        """Return the pools behind a proxy, with connections that are watched."""
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **options)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+
+def _between_calls(_: logging.LogRecord) -> bool:
+    return getattr(_current, "call", None) is None
+
+
+# urllib3 writes down each URL, some at WARNING, and a URL may hold a number, a text and a key. Its levels are
+# whoever's configures logging; a filter on its loggers holds at every level, and for our calls only.
+for _module in (
+    urllib3.connection,
+    urllib3.connectionpool,
+    urllib3.poolmanager,
+    urllib3.response,
+    urllib3.util.retry,
+):
+    _module.log.addFilter(_between_calls)
+
+
+# ``requests`` does the work. Around it: one session a thread (kept connections), one deadline over connection,
+# request and answer together, and errors without their texts, which would tell the URL with all that is in it.
+
+MAX_ANSWER = 64 * 1024
+"""Bytes of an answer that are read."""
+_SECONDS = re.compile(r"[0-9]+", re.ASCII)
+_UNSENDABLE = "request cannot be sent"
+_TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
+_FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
+
+
+class WireError(Exception):
+    """There is no answer. Its text never holds anything of the request."""
+
+    def __init__(self, code: str, *, sendable: bool = True, ambiguous: bool = False) -> None:
+        """Keep a word for what happened.
+
+        ``sendable``: it was a request that could be sent. ``ambiguous``: the other side may have received it.
+        """
+        super().__init__(code)
+        self.code = code
+        self.sendable = sendable
+        self.ambiguous = ambiguous
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered. The ``repr`` shows the status only: answers repeat numbers and texts."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    text: str = field(repr=False)
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds to leave the other side alone, as it asked under 429 and 503 (RFC 9110, 10.2.3); 0 if it did not."""
+        asked = self.headers.get("Retry-After", "").strip() if self.status in {429, 503} else ""
+        seconds = float(asked) if _SECONDS.fullmatch(asked) else _seconds_until(asked)
+        return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _seconds_until(date: str) -> float:
+    """Return the seconds until a date in any form of HTTP (RFC 9110, 5.6.7); 0 for what is none."""
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return 0.0
+    if moment.tzinfo is None:  # the form of asctime names no zone, and "-0000" none that is known: both are UTC
+        moment = moment.replace(tzinfo=dt.UTC)
+    return (moment - dt.datetime.now(dt.UTC)).total_seconds()
+
+
+class HttpClient:
+    """Calls of one gateway or policy. Made once, used by many threads."""
+
+    def __init__(self, timeout: float) -> None:
+        """Prepare for calls of at most ``timeout`` seconds each (looking up the host's name apart)."""
+        self._timeout = timeout
+        self._sessions = threading.local()
+
+    def call(self, request: requests.Request) -> Answer:
+        """Send a request and return the answer, of whatever status.
+
+        Raises `WireError` when it cannot be sent or no answer came. Nothing that the library raised hangs on it.
+        """
+        outcome = self.attempt(request)
+        if isinstance(outcome, WireError):
+            raise outcome  # outside of the handlers, so that their exceptions are not even its context
+        return outcome
+
+    def attempt(self, request: requests.Request) -> Answer | WireError:
+        """Send a request; return the answer, or why there is none."""
+        try:
+            prepared = request.prepare()
+        except (requests.RequestException, ValueError):
+            return WireError(_UNSENDABLE, sendable=False)
+        with Call(self._timeout) as call:
+            try:
+                answer = self._exchange(prepared)
+            except _FAILURES as failure:
+                return _failure(failure, call)
+            # What the clock cut short may look like a complete answer: headers and bodies may end with the connection.
+            return _failure(TimeoutError(), call) if call.over else answer
+
+    def _exchange(self, prepared: requests.PreparedRequest) -> Answer | WireError:
+        session = self._session()
+        of_the_host = session.merge_environment_settings(prepared.url or "", {}, True, None, None)  # noqa: FBT003
+        limit = urllib3.Timeout(total=self._timeout)
+        with session.send(prepared, timeout=limit, allow_redirects=False, **of_the_host) as response:  # type: ignore[arg-type]
+            body = response.raw.read(MAX_ANSWER + 1, decode_content=True)
+        if len(body) > MAX_ANSWER:
+            return WireError("answer too long", ambiguous=True)
+        return Answer(response.status_code, response.headers, body.decode(errors="replace"))
+
+    def _session(self) -> Session:
+        if not hasattr(self._sessions, "own"):
+            self._sessions.own = Session()
+        session: Session = self._sessions.own
+        return session
+
+
+def _failure(failure: Exception, call: Call) -> WireError:
+    if call.over or isinstance(failure, _TIMEOUTS):
+        return WireError("timeout", ambiguous=call.sent)
+    if isinstance(failure, ValueError) and not call.sent:
+        return WireError(_UNSENDABLE, sendable=False)
+    return WireError("connection", ambiguous=call.sent)
+
+
+_TIMED_OUT = (504, 524)
+"""Somebody before the provider's server waited for it in vain."""
+_STATUSES = {
+    # Who we are, what we may do and where we ask: not authorised, unpaid, forbidden, not there, not by this method, not
+    # past this proxy, gone, not here, not in this protocol, not for legal reasons.
+    **dict.fromkeys((401, 402, 403, 404, 405, 407, 410, 421, 426, 451), FailureKind.ACCOUNT),
+    408: FailureKind.UNAVAILABLE,  # not there in time, or a connection was idle for too long: it says nothing of us
+    429: FailureKind.THROTTLED,
+    # Of a server's errors, those of before anybody handled the request: not now, not past this network, and not from
+    # Cloudflare to the origin: down, no connection, no way, no or no good TLS, no name.
+    **dict.fromkeys((503, 511, 521, 522, 523, 525, 526, 530), FailureKind.UNAVAILABLE),
+    **dict.fromkeys(_TIMED_OUT, FailureKind.UNAVAILABLE),
+}
+"""What is known of single statuses."""
+_REFERENCE = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
+_LAST = 7
+"""Digits of a number that are looked for: fewer are in many a reference by chance."""
+
+
+class GatewayClient(HttpClient):
+    """Calls of one gateway. Made once, used by many threads."""
+
+    def call(self, request: requests.Request) -> Answer:
+        """Send a request and return the answer, of whatever status.
+
+        Raises `GatewayError`: *account* when it cannot be sent at all, which lies with the gateway's settings;
+        *unavailable* when no answer came, ambiguous when something had been sent. Nothing that the library raised hangs
+        on it.
+        """
+        outcome = self.attempt(request)
+        if isinstance(outcome, WireError):
+            kind = FailureKind.UNAVAILABLE if outcome.sendable else FailureKind.ACCOUNT
+            raise GatewayError(kind, outcome.code, ambiguous=outcome.ambiguous)
+        return outcome
+
+
+def reference_of(found: object, message: Message) -> str:
+    """Return what a provider gave as its reference if it can be one, else our own id of the dispatch.
+
+    A reference is kept in the clear: what is long, has blanks, or holds the number's last digits is none.
+    """
+    text = str(found)
+    plain = _REFERENCE.fullmatch(text) and not _holds(text, message.to[-_LAST:])
+    return text if found is not None and plain else message.dispatch_id
+
+
+def _holds(text: str, digits: str) -> bool:
+    """Tell whether a reference holds digits: with signs between them, or in Base64, as WhatsApp's own have them."""
+    if digits in re.sub(r"[^A-Za-z0-9]", "", text):
+        return True
+    encoded = re.sub(r"[^A-Za-z0-9+/]", "", text)
+    shifted = (encoded[start:] for start in range(4))
+    return any(digits.encode() in base64.b64decode(one[: len(one) // 4 * 4]) for one in shifted)
+
+
+def failure_of_status(status: int, provider_code: str | None = None, *, retry_after: float = 0.0) -> GatewayError:
+    """Return what a status means where a gateway's own table says nothing."""
+    code = provider_code or f"http {status}"
+    return GatewayError(_kind_of(status), code, ambiguous=status in _TIMED_OUT, retry_after=retry_after)
+
+
+def _kind_of(status: int) -> FailureKind:
+    if status in _STATUSES:
+        return _STATUSES[status]
+    if status >= 500:  # noqa: PLR2004 - the server's errors
+        return FailureKind.ERROR
+    return FailureKind.ACCOUNT if status < 400 else FailureKind.REJECTED  # noqa: PLR2004 - moved, or to a notice

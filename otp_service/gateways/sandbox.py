@@ -1,0 +1,411 @@
+"""The gateway of development: catches messages and behaves as the number asks."""
+
+import heapq
+import hmac
+import itertools
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self
+
+import requests
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from otp_service.domain.people import Meaning
+from otp_service.domain.templates import Message
+from otp_service.domain.verification import DeliveryStatus
+from otp_service.errors import OtpServiceError
+from otp_service.gateways.base import (
+    Accepted,
+    FailureKind,
+    GatewayContext,
+    GatewayError,
+    GatewaySettings,
+    InboundForgedError,
+    InboundMessage,
+    Mailbox,
+    ProviderRequest,
+    Receipt,
+    ReceiptForgedError,
+    ReceiptRequest,
+)
+from otp_service.gateways.http_client import GatewayClient
+
+Channel = Literal["sms", "voice", "whatsapp"]
+
+
+class Connection(StrEnum):
+    """What can happen to a call on its way."""
+
+    REFUSED = "refused"
+    """Nobody is there: nothing is caught, and it is certain."""
+    LOST = "lost"
+    """The message is caught; the connection breaks before the answer."""
+    TIMEOUT = "timeout"
+    """The message is caught; no answer comes before the time-out."""
+    BLACK_HOLE = "black_hole"
+    """Nothing is caught, and no answer comes before the time-out."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Report(_Part):
+    """One report on a message that was caught."""
+
+    status: DeliveryStatus
+    after: float = Field(default=0.0, ge=0, le=600)
+    """Seconds after the call's answer."""
+    overtakes: bool = False
+    """It comes before the call's answer instead."""
+    kind: FailureKind | None = None
+    """Why the message failed: ``destination``, ``rejected`` and ``fraud`` end the delivery, after ``account`` another
+    gateway is tried first."""
+    forged: bool = False
+    """Its signature is wrong."""
+
+    @model_validator(mode="after")
+    def _comes_at_one_time(self) -> Self:
+        if self.overtakes and self.after:
+            raise ValueError("a report either overtakes the answer or comes after it")
+        return self
+
+
+class Faults(_Part):
+    """How a call goes wrong, and what is reported of its message; by default it goes well, and nothing is."""
+
+    fail: FailureKind | None = None
+    """Refuse the message in this way."""
+    retry_after: float = Field(default=0.0, ge=0, le=3600)
+    """With ``fail = "throttled"``, ``"unavailable"`` or ``"error"``: seconds for which to leave the gateway alone."""
+    opted_out: bool = False
+    """With ``fail = "destination"``: say that the number's holder wants no messages."""
+    connection: Connection | None = None
+    """Instead of ``fail``: what happens to the call on its way."""
+    every: int | None = Field(default=None, ge=1, le=1_000_000)
+    """``fail`` or ``connection`` strikes each n-th call only, counted by each worker process for itself."""
+    rate: float | None = Field(default=None, ge=0, le=1)
+    """Instead of ``every``: the probability with which it strikes a call."""
+    delay: float = Field(default=0.0, ge=0, le=60)
+    """Seconds until it answers; beyond ``timeout`` the message is caught, but the call fails as timed out."""
+    report: DeliveryStatus | None = None
+    """Report this status once the call is answered: short for one member of ``reports``."""
+    reports: tuple[Report, ...] = Field(default=(), max_length=20)
+    """Report all of these, each at its time."""
+
+    @model_validator(mode="after")
+    def _make_one_story(self) -> Self:
+        if self.fail and self.connection:
+            raise ValueError("needs either fail or connection")
+        if self.retry_after and self.fail not in {FailureKind.THROTTLED, FailureKind.UNAVAILABLE, FailureKind.ERROR}:
+            raise ValueError('retry_after goes with fail = "throttled", "unavailable" or "error"')
+        if self.opted_out and self.fail is not FailureKind.DESTINATION:
+            raise ValueError('opted_out goes with fail = "destination"')
+        if (self.every or self.rate is not None) and not (self.fail or self.connection):
+            raise ValueError("every and rate say how often fail or connection strikes")
+        if self.every and self.rate is not None:
+            raise ValueError("needs either every or rate")
+        if self.report and self.reports:
+            raise ValueError("needs either report or reports")
+        return self
+
+    @property
+    def all_reports(self) -> tuple[Report, ...]:
+        """What is reported, whichever of the two members says so."""
+        return (Report(status=self.report),) if self.report else self.reports
+
+
+class Case(Faults):
+    """Faults for some messages: where they apply, nothing of the gateway's own faults does."""
+
+    to: str = Field(pattern=r"^(\+[0-9]{1,15}(\*[0-9]{0,15})?|\*[0-9]{0,15})$", repr=False)
+    """A number in E.164; one ``*`` stands for any digits: ``+92355555*``, ``*0001``."""
+    channels: tuple[Channel, ...] | None = Field(default=None, min_length=1)
+    """For messages by these channels; all by default."""
+
+    def covers(self, message: Message) -> bool:
+        """Tell whether this case is about a message."""
+        head, star, tail = self.to.partition("*")
+        room = len(message.to) >= len(head) + len(tail)
+        alike = room and message.to.startswith(head) and message.to.endswith(tail) if star else message.to == head
+        return alike and (self.channels is None or message.channel in self.channels)
+
+
+MAX_WAITING = 10_000
+"""Reports that may wait at the same time; what comes beyond is lost."""
+_IDLE = 1.0
+"""Seconds without a report after which the thread ends; the next report starts another."""
+
+
+@dataclass(order=True, frozen=True, slots=True)
+class _Posting:
+    due: float
+    """By the monotonic clock."""
+    place: int
+    url: str = field(compare=False, repr=False)
+    body: bytes = field(compare=False, repr=False)
+    signature: MappingProxyType[str, str] = field(compare=False, repr=False)
+    posted: threading.Event = field(compare=False, default_factory=threading.Event)
+
+
+class Reporter:
+    """Posts reports, the earliest first and one after the other. Used by many threads."""
+
+    def __init__(self, timeout: float) -> None:
+        """Prepare for posts of at most ``timeout`` seconds each; starts nothing."""
+        self._wire = GatewayClient(timeout)
+        self._waiting: list[_Posting] = []
+        self._places = itertools.count()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def post(self, url: str, body: bytes, signature: dict[str, str], *, due: float) -> threading.Event:
+        """Post a body, signed by a header, when it is ``due`` by the monotonic clock.
+
+        The event that is returned is set once the post is answered, has failed, or is lost for want of room.
+        """
+        with self._changed:
+            posting = _Posting(due, next(self._places), url, body, MappingProxyType(signature))
+            if len(self._waiting) >= MAX_WAITING:
+                posting.posted.set()
+                return posting.posted
+            heapq.heappush(self._waiting, posting)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="sandbox-reports", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return posting.posted
+
+    def _work(self) -> None:
+        while posting := self._next():
+            self._post(posting)
+            posting.posted.set()
+
+    def _next(self) -> _Posting | None:
+        """Return the report that is due next once it is, or ``None`` when there was nothing to do for a while."""
+        with self._changed:
+            while True:
+                if not self._waiting and not self._changed.wait_for(lambda: self._waiting, _IDLE):
+                    self._thread = None
+                    return None
+                missing = self._waiting[0].due - time.monotonic()
+                if missing <= 0:
+                    return heapq.heappop(self._waiting)
+                self._changed.wait(missing)
+
+    def _post(self, posting: _Posting) -> None:
+        headers = {"Content-Type": "application/json", **posting.signature}
+        try:
+            self._wire.call(requests.Request("POST", posting.url, data=posting.body, headers=headers))
+        except GatewayError:
+            return  # providers lose reports too
+
+
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of one call."""
+
+    caught: bool
+    failure: GatewayError | None
+    lasts: float
+    """Seconds."""
+
+
+_ON_ITS_WAY = {
+    Connection.REFUSED: (False, "connection", False),
+    Connection.LOST: (True, "connection", True),
+    Connection.TIMEOUT: (True, "timeout", True),
+    Connection.BLACK_HOLE: (False, "timeout", True),
+}
+"""Whether the message is caught, the code of the failure, and whether it is ambiguous."""
+
+
+class Script:
+    """The faults of a gateway or of one of its cases, with the count of their calls. Used by many threads."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self._calls = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def fate(self, timeout: float) -> Fate:
+        """Decide the next call, which may take ``timeout`` seconds."""
+        faults, lasts = self.faults, min(self.faults.delay, timeout)
+        connection = Connection.TIMEOUT if faults.delay > timeout else None
+        if self._strikes():
+            if faults.fail:
+                failure = GatewayError(
+                    faults.fail, "sandbox", retry_after=faults.retry_after, opted_out=faults.opted_out
+                )
+                return Fate(caught=False, failure=failure, lasts=lasts)
+            connection = faults.connection or connection
+        if connection is None:
+            return Fate(caught=True, failure=None, lasts=lasts)
+        caught, code, ambiguous = _ON_ITS_WAY[connection]
+        failure = GatewayError(FailureKind.UNAVAILABLE, code, ambiguous=ambiguous)
+        return Fate(caught, failure, timeout if code == "timeout" else lasts)
+
+    def _strikes(self) -> bool:
+        if self.faults.rate is not None:
+            return secrets.randbelow(_MILLION) < _MILLION * self.faults.rate
+        if self.faults.every is None:
+            return True
+        with self._lock:
+            return next(self._calls) % self.faults.every == 0
+
+
+def script_for(message: Message, cases: Iterable[tuple[Case, Script]], default: Script) -> Script:
+    """Return the script of the first case that is about a message, else the gateway's own."""
+    return next((script for case, script in cases if case.covers(message)), default)
+
+
+def message_of(body: bytes) -> InboundMessage:
+    """Return the message of a body; what is missing, or no text, is empty."""
+    members = _members(body)
+    opt_out = _text(members, "opt_out")
+    return InboundMessage(
+        reference=_text(members, "id"),
+        sender=_text(members, "from"),
+        text=_text(members, "text"),
+        opt_out=Meaning(opt_out) if opt_out in set(Meaning) else None,
+    )
+
+
+def _members(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _text(members: dict[str, Any], name: str) -> str:
+    value = members.get(name)
+    return value if isinstance(value, str) else ""
+
+
+SIGNATURE = "x-sandbox-signature"
+"""Header of a report: hexadecimal HMAC-SHA256 of the address and the body, a line feed between them."""
+_FORGED = "0" * 64
+
+
+class SandboxSettings(GatewaySettings, Faults):
+    """How it misbehaves; by default not at all."""
+
+    receipt_secret: SecretStr | None = None
+    """Signs reports and inbound messages; needed for them."""
+    cases: tuple[Case, ...] = Field(default=(), max_length=100)
+    """Faults for some numbers; the first case that covers a message decides, alone."""
+
+    @property
+    def sets_sender(self) -> bool:
+        """Whether it shows the sender of a message: it does."""
+        return True
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether an inbound message could be signed."""
+        return self.receipt_secret is not None
+
+    @model_validator(mode="after")
+    def _reports_are_signed(self) -> Self:
+        secret = self.receipt_secret and self.receipt_secret.get_secret_value()
+        sources: tuple[Faults, ...] = (self, *self.cases)
+        if not secret and any(faults.all_reports for faults in sources):
+            raise ValueError("receipt_secret is needed when report or reports is set")
+        return self
+
+
+class SandboxGateway:
+    """Keeps messages for ``GET /v1/sandbox/messages``; can be told to fail, to be slow, or to report."""
+
+    kind: ClassVar[str] = "sandbox"
+    channels = frozenset({"sms", "voice", "whatsapp"})
+    development_only: ClassVar[bool] = True
+    Settings: ClassVar[type[GatewaySettings]] = SandboxSettings
+
+    def __init__(self, settings: SandboxSettings, context: GatewayContext) -> None:
+        self._timeout = settings.timeout
+        self._secret = settings.receipt_secret.get_secret_value() if settings.receipt_secret else ""
+        self._mailbox: Mailbox = context.mailbox
+        self._reporter = Reporter(settings.timeout)
+        self._default = Script(settings)
+        self._cases = [(case, Script(case)) for case in settings.cases]
+
+    def send(self, message: Message) -> Accepted:
+        """Catch the message and answer after the delay; or raise `GatewayError` as told."""
+        script, began = script_for(message, self._cases, self._default), time.monotonic()
+        fate = script.fate(self._timeout)
+        if fate.caught:
+            if not self._caught(message):
+                raise GatewayError(FailureKind.UNAVAILABLE, "mailbox")
+            self._report(message, script.faults.all_reports, began, began + fate.lasts)
+        time.sleep(max(0.0, began + fate.lasts - time.monotonic()))
+        if fate.failure:
+            raise fate.failure
+        return Accepted(f"sandbox-{message.dispatch_id}")
+
+    def receipt(self, request: ReceiptRequest) -> Receipt:
+        """Return its own report; raise `ReceiptForgedError` for anybody else's."""
+        if not self._is_signed(request):
+            raise ReceiptForgedError
+        return _receipt_of(request.body)
+
+    def inbound(self, request: ProviderRequest) -> InboundMessage:
+        """Return a message that was signed as its reports are; raise `InboundForgedError` for any other."""
+        if not self._is_signed(request):
+            raise InboundForgedError
+        return message_of(request.body)
+
+    def _is_signed(self, request: ProviderRequest) -> bool:
+        given, expected = request.headers.get(SIGNATURE, ""), self._signature(request.url, request.body)
+        return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
+
+    def _caught(self, message: Message) -> bool:
+        try:
+            self._mailbox.put(message)
+        except OtpServiceError:
+            return False
+        return True
+
+    def _report(self, message: Message, reports: tuple[Report, ...], began: float, answered: float) -> None:
+        """Have all reports posted: return when those that overtake the answer are, or the call's time is over."""
+        if message.receipt_url is None:
+            return
+        overtaking = [self._post(message.receipt_url, report, began) for report in reports if report.overtakes]
+        for posted in overtaking:
+            posted.wait(max(0.0, began + self._timeout - time.monotonic()))
+        answered = max(answered, time.monotonic())
+        for report in reports:
+            if not report.overtakes:
+                self._post(message.receipt_url, report, answered + report.after)
+
+    def _post(self, url: str, report: Report, due: float) -> threading.Event:
+        body = json.dumps({"status": report.status} | ({"kind": report.kind} if report.kind else {})).encode()
+        signature = _FORGED if report.forged else self._signature(url, body)
+        return self._reporter.post(url, body, {SIGNATURE: signature}, due=due)
+
+    def _signature(self, url: str, body: bytes) -> str:
+        if not self._secret:
+            return ""
+        return hmac.digest(self._secret.encode(), url.encode() + b"\n" + body, "sha256").hex()
+
+
+def _receipt_of(body: bytes) -> Receipt:
+    try:
+        members = json.loads(body)
+        raw, given = str(members["status"]), members.get("kind")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Receipt(DeliveryStatus.UNKNOWN, "")
+    status = DeliveryStatus(raw) if raw in DeliveryStatus.__members__.values() else DeliveryStatus.UNKNOWN
+    kind = FailureKind(given) if given in FailureKind.__members__.values() else None
+    return Receipt(status, raw, reason=kind, kind=kind)

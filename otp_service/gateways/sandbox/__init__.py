@@ -1,1 +1,0 @@
-"""Sandbox: keeps messages instead of sending them, and fails as it is told to."""

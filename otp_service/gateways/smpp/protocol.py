@@ -1,0 +1,453 @@
+"""SMPP 3.4: PDUs, sessions, texts in parts."""
+
+import asyncio
+import secrets
+import struct
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from otp_service.domain.templates import Encoding, Message, encode_gsm7, encoding_of, segments
+from otp_service.gateways.base import FailureKind, GatewayError
+from otp_service.gateways.smpp.settings import SmppSettings
+
+RESPONSE = 0x80000000
+"""What is added to the command of a request in its response."""
+MAX_LENGTH = 128 * 1024
+"""Octets of a PDU that are read: a ``message_payload`` of 64 K and room. What is longer is no SMPP."""
+LAST_SEQUENCE = 0x7FFFFFFF
+HAS_HEADER = 0x40
+"""Bit of ``esm_class``: the text begins with a user data header (section 5.2.12)."""
+_HEADER = struct.Struct(">IIII")
+_TLV = struct.Struct(">HH")
+
+
+class Command(IntEnum):
+    """Those that are spoken here."""
+
+    BIND_RECEIVER = 0x01
+    BIND_TRANSMITTER = 0x02
+    SUBMIT_SM = 0x04
+    DELIVER_SM = 0x05
+    UNBIND = 0x06
+    BIND_TRANSCEIVER = 0x09
+    ENQUIRE_LINK = 0x15
+    GENERIC_NACK = 0x80000000
+
+
+class Tag(IntEnum):
+    """Optional parameters (section 5.3.2)."""
+
+    RECEIPTED_MESSAGE_ID = 0x001E
+    SAR_MSG_REF_NUM = 0x020C
+    SAR_TOTAL_SEGMENTS = 0x020E
+    SAR_SEGMENT_SEQNUM = 0x020F
+    NETWORK_ERROR_CODE = 0x0423
+    MESSAGE_PAYLOAD = 0x0424
+    MESSAGE_STATE = 0x0427
+
+
+@dataclass(frozen=True, slots=True)
+class Pdu:
+    """One protocol data unit. The ``repr`` shows nothing of its body, which holds numbers, texts and passwords."""
+
+    command: int
+    status: int
+    sequence: int
+    body: bytes = field(default=b"", repr=False)
+
+    def encode(self) -> bytes:
+        """Return it as it goes over the wire."""
+        return _HEADER.pack(_HEADER.size + len(self.body), self.command, self.status, self.sequence) + self.body
+
+
+async def read(reader: asyncio.StreamReader) -> Pdu:
+    """Return the next PDU; raise `EOFError` at the end, `ValueError` when what comes cannot be one."""
+    length, command, status, sequence = _HEADER.unpack(await reader.readexactly(_HEADER.size))
+    if not _HEADER.size <= length <= MAX_LENGTH:
+        raise ValueError("the length of a PDU is impossible")
+    return Pdu(command, status, sequence, await reader.readexactly(length - _HEADER.size))
+
+
+def c_string(text: str) -> bytes:
+    """Return an ASCII text with the zero that ends it."""
+    return text.encode("ascii") + b"\0"
+
+
+def tlv(tag: int, value: bytes) -> bytes:
+    """Return an optional parameter."""
+    return _TLV.pack(tag, len(value)) + value
+
+
+class Body:
+    """What is left of a body to read. Reading beyond its end gives nothing, since operators cut PDUs short."""
+
+    def __init__(self, content: bytes) -> None:
+        self._rest = content
+
+    def __repr__(self) -> str:
+        return f"Body({len(self._rest)} octets)"
+
+    def octets(self, count: int) -> bytes:
+        """Return the next octets."""
+        taken, self._rest = self._rest[:count], self._rest[count:]
+        return taken
+
+    def octet(self) -> int:
+        """Return the next octet as a number."""
+        return int.from_bytes(self.octets(1), "big")
+
+    def c_string(self) -> str:
+        """Return the text before the next zero; octets that are not ASCII are replaced."""
+        text, _, self._rest = self._rest.partition(b"\0")
+        return text.decode("ascii", "replace")
+
+    def tlvs(self) -> dict[int, bytes]:
+        """Return the optional parameters in the rest; of one that comes twice, the first."""
+        found: dict[int, bytes] = {}
+        while len(self._rest) >= _TLV.size:
+            tag, length = _TLV.unpack(self.octets(_TLV.size))
+            found.setdefault(tag, self.octets(length))
+        return found
+
+
+_A, _R, _D = FailureKind.ACCOUNT, FailureKind.REJECTED, FailureKind.DESTINATION
+_U, _E, _T = FailureKind.UNAVAILABLE, FailureKind.ERROR, FailureKind.THROTTLED
+
+FAILURES = {
+    0x01: ("ESME_RINVMSGLEN", _R),  # message length is invalid
+    0x02: ("ESME_RINVCMDLEN", _R),  # command length is invalid
+    0x03: ("ESME_RINVCMDID", _A),  # invalid command id: we may not submit in this session
+    0x04: ("ESME_RINVBNDSTS", _U),  # incorrect bind status for given command: another session may be right
+    0x05: ("ESME_RALYBND", _U),  # already in bound state: a session of before may not have ended yet
+    0x06: ("ESME_RINVPRTFLG", _R),  # invalid priority flag
+    0x07: ("ESME_RINVREGDLVFLG", _R),  # invalid registered delivery flag
+    0x08: ("ESME_RSYSERR", _E),  # system error
+    0x0A: ("ESME_RINVSRCADR", _A),  # invalid source address
+    0x0B: ("ESME_RINVDSTADR", _D),  # invalid destination address
+    0x0C: ("ESME_RINVMSGID", _R),  # message id is invalid
+    0x0D: ("ESME_RBINDFAIL", _A),  # bind failed, without a reason: perhaps our address is not on the list
+    0x0E: ("ESME_RINVPASWD", _A),  # invalid password
+    0x0F: ("ESME_RINVSYSID", _A),  # invalid system id
+    0x11: ("ESME_RCANCELFAIL", _R),  # cancel SM failed
+    0x13: ("ESME_RREPLACEFAIL", _R),  # replace SM failed
+    0x14: ("ESME_RMSGQFUL", _T),  # message queue full
+    0x15: ("ESME_RINVSERTYP", _A),  # invalid service type
+    0x33: ("ESME_RINVNUMDESTS", _R),  # invalid number of destinations
+    0x34: ("ESME_RINVDLNAME", _R),  # invalid distribution list name
+    0x40: ("ESME_RINVDESTFLAG", _R),  # destination flag is invalid (submit_multi)
+    0x42: ("ESME_RINVSUBREP", _R),  # invalid 'submit with replace' request
+    0x43: ("ESME_RINVESMCLASS", _R),  # invalid esm_class field data
+    0x44: ("ESME_RCNTSUBDL", _R),  # cannot submit to distribution list
+    0x45: ("ESME_RSUBMITFAIL", _U),  # submit failed
+    0x48: ("ESME_RINVSRCTON", _A),  # invalid source address TON
+    0x49: ("ESME_RINVSRCNPI", _A),  # invalid source address NPI
+    0x50: ("ESME_RINVDSTTON", _A),  # invalid destination address TON
+    0x51: ("ESME_RINVDSTNPI", _A),  # invalid destination address NPI
+    0x53: ("ESME_RINVSYSTYP", _A),  # invalid system_type field
+    0x54: ("ESME_RINVREPFLAG", _R),  # invalid replace_if_present flag
+    0x55: ("ESME_RINVNUMMSGS", _R),  # invalid number of messages
+    0x58: ("ESME_RTHROTTLED", _T),  # throttling error: allowed message limits exceeded
+    0x61: ("ESME_RINVSCHED", _R),  # invalid scheduled delivery time
+    0x62: ("ESME_RINVEXPIRY", _R),  # invalid message validity period (expiry time)
+    0x63: ("ESME_RINVDFTMSGID", _R),  # predefined message invalid or not found
+    0x64: ("ESME_RX_T_APPN", _U),  # receiver temporary application error
+    0x65: ("ESME_RX_P_APPN", _R),  # receiver permanent application error
+    0x66: ("ESME_RX_R_APPN", _R),  # receiver reject message error
+    0x67: ("ESME_RQUERYFAIL", _R),  # query_sm request failed
+    0xC0: ("ESME_RINVOPTPARSTREAM", _R),  # error in the optional part of the PDU body
+    0xC1: ("ESME_ROPTPARNOTALLWD", _R),  # optional parameter not allowed
+    0xC2: ("ESME_RINVPARLEN", _R),  # invalid parameter length
+    0xC3: ("ESME_RMISSINGOPTPARAM", _R),  # expected optional parameter missing
+    0xC4: ("ESME_RINVOPTPARAMVAL", _R),  # invalid optional parameter value
+    0xFE: ("ESME_RDELIVERYFAILURE", _U),  # delivery failure (data_sm_resp)
+    0xFF: ("ESME_RUNKNOWNERR", _E),  # unknown error
+}
+OF_MESSAGE = frozenset({0x45, 0x64, 0xFE})
+"""Those of *unavailable* that SMSCs also answer because of the number or the text, while they are well."""
+OF_SENDER = frozenset({"ESME_RINVSRCADR", "ESME_RINVSRCTON", "ESME_RINVSRCNPI"})
+"""Those of *account* that are about the message where it has a sender of its own."""
+VENDOR_SPECIFIC = 0x400
+"""From here on the SMSC's makers decide; what they mean may pass, or be otherwise at another gateway. Most of it is
+about numbers, so that all of it is taken to be about the message."""
+
+
+def failure_of(status: int) -> GatewayError:
+    """Return what a status other than 0 means; one that no version of SMPP has yet is *rejected*."""
+    of_vendor = status >= VENDOR_SPECIFIC
+    name, kind = FAILURES.get(status, (f"0x{status:08X}", _U if of_vendor else _R))
+    return GatewayError(kind, name, of_message=of_vendor or status in OF_MESSAGE)
+
+
+MAX_UNHANDLED = 1_000
+"""Reports that may wait to be handed in; further ones are refused for now, so that the SMSC keeps them."""
+_NO_MESSAGE_ID = b"\0"
+_INVALID_COMMAND, _TRY_LATER = 0x03, 0x64
+
+
+class Session:
+    """Made of an open connection, within its loop. It is over once, and for ever."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        window: int,
+        deliver: Callable[[bytes], Awaitable[bool]],
+    ) -> None:
+        """Begin to read. ``deliver`` is given the body of each ``deliver_sm``, and tells whether it is done with it."""
+        self.window = asyncio.Semaphore(window)
+        self.waiting: dict[int, asyncio.Future[Pdu | None]] = {}
+        """Answers that are awaited, by the number of the request."""
+        self._writer, self._deliver = writer, deliver
+        self._over, self._ended = asyncio.Event(), False
+        self._sequence = 0
+        self._handling: set[asyncio.Task[None]] = set()
+        self._leaving: asyncio.Task[None] | None = None
+        self._reading = asyncio.create_task(self._read(reader))
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can be asked; answers to what was may still come."""
+        return self._over.is_set()
+
+    async def ask(self, command: Command, body: bytes, within: float) -> Pdu | GatewayError:
+        """Return the answer to a request, of whatever status.
+
+        Without one the failure is *unavailable*; it is ambiguous once the request was written.
+        """
+        if self.over or within <= 0:
+            return GatewayError(FailureKind.UNAVAILABLE, "connection" if self.over else "timeout")
+        self._sequence = sequence = self._sequence % LAST_SEQUENCE + 1
+        self.waiting[sequence] = asked = asyncio.get_running_loop().create_future()
+        try:
+            self._write(Pdu(command, 0, sequence, body))
+            async with asyncio.timeout(within):
+                answer = await asked
+        except TimeoutError:
+            return GatewayError(FailureKind.UNAVAILABLE, "timeout", ambiguous=True)
+        finally:
+            del self.waiting[sequence]
+        return answer or GatewayError(FailureKind.UNAVAILABLE, "connection", ambiguous=True)
+
+    async def bind(self, command: Command, body: bytes, within: float) -> GatewayError | None:
+        """Bind; return why not, which is *account* or *unavailable*: no message was sent."""
+        answer = await self.ask(command, body, within)
+        if isinstance(answer, Pdu) and answer.command == command | RESPONSE and answer.status == 0:
+            return None
+        refusal = answer if isinstance(answer, GatewayError) else failure_of(answer.status)
+        kind = FailureKind.ACCOUNT if refusal.kind is FailureKind.ACCOUNT else FailureKind.UNAVAILABLE
+        return GatewayError(kind, f"bind {refusal.provider_code}")
+
+    async def last(self, every: float, patience: float) -> None:
+        """Return when it is over; ask for a sign of life at intervals, and end it when none comes."""
+        while not self.over:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every):
+                    await self._over.wait()
+                    return
+            if isinstance(await self.ask(Command.ENQUIRE_LINK, b"", patience), GatewayError):
+                self.end()
+
+    async def leave(self, within: float) -> None:
+        """Say good-bye and end it."""
+        await self.ask(Command.UNBIND, b"", within)
+        self.end()
+
+    def end(self) -> None:
+        """Close the connection; whoever awaits an answer hears that there will be none."""
+        self._over.set()
+        self._ended = True
+        self._reading.cancel()
+        self._writer.transport.abort()  # it waits for nobody; what was written has gone out where the peer reads
+        for asked in self.waiting.values():
+            if not asked.done():
+                asked.set_result(None)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        with suppress(OSError, EOFError, ValueError):
+            while not self._ended:
+                self._take(await read(reader))
+                await self._writer.drain()  # who does not read our answers is not read: they would pile up
+        self.end()
+
+    def _take(self, pdu: Pdu) -> None:
+        if pdu.command & RESPONSE:
+            asked = self.waiting.get(pdu.sequence)
+            if asked and not asked.done():
+                asked.set_result(pdu)
+        elif pdu.command == Command.DELIVER_SM:
+            self._take_in(pdu)
+        elif pdu.command == Command.ENQUIRE_LINK:
+            self._answer(pdu)
+        elif pdu.command == Command.UNBIND:
+            self._leaving = self._leaving or asyncio.create_task(self._let_go(pdu))
+        else:
+            self._write(Pdu(Command.GENERIC_NACK, _INVALID_COMMAND, pdu.sequence))
+
+    async def _let_go(self, unbind: Pdu) -> None:
+        """Ask nothing more; end it once what is under way is answered, or waited for in vain."""
+        self._over.set()
+        try:
+            while self.waiting or self._handling:
+                under_way: list[asyncio.Future[Any]] = [*self.waiting.values(), *self._handling]
+                await asyncio.wait(under_way)
+        finally:
+            self._answer(unbind)
+            self.end()
+
+    def _take_in(self, pdu: Pdu) -> None:
+        if len(self._handling) >= MAX_UNHANDLED:
+            self._answer(pdu, _TRY_LATER, _NO_MESSAGE_ID)
+            return
+        task = asyncio.create_task(self._handle(pdu))
+        self._handling.add(task)
+        task.add_done_callback(self._handling.discard)
+
+    async def _handle(self, pdu: Pdu) -> None:
+        status = 0 if await self._deliver(pdu.body) else _TRY_LATER
+        self._answer(pdu, status, _NO_MESSAGE_ID)
+
+    def _answer(self, pdu: Pdu, status: int = 0, body: bytes = b"") -> None:
+        self._write(Pdu(pdu.command | RESPONSE, status, pdu.sequence, body))
+
+    def _write(self, pdu: Pdu) -> None:
+        if not self._ended:
+            self._writer.write(pdu.encode())
+
+
+_KIND = 0x3C
+_UCS2 = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a ``deliver_sm`` holds. The ``repr`` shows neither number nor text."""
+
+    source_ton: int
+    """Type of number of the sender (section 5.2.5)."""
+    source: str = field(repr=False)
+    destination: str = field(repr=False)
+    esm_class: int
+    coding: int
+    """``data_coding``."""
+    octets: bytes = field(repr=False)
+    """The text as it came, in the PDU itself or as ``message_payload``, a header before it."""
+    tlvs: Mapping[int, bytes] = field(repr=False)
+
+    @property
+    def kind(self) -> int:
+        """What it is by ``esm_class``; 0 for a message from somebody."""
+        return self.esm_class & _KIND
+
+    @property
+    def receipted_message_id(self) -> str:
+        """The id of the message that it reports on, where a parameter names it."""
+        return self.tlvs.get(Tag.RECEIPTED_MESSAGE_ID, b"").partition(b"\0")[0].decode("ascii", "replace").strip()
+
+    def decoded(self, octets: bytes) -> str:
+        """Return some of the text as text."""
+        return octets.decode("utf-16-be", "replace") if self.coding == _UCS2 else octets.decode("latin-1")
+
+
+def delivery_of(body: bytes) -> Delivery:
+    """Return what the body of a ``deliver_sm`` holds; what is missing is empty."""
+    rest = Body(body)
+    rest.c_string()  # service_type
+    source_ton, _ = rest.octet(), rest.octet()
+    source = rest.c_string()
+    rest.octets(2)
+    destination = rest.c_string()
+    esm_class, _, _ = rest.octet(), rest.octet(), rest.octet()
+    rest.c_string()  # schedule_delivery_time
+    rest.c_string()  # validity_period
+    coding = rest.octets(4)[2:3]
+    short = rest.octets(rest.octet())
+    tlvs = rest.tlvs()
+    return Delivery(
+        source_ton=source_ton,
+        source=source,
+        destination=destination,
+        esm_class=esm_class,
+        coding=int.from_bytes(coding, "big"),
+        octets=short or tlvs.get(Tag.MESSAGE_PAYLOAD, b""),
+        tlvs=tlvs,
+    )
+
+
+UCS2 = 8
+"""``data_coding`` of UCS-2, big-endian (section 5.2.19)."""
+RECEIPT_WANTED = 1
+"""``registered_delivery``: a receipt of the final outcome, good or bad (section 5.2.17)."""
+_DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
+
+
+def submissions(message: Message, settings: SmppSettings) -> tuple[bytes, ...]:
+    """Return the bodies of the PDUs that carry a message, in the order of its parts."""
+    parts = (message.text,) if settings.concatenation == "payload" else segments(message.text)
+    encoding = encoding_of(message.text)
+    texts = [_encoded(part, encoding) for part in parts]
+    return tuple(_bodies(message, settings, encoding, texts))
+
+
+def relative(seconds: int) -> str:
+    """Return a span of time as ``YYMMDDhhmmsstnnR`` (section 7.1.1.2): at least a second, less than a month."""
+    seconds = min(max(1, seconds), 31 * _DAY - 1)
+    days, rest = divmod(seconds, _DAY)
+    return f"0000{days:02}{rest // _HOUR:02}{rest % _HOUR // _MINUTE:02}{rest % _MINUTE:02}000R"
+
+
+def _encoded(part: str, encoding: Encoding) -> bytes:
+    return encode_gsm7(part) if encoding is Encoding.GSM7 else part.encode("utf-16-be")
+
+
+def _bodies(message: Message, settings: SmppSettings, encoding: Encoding, texts: list[bytes]) -> Iterator[bytes]:
+    coding = settings.gsm7_data_coding if encoding is Encoding.GSM7 else UCS2
+    # Handsets join parts by this number, the sender and the destination: two messages in a row need different ones.
+    number = secrets.randbelow(0x10000)
+    for position, text in enumerate(texts, 1):
+        if settings.concatenation == "payload" and len(text) > _alone(encoding):
+            yield _body(message, settings, 0, coding, b"", tlv(Tag.MESSAGE_PAYLOAD, text))
+        elif len(texts) == 1:
+            yield _body(message, settings, 0, coding, text)
+        elif settings.concatenation == "sar":
+            yield _body(message, settings, 0, coding, text, _sar(number, len(texts), position))
+        else:
+            # 3GPP TS 23.040, 9.2.3.24.1: length of the header, element 0, its length, reference, total, position.
+            header = bytes((5, 0, 3, number & 0xFF, len(texts), position))
+            yield _body(message, settings, HAS_HEADER, coding, header + text)
+
+
+def _alone(encoding: Encoding) -> int:
+    """Return the octets of the longest text that needs no concatenation, as they go over the wire."""
+    return encoding.alone if encoding is Encoding.GSM7 else 2 * encoding.alone
+
+
+def _sar(number: int, total: int, position: int) -> bytes:
+    return (
+        tlv(Tag.SAR_MSG_REF_NUM, number.to_bytes(2, "big"))
+        + tlv(Tag.SAR_TOTAL_SEGMENTS, bytes((total,)))
+        + tlv(Tag.SAR_SEGMENT_SEQNUM, bytes((position,)))
+    )
+
+
+def _body(
+    message: Message, settings: SmppSettings, esm_class: int, coding: int, text: bytes, optional: bytes = b""
+) -> bytes:
+    validity = relative(message.expires_in) if settings.validity_period else ""
+    source_type, source = settings.source_of(message.sender)
+    return b"".join((
+        c_string(""),  # service_type: the default of the account
+        bytes(source_type),
+        c_string(source),
+        bytes((settings.destination_ton, settings.destination_npi)),
+        c_string(message.to.removeprefix("+")),
+        bytes((esm_class, 0, 0)),  # protocol_id, priority_flag
+        c_string(""),  # schedule_delivery_time: at once
+        c_string(validity),
+        bytes((RECEIPT_WANTED, 0, coding, 0, len(text))),  # replace_if_present_flag, sm_default_msg_id
+        text,
+        optional,
+    ))  # fmt: skip

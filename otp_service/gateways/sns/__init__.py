@@ -1,1 +1,0 @@
-"""SNS: SMS through Amazon Simple Notification Service."""

@@ -1,0 +1,223 @@
+"""A policy that asks an operator by CAMARA whether the SIM was swapped lately."""
+
+import json
+import threading
+import time
+from enum import StrEnum
+from typing import ClassVar, Protocol, Self
+from urllib.parse import quote_plus
+
+import requests
+from pydantic import Field, SecretStr, model_validator
+
+from otp_service.domain.verification import Channel
+from otp_service.gateways.http_client import Answer, HttpClient, WireError
+from otp_service.policies.base import ALLOW, DENY, PolicyContext, PolicyError, PolicySettings, Question, Verdict, not_by
+
+_URL = r"^https?://[^/@?#\\\s]+[^?#\\\s]*$"
+
+
+class Swapped(StrEnum):
+    """What becomes of a message to a SIM that is new."""
+
+    DENY = "deny"
+    ANOTHER_CHANNEL = "another_channel"
+    """Neither SMS nor a call, which both go to the new SIM."""
+
+
+class CamaraSimSwapSettings(PolicySettings):
+    """An operator's API, or an aggregator's, how we prove who we are, and what a new SIM means."""
+
+    channels: tuple[Channel, ...] = (Channel.SMS, Channel.VOICE)
+    base_url: str = Field(pattern=_URL)
+    """As the operator gives it, version included; ``/check`` is added."""
+    max_age: int = Field(default=240, ge=1, le=2400)
+    """Hours: a SIM that was changed within them is new. Operators may allow less than the 2400 of the standard."""
+    swapped: Swapped = Swapped.DENY
+    """What becomes of a message to a new SIM: ``deny`` or ``another_channel``."""
+    token: SecretStr | None = Field(default=None, min_length=1)
+    """A bearer token that does not end; either this, or the three that fetch one by OAuth 2.0."""
+    token_url: str | None = Field(default=None, pattern=_URL)
+    client_id: str | None = Field(default=None, min_length=1)
+    client_secret: SecretStr | None = Field(default=None, min_length=1)
+    scope: str = Field(default="sim-swap:check", max_length=200)
+    """What tokens are asked for; operators may want a purpose in front (``dpv:…``). Empty: none is named."""
+
+    @model_validator(mode="after")
+    def _has_one_proof(self) -> Self:
+        client = (self.token_url, self.client_id, self.client_secret)
+        if self.token is not None and any(client):
+            raise ValueError("has either token, or token_url with client_id and client_secret")
+        if self.token is None and not all(client):
+            raise ValueError("needs token, or token_url with client_id and client_secret")
+        return self
+
+
+_SHORT = 60.0
+"""Seconds that a token is used whose life nobody told."""
+_LONG = 86_400.0
+"""Seconds that one is used at most."""
+_DIGITS = 15
+"""Of the longest life that is believed."""
+_MARGIN = 30.0
+"""Seconds before its end from which on a token is not used, or a tenth of its life if that is shorter."""
+_PAUSE = 1.0
+"""Seconds after a failure in which nobody asks again: those who wait would fail one after the other."""
+
+
+class Tokens(Protocol):
+    """Where tokens come from. Used by many threads."""
+
+    def current(self) -> str:
+        """Return a token; raise `PolicyError` when there is none."""
+
+    def instead_of(self, refused: str) -> str | None:
+        """Return another token for one that was refused; ``None`` when there is no other."""
+
+
+class GivenToken:
+    """The one of the configuration."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def current(self) -> str:
+        """Return it."""
+        return self._token
+
+    def instead_of(self, _: str) -> None:
+        """Return none."""
+
+
+class FetchedTokens:
+    """Those of a client, each kept until shortly before it ends."""
+
+    def __init__(self, settings: CamaraSimSwapSettings, wire: HttpClient) -> None:
+        self._request = _request(settings)
+        self._wire = wire
+        self._lock = threading.Lock()
+        self._token = ""
+        self._ends = 0.0
+        self._rests = 0.0
+        """Until when nobody asks for one, by the monotonic clock."""
+
+    def current(self) -> str:
+        """Return the token that is kept, or fetch one; raise `PolicyError` when there is none to be had."""
+        with self._lock:
+            return self._token if time.monotonic() < self._ends else self._fetch()
+
+    def instead_of(self, refused: str) -> str:
+        """Return the token that came after a refused one, or fetch one; raise `PolicyError`."""
+        with self._lock:
+            if self._token == refused:
+                self._ends = 0.0
+            return self._token if time.monotonic() < self._ends else self._fetch()
+
+    def _fetch(self) -> str:
+        if time.monotonic() < self._rests:
+            raise PolicyError("no token")
+        outcome = self._wire.attempt(self._request)
+        members = members_of(outcome) if isinstance(outcome, Answer) and outcome.status == requests.codes.ok else {}
+        token = members.get("access_token")
+        if not isinstance(token, str) or not token:
+            self._rests = time.monotonic() + _PAUSE
+            raise PolicyError(f"token {outcome.code if isinstance(outcome, WireError) else f'http {outcome.status}'}")
+        life = _life(members.get("expires_in"))
+        self._token, self._ends = token, time.monotonic() + life - min(_MARGIN, life / 10)
+        return token
+
+
+def _request(settings: CamaraSimSwapSettings) -> requests.Request:
+    secret = settings.client_secret.get_secret_value() if settings.client_secret else ""
+    return requests.Request(
+        "POST",
+        settings.token_url,
+        data={"grant_type": "client_credentials", **({"scope": settings.scope} if settings.scope else {})},
+        headers={"Accept": "application/json"},
+        auth=requests.auth.HTTPBasicAuth(quote_plus(settings.client_id or ""), quote_plus(secret)),
+    )
+
+
+def _life(told: object) -> float:
+    """Return the seconds that a token lives: `_SHORT` where nobody told, or nothing that could be understood."""
+    text = str(told)
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        return _SHORT
+    return min(float(text), _LONG)
+
+
+def members_of(answer: Answer) -> dict[str, object]:
+    """Return the members of an answer of JSON; none where it is something else."""
+    try:
+        members = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        return {}
+    return members if isinstance(members, dict) else {}
+
+
+# After the API's definition (https://github.com/camaraproject/SimSwap), whose versions 0.4 and 2.1 agree in what is
+# used of it. The number goes into the request, so the token has to be one of the client's own, not of a person's.
+
+ERRORS = frozenset({
+    "INVALID_ARGUMENT",
+    "OUT_OF_RANGE",  # of ``max_age``: the operator looks back less far
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
+    "NOT_FOUND",
+    "IDENTIFIER_NOT_FOUND",  # not a number of this operator
+    "SERVICE_NOT_APPLICABLE",
+    "MISSING_IDENTIFIER",
+    "UNNECESSARY_IDENTIFIER",  # the token is a person's
+    "QUOTA_EXCEEDED",
+    "TOO_MANY_REQUESTS",
+})  # fmt: skip
+"""Codes that are told; what else an answer says may hold the number."""
+_TO_THE_SIM = (Channel.SMS, Channel.VOICE)
+
+
+class CamaraSimSwapPolicy:
+    """Denies messages to a SIM that is new, or sends them by a channel that does not need it."""
+
+    kind: ClassVar[str] = "camara_sim_swap"
+    Settings = CamaraSimSwapSettings
+
+    def __init__(self, settings: CamaraSimSwapSettings, context: PolicyContext) -> None:  # noqa: ARG002 - its contract
+        wire = HttpClient(settings.timeout)
+        self._settings = settings
+        self._wire = wire
+        self._tokens: Tokens = (
+            GivenToken(settings.token.get_secret_value()) if settings.token else FetchedTokens(settings, wire)
+        )
+
+    def judge(self, question: Question) -> Verdict:
+        """Ask the operator; raise `PolicyError` whenever the answer is not a plain yes or no."""
+        if not self._is_new(question.number):
+            return ALLOW
+        if self._settings.swapped is Swapped.DENY:
+            return DENY
+        return not_by(*_TO_THE_SIM, *self._settings.channels)
+
+    def _is_new(self, number: str) -> bool:
+        token = self._tokens.current()
+        answer = self._check(number, token)
+        if answer.status == requests.codes.unauthorized and (another := self._tokens.instead_of(token)):
+            answer = self._check(number, another)
+        members = members_of(answer)
+        swapped = members.get("swapped")
+        if answer.status == requests.codes.ok and isinstance(swapped, bool):
+            return swapped
+        code = members.get("code")
+        raise PolicyError(f"http {answer.status} {code if isinstance(code, str) and code in ERRORS else ''}".rstrip())
+
+    def _check(self, number: str, token: str) -> Answer:
+        outcome = self._wire.attempt(
+            requests.Request(
+                "POST",
+                f"{self._settings.base_url.rstrip('/')}/check",
+                json={"phoneNumber": number, "maxAge": self._settings.max_age},
+                headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            )
+        )
+        if isinstance(outcome, WireError):
+            raise PolicyError(outcome.code)
+        return outcome

@@ -1,0 +1,1 @@
+"""What a package of your own needs to test its gateway."""

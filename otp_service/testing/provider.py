@@ -1,0 +1,349 @@
+"""A provider for tests: answers over HTTP as a sample says, and watches what is sent."""
+
+import html
+import json
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar, Self, cast
+from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
+
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from otp_service.domain.templates import Message
+from otp_service.gateways.base import (
+    Accepted,
+    Gateway,
+    GatewayContext,
+    GatewayError,
+    GatewaySettings,
+    InboundMessage,
+    Inbox,
+    Mailbox,
+    Receipt,
+    ReceiptDesk,
+)
+from otp_service.testing.samples import CODE, MESSAGE, CannedResponse, Exchange, Samples, at_server, load
+
+STAMINA = 1.6
+"""Seconds for which the stand-in misbehaves: longer than a good gateway waits, and a bad one hangs no suite."""
+
+
+class Manner(StrEnum):
+    """How the stand-in answers."""
+
+    CANNED = "canned"
+    ECHO = "echo"
+    """It repeats the whole request in its answer."""
+    SILENT = "silent"
+    DRIP = "drip"
+    """It sends a byte of a header now and then."""
+    FLOOD = "flood"
+    """It sends a body that is far too long."""
+    CUT = "cut"
+    """It takes the request and closes the connection."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request as the provider saw it."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+    target: str = ""
+    """Path and query as they were asked for."""
+
+    @property
+    def form(self) -> dict[str, str]:
+        """The body read as a form."""
+        return dict(parse_qsl(self.body.decode(), keep_blank_values=True, strict_parsing=True))
+
+    @property
+    def document(self) -> Any:  # noqa: ANN401 - whatever JSON is
+        """The body read as JSON."""
+        return json.loads(self.body)
+
+
+class Provider(ThreadingHTTPServer):
+    """The stand-in; it serves between entering and leaving."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.received: list[Received] = []
+        self.manner = Manner.CANNED
+        self.response = CannedResponse()
+        self.leaving = threading.Event()
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leaving.set()
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: gateways hang up on a stand-in that misbehaves."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        provider = cast("Provider", self.server)
+        self.close_connection = True
+        received = self._read()
+        provider.received.append(received)
+        with suppress(OSError):
+            _MANNERS[provider.manner](self, provider, received)
+
+    do_GET = do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def reply(self, response: CannedResponse) -> None:
+        body = response.body.encode()
+        self.send_response(response.status)
+        for name, value in {"Content-Length": str(len(body)), "Connection": "close", **response.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _read(self) -> Received:
+        url = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        query = dict(parse_qsl(url.query, keep_blank_values=True))
+        return Received(self.command, url.path, query, headers, body, self.path)
+
+
+def _echo(handler: _Handler, provider: Provider, received: Received) -> None:
+    told = {"url": handler.path, "headers": received.headers, "body": received.body.decode(errors="replace")}
+    members: dict[str, str] = {}
+    with suppress(ValueError):  # it need not be a form
+        members = received.form
+    body = json.dumps({"message": f"{told}", "sid": f"{told}", **members, **told}, ensure_ascii=False)
+    handler.reply(CannedResponse(status=provider.response.status, body=body))
+
+
+def _stream(handler: _Handler, provider: Provider, pause: float, piece: bytes) -> None:
+    end = time.monotonic() + STAMINA
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: " + (b"" if len(piece) == 1 else b"no\r\n\r\n"))
+    while time.monotonic() < end and not provider.leaving.wait(pause):
+        handler.wfile.write(piece)
+
+
+_MANNERS: dict[Manner, Callable[[_Handler, Provider, Received], object]] = {
+    Manner.CANNED: lambda handler, provider, _: handler.reply(provider.response),
+    Manner.ECHO: _echo,
+    Manner.SILENT: lambda _, provider, __: provider.leaving.wait(STAMINA),
+    Manner.DRIP: lambda handler, provider, _: _stream(handler, provider, 0.02, b"x"),
+    Manner.FLOOD: lambda handler, provider, _: _stream(handler, provider, 0.005, b"x" * 65_536),
+    Manner.CUT: lambda *_: None,
+}
+
+
+class Watch:
+    """Hears all loggers at every level, and what is printed, while a gateway works."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+        self._caplog = caplog
+        self._capsys = capsys
+        caplog.set_level(logging.DEBUG)
+        # An SDK that is quiet by its level may be made to speak by whoever configures logging.
+        for name, logger in list(logging.Logger.manager.loggerDict.items()):
+            if isinstance(logger, logging.Logger):
+                caplog.set_level(logging.DEBUG, logger=name)
+
+    def assert_no_log_gives_away(self, settings: BaseModel) -> None:
+        """Fail when a log line holds something private."""
+        for record in self._caplog.records:
+            told = f"{record.getMessage()} {vars(record)}"
+            if record.exc_info and record.exc_info[1]:
+                told += everything_told(record.exc_info[1])
+            assert_holds_nothing_private(told, settings, f"a line of the logger {record.name!r}")
+
+    def assert_no_print_gives_away(self, settings: BaseModel) -> None:
+        """Fail when something private was printed."""
+        printed = self._capsys.readouterr()
+        assert_holds_nothing_private(printed.out + printed.err, settings, "printed output")
+
+
+def assert_holds_nothing_private(told: str, settings: BaseModel, where: str) -> None:
+    """Fail when a text holds the number, the code, the text or a secret, plainly or encoded for a URL, form or XML."""
+    for what, private in _private(settings):
+        spellings = {private, quote(private), quote(private, safe=""), quote_plus(private), ascii(private)[1:-1]}
+        spellings.add(html.escape(private))
+        # Not an assertion on the texts themselves: a report of pytest would show the secret.
+        if any(spelling in told for spelling in spellings):
+            pytest.fail(f"{where} holds {what}")
+
+
+def everything_told(error: BaseException | None) -> str:
+    """Return all that an exception tells: its texts and those of every exception that hangs on it."""
+    if error is None:
+        return ""
+    own = "".join(traceback.format_exception(error)) + f"{error!r} {error.args} {vars(error)}"
+    return own + everything_told(error.__cause__) + everything_told(error.__context__)
+
+
+def _private(settings: BaseModel) -> Iterator[tuple[str, str]]:
+    yield "the number", MESSAGE.to.removeprefix("+")
+    yield "the number in national spelling", MESSAGE.to.removeprefix("+92")
+    yield "the code", CODE
+    yield "the text", MESSAGE.text
+    yield "the text in hexadecimal UCS-2", MESSAGE.text.encode("utf-16-be").hex()
+    yield "the text in hexadecimal UCS-2", MESSAGE.text.encode("utf-16-be").hex().upper()
+    for path, secret in secrets(settings):
+        yield f"the secret {path}", secret
+
+
+def secrets(value: Any, path: str = "settings") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - whatever settings hold
+    """Yield the secrets in settings, with their paths."""
+    if isinstance(value, SecretStr):
+        yield path, value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from secrets(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            yield from secrets(member, f"{path}.{name}")
+
+
+class MemoryMailbox:
+    """Where a gateway that catches messages puts them."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def put(self, message: Message) -> None:
+        """Keep a message."""
+        self.messages.append(message)
+
+
+class MemoryDesk:
+    """Where a gateway hands in receipts that do not come over HTTP."""
+
+    def __init__(self) -> None:
+        self.receipts: list[tuple[tuple[str, ...], Receipt]] = []
+
+    def hand_in(
+        self,
+        references: tuple[str, ...],
+        receipt: Receipt,
+        guesses: Sequence[tuple[str, ...]] = (),
+        numbers: tuple[str, ...] = (),  # noqa: ARG002 - it knows no dispatch to compare with
+    ) -> bool:
+        """Keep a receipt, with all that its message may be known by."""
+        self.receipts.append(((*references, *chain.from_iterable(guesses)), receipt))
+        return True
+
+
+class MemoryInbox:
+    """Where a gateway hands in messages that do not come over HTTP."""
+
+    def __init__(self) -> None:
+        self.messages: list[InboundMessage] = []
+
+    def hand_in(self, message: InboundMessage) -> bool:
+        """Keep a message."""
+        self.messages.append(message)
+        return True
+
+
+def context_of_tests(
+    mailbox: Mailbox | None = None, desk: ReceiptDesk | None = None, inbox: Inbox | None = None
+) -> GatewayContext:
+    """Return what a gateway is given in tests."""
+    return GatewayContext(
+        "main",
+        production=False,
+        mailbox=mailbox or MemoryMailbox(),
+        desk=desk or MemoryDesk(),
+        inbox=inbox or MemoryInbox(),
+    )
+
+
+class Bench:
+    """A gateway, its samples, and a provider to call."""
+
+    gateway_class: ClassVar[type[Gateway]]
+    samples: ClassVar[Path]
+    prints: ClassVar[bool] = False
+    """Whether it is there to print messages; only for a gateway that production refuses."""
+
+    def stand_in(self) -> Provider:
+        """Return a provider of our own that has not started yet; another one for a gateway that speaks no HTTP."""
+        return Provider()
+
+    def arrange(self, exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Bring about an exchange that settings alone cannot; by default nothing."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a test once a sample."""
+        samples = load(self.samples)
+        if "exchange" in metafunc.fixturenames:
+            metafunc.parametrize("exchange", samples.exchanges, ids=lambda exchange: exchange.name)
+        if "receipt" in metafunc.fixturenames:
+            metafunc.parametrize("receipt", samples.receipts, ids=lambda receipt: receipt.name)
+        if "inbound" in metafunc.fixturenames:
+            metafunc.parametrize("inbound", samples.inbound, ids=lambda inbound: inbound.name)
+
+    @pytest.fixture
+    def file(self) -> Samples:
+        """Return the content of the sample file."""
+        return load(self.samples)
+
+    @pytest.fixture
+    def provider(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+        """Run a provider of our own, reached without any proxy."""
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with self.stand_in() as provider:
+            yield provider
+
+    @pytest.fixture
+    def caller(self, file: Samples, provider: Provider) -> Provider:
+        """Return the provider, for tests of a gateway that calls one."""
+        if not file.calls_somebody:
+            pytest.skip("it calls nobody")
+        return provider
+
+    @pytest.fixture
+    def watch(self, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Watch:
+        """Watch all loggers at DEBUG, and the output."""
+        return Watch(caplog, capsys)
+
+    def settings(self, server: str, **over: Any) -> GatewaySettings:  # noqa: ANN401 - whatever the file holds
+        """Return the file's settings, with some replaced."""
+        return self.gateway_class.Settings.model_validate({**at_server(load(self.samples).settings, server), **over})
+
+    def gateway(self, settings: GatewaySettings) -> Gateway:
+        """Return a gateway as the service makes it."""
+        return self.gateway_class(settings, context_of_tests())
+
+    def outcome(self, settings: GatewaySettings, message: Message | None = None) -> Accepted | GatewayError:
+        """Send a message, the usual one by default; any exception but `GatewayError` is a failure of the test."""
+        try:
+            return self.gateway(settings).send(message or load(self.samples).message)
+        except GatewayError as failure:
+            return failure

@@ -1,1 +1,0 @@
-"""What gateways and policies share: how their kinds are found, and how they speak HTTP to the outside."""
