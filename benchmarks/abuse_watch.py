@@ -11,8 +11,8 @@ from abuse_traffic import Visit
 from hands import BUCKET
 
 from otp_service.store import keys
-from otp_service.store.decisions import Decision, decision_of
-from otp_service.store.records import slot_of
+from otp_service.store.events import Decision, decision_of
+from otp_service.store.verifications import slot_of
 
 SETTLED = 620.0
 """Seconds after a start at which its record is read: all is done then, and it lives for 280 more."""

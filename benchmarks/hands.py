@@ -14,8 +14,8 @@ from accounts import Slot
 from processes import thread_states
 
 from otp_service.store import keys
-from otp_service.store.jobs import GROUP
-from otp_service.store.records import slot_of
+from otp_service.store.outbox import GROUP
+from otp_service.store.verifications import slot_of
 
 BUCKET = "00"
 _STARTED = re.compile(r'"worker": ?"([^"]+)"')

@@ -20,9 +20,8 @@ from otp_service.services.watch import Watch
 from otp_service.settings import Settings
 from otp_service.settings.demands import cleared_catalogue
 from otp_service.settings.stored import understood
-from otp_service.store.connection import connect as connect_store
-from otp_service.store.retention import Retention
-from otp_service.store.rulesets import load_ruleset
+from otp_service.store.scripts import Retention, load_ruleset
+from otp_service.store.scripts import connect as connect_store
 from otp_service.store.store import open_store
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import get_logger

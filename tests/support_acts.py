@@ -17,10 +17,7 @@ from otp_service.domain.verification import Call, DeliveryStatus
 from otp_service.errors import FrozenError, OtpServiceError, TooManyError
 from otp_service.services.context import Context
 from otp_service.services.freeze import freeze
-from otp_service.store.choices import Blocked, Dispatched, Overtaken
-from otp_service.store.dead_letters import DeadLetter
-from otp_service.store.dispatches import Next, Settlement
-from otp_service.store.jobs import Job
+from otp_service.store.outbox import Blocked, DeadLetter, Dispatched, Job, Next, Overtaken, Settlement
 
 SILENT = 300
 """Milliseconds after which a worker counts as dead."""

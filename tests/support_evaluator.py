@@ -11,9 +11,8 @@ from limits.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindo
 from otp_service.domain.guard import Limit, Ruleset, Scope, Strategy
 from otp_service.domain.guard import Window as RuleWindow
 from otp_service.store import keys
-from otp_service.store.library import part_texts
-from otp_service.store.limits import WindowItem
-from otp_service.store.rulesets import load_ruleset
+from otp_service.store.guard import WindowItem
+from otp_service.store.scripts import load_ruleset, part_texts
 
 _BODY = """
 local list, place, longest = limits.of(KEYS, 1, ARGV[1]), 0, 0

@@ -12,7 +12,7 @@ from support_outbox import lanes
 from otp_service.bootstrap import Installation
 from otp_service.domain.guard import MICRO, RULES
 from otp_service.errors import OtpServiceError, TooManyError
-from otp_service.store.decisions import Decision
+from otp_service.store.events import Decision
 
 ROOMY = {scope: ["1000000/day"] for scope in ("number", "ip", "application", "failed_checks")}
 """Limits that nobody meets."""

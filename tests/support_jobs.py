@@ -2,7 +2,7 @@
 
 import itertools
 
-from otp_service.store.jobs import Job
+from otp_service.store.outbox import Job
 
 _PLACES = itertools.count()
 

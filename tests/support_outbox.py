@@ -16,9 +16,18 @@ from otp_service.services.context import Context
 from otp_service.services.deliver import Held, deliver
 from otp_service.services.fail_over import Policy
 from otp_service.store import keys
-from otp_service.store.choices import Blocked, Dispatched, Dropped, Overtaken
-from otp_service.store.dispatches import Candidate, Reported, Settled, Settlement
-from otp_service.store.jobs import GROUP, Job
+from otp_service.store.outbox import (
+    GROUP,
+    Blocked,
+    Candidate,
+    Dispatched,
+    Dropped,
+    Job,
+    Overtaken,
+    Reported,
+    Settled,
+    Settlement,
+)
 
 BUCKET = "00"
 EVENTS, DEAD, DELAYED = keys.events(BUCKET), keys.dead_letters(BUCKET), keys.delayed(BUCKET)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import Phase, settings
 from mutants import MUTANTS
 
-from otp_service.store import library
+from otp_service.store import scripts
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,6 +19,6 @@ def pytest_configure(config: pytest.Config) -> None:
     name = config.getoption("--mutant")
     if name is None:
         return
-    mutant, read = MUTANTS[name], library._read  # noqa: SLF001 - there is no other way in, and should be none
-    library._read = lambda file: mutant.text() if file == mutant.file else read(file)  # noqa: SLF001
-    library.library.cache_clear()
+    mutant, read = MUTANTS[name], scripts._read  # noqa: SLF001 - there is no other way in, and should be none
+    scripts._read = lambda file: mutant.text() if file == mutant.file else read(file)  # noqa: SLF001
+    scripts.library.cache_clear()

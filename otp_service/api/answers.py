@@ -12,7 +12,7 @@ from otp_service.api.exchange import Answer
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import CheckResult, Choice, Delivery, DeliveryStatus, Reason, Status
 from otp_service.services.view import VerificationView
-from otp_service.store.mailbox import CaughtMessage
+from otp_service.store.inbox import CaughtMessage
 
 _SECOND = 1000
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)

@@ -12,7 +12,7 @@ from otp_service.errors import ConfigurationError
 from otp_service.services import by_hand
 from otp_service.services.context import Context
 from otp_service.settings import load_settings
-from otp_service.store.dead_letters import DeadLetter, DeadLetters, Redriven, reason_of
+from otp_service.store.outbox import DeadLetter, DeadLetters, Redriven, reason_of
 
 _IN_VAIN = ("destination", "fraud", "policy")
 """Reasons that no operator can mend: another try fails too, and may cost."""

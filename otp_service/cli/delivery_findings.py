@@ -6,7 +6,7 @@ from otp_service.cli.findings import Finding, Level
 from otp_service.cli.output import duration
 from otp_service.domain.verification import BreakerState, GatewayHealth
 from otp_service.services.context import Context
-from otp_service.store.dead_letters import reasons_of
+from otp_service.store.outbox import reasons_of
 
 HOUR = 3_600_000
 MOST = 1000

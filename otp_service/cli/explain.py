@@ -13,7 +13,7 @@ from otp_service.domain.guard import RULES, shown
 from otp_service.errors import ConfigurationError
 from otp_service.services.context import Context
 from otp_service.settings import load_settings
-from otp_service.store.decisions import Decision, Finding
+from otp_service.store.events import Decision, Finding
 
 _SECOND = 1000
 _LANES = {"known": ", from a known context", "strange": ", from no known context", "": ""}

@@ -13,7 +13,7 @@ from otp_service.domain.guard import ANY, RULES, Mode, shown
 from otp_service.services.by_hand import BLOCK, COUNTRY
 from otp_service.services.context import Context
 from otp_service.settings import Settings, load_settings
-from otp_service.store.decisions import LIFTED, Decision
+from otp_service.store.events import LIFTED, Decision
 from otp_service.store.guard import Stop
 
 MOST = 100_000

@@ -12,7 +12,7 @@ from otp_service.cli.store import warn_of_caution
 from otp_service.domain.numbers import named
 from otp_service.services.by_hand import reset_limits
 from otp_service.settings import load_settings
-from otp_service.store.limits import LimitReader, WindowState
+from otp_service.store.guard import LimitReader, WindowState
 
 
 @click.group()

@@ -7,9 +7,8 @@ from otp_service.cli.findings import Finding, Level, refused
 from otp_service.cli.output import moment
 from otp_service.errors import StoreUnavailableError
 from otp_service.settings import Settings
-from otp_service.store.connection import Hindrance, hindrance_of
-from otp_service.store.fence import Fence
-from otp_service.store.installation import NO_EVICTION, eviction_refusal, installation_refusal
+from otp_service.store.mirror import NO_EVICTION, Fence, eviction_refusal, installation_refusal
+from otp_service.store.scripts import Hindrance, hindrance_of
 
 Ask = Callable[[str], str | None]
 """Returns a setting of the server; ``None`` when it does not tell."""

@@ -12,7 +12,7 @@ from otp_service.services.acts import note as note_act
 from otp_service.services.context import Context
 from otp_service.services.fence import fence as fence_store
 from otp_service.settings import load_settings
-from otp_service.store.fence import CAUTIOUS
+from otp_service.store.mirror import CAUTIOUS
 
 _MEANS = (
     "Whatever was started until now expires at once: who waits for a code asks for a new one. "

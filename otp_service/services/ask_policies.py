@@ -10,8 +10,8 @@ from otp_service.services.channels import next_channel
 from otp_service.services.compose import destination_of
 from otp_service.services.context import Context
 from otp_service.services.record_receipts import plain_reason
-from otp_service.store.jobs import Job
 from otp_service.store.mirror import Permission
+from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 

@@ -11,7 +11,7 @@ from otp_service.domain.numbers import Destination, Named, network_of, provider_
 from otp_service.domain.people import Act, ActEntry
 from otp_service.services.acts import note
 from otp_service.services.context import Context
-from otp_service.store.dead_letters import DeadLetter, Redriven
+from otp_service.store.outbox import DeadLetter, Redriven
 
 BLOCK: Final = "block.conversion"
 COUNTRY: Final = "country.conversion"

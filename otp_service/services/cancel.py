@@ -5,7 +5,7 @@ from otp_service.domain.keyring import Retry
 from otp_service.services.context import Context
 from otp_service.services.refusals import bucket_or_not_found, error_of
 from otp_service.services.view import VerificationView, view_of
-from otp_service.store.outcomes import Canceled
+from otp_service.store.verifications import Canceled
 
 
 def cancel(

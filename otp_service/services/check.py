@@ -6,7 +6,7 @@ from otp_service.domain.verification import CheckResult, Status
 from otp_service.services.context import Context
 from otp_service.services.refusals import bucket_or_not_found, error_of
 from otp_service.services.transactions import TransactionInput, transaction_of
-from otp_service.store.outcomes import Checked
+from otp_service.store.verifications import Checked
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 

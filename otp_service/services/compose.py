@@ -10,8 +10,7 @@ from otp_service.services.context import Context
 from otp_service.services.record_receipts import receipt_url
 from otp_service.services.start import DESTINATION
 from otp_service.services.view import transaction_in
-from otp_service.store.choices import Dispatched
-from otp_service.store.jobs import Job
+from otp_service.store.outbox import Dispatched, Job
 
 
 def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:

@@ -16,7 +16,7 @@ from otp_service.policies.base import Policies
 from otp_service.services.directory import Directory
 from otp_service.services.key_uses import KeyUses
 from otp_service.services.reflect import Reflection
-from otp_service.store.rulesets import LoadedRuleset
+from otp_service.store.scripts import LoadedRuleset
 from otp_service.store.store import Store
 
 

@@ -20,10 +20,19 @@ from otp_service.services.context import Context
 from otp_service.services.desk import refer
 from otp_service.services.fail_over import Policy, after_failure, rest, told_by
 from otp_service.services.price import cost_of
-from otp_service.store.choices import Behind, Blocked, Dispatched, Dropped, Overtaken
-from otp_service.store.dispatches import Candidate, Next, Settled, Settlement
-from otp_service.store.jobs import Job
 from otp_service.store.mirror import Permission
+from otp_service.store.outbox import (
+    Behind,
+    Blocked,
+    Candidate,
+    Dispatched,
+    Dropped,
+    Job,
+    Next,
+    Overtaken,
+    Settled,
+    Settlement,
+)
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 

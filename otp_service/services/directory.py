@@ -13,7 +13,7 @@ from otp_service.domain.applications import NO_APPLICATION, ApiKey, Application
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.access import Access, Listing
 from otp_service.ledger.applications import StoredApplication
-from otp_service.store.rulesets import LoadedRuleset
+from otp_service.store.scripts import LoadedRuleset
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from otp_service.domain.verification import Allowance, Call, DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError
 from otp_service.services.record_receipts import plain_reason
-from otp_service.store.choices import NEVER, Blocked
-from otp_service.store.dispatches import Next, Settlement
-from otp_service.store.jobs import Job
+from otp_service.store.outbox import NEVER, Blocked, Job, Next, Settlement
 
 _GOES_ON = frozenset({FailureKind.UNAVAILABLE, FailureKind.ERROR, FailureKind.THROTTLED, FailureKind.ACCOUNT})
 """Failures after which another gateway is asked."""

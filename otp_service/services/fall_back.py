@@ -7,9 +7,8 @@ from otp_service.gateways.base import FailureKind, Receipt
 from otp_service.services.channels import next_channel
 from otp_service.services.context import Context
 from otp_service.services.price import price_of_further
-from otp_service.store.dispatches import Reported
-from otp_service.store.outcomes import Queued, Refusal, RefusedByRule
-from otp_service.store.verifications import Further
+from otp_service.store.outbox import Reported
+from otp_service.store.verifications import Further, Queued, Refusal, RefusedByRule
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 

@@ -1,7 +1,7 @@
 """Fence the store: what was started before is expired, and send limits are halved for an hour."""
 
 from otp_service.services.context import Context
-from otp_service.store.fence import Fence
+from otp_service.store.mirror import Fence
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)

@@ -9,7 +9,7 @@ from otp_service.domain.verification import Delivery, DeliveryStatus, GatewayHea
 from otp_service.gateways.base import HoldsConnections, ReportsReceipts
 from otp_service.services.context import Context
 from otp_service.services.retell import retold
-from otp_service.store.history import Past, Started
+from otp_service.store.events import Past, Started
 
 _ARRIVED = frozenset({DeliveryStatus.DELIVERED, DeliveryStatus.SENT})
 

@@ -16,7 +16,7 @@ from otp_service.domain.people import (
 from otp_service.domain.verification import Status
 from otp_service.services.context import Context
 from otp_service.services.suppressions import enforce, entries_of
-from otp_service.store.outcomes import Canceled
+from otp_service.store.verifications import Canceled
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)

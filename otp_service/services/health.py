@@ -8,7 +8,7 @@ from otp_service.domain.people import ConsentMode
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.reflect import MISMATCHES
-from otp_service.store.connection import hindrance_of
+from otp_service.store.scripts import hindrance_of
 
 ACCEPTED: Final = "accepted"
 """What is told of starts that are not all refused."""

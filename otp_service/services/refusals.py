@@ -20,7 +20,7 @@ from otp_service.errors import (
     ResendTooSoonError,
     SuppressedError,
 )
-from otp_service.store.outcomes import Final, Refusal, Refused, RefusedByRule, TooSoon, WrongLength
+from otp_service.store.verifications import Final, Refusal, Refused, RefusedByRule, TooSoon, WrongLength
 from otp_service.telemetry import metrics
 
 NOT_FOUND = "There is no such verification."

@@ -12,8 +12,7 @@ from otp_service.services.read import find
 from otp_service.services.refusals import error_of
 from otp_service.services.start import Sent
 from otp_service.services.view import view_of
-from otp_service.store.outcomes import Queued
-from otp_service.store.verifications import Further
+from otp_service.store.verifications import Further, Queued
 from otp_service.telemetry import metrics, tracing
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from otp_service.core.story import Story
 from otp_service.domain.verification import Choice, Delivery, DeliveryStatus, Status
-from otp_service.store.history import Event, Past, Started
+from otp_service.store.events import Event, Past, Started
 
 _SLOT = re.compile(r"d(\d+)\.(\d+)")
 _STARTED, _RESENT = "verification.started", "verification.resent"

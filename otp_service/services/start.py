@@ -38,7 +38,7 @@ from otp_service.services.price import dearest_price
 from otp_service.services.refusals import error_of
 from otp_service.services.transactions import TransactionInput, transaction_of
 from otp_service.services.view import Details, VerificationView, locale_of, seal_details, seal_mask
-from otp_service.store.outcomes import Replayed, Started
+from otp_service.store.verifications import Replayed, Started
 from otp_service.telemetry import metrics, tracing
 
 DESTINATION = "destination"

@@ -1,18 +1,17 @@
-"""The event stream on its way into the ledger: taken by a consumer group, trimmed when it is recorded."""
+"""The event stream, the history of a number, and the decisions of the guard."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 
 from otp_service.domain.events import CONSENTED, Happening
+from otp_service.domain.verification import GRACE, LONGEST_LIFE
 from otp_service.store import keys
-from otp_service.store.connection import answered, now_of
-from otp_service.store.entries import name_of
-from otp_service.store.paging import pages_of
-from otp_service.store.retention import Retention
+from otp_service.store.scripts import Retention, ScriptRunner, answered, entry_of, name_of, now_of, pages_of
 
 GROUP = "ledger"
 """Consumer group of the recorders."""
@@ -190,3 +189,247 @@ def _digest(raw: Mapping[bytes, bytes]) -> str:
 def _place(entry: bytes | str) -> tuple[int, int]:
     milliseconds, _, count = (entry.decode() if isinstance(entry, bytes) else entry).partition("-")
     return int(milliseconds), int(count)
+
+
+SPAN = 1500 * (LONGEST_LIFE + GRACE)
+"""Milliseconds from its start in which all of a verification happens: its record's life, and half as much again."""
+PAGE = 1000
+"""Events that are read at once."""
+MOST = 200
+"""Pages that are read for one question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A verification of a number, as it is remembered after its record has gone."""
+
+    id: str
+    at: int
+    """When it started: milliseconds since the epoch, by Redis' clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An entry of the event stream."""
+
+    at: int
+    type: str
+    fields: Mapping[str, str]
+
+    def member(self, name: str) -> str:
+        """Return a field, empty when the event has none of that name."""
+        return self.fields.get(name, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the event stream tells of some verifications."""
+
+    events: Mapping[str, tuple[Event, ...]] = field(default_factory=dict)
+    """By verification, in the order in which they happened."""
+    complete: bool = True
+    """Whether all that was kept has been read: a busy stream is not read without end."""
+
+    def of(self, verification_id: str) -> tuple[Event, ...]:
+        """Return the events of a verification."""
+        return self.events.get(verification_id, ())
+
+
+class History:
+    """The number's last verifications, the event stream, and the lanes."""
+
+    def __init__(self, client: redis.Redis, buckets: tuple[str, ...], *, page: int = PAGE, most: int = MOST) -> None:
+        self._client = client
+        self._buckets = buckets
+        self._page = page
+        self._most = most
+
+    def recent(self, bucket: str, pseudonym: str) -> tuple[Started, ...]:
+        """Return a number's last verifications, of all applications, newest first."""
+        with answered():
+            found: Any = self._client.lrange(keys.recent(bucket, pseudonym), 0, -1)
+        pairs = (entry.decode().partition("|") for entry in found)
+        return tuple(Started(one, int(at)) for one, _, at in pairs)
+
+    def past(self, bucket: str, since: Mapping[str, int]) -> Past:
+        """Return the events of some verifications, each from a time on for `SPAN`; the newest ones first to be read."""
+        found: dict[str, list[Event]] = {one: [] for one in since}
+        pages, complete = self._most, True
+        for begin, end in _spans(since.values()):
+            for entries in pages_of(self._client, keys.events(bucket), str(begin), str(end), size=self._page):
+                for event in map(_event, entries):
+                    if event.member("id") in found:
+                        found[event.member("id")].append(event)
+                pages -= 1
+                if not pages:
+                    break
+            complete = complete and pages > 0
+            if not pages:
+                break
+        return Past({one: tuple(events) for one, events in found.items()}, complete)
+
+    def waiting(self) -> Mapping[str, int]:
+        """Return how many messages wait, by the application that they are of, over all lanes."""
+        with answered(), self._client.pipeline(transaction=False) as pipeline:
+            for bucket in self._buckets:
+                pipeline.hkeys(keys.lanes(bucket))
+            lanes = sorted(lane.decode() for known in pipeline.execute() for lane in known)
+            for lane in lanes:
+                pipeline.xlen(lane)
+            lengths: list[int] = pipeline.execute()
+        waiting: Counter[str] = Counter()
+        for lane, length in zip(lanes, lengths, strict=True):
+            waiting[lane.rsplit(":", 3)[1]] += length
+        return waiting
+
+
+def _spans(begins: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the times to look at, newest first; those that overlap are one."""
+    spans: list[tuple[int, int]] = []
+    for begin in sorted(begins, reverse=True):
+        if spans and begin + SPAN >= spans[-1][0]:
+            spans[-1] = (begin, spans[-1][1])
+        else:
+            spans.append((begin, begin + SPAN))
+    return spans
+
+
+def _event(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Event:
+    at, raw = entry
+    fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
+    return Event(int(at.partition(b"-")[0]), fields.pop("type", ""), fields)
+
+
+LIFTED = "lifted"
+"""Mode of what tells that somebody lifted what a rule held back."""
+"""Decisions that are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one rule found."""
+
+    rule: str
+    used: float
+    most: float
+    window: int
+    """Milliseconds in which so much may be; 0 where it counts what comes in a row."""
+    wait: int
+    """Milliseconds."""
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An entry of the stream."""
+
+    id: str
+    """Bucket, a colon, and the entry of the bucket's stream."""
+    rule: str
+    """The rule that decided."""
+    mode: str
+    """``enforce``: it refused; ``record_only``: it would have; or what changed: ``open``, ``closed``, ``alarm``,
+    ``lifted``."""
+    kind: str
+    """What was asked for: ``start``, ``resend``, ``fallback``, ``check``; a further ``dispatch``; or ``change``."""
+    lane: str
+    """``known`` or ``strange``: whether the context was known to the number; empty where it makes no difference."""
+    until: int
+    """Milliseconds since the epoch; 0 where waiting does not help."""
+    verification: str
+    """Empty where none was made."""
+    application: str
+    purpose: str
+    country: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def entry(self) -> str:
+        """The entry of the bucket's stream."""
+        return self.id.partition(":")[2]
+
+    @property
+    def at(self) -> int:
+        """When: milliseconds since the epoch, by Redis' clock."""
+        return int(self.entry.partition("-")[0])
+
+
+class Decisions:
+    """Reads the decisions, and notes those that are made without a script."""
+
+    def __init__(
+        self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...], retention: Retention
+    ) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._buckets = buckets
+        self._kept = retention
+
+    def note(self, bucket: str, rule: str, application: str, purpose: str, country: str) -> str:
+        """Note that a rule refused a start by itself; return the identifier of the decision."""
+        return self._note(bucket, rule, application, purpose, country, "enforce")
+
+    def lifted(self, bucket: str, rule: str, application: str = "", country: str = "") -> None:
+        """Note that somebody lifted what a rule held back."""
+        self._note(bucket, rule, application, "", country, LIFTED)
+
+    def _note(self, bucket: str, rule: str, application: str, purpose: str, country: str, mode: str) -> str:
+        kept = (self._kept.decisions, self._kept.milliseconds)
+        made = self._scripts.run("note", (keys.decisions(bucket),), (*kept, rule, application, purpose, country, mode))
+        return name_of(bucket, made.decode())
+
+    def now(self) -> int:
+        """Return the time by Redis' clock, in milliseconds."""
+        with answered():
+            return now_of(self._client)
+
+    def find(self, name: str) -> Decision | None:
+        """Return a decision by its identifier; ``None`` when it is not kept (any more)."""
+        if not (place := entry_of(name, self._buckets)):
+            return None
+        bucket, entry = place
+        with answered():
+            found: Any = self._client.xrange(keys.decisions(bucket), entry, entry)
+        return decision_of(bucket, found[0]) if found else None
+
+    def latest(self, most: int) -> Iterator[Decision]:
+        """Yield the decisions of all buckets, the newest of each first, at most so many of each."""
+        for bucket in self._buckets:
+            end, left = "+", most
+            while left > 0:
+                with answered():
+                    entries: Any = self._client.xrevrange(keys.decisions(bucket), end, "-", count=min(PAGE, left))
+                yield from (decision_of(bucket, entry) for entry in entries)
+                if len(entries) < min(PAGE, left):
+                    break
+                end, left = "(" + entries[-1][0].decode(), left - len(entries)
+
+    def of_verification(self, bucket: str, verification_id: str) -> tuple[Decision, ...]:
+        """Return the decisions on a verification, the first ones first. All that is kept is read."""
+        kept = (one for entries in pages_of(self._client, keys.decisions(bucket), size=PAGE) for one in entries)
+        found = (decision_of(bucket, entry) for entry in kept)
+        return tuple(one for one in found if one.verification == verification_id)
+
+
+def decision_of(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
+    """Return a decision as it is read from a bucket's stream."""
+    name, raw = entry
+    fields = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
+    return Decision(
+        id=name_of(bucket, name.decode()),
+        rule=fields.get("rule", ""),
+        mode=fields.get("mode", ""),
+        kind=fields.get("kind", ""),
+        lane=fields.get("lane", ""),
+        until=int(fields.get("until", "0")),
+        verification=fields.get("id", ""),
+        application=fields.get("application", ""),
+        purpose=fields.get("purpose", ""),
+        country=fields.get("country", ""),
+        findings=tuple(_finding(text) for text in fields.get("findings", "").split(",") if text),
+    )
+
+
+def _finding(text: str) -> Finding:
+    rule, used, most, window, wait, mode = text.split(" ")
+    return Finding(rule, float(used), float(most), int(window), int(wait), mode)

@@ -1,16 +1,23 @@
-"""What the guard keeps of somebody, as an operator sees it, and forgetting it."""
+"""What the guard keeps of numbers, addresses and gateways, read and reset by operators."""
 
+import heapq
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import redis
+from limits import RateLimitItem, RateLimitItemPerSecond
+from limits.storage import RedisStorage
+from limits.strategies import MovingWindowRateLimiter
 
-from otp_service.domain.guard import Ruleset
+from otp_service.domain.guard import Limit, Limits, Ruleset, cautious
+from otp_service.domain.guard_model import Attempt, Kind
+from otp_service.domain.verification import BreakerPolicy, BreakerState, Call, GatewayHealth
 from otp_service.store import keys
-from otp_service.store.connection import answered
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.mirror import Fences
+from otp_service.store.scripts import ScriptRunner, answered, milliseconds, now_of, pages_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +96,207 @@ class Guard:
     def _delete(self, *names: str) -> int:
         with answered():
             return sum(int(self._client.delete(name)) for name in names)
+
+
+class WindowItem(RateLimitItemPerSecond):
+    """A limit of ours in the library's terms: named by rule and window, not by amount."""
+
+    def __init__(self, limit: Limit) -> None:
+        super().__init__(limit.amount, limit.seconds)
+
+    def key_for(self, *identifiers: bytes | str | float) -> str:
+        """Return the one identifier: it is the whole key as `keys` builds it."""
+        (key,) = identifiers
+        return str(key)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowState:
+    """How far a number's window is used."""
+
+    limit: Limit
+    """As it is now: after the store was fenced, half of what is configured."""
+    application: str | None
+    """``None`` for windows that count over all applications."""
+    used: int
+    remaining: int
+    reset_in: float
+    """Seconds until the oldest event leaves the window; 0 when it is empty."""
+
+
+class LimitReader:
+    """Shows and clears a number's windows."""
+
+    def __init__(self, client: redis.Redis, limits: Limits, fences: Fences) -> None:
+        """Take a client; the library stamps with this host's clock, which `clock_skew` compares."""
+        self._client = client
+        self._limits = limits
+        self._fences = fences
+        # The address is not used: the storage takes the connections of our client, and with them its time-outs.
+        self.storage = RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=keys.PREFIX)
+        self._windows = MovingWindowRateLimiter(self.storage)
+
+    def windows(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> list[WindowState]:
+        """Return the state of every window of a number."""
+        fence = self._fences.standing()
+        halved = fence is not None and fence.is_new
+        with answered():
+            return [
+                self._state(item, key, cautious(limit) if halved else limit, application)
+                for item, key, limit, application in self._items(bucket, pseudonym, applications)
+            ]
+
+    def reset(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
+        """Forget what was counted for a number; return how many windows were."""
+        used = 0
+        with answered():
+            for item, key, _, _ in self._items(bucket, pseudonym, applications):
+                used += self._windows.get_window_stats(item, key).remaining < item.amount
+                self._windows.clear(item, key)
+        return used
+
+    def clock_skew(self) -> float:
+        """Return by how many seconds this host's clock is ahead of Redis'."""
+        with answered():
+            seconds, micros = self._client.time()
+        return time.time() - (seconds + micros / 1_000_000)
+
+    def _state(self, item: RateLimitItem, key: str, limit: Limit, application: str | None) -> WindowState:
+        stats = self._windows.get_window_stats(item, key)
+        used = item.amount - stats.remaining
+        reset_in = max(0.0, stats.reset_time - time.time()) if used else 0.0
+        return WindowState(limit, application, used, max(0, limit.amount - used), reset_in)
+
+    def _items(
+        self, bucket: str, pseudonym: str, applications: Iterable[str]
+    ) -> Iterable[tuple[WindowItem, str, Limit, str | None]]:
+        for limit in self._limits.number:
+            yield WindowItem(limit), keys.number_window(bucket, pseudonym, limit.seconds), limit, None
+        for application in applications:
+            for limit in self._limits.failed_checks:
+                key = keys.failed_checks_window(bucket, application, pseudonym, limit.seconds)
+                yield WindowItem(limit), key, limit, application
+
+
+BY_HAND = 30 * 24 * 3_600_000
+"""Milliseconds for which a breaker stays open that is opened by hand, at most: every key expires."""
+
+
+class Health:
+    """The breakers of all gateways."""
+
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, policy: BreakerPolicy) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._policy = policy
+
+    def observe(
+        self, gateway: str, dispatch_id: str, call: Call, leave_alone: float = 0, refusal: str = ""
+    ) -> BreakerState | None:
+        """Learn from a call; return the state that the breaker changed to, ``None`` when it did not change.
+
+        ``leave_alone`` are the milliseconds that the gateway asked for, granted up to the longest block; ``refusal``
+        says why it refuses our account, empty when it does not.
+        """
+        policy = self._policy
+        answer = self._scripts.run(
+            "observe",
+            (keys.health(gateway), keys.flights(gateway)),
+            (
+                dispatch_id,
+                call,
+                round(min(leave_alone, policy.longest_block)),
+                refusal,
+                policy.run,
+                policy.calls,
+                policy.percent,
+                policy.window,
+                policy.block,
+                policy.longest_block,
+                policy.pause,
+                policy.longest_pause,
+            ),
+        )
+        match answer:
+            case [b"opened", *_]:
+                return BreakerState.OPEN
+            case [b"closed"]:
+                return BreakerState.CLOSED
+            case _:
+                return None
+
+    def of(self, gateways: tuple[str, ...]) -> Mapping[str, GatewayHealth]:
+        """Return how each gateway is now."""
+        with answered(), self._client.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            for gateway in gateways:
+                pipeline.hgetall(keys.health(gateway))
+                pipeline.zrange(keys.flights(gateway), 0, -1, withscores=True)
+            time, *answers = pipeline.execute()
+        now = milliseconds(time)
+        found = zip(answers[::2], answers[1::2], strict=True)
+        return {
+            name: _health_of(fields, calls, now, self._policy.window)
+            for name, (fields, calls) in zip(gateways, found, strict=True)
+        }
+
+    def open(self, gateway: str, milliseconds: int, by: str) -> None:
+        """Open a breaker by hand, for `BY_HAND` at most; then it is tried. ``by`` says who does it."""
+        block = min(milliseconds, BY_HAND)
+        with answered(), self._client.pipeline(transaction=True) as pipeline:
+            until = now_of(self._client) + block
+            pipeline.delete(keys.health(gateway))
+            pipeline.hset(keys.health(gateway), mapping={"until": until, "block": block, "hand": by})
+            pipeline.pexpire(keys.health(gateway), block + BY_HAND)
+            pipeline.execute()
+
+    def close(self, gateway: str) -> None:
+        """Close a breaker by hand, and forget what was counted."""
+        with answered():
+            self._client.delete(keys.health(gateway))
+
+
+def _health_of(fields: Mapping[bytes, bytes], calls: list[tuple[bytes, float]], now: int, window: int) -> GatewayHealth:
+    values: dict[str, Any] = {name.decode(): value for name, value in fields.items()}
+    until, paused = int(values.get("until", 0)), int(values.get("paused", 0))
+    present = now - int(values.get("since", 0)) < window
+    opened = BreakerState.OPEN if until > now else BreakerState.HALF_OPEN
+    return GatewayHealth(
+        state=opened if until else BreakerState.CLOSED,
+        by_hand=values.get("hand", b"").decode(),
+        opens_in=max(0, until - now),
+        block=int(values.get("block", 0)),
+        calls=int(values.get("calls", 0)) if present else 0,
+        bad=int(values.get("bad", 0)) if present else 0,
+        in_flight=sum(end > now for _, end in calls) if calls else None,
+        paused=max(0, paused - now),
+        refusal=values.get("refusal", b"").decode(),
+        refused=max(0, now - int(values.get("refused", now))),
+    )
+
+
+PAGE = 1000
+"""Attempts that are read at once."""
+
+
+class Attempts:
+    """Reads the log."""
+
+    def __init__(self, client: redis.Redis, buckets: tuple[str, ...]) -> None:
+        self._client = client
+        self._buckets = buckets
+
+    def all(self) -> Iterator[Attempt]:
+        """Yield all attempts that are kept, in the order in which they were made."""
+        return heapq.merge(*map(self._of, self._buckets), key=lambda one: one.at)
+
+    def _of(self, bucket: str) -> Iterator[Attempt]:
+        for entries in pages_of(self._client, keys.attempts(bucket), size=PAGE):
+            yield from map(_attempt, entries)
+
+
+def _attempt(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Attempt:
+    name, raw = entry
+    fields = {key.decode(): value.decode() for key, value in raw.items()}
+    at = int(name.decode().partition("-")[0])
+    return Attempt(at, Kind(fields["kind"]), fields["id"], fields["refused"], fields["what"])

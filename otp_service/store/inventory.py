@@ -12,11 +12,10 @@ from typing import Any, Final
 
 from otp_service.domain import keyring
 from otp_service.domain.verification import LONGEST_LIFE
-from otp_service.store import keys, replies
-from otp_service.store.fence import STANDS
-from otp_service.store.health import BY_HAND
-from otp_service.store.mirror import NOTHING_KEPT
-from otp_service.store.references import EARLY
+from otp_service.store import inbox, keys
+from otp_service.store.guard import BY_HAND
+from otp_service.store.mirror import NOTHING_KEPT, STANDS
+from otp_service.store.outbox import EARLY
 
 _MINUTE: Final = 60
 _DAY: Final = 24 * 3600
@@ -122,10 +121,10 @@ FAMILIES: Final = (
               "API, worker", "who may not write to a number, for whom it is frozen or was lately, and its consents"),
     KeyFamily((keys.FENCE,), "hash", _N, Life("a day", lambda _: STANDS // 1000), "API, worker, `doctor`",
               "when the store was fenced: what was started before is expired; until when send limits are halved"),
-    KeyFamily((keys.REPLIES,), "list", _S, Life("10 min", lambda _: replies.LATEST), "worker",
+    KeyFamily((keys.REPLIES,), "list", _S, Life("10 min", lambda _: inbox.LATEST), "worker",
               "replies to what people wrote back, that are still to be sent"),
     KeyFamily((keys.replied("bb", "<application>", "<pseudonym>", "<meaning>"),), "string", _P,
-              Life("a day", lambda _: replies.APART),
+              Life("a day", lambda _: inbox.APART),
               "API, worker", "that something which a number wrote was answered"),
     KeyFamily((keys.record("bb", "<id>"),), "hash", _S, _RECORD, "API, worker, `find`",
               "the record: status, policy, tag, counts, sealed number, mask and details, dispatches"),

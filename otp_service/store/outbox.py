@@ -1,16 +1,114 @@
-"""The outbox as a worker sees it: lanes that it takes jobs from in turn, by a consumer group. Nothing is lost."""
+"""The outbox: messages that wait, are delayed, under way, or given up."""
 
+import hashlib
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, cast
 
 import redis
 
+from otp_service.domain.verification import Allowance, DeliveryStatus, Verification
 from otp_service.store import keys
-from otp_service.store.connection import answered
-from otp_service.store.jobs import GROUP, Job, job_of, unreadable_job
-from otp_service.store.retention import Retention
-from otp_service.store.scripts import ScriptRunner
+from otp_service.store.mirror import Permission
+from otp_service.store.scripts import (
+    NO_RULES,
+    Argument,
+    LoadedRuleset,
+    Retention,
+    ScriptRunner,
+    answered,
+    entry_of,
+    name_of,
+    now_of,
+    pairs,
+)
+from otp_service.store.verifications import VERSION, slot_of, spend_keys, verification_of
+
+GROUP = "workers"
+"""The consumer group of all lanes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One message to deliver, as it was queued. The record that it names has the sealed number."""
+
+    bucket: str
+    """The number's; it chooses the outbox."""
+    lane: str
+    """Key of the lane that it was taken from."""
+    entry: str
+    """Its place in the lane."""
+    consumer: str
+    """Who took it."""
+    id: str
+    """The verification's."""
+    application: str
+    purpose: str
+    country: str
+    channel: str
+    message: int
+    """Number of the message within the verification, from 1."""
+    generation: int
+    expires: int
+    """Milliseconds by Redis' clock."""
+    fields: tuple[Argument, ...]
+    """Everything as it was queued, for another try: name and value in turn."""
+    trace: str = ""
+    """The ``traceparent`` of the call that queued it; empty without traces."""
+    queued: int = 0
+    """When its message was accepted: milliseconds by Redis' clock."""
+    called: frozenset[str] = frozenset()
+    """The gateways that were called since it was taken."""
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """By what it comes before others of its lane: when it was queued, and its place in the lane."""
+        return (self.queued, *map(int, self.entry.split("-")))
+
+    @property
+    def first_slot(self) -> str:
+        """Where the record shows the message while it waits for its first dispatch."""
+        return slot_of(self.message, 1)
+
+    def through(self, channel: str) -> "Job":
+        """Return the job as it goes on through another channel."""
+        names = iter(self.fields)
+        fields = {str(name): value for name, value in zip(names, names, strict=True)} | {"channel": channel}
+        return replace(self, channel=channel, fields=tuple(part for pair in fields.items() for part in pair))
+
+
+def job_of(bucket: str, lane: str, entry: str, consumer: str, fields: Mapping[str, str]) -> Job:
+    """Return a job of this release's format; raise `KeyError` or `ValueError` for any other."""
+    if fields["v"] != VERSION:
+        raise ValueError(f"a job of format {fields['v']}")
+    return Job(
+        bucket=bucket,
+        lane=lane,
+        entry=entry,
+        consumer=consumer,
+        id=fields["id"],
+        application=fields["application"],
+        purpose=fields["purpose"],
+        country=fields["country"],
+        channel=fields["channel"],
+        message=int(fields["message"]),
+        generation=int(fields["generation"]),
+        expires=int(fields["expires"]),
+        fields=tuple(part for pair in fields.items() for part in pair),
+        trace=fields.get("trace", ""),
+        queued=int(fields["queued"]),
+    )
+
+
+def unreadable_job(bucket: str, lane: str, entry: str, consumer: str, fields: Mapping[bytes, bytes]) -> Job:
+    """Return an entry that is not a job of this release's format, with nothing known of it but its fields."""
+    parts = tuple(part for pair in fields.items() for part in pair)
+    return Job(bucket, lane, entry, consumer, "", "", "", "", "", 0, 0, 0, parts)
+
 
 FAR = 3_600_000
 """Milliseconds: no retry waits."""
@@ -130,3 +228,482 @@ def _is_lane(answer: object) -> bool:
     if isinstance(answer, Exception) and "WRONGTYPE" not in str(answer):
         raise answer
     return not isinstance(answer, Exception)
+
+
+NEVER = -1
+"""Instead of milliseconds: nobody will be free, all have been called."""
+
+
+class Overtaken:
+    """Another worker has the job by now."""
+
+
+class Behind:
+    """The mirror is behind the ledger: whether the message may go cannot be told now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The message is no longer wanted."""
+
+    reason: str
+    slot: str = ""
+    """Where the record still shows it as waiting; empty when it does not."""
+    rule: str = ""
+    """The rule of the guard that refused it; empty when none did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """No gateway takes the message now."""
+
+    wait: int
+    """Milliseconds until one may; `NEVER` when all have been called already."""
+    now: int
+    """Milliseconds by Redis' clock."""
+    verification: Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """The call that is to be made now."""
+
+    dispatch_id: str
+    message: int
+    number: int
+    """Which call for this message it is, from 1."""
+    gateway: str
+    choice: str
+    """Why this gateway: ``configured``, ``fail_over``, ``already_tried``, ``breaker`` …"""
+    now: int
+    """Milliseconds by Redis' clock."""
+    verification: Verification
+
+    @property
+    def slot(self) -> str:
+        """Where the record keeps its outcome."""
+        return slot_of(self.message, self.number)
+
+
+def choice_of(answer: list[Any], job: Job, dispatch_id: str) -> Dispatched | Blocked | Dropped | Overtaken | Behind:
+    """Return what the script of a dispatch answered."""
+    match answer:
+        case [b"dispatched", now, number, gateway, choice, found]:
+            return Dispatched(
+                dispatch_id=dispatch_id,
+                message=job.message,
+                number=number,
+                gateway=gateway.decode(),
+                choice=choice.decode(),
+                now=now,
+                verification=verification_of(job.id, pairs(found), now),
+            )
+        case [b"blocked", now, wait, found]:
+            return Blocked(wait, now, verification_of(job.id, pairs(found), now))
+        case [b"overtaken"]:
+            return Overtaken()
+        case [b"behind"]:
+            return Behind()
+        case [b"dropped", reason, slot, rule]:
+            return Dropped(reason.decode(), slot.decode(), rule.decode())
+        case _:
+            raise ValueError(f"unknown answer of dispatch.lua: {answer[:1]!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A gateway of the route."""
+
+    name: str
+    allowance: Allowance
+    called: bool
+    """Whether it was called for this message since the job was taken."""
+
+
+class Settled(StrEnum):
+    """What settling a message has led to."""
+
+    SETTLED = "settled"
+    """What was asked for follows."""
+    ARRIVED = "arrived"
+    """A receipt said meanwhile that the gateway has the message, or decided what follows: nothing more is sent."""
+    OVERTAKEN = "overtaken"
+    """Another worker has the job by now: what follows is for that one to decide."""
+
+
+class Next(StrEnum):
+    """What follows for a job after a dispatch."""
+
+    DONE = "done"
+    NEXT = "next"
+    RETRY = "retry"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of a dispatch, and what follows."""
+
+    next: Next
+    status: DeliveryStatus = DeliveryStatus.FAILED
+    reason: str = ""
+    reference: str = ""
+    delay: int = 0
+    """Milliseconds until a retry."""
+    channel: str | None = None
+    """Through which a retry goes on; ``None`` for the same."""
+    cost: int = 0
+    """What the call cost, in millionths."""
+    opted_out: bool = False
+    """Whether the number's holder told the provider to want no messages: the ledger learns it from the event."""
+    template: str = ""
+    """Of which template the message was made: id, version and digest, with blanks between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A receipt that was understood."""
+
+    news: bool
+    """Whether it changed anything: one that comes again, or too late, does not."""
+    message: int
+    dispatch: int
+    now: int
+    verification: Verification
+
+
+class Dispatches:
+    """The calls to gateways, in the records of their verifications."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        scripts: ScriptRunner,
+        retention: Retention,
+        rulesets: Mapping[str, LoadedRuleset],
+    ) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._kept = retention
+        self._rulesets = rulesets
+
+    def dispatch(
+        self,
+        job: Job,
+        dispatch_id: str,
+        route: Iterable[Candidate],
+        permission: Permission,
+        most_ambiguous: int,
+    ) -> Dispatched | Blocked | Dropped | Overtaken | Behind:
+        """Choose a gateway of the route, which must not be empty, and record that it is about to be called.
+
+        The message is dropped once more than ``most_ambiguous`` of its dispatches may have been sent although they
+        failed. What a worker that died left open is told as one of these.
+        """
+        candidates = tuple(route)
+        ruleset = self._ruleset(job)
+        answer = self._scripts.run(
+            "dispatch",
+            (
+                keys.record(job.bucket, job.id),
+                keys.dispatch(job.bucket, dispatch_id),
+                job.lane,
+                keys.decisions(job.bucket),
+                keys.MIRROR,
+                keys.events(job.bucket),
+                keys.calls(job.bucket),
+                *(key for one in candidates for key in (keys.health(one.name), keys.flights(one.name))),
+                *spend_keys(ruleset.ruleset, job.application, job.country),
+            ),
+            (
+                job.application,
+                job.message,
+                job.generation,
+                job.channel,
+                most_ambiguous,
+                dispatch_id,
+                GROUP,
+                job.consumer,
+                job.entry,
+                self._kept.decisions,
+                self._kept.milliseconds,
+                *permission.of_further,
+                keys.mirrored_numbers(job.bucket),
+                *(part for one in candidates for part in _arguments(one)),
+            ),
+            ruleset,
+        )
+        return choice_of(answer, job, dispatch_id)
+
+    def allowed(self, job: Job, permission: Permission) -> bool:
+        """Tell whether a message may go, as far as the mirror of the ledger tells; `dispatch` looks again."""
+        answer = self._scripts.run(
+            "allowed",
+            (keys.record(job.bucket, job.id), keys.MIRROR),
+            (job.application, *permission.of_further, keys.mirrored_numbers(job.bucket)),
+        )
+        return bool(answer)
+
+    def settle(self, job: Job, slot: str, settlement: Settlement, gateway: str = "") -> Settled:
+        """Record the outcome; acknowledge and delete the job unless another dispatch follows.
+
+        ``slot`` is where the record keeps it, empty for nowhere; ``gateway`` is the one that was called, empty for
+        none: then nothing is done by whom the job was claimed from.
+        """
+        following = job.through(settlement.channel) if settlement.channel else job
+        ruleset = self._ruleset(job)
+        answer = self._scripts.run(
+            "settle",
+            (
+                keys.record(job.bucket, job.id),
+                job.lane,
+                keys.delayed(job.bucket),
+                keys.dead_letters(job.bucket),
+                keys.events(job.bucket),
+                keys.MIRROR,
+                keys.calls(job.bucket),
+                *spend_keys(ruleset.ruleset, job.application, job.country),
+            ),
+            (
+                slot,
+                settlement.status,
+                settlement.reason,
+                gateway,
+                settlement.reference,
+                settlement.next,
+                GROUP,
+                job.entry,
+                job.consumer,
+                settlement.delay,
+                self._kept.events,
+                self._kept.milliseconds,
+                settlement.cost,
+                int(settlement.opted_out),
+                settlement.template,
+                *following.fields,
+            ),
+            ruleset,
+        )
+        return Settled(answer[0].decode())
+
+    def _ruleset(self, job: Job) -> LoadedRuleset:
+        """Return the rules of a job's application; none when the configuration has lost it."""
+        return self._rulesets.get(job.application, NO_RULES)
+
+    def bury(self, job: Job, reason: str) -> None:
+        """Give a job up that nothing can be recorded of."""
+        self.settle(job, "", Settlement(Next.DEAD, reason=reason))
+
+    def made(self, bucket: str, dispatch_id: str, gateway: str) -> bool:
+        """Tell whether a dispatch of a gateway is known."""
+        with answered():
+            return self._client.hget(keys.dispatch(bucket, dispatch_id), "gateway") == gateway.encode()
+
+    def pseudonym_of(self, bucket: str, dispatch_id: str) -> str | None:
+        """Return whom a dispatch went to, as a pseudonym; ``None`` when it is not known (any more)."""
+        with answered():
+            record = cast("bytes | None", self._client.hget(keys.dispatch(bucket, dispatch_id), "record"))
+            found = cast("bytes | None", self._client.hget(record.decode(), "pseudonym")) if record else None
+        return found.decode() if found else None
+
+    def report(  # noqa: PLR0913 - all of it comes with one report
+        self,
+        bucket: str,
+        dispatch_id: str,
+        gateway: str,
+        status: DeliveryStatus,
+        reason: str,
+        raw_status: str,
+        *,
+        opted_out: bool = False,
+        last_word: bool = False,
+    ) -> Reported | None:
+        """Record a gateway's report; ``None`` when no such dispatch of this gateway is known.
+
+        After the ``last_word`` on a message nothing more is tried for it.
+        """
+        answer = self._scripts.run(
+            "receipt",
+            (keys.dispatch(bucket, dispatch_id), keys.events(bucket), keys.MIRROR),
+            (gateway, status, reason, raw_status, int(opted_out), int(last_word)),
+        )
+        match answer:
+            case [b"not-found"]:
+                return None
+            case [word, slot, now, verification_id, found]:
+                message, _, dispatch = slot.decode().removeprefix("d").partition(".")
+                verification = verification_of(verification_id.decode(), pairs(found), now)
+                return Reported(word == b"recorded", int(message), int(dispatch), now, verification)
+            case _:
+                raise ValueError(f"unknown answer of receipt.lua: {answer[:1]!r}")
+
+
+def _arguments(one: Candidate) -> tuple[Argument, ...]:
+    allowance = one.allowance
+    return (one.name, f"{allowance.per_second:g}", allowance.in_flight, allowance.lease, int(one.called))
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One message that was given up. Members are empty where the job could not be read."""
+
+    bucket: str
+    entry: str
+    """Its place among the dead letters of its bucket."""
+    at: int
+    """When it was given up, in milliseconds by Redis' clock."""
+    reason: str
+    fields: Mapping[str, str]
+    """The job as it was queued."""
+
+    @property
+    def id(self) -> str:
+        """Under which an operator names it."""
+        return name_of(self.bucket, self.entry)
+
+    def member(self, name: str) -> str:
+        """Return a member of the job."""
+        return self.fields.get(name, "")
+
+
+class Redriven(StrEnum):
+    """What became of a dead letter that was to be put back."""
+
+    REDRIVEN = "redriven"
+    GONE = "gone"
+    """The letter, or its verification, is no longer there."""
+    UNWANTED = "unwanted"
+    """The verification has ended, or a newer code is on its way."""
+
+
+class DeadLetters:
+    """The dead letters of all buckets of numbers."""
+
+    def __init__(
+        self, client: redis.Redis, scripts: ScriptRunner, retention: Retention, buckets: tuple[str, ...]
+    ) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._kept = retention
+        self._buckets = buckets
+
+    def count(self) -> int:
+        """Return how many letters there are."""
+        with answered(), self._client.pipeline(transaction=False) as pipeline:
+            for bucket in self._buckets:
+                pipeline.xlen(keys.dead_letters(bucket))
+            return sum(pipeline.execute())
+
+    def newest(self, most: int) -> list[DeadLetter]:
+        """Return the newest letters, newest first."""
+        letters = [letter for bucket in self._buckets for letter in self._read(bucket, "-", "+", most)]
+        return sorted(letters, key=lambda letter: letter.at, reverse=True)[:most]
+
+    def since(self, milliseconds: int, most: int | None = None) -> list[DeadLetter]:
+        """Return the letters of the last ``milliseconds``, newest first; of each bucket the newest ``most``."""
+        with answered():
+            begin = str(now_of(self._client) - milliseconds)
+        letters = [letter for bucket in self._buckets for letter in self._read(bucket, begin, "+", most)]
+        return sorted(letters, key=lambda letter: letter.at, reverse=True)
+
+    def named(self, letter_id: str) -> DeadLetter | None:
+        """Return a letter by its `DeadLetter.id`."""
+        if not (place := entry_of(letter_id, self._buckets)):
+            return None
+        bucket, entry = place
+        return next(self._read(bucket, entry, entry, 1), None)
+
+    def _read(self, bucket: str, begin: str, end: str, most: int | None) -> Iterator[DeadLetter]:
+        with answered():
+            entries: Any = self._client.xrevrange(keys.dead_letters(bucket), end, begin, count=most)
+        for entry, fields in entries:
+            yield _letter(bucket, entry.decode(), fields)
+
+    def redrive(self, letter: DeadLetter) -> tuple[Redriven, str]:
+        """Put a letter's message back into the outbox; return what became of it, and why not.
+
+        It goes into the lane of retries, with a new budget of dispatches; no limit counts it again.
+        """
+        try:
+            job = job_of(letter.bucket, "", "", "", letter.fields)
+        except (KeyError, ValueError):
+            return Redriven.UNWANTED, "unreadable"
+        answer = self._scripts.run(
+            "redrive",
+            (
+                keys.dead_letters(letter.bucket),
+                keys.record(letter.bucket, job.id),
+                *keys.queue(letter.bucket, RETRY, job.application, job.country, job.channel),
+                keys.events(letter.bucket),
+            ),
+            (
+                letter.entry,
+                job.application,
+                job.message,
+                job.generation,
+                self._kept.milliseconds,
+                *job.fields,
+            ),
+        )
+        return Redriven(answer[0].decode()), answer[1].decode() if len(answer) > 1 else ""
+
+
+def reason_of(letter: DeadLetter) -> str:
+    """Return the reason in a word, a gateway's own code left out."""
+    return letter.reason.partition(" ")[0]
+
+
+def reasons_of(letters: list[DeadLetter]) -> Counter[str]:
+    """Return how many letters have each reason, in a word."""
+    return Counter(map(reason_of, letters))
+
+
+def _letter(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> DeadLetter:
+    fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
+    reason = fields.pop("reason", "")
+    return DeadLetter(bucket, entry, int(entry.partition("-")[0]), reason, fields)
+
+
+EARLY = 600_000
+"""Milliseconds for which a receipt is kept whose reference nobody knows yet."""
+MOST_EARLY = 10
+"""Receipts kept for one such reference."""
+
+
+class References:
+    """References of gateways, and receipts that overtook them. What is kept of a reference is a hash."""
+
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
+        self._client = client
+        self._scripts = scripts
+
+    def remember(self, gateway: str, reference: str, dispatch_id: str, milliseconds: int) -> list[str]:
+        """Remember a dispatch by its reference; return the receipts that were faster, as they were handed in."""
+        hashed = _hash(reference)
+        places = (keys.reference(gateway, hashed), keys.early_receipts(gateway, hashed))
+        early = self._scripts.run("refer", places, (dispatch_id, milliseconds))
+        return [receipt.decode() for receipt in early]
+
+    def known(self, gateway: str, references: tuple[str, ...]) -> str | None:
+        """Return the dispatch that was taken over under the first of the references that is known; keep nothing."""
+        with answered():
+            places = [keys.reference(gateway, _hash(one)) for one in references]
+            found = cast("list[bytes | None]", self._client.mget(places))
+        return next((one.decode() for one in found if one), None)
+
+    def dispatch_of(self, gateway: str, references: tuple[str, ...], receipt: str) -> str | None:
+        """Return the dispatch that was taken over under one of the references.
+
+        When none is known the ``receipt`` is kept, and `remember` will return it.
+        """
+        places = (
+            place(gateway, hashed)
+            for hashed in map(_hash, references)
+            for place in (keys.reference, keys.early_receipts)
+        )
+        found = self._scripts.run("resolve", tuple(places), (receipt, EARLY, MOST_EARLY))
+        return found[0].decode() if found else None
+
+
+def _hash(reference: str) -> str:
+    return hashlib.sha256(reference.encode()).hexdigest()[:32]

@@ -1,22 +1,349 @@
-"""Runs the Lua scripts, over a connection held by each thread.
+"""Redis connections and the scripts in Lua: loading, calling, time limits, errors."""
 
-A script is sent once. When its answer is lost nobody knows whether it ran, so it is never sent again by itself:
-the caller is told, and may ask again with an idempotency key.
-"""
-
+import hashlib
+import json
+import re
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import cache
+from graphlib import TopologicalSorter
+from importlib.resources import files
+from itertools import pairwise
 from typing import Any, Final, Protocol, cast
 
 import hiredis
 import redis
-from redis.exceptions import ResponseError
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    ClusterDownError,
+    ExecAbortError,
+    InvalidResponse,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+)
+from redis.retry import Retry
 
-from otp_service.store.connection import answered
-from otp_service.store.library import UNKNOWN_RULES, library
-from otp_service.store.rulesets import LoadedRuleset
-from otp_service.store.silence import Silence
+from otp_service.domain.guard import Ruleset, Window
+from otp_service.errors import StoreUnavailableError
+from otp_service.store import keys
+
+# Each file in ``lua/`` that is no part of others is a function. The library is named by a hash of its text, and its
+# functions by it: releases that share a server do not meet. The rulesets that scripts need are taught to the library,
+# which remembers them until the server restarts; each is known by a hash of its text too.
+
+PREFIX = "otp_service_"
+"""Begins the names of all libraries of this service, of this release or another."""
+UNKNOWN_RULES = b"ruleset-unknown"
+"""What a function answers that was not taught its ruleset; it has done nothing."""
+
+_INCLUDES = re.compile(r"^-- include (.+)$", re.MULTILINE)
+_RULESET = re.compile(r"\bruleset\.")
+_LUA = files("otp_service.store") / "lua"
+_SUFFIX = ".lua"
+_PART = "include_"
+_NAME = "@name@"
+_BEGIN = f"""#!lua name={_NAME}
+local KEYS, ARGV, ruleset -- of the call at hand
+local rulesets = {{}}
+redis.register_function('{_NAME}_teach', function(_, taught)
+  rulesets[taught[1]] = cjson.decode(taught[2])
+  return 'OK'
+end)
+"""
+_TAKE = "KEYS, ARGV = keys, arguments"
+_TAKE_RULES = f"""KEYS, ARGV, ruleset = keys, arguments, rulesets[table.remove(arguments)]
+if not ruleset then return {{ '{UNKNOWN_RULES.decode()}' }} end"""
+_READ = {"clock": "clock.read()", "fence": f"fence.read('{keys.FENCE}')"}
+"""What is read when a script begins that includes the part, in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """All scripts, as ``FUNCTION LOAD`` takes them."""
+
+    name: str
+    text: str
+
+    def function(self, script: str) -> str:
+        """Return the name of a script's function."""
+        return f"{self.name}_{script}"
+
+    @property
+    def teach(self) -> str:
+        """The function that is taught a ruleset: its name, and the ruleset as JSON."""
+        return self.function("teach")
+
+
+@cache
+def script_names() -> tuple[str, ...]:
+    """Return the names of all scripts: the files in ``lua/`` that are not parts of others."""
+    names = sorted(file.name.removesuffix(_SUFFIX) for file in _LUA.iterdir() if file.name.endswith(_SUFFIX))
+    return tuple(name for name in names if not name.startswith(_PART))
+
+
+@cache
+def library() -> Library:
+    """Return the library of this release."""
+    bodies = {name: _read(name) for name in script_names()}
+    names = order(map(included, bodies.values()))
+    parts = dict(zip(names, part_texts(names), strict=True))
+    functions = [_function(name, body, parts) for name, body in bodies.items()]
+    text = "\n".join([_BEGIN, *parts.values(), *functions])
+    name = PREFIX + hashlib.sha256(text.encode()).hexdigest()[:12]
+    return Library(name, text.replace(_NAME, name))
+
+
+def part_texts(parts: Iterable[str]) -> list[str]:
+    """Return the texts of parts, by their names."""
+    return [_read(f"{_PART}{part}") for part in parts]
+
+
+def included(body: str) -> list[str]:
+    """Return the names of the parts that a script includes, in their order."""
+    return [part for line in _INCLUDES.findall(body) for part in line.split()]
+
+
+def order(includes: Iterable[list[str]]) -> list[str]:
+    """Return all parts in an order that is each script's own, for a part uses those before it."""
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for parts in includes:
+        for before, after in pairwise(parts):
+            sorter.add(after, before)
+        for part in parts:
+            sorter.add(part)
+    return list(sorter.static_order())
+
+
+def _function(name: str, body: str, parts: Mapping[str, str]) -> str:
+    """Return a script as a function; one that reads a ruleset, itself or in a part, is given its name at the end."""
+    own = included(body)
+    rules = any(_RULESET.search(text) for text in (body, *(parts[part] for part in own)))
+    lines = [
+        f"redis.register_function('{_NAME}_{name}', function(keys, arguments)",
+        _TAKE_RULES if rules else _TAKE,
+        *(read for part, read in _READ.items() if part in own),
+        f"{body}end)\n",
+    ]
+    return "\n".join(lines)
+
+
+def _read(name: str) -> str:
+    return (_LUA / f"{name}{_SUFFIX}").read_text()
+
+
+PAUSE = 0.5
+"""Seconds after a time-out in which nobody asks."""
+_PROBE = 2.0
+"""Seconds in which nobody else asks while one does; longer than connecting and waiting for an answer, which ends
+them."""
+
+
+class Silence:
+    """Whether the server was silent when it was last asked.
+
+    Without it every request would wait for a time-out of its own, in turn on the few threads of a process: a server
+    that refuses in a second alone would take many under load, and could not tell that it is alive.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._turn = threading.Lock()
+
+    def respect(self) -> None:
+        """Raise `StoreUnavailableError` while the server is silent, except for the one that asks again."""
+        if not self._until:
+            return
+        with self._turn:
+            if not self._until:  # whoever had the turn was answered
+                return
+            now = time.monotonic()
+            if now < self._until:
+                raise StoreUnavailableError("The store does not answer.")
+            self._until = now + _PROBE
+
+    def begin(self) -> None:
+        """Note that a question got no answer in time."""
+        self._until = time.monotonic() + PAUSE
+
+    def end(self) -> None:
+        """Note that there was an answer, or that the server told at once that there will be none."""
+        self._until = 0.0
+
+
+Rule = dict[str, Any]
+"""A rule in plain values."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRuleset:
+    """A ruleset, its text, and the name under which the scripts know it."""
+
+    ruleset: Ruleset
+    name: str
+    text: str
+    quota: Window | None
+    """The one that the application is told."""
+    parts: frozenset[str]
+    """Parts of the guard in which it counts unapproved messages."""
+
+
+def load_ruleset(ruleset: Ruleset) -> LoadedRuleset:
+    """Return a ruleset as the scripts read it."""
+    data = asdict(ruleset)
+    buckets, breakers = data.pop("buckets"), data.pop("breakers")
+    parts = _parts(buckets, breakers)
+    text = json.dumps(_told({**data, "parts": parts}))
+    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    quota = next((window for window in ruleset.windows if window.quota), None)
+    return LoadedRuleset(ruleset, name, text, quota, frozenset(part["name"] for part in parts))
+
+
+def _parts(buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """Return the rules against fraud by the part that they count in: they are spared, and written, together."""
+    names = dict.fromkeys(one["part"] for one in (*breakers, *buckets))
+    return tuple(_part(name, buckets, breakers) for name in names)
+
+
+def _part(name: str, buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> Rule:
+    own = [one for one in buckets if one["part"] == name]
+    judging = [one for one in breakers if one["part"] == name]
+    first = (own + judging)[0]
+    return {
+        "name": name,
+        "spares": first["spares"],
+        "starts": first.get("starts", False),
+        "buckets": tuple(map(_without_part, own)),
+        "breakers": tuple(map(_without_part, judging)),
+    }
+
+
+def _without_part(rule: Rule) -> Rule:
+    return {member: value for member, value in rule.items() if member not in {"part", "spares", "starts"}}
+
+
+def _told(value: object) -> object:
+    """Leave out what says nothing: in Lua it is nil, as JSON's null is not."""
+    match value:
+        case Mapping():
+            return {name: _told(one) for name, one in value.items() if one is not None and one is not False}
+        case tuple() | list():
+            return list(map(_told, value))
+        case _:
+            return value
+
+
+NO_RULES = load_ruleset(Ruleset())
+"""For what belongs to an application that the configuration has lost."""
+
+
+_STATES: Final = (
+    redis.ConnectionError,  # loading, and a wrong password, too
+    redis.TimeoutError,
+    ClusterDownError,  # a replica without its primary, too
+    ExecAbortError,
+    InvalidResponse,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+)
+_NO_DATABASE: Final = "DB index is out of range"
+_CODES: Final = frozenset({"BUSY", "MISCONF", "NOGROUP", "NOREPLICAS", "UNBLOCKED"})
+"""First words of answers that redis-py has no class for. ``NOGROUP``: the server has lost its data."""
+_PIPELINED: Final = " caused error: "
+"""What redis-py puts before the server's own words when a command of a pipeline fails."""
+
+
+def connect(url: str, *, timeout: float, connect_timeout: float) -> redis.Redis:
+    """Return a client for a ``redis://``, ``rediss://`` or ``unix://`` address; opens no connection yet.
+
+    Both time-outs in seconds. Nothing is ever sent again by the client: with redis-py's own retries a lost
+    answer counted one wrong guess twice and turned an approval into ``already_approved``.
+    """
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=connect_timeout,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        client_name="otp-service",
+    )
+
+
+def now_of(client: redis.Redis) -> int:
+    """Return the server's time in milliseconds since the epoch."""
+    return milliseconds(client.time())
+
+
+def milliseconds(time: tuple[int, int]) -> int:
+    """Return what ``TIME`` answers, seconds and microseconds, in milliseconds."""
+    seconds, micros = time
+    return seconds * 1000 + micros // 1000
+
+
+def unavailable(error: redis.RedisError) -> bool:
+    """Tell whether an error is about the server's state: away, silent, full, busy, not letting us, or no Redis at all.
+
+    Any other, such as a script's own or ``WRONGTYPE``, is a defect of ours: it must stay loud.
+    """
+    code = error.status_code or str(error).rpartition(_PIPELINED)[2].partition(" ")[0]
+    return isinstance(error, _STATES) or code in _CODES or _NO_DATABASE in str(error)
+
+
+class Hindrance(StrEnum):
+    """What keeps us from a server."""
+
+    SILENT = "silent"
+    """It does not answer, or is not able to."""
+    USER = "user"
+    """It does not know the user, or not with this password."""
+    RIGHTS = "rights"
+    """The user may not do this."""
+    MEMORY = "memory"
+    """It is full."""
+    REPLICA = "replica"
+    """It takes no writes."""
+    DATABASE = "database"
+    """It has no database of this number."""
+    STRANGER = "stranger"
+    """It is no Redis."""
+
+
+_HINDRANCES: Final = (
+    (redis.AuthenticationError, Hindrance.USER),
+    (NoPermissionError, Hindrance.RIGHTS),
+    (OutOfMemoryError, Hindrance.MEMORY),
+    (ReadOnlyError, Hindrance.REPLICA),
+    (InvalidResponse, Hindrance.STRANGER),
+)
+
+
+def hindrance_of(error: StoreUnavailableError) -> Hindrance:
+    """Return why the store was not available."""
+    cause = error.__cause__
+    if _NO_DATABASE in str(cause):
+        return Hindrance.DATABASE
+    return next((found for kind, found in _HINDRANCES if isinstance(cause, kind)), Hindrance.SILENT)
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """Turn a failure of Redis into `StoreUnavailableError`; leave a defect of ours as it is."""
+    try:
+        yield
+    except redis.RedisError as failed:
+        if unavailable(failed):
+            raise StoreUnavailableError("The store does not answer, or refuses to.") from failed
+        raise
+
+
+# A script is sent once. When its answer is lost nobody knows whether it ran, so it is never sent again by itself:
+# the caller is told, and may ask again with an idempotency key.
 
 Argument = str | bytes | int
 Around = Callable[[str], AbstractContextManager[None]]
@@ -157,3 +484,72 @@ def _ask(connection: _Connection, *command: Argument) -> Any:  # noqa: ANN401
     # Packed by hiredis itself: redis-py first looks at the type of each of the hundred arguments.
     connection.send_packed_command([hiredis.pack_command(command)], check_health=False)  # type: ignore[arg-type]
     return connection.read_response()
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of the streams is kept."""
+
+    age: int
+    """Seconds."""
+    outbox: int
+    """Entries of one lane."""
+    events: int
+    """Entries, about; those that are not in the ledger yet are kept, up to twice as many: then nothing is accepted."""
+    decisions: int = 100_000
+    """Entries, about."""
+    attempts: int = 0
+    """Entries, about; 0 to keep none."""
+
+    @property
+    def milliseconds(self) -> int:
+        """The age as Redis counts it."""
+        return self.age * 1000
+
+    @property
+    def unrecorded(self) -> int:
+        """Events from which on nothing is accepted: so many can only be there while none is recorded."""
+        return 2 * self.events
+
+    @property
+    def of_logs(self) -> tuple[int, int, int]:
+        """What is kept of all streams, of decisions and of attempts, as the scripts take it."""
+        return self.milliseconds, self.decisions, self.attempts
+
+
+_END = 2**64
+"""What Redis keeps the parts of an entry in."""
+
+
+def name_of(bucket: str, entry: str) -> str:
+    """Return how an operator names an entry: bucket, a colon, the entry."""
+    return f"{bucket}:{entry}"
+
+
+def entry_of(name: str, buckets: Collection[str]) -> tuple[str, str] | None:
+    """Return bucket and entry of a name; ``None`` when it is none of these buckets."""
+    bucket, _, entry = name.partition(":")
+    return (bucket, entry) if bucket in buckets and _is_entry(entry) else None
+
+
+def _is_entry(text: str) -> bool:
+    milliseconds, _, sequence = text.partition("-")
+    return all(part.isdecimal() and part.isascii() and int(part) < _END for part in (milliseconds, sequence))
+
+
+def pairs(flat: list[bytes]) -> dict[str, bytes]:
+    """Return the hash that a script returned as a flat list."""
+    names = iter(flat)
+    return {name.decode(): value for name, value in zip(names, names, strict=True)}
+
+
+def pages_of(client: redis.Redis, stream: str, begin: str = "-", end: str = "+", *, size: int) -> Iterator[list[Any]]:
+    """Yield the entries of a stream between two identifiers, the oldest first, at most ``size`` at once."""
+    while True:
+        with answered():
+            entries: Any = client.xrange(stream, begin, end, count=size)
+        if entries:
+            yield entries
+        if len(entries) < size:
+            return
+        begin = "(" + entries[-1][0].decode()

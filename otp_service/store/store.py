@@ -8,25 +8,12 @@ import redis
 from otp_service.domain.guard import Limits
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.verification import BreakerPolicy
-from otp_service.store.attempts import Attempts
-from otp_service.store.dead_letters import DeadLetters
-from otp_service.store.decisions import Decisions
-from otp_service.store.dispatches import Dispatches
-from otp_service.store.events import EventLog
-from otp_service.store.fence import Fences
-from otp_service.store.guard import Guard
-from otp_service.store.health import Health
-from otp_service.store.history import History
-from otp_service.store.installation import Server
-from otp_service.store.limits import LimitReader
-from otp_service.store.mailbox import Mailbox
-from otp_service.store.mirror import Mirror
-from otp_service.store.outbox import Outbox
-from otp_service.store.references import References
-from otp_service.store.replies import Replies
-from otp_service.store.retention import Retention
-from otp_service.store.rulesets import NO_RULES, LoadedRuleset
-from otp_service.store.scripts import Around, ScriptRunner
+from otp_service.store.events import Decisions, EventLog, History
+from otp_service.store.guard import Attempts, Guard, Health, LimitReader
+from otp_service.store.inbox import Mailbox, Replies
+from otp_service.store.mirror import Fences, Mirror, Server
+from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References
+from otp_service.store.scripts import NO_RULES, Around, LoadedRuleset, Retention, ScriptRunner
 from otp_service.store.verifications import Verifications
 
 

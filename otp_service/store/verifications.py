@@ -1,28 +1,380 @@
-"""The verifications in Redis: start, check, resend, cancel, read. Each is one script and one round trip."""
+"""Start, resend, check and cancel: the scripts that change a verification."""
 
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from otp_service.domain import keyring
-from otp_service.domain.guard import Sending
+from otp_service.domain.guard import Ruleset, Scope, Sending, Strategy, Window, whole_seconds
 from otp_service.domain.keyring import Retry
 from otp_service.domain.payments import PaymentNames
-from otp_service.domain.verification import GRACE, Reason, Status, Verification
-from otp_service.store import keys, outcomes
-from otp_service.store.entries import name_of
-from otp_service.store.mirror import Permission
-from otp_service.store.records import counted_by, fields_of, pairs, verification_of
-from otp_service.store.retention import Retention
-from otp_service.store.rulesets import LoadedRuleset
-from otp_service.store.scripts import ScriptRunner
-from otp_service.store.windows import (
-    SCOPES_OF_FALLBACK,
-    SCOPES_WITHOUT_ADDRESS,
-    keys_of_resend,
-    keys_of_start,
-    quota_of,
-    scopes_of_start,
+from otp_service.domain.verification import (
+    GRACE,
+    Channel,
+    Choice,
+    Delivery,
+    DeliveryStatus,
+    Purpose,
+    PurposeKind,
+    Reason,
+    Resend,
+    Status,
+    Verification,
 )
+from otp_service.errors import Quota
+from otp_service.store import keys
+from otp_service.store.mirror import Permission
+from otp_service.store.scripts import Argument, LoadedRuleset, Retention, ScriptRunner, name_of, pairs
+
+# `fields_of` and `counted_by` name what a start writes. The scripts add: ``created``, ``expires`` and ``last_send``
+# (milliseconds), ``start`` (the start's idempotency key), ``guard`` (flags of how the start was counted),
+# ``n<message>`` (dispatches of a message) and ``d<message>.<dispatch>`` (what became of one:
+# channel|gateway|status|time|reason|choice| begun|raw status|reference), ``from<message>`` (dispatches before the
+# message was put back from the dead letters), ``after<message>`` (which one a gateway's report on it has led to; 0: to
+# none), ``p<message>`` (what one of its dispatches may cost), ``r<message>.<dispatch>`` (what is reserved for one) and
+# ``consented`` (when the consent was given that came with the start).
+
+_SEALED = frozenset({"destination", "mask", "details"})
+_SLOT = re.compile(r"d(\d+)\.(\d+)")
+
+VERSION = "1"
+"""Format of records and jobs: a release reads what the one before it wrote."""
+
+
+def slot_of(message: int, dispatch: int) -> str:
+    """Return the field in which a record keeps what became of a dispatch; a message waits in that of its first."""
+    return f"d{message}.{dispatch}"
+
+
+def fields_of(verification: Verification, tag: str) -> tuple[Argument, ...]:
+    """Return what a new record holds, name and value in turn; the script adds the times."""
+    policy = verification.purpose
+    fields: dict[str, Argument] = {
+        "v": VERSION,
+        "application": verification.application,
+        "pseudonym": verification.pseudonym,
+        "status": verification.status,
+        "country": verification.country,
+        "channel": verification.channel,
+        "locale": verification.locale,
+        "purpose": policy.name,
+        "kind": policy.kind,
+        "code_length": policy.code_length,
+        "max_checks": policy.max_checks,
+        "max_sends": policy.max_sends,
+        "resend_delays": ",".join(map(str, policy.resend_delays)),
+        "resend": policy.resend,
+        "channels": ",".join(policy.channels),
+        "fallback": int(policy.fallback),
+        "checks": verification.checks,
+        "sends": verification.sends,
+        "generation": verification.generation,
+        "transaction": verification.transaction_digest,
+        "destination": verification.sealed_destination,
+        "mask": verification.sealed_mask,
+        "details": verification.sealed_details,
+        "tag": tag,
+    }
+    return tuple(part for pair in fields.items() for part in pair)
+
+
+def counted_by(sending: Sending) -> Iterator[str]:
+    """Yield what a record remembers of how its start was counted, name and value in turn: pseudonyms.
+
+    Each in a field of its own, for a long value would triple the record.
+    """
+    fields = (
+        ("block", sending.block),
+        ("network", sending.network),
+        ("wide", sending.wide_network),
+        ("provider", sending.provider),
+        ("context", sending.context),
+    )
+    for name, value in fields:
+        if value:
+            yield name
+            yield value
+
+
+def verification_of(verification_id: str, fields: Mapping[str, bytes], now: int) -> Verification:
+    """Return a recorded verification as it is at ``now`` (milliseconds by Redis' clock)."""
+    text = {name: value.decode() for name, value in fields.items() if name not in _SEALED}
+    if text["v"] != VERSION:
+        raise ValueError(f"the record of {verification_id} has the format {text['v']}")
+    created, expires = int(text["created"]), int(text["expires"])
+    return Verification(
+        id=verification_id,
+        application=text["application"],
+        pseudonym=text["pseudonym"],
+        status=_status_at(Status(text["status"]), expires, now),
+        country=text["country"],
+        channel=text["channel"],
+        locale=text["locale"],
+        purpose=_purpose_of(text, ttl=(expires - created) // 1000),
+        created=created,
+        expires=expires,
+        checks=int(text["checks"]),
+        sends=int(text["sends"]),
+        last_send=int(text["last_send"]),
+        generation=int(text["generation"]),
+        transaction_digest=text["transaction"],
+        sealed_destination=fields.get("destination", b""),
+        sealed_mask=fields["mask"],
+        sealed_details=fields["details"],
+        consented=int(text.get("consented", 0)),
+        deliveries=tuple(sorted(_deliveries(text.items()), key=lambda one: (one.message, one.dispatch))),
+    )
+
+
+def _status_at(status: Status, expires: int, now: int) -> Status:
+    return Status.EXPIRED if status is Status.PENDING and now >= expires else status
+
+
+def _purpose_of(text: Mapping[str, str], ttl: int) -> Purpose:
+    return Purpose(
+        name=text["purpose"],
+        kind=PurposeKind(text["kind"]),
+        code_length=int(text["code_length"]),
+        ttl=ttl,
+        max_checks=int(text["max_checks"]),
+        max_sends=int(text["max_sends"]),
+        resend_delays=tuple(map(int, text["resend_delays"].split(","))),
+        resend=Resend(text["resend"]),
+        channels=tuple(map(Channel, text["channels"].split(","))),
+        fallback=text.get("fallback", "0") == "1",  # a record of an earlier release has none
+    )
+
+
+def _deliveries(fields: Iterable[tuple[str, str]]) -> Iterable[Delivery]:
+    """Yield what the slots ``d<message>.<dispatch>`` hold; one of an earlier format has fewer values."""
+    for name, value in fields:
+        slot = _SLOT.fullmatch(name)
+        if not slot:
+            continue
+        channel, gateway, status, at, reason, choice, begun, raw, reference, *_ = value.split("|") + [""] * 4
+        yield Delivery(
+            message=int(slot[1]),
+            dispatch=int(slot[2]),
+            channel=channel,
+            gateway=gateway or None,
+            status=DeliveryStatus(status),
+            at=int(at),
+            reason=reason or None,
+            choice=Choice(choice) if choice else None,
+            begun=int(begun or at),
+            raw_status=raw or None,
+            reference=reference or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A new verification, at this time (milliseconds)."""
+
+    now: int
+    quota: Quota | None
+    noted: tuple[str, ...] = ()
+    """Rules that only record, and would have refused it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A start that was made before with the same idempotency key; the record is ``None`` when it is gone."""
+
+    remembered: Mapping[str, str]
+    verification_id: str
+    verification: Verification | None
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A further message of a verification."""
+
+    verification: Verification
+    quota: Quota | None
+    noted: tuple[str, ...] = ()
+    """Rules that only record, and would have refused it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """A verification that is canceled now."""
+
+    verification: Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A code that was understood."""
+
+    status: Status
+    reason: Reason | None
+    checks_left: int
+    alarm: bool
+    """Whether it is the one that raised the alarm: most of the application's codes are wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedByRule:
+    """A rule of the guard refuses the message; ``wait`` in milliseconds."""
+
+    rule: str
+    """Its id."""
+    wait: int
+    decision: str
+    """Identifier of the entry that explains it."""
+    quota: Quota | None
+    """The application's own, as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class TooSoon:
+    """The delay of a resend is not over; ``wait`` in milliseconds."""
+
+    wait: int
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The verification has ended in this status."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class WrongLength:
+    """The purpose's codes have another number of digits."""
+
+    code_length: int
+
+
+class Refusal(StrEnum):
+    """Refusals that carry nothing but their name."""
+
+    NOT_FOUND = "not-found"
+    MISMATCH = "mismatch"
+    TRANSACTION_MISSING = "transaction-missing"
+    TRANSACTION_UNWANTED = "transaction-unwanted"
+    NO_SENDS_LEFT = "no-sends-left"
+    OVERTAKEN = "overtaken"
+    BACKLOG_FULL = "backlog-full"
+    EVENTS_FULL = "events-full"
+    MIRROR_BEHIND = "mirror-behind"
+    SUPPRESSED = "suppressed"
+    FROZEN = "frozen"
+    CONSENT_REQUIRED = "consent-required"
+    CONSENT_OUTDATED = "consent-outdated"
+
+
+Refused = RefusedByRule | TooSoon | Final | WrongLength | Refusal
+"""Everything but success."""
+
+
+def refused(answer: list[Any]) -> Refused:
+    """Return a refusal that a script answered; raise `ValueError` for a word that none of them is."""
+    match answer:
+        case [b"too-soon", wait]:
+            return TooSoon(wait)
+        case [b"final", status]:
+            return Final(Status(status.decode()))
+        case [b"kept-back", why]:
+            return Refusal(why.decode())
+        case [b"invalid-code", length]:
+            return WrongLength(length)
+        case [word]:
+            return Refusal(word.decode())
+        case _:
+            raise ValueError(f"unknown answer of a script: {answer[:1]!r}")
+
+
+_OF_THE_NUMBER = (Scope.FAILED_CHECKS, Scope.NUMBER)
+SCOPES_OF_START = (*_OF_THE_NUMBER, Scope.IP, Scope.APPLICATION)
+SCOPES_WITHOUT_ADDRESS = (*_OF_THE_NUMBER, Scope.APPLICATION)
+"""Of a start where addresses do not count, and of a resend."""
+SCOPES_OF_FALLBACK = _OF_THE_NUMBER
+"""Of a message that the service itself sends further: it is not the application's request."""
+
+
+def keys_of_start(loaded: LoadedRuleset, bucket: str, verification: Verification, sending: Sending) -> list[str]:
+    """Return the keys of a start, those of the guard first: of the parts that its rules count in."""
+    ruleset = loaded.ruleset
+    found = _own_keys(ruleset, bucket, verification)
+    if "block" in loaded.parts:
+        found.append(keys.block(sending.block))
+    if "country" in loaded.parts:
+        found.append(keys.country(verification.application, verification.country))
+    if sending.network and "address" in loaded.parts:
+        found += (keys.address(sending.network), keys.asked(sending.network))
+    if sending.wide_network and "network" in loaded.parts:
+        found.append(keys.network(sending.wide_network))
+    if sending.provider and "provider" in loaded.parts:
+        found.append(keys.provider(sending.provider))
+    found += _window_keys(ruleset, scopes_of_start(sending), bucket, verification, sending.network)
+    return found
+
+
+def scopes_of_start(sending: Sending) -> tuple[Scope, ...]:
+    """Return what the windows of a start count by."""
+    return SCOPES_OF_START if sending.network else SCOPES_WITHOUT_ADDRESS
+
+
+def keys_of_resend(ruleset: Ruleset, bucket: str, verification: Verification, scopes: Collection[Scope]) -> list[str]:
+    """Return the keys of a further message; those of its block and country are in its record."""
+    return _own_keys(ruleset, bucket, verification) + _window_keys(ruleset, scopes, bucket, verification, "")
+
+
+def spend_keys(ruleset: Ruleset, application: str, country: str) -> Iterator[str]:
+    """Yield what an application has spent, where a ceiling is."""
+    if ruleset.ceilings:
+        yield keys.spend(application)
+    if ruleset.ceilings_of_countries:
+        yield keys.spend_in_country(application, country)
+
+
+def _own_keys(ruleset: Ruleset, bucket: str, verification: Verification) -> list[str]:
+    number, application = verification.pseudonym, verification.application
+    found = [keys.standing(bucket, number), keys.cooldown(bucket, number), keys.guesses(bucket, application, number)]
+    if ruleset.failures:
+        found.append(keys.failures(application))
+    found += spend_keys(ruleset, application, verification.country)
+    return found
+
+
+def _window_keys(
+    ruleset: Ruleset, scopes: Collection[Scope], bucket: str, verification: Verification, network: str
+) -> list[str]:
+    application, number = verification.application, verification.pseudonym
+    return [
+        key
+        for window in ruleset.windows
+        if window.scope in scopes
+        for key in keys_of_window(window, bucket, application, number, network)
+    ]
+
+
+def keys_of_window(window: Window, bucket: str, application: str, number: str, network: str) -> tuple[str, ...]:
+    """Return the keys of one window, applied to somebody."""
+    match window.scope:
+        case Scope.NUMBER:
+            name = keys.number_window(bucket, number, window.seconds)
+        case Scope.FAILED_CHECKS:
+            name = keys.failed_checks_window(bucket, application, number, window.seconds)
+        case Scope.IP:
+            name = keys.network_window(network, window.seconds)
+        case _:
+            name = keys.application_window(application, window.seconds)
+    return keys.moving(name) if window.strategy is Strategy.MOVING_WINDOW else keys.sliding(name)
+
+
+def quota_of(window: Window | None, most: int, used: int, reset: int) -> Quota | None:
+    """Return the application's quota as a script tested and counted it, of its window; ``reset`` in milliseconds."""
+    if window is None:
+        return None
+    return Quota(most, window.seconds, max(0, most - used), whole_seconds(reset))
+
 
 _KEPT = keyring.IDEMPOTENCY_SECONDS * 1000
 
@@ -62,7 +414,7 @@ class Verifications:
         ruleset: LoadedRuleset,
         retry: Retry | None,
         trace: str = "",
-    ) -> outcomes.Started | outcomes.Replayed | outcomes.Refused:
+    ) -> Started | Replayed | Refused:
         """Record a verification and queue its first message, which carries a ``trace`` on, or refuse and leave nothing.
 
         Its times are set by the script: the ones in ``verification`` are not read.
@@ -131,7 +483,7 @@ class Verifications:
         transaction_digest: str,
         ruleset: LoadedRuleset,
         retry: Retry | None,
-    ) -> outcomes.Checked | outcomes.Refused:
+    ) -> Checked | Refused:
         """Count, compare and consume. A wrong code is a result."""
         record = keys.record(bucket, verification_id)
         answer = self._scripts.run(
@@ -160,9 +512,9 @@ class Verifications:
         match answer:
             case [b"checked", status, reason, left, alarm]:
                 known = Reason(reason.decode()) if reason else None
-                return outcomes.Checked(Status(status.decode()), known, left, alarm == 1)
+                return Checked(Status(status.decode()), known, left, alarm == 1)
             case _:
-                return outcomes.refused(answer)
+                return refused(answer)
 
     def resend(
         self,
@@ -172,7 +524,7 @@ class Verifications:
         permission: Permission,
         ruleset: LoadedRuleset,
         retry: Retry | None = None,
-    ) -> outcomes.Queued | outcomes.Refused:
+    ) -> Queued | Refused:
         """Queue a further message."""
         record = keys.record(bucket, verification.id)
         scopes = SCOPES_OF_FALLBACK if message.falls_back_from else SCOPES_WITHOUT_ADDRESS
@@ -209,13 +561,13 @@ class Verifications:
         match answer:
             case [b"queued", now, found, most, used, reset, noted]:
                 quota = quota_of(ruleset.quota, most, used, reset) if used and not message.falls_back_from else None
-                return outcomes.Queued(verification_of(verification.id, pairs(found), now), quota, _rules(noted))
+                return Queued(verification_of(verification.id, pairs(found), now), quota, _rules(noted))
             case _:
                 return _send_refusal(bucket, answer, ruleset)
 
     def cancel(
         self, bucket: str, verification_id: str, application: str, retry: Retry | None = None, reason: str = ""
-    ) -> outcomes.Canceled | outcomes.Refused:
+    ) -> Canceled | Refused:
         """Make a pending verification final; ``reason`` is reported where it is not the application that asks."""
         record = keys.record(bucket, verification_id)
         answer = self._scripts.run(
@@ -225,9 +577,9 @@ class Verifications:
         )
         match answer:
             case [b"canceled", now, found]:
-                return outcomes.Canceled(verification_of(verification_id, pairs(found), now))
+                return Canceled(verification_of(verification_id, pairs(found), now))
             case _:
-                return outcomes.refused(answer)
+                return refused(answer)
 
     def read(self, bucket: str, verification_id: str) -> Verification | None:
         """Return a verification as it is now."""
@@ -235,12 +587,10 @@ class Verifications:
         return verification_of(verification_id, pairs(found), now) if found else None
 
 
-def _started(
-    bucket: str, answer: list[Any], ruleset: LoadedRuleset
-) -> outcomes.Started | outcomes.Replayed | outcomes.Refused:
+def _started(bucket: str, answer: list[Any], ruleset: LoadedRuleset) -> Started | Replayed | Refused:
     match answer:
         case [b"started", now, most, used, reset, noted]:
-            return outcomes.Started(now, quota_of(ruleset.quota, most, used, reset), _rules(noted))
+            return Started(now, quota_of(ruleset.quota, most, used, reset), _rules(noted))
         case [b"replayed", now, remembered, found]:
             return _replayed(now, remembered, found)
         case _:
@@ -267,17 +617,17 @@ def _retry_key(bucket: str, verification: Verification, retry: Retry | None) -> 
     return keys.idempotency(bucket, verification.application, retry.key)
 
 
-def _replayed(now: int, remembered: list[bytes], found: list[bytes]) -> outcomes.Replayed:
+def _replayed(now: int, remembered: list[bytes], found: list[bytes]) -> Replayed:
     memory = {name: value.decode() for name, value in pairs(remembered).items()}
     verification_id = memory["record"].rpartition(":")[2]
     verification = verification_of(verification_id, pairs(found), now) if found else None
-    return outcomes.Replayed(memory, verification_id, verification, now)
+    return Replayed(memory, verification_id, verification, now)
 
 
-def _send_refusal(bucket: str, answer: list[Any], ruleset: LoadedRuleset) -> outcomes.Refused:
+def _send_refusal(bucket: str, answer: list[Any], ruleset: LoadedRuleset) -> Refused:
     match answer:
         case [b"refused", decision, rule, wait, most, used, reset]:
             quota = quota_of(ruleset.quota, most, used, reset)
-            return outcomes.RefusedByRule(rule.decode(), wait, name_of(bucket, decision.decode()), quota)
+            return RefusedByRule(rule.decode(), wait, name_of(bucket, decision.decode()), quota)
         case _:
-            return outcomes.refused(answer)
+            return refused(answer)

@@ -4,8 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from otp_service.store.jobs import Job
-from otp_service.store.outbox import Outbox
+from otp_service.store.outbox import Job, Outbox
 
 
 class InFlight:

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import defaultdict, deque
 
-from otp_service.store.jobs import Job
+from otp_service.store.outbox import Job
 
 _APART = 0.005
 """Seconds between two jobs of a lane that go on: the first one's answer tells the others how long to wait."""

@@ -15,7 +15,7 @@ from otp_service.services.deliver import Held, deliver
 from otp_service.services.fail_over import Policy
 from otp_service.services.replies import send_waiting
 from otp_service.services.watch import Watch
-from otp_service.store.jobs import Job
+from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 from otp_service.worker.claiming import Every, InFlight, renew

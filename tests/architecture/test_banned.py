@@ -12,7 +12,7 @@ MAY_PRINT = {"cli", "gateways/console.py"}
 MAY_READ_THE_ENVIRONMENT = {"cli", "settings", "settings.py", "telemetry/metrics.py", "telemetry/logging.py"}
 WITHOUT_A_CLOCK = {"core", "services", "store"}
 """Time is an argument, or Redis' own."""
-MAY_ASK_THIS_HOST = {"store/limits.py"}
+MAY_ASK_THIS_HOST = {"store/guard.py"}
 """It reads through the limits library, which stamps with this host's clock, and warns when that is wrong."""
 
 

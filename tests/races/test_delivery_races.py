@@ -33,7 +33,7 @@ from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import Call
 from otp_service.store import keys
-from otp_service.store.jobs import GROUP, Job
+from otp_service.store.outbox import GROUP, Job
 
 COUNT = 8
 """Processes."""

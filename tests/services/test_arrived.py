@@ -25,7 +25,7 @@ from support_outbox import (
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.record_receipts import record
-from otp_service.store.dispatches import Next, Settled, Settlement
+from otp_service.store.outbox import Next, Settled, Settlement
 
 GATEWAYS = {"first": {"kind": "sandbox"}, "second": {"kind": "sandbox"}}
 FAILURES = {

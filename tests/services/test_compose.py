@@ -6,8 +6,7 @@ from support_installation import NUMBER, World
 
 from otp_service.domain.templates import Message
 from otp_service.services.compose import compose
-from otp_service.store.choices import Dispatched
-from otp_service.store.jobs import Job
+from otp_service.store.outbox import Dispatched, Job
 
 APP_HASH = "FA+9qCX9VSu"
 SHOP = {

@@ -11,7 +11,7 @@ from support_outbox import dispatched, jobs_of, letters, pending, settle, waitin
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.deliver import deliver
 from otp_service.services.fail_over import Policy
-from otp_service.store.dispatches import Next, Settlement
+from otp_service.store.outbox import Next, Settlement
 
 POLICY = Policy(max_ambiguous=1, backoff=(1.0,))
 

@@ -14,7 +14,7 @@ from otp_service.core.story import Story, Why
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import Status
 from otp_service.services.find import Found, find
-from otp_service.store.history import History
+from otp_service.store.events import History
 
 GONE = 1300
 """Seconds after which nothing of a verification is left but events."""

@@ -18,8 +18,7 @@ from otp_service.domain.verification import BreakerState, Call, GatewayHealth
 from otp_service.services.compose import compose
 from otp_service.services.context import Context
 from otp_service.services.find import find
-from otp_service.store.choices import Dispatched
-from otp_service.store.jobs import Job
+from otp_service.store.outbox import Dispatched, Job
 
 PSEUDONYM, OLD, NEW = key(), f"k1:{key()}", f"k2:{key()}"
 ONE_AT_A_TIME = {"max_in_flight": 1, "timeout": 30.0}

@@ -11,7 +11,7 @@ from support_outbox import DELAYED, Scripted, Sender, letters, refused, story, t
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, Receipt
 from otp_service.services.record_receipts import record
-from otp_service.store.dead_letters import Redriven
+from otp_service.store.outbox import Redriven
 
 ANSWERS: dict[str, Any] = {
     "accepted": Accepted("SM1"),

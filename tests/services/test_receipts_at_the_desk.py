@@ -18,7 +18,7 @@ from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Recei
 from otp_service.gateways.smpp.gateway import SmppGateway
 from otp_service.services.desk import Desk
 from otp_service.services.record_receipts import record
-from otp_service.store.references import EARLY, MOST_EARLY
+from otp_service.store.outbox import EARLY, MOST_EARLY
 
 DELIVERED = Receipt(DeliveryStatus.DELIVERED, "DELIVRD")
 SENT = Receipt(DeliveryStatus.SENT, "ENROUTE")

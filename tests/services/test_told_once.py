@@ -16,8 +16,7 @@ from otp_service.gateways.base import Accepted, Receipt
 from otp_service.services.find import find
 from otp_service.services.record_receipts import record
 from otp_service.store import keys
-from otp_service.store.dispatches import Next, Settlement
-from otp_service.store.jobs import Job
+from otp_service.store.outbox import Job, Next, Settlement
 
 GATEWAYS = {name: {"kind": "sandbox", "prices": {"*": "2.5"}} for name in ("first", "second", "third")}
 PRICE = "2500000"

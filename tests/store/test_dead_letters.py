@@ -22,8 +22,7 @@ from support_outbox import (
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import GatewayError
-from otp_service.store.dead_letters import DeadLetter, DeadLetters, Redriven, reasons_of
-from otp_service.store.dispatches import Next, Settlement
+from otp_service.store.outbox import DeadLetter, DeadLetters, Next, Redriven, Settlement, reasons_of
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from support_installation import World
 
 from otp_service.store import keys
 from otp_service.store.events import EventLog
-from otp_service.store.retention import Retention
+from otp_service.store.scripts import Retention
 
 BUCKETS = ("00", "01")
 DAY = 86_400

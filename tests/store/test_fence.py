@@ -16,7 +16,7 @@ from otp_service.services.find import find
 from otp_service.services.record_receipts import record
 from otp_service.services.transactions import TransactionInput
 from otp_service.store import keys
-from otp_service.store.dead_letters import Redriven
+from otp_service.store.outbox import Redriven
 
 OTHERS = [f"+9230012345{place}" for place in range(10, 99)]
 HOUR = 3600

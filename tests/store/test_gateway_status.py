@@ -6,7 +6,7 @@ from support_frozen import FrozenValkey
 from support_outbox import dispatched, jobs_of, paced
 
 from otp_service.domain.verification import BreakerState, Call, GatewayHealth
-from otp_service.store.health import BY_HAND, Health
+from otp_service.store.guard import BY_HAND, Health
 
 BREAKER = {"bad_in_a_row": 3, "window": 30.0, "block": 30.0}
 MINUTE = 60_000

@@ -12,9 +12,8 @@ from otp_service.domain.people import ConsentMode
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.record_receipts import record
-from otp_service.store.dispatches import Next, Settlement
-from otp_service.store.outcomes import Queued, Refusal
-from otp_service.store.verifications import Further
+from otp_service.store.outbox import Next, Settlement
+from otp_service.store.verifications import Further, Queued, Refusal
 
 FALLING = {"login": {"resend_delays": [600], "max_sends": 5, "channels": ["sms", "voice"], "fallback": True}}
 

@@ -13,8 +13,7 @@ from support_outbox import refused as failure
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.transactions import TransactionInput
 from otp_service.store import keys
-from otp_service.store.choices import Dispatched, Dropped
-from otp_service.store.dispatches import Next, Settlement
+from otp_service.store.outbox import Dispatched, Dropped, Next, Settlement
 from otp_service.telemetry import metrics
 
 SPOKEN = {"login": {"resend_delays": [0], "channels": ["sms", "voice"], "fallback": False}}

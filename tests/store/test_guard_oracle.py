@@ -8,7 +8,7 @@ from support_frozen import START, FrozenValkey
 
 from otp_service.domain import guard
 from otp_service.domain.guard import BucketRule, Conversion, ConversionRule, Kept
-from otp_service.store import library
+from otp_service.store import scripts
 
 MINUTE = 60_000
 JUMPS = [0, 1, 999, 30_000, MINUTE, 90_000, 10 * MINUTE, 61 * MINUTE, 25 * 60 * MINUTE]
@@ -51,7 +51,7 @@ return { stands or '', seen[8], seen[9], string.format('%.6f', seen[6]), string.
 
 
 def _text(part: str, body: str) -> str:
-    return "\n".join([*library.part_texts(("clock", "states", "counters", part)), "clock.read()", body])
+    return "\n".join([*scripts.part_texts(("clock", "states", "counters", part)), "clock.read()", body])
 
 
 @pytest.mark.parametrize("seed", range(12))

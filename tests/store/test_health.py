@@ -12,9 +12,8 @@ from support_outbox import dispatch, jobs_of, paced
 from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import Allowance, BreakerState, Call
-from otp_service.store.choices import Blocked, Dispatched
-from otp_service.store.dispatches import Next, Settlement
-from otp_service.store.health import BY_HAND
+from otp_service.store.guard import BY_HAND
+from otp_service.store.outbox import Blocked, Dispatched, Next, Settlement
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 BLOCKS = [30, 60, 120, 240, 480, 960, 1800, 1800, 1800]

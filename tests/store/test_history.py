@@ -7,7 +7,7 @@ from support_installation import NUMBER
 from support_outbox import BUCKET, EVENTS, Scripted, Sender, jobs_of
 
 from otp_service.store import keys
-from otp_service.store.history import SPAN, History, Started
+from otp_service.store.events import SPAN, History, Started
 
 DAY = 86_400
 

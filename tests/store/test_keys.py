@@ -20,8 +20,8 @@ from otp_service.domain.verification import Call, DeliveryStatus
 from otp_service.errors import OtpServiceError
 from otp_service.services.deliver import deliver
 from otp_service.store import keys
-from otp_service.store.dispatches import Next, Settlement
 from otp_service.store.inventory import FAMILIES, KeyFamily, Spans, families_of
+from otp_service.store.outbox import Next, Settlement
 
 
 @pytest.fixture

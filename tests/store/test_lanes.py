@@ -13,9 +13,7 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import BacklogFullError
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.choices import Dropped
-from otp_service.store.dispatches import Next, Settlement
-from otp_service.store.jobs import Job
+from otp_service.store.outbox import Dropped, Job, Next, Settlement
 
 STARTS = range(28)
 """Where the turns may begin: all that differ, with four applications at most."""

@@ -4,8 +4,8 @@ from graphlib import CycleError
 
 import pytest
 
-from otp_service.store import library as module
-from otp_service.store.library import PREFIX, included, library, order, script_names
+from otp_service.store import scripts as module
+from otp_service.store.scripts import PREFIX, included, library, order, script_names
 
 
 @pytest.mark.parametrize("name", script_names())

@@ -17,7 +17,7 @@ from support_valkey import ValkeyServer
 
 from otp_service.domain.guard import Scope
 from otp_service.store import keys
-from otp_service.store.windows import Window
+from otp_service.store.verifications import Window
 
 SCOPES = [Scope.NUMBER, Scope.IP]
 """One of each strategy."""

@@ -29,10 +29,7 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.services.deliver import deliver
-from otp_service.store.choices import Dropped, Overtaken
-from otp_service.store.dispatches import Next, Settled, Settlement
-from otp_service.store.jobs import GROUP
-from otp_service.store.outbox import FAR
+from otp_service.store.outbox import FAR, GROUP, Dropped, Next, Overtaken, Settled, Settlement
 
 DONE = Settlement(Next.DONE, DeliveryStatus.SENT, reference="SM1")
 

@@ -28,9 +28,7 @@ from support_outbox import (
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.choices import Dropped, Overtaken
-from otp_service.store.dispatches import Next, Settled, Settlement
-from otp_service.store.jobs import GROUP, Job
+from otp_service.store.outbox import GROUP, Dropped, Job, Next, Overtaken, Settled, Settlement
 
 SENT = Settlement(Next.DONE, DeliveryStatus.SENT)
 LATER = Settlement(Next.RETRY, DeliveryStatus.FAILED, reason="unavailable http 503", delay=1000)

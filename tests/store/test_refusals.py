@@ -8,9 +8,7 @@ import redis
 from support_lines import OneLineServer
 
 from otp_service.errors import StoreUnavailableError
-from otp_service.store.connection import answered, connect
-from otp_service.store.scripts import ScriptRunner
-from otp_service.store.silence import PAUSE
+from otp_service.store.scripts import PAUSE, ScriptRunner, answered, connect
 
 STATES = [
     "-LOADING Redis is loading the dataset in memory",

@@ -15,8 +15,7 @@ from otp_service.errors import (
 )
 from otp_service.services.codes import derive_tag
 from otp_service.services.transactions import TransactionInput
-from otp_service.store.outcomes import Queued, Refusal
-from otp_service.store.verifications import Further
+from otp_service.store.verifications import Further, Queued, Refusal
 
 
 @pytest.fixture

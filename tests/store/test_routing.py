@@ -12,9 +12,7 @@ from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import Call, DeliveryStatus
 from otp_service.services.context import Context
-from otp_service.store.choices import NEVER, Blocked, Dispatched, Dropped
-from otp_service.store.dispatches import Next, Settlement
-from otp_service.store.jobs import Job
+from otp_service.store.outbox import NEVER, Blocked, Dispatched, Dropped, Job, Next, Settlement
 
 ROUTE = ("first", "second", "third")
 FAILED = Settlement(Next.NEXT, DeliveryStatus.FAILED, reason="unavailable http 503")

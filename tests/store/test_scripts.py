@@ -22,11 +22,9 @@ from otp_service.domain.people import ConsentMode
 from otp_service.domain.verification import Call
 from otp_service.errors import NotFoundError, StoreUnavailableError
 from otp_service.store import keys
-from otp_service.store.connection import answered
-from otp_service.store.jobs import GROUP
-from otp_service.store.library import library
 from otp_service.store.mirror import Permission
-from otp_service.store.silence import PAUSE
+from otp_service.store.outbox import GROUP
+from otp_service.store.scripts import PAUSE, answered, library
 
 PATIENCE = 1.5
 """Seconds until a caller must have an answer, whatever the server does."""

@@ -12,10 +12,8 @@ from support_outbox import DEAD, EVENTS, dispatched, jobs_of, lane, settle, wait
 from otp_service.bootstrap import Installation
 from otp_service.errors import BacklogFullError, LedgerUnavailableError
 from otp_service.services.context import Context
-from otp_service.store.choices import Dropped
-from otp_service.store.dispatches import Next, Settlement
-from otp_service.store.jobs import GROUP
-from otp_service.store.retention import Retention
+from otp_service.store.outbox import GROUP, Dropped, Next, Settlement
+from otp_service.store.scripts import Retention
 from otp_service.store.store import open_store
 
 OTHER = "+923007654321"

@@ -8,8 +8,7 @@ from support_outbox import BUCKET, deliver_all, dispatched, jobs_of, lane, lanes
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.dispatches import Next, Settlement
-from otp_service.store.jobs import GROUP
+from otp_service.store.outbox import GROUP, Next, Settlement
 
 SILENT = 3_600_000
 """Milliseconds."""

@@ -11,7 +11,7 @@ from support_outbox import BUCKET, deliver_all, jobs_of, lane, pending, waiting
 
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.jobs import GROUP
+from otp_service.store.outbox import GROUP
 
 STARTS = range(28)
 """Where the turns may begin: all that differ, with four lanes of a kind at most."""

@@ -13,7 +13,7 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.record_receipts import record
 from otp_service.store import keys
-from otp_service.store.dispatches import Next, Settlement
+from otp_service.store.outbox import Next, Settlement
 
 LONG = 800
 """Milliseconds."""

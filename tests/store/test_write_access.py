@@ -21,8 +21,7 @@ from otp_service.errors import SuppressedError
 from otp_service.services.suppressions import suppress
 from otp_service.services.transactions import TransactionInput
 from otp_service.store import keys
-from otp_service.store.connection import connect
-from otp_service.store.library import library
+from otp_service.store.scripts import connect, library
 
 OTHER = "+923337185206"
 DEARER = TransactionInput("15000", "PKR", "Daraz")

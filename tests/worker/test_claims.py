@@ -14,7 +14,7 @@ from support_worker import Journal, working
 from otp_service.bootstrap import Installation
 from otp_service.domain.templates import Message
 from otp_service.gateways.base import Accepted
-from otp_service.store.jobs import GROUP
+from otp_service.store.outbox import GROUP
 
 THREADS = 3
 DEAD = b"dead"

@@ -14,7 +14,7 @@ from support_worker import Journal, working
 
 from otp_service.bootstrap import Installation
 from otp_service.store import keys
-from otp_service.store.jobs import GROUP
+from otp_service.store.outbox import GROUP
 
 LANES = 100
 WATCHED = 3
