@@ -6,7 +6,7 @@ from itertools import count
 
 from otp_service.domain.events import CONSENTED, Happening
 from otp_service.domain.people import Evidence, Mirrored
-from otp_service.ledger.clock import now
+from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger
 
 EVIDENCE = Evidence(

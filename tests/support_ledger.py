@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from support_postgres import PostgresServer
 
-from otp_service.ledger.database import Database
-from otp_service.ledger.upgrade import upgrade
+from otp_service.ledger.database import Database, upgrade
 
 VARIABLE = "OTP_SERVICE__LEDGER__URL"
 

@@ -18,8 +18,7 @@ from otp_service.domain.people import (
     freezes,
 )
 from otp_service.domain.verification import Status
-from otp_service.ledger.people import Erasure
-from otp_service.ledger.traffic import Past
+from otp_service.ledger.traffic import Erasure, Past
 from otp_service.services.consents import ConsentView
 from otp_service.services.freeze import FreezeStanding
 from otp_service.services.subjects import Export

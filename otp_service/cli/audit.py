@@ -12,8 +12,7 @@ from otp_service.cli.context import context_of, looking_through
 from otp_service.cli.disputes import check, export
 from otp_service.cli.options import DAY, start_of
 from otp_service.cli.output import Cell, counted, done, in_json, members, note, reading, table, warn, when
-from otp_service.ledger.audit import SignedHead
-from otp_service.ledger.disputes import MOST
+from otp_service.ledger.audit import MAX_FOUND, SignedHead
 from otp_service.services.acts import ActFound, Proof, find_acts
 from otp_service.services.audit import Looked, head_line, read_heads, signed_head
 from otp_service.services.audit import verify as look_through
@@ -74,13 +73,13 @@ def acts(since: datetime | None, until: datetime | None, path: Path | None) -> N
     recorded. That one was removed is told by "otp-service audit verify".
     """
     context = context_of(load_settings(path))
-    found = find_acts(context, start_of(since), start_of(until, days=1), MOST + 1)
-    table("acts", ("When", "Act", "By", "Application", "About", "Chain"), map(_row, found[:MOST]))
-    in_json(complete=len(found) <= MOST)
-    if any(one.proof is not Proof.RECORDED for one in found[:MOST]):
+    found = find_acts(context, start_of(since), start_of(until, days=1), MAX_FOUND + 1)
+    table("acts", ("When", "Act", "By", "Application", "About", "Chain"), map(_row, found[:MAX_FOUND]))
+    in_json(complete=len(found) <= MAX_FOUND)
+    if any(one.proof is not Proof.RECORDED for one in found[:MAX_FOUND]):
         warn("Not all of this is as it was recorded: otp-service audit verify.")
-    if len(found) > MOST:
-        warn(f"There are more than these {MOST}: narrow it by --from and --to.")
+    if len(found) > MAX_FOUND:
+        warn(f"There are more than these {MAX_FOUND}: narrow it by --from and --to.")
 
 
 audit.add_command(export)

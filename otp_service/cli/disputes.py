@@ -12,7 +12,7 @@ from otp_service.cli.context import context_of
 from otp_service.cli.options import DAY, destination, region_option, start_of
 from otp_service.cli.output import done, in_json, json_text, note, reading, warn
 from otp_service.domain.payments import canonical_transaction
-from otp_service.ledger.disputes import MOST, Wanted
+from otp_service.ledger.audit import MAX_FOUND, Wanted
 from otp_service.services.context import Context
 from otp_service.services.disputes import flaws_of, pack
 from otp_service.settings import load_settings
@@ -41,7 +41,7 @@ def export(**options: Any) -> None:  # noqa: ANN401 - click's
         click.echo(json_text(document))
     note(f"Verifications: {len(document['verifications'])}.")
     if not document["complete"]:
-        warn(f"There may be more than these {MOST}: narrow it by --from and --to.")
+        warn(f"There may be more than these {MAX_FOUND}: narrow it by --from and --to.")
 
 
 @click.command(short_help="Check a dispute pack that somebody wrote.")

@@ -27,8 +27,8 @@ from otp_service.cli.output import (
     warn,
     when,
 )
-from otp_service.ledger.counts import MOST, counts
-from otp_service.ledger.purges import Purges
+from otp_service.ledger.database import MAX_COUNT, counts
+from otp_service.ledger.retention import Purges
 from otp_service.services.by_hand import rebuild_mirror
 from otp_service.services.context import Context
 from otp_service.services.purge import Purging
@@ -71,7 +71,7 @@ def _purged(began: int | None) -> str:
 
 
 def _count(rows: int) -> Cell:
-    return rows if rows <= MOST else Shown(None, f"more than {MOST}")
+    return rows if rows <= MAX_COUNT else Shown(None, f"more than {MAX_COUNT}")
 
 
 def _deleted(purges: Purges, data: str, days: int) -> tuple[Cell, ...]:

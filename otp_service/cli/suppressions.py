@@ -25,7 +25,7 @@ from otp_service.domain.people import (
     freezes,
     keeps_codes_back,
 )
-from otp_service.ledger.clock import now
+from otp_service.ledger.database import now
 from otp_service.services.context import Context
 from otp_service.services.import_suppressions import Imported, ListOrigin, import_suppressions
 from otp_service.services.suppressions import entries_of, lift, suppress

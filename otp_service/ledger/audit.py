@@ -1,21 +1,31 @@
-"""The audit chain of the ledger: appended to in the transaction that records a row, so that there is neither alone.
+"""The audit log: a signed chain of entries, disputes, operator actions, incident counts."""
 
-What a digest leaves out: of a verification how it ended, which its events tell; of a consent the caller's words and the
-prefix of an address, of a suppression the reason, of an inbound message the number, for an erasure takes them; of a
-purge how many rows, which grows.
-"""
-
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, String, Table, cast, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    String,
+    Table,
+    and_,
+    cast,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from otp_service.domain.events import GENESIS, ChainHead, Entry, digest_of
-from otp_service.ledger.batches import batches
-from otp_service.ledger.clock import now
-from otp_service.ledger.database import Database
-from otp_service.ledger.head import link_at
+from otp_service.domain.people import EVERY_APPLICATION, ActEntry
+from otp_service.errors import OtpServiceError
+from otp_service.ledger.database import Database, batches, link_at, now
 from otp_service.ledger.schema import (
     acts,
     audit,
@@ -29,6 +39,10 @@ from otp_service.ledger.schema import (
     suppressions,
     verifications,
 )
+
+# What a digest leaves out: of a verification how it ended, which its events tell; of a consent the caller's words and
+# the prefix of an address, of a suppression the reason, of an inbound message the number, for an erasure takes them;
+# of a purge how many rows, which grows.
 
 _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     verifications.name: frozenset({"status", "ended"}),
@@ -166,7 +180,7 @@ class Audit:
         return found
 
 
-def append(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def append_entry(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Append what was just recorded in a table; until the transaction ends nobody else appends."""
     if not rows:
         return
@@ -245,3 +259,294 @@ def _entry(row: Any) -> Entry:  # noqa: ANN401 - a row
 
 def _signed(row: Any) -> SignedHead:  # noqa: ANN401 - a row
     return SignedHead(ChainHead(row.ledger, row.sequence, row.link, row.at), row.signature)
+
+
+MAX_FOUND: Final = 1000
+"""Verifications of one pack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which verifications a dispute is about: those to which all of it applies."""
+
+    verification: str | None = None
+    payment: str | None = None
+    """Name of a payment, or of its reference (`Keyring.payment_names`)."""
+    pseudonym: str | None = None
+    application: str | None = None
+    since: int | None = None
+    """Started at this time or later, and before ``until``: milliseconds since the epoch."""
+    until: int | None = None
+
+    def condition(self) -> ColumnElement[bool]:
+        """Return it as a condition on verifications."""
+        columns = verifications.c
+        named = {"id": self.verification, "pseudonym": self.pseudonym, "application": self.application}
+        parts = [columns[name] == value for name, value in named.items() if value is not None]
+        if self.payment is not None:
+            parts.append((columns.payment == self.payment) | (columns.payment_reference == self.payment))
+        if self.since is not None:
+            parts.append(columns.started >= self.since)
+        if self.until is not None:
+            parts.append(columns.started < self.until)
+        return and_(*parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A row, as the chain has a digest of it."""
+
+    row: Mapping[str, Any]
+    """Its columns, but for what an erasure takes."""
+    table: str
+    entry: Entry | None
+    """``None`` when the chain has none of it: that is a flaw."""
+    before: str
+    """The link before the entry; empty where it is not there any more."""
+    link: str
+
+
+class Disputes:
+    """What is recorded, to be shown to others. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, wanted: Wanted) -> tuple[Proven, ...]:
+        """Return the rows of the verifications that are wanted: theirs, their events, and what the number said.
+
+        At most `MOST` verifications, the oldest first.
+        """
+        with self._database.read() as connection:
+            statement = (
+                select(verifications).where(wanted.condition()).order_by(verifications.c.started).limit(MAX_FOUND)
+            )
+            found = connection.execute(statement).mappings().all()
+            rows: list[tuple[Table, Mapping[Any, Any]]] = [(verifications, row) for row in found]
+            for some in batches([row["id"] for row in found]):
+                mine = select(events).where(events.c.verification.in_(some)).order_by(events.c.at, events.c.id)
+                rows += [(events, row) for row in connection.execute(mine).mappings()]
+            rows += _of_numbers(connection, found)
+            return tuple(_proven(connection, rows))
+
+
+def _of_numbers(connection: Connection, found: Sequence[Mapping[Any, Any]]) -> list[tuple[Table, Mapping[Any, Any]]]:
+    """Return the consents and suppressions of the numbers at the applications."""
+    rows: list[tuple[Table, Mapping[Any, Any]]] = []
+    for pseudonym, application in dict.fromkeys((row["pseudonym"], row["application"]) for row in found):
+        for table in (consents, suppressions):
+            whose = table.c.application.in_((application, EVERY_APPLICATION))
+            mine = select(table).where(table.c.pseudonym == pseudonym, whose).order_by(table.c.sequence)
+            rows += [(table, row) for row in connection.execute(mine).mappings()]
+    unique = {(table.name, row["sequence"]): (table, row) for table, row in rows}
+    return list(unique.values())
+
+
+def _proven(connection: Connection, rows: Sequence[tuple[Table, Mapping[Any, Any]]]) -> list[Proven]:
+    names = [(table.name, str(row[next(iter(table.primary_key)).key])) for table, row in rows]
+    entries: dict[tuple[str, str], Any] = {}
+    for table in dict.fromkeys(table for table, _ in names):
+        for some in batches([name for kind, name in names if kind == table]):
+            mine = select(audit).where(audit.c.table == table, audit.c.row.in_(some))
+            entries |= {(one.table, one.row): one for one in connection.execute(mine)}
+    links: dict[int, str] = {0: GENESIS}
+    for some in batches([one.sequence - 1 for one in entries.values()]):
+        mine = select(audit.c.sequence, audit.c.link).where(audit.c.sequence.in_(some))
+        links |= {one.sequence: one.link for one in connection.execute(mine)}
+    return [_one(table, row, entries.get(name), links) for (table, row), name in zip(rows, names, strict=True)]
+
+
+def _one(table: Table, row: Mapping[Any, Any], entry: Any, links: Mapping[int, str]) -> Proven:  # noqa: ANN401 - a row
+    values = digested(table, row)
+    if entry is None:
+        return Proven(values, table.name, None, "", "")
+    made = Entry(entry.sequence, entry.at, entry.table, entry.row, entry.digest)
+    return Proven(values, table.name, made, links.get(entry.sequence - 1, ""), entry.link)
+
+
+_LONGEST_NAME = 64
+
+
+class _NothingDoneError(Exception):
+    """Takes a transaction back."""
+
+
+class Acts:
+    """What is kept of acts. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, act: ActEntry) -> ActEntry:
+        """Record an act; return it with its time."""
+        with self._database.write() as connection:
+            return record_action(connection, act)
+
+    def around(self, act: ActEntry, do: Callable[[], int]) -> int:
+        """Do something elsewhere, and record it as an act if it came to anything; return how much it came to.
+
+        The act is written before it is done and committed after it, so that nothing is done while the ledger is away.
+        What fails may have been done: then the act stays, and this raises what ``do`` did.
+        """
+        count, failure = 0, None
+        with suppress(_NothingDoneError), self._database.write() as connection:
+            record_action(connection, act)
+            try:
+                count = do()
+            except OtpServiceError as failed:
+                failure = failed
+            if not count and failure is None:
+                raise _NothingDoneError
+        if failure is not None:
+            raise failure
+        return count
+
+    def between(self, since: int | None, until: int | None, most: int) -> tuple[ActEntry, ...]:
+        """Return the acts from a time on and before another, where they are given; oldest first, at most ``most``."""
+        wanted = select(acts).order_by(acts.c.at, acts.c.id)
+        if since is not None:
+            wanted = wanted.where(acts.c.at >= since)
+        if until is not None:
+            wanted = wanted.where(acts.c.at < until)
+        with self._database.read() as connection:
+            return tuple(map(_recorded, connection.execute(wanted.limit(most))))
+
+
+def record_action(connection: Connection, act: ActEntry) -> ActEntry:
+    """Record an act in the transaction of what it did; return it with its time and name."""
+    made = replace(act, at=now(), id=secrets.token_hex(16))
+    row = {
+        "id": made.id,
+        "at": made.at,
+        "act": str(act.act),
+        "by": act.by[:_LONGEST_NAME],
+        "application": act.application,
+        "about": act.about,
+    }
+    connection.execute(insert(acts).values(row))
+    append_entry(connection, acts, [row])
+    return made
+
+
+def _recorded(row: Row[Any]) -> ActEntry:
+    return ActEntry(row.act, row.by, row.application, row.about, row.at, row.id)
+
+
+_KEPT_OF_PEOPLE: Final = {
+    "verifications": (verifications, "started"),
+    "consents": (consents, "recorded"),
+    "suppressions": (suppressions, "recorded"),
+    "inbound": (inbound, "received"),
+    "erasures": (erasures, "at"),
+}
+"""Tables with rows of people, and the columns that tell when one was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which time, and whose records."""
+
+    since: int
+    """Milliseconds since the epoch."""
+    until: int
+    """The first that is not in it any more."""
+    application: str | None = None
+    """``None`` for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What was recorded in a time."""
+
+    people: int
+    """Numbers of which anything was."""
+    records: Mapping[str, int]
+    """By table."""
+    statuses: Mapping[str, int]
+    """Verifications, by how they ended."""
+    countries: Mapping[str, int]
+    """Verifications, by country."""
+    gateways: Mapping[str, int]
+    """Calls, by gateway."""
+    acts: Mapping[str, int]
+    """Of operators, by what was done."""
+    purged: int
+    """Rows that purges deleted."""
+
+
+class Incidents:
+    """Counts of what was recorded in a time. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def count(self, span: Span) -> Counted:
+        """Return what was recorded in a time."""
+        with self._database.read() as connection:
+            mine = _within(verifications, "started", span)
+            return Counted(
+                people=_people(connection, span),
+                records={
+                    name: _number(connection, select(func.count()).select_from(table).where(_within(table, at, span)))
+                    for name, (table, at) in _KEPT_OF_PEOPLE.items()
+                },
+                statuses=_statuses(connection, mine),
+                countries=_by(connection, verifications.c.country, mine),
+                gateways=_gateways(connection, span),
+                acts=_by(connection, acts.c.act, _acts(span)),
+                purged=_number(
+                    connection,
+                    select(func.coalesce(func.sum(purges.c["count"]), 0)).where(
+                        purges.c.at >= span.since, purges.c.at < span.until
+                    ),
+                ),
+            )
+
+
+def _within(table: Table, at: str, span: Span) -> ColumnElement[bool]:
+    inside = (table.c[at] >= span.since) & (table.c[at] < span.until)
+    if span.application is None:
+        return inside
+    return inside & table.c.application.in_((span.application, EVERY_APPLICATION))
+
+
+def _acts(span: Span) -> ColumnElement[bool]:
+    """Tell which acts are of a time: within an application, its own and those that are of all."""
+    inside = (acts.c.at >= span.since) & (acts.c.at < span.until)
+    return inside if span.application is None else inside & acts.c.application.in_((span.application, ""))
+
+
+def _people(connection: Connection, span: Span) -> int:
+    """Return how many numbers there are, each once, whatever was recorded of it."""
+    parts = [
+        select(table.c.pseudonym).where(_within(table, at, span), table.c.pseudonym != "")
+        for table, at in _KEPT_OF_PEOPLE.values()
+    ]
+    everybody = parts[0].union(*parts[1:]).subquery()
+    return _number(connection, select(func.count()).select_from(everybody))
+
+
+def _statuses(connection: Connection, mine: ColumnElement[bool]) -> dict[str, int]:
+    counts = _by(connection, verifications.c.status, mine)
+    over = mine & (verifications.c.status == "pending") & verifications.c.expires.between(1, now())
+    expired = _number(connection, select(func.count()).select_from(verifications).where(over))
+    counts["expired"] = counts.get("expired", 0) + expired
+    counts["pending"] = counts.get("pending", 0) - expired
+    return {status: count for status, count in sorted(counts.items()) if count}
+
+
+def _gateways(connection: Connection, span: Span) -> dict[str, int]:
+    called = (events.c.at >= span.since) & (events.c.at < span.until) & (events.c.gateway != "")
+    if span.application is not None:
+        mine = select(verifications.c.id).where(verifications.c.application == span.application)
+        called &= events.c.verification.in_(mine)
+    return _by(connection, events.c.gateway, called & (events.c.type == "delivery.sent"))
+
+
+def _by(connection: Connection, column: Any, wanted: ColumnElement[bool]) -> dict[str, int]:  # noqa: ANN401 - a column
+    found = connection.execute(select(column, func.count()).where(wanted).group_by(column).order_by(column))
+    return {str(value): int(count) for value, count in found}
+
+
+def _number(connection: Connection, statement: Select[Any]) -> int:
+    return int(connection.execute(statement).scalar_one())

@@ -1,19 +1,195 @@
-"""The database behind the ledger: SQLite in a file, or PostgreSQL. Transactions, and one error when it cannot serve."""
+"""Connections to SQLite and PostgreSQL, transactions, the head of the ledger, upgrades."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+import math
+import os
+import secrets
+import string
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Table,
+    case,
+    column,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    literal,
+    select,
+    table,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as insert_into_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_into_sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from otp_service.domain.events import GENESIS
+from otp_service.domain.people import Place
 from otp_service.errors import ConfigurationError, LedgerMismatchError, LedgerUnavailableError
-from otp_service.ledger import postgresql, sqlite
-from otp_service.ledger.schema import head
-from otp_service.ledger.sqlite import NOT_MADE, WRITES
+from otp_service.ledger import schema
+from otp_service.ledger.migrations import STEPS
+from otp_service.ledger.schema import METADATA, audit, head
+
+NOT_MADE: Final = "The ledger has not been made: otp-service ledger upgrade."
+WRITES: Final = {"otp_service_writes": True}
+"""Execution options of a transaction that changes something."""
+_PAUSE: Final = 0.02
+"""Seconds between two attempts to switch a new file to WAL."""
+
+
+def sqlite_engine(url: URL, timeout: float) -> Engine:
+    """Return an engine; ``timeout``: seconds to wait for a lock."""
+    engine = create_engine(url, pool_timeout=timeout, hide_parameters=True, connect_args={"timeout": timeout})
+
+    @event.listens_for(engine, "do_connect")
+    def _look_for_file(*_: object) -> None:
+        """Make no file where somebody only looks, perhaps as another user: SQLite would."""
+        if not sqlite_file(engine).exists():
+            raise LedgerUnavailableError(NOT_MADE)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's
+        connection.isolation_level = None  # we begin transactions ourselves
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+        _write_ahead(connection, timeout, engine.dialect.loaded_dbapi.OperationalError)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        """Take the write lock at once where it is needed: a read that becomes a write may fail without waiting."""
+        writes = WRITES.keys() <= connection.get_execution_options().keys()
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def sqlite_file(engine: Engine) -> Path:
+    """Return the file of a ledger."""
+    return Path(str(engine.url.database))
+
+
+def make_sqlite_file(engine: Engine) -> None:
+    """Make the file for this user only, before SQLite makes it for all; raises `LedgerUnavailableError`."""
+    path = sqlite_file(engine)
+    if path.exists():
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as failed:
+        raise LedgerUnavailableError(f"The ledger {path} cannot be opened: {failed.strerror}.") from failed
+
+
+def _write_ahead(connection: Any, timeout: float, busy: type[Exception]) -> None:  # noqa: ANN401 - the driver's
+    """Switch a file to WAL. Where two processes do so to a new one at once, SQLite refuses one without waiting."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+        except busy:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
+
+
+_GRACE: Final = 1.0
+"""Seconds beyond those after which the server ends a statement by itself: then it stands still, or the network does."""
+
+_ENCODING: Final = "UTF8"
+
+
+def postgresql_engine(url: URL, timeout: float) -> Engine:
+    """Return an engine; ``timeout``: seconds for a connection, a lock or an answer.
+
+    Raises `ConfigurationError` where the driver is not installed; so does a connection where the database is not made
+    for texts of all languages.
+    """
+    milliseconds = round(1000 * timeout)
+    try:
+        engine = create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_timeout=timeout,
+            hide_parameters=True,
+            connect_args={
+                "connect_timeout": max(1, round(timeout)),
+                "application_name": "otp-service",
+                "keepalives_idle": max(1, round(timeout)),  # a connection that was cut off in silence is noticed
+                "keepalives_interval": 1,
+                "keepalives_count": 3,
+                "tcp_user_timeout": milliseconds,
+                "options": f"-c statement_timeout={milliseconds} -c lock_timeout={milliseconds}",
+            },
+        )
+    except (ImportError, NoSuchModuleError) as missing:
+        raise ConfigurationError("PostgreSQL needs the extra postgresql: docs/operations.md, Installing.") from missing
+    impatient = _impatient(engine.dialect.loaded_dbapi, timeout + _GRACE)
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_: object, __: object, arguments: Any, options: Any) -> Any:  # noqa: ANN401 - the driver's
+        connection = impatient.connect(*arguments, **options)
+        if (encoding := connection.info.parameter_status("server_encoding")) != _ENCODING:
+            connection.close()
+            raise ConfigurationError(
+                f"The ledger's database has the encoding {encoding}, which does not hold all texts: "
+                f"make one with {_ENCODING} (createdb --encoding={_ENCODING} --template=template0 NAME)."
+            )
+        return connection
+
+    return engine
+
+
+@contextmanager
+def unhurried(connection: Connection) -> Iterator[None]:
+    """Let a transaction take as long as it takes, and wait for locks as long: the steps of an upgrade do."""
+    driver: Any = connection.connection.dbapi_connection
+    driver.hurried = False
+    for bound in ("statement_timeout", "lock_timeout"):
+        connection.exec_driver_sql(f"SET LOCAL {bound} = 0")
+    try:
+        yield
+    finally:
+        driver.hurried = True
+
+
+def _impatient(driver: Any, patience: float) -> Any:  # noqa: ANN401 - the driver's
+    """Return a kind of connection that is closed when an answer takes longer: the driver itself would wait for ever.
+
+    A server that was stopped, or a host that hangs, ends no statement, and its kernel goes on to confirm our packets.
+    """
+
+    class Impatient(driver.Connection):  # type: ignore[misc]  # the driver is not always there
+        hurried = True
+
+        def wait(self, steps: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - the driver's
+            return super().wait(self._in_time(steps), *arguments, **options)
+
+        def _in_time(self, steps: Any) -> Generator[Any, Any, Any]:  # noqa: ANN401 - the driver's
+            """Pass on what the driver waits for, which is asked every tenth of a second, until the time is over."""
+            end = time.monotonic() + (patience if self.hurried else math.inf)
+            try:
+                ready = yield next(steps)
+                while time.monotonic() < end:
+                    ready = yield steps.send(ready)
+            except StopIteration as done:
+                return done.value
+            steps.close()
+            self.pgconn.finish()
+            raise driver.OperationalError("no answer in time")
+
+    return Impatient
+
 
 SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
@@ -58,7 +234,7 @@ class Database:
 
     def there(self) -> bool:
         """Tell whether there is something to connect to: SQLite would make a file that is missing."""
-        return self.kind != SQLITE or sqlite.file_of(self._engine).exists()
+        return self.kind != SQLITE or sqlite_file(self._engine).exists()
 
     def is_superuser(self) -> bool:
         """Tell whether our role may do everything on the server; SQLite has no roles."""
@@ -74,7 +250,7 @@ class Database:
         ``any_key``: whether the ledger may be another key's, or not made yet.
         """
         if self.kind == SQLITE:
-            sqlite.make_file(self._engine)
+            make_sqlite_file(self._engine)
         with _served(), self._engine.connect().execution_options(**WRITES) as connection, connection.begin():
             if not any_key:
                 self._claim(connection)
@@ -150,5 +326,189 @@ def _url(text: str) -> URL:
 
 def _engine(url: URL, timeout: float) -> Engine:
     if url.get_backend_name() == SQLITE:
-        return sqlite.engine_of(url, timeout)
-    return postgresql.engine_of(url, timeout)
+        return sqlite_engine(url, timeout)
+    return postgresql_engine(url, timeout)
+
+
+def create_head(connection: Connection) -> None:
+    """Name a new ledger."""
+    connection.execute(
+        insert(head).values(
+            id=1,
+            identity=_new_name(),
+            sequence=0,
+            access=0,
+            audit=0,
+            audit_link=GENESIS,
+            changed=0,
+            changed_link=GENESIS,
+            forgotten=0,
+            forgotten_link=GENESIS,
+            mirrored=False,
+            pseudonym_key="",
+            purged=0,
+        )
+    )
+
+
+def rename_ledger(connection: Connection, sequence: int) -> None:
+    """Give the ledger another identity, of which there is no mirror; it goes on after a number, if it was before it."""
+    further = case((head.c.sequence < sequence, sequence), else_=head.c.sequence)
+    connection.execute(update(head).values(identity=_new_name(), sequence=further + 1, mirrored=False))
+
+
+def head_row(connection: Connection) -> Any:  # noqa: ANN401 - a row
+    """Return the head; raises `LedgerUnavailableError` where there is none yet."""
+    found = connection.execute(select(head)).one_or_none()
+    if found is None:
+        raise LedgerUnavailableError("The ledger has not been made: otp-service ledger upgrade.")
+    return found
+
+
+def read_head(connection: Connection) -> Place:
+    """Return how far the ledger has come."""
+    found = head_row(connection)
+    return Place(found.identity, found.sequence, found.changed, found.changed_link)
+
+
+def has_head(connection: Connection, place: Place) -> bool:
+    """Tell whether a place is in the history of this ledger: one that was restored from a copy lacks the later ones."""
+    last = head_row(connection)
+    if place.identity != last.identity or place.sequence > last.sequence:
+        return False
+    known = {last.forgotten: last.forgotten_link, last.changed: last.changed_link, 0: GENESIS}
+    return place.link == (known.get(place.entry) or link_at(connection, place.entry))
+
+
+def forget(connection: Connection, entry: int) -> None:
+    """Remember the last change itself, where the audit chain has no entries any more up to one: mirrors stand there."""
+    values = {"forgotten": head.c.changed, "forgotten_link": head.c.changed_link}
+    connection.execute(update(head).where(head.c.changed <= entry).values(values))
+
+
+def link_at(connection: Connection, entry: int) -> str | None:
+    """Return the link of an entry of the audit chain; ``None`` when it is not there."""
+    return connection.execute(select(audit.c.link).where(audit.c.sequence == entry)).scalar()
+
+
+def advance_head(connection: Connection, changes: int) -> int:
+    """Return the number of the last of some changes; until the transaction ends nobody else gets any."""
+    counted = update(head).values(sequence=head.c.sequence + changes).returning(head.c.sequence)
+    return int(connection.execute(counted).scalar_one())
+
+
+def lock_head(connection: Connection) -> None:
+    """Let nobody else change the ledger until the transaction ends."""
+    advance_head(connection, 0)
+
+
+def access_sequence(connection: Connection) -> str:
+    """Return the name of the state that applications and keys are in: another one after each change."""
+    found = head_row(connection)
+    return f"{found.identity}/{found.access}"
+
+
+def advance_access_head(connection: Connection) -> None:
+    """Count a change of applications or keys; until the transaction ends nobody else makes one."""
+    connection.execute(update(head).values(access=head.c.access + 1))
+
+
+def _new_name() -> str:
+    """Return a name that no ledger had before; letters only, so that no log takes a part of it for a number."""
+    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(32))
+
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 7_209_104
+"""Number of PostgreSQL's lock for upgrades: one process at a time."""
+_VERSION = table("alembic_version", column("version_num"))
+"""Where Alembic notes the step that a ledger has come to, in one row."""
+
+
+def current(database: Database) -> str | None:
+    """Return the step that a ledger has come to; ``None`` for one that has not been made."""
+    with database.read(any_key=True) as connection:
+        if not inspect(connection).has_table(_VERSION.name):
+            return None
+        step: str | None = connection.execute(select(_VERSION.c.version_num)).scalar_one_or_none()
+        return step
+
+
+def is_behind(database: Database) -> bool:
+    """Tell whether a ledger is older than this release. One that is newer can be read and written as it is."""
+    found = current(database)
+    return found is None or found in STEPS[:-1]
+
+
+def upgrade(database: Database) -> None:
+    """Make the tables, or bring them up to date, in one transaction; does nothing where they are, or are newer.
+
+    Looking comes first and needs no lock: a process must be able to start while another one is writing.
+    """
+    with suppress(LedgerUnavailableError):
+        if not is_behind(database):
+            return
+    from alembic import command  # noqa: PLC0415 - takes a quarter of a start, and there is seldom anything to upgrade
+    from alembic.config import Config  # noqa: PLC0415
+
+    with _alone(database) as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("version_locations", str(MIGRATIONS / "versions"))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        if inspect(connection).has_table(schema.head.name):
+            database.require_own(connection)
+        command.upgrade(config, "head")
+        if connection.execute(select(schema.head.c.id)).first() is None:
+            create_head(connection)
+
+
+@contextmanager
+def _alone(database: Database) -> Iterator[Connection]:
+    """Run a transaction while no other process upgrades."""
+    with database.write(any_key=True) as connection:
+        if database.kind != POSTGRESQL:
+            yield connection
+            return
+        with unhurried(connection):
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            yield connection
+
+
+def now() -> int:
+    """Return the time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+MAX_BATCH: Final = 512
+"""Values of one statement: a power of two."""
+
+Item = TypeVar("Item")
+
+
+def batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Yield the items in order, in pieces whose lengths are powers of two, at most `MOST`.
+
+    A statement with a parameter for each item has one text for each length, and drivers keep what they prepared by its
+    text, in each connection: for 500 events that is 430 KB. Of all lengths they would keep a hundred, of these ten.
+    """
+    begin = 0
+    while left := len(items) - begin:
+        size = min(MAX_BATCH, 1 << (left.bit_length() - 1))
+        yield items[begin : begin + size]
+        begin += size
+
+
+MAX_COUNT: Final = 1_000_000
+"""To count more would take long; that there are more is told by one more."""
+
+
+def counts(database: Database) -> Mapping[str, int]:
+    """Return the number of rows of each table, at most one more than `MOST`; raise `LedgerUnavailableError`."""
+    with database.read() as connection:
+        found = {}
+        for table in METADATA.sorted_tables:
+            some = select(literal(1)).select_from(table).limit(MAX_COUNT + 1).subquery()
+            found[table.name] = int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    return found

@@ -2,22 +2,13 @@
 
 from dataclasses import dataclass
 
-from otp_service.ledger import upgrade
-from otp_service.ledger.access import Access
-from otp_service.ledger.acts import Acts
-from otp_service.ledger.api_keys import ApiKeys
-from otp_service.ledger.applications import Applications
-from otp_service.ledger.audit import Audit
-from otp_service.ledger.consents import Consents
+from otp_service.ledger import database as ledger_database
+from otp_service.ledger.access import Access, ApiKeys, Applications
+from otp_service.ledger.audit import Acts, Audit, Disputes, Incidents
 from otp_service.ledger.database import Database
-from otp_service.ledger.disputes import Disputes
-from otp_service.ledger.inbound import Inbound
-from otp_service.ledger.incidents import Incidents
-from otp_service.ledger.mirrored import MirroredNumbers
-from otp_service.ledger.people import People
-from otp_service.ledger.purges import Purges
-from otp_service.ledger.suppressions import Suppressions
-from otp_service.ledger.traffic import Traffic
+from otp_service.ledger.people import Consents, MirroredNumbers, Suppressions
+from otp_service.ledger.retention import Purges
+from otp_service.ledger.traffic import Inbound, People, Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +33,11 @@ class Ledger:
 
     def upgrade(self) -> None:
         """Make the tables, or bring them up to this release."""
-        upgrade.upgrade(self.database)
+        ledger_database.upgrade(self.database)
 
     def behind(self) -> bool:
         """Tell whether the tables are older than this release."""
-        return upgrade.is_behind(self.database)
+        return ledger_database.is_behind(self.database)
 
 
 def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:

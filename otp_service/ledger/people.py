@@ -1,146 +1,521 @@
-"""The rights of those whose numbers are in the ledger: to see what is held, and to have erased what is not needed."""
+"""Consents, suppressions and freezes in the ledger."""
 
-import json
-import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, exists, func, insert, select, union, union_all, update
 
-from otp_service.domain.people import EVERY_APPLICATION, OF_THE_HOLDER, ActEntry, Consent, Place, Suppression
-from otp_service.ledger import acts, audit, head
-from otp_service.ledger import consents as consent_entries
-from otp_service.ledger import suppressions as suppression_entries
-from otp_service.ledger.clock import now
-from otp_service.ledger.database import Database
-from otp_service.ledger.schema import consents, erasures, events, inbound, suppressions, verifications
-from otp_service.ledger.traffic import Past, past_of
-
-KEPT_FOR_DISPUTES: Final = (
-    "Kept under a pseudonym to settle disputes: that a message was wanted, sent and paid for, that somebody agreed, "
-    "and that somebody wants no messages."
+from otp_service.domain.people import (
+    EVERY_APPLICATION,
+    KEEPS_CODES_BACK,
+    OF_THE_HOLDER,
+    ActEntry,
+    Changes,
+    Consent,
+    Evidence,
+    Mirrored,
+    Place,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+    last_of_each,
 )
+from otp_service.errors import ConsentOutdatedError, ConsentRequiredError
+from otp_service.ledger.audit import append_entry, record_action
+from otp_service.ledger.database import (
+    Database,
+    advance_head,
+    batches,
+    has_head,
+    head_row,
+    lock_head,
+    now,
+    read_head,
+    rename_ledger,
+)
+from otp_service.ledger.schema import audit, consents, suppressions
+from otp_service.ledger.schema import head as head_table
 
-_WORDS: Final = ("text_version", "source", "address_prefix")
-"""What an erasure takes out of a consent."""
+# One that came with a start is recorded some time after it. It counts from the place that the ledger had come to at
+# the start: a withdrawal that was recorded in between is the later one of the two. A consent that was not given after
+# all that had been said before it says nothing new, and is not recorded: nobody agrees again by evidence that is sent
+# again.
 
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """All that is held of a number, within one application or all."""
-
-    verifications: tuple[Past, ...]
-    consents: tuple[Consent, ...]
-    suppressions: tuple[Suppression, ...]
-    inbound: tuple[Mapping[str, Any], ...]
-    """Messages from the number: ``application``, ``gateway``, ``meaning``, ``received``."""
-    erasures: tuple[Mapping[str, Any], ...]
-    """What was erased before: ``application``, ``at``, ``reason``, ``kept``, ``erased``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """What an erasure did."""
-
-    id: str
-    at: int
-    reason: str
-    """Why the rest was kept."""
-    kept: Mapping[str, int]
-    """Rows, by table."""
-    erased: Mapping[str, int]
-    """Rows or values, by table."""
-    place: Place
-    """Its place in the ledger."""
+NOTHING = Evidence("", "", "", "", 0, "")
+"""What a withdrawal shows."""
+ORDER = (consents.c.counts_from, consents.c.sequence)
+"""In which entries follow each other."""
 
 
-class People:
-    """What is held of a number. Raises `LedgerUnavailableError` when the database cannot serve."""
+class Consents:
+    """What is kept of consents. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def export(self, pseudonym: str, application: str | None) -> Holding:
-        """Return all that is held of a number within an application, ``None`` for all."""
-        with self._database.read() as connection:
-            entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(*consent_entries.ORDER)
-            return Holding(
-                verifications=past_of(connection, pseudonym, application),
-                consents=tuple(map(consent_entries.entry_of, connection.execute(entries))),
-                suppressions=suppression_entries.entries_of(connection, pseudonym, application),
-                inbound=_rows(
-                    connection, inbound, pseudonym, application, ("application", "gateway", "meaning", "received")
-                ),
-                erasures=_rows(
-                    connection, erasures, pseudonym, application, ("application", "at", "reason", "kept", "erased")
-                ),
-            )
+    def add(self, entry: Consent) -> tuple[Consent | None, Place]:
+        """Record an entry; return it as it was recorded, ``None`` for the last word once more; and the ledger's place.
 
-    def erase(self, pseudonym: str, application: str | None, act: ActEntry | None = None) -> Erasure:
-        """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
-
-        An ``act`` is recorded with it. Suppressions stay: to forget them would send messages to somebody who wants
-        none.
+        Raises `ConsentOutdatedError` for a consent that was not given after the last word.
         """
         with self._database.write() as connection:
-            sequence = head.advance(connection, 1)
-            erased = {
-                "consents": connection.execute(
-                    update(consents)
-                    .where(_mine(consents, pseudonym, application), or_(*(consents.c[name] != "" for name in _WORDS)))
-                    .values(dict.fromkeys(_WORDS, ""))
-                ).rowcount,
-                "suppressions": connection.execute(
-                    update(suppressions)
-                    .where(_mine(suppressions, pseudonym, application), suppressions.c.reason != "")
-                    .where(suppressions.c.source.not_in(OF_THE_HOLDER))  # there the words are ours
-                    .values(reason="")
-                ).rowcount,
-                "inbound": connection.execute(
-                    update(inbound).where(_mine(inbound, pseudonym, application)).values(pseudonym="")
-                ).rowcount,
-            }
-            kept = {
-                table.name: _count(connection, table, _mine(table, pseudonym, application))
-                for table in (verifications, consents, suppressions)
-            }
-            mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
-            kept["events"] = _count(connection, events, events.c.verification.in_(mine))
-            name, at = f"er_{secrets.token_hex(16)}", now()
-            row = {
-                "id": name,
-                "pseudonym": pseudonym,
-                "application": application or EVERY_APPLICATION,
-                "place": sequence,
-                "reason": KEPT_FOR_DISPUTES,
-                "kept": json.dumps(kept),
-                "erased": json.dumps(erased),
-                "at": at,
-            }
-            connection.execute(insert(erasures), row)
-            audit.append(connection, erasures, [row])
-            if act is not None:
-                acts.record(connection, act)
-            return Erasure(name, at, KEPT_FOR_DISPUTES, kept, erased, head.read(connection))
+            return add_consent(connection, entry)
+
+    def of(self, pseudonym: str, application: str, purpose: str) -> tuple[Consent, ...]:
+        """Return the entries of a number for a purpose, oldest first."""
+        wanted = (
+            (consents.c.pseudonym == pseudonym)
+            & (consents.c.application == application)
+            & (consents.c.purpose == purpose)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(select(consents).where(wanted).order_by(*ORDER)).all()
+        return tuple(map(entry_of, rows))
 
 
-def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElement[bool]:
-    mine = table.c.pseudonym == pseudonym
-    return mine if application is None else mine & (table.c.application == application)
+def add_consent(connection: Connection, entry: Consent) -> tuple[Consent | None, Place]:
+    """Do what `Consents.add` does, as a part of more."""
+    recorded, place = record_consent(connection, (entry,))
+    if not recorded:
+        last = _of_each(connection, (entry.pseudonym,))[entry.about][-1]
+        if entry.evidence is None or last.evidence is None or not entry.evidence.repeats(last.evidence):
+            raise ConsentOutdatedError("The person has said something since this consent was given.")
+    return (recorded[0] if recorded else None), place
 
 
-def _count(connection: Connection, table: Table, wanted: ColumnElement[bool]) -> int:
-    return int(connection.execute(select(func.count()).select_from(table).where(wanted)).scalar_one())
+def first_seen(connection: Connection, entry: Consent) -> int:
+    """Return when a consent was given, no later than it was recorded first: a caller's clock may be ahead of ours.
+
+    For whichever purpose: it is no other evidence because it is shown for another one.
+    """
+    seen = (
+        one.recorded
+        for (_, application, _), entries in _of_each(connection, (entry.pseudonym,)).items()
+        if application == entry.application
+        for one in entries
+        if entry.evidence and one.evidence and one.evidence.repeats(entry.evidence)
+    )
+    return min([entry.evidence.given if entry.evidence else 0, *seen])
 
 
-def _rows(
-    connection: Connection, table: Table, pseudonym: str, application: str | None, names: tuple[str, ...]
-) -> tuple[Mapping[str, Any], ...]:
-    statement = select(*(table.c[name] for name in names)).where(_mine(table, pseudonym, application))
-    found = (row._mapping for row in connection.execute(statement))  # noqa: SLF001 - SQLAlchemy's documented name
-    return tuple({name: _plain(name, one[name]) for name in names} for one in found)
+def record_consent(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Consent], Place]:
+    """Record the entries that say anything new; return them, and the place of the last one in the ledger."""
+    last, recorded = advance_head(connection, 0), now()
+    known, new = _of_each(connection, [one.pseudonym for one in entries]), list[Consent]()
+    for entry in entries:
+        stamped = _stamped(entry, last + len(new), recorded, known[entry.about])
+        if stamped:
+            known[entry.about].append(stamped)
+            new.append(stamped)
+    if new:
+        rows = [_row(one, sequence) for sequence, one in enumerate(new, last + 1)]
+        advance_head(connection, len(new))
+        connection.execute(insert(consents), rows)
+        append_entry(connection, consents, rows)
+    return new, read_head(connection)
 
 
-def _plain(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
-    return json.loads(value) if name in {"kept", "erased"} else value
+def _stamped(entry: Consent, place: int, recorded: int, known: Iterable[Consent]) -> Consent | None:
+    """Return an entry as it is recorded next after a place; ``None`` when it says nothing new.
+
+    A start that saw a place to come saw a ledger that was lost, and this is an older copy of it: nobody can tell what
+    its consent came after, so everything else counts as later.
+    """
+    seen = entry.counts_from
+    counts_from = place + 1 if seen is None else seen if seen <= place else 0
+    before = [one.said for one in known if (one.counts_from or 0) <= counts_from]
+    if entry.evidence is None:
+        said = max(recorded, entry.said, *(one.said for one in known))
+    elif any(entry.evidence.given <= one for one in before):
+        return None
+    else:
+        said = entry.evidence.given
+    return replace(entry, counts_from=counts_from, recorded=recorded, said=said)
+
+
+def _row(entry: Consent, sequence: int) -> dict[str, Any]:
+    evidence = entry.evidence or NOTHING
+    return {
+        "sequence": sequence,
+        "pseudonym": entry.pseudonym,
+        "application": entry.application,
+        "purpose": entry.purpose,
+        "withdrawn": entry.withdrawn,
+        "counts_from": entry.counts_from,
+        "recorded": entry.recorded,
+        "text_version": evidence.text_version,
+        "text_sha256": evidence.text_sha256,
+        "locale": evidence.locale,
+        "channel": evidence.channel,
+        "given": entry.said,
+        "source": evidence.source,
+        "address_prefix": evidence.address_prefix,
+    }
+
+
+def _of_each(connection: Connection, pseudonyms: Sequence[str]) -> dict[tuple[str, str, str], list[Consent]]:
+    """Return the entries of each number, application and purpose, oldest first."""
+    found: dict[tuple[str, str, str], list[Consent]] = defaultdict(list)
+    for some in batches(list(dict.fromkeys(pseudonyms))):
+        wanted = select(consents).where(consents.c.pseudonym.in_(some)).order_by(*ORDER)
+        for entry in map(entry_of, connection.execute(wanted)):
+            found[entry.about].append(entry)
+    return found
+
+
+def last_consents(connection: Connection, pseudonyms: Sequence[str]) -> list[Consent]:
+    """Return the entry of each number, application and purpose that is in force, as said when the last of them was."""
+    found = _of_each(connection, pseudonyms).values()
+    return [replace(entries[-1], said=max(one.said for one in entries)) for entries in found if entries]
+
+
+def entry_of(row: Row[Any]) -> Consent:
+    """Return a row as an entry."""
+    evidence = Evidence(
+        text_version=row.text_version,
+        text_sha256=row.text_sha256,
+        locale=row.locale,
+        channel=row.channel,
+        given=row.given,
+        source=row.source,
+        address_prefix=row.address_prefix,
+    )
+    return Consent(
+        pseudonym=row.pseudonym,
+        application=row.application,
+        purpose=row.purpose,
+        evidence=None if row.withdrawn else evidence,
+        counts_from=row.counts_from,
+        recorded=row.recorded,
+        said=row.given,
+    )
+
+
+LIFT_KNOWN: Final = 24 * 3600 * 1000
+"""Milliseconds for which the mirror has to know that a freeze was lifted: by far longer than a record lives that was
+started before, so that clocks of hosts may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What recording some entries has led to."""
+
+    new: int
+    """How many said anything new."""
+    place: Place
+    """The ledger's last change."""
+
+
+class Suppressions:
+    """What is kept of suppressions. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, entries: Sequence[Suppression], act: ActEntry | None = None) -> Added:
+        """Record entries in their order, all or none; what says nothing new is left out.
+
+        What they say of the time at which they were recorded is not read. An ``act`` is recorded with them, if any says
+        anything new.
+        """
+        with self._database.write() as connection:
+            added = record_suppression(connection, entries)
+            if act is not None and added.new:
+                record_action(connection, act)
+            return added
+
+    def lift(self, entry: Suppression, shown: Consent | None = None, act: ActEntry | None = None) -> tuple[bool, Added]:
+        """Record a consent that is shown, and an entry that lifts what is in force, if anything is, with an ``act``.
+
+        What the number's holder said is lifted by an application only with a consent that was given later. Returns
+        whether anything was lifted, and all that was recorded. Raises `ConsentRequiredError` and
+        `ConsentOutdatedError`, and records nothing then.
+        """
+        with self._database.write() as connection:
+            lock_head(connection)
+            mine = _in_force(connection, entry)
+            if entry.source is SuppressionSource.API:
+                _require_newer(connection, mine, shown)
+            agreed = shown is not None and add_consent(connection, shown)[0] is not None
+            added = record_suppression(connection, (entry,) if mine else ())
+            if act is not None and mine:
+                record_action(connection, act)
+        return bool(mine), Added(added.new + agreed, added.place)
+
+    def of(self, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:
+        """Return the entries of a number, oldest first: of one application and those of all, or of every one."""
+        with self._database.read() as connection:
+            return entries_of(connection, pseudonym, application)
+
+    def in_force(self, pseudonym: str, application: str, scope: SuppressionScope) -> tuple[Suppression, ...]:
+        """Return the entries that keep messages back from a number, of exactly this application and scope."""
+        about = Suppression(pseudonym, application, scope, SuppressionSource.OPERATOR)
+        with self._database.read() as connection:
+            return tuple(_in_force(connection, about))
+
+
+def record_suppression(connection: Connection, entries: Sequence[Suppression]) -> Added:
+    """Record entries in their order; what says nothing new is left out: a list that is imported again, for example."""
+    recorded = now()
+    new = _news(connection, entries, recorded)
+    if not new:
+        return Added(0, read_head(connection))
+    last = advance_head(connection, len(new))
+    rows = [
+        {
+            "sequence": sequence,
+            "pseudonym": entry.pseudonym,
+            "application": entry.application,
+            "scope": entry.scope,
+            "lifted": entry.lifted,
+            "source": entry.source,
+            "reason": entry.reason,
+            "until": entry.until,
+            "recorded": recorded,
+        }
+        for sequence, entry in enumerate(new, last - len(new) + 1)
+    ]
+    connection.execute(insert(suppressions), rows)
+    append_entry(connection, suppressions, rows)
+    return Added(len(new), read_head(connection))
+
+
+def lift_of(connection: Connection, entry: Suppression, sources: Collection[SuppressionSource]) -> Added | None:
+    """Record an entry that lifts, where all that is in force comes from some sources; ``None`` where other things do.
+
+    What is judged and what is lifted is the same: until the transaction ends nobody else says anything.
+    """
+    lock_head(connection)
+    mine = _in_force(connection, entry)
+    if any(one.source not in sources for one in mine):
+        return None
+    return record_suppression(connection, (entry,)) if mine else Added(0, read_head(connection))
+
+
+def _in_force(connection: Connection, entry: Suppression) -> list[Suppression]:
+    """Return what holds now of that which an entry is about."""
+    moment = now()
+    return [
+        one for one in _not_lifted(connection, (entry.pseudonym,)) if one.about == entry.about and one.holds(moment)
+    ]
+
+
+def _require_newer(connection: Connection, mine: Sequence[Suppression], shown: Consent | None) -> None:
+    """Refuse to lift what a number's holder said, without a consent that was given later."""
+    said = max((one.recorded for one in mine if one.source in OF_THE_HOLDER), default=None)
+    if said is None:
+        return
+    if shown is None:
+        raise ConsentRequiredError("The person said stop, and has to agree anew, or to write START.")
+    if first_seen(connection, shown) <= said:
+        raise ConsentOutdatedError("The person said stop after this consent was given.")
+
+
+def record_opt_out(connection: Connection, entry: Suppression, since: int) -> bool:
+    """Record what a number's holder told somebody else, when the mirror had come ``since`` a place in the ledger.
+
+    Returns whether it says anything new: not where messages were let through after that place.
+    """
+    lifted = select(suppressions.c.sequence).where(
+        suppressions.c.pseudonym == entry.pseudonym,
+        suppressions.c.application == entry.application,
+        suppressions.c.scope == entry.scope,
+        suppressions.c.lifted,
+        suppressions.c.sequence > since,
+    )
+    if connection.execute(lifted.limit(1)).first():
+        return False
+    return record_suppression(connection, (entry,)).new > 0
+
+
+def latest(connection: Connection, pseudonyms: Sequence[str]) -> list[Suppression]:
+    """Return what suppresses each of some numbers, for each application and scope; it may have ended."""
+    return list(last_of_each(_not_lifted(connection, pseudonyms)))
+
+
+def lifted_freezes(connection: Connection, pseudonyms: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+    """Return where freezes of some numbers were lifted last, and lately: the place in the ledger, by application.
+
+    What lifts nothing, since another entry has lifted it before, moves no place: what was started between goes on.
+    """
+    standing: set[tuple[str, str]] = set()
+    lifted: dict[str, dict[str, int]] = defaultdict(dict)
+    since = now() - LIFT_KNOWN
+    wanted = _in_order().where(suppressions.c.scope == SuppressionScope.FROZEN)
+    for some in batches(pseudonyms):
+        for row in connection.execute(wanted.where(suppressions.c.pseudonym.in_(some))):
+            about = (row.pseudonym, row.application)
+            if not row.lifted:
+                standing.add(about)
+            elif about in standing:
+                standing.remove(about)
+                if row.recorded >= since:
+                    lifted[row.pseudonym][row.application] = row.sequence
+    return lifted
+
+
+def entries_of(connection: Connection, pseudonym: str, application: str | None) -> tuple[Suppression, ...]:
+    """Return the entries of a number, oldest first: of one application and those of all, or of every one."""
+    wanted = _in_order().where(suppressions.c.pseudonym == pseudonym)
+    if application is not None:
+        wanted = wanted.where(suppressions.c.application.in_((application, EVERY_APPLICATION)))
+    return tuple(map(_entry, connection.execute(wanted)))
+
+
+def _news(connection: Connection, entries: Sequence[Suppression], moment: int) -> list[Suppression]:
+    """Return the entries that say anything new: not that which another one says already, for as long."""
+    known = defaultdict(list)
+    for one in _not_lifted(connection, list(dict.fromkeys(entry.pseudonym for entry in entries))):
+        known[one.about].append(one)
+    new = []
+    for entry in entries:
+        if any(one.says(entry, moment) for one in known[entry.about]):
+            continue
+        new.append(entry)
+        known[entry.about] = [] if entry.lifted else [*known[entry.about], entry]
+    return new
+
+
+def _not_lifted(connection: Connection, pseudonyms: Sequence[str]) -> list[Suppression]:
+    """Return the entries of some numbers that suppress, and that no later one lifts; oldest first."""
+    later = suppressions.alias()
+    lifted = exists().where(
+        later.c.pseudonym == suppressions.c.pseudonym,
+        later.c.application == suppressions.c.application,
+        later.c.scope == suppressions.c.scope,
+        later.c.sequence > suppressions.c.sequence,
+        later.c.lifted,
+    )
+    wanted = _in_order().where(~suppressions.c.lifted, ~lifted.correlate(suppressions))
+    found: list[Suppression] = []
+    for some in batches(pseudonyms):
+        found += map(_entry, connection.execute(wanted.where(suppressions.c.pseudonym.in_(some))))
+    return found
+
+
+def _in_order() -> Select[Any]:
+    return select(suppressions).order_by(suppressions.c.sequence)
+
+
+def _entry(row: Row[Any]) -> Suppression:
+    return Suppression(
+        pseudonym=row.pseudonym,
+        application=row.application,
+        scope=SuppressionScope(row.scope),
+        source=SuppressionSource(row.source),
+        reason=row.reason,
+        until=row.until,
+        lifted=row.lifted,
+        recorded=row.recorded,
+    )
+
+
+class MirroredNumbers:
+    """The ledger as its mirror sees it. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def head(self) -> Place:
+        """Return how far the ledger has come."""
+        with self._database.read() as connection:
+            return read_head(connection)
+
+    def has(self, place: Place) -> bool:
+        """Tell whether a place is in the history of this ledger."""
+        with self._database.read() as connection:
+            return has_head(connection, place)
+
+    def disown(self, sequence: int = 0) -> None:
+        """Take the ledger for another one, without a mirror; its changes go on after a number."""
+        with self._database.write() as connection:
+            rename_ledger(connection, sequence)
+
+    def was_mirrored(self) -> bool:
+        """Tell whether a mirror of this ledger was ever complete."""
+        with self._database.read() as connection:
+            return bool(head_row(connection).mirrored)
+
+    def note_mirrored(self) -> None:
+        """Note that there is a complete mirror."""
+        with self._database.write() as connection:
+            connection.execute(update(head_table).values(mirrored=True))
+
+    def since(self, place: Place, most: int) -> Changes | None:
+        """Return what the next changes after a place have led to, at most ``most`` of them.
+
+        ``None`` when the place is not in the history of this ledger.
+        """
+        changed = union_all(
+            select(suppressions.c.sequence, suppressions.c.pseudonym).where(
+                suppressions.c.sequence > place.sequence, suppressions.c.scope.in_(KEEPS_CODES_BACK)
+            ),
+            select(consents.c.sequence, consents.c.pseudonym).where(consents.c.sequence > place.sequence),
+        ).subquery()
+        with self._database.read() as connection:
+            if not has_head(connection, place):
+                return None
+            last = read_head(connection)
+            rows = connection.execute(select(changed).order_by(changed.c.sequence).limit(most)).all()
+            upto = _place_of(connection, last, rows[-1].sequence) if len(rows) == most else last
+            numbers = _states(connection, list(dict.fromkeys(row.pseudonym for row in rows)))
+            return Changes(place, upto, last.sequence, numbers)
+
+    def all_after(self, pseudonym: str, most: int, place: Place) -> Changes | None:
+        """Return the state of the next numbers after one in the order of their pseudonyms, at most ``most``.
+
+        ``None`` when a place is not in the history of this ledger.
+        """
+        with self._database.read() as connection:
+            if not has_head(connection, place):
+                return None
+            some = connection.execute(_numbers_after(pseudonym, most)).scalars().all()
+            return Changes(place, place, read_head(connection).sequence, _states(connection, some))
+
+    def count(self) -> int:
+        """Return how many numbers the mirror has to know of."""
+        suppressed = select(suppressions.c.pseudonym).where(suppressions.c.scope.in_(KEEPS_CODES_BACK))
+        known = union(suppressed, select(consents.c.pseudonym)).subquery()
+        with self._database.read() as connection:
+            return connection.execute(select(func.count()).select_from(known)).scalar_one()
+
+
+def _place_of(connection: Connection, last: Place, sequence: int) -> Place:
+    """Return the place of a change, by its entry in the audit chain."""
+    mine = select(audit.c.sequence, audit.c.link).where(
+        audit.c.table.in_((suppressions.name, consents.name)), audit.c.row == str(sequence)
+    )
+    entry = connection.execute(mine.order_by(audit.c.sequence.desc()).limit(1)).one()
+    return Place(last.identity, sequence, entry.sequence, entry.link)
+
+
+def _numbers_after(pseudonym: str, most: int) -> Select[Any]:
+    """Return the statement for the next numbers; each table is read no further than that takes."""
+    mine, given = suppressions.c.pseudonym, consents.c.pseudonym
+    suppressed = select(mine).where(mine > pseudonym, suppressions.c.scope.in_(KEEPS_CODES_BACK))
+    consented = select(given).where(given > pseudonym)
+    parts = [
+        part.distinct().order_by(part.selected_columns[0]).limit(most).subquery() for part in (suppressed, consented)
+    ]
+    known = union(*(select(part.c.pseudonym) for part in parts)).subquery()
+    return select(known.c.pseudonym).order_by(known.c.pseudonym).limit(most)
+
+
+def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[Mirrored, ...]:
+    suppressed: dict[str, dict[str, int | None]] = defaultdict(dict)
+    frozen: dict[str, set[str]] = defaultdict(set)
+    for entry in latest(connection, pseudonyms):
+        if entry.scope is SuppressionScope.ALL:
+            suppressed[entry.pseudonym][entry.application] = entry.until
+        elif entry.scope is SuppressionScope.FROZEN:
+            frozen[entry.pseudonym].add(entry.application)
+    given: dict[str, dict[tuple[str, str], tuple[bool, int, int]]] = defaultdict(dict)
+    for consent in last_consents(connection, pseudonyms):
+        place = consent.counts_from or 0
+        given[consent.pseudonym][consent.application, consent.purpose] = (not consent.withdrawn, place, consent.said)
+    lifted = lifted_freezes(connection, pseudonyms)
+    return tuple(
+        Mirrored(one, suppressed[one], given[one], frozenset(frozen[one]), lifted.get(one, {})) for one in pseudonyms
+    )

@@ -1,29 +1,35 @@
-"""What was sent, through whom, and how it ended: the event stream, projected. To project it twice does no harm."""
+"""Verifications, deliveries and inbound messages in the ledger."""
 
 import json
+import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, desc, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, desc, func, insert, or_, select, update
 
 from otp_service.domain.events import CONSENTED, Happening
 from otp_service.domain.people import (
     EVERY_APPLICATION,
+    OF_THE_HOLDER,
+    ActEntry,
     Consent,
     Evidence,
+    Meaning,
     Place,
     Suppression,
     SuppressionScope,
     SuppressionSource,
 )
 from otp_service.domain.verification import Status
-from otp_service.ledger import audit, consents, head, suppressions
-from otp_service.ledger.batches import batches
-from otp_service.ledger.clock import now
-from otp_service.ledger.database import Database
-from otp_service.ledger.schema import erasures, events, verifications
+from otp_service.ledger import people
+from otp_service.ledger import people as consent_entries
+from otp_service.ledger import people as suppression_entries
+from otp_service.ledger.audit import append_entry, record_action
+from otp_service.ledger.database import Database, advance_head, batches, lock_head, now, read_head
+from otp_service.ledger.people import Added, lift_of
+from otp_service.ledger.schema import consents, erasures, events, inbound, suppressions, verifications
 
 STARTED: Final = "verification.started"
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
@@ -79,9 +85,9 @@ class Traffic:
             self._note_verifications(connection, new)
             given: list[Consent] = []
             if came := _consents(connection, happenings):  # of one that is repeated nothing is new
-                given, _ = consents.record(connection, came)
-            told = [entry for entry, since in _opt_outs(new) if suppressions.record_opt_out(connection, entry, since)]
-            place = head.read(connection) if given or told else None
+                given, _ = people.record_consent(connection, came)
+            told = [entry for entry, since in _opt_outs(new) if people.record_opt_out(connection, entry, since)]
+            place = read_head(connection) if given or told else None
         return Recorded(len(new), tuple(told), place)
 
     def keep(self, happenings: Sequence[Happening]) -> None:
@@ -96,7 +102,7 @@ class Traffic:
         fresh: set[str] = set()
         for some in batches(rows):
             fresh.update(connection.execute(statement, some).scalars())
-        audit.append(connection, events, [row for row in rows if row["id"] in fresh])
+        append_entry(connection, events, [row for row in rows if row["id"] in fresh])
         return fresh
 
     def answered(self, pseudonym: str, gateway: str, since: int) -> tuple[str, int] | None:
@@ -134,7 +140,7 @@ class Traffic:
             started.sort(key=itemgetter("id"))
             fields = {name: insertion.excluded[name] for name in (*_OF_START, "started", "expires")}
             connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields), started)
-            audit.append(connection, verifications, started)
+            append_entry(connection, verifications, started)
         ended = [_verification(one) | {"status": _ENDINGS[one.type], "ended": one.at}
                  for one in happenings if one.type in _ENDINGS]  # fmt: skip
         if ended:
@@ -200,7 +206,7 @@ def _consents(connection: Connection, happenings: Iterable[Happening]) -> list[C
     came = [one for one in happenings if one.type == CONSENTED]
     if not came:
         return []
-    head.lock(connection)  # an erasure is either seen here, or sees what is recorded here
+    lock_head(connection)  # an erasure is either seen here, or sees what is recorded here
     erased: dict[tuple[str, str], int] = {}
     for some in batches(list(dict.fromkeys(one.member("pseudonym") for one in came))):
         theirs = select(erasures).where(erasures.c.pseudonym.in_(some))
@@ -231,3 +237,181 @@ def _opt_outs(happenings: Iterable[Happening]) -> Iterator[tuple[Suppression, in
                 ),
                 int(one.member("ledger") or 0),
             )
+
+
+class Inbound:
+    """What is kept of inbound messages. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def known(self, name: str) -> bool:
+        """Tell whether a message is recorded already."""
+        with self._database.read() as connection:
+            return connection.execute(select(inbound.c.id).where(inbound.c.id == name)).first() is not None
+
+    def record(self, name: str, pseudonym: str, application: str, gateway: str, meaning: Meaning) -> bool:
+        """Record a message under its name; return whether it is new.
+
+        ``application`` is the one that it answered, empty when that is not known.
+        """
+        with self._database.write() as connection:
+            return self._insert(connection, name, pseudonym, application, gateway, meaning)
+
+    def record_start(
+        self, name: str, gateway: str, entry: Suppression, sources: Collection[SuppressionSource]
+    ) -> tuple[bool, Added | None]:
+        """Record a message that asks for messages again, and lift what comes from some sources, both or neither.
+
+        Returns whether it is new, and what that has led to (`lift_of`): a repetition lifts nothing, however late.
+        """
+        with self._database.write() as connection:
+            if not self._insert(connection, name, entry.pseudonym, entry.application, gateway, Meaning.START):
+                return False, None
+            return True, lift_of(connection, entry, sources)
+
+    def _insert(
+        self, connection: Connection, name: str, pseudonym: str, application: str, gateway: str, meaning: Meaning
+    ) -> bool:
+        row = {
+            "id": name,
+            "pseudonym": pseudonym,
+            "application": application,
+            "gateway": gateway,
+            "meaning": meaning,
+            "received": now(),
+        }
+        statement = self._database.insert(inbound).values(row).on_conflict_do_nothing().returning(inbound.c.id)
+        is_new = connection.execute(statement).first() is not None
+        if is_new:
+            append_entry(connection, inbound, [row])
+        return is_new
+
+
+KEPT_FOR_DISPUTES: Final = (
+    "Kept under a pseudonym to settle disputes: that a message was wanted, sent and paid for, that somebody agreed, "
+    "and that somebody wants no messages."
+)
+
+_WORDS: Final = ("text_version", "source", "address_prefix")
+"""What an erasure takes out of a consent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """All that is held of a number, within one application or all."""
+
+    verifications: tuple[Past, ...]
+    consents: tuple[Consent, ...]
+    suppressions: tuple[Suppression, ...]
+    inbound: tuple[Mapping[str, Any], ...]
+    """Messages from the number: ``application``, ``gateway``, ``meaning``, ``received``."""
+    erasures: tuple[Mapping[str, Any], ...]
+    """What was erased before: ``application``, ``at``, ``reason``, ``kept``, ``erased``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What an erasure did."""
+
+    id: str
+    at: int
+    reason: str
+    """Why the rest was kept."""
+    kept: Mapping[str, int]
+    """Rows, by table."""
+    erased: Mapping[str, int]
+    """Rows or values, by table."""
+    place: Place
+    """Its place in the ledger."""
+
+
+class People:
+    """What is held of a number. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def export(self, pseudonym: str, application: str | None) -> Holding:
+        """Return all that is held of a number within an application, ``None`` for all."""
+        with self._database.read() as connection:
+            entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(*consent_entries.ORDER)
+            return Holding(
+                verifications=past_of(connection, pseudonym, application),
+                consents=tuple(map(consent_entries.entry_of, connection.execute(entries))),
+                suppressions=suppression_entries.entries_of(connection, pseudonym, application),
+                inbound=_rows(
+                    connection, inbound, pseudonym, application, ("application", "gateway", "meaning", "received")
+                ),
+                erasures=_rows(
+                    connection, erasures, pseudonym, application, ("application", "at", "reason", "kept", "erased")
+                ),
+            )
+
+    def erase(self, pseudonym: str, application: str | None, act: ActEntry | None = None) -> Erasure:
+        """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
+
+        An ``act`` is recorded with it. Suppressions stay: to forget them would send messages to somebody who wants
+        none.
+        """
+        with self._database.write() as connection:
+            sequence = advance_head(connection, 1)
+            erased = {
+                "consents": connection.execute(
+                    update(consents)
+                    .where(_mine(consents, pseudonym, application), or_(*(consents.c[name] != "" for name in _WORDS)))
+                    .values(dict.fromkeys(_WORDS, ""))
+                ).rowcount,
+                "suppressions": connection.execute(
+                    update(suppressions)
+                    .where(_mine(suppressions, pseudonym, application), suppressions.c.reason != "")
+                    .where(suppressions.c.source.not_in(OF_THE_HOLDER))  # there the words are ours
+                    .values(reason="")
+                ).rowcount,
+                "inbound": connection.execute(
+                    update(inbound).where(_mine(inbound, pseudonym, application)).values(pseudonym="")
+                ).rowcount,
+            }
+            kept = {
+                table.name: _count(connection, table, _mine(table, pseudonym, application))
+                for table in (verifications, consents, suppressions)
+            }
+            mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
+            kept["events"] = _count(connection, events, events.c.verification.in_(mine))
+            name, at = f"er_{secrets.token_hex(16)}", now()
+            row = {
+                "id": name,
+                "pseudonym": pseudonym,
+                "application": application or EVERY_APPLICATION,
+                "place": sequence,
+                "reason": KEPT_FOR_DISPUTES,
+                "kept": json.dumps(kept),
+                "erased": json.dumps(erased),
+                "at": at,
+            }
+            connection.execute(insert(erasures), row)
+            append_entry(connection, erasures, [row])
+            if act is not None:
+                record_action(connection, act)
+            return Erasure(name, at, KEPT_FOR_DISPUTES, kept, erased, read_head(connection))
+
+
+def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElement[bool]:
+    mine = table.c.pseudonym == pseudonym
+    return mine if application is None else mine & (table.c.application == application)
+
+
+def _count(connection: Connection, table: Table, wanted: ColumnElement[bool]) -> int:
+    return int(connection.execute(select(func.count()).select_from(table).where(wanted)).scalar_one())
+
+
+def _rows(
+    connection: Connection, table: Table, pseudonym: str, application: str | None, names: tuple[str, ...]
+) -> tuple[Mapping[str, Any], ...]:
+    statement = select(*(table.c[name] for name in names)).where(_mine(table, pseudonym, application))
+    found = (row._mapping for row in connection.execute(statement))  # noqa: SLF001 - SQLAlchemy's documented name
+    return tuple({name: _plain(name, one[name]) for name in names} for one in found)
+
+
+def _plain(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
+    return json.loads(value) if name in {"kept", "erased"} else value

@@ -9,7 +9,7 @@ from typing import Final
 from otp_service.domain.events import GENESIS, ChainHead, Entry, PurgeRecord, shortened
 from otp_service.domain.keyring import is_signed
 from otp_service.ledger.audit import Link, SignedHead, class_of
-from otp_service.ledger.clock import now
+from otp_service.ledger.database import now
 from otp_service.ledger.schema import CONSENTS, SUPPRESSIONS, TRAFFIC
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics

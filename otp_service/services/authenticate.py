@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from otp_service.domain.applications import ApiKey, Application
 from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import UnauthenticatedError
-from otp_service.ledger import clock
+from otp_service.ledger import database
 from otp_service.services.context import Context
 
 
@@ -26,7 +26,7 @@ def authenticate(context: Context, api_key: str, address: Callable[[], str | Non
     there. The look-up is by the key's SHA-256: how long it takes depends on digests that nobody can choose, so it tells
     nothing of a key.
     """
-    entries, now = context.directory.entries, clock.now()
+    entries, now = context.directory.entries, database.now()
     key = entries.keys.get(api_key_hash(api_key))
     if key is None or not key.is_valid(now) or (key.networks and not key.admits(address())):
         raise UnauthenticatedError("The API key is not known.")

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 from otp_service.domain.applications import Application
 from otp_service.domain.verification import Channel, Purpose
-from otp_service.ledger.clock import now
+from otp_service.ledger.database import now
 from otp_service.services.context import Context
 
 

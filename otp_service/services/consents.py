@@ -9,7 +9,7 @@ from otp_service.domain.applications import Application
 from otp_service.domain.numbers import Named
 from otp_service.domain.people import Consent, ConsentMode, Evidence
 from otp_service.errors import ConsentNotKeptError, ForbiddenError, InvalidTimeError, StoreUnavailableError
-from otp_service.ledger.clock import now
+from otp_service.ledger.database import now
 from otp_service.services.context import Context
 from otp_service.services.subjects import passing
 

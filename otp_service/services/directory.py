@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from otp_service.domain.applications import NO_APPLICATION, ApiKey, Application
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.access import Access, Listing
-from otp_service.ledger.applications import StoredApplication
+from otp_service.ledger.access import Access, Listing, StoredApplication
 from otp_service.store.scripts import LoadedRuleset
 from otp_service.telemetry.logging import get_logger
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from otp_service.domain.events import Entry, canonical, digest_of
 from otp_service.domain.keyring import is_signed
-from otp_service.ledger import clock
-from otp_service.ledger.disputes import MOST, Proven, Wanted
+from otp_service.ledger import database
+from otp_service.ledger.audit import MAX_FOUND, Proven, Wanted
 from otp_service.services.context import Context
 
 FORMAT: Final = 1
@@ -28,8 +28,8 @@ def pack(context: Context, wanted: Wanted, about: Mapping[str, str]) -> dict[str
     document: dict[str, Any] = {
         "format": FORMAT,
         "about": dict(about),
-        "made": clock.now(),
-        "complete": len(verifications) < MOST,
+        "made": database.now(),
+        "complete": len(verifications) < MAX_FOUND,
         "verifications": [str(row["id"]) for row in verifications],
         "rows": [_row(one) for one in found],
         "head": asdict(head),

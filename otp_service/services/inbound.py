@@ -16,7 +16,7 @@ from otp_service.domain.people import OF_THE_HOLDER, Meaning, Suppression, Suppr
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.errors import InvalidNumberError, NumberTypeNotAllowedError
 from otp_service.gateways.base import InboundMessage
-from otp_service.ledger.clock import now
+from otp_service.ledger.database import now
 from otp_service.services.context import Context
 from otp_service.services.replies import Reply
 from otp_service.services.suppressions import suppress, tell

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from otp_service.ledger.incidents import Counted, Span
+from otp_service.ledger.audit import Counted, Span
 from otp_service.ledger.schema import METADATA
 from otp_service.services.audit import Looked, verify
 from otp_service.services.context import Context

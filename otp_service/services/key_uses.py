@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.api_keys import ApiKeys
+from otp_service.ledger.access import ApiKeys
 
 MINUTE = 60_000
 """Milliseconds: as exactly as the last use is known."""

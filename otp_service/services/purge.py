@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from otp_service.domain.events import Keeping
-from otp_service.ledger import clock
-from otp_service.ledger.purge_rules import RULES, Purge
+from otp_service.ledger import database
+from otp_service.ledger.retention import RULES, Purge
 from otp_service.services.context import Context
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Count
@@ -39,7 +39,7 @@ class Purging:
 
     def _now(self) -> int:
         """Return the earlier time of two clocks: a host that is years ahead must not delete what others keep."""
-        return min(clock.now(), self._context.store.decisions.now())
+        return min(database.now(), self._context.store.decisions.now())
 
     def _purge(self, now: int) -> Mapping[str, int]:
         self.gone = gone = dict.fromkeys(RULES, 0)

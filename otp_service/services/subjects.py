@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from otp_service.domain.numbers import Named
 from otp_service.domain.people import ActEntry, Consent, Suppression
 from otp_service.domain.verification import Verification
-from otp_service.ledger.people import Erasure, Holding
-from otp_service.ledger.traffic import Past
+from otp_service.ledger.traffic import Erasure, Holding, Past
 from otp_service.services.context import Context
 from otp_service.services.record_events import record_events
 from otp_service.telemetry.logging import get_logger

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from otp_service.domain.applications import Application
 from otp_service.domain.guard import Ruleset
 from otp_service.errors import ConfigurationError, InvalidApplicationError
-from otp_service.ledger.applications import StoredApplication
+from otp_service.ledger.access import StoredApplication
 from otp_service.settings.consistency import brand_faults_of, price_faults_of
 from otp_service.settings.demands import consent_demands, sender_demands
 from otp_service.settings.faults import fault_lines

@@ -7,7 +7,7 @@ from support_installation import BANK_KEY, NUMBER, World
 from otp_service.domain.numbers import named, parse_destination
 from otp_service.domain.people import EVERY_APPLICATION, SuppressionSource
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
-from otp_service.ledger.suppressions import Suppressions
+from otp_service.ledger.people import Suppressions
 from otp_service.services.freeze import freeze, unfreeze
 from otp_service.store.mirror import Mirror
 

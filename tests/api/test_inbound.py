@@ -20,8 +20,8 @@ from otp_service.domain.numbers import named, parse_destination
 from otp_service.domain.people import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import LedgerUnavailableError
 from otp_service.gateways.base import GatewayError
-from otp_service.ledger.inbound import Inbound
-from otp_service.ledger.suppressions import Suppressions
+from otp_service.ledger.people import Suppressions
+from otp_service.ledger.traffic import Inbound
 from otp_service.services import replies
 from otp_service.services.freeze import freeze
 from otp_service.services.receive_inbound import inbound_url

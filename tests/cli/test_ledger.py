@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import insert
 from support_cli import configured, run
 
-from otp_service.ledger import counts, schema
+from otp_service.ledger import database as ledger_database
+from otp_service.ledger import schema
 from otp_service.ledger.database import Database
 from otp_service.settings.retention import RetentionSettings
 
@@ -62,7 +63,7 @@ def test_the_status_names_every_table_and_shows_no_password(environ):
 
 @pytest.mark.usefixtures("wrote")
 def test_no_more_rows_are_counted_than_can_be_soon(environ, monkeypatch):
-    monkeypatch.setattr(counts, "MOST", 1)
+    monkeypatch.setattr(ledger_database, "MOST", 1)
     monkeypatch.setattr("otp_service.cli.ledger.MOST", 1)
 
     assert ["inbound", "more than 1"] in rows_of(run("ledger", "status", environ=environ))

@@ -13,8 +13,7 @@ from support_ledger import VARIABLE
 from support_postgres import PostgresServer, programs
 from support_service import COMMAND, Service, eventually, running
 
-from otp_service.ledger.database import Database
-from otp_service.ledger.upgrade import upgrade
+from otp_service.ledger.database import Database, upgrade
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "backup-and-restore.md"
 SINCE = "+923001234500"

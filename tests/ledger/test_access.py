@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from otp_service.domain.applications import NO_APPLICATION, ApiKey, Scope, networks_of, new_key_id
 from otp_service.errors import ConflictError, NameTakenError
-from otp_service.ledger import api_keys as module
+from otp_service.ledger import access as module
 from otp_service.ledger.schema import api_keys
 
 DAY = 86_400_000

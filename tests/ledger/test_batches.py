@@ -6,18 +6,18 @@ import pytest
 from sqlalchemy import event
 from support_happenings import agreed
 
-from otp_service.ledger.batches import MOST, batches
+from otp_service.ledger.database import MAX_BATCH, batches
 from otp_service.ledger.ledger import Ledger
 
 SOME = 31
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, MOST - 1, MOST, MOST + 1, 2000])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, MAX_BATCH - 1, MAX_BATCH, MAX_BATCH + 1, 2000])
 def test_all_items_are_in_pieces_of_few_lengths_in_their_order(count):
     pieces = list(batches(range(count)))
 
     assert [item for piece in pieces for item in piece] == list(range(count))
-    assert {len(piece) for piece in pieces} <= {1 << power for power in range(MOST.bit_length())}
+    assert {len(piece) for piece in pieces} <= {1 << power for power in range(MAX_BATCH.bit_length())}
 
 
 def test_a_recorder_asks_in_few_texts_whatever_the_sizes_of_its_batches(ledger):

@@ -10,7 +10,7 @@ import pytest
 from support_postgres import PostgresServer
 
 from otp_service.errors import ConfigurationError, LedgerUnavailableError
-from otp_service.ledger import upgrade
+from otp_service.ledger import database as ledger_database
 from otp_service.ledger.database import Database
 
 TIMEOUT = 0.3
@@ -70,7 +70,7 @@ def test_a_connection_that_stands_still_in_the_pool_is_replaced(database: Databa
 def test_a_database_that_does_not_hold_all_texts_is_refused_in_words(postgres_server: PostgresServer, encoding: str):
     name = postgres_server.create("template0", encoding)
     with pytest.raises(ConfigurationError, match=f"the encoding {encoding}.*createdb --encoding=UTF8"):
-        upgrade.upgrade(Database(postgres_server.url(name), TIMEOUT))
+        ledger_database.upgrade(Database(postgres_server.url(name), TIMEOUT))
     postgres_server.drop(name)
 
 
@@ -91,7 +91,7 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_server_and_the_connecti
 
 
 def test_an_upgrade_may_take_longer_than_any_other_transaction(database: Database) -> None:
-    with upgrade._alone(database) as connection:
+    with ledger_database._alone(database) as connection:
         connection.exec_driver_sql("SELECT pg_sleep(2)")
     begun = time.monotonic()
     with pytest.raises(LedgerUnavailableError):

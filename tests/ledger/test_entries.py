@@ -22,9 +22,9 @@ from otp_service.domain.people import (
 )
 from otp_service.ledger.audit import SignedHead
 from otp_service.ledger.database import LedgerDefectError
-from otp_service.ledger.purge_rules import Purge
+from otp_service.ledger.people import LIFT_KNOWN
+from otp_service.ledger.retention import Purge
 from otp_service.ledger.schema import AUDIT, consents, suppressions
-from otp_service.ledger.suppressions import LIFT_KNOWN
 
 ALL, MARKETING, FROZEN = SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY, SuppressionScope.FROZEN
 

@@ -23,12 +23,11 @@ from otp_service.domain.people import (
     SuppressionScope,
     SuppressionSource,
 )
-from otp_service.ledger import consents as consent_entries
-from otp_service.ledger import purge_rules, schema
-from otp_service.ledger import suppressions as suppression_entries
+from otp_service.ledger import people as consent_entries
+from otp_service.ledger import people as suppression_entries
+from otp_service.ledger import retention, schema
 from otp_service.ledger.ledger import Ledger, open_ledger
-from otp_service.ledger.purge_rules import RULES, Purge
-from otp_service.ledger.purges import BETWEEN
+from otp_service.ledger.retention import BETWEEN, RULES, Purge
 from otp_service.settings.retention import RetentionSettings
 
 NOW = 1_795_000_000_000
@@ -238,7 +237,7 @@ def test_at_no_moment_of_a_purge_does_anything_hold_that_did_not_or_the_other_wa
     before = NOW - days * DAY
     consents, suppressions = _tell(ledger, history)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(purge_rules, "LOOK", 1)
+        patch.setattr(retention, "LOOK", 1)
         for data, table, holding in (
             (schema.CONSENTS, schema.consents, _consents_in_force),
             (schema.SUPPRESSIONS, schema.suppressions, _suppressed),
@@ -311,7 +310,7 @@ def _survivors(told: list[dict[str, Any]], before: int) -> list[int]:
 
 def _consents_in_force(ledger: Ledger) -> set[Any]:
     with ledger.database.read() as connection:
-        found = consent_entries.last_of_each(connection, ("a", "b", PSEUDONYM))
+        found = consent_entries.last_consents(connection, ("a", "b", PSEUDONYM))
     return {(one.pseudonym, one.application, one.purpose) for one in found if not one.withdrawn}
 
 
@@ -327,7 +326,7 @@ def _suppressed(ledger: Ledger) -> set[Any]:
 def test_others_have_their_turn_after_each_batch_and_the_proof_tells_the_sum(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(purge_rules, "BATCH", 3)
+    monkeypatch.setattr(retention, "BATCH", 3)
     for place in range(7):
         put(ledger, schema.events, id=f"event-{place}", at=1)
     counts = []
@@ -342,7 +341,7 @@ def test_others_have_their_turn_after_each_batch_and_the_proof_tells_the_sum(
 
 
 def test_entries_go_a_little_at_a_time_too(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purge_rules, "BATCH", 3)
+    monkeypatch.setattr(retention, "BATCH", 3)
     for place in range(1, 9):
         put(ledger, schema.consents, **entry(place, withdrawn=True))
 
@@ -352,7 +351,7 @@ def test_entries_go_a_little_at_a_time_too(ledger: Ledger, monkeypatch: pytest.M
 def test_a_purge_that_is_cut_off_has_written_down_exactly_what_it_did(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(purge_rules, "BATCH", 3)
+    monkeypatch.setattr(retention, "BATCH", 3)
     for place in range(7):
         put(ledger, schema.inbound, id=f"message-{place}", received=1)
     next(ledger.purges.run(Purge(schema.INBOUND, LONG_AGO, NOW, SIGNER)))
@@ -374,7 +373,7 @@ def test_entries_among_many_of_another_table_are_found_in_few_steps(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Consents and suppressions have their numbers from one count."""
-    monkeypatch.setattr(purge_rules, "LOOK", 2)
+    monkeypatch.setattr(retention, "LOOK", 2)
     for place in (1, 500, 501, 1000):
         put(ledger, schema.suppressions, **entry(place, lifted=True))
 

@@ -11,7 +11,7 @@ from support_happenings import EVIDENCE, NUMBER, agreed, anew, happening, mirror
 
 from otp_service.domain.people import Consent
 from otp_service.errors import ConsentOutdatedError
-from otp_service.ledger.clock import now
+from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import events
 from otp_service.ledger.traffic import Past

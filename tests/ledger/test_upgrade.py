@@ -10,11 +10,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import insert
 
 from otp_service.errors import ConfigurationError, LedgerUnavailableError
-from otp_service.ledger.database import Database, LedgerDefectError
+from otp_service.ledger.database import MIGRATIONS, Database, LedgerDefectError, current, is_behind, upgrade
 from otp_service.ledger.ledger import open_ledger
 from otp_service.ledger.migrations import STEPS
 from otp_service.ledger.schema import METADATA, head
-from otp_service.ledger.upgrade import MIGRATIONS, current, is_behind, upgrade
 
 
 def test_the_steps_lead_to_the_schema(ledger):
@@ -41,7 +40,7 @@ def test_a_ledger_is_behind_until_it_has_come_to_the_last_step(tmp_path, monkeyp
     upgrade(database)
     assert not is_behind(database)
 
-    monkeypatch.setattr("otp_service.ledger.upgrade.STEPS", (*STEPS, "next"))
+    monkeypatch.setattr("otp_service.ledger.database.STEPS", (*STEPS, "next"))
     assert is_behind(database)
 
 

@@ -16,9 +16,8 @@ from otp_service.domain.applications import Scope
 from otp_service.domain.keyring import api_key_hash
 from otp_service.domain.people import Consent, Meaning, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import UnauthenticatedError
-from otp_service.ledger.audit import Link, SignedHead
-from otp_service.ledger.disputes import Wanted
-from otp_service.ledger.purge_rules import RULES, Purge
+from otp_service.ledger.audit import Link, SignedHead, Wanted
+from otp_service.ledger.retention import RULES, Purge
 from otp_service.ledger.schema import api_keys, audit, consents, events, head, suppressions, verifications
 from otp_service.services.audit import HeadKeeper, Looked, head_line, read_heads, signed_head, verify
 from otp_service.services.authenticate import authenticate
@@ -248,7 +247,7 @@ def test_a_purge_while_the_chain_is_looked_through_is_no_flaw(filled: Context, m
     fill(filled, "vf_9")
     later = filled.ledger.audit.head().at + 4000 * DAY
     monkeypatch.setattr("otp_service.services.audit.AT_ONCE", 2)
-    monkeypatch.setattr("otp_service.ledger.purge_rules.BATCH", 3)
+    monkeypatch.setattr("otp_service.ledger.retention.BATCH", 3)
     read = filled.ledger.audit.links
     with time_machine.travel(later / 1000, tick=False):
         purge = (

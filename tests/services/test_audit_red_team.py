@@ -23,9 +23,9 @@ from otp_service.domain.events import GENESIS, Entry
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.people import Act, ActEntry, Consent, Meaning, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.audit import COVERED, SignedHead, digest_of_row
-from otp_service.ledger.clock import now
+from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger, open_ledger
-from otp_service.ledger.purge_rules import RULES, Purge
+from otp_service.ledger.retention import RULES, Purge
 from otp_service.ledger.schema import (
     api_keys,
     audit,

@@ -13,7 +13,7 @@ from otp_service.domain.people import Suppression, SuppressionScope, Suppression
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.gateways.base import FailureKind, InboundMessage, Receipt
-from otp_service.ledger.suppressions import Suppressions
+from otp_service.ledger.people import Suppressions
 from otp_service.ledger.traffic import Traffic
 from otp_service.services.desk import Desk, refer
 from otp_service.services.inbound import receive

@@ -14,7 +14,7 @@ from support_keys import DAY
 from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.numbers import Named, named, parse_destination
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
-from otp_service.ledger import purge_rules, schema
+from otp_service.ledger import retention, schema
 from otp_service.services.consents import give, withdraw
 from otp_service.services.purge import Purging
 from otp_service.services.suppressions import suppress
@@ -119,7 +119,7 @@ def test_by_hand_it_need_not_be_due(installation: Installation) -> None:
 def test_it_ends_after_the_batch_in_which_it_is_asked_to(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(purge_rules, "BATCH", 1)
+    monkeypatch.setattr(retention, "BATCH", 1)
     wrote(installation, "a", "b", "c")
     asked = iter([*[False] * 5, True])  # one for each rule of the classes before, then the first message
     purging(installation, lambda: next(asked)).turn()

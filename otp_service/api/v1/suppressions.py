@@ -14,7 +14,7 @@ from otp_service.domain.numbers import Named
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource, keeps_codes_back
 from otp_service.domain.verification import milliseconds_of
 from otp_service.errors import InvalidTimeError
-from otp_service.ledger.clock import now
+from otp_service.ledger.database import now
 from otp_service.services.consents import consent_of
 from otp_service.services.suppressions import entries_of, lift, suppress
 

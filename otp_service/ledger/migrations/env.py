@@ -1,4 +1,4 @@
-"""Run by Alembic, over the connection that `otp_service.ledger.upgrade` passes."""
+"""Run by Alembic, over the connection that `otp_service.ledger.database` passes."""
 
 from alembic import context
 
