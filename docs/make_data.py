@@ -14,11 +14,14 @@ from prometheus_client.metrics import MetricWrapperBase
 from otp_service.cli.dev_data import FILES
 from otp_service.cli.output import duration
 from otp_service.ledger import schema
-from otp_service.settings.guard import GuardSettings
-from otp_service.settings.retention import RetentionSettings
-from otp_service.settings.ruleset import ruleset_of
-from otp_service.settings.sections import LimitsSettings, StreamsSettings
-from otp_service.settings.spend import SpendSettings
+from otp_service.settings.sections import (
+    GuardSettings,
+    LimitsSettings,
+    RetentionSettings,
+    SpendSettings,
+    StreamsSettings,
+)
+from otp_service.settings.tree import ruleset_of
 from otp_service.store.inventory import FAMILIES, KeyFamily, Spans
 from otp_service.telemetry import metrics
 from otp_service.telemetry.tracing import ATTRIBUTES

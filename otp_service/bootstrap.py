@@ -18,7 +18,7 @@ from otp_service.services.key_uses import KeyUses
 from otp_service.services.reflect import Reflection
 from otp_service.services.watch import Watch
 from otp_service.settings import Settings
-from otp_service.settings.demands import cleared_catalogue
+from otp_service.settings.startup_checks import cleared_catalogue
 from otp_service.settings.stored import understood
 from otp_service.store.scripts import Retention, load_ruleset
 from otp_service.store.scripts import connect as connect_store

@@ -4,10 +4,8 @@ from functools import cache
 
 import redis
 
-from otp_service.settings.guard import GuardSettings
-from otp_service.settings.ruleset import ruleset_of
-from otp_service.settings.sections import LimitsSettings
-from otp_service.settings.spend import SpendSettings
+from otp_service.settings.sections import GuardSettings, LimitsSettings, SpendSettings
+from otp_service.settings.tree import ruleset_of
 from otp_service.store.inventory import Spans, families_of
 
 DAY = 24 * 3600

@@ -5,9 +5,8 @@ from dataclasses import replace
 from otp_service.domain.payments import Transaction
 from otp_service.domain.templates import Catalogue, Wording, write
 from otp_service.domain.verification import Channel
-from otp_service.services.lint import SAMPLE, sample_purposes
 from otp_service.settings import Settings
-from otp_service.settings.messages import read_catalogue
+from otp_service.settings.messages import SAMPLE, read_catalogue, sample_purposes
 
 UNSAFE_NAMES = (
     "", " Daraz", "Daraz ", "A  B", "x" * 31, "x\n@evil.example #999999", "Ali\r482910", "Ali 482910", "Ali 482 910",

@@ -8,7 +8,7 @@ from otp_service.api.patterns import NAME
 from otp_service.api.schemas import Body
 from otp_service.domain.applications import MAX_NETWORKS
 from otp_service.services.api_keys import LONGEST_OVERLAP, OVERLAP
-from otp_service.settings.policy import ApplicationSection
+from otp_service.settings.sections import ApplicationSection
 
 _SETTINGS: dict[str, JsonValue] = {"name": "Acme Club", "purposes": ["login"], "countries": ["PK"], "region": "PK"}
 _KEY: dict[str, JsonValue] = {"scopes": ["verify"], "addresses": ["203.0.113.0/24"]}

@@ -7,7 +7,7 @@ import click
 from otp_service.cli.messages import checked_messages
 from otp_service.cli.output import counted, done, in_json, reading, toml_document
 from otp_service.settings import load_settings
-from otp_service.settings.demands import cleared_catalogue
+from otp_service.settings.startup_checks import cleared_catalogue
 
 
 @click.group()

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from otp_service.cli.dev_numbers import CASES
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 from otp_service.errors import ConfigurationError
-from otp_service.settings.reader import CONFIG_VARIABLE
+from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.settings.sources import FILE_SUFFIX, Table, merged
 
 APPLICATION = "dev"

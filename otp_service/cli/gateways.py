@@ -25,7 +25,7 @@ from otp_service.services import by_hand
 from otp_service.services.context import Context
 from otp_service.services.receive_inbound import inbound_url
 from otp_service.settings import load_settings
-from otp_service.settings.gateways import ConfiguredGateway
+from otp_service.settings.sections import ConfiguredGateway
 from otp_service.store.guard import BY_HAND
 
 TEXT = "This is a test message of otp-service. You need not do anything."

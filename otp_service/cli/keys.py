@@ -7,7 +7,7 @@ import click
 from otp_service.cli.ledger_keys import add, list_, revoke, rotate
 from otp_service.cli.output import note
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
-from otp_service.settings.policy import is_name
+from otp_service.settings.sections import is_name
 
 
 @click.group()

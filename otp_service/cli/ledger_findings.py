@@ -9,7 +9,7 @@ from otp_service.errors import LedgerMismatchError, LedgerUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.reflect import MISMATCHES, MirrorState
 from otp_service.settings import Settings
-from otp_service.settings.hosts import leads_elsewhere
+from otp_service.settings.sections import leads_elsewhere
 
 _LATE = 10_000
 """Events that wait to be recorded from which on somebody should look."""

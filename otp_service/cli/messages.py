@@ -12,7 +12,8 @@ from otp_service.domain.applications import Application
 from otp_service.domain.templates import MAX_OCTETS, Catalogue, Wording, encoding_of, octets, segments, units, write
 from otp_service.domain.verification import Channel, Purpose, PurposeKind
 from otp_service.errors import ConfigurationError
-from otp_service.services.lint import (
+from otp_service.settings import Settings, load_settings
+from otp_service.settings.messages import (
     ORDINARY_MINUTES,
     ORDINARY_PAYMENT,
     SAMPLE,
@@ -22,10 +23,9 @@ from otp_service.services.lint import (
     faults_of_cost,
     measures,
     notes_of_cost,
+    read_catalogue,
     sample_purposes,
 )
-from otp_service.settings import Settings, load_settings
-from otp_service.settings.messages import read_catalogue
 
 
 @click.group()

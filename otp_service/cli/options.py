@@ -13,7 +13,7 @@ from otp_service.domain.numbers import Destination, parse_destination
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, InvalidNumberError
 from otp_service.settings import Settings, load_settings
-from otp_service.settings.reader import CONFIG_VARIABLE
+from otp_service.settings.loader import CONFIG_VARIABLE
 
 Command = Callable[..., Any]
 

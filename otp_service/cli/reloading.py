@@ -8,7 +8,7 @@ from otp_service.cli.server_findings import silence_finding
 from otp_service.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
 from otp_service.gateways.base import look_again
 from otp_service.settings import Settings, load_settings
-from otp_service.settings.changes import ELSEWHERE, kept
+from otp_service.settings.loader import ELSEWHERE, with_fixed
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
 
 _log = get_logger(__name__)
@@ -32,7 +32,7 @@ def reloaded(path: Path | None, present: Settings, fixed: Iterable[str]) -> Inst
     """
     look_again()  # a gateway may have been installed for it
     try:
-        settings, waiting = kept(present, load_settings(path), (*fixed, *ELSEWHERE))
+        settings, waiting = with_fixed(present, load_settings(path), (*fixed, *ELSEWHERE))
         installation = prepared(settings)
     except (ConfigurationError, OtpServiceError, OSError) as refused:
         _log.error("reload_refused", faults=str(refused).splitlines())

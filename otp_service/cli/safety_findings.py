@@ -9,10 +9,8 @@ from otp_service.domain.guard import RULES, Mode
 from otp_service.domain.verification import GRACE, LONGEST_LIFE
 from otp_service.errors import RefusalName
 from otp_service.settings import Settings
-from otp_service.settings.hosts import canonical, is_local, leads_elsewhere
-from otp_service.settings.lines import unsafe_lines
-from otp_service.settings.refusals import refusals
-from otp_service.settings.samples import SHORTEST, is_sample, provider_secrets
+from otp_service.settings.sections import canonical, is_local, leads_elsewhere
+from otp_service.settings.startup_checks import SHORTEST, is_sample, provider_secrets, refusals, unsafe_lines
 
 _KEYS = frozenset({RefusalName.KEY_MISSING, RefusalName.KEY_UNFIT, RefusalName.SAMPLE_KEY, RefusalName.KEY_USED_TWICE})
 

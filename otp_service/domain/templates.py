@@ -359,7 +359,7 @@ def _as_asked(locale: str, tag: str, language: Language) -> str:
 
 
 # The rules are about safety: a text that breaks one is refused when its file is read. What a text costs is measured
-# elsewhere (`otp_service.services.lint`).
+# elsewhere (`otp_service.settings.messages`).
 
 COMMON: Final = (Variable.BRAND, Variable.MINUTES, Variable.NEVER_SHARE)
 PAYMENT: Final = (Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT)

@@ -4,7 +4,7 @@ from otp_service.domain.applications import Application
 from otp_service.errors import ConflictError, InvalidApplicationError, NameTakenError, NotFoundError
 from otp_service.ledger.access import StoredApplication
 from otp_service.services.context import Context
-from otp_service.services.lint import faults_of_cost, faults_of_locale, measures
+from otp_service.settings.messages import faults_of_cost, faults_of_locale, measures
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)

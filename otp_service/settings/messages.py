@@ -1,27 +1,246 @@
-"""Files of messages: the only reader of them. Ours come with the package, an operator's are laid over them.
-
-What is wrong for anybody who gets a message (a link, no code, an unknown variable) is refused here, with the file
-and the place; so nothing starts with it. What a message costs is for `otp_service.services.lint`.
-"""
+"""Message files: parsing, inheritance, lint."""
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
-from otp_service.domain.templates import Catalogue, Language
-from otp_service.domain.verification import PurposeKind
+from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIp
+from otp_service.domain.payments import MAX_NAME, Transaction
+from otp_service.domain.people import Meaning
+from otp_service.domain.templates import (
+    COMMON,
+    DEFAULT,
+    MAX_MINUTES,
+    MAX_OCTETS,
+    PAYMENT,
+    Catalogue,
+    Encoding,
+    Language,
+    Template,
+    TemplateError,
+    Texts,
+    Variable,
+    Wording,
+    encoding_of,
+    faults_of_direction,
+    faults_of_reply,
+    faults_of_spoken,
+    faults_of_words,
+    faults_of_written,
+    is_right_to_left,
+    named,
+    not_in_gsm7,
+    octets,
+    parse_template,
+    plural_form,
+    plural_forms,
+    segments,
+    units,
+    write,
+)
+from otp_service.domain.verification import Channel, Purpose, PurposeKind, Resend
 from otp_service.errors import ConfigurationError
-from otp_service.settings.faults import fault_lines
-from otp_service.settings.message_file import MessageFile, faults_of, language_of
-from otp_service.settings.sources import Table, merged
+from otp_service.settings.sections import Name, Section
+from otp_service.settings.sources import Table, fault_lines, merged
 from otp_service.settings.tree import Settings
+
+NO_TIME: Final = "none"
+"""The form of less than a minute, beside CLDR's plural forms."""
+
+_OF_REPLIES: Final = (Variable.BRAND,)
+_Place = tuple[str, str]
+"""Where in the file, and what is wrong there, as the end of a sentence."""
+
+
+class TemplateTable(Section):
+    """The texts of one purpose, or of one kind of purpose."""
+
+    segments: int = Field(default=1, ge=1, le=10)
+    """Short messages that the longest ``sms`` may take."""
+    sms: str | None = None
+    voice: str | None = None
+    whatsapp: str | None = None
+    """By default the text of ``sms``, without its last line."""
+
+    @property
+    def sources(self) -> dict[Channel, str]:
+        """The texts by channel."""
+        texts = {
+            Channel.SMS: self.sms,
+            Channel.VOICE: self.voice,
+            Channel.WHATSAPP: self.sms if self.whatsapp is None else self.whatsapp,
+        }
+        return {channel: text for channel, text in texts.items() if text is not None}
+
+    def is_payment(self, name: str) -> bool:
+        """Tell whether the texts are about a payment, in a section of this name."""
+        if name in set(PurposeKind):
+            return name == PurposeKind.TRANSACTION
+        return any(f"{{{variable}}}" in source for source in self.sources.values() for variable in PAYMENT)
+
+
+class AccountTable(Section):
+    """What is said of the payer's account when a payment names one."""
+
+    written: str
+    spoken: str | None = None
+    """By default as written."""
+
+
+class ReplyTable(Section):
+    """What somebody is answered who wrote back; without a text of its own, the next language is asked."""
+
+    segments: int = Field(default=1, ge=1, le=3)
+    """Short messages that the longest may take."""
+    stop: str | None = None
+    """To whom wants no more messages."""
+    help: str | None = None
+    """To whom wants to know who this is."""
+
+    @property
+    def sources(self) -> dict[Meaning, str]:
+        """The texts by what they answer."""
+        texts = {Meaning.STOP: self.stop, Meaning.HELP: self.help}
+        return {meaning: text for meaning, text in texts.items() if text is not None}
+
+
+class MessageFile(Section):
+    """A language's words."""
+
+    version: str = Field(default="1", min_length=1, max_length=32, pattern=r"^[A-Za-z0-9._-]+$")
+    """Your name of these words: it is recorded with each message that has them."""
+    alphabet: Encoding
+    """What text messages are meant to be encoded in."""
+    never_share: str
+    minutes: dict[str, str]
+    """How long a code is valid: ``none`` (less than a minute), and the plural forms of CLDR."""
+    account: AccountTable
+    templates: dict[Name, TemplateTable]
+    """By purpose or by kind of purpose."""
+    replies: ReplyTable = ReplyTable()
+
+
+def language_of(tag: str, file: MessageFile) -> Language:
+    """Return the language of a file without faults."""
+    return Language(
+        tag=tag,
+        alphabet=file.alphabet,
+        never_share=file.never_share,
+        minutes=tuple(_lasting(tag, file, count) for count in range(MAX_MINUTES + 1)),
+        account_written=parse_template(file.account.written, (Variable.ACCOUNT,)),
+        account_spoken=parse_template(file.account.spoken or file.account.written, (Variable.ACCOUNT,)),
+        texts={name: _texts(name, table) for name, table in file.templates.items()},
+        replies={meaning: parse_template(text, _OF_REPLIES) for meaning, text in file.replies.sources.items()},
+        reply_segments=file.replies.segments,
+        version=file.version,
+    )
+
+
+def _lasting(tag: str, file: MessageFile, count: int) -> str:
+    form = plural_form(tag, count) if count else NO_TIME
+    return parse_template(file.minutes[form], (Variable.MINUTES,)).filled({Variable.MINUTES: str(count)})
+
+
+def _texts(name: str, table: TemplateTable) -> Texts:
+    payment = table.is_payment(name)
+    templates = {
+        channel: parse_template(source, _variables(channel, payment=payment))
+        for channel, source in table.sources.items()
+    }
+    return Texts(payment, table.segments, templates, name)
+
+
+def faults_of(tag: str, file: MessageFile) -> Iterator[_Place]:
+    """Yield what makes a file unusable, each with its place."""
+    yield from _incomplete(tag, file)
+    yield from _forms(tag, file)
+    yield from _phrases(file)
+    for meaning, source in file.replies.sources.items():
+        yield from ((f"replies.{meaning}", fault) for fault in _reply_faults(source))
+    for name, table in file.templates.items():
+        for channel in filter(table.model_fields_set.__contains__, table.sources):
+            place = f"templates.{name}.{channel}"
+            yield from ((place, fault) for fault in _template_faults(file, name, table, channel))
+
+
+def _incomplete(tag: str, file: MessageFile) -> Iterator[_Place]:
+    for kind in PurposeKind:
+        there = file.templates[kind].sources if kind in file.templates else {}
+        for channel in (Channel.SMS, Channel.VOICE) if tag.lower() == DEFAULT else (Channel.SMS,):
+            if channel not in there:
+                yield f"templates.{kind}.{channel}", "is missing"
+
+
+def _forms(tag: str, file: MessageFile) -> Iterator[_Place]:
+    reached = {NO_TIME, *(plural_form(tag, count) for count in range(1, MAX_MINUTES + 1))}
+    for form in sorted(reached - file.minutes.keys()):
+        yield f"minutes.{form}", f"is missing: the language has {', '.join(sorted(reached))} from 0 to {MAX_MINUTES}"
+    for form in sorted(file.minutes.keys() - plural_forms(tag) - {NO_TIME}):
+        yield f"minutes.{form}", "is no plural form of the language"
+
+
+def _phrases(file: MessageFile) -> Iterator[_Place]:
+    if not file.never_share.strip() or file.never_share != file.never_share.strip():
+        yield "never_share", "is empty, or begins or ends with a space"
+    phrases: list[tuple[str, str, tuple[Variable, ...]]] = [("never_share", file.never_share, ())]
+    phrases += [(f"minutes.{form}", text, (Variable.MINUTES,)) for form, text in file.minutes.items()]
+    for form in sorted(file.account.model_fields_set):
+        text = getattr(file.account, form)
+        phrases.append((f"account.{form}", text, (Variable.ACCOUNT,)))
+        if "{account}" not in text:
+            yield f"account.{form}", "does not name {account}"
+    for place, text, allowed in phrases:
+        yield from ((place, fault) for fault in (*_unreadable(text, allowed), *faults_of_words(text)))
+
+
+def _template_faults(file: MessageFile, name: str, table: TemplateTable, channel: Channel) -> Iterator[str]:
+    source, payment = table.sources[channel], table.is_payment(name)
+    allowed = _variables(channel, payment=payment)
+    if unreadable := _unreadable(source, allowed):
+        yield from unreadable
+        return
+    template = parse_template(source, allowed)
+    yield from faults_of_words(source)
+    if channel is Channel.VOICE:
+        yield from faults_of_spoken(template, payment=payment)
+        return
+    yield from faults_of_written(template, payment=payment)
+    if is_right_to_left(source):
+        yield from faults_of_direction(source.replace("{account}", file.account.written))
+
+
+def _reply_faults(source: str) -> Iterator[str]:
+    if unreadable := _unreadable(source, _OF_REPLIES):
+        yield from unreadable
+        return
+    yield from faults_of_words(source)
+    yield from faults_of_reply(parse_template(source, _OF_REPLIES))
+    if is_right_to_left(source):
+        yield from faults_of_direction(source)
+
+
+def _unreadable(source: str, allowed: Sequence[Variable]) -> list[str]:
+    try:
+        parse_template(source, allowed)
+    except TemplateError as fault:
+        return [str(fault)]
+    return []
+
+
+def _variables(channel: Channel, *, payment: bool) -> tuple[Variable, ...]:
+    code = Variable.DIGITS if channel is Channel.VOICE else Variable.CODE
+    return (code, *COMMON, *(PAYMENT if payment else ()))
+
+
+# What is wrong for anybody who gets a message (a link, no code, an unknown variable) is refused here, with the file
+# and the place; so nothing starts with it. What a message costs is for `otp_service.settings.messages`.
 
 _SUFFIX: Final = ".toml"
 
@@ -109,3 +328,181 @@ def _purpose_faults(language: Language, settings: Settings) -> Iterator[str]:
             yield f"templates.{name}: there is no section purposes.{name}."
         elif texts.payment is not (kind == PurposeKind.TRANSACTION):
             yield f"templates.{name}: purposes.{name} is of kind {kind}, but the text is not."
+
+
+LONGEST_CODE: Final = 8
+LONGEST_PAYMENT: Final = Transaction("999999999999.999", "KWD", "M" * MAX_NAME, "9999")
+"""The most that a message may have to say of a payment."""
+ORDINARY_PAYMENT: Final = Transaction("25000.00", "PKR", "Corner Store", "4821")
+ORDINARY_MINUTES: Final = 5
+SAMPLE_CODE: Final = "123456"
+SAMPLE: Final = Application(
+    name="",
+    title="Acme Bank",
+    purposes=frozenset(),
+    countries=None,
+    region=None,
+    locale="en",
+    client_ip=ClientIp.NONE,
+)
+"""An application for messages that belong to none of the configured ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One text of the catalogue, as one application sends it, or as any may."""
+
+    language: Language
+    texts: Texts
+    purpose: str
+    """Or what it replies to."""
+    channel: Channel
+    application: Application | None
+    """``None``: with the longest brand, and no last line."""
+    ordinary: str
+    """The message with ordinary values."""
+    longest: str
+    """The message with the longest values."""
+
+    @property
+    def where(self) -> str:
+        """Which text this is, for a person."""
+        parts = (self.language.tag, self.purpose, self.channel, self.application.name if self.application else "")
+        return " ".join(filter(None, parts))
+
+
+def sample_purposes(purposes: Mapping[str, Purpose]) -> dict[str, Purpose]:
+    """Return the purposes there are, after one of each kind."""
+    kinds = {
+        kind.value: Purpose(kind, kind, LONGEST_CODE, 600, 5, 5, (30,), Resend.SAME_CODE, tuple(Channel))
+        for kind in PurposeKind
+    }
+    return kinds | dict(purposes)
+
+
+def measures(
+    catalogue: Catalogue, purposes: Mapping[str, Purpose], applications: Iterable[Application] = ()
+) -> Iterator[Measure]:
+    """Yield every text of the catalogue, replies too, then the text messages of each application in every language."""
+    known = sample_purposes(purposes)
+    for language in catalogue.languages.values():
+        for name, texts in language.texts.items():
+            for channel in texts.templates:
+                yield _measure(language, texts, known[name], channel, None)
+        yield from (_measure_reply(language, meaning, reply) for meaning, reply in language.replies.items())
+    for application in applications:
+        yield from _of_application(catalogue, known, application)
+
+
+def _of_application(catalogue: Catalogue, known: Mapping[str, Purpose], application: Application) -> Iterator[Measure]:
+    for name in sorted(application.purposes):
+        for language in catalogue.languages.values():
+            found = language.texts_for(known[name], Channel.SMS)
+            if found:
+                yield _measure(language, found, known[name], Channel.SMS, application)
+
+
+def _measure(
+    language: Language, texts: Texts, purpose: Purpose, channel: Channel, application: Application | None
+) -> Measure:
+    only = Catalogue({language.tag.lower(): replace(language, texts={purpose.name: texts})})
+    longest = max(range(MAX_MINUTES + 1), key=lambda minutes: units(language.minutes[minutes]))
+    wording = Wording(application or SAMPLE, purpose, channel, language.tag, SAMPLE_CODE, ORDINARY_MINUTES)
+    extreme = replace(
+        wording,
+        application=application or replace(SAMPLE, title="M" * MAX_NAME),
+        code="9" * (purpose.code_length if application else LONGEST_CODE),
+        minutes=longest,
+    )
+    if texts.payment:
+        wording = replace(wording, transaction=ORDINARY_PAYMENT)
+        extreme = replace(extreme, transaction=LONGEST_PAYMENT)
+    ordinary, longer = (write(only, one).text for one in (wording, extreme))
+    return Measure(language, texts, purpose.name, channel, application, ordinary, longer)
+
+
+def _measure_reply(language: Language, meaning: Meaning, template: Template) -> Measure:
+    texts = Texts(payment=False, segments=language.reply_segments, templates={Channel.SMS: template})
+    ordinary, longest = (template.filled({Variable.BRAND: title}) for title in (SAMPLE.title, "M" * MAX_NAME))
+    return Measure(language, texts, f"reply to {meaning}", Channel.SMS, None, ordinary, longest)
+
+
+def faults_of_cost(measured: Iterable[Measure]) -> Iterator[str]:
+    """Yield one line for each text message that takes more than its file, or its reader, allows."""
+    for one in measured:
+        if one.channel is Channel.SMS:
+            yield from _over_budget(one)
+            if _is_own_language(one):
+                yield from _too_long_for_retriever(one)
+
+
+def notes_of_cost(measured: Iterable[Measure]) -> Iterator[str]:
+    """Yield one line for each text message that is too long for a reader, in a language that is asked for by name."""
+    for one in measured:
+        if one.channel is Channel.SMS and not _is_own_language(one):
+            yield from _too_long_for_retriever(one)
+
+
+def faults_of_locale(catalogue: Catalogue, locale: str) -> Iterator[str]:
+    """Yield why a locale cannot be an application's own."""
+    if not catalogue.speaks(locale):
+        yield f"locale: there is no file of messages for {locale}."
+
+
+def _over_budget(one: Measure) -> Iterator[str]:
+    needed = len(segments(one.longest))
+    if needed > one.texts.segments:
+        yield (
+            f"{one.where}: takes up to {needed} segments, {_length(one.longest)}; "
+            f"the budget in the file is {one.texts.segments}{_because(one)}."
+        )
+
+
+def _because(one: Measure) -> str:
+    """Tell which character of an application's own makes a message UCS-2 that is meant to be GSM-7."""
+    title = one.application.title if one.application else ""
+    if one.language.alphabet is Encoding.UCS2 or not (found := not_in_gsm7(title)):
+        return ""
+    return f"; the brand has {named(title[found[0]])}, which is not in the GSM 7-bit alphabet"
+
+
+def _too_long_for_retriever(one: Measure) -> Iterator[str]:
+    if one.application and one.application.app_hash and octets(one.ordinary) > MAX_OCTETS:
+        yield (
+            f"{one.where}: has {octets(one.ordinary)} bytes with ordinary values; Android's SMS Retriever reads "
+            f"messages of at most {MAX_OCTETS}."
+        )
+
+
+def _is_own_language(one: Measure) -> bool:
+    locale = one.application.locale if one.application else ""
+    return f"{locale}-".lower().startswith(f"{one.language.tag}-".lower())
+
+
+def _length(text: str) -> str:
+    return f"{units(text)} units of {encoding_of(text).label}"
+
+
+def faults_of_alphabet(catalogue: Catalogue) -> Iterator[str]:
+    """Yield each character that would turn a text message into UCS-2 against its file's word, with its place."""
+    for language in catalogue.languages.values():
+        if language.alphabet is Encoding.GSM7:
+            for place, text in _sources(language):
+                for position in not_in_gsm7(text):
+                    yield (
+                        f"{language.tag} {place}: character {position + 1}, {named(text[position])}, is not in the "
+                        "GSM 7-bit alphabet; it would make every such message UCS-2."
+                    )
+
+
+def _sources(language: Language) -> Iterator[tuple[str, str]]:
+    """Yield what text messages in a language are made of, by place."""
+    yield "never_share", language.never_share
+    yield "account.written", language.account_written.source
+    for count, text in enumerate(language.minutes):
+        yield f"minutes, {count}", text
+    for name, texts in language.texts.items():
+        if template := texts.templates.get(Channel.SMS):
+            yield f"templates.{name}.sms", template.source
+    for meaning, reply in language.replies.items():
+        yield f"replies.{meaning}", reply.source

@@ -1,14 +1,107 @@
-"""Sections of the tree that stand alone: what surrounds the rules, such as servers, sizes and time-outs."""
+"""The sections of the settings, as typed models."""
 
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+import re
+import tomllib
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    SerializeAsAny,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from otp_service.domain.guard import Limits, Scope, parse_limits
-from otp_service.domain.verification import BreakerPolicy
-from otp_service.gateways.base import CountryCode
-from otp_service.settings.redis_url import check_redis_url
+from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIp
+from otp_service.domain.countries import Approval, CountryRules, Sender
+from otp_service.domain.events import Keeping
+from otp_service.domain.guard import (
+    DAY,
+    HOUR,
+    RULES,
+    Ceiling,
+    DestinationRules,
+    Limits,
+    Mode,
+    Scope,
+    micros,
+    parse_limits,
+)
+from otp_service.domain.numbers import NumberType, is_region, parse_destination
+from otp_service.domain.payments import MAX_NAME, rule_of_names
+from otp_service.domain.people import LONGEST, ConsentMode, InboundPolicy, Meaning, Vocabulary, Words
+from otp_service.domain.templates import is_own_link, links_in
+from otp_service.domain.verification import LONGEST_LIFE, BreakerPolicy, Channel, Purpose, PurposeKind, Resend, Route
+from otp_service.errors import ConfigurationError, OtpServiceError
+from otp_service.gateways.base import (
+    GATEWAY_KINDS,
+    CountryCode,
+    Gateway,
+    GatewaySettings,
+    Kinds,
+    gateway_kind,
+    known_country,
+)
+from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings, policy_kind
+from otp_service.settings.sources import FAULTS, SettingFault, faults_of, sentence_of, suggestion
+
+_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
+_ANYTHING: Final = re.compile(r".+")
+_REDIS_PARAMETERS: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
+    "redis": {},
+    "rediss": {
+        "ssl_cert_reqs": re.compile(r"none|optional|required"),
+        "ssl_ca_certs": _ANYTHING,
+        "ssl_certfile": _ANYTHING,
+        "ssl_keyfile": _ANYTHING,
+    },
+    "unix": {"db": re.compile(r"[0-9]{1,4}")},
+}
+"""By scheme. redis-py takes any other for an argument of its connection, our time-outs included."""
+_DATABASE: Final = re.compile(r"(/[0-9]{0,4})?")
+
+
+def check_redis_url(url: str) -> None:
+    """Raise `ValueError` for an address that cannot be used, or not as it seems; its text shows no part of it."""
+    parts = _parts(url)
+    if "@" in parts.path or parts.fragment or (parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path)):
+        raise ValueError(
+            "ends in more than a database number such as /0; in a user or password, write / ? # and @ as "
+            "%2F %3F %23 and %40"
+        )
+    allowed = _REDIS_PARAMETERS[parts.scheme]
+    for name, value in parse_qsl(parts.query, keep_blank_values=True) or ([("", "")] if parts.query else []):
+        if name not in allowed or not allowed[name].fullmatch(value):
+            names = ", ".join(allowed) or "none"
+            raise ValueError(f"has a parameter that is not allowed; with {parts.scheme}:// there may be: {names}")
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in _SCHEMES and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError("is not an address that starts with redis://, rediss:// or unix://")
+    return parts
+
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -190,3 +283,875 @@ class TelemetrySettings(Section):
     """``otlp``: over HTTP to a collector."""
     hosted_in: CountryCode | None = None
     """Country (ISO 3166-1 alpha-2) in which traces are kept, for ``residency``."""
+
+
+NO_CEILING = "none"
+"""Where a ceiling may stand: there is none, and that is known."""
+_INTERVALS = {"hour": HOUR, "day": DAY}
+
+
+def _amount(text: str) -> str:
+    if text != NO_CEILING:
+        micros(text)
+    return text
+
+
+def _country(name: str) -> str:
+    if name != "*" and not is_region(name):
+        raise ValueError("is an ISO 3166-1 alpha-2 code such as PK, or * for all other countries")
+    return name
+
+
+Amount = Annotated[str, AfterValidator(_amount)]
+
+
+class CeilingSettings(Section):
+    """What may be spent in an hour and in a day, calendar intervals in UTC; no ceiling where nothing stands."""
+
+    hour: Amount | None = None
+    """In ``guard.currency``, such as ``"500.00"``; ``"none"`` for none."""
+    day: Amount | None = None
+    """In ``guard.currency``."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any ceiling."""
+        return any(one not in {None, NO_CEILING} for one in (self.hour, self.day))
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether there is any ceiling, or is said to be none."""
+        return self.hour is not None or self.day is not None
+
+    @property
+    def is_waived(self) -> bool:
+        """Whether it is said that there is no ceiling."""
+        return NO_CEILING in {self.hour, self.day}
+
+    def to_core(self, rule: str, part: str, mode: Mode) -> tuple[Ceiling, ...]:
+        """Return the ceilings; none when the rule is off."""
+        if mode is Mode.OFF:
+            return ()
+        return tuple(
+            Ceiling(rule, part, name, length, micros(amount), record_only=mode is Mode.RECORD_ONLY)
+            for name, length in _INTERVALS.items()
+            if (amount := getattr(self, name)) not in {None, NO_CEILING}
+        )
+
+
+class SpendSettings(CeilingSettings):
+    """What an application may spend, altogether and for a country."""
+
+    countries: dict[Annotated[str, AfterValidator(_country)], CeilingSettings] = Field(default_factory=dict)
+    """By country; ``"*"`` for each that is not named."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any ceiling."""
+        return super().is_set or any(one.is_set for one in self.countries.values())
+
+    def of_country(self, country: str) -> CeilingSettings:
+        """Return what is said of a country by itself."""
+        return self.countries.get(country) or self.countries.get("*") or CeilingSettings()
+
+    def is_decided_for(self, countries: Iterable[str]) -> bool:
+        """Tell whether there is a ceiling for all countries, or is said to be none."""
+        return self.is_decided or all(self.of_country(country).is_decided for country in countries)
+
+
+ALL_COUNTRIES = "*"
+MAX_TRANSACTION_CHECKS = 5
+"""Codes compared for a transaction at most (PSD2 RTS, article 4(3)(b))."""
+
+_NAME = re.compile(r"[a-z0-9_-]{1,32}")
+_KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_APP_HASH = re.compile(r"[A-Za-z0-9+/]{11}")
+_ORIGIN_HOST = re.compile(
+    r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+"
+)
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text may name an application, a purpose or a gateway."""
+    return bool(_NAME.fullmatch(text))
+
+
+def _name(name: str) -> str:
+    if not is_name(name):
+        raise ValueError("has 1 to 32 of a-z, 0-9, _ and -")
+    return name
+
+
+def _key_hash(text: str) -> str:
+    if not _KEY_HASH.fullmatch(text):
+        raise ValueError("is not the hash of a key, sha256: and 64 hexadecimal digits (otp-service key new)")
+    return text
+
+
+def _country_or_all(country: str) -> str:
+    return country if country == ALL_COUNTRIES else known_country(country)
+
+
+def _brand(name: str) -> str:
+    composed = unicodedata.normalize("NFC", name)
+    if rule := rule_of_names(composed):
+        raise ValueError(f"stands in messages: it {rule}")
+    return composed
+
+
+def _origin(origin: str) -> str:
+    if not _ORIGIN_HOST.fullmatch(origin):
+        raise ValueError("is a host name such as shop.example: lower case, no scheme, port or path")
+    return origin
+
+
+def _app_hash(text: str) -> str:
+    if not _APP_HASH.fullmatch(text):
+        raise ValueError("is the hash of an Android app for the SMS Retriever: 11 characters of base64")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Country = Annotated[str, AfterValidator(_country_or_all)]
+KeyHash = Annotated[str, AfterValidator(_key_hash)]
+Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN)]
+Brand = Annotated[str, AfterValidator(_brand)]
+Payee = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
+Delay = Annotated[int, Field(ge=0, le=600)]
+
+
+class PurposeSettings(Section):
+    """The policy of one purpose; a verification keeps the one it was started with."""
+
+    kind: PurposeKind = PurposeKind.POSSESSION
+    """``possession``, or ``transaction``: the code is a function of an amount and a payee."""
+    code_length: int = Field(default=6, ge=6, le=8)
+    """Digits."""
+    ttl: int = Field(default=300, ge=1, le=LONGEST_LIFE)
+    """Life of a code in seconds (NIST SP 800-63B-4, 3.1.3.2: at most 10 minutes)."""
+    max_checks: int = Field(default=5, ge=1, le=10)
+    """Codes compared before the verification ends; at most 5 for a transaction."""
+    max_sends: int = Field(default=3, ge=1, le=10)
+    """Messages, the first included."""
+    resend_delays: tuple[Delay, ...] = Field(default=(30, 60, 120), min_length=1, max_length=10)
+    """Seconds to wait before the second, third … message; the last one repeats."""
+    resend: Resend = Resend.SAME_CODE
+    """Which code a further message carries: ``same_code`` or ``new_code``."""
+    channels: tuple[Channel, ...] = Field(default=(Channel.SMS, Channel.VOICE), min_length=1, max_length=3)
+    """What is offered; the first is the default."""
+    fallback: bool = True
+    """Go on to the next of the channels, with the same code, when one does not reach the number."""
+
+    @field_validator("channels")
+    @classmethod
+    def _names_each_once(cls, channels: tuple[Channel, ...]) -> tuple[Channel, ...]:
+        if len(set(channels)) < len(channels):
+            raise ValueError("names a channel twice")
+        return channels
+
+    @model_validator(mode="after")
+    def _keeps_transactions_strict(self) -> "PurposeSettings":
+        if self.kind is PurposeKind.TRANSACTION and self.max_checks > MAX_TRANSACTION_CHECKS:
+            raise ValueError(f"max_checks is at most {MAX_TRANSACTION_CHECKS} for a transaction")
+        return self
+
+    def to_core(self, name: str) -> Purpose:
+        """Return the purpose under its name."""
+        return Purpose(name=name, **{member: getattr(self, member) for member in type(self).model_fields})
+
+
+class ApplicationSection(Section):
+    """What an application may do, wherever that is kept."""
+
+    name: Brand | None = None
+    """The brand that messages show; default: the section's own name."""
+    purposes: tuple[Name, ...] = Field(min_length=1)
+    countries: tuple[Country, ...] = Field(min_length=1)
+    """Where it sends to; ``["*"]`` for everywhere, in development only."""
+    region: CountryCode | None = None
+    """Region of numbers in national spelling."""
+    home: CountryCode | None = None
+    """The country that most of its traffic goes to, which the rules against fraud never close; default: the region, or
+    the only country."""
+    spend: SpendSettings = SpendSettings()
+    """Ceilings in money."""
+    locale: Locale = "en"
+    """Language of messages when a start names none."""
+    client_ip: ClientIp = ClientIp.REQUIRED
+    """``required``, ``connection`` or ``none``: where an end user's address comes from."""
+    origin: Annotated[str, AfterValidator(_origin)] | None = None
+    """Host of the origin-bound last line of a message (WebOTP)."""
+    app_hash: Annotated[str, AfterValidator(_app_hash)] | None = None
+    """Hash of its Android app, for the SMS Retriever; on the last line of a message."""
+    consent: ConsentMode = ConsentMode.RECORDED
+    """``required``: no start without a consent; ``recorded``: what is given is kept, and a withdrawal counts; ``off``:
+    none is kept."""
+    payees: tuple[Payee, ...] = ()
+    """Payees allowed although they look like a domain name."""
+
+    @model_validator(mode="after")
+    def _brand_is_no_strangers_link(self) -> Self:
+        for link in links_in(self.name or ""):
+            if not is_own_link(link, self.origin):
+                raise ValueError("name holds a link or a domain name; in messages only that of origin may stand")
+        return self
+
+    def to_core(self, name: str) -> Application:
+        """Return the application under its name."""
+        return Application(
+            name=name,
+            title=self.name or name,
+            purposes=frozenset(self.purposes),
+            countries=None if ALL_COUNTRIES in self.countries else frozenset(self.countries),
+            region=self.region,
+            home=self.home or self.region or self._only_country(),
+            locale=self.locale,
+            client_ip=self.client_ip,
+            origin=self.origin,
+            app_hash=self.app_hash,
+            consent=self.consent,
+            payees=frozenset(self.payees),
+        )
+
+    def _only_country(self) -> str | None:
+        (first, *others) = self.countries
+        return first if not others and first != ALL_COUNTRIES else None
+
+
+class ApplicationSettings(ApplicationSection):
+    """One caller of the API, in the configuration."""
+
+    keys: tuple[KeyHash, ...] = ()
+    """Hashes of its API keys (``otp-service key new``); several while one replaces another, none to revoke."""
+
+
+class RouteSettings(Section):
+    """Gateways for the messages that match; a condition left out matches all. The first match decides."""
+
+    gateways: tuple[Name, ...] = Field(min_length=1)
+    """Names, the preferred one first."""
+    countries: tuple[CountryCode, ...] = ()
+    purposes: tuple[Name, ...] = ()
+    channels: tuple[Channel, ...] = ()
+
+    def to_core(self) -> Route:
+        """Return the route."""
+        return Route(
+            gateways=self.gateways,
+            countries=frozenset(self.countries),
+            purposes=frozenset(self.purposes),
+            channels=frozenset(map(str, self.channels)),
+        )
+
+
+_PREFIX = re.compile(r"\+[1-9][0-9]{0,14}")
+_DAY = 86_400
+
+
+def _rule(name: str) -> str:
+    if name not in RULES:
+        raise ValueError(f"is not a rule.{suggestion(name, RULES)} otp-service guard rules lists them")
+    return name
+
+
+def _prefix(text: str) -> str:
+    if not _PREFIX.fullmatch(text):
+        raise ValueError("is the beginning of a number in international form, + and up to 15 digits")
+    return text
+
+
+def _whole_number(text: str) -> str:
+    try:
+        e164 = parse_destination(text, None, tuple(NumberType)).e164
+    except OtpServiceError:
+        e164 = ""
+    if e164 != text:
+        raise ValueError("is no whole number in international form, such as +923001234567")
+    return text
+
+
+RuleId = Annotated[str, AfterValidator(_rule)]
+WholeNumber = Annotated[str, AfterValidator(_whole_number)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+Growth = Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], Field(min_length=1, max_length=10)]
+Wait = Annotated[int, Field(ge=0, le=_DAY)]
+
+
+class DestinationSettings(Section):
+    """Where codes go at all; the countries are each application's own."""
+
+    types: tuple[NumberType, ...] = Field(default=(NumberType.MOBILE, NumberType.FIXED_LINE_OR_MOBILE), min_length=1)
+    """Types of numbers that receive codes, as libphonenumber names them."""
+    denied: tuple[Prefix, ...] = ()
+    """Beginnings of numbers that receive none."""
+    allowed: tuple[Prefix, ...] = ()
+    """Exceptions from what is denied: of two prefixes that fit the longer one decides."""
+    safe: tuple[WholeNumber, ...] = Field(default=(), repr=False)
+    """Whole numbers that pass the rules against fraud, such as your own test handsets; never their own limits."""
+
+
+class NumberSettings(Section):
+    """What one number may receive and be guessed, beside ``limits.number`` and ``limits.failed_checks``."""
+
+    reserved: float = Field(default=0.4, ge=0, lt=1)
+    """Share of its messages and guesses that is kept for contexts that are known; strangers cannot use it up."""
+    cooldown: tuple[Wait, ...] = Field(default=(30, 60, 120), max_length=20)
+    """Seconds to wait after the first, second … message in a row that nobody approved; the last one repeats."""
+    guess_waits: tuple[Wait, ...] = Field(default=(0, 0, 0, 0, 30, 60, 120, 240, 480, 960, 1920, 3600), max_length=50)
+    """Seconds to wait after the first, second … wrong code in a row; the last one repeats."""
+    lock_after: int = Field(default=100, ge=10, le=100)
+    """Wrong codes in a row that lock a number in an application (NIST SP 800-63B-4, 3.2.2: at most 100)."""
+    lock_days: int = Field(default=30, ge=1, le=90)
+    """Days until the lock ends, unless it is lifted."""
+    known_days: int = Field(default=90, ge=1, le=365)
+    """Days for which an approved number, or context of it, is known."""
+    contexts: int = Field(default=8, ge=1, le=50)
+    """Contexts that are remembered of a number; a new one takes the place of the oldest."""
+
+
+class AddressSettings(Section):
+    """What may come from one end-user address unapproved, and one more for each that is approved there."""
+
+    unapproved: Notations = ("40/day",)
+    """Starts."""
+    numbers: Notations = ("20/day",)
+    """Different numbers."""
+    countries: Notations = ("3/day",)
+    """Different countries."""
+    network: Notations = ("200/day",)
+    """Starts from one IPv6 /48."""
+    provider: Notations = ("2000/day",)
+    """Starts from one IPv6 /32."""
+
+
+class BlockSettings(Section):
+    """Messages into one block of 10,000 numbers unapproved, and how many more for each that is approved there."""
+
+    unapproved: Notations = ("4/hour", "4/2 days")
+    growth: Growth = (1.0, 1.5)
+    """How many more for each approval, of each of these in turn; the last one repeats."""
+
+
+class CountryGuardSettings(Section):
+    """Messages of an application into a country unapproved, and how many more for each that is approved there."""
+
+    unapproved: Notations = ("20/day",)
+    """Into any other country than its own."""
+    home: Notations = ("1000/day",)
+    """Into its own."""
+    growth: Growth = (2.0,)
+    """How many more for each approval, of each of these in turn; the last one repeats."""
+
+
+class ConversionSettings(Section):
+    """When hardly anybody types the codes in."""
+
+    sends: int = Field(default=20, ge=5, le=100_000)
+    """Verifications from which on the rate is judged."""
+    rate: float = Field(default=0.15, gt=0, lt=1)
+    """Share of approved ones below which a block or country is closed."""
+    closed_for: int = Field(default=900, ge=60, le=_DAY)
+    """Seconds that it is closed at first; the time doubles each time that it was no better."""
+    max_closed_for: int = Field(default=_DAY, ge=60, le=7 * _DAY)
+    """Seconds that it is closed at most."""
+    trickle: Annotated[str, Field(max_length=64)] = "10/10 minutes"
+    """What passes afterwards, until it shows whether it is better."""
+    home_sends: int = Field(default=200, ge=5, le=100_000)
+    """The same as ``sends`` for the application's own country, which a few blocks shall not close to newcomers."""
+    home: Annotated[str, Field(max_length=64)] = "100/day"
+    """What goes on into the application's own country while that is closed, and a quarter of what is approved."""
+    home_block: Annotated[str, Field(max_length=64)] = "2/2 days"
+    """What goes on then into one block of it."""
+
+
+class FailureSettings(Section):
+    """When most codes that an application checks are wrong."""
+
+    wrong: int = Field(default=100, ge=10, le=1_000_000)
+    """Wrong codes in a window from which on the share is judged."""
+    share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of wrong ones above which it is an alarm."""
+    window: int = Field(default=600, ge=60, le=_DAY)
+    """Seconds."""
+
+
+class GuardSettings(Section):
+    """All rules, and what each does: ``enforce``, ``record_only`` or ``off``."""
+
+    modes: dict[RuleId, Mode] = Field(default_factory=dict)
+    """What a rule does, by its id, where that is not its default."""
+    destinations: DestinationSettings = DestinationSettings()
+    number: NumberSettings = NumberSettings()
+    address: AddressSettings = AddressSettings()
+    block: BlockSettings = BlockSettings()
+    country: CountryGuardSettings = CountryGuardSettings()
+    conversion: ConversionSettings = ConversionSettings()
+    failures: FailureSettings = FailureSettings()
+    currency: str = Field(default="PKR", pattern=r"^[A-Z]{3}$")
+    """Of all prices and ceilings: ISO 4217."""
+    decisions: int = Field(default=100_000, ge=1000, le=10_000_000)
+    """Refusals, and would-have-been ones, that are kept at most, for as long as events are."""
+    attempts: int = Field(default=100_000, ge=0, le=10_000_000)
+    """Starts, resends and codes that are kept for ``otp-service guard replay``, pseudonyms only; 0 for none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_dotted_ids(cls, given: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
+        """Take ``[guard.modes] number.sends = "off"`` too, which TOML reads as a table in a table."""
+        modes = given.get("modes") if isinstance(given, dict) else None
+        if not isinstance(modes, dict):
+            return given
+        flat: dict[str, Any] = {}
+        for name, mode in modes.items():
+            if isinstance(mode, dict):
+                flat.update({f"{name}.{rule}": one for rule, one in mode.items()})
+            else:
+                flat[name] = mode
+        return {**given, "modes": flat}
+
+    def destination_rules(self) -> DestinationRules:
+        """Return the rules that count nothing."""
+        own = self.destinations
+        return DestinationRules(frozenset(own.types), own.denied, own.allowed, frozenset(own.safe), self.modes)
+
+    def mode(self, rule: str) -> Mode:
+        """Return what a rule does."""
+        return self.modes.get(rule, RULES[rule].mode)
+
+
+ANY: Final = "any"
+Category = Literal["transactional", "promotional"]
+Reference = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+TemplateId = Annotated[str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9-]+/[a-z0-9_-]+/[a-z]+$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class CountrySettings(Section):
+    """What is asked of messages to one country; by default nothing."""
+
+    consent: Literal["required", "any"] = ANY
+    """``required``: every application that sends there needs a consent for each number."""
+    senders: Literal["registered", "any"] = ANY
+    """``registered``: a text message goes out under a sender of ``senders`` that is registered there, or not at all."""
+    category: Category | Literal["any"] = ANY
+    """The category that such a sender has."""
+    reserved_masks: tuple[str, ...] = ()
+    """Words that may be no sender's name."""
+    templates: Literal["approved", "any"] = ANY
+    """``approved``: a text message is made of a template of ``approvals``, word by word, or does not go out."""
+    languages: tuple[Locale, ...] = ()
+    """Languages that messages may be in, the first one by default."""
+    sim_boxes: Literal["refused", "any"] = ANY
+    """``refused``: in production, no gateway that leaves by SIM cards carries messages there."""
+
+    def to_core(self, *, production: bool) -> CountryRules:
+        """Return the rules, some of which are of production alone."""
+        return CountryRules(
+            registered_senders=self.senders == "registered",
+            category=None if self.category == ANY else self.category,
+            approved_templates=self.templates == "approved",
+            sim_boxes_refused=production and self.sim_boxes == "refused",
+            languages=self.languages,
+        )
+
+
+class RegistrationSettings(Section):
+    """What a sender and an approval have in common."""
+
+    country: CountryCode
+    reference: Reference
+    """Number or name of the registration, as whoever registered it wrote."""
+    valid_until: date | None = None
+    """Its last day; it is announced 30 days before."""
+
+
+class SenderSettings(RegistrationSettings):
+    """One name that handsets show as the sender, as it is registered."""
+
+    mask: Annotated[str, StringConstraints(min_length=1, max_length=20)]
+    """At most 11 letters, digits and blanks."""
+    category: Category = "transactional"
+    applications: tuple[Name, ...] = ()
+    """Who sends under it; empty: every application."""
+
+    def to_core(self, name: str) -> Sender:
+        """Return the sender."""
+        return Sender(
+            name=name,
+            country=self.country,
+            reference=self.reference,
+            valid_until=self.valid_until,
+            mask=self.mask,
+            category=self.category,
+            applications=frozenset(self.applications),
+        )
+
+
+class ApprovalSettings(RegistrationSettings):
+    """One template that is approved, word by word (``otp-service messages templates`` tells its digest)."""
+
+    template: TemplateId
+    sha256: Digest
+
+    def to_core(self, name: str) -> Approval:
+        """Return the approval."""
+        return Approval(
+            name=name,
+            country=self.country,
+            reference=self.reference,
+            valid_until=self.valid_until,
+            template=self.template,
+            sha256=self.sha256,
+        )
+
+
+Countries = dict[CountryCode, CountrySettings]
+Senders = dict[Name, SenderSettings]
+Approvals = dict[Name, ApprovalSettings]
+
+
+Further = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)], ...], Field(max_length=100)
+]
+
+
+class InboundSettings(Section):
+    """Words beside ours that a whole message may be, in any spelling of case and width; and what is answered."""
+
+    stop: Further = ()
+    """No more messages of the application that the number was written to by last."""
+    start: Further = ()
+    """Messages again."""
+    help: Further = ()
+    """Who this is, and how to end it."""
+    replies: tuple[Literal["stop", "help"], ...] = ("stop", "help")
+    """What is answered, once a day for a number; none where the provider does so itself."""
+    region: CountryCode | None = None
+    """Region of senders in national spelling, where a provider passes them on so."""
+
+    @model_validator(mode="after")
+    def _words_have_one_meaning(self) -> Self:
+        self._vocabulary()
+        return self
+
+    def to_core(self) -> InboundPolicy:
+        """Return the policy."""
+        return InboundPolicy(self._vocabulary(), self.region, frozenset(map(Meaning, self.replies)))
+
+    def _vocabulary(self) -> Vocabulary:
+        ours = {meaning: languages.values() for meaning, languages in our_words().items()}
+        return Vocabulary(ours, {Meaning.STOP: self.stop, Meaning.START: self.start, Meaning.HELP: self.help})
+
+
+@cache
+def our_words() -> dict[Meaning, dict[str, Words]]:
+    """Return the words that come with the package, by meaning and language."""
+    found = tomllib.loads((files(__package__) / "inbound.toml").read_text(encoding="utf-8"))
+    return {
+        Meaning(meaning): {language: _words(one) for language, one in languages.items()}
+        for meaning, languages in found.items()
+    }
+
+
+def _words(given: dict[str, Any]) -> Words:
+    """Return the words of a language; a noun and a verb are one that is firm."""
+    phrases = map(" ".join, product(given.get("nouns", ()), given.get("verbs", ())))
+    return Words(tuple(given.get("whole", ())), (*given.get("firm", ()), *phrases), tuple(given.get("beside", ())))
+
+
+_SQLITE: Final = "sqlite"
+_POSTGRESQL: Final = "postgresql"
+_OTHER_SPELLINGS: Final = ("postgres:", "postgres+", "postgresql+")
+_LEDGER_PARAMETERS: Final[Mapping[str, re.Pattern[str]]] = {
+    "host": re.compile(r"/.+"),  # folder of a socket
+    "sslmode": re.compile(r"disable|allow|prefer|require|verify-ca|verify-full"),
+    "sslrootcert": _ANYTHING,
+    "sslcert": _ANYTHING,
+    "sslkey": _ANYTHING,
+}
+"""Of PostgreSQL. The driver has many more, our time-outs among them."""
+
+
+def check_ledger_url(url: str) -> None:
+    """Raise `ValueError` for an address that cannot be used, or not as it seems; its text shows no part of it."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in {_SQLITE, _POSTGRESQL} and parts.port != 0
+    except ValueError:
+        known = False
+    if url.lower().startswith(_OTHER_SPELLINGS):
+        raise ValueError("is spelled as for another library: let it start with postgresql://")
+    if not known:
+        raise ValueError("is neither sqlite:///PATH nor an address that starts with postgresql://")
+    if parts.scheme == _SQLITE:
+        _check_file(parts)
+    else:
+        _check_server(parts)
+
+
+def _check_file(parts: SplitResult) -> None:
+    path = parts.path.removeprefix("/")
+    if parts.netloc or parts.query or parts.fragment or not path.strip("/") or path == ":memory:":
+        raise ValueError("names no file: sqlite:///PATH has three slashes and a path, without ? and #")
+
+
+def _check_server(parts: SplitResult) -> None:
+    name = parts.path.removeprefix("/")
+    if not name or parts.netloc.count("@") > 1 or "@" in parts.query or re.search(r"[/@]", name) or parts.fragment:
+        raise ValueError(
+            "is not postgresql://USER:PASSWORD@HOST:PORT/NAME; in a user or password, write / ? # and @ as "
+            "%2F %3F %23 and %40"
+        )
+    for parameter, value in parse_qsl(parts.query, keep_blank_values=True) or ([("", "")] if parts.query else []):
+        if parameter not in _LEDGER_PARAMETERS or not _LEDGER_PARAMETERS[parameter].fullmatch(value):
+            raise ValueError(f"has a parameter that is not allowed; there may be: {', '.join(_LEDGER_PARAMETERS)}")
+
+
+def shown_ledger_url(url: str) -> str:
+    """Return an address without user, password and parameters."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+class LedgerSettings(Section):
+    """The database for what must not be lost. Starts and checks never ask it."""
+
+    url: SecretStr = SecretStr("sqlite:////var/lib/otp-service/ledger.db")
+    """``sqlite:///PATH``, for one host, or ``postgresql://…``, which may hold a user, a password, parameters of TLS."""
+    timeout: float = Field(default=5.0, gt=0, le=60)
+    """Seconds to wait for a connection, a lock or an answer."""
+    hosted_in: CountryCode | None = None
+    """Country (ISO 3166-1 alpha-2) in which the database and its backups are, for ``residency``."""
+    upgrade: bool = True
+    """Whether a process brings the tables up to date when it starts."""
+
+    rebuild_lost_mirror: bool | None = None
+    """Whether an emptied Redis is filled from the ledger without asking an operator: a ledger that was restored from an
+    older copy goes unnoticed then. ``None``: in development only."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: SecretStr) -> SecretStr:
+        check_ledger_url(url.get_secret_value())
+        return url
+
+    @property
+    def shown_url(self) -> str:
+        """The address without user, password and parameters."""
+        return shown_ledger_url(self.url.get_secret_value())
+
+
+_SYSLOG: Final = re.compile(r"syslog:(/\S+|//[A-Za-z0-9.-]+(:[0-9]{1,5})?)")
+_FORMS = "is not file:/PATH, syslog:/dev/log or syslog://HOST:PORT"
+
+
+class AuditSettings(Section):
+    """The audit chain: that its last entries were cut off shows only by a head that was handed out before."""
+
+    export: str = ""
+    """``file:/PATH``, ``syslog:/dev/log`` or ``syslog://HOST:PORT`` (UDP); empty: heads are signed and stay here."""
+    every: int = Field(default=3600, ge=60, le=86_400)
+    """Seconds between two heads."""
+
+    @field_validator("export")
+    @classmethod
+    def _is_a_place(cls, export: str) -> str:
+        if not export or _SYSLOG.fullmatch(export):
+            return export
+        if export.startswith("file:/") and Path(export.removeprefix("file:")).name:
+            return export
+        raise ValueError(_FORMS)
+
+
+Days = Annotated[int, Field(ge=1, le=7300)]
+Proof = Annotated[int, Field(ge=90, le=7300)]
+"""Not before the last entry of a stream (``streams.retention_days``): one that comes late must find what follows it."""
+
+
+class RetentionSettings(Section):
+    """Days for which each class of data is kept in the ledger; what is older, workers delete by themselves."""
+
+    # Descriptions, which docs/data.md quotes; docstrings would be looked for in the source at each start.
+    traffic: Days = Field(
+        400,
+        description="Verifications and what happened to them: a provider's bill is disputed within the year.",
+    )
+    consents: Proof = Field(
+        1095,
+        description="Consents, after others followed them: three years, in which most claims must be brought. "
+        "The last word stays.",
+    )
+    suppressions: Proof = Field(
+        1095,
+        description="Suppressions, after they were lifted or ended: proof, as long as that of a consent, "
+        "that they were respected.",
+    )
+    inbound: Annotated[int, Field(ge=7, le=7300)] = Field(
+        90,
+        description="Messages that people sent: what one meant is in the suppression that it made. "
+        "Gateways repeat them for days.",
+    )
+    access: Days = Field(
+        400,
+        description="API keys, after they were revoked or ended: as long as the traffic that they asked for.",
+    )
+    duties: Proof = Field(
+        1095,
+        description="What was erased for somebody, what was deleted by itself, what operators did: proof that it was.",
+    )
+    audit: Proof = Field(
+        3650,
+        description="The audit chain, which has digests only: ten years, longer than all that it proves.",
+    )
+
+    @model_validator(mode="after")
+    def _the_chain_outlasts_what_it_proves(self) -> Self:
+        days = self.model_dump()
+        longest = max(days, key=days.__getitem__)
+        if days[longest] > self.audit:
+            raise ValueError(f"audit is shorter than {longest}: rows would be there whose entries are gone")
+        return self
+
+    def to_core(self) -> Keeping:
+        """Return the days as a purge counts them."""
+        return Keeping(**self.model_dump())
+
+
+def of_its_kind(kinds: Kinds) -> Callable[[Any], Any]:
+    """Return what reads a section: it gives ``kind`` and ``settings``, or raises an error of the type `FAULTS`."""
+
+    def read(members: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        if not isinstance(members, Mapping):
+            return members
+        own = dict(members)
+        kind = own.pop("kind", None)
+        if not isinstance(kind, str):
+            raise _refused(kinds, [(("kind",), f"is one of {', '.join(kinds.names())}.")])
+        return {"kind": kind, "settings": _own_settings(kinds, kind, own)}
+
+    return read
+
+
+def _own_settings(kinds: Kinds, kind: str, own: dict[str, Any]) -> BaseModel:
+    try:
+        model: type[BaseModel] = kinds.find(kind).Settings  # type: ignore[attr-defined] # one of the members it has
+        return model.model_validate(own)
+    except ConfigurationError as unusable:
+        raise _refused(kinds, [(("kind",), sentence_of(str(unusable)))]) from None
+    except ValidationError as invalid:
+        raise _refused(kinds, list(faults_of(invalid, model))) from None
+
+
+def _refused(kinds: Kinds, faults: list[SettingFault]) -> PydanticCustomError:
+    # A ValidationError inside a validator would become one error, and its text shows what was given.
+    return PydanticCustomError(FAULTS, f"is not a {kinds.word}", {"faults": faults})
+
+
+class ConfiguredGateway(BaseModel):
+    """One gateway under its name: the class that its kind means, and the settings of that class."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    kind: str
+    settings: SerializeAsAny[GatewaySettings]
+
+    @property
+    def gateway_class(self) -> type[Gateway]:
+        """The class that sends."""
+        return gateway_kind(self.kind)
+
+    @property
+    def channels(self) -> frozenset[str]:
+        """What it carries: as its settings say, where the kind leaves that to them."""
+        return frozenset(getattr(self.settings, "channels", self.gateway_class.channels))
+
+
+GatewayEntry = Annotated[ConfiguredGateway, BeforeValidator(of_its_kind(GATEWAY_KINDS))]
+
+
+class ConfiguredPolicy(BaseModel):
+    """One policy under its name: the class that its kind means, and the settings of that class."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    kind: str
+    settings: SerializeAsAny[PolicySettings]
+
+    @property
+    def policy_class(self) -> type[Policy]:
+        """The class that answers."""
+        return policy_kind(self.kind)
+
+
+PolicyEntry = Annotated[ConfiguredPolicy, BeforeValidator(of_its_kind(POLICY_KINDS))]
+
+
+_HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|[0-9a-f:.]{2,45}")
+_LOCALHOST: Final = "localhost"
+
+
+def host_of(url: str) -> str:
+    """Return the host of an address, as `canonical` has it.
+
+    It is ``localhost`` where an address names none, which is where it leads to then, and empty in one that cannot be
+    read.
+    """
+    try:
+        return canonical(urlsplit(url).hostname or _LOCALHOST)
+    except ValueError:
+        return ""
+
+
+def canonical(host: str) -> str:
+    """Return the one spelling of a host's name or address."""
+    return str(_address(host) or host.lower())
+
+
+def is_local(host: str) -> bool:
+    """Tell whether a host is this one."""
+    address = _address(host)
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return host.lower() == _LOCALHOST or bool(mapped and mapped.is_loopback)
+
+
+def leads_elsewhere(url: str) -> bool:
+    """Tell whether an address leads to another host; a socket (``unix://``) does not."""
+    return not url.lower().startswith("unix:") and not is_local(host_of(url))
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _host(text: str) -> str:
+    host = canonical(text)
+    if not _HOST.fullmatch(host):
+        raise ValueError("is a host such as redis.internal or 10.0.0.5: no scheme, port, network or *")
+    return host
+
+
+Host = Annotated[str, AfterValidator(_host)]
+"""The name or the address of a host."""
+
+
+def leaves(value: Any, place: str, *, tables: bool = True) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a kind's own
+    """Yield place and value of every member of a section, of sections and lists in it too.
+
+    ``tables``: of free tables as well, such as the parameters of a template, where anything may stand.
+    """
+    match value:
+        case BaseModel():
+            fields = type(value).model_fields.items()
+            below: Any = ((field.alias or name, getattr(value, name)) for name, field in fields)
+        case Mapping():
+            below = value.items() if tables else ()
+        case list() | tuple():
+            below = enumerate(value)
+        case _:
+            yield place, value
+            return
+    for step, member in below:
+        yield from leaves(member, f"{place}.{step}", tables=tables)

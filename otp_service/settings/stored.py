@@ -11,13 +11,16 @@ from otp_service.domain.applications import Application
 from otp_service.domain.guard import Ruleset
 from otp_service.errors import ConfigurationError, InvalidApplicationError
 from otp_service.ledger.access import StoredApplication
-from otp_service.settings.consistency import brand_faults_of, price_faults_of
-from otp_service.settings.demands import consent_demands, sender_demands
-from otp_service.settings.faults import fault_lines
-from otp_service.settings.policy import ALL_COUNTRIES, ApplicationSection, is_name
-from otp_service.settings.refusals import ceiling_refusals
-from otp_service.settings.ruleset import ruleset_of
-from otp_service.settings.tree import Settings
+from otp_service.settings.sections import ALL_COUNTRIES, ApplicationSection, is_name
+from otp_service.settings.sources import fault_lines
+from otp_service.settings.startup_checks import (
+    brand_faults_of,
+    ceiling_refusals,
+    consent_demands,
+    price_faults_of,
+    sender_demands,
+)
+from otp_service.settings.tree import Settings, ruleset_of
 
 
 def section_of(members: Mapping[str, Any]) -> ApplicationSection:

@@ -1,44 +1,270 @@
-"""The tree, and how its parts become the objects that the rules work with."""
+"""The tree of all settings."""
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import Field, PrivateAttr
 
 from otp_service.domain.applications import Application
 from otp_service.domain.countries import Clearance
-from otp_service.domain.guard import Limits, Prices, Ruleset, micros
+from otp_service.domain.guard import (
+    DAY,
+    HOUR,
+    Breaker,
+    Bucket,
+    Ceiling,
+    Failures,
+    Limit,
+    Limits,
+    Lock,
+    Mode,
+    Prices,
+    Ruleset,
+    Waits,
+    Window,
+    micros,
+    parse_notation,
+)
 from otp_service.domain.keyring import Keyring, parse_key, parse_root_keys
 from otp_service.domain.verification import Allowance, Purpose, Route, Routes
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import CountryCode, GatewaySettings
-from otp_service.settings.audit import AuditSettings
-from otp_service.settings.countries import Approvals, Countries, Senders
-from otp_service.settings.gateways import GatewayEntry
-from otp_service.settings.guard import GuardSettings
-from otp_service.settings.hosts import Host
-from otp_service.settings.inbound import InboundSettings
-from otp_service.settings.ledger import LedgerSettings
-from otp_service.settings.masking import MASK, masked
-from otp_service.settings.policies import PolicyEntry
-from otp_service.settings.policy import ApplicationSettings, Name, PurposeSettings, RouteSettings
-from otp_service.settings.retention import RetentionSettings
-from otp_service.settings.ruleset import ruleset_of
 from otp_service.settings.sections import (
+    ApplicationSettings,
+    Approvals,
+    AuditSettings,
     BreakerSettings,
+    ConversionSettings,
+    Countries,
+    GatewayEntry,
+    GuardSettings,
+    Host,
     HttpSettings,
+    InboundSettings,
     KeysSettings,
+    LedgerSettings,
     LimitsSettings,
     LoggingSettings,
     MessagesSettings,
+    Name,
+    PolicyEntry,
+    PurposeSettings,
     RedisSettings,
+    RetentionSettings,
+    RouteSettings,
     Section,
+    Senders,
+    SpendSettings,
     StreamsSettings,
     TelemetrySettings,
     WorkerSettings,
 )
+
+_RULE_OF_SCOPE = {
+    "failed_checks": "number.guesses",
+    "number": "number.sends",
+    "ip": "address.starts",
+    "application": "application.requests",
+}
+"""In the order in which the windows of a request are counted."""
+
+
+def ruleset_of(guard: GuardSettings, limits: Limits, spend: SpendSettings) -> Ruleset:
+    """Return an application's ruleset; raise `ConfigurationError` for a bad notation."""
+    ruleset = Ruleset(
+        windows=tuple(_windows(guard, limits)),
+        cooldown=_waits(guard, "number.cooldown", guard.number.cooldown, HOUR),
+        guess_wait=_waits(guard, "number.guess_wait", guard.number.guess_waits, DAY),
+        lock=_lock(guard),
+        buckets=tuple(
+            replace(one, record_only=_records(guard, one.rule)) for one in _buckets(guard) if _is_on(guard, one.rule)
+        ),
+        breakers=tuple(
+            replace(one, record_only=_records(guard, one.rule)) for one in _breakers(guard) if _is_on(guard, one.rule)
+        ),
+        ceilings=spend.to_core("spend.application", "spend", guard.mode("spend.application")),
+        ceilings_of_countries=_ceilings_of_countries(guard, spend),
+        failures=_failures(guard),
+        known=guard.number.known_days * DAY,
+        contexts=guard.number.contexts,
+    )
+    return replace(ruleset, lives=_lives(ruleset))
+
+
+def _is_on(guard: GuardSettings, rule: str) -> bool:
+    return guard.mode(rule) is not Mode.OFF
+
+
+def _records(guard: GuardSettings, rule: str) -> bool:
+    return guard.mode(rule) is Mode.RECORD_ONLY
+
+
+def _windows(guard: GuardSettings, limits: Limits) -> Iterator[Window]:
+    for scope, rule in _RULE_OF_SCOPE.items():
+        if not _is_on(guard, rule):
+            continue
+        for position, limit in enumerate(getattr(limits, scope)):
+            yield Window(
+                rule=rule,
+                scope=limit.scope,
+                strategy=limit.strategy,
+                amount=limit.amount,
+                seconds=limit.seconds,
+                strangers=_strangers(guard, limit) if scope in {"number", "failed_checks"} else None,
+                quota=scope == "application" and position == 0,
+                record_only=_records(guard, rule),
+            )
+
+
+def _strangers(guard: GuardSettings, limit: Limit) -> int:
+    """Return how much of a window is for strangers: at least one, for nobody is known to begin with."""
+    return max(1, limit.amount - math.ceil(guard.number.reserved * limit.amount))
+
+
+def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], forgotten: int) -> Waits | None:
+    if not seconds or not _is_on(guard, rule):
+        return None
+    waits = tuple(1000 * one for one in seconds)
+    return Waits(rule, waits, max(forgotten, 2 * max(waits)), record_only=_records(guard, rule))
+
+
+def _lock(guard: GuardSettings) -> Lock | None:
+    if not _is_on(guard, "number.lock"):
+        return None
+    record_only = _records(guard, "number.lock")
+    return Lock("number.lock", guard.number.lock_after, guard.number.lock_days * DAY, record_only=record_only)
+
+
+def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
+    growth = guard.country.growth
+    address: dict[str, Any] = {"part": "address", "spares": "familiar", "starts": True}
+    yield from _each("address.unapproved", guard.address.unapproved, **address)
+    yield from _each("address.numbers", guard.address.numbers, **address, name="n", new="number")
+    yield from _each("address.countries", guard.address.countries, **address, name="c", new="country")
+    yield from _each("address.network", guard.address.network, **{**address, "part": "network"})
+    yield from _each("address.provider", guard.address.provider, **{**address, "part": "provider"})
+    yield from _each("block.unapproved", guard.block.unapproved, guard.block.growth, part="block")
+    yield from _each("country.unapproved", guard.country.unapproved, growth, part="country", place="abroad")
+    yield from _each("country.unapproved", guard.country.home, growth, part="country", place="home")
+    yield from _trickles(guard.conversion)
+
+
+def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
+    """Yield what passes while a breaker is open, or shows whether it may close."""
+    probing: dict[str, Any] = {"notations": (conversion.trickle,), "name": "t", "factor": 0.0, "stands": "probing"}
+    yield from _each("block.conversion", part="block", breaker="block", **probing)
+    yield from _each("country.conversion", part="country", breaker="country", place="abroad", **probing)
+    shut: dict[str, Any] = {"name": "h", "breaker": "country", "stands": "open"}
+    yield from _each("country.conversion", (conversion.home,), part="country", factor=0.25, place="home", **shut)
+    yield from _each("country.conversion", (conversion.home_block,), part="block", **shut)  # abroad nothing passes
+
+
+def _each(
+    rule: str,
+    notations: tuple[str, ...],
+    growth: tuple[float, ...] = (1.0,),
+    *,
+    name: str = "u",
+    **members: Any,  # noqa: ANN401
+) -> Iterator[Bucket]:
+    """Yield a bucket for each notation; where nothing else is said it spares approved numbers."""
+    for place, notation in enumerate(notations):
+        amount, seconds = parse_notation(f"guard: {rule}", notation)
+        given: dict[str, Any] = {"factor": growth[min(place, len(growth) - 1)], "spares": "approved", **members}
+        yield Bucket(rule=rule, name=f"{name}{seconds}", amount=amount, window=1000 * seconds, **given)
+
+
+def _breakers(guard: GuardSettings) -> Iterator[Breaker]:
+    conversion = guard.conversion
+    for part, place, flows in (("block", None, False), ("country", "abroad", False), ("country", "home", True)):
+        yield Breaker(
+            sends=max(conversion.sends, conversion.home_sends) if place == "home" else conversion.sends,
+            rate=conversion.rate,
+            closed_for=1000 * conversion.closed_for,
+            closed_for_at_most=1000 * max(conversion.closed_for, conversion.max_closed_for),
+            flows=flows,
+            rule=f"{part}.conversion",
+            part=part,
+            spares="approved",
+            place=place,
+        )
+
+
+def _ceilings_of_countries(guard: GuardSettings, spend: SpendSettings) -> Mapping[str, tuple[Ceiling, ...]]:
+    """Return the ceilings by country. One that is named with none has none: those of all others are not its own."""
+    mode = guard.mode("spend.country")
+    ceilings = {country: own.to_core("spend.country", "spendcountry", mode) for country, own in spend.countries.items()}
+    return ceilings if any(ceilings.values()) else {}
+
+
+def _failures(guard: GuardSettings) -> Failures | None:
+    rule, own = "application.failures", guard.failures
+    if not _is_on(guard, rule):
+        return None
+    return Failures(rule, own.wrong, own.share, 1000 * own.window, record_only=_records(guard, rule))
+
+
+def _lives(ruleset: Ruleset) -> dict[str, int]:
+    """Return how long each part is kept that is not written: until nothing of it counts any more."""
+    asked = max((bucket.window for bucket in ruleset.buckets if bucket.new), default=DAY)
+    lives = {"asked": asked, "spend": 2 * DAY, "spendcountry": 2 * DAY, "guesses": ruleset.known}
+    lives["cooldown"] = ruleset.cooldown.forgotten if ruleset.cooldown else HOUR
+    lives["failures"] = 2 * ruleset.failures.window if ruleset.failures else HOUR
+    for bucket in ruleset.buckets:
+        lives[bucket.part] = max(lives.get(bucket.part, 0), 2 * bucket.window)
+    for breaker in ruleset.breakers:
+        lives[breaker.part] = max(lives.get(breaker.part, 0), breaker.closed_for_at_most + 2 * HOUR)
+    if ruleset.lock:
+        lives["guesses"] = max(lives["guesses"], ruleset.lock.length)
+    return lives
+
+
+MASK = "**********"
+"""As pydantic writes a `SecretStr`."""
+
+_TELLING = re.compile(r"auth|key|token|secret|pass|pwd|credential|signature|cookie|bearer|\bsig\b", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"(\{[\w.]+\})+")
+_WEB = ("http://", "https://")
+
+
+def masked(value: Any, name: str = "") -> Any:  # noqa: ANN401 - a tree of plain values
+    """Return a tree with every value masked whose name tells that it is a secret: ``X-Api-Key``, ``password``.
+
+    So is what an address of the web has before its host and in its query. Headers and parameters of a gateway are
+    free text: somebody may have written the token itself into them.
+    """
+    if isinstance(value, Mapping):
+        return {member: masked(below, f"{name} {member}") for member, below in value.items()}
+    if isinstance(value, list):
+        return [masked(below, name) for below in value]
+    if isinstance(value, str | int | float) and not isinstance(value, bool) and _TELLING.search(name):
+        return MASK
+    return _masked_url(value) if isinstance(value, str) and value.lower().startswith(_WEB) else value
+
+
+def _masked_url(url: str) -> str:
+    """Return an address without its user and password, and with the values in its query masked."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return MASK
+    _, at, host = parts.netloc.rpartition("@")
+    shown = SplitResult(parts.scheme, MASK + at + host if at else host, parts.path, _masked_query(parts.query), "")
+    return shown.geturl() + (f"#{MASK}" if parts.fragment else "")
+
+
+def _masked_query(query: str) -> str:
+    """Return a query with its names, and those values that are but placeholders of a template."""
+    return "&".join(
+        f"{name}={value if _PLACEHOLDER.fullmatch(value) else MASK}" if value else MASK
+        for name, value in parse_qsl(query, keep_blank_values=True)
+    )
 
 
 class Settings(Section):

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from otp_service.domain.people import LONGEST, Meaning, Vocabulary, Words, plain
-from otp_service.settings.inbound import InboundSettings, our_words
+from otp_service.settings.sections import InboundSettings, our_words
 
 OURS = InboundSettings().to_core().vocabulary
 WRITTEN = tomllib.loads(Path(__file__).with_name("written_back.toml").read_text(encoding="utf-8"))

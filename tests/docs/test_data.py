@@ -10,7 +10,7 @@ from support_sources import ROOT
 
 from otp_service.cli.dev_data import FILES
 from otp_service.ledger import schema
-from otp_service.settings.retention import RetentionSettings
+from otp_service.settings.sections import RetentionSettings
 from otp_service.store import inventory, keys
 from otp_service.store.inventory import FAMILIES
 

@@ -19,7 +19,7 @@ from support_valkey import ValkeyServer
 from otp_service.domain.people import Meaning
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, GatewayError, ProviderRequest, Receipt, ReceiptRequest
-from otp_service.settings.inbound import InboundSettings
+from otp_service.settings.sections import InboundSettings
 from otp_service.testing.provider import Provider
 from otp_service.testing.samples import CannedResponse
 

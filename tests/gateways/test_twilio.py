@@ -15,7 +15,7 @@ from support_gateways import MESSAGE, make
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, GatewayError, ReceiptForgedError, ReceiptRequest
 from otp_service.gateways.twilio import FAILURES, FALL_BACK, OF_MESSAGE, TwilioSettings, twiml, voice_for
-from otp_service.settings.gateways import ConfiguredGateway
+from otp_service.settings.sections import ConfiguredGateway
 from otp_service.testing.provider import assert_holds_nothing_private, everything_told
 from otp_service.testing.samples import CannedResponse
 

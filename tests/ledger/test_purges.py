@@ -28,7 +28,7 @@ from otp_service.ledger import people as suppression_entries
 from otp_service.ledger import retention, schema
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.ledger.retention import BETWEEN, RULES, Purge
-from otp_service.settings.retention import RetentionSettings
+from otp_service.settings.sections import RetentionSettings
 
 NOW = 1_795_000_000_000
 DAY = 24 * 3600 * 1000

@@ -39,7 +39,7 @@ from otp_service.ledger.schema import (
     verifications,
 )
 from otp_service.services.audit import HeadKeeper, Looked, head_line, read_heads, verify
-from otp_service.settings.retention import RetentionSettings
+from otp_service.settings.sections import RetentionSettings
 
 DAY = 24 * 3600
 BEGIN = 1_700_000_000

@@ -11,7 +11,7 @@ from support_messages import APP_HASH, CATALOGUE, LANGUAGES, PAYMENT, WITHOUT_AC
 from otp_service.domain.payments import Transaction
 from otp_service.domain.templates import MAX_MINUTES, is_right_to_left, octets, segments, write
 from otp_service.domain.verification import Channel
-from otp_service.services.lint import faults_of_alphabet, faults_of_cost, measures
+from otp_service.settings.messages import faults_of_alphabet, faults_of_cost, measures
 
 SNAPSHOT = Path(__file__).with_name("messages.txt")
 SITUATIONS = {"login": None, "payment": PAYMENT, "payment without account": WITHOUT_ACCOUNT}

@@ -12,8 +12,8 @@ from otp_service.cli.findings import Level, settings_findings
 from otp_service.errors import ConfigurationError
 from otp_service.services.clearance import today
 from otp_service.settings import load_settings, settings_from
-from otp_service.settings.demands import cleared_catalogue
-from otp_service.settings.policy import ApplicationSection
+from otp_service.settings.sections import ApplicationSection
+from otp_service.settings.startup_checks import cleared_catalogue
 from otp_service.settings.stored import text_of, understood
 
 URL = "redis://127.0.0.1:1/0"

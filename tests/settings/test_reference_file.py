@@ -11,8 +11,14 @@ from pydantic import BaseModel
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, GatewaySettings, gateway_kind
 from otp_service.policies.base import POLICY_ENTRY_POINTS, PolicySettings, policy_kind
 from otp_service.settings import Settings
-from otp_service.settings.countries import ApprovalSettings, CountrySettings, SenderSettings
-from otp_service.settings.policy import ApplicationSettings, PurposeSettings, RouteSettings
+from otp_service.settings.sections import (
+    ApplicationSettings,
+    ApprovalSettings,
+    CountrySettings,
+    PurposeSettings,
+    RouteSettings,
+    SenderSettings,
+)
 
 REFERENCE = Path(__file__).parents[2] / "config" / "otp_service.toml"
 TEXT = REFERENCE.read_text(encoding="utf-8")

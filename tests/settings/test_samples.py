@@ -8,7 +8,7 @@ from support_sources import ROOT
 
 from otp_service.errors import StartRefusedError
 from otp_service.settings import load_settings
-from otp_service.settings.samples import is_sample
+from otp_service.settings.startup_checks import is_sample
 
 SHOWN = re.compile(r"\b(?:\w*(?:secret|password|token)|secrets = \{ \w+) = \"([^\"{]+)\"")
 

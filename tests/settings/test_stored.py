@@ -8,7 +8,7 @@ from support_messages import UNSAFE_NAMES, UNSAFE_SECTIONS
 
 from otp_service.errors import InvalidApplicationError
 from otp_service.settings import Settings, settings_from
-from otp_service.settings.policy import ApplicationSection, ApplicationSettings
+from otp_service.settings.sections import ApplicationSection, ApplicationSettings
 from otp_service.settings.stored import members_of, section_of, text_of, understood
 
 CLUB = {"purposes": ["login"], "countries": ["PK"]}

@@ -1,0 +1,197 @@
+"""Read settings from files and environment, with profiles; reload them."""
+
+import os
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import SecretStr, ValidationError
+
+from otp_service.errors import ConfigurationError, StartRefusedError
+from otp_service.settings.sources import Table, fault_lines, merged, read_environment, read_file, secret_files
+from otp_service.settings.startup_checks import holds_secrets, inconsistencies, refusals
+from otp_service.settings.tree import Settings
+
+# A profile is a file of settings, of ours or of an operator. What it says is in force as a whole: a configuration that
+# says otherwise contradicts it, and is refused. It holds what a country asks and nothing else: a file that somebody
+# else wrote does not decide how an installation runs, what it takes for safe, or which secrets it has.
+
+_SUFFIX: Final = ".toml"
+_OURS: Final = files("otp_service") / "profiles"
+_MEMBERS: Final = ("residency", "countries")
+"""What a profile may set."""
+_MEMBER: Final = "profile"
+
+
+def require_one_profile(file: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+    """Raise `ConfigurationError` when the environment names another profile than the file.
+
+    A variable wins over the file elsewhere; here it would switch off what a country asks, and nobody would see it.
+    """
+    if _MEMBER in file and environment.get(_MEMBER, file[_MEMBER]) != file[_MEMBER]:
+        raise ConfigurationError("profile: the file names one, and OTP_SERVICE__PROFILE another: keep one of them.")
+
+
+def with_profile(table: Mapping[str, Any]) -> Table:
+    """Return a table of settings with those of the profile that it names, if any.
+
+    Raises `ConfigurationError` for a profile that is not there, malformed, or sets more than one may, and with one line
+    for each setting that says something else than the profile does.
+    """
+    if _MEMBER not in table:
+        return dict(table)
+    name = table[_MEMBER]
+    if not isinstance(name, str):
+        raise ConfigurationError("profile: is not the name of a profile, or the path of a file.")
+    if not name:
+        raise ConfigurationError("profile: is empty: name one, or leave the line out.")
+    profile = _table(name)
+    _refuse(_unfit(name, profile))
+    _refuse(_contradictions(name, profile, table))
+    return merged(profile, table)
+
+
+def _table(name: str) -> Table:
+    if "/" in name:
+        return read_file(Path(name))
+    known = sorted(file.name.removesuffix(_SUFFIX) for file in _OURS.iterdir() if file.name.endswith(_SUFFIX))
+    if name not in known:
+        raise ConfigurationError(
+            f"profile: there is no profile {name!r}; there are: {', '.join(known)}. The path of a file has a / in it."
+        )
+    return tomllib.loads((_OURS / f"{name}{_SUFFIX}").read_text(encoding="utf-8"))
+
+
+def _refuse(faults: Iterable[str]) -> None:
+    if lines := list(faults):
+        raise ConfigurationError("\n".join(lines))
+
+
+def _unfit(name: str, profile: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what keeps a profile from being one."""
+    if not profile:
+        yield f"profile: {name} says nothing: name another, or leave the line out."
+    for member in profile:
+        if member not in _MEMBERS:
+            yield f"profile: {name} sets {member}, but may set {' and '.join(_MEMBERS)} only: take it out of there."
+    for fault in _repeated(profile):
+        yield f"profile: {name} has {fault}"
+
+
+def _repeated(table: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Yield the names that a table, or one in it, has in more than one spelling."""
+    for name, value in table.items():
+        spellings = _spellings(table, name)
+        if len(spellings) > 1 and name == spellings[0]:
+            yield _twice(f"{path}{name}", spellings)
+        if isinstance(value, Mapping):
+            yield from _repeated(value, f"{path}{name}.")
+
+
+def _contradictions(name: str, profile: Mapping[str, Any], table: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Yield what a table says otherwise than a profile, or in more than one spelling."""
+    for member, value in profile.items():
+        here, spellings = f"{path}{member}", _spellings(table, member)
+        if len(spellings) > 1:
+            yield _twice(here, spellings)
+            continue
+        for given in (table[one] for one in spellings):
+            if isinstance(value, Mapping) and isinstance(given, Mapping):
+                yield from _contradictions(name, value, given, f"{here}.")
+            elif given != value:
+                yield f"{here}: the profile {name} says otherwise: leave it out."
+
+
+def _spellings(table: Mapping[str, Any], name: str) -> list[str]:
+    """Return how a table has a name, whatever its case: one of several would win, and nobody would know which."""
+    return [one for one in table if one.lower() == name.lower()]
+
+
+def _twice(path: str, spellings: list[str]) -> str:
+    return f"{path}: is given as {' and as '.join(spellings)}: keep one."
+
+
+# A file (TOML, or JSON by its suffix) comes first, ``OTP_SERVICE__SECTION__KEY`` wins over it, and each variable
+# has a ``…_FILE`` form that names a file with its value. Plain pydantic over one merged table, rather than
+# pydantic-settings: that has no ``_FILE`` form, and passes over a misspelt section in silence.
+
+CONFIG_VARIABLE = "OTP_SERVICE_CONFIG"
+
+
+def load_settings(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, *, to_start: bool = True
+) -> Settings:
+    """Return the settings of a file (default: the one that ``OTP_SERVICE_CONFIG`` names) and the environment.
+
+    What refuses a start, such as a missing key, is passed over unless they are read ``to_start``.
+    Raises `ConfigurationError` with one line a fault, each with its path; where there is none, `StartRefusedError` with
+    one line a refusal. No line shows a value of a secret.
+    """
+    variables = os.environ if environ is None else environ
+    named = variables.get(CONFIG_VARIABLE)
+    source = path or (Path(named) if named else None)
+    table = read_file(source) if source else {}
+    environment = read_environment(variables)
+    require_one_profile(table, environment)
+    settings = _valid(merged(table, environment))
+    files = {source: holds_secrets(settings, table)} if source else {}
+    return _judged(settings.read_from(files | dict.fromkeys(secret_files(variables), True)), to_start=to_start)
+
+
+def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Settings:
+    """Return the settings of a table in the form of the file; raise `ConfigurationError` like `load_settings`."""
+    return _judged(_valid(table), to_start=to_start)
+
+
+def _valid(table: Mapping[str, Any]) -> Settings:
+    try:
+        settings = Settings.model_validate(with_profile(table))
+    except ValidationError as invalid:
+        raise ConfigurationError("\n".join(fault_lines(invalid, Settings))) from None
+    if faults := inconsistencies(settings):
+        raise ConfigurationError("\n".join(faults))
+    return settings
+
+
+def _judged(settings: Settings, *, to_start: bool) -> Settings:
+    if to_start and (reasons := refusals(settings)):
+        raise StartRefusedError(*reasons)
+    return settings
+
+
+ELSEWHERE = ("redis.url", "ledger.url")
+"""Processes change one after the other: in two places at once they would not find what the others record. Whom they
+log in as, and with which password, may change."""
+_WHERE = frozenset({"db", "host"})
+"""Parameters of an address that say where it is."""
+
+
+def with_fixed(present: Settings, fresh: Settings, fixed: Iterable[str]) -> tuple[Settings, tuple[str, ...]]:
+    """Return fresh settings in which the ``fixed`` ones are as at present, and the names of those that had changed."""
+    changed = tuple(
+        name for name in fixed if _compared(_value_at_path(present, name)) != _compared(_value_at_path(fresh, name))
+    )
+    for name in changed:
+        section, member = name.split(".")
+        part = getattr(fresh, section).model_copy(update={member: _value_at_path(present, name)})
+        fresh = fresh.model_copy(update={section: part})
+    return fresh, changed
+
+
+def _value_at_path(settings: Settings, name: str) -> Any:  # noqa: ANN401 - whatever a setting is
+    section, member = name.split(".")
+    return getattr(getattr(settings, section), member)
+
+
+def _compared(value: object) -> object:
+    """Return what must not change of a value; of an address, the place."""
+    return _place_of(value.get_secret_value()) if isinstance(value, SecretStr) else value
+
+
+def _place_of(url: str) -> tuple[object, ...]:
+    parts = urlsplit(url)
+    where = sorted(pair for pair in parse_qsl(parts.query) if pair[0] in _WHERE)
+    return parts.scheme, parts.netloc.rpartition("@")[2], parts.path, where

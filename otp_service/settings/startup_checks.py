@@ -1,0 +1,765 @@
+"""Checks before a start: what production refuses, contradictions, secrets that are samples."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from itertools import combinations, pairwise, product
+from pathlib import Path
+from stat import S_IROTH, S_ISVTX, S_IWOTH, S_IXOTH
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pydantic import SecretStr
+
+from otp_service.domain.countries import Obstacle, faults_of_mask
+from otp_service.domain.guard import RULES, Mode
+from otp_service.domain.keyring import SampleKeyError, api_key_hash, parse_key, parse_root_keys
+from otp_service.domain.payments import minor_digits, rule_of_names
+from otp_service.domain.people import ConsentMode
+from otp_service.domain.templates import Catalogue, Language, Texts
+from otp_service.domain.verification import Channel
+from otp_service.errors import ConfigurationError, RefusalName, StartRefusal, StartRefusedError
+from otp_service.settings.messages import faults_of_locale, read_catalogue
+from otp_service.settings.sections import (
+    ALL_COUNTRIES,
+    ApplicationSection,
+    ConfiguredGateway,
+    ConfiguredPolicy,
+    SpendSettings,
+    host_of,
+    leads_elsewhere,
+    leaves,
+)
+from otp_service.settings.tree import Settings, ruleset_of
+
+
+def carriers(settings: Settings, country: str, *channels: Channel) -> list[str]:
+    """Return the names of the gateways that may carry messages of any purpose to a country through channels."""
+    found: dict[str, None] = {}
+    for purpose in settings.purposes:
+        for channel in channels:
+            found |= dict.fromkeys(settings.core_routes.gateways_for(country, purpose, channel))
+    return list(found)
+
+
+_MEMBER: Final = "hosted_in"
+
+
+def residency_refusals(settings: Settings) -> Iterator[StartRefusal]:
+    """Yield what is not said to be in the country that personal data may not leave."""
+    home = settings.residency
+    if home is None:
+        return
+    elsewhere = _not_concerned(settings, home)
+    for part, found in _places(settings):
+        if part not in elsewhere and found != home:
+            yield _residency_refusal(part, found, home)
+
+
+def _residency_refusal(part: str, found: str | None, home: str) -> StartRefusal:
+    asked = f"with residency = {home} personal data stay in {home}"
+    if found is None:
+        sentence, action = f"It is not said where it is, and {asked}.", "Find out where it is, and set that country."
+    elif part.startswith("gateways."):
+        sentence = f"It is in {found}, and {asked}."
+        action = f"Send to {home} through another, and give this one a route of other countries only."
+    else:
+        sentence, action = f"It is in {found}, and {asked}.", f"Move it, or use another that is in {home}."
+    return StartRefusal(RefusalName.RESIDENCY, f"{part}.{_MEMBER}", sentence, action)
+
+
+def _places(settings: Settings) -> Iterator[tuple[str, str | None]]:
+    """Yield each section that may say where it is, with its country: every one of the tree that has the member."""
+    for name in type(settings).model_fields:
+        section = getattr(settings, name)
+        if hasattr(section, _MEMBER):
+            yield name, section.hosted_in
+        for entry, member in section.items() if isinstance(section, Mapping) else ():
+            if isinstance(member, ConfiguredGateway | ConfiguredPolicy):
+                yield f"{name}.{entry}", member.settings.hosted_in
+
+
+def _not_concerned(settings: Settings, home: str) -> set[str]:
+    """Return what handles nothing of the country: gateways that routes name for others only, or that send nothing.
+
+    One that no route names may still be written to. Traces are nowhere while they are off.
+    """
+    carrying, routed = carriers(settings, home, *Channel), {name for one in settings.routes for name in one.gateways}
+    gateways = {
+        f"gateways.{name}"
+        for name, gateway in settings.gateways.items()
+        if gateway.gateway_class.development_only or (name in routed and name not in carrying)
+    }
+    return gateways if settings.telemetry.traces else {*gateways, "telemetry"}
+
+
+# That a registration has ended is none: it would take all other countries down with it. Its messages are refused one by
+# one, and ``doctor`` tells it.
+
+_NO_SENDER = {
+    Obstacle.SENDER_MISSING: "No sender is registered in {country} for the application {application}.",
+    Obstacle.SENDER_CATEGORY: "The senders in {country} for the application {application} are of another category.",
+}
+
+
+_REGISTER = "Register one, and add a section [senders.NAME] with its reference."
+
+
+def demands(settings: Settings) -> list[StartRefusal]:
+    """Return the demands that are not met, as far as the settings tell."""
+    unmet = [*residency_refusals(settings), *_gateways_without_sender(settings)]
+    for name, application in settings.applications.items():
+        unmet += consent_demands(settings, f"applications.{name}.", application)
+        unmet += sender_demands(settings, name, application)
+    return unmet
+
+
+def consent_demands(settings: Settings, path: str, application: ApplicationSection) -> Iterator[StartRefusal]:
+    """Yield the countries that ask for consents which an application, whose members are at a path, does not."""
+    for country in _asked(settings, application):
+        if settings.countries[country].consent == "required" and application.consent is not ConsentMode.REQUIRED:
+            yield StartRefusal(
+                RefusalName.CONSENT_NOT_REQUIRED,
+                f"{path}consent",
+                f"Messages to {country} need a consent.",
+                'Set it to "required".',
+            )
+
+
+def sender_demands(settings: Settings, name: str, application: ApplicationSection) -> Iterator[StartRefusal]:
+    """Yield the countries in which an application, wherever it is kept, has no sender that is registered."""
+    for country in _asked(settings, application):
+        obstacle = settings.core_clearance.why_not_sender(country, name, datetime.now(UTC).date())
+        if obstacle in _NO_SENDER:
+            sentence = _NO_SENDER[obstacle].format(country=country, application=name)
+            yield StartRefusal(RefusalName.NO_SENDER, "senders", sentence, _REGISTER)
+
+
+def cleared_catalogue(settings: Settings) -> Catalogue:
+    """Return the words of messages, as `read_catalogue` does.
+
+    Raises `ConfigurationError` also for a language of a country or an application that has no words, and
+    `StartRefusedError` for each template that a start could need, and that its country has not approved.
+    """
+    catalogue = read_catalogue(settings)
+    if missing := list(_missing_languages(settings, catalogue)):
+        raise ConfigurationError("\n".join(missing))
+    if unmet := _unapproved(settings, catalogue):
+        raise StartRefusedError(*unmet)
+    return catalogue
+
+
+def _missing_languages(settings: Settings, catalogue: Catalogue) -> Iterator[str]:
+    for country, asked in settings.countries.items():
+        for tag in asked.languages:
+            if tag.lower() not in catalogue.languages:
+                yield f"countries.{country}.languages: there is no file of messages for {tag}."
+    for name, application in settings.applications.items():
+        yield from (f"applications.{name}.{fault}" for fault in faults_of_locale(catalogue, application.locale))
+
+
+def _unapproved(settings: Settings, catalogue: Catalogue) -> list[StartRefusal]:
+    unmet: dict[StartRefusal, None] = {}
+    for country in settings.countries:
+        for language, texts in _needed(settings, catalogue, country):
+            reference = language.references[texts.name, Channel.SMS]
+            obstacle = settings.core_clearance.why_not_template(country, reference, datetime.now(UTC).date())
+            if obstacle is Obstacle.TEMPLATE_NOT_APPROVED:
+                sentence = f"{reference.id} is not approved in {country}. Its digest is {reference.sha256}."
+                action = "Have it approved, and add a section [approvals.NAME]."
+                unmet[StartRefusal(RefusalName.TEMPLATE_NOT_APPROVED, "approvals", sentence, action)] = None
+    return list(unmet)
+
+
+def _needed(settings: Settings, catalogue: Catalogue, country: str) -> Iterator[tuple[Language, Texts]]:
+    """Yield the texts that a text message of some application to a country may be made of."""
+    languages = {tag.lower() for tag in settings.countries[country].languages}
+    chosen = [one for tag, one in catalogue.languages.items() if not languages or tag in languages]
+    purposes = [one for one in settings.core_purposes.values() if Channel.SMS in one.channels]
+    for purpose, language in product(purposes, chosen):
+        if texts := language.texts_for(purpose, Channel.SMS):
+            yield language, texts
+
+
+def _gateways_without_sender(settings: Settings) -> Iterator[StartRefusal]:
+    for country, asked in settings.countries.items():
+        for name in carriers(settings, country, Channel.SMS) if asked.senders == "registered" else ():
+            if not settings.gateways[name].settings.sets_sender:
+                sentence = (
+                    f"It does not show the sender that a message names, and {country} takes registered ones only."
+                )
+                action = f"Route messages to {country} through another."
+                yield StartRefusal(RefusalName.SENDER_NOT_SHOWN, f"gateways.{name}", sentence, action)
+
+
+def _asked(settings: Settings, application: ApplicationSection) -> Collection[str]:
+    """Return the countries that an application sends to and that ask for something."""
+    if ALL_COUNTRIES in application.countries:
+        return settings.countries
+    return [country for country in application.countries if country in settings.countries]
+
+
+_ENCRYPTED: Final = frozenset({"require", "verify-ca", "verify-full"})
+"""Of PostgreSQL's ``sslmode``; the driver's default, ``prefer``, falls back to plain text."""
+_PLAIN: Final = "without encryption"
+_UNASKED: Final = "without being asked who it is"
+
+
+@dataclass(frozen=True, slots=True)
+class UnsafeLine:
+    """A connection that somebody on the way could read, or take over."""
+
+    host: str
+    """The other end."""
+    how: str
+    """How it is reached."""
+    refusal: StartRefusal
+    """What production says of it."""
+
+
+def line_refusals(settings: Settings) -> Iterator[StartRefusal]:
+    """Yield one refusal for each unsafe connection that is no exception of ``plaintext_hosts``."""
+    for line in unsafe_lines(settings):
+        if line.host not in settings.plaintext_hosts:
+            yield line.refusal
+
+
+def unsafe_lines(settings: Settings) -> Iterator[UnsafeLine]:
+    """Yield every unsafe connection to another host, the exceptions too."""
+    yield from _redis(settings.redis.url.get_secret_value())
+    yield from _ledger(settings.ledger.url.get_secret_value())
+    yield from _web(RefusalName.GATEWAY_IN_THE_CLEAR, "gateways", settings.gateways, "numbers and codes")
+    yield from _web(RefusalName.POLICY_IN_THE_CLEAR, "policies", settings.policies, "numbers and credentials")
+
+
+def _redis(url: str) -> Iterator[UnsafeLine]:
+    if not leads_elsewhere(url):
+        return
+    if urlsplit(url).scheme == "redis":
+        sentence = "Redis is on another host and the connection is not encrypted."
+        refusal = StartRefusal(RefusalName.REDIS_IN_THE_CLEAR, "redis.url", sentence, "Use rediss://.")
+        yield UnsafeLine(host_of(url), _PLAIN, refusal)
+    elif "none" in _parameters(url).get("ssl_cert_reqs", []):
+        action = "Take ssl_cert_reqs=none away, and name the authority of the certificate in ssl_ca_certs."
+        yield _of_any_certificate(url, "redis.url", action)
+
+
+def _ledger(url: str) -> Iterator[UnsafeLine]:
+    if not leads_elsewhere(url):
+        return
+    parameters = _parameters(url)
+    modes = parameters.get("sslmode", [])
+    if not modes or not _ENCRYPTED.issuperset(modes):
+        sentence = "PostgreSQL is on another host and the connection may not be encrypted."
+        action = "Add sslmode=verify-full and sslrootcert."
+        refusal = StartRefusal(RefusalName.LEDGER_IN_THE_CLEAR, "ledger.url", sentence, action)
+        yield UnsafeLine(host_of(url), _PLAIN, refusal)
+    elif "require" in modes and "sslrootcert" not in parameters:  # with one it is verify-ca
+        action = "Set sslmode=verify-full, and name the authority of the certificate in sslrootcert."
+        yield _of_any_certificate(url, "ledger.url", action)
+
+
+def _parameters(url: str) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(url).query)
+
+
+def _of_any_certificate(url: str, place: str, action: str) -> UnsafeLine:
+    sentence = "It is encrypted, but any certificate will do: who is on the way may pose as the server."
+    return UnsafeLine(host_of(url), _UNASKED, StartRefusal(RefusalName.ANY_CERTIFICATE, place, sentence, action))
+
+
+def _web(
+    name: RefusalName, section: str, entries: Mapping[str, ConfiguredGateway | ConfiguredPolicy], what: str
+) -> Iterator[UnsafeLine]:
+    for entry_name, entry in entries.items():
+        for place, value in leaves(entry.settings, f"{section}.{entry_name}", tables=False):
+            address = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            if address.lower().startswith("http://") and leads_elsewhere(address):
+                sentence = f"The connection is not encrypted: {what} can be read on the way."
+                yield UnsafeLine(host_of(address), _PLAIN, StartRefusal(name, place, sentence, "Use https://."))
+
+
+SHORTEST: Final = 8
+"""Characters below which a password of one's own choice is guessed."""
+_WORDS: Final = (
+    "16charactersormore", "sixteencharactersormore", "anywordsthatnobodyelseknows", "secretofyouraccount",
+    "0123456789abcdef", "abc", "abcd", "admin", "api", "auth", "changeit", "default", "demo", "dummy", "example",
+    "foobared", "guest", "hunter2", "key", "letmein", "my", "password", "postgres", "qwerty", "redis", "replaceme",
+    "root", "sample", "secret", "super", "test", "testing", "token", "top", "your",
+)  # fmt: skip
+"""What samples are made of, in letters and digits: those of our own documents, and what others have copied most."""
+_MADE_OF_WORDS: Final = re.compile(f"(?:{'|'.join(_WORDS)})+")
+_TELLING: Final = ("changeme", "placeholder")
+"""What makes a sample of anything that holds it in any spelling."""
+_MARK: Final = "EXAMPLE"
+"""The same, but in capitals alone, as providers mark theirs: in small letters a passphrase may hold it."""
+_PLACEHOLDER: Final = re.compile(
+    r"[$#@]\{.+\}#?|\$\(.+\)|\{\{.+\}\}"  # ${VAR}, $(command), {{ value }}
+    r"|<[\w .:-]+>|\[[\w .:-]+\]|\{[\w .:-]+\}"  # <password>
+    r"|(%|@|__)\w+\1"  # %VAR%, @VAR@, __VAR__
+    r"|\$[A-Z_][A-Z0-9_]*"  # $VAR
+)
+"""What something should have put a value in place of."""
+_SEPARATORS: Final = re.compile(r"[-_.:/\s]")
+_NUMBER: Final = re.compile(r"[0-9]*$")
+_ANY_NUMBER: Final = 4
+"""Digits behind a sample that may be any, such as a year; more of them have to be a run."""
+_RUNS: Final = (frozenset({0, 1, -9}), frozenset({0, -1, 9}))
+"""By how much characters differ in ``11223344``, ``7890123``, ``abcdef`` and ``xxxx``, and the same backwards."""
+_SAMPLE_KEYS: Final = ("", "...", "change me", "changeme", "abc123", "abcd1234", "12345678", "123456789", "1234567890")
+_KNOWN_KEYS: Final = frozenset(map(api_key_hash, (*_SAMPLE_KEYS, *_WORDS, *map("".join, product(_WORDS, repeat=2)))))
+"""Of an API key only the hash is there: these are told by it, and so is a key that somebody made of a word."""
+
+
+def is_sample_key(key: bytes) -> bool:
+    """Tell whether a key is a sample in letters, or the digest of one."""
+    return f"sha256:{key.hex()}" in _KNOWN_KEYS or (key.isascii() and is_sample(key.decode()))
+
+
+def is_sample(secret: str) -> bool:
+    """Tell whether a secret is a sample in any spelling, a placeholder that nothing was put in place of, or a run.
+
+    A sample (``CHANGE-ME``, ``secret2024``) is made of words of samples alone, and perhaps a number.
+    """
+    if not secret:
+        return False
+    plain = "".join(filter(str.isalnum, secret.casefold()))
+    number = _NUMBER.findall(plain)[0]
+    of_words = _MADE_OF_WORDS.fullmatch(plain.removesuffix(number)) or _MADE_OF_WORDS.fullmatch(plain)
+    return bool(
+        _PLACEHOLDER.fullmatch(secret.strip())
+        or _is_run(_SEPARATORS.sub("", secret) or secret)
+        or (of_words and (len(number) <= _ANY_NUMBER or _is_run(number)))
+        or _MARK in secret
+        or any(word in plain for word in _TELLING)
+    )
+
+
+def _is_run(text: str) -> bool:
+    """Tell whether each character is the one before it or its neighbour, always in the same direction."""
+    steps = {ord(after) - ord(before) for before, after in pairwise(text.casefold())}
+    return any(steps <= run for run in _RUNS)
+
+
+def sample_refusals(settings: Settings) -> Iterator[StartRefusal]:
+    """Yield one refusal for each secret of the settings that is none; the installation's own keys are judged apart."""
+    yield from _password("redis.url", settings.redis.url)
+    yield from _password("ledger.url", settings.ledger.url)
+    yield from _api_keys(settings)
+    for place, secret in provider_secrets(settings):
+        if is_sample(secret):
+            yield _placeholder_refusal(
+                place, "It is a sample, or a placeholder that was not filled in: anybody knows it.", "Set the real one."
+            )
+
+
+def provider_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield place and value of what gateways and policies prove themselves by, or have proven to them."""
+    for section, entries in (("gateways", settings.gateways), ("policies", settings.policies)):
+        for name, entry in entries.items():
+            for place, value in leaves(entry.settings, f"{section}.{name}"):
+                if isinstance(value, SecretStr):
+                    yield place, value.get_secret_value()
+
+
+def holds_secrets(settings: Settings, table: Mapping[str, Any]) -> bool:
+    """Tell whether a file's table holds any secret of the settings."""
+    places = [place for place, secret in provider_secrets(settings) if secret]
+    urls = (_value_at(table, place) for place in ("redis.url", "ledger.url"))
+    return any(_value_at(table, place) for place in places) or any(url and urlsplit(url).password for url in urls)
+
+
+def _value_at(table: Mapping[str, Any], place: str) -> Any:  # noqa: ANN401 - whatever stands there
+    value: Any = table
+    for step in place.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
+
+
+def _password(place: str, url: SecretStr) -> Iterator[StartRefusal]:
+    given = urlsplit(url.get_secret_value()).password or ""
+    password = unquote(given)
+    if is_sample(given) or is_sample(password):  # %DB_PASSWORD% is no percent-encoding, and looks like one
+        yield _placeholder_refusal(
+            place,
+            "Its password is a sample, or a placeholder that was not filled in: anybody knows it.",
+            "Choose one at random: openssl rand -hex 16",
+        )
+    elif 0 < len(password) < SHORTEST:
+        sentence = f"Its password has fewer than {SHORTEST} characters: it can be guessed."
+        yield _placeholder_refusal(place, sentence, "Choose one at random: openssl rand -hex 16")
+
+
+def _api_keys(settings: Settings) -> Iterator[StartRefusal]:
+    for name, application in settings.applications.items():
+        for position, key in enumerate(application.keys):
+            if key in _KNOWN_KEYS or len(set(key.removeprefix("sha256:"))) == 1:
+                place = f"applications.{name}.keys.{position}"
+                yield _placeholder_refusal(
+                    place, "It is the hash of a sample.", f"Make a key: otp-service key new {name}"
+                )
+
+
+def _placeholder_refusal(place: str, sentence: str, action: str) -> StartRefusal:
+    return StartRefusal(RefusalName.SAMPLE_SECRET, place, sentence, action)
+
+
+MAX_GUESSES = 100
+"""Wrong codes in an hour at most, of a million possible ones."""
+MAX_MESSAGES = 100
+"""Messages to one number in an hour at most."""
+AGAINST_FRAUD = frozenset({"address", "block", "country"})
+"""Scopes of the rules that notice who never types a code in."""
+_HOUR = 3600
+_WRITABLE = "Every user of this host can change it."
+
+
+def refusals(settings: Settings) -> list[StartRefusal]:
+    """Return all reasons not to start that the settings alone give. docs/refusals.md explains each by its name."""
+    found = [*_keys(settings), *demands(settings)]
+    if settings.production:
+        for further in _OF_PRODUCTION:
+            found += further(settings)
+    return found
+
+
+def _keys(settings: Settings) -> Iterator[StartRefusal]:
+    keys = settings.keys
+    yield from _key("OTP_SERVICE_ROOT_KEYS", "root", keys.root, lambda text: parse_root_keys(text).values())
+    yield from _key("OTP_SERVICE_PSEUDONYM_KEY", "pseudonym", keys.pseudonym, lambda text: [parse_key(text)])
+
+
+def _key(
+    variable: str, command: str, secret: SecretStr | None, parse: Callable[[str], Iterable[bytes]]
+) -> Iterator[StartRefusal]:
+    made = f"otp-service key {command}"
+    if secret is None:
+        action = f"Make a key ({made}) and set {variable}_FILE."
+        yield StartRefusal(RefusalName.KEY_MISSING, variable, "The variable is not set.", action)
+        return
+    try:
+        is_sample = any(map(is_sample_key, parse(secret.get_secret_value())))
+    except SampleKeyError:
+        is_sample = True
+    except ConfigurationError as unfit:
+        yield StartRefusal(RefusalName.KEY_UNFIT, variable, str(unfit), f"Correct it, or make another: {made}")
+        return
+    if is_sample:
+        sentence = "A key is a sample, not a random one."
+        yield StartRefusal(RefusalName.SAMPLE_KEY, variable, sentence, f"Make another: {made}")
+
+
+def _equal_keys(settings: Settings) -> Iterator[StartRefusal]:
+    root, pseudonym = settings.keys.root, settings.keys.pseudonym
+    if root is None or pseudonym is None or any(_keys(settings)):
+        return
+    roots = parse_root_keys(root.get_secret_value())
+    for first, second in combinations(sorted(roots), 2):
+        if roots[first] == roots[second]:
+            yield StartRefusal(
+                RefusalName.KEY_USED_TWICE,
+                "OTP_SERVICE_ROOT_KEYS",
+                f"{first} and {second} are one key.",
+                "A new name needs a new key: otp-service key root. Give one of the two another, or take it away.",
+            )
+    if parse_key(pseudonym.get_secret_value()) in roots.values():
+        yield StartRefusal(
+            RefusalName.KEY_USED_TWICE,
+            "OTP_SERVICE_PSEUDONYM_KEY",
+            "It is a root key too.",
+            "Before the first start, make another: otp-service key pseudonym. After it, take this root key away.",
+        )
+
+
+def _empty_sections(settings: Settings) -> Iterator[StartRefusal]:
+    if not settings.purposes:
+        action = "Add a section such as [purposes.login]."
+        yield StartRefusal(RefusalName.NO_PURPOSE, "purposes", "There is none.", action)
+    if not settings.gateways:
+        action = "Add a section such as [gateways.primary]."
+        yield StartRefusal(RefusalName.NO_GATEWAY, "gateways", "There is none.", action)
+
+
+def _number_limit(settings: Settings) -> Iterator[StartRefusal]:
+    limits, place = settings.core_limits.number, "limits.number"
+    if not limits:
+        sentence = "There is none: anybody could flood a number."
+        yield StartRefusal(RefusalName.NUMBER_LIMIT, place, sentence, "Set one such as '10/day'.")
+    elif not any(limit.seconds >= _HOUR and limit.amount <= MAX_MESSAGES for limit in limits):
+        sentence = (
+            f"No window of an hour or longer allows at most {MAX_MESSAGES} messages: anybody could flood a number."
+        )
+        yield StartRefusal(RefusalName.NUMBER_LIMIT, place, sentence, "Add one such as '10/day'.")
+
+
+def _guess_limit(settings: Settings) -> Iterator[StartRefusal]:
+    limits, place = settings.core_limits.failed_checks, "limits.failed_checks"
+    if not limits:
+        sentence = "There is none: a new verification would buy new guesses."
+        yield StartRefusal(RefusalName.GUESS_LIMIT, place, sentence, "Set one such as '10/day'.")
+    elif not any(limit.seconds >= _HOUR and limit.amount <= MAX_GUESSES for limit in limits):
+        sentence = f"No window of an hour or longer allows at most {MAX_GUESSES} wrong codes: a code could be guessed."
+        yield StartRefusal(RefusalName.GUESS_LIMIT, place, sentence, "Add one such as '10/day'.")
+
+
+def _vital_rules(settings: Settings) -> Iterator[StartRefusal]:
+    for rule in RULES.values():
+        if rule.vital and settings.guard.mode(rule.id) is not Mode.ENFORCE:
+            sentence = f"{rule.id} is not enforced: anybody could flood numbers or guess codes."
+            yield StartRefusal(RefusalName.VITAL_RULE, "guard.modes", sentence, 'Set it to "enforce".')
+
+
+def _fraud_rules(settings: Settings) -> Iterator[StartRefusal]:
+    ruleset = ruleset_of(settings.guard, settings.core_limits, SpendSettings())
+    at_work = {one.rule for one in ruleset.buckets} | {one.rule for one in ruleset.breakers}
+    if all(RULES[rule].scope not in AGAINST_FRAUD for rule in at_work):
+        yield StartRefusal(
+            RefusalName.FRAUD_RULE,
+            "guard.modes",
+            "No rule against fraud is at work, not even to record: who is paid for messages to numbers of his own "
+            "starts them.",
+            'Set those of block, country or address to "enforce", or to "record_only" while you look.',
+        )
+
+
+def _ceilings(settings: Settings) -> Iterator[StartRefusal]:
+    for name, application in settings.applications.items():
+        yield from ceiling_refusals(settings, name, f"applications.{name}.", application)
+
+
+def ceiling_refusals(
+    settings: Settings, name: str, path: str, application: ApplicationSection
+) -> Iterator[StartRefusal]:
+    """Yield why nothing bounds what an application, whose members are at a path, may spend."""
+    spend = application.spend
+    if not spend.is_decided_for(application.countries):
+        yield StartRefusal(
+            RefusalName.NO_CEILING,
+            f"{path}spend",
+            "Nothing bounds what it may spend: who steals its key, or inflates its traffic, is paid without end.",
+            'Set a ceiling such as day = "4000", or day = "none" where you know that.',
+        )
+    elif unbound := sorted(filter(partial(_is_unbound, settings, spend), application.countries)):
+        sentence = f"The ceilings of {name} bound nothing in {', '.join(unbound)}: their rules are off."
+        action = 'Set spend.application and spend.country to "enforce", or to "record_only" while you look.'
+        yield StartRefusal(RefusalName.NO_CEILING, "guard.modes", sentence, action)
+
+
+def _is_unbound(settings: Settings, spend: SpendSettings, country: str) -> bool:
+    """Tell whether the ceilings that are said to bound a country are all of rules that are off."""
+    said = {"spend.application": spend, "spend.country": spend.of_country(country)}
+    at_work = (
+        one.is_waived or (one.is_set and settings.guard.mode(rule) is not Mode.OFF) for rule, one in said.items()
+    )
+    return not any(at_work)
+
+
+def _prices(settings: Settings) -> Iterator[StartRefusal]:
+    if minor_digits(settings.guard.currency) is None:
+        sentence = "ISO 4217 knows no such currency: nobody can tell what prices and ceilings are worth."
+        action = "Set the one that your providers bill in."
+        yield StartRefusal(RefusalName.PRICE, "guard.currency", sentence, action)
+    for name, prices in settings.core_prices.items():
+        if free := sorted(key for key, price in prices.of.items() if not price):
+            sentence = f"{', '.join(free)} costs nothing: no ceiling would see its messages."
+            action = 'Set what it costs; of a flat rate a share, or "0.000001".'
+            yield StartRefusal(RefusalName.PRICE, f"gateways.{name}.prices", sentence, action)
+
+
+def _open_files(settings: Settings) -> Iterator[StartRefusal]:
+    for path, secret in settings.files.items():
+        if _is_open(path, S_IROTH | S_IWOTH if secret else S_IWOTH):
+            what = "It holds secrets, and every user of this host can read or change it." if secret else _WRITABLE
+            action = f"Give it to the user of the service alone: chmod 600 {path}"
+            yield StartRefusal(RefusalName.OPEN_FILE, str(path), what, action)
+        elif folder := _open_folder(path):
+            sentence = f"Every user of this host can put another in its place: {folder} is open to all."
+            yield StartRefusal(RefusalName.OPEN_FILE, str(path), sentence, f"Close the folder: chmod o-w {folder}")
+
+
+def _is_open(path: Path, modes: int) -> bool:
+    """Tell whether users beside owner and group reach a file, and do with it what some modes allow."""
+    try:
+        real = path.resolve(strict=True)
+        return not _is_mounted(real) and _is_reached(real) and bool(real.stat().st_mode & modes)
+    except OSError:  # a folder above it is closed to us too
+        return False
+
+
+def _open_folder(path: Path) -> Path | None:
+    """Return a folder above a file, or above a link to it, where users beside owner and group may rename what is there.
+
+    Not one such as /tmp, which lets each rename his own.
+    """
+    try:
+        real = path.resolve(strict=True)
+        for folder in () if _is_mounted(real) else dict.fromkeys((*path.absolute().parents, *real.parents)):
+            if folder.stat().st_mode & (S_IWOTH | S_IXOTH | S_ISVTX) == S_IWOTH | S_IXOTH and _is_reached(folder):
+                return folder
+    except OSError:
+        return None
+    return None
+
+
+def _is_mounted(real: Path) -> bool:
+    """Tell whether an engine mounted a file into a container, where nobody else is, so that it may be open.
+
+    Docker and Podman do in /run/secrets, Kubernetes in a folder of its own making, such as ..2026_11_28_06_30_00.1.
+    """
+    return real.is_relative_to("/run/secrets") or any(part.startswith("..") for part in real.parts)
+
+
+def _is_reached(path: Path) -> bool:
+    """Tell whether users beside owner and group get through all folders above."""
+    return all(folder.stat().st_mode & S_IXOTH for folder in path.parents)
+
+
+def _countries(settings: Settings) -> Iterator[StartRefusal]:
+    for name, application in settings.applications.items():
+        if ALL_COUNTRIES in application.countries:
+            yield StartRefusal(
+                RefusalName.ALL_COUNTRIES,
+                f"applications.{name}.countries",
+                "'*' is for development only.",
+                "List the countries you send to.",
+            )
+
+
+def _gateways(settings: Settings) -> Iterator[StartRefusal]:
+    for name, gateway in settings.gateways.items():
+        if gateway.gateway_class.development_only:
+            yield StartRefusal(
+                RefusalName.GATEWAY_FOR_DEVELOPMENT,
+                f"gateways.{name}",
+                f"{gateway.kind} is for development only.",
+                "Choose a kind that really sends.",
+            )
+
+
+def _sim_boxes(settings: Settings) -> Iterator[StartRefusal]:
+    for country, asked in settings.countries.items():
+        for name in carriers(settings, country, Channel.SMS) if asked.sim_boxes == "refused" else ():
+            if settings.gateways[name].settings.sim_box:
+                sentence = f"It leaves by SIM cards, and may carry no messages to {country}."
+                action = f"Route messages to {country} through another."
+                yield StartRefusal(RefusalName.SIM_BOX, f"gateways.{name}", sentence, action)
+
+
+_OF_PRODUCTION: tuple[Callable[[Settings], Iterator[StartRefusal]], ...] = (
+    _equal_keys,
+    _open_files,
+    sample_refusals,
+    line_refusals,
+    _empty_sections,
+    _number_limit,
+    _guess_limit,
+    _vital_rules,
+    _fraud_rules,
+    _ceilings,
+    _prices,
+    _countries,
+    _gateways,
+    _sim_boxes,
+)
+
+
+def inconsistencies(settings: Settings) -> list[str]:
+    """Return one line for each name that leads nowhere and each limit that cannot be read, with its path."""
+    return [
+        *_limit_faults(settings),
+        *_application_faults(settings),
+        *_key_faults(settings),
+        *_route_faults(settings),
+        *_price_faults(settings),
+        *_policy_faults(settings),
+        *_sender_faults(settings),
+    ]
+
+
+def _limit_faults(settings: Settings) -> Iterator[str]:
+    try:
+        settings.limits.to_core()
+    except ConfigurationError as malformed:
+        yield str(malformed)
+        return
+    try:
+        ruleset_of(settings.guard, settings.core_limits, SpendSettings())
+    except ConfigurationError as malformed:
+        yield str(malformed)
+
+
+def _application_faults(settings: Settings) -> Iterator[str]:
+    for name, application in settings.applications.items():
+        for purpose in sorted(set(application.purposes) - settings.purposes.keys()):
+            yield f"applications.{name}.purposes: there is no section purposes.{purpose}."
+        yield from (f"applications.{name}.{fault}" for fault in brand_faults_of(name, application))
+
+
+def brand_faults_of(name: str, application: ApplicationSection) -> Iterator[str]:
+    """Yield why an application without a brand needs one: messages show the name of its section then."""
+    if application.name is None and (rule := rule_of_names(name.replace("_", "-"))):
+        yield f"name: is missing, and messages would show the section's own: it {rule}."
+
+
+def _key_faults(settings: Settings) -> Iterator[str]:
+    owners: dict[str, str] = {}
+    for name, application in settings.applications.items():
+        for position, key in enumerate(application.keys):
+            if key in owners:
+                yield f"applications.{name}.keys.{position}: is a key of applications.{owners[key]} already."
+            owners.setdefault(key, name)
+
+
+def _route_faults(settings: Settings) -> Iterator[str]:
+    for position, route in enumerate(settings.routes):
+        for gateway in route.gateways:
+            if gateway not in settings.gateways:
+                yield f"routes.{position}.gateways: there is no section gateways.{gateway}."
+        for purpose in sorted(set(route.purposes) - settings.purposes.keys()):
+            yield f"routes.{position}.purposes: there is no section purposes.{purpose}."
+
+
+def _policy_faults(settings: Settings) -> Iterator[str]:
+    for name, policy in settings.policies.items():
+        for purpose in sorted(set(policy.settings.purposes) - settings.purposes.keys()):
+            yield f"policies.{name}.purposes: there is no section purposes.{purpose}."
+        for application in sorted(set(policy.settings.applications) - settings.applications.keys()):
+            yield f"policies.{name}.applications: there is no section applications.{application}."
+
+
+def _sender_faults(settings: Settings) -> Iterator[str]:
+    for name, sender in settings.senders.items():
+        asked = settings.countries.get(sender.country)
+        for fault in faults_of_mask(sender.mask, asked.reserved_masks if asked else ()):
+            yield f"senders.{name}.mask: {fault}."
+
+
+def _price_faults(settings: Settings) -> Iterator[str]:
+    if any(_route_faults(settings)):
+        return
+    for name, application in settings.applications.items():
+        yield from price_faults_of(settings, name, application)
+
+
+def price_faults_of(settings: Settings, name: str, application: ApplicationSection) -> Iterator[str]:
+    """Yield what a ceiling would not see: messages that a route sends through a gateway without a price for them."""
+    missing: dict[str, set[str]] = {}
+    for gateway, country, channel in _ways(settings, application) if application.spend.is_set else ():
+        if settings.core_prices[gateway].unit(country, channel) is None:
+            missing.setdefault(gateway, set()).add(f"{country}/{channel}")
+    for gateway, places in missing.items():
+        yield (
+            f"gateways.{gateway}.prices: there is none for {', '.join(sorted(places))}: "
+            f"applications.{name}.spend would not see these messages."
+        )
+
+
+def _ways(settings: Settings, application: ApplicationSection) -> Iterator[tuple[str, str, str]]:
+    """Yield gateway, country and channel of all that an application may send."""
+    for purpose, country in product(application.purposes, application.countries):
+        if purpose in settings.purposes:
+            for channel in settings.purposes[purpose].channels:
+                for gateway in settings.core_routes.gateways_for(country, purpose, channel):
+                    yield gateway, country, channel
