@@ -41,12 +41,17 @@ from otp_service.errors import (
     StoreUnavailableError,
     SuppressedError,
 )
-from otp_service.services.consents import give, withdraw
-from otp_service.services.freeze import freeze, unfreeze
-from otp_service.services.import_suppressions import ListOrigin, import_suppressions
-from otp_service.services.reflect import MISMATCHES
-from otp_service.services.start import StartRequest, start
-from otp_service.services.suppressions import suppress
+from otp_service.services.mirror import MISMATCHES
+from otp_service.services.people import (
+    ListOrigin,
+    freeze,
+    give,
+    import_suppressions,
+    suppress_number,
+    unfreeze,
+    withdraw,
+)
+from otp_service.services.verifications import StartRequest, start
 from otp_service.settings import settings_from
 
 NUMBERS = tuple(f"+92300123450{digit}" for digit in range(5))
@@ -233,8 +238,8 @@ class Order:
         shop = one.context.applications["shop"]
         evidence = Evidence("v1", "0" * 64, "en", "web", time.time_ns() // 1_000_000, "checkout")
         about, forbids, write = self.chance.choice([
-            ("stop", True, lambda it: suppress(it.context, [_stop(to.pseudonym)])),
-            ("stop", False, lambda it: suppress(it.context, [_stop(to.pseudonym, lifted=True)])),
+            ("stop", True, lambda it: suppress_number(it.context, [_stop(to.pseudonym)])),
+            ("stop", False, lambda it: suppress_number(it.context, [_stop(to.pseudonym, lifted=True)])),
             ("consent", True, lambda it: withdraw(it.context, shop, to, "login")),
             ("consent", False, lambda it: give(it.context, shop, to, "login", evidence)),
             ("freeze", True, lambda it: freeze(it.context, to, EVERY_APPLICATION, SuppressionSource.OPERATOR)),

@@ -11,12 +11,10 @@ from otp_service.ledger.access import Access
 from otp_service.ledger.ledger import open_ledger
 from otp_service.policies.base import AskedPolicy, Policies, PolicyContext
 from otp_service.services.context import Context
-from otp_service.services.desk import Desk
-from otp_service.services.directory import Directory, Member
-from otp_service.services.inbox import Inbox
-from otp_service.services.key_uses import KeyUses
-from otp_service.services.reflect import Reflection
-from otp_service.services.watch import Watch
+from otp_service.services.delivery import Desk
+from otp_service.services.directory import Directory, KeyUses, Member
+from otp_service.services.inbound import Inbox
+from otp_service.services.mirror import Reflection, Watch
 from otp_service.settings import Settings
 from otp_service.settings.startup_checks import cleared_catalogue
 from otp_service.settings.stored import understood

@@ -10,8 +10,7 @@ from werkzeug.test import TestResponse
 
 from otp_service.api.app import create_app
 from otp_service.bootstrap import Installation
-from otp_service.services.deliver import deliver
-from otp_service.services.fail_over import Policy
+from otp_service.services.delivery import Policy, deliver
 
 START = "/v1/verifications"
 

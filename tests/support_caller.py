@@ -6,14 +6,18 @@ from support_installation import NUMBER
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import Retry, retry_of
-from otp_service.services.cancel import cancel
-from otp_service.services.check import check
-from otp_service.services.codes import derive_code
-from otp_service.services.read import read
-from otp_service.services.resend import resend
-from otp_service.services.start import Sent, StartRequest, start
-from otp_service.services.transactions import TransactionInput
-from otp_service.services.view import VerificationView
+from otp_service.services.verifications import (
+    Sent,
+    StartRequest,
+    TransactionInput,
+    VerificationView,
+    cancel,
+    check,
+    derive_code,
+    read,
+    resend,
+    start,
+)
 
 PAYMENT = TransactionInput("1500", "PKR", "Daraz")
 

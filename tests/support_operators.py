@@ -6,7 +6,7 @@ from typing import Any
 from support_api import Api
 from support_installation import World
 
-from otp_service.services.api_keys import issue_operator_key
+from otp_service.services.access import issue_operator_key
 
 APPLICATIONS = "/v1/admin/applications"
 CLUB = {"name": "Acme Club", "purposes": ["login"], "countries": ["PK"], "region": "PK", "client_ip": "none"}

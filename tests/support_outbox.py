@@ -13,8 +13,7 @@ from otp_service.domain.templates import Message
 from otp_service.domain.verification import Allowance, DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.services.context import Context
-from otp_service.services.deliver import Held, deliver
-from otp_service.services.fail_over import Policy
+from otp_service.services.delivery import Held, Policy, deliver
 from otp_service.store import keys
 from otp_service.store.outbox import (
     GROUP,

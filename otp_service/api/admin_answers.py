@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter
 from otp_service.api.answers import Time, rfc3339
 from otp_service.api.exchange import JSON
 from otp_service.domain.applications import ApiKey
-from otp_service.services.api_keys import Issued
+from otp_service.services.access import Issued
 from otp_service.settings.stored import Kept
 
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)

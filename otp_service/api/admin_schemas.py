@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 from otp_service.api.patterns import NAME
 from otp_service.api.schemas import Body
 from otp_service.domain.applications import MAX_NETWORKS
-from otp_service.services.api_keys import LONGEST_OVERLAP, OVERLAP
+from otp_service.services.access import LONGEST_OVERLAP, OVERLAP
 from otp_service.settings.sections import ApplicationSection
 
 _SETTINGS: dict[str, JsonValue] = {"name": "Acme Club", "purposes": ["login"], "countries": ["PK"], "region": "PK"}

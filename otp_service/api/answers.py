@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, JsonValue, TypeAdapter
 from otp_service.api.exchange import Answer
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import CheckResult, Choice, Delivery, DeliveryStatus, Reason, Status
-from otp_service.services.view import VerificationView
+from otp_service.services.verifications import VerificationView
 from otp_service.store.inbox import CaughtMessage
 
 _SECOND = 1000

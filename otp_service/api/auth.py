@@ -8,9 +8,9 @@ from otp_service.api.exchange import Exchange
 from otp_service.bootstrap import Installation
 from otp_service.domain.applications import Scope
 from otp_service.errors import ForbiddenError, NotFoundError, UnauthenticatedError
-from otp_service.services.authenticate import Caller, authenticate
-from otp_service.services.receive_inbound import receiver_of
-from otp_service.services.record_receipts import expected_receipt
+from otp_service.services.access import Caller, authenticate
+from otp_service.services.delivery import expected_receipt
+from otp_service.services.inbound import receiver_of
 
 SCOPES: Mapping[str, Scope] = {
     "verifications": Scope.VERIFY,

@@ -8,7 +8,7 @@ from wsgiref.types import WSGIEnvironment
 
 from otp_service.domain.applications import Application
 from otp_service.errors import ForbiddenError
-from otp_service.services.authenticate import Caller
+from otp_service.services.access import Caller
 from otp_service.telemetry.redaction import Plain
 
 JSON = "application/json"

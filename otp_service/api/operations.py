@@ -5,7 +5,7 @@ from flask import Blueprint, Response, request
 from otp_service.api.answers import HEALTH, HealthAnswer
 from otp_service.api.exchange import ENDS, JSON
 from otp_service.bootstrap import Installation
-from otp_service.services.health import readiness
+from otp_service.services.maintenance import readiness
 from otp_service.telemetry import metrics
 
 

@@ -19,9 +19,7 @@ from otp_service.domain.people import (
 )
 from otp_service.domain.verification import Status
 from otp_service.ledger.traffic import Erasure, Past
-from otp_service.services.consents import ConsentView
-from otp_service.services.freeze import FreezeStanding
-from otp_service.services.subjects import Export
+from otp_service.services.people import ConsentView, Export, FreezeStanding
 
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 

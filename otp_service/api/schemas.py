@@ -14,8 +14,7 @@ from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
 from otp_service.domain.numbers import is_region
 from otp_service.domain.people import Evidence
 from otp_service.domain.verification import MOMENT_PATTERN, checked_moment, milliseconds_of
-from otp_service.services.start import StartRequest
-from otp_service.services.transactions import TransactionInput
+from otp_service.services.verifications import StartRequest, TransactionInput
 
 _CONSENT: dict[str, JsonValue] = {
     "text_version": "2026-11",

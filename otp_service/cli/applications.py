@@ -9,7 +9,7 @@ from otp_service.cli.context import context_of, managing_context, operator_login
 from otp_service.cli.options import config_option
 from otp_service.cli.output import Cell, done, in_json, note, program, reading, table, toml_document, when
 from otp_service.errors import ConfigurationError
-from otp_service.services.applications import add_application, change_application
+from otp_service.services.access import add_application, change_application
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.sources import read_file
 from otp_service.settings.stored import Kept, all_kept, section_of, text_of

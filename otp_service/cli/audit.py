@@ -13,9 +13,9 @@ from otp_service.cli.disputes import check, export
 from otp_service.cli.options import DAY, start_of
 from otp_service.cli.output import Cell, counted, done, in_json, members, note, reading, table, warn, when
 from otp_service.ledger.audit import MAX_FOUND, SignedHead
-from otp_service.services.acts import ActFound, Proof, find_acts
 from otp_service.services.audit import Looked, head_line, read_heads, signed_head
 from otp_service.services.audit import verify as look_through
+from otp_service.services.operator_actions import ActFound, Proof, find_acts
 from otp_service.settings import load_settings
 
 

@@ -9,7 +9,7 @@ from otp_service.cli.options import config_option
 from otp_service.cli.output import Cell, done, in_json, note, reading, table, when
 from otp_service.domain.verification import LONGEST_LIFE
 from otp_service.errors import ConfigurationError
-from otp_service.services import by_hand
+from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.settings import load_settings
 from otp_service.store.outbox import DeadLetter, DeadLetters, Redriven, reason_of
@@ -60,7 +60,7 @@ def redrive(ids: tuple[str, ...], reason: str | None, path: Path | None, *, ever
     if every:
         return _redrive_all(context, reason)
     named = _named(context.store.dead_letters, ids)
-    if by_hand.redrive(context, named, operator_login(), _tell) < len(named):
+    if operator_actions.redrive(context, named, operator_login(), _tell) < len(named):
         raise SystemExit(1)
     return None
 
@@ -79,7 +79,7 @@ def _redrive_all(context: Context, reason: str | None) -> None:
     young = letters.since(1000 * LONGEST_LIFE)  # an older one's code is dead for certain
     older = letters.count() - len(young)
     meant = [letter for letter in reversed(young) if _is_meant(letter, reason)]  # oldest first
-    back = by_hand.redrive(context, meant, operator_login(), _tell)
+    back = operator_actions.redrive(context, meant, operator_login(), _tell)
     done(f"{back} of {len(meant)} put back.")
     for word in _IN_VAIN if reason is None else ():
         if left := sum(reason_of(letter) == word for letter in young):

@@ -19,7 +19,7 @@ from otp_service.cli.embedded_valkey import start_valkey
 from otp_service.cli.output import note, program, warn
 from otp_service.cli.probe import check_port, url_of, wait_until_ready
 from otp_service.errors import ConfigurationError
-from otp_service.services.health import ACCEPTED
+from otp_service.services.maintenance import ACCEPTED
 from otp_service.settings import Settings, settings_from
 from otp_service.settings.sources import FILE_SUFFIX, PREFIX, Table, merged, read_environment, read_file
 from otp_service.telemetry import metrics

@@ -13,8 +13,8 @@ from otp_service.cli.options import DAY, destination, region_option, start_of
 from otp_service.cli.output import done, in_json, json_text, note, reading, warn
 from otp_service.domain.payments import canonical_transaction
 from otp_service.ledger.audit import MAX_FOUND, Wanted
+from otp_service.services.audit import flaws_of, pack
 from otp_service.services.context import Context
-from otp_service.services.disputes import flaws_of, pack
 from otp_service.settings import load_settings
 
 

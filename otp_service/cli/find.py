@@ -23,10 +23,9 @@ from otp_service.cli.output import (
     wrapped,
 )
 from otp_service.cli.why import sentence
-from otp_service.core.story import Story
 from otp_service.domain.verification import Delivery
-from otp_service.services import find as finding
-from otp_service.services.find import Case, Found
+from otp_service.services import support as finding
+from otp_service.services.support import Case, Found, Story
 from otp_service.settings import load_settings
 
 _HEADINGS = ("Message", "Time", "Channel", "Gateway", "Chosen", "Status", "Raw status", "Reason", "Reference")

@@ -21,9 +21,9 @@ from otp_service.gateways.base import (
     ReceivesMessages,
     ReportsReceipts,
 )
-from otp_service.services import by_hand
+from otp_service.services import operator_actions
 from otp_service.services.context import Context
-from otp_service.services.receive_inbound import inbound_url
+from otp_service.services.inbound import inbound_url
 from otp_service.settings import load_settings
 from otp_service.settings.sections import ConfiguredGateway
 from otp_service.store.guard import BY_HAND
@@ -152,7 +152,7 @@ def pause(name: str, minutes: int, path: Path | None) -> None:
     All workers respect it at once. When its time is over, the next message tries the gateway.
     """
     context = _context_with(name, path)
-    by_hand.pause_gateway(context, name, minutes * _MINUTE, operator_login())
+    operator_actions.pause_gateway(context, name, minutes * _MINUTE, operator_login())
     done(f"{name} is paused for {duration(60 * minutes)}. To use it again before: {program()} gateway resume {name}")
     health = context.store.health.of(tuple(context.gateways))
     shut = {one for one, is_now in health.items() if is_now.by_hand and is_now.opens_in}
@@ -165,7 +165,7 @@ def pause(name: str, minutes: int, path: Path | None) -> None:
 @config_option
 def resume(name: str, path: Path | None) -> None:
     """Let messages through the gateway NAME again, whether it is paused or rests, and forget what was counted."""
-    by_hand.resume_gateway(_context_with(name, path), name, operator_login())
+    operator_actions.resume_gateway(_context_with(name, path), name, operator_login())
     done(f"Messages go through {name} again.")
 
 

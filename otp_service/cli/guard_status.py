@@ -10,8 +10,8 @@ from otp_service.cli.context import informed_context
 from otp_service.cli.output import Cell, Shown, counted, duration, in_json, moment, note, reading, span, table, when
 from otp_service.cli.store import warn_of_caution
 from otp_service.domain.guard import ANY, RULES, Mode, shown
-from otp_service.services.by_hand import BLOCK, COUNTRY
 from otp_service.services.context import Context
+from otp_service.services.operator_actions import BLOCK, COUNTRY
 from otp_service.settings import Settings, load_settings
 from otp_service.store.events import LIFTED, Decision
 from otp_service.store.guard import Stop

@@ -8,9 +8,8 @@ import click
 from otp_service.cli.context import context_of, looking_through
 from otp_service.cli.output import in_json, members, reading, when
 from otp_service.ledger.audit import Span
-from otp_service.services.audit import Looked
-from otp_service.services.incidents import Incident, counts_of
-from otp_service.services.incidents import report as report_of
+from otp_service.services.audit import Incident, Looked, counts_of
+from otp_service.services.audit import report as report_of
 from otp_service.settings import load_settings
 
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])

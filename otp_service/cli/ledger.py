@@ -29,9 +29,9 @@ from otp_service.cli.output import (
 )
 from otp_service.ledger.database import MAX_COUNT, counts
 from otp_service.ledger.retention import Purges
-from otp_service.services.by_hand import rebuild_mirror
 from otp_service.services.context import Context
-from otp_service.services.purge import Purging
+from otp_service.services.maintenance import Purging
+from otp_service.services.operator_actions import rebuild_mirror
 from otp_service.settings import load_settings
 
 _PATIENCE: Final = 60.0

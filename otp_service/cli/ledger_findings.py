@@ -7,7 +7,7 @@ from otp_service.cli.findings import Finding, Level, refused
 from otp_service.cli.output import counted
 from otp_service.errors import LedgerMismatchError, LedgerUnavailableError
 from otp_service.services.context import Context
-from otp_service.services.reflect import MISMATCHES, MirrorState
+from otp_service.services.mirror import MISMATCHES, MirrorState
 from otp_service.settings import Settings
 from otp_service.settings.sections import leads_elsewhere
 

@@ -10,7 +10,7 @@ from otp_service.cli.options import config_option
 from otp_service.cli.output import Cell, Shown, counted, done, in_json, moment, note, program, reading, table, when
 from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey, Scope, networks_of
 from otp_service.errors import NotFoundError
-from otp_service.services.api_keys import (
+from otp_service.services.access import (
     LONGEST_OVERLAP,
     OVERLAP,
     Issued,

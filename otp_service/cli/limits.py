@@ -10,7 +10,7 @@ from otp_service.cli.output import Cell, Shown, done, duration, in_json, reading
 from otp_service.cli.server_findings import TOLERATED_SKEW
 from otp_service.cli.store import warn_of_caution
 from otp_service.domain.numbers import named
-from otp_service.services.by_hand import reset_limits
+from otp_service.services.operator_actions import reset_limits
 from otp_service.settings import load_settings
 from otp_service.store.guard import LimitReader, WindowState
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from otp_service.cli.findings import Finding, Level
 from otp_service.domain.countries import Approval, Registration
-from otp_service.services.clearance import today
+from otp_service.services.verifications import today
 from otp_service.settings import Settings
 
 _RENEW = "Renew it where it was registered, and correct valid_until."

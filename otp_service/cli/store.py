@@ -8,9 +8,9 @@ from otp_service.cli.context import logged_context, operator_login
 from otp_service.cli.options import config_option
 from otp_service.cli.output import done, duration, moment, note, warn, wrapped
 from otp_service.domain.people import Act, ActEntry
-from otp_service.services.acts import note as note_act
 from otp_service.services.context import Context
-from otp_service.services.fence import fence as fence_store
+from otp_service.services.maintenance import fence as fence_store
+from otp_service.services.operator_actions import record_action as note_act
 from otp_service.settings import load_settings
 from otp_service.store.mirror import CAUTIOUS
 

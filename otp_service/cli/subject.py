@@ -13,10 +13,10 @@ from otp_service.cli.options import config_option, region_option
 from otp_service.cli.output import counted, done, in_json, json_text, note, reading
 from otp_service.domain.numbers import Named
 from otp_service.domain.people import EVERY_APPLICATION, Act, SuppressionSource
-from otp_service.services import freeze as freezing
-from otp_service.services import subjects
+from otp_service.services import people
+from otp_service.services import people as freezing
 from otp_service.services.context import Context
-from otp_service.services.freeze import FreezeStanding
+from otp_service.services.people import FreezeStanding
 
 Command = Callable[..., Any]
 
@@ -36,8 +36,8 @@ def export(number: str, region: str | None, path: Path | None) -> None:
     What is held of each is told as POST /v1/subjects/export does.
     """
     context, to = opened(number, region, path)
-    found = subjects.export(context, to, None)
-    parts = subjects.by_application(found).items()
+    found = people.export(context, to, None)
+    parts = people.by_application(found).items()
     applications = {name: EXPORT.dump_python(export_answer(part), mode="json") for name, part in parts}
     if not in_json(**(document := {"to": found.mask, "applications": applications})):
         click.echo(json_text(document))
@@ -53,7 +53,7 @@ def erase(number: str, region: str | None, path: Path | None, *, yes: bool) -> N
     context, to = opened(number, region, path)
     if not yes:
         click.confirm(f"Erase what no dispute needs of {to.destination.mask}? The rest stays.", abort=True)
-    did = subjects.erase(context, to, None, act_of(Act.SUBJECT_ERASED, EVERY_APPLICATION))
+    did = people.erase(context, to, None, act_of(Act.SUBJECT_ERASED, EVERY_APPLICATION))
     consents, reasons, messages = (did.erased[name] for name in ("consents", "suppressions", "inbound"))
     erased = (
         f"addresses and words from {counted(consents, 'consent')}, reasons of {counted(reasons, 'suppression')}, "

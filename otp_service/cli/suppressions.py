@@ -27,8 +27,7 @@ from otp_service.domain.people import (
 )
 from otp_service.ledger.database import now
 from otp_service.services.context import Context
-from otp_service.services.import_suppressions import Imported, ListOrigin, import_suppressions
-from otp_service.services.suppressions import entries_of, lift, suppress
+from otp_service.services.people import Imported, ListOrigin, entries_of, import_suppressions, lift, suppress_number
 from otp_service.settings import load_settings
 
 _SCOPES = click.Choice([scope.value for scope in SAID_FREELY])
@@ -85,7 +84,7 @@ def add(
     application = known_application(context, name)
     why, end = short_reason(reason), _end(until)
     entry = Suppression(to.pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, why, end)
-    suppress(context, (entry,), act_of(Act.SUPPRESSION_ADDED, application, scope))
+    suppress_number(context, (entry,), act_of(Act.SUPPRESSION_ADDED, application, scope))
     done(_told(to.destination.mask, "gets", application, scope))
     warn_of_mirror(context)
 

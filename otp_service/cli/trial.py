@@ -10,10 +10,9 @@ from otp_service.cli.options import CHANNELS, Command, application_named, applic
 from otp_service.cli.output import done, note, program
 from otp_service.domain.verification import CheckResult, Reason
 from otp_service.errors import ConsentRequiredError
-from otp_service.services import check as checking
-from otp_service.services import start as starting
-from otp_service.services.start import StartRequest
-from otp_service.services.transactions import TransactionInput
+from otp_service.services import verifications as checking
+from otp_service.services import verifications as starting
+from otp_service.services.verifications import StartRequest, TransactionInput
 from otp_service.settings import load_settings
 
 _SENTENCES = {

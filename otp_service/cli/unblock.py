@@ -10,9 +10,9 @@ from otp_service.cli.options import config_option, destination, region_option
 from otp_service.cli.output import done, note, program
 from otp_service.domain.numbers import is_region, named
 from otp_service.errors import InvalidRequestError
-from otp_service.services import by_hand
-from otp_service.services.by_hand import Held
+from otp_service.services import operator_actions
 from otp_service.services.context import Context
+from otp_service.services.operator_actions import Held
 from otp_service.settings import load_settings
 
 
@@ -44,7 +44,7 @@ def unblock(
     name, held = _held(context, number, block_of, country, address, region)
     if not yes:
         click.confirm(f"Let through what rules keep from {name}?", abort=True)
-    if not by_hand.unblock(context, held, operator_login()):
+    if not operator_actions.unblock(context, held, operator_login()):
         done("Nothing was counted.")
         return
     done("Forgotten. Rules count anew from here.")
@@ -63,10 +63,10 @@ def _held(
     """Return what rules hold back, and before it its name, as a person is asked about it."""
     if number:
         to = destination(number, region)
-        return f"{to.mask}, at all applications", by_hand.of_number(context, named(context.keyring, to))
+        return f"{to.mask}, at all applications", operator_actions.of_number(context, named(context.keyring, to))
     if block_of:
         to = destination(block_of, region)
-        return f"the block of {to.mask}, at all applications", by_hand.of_block(context, to)
+        return f"the block of {to.mask}, at all applications", operator_actions.of_block(context, to)
     return _country(context, *country) if country else _address(context, address or "")
 
 
@@ -75,11 +75,11 @@ def _country(context: Context, application: str, country: str) -> tuple[str, Hel
     application = known_application(context, application)
     if not is_region(country):
         raise click.UsageError(f"{country} is not the code of a country, such as PK.")
-    return f"{country} at {application}", by_hand.of_country(context, application, country)
+    return f"{country} at {application}", operator_actions.of_country(context, application, country)
 
 
 def _address(context: Context, address: str) -> tuple[str, Held]:
     try:
-        return "this address", by_hand.of_address(context, address)
+        return "this address", operator_actions.of_address(context, address)
     except InvalidRequestError as malformed:
         raise click.UsageError("That is not an IP address.") from malformed

@@ -3,9 +3,8 @@
 from collections import Counter
 
 from otp_service.cli.output import moment
-from otp_service.core.story import Story, Why
 from otp_service.domain.verification import Delivery, Status
-from otp_service.services.find import Case, Found
+from otp_service.services.support import Case, Found, Story, Why
 
 _SENTENCES = {
     Why.DELIVERED: "The code arrived: {gateway} reported at {at} that the handset has it.",

@@ -1,16 +1,17 @@
-"""Prove that what was recorded is as it was: sign how far the audit chain has come, and look through it."""
+"""Verify the audit log; evidence for disputes; counts for a breach notification."""
 
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from otp_service.domain.events import GENESIS, ChainHead, Entry, PurgeRecord, shortened
+from otp_service.domain.events import GENESIS, ChainHead, Entry, PurgeRecord, canonical, digest_of, shortened
 from otp_service.domain.keyring import is_signed
-from otp_service.ledger.audit import Link, SignedHead, class_of
+from otp_service.ledger import database
+from otp_service.ledger.audit import MAX_FOUND, Counted, Link, Proven, SignedHead, Span, Wanted, class_of
 from otp_service.ledger.database import now
-from otp_service.ledger.schema import CONSENTS, SUPPRESSIONS, TRAFFIC
+from otp_service.ledger.schema import CONSENTS, METADATA, SUPPRESSIONS, TRAFFIC
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -260,3 +261,153 @@ def _strangers(context: Context, begins_after: int) -> Iterator[Flaw]:
 
 def _missing(first: int, last: int) -> str:
     return f"entry {first} is missing" if first == last else f"entries {first} to {last} are missing"
+
+
+# Each row is there as the audit chain has a digest of it, with its entry and the link before; the whole is signed. That
+# nothing was changed shows by the pack alone, and that it is of the chain by a head that was exported.
+
+FORMAT: Final = 1
+
+
+def pack(context: Context, wanted: Wanted, about: Mapping[str, str]) -> dict[str, Any]:
+    """Return the pack of what is wanted, ready to be written as JSON; raises `LedgerUnavailableError`.
+
+    ``about`` says what was asked for, in words that may be shown: a number as its mask.
+    """
+    found = context.ledger.disputes.find(wanted)
+    head = context.ledger.audit.head()
+    verifications = [one.row for one in found if one.table == "verifications"]
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "about": dict(about),
+        "made": database.now(),
+        "complete": len(verifications) < MAX_FOUND,
+        "verifications": [str(row["id"]) for row in verifications],
+        "rows": [_row(one) for one in found],
+        "head": asdict(head),
+        "key": context.keyring.signer.public_key,
+    }
+    return document | {"signature": context.keyring.signer.sign(canonical(document))}
+
+
+def flaws_of(document: Mapping[str, Any], key: str) -> Iterator[str]:
+    """Yield what is wrong with a pack, as ends of sentences; ``key`` is the public key of who is to have made it.
+
+    Raises `ValueError` for what is no pack.
+    """
+    try:
+        rows = [dict(one) for one in document["rows"]]
+        signature = str(document["signature"])
+        rest = {name: value for name, value in document.items() if name != "signature"}
+        if not is_signed(canonical(rest), signature, key):
+            yield "the signature is not that of this key over this pack"
+        for one in rows:
+            yield from _flaws_of_row(one)
+    except (KeyError, TypeError) as foreign:
+        raise ValueError("no dispute pack") from foreign
+
+
+def _row(one: Proven) -> dict[str, Any]:
+    entry = None if one.entry is None else asdict(one.entry)
+    return {"table": one.table, "row": dict(one.row), "entry": entry, "before": one.before, "link": one.link}
+
+
+def _flaws_of_row(one: Mapping[str, Any]) -> Iterator[str]:
+    if one["entry"] is None:
+        yield f"a row of {one['table']} has no entry in the chain"
+        return
+    entry = Entry(**one["entry"])
+    if not entry.is_of(digest_of(one["row"])):
+        yield f"the row {entry.row} of {entry.table} is not the one that was recorded as entry {entry.sequence}"
+    if one["before"] and entry.link(one["before"]) != one["link"]:
+        yield f"entry {entry.sequence} does not follow the link before it"
+
+
+SMALL: Final = 10
+"""A count below this is told as such: a cell that small may tell who it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What is told by hand."""
+
+    nature: str
+    measures: str
+
+
+def report(context: Context, span: Span, incident: Incident, when: str, looked: Looked) -> str:
+    """Return the report as Markdown. It has counts and names of systems, and nothing of a person.
+
+    ``when`` is the time in words, ``looked`` tells how far the audit chain was looked through. Raises
+    `LedgerUnavailableError`.
+    """
+    counted = context.ledger.incidents.count(span)
+    return "\n".join(_lines(span, incident, when, counted, _state(context, looked))) + "\n"
+
+
+def counts_of(context: Context, span: Span, looked: Looked) -> dict[str, Any]:
+    """Return the counts of the report for programs; a small one is ``None``. Raises `LedgerUnavailableError`."""
+    counted = asdict(context.ledger.incidents.count(span))
+    whole = {"acts": counted.pop("acts"), "purged": counted.pop("purged")}
+    flaws = sum(1 for _ in verify(context, looked))
+    chain = {"entries": looked.entries, "flaws": flaws}
+    return {name: _without_small(count) for name, count in counted.items()} | whole | {"chain": chain}
+
+
+def _without_small(counts: Any) -> Any:  # noqa: ANN401 - a count, or counts by name
+    if isinstance(counts, dict):
+        return {name: _without_small(count) for name, count in counts.items()}
+    return None if 0 < counts < SMALL else counts
+
+
+def _lines(span: Span, incident: Incident, when: str, counted: Counted, state: str) -> Iterator[str]:
+    yield from ("# Incident report", "")
+    yield from (f"- Time: {when}", f"- Application: {span.application or 'all'}")
+    yield f"- Nature: {incident.nature or 'to be described'}"
+    yield f"- Measures taken: {incident.measures or 'to be described'}"
+    yield f"- People concerned, about: {_shown(counted.people)} (telephone numbers of which anything was recorded)"
+    yield from (
+        "",
+        "## Categories of data",
+        "",
+        "| kept | holds, of a person | records of this time |",
+        "|---|---|---:|",
+    )
+    for name, count in counted.records.items():
+        yield f"| {name} | {_personal(name)} | {_shown(count)} |"
+    yield from _table("Verifications, by how they ended", counted.statuses)
+    yield from _table("Verifications, by country", counted.countries)
+    yield from _table("Systems: messages handed over, by gateway", counted.gateways)
+    yield from ("", "## Actions that were recorded in this time", "")
+    acts = ", ".join(f"{name} {count}" for name, count in counted.acts.items())
+    yield f"- Acts of operators: {acts or 'none'}"
+    yield f"- Suppressions: {counted.records['suppressions']}; erasures: {counted.records['erasures']}"
+    yield f"- Rows deleted by purges: {counted.purged}"
+    yield from ("", "## State of the record", "", f"- {state}")
+    yield "- Numbers are kept as keyed pseudonyms: which people they are, only who has the key and the number can tell."
+
+
+def _table(title: str, counts: Mapping[str, int]) -> Iterator[str]:
+    yield from ("", f"## {title}", "")
+    if not counts:
+        yield "None."
+        return
+    yield from ("| | |", "|---|---:|")
+    for name, count in counts.items():
+        yield f"| {name} | {_shown(count)} |"
+
+
+def _shown(count: int) -> str:
+    return f"{count}" if count == 0 or count >= SMALL else f"fewer than {SMALL}"
+
+
+def _personal(table: str) -> str:
+    kinds = (column.info["personal"] for column in METADATA.tables[table].columns)
+    return ", ".join(dict.fromkeys(kind for kind in kinds if kind)) or "nothing"
+
+
+def _state(context: Context, looked: Looked) -> str:
+    flaws = sum(1 for _ in verify(context, looked))
+    if flaws:
+        return f"The audit chain has flaws: {flaws}. See `otp-service audit verify`."
+    return f"The audit chain holds, over {looked.entries} entries."

@@ -1,8 +1,4 @@
-"""Who may call, and under which rules: the applications and keys of the configuration, and those of the ledger.
-
-All of it is in memory, so that no request asks the ledger. What is there is never changed but replaced as a whole, when
-the ledger has another state; while the ledger is away, the last state stays in force.
-"""
+"""The applications and keys of settings and ledger, as this process knows them."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,9 +7,12 @@ from dataclasses import dataclass
 
 from otp_service.domain.applications import NO_APPLICATION, ApiKey, Application
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.access import Access, Listing, StoredApplication
+from otp_service.ledger.access import Access, ApiKeys, Listing, StoredApplication
 from otp_service.store.scripts import LoadedRuleset
 from otp_service.telemetry.logging import get_logger
+
+# All of it is in memory, so that no request asks the ledger. What is there is never changed but replaced as a whole,
+# when the ledger has another state; while the ledger is away, the last state stays in force.
 
 _log = get_logger(__name__)
 
@@ -148,3 +147,39 @@ def _tell(before: Entries, now: Entries) -> None:
         keys_changed=sorted(name for name in new.keys() & old.keys() if new[name].expires != old[name].expires),
         keys_gone=sorted(old.keys() - new.keys()),
     )
+
+
+MINUTE = 60_000
+"""Milliseconds: as exactly as the last use is known."""
+
+
+class KeyUses:
+    """The uses that one process has seen. Safe to be used by several threads."""
+
+    def __init__(self, api_keys: ApiKeys) -> None:
+        self._api_keys = api_keys
+        self._seen: dict[str, int] = {}
+        self._unwritten: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def note(self, key_id: str, now: int) -> None:
+        """Note that a key is used ``now`` (milliseconds since the epoch); once a minute that is news."""
+        minute = now - now % MINUTE
+        if self._seen.get(key_id) == minute:
+            return
+        with self._lock:
+            self._seen[key_id] = self._unwritten[key_id] = minute
+
+    def write(self) -> None:
+        """Write what was noted into the ledger; raise `LedgerUnavailableError`, and keep it for the next time."""
+        with self._lock:
+            taken, self._unwritten = self._unwritten, {}
+        try:
+            self._api_keys.note_uses(taken)
+        except LedgerUnavailableError:
+            self._put_back(taken)
+            raise
+
+    def _put_back(self, taken: Mapping[str, int]) -> None:
+        with self._lock:
+            self._unwritten = {**taken, **self._unwritten}

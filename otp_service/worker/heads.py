@@ -4,7 +4,7 @@ from typing import Final
 
 from otp_service.bootstrap import Installation
 from otp_service.services.audit import HeadKeeper, head_line
-from otp_service.services.watch import Watch
+from otp_service.services.mirror import Watch
 from otp_service.telemetry.logging import outlet_of
 
 _PERIOD: Final = 30.0

@@ -11,10 +11,9 @@ from otp_service.bootstrap import Installation, watch
 from otp_service.domain.verification import BreakerState
 from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import HoldsConnections
-from otp_service.services.deliver import Held, deliver
-from otp_service.services.fail_over import Policy
-from otp_service.services.replies import send_waiting
-from otp_service.services.watch import Watch
+from otp_service.services.delivery import Held, Policy, deliver
+from otp_service.services.inbound import send_waiting
+from otp_service.services.mirror import Watch
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger

@@ -4,8 +4,8 @@ import threading
 from typing import Final
 
 from otp_service.bootstrap import Installation
-from otp_service.services.purge import Purging
-from otp_service.services.watch import Watch
+from otp_service.services.maintenance import Purging
+from otp_service.services.mirror import Watch
 
 _PERIOD: Final = 60.0
 """Seconds between two looks whether a purge is due."""

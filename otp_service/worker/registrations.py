@@ -1,8 +1,8 @@
 """The worker's duty to announce that a registration ends: of a sender, or of a template."""
 
 from otp_service.bootstrap import Installation
-from otp_service.services.registrations import Announcer
-from otp_service.services.watch import Watch
+from otp_service.services.maintenance import Announcer
+from otp_service.services.mirror import Watch
 
 
 def registrations(installation: Installation) -> Watch:

@@ -13,7 +13,7 @@ from werkzeug.routing import Rule
 
 from otp_service.api.auth import SCOPES, SIGNED
 from otp_service.domain.applications import APPLICATION_SCOPES, Scope, networks_of
-from otp_service.services.api_keys import issue_operator_key
+from otp_service.services.access import issue_operator_key
 
 NOBODY = {"to": NUMBER}
 

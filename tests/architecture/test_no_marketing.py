@@ -15,7 +15,7 @@ from otp_service.domain.people import Meaning
 from otp_service.domain.verification import PurposeKind
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import InboundMessage
-from otp_service.services import replies
+from otp_service.services import inbound
 from otp_service.services.inbound import receive
 from otp_service.settings import Settings
 from otp_service.settings.messages import read_catalogue
@@ -48,7 +48,7 @@ IN_WORDS = {
     "addresses": "are networks, or refused",
 }
 """Members that are of no form by the specification alone, and why none of them is the text of a message."""
-SPEAK_TO_GATEWAYS = {"services/compose.py", "services/replies.py", "cli/gateways.py"}
+SPEAK_TO_GATEWAYS = {"services/delivery.py", "services/inbound.py", "cli/gateways.py"}
 """What makes a message: of a verification, of a reply out of the catalogue, and the operator's fixed test."""
 LINKS = [
     "https://acme.example/sale", "HTTP://x", "www.acme", "acme.example", "ACME.PK", "acme．example", "acme․example",
@@ -106,7 +106,7 @@ def test_every_body_refuses_members_that_it_does_not_know():
             assert resolved.get("additionalProperties") is False, call
 
 
-def test_a_message_is_made_in_three_places_and_sent_from_three():
+def test_messages_are_made_and_sent_in_three_places_only():
     made = {path.as_posix() for path, tree in modules() if _calls(tree, "Message")}
     sent = {
         path.as_posix()
@@ -115,7 +115,7 @@ def test_a_message_is_made_in_three_places_and_sent_from_three():
     }
 
     assert made - {"testing/samples.py"} == SPEAK_TO_GATEWAYS
-    assert sent == SPEAK_TO_GATEWAYS - {"services/compose.py"} | {"services/deliver.py"}
+    assert sent == SPEAK_TO_GATEWAYS
 
 
 def _calls(tree, name):
@@ -162,8 +162,8 @@ def test_a_reply_is_of_the_catalogue_whatever_was_written(world: World):
     for text in ("HELP", OFFER, "help https://x.example", "{brand}"):
         reply = receive(context, "sandbox", InboundMessage("", NUMBER, text))
         if reply:
-            replies.queue(context, reply)
-    assert replies.send_waiting(context) == 1
+            inbound.queue(context, reply)
+    assert inbound.send_waiting(context) == 1
     texts = [one.text for one in context.store.mailbox.messages("shop", None)]
 
     assert texts[0] == context.catalogue.languages["en"].replies[Meaning.HELP].filled({"brand": "Acme Shop"})

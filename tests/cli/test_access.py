@@ -15,7 +15,7 @@ from otp_service.cli.context import operator_login
 from otp_service.domain.applications import NO_APPLICATION, Scope
 from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import UnauthenticatedError
-from otp_service.services.authenticate import authenticate
+from otp_service.services.access import authenticate
 from otp_service.settings import load_settings
 
 CLUB = 'name = "Acme Club"\npurposes = ["login"]\ncountries = ["PK"]\nregion = "PK"\n'

@@ -10,8 +10,7 @@ from otp_service.bootstrap import install
 from otp_service.cli.access_findings import access_findings
 from otp_service.cli.findings import Level
 from otp_service.domain.applications import Scope
-from otp_service.services.api_keys import issue_key, revoke_key
-from otp_service.services.applications import add_application
+from otp_service.services.access import add_application, issue_key, revoke_key
 from otp_service.settings import settings_from
 from otp_service.settings.stored import section_of, text_of
 

@@ -13,7 +13,7 @@ from support_installation import NUMBER
 from support_outbox import deliver_all
 
 from otp_service.bootstrap import install
-from otp_service.services.transactions import TransactionInput
+from otp_service.services.verifications import TransactionInput
 from otp_service.settings import load_settings
 
 PAYMENT = TransactionInput("1500", "PKR", "Daraz", reference="INV-7")

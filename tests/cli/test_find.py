@@ -11,10 +11,9 @@ from support_outbox import Scripted, Sender, dispatched, jobs_of, refused, repor
 
 from otp_service.bootstrap import install
 from otp_service.cli.why import _SENTENCES, sentence
-from otp_service.core.story import Explanation, Story, Why
 from otp_service.domain.verification import Delivery, DeliveryStatus, Status
-from otp_service.services import find as finding
-from otp_service.services.find import Case, Found
+from otp_service.services import support as finding
+from otp_service.services.support import Case, Explanation, Found, Story, Why
 from otp_service.settings import load_settings
 
 MASK = "+92 ••• ••••567"

@@ -13,8 +13,7 @@ from otp_service.bootstrap import install
 from otp_service.domain.numbers import named, parse_destination
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import LedgerUnavailableError, SuppressedError
-from otp_service.services.consents import give
-from otp_service.services.suppressions import suppress
+from otp_service.services.people import give, suppress_number
 from otp_service.settings import load_settings
 from otp_service.store import keys
 
@@ -95,7 +94,7 @@ def test_who_said_so_and_when_is_shown(environ, shop):
 
 def test_what_the_person_said_is_lifted_with_a_reason_only(environ, shop):
     to = named(shop.context.keyring, parse_destination(NUMBER, None))
-    suppress(shop.context, (Suppression(to.pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND),))
+    suppress_number(shop.context, (Suppression(to.pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND),))
     lift = ("suppressions", "lift", NUMBER, "--application", "shop")
     result = run(*lift, environ=environ)
     assert result.exit_code == 2

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from otp_service.core.story import Story, Surroundings, Why, explain
 from otp_service.domain.verification import BreakerState, Delivery, DeliveryStatus, GatewayHealth, Status
+from otp_service.services.support import Story, Surroundings, Why, explain
 
 WELL = GatewayHealth(BreakerState.CLOSED)
 BLOCKED = GatewayHealth(BreakerState.OPEN, opens_in=1000)

@@ -30,9 +30,9 @@ from support_outbox import POLICY, jobs_of, waiting
 
 from otp_service.domain.guard import coarse_retry_after
 from otp_service.errors import OtpServiceError, RateLimitedError
-from otp_service.services.deliver import deliver
-from otp_service.services.fence import fence
-from otp_service.services.transactions import TransactionInput
+from otp_service.services.delivery import deliver
+from otp_service.services.maintenance import fence
+from otp_service.services.verifications import TransactionInput
 
 EXAMPLES = os.environ.get("OTP_SERVICE_MODEL_EXAMPLES")
 STEPS = 40

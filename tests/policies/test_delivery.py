@@ -12,16 +12,14 @@ from support_outbox import POLICY, Scripted, Sender, dispatched, events, jobs_of
 from support_policies import Judge, asked, under, verdicts
 
 from otp_service.api.app import create_app
-from otp_service.core.story import Why
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.policies.base import ALLOW, DENY, AskedPolicy, PolicyError, not_by, only_by
-from otp_service.services.deliver import deliver
-from otp_service.services.find import find
-from otp_service.services.record_receipts import record
-from otp_service.services.suppressions import suppress
+from otp_service.services.delivery import deliver, record
+from otp_service.services.people import suppress_number
+from otp_service.services.support import Why, find
 from otp_service.telemetry import metrics
 
 THREE = {"login": {"channels": ["sms", "voice", "whatsapp"]}}
@@ -51,9 +49,9 @@ def test_nobody_is_asked_about_a_number_whose_holder_said_stop(still_world: Worl
     shop = sender(still_world, asked("looked-up", judge))
     shop.caller.start()
     entry = Suppression(shop.context.keyring.pseudonym(NUMBER), "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
-    suppress(shop.context, (entry,))
+    suppress_number(shop.context, (entry,))
     shop.deliver()
-    suppress(shop.context, (replace(entry, lifted=True),))
+    suppress_number(shop.context, (replace(entry, lifted=True),))
 
     assert (judge.questions, shop.sent()) == ([], [])
 

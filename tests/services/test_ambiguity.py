@@ -8,13 +8,11 @@ from support_frozen import FrozenValkey
 from support_installation import NUMBER
 from support_outbox import Scripted, Sender, letters, refused, story, timed_out
 
-from otp_service.core.story import Why
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
-from otp_service.services.fail_over import Policy
-from otp_service.services.find import find
-from otp_service.services.record_receipts import record
+from otp_service.services.delivery import Policy, record
+from otp_service.services.support import Why, find
 
 GATEWAYS = {name: {"kind": "sandbox"} for name in ("first", "second", "third")}
 GONE = 1300

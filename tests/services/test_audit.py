@@ -19,10 +19,9 @@ from otp_service.errors import UnauthenticatedError
 from otp_service.ledger.audit import Link, SignedHead, Wanted
 from otp_service.ledger.retention import RULES, Purge
 from otp_service.ledger.schema import api_keys, audit, consents, events, head, suppressions, verifications
-from otp_service.services.audit import HeadKeeper, Looked, head_line, read_heads, signed_head, verify
-from otp_service.services.authenticate import authenticate
+from otp_service.services.access import authenticate
+from otp_service.services.audit import HeadKeeper, Looked, head_line, pack, read_heads, signed_head, verify
 from otp_service.services.context import Context
-from otp_service.services.disputes import pack
 from otp_service.telemetry.redaction import redact_event
 
 DAY = 24 * 3600 * 1000

@@ -5,7 +5,7 @@ from support_caller import PAYMENT, Caller
 from support_installation import NUMBER, World
 
 from otp_service.domain.templates import Message
-from otp_service.services.compose import compose
+from otp_service.services.delivery import compose
 from otp_service.store.outbox import Dispatched, Job
 
 APP_HASH = "FA+9qCX9VSu"

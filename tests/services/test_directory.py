@@ -16,11 +16,16 @@ from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import LedgerUnavailableError, UnauthenticatedError
 from otp_service.ledger.access import Access
 from otp_service.ledger.database import Database
-from otp_service.services.api_keys import issue_key, issue_operator_key, revoke_key, rotate_key
-from otp_service.services.applications import add_application, change_application
-from otp_service.services.authenticate import authenticate
-from otp_service.services.deliver import LONGEST_HOLD, Held, deliver
-from otp_service.services.fail_over import Policy
+from otp_service.services.access import (
+    add_application,
+    authenticate,
+    change_application,
+    issue_key,
+    issue_operator_key,
+    revoke_key,
+    rotate_key,
+)
+from otp_service.services.delivery import LONGEST_HOLD, Held, Policy, deliver
 from otp_service.settings.stored import section_of, text_of
 
 POLICY = Policy(0, (1.0,))

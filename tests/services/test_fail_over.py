@@ -24,8 +24,7 @@ from support_outbox import (
 
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import BreakerState, Call, DeliveryStatus
-from otp_service.services.deliver import LONGEST_HOLD
-from otp_service.services.fail_over import Policy
+from otp_service.services.delivery import LONGEST_HOLD, Policy
 from otp_service.telemetry import metrics
 from otp_service.worker.holding import Holding
 

@@ -10,10 +10,9 @@ from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, dispatched, jobs_of, refused, report, timed_out
 
 from otp_service.bootstrap import Installation
-from otp_service.core.story import Story, Why
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import Status
-from otp_service.services.find import Found, find
+from otp_service.services.support import Found, Story, Why, find
 from otp_service.store.events import History
 
 GONE = 1300

@@ -11,18 +11,14 @@ from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, events, jobs_of, letters, story, waiting
 
 from otp_service.bootstrap import Installation
-from otp_service.core.story import Why
 from otp_service.domain.numbers import Named, named, parse_destination
 from otp_service.domain.people import EVERY_APPLICATION, ConsentMode, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import FrozenError, StoreUnavailableError, SuppressedError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services.audit import Looked, verify
-from otp_service.services.consents import give
-from otp_service.services.find import find
-from otp_service.services.freeze import FreezeStanding, freeze, unfreeze
 from otp_service.services.inbound import receive
-from otp_service.services.subjects import erase, export
-from otp_service.services.suppressions import lift, suppress
+from otp_service.services.people import FreezeStanding, erase, export, freeze, give, lift, suppress_number, unfreeze
+from otp_service.services.support import Why, find
 from otp_service.store import keys
 from otp_service.store.mirror import Mirror
 from otp_service.telemetry import metrics
@@ -107,7 +103,7 @@ def test_a_message_whose_verification_was_not_found_is_not_sent_either(shop: Cal
 def test_support_is_told_that_a_code_was_not_sent_because_its_number_is_frozen(shop: Caller) -> None:
     sender = Sender(shop, sandbox=Scripted())
     shop.start()
-    suppress(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API)])
+    suppress_number(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API)])
     sender.deliver()
     (case,) = find(shop.context, parse_destination(NUMBER, None)).cases
 
@@ -199,7 +195,7 @@ def test_to_lift_what_is_lifted_ends_nothing(shop: Caller) -> None:
     thawed(shop)
     one = shop.start()
     again = Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API, lifted=True)
-    assert suppress(shop.context, [again]) == 1, "as of two calls at once the later one would"
+    assert suppress_number(shop.context, [again]) == 1, "as of two calls at once the later one would"
 
     assert shop.check(one, shop.code(one))[1]
 
@@ -308,7 +304,7 @@ def test_to_freeze_again_records_nothing_new(shop: Caller) -> None:
 
 def test_what_was_begun_before_a_call_died_is_ended_when_it_is_made_again(shop: Caller) -> None:
     one = shop.start()
-    suppress(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API)])
+    suppress_number(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API)])
     assert shop.read(one).verification.status == "pending"
 
     assert frozen(shop).ended == (one,)
@@ -317,7 +313,7 @@ def test_what_was_begun_before_a_call_died_is_ended_when_it_is_made_again(shop: 
 def test_a_freeze_that_is_lifted_lets_verifications_start_and_revives_none(shop: Caller) -> None:
     one = shop.start()
     code = shop.code(one)
-    suppress(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API)])
+    suppress_number(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API)])
     found, was_frozen = thawed(shop)
 
     assert (was_frozen, found.entries, found.ended) == (True, (), (one,))
@@ -348,7 +344,7 @@ def test_neither_start_nor_a_lift_nor_an_erasure_nor_a_consent_lifts_a_freeze(sh
     receive(shop.context, "sandbox", InboundMessage("2", NUMBER, "START"))
     for scope in (SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY):
         entry = Suppression(number(shop).pseudonym, "shop", scope, SuppressionSource.OPERATOR, lifted=True)
-        suppress(shop.context, [Suppression(entry.pseudonym, "shop", scope, SuppressionSource.OPERATOR)])
+        suppress_number(shop.context, [Suppression(entry.pseudonym, "shop", scope, SuppressionSource.OPERATOR)])
         assert lift(shop.context, entry)
     erase(shop.context, number(shop), "shop")
 
@@ -368,7 +364,7 @@ def test_a_consent_that_comes_with_a_start_lifts_no_freeze(world: World) -> None
 
 
 def test_what_is_suppressed_too_is_told_as_frozen_and_stays_suppressed(shop: Caller) -> None:
-    suppress(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.ALL, API)])
+    suppress_number(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.ALL, API)])
     frozen(shop)
     assert refused(shop)
     thawed(shop)

@@ -17,7 +17,7 @@ from otp_service.errors import (
     RateLimitedError,
     ResendTooSoonError,
 )
-from otp_service.services.transactions import TransactionInput
+from otp_service.services.verifications import TransactionInput
 
 
 def status_of(caller: Caller, verification_id: str) -> Status:

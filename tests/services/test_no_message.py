@@ -10,14 +10,13 @@ from support_frozen import FrozenValkey
 from support_installation import NUMBER, key
 from support_outbox import Scripted, Sender, choices, dispatched, jobs_of, letters, refused, waiting
 
-from otp_service.core.story import Why
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.templates import Message
 from otp_service.domain.verification import BreakerState, Call, GatewayHealth
-from otp_service.services.compose import compose
 from otp_service.services.context import Context
-from otp_service.services.find import find
+from otp_service.services.delivery import compose
+from otp_service.services.support import Why, find
 from otp_service.store.outbox import Dispatched, Job
 
 PSEUDONYM, OLD, NEW = key(), f"k1:{key()}", f"k2:{key()}"
@@ -49,7 +48,7 @@ def _break_the_words(frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch) -> s
             raise ZeroDivisionError(f"about {NUMBER}")
         return compose(context, job, dispatched)
 
-    monkeypatch.setattr("otp_service.services.deliver.compose", broken)
+    monkeypatch.setattr("otp_service.services.delivery.compose", broken)
     return one
 
 

@@ -15,10 +15,9 @@ from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.gateways.base import FailureKind, InboundMessage, Receipt
 from otp_service.ledger.people import Suppressions
 from otp_service.ledger.traffic import Traffic
-from otp_service.services.desk import Desk, refer
+from otp_service.services.delivery import Desk, record, refer
 from otp_service.services.inbound import receive
-from otp_service.services.record_receipts import record
-from otp_service.services.suppressions import suppress
+from otp_service.services.people import suppress_number
 from otp_service.store import keys
 
 OPTED_OUT = {"kind": "sandbox", "fail": "destination", "opted_out": True}
@@ -93,7 +92,7 @@ def test_what_was_taken_back_since_stays_so_when_it_is_recorded_late(shop):
     pseudonym = shop.context.keyring.pseudonym(NUMBER)
     stop = Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
     for entry in (stop, replace(stop, lifted=True)):
-        suppress(shop.context, (entry,))
+        suppress_number(shop.context, (entry,))
     for batch in taken:
         shop.context.ledger.traffic.record(batch.happenings)
 
@@ -105,7 +104,7 @@ def test_what_was_taken_back_before_is_said_anew(shop):
     pseudonym = shop.context.keyring.pseudonym(NUMBER)
     stop = Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.GATEWAY)
     for entry in (stop, replace(stop, lifted=True)):
-        suppress(shop.context, (entry,))
+        suppress_number(shop.context, (entry,))
     shop.start()
     deliver_all(shop.context)
 
@@ -118,7 +117,7 @@ def test_it_does_not_soften_what_an_operator_said(shop):
     shop.start()
     pseudonym = shop.context.keyring.pseudonym(NUMBER)
     deliver_all(shop.context)
-    suppress(shop.context, (Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.OPERATOR),))
+    suppress_number(shop.context, (Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.OPERATOR),))
 
     assert [one[2] for one in entries(shop)] == ["operator", "gateway"]
     receive(shop.context, "sandbox", InboundMessage("1", NUMBER, "START"))
@@ -159,7 +158,7 @@ def test_what_was_taken_back_after_the_start_and_before_the_opt_out_is_said_anew
     pseudonym = shop.context.keyring.pseudonym(NUMBER)
     stop = Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
     for entry in (stop, replace(stop, lifted=True)):
-        suppress(shop.context, (entry,))
+        suppress_number(shop.context, (entry,))
     said = Receipt(DeliveryStatus.FAILED, "failed", None, FailureKind.DESTINATION, opted_out=True)
     record(shop.context, "sandbox", made.dispatch_id, said)
 
@@ -170,7 +169,7 @@ def test_an_opt_out_that_is_told_while_the_mirror_is_built_anew_is_not_taken_for
     pseudonym = shop.context.keyring.pseudonym(NUMBER)
     stop = Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
     for entry in (stop, replace(stop, lifted=True)):
-        suppress(shop.context, (entry,))
+        suppress_number(shop.context, (entry,))
     shop.start()
     (job,) = jobs_of(shop.context)
     made = dispatched(shop.context, job, "sandbox")

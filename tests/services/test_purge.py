@@ -15,9 +15,8 @@ from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.numbers import Named, named, parse_destination
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger import retention, schema
-from otp_service.services.consents import give, withdraw
-from otp_service.services.purge import Purging
-from otp_service.services.suppressions import suppress
+from otp_service.services.maintenance import Purging
+from otp_service.services.people import give, suppress_number, withdraw
 from otp_service.store import keys
 
 OTHER = "+923009999999"
@@ -42,7 +41,7 @@ def purging(installation: Installation, rest: Any = lambda: False) -> Purging:
 def stop_for_a_day(installation: Installation) -> str:
     """Leave a suppression that ends; return the number's key in the mirror."""
     to, until = _named(installation), installation.context.store.decisions.now() + 1000 * DAY
-    suppress(installation.context, (_suppression(to.pseudonym, until=until),))
+    suppress_number(installation.context, (_suppression(to.pseudonym, until=until),))
     return keys.mirrored("00", to.pseudonym)
 
 
@@ -51,7 +50,7 @@ def agree_and_stop(installation: Installation) -> str:
     context, to = installation.context, _named(installation, OTHER)
     give(context, context.applications["shop"], to, "login", EVIDENCE)
     withdraw(context, context.applications["shop"], to, "login")
-    suppress(context, (_suppression(to.pseudonym),))
+    suppress_number(context, (_suppression(to.pseudonym),))
     return keys.mirrored("00", to.pseudonym)
 
 

@@ -18,10 +18,9 @@ from otp_service.errors import (
     StoreUnavailableError,
     SuppressedError,
 )
-from otp_service.services.consents import give, withdraw
-from otp_service.services.deliver import deliver
-from otp_service.services.start import StartRequest, start
-from otp_service.services.suppressions import lift, suppress
+from otp_service.services.delivery import deliver
+from otp_service.services.people import give, lift, suppress_number, withdraw
+from otp_service.services.verifications import StartRequest, start
 from otp_service.store import keys
 
 OPEN = {"purposes": ["login", "payment"], "countries": ["PK"], "region": "PK", "client_ip": "none"}
@@ -59,7 +58,7 @@ def number(installation, to=NUMBER):
 
 
 def stop(installation, application="shop", to=NUMBER, **members):
-    suppress(installation.context, [entry(installation, to, application, **members)])
+    suppress_number(installation.context, [entry(installation, to, application, **members)])
 
 
 def entry(installation, to, application="shop", **members):
@@ -103,7 +102,7 @@ def test_what_is_lifted_lets_messages_through(install):
 
 def test_a_list_for_marketing_leaves_codes_alone(install):
     one = install()
-    suppress(one.context, [
+    suppress_number(one.context, [
         Suppression(number(one).pseudonym, "shop", SuppressionScope.MARKETING_ONLY, SuppressionSource.IMPORT)
     ])  # fmt: skip
     one.context.reflection.refresh()
@@ -339,7 +338,7 @@ def test_what_redis_did_not_hear_of_is_caught_up(install, frozen, monkeypatch):
 def test_more_numbers_than_are_written_in_one_step_are_all_mirrored(install, frozen):
     one = install()
     entries = [Suppression(f"{i:022d}", "shop", SuppressionScope.ALL, SuppressionSource.IMPORT) for i in range(1201)]
-    suppress(one.context, entries)
+    suppress_number(one.context, entries)
     assert len(list(frozen.client.scan_iter(match="*mirror/number*"))) == 1201
     frozen.client.flushall()
     one.context.reflection.refresh()

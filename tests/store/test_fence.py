@@ -11,10 +11,10 @@ from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import ConflictError
 from otp_service.gateways.base import Receipt
-from otp_service.services.fence import fence
-from otp_service.services.find import find
-from otp_service.services.record_receipts import record
-from otp_service.services.transactions import TransactionInput
+from otp_service.services.delivery import record
+from otp_service.services.maintenance import fence
+from otp_service.services.support import find
+from otp_service.services.verifications import TransactionInput
 from otp_service.store import keys
 from otp_service.store.outbox import Redriven
 

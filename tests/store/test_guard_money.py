@@ -11,7 +11,7 @@ from support_outbox import Scripted, Sender, dispatch, dispatched, jobs_of, lett
 from support_outbox import refused as failure
 
 from otp_service.domain.verification import DeliveryStatus
-from otp_service.services.transactions import TransactionInput
+from otp_service.services.verifications import TransactionInput
 from otp_service.store import keys
 from otp_service.store.outbox import Dispatched, Dropped, Next, Settlement
 from otp_service.telemetry import metrics

@@ -18,7 +18,7 @@ from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import Call, DeliveryStatus
 from otp_service.errors import OtpServiceError
-from otp_service.services.deliver import deliver
+from otp_service.services.delivery import deliver
 from otp_service.store import keys
 from otp_service.store.inventory import FAMILIES, KeyFamily, Spans, families_of
 from otp_service.store.outbox import Next, Settlement

@@ -28,7 +28,7 @@ from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
-from otp_service.services.deliver import deliver
+from otp_service.services.delivery import deliver
 from otp_service.store.outbox import FAR, GROUP, Dropped, Next, Overtaken, Settled, Settlement
 
 DONE = Settlement(Next.DONE, DeliveryStatus.SENT, reference="SM1")

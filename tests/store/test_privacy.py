@@ -13,8 +13,8 @@ from support_outbox import POLICY, jobs_of
 
 from otp_service.bootstrap import Installation
 from otp_service.errors import OtpServiceError
-from otp_service.services.deliver import deliver
-from otp_service.services.transactions import TransactionInput
+from otp_service.services.delivery import deliver
+from otp_service.services.verifications import TransactionInput
 from otp_service.store import keys
 
 NUMBER = "+923337185294"

@@ -13,8 +13,7 @@ from otp_service.errors import (
     RateLimitedError,
     ResendTooSoonError,
 )
-from otp_service.services.codes import derive_tag
-from otp_service.services.transactions import TransactionInput
+from otp_service.services.verifications import TransactionInput, derive_tag
 from otp_service.store.verifications import Further, Queued, Refusal
 
 

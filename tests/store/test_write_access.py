@@ -18,8 +18,8 @@ from support_outbox import Scripted, Sender, deliver_all, lane
 from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import SuppressedError
-from otp_service.services.suppressions import suppress
-from otp_service.services.transactions import TransactionInput
+from otp_service.services.people import suppress_number
+from otp_service.services.verifications import TransactionInput
 from otp_service.store import keys
 from otp_service.store.scripts import connect, library
 
@@ -167,7 +167,7 @@ def test_he_can_take_an_opt_out_away_until_the_mirror_is_built_anew(
     shop: Caller, client: redis.Redis, installation: Installation
 ) -> None:
     number = shop.context.keyring.pseudonym(NUMBER)
-    suppress(shop.context, [Suppression(number, "shop", SuppressionScope.ALL, SuppressionSource.API)])
+    suppress_number(shop.context, [Suppression(number, "shop", SuppressionScope.ALL, SuppressionSource.API)])
     with pytest.raises(SuppressedError):
         shop.start()
     client.delete(keys.mirrored("00", number))

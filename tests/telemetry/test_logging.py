@@ -65,7 +65,7 @@ def test_none_of_our_lines_has_a_member_that_is_overwritten():
         for keyword in node.keywords
     ]
 
-    assert ("services/deliver.py", "message") in members
+    assert ("services/delivery.py", "message") in members
     assert [member for member in members if member[1] in ours] == []
 
 

@@ -13,7 +13,7 @@ from support_worker import Journal, working
 from otp_service.bootstrap import prepare
 from otp_service.domain.people import Meaning
 from otp_service.gateways.base import Accepted
-from otp_service.services.replies import AT_ONCE, Reply, queue, send_waiting
+from otp_service.services.inbound import AT_ONCE, Reply, queue, send_waiting
 from otp_service.store import keys
 
 REPLY = Reply("sandbox", "shop", NUMBER, "sms", "en", Meaning.STOP)

@@ -9,7 +9,7 @@ from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
 from otp_service.domain.applications import Scope, networks_of
 from otp_service.errors import NotFoundError
-from otp_service.services.api_keys import issue_key, revoke_key, rotate_key
+from otp_service.services.access import issue_key, revoke_key, rotate_key
 
 
 class ApiKeys:

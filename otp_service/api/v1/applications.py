@@ -15,7 +15,7 @@ from otp_service.api.current import exchange, no_query
 from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
 from otp_service.errors import NotFoundError
-from otp_service.services.applications import add_application, change_application
+from otp_service.services.access import add_application, change_application
 from otp_service.settings.stored import all_kept, kept_in_ledger, text_of
 
 

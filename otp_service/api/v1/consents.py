@@ -9,7 +9,7 @@ from otp_service.api.people_schemas import GivenConsentBody, PurposeBody
 from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
 from otp_service.domain.numbers import network_of, prefix_of
-from otp_service.services.consents import give, read_consent, withdraw
+from otp_service.services.people import give, read_consent, withdraw
 
 
 def blueprint(installation: Installation) -> Blueprint:

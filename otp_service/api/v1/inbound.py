@@ -7,7 +7,7 @@ from otp_service.api.ledger_calls import Turns
 from otp_service.api.provider import METHODS, provider_request, require_method
 from otp_service.bootstrap import Installation
 from otp_service.gateways.base import InboundAnswer, ProviderRequest
-from otp_service.services.receive_inbound import authentic, inbound_url, receive_message, receiver_of
+from otp_service.services.inbound import authentic, inbound_url, receive_message, receiver_of
 
 
 def blueprint(installation: Installation, turns: Turns) -> Blueprint:

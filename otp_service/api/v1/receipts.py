@@ -6,7 +6,7 @@ from otp_service.api.current import exchange
 from otp_service.api.provider import METHODS, provider_request, require_method
 from otp_service.bootstrap import Installation
 from otp_service.gateways.base import ReceiptRequest
-from otp_service.services.record_receipts import expected_receipt, receipt_url, record_receipt
+from otp_service.services.delivery import expected_receipt, receipt_url, record_receipt
 
 
 def blueprint(installation: Installation) -> Blueprint:

@@ -8,7 +8,7 @@ from otp_service.api.exchange import JSON
 from otp_service.api.request import query_of
 from otp_service.bootstrap import Installation
 from otp_service.errors import InvalidRequestError
-from otp_service.services.sandbox import caught_messages
+from otp_service.services.maintenance import caught_messages
 
 
 def blueprint(installation: Installation) -> Blueprint:

@@ -13,8 +13,7 @@ from otp_service.api.request import read_json, validated
 from otp_service.bootstrap import Installation
 from otp_service.domain.numbers import Named
 from otp_service.domain.people import SuppressionSource
-from otp_service.services.freeze import freeze, unfreeze
-from otp_service.services.subjects import erase, export
+from otp_service.services.people import erase, export, freeze, unfreeze
 
 
 def blueprint(installation: Installation) -> Blueprint:

@@ -15,8 +15,7 @@ from otp_service.domain.people import Suppression, SuppressionScope, Suppression
 from otp_service.domain.verification import milliseconds_of
 from otp_service.errors import InvalidTimeError
 from otp_service.ledger.database import now
-from otp_service.services.consents import consent_of
-from otp_service.services.suppressions import entries_of, lift, suppress
+from otp_service.services.people import consent_of, entries_of, lift, suppress_number
 
 
 def blueprint(installation: Installation) -> Blueprint:
@@ -36,7 +35,7 @@ def blueprint(installation: Installation) -> Blueprint:
         to, until = number_in(context, body), None if body.until is None else milliseconds_of(body.until)
         if until is not None and until <= now():
             raise InvalidTimeError("until is in the past.")
-        suppress(context, (replace(_entry(to, body.scope), reason=body.reason, until=until),))
+        suppress_number(context, (replace(_entry(to, body.scope), reason=body.reason, until=until),))
         return _shown(to)
 
     def find() -> Response:

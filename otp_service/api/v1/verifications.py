@@ -16,11 +16,7 @@ from otp_service.api.schemas import CancelBody, CheckBody, ResendBody, StartBody
 from otp_service.bootstrap import Installation
 from otp_service.domain.applications import ClientIp
 from otp_service.domain.numbers import require_end_users
-from otp_service.services.cancel import cancel
-from otp_service.services.check import check
-from otp_service.services.read import read
-from otp_service.services.resend import resend
-from otp_service.services.start import Sent, start
+from otp_service.services.verifications import Sent, cancel, check, read, resend, start
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Plain
 

@@ -1,17 +1,71 @@
-"""What operators do to Redis by hand. Each is an act in the ledger, but for what came to nothing.
-
-``by`` says who does it. All raise `StoreUnavailableError`.
-"""
+"""Operator actions on Redis: each is recorded in the ledger unless nothing changed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from otp_service.domain.numbers import Destination, Named, network_of, provider_network_of, wide_network_of
 from otp_service.domain.people import Act, ActEntry
-from otp_service.services.acts import note
+from otp_service.errors import LedgerUnavailableError
+from otp_service.ledger.audit import Link
+from otp_service.ledger.schema import acts
 from otp_service.services.context import Context
 from otp_service.store.outbox import DeadLetter, Redriven
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+
+class Proof(StrEnum):
+    """What the audit chain says of an act."""
+
+    RECORDED = "recorded"
+    """It is as it was recorded."""
+    UNKNOWN = "unknown"
+    """The chain has no entry of it: somebody else put the row in."""
+    CHANGED = "changed"
+    """The row is not as it was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActFound:
+    """An act that was read, and what the chain says of it."""
+
+    entry: ActEntry
+    proof: Proof
+
+
+def record_action(context: Context, act: ActEntry) -> bool:
+    """Record an act that is done already, and must not wait for the ledger; return whether it could be.
+
+    Where it could not, the log has it.
+    """
+    try:
+        context.ledger.acts.add(act)
+    except LedgerUnavailableError:
+        _log.warning("act_not_recorded", act=str(act.act), by=act.by, application=act.application, about=act.about)
+        return False
+    return True
+
+
+def find_acts(context: Context, since: int | None, until: int | None, most: int) -> tuple[ActFound, ...]:
+    """Return the acts from a time on and before another, oldest first, each with what the chain says of it.
+
+    Raises `LedgerUnavailableError`.
+    """
+    found = context.ledger.acts.between(since, until, most)
+    links = {one.entry.row: one for one in context.ledger.audit.links_of(acts.name, [act.id for act in found])}
+    return tuple(ActFound(act, _proof(links.get(act.id))) for act in found)
+
+
+def _proof(link: Link | None) -> Proof:
+    if link is None:
+        return Proof.UNKNOWN
+    return Proof.RECORDED if link.digest and link.entry.is_of(link.digest) else Proof.CHANGED
+
+
+# ``by`` says who does it. All raise `StoreUnavailableError`.
 
 BLOCK: Final = "block.conversion"
 COUNTRY: Final = "country.conversion"
@@ -82,13 +136,13 @@ def rebuild_mirror(context: Context, by: str) -> None:
 def pause_gateway(context: Context, name: str, milliseconds: int, by: str) -> None:
     """Let no message through a gateway for some time, whether or not the ledger can record that."""
     context.store.health.open(name, milliseconds, by)
-    note(context, ActEntry(Act.GATEWAY_PAUSED, by, about=name))
+    record_action(context, ActEntry(Act.GATEWAY_PAUSED, by, about=name))
 
 
 def resume_gateway(context: Context, name: str, by: str) -> None:
     """Let messages through a gateway again, whether or not the ledger can record that."""
     context.store.health.close(name)
-    note(context, ActEntry(Act.GATEWAY_RESUMED, by, about=name))
+    record_action(context, ActEntry(Act.GATEWAY_RESUMED, by, about=name))
 
 
 def redrive(
@@ -103,7 +157,7 @@ def redrive(
         return 0
     applications = {one.member("application") for one in letters}
     application = applications.pop() if len(applications) == 1 else ""
-    note(context, ActEntry(Act.MESSAGES_REDRIVEN, by, application, f"dead letters: {len(letters)}"))
+    record_action(context, ActEntry(Act.MESSAGES_REDRIVEN, by, application, f"dead letters: {len(letters)}"))
     count = 0
     for letter in letters:
         became, why_not = context.store.dead_letters.redrive(letter)

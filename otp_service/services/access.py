@@ -1,9 +1,6 @@
-"""API keys of the ledger: make, replace and revoke. Each change is logged, and in force in this process at once.
+"""Authenticate callers; make, change and end API keys and applications."""
 
-A key is returned once, by the call that makes it; nobody keeps more of it than its hash.
-"""
-
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,15 +8,53 @@ from otp_service.domain.applications import (
     APPLICATION_SCOPES,
     NO_APPLICATION,
     ApiKey,
+    Application,
     Network,
     Scope,
     is_key_id,
     new_key_id,
 )
 from otp_service.domain.keyring import api_key_hash, new_api_key
-from otp_service.errors import NotFoundError
+from otp_service.errors import (
+    ConflictError,
+    InvalidApplicationError,
+    NameTakenError,
+    NotFoundError,
+    UnauthenticatedError,
+)
+from otp_service.ledger import database
+from otp_service.ledger.access import StoredApplication
 from otp_service.services.context import Context
+from otp_service.settings.messages import faults_of_cost, faults_of_locale, measures
 from otp_service.telemetry.logging import get_logger
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who was authenticated."""
+
+    key: ApiKey
+    application: Application | None
+    """``None`` for a key of operators."""
+
+
+def authenticate(context: Context, api_key: str, address: Callable[[], str | None]) -> Caller:
+    """Return who calls with an API key from an ``address``, asked for where it matters; note that the key is used.
+
+    Raises `UnauthenticatedError`, the same for a key that is not known, is revoked, has ended, or may not be used from
+    there. The look-up is by the key's SHA-256: how long it takes depends on digests that nobody can choose, so it tells
+    nothing of a key.
+    """
+    entries, now = context.directory.entries, database.now()
+    key = entries.keys.get(api_key_hash(api_key))
+    if key is None or not key.is_valid(now) or (key.networks and not key.admits(address())):
+        raise UnauthenticatedError("The API key is not known.")
+    if key.id:
+        context.key_uses.note(key.id, now)
+    return Caller(key, entries.applications.get(key.application))
+
+
+# A key is returned once, by the call that makes it; nobody keeps more of it than its hash.
 
 OVERLAP: Final = 24 * 3600
 """Seconds that a key goes on beside the one that replaces it, unless it is said otherwise."""
@@ -110,3 +145,44 @@ def _issue(
     )
     context.directory.take_up()
     return Issued(secret, key)
+
+
+def add_application(context: Context, name: str, settings: str, by: str) -> StoredApplication:
+    """Make an application of a name and settings (JSON, as in the configuration, without keys).
+
+    ``by`` says who does it, for the log and the ledger. Raises `InvalidApplicationError`, `NameTakenError` and
+    `LedgerUnavailableError`.
+    """
+    if context.directory.is_configured(name):
+        raise NameTakenError("There is an application of this name in the configuration.")
+    _judge(context, name, settings)
+    added = context.ledger.applications.add(name, settings, by)
+    _log.info("application_added", application=name, by=by)
+    context.directory.take_up()
+    return added
+
+
+def change_application(context: Context, name: str, settings: str, by: str) -> StoredApplication:
+    """Give an application other settings; verifications that live keep what they were started with.
+
+    Raises `InvalidApplicationError`, `NotFoundError`, `ConflictError` for one of the configuration, and
+    `LedgerUnavailableError`.
+    """
+    if context.directory.is_configured(name):
+        raise ConflictError("The application is in the configuration: change it there.")
+    _judge(context, name, settings)
+    changed = context.ledger.applications.change(name, settings, by)
+    if changed is None:
+        raise NotFoundError("There is no such application.")
+    _log.info("application_changed", application=name, by=by)
+    context.directory.take_up()
+    return changed
+
+
+def _judge(context: Context, name: str, settings: str) -> None:
+    """Refuse what no process could use, a language without words, and messages longer than their files allow."""
+    application: Application = context.directory.understand(name, settings).application
+    measured = measures(context.catalogue, context.purposes, (application,))
+    locale = faults_of_locale(context.catalogue, application.locale)
+    if faults := [*locale, *faults_of_cost(one for one in measured if one.application)]:
+        raise InvalidApplicationError("\n".join(faults))

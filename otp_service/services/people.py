@@ -1,0 +1,408 @@
+"""Consent, suppression, freeze, export and erasure; events into the ledger."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from typing import Literal
+
+from otp_service.domain.applications import Application
+from otp_service.domain.events import Happening
+from otp_service.domain.numbers import Named, NumberType, parse_destination
+from otp_service.domain.people import (
+    EVERY_APPLICATION,
+    KEEPS_CODES_BACK,
+    Act,
+    ActEntry,
+    Consent,
+    ConsentMode,
+    Evidence,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+    freezes,
+)
+from otp_service.domain.verification import Status, Verification
+from otp_service.errors import (
+    ConsentNotKeptError,
+    ForbiddenError,
+    InvalidTimeError,
+    OtpServiceError,
+    StoreUnavailableError,
+)
+from otp_service.ledger.database import now
+from otp_service.ledger.traffic import Erasure, Holding, Past
+from otp_service.services.context import Context
+from otp_service.store.verifications import Canceled
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+
+def suppress_number(context: Context, entries: Sequence[Suppression], act: ActEntry | None = None) -> int:
+    """Record entries, also such that lift, and bring them into force: queued messages are kept back too.
+
+    Returns how many of them said anything new; if any does, an operator's ``act`` is recorded with them. Raises
+    `LedgerUnavailableError` or `StoreUnavailableError`: they may be recorded, and are in force as soon as both answer;
+    to say it again does no harm.
+    """
+    if not entries:
+        return 0
+    new = enforce(context, entries, act)
+    if len(entries) == new == 1:
+        tell(entries[0])
+    return new
+
+
+def enforce(context: Context, entries: Sequence[Suppression], act: ActEntry | None = None) -> int:
+    """Do what `suppress` does, and leave it to the caller to tell of it."""
+    added = context.ledger.suppressions.add(entries, act)
+    if any(one.scope in KEEPS_CODES_BACK for one in entries):  # also what is not new may not be in force yet
+        context.reflection.write_through(added.place)
+    return added.new
+
+
+def tell(entry: Suppression) -> None:
+    """Log that an entry was recorded, without whose number it is of."""
+    event = "suppression_lifted" if entry.lifted else "suppressed"
+    _log.info(event, application=entry.application, scope=entry.scope, source=entry.source)
+
+
+def lift(context: Context, entry: Suppression, act: ActEntry | None = None, shown: Consent | None = None) -> bool:
+    """Lift what an entry names, where it holds; return whether it did. Records and raises as `suppress` does.
+
+    What the holder of a number said, an application lifts only with a newer consent, which is ``shown`` and recorded in
+    any case: raises `ConsentRequiredError` or `ConsentOutdatedError` else.
+    """
+    lifted, added = context.ledger.suppressions.lift(entry, shown, act)
+    if added.new or lifted:
+        context.reflection.write_through(added.place)
+    if lifted:
+        tell(entry)
+    return lifted
+
+
+def entries_of(context: Context, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:
+    """Return all entries of a number, oldest first: those of an application and of all, or of every one."""
+    return context.ledger.suppressions.of(pseudonym, application)
+
+
+def record_events(context: Context, happenings: Sequence[Happening]) -> None:
+    """Record what happened, all or nothing; to do it twice does no harm.
+
+    Raises `LedgerUnavailableError`, and `StoreUnavailableError` when it is recorded and not in force yet.
+    """
+    recorded = context.ledger.traffic.record(happenings)
+    for one in recorded.opt_outs:
+        tell(one)
+    if recorded.place is not None:
+        context.reflection.write_through(recorded.place)
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is held of a number, within one application or all."""
+
+    mask: str
+    holding: Holding
+    """In the ledger, for as long as the configuration says."""
+    passing: tuple[Verification, ...]
+    """Verifications whose records are in Redis, until some minutes after their codes; the newest first."""
+
+
+def export(context: Context, to: Named, application: str | None) -> Export:
+    """Return what is held of a number, within an application, ``None`` for all; raises `OtpServiceError`."""
+    holding = context.ledger.people.export(to.pseudonym, application)
+    return Export(to.destination.mask, holding, passing(context, to, application))
+
+
+def by_application(found: Export) -> Mapping[str, Export]:
+    """Return an export of all applications as one of each of them, by name; what is of all of them is under ``*``."""
+    held = found.holding
+    rows: tuple[Past | Consent | Suppression | Verification, ...] = (
+        *held.verifications,
+        *held.consents,
+        *held.suppressions,
+        *found.passing,
+    )
+    names = {one.application for one in rows} | {one["application"] for one in (*held.inbound, *held.erasures)}
+    return {name: _part(found, name) for name in sorted(names)}
+
+
+def _part(found: Export, name: str) -> Export:
+    held = found.holding
+    return Export(
+        found.mask,
+        Holding(
+            verifications=tuple(one for one in held.verifications if one.application == name),
+            consents=tuple(one for one in held.consents if one.application == name),
+            suppressions=tuple(one for one in held.suppressions if one.application == name),
+            inbound=tuple(one for one in held.inbound if one["application"] == name),
+            erasures=tuple(one for one in held.erasures if one["application"] == name),
+        ),
+        tuple(one for one in found.passing if one.application == name),
+    )
+
+
+def erase(context: Context, to: Named, application: str | None, act: ActEntry | None = None) -> Erasure:
+    """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
+
+    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. Consents that wait in Redis
+    are recorded, without what is erased. What else is there ends by itself: records some minutes after their codes,
+    the event stream after ``streams.retention_days``.
+    """
+    done = context.ledger.people.erase(to.pseudonym, application, act)
+    context.reflection.write_through(done.place)
+    for taken in context.store.events.consents(to.bucket, to.pseudonym):
+        if application in {None, taken.happenings[0].member("application")}:
+            record_events(context, taken.happenings)
+            context.store.events.acknowledge(taken)
+    _log.info("subject_erased", erasure=done.id, application=application or "*")
+    return done
+
+
+def passing(context: Context, to: Named, application: str | None) -> tuple[Verification, ...]:
+    """Return the last verifications of a number that are in Redis, within an application, ``None`` for all."""
+    recent = context.store.history.recent(to.bucket, to.pseudonym)
+    records = (context.store.verifications.read(to.bucket, one.id) for one in recent)
+    return tuple(one for one in records if one and (application is None or one.application == application))
+
+
+_AHEAD = 300_000
+"""Milliseconds by which a caller's clock may be ahead of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentView:
+    """What is recorded of a number and a purpose."""
+
+    mask: str
+    purpose: str
+    entries: tuple[Consent, ...]
+    """Oldest first."""
+
+    @property
+    def status(self) -> Literal["given", "withdrawn", "none"]:
+        """Whether there is one in force."""
+        if not self.entries:
+            return "none"
+        return "withdrawn" if self.entries[-1].withdrawn else "given"
+
+
+def give(context: Context, application: Application, to: Named, purpose: str, evidence: Evidence) -> ConsentView:
+    """Record a consent; it is in force when this returns.
+
+    Raises `OtpServiceError`: `ConsentOutdatedError` where it was not given after the last word.
+    """
+    return _record(context, application, to, consent_of(application, to, purpose, evidence))
+
+
+def consent_of(application: Application, to: Named, purpose: str, evidence: Evidence) -> Consent:
+    """Return a consent that may be recorded; raises `OtpServiceError`."""
+    judge_purpose(application, purpose)
+    judge_evidence(application, evidence)
+    return Consent(to.pseudonym, application.name, purpose, evidence)
+
+
+def withdraw(context: Context, application: Application, to: Named, purpose: str) -> ConsentView:
+    """Record that a consent is withdrawn; queued messages are kept back too when this returns.
+
+    A withdrawal is recorded also where no consent is known: somebody said no. It is newer than consents, too, that came
+    with starts, and are not in the ledger yet, by a clock that is ahead of ours. Raises `OtpServiceError`.
+    """
+    judge_purpose(application, purpose)
+    said = 0
+    with suppress(StoreUnavailableError):  # then it is recorded all the same, and that is not in force yet is told
+        started = (one for one in passing(context, to, application.name) if one.purpose.name == purpose)
+        said = max((one.consented for one in started), default=0)
+    return _record(context, application, to, Consent(to.pseudonym, application.name, purpose, None, said=said))
+
+
+def read_consent(context: Context, application: Application, to: Named, purpose: str) -> ConsentView:
+    """Return what is recorded of a number and a purpose; raises `OtpServiceError`."""
+    judge_purpose(application, purpose)
+    entries = context.ledger.consents.of(to.pseudonym, application.name, purpose)
+    return ConsentView(to.destination.mask, purpose, entries)
+
+
+def judge_evidence(application: Application, evidence: Evidence) -> None:
+    """Refuse a consent where none is kept, and one that was given in the future; raises `OtpServiceError`."""
+    if application.consent is ConsentMode.OFF:
+        raise ConsentNotKeptError("The application is set up to keep no consents.")
+    if evidence.given > now() + _AHEAD:
+        raise InvalidTimeError("given_at is in the future.")
+
+
+def packed(evidence: Evidence | None) -> str:
+    """Return a consent as it travels with the event of a start; empty without one."""
+    return json.dumps(asdict(evidence), ensure_ascii=False, separators=(",", ":")) if evidence else ""
+
+
+def _record(context: Context, application: Application, to: Named, entry: Consent) -> ConsentView:
+    _, place = context.ledger.consents.add(entry)
+    context.reflection.write_through(place)
+    return read_consent(context, application, to, entry.purpose)
+
+
+def judge_purpose(application: Application, purpose: str) -> None:
+    """Refuse a purpose that is not the application's, and a consent where none is kept; raises `OtpServiceError`."""
+    if purpose not in application.purposes:
+        raise ForbiddenError("The application has no such purpose.")
+    if application.consent is ConsentMode.OFF:
+        raise ConsentNotKeptError("The application is set up to keep no consents.")
+
+
+_REASON = "frozen"
+"""Why verifications are ended, as events tell it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeStanding:
+    """How a number stands after it was frozen, or after that was lifted."""
+
+    entries: tuple[Suppression, ...]
+    """What freezes it, oldest first; nothing when it is not frozen. For an application, its own and those for all."""
+    ended: tuple[str, ...] = ()
+    """Identifiers of the verifications that were pending, and were ended."""
+
+
+def freeze(
+    context: Context,
+    to: Named,
+    application: str,
+    source: SuppressionSource,
+    reason: str = "",
+    by: str | None = None,
+) -> FreezeStanding:
+    """Freeze a number for an application, or `EVERY_APPLICATION`, and end its pending verifications.
+
+    Once this returns nothing starts, no message is handed to a gateway and no code is approved, also of a verification
+    that is too old to be found here: a check looks whether its number is frozen. To freeze again ends again what is
+    pending. ``by`` says which operator does it, for the ledger; ``None``: the application itself. Raises
+    `LedgerUnavailableError` or `StoreUnavailableError`: it may be recorded, and is in force as soon as
+    both answer.
+    """
+    entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, reason)
+    enforce(context, (entry,), _act(Act.SUBJECT_FROZEN, by, application))
+    ended = tuple(_end_pending(context, to, application))
+    _log.info("subject_frozen", application=application, source=source, ended=len(ended))
+    return FreezeStanding(_in_force(context, to, application), ended)
+
+
+def unfreeze(
+    context: Context, to: Named, application: str, source: SuppressionSource, by: str | None = None
+) -> tuple[FreezeStanding, bool]:
+    """Lift a freeze of an application's, or that for all; return how the number stands, and whether there was one.
+
+    What was started before that stays ended, however much it is: what of it is found here is ended first, and the
+    mirror tells checks of the rest. Raises as `freeze` does.
+    """
+    entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, lifted=True)
+    if not context.ledger.suppressions.in_force(*entry.about):
+        return FreezeStanding(_in_force(context, to, application)), False
+    ended = tuple(_end_pending(context, to, application))
+    enforce(context, (entry,), _act(Act.SUBJECT_UNFROZEN, by, application))
+    _log.info("subject_unfrozen", application=application, source=source, ended=len(ended))
+    return FreezeStanding(_in_force(context, to, application), ended), True
+
+
+def _act(act: Act, by: str | None, application: str) -> ActEntry | None:
+    return None if by is None else ActEntry(act, by, "" if application == EVERY_APPLICATION else application)
+
+
+def _in_force(context: Context, to: Named, application: str) -> tuple[Suppression, ...]:
+    """Return what freezes a number for an application; of every one where it is about all."""
+    return freezes(entries_of(context, to.pseudonym, None if application == EVERY_APPLICATION else application))
+
+
+def _end_pending(context: Context, to: Named, application: str) -> Iterator[str]:
+    """End the pending ones of a number's last verifications, of an application or of all; yield which they were."""
+    verifications = context.store.verifications
+    for one in context.store.history.recent(to.bucket, to.pseudonym):
+        found = verifications.read(to.bucket, one.id)
+        if not found or found.status is not Status.PENDING or application not in {found.application, EVERY_APPLICATION}:
+            continue
+        if isinstance(verifications.cancel(to.bucket, found.id, found.application, reason=_REASON), Canceled):
+            yield found.id
+
+
+AT_ONCE = 2000
+"""Numbers of one transaction: others wait no longer than it takes."""
+_TOLD = 20
+"""Lines that are named of those that could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListOrigin:
+    """What all entries of a list have in common."""
+
+    application: str
+    scope: SuppressionScope
+    reason: str
+    until: int | None
+    """Milliseconds since the epoch; ``None`` for ever."""
+    region: str | None
+    """Of numbers in national spelling."""
+    by: str
+    """Who imports it, as acts are recorded by."""
+
+
+@dataclass(slots=True)
+class Imported:
+    """How far an import has come."""
+
+    numbers: int = 0
+    new: int = 0
+    """How many of them the list says anything new of."""
+    unreadable: int = 0
+    lines: list[int] = field(default_factory=list)
+    """The first lines that hold no number, from 1. What they hold is not told: it may be one with a slip."""
+
+
+def import_suppressions(context: Context, lines: Iterable[str], origin: ListOrigin) -> Iterator[Imported]:
+    """Suppress the numbers of a list, one a line; yield how far it has come, again and again.
+
+    Empty lines, and what follows ``#`` or the first comma or semicolon, are passed over. Who was let through since a
+    list was imported is suppressed again by importing it again. A list that says anything new is one act. Raises
+    `LedgerUnavailableError` or `StoreUnavailableError`: what was told until then is done.
+    """
+    done = Imported()
+    whose = "" if origin.application == EVERY_APPLICATION else origin.application
+    act = ActEntry(Act.SUPPRESSIONS_IMPORTED, origin.by, whose, origin.scope)
+    pseudonyms = _pseudonyms(context, enumerate(lines, 1), origin, done)
+    while some := list(islice(pseudonyms, AT_ONCE)):
+        done.new += suppress_number(
+            context, [_entry(pseudonym, origin) for pseudonym in some], None if done.new else act
+        )
+        done.numbers += len(some)
+        yield done
+    yield done
+
+
+def _pseudonyms(
+    context: Context, lines: Iterable[tuple[int, str]], origin: ListOrigin, done: Imported
+) -> Iterator[str]:
+    for number, line in lines:
+        spelling = line.partition("#")[0].replace(";", ",").partition(",")[0].strip().strip('"')
+        if not spelling:
+            continue
+        try:
+            destination = parse_destination(spelling, origin.region, tuple(NumberType))
+        except OtpServiceError:
+            done.unreadable += 1
+            if len(done.lines) < _TOLD:
+                done.lines.append(number)
+        else:
+            yield context.keyring.pseudonym(destination.e164)
+
+
+def _entry(pseudonym: str, origin: ListOrigin) -> Suppression:
+    return Suppression(
+        pseudonym=pseudonym,
+        application=origin.application,
+        scope=origin.scope,
+        source=SuppressionSource.IMPORT,
+        reason=origin.reason,
+        until=origin.until,
+    )

@@ -1,0 +1,402 @@
+"""A number's history, from Redis or rebuilt from its events, and why no code came."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from otp_service.domain.numbers import Destination
+from otp_service.domain.verification import Choice, Delivery, DeliveryStatus, GatewayHealth, Status, Verification
+from otp_service.gateways.base import HoldsConnections, ReportsReceipts
+from otp_service.services.context import Context
+from otp_service.store.events import Event, Past, Started
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What is known of a verification. Times are milliseconds since the epoch, by Redis' clock."""
+
+    id: str
+    application: str
+    """Empty, like purpose and country, when nothing but the start is remembered."""
+    purpose: str
+    country: str
+    mask: str
+    started: int
+    status: Status | None
+    """``None`` when it is not known how it ended."""
+    checks: int
+    """Codes that were compared."""
+    deliveries: tuple[Delivery, ...]
+    """By message and dispatch. ``channel`` is empty where it is no longer known."""
+    given_up: Mapping[int, str] = field(default_factory=dict)
+    """Reasons for which messages became dead letters, by the message's number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What else matters to a message that has not arrived yet."""
+
+    worker: bool
+    """Whether a worker was seen lately."""
+    route: Mapping[str, GatewayHealth]
+    """The gateways that may carry the last message, and how they are."""
+
+
+class Why(StrEnum):
+    """Why a code did or did not arrive."""
+
+    DELIVERED = "delivered"
+    """The gateway reported that the handset has it."""
+    CHECKED = "checked"
+    """Nobody reported it, but the right code was typed."""
+    TAKEN = "taken"
+    """A gateway took it, and reported nothing final."""
+    UNDELIVERED = "undelivered"
+    """The gateway reported that the handset does not get it."""
+    TOO_LATE_THERE = "too_late_there"
+    """The gateway reported that it became too old on its way."""
+    DESTINATION = "destination"
+    REJECTED = "rejected"
+    FRAUD = "fraud"
+    CHANNEL = "channel"
+    ALL_FAILED = "all_failed"
+    """No gateway took it while it was worth anything."""
+    TRIED_AGAIN = "tried_again"
+    """All that were asked failed; they will be asked again."""
+    NOBODY_KNOWS = "nobody_knows"
+    """It may have been sent."""
+    IN_HAND = "in_hand"
+    """A worker hands it over at this moment."""
+    WAITS = "waits"
+    NO_WORKER = "no_worker"
+    BLOCKED = "blocked"
+    """All gateways of its route are left alone."""
+    NO_ROUTE = "no_route"
+    POLICY = "policy"
+    """A rule of the site's own kept it back."""
+    SPENT = "spent"
+    """A further call would have passed a spending ceiling."""
+    SUPPRESSED = "suppressed"
+    """The number's holder, or an operator, wanted no messages by then."""
+    FROZEN = "frozen"
+    """Fraud was reported, and the number was frozen by then."""
+    NO_CONSENT = "no_consent"
+    """The consent was withdrawn meanwhile."""
+    TOO_LATE = "too_late"
+    """Nobody took it while its code lived."""
+    ENDED_FIRST = "ended_first"
+    """It was not sent, for the verification had ended."""
+    UNREADABLE = "unreadable"
+    """Its key or its application has left the configuration, or a newer release wrote it."""
+    DEFECT = "defect"
+    """This service could not write the message."""
+    FORGOTTEN = "forgotten"
+    """The events no longer reach back so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The answer, and what it is about."""
+
+    why: Why
+    delivery: Delivery | None = None
+    """The dispatch that it is about, or the message that waits."""
+    failures: tuple[Delivery, ...] = ()
+    """The calls for the last message that failed."""
+
+
+_KINDS = {
+    "destination": Why.DESTINATION,
+    "rejected": Why.REJECTED,
+    "fraud": Why.FRAUD,
+    "channel": Why.CHANNEL,
+    "suppressed": Why.SUPPRESSED,
+    "frozen": Why.FROZEN,
+    "consent-required": Why.NO_CONSENT,
+}
+_WHY_GIVEN_UP = {
+    "no_route": Why.NO_ROUTE,
+    "policy": Why.POLICY,
+    "no_verdict": Why.POLICY,
+    "spend_ceiling": Why.SPENT,
+    "no_gateway": Why.ALL_FAILED,
+    "too_many_errors": Why.ALL_FAILED,
+    "unreadable": Why.UNREADABLE,
+    "no_application": Why.UNREADABLE,
+    "defect": Why.DEFECT,
+    "too_many_ambiguous": Why.NOBODY_KNOWS,
+    "expired": Why.TOO_LATE,
+    "gone": Why.TOO_LATE,
+}
+_WHATEVER_FAILED = frozenset({Why.DEFECT, Why.NO_ROUTE, Why.POLICY, Why.SPENT, Why.UNREADABLE})
+"""Reasons to give a message up that matter more than the calls that failed before."""
+_ENDED = frozenset(Status) - {Status.PENDING, Status.EXPIRED}
+_FAILED = frozenset({DeliveryStatus.FAILED, DeliveryStatus.UNKNOWN})
+
+
+def explain(story: Story, around: Surroundings) -> Explanation:
+    """Return why a code did or did not arrive: the best that happened, otherwise what became of the last message."""
+    if not story.deliveries:
+        return Explanation(Why.CHECKED if story.status is Status.APPROVED else Why.FORGOTTEN)
+    arrived = next((one for one in story.deliveries if one.status is DeliveryStatus.DELIVERED), None)
+    if arrived:
+        return Explanation(Why.DELIVERED, arrived)
+    last = story.deliveries[-1]
+    if story.status is Status.APPROVED:
+        return Explanation(Why.CHECKED, last)
+    calls = (one for one in story.deliveries if one.message == last.message and one.gateway)
+    failures = tuple(one for one in calls if one.status in _FAILED)
+    return Explanation(_why(story, last, failures, around), last, failures)
+
+
+def _why(story: Story, last: Delivery, failures: tuple[Delivery, ...], around: Surroundings) -> Why:
+    match last.status:
+        case DeliveryStatus.SENT:
+            return Why.TAKEN
+        case DeliveryStatus.UNDELIVERED:
+            return Why.UNDELIVERED
+        case DeliveryStatus.EXPIRED:
+            return Why.TOO_LATE_THERE if last.gateway else Why.TOO_LATE
+        case DeliveryStatus.QUEUED:
+            return _why_in_hand(story, last) if last.gateway else _why_waiting(story, last, around)
+        case _:
+            return _why_failed(story, last, failures)
+
+
+def _lives_on(story: Story, last: Delivery) -> bool:
+    """Tell whether its message may still be sent."""
+    return story.status is Status.PENDING and last.message not in story.given_up
+
+
+def _why_in_hand(story: Story, last: Delivery) -> Why:
+    return Why.IN_HAND if _lives_on(story, last) else Why.NOBODY_KNOWS
+
+
+def _why_waiting(story: Story, last: Delivery, around: Surroundings) -> Why:
+    if last.message in story.given_up:
+        return _why_given_up(story.given_up[last.message])
+    if story.status is not Status.PENDING:
+        return Why.TOO_LATE if story.status in {Status.EXPIRED, None} else Why.ENDED_FIRST
+    if not around.route:
+        return Why.NO_ROUTE
+    if not around.worker:
+        return Why.NO_WORKER
+    return Why.BLOCKED if all(one.opens_in or one.paused for one in around.route.values()) else Why.WAITS
+
+
+def _why_given_up(reason: str) -> Why:
+    return _WHY_GIVEN_UP.get(reason.partition(" ")[0], Why.ALL_FAILED)
+
+
+def _why_failed(story: Story, last: Delivery, failures: tuple[Delivery, ...]) -> Why:
+    """Tell what a failure means: a call's begins with its kind, a message's says why it was given up or dropped."""
+    word, lives_on = (last.reason or "").partition(" ")[0], _lives_on(story, last)
+    if word in _KINDS and not (word == Why.CHANNEL and lives_on):  # the next channel is tried
+        return _KINDS[word]
+    if last.raw_status:
+        return Why.NOBODY_KNOWS if last.status is DeliveryStatus.UNKNOWN else Why.UNDELIVERED
+    if word in _ENDED:
+        return Why.ENDED_FIRST
+    if lives_on:
+        return Why.TRIED_AGAIN
+    given_up = _why_given_up(story.given_up.get(last.message, "" if last.gateway else word))
+    if given_up in _WHATEVER_FAILED or not failures:
+        return given_up
+    perhaps = any(one.status is DeliveryStatus.UNKNOWN for one in failures)
+    return Why.NOBODY_KNOWS if perhaps else Why.ALL_FAILED
+
+
+_SLOT = re.compile(r"d(\d+)\.(\d+)")
+_STARTED, _RESENT = "verification.started", "verification.resent"
+_GIVEN_UP, _REDRIVEN = "message.given_up", "message.redriven"
+_OUTCOME, _DELIVERY = "verification.", "delivery."
+_COMPARED = frozenset({"check.failed", "verification.approved", "verification.max_attempts_reached"})
+"""Events of codes that were compared."""
+
+_Slots = dict[tuple[int, int], Delivery]
+
+
+def retold(started: Started, past: Past, mask: str) -> Story:
+    """Return what the events tell of a verification that started then; it is over, whatever they say."""
+    events = past.of(started.id)
+    about = next((event for event in events if event.member("application")), Event(0, "", {}))
+    end = next((event for event in reversed(events) if _status_of(event)), None)
+    begun = any(event.type == _STARTED for event in events)
+    unended = Status.EXPIRED if begun and past.complete else None
+    return Story(
+        id=started.id,
+        application=about.member("application"),
+        purpose=about.member("purpose"),
+        country=about.member("country"),
+        mask=mask,
+        started=started.at,
+        status=_status_of(end) if end else unended,
+        checks=sum(event.type in _COMPARED for event in events),
+        deliveries=_deliveries(events),
+        given_up=_given_up(events),
+    )
+
+
+def _status_of(event: Event) -> Status | None:
+    word = event.type.removeprefix(_OUTCOME)
+    return Status(word) if event.type != word and word in Status.__members__.values() else None
+
+
+def _given_up(events: tuple[Event, ...]) -> dict[int, str]:
+    """Return why messages were given up, by their number; those that were put back since are not."""
+    reasons: dict[int, str] = {}
+    for event in events:
+        number = event.member("message")
+        message = int(number) if number.isdigit() else 0
+        if event.type == _GIVEN_UP:
+            reasons[message] = event.member("reason")
+        elif event.type == _REDRIVEN:
+            reasons.pop(message, None)
+    return reasons
+
+
+def _deliveries(events: tuple[Event, ...]) -> tuple[Delivery, ...]:
+    """Return what became of each message: one that nothing is told of still waits, as far as is known."""
+    slots: _Slots = {}
+    messages = 0
+    for event in events:
+        if event.type in {_STARTED, _RESENT}:
+            messages += 1
+            slots[messages, 1] = _waiting(event, messages)
+        elif event.type.startswith(_DELIVERY):
+            _note(slots, event)
+    return tuple(_as_far_as_known(slots, place) for place in sorted(slots))
+
+
+def _as_far_as_known(slots: _Slots, place: tuple[int, int]) -> Delivery:
+    """Return a slot; a call without an outcome that was followed by another one was broken off by a worker's death."""
+    message, dispatch = place
+    if slots[place].status is DeliveryStatus.QUEUED and (message, dispatch + 1) in slots:
+        return replace(slots[place], status=DeliveryStatus.UNKNOWN, reason="interrupted")
+    return slots[place]
+
+
+def _waiting(event: Event, message: int) -> Delivery:
+    return Delivery(
+        message=message,
+        dispatch=1,
+        channel=event.member("channel"),
+        gateway=None,
+        status=DeliveryStatus.QUEUED,
+        at=event.at,
+        reason=None,
+        begun=event.at,
+    )
+
+
+def _note(slots: _Slots, event: Event) -> None:
+    """Take an event of a dispatch into its slot; what it does not say stays as it was."""
+    slot, word = _SLOT.fullmatch(event.member("slot")), event.type.removeprefix(_DELIVERY)
+    if not slot or word not in DeliveryStatus.__members__.values():
+        return
+    place = (int(slot[1]), int(slot[2]))
+    known = slots.get(place) or replace(_waiting(event, place[0]), dispatch=place[1])
+    choice = event.member("choice")
+    if not event.member("status"):  # otherwise a report was faster, and outweighs it
+        known = replace(known, status=DeliveryStatus(word), at=event.at, reason=event.member("reason") or None)
+    slots[place] = replace(
+        known,
+        channel=event.member("channel") or known.channel,
+        gateway=event.member("gateway") or known.gateway,
+        choice=Choice(choice) if choice in Choice.__members__.values() else known.choice,
+        begun=known.begun if known.gateway else event.at,
+        raw_status=event.member("raw_status") or known.raw_status,
+        reference=event.member("reference") or known.reference,
+    )
+
+
+_ARRIVED = frozenset({DeliveryStatus.DELIVERED, DeliveryStatus.SENT})
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One verification, and why its code did or did not arrive."""
+
+    story: Story
+    explanation: Explanation
+    route: Mapping[str, GatewayHealth]
+    """The gateways that may carry its last message, and how they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The last verifications of a number."""
+
+    cases: tuple[Case, ...]
+    """Newest first."""
+    complete: bool
+    """Whether all events were read that are about them."""
+    reporting: frozenset[str]
+    """Gateways that are asked to report what becomes of a message."""
+
+
+def find(context: Context, to: Destination) -> Found:
+    """Return the last verifications of a number, of all applications.
+
+    What has a record is read from it; of the others the event stream tells. Nothing is written.
+    """
+    history, keyring = context.store.history, context.keyring
+    pseudonym = keyring.pseudonym(to.e164)
+    bucket = keyring.bucket(pseudonym)
+    recent = history.recent(bucket, pseudonym)
+    records = {one.id: context.store.verifications.read(bucket, one.id) for one in recent}
+    past = history.past(bucket, _to_look_up(recent, records))
+    stories = [_story(one, records[one.id], past, to.mask) for one in recent]
+    health = context.store.health.of(tuple(context.gateways))
+    worker = context.store.server.worker_age() is not None
+    return Found(
+        cases=tuple(_case(context, story, health, worker=worker) for story in stories),
+        complete=past.complete,
+        reporting=frozenset(_reporting(context)),
+    )
+
+
+def _to_look_up(recent: Iterable[Started], records: Mapping[str, Verification | None]) -> dict[str, int]:
+    """Return from when on events are needed: all without a record; with one, what followed a call that failed."""
+    since = {}
+    for one in recent:
+        record = records[one.id]
+        if record is None:
+            since[one.id] = one.at
+        elif record.deliveries and record.deliveries[-1].status not in _ARRIVED:
+            since[one.id] = record.deliveries[-1].at
+    return since
+
+
+def _story(started: Started, record: Verification | None, past: Past, mask: str) -> Story:
+    told = retold(started, past, mask)
+    if record is None:
+        return told
+    return Story(
+        id=record.id,
+        application=record.application,
+        purpose=record.purpose.name,
+        country=record.country,
+        mask=mask,
+        started=record.created,
+        status=record.status,
+        checks=record.checks,
+        deliveries=record.deliveries,
+        given_up=told.given_up,
+    )
+
+
+def _case(context: Context, story: Story, health: Mapping[str, GatewayHealth], *, worker: bool) -> Case:
+    last: Delivery | None = story.deliveries[-1] if story.deliveries else None
+    names = context.routes.gateways_for(story.country, story.purpose, last.channel) if last else ()
+    route = {name: health[name] for name in names}
+    return Case(story, explain(story, Surroundings(worker, route)), route)
+
+
+def _reporting(context: Context) -> Iterable[str]:
+    """Yield the gateways that report: over HTTP where they can reach us, or over a connection of their own."""
+    for name, gateway in context.gateways.items():
+        over_http = isinstance(gateway, ReportsReceipts) and context.public_url is not None
+        if over_http or isinstance(gateway, HoldsConnections):
+            yield name

@@ -1,0 +1,777 @@
+"""Start, resend, check, cancel and read verifications."""
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime
+
+from otp_service.domain.applications import Application, ClientIp
+from otp_service.domain.guard import RULES, Prices, Sending, Tells, coarse_retry_after, dearest, whole_seconds
+from otp_service.domain.keyring import MASK, Keyring, Retry, Subject, code_of, normalise_code
+from otp_service.domain.numbers import (
+    LONGEST_MASK,
+    LONGEST_NUMBER,
+    Destination,
+    destination_of,
+    network_of,
+    prefix_of,
+    provider_network_of,
+    wide_network_of,
+)
+from otp_service.domain.payments import Transaction, canonical_transaction
+from otp_service.domain.people import Evidence
+from otp_service.domain.templates import Message, Wording, minutes_told, segments, write
+from otp_service.domain.verification import (
+    Channel,
+    CheckResult,
+    Delivery,
+    DeliveryStatus,
+    Purpose,
+    PurposeKind,
+    Resend,
+    Status,
+    Verification,
+)
+from otp_service.errors import (
+    BacklogFullError,
+    ChannelNotAvailableError,
+    ClientIpRequiredError,
+    ConflictError,
+    ConsentOutdatedError,
+    ConsentRequiredError,
+    ForbiddenError,
+    FrozenError,
+    IdempotencyMismatchError,
+    InvalidCodeError,
+    InvalidTransactionError,
+    LedgerUnavailableError,
+    NoSendsLeftError,
+    NotFoundError,
+    NumberTypeNotAllowedError,
+    OtpServiceError,
+    Quota,
+    RateLimitedError,
+    ResendTooSoonError,
+    StoreUnavailableError,
+    SuppressedError,
+    UnacceptableError,
+)
+from otp_service.ledger.database import now
+from otp_service.services.context import Context
+from otp_service.services.people import judge_evidence, packed
+from otp_service.store.verifications import (
+    Canceled,
+    Checked,
+    Final,
+    Further,
+    Queued,
+    Refusal,
+    Refused,
+    RefusedByRule,
+    Replayed,
+    Started,
+    TooSoon,
+    WrongLength,
+)
+from otp_service.telemetry import metrics, tracing
+from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.metrics import OTHER
+
+ACCEPTED = "accepted"
+
+Record = Callable[[str, str, str, str], None]
+"""Counts one request by application, purpose, country and outcome."""
+
+
+@dataclass(slots=True)
+class Labels:
+    """What is known of a request so far. Only what was judged: a name that a caller made up is not in it."""
+
+    purpose: str = OTHER
+    country: str = ""
+
+
+@contextmanager
+def counted(record: Record, application: Application) -> Iterator[Labels]:
+    """Count what happens inside once, as `ACCEPTED` or by the error's code, with the labels known by then."""
+    labels = Labels()
+    try:
+        yield labels
+    except OtpServiceError as refused:
+        record(application.name, labels.purpose, labels.country, refused.code)
+        raise
+    record(application.name, labels.purpose, labels.country, ACCEPTED)
+
+
+def channel_for(context: Context, purpose: Purpose, country: str, wanted: str) -> str:
+    """Return the wanted channel.
+
+    Raises `ChannelNotAvailableError` when the purpose does not offer it, or no gateway carries it to the country.
+    """
+    if wanted not in purpose.channels:
+        raise ChannelNotAvailableError(f"The purpose {purpose.name!r} does not offer {wanted}.")
+    if not context.routes.gateways_for(country, purpose.name, wanted):
+        raise ChannelNotAvailableError(f"No gateway carries {wanted} to {country}.")
+    return wanted
+
+
+def next_channel(
+    context: Context, purpose: Purpose, country: str, channel: str, *, among: Collection[str] = tuple(Channel)
+) -> str | None:
+    """Return the first of some channels that follows one that does not do; ``None`` when there is none."""
+    following = (one for one in purpose.channels_after(channel) if one in among)
+    return next((one for one in following if context.routes.gateways_for(country, purpose.name, one)), None)
+
+
+DETAILS = "details"
+"""Kind of the sealed transaction and metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What the caller passed along and gets back."""
+
+    transaction: Transaction | None
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationView:
+    """A verification with its details and its mask opened, and the language of its last message."""
+
+    verification: Verification
+    details: Details = field(repr=False)
+    mask: str
+    locale: str
+    """BCP 47: not what was asked for where there are no words for that."""
+
+
+def seal_details(keyring: Keyring, details: Details, verification_id: str, application: str) -> bytes:
+    """Return the details sealed, or nothing when there are none."""
+    if details.transaction is None and not details.metadata:
+        return b""
+    transaction = asdict(details.transaction) if details.transaction else None
+    plain = json.dumps({"transaction": transaction, "metadata": dict(details.metadata)}).encode()
+    return keyring.seal(plain, verification_id=verification_id, application=application, kind=DETAILS)
+
+
+def open_details(keyring: Keyring, sealed: bytes, verification_id: str, application: str) -> Details:
+    """Return what `seal_details` sealed."""
+    if not sealed:
+        return Details(None, {})
+    plain = json.loads(keyring.unseal(sealed, verification_id=verification_id, application=application, kind=DETAILS))
+    transaction = Transaction(**plain["transaction"]) if plain["transaction"] else None
+    return Details(transaction, plain["metadata"])
+
+
+def seal_mask(keyring: Keyring, mask: str, verification_id: str, application: str) -> bytes:
+    """Return a mask sealed, as long as that of any other number."""
+    plain = mask.replace("•", "*").ljust(LONGEST_MASK).encode()  # three bytes less for each: a short value stays short
+    return keyring.seal(plain, verification_id=verification_id, application=application, kind=MASK)
+
+
+def open_mask(keyring: Keyring, verification: Verification) -> str:
+    """Return what `seal_mask` sealed."""
+    plain = keyring.unseal(
+        verification.sealed_mask, verification_id=verification.id, application=verification.application, kind=MASK
+    )
+    return plain.decode().rstrip().replace("*", "•")
+
+
+def transaction_in(keyring: Keyring, verification: Verification) -> Transaction | None:
+    """Return the transaction of a recorded verification; raise `SealBrokenError` when its root key is gone."""
+    return open_details(keyring, verification.sealed_details, verification.id, verification.application).transaction
+
+
+def view_of(context: Context, verification: Verification) -> VerificationView:
+    """Return a recorded verification as its caller may see it."""
+    keyring = context.keyring
+    details = open_details(keyring, verification.sealed_details, verification.id, verification.application)
+    return VerificationView(verification, details, open_mask(keyring, verification), locale_of(context, verification))
+
+
+def locale_of(context: Context, verification: Verification) -> str:
+    """Return in which locale the last message of a verification is."""
+    application = context.applications.get(verification.application)  # it may have gone since
+    wanted = (verification.locale, application.locale if application else verification.locale)
+    only = context.clearance.rules_of(verification.country).languages
+    return context.catalogue.choose(verification.purpose, Channel(verification.channel), *wanted, only=only).locale
+
+
+def dearest_price(
+    context: Context,
+    application: Application,
+    purpose: Purpose,
+    country: str,
+    channel: str,
+    locale: str,
+    transaction: Transaction | None,
+) -> int:
+    """Return the most that one dispatch of a message may cost, in millionths; 0 where no price is configured.
+
+    Through any gateway of its route, and of the channels that it may go on through.
+    """
+    if not _priced(context):
+        return 0
+    channels = (Channel(channel), *purpose.channels_after(channel))
+    return max(
+        dearest(
+            _prices(context, purpose, country, one),
+            country,
+            one,
+            _segments(context, application, purpose, country, one, locale, transaction),
+        )
+        for one in channels
+    )
+
+
+def price_of_further(context: Context, verification: Verification, channel: str) -> int:
+    """Return the most that one dispatch of a further message of a verification may cost, in millionths.
+
+    Raises `SealBrokenError` when the payment of its text cannot be read any more.
+    """
+    if not _priced(context):
+        return 0
+    return dearest_price(
+        context,
+        context.applications[verification.application],
+        verification.purpose,
+        verification.country,
+        channel,
+        verification.locale,
+        transaction_in(context.keyring, verification),
+    )
+
+
+def _priced(context: Context) -> bool:
+    return any(one.of for one in context.prices.values())
+
+
+def _prices(context: Context, purpose: Purpose, country: str, channel: str) -> Iterator[Prices]:
+    for gateway in context.routes.gateways_for(country, purpose.name, channel):
+        yield context.prices[gateway]
+
+
+def _segments(
+    context: Context,
+    application: Application,
+    purpose: Purpose,
+    country: str,
+    channel: Channel,
+    locale: str,
+    transaction: Transaction | None,
+) -> int:
+    """Return the most segments of an SMS, however late it is written; 1 of any other message.
+
+    The words for fewer minutes may be the longer ones.
+    """
+    if channel is not Channel.SMS:
+        return 1
+    code, languages = "0" * purpose.code_length, context.clearance.rules_of(country).languages
+    wordings = (
+        Wording(application, purpose, channel, locale, code, minutes, transaction, languages)
+        for minutes in range(minutes_told(purpose.ttl) + 1)
+    )
+    return max(len(segments(write(context.catalogue, one).text)) for one in wordings)
+
+
+def cost_of(context: Context, gateway: str, message: Message, country: str) -> int:
+    """Return what a message costs that a gateway took, in millionths."""
+    return context.prices[gateway].price(country, message.channel, len(segments(message.text)))
+
+
+def today() -> date:
+    """Return the day by which registrations end: that of UTC, by this host's clock."""
+    return datetime.fromtimestamp(now() / 1000, UTC).date()
+
+
+def require_clearance(
+    context: Context, application: Application, purpose: Purpose, country: str, channel: str, locale: str
+) -> None:
+    """Raise `MessageNotClearedError` when no message of this kind would go out to the country now.
+
+    A worker decides it again for each message: a registration may end meanwhile.
+    """
+    rules = context.clearance.rules_of(country)
+    if not rules.registered_senders and not rules.approved_templates:
+        return
+    wanted = (locale, application.locale)
+    words = context.catalogue.choose(purpose, Channel(channel), *wanted, only=rules.languages)
+    context.clearance.clear(country, channel, application.name, words.reference(Channel(channel)), today())
+
+
+def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:
+    """Return the code of a generation. The digest is taken from the transaction itself, not from the record."""
+    subject = Subject(
+        application=verification.application,
+        verification_id=verification.id,
+        pseudonym=verification.pseudonym,
+        purpose=verification.purpose.name,
+        transaction_digest=transaction_digest,
+    )
+    return code_of(keyring.code_key(subject), generation, verification.purpose.code_length)
+
+
+def derive_tag(keyring: Keyring, verification: Verification, generation: int) -> str:
+    """Return the tag of a generation's code."""
+    digest = verification.transaction_digest
+    code = derive_code(keyring, verification, generation, digest)
+    return keyring.tag(verification.id, verification.application, digest, code)
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionInput:
+    """A transaction as a caller wrote it."""
+
+    amount: str
+    currency: str
+    payee: str
+    account: str | None = None
+    reference: str | None = None
+
+
+def transaction_of(application: Application, written: TransactionInput | None) -> Transaction | None:
+    """Return the canonical transaction; raise `InvalidTransactionError`."""
+    if written is None:
+        return None
+    return canonical_transaction(
+        amount=written.amount,
+        currency=written.currency,
+        payee=written.payee,
+        account=written.account,
+        reference=written.reference,
+        trusted_payees=application.payees,
+    )
+
+
+NOT_FOUND = "There is no such verification."
+
+_PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
+    Refusal.NOT_FOUND: (NotFoundError, NOT_FOUND),
+    Refusal.MISMATCH: (IdempotencyMismatchError, "The idempotency key was used before with another request."),
+    Refusal.TRANSACTION_MISSING: (InvalidTransactionError, "The purpose confirms a transaction; it is missing."),
+    Refusal.TRANSACTION_UNWANTED: (InvalidTransactionError, "The purpose confirms no transaction."),
+    Refusal.NO_SENDS_LEFT: (NoSendsLeftError, "All messages of this verification have been sent."),
+    Refusal.EVENTS_FULL: (LedgerUnavailableError, "Too much that happened is not recorded yet."),
+    Refusal.MIRROR_BEHIND: (LedgerUnavailableError, "It cannot be told now who wants no messages."),
+    Refusal.SUPPRESSED: (SuppressedError, "This person or your operator wants no messages to the number."),
+    Refusal.FROZEN: (FrozenError, "The number is frozen: fraud was reported."),
+    Refusal.CONSENT_REQUIRED: (ConsentRequiredError, "No consent for this number and purpose is in force."),
+    Refusal.CONSENT_OUTDATED: (ConsentOutdatedError, "The consent was withdrawn after this one was given."),
+    Refusal.BACKLOG_FULL: (BacklogFullError, "Too many messages wait to be delivered."),
+    Refusal.OVERTAKEN: (ConflictError, "Another resend of this verification was faster."),
+}
+
+
+_OWN = {
+    "application.requests": "The application's quota is used up.",
+    "application.failures": "Most codes that the application checks are wrong; messages are stopped for a while.",
+}
+"""What the application is told of its own rules, where that is not the rule's sentence."""
+
+
+def error_of(refused: Refused, verification: Verification | None = None) -> OtpServiceError:
+    """Return the error that a refusal means, of a message of a verification where it is one: then it is counted.
+
+    A recipient's limits, the lock for guesses among them, are answered alike: a stranger shall not learn from
+    them what others do with a number.
+    """
+    match refused:
+        case RefusedByRule():
+            if verification:
+                metrics.record_refusal(verification.application, verification.country, refused.rule)
+            return _by_rule(refused)
+        case TooSoon(wait):
+            return ResendTooSoonError("The last message was sent too recently.", whole_seconds(wait))
+        case Final(status):
+            return ConflictError(f"The verification is {status}.")
+        case WrongLength(length):
+            return InvalidCodeError(f"The codes of this verification have {length} digits.")
+        case _:
+            error, message = _PLAIN[refused]
+            return error(message)
+
+
+def _by_rule(refused: RefusedByRule) -> RateLimitedError:
+    rule = RULES[refused.rule]
+    if rule.tells is Tells.PLAINLY:
+        quota = refused.quota if refused.rule == "application.requests" else None
+        error = RateLimitedError(_OWN.get(refused.rule, rule.sentence), whole_seconds(refused.wait), quota)
+    else:
+        error = RateLimitedError("Too many requests for this recipient.", coarse_retry_after(refused.wait))
+    error.decision = refused.decision
+    return error
+
+
+def bucket_or_not_found(keyring: Keyring, verification_id: str) -> str:
+    """Return the bucket that an id names; raise `NotFoundError` for what cannot be an id of ours."""
+    bucket = keyring.bucket_of_id(verification_id)
+    if bucket is None:
+        raise NotFoundError(NOT_FOUND)
+    return bucket
+
+
+DESTINATION = "destination"
+"""Kind of the sealed number."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What a caller asks for."""
+
+    to: str = field(repr=False)
+    region: str | None = None
+    channel: str | None = None
+    purpose: str = "login"
+    locale: str | None = None
+    client_ip: str | None = field(default=None, repr=False)
+    """The end user's address, as the calling back end passes it."""
+    peer_ip: str | None = field(default=None, repr=False)
+    """The HTTP connection's peer."""
+    context: str | None = field(default=None, repr=False)
+    """The caller's own name of the end user's device or browser."""
+    consent: Evidence | None = field(default=None, repr=False)
+    """That the end user agreed to this, without the prefix of the address."""
+    transaction: TransactionInput | None = field(default=None, repr=False)
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A verification with a message queued, and the application's quota after it."""
+
+    view: VerificationView
+    quota: Quota | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A request that may go on."""
+
+    purpose: Purpose
+    destination: Destination
+    channel: str
+    locale: str
+    network: str | None
+    """The end user's network, ``None`` where addresses do not count."""
+    context: str
+    consent: str
+    """The consent that came with the request, packed; empty without one."""
+    noted: tuple[str, ...]
+    """Rules that only record, and would have refused it."""
+    details: Details
+
+
+def start(context: Context, application: Application, request: StartRequest, retry: Retry | None = None) -> Sent:
+    """Judge a request, then count, record and queue it in one step; raises `OtpServiceError`.
+
+    A refused request leaves no trace. With a ``retry`` that was answered before, the first verification is
+    returned as it is now, and nothing is sent.
+    """
+    with counted(metrics.record_start, application) as labels:
+        judged = _judge(context, application, request, labels)
+        return _record(context, application, judged, retry)
+
+
+def _record(context: Context, application: Application, judged: _Judged, retry: Retry | None) -> Sent:
+    keyring = context.keyring
+    pseudonym = keyring.pseudonym(judged.destination.e164)
+    bucket = keyring.bucket(pseudonym)
+    verification = _new_verification(context, application, judged, pseudonym, keyring.new_verification_id(bucket))
+    outcome = context.store.verifications.start(
+        bucket,
+        verification,
+        derive_tag(keyring, verification, 0),
+        _sending(context, application, judged, pseudonym),
+        context.reflection.permission(application.consent, judged.consent),
+        keyring.payment_names(application.name, judged.details.transaction),
+        context.rulesets[application.name],
+        retry,
+        tracing.traceparent(),
+    )
+    match outcome:
+        case Started(now, quota, noted):
+            metrics.record_noted(application.name, judged.destination.country, noted)
+            return Sent(_view(context, judged, _started_at(verification, now)), quota)
+        case Replayed(verification=found) if found:
+            return Sent(_view(context, judged, found), None)
+        case Replayed():
+            return Sent(_view(context, judged, _remembered(verification, outcome)), None)
+        case _:
+            raise error_of(outcome, verification)
+
+
+def _view(context: Context, judged: _Judged, verification: Verification) -> VerificationView:
+    return VerificationView(verification, judged.details, judged.destination.mask, locale_of(context, verification))
+
+
+def _sending(context: Context, application: Application, judged: _Judged, pseudonym: str) -> Sending:
+    """Return what the guard sees of a request."""
+    keyring, network, destination = context.keyring, judged.network, judged.destination
+    wide, provider = (of(network) if network else None for of in (wide_network_of, provider_network_of))
+    return Sending(
+        number=pseudonym,
+        block=keyring.block_pseudonym(destination.block),
+        network=keyring.network_pseudonym(network) if network else "",
+        wide_network=keyring.network_pseudonym(wide) if wide else "",
+        provider=keyring.network_pseudonym(provider) if provider else "",
+        context=keyring.context_pseudonym(application.name, judged.context) if judged.context else "",
+        place=application.place_of(destination.country),
+        safe=destination.e164 in context.destinations.safe,
+        price=dearest_price(
+            context,
+            application,
+            judged.purpose,
+            destination.country,
+            judged.channel,
+            judged.locale,
+            judged.details.transaction,
+        ),
+        noted=judged.noted,
+    )
+
+
+def _judge(context: Context, application: Application, request: StartRequest, labels: Labels) -> _Judged:
+    """Check all that needs no store; the cheapest and least telling first. Note in ``labels`` what is known."""
+    purpose = context.purposes.get(request.purpose)
+    if purpose is None or purpose.name not in application.purposes:
+        raise ForbiddenError("The application has no such purpose.")
+    labels.purpose = purpose.name
+    transaction = transaction_of(application, request.transaction)
+    _require_transaction(purpose, transaction)
+    network = _network(application, request)
+    consent = _consent(application, request, network)
+    try:
+        destination = destination_of(application, request.to, request.region)
+    except NumberTypeNotAllowedError as refused:  # of no country, or of a type that never receives codes
+        refused.rule = "destination.type"
+        _tell(context, application, purpose, refused, country="")
+        raise
+    labels.country = destination.country
+    noted = _pass_destination(context, application, purpose, destination)
+    channel = channel_for(context, purpose, destination.country, request.channel or purpose.channels[0])
+    locale = request.locale or application.locale
+    require_clearance(context, application, purpose, destination.country, channel, locale)
+    return _Judged(
+        purpose=purpose,
+        destination=destination,
+        channel=channel,
+        locale=locale,
+        network=network,
+        context=request.context or "",
+        consent=consent,
+        noted=noted,
+        details=Details(transaction, request.metadata),
+    )
+
+
+def _require_transaction(purpose: Purpose, transaction: Transaction | None) -> None:
+    if purpose.kind is PurposeKind.TRANSACTION and transaction is None:
+        raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms a transaction; it is missing.")
+    if purpose.kind is not PurposeKind.TRANSACTION and transaction is not None:
+        raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms no transaction.")
+
+
+def _pass_destination(
+    context: Context, application: Application, purpose: Purpose, destination: Destination
+) -> tuple[str, ...]:
+    """Judge a number by itself; return the rules that only record. A refusal is recorded if Redis answers."""
+    try:
+        return context.destinations.judge(application, destination)
+    except UnacceptableError as refused:
+        _tell(context, application, purpose, refused, destination.country)
+        raise
+
+
+def _tell(
+    context: Context, application: Application, purpose: Purpose, refused: UnacceptableError, country: str
+) -> None:
+    """Count and record that a rule refused a number by itself, if Redis answers."""
+    rule = refused.rule or ""
+    metrics.record_refusal(application.name, country, rule)
+    with suppress(StoreUnavailableError):
+        bucket = context.keyring.buckets[0]
+        refused.decision = context.store.decisions.note(bucket, rule, application.name, purpose.name, country)
+
+
+def _network(application: Application, request: StartRequest) -> str | None:
+    """Return the end user's network, ``None`` where addresses do not count."""
+    own = network_of(request.client_ip) if request.client_ip is not None else None
+    if application.client_ip is ClientIp.NONE:
+        return None
+    if own is None and application.client_ip is ClientIp.REQUIRED:
+        raise ClientIpRequiredError("client_ip is missing: the address of the end user, not of your server.")
+    if own is None and request.peer_ip is not None:
+        own = network_of(request.peer_ip)
+    return own
+
+
+def _consent(application: Application, request: StartRequest, network: str | None) -> str:
+    """Return the consent that came with a request, packed, with the prefix of the end user's address."""
+    if request.consent is None:
+        return ""
+    judge_evidence(application, request.consent)
+    return packed(replace(request.consent, address_prefix=prefix_of(network) if network else ""))
+
+
+def _new_verification(
+    context: Context, application: Application, judged: _Judged, pseudonym: str, verification_id: str
+) -> Verification:
+    """Return the verification as it will be recorded, its times still open."""
+    keyring, destination = context.keyring, judged.destination
+    sealed = keyring.seal(
+        destination.e164.ljust(LONGEST_NUMBER).encode(),  # its length would tell of it
+        verification_id=verification_id,
+        application=application.name,
+        kind=DESTINATION,
+    )
+    return Verification(
+        id=verification_id,
+        application=application.name,
+        pseudonym=pseudonym,
+        status=Status.PENDING,
+        country=destination.country,
+        channel=judged.channel,
+        locale=judged.locale,
+        purpose=judged.purpose,
+        created=0,
+        expires=0,
+        checks=0,
+        sends=1,
+        last_send=0,
+        generation=0,
+        transaction_digest=keyring.transaction_digest(verification_id, judged.details.transaction),
+        sealed_destination=sealed,
+        sealed_mask=seal_mask(keyring, destination.mask, verification_id, application.name),
+        sealed_details=seal_details(keyring, judged.details, verification_id, application.name),
+    )
+
+
+def _started_at(verification: Verification, now: int) -> Verification:
+    queued = Delivery(1, 1, verification.channel, None, DeliveryStatus.QUEUED, now, None, begun=now)
+    return verification.at(now, now + verification.purpose.ttl * 1000, (queued,))
+
+
+def _remembered(verification: Verification, replayed: Replayed) -> Verification:
+    """Return what is still known of a verification whose record is gone: its outcome, from the idempotency key."""
+    created, expires = int(replayed.remembered["created"]), int(replayed.remembered["expires"])
+    status = Status(replayed.remembered["status"])
+    ended = Status.EXPIRED if status is Status.PENDING and replayed.now >= expires else status
+    first = replace(verification, id=replayed.verification_id, status=ended)
+    return first.at(created, expires, ())
+
+
+_log = get_logger(__name__)
+
+
+def check(
+    context: Context,
+    application: Application,
+    verification_id: str,
+    code: str,
+    transaction: TransactionInput | None = None,
+    retry: Retry | None = None,
+) -> CheckResult:
+    """Count a guess, compare it, and consume the code when it is right; raises `OtpServiceError`.
+
+    A wrong code is a result. Whatever could not be a code of this verification is an error and not counted.
+    """
+    digits = normalise_code(code)
+    keyring = context.keyring
+    bucket = bucket_or_not_found(keyring, verification_id)
+    digest = keyring.transaction_digest(verification_id, transaction_of(application, transaction))
+    outcome = context.store.verifications.check(
+        bucket,
+        verification_id,
+        application.name,
+        keyring.tag(verification_id, application.name, digest, digits),
+        len(digits),
+        digest,
+        context.rulesets[application.name],
+        retry,
+    )
+    match outcome:
+        case Checked(status, reason, checks_left, alarm):
+            if alarm:
+                metrics.record_alarm(application.name)
+                _log.warning("application_failures", application=application.name, advice="otp-service guard status")
+            metrics.record_check(application.name, reason or Status.APPROVED)
+            return CheckResult(verification_id, status, reason is None, checks_left, reason)
+        case _:
+            raise error_of(outcome)
+
+
+def read(context: Context, application: Application, verification_id: str) -> VerificationView:
+    """Return an application's own verification as it is now; raises `NotFoundError`."""
+    return view_of(context, find(context, application, verification_id)[1])
+
+
+def find(context: Context, application: Application, verification_id: str) -> tuple[str, Verification]:
+    """Return bucket and record of an application's own verification; raises `NotFoundError`."""
+    bucket = bucket_or_not_found(context.keyring, verification_id)
+    found = context.store.verifications.read(bucket, verification_id)
+    if found is None or found.application != application.name:
+        raise NotFoundError(NOT_FOUND)
+    return bucket, found
+
+
+def resend(
+    context: Context,
+    application: Application,
+    verification_id: str,
+    channel: str | None = None,
+    retry: Retry | None = None,
+) -> Sent:
+    """Queue a further message, by default through the channel of the last one; raises `OtpServiceError`.
+
+    The record is read first, for the policy that it was started with; whether a message may go out is decided by
+    the script alone. Neither the code's life nor a guess budget is renewed.
+    """
+    with counted(metrics.record_resend, application) as labels:
+        bucket, verification = find(context, application, verification_id)
+        labels.purpose, labels.country = verification.purpose.name, verification.country
+        wanted = channel_for(context, verification.purpose, verification.country, channel or verification.channel)
+        return _queue(context, application, bucket, verification, wanted, retry)
+
+
+def _queue(
+    context: Context,
+    application: Application,
+    bucket: str,
+    verification: Verification,
+    channel: str,
+    retry: Retry | None,
+) -> Sent:
+    renew = verification.purpose.resend is Resend.NEW_CODE
+    next_tag = derive_tag(context.keyring, verification, verification.generation + 1) if renew else ""
+    outcome = context.store.verifications.resend(
+        bucket,
+        verification,
+        Further(channel, next_tag, price_of_further(context, verification, channel), trace=tracing.traceparent()),
+        context.reflection.permission(application.withdrawals),
+        context.rulesets[verification.application],
+        retry,
+    )
+    match outcome:
+        case Queued(sent, quota, noted):
+            metrics.record_noted(sent.application, sent.country, noted)
+            return Sent(view_of(context, sent), quota)
+        case _:
+            raise error_of(outcome, verification)
+
+
+def cancel(
+    context: Context, application: Application, verification_id: str, retry: Retry | None = None
+) -> VerificationView:
+    """End a pending verification: its code is dead, a message still queued is dropped; raises `OtpServiceError`.
+
+    One that is canceled already is returned as it is.
+    """
+    bucket = bucket_or_not_found(context.keyring, verification_id)
+    outcome = context.store.verifications.cancel(bucket, verification_id, application.name, retry)
+    match outcome:
+        case Canceled(verification):
+            return view_of(context, verification)
+        case _:
+            raise error_of(outcome)
