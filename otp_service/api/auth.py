@@ -1,13 +1,18 @@
-"""Who calls, and whether the key may be used for that."""
+"""Bearer keys: who calls, and what the caller may."""
 
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from wsgiref.types import WSGIEnvironment
 
-from otp_service.api.client_address import peer_of
+from flask import Blueprint
+
 from otp_service.api.exchange import Exchange
+from otp_service.api.requests import peer_of
 from otp_service.bootstrap import Installation
 from otp_service.domain.applications import Scope
-from otp_service.errors import ForbiddenError, NotFoundError, UnauthenticatedError
+from otp_service.errors import ForbiddenError, LedgerUnavailableError, NotFoundError, UnauthenticatedError
 from otp_service.services.access import Caller, authenticate
 from otp_service.services.delivery import expected_receipt
 from otp_service.services.inbound import receiver_of
@@ -81,3 +86,58 @@ def _require_scope(caller: Caller, rule: str) -> None:
     needed = scope_of(rule)
     if needed not in caller.key.scopes:
         raise ForbiddenError(f"This API key may not be used for that: it lacks the scope {needed}.")
+
+
+PATIENCE = 0.2
+"""Seconds that a call waits for its turn: many times what one takes while the ledger answers."""
+
+
+class Turns:
+    """The turns of one process. Who has one for longer than that is taken to wait for a database that is away."""
+
+    def __init__(self, most: int) -> None:
+        self._free = threading.Semaphore(most)
+        self._begun: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def take(self) -> None:
+        """Take a turn; raise `LedgerUnavailableError` when it does not come.
+
+        It is waited for only where it may come soon: otherwise all threads would wait, one after the other.
+        """
+        if not self._free.acquire(blocking=False) and not (self._moves() and self._free.acquire(timeout=PATIENCE)):
+            raise LedgerUnavailableError("Too many wait for the ledger.")
+        with self._lock:
+            self._begun[threading.get_ident()] = time.monotonic()
+
+    def end(self) -> None:
+        """Give it back, if this thread has one."""
+        with self._lock:
+            had = self._begun.pop(threading.get_ident(), None)
+        if had is not None:
+            self._free.release()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold a turn for a while; raise `LedgerUnavailableError` when it does not come."""
+        self.take()
+        try:
+            yield
+        finally:
+            self.end()
+
+    def _moves(self) -> bool:
+        with self._lock:
+            oldest = min(self._begun.values(), default=time.monotonic())
+        return time.monotonic() - oldest < PATIENCE
+
+
+def bound(routes: Blueprint, turns: Turns) -> Blueprint:
+    """Let the calls of a resource take a turn each; return the routes."""
+
+    def end_turn(_: BaseException | None) -> None:
+        turns.end()
+
+    routes.before_request(turns.take)
+    routes.teardown_request(end_turn)
+    return routes

@@ -1,10 +1,13 @@
-"""The request that Flask is at: as an `Exchange` from its first hook on, and its answer as Flask's `Response`."""
+"""The exchange of the request that Flask handles now."""
 
 from flask import Flask, Response, g, request
 
-from otp_service.api import errors, observation
-from otp_service.api.exchange import Answer, Exchange
-from otp_service.api.request import refuse_query
+from otp_service.api import errors
+from otp_service.api.exchange import Answer, Exchange, headers_of, report
+from otp_service.api.requests import refuse_query
+from otp_service.api.schemas import NumberBody
+from otp_service.domain.numbers import Named, destination_of, named
+from otp_service.services.context import Context
 
 
 def register(app: Flask) -> None:
@@ -36,7 +39,12 @@ def _begin() -> None:
 
 
 def _finish(answer: Response) -> Response:
-    for name, value in observation.headers_of(exchange()).items():
+    for name, value in headers_of(exchange()).items():
         answer.headers.setdefault(name, value)
-    observation.report(exchange(), answer.status_code)
+    report(exchange(), answer.status_code)
     return answer
+
+
+def number_in(context: Context, body: NumberBody) -> Named:
+    """Return the number with the names under which it is kept; raise `InvalidNumberError` or another."""
+    return named(context.keyring, destination_of(exchange().application, body.to, body.region))

@@ -7,8 +7,7 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter
 from pydantic.json_schema import SkipJsonSchema
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from otp_service.api.exchange import Answer, Exchange
-from otp_service.api.quota import show_quota
+from otp_service.api.exchange import Answer, Exchange, show_quota
 from otp_service.errors import Fault, InvalidRequestError, OtpServiceError, RateLimitedError, StoreUnavailableError
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger

@@ -1,14 +1,20 @@
-"""One request and its answer, as our handlers see them, whoever passes them on: Flask, or the hot path before it."""
+"""A request and its answer, from the first byte to log line and metrics."""
 
+import logging
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from http import HTTPStatus
 from typing import Final
-from wsgiref.types import WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from otp_service.domain.applications import Application
-from otp_service.errors import ForbiddenError
+from otp_service.errors import ForbiddenError, Quota
 from otp_service.services.access import Caller
+from otp_service.telemetry import metrics, tracing
+from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Plain
 
 JSON = "application/json"
@@ -80,3 +86,105 @@ class Answer:
     media_type: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
     """Those beside the ones that every answer has."""
+
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+"""Of every answer. Strict-Transport-Security is not among them: it speaks for a whole host, so it belongs to the
+proxy that terminates TLS for it; over plain HTTP it would be ignored anyway."""
+CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'"
+"""Content-Security-Policy of answers that name none of their own."""
+UNMATCHED = "unmatched"
+"""Route of a request that no route takes: its path is a stranger's text, and is not logged."""
+PROBES = {"/healthz", "/readyz", "/readyz/checks"}
+"""Routes that are asked every few seconds."""
+_OF_SPANS = {"application", "verification", "problem"}
+"""What is known of a request that its span tells too."""
+_FAILURES = 500
+"""The first status that means a failure of the service."""
+
+_log = get_logger(__name__)
+
+
+def headers_of(exchange: Exchange) -> dict[str, str]:
+    """Return the headers of every answer; a policy of its own goes before the one among them."""
+    return {**HEADERS, "Content-Security-Policy": CONTENT_POLICY, "X-Request-Id": exchange.request_id}
+
+
+def report(exchange: Exchange, status: int) -> None:
+    """Write the line, and count."""
+    seconds = time.perf_counter() - exchange.began
+    route = exchange.route or UNMATCHED
+    metrics.record_request(exchange.method, route, status, seconds)
+    if tracing.is_on():
+        _trace(exchange, route, status)
+    _log.log(
+        _level(route, status),
+        "request",
+        method=exchange.method,
+        route=_plain(route),
+        status=status,
+        milliseconds=round(1000 * seconds, 1),
+        **_known(exchange),
+        request_id=exchange.request_id,
+    )
+
+
+def _trace(exchange: Exchange, route: str, status: int) -> None:
+    """Name the request's span, and tell what a span may tell of it."""
+    method = metrics.method_of(exchange.method)
+    about = {name: value for name, value in _known(exchange).items() if name in _OF_SPANS}
+    tracing.note(
+        f"{method} {route}", failed=status >= _FAILURES, method=method, route=_plain(route), status=status, **about
+    )
+
+
+@lru_cache
+def _plain(route: str) -> Plain:
+    return Plain(route)
+
+
+def _level(route: str, status: int) -> int:
+    """Return how loud the line is: a failure of ours is a warning; a probe that found nothing is for DEBUG only."""
+    if status >= _FAILURES:
+        return logging.WARNING
+    return logging.DEBUG if route in PROBES else logging.INFO
+
+
+def _known(exchange: Exchange) -> dict[str, str]:
+    """Return what is known of the request: who asked, about which verification, and why the answer is a no."""
+    caller = exchange.caller
+    found = {
+        "application": caller.application.name if caller and caller.application else None,
+        "key_id": (caller.key.id or None) if caller else None,
+        "verification": exchange.verification,
+        "problem": exchange.problem,
+        "decision": exchange.decision,
+        "reason": exchange.reason,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def written(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
+    """Begin the answer with the headers that every answer has, and return its body."""
+    own = {"Content-Type": answer.media_type, "Content-Length": str(len(answer.body))}
+    start_response(_line(answer.status), list({**own, **headers_of(exchange), **answer.headers}.items()))
+    return (answer.body,)
+
+
+@lru_cache
+def _line(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase.upper()}"
+
+
+_NAME = '"application"'
+
+
+def show_quota(answer: Answer, quota: Quota | None) -> None:
+    """Add ``RateLimit-Policy`` and ``RateLimit`` to an answer, when there is a quota to tell."""
+    if quota is not None:
+        answer.headers["RateLimit-Policy"] = f"{_NAME};q={quota.amount};w={quota.seconds}"
+        answer.headers["RateLimit"] = f"{_NAME};r={quota.remaining};t={quota.reset}"

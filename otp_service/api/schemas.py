@@ -1,7 +1,4 @@
-"""Request bodies. These models validate, and the specification is built from them.
-
-They judge form only: whether a number exists, or a code fits, is for the rules to say (422, not 400).
-"""
+"""Bodies of requests, validated."""
 
 from itertools import product
 from string import ascii_uppercase
@@ -9,12 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
-from otp_service.api.patterns import NAME, PRINTABLE, REGION, SHA256, SHOWN, WITHOUT_NUMBER, WORD
-from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
+from otp_service.api.requests import NAME, PRINTABLE, REGION, SHA256, SHOWN, WITHOUT_NUMBER, WORD
+from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, MAX_NETWORKS
 from otp_service.domain.numbers import is_region
-from otp_service.domain.people import Evidence
+from otp_service.domain.people import MAX_REASON, Evidence
 from otp_service.domain.verification import MOMENT_PATTERN, checked_moment, milliseconds_of
+from otp_service.services.access import LONGEST_OVERLAP, OVERLAP
 from otp_service.services.verifications import StartRequest, TransactionInput
+from otp_service.settings.sections import ApplicationSection
+
+# They judge form only: whether a number exists, or a code fits, is for the rules to say (422, not 400).
 
 _CONSENT: dict[str, JsonValue] = {
     "text_version": "2026-11",
@@ -200,4 +201,140 @@ class ResendBody(Body):
 
 
 class CancelBody(Body):
+    """Nothing; may be left out."""
+
+
+_TO: dict[str, JsonValue] = {"to": "+923001234567"}
+_SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+Reason = Annotated[str, StringConstraints(max_length=MAX_REASON, pattern=SHOWN), *WITHOUT_NUMBER]
+
+
+class NumberBody(Body):
+    """Which number it is about."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_TO]})
+
+    to: str
+    """The phone number, in any spelling; international with `+`, or national together with a region."""
+    region: CountryCode | None = None
+    """ISO 3166-1 alpha-2, for a national spelling. Default: the application's."""
+
+
+class PurposeBody(NumberBody):
+    """Which number and purpose it is about."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_TO | {"purpose": "login"}]})
+
+    purpose: PurposeName = "login"
+    """One of the application's purposes. Default: `login`."""
+
+
+class GivenConsentBody(ConsentBody, PurposeBody):
+    """A consent, and what it is for."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                _TO
+                | {
+                    "purpose": "login",
+                    "text_version": "2026-11",
+                    "text_sha256": _SHA256,
+                    "locale": "ur-PK",
+                    "channel": "web",
+                    "given_at": "2026-11-24T22:00:00Z",
+                    "source": "checkout",
+                }
+            ]
+        }
+    )
+
+    client_ip: Address | None = None
+    """Address of the end user; its first part is kept (IPv4 /24, IPv6 /48), as a part of the evidence."""
+
+
+class ScopeBody(NumberBody):
+    """Which number it is about, and which messages."""
+
+    scope: Literal["all", "marketing_only"] = "all"
+    """`all`: no message at all, codes that the person asks for included; `marketing_only`: advertising, which this
+    service does not send: it is kept, and keeps nothing back here."""
+
+
+class LiftBody(ScopeBody):
+    """Which number gets messages again, and what shows that the person wants them."""
+
+    purpose: PurposeName = "login"
+    """What the consent is for: one of the application's purposes. Default: `login`."""
+    consent: ConsentBody | None = None
+    """That the person agreed anew; it is recorded. Needed where the person said stop, and given after that."""
+
+
+class SuppressionBody(ScopeBody):
+    """A number that gets no messages of the application."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"to": "+923007654321", "reason": "asked by phone"}]})
+
+    reason: Reason = ""
+    """What was said of it, for people who ask later; no personal data."""
+    until: Moment | None = None
+    """When it ends by itself. Default: never. It does not shorten an earlier one: lift that first."""
+
+
+class FreezeBody(NumberBody):
+    """A number of which fraud was reported."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_TO | {"reason": "customer reports fraud, case A-17"}]})
+
+    reason: Reason = ""
+    """What was said of it, for people who ask later; no personal data."""
+
+
+_SETTINGS: dict[str, JsonValue] = {"name": "Acme Club", "purposes": ["login"], "countries": ["PK"], "region": "PK"}
+_KEY: dict[str, JsonValue] = {"scopes": ["verify"], "addresses": ["203.0.113.0/24"]}
+
+Network = Annotated[str, StringConstraints(max_length=64)]
+
+
+class ApplicationSettingsBody(Body):
+    """What an application may do."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"settings": _SETTINGS}]})
+
+    settings: ApplicationSection
+    """Its section as in a configuration file, without `keys`. What is left out has its default, whatever it was."""
+
+
+class NewApplicationBody(ApplicationSettingsBody):
+    """A new application."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "club", "settings": _SETTINGS}]})
+
+    name: Annotated[str, StringConstraints(pattern=NAME)]
+    """Its name for good: whatever is recorded of it is recorded under this name, which no other can have later."""
+
+
+class NewKeyBody(Body):
+    """What a new key may be used for, and from where."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_KEY]})
+
+    scopes: Annotated[list[Literal["verify", "consent", "subjects"]], Field(min_length=1, max_length=3)]
+    """`verify`: verifications; `consent`: consents and suppressions; `subjects`: what is held of a number, its
+    erasure, and its freeze."""
+    addresses: Annotated[list[Network], Field(max_length=MAX_NETWORKS)] = Field(default_factory=list)
+    """Addresses and networks that it may be used from, such as `192.0.2.7` or `2001:db8::/48`. Default: anywhere."""
+
+
+class RotationBody(Body):
+    """How long the old key goes on; may be left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap": 3600}]})
+
+    overlap: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP)] = OVERLAP
+    """Seconds, at most 90 days; 0 ends it at once. Default: a day."""
+
+
+class RevocationBody(Body):
     """Nothing; may be left out."""

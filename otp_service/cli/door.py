@@ -16,8 +16,7 @@ from io import BytesIO
 from typing import Any, Final
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
-from otp_service.api.exchange import ARRIVED, TURNED_AWAY
-from otp_service.api.observation import PROBES
+from otp_service.api.exchange import ARRIVED, PROBES, TURNED_AWAY
 from otp_service.errors import StoreUnavailableError
 from otp_service.telemetry.logging import get_logger
 

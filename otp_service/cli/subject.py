@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from otp_service.api.people_answers import EXPORT, export_answer
+from otp_service.api.responses import EXPORT, export_answer
 from otp_service.cli.context import operator_login
 from otp_service.cli.entries import act_of, known_application, of_application, opened, short_reason, warn_of_mirror
 from otp_service.cli.options import config_option, region_option

@@ -10,8 +10,8 @@ from support_api import START, Api, code_of
 from support_installation import World, tree
 from werkzeug.test import EnvironBuilder
 
-from otp_service.api.client_address import peer_of
 from otp_service.api.exchange import Exchange
+from otp_service.api.requests import peer_of
 from otp_service.bootstrap import Installation
 
 PEER = "192.0.2.1"

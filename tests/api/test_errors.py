@@ -271,7 +271,7 @@ def test_a_defect_of_ours_shows_nothing_and_is_logged_with_the_request(
     def broken(*_: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("otp_service.api.v1.verifications.read", broken)
+    monkeypatch.setattr("otp_service.api.verifications.read", broken)
     answer = api.get(f"{START}/{api.start()}")
     written = log.getvalue()
 

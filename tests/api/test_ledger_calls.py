@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from otp_service.api.ledger_calls import PATIENCE, Turns
+from otp_service.api.auth import PATIENCE, Turns
 from otp_service.errors import LedgerUnavailableError
 
 

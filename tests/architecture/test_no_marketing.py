@@ -10,7 +10,7 @@ from support_api import START, Api
 from support_installation import NUMBER, World
 from support_sources import PACKAGE, modules
 
-from otp_service.api.openapi import specification
+from otp_service.api.docs import specification
 from otp_service.domain.people import Meaning
 from otp_service.domain.verification import PurposeKind
 from otp_service.errors import ConfigurationError

@@ -10,7 +10,7 @@ from click import Context, Group
 from support_messages import CATALOGUE, LANGUAGES, wording
 from support_sources import ROOT
 
-from otp_service.api.answers import CaughtAnswer, CheckAnswer, DeliveryAnswer, VerificationAnswer
+from otp_service.api.responses import CaughtAnswer, CheckAnswer, DeliveryAnswer, VerificationAnswer
 from otp_service.cli.main import COMMANDS, commands
 from otp_service.domain.payments import Transaction
 from otp_service.domain.templates import write

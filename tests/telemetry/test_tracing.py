@@ -18,8 +18,8 @@ from support_service import eventually
 from support_valkey import free_port
 from support_worker import Journal, working
 
+from otp_service.api.app import Traced
 from otp_service.api.exchange import TURNED_AWAY
-from otp_service.api.traced import Traced
 from otp_service.errors import ConfigurationError
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger

@@ -1,4 +1,4 @@
-"""What the specification says of one call beyond its bodies."""
+"""What a call is: method, path, bodies, answers, problems."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,20 +1,60 @@
-"""Reading requests strictly: what is not understood completely is refused, and never echoed."""
+"""Read requests: bodies, patterns, retries, client addresses."""
 
+import ipaddress
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn, TypeVar
-from urllib.parse import parse_qs
+from typing import Any, Final, NoReturn, TypeVar
+from urllib.parse import parse_qs, parse_qsl
 from wsgiref.types import WSGIEnvironment
 
-from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from werkzeug.datastructures import EnvironHeaders
+from werkzeug.exceptions import BadRequest, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.http import parse_options_header
 from werkzeug.wsgi import get_content_length, get_input_stream
 
 from otp_service.api.exchange import JSON, Exchange
-from otp_service.api.patterns import FAULTS
+from otp_service.domain.applications import LOCALE_PATTERN
+from otp_service.domain.keyring import Retry, retry_of
+from otp_service.domain.numbers import may_hold_number
 from otp_service.errors import Fault, InvalidRequestError
+from otp_service.services.context import Context
+
+REGION: Final = r"^[A-Z]{2}$"
+NAME: Final = r"^[a-z0-9_-]{1,32}$"
+WORD: Final = r"^[a-z0-9_-]+$"
+SHA256: Final = r"^[0-9a-f]{64}$"
+SHOWN: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
+"""What is shown to operators: it has nothing that a terminal obeys, or that turns a line round."""
+NUMBER: Final = r"^(?!.*(?:19|20)[0-9]{2}).*[0-9](?:[^A-Za-z]*[0-9]){6}"
+"""What a text that is kept must not have, as far as a pattern tells: dates are judged by `without_number` alone."""
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
+
+FAULTS: Final[Mapping[str, str]] = {
+    REGION: "is not two capital letters, such as PK",
+    NAME: "is not a name of 1 to 32 characters a-z, 0-9, _ and -",
+    WORD: "has other characters than a-z, 0-9, _ and -",
+    SHA256: "is not 64 hexadecimal digits in lower case",
+    SHOWN: "has characters that are not shown",
+    PRINTABLE: "has control characters",
+    LOCALE_PATTERN: "is not a language tag, such as ur-PK",
+}
+
+
+def without_number(text: str) -> str:
+    """Return a text; raise `ValueError` when it may hold a phone number: nothing kept has one in the clear."""
+    if may_hold_number(text):
+        raise ValueError("has seven digits or more, such as a phone number; a date may be there")
+    return text
+
+
+WITHOUT_NUMBER: Final[tuple[Any, ...]] = (
+    AfterValidator(without_number),
+    Field(json_schema_extra={"not": {"pattern": NUMBER}}),
+)
+"""What is annotated to a text that is kept: how it is judged, and what the specification says of that."""
+
 
 MAX_BODY = 8 * 1024
 """Bytes of a JSON body."""
@@ -191,3 +231,82 @@ def _pointer(location: tuple[int | str, ...]) -> tuple[str, bool]:
             return pointer, False
         pointer += f"/{step}"
     return pointer, True
+
+
+def peer_of(exchange: Exchange, trusted_proxies: int) -> str | None:
+    """Return the address that the outermost trusted proxy saw, ``None`` when there is none (a Unix socket).
+
+    Each trusted proxy appends the address that it saw to ``X-Forwarded-For``; so the one wanted is exactly
+    ``trusted_proxies`` hops from the right, whatever a stranger wrote further left. With no proxy trusted, with
+    fewer hops than proxies, or a hop that is no address, it is the connection's own peer: a request is then
+    counted for the proxy, and never goes uncounted. ``Forwarded`` and ``X-Real-IP`` are not looked at. A WSGI
+    server makes the same of ``X_Forwarded_For``, which cannot be told from it here: the proxies have to drop it.
+    """
+    if trusted_proxies:
+        hops = _hops(exchange)[-trusted_proxies:]
+        if len(hops) == trusted_proxies and all(map(_address, hops)):
+            return hops[0]
+    return _address(exchange.environ.get("REMOTE_ADDR") or "")
+
+
+def _hops(exchange: Exchange) -> list[str]:
+    """Return the hops from left to right; a header that is given several times is one list (RFC 9110, 5.3)."""
+    joined = exchange.header("X-Forwarded-For")
+    return [hop.strip() for hop in joined.split(",")] if joined else []
+
+
+def _address(text: str) -> str | None:
+    """Return an address without its zone, which names an interface of this host; ``None`` when it is none."""
+    address, _, _ = text.partition("%")
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    return address
+
+
+MAX_PROVIDER_BODY = 64 * 1024
+"""Bytes of a body; they are longer than what applications send."""
+METHODS = ("GET", "POST")
+"""How providers report; many small ones, and Kannel, by GET."""
+_FORM = "application/x-www-form-urlencoded"
+
+
+def require_method(exchange: Exchange) -> None:
+    """Raise `MethodNotAllowed` for HEAD, which the framework allows wherever GET is: it must change nothing."""
+    if exchange.method not in METHODS:
+        raise MethodNotAllowed(METHODS)
+
+
+def provider_request(exchange: Exchange, address: str, trusted_proxies: int) -> dict[str, Any]:
+    """Return the members of the request as its sender signed it: under a public address, whatever a proxy made of it.
+
+    Raises werkzeug's errors for a body that is too long, or broke off.
+    """
+    query = exchange.environ.get("QUERY_STRING", "")
+    body = read_body(exchange, MAX_PROVIDER_BODY)
+    return {
+        "method": exchange.method,
+        "url": f"{address}?{query}" if query else address,
+        "headers": {name.lower(): value for name, value in EnvironHeaders(exchange.environ).items()},
+        "query": dict(parse_qsl(query, keep_blank_values=True)),
+        "form": dict(parse_qsl(body.decode(errors="replace"), keep_blank_values=True))
+        if media_type_of(exchange) == _FORM
+        else {},
+        "body": body,
+        "peer": peer_of(exchange, trusted_proxies) or "",
+    }
+
+
+HEADER = "Idempotency-Key"
+
+
+def retry_from(exchange: Exchange, context: Context, operation: str, document: object) -> Retry | None:
+    """Return what the request's ``Idempotency-Key`` and body stand for; ``None`` without the header.
+
+    ``operation`` names the call and the verification it is about. Raises `InvalidRequestError`.
+    """
+    header = exchange.header(HEADER)
+    if header is None:
+        return None
+    return retry_of(context.keyring, exchange.application.name, operation, header, document)

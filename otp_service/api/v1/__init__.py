@@ -1,1 +1,0 @@
-"""Version 1 of the HTTP contract, one file a resource."""
