@@ -15,7 +15,7 @@ from support_outbox import Scripted
 from otp_service.bootstrap import Installation
 from otp_service.domain.templates import Message
 from otp_service.gateways.base import Accepted
-from otp_service.worker.loop import Worker
+from otp_service.worker.worker import Worker
 
 
 class Clocked(Scripted):
@@ -40,8 +40,8 @@ class Simulation:
 
     def __init__(self, valkey: FrozenValkey, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = SimpleNamespace(monotonic=lambda: valkey.now / 1000)
-        monkeypatch.setattr("otp_service.worker.holding.time", clock)
-        monkeypatch.setattr("otp_service.worker.claiming.time", clock)
+        monkeypatch.setattr("otp_service.worker.leases.time", clock)
+        monkeypatch.setattr("otp_service.worker.leases.time", clock)
         monkeypatch.setattr(installation.context.store.outbox, "wait", self._wait)
         self._valkey = valkey
         self._events: list[tuple[int, int, Callable[[], object]]] = []

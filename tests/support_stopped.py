@@ -15,8 +15,7 @@ from support_service import PATIENCE, Service, eventually
 
 from otp_service import bootstrap
 from otp_service.settings import settings_from
-from otp_service.worker.loop import run
-from otp_service.worker.signals import stop_on_signals
+from otp_service.worker.worker import run, stop_on_signals
 
 _LATER = 0.3
 """Seconds by which its main thread, that takes care of its claims, is faster than the one that dispatches."""

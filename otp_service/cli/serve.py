@@ -18,8 +18,7 @@ from otp_service.errors import ConfigurationError
 from otp_service.settings import Settings
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
-from otp_service.worker.shifts import Shifts
-from otp_service.worker.signals import stop_on_signals
+from otp_service.worker.worker import Shifts, stop_on_signals
 
 _log = get_logger(__name__)
 _OTHER_PORTS = (9092, 9093)

@@ -8,7 +8,7 @@ from otp_service.services.people import record_events
 from otp_service.store.events import Taken
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
-from otp_service.worker.claiming import Every
+from otp_service.worker.leases import Every
 
 AT_ONCE = 500
 """Events that are recorded in one transaction."""

@@ -26,7 +26,7 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import BreakerState, Call, DeliveryStatus
 from otp_service.services.delivery import LONGEST_HOLD, Policy
 from otp_service.telemetry import metrics
-from otp_service.worker.holding import Holding
+from otp_service.worker.leases import Holding
 
 GATEWAYS = {name: {"kind": "sandbox"} for name in ("first", "second")}
 

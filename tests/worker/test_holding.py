@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from support_jobs import job, names
 
-from otp_service.worker.holding import Holding
+from otp_service.worker.leases import Holding
 
 APART = 0.005
 
@@ -28,7 +28,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("otp_service.worker.holding.time", SimpleNamespace(monotonic=lambda: made.now))
+    monkeypatch.setattr("otp_service.worker.leases.time", SimpleNamespace(monotonic=lambda: made.now))
     return made
 
 

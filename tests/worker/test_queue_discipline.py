@@ -16,7 +16,7 @@ from support_worker import Journal, working
 from otp_service.bootstrap import Installation
 from otp_service.store import keys
 from otp_service.store.outbox import Dropped, Next, Settlement
-from otp_service.worker.loop import Worker
+from otp_service.worker.worker import Worker
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 NEAR = 24

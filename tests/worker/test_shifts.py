@@ -17,7 +17,7 @@ from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.errors import LedgerUnavailableError
 from otp_service.settings import settings_from
-from otp_service.worker.shifts import Shifts
+from otp_service.worker.worker import Shifts
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 LIMITS = {"number": ["100/minute"], "application": ["1000/minute"], "ip": ["1000/minute"]}

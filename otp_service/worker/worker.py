@@ -1,28 +1,60 @@
-"""The loop of a worker process: read, deliver in threads, claim, renew, until it is asked to stop."""
+"""The worker process: threads, what they do by turns, signals."""
 
 import secrets
+import signal
 import socket
 import string
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Final
 
 from otp_service.bootstrap import Installation, watch
 from otp_service.domain.verification import BreakerState
 from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import HoldsConnections
+from otp_service.services.audit import HeadKeeper, head_line
 from otp_service.services.delivery import Held, Policy, deliver
 from otp_service.services.inbound import send_waiting
+from otp_service.services.maintenance import Announcer, Purging
 from otp_service.services.mirror import Watch
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
-from otp_service.telemetry.logging import get_logger
-from otp_service.worker.claiming import Every, InFlight, renew
-from otp_service.worker.heads import heads
-from otp_service.worker.holding import Holding
-from otp_service.worker.purge import purges
+from otp_service.telemetry.logging import get_logger, outlet_of
+from otp_service.worker.leases import Every, Holding, InFlight, renew
 from otp_service.worker.recorder import Recorder
-from otp_service.worker.registrations import registrations
+
+_PURGE_PERIOD: Final = 60.0
+"""Seconds between two looks whether a purge is due."""
+_REST: Final = 0.05
+"""Seconds between two batches, in which others can write."""
+
+
+def purges(installation: Installation, stop: threading.Event) -> Watch:
+    """Return the watch that purges until ``stop`` is set; it is not started yet."""
+    keeping = installation.settings.retention.to_core()
+    purging = Purging(installation.context, keeping, lambda: stop.wait(_REST))
+    return Watch({"purge": purging.turn}, _PURGE_PERIOD)
+
+
+_AUDIT_HEAD_PERIOD: Final = 30.0
+"""Seconds between two looks whether a head is due."""
+
+
+def heads(installation: Installation) -> Watch:
+    """Return the watch that signs and exports; it is not started yet."""
+    settings, context = installation.settings.audit, installation.context
+    outlet = outlet_of(settings.export)
+
+    export = (lambda signed: outlet(head_line(context, signed))) if outlet else None
+    return Watch({"audit": HeadKeeper(context, settings.every, export).turn}, _AUDIT_HEAD_PERIOD)
+
+
+def registrations(installation: Installation) -> Watch:
+    """Return the watch that announces; it is not started yet."""
+    return Watch({"registrations": Announcer(installation.context.clearance).turn})
+
 
 _log = get_logger(__name__)
 
@@ -197,3 +229,58 @@ def _new_name() -> str:
     """Return a name that no worker had before; letters only, so that no log takes it for a number."""
     letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(10))
     return f"{socket.gethostname()}-{letters}"
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Let SIGTERM and SIGINT call ``stop``. To be called in the main thread."""
+
+    def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
+        stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask_to_stop)
+
+
+class Shifts:
+    """One shift after the other, in one process.
+
+    Not another program in its place (``exec``): between the two nobody would deliver, a Redis that is away at that
+    moment would be the end of it, and who asks for its metrics would find nobody.
+    """
+
+    def __init__(self, first: Installation) -> None:
+        self.present = first
+        """What the process works with, or will when the next shift begins."""
+        self._over = False
+        self._end = threading.Event()
+        """Ends the shift."""
+        self._begun = threading.Condition()
+        self._count = 0
+
+    def run(self) -> None:
+        """Work until `stop`. What a shift has in hand at its end is finished; what it holds back is the next one's."""
+        while installation := self._begin():
+            run(installation, self._end)
+            installation.close()
+            if not metrics.is_shared():  # there a value stays until another process tells the next
+                metrics.forget_gateway_states()
+
+    def stop(self) -> None:
+        """End with this shift. Called by a handler of signals, which may wait for nobody: so it takes no lock."""
+        self._over = True
+        self._end.set()
+
+    def hand_over(self, installation: Installation) -> None:
+        """End this shift, and work with another installation; return when that has begun."""
+        with self._begun:
+            begun = self._count
+            self.present = installation
+            self._end.set()
+            self._begun.wait_for(lambda: self._count > begun)
+
+    def _begin(self) -> Installation | None:
+        with self._begun:
+            self._end = threading.Event()  # before the look: who stops says first that it is over
+            self._count += 1
+            self._begun.notify_all()
+            return None if self._over else self.present
