@@ -28,8 +28,7 @@ from support_valkey import ValkeyServer
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
-from otp_service.cli.findings import Level
-from otp_service.cli.ledger_findings import mirror_finding
+from otp_service.cli.doctor import Level, mirror_finding
 from otp_service.domain.guard import RULES
 from otp_service.domain.numbers import named, parse_destination
 from otp_service.domain.people import EVERY_APPLICATION, Evidence, Suppression, SuppressionScope, SuppressionSource

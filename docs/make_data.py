@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from otp_service.cli.dev_data import FILES
+from otp_service.cli.dev import FILES
 from otp_service.cli.output import duration
 from otp_service.ledger import schema
 from otp_service.settings.sections import (

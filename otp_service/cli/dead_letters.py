@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of, operator_login
-from otp_service.cli.options import config_option
-from otp_service.cli.output import Cell, done, in_json, note, reading, table, when
+from otp_service.cli.common import context_of, operator_login
+from otp_service.cli.output import Cell, config_option, done, in_json, note, reading, table, when
 from otp_service.domain.verification import LONGEST_LIFE
 from otp_service.errors import ConfigurationError
 from otp_service.services import operator_actions

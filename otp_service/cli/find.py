@@ -1,14 +1,15 @@
-"""``otp-service find``: for support, what became of a number's verifications, and why a code did not arrive."""
+"""otp-service find: a number's history, and why no code came."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
-from otp_service.cli.context import context_of
-from otp_service.cli.options import destination, region_option
+from otp_service.cli.common import context_of
 from otp_service.cli.output import (
     Cell,
+    destination,
     in_json,
     in_lines,
     is_terminal,
@@ -17,16 +18,91 @@ from otp_service.cli.output import (
     program,
     reading,
     records,
+    region_option,
     table,
     warn,
     when,
     wrapped,
 )
-from otp_service.cli.why import sentence
-from otp_service.domain.verification import Delivery
+from otp_service.domain.verification import Delivery, Status
 from otp_service.services import support as finding
-from otp_service.services.support import Case, Found, Story
+from otp_service.services.support import Case, Found, Story, Why
 from otp_service.settings import load_settings
+
+_SENTENCES = {
+    Why.DELIVERED: "The code arrived: {gateway} reported at {at} that the handset has it.",
+    Why.CHECKED: "The code arrived: it was typed, and it was right.",
+    Why.TAKEN: "{gateway} took the message at {at}, {silence}.",
+    Why.UNDELIVERED: "The code did not arrive: {gateway} reported {reported}.",
+    Why.TOO_LATE_THERE: "The code did not arrive: {gateway} reported that the message became too old on its way.",
+    Why.DESTINATION: "The code was not sent: {gateway} says that this number does not work ({reason}).",
+    Why.REJECTED: "The code was not sent: {gateway} refuses our account or our message ({reason}); tell the operator.",
+    Why.FRAUD: "The code was not sent: {gateway} suspects fraud ({reason}).",
+    Why.CHANNEL: "The code was not sent: {gateway} does not reach this number through {channel} ({reason}).",
+    Why.ALL_FAILED: "The code was not sent: {failures}.",
+    Why.TRIED_AGAIN: "The code was not sent yet: {failures}; it will be tried again.",
+    Why.NOBODY_KNOWS: "Nobody knows whether the code arrived: {gateway} did not say that it sent it ({reason}).",
+    Why.IN_HAND: "The message is being handed to {gateway} at this moment.",
+    Why.WAITS: "The message waits for a worker since {begun}.",
+    Why.NO_WORKER: "The message waits: no worker was seen lately; tell the operator.",
+    Why.BLOCKED: "The message waits: all its gateways ({route}) are left alone (otp-service gateway status).",
+    Why.NO_ROUTE: "The code was not sent: no gateway is configured that carries {channel} for {purpose} to {country}.",
+    Why.POLICY: "The code was not sent: a policy of this site kept it back ({reason}).",
+    Why.SPENT: "No further gateway was called: that would have passed a spending ceiling (otp-service guard status).",
+    Why.SUPPRESSED: "The code was not sent: the number gets no messages there (otp-service suppressions show).",
+    Why.FROZEN: "The code was not sent: the number is frozen there, for fraud (otp-service suppressions show).",
+    Why.NO_CONSENT: "The code was not sent: the consent to such messages was withdrawn meanwhile.",
+    Why.TOO_LATE: "The code was not sent: nobody delivered the message while the code lived; tell the operator.",
+    Why.ENDED_FIRST: "The code was not sent: the verification had ended before ({status}).",
+    Why.UNREADABLE: "The code was not sent: the message could not be read; its key or its application has left the "
+    "configuration, or a newer release wrote it.",
+    Why.DEFECT: "The code was not sent: this service could not write the message; tell the operator.",
+    Why.FORGOTTEN: "What became of the code is no longer known: the events do not reach back so far.",
+}
+
+
+def sentence(case: Case, found: Found) -> str:
+    """Return why the code of a verification did or did not arrive."""
+    explanation, story = case.explanation, case.story
+    about = explanation.delivery
+    return _SENTENCES[explanation.why].format(
+        gateway=(about and about.gateway) or "a gateway",
+        channel=(about and about.channel) or "its channel",
+        reason=(about and about.reason) or "no reason given",
+        at=moment(about.at) if about else "",
+        begun=moment(about.begun) if about else "",
+        reported=_reported(about) if about else "",
+        silence=_silence(story, about, found) if about else "",
+        failures=_failures(explanation.failures),
+        route=", ".join(case.route),
+        purpose=story.purpose or "its purpose",
+        country=story.country or "its country",
+        status=story.status or "it is not known how",
+    )
+
+
+def _reported(about: Delivery) -> str:
+    return " ".join([f'"{about.raw_status or about.status}"', *([f"({about.reason})"] if about.reason else [])])
+
+
+def _silence(story: Story, about: Delivery, found: Found) -> str:
+    """Tell why it is not known whether a message that a gateway took arrived."""
+    if about.gateway not in found.reporting:
+        return "and is not asked to report what becomes of it"
+    return f"and has {'not reported yet' if story.status is Status.PENDING else 'never reported'} what became of it"
+
+
+def _failures(failures: tuple[Delivery, ...]) -> str:
+    """Name each way in which a gateway failed, once, with how often."""
+    if not failures:
+        return "no gateway was free to take the message while the code lived"
+    counted = Counter((one.gateway, one.reason or one.status) for one in failures)
+    *others, last = (
+        f"{gateway} failed{f' {count} times' if count > 1 else ''} ({reason})"
+        for (gateway, reason), count in counted.items()
+    )
+    return f"{', '.join(others)} and {last}" if others else last
+
 
 _HEADINGS = ("Message", "Time", "Channel", "Gateway", "Chosen", "Status", "Raw status", "Reason", "Reference")
 

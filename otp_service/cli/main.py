@@ -113,7 +113,7 @@ def _what_to_do(ctx: click.Context, silent: StoreUnavailableError) -> str:
     """Name the Redis that a command asked in vain, and what to do."""
     if ctx.obj is None:
         return str(silent)
-    finding = import_module("otp_service.cli.server_findings").silence_finding(ctx.obj, silent)
+    finding = import_module("otp_service.cli.doctor").silence_finding(ctx.obj, silent)
     return f"{finding.sentence} {finding.action}"
 
 

@@ -6,8 +6,17 @@ from pathlib import Path
 
 import click
 
-from otp_service.cli.options import CHANNELS, application_named, application_option
-from otp_service.cli.output import Cell, done, in_json, note, reading, table
+from otp_service.cli.output import (
+    CHANNELS,
+    Cell,
+    application_named,
+    application_option,
+    done,
+    in_json,
+    note,
+    reading,
+    table,
+)
 from otp_service.domain.applications import Application
 from otp_service.domain.templates import MAX_OCTETS, Catalogue, Wording, encoding_of, octets, segments, units, write
 from otp_service.domain.verification import Channel, Purpose, PurposeKind

@@ -1,4 +1,4 @@
-"""What commands print: rich in a terminal, plain text in a pipe, JSON where that is asked for."""
+"""Tables, notes, warnings, progress and JSON on the terminal."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -19,20 +19,75 @@ from typing import Any, Final, NamedTuple, TypeVar
 import click
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from otp_service.cli.options import Command, config_option
+from otp_service.domain.applications import Application
+from otp_service.domain.numbers import Destination, parse_destination
+from otp_service.domain.verification import Channel
+from otp_service.errors import ConfigurationError, InvalidNumberError
+from otp_service.settings import Settings, load_settings
+from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.telemetry.logging import has_colours
+
+Command = Callable[..., Any]
+
+DAY = click.DateTime(["%Y-%m-%d"])
+CHANNELS = click.Choice([channel.value for channel in Channel])
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def config_option(command: Command) -> Command:
+    """Add ``--config``."""
+    return click.option(
+        "--config", "path", type=_FILE, help=f"Configuration file; default: the one that {CONFIG_VARIABLE} names."
+    )(command)
+
+
+def region_option(command: Command) -> Command:
+    """Add ``--region``."""
+    return click.option("--region", help="Region of a number in national spelling, such as PK.")(command)
+
+
+def application_option(command: Command) -> Command:
+    """Add ``--application``."""
+    return click.option("--application", "name", help="Which application asks; default: the only one.")(command)
+
+
+def settings_for_children(path: Path | None) -> Settings:
+    """Return the settings, and let the processes that are started from now on read the same file."""
+    settings = load_settings(path)
+    if path:
+        os.environ[CONFIG_VARIABLE] = str(path.resolve())
+    return settings
+
+
+def start_of(day: datetime | None, days: int = 0) -> int | None:
+    """Return the beginning of a day (UTC), or of one after it: milliseconds since the epoch."""
+    return None if day is None else round((day.replace(tzinfo=UTC) + timedelta(days=days)).timestamp() * 1000)
+
+
+def application_named(applications: Mapping[str, Application], name: str | None) -> Application:
+    """Return an application by its name, or the only one; raise `ConfigurationError`."""
+    if name is None and len(applications) == 1:
+        return next(iter(applications.values()))
+    if name is None or name not in applications:
+        known = ", ".join(sorted(applications)) or "none"
+        raise ConfigurationError(f"Name one of the applications with --application: {known}.")
+    return applications[name]
+
+
+def destination(number: str, region: str | None) -> Destination:
+    """Return the destination that a person typed; raise `InvalidNumberError`."""
+    try:
+        return parse_destination(number, region.upper() if region else None)
+    except InvalidNumberError as invalid:
+        if not region and number.lstrip(" (")[:1].isdigit():
+            raise InvalidNumberError("A national number needs --region, such as --region PK.") from invalid
+        raise
+
 
 _NAME = "otp-service"
 _GAP = "  "

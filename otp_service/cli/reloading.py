@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from otp_service.bootstrap import Installation, install, prepare
-from otp_service.cli.server_findings import silence_finding
+from otp_service.cli.doctor import silence_finding
 from otp_service.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
 from otp_service.gateways.base import look_again
 from otp_service.settings import Settings, load_settings

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from otp_service.cli.hangups import on_hangup
-from otp_service.cli.options import config_option, settings_for_children
+from otp_service.cli.output import config_option, settings_for_children
 from otp_service.cli.probe import check_port, url_of
 from otp_service.cli.reloading import prepared, reloaded, tell
 from otp_service.cli.server import Server

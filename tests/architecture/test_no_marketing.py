@@ -48,7 +48,7 @@ IN_WORDS = {
     "addresses": "are networks, or refused",
 }
 """Members that are of no form by the specification alone, and why none of them is the text of a message."""
-SPEAK_TO_GATEWAYS = {"services/delivery.py", "services/inbound.py", "cli/gateways.py"}
+SPEAK_TO_GATEWAYS = {"services/delivery.py", "services/inbound.py", "cli/gateway.py"}
 """What makes a message: of a verification, of a reply out of the catalogue, and the operator's fixed test."""
 LINKS = [
     "https://acme.example/sale", "HTTP://x", "www.acme", "acme.example", "ACME.PK", "acme．example", "acme․example",

@@ -11,7 +11,7 @@ from support_cli import configured, run
 from support_cli import rows as table_rows
 
 from otp_service.bootstrap import install
-from otp_service.cli.context import operator_login
+from otp_service.cli.common import operator_login
 from otp_service.domain.applications import NO_APPLICATION, Scope
 from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import UnauthenticatedError

@@ -7,8 +7,7 @@ from support_installation import tree
 from support_operators import CLUB
 
 from otp_service.bootstrap import install
-from otp_service.cli.access_findings import access_findings
-from otp_service.cli.findings import Level
+from otp_service.cli.doctor import Level, access_findings
 from otp_service.domain.applications import Scope
 from otp_service.services.access import add_application, issue_key, revoke_key
 from otp_service.settings import settings_from

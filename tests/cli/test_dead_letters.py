@@ -9,7 +9,7 @@ from support_installation import NUMBER
 from support_outbox import DEAD, Scripted, Sender, jobs_of, letters, refused, waiting
 
 from otp_service.bootstrap import install
-from otp_service.cli.context import operator_login
+from otp_service.cli.common import operator_login
 from otp_service.settings import load_settings
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"

@@ -9,8 +9,7 @@ from support_cli import configured, run
 from support_outbox import Scripted, Sender, refused
 
 from otp_service.bootstrap import install
-from otp_service.cli.delivery_findings import backlog_finding, dead_letter_finding, gateway_findings
-from otp_service.cli.findings import Level
+from otp_service.cli.doctor import Level, backlog_finding, dead_letter_finding, gateway_findings
 from otp_service.domain.verification import BreakerState, GatewayHealth
 from otp_service.settings import load_settings
 

@@ -11,10 +11,8 @@ import pytest
 from support_cli import run, start
 
 from otp_service.api.schemas import StartBody
-from otp_service.cli import dev_data
-from otp_service.cli.dev import _reports_to_itself, _without_proxy
-from otp_service.cli.dev_guide import NUMBER, guide
-from otp_service.cli.dev_numbers import BEHAVIOURS, CASES, PREFIX
+from otp_service.cli import dev as cli_dev
+from otp_service.cli.dev import BEHAVIOURS, CASES, NUMBER, NUMBER_PREFIX, _reports_to_itself, _without_proxy, guide
 from otp_service.cli.probe import check_port, url_of
 from otp_service.domain.keyring import api_key_hash
 from otp_service.domain.numbers import parse_destination
@@ -26,21 +24,21 @@ KEY = "otp_a key with 'quotes'"
 
 
 def settings_of(configured, tmp_path):
-    table = dev_data.table_of(configured, KEY)
-    keys, _ = dev_data.key_variables(tmp_path, {})
-    return load_settings(environ={**keys, **dev_data.write_configuration(tmp_path, table)})
+    table = cli_dev.table_of(configured, KEY)
+    keys, _ = cli_dev.key_variables(tmp_path, {})
+    return load_settings(environ={**keys, **cli_dev.write_configuration(tmp_path, table)})
 
 
 def test_a_shell_of_another_folder_is_told_so_in_words(tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
-    environ, _ = dev_data.key_variables(one, {})
-    environ |= dev_data.write_configuration(one, {})
-    dev_data.write_environment(one, environ)
-    dev_data.require_own(one, environ)
+    environ, _ = cli_dev.key_variables(one, {})
+    environ |= cli_dev.write_configuration(one, {})
+    cli_dev.write_environment(one, environ)
+    cli_dev.require_own(one, environ)
     for name, value in environ.items():
         with pytest.raises(ConfigurationError) as told:
-            dev_data.require_own(other, {name: value})
+            cli_dev.require_own(other, {name: value})
         assert str(told.value).startswith(f"This shell has read {one / 'env'}: {name} names a file of {one}, and")
         assert f"--data-dir is {other}" in str(told.value)
     refused = subprocess.run(
@@ -52,7 +50,7 @@ def test_a_shell_of_another_folder_is_told_so_in_words(tmp_path):
 
     keys = tmp_path / "keys-of-his-own"
     keys.write_text("k1:x")
-    dev_data.require_own(other, {"OTP_SERVICE_ROOT_KEYS_FILE": str(keys)})
+    cli_dev.require_own(other, {"OTP_SERVICE_ROOT_KEYS_FILE": str(keys)})
 
 
 def test_the_defaults_are_those_that_are_promised(tmp_path):
@@ -84,10 +82,10 @@ def test_a_file_is_laid_over_the_defaults_table_by_table_and_lists_are_replaced(
 
 
 def test_a_number_that_goes_wrong_is_a_mobile_number_of_pakistan_and_nobody_else_s():
-    numbers = [f"{PREFIX}{middle}{digits}" for middle in ("00", "99") for digits in BEHAVIOURS]
+    numbers = [f"{NUMBER_PREFIX}{middle}{digits}" for middle in ("00", "99") for digits in BEHAVIOURS]
     assert {parse_destination(number, None).country for number in numbers} == {"PK"}
     assert len({number[:-4] for number in numbers}) == 1, "they are one block"
-    assert all(case["to"] == f"{PREFIX}*{digits}" for case, digits in zip(CASES, BEHAVIOURS, strict=True))
+    assert all(case["to"] == f"{NUMBER_PREFIX}*{digits}" for case, digits in zip(CASES, BEHAVIOURS, strict=True))
     assert all(len(digits) == 2 for digits in BEHAVIOURS)
 
 
@@ -156,8 +154,8 @@ def test_the_printed_key_works_whatever_keys_the_file_has(tmp_path):
 
 def test_the_defaults_are_not_changed_by_use():
     for configured in ({}, {"http": {"port": 1}}, {"applications": {"dev": {"name": "Mine"}}}):
-        dev_data.table_of(configured, KEY)
-    assert dev_data.DEFAULTS["applications"]["dev"]["keys"] == []
+        cli_dev.table_of(configured, KEY)
+    assert cli_dev.DEFAULTS["applications"]["dev"]["keys"] == []
 
 
 @pytest.mark.parametrize("configured", [{"applications": 1}, {"applications": {"dev": 1}}, {"redis": 1}, {"http": []}])
@@ -167,37 +165,37 @@ def test_a_file_of_the_wrong_shape_is_told_with_a_path(configured, tmp_path):
 
 
 def test_keys_are_made_once_for_this_user_only_and_kept(tmp_path):
-    first, made = dev_data.key_variables(tmp_path, {})
+    first, made = cli_dev.key_variables(tmp_path, {})
     assert made
     assert set(first) == {"OTP_SERVICE_ROOT_KEYS_FILE", "OTP_SERVICE_PSEUDONYM_KEY_FILE"}
     for path in map(tmp_path.joinpath, ("root-keys", "pseudonym-key")):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     before = (tmp_path / "root-keys").read_text()
-    assert dev_data.key_variables(tmp_path, {}) == (first, False)
+    assert cli_dev.key_variables(tmp_path, {}) == (first, False)
     assert (tmp_path / "root-keys").read_text() == before
 
 
 def test_keys_of_the_environment_are_used_instead(tmp_path):
     environ = {"OTP_SERVICE_ROOT_KEYS": "x", "OTP_SERVICE_PSEUDONYM_KEY_FILE": "/y"}
-    assert dev_data.key_variables(tmp_path, environ) == ({}, False)
+    assert cli_dev.key_variables(tmp_path, environ) == ({}, False)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_api_key_is_the_one_given_or_the_folder_s(tmp_path):
-    assert dev_data.api_key_of(tmp_path, "mine") == "mine"
-    kept = dev_data.api_key_of(tmp_path, None)
+    assert cli_dev.api_key_of(tmp_path, "mine") == "mine"
+    kept = cli_dev.api_key_of(tmp_path, None)
     assert kept.startswith("otp_")
-    assert dev_data.api_key_of(tmp_path, None) == kept
+    assert cli_dev.api_key_of(tmp_path, None) == kept
     assert stat.S_IMODE((tmp_path / "api-key").stat().st_mode) == 0o600
 
 
 def test_a_folder_is_used_by_one_dev_at_a_time(tmp_path):
     folder = tmp_path / "new"
-    with dev_data.lock(folder):
+    with cli_dev.lock(folder):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         with pytest.raises(ConfigurationError, match="Another otp-service dev uses the folder"):
-            dev_data.lock(folder)
-    dev_data.lock(folder).close()
+            cli_dev.lock(folder)
+    cli_dev.lock(folder).close()
 
 
 def test_a_folder_that_was_there_is_closed_to_others(tmp_path):
@@ -210,7 +208,7 @@ def test_a_folder_that_was_there_is_closed_to_others(tmp_path):
     outside = tmp_path / "outside"
     outside.touch(0o644)
     (folder / "valkey" / "link").symlink_to(outside)
-    dev_data.lock(folder).close()
+    cli_dev.lock(folder).close()
     modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in (folder, *folder.rglob("*"))}
     assert {name for name, mode in modes.items() if mode == 0o700} == {"old", "valkey"}
     assert {name for name, mode in modes.items() if mode & 0o077} == {"link"}
@@ -220,7 +218,7 @@ def test_a_folder_that_was_there_is_closed_to_others(tmp_path):
 def test_a_folder_with_things_of_others_is_left_as_it_is(tmp_path):
     tmp_path.chmod(0o755)
     (tmp_path / "theirs").touch(0o644)
-    dev_data.lock(tmp_path).close()
+    cli_dev.lock(tmp_path).close()
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
     assert stat.S_IMODE((tmp_path / "theirs").stat().st_mode) == 0o644
 
@@ -228,9 +226,9 @@ def test_a_folder_with_things_of_others_is_left_as_it_is(tmp_path):
 def test_a_shell_reads_what_the_command_line_needs(tmp_path):
     folder = tmp_path / "it's here"
     folder.mkdir()
-    keys, _ = dev_data.key_variables(folder, {})
-    environ = {"HOME": "/x", **keys, **dev_data.write_configuration(folder, dev_data.table_of({}, KEY))}
-    path = dev_data.write_environment(folder, environ)
+    keys, _ = cli_dev.key_variables(folder, {})
+    environ = {"HOME": "/x", **keys, **cli_dev.write_configuration(folder, cli_dev.table_of({}, KEY))}
+    path = cli_dev.write_environment(folder, environ)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     script = '. "$1"; exec env'
     told = subprocess.run(["sh", "-c", script, "-", path], env={}, check=True, capture_output=True, text=True).stdout
@@ -241,7 +239,7 @@ def test_a_shell_reads_what_the_command_line_needs(tmp_path):
 
 def test_keys_of_the_user_s_own_are_left_to_the_user_s_shell(tmp_path):
     environ = {"OTP_SERVICE_CONFIG": f"{tmp_path}/config.json", "OTP_SERVICE_ROOT_KEYS_FILE": "/run/secrets/mine"}
-    text = dev_data.write_environment(tmp_path, environ).read_text()
+    text = cli_dev.write_environment(tmp_path, environ).read_text()
     assert text == f"export OTP_SERVICE_CONFIG={tmp_path}/config.json\n"
 
 
@@ -287,12 +285,12 @@ def test_who_has_not_read_the_environment_of_make_run_is_told(tmp_path, monkeypa
 
 def guide_of(configured, tmp_path):
     keys = {"keys": {"root": f"k:{_material(tmp_path)}", "pseudonym": _material(tmp_path)}}
-    settings = settings_from(merged(dev_data.table_of(configured, KEY), keys))
+    settings = settings_from(merged(cli_dev.table_of(configured, KEY), keys))
     return guide("http://x", KEY, settings, tmp_path / "my data" / "env")
 
 
 def _material(tmp_path):
-    dev_data.key_variables(tmp_path, {})
+    cli_dev.key_variables(tmp_path, {})
     return (tmp_path / "pseudonym-key").read_text().strip()
 
 
@@ -310,7 +308,7 @@ def test_the_guide_names_the_command_as_it_was_started(tmp_path, monkeypatch):
         (str(command), "", str(command)),
         (str(command), str(command.parent), "otp-service"),
         ("otp-service", "", "otp-service"),
-        (dev_data.__file__, "", "otp-service"),
+        (cli_dev.__file__, "", "otp-service"),
     ):
         monkeypatch.setattr(sys, "argv", [started_as])
         monkeypatch.setenv("PATH", path)
@@ -336,7 +334,7 @@ def test_the_guide_s_start_brings_a_consent_where_one_is_required(tmp_path):
 
 
 def test_the_guide_names_a_number_that_goes_wrong_only_where_there_are_some(tmp_path):
-    assert f"such as {PREFIX}0011, are in docs/sandbox.md" in guide_of({}, tmp_path)
+    assert f"such as {NUMBER_PREFIX}0011, are in docs/sandbox.md" in guide_of({}, tmp_path)
     assert "docs/sandbox.md" not in guide_of({"gateways": {"sandbox": {"cases": [{"to": "*1"}]}}}, tmp_path)
 
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 from support_cli import alive, all_end, family
 
-from otp_service.cli.embedded_valkey import start_valkey
+from otp_service.cli.dev import start_valkey
 from otp_service.errors import ConfigurationError
 
 
@@ -51,7 +51,7 @@ def test_it_keeps_its_data_when_it_is_stopped_and_when_it_is_killed(folder):
 
 
 def test_what_keeps_it_from_starting_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("otp_service.cli.embedded_valkey._CONFIGURATION", "nonsense yes\n")
+    monkeypatch.setattr("otp_service.cli.dev._CONFIGURATION", "nonsense yes\n")
     with pytest.raises(ConfigurationError, match="does not start"):
         start_valkey(tmp_path)
 
@@ -59,7 +59,7 @@ def test_what_keeps_it_from_starting_is_told(tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="a process is bound to its parent's life on Linux only")
 def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path):
     program = (
-        "import sys, time; from pathlib import Path; from otp_service.cli.embedded_valkey import start_valkey;"
+        "import sys, time; from pathlib import Path; from otp_service.cli.dev import start_valkey;"
         "print(start_valkey(Path(sys.argv[1])).url, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)

@@ -10,7 +10,7 @@ from support_installation import NUMBER
 from support_outbox import Scripted, Sender, dispatched, jobs_of, refused, report, timed_out
 
 from otp_service.bootstrap import install
-from otp_service.cli.why import _SENTENCES, sentence
+from otp_service.cli.find import _SENTENCES, sentence
 from otp_service.domain.verification import Delivery, DeliveryStatus, Status
 from otp_service.services import support as finding
 from otp_service.services.support import Case, Explanation, Found, Story, Why

@@ -3,12 +3,13 @@
 import pytest
 from support_installation import key, tree
 
-from otp_service.cli.findings import Level, settings_findings
-from otp_service.cli.safety_findings import safety_findings
-from otp_service.cli.server_findings import (
+from otp_service.cli.doctor import (
+    Level,
     clock_finding,
     installation_finding,
+    safety_findings,
     setting_findings,
+    settings_findings,
     version_finding,
     worker_finding,
 )

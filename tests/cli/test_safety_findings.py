@@ -7,9 +7,7 @@ from support_installation import tree
 from support_refusals import HTTP, SIM_SWAP, SMPP
 
 from otp_service.bootstrap import install
-from otp_service.cli.findings import Level
-from otp_service.cli.ledger_findings import ledger_findings
-from otp_service.cli.safety_findings import safety_findings
+from otp_service.cli.doctor import Level, ledger_findings, safety_findings
 from otp_service.settings import settings_from
 
 LOCAL = "redis://localhost/0"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support_sources import ROOT
 
-from otp_service.cli.dev_data import FILES
+from otp_service.cli.dev import FILES
 from otp_service.ledger import schema
 from otp_service.settings.sections import RetentionSettings
 from otp_service.store import inventory, keys

@@ -6,8 +6,8 @@ import tomllib
 import pytest
 from support_sources import ROOT
 
-from otp_service.cli import dev_data
-from otp_service.cli.dev_numbers import BEHAVIOURS, PREFIX
+from otp_service.cli import dev
+from otp_service.cli.dev import BEHAVIOURS, NUMBER_PREFIX
 from otp_service.domain.keyring import new_key
 from otp_service.gateways.base import FailureKind, GatewaySettings
 from otp_service.gateways.sandbox import Connection, Report, SandboxGateway
@@ -38,7 +38,7 @@ def test_it_lists_exactly_the_numbers_that_go_wrong_and_how():
     assert list(table) == list(BEHAVIOURS)
     for digits, behaviour in BEHAVIOURS.items():
         assert [word for word in told(behaviour) if word not in table[digits]] == [], digits
-    assert f"`{PREFIX}`" in PAGE
+    assert f"`{NUMBER_PREFIX}`" in PAGE
 
 
 def test_it_explains_exactly_the_members_of_a_section_and_of_a_report():
@@ -54,7 +54,7 @@ def test_it_explains_exactly_the_members_of_a_section_and_of_a_report():
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: "-".join(block["gateways"]))
 def test_its_examples_are_valid_for_dev(block):
     keys = {"keys": {"root": f"k:{new_key()}", "pseudonym": new_key()}}
-    settings = settings_from(merged(dev_data.table_of(block, "otp_key"), keys))
+    settings = settings_from(merged(dev.table_of(block, "otp_key"), keys))
 
     assert set(block["gateways"]) <= set(settings.gateways)
 

@@ -8,7 +8,7 @@ import pytest
 from support_gateways import require
 from support_pakistan import table_of
 
-from otp_service.cli.findings import Level, settings_findings
+from otp_service.cli.doctor import Level, settings_findings
 from otp_service.errors import ConfigurationError
 from otp_service.services.verifications import today
 from otp_service.settings import load_settings, settings_from

@@ -1,13 +1,21 @@
-"""``otp-service send`` and ``check``: a verification from the shell, through the same use cases as over HTTP."""
+"""otp-service send and check: a verification from the command line."""
 
 import shlex
 from pathlib import Path
 
 import click
 
-from otp_service.cli.context import informed_context
-from otp_service.cli.options import CHANNELS, Command, application_named, application_option, config_option
-from otp_service.cli.output import done, note, program
+from otp_service.cli.common import informed_context
+from otp_service.cli.output import (
+    CHANNELS,
+    Command,
+    application_named,
+    application_option,
+    config_option,
+    done,
+    note,
+    program,
+)
 from otp_service.domain.verification import CheckResult, Reason
 from otp_service.errors import ConsentRequiredError
 from otp_service.services import verifications as checking

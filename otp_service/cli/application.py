@@ -1,13 +1,23 @@
-"""``otp-service application``: the applications, and those of the ledger made and changed."""
+"""otp-service application: the applications of the ledger."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of, managing_context, operator_login
-from otp_service.cli.options import config_option
-from otp_service.cli.output import Cell, done, in_json, note, program, reading, table, toml_document, when
+from otp_service.cli.common import context_of, managing_context, operator_login
+from otp_service.cli.output import (
+    Cell,
+    config_option,
+    done,
+    in_json,
+    note,
+    program,
+    reading,
+    table,
+    toml_document,
+    when,
+)
 from otp_service.errors import ConfigurationError
 from otp_service.services.access import add_application, change_application
 from otp_service.settings import Settings, load_settings

@@ -1,13 +1,27 @@
-"""``otp-service gateway``: what is configured to send, how it is, and whether it really does."""
+"""otp-service gateway: list, test, pause and resume gateways."""
 
 from pathlib import Path
 
 import click
 
-from otp_service.cli.context import context_of, operator_login
-from otp_service.cli.delivery_findings import state_of
-from otp_service.cli.options import CHANNELS, config_option, destination, region_option
-from otp_service.cli.output import Cell, Shown, done, duration, moment, program, reading, table, warn, when
+from otp_service.cli.common import context_of, operator_login
+from otp_service.cli.doctor import state_of
+from otp_service.cli.output import (
+    CHANNELS,
+    Cell,
+    Shown,
+    config_option,
+    destination,
+    done,
+    duration,
+    moment,
+    program,
+    reading,
+    region_option,
+    table,
+    warn,
+    when,
+)
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.numbers import Destination
 from otp_service.domain.templates import Message
