@@ -1,4 +1,4 @@
-"""Makes docs/requirements.md, the catalogue of requirements, from docs/requirements.toml.
+"""Makes docs/compliance/requirements.md, the catalogue of requirements, from docs/compliance/requirements.toml.
 
 By hand: ``python docs/make_requirements.py``. The tests fail when the document is not what this makes, when a
 requirement is missing, or when a test that a row names does not exist.
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT / "docs" / "requirements.toml"
-DOCUMENT = ROOT / "docs" / "requirements.md"
+DATA = ROOT / "docs" / "compliance" / "requirements.toml"
+DOCUMENT = ROOT / "docs" / "compliance" / "requirements.md"
 
 STATUSES = ("met", "partly", "not met", "not in scope")
 FAMILIES = {
@@ -116,7 +116,7 @@ def _row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _link(test: str) -> str:
     path, _, name = test.partition("::")
-    return f"[`{name}`](../{path})"
+    return f"[`{name}`](../../{path})"
 
 
 def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

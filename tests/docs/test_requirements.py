@@ -1,4 +1,4 @@
-"""docs/requirements.md: no requirement is lost, each says how it stands, and every test that is named exists."""
+"""docs/compliance/requirements.md: no requirement is lost, each says how it stands, and every test that is named exists."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ import pytest
 from support_sources import ROOT
 
 MAKER = runpy.run_path(str(ROOT / "docs" / "make_requirements.py"))
-DOCUMENT = (ROOT / "docs" / "requirements.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs" / "compliance" / "requirements.md").read_text(encoding="utf-8")
 ROWS = MAKER["requirements"]()
 CATALOGUE = {
     "R-CONSENT": 5, "R-PRIV": 9, "R-PTA": 6, "R-NUM": 4, "R-PK": 2, "R-SBP": 7, "R-CODE": 15, "R-TOTP": 8, "R-TXN": 8,
@@ -17,7 +17,7 @@ CATALOGUE = {
 }  # fmt: skip
 """How many there are of each family, numbered from 1."""
 READ = {"primary", "excerpt", "secondary", "unverified", "measured", "inference"}
-DUTIES = (ROOT / "docs" / "responsibilities.md").read_text(encoding="utf-8")
+DUTIES = (ROOT / "docs" / "compliance" / "responsibilities.md").read_text(encoding="utf-8")
 PARTIES = ["duty", "service", "application", "gateway", "operator", "where"]
 
 
@@ -102,5 +102,5 @@ def test_whose_duty_it_is_is_told_and_where():
 @pytest.mark.parametrize("page", ["requirements.md", "responsibilities.md"])
 def test_who_signs_finds_it(page):
     for document in ("README.md", "docs/security-model.md", "docs/operations.md"):
-        target = f"docs/{page}" if document == "README.md" else page
+        target = f"{'docs/' if document == 'README.md' else ''}compliance/{page}"
         assert f"({target}" in (ROOT / document).read_text(encoding="utf-8"), document
