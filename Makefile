@@ -18,7 +18,7 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find otp_service -name __pyc
 # process started in this directory would import the sources instead.
 ON_WHEEL := PYTHONSAFEPATH=1 OTP_SERVICE_TEST_WHEEL=1
 
-.PHONY: help setup run test check bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling overload soak abuse mutants lock sbom clean compose-secrets
+.PHONY: help setup run test check bench bench-delivery bench-import bench-pair load observe-check storm storm-ledger storm-restores rotate rolling overload soak abuse mutants lock docs sbom clean compose-secrets
 
 help:  ## Tell what the targets do.
 	@sed -n 's/^\([a-z][a-z-]*\):.*  ## /\1\t/p' Makefile | expand --tabs=18
@@ -99,6 +99,11 @@ lock:  ## Choose the newest dependencies that fit, and record their hashes.
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock"
+
+docs: setup  ## Make the documents that code and data tell: configuration, cli, data, requirements.
+	PYTHONPATH=. $(BIN)/python docs/make_reference.py
+	PYTHONPATH=. $(BIN)/python docs/make_data.py
+	PYTHONPATH=. $(BIN)/python docs/make_requirements.py
 
 sbom: setup  ## What is installed in production, as CycloneDX JSON: dist/otp-service.cdx.json.
 	@$(BIN)/python docs/make_sbom.py

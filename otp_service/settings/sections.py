@@ -158,6 +158,7 @@ class HttpSettings(Section):
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: Port = 8080
+    """Port to listen on."""
     processes: int = Field(default=2, ge=1, le=256)
     """Server processes; about one for each core."""
     threads: int = Field(default=2, ge=1, le=64)
@@ -254,6 +255,7 @@ class StreamsSettings(Section):
     """The outbox and the event stream, trimmed at each write."""
 
     retention_days: int = Field(default=7, ge=1, le=90)
+    """Days for which waiting messages, events and decisions are kept."""
     max_events: int = Field(default=1_000_000, ge=1000)
     """Events kept at most, approximately."""
     max_outbox: int = Field(default=100_000, ge=10)
@@ -466,6 +468,7 @@ class ApplicationSection(Section):
     name: Brand | None = None
     """The brand that messages show; default: the section's own name."""
     purposes: tuple[Name, ...] = Field(min_length=1)
+    """Names of the purposes that it may use."""
     countries: tuple[Country, ...] = Field(min_length=1)
     """Where it sends to; ``["*"]`` for everywhere, in development only."""
     region: CountryCode | None = None
@@ -628,6 +631,7 @@ class BlockSettings(Section):
     """Messages into one block of 10,000 numbers unapproved, and how many more for each that is approved there."""
 
     unapproved: Notations = ("4/hour", "4/2 days")
+    """Messages, all applications together."""
     growth: Growth = (1.0, 1.5)
     """How many more for each approval, of each of these in turn; the last one repeats."""
 

@@ -24,7 +24,7 @@ FOR_OTHERS = {"queue"}
 
 
 def test_it_is_what_its_maker_makes():
-    assert MAKER["document"]() == DOCUMENT, "python docs/make_data.py"
+    assert MAKER["document"]() == DOCUMENT, "run make docs"
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=str)

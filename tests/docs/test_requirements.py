@@ -1,4 +1,4 @@
-"""docs/compliance/requirements.md: no requirement is lost, each says how it stands, and every test that is named exists."""
+"""The requirements: none is lost, each says how it stands, and every test that is named exists."""
 
 import ast
 import re
@@ -34,7 +34,7 @@ def _tests_of(path):
 
 
 def test_it_is_what_its_maker_makes():
-    assert MAKER["document"]() == DOCUMENT, "python docs/make_requirements.py"
+    assert MAKER["document"]() == DOCUMENT, "run make docs"
 
 
 def test_every_requirement_of_the_catalogue_appears_once_and_no_other():
