@@ -133,7 +133,7 @@ def postgresql_engine(url: URL, timeout: float) -> Engine:
             },
         )
     except (ImportError, NoSuchModuleError) as missing:
-        raise ConfigurationError("PostgreSQL needs the extra postgresql: docs/operations.md, Installing.") from missing
+        raise ConfigurationError("PostgreSQL needs the extra postgresql: docs/install.md.") from missing
     impatient = _impatient(engine.dialect.loaded_dbapi, timeout + _GRACE)
 
     @event.listens_for(engine, "do_connect")

@@ -93,7 +93,7 @@ def _begun() -> Traces:
     try:
         pass
     except ModuleNotFoundError as missing:
-        raise ConfigurationError("Traces need the extra otel: docs/operations.md, Installing.") from missing
+        raise ConfigurationError("Traces need the extra otel: docs/install.md.") from missing
     try:
         return Otlp()
     except ValueError as unfit:

@@ -103,31 +103,6 @@ def _exists(first, second):
     return command is not None and (not second or not isinstance(command, click.Group) or second in command.commands)
 
 
-def test_the_table_of_commands_lists_exactly_the_commands_that_exist():
-    listed = [command for row in _rows("docs/operations.md", "## Processes") for command in _commands(row[0])]
-
-    assert sorted(listed) == sorted(_leaves(commands, ""))
-
-
-def _commands(cell):
-    """Yield the commands that a cell names; one without ``otp-service`` is of the group before it."""
-    group = ""
-    for span in re.findall(r"`([^`]+)`", cell):
-        command = span.removeprefix("otp-service ") if span.startswith("otp-service ") else f"{group} {span}"
-        group = command.split(" ", 1)[0]
-        yield command
-
-
-def _leaves(group, name):
-    context = click.Context(group)
-    for one in group.list_commands(context):
-        command = group.get_command(context, one)
-        if isinstance(command, click.Group):
-            yield from _leaves(command, f"{name}{one} ")
-        else:
-            yield f"{name}{one}"
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_every_target_of_make_exists(name):
     targets = re.search(r"^\.PHONY: (.+)$", _read("Makefile"), re.MULTILINE)[1].split()
@@ -157,10 +132,10 @@ def test_the_operations_guide_lists_exactly_the_metrics_that_exist():
     assert listed == exposed
 
 
-def test_the_operations_guide_lists_exactly_the_events_that_scripts_write():
+def test_the_page_on_events_lists_exactly_those_that_scripts_write():
     scripts = "\n".join(path.read_text() for path in LUA.glob("*.lua"))
     written = set(re.findall(r"'((?:verification|consent|check|message|delivery)\.\w*)'", scripts))
-    listed = {one for row in _rows("docs/operations.md", "## Events") for one in re.findall(r"`([a-z_.]+)`", row[0])}
+    listed = {one for row in _rows("docs/logs.md", "## Events") for one in re.findall(r"`([a-z_.]+)`", row[0])}
 
     assert listed == written
 

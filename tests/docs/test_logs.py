@@ -1,11 +1,11 @@
-"""docs/operations.md lists every line that is logged, at its level, and no other."""
+"""docs/logs.md lists every line that is logged, at its level, and no other."""
 
 import ast
 import re
 
 from support_sources import ROOT, modules
 
-TABLE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").split("### The lines\n", 1)[1].split("\n#", 1)[0]
+TABLE = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8").split("## The lines\n", 1)[1].split("\n#", 1)[0]
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 """Level of a line by the method that logs it; ``log`` takes it as a value, which is not looked at here."""
 

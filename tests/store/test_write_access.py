@@ -269,10 +269,10 @@ def test_he_cannot_have_a_message_sent_to_a_number_for_which_no_verification_is_
     assert sent(shop) == []
 
 
-# --- what the user that the service should have leaves him (docs/operations.md) ---------------------------------
+# --- what the user that the service should have leaves him (docs/install.md) ---------------------------------
 
 RECOMMENDED = re.compile(r"^ *ACL SETUSER otp on >PASSWORD (.+)$", re.MULTILINE)
-OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+INSTALL = Path(__file__).resolve().parents[2] / "docs" / "install.md"
 DENIED = ("MONITOR", "SLOWLOG GET", "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG SET save x", "ACL LIST", "CLIENT LIST",
           "SHUTDOWN", "REPLICAOF NO ONE", "GET another:key")  # fmt: skip
 
@@ -280,7 +280,7 @@ DENIED = ("MONITOR", "SLOWLOG GET", "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG SET
 @pytest.fixture
 def as_recommended(frozen: FrozenValkey) -> Iterator[redis.Redis]:
     """A client whose user may do what the document says, and no more."""
-    rights = RECOMMENDED.search(OPERATIONS.read_text(encoding="utf-8"))[1]
+    rights = RECOMMENDED.search(INSTALL.read_text(encoding="utf-8"))[1]
     frozen.client.execute_command(f"ACL SETUSER otp reset on >pw {rights}")
     client = connect(frozen.url.replace("//", "//otp:pw@"), timeout=1.0, connect_timeout=0.5)
     yield client

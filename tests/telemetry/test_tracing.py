@@ -316,7 +316,7 @@ def test_without_the_package_nothing_starts_and_the_sentence_says_what_to_do(
 ):
     monkeypatch.setitem(sys.modules, "otp_service.telemetry.tracing", None)
 
-    with pytest.raises(ConfigurationError, match=r"^Traces need the extra otel: docs/operations\.md, Installing\.$"):
+    with pytest.raises(ConfigurationError, match=r"^Traces need the extra otel: docs/install\.md\.$"):
         real_world.install(**TRACED)
     assert real_world.install()
 
