@@ -28,7 +28,7 @@ from support_valkey import ValkeyServer
 
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
-from otp_service.cli.doctor import Level, mirror_finding
+from otp_service.cli.doctor import Level, mirror_diagnosis
 from otp_service.domain.guard import RULES
 from otp_service.domain.numbers import named, parse_destination
 from otp_service.domain.people import EVERY_APPLICATION, Evidence, Suppression, SuppressionScope, SuppressionSource
@@ -290,7 +290,7 @@ class Order:
 
     @staticmethod
     def _doctor_fails(one: Installation) -> bool:
-        return mirror_finding(one.context).level is Level.FAIL
+        return mirror_diagnosis(one.context).level is Level.FAIL
 
     @staticmethod
     def _of_ledger(one: Installation, number: str) -> Word:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from otp_service.bootstrap import install
-from otp_service.cli.doctor import Level, mirror_finding
+from otp_service.cli.doctor import Level, mirror_diagnosis
 from otp_service.cli.output import destination, progress, warn
 from otp_service.domain.numbers import Named, may_hold_number, named
 from otp_service.domain.people import EVERY_APPLICATION, MAX_REASON, Act, ActEntry
@@ -123,6 +123,6 @@ def short_reason(reason: str) -> str:
 
 def warn_of_mirror(context: Context) -> None:
     """Say so where what was recorded is not in force: Redis mirrors another ledger, or a later state of this one."""
-    finding = mirror_finding(context)
+    finding = mirror_diagnosis(context)
     if finding.level is Level.FAIL:
         warn(f"{finding.sentence} {finding.action}")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from otp_service.cli.common import context_of, informed_context, known_application, operator_login
-from otp_service.cli.doctor import TOLERATED_SKEW
+from otp_service.cli.doctor import skew_in_words
 from otp_service.cli.ledger import warn_of_caution
 from otp_service.cli.output import (
     Cell,
@@ -481,7 +481,5 @@ def _row(state: WindowState) -> tuple[Cell, ...]:
 
 
 def _warn_of_skew(reader: LimitReader) -> None:
-    skew = reader.clock_skew()
-    if abs(skew) > TOLERATED_SKEW:
-        side = "ahead of" if skew > 0 else "behind"
-        warn(f"this host's clock is {abs(skew):.1f} s {side} Redis': what is shown is off by as much.")
+    if skew := skew_in_words(reader.clock_skew()):
+        warn(f"this host's clock is {skew} Redis': what is shown is off by as much.")

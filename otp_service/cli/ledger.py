@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from otp_service.cli.common import context_of, logged_context, operator_login
-from otp_service.cli.doctor import Finding, Level, known, mirror_finding, standing
+from otp_service.cli.doctor import Diagnosis, Level, known, mirror_diagnosis, of_mirror
 from otp_service.cli.output import (
     Cell,
     Shown,
@@ -60,7 +60,7 @@ def status(path: Path | None) -> None:
     kept = context.ledger
     table("tables", ("Table", "Rows"), ((name, _count(rows)) for name, rows in counts(kept.database).items()))
     days, began = asdict(settings.retention.to_core()), kept.purges.began()
-    findings = list(standing(context))
+    findings = list(of_mirror(context))
     told = list(map(members, findings))
     if not in_json(url=settings.ledger.shown_url, last_purge=when(began or None), findings=told):
         click.echo()
@@ -116,10 +116,10 @@ def rebuild(path: Path | None, *, yes: bool) -> None:
     done(f"The ledger is mirrored anew: {known(context.ledger.mirrored.head().sequence)}")
 
 
-def _settled(context: Context) -> Finding:
+def _settled(context: Context) -> Diagnosis:
     """Return what is found once the mirror stands: another process may have been building it, of either ledger."""
     end = time.monotonic() + _PATIENCE
-    while (finding := mirror_finding(context)).level is not Level.OK and time.monotonic() < end:
+    while (finding := mirror_diagnosis(context)).level is not Level.OK and time.monotonic() < end:
         time.sleep(_GLANCE)
         context.reflection.rebuild() if finding.level is Level.FAIL else context.reflection.refresh()
     return finding

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.people import Changes, ConsentMode, Place
@@ -40,6 +40,8 @@ class MirrorState(StrEnum):
     """The mirror is another ledger's."""
     LOST = "lost"
     """There is no mirror, though there was one: Redis was emptied or is another one."""
+    ABSENT = "absent"
+    """There is no mirror yet."""
 
 
 MISMATCHES: Final[Mapping[MirrorState, str]] = {
@@ -48,6 +50,23 @@ MISMATCHES: Final[Mapping[MirrorState, str]] = {
     MirrorState.LOST: "Redis was emptied or is another one, and cannot tell whether the ledger is the latest.",
 }
 """The states in which nothing is sent until an operator has decided."""
+
+
+class MirrorStatus(NamedTuple):
+    """How the mirror compares with the ledger."""
+
+    state: MirrorState
+    changes: int
+    """Number of the ledger's last change."""
+    mirrored: int = 0
+    """Number of the mirror's last change."""
+    next: Changes | None = None
+    """What the mirror is to be told next; ``None`` where that is nothing."""
+
+    @property
+    def lacking(self) -> int:
+        """How many changes the mirror lacks."""
+        return self.changes - self.mirrored
 
 
 class Reflection:
@@ -141,22 +160,42 @@ class Reflection:
 
     def _mirror_up_to(self, last: Place) -> MirrorState:
         while True:
-            place, closed = self._mirror.head()
-            if place is None:
-                if self._ledger.mirrored.was_mirrored() and not self.rebuilds_lost:
-                    return MirrorState.LOST
+            found = self._compare(last)
+            if changes := found.next:
+                if self._mirror.reflect(changes, self._buckets(changes)) and changes.upto.sequence >= last.sequence:
+                    break
+            elif found.state is MirrorState.ABSENT:
                 if not self._build(last.identity):
                     return MirrorState.BEHIND
-                continue
-            if place == last and not closed:
+            elif found.state is MirrorState.OK:
                 break
-            changes = None if closed else self._ledger.mirrored.since(place, AT_ONCE)
-            if changes is None:
-                return self._diverged(last.identity)
-            if self._mirror.reflect(changes, self._buckets(changes)) and changes.upto.sequence >= last.sequence:
-                break
+            else:
+                return self._diverged(last.identity) if found.state is MirrorState.DIVERGED else found.state
         self._note_mirrored()
         return MirrorState.OK
+
+    def inspect(self) -> MirrorStatus:
+        """Compare the mirror with the ledger, and change nothing.
+
+        Raises `LedgerUnavailableError` and `StoreUnavailableError`.
+        """
+        return self._compare(self._ledger.mirrored.head())
+
+    def _compare(self, last: Place) -> MirrorStatus:
+        """Compare the mirror with where the ledger has come."""
+        place, closed = self._mirror.head()
+        if place is None:
+            lost = self._ledger.mirrored.was_mirrored() and not self.rebuilds_lost
+            return MirrorStatus(MirrorState.LOST if lost else MirrorState.ABSENT, last.sequence)
+        if place.identity != last.identity:
+            return MirrorStatus(MirrorState.FOREIGN, last.sequence)
+        if place == last and not closed:
+            return MirrorStatus(MirrorState.OK, last.sequence, place.sequence)
+        changes = None if closed else self._ledger.mirrored.since(place, AT_ONCE)
+        if changes is None:
+            return MirrorStatus(MirrorState.DIVERGED, last.sequence)
+        state = MirrorState.BEHIND if changes.read_at > place.sequence else MirrorState.OK
+        return MirrorStatus(state, changes.read_at, place.sequence, changes)
 
     def _diverged(self, identity: str) -> MirrorState:
         """Close a mirror of this ledger, of another history; leave another ledger's alone, which others may rely on."""

@@ -4,17 +4,20 @@ import pytest
 from support_installation import key, tree
 
 from otp_service.cli.doctor import (
+    CLAIM,
+    CLOCK,
+    VERSION,
+    WORKER,
     Level,
-    clock_finding,
-    installation_finding,
-    safety_findings,
-    setting_findings,
-    settings_findings,
-    version_finding,
-    worker_finding,
+    diagnose,
+    of_safety,
+    of_server,
+    of_settings,
+    refused,
 )
 from otp_service.gateways.sandbox import SandboxGateway
 from otp_service.settings import settings_from
+from otp_service.store.mirror import installation_refusal
 
 LOCAL = "redis://localhost/0"
 HTTP = {"kind": "http", "url": "https://sms.example/send", "form": {"to": "{to}", "text": "{text}"}}
@@ -23,7 +26,7 @@ HTTP = {"kind": "http", "url": "https://sms.example/send", "form": {"to": "{to}"
 def found(url=LOCAL, **sections):
     """Return the subjects and sentences of what is not well."""
     settings = settings_from(tree(url, **sections))
-    return [(f.level, f.subject, f.sentence) for f in settings_findings(settings) if f.level is not Level.OK]
+    return [(f.level, f.subject, f.sentence) for f in of_settings(settings) if f.level is not Level.OK]
 
 
 def test_a_sound_installation_has_no_finding():
@@ -62,7 +65,7 @@ def test_the_root_keys_are_named_and_when_one_may_go(root, sentence, action):
     root_keys = " ".join(f"{name}:{key()}" for name in root)
     keys = {"root": root_keys, "pseudonym": key()}
     settings = settings_from(tree(LOCAL, keys=keys, purposes={"login": {"ttl": 600}}))
-    told = next(finding for finding in safety_findings(settings) if finding.subject == "keys")
+    told = next(finding for finding in of_safety(settings) if finding.subject == "keys")
     assert (told.level, told.sentence, told.action) == (Level.OK, sentence, action)
 
 
@@ -72,8 +75,8 @@ def test_a_country_that_no_route_reaches_fails_and_a_further_channel_warns():
         {"gateways": ["sandbox"], "channels": ["sms"], "purposes": ["login"]},
     ]
     assert found(routes=routes) == [
-        (Level.WARN, "applications.shop", "No gateway carries voice for login to GB."),
         (Level.FAIL, "applications.shop", "No gateway carries sms for payment to GB."),
+        (Level.WARN, "applications.shop", "No gateway carries voice for login to GB."),
     ]
 
 
@@ -143,7 +146,8 @@ def test_a_gateway_whose_settings_say_nothing_of_receipts_needs_no_public_addres
     ],
 )
 def test_versions_are_judged_by_what_the_scripts_need(version, level):
-    assert version_finding(version).level is level
+    (told,) = diagnose(VERSION, version)
+    assert told.level is level
 
 
 GOOD = {
@@ -169,29 +173,28 @@ GOOD = {
 )
 def test_a_setting_of_the_server_that_costs_something_is_told(name, value, level):
     settings = GOOD | {name: value}
-    bad = [finding for finding in setting_findings(settings.get) if finding.level is not Level.OK]
+    bad = [finding for finding in of_server(settings.get) if finding.level is not Level.OK]
     assert [finding.level for finding in bad] == [level]
     assert bad[0].subject == name
     assert bad[0].action
 
 
 def test_good_settings_of_the_server_have_no_finding():
-    assert all(finding.level is Level.OK for finding in setting_findings(GOOD.get))
+    assert all(finding.level is Level.OK for finding in of_server(GOOD.get))
 
 
 @pytest.mark.parametrize(("skew", "words"), [(0.5, "agrees"), (-2.5, "2.5 s behind"), (600.0, "600.0 s ahead of")])
 def test_clocks_are_compared(skew, words):
-    assert words in clock_finding(skew).sentence
+    (told,) = diagnose(CLOCK, skew)
+    assert words in told.sentence
 
 
 def test_another_pseudonym_key_fails_and_a_new_server_does_not():
-    assert installation_finding([], claimed=True).level is Level.OK
-    assert installation_finding([], claimed=False).level is Level.OK
-    finding = installation_finding(["pseudonym_key", "bucket_bits"], claimed=True)
+    assert [one.level for claimed in (True, False) for one in diagnose(CLAIM, claimed)] == [Level.OK, Level.OK]
+    finding = refused(installation_refusal(["pseudonym_key", "bucket_bits"]))
     assert (finding.level, finding.name) == (Level.FAIL, "other-installation")
     assert "another pseudonym_key and another bucket_bits" in finding.sentence
 
 
 def test_a_missing_worker_is_told():
-    assert worker_finding(None).level is Level.WARN
-    assert worker_finding(3).level is Level.OK
+    assert [one.level for age in (None, 3) for one in diagnose(WORKER, age)] == [Level.WARN, Level.OK]

@@ -63,8 +63,8 @@ def test_the_status_names_every_table_and_shows_no_password(environ):
 
 @pytest.mark.usefixtures("wrote")
 def test_no_more_rows_are_counted_than_can_be_soon(environ, monkeypatch):
-    monkeypatch.setattr(ledger_database, "MOST", 1)
-    monkeypatch.setattr("otp_service.cli.ledger.MOST", 1)
+    monkeypatch.setattr(ledger_database, "MAX_COUNT", 1)
+    monkeypatch.setattr("otp_service.cli.ledger.MAX_COUNT", 1)
 
     assert ["inbound", "more than 1"] in rows_of(run("ledger", "status", environ=environ))
 

@@ -13,6 +13,7 @@ from support_valkey import ValkeyServer, free_port
 from otp_service.bootstrap import install, prepare
 from otp_service.cli import guard
 from otp_service.cli import verification as cli_verification
+from otp_service.cli.dev import lock
 from otp_service.domain.verification import Reason
 from otp_service.settings import load_settings
 
@@ -235,6 +236,23 @@ def test_a_server_that_refuses_the_password_is_not_called_silent(tmp_path, acces
     assert f"Redis at redis://{address} refuses the user or the password." in result.output
     assert "does not answer" not in result.output
     assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("command", [("doctor",), ("gateway", "status")])
+def test_that_make_run_is_not_running_is_told_where_the_settings_are_its_own(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / ".otp-service"
+    own.mkdir()
+    elsewhere = run(*command, environ=configured(tmp_path, "redis://127.0.0.1:1/0"))
+    environ = configured(own, "redis://127.0.0.1:1/0")
+    with lock(own):
+        running = run(*command, environ=environ)
+    stopped = run(*command, environ=environ)
+
+    words = "does not answer: the service of make run in this folder is not running."
+    assert [one.exit_code for one in (elsewhere, running, stopped)] == [1, 1, 1]
+    assert [words in one.output for one in (elsewhere, running, stopped)] == [False, False, True]
+    assert "Start it: make run" in stopped.output
 
 
 def test_doctor_lists_the_faults_of_the_settings(tmp_path):
