@@ -50,7 +50,7 @@ load: setup $(LOAD_VENV)/.locked  ## Load as callers make it, strikes in the mid
 
 observe-check: setup $(LOAD_VENV)/.locked  ## The same, watched: every panel's query and every rule must answer. Needs prometheus.
 	$(BIN)/python benchmarks/load.py --python $(LOAD_VENV)/bin/python --seconds $(LOAD_SECONDS) --users $(LOAD_USERS) --seed $(LOAD_SEED) \
-		--picture docs/load-testing.svg
+		--picture docs/performance/load-test.svg
 
 storm: setup  ## Verifications while workers are killed and stopped, and a gateway fails; then the books must balance.
 	$(BIN)/python benchmarks/storm.py
