@@ -1,6 +1,6 @@
 """Makes docs/data.md, the inventory of all that is kept, from where it is declared: ``python docs/make_data.py``.
 
-A table's columns tell of themselves in the schema, keys in the store's inventory, labels in the metrics; what nothing
+A table's columns tell of themselves in the schema, keys in the store's table, labels in the metrics; what nothing
 declares is told here. The tests fail when the document is not what this makes.
 """
 
@@ -22,7 +22,7 @@ from otp_service.settings.sections import (
     StreamsSettings,
 )
 from otp_service.settings.tree import ruleset_of
-from otp_service.store.inventory import FAMILIES, KeyFamily, Spans
+from otp_service.store.keys import KEYS, Key, Spans
 from otp_service.telemetry import metrics
 from otp_service.telemetry.tracing import ATTRIBUTES
 
@@ -33,7 +33,7 @@ _DAY = 24 * 3600
 BEGINNING = """\
 # What is kept, where, and for how long
 
-Made by `python docs/make_data.py` from the schema of the ledger and the inventory of Redis' keys. The tests fail when
+Made by `python docs/make_data.py` from the schema of the ledger and the table of Redis' keys. The tests fail when
 it is not up to date, when a column or a key is not described, and when a key is found that is not listed.
 
 **A number is nowhere in the clear.** It is kept as a *pseudonym*, under a key that is kept apart; as long as a message
@@ -55,9 +55,8 @@ they have: delete them after as many days.
 REDIS = """\
 ## In Redis
 
-All keys are built in [`store/keys.py`](../otp_service/store/keys.py) and described in
-[`store/inventory.py`](../otp_service/store/inventory.py). `{bb}` is the bucket, `{00}` in an installation of one
-bucket. Times are those of the default settings.
+All keys are built from the table in [`store/keys.py`](../otp_service/store/keys.py). `<bucket>` is `00` in an
+installation of one bucket. Times are those of the default settings.
 """
 FOLDER = """\
 ## In files
@@ -154,7 +153,7 @@ def document() -> str:
         LEDGER,
         *_classes(),
         REDIS,
-        _table(("key", "type", "holds", "personal", "lives", "read by"), map(_key, FAMILIES)),
+        _table(("key", "type", "holds", "personal", "lives", "read by"), map(_key, KEYS)),
         FOLDER,
         _table(("file", "holds"), ((f"`{name}`", holds) for name, holds in FILES.items())),
         "Others:\n",
@@ -198,25 +197,16 @@ def _kept(data: str) -> str:
     return f"{field.default} days. {field.description} {otherwise}".rstrip()
 
 
-def _key(family: KeyFamily) -> tuple[str, ...]:
-    longest = family.life.longest
-    words = family.life.words.replace("{}", duration(longest(spans())) if longest else "")
-    personal = "" if family.personal == "nothing" else family.personal
-    return (
-        ", ".join(f"`{shape}`" for shape in family.shapes),
-        family.type,
-        family.holds,
-        personal,
-        words,
-        family.read_by,
-    )
+def _key(kind: Key) -> tuple[str, ...]:
+    lives = kind.life.words.replace("{}", duration(kind.life.longest(spans()) or 0))
+    return f"`{kind.pattern}`", kind.type, kind.holds, kind.personal, lives, kind.read_by
 
 
 def spans() -> Spans:
     """Return what the lives of keys depend on, by default."""
     ruleset = ruleset_of(GuardSettings(), LimitsSettings().to_core(), SpendSettings(day="1"))
     guard = {part: life // 1000 for part, life in {**ruleset.lives, "standing": ruleset.known}.items()}
-    return Spans(window=_DAY, streams=StreamsSettings().retention_days * _DAY, guard=guard)
+    return {"window": _DAY, "streams": StreamsSettings().retention_days * _DAY, **guard}
 
 
 def labels() -> list[str]:

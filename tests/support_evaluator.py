@@ -13,6 +13,7 @@ from otp_service.domain.guard import Window as RuleWindow
 from otp_service.store import keys
 from otp_service.store.guard import WindowItem
 from otp_service.store.scripts import load_ruleset, part_texts
+from otp_service.store.verifications import keys_of_window
 
 _BODY = """
 local list, place, longest = limits.of(KEYS, 1, ARGV[1]), 0, 0
@@ -50,10 +51,7 @@ class Verdict:
 
 def hit(client: redis.Redis, windows: Sequence[Window]) -> Verdict:
     """Test all windows, and spend them all if each has room."""
-    rules = tuple(
-        RuleWindow("test", one.limit.scope, one.limit.strategy, one.limit.amount, one.limit.seconds) for one in windows
-    )
-    ruleset = load_ruleset(Ruleset(windows=rules)).text
+    ruleset = load_ruleset(Ruleset(windows=tuple(_rule_of(one.limit) for one in windows))).text
     text = "\n".join(
         [f"local ruleset = cjson.decode('{ruleset}')", *part_texts(("clock", "fence", "limits")), _READ, _BODY]
     )
@@ -62,18 +60,21 @@ def hit(client: redis.Redis, windows: Sequence[Window]) -> Verdict:
     return Verdict(place, wait)
 
 
+def _rule_of(limit: Limit) -> RuleWindow:
+    return RuleWindow("test", limit.scope, limit.strategy, limit.amount, limit.seconds)
+
+
 def window(scope: Scope, amount: int, seconds: int, name: str = "somebody") -> Window:
     """Return a limit with keys as the library would name them."""
     limit = Limit(scope, amount, seconds)
-    named = f"{name}/{seconds}"
-    moving = limit.strategy is Strategy.MOVING_WINDOW
-    return Window(limit, keys.moving(named) if moving else keys.sliding(named))
+    return Window(limit, keys_of_window(_rule_of(limit), "00", name, name, name))
 
 
 def item(one: Window) -> tuple[RateLimitItem, str]:
     """Return a window in the library's terms: its item, and its identifier."""
-    name = one.keys[0].removeprefix(f"{keys.PREFIX}:").removeprefix("{").removesuffix("}")
-    return WindowItem(one.limit), name
+    name = keys.identifier(one.keys[0])
+    moving = one.limit.strategy is Strategy.MOVING_WINDOW
+    return WindowItem(one.limit), name if moving else name.removeprefix("{").removesuffix("}")
 
 
 def library(client: redis.Redis, scope: Scope, prefix: str = keys.PREFIX) -> RateLimiter:

@@ -6,7 +6,7 @@ import redis
 
 from otp_service.settings.sections import GuardSettings, LimitsSettings, SpendSettings
 from otp_service.settings.tree import ruleset_of
-from otp_service.store.inventory import Spans, families_of
+from otp_service.store.keys import Spans, kinds_of
 
 DAY = 24 * 3600
 RETENTION = 7 * DAY
@@ -14,14 +14,14 @@ RETENTION = 7 * DAY
 
 
 def assert_all_keys_expire(client: redis.Redis, *, window: int = DAY, retention: int = RETENTION) -> int:
-    """Assert that every key is one that the inventory knows, and goes away by itself in the time that is told there.
+    """Assert that every key is one that the table knows, and goes away by itself in the time that is told there.
 
     ``window`` is the longest window of any limit and ``retention`` that of streams, both in seconds. Returns how many
     keys there are.
     """
     names = [name.decode() for name in client.scan_iter(count=1000)]
     found = {name: (client.type(name).decode(), client.pttl(name)) for name in names}
-    spans = Spans(window=window, streams=retention, guard=guard_lives())
+    spans = {"window": window, "streams": retention, **guard_lives()}
     wrong = {name: seen for name, seen in found.items() if not _is_known(name, *seen, spans)}
     assert not wrong, f"keys, their types and their remaining milliseconds: {wrong}"
     return len(names)
@@ -30,8 +30,8 @@ def assert_all_keys_expire(client: redis.Redis, *, window: int = DAY, retention:
 def _is_known(name: str, kind: str, life: int, spans: Spans) -> bool:
     if life == -2:  # it went between the two looks
         return True
-    families = families_of(name)
-    return len(families) == 1 and families[0].type == kind and families[0].life.fits(life, spans)
+    kinds = kinds_of(name)
+    return len(kinds) == 1 and kinds[0].type == kind and kinds[0].life.fits(life, spans)
 
 
 @cache

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import redis
 from limits import RateLimitItem, RateLimitItemPerSecond
@@ -171,14 +171,14 @@ class LimitReader:
         self, bucket: str, pseudonym: str, applications: Iterable[str]
     ) -> Iterable[tuple[WindowItem, str, Limit, str | None]]:
         for limit in self._limits.number:
-            yield WindowItem(limit), keys.number_window(bucket, pseudonym, limit.seconds), limit, None
+            yield WindowItem(limit), keys.identifier(keys.number_window(bucket, pseudonym, limit.seconds)), limit, None
         for application in applications:
             for limit in self._limits.failed_checks:
                 key = keys.failed_checks_window(bucket, application, pseudonym, limit.seconds)
-                yield WindowItem(limit), key, limit, application
+                yield WindowItem(limit), keys.identifier(key), limit, application
 
 
-BY_HAND = 30 * 24 * 3_600_000
+BY_HAND: Final = 1000 * keys.health.seconds // 2
 """Milliseconds for which a breaker stays open that is opened by hand, at most: every key expires."""
 
 

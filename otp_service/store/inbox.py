@@ -79,9 +79,9 @@ class Mailbox:
             yield CaughtMessage(verification_id, to, channel, sender, text, int(at))
 
 
-APART: Final = 24 * 3600
+APART: Final = keys.replied.seconds
 """Seconds from one reply of a kind, by an application to a number, to the next."""
-LATEST: Final = 600
+LATEST: Final = keys.replies.seconds
 """Seconds after which a reply that waits is not sent any more."""
 MOST: Final = 1000
 """Replies that wait at most; older ones go."""

@@ -1,85 +1,103 @@
-"""Every key in Redis, built here and nowhere else.
+"""Every key in Redis: how it is built, what it holds of whom, how long it lives, and who reads it.
 
-What a script touches together carries one hash tag, the number's bucket, so that Redis Cluster stays possible.
-What each holds, and how long it lives, is in `otp_service.store.inventory`. Windows are named by rule and length, not
-by amount, in the form that the ``limits`` library reads under the prefix ``otp``.
+The document docs/data.md is made from this table, and the tests hold every key that they find against it. What a script
+touches together carries one hash tag, the number's bucket, so that Redis Cluster stays possible.
 """
 
-PREFIX = "otp"
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal
 
-INSTALLATION = f"{PREFIX}:installation"
-"""Fingerprint of the pseudonym key and number of buckets: what must never change while Redis keeps its data."""
+from otp_service.domain.keyring import IDEMPOTENCY_SECONDS
+from otp_service.domain.verification import GRACE, LONGEST_LIFE
 
-WORKER = f"{PREFIX}:worker"
-"""String: when a worker was last seen alive."""
+PREFIX: Final = "otp"
+"""What all keys begin with; the ``limits`` library puts it before its own."""
 
-MIRROR = f"{PREFIX}:mirror/head"
-"""Hash: which ledger the mirror is built of, and the place in it that it has come to."""
-
-MIRROR_BUILDER = f"{PREFIX}:mirror/builder"
-"""String: who builds the mirror. Lives for half a minute."""
-
-FENCE = f"{PREFIX}:fence"
-"""Hash: when the store was fenced, and until when fewer messages may be sent. Lives for a day."""
-
-REPLIES = f"{PREFIX}:replies"
-"""List: replies to what people wrote back, sealed, that no worker has sent yet. Lives for ten minutes."""
+Spans = Mapping[str, int]
+"""Seconds that an installation's settings decide: ``window`` (the longest of any limit), ``streams``
+(``streams.retention_days``), and each part of the guard."""
 
 
-def mirrored(bucket: str, pseudonym: str) -> str:
-    """Hash: what the ledger says of a number. Once it says nothing any more, it lives for another day."""
-    return f"{mirrored_numbers(bucket)}{pseudonym}"
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How long a key lives."""
+
+    words: str
+    """For people; ``{}`` stands for the longest life."""
+    amount: int | None = None
+    """Of seconds, or of ``span``; ``None`` where it has no TTL."""
+    span: str = ""
+    """What of `Spans` is counted, if not seconds."""
+    may_stay: bool = False
+    """Whether it may have no TTL, or a longer one, all the same."""
+
+    def longest(self, spans: Spans) -> int | None:
+        """Return the longest life in seconds; ``None`` where it has no TTL."""
+        return self.amount * spans[self.span] if self.amount and self.span else self.amount
+
+    def fits(self, milliseconds: int, spans: Spans) -> bool:
+        """Tell whether a TTL, as ``PTTL`` answers it, is that of such a key."""
+        longest = self.longest(spans)
+        if milliseconds == -1 or self.may_stay:
+            return longest is None or self.may_stay
+        return longest is not None and 0 <= milliseconds <= 1000 * longest
 
 
-def mirrored_numbers(bucket: str) -> str:
-    """Return the beginning of the keys of mirrored numbers."""
-    return f"{PREFIX}:{{{bucket}}}:mirror/number/"
+@dataclass(frozen=True)
+class Key:
+    """A kind of key. Called with a value for each ``<field>`` of its pattern, in that order, it returns a key."""
+
+    pattern: str
+    type: str
+    """As ``TYPE`` answers."""
+    personal: Literal["", "pseudonym", "sealed"]
+    """What of a person is in it: numbers or networks under a keyed name; what is encrypted under a key of the
+    verification's own."""
+    life: Life
+    read_by: str
+    holds: str
+
+    def __call__(self, *values: str | int) -> str:
+        """Return a key. Raises `TypeError` for too few values, or too many."""
+        return self._form % (values[:1] + values if self._is_own_tag else values)
+
+    def beginning(self, *values: str | int) -> str:
+        """Return what the keys begin with that have these values in their first fields."""
+        return "%s".join(self._form.split("%s")[: len(values) + 1]) % values
+
+    @property
+    def seconds(self) -> int:
+        """How long it lives at most. Raises `ValueError` where it has no TTL, or settings decide."""
+        if self.life.amount is None or self.life.span:
+            raise ValueError(f"{self.pattern} has no life of its own.")
+        return self.life.amount
+
+    def has(self, key: str) -> bool:
+        """Tell whether a key is of this kind."""
+        return self._regex.fullmatch(key) is not None
+
+    @cached_property
+    def _form(self) -> str:
+        return re.sub("<[^>]+>", "%s", self.pattern)
+
+    @cached_property
+    def _is_own_tag(self) -> bool:
+        """Whether the first field stands twice: as the hash tag and in the name."""
+        first, *others = re.findall("<[^>]+>", self.pattern) or [""]
+        return first in others
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        exact = re.escape(self.pattern).replace("<bucket>", "[0-9a-f]{2}")
+        return re.compile(re.sub("<[^>]+>", "[^:/{}]*", exact))
 
 
-def record(bucket: str, verification_id: str) -> str:
-    """Hash: a verification. Lives as long as its code, and the grace."""
-    return f"{PREFIX}:{{{bucket}}}:v:{verification_id}"
-
-
-def dispatch(bucket: str, dispatch_id: str) -> str:
-    """Hash: which record and slot a dispatch belongs to. Lives as long as the record."""
-    return f"{PREFIX}:{{{bucket}}}:dispatch:{dispatch_id}"
-
-
-def idempotency(bucket: str, application: str, key: str) -> str:
-    """Hash: what an idempotency key of an application stood for; ``key`` is a fingerprint.
-
-    A start's lives 24 hours, any other as long as the record that it is about.
-    """
-    return f"{PREFIX}:{{{bucket}}}:idempotency:{application}:{key}"
-
-
-def lane(bucket: str, kind: str, application: str, country: str, channel: str) -> str:
-    """Stream: messages of an application to deliver that have a route in common.
-
-    ``kind`` is that of their purposes, or that of retries.
-    """
-    return f"{lanes_of(bucket, kind)}{application}:{country}:{channel}"
-
-
-def lanes_of(bucket: str, kind: str) -> str:
-    """Return the beginning of the lanes of a kind."""
-    return f"{PREFIX}:{{{bucket}}}:outbox:{kind}:"
-
-
-def lanes(bucket: str) -> str:
-    """Hash: the keys of all lanes, and how many messages were ever put into each."""
-    return f"{PREFIX}:{{{bucket}}}:lanes"
-
-
-def ready(bucket: str) -> str:
-    """Set: the keys of the lanes that may hold messages that no worker has taken yet."""
-    return f"{PREFIX}:{{{bucket}}}:ready"
-
-
-def wake(bucket: str) -> str:
-    """List: wakes a worker for each of its members. Lives for a minute."""
-    return f"{PREFIX}:{{{bucket}}}:wake"
+def kinds_of(key: str) -> tuple[Key, ...]:
+    """Return the kinds that a key is of: exactly one, if it is ours."""
+    return tuple(kind for kind in KEYS if kind.has(key))
 
 
 def queue(bucket: str, kind: str, application: str, country: str, channel: str) -> tuple[str, str, str, str]:
@@ -87,183 +105,134 @@ def queue(bucket: str, kind: str, application: str, country: str, channel: str) 
     return lane(bucket, kind, application, country, channel), lanes(bucket), ready(bucket), wake(bucket)
 
 
-def delayed(bucket: str) -> str:
-    """Sorted set: messages to deliver later, by time in milliseconds."""
-    return f"{PREFIX}:{{{bucket}}}:delayed"
-
-
-def calls(bucket: str) -> str:
-    """Hash: the calls to gateways that are under way, by lane and entry of their jobs. Lives as long as the events."""
-    return f"{PREFIX}:{{{bucket}}}:calls"
-
-
-def dead_letters(bucket: str) -> str:
-    """Stream: messages that were given up, with the reason."""
-    return f"{PREFIX}:{{{bucket}}}:dead"
-
-
-def events(bucket: str) -> str:
-    """Stream: what happened, without personal data."""
-    return f"{PREFIX}:{{{bucket}}}:events"
-
-
-def recent(bucket: str, pseudonym: str) -> str:
-    """List: a number's last verifications, newest first: identifier|time of the start. Lives as long as the events."""
-    return f"{PREFIX}:{{{bucket}}}:recent:{pseudonym}"
-
-
-def replied(bucket: str, application: str, pseudonym: str, meaning: str) -> str:
-    """Hold, as a string, that an application answered what a number wrote to it, by what it meant. Lives for a day."""
-    return f"{PREFIX}:{{{bucket}}}:replied:{application}:{meaning}:{pseudonym}"
-
-
-def health(gateway: str) -> str:
-    """Hash: how a gateway is. Lives for a day after it says anything."""
-    return f"{PREFIX}:{{gateways}}:health:{gateway}"
-
-
-def flights(gateway: str) -> str:
-    """Sorted set: the calls of a gateway in flight, by when they are given up; only where they are bounded."""
-    return f"{PREFIX}:{{gateways}}:flights:{gateway}"
-
-
-def reference(gateway: str, reference: str) -> str:
-    """Hold, as a string, the dispatch that a gateway took over under a reference (its hash), for a record's life."""
-    return f"{PREFIX}:{{gateways}}:reference:{gateway}:{reference}"
-
-
-def early_receipts(gateway: str, reference: str) -> str:
-    """List: receipts for a reference (its hash) that nobody knows yet. Lives for some minutes."""
-    return f"{PREFIX}:{{gateways}}:early:{gateway}:{reference}"
-
-
-def caught(application: str) -> str:
-    """List: the last messages that a sandbox gateway caught for an application, sealed."""
-    return f"{PREFIX}:{{sandbox}}:application:{application}"
-
-
-def caught_of(application: str, verification_id: str) -> str:
-    """List: the messages that a sandbox gateway caught of one verification of an application, sealed."""
-    return f"{PREFIX}:{{sandbox}}:verification:{application}:{verification_id}"
-
-
-# --- the guard: a key names its part of it, which the scripts read; states are strings of MessagePack -----------
-
-
-def decisions(bucket: str) -> str:
-    """Stream: what the rules refused, or would have, and what changed for all; without personal data.
-
-    Lives as long as the events after the last entry, as the attempts do.
-    """
-    return f"{PREFIX}:{{{bucket}}}:decisions"
-
-
-def attempts(bucket: str) -> str:
-    """Stream: starts, resends and codes, to be tried again under other rules; pseudonyms only."""
-    return f"{PREFIX}:{{{bucket}}}:attempts"
-
-
 def guard_of_number(bucket: str) -> str:
-    """Return the beginning of what is kept of numbers: ``standing/``, ``cooldown/`` and ``guesses/APPLICATION/``.
-
-    ``standing``: when the number was approved last, and from which contexts.
-    """
+    """Return what the keys of the guard about numbers begin with; scripts append ``standing/``, ``cooldown/``, ..."""
     return f"{PREFIX}:{{{bucket}}}:guard/"
 
 
-def standing(bucket: str, pseudonym: str) -> str:
-    """Hold when a number was approved last, and from which contexts."""
-    return f"{guard_of_number(bucket)}standing/{pseudonym}"
+def identifier(window: str) -> str:
+    """Return the key of a moving window as the ``limits`` library names it, which puts the prefix before it."""
+    return window.removeprefix(f"{PREFIX}:")
 
 
-def cooldown(bucket: str, pseudonym: str) -> str:
-    """Hold a number's messages in a row."""
-    return f"{guard_of_number(bucket)}cooldown/{pseudonym}"
+_DAY: Final = 24 * 3600
+_FOR_EVER: Final = Life("for ever")
+_MINUTE: Final = Life("a minute", 60)
+_LANES: Final = Life("no TTL; an empty lane is forgotten within an hour")
+_RECORD: Final = Life("life of the code + 10 min", LONGEST_LIFE + GRACE)
+_STREAM: Final = Life("`streams.retention_days` after the last write", 1, "streams")
+_WINDOW: Final = Life("the window", 1, "window")
+_TWO_WINDOWS: Final = Life("twice the window", 2, "window")
 
+# fmt: off
+installation = Key("otp:installation", "hash", "", _FOR_EVER, "all processes",
+    "fingerprint of the pseudonym key, number of bucket bits")
+worker = Key("otp:worker", "string", "", Life("15 s", 60), "API (`/readyz`), `doctor`",
+    "when a worker was last seen, and its name")
+mirror = Key("otp:mirror/head", "hash", "", _FOR_EVER, "API, worker",
+    "which ledger the mirror is built of, and how far it has come")
+mirror_builder = Key("otp:mirror/builder", "string", "", Life("30 s", 60), "API, worker",
+    "who builds the mirror")
+mirrored = Key("otp:{<bucket>}:mirror/number/<pseudonym>", "hash", "pseudonym",
+    Life("as long as anything holds of the number; then a day", _DAY, may_stay=True), "API, worker",
+    "who may not write to a number, for whom it is frozen or was lately, and its consents")
+fence = Key("otp:fence", "hash", "", Life("a day", IDEMPOTENCY_SECONDS), "API, worker, `doctor`",
+    "when the store was fenced: what was started before is expired; until when send limits are halved")
+replies = Key("otp:replies", "list", "sealed", Life("10 min", 600), "worker",
+    "replies to what people wrote back, that are still to be sent")
+replied = Key("otp:{<bucket>}:replied:<application>:<meaning>:<pseudonym>", "string", "pseudonym", Life("a day", _DAY),
+    "API, worker", "that something which a number wrote was answered")
+record = Key("otp:{<bucket>}:v:<id>", "hash", "sealed", _RECORD, "API, worker, `find`",
+    "the record: status, policy, tag, counts, sealed number, mask and details, dispatches")
+dispatch = Key("otp:{<bucket>}:dispatch:<dp id>", "hash", "", _RECORD, "API (receipts)",
+    "record and slot of a dispatch, gateway")
+idempotency = Key("otp:{<bucket>}:idempotency:<application>:<fingerprint>", "hash", "",
+    Life("a start's 24 h; others as the record", IDEMPOTENCY_SECONDS), "API",
+    "what an idempotency key stood for, and its answer")
+lane = Key("otp:{<bucket>}:outbox:<kind>:<application>:<country>:<channel>", "stream", "",
+    Life("no TTL; trimmed by age at each write, its length bounded by `backlog-full`; deleted within an hour once it "
+         "is empty"), "worker",
+    "a lane of the outbox: the messages to deliver, which name their records, and where traces are on the span that "
+    "queued them")
+lanes = Key("otp:{<bucket>}:lanes", "hash", "", _LANES, "API, worker",
+    "keys of all lanes, and how many messages were ever put into each")
+ready = Key("otp:{<bucket>}:ready", "set", "", _LANES, "worker",
+    "keys of the lanes that may hold jobs that no worker has taken")
+wake = Key("otp:{<bucket>}:wake", "list", "", _MINUTE, "worker", "wakes a worker for each of its members, 64 at most")
+delayed = Key("otp:{<bucket>}:delayed", "zset", "", _STREAM, "worker",
+    "jobs that wait for another round, by time in milliseconds")
+calls = Key("otp:{<bucket>}:calls", "hash", "", _STREAM, "worker",
+    "calls to gateways that are under way, with gateway and price, for whoever finds a worker dead")
+dead_letters = Key("otp:{<bucket>}:dead", "stream", "", _STREAM, "`dead-letters`, `doctor`",
+    "dead letters: messages that were given up")
+events = Key("otp:{<bucket>}:events", "stream", "pseudonym",
+    Life("no TTL; trimmed once it is recorded in the ledger, by age and length"),
+    "worker (into the ledger), `find`, readers of your own",
+    "what happened; until it is recorded, the evidence of a consent that came with a start, the address shortened")
+recent = Key("otp:{<bucket>}:recent:<pseudonym>", "list", "pseudonym", _STREAM, "API, `find`",
+    "a number's last 20 verifications, with the time of each start")
+decisions = Key("otp:{<bucket>}:decisions", "stream", "", _STREAM, "`guard`",
+    "what the guard's rules refused, or would have, and what changed for all")
+attempts = Key("otp:{<bucket>}:attempts", "stream", "pseudonym", _STREAM, "`guard replay`",
+    "starts, resends and codes")
+standing = Key("otp:{<bucket>}:guard/standing/<pseudonym>", "string", "pseudonym",
+    Life("{} after the last approval", 1, "standing"), "API",
+    "when a number was approved last, and from which contexts")
+cooldown = Key("otp:{<bucket>}:guard/cooldown/<pseudonym>", "string", "pseudonym", Life("{}", 1, "cooldown"), "API",
+    "messages in a row that nobody approved, by lane")
+guesses = Key("otp:{<bucket>}:guard/guesses/<application>/<pseudonym>", "string", "pseudonym",
+    Life("{}", 1, "guesses"), "API", "wrong codes in a row, by lane; the lock")
+block = Key("otp:{<block>}:guard/block/<block>", "string", "pseudonym", Life("{} after the last message", 1, "block"),
+    "API", "buckets and breaker of a block of 10,000 numbers, all applications together")
+country = Key("otp:{<application>}:guard/country/<application>/<country>", "string", "",
+    Life("{} after the last message", 1, "country"), "API, `guard status`",
+    "buckets and breaker of an application's country")
+address = Key("otp:{<network>}:guard/address/<network>", "string", "pseudonym",
+    Life("{} after the last start", 1, "address"), "API", "buckets of an end user's network")
+asked = Key("otp:{<network>}:guard/asked/<network>", "set", "pseudonym", Life("{}", 1, "asked"), "API",
+    "numbers and countries that a network asked codes for")
+network = Key("otp:{<network>}:guard/network/<network>", "string", "pseudonym",
+    Life("{} after the last start", 1, "network"), "API", "buckets of an IPv6 /48")
+provider = Key("otp:{<network>}:guard/provider/<network>", "string", "pseudonym",
+    Life("{} after the last start", 1, "provider"), "API", "buckets of an IPv6 /32")
+failures = Key("otp:{<application>}:guard/failures/<application>", "string", "", Life("{}", 1, "failures"), "API",
+    "codes that an application checked, wrong and right ones")
+spend = Key("otp:{<application>}:guard/spend/<application>", "string", "", Life("{}", 1, "spend"),
+    "API, worker, `guard status`", "what an application spent in this hour and day")
+spend_in_country = Key("otp:{<application>}:guard/spendcountry/<application>/<country>", "string", "",
+    Life("{}", 1, "spendcountry"), "API, worker, `guard status`", "the same for a country")
+health = Key("otp:{gateways}:health:<gateway>", "hash", "", Life("a day after it says anything", 60 * _DAY),
+    "worker, `gateway status`", "breaker, pause and rate of a gateway")
+flights = Key("otp:{gateways}:flights:<gateway>", "zset", "", Life("a day after the last call", _DAY), "worker",
+    "its calls in flight, where they are bounded")
+reference = Key("otp:{gateways}:reference:<gateway>:<reference>", "string", "", _RECORD, "worker",
+    "the dispatch that a gateway took over under a reference (its hash)")
+early_receipts = Key("otp:{gateways}:early:<gateway>:<reference>", "list", "pseudonym", Life("10 min", 600), "worker",
+    "receipts for a reference that is not known yet; whom they are about, where it is a guess")
+caught = Key("otp:{sandbox}:application:<application>", "list", "sealed", _RECORD, "API (sandbox)",
+    "the last 100 messages that a sandbox gateway caught")
+caught_of = Key("otp:{sandbox}:verification:<application>:<id>", "list", "sealed", _RECORD, "API (sandbox)",
+    "the caught messages of one verification")
+# Windows are named by rule and length, not by amount, as the limits library names them.
+number_window = Key("otp:{<bucket>}:number/<pseudonym>/<seconds>", "list", "pseudonym", _WINDOW, "API, `limits`",
+    "times of the messages to a number, all applications together")
+failed_checks_window = Key("otp:{<bucket>}:failed_checks/<application>/<pseudonym>/<seconds>", "list", "pseudonym",
+    _WINDOW, "API, `limits`", "times of the wrong codes")
+network_window = Key("otp:{ip/<network>/<seconds>}", "string", "pseudonym", _TWO_WINDOWS, "API, `limits`",
+    "starts from a network")
+network_window_before = Key("otp:{ip/<network>/<seconds>}/-1", "string", "pseudonym", _TWO_WINDOWS, "API, `limits`",
+    "the same, of the window before")
+application_window = Key("otp:{application/<application>/<seconds>}", "string", "", _TWO_WINDOWS, "API, `limits`",
+    "starts and resends of an application")
+application_window_before = Key("otp:{application/<application>/<seconds>}/-1", "string", "", _TWO_WINDOWS,
+    "API, `limits`", "the same, of the window before")
+# fmt: on
 
-def guesses(bucket: str, application: str, pseudonym: str) -> str:
-    """Hold the wrong codes in a row for a number at an application, and the lock."""
-    return f"{guard_of_number(bucket)}guesses/{application}/{pseudonym}"
+KEYS: Final = tuple(kind for kind in list(globals().values()) if isinstance(kind, Key))
 
-
-def block(pseudonym: str) -> str:
-    """Hold the buckets and the breaker of a block of numbers, all applications together."""
-    return f"{PREFIX}:{{{pseudonym}}}:guard/block/{pseudonym}"
-
-
-def country(application: str, country: str) -> str:
-    """Hold the buckets and the breaker of an application's country."""
-    return f"{PREFIX}:{{{application}}}:guard/country/{application}/{country}"
-
-
-def address(network_pseudonym: str) -> str:
-    """Hold the buckets of an end user's network."""
-    return f"{PREFIX}:{{{network_pseudonym}}}:guard/address/{network_pseudonym}"
-
-
-def asked(network_pseudonym: str) -> str:
-    """Set: numbers and countries that an end user's network asked codes for lately."""
-    return f"{PREFIX}:{{{network_pseudonym}}}:guard/asked/{network_pseudonym}"
-
-
-def network(pseudonym: str) -> str:
-    """Hold the buckets of an IPv6 /48."""
-    return f"{PREFIX}:{{{pseudonym}}}:guard/network/{pseudonym}"
-
-
-def provider(pseudonym: str) -> str:
-    """Hold the buckets of an IPv6 /32."""
-    return f"{PREFIX}:{{{pseudonym}}}:guard/provider/{pseudonym}"
-
-
-def failures(application: str) -> str:
-    """Hold how many codes an application checked, wrong and right ones."""
-    return f"{PREFIX}:{{{application}}}:guard/failures/{application}"
-
-
-def spend(application: str) -> str:
-    """Hold what an application spent in this hour and day."""
-    return f"{PREFIX}:{{{application}}}:guard/spend/{application}"
-
-
-def spend_in_country(application: str, country: str) -> str:
-    """Hold what an application spent for a country in this hour and day."""
-    return f"{PREFIX}:{{{application}}}:guard/spendcountry/{application}/{country}"
-
-
-# --- windows: what follows the prefix is the key as the limits library names it --------------------------------
-
-
-def number_window(bucket: str, pseudonym: str, seconds: int) -> str:
-    """List: times of the last messages to a number, all applications together."""
-    return f"{{{bucket}}}:number/{pseudonym}/{seconds}"
-
-
-def failed_checks_windows(bucket: str, application: str) -> str:
-    """Return the beginning of the keys of an application's failed checks; pseudonym and window end them."""
-    return f"{{{bucket}}}:failed_checks/{application}/"
-
-
-def failed_checks_window(bucket: str, application: str, pseudonym: str, seconds: int) -> str:
-    """List: times of the last wrong codes for a number, per application."""
-    return f"{failed_checks_windows(bucket, application)}{pseudonym}/{seconds}"
-
-
-def network_window(network_pseudonym: str, seconds: int) -> str:
-    """Two counters: starts from an end user's network. The library puts the braces around."""
-    return f"ip/{network_pseudonym}/{seconds}"
-
-
-def application_window(application: str, seconds: int) -> str:
-    """Two counters: starts and resends of an application. The library puts the braces around."""
-    return f"application/{application}/{seconds}"
-
-
-def moving(window: str) -> tuple[str]:
-    """Return the Redis key of a moving window."""
-    return (f"{PREFIX}:{window}",)
-
-
-def sliding(window: str) -> tuple[str, str]:
-    """Return the Redis keys of a sliding window counter: this interval's, and the previous one's."""
-    return f"{PREFIX}:{{{window}}}", f"{PREFIX}:{{{window}}}/-1"
+INSTALLATION: Final = installation()
+WORKER: Final = worker()
+MIRROR: Final = mirror()
+MIRROR_BUILDER: Final = mirror_builder()
+FENCE: Final = fence()
+REPLIES: Final = replies()

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import redis
 
-from otp_service.domain import keyring
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.people import Changes, ConsentMode, Mirrored, Place
 from otp_service.errors import RefusalName, StartRefusal, StartRefusedError
@@ -29,7 +28,7 @@ from otp_service.store.scripts import (
 # history, nothing is accepted and nothing is sent. So neither a flush nor a restored backup forgets that somebody said
 # stop.
 
-NOTHING_KEPT = 24 * 3600 * 1000
+NOTHING_KEPT: Final = 1000 * keys.mirrored.seconds
 """Milliseconds to remember a number of which nothing holds: longer than any write of its state takes."""
 _TURN = 30_000
 """Milliseconds after which a process that builds the mirror, and is silent, is taken for dead."""
@@ -180,7 +179,7 @@ def _fields(one: Mirrored) -> dict[str, str]:
 
 CAUTIOUS: Final = 3_600_000
 """Milliseconds for which send limits are halved: in them the narrow windows fill again with what is true."""
-STANDS: Final = 1000 * keyring.IDEMPOTENCY_SECONDS
+STANDS: Final = 1000 * keys.fence.seconds
 """Milliseconds that a fence is kept: then nothing is left that was started before. A record, and what names it, lives
 for 20 minutes at most; but a start's idempotency key, which tells what became of it, for a day. On a server whose clock
 is behind that of the lost one a record lives longer by as much: there is room for that too."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import redis
 
@@ -204,7 +204,7 @@ class Outbox:
         _, wait = self._scripts.run(
             "requeue",
             (keys.delayed(bucket), keys.lanes(bucket), keys.ready(bucket), keys.wake(bucket)),
-            (most, self._kept.milliseconds, keys.lanes_of(bucket, RETRY)),
+            (most, self._kept.milliseconds, keys.lane.beginning(bucket, RETRY)),
         )
         return int(wait)
 
@@ -428,7 +428,7 @@ class Dispatches:
                 self._kept.decisions,
                 self._kept.milliseconds,
                 *permission.of_further,
-                keys.mirrored_numbers(job.bucket),
+                keys.mirrored.beginning(job.bucket),
                 *(part for one in candidates for part in _arguments(one)),
             ),
             ruleset,
@@ -440,7 +440,7 @@ class Dispatches:
         answer = self._scripts.run(
             "allowed",
             (keys.record(job.bucket, job.id), keys.MIRROR),
-            (job.application, *permission.of_further, keys.mirrored_numbers(job.bucket)),
+            (job.application, *permission.of_further, keys.mirrored.beginning(job.bucket)),
         )
         return bool(answer)
 
@@ -664,7 +664,7 @@ def _letter(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> DeadLetter:
     return DeadLetter(bucket, entry, int(entry.partition("-")[0]), reason, fields)
 
 
-EARLY = 600_000
+EARLY: Final = 1000 * keys.early_receipts.seconds
 """Milliseconds for which a receipt is kept whose reference nobody knows yet."""
 MOST_EARLY = 10
 """Receipts kept for one such reference."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from otp_service.domain import keyring
-from otp_service.domain.guard import Ruleset, Scope, Sending, Strategy, Window, whole_seconds
+from otp_service.domain.guard import Ruleset, Scope, Sending, Window, whole_seconds
 from otp_service.domain.keyring import Retry
 from otp_service.domain.payments import PaymentNames
 from otp_service.domain.verification import (
@@ -359,14 +359,14 @@ def keys_of_window(window: Window, bucket: str, application: str, number: str, n
     """Return the keys of one window, applied to somebody."""
     match window.scope:
         case Scope.NUMBER:
-            name = keys.number_window(bucket, number, window.seconds)
+            return (keys.number_window(bucket, number, window.seconds),)
         case Scope.FAILED_CHECKS:
-            name = keys.failed_checks_window(bucket, application, number, window.seconds)
+            return (keys.failed_checks_window(bucket, application, number, window.seconds),)
         case Scope.IP:
-            name = keys.network_window(network, window.seconds)
+            return tuple(kind(network, window.seconds) for kind in (keys.network_window, keys.network_window_before))
         case _:
-            name = keys.application_window(application, window.seconds)
-    return keys.moving(name) if window.strategy is Strategy.MOVING_WINDOW else keys.sliding(name)
+            found = keys.application_window, keys.application_window_before
+            return tuple(kind(application, window.seconds) for kind in found)
 
 
 def quota_of(window: Window | None, most: int, used: int, reset: int) -> Quota | None:
@@ -503,9 +503,9 @@ class Verifications:
                 transaction_digest,
                 retry.fingerprint if retry else "",
                 *self._kept.of_logs,
-                f"{keys.PREFIX}:{keys.failed_checks_windows(bucket, application)}",
+                keys.failed_checks_window.beginning(bucket, application),
                 keys.guard_of_number(bucket),
-                keys.mirrored_numbers(bucket),
+                keys.mirrored.beginning(bucket),
             ),
             ruleset,
         )

@@ -1,6 +1,6 @@
 """docs/data.md is the inventory of all that is kept, and nothing that is kept is missing there."""
 
-import inspect
+import ast
 import re
 import runpy
 from pathlib import Path
@@ -11,16 +11,12 @@ from support_sources import ROOT
 from otp_service.cli.dev import FILES
 from otp_service.ledger import schema
 from otp_service.settings.sections import RetentionSettings
-from otp_service.store import inventory, keys
-from otp_service.store.inventory import FAMILIES
+from otp_service.store import keys
+from otp_service.store.keys import KEYS, kinds_of
 
 MAKER = runpy.run_path(str(ROOT / "docs" / "make_data.py"))
 DOCUMENT = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 COLUMNS = [column for table in schema.METADATA.sorted_tables for column in table.columns]
-BEGINNINGS = {"failed_checks_windows", "guard_of_number", "lanes_of", "mirrored_numbers"}
-"""Functions that return what keys begin with."""
-FOR_OTHERS = {"queue"}
-"""Functions that return keys which others build."""
 
 
 def test_it_is_what_its_maker_makes():
@@ -47,35 +43,57 @@ def test_all_columns_of_a_table_are_kept_equally_long():
         assert len({column.info["class"] for column in table.columns}) == 1, table.name
 
 
-def test_every_key_that_is_built_is_in_the_inventory():
-    described = set(re.findall(r"\bkeys\.(\w+)", inspect.getsource(inventory)))
-    built = {name for name, made in vars(keys).items() if inspect.isfunction(made)}
-    constants = {name for name in vars(keys) if name.isupper()} - {"PREFIX"}
+def test_a_key_is_built_in_the_store_and_in_its_table_only():
+    literals = {
+        (path.name, node.value)
+        for path in (ROOT / "otp_service").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.match(r"otp:[a-z{]", node.value)
+    }
 
-    assert built - described == BEGINNINGS | FOR_OTHERS
-    assert constants <= described
+    assert literals == {("keys.py", kind.pattern) for kind in KEYS}
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.shapes[0])
-def test_a_key_is_described_once_and_shown(family):
-    names = [re.sub("<[^>]+>", "x", shape).replace("{bb}", "{7f}") for shape in family.shapes]
+@pytest.mark.parametrize("kind", KEYS, ids=lambda kind: kind.pattern)
+def test_a_key_is_described_once_and_shown(kind):
+    name = re.sub("<[^>]+>", "x", kind.pattern.replace("<bucket>", "7f"))
 
-    assert [inventory.families_of(name) for name in names] == [(family,)] * len(names)
-    assert family.holds
-    assert family.read_by
-    assert all(f"`{shape}`" in DOCUMENT for shape in family.shapes)
+    assert kinds_of(name) == (kind,)
+    assert kind.holds
+    assert kind.read_by
+    assert f"`{kind.pattern}`" in DOCUMENT
+
+
+@pytest.mark.parametrize("kind", KEYS, ids=lambda kind: kind.pattern)
+def test_a_key_takes_a_value_for_each_field_and_begins_with_the_first_ones(kind):
+    fields = list(dict.fromkeys(re.findall("<[^>]+>", kind.pattern)))
+    name = kind(*fields)
+
+    assert name == kind.pattern
+    assert kinds_of(kind(*["7f"] * len(fields))) == (kind,)
+    for wrong in (fields[1:], [*fields, "x"]):
+        if wrong != fields:
+            with pytest.raises(TypeError):
+                kind(*wrong)
+
+
+def test_the_beginning_of_keys_ends_before_the_first_field_that_is_not_given():
+    assert keys.lane.beginning("00", "retry") == "otp:{00}:outbox:retry:"
+    assert keys.lane.beginning() == "otp:{"
+    assert keys.mirrored.beginning("00") == "otp:{00}:mirror/number/"
+    assert keys.mirrored("00", "x") == f"{keys.mirrored.beginning('00')}x"
 
 
 def test_a_key_with_a_pseudonym_in_its_name_is_personal():
-    named = {family for family in FAMILIES if re.search("<(pseudonym|network|block)>", family.shapes[0])}
+    named = {kind for kind in KEYS if re.search("<(pseudonym|network|block)>", kind.pattern)}
 
     assert len(named) > 10
-    assert {family.personal for family in named} == {"pseudonym"}
+    assert {kind.personal for kind in named} == {"pseudonym"}
 
 
 @pytest.mark.parametrize("name", ["otp:{00}:v", "otp:{0}:v:vf_1", "otp:{00}:v:vf_1:x", "Otp:worker", "otp:workers", ""])
 def test_a_key_that_is_not_ours_belongs_nowhere(name):
-    assert inventory.families_of(name) == ()
+    assert kinds_of(name) == ()
 
 
 def test_every_label_is_explained_and_no_other():

@@ -20,7 +20,7 @@ from otp_service.domain.verification import Call, DeliveryStatus
 from otp_service.errors import OtpServiceError
 from otp_service.services.delivery import deliver
 from otp_service.store import keys
-from otp_service.store.inventory import FAMILIES, KeyFamily, Spans, families_of
+from otp_service.store.keys import KEYS, Key, kinds_of
 from otp_service.store.outbox import Next, Settlement
 
 
@@ -223,14 +223,13 @@ def _make(client: redis.Redis, name: str, kind: str) -> None:
     makers[kind]()
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.shapes[0])
-def test_the_watch_over_keys_lets_pass_what_is_right(frozen: FrozenValkey, family: KeyFamily) -> None:
-    spans = Spans(window=DAY, streams=7 * DAY, guard=guard_lives())
-    for shape in family.shapes:
-        name = re.sub("<[^>]+>", "x", shape).replace("{bb}", "{00}")
-        assert families_of(name) == (family,)
-        _make(frozen.client, name, family.type)
-        if family.life.longest is not None:
-            frozen.client.expire(name, family.life.longest(spans))
+@pytest.mark.parametrize("kind", KEYS, ids=lambda kind: kind.pattern)
+def test_the_watch_over_keys_lets_pass_what_is_right(frozen: FrozenValkey, kind: Key) -> None:
+    name = re.sub("<[^>]+>", "x", kind.pattern.replace("<bucket>", "00"))
+    longest = kind.life.longest({"window": DAY, "streams": 7 * DAY, **guard_lives()})
+    assert kinds_of(name) == (kind,)
+    _make(frozen.client, name, kind.type)
+    if longest is not None:
+        frozen.client.expire(name, longest)
 
-    assert assert_all_keys_expire(frozen.client) == len(family.shapes)
+    assert assert_all_keys_expire(frozen.client) == 1
