@@ -9,8 +9,6 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from prometheus_client.metrics import MetricWrapperBase
-
 from otp_service.cli.dev import FILES
 from otp_service.cli.output import duration
 from otp_service.ledger import schema
@@ -115,7 +113,7 @@ has the names under which they are exported):
 METRICS = """\
 ## In metrics
 
-Counts only, kept by whoever collects them. Their labels, each with few values:
+Counts only, kept by whoever collects them: [metrics.md](metrics.md). Their labels, each with few values:
 """
 LABELS = {
     "application": "name of an application",
@@ -211,8 +209,7 @@ def spans() -> Spans:
 
 def labels() -> list[str]:
     """Return the labels of all metrics."""
-    collectors = (one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase))
-    return sorted({label for one in collectors for label in one._labelnames})  # noqa: SLF001 - nothing else tells
+    return sorted({label for metric in metrics.METRICS for label in metric.labels})
 
 
 def log_members() -> list[str]:

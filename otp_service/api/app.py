@@ -57,7 +57,8 @@ class Overload:
         exchange = Exchange(environ, None, None)
         error = OverloadedError("More requests come than can be answered in time. Nothing was done about this one.")
         answer = answer_to(exchange, error)
-        metrics.record_request(exchange.method, _ROUTE, answer.status, time.perf_counter() - exchange.began)
+        seconds, method = time.perf_counter() - exchange.began, metrics.method_of(exchange.method)
+        metrics.requests.observe(seconds, method=method, route=_ROUTE, status=str(answer.status))
         self._tell()
         return written(exchange, answer, start_response)
 

@@ -118,7 +118,7 @@ def answer_to(exchange: Exchange, error: Exception) -> Answer:
     if not isinstance(error, OtpServiceError) or KINDS[error.code].status == KINDS["internal"].status:
         return _failed(exchange, error)
     if isinstance(error, StoreUnavailableError):
-        metrics.record_store_error(exchange.operation or "unknown")
+        metrics.store_errors.count(operation=exchange.operation or "unknown")
     return _refused(exchange, error)
 
 

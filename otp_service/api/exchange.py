@@ -118,7 +118,7 @@ def report(exchange: Exchange, status: int) -> None:
     """Write the line, and count."""
     seconds = time.perf_counter() - exchange.began
     route = exchange.route or UNMATCHED
-    metrics.record_request(exchange.method, route, status, seconds)
+    metrics.requests.observe(seconds, method=metrics.method_of(exchange.method), route=route, status=str(status))
     if tracing.is_on():
         _trace(exchange, route, status)
     _log.log(

@@ -77,7 +77,7 @@ class HeadKeeper:
             try:
                 self._export(one)
             except OSError as failed:
-                metrics.record_ledger_error("audit.export")
+                metrics.ledger_errors.count(operation="audit.export")
                 _log.error("audit_head_not_exported", sequence=Count(one.head.sequence), reason=failed.strerror)
                 return
             self._context.ledger.audit.note_exported(one.head.sequence)

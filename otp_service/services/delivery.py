@@ -51,6 +51,8 @@ from otp_service.services.context import Context
 from otp_service.services.verifications import (
     DESTINATION,
     cost_of,
+    count_noted,
+    count_refusal,
     derive_code,
     next_channel,
     price_of_further,
@@ -121,9 +123,9 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
         case Refusal.MIRROR_BEHIND:
             raise LedgerUnavailableError("The mirror of the ledger is behind.")
         case Queued(noted=noted):
-            metrics.record_noted(verification.application, verification.country, noted)
+            count_noted(verification.application, verification.country, noted)
         case RefusedByRule(rule):
-            metrics.record_refusal(verification.application, verification.country, rule)
+            count_refusal(verification.application, verification.country, rule)
     event = "fell_back" if isinstance(outcome, Queued) else "no_fallback"
     _log.info(event, verification=verification.id, channel=channel)
 
@@ -152,11 +154,11 @@ def observe(
     ``leave_alone`` are the milliseconds that it asked for. Raises `StoreUnavailableError`.
     """
     if refusal:
-        metrics.record_account_refusal(gateway)
+        metrics.account_refusals.count(gateway=gateway)
         _log.error("account_refused", gateway=gateway, reason=refusal)
     changed = context.store.health.observe(gateway, dispatch_id, call, leave_alone, refusal)
     if changed is not None:
-        metrics.record_breaker(gateway, changed)
+        metrics.breaker_changes.count(gateway=gateway, state=changed)
         level = logging.WARNING if changed is BreakerState.OPEN else logging.INFO
         _log.log(level, f"breaker_{changed}", gateway=gateway)
 
@@ -231,7 +233,7 @@ def record(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -
     if reported is None:
         return False
     if reported.news:
-        metrics.record_receipt(gateway, receipt.status)
+        metrics.receipts.count(gateway=gateway, status=receipt.status)
         if receipt.kind is FailureKind.ACCOUNT:
             observe(context, gateway, dispatch_id, Call.BAD, refusal=reason or receipt.kind)
     fall_back(context, bucket, reported, receipt)
@@ -345,9 +347,9 @@ class Desk:
             if found is not None:
                 record(self._context, self._gateway, found, receipt)
         except StoreUnavailableError:
-            metrics.record_store_error("receipt")
+            metrics.store_errors.count(operation="receipt")
         except LedgerUnavailableError:
-            metrics.record_ledger_error("receipt")
+            metrics.ledger_errors.count(operation="receipt")
         except Exception as defect:  # noqa: BLE001 - ours, and no reason to lose the receipt
             _log.error("receipt_defect", gateway=self._gateway, error=type(defect).__name__)
         else:
@@ -381,7 +383,7 @@ def refer(context: Context, gateway: str, reference: str, dispatch_id: str) -> N
     try:
         early = context.store.references.remember(gateway, reference, dispatch_id, _REMEMBERED)
     except StoreUnavailableError:
-        metrics.record_store_error("receipt")
+        metrics.store_errors.count(operation="receipt")
         _log.warning("reference_lost", gateway=gateway)
         return
     for receipt in early:
@@ -399,7 +401,7 @@ def _record_early(context: Context, gateway: str, dispatch_id: str, receipt: Rec
                 time.sleep(_PAUSE)
         else:
             return
-    metrics.record_store_error("receipt")
+    metrics.store_errors.count(operation="receipt")
     _log.warning("receipt_lost", gateway=gateway)
 
 
@@ -577,7 +579,7 @@ def _because(word: str, policy: AskedPolicy) -> str:
 
 def _ask(policy: AskedPolicy, question: Question, job: Job) -> Verdict:
     verdict = policy.ask(question)
-    metrics.record_policy_verdict(policy.name, verdict.ruling)
+    metrics.policy_verdicts.count(policy=policy.name, verdict=verdict.ruling)
     _log.log(
         logging.WARNING if verdict.ruling is Ruling.UNKNOWN else logging.INFO,
         "policy_asked",
@@ -705,7 +707,8 @@ def _attempt(context: Context, job: Job, dispatched: Dispatched) -> Next:
         outcome = _send(gateway, message)
         tracing.note(failed=not isinstance(outcome, Accepted), outcome=_word_of(outcome))
     seconds = time.perf_counter() - began
-    metrics.record_gateway_call(dispatched.gateway, _word_of(outcome), seconds)
+    metrics.dispatches.count(gateway=dispatched.gateway, outcome=_word_of(outcome))
+    metrics.gateway_calls.observe(seconds, gateway=dispatched.gateway)
     if isinstance(outcome, Accepted) and isinstance(gateway, HoldsConnections):
         refer(context, dispatched.gateway, outcome.reference, dispatched.dispatch_id)  # its receipts do not wait
     settlement = replace(_follow_up(context, job, dispatched, outcome), template=str(message.template or ""))
@@ -797,7 +800,7 @@ def _learn(context: Context, dispatched: Dispatched, call: Call, outcome: Accept
 
 def _drop(context: Context, job: Job, dropped: Dropped) -> None:
     if dropped.rule:
-        metrics.record_refusal(job.application, job.country, dropped.rule)
+        count_refusal(job.application, job.country, dropped.rule)
     if dropped.reason not in _NOT_WANTED:
         _give_up(context, job, dropped.slot, dropped.reason)
         return
@@ -809,13 +812,13 @@ def _give_up(context: Context, job: Job, slot: str, reason: str, gateway: str = 
     status = DeliveryStatus.EXPIRED if reason == Status.EXPIRED else DeliveryStatus.FAILED
     settled = context.store.dispatches.settle(job, slot, Settlement(Next.DEAD, status, reason=reason), gateway)
     if settled is Settled.SETTLED:
-        metrics.record_dead_letter(reason.partition(" ")[0])
+        metrics.dead_letters.count(reason=reason.partition(" ")[0])
         _log.error("message_given_up", verification=job.id, message=job.message, reason=reason)
 
 
 def _report(job: Job, dispatched: Dispatched, settlement: Settlement, following: Next) -> None:
     if following is Next.DEAD:
-        metrics.record_dead_letter(settlement.reason.partition(" ")[0])
+        metrics.dead_letters.count(reason=settlement.reason.partition(" ")[0])
     _log.log(
         logging.INFO if settlement.status is DeliveryStatus.SENT else logging.WARNING,
         "message_dispatched",

@@ -140,7 +140,7 @@ def _send(context: Context, entry: bytes) -> None:
     members = json.loads(plain)
     reply = Reply(**{**members, "meaning": Meaning(members["meaning"])})
     outcome = _handed_over(context, reply, name.decode())
-    metrics.record_reply(reply.gateway, outcome)
+    metrics.replies.count(gateway=reply.gateway, outcome=outcome)
     _log.info("reply_sent", gateway=reply.gateway, meaning=str(reply.meaning), outcome=outcome)
 
 
@@ -222,13 +222,13 @@ def receive(context: Context, gateway: str, message: InboundMessage) -> Reply | 
     """
     sender = _sender(message, context.inbound.region)
     if sender is None:
-        metrics.record_inbound(gateway, Meaning.OTHER, "no_number")
+        metrics.inbound_messages.count(gateway=gateway, meaning=Meaning.OTHER, outcome="no_number")
         _log.warning("inbound_without_number", gateway=gateway)
         return None
     name = _name(gateway, message.reference)
     meaning = message.opt_out or context.inbound.vocabulary.meaning(message.text)
     if message.reference and context.ledger.inbound.known(name):
-        metrics.record_inbound(gateway, meaning, "repeated")
+        metrics.inbound_messages.count(gateway=gateway, meaning=meaning, outcome="repeated")
         return None
     pseudonym = context.keyring.pseudonym(sender.e164)
     answered = _answered(context, pseudonym, gateway)
@@ -238,7 +238,7 @@ def receive(context: Context, gateway: str, message: InboundMessage) -> Reply | 
     else:
         outcome = _obey(context, pseudonym, answered.application, meaning)
         is_new = context.ledger.inbound.record(name, pseudonym, answered.application, gateway, meaning)
-    metrics.record_inbound(gateway, meaning, outcome)
+    metrics.inbound_messages.count(gateway=gateway, meaning=meaning, outcome=outcome)
     _tell(gateway, answered.application, meaning)
     if not is_new or message.opt_out or meaning not in context.inbound.replies:
         return None
@@ -401,15 +401,15 @@ def _answer(context: Context, receiver: AnswersInbound, reply: Reply | None) -> 
     try:
         words = words_of(context, reply)
     except MessageNotClearedError as refused:
-        metrics.record_reply(reply.gateway, refused.obstacle)
+        metrics.replies.count(gateway=reply.gateway, outcome=refused.obstacle)
         return receiver.inbound_answer(None)
     except FrozenError:
-        metrics.record_reply(reply.gateway, FROZEN)
+        metrics.replies.count(gateway=reply.gateway, outcome=FROZEN)
         return receiver.inbound_answer(None)
     if words and words.sender:  # what is answered goes out under the number that was written to
         queue(context, reply)
         return receiver.inbound_answer(None)
-    metrics.record_reply(reply.gateway, "answered" if words else "no_application")
+    metrics.replies.count(gateway=reply.gateway, outcome="answered" if words else "no_application")
     return receiver.inbound_answer(words.text if words else None)
 
 
@@ -427,9 +427,9 @@ class Inbox:
             if reply is not None:
                 queue(self._context, reply)
         except LedgerUnavailableError:
-            metrics.record_ledger_error("inbound")
+            metrics.ledger_errors.count(operation="inbound")
         except StoreUnavailableError:
-            metrics.record_store_error("inbound")
+            metrics.store_errors.count(operation="inbound")
         except Exception as defect:  # noqa: BLE001 - ours, and no reason to lose what somebody wrote
             _log.error("inbound_defect", gateway=self._gateway, error=type(defect).__name__)  # its text may hold it
         else:

@@ -133,7 +133,7 @@ class Announcer:
             return
         self._looked = day
         if not metrics.is_shared():  # there a value stays as long as the process that told it
-            metrics.forget_registrations()
+            metrics.registration_days.clear()
         for registration in self._clearance.registrations:
             _announce(registration, day)
 
@@ -142,7 +142,7 @@ def _announce(registration: Registration, day: date) -> None:
     left = registration.days_left(day)
     if left is None:
         return
-    metrics.record_registration(registration.country, registration.name, left)
+    metrics.registration_days.set(left, country=registration.country, registration=registration.name)
     if not registration.ends_soon(day):
         return
     over = registration.is_over(day)

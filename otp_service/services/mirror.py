@@ -304,8 +304,8 @@ class Watch:
         try:
             duty()
         except StoreUnavailableError:
-            metrics.record_store_error(f"watch.{name}")
+            metrics.store_errors.count(operation=f"watch.{name}")
         except LedgerUnavailableError:
-            metrics.record_ledger_error(f"watch.{name}")
+            metrics.ledger_errors.count(operation=f"watch.{name}")
         except Exception:  # noqa: BLE001 - the other duties have their turn, and this one again
             _log.exception("watch_defect", duty=name)

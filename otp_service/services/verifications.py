@@ -1,7 +1,7 @@
 """Start, resend, check, cancel and read verifications."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -76,12 +76,9 @@ from otp_service.store.verifications import (
 )
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
-from otp_service.telemetry.metrics import OTHER
+from otp_service.telemetry.metrics import OTHER, Counter
 
 ACCEPTED = "accepted"
-
-Record = Callable[[str, str, str, str], None]
-"""Counts one request by application, purpose, country and outcome."""
 
 
 @dataclass(slots=True)
@@ -91,17 +88,32 @@ class Labels:
     purpose: str = OTHER
     country: str = ""
 
+    def count(self, counter: Counter, application: Application, outcome: str) -> None:
+        """Count the request by what became of it."""
+        counter.count(application=application.name, purpose=self.purpose, country=self.country, outcome=outcome)
+
 
 @contextmanager
-def counted(record: Record, application: Application) -> Iterator[Labels]:
+def counted(counter: Counter, application: Application) -> Iterator[Labels]:
     """Count what happens inside once, as `ACCEPTED` or by the error's code, with the labels known by then."""
     labels = Labels()
     try:
         yield labels
     except OtpServiceError as refused:
-        record(application.name, labels.purpose, labels.country, refused.code)
+        labels.count(counter, application, refused.code)
         raise
-    record(application.name, labels.purpose, labels.country, ACCEPTED)
+    labels.count(counter, application, ACCEPTED)
+
+
+def count_refusal(application: str, country: str, rule: str) -> None:
+    """Count a message that a rule of the guard refused."""
+    metrics.guard_refusals.count(application=application, country=country, rule=rule, mode="enforce")
+
+
+def count_noted(application: str, country: str, rules: Iterable[str]) -> None:
+    """Count a message under the rules that only record, and would have refused it."""
+    for rule in rules:
+        metrics.guard_refusals.count(application=application, country=country, rule=rule, mode="record_only")
 
 
 def channel_for(context: Context, purpose: Purpose, country: str, wanted: str) -> str:
@@ -380,7 +392,7 @@ def error_of(refused: Refused, verification: Verification | None = None) -> OtpS
     match refused:
         case RefusedByRule():
             if verification:
-                metrics.record_refusal(verification.application, verification.country, refused.rule)
+                count_refusal(verification.application, verification.country, refused.rule)
             return _by_rule(refused)
         case TooSoon(wait):
             return ResendTooSoonError("The last message was sent too recently.", whole_seconds(wait))
@@ -469,7 +481,7 @@ def start(context: Context, application: Application, request: StartRequest, ret
     A refused request leaves no trace. With a ``retry`` that was answered before, the first verification is
     returned as it is now, and nothing is sent.
     """
-    with counted(metrics.record_start, application) as labels:
+    with counted(metrics.starts, application) as labels:
         judged = _judge(context, application, request, labels)
         return _record(context, application, judged, retry)
 
@@ -492,7 +504,7 @@ def _record(context: Context, application: Application, judged: _Judged, retry: 
     )
     match outcome:
         case Started(now, quota, noted):
-            metrics.record_noted(application.name, judged.destination.country, noted)
+            count_noted(application.name, judged.destination.country, noted)
             return Sent(_view(context, judged, _started_at(verification, now)), quota)
         case Replayed(verification=found) if found:
             return Sent(_view(context, judged, found), None)
@@ -589,7 +601,7 @@ def _tell(
 ) -> None:
     """Count and record that a rule refused a number by itself, if Redis answers."""
     rule = refused.rule or ""
-    metrics.record_refusal(application.name, country, rule)
+    count_refusal(application.name, country, rule)
     with suppress(StoreUnavailableError):
         bucket = context.keyring.buckets[0]
         refused.decision = context.store.decisions.note(bucket, rule, application.name, purpose.name, country)
@@ -694,9 +706,9 @@ def check(
     match outcome:
         case Checked(status, reason, checks_left, alarm):
             if alarm:
-                metrics.record_alarm(application.name)
+                metrics.failure_alarms.count(application=application.name)
                 _log.warning("application_failures", application=application.name, advice="otp-service guard status")
-            metrics.record_check(application.name, reason or Status.APPROVED)
+            metrics.checks.count(application=application.name, reason=reason or Status.APPROVED)
             return CheckResult(verification_id, status, reason is None, checks_left, reason)
         case _:
             raise error_of(outcome)
@@ -728,7 +740,7 @@ def resend(
     The record is read first, for the policy that it was started with; whether a message may go out is decided by
     the script alone. Neither the code's life nor a guess budget is renewed.
     """
-    with counted(metrics.record_resend, application) as labels:
+    with counted(metrics.resends, application) as labels:
         bucket, verification = find(context, application, verification_id)
         labels.purpose, labels.country = verification.purpose.name, verification.country
         wanted = channel_for(context, verification.purpose, verification.country, channel or verification.channel)
@@ -755,7 +767,7 @@ def _queue(
     )
     match outcome:
         case Queued(sent, quota, noted):
-            metrics.record_noted(sent.application, sent.country, noted)
+            count_noted(sent.application, sent.country, noted)
             return Sent(view_of(context, sent), quota)
         case _:
             raise error_of(outcome, verification)

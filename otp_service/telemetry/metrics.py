@@ -1,40 +1,43 @@
-"""Prometheus metrics of the service, and their exposition."""
+"""Prometheus metrics of the service, one table, and their exposition. The document docs/metrics.md is made from it."""
 
 import os
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
+import prometheus_client
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
 
 OTHER = "other"
 """What a label says instead of a value that it must not hold."""
 MAX_VALUES = 300
-"""Different values that one label may take in one process; there are 249 countries."""
+"""Different values that one label of a metric may take in one process; there are 249 countries."""
 
 _LABEL = re.compile(r"[A-Za-z0-9_./<>: {}-]{0,80}")
 _LONG_NUMBER = re.compile(r"\d{6}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Labels:
     """The values that labels took so far: a name that nobody expects cannot grow the metrics without end."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, set[str]] = {}
+        self._seen: dict[tuple[str, str], set[str]] = {}
         self._lock = threading.Lock()
 
-    def bounded(self, label: str, value: str) -> str:
+    def bounded(self, metric: str, label: str, value: str) -> str:
         """Return the value, or `OTHER` when it may be personal, is malformed, or is one too many."""
-        seen = self._seen.get(label, ())
+        seen = self._seen.get((metric, label), ())
         if value in seen:
             return value
         if not _LABEL.fullmatch(value) or _LONG_NUMBER.search(value):
             return OTHER
-        return self._admit(label, value)
+        return self._admit((metric, label), value)
 
-    def _admit(self, label: str, value: str) -> str:
+    def _admit(self, label: tuple[str, str], value: str) -> str:
         with self._lock:
             seen = self._seen.setdefault(label, set())
             if len(seen) >= MAX_VALUES:
@@ -43,296 +46,198 @@ class Labels:
         return value
 
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_HTTP_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.5)
-_GATEWAY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-
-REGISTRY = CollectorRegistry()
-_requests = Histogram(
-    "otp_service_http_request_seconds",
-    "Time from a request to its answer.",
-    ("method", "route", "status"),
-    buckets=_HTTP_BUCKETS,
-    registry=REGISTRY,
-)
-_starts = Counter(
-    "otp_service_verifications_started",
-    "Starts by what became of them: accepted, or the code of the error.",
-    ("application", "purpose", "country", "outcome"),
-    registry=REGISTRY,
-)
-_resends = Counter(
-    "otp_service_resends",
-    "Resends by what became of them: accepted, or the code of the error.",
-    ("application", "purpose", "country", "outcome"),
-    registry=REGISTRY,
-)
-_checks = Counter(
-    "otp_service_checks",
-    "Checked codes: approved, or why not.",
-    ("application", "reason"),
-    registry=REGISTRY,
-)
-_alarms = Counter(
-    "otp_service_failure_alarms",
-    "Times that most of the codes that an application checked were wrong.",
-    ("application",),
-    registry=REGISTRY,
-)
-_refusals = Counter(
-    "otp_service_guard_refusals",
-    "Messages that a rule of the guard refused, or would have: enforce, record_only.",
-    ("application", "country", "rule", "mode"),
-    registry=REGISTRY,
-)
-_dispatches = Counter(
-    "otp_service_dispatches",
-    "Calls to gateways by what became of them: accepted, or the kind of the failure.",
-    ("gateway", "outcome"),
-    registry=REGISTRY,
-)
-_gateway_calls = Histogram(
-    "otp_service_gateway_call_seconds",
-    "Time that a gateway's answer took.",
-    ("gateway",),
-    buckets=_GATEWAY_BUCKETS,
-    registry=REGISTRY,
-)
-_receipts = Counter("otp_service_receipts", "Reports of gateways.", ("gateway", "status"), registry=REGISTRY)
-_inbound = Counter(
-    "otp_service_inbound_messages",
-    "Messages from people, by what they meant, and what came of them: obeyed, recorded, repeated, no_application, "
-    "no_number.",
-    ("gateway", "meaning", "outcome"),
-    registry=REGISTRY,
-)
-_replies = Counter(
-    "otp_service_replies",
-    "Replies to messages from people: answered with the request, accepted, or why not.",
-    ("gateway", "outcome"),
-    registry=REGISTRY,
-)
-_breaker_changes = Counter(
-    "otp_service_breaker_changes",
-    "Times that a gateway's breaker opened or closed.",
-    ("gateway", "state"),
-    registry=REGISTRY,
-)
-_account_refusals = Counter(
-    "otp_service_account_refusals",
-    "Times that a gateway refused our account, in an answer or in a report.",
-    ("gateway",),
-    registry=REGISTRY,
-)
-_gateways_open = Gauge(
-    "otp_service_gateway_open",
-    "Whether a gateway's breaker is open: 1, half open: 0.5, closed: 0.",
-    ("gateway",),
-    multiprocess_mode="mostrecent",
-    registry=REGISTRY,
-)
-_outbox_lag = Gauge(
-    "otp_service_outbox_lag_seconds",
-    "Age of the oldest message that waits for a worker or a gateway's turn.",
-    multiprocess_mode="mostrecent",
-    registry=REGISTRY,
-)
-_registration_days = Gauge(
-    "otp_service_registration_days",
-    "Days for which a registered sender, or an approved template, is still good; negative after that.",
-    ("country", "registration"),
-    multiprocess_mode="mostrecent",
-    registry=REGISTRY,
-)
-_policy_verdicts = Counter(
-    "otp_service_policy_verdicts",
-    "Answers of policies: allow, deny, another_channel, unknown.",
-    ("policy", "verdict"),
-    registry=REGISTRY,
-)
-_dead_letters = Counter("otp_service_dead_letters", "Messages that were given up.", ("reason",), registry=REGISTRY)
-_store_errors = Counter(
-    "otp_service_store_errors",
-    "Operations that Redis did not answer, or not in time.",
-    ("operation",),
-    registry=REGISTRY,
-)
-_ledger_errors = Counter(
-    "otp_service_ledger_errors",
-    "Operations that the ledger's database did not answer, or not in time.",
-    ("operation",),
-    registry=REGISTRY,
-)
-_events_recorded = Counter(
-    "otp_service_events_recorded",
-    "Events brought into the ledger: what happened to verifications and their messages.",
-    ("application", "country", "event"),
-    registry=REGISTRY,
-)
-_events_unrecorded = Gauge(
-    "otp_service_events_unrecorded",
-    "Events that are not in the ledger yet.",
-    multiprocess_mode="mostrecent",
-    registry=REGISTRY,
-)
-
-
 _labels = Labels()
 
+REGISTRY = CollectorRegistry()
 
-def record_request(method: str, route: str, status: int, seconds: float) -> None:
-    """Count an answered request. ``route`` is the template (``/v1/verifications/<id>``), never the path."""
-    _requests.labels(method_of(method), _labels.bounded("route", route), str(status)).observe(seconds)
+
+class Metric:
+    """A row of the table: a name, what it tells, and its labels, each of which takes few values."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, name: str, about: str, *labels: str) -> None:
+        self.name = name
+        self.about = about
+        self.labels = labels
+        self._expected = frozenset(labels)
+
+    def _values(self, given: Mapping[str, str]) -> Iterator[str]:
+        """Yield the labels' values in order, bounded. Raises `ValueError` unless every label has one, and no other."""
+        if given.keys() != self._expected:
+            raise ValueError(f"{self.name} has the labels {self.labels}, and was given {tuple(given)}.")
+        return (_labels.bounded(self.name, label, given[label]) for label in self.labels)
+
+
+class Counter(Metric):
+    """Counts what happens; its exposed name ends in ``_total``."""
+
+    kind = "counter"
+
+    def __init__(self, name: str, about: str, *labels: str) -> None:
+        super().__init__(name, about, *labels)
+        self._counter = prometheus_client.Counter(name, about, labels, registry=REGISTRY)
+
+    def count(self, **labels: str) -> None:
+        """Count one."""
+        self._counter.labels(*self._values(labels)).inc()
+
+
+class Histogram(Metric):
+    """Counts times by their length."""
+
+    kind = "histogram"
+
+    def __init__(self, name: str, about: str, *labels: str, buckets: tuple[float, ...]) -> None:
+        super().__init__(name, about, *labels)
+        self._histogram = prometheus_client.Histogram(name, about, labels, buckets=buckets, registry=REGISTRY)
+
+    def observe(self, seconds: float, **labels: str) -> None:
+        """Count one that took so long."""
+        self._histogram.labels(*self._values(labels)).observe(seconds)
+
+
+class Gauge(Metric):
+    """Tells how something is, by the last process that looked. Only workers do."""
+
+    kind = "gauge"
+
+    def __init__(self, name: str, about: str, *labels: str) -> None:
+        super().__init__(name, about, *labels)
+        self._gauge = prometheus_client.Gauge(name, about, labels, registry=REGISTRY, multiprocess_mode="mostrecent")
+
+    def set(self, value: float, **labels: str) -> None:
+        """Tell how it is."""
+        values = tuple(self._values(labels))
+        (self._gauge.labels(*values) if values else self._gauge).set(value)
+
+    def clear(self) -> None:
+        """Tell nothing any more, for what it was told of may have left the configuration."""
+        self._gauge.clear()
+
+
+requests = Histogram(
+    "otp_service_http_request_seconds",
+    "Time from a request to its answer. `route` is the template of the path, `unmatched` where there is no such call, "
+    "or `turned_away` for a request that was refused because its turn would have come too late.",
+    "method",
+    "route",
+    "status",
+    buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.5),
+)
+starts = Counter(
+    "otp_service_verifications_started",
+    "Starts, over HTTP or from the shell: `accepted`, or the code of the error. `purpose` is `other` where the "
+    "application has no such purpose, `country` empty where no number was recognised.",
+    "application",
+    "purpose",
+    "country",
+    "outcome",
+)
+resends = Counter(
+    "otp_service_resends",
+    "Resends: `accepted`, or the code of the error. `purpose` is `other` and `country` empty where no verification was "
+    "found.",
+    "application",
+    "purpose",
+    "country",
+    "outcome",
+)
+checks = Counter("otp_service_checks", "Checked codes: `approved`, or why not.", "application", "reason")
+dispatches = Counter(
+    "otp_service_dispatches", "Calls to gateways: `accepted`, or the kind of the failure.", "gateway", "outcome"
+)
+gateway_calls = Histogram(
+    "otp_service_gateway_call_seconds",
+    "Time that a gateway's answer took.",
+    "gateway",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+receipts = Counter(
+    "otp_service_receipts", "Reports of gateways that changed what is known of a message.", "gateway", "status"
+)
+inbound_messages = Counter(
+    "otp_service_inbound_messages",
+    "Messages from people, by what they meant: `stop`, `start`, `help`, `other`; and what came of them: `obeyed`, "
+    "`recorded`, `repeated`, `no_application` (nobody here wrote to that number), `no_number`.",
+    "gateway",
+    "meaning",
+    "outcome",
+)
+replies = Counter(
+    "otp_service_replies",
+    "Replies to messages from people: `answered` with the provider's request, or by a worker `accepted`, the kind of "
+    "the failure, `no_gateway`, `no_application`, `frozen` (the number is), `ledger_unavailable`, `defect`, or why the "
+    "country does not let it out.",
+    "gateway",
+    "outcome",
+)
+account_refusals = Counter(
+    "otp_service_account_refusals",
+    "Times that a gateway refused our account, in an answer or in a report.",
+    "gateway",
+)
+gateway_open = Gauge("otp_service_gateway_open", "The gateway's breaker: 1 open, 0.5 half open, 0 closed.", "gateway")
+guard_refusals = Counter(
+    "otp_service_guard_refusals",
+    "Messages that a rule of the guard refused (`enforce`), those of rules on destinations and fall-backs too; or "
+    "would have (`record_only`).",
+    "application",
+    "country",
+    "rule",
+    "mode",
+)
+failure_alarms = Counter(
+    "otp_service_failure_alarms",
+    "Times that most of the codes that an application checked were wrong.",
+    "application",
+)
+breaker_changes = Counter(
+    "otp_service_breaker_changes",
+    "Times that a gateway's breaker changed to `open` or `closed`, seen by this process.",
+    "gateway",
+    "state",
+)
+outbox_lag = Gauge(
+    "otp_service_outbox_lag_seconds",
+    "Age of the oldest message that waits for a worker or for a gateway's turn, 0 when none does; those that rest "
+    "between two rounds of calls are not among them.",
+)
+registration_days = Gauge(
+    "otp_service_registration_days",
+    "Days for which a registered sender, or an approved template, is still good; negative after its end.",
+    "country",
+    "registration",
+)
+policy_verdicts = Counter(
+    "otp_service_policy_verdicts",
+    "Answers of policies: `allow`, `deny`, `another_channel`, `unknown`; also of those that only record.",
+    "policy",
+    "verdict",
+)
+dead_letters = Counter("otp_service_dead_letters", "Messages that were given up.", "reason")
+store_errors = Counter("otp_service_store_errors", "Operations that Redis did not answer, or not in time.", "operation")
+ledger_errors = Counter(
+    "otp_service_ledger_errors",
+    "Operations that the ledger's database did not answer, or not in time.",
+    "operation",
+)
+events_recorded = Counter(
+    "otp_service_events_recorded",
+    "Events brought into the ledger, by their type, such as `verification.approved`: how many verifications of a "
+    "country were started, and how many approved.",
+    "application",
+    "country",
+    "event",
+)
+events_unrecorded = Gauge("otp_service_events_unrecorded", "Events that are not in the ledger yet.")
+
+METRICS: Final = tuple(one for one in list(globals().values()) if isinstance(one, Metric))
 
 
 def method_of(method: str) -> str:
     """Return an HTTP method as it is told: `OTHER` for a word that is none."""
     return method if method in _METHODS else OTHER
-
-
-def record_start(application: str, purpose: str, country: str, outcome: str) -> None:
-    """Count a start: ``purpose`` is a configured one or `OTHER`, ``country`` empty when no number was recognised.
-
-    ``outcome`` is accepted or an error's code.
-    """
-    _record_send(_starts, application, purpose, country, outcome)
-
-
-def record_resend(application: str, purpose: str, country: str, outcome: str) -> None:
-    """Count a resend, like a start: purpose and country are those of the verification, once it is found."""
-    _record_send(_resends, application, purpose, country, outcome)
-
-
-def _record_send(counter: Counter, application: str, purpose: str, country: str, outcome: str) -> None:
-    counter.labels(
-        _labels.bounded("application", application),
-        _labels.bounded("purpose", purpose),
-        _labels.bounded("country", country),
-        _labels.bounded("outcome", outcome),
-    ).inc()
-
-
-def record_check(application: str, reason: str) -> None:
-    """Count a check: ``reason`` is ``approved``, or why the code was not valid."""
-    _checks.labels(_labels.bounded("application", application), _labels.bounded("reason", reason)).inc()
-
-
-def record_alarm(application: str) -> None:
-    """Count that most of the codes that an application checked were wrong."""
-    _alarms.labels(_labels.bounded("application", application)).inc()
-
-
-def record_refusal(application: str, country: str, rule: str) -> None:
-    """Count a message that a rule of the guard refused."""
-    _record_rule(application, country, rule, "enforce")
-
-
-def record_noted(application: str, country: str, rules: Iterable[str]) -> None:
-    """Count a message under the rules that only record, and would have refused it."""
-    for rule in rules:
-        _record_rule(application, country, rule, "record_only")
-
-
-def _record_rule(application: str, country: str, rule: str, mode: str) -> None:
-    _refusals.labels(
-        _labels.bounded("application", application),
-        _labels.bounded("country", country),
-        _labels.bounded("rule", rule),
-        mode,
-    ).inc()
-
-
-def record_gateway_call(gateway: str, outcome: str, seconds: float) -> None:
-    """Count a call to a gateway and its time: ``outcome`` is ``accepted`` or the kind of the failure."""
-    name = _labels.bounded("gateway", gateway)
-    _dispatches.labels(name, _labels.bounded("dispatch", outcome)).inc()
-    _gateway_calls.labels(name).observe(seconds)
-
-
-def record_receipt(gateway: str, status: str) -> None:
-    """Count a gateway's report by the normalised status."""
-    _receipts.labels(_labels.bounded("gateway", gateway), _labels.bounded("status", status)).inc()
-
-
-def record_inbound(gateway: str, meaning: str, outcome: str) -> None:
-    """Count a message from somebody."""
-    _inbound.labels(
-        _labels.bounded("gateway", gateway), _labels.bounded("meaning", meaning), _labels.bounded("inbound", outcome)
-    ).inc()
-
-
-def record_reply(gateway: str, outcome: str) -> None:
-    """Count a reply to a message from somebody."""
-    _replies.labels(_labels.bounded("gateway", gateway), _labels.bounded("reply", outcome)).inc()
-
-
-def record_breaker(gateway: str, state: str) -> None:
-    """Count that a gateway's breaker changed to a state."""
-    _breaker_changes.labels(_labels.bounded("gateway", gateway), _labels.bounded("breaker", state)).inc()
-
-
-def record_account_refusal(gateway: str) -> None:
-    """Count that a gateway refused our account."""
-    _account_refusals.labels(_labels.bounded("gateway", gateway)).inc()
-
-
-def record_gateway_state(gateway: str, openness: float) -> None:
-    """Tell how open a gateway's breaker is: 1 open, 0.5 half open, 0 closed."""
-    _gateways_open.labels(_labels.bounded("gateway", gateway)).set(openness)
-
-
-def record_registration(country: str, name: str, days: int) -> None:
-    """Tell for how many days a registration is still good; negative when it has ended."""
-    _registration_days.labels(_labels.bounded("country", country), _labels.bounded("registration", name)).set(days)
-
-
-def forget_registrations() -> None:
-    """Tell nothing of registrations any more, for one may have left the configuration."""
-    _registration_days.clear()
-
-
-def forget_gateway_states() -> None:
-    """Tell nothing of gateways any more, for one may have left the configuration."""
-    _gateways_open.clear()
-
-
-def record_outbox_lag(seconds: float) -> None:
-    """Tell how old the oldest waiting message is; 0 when none waits."""
-    _outbox_lag.set(seconds)
-
-
-def record_policy_verdict(policy: str, verdict: str) -> None:
-    """Count what a policy answered, whether or not it is done."""
-    _policy_verdicts.labels(_labels.bounded("policy", policy), _labels.bounded("verdict", verdict)).inc()
-
-
-def record_dead_letter(reason: str) -> None:
-    """Count a message that was given up."""
-    _dead_letters.labels(_labels.bounded("dead_letter", reason)).inc()
-
-
-def record_store_error(operation: str) -> None:
-    """Count an operation that Redis did not answer."""
-    _store_errors.labels(_labels.bounded("operation", operation)).inc()
-
-
-def record_ledger_error(operation: str) -> None:
-    """Count an operation that the ledger's database did not answer."""
-    _ledger_errors.labels(_labels.bounded("operation", operation)).inc()
-
-
-def record_event(application: str, country: str, event: str) -> None:
-    """Count an event that is in the ledger now: ``event`` is its type, such as ``verification.approved``."""
-    _events_recorded.labels(
-        _labels.bounded("application", application),
-        _labels.bounded("country", country),
-        _labels.bounded("event", event),
-    ).inc()
-
-
-def record_unrecorded(count: int) -> None:
-    """Tell how many events are not in the ledger yet."""
-    _events_unrecorded.set(count)
 
 
 # With ``PROMETHEUS_MULTIPROC_DIR`` set before `otp_service.telemetry.metrics` is imported, all processes on a host that

@@ -103,7 +103,7 @@ class Recorder:
             self._events.acknowledge(batch)
         except Exception:  # noqa: BLE001 - then it is left for later
             return False
-        metrics.record_ledger_error("recorder.event")
+        metrics.ledger_errors.count(operation="recorder.event")
         _log.error("event_not_understood", entry=batch.happenings[0].id)
         return True
 
@@ -123,17 +123,19 @@ class Recorder:
         return count
 
     def _tidy(self) -> None:
-        metrics.record_unrecorded(self._events.unrecorded())
+        metrics.events_unrecorded.set(self._events.unrecorded())
         self._events.trim()
 
     def _note(self, away: Exception) -> None:
         if isinstance(away, LedgerUnavailableError):
-            metrics.record_ledger_error("recorder")
+            metrics.ledger_errors.count(operation="recorder")
             _log.warning("ledger_unavailable", recorder=self._name, reason=str(away))
         else:
-            metrics.record_store_error("recorder")
+            metrics.store_errors.count(operation="recorder")
 
 
 def _count(batch: Taken) -> None:
     for one in batch.happenings:
-        metrics.record_event(one.member("application"), one.member("country"), one.type)
+        metrics.events_recorded.count(
+            application=one.member("application"), country=one.member("country"), event=one.type
+        )

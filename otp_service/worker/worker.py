@@ -140,7 +140,7 @@ class Worker:
             if not jobs:
                 self._wait(next_retry)
         except StoreUnavailableError:
-            metrics.record_store_error("worker")
+            metrics.store_errors.count(operation="worker")
             _log.warning("store_unavailable", worker=self._consumer)
             self._stop.wait(self._breath)
         except Exception:  # noqa: BLE001 - whatever it is, the messages of others are still to be delivered
@@ -183,7 +183,7 @@ class Worker:
             held = self._traced(job)
             ended = held is None
         except StoreUnavailableError:  # it stays in the outbox, and is claimed again
-            metrics.record_store_error("deliver")
+            metrics.store_errors.count(operation="deliver")
             _log.warning("store_unavailable", verification=job.id)
         except Exception:  # noqa: BLE001 - one job's defect must not end the others; it is claimed again
             _log.exception("delivery_defect", verification=job.id)
@@ -210,9 +210,9 @@ class Worker:
     def _show_alive(self) -> None:
         self._context.store.server.claim()  # a Redis that was emptied must not serve another pseudonym key
         self._context.store.server.worker_alive(self._consumer, 3 * _HEARTBEAT)
-        metrics.record_outbox_lag(self._outbox.lag())
+        metrics.outbox_lag.set(self._outbox.lag())
         for name, health in self._context.store.health.of(tuple(self._context.gateways)).items():
-            metrics.record_gateway_state(name, _OPENNESS[health.state])
+            metrics.gateway_open.set(_OPENNESS[health.state], gateway=name)
 
     def _finish(self) -> None:
         """Wait for the calls that are being made, their claims renewed; hand back what is held."""
@@ -263,7 +263,7 @@ class Shifts:
             run(installation, self._end)
             installation.close()
             if not metrics.is_shared():  # there a value stays until another process tells the next
-                metrics.forget_gateway_states()
+                metrics.gateway_open.clear()
 
     def stop(self) -> None:
         """End with this shift. Called by a handler of signals, which may wait for nobody: so it takes no lock."""

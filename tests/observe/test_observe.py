@@ -49,15 +49,12 @@ VALUES = {
 
 def exposed():
     """Return the names that Prometheus sees, and the labels of each."""
-    labels = {}
-    for name, collector in vars(metrics).items():
-        if name.startswith("_") and hasattr(collector, "describe"):
-            (family,) = collector.describe()
-            kinds = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
-            for suffix in kinds[family.type]:
-                extra = {"le"} if suffix == "_bucket" else set()
-                labels[family.name + suffix] = set(collector._labelnames) | extra
-    return labels
+    suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
+    return {
+        metric.name + suffix: {*metric.labels, *(["le"] if suffix == "_bucket" else [])}
+        for metric in metrics.METRICS
+        for suffix in suffixes[metric.kind]
+    }
 
 
 EXPOSED = exposed()

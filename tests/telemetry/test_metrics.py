@@ -1,6 +1,8 @@
 """The metrics as Prometheus reads them."""
 
+import ast
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,9 +12,12 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support_sources import ROOT
 
 from otp_service.telemetry import metrics
 from otp_service.telemetry.metrics import MAX_VALUES, Labels
+
+USE = re.compile(r"metrics\.(\w+)\.(count|observe|set|clear)")
 
 
 def _samples(text):
@@ -28,16 +33,16 @@ def _value(name, **labels):
 
 
 @pytest.mark.parametrize(
-    ("record", "name"),
+    ("counter", "name"),
     [
-        (metrics.record_start, "otp_service_verifications_started_total"),
-        (metrics.record_resend, "otp_service_resends_total"),
+        (metrics.starts, "otp_service_verifications_started_total"),
+        (metrics.resends, "otp_service_resends_total"),
     ],
 )
-def test_starts_and_resends_count_under_their_labels_each_in_its_own_metric(record, name):
+def test_starts_and_resends_count_under_their_labels_each_in_its_own_metric(counter, name):
     labels = {"application": "of-this-test", "purpose": "login", "country": "PK", "outcome": "rate-limited"}
 
-    record("of-this-test", "login", "PK", "rate-limited")
+    counter.count(**labels)
 
     assert _value(name, **labels) == 1
 
@@ -45,7 +50,7 @@ def test_starts_and_resends_count_under_their_labels_each_in_its_own_metric(reco
 def test_a_request_is_timed_by_method_route_and_status():
     labels = {"method": "POST", "route": "/of/this/test/<verification_id>", "status": "200"}
 
-    metrics.record_request("POST", "/of/this/test/<verification_id>", 200, 0.004)
+    metrics.requests.observe(0.004, **labels)
 
     assert _value("otp_service_http_request_seconds_count", **labels) == 1
     assert _value("otp_service_http_request_seconds_bucket", **labels, le="0.0025") == 0
@@ -53,8 +58,9 @@ def test_a_request_is_timed_by_method_route_and_status():
 
 
 def test_a_gateway_call_counts_its_outcome_and_its_time():
-    metrics.record_gateway_call("of-this-test", "unavailable", 0.3)
-    metrics.record_receipt("of-this-test", "delivered")
+    metrics.dispatches.count(gateway="of-this-test", outcome="unavailable")
+    metrics.gateway_calls.observe(0.3, gateway="of-this-test")
+    metrics.receipts.count(gateway="of-this-test", status="delivered")
 
     assert _value("otp_service_dispatches_total", gateway="of-this-test", outcome="unavailable") == 1
     assert _value("otp_service_gateway_call_seconds_sum", gateway="of-this-test") == pytest.approx(0.3)
@@ -62,11 +68,11 @@ def test_a_gateway_call_counts_its_outcome_and_its_time():
 
 
 def test_a_breaker_is_seen_when_it_changes_and_as_it_is():
-    metrics.record_breaker("of-this-test", "open")
-    metrics.record_breaker("of-this-test", "closed")
-    metrics.record_breaker("of-this-test", "open")
-    metrics.record_gateway_state("of-this-test", 1.0)
-    metrics.record_gateway_state("another-of-this-test", 0.5)
+    metrics.breaker_changes.count(gateway="of-this-test", state="open")
+    metrics.breaker_changes.count(gateway="of-this-test", state="closed")
+    metrics.breaker_changes.count(gateway="of-this-test", state="open")
+    metrics.gateway_open.set(1.0, gateway="of-this-test")
+    metrics.gateway_open.set(0.5, gateway="another-of-this-test")
 
     assert _value("otp_service_breaker_changes_total", gateway="of-this-test", state="open") == 2
     assert _value("otp_service_breaker_changes_total", gateway="of-this-test", state="closed") == 1
@@ -78,10 +84,10 @@ def test_a_breaker_is_seen_when_it_changes_and_as_it_is():
 
 
 def test_lag_dead_letters_store_errors_and_checks_are_told():
-    metrics.record_outbox_lag(12.5)
-    metrics.record_dead_letter("of_this_test")
-    metrics.record_store_error("of_this_test")
-    metrics.record_check("of-this-test", "wrong_code")
+    metrics.outbox_lag.set(12.5)
+    metrics.dead_letters.count(reason="of_this_test")
+    metrics.store_errors.count(operation="of_this_test")
+    metrics.checks.count(application="of-this-test", reason="wrong_code")
 
     assert _value("otp_service_outbox_lag_seconds") == 12.5
     assert _value("otp_service_dead_letters_total", reason="of_this_test") == 1
@@ -91,8 +97,8 @@ def test_lag_dead_letters_store_errors_and_checks_are_told():
 
 @pytest.mark.parametrize("value", ["+923001234567", "923001234567", "a\nb", "x" * 81, "Ünïcode", "493817"])
 def test_a_label_never_holds_what_may_be_personal(value):
-    metrics.record_start("shop", value, value, "accepted")
-    metrics.record_request(value, value, 404, 0.001)
+    metrics.starts.count(application="shop", purpose=value, country=value, outcome="accepted")
+    metrics.requests.observe(0.001, method=metrics.method_of(value), route=value, status="404")
 
     text = metrics.exposition().decode()
     assert value not in text
@@ -102,10 +108,46 @@ def test_a_label_never_holds_what_may_be_personal(value):
 def test_names_that_nobody_expects_cannot_grow_the_metrics_without_end(monkeypatch):
     monkeypatch.setattr(metrics, "_labels", Labels())  # its own: what another test counts would be one too many
     for number in range(MAX_VALUES + 50):
-        metrics.record_dead_letter(f"reason-{number}")
+        metrics.dead_letters.count(reason=f"reason-{number}")
 
     assert metrics.exposition().count(b'otp_service_dead_letters_total{reason="reason-') == MAX_VALUES
     assert _value("otp_service_dead_letters_total", reason="other") >= 50
+
+
+def test_a_method_that_is_none_is_told_as_other():
+    assert [metrics.method_of(method) for method in ("POST", "BREW", "post")] == ["POST", "other", "other"]
+
+
+def test_a_gauge_that_is_cleared_tells_nothing():
+    metrics.registration_days.set(3, country="PK", registration="of-this-test")
+    assert _value("otp_service_registration_days", country="PK", registration="of-this-test") == 3
+
+    metrics.registration_days.clear()
+    assert _value("otp_service_registration_days", country="PK", registration="of-this-test") == 0
+
+
+@pytest.mark.parametrize("labels", [{}, {"application": "x"}, {"application": "x", "reason": "y", "country": "PK"}])
+def test_a_label_too_few_or_too_many_is_a_defect(labels):
+    with pytest.raises(ValueError, match="otp_service_checks"):
+        metrics.checks.count(**labels)
+
+
+def _uses():
+    """Yield each use of a metric in the package: where, the metric, the verb, its labels, if they are named there."""
+    for path in sorted((ROOT / "otp_service").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and (found := USE.fullmatch(ast.unparse(node.func))):
+                yield f"{path.name}:{node.lineno}", *found.groups(), {keyword.arg for keyword in node.keywords}
+
+
+def test_every_metric_is_used_and_each_use_gives_it_its_labels():
+    tables = {name: one for name, one in vars(metrics).items() if isinstance(one, metrics.Metric)}
+    uses = list(_uses())
+
+    wrong = [use for use in uses if use[2] != "clear" and use[3] != set(tables[use[1]].labels)]
+    assert wrong == []
+    assert {name for _, name, _, _ in uses} | {"starts", "resends"} == tables.keys(), "services pass these two on"
+    assert set(metrics.METRICS) == set(tables.values())
 
 
 def test_the_server_answers_on_its_own_port():
@@ -118,8 +160,8 @@ def test_the_server_answers_on_its_own_port():
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
 
 
-_WORKER = "from otp_service.telemetry import exposition, metrics; metrics.record_check('shop', 'approved')"
-_REPORTER = "from otp_service.telemetry import exposition, metrics; print(exposition.text().decode())"
+_WORKER = "from otp_service.telemetry import metrics; metrics.checks.count(application='shop', reason='approved')"
+_REPORTER = "from otp_service.telemetry import metrics; print(metrics.exposition().decode())"
 
 
 def _run(program):

@@ -1,0 +1,35 @@
+"""Makes docs/metrics.md, the list of all metrics, from their table: ``make docs``.
+
+The tests fail when the document is not what this makes.
+"""
+
+from pathlib import Path
+
+from otp_service.telemetry.metrics import METRICS, Counter, Metric
+
+DOCUMENT = Path(__file__).with_name("metrics.md")
+BEGINNING = """\
+# Metrics
+
+Made by `make docs` from [`telemetry/metrics.py`](../otp_service/telemetry/metrics.py). Where they are
+read, and when to be woken by them, is in [operations](operations.md#metrics). No label holds personal data, and each
+takes few values: [data](data.md#in-metrics) says what they are. Gauges are told by `worker` only.
+
+| metric | kind | labels | tells |
+|---|---|---|---|
+"""
+
+
+def document() -> str:
+    """Return the text of the document."""
+    return BEGINNING + "".join(map(_row, METRICS))
+
+
+def _row(metric: Metric) -> str:
+    name = f"{metric.name}_total" if isinstance(metric, Counter) else metric.name
+    labels = " ".join(f"`{label}`" for label in metric.labels) or "none"
+    return f"| `{name}` | {metric.kind} | {labels} | {metric.about} |\n"
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")
