@@ -1,57 +1,207 @@
-"""Shared helpers of the command line."""
+"""What all commands share: one decorator, the options, and the way to the service."""
 
 import os
 import pwd
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, reduce, wraps
 from pathlib import Path
+from typing import Any
 
 import click
 
 from otp_service.bootstrap import install
-from otp_service.cli.doctor import Level, mirror_diagnosis
-from otp_service.cli.output import destination, progress, warn
-from otp_service.domain.numbers import Named, may_hold_number, named
+from otp_service.cli import output as out
+from otp_service.cli.output import config_option
+from otp_service.domain.applications import Application
+from otp_service.domain.numbers import Destination, Named, may_hold_number, named, parse_destination
 from otp_service.domain.people import EVERY_APPLICATION, MAX_REASON, Act, ActEntry
-from otp_service.errors import LedgerUnavailableError
+from otp_service.domain.verification import Channel
+from otp_service.errors import ConfigurationError, InvalidNumberError, LedgerUnavailableError
 from otp_service.services.audit import Looked
 from otp_service.services.context import Context
 from otp_service.settings import Settings, load_settings
 from otp_service.telemetry.logging import Renderer, configure_logging
 
+Function = Callable[..., Any]
 
-def context_of(settings: Settings) -> Context:
-    """Return what the use cases work with. Of what they log only warnings are shown: a command speaks for itself."""
-    configure_logging("WARNING", Renderer.CONSOLE)
-    return _opened(settings)
-
-
-def _opened(settings: Settings) -> Context:
-    """Return what the use cases work with; keep the settings, for the sentence that names a Redis which is away."""
-    root = click.get_current_context().find_root()
-    root.obj = settings
-    context = install(settings).context
-    root.call_on_close(context.ledger.database.close)
-    return context
+DAY = click.DateTime(["%Y-%m-%d"])
+CHANNELS = click.Choice([channel.value for channel in Channel])
 
 
-def informed_context(settings: Settings) -> Context:
-    """Return the same with the applications of the ledger, and a warning where it cannot tell them."""
-    context = context_of(settings)
+_json = click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+region_option = click.option("--region", help="Region of a number in national spelling, such as PK.")
+application_option = click.option("--application", "name", help="Which application asks; default: the only one.")
+
+
+@dataclass
+class Session:
+    """One run of a command: settings and services, which are read and opened when they are first asked for."""
+
+    path: Path | None
+    """The configuration file."""
+    yes: bool = False
+    logs: bool = False
+    applications: bool = False
+    access: bool = False
+    """These as `command` was given them."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; raises `ConfigurationError`."""
+        return load_settings(self.path)
+
+    @cached_property
+    def unproven_settings(self) -> Settings:
+        """The same, though a start might be refused with them."""
+        return load_settings(self.path, to_start=False)
+
+    @cached_property
+    def context(self) -> Context:
+        """What the use cases work with; raises `ConfigurationError`, and `LedgerUnavailableError` for ``access``."""
+        settings = self.settings
+        if self.logs or self.access:  # at a terminal the command's own sentences are enough
+            level = "CRITICAL" if sys.stderr.isatty() else settings.logging.level
+            configure_logging(level, Renderer(settings.logging.format))
+        else:
+            configure_logging("WARNING", Renderer.CONSOLE)
+        root = click.get_current_context().find_root()
+        root.obj = settings  # for the sentence that names a Redis which is away
+        context = install(settings).context
+        root.call_on_close(context.ledger.database.close)
+        if self.access and settings.ledger.upgrade:
+            context.ledger.upgrade()
+        try:
+            if self.applications or self.access:
+                context.directory.refresh()
+        except LedgerUnavailableError as away:
+            if self.access:
+                raise
+            out.warn(f"{away} Only the applications of the configuration are known here.")
+        return context
+
+    @property
+    def operator(self) -> str:
+        """Who acts: see `operator_login`."""
+        return operator_login()
+
+    def named(self, to: Destination) -> Named:
+        """Return what a number is called in Redis and in the ledger."""
+        return named(self.context.keyring, to)
+
+    def application(self, name: str | None) -> Application:
+        """Return an application by its name, or the only one; raises `ConfigurationError`."""
+        return application_named(self.context.applications, name)
+
+    def application_or_all(self, name: str | None) -> str:
+        """Return the name of an application that there is, `EVERY_APPLICATION` for ``None``."""
+        if name is not None and name not in (known := self.context.applications):
+            raise click.UsageError(f"There is no application {name}, only: {', '.join(sorted(known))}.")
+        return name or EVERY_APPLICATION
+
+    def act(self, act: Act, application: str = EVERY_APPLICATION, about: str = "") -> ActEntry:
+        """Return an act of whoever uses the command line, as the ledger has it."""
+        return ActEntry(act, self.operator, "" if application == EVERY_APPLICATION else application, about)
+
+    def confirm(self, question: str, means: str = "") -> None:
+        """Ask whether to go on, and say what that means, unless ``--yes`` was given."""
+        if not self.yes:
+            if means:
+                out.note(out.wrapped(means))
+            click.confirm(question, abort=True)
+
+    @contextmanager
+    def progress_of(self, looked: Looked) -> Iterator[None]:
+        """Show how far the audit chain has been looked through."""
+        ledger = self.context.ledger.audit
+        first = next((one.entry.sequence for one in ledger.links(0, 1)), 1)
+        with out.progress("Entries", lambda: looked.entries, ledger.head().sequence - first + 1):
+            yield
+
+
+def command(  # noqa: PLR0913 - one parameter for each trait of a command
+    group: click.Group | None = None,
+    short_help: str | None = None,
+    *,
+    name: str | None = None,
+    reads: bool = False,
+    asks: bool = False,
+    logs: bool = False,
+    applications: bool = False,
+    access: bool = False,
+) -> Callable[[Function], click.Command]:
+    """Make a function a command, of a group or by itself: its first argument is the `Session`, the others are options.
+
+    It gets ``--config``; with ``reads`` also ``--json``: one document then, and nothing else; with ``asks`` also
+    ``--yes``, for `Session.confirm`. Its context knows the applications of the ledger too with ``applications``, and
+    warns where they cannot be read. With ``access``, for who may call, the ledger is made where there is none, and has
+    to answer; what is done is logged then, and with ``logs``, as the service does it.
+    """
+
+    def decorate(function: Function) -> click.Command:
+        @wraps(function)
+        def run(path: Path | None, *, as_json: bool = False, yes: bool = False, **options: Any) -> None:  # noqa: ANN401
+            session = Session(path, yes=yes, logs=logs, applications=applications, access=access)
+            with out.json_document() if as_json else nullcontext():
+                function(session, **options)
+
+        shared = options(*([_yes] if asks else []), config_option, *([_json] if reads else []))
+        called = name or function.__name__.strip("_").replace("_", "-")
+        make = group.command if group else click.command
+        made: click.Command = make(called, short_help=short_help)(shared(run))
+        made.params.sort(key=_place)
+        return made
+
+    return decorate
+
+
+def _place(one: click.Parameter) -> int:
+    """Put arguments first, then options of the command's own, then those of all."""
+    return 0 if isinstance(one, click.Argument) else 2 if one.name in {"yes", "path", "as_json"} else 1
+
+
+def options(*decorators: Callable[[Function], Function]) -> Callable[[Function], Function]:
+    """Return a decorator that adds several options, in this order."""
+    return lambda function: reduce(lambda decorated, add: add(decorated), reversed(decorators), function)
+
+
+def phone_number(function: Function) -> Function:
+    """Add NUMBER and ``--region``; the command takes the number as ``to``."""
+
+    @wraps(function)
+    def parsing(*args: Any, number: str, region: str | None, **options: Any) -> None:  # noqa: ANN401 - click's
+        function(*args, to=destination(number, region), **options)
+
+    return click.argument("number")(region_option(parsing))
+
+
+def destination(number: str, region: str | None) -> Destination:
+    """Return the destination that a person typed; raise `InvalidNumberError`."""
     try:
-        context.directory.refresh()
-    except LedgerUnavailableError as away:
-        warn(f"{away} Only the applications of the configuration are known here.")
-    return context
+        return parse_destination(number, region.upper() if region else None)
+    except InvalidNumberError as invalid:
+        if not region and number.lstrip(" (")[:1].isdigit():
+            raise InvalidNumberError("A national number needs --region, such as --region PK.") from invalid
+        raise
 
 
-@contextmanager
-def looking_through(context: Context, looked: Looked) -> Iterator[None]:
-    """Show how far the audit chain has been looked through."""
-    first = next((one.entry.sequence for one in context.ledger.audit.links(0, 1)), 1)
-    with progress("Entries", lambda: looked.entries, context.ledger.audit.head().sequence - first + 1):
-        yield
+def start_of(day: datetime | None, days: int = 0) -> int | None:
+    """Return the beginning of a day (UTC), or of one after it: milliseconds since the epoch."""
+    return None if day is None else round((day.replace(tzinfo=UTC) + timedelta(days=days)).timestamp() * 1000)
+
+
+def application_named(applications: Mapping[str, Application], name: str | None) -> Application:
+    """Return an application by its name, or the only one; raise `ConfigurationError`."""
+    if name is None and len(applications) == 1:
+        return next(iter(applications.values()))
+    if name is None or name not in applications:
+        known = ", ".join(sorted(applications)) or "none"
+        raise ConfigurationError(f"Name one of the applications with --application: {known}.")
+    return applications[name]
 
 
 def operator_login() -> str:
@@ -67,48 +217,6 @@ def operator_login() -> str:
         return f"cli:{user}"
 
 
-def logged_context(settings: Settings) -> Context:
-    """Return the same for a command whose doing is logged as the service does it.
-
-    So whoever keeps what commands print has it; a person at a terminal reads the command's sentences.
-    """
-    level = "CRITICAL" if sys.stderr.isatty() else settings.logging.level
-    configure_logging(level, Renderer(settings.logging.format))
-    return _opened(settings)
-
-
-def managing_context(settings: Settings) -> Context:
-    """Return the same for a command that changes who may call; make the ledger where this is the first of all.
-
-    Raises `LedgerUnavailableError`.
-    """
-    context = logged_context(settings)
-    if settings.ledger.upgrade:
-        context.ledger.upgrade()
-    context.directory.refresh()
-    return context
-
-
-def opened(number: str, region: str | None, path: Path | None) -> tuple[Context, Named]:
-    """Return what a command works with that is about a number, and the number."""
-    to = destination(number, region)
-    context = informed_context(load_settings(path))
-    return context, named(context.keyring, to)
-
-
-def act_of(act: Act, application: str, about: str = "") -> ActEntry:
-    """Return an act of whoever uses the command line, for an application or `EVERY_APPLICATION`."""
-    return ActEntry(act, operator_login(), "" if application == EVERY_APPLICATION else application, about)
-
-
-def known_application(context: Context, name: str | None) -> str:
-    """Return the name of an application that there is, `EVERY_APPLICATION` for ``None``."""
-    if name is not None and name not in context.applications:
-        known = ", ".join(sorted(context.applications))
-        raise click.UsageError(f"There is no application {name}, only: {known}.")
-    return name or EVERY_APPLICATION
-
-
 def of_application(application: str) -> str:
     """Return whose messages are meant, in words."""
     return "of any application" if application == EVERY_APPLICATION else f"of {application}"
@@ -119,10 +227,3 @@ def short_reason(reason: str) -> str:
     if len(reason) > MAX_REASON or not reason.isprintable() or may_hold_number(reason):
         raise click.UsageError(f"A reason has at most {MAX_REASON} printable characters, and no phone number.")
     return reason
-
-
-def warn_of_mirror(context: Context) -> None:
-    """Say so where what was recorded is not in force: Redis mirrors another ledger, or a later state of this one."""
-    finding = mirror_diagnosis(context)
-    if finding.level is Level.FAIL:
-        warn(f"{finding.sentence} {finding.action}")

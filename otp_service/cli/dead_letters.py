@@ -1,21 +1,16 @@
 """``otp-service dead-letters``: messages that were given up, and putting them back."""
 
-from pathlib import Path
-
 import click
 
-from otp_service.cli.common import context_of, operator_login
-from otp_service.cli.output import Cell, config_option, done, in_json, note, reading, table, when
+from otp_service.cli import output as out
+from otp_service.cli.common import Session, command
 from otp_service.domain.verification import LONGEST_LIFE
 from otp_service.errors import ConfigurationError
 from otp_service.services import operator_actions
-from otp_service.services.context import Context
-from otp_service.settings import load_settings
 from otp_service.store.outbox import DeadLetter, DeadLetters, Redriven, reason_of
 
 _IN_VAIN = ("destination", "fraud", "policy")
 """Reasons that no operator can mend: another try fails too, and may cost."""
-_HEADINGS = ("Id", "Given up", "Reason", "Application", "Purpose", "Country", "Channel", "Verification")
 
 
 @click.group(name="dead-letters")
@@ -23,19 +18,19 @@ def dead_letters() -> None:
     """Look at messages that were given up, and put them back."""
 
 
-@dead_letters.command(name="list", short_help="List messages that were given up.")
+@command(dead_letters, "List messages that were given up.", reads=True)
 @click.option("--most", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many to show.")
-@reading
-def list_(most: int, path: Path | None) -> None:
+def list_(session: Session, most: int) -> None:
     """List the newest messages that were given up, newest first, with the reason. Times are in UTC."""
-    letters = context_of(load_settings(path)).store.dead_letters
-    shown = letters.newest(most)
-    table("dead_letters", _HEADINGS, map(_row, shown))
-    in_json(count=(count := letters.count()))
-    note(f"{len(shown)} of {count} shown.")
+    letters = session.context.store.dead_letters
+    shown, count = letters.newest(most), letters.count()
+    headings = ("Id", "Given up", "Reason", "Application", "Purpose", "Country", "Channel", "Verification")
+    out.table("dead_letters", headings, map(_row, shown))
+    out.in_json(count=count)
+    out.note(f"{len(shown)} of {count} shown.")
 
 
-@dead_letters.command(short_help="Put messages back into the outbox.")
+@command(dead_letters, "Put messages back into the outbox.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option(
     "--all",
@@ -44,8 +39,7 @@ def list_(most: int, path: Path | None) -> None:
     help="All whose code may still live, but for the reasons destination, fraud and policy.",
 )
 @click.option("--reason", help="With --all: those whose reason begins with this word, such as rejected, and no others.")
-@config_option
-def redrive(ids: tuple[str, ...], reason: str | None, path: Path | None, *, every: bool) -> None:
+def redrive(session: Session, ids: tuple[str, ...], reason: str | None, *, every: bool) -> None:
     """Put messages back into the outbox, by the ID that "list" shows, or all of them; say what became of each.
 
     A message goes out only while its verification waits for the code. It may cost another message, and one whose fate
@@ -55,13 +49,12 @@ def redrive(ids: tuple[str, ...], reason: str | None, path: Path | None, *, ever
     """
     if bool(ids) == every or (reason is not None and not every):
         raise click.UsageError("Name dead letters by their ID, or give --all.")
-    context = context_of(load_settings(path))
     if every:
-        return _redrive_all(context, reason)
-    named = _named(context.store.dead_letters, ids)
-    if operator_actions.redrive(context, named, operator_login(), _tell) < len(named):
+        _redrive_all(session, reason)
+        return
+    named = _named(session.context.store.dead_letters, ids)
+    if operator_actions.redrive(session.context, named, session.operator, _tell) < len(named):
         raise SystemExit(1)
-    return None
 
 
 def _named(letters: DeadLetters, ids: tuple[str, ...]) -> list[DeadLetter]:
@@ -72,21 +65,20 @@ def _named(letters: DeadLetters, ids: tuple[str, ...]) -> list[DeadLetter]:
     return [letter for letter in found.values() if letter]
 
 
-def _redrive_all(context: Context, reason: str | None) -> None:
+def _redrive_all(session: Session, reason: str | None) -> None:
     """Put back what can be: a letter that is older than any code lives stays where it is."""
-    letters = context.store.dead_letters
+    letters = session.context.store.dead_letters
     young = letters.since(1000 * LONGEST_LIFE)  # an older one's code is dead for certain
     older = letters.count() - len(young)
     meant = [letter for letter in reversed(young) if _is_meant(letter, reason)]  # oldest first
-    back = operator_actions.redrive(context, meant, operator_login(), _tell)
-    done(f"{back} of {len(meant)} put back.")
+    back = operator_actions.redrive(session.context, meant, session.operator, _tell)
+    out.done(f"{back} of {len(meant)} put back.")
     for word in _IN_VAIN if reason is None else ():
         if left := sum(reason_of(letter) == word for letter in young):
-            note(
-                f"{left} left for the reason {word}: another try changes nothing. To try all the same: --reason {word}"
-            )
+            vain = f"{left} left for the reason {word}: another try changes nothing."
+            out.note(f"{vain} To try all the same: --reason {word}")
     if older:
-        note(f"{older} older left as they are: their codes have expired.")
+        out.note(f"{older} older left as they are: their codes have expired.")
 
 
 def _is_meant(letter: DeadLetter, reason: str | None) -> bool:
@@ -104,6 +96,6 @@ def _tell(letter: DeadLetter, became: Redriven, why_not: str) -> None:
     click.echo(f"{letter.id}\t{letter.member('id') or '-'}\t{said}")
 
 
-def _row(letter: DeadLetter) -> tuple[Cell, ...]:
+def _row(letter: DeadLetter) -> out.Row:
     members = map(letter.member, ("application", "purpose", "country", "channel", "id"))
-    return letter.id, when(letter.at), letter.reason, *members
+    return letter.id, out.when(letter.at), letter.reason, *members

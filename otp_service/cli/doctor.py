@@ -15,6 +15,7 @@ import click
 
 from otp_service.bootstrap import LEDGER_BEHIND, LEDGER_OF_OTHER_KEY, install
 from otp_service.cli import output as out
+from otp_service.cli.common import Session, command
 from otp_service.cli.output import counted, duration
 from otp_service.domain.applications import Application, ClientIp
 from otp_service.domain.countries import Approval, Registration
@@ -34,7 +35,7 @@ from otp_service.services.context import Context
 from otp_service.services.directory import Directory
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
 from otp_service.services.verifications import today
-from otp_service.settings import Settings, load_settings
+from otp_service.settings import Settings
 from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.settings.sections import canonical, is_local, leads_elsewhere
 from otp_service.settings.startup_checks import SHORTEST, is_sample, provider_secrets, refusals, unsafe_lines
@@ -550,6 +551,13 @@ def mirror_diagnosis(context: Context) -> Diagnosis:
     return next(diagnose(MIRROR, context.reflection.inspect()))
 
 
+def warn_of_mirror(context: Context) -> None:
+    """Say so where what was recorded is not in force: Redis mirrors another ledger, or a later state of this one."""
+    found = mirror_diagnosis(context)
+    if found.level is FAIL:
+        out.warn(f"{found.sentence} {found.action}")
+
+
 Callers = tuple[Directory, int]
 """Who may call, and when that is asked: milliseconds since the epoch."""
 
@@ -675,14 +683,13 @@ _UNASKED = Diagnosis(
 )
 
 
-@click.command()
-@out.reading
-def doctor(path: Path | None) -> None:
+@command(reads=True)
+def doctor(session: Session) -> None:
     """Say what is wrong with the set-up.
 
     Looks at settings, keys, gateways and Redis. The exit status is 1 when something must be mended.
     """
-    found = list(_examine(path))
+    found = list(_examine(session))
     if not out.in_json(findings=list(map(out.members, found))):
         _print(found)
     if any(one.level is FAIL for one in found):
@@ -691,9 +698,9 @@ def doctor(path: Path | None) -> None:
         raise SystemExit(1)
 
 
-def _examine(path: Path | None) -> Iterator[Diagnosis]:
+def _examine(session: Session) -> Iterator[Diagnosis]:
     try:
-        settings = load_settings(path, to_start=False)
+        settings = session.unproven_settings
     except ConfigurationError as faulty:
         for line in str(faulty).splitlines():
             subject, _, sentence = line.partition(": ")

@@ -1,33 +1,17 @@
 """otp-service find: a number's history, and why no code came."""
 
 from collections import Counter
-from pathlib import Path
+from operator import attrgetter
 from typing import Any
 
 import click
 
-from otp_service.cli.common import context_of
-from otp_service.cli.output import (
-    Cell,
-    destination,
-    in_json,
-    in_lines,
-    is_terminal,
-    moment,
-    note,
-    program,
-    reading,
-    records,
-    region_option,
-    table,
-    warn,
-    when,
-    wrapped,
-)
+from otp_service.cli import output as out
+from otp_service.cli.common import Session, command, phone_number
+from otp_service.domain.numbers import Destination
 from otp_service.domain.verification import Delivery, Status
-from otp_service.services import support as finding
+from otp_service.services import support
 from otp_service.services.support import Case, Found, Story, Why
-from otp_service.settings import load_settings
 
 _SENTENCES = {
     Why.DELIVERED: "The code arrived: {gateway} reported at {at} that the handset has it.",
@@ -69,8 +53,8 @@ def sentence(case: Case, found: Found) -> str:
         gateway=(about and about.gateway) or "a gateway",
         channel=(about and about.channel) or "its channel",
         reason=(about and about.reason) or "no reason given",
-        at=moment(about.at) if about else "",
-        begun=moment(about.begun) if about else "",
+        at=out.moment(about.at) if about else "",
+        begun=out.moment(about.begun) if about else "",
         reported=_reported(about) if about else "",
         silence=_silence(story, about, found) if about else "",
         failures=_failures(explanation.failures),
@@ -105,35 +89,34 @@ def _failures(failures: tuple[Delivery, ...]) -> str:
 
 
 _HEADINGS = ("Message", "Time", "Channel", "Gateway", "Chosen", "Status", "Raw status", "Reason", "Reference")
+_OTHER_CELLS = attrgetter("channel", "gateway", "choice", "status", "raw_status", "reason", "reference")
 
 
-@click.command(short_help="Tell what became of a number's codes.")
-@click.argument("number")
-@region_option
-@reading
-def find(number: str, region: str | None, path: Path | None) -> None:
+@command(short_help="Tell what became of a number's codes.", reads=True)
+@phone_number
+def find(session: Session, to: Destination) -> None:
     """Tell what became of the last codes for NUMBER, of all applications, the newest first.
 
     For each verification: when it started, its status, every call to a gateway, and why the code did or did not arrive.
     No code is shown, and no number. Times are in UTC.
     """
-    to = destination(number, region)
-    found = finding.find(context_of(load_settings(path)), to)
-    if not in_json(to=to.mask, complete=found.complete, verifications=[_members(case, found) for case in found.cases]):
+    found = support.find(session.context, to)
+    cases = [_members(case, found) for case in found.cases]
+    if not out.in_json(to=to.mask, complete=found.complete, verifications=cases):
         _print(found)
     if not found.complete:
-        warn("there are too many events to read them all: what is told of older verifications may lack something.")
+        out.warn("there are too many events to read them all: what is told of older verifications may lack something.")
     end = "" if found.cases else f"Nothing is remembered of {to.mask}. "
     others = "guard explain DECISION, limits show NUMBER, suppressions show NUMBER"
-    note(f"{end}A refused start is not here: {program()} {others}")
+    out.note(f"{end}A refused start is not here: {out.program()} {others}")
 
 
 def _print(found: Found) -> None:
     for case in found.cases:
-        click.secho(_heading(case.story), bold=is_terminal())
+        click.secho(_heading(case.story), bold=out.is_terminal())
         if case.story.deliveries:
-            table("deliveries", _HEADINGS, map(_row, case.story.deliveries))
-        click.echo(wrapped(f"→ {sentence(case, found)}", indent=2) + "\n")
+            out.table("deliveries", _HEADINGS, map(_row, case.story.deliveries))
+        click.echo(out.wrapped(f"→ {sentence(case, found)}", indent=2) + "\n")
 
 
 def _members(case: Case, found: Found) -> dict[str, Any]:
@@ -144,10 +127,10 @@ def _members(case: Case, found: Found) -> dict[str, Any]:
         "application": story.application or None,
         "purpose": story.purpose or None,
         "country": story.country or None,
-        "started_at": when(story.started),
+        "started_at": out.when(story.started),
         "status": story.status,
         "checks": story.checks,
-        "deliveries": records(_HEADINGS, map(_row, story.deliveries)),
+        "deliveries": out.records(_HEADINGS, map(_row, story.deliveries)),
         "why": case.explanation.why,
         "sentence": sentence(case, found),
     }
@@ -155,21 +138,9 @@ def _members(case: Case, found: Found) -> dict[str, Any]:
 
 def _heading(story: Story) -> str:
     about = (story.application, story.purpose, story.country)
-    checks = f"{story.checks} code{'s' * (story.checks != 1)} compared"
-    return in_lines(
-        [moment(story.started), story.mask, story.id, story.status or "ended", *filter(None, about), checks]
-    )
+    began, checks = out.moment(story.started), f"{out.counted(story.checks, 'code')} compared"
+    return out.in_lines([began, story.mask, story.id, story.status or "ended", *filter(None, about), checks])
 
 
-def _row(delivery: Delivery) -> tuple[Cell, ...]:
-    return (
-        f"{delivery.message}.{delivery.dispatch}",
-        when(delivery.at),
-        delivery.channel,
-        delivery.gateway,
-        delivery.choice,
-        delivery.status,
-        delivery.raw_status,
-        delivery.reason,
-        delivery.reference,
-    )
+def _row(delivery: Delivery) -> out.Row:
+    return f"{delivery.message}.{delivery.dispatch}", out.when(delivery.at), *_OTHER_CELLS(delivery)

@@ -1,27 +1,10 @@
 """otp-service gateway: list, test, pause and resume gateways."""
 
-from pathlib import Path
-
 import click
 
-from otp_service.cli.common import context_of, operator_login
+from otp_service.cli import output as out
+from otp_service.cli.common import CHANNELS, Session, command, phone_number
 from otp_service.cli.doctor import state_of
-from otp_service.cli.output import (
-    CHANNELS,
-    Cell,
-    Shown,
-    config_option,
-    destination,
-    done,
-    duration,
-    moment,
-    program,
-    reading,
-    region_option,
-    table,
-    warn,
-    when,
-)
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.numbers import Destination
 from otp_service.domain.templates import Message
@@ -38,7 +21,6 @@ from otp_service.gateways.base import (
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.services.inbound import inbound_url
-from otp_service.settings import load_settings
 from otp_service.settings.sections import ConfiguredGateway
 from otp_service.store.guard import BY_HAND
 
@@ -46,6 +28,7 @@ TEXT = "This is a test message of otp-service. You need not do anything."
 _LIFE = 300
 """Seconds after which a test message is worthless, as a code would be."""
 _MINUTE = 60_000
+_LONGEST = BY_HAND // _MINUTE
 
 
 @click.group()
@@ -53,18 +36,17 @@ def gateway() -> None:
     """Look at the configured gateways and try them."""
 
 
-@gateway.command(name="list", short_help="List the gateways.")
-@reading
-def list_(path: Path | None) -> None:
+@command(gateway, "List the gateways.", reads=True)
+def list_(session: Session) -> None:
     """List the gateways: name, kind, channels, time-out, and whether they report receipts."""
-    rows = [_description(name, one) for name, one in load_settings(path).gateways.items()]
-    table("gateways", ("Name", "Kind", "Channels", "Time-out", "Receipts"), rows)
+    rows = [_description(name, one) for name, one in session.settings.gateways.items()]
+    out.table("gateways", ("Name", "Kind", "Channels", "Time-out", "Receipts"), rows)
 
 
-def _description(name: str, configured: ConfiguredGateway) -> tuple[Cell, ...]:
+def _description(name: str, configured: ConfiguredGateway) -> out.Row:
     receipts, time_out = _reports(configured), configured.settings.timeout
-    told = Shown(receipts, "receipts" if receipts else "no receipts")
-    return name, configured.kind, sorted(configured.channels), Shown(time_out, f"{time_out:g} s"), told
+    told = out.Shown(receipts, "receipts" if receipts else "no receipts")
+    return name, configured.kind, sorted(configured.channels), out.Shown(time_out, f"{time_out:g} s"), told
 
 
 def _reports(configured: ConfiguredGateway) -> bool:
@@ -73,23 +55,19 @@ def _reports(configured: ConfiguredGateway) -> bool:
     return issubclass(kind, HoldsConnections) or (issubclass(kind, ReportsReceipts) and settings.takes_receipts)
 
 
-@gateway.command(short_help="Show where providers pass on what people write back.")
-@reading
-def inbound(path: Path | None) -> None:
+@command(gateway, "Show where providers pass on what people write back.", reads=True)
+def inbound(session: Session) -> None:
     """Show the addresses that providers are to pass messages on to: what people write back, such as STOP.
 
     Keep each to its provider: of some, whoever knows the address can say stop for anybody.
     """
-    settings = load_settings(path)
+    settings = session.settings
     if settings.http.public_url is None:
         raise ConfigurationError("http.public_url is not set: no provider can reach the service.")
-    context = context_of(settings)
-    rows = [
-        (name, _inbound_address(one, inbound_url(context, name)))
-        for name, one in context.gateways.items()
-        if settings.gateways[name].settings.takes_messages
-    ]
-    table("gateways", ("Name", "Messages from people"), [(name, address) for name, address in rows if address])
+    context = session.context
+    taking = {name: one for name, one in context.gateways.items() if settings.gateways[name].settings.takes_messages}
+    rows = [(name, _inbound_address(one, inbound_url(context, name))) for name, one in taking.items()]
+    out.table("gateways", ("Name", "Messages from people"), [(name, address) for name, address in rows if address])
 
 
 def _inbound_address(gateway: Gateway, url: str) -> str | None:
@@ -99,95 +77,89 @@ def _inbound_address(gateway: Gateway, url: str) -> str | None:
     return "over its own connection" if isinstance(gateway, HoldsConnections) else None
 
 
-@gateway.command(short_help="Send a test message through a gateway.")
+@command(gateway, "Send a test message through a gateway.")
 @click.argument("name")
-@click.argument("number")
 @click.option("--channel", type=CHANNELS, default=Channel.SMS.value, show_default=True)
-@region_option
-@config_option
-def test(name: str, number: str, channel: str, region: str | None, path: Path | None) -> None:
+@phone_number
+def test(session: Session, name: str, channel: str, to: Destination) -> None:
     """Send a test message to NUMBER through the gateway NAME. It costs what a message costs."""
-    to = destination(number, region)
-    context = _context_with(name, path)
-    chosen = context.gateways[name]
+    context, chosen = session.context, _gateway(session, name)
     if channel not in chosen.channels:
         raise ConfigurationError(f"The gateway {name!r} does not carry {channel}.")
     _require_no_approval(context, to, channel)
-    done(f"Accepted for {to.mask}; the gateway's reference is {_send(chosen, to, channel, context)}.")
+    out.done(f"Accepted for {to.mask}; the gateway's reference is {_send(chosen, to, channel, context)}.")
 
 
-@gateway.command(short_help="Show how the gateways are.")
-@reading
-def status(path: Path | None) -> None:
+@command(gateway, "Show how the gateways are.", reads=True)
+def status(session: Session) -> None:
     """Show how each gateway is, as all workers see it. Times are in UTC.
 
     One that failed, or was slow, again and again rests for a while; then the next message tries it. Calls that failed,
     or took as long as "Slow from", are bad. The time that calls take is in the metrics.
     """
-    context = context_of(load_settings(path))
+    context = session.context
     now, found = context.store.decisions.now(), context.store.health.of(tuple(context.gateways))
     headings = ("Name", "State", "Bad calls", "Calls", "Slow from", "In flight", "At most", "Per second")
-    table("gateways", headings, [_row(name, health, context.allowances[name], now) for name, health in found.items()])
+    rows = [_row(name, health, context.allowances[name], now) for name, health in found.items()]
+    out.table("gateways", headings, rows)
 
 
-def _row(name: str, health: GatewayHealth, allowance: Allowance, now: int) -> tuple[Cell, ...]:
+def _row(name: str, health: GatewayHealth, allowance: Allowance, now: int) -> out.Row:
     return (
         name,
         _state(health, now),
         health.bad,
         health.calls,
-        Shown(allowance.slow, f"{allowance.slow:g} s"),
+        out.Shown(allowance.slow, f"{allowance.slow:g} s"),
         (health.in_flight or 0) if allowance.in_flight else None,
         allowance.in_flight or None,
-        Shown(allowance.per_second, f"{allowance.per_second:g}") if allowance.per_second else None,
+        out.Shown(allowance.per_second, f"{allowance.per_second:g}") if allowance.per_second else None,
     )
 
 
-def _state(health: GatewayHealth, now: int) -> Shown:
+def _state(health: GatewayHealth, now: int) -> out.Shown:
     """Return the state in words, until when it lasts, and who it is by."""
     name, words, left = state_of(health)
     until = now + left if left else None
-    value = {"name": name, "by": health.by_hand or None, "until": when(until)}
-    return Shown(value, f"{words} until {moment(until)}" if until else words)
+    value = {"name": name, "by": health.by_hand or None, "until": out.when(until)}
+    return out.Shown(value, f"{words} until {out.moment(until)}" if until else words)
 
 
-@gateway.command(short_help="Let no message through a gateway.")
+@command(gateway, "Let no message through a gateway.")
 @click.argument("name")
 @click.option(
-    "--minutes",
-    type=click.IntRange(1, BY_HAND // _MINUTE),
-    default=BY_HAND // _MINUTE,
-    help="For how long; default: 30 days, the longest.",
+    "--minutes", type=click.IntRange(1, _LONGEST), default=_LONGEST, help="For how long; default: 30 days, the longest."
 )
-@config_option
-def pause(name: str, minutes: int, path: Path | None) -> None:
+def pause(session: Session, name: str, minutes: int) -> None:
     """Let no message through the gateway NAME, not even as a last resort.
 
     All workers respect it at once. When its time is over, the next message tries the gateway.
     """
-    context = _context_with(name, path)
-    operator_actions.pause_gateway(context, name, minutes * _MINUTE, operator_login())
-    done(f"{name} is paused for {duration(60 * minutes)}. To use it again before: {program()} gateway resume {name}")
+    _gateway(session, name)
+    context = session.context
+    operator_actions.pause_gateway(context, name, minutes * _MINUTE, session.operator)
+    again = f"To use it again before: {out.program()} gateway resume {name}"
+    out.done(f"{name} is paused for {out.duration(60 * minutes)}. {again}")
     health = context.store.health.of(tuple(context.gateways))
     shut = {one for one, is_now in health.items() if is_now.by_hand and is_now.opens_in}
     if any(shut.issuperset(route.gateways) for route in context.routes.routes):
-        warn("a route has no other gateway left: its messages wait, and are given up when their codes end.")
+        out.warn("a route has no other gateway left: its messages wait, and are given up when their codes end.")
 
 
-@gateway.command(short_help="Let messages through a gateway again.")
+@command(gateway, "Let messages through a gateway again.")
 @click.argument("name")
-@config_option
-def resume(name: str, path: Path | None) -> None:
+def resume(session: Session, name: str) -> None:
     """Let messages through the gateway NAME again, whether it is paused or rests, and forget what was counted."""
-    operator_actions.resume_gateway(_context_with(name, path), name, operator_login())
-    done(f"Messages go through {name} again.")
+    _gateway(session, name)
+    operator_actions.resume_gateway(session.context, name, session.operator)
+    out.done(f"Messages go through {name} again.")
 
 
-def _context_with(name: str, path: Path | None) -> Context:
-    context = context_of(load_settings(path))
-    if name not in context.gateways:
-        raise ConfigurationError(f"There is no gateway {name!r}; there are: {', '.join(context.gateways)}.")
-    return context
+def _gateway(session: Session, name: str) -> Gateway:
+    gateways = session.context.gateways
+    if name not in gateways:
+        raise ConfigurationError(f"There is no gateway {name!r}; there are: {', '.join(gateways)}.")
+    return gateways[name]
 
 
 def _require_no_approval(context: Context, to: Destination, channel: str) -> None:

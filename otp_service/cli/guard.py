@@ -9,41 +9,20 @@ from typing import Any
 
 import click
 
-from otp_service.cli.common import context_of, informed_context, known_application, operator_login
+from otp_service.cli import output as out
+from otp_service.cli.common import Session, command, destination, phone_number, region_option
 from otp_service.cli.doctor import skew_in_words
 from otp_service.cli.ledger import warn_of_caution
-from otp_service.cli.output import (
-    Cell,
-    Shown,
-    config_option,
-    counted,
-    destination,
-    done,
-    duration,
-    in_json,
-    members,
-    moment,
-    note,
-    program,
-    reading,
-    region_option,
-    span,
-    table,
-    tracked,
-    warn,
-    when,
-    wrapped,
-)
 from otp_service.domain.guard import ANY, RULES, Mode, shown
 from otp_service.domain.guard_model import Attempt, Kind, Replayed, replay
-from otp_service.domain.numbers import is_region, named
+from otp_service.domain.numbers import Destination, is_region
 from otp_service.errors import ConfigurationError, InvalidRequestError
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import BLOCK, COUNTRY, Held, reset_limits
-from otp_service.settings import Settings, load_settings
+from otp_service.settings import Settings
 from otp_service.store.events import LIFTED, Decision, Finding
-from otp_service.store.guard import LimitReader, Stop, WindowState
+from otp_service.store.guard import Stop, WindowState
 from otp_service.store.store import Store
 
 MOST = 100_000
@@ -51,37 +30,40 @@ MOST = 100_000
 _MODES = {Mode.ENFORCE: "enforce", Mode.RECORD_ONLY: "record only", Mode.OFF: "off"}
 
 
-@click.command(short_help="List the rules.")
-@reading
-def rules(path: Path | None) -> None:
+@click.group()
+def guard() -> None:
+    """Show, explain and try the rules against abuse."""
+
+
+@command(guard, "List the rules.", reads=True)
+def rules(session: Session) -> None:
     """List the rules: what each refuses, what it does when it applies, and what it does when Redis cannot answer."""
-    settings = load_settings(path)
+    settings = session.settings
     rows = [(rule.id, _mode(settings, rule.id), rule.without_store.value, rule.sentence) for rule in RULES.values()]
-    table("rules", ("Rule", "Mode", "Without Redis", "Refuses"), rows)
+    out.table("rules", ("Rule", "Mode", "Without Redis", "Refuses"), rows)
 
 
-def _mode(settings: Settings, rule: str) -> Shown:
+def _mode(settings: Settings, rule: str) -> out.Shown:
     mode = settings.guard.mode(rule)
-    return Shown(mode, _MODES[mode])
+    return out.Shown(mode, _MODES[mode])
 
 
-@click.command(short_help="Show what the rules do now.")
+@command(guard, "Show what the rules do now.", reads=True, applications=True)
 @click.option("--hours", type=click.IntRange(1, 24 * 90), default=24, show_default=True, help="How far to look back.")
-@reading
-def status(hours: int, path: Path | None) -> None:
+def status(session: Session, hours: int) -> None:
     """Show what the rules refused lately, which countries are closed, and how far the ceilings are used."""
-    settings = load_settings(path)
-    context = informed_context(settings)
+    settings, context = session.settings, session.context
     warn_of_caution(context)
     since = context.store.decisions.now() - hours * 3_600_000
     kept = list(context.store.decisions.latest(MOST))
     recent = [one for one in kept if one.at >= since]
     if len(recent) >= min(MOST, settings.guard.decisions):
         oldest = min(one.at for one in recent)
-        note(f"No more than {len(recent):,} decisions are kept or looked at (guard.decisions), since {moment(oldest)}.")
+        most = f"No more than {len(recent):,} decisions are kept or looked at (guard.decisions)"
+        out.note(f"{most}, since {out.moment(oldest)}.")
     _section(
         "refused",
-        f"Refused in the last {duration(3600 * hours)}, or would have been",
+        f"Refused in the last {out.duration(3600 * hours)}, or would have been",
         ("Rule", "Mode", "Application", "Country", "Times", "Last", "Decision"),
         _counted(one for one in recent if one.kind != "change"),
     )
@@ -97,20 +79,20 @@ def status(hours: int, path: Path | None) -> None:
     _section("spent", "Spent", spent, _spent(settings, context, kept))
 
 
-def _section(name: str, title: str, headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    note(f"{title}:" if rows else f"{title}: nothing.")
-    if rows or in_json():
-        table(name, headings, rows)
+def _section(name: str, title: str, headings: Sequence[str], rows: Sequence[Sequence[out.Cell]]) -> None:
+    out.note(f"{title}:" if rows else f"{title}: nothing.")
+    if rows or out.in_json():
+        out.table(name, headings, rows)
 
 
-def _counted(decisions: Iterable[Decision]) -> list[tuple[Cell, ...]]:
-    last: dict[tuple[Cell, ...], Decision] = {}
-    times: Counter[tuple[Cell, ...]] = Counter()
+def _counted(decisions: Iterable[Decision]) -> list[out.Row]:
+    last: dict[out.Row, Decision] = {}
+    times: Counter[out.Row] = Counter()
     for one in decisions:
-        name = (one.rule, Shown(one.mode, one.mode.replace("_", " ")), one.application, one.country)
+        name = (one.rule, out.Shown(one.mode, one.mode.replace("_", " ")), one.application, one.country)
         times[name] += 1
         last[name] = max(last.get(name, one), one, key=lambda each: each.at)
-    return [(*name, count, when(last[name].at), last[name].id) for name, count in times.most_common()]
+    return [(*name, count, out.when(last[name].at), last[name].id) for name, count in times.most_common()]
 
 
 def _changes(decisions: Iterable[Decision]) -> list[Decision]:
@@ -119,22 +101,20 @@ def _changes(decisions: Iterable[Decision]) -> list[Decision]:
     return sorted(changes, key=lambda one: one.at, reverse=True)[:20]
 
 
-def _change(one: Decision) -> tuple[Cell, ...]:
-    return when(one.at), one.rule, one.application, one.country, one.mode, when(one.until or None)
+def _change(one: Decision) -> out.Row:
+    return out.when(one.at), one.rule, one.application, one.country, one.mode, out.when(one.until or None)
 
 
-def _closed(settings: Settings, context: Context, kept: Iterable[Decision]) -> list[tuple[Cell, ...]]:
+def _closed(settings: Settings, context: Context, kept: Iterable[Decision]) -> list[out.Row]:
     """Return the countries that are closed, and how many blocks are, whose numbers nobody but Redis knows."""
     now, decisions = context.store.decisions.now(), list(kept)
     places = sorted({(one.application, one.country) for one in decisions if one.rule == COUNTRY})
     stops = ((application, country, context.store.guard.stop(application, country)) for application, country in places)
     mode, block_mode = _mode(settings, COUNTRY), _mode(settings, BLOCK)
-    rows: list[tuple[Cell, ...]] = [
-        (name, country, mode, _left(stop, now), stop.times) for name, country, stop in stops if stop
-    ]
+    rows: list[out.Row] = [(name, country, mode, _left(stop, now), stop.times) for name, country, stop in stops if stop]
     blocks = _closed_blocks(decisions, now)
-    if not in_json(closed_blocks=list(map(span, blocks))) and blocks:
-        rows.append(("all", counted(len(blocks), "block"), block_mode, f"up to {_span(max(blocks))}", None))
+    if not out.in_json(closed_blocks=list(map(out.span, blocks))) and blocks:
+        rows.append(("all", out.counted(len(blocks), "block"), block_mode, f"up to {_span(max(blocks))}", None))
     return rows
 
 
@@ -151,23 +131,23 @@ def _closed_blocks(decisions: Iterable[Decision], now: int) -> list[int]:
 
 
 def _span(milliseconds: int) -> str:
-    return duration(-(-milliseconds // 1000))
+    return out.duration(-(-milliseconds // 1000))
 
 
-def _left(stop: Stop, now: int) -> Cell:
-    return span(stop.ends - now) if stop.ends > now else Shown(0, "now, a trickle")
+def _left(stop: Stop, now: int) -> out.Cell:
+    return out.span(stop.ends - now) if stop.ends > now else out.Shown(0, "now, a trickle")
 
 
-def _spent(settings: Settings, context: Context, kept: Iterable[Decision]) -> list[tuple[Cell, ...]]:
+def _spent(settings: Settings, context: Context, kept: Iterable[Decision]) -> list[out.Row]:
     """Return how far the ceilings are used, those of countries where rules spoke or that have one of their own."""
     seen, currency = {(one.application, one.country) for one in kept}, settings.guard.currency
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[out.Row] = []
     for name, loaded in context.rulesets.items():
         named = {country for country in loaded.ruleset.ceilings_of_countries if country != ANY}
         countries = named | {country for application, country in seen if application == name and country}
         for country in ("", *sorted(countries)):
             spent = context.store.guard.spent(loaded.ruleset, name, country)
-            place = (name, Shown(country or None, country or "all"))
+            place = (name, out.Shown(country or None, country or "all"))
             rows += [(*place, one.interval, shown(one.amount), shown(one.ceiling), currency) for one in spent]
     return rows
 
@@ -199,7 +179,7 @@ def explain_rule(decision: Decision, currency: str) -> Iterator[Explained]:
     if not decision.findings:
         yield Explained(decision.rule, _sentence(decision.rule), (_of_mode(decision.mode),))
     for one in sorted(decision.findings, key=lambda one: one.rule != decision.rule):
-        lasts = f"For {duration(-(-one.wait // _SECOND))} from then." if one.wait > _SECOND else ""
+        lasts = f"For {out.duration(-(-one.wait // _SECOND))} from then." if one.wait > _SECOND else ""
         details = (_of_mode(one.mode), *_counts(one, currency), *([lasts] if lasts else []))
         yield Explained(one.rule, _sentence(one.rule), details)
 
@@ -243,123 +223,100 @@ def _plain(amount: float) -> str:
 
 
 def _within(window: int) -> str:
-    return f" in {duration(window // _SECOND)}" if window else ""
+    return f" in {out.duration(window // _SECOND)}" if window else ""
 
 
-@click.command(short_help="Explain a refusal.")
+@command(guard, "Explain a refusal.", reads=True)
 @click.argument("name", metavar="VERIFICATION-OR-DECISION")
-@reading
-def explain(name: str, path: Path | None) -> None:
+def explain(session: Session, name: str) -> None:
     """Explain a refusal: what each rule found, and until when it lasts.
 
     By the identifier of the decision, which the API tells with a refusal (`decision`), or by that of a verification:
     then everything that rules said of it, also those that only record.
     """
-    settings = load_settings(path)
-    context = context_of(settings)
-    decisions = found_by(context, name)
+    decisions = found_by(session.context, name)
     if not decisions:
         raise ConfigurationError(f"Nothing is known of {name}: no rule refused it, or that is no longer kept.")
-    told = [(one, list(explain_rule(one, settings.guard.currency))) for one in decisions]
-    if not in_json(decisions=[_decision(decision, findings) for decision, findings in told]):
+    told = [(one, list(explain_rule(one, session.settings.guard.currency))) for one in decisions]
+    if not out.in_json(decisions=[_decision(decision, findings) for decision, findings in told]):
         for decision, findings in told:
             _print(decision, findings)
 
 
 def _decision(decision: Decision, findings: Iterable[Explained]) -> dict[str, Any]:
-    times = {"at": when(decision.at), "until": when(decision.until or None)}
-    return members(decision) | times | {"findings": list(map(members, findings))}
+    times = {"at": out.when(decision.at), "until": out.when(decision.until or None)}
+    return out.members(decision) | times | {"findings": list(map(out.members, findings))}
 
 
 def _print(decision: Decision, findings: Iterable[Explained]) -> None:
     place = ", ".join(filter(None, (decision.application, decision.purpose, decision.country)))
-    click.secho(f"{moment(decision.at)}  {decision.kind} of {place}{_LANES[decision.lane]}", bold=True)
+    click.secho(f"{out.moment(decision.at)}  {decision.kind} of {place}{_LANES[decision.lane]}", bold=True)
     click.echo(f"  decision {decision.id}" + (f", verification {decision.verification}" * bool(decision.verification)))
     for one in findings:
-        click.echo(wrapped(f"  {one.rule}: {one.sentence}", 4))
+        click.echo(out.wrapped(f"  {one.rule}: {one.sentence}", 4))
         for line in one.details:
-            click.echo(wrapped(f"    {line}", 4))
+            click.echo(out.wrapped(f"    {line}", 4))
 
 
-@click.command(short_help="Lift a lock, or open what is closed.")
+@command(guard, "Lift a lock, or open what is closed.", asks=True, applications=True)
 @click.option("--number", help="End the waits and locks of a number.")
 @click.option("--block-of", help="Forget what was counted for the block of 10,000 numbers that a number is in.")
 @click.option("--country", nargs=2, metavar="APPLICATION COUNTRY", help="Forget what was counted for a country.")
 @click.option("--address", help="Forget what was counted for an end user's address.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
 @region_option
-@config_option
-def unblock(
-    number: str | None,
-    block_of: str | None,
-    country: tuple[str, str] | None,
-    address: str | None,
-    region: str | None,
-    path: Path | None,
-    *,
-    yes: bool,
-) -> None:
+def unblock(session: Session, region: str | None, **named: Any) -> None:  # noqa: ANN401 - click's
     """Lift a lock of a number, or forget what was counted for a block, a country or an address.
 
     Windows are another thing: otp-service limits reset empties those of a number.
     """
-    if sum(map(bool, (number, block_of, country, address))) != 1:
+    if sum(map(bool, named.values())) != 1:
         raise click.UsageError("Name one, and only one, of --number, --block-of, --country and --address.")
-    context = informed_context(load_settings(path))
-    name, held = _held(context, number, block_of, country, address, region)
-    if not yes:
-        click.confirm(f"Let through what rules keep from {name}?", abort=True)
-    if not operator_actions.unblock(context, held, operator_login()):
-        done("Nothing was counted.")
+    name, held = _held(session, region, **named)
+    session.confirm(f"Let through what rules keep from {name}?")
+    if not operator_actions.unblock(session.context, held, session.operator):
+        out.done("Nothing was counted.")
         return
-    done("Forgotten. Rules count anew from here.")
-    if number:
-        note(f"Its windows of sends and guesses are another thing: {program()} limits reset NUMBER")
+    out.done("Forgotten. Rules count anew from here.")
+    if named["number"]:
+        out.note(f"Its windows of sends and guesses are another thing: {out.program()} limits reset NUMBER")
 
 
 def _held(
-    context: Context,
+    session: Session,
+    region: str | None,
+    *,
     number: str | None,
     block_of: str | None,
     country: tuple[str, str] | None,
     address: str | None,
-    region: str | None,
 ) -> tuple[str, Held]:
     """Return what rules hold back, and before it its name, as a person is asked about it."""
+    context = session.context
     if number:
         to = destination(number, region)
-        return f"{to.mask}, at all applications", operator_actions.of_number(context, named(context.keyring, to))
+        return f"{to.mask}, at all applications", operator_actions.of_number(context, session.named(to))
     if block_of:
         to = destination(block_of, region)
         return f"the block of {to.mask}, at all applications", operator_actions.of_block(context, to)
-    return _country(context, *country) if country else _address(context, address or "")
-
-
-def _country(context: Context, application: str, country: str) -> tuple[str, Held]:
-    country = country.upper()
-    application = known_application(context, application)
-    if not is_region(country):
-        raise click.UsageError(f"{country} is not the code of a country, such as PK.")
-    return f"{country} at {application}", operator_actions.of_country(context, application, country)
-
-
-def _address(context: Context, address: str) -> tuple[str, Held]:
+    if country:
+        application, code = session.application_or_all(country[0]), country[1].upper()
+        if not is_region(code):
+            raise click.UsageError(f"{code} is not the code of a country, such as PK.")
+        return f"{code} at {application}", operator_actions.of_country(context, application, code)
     try:
-        return "this address", operator_actions.of_address(context, address)
+        return "this address", operator_actions.of_address(context, address or "")
     except InvalidRequestError as malformed:
         raise click.UsageError("That is not an IP address.") from malformed
 
 
 _COUNTRY = "destination.country"
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command(name="replay", short_help="Try other rules on what happened.")
-@click.option("--rules", "changed", type=_FILE, help="Configuration with the rules to try; default: the one in force.")
-@click.option("--log", type=_FILE, help="A log that was saved; default: the one in Redis.")
+@command(guard, "Try other rules on what happened.", name="replay", reads=True)
+@click.option("--rules", "changed", type=out.FILE, help="Configuration with rules to try; default: the one in force.")
+@click.option("--log", type=out.FILE, help="A log that was saved; default: the one in Redis.")
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Save the log of Redis into a file.")
-@reading
-def replay_command(changed: Path | None, log: Path | None, save: Path | None, path: Path | None) -> None:
+def replay_command(session: Session, changed: Path | None, log: Path | None, save: Path | None) -> None:
     """Run the recorded starts, resends and codes through rules, and show what would have been refused, and its cost.
 
     Nothing is sent, counted or changed. Rules begin with nothing counted, so that the first day tells less. What was
@@ -367,18 +324,18 @@ def replay_command(changed: Path | None, log: Path | None, save: Path | None, pa
     """
     if log and save:
         raise click.UsageError("--save takes the log of Redis; leave --log out.")
-    kept = _read(log) if log else _kept(context_of(load_settings(path)).store)
-    attempts = list(tracked("Attempts", kept))
+    kept = _read(log) if log else _kept(session.context.store)
+    attempts = list(out.tracked("Attempts", kept))
     if save:
         save.write_text("".join(f"{json.dumps(asdict(one))}\n" for one in attempts), encoding="utf-8")
-        in_json(saved=len(attempts))
-        done(f"Saved: {len(attempts)} attempts.")
+        out.in_json(saved=len(attempts))
+        out.done(f"Saved: {len(attempts)} attempts.")
         return
     if not attempts:
         raise ConfigurationError("There is no log: guard.attempts is 0, or nothing has happened yet.")
-    settings = load_settings(changed or path)
-    tried = informed_context(settings)
-    applications, rulesets = tried.applications, {name: one.ruleset for name, one in tried.rulesets.items()}
+    tried = Session(changed or session.path, applications=True)
+    settings, applications = tried.settings, tried.context.applications
+    rulesets = {name: one.ruleset for name, one in tried.context.rulesets.items()}
     if settings.guard.mode(_COUNTRY) is not Mode.ENFORCE:
         applications = {name: replace(one, countries=None) for name, one in applications.items()}
     _show(replay(attempts, rulesets, applications), settings.guard.currency)
@@ -387,8 +344,8 @@ def replay_command(changed: Path | None, log: Path | None, save: Path | None, pa
 def _kept(store: Store) -> Iterator[Attempt]:
     """Return the log of Redis; say that it has an hour of other limits, where a fence tells so."""
     if fence := store.fences.standing():
-        halved = f"from {moment(fence.at)} to {moment(fence.until)} UTC"
-        note(f"The store was fenced: limits on messages were halved {halved}; here they are not.")
+        halved = f"from {out.moment(fence.at)} to {out.moment(fence.until)} UTC"
+        out.note(f"The store was fenced: limits on messages were halved {halved}; here they are not.")
     return store.attempts.all()
 
 
@@ -403,34 +360,26 @@ def _read(log: Path) -> Iterator[Attempt]:
 
 def _show(found: Replayed, currency: str) -> None:
     before, after = found.before, found.after
-    rows: list[tuple[Cell, ...]] = [
+    rows: list[out.Row] = [
         ("messages", before.messages, after.messages),
-        (Shown("cost", f"cost at most, {currency}"), shown(before.cost), shown(after.cost)),
+        (out.Shown("cost", f"cost at most, {currency}"), shown(before.cost), shown(after.cost)),
         ("approved", before.approved, after.approved),
         *(
             (f"refused by {rule}", before.refused[rule], after.refused[rule])
             for rule in sorted(before.refused.keys() | after.refused.keys())
         ),
     ]
-    table("compared", ("What", "As it went", "Under these rules"), rows)
+    out.table("compared", ("What", "As it went", "Under these rules"), rows)
     counts = ("people_refused", "never_started", "unknown")
-    in_json(currency=currency, **{name: getattr(found, name) for name in counts})
+    out.in_json(currency=currency, **{name: getattr(found, name) for name in counts})
     if any(after.refused[rule] > before.refused[rule] for rule in after.refused if rule.startswith("spend.")):
-        note("Ceilings refuse more here than they did: nothing is settled in a replay. Leave them out: spend.* = off.")
-    note(f"People who were approved and would have been refused: {found.people_refused}.")
+        unsettled = "Ceilings refuse more here than they did: nothing is settled in a replay."
+        out.note(f"{unsettled} Leave them out: spend.* = off.")
+    out.note(f"People who were approved and would have been refused: {found.people_refused}.")
     if found.never_started:
-        note(f"Resends and codes of verifications that would not have started: {found.never_started}.")
+        out.note(f"Resends and codes of verifications that would not have started: {found.never_started}.")
     if found.unknown:
-        note(f"Not tried, because they began before the log or belong to no application: {found.unknown}.")
-
-
-@click.group()
-def guard() -> None:
-    """Show, explain and try the rules against abuse."""
-
-
-for _command in (rules, status, explain, unblock, replay_command):
-    guard.add_command(_command)
+        out.note(f"Not tried, because they began before the log or belong to no application: {found.unknown}.")
 
 
 @click.group()
@@ -438,48 +387,35 @@ def limits() -> None:
     """Show and reset the limits of a number."""
 
 
-@limits.command()
-@click.argument("number")
-@region_option
-@reading
-def show(number: str, region: str | None, path: Path | None) -> None:
+@command(limits, reads=True, applications=True)
+@phone_number
+def show(session: Session, to: Destination) -> None:
     """Show how far the windows of NUMBER are used. Reading spends nothing."""
-    to = destination(number, region)
-    context = informed_context(load_settings(path))
-    _warn_of_skew(context.store.limits)
+    context = session.context
+    if skew := skew_in_words(context.store.limits.clock_skew()):
+        out.warn(f"this host's clock is {skew} Redis': what is shown is off by as much.")
     warn_of_caution(context)
-    number_named = named(context.keyring, to)
-    states = context.store.limits.windows(number_named.bucket, number_named.pseudonym, context.applications)
-    in_json(to=to.mask)
-    table("limits", ("Limit", "Application", "Used", "Left", "Resets in"), map(_row, states))
+    subject = session.named(to)
+    states = context.store.limits.windows(subject.bucket, subject.pseudonym, context.applications)
+    out.in_json(to=to.mask)
+    out.table("limits", ("Limit", "Application", "Used", "Left", "Resets in"), map(_row, states))
 
 
-@limits.command(short_help="Forget what was counted for a number.")
-@click.argument("number")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@region_option
-@config_option
-def reset(number: str, region: str | None, path: Path | None, *, yes: bool) -> None:
+@command(limits, "Forget what was counted for a number.", asks=True, applications=True)
+@phone_number
+def reset(session: Session, to: Destination) -> None:
     """Forget what was counted for NUMBER: messages sent to it and wrong codes for it."""
-    to = destination(number, region)
-    if not yes:
-        click.confirm(f"Allow new messages to {to.mask} and new guesses of its codes?", abort=True)
-    context = informed_context(load_settings(path))
-    used = reset_limits(context, named(context.keyring, to), operator_login())
-    done(f"Forgotten for {to.mask}: {used} used window{'s' * (used != 1)}.")
+    session.confirm(f"Allow new messages to {to.mask} and new guesses of its codes?")
+    used = reset_limits(session.context, session.named(to), session.operator)
+    out.done(f"Forgotten for {to.mask}: {out.counted(used, 'used window')}.")
 
 
-def _row(state: WindowState) -> tuple[Cell, ...]:
+def _row(state: WindowState) -> out.Row:
     limit = state.limit
     return (
-        f"{limit.scope} {limit.amount} in {duration(limit.seconds)}",
-        Shown(state.application or None, state.application or "all"),
+        f"{limit.scope} {limit.amount} in {out.duration(limit.seconds)}",
+        out.Shown(state.application or None, state.application or "all"),
         state.used,
         state.remaining,
-        span(1000 * round(state.reset_in)) if state.used else None,
+        out.span(1000 * round(state.reset_in)) if state.used else None,
     )
-
-
-def _warn_of_skew(reader: LimitReader) -> None:
-    if skew := skew_in_words(reader.clock_skew()):
-        warn(f"this host's clock is {skew} Redis': what is shown is off by as much.")

@@ -2,45 +2,31 @@
 
 import datetime as dt
 import time
-from pathlib import Path
 
 import click
 
-from otp_service.cli.common import context_of, managing_context, operator_login
-from otp_service.cli.output import (
-    Cell,
-    Shown,
-    config_option,
-    counted,
-    done,
-    in_json,
-    moment,
-    note,
-    program,
-    reading,
-    table,
-    when,
-)
+from otp_service.cli import output as out
+from otp_service.cli.common import Session, command
 from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey, Scope, networks_of
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 from otp_service.errors import NotFoundError
-from otp_service.services.access import (
-    LONGEST_OVERLAP,
-    OVERLAP,
-    Issued,
-    issue_key,
-    issue_operator_key,
-    revoke_key,
-    rotate_key,
-)
-from otp_service.settings import load_settings
+from otp_service.services import access
+from otp_service.services.access import LONGEST_OVERLAP, OVERLAP
 from otp_service.settings.sections import is_name
 
 _OPERATORS = "(operators)"
-_HEADINGS = ("Id", "Application", "Scopes", "Addresses", "Made", "Last used", "State")
 
 
-@click.command(short_help="Make an API key in the ledger.")
+@click.group()
+def key() -> None:
+    """Make keys; list, replace and revoke API keys.
+
+    An API key is in the ledger (add), where it comes and goes while the service runs, or its hash is in the
+    configuration (new). "new", "root" and "pseudonym" store nothing: what they print is all there is.
+    """
+
+
+@command(key, "Make an API key in the ledger.", access=True)
 @click.argument("application", required=False)
 @click.option(
     "--scope",
@@ -56,9 +42,8 @@ _HEADINGS = ("Id", "Application", "Scopes", "Addresses", "Made", "Last used", "S
     help="An address, or a network such as 192.0.2.0/24, that it may be used from; several times. Default: anywhere.",
 )
 @click.option("--admin", is_flag=True, help="For operators, instead of an application: the API below /v1/admin.")
-@config_option
 def add(
-    application: str | None, scopes: tuple[str, ...], addresses: tuple[str, ...], path: Path | None, *, admin: bool
+    session: Session, application: str | None, scopes: tuple[str, ...], addresses: tuple[str, ...], *, admin: bool
 ) -> None:
     """Make an API key for APPLICATION, of the ledger or the configuration; or, with --admin, one for operators.
 
@@ -67,34 +52,29 @@ def add(
     if (application is None) != admin or (admin and scopes):
         raise click.UsageError("Name an application, with --scope or without; or give --admin instead.")
     networks = networks_of(addresses)
-    context = managing_context(load_settings(path))
     if application is None:
-        _show(issue_operator_key(context, networks, operator_login()))
+        _show(access.issue_operator_key(session.context, networks, session.operator))
         return
+    allowed = [Scope(one) for one in scopes or (Scope.VERIFY,)]
     try:
-        issued = issue_key(
-            context, application, [Scope(one) for one in scopes or (Scope.VERIFY,)], networks, operator_login()
-        )
+        _show(access.issue_key(session.context, application, allowed, networks, session.operator))
     except NotFoundError as unknown:
-        raise NotFoundError(f"There is no application {application!r} ({program()} application list).") from unknown
-    _show(issued)
+        raise NotFoundError(f"There is no application {application!r} ({out.program()} application list).") from unknown
 
 
-@click.command(name="list", short_help="List the API keys of the ledger.")
+@command(key, "List the API keys of the ledger.", reads=True)
 @click.argument("application", required=False)
-@reading
-def list_(application: str | None, path: Path | None) -> None:
+def list_(session: Session, application: str | None) -> None:
     """List the API keys of the ledger, or those of APPLICATION, oldest first. Times are in UTC."""
-    settings = load_settings(path)
-    keys = context_of(settings).ledger.api_keys.of(application)
-    now = time.time_ns() // 1_000_000
-    table("keys", _HEADINGS, (_row(key, now) for key in keys))
-    configured = sum(len(one.keys) for name, one in settings.applications.items() if application in {None, name})
-    if not in_json(configured=configured) and configured:
-        note(f"In the configuration, and not listed: {counted(configured, 'key')}.")
+    headings = ("Id", "Application", "Scopes", "Addresses", "Made", "Last used", "State")
+    out.table("keys", headings, map(_row, session.context.ledger.api_keys.of(application)))
+    sections = session.settings.applications.items()
+    configured = sum(len(one.keys) for name, one in sections if application in {None, name})
+    if not out.in_json(configured=configured) and configured:
+        out.note(f"In the configuration, and not listed: {out.counted(configured, 'key')}.")
 
 
-@click.command(short_help="Replace an API key of the ledger.")
+@command(key, "Replace an API key of the ledger.", access=True)
 @click.argument("key_id", metavar="ID")
 @click.option(
     "--overlap",
@@ -102,69 +82,51 @@ def list_(application: str | None, path: Path | None) -> None:
     default=OVERLAP,
     help="Seconds that the old key goes on beside the new one; default: a day.",
 )
-@config_option
-def rotate(key_id: str, overlap: int, path: Path | None) -> None:
+def rotate(session: Session, key_id: str, overlap: int) -> None:
     """Make a key that may do the same as the one of the name ID, which ends when the overlap is over.
 
     The new key is printed this once, and kept nowhere.
     """
-    context = managing_context(load_settings(path))
-    _show(rotate_key(context, key_id, overlap, operator_login()))
-    old = next(key for key in context.ledger.api_keys.of(None) if key.id == key_id)
-    note(f"The old key {key_id}: {_state(old, time.time_ns() // 1_000_000)}.")
+    _show(access.rotate_key(session.context, key_id, overlap, session.operator))
+    old = next(key for key in session.context.ledger.api_keys.of(None) if key.id == key_id)
+    out.note(f"The old key {key_id}: {_state(old)}.")
 
 
-@click.command(short_help="End an API key of the ledger.")
+@command(key, "End an API key of the ledger.", asks=True, access=True)
 @click.argument("key_id", metavar="ID")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@config_option
-def revoke(key_id: str, path: Path | None, *, yes: bool) -> None:
+def revoke(session: Session, key_id: str) -> None:
     """End the key of the name ID for good. Every process refuses it within five seconds."""
-    if not yes:
-        click.confirm(f"Refuse every call with the key {key_id} from now on?", abort=True)
-    revoked = revoke_key(managing_context(load_settings(path)), key_id, operator_login())
-    since = f", since {moment(revoked.revoked)}" if revoked.revoked else ""
-    done(f"The key {key_id} of {revoked.application or 'operators'} is revoked{since}.")
+    session.confirm(f"Refuse every call with the key {key_id} from now on?")
+    revoked = access.revoke_key(session.context, key_id, session.operator)
+    since = f", since {out.moment(revoked.revoked)}" if revoked.revoked else ""
+    out.done(f"The key {key_id} of {revoked.application or 'operators'} is revoked{since}.")
 
 
-def _show(issued: Issued) -> None:
-    note("The API key, shown this once; give it to the caller:")
+def _show(issued: access.Issued) -> None:
+    out.note("The API key, shown this once; give it to the caller:")
     click.echo(issued.secret)
-    note(f"Its name, for {program()} key list, rotate and revoke: {issued.key.id}")
+    out.note(f"Its name, for {out.program()} key list, rotate and revoke: {issued.key.id}")
 
 
-def _row(key: ApiKey, now: int) -> tuple[Cell, ...]:
+def _row(key: ApiKey) -> out.Row:
     networks = list(map(str, key.networks))
     return (
         key.id,
-        Shown(key.application or None, key.application or _OPERATORS),
+        out.Shown(key.application or None, key.application or _OPERATORS),
         sorted(key.scopes),
-        Shown(networks, ",".join(networks) or "anywhere"),
-        when(key.created),
-        Shown(when(key.used), "never" if key.used is None else moment(key.used)),
-        _state(key, now),
+        out.Shown(networks, ",".join(networks) or "anywhere"),
+        out.when(key.created),
+        out.Shown(out.when(key.used), "never" if key.used is None else out.moment(key.used)),
+        _state(key),
     )
 
 
-def _state(key: ApiKey, now: int) -> str:
+def _state(key: ApiKey) -> str:
     if key.revoked is not None:
-        return f"revoked {moment(key.revoked)}"
+        return f"revoked {out.moment(key.revoked)}"
     if key.expires is not None:
-        return f"{'ends' if key.is_valid(now) else 'ended'} {moment(key.expires)}"
+        return f"{'ends' if key.is_valid(time.time_ns() // 1_000_000) else 'ended'} {out.moment(key.expires)}"
     return "valid"
-
-
-@click.group()
-def key() -> None:
-    """Make keys; list, replace and revoke API keys.
-
-    An API key is in the ledger (add), where it comes and goes while the service runs, or its hash is in the
-    configuration (new). "new", "root" and "pseudonym" store nothing: what they print is all there is.
-    """
-
-
-for _command in (add, list_, rotate, revoke):
-    key.add_command(_command)
 
 
 @key.command(short_help="Make an API key for the configuration.")
@@ -174,9 +136,9 @@ def new(application: str) -> None:
     if not is_name(application):
         raise click.BadParameter("a name has 1 to 32 of a-z, 0-9, _ and -", param_hint="APPLICATION")
     api_key = new_api_key()
-    note("The API key, shown this once; give it to the caller:")
+    out.note("The API key, shown this once; give it to the caller:")
     click.echo(api_key)
-    note(f"\nIts hash; add it to the keys of [applications.{application}] in the configuration:")
+    out.note(f"\nIts hash; add it to the keys of [applications.{application}] in the configuration:")
     click.echo(f'keys = ["{api_key_hash(api_key)}"]')
 
 

@@ -3,46 +3,23 @@
 import time
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 import click
 
-from otp_service.cli.common import context_of, logged_context, operator_login
+from otp_service.cli import output as out
+from otp_service.cli.common import Session, command
 from otp_service.cli.doctor import Diagnosis, Level, known, mirror_diagnosis, of_mirror
-from otp_service.cli.output import (
-    Cell,
-    Shown,
-    config_option,
-    counted,
-    done,
-    duration,
-    in_json,
-    members,
-    moment,
-    note,
-    progress,
-    reading,
-    table,
-    warn,
-    when,
-    wrapped,
-)
-from otp_service.domain.people import Act, ActEntry
+from otp_service.domain.people import Act
 from otp_service.ledger.database import MAX_COUNT, counts
-from otp_service.ledger.retention import Purges
+from otp_service.services import maintenance, operator_actions
 from otp_service.services.context import Context
-from otp_service.services.maintenance import Purging
-from otp_service.services.maintenance import fence as fence_store
-from otp_service.services.operator_actions import rebuild_mirror
-from otp_service.services.operator_actions import record_action as note_act
-from otp_service.settings import load_settings
 from otp_service.store.mirror import CAUTIOUS
 
-_PATIENCE: Final = 60.0
+_MIRROR_TIMEOUT: Final = 60.0
 """Seconds to wait for the mirror to be there."""
-_GLANCE: Final = 0.5
-_REST: Final = 0.05
+_POLL_INTERVAL: Final = 0.5
+_PAUSE: Final = 0.05
 """Seconds between two batches, in which the service can write."""
 
 
@@ -51,104 +28,86 @@ def ledger() -> None:
     """Look after what must not be lost."""
 
 
-@ledger.command(short_help="Show how much the ledger holds.")
-@reading
-def status(path: Path | None) -> None:
+@command(ledger, "Show how much the ledger holds.", reads=True)
+def status(session: Session) -> None:
     """Show how many rows there are, how long they are kept, and what was deleted last. Times are in UTC."""
-    settings = load_settings(path)
-    context = context_of(settings)
-    kept = context.ledger
-    table("tables", ("Table", "Rows"), ((name, _count(rows)) for name, rows in counts(kept.database).items()))
-    days, began = asdict(settings.retention.to_core()), kept.purges.began()
-    findings = list(of_mirror(context))
-    told = list(map(members, findings))
-    if not in_json(url=settings.ledger.shown_url, last_purge=when(began or None), findings=told):
+    kept, url = session.context.ledger, session.settings.ledger.shown_url
+    out.table("tables", ("Table", "Rows"), ((name, _count(rows)) for name, rows in counts(kept.database).items()))
+    began, found = kept.purges.began(), list(of_mirror(session.context))
+    if not out.in_json(url=url, last_purge=out.when(began or None), findings=list(map(out.members, found))):
         click.echo()
-    headings = ("Data", "Kept for", "Last deleted", "Rows")
-    table("retention", headings, (_deleted(kept.purges, data, days[data]) for data in days))
-    for finding in findings:
-        (note if finding.level is Level.OK else warn)(finding.sentence)
-    note(f"{settings.ledger.shown_url}; {_purged(began)}.")
+    rows: list[out.Row] = []
+    for data, days in asdict(session.settings.retention.to_core()).items():
+        last = kept.purges.latest(data)
+        rows.append((data, timedelta(days=days), out.when(last.at) if last else None, last.rows if last else None))
+    out.table("retention", ("Data", "Kept for", "Last deleted", "Rows"), rows)
+    for one in found:
+        (out.note if one.level is Level.OK else out.warn)(one.sentence)
+    out.note(f"{url}; {f'the last purge began {out.moment(began)}' if began else 'there was no purge yet'}.")
 
 
-def _purged(began: int | None) -> str:
-    return f"the last purge began {moment(began)}" if began else "there was no purge yet"
+def _count(rows: int) -> out.Cell:
+    return rows if rows <= MAX_COUNT else out.Shown(None, f"more than {MAX_COUNT}")
 
 
-def _count(rows: int) -> Cell:
-    return rows if rows <= MAX_COUNT else Shown(None, f"more than {MAX_COUNT}")
-
-
-def _deleted(purges: Purges, data: str, days: int) -> tuple[Cell, ...]:
-    last = purges.latest(data)
-    return data, timedelta(days=days), when(last.at) if last else None, last.rows if last else None
-
-
-@ledger.command()
-@config_option
-def upgrade(path: Path | None) -> None:
+@command(ledger)
+def upgrade(session: Session) -> None:
     """Make the tables, or bring them up to this release.
 
     Processes do it when they start, unless ledger.upgrade is false.
     """
-    settings = load_settings(path)
-    context_of(settings).ledger.upgrade()
-    done(f"{settings.ledger.shown_url} is of this release.")
+    session.context.ledger.upgrade()
+    out.done(f"{session.settings.ledger.shown_url} is of this release.")
 
 
-@ledger.command()
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@config_option
-def rebuild(path: Path | None, *, yes: bool) -> None:
+@command(ledger, asks=True)
+def rebuild(session: Session) -> None:
     """Mirror the ledger in Redis anew.
 
     For when Redis knows more than the ledger, because a backup of the ledger was restored: what the ledger does not say
     is forgotten then. Until a second after it is done, starts are refused.
     """
-    context = context_of(load_settings(path))
-    if not yes:
-        click.confirm("Forget what Redis knows of opt-outs and consents, and go by the ledger alone?", abort=True)
-    with progress("Numbers", lambda: context.reflection.built, context.ledger.mirrored.count()):
-        rebuild_mirror(context, operator_login())
-        finding = _settled(context)
-    if finding.level is not Level.OK:
-        raise click.ClickException(f"{finding.sentence} {finding.action}")
-    done(f"The ledger is mirrored anew: {known(context.ledger.mirrored.head().sequence)}")
+    context = session.context
+    session.confirm("Forget what Redis knows of opt-outs and consents, and go by the ledger alone?")
+    with out.progress("Numbers", lambda: context.reflection.built, context.ledger.mirrored.count()):
+        operator_actions.rebuild_mirror(context, session.operator)
+        found = _settled(context)
+    if found.level is not Level.OK:
+        raise click.ClickException(f"{found.sentence} {found.action}")
+    out.done(f"The ledger is mirrored anew: {known(context.ledger.mirrored.head().sequence)}")
 
 
 def _settled(context: Context) -> Diagnosis:
     """Return what is found once the mirror stands: another process may have been building it, of either ledger."""
-    end = time.monotonic() + _PATIENCE
-    while (finding := mirror_diagnosis(context)).level is not Level.OK and time.monotonic() < end:
-        time.sleep(_GLANCE)
-        context.reflection.rebuild() if finding.level is Level.FAIL else context.reflection.refresh()
-    return finding
+    end = time.monotonic() + _MIRROR_TIMEOUT
+    while (found := mirror_diagnosis(context)).level is not Level.OK and time.monotonic() < end:
+        time.sleep(_POLL_INTERVAL)
+        context.reflection.rebuild() if found.level is Level.FAIL else context.reflection.refresh()
+    return found
 
 
-@ledger.command()
-@config_option
-def purge(path: Path | None) -> None:
+@command(ledger)
+def purge(session: Session) -> None:
     """Delete now what has been kept as long as [retention] says.
 
     Workers do this by themselves, once an hour. What holds is never deleted: the last word on a consent, a suppression
     that was not lifted and has not ended. How much went is written down: see "otp-service ledger status".
     """
-    settings = load_settings(path)
-    purging = Purging(context_of(settings), settings.retention.to_core(), _rest)
-    with progress("Rows deleted", lambda: sum(purging.gone.values())):
+    purging = maintenance.Purging(session.context, session.settings.retention.to_core(), _rest)
+    with out.progress("Rows deleted", lambda: sum(purging.gone.values())):
         gone = purging.at_once()
-    table("deleted", ("Data", "Rows"), gone.items())
-    done(f"{counted(sum(gone.values()), 'row')} deleted.")
+    out.table("deleted", ("Data", "Rows"), gone.items())
+    out.done(f"{out.counted(sum(gone.values()), 'row')} deleted.")
 
 
 def _rest() -> bool:
-    time.sleep(_REST)
+    time.sleep(_PAUSE)
     return False
 
 
 _MEANS = (
     "Whatever was started until now expires at once: who waits for a code asks for a new one. "
-    f"For {duration(CAUTIOUS // 1000)} numbers, addresses and applications are sent half as many messages as their "
+    f"For {out.duration(CAUTIOUS // 1000)} numbers, addresses and applications are sent half as many messages as their "
     "limits allow. This cannot be undone."
 )
 
@@ -158,30 +117,26 @@ def store() -> None:
     """Look after Redis, where all is kept that expires."""
 
 
-@store.command(short_help="Expire whatever was started until now: after a restore.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@config_option
-def fence(path: Path | None, *, yes: bool) -> None:
+@command(store, "Expire whatever was started until now: after a restore.", asks=True, logs=True)
+def fence(session: Session) -> None:
     """Expire whatever was started until now, and halve the limits on messages for an hour.
 
     For when Redis lacks what it once knew: a backup was restored, a replica took over, it was emptied. Codes that were
     used meanwhile would be good again, and what was counted is forgotten. Do it before processes use such a Redis, or
     at once if they do. It needs neither a running service nor the ledger.
     """
-    settings = load_settings(path)
-    context = logged_context(settings)
-    if not yes:
-        note(wrapped(_MEANS))
-        click.confirm(f"Fence the store at {settings.redis.shown_url}?", abort=True)
-    put = fence_store(context)
-    if not note_act(context, ActEntry(Act.STORE_FENCED, operator_login())):  # after it: the ledger may still be away
-        warn("The ledger does not answer: that the store was fenced is in no ledger, only in what this command logs.")
-    done(f"Fenced: what was started until {moment(put.at)} UTC is expired.")
-    note(f"Limits on messages are halved until {moment(put.until)} UTC.")
+    context = session.context
+    session.confirm(f"Fence the store at {session.settings.redis.shown_url}?", means=_MEANS)
+    put = maintenance.fence(context)
+    if not operator_actions.record_action(context, session.act(Act.STORE_FENCED)):  # last: the ledger may be away
+        lost = "that the store was fenced is in no ledger, only in what this command logs."
+        out.warn(f"The ledger does not answer: {lost}")
+    out.done(f"Fenced: what was started until {out.moment(put.at)} UTC is expired.")
+    out.note(f"Limits on messages are halved until {out.moment(put.until)} UTC.")
 
 
 def warn_of_caution(context: Context) -> None:
     """Warn while limits on messages are halved, so that nobody wonders why."""
     standing = context.store.fences.standing()
     if standing and standing.is_new:
-        warn(f"the store was fenced: limits on messages are halved until {moment(standing.until)} UTC.")
+        out.warn(f"the store was fenced: limits on messages are halved until {out.moment(standing.until)} UTC.")

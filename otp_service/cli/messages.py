@@ -2,26 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import click
 
-from otp_service.cli.output import (
-    CHANNELS,
-    Cell,
-    application_named,
-    application_option,
-    done,
-    in_json,
-    note,
-    reading,
-    table,
-)
+from otp_service.cli import output as out
+from otp_service.cli.common import CHANNELS, Session, application_named, application_option, command
 from otp_service.domain.applications import Application
 from otp_service.domain.templates import MAX_OCTETS, Catalogue, Wording, encoding_of, octets, segments, units, write
 from otp_service.domain.verification import Channel, Purpose, PurposeKind
 from otp_service.errors import ConfigurationError
-from otp_service.settings import Settings, load_settings
+from otp_service.settings import Settings
 from otp_service.settings.messages import (
     ORDINARY_MINUTES,
     ORDINARY_PAYMENT,
@@ -42,19 +32,18 @@ def messages() -> None:
     """Check and show the words of messages."""
 
 
-@messages.command(short_help="Measure every text, and find what is wrong.")
-@reading
-def check(path: Path | None) -> None:
+@command(messages, "Measure every text, and find what is wrong.", reads=True)
+def check(session: Session) -> None:
     """Measure every text in every language with its longest values, and find what is wrong.
 
     Each configured application's own brand, origin and app hash are tried too.
     """
-    measured = checked_messages(load_settings(path, to_start=False))
-    table("texts", ("Text", "Encoding", "Ordinary", "Longest", "Segments", "Budget"), map(_row, measured))
-    in_json(notes=list(notes_of_cost(measured)))
-    for line in notes_of_cost(measured):
-        note(f"Note: {line}")
-    done(f"{len(measured)} texts are within their budgets.")
+    measured = checked_messages(session.unproven_settings)
+    out.table("texts", ("Text", "Encoding", "Ordinary", "Longest", "Segments", "Budget"), map(_row, measured))
+    out.in_json(notes=(notes := list(notes_of_cost(measured))))
+    for line in notes:
+        out.note(f"Note: {line}")
+    out.done(f"{len(measured)} texts are within their budgets.")
 
 
 def checked_messages(settings: Settings) -> list[Measure]:
@@ -66,7 +55,7 @@ def checked_messages(settings: Settings) -> list[Measure]:
     return measured
 
 
-def _row(one: Measure) -> tuple[Cell, ...]:
+def _row(one: Measure) -> out.Row:
     lengths = (units(one.ordinary), units(one.longest))
     if one.channel is not Channel.SMS:
         return (one.where, None, *lengths, None, None)
@@ -74,34 +63,32 @@ def _row(one: Measure) -> tuple[Cell, ...]:
     return (one.where, encoding_of(one.longest).label, *lengths, taken, one.texts.segments)
 
 
-@messages.command(short_help="List the templates, and where they are approved.")
-@reading
-def templates(path: Path | None) -> None:
+@command(messages, "List the templates, and where they are approved.", reads=True)
+def templates(session: Session) -> None:
     """List the templates of text messages with the digests of their words, and where they are approved.
 
     A digest covers all words of a text but the values: brand, code, amount and payee. It is what an approval names.
     """
-    settings = load_settings(path, to_start=False)
-    rows: list[tuple[Cell, ...]] = []
+    settings = session.unproven_settings
+    rows: list[out.Row] = []
     for language in read_catalogue(settings).languages.values():
         for (_, channel), reference in language.references.items():
             if channel is Channel.SMS:
                 approved = settings.core_clearance.approved_in(reference)
                 rows.append((reference.id, reference.version, reference.sha256, approved))
-    table("templates", ("Template", "Version", "SHA256", "Approved in"), rows)
+    out.table("templates", ("Template", "Version", "SHA256", "Approved in"), rows)
 
 
-@messages.command(short_help="Show how messages look.")
+@command(messages, "Show how messages look.", reads=True)
 @click.option("--locale", help="Language tag, such as ur-PK; default: every language there is.")
 @click.option("--purpose", "purpose_name", help="Purpose, or kind of purpose; default: all.")
 @click.option("--channel", type=CHANNELS, help="Default: all.")
 @application_option
-@reading
 def preview(
-    locale: str | None, purpose_name: str | None, channel: str | None, name: str | None, path: Path | None
+    session: Session, locale: str | None, purpose_name: str | None, channel: str | None, name: str | None
 ) -> None:
     """Show how messages look, with a made-up code, and what they cost."""
-    settings = load_settings(path, to_start=False)
+    settings = session.unproven_settings
     catalogue = read_catalogue(settings)
     application = _application(settings, name)
     purposes = _purposes(settings, application, purpose_name)
@@ -114,7 +101,7 @@ def preview(
         for one in channels
     )
     shown = list(_previews(catalogue, wordings))
-    if not in_json(messages=shown):
+    if not out.in_json(messages=shown):
         for one in shown:
             found = "" if one["locale"] == one["asked_for"] else f" (in {one['locale']})"
             heading = f"{one['asked_for']}{found} {one['purpose']} {one['channel']}: {one['cost']}"
@@ -153,7 +140,6 @@ def _previews(catalogue: Catalogue, wordings: Iterable[Wording]) -> Iterator[dic
 def _cost(wording: Wording, text: str) -> str:
     if wording.channel is not Channel.SMS:
         return f"{len(text)} characters"
-    count = len(segments(text))
-    cost = f"{encoding_of(text).label}, {units(text)} units, {count} segment{'s' * (count != 1)}"
+    cost = f"{encoding_of(text).label}, {units(text)} units, {out.counted(len(segments(text)), 'segment')}"
     long = wording.application.app_hash and octets(text) > MAX_OCTETS
     return f"{cost}, {octets(text)} bytes: too long for the SMS Retriever" if long else cost

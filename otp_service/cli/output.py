@@ -8,11 +8,10 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from functools import wraps
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -23,37 +22,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from otp_service.domain.applications import Application
-from otp_service.domain.numbers import Destination, parse_destination
-from otp_service.domain.verification import Channel
-from otp_service.errors import ConfigurationError, InvalidNumberError
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.telemetry.logging import has_colours
 
 Command = Callable[..., Any]
 
-DAY = click.DateTime(["%Y-%m-%d"])
-CHANNELS = click.Choice([channel.value for channel in Channel])
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def config_option(command: Command) -> Command:
     """Add ``--config``."""
     return click.option(
-        "--config", "path", type=_FILE, help=f"Configuration file; default: the one that {CONFIG_VARIABLE} names."
+        "--config", "path", type=FILE, help=f"Configuration file; default: the one that {CONFIG_VARIABLE} names."
     )(command)
-
-
-def region_option(command: Command) -> Command:
-    """Add ``--region``."""
-    return click.option("--region", help="Region of a number in national spelling, such as PK.")(command)
-
-
-def application_option(command: Command) -> Command:
-    """Add ``--application``."""
-    return click.option("--application", "name", help="Which application asks; default: the only one.")(command)
 
 
 def settings_for_children(path: Path | None) -> Settings:
@@ -62,31 +44,6 @@ def settings_for_children(path: Path | None) -> Settings:
     if path:
         os.environ[CONFIG_VARIABLE] = str(path.resolve())
     return settings
-
-
-def start_of(day: datetime | None, days: int = 0) -> int | None:
-    """Return the beginning of a day (UTC), or of one after it: milliseconds since the epoch."""
-    return None if day is None else round((day.replace(tzinfo=UTC) + timedelta(days=days)).timestamp() * 1000)
-
-
-def application_named(applications: Mapping[str, Application], name: str | None) -> Application:
-    """Return an application by its name, or the only one; raise `ConfigurationError`."""
-    if name is None and len(applications) == 1:
-        return next(iter(applications.values()))
-    if name is None or name not in applications:
-        known = ", ".join(sorted(applications)) or "none"
-        raise ConfigurationError(f"Name one of the applications with --application: {known}.")
-    return applications[name]
-
-
-def destination(number: str, region: str | None) -> Destination:
-    """Return the destination that a person typed; raise `InvalidNumberError`."""
-    try:
-        return parse_destination(number, region.upper() if region else None)
-    except InvalidNumberError as invalid:
-        if not region and number.lstrip(" (")[:1].isdigit():
-            raise InvalidNumberError("A national number needs --region, such as --region PK.") from invalid
-        raise
 
 
 _NAME = "otp-service"
@@ -109,6 +66,7 @@ class Shown(NamedTuple):
 
 _T = TypeVar("_T")
 Cell = str | int | datetime | timedelta | Sequence[str] | Shown | None
+Row = tuple[Cell, ...]
 
 
 def is_terminal() -> bool:
@@ -116,25 +74,18 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def reading(command: Command) -> Command:
-    """Add ``--config``, and ``--json`` to a command that reads: it prints one document then, and nothing else.
+@contextmanager
+def json_document() -> Iterator[None]:
+    """Collect what `in_json` is given, and print it as one document.
 
     A foreseen error leaves standard output empty, unless the document is what tells of it (`doctor`).
     """
-
-    @wraps(command)
-    def printing(*args: Any, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's
-        if not as_json:
-            command(*args, **options)
-            return
-        document = click.get_current_context().meta[_DOCUMENT] = {}
-        try:
-            command(*args, **options)
-        finally:
-            if document and isinstance(sys.exception(), SystemExit | click.ClickException | None):
-                click.echo(json_text(document))
-
-    return config_option(click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")(printing))
+    document = click.get_current_context().meta[_DOCUMENT] = {}
+    try:
+        yield
+    finally:
+        if document and isinstance(sys.exception(), SystemExit | click.ClickException | None):
+            print_json(document)
 
 
 def in_json(**members: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
@@ -145,9 +96,9 @@ def in_json(**members: Any) -> bool:  # noqa: ANN401 - whatever JSON holds
     return document is not None
 
 
-def json_text(document: Any) -> str:  # noqa: ANN401 - whatever JSON holds
-    """Return a document as JSON: times as RFC 3339 in UTC, spans of time in seconds."""
-    return json.dumps(document, indent=2, ensure_ascii=False, default=_json_value)
+def print_json(document: Any) -> None:  # noqa: ANN401 - whatever JSON holds
+    """Print a document as JSON: times as RFC 3339 in UTC, spans of time in seconds."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=_json_value))
 
 
 def _json_value(value: object) -> object:

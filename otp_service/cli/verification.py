@@ -1,27 +1,18 @@
 """otp-service send and check: a verification from the command line."""
 
 import shlex
-from pathlib import Path
+from dataclasses import asdict
+from functools import wraps
+from typing import Any
 
 import click
 
-from otp_service.cli.common import informed_context
-from otp_service.cli.output import (
-    CHANNELS,
-    Command,
-    application_named,
-    application_option,
-    config_option,
-    done,
-    note,
-    program,
-)
-from otp_service.domain.verification import CheckResult, Reason
+from otp_service.cli import output as out
+from otp_service.cli.common import CHANNELS, Function, Session, application_option, command
+from otp_service.domain.verification import Reason
 from otp_service.errors import ConsentRequiredError
-from otp_service.services import verifications as checking
-from otp_service.services import verifications as starting
+from otp_service.services import verifications
 from otp_service.services.verifications import StartRequest, TransactionInput
-from otp_service.settings import load_settings
 
 _SENTENCES = {
     Reason.WRONG_CODE: "The code is wrong.",
@@ -36,87 +27,63 @@ _SENTENCES = {
 _CONSENT = "It comes with a start over HTTP, or by PUT /v1/consents (docs/integration.md)."
 
 
-def _transaction_options(command: Command) -> Command:
-    for name, text in (
-        ("--payee", "Who is paid, for a purpose of kind transaction."),
-        ("--currency", "ISO 4217, such as PKR."),
-        ("--amount", "Such as 1500.00."),
-    ):
-        command = click.option(name, help=text)(command)
-    return command
+_PAYMENT = {
+    "amount": "Such as 1500.00.",
+    "currency": "ISO 4217, such as PKR.",
+    "payee": "Who is paid, for a purpose of kind transaction.",
+}
 
 
-def _transaction(amount: str | None, currency: str | None, payee: str | None) -> TransactionInput | None:
-    if amount is None and currency is None and payee is None:
-        return None
-    if amount is None or currency is None or payee is None:
-        raise click.UsageError("--amount, --currency and --payee are given together.")
-    return TransactionInput(amount, currency, payee)
+def _payment(function: Function) -> Function:
+    """Add the options of a payment; the command takes them as ``transaction``."""
+
+    @wraps(function)
+    def parsing(*args: Any, **options: Any) -> None:  # noqa: ANN401 - click's
+        given = [options.pop(name) for name in _PAYMENT]
+        if None in given and any(one is not None for one in given):
+            raise click.UsageError("--amount, --currency and --payee are given together.")
+        function(*args, transaction=None if None in given else TransactionInput(*given), **options)
+
+    for name, text in reversed(_PAYMENT.items()):
+        parsing = click.option(f"--{name}", help=text)(parsing)
+    return parsing
 
 
-@click.command()
-@click.argument("number")
+@command(applications=True)
+@click.argument("to", metavar="NUMBER")
 @click.option("--purpose", default="login", show_default=True)
 @click.option("--channel", type=CHANNELS, help="Default: the purpose's first.")
 @click.option("--client-ip", default="127.0.0.1", show_default=True, help="Address that the start counts for.")
 @application_option
-@_transaction_options
-@config_option
-def send(  # noqa: PLR0913, PLR0917 - one parameter an option
-    number: str,
-    purpose: str,
-    channel: str | None,
-    client_ip: str,
-    name: str | None,
-    amount: str | None,
-    currency: str | None,
-    payee: str | None,
-    path: Path | None,
-) -> None:
+@_payment
+def send(session: Session, name: str | None, **request: Any) -> None:  # noqa: ANN401 - the fields of `StartRequest`
     """Start a verification of NUMBER."""
-    transaction = _transaction(amount, currency, payee)
-    context = informed_context(load_settings(path))
-    application = application_named(context.applications, name)
-    request = StartRequest(to=number, channel=channel, purpose=purpose, client_ip=client_ip, transaction=transaction)
     try:
-        view = starting.start(context, application, request).view
+        view = verifications.start(session.context, session.application(name), StartRequest(**request)).view
     except ConsentRequiredError as missing:
         raise click.ClickException(f"{missing} {_CONSENT}") from missing
-    again = {"application": name, "amount": amount, "currency": currency, "payee": payee, "config": path}
+    payment = request["transaction"]
+    again = {"application": name, **(asdict(payment) if payment else {}), "config": session.path}
     options = "".join(f" --{option} {shlex.quote(str(value))}" for option, value in again.items() if value is not None)
-    note(f"A code is on its way to {view.mask}. Next: {program()} check {view.verification.id} CODE{options}")
+    out.note(f"A code is on its way to {view.mask}. Next: {out.program()} check {view.verification.id} CODE{options}")
     click.echo(view.verification.id)
 
 
-@click.command()
+@command(applications=True)
 @click.argument("verification_id", metavar="ID")
 @click.argument("code")
 @application_option
-@_transaction_options
-@config_option
+@_payment
 def check(
-    verification_id: str,
-    code: str,
-    name: str | None,
-    amount: str | None,
-    currency: str | None,
-    payee: str | None,
-    path: Path | None,
+    session: Session, verification_id: str, code: str, name: str | None, transaction: TransactionInput | None
 ) -> None:
     """Check the CODE of a verification.
 
     The exit status is 0 when it is approved.
     """
-    transaction = _transaction(amount, currency, payee)
-    context = informed_context(load_settings(path))
-    application = application_named(context.applications, name)
-    _report(checking.check(context, application, verification_id, code, transaction))
-
-
-def _report(result: CheckResult) -> None:
-    if result.valid:
-        done("approved")
-        return
-    left = f"{result.checks_left} check{'s' * (result.checks_left != 1)} left"
-    sentence = _SENTENCES[result.reason] if result.reason else "The code is not approved."
-    raise click.ClickException(f"{sentence} ({result.reason}, {left})")
+    application = session.application(name)
+    result = verifications.check(session.context, application, verification_id, code, transaction)
+    if not result.valid:
+        sentence = _SENTENCES[result.reason] if result.reason else "The code is not approved."
+        raise click.ClickException(f"{sentence} ({result.reason}, {out.counted(result.checks_left, 'check')} left)")
+    out.done("approved")

@@ -119,7 +119,7 @@ def test_a_gateway_that_throttles_is_told_with_its_pause(environ, shop):
 def test_a_paused_gateway_gets_no_message_until_it_is_resumed_and_it_is_told_who_paused_it(
     environ, shop, monkeypatch, valkey
 ):
-    monkeypatch.setattr("otp_service.cli.gateway.operator_login", lambda: "cli:sana")
+    monkeypatch.setattr("otp_service.cli.common.operator_login", lambda: "cli:sana")
     result = run("gateway", "pause", "first", "--minutes", "90", environ=environ)
     assert (result.exit_code, result.output) == (
         0,

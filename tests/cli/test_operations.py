@@ -11,11 +11,12 @@ from support_installation import tree
 from support_valkey import ValkeyServer, free_port
 
 from otp_service.bootstrap import install, prepare
-from otp_service.cli import guard
+from otp_service.cli import output
 from otp_service.cli import verification as cli_verification
 from otp_service.cli.dev import lock
 from otp_service.domain.verification import Reason
 from otp_service.settings import load_settings
+from otp_service.store.guard import LimitReader
 
 NUMBER = "+923001234567"
 
@@ -159,7 +160,7 @@ def test_limits_are_shown_without_being_spent_and_reset(environ):
     ("seconds", "words"), [(0, "0 s"), (59, "59 s"), (600, "10 min"), (86399, "23 h 59 min"), (86400, "1 d")]
 )
 def test_durations_are_told_in_the_two_largest_units(seconds, words):
-    assert guard.duration(seconds) == words
+    assert output.duration(seconds) == words
 
 
 def test_a_national_number_without_a_region_is_told_what_it_needs(environ):
@@ -174,7 +175,7 @@ def test_reset_asks_first(environ):
 
 
 def test_show_warns_when_the_clocks_differ(environ, monkeypatch):
-    monkeypatch.setattr(guard.LimitReader, "clock_skew", lambda _: 600.0)
+    monkeypatch.setattr(LimitReader, "clock_skew", lambda _: 600.0)
     result = run("limits", "show", NUMBER, environ=environ)
     assert "clock is 600.0 s ahead of Redis'" in result.stderr
 
