@@ -471,3 +471,25 @@ def test_a_process_that_could_not_look_trusts_no_older_mirror_when_redis_is_back
             other.context.reflection.refresh()
 
     assert other.context.reflection.permission(ConsentMode.OFF).least > before
+
+
+def test_each_state_of_the_mirror_is_told_without_a_change(install):
+    one = install(rebuild_lost_mirror=False)
+    ledger, reflection, mirror = one.context.ledger, one.context.reflection, one.context.store.mirror
+    found = [reflection.inspect()]
+    ledger.suppressions.add([entry(one, NUMBER)])
+    found += [reflection.inspect(), reflection.inspect()]
+    reflection.refresh()
+    mirror.close()
+    found.append(reflection.inspect())
+    ledger.mirrored.disown(ledger.mirrored.head().sequence)
+    found.append(reflection.inspect())
+    mirror.drop()
+    found.append(reflection.inspect())
+    reflection.refresh()
+    mirror.drop()
+    found.append(reflection.inspect())
+
+    states = ["ok", "behind", "behind", "diverged", "foreign", "absent", "lost"]
+    assert [str(status.state) for status in found] == states
+    assert [status.lacking for status in found[:3]] == [0, 1, 1]
