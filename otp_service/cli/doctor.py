@@ -18,7 +18,7 @@ from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
 from otp_service.cli.output import counted, duration
 from otp_service.domain.applications import Application, ClientIp
-from otp_service.domain.countries import Approval, Registration
+from otp_service.domain.countries import Approval
 from otp_service.domain.guard import RULES, Mode, Ruleset
 from otp_service.domain.verification import GRACE, LONGEST_LIFE, BreakerState, GatewayHealth
 from otp_service.errors import (
@@ -113,15 +113,21 @@ class Applicant:
     application: Application
     settings: Settings
 
-    def gaps(self, *, first: bool) -> Iterator[Mapping[str, object]]:
-        """Yield the countries that no gateway reaches by the first channel of a purpose, or by further ones."""
+    def gaps(self) -> Iterator[Mapping[str, object]]:
+        """Yield the countries that no gateway reaches by a channel of a purpose, and whether it is the first one."""
         for purpose in sorted(self.application.purposes):
-            for place, channel in enumerate(self.settings.core_purposes[purpose].channels):
+            channels = self.settings.core_purposes[purpose].channels
+            for channel in channels:
                 asked = sorted(self.application.countries or {NOWHERE})
                 missing = [c for c in asked if not self.settings.core_routes.gateways_for(c, purpose, channel)]
-                if missing and (place == 0) == first:
-                    countries = "some countries" if missing == [NOWHERE] else ", ".join(missing)
-                    yield {"channel": channel, "purpose": purpose, "countries": countries}
+                countries = "some countries" if missing == [NOWHERE] else ", ".join(missing)
+                if missing:
+                    yield {
+                        "channel": channel,
+                        "first": channel is channels[0],
+                        "purpose": purpose,
+                        "countries": countries,
+                    }
 
 
 def _applicants(settings: Settings) -> Iterator[Applicant]:
@@ -141,8 +147,8 @@ APPLICATION: tuple[Check[Applicant], ...] = (
           "Set http.trusted_proxies to the number of proxies before the service.",
           lambda one: one.application.client_ip is ClientIp.CONNECTION
           and one.settings.production and not one.settings.http.trusted_proxies),
-    Check("applications.{it.name}", FAIL, _GAP, _CLOSE_GAP, lambda one: one.gaps(first=True)),
-    Check("applications.{it.name}", WARN, _GAP, _CLOSE_GAP, lambda one: one.gaps(first=False)),
+    Check("applications.{it.name}", FAIL, _GAP, _CLOSE_GAP, lambda one: (it for it in one.gaps() if it["first"])),
+    Check("applications.{it.name}", WARN, _GAP, _CLOSE_GAP, lambda one: (it for it in one.gaps() if not it["first"])),
 )  # fmt: skip
 CEILINGS: tuple[Check[Mapping[str, Ruleset]], ...] = (
     Check("applications.{name}.spend", WARN, "Nothing bounds what it may spend.", 'Set a ceiling such as day = "4000".',
@@ -169,11 +175,6 @@ def _unreported(settings: Settings) -> Iterator[Mapping[str, object]]:
             yield {"name": name}
 
 
-def _all_reached(settings: Settings) -> bool:
-    gaps = (gap for one in _applicants(settings) for first in (True, False) for gap in one.gaps(first=first))
-    return bool(settings.applications) and not any(gaps)
-
-
 SETTINGS: tuple[Check[Settings], ...] = (
     Check("profile", OK, "{it.profile} is in force.", "", lambda settings: bool(settings.profile)),
     Check("purposes.{name}", WARN,
@@ -195,7 +196,8 @@ SETTINGS: tuple[Check[Settings], ...] = (
           lambda settings: ({"name": name, "kind": one.kind} for name, one in settings.policies.items())),
     Check("routes.{position}", WARN, "The gateway {gateway} is never asked: it carries none of {channels}.",
           "Take it out of the route, or correct the route's channels.", _unused_gateways),
-    Check("routes", OK, "Every application reaches every country of its list.", "", _all_reached),
+    Check("routes", OK, "Every application reaches every country of its list.", "",
+          lambda settings: bool(settings.applications) and not any(any(one.gaps()) for one in _applicants(settings))),
     Check("http.public_url", WARN, "Receipts come in without encryption.", "Use the https:// address.",
           lambda settings: settings.production and (settings.http.public_url or "").startswith("http://")),
     Check("http.metrics_on_same_port", WARN, "Everybody who reaches the service reads its metrics.",
@@ -302,19 +304,11 @@ def of_safety(settings: Settings) -> Iterator[Diagnosis]:
         yield from diagnose(CEILINGS, settings.core_rulesets)
 
 
-_LAST_DAY = "then no message to {country} goes out by it."
-
-
 def _ending(settings: Settings, *, over: bool) -> Iterator[Mapping[str, object]]:
     for one in settings.core_clearance.registrations:
         if one.ends_soon(day := today()) and one.is_over(day) == over:
             place = f"{'approvals' if isinstance(one, Approval) else 'senders'}.{one.name}"
             yield {"place": place, "day": one.valid_until, "country": one.country}
-
-
-def _none_ends(settings: Settings) -> bool:
-    found: Iterable[Registration] = settings.core_clearance.registrations
-    return bool(found) and not any(one.ends_soon(today()) for one in found)
 
 
 _RENEW = "Renew it where it was registered, and correct valid_until."
@@ -323,7 +317,9 @@ REGISTRATIONS: tuple[Check[Settings], ...] = (
           lambda settings: _ending(settings, over=True)),
     Check("{place}", WARN, "It is good until {day}, its last day; then no message to {country} goes out by it.", _RENEW,
           lambda settings: _ending(settings, over=False)),
-    Check("registrations", OK, "No sender and no approval ends within a month.", "", _none_ends),
+    Check("registrations", OK, "No sender and no approval ends within a month.", "",
+          lambda settings: bool(settings.core_clearance.registrations)
+          and not any(one.ends_soon(today()) for one in settings.core_clearance.registrations)),
 )  # fmt: skip
 
 
@@ -387,16 +383,16 @@ VERSION: tuple[Check[str], ...] = (
 
 Ask = Callable[[str], str | None]
 """Returns a setting of the server; ``None`` when it does not tell."""
+_FSYNC = "appendfsync"
 _WANTED = {
     "maxmemory-policy": "it must be noeviction",
     "appendonly": "it should be yes",
     LISTPACK: f"it should be {LONGEST_VALUE} or more",
 }
-_KNOWN_FSYNC = ("always", "everysec", "no")
 
 
-def _fsync(ask: Ask, *values: str) -> bool:
-    return ask("appendonly") == "yes" and ask("appendfsync") in values
+def _fsync(ask: Ask, value: str) -> bool:
+    return ask("appendonly") == "yes" and ask(_FSYNC) == value
 
 
 def _listpack(ask: Ask, *, enough: bool) -> Cases:
@@ -419,8 +415,8 @@ SERVER: tuple[Check[Ask], ...] = (
           "A crash loses what the operating system had not written yet, often half a minute.",
           "Set appendfsync everysec.", lambda ask: _fsync(ask, "no")),
     Check("appendfsync", WARN, "appendfsync {value} is not known.", "Set appendfsync everysec.",
-          lambda ask: [{"value": ask("appendfsync")}]
-          if ask("appendonly") == "yes" and ask("appendfsync") not in _KNOWN_FSYNC else ()),
+          lambda ask: [{"value": ask(_FSYNC)}]
+          if ask("appendonly") == "yes" and ask(_FSYNC) not in {"always", "everysec", "no"} else ()),
     Check(LISTPACK, WARN, "With {value} a record takes about three times the room.", f"Set {LISTPACK} 1024.",
           lambda ask: _listpack(ask, enough=False)),
     Check(LISTPACK, OK, "{value}: records stay small.", "", lambda ask: _listpack(ask, enough=True)),
@@ -429,9 +425,10 @@ SERVER: tuple[Check[Ask], ...] = (
 
 def of_server(ask: Ask) -> Iterator[Diagnosis]:
     """Yield what the server's settings mean for codes and budgets."""
-    if (policy := ask("maxmemory-policy")) not in {None, NO_EVICTION}:
-        yield refused(eviction_refusal(policy or ""))
-    yield from diagnose(SERVER, ask)
+    told = {name: ask(name) for name in (*_WANTED, _FSYNC)}
+    if (policy := told["maxmemory-policy"]) and policy != NO_EVICTION:
+        yield refused(eviction_refusal(policy))
+    yield from diagnose(SERVER, lambda name: told[name])
 
 
 def skew_in_words(skew: float) -> str:
@@ -623,7 +620,7 @@ def _left_alone(gateway: tuple[str, GatewayHealth], *, by_hand: bool) -> Cases:
     if health.state is BreakerState.CLOSED or bool(health.by_hand) != by_hand:
         return ()
     _, words, left = state_of(health)
-    return [{"name": name, "state": f"{words}, for {duration(-(-left // 1000))} yet" if left else words}]
+    return [{"name": name, "state": f"{words}, for {out.time_left(left)} yet" if left else words}]
 
 
 GATEWAY: tuple[Check[tuple[str, GatewayHealth]], ...] = (

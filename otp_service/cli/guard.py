@@ -114,7 +114,7 @@ def _closed(settings: Settings, context: Context, kept: Iterable[Decision]) -> l
     rows: list[out.Row] = [(name, country, mode, _left(stop, now), stop.times) for name, country, stop in stops if stop]
     blocks = _closed_blocks(decisions, now)
     if not out.in_json(closed_blocks=list(map(out.span, blocks))) and blocks:
-        rows.append(("all", out.counted(len(blocks), "block"), block_mode, f"up to {_span(max(blocks))}", None))
+        rows.append(("all", out.counted(len(blocks), "block"), block_mode, f"up to {out.time_left(max(blocks))}", None))
     return rows
 
 
@@ -128,10 +128,6 @@ def _closed_blocks(decisions: Iterable[Decision], now: int) -> list[int]:
         elif one.mode == LIFTED and closed:
             closed.pop()
     return closed
-
-
-def _span(milliseconds: int) -> str:
-    return out.duration(-(-milliseconds // 1000))
 
 
 def _left(stop: Stop, now: int) -> out.Cell:
@@ -179,7 +175,7 @@ def explain_rule(decision: Decision, currency: str) -> Iterator[Explained]:
     if not decision.findings:
         yield Explained(decision.rule, _sentence(decision.rule), (_of_mode(decision.mode),))
     for one in sorted(decision.findings, key=lambda one: one.rule != decision.rule):
-        lasts = f"For {out.duration(-(-one.wait // _SECOND))} from then." if one.wait > _SECOND else ""
+        lasts = f"For {out.time_left(one.wait)} from then." if one.wait > _SECOND else ""
         details = (_of_mode(one.mode), *_counts(one, currency), *([lasts] if lasts else []))
         yield Explained(one.rule, _sentence(one.rule), details)
 

@@ -315,6 +315,11 @@ def duration(seconds: int) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+def time_left(milliseconds: int) -> str:
+    """Return a time that is left, rounded up to seconds."""
+    return duration(-(-milliseconds // 1000))
+
+
 def moment(milliseconds: int) -> str:
     """Return a time since the epoch as people read it, in UTC: ``2026-11-24 22:00:05``."""
     return _text(when(milliseconds))
