@@ -48,7 +48,7 @@ _MANY = ["100000000/minute"]
 SECTIONS = {
     "purposes": {"login": {"ttl": TTL, "resend_delays": [0]}},
     "limits": {"number": _MANY, "application": _MANY, "ip": _MANY, "failed_checks": _MANY},
-    "guard": {**ROOMY, "attempts": 10_000, "modes": {"number.cooldown": "off"}},
+    "guard": {**ROOMY, "modes": {"number.cooldown": "off"}},
     "streams": {"max_events": 10_000},
 }
 """Limits out of the way: a number gets many messages here. And short streams, which are full before all is settled."""

@@ -38,7 +38,7 @@ class Watch:
     def _of_valkey(self) -> dict[str, float]:
         memory: dict[str, Any] = self._client.info("memory")
         clients: dict[str, Any] = self._client.info("clients")
-        streams = {"events": keys.events, "decisions": keys.decisions, "attempts": keys.attempts}
+        streams = {"events": keys.events, "decisions": keys.decisions}
         return {
             "Valkey: keys": self._client.dbsize(),
             "Valkey: used MB": memory["used_memory"] / MEGABYTE,

@@ -76,7 +76,6 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         outbox=settings.streams.max_outbox,
         events=settings.streams.max_events,
         decisions=settings.guard.decisions,
-        attempts=settings.guard.attempts,
     )
     catalogue = cleared_catalogue(settings)
     ledger = open_ledger(settings.ledger.url.get_secret_value(), settings.ledger.timeout, keyring.installation)

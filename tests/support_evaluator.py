@@ -25,7 +25,7 @@ if place == 0 then limits.spend(list) end
 return {place, longest}
 """
 _READ = f"clock.read() fence.read('{keys.FENCE}')"
-LOGS = (b":decisions", b":attempts")
+LOGS = (b":decisions",)
 """What a refusal leaves behind."""
 
 

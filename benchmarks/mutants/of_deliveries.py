@@ -151,11 +151,11 @@ DEFECTS: dict[str, Mutant] = {
         "redrive", "if deliveries.decided(KEYS[2], ARGV[3]) then return { 'unwanted', 'reported' } end\n"
     ),
     "fallback-leaves-the-message-going": one(
-        "resend", "if ARGV[13] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[13], sends) end"
+        "resend", "if ARGV[12] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[12], sends) end"
     ),
     "fallback-from-a-call-that-another-followed": one(
         "resend",
-        "if ARGV[13] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[13]) ~= ARGV[18] then",
+        "if ARGV[12] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[12]) ~= ARGV[17] then",
         "if false then",
     ),
     "receipt-forgets-a-late-opt-out": one("receipt", "elseif ARGV[5] == '1' then", "elseif false then"),

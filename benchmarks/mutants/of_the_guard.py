@@ -159,10 +159,10 @@ _TOLD: dict[str, Mutant] = {
     ),
     "a-finding-without-its-mode": one("include_findings", "one.records and 'record_only' or 'enforce')", "'enforce')"),
     "a-refusal-without-a-decision": one(
-        "start", "  local decision = guard.report(sending, KEYS[9], ARGV[8], ARGV[7])", "  local decision = ''"
+        "start", "decision = guard.report(", "function never() return '' end\n  local decision = never("
     ),
     "what-only-records-is-not-told": one(
-        "start", "about.id = ARGV[10]\nguard.report(sending, KEYS[9], ARGV[8], ARGV[7])\n", "about.id = ARGV[10]\n"
+        "start", "about.id = ARGV[9]\nguard.report(sending, KEYS[9], ARGV[8], ARGV[7])\n", "about.id = ARGV[9]\n"
     ),
     "a-guess-without-a-decision": one("check", "if #guessing.findings > 0 then", "if false then"),
     "decisions-until-yesterday": one("include_findings", "    now + first.wait, about", "    now - first.wait, about"),
@@ -175,22 +175,20 @@ _TOLD: dict[str, Mutant] = {
         "include_spending", "interval == present or interval == present + 1", "interval >= present"
     ),
     "decisions-for-ever": one("include_findings", "  redis.call('PEXPIRE', stream, age)\n"),
-    "attempts-for-ever": one(
-        "include_attempts", "  redis.call('PEXPIRE', stream, age) -- it has no consumer group that could be lost\n"
-    ),
     "decisions-that-do-not-age": one(
         "include_findings",
         "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer\n",
     ),
-    "attempts-without-end": one("include_attempts", "'MAXLEN', '~', length, '*'", "'*'"),
-    "attempts-that-do-not-age": one(
-        "include_attempts",
-        "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: pseudonyms are not kept for longer\n",
+    "a-start-that-no-replay-sees": one("start", ", 'sending', ARGV[20])\n", ")\n"),
+    "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[20], 'after'", "'after'"),
+    "a-refused-start-before-all-that-led-to-it": one("start", ", 'after', streams.last(KEYS[6]))", ")"),
+    "a-resend-for-nothing-in-a-replay": one("resend", "ARGV[12], 'price', ARGV[11])", "ARGV[12], 'price', 0)"),
+    "a-refused-resend-that-no-replay-sees": one("resend", "'price', ARGV[11], 'after'", "'after'"),
+    "a-refused-resend-before-all-that-led-to-it": one("resend", ", 'after', streams.last(KEYS[6]))", ")"),
+    "a-refused-code-without-its-rule": one("check", ", 'rule', refusal.rule)", ")"),
+    "the-first-event-for-the-last": one(
+        "include_streams", "'XREVRANGE', stream, '+', '-'", "'XRANGE', stream, '-', '+'"
     ),
-    "attempts-although-none-are-kept": one("include_attempts", "  if length == '0' then return end\n"),
-    "a-start-that-is-no-attempt": one("start", "attempts.note(KEYS[10]", "local function never() end never(KEYS[10]"),
-    "a-resend-that-is-no-attempt": one("resend", "attempts.note(KEYS[9]", "local function never() end never(KEYS[9]"),
-    "a-code-that-is-no-attempt": one("check", "right and 'approved' or 'wrong'", "'wrong'"),
     "rules-on-destinations-that-record-are-not-told": one(
         "start", "findings.note(sending.findings, { rule = rule", "findings.note({}, { rule = rule"
     ),

@@ -14,7 +14,7 @@ DEFECTS: dict[str, Mutant] = {
         "start",
         (
             ("guard.count(sending)\n", ""),
-            ("attempts.note(KEYS[10]", "guard.count(sending)\nattempts.note(KEYS[10]"),
+            ("if refusal then\n", "guard.count(sending)\nif refusal then\n"),
         ),
     ),
     "start-spends-nothing": one("start", "guard.count(sending)\n"),
@@ -28,18 +28,18 @@ DEFECTS: dict[str, Mutant] = {
     "start-without-grace": one("start", "expires + tonumber(ARGV[4]))", "expires)"),
     "start-into-a-full-backlog": one("start", "if full then", "if false then"),
     "start-queues-nothing": one(
-        "start", "streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[14], 1, 0, expires)\n"
+        "start", "streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[13], 1, 0, expires)\n"
     ),
     "start-reports-nothing": one(
         "start", "streams.report(KEYS[6], 'verification.started'", "local function never() end never(KEYS[6], ''"
     ),
     "start-unknown-to-its-record": one("start", "  redis.call('HSET', KEYS[1], 'start', KEYS[8])\n"),
     "start-forgotten-by-its-number": one(
-        "start", "if redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now) > 20 then", "if false then"
+        "start", "if redis.call('LPUSH', KEYS[7], ARGV[9] .. '|' .. now) > 20 then", "if false then"
     ),
     "start-remembered-without-bound": one("start", "redis.call('LTRIM', KEYS[7], 0, 19) end\n", "end\n"),
     "start-remembered-for-ever": one("start", "redis.call('PEXPIRE', KEYS[7], ARGV[7])\n"),
-    "start-shows-no-message": one("start", "deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack", "unpack"),
+    "start-shows-no-message": one("start", "deliveries.slot(1, 1), deliveries.queued(ARGV[13]), unpack", "unpack"),
     "check-of-a-final-one": one(
         "check", "if found.status ~= 'pending' then return answer(found.status, found.status) end\n"
     ),
@@ -66,7 +66,8 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "check-of-a-changed-transaction": one("check", "if ARGV[4] ~= found.transaction then", "if false then"),
     "check-after-the-budget": one(
-        "check", "if refusal then return answer('pending', 'number_locked', 'check.refused') end\n"
+        "check",
+        "if refusal then return answer('pending', 'number_locked', 'check.refused', 'rule', refusal.rule) end\n",
     ),
     "check-spends-no-budget": one("include_guesses", "  limits.spend(guessing.windows)\n"),
     "check-spends-for-a-right-code": one(
@@ -94,7 +95,7 @@ DEFECTS: dict[str, Mutant] = {
         "check", "  idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left)\n"
     ),
     "check-again-tells-an-old-status": one("check", "over and 'expired' or found.status", "found.status"),
-    "resend-at-once": one("resend", "if wait > 0 and ARGV[13] == '0' then", "if false then"),
+    "resend-at-once": one("resend", "if wait > 0 and ARGV[12] == '0' then", "if false then"),
     "resend-once-more": one(
         "resend", "if sends >= tonumber(found.max_sends) then", "if sends > tonumber(found.max_sends) then"
     ),
@@ -107,8 +108,8 @@ DEFECTS: dict[str, Mutant] = {
         "resend", "if place_of_delay <= sends then", "if place_of_delay == sends then"
     ),
     "resend-overtaken": one("resend", "if found.generation ~= ARGV[4] or (", "if ("),
-    "resend-falls-back-twice": one("resend", " or (ARGV[13] ~= '0' and ARGV[13] ~= found.sends)"),
-    "resend-waits-to-fall-back": one("resend", "if wait > 0 and ARGV[13] == '0' then", "if wait > 0 then"),
+    "resend-falls-back-twice": one("resend", " or (ARGV[12] ~= '0' and ARGV[12] ~= found.sends)"),
+    "resend-waits-to-fall-back": one("resend", "if wait > 0 and ARGV[12] == '0' then", "if wait > 0 then"),
     "resend-shows-the-old-channel": one("resend", "'last_send', now, 'channel', ARGV[3],", "'last_send', now,"),
     "resend-to-a-locked-number": one(
         "include_guard",
@@ -128,7 +129,7 @@ DEFECTS: dict[str, Mutant] = {
     "resend-into-a-backlog-that-outlives-it": one("resend", "ARGV[6], found.expires - now)", "ARGV[6], 300000)"),
     "resend-remembers-nothing": one("resend", "idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])\n"),
     "resend-falls-back-from-what-arrived": one(
-        "resend", "if ARGV[13] ~= '0' and deliveries.tally", "if false and deliveries.tally"
+        "resend", "if ARGV[12] ~= '0' and deliveries.tally", "if false and deliveries.tally"
     ),
     "resend-queues-nothing": one("resend", "streams.queue(KEYS[2]", "local function never() end never(KEYS[2]"),
     "resend-reports-nothing": one("resend", "streams.report(KEYS[6]", "local function never() end never(KEYS[6]"),

@@ -328,7 +328,7 @@ def replay_command(session: Session, changed: Path | None, log: Path | None, sav
         out.done(f"Saved: {len(attempts)} attempts.")
         return
     if not attempts:
-        raise ConfigurationError("There is no log: guard.attempts is 0, or nothing has happened yet.")
+        raise ConfigurationError("There is no log: nothing has happened yet.")
     tried = Session(changed or session.path, applications=True)
     settings, applications = tried.settings, tried.context.applications
     rulesets = {name: one.ruleset for name, one in tried.context.rulesets.items()}

@@ -35,9 +35,16 @@ STARTED: Final = "verification.started"
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
 _OF_START: Final = ("pseudonym", "payment", "payment_reference")
 """What only the event of a start says of a verification."""
-_KEPT_ELSEWHERE: Final = frozenset(
-    {"type", "id", "application", "purpose", "country", "gateway", "expires", "consent", "ledger", *_OF_START}
+_OF_REPLAYS: Final = ("sending", "price", "rule")
+"""What only a replay of the rules reads, from the stream: addresses and contexts are not for the ledger."""
+_LEFT_OUT: Final = frozenset(
+    {
+        *("type", "id", "application", "purpose", "country", "gateway", "expires", "consent", "ledger"),
+        *_OF_START,
+        *_OF_REPLAYS,
+    }
 )
+"""Members that are in columns, in other tables, or nowhere in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +98,8 @@ class Traffic:
         return Recorded(len(new), tuple(told), place)
 
     def keep(self, happenings: Sequence[Happening]) -> None:
-        """Keep events as they are, with all that they say and nothing that follows from it."""
-        rows = [_event(one, kept_elsewhere=frozenset()) for one in happenings]
+        """Keep events with all that they say, but for what replays read, and nothing that follows from it."""
+        rows = [_event(one, left_out=_OF_REPLAYS) for one in happenings]
         with self._database.write() as connection:
             self._insert(connection, rows)
 
@@ -175,8 +182,8 @@ def _ending(row: Row[Any]) -> tuple[str, int]:
     return row.status, row.ended
 
 
-def _event(happening: Happening, kept_elsewhere: Collection[str] = _KEPT_ELSEWHERE) -> dict[str, Any]:
-    details = {name: value for name, value in happening.fields.items() if value and name not in kept_elsewhere}
+def _event(happening: Happening, left_out: Collection[str] = _LEFT_OUT) -> dict[str, Any]:
+    details = {name: value for name, value in happening.fields.items() if value and name not in left_out}
     return {
         "id": happening.id,
         "verification": happening.member("id"),

@@ -695,8 +695,6 @@ class GuardSettings(Section):
     """Of all prices and ceilings: ISO 4217."""
     decisions: int = Field(default=100_000, ge=1000, le=10_000_000)
     """Refusals, and would-have-been ones, that are kept at most, for as long as events are."""
-    attempts: int = Field(default=100_000, ge=0, le=10_000_000)
-    """Starts, resends and codes that are kept for ``otp-service guard replay``, pseudonyms only; 0 for none."""
 
     @model_validator(mode="before")
     @classmethod

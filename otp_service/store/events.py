@@ -1,14 +1,17 @@
-"""The event stream, the history of a number, and the decisions of the guard."""
+"""The event stream, the history of a number, the decisions of the guard, and what both streams say was tried."""
 
 import hashlib
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import redis
 
 from otp_service.domain.events import CONSENTED, Happening
+from otp_service.domain.guard_model import Attempt, Kind
 from otp_service.domain.verification import GRACE, LONGEST_LIFE
 from otp_service.store import keys
 from otp_service.store.scripts import Retention, ScriptRunner, answered, entry_of, name_of, now_of, pages_of
@@ -176,9 +179,13 @@ def _taken(bucket: str, entries: Sequence[Any]) -> Taken:
 
 
 def _happening(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> Happening:
-    fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
+    fields = _decoded(raw)
     at, kind = int(entry.partition("-")[0]), fields.pop("type", "")
     return Happening(f"{name_of(bucket, entry)}:{_digest(raw)}", at, kind, fields)
+
+
+def _decoded(raw: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
 
 
 def _digest(raw: Mapping[bytes, bytes]) -> str:
@@ -194,7 +201,7 @@ def _place(entry: bytes | str) -> tuple[int, int]:
 SPAN = 1500 * (LONGEST_LIFE + GRACE)
 """Milliseconds from its start in which all of a verification happens: its record's life, and half as much again."""
 PAGE = 1000
-"""Events that are read at once."""
+"""Entries that are read at once."""
 MOST = 200
 """Pages that are read for one question."""
 
@@ -296,13 +303,12 @@ def _spans(begins: Iterable[int]) -> list[tuple[int, int]]:
 
 def _event(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Event:
     at, raw = entry
-    fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()}
+    fields = _decoded(raw)
     return Event(int(at.partition(b"-")[0]), fields.pop("type", ""), fields)
 
 
 LIFTED = "lifted"
 """Mode of what tells that somebody lifted what a rule held back."""
-"""Decisions that are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +420,7 @@ class Decisions:
 def decision_of(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
     """Return a decision as it is read from a bucket's stream."""
     name, raw = entry
-    fields = {key.decode(): value.decode(errors="replace") for key, value in raw.items()}
+    fields = _decoded(raw)
     return Decision(
         id=name_of(bucket, name.decode()),
         rule=fields.get("rule", ""),
@@ -433,3 +439,79 @@ def decision_of(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> Deci
 def _finding(text: str) -> Finding:
     rule, used, most, window, wait, mode = text.split(" ")
     return Finding(rule, float(used), float(most), int(window), int(wait), mode)
+
+
+_TRIED = {
+    "verification.started": Kind.START,
+    "verification.resent": Kind.RESEND,
+    "verification.approved": Kind.APPROVED,
+    "check.failed": Kind.WRONG,
+    "verification.max_attempts_reached": Kind.WRONG,
+    "check.refused": Kind.CHECK,
+}
+"""What was tried, by the type of the event that tells of it."""
+
+_Position = tuple[int, int]
+"""Where in a bucket's event stream: the parts of an entry's name."""
+
+
+class Attempts:
+    """What was tried: events tell what was accepted, and of codes; decisions tell which messages were refused."""
+
+    def __init__(self, client: redis.Redis, buckets: tuple[str, ...]) -> None:
+        self._client = client
+        self._buckets = buckets
+
+    def all(self) -> Iterator[Attempt]:
+        """Yield all attempts that are kept, in the order in which they were made."""
+        return heapq.merge(*map(self._of, self._buckets), key=lambda one: one.at)
+
+    def _of(self, bucket: str) -> Iterator[Attempt]:
+        """Yield the attempts of a bucket, from where on both of its streams are complete."""
+        begin = str(max(self._begin(keys.events(bucket)), self._begin(keys.decisions(bucket))))
+        accepted = (_accepted(*entry) for entry in self._entries(keys.events(bucket), begin))
+        refused = (_refused(bucket, *entry) for entry in self._entries(keys.decisions(bucket), begin))
+        for _, attempt in heapq.merge(accepted, refused, key=itemgetter(0)):  # of equals an event comes first
+            if attempt:
+                yield attempt
+
+    def _begin(self, stream: str) -> int:
+        """Return the time of the first entry that is left of a stream, 0 where none has gone."""
+        with answered():
+            if not self._client.exists(stream):
+                return 0
+            about: Any = self._client.xinfo_stream(stream)
+        if about["entries-added"] == about["length"]:
+            return 0
+        return _place(about["first-entry"][0] if about["length"] else about["last-generated-id"])[0]
+
+    def _entries(self, stream: str, begin: str) -> Iterator[tuple[_Position, Mapping[str, str]]]:
+        for entries in pages_of(self._client, stream, begin, size=PAGE):
+            yield from ((_place(name), _decoded(raw)) for name, raw in entries)
+
+
+def _accepted(position: _Position, fields: Mapping[str, str]) -> tuple[_Position, Attempt | None]:
+    """Return what an event says was tried, ``None`` when it is of something else."""
+    kind = _TRIED.get(fields.get("type", ""))
+    if kind is None or (kind is Kind.START and "sending" not in fields):
+        return position, None
+    if kind is Kind.RESEND and fields.get("falls_back_from", "0") != "0":
+        kind = Kind.FALLBACK
+    attempt = Attempt(position[0], kind, fields.get("id", ""), fields.get("rule", ""), _what(fields))
+    return position, attempt
+
+
+def _refused(bucket: str, entry: _Position, fields: Mapping[str, str]) -> tuple[_Position, Attempt | None]:
+    """Return the message that a decision refused, ``None`` when it refused none; after the event that it came after."""
+    position = max((entry[0], -1), _place(fields.get("after", "0-0")))
+    if not {"sending", "price"} & fields.keys():
+        return position, None
+    verification = fields["id"] or name_of(bucket, "{}-{}".format(*entry))  # a start that is refused has none
+    return position, Attempt(entry[0], Kind(fields["kind"]), verification, fields["rule"], _what(fields))
+
+
+def _what(fields: Mapping[str, str]) -> str:
+    """Return what a replay has to know of a message, as an attempt holds it."""
+    if sending := fields.get("sending"):
+        return f"{fields['application']}|{fields['country']}|{sending}"
+    return fields.get("price", "")

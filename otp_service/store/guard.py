@@ -1,9 +1,8 @@
 """What the guard keeps of numbers, addresses and gateways, read and reset by operators."""
 
-import heapq
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,11 +12,10 @@ from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from otp_service.domain.guard import Limit, Limits, Ruleset, cautious
-from otp_service.domain.guard_model import Attempt, Kind
 from otp_service.domain.verification import BreakerPolicy, BreakerState, Call, GatewayHealth
 from otp_service.store import keys
 from otp_service.store.mirror import Fences
-from otp_service.store.scripts import ScriptRunner, answered, milliseconds, now_of, pages_of
+from otp_service.store.scripts import ScriptRunner, answered, milliseconds, now_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,30 +271,3 @@ def _health_of(fields: Mapping[bytes, bytes], calls: list[tuple[bytes, float]], 
         refusal=values.get("refusal", b"").decode(),
         refused=max(0, now - int(values.get("refused", now))),
     )
-
-
-PAGE = 1000
-"""Attempts that are read at once."""
-
-
-class Attempts:
-    """Reads the log."""
-
-    def __init__(self, client: redis.Redis, buckets: tuple[str, ...]) -> None:
-        self._client = client
-        self._buckets = buckets
-
-    def all(self) -> Iterator[Attempt]:
-        """Yield all attempts that are kept, in the order in which they were made."""
-        return heapq.merge(*map(self._of, self._buckets), key=lambda one: one.at)
-
-    def _of(self, bucket: str) -> Iterator[Attempt]:
-        for entries in pages_of(self._client, keys.attempts(bucket), size=PAGE):
-            yield from map(_attempt, entries)
-
-
-def _attempt(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Attempt:
-    name, raw = entry
-    fields = {key.decode(): value.decode() for key, value in raw.items()}
-    at = int(name.decode().partition("-")[0])
-    return Attempt(at, Kind(fields["kind"]), fields["id"], fields["refused"], fields["what"])

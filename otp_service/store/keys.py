@@ -167,14 +167,14 @@ dead_letters = Key("otp:{<bucket>}:dead", "stream", "", _STREAM, "`dead-letters`
     "dead letters: messages that were given up")
 events = Key("otp:{<bucket>}:events", "stream", "pseudonym",
     Life("no TTL; trimmed once it is recorded in the ledger, by age and length"),
-    "worker (into the ledger), `find`, readers of your own",
-    "what happened; until it is recorded, the evidence of a consent that came with a start, the address shortened")
+    "worker (into the ledger), `find`, `guard replay`, readers of your own",
+    "what happened; of a start number, block, address and context; until it is recorded, the evidence of a consent that "
+    "came with a start, the address shortened")
 recent = Key("otp:{<bucket>}:recent:<pseudonym>", "list", "pseudonym", _STREAM, "API, `find`",
     "a number's last 20 verifications, with the time of each start")
-decisions = Key("otp:{<bucket>}:decisions", "stream", "", _STREAM, "`guard`",
-    "what the guard's rules refused, or would have, and what changed for all")
-attempts = Key("otp:{<bucket>}:attempts", "stream", "pseudonym", _STREAM, "`guard replay`",
-    "starts, resends and codes")
+decisions = Key("otp:{<bucket>}:decisions", "stream", "pseudonym", _STREAM, "`guard`",
+    "what the guard's rules refused, or would have, and what changed for all; of a refused start number, block, address "
+    "and context")
 standing = Key("otp:{<bucket>}:guard/standing/<pseudonym>", "string", "pseudonym",
     Life("{} after the last approval", 1, "standing"), "API",
     "when a number was approved last, and from which contexts")

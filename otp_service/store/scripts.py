@@ -498,8 +498,6 @@ class Retention:
     """Entries, about; those that are not in the ledger yet are kept, up to twice as many: then nothing is accepted."""
     decisions: int = 100_000
     """Entries, about."""
-    attempts: int = 0
-    """Entries, about; 0 to keep none."""
 
     @property
     def milliseconds(self) -> int:
@@ -512,9 +510,9 @@ class Retention:
         return 2 * self.events
 
     @property
-    def of_logs(self) -> tuple[int, int, int]:
-        """What is kept of all streams, of decisions and of attempts, as the scripts take it."""
-        return self.milliseconds, self.decisions, self.attempts
+    def of_decisions(self) -> tuple[int, int]:
+        """Age and number of the decisions that are kept, as the scripts take them."""
+        return self.milliseconds, self.decisions
 
 
 _END = 2**64

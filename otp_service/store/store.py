@@ -8,8 +8,8 @@ import redis
 from otp_service.domain.guard import Limits
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.verification import BreakerPolicy
-from otp_service.store.events import Decisions, EventLog, History
-from otp_service.store.guard import Attempts, Guard, Health, LimitReader
+from otp_service.store.events import Attempts, Decisions, EventLog, History
+from otp_service.store.guard import Guard, Health, LimitReader
 from otp_service.store.inbox import Mailbox, Replies
 from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References

@@ -72,7 +72,7 @@ def world(valkey, sqlite_template, tmp_path):
         http={"public_url": "https://otp.example"},
         limits={"number": ["3/day"]},
         applications={**tree("")["applications"]},
-        guard={"modes": modes("number.sends"), "attempts": 1000},
+        guard={"modes": modes("number.sends")},
     )
     shop = Caller(install(load_settings(environ=environ)))
     codes = [_approved(shop)]

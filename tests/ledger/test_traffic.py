@@ -71,9 +71,26 @@ def test_nothing_of_a_batch_is_recorded_when_a_part_of_it_cannot_be(ledger):
 def test_details_hold_neither_the_number_nor_the_consent(ledger):
     ledger.traffic.record([started(), agreed()])
 
+    assert details_of(ledger) == [{"channel": "sms"}]
+
+
+@pytest.mark.parametrize("what", ["record", "keep"])
+def test_details_hold_nothing_of_what_a_replay_reads(ledger, what):
+    getattr(ledger.traffic, what)(
+        [
+            started(sending="number|block|network|||context|home|2500000"),
+            happening("verification.resent", at=1100, price="2500000", falls_back_from="1"),
+            happening("check.refused", at=1200, rule="number.guesses", reason="number_locked"),
+        ]
+    )
+
+    for details in details_of(ledger):
+        assert not {"sending", "price", "rule"} & details.keys()
+
+
+def details_of(ledger) -> list[dict[str, str]]:
     with ledger.database.read() as connection:
-        (details,) = connection.execute(select(events.c.details)).scalars()
-    assert json.loads(details) == {"channel": "sms"}
+        return [json.loads(text) for text in connection.execute(select(events.c.details)).scalars()]
 
 
 def test_a_consent_that_came_with_a_start_is_recorded_with_its_evidence(ledger):

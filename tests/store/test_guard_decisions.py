@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from support_caller import Caller
-from support_evaluator import LOGS
 from support_frozen import FrozenValkey
 from support_guard import ADDRESS, approve, decisions, guarded, guess, later, modes, number, passes, refused, told
 from support_rules import MET, TIGHT, first, meeting
@@ -94,8 +93,9 @@ def test_a_guess_that_is_not_compared_is_a_decision_on_its_verification(frozen: 
     assert (decision.rule, decision.kind, decision.verification) == ("number.guess_wait", "check", one)
 
 
-def test_decisions_and_attempts_name_nobody(frozen: FrozenValkey) -> None:
+def test_decisions_and_events_name_nobody(frozen: FrozenValkey) -> None:
     shop = _tight(frozen, "record_only", *RULES)
+    strict = _tight(frozen, "enforce", "number.cooldown")
     codes = []
     for last in (1, 1, 2, 3, 3):
         one = shop.start(number(last), client_ip=ADDRESS, context="canary-device")
@@ -105,17 +105,20 @@ def test_decisions_and_attempts_name_nobody(frozen: FrozenValkey) -> None:
     with suppress(OtpServiceError):
         shop.start("+442079460123")
     approve(shop, number(1), client_ip=ADDRESS)
-    written = repr([frozen.client.xrange(f"otp:{{00}}{log.decode()}") for log in LOGS])
+    strict.start(number(3), client_ip=ADDRESS, context="canary-device")
+    assert refused(lambda: strict.start(number(3), client_ip=ADDRESS, context="canary-device"))
+    logs = [frozen.client.xrange(log) for log in (keys.decisions("00"), keys.events("00"))]
+    written = repr(logs)
 
     assert len(decisions(shop)) > 5
+    assert all(any(b"sending" in fields for _, fields in log) for log in logs)
     for canary in (*codes, ADDRESS, "canary", number(1)[1:], "3001230001", "923001", "2079460123"):
         assert canary not in written, canary
 
 
-@pytest.mark.parametrize("log", ["decisions", "attempts"])
-def test_both_logs_are_bounded_in_length_and_age(frozen: FrozenValkey, log: str) -> None:
-    shop = _tight(frozen, "record_only", "block.unapproved", **{log: 1000})
-    name = getattr(keys, log)("00")
+def test_decisions_are_bounded_in_length_and_age(frozen: FrozenValkey) -> None:
+    shop = _tight(frozen, "record_only", "block.unapproved", decisions=1000)
+    name = keys.decisions("00")
     for _ in range(12):
         for _ in range(100):
             passes(shop, number(1))
@@ -130,11 +133,3 @@ def test_both_logs_are_bounded_in_length_and_age(frozen: FrozenValkey, log: str)
     later(frozen, 7 * 86_400 + 1)
 
     assert not frozen.client.exists(name)
-
-
-def test_without_a_length_nothing_is_kept_of_attempts(frozen: FrozenValkey) -> None:
-    shop = _tight(frozen, "enforce", "block.unapproved", attempts=0)
-    approve(shop, number(1))
-
-    assert not frozen.client.exists(keys.attempts("00"))
-    assert approve(shop, number(2))

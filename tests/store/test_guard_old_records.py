@@ -37,7 +37,7 @@ def old(frozen: FrozenValkey, shop: Caller) -> str:
     written = {name.decode() for name in frozen.client.hkeys(record)}
     assert written & OF_THE_GUARD == OF_THE_GUARD - {"wide", "provider"}
     frozen.client.hdel(record, *OF_THE_GUARD)
-    frozen.client.delete(*frozen.client.keys("*guard/*"), keys.decisions("00"), keys.attempts("00"))
+    frozen.client.delete(*frozen.client.keys("*guard/*"), keys.decisions("00"))
     return one
 
 

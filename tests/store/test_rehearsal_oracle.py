@@ -1,6 +1,7 @@
 """The guard decides in the scripts as it does in memory: whatever is tried in whatever order, the same rule refuses."""
 
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +14,7 @@ from support_outbox import lanes
 from otp_service.bootstrap import Installation
 from otp_service.domain.guard import RULES
 from otp_service.domain.guard_model import Attempt, Replayed, replay
-from otp_service.errors import OtpServiceError
+from otp_service.errors import OtpServiceError, TooManyError
 
 SECONDS = [0, 0.3, 1, 5, 31, 61, 130, 400, 3700, 90_000]
 ROOMY: dict[str, Any] = {
@@ -111,9 +112,11 @@ def test_the_log_of_what_was_tried_tells_the_same_refusals_in_memory(
 ) -> None:
     chance = random.Random(f"{rule} {seed}")
     installation = _install(frozen, rule)
-    _live(frozen, installation, chance, steps=500 if rule == "number.lock" else 300, guessing=rule in GUESSES)
+    steps = 500 if rule == "number.lock" else 300
+    made = _live(frozen, installation, chance, steps=steps, guessing=rule in GUESSES)
     again = _replayed(installation)
 
+    assert [_outcome(one) for one in installation.context.store.attempts.all()] == made, "all of it was recorded"
     assert not again.differing, _told(again.differing[0])
     assert again.unknown == again.never_started == 0
     assert again.before == again.after
@@ -151,7 +154,9 @@ def _replayed(installation: Installation) -> Replayed:
 
 def _live(
     frozen: FrozenValkey, installation: Installation, chance: random.Random, *, steps: int, guessing: bool
-) -> None:
+) -> list[tuple[str, str]]:
+    """Let two applications start, resend and check at random; return what their callers were answered."""
+    made = []
     callers = [Caller(installation), Caller(installation, "bank")]
     alive: list[tuple[Caller, str]] = []
     right = 0.12 if guessing else chance.choice([0.2, 0.5, 0.8])
@@ -159,11 +164,19 @@ def _live(
     for _ in range(steps):
         frozen.advance(chance.choice(SECONDS[:7] if chance.random() < 0.95 else SECONDS))
         with suppress(OtpServiceError):
-            _act(chance, callers, alive, right=right, numbers=numbers)
+            made += _act(chance, callers, alive, right=right, numbers=numbers)
         frozen.client.delete(*lanes(frozen.client), "-")  # what is not delivered is not settled either
+    return made
 
 
-def _act(chance: random.Random, callers: list[Caller], alive: list[Any], *, right: float, numbers: int) -> None:
+def _outcome(attempt: Attempt) -> tuple[str, str]:
+    """Return what the caller of an attempt was answered; of a code that was not compared no rule is told."""
+    return attempt.kind, attempt.refused if attempt.kind in {"start", "resend"} else ""
+
+
+def _act(
+    chance: random.Random, callers: list[Caller], alive: list[Any], *, right: float, numbers: int
+) -> list[tuple[str, str]]:
     act = chance.random()
     if act < (0.2 if numbers < 10 else 0.55) or not alive:
         caller = chance.choice(callers)
@@ -172,13 +185,26 @@ def _act(chance: random.Random, callers: list[Caller], alive: list[Any], *, righ
         members: dict[str, Any] = {"context": chance.choice([None, "one", "two", f"c{chance.randrange(20)}"])}
         if caller.application.name == "shop":
             members["client_ip"] = chance.choice(["192.0.2.1", "192.0.2.2", "2001:db8:1:2::3", "2001:db8:1:3::3"])
-        alive.append((caller, caller.start(number, **members)))
-        return
+        return _sent(caller, "start", lambda: alive.append((caller, caller.start(number, **members))))
     caller, one = chance.choice(alive[-6:])
     if act > 0.85:
-        caller.resend(one)
-    else:
-        caller.check(one, caller.code(one) if chance.random() < right else caller.wrong(one))
+        return _sent(caller, "resend", lambda: caller.resend(one))
+    reason = caller.check(one, caller.code(one) if chance.random() < right else caller.wrong(one))[3]
+    return [(_COMPARED[reason], "")] if reason in _COMPARED else []
+
+
+_COMPARED = {None: "approved", "wrong_code": "wrong", "number_locked": "check"}
+"""What a code was, by the reason that its caller was given; any other is of one that came too late."""
+
+
+def _sent(caller: Caller, kind: str, send: Callable[[], Any]) -> list[tuple[str, str]]:
+    """Send a message; return what the guard decided, nothing when it was not asked."""
+    try:
+        send()
+    except TooManyError as error:
+        decision = error.decision and caller.context.store.decisions.find(error.decision)
+        return [(kind, decision.rule)] if decision else []
+    return [(kind, "")]
 
 
 def _british(chance: random.Random) -> str:

@@ -2,21 +2,20 @@
 -- one wins; of any number of wrong ones no more are compared than the budgets allow.
 --
 -- KEYS[1] the record    KEYS[2] events    KEYS[3] idempotency key; the record again when there is none
--- KEYS[4] decisions     KEYS[5] attempts  KEYS[6] what the guard keeps of the application's failures
+-- KEYS[4] decisions     KEYS[5] what the guard keeps of the application's failures
 -- ARGV[1] application   ARGV[2] tag of the code as typed   ARGV[3] digits typed
 -- ARGV[4] digest of the transaction, empty without one
 -- ARGV[5] idempotency fingerprint, empty without one
--- ARGV[6] greatest age of decisions and attempts in milliseconds
--- ARGV[7] greatest length of the decisions          ARGV[8] greatest length of the attempts, 0 for none
--- ARGV[9] beginning of the keys of the number's failed checks; the pseudonym and the window end them
--- ARGV[10] beginning of the keys that the guard keeps of a number
--- ARGV[11] beginning of the keys of what the mirror says of numbers
+-- ARGV[6] greatest age of the decisions in milliseconds             ARGV[7] their greatest length
+-- ARGV[8] beginning of the keys of the number's failed checks; the pseudonym and the window end them
+-- ARGV[9] beginning of the keys that the guard keeps of a number
+-- ARGV[10] beginning of the keys of what the mirror says of numbers
 -- Derives: the windows of the number's failed checks, what the guard keeps of the number and what the mirror says of
 -- it, from the record's pseudonym (same hash tag); the guard's keys of its address, block and country, from the record
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, whether the application's alarm
 --                 was raised}
--- include clock fence states counters limits standing waits buckets conversions findings failing counted approvals guesses attempts
+-- include clock fence states counters limits standing waits buckets conversions findings failing counted approvals guesses
 -- include streams idempotency record mirror
 
 local found = record.of(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',
@@ -34,11 +33,11 @@ end
 local checks, max_checks, alarm = tonumber(found.checks), tonumber(found.max_checks), 0
 
 -- Every answer to a check that was understood: told to the caller, remembered, reported.
-local function answer(status, reason, event)
+local function answer(status, reason, event, ...)
   local left = status == 'pending' and max_checks - checks or 0
   if reason == '' then left = max_checks - checks end
   idempotency.remember_with(KEYS[1], KEYS[3], ARGV[5], 'reason', reason, 'checks_left', left)
-  if event then streams.report(KEYS[2], event, found, 'reason', reason) end
+  if event then streams.report(KEYS[2], event, found, 'reason', reason, ...) end
   return { 'checked', status, reason, left, alarm }
 end
 
@@ -57,23 +56,21 @@ if ARGV[4] ~= found.transaction then
   return answer('failed', 'transaction_changed', 'verification.failed')
 end
 
-local guessing = guesses.read(found, ARGV[9], ARGV[10], KEYS[6])
+local guessing = guesses.read(found, ARGV[8], ARGV[9], KEYS[5])
 local refusal = guesses.refusal(guessing)
-if refusal then attempts.note(KEYS[5], ARGV[8], ARGV[6], 'check', found.id, refusal.rule, '') end
 if #guessing.findings > 0 then
   findings.report(KEYS[4], ARGV[7], ARGV[6], guessing.findings, found, 'check', guessing.lane)
 end
-if refusal then return answer('pending', 'number_locked', 'check.refused') end
+if refusal then return answer('pending', 'number_locked', 'check.refused', 'rule', refusal.rule) end
 
 checks = redis.call('HINCRBY', KEYS[1], 'checks', 1) -- counted before compared
 local right = ARGV[2] == found.tag -- two keyed MACs: how long the comparison takes tells nothing of the code
-if right and mirror.frozen(ARGV[11] .. found.pseudonym, found) then
+if right and mirror.frozen(ARGV[10] .. found.pseudonym, found) then
   record.finish(KEYS[1], found.start, 'canceled')
   streams.report(KEYS[2], 'verification.canceled', found, 'reason', 'frozen')
   return answer('canceled', 'canceled')
 end
-attempts.note(KEYS[5], ARGV[8], ARGV[6], right and 'approved' or 'wrong', found.id, '', '')
-if failing.count(KEYS[6], guessing.kept.failures, right) then
+if failing.count(KEYS[5], guessing.kept.failures, right) then
   alarm = 1
   failing.tell(KEYS[4], ARGV[7], ARGV[6], guessing.kept.failures, found)
 end

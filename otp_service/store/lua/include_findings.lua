@@ -27,11 +27,13 @@ function findings.rules(list)
   return table.concat(names, ' ')
 end
 
--- Writes a decision. Returns its identifier. `about` names a verification, without an identifier when none was made.
-local function append(stream, length, age, rule, mode, kind, lane, ends, about, text)
+-- Writes a decision. Returns its identifier. `about` names a verification, without an identifier when none was made. What a
+-- message was that is refused follows, for `guard replay`: `sending` of a start and `price` of another, pseudonyms only, and
+-- `after`, the event that was the last one then.
+local function append(stream, length, age, rule, mode, kind, lane, ends, about, text, ...)
   local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', rule, 'mode', mode, 'kind', kind,
     'lane', lane, 'until', ends, 'id', about.id or '', 'application', about.application,
-    'purpose', about.purpose or '', 'country', about.country, 'findings', text)
+    'purpose', about.purpose or '', 'country', about.country, 'findings', text, ...)
   redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer
   redis.call('PEXPIRE', stream, age)
   return id
@@ -39,14 +41,14 @@ end
 
 -- Reports what rules found: the one that decided, and what the others say. Returns the identifier of the decision. `lane`
 -- is known or strange.
-function findings.report(stream, length, age, list, about, kind, lane)
+function findings.report(stream, length, age, list, about, kind, lane, ...)
   local first, all = findings.first(list), {}
   for i, one in ipairs(list) do
     all[i] = string.format('%s %.12g %.12g %d %d %s', one.rule, one.used, one.most, one.window, one.wait,
       one.records and 'record_only' or 'enforce')
   end
   return append(stream, length, age, first.rule, first.records and 'record_only' or 'enforce', kind, lane,
-    now + first.wait, about, table.concat(all, ','))
+    now + first.wait, about, table.concat(all, ','), ...)
 end
 
 -- Reports what is about no count: that a rule refused a start by itself, where waiting does not help; that it was lifted.

@@ -68,8 +68,8 @@ function guard.count(sending)
 end
 
 -- Reports what the rules found, and the breakers that changed. Returns the identifier of the decision, empty when there
--- is none.
-function guard.report(sending, stream, length, age)
+-- is none. What follows is what a decision has besides: name, value, …
+function guard.report(sending, stream, length, age, ...)
   for _, part in ipairs(sending.parts) do
     local change, about = part.change, sending.about
     if change then
@@ -77,5 +77,5 @@ function guard.report(sending, stream, length, age)
     end
   end
   if #sending.findings == 0 then return '' end
-  return findings.report(stream, length, age, sending.findings, sending.about, sending.kind, sending.lane)
+  return findings.report(stream, length, age, sending.findings, sending.about, sending.kind, sending.lane, ...)
 end

@@ -26,6 +26,12 @@ function streams.report(stream, event, about, ...)
     'purpose', about.purpose, 'country', about.country, ...)
 end
 
+-- Returns the name of a stream's last entry.
+function streams.last(stream)
+  local entry = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  return entry and entry[1] or '0-0'
+end
+
 -- Puts a job into a lane, and wakes a worker when nothing else waited there. It must not push out what was accepted
 -- before, however long the lane is: that is trimmed by age only. `lanes`, `ready` and `wake` are keys (see keys.py).
 -- A job knows how many were before it: in the lane (`ahead`), and ever.

@@ -4,28 +4,28 @@
 -- KEYS[1] the record    KEYS[2] lane of the outbox   KEYS[3] names of the lanes
 -- KEYS[4] names of those that may have new jobs      KEYS[5] wake-up list
 -- KEYS[6] events        KEYS[7] idempotency key; the record again when there is none
--- KEYS[8] decisions     KEYS[9] attempts   KEYS[10] the mirror's head   KEYS[11] what it says of the number
--- KEYS[12] and following: the guard's keys, then its windows
+-- KEYS[8] decisions     KEYS[9] the mirror's head   KEYS[10] what it says of the number
+-- KEYS[11] and following: the guard's keys, then its windows
 -- ARGV[1] application   ARGV[2] idempotency fingerprint, empty without one
 -- ARGV[3] channel       ARGV[4] generation that the caller read
 -- ARGV[5] tag of the next generation, empty for the same code
 -- ARGV[6] greatest length of the lane; when it is reached nothing is accepted, for nothing is delivered
 -- ARGV[7] events that may wait to be recorded; from then on nothing is accepted
 -- ARGV[8] greatest age of all streams in milliseconds
--- ARGV[9] greatest length of the decisions         ARGV[10] greatest length of the attempts, 0 for none
--- ARGV[11] scopes of the windows                   ARGV[12] dearest price of the message in millionths
--- ARGV[13] number of the message that this one falls back from, which makes it wait for nothing; 0 when a caller
+-- ARGV[9] greatest length of the decisions
+-- ARGV[10] scopes of the windows                   ARGV[11] dearest price of the message in millionths
+-- ARGV[12] number of the message that this one falls back from, which makes it wait for nothing; 0 when a caller
 -- asks for it
--- ARGV[14] identity of the ledger   ARGV[15] place that it is known to have come to
--- ARGV[16] which consent is needed: recorded, off   ARGV[17] the traceparent that the message carries on, or empty
--- ARGV[18] number of the call that this one falls back from, which must be the last one for its message; or 0
+-- ARGV[13] identity of the ledger   ARGV[14] place that it is known to have come to
+-- ARGV[15] which consent is needed: recorded, off   ARGV[16] the traceparent that the message carries on, or empty
+-- ARGV[17] number of the call that this one falls back from, which must be the last one for its message; or 0
 -- Derives: the guard's keys of the verification's block and country, from the record
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait}
 --                 {'overtaken'} {'kept-back', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
 --                 {'queued', now, record, quota, quota used, quota reset, rules that only record}
 -- include clock fence states counters limits standing waits buckets conversions findings spending failing counted approvals
--- include guesses fraud guard attempts streams idempotency record mirror deliveries
+-- include guesses fraud guard streams idempotency record mirror deliveries
 
 local found = record.of(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays', 'last_send', 'generation', 'pseudonym',
   'guard', 'context', 'block', 'in_block', 'in_country', 'ledger', 'lifted')
@@ -45,28 +45,27 @@ for seconds in string.gmatch(found.resend_delays, '%d+') do
   if place_of_delay <= sends then delay = tonumber(seconds) * 1000 end -- the last one repeats
 end
 local wait = tonumber(found.last_send) + delay - now
-if wait > 0 and ARGV[13] == '0' then return { 'too-soon', wait } end
-if found.generation ~= ARGV[4] or (ARGV[13] ~= '0' and ARGV[13] ~= found.sends) then return { 'overtaken' } end
-if ARGV[13] ~= '0' and deliveries.tally(redis.call('HGETALL', KEYS[1]), ARGV[13], 0).delivered > 0 then
+if wait > 0 and ARGV[12] == '0' then return { 'too-soon', wait } end
+if found.generation ~= ARGV[4] or (ARGV[12] ~= '0' and ARGV[12] ~= found.sends) then return { 'overtaken' } end
+if ARGV[12] ~= '0' and deliveries.tally(redis.call('HGETALL', KEYS[1]), ARGV[12], 0).delivered > 0 then
   return { 'overtaken' } -- another call for the message did arrive
 end
-if ARGV[13] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[13]) ~= ARGV[18] then return { 'overtaken' } end
-local why = mirror.refusal(KEYS[10], KEYS[11], found, ARGV[14], ARGV[15], ARGV[16], found.ledger or -1)
+if ARGV[12] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[12]) ~= ARGV[17] then return { 'overtaken' } end
+local why = mirror.refusal(KEYS[9], KEYS[10], found, ARGV[13], ARGV[14], ARGV[15], found.ledger or -1)
 if why then return { 'kept-back', why } end
 if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[7]) then return { 'events-full' } end
 local full, ahead = streams.full(KEYS[2], KEYS[3], ARGV[6], found.expires - now)
 if full then return { 'backlog-full' } end
 
 local flags, context, names = approvals.remembered(found)
-local kind = ARGV[13] == '0' and 'resend' or 'fallback'
-local sending = guard.read(12, names, { kind = kind, about = found, number = found.pseudonym,
-  scopes = ARGV[11], place = flags.h and 'home' or 'abroad', safe = flags.s, context = context,
-  price = tonumber(ARGV[12]) })
+local kind = ARGV[12] == '0' and 'resend' or 'fallback'
+local sending = guard.read(11, names, { kind = kind, about = found, number = found.pseudonym,
+  scopes = ARGV[10], place = flags.h and 'home' or 'abroad', safe = flags.s, context = context,
+  price = tonumber(ARGV[11]) })
 local refusal, quota = guard.test(sending), limits.quota(sending.windows)
-attempts.note(KEYS[9], ARGV[10], ARGV[8], kind, found.id, refusal and refusal.rule or '', ARGV[12])
 if refusal then
   fraud.remember(sending)
-  local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8])
+  local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8], 'price', ARGV[11], 'after', streams.last(KEYS[6]))
   return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
 end
 guard.count(sending)
@@ -82,9 +81,9 @@ end
 redis.call('HSET', KEYS[1], 'sends', sends, 'last_send', now, 'channel', ARGV[3],
   deliveries.slot(sends, 1), deliveries.queued(ARGV[3]))
 if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
-if ARGV[13] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[13], sends) end -- whoever has that one stops
+if ARGV[12] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[12], sends) end -- whoever has that one stops
 idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
-found.trace = ARGV[17]
+found.trace = ARGV[16]
 streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, found, ARGV[3], sends, generation, found.expires)
-streams.report(KEYS[6], 'verification.resent', found, 'channel', ARGV[3], 'falls_back_from', ARGV[13])
+streams.report(KEYS[6], 'verification.resent', found, 'channel', ARGV[3], 'falls_back_from', ARGV[12], 'price', ARGV[11])
 return { 'queued', now, record.whole(KEYS[1]), quota.most, quota.used + 1, quota.ttl, findings.rules(sending.findings) }

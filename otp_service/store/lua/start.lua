@@ -3,8 +3,8 @@
 -- KEYS[1] the record    KEYS[2] lane of the outbox   KEYS[3] names of the lanes
 -- KEYS[4] names of those that may have new jobs      KEYS[5] wake-up list         KEYS[6] events
 -- KEYS[7] the number's last verifications            KEYS[8] idempotency key; the record again when there is none
--- KEYS[9] decisions     KEYS[10] attempts            KEYS[11] the mirror's head     KEYS[12] what it says of the number
--- KEYS[13] and following: the guard's keys, then its windows
+-- KEYS[9] decisions     KEYS[10] the mirror's head    KEYS[11] what it says of the number
+-- KEYS[12] and following: the guard's keys, then its windows
 -- ARGV[1] idempotency fingerprint, empty without one
 -- ARGV[2] life of the idempotency key in milliseconds
 -- ARGV[3] life of the code in milliseconds
@@ -12,23 +12,23 @@
 -- ARGV[5] greatest length of the lane; when it is reached nothing is accepted, for nothing is delivered
 -- ARGV[6] events that may wait to be recorded; from then on nothing is accepted
 -- ARGV[7] greatest age of all streams in milliseconds
--- ARGV[8] greatest length of the decisions           ARGV[9] greatest length of the attempts, 0 for none
--- ARGV[10] identifier   ARGV[11] application   ARGV[12] purpose   ARGV[13] country   ARGV[14] channel
--- ARGV[15] pseudonym of the number   ARGV[16] scopes of the windows   ARGV[17] home or abroad
--- ARGV[18] 1 when the number is on the safe list    ARGV[19] pseudonym of the context, empty for none
--- ARGV[20] dearest price of the message in millionths   ARGV[21] the attempt, packed
--- ARGV[22] rules that only record, and would have refused before Redis was asked, blanks between
--- ARGV[23] identity of the ledger   ARGV[24] place that it is known to have come to
--- ARGV[25] which consent is needed: required, recorded, off    ARGV[26] a consent that comes with the start: JSON, or empty
--- ARGV[27] name under which its payment can be found, and ARGV[28] that of its reference; empty for none
--- ARGV[29] the traceparent that the message carries on, empty without traces
--- ARGV[30] and following: the record's fields: name, value, …
+-- ARGV[8] greatest length of the decisions
+-- ARGV[9] identifier   ARGV[10] application   ARGV[11] purpose   ARGV[12] country   ARGV[13] channel
+-- ARGV[14] pseudonym of the number   ARGV[15] scopes of the windows   ARGV[16] home or abroad
+-- ARGV[17] 1 when the number is on the safe list    ARGV[18] pseudonym of the context, empty for none
+-- ARGV[19] dearest price of the message in millionths   ARGV[20] what the guard sees of it, packed
+-- ARGV[21] rules that only record, and would have refused before Redis was asked, blanks between
+-- ARGV[22] identity of the ledger   ARGV[23] place that it is known to have come to
+-- ARGV[24] which consent is needed: required, recorded, off    ARGV[25] a consent that comes with the start: JSON, or empty
+-- ARGV[26] name under which its payment can be found, and ARGV[27] that of its reference; empty for none
+-- ARGV[28] the traceparent that the message carries on, empty without traces
+-- ARGV[29] and following: the record's fields: name, value, …
 -- Derives: the record of the first start, from the idempotency key (same hash tag)
 -- Returns one of: {'started', now, quota, quota used, quota reset, rules that only record} {'replayed', now, remembered, record} {'mismatch'}
 --                 {'kept-back', by what: mirror-behind, frozen, suppressed, consent-required, consent-outdated} {'events-full'} {'backlog-full'}
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
 -- include clock fence states counters limits standing waits buckets conversions findings spending failing counted approvals
--- include guesses fraud guard attempts streams idempotency record mirror deliveries
+-- include guesses fraud guard streams idempotency record mirror deliveries
 
 local remembered = idempotency.recall(KEYS[8], ARGV[1])
 if remembered == 'mismatch' then return { 'mismatch' } end
@@ -36,34 +36,33 @@ if remembered then
   return { 'replayed', now, fence.apply(remembered), record.whole(redis.call('HGET', KEYS[8], 'record')) }
 end
 
-local about = { application = ARGV[11], purpose = ARGV[12], country = ARGV[13], trace = ARGV[29],
+local about = { application = ARGV[10], purpose = ARGV[11], country = ARGV[12], trace = ARGV[28],
   lifted = math.huge } -- knows of every lift
-local given = ARGV[26] ~= '' and cjson.decode(ARGV[26]).given or nil
-local why, place, lifted = mirror.refusal(KEYS[11], KEYS[12], about, ARGV[23], ARGV[24], ARGV[25], -1, given)
+local given = ARGV[25] ~= '' and cjson.decode(ARGV[25]).given or nil
+local why, place, lifted = mirror.refusal(KEYS[10], KEYS[11], about, ARGV[22], ARGV[23], ARGV[24], -1, given)
 if why then return { 'kept-back', why } end
 if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[6]) then return { 'events-full' } end
 local full, ahead = streams.full(KEYS[2], KEYS[3], ARGV[5], ARGV[3])
 if full then return { 'backlog-full' } end
 
-local sending = guard.read(13, {}, { kind = 'start', about = about, number = ARGV[15], scopes = ARGV[16],
-  place = ARGV[17], safe = ARGV[18] == '1', context = ARGV[19], price = tonumber(ARGV[20]) })
-for rule in string.gmatch(ARGV[22], '%S+') do
+local sending = guard.read(12, {}, { kind = 'start', about = about, number = ARGV[14], scopes = ARGV[15],
+  place = ARGV[16], safe = ARGV[17] == '1', context = ARGV[18], price = tonumber(ARGV[19]) })
+for rule in string.gmatch(ARGV[21], '%S+') do
   findings.note(sending.findings, { rule = rule, record_only = true }, 1, 0, 0)
 end
 local refusal, quota = guard.test(sending), limits.quota(sending.windows)
-attempts.note(KEYS[10], ARGV[9], ARGV[7], 'start', ARGV[10], refusal and refusal.rule or '', ARGV[21])
 if refusal then
   fraud.remember(sending)
-  local decision = guard.report(sending, KEYS[9], ARGV[8], ARGV[7])
+  local decision = guard.report(sending, KEYS[9], ARGV[8], ARGV[7], 'sending', ARGV[20], 'after', streams.last(KEYS[6]))
   return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
 end
 guard.count(sending)
-about.id = ARGV[10]
+about.id = ARGV[9]
 guard.report(sending, KEYS[9], ARGV[8], ARGV[7])
 
 local expires = now + tonumber(ARGV[3])
 redis.call('HSET', KEYS[1], 'created', now, 'expires', expires, 'last_send', now, 'guard', approvals.memory(sending),
-  'ledger', place, deliveries.slot(1, 1), deliveries.queued(ARGV[14]), unpack(ARGV, 30))
+  'ledger', place, deliveries.slot(1, 1), deliveries.queued(ARGV[13]), unpack(ARGV, 29))
 counted.note(KEYS[1], sending, {})
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))
 fence.note(KEYS[1])
@@ -76,12 +75,12 @@ if ARGV[1] ~= '' then
     'status', 'pending')
   fence.note(KEYS[8])
 end
-streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[14], 1, 0, expires)
-if redis.call('LPUSH', KEYS[7], ARGV[10] .. '|' .. now) > 20 then redis.call('LTRIM', KEYS[7], 0, 19) end
+streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[13], 1, 0, expires)
+if redis.call('LPUSH', KEYS[7], ARGV[9] .. '|' .. now) > 20 then redis.call('LTRIM', KEYS[7], 0, 19) end
 redis.call('PEXPIRE', KEYS[7], ARGV[7])
-streams.report(KEYS[6], 'verification.started', about, 'channel', ARGV[14], 'pseudonym', ARGV[15], 'ledger', place,
-  'expires', expires, 'payment', ARGV[27], 'payment_reference', ARGV[28])
+streams.report(KEYS[6], 'verification.started', about, 'channel', ARGV[13], 'pseudonym', ARGV[14], 'ledger', place,
+  'expires', expires, 'payment', ARGV[26], 'payment_reference', ARGV[27], 'sending', ARGV[20])
 if given then -- an event of its own, which goes when it is recorded: the other is kept for some days
-  streams.report(KEYS[6], 'consent.given', about, 'pseudonym', ARGV[15], 'ledger', place, 'consent', ARGV[26])
+  streams.report(KEYS[6], 'consent.given', about, 'pseudonym', ARGV[14], 'ledger', place, 'consent', ARGV[25])
 end
 return { 'started', now, quota.most, quota.used + 1, quota.ttl, findings.rules(sending.findings) }
