@@ -168,13 +168,13 @@ dead_letters = Key("otp:{<bucket>}:dead", "stream", "", _STREAM, "`dead-letters`
 events = Key("otp:{<bucket>}:events", "stream", "pseudonym",
     Life("no TTL; trimmed once it is recorded in the ledger, by age and length"),
     "worker (into the ledger), `find`, `guard replay`, readers of your own",
-    "what happened; of a start number, block, address and context; until it is recorded, the evidence of a consent that "
-    "came with a start, the address shortened")
+    "what happened; of a start number, block, address and context; until it is recorded, the evidence of a consent "
+    "that came with a start, the address shortened")
 recent = Key("otp:{<bucket>}:recent:<pseudonym>", "list", "pseudonym", _STREAM, "API, `find`",
     "a number's last 20 verifications, with the time of each start")
 decisions = Key("otp:{<bucket>}:decisions", "stream", "pseudonym", _STREAM, "`guard`",
-    "what the guard's rules refused, or would have, and what changed for all; of a refused start number, block, address "
-    "and context")
+    "what the guard's rules refused, or would have, and what changed for all; of a refused start number, block, "
+    "address and context")
 standing = Key("otp:{<bucket>}:guard/standing/<pseudonym>", "string", "pseudonym",
     Life("{} after the last approval", 1, "standing"), "API",
     "when a number was approved last, and from which contexts")
