@@ -13,6 +13,15 @@ from otp_service.bootstrap import Installation
 from otp_service.services.delivery import Policy, deliver
 
 START = "/v1/verifications"
+SCOPES = {
+    "verifications": "verify",
+    "sandbox": "verify",
+    "consents": "consent",
+    "suppressions": "consent",
+    "subjects": "subjects",
+    "admin": "admin",
+}
+"""What a key needs for calls below ``/v1/``, by the next part of their path."""
 
 
 class Api:

@@ -1,236 +1,266 @@
-"""The calls of operators: applications and API keys."""
+"""Administration, by operators: applications and their API keys."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from flask import Blueprint, Response
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
-from otp_service.api import responses, schemas
-from otp_service.api.current import exchange, no_query
-from otp_service.api.operation import BODY, Call, Success, in_path
-from otp_service.api.requests import read_json, validated
-from otp_service.api.responses import (
-    ApplicationAnswer,
-    application_answer,
-    application_response,
-    applications_response,
-    issued_response,
-    key_response,
-    keys_response,
-)
-from otp_service.api.schemas import (
-    ApplicationSettingsBody,
-    NewApplicationBody,
-    NewKeyBody,
-    RevocationBody,
-    RotationBody,
-)
-from otp_service.bootstrap import Installation
-from otp_service.domain.applications import Scope, networks_of
+from otp_service.api.exchange import Exchange
+from otp_service.api.routes import Resource, Success, in_path
+from otp_service.api.schemas import DOCUMENTED, NAME, Body, Time, rfc3339
+from otp_service.domain.applications import MAX_NETWORKS, ApiKey, Scope, networks_of
 from otp_service.errors import NotFoundError
-from otp_service.services.access import add_application, change_application, issue_key, revoke_key, rotate_key
-from otp_service.settings.stored import all_kept, kept_in_ledger, text_of
+from otp_service.services import access
+from otp_service.services.access import LONGEST_OVERLAP, OVERLAP, Issued
+from otp_service.settings.sections import ApplicationSection
+from otp_service.settings.stored import Kept, all_kept, kept_in_ledger, text_of
+
+_SETTINGS: dict[str, JsonValue] = {"name": "Acme Club", "purposes": ["login"], "countries": ["PK"], "region": "PK"}
+_KEY: dict[str, JsonValue] = {"scopes": ["verify"], "addresses": ["203.0.113.0/24"]}
+Network = Annotated[str, StringConstraints(max_length=64)]
 
 
-class Applications:
-    """The calls on applications, each a view."""
+class ApplicationSettingsBody(Body):
+    """What an application may do."""
 
-    def __init__(self, installation: Installation) -> None:
-        self._context = installation.context
-        self._configured = installation.settings.applications
+    model_config = ConfigDict(json_schema_extra={"examples": [{"settings": _SETTINGS}]})
 
-    def list(self) -> Response:
-        """List all, those of the configuration first."""
-        return applications_response(self._all())
-
-    def add(self) -> Response:
-        """Make one."""
-        body = validated(NewApplicationBody, read_json(exchange()))
-        added = add_application(self._context, body.name, text_of(body.settings), exchange().operator_key)
-        response = application_response(application_answer(kept_in_ledger(added)), 201)
-        response.headers["Location"] = f"/v1/admin/applications/{added.name}"
-        return response
-
-    def show(self, name: str) -> Response:
-        """Show one."""
-        for answer in self._all():
-            if answer.name == name:
-                return application_response(answer)
-        raise NotFoundError("There is no such application.")
-
-    def change(self, name: str) -> Response:
-        """Give one other settings."""
-        body = validated(ApplicationSettingsBody, read_json(exchange()))
-        changed = change_application(self._context, name, text_of(body.settings), exchange().operator_key)
-        return application_response(application_answer(kept_in_ledger(changed)))
-
-    def _all(self) -> Iterator[ApplicationAnswer]:
-        return map(application_answer, all_kept(self._configured, self._context.ledger.applications.all()))
+    settings: ApplicationSection
+    """Its section as in a configuration file, without `keys`. What is left out has its default, whatever it was."""
 
 
-def applications_blueprint(installation: Installation) -> Blueprint:
-    """Return the routes of this resource."""
-    views = Applications(installation)
-    routes = Blueprint("applications", __name__, url_prefix="/v1/admin/applications")
-    routes.before_request(no_query)
-    routes.add_url_rule("", "list", views.list, methods=["GET"])
-    routes.add_url_rule("", "add", views.add, methods=["POST"])
-    routes.add_url_rule("/<name>", "show", views.show, methods=["GET"])
-    routes.add_url_rule("/<name>", "change", views.change, methods=["PUT"])
-    return routes
+class NewApplicationBody(ApplicationSettingsBody):
+    """A new application."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "club", "settings": _SETTINGS}]})
+
+    name: Annotated[str, StringConstraints(pattern=NAME)]
+    """Its name for good: whatever is recorded of it is recorded under this name, which no other can have later."""
 
 
-class ApiKeys:
-    """The calls on an application's keys, each a view."""
+class NewKeyBody(Body):
+    """What a new key may be used for, and from where."""
 
-    def __init__(self, installation: Installation) -> None:
-        self._context = installation.context
+    model_config = ConfigDict(json_schema_extra={"examples": [_KEY]})
 
-    def list(self, name: str) -> Response:
-        """List the keys, also those that are over."""
-        self._require_application(name)
-        return keys_response(self._context.ledger.api_keys.of(name))
-
-    def issue(self, name: str) -> Response:
-        """Make a key."""
-        body = validated(NewKeyBody, read_json(exchange()))
-        scopes, networks = frozenset(map(Scope, body.scopes)), networks_of(body.addresses)
-        return issued_response(issue_key(self._context, name, scopes, networks, exchange().operator_key))
-
-    def rotate(self, name: str, key_id: str) -> Response:
-        """Replace a key."""
-        body = validated(RotationBody, read_json(exchange(), may_be_empty=True))
-        self._require_application(name)
-        return issued_response(rotate_key(self._context, key_id, body.overlap, exchange().operator_key, name))
-
-    def revoke(self, name: str, key_id: str) -> Response:
-        """End a key."""
-        validated(RevocationBody, read_json(exchange(), may_be_empty=True))
-        self._require_application(name)
-        return key_response(revoke_key(self._context, key_id, exchange().operator_key, name))
-
-    def _require_application(self, name: str) -> None:
-        if self._context.directory.find(name) is None:
-            raise NotFoundError("There is no such application.")
+    scopes: Annotated[list[Literal["verify", "consent", "subjects"]], Field(min_length=1, max_length=3)]
+    """`verify`: verifications; `consent`: consents and suppressions; `subjects`: what is held of a number, its
+    erasure, and its freeze."""
+    addresses: Annotated[list[Network], Field(max_length=MAX_NETWORKS)] = Field(default_factory=list)
+    """Addresses and networks that it may be used from, such as `192.0.2.7` or `2001:db8::/48`. Default: anywhere."""
 
 
-def keys_blueprint(installation: Installation) -> Blueprint:
-    """Return the routes of this resource."""
-    views = ApiKeys(installation)
-    routes = Blueprint("api_keys", __name__, url_prefix="/v1/admin/applications/<name>/keys")
-    routes.before_request(no_query)
-    routes.add_url_rule("", "list", views.list, methods=["GET"])
-    routes.add_url_rule("", "issue", views.issue, methods=["POST"])
-    routes.add_url_rule("/<key_id>/rotate", "rotate", views.rotate, methods=["POST"])
-    routes.add_url_rule("/<key_id>/revoke", "revoke", views.revoke, methods=["POST"])
-    return routes
+class RotationBody(Body):
+    """How long the old key goes on; may be left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap": 3600}]})
+
+    overlap: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP)] = OVERLAP
+    """Seconds, at most 90 days; 0 ends it at once. Default: a day."""
 
 
-_SECTION = "Administration"
-_COMMON = ("invalid-request", "unauthenticated", "forbidden", "internal", "ledger-unavailable", "overloaded")
+class RevocationBody(Body):
+    """Nothing; may be left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationAnswer:
+    """An application, and what it may do."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    name: str
+    source: Literal["configuration", "ledger"]
+    """Where it is kept. One of the configuration is changed there, and by nothing here; its keys can be either's."""
+    settings: Mapping[str, Any]
+    """Its section as in a configuration file, without keys: what was given, the rest has its default."""
+    created_at: Time | None
+    """Null for one of the configuration, as is the next."""
+    changed_at: Time | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAnswer:
+    """What is known of an API key of the ledger."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    id: str
+    """Its name, which is no secret."""
+    application: str
+    scopes: tuple[str, ...]
+    """What it may be used for."""
+    addresses: tuple[str, ...]
+    """Networks that it may be used from; empty for anywhere."""
+    created_at: Time
+    expires_at: Time | None
+    """When it ends because another replaces it; null for never."""
+    revoked_at: Time | None
+    last_used_at: Time | None
+    """To the minute; null when it never was."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKeyAnswer:
+    """A new key. It is shown this once, and kept nowhere."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    secret: str
+    """What the application sends: `Authorization: Bearer SECRET`."""
+    key: KeyAnswer
+
+
+_PROBLEMS = ("invalid-request", "unauthenticated", "forbidden", "internal", "ledger-unavailable", "overloaded")
+_NOTE = "Needs a key with the scope `admin` (`otp-service key add --admin`), which is of no application."
 _NAME = in_path("name", "The name of the application.", "club")
 _KEY_ID = in_path("key_id", "The `id` of the key, not the key itself.", "ak_0012ab34cd56ef7890a1b2c3d4e5f607")
-_KEYS = "/v1/admin/applications/{name}/keys"
-_FOR_OPERATORS = "Needs a key with the scope `admin` (`otp-service key add --admin`), which is of no application."
-_WITHIN = "All processes respect it within five seconds."
+_APPLICATION = "/v1/admin/applications/<name>"
+_UNKNOWN = "There is no such application."
 
-ADMIN_CALLS = (
-    Call(
-        name="listApplications",
-        method="get",
-        path="/v1/admin/applications",
-        section=_SECTION,
-        summary="List the applications",
-        description=f"Those of the configuration and those of the ledger. {_FOR_OPERATORS}",
-        successes=(Success(200, "The applications.", responses.APPLICATIONS),),
-        problems=_COMMON,
-    ),
-    Call(
-        name="addApplication",
-        method="post",
-        path="/v1/admin/applications",
-        section=_SECTION,
-        summary="Make an application",
-        description=f"It is kept in the ledger, and has no key yet. {_WITHIN} It can be changed, and is never deleted: "
-        f"without a valid key it can do nothing. {_FOR_OPERATORS}",
-        successes=(Success(201, "Made.", responses.APPLICATION, headers={"Location": "Path of the application."}),),
-        problems=(*_COMMON, *BODY, "invalid-application", "name-taken"),
-        body=schemas.NewApplicationBody,
-        body_required=True,
-    ),
-    Call(
-        name="readApplication",
-        method="get",
-        path="/v1/admin/applications/{name}",
-        section=_SECTION,
-        summary="Read an application",
-        description=f"Shows what it may do. {_FOR_OPERATORS}",
-        successes=(Success(200, "The application.", responses.APPLICATION),),
-        problems=(*_COMMON, "not-found"),
-        parameters=(_NAME,),
-    ),
-    Call(
-        name="changeApplication",
-        method="put",
-        path="/v1/admin/applications/{name}",
-        section=_SECTION,
-        summary="Change an application",
-        description=f"Replaces its settings. {_WITHIN} Verifications that live keep what they were started with. One "
-        f"of the configuration is changed there. {_FOR_OPERATORS}",
-        successes=(Success(200, "Changed.", responses.APPLICATION),),
-        problems=(*_COMMON, *BODY, "not-found", "conflict", "invalid-application"),
-        parameters=(_NAME,),
-        body=schemas.ApplicationSettingsBody,
-        body_required=True,
-    ),
-    Call(
-        name="listKeys",
-        method="get",
-        path=_KEYS,
-        section=_SECTION,
-        summary="List the keys of an application",
-        description="Oldest first, also those that have ended. Those of the configuration are not among them. "
-        f"{_FOR_OPERATORS}",
-        successes=(Success(200, "The keys.", responses.KEYS),),
-        problems=(*_COMMON, "not-found"),
-        parameters=(_NAME,),
-    ),
-    Call(
-        name="issueKey",
-        method="post",
-        path=_KEYS,
-        section=_SECTION,
-        summary="Make a key",
-        description="For an application of the ledger or the configuration. The key is in this answer and nowhere "
-        f"else: when it is lost, revoke it and make another. {_WITHIN} {_FOR_OPERATORS}",
-        successes=(Success(201, "Made.", responses.ISSUED),),
-        problems=(*_COMMON, *BODY, "not-found"),
-        parameters=(_NAME,),
-        body=schemas.NewKeyBody,
-        body_required=True,
-    ),
-    Call(
-        name="rotateKey",
-        method="post",
-        path=f"{_KEYS}/{{key_id}}/rotate",
-        section=_SECTION,
-        summary="Replace a key",
-        description="Makes a key with the same scopes and addresses. The old one goes on beside it until the overlap "
-        f"is over. {_WITHIN} {_FOR_OPERATORS}",
-        successes=(Success(201, "Made.", responses.ISSUED),),
-        problems=(*_COMMON, *BODY, "not-found", "conflict"),
-        parameters=(_NAME, _KEY_ID),
-        body=schemas.RotationBody,
-    ),
-    Call(
-        name="revokeKey",
-        method="post",
-        path=f"{_KEYS}/{{key_id}}/revoke",
-        section=_SECTION,
-        summary="Revoke a key",
-        description=f"Ends it for good. {_WITHIN} {_FOR_OPERATORS}",
-        successes=(Success(200, "Revoked.", responses.KEY),),
-        problems=(*_COMMON, *BODY, "not-found"),
-        parameters=(_NAME, _KEY_ID),
-        body=schemas.RevocationBody,
-    ),
+applications = Resource(
+    "applications",
+    "Administration",
+    Scope.ADMIN,
+    problems=_PROBLEMS,
+    parameters=(_NAME,),
+    note=_NOTE,
+    asks_ledger=True,
 )
+
+
+@applications.route("GET /v1/admin/applications", {200: "The applications."})
+def list_applications(exchange: Exchange) -> list[ApplicationAnswer]:
+    """List the applications.
+
+    Those of the configuration and those of the ledger.
+    """
+    return list(_all(exchange))
+
+
+@applications.route(
+    "POST /v1/admin/applications",
+    {201: Success("Made.", headers={"Location": "Path of the application."})},
+    ("invalid-application", "name-taken"),
+)
+def add_application(exchange: Exchange, body: NewApplicationBody) -> ApplicationAnswer:
+    """Make an application.
+
+    It is kept in the ledger, and has no key yet. All processes respect it within five seconds. It can be changed, and
+    is never deleted: without a valid key it can do nothing.
+    """
+    added = access.add_application(exchange.context, body.name, text_of(body.settings), exchange.operator_key)
+    exchange.headers["Location"] = f"/v1/admin/applications/{added.name}"
+    return _application(kept_in_ledger(added))
+
+
+@applications.route(f"GET {_APPLICATION}", {200: "The application."}, ("not-found",), endpoint="show")
+def read_application(exchange: Exchange, name: str) -> ApplicationAnswer:
+    """Read an application.
+
+    Shows what it may do.
+    """
+    for answer in _all(exchange):
+        if answer.name == name:
+            return answer
+    raise NotFoundError(_UNKNOWN)
+
+
+@applications.route(f"PUT {_APPLICATION}", {200: "Changed."}, ("not-found", "conflict", "invalid-application"))
+def change_application(exchange: Exchange, body: ApplicationSettingsBody, name: str) -> ApplicationAnswer:
+    """Change an application.
+
+    Replaces its settings. All processes respect it within five seconds. Verifications that live keep what they were
+    started with. One of the configuration is changed there.
+    """
+    changed = access.change_application(exchange.context, name, text_of(body.settings), exchange.operator_key)
+    return _application(kept_in_ledger(changed))
+
+
+def _all(exchange: Exchange) -> Iterator[ApplicationAnswer]:
+    """Yield all applications, those of the configuration first."""
+    return map(_application, all_kept(exchange.settings.applications, exchange.context.ledger.applications.all()))
+
+
+def _application(kept: Kept) -> ApplicationAnswer:
+    return ApplicationAnswer(kept.name, kept.source, kept.members, _time(kept.created), _time(kept.changed))
+
+
+keys = Resource(
+    "api_keys",
+    "Administration",
+    Scope.ADMIN,
+    problems=(*_PROBLEMS, "not-found"),
+    parameters=(_NAME, _KEY_ID),
+    note=_NOTE,
+    asks_ledger=True,
+)
+
+
+@keys.route(f"GET {_APPLICATION}/keys", {200: "The keys."})
+def list_keys(exchange: Exchange, name: str) -> list[KeyAnswer]:
+    """List the keys of an application.
+
+    Oldest first, also those that have ended. Those of the configuration are not among them.
+    """
+    _require_application(exchange, name)
+    return list(map(_key, exchange.context.ledger.api_keys.of(name)))
+
+
+@keys.route(f"POST {_APPLICATION}/keys", {201: "Made."})
+def issue_key(exchange: Exchange, body: NewKeyBody, name: str) -> IssuedKeyAnswer:
+    """Make a key.
+
+    For an application of the ledger or the configuration. The key is in this answer and nowhere else: when it is lost,
+    revoke it and make another. All processes respect it within five seconds.
+    """
+    scopes, networks = frozenset(map(Scope, body.scopes)), networks_of(body.addresses)
+    return _issued(access.issue_key(exchange.context, name, scopes, networks, exchange.operator_key))
+
+
+@keys.route(f"POST {_APPLICATION}/keys/<key_id>/rotate", {201: "Made."}, ("conflict",))
+def rotate_key(exchange: Exchange, body: RotationBody, name: str, key_id: str) -> IssuedKeyAnswer:
+    """Replace a key.
+
+    Makes a key with the same scopes and addresses. The old one goes on beside it until the overlap is over. All
+    processes respect it within five seconds.
+    """
+    _require_application(exchange, name)
+    return _issued(access.rotate_key(exchange.context, key_id, body.overlap, exchange.operator_key, name))
+
+
+@keys.route(f"POST {_APPLICATION}/keys/<key_id>/revoke", {200: "Revoked."})
+def revoke_key(exchange: Exchange, _: RevocationBody, name: str, key_id: str) -> KeyAnswer:
+    """Revoke a key.
+
+    Ends it for good. All processes respect it within five seconds.
+    """
+    _require_application(exchange, name)
+    return _key(access.revoke_key(exchange.context, key_id, exchange.operator_key, name))
+
+
+def _require_application(exchange: Exchange, name: str) -> None:
+    if exchange.context.directory.find(name) is None:
+        raise NotFoundError(_UNKNOWN)
+
+
+def _issued(issued: Issued) -> IssuedKeyAnswer:
+    return IssuedKeyAnswer(issued.secret, _key(issued.key))
+
+
+def _key(key: ApiKey) -> KeyAnswer:
+    return KeyAnswer(
+        id=key.id,
+        application=key.application,
+        scopes=tuple(sorted(key.scopes)),
+        addresses=tuple(map(str, key.networks)),
+        created_at=rfc3339(key.created),
+        expires_at=_time(key.expires),
+        revoked_at=_time(key.revoked),
+        last_used_at=_time(key.used),
+    )
+
+
+def _time(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else rfc3339(milliseconds)

@@ -1,23 +1,79 @@
-"""The WSGI application: hot path, load shedding, tracing."""
+"""The WSGI application: dispatch, hot path, load shedding, tracing."""
 
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Flask
+from flask import Flask, Response, g, request
 
-from otp_service.api import admin, auth, current, docs, gateways, operations, people, verifications
-from otp_service.api.auth import Turns, bound, require_caller
+from otp_service.api import admin, auth, docs, gateways, operations, people, verifications
+from otp_service.api.auth import require_caller
 from otp_service.api.errors import answer_to
-from otp_service.api.exchange import PROBES, TURNED_AWAY, Answer, Exchange, report, written
-from otp_service.api.requests import host_of, refuse_query
+from otp_service.api.exchange import PROBES, TURNED_AWAY, Edge, Exchange, Turns, headers_of, report, written
+from otp_service.api.requests import host_of, read_json, refuse_query, retry_from, validated
+from otp_service.api.routes import Answer, Route
+from otp_service.api.schemas import Body
 from otp_service.bootstrap import Installation
 from otp_service.errors import InvalidRequestError, OverloadedError
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.redaction import Plain
+
+RESOURCES = (
+    verifications.verifications,
+    people.consents,
+    people.suppressions,
+    people.subjects,
+    verifications.sandbox,
+    gateways.receipts,
+    gateways.inbound,
+    admin.applications,
+    admin.keys,
+    operations.operations,
+    docs.docs,
+)
+"""In the order in which callers read about them."""
+
+
+def routes_of(*, with_metrics: bool) -> Iterator[Route]:
+    """Yield all routes; ``with_metrics``: ``/metrics`` is served on this port."""
+    for resource in RESOURCES:
+        yield from (route for route in resource.routes if with_metrics or route.rule != "/metrics")
+
+
+def answer_of(exchange: Exchange, route: Route, parts: Mapping[str, str]) -> Answer:
+    """Return the answer to a caller who may ask; ``parts`` are those of the path. Raises what `answer_to` answers."""
+    if not route.takes_query:
+        refuse_query(exchange)
+    if parts:
+        _note_verification(exchange, parts)
+    bodies: tuple[Body, ...] = ()
+    if route.body:
+        document = read_json(exchange, may_be_empty=route.may_be_empty)
+        bodies = (validated(route.body, document),)
+        if route.retries:
+            exchange.retry = retry_from(exchange, route, parts, document)
+    if not route.resource.asks_ledger:
+        return _written(route, route.view(exchange, *bodies, **parts))
+    with exchange.edge.turns.turn():
+        return _written(route, route.view(exchange, *bodies, **parts))
+
+
+def _written(route: Route, found: object) -> Answer:
+    """Return what a view returns as an answer: the usual one where it is not an answer already."""
+    if isinstance(found, Answer):
+        return found
+    return Answer(route.answers[route.status].content.dump_json(found), route.status)
+
+
+def _note_verification(exchange: Exchange, parts: Mapping[str, str]) -> None:
+    """Note an id for the log, if it is one: any other text in its place is a stranger's."""
+    verification_id = parts.get("verification_id")
+    if verification_id is not None and exchange.context.keyring.bucket_of_id(verification_id) is not None:
+        exchange.verification = Plain(verification_id)
 
 
 class Traced:
@@ -46,7 +102,8 @@ _log = get_logger(__name__)
 class Overload:
     """Refuses requests without looking at them: neither who calls nor what is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
         self._untold = 0
         self._next = 0.0
         """When the log may be told again, by the monotonic clock."""
@@ -54,7 +111,7 @@ class Overload:
 
     def refuse(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer 503, and count it."""
-        exchange = Exchange(environ, None, None)
+        exchange = Exchange(environ, self._edge)
         error = OverloadedError("More requests come than can be answered in time. Nothing was done about this one.")
         answer = answer_to(exchange, error)
         seconds, method = time.perf_counter() - exchange.began, metrics.method_of(exchange.method)
@@ -72,99 +129,51 @@ class Overload:
         _log.warning("turned_away", requests=requests)
 
 
-# Nothing is decided here: who may call, what is read, done and answered is what Flask's views of the two calls use, and
-# whatever is not exactly such a call goes to Flask. The tests of the API run both ways.
-
-_CHECK: Final = re.compile(r"/v1/verifications/([a-z0-9_]+)/check")
-Handler = Callable[[Exchange], Answer]
-
-
-def _refuse_host(_: Exchange) -> NoReturn:
-    raise InvalidRequestError("The header Host is missing, comes twice, or names no host.")
+def _end(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
+    report(exchange, answer.status)
+    return written(exchange, answer, start_response)
 
 
 class HotPath:
-    """A WSGI application in front of Flask's."""
+    """A WSGI application in front of Flask's: the same routes, found and answered with less work.
 
-    def __init__(self, flask: WSGIApplication, installation: Installation) -> None:
+    What is not exactly a request to one of them goes to Flask. The tests of the API run both ways.
+    """
+
+    def __init__(self, flask: WSGIApplication, edge: Edge) -> None:
         self.flask = flask
-        """What answers whatever is not a start or a check, and could answer these."""
-        self._installation = installation
-        self._views = verifications.Verifications(installation)
-        self._overload = Overload()
+        """What answers whatever is not for a hot route, and could answer that too."""
+        self._edge = edge
+        self._overload = Overload(edge)
+        self._routes = [
+            (route.method, re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[a-z0-9_]+)", route.rule)), route)
+            for route in edge.routes
+            if route.hot
+        ]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        path = environ["PATH_INFO"]
         if TURNED_AWAY in environ:
             return self._overload.refuse(environ, start_response)
         if host_of(environ) is None and (environ.get("HTTP_HOST") or environ["SERVER_PROTOCOL"] == "HTTP/1.1"):
-            return self._answer(Exchange(environ, None, None), _refuse_host, start_response)
-        if environ["REQUEST_METHOD"] != "POST":
-            return self.flask(environ, start_response)
-        if path == verifications.START:
-            exchange = Exchange(environ, verifications.START, "verifications.start")
-            return self._answer(exchange, self._called(self._views.start), start_response)
-        if found := _CHECK.fullmatch(path):
-            exchange = Exchange(environ, verifications.CHECK, "verifications.check")
-            return self._answer(exchange, self._called(lambda one: self._views.check(one, found[1])), start_response)
+            exchange = Exchange(environ, self._edge)
+            error = InvalidRequestError("The header Host is missing, comes twice, or names no host.")
+            return _end(exchange, answer_to(exchange, error), start_response)
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        for of_route, form, route in self._routes:
+            if of_route == method and (found := form.fullmatch(path)):
+                return self._answer(Exchange(environ, self._edge, route), route, found.groupdict(), start_response)
         return self.flask(environ, start_response)
 
-    def _called(self, view: Handler) -> Handler:
-        """Return a view that is answered to whom may call it, without a query."""
-
-        def handler(exchange: Exchange) -> Answer:
-            require_caller(exchange, self._installation)
-            refuse_query(exchange)
-            return view(exchange)
-
-        return handler
-
-    def _answer(self, exchange: Exchange, handler: Handler, start_response: StartResponse) -> Iterable[bytes]:
+    def _answer(
+        self, exchange: Exchange, route: Route, parts: Mapping[str, str], start_response: StartResponse
+    ) -> Iterable[bytes]:
         try:
-            answer = handler(exchange)
+            require_caller(exchange)
+            answer = answer_of(exchange, route, parts)
         except Exception as error:  # noqa: BLE001 - as Flask's handler of errors
             answer = answer_to(exchange, error)
-        report(exchange, answer.status)
-        return written(exchange, answer, start_response)
-
-
-ASK_THE_LEDGER = (
-    people.consents_blueprint,
-    people.suppressions_blueprint,
-    people.subjects_blueprint,
-    admin.applications_blueprint,
-    admin.keys_blueprint,
-)
-"""Resources whose calls wait for it. One of ``inbound`` does only when it is known to be authentic."""
-RESOURCES = (
-    verifications.verifications_blueprint,
-    *ASK_THE_LEDGER,
-    gateways.receipts_blueprint,
-    verifications.sandbox_blueprint,
-    operations.operations_blueprint,
-    docs.docs_blueprint,
-)
-"""Resources, each by what makes its routes."""
-
-
-def create_app(installation: Installation) -> "Service":
-    """Return the HTTP service of an installation, a WSGI application."""
-    app = Service(__name__, static_folder=None, template_folder=None)
-    app.awaits_body = lambda environ: auth.awaits_body(environ, installation)
-    # OPTIONS is for browsers of other origins; no browser calls this service, so it is 405 like any other.
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.url_map.merge_slashes = False  # no redirects: //v1 is not a path of ours
-    current.register(app)
-    app.before_request(lambda: auth.require_caller(current.exchange(), installation))
-    turns = Turns(max(1, installation.settings.http.threads - 1))
-    for resource in RESOURCES:
-        routes = resource(installation)
-        app.register_blueprint(bound(routes, turns) if resource in ASK_THE_LEDGER else routes)
-    app.register_blueprint(gateways.inbound_blueprint(installation, turns))
-    answers = HotPath(app.wsgi_app, installation)
-    app.wsgi_app = Traced(answers) if tracing.is_on() else answers  # type: ignore[method-assign]
-    return app
+        return _end(exchange, answer, start_response)
 
 
 class Service(Flask):
@@ -176,3 +185,46 @@ class Service(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function as it is."""
         return func
+
+
+def create_app(installation: Installation) -> Service:
+    """Return the HTTP service of an installation, a WSGI application."""
+    routes = tuple(routes_of(with_metrics=installation.settings.http.metrics_on_same_port))
+    edge = Edge(installation, routes, Turns(max(1, installation.settings.http.threads - 1)))
+    app = Service(__name__, static_folder=None, template_folder=None)
+    app.awaits_body = lambda environ: auth.awaits_body(environ, edge)
+    # OPTIONS is for browsers of other origins; no browser calls this service, so it is 405 like any other.
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # no redirects: //v1 is not a path of ours
+    _register(app, edge)
+    answers = HotPath(app.wsgi_app, edge)
+    app.wsgi_app = Traced(answers) if tracing.is_on() else answers  # type: ignore[method-assign]
+    return app
+
+
+def _register(app: Flask, edge: Edge) -> None:
+    """Let Flask find routes, and answer its own errors as ours."""
+    by_name = {route.name: route for route in edge.routes}
+
+    def begin() -> None:
+        g.exchange = Exchange(request.environ, edge, by_name.get(request.endpoint or ""))
+        require_caller(g.exchange)
+
+    def view(**parts: str) -> Response:
+        return respond(answer_of(g.exchange, g.exchange.route, parts))
+
+    def respond(answer: Answer) -> Response:
+        response = Response(answer.body, answer.status, headers_of(g.exchange), content_type=answer.media_type)
+        if answer.media_type is None:
+            del response.headers["Content-Type"]
+        return response
+
+    def finish(response: Response) -> Response:
+        report(g.exchange, response.status_code)
+        return response
+
+    app.before_request(begin)
+    app.after_request(finish)
+    app.register_error_handler(Exception, lambda error: respond(answer_to(g.exchange, error)))
+    for route in edge.routes:
+        app.add_url_rule(route.rule, route.name, view, methods=[route.method])

@@ -6,38 +6,21 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 from importlib import resources
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from pydantic import TypeAdapter
 
 from otp_service import __version__
-from otp_service.api.admin import ADMIN_CALLS
-from otp_service.api.auth import scope_of
 from otp_service.api.errors import KINDS, PROBLEM, PROBLEM_JSON
-from otp_service.api.exchange import JSON
-from otp_service.api.gateways import PROVIDER_CALLS
-from otp_service.api.operation import Call, Schema, Success
-from otp_service.api.operations import OPERATION_CALLS
-from otp_service.api.people import PEOPLE_CALLS
+from otp_service.api.exchange import Exchange
 from otp_service.api.requests import host_of
-from otp_service.api.verifications import SANDBOX_CALLS, VERIFICATION_CALLS
-from otp_service.bootstrap import Installation
+from otp_service.api.routes import JSON, Answer, Parameter, Resource, Route, Success, adapter, in_path
 from otp_service.errors import NotFoundError
-
-CALLS = (
-    *VERIFICATION_CALLS,
-    *PEOPLE_CALLS,
-    *SANDBOX_CALLS,
-    *PROVIDER_CALLS,
-    *ADMIN_CALLS,
-    *OPERATION_CALLS,
-)
-
 
 _DESCRIPTION = """\
 Proves that a person holds a phone number: sends a short-lived code, checks the answer once.
@@ -53,23 +36,34 @@ _CHALLENGE = {"description": "`Bearer`.", "schema": {"type": "string"}}
 _WORTH_WAITING = {429, 503}
 _ANYTHING: dict[str, Any] = {"*/*": {"schema": {}}}
 
+_RETRY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Makes the request safe to repeat: same key and same body, the first answer again, and nothing "
+    "is done twice. Any text of your own without a comma, new for each new request.",
+    "schema": {"type": "string", "pattern": r'^"?[!#-+\--~][!-+\--~]{0,254}$'},
+    "example": "order-1093-login",
+}
+
 Specification = dict[str, Any]
 _Mode = Literal["validation", "serialization"]
-_References = Mapping[tuple[int, _Mode], Schema]
+_References = Mapping[tuple[int, _Mode], Mapping[str, Any]]
 
 
-def specification(*, with_metrics: bool) -> Specification:
-    """Return the specification; ``with_metrics``: ``/metrics`` is served on this port."""
-    calls = [call for call in CALLS if with_metrics or call.path != "/metrics"]
-    references, components = _schemas(calls)
+def specification_of(routes: Iterable[Route]) -> Specification:
+    """Return the specification of what callers read about."""
+    described = [route for route in routes if route.answers]
+    references, components = _schemas(described)
     paths: dict[str, Any] = {}
-    for call in calls:
-        paths.setdefault(call.path, {})[call.method] = _operation(call, references)
+    for route in described:
+        template = route.rule.replace("<", "{").replace(">", "}")
+        paths.setdefault(template, {})[route.method.lower()] = _operation(route, references)
     return {
         "openapi": "3.1.0",
         "info": {"title": "otp-service", "version": __version__, "description": _DESCRIPTION},
         "servers": [{"url": "/"}],
-        "tags": [{"name": section} for section in dict.fromkeys(call.section for call in calls)],
+        "tags": [{"name": section} for section in dict.fromkeys(route.resource.section for route in described)],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -78,60 +72,62 @@ def specification(*, with_metrics: bool) -> Specification:
     }
 
 
-def _schemas(calls: Iterable[Call]) -> tuple[_References, dict[str, Any]]:
-    """Return what refers to each type, by the type's identity, and the definitions of all."""
-    answers = {success.answer for call in calls for success in call.successes if success.answer}
-    bodies = {call.body for call in calls if call.body}
+def _schemas(routes: Iterable[Route]) -> tuple[_References, dict[str, Any]]:
+    """Return references, by the identity of a body's type or of what writes an answer, and the definitions of all."""
+    answers = {answer.content for route in routes for answer in route.answers.values()}
+    bodies = {route.body for route in routes if route.body}
     inputs: list[tuple[int, _Mode, TypeAdapter[Any]]] = [
-        *((id(adapter), "serialization", adapter) for adapter in (PROBLEM, *answers)),
+        *((id(writer), "serialization", writer) for writer in (PROBLEM, *answers)),
         *((id(body), "validation", TypeAdapter(body)) for body in bodies),
     ]
     references, definitions = TypeAdapter.json_schemas(inputs, ref_template="#/components/schemas/{model}")
     return references, dict(sorted(definitions["$defs"].items()))
 
 
-def _operation(call: Call, references: _References) -> dict[str, Any]:
+def _operation(route: Route, references: _References) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": call.name,
-        "summary": call.summary,
-        "description": call.description,
-        "tags": [call.section],
-        "responses": _responses(call, references),
+        "operationId": route.name,
+        "summary": route.summary,
+        "description": route.description,
+        "tags": [route.resource.section],
+        "responses": _responses(route, references),
     }
-    if call.parameters:
-        operation["parameters"] = list(call.parameters)
-    if call.body:
-        schema = references[id(call.body), "validation"]
+    if parameters := _parameters(route):
+        operation["parameters"] = parameters
+    if route.body:
+        schema = references[id(route.body), "validation"]
         content = {"application/json": {"schema": schema}}
-        operation["requestBody"] = {"required": call.body_required, "content": content}
-    if call.any_body:
+        operation["requestBody"] = {"required": not route.may_be_empty, "content": content}
+    elif route.method == "POST":
         operation["requestBody"] = {"required": False, "content": _ANYTHING}
-    if call.authenticated:
-        operation["security"] = [{"apiKey": [scope_of(call.path)]}]
+    if route.resource.scope:
+        operation["security"] = [{"apiKey": [route.resource.scope]}]
     return operation
 
 
-def _responses(call: Call, references: _References) -> dict[str, Any]:
-    responses = {str(success.status): _success(success, references) for success in call.successes}
+def _parameters(route: Route) -> list[Parameter]:
+    of_path = (one for one in route.resource.parameters if f"<{one['name']}>" in route.rule)
+    return [*of_path, *([_RETRY] if route.retries else ()), *route.query]
+
+
+def _responses(route: Route, references: _References) -> dict[str, Any]:
+    responses = {str(status): _success(status, success, references) for status, success in route.answers.items()}
     by_status: dict[int, list[str]] = {}
-    for code in call.problems:
+    for code in route.problems:
         by_status.setdefault(KINDS[code].status, []).append(code)
     for status, codes in by_status.items():
         responses[str(status)] = _problem_answer(status, codes, references)
     return dict(sorted(responses.items()))
 
 
-def _success(success: Success, references: _References) -> dict[str, Any]:
-    headers = {
-        name: {"description": text, "schema": {"type": "string"}} for name, text in (success.headers or {}).items()
-    }
+def _success(status: int, success: Success, references: _References) -> dict[str, Any]:
+    headers = {name: {"description": text, "schema": {"type": "string"}} for name, text in success.headers.items()}
     response: dict[str, Any] = {
         "description": success.description,
         "headers": {"X-Request-Id": _REQUEST_ID, **headers},
     }
-    if success.media_type:
-        schema = references[id(success.answer), "serialization"] if success.answer else {"type": "string"}
-        response["content"] = {success.media_type: {"schema": schema}}
+    if status != HTTPStatus.NO_CONTENT:
+        response["content"] = {success.media_type: {"schema": references[id(success.content), "serialization"]}}
     return response
 
 
@@ -160,45 +156,76 @@ _SHOWN = 10
 _CODE = re.compile(r"`+([^`]+)`+")
 
 
-def docs_blueprint(installation: Installation) -> Blueprint:
-    """Return the routes; what they answer is made once, for whoever asks first: most processes are never asked."""
-    with_metrics = installation.settings.http.metrics_on_same_port
-
-    def specification_response() -> Response:
-        return Response(_made(with_metrics=with_metrics)[0], mimetype=JSON)
-
-    def page_response() -> Response:
-        address = _address(installation.settings.http.public_url)
-        return _html(_made(with_metrics=with_metrics)[1].replace(_ADDRESS, escape(address)))
-
-    style = resources.files(__package__).joinpath("templates/docs.css").read_bytes()
-    routes = Blueprint("docs", __name__)
-    routes.add_url_rule("/openapi.json", "specification", specification_response, methods=["GET"])
-    routes.add_url_rule("/docs", "page", page_response, methods=["GET"])
-    routes.add_url_rule("/problems/<problem>", "problem", lambda problem: _html(_problem(problem)), methods=["GET"])
-    routes.add_url_rule("/docs/style.css", "style", lambda: Response(style, mimetype="text/css"), methods=["GET"])
-    return routes
+docs = Resource(
+    "docs",
+    "Operation",
+    problems=("internal", "overloaded"),
+    parameters=(in_path("problem", "One of the codes of errors.", "resend-too-soon"),),
+)
 
 
-def _html(text: str) -> Response:
-    return Response(text, mimetype="text/html", headers={"Content-Security-Policy": CONTENT_POLICY})
+@docs.route("GET /openapi.json", {200: Success("The specification.", content=adapter(dict[str, Any]))})
+def specification(exchange: Exchange) -> Answer:
+    """This specification.
+
+    OpenAPI 3.1.
+    """  # noqa: D401 - a title
+    return Answer(_made(exchange.edge.routes)[0])
 
 
-def _address(public_url: str | None) -> str:
+@docs.route("GET /docs", {200: Success("A page.", "text/html")}, endpoint="page")
+def documentation(exchange: Exchange) -> Answer:
+    """This page.
+
+    The same for people.
+    """  # noqa: D401 - a title
+    return _html(exchange, _made(exchange.edge.routes)[1].replace(_ADDRESS, escape(_address(exchange))))
+
+
+@docs.route("GET /problems/<problem>", {200: Success("A page.", "text/html")}, ("not-found",), endpoint="problem")
+def problem(exchange: Exchange, problem: str) -> Answer:
+    """A problem.
+
+    What the `type` of an error leads to: when it comes, and what to do.
+    """  # noqa: D401 - a title
+    if problem not in KINDS:
+        raise NotFoundError("There is no problem of this code. All are described at /docs.")
+    words = _words()[problem]
+    return _html(
+        exchange, _templates().get_template("problem.html").render(code=problem, kind=KINDS[problem], words=words)
+    )
+
+
+@docs.route("GET /docs/style.css", {})
+def style(_: Exchange) -> Answer:
+    """Show how the pages look."""
+    sheet = resources.files(__package__).joinpath("templates/docs.css").read_bytes()
+    return Answer(sheet, media_type="text/css; charset=utf-8")
+
+
+def _html(exchange: Exchange, text: str) -> Answer:
+    exchange.headers["Content-Security-Policy"] = CONTENT_POLICY
+    return Answer(text.encode(), media_type="text/html; charset=utf-8")
+
+
+def _address(exchange: Exchange) -> str:
     """Return the address that this page was asked at, as far as it is known: what is in front may have its own."""
-    host = host_of(request.environ)
+    host, public_url = host_of(exchange.environ), exchange.settings.http.public_url
     if host is None:
         return _LOCAL
     if public_url and urlsplit(public_url).netloc == host:
         return public_url.rstrip("/")
-    secure = request.headers.get("X-Forwarded-Proto") == "https" or request.is_secure
+    secure = "https" in {exchange.header("X-Forwarded-Proto"), exchange.environ["wsgi.url_scheme"]}
     return f"{'https' if secure else 'http'}://{host}"
 
 
 @cache
-def _made(*, with_metrics: bool) -> tuple[bytes, str]:
-    """Return the specification, and the page, in which the address is still missing."""
-    spec = specification(with_metrics=with_metrics)
+def _made(routes: tuple[Route, ...]) -> tuple[bytes, str]:
+    """Return the specification, and the page, in which the address is still missing.
+
+    They are made once, for whoever asks first: most processes are never asked.
+    """
+    spec = specification_of(routes)
     return json.dumps(spec, ensure_ascii=False).encode(), page(spec)
 
 
@@ -207,13 +234,6 @@ def _words() -> Mapping[str, Mapping[str, str]]:
     """Return what is said of each problem; links to documents that are not here are their text."""
     text = resources.files(__package__).joinpath("problems.toml").read_text(encoding="utf-8")
     return tomllib.loads(_LINK.sub(r"\1", text))
-
-
-def _problem(code: str) -> str:
-    """Return the page of a problem: what its ``type`` leads to."""
-    if code not in KINDS:
-        raise NotFoundError("There is no problem of this code. All are described at /docs.")
-    return _templates().get_template("problem.html").render(code=code, kind=KINDS[code], words=_words()[code])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import ConfigDict, JsonValue, TypeAdapter
+from pydantic import ConfigDict, JsonValue
 from pydantic.json_schema import SkipJsonSchema
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from otp_service.api.exchange import Answer, Exchange, show_quota
+from otp_service.api.exchange import Exchange, show_quota
+from otp_service.api.routes import Answer, adapter
 from otp_service.errors import Fault, InvalidRequestError, OtpServiceError, RateLimitedError, StoreUnavailableError
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -108,17 +109,18 @@ _OF_HTTP = {
 _INTERNAL = "The service failed; its operator finds more in the log, by the X-Request-Id of this answer."
 
 
-PROBLEM: TypeAdapter[ProblemDocument] = TypeAdapter(ProblemDocument)
+PROBLEM = adapter(ProblemDocument)
 
 
 def answer_to(exchange: Exchange, error: Exception) -> Answer:
     """Return the problem that tells the caller of an error; a defect of ours is logged."""
+    exchange.headers.clear()
     if isinstance(error, HTTPException):
         return _refused_by_http(exchange, error)
     if not isinstance(error, OtpServiceError) or KINDS[error.code].status == KINDS["internal"].status:
         return _failed(exchange, error)
     if isinstance(error, StoreUnavailableError):
-        metrics.store_errors.count(operation=exchange.operation or "unknown")
+        metrics.store_errors.count(operation=exchange.route.endpoint if exchange.route else "unknown")
     return _refused(exchange, error)
 
 
@@ -144,10 +146,9 @@ def _problem(
         decision=decision,
         errors=list(faults) or None,
     )
-    answer = Answer(PROBLEM.dump_json(document, exclude_none=True), kind.status, PROBLEM_JSON)
     if retry_after is not None:
-        answer.headers["Retry-After"] = str(retry_after)
-    return answer
+        exchange.headers["Retry-After"] = str(retry_after)
+    return Answer(PROBLEM.dump_json(document, exclude_none=True), kind.status, PROBLEM_JSON)
 
 
 def _refused(exchange: Exchange, error: OtpServiceError) -> Answer:
@@ -155,9 +156,9 @@ def _refused(exchange: Exchange, error: OtpServiceError) -> Answer:
         exchange, error.code, str(error), retry_after=error.retry_after, decision=error.decision, faults=_faults(error)
     )
     if answer.status == KINDS["unauthenticated"].status:
-        answer.headers["WWW-Authenticate"] = "Bearer"
+        exchange.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RateLimitedError):
-        show_quota(answer, error.quota)
+        show_quota(exchange, error.quota)
     return answer
 
 
@@ -173,10 +174,9 @@ def _refused_by_http(exchange: Exchange, error: HTTPException) -> Answer:
     if status not in range(400, 500):
         return _failed(exchange, error)
     code, detail = _OF_HTTP.get(status, _OF_HTTP[400])
-    answer = _problem(exchange, code, detail, faults=(Fault("", detail),) if code == "invalid-request" else ())
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        answer.headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    return answer
+        exchange.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return _problem(exchange, code, detail, faults=(Fault("", detail),) if code == "invalid-request" else ())
 
 
 def _failed(exchange: Exchange, error: Exception) -> Answer:

@@ -2,22 +2,26 @@
 
 import logging
 import secrets
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from otp_service.api.routes import Answer, Route
+from otp_service.bootstrap import Installation
 from otp_service.domain.applications import Application
-from otp_service.errors import ForbiddenError, Quota
+from otp_service.domain.keyring import Retry
+from otp_service.errors import ForbiddenError, LedgerUnavailableError, Quota
 from otp_service.services.access import Caller
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Plain
 
-JSON = "application/json"
 ARRIVED: Final = "otp_service.arrived"
 """In the environment of a request: when the server took it in, by `time.perf_counter`. Not every server tells."""
 TURNED_AWAY: Final = "otp_service.turned_away"
@@ -27,23 +31,77 @@ ENDS: Final = "otp_service.ends"
 """There, when the server is about to end: no proxy shall send it anything more."""
 
 
+PATIENCE = 0.2
+"""Seconds that a call waits for its turn: many times what one takes while the ledger answers."""
+
+
+class Turns:
+    """Turns at the ledger, fewer than a process has threads: whatever the ledger does, some are left to others."""
+
+    def __init__(self, most: int) -> None:
+        self._free = threading.Semaphore(most)
+        self._begun: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold a turn; raise `LedgerUnavailableError` when it does not come.
+
+        It is waited for only where it may come soon: otherwise all threads would wait, one after the other.
+        """
+        if not self._free.acquire(blocking=False) and not (self._moves() and self._free.acquire(timeout=PATIENCE)):
+            raise LedgerUnavailableError("Too many wait for the ledger.")
+        with self._lock:
+            self._begun[threading.get_ident()] = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._begun[threading.get_ident()]
+            self._free.release()
+
+    def _moves(self) -> bool:
+        """Tell whether nobody has had a turn for so long that the database is taken to be away."""
+        with self._lock:
+            oldest = min(self._begun.values(), default=time.monotonic())
+        return time.monotonic() - oldest < PATIENCE
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Edge:
+    """What the requests of a process have in common."""
+
+    installation: Installation
+    routes: tuple[Route, ...]
+    """Those that are served."""
+    turns: Turns
+    told: set[str] = field(default_factory=set)
+    """Warnings that are given once."""
+
+
 class Exchange:
     """A request that is being answered, and what is found out about it on the way, for its line in the log."""
 
     __slots__ = (
-        "began", "caller", "decision", "environ", "operation", "problem", "reason", "request_id", "route",
-        "verification",
+        "began", "caller", "context", "decision", "edge", "environ", "headers", "problem", "reason", "request_id",
+        "retry", "route", "settings", "verification",
     )  # fmt: skip
 
-    def __init__(self, environ: WSGIEnvironment, route: str | None, operation: str | None) -> None:
-        """Begin to answer; ``route`` is the rule that takes the request, ``operation`` its name, ``None`` of none."""
+    def __init__(self, environ: WSGIEnvironment, edge: Edge, route: Route | None = None) -> None:
+        """Begin to answer; ``route`` is what takes the request, ``None`` when nothing does, or nobody looked."""
         self.environ = environ
+        self.edge = edge
+        self.context = edge.installation.context
+        self.settings = edge.installation.settings
         self.route = route
-        self.operation = operation
         self.began: float = environ.get(ARRIVED) or time.perf_counter()
         # Always our own: a caller's would be a stranger's text in our log.
         self.request_id = Plain(f"rq_{secrets.token_hex(16)}")
+        self.headers: dict[str, str] = {}
+        """Of the answer, beside those that every answer has."""
         self.caller: Caller | None = None
+        self.retry: Retry | None = None
+        """What the ``Idempotency-Key`` and the body stand for."""
         self.verification: Plain | None = None
         self.problem: str | None = None
         self.decision: str | None = None
@@ -77,17 +135,6 @@ class Exchange:
         return self.caller.application
 
 
-@dataclass(slots=True)
-class Answer:
-    """What is answered."""
-
-    body: bytes
-    status: int = 200
-    media_type: str = JSON
-    headers: dict[str, str] = field(default_factory=dict)
-    """Those beside the ones that every answer has."""
-
-
 HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -110,14 +157,19 @@ _log = get_logger(__name__)
 
 
 def headers_of(exchange: Exchange) -> dict[str, str]:
-    """Return the headers of every answer; a policy of its own goes before the one among them."""
-    return {**HEADERS, "Content-Security-Policy": CONTENT_POLICY, "X-Request-Id": exchange.request_id}
+    """Return the headers of the answer; its own go before those of every answer."""
+    return {
+        **HEADERS,
+        "Content-Security-Policy": CONTENT_POLICY,
+        "X-Request-Id": exchange.request_id,
+        **exchange.headers,
+    }
 
 
 def report(exchange: Exchange, status: int) -> None:
     """Write the line, and count."""
     seconds = time.perf_counter() - exchange.began
-    route = exchange.route or UNMATCHED
+    route = exchange.route.rule if exchange.route else UNMATCHED
     metrics.requests.observe(seconds, method=metrics.method_of(exchange.method), route=route, status=str(status))
     if tracing.is_on():
         _trace(exchange, route, status)
@@ -169,9 +221,11 @@ def _known(exchange: Exchange) -> dict[str, str]:
 
 
 def written(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
-    """Begin the answer with the headers that every answer has, and return its body."""
-    own = {"Content-Type": answer.media_type, "Content-Length": str(len(answer.body))}
-    start_response(_line(answer.status), list({**own, **headers_of(exchange), **answer.headers}.items()))
+    """Begin the answer with its headers, and return its body."""
+    headers = headers_of(exchange)
+    if answer.media_type is not None:
+        headers = {"Content-Type": answer.media_type, "Content-Length": str(len(answer.body)), **headers}
+    start_response(_line(answer.status), list(headers.items()))
     return (answer.body,)
 
 
@@ -183,8 +237,8 @@ def _line(status: int) -> str:
 _NAME = '"application"'
 
 
-def show_quota(answer: Answer, quota: Quota | None) -> None:
-    """Add ``RateLimit-Policy`` and ``RateLimit`` to an answer, when there is a quota to tell."""
+def show_quota(exchange: Exchange, quota: Quota | None) -> None:
+    """Add ``RateLimit-Policy`` and ``RateLimit`` to the answer, when there is a quota to tell."""
     if quota is not None:
-        answer.headers["RateLimit-Policy"] = f"{_NAME};q={quota.amount};w={quota.seconds}"
-        answer.headers["RateLimit"] = f"{_NAME};r={quota.remaining};t={quota.reset}"
+        exchange.headers["RateLimit-Policy"] = f"{_NAME};q={quota.amount};w={quota.seconds}"
+        exchange.headers["RateLimit"] = f"{_NAME};r={quota.remaining};t={quota.reset}"

@@ -1,149 +1,85 @@
-"""Health, readiness, metrics."""
+"""Operation: health, readiness, metrics."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, request
-from pydantic import TypeAdapter
-
-from otp_service.api import responses
-from otp_service.api.exchange import ENDS, JSON
-from otp_service.api.operation import Call, Success, in_path
-from otp_service.api.responses import HEALTH, HealthAnswer
-from otp_service.bootstrap import Installation
+from otp_service.api.exchange import ENDS, Exchange
+from otp_service.api.routes import Answer, Resource, Success, adapter
 from otp_service.services.maintenance import readiness
-from otp_service.telemetry import metrics
+from otp_service.telemetry.metrics import CONTENT_TYPE, exposition
 
 
-def operations_blueprint(installation: Installation) -> Blueprint:
-    """Return the routes of this resource."""
+@dataclass(frozen=True, slots=True)
+class HealthAnswer:
+    """Whether the service can work, and what was found."""
 
-    def ready() -> Response:
-        """Tell whether the service can do all of its work."""
-        return _readiness(installation, of_starts=True)
-
-    def ready_for_checks() -> Response:
-        """Tell whether the service can do its work on what was started, and obey who wants no messages."""
-        return _readiness(installation, of_starts=False)
-
-    routes = Blueprint("operations", __name__)
-    routes.add_url_rule("/healthz", "alive", _alive, methods=["GET"])
-    routes.add_url_rule("/readyz", "ready", ready, methods=["GET"])
-    routes.add_url_rule("/readyz/checks", "ready_for_checks", ready_for_checks, methods=["GET"])
-    if installation.settings.http.metrics_on_same_port:
-        routes.add_url_rule("/metrics", "metrics", _metrics, methods=["GET"])
-    return routes
+    status: str
+    details: Mapping[str, Any]
 
 
-def _readiness(installation: Installation, *, of_starts: bool) -> Response:
-    if ENDS in request.environ:
-        return Response(HEALTH.dump_json(HealthAnswer("leaving", {})), 503, mimetype=JSON)
-    found = readiness(installation.context)
-    ready = found.checks and (found.starts or not of_starts)
-    answer = HealthAnswer("ready" if ready else "unavailable", found.details)
-    return Response(HEALTH.dump_json(answer), 200 if ready else 503, mimetype=JSON)
+_HEALTH = adapter(HealthAnswer)
+
+operations = Resource("operations", "Operation", problems=("internal",))
 
 
-def _alive() -> Response:
-    return Response(HEALTH.dump_json(HealthAnswer("alive", {})), mimetype=JSON)
+@operations.route("GET /healthz", {200: "It is."})
+def alive(_: Exchange) -> HealthAnswer:
+    """Is the process alive?
+
+    Asks nothing of anybody else.
+    """  # noqa: D400 - a question
+    return HealthAnswer("alive", {})
 
 
-def _metrics() -> Response:
-    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
-
-
-_SECTION = "Operation"
-_TEXT = "text/plain"
-_HTML = "text/html"
-
-_PROBLEM = in_path("problem", "One of the codes of errors.", "resend-too-soon")
-
-OPERATION_CALLS = (
-    Call(
-        name="alive",
-        method="get",
-        path="/healthz",
-        section=_SECTION,
-        summary="Is the process alive?",
-        description="Asks nothing of anybody else.",
-        successes=(Success(200, "It is.", responses.HEALTH),),
-        problems=("internal",),
-        authenticated=False,
-    ),
-    Call(
-        name="ready",
-        method="get",
-        path="/readyz",
-        section=_SECTION,
-        summary="Can the service work?",
-        description="Looks whether Redis serves, and whether anything keeps all starts back: `starts` is `accepted`, "
-        "or why not. A server that was asked to end says `leaving`, and goes on to answer "
-        "for a while. `worker_age` is how many seconds ago a worker was last seen, null "
-        "when none was lately: told, not judged. `ledger` is what the last look found: `ok`, `unavailable` (starts go "
-        "on by what is known), `behind`, or why starts wait for an operator.",
-        successes=(
-            Success(200, "It can.", responses.HEALTH),
-            Success(503, "It cannot, or refuses all starts.", responses.HEALTH),
-        ),
-        problems=("internal",),
-        authenticated=False,
-    ),
-    Call(
-        name="ready_for_checks",
-        method="get",
-        path="/readyz/checks",
-        section=_SECTION,
-        summary="Can it work but for starts?",
-        description="As `/readyz`, whatever keeps starts back: checks, receipts and inbound messages go on.",
-        successes=(
-            Success(200, "It can.", responses.HEALTH),
-            Success(503, "It cannot.", responses.HEALTH),
-        ),
-        problems=("internal",),
-        authenticated=False,
-    ),
-    Call(
-        name="metrics",
-        method="get",
-        path="/metrics",
-        section=_SECTION,
-        summary="Metrics",
-        description="In the text format of Prometheus. Served here only where the configuration says so.",
-        successes=(Success(200, "All metrics.", media_type=_TEXT),),
-        problems=("internal", "overloaded"),
-        authenticated=False,
-    ),
-    Call(
-        name="specification",
-        method="get",
-        path="/openapi.json",
-        section=_SECTION,
-        summary="This specification",
-        description="OpenAPI 3.1.",
-        successes=(Success(200, "The specification.", TypeAdapter(dict[str, Any])),),
-        problems=("internal", "overloaded"),
-        authenticated=False,
-    ),
-    Call(
-        name="documentation",
-        method="get",
-        path="/docs",
-        section=_SECTION,
-        summary="This page",
-        description="The same for people.",
-        successes=(Success(200, "A page.", media_type=_HTML),),
-        problems=("internal", "overloaded"),
-        authenticated=False,
-    ),
-    Call(
-        name="problem",
-        method="get",
-        path="/problems/{problem}",
-        section=_SECTION,
-        summary="A problem",
-        description="What the `type` of an error leads to: when it comes, and what to do.",
-        successes=(Success(200, "A page.", media_type=_HTML),),
-        problems=("not-found", "internal", "overloaded"),
-        parameters=(_PROBLEM,),
-        authenticated=False,
-    ),
+@operations.route(
+    "GET /readyz",
+    {
+        200: Success("It can.", content=_HEALTH),
+        503: Success("It cannot, or refuses all starts.", content=_HEALTH),
+    },
 )
+def ready(exchange: Exchange) -> Answer:
+    """Can the service work?
+
+    Looks whether Redis serves, and whether anything keeps all starts back: `starts` is `accepted`, or why not. A server
+    that was asked to end says `leaving`, and goes on to answer for a while. `worker_age` is how many seconds ago a
+    worker was last seen, null when none was lately: told, not judged. `ledger` is what the last look found: `ok`,
+    `unavailable` (starts go on by what is known), `behind`, or why starts wait for an operator.
+    """  # noqa: D400 - a question
+    return _readiness(exchange, of_starts=True)
+
+
+@operations.route(
+    "GET /readyz/checks",
+    {200: Success("It can.", content=_HEALTH), 503: Success("It cannot.", content=_HEALTH)},
+    endpoint="ready_for_checks",
+)
+def ready_for_checks(exchange: Exchange) -> Answer:
+    """Can it work but for starts?
+
+    As `/readyz`, whatever keeps starts back: checks, receipts and inbound messages go on.
+    """  # noqa: D400 - a question
+    return _readiness(exchange, of_starts=False)
+
+
+@operations.route("GET /metrics", {200: Success("All metrics.", "text/plain")}, ("overloaded",))
+def metrics(_: Exchange) -> Answer:
+    """Metrics.
+
+    In the text format of Prometheus. Served here only where the configuration says so.
+    """
+    return Answer(exposition(), media_type=CONTENT_TYPE)
+
+
+def _readiness(exchange: Exchange, *, of_starts: bool) -> Answer:
+    if ENDS in exchange.environ:
+        return _health(503, HealthAnswer("leaving", {}))
+    found = readiness(exchange.context)
+    if found.checks and (found.starts or not of_starts):
+        return _health(200, HealthAnswer("ready", found.details))
+    return _health(503, HealthAnswer("unavailable", found.details))
+
+
+def _health(status: int, answer: HealthAnswer) -> Answer:
+    return Answer(_HEALTH.dump_json(answer), status)

@@ -1,60 +1,24 @@
-"""Read requests: bodies, patterns, retries, client addresses."""
+"""Read requests: bodies, retries, client addresses."""
 
 import ipaddress
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qs, parse_qsl
 from wsgiref.types import WSGIEnvironment
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import ValidationError
 from werkzeug.datastructures import EnvironHeaders
 from werkzeug.exceptions import BadRequest, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.http import parse_options_header
 from werkzeug.wsgi import get_content_length, get_input_stream
 
-from otp_service.api.exchange import JSON, Exchange
-from otp_service.domain.applications import LOCALE_PATTERN
+from otp_service.api.exchange import Exchange
+from otp_service.api.routes import JSON, Route
+from otp_service.api.schemas import FAULTS, Body
 from otp_service.domain.keyring import Retry, retry_of
-from otp_service.domain.numbers import may_hold_number
 from otp_service.errors import Fault, InvalidRequestError
-from otp_service.services.context import Context
-
-REGION: Final = r"^[A-Z]{2}$"
-NAME: Final = r"^[a-z0-9_-]{1,32}$"
-WORD: Final = r"^[a-z0-9_-]+$"
-SHA256: Final = r"^[0-9a-f]{64}$"
-SHOWN: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
-"""What is shown to operators: it has nothing that a terminal obeys, or that turns a line round."""
-NUMBER: Final = r"^(?!.*(?:19|20)[0-9]{2}).*[0-9](?:[^A-Za-z]*[0-9]){6}"
-"""What a text that is kept must not have, as far as a pattern tells: dates are judged by `without_number` alone."""
-PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
-
-FAULTS: Final[Mapping[str, str]] = {
-    REGION: "is not two capital letters, such as PK",
-    NAME: "is not a name of 1 to 32 characters a-z, 0-9, _ and -",
-    WORD: "has other characters than a-z, 0-9, _ and -",
-    SHA256: "is not 64 hexadecimal digits in lower case",
-    SHOWN: "has characters that are not shown",
-    PRINTABLE: "has control characters",
-    LOCALE_PATTERN: "is not a language tag, such as ur-PK",
-}
-
-
-def without_number(text: str) -> str:
-    """Return a text; raise `ValueError` when it may hold a phone number: nothing kept has one in the clear."""
-    if may_hold_number(text):
-        raise ValueError("has seven digits or more, such as a phone number; a date may be there")
-    return text
-
-
-WITHOUT_NUMBER: Final[tuple[Any, ...]] = (
-    AfterValidator(without_number),
-    Field(json_schema_extra={"not": {"pattern": NUMBER}}),
-)
-"""What is annotated to a text that is kept: how it is judged, and what the specification says of that."""
-
 
 MAX_BODY = 8 * 1024
 """Bytes of a JSON body."""
@@ -91,7 +55,7 @@ _MESSAGES = {
 """Sentences by pydantic's types of errors; their placeholders are constraints, or sentences of our own validators, and
 never what was given."""
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=Body)
 
 
 class _DuplicateMemberError(ValueError):
@@ -233,15 +197,16 @@ def _pointer(location: tuple[int | str, ...]) -> tuple[str, bool]:
     return pointer, True
 
 
-def peer_of(exchange: Exchange, trusted_proxies: int) -> str | None:
+def peer_of(exchange: Exchange) -> str | None:
     """Return the address that the outermost trusted proxy saw, ``None`` when there is none (a Unix socket).
 
     Each trusted proxy appends the address that it saw to ``X-Forwarded-For``; so the one wanted is exactly
-    ``trusted_proxies`` hops from the right, whatever a stranger wrote further left. With no proxy trusted, with
+    ``http.trusted_proxies`` hops from the right, whatever a stranger wrote further left. With no proxy trusted, with
     fewer hops than proxies, or a hop that is no address, it is the connection's own peer: a request is then
     counted for the proxy, and never goes uncounted. ``Forwarded`` and ``X-Real-IP`` are not looked at. A WSGI
     server makes the same of ``X_Forwarded_For``, which cannot be told from it here: the proxies have to drop it.
     """
+    trusted_proxies = exchange.settings.http.trusted_proxies
     if trusted_proxies:
         hops = _hops(exchange)[-trusted_proxies:]
         if len(hops) == trusted_proxies and all(map(_address, hops)):
@@ -278,7 +243,7 @@ def require_method(exchange: Exchange) -> None:
         raise MethodNotAllowed(METHODS)
 
 
-def provider_request(exchange: Exchange, address: str, trusted_proxies: int) -> dict[str, Any]:
+def provider_request(exchange: Exchange, address: str) -> dict[str, Any]:
     """Return the members of the request as its sender signed it: under a public address, whatever a proxy made of it.
 
     Raises werkzeug's errors for a body that is too long, or broke off.
@@ -294,19 +259,20 @@ def provider_request(exchange: Exchange, address: str, trusted_proxies: int) -> 
         if media_type_of(exchange) == _FORM
         else {},
         "body": body,
-        "peer": peer_of(exchange, trusted_proxies) or "",
+        "peer": peer_of(exchange) or "",
     }
 
 
 HEADER = "Idempotency-Key"
 
 
-def retry_from(exchange: Exchange, context: Context, operation: str, document: object) -> Retry | None:
-    """Return what the request's ``Idempotency-Key`` and body stand for; ``None`` without the header.
+def retry_from(exchange: Exchange, route: Route, parts: Mapping[str, str], document: object) -> Retry | None:
+    """Return what the request's ``Idempotency-Key``, path and body stand for; ``None`` without the header.
 
-    ``operation`` names the call and the verification it is about. Raises `InvalidRequestError`.
+    Raises `InvalidRequestError`.
     """
     header = exchange.header(HEADER)
     if header is None:
         return None
-    return retry_of(context.keyring, exchange.application.name, operation, header, document)
+    operation = " ".join((route.endpoint, *parts.values()))
+    return retry_of(exchange.context.keyring, exchange.application.name, operation, header, document)

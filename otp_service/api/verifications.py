@@ -1,299 +1,568 @@
-"""The calls about verifications, and those of the sandbox."""
+"""Verifications: start, read, check, resend, cancel; and what the sandbox caught."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from flask import Blueprint, Response
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
-from otp_service.api import responses, schemas
-from otp_service.api.current import exchange, no_query, response
-from otp_service.api.exchange import JSON, Answer, Exchange, show_quota
-from otp_service.api.operation import BODY, COMMON, Call, Success, in_path
-from otp_service.api.requests import peer_of, query_of, read_json, retry_from, validated
-from otp_service.api.responses import CAUGHT, answer_with_check, answer_with_verification, caught_answer
-from otp_service.api.schemas import CancelBody, CheckBody, ResendBody, StartBody
-from otp_service.bootstrap import Installation
-from otp_service.domain.applications import ClientIp
+from otp_service.api.exchange import Exchange, show_quota
+from otp_service.api.requests import peer_of, query_of
+from otp_service.api.routes import COMMON, Resource, Success, in_path
+from otp_service.api.schemas import (
+    DOCUMENTED,
+    PRINTABLE,
+    SECOND,
+    TIME_EXAMPLE,
+    Address,
+    Body,
+    ConsentBody,
+    CountryCode,
+    Locale,
+    PurposeName,
+    Time,
+    rfc3339,
+)
+from otp_service.domain.applications import ClientIp, Scope
 from otp_service.domain.numbers import require_end_users
+from otp_service.domain.payments import Transaction
+from otp_service.domain.verification import Choice, Delivery, DeliveryStatus, Reason, Status
 from otp_service.errors import InvalidRequestError
 from otp_service.services.maintenance import caught_messages
-from otp_service.services.verifications import Sent, cancel, check, read, resend, start
+from otp_service.services.verifications import (
+    Sent,
+    StartRequest,
+    TransactionInput,
+    VerificationView,
+    cancel,
+    check,
+    read,
+    resend,
+    start,
+)
+from otp_service.store.inbox import CaughtMessage
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Plain
 
-START: Final = "/v1/verifications"
-ONE: Final = f"{START}/<verification_id>"
-CHECK: Final = f"{ONE}/check"
-"""Rules of routes."""
-
 _log = get_logger(__name__)
+_FORWARDED_FOR_IGNORED = "forwarded_for_ignored"
+
+_PAYMENT: dict[str, JsonValue] = {"amount": "1500.00", "currency": "PKR", "payee": "Daraz", "account": "4821"}
+Channel = Literal["sms", "voice", "whatsapp"]
+MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=PRINTABLE)]
+MetadataValue = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
+# Spelled out: pydantic's own schema would allow members whose names do not match the pattern.
+Metadata = Annotated[
+    dict[MetadataKey, MetadataValue],
+    Field(max_length=10),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": 10,
+            "propertyNames": {"minLength": 1, "maxLength": 40, "pattern": PRINTABLE},
+            "additionalProperties": {"type": "string", "maxLength": 200, "pattern": PRINTABLE},
+        }
+    ),
+]
 
 
-class Verifications:
-    """The calls on verifications."""
+class TransactionBody(Body):
+    """A payment that a person agrees to. The code is a function of all its members."""
 
-    def __init__(self, installation: Installation) -> None:
-        self._context = installation.context
-        self._trusted_proxies = installation.settings.http.trusted_proxies
-        self._production = installation.settings.production
-        self._warned = False
+    model_config = ConfigDict(json_schema_extra={"examples": [_PAYMENT]})
 
-    def start(self, exchange: Exchange) -> Answer:
-        """Start a verification."""
-        document = read_json(exchange)
-        body = validated(StartBody, document)
-        if self._production and body.client_ip is not None and exchange.application.client_ip is not ClientIp.NONE:
-            require_end_users(body.client_ip)
-        peer = self._peer(exchange) if body.client_ip is None else None
-        retry = retry_from(exchange, self._context, "start", document)
-        sent = start(self._context, exchange.application, body.to_request(peer), retry)
-        exchange.verification = Plain(sent.view.verification.id)
-        answer = _sent(sent, 201)
-        answer.headers["Location"] = f"{START}/{exchange.verification}"
-        return answer
-
-    def read(self, exchange: Exchange, verification_id: str) -> Answer:
-        """Show a verification."""
-        self._note(exchange, verification_id)
-        return answer_with_verification(read(self._context, exchange.application, verification_id))
-
-    def check(self, exchange: Exchange, verification_id: str) -> Answer:
-        """Check a code."""
-        self._note(exchange, verification_id)
-        document = read_json(exchange)
-        body = validated(CheckBody, document)
-        retry = retry_from(exchange, self._context, f"check {verification_id}", document)
-        transaction = body.transaction.to_input() if body.transaction else None
-        result = check(self._context, exchange.application, verification_id, body.code, transaction, retry)
-        exchange.reason = result.reason
-        return answer_with_check(result)
-
-    def resend(self, exchange: Exchange, verification_id: str) -> Answer:
-        """Send the code again."""
-        self._note(exchange, verification_id)
-        document = read_json(exchange, may_be_empty=True)
-        body = validated(ResendBody, document)
-        retry = retry_from(exchange, self._context, f"resend {verification_id}", document)
-        return _sent(resend(self._context, exchange.application, verification_id, body.channel, retry), 202)
-
-    def cancel(self, exchange: Exchange, verification_id: str) -> Answer:
-        """Cancel a verification."""
-        self._note(exchange, verification_id)
-        document = read_json(exchange, may_be_empty=True)
-        validated(CancelBody, document)
-        retry = retry_from(exchange, self._context, f"cancel {verification_id}", document)
-        return answer_with_verification(cancel(self._context, exchange.application, verification_id, retry))
-
-    def _peer(self, exchange: Exchange) -> str | None:
-        """Return the connection's peer; warn once when all of a proxy's users would count as one."""
-        counts = exchange.application.client_ip is ClientIp.CONNECTION and not self._trusted_proxies
-        if counts and not self._warned and exchange.header("X-Forwarded-For") is not None:
-            self._warned = True
-            _log.warning(
-                "forwarded_for_ignored", hint="behind a proxy, set http.trusted_proxies: it counts as one user"
-            )
-        return peer_of(exchange, self._trusted_proxies)
-
-    def _note(self, exchange: Exchange, verification_id: str) -> None:
-        """Note an id for the log, if it is one: any other text in its place is a stranger's."""
-        if self._context.keyring.bucket_of_id(verification_id) is not None:
-            exchange.verification = Plain(verification_id)
+    amount: str
+    """Decimal with at most the currency's own number of minor digits: `1500` equals `1500.00`."""
+    currency: str
+    """ISO 4217, such as `PKR`."""
+    payee: str
+    """Who is paid: at most 30 letters, digits (at most 3 in a row), spaces and `. - & '`."""
+    account: str | None = None
+    """The last four digits of the payer's own account; the message says `from account 4821`."""
+    reference: str | None = None
+    """1 to 35 ASCII letters, digits, spaces and `. / _ -`."""
 
 
-def _sent(sent: Sent, status: int) -> Answer:
-    answer = answer_with_verification(sent.view, status)
-    show_quota(answer, sent.quota)
-    return answer
+class StartBody(Body):
+    """Whom to send a code, and what for."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"to": "+923001234567", "client_ip": "203.0.113.7"}]})
+
+    to: str
+    """The phone number, in any spelling; international with `+`, or national together with a region."""
+    region: CountryCode | None = None
+    """ISO 3166-1 alpha-2, for a national spelling. Default: the application's."""
+    channel: Channel | None = None
+    """How the message goes out. Default: the purpose's first channel."""
+    purpose: PurposeName = "login"
+    """One of the application's purposes. Default: `login`."""
+    locale: Locale | None = None
+    """BCP 47 tag of the message's language, such as `ur-PK`. Default: the application's.
+
+    English (`en`), Urdu (`ur`), Roman Urdu (`ur-Latn`) and Arabic (`ar`) come with the service; its operator may have
+    added others. A tag without words of its own is shortened, `ur-PK` to `ur`. One of a language that is not there is
+    no error: the message is in the application's language then, and in English as the last resort. `locale` of the
+    answer tells which."""
+    client_ip: Address | None = None
+    """Address of the end user, not of your server; some applications have to give it."""
+    context: Annotated[str, StringConstraints(max_length=128, pattern=PRINTABLE)] | None = None
+    """Your own opaque name of the end user's device or browser, at most 128 characters: a random value in a cookie or
+    in your app. One from which the number was approved in the last 90 days keeps a share of its messages and guesses
+    that strangers cannot use up. Kept as a pseudonym only."""
+    consent: ConsentBody | None = None
+    """That the end user agrees to this message and to later ones of the purpose; refused where the application keeps no
+    consents. Where it needs one, this or an earlier one that was not withdrawn."""
+    transaction: TransactionBody | None = None
+    """What is confirmed; required when the purpose is of kind `transaction`, refused otherwise."""
+    metadata: Metadata | None = None
+    """At most 10 pairs of your own, names up to 40 and values up to 200 characters; returned, never sent."""
 
 
-def verifications_blueprint(installation: Installation) -> Blueprint:
-    """Return the routes of this resource."""
-    calls = Verifications(installation)
-    routes = Blueprint("verifications", __name__)
-    routes.before_request(no_query)
-    routes.add_url_rule(START, "start", _view(calls.start), methods=["POST"])
-    routes.add_url_rule(ONE, "read", _view(calls.read), methods=["GET"])
-    routes.add_url_rule(CHECK, "check", _view(calls.check), methods=["POST"])
-    routes.add_url_rule(f"{ONE}/resend", "resend", _view(calls.resend), methods=["POST"])
-    routes.add_url_rule(f"{ONE}/cancel", "cancel", _view(calls.cancel), methods=["POST"])
-    return routes
+class CheckBody(Body):
+    """What the person typed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"code": "123456"}]})
+
+    code: str
+    """6 to 8 digits of any script; spaces and hyphens do not matter."""
+    transaction: TransactionBody | None = None
+    """The same as at the start; required when the purpose is of kind `transaction`, refused otherwise."""
 
 
-def _view(answered: Callable[..., Answer]) -> Callable[..., Response]:
-    """Return a call as a view of Flask's."""
+class ResendBody(Body):
+    """How to send again; may be left out."""
 
-    def view(**parts: str) -> Response:
-        return response(answered(exchange(), **parts))
+    model_config = ConfigDict(json_schema_extra={"examples": [{"channel": "voice"}]})
 
-    view.__doc__ = answered.__doc__
-    return view
+    channel: Channel | None = None
+    """Default: the channel of the last message."""
 
 
-_SECTION = "Verifications"
-_ID = in_path("verification_id", "The `id` of the verification.", "vf_k1_0012ab34cd56ef7890a1b2c3d4e5f60718")
-_RETRY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "Makes the request safe to repeat: same key and same body, the first answer again, and nothing "
-    "is done twice. Any text of your own without a comma, new for each new request.",
-    "schema": {"type": "string", "pattern": r'^"?[!#-+\--~][!-+\--~]{0,254}$'},
-    "example": "order-1093-login",
+class CancelBody(Body):
+    """Nothing; may be left out."""
+
+
+_EXAMPLE: dict[str, JsonValue] = {
+    "id": "vf_k1_0012ab34cd56ef7890a1b2c3d4e5f60718",
+    "status": "pending",
+    "to": "+92 ••• ••••567",
+    "country": "PK",
+    "channel": "sms",
+    "purpose": "login",
+    "locale": "en",
+    "created_at": TIME_EXAMPLE,
+    "expires_at": "2026-11-24T22:05:00Z",
+    "checks_left": 5,
+    "sends_left": 2,
+    "resend_after": "2026-11-24T22:00:30Z",
+    "transaction": None,
+    "metadata": {},
+    "deliveries": [
+        {
+            "channel": "sms",
+            "gateway": "primary",
+            "status": "sent",
+            "at": TIME_EXAMPLE,
+            "reason": None,
+            "message": 1,
+            "choice": "configured",
+            "begun_at": TIME_EXAMPLE,
+            "raw_status": None,
+        }
+    ],
 }
+_CHECKED = {"id": _EXAMPLE["id"], "status": "pending", "valid": False, "checks_left": 4, "reason": "wrong_code"}
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryAnswer:
+    """One call to one gateway, or a message that waits for its first."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    channel: str
+    """`sms`, `voice` or `whatsapp`."""
+    gateway: str | None
+    """Its name in the configuration; null while the message waits."""
+    status: DeliveryStatus
+    """What is known of the message:
+
+    `queued`: it waits for a worker, or is being handed over.
+
+    `sent`: the gateway took it.
+
+    `delivered`: the gateway reported that the handset has it.
+
+    `undelivered`: the gateway reported that the handset does not get it.
+
+    `failed`: the gateway refused it; or no gateway was left to try.
+
+    `expired`: the code's life ended before it was handed over; or the gateway reported that it became too old.
+
+    `unknown`: nobody knows whether it went out: the gateway did not answer, or reported something new."""
+    at: Time
+    """When that became known."""
+    reason: str | None
+    """Why it did not work, in a few plain words: the kind of the failure and the provider's own code, such as
+    `unavailable http 503`, what a receipt gave as the reason, or why the message was given up; otherwise null."""
+    message: int
+    """Which message of the verification it carried, from 1: a resend, or the next channel, makes another."""
+    choice: Choice | None
+    """Why this gateway: what kept the first one of the route from the message. Null while the message waits.
+
+    `configured`: nothing, it is the first.
+
+    `fail_over`: the first was called for this message, and failed.
+
+    `already_tried`: the first carried an earlier message of this verification.
+
+    `breaker`: the first is left alone for a while, because it failed or was slow.
+
+    `limit`: the first is asked as much as it allows.
+
+    `retry`: all were called for this message, and it is the first's turn again.
+
+    `last_resort`: all are left alone, and one has to be tried."""
+    begun_at: Time
+    """When the gateway was called, or the message queued."""
+    raw_status: str | None
+    """The gateway's own word in its last report; null without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionAnswer:
+    """A payment in canonical form: what the code is a function of, and what the message shows."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    amount: str
+    """Decimal with exactly the currency's own number of minor digits."""
+    currency: str
+    """ISO 4217."""
+    payee: str
+    account: str | None
+    """The last four digits of the payer's own account, as in `from account 4821`."""
+    reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationAnswer:
+    """One attempt to prove that a person holds a number."""
+
+    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True, json_schema_extra={"examples": [_EXAMPLE]})
+
+    id: str
+    """What the other calls take."""
+    status: Status
+    """All but `pending` are final. It says nothing of the messages: a verification none of whose messages arrived is
+    `pending` until its code ends. `failed`: a check brought another transaction."""
+    to: str
+    """The number, masked."""
+    country: str
+    """ISO 3166-1 alpha-2."""
+    channel: str
+    """Channel of the last message."""
+    purpose: str
+    """What the code is for."""
+    locale: str
+    """BCP 47: the language that the last message is in. Another one than the start asked for where the service has no
+    words in that: the application's then, and English as the last resort."""
+    created_at: Time
+    expires_at: Time
+    """When the code ends; later checks hear `expired`."""
+    checks_left: int
+    """Codes that will still be compared; 0 once it is final."""
+    sends_left: int
+    """Messages that may still be asked for."""
+    resend_after: Time | None
+    """When the next message may be asked for; null when none is left."""
+    transaction: TransactionAnswer | None
+    """In canonical form; null when the purpose confirms none."""
+    metadata: Mapping[str, str]
+    """The caller's own, as it was given at the start."""
+    deliveries: tuple[DeliveryAnswer, ...]
+    """What became of the messages, one entry a call to a gateway, in order: the last one is the news."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAnswer:
+    """What became of one code that a person typed."""
+
+    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True, json_schema_extra={"examples": [_CHECKED]})
+
+    id: str
+    """The verification."""
+    status: Status
+    """Of the verification, after this check. All but `pending` are final."""
+    valid: bool
+    """Whether the code is right: let the person in only when this is true, and go by nothing else."""
+    checks_left: int
+    """Codes that will still be compared; 0 once the verification is final."""
+    reason: Reason | None
+    """Why the code is not valid; null when it is.
+
+    `wrong_code`: it was compared, and counted.
+
+    `expired`: its life is over.
+
+    `already_approved`: it was right before, and is used up.
+
+    `canceled`: the verification was canceled.
+
+    `max_attempts_reached`: all guesses are used; a right code is answered alike.
+
+    `number_locked`: too many wrong codes for this number, over all its verifications.
+
+    `transaction_changed`: it was started for another transaction; this ends the verification as `failed`.
+
+    `failed`: a changed transaction ended the verification before."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtAnswer:
+    """A message that the sandbox gateway caught instead of sending it."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    verification: str
+    to: str
+    """The number, masked."""
+    channel: str
+    sender: str | None
+    """The registered name that the handset would show; `null` where it is the gateway's own."""
+    text: str
+    """The message as the handset would show it, the code in it."""
+    at: Time
+
+
+verifications = Resource(
+    "verifications",
+    "Verifications",
+    Scope.VERIFY,
+    problems=COMMON,
+    parameters=(
+        in_path("verification_id", "The `id` of the verification.", "vf_k1_0012ab34cd56ef7890a1b2c3d4e5f60718"),
+    ),
+    retries=True,
+)
+_ONE = "/v1/verifications/<verification_id>"
 _QUOTA_HEADERS = {
     "RateLimit-Policy": 'The application\'s own quota, such as `"application";q=6000;w=60`.',
     "RateLimit": 'What is left of it, such as `"application";r=5999;t=60`.',
 }
 
-VERIFICATION_CALLS = (
-    Call(
-        name="startVerification",
-        method="post",
-        path="/v1/verifications",
-        section=_SECTION,
-        summary="Start a verification",
-        description="Sends a code to a number. Accepted means: the message is queued, and will be delivered or "
-        "reported as not. A refused start sends nothing and counts nowhere.",
-        successes=(
-            Success(
-                201,
-                "Started.",
-                responses.VERIFICATION,
-                headers={"Location": "Path of the verification.", **_QUOTA_HEADERS},
-            ),
-        ),
-        problems=(
-            *COMMON,
-            *BODY,
-            "idempotency-mismatch",
-            "recipient-suppressed",
-            "recipient-frozen",
-            "invalid-number",
-            "number-type-not-allowed",
-            "country-not-allowed",
-            "number-not-allowed",
-            "channel-not-available",
-            "invalid-transaction",
-            "invalid-time",
-            "client-ip-required",
-            "consent-required",
-            "consent-outdated",
-            "consent-not-kept",
-            "message-not-cleared",
-            "rate-limited",
-            "backlog-full",
-            "ledger-mismatch",
-            "ledger-unavailable",
-        ),
-        parameters=(_RETRY,),
-        body=schemas.StartBody,
-        body_required=True,
+
+@verifications.route(
+    "POST /v1/verifications",
+    {201: Success("Started.", headers={"Location": "Path of the verification.", **_QUOTA_HEADERS})},
+    (
+        "recipient-suppressed",
+        "recipient-frozen",
+        "invalid-number",
+        "number-type-not-allowed",
+        "country-not-allowed",
+        "number-not-allowed",
+        "channel-not-available",
+        "invalid-transaction",
+        "invalid-time",
+        "client-ip-required",
+        "consent-required",
+        "consent-outdated",
+        "consent-not-kept",
+        "message-not-cleared",
+        "rate-limited",
+        "backlog-full",
+        "ledger-mismatch",
+        "ledger-unavailable",
     ),
-    Call(
-        name="readVerification",
-        method="get",
-        path="/v1/verifications/{verification_id}",
-        section=_SECTION,
-        summary="Read a verification",
-        description="Shows its status and what became of its messages. Known until ten minutes after the code's "
-        "life. Reading never counts, sends or checks anything.",
-        successes=(Success(200, "The verification.", responses.VERIFICATION),),
-        problems=(*COMMON, "not-found"),
-        parameters=(_ID,),
-    ),
-    Call(
-        name="checkCode",
-        method="post",
-        path="/v1/verifications/{verification_id}/check",
-        section=_SECTION,
-        summary="Check a code",
-        description="Compares the code that the person typed, once. A wrong code is a result, not an error: look at "
-        "`valid`. What cannot be a code of this verification is refused with 422 and is not counted as a guess.",
-        successes=(Success(200, "The result, right or wrong.", responses.CHECK),),
-        problems=(*COMMON, *BODY, "idempotency-mismatch", "not-found", "invalid-code", "invalid-transaction"),
-        parameters=(_ID, _RETRY),
-        body=schemas.CheckBody,
-        body_required=True,
-    ),
-    Call(
-        name="resendCode",
-        method="post",
-        path="/v1/verifications/{verification_id}/resend",
-        section=_SECTION,
-        summary="Send the code again",
-        description="Queues a further message, not before `resend_after`. It buys no new guesses and no longer life.",
-        successes=(Success(202, "Queued.", responses.VERIFICATION, headers=_QUOTA_HEADERS),),
-        problems=(
-            *COMMON,
-            *BODY,
-            "idempotency-mismatch",
-            "recipient-suppressed",
-            "recipient-frozen",
-            "not-found",
-            "conflict",
-            "no-sends-left",
-            "channel-not-available",
-            "rate-limited",
-            "resend-too-soon",
-            "consent-required",
-            "ledger-mismatch",
-            "ledger-unavailable",
-            "backlog-full",
-        ),
-        parameters=(_ID, _RETRY),
-        body=schemas.ResendBody,
-    ),
-    Call(
-        name="cancelVerification",
-        method="post",
-        path="/v1/verifications/{verification_id}/cancel",
-        section=_SECTION,
-        summary="Cancel a verification",
-        description="Ends it: its code is dead, and a message that still waits is not sent.",
-        successes=(Success(200, "Canceled.", responses.VERIFICATION),),
-        problems=(*COMMON, *BODY, "idempotency-mismatch", "not-found", "conflict"),
-        parameters=(_ID, _RETRY),
-        body=schemas.CancelBody,
+    hot=True,
+)
+def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswer:
+    """Start a verification.
+
+    Sends a code to a number. Accepted means: the message is queued, and will be delivered or reported as not. A refused
+    start sends nothing and counts nowhere.
+    """
+    application = exchange.application
+    if exchange.settings.production and body.client_ip is not None and application.client_ip is not ClientIp.NONE:
+        require_end_users(body.client_ip)
+    request = StartRequest(
+        to=body.to,
+        region=body.region,
+        channel=body.channel,
+        purpose=body.purpose,
+        locale=body.locale,
+        client_ip=body.client_ip,
+        peer_ip=_peer(exchange) if body.client_ip is None else None,
+        context=body.context,
+        consent=body.consent.to_evidence() if body.consent else None,
+        transaction=_input(body.transaction) if body.transaction else None,
+        metadata=body.metadata or {},
+    )
+    sent = start(exchange.context, application, request, exchange.retry)
+    exchange.verification = Plain(sent.view.verification.id)
+    exchange.headers["Location"] = f"/v1/verifications/{exchange.verification}"
+    return _sent(exchange, sent)
+
+
+@verifications.route(f"GET {_ONE}", {200: "The verification."}, ("not-found",))
+def read_verification(exchange: Exchange, verification_id: str) -> VerificationAnswer:
+    """Read a verification.
+
+    Shows its status and what became of its messages. Known until ten minutes after the code's life. Reading never
+    counts, sends or checks anything.
+    """
+    return _verification(read(exchange.context, exchange.application, verification_id))
+
+
+@verifications.route(
+    f"POST {_ONE}/check",
+    {200: "The result, right or wrong."},
+    ("not-found", "invalid-code", "invalid-transaction"),
+    hot=True,
+)
+def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> CheckAnswer:
+    """Check a code.
+
+    Compares the code that the person typed, once. A wrong code is a result, not an error: look at `valid`. What cannot
+    be a code of this verification is refused with 422 and is not counted as a guess.
+    """
+    transaction = _input(body.transaction) if body.transaction else None
+    result = check(exchange.context, exchange.application, verification_id, body.code, transaction, exchange.retry)
+    exchange.reason = result.reason
+    return CheckAnswer(result.id, result.status, result.valid, result.checks_left, result.reason)
+
+
+@verifications.route(
+    f"POST {_ONE}/resend",
+    {202: Success("Queued.", headers=_QUOTA_HEADERS)},
+    (
+        "recipient-suppressed",
+        "recipient-frozen",
+        "not-found",
+        "conflict",
+        "no-sends-left",
+        "channel-not-available",
+        "rate-limited",
+        "resend-too-soon",
+        "consent-required",
+        "ledger-mismatch",
+        "ledger-unavailable",
+        "backlog-full",
     ),
 )
+def resend_code(exchange: Exchange, body: ResendBody, verification_id: str) -> VerificationAnswer:
+    """Send the code again.
+
+    Queues a further message, not before `resend_after`. It buys no new guesses and no longer life.
+    """
+    sent = resend(exchange.context, exchange.application, verification_id, body.channel, exchange.retry)
+    return _sent(exchange, sent)
 
 
-def sandbox_blueprint(installation: Installation) -> Blueprint:
-    """Return the routes of this resource."""
-    context = installation.context
+@verifications.route(f"POST {_ONE}/cancel", {200: "Canceled."}, ("not-found", "conflict"))
+def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str) -> VerificationAnswer:
+    """Cancel a verification.
 
-    def messages() -> Response:
-        """Show the caught messages, newest first."""
-        verification_id = query_of(exchange(), "verification").get("verification")
-        if verification_id == "":
-            raise InvalidRequestError("The parameter verification is empty.")
-        caught = caught_messages(context, exchange().application, verification_id)
-        return Response(CAUGHT.dump_json(list(map(caught_answer, caught))), mimetype=JSON)
-
-    routes = Blueprint("sandbox", __name__, url_prefix="/v1/sandbox")
-    routes.add_url_rule("/messages", "messages", messages, methods=["GET"])
-    return routes
+    Ends it: its code is dead, and a message that still waits is not sent.
+    """
+    return _verification(cancel(exchange.context, exchange.application, verification_id, exchange.retry))
 
 
-_CAUGHT_OF = {
-    "name": "verification",
-    "in": "query",
-    "required": False,
-    "description": "Only the messages of this verification. Default: the last 100 of the application.",
-    "schema": {"type": "string", "minLength": 1},
-}
+def _input(body: TransactionBody) -> TransactionInput:
+    return TransactionInput(body.amount, body.currency, body.payee, body.account, body.reference)
 
-SANDBOX_CALLS = (
-    Call(
-        name="listCaughtMessages",
-        method="get",
-        path="/v1/sandbox/messages",
-        section="Development",
-        summary="Read what the sandbox caught",
-        description="The application's messages that the sandbox gateway caught instead of sending, newest first. "
-        "Only where a sandbox gateway is configured, which is never in production.",
-        successes=(Success(200, "The messages.", responses.CAUGHT),),
-        problems=(*COMMON, "not-found"),
-        parameters=(_CAUGHT_OF,),
+
+def _peer(exchange: Exchange) -> str | None:
+    """Return the connection's peer; warn once when all of a proxy's users would count as one."""
+    counts = exchange.application.client_ip is ClientIp.CONNECTION and not exchange.settings.http.trusted_proxies
+    if counts and exchange.header("X-Forwarded-For") is not None and _FORWARDED_FOR_IGNORED not in exchange.edge.told:
+        exchange.edge.told.add(_FORWARDED_FOR_IGNORED)
+        _log.warning(_FORWARDED_FOR_IGNORED, hint="behind a proxy, set http.trusted_proxies: it counts as one user")
+    return peer_of(exchange)
+
+
+def _sent(exchange: Exchange, sent: Sent) -> VerificationAnswer:
+    show_quota(exchange, sent.quota)
+    return _verification(sent.view)
+
+
+def _verification(view: VerificationView) -> VerificationAnswer:
+    """Return what a caller is told of a verification."""
+    verification = view.verification
+    after = verification.resend_after
+    return VerificationAnswer(
+        id=verification.id,
+        status=verification.status,
+        to=view.mask,
+        country=verification.country,
+        channel=verification.channel,
+        purpose=verification.purpose.name,
+        locale=view.locale,
+        created_at=rfc3339(verification.created),
+        expires_at=rfc3339(verification.expires),
+        checks_left=verification.checks_left,
+        sends_left=verification.sends_left,
+        # The next whole second: whoever asks at the time that was told shall not be too early.
+        resend_after=None if after is None else rfc3339(after + SECOND - 1),
+        transaction=_transaction(view.details.transaction),
+        metadata=view.details.metadata,
+        deliveries=tuple(map(_delivery, verification.deliveries)),
+    )
+
+
+def _transaction(transaction: Transaction | None) -> TransactionAnswer | None:
+    if transaction is None:
+        return None
+    return TransactionAnswer(
+        transaction.amount, transaction.currency, transaction.payee, transaction.account, transaction.reference
+    )
+
+
+def _delivery(delivery: Delivery) -> DeliveryAnswer:
+    return DeliveryAnswer(
+        channel=delivery.channel,
+        gateway=delivery.gateway,
+        status=delivery.status,
+        at=rfc3339(delivery.at),
+        reason=delivery.reason,
+        message=delivery.message,
+        choice=delivery.choice,
+        begun_at=rfc3339(delivery.begun),
+        raw_status=delivery.raw_status,
+    )
+
+
+sandbox = Resource("sandbox", "Development", Scope.VERIFY, problems=COMMON)
+
+
+@sandbox.route(
+    "GET /v1/sandbox/messages",
+    {200: "The messages."},
+    ("not-found",),
+    query=(
+        {
+            "name": "verification",
+            "in": "query",
+            "required": False,
+            "description": "Only the messages of this verification. Default: the last 100 of the application.",
+            "schema": {"type": "string", "minLength": 1},
+        },
     ),
+    endpoint="messages",
 )
+def list_caught_messages(exchange: Exchange) -> list[CaughtAnswer]:
+    """Read what the sandbox caught.
+
+    The application's messages that the sandbox gateway caught instead of sending, newest first. Only where a sandbox
+    gateway is configured, which is never in production.
+    """
+    verification_id = query_of(exchange, "verification").get("verification")
+    if verification_id == "":
+        raise InvalidRequestError("The parameter verification is empty.")
+    return [_caught(one) for one in caught_messages(exchange.context, exchange.application, verification_id)]
+
+
+def _caught(message: CaughtMessage) -> CaughtAnswer:
+    at = rfc3339(message.at)
+    return CaughtAnswer(message.verification, message.to, message.channel, message.sender, message.text, at)

@@ -8,7 +8,8 @@ from typing import TextIO
 
 import click
 
-from otp_service.api.responses import EXPORT, export_answer
+from otp_service.api.people import ExportAnswer, export_answer
+from otp_service.api.routes import adapter
 from otp_service.cli import output as out
 from otp_service.cli.common import (
     DAY,
@@ -217,7 +218,7 @@ def export(session: Session, to: Destination) -> None:
     """
     found = people.export(session.context, session.named(to), None)
     parts = people.by_application(found).items()
-    applications = {name: EXPORT.dump_python(export_answer(part), mode="json") for name, part in parts}
+    applications = {name: adapter(ExportAnswer).dump_python(export_answer(part), mode="json") for name, part in parts}
     out.print_json({"to": found.mask, "applications": applications})
 
 

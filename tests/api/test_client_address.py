@@ -3,6 +3,7 @@
 from dataclasses import replace
 from io import StringIO
 from ipaddress import IPv4Address
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from support_api import START, Api, code_of
 from support_installation import World, tree
 from werkzeug.test import EnvironBuilder
 
-from otp_service.api.exchange import Exchange
+from otp_service.api.exchange import Edge, Exchange, Turns
 from otp_service.api.requests import peer_of
 from otp_service.bootstrap import Installation
 
@@ -21,7 +22,9 @@ def _peer(trusted: int, *headers: tuple[str, str], peer: str | None = PEER) -> s
     environ = EnvironBuilder(headers=list(headers)).get_environ()
     if peer is not None:
         environ["REMOTE_ADDR"] = peer
-    return peer_of(Exchange(environ, None, None), trusted)
+    settings = SimpleNamespace(http=SimpleNamespace(trusted_proxies=trusted))
+    installation = SimpleNamespace(settings=settings, context=None)
+    return peer_of(Exchange(environ, Edge(installation, (), Turns(1))))
 
 
 def _forwarded(*hops: str) -> tuple[str, str]:

@@ -16,14 +16,13 @@ import schemathesis.engine
 from jsonschema_rs import meta
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
-from support_api import START, Api
+from support_api import SCOPES, START, Api
 from support_installation import API_KEY, BANK_KEY, TRANSACTION, World
 from support_messages import LANGUAGES
 from support_messages import text as message_text
 from support_valkey import ValkeyServer
 from werkzeug.serving import make_server
 
-from otp_service.api.auth import SCOPES
 from otp_service.api.errors import KINDS
 from otp_service.domain.keyring import api_key_hash
 from otp_service.domain.payments import Transaction

@@ -6,12 +6,12 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from support_api import START, Api, code_of
+from support_api import SCOPES, START, Api, code_of
 from support_installation import API_KEY, BANK_KEY, NUMBER, World
 from support_operators import APPLICATIONS, Operators
 from werkzeug.routing import Rule
 
-from otp_service.api.auth import SCOPES, SIGNED
+from otp_service.api.auth import SIGNED
 from otp_service.domain.applications import APPLICATION_SCOPES, Scope, networks_of
 from otp_service.services.access import issue_operator_key
 
@@ -57,7 +57,7 @@ def test_a_key_may_be_used_for_its_scope_and_nothing_else(operators: Operators, 
         (rule.rule, refused)
         for rule, path in _protected(operators)
         for refused in _refused(shop, rule, path)
-        if refused is (SCOPES[rule.rule.split("/")[2]] is scope)
+        if refused is (SCOPES[rule.rule.split("/")[2]] == scope)
     }
 
     assert wrong == set()

@@ -10,7 +10,8 @@ from support_api import START, Api
 from support_installation import NUMBER, World
 from support_sources import PACKAGE, modules
 
-from otp_service.api.docs import specification
+from otp_service.api.app import routes_of
+from otp_service.api.docs import specification_of
 from otp_service.domain.people import Meaning
 from otp_service.domain.verification import PurposeKind
 from otp_service.errors import ConfigurationError
@@ -20,7 +21,7 @@ from otp_service.services.inbound import receive
 from otp_service.settings import Settings
 from otp_service.settings.messages import read_catalogue
 
-SPEC = specification(with_metrics=True)
+SPEC = specification_of(routes_of(with_metrics=True))
 OFFER = "Buy now: 50% off everything"
 IN_WORDS = {
     "to": "is a phone number, or refused",

@@ -10,7 +10,7 @@ import sys
 import pytest
 from support_cli import run, start
 
-from otp_service.api.schemas import StartBody
+from otp_service.api.verifications import StartBody
 from otp_service.cli import dev as cli_dev
 from otp_service.cli.dev import BEHAVIOURS, CASES, NUMBER, NUMBER_PREFIX, _reports_to_itself, _without_proxy, guide
 from otp_service.cli.probe import check_port, url_of

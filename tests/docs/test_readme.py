@@ -9,7 +9,7 @@ import pytest
 from support_messages import CATALOGUE, LANGUAGES, wording
 from support_sources import ROOT, committed_files
 
-from otp_service.api.responses import CaughtAnswer, CheckAnswer, DeliveryAnswer, VerificationAnswer
+from otp_service.api.verifications import CaughtAnswer, CheckAnswer, DeliveryAnswer, VerificationAnswer
 from otp_service.domain.payments import Transaction
 from otp_service.domain.templates import write
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
