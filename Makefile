@@ -100,10 +100,11 @@ lock:  ## Choose the newest dependencies that fit, and record their hashes.
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock"
 
-docs: setup  ## Make the documents that code and data tell: configuration, cli, data, metrics, requirements.
+docs: setup  ## Make the documents that code and data tell: configuration, cli, data, metrics, errors, requirements.
 	PYTHONPATH=. $(BIN)/python docs/make_reference.py
 	PYTHONPATH=. $(BIN)/python docs/make_data.py
 	PYTHONPATH=. $(BIN)/python docs/make_metrics.py
+	PYTHONPATH=. $(BIN)/python docs/make_errors.py
 	PYTHONPATH=. $(BIN)/python docs/make_requirements.py
 
 sbom: setup  ## What is installed in production, as CycloneDX JSON: dist/otp-service.cdx.json.

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -190,10 +189,7 @@ def problem(exchange: Exchange, problem: str) -> Answer:
     """  # noqa: D401 - a title
     if problem not in KINDS:
         raise NotFoundError("There is no problem of this code. All are described at /docs.")
-    words = _words()[problem]
-    return _html(
-        exchange, _templates().get_template("problem.html").render(code=problem, kind=KINDS[problem], words=words)
-    )
+    return _html(exchange, _templates().get_template("problem.html").render(code=problem, kind=KINDS[problem]))
 
 
 @docs.route("GET /docs/style.css", {})
@@ -229,13 +225,6 @@ def _made(routes: tuple[Route, ...]) -> tuple[bytes, str]:
     return json.dumps(spec, ensure_ascii=False).encode(), page(spec)
 
 
-@cache
-def _words() -> Mapping[str, Mapping[str, str]]:
-    """Return what is said of each problem; links to documents that are not here are their text."""
-    text = resources.files(__package__).joinpath("problems.toml").read_text(encoding="utf-8")
-    return tomllib.loads(_LINK.sub(r"\1", text))
-
-
 @dataclass(frozen=True, slots=True)
 class Member:
     """One member of a body, as a row of a table."""
@@ -268,8 +257,9 @@ def _templates() -> Environment:
 
 
 def _sentence(words: str) -> str:
-    """Return what stands in a cell of a table as a sentence."""
-    return f"{words[0].upper()}{words[1:]}."
+    """Return what stands in a cell of a table as a sentence; links to documents that are not here are their text."""
+    text = _LINK.sub(r"\1", words)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _prose(text: str) -> Markup:

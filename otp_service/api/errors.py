@@ -1,7 +1,9 @@
 """Errors as problem details (RFC 9457): one table, whether the rules or HTTP itself refuse."""
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 
 from pydantic import ConfigDict, JsonValue
 from pydantic.json_schema import SkipJsonSchema
@@ -28,10 +30,14 @@ _EXAMPLE: dict[str, JsonValue] = {
 
 @dataclass(frozen=True, slots=True)
 class ProblemKind:
-    """What all problems with one code have in common."""
+    """What all problems with one code have in common. Its words are Markdown, with links from the folder ``docs``."""
 
     status: int
     title: str
+    when: str
+    """When it comes."""
+    do: str
+    """What a caller does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,43 +66,12 @@ class ProblemDocument:
 
 
 KINDS: Mapping[str, ProblemKind] = {
-    "invalid-request": ProblemKind(400, "The request is malformed"),
-    "unauthenticated": ProblemKind(401, "The caller is not known"),
-    "forbidden": ProblemKind(403, "The caller may not do this"),
-    "recipient-suppressed": ProblemKind(403, "The recipient gets no messages"),
-    "recipient-frozen": ProblemKind(403, "The recipient is frozen"),
-    "not-found": ProblemKind(404, "There is no such thing"),
-    "method-not-allowed": ProblemKind(405, "The method does not fit"),
-    "conflict": ProblemKind(409, "Not possible in the state that it is in"),
-    "no-sends-left": ProblemKind(409, "All messages have been sent"),
-    "name-taken": ProblemKind(409, "The name is taken"),
-    "body-too-large": ProblemKind(413, "The body is too large"),
-    "unsupported-media-type": ProblemKind(415, "The body is not JSON"),
-    "invalid-number": ProblemKind(422, "This is not a phone number"),
-    "number-type-not-allowed": ProblemKind(422, "Such numbers do not receive codes"),
-    "country-not-allowed": ProblemKind(422, "The application does not send to this country"),
-    "number-not-allowed": ProblemKind(422, "The number does not receive codes here"),
-    "channel-not-available": ProblemKind(422, "The channel is not available"),
-    "invalid-time": ProblemKind(422, "The time cannot be used"),
-    "invalid-transaction": ProblemKind(422, "The transaction cannot be used"),
-    "invalid-code": ProblemKind(422, "This cannot be a code"),
-    "client-ip-required": ProblemKind(422, "The end user's address is missing"),
-    "consent-required": ProblemKind(422, "There is no consent"),
-    "consent-outdated": ProblemKind(422, "The consent is older than the last word"),
-    "consent-not-kept": ProblemKind(422, "The application keeps no consents"),
-    "message-not-cleared": ProblemKind(422, "The country lets no such message in"),
-    "invalid-application": ProblemKind(422, "The application cannot be used"),
-    "idempotency-mismatch": ProblemKind(422, "The idempotency key stands for another request"),
-    "rate-limited": ProblemKind(429, "Too many requests"),
-    "resend-too-soon": ProblemKind(429, "Too soon for another message"),
-    "internal": ProblemKind(500, "Something is wrong with the service"),
-    "store-unavailable": ProblemKind(503, "The service cannot answer now"),
-    "ledger-mismatch": ProblemKind(503, "The service waits for its operator"),
-    "ledger-unavailable": ProblemKind(503, "The service cannot answer now"),
-    "overloaded": ProblemKind(503, "Too many requests are waiting"),
-    "backlog-full": ProblemKind(503, "Too many messages are waiting"),
+    code: ProblemKind(**kind)
+    for code, kind in tomllib.loads(
+        resources.files(__package__).joinpath("problems.toml").read_text(encoding="utf-8")
+    ).items()
 }
-"""By the code of an error: DESIGN section 6. `docs/errors.md` says what a caller does."""
+"""By the code of an error."""
 
 _OF_HTTP = {
     400: ("invalid-request", "The request cannot be read."),
