@@ -4,7 +4,10 @@ import threading
 import time
 
 import pytest
+from support_api import START, Api, code_of
+from support_installation import NUMBER, World
 
+from otp_service.api.app import routes_of
 from otp_service.api.exchange import PATIENCE, Turns
 from otp_service.errors import LedgerUnavailableError
 
@@ -52,3 +55,20 @@ def test_while_somebody_waits_for_the_ledger_all_others_are_refused_at_once():
     assert seconds < PATIENCE
     with turns.turn():
         pass
+
+
+@pytest.mark.parametrize("path", ["/v1/consents/find", "/v1/suppressions/find", "/v1/subjects/export"])
+def test_while_no_turn_is_left_only_calls_that_ask_the_ledger_are_refused(real_world: World, path: str):
+    api = Api(real_world, http={"threads": 2})
+    with api.app.wsgi_app._edge.turns.turn():
+        time.sleep(PATIENCE)
+
+        assert code_of(api.post(path, {"to": NUMBER})) == (503, "ledger-unavailable")
+        assert api.get(f"{START}/{api.start()}").status_code == 200
+    assert api.post(path, {"to": NUMBER}).status_code == 200
+
+
+def test_the_calls_that_ask_the_ledger_are_those_of_what_it_keeps():
+    asking = {route.resource.name for route in routes_of(with_metrics=True) if route.resource.asks_ledger}
+
+    assert asking == {"consents", "suppressions", "subjects", "applications", "api_keys"}

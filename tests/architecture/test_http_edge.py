@@ -1,6 +1,7 @@
 """Nothing is forgotten at the HTTP edge: every error has a status, every route asks who calls."""
 
 import pytest
+from support_api import START, Api
 
 from otp_service.api.app import create_app, routes_of
 from otp_service.api.auth import SIGNED
@@ -83,3 +84,12 @@ def test_every_call_below_v1_needs_exactly_one_scope_or_proves_itself():
     assert {start for start in SIGNED if any(rule.startswith(start) for rule in signed)} == set(SIGNED)
     assert set(SIGNED) <= WITHOUT_API_KEY.keys()
     assert {route.resource.scope for route in routes} == {None, *Scope}
+
+
+def test_a_start_and_a_check_go_past_flask(still_world):
+    api = Api(still_world)
+    api.app.wsgi_app.flask = None
+    one = api.start()
+
+    assert api.post(f"{START}/{one}/check", {"code": api.code(one)}).json["valid"]
+    assert [route.name for route in routes_of(with_metrics=True) if route.hot] == ["startVerification", "checkCode"]
