@@ -77,6 +77,7 @@ def _listening(api: Api) -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.timeout(600)  # thousands of requests, on however slow a machine
 @pytest.mark.filterwarnings("default")  # the tool's own
 def test_the_service_does_what_the_specification_says(unlimited: Api, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.CRITICAL, "werkzeug")
