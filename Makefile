@@ -71,11 +71,11 @@ storm-restores: setup  ## The ledger is restored in any order and at any moment;
 rotate: setup  ## Root keys are rotated while verifications are started and checked; none may be lost. Three minutes.
 	PYTHONPATH=tests $(BIN)/python benchmarks/rotate.py
 
-rolling: setup  ## Restart all processes under load, one by one; no request may fail. BEFORE=folder of the release before. Two minutes.
+rolling: setup  ## Restart all processes under load, one by one, behind HAProxy; no request may fail. BEFORE=folder of the release before.
 	PYTHONPATH=tests $(BIN)/python benchmarks/rolling.py $(if $(BEFORE),--before $(BEFORE))
 
-overload: setup  ## More load than the service bears: everybody is answered in time, and it recovers. A minute. Needs wrk.
-	$(BIN)/python benchmarks/overload.py
+overload: setup  ## More load than the service bears, behind HAProxy: all are answered in time. A minute. Needs wrk, haproxy.
+	PYTHONPATH=tests $(BIN)/python benchmarks/overload.py
 
 soak: setup  ## Half load for SOAK_SECONDS (twenty minutes): memory, keys and files must not grow.
 	$(BIN)/python benchmarks/soak.py --seconds $(SOAK_SECONDS)

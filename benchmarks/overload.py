@@ -1,4 +1,4 @@
-"""More load than the service bears: ``make overload``. A minute; needs wrk.
+"""More load than the service bears, behind its proxy: ``make overload``. A minute; needs wrk and HAProxy.
 
 Starts from more and more connections, each of which asks again as soon as it is answered, also when it was told to
 come back later: nobody behaves worse. Meanwhile a probe asks every tenth of a second. Afterwards it is seen how long it
@@ -21,6 +21,8 @@ import wrk
 from ending import ended_with
 from processes import Process, start_valkey, wait_for_port
 from seeding import BenchSettings
+from support_proxy import proxied
+from support_service import eventually
 
 HERE = Path(__file__).parent
 IN_TIME = 1.5
@@ -115,7 +117,9 @@ def _measured(connections: int, seconds: int, code: Path) -> Seen:
         command = [sys.executable, "-c", _MAIN, "serve", "--config", str(settings.path)]
         Process.start(stack, command, {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}, log=folder / "serve.log")
         wait_for_port(settings.port)
-        base = f"http://127.0.0.1:{settings.port}"
+        proxy = stack.enter_context(proxied(folder, [settings.port]))
+        eventually(lambda: proxy.is_up(0))
+        base = proxy.base
         with Prober(base) as prober:
             key = {"BENCH_API_KEY": settings.api_key}
             told = wrk.load(f"{base}/v1/verifications", "start.lua", connections, seconds, key)

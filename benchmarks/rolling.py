@@ -1,11 +1,10 @@
 """A rolling restart under load: ``make rolling``. Two minutes.
 
 Two services of two processes and two workers share a Redis and a ledger. Callers start verifications, read the codes
-that were sent, and check them, through what a proxy does: it asks the services in turn that say they are ready, and the
-next one where a connection is refused. Meanwhile every worker and every service is restarted, one after the other,
-again and again. With ``--before``, the folder of another checkout, all of them are of that release at first, so that
-old and new ones work side by side until the last one is replaced. Ends with 1 when a call failed, a message was lost or
-sent twice, the ledger lacks one, or a process did not end well.
+that were sent, and check them, through HAProxy with the configuration of the compose file. Meanwhile every worker and
+every service is restarted, one after the other, again and again. With ``--before``, the folder of another checkout, all
+of them are of that release at first, so that old and new ones work side by side until the last one is replaced. Ends
+with 1 when a call failed, a message was lost or sent twice, the ledger lacks one, or a process did not end well.
 """
 
 import argparse
@@ -27,14 +26,14 @@ from rig import percentile
 from support_installation import tree
 from support_ledger import make_ledger
 from support_outbox import waiting
-from support_rotation import FREE
+from support_proxy import Proxy, proxied
+from support_rotation import FREE, Load
 from support_service import Service, eventually
-from support_upstreams import ProxiedLoad, Upstreams
 from support_valkey import ValkeyServer, free_port
 
 HERE = Path(__file__).parent.parent
-LEAVE_AFTER = 1.0
-"""Seconds that a service still serves after it has said that it is not ready: several looks of the proxy."""
+LEAVE_AFTER = 4.0
+"""Seconds that a service still serves after it has said that it is not ready, as in the compose file."""
 GRACE = {"serve": LEAVE_AFTER + 12, "worker": 15.0}
 """Seconds within which a process has ended."""
 READ_WITHIN = 60.0
@@ -60,7 +59,6 @@ class Place:
     """Its address, of a service."""
     process: subprocess.Popen[bytes] | None = None
     log: Path = Path()
-    is_old: bool = False
 
 
 class Fleet:
@@ -72,7 +70,7 @@ class Fleet:
         self.before = before
         self.services = [Place("serve", f"http://127.0.0.1:{free_port()}") for _ in range(2)]
         self.workers = [Place("worker") for _ in range(2)]
-        self._folder = folder
+        self.folder = folder
         self._config = folder / "fleet.json"
         self._launched = 0
         make_ledger(self.ledger)
@@ -86,12 +84,10 @@ class Fleet:
     def launch(self, place: Place, code: Path) -> None:
         """Start a process of a checkout, and wait until it works."""
         self._launched += 1
-        place.is_old = code != HERE
-        place.log = self._folder / f"{place.command}-{self._launched}.log"
+        place.log = self.folder / f"{place.command}-{self._launched}.log"
         environment = {**os.environ, **self._keys, "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
         if place.base:
             environment["OTP_SERVICE__HTTP__PORT"] = place.base.rpartition(":")[2]
-        if place.base and not place.is_old:  # a setting that the release before need not know
             environment["OTP_SERVICE__HTTP__LEAVE_AFTER"] = str(LEAVE_AFTER)
         with place.log.open("wb") as output:
             place.process = subprocess.Popen(
@@ -130,16 +126,18 @@ def main() -> int:
     options = _options()
     books = Books()
     with _fleet(options.before, books) as fleet:
-        bases = [place.base for place in fleet.services]
-        with Upstreams(bases) as upstreams, ProxiedLoad(upstreams, options.callers) as load:
-            load.goes_on(options.verifications)
-            for _ in range(options.rounds):
-                for place in (*fleet.workers, *fleet.services):  # the workers first, as docs/operations.md has it
-                    _restart(fleet, place, upstreams, books)
-                    load.goes_on(options.verifications)
+        ports = [int(place.base.rpartition(":")[2]) for place in fleet.services]
+        with proxied(fleet.folder, ports) as proxy:
+            eventually(lambda: proxy.is_up(0) and proxy.is_up(1))
+            with Load(Service(proxy.base, Path(), Path(), fleet.valkey, {}), options.callers) as load:
+                load.goes_on(options.verifications)
+                for _ in range(options.rounds):
+                    for place in (*fleet.workers, *fleet.services):  # the workers first, as docs/operations.md has it
+                        _restart(fleet, place, proxy, books)
+                        load.goes_on(options.verifications)
         _settle(fleet, load, books)
     breaches = books.breaches + load.failures
-    _print(options, books, load, upstreams)
+    _print(options, books, load)
     return ended_with(breaches)
 
 
@@ -166,18 +164,15 @@ def _fleet(before: Path | None, books: Books) -> Iterator[Fleet]:
         yield fleet
 
 
-def _restart(fleet: Fleet, place: Place, upstreams: Upstreams, books: Books) -> None:
-    """Let a new process take the place of one that is asked to end."""
-    if place.base and place.is_old:
-        upstreams.drain(place.base)
+def _restart(fleet: Fleet, place: Place, proxy: Proxy, books: Books) -> None:
+    """Let a new process take the place of one that is asked to end; return when the proxy asks it."""
     fleet.end(place, books)
     fleet.launch(place, HERE)
-    if place.base:
-        upstreams.put_back(place.base)
-        eventually(lambda: upstreams.is_asked(place.base))
+    if place in fleet.services:
+        eventually(lambda: proxy.is_up(fleet.services.index(place)))
 
 
-def _settle(fleet: Fleet, load: ProxiedLoad, books: Books) -> None:
+def _settle(fleet: Fleet, load: Load, books: Books) -> None:
     """Compare what was started with what was sent, checked and recorded."""
     service = Service(fleet.services[0].base, Path(), Path(), fleet.valkey, {})
     held_back = [one for one, code in load.held_back if not service.check(one, code)["valid"]]
@@ -204,10 +199,9 @@ def _recorded(ledger: str) -> dict[str, int]:
     return found
 
 
-def _print(options: argparse.Namespace, books: Books, load: ProxiedLoad, upstreams: Upstreams) -> None:
+def _print(options: argparse.Namespace, books: Books, load: Load) -> None:
     rows = {
         "calls, failed": f"{load.calls:,}, {len(load.failures)}",
-        "calls whose connection was refused, answered by the other service": f"{upstreams.refused}",
         "verifications started, each sent once and recorded": f"{len(load.started):,}",
         "slowest call": f"{load.slowest:.2f} s",
     }

@@ -95,7 +95,12 @@ ROWS = (
         (
             Panel(
                 "Answers by status",
-                (Query(f'sum by (status) (rate({_REQUESTS}_count{{route=~"/v1/.*|turned_away"}}[1m]))', "{{status}}"),),
+                (
+                    Query(f'sum by (status) (rate({_REQUESTS}_count{{route=~"/v1/.*"}}[1m]))', "{{status}}"),
+                    Query(
+                        "sum(rate(haproxy_backend_connection_errors_total[1m])) or vector(0)", "refused by the proxy"
+                    ),
+                ),
             ),
             Panel(
                 "Time to the answer, p50",

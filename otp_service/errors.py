@@ -261,13 +261,6 @@ class LedgerMismatchError(LedgerUnavailableError):
     retry_after = 60
 
 
-class OverloadedError(OtpServiceError):
-    """More requests come than are answered: this one's turn would come too late, and nothing was done about it."""
-
-    code = "overloaded"
-    retry_after = 1
-
-
 class BacklogFullError(OtpServiceError):
     """So many messages wait that a code would arrive dead: nothing more is accepted until workers catch up."""
 

@@ -14,9 +14,17 @@ def app(settings: Settings | None = None) -> Service:
     it does not answer, or `LedgerUnavailableError`: a process that cannot look must not serve.
     """
     settings = settings or load_settings()
-    configure_logging(settings.logging.level, Renderer(settings.logging.format))
+    set_up_process(settings)
     installation = install(settings)
     prepare(installation)
-    watch(installation).start()
+    watching = watch(installation)
+    watching.start()
+    service = create_app(installation)
+    service.on_close(watching.stop, installation.close)
+    return service
+
+
+def set_up_process(settings: Settings) -> None:
+    """Let the process log and trace as the settings say."""
+    configure_logging(settings.logging.level, Renderer(settings.logging.format))
     tracing.switch(on=settings.telemetry.traces is not None)
-    return create_app(installation)

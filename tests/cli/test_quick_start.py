@@ -7,7 +7,7 @@ import sys
 
 from support_cli import configured
 
-from otp_service.cli.quick_start import collect_again
+from otp_service.cli.main import collect_again
 
 COMMAND = """
 import atexit, gc, sys
@@ -25,21 +25,22 @@ sys.argv = ["otp-service", "key", "new", "api"]
 main.main()
 """
 SERVED = """
-import gc, multiprocessing, os
+import gc, multiprocessing, os, threading
 
-def serve(settings, line):
-    from otp_service.cli import served
+def serve(address):
+    from otp_service.cli import server
     print(gc.isenabled(), flush=True)
-    served.app(settings, line)
+    server.load(address)
     print(gc.isenabled(), gc.get_freeze_count() > 0, flush=True)
     os._exit(0)
 
 if __name__ == "__main__":
-    from otp_service.cli import served
+    from otp_service.cli.server import ServerProcesses
     from otp_service.settings import load_settings
     assert gc.isenabled(), "only a server process holds them"
-    arguments = (load_settings(), multiprocessing.Pipe()[1])
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=arguments)
+    processes = ServerProcesses(load_settings())
+    threading.Thread(target=processes.accept, daemon=True).start()
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(processes.address,))
     process.start()
     process.join()
 """

@@ -3,13 +3,16 @@
 import contextlib
 import http.client
 import json
+import os
 import secrets
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 from pytest_httpserver import HTTPServer
 from support_cli import all_end, family
 from support_installation import API_KEY, NUMBER, key
@@ -110,7 +113,7 @@ def test_another_pseudonym_key_is_refused_as_at_a_start(tmp_path: Path, valkey: 
 def test_what_needs_a_restart_is_told_and_stays_as_it_was(service: Service, number: str):
     changed(
         service,
-        http={"port": 1, "processes": 3, "metrics_port": 2},
+        http={"port": 1, "processes": 3, "threads": 3, "metrics_port": 2},
         worker={"metrics_port": 3},
         redis={"url": service.valkey.url.replace("/0", "/1")},
         ledger={"url": f"sqlite:///{service.folder / 'other.db'}"},
@@ -118,7 +121,7 @@ def test_what_needs_a_restart_is_told_and_stays_as_it_was(service: Service, numb
     before = service.told("restart_needed")
     service.reload()
     assert {tuple(one["settings"]) for one in service.events("restart_needed")[before:]} == {
-        ("http.port", "http.processes", "http.metrics_port", "redis.url", "ledger.url"),
+        ("http.port", "http.processes", "http.threads", "http.metrics_port", "redis.url", "ledger.url"),
         ("worker.metrics_port", "redis.url", "ledger.url"),
     }
     verification = service.start(number)
@@ -143,8 +146,12 @@ def test_an_api_key_comes_and_goes_with_the_configuration_file(service: Service,
 def served_by(service: Service) -> set[int]:
     """Return the processes that serve: not their parent, and not the one by which multiprocessing cleans up."""
     (serve,) = service.children
-    commands = {one: Path(f"/proc/{one}/cmdline").read_text() for one in family(serve.pid)}
-    return {one for one, command in commands.items() if "multiprocessing-fork" in command}
+    served = set()
+    for one in family(serve.pid):
+        with contextlib.suppress(OSError):  # it has ended
+            if "multiprocessing-fork" in Path(f"/proc/{one}/cmdline").read_text():
+                served.add(one)
+    return served
 
 
 @pytest.fixture
@@ -255,37 +262,52 @@ def test_a_storm_of_hangups_loses_no_request(service: Service, number: str):
     assert min(counted) > 0
     verification = service.start(number)
     assert service.check(verification, service.code(verification))["valid"]
+    eventually(lambda: stays_the_same(lambda: service.told("reloaded")))  # the last of the storm comes after it
+
+
+def stays_the_same(what: Callable[[], object], seconds: float = 3.0) -> bool:
+    before = what()
+    time.sleep(seconds)
+    return what() == before
 
 
 def connected(service: Service) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", int(service.base.rpartition(":")[2]), timeout=30)
 
 
-def test_a_connection_that_nobody_uses_is_served_by_the_old_process_once_more(service: Service):
-    handed, before = service.told("handing_over"), service.told("reloaded")
-    with contextlib.closing(connected(service)) as idle:
-        idle.request("GET", "/healthz")
-        assert idle.getresponse().read()
-        service.children[0].send_signal(signal.SIGHUP)
-        eventually(lambda: service.told("handing_over") > handed)
-        assert service.told("reloaded") == before, "one process has still somebody to serve"
-        idle.request("GET", "/healthz")
-        answer = idle.getresponse()
-        assert (answer.status, answer.headers["Connection"], bool(answer.read())) == (200, "close", True)
-        eventually(lambda: service.told("reloaded") > before, 10)
+def test_a_kept_connection_outlives_a_reload(service: Service):
+    before = served_by(service)
+    with contextlib.closing(connected(service)) as kept:
+        kept.request("GET", "/healthz")
+        assert kept.getresponse().read()
+        port = kept.sock.getsockname()[1]
+        service.reload()
+        kept.request("GET", "/healthz")
+        answer = kept.getresponse()
+        assert (answer.status, answer.headers["Connection"], bool(answer.read())) == (200, None, True)
+        assert kept.sock.getsockname()[1] == port
+    assert served_by(service) == before
 
 
-def test_who_comes_while_old_processes_leave_is_served_by_new_ones(service: Service):
-    handed = service.told("handing_over")
-    with contextlib.closing(connected(service)) as idle:
-        idle.request("GET", "/healthz")  # one old process is held by it
-        assert idle.getresponse().read()
-        service.children[0].send_signal(signal.SIGHUP)
-        eventually(lambda: service.told("handing_over") > handed)
-        time.sleep(0.5)  # until that one has heard of it
-        answers = [service.get("/healthz") for _ in range(40)]
-    assert {answer.status_code for answer in answers} == {200}
-    assert not any(answer.headers.get("Connection") == "close" for answer in answers)
+def test_a_process_that_replaces_one_that_died_has_the_settings_in_force(service: Service, number: str):
+    shop = json.loads(service.config.read_text())["applications"]["shop"]
+    second = "otp_test_second"
+    changed(service, applications={"shop": {**shop, "keys": [api_key_hash(second)]}})
+    service.reload()
+    changed(service, applications={"shop": shop})  # not reloaded
+    before = served_by(service)
+    for process in before:
+        os.kill(process, signal.SIGKILL)
+    eventually(lambda: len(now := served_by(service)) == 2 and not now & before)
+    eventually(lambda: in_parallel(8, lambda _: is_alive(service)) == [True] * 8)
+    statuses = {service.post("/v1/verifications", {"to": number}, key=second).status_code for _ in range(4)}
+    assert statuses == {201}
+
+
+def is_alive(service: Service) -> bool:
+    with contextlib.suppress(requests.ConnectionError):
+        return service.get("/healthz").ok
+    return False
 
 
 @pytest.mark.parametrize("phase", [0.0, 0.3, 1.5])
@@ -300,26 +322,42 @@ def test_processes_that_reload_end_when_they_are_asked_to(tmp_path: Path, valkey
         assert "Traceback" not in service.logs()
 
 
-def test_where_a_successor_does_not_start_all_goes_on_as_before(tmp_path: Path, valkey: ValkeyServer):
+def test_where_one_process_cannot_use_the_settings_none_does(tmp_path: Path, valkey: ValkeyServer, keys: RootKeys):
     hook, fails = tmp_path / "hook", tmp_path / "fails"
     hook.mkdir()
-    (hook / "sitecustomize.py").write_text(FAIL_IF.format(file=str(fails)))
-    with running(tmp_path, valkey, workers=0, environ={"PYTHONPATH": str(hook)}, limits=FREE) as service:
+    (hook / "sitecustomize.py").write_text(FAIL_ONCE.format(file=str(fails)))
+    environ = {"PYTHONPATH": str(hook), **keys.environ}
+    with running(tmp_path, valkey, workers=0, environ=environ, limits=FREE) as service:
         eventually(lambda: len(served_by(service)) == 2)
         before = served_by(service)
+        keys.write("k2")
         fails.touch()
         service.hang_up()
         eventually(lambda: service.told("reload_failed"))
-        eventually(lambda: served_by(service) == before)
-        service.start()
-        fails.unlink()
+        assert {service.start().split("_")[1] for _ in range(8)} == {"k1"}
         service.reload()
-        assert not served_by(service) & before
+        assert {service.start().split("_")[1] for _ in range(8)} == {"k2"}
+        assert served_by(service) == before
 
 
-FAIL_IF = """
-import os, sys
+FAIL_ONCE = """
+import importlib.abc, os, sys
 
-if "--multiprocessing-fork" in sys.argv and os.path.exists({file!r}):
-    os._exit(3)
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "otp_service.wsgi" and "--multiprocessing-fork" in sys.argv:
+            sys.meta_path.remove(self)
+            from otp_service.bootstrap import install
+            import otp_service.bootstrap as bootstrap
+
+            def fail_once(settings):
+                try:
+                    os.remove({file!r})
+                except FileNotFoundError:
+                    return install(settings)
+                raise RuntimeError("no")
+
+            bootstrap.install = fail_once
+
+sys.meta_path.insert(0, Refuse())
 """

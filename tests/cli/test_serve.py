@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import os
 import signal
 import socket
@@ -19,8 +18,7 @@ from support_installation import API_KEY
 from support_service import eventually, in_parallel, running
 from support_valkey import ValkeyServer, free_port
 
-from otp_service.cli import serve
-from otp_service.cli.server import KILL_AFTER, FalseAlarms
+from otp_service.cli import run
 from otp_service.telemetry.metrics import DIRECTORY_VARIABLE
 
 
@@ -71,7 +69,7 @@ def test_what_processes_count_is_in_memory_unless_an_operator_says_where(named, 
     monkeypatch.setenv(DIRECTORY_VARIABLE, "to be restored")
     monkeypatch.delenv(DIRECTORY_VARIABLE)
 
-    with serve._shared_metrics():
+    with run._shared_metrics():
         folder = Path(os.environ[DIRECTORY_VARIABLE])
         assert folder.parent == (tmp_path if named else Path("/dev/shm"))  # noqa: S108 - where it has to be
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -120,7 +118,7 @@ def test_no_process_outlives_a_serve_that_is_killed_while_it_starts(launch, tmp_
         kill(everybody)
 
 
-PHASES = {"spawned": "granian", "importing": "otp_service.cli.served", "served": "otp_service.api.app"}
+PHASES = {"spawned": "granian", "importing": "otp_service.cli.server", "served": "otp_service.api.app"}
 """What a server process imports early, just before it binds itself to its parent, and just after."""
 
 PAUSE_AT = """
@@ -148,17 +146,6 @@ def test_nothing_in_the_current_folder_is_taken_for_a_module(launch, tmp_path):
     launch("serve", cwd=tmp_path, safe=True, http={"port": port, "metrics_port": 0})
     assert answer(f"http://127.0.0.1:{port}/readyz").status_code == 200
     assert not (tmp_path / "hijacked").exists()
-
-
-def test_a_process_that_ended_by_itself_is_not_reported_as_killed():
-    alarms = FalseAlarms()
-    killing, other = (logging.makeLogRecord({"msg": text}) for text in ("Killing worker-1 after it refused", "Boo"))
-    assert alarms.filter(killing)
-    alarms.stopped = time.monotonic() - 1
-    assert alarms.filter(other)
-    assert not alarms.filter(killing)
-    alarms.stopped = time.monotonic() - KILL_AFTER
-    assert alarms.filter(killing)
 
 
 def test_a_clean_end_is_silent_and_the_start_is_told(launch):

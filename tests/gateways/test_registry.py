@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 import pytest
 from support_installation import tree
 
-from otp_service.cli.reloading import reloaded
+from otp_service.cli.run import reloaded
 from otp_service.errors import ConfigurationError
 from otp_service.gateways import base
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, gateway_kind, known_kinds

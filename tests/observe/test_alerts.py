@@ -31,6 +31,7 @@ ONCE = {
 NEW, SINCE_LONG = "_x5 1+0x60", "1+0x65"
 """A minute a value: a series that comes with its first count, and one that has not changed for an hour."""
 ANSWERS = 'otp_service_http_request_seconds_count{method="POST",route="%s",status="%s"}'
+REFUSED = 'haproxy_backend_connection_errors_total{proxy="starts"}'
 
 if not shutil.which("promtool"):
     missing("promtool")
@@ -90,15 +91,15 @@ def test_what_lies_with_the_number_wakes_nobody_and_all_else_does(reason, tmp_pa
 
 
 @pytest.mark.parametrize(("refused", "told"), [(0, is_silent), (5, is_silent), (20, fires)])
-def test_more_than_one_in_a_hundred_turned_away_pages(refused, told, tmp_path):
-    turned_away = [
+def test_more_than_one_in_a_hundred_refused_by_the_proxy_pages(refused, told, tmp_path):
+    refusals = [
         {"series": ANSWERS % ("/v1/verifications", "201"), "values": f"0+{1000 - refused}x30"},
-        {"series": ANSWERS % ("turned_away", "503"), "values": f"0+{refused}x30"},
+        {"series": REFUSED, "values": f"0+{refused}x30"},
     ]
 
     evaluated(
         tmp_path,
-        {"interval": "1m", "input_series": turned_away, "promql_expr_test": [told("OtpServiceOverloaded", 20)]},
+        {"interval": "1m", "input_series": refusals, "promql_expr_test": [told("OtpServiceOverloaded", 20)]},
     )
 
 
@@ -124,10 +125,10 @@ def test_few_approvals_page_whichever_workers_record_them(workers, started, appr
     evaluated(tmp_path, {"interval": "1m", "input_series": recorded, "promql_expr_test": asked})
 
 
-def test_who_is_turned_away_burns_the_error_budget(tmp_path):
+def test_what_the_proxy_refuses_burns_the_error_budget(tmp_path):
     answers = [
         {"series": ANSWERS % ("/v1/verifications", "201"), "values": "0+96x120"},
-        {"series": ANSWERS % ("turned_away", "503"), "values": "0+4x120"},
+        {"series": REFUSED, "values": "0+4x120"},
         {"series": ANSWERS % ("unmatched", "404"), "values": "0+900x120"},
     ]
     asked = [

@@ -172,7 +172,9 @@ def test_prometheus_scrapes_the_ports_that_processes_report_on():
 
     assert found == {"api": settings.http.metrics_port, "worker": settings.worker.metrics_port}
     assert set(found) <= COMPOSE["services"].keys()
-    assert CONFIG["scrape_configs"][-1]["static_configs"][0]["targets"] == ["redis-exporter:9121"]
+    bound = re.search(r"frontend metrics\n    bind :(\d+)", (ROOT / "config" / "haproxy.cfg").read_text())[1]
+    others = [job["static_configs"][0]["targets"] for job in CONFIG["scrape_configs"] if "static_configs" in job]
+    assert others == [[f"proxy:{bound}"], ["redis-exporter:9121"]]
 
 
 def test_grafana_finds_its_files_and_its_source():

@@ -19,7 +19,6 @@ from support_valkey import free_port
 from support_worker import Journal, working
 
 from otp_service.api.app import Traced
-from otp_service.api.exchange import TURNED_AWAY
 from otp_service.errors import ConfigurationError
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
@@ -120,14 +119,6 @@ def test_a_probe_is_no_span(spans: Spans, real_world: World):
     api.get("/healthz")
     api.get("/readyz")
 
-    assert spans() == []
-
-
-def test_who_is_turned_away_leaves_no_span(spans: Spans, real_world: World):
-    api = Api(real_world, **TRACED)
-    answer = api.app.test_client().post("/v1/verifications", environ_overrides={TURNED_AWAY: True})
-
-    assert answer.status_code == 503
     assert spans() == []
 
 

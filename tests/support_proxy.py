@@ -1,0 +1,64 @@
+"""The shipped configuration of the proxy in a real HAProxy, in front of servers of this host."""
+
+import contextlib
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from support_sources import ROOT
+from support_valkey import free_port
+
+HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """Where it listens."""
+
+    port: int
+    metrics_port: int
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def metrics(self, beginning: str) -> list[float]:
+        """Return the values of the series that begin so; none while it does not answer."""
+        with contextlib.suppress(requests.ConnectionError):
+            told = requests.get(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10).text
+            return [float(line.split()[-1]) for line in told.splitlines() if line.startswith(beginning)]
+        return []
+
+    def is_up(self, place: int) -> bool:
+        """Tell whether it passes starts and all the rest to one of the ports."""
+        of = 'haproxy_server_status{proxy="%s",server="api%d",state="UP"}'
+        return all(self.metrics(of % (backend, place)) == [1.0] for backend in ("starts", "api"))
+
+
+@contextlib.contextmanager
+def proxied(folder: Path, ports: Sequence[int], changes: Mapping[str, str] | None = None) -> Iterator[Proxy]:
+    """Run a proxy in front of ports, whose configuration differs in addresses only, and in ``changes`` of its text."""
+    proxy, text = Proxy(free_port(), free_port()), (ROOT / "config" / "haproxy.cfg").read_text()
+    servers = "\n    ".join(f"server api{place} 127.0.0.1:{port}" for place, port in enumerate(ports))
+    ours = {
+        "bind :8080": f"bind 127.0.0.1:{proxy.port}",
+        "bind :8081": f"bind 127.0.0.1:{free_port()}",
+        "bind :8405": f"bind 127.0.0.1:{proxy.metrics_port}",
+        "server-template api 16 api:8080": servers,
+        " resolvers engine resolve-prefer ipv4 init-addr none": "",
+    }
+    for pattern, other in (ours | dict(changes or {})).items():
+        text, changed = re.subn(pattern, other, text)
+        assert changed, pattern
+    file = folder / "haproxy.cfg"
+    file.write_text(text)
+    process = subprocess.Popen([HAPROXY, "-db", "-f", file], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield proxy
+    finally:
+        process.terminate()
+        process.wait(10)
