@@ -14,7 +14,7 @@ from otp_service.cli.common import Session, command, destination, phone_number, 
 from otp_service.cli.doctor import skew_in_words
 from otp_service.cli.ledger import warn_of_caution
 from otp_service.domain.guard import ANY, RULES, Mode, shown
-from otp_service.domain.guard_model import Attempt, Kind, Replayed, replay
+from otp_service.domain.guard_model import Attempt, Kind, Replay
 from otp_service.domain.numbers import Destination, is_region
 from otp_service.errors import ConfigurationError, InvalidRequestError
 from otp_service.services import operator_actions
@@ -334,7 +334,10 @@ def replay_command(session: Session, changed: Path | None, log: Path | None, sav
     rulesets = {name: one.ruleset for name, one in tried.context.rulesets.items()}
     if settings.guard.mode(_COUNTRY) is not Mode.ENFORCE:
         applications = {name: replace(one, countries=None) for name, one in applications.items()}
-    _show(replay(attempts, rulesets, applications), settings.guard.currency)
+    replay = Replay(rulesets, applications)
+    for attempt in attempts:
+        replay.judge(attempt)
+    _show(replay, settings.guard.currency)
 
 
 def _kept(store: Store) -> Iterator[Attempt]:
@@ -354,7 +357,7 @@ def _read(log: Path) -> Iterator[Attempt]:
             raise ConfigurationError(f"{log}: line {number} is no attempt of a log.") from malformed
 
 
-def _show(found: Replayed, currency: str) -> None:
+def _show(found: Replay, currency: str) -> None:
     before, after = found.before, found.after
     rows: list[out.Row] = [
         ("messages", before.messages, after.messages),

@@ -1,6 +1,5 @@
 """The rules of the guard, as settings give them: limits, destinations, prices, ceilings."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,33 +22,6 @@ from otp_service.errors import (
 
 
 @dataclass(frozen=True, slots=True)
-class FadingCounter:
-    """What was counted in an interval, and in the one before, which fades out while the present one grows."""
-
-    interval: int = -2
-    count: int = 0
-    before: int = 0
-
-    def value(self, now: int, window: int) -> float:
-        """Return the count at this time."""
-        passed = now // window - self.interval
-        if passed > 1:
-            return 0.0
-        count, before = (0, self.count) if passed == 1 else (self.count, self.before)
-        return count + before * (1 - (now % window) / window)
-
-    def added(self, now: int, window: int) -> "FadingCounter":
-        """Return it with one more. A clock that was set back counts on where it was."""
-        present = max(now // window, self.interval)
-        if present == self.interval:
-            return FadingCounter(present, self.count + 1, self.before)
-        return FadingCounter(present, 1, self.count if present == self.interval + 1 else 0)
-
-
-# The same as ``include_buckets.lua``, over states in memory. Times in milliseconds.
-
-
-@dataclass(frozen=True, slots=True)
 class BucketRule:
     """At most ``amount`` unapproved sends in a ``window``, and ``factor`` more for each that was approved in one."""
 
@@ -62,72 +34,6 @@ class BucketRule:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "approvals", f"a{self.window // 1000}")
-
-
-@dataclass(slots=True)
-class Kept:
-    """What is kept of an address, a block of numbers or a country."""
-
-    at: int = 0
-    """When the levels were so."""
-    levels: dict[str, float] = field(default_factory=dict)
-    """Sends that were not approved, and have not leaked away, by bucket."""
-    approvals: dict[str, FadingCounter] = field(default_factory=dict)
-    """By window."""
-
-
-def bucket_capacity(kept: Kept, rule: BucketRule, now: int) -> float:
-    """Return how many unapproved sends a bucket holds."""
-    approved = kept.approvals.get(rule.approvals, FadingCounter()).value(now, rule.window)
-    return rule.amount + rule.factor * approved
-
-
-def bucket_level(kept: Kept, rule: BucketRule, now: int) -> float:
-    """Return how much a bucket holds, leaked since it was seen last.
-
-    What got smaller since, because approvals faded, is full and not more.
-    """
-    if rule.name not in kept.levels:
-        return 0.0
-    most = bucket_capacity(kept, rule, now)
-    leaked = most / rule.window * max(0, now - kept.at)
-    return max(0.0, min(kept.levels[rule.name], most) - leaked)
-
-
-def bucket_wait(held: float, most: float, rule: BucketRule) -> int:
-    """Return the milliseconds until one more fits into a bucket that may hold so many, 0 when it does now."""
-    excess = held + 1 - max(1.0, most)
-    return max(1, math.ceil(excess * rule.window / most)) if excess > 0 else 0
-
-
-def give_back_to_bucket(kept: Kept, rule: BucketRule, sends: int) -> None:
-    """Give sends back; the bucket leaks afterwards."""
-    if rule.name in kept.levels:
-        kept.levels[rule.name] = max(0.0, kept.levels[rule.name] - sends)
-
-
-def approve_in_bucket(kept: Kept, rule: BucketRule, now: int) -> None:
-    """Count an approval in a window."""
-    kept.approvals[rule.approvals] = kept.approvals.get(rule.approvals, FadingCounter()).added(now, rule.window)
-
-
-# The same as ``include_conversions.lua``, in memory. Times in milliseconds.
-
-SLOT: Final = 60_000
-"""What was sent in this slot or the one before is not judged yet: people are still typing."""
-KEPT: Final = 0.93
-"""How much of what is judged still counts a slot later: half after ten minutes."""
-FORGOTTEN: Final = 120
-"""Slots after which nothing of it counts any more."""
-
-
-class State(StrEnum):
-    """How a breaker stands."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    PROBING = "probing"
-    """Its time is over; a trickle shows whether it is better now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,85 +52,6 @@ class ConversionRule:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "probe", -(-self.sends // 2))
-
-
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """What one breaker has seen: sends and approvals of this slot, of the one before, and of all before that."""
-
-    slot: int = 0
-    sends: int = 0
-    approvals: int = 0
-    sends_before: int = 0
-    approvals_before: int = 0
-    ripe_sends: float = 0.0
-    ripe_approvals: float = 0.0
-    until: int = 0
-    """When it is tried again; 0 while the breaker is closed."""
-    times: int = 0
-    """How often it was opened since it was last seen to be well: the next time it is open for longer."""
-    since: int = 0
-    """What was started before is forgotten: when it opened last, 0 where all counts."""
-
-    def at_time(self, now: int) -> "Conversion":
-        """Return it as it is now, its slots moved on."""
-        seen = self
-        for _ in range(min(now // SLOT - self.slot, FORGOTTEN)):
-            seen = seen._next_slot()
-        return replace(seen, slot=max(self.slot, now // SLOT))  # a clock that was set back does not age it twice
-
-    def _next_slot(self) -> "Conversion":
-        return replace(
-            self,
-            sends=0,
-            approvals=0,
-            sends_before=self.sends,
-            approvals_before=self.approvals,
-            ripe_sends=self.ripe_sends * KEPT + self.sends_before,
-            ripe_approvals=self.ripe_approvals * KEPT + self.approvals_before,
-        )
-
-    def judged(self, now: int, rule: ConversionRule) -> "tuple[Conversion, State]":
-        """Return it, at its time, with what follows from what it has seen, and how it stands then."""
-        if now < self.until:
-            return self, State.OPEN
-        ripe = self.ripe_sends >= (rule.probe if self.until else rule.sends)
-        bad = self.ripe_approvals < rule.rate * self.ripe_sends
-        if ripe and bad:
-            return self._opened(now, rule), State.OPEN
-        if ripe:
-            return replace(self, until=0, times=0), State.CLOSED
-        if self.until and not rule.flows:
-            return self, State.PROBING
-        if self.until and bad and self.ripe_sends >= 1:  # too little to tell, and nothing good
-            return self, State.OPEN
-        return replace(self, until=0), State.CLOSED
-
-    def _opened(self, now: int, rule: ConversionRule) -> "Conversion":
-        closed_for = rule.closed_for
-        for _ in range(min(self.times, 30)):
-            closed_for = min(2 * closed_for, rule.closed_for_at_most)
-        if rule.flows:  # what passes goes on telling
-            return replace(self, until=now + closed_for, times=self.times + 1)
-        return Conversion(self.slot, until=now + closed_for, times=self.times + 1, since=now)
-
-    def sent(self) -> "Conversion":
-        """Return it with one verification more."""
-        return replace(self, sends=self.sends + 1)
-
-    def approved(self, created: int) -> "Conversion":
-        """Return it with one approval more, of a verification that was started at ``created``."""
-        age = self.slot - created // SLOT
-        if created < self.since:
-            return self
-        if age <= 0:
-            return replace(self, approvals=self.approvals + 1)
-        if age == 1:
-            return replace(self, approvals_before=self.approvals_before + 1)
-        weight = 1.0
-        for _ in range(min(age - 2, FORGOTTEN)):
-            weight *= KEPT
-        return replace(self, ripe_approvals=self.ripe_approvals + weight)
 
 
 # What a rule counts, and how much is too much, is in the ruleset (`ruleset.py`) that the configuration makes.

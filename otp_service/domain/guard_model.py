@@ -2,30 +2,199 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
-from otp_service.domain import guard
 from otp_service.domain.applications import Application
 from otp_service.domain.guard import (
     Breaker,
     Bucket,
+    BucketRule,
     Ceiling,
-    Conversion,
-    FadingCounter,
+    ConversionRule,
     Failures,
-    Kept,
     Ruleset,
     Scope,
     Sending,
-    State,
     Strategy,
     Waits,
     Window,
     unpacked,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FadingCounter:
+    """What was counted in an interval, and in the one before, which fades out while the present one grows."""
+
+    interval: int = -2
+    count: int = 0
+    before: int = 0
+
+    def value(self, now: int, window: int) -> float:
+        """Return the count at this time."""
+        passed = now // window - self.interval
+        if passed > 1:
+            return 0.0
+        count, before = (0, self.count) if passed == 1 else (self.count, self.before)
+        return count + before * (1 - (now % window) / window)
+
+    def added(self, now: int, window: int) -> "FadingCounter":
+        """Return it with one more. A clock that was set back counts on where it was."""
+        present = max(now // window, self.interval)
+        if present == self.interval:
+            return FadingCounter(present, self.count + 1, self.before)
+        return FadingCounter(present, 1, self.count if present == self.interval + 1 else 0)
+
+
+# The same as ``include_buckets.lua``, over states in memory. Times in milliseconds.
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is kept of an address, a block of numbers or a country."""
+
+    at: int = 0
+    """When the levels were so."""
+    levels: dict[str, float] = field(default_factory=dict)
+    """Sends that were not approved, and have not leaked away, by bucket."""
+    approvals: dict[str, FadingCounter] = field(default_factory=dict)
+    """By window."""
+
+
+def bucket_capacity(kept: Kept, rule: BucketRule, now: int) -> float:
+    """Return how many unapproved sends a bucket holds."""
+    approved = kept.approvals.get(rule.approvals, FadingCounter()).value(now, rule.window)
+    return rule.amount + rule.factor * approved
+
+
+def bucket_level(kept: Kept, rule: BucketRule, now: int) -> float:
+    """Return how much a bucket holds, leaked since it was seen last.
+
+    What got smaller since, because approvals faded, is full and not more.
+    """
+    if rule.name not in kept.levels:
+        return 0.0
+    most = bucket_capacity(kept, rule, now)
+    leaked = most / rule.window * max(0, now - kept.at)
+    return max(0.0, min(kept.levels[rule.name], most) - leaked)
+
+
+def bucket_wait(held: float, most: float, rule: BucketRule) -> int:
+    """Return the milliseconds until one more fits into a bucket that may hold so many, 0 when it does now."""
+    excess = held + 1 - max(1.0, most)
+    return max(1, math.ceil(excess * rule.window / most)) if excess > 0 else 0
+
+
+def give_back_to_bucket(kept: Kept, rule: BucketRule, sends: int) -> None:
+    """Give sends back; the bucket leaks afterwards."""
+    if rule.name in kept.levels:
+        kept.levels[rule.name] = max(0.0, kept.levels[rule.name] - sends)
+
+
+def approve_in_bucket(kept: Kept, rule: BucketRule, now: int) -> None:
+    """Count an approval in a window."""
+    kept.approvals[rule.approvals] = kept.approvals.get(rule.approvals, FadingCounter()).added(now, rule.window)
+
+
+# The same as ``include_conversions.lua``, in memory. Times in milliseconds.
+
+SLOT: Final = 60_000
+"""What was sent in this slot or the one before is not judged yet: people are still typing."""
+KEPT: Final = 0.93
+"""How much of what is judged still counts a slot later: half after ten minutes."""
+FORGOTTEN: Final = 120
+"""Slots after which nothing of it counts any more."""
+
+
+class State(StrEnum):
+    """How a breaker stands."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    PROBING = "probing"
+    """Its time is over; a trickle shows whether it is better now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What one breaker has seen: sends and approvals of this slot, of the one before, and of all before that."""
+
+    slot: int = 0
+    sends: int = 0
+    approvals: int = 0
+    sends_before: int = 0
+    approvals_before: int = 0
+    ripe_sends: float = 0.0
+    ripe_approvals: float = 0.0
+    until: int = 0
+    """When it is tried again; 0 while the breaker is closed."""
+    times: int = 0
+    """How often it was opened since it was last seen to be well: the next time it is open for longer."""
+    since: int = 0
+    """What was started before is forgotten: when it opened last, 0 where all counts."""
+
+    def at_time(self, now: int) -> "Conversion":
+        """Return it as it is now, its slots moved on."""
+        seen = self
+        for _ in range(min(now // SLOT - self.slot, FORGOTTEN)):
+            seen = seen._next_slot()
+        return replace(seen, slot=max(self.slot, now // SLOT))  # a clock that was set back does not age it twice
+
+    def _next_slot(self) -> "Conversion":
+        return replace(
+            self,
+            sends=0,
+            approvals=0,
+            sends_before=self.sends,
+            approvals_before=self.approvals,
+            ripe_sends=self.ripe_sends * KEPT + self.sends_before,
+            ripe_approvals=self.ripe_approvals * KEPT + self.approvals_before,
+        )
+
+    def judged(self, now: int, rule: ConversionRule) -> "tuple[Conversion, State]":
+        """Return it, at its time, with what follows from what it has seen, and how it stands then."""
+        if now < self.until:
+            return self, State.OPEN
+        ripe = self.ripe_sends >= (rule.probe if self.until else rule.sends)
+        bad = self.ripe_approvals < rule.rate * self.ripe_sends
+        if ripe and bad:
+            return self._opened(now, rule), State.OPEN
+        if ripe:
+            return replace(self, until=0, times=0), State.CLOSED
+        if self.until and not rule.flows:
+            return self, State.PROBING
+        if self.until and bad and self.ripe_sends >= 1:  # too little to tell, and nothing good
+            return self, State.OPEN
+        return replace(self, until=0), State.CLOSED
+
+    def _opened(self, now: int, rule: ConversionRule) -> "Conversion":
+        closed_for = rule.closed_for
+        for _ in range(min(self.times, 30)):
+            closed_for = min(2 * closed_for, rule.closed_for_at_most)
+        if rule.flows:  # what passes goes on telling
+            return replace(self, until=now + closed_for, times=self.times + 1)
+        return Conversion(self.slot, until=now + closed_for, times=self.times + 1, since=now)
+
+    def sent(self) -> "Conversion":
+        """Return it with one verification more."""
+        return replace(self, sends=self.sends + 1)
+
+    def approved(self, created: int) -> "Conversion":
+        """Return it with one approval more, of a verification that was started at ``created``."""
+        age = self.slot - created // SLOT
+        if created < self.since:
+            return self
+        if age <= 0:
+            return replace(self, approvals=self.approvals + 1)
+        if age == 1:
+            return replace(self, approvals_before=self.approvals_before + 1)
+        weight = 1.0
+        for _ in range(min(age - 2, FORGOTTEN)):
+            weight *= KEPT
+        return replace(self, ripe_approvals=self.ripe_approvals + weight)
 
 
 @dataclass(slots=True)
@@ -373,8 +542,8 @@ class Trial:
             new = rule.new is None or self.new.get(rule.new, False)
             if stands and new and not late and self._applies(rule):
                 kept = self.part(rule.part).kept
-                level = guard.bucket_level(kept, rule, self.now)
-                wait = guard.bucket_wait(level, guard.bucket_capacity(kept, rule, self.now), rule)
+                level = bucket_level(kept, rule, self.now)
+                wait = bucket_wait(level, bucket_capacity(kept, rule, self.now), rule)
                 self._note(rule.rule, wait, records=rule.record_only)
                 self._counted.append((rule, level))
 
@@ -439,7 +608,7 @@ class Trial:
         kept = self.part(part).kept
         for rule in self.ruleset.buckets:
             if rule.part == part and rule.name in kept.levels and rule.place in {None, str(self.sending.place)}:
-                kept.levels[rule.name] = guard.bucket_level(kept, rule, self.now)
+                kept.levels[rule.name] = bucket_level(kept, rule, self.now)
         kept.at = self.now
 
     def _scopes(self) -> tuple[Scope, ...]:
@@ -589,9 +758,9 @@ def _give_back_part(back: Trial, counted: Counted, part: str, *, counts: bool) -
     for rule in back.ruleset.buckets:
         if rule.part != part or rule.name in done:
             continue
-        guard.give_back_to_bucket(own.kept, rule, counted.sends[part, rule.name])
+        give_back_to_bucket(own.kept, rule, counted.sends[part, rule.name])
         if counts and rule.approvals not in done:
-            guard.approve_in_bucket(own.kept, rule, back.now)
+            approve_in_bucket(own.kept, rule, back.now)
         done |= {rule.name, rule.approvals}
     if any(rule.part == part for rule in back.ruleset.breakers):
         own.breaker = own.breaker.at_time(back.now).approved(counted.created)
@@ -688,79 +857,74 @@ class Tally:
             self.approved += 1
 
 
-@dataclass(slots=True)
-class Replayed:
-    """The same attempts as they went, and under other rules."""
-
-    before: Tally = field(default_factory=Tally)
-    after: Tally = field(default_factory=Tally)
-    unknown: int = 0
-    """Attempts of verifications that started before the log, or of applications that the rules do not name."""
-    never_started: int = 0
-    """Further attempts of verifications that would not have started."""
-    people_refused: int = 0
-    """Verifications that were approved, and would not have started."""
-    differing: list[tuple[Attempt, str]] = field(default_factory=list)
-    """Attempts with another outcome, and the rule that would refuse them now (empty for none)."""
-
-
-def replay(
-    attempts: Iterable[Attempt], rulesets: Mapping[str, Ruleset], applications: Mapping[str, Application] | None = None
-) -> Replayed:
-    """Run attempts, in the order in which they were made, through rules in memory; ``rulesets`` by application.
+class Replay:
+    """Attempts as they went, and what becomes of them under other rules, in memory; ``rulesets`` by application.
 
     With ``applications``, by name, a start goes where they send to and have their home, not where they did then. What
     was refused in its time and would pass now has no answer in the log: nobody typed that code in. It counts as never
     approved.
     """
-    rehearsal, found = Rehearsal(), Replayed()
-    counted: dict[str, Counted | None] = {}
-    for attempt in attempts:
-        if attempt.kind is not Kind.START and attempt.verification not in counted:
-            found.unknown += 1
-            continue
-        if attempt.kind is Kind.START and attempt.application not in rulesets:
-            found.unknown += 1
-            continue
-        rule = _again(rehearsal, attempt, rulesets, applications or {}, counted)
-        found.before.count(attempt, attempt.refused)
+
+    def __init__(self, rulesets: Mapping[str, Ruleset], applications: Mapping[str, Application] | None = None) -> None:
+        self._rehearsal = Rehearsal()
+        self._rulesets = rulesets
+        self._applications = applications or {}
+        self._counted: dict[str, Counted | None] = {}
+        self.before = Tally()
+        self.after = Tally()
+        self.unknown = 0
+        """Attempts of verifications that started before the log, or of applications that the rules do not name."""
+        self.never_started = 0
+        """Further attempts of verifications that would not have started."""
+        self.people_refused = 0
+        """Verifications that were approved, and would not have started."""
+
+    def judge(self, attempt: Attempt) -> str | None:
+        """Try the next attempt; return the rule that refuses it now, empty for none, ``None`` when it is not tried."""
+        if attempt.kind is Kind.START:
+            known = attempt.application in self._rulesets
+        else:
+            known = attempt.verification in self._counted
+        if not known:
+            self.unknown += 1
+            return None
+        self.before.count(attempt, attempt.refused)
+        rule = self._start(attempt) if attempt.kind is Kind.START else self._go_on(attempt)
         if rule is None:
-            found.never_started += 1
-            found.people_refused += attempt.kind is Kind.APPROVED
-            continue
-        found.after.count(attempt, rule)
-        if rule != attempt.refused:
-            found.differing.append((attempt, rule))
-    return found
+            self.never_started += 1
+            self.people_refused += attempt.kind is Kind.APPROVED
+        else:
+            self.after.count(attempt, rule)
+        return rule
 
-
-def _again(
-    rehearsal: Rehearsal,
-    attempt: Attempt,
-    rulesets: Mapping[str, Ruleset],
-    applications: Mapping[str, Application],
-    counted: dict[str, Counted | None],
-) -> str | None:
-    """Return the rule that refuses an attempt, empty for none; ``None`` when its verification never started."""
-    if attempt.kind is Kind.START:
-        ruleset, application = rulesets[attempt.application], applications.get(attempt.application)
-        sending = attempt.sending
+    def _start(self, attempt: Attempt) -> str:
+        sending, application = attempt.sending, self._applications.get(attempt.application)
         if application:
             if not application.sends_to(attempt.country):
-                counted[attempt.verification] = None
+                self._counted[attempt.verification] = None
                 return "destination.country"
             sending = replace(sending, place=application.place_of(attempt.country))
-        findings, verification = rehearsal.start(ruleset, attempt.application, attempt.country, sending, attempt.at)
-        counted[attempt.verification] = verification
-    else:
-        verification = counted[attempt.verification]
+        ruleset = self._rulesets[attempt.application]
+        findings, verification = self._rehearsal.start(
+            ruleset, attempt.application, attempt.country, sending, attempt.at
+        )
+        self._counted[attempt.verification] = verification
+        return _refused_by(findings)
+
+    def _go_on(self, attempt: Attempt) -> str | None:
+        verification = self._counted[attempt.verification]
         if verification is None:
             return None
-        ruleset = rulesets[verification.application]
+        ruleset = self._rulesets[verification.application]
         if attempt.kind in _MESSAGES:
             fallback = attempt.kind is Kind.FALLBACK
-            findings = rehearsal.resend(ruleset, verification, attempt.price, attempt.at, fallback=fallback)
-        else:
-            findings = rehearsal.guess(ruleset, verification, attempt.at, right=attempt.kind is Kind.APPROVED)
+            return _refused_by(
+                self._rehearsal.resend(ruleset, verification, attempt.price, attempt.at, fallback=fallback)
+            )
+        right = attempt.kind is Kind.APPROVED
+        return _refused_by(self._rehearsal.guess(ruleset, verification, attempt.at, right=right))
+
+
+def _refused_by(findings: list[Finding]) -> str:
     refused = refusal(findings)
     return refused.rule if refused else ""
