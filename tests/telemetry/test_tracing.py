@@ -295,17 +295,22 @@ def test_traces_that_are_off_import_nothing_and_make_nothing():
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = set(done.stdout.split())  # redis-py imports the metrics of OpenTelemetry where they are installed
     assert "otp_service.telemetry.tracing" in loaded
-    assert not loaded & {"otp_service.telemetry.tracing", "opentelemetry.sdk.trace", "opentelemetry.exporter"}
+    assert not loaded & {"otp_service.telemetry.otlp", "opentelemetry.sdk.trace", "opentelemetry.exporter"}
 
     with tracing.span("asked", "server", PARENT, application="shop"):
         tracing.note("other", outcome="x")
         assert (tracing.traceparent(), tracing.trace_id(), tracing.is_on()) == ("", "", False)
 
 
-def test_without_the_package_nothing_starts_and_the_sentence_says_what_to_do(
+def test_without_opentelemetry_everything_is_imported():
+    code = "import sys; sys.modules['opentelemetry'] = None; import otp_service.wsgi, otp_service.cli.main"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_the_package_traces_do_not_start_and_the_sentence_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, real_world: World
 ):
-    monkeypatch.setitem(sys.modules, "otp_service.telemetry.tracing", None)
+    monkeypatch.setitem(sys.modules, "otp_service.telemetry.otlp", None)
 
     with pytest.raises(ConfigurationError, match=r"^Traces need the extra otel: docs/install\.md\.$"):
         real_world.install(**TRACED)
