@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import redis
 
 from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey
+from otp_service.domain.templates import segment_counter
 from otp_service.errors import LedgerMismatchError, RefusalName, StartRefusal, StartRefusedError
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
@@ -107,6 +108,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         policies=_policies(settings),
         prices=settings.core_prices,
         catalogue=catalogue,
+        text_segments=segment_counter(catalogue),
         clearance=settings.core_clearance,
         inbound=settings.inbound.to_core(),
         public_url=settings.http.public_url,

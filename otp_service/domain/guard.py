@@ -1,7 +1,7 @@
 """The rules of the guard, as settings give them: limits, destinations, prices, ceilings."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -478,11 +478,6 @@ class Prices:
     def price(self, country: str, channel: str, segments: int) -> int:
         """Return what a message costs; 0 where no price is configured."""
         return (self.unit(country, channel) or 0) * (segments if channel == "sms" else 1)
-
-
-def dearest(prices: Iterable[Prices], country: str, channel: str, segments: int) -> int:
-    """Return the most that a message may cost through any of some gateways; 0 when there is none."""
-    return max((one.price(country, channel, segments) for one in prices), default=0)
 
 
 @dataclass(frozen=True, slots=True)

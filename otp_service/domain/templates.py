@@ -3,8 +3,8 @@
 import re
 import string
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -657,3 +657,26 @@ def write(catalogue: Catalogue, wording: Wording) -> Written:
     wanted = (wording.locale, wording.application.locale)
     words = catalogue.choose(wording.purpose, wording.channel, *wanted, only=wording.languages)
     return written(wording, words, number_style(words.locale) if wording.transaction else PLAIN)
+
+
+def most_segments(catalogue: Catalogue, wording: Wording) -> int:
+    """Return the most segments of a text message from now on: the words for fewer minutes may be the longer ones."""
+    each = (replace(wording, minutes=minutes) for minutes in range(wording.minutes + 1))
+    return max(len(segments(write(catalogue, one).text)) for one in each)
+
+
+SegmentCounter = Callable[[Application, Purpose, str], int]
+
+
+def segment_counter(catalogue: Catalogue) -> SegmentCounter:
+    """Return what tells the most segments of a text message without a payment, by the tag of its language.
+
+    Each message is written out once: its length depends on nothing that a caller sends.
+    """
+
+    @lru_cache(maxsize=4096)
+    def count(application: Application, purpose: Purpose, tag: str) -> int:
+        code, minutes = "0" * purpose.code_length, minutes_told(purpose.ttl)
+        return most_segments(catalogue, Wording(application, purpose, Channel.SMS, tag, code, minutes))
+
+    return count

@@ -8,7 +8,7 @@ from otp_service.domain.countries import Clearance
 from otp_service.domain.guard import DestinationRules, Limits, Prices
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.people import InboundPolicy
-from otp_service.domain.templates import Catalogue
+from otp_service.domain.templates import Catalogue, SegmentCounter
 from otp_service.domain.verification import Allowance, Purpose, Routes
 from otp_service.gateways.base import Gateway
 from otp_service.ledger.ledger import Ledger
@@ -46,6 +46,8 @@ class Context:
     """What messages cost, by the name of the gateway."""
     catalogue: Catalogue
     """The words of messages."""
+    text_segments: SegmentCounter
+    """How long text messages without a payment are."""
     clearance: Clearance
     """What countries ask of messages, and what is registered there."""
     inbound: InboundPolicy

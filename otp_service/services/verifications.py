@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 
 from otp_service.domain.applications import Application, ClientIp
-from otp_service.domain.guard import RULES, Prices, Sending, Tells, coarse_retry_after, dearest, whole_seconds
+from otp_service.domain.guard import RULES, Sending, Tells, coarse_retry_after, whole_seconds
 from otp_service.domain.keyring import MASK, Keyring, Retry, Subject, code_of, normalise_code
 from otp_service.domain.numbers import (
     LONGEST_MASK,
@@ -21,7 +21,7 @@ from otp_service.domain.numbers import (
 )
 from otp_service.domain.payments import Transaction, canonical_transaction
 from otp_service.domain.people import Evidence
-from otp_service.domain.templates import Message, Wording, minutes_told, segments, write
+from otp_service.domain.templates import Message, Wording, minutes_told, most_segments, segments
 from otp_service.domain.verification import (
     Channel,
     CheckResult,
@@ -226,16 +226,12 @@ def dearest_price(
     """
     if not _priced(context):
         return 0
-    channels = (Channel(channel), *purpose.channels_after(channel))
-    return max(
-        dearest(
-            _prices(context, purpose, country, one),
-            country,
-            one,
-            _segments(context, application, purpose, country, one, locale, transaction),
-        )
-        for one in channels
-    )
+    prices = []
+    for one in (Channel(channel), *purpose.channels_after(channel)):
+        count = _segments(context, application, purpose, country, one, locale, transaction)
+        gateways = context.routes.gateways_for(country, purpose.name, one)
+        prices += [context.prices[gateway].price(country, one, count) for gateway in gateways]
+    return max(prices, default=0)
 
 
 def price_of_further(context: Context, verification: Verification, channel: str) -> int:
@@ -260,11 +256,6 @@ def _priced(context: Context) -> bool:
     return any(one.of for one in context.prices.values())
 
 
-def _prices(context: Context, purpose: Purpose, country: str, channel: str) -> Iterator[Prices]:
-    for gateway in context.routes.gateways_for(country, purpose.name, channel):
-        yield context.prices[gateway]
-
-
 def _segments(
     context: Context,
     application: Application,
@@ -274,18 +265,16 @@ def _segments(
     locale: str,
     transaction: Transaction | None,
 ) -> int:
-    """Return the most segments of an SMS, however late it is written; 1 of any other message.
-
-    The words for fewer minutes may be the longer ones.
-    """
+    """Return the most segments of an SMS, however late it is written; 1 of any other message."""
     if channel is not Channel.SMS:
         return 1
-    code, languages = "0" * purpose.code_length, context.clearance.rules_of(country).languages
-    wordings = (
-        Wording(application, purpose, channel, locale, code, minutes, transaction, languages)
-        for minutes in range(minutes_told(purpose.ttl) + 1)
-    )
-    return max(len(segments(write(context.catalogue, one).text)) for one in wordings)
+    languages = context.clearance.rules_of(country).languages
+    if transaction is None:
+        words = context.catalogue.choose(purpose, channel, locale, application.locale, only=languages)
+        return context.text_segments(application, purpose, words.language.tag)
+    code, minutes = "0" * purpose.code_length, minutes_told(purpose.ttl)
+    wording = Wording(application, purpose, channel, locale, code, minutes, transaction, languages)
+    return most_segments(context.catalogue, wording)
 
 
 def cost_of(context: Context, gateway: str, message: Message, country: str) -> int:
