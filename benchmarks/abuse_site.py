@@ -52,7 +52,7 @@ class Site:
         worker = [sys.executable, abuse_worker.__file__, str(config), f"{valkey.speed:g}"]
         Process.start(stack, worker, log=valkey.folder / "worker.log")
         wait_for_port(port)
-        return cls(port, settings.core_keyring())
+        return cls(port, settings.keyring())
 
 
 def _tree(valkey: FastValkey, port: int, keys: Keys, spend: str | None) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Living:
         context = settings.installation.context
         before = set(client.scan_iter(count=10_000))
         request = StartRequest(to=_NUMBER, client_ip=_ADDRESS)
-        verification = start(context, context.applications["bench"], request).view.verification
+        verification = start(context, context.applications["bench"], request).verification
         self._keys = [_key(client, name) for name in set(client.scan_iter(count=10_000)) - before if _own(name)]
         network = next(key.name for key in self._keys if b":guard/address/" in key.name).rpartition(b"/")[2]
         self._names = (verification.id[-32:].encode(), verification.pseudonym.encode(), network)

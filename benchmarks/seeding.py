@@ -70,7 +70,7 @@ def seed_checks(settings: BenchSettings, path: Path, count: int) -> Path:
     with path.open("w") as lines:
         for number in itertools.islice(_FROM, count):
             request = StartRequest(to=f"+92345{number:07d}", client_ip=f"10.9.{number // 250 % 250}.{number % 250}")
-            verification = start(context, application, request).view.verification
+            verification = start(context, application, request).verification
             lines.write(f"{verification.id} {derive_code(context.keyring, verification, 0, '')}\n")
     return path
 

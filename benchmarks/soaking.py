@@ -22,7 +22,7 @@ class Callers:
     def __init__(self, rig: Rig, numbers: int) -> None:
         """Let them start verifications of so many numbers, one after the other and over again."""
         settings = load_settings(rig.config)
-        self._keyring: Keyring = settings.core_keyring()
+        self._keyring: Keyring = settings.keyring()
         self._length = settings.purposes[_PURPOSE].code_length
         self._address = urlsplit(rig.base).netloc
         self._headers = {"Authorization": f"Bearer {rig.api_key}", "Content-Type": "application/json"}

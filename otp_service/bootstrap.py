@@ -71,7 +71,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     traced = settings.telemetry.traces is not None
     if traced:
         tracing.require()
-    keyring = settings.core_keyring()
+    keyring = settings.keyring()
     kept = Retention(
         age=settings.streams.retention_days * _DAY,
         outbox=settings.streams.max_outbox,
@@ -85,10 +85,10 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     store = open_store(
         client,
         keyring,
-        settings.core_limits,
+        settings.limits.parsed,
         directory.rulesets,
         kept,
-        settings.breaker.to_core(),
+        settings.breaker.policy,
         tracing.script if traced else None,
     )
     gateways: dict[str, Gateway] = {}
@@ -99,18 +99,18 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         reflection=Reflection(ledger, store.mirror, keyring, rebuild_lost=_rebuilds_lost_mirror(settings)),
         directory=directory,
         key_uses=KeyUses(ledger.api_keys),
-        purposes=settings.core_purposes,
-        limits=settings.core_limits,
+        purposes=settings.named_purposes,
+        limits=settings.limits.parsed,
         destinations=settings.guard.destination_rules(),
-        routes=settings.core_routes,
+        routes=settings.routing,
         gateways=gateways,
-        allowances=settings.core_allowances,
+        allowances=settings.allowances,
         policies=_policies(settings),
-        prices=settings.core_prices,
+        prices=settings.prices,
         catalogue=catalogue,
         text_segments=segment_counter(catalogue),
-        clearance=settings.core_clearance,
-        inbound=settings.inbound.to_core(),
+        clearance=settings.clearance,
+        inbound=settings.inbound.policy,
         public_url=settings.http.public_url,
     )
     gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
@@ -166,8 +166,8 @@ def watch(installation: Installation) -> Watch:
 
 def _directory(settings: Settings, access: Access) -> Directory:
     members = {
-        name: Member(application, load_ruleset(settings.core_rulesets[name]))
-        for name, application in settings.core_applications.items()
+        name: Member(application, load_ruleset(settings.rulesets[name]))
+        for name, application in settings.named_applications.items()
     }
     keys = {
         hashed: ApiKey(id="", application=application.name, hash=hashed, scopes=APPLICATION_SCOPES)

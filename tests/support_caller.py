@@ -6,10 +6,9 @@ from support_installation import NUMBER
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import Retry, retry_of
+from otp_service.domain.payments import Transaction
 from otp_service.services.verifications import (
-    Sent,
     StartRequest,
-    TransactionInput,
     VerificationView,
     cancel,
     check,
@@ -19,7 +18,7 @@ from otp_service.services.verifications import (
     start,
 )
 
-PAYMENT = TransactionInput("1500", "PKR", "Daraz")
+PAYMENT = Transaction("1500", "PKR", "Daraz")
 
 
 class Caller:
@@ -32,13 +31,13 @@ class Caller:
     def retry(self, key: str, operation: str, *body: Any) -> Retry:
         return retry_of(self.context.keyring, self.application.name, operation, key.replace(" ", "-"), body)
 
-    def send(self, to: str = NUMBER, retry: Retry | None = None, **members: Any) -> Sent:
+    def send(self, to: str = NUMBER, retry: Retry | None = None, **members: Any) -> VerificationView:
         return start(self.context, self.application, StartRequest(to=to, **members), retry)
 
     def start(self, to: str = NUMBER, retry: Retry | None = None, **members: Any) -> str:
-        return self.send(to, retry, **members).view.verification.id
+        return self.send(to, retry, **members).verification.id
 
-    def resend(self, one: str, retry: Retry | None = None, channel: str | None = None) -> Sent:
+    def resend(self, one: str, retry: Retry | None = None, channel: str | None = None) -> VerificationView:
         return resend(self.context, self.application, one, channel, retry)
 
     def cancel(self, one: str, retry: Retry | None = None) -> VerificationView:
@@ -48,7 +47,7 @@ class Caller:
         return read(self.context, self.application, one)
 
     def check(
-        self, one: str, code: str, transaction: TransactionInput | None = None, retry: Retry | None = None
+        self, one: str, code: str, transaction: Transaction | None = None, retry: Retry | None = None
     ) -> tuple[str, bool, int, str | None]:
         result = check(self.context, self.application, one, code, transaction, retry)
         return (result.status, result.valid, result.checks_left, result.reason)
@@ -56,7 +55,7 @@ class Caller:
     def code(self, one: str, generation: int | None = None) -> str:
         """Return the code that the last message carries, or that of another generation."""
         view = self.read(one)
-        digest = self.context.keyring.transaction_digest(one, view.details.transaction)
+        digest = self.context.keyring.transaction_digest(one, view.transaction)
         wanted = view.verification.generation if generation is None else generation
         return derive_code(self.context.keyring, view.verification, wanted, digest)
 

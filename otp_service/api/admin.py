@@ -11,10 +11,11 @@ from otp_service.api.routes import Resource, Success, in_path
 from otp_service.api.schemas import DOCUMENTED, NAME, Body, Time, rfc3339
 from otp_service.domain.applications import MAX_NETWORKS, ApiKey, Scope, networks_of
 from otp_service.errors import NotFoundError
+from otp_service.ledger.access import StoredApplication
 from otp_service.services import access
 from otp_service.services.access import LONGEST_OVERLAP, OVERLAP, Issued
 from otp_service.settings.sections import ApplicationSection
-from otp_service.settings.stored import Kept, all_kept, kept_in_ledger, text_of
+from otp_service.settings.stored import all_applications, text_of
 
 _SETTINGS: dict[str, JsonValue] = {"name": "Acme Club", "purposes": ["login"], "countries": ["PK"], "region": "PK"}
 _KEY: dict[str, JsonValue] = {"scopes": ["verify"], "addresses": ["203.0.113.0/24"]}
@@ -152,7 +153,7 @@ def add_application(exchange: Exchange, body: NewApplicationBody) -> Application
     """
     added = access.add_application(exchange.context, body.name, text_of(body.settings), exchange.operator_key)
     exchange.headers["Location"] = f"/v1/admin/applications/{added.name}"
-    return _application(kept_in_ledger(added))
+    return _application(added)
 
 
 @applications.route(f"GET {_APPLICATION}", {200: "The application."}, ("not-found",), endpoint="show")
@@ -175,16 +176,18 @@ def change_application(exchange: Exchange, body: ApplicationSettingsBody, name: 
     started with. One of the configuration is changed there.
     """
     changed = access.change_application(exchange.context, name, text_of(body.settings), exchange.operator_key)
-    return _application(kept_in_ledger(changed))
+    return _application(changed)
 
 
 def _all(exchange: Exchange) -> Iterator[ApplicationAnswer]:
     """Yield all applications, those of the configuration first."""
-    return map(_application, all_kept(exchange.settings.applications, exchange.context.ledger.applications.all()))
+    return map(
+        _application, all_applications(exchange.settings.applications, exchange.context.ledger.applications.all())
+    )
 
 
-def _application(kept: Kept) -> ApplicationAnswer:
-    return ApplicationAnswer(kept.name, kept.source, kept.members, _time(kept.created), _time(kept.changed))
+def _application(stored: StoredApplication) -> ApplicationAnswer:
+    return ApplicationAnswer(stored.name, stored.source, stored.members, _time(stored.created), _time(stored.changed))
 
 
 keys = Resource(

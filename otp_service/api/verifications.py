@@ -30,9 +30,7 @@ from otp_service.domain.verification import Choice, Delivery, DeliveryStatus, Re
 from otp_service.errors import InvalidRequestError
 from otp_service.services.maintenance import caught_messages
 from otp_service.services.verifications import (
-    Sent,
     StartRequest,
-    TransactionInput,
     VerificationView,
     cancel,
     check,
@@ -386,23 +384,16 @@ def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswe
     application = exchange.application
     if exchange.settings.production and body.client_ip is not None and application.client_ip is not ClientIp.NONE:
         require_end_users(body.client_ip)
-    request = StartRequest(
-        to=body.to,
-        region=body.region,
-        channel=body.channel,
-        purpose=body.purpose,
-        locale=body.locale,
-        client_ip=body.client_ip,
-        peer_ip=_peer(exchange) if body.client_ip is None else None,
-        context=body.context,
-        consent=body.consent.to_evidence() if body.consent else None,
-        transaction=_input(body.transaction) if body.transaction else None,
-        metadata=body.metadata or {},
-    )
-    sent = start(exchange.context, application, request, exchange.retry)
-    exchange.verification = Plain(sent.view.verification.id)
+    members = dict(body) | {
+        "peer_ip": _peer(exchange) if body.client_ip is None else None,
+        "consent": body.consent.to_evidence() if body.consent else None,
+        "transaction": Transaction(**dict(body.transaction)) if body.transaction else None,
+        "metadata": body.metadata or {},
+    }
+    view = start(exchange.context, application, StartRequest(**members), exchange.retry)
+    exchange.verification = Plain(view.verification.id)
     exchange.headers["Location"] = f"/v1/verifications/{exchange.verification}"
-    return _sent(exchange, sent)
+    return _queued(exchange, view)
 
 
 @verifications.route(f"GET {_ONE}", {200: "The verification."}, ("not-found",))
@@ -427,7 +418,7 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
     Compares the code that the person typed, once. A wrong code is a result, not an error: look at `valid`. What cannot
     be a code of this verification is refused with 422 and is not counted as a guess.
     """
-    transaction = _input(body.transaction) if body.transaction else None
+    transaction = Transaction(**dict(body.transaction)) if body.transaction else None
     result = check(exchange.context, exchange.application, verification_id, body.code, transaction, exchange.retry)
     exchange.reason = result.reason
     return CheckAnswer(result.id, result.status, result.valid, result.checks_left, result.reason)
@@ -456,8 +447,8 @@ def resend_code(exchange: Exchange, body: ResendBody, verification_id: str) -> V
 
     Queues a further message, not before `resend_after`. It buys no new guesses and no longer life.
     """
-    sent = resend(exchange.context, exchange.application, verification_id, body.channel, exchange.retry)
-    return _sent(exchange, sent)
+    view = resend(exchange.context, exchange.application, verification_id, body.channel, exchange.retry)
+    return _queued(exchange, view)
 
 
 @verifications.route(f"POST {_ONE}/cancel", {200: "Canceled."}, ("not-found", "conflict"))
@@ -469,10 +460,6 @@ def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str)
     return _verification(cancel(exchange.context, exchange.application, verification_id, exchange.retry))
 
 
-def _input(body: TransactionBody) -> TransactionInput:
-    return TransactionInput(body.amount, body.currency, body.payee, body.account, body.reference)
-
-
 def _peer(exchange: Exchange) -> str | None:
     """Return the connection's peer; warn once when all of a proxy's users would count as one."""
     counts = exchange.application.client_ip is ClientIp.CONNECTION and not exchange.settings.http.trusted_proxies
@@ -482,9 +469,9 @@ def _peer(exchange: Exchange) -> str | None:
     return peer_of(exchange)
 
 
-def _sent(exchange: Exchange, sent: Sent) -> VerificationAnswer:
-    show_quota(exchange, sent.quota)
-    return _verification(sent.view)
+def _queued(exchange: Exchange, view: VerificationView) -> VerificationAnswer:
+    show_quota(exchange, view.quota)
+    return _verification(view)
 
 
 def _verification(view: VerificationView) -> VerificationAnswer:
@@ -505,8 +492,8 @@ def _verification(view: VerificationView) -> VerificationAnswer:
         sends_left=verification.sends_left,
         # The next whole second: whoever asks at the time that was told shall not be too early.
         resend_after=None if after is None else rfc3339(after + SECOND - 1),
-        transaction=_transaction(view.details.transaction),
-        metadata=view.details.metadata,
+        transaction=_transaction(view.transaction),
+        metadata=view.metadata,
         deliveries=tuple(map(_delivery, verification.deliveries)),
     )
 

@@ -8,9 +8,10 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
 from otp_service.errors import ConfigurationError
+from otp_service.ledger.access import StoredApplication
 from otp_service.services.access import add_application, change_application
 from otp_service.settings.sources import read_file
-from otp_service.settings.stored import Kept, all_kept, section_of, text_of
+from otp_service.settings.stored import all_applications, section_of, text_of
 
 _SOON = "Every process knows it within five seconds."
 
@@ -31,7 +32,7 @@ def list_(session: Session) -> None:
     out.table("applications", headings, map(_row, _all(session)))
 
 
-def _row(one: Kept) -> out.Row:
+def _row(one: StoredApplication) -> out.Row:
     members = one.members
     brand = members.get("name") or one.name
     return one.name, one.source, brand, members["purposes"], members["countries"], out.when(one.changed)
@@ -44,8 +45,8 @@ def show(session: Session, name: str) -> None:
     for one in _all(session):
         if one.name == name:
             out.note(f"Kept in the {one.source}.")
-            if not out.in_json(name=name, kept_in=one.source, settings=dict(one.members)):
-                click.echo("\n".join(out.toml_document(dict(one.members))))
+            if not out.in_json(name=name, kept_in=one.source, settings=one.members):
+                click.echo("\n".join(out.toml_document(one.members)))
             return
     raise ConfigurationError(f"There is no application {name!r} ({out.program()} application list).")
 
@@ -76,5 +77,5 @@ def change(session: Session, name: str, file: Path) -> None:
     out.done(f"The application {name} is changed. {_SOON}")
 
 
-def _all(session: Session) -> Iterator[Kept]:
-    return all_kept(session.settings.applications, session.context.ledger.applications.all())
+def _all(session: Session) -> Iterator[StoredApplication]:
+    return all_applications(session.settings.applications, session.context.ledger.applications.all())

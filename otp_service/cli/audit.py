@@ -10,7 +10,7 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import DAY, Session, command, destination, region_option, start_of
-from otp_service.domain.payments import canonical_transaction
+from otp_service.domain.payments import Transaction
 from otp_service.ledger.audit import MAX_FOUND, SignedHead, Span, Wanted
 from otp_service.services.audit import Incident, Looked, counts_of, flaws_of, head_line, pack, read_heads, signed_head
 from otp_service.services.audit import report as report_of
@@ -101,7 +101,7 @@ def _payment(context: Context, options: Mapping[str, Any]) -> str | None:
     if not transaction:
         return None
     try:
-        given = canonical_transaction(**json.loads(transaction))
+        given = Transaction(**json.loads(transaction)).canonical()
     except (TypeError, ValueError) as malformed:
         raise click.UsageError(
             "--transaction is JSON with amount, currency, payee and what else was given."

@@ -116,10 +116,10 @@ class Applicant:
     def gaps(self) -> Iterator[Mapping[str, object]]:
         """Yield the countries that no gateway reaches by a channel of a purpose, and whether it is the first one."""
         for purpose in sorted(self.application.purposes):
-            channels = self.settings.core_purposes[purpose].channels
+            channels = self.settings.named_purposes[purpose].channels
             for channel in channels:
                 asked = sorted(self.application.countries or {NOWHERE})
-                missing = [c for c in asked if not self.settings.core_routes.gateways_for(c, purpose, channel)]
+                missing = [c for c in asked if not self.settings.routing.gateways_for(c, purpose, channel)]
                 countries = "some countries" if missing == [NOWHERE] else ", ".join(missing)
                 if missing:
                     yield {
@@ -131,7 +131,7 @@ class Applicant:
 
 
 def _applicants(settings: Settings) -> Iterator[Applicant]:
-    return (Applicant(name, one, settings) for name, one in settings.core_applications.items())
+    return (Applicant(name, one, settings) for name, one in settings.named_applications.items())
 
 
 _GAP = "No gateway carries {channel} for {purpose} to {countries}."
@@ -159,11 +159,11 @@ CEILINGS: tuple[Check[Mapping[str, Ruleset]], ...] = (
 
 def _unused_gateways(settings: Settings) -> Iterator[Mapping[str, object]]:
     """Yield the gateways that stand in a route for nothing."""
-    offered = {channel for purpose in settings.core_purposes.values() for channel in purpose.channels}
+    offered = {channel for purpose in settings.named_purposes.values() for channel in purpose.channels}
     for position, route in enumerate(settings.routes):
         channels = set(route.channels) or offered
         for name in route.gateways:
-            if not channels & settings.core_routes.channels_of[name]:
+            if not channels & settings.routing.channels_of[name]:
                 yield {"position": position, "gateway": name, "channels": ", ".join(sorted(channels))}
 
 
@@ -219,7 +219,7 @@ _KEYS = frozenset({RefusalName.KEY_MISSING, RefusalName.KEY_UNFIT, RefusalName.S
 def _keys(settings: Settings) -> Iterator[Mapping[str, object]]:
     """Yield the root keys: the active one, those that make nothing new, and when these may go."""
     if not any(reason.name in _KEYS for reason in refusals(settings)):
-        active, *others = settings.core_keyring().root_ids
+        active, *others = settings.keyring().root_ids
         kept = max((purpose.ttl for purpose in settings.purposes.values()), default=LONGEST_LIFE) + GRACE
         yield {"active": active, "others": ", ".join(others), "kept": duration(kept)}
 
@@ -301,11 +301,11 @@ def of_safety(settings: Settings) -> Iterator[Diagnosis]:
     yield from diagnose(SAFETY, settings)
     if settings.production:
         yield from diagnose(PROTECTION, settings)
-        yield from diagnose(CEILINGS, settings.core_rulesets)
+        yield from diagnose(CEILINGS, settings.rulesets)
 
 
 def _ending(settings: Settings, *, over: bool) -> Iterator[Mapping[str, object]]:
-    for one in settings.core_clearance.registrations:
+    for one in settings.clearance.registrations:
         if one.ends_soon(day := today()) and one.is_over(day) == over:
             place = f"{'approvals' if isinstance(one, Approval) else 'senders'}.{one.name}"
             yield {"place": place, "day": one.valid_until, "country": one.country}
@@ -318,8 +318,8 @@ REGISTRATIONS: tuple[Check[Settings], ...] = (
     Check("{place}", WARN, "It is good until {day}, its last day; then no message to {country} goes out by it.", _RENEW,
           lambda settings: _ending(settings, over=False)),
     Check("registrations", OK, "No sender and no approval ends within a month.", "",
-          lambda settings: bool(settings.core_clearance.registrations)
-          and not any(one.ends_soon(today()) for one in settings.core_clearance.registrations)),
+          lambda settings: bool(settings.clearance.registrations)
+          and not any(one.ends_soon(today()) for one in settings.clearance.registrations)),
 )  # fmt: skip
 
 

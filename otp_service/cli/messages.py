@@ -49,7 +49,7 @@ def check(session: Session) -> None:
 def checked_messages(settings: Settings) -> list[Measure]:
     """Return what messages cost; raise `ConfigurationError` with one line a fault."""
     catalogue = read_catalogue(settings)
-    measured = list(measures(catalogue, settings.core_purposes, settings.core_applications.values()))
+    measured = list(measures(catalogue, settings.named_purposes, settings.named_applications.values()))
     if faults := [*faults_of_alphabet(catalogue), *faults_of_cost(measured)]:
         raise ConfigurationError("\n".join(faults))
     return measured
@@ -74,7 +74,7 @@ def templates(session: Session) -> None:
     for language in read_catalogue(settings).languages.values():
         for (_, channel), reference in language.references.items():
             if channel is Channel.SMS:
-                approved = settings.core_clearance.approved_in(reference)
+                approved = settings.clearance.approved_in(reference)
                 rows.append((reference.id, reference.version, reference.sha256, approved))
     out.table("templates", ("Template", "Version", "SHA256", "Approved in"), rows)
 
@@ -111,12 +111,12 @@ def preview(
 def _application(settings: Settings, name: str | None) -> Application:
     """Return the application of a name, or the first, or one that is made up where none is configured."""
     if name is None:
-        return next(iter(settings.core_applications.values()), SAMPLE)
-    return application_named(settings.core_applications, name)
+        return next(iter(settings.named_applications.values()), SAMPLE)
+    return application_named(settings.named_applications, name)
 
 
 def _purposes(settings: Settings, application: Application, name: str | None) -> list[Purpose]:
-    known = sample_purposes(settings.core_purposes)
+    known = sample_purposes(settings.named_purposes)
     wanted = [name] if name else sorted(application.purposes) or list(PurposeKind)
     if unknown := [one for one in wanted if one not in known]:
         raise ConfigurationError(f"There is no purpose {unknown[0]!r}; there are: {', '.join(known)}.")

@@ -186,7 +186,7 @@ def reloaded(path: Path | None, present: Settings, fixed: Iterable[str]) -> Inst
 
 def _tell(settings: Settings) -> None:
     """Log that new settings are in force, with the profile, and the ids of the root keys, the active one first."""
-    _log.info("reloaded", root_keys=list(settings.core_keyring().root_ids), profile=settings.profile)
+    _log.info("reloaded", root_keys=list(settings.keyring().root_ids), profile=settings.profile)
 
 
 @contextmanager

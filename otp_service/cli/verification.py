@@ -9,10 +9,11 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import CHANNELS, Function, Session, application_option, command
+from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Reason
 from otp_service.errors import ConsentRequiredError
 from otp_service.services import verifications
-from otp_service.services.verifications import StartRequest, TransactionInput
+from otp_service.services.verifications import StartRequest
 
 _SENTENCES = {
     Reason.WRONG_CODE: "The code is wrong.",
@@ -42,7 +43,7 @@ def _payment(function: Function) -> Function:
         given = [options.pop(name) for name in _PAYMENT]
         if None in given and any(one is not None for one in given):
             raise click.UsageError("--amount, --currency and --payee are given together.")
-        function(*args, transaction=None if None in given else TransactionInput(*given), **options)
+        function(*args, transaction=None if None in given else Transaction(*given), **options)
 
     for name, text in reversed(_PAYMENT.items()):
         parsing = click.option(f"--{name}", help=text)(parsing)
@@ -59,7 +60,7 @@ def _payment(function: Function) -> Function:
 def send(session: Session, name: str | None, **request: Any) -> None:  # noqa: ANN401 - the fields of `StartRequest`
     """Start a verification of NUMBER."""
     try:
-        view = verifications.start(session.context, session.application(name), StartRequest(**request)).view
+        view = verifications.start(session.context, session.application(name), StartRequest(**request))
     except ConsentRequiredError as missing:
         raise click.ClickException(f"{missing} {_CONSENT}") from missing
     payment = request["transaction"]
@@ -74,9 +75,7 @@ def send(session: Session, name: str | None, **request: Any) -> None:  # noqa: A
 @click.argument("code")
 @application_option
 @_payment
-def check(
-    session: Session, verification_id: str, code: str, name: str | None, transaction: TransactionInput | None
-) -> None:
+def check(session: Session, verification_id: str, code: str, name: str | None, transaction: Transaction | None) -> None:
     """Check the CODE of a verification.
 
     The exit status is 0 when it is approved.

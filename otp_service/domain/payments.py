@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from otp_service.errors import InvalidTransactionError
@@ -45,10 +45,10 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0") | frozenset
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A payment in canonical form; made by `canonical_transaction` only."""
+    """A payment, as a caller wrote it or `canonical`: only so may it be shown, recorded or made a code of."""
 
     amount: str
-    """Decimal with exactly the currency's number of minor digits: ``25000.00``, ``25000`` for JPY."""
+    """Canonical with exactly the currency's number of minor digits: ``25000.00``, ``25000`` for JPY."""
     currency: str
     """ISO 4217."""
     payee: str
@@ -61,6 +61,18 @@ class Transaction:
         """All members as the input of a MAC; an absent one differs from every present one."""
         members = (self.amount, self.currency, self.payee, self.account, self.reference)
         return tuple("-" if member is None else f"+{member}" for member in members)
+
+    def canonical(self, trusted_payees: frozenset[str] = frozenset()) -> "Transaction":
+        """Return the canonical form; raise `InvalidTransactionError` when it cannot be shown safely.
+
+        ``trusted_payees`` are the names that an application may use although they look like a domain.
+        """
+        if self.account is not None and not _ACCOUNT.fullmatch(self.account):
+            raise InvalidTransactionError("account is the last four digits of the payer's own account.")
+        if self.reference is not None and not _REFERENCE.fullmatch(self.reference):
+            raise InvalidTransactionError("reference has 1 to 35 ASCII letters, digits, spaces and . / _ -")
+        amount, payee = _canonical_amount(self.amount, self.currency), _canonical_payee(self.payee, trusted_payees)
+        return replace(self, amount=amount, payee=payee)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,32 +87,6 @@ class PaymentNames:
 
 NO_TRANSACTION = ""
 """The digest of a verification that confirms no transaction."""
-
-
-def canonical_transaction(
-    *,
-    amount: str,
-    currency: str,
-    payee: str,
-    account: str | None = None,
-    reference: str | None = None,
-    trusted_payees: frozenset[str] = frozenset(),
-) -> Transaction:
-    """Return the canonical transaction; raise `InvalidTransactionError` when it cannot be shown safely.
-
-    ``trusted_payees`` are the names that an application may use although they look like a domain.
-    """
-    if account is not None and not _ACCOUNT.fullmatch(account):
-        raise InvalidTransactionError("account is the last four digits of the payer's own account.")
-    if reference is not None and not _REFERENCE.fullmatch(reference):
-        raise InvalidTransactionError("reference has 1 to 35 ASCII letters, digits, spaces and . / _ -")
-    return Transaction(
-        amount=_canonical_amount(amount, currency),
-        currency=currency,
-        payee=_canonical_payee(payee, trusted_payees),
-        account=account,
-        reference=reference,
-    )
 
 
 def _canonical_amount(amount: str, currency: str) -> str:

@@ -1,9 +1,10 @@
 """Applications and API keys in the ledger."""
 
 import ipaddress
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, insert, or_, select, update
 
@@ -19,13 +20,23 @@ from otp_service.ledger.schema import api_keys, applications
 
 @dataclass(frozen=True, slots=True)
 class StoredApplication:
-    """An application as it is kept. Times are milliseconds since the epoch."""
+    """An application as it is kept. Times are milliseconds since the epoch, ``None`` for one of the configuration."""
 
     name: str
     settings: str
-    """Its section as in a configuration file, without keys: JSON."""
-    created: int
-    changed: int
+    """What was given of its section, without keys, as JSON: the rest has its default. A later release may know more."""
+    created: int | None = None
+    changed: int | None = None
+
+    @property
+    def source(self) -> Literal["configuration", "ledger"]:
+        """Where it is kept."""
+        return "configuration" if self.created is None else "ledger"
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The settings as they were given."""
+        return dict(json.loads(self.settings))
 
 
 class Applications:

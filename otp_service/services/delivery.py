@@ -55,9 +55,9 @@ from otp_service.services.verifications import (
     count_refusal,
     derive_code,
     next_channel,
+    open_details,
     price_of_further,
     today,
-    transaction_in,
 )
 from otp_service.store.mirror import Permission
 from otp_service.store.outbox import (
@@ -263,7 +263,7 @@ def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
     """
     verification, keyring = dispatched.verification, context.keyring
     application = context.applications[verification.application]
-    transaction = transaction_in(keyring, verification)
+    transaction, _ = open_details(keyring, verification)
     digest = keyring.transaction_digest(verification.id, transaction)
     remaining = max(1, (verification.expires - dispatched.now) // 1000)
     wording = Wording(

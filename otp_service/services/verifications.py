@@ -19,7 +19,7 @@ from otp_service.domain.numbers import (
     provider_network_of,
     wide_network_of,
 )
-from otp_service.domain.payments import Transaction, canonical_transaction
+from otp_service.domain.payments import Transaction
 from otp_service.domain.people import Evidence
 from otp_service.domain.templates import Message, Wording, minutes_told, most_segments, segments
 from otp_service.domain.verification import (
@@ -80,6 +80,51 @@ from otp_service.telemetry.metrics import OTHER, Counter
 
 ACCEPTED = "accepted"
 
+DESTINATION = "destination"
+"""Kind of the sealed number."""
+
+DETAILS = "details"
+"""Kind of the sealed transaction and metadata."""
+
+NOT_FOUND = "There is no such verification."
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What a caller asks for."""
+
+    to: str = field(repr=False)
+    region: str | None = None
+    channel: str | None = None
+    purpose: str = "login"
+    locale: str | None = None
+    client_ip: str | None = field(default=None, repr=False)
+    """The end user's address, as the calling back end passes it."""
+    peer_ip: str | None = field(default=None, repr=False)
+    """The HTTP connection's peer."""
+    context: str | None = field(default=None, repr=False)
+    """The caller's own name of the end user's device or browser."""
+    consent: Evidence | None = field(default=None, repr=False)
+    """That the end user agreed to this, without the prefix of the address."""
+    transaction: Transaction | None = field(default=None, repr=False)
+    """As the caller wrote it."""
+    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationView:
+    """A verification as its caller may see it, with what is sealed in the record opened."""
+
+    verification: Verification
+    transaction: Transaction | None = field(repr=False)
+    metadata: Mapping[str, str] = field(repr=False)
+    mask: str
+    locale: str
+    """BCP 47, of the last message: not what was asked for where there are no words for that."""
+    quota: Quota | None = None
+    """The application's own after a message was queued."""
+
 
 @dataclass(slots=True)
 class Labels:
@@ -91,6 +136,336 @@ class Labels:
     def count(self, counter: Counter, application: Application, outcome: str) -> None:
         """Count the request by what became of it."""
         counter.count(application=application.name, purpose=self.purpose, country=self.country, outcome=outcome)
+
+
+def start(
+    context: Context, application: Application, request: StartRequest, retry: Retry | None = None
+) -> VerificationView:
+    """Judge a request, then count, record and queue it in one step; raises `OtpServiceError`.
+
+    A refused request leaves no trace. With a ``retry`` that was answered before, the first verification is
+    returned as it is now, and nothing is sent.
+    """
+    with counted(metrics.starts, application) as labels:
+        view, sending, consent = _judge(context, application, request, labels)
+        return _record(context, application, view, sending, consent, retry)
+
+
+def _judge(
+    context: Context, application: Application, request: StartRequest, labels: Labels
+) -> tuple[VerificationView, Sending, str]:
+    """Check all that needs no store, the cheapest and least telling first; note in ``labels`` what is known.
+
+    Return the verification to be recorded, its times still open; what the guard sees of it; and the consent, packed.
+    """
+    purpose = context.purposes.get(request.purpose)
+    if purpose is None or purpose.name not in application.purposes:
+        raise ForbiddenError("The application has no such purpose.")
+    labels.purpose = purpose.name
+    transaction = _transaction(application, purpose, request.transaction)
+    network = _network(application, request)
+    consent = _consent(application, request, network)
+    destination, noted = _destination(context, application, purpose, request, labels)
+    channel = channel_for(context, purpose, destination.country, request.channel or purpose.channels[0])
+    require_clearance(context, application, purpose, destination.country, channel, request.locale or application.locale)
+    view = _new_view(context, application, request, purpose, channel, destination, transaction)
+    return view, _sending(context, application, request, view, destination, network, noted), consent
+
+
+def _transaction(application: Application, purpose: Purpose, given: Transaction | None) -> Transaction | None:
+    """Return the canonical transaction, as the purpose demands one or none; raise `InvalidTransactionError`."""
+    transaction = given.canonical(application.payees) if given else None
+    if purpose.kind is PurposeKind.TRANSACTION and transaction is None:
+        raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms a transaction; it is missing.")
+    if purpose.kind is not PurposeKind.TRANSACTION and transaction is not None:
+        raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms no transaction.")
+    return transaction
+
+
+def _network(application: Application, request: StartRequest) -> str | None:
+    """Return the end user's network, ``None`` where addresses do not count."""
+    own = network_of(request.client_ip) if request.client_ip is not None else None
+    if application.client_ip is ClientIp.NONE:
+        return None
+    if own is None and application.client_ip is ClientIp.REQUIRED:
+        raise ClientIpRequiredError("client_ip is missing: the address of the end user, not of your server.")
+    if own is None and request.peer_ip is not None:
+        own = network_of(request.peer_ip)
+    return own
+
+
+def _consent(application: Application, request: StartRequest, network: str | None) -> str:
+    """Return the consent that came with a request, packed, with the prefix of the end user's address."""
+    if request.consent is None:
+        return ""
+    judge_evidence(application, request.consent)
+    return packed(replace(request.consent, address_prefix=prefix_of(network) if network else ""))
+
+
+def _destination(
+    context: Context, application: Application, purpose: Purpose, request: StartRequest, labels: Labels
+) -> tuple[Destination, tuple[str, ...]]:
+    """Judge a number by itself; return it with the rules that only record. A refusal is recorded if Redis answers."""
+    try:
+        destination = destination_of(application, request.to, request.region)
+    except NumberTypeNotAllowedError as refused:  # of no country, or of a type that never receives codes
+        refused.rule = "destination.type"
+        _tell(context, application, purpose, refused, country="")
+        raise
+    labels.country = destination.country
+    try:
+        return destination, context.destinations.judge(application, destination)
+    except UnacceptableError as refused:
+        _tell(context, application, purpose, refused, destination.country)
+        raise
+
+
+def _tell(
+    context: Context, application: Application, purpose: Purpose, refused: UnacceptableError, country: str
+) -> None:
+    """Count and record that a rule refused a number by itself, if Redis answers."""
+    rule = refused.rule or ""
+    count_refusal(application.name, country, rule)
+    with suppress(StoreUnavailableError):
+        bucket = context.keyring.buckets[0]
+        refused.decision = context.store.decisions.note(bucket, rule, application.name, purpose.name, country)
+
+
+def _new_view(
+    context: Context,
+    application: Application,
+    request: StartRequest,
+    purpose: Purpose,
+    channel: str,
+    destination: Destination,
+    transaction: Transaction | None,
+) -> VerificationView:
+    """Return a verification as it will be recorded, its times still open."""
+    keyring = context.keyring
+    pseudonym = keyring.pseudonym(destination.e164)
+    verification_id = keyring.new_verification_id(keyring.bucket(pseudonym))
+    sealed = keyring.seal(
+        destination.e164.ljust(LONGEST_NUMBER).encode(),  # its length would tell of it
+        verification_id=verification_id,
+        application=application.name,
+        kind=DESTINATION,
+    )
+    verification = Verification(
+        id=verification_id,
+        application=application.name,
+        pseudonym=pseudonym,
+        status=Status.PENDING,
+        country=destination.country,
+        channel=channel,
+        locale=request.locale or application.locale,
+        purpose=purpose,
+        created=0,
+        expires=0,
+        checks=0,
+        sends=1,
+        last_send=0,
+        generation=0,
+        transaction_digest=keyring.transaction_digest(verification_id, transaction),
+        sealed_destination=sealed,
+        sealed_mask=seal_mask(keyring, destination.mask, verification_id, application.name),
+        sealed_details=seal_details(keyring, transaction, request.metadata, verification_id, application.name),
+    )
+    locale = locale_of(context, verification)
+    return VerificationView(verification, transaction, request.metadata, destination.mask, locale)
+
+
+def _sending(
+    context: Context,
+    application: Application,
+    request: StartRequest,
+    view: VerificationView,
+    destination: Destination,
+    network: str | None,
+    noted: tuple[str, ...],
+) -> Sending:
+    """Return what the guard sees of a request."""
+    keyring, verification = context.keyring, view.verification
+    wide, provider = (of(network) if network else None for of in (wide_network_of, provider_network_of))
+    return Sending(
+        number=verification.pseudonym,
+        block=keyring.block_pseudonym(destination.block),
+        network=keyring.network_pseudonym(network) if network else "",
+        wide_network=keyring.network_pseudonym(wide) if wide else "",
+        provider=keyring.network_pseudonym(provider) if provider else "",
+        context=keyring.context_pseudonym(application.name, request.context) if request.context else "",
+        place=application.place_of(destination.country),
+        safe=destination.e164 in context.destinations.safe,
+        price=dearest_price(context, application, verification, verification.channel, view.transaction),
+        noted=noted,
+    )
+
+
+def _record(
+    context: Context,
+    application: Application,
+    view: VerificationView,
+    sending: Sending,
+    consent: str,
+    retry: Retry | None,
+) -> VerificationView:
+    keyring, verification = context.keyring, view.verification
+    outcome = context.store.verifications.start(
+        keyring.bucket(verification.pseudonym),
+        verification,
+        derive_tag(keyring, verification, 0),
+        sending,
+        context.reflection.permission(application.consent, consent),
+        keyring.payment_names(application.name, view.transaction),
+        context.rulesets[application.name],
+        retry,
+        tracing.traceparent(),
+    )
+    match outcome:
+        case Started(now, quota, noted):
+            count_noted(application.name, verification.country, noted)
+            queued = Delivery(1, 1, verification.channel, None, DeliveryStatus.QUEUED, now, None, begun=now)
+            started = verification.at(now, now + 1000 * verification.purpose.ttl, (queued,))
+            return replace(view, verification=started, quota=quota)
+        case Replayed(verification=found):
+            found = found or _remembered(verification, outcome)
+            return replace(view, verification=found, locale=locale_of(context, found))
+        case _:
+            raise error_of(outcome, verification)
+
+
+def _remembered(verification: Verification, replayed: Replayed) -> Verification:
+    """Return what is still known of a verification whose record is gone: its outcome, from the idempotency key."""
+    created, expires = int(replayed.remembered["created"]), int(replayed.remembered["expires"])
+    status = Status(replayed.remembered["status"])
+    ended = Status.EXPIRED if status is Status.PENDING and replayed.now >= expires else status
+    first = replace(verification, id=replayed.verification_id, status=ended)
+    return first.at(created, expires, ())
+
+
+def check(
+    context: Context,
+    application: Application,
+    verification_id: str,
+    code: str,
+    transaction: Transaction | None = None,
+    retry: Retry | None = None,
+) -> CheckResult:
+    """Count a guess, compare it, and consume the code when it is right; raises `OtpServiceError`.
+
+    A wrong code is a result. Whatever could not be a code of this verification is an error and not counted.
+    """
+    digits = normalise_code(code)
+    keyring = context.keyring
+    bucket = bucket_or_not_found(keyring, verification_id)
+    agreed = transaction.canonical(application.payees) if transaction else None
+    digest = keyring.transaction_digest(verification_id, agreed)
+    outcome = context.store.verifications.check(
+        bucket,
+        verification_id,
+        application.name,
+        keyring.tag(verification_id, application.name, digest, digits),
+        len(digits),
+        digest,
+        context.rulesets[application.name],
+        retry,
+    )
+    match outcome:
+        case Checked(status, reason, checks_left, alarm):
+            if alarm:
+                metrics.failure_alarms.count(application=application.name)
+                _log.warning("application_failures", application=application.name, advice="otp-service guard status")
+            metrics.checks.count(application=application.name, reason=reason or Status.APPROVED)
+            return CheckResult(verification_id, status, reason is None, checks_left, reason)
+        case _:
+            raise error_of(outcome)
+
+
+def read(context: Context, application: Application, verification_id: str) -> VerificationView:
+    """Return an application's own verification as it is now; raises `NotFoundError`."""
+    return view_of(context, find(context, application, verification_id)[1])
+
+
+def resend(
+    context: Context,
+    application: Application,
+    verification_id: str,
+    channel: str | None = None,
+    retry: Retry | None = None,
+) -> VerificationView:
+    """Queue a further message, by default through the channel of the last one; raises `OtpServiceError`.
+
+    The record is read first, for the policy that it was started with; whether a message may go out is decided by
+    the script alone. Neither the code's life nor a guess budget is renewed.
+    """
+    with counted(metrics.resends, application) as labels:
+        bucket, verification = find(context, application, verification_id)
+        purpose, country = verification.purpose, verification.country
+        labels.purpose, labels.country = purpose.name, country
+        wanted = channel_for(context, purpose, country, channel or verification.channel)
+        renew = purpose.resend is Resend.NEW_CODE
+        next_tag = derive_tag(context.keyring, verification, verification.generation + 1) if renew else ""
+        outcome = context.store.verifications.resend(
+            bucket,
+            verification,
+            Further(wanted, next_tag, price_of_further(context, verification, wanted), trace=tracing.traceparent()),
+            context.reflection.permission(application.withdrawals),
+            context.rulesets[application.name],
+            retry,
+        )
+        match outcome:
+            case Queued(sent, quota, noted):
+                count_noted(sent.application, sent.country, noted)
+                return replace(view_of(context, sent), quota=quota)
+            case _:
+                raise error_of(outcome, verification)
+
+
+def cancel(
+    context: Context, application: Application, verification_id: str, retry: Retry | None = None
+) -> VerificationView:
+    """End a pending verification: its code is dead, a message still queued is dropped; raises `OtpServiceError`.
+
+    One that is canceled already is returned as it is.
+    """
+    bucket = bucket_or_not_found(context.keyring, verification_id)
+    outcome = context.store.verifications.cancel(bucket, verification_id, application.name, retry)
+    match outcome:
+        case Canceled(verification):
+            return view_of(context, verification)
+        case _:
+            raise error_of(outcome)
+
+
+def find(context: Context, application: Application, verification_id: str) -> tuple[str, Verification]:
+    """Return bucket and record of an application's own verification; raises `NotFoundError`."""
+    bucket = bucket_or_not_found(context.keyring, verification_id)
+    found = context.store.verifications.read(bucket, verification_id)
+    if found is None or found.application != application.name:
+        raise NotFoundError(NOT_FOUND)
+    return bucket, found
+
+
+def bucket_or_not_found(keyring: Keyring, verification_id: str) -> str:
+    """Return the bucket that an id names; raise `NotFoundError` for what cannot be an id of ours."""
+    bucket = keyring.bucket_of_id(verification_id)
+    if bucket is None:
+        raise NotFoundError(NOT_FOUND)
+    return bucket
+
+
+def view_of(context: Context, verification: Verification) -> VerificationView:
+    """Return a recorded verification as its caller may see it."""
+    transaction, metadata = open_details(context.keyring, verification)
+    mask, locale = open_mask(context.keyring, verification), locale_of(context, verification)
+    return VerificationView(verification, transaction, metadata, mask, locale)
+
+
+def locale_of(context: Context, verification: Verification) -> str:
+    """Return in which locale the last message of a verification is."""
+    application = context.applications.get(verification.application)  # it may have gone since
+    wanted = (verification.locale, application.locale if application else verification.locale)
+    only = context.clearance.rules_of(verification.country).languages
+    return context.catalogue.choose(verification.purpose, Channel(verification.channel), *wanted, only=only).locale
 
 
 @contextmanager
@@ -136,152 +511,6 @@ def next_channel(
     return next((one for one in following if context.routes.gateways_for(country, purpose.name, one)), None)
 
 
-DETAILS = "details"
-"""Kind of the sealed transaction and metadata."""
-
-
-@dataclass(frozen=True, slots=True)
-class Details:
-    """What the caller passed along and gets back."""
-
-    transaction: Transaction | None
-    metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class VerificationView:
-    """A verification with its details and its mask opened, and the language of its last message."""
-
-    verification: Verification
-    details: Details = field(repr=False)
-    mask: str
-    locale: str
-    """BCP 47: not what was asked for where there are no words for that."""
-
-
-def seal_details(keyring: Keyring, details: Details, verification_id: str, application: str) -> bytes:
-    """Return the details sealed, or nothing when there are none."""
-    if details.transaction is None and not details.metadata:
-        return b""
-    transaction = asdict(details.transaction) if details.transaction else None
-    plain = json.dumps({"transaction": transaction, "metadata": dict(details.metadata)}).encode()
-    return keyring.seal(plain, verification_id=verification_id, application=application, kind=DETAILS)
-
-
-def open_details(keyring: Keyring, sealed: bytes, verification_id: str, application: str) -> Details:
-    """Return what `seal_details` sealed."""
-    if not sealed:
-        return Details(None, {})
-    plain = json.loads(keyring.unseal(sealed, verification_id=verification_id, application=application, kind=DETAILS))
-    transaction = Transaction(**plain["transaction"]) if plain["transaction"] else None
-    return Details(transaction, plain["metadata"])
-
-
-def seal_mask(keyring: Keyring, mask: str, verification_id: str, application: str) -> bytes:
-    """Return a mask sealed, as long as that of any other number."""
-    plain = mask.replace("•", "*").ljust(LONGEST_MASK).encode()  # three bytes less for each: a short value stays short
-    return keyring.seal(plain, verification_id=verification_id, application=application, kind=MASK)
-
-
-def open_mask(keyring: Keyring, verification: Verification) -> str:
-    """Return what `seal_mask` sealed."""
-    plain = keyring.unseal(
-        verification.sealed_mask, verification_id=verification.id, application=verification.application, kind=MASK
-    )
-    return plain.decode().rstrip().replace("*", "•")
-
-
-def transaction_in(keyring: Keyring, verification: Verification) -> Transaction | None:
-    """Return the transaction of a recorded verification; raise `SealBrokenError` when its root key is gone."""
-    return open_details(keyring, verification.sealed_details, verification.id, verification.application).transaction
-
-
-def view_of(context: Context, verification: Verification) -> VerificationView:
-    """Return a recorded verification as its caller may see it."""
-    keyring = context.keyring
-    details = open_details(keyring, verification.sealed_details, verification.id, verification.application)
-    return VerificationView(verification, details, open_mask(keyring, verification), locale_of(context, verification))
-
-
-def locale_of(context: Context, verification: Verification) -> str:
-    """Return in which locale the last message of a verification is."""
-    application = context.applications.get(verification.application)  # it may have gone since
-    wanted = (verification.locale, application.locale if application else verification.locale)
-    only = context.clearance.rules_of(verification.country).languages
-    return context.catalogue.choose(verification.purpose, Channel(verification.channel), *wanted, only=only).locale
-
-
-def dearest_price(
-    context: Context,
-    application: Application,
-    purpose: Purpose,
-    country: str,
-    channel: str,
-    locale: str,
-    transaction: Transaction | None,
-) -> int:
-    """Return the most that one dispatch of a message may cost, in millionths; 0 where no price is configured.
-
-    Through any gateway of its route, and of the channels that it may go on through.
-    """
-    if not _priced(context):
-        return 0
-    prices = []
-    for one in (Channel(channel), *purpose.channels_after(channel)):
-        count = _segments(context, application, purpose, country, one, locale, transaction)
-        gateways = context.routes.gateways_for(country, purpose.name, one)
-        prices += [context.prices[gateway].price(country, one, count) for gateway in gateways]
-    return max(prices, default=0)
-
-
-def price_of_further(context: Context, verification: Verification, channel: str) -> int:
-    """Return the most that one dispatch of a further message of a verification may cost, in millionths.
-
-    Raises `SealBrokenError` when the payment of its text cannot be read any more.
-    """
-    if not _priced(context):
-        return 0
-    return dearest_price(
-        context,
-        context.applications[verification.application],
-        verification.purpose,
-        verification.country,
-        channel,
-        verification.locale,
-        transaction_in(context.keyring, verification),
-    )
-
-
-def _priced(context: Context) -> bool:
-    return any(one.of for one in context.prices.values())
-
-
-def _segments(
-    context: Context,
-    application: Application,
-    purpose: Purpose,
-    country: str,
-    channel: Channel,
-    locale: str,
-    transaction: Transaction | None,
-) -> int:
-    """Return the most segments of an SMS, however late it is written; 1 of any other message."""
-    if channel is not Channel.SMS:
-        return 1
-    languages = context.clearance.rules_of(country).languages
-    if transaction is None:
-        words = context.catalogue.choose(purpose, channel, locale, application.locale, only=languages)
-        return context.text_segments(application, purpose, words.language.tag)
-    code, minutes = "0" * purpose.code_length, minutes_told(purpose.ttl)
-    wording = Wording(application, purpose, channel, locale, code, minutes, transaction, languages)
-    return most_segments(context.catalogue, wording)
-
-
-def cost_of(context: Context, gateway: str, message: Message, country: str) -> int:
-    """Return what a message costs that a gateway took, in millionths."""
-    return context.prices[gateway].price(country, message.channel, len(segments(message.text)))
-
-
 def today() -> date:
     """Return the day by which registrations end: that of UTC, by this host's clock."""
     return datetime.fromtimestamp(now() / 1000, UTC).date()
@@ -300,6 +529,63 @@ def require_clearance(
     wanted = (locale, application.locale)
     words = context.catalogue.choose(purpose, Channel(channel), *wanted, only=rules.languages)
     context.clearance.clear(country, channel, application.name, words.reference(Channel(channel)), today())
+
+
+def dearest_price(
+    context: Context,
+    application: Application,
+    verification: Verification,
+    channel: str,
+    transaction: Transaction | None,
+) -> int:
+    """Return the most that one dispatch of a message may cost, in millionths; 0 where no price is configured.
+
+    Through any gateway of its route, and of the channels that it may go on through.
+    """
+    if not _priced(context):
+        return 0
+    purpose, country, prices = verification.purpose, verification.country, []
+    for one in (Channel(channel), *purpose.channels_after(channel)):
+        count = _segments(context, application, verification, transaction) if one is Channel.SMS else 1
+        gateways = context.routes.gateways_for(country, purpose.name, one)
+        prices += [context.prices[gateway].price(country, one, count) for gateway in gateways]
+    return max(prices, default=0)
+
+
+def price_of_further(context: Context, verification: Verification, channel: str) -> int:
+    """Return the most that one dispatch of a further message of a verification may cost, in millionths.
+
+    Raises `SealBrokenError` when the payment of its text cannot be read any more.
+    """
+    if not _priced(context):
+        return 0
+    transaction, _ = open_details(context.keyring, verification)
+    return dearest_price(context, context.applications[verification.application], verification, channel, transaction)
+
+
+def _priced(context: Context) -> bool:
+    return any(one.of for one in context.prices.values())
+
+
+def _segments(
+    context: Context, application: Application, verification: Verification, transaction: Transaction | None
+) -> int:
+    """Return the most segments of a text message, however late it is written."""
+    purpose, languages = verification.purpose, context.clearance.rules_of(verification.country).languages
+    if transaction is None:
+        wanted = (verification.locale, application.locale)
+        words = context.catalogue.choose(purpose, Channel.SMS, *wanted, only=languages)
+        return context.text_segments(application, purpose, words.language.tag)
+    code, minutes = "0" * purpose.code_length, minutes_told(purpose.ttl)
+    return most_segments(
+        context.catalogue,
+        Wording(application, purpose, Channel.SMS, verification.locale, code, minutes, transaction, languages),
+    )
+
+
+def cost_of(context: Context, gateway: str, message: Message, country: str) -> int:
+    """Return what a message costs that a gateway took, in millionths."""
+    return context.prices[gateway].price(country, message.channel, len(segments(message.text)))
 
 
 def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:
@@ -321,32 +607,45 @@ def derive_tag(keyring: Keyring, verification: Verification, generation: int) ->
     return keyring.tag(verification.id, verification.application, digest, code)
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionInput:
-    """A transaction as a caller wrote it."""
+def seal_details(
+    keyring: Keyring,
+    transaction: Transaction | None,
+    metadata: Mapping[str, str],
+    verification_id: str,
+    application: str,
+) -> bytes:
+    """Return transaction and metadata sealed, or nothing when there are none."""
+    if transaction is None and not metadata:
+        return b""
+    details = {"transaction": asdict(transaction) if transaction else None, "metadata": dict(metadata)}
+    plain = json.dumps(details).encode()
+    return keyring.seal(plain, verification_id=verification_id, application=application, kind=DETAILS)
 
-    amount: str
-    currency: str
-    payee: str
-    account: str | None = None
-    reference: str | None = None
 
-
-def transaction_of(application: Application, written: TransactionInput | None) -> Transaction | None:
-    """Return the canonical transaction; raise `InvalidTransactionError`."""
-    if written is None:
-        return None
-    return canonical_transaction(
-        amount=written.amount,
-        currency=written.currency,
-        payee=written.payee,
-        account=written.account,
-        reference=written.reference,
-        trusted_payees=application.payees,
+def open_details(keyring: Keyring, verification: Verification) -> tuple[Transaction | None, dict[str, str]]:
+    """Return what `seal_details` sealed; raise `SealBrokenError` when its root key is gone."""
+    if not verification.sealed_details:
+        return None, {}
+    plain = keyring.unseal(
+        verification.sealed_details, verification_id=verification.id, application=verification.application, kind=DETAILS
     )
+    details = json.loads(plain)
+    return Transaction(**details["transaction"]) if details["transaction"] else None, details["metadata"]
 
 
-NOT_FOUND = "There is no such verification."
+def seal_mask(keyring: Keyring, mask: str, verification_id: str, application: str) -> bytes:
+    """Return a mask sealed, as long as that of any other number."""
+    plain = mask.replace("•", "*").ljust(LONGEST_MASK).encode()  # three bytes less for each: a short value stays short
+    return keyring.seal(plain, verification_id=verification_id, application=application, kind=MASK)
+
+
+def open_mask(keyring: Keyring, verification: Verification) -> str:
+    """Return what `seal_mask` sealed."""
+    plain = keyring.unseal(
+        verification.sealed_mask, verification_id=verification.id, application=verification.application, kind=MASK
+    )
+    return plain.decode().rstrip().replace("*", "•")
+
 
 _PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.NOT_FOUND: (NotFoundError, NOT_FOUND),
@@ -363,7 +662,6 @@ _PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.BACKLOG_FULL: (BacklogFullError, "Too many messages wait to be delivered."),
     Refusal.OVERTAKEN: (ConflictError, "Another resend of this verification was faster."),
 }
-
 
 _OWN = {
     "application.requests": "The application's quota is used up.",
@@ -403,376 +701,3 @@ def _by_rule(refused: RefusedByRule) -> RateLimitedError:
         error = RateLimitedError("Too many requests for this recipient.", coarse_retry_after(refused.wait))
     error.decision = refused.decision
     return error
-
-
-def bucket_or_not_found(keyring: Keyring, verification_id: str) -> str:
-    """Return the bucket that an id names; raise `NotFoundError` for what cannot be an id of ours."""
-    bucket = keyring.bucket_of_id(verification_id)
-    if bucket is None:
-        raise NotFoundError(NOT_FOUND)
-    return bucket
-
-
-DESTINATION = "destination"
-"""Kind of the sealed number."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartRequest:
-    """What a caller asks for."""
-
-    to: str = field(repr=False)
-    region: str | None = None
-    channel: str | None = None
-    purpose: str = "login"
-    locale: str | None = None
-    client_ip: str | None = field(default=None, repr=False)
-    """The end user's address, as the calling back end passes it."""
-    peer_ip: str | None = field(default=None, repr=False)
-    """The HTTP connection's peer."""
-    context: str | None = field(default=None, repr=False)
-    """The caller's own name of the end user's device or browser."""
-    consent: Evidence | None = field(default=None, repr=False)
-    """That the end user agreed to this, without the prefix of the address."""
-    transaction: TransactionInput | None = field(default=None, repr=False)
-    metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A verification with a message queued, and the application's quota after it."""
-
-    view: VerificationView
-    quota: Quota | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A request that may go on."""
-
-    purpose: Purpose
-    destination: Destination
-    channel: str
-    locale: str
-    network: str | None
-    """The end user's network, ``None`` where addresses do not count."""
-    context: str
-    consent: str
-    """The consent that came with the request, packed; empty without one."""
-    noted: tuple[str, ...]
-    """Rules that only record, and would have refused it."""
-    details: Details
-
-
-def start(context: Context, application: Application, request: StartRequest, retry: Retry | None = None) -> Sent:
-    """Judge a request, then count, record and queue it in one step; raises `OtpServiceError`.
-
-    A refused request leaves no trace. With a ``retry`` that was answered before, the first verification is
-    returned as it is now, and nothing is sent.
-    """
-    with counted(metrics.starts, application) as labels:
-        judged = _judge(context, application, request, labels)
-        return _record(context, application, judged, retry)
-
-
-def _record(context: Context, application: Application, judged: _Judged, retry: Retry | None) -> Sent:
-    keyring = context.keyring
-    pseudonym = keyring.pseudonym(judged.destination.e164)
-    bucket = keyring.bucket(pseudonym)
-    verification = _new_verification(context, application, judged, pseudonym, keyring.new_verification_id(bucket))
-    outcome = context.store.verifications.start(
-        bucket,
-        verification,
-        derive_tag(keyring, verification, 0),
-        _sending(context, application, judged, pseudonym),
-        context.reflection.permission(application.consent, judged.consent),
-        keyring.payment_names(application.name, judged.details.transaction),
-        context.rulesets[application.name],
-        retry,
-        tracing.traceparent(),
-    )
-    match outcome:
-        case Started(now, quota, noted):
-            count_noted(application.name, judged.destination.country, noted)
-            return Sent(_view(context, judged, _started_at(verification, now)), quota)
-        case Replayed(verification=found) if found:
-            return Sent(_view(context, judged, found), None)
-        case Replayed():
-            return Sent(_view(context, judged, _remembered(verification, outcome)), None)
-        case _:
-            raise error_of(outcome, verification)
-
-
-def _view(context: Context, judged: _Judged, verification: Verification) -> VerificationView:
-    return VerificationView(verification, judged.details, judged.destination.mask, locale_of(context, verification))
-
-
-def _sending(context: Context, application: Application, judged: _Judged, pseudonym: str) -> Sending:
-    """Return what the guard sees of a request."""
-    keyring, network, destination = context.keyring, judged.network, judged.destination
-    wide, provider = (of(network) if network else None for of in (wide_network_of, provider_network_of))
-    return Sending(
-        number=pseudonym,
-        block=keyring.block_pseudonym(destination.block),
-        network=keyring.network_pseudonym(network) if network else "",
-        wide_network=keyring.network_pseudonym(wide) if wide else "",
-        provider=keyring.network_pseudonym(provider) if provider else "",
-        context=keyring.context_pseudonym(application.name, judged.context) if judged.context else "",
-        place=application.place_of(destination.country),
-        safe=destination.e164 in context.destinations.safe,
-        price=dearest_price(
-            context,
-            application,
-            judged.purpose,
-            destination.country,
-            judged.channel,
-            judged.locale,
-            judged.details.transaction,
-        ),
-        noted=judged.noted,
-    )
-
-
-def _judge(context: Context, application: Application, request: StartRequest, labels: Labels) -> _Judged:
-    """Check all that needs no store; the cheapest and least telling first. Note in ``labels`` what is known."""
-    purpose = context.purposes.get(request.purpose)
-    if purpose is None or purpose.name not in application.purposes:
-        raise ForbiddenError("The application has no such purpose.")
-    labels.purpose = purpose.name
-    transaction = transaction_of(application, request.transaction)
-    _require_transaction(purpose, transaction)
-    network = _network(application, request)
-    consent = _consent(application, request, network)
-    try:
-        destination = destination_of(application, request.to, request.region)
-    except NumberTypeNotAllowedError as refused:  # of no country, or of a type that never receives codes
-        refused.rule = "destination.type"
-        _tell(context, application, purpose, refused, country="")
-        raise
-    labels.country = destination.country
-    noted = _pass_destination(context, application, purpose, destination)
-    channel = channel_for(context, purpose, destination.country, request.channel or purpose.channels[0])
-    locale = request.locale or application.locale
-    require_clearance(context, application, purpose, destination.country, channel, locale)
-    return _Judged(
-        purpose=purpose,
-        destination=destination,
-        channel=channel,
-        locale=locale,
-        network=network,
-        context=request.context or "",
-        consent=consent,
-        noted=noted,
-        details=Details(transaction, request.metadata),
-    )
-
-
-def _require_transaction(purpose: Purpose, transaction: Transaction | None) -> None:
-    if purpose.kind is PurposeKind.TRANSACTION and transaction is None:
-        raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms a transaction; it is missing.")
-    if purpose.kind is not PurposeKind.TRANSACTION and transaction is not None:
-        raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms no transaction.")
-
-
-def _pass_destination(
-    context: Context, application: Application, purpose: Purpose, destination: Destination
-) -> tuple[str, ...]:
-    """Judge a number by itself; return the rules that only record. A refusal is recorded if Redis answers."""
-    try:
-        return context.destinations.judge(application, destination)
-    except UnacceptableError as refused:
-        _tell(context, application, purpose, refused, destination.country)
-        raise
-
-
-def _tell(
-    context: Context, application: Application, purpose: Purpose, refused: UnacceptableError, country: str
-) -> None:
-    """Count and record that a rule refused a number by itself, if Redis answers."""
-    rule = refused.rule or ""
-    count_refusal(application.name, country, rule)
-    with suppress(StoreUnavailableError):
-        bucket = context.keyring.buckets[0]
-        refused.decision = context.store.decisions.note(bucket, rule, application.name, purpose.name, country)
-
-
-def _network(application: Application, request: StartRequest) -> str | None:
-    """Return the end user's network, ``None`` where addresses do not count."""
-    own = network_of(request.client_ip) if request.client_ip is not None else None
-    if application.client_ip is ClientIp.NONE:
-        return None
-    if own is None and application.client_ip is ClientIp.REQUIRED:
-        raise ClientIpRequiredError("client_ip is missing: the address of the end user, not of your server.")
-    if own is None and request.peer_ip is not None:
-        own = network_of(request.peer_ip)
-    return own
-
-
-def _consent(application: Application, request: StartRequest, network: str | None) -> str:
-    """Return the consent that came with a request, packed, with the prefix of the end user's address."""
-    if request.consent is None:
-        return ""
-    judge_evidence(application, request.consent)
-    return packed(replace(request.consent, address_prefix=prefix_of(network) if network else ""))
-
-
-def _new_verification(
-    context: Context, application: Application, judged: _Judged, pseudonym: str, verification_id: str
-) -> Verification:
-    """Return the verification as it will be recorded, its times still open."""
-    keyring, destination = context.keyring, judged.destination
-    sealed = keyring.seal(
-        destination.e164.ljust(LONGEST_NUMBER).encode(),  # its length would tell of it
-        verification_id=verification_id,
-        application=application.name,
-        kind=DESTINATION,
-    )
-    return Verification(
-        id=verification_id,
-        application=application.name,
-        pseudonym=pseudonym,
-        status=Status.PENDING,
-        country=destination.country,
-        channel=judged.channel,
-        locale=judged.locale,
-        purpose=judged.purpose,
-        created=0,
-        expires=0,
-        checks=0,
-        sends=1,
-        last_send=0,
-        generation=0,
-        transaction_digest=keyring.transaction_digest(verification_id, judged.details.transaction),
-        sealed_destination=sealed,
-        sealed_mask=seal_mask(keyring, destination.mask, verification_id, application.name),
-        sealed_details=seal_details(keyring, judged.details, verification_id, application.name),
-    )
-
-
-def _started_at(verification: Verification, now: int) -> Verification:
-    queued = Delivery(1, 1, verification.channel, None, DeliveryStatus.QUEUED, now, None, begun=now)
-    return verification.at(now, now + verification.purpose.ttl * 1000, (queued,))
-
-
-def _remembered(verification: Verification, replayed: Replayed) -> Verification:
-    """Return what is still known of a verification whose record is gone: its outcome, from the idempotency key."""
-    created, expires = int(replayed.remembered["created"]), int(replayed.remembered["expires"])
-    status = Status(replayed.remembered["status"])
-    ended = Status.EXPIRED if status is Status.PENDING and replayed.now >= expires else status
-    first = replace(verification, id=replayed.verification_id, status=ended)
-    return first.at(created, expires, ())
-
-
-_log = get_logger(__name__)
-
-
-def check(
-    context: Context,
-    application: Application,
-    verification_id: str,
-    code: str,
-    transaction: TransactionInput | None = None,
-    retry: Retry | None = None,
-) -> CheckResult:
-    """Count a guess, compare it, and consume the code when it is right; raises `OtpServiceError`.
-
-    A wrong code is a result. Whatever could not be a code of this verification is an error and not counted.
-    """
-    digits = normalise_code(code)
-    keyring = context.keyring
-    bucket = bucket_or_not_found(keyring, verification_id)
-    digest = keyring.transaction_digest(verification_id, transaction_of(application, transaction))
-    outcome = context.store.verifications.check(
-        bucket,
-        verification_id,
-        application.name,
-        keyring.tag(verification_id, application.name, digest, digits),
-        len(digits),
-        digest,
-        context.rulesets[application.name],
-        retry,
-    )
-    match outcome:
-        case Checked(status, reason, checks_left, alarm):
-            if alarm:
-                metrics.failure_alarms.count(application=application.name)
-                _log.warning("application_failures", application=application.name, advice="otp-service guard status")
-            metrics.checks.count(application=application.name, reason=reason or Status.APPROVED)
-            return CheckResult(verification_id, status, reason is None, checks_left, reason)
-        case _:
-            raise error_of(outcome)
-
-
-def read(context: Context, application: Application, verification_id: str) -> VerificationView:
-    """Return an application's own verification as it is now; raises `NotFoundError`."""
-    return view_of(context, find(context, application, verification_id)[1])
-
-
-def find(context: Context, application: Application, verification_id: str) -> tuple[str, Verification]:
-    """Return bucket and record of an application's own verification; raises `NotFoundError`."""
-    bucket = bucket_or_not_found(context.keyring, verification_id)
-    found = context.store.verifications.read(bucket, verification_id)
-    if found is None or found.application != application.name:
-        raise NotFoundError(NOT_FOUND)
-    return bucket, found
-
-
-def resend(
-    context: Context,
-    application: Application,
-    verification_id: str,
-    channel: str | None = None,
-    retry: Retry | None = None,
-) -> Sent:
-    """Queue a further message, by default through the channel of the last one; raises `OtpServiceError`.
-
-    The record is read first, for the policy that it was started with; whether a message may go out is decided by
-    the script alone. Neither the code's life nor a guess budget is renewed.
-    """
-    with counted(metrics.resends, application) as labels:
-        bucket, verification = find(context, application, verification_id)
-        labels.purpose, labels.country = verification.purpose.name, verification.country
-        wanted = channel_for(context, verification.purpose, verification.country, channel or verification.channel)
-        return _queue(context, application, bucket, verification, wanted, retry)
-
-
-def _queue(
-    context: Context,
-    application: Application,
-    bucket: str,
-    verification: Verification,
-    channel: str,
-    retry: Retry | None,
-) -> Sent:
-    renew = verification.purpose.resend is Resend.NEW_CODE
-    next_tag = derive_tag(context.keyring, verification, verification.generation + 1) if renew else ""
-    outcome = context.store.verifications.resend(
-        bucket,
-        verification,
-        Further(channel, next_tag, price_of_further(context, verification, channel), trace=tracing.traceparent()),
-        context.reflection.permission(application.withdrawals),
-        context.rulesets[verification.application],
-        retry,
-    )
-    match outcome:
-        case Queued(sent, quota, noted):
-            count_noted(sent.application, sent.country, noted)
-            return Sent(view_of(context, sent), quota)
-        case _:
-            raise error_of(outcome, verification)
-
-
-def cancel(
-    context: Context, application: Application, verification_id: str, retry: Retry | None = None
-) -> VerificationView:
-    """End a pending verification: its code is dead, a message still queued is dropped; raises `OtpServiceError`.
-
-    One that is canceled already is returned as it is.
-    """
-    bucket = bucket_or_not_found(context.keyring, verification_id)
-    outcome = context.store.verifications.cancel(bucket, verification_id, application.name, retry)
-    match outcome:
-        case Canceled(verification):
-            return view_of(context, verification)
-        case _:
-            raise error_of(outcome)

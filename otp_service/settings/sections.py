@@ -5,7 +5,7 @@ import tomllib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import product
@@ -192,8 +192,9 @@ class LimitsSettings(Section):
     failed_checks: Notations = ("10/day",)
     """Wrong codes for one number, per application, across verifications."""
 
-    def to_core(self) -> Limits:
-        """Return the limits as the guard counts them; raise `ConfigurationError` for a bad notation."""
+    @cached_property
+    def parsed(self) -> Limits:
+        """The limits as the guard counts them; raises `ConfigurationError` for a bad notation."""
         return Limits(**{scope.value: parse_limits(scope, getattr(self, scope)) for scope in Scope})
 
 
@@ -237,8 +238,9 @@ class BreakerSettings(Section):
     max_pause: float = Field(default=30.0, ge=0.01, le=3600)
     """Seconds that it is left alone at most, unless it asks for longer itself."""
 
-    def to_core(self) -> BreakerPolicy:
-        """Return the policy in milliseconds."""
+    @property
+    def policy(self) -> BreakerPolicy:
+        """The same in milliseconds."""
         return BreakerPolicy(
             run=self.bad_in_a_row,
             calls=self.min_calls,
@@ -330,7 +332,7 @@ class CeilingSettings(Section):
         """Whether it is said that there is no ceiling."""
         return NO_CEILING in {self.hour, self.day}
 
-    def to_core(self, rule: str, part: str, mode: Mode) -> tuple[Ceiling, ...]:
+    def ceilings(self, rule: str, part: str, mode: Mode) -> tuple[Ceiling, ...]:
         """Return the ceilings; none when the rule is off."""
         if mode is Mode.OFF:
             return ()
@@ -457,9 +459,9 @@ class PurposeSettings(Section):
             raise ValueError(f"max_checks is at most {MAX_TRANSACTION_CHECKS} for a transaction")
         return self
 
-    def to_core(self, name: str) -> Purpose:
+    def as_purpose(self, name: str) -> Purpose:
         """Return the purpose under its name."""
-        return Purpose(name=name, **{member: getattr(self, member) for member in type(self).model_fields})
+        return Purpose(name=name, **dict(self))
 
 
 class ApplicationSection(Section):
@@ -499,7 +501,7 @@ class ApplicationSection(Section):
                 raise ValueError("name holds a link or a domain name; in messages only that of origin may stand")
         return self
 
-    def to_core(self, name: str) -> Application:
+    def as_application(self, name: str) -> Application:
         """Return the application under its name."""
         return Application(
             name=name,
@@ -537,8 +539,9 @@ class RouteSettings(Section):
     purposes: tuple[Name, ...] = ()
     channels: tuple[Channel, ...] = ()
 
-    def to_core(self) -> Route:
-        """Return the route."""
+    @property
+    def route(self) -> Route:
+        """The route."""
         return Route(
             gateways=self.gateways,
             countries=frozenset(self.countries),
@@ -746,7 +749,7 @@ class CountrySettings(Section):
     sim_boxes: Literal["refused", "any"] = ANY
     """``refused``: in production, no gateway that leaves by SIM cards carries messages there."""
 
-    def to_core(self, *, production: bool) -> CountryRules:
+    def rules(self, *, production: bool) -> CountryRules:
         """Return the rules, some of which are of production alone."""
         return CountryRules(
             registered_senders=self.senders == "registered",
@@ -776,17 +779,9 @@ class SenderSettings(RegistrationSettings):
     applications: tuple[Name, ...] = ()
     """Who sends under it; empty: every application."""
 
-    def to_core(self, name: str) -> Sender:
-        """Return the sender."""
-        return Sender(
-            name=name,
-            country=self.country,
-            reference=self.reference,
-            valid_until=self.valid_until,
-            mask=self.mask,
-            category=self.category,
-            applications=frozenset(self.applications),
-        )
+    def as_sender(self, name: str) -> Sender:
+        """Return the sender under its name."""
+        return Sender(name=name, **dict(self) | {"applications": frozenset(self.applications)})
 
 
 class ApprovalSettings(RegistrationSettings):
@@ -795,16 +790,9 @@ class ApprovalSettings(RegistrationSettings):
     template: TemplateId
     sha256: Digest
 
-    def to_core(self, name: str) -> Approval:
-        """Return the approval."""
-        return Approval(
-            name=name,
-            country=self.country,
-            reference=self.reference,
-            valid_until=self.valid_until,
-            template=self.template,
-            sha256=self.sha256,
-        )
+    def as_approval(self, name: str) -> Approval:
+        """Return the approval under its name."""
+        return Approval(name=name, **dict(self))
 
 
 Countries = dict[CountryCode, CountrySettings]
@@ -836,8 +824,9 @@ class InboundSettings(Section):
         self._vocabulary()
         return self
 
-    def to_core(self) -> InboundPolicy:
-        """Return the policy."""
+    @property
+    def policy(self) -> InboundPolicy:
+        """How what people write is read and answered."""
         return InboundPolicy(self._vocabulary(), self.region, frozenset(map(Meaning, self.replies)))
 
     def _vocabulary(self) -> Vocabulary:
@@ -1014,9 +1003,10 @@ class RetentionSettings(Section):
             raise ValueError(f"audit is shorter than {longest}: rows would be there whose entries are gone")
         return self
 
-    def to_core(self) -> Keeping:
-        """Return the days as a purge counts them."""
-        return Keeping(**self.model_dump())
+    @property
+    def keeping(self) -> Keeping:
+        """The days as a purge counts them."""
+        return Keeping(**dict(self))
 
 
 def of_its_kind(kinds: Kinds) -> Callable[[Any], Any]:

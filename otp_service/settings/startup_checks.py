@@ -40,7 +40,7 @@ def carriers(settings: Settings, country: str, *channels: Channel) -> list[str]:
     found: dict[str, None] = {}
     for purpose in settings.purposes:
         for channel in channels:
-            found |= dict.fromkeys(settings.core_routes.gateways_for(country, purpose, channel))
+            found |= dict.fromkeys(settings.routing.gateways_for(country, purpose, channel))
     return list(found)
 
 
@@ -131,7 +131,7 @@ def consent_demands(settings: Settings, path: str, application: ApplicationSecti
 def sender_demands(settings: Settings, name: str, application: ApplicationSection) -> Iterator[StartRefusal]:
     """Yield the countries in which an application, wherever it is kept, has no sender that is registered."""
     for country in _asked(settings, application):
-        obstacle = settings.core_clearance.why_not_sender(country, name, datetime.now(UTC).date())
+        obstacle = settings.clearance.why_not_sender(country, name, datetime.now(UTC).date())
         if obstacle in _NO_SENDER:
             sentence = _NO_SENDER[obstacle].format(country=country, application=name)
             yield StartRefusal(RefusalName.NO_SENDER, "senders", sentence, _REGISTER)
@@ -165,7 +165,7 @@ def _unapproved(settings: Settings, catalogue: Catalogue) -> list[StartRefusal]:
     for country in settings.countries:
         for language, texts in _needed(settings, catalogue, country):
             reference = language.references[texts.name, Channel.SMS]
-            obstacle = settings.core_clearance.why_not_template(country, reference, datetime.now(UTC).date())
+            obstacle = settings.clearance.why_not_template(country, reference, datetime.now(UTC).date())
             if obstacle is Obstacle.TEMPLATE_NOT_APPROVED:
                 sentence = f"{reference.id} is not approved in {country}. Its digest is {reference.sha256}."
                 action = "Have it approved, and add a section [approvals.NAME]."
@@ -177,7 +177,7 @@ def _needed(settings: Settings, catalogue: Catalogue, country: str) -> Iterator[
     """Yield the texts that a text message of some application to a country may be made of."""
     languages = {tag.lower() for tag in settings.countries[country].languages}
     chosen = [one for tag, one in catalogue.languages.items() if not languages or tag in languages]
-    purposes = [one for one in settings.core_purposes.values() if Channel.SMS in one.channels]
+    purposes = [one for one in settings.named_purposes.values() if Channel.SMS in one.channels]
     for purpose, language in product(purposes, chosen):
         if texts := language.texts_for(purpose, Channel.SMS):
             yield language, texts
@@ -483,7 +483,7 @@ def _empty_sections(settings: Settings) -> Iterator[StartRefusal]:
 
 
 def _number_limit(settings: Settings) -> Iterator[StartRefusal]:
-    limits, place = settings.core_limits.number, "limits.number"
+    limits, place = settings.limits.parsed.number, "limits.number"
     if not limits:
         sentence = "There is none: anybody could flood a number."
         yield StartRefusal(RefusalName.NUMBER_LIMIT, place, sentence, "Set one such as '10/day'.")
@@ -495,7 +495,7 @@ def _number_limit(settings: Settings) -> Iterator[StartRefusal]:
 
 
 def _guess_limit(settings: Settings) -> Iterator[StartRefusal]:
-    limits, place = settings.core_limits.failed_checks, "limits.failed_checks"
+    limits, place = settings.limits.parsed.failed_checks, "limits.failed_checks"
     if not limits:
         sentence = "There is none: a new verification would buy new guesses."
         yield StartRefusal(RefusalName.GUESS_LIMIT, place, sentence, "Set one such as '10/day'.")
@@ -512,7 +512,7 @@ def _vital_rules(settings: Settings) -> Iterator[StartRefusal]:
 
 
 def _fraud_rules(settings: Settings) -> Iterator[StartRefusal]:
-    ruleset = ruleset_of(settings.guard, settings.core_limits, SpendSettings())
+    ruleset = ruleset_of(settings.guard, settings.limits.parsed, SpendSettings())
     at_work = {one.rule for one in ruleset.buckets} | {one.rule for one in ruleset.breakers}
     if all(RULES[rule].scope not in AGAINST_FRAUD for rule in at_work):
         yield StartRefusal(
@@ -561,7 +561,7 @@ def _prices(settings: Settings) -> Iterator[StartRefusal]:
         sentence = "ISO 4217 knows no such currency: nobody can tell what prices and ceilings are worth."
         action = "Set the one that your providers bill in."
         yield StartRefusal(RefusalName.PRICE, "guard.currency", sentence, action)
-    for name, prices in settings.core_prices.items():
+    for name, prices in settings.prices.items():
         if free := sorted(key for key, price in prices.of.items() if not price):
             sentence = f"{', '.join(free)} costs nothing: no ceiling would see its messages."
             action = 'Set what it costs; of a flat rate a share, or "0.000001".'
@@ -680,12 +680,7 @@ def inconsistencies(settings: Settings) -> list[str]:
 
 def _limit_faults(settings: Settings) -> Iterator[str]:
     try:
-        settings.limits.to_core()
-    except ConfigurationError as malformed:
-        yield str(malformed)
-        return
-    try:
-        ruleset_of(settings.guard, settings.core_limits, SpendSettings())
+        ruleset_of(settings.guard, settings.limits.parsed, SpendSettings())
     except ConfigurationError as malformed:
         yield str(malformed)
 
@@ -747,7 +742,7 @@ def price_faults_of(settings: Settings, name: str, application: ApplicationSecti
     """Yield what a ceiling would not see: messages that a route sends through a gateway without a price for them."""
     missing: dict[str, set[str]] = {}
     for gateway, country, channel in _ways(settings, application) if application.spend.is_set else ():
-        if settings.core_prices[gateway].unit(country, channel) is None:
+        if settings.prices[gateway].unit(country, channel) is None:
             missing.setdefault(gateway, set()).add(f"{country}/{channel}")
     for gateway, places in missing.items():
         yield (
@@ -761,5 +756,5 @@ def _ways(settings: Settings, application: ApplicationSection) -> Iterator[tuple
     for purpose, country in product(application.purposes, application.countries):
         if purpose in settings.purposes:
             for channel in settings.purposes[purpose].channels:
-                for gateway in settings.core_routes.gateways_for(country, purpose, channel):
+                for gateway in settings.routing.gateways_for(country, purpose, channel):
                     yield gateway, country, channel

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -31,39 +30,19 @@ def section_of(members: Mapping[str, Any]) -> ApplicationSection:
         raise ConfigurationError("\n".join(fault_lines(invalid, ApplicationSection))) from None
 
 
-def members_of(section: ApplicationSection) -> dict[str, Any]:
-    """Return what was given of a section, without keys: the rest has its default."""
-    return section.model_dump(mode="json", exclude_unset=True, exclude={"keys"})
-
-
 def text_of(section: ApplicationSection) -> str:
-    """Return a section as the ledger keeps it."""
-    return json.dumps(members_of(section), ensure_ascii=False, sort_keys=True)
+    """Return what was given of a section as the ledger keeps it, without keys: the rest has its default."""
+    given = section.model_dump(mode="json", exclude_unset=True, exclude={"keys"})
+    return json.dumps(given, ensure_ascii=False, sort_keys=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An application's settings, and where they are kept."""
-
-    name: str
-    source: Literal["configuration", "ledger"]
-    members: Mapping[str, Any]
-    """Of its section, without keys: what was given, the rest has its default. A later release may know more."""
-    created: int | None = None
-    """Milliseconds since the epoch; ``None`` for one of the configuration, as is the next."""
-    changed: int | None = None
-
-
-def all_kept(configured: Mapping[str, ApplicationSection], stored: Iterable[StoredApplication]) -> Iterator[Kept]:
+def all_applications(
+    configured: Mapping[str, ApplicationSection], stored: Iterable[StoredApplication]
+) -> Iterator[StoredApplication]:
     """Yield all applications; of two of one name that of the configuration, which is in force."""
     for name, section in configured.items():
-        yield Kept(name, "configuration", members_of(section))
-    yield from (kept_in_ledger(one) for one in stored if one.name not in configured)
-
-
-def kept_in_ledger(stored: StoredApplication) -> Kept:
-    """Return an application of the ledger."""
-    return Kept(stored.name, "ledger", json.loads(stored.settings), stored.created, stored.changed)
+        yield StoredApplication(name, text_of(section))
+    yield from (one for one in stored if one.name not in configured)
 
 
 def understood(settings: Settings, name: str, text: str) -> tuple[Application, Ruleset]:
@@ -78,7 +57,7 @@ def understood(settings: Settings, name: str, text: str) -> tuple[Application, R
         raise InvalidApplicationError(str(malformed)) from malformed
     if faults := list(_faults(settings, name, section)):
         raise InvalidApplicationError("\n".join(faults))
-    return section.to_core(name), ruleset_of(settings.guard, settings.core_limits, section.spend)
+    return section.as_application(name), ruleset_of(settings.guard, settings.limits.parsed, section.spend)
 
 
 def _faults(settings: Settings, name: str, section: ApplicationSection) -> Iterator[str]:

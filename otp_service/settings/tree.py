@@ -88,7 +88,7 @@ def ruleset_of(guard: GuardSettings, limits: Limits, spend: SpendSettings) -> Ru
         breakers=tuple(
             replace(one, record_only=_records(guard, one.rule)) for one in _breakers(guard) if _is_on(guard, one.rule)
         ),
-        ceilings=spend.to_core("spend.application", "spend", guard.mode("spend.application")),
+        ceilings=spend.ceilings("spend.application", "spend", guard.mode("spend.application")),
         ceilings_of_countries=_ceilings_of_countries(guard, spend),
         failures=_failures(guard),
         known=guard.number.known_days * DAY,
@@ -199,7 +199,9 @@ def _breakers(guard: GuardSettings) -> Iterator[Breaker]:
 def _ceilings_of_countries(guard: GuardSettings, spend: SpendSettings) -> Mapping[str, tuple[Ceiling, ...]]:
     """Return the ceilings by country. One that is named with none has none: those of all others are not its own."""
     mode = guard.mode("spend.country")
-    ceilings = {country: own.to_core("spend.country", "spendcountry", mode) for country, own in spend.countries.items()}
+    ceilings = {
+        country: own.ceilings("spend.country", "spendcountry", mode) for country, own in spend.countries.items()
+    }
     return ceilings if any(ceilings.values()) else {}
 
 
@@ -331,39 +333,34 @@ class Settings(Section):
         return slowest + self.worker.claim_margin
 
     @cached_property
-    def core_purposes(self) -> dict[str, Purpose]:
+    def named_purposes(self) -> dict[str, Purpose]:
         """Purposes by name."""
-        return {name: purpose.to_core(name) for name, purpose in self.purposes.items()}
+        return {name: purpose.as_purpose(name) for name, purpose in self.purposes.items()}
 
     @cached_property
-    def core_applications(self) -> dict[str, Application]:
+    def named_applications(self) -> dict[str, Application]:
         """Applications by name."""
-        return {name: application.to_core(name) for name, application in self.applications.items()}
+        return {name: application.as_application(name) for name, application in self.applications.items()}
 
     @cached_property
     def application_of_key(self) -> dict[str, Application]:
         """Applications by the hashes of their API keys (``sha256:…``)."""
         return {
-            key: self.core_applications[name]
+            key: self.named_applications[name]
             for name, application in self.applications.items()
             for key in application.keys
         }
 
     @cached_property
-    def core_limits(self) -> Limits:
-        """Limits as the guard counts them."""
-        return self.limits.to_core()
-
-    @cached_property
-    def core_rulesets(self) -> dict[str, Ruleset]:
+    def rulesets(self) -> dict[str, Ruleset]:
         """The rules of the guard, by the name of the application."""
         return {
-            name: ruleset_of(self.guard, self.core_limits, application.spend)
+            name: ruleset_of(self.guard, self.limits.parsed, application.spend)
             for name, application in self.applications.items()
         }
 
     @cached_property
-    def core_prices(self) -> dict[str, Prices]:
+    def prices(self) -> dict[str, Prices]:
         """What messages cost, by the name of the gateway."""
         return {
             name: Prices({key: micros(amount) for key, amount in gateway.settings.prices.items()})
@@ -371,26 +368,26 @@ class Settings(Section):
         }
 
     @cached_property
-    def core_clearance(self) -> Clearance:
+    def clearance(self) -> Clearance:
         """What countries ask of messages, and what is registered there."""
         return Clearance(
-            rules={country: asked.to_core(production=self.production) for country, asked in self.countries.items()},
-            senders=tuple(sender.to_core(name) for name, sender in self.senders.items()),
-            approvals=tuple(approval.to_core(name) for name, approval in self.approvals.items()),
+            rules={country: asked.rules(production=self.production) for country, asked in self.countries.items()},
+            senders=tuple(sender.as_sender(name) for name, sender in self.senders.items()),
+            approvals=tuple(approval.as_approval(name) for name, approval in self.approvals.items()),
             shows_sender=frozenset(name for name, one in self.gateways.items() if one.settings.sets_sender),
             sim_boxes=frozenset(name for name, one in self.gateways.items() if one.settings.sim_box),
         )
 
     @cached_property
-    def core_routes(self) -> Routes:
+    def routing(self) -> Routes:
         """The routing table; one route through all gateways when none is configured."""
         every = (Route(tuple(self.gateways)),) if self.gateways else ()
-        routes = tuple(route.to_core() for route in self.routes) or every
+        routes = tuple(route.route for route in self.routes) or every
         channels = {name: gateway.channels for name, gateway in self.gateways.items()}
         return Routes(routes, channels)
 
     @cached_property
-    def core_allowances(self) -> dict[str, Allowance]:
+    def allowances(self) -> dict[str, Allowance]:
         """What each gateway may be asked to do, by its name."""
         return {name: self._allowance(gateway.settings) for name, gateway in self.gateways.items()}
 
@@ -402,7 +399,7 @@ class Settings(Section):
             slow=gateway.slow or gateway.timeout / 2,
         )
 
-    def core_keyring(self) -> Keyring:
+    def keyring(self) -> Keyring:
         """Return the keys; raise `ConfigurationError` when one is missing, too short or a sample."""
         if self.keys.root is None or self.keys.pseudonym is None:
             raise ConfigurationError("OTP_SERVICE_ROOT_KEYS and OTP_SERVICE_PSEUDONYM_KEY are needed.")

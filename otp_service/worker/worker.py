@@ -33,7 +33,7 @@ _REST: Final = 0.05
 
 def purges(installation: Installation, stop: threading.Event) -> Watch:
     """Return the watch that purges until ``stop`` is set; it is not started yet."""
-    keeping = installation.settings.retention.to_core()
+    keeping = installation.settings.retention.keeping
     purging = Purging(installation.context, keeping, lambda: stop.wait(_REST))
     return Watch({"purge": purging.turn}, _PURGE_PERIOD)
 

@@ -42,7 +42,7 @@ def _environment(service, secrets):
 def test_the_processes_start_with_what_is_mounted(service, secrets):
     settings = load_settings(ROOT / "config" / "compose.toml", _environment(service, secrets))
 
-    assert settings.core_keyring()
+    assert settings.keyring()
     assert settings.redis.shown_url == "redis://redis:6379/0"
     assert settings.ledger.shown_url == "postgresql://postgres:5432/otp_service"
     key = (secrets / "api_key").read_text().strip()

@@ -227,7 +227,7 @@ def brand(name: str, origin: str | None) -> Settings:
     [("Acme.pk", "acme.pk"), ("Acme.PK", "login.acme.pk"), ("Acme Shop", None), ("St. Mary", None), ("A.B. Co", None)],
 )
 def test_a_brand_may_be_the_domain_name_of_its_own_origin(name: str, origin: str | None):
-    assert brand(name, origin).core_applications["shop"].title == name
+    assert brand(name, origin).named_applications["shop"].title == name
 
 
 @pytest.mark.parametrize(

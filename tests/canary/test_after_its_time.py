@@ -66,7 +66,7 @@ def test_after_its_time_nothing_tells_of_a_number(installation: Installation, st
     assert traces() == {"redis", "ledger"}
     still_world.advance(LONGEST + 2 * DAY)
     _fly(shop, ANOTHER)
-    Purging(shop.context, installation.settings.retention.to_core(), lambda: False).at_once()
+    Purging(shop.context, installation.settings.retention.keeping, lambda: False).at_once()
     shop.context.store.events.trim()
     shop.context.ledger.database.close()
 

@@ -13,10 +13,10 @@ from support_installation import NUMBER
 from support_outbox import deliver_all
 
 from otp_service.bootstrap import install
-from otp_service.services.verifications import TransactionInput
+from otp_service.domain.payments import Transaction
 from otp_service.settings import load_settings
 
-PAYMENT = TransactionInput("1500", "PKR", "Daraz", reference="INV-7")
+PAYMENT = Transaction("1500", "PKR", "Daraz", reference="INV-7")
 TRANSACTION = json.dumps({"amount": "1500.00", "currency": "PKR", "payee": "Daraz", "reference": "INV-7"})
 
 

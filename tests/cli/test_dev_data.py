@@ -55,7 +55,7 @@ def test_a_shell_of_another_folder_is_told_so_in_words(tmp_path):
 
 def test_the_defaults_are_those_that_are_promised(tmp_path):
     settings = settings_of({}, tmp_path)
-    application = settings.core_applications["dev"]
+    application = settings.named_applications["dev"]
     assert settings.environment == "development"
     assert application.purposes == {"login", "payment"}
     assert (application.countries, application.region, application.client_ip) == (None, "PK", "connection")
@@ -63,7 +63,7 @@ def test_the_defaults_are_those_that_are_promised(tmp_path):
     assert settings.http.port == 8080
     assert settings.http.metrics_on_same_port
     assert {name: gateway.kind for name, gateway in settings.gateways.items()} == {"sandbox": "sandbox"}
-    assert settings.core_purposes["payment"].max_checks == 3
+    assert settings.named_purposes["payment"].max_checks == 3
 
 
 def test_a_file_is_laid_over_the_defaults_table_by_table_and_lists_are_replaced(tmp_path):
@@ -75,8 +75,8 @@ def test_a_file_is_laid_over_the_defaults_table_by_table_and_lists_are_replaced(
     settings = settings_of(configured, tmp_path)
     assert settings.purposes["login"].resend_delays == (1,)
     assert settings.purposes["login"].max_sends == 3
-    assert settings.core_applications["dev"].purposes == {"signup"}
-    assert settings.core_applications["dev"].region == "PK"
+    assert settings.named_applications["dev"].purposes == {"signup"}
+    assert settings.named_applications["dev"].region == "PK"
     assert settings.limits.number == ("1000/hour",)
     assert settings.limits.failed_checks == ("10/day",)
 
@@ -234,7 +234,7 @@ def test_a_shell_reads_what_the_command_line_needs(tmp_path):
     told = subprocess.run(["sh", "-c", script, "-", path], env={}, check=True, capture_output=True, text=True).stdout
     read = dict(line.split("=", 1) for line in told.splitlines() if line.startswith("OTP_SERVICE"))
     assert read.keys() == {*keys, "OTP_SERVICE_CONFIG"}
-    assert load_settings(environ=read).core_keyring()
+    assert load_settings(environ=read).keyring()
 
 
 def test_keys_of_the_user_s_own_are_left_to_the_user_s_shell(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from otp_service.domain.people import LONGEST, Meaning, Vocabulary, Words, plain
 from otp_service.settings.sections import InboundSettings, our_words
 
-OURS = InboundSettings().to_core().vocabulary
+OURS = InboundSettings().policy.vocabulary
 WRITTEN = tomllib.loads(Path(__file__).with_name("written_back.toml").read_text(encoding="utf-8"))
 STOP = WRITTEN["stop"]
 START = [
@@ -64,7 +64,7 @@ def test_what_the_industry_expects_is_among_them():
 
 
 def test_further_words_come_from_the_configuration():
-    further = InboundSettings(stop=("Arrêt", "ローカル 停止"), start=("yes",)).to_core().vocabulary
+    further = InboundSettings(stop=("Arrêt", "ローカル 停止"), start=("yes",)).policy.vocabulary
 
     assert [further.meaning(text) for text in ("ARRET", "arrêt.", "ローカル 停止")] == [Meaning.STOP] * 3
     assert further.meaning("Yes!") is Meaning.START

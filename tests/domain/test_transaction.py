@@ -3,12 +3,12 @@
 import pytest
 from support_messages import UNSAFE_NAMES
 
-from otp_service.domain.payments import canonical_transaction
+from otp_service.domain.payments import Transaction
 from otp_service.errors import InvalidTransactionError
 
 
-def made(**members: str | None):
-    return canonical_transaction(**{"amount": "1500", "currency": "PKR", "payee": "Daraz", **members})
+def made(trusted_payees: frozenset[str] = frozenset(), **members: str | None):
+    return Transaction(**{"amount": "1500", "currency": "PKR", "payee": "Daraz", **members}).canonical(trusted_payees)
 
 
 @pytest.mark.parametrize(

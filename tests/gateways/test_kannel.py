@@ -220,7 +220,7 @@ def test_what_somebody_writes_comes_in_and_the_answer_is_sent(
         ProviderRequest(came.method, f"{office.url}{came.target}", came.headers, came.query, {}, b"", "127.0.0.1")
     )
 
-    assert (read.sender, InboundSettings().to_core().vocabulary.meaning(read.text)) == (NUMBER, meaning)
+    assert (read.sender, InboundSettings().policy.vocabulary.meaning(read.text)) == (NUMBER, meaning)
     assert read.reference
     if meaning is Meaning.STOP:
         eventually(lambda: len(operator.submits) > before)

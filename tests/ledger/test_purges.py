@@ -35,7 +35,7 @@ DAY = 24 * 3600 * 1000
 LONG_AGO = NOW - 100 * DAY
 PSEUDONYM = "canary-pseudonym-12345"
 SIGNER = Signer(bytes(32))
-KEPT: Keeping = RetentionSettings().to_core()
+KEPT: Keeping = RetentionSettings().keeping
 EVIDENCE = Evidence("v1", "0" * 64, "en", "web", LONG_AGO, "signup page", "203.0.113.0/24")
 
 

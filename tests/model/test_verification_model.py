@@ -29,17 +29,17 @@ from support_model import GRACE, Checked, Model, Policy, Refused, Rules, Shown
 from support_outbox import POLICY, jobs_of, waiting
 
 from otp_service.domain.guard import coarse_retry_after
+from otp_service.domain.payments import Transaction
 from otp_service.errors import OtpServiceError, RateLimitedError
 from otp_service.services.delivery import deliver
 from otp_service.services.maintenance import fence
-from otp_service.services.verifications import TransactionInput
 
 EXAMPLES = os.environ.get("OTP_SERVICE_MODEL_EXAMPLES")
 STEPS = 40
 FEW = 3
 """Verifications that are pending at a time: with more of them too little happens to each."""
 NUMBERS = {"first": "+923001234567", "second": "+923001234568", "third": "0301 7654321"}
-TRANSACTIONS = {None: None, "agreed": PAYMENT, "changed": TransactionInput("1500.01", "PKR", "Daraz")}
+TRANSACTIONS = {None: None, "agreed": PAYMENT, "changed": Transaction("1500.01", "PKR", "Daraz")}
 PAY = Policy(ttl=90, max_checks=2, max_sends=2, resend_delays=(15,), transaction=True)
 
 
@@ -167,7 +167,7 @@ class Life(RuleBasedStateMachine):
         got = self._outcome(
             lambda: caller.send(NUMBERS[number], retry, purpose=purpose, transaction=TRANSACTIONS[transaction])
         )
-        identifier = "" if isinstance(got, OtpServiceError) else got.view.verification.id
+        identifier = "" if isinstance(got, OtpServiceError) else got.verification.id
         wanted = self._outcome(lambda: self.model.start(identifier, name, number, purpose, transaction, key))
         self._compare_start(name, wanted, got)
         return identifier or multiple()
@@ -176,12 +176,12 @@ class Life(RuleBasedStateMachine):
         if isinstance(wanted, Refused) or isinstance(got, OtpServiceError):
             self._compare("start", wanted, got)
             return
-        assert got.view.verification.id == wanted.id
+        assert got.verification.id == wanted.id
         shown = wanted.shown(self.model.now)
         if not self.model.is_gone(wanted):
-            self._compare("start", shown, _shown(got.view))
+            self._compare("start", shown, _shown(got))
         else:  # only the outcome is still known
-            one = got.view.verification
+            one = got.verification
             self._compare("start", (shown.status, shown.created), (str(one.status), one.created))
         if got.quota:
             assert got.quota.remaining == self.model.quota_left(name)
@@ -191,7 +191,7 @@ class Life(RuleBasedStateMachine):
         self._note(key, lambda: self.resend(one, own, key))
         name, caller = self._caller(one, own)
         retry = caller.retry(key, f"resend {one}") if key else None
-        got = self._outcome(lambda: _shown(caller.resend(one, retry).view))
+        got = self._outcome(lambda: _shown(caller.resend(one, retry)))
         self._compare("resend", self._outcome(lambda: self.model.resend(one, name, key)), got)
 
     @rule(one=verifications)

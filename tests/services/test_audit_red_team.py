@@ -44,7 +44,7 @@ from otp_service.settings.sections import RetentionSettings
 DAY = 24 * 3600
 BEGIN = 1_700_000_000
 KEYRING = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1")
-KEPT = RetentionSettings(traffic=100, inbound=90, consents=400, suppressions=400, duties=400, audit=400).to_core()
+KEPT = RetentionSettings(traffic=100, inbound=90, consents=400, suppressions=400, duties=400, audit=400).keeping
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security-model.md"
 
 

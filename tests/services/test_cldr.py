@@ -10,7 +10,7 @@ from babel.numbers import format_currency
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otp_service.domain.payments import PLAIN, canonical_transaction, minor_digits, shown_amount
+from otp_service.domain.payments import PLAIN, Transaction, minor_digits, shown_amount
 from otp_service.domain.templates import number_style, plural_form, plural_forms
 
 SIGNS = {"\u00a0": " ", "\u202f": " ", "\u2019": "'"}
@@ -52,7 +52,7 @@ def test_in_every_locale_that_is_known_an_amount_shows_its_digits_in_ascii_and_n
 @given(amount=st.decimals(0, 999_999_999_999, places=3), currency=st.sampled_from(["PKR", "JPY", "KWD", "USD"]))
 def test_the_number_is_the_one_that_babel_writes(tag, amount, currency):
     exact = f"{amount:.{minor_digits(currency)}f}"
-    canonical = canonical_transaction(amount=exact, currency=currency, payee="Daraz").amount
+    canonical = Transaction(exact, currency, "Daraz").canonical().amount
     locale = Locale.parse(tag, sep="-")
     pattern = re.sub(r"[\u200e\u200f\u00a4\s]", "", locale.currency_formats["standard"].pattern.split(";")[0])
     babel = format_currency(Decimal(canonical), currency, pattern, locale=locale, numbering_system="latn")

@@ -6,6 +6,7 @@ from support_installation import World
 from support_outbox import deliver_all, waiting
 
 from otp_service.domain.keyring import Retry
+from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Reason, Status
 from otp_service.errors import (
     ConflictError,
@@ -17,7 +18,6 @@ from otp_service.errors import (
     RateLimitedError,
     ResendTooSoonError,
 )
-from otp_service.services.verifications import TransactionInput
 
 
 def status_of(caller: Caller, verification_id: str) -> Status:
@@ -93,7 +93,7 @@ def test_resends_wait_longer_each_time_and_end(world: World):
     with pytest.raises(ResendTooSoonError):
         shop.resend(one)
     world.advance(30)
-    view = shop.resend(one).view.verification
+    view = shop.resend(one).verification
 
     assert (view.sends, view.sends_left, view.resend_after) == (3, 0, None)
     world.advance(120)
@@ -166,7 +166,7 @@ def test_sends_to_a_number_count_over_all_applications(world: World):
 def test_a_changed_payment_ends_the_verification_without_a_guess(shop: Caller):
     one = shop.start(purpose="payment", transaction=PAYMENT)
     code = shop.code(one)
-    changed = TransactionInput("1500.01", "PKR", "Daraz")
+    changed = Transaction("1500.01", "PKR", "Daraz")
 
     assert shop.check(one, code, changed) == (Status.FAILED, False, 0, Reason.TRANSACTION_CHANGED)
     assert shop.check(one, code, PAYMENT) == (Status.FAILED, False, 0, Reason.FAILED)
@@ -175,7 +175,7 @@ def test_a_changed_payment_ends_the_verification_without_a_guess(shop: Caller):
 def test_equal_amounts_are_the_same_payment(shop: Caller):
     one = shop.start(purpose="payment", transaction=PAYMENT)
 
-    assert shop.check(one, shop.code(one), TransactionInput("1500.00", "PKR", "Daraz"))[1]
+    assert shop.check(one, shop.code(one), Transaction("1500.00", "PKR", "Daraz"))[1]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_start_asked_again_is_answered_again_and_sends_nothing(world: World):
     retry = Retry("key", "request")
     first, again = shop.send(retry=retry), shop.send(retry=retry)
 
-    assert again.view.verification == first.view.verification
+    assert again.verification == first.verification
     assert waiting(world.client) == 1
     with pytest.raises(IdempotencyMismatchError):
         shop.send(retry=Retry("key", "another request"))
@@ -257,13 +257,13 @@ def test_a_start_asked_again_after_its_record_is_gone_tells_the_outcome(world: W
     shop = Caller(world.install())
     retry = Retry("key", "request")
     first = shop.send(retry=retry)
-    one = first.view.verification.id
+    one = first.verification.id
     deliver_all(shop.context)
     shop.check(one, shop.code(one))
     world.advance(1000)
-    again = shop.send(retry=retry).view.verification
+    again = shop.send(retry=retry).verification
 
-    assert (again.id, again.status, again.created) == (one, Status.APPROVED, first.view.verification.created)
+    assert (again.id, again.status, again.created) == (one, Status.APPROVED, first.verification.created)
     assert waiting(world.client) == 0
     world.advance(24 * 3600)
     assert shop.start(retry=retry) != one
@@ -296,8 +296,8 @@ def test_a_resend_asked_again_sends_once(world: World):
     shop = Caller(world.install(purposes={"login": {"resend_delays": [0]}}))
     one = shop.start()
     retry = Retry("key", "request")
-    first = shop.resend(one, retry).view
-    again = shop.resend(one, retry).view
+    first = shop.resend(one, retry)
+    again = shop.resend(one, retry)
 
     assert first.verification == again.verification
     assert waiting(world.client) == 2

@@ -53,14 +53,16 @@ def installed(world: World) -> Caller:
 
 
 def test_a_price_is_that_of_the_message_written_out_in_every_case(world: World) -> None:
-    context = installed(world).context
+    shop = installed(world)
+    context, one_started = shop.context, shop.send().verification
     seen = set()
     cases = product(context.applications.values(), context.purposes.values(), ("PK", "GB", "AE"), LOCALES)
     for application, purpose, country, locale in cases:
         if purpose.kind is PurposeKind.TRANSACTION:
             continue
         for channel in purpose.channels:
-            got = dearest_price(context, application, purpose, country, channel, locale, None)
+            asked = replace(one_started, purpose=purpose, country=country, locale=locale)
+            got = dearest_price(context, application, asked, channel, None)
             costs = []
             for one in (channel, *purpose.channels_after(channel)):
                 counts = [1]

@@ -35,7 +35,7 @@ def installation(still_world: World, ledger_url: str) -> Iterator[Installation]:
 
 
 def purging(installation: Installation, rest: Any = lambda: False) -> Purging:
-    return Purging(installation.context, installation.settings.retention.to_core(), rest)
+    return Purging(installation.context, installation.settings.retention.keeping, rest)
 
 
 def stop_for_a_day(installation: Installation) -> str:

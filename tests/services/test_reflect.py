@@ -50,7 +50,7 @@ def place(installation):
 
 def begin(installation, application="shop", to=NUMBER):
     context = installation.context
-    return start(context, context.applications[application], StartRequest(to)).view.verification
+    return start(context, context.applications[application], StartRequest(to)).verification
 
 
 def number(installation, to=NUMBER):
@@ -153,7 +153,7 @@ def test_a_start_with_a_consent_needs_no_other_and_is_sent_before_that_is_record
     one = install("required")
     shop = Caller(one)
     withdraw(one.context, shop.application, number(one), "login")
-    mine = shop.send(consent=anew()).view.verification
+    mine = shop.send(consent=anew()).verification
     deliver_all(one.context)
     told = frozen.client.xrange(keys.events("00"))[1][1]
 

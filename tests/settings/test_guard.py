@@ -145,10 +145,10 @@ def test_the_safe_list_is_not_shown():
 
 
 def test_rules_that_are_off_are_not_in_the_ruleset_and_those_that_record_are_marked():
-    off = settings_from(changed("guard.modes", dict.fromkeys(RULES, "off"))).core_rulesets["shop"]
+    off = settings_from(changed("guard.modes", dict.fromkeys(RULES, "off"))).rulesets["shop"]
     assert (off.windows, off.buckets, off.breakers, off.ceilings) == ((), (), (), ())
     assert (off.cooldown, off.guess_wait, off.lock, off.failures) == (None, None, None, None)
-    recording = settings_from(changed("guard.modes", dict.fromkeys(RULES, "record_only"))).core_rulesets["shop"]
+    recording = settings_from(changed("guard.modes", dict.fromkeys(RULES, "record_only"))).rulesets["shop"]
     one_by_one = (recording.cooldown, recording.guess_wait, recording.lock, recording.failures)
 
     assert all(one.record_only for one in (*recording.windows, *recording.buckets, *recording.breakers, *one_by_one))
@@ -160,14 +160,14 @@ def test_rules_that_are_off_are_not_in_the_ruleset_and_those_that_record_are_mar
 )
 def test_strangers_have_what_is_not_reserved_and_at_least_one(notation, reserved, strangers):
     table = changed("guard.number.reserved", reserved, limits={"number": [notation]})
-    (window,) = [one for one in settings_from(table).core_rulesets["shop"].windows if one.rule == "number.sends"]
+    (window,) = [one for one in settings_from(table).rulesets["shop"].windows if one.rule == "number.sends"]
 
     assert window.strangers == strangers
 
 
 def test_what_is_kept_lives_as_long_as_any_rule_needs_it():
     table = changed("guard.number.lock_days", 90, guard={"modes": {}, "number": {"known_days": 1}})
-    lives = settings_from(table).core_rulesets["shop"].lives
+    lives = settings_from(table).rulesets["shop"].lives
 
     assert lives["guesses"] == 90 * DAY
     assert lives["block"] >= 4 * DAY

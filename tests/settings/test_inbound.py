@@ -8,7 +8,7 @@ from otp_service.settings import Settings
 
 
 def policy(**members):
-    return Settings.model_validate({"inbound": members}).inbound.to_core()
+    return Settings.model_validate({"inbound": members}).inbound.policy
 
 
 def test_by_default_our_words_hold_and_stop_and_help_are_answered():

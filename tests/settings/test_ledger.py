@@ -106,10 +106,10 @@ def test_time_is_bounded(seconds):
 def test_days_become_what_a_purge_works_with():
     settings = settings_from(tree(REDIS, retention={"traffic": 30, "duties": 200}))
 
-    assert settings.retention.to_core() == Keeping(
+    assert settings.retention.keeping == Keeping(
         traffic=30, consents=1095, suppressions=1095, inbound=90, access=400, duties=200, audit=3650
     )
-    assert settings.retention.to_core().before("traffic", 30 * 24 * 3600 * 1000 + 5) == 5
+    assert settings.retention.keeping.before("traffic", 30 * 24 * 3600 * 1000 + 5) == 5
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_an_app_hash_is_kept(app_hash):
     table = {"purposes": ["login"], "countries": ["PK"], "app_hash": app_hash}
     settings = Settings.model_validate({"applications": {"shop": table}})
 
-    assert settings.core_applications["shop"].app_hash == app_hash
+    assert settings.named_applications["shop"].app_hash == app_hash
 
 
 @pytest.mark.parametrize(

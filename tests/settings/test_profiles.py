@@ -129,7 +129,7 @@ SANDBOX = {"gateways": ["sandbox"]}
 def test_a_gateway_that_carries_nothing_to_the_country_may_be_elsewhere(routes: list[dict[str, Any]]):
     settings = settings_from(table_of(URL, gateways={"far": {**ELSEWHERE, "hosted_in": "GB"}}, routes=routes))
 
-    assert settings.core_routes.gateways_for("GB", "login", "sms")
+    assert settings.routing.gateways_for("GB", "login", "sms")
 
 
 @pytest.mark.parametrize(

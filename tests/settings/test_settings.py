@@ -290,7 +290,7 @@ def test_a_public_address_is_kept_without_its_last_slash():
 
 @pytest.mark.parametrize("locale", ["en", "pt-BR", "zh-Hant-TW", "de-CH-1996", "en-u-ca-buddhist", "sr-Latn-x-a"])
 def test_a_locale_is_a_tag_of_bcp_47(locale):
-    assert settings_from(changed("applications.shop.locale", locale)).core_applications["shop"].locale == locale
+    assert settings_from(changed("applications.shop.locale", locale)).named_applications["shop"].locale == locale
 
 
 @pytest.mark.parametrize("locale", ["", "e", "en_GB", "en-", "en\n", "en-" + "abcdefgh-" * 4 + "a"])
@@ -307,11 +307,11 @@ def test_a_brand_that_no_payee_could_have_is_refused(name):
 
 @pytest.mark.parametrize("name", ["Acme Bank", "H&M", "Toys 'R' Us", "24 Shop", "St. Mary-le-Bow 365", "دکان نمبر ۲۴"])
 def test_a_brand_may_be_of_any_script(name):
-    assert settings_from(changed("applications.shop.name", name)).core_applications["shop"].title == name
+    assert settings_from(changed("applications.shop.name", name)).named_applications["shop"].title == name
 
 
 def test_a_brand_is_composed_as_a_payee_is():
-    assert settings_from(changed("applications.shop.name", "Cafe\u0301")).core_applications["shop"].title == "Café"
+    assert settings_from(changed("applications.shop.name", "Cafe\u0301")).named_applications["shop"].title == "Café"
 
 
 @pytest.mark.parametrize("name", UNSAFE_SECTIONS)
@@ -333,26 +333,26 @@ def test_one_key_belongs_to_one_application():
 
 def test_the_tree_becomes_the_objects_of_the_rules():
     settings = settings_from(changed("applications.shop.countries", ["*"]))
-    shop, bank = settings.core_applications["shop"], settings.core_applications["bank"]
+    shop, bank = settings.named_applications["shop"], settings.named_applications["bank"]
     assert (shop.title, shop.countries, shop.client_ip) == ("Acme Shop", None, ClientIp.CONNECTION)
     assert bank.countries == {"PK"}
     assert {application.name for application in settings.application_of_key.values()} == {"shop", "bank"}
-    payment = settings.core_purposes["payment"]
+    payment = settings.named_purposes["payment"]
     assert (payment.name, payment.kind, payment.channels) == ("payment", PurposeKind.TRANSACTION, (Channel.SMS,))
-    assert settings.core_limits.number == (Limit(Scope.NUMBER, 5, 600), Limit(Scope.NUMBER, 10, 86400))
-    assert isinstance(settings.core_keyring(), Keyring)
+    assert settings.limits.parsed.number == (Limit(Scope.NUMBER, 5, 600), Limit(Scope.NUMBER, 10, 86400))
+    assert isinstance(settings.keyring(), Keyring)
     assert settings.claim_after == 1.5
 
 
 def test_without_routes_all_gateways_carry_all_messages_in_order():
     table = changed("gateways.backup", {"kind": "sandbox"})
-    assert settings_from(table).core_routes.gateways_for("GB", "login", "sms") == ("sandbox", "backup")
+    assert settings_from(table).routing.gateways_for("GB", "login", "sms") == ("sandbox", "backup")
 
 
 def test_the_first_route_that_matches_decides():
     table = changed("gateways.backup", {"kind": "sandbox"})
     table["routes"] = [{"gateways": ["backup"], "countries": ["PK"]}, {"gateways": ["sandbox"]}]
-    routes = settings_from(table).core_routes
+    routes = settings_from(table).routing
     assert routes.gateways_for("PK", "login", "sms") == ("backup",)
     assert routes.gateways_for("GB", "login", "sms") == ("sandbox",)
 
@@ -360,8 +360,8 @@ def test_the_first_route_that_matches_decides():
 def test_a_gateway_carries_what_its_settings_say_and_is_shown_as_it_is_written():
     written = {"kind": "http", "url": "https://sms.example/", "channels": ["voice"], "json": {"text": "{text}"}}
     settings = settings_from(changed("gateways", {"backup": written}))
-    assert settings.core_routes.gateways_for("PK", "login", "voice") == ("backup",)
-    assert settings.core_routes.gateways_for("PK", "login", "sms") == ()
+    assert settings.routing.gateways_for("PK", "login", "voice") == ("backup",)
+    assert settings.routing.gateways_for("PK", "login", "sms") == ()
     assert settings.redacted()["gateways"]["backup"].items() >= written.items()
 
 

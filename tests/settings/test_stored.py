@@ -9,7 +9,7 @@ from support_messages import UNSAFE_NAMES, UNSAFE_SECTIONS
 from otp_service.errors import InvalidApplicationError
 from otp_service.settings import Settings, settings_from
 from otp_service.settings.sections import ApplicationSection, ApplicationSettings
-from otp_service.settings.stored import members_of, section_of, text_of, understood
+from otp_service.settings.stored import section_of, text_of, understood
 
 CLUB = {"purposes": ["login"], "countries": ["PK"]}
 PRICED = {"kind": "sandbox", "prices": {"PK": "2.00"}}
@@ -30,8 +30,8 @@ def test_one_section_means_the_same_in_the_ledger_and_in_the_configuration():
     one = settings(gateways={"sandbox": PRICED}, applications={"club": section})
     application, ruleset = understood(one, "club", text_of(section_of(section)))
 
-    assert application == one.core_applications["club"]
-    assert ruleset == one.core_rulesets["club"]
+    assert application == one.named_applications["club"]
+    assert ruleset == one.rulesets["club"]
 
 
 def test_all_that_an_application_of_the_configuration_may_have_one_of_the_ledger_may_but_for_keys():
@@ -49,7 +49,7 @@ def test_an_application_of_the_configuration_is_told_without_its_keys():
     shop = settings().applications["shop"]
 
     assert shop.keys
-    assert "keys" not in members_of(shop)
+    assert "keys" not in json.loads(text_of(shop))
 
 
 def test_all_countries_are_for_development_only():

@@ -8,13 +8,13 @@ from support_keys import assert_all_keys_expire
 from support_outbox import BUCKET, Scripted, Sender, deliver_all, events, jobs_of, letters, refused, story
 
 from otp_service.domain.numbers import parse_destination
+from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import ConflictError
 from otp_service.gateways.base import Receipt
 from otp_service.services.delivery import record
 from otp_service.services.maintenance import fence
 from otp_service.services.support import find
-from otp_service.services.verifications import TransactionInput
 from otp_service.store import keys
 from otp_service.store.outbox import Redriven
 
@@ -98,7 +98,7 @@ def test_a_payment_whose_details_are_changed_is_expired_and_not_failed(shop):
     one = shop.start(purpose="payment", transaction=PAYMENT)
     fence(shop.context)
 
-    assert shop.check(one, shop.code(one), TransactionInput("1", "PKR", "Daraz"))[3] == "expired"
+    assert shop.check(one, shop.code(one), Transaction("1", "PKR", "Daraz"))[3] == "expired"
 
 
 def test_a_repeated_start_tells_what_became_of_the_first_and_sends_nothing(frozen, shop):
@@ -106,7 +106,7 @@ def test_a_repeated_start_tells_what_became_of_the_first_and_sends_nothing(froze
     one = shop.start(retry=retry)
     fence(shop.context)
     frozen.advance(1)
-    again = shop.send(retry=retry).view.verification
+    again = shop.send(retry=retry).verification
 
     assert (again.id, str(again.status), again.expires) == (one, "expired", START)
     assert len(jobs_of(shop.context)) == 1
@@ -117,7 +117,7 @@ def test_so_it_is_when_its_record_has_gone(frozen, shop):
     one = shop.start(retry=retry)
     fence(shop.context)
     frozen.client.delete(keys.record(BUCKET, one))
-    again = shop.send(retry=retry).view.verification
+    again = shop.send(retry=retry).verification
 
     assert (again.id, str(again.status), again.expires) == (one, "expired", START)
 
@@ -128,10 +128,10 @@ def test_a_repeated_start_of_one_that_came_after_it_tells_its_own_end(frozen, sh
     retry = shop.retry("order 1", "start", NUMBER)
     shop.start(retry=retry)
     deliver_all(shop.context)
-    assert str(shop.send(retry=retry).view.verification.status) == "pending"
+    assert str(shop.send(retry=retry).verification.status) == "pending"
     frozen.advance(2000)
 
-    assert shop.send(retry=retry).view.verification.expires == START + 310_000
+    assert shop.send(retry=retry).verification.expires == START + 310_000
     assert not jobs_of(shop.context)
 
 
@@ -144,7 +144,7 @@ def test_the_other_repeated_requests_tell_it_too(shop, frozen):
     fence(shop.context)
 
     assert shop.check(checked, wrong, retry=retries[0]) == ("expired", False, 4, "wrong_code")
-    assert str(shop.resend(sent, retries[1]).view.verification.status) == "expired"
+    assert str(shop.resend(sent, retries[1]).verification.status) == "expired"
     assert len(jobs_of(shop.context)) == 3
 
 

@@ -10,14 +10,14 @@ from support_guard import approve, decisions, number, priced, spent
 from support_outbox import Scripted, Sender, dispatch, dispatched, jobs_of, letters, settle, story, timed_out
 from support_outbox import refused as failure
 
+from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import DeliveryStatus
-from otp_service.services.verifications import TransactionInput
 from otp_service.store import keys
 from otp_service.store.outbox import Dispatched, Dropped, Next, Settlement
 from otp_service.telemetry import metrics
 
 SPOKEN = {"login": {"resend_delays": [0], "channels": ["sms", "voice"], "fallback": False}}
-LONG_PAYMENT = TransactionInput("150000.00", "PKR", "Daraz Online Shopping Mall", "4821")
+LONG_PAYMENT = Transaction("150000.00", "PKR", "Daraz Online Shopping Mall", "4821")
 
 
 def _sender(shop: Caller, *first: Any) -> Sender:
@@ -228,7 +228,7 @@ def test_a_text_that_is_written_late_costs_no_more_than_was_reserved(
     """In the last minute it says so in more words, which may need one segment more."""
     purposes = {"payment": {"kind": "transaction", "ttl": 180, "channels": ["sms"]}}
     shop = priced(frozen, {"PK": "2"}, purposes=purposes)
-    payment = TransactionInput("150000.00", "PKR", payee, "4821")
+    payment = Transaction("150000.00", "PKR", payee, "4821")
     one = shop.start(number(1), purpose="payment", transaction=payment, locale=locale)
     reserved = spent(shop)
     frozen.advance(170)

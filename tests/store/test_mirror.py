@@ -349,7 +349,7 @@ def test_a_replayed_start_needs_no_mirror(frozen: FrozenValkey):
 
 def test_a_start_says_who_it_was_for_and_at_which_place_of_the_ledger(frozen: FrozenValkey):
     shop = installed(frozen)
-    one = begin(shop).view.verification
+    one = begin(shop).verification
     ((_, event),) = frozen.client.xrange(keys.events("00"))
 
     assert event[b"pseudonym"].decode() == one.pseudonym

@@ -12,15 +12,15 @@ from support_frozen import FrozenValkey
 from support_outbox import POLICY, jobs_of
 
 from otp_service.bootstrap import Installation
+from otp_service.domain.payments import Transaction
 from otp_service.errors import OtpServiceError
 from otp_service.services.delivery import deliver
-from otp_service.services.verifications import TransactionInput
 from otp_service.store import keys
 
 NUMBER = "+923337185294"
 OTHER = "+923337185206"
 ADDRESS = "203.0.113.77"
-TRANSACTION = TransactionInput("918273.45", "PKR", "Quaid Kiryana", account="7391", reference="INV-20418")
+TRANSACTION = Transaction("918273.45", "PKR", "Quaid Kiryana", account="7391", reference="INV-20418")
 METADATA = {"cart": "canary-metadata-value"}
 
 

@@ -5,6 +5,7 @@ from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
 from support_outbox import deliver_all, waiting
 
+from otp_service.domain.payments import Transaction
 from otp_service.domain.people import ConsentMode
 from otp_service.errors import (
     ConflictError,
@@ -13,7 +14,7 @@ from otp_service.errors import (
     RateLimitedError,
     ResendTooSoonError,
 )
-from otp_service.services.verifications import TransactionInput, derive_tag
+from otp_service.services.verifications import derive_tag
 from otp_service.store.verifications import Further, Queued, Refusal
 
 
@@ -132,7 +133,7 @@ def test_a_resend_brings_no_new_guesses(shop: Caller) -> None:
     shop.check(one, shop.wrong(one))
     shop.check(one, shop.wrong(one))
 
-    assert shop.resend(one).view.verification.checks_left == 3
+    assert shop.resend(one).verification.checks_left == 3
     assert shop.check(one, shop.wrong(one))[2] == 2
 
 
@@ -181,15 +182,15 @@ def test_a_right_code_spends_no_guess_of_the_number(shop: Caller) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        TransactionInput("1500.01", "PKR", "Daraz"),
-        TransactionInput("1500", "USD", "Daraz"),
-        TransactionInput("1500", "PKR", "Darez"),
-        TransactionInput("1500", "PKR", "Daraz", account="1234"),
-        TransactionInput("1500", "PKR", "Daraz", reference="INV1"),
+        Transaction("1500.01", "PKR", "Daraz"),
+        Transaction("1500", "USD", "Daraz"),
+        Transaction("1500", "PKR", "Darez"),
+        Transaction("1500", "PKR", "Daraz", account="1234"),
+        Transaction("1500", "PKR", "Daraz", reference="INV1"),
     ],
 )
 def test_any_change_of_a_payment_ends_it_without_a_guess(
-    frozen: FrozenValkey, shop: Caller, changed: TransactionInput
+    frozen: FrozenValkey, shop: Caller, changed: Transaction
 ) -> None:
     one = shop.start(purpose="payment", transaction=PAYMENT)
     code = shop.code(one)

@@ -16,15 +16,15 @@ from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, deliver_all, lane
 
 from otp_service.bootstrap import Installation, prepare
+from otp_service.domain.payments import Transaction
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import SuppressedError
 from otp_service.services.people import suppress_number
-from otp_service.services.verifications import TransactionInput
 from otp_service.store import keys
 from otp_service.store.scripts import connect, library
 
 OTHER = "+923337185206"
-DEARER = TransactionInput("15000", "PKR", "Daraz")
+DEARER = Transaction("15000", "PKR", "Daraz")
 OPEN = {"purposes": ["login", "renewed", "payment"], "countries": ["PK"], "region": "PK", "client_ip": "none"}
 
 
