@@ -172,10 +172,11 @@ def test_a_changed_payment_ends_the_verification_without_a_guess(shop: Caller):
     assert shop.check(one, code, PAYMENT) == (Status.FAILED, False, 0, Reason.FAILED)
 
 
-def test_equal_amounts_are_the_same_payment(shop: Caller):
+@pytest.mark.parametrize("amount", ["1500", "1500.0", "1500.00"])
+def test_equal_amounts_are_the_same_payment(shop: Caller, amount: str):
     one = shop.start(purpose="payment", transaction=PAYMENT)
 
-    assert shop.check(one, shop.code(one), Transaction("1500.00", "PKR", "Daraz"))[1]
+    assert shop.check(one, shop.code(one), Transaction(amount, "PKR", "Daraz"))[1]
 
 
 @pytest.mark.parametrize(
