@@ -1,4 +1,4 @@
-"""Purges: what is deleted when, signed and chained."""
+"""Purges: which rows may be deleted, and the signed records of what was. How long each is kept is a setting."""
 
 import json
 import secrets

@@ -143,8 +143,8 @@ def start(
 ) -> VerificationView:
     """Judge a request, then count, record and queue it in one step; raises `OtpServiceError`.
 
-    A refused request leaves no trace. With a ``retry`` that was answered before, the first verification is
-    returned as it is now, and nothing is sent.
+    A refused request makes no record and counts nothing: only the guard's decision is kept. With a ``retry`` that was
+    answered before, the first verification is returned as it is now, and nothing is sent.
     """
     with counted(metrics.starts, application) as labels:
         view, sending, consent = _judge(context, application, request, labels)
@@ -154,7 +154,7 @@ def start(
 def _judge(
     context: Context, application: Application, request: StartRequest, labels: Labels
 ) -> tuple[VerificationView, Sending, str]:
-    """Check all that needs no store, the cheapest and least telling first; note in ``labels`` what is known.
+    """Check all that needs no count, the cheapest and least telling first; note in ``labels`` what is known.
 
     Return the verification to be recorded, its times still open; what the guard sees of it; and the consent, packed.
     """

@@ -1,4 +1,4 @@
-"""Inbound messages that wait to be recorded, and replies that wait to be sent."""
+"""Messages that the sandbox caught, and replies that wait to be sent."""
 
 import json
 from collections.abc import Iterable
