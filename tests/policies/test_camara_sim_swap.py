@@ -229,7 +229,7 @@ def test_a_token_that_is_refused_is_replaced_once(httpserver: HTTPServer):
 
 def source_of(httpserver: HTTPServer) -> camara_sim_swap.FetchedTokens:
     members = {"token": None, "token_url": httpserver.url_for(TOKEN), "client_id": "a", "client_secret": "b"}
-    return camara_sim_swap.FetchedTokens(settings_of("http://x", **members), camara_sim_swap.Wire(5))
+    return camara_sim_swap.FetchedTokens(settings_of("http://x", **members), camara_sim_swap.HttpClient(5))
 
 
 def test_a_token_that_another_thread_has_replaced_is_not_replaced_again(httpserver: HTTPServer):

@@ -49,7 +49,7 @@ def _locked(installation: Installation) -> Iterator[None]:
 def test_what_was_kept_long_enough_goes_while_messages_are_delivered(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "_PERIOD", 0.05)
+    monkeypatch.setattr(worker, "_PURGE_PERIOD", 0.05)
     journal, shop = Journal(), Caller(installation)
     with working(installation, sandbox=journal):
         one = shop.start()
@@ -63,7 +63,7 @@ def test_messages_are_delivered_while_a_purge_waits_for_the_ledger(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever holds the lock of the whole database holds up nobody who waits for a code."""
-    monkeypatch.setattr(worker, "_PERIOD", 0.05)
+    monkeypatch.setattr(worker, "_PURGE_PERIOD", 0.05)
     journal, shop = Journal(), Caller(installation)
     with working(installation, sandbox=journal), _locked(installation):
         started = [shop.start(f"+92300123450{place}") for place in range(5)]
