@@ -22,6 +22,7 @@ DEFECTS: dict[str, Mutant] = {
     "door-for-all-of-a-life": one("include_streams", "wait >= 0.75 *", "wait >="),
     "door-by-the-newest": one("include_streams", "'XRANGE', lane, '-', '+'", "'XREVRANGE', lane, '+', '-'"),
     "door-at-any-pace": one("include_streams", "if count >= MANY and", "if false and"),
+    "door-by-the-pace-of-few-that-left": one("include_streams", "if left >= LEFT then", "if left > 0 then"),
     "door-by-the-pace-of-a-few": one("include_streams", "if count >= MANY and", "if"),
     "door-where-those-behind-do-not-count": one(
         "include_streams", " + redis.call('HGET', lanes, lane) - oldest.place - (count - 1)"

@@ -341,11 +341,11 @@ def test_where_one_process_cannot_use_the_settings_none_does(tmp_path: Path, val
 
 
 FAIL_ONCE = """
-import importlib.abc, os, sys
+import importlib.abc, multiprocessing, os, sys
 
 class Refuse(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name == "otp_service.wsgi" and "--multiprocessing-fork" in sys.argv:
+        if name == "otp_service.wsgi" and multiprocessing.parent_process():
             sys.meta_path.remove(self)
             from otp_service.bootstrap import install
             import otp_service.bootstrap as bootstrap

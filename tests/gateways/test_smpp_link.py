@@ -197,12 +197,16 @@ def test_it_binds_again_when_the_smsc_unbinds(smsc):
 
 
 @contextlib.contextmanager
-def unbinding(smsc, gateway):
-    """Let the SMSC unbind while it owes three answers; yield what becomes of the messages."""
+def unbinding(smsc, gateway, *, apart=0.0):
+    """Let the SMSC unbind while it owes three answers, to messages some seconds apart; yield what becomes of them."""
     smsc.answer = lambda *_: SILENT
     gateway.open()
     with ThreadPoolExecutor(3) as threads:
-        under_way = [threads.submit(outcome_of, gateway) for _ in range(3)]
+        under_way = []
+        for place in range(1, 4):
+            under_way.append(threads.submit(outcome_of, gateway))
+            wait_until(lambda place=place: len(smsc.submits) >= (place if apart else 0))
+            time.sleep(apart)
         wait_until(lambda: len(smsc.submits) == 3)
         smsc.bound[0].send(0x06, 0, 99)
         yield under_way
@@ -224,7 +228,8 @@ def test_answers_under_way_still_come_after_an_unbind_and_others_go_over_another
 
 
 def test_answers_that_do_not_come_hold_an_unbind_no_longer_than_their_time_out(smsc):
-    with gateway_at(smsc, timeout=0.6) as gateway, unbinding(smsc, gateway) as under_way:
+    """Each has its own time: that of the first is up some time before that of the last."""
+    with gateway_at(smsc, timeout=0.6) as gateway, unbinding(smsc, gateway, apart=0.1) as under_way:
         assert {each.result(5)[0] for each in under_way} == {unavailable("timeout", ambiguous=True)}
         wait_until(lambda: smsc.submits[0].connection not in smsc.connections)
 

@@ -66,7 +66,9 @@ def test_a_query_names_metrics_and_labels_that_exist(title, expr):
     names = [name for name, _ in found]
     others = set(re.findall(r"\b(redis_\w+|up)\b(?!=)", expr)) - OF_THE_EXPORTER - {"up"}
 
-    assert names or re.search(r"otp_service:|redis_|\bup\b|^vector|haproxy_backend_connection_errors_total", expr), "asks for nothing of ours"
+    assert names or re.search(r"otp_service:|redis_|\bup\b|^vector|haproxy_backend_connection_errors_total", expr), (
+        "asks for nothing of ours"
+    )
     assert others == set()
     assert set(names) <= EXPOSED.keys()
     for name, matchers in found:

@@ -300,6 +300,17 @@ def test_of_a_few_messages_nobody_knows_the_pace(frozen: FrozenValkey, shop: Cal
     assert not _refuses(lambda: shop.start(purpose="code")), "18 at one in five seconds would take 90"
 
 
+def test_a_few_that_left_are_no_pace(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
+    """During an outage one leaves now and then, to rest; all of them go once a gateway is back."""
+    _codes(shop, 40)
+    frozen.advance(10)
+    _send(context, jobs_of(context, count=4))
+    assert not _refuses(lambda: shop.start(purpose="code")), "36 at four in ten seconds would take 90"
+
+    _send(context, jobs_of(context, count=1))
+    assert _refuses(lambda: shop.start(purpose="code"))
+
+
 def test_jobs_of_an_earlier_release_do_not_tell_the_pace(frozen: FrozenValkey, shop: Caller) -> None:
     for _ in range(25):
         frozen.client.xadd(lane(), {"v": "1"})

@@ -190,7 +190,10 @@ class Link:
             session.window.release()
 
     async def _asked(self, session: Session, body: bytes, deadline: float) -> Pdu | GatewayError:
-        """Submit one PDU. A session that lets all submits wait for a time-out ends, whatever other life it shows."""
+        """Submit one PDU. A session that lets all submits wait for a time-out ends, whatever other life it shows.
+
+        One that the SMSC unbinds ends by itself, when the last answer came or its time is up.
+        """
         if not self._unanswered:
             self._quiet_since = self._loop.time()
         self._unanswered += 1
@@ -200,7 +203,7 @@ class Link:
             self._unanswered -= 1
         if isinstance(answer, Pdu):
             self._quiet_since = self._loop.time()
-        elif self._loop.time() - self._quiet_since > ALMOST * self._settings.timeout:
+        elif not session.over and self._loop.time() - self._quiet_since > ALMOST * self._settings.timeout:
             session.end()
         return answer
 

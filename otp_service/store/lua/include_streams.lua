@@ -6,6 +6,7 @@
 -- and channel.
 local streams = {}
 local MANY = 20 -- messages from which on their pace says how long one more will wait
+local LEFT = 5 -- messages that must have left before there is a pace: one that leaves during an outage is none
 
 -- Returns a job, kept as name, value, …, as a table by name.
 function streams.fields(job)
@@ -67,7 +68,7 @@ function streams.full(lane, lanes, length, life)
   local oldest, wait = streams.fields(entry[2]), now - tonumber(string.match(entry[1], '^%d+'))
   if count >= MANY and oldest.place then -- all of them, at the pace of those that have left since the oldest one came
     local left = oldest.ahead + redis.call('HGET', lanes, lane) - oldest.place - (count - 1)
-    if left > 0 then wait = math.max(wait, wait * count / left) end
+    if left >= LEFT then wait = math.max(wait, wait * count / left) end
   end
   return wait >= 0.75 * tonumber(life), count
 end
