@@ -20,13 +20,13 @@ _ROOT = Path(__file__).resolve().parents[1]
 _CALLS, _WARM = 2000, 200
 _PARTS = (
     ("Redis: sending, waiting, reading", ("hiredis", "redis/", "socket", "store/scripts.py")),
-    ("the number: parsing and judging it", ("phonenumbers", "domain/numbers.py", "destination", "domain/numbers.py")),
-    ("keys: codes, tags, pseudonyms, sealing", ("hmac", "hashlib", "cryptography", "keyring", "pyotp", "codes.py")),
+    ("the number: parsing and judging it", ("phonenumbers", "domain/numbers.py", "destination")),
+    ("keys: codes, tags, pseudonyms, sealing", ("hmac", "hashlib", "cryptography", "keyring", "pyotp")),
     ("the line in the log", ("structlog", "telemetry/logging", "telemetry/redaction", "json/", "_io")),
-    ("metrics", ("prometheus", "telemetry/metrics", "telemetry/labels")),
+    ("metrics", ("prometheus", "telemetry/metrics")),
     ("what the script is given and answers", ("otp_service/store",)),
     ("reading the request, writing the answer", ("otp_service/api", "pydantic", "werkzeug", "flask")),
-    ("the use case", ("otp_service/services", "otp_service/core", "dataclasses", "enum.py")),
+    ("the use case", ("otp_service/services", "otp_service/domain", "dataclasses", "enum.py")),
 )
 """Parts of the work, and what the names of their files or built-ins hold; the first that fits counts."""
 _REST = "the rest of Python"
