@@ -40,16 +40,9 @@ from otp_service.errors import (
     StoreUnavailableError,
     SuppressedError,
 )
+from otp_service.services.consents import give, withdraw
 from otp_service.services.mirror import MISMATCHES
-from otp_service.services.people import (
-    ListOrigin,
-    freeze,
-    give,
-    import_suppressions,
-    suppress_number,
-    unfreeze,
-    withdraw,
-)
+from otp_service.services.suppressions import ListOrigin, freeze, import_suppressions, suppress_number, unfreeze
 from otp_service.services.verifications import StartRequest, start
 from otp_service.settings import settings_from
 

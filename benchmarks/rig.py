@@ -31,7 +31,7 @@ _APPLICATION = "bench"
 _NURSERY = multiprocessing.get_context("forkserver")
 """Forks the workers from a process that has imported the program already: to import it takes a second of processor
 time, too long for one that is killed a second later."""
-_NURSERY.set_forkserver_preload(["otp_service.cli.run", "otp_service.gateways.http"])
+_NURSERY.set_forkserver_preload(["otp_service.cli.worker", "otp_service.gateways.http"])
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
 from otp_service.ledger.ledger import open_ledger
 from otp_service.policies.base import AskedPolicy, Policies, PolicyContext
+from otp_service.services.access_cache import Directory, KeyUses, Member
 from otp_service.services.context import Context
-from otp_service.services.delivery import Desk
-from otp_service.services.directory import Directory, KeyUses, Member
 from otp_service.services.inbound import Inbox
-from otp_service.services.mirror import Reflection, Watch
+from otp_service.services.mirror import Reflection
+from otp_service.services.periodic_tasks import Watch
+from otp_service.services.receipts import Desk
 from otp_service.settings import Settings
 from otp_service.settings.startup_checks import cleared_catalogue
 from otp_service.settings.stored import understood

@@ -16,7 +16,7 @@ from otp_service.domain.people import SuppressionSource
 from otp_service.domain.verification import Call, DeliveryStatus
 from otp_service.errors import FrozenError, OtpServiceError, TooManyError
 from otp_service.services.context import Context
-from otp_service.services.people import freeze
+from otp_service.services.suppressions import freeze
 from otp_service.store.outbox import Blocked, DeadLetter, Dispatched, Job, Next, Overtaken, Settlement
 
 SILENT = 300

@@ -7,16 +7,8 @@ from support_installation import NUMBER
 from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import Retry, retry_of
 from otp_service.domain.payments import Transaction
-from otp_service.services.verifications import (
-    StartRequest,
-    VerificationView,
-    cancel,
-    check,
-    derive_code,
-    read,
-    resend,
-    start,
-)
+from otp_service.services.record_secrets import derive_code
+from otp_service.services.verifications import StartRequest, VerificationView, cancel, check, read, resend, start
 
 PAYMENT = Transaction("1500", "PKR", "Daraz")
 

@@ -8,7 +8,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response, g, request
 
-from otp_service.api import admin, docs, gateways, operations, people, verifications
+from otp_service.api import admin, consents, docs, health, subjects, suppressions, verifications, webhooks
 from otp_service.api.auth import require_caller
 from otp_service.api.errors import answer_to
 from otp_service.api.exchange import ENDS, PROBES, Edge, Exchange, Turns, headers_of, report, written
@@ -22,15 +22,15 @@ from otp_service.telemetry.redaction import Plain
 
 RESOURCES = (
     verifications.verifications,
-    people.consents,
-    people.suppressions,
-    people.subjects,
+    consents.consents,
+    suppressions.suppressions,
+    subjects.subjects,
     verifications.sandbox,
-    gateways.receipts,
-    gateways.inbound,
+    webhooks.receipts,
+    webhooks.inbound,
     admin.applications,
     admin.keys,
-    operations.operations,
+    health.operations,
     docs.docs,
 )
 """In the order in which callers read about them."""

@@ -16,15 +16,19 @@ from werkzeug.wsgi import get_content_length, get_input_stream
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import JSON, Route
-from otp_service.api.schemas import FAULTS, Body
+from otp_service.api.schemas import (
+    FAULTS,
+    Body,
+    NumberBody,
+)
 from otp_service.domain.keyring import Retry, retry_of
+from otp_service.domain.numbers import Named, destination_of, named
 from otp_service.errors import Fault, InvalidRequestError
 
 MAX_BODY = 8 * 1024
 """Bytes of a JSON body."""
 MAX_FAULTS = 20
 """Defects told at once."""
-
 _WHOLE = ""
 """JSON pointer of the whole body; also used for what is wrong outside of it."""
 _NAME = re.compile(r"(?!.*[0-9]{4})[A-Za-z_][A-Za-z0-9_-]{0,39}")
@@ -54,7 +58,6 @@ _MESSAGES = {
 }
 """Sentences by pydantic's types of errors; their placeholders are constraints, or sentences of our own validators, and
 never what was given."""
-
 Model = TypeVar("Model", bound=Body)
 
 
@@ -276,3 +279,8 @@ def retry_from(exchange: Exchange, route: Route, parts: Mapping[str, str], docum
         return None
     operation = " ".join((route.endpoint, *parts.values()))
     return retry_of(exchange.context.keyring, exchange.application.name, operation, header, document)
+
+
+def number_of(exchange: Exchange, body: NumberBody) -> Named:
+    """Return the number with the names under which it is kept; raise `InvalidNumberError` or another."""
+    return named(exchange.context.keyring, destination_of(exchange.application, body.to, body.region))

@@ -8,7 +8,9 @@ from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter
 
-from otp_service.api.schemas import Body
+from otp_service.api.schemas import (
+    Body,
+)
 from otp_service.domain.applications import Scope
 
 JSON: Final = "application/json"
@@ -177,3 +179,6 @@ def _is_body(annotation: object) -> bool:
 
 def _unwrapped(text: str) -> str:
     return " ".join(text.split())
+
+
+NUMBER_PROBLEMS = (*COMMON, "invalid-number", "number-type-not-allowed", "ledger-mismatch", "ledger-unavailable")

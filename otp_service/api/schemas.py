@@ -11,7 +11,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, St
 
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
 from otp_service.domain.numbers import is_region, may_hold_number
-from otp_service.domain.people import Evidence
+from otp_service.domain.people import (
+    MAX_REASON,
+    Evidence,
+)
 from otp_service.domain.verification import MOMENT_PATTERN, checked_moment, milliseconds_of
 
 REGION: Final = r"^[A-Z]{2}$"
@@ -23,7 +26,6 @@ SHOWN: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*$"
 NUMBER: Final = r"^(?!.*(?:19|20)[0-9]{2}).*[0-9](?:[^A-Za-z]*[0-9]){6}"
 """What a text that is kept must not have, as far as a pattern tells: dates are judged by `without_number` alone."""
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
-
 FAULTS: Final[Mapping[str, str]] = {
     REGION: "is not two capital letters, such as PK",
     NAME: "is not a name of 1 to 32 characters a-z, 0-9, _ and -",
@@ -48,9 +50,12 @@ WITHOUT_NUMBER: Final[tuple[Any, ...]] = (
 )
 """What is annotated to a text that is kept: how it is judged, and what the specification says of that."""
 
+
 # They judge form only: whether a number exists, or a code fits, is for the rules to say (422, not 400).
 
 _REGIONS: list[JsonValue] = [region for region in map("".join, product(ascii_uppercase, repeat=2)) if is_region(region)]
+
+
 # The specification lists the regions; whether one is known is judged with the number.
 CountryCode = Annotated[
     str,
@@ -139,3 +144,27 @@ def rfc3339(milliseconds: int) -> str:
 @lru_cache(maxsize=1024)  # within a second all requests tell the same few times
 def _rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+NUMBER_EXAMPLE: dict[str, JsonValue] = {"to": "+923001234567"}
+Reason = Annotated[str, StringConstraints(max_length=MAX_REASON, pattern=SHOWN), *WITHOUT_NUMBER]
+
+
+class NumberBody(Body):
+    """Which number it is about."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [NUMBER_EXAMPLE]})
+
+    to: str
+    """The phone number, in any spelling; international with `+`, or national together with a region."""
+    region: CountryCode | None = None
+    """ISO 3166-1 alpha-2, for a national spelling. Default: the application's."""
+
+
+class PurposeBody(NumberBody):
+    """Which number and purpose it is about."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [NUMBER_EXAMPLE | {"purpose": "login"}]})
+
+    purpose: PurposeName = "login"
+    """One of the application's purposes. Default: `login`."""

@@ -28,7 +28,7 @@ from otp_service.domain.numbers import require_end_users
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Choice, Delivery, DeliveryStatus, Reason, Status
 from otp_service.errors import InvalidRequestError
-from otp_service.services.maintenance import caught_messages
+from otp_service.services.sandbox import caught_messages
 from otp_service.services.verifications import (
     StartRequest,
     VerificationView,

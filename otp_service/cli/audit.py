@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -11,15 +11,13 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import DAY, Session, command, destination, region_option, start_of
 from otp_service.domain.payments import Transaction
-from otp_service.ledger.audit import MAX_FOUND, SignedHead, Span, Wanted
-from otp_service.services.audit import Incident, Looked, counts_of, flaws_of, head_line, pack, read_heads, signed_head
-from otp_service.services.audit import report as report_of
+from otp_service.ledger.audit import MAX_FOUND, SignedHead, Wanted
+from otp_service.services.audit import Looked, flaws_of, head_line, pack, read_heads, signed_head
 from otp_service.services.audit import verify as look_through
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import Proof, find_acts
 
-_MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
-_MORE = f"There may be more than these {MAX_FOUND}: narrow it by --from and --to."
+MORE_FOUND = f"There may be more than these {MAX_FOUND}: narrow it by --from and --to."
 
 
 @click.group()
@@ -46,7 +44,7 @@ def export(session: Session, **options: Any) -> None:  # noqa: ANN401 - click's
     out.print_json(document)
     out.note(f"Verifications: {len(document['verifications'])}.")
     if not document["complete"]:
-        out.warn(_MORE)
+        out.warn(MORE_FOUND)
 
 
 @command(audit, "Check a dispute pack that somebody wrote.", reads=True)
@@ -164,7 +162,7 @@ def acts(session: Session, since: datetime | None, until: datetime | None) -> No
     if any(proof is not Proof.RECORDED for _, proof in shown):
         out.warn("Not all of this is as it was recorded: otp-service audit verify.")
     if not complete:
-        out.warn(_MORE)
+        out.warn(MORE_FOUND)
 
 
 def _heads(file: Any) -> tuple[SignedHead, ...]:  # noqa: ANN401 - click's, of text
@@ -172,32 +170,3 @@ def _heads(file: Any) -> tuple[SignedHead, ...]:  # noqa: ANN401 - click's, of t
         return tuple(read_heads(file or ()))
     except ValueError as foreign:
         raise click.UsageError("--heads has a line that is no exported head.") from foreign
-
-
-@click.group()
-def incident() -> None:
-    """Tell what has to be told when something went wrong."""
-
-
-@command(incident, "Write a report on a time, in counts.", reads=True)
-@click.option("--from", "since", type=_MOMENT, required=True, help="Begin, UTC: 2026-11-26 or 2026-11-26T09:30.")
-@click.option("--to", "until", type=_MOMENT, required=True, help="End, UTC.")
-@click.option("--application", "name", help="Only of this application; default: of all.")
-@click.option("--nature", default="", help="What happened.")
-@click.option("--measures", default="", help="What was done about it.")
-def report(session: Session, since: datetime, until: datetime, name: str | None, nature: str, measures: str) -> None:
-    """Write a report on a time as Markdown: what was recorded, of how many people, through which systems.
-
-    It has counts, small ones only as such, and nothing of a person; who is concerned, the controller finds out.
-    """
-    begin, end = (round(moment.replace(tzinfo=UTC).timestamp() * 1000) for moment in (since, until))
-    if end <= begin:
-        raise click.UsageError("--to is not after --from.")
-    words = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
-    context, about, told, looked = session.context, Span(begin, end, name), Incident(nature, measures), Looked()
-    with session.progress_of(looked):
-        if out.in_json(since=out.when(begin), until=out.when(end), application=name, **out.members(told)):
-            out.in_json(**counts_of(context, about, looked))
-            return
-        text = report_of(context, about, told, words, looked)
-    click.echo(text, nl=False)

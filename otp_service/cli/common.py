@@ -18,7 +18,13 @@ from otp_service.cli import output as out
 from otp_service.cli.output import config_option
 from otp_service.domain.applications import Application
 from otp_service.domain.numbers import Destination, Named, may_hold_number, named, parse_destination
-from otp_service.domain.people import EVERY_APPLICATION, MAX_REASON, Act, ActEntry
+from otp_service.domain.payments import Transaction
+from otp_service.domain.people import (
+    EVERY_APPLICATION,
+    MAX_REASON,
+    Act,
+    ActEntry,
+)
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, InvalidNumberError, LedgerUnavailableError
 from otp_service.services.audit import Looked
@@ -27,11 +33,8 @@ from otp_service.settings import Settings, load_settings
 from otp_service.telemetry.logging import Renderer, configure_logging
 
 Function = Callable[..., Any]
-
 DAY = click.DateTime(["%Y-%m-%d"])
 CHANNELS = click.Choice([channel.value for channel in Channel])
-
-
 _json = click.option("--json", "as_json", is_flag=True, help="JSON, for programs.")
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 region_option = click.option("--region", help="Region of a number in national spelling, such as PK.")
@@ -227,3 +230,26 @@ def short_reason(reason: str) -> str:
     if len(reason) > MAX_REASON or not reason.isprintable() or may_hold_number(reason):
         raise click.UsageError(f"A reason has at most {MAX_REASON} printable characters, and no phone number.")
     return reason
+
+
+reason_option = click.option("--reason", default="", help="For people who ask later; no personal data.")
+_PAYMENT = {
+    "amount": "Such as 1500.00.",
+    "currency": "ISO 4217, such as PKR.",
+    "payee": "Who is paid, for a purpose of kind transaction.",
+}
+
+
+def payment_options(function: Function) -> Function:
+    """Add the options of a payment; the command takes them as ``transaction``."""
+
+    @wraps(function)
+    def parsing(*args: Any, **options: Any) -> None:  # noqa: ANN401 - click's
+        given = [options.pop(name) for name in _PAYMENT]
+        if None in given and any(one is not None for one in given):
+            raise click.UsageError("--amount, --currency and --payee are given together.")
+        function(*args, transaction=None if None in given else Transaction(*given), **options)
+
+    for name, text in reversed(_PAYMENT.items()):
+        parsing = click.option(f"--{name}", help=text)(parsing)
+    return parsing

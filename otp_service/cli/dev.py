@@ -18,13 +18,13 @@ from typing import Any, TextIO
 
 import click
 
-from otp_service.cli.children import Child, check_port, spawn, stop_all, url_of, wait_until_ready
+from otp_service.cli.child_processes import Child, check_port, spawn, stop_all, url_of, wait_until_ready
 from otp_service.cli.output import note, program, warn
 from otp_service.domain.guard import Mode
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 from otp_service.domain.people import ConsentMode
 from otp_service.errors import ConfigurationError
-from otp_service.services.maintenance import ACCEPTED
+from otp_service.services.health import ACCEPTED
 from otp_service.settings import Settings, settings_from
 from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.settings.sources import FILE_SUFFIX, PREFIX, Table, merged, read_environment, read_file

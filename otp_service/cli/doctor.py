@@ -31,10 +31,10 @@ from otp_service.errors import (
     StoreUnavailableError,
 )
 from otp_service.gateways.base import ReportsReceipts
+from otp_service.services.access_cache import Directory
 from otp_service.services.context import Context
-from otp_service.services.directory import Directory
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
-from otp_service.services.verifications import today
+from otp_service.services.registrations import today
 from otp_service.settings import Settings
 from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.settings.sections import canonical, is_local, leads_elsewhere

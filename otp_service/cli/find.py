@@ -10,8 +10,8 @@ from otp_service.cli import output as out
 from otp_service.cli.common import Session, command, phone_number
 from otp_service.domain.numbers import Destination
 from otp_service.domain.verification import Delivery, Status
-from otp_service.services import support
-from otp_service.services.support import Case, Found, Story, Why
+from otp_service.services import number_history
+from otp_service.services.number_history import Case, Found, Story, Why
 
 _SENTENCES = {
     Why.DELIVERED: "The code arrived: {gateway} reported at {at} that the handset has it.",
@@ -100,7 +100,7 @@ def find(session: Session, to: Destination) -> None:
     For each verification: when it started, its status, every call to a gateway, and why the code did or did not arrive.
     No code is shown, and no number. Times are in UTC.
     """
-    found = support.find(session.context, to)
+    found = number_history.find(session.context, to)
     cases = [_members(case, found) for case in found.cases]
     if not out.in_json(to=to.mask, complete=found.complete, verifications=cases):
         _print(found)

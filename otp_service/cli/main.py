@@ -10,30 +10,30 @@ from otp_service import __version__
 from otp_service.errors import ConfigurationError, OtpServiceError, StartRefusedError, StoreUnavailableError
 from otp_service.telemetry.logging import has_colours
 
-COMMANDS = {
-    "dev": "dev:dev",
-    "serve": "run:serve",
-    "worker": "run:worker",
-    "doctor": "doctor:doctor",
-    "config": "config:config",
-    "application": "application:application",
-    "key": "key:key",
-    "gateway": "gateway:gateway",
-    "find": "find:find",
-    "dead-letters": "dead_letters:dead_letters",
-    "limits": "guard:limits",
-    "guard": "guard:guard",
-    "store": "ledger:store",
-    "ledger": "ledger:ledger",
-    "suppressions": "people:suppressions",
-    "subject": "people:subject",
-    "audit": "audit:audit",
-    "incident": "audit:incident",
-    "messages": "messages:messages",
-    "send": "verification:send",
-    "check": "verification:check",
-}
-"""Module and name of each command. It is imported when it is asked for: most need little of what others need."""
+COMMANDS = (
+    "dev",
+    "serve",
+    "worker",
+    "doctor",
+    "config",
+    "application",
+    "key",
+    "gateway",
+    "find",
+    "dead-letters",
+    "limits",
+    "guard",
+    "store",
+    "ledger",
+    "suppressions",
+    "subject",
+    "audit",
+    "incident",
+    "messages",
+    "send",
+    "check",
+)
+"""Each is in the module of its name, which is imported when it is asked for: most need little of what others need."""
 RELOAD = frozenset({"serve", "worker"})
 """Those that act on SIGHUP, from the beginning: by default it would end one whose modules are still being imported."""
 
@@ -71,8 +71,8 @@ class Commands(click.Group):
         if cmd_name in RELOAD:
             # Children inherit that: one sent to all processes at once reaches those that act on it, and ends none.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(f"otp_service.cli.{module}"), attribute)
+        module = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"otp_service.cli.{module}"), module)
         collect_again()
         return command
 

@@ -13,7 +13,7 @@ from otp_service.domain.verification import Allowance, Purpose, Routes
 from otp_service.gateways.base import Gateway
 from otp_service.ledger.ledger import Ledger
 from otp_service.policies.base import Policies
-from otp_service.services.directory import Directory, KeyUses
+from otp_service.services.access_cache import Directory, KeyUses
 from otp_service.services.mirror import Reflection
 from otp_service.store.scripts import LoadedRuleset
 from otp_service.store.store import Store

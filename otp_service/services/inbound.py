@@ -35,8 +35,8 @@ from otp_service.gateways.base import (
 )
 from otp_service.ledger.database import now
 from otp_service.services.context import Context
-from otp_service.services.people import entries_of, suppress_number, tell
-from otp_service.services.verifications import today
+from otp_service.services.registrations import today
+from otp_service.services.suppressions import entries_of, suppress_number, tell
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 

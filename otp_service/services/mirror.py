@@ -1,7 +1,7 @@
 """Bring the ledger into its mirror in Redis, and tell whether it is up to date."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -11,7 +11,6 @@ from otp_service.domain.people import Changes, ConsentMode, Place
 from otp_service.errors import LedgerMismatchError, LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.ledger import Ledger
 from otp_service.store.mirror import Building, Mirror, Permission
-from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Count
 
@@ -20,7 +19,6 @@ from otp_service.telemetry.redaction import Count
 
 AT_ONCE = 500
 """Numbers that are written in one step."""
-
 _log = get_logger(__name__)
 
 
@@ -257,55 +255,3 @@ class Reflection:
         if state in MISMATCHES and state is not self.state:
             _log.error("ledger_mismatch", state=str(state), advice="otp-service doctor")
         self.state = state
-
-
-PERIOD = 1.0
-"""Seconds between two looks."""
-
-
-class Watch:
-    """Runs duties once a second until it is stopped; one that fails has its turn again.
-
-    Each has a thread of its own: what takes long, such as to build a mirror, must not keep a revoked key in force.
-    """
-
-    def __init__(
-        self,
-        duties: Mapping[str, Callable[[], None]],
-        period: float = PERIOD,
-        wind_up: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Take the duties by name, and what asks one that takes long to come to an end."""
-        self._wind_up = wind_up
-        self._period = period
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=(name, duty), name=f"watch {name}", daemon=True)
-            for name, duty in duties.items()
-        ]
-
-    def start(self) -> None:
-        """Begin to look; the process may end without stopping it."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._stop.set()
-        self._wind_up()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, name: str, duty: Callable[[], None]) -> None:
-        while not self._stop.wait(self._period):
-            self._do(name, duty)
-
-    def _do(self, name: str, duty: Callable[[], None]) -> None:
-        try:
-            duty()
-        except StoreUnavailableError:
-            metrics.store_errors.count(operation=f"watch.{name}")
-        except LedgerUnavailableError:
-            metrics.ledger_errors.count(operation=f"watch.{name}")
-        except Exception:  # noqa: BLE001 - the other duties have their turn, and this one again
-            _log.exception("watch_defect", duty=name)

@@ -11,6 +11,7 @@ from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.audit import Link
 from otp_service.ledger.schema import acts
 from otp_service.services.context import Context
+from otp_service.store.mirror import Fence
 from otp_service.store.outbox import DeadLetter, Redriven
 from otp_service.telemetry.logging import get_logger
 
@@ -164,3 +165,15 @@ def redrive(
         tell(letter, became, why_not)
         count += became is Redriven.REDRIVEN
     return count
+
+
+def fence(context: Context) -> Fence:
+    """Fence the store, whether or not any process serves; return the fence that stands now.
+
+    Raises `StartRefusedError` when the store is another installation's, to which nothing is done then, and
+    `StoreUnavailableError`.
+    """
+    context.store.server.require_own()
+    put = context.store.fences.put()
+    _log.warning("store_fenced", cautious_for=(put.until - put.now) // 1000)
+    return put

@@ -1,16 +1,13 @@
 """Start, resend, check, cancel and read verifications."""
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field, replace
 
 from otp_service.domain.applications import Application, ClientIp
 from otp_service.domain.guard import RULES, Sending, Tells, coarse_retry_after, whole_seconds
-from otp_service.domain.keyring import MASK, Keyring, Retry, Subject, code_of, normalise_code
+from otp_service.domain.keyring import Keyring, Retry, normalise_code
 from otp_service.domain.numbers import (
-    LONGEST_MASK,
     LONGEST_NUMBER,
     Destination,
     destination_of,
@@ -21,7 +18,6 @@ from otp_service.domain.numbers import (
 )
 from otp_service.domain.payments import Transaction
 from otp_service.domain.people import Evidence
-from otp_service.domain.templates import Message, Wording, minutes_told, most_segments, segments
 from otp_service.domain.verification import (
     Channel,
     CheckResult,
@@ -57,9 +53,18 @@ from otp_service.errors import (
     SuppressedError,
     UnacceptableError,
 )
-from otp_service.ledger.database import now
+from otp_service.services.consents import judge_evidence, packed
 from otp_service.services.context import Context
-from otp_service.services.people import judge_evidence, packed
+from otp_service.services.pricing import dearest_price, price_of_further
+from otp_service.services.record_secrets import (
+    DESTINATION,
+    derive_tag,
+    seal_details,
+    seal_mask,
+    unseal_details,
+    unseal_mask,
+)
+from otp_service.services.registrations import require_clearance
 from otp_service.store.verifications import (
     Canceled,
     Checked,
@@ -79,13 +84,6 @@ from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.metrics import OTHER, Counter
 
 ACCEPTED = "accepted"
-
-DESTINATION = "destination"
-"""Kind of the sealed number."""
-
-DETAILS = "details"
-"""Kind of the sealed transaction and metadata."""
-
 NOT_FOUND = "There is no such verification."
 _log = get_logger(__name__)
 
@@ -455,8 +453,8 @@ def bucket_or_not_found(keyring: Keyring, verification_id: str) -> str:
 
 def view_of(context: Context, verification: Verification) -> VerificationView:
     """Return a recorded verification as its caller may see it."""
-    transaction, metadata = open_details(context.keyring, verification)
-    mask, locale = open_mask(context.keyring, verification), locale_of(context, verification)
+    transaction, metadata = unseal_details(context.keyring, verification)
+    mask, locale = unseal_mask(context.keyring, verification), locale_of(context, verification)
     return VerificationView(verification, transaction, metadata, mask, locale)
 
 
@@ -511,142 +509,6 @@ def next_channel(
     return next((one for one in following if context.routes.gateways_for(country, purpose.name, one)), None)
 
 
-def today() -> date:
-    """Return the day by which registrations end: that of UTC, by this host's clock."""
-    return datetime.fromtimestamp(now() / 1000, UTC).date()
-
-
-def require_clearance(
-    context: Context, application: Application, purpose: Purpose, country: str, channel: str, locale: str
-) -> None:
-    """Raise `MessageNotClearedError` when no message of this kind would go out to the country now.
-
-    A worker decides it again for each message: a registration may end meanwhile.
-    """
-    rules = context.clearance.rules_of(country)
-    if not rules.registered_senders and not rules.approved_templates:
-        return
-    wanted = (locale, application.locale)
-    words = context.catalogue.choose(purpose, Channel(channel), *wanted, only=rules.languages)
-    context.clearance.clear(country, channel, application.name, words.reference(Channel(channel)), today())
-
-
-def dearest_price(
-    context: Context,
-    application: Application,
-    verification: Verification,
-    channel: str,
-    transaction: Transaction | None,
-) -> int:
-    """Return the most that one dispatch of a message may cost, in millionths; 0 where no price is configured.
-
-    Through any gateway of its route, and of the channels that it may go on through.
-    """
-    if not _priced(context):
-        return 0
-    purpose, country, prices = verification.purpose, verification.country, []
-    for one in (Channel(channel), *purpose.channels_after(channel)):
-        count = _segments(context, application, verification, transaction) if one is Channel.SMS else 1
-        gateways = context.routes.gateways_for(country, purpose.name, one)
-        prices += [context.prices[gateway].price(country, one, count) for gateway in gateways]
-    return max(prices, default=0)
-
-
-def price_of_further(context: Context, verification: Verification, channel: str) -> int:
-    """Return the most that one dispatch of a further message of a verification may cost, in millionths.
-
-    Raises `SealBrokenError` when the payment of its text cannot be read any more.
-    """
-    if not _priced(context):
-        return 0
-    transaction, _ = open_details(context.keyring, verification)
-    return dearest_price(context, context.applications[verification.application], verification, channel, transaction)
-
-
-def _priced(context: Context) -> bool:
-    return any(one.of for one in context.prices.values())
-
-
-def _segments(
-    context: Context, application: Application, verification: Verification, transaction: Transaction | None
-) -> int:
-    """Return the most segments of a text message, however late it is written."""
-    purpose, languages = verification.purpose, context.clearance.rules_of(verification.country).languages
-    if transaction is None:
-        wanted = (verification.locale, application.locale)
-        words = context.catalogue.choose(purpose, Channel.SMS, *wanted, only=languages)
-        return context.text_segments(application, purpose, words.language.tag)
-    code, minutes = "0" * purpose.code_length, minutes_told(purpose.ttl)
-    return most_segments(
-        context.catalogue,
-        Wording(application, purpose, Channel.SMS, verification.locale, code, minutes, transaction, languages),
-    )
-
-
-def cost_of(context: Context, gateway: str, message: Message, country: str) -> int:
-    """Return what a message costs that a gateway took, in millionths."""
-    return context.prices[gateway].price(country, message.channel, len(segments(message.text)))
-
-
-def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:
-    """Return the code of a generation. The digest is taken from the transaction itself, not from the record."""
-    subject = Subject(
-        application=verification.application,
-        verification_id=verification.id,
-        pseudonym=verification.pseudonym,
-        purpose=verification.purpose.name,
-        transaction_digest=transaction_digest,
-    )
-    return code_of(keyring.code_key(subject), generation, verification.purpose.code_length)
-
-
-def derive_tag(keyring: Keyring, verification: Verification, generation: int) -> str:
-    """Return the tag of a generation's code."""
-    digest = verification.transaction_digest
-    code = derive_code(keyring, verification, generation, digest)
-    return keyring.tag(verification.id, verification.application, digest, code)
-
-
-def seal_details(
-    keyring: Keyring,
-    transaction: Transaction | None,
-    metadata: Mapping[str, str],
-    verification_id: str,
-    application: str,
-) -> bytes:
-    """Return transaction and metadata sealed, or nothing when there are none."""
-    if transaction is None and not metadata:
-        return b""
-    details = {"transaction": asdict(transaction) if transaction else None, "metadata": dict(metadata)}
-    plain = json.dumps(details).encode()
-    return keyring.seal(plain, verification_id=verification_id, application=application, kind=DETAILS)
-
-
-def open_details(keyring: Keyring, verification: Verification) -> tuple[Transaction | None, dict[str, str]]:
-    """Return what `seal_details` sealed; raise `SealBrokenError` when its root key is gone."""
-    if not verification.sealed_details:
-        return None, {}
-    plain = keyring.unseal(
-        verification.sealed_details, verification_id=verification.id, application=verification.application, kind=DETAILS
-    )
-    details = json.loads(plain)
-    return Transaction(**details["transaction"]) if details["transaction"] else None, details["metadata"]
-
-
-def seal_mask(keyring: Keyring, mask: str, verification_id: str, application: str) -> bytes:
-    """Return a mask sealed, as long as that of any other number."""
-    plain = mask.replace("•", "*").ljust(LONGEST_MASK).encode()  # three bytes less for each: a short value stays short
-    return keyring.seal(plain, verification_id=verification_id, application=application, kind=MASK)
-
-
-def open_mask(keyring: Keyring, verification: Verification) -> str:
-    """Return what `seal_mask` sealed."""
-    plain = keyring.unseal(
-        verification.sealed_mask, verification_id=verification.id, application=verification.application, kind=MASK
-    )
-    return plain.decode().rstrip().replace("*", "•")
-
-
 _PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.NOT_FOUND: (NotFoundError, NOT_FOUND),
     Refusal.MISMATCH: (IdempotencyMismatchError, "The idempotency key was used before with another request."),
@@ -662,7 +524,6 @@ _PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.BACKLOG_FULL: (BacklogFullError, "Too many messages wait to be delivered."),
     Refusal.OVERTAKEN: (ConflictError, "Another resend of this verification was faster."),
 }
-
 _OWN = {
     "application.requests": "The application's quota is used up.",
     "application.failures": "Most codes that the application checks are wrong; messages are stopped for a while.",

@@ -17,8 +17,9 @@ from otp_service.gateways.base import HoldsConnections
 from otp_service.services.audit import HeadKeeper, head_line
 from otp_service.services.delivery import Held, Policy, deliver
 from otp_service.services.inbound import send_waiting
-from otp_service.services.maintenance import Announcer, Purging
-from otp_service.services.mirror import Watch
+from otp_service.services.periodic_tasks import Watch
+from otp_service.services.registrations import Announcer
+from otp_service.services.retention import Purging
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger, outlet_of

@@ -8,7 +8,7 @@ from otp_service.domain.numbers import named, parse_destination
 from otp_service.domain.people import EVERY_APPLICATION, SuppressionSource
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.people import Suppressions
-from otp_service.services.people import freeze, unfreeze
+from otp_service.services.suppressions import freeze, unfreeze
 from otp_service.store.mirror import Mirror
 
 MASK = "+92 ••• ••••567"

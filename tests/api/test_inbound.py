@@ -24,7 +24,7 @@ from otp_service.ledger.people import Suppressions
 from otp_service.ledger.traffic import Inbound
 from otp_service.services import inbound
 from otp_service.services.inbound import inbound_url
-from otp_service.services.people import freeze
+from otp_service.services.suppressions import freeze
 from otp_service.store import keys
 from otp_service.store.verifications import Verifications
 from otp_service.telemetry import metrics

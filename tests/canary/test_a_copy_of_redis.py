@@ -24,9 +24,9 @@ from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import Accepted, InboundMessage, Receipt
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import METADATA
-from otp_service.services.delivery import record
 from otp_service.services.inbound import receive
-from otp_service.services.people import freeze
+from otp_service.services.receipts import record
+from otp_service.services.suppressions import freeze
 from otp_service.store import keys
 
 BLOCK = "+92345198"

@@ -16,8 +16,8 @@ from otp_service.domain.numbers import named, parse_destination
 from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services.inbound import receive
-from otp_service.services.maintenance import Purging
-from otp_service.services.people import erase
+from otp_service.services.retention import Purging
+from otp_service.services.subjects import erase
 
 CANARY, ANOTHER = "+923451987654", "+923009999999"
 LONGEST = 1095 * DAY

@@ -12,7 +12,7 @@ from support_installation import NUMBER
 from otp_service.bootstrap import install, prepare
 from otp_service.domain.numbers import named, parse_destination
 from otp_service.domain.people import SuppressionSource
-from otp_service.services.people import freeze, unfreeze
+from otp_service.services.suppressions import freeze, unfreeze
 from otp_service.settings import load_settings
 from otp_service.store import keys
 

@@ -12,7 +12,7 @@ from support_cli import run, start
 
 from otp_service.api.verifications import StartBody
 from otp_service.cli import dev as cli_dev
-from otp_service.cli.children import check_port, url_of
+from otp_service.cli.child_processes import check_port, url_of
 from otp_service.cli.dev import BEHAVIOURS, CASES, NUMBER, NUMBER_PREFIX, _reports_to_itself, _without_proxy, guide
 from otp_service.domain.keyring import api_key_hash
 from otp_service.domain.numbers import parse_destination

@@ -12,8 +12,8 @@ from support_outbox import Scripted, Sender, dispatched, jobs_of, refused, repor
 from otp_service.bootstrap import install
 from otp_service.cli.find import _SENTENCES, sentence
 from otp_service.domain.verification import Delivery, DeliveryStatus, Status
-from otp_service.services import support as finding
-from otp_service.services.support import Case, Explanation, Found, Story, Why
+from otp_service.services import number_history
+from otp_service.services.number_history import Case, Explanation, Found, Story, Why
 from otp_service.settings import load_settings
 
 MASK = "+92 ••• ••••567"
@@ -114,8 +114,8 @@ def test_support_is_warned_when_there_was_too_much_to_read(environ, shop, monkey
     shop.start()
     assert "too many events" not in run("find", NUMBER, environ=environ).stderr
 
-    everything = finding.find
-    monkeypatch.setattr(finding, "find", lambda *asked: replace(everything(*asked), complete=False))
+    everything = number_history.find
+    monkeypatch.setattr(number_history, "find", lambda *asked: replace(everything(*asked), complete=False))
     assert "Warning: there are too many events" in run("find", NUMBER, environ=environ).stderr
 
 

@@ -18,7 +18,7 @@ from support_installation import API_KEY
 from support_service import eventually, in_parallel, running
 from support_valkey import ValkeyServer, free_port
 
-from otp_service.cli import run
+from otp_service.cli import serve
 from otp_service.telemetry.metrics import DIRECTORY_VARIABLE
 
 
@@ -69,7 +69,7 @@ def test_what_processes_count_is_in_memory_unless_an_operator_says_where(named, 
     monkeypatch.setenv(DIRECTORY_VARIABLE, "to be restored")
     monkeypatch.delenv(DIRECTORY_VARIABLE)
 
-    with run._shared_metrics():
+    with serve._shared_metrics():
         folder = Path(os.environ[DIRECTORY_VARIABLE])
         assert folder.parent == (tmp_path if named else Path("/dev/shm"))  # noqa: S108 - where it has to be
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -89,7 +89,9 @@ def test_no_process_outlives_a_serve_that_is_killed(launch):
 
 
 def test_a_child_whose_parent_has_gone_ends_at_once():
-    script = "import os; from otp_service.cli.children import end_with_parent; end_with_parent({}); print('alive')"
+    script = (
+        "import os; from otp_service.cli.child_processes import end_with_parent; end_with_parent({}); print('alive')"
+    )
     for parent, printed, status in (("os.getppid()", "alive\n", 0), ("os.getpid()", "", 1)):
         child = subprocess.run(
             [sys.executable, "-c", script.format(parent)], check=False, capture_output=True, text=True, timeout=30
@@ -118,7 +120,7 @@ def test_no_process_outlives_a_serve_that_is_killed_while_it_starts(launch, tmp_
         kill(everybody)
 
 
-PHASES = {"spawned": "granian", "importing": "otp_service.cli.server", "served": "otp_service.api.app"}
+PHASES = {"spawned": "granian", "importing": "otp_service.cli.server_processes", "served": "otp_service.api.app"}
 """What a server process imports early, just before it binds itself to its parent, and just after."""
 
 PAUSE_AT = """

@@ -13,7 +13,8 @@ from otp_service.bootstrap import install
 from otp_service.domain.numbers import named, parse_destination
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import LedgerUnavailableError, SuppressedError
-from otp_service.services.people import give, suppress_number
+from otp_service.services.consents import give
+from otp_service.services.suppressions import suppress_number
 from otp_service.settings import load_settings
 from otp_service.store import keys
 

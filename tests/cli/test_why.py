@@ -9,7 +9,7 @@ from support_outbox import Scripted, Sender, refused
 from otp_service.bootstrap import install
 from otp_service.cli.find import sentence
 from otp_service.domain.verification import Delivery, DeliveryStatus, Status
-from otp_service.services.support import Case, Explanation, Found, Story, Why
+from otp_service.services.number_history import Case, Explanation, Found, Story, Why
 from otp_service.settings import load_settings
 
 HTTP, LOST = "throttled 429", "unavailable x"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from otp_service.domain.verification import BreakerState, Delivery, DeliveryStatus, GatewayHealth, Status
-from otp_service.services.support import Story, Surroundings, Why, explain
+from otp_service.services.number_history import Story, Surroundings, Why, explain
 
 WELL = GatewayHealth(BreakerState.CLOSED)
 BLOCKED = GatewayHealth(BreakerState.OPEN, opens_in=1000)

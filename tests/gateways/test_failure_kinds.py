@@ -16,7 +16,7 @@ from otp_service.gateways.smpp.protocol import FAILURES as SMPP
 from otp_service.gateways.twilio import FAILURES as TWILIO
 from otp_service.gateways.twilio import receipt_of_message
 from otp_service.gateways.vonage import FAILURES as VONAGE
-from otp_service.services.delivery import after_failure, told_by
+from otp_service.services.call_outcomes import after_failure, told_by
 from otp_service.store.outbox import Next
 from otp_service.testing.provider import Provider
 from otp_service.testing.samples import MESSAGE, CannedResponse

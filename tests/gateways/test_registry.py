@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 import pytest
 from support_installation import tree
 
-from otp_service.cli.run import reloaded
+from otp_service.cli.process_setup import reload_installation
 from otp_service.errors import ConfigurationError
 from otp_service.gateways import base
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, gateway_kind, known_kinds
@@ -83,7 +83,7 @@ def test_a_package_that_is_installed_meanwhile_is_found_at_a_reload(tmp_path, mo
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
     (package / "entry_points.txt").write_text(f"[{GATEWAY_ENTRY_POINTS}]\nacme = acme:Gateway\n")
-    reloaded(tmp_path / "missing.toml", settings_from(tree("redis://localhost:1/0")), ())
+    reload_installation(tmp_path / "missing.toml", settings_from(tree("redis://localhost:1/0")), ())
 
     assert "acme" in known_kinds()
 

@@ -32,7 +32,7 @@ from otp_service.domain.guard import coarse_retry_after
 from otp_service.domain.payments import Transaction
 from otp_service.errors import OtpServiceError, RateLimitedError
 from otp_service.services.delivery import deliver
-from otp_service.services.maintenance import fence
+from otp_service.services.operator_actions import fence
 
 EXAMPLES = os.environ.get("OTP_SERVICE_MODEL_EXAMPLES")
 STEPS = 40

@@ -17,9 +17,10 @@ from otp_service.domain.people import Suppression, SuppressionScope, Suppression
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.policies.base import ALLOW, DENY, AskedPolicy, PolicyError, not_by, only_by
-from otp_service.services.delivery import deliver, record
-from otp_service.services.people import suppress_number
-from otp_service.services.support import Why, find
+from otp_service.services.delivery import deliver
+from otp_service.services.number_history import Why, find
+from otp_service.services.receipts import record
+from otp_service.services.suppressions import suppress_number
 from otp_service.telemetry import metrics
 
 THREE = {"login": {"channels": ["sms", "voice", "whatsapp"]}}

@@ -11,8 +11,9 @@ from support_outbox import Scripted, Sender, letters, refused, story, timed_out
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
-from otp_service.services.delivery import Policy, record
-from otp_service.services.support import Why, find
+from otp_service.services.delivery import Policy
+from otp_service.services.number_history import Why, find
+from otp_service.services.receipts import record
 
 GATEWAYS = {name: {"kind": "sandbox"} for name in ("first", "second", "third")}
 GONE = 1300

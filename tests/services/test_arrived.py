@@ -24,7 +24,7 @@ from support_outbox import (
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
-from otp_service.services.delivery import record
+from otp_service.services.receipts import record
 from otp_service.store.outbox import Next, Settled, Settlement
 
 GATEWAYS = {"first": {"kind": "sandbox"}, "second": {"kind": "sandbox"}}

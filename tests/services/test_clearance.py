@@ -21,8 +21,7 @@ from otp_service.domain.templates import Message
 from otp_service.errors import ConsentRequiredError, MessageNotClearedError
 from otp_service.gateways.base import InboundMessage, ReceivesMessages
 from otp_service.services.inbound import Reply, queue, receive_message, send_waiting
-from otp_service.services.maintenance import Announcer
-from otp_service.services.verifications import today
+from otp_service.services.registrations import Announcer, today
 from otp_service.telemetry import metrics
 from otp_service.testing.provider import Provider
 

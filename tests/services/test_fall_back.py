@@ -11,7 +11,7 @@ from support_outbox import Scripted, Sender, jobs_of, story, timed_out
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import ChannelNotAvailableError, NoSendsLeftError, ResendTooSoonError
 from otp_service.gateways.base import FailureKind, Receipt
-from otp_service.services.delivery import record
+from otp_service.services.receipts import record
 
 LOGIN = {"channels": ["sms", "voice", "whatsapp"], "resend_delays": [30], "max_sends": 3}
 

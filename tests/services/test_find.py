@@ -12,7 +12,7 @@ from support_outbox import Scripted, Sender, dispatched, jobs_of, refused, repor
 from otp_service.bootstrap import Installation
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import Status
-from otp_service.services.support import Found, Story, Why, find
+from otp_service.services.number_history import Found, Story, Why, find
 from otp_service.store.events import History
 
 GONE = 1300

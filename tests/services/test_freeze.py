@@ -16,9 +16,11 @@ from otp_service.domain.people import EVERY_APPLICATION, ConsentMode, Suppressio
 from otp_service.errors import FrozenError, StoreUnavailableError, SuppressedError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services.audit import Looked, verify
+from otp_service.services.consents import give
 from otp_service.services.inbound import receive
-from otp_service.services.people import FreezeStanding, erase, export, freeze, give, lift, suppress_number, unfreeze
-from otp_service.services.support import Why, find
+from otp_service.services.number_history import Why, find
+from otp_service.services.subjects import erase, export
+from otp_service.services.suppressions import FreezeStanding, freeze, lift, suppress_number, unfreeze
 from otp_service.store import keys
 from otp_service.store.mirror import Mirror
 from otp_service.telemetry import metrics

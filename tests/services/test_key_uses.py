@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from otp_service.errors import LedgerUnavailableError
-from otp_service.services.directory import MINUTE, KeyUses
+from otp_service.services.access_cache import MINUTE, KeyUses
 
 NOON = 1_795_000_020_000 - 1_795_000_020_000 % MINUTE
 

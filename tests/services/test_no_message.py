@@ -16,7 +16,7 @@ from otp_service.domain.templates import Message
 from otp_service.domain.verification import BreakerState, Call, GatewayHealth
 from otp_service.services.context import Context
 from otp_service.services.delivery import compose
-from otp_service.services.support import Why, find
+from otp_service.services.number_history import Why, find
 from otp_service.store.outbox import Dispatched, Job
 
 PSEUDONYM, OLD, NEW = key(), f"k1:{key()}", f"k2:{key()}"

@@ -12,7 +12,7 @@ from support_outbox import EVENTS, Scripted, Sender, story
 from otp_service.domain.templates import Message
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, Receipt
-from otp_service.services.delivery import Desk
+from otp_service.services.receipts import Desk
 from otp_service.store import keys
 
 DIGITS = NUMBER.removeprefix("+")

@@ -10,7 +10,7 @@ from support_outbox import DELAYED, Scripted, Sender, letters, refused, story, t
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, Receipt
-from otp_service.services.delivery import record
+from otp_service.services.receipts import record
 from otp_service.store.outbox import Redriven
 
 ANSWERS: dict[str, Any] = {

@@ -15,9 +15,9 @@ from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.gateways.base import FailureKind, InboundMessage, Receipt
 from otp_service.ledger.people import Suppressions
 from otp_service.ledger.traffic import Traffic
-from otp_service.services.delivery import Desk, record, refer
 from otp_service.services.inbound import receive
-from otp_service.services.people import suppress_number
+from otp_service.services.receipts import Desk, record, refer
+from otp_service.services.suppressions import suppress_number
 from otp_service.store import keys
 
 OPTED_OUT = {"kind": "sandbox", "fail": "destination", "opted_out": True}

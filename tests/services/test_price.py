@@ -16,7 +16,7 @@ from support_installation import World
 from otp_service.domain import templates
 from otp_service.domain.templates import Catalogue, Wording, segment_counter, segments, write
 from otp_service.domain.verification import Channel, PurposeKind
-from otp_service.services.verifications import dearest_price
+from otp_service.services.pricing import dearest_price
 
 ROOT = Path(__file__).parents[2]
 PRICES = {"first": {"PK": "2", "GB": "7", "*": "1"}, "second": {"*/sms": "3", "*/voice": "20"}}

@@ -15,8 +15,9 @@ from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.numbers import Named, named, parse_destination
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger import retention, schema
-from otp_service.services.maintenance import Purging
-from otp_service.services.people import give, suppress_number, withdraw
+from otp_service.services.consents import give, withdraw
+from otp_service.services.retention import Purging
+from otp_service.services.suppressions import suppress_number
 from otp_service.store import keys
 
 OTHER = "+923009999999"

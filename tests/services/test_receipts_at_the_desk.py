@@ -16,7 +16,7 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Receipt
 from otp_service.gateways.smpp.gateway import SmppGateway
-from otp_service.services.delivery import Desk, record
+from otp_service.services.receipts import Desk, record
 from otp_service.store.outbox import EARLY, MOST_EARLY
 
 DELIVERED = Receipt(DeliveryStatus.DELIVERED, "DELIVRD")

@@ -18,8 +18,9 @@ from otp_service.errors import (
     StoreUnavailableError,
     SuppressedError,
 )
+from otp_service.services.consents import give, withdraw
 from otp_service.services.delivery import deliver
-from otp_service.services.people import give, lift, suppress_number, withdraw
+from otp_service.services.suppressions import lift, suppress_number
 from otp_service.services.verifications import StartRequest, start
 from otp_service.store import keys
 

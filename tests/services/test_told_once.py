@@ -13,8 +13,8 @@ from support_outbox import EVENTS, POLICY, Scripted, Sender, dispatched, letters
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, Receipt
-from otp_service.services.delivery import record
-from otp_service.services.support import find
+from otp_service.services.number_history import find
+from otp_service.services.receipts import record
 from otp_service.store import keys
 from otp_service.store.outbox import Job, Next, Settlement
 

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from support_service import eventually
 
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
-from otp_service.services.mirror import PERIOD, Watch
+from otp_service.services.periodic_tasks import PERIOD, Watch
 
 QUICK = 0.01
 

@@ -12,9 +12,9 @@ from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import ConflictError
 from otp_service.gateways.base import Receipt
-from otp_service.services.delivery import record
-from otp_service.services.maintenance import fence
-from otp_service.services.support import find
+from otp_service.services.number_history import find
+from otp_service.services.operator_actions import fence
+from otp_service.services.receipts import record
 from otp_service.store import keys
 from otp_service.store.outbox import Redriven
 

@@ -10,7 +10,7 @@ from support_installation import key
 
 from otp_service.bootstrap import Installation
 from otp_service.errors import RateLimitedError
-from otp_service.services.maintenance import fence
+from otp_service.services.operator_actions import fence
 
 SHOP = {"name": "Acme Shop", "purposes": ["login"], "countries": ["PK"], "client_ip": "required"}
 HOUR = 3600

@@ -11,7 +11,7 @@ from support_rules import MET, TIGHT, first, meeting
 
 from otp_service.domain.guard import RULES
 from otp_service.errors import OtpServiceError
-from otp_service.services.verifications import derive_code
+from otp_service.services.record_secrets import derive_code
 from otp_service.store import keys
 
 

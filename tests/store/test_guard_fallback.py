@@ -11,7 +11,7 @@ from support_outbox import Scripted, Sender, dispatched, jobs_of, report, settle
 from otp_service.domain.people import ConsentMode
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
-from otp_service.services.delivery import record
+from otp_service.services.receipts import record
 from otp_service.store.outbox import Next, Settlement
 from otp_service.store.verifications import Further, Queued, Refusal
 

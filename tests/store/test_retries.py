@@ -14,7 +14,7 @@ from otp_service.errors import (
     RateLimitedError,
     ResendTooSoonError,
 )
-from otp_service.services.verifications import derive_tag
+from otp_service.services.record_secrets import derive_tag
 from otp_service.store.verifications import Further, Queued, Refusal
 
 

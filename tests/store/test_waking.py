@@ -11,7 +11,7 @@ from support_valkey import ValkeyServer
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
-from otp_service.services.delivery import record
+from otp_service.services.receipts import record
 from otp_service.store import keys
 from otp_service.store.outbox import Next, Settlement
 

@@ -19,7 +19,7 @@ from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.payments import Transaction
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import SuppressedError
-from otp_service.services.people import suppress_number
+from otp_service.services.suppressions import suppress_number
 from otp_service.store import keys
 from otp_service.store.scripts import connect, library
 

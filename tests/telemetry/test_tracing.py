@@ -94,7 +94,7 @@ def test_a_refusal_is_told_by_its_code_and_a_failure_of_ours_fails_its_span(
     if not hot_path:
         api.app.wsgi_app = Traced(api.app.wsgi_app._application.flask)
     api.post("/v1/verifications", {"to": "nobody"})
-    monkeypatch.setattr("otp_service.services.verifications.derive_tag", lambda *_: 1 / 0)
+    monkeypatch.setattr("otp_service.services.record_secrets.derive_tag", lambda *_: 1 / 0)
     api.post("/v1/verifications", {"to": NUMBER})
 
     told = [(one.says["otp_service.problem"], one.failed) for one in spans() if one.kind == "server"]

@@ -1,4 +1,4 @@
-"""otp-service suppressions and subject: STOPs, export, erasure, freeze."""
+"""otp-service suppressions: keep messages back from numbers."""
 
 from contextlib import closing
 from datetime import UTC, datetime
@@ -8,8 +8,6 @@ from typing import TextIO
 
 import click
 
-from otp_service.api.people import ExportAnswer, export_answer
-from otp_service.api.routes import adapter
 from otp_service.cli import output as out
 from otp_service.cli.common import (
     DAY,
@@ -18,6 +16,7 @@ from otp_service.cli.common import (
     of_application,
     options,
     phone_number,
+    reason_option,
     region_option,
     short_reason,
 )
@@ -35,9 +34,9 @@ from otp_service.domain.people import (
     keeps_codes_back,
 )
 from otp_service.ledger.database import now
-from otp_service.services import people
 from otp_service.services.context import Context
-from otp_service.services.people import Imported, ListOrigin, entries_of
+from otp_service.services.suppressions import Imported, ListOrigin, entries_of, import_suppressions, suppress_number
+from otp_service.services.suppressions import lift as lift_suppression
 
 _SCOPES = click.Choice([scope.value for scope in SAID_FREELY])
 _about = options(
@@ -46,7 +45,6 @@ _about = options(
     click.option("--application", "name", help="Only messages of this application; default: of all."),
 )  # fmt: skip
 """Which messages."""
-_reason = click.option("--reason", default="", help="For people who ask later; no personal data.")
 _until = click.option("--until", type=DAY, help="Day (UTC) on which it ends; default: never.")
 
 
@@ -60,7 +58,7 @@ def suppressions() -> None:
 
 @command(suppressions, applications=True)
 @_about
-@_reason
+@reason_option
 @_until
 @phone_number
 def add(session: Session, scope: str, name: str | None, reason: str, until: datetime | None, to: Destination) -> None:
@@ -68,14 +66,14 @@ def add(session: Session, scope: str, name: str | None, reason: str, until: date
     pseudonym, application = session.named(to).pseudonym, session.application_or_all(name)
     why, end = short_reason(reason), _end(until)
     entry = Suppression(pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, why, end)
-    people.suppress_number(session.context, (entry,), session.act(Act.SUPPRESSION_ADDED, application, scope))
+    suppress_number(session.context, (entry,), session.act(Act.SUPPRESSION_ADDED, application, scope))
     out.done(_told(to.mask, "gets", application, scope))
     warn_of_mirror(session.context)
 
 
 @command(suppressions, applications=True)
 @_about
-@_reason
+@reason_option
 @phone_number
 def lift(session: Session, scope: str, name: str | None, reason: str, to: Destination) -> None:
     """Let messages to NUMBER through again. What the person said, such as STOP, is lifted with a reason only."""
@@ -85,7 +83,7 @@ def lift(session: Session, scope: str, name: str | None, reason: str, to: Destin
     entry = Suppression(subject.pseudonym, application, scoped, SuppressionSource.OPERATOR, why, lifted=True)
     if not why and any(one.source in OF_THE_HOLDER for one in context.ledger.suppressions.in_force(*entry.about)):
         raise click.UsageError("The person said stop: say why messages may go out again, by --reason.")
-    lifted = people.lift(context, entry, session.act(Act.SUPPRESSION_LIFTED, application, scope))
+    lifted = lift_suppression(context, entry, session.act(Act.SUPPRESSION_LIFTED, application, scope))
     others, whose = _kept_back(context, subject), f"{of_application(application)} to {to.mask}"
     still = f" Still kept back: messages {', '.join(map(of_application, others))}." if others else ""
     if not lifted:
@@ -118,7 +116,7 @@ def show(session: Session, to: Destination) -> None:
 @command(suppressions, "Let the numbers of FILE get no more messages.", applications=True)
 @click.argument("file", type=click.File(encoding="utf-8-sig"))
 @_about
-@_reason
+@reason_option
 @_until
 @region_option
 def import_(
@@ -141,7 +139,7 @@ def import_(
     imported = Imported()
     try:
         with closing(out.tracked("Lines", file, _lines_of(file))) as lines:
-            for imported in people.import_suppressions(context, lines, origin):  # noqa: B007 - the last one counts
+            for imported in import_suppressions(context, lines, origin):  # noqa: B007 - the last one counts
                 pass
     except UnicodeDecodeError as foreign:
         done_so_far = f"{out.counted(imported.numbers, 'number')} before that place imported"
@@ -202,86 +200,3 @@ def _row(entry: Suppression) -> out.Row:
         out.when(entry.until),
         entry.reason,
     )
-
-
-@click.group()
-def subject() -> None:
-    """Show or erase what is held of a number, or freeze it."""
-
-
-@command(subject, "Write all that is held of NUMBER, as JSON.", reads=True, applications=True)
-@phone_number
-def export(session: Session, to: Destination) -> None:
-    """Write all that is held of NUMBER, by application, as JSON; * has what is of all of them.
-
-    What is held of each is told as POST /v1/subjects/export does.
-    """
-    found = people.export(session.context, session.named(to), None)
-    parts = people.by_application(found).items()
-    applications = {name: adapter(ExportAnswer).dump_python(export_answer(part), mode="json") for name, part in parts}
-    out.print_json({"to": found.mask, "applications": applications})
-
-
-@command(subject, asks=True, applications=True)
-@phone_number
-def erase(session: Session, to: Destination) -> None:
-    """Erase what no dispute needs of NUMBER, of all applications. No limit, lock or suppression is touched."""
-    subject = session.named(to)
-    session.confirm(f"Erase what no dispute needs of {to.mask}? The rest stays.")
-    did = people.erase(session.context, subject, None, session.act(Act.SUBJECT_ERASED))
-    erased = (
-        f"addresses and words from {out.counted(did.erased['consents'], 'consent')}",
-        f"reasons of {out.counted(did.erased['suppressions'], 'suppression')}",
-        f"senders of {out.counted(did.erased['inbound'], 'inbound message')}",
-    )
-    kept = ", ".join(out.counted(rows, name.removesuffix("s")) for name, rows in did.kept.items())
-    out.done(f"Erased: {', '.join(erased)}.")
-    out.note(f"Kept: {kept}. {did.reason}")
-
-
-_whose = options(
-    click.option("--application", "name", help="For this application."),
-    click.option("--all", "every", is_flag=True, help="For all applications."),
-)
-
-
-@command(subject, applications=True)
-@_whose
-@_reason
-@phone_number
-def freeze(session: Session, name: str | None, reason: str, to: Destination, *, every: bool) -> None:
-    """Stop everything for NUMBER: fraud was reported.
-
-    Nothing starts, what is pending is canceled, what waits is not sent, and no code is approved. Nothing but unfreeze
-    lifts it: no START of the holder's, no lift of a suppression, no erasure.
-    """
-    subject, application, why = session.named(to), _chosen(session, name, every=every), short_reason(reason)
-    source = SuppressionSource.OPERATOR
-    did = people.freeze(session.context, subject, application, source, why, session.operator)
-    out.done(f"Frozen: verifications {of_application(application)} for {to.mask}.")
-    were = "was" if len(did.ended) == 1 else "were"
-    out.note(f"Canceled: {out.counted(len(did.ended), 'verification')} that {were} pending.")
-    warn_of_mirror(session.context)
-
-
-@command(subject, applications=True)
-@_whose
-@phone_number
-def unfreeze(session: Session, name: str | None, to: Destination, *, every: bool) -> None:
-    """Let verifications of NUMBER start again. What was canceled stays so."""
-    subject, application = session.named(to), _chosen(session, name, every=every)
-    source, whose = SuppressionSource.OPERATOR, f"{of_application(application)} for {to.mask}"
-    found, was_frozen = people.unfreeze(session.context, subject, application, source, session.operator)
-    others = ", ".join(dict.fromkeys(of_application(one.application) for one in found.entries))
-    still = f" Still frozen: verifications {others}." if others else ""
-    if not was_frozen:
-        raise click.ClickException(f"Verifications {whose} are not frozen.{still}")
-    out.done(f"Lifted: verifications {whose} may start again.{still}")
-    warn_of_mirror(session.context)
-
-
-def _chosen(session: Session, name: str | None, *, every: bool) -> str:
-    """Return the application, or every one: which has to be said."""
-    if every == (name is not None):
-        raise click.UsageError("Say for which application: --application NAME, or --all.")
-    return session.application_or_all(name)

@@ -1,4 +1,4 @@
-"""The processes of ``serve``: what each of them runs, and how it is told of other settings and of its end."""
+"""X."""
 
 import atexit
 import logging
@@ -12,18 +12,20 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING
 
-from otp_service.cli.children import end_with_parent
+from otp_service.cli.child_processes import end_with_parent
 from otp_service.cli.main import collect_again, hold_collections
 
 if TYPE_CHECKING:  # a server process imports them when it is told to hold no collections any more
     from otp_service.api.app import Reloadable, Service
     from otp_service.settings import Settings
 
+
 PREPARE, USE, DROP, LEAVE = "prepare", "use", "drop", "leave"
 """What a process is asked for: an application of other settings; to answer with it; to give it up; to say farewell."""
 START_SECONDS = 60.0
 """The longest that a process may take to be ready with settings."""
 _POLL_INTERVAL = 0.05
+
 
 if multiprocessing.parent_process():  # a server process: of ours it imports this first
     hold_collections()

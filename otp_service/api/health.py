@@ -1,4 +1,4 @@
-"""Operation: health, readiness, metrics."""
+"""X."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from otp_service.api.exchange import ENDS, Exchange
 from otp_service.api.routes import Answer, Resource, Success, adapter
-from otp_service.services.maintenance import readiness
+from otp_service.services.health import readiness
 from otp_service.telemetry.metrics import CONTENT_TYPE, exposition
 
 
@@ -19,7 +19,6 @@ class HealthAnswer:
 
 
 _HEALTH = adapter(HealthAnswer)
-
 operations = Resource("operations", "Operation", problems=("internal",))
 
 

@@ -1,14 +1,9 @@
-"""Consent, suppression, freeze, export and erasure; events into the ledger."""
+"""Suppress numbers, one or a list; freeze them; lift either."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
 
-from otp_service.domain.applications import Application
-from otp_service.domain.events import Happening
 from otp_service.domain.numbers import Named, NumberType, parse_destination
 from otp_service.domain.people import (
     EVERY_APPLICATION,
@@ -16,23 +11,13 @@ from otp_service.domain.people import (
     Act,
     ActEntry,
     Consent,
-    ConsentMode,
-    Evidence,
     Suppression,
     SuppressionScope,
     SuppressionSource,
     freezes,
 )
-from otp_service.domain.verification import Status, Verification
-from otp_service.errors import (
-    ConsentNotKeptError,
-    ForbiddenError,
-    InvalidTimeError,
-    OtpServiceError,
-    StoreUnavailableError,
-)
-from otp_service.ledger.database import now
-from otp_service.ledger.traffic import Erasure, Holding, Past
+from otp_service.domain.verification import Status
+from otp_service.errors import OtpServiceError
 from otp_service.services.context import Context
 from otp_service.store.verifications import Canceled
 from otp_service.telemetry.logging import get_logger
@@ -86,171 +71,6 @@ def lift(context: Context, entry: Suppression, act: ActEntry | None = None, show
 def entries_of(context: Context, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:
     """Return all entries of a number, oldest first: those of an application and of all, or of every one."""
     return context.ledger.suppressions.of(pseudonym, application)
-
-
-def record_events(context: Context, happenings: Sequence[Happening]) -> None:
-    """Record what happened, all or nothing; to do it twice does no harm.
-
-    Raises `LedgerUnavailableError`, and `StoreUnavailableError` when it is recorded and not in force yet.
-    """
-    recorded = context.ledger.traffic.record(happenings)
-    for one in recorded.opt_outs:
-        tell(one)
-    if recorded.place is not None:
-        context.reflection.write_through(recorded.place)
-
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """What is held of a number, within one application or all."""
-
-    mask: str
-    holding: Holding
-    """In the ledger, for as long as the configuration says."""
-    passing: tuple[Verification, ...]
-    """Verifications whose records are in Redis, until some minutes after their codes; the newest first."""
-
-
-def export(context: Context, to: Named, application: str | None) -> Export:
-    """Return what is held of a number, within an application, ``None`` for all; raises `OtpServiceError`."""
-    holding = context.ledger.people.export(to.pseudonym, application)
-    return Export(to.destination.mask, holding, passing(context, to, application))
-
-
-def by_application(found: Export) -> Mapping[str, Export]:
-    """Return an export of all applications as one of each of them, by name; what is of all of them is under ``*``."""
-    held = found.holding
-    rows: tuple[Past | Consent | Suppression | Verification, ...] = (
-        *held.verifications,
-        *held.consents,
-        *held.suppressions,
-        *found.passing,
-    )
-    names = {one.application for one in rows} | {one["application"] for one in (*held.inbound, *held.erasures)}
-    return {name: _part(found, name) for name in sorted(names)}
-
-
-def _part(found: Export, name: str) -> Export:
-    held = found.holding
-    return Export(
-        found.mask,
-        Holding(
-            verifications=tuple(one for one in held.verifications if one.application == name),
-            consents=tuple(one for one in held.consents if one.application == name),
-            suppressions=tuple(one for one in held.suppressions if one.application == name),
-            inbound=tuple(one for one in held.inbound if one["application"] == name),
-            erasures=tuple(one for one in held.erasures if one["application"] == name),
-        ),
-        tuple(one for one in found.passing if one.application == name),
-    )
-
-
-def erase(context: Context, to: Named, application: str | None, act: ActEntry | None = None) -> Erasure:
-    """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
-
-    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. Consents that wait in Redis
-    are recorded, without what is erased. What else is there ends by itself: records some minutes after their codes,
-    the event stream after ``streams.retention_days``.
-    """
-    done = context.ledger.people.erase(to.pseudonym, application, act)
-    context.reflection.write_through(done.place)
-    for taken in context.store.events.consents(to.bucket, to.pseudonym):
-        if application in {None, taken.happenings[0].member("application")}:
-            record_events(context, taken.happenings)
-            context.store.events.acknowledge(taken)
-    _log.info("subject_erased", erasure=done.id, application=application or "*")
-    return done
-
-
-def passing(context: Context, to: Named, application: str | None) -> tuple[Verification, ...]:
-    """Return the last verifications of a number that are in Redis, within an application, ``None`` for all."""
-    recent = context.store.history.recent(to.bucket, to.pseudonym)
-    records = (context.store.verifications.read(to.bucket, one.id) for one in recent)
-    return tuple(one for one in records if one and (application is None or one.application == application))
-
-
-_AHEAD = 300_000
-"""Milliseconds by which a caller's clock may be ahead of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConsentView:
-    """What is recorded of a number and a purpose."""
-
-    mask: str
-    purpose: str
-    entries: tuple[Consent, ...]
-    """Oldest first."""
-
-    @property
-    def status(self) -> Literal["given", "withdrawn", "none"]:
-        """Whether there is one in force."""
-        if not self.entries:
-            return "none"
-        return "withdrawn" if self.entries[-1].withdrawn else "given"
-
-
-def give(context: Context, application: Application, to: Named, purpose: str, evidence: Evidence) -> ConsentView:
-    """Record a consent; it is in force when this returns.
-
-    Raises `OtpServiceError`: `ConsentOutdatedError` where it was not given after the last word.
-    """
-    return _record(context, application, to, consent_of(application, to, purpose, evidence))
-
-
-def consent_of(application: Application, to: Named, purpose: str, evidence: Evidence) -> Consent:
-    """Return a consent that may be recorded; raises `OtpServiceError`."""
-    judge_purpose(application, purpose)
-    judge_evidence(application, evidence)
-    return Consent(to.pseudonym, application.name, purpose, evidence)
-
-
-def withdraw(context: Context, application: Application, to: Named, purpose: str) -> ConsentView:
-    """Record that a consent is withdrawn; queued messages are kept back too when this returns.
-
-    A withdrawal is recorded also where no consent is known: somebody said no. It is newer than consents, too, that came
-    with starts, and are not in the ledger yet, by a clock that is ahead of ours. Raises `OtpServiceError`.
-    """
-    judge_purpose(application, purpose)
-    said = 0
-    with suppress(StoreUnavailableError):  # then it is recorded all the same, and that is not in force yet is told
-        started = (one for one in passing(context, to, application.name) if one.purpose.name == purpose)
-        said = max((one.consented for one in started), default=0)
-    return _record(context, application, to, Consent(to.pseudonym, application.name, purpose, None, said=said))
-
-
-def read_consent(context: Context, application: Application, to: Named, purpose: str) -> ConsentView:
-    """Return what is recorded of a number and a purpose; raises `OtpServiceError`."""
-    judge_purpose(application, purpose)
-    entries = context.ledger.consents.of(to.pseudonym, application.name, purpose)
-    return ConsentView(to.destination.mask, purpose, entries)
-
-
-def judge_evidence(application: Application, evidence: Evidence) -> None:
-    """Refuse a consent where none is kept, and one that was given in the future; raises `OtpServiceError`."""
-    if application.consent is ConsentMode.OFF:
-        raise ConsentNotKeptError("The application is set up to keep no consents.")
-    if evidence.given > now() + _AHEAD:
-        raise InvalidTimeError("given_at is in the future.")
-
-
-def packed(evidence: Evidence | None) -> str:
-    """Return a consent as it travels with the event of a start; empty without one."""
-    return json.dumps(asdict(evidence), ensure_ascii=False, separators=(",", ":")) if evidence else ""
-
-
-def _record(context: Context, application: Application, to: Named, entry: Consent) -> ConsentView:
-    _, place = context.ledger.consents.add(entry)
-    context.reflection.write_through(place)
-    return read_consent(context, application, to, entry.purpose)
-
-
-def judge_purpose(application: Application, purpose: str) -> None:
-    """Refuse a purpose that is not the application's, and a consent where none is kept; raises `OtpServiceError`."""
-    if purpose not in application.purposes:
-        raise ForbiddenError("The application has no such purpose.")
-    if application.consent is ConsentMode.OFF:
-        raise ConsentNotKeptError("The application is set up to keep no consents.")
 
 
 _REASON = "frozen"

@@ -1,4 +1,4 @@
-"""Gateways: what providers report of deliveries, and what people write back."""
+"""What providers call: reports of deliveries, and messages that people write back."""
 
 from dataclasses import replace
 
@@ -6,8 +6,8 @@ from otp_service.api.exchange import Exchange
 from otp_service.api.requests import provider_request, require_method
 from otp_service.api.routes import Answer, Resource, Success, in_path
 from otp_service.gateways.base import ProviderRequest, ReceiptRequest
-from otp_service.services.delivery import expected_receipt, receipt_url, record_receipt
 from otp_service.services.inbound import authentic, inbound_url, receive_message, receiver_of
+from otp_service.services.receipts import expected_receipt, receipt_url, record_receipt
 
 _GATEWAY = in_path("gateway", "Name of the gateway in the configuration.", "primary")
 _DISPATCH = in_path(
@@ -19,7 +19,6 @@ _TOKEN = in_path(
     "3q2-7wAAAAAAAAAAAAAAAA",
 )
 _PROBLEMS = ("unauthenticated", "not-found", "body-too-large", "internal", "store-unavailable")
-
 receipts = Resource("receipts", "Gateways", problems=(*_PROBLEMS, "overloaded"), parameters=(_GATEWAY, _DISPATCH))
 
 

@@ -1,4 +1,4 @@
-"""A number's history, from Redis or rebuilt from its events, and why no code came."""
+"""X."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -213,7 +213,6 @@ _GIVEN_UP, _REDRIVEN = "message.given_up", "message.redriven"
 _OUTCOME, _DELIVERY = "verification.", "delivery."
 _COMPARED = frozenset({"check.failed", "verification.approved", "verification.max_attempts_reached"})
 """Events of codes that were compared."""
-
 _Slots = dict[tuple[int, int], Delivery]
 
 

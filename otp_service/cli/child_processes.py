@@ -1,4 +1,4 @@
-"""Child processes, which never outlive their parent, and whether a service listens and answers."""
+"""X."""
 
 import contextlib
 import ctypes

@@ -1,4 +1,4 @@
-"""The applications and keys of settings and ledger, as this process knows them."""
+"""X."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping

@@ -1,0 +1,129 @@
+"""Consents. The number is in the body, never in an address."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from otp_service.api.exchange import Exchange
+from otp_service.api.requests import number_of
+from otp_service.api.routes import NUMBER_PROBLEMS, Resource
+from otp_service.api.schemas import (
+    CONSENT_EXAMPLE,
+    DOCUMENTED,
+    NUMBER_EXAMPLE,
+    Address,
+    ConsentBody,
+    PurposeBody,
+    Time,
+    rfc3339,
+)
+from otp_service.domain.applications import Scope
+from otp_service.domain.numbers import network_of, prefix_of
+from otp_service.domain.people import Consent
+from otp_service.services.consents import ConsentView, give, read_consent, withdraw
+
+
+class GivenConsentBody(ConsentBody, PurposeBody):
+    """A consent, and what it is for."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [NUMBER_EXAMPLE | {"purpose": "login"} | CONSENT_EXAMPLE]})
+
+    client_ip: Address | None = None
+    """Address of the end user; its first part is kept (IPv4 /24, IPv6 /48), as a part of the evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentEntryAnswer:
+    """A consent, or its withdrawal, as it was recorded. An entry is never changed."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    status: Literal["given", "withdrawn"]
+    purpose: str
+    recorded_at: Time
+    text_version: str | None = None
+    """Like the next ones null in a withdrawal."""
+    text_sha256: str | None = None
+    locale: str | None = None
+    channel: str | None = None
+    given_at: Time | None = None
+    source: str | None = None
+    address_prefix: str | None = None
+    """The end user's address without its last part; null where it is not known, or was erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentAnswer:
+    """What is recorded of a number's consent to a purpose."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    to: str
+    """The number, masked."""
+    purpose: str
+    status: Literal["given", "withdrawn", "none"]
+    """The last entry's; `none` when there is none."""
+    entries: tuple[ConsentEntryAnswer, ...]
+    """Oldest first."""
+
+
+consents = Resource(
+    "consents", "Consents", Scope.CONSENT, problems=(*NUMBER_PROBLEMS, "consent-not-kept"), asks_ledger=True
+)
+
+
+@consents.route("PUT /v1/consents", {200: "What is recorded."}, ("invalid-time", "consent-outdated"))
+def record_consent(exchange: Exchange, body: GivenConsentBody) -> ConsentAnswer:
+    """Record a consent.
+
+    Records that somebody agreed to codes for a purpose, with what shows it. It is in force when this is answered. What
+    is recorded is never changed, only followed by another entry. A consent that was not given after the last one, or
+    after its withdrawal, is refused as `consent-outdated`; the last one once more changes nothing.
+    """
+    prefix = prefix_of(network_of(body.client_ip)) if body.client_ip is not None else ""
+    to = number_of(exchange, body)
+    return _consents(give(exchange.context, exchange.application, to, body.purpose, body.to_evidence(prefix)))
+
+
+@consents.route("POST /v1/consents/find", {200: "What is recorded."})
+def find_consent(exchange: Exchange, body: PurposeBody) -> ConsentAnswer:
+    """Read a consent.
+
+    Shows what is recorded of a number and a purpose, all of it. A consent that came with a start is there within a
+    second.
+    """
+    return _consents(read_consent(exchange.context, exchange.application, number_of(exchange, body), body.purpose))
+
+
+@consents.route("POST /v1/consents/withdraw", {200: "What is recorded."})
+def withdraw_consent(exchange: Exchange, body: PurposeBody) -> ConsentAnswer:
+    """Withdraw a consent.
+
+    Records that somebody agrees no more. When this is answered no message of the purpose goes out, those that wait
+    included, until another consent is given.
+    """
+    return _consents(withdraw(exchange.context, exchange.application, number_of(exchange, body), body.purpose))
+
+
+def _consents(view: ConsentView) -> ConsentAnswer:
+    return ConsentAnswer(view.mask, view.purpose, view.status, tuple(map(consent_entry_answer, view.entries)))
+
+
+def consent_entry_answer(entry: Consent) -> ConsentEntryAnswer:
+    """Return an entry as callers see it."""
+    shown, recorded = entry.evidence, rfc3339(entry.recorded)
+    if shown is None:
+        return ConsentEntryAnswer("withdrawn", entry.purpose, recorded)
+    return ConsentEntryAnswer(
+        status="given",
+        purpose=entry.purpose,
+        recorded_at=recorded,
+        text_version=shown.text_version,
+        text_sha256=shown.text_sha256,
+        locale=shown.locale,
+        channel=shown.channel,
+        given_at=rfc3339(shown.given),
+        source=shown.source,
+        address_prefix=shown.address_prefix or None,
+    )

@@ -1,0 +1,215 @@
+"""Data subjects: freeze, export, erasure. The number is in the body, never in an address."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ConfigDict
+
+from otp_service.api.consents import ConsentEntryAnswer, consent_entry_answer
+from otp_service.api.exchange import Exchange
+from otp_service.api.requests import number_of
+from otp_service.api.routes import NUMBER_PROBLEMS, Resource
+from otp_service.api.schemas import (
+    DOCUMENTED,
+    NUMBER_EXAMPLE,
+    NumberBody,
+    Reason,
+    Time,
+    rfc3339,
+)
+from otp_service.api.suppressions import SuppressionAnswer, suppression_answer
+from otp_service.domain.applications import Scope
+from otp_service.domain.numbers import Named
+from otp_service.domain.people import (
+    EVERY_APPLICATION,
+    SuppressionSource,
+)
+from otp_service.domain.verification import Status
+from otp_service.ledger.traffic import Past
+from otp_service.services.subjects import Export, erase, export
+from otp_service.services.suppressions import FreezeStanding, freeze, unfreeze
+
+
+class FreezeBody(NumberBody):
+    """A number of which fraud was reported."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [NUMBER_EXAMPLE | {"reason": "customer reports fraud, case A-17"}]}
+    )
+
+    reason: Reason = ""
+    """What was said of it, for people who ask later; no personal data."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeAnswer:
+    """How a number stands: frozen, or not any more."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    to: str
+    """The number, masked."""
+    frozen: bool
+    """Whether nothing starts, goes out or is approved for it within the application."""
+    everywhere: bool
+    """Whether the operator has frozen it for all applications, which only the operator lifts."""
+    since: Time | None
+    """From when on; like the reason null when it is not frozen."""
+    reason: str | None
+    """What was said of it last; null where nothing was."""
+    ended: tuple[str, ...]
+    """Identifiers of the verifications that were pending, and were ended by this call."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastAnswer:
+    """A verification as the ledger keeps it."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    id: str
+    purpose: str
+    country: str
+    started_at: Time
+    status: Status
+    """As far as it is recorded."""
+    ended_at: Time | None
+    events: tuple[Mapping[str, Any], ...]
+    """What happened, oldest first: `type`, `at`, and what goes with it, such as `gateway`, `channel`, `reason`."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenBackAnswer:
+    """A message that came from the number. Its text is not kept."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    gateway: str
+    meaning: str
+    """`stop`, `start`, `help` or `other`."""
+    received_at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureAnswer:
+    """What an erasure did."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    at: Time
+    erased: Mapping[str, int]
+    """What is gone: `consents`, from how many the address, `source` and `text_version`; `suppressions`, of how many the
+    reason; `inbound`, of how many messages who wrote them."""
+    kept: Mapping[str, int]
+    """Rows that stay, under a pseudonym, by table."""
+    reason: str
+    """Why they stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportAnswer:
+    """All that is held of a number within the application."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    to: str
+    """The number, masked: it is not held, but for the minutes until its message is sent."""
+    verifications: tuple[PastAnswer, ...]
+    consents: tuple[ConsentEntryAnswer, ...]
+    suppressions: tuple[SuppressionAnswer, ...]
+    inbound: tuple[WrittenBackAnswer, ...]
+    erasures: tuple[ErasureAnswer, ...]
+    passing: tuple[str, ...]
+    """Identifiers of verifications that are in Redis too, until some minutes after their codes. What else is
+    there, under the pseudonym, are counters, and for a week what happened lately: docs/data.md has all of it."""
+
+
+subjects = Resource("subjects", "Subjects", Scope.SUBJECTS, problems=NUMBER_PROBLEMS, asks_ledger=True)
+
+
+@subjects.route("POST /v1/subjects/freeze", {200: "How the number stands."})
+def freeze_subject(exchange: Exchange, body: FreezeBody) -> FreezeAnswer:
+    """Freeze a number.
+
+    For a customer who reports fraud. Once this is answered no code of the number is approved for the application, its
+    last verifications are canceled where they are pending, no message is handed to a gateway, and starts and resends
+    are refused as `recipient-frozen`, until the freeze is lifted. Other applications' are left alone. To freeze again
+    does no harm, and cancels again what is pending.
+    """
+    to = number_of(exchange, body)
+    return _freeze(to, freeze(exchange.context, to, exchange.application.name, SuppressionSource.API, body.reason))
+
+
+@subjects.route("POST /v1/subjects/unfreeze", {200: "How the number stands."})
+def unfreeze_subject(exchange: Exchange, body: NumberBody) -> FreezeAnswer:
+    """Lift a freeze.
+
+    Lets verifications of the number start again within the application. What was pending before stays ended, and what
+    the operator froze for all stays frozen: then `frozen` is still true.
+    """
+    to = number_of(exchange, body)
+    found, _ = unfreeze(exchange.context, to, exchange.application.name, SuppressionSource.API)
+    return _freeze(to, found)
+
+
+@subjects.route("POST /v1/subjects/export", {200: "All of it."})
+def export_subject(exchange: Exchange, body: NumberBody) -> ExportAnswer:
+    """Show what is held.
+
+    Shows all that is held of a number within the application: for the person who asks for it.
+    """
+    return export_answer(export(exchange.context, number_of(exchange, body), exchange.application.name))
+
+
+@subjects.route("POST /v1/subjects/erase", {200: "What was done."})
+def erase_subject(exchange: Exchange, body: NumberBody) -> ErasureAnswer:
+    """Erase what is not needed.
+
+    Erases what no dispute needs of a number within the application; the rest stays under a pseudonym, and the answer
+    says why. No limit, lock or suppression is touched.
+    """
+    done = erase(exchange.context, number_of(exchange, body), exchange.application.name)
+    return ErasureAnswer(rfc3339(done.at), done.erased, done.kept, done.reason)
+
+
+def _freeze(to: Named, found: FreezeStanding) -> FreezeAnswer:
+    entries = found.entries
+    return FreezeAnswer(
+        to=to.destination.mask,
+        frozen=bool(entries),
+        everywhere=any(one.application == EVERY_APPLICATION for one in entries),
+        since=rfc3339(entries[0].recorded) if entries else None,
+        reason=(entries[-1].reason or None) if entries else None,
+        ended=found.ended,
+    )
+
+
+def export_answer(export: Export) -> ExportAnswer:
+    """Return what shows all that is held within one application."""
+    held = export.holding
+    return ExportAnswer(
+        to=export.mask,
+        verifications=tuple(map(_past, held.verifications)),
+        consents=tuple(map(consent_entry_answer, held.consents)),
+        suppressions=tuple(map(suppression_answer, held.suppressions)),
+        inbound=tuple(
+            WrittenBackAnswer(one["gateway"], one["meaning"], rfc3339(one["received"])) for one in held.inbound
+        ),
+        erasures=tuple(
+            ErasureAnswer(rfc3339(one["at"]), one["erased"], one["kept"], one["reason"]) for one in held.erasures
+        ),
+        passing=tuple(one.id for one in export.passing),
+    )
+
+
+def _past(past: Past) -> PastAnswer:
+    return PastAnswer(
+        id=past.id,
+        purpose=past.purpose,
+        country=past.country,
+        started_at=rfc3339(past.started),
+        status=Status(past.status),
+        ended_at=rfc3339(past.ended) if past.ended else None,
+        events=tuple({**event, "at": rfc3339(event["at"])} for event in past.events),
+    )

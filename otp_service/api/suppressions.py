@@ -1,0 +1,160 @@
+"""Suppressions. The number is in the body, never in an address."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from otp_service.api.exchange import Exchange
+from otp_service.api.requests import number_of
+from otp_service.api.routes import NUMBER_PROBLEMS, Resource
+from otp_service.api.schemas import DOCUMENTED, ConsentBody, Moment, NumberBody, PurposeName, Reason, Time, rfc3339
+from otp_service.domain.applications import Scope
+from otp_service.domain.numbers import Named
+from otp_service.domain.people import (
+    EVERY_APPLICATION,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+    freezes,
+    keeps_codes_back,
+)
+from otp_service.domain.verification import milliseconds_of
+from otp_service.errors import InvalidTimeError
+from otp_service.ledger.database import now
+from otp_service.services.consents import consent_of
+from otp_service.services.suppressions import entries_of, lift, suppress_number
+
+
+class ScopeBody(NumberBody):
+    """Which number it is about, and which messages."""
+
+    scope: Literal["all", "marketing_only"] = "all"
+    """`all`: no message at all, codes that the person asks for included; `marketing_only`: advertising, which this
+    service does not send: it is kept, and keeps nothing back here."""
+
+
+class LiftBody(ScopeBody):
+    """Which number gets messages again, and what shows that the person wants them."""
+
+    purpose: PurposeName = "login"
+    """What the consent is for: one of the application's purposes. Default: `login`."""
+    consent: ConsentBody | None = None
+    """That the person agreed anew; it is recorded. Needed where the person said stop, and given after that."""
+
+
+class SuppressionBody(ScopeBody):
+    """A number that gets no messages of the application."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"to": "+923007654321", "reason": "asked by phone"}]})
+
+    reason: Reason = ""
+    """What was said of it, for people who ask later; no personal data."""
+    until: Moment | None = None
+    """When it ends by itself. Default: never. It does not shorten an earlier one: lift that first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionAnswer:
+    """That a number gets no messages, or gets them again, as it was recorded. An entry is never changed."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    scope: SuppressionScope
+    lifted: bool
+    """Whether the entry lets messages through again."""
+    source: SuppressionSource
+    everywhere: bool
+    """Whether the operator said it, for all applications."""
+    reason: str | None
+    until: Time | None
+    """When it ends by itself; null for never."""
+    recorded_at: Time
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionsAnswer:
+    """What is recorded of the messages that a number is not to get."""
+
+    __pydantic_config__ = DOCUMENTED
+
+    to: str
+    """The number, masked."""
+    suppressed: bool
+    """Whether a start for it is refused now, as `recipient-suppressed`."""
+    frozen: bool
+    """Whether it is refused now as `recipient-frozen`, which goes before."""
+    entries: tuple[SuppressionAnswer, ...]
+    """Oldest first."""
+
+
+suppressions = Resource("suppressions", "Suppressions", Scope.CONSENT, problems=NUMBER_PROBLEMS, asks_ledger=True)
+
+
+@suppressions.route("PUT /v1/suppressions", {200: "What is recorded."}, ("invalid-time",), endpoint="record")
+def suppress(exchange: Exchange, body: SuppressionBody) -> SuppressionsAnswer:
+    """Suppress a number.
+
+    From now on the number gets no messages of the application, those that wait included; other applications' are left
+    alone.
+    """
+    to, until = number_of(exchange, body), None if body.until is None else milliseconds_of(body.until)
+    if until is not None and until <= now():
+        raise InvalidTimeError("until is in the past.")
+    suppress_number(exchange.context, (replace(_entry(exchange, to, body), reason=body.reason, until=until),))
+    return _suppressions(exchange, to)
+
+
+@suppressions.route("POST /v1/suppressions/find", {200: "What is recorded."})
+def find_suppressions(exchange: Exchange, body: NumberBody) -> SuppressionsAnswer:
+    """Read suppressions.
+
+    Shows what is recorded of a number at the application, and what its operator said for all.
+    """
+    return _suppressions(exchange, number_of(exchange, body))
+
+
+@suppressions.route(
+    "POST /v1/suppressions/lift",
+    {200: "What is recorded."},
+    ("consent-not-kept", "invalid-time", "consent-required", "consent-outdated"),
+)
+def lift_suppression(exchange: Exchange, body: LiftBody) -> SuppressionsAnswer:
+    """Lift a suppression.
+
+    Lets the application's messages through again. What the operator suppressed for all stays. What the person said, by
+    an answer to a message, needs a consent that was given after it.
+    """
+    to, shown = number_of(exchange, body), None
+    if body.consent:
+        shown = consent_of(exchange.application, to, body.purpose, body.consent.to_evidence())
+    lift(exchange.context, replace(_entry(exchange, to, body), lifted=True), shown=shown)
+    return _suppressions(exchange, to)
+
+
+def _entry(exchange: Exchange, to: Named, body: ScopeBody) -> Suppression:
+    scope = SuppressionScope(body.scope)
+    return Suppression(to.pseudonym, exchange.application.name, scope, SuppressionSource.API)
+
+
+def _suppressions(exchange: Exchange, to: Named) -> SuppressionsAnswer:
+    entries = entries_of(exchange.context, to.pseudonym, exchange.application.name)
+    return SuppressionsAnswer(
+        to=to.destination.mask,
+        suppressed=keeps_codes_back(entries, now()),
+        frozen=bool(freezes(entries)),
+        entries=tuple(map(suppression_answer, entries)),
+    )
+
+
+def suppression_answer(entry: Suppression) -> SuppressionAnswer:
+    """Return an entry as callers see it."""
+    return SuppressionAnswer(
+        scope=entry.scope,
+        lifted=entry.lifted,
+        source=entry.source,
+        everywhere=entry.application == EVERY_APPLICATION,
+        reason=entry.reason or None,
+        until=None if entry.until is None else rfc3339(entry.until),
+        recorded_at=rfc3339(entry.recorded),
+    )

@@ -1,0 +1,90 @@
+"""What ``serve`` and ``worker`` share: installation, metrics port, reload at SIGHUP."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from otp_service.bootstrap import Installation, install, prepare
+from otp_service.cli.doctor import silence_finding
+from otp_service.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
+from otp_service.gateways.base import look_again
+from otp_service.settings import Settings, load_settings
+from otp_service.settings.loader import ELSEWHERE, with_fixed
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
+
+_log = get_logger(__name__)
+_OTHER_PORTS = (9092, 9093)
+"""For the metrics of a second process; the defaults of the settings lie before them."""
+
+
+def start_thread(name: str, act: Callable[[], None]) -> None:
+    """Do something in a thread of its own, which does not keep the process alive."""
+    threading.Thread(target=act, name=name, daemon=True).start()
+
+
+def on_hangup(act: Callable[[], None]) -> None:
+    """Do something at each SIGHUP from now on, in a thread of its own; those that come meanwhile are one more.
+
+    The signal is blocked since the command began. A handler would find the main thread in the middle of something that
+    it cannot be interrupted in.
+    """
+
+    def wait_and_act() -> None:
+        while True:
+            signal.sigwait({signal.SIGHUP})
+            act()
+
+    start_thread("hangups", wait_and_act)
+
+
+def open_installation(settings: Settings) -> Installation:
+    """Return an installation that may serve; raise `ConfigurationError` in words for who starts it."""
+    installation = install(settings)
+    try:
+        prepare(installation)
+    except StoreUnavailableError as silent:
+        finding = silence_finding(settings, silent)
+        raise ConfigurationError(f"{finding.sentence} {finding.action}") from silent
+    return installation
+
+
+def reload_installation(path: Path | None, present: Settings, fixed: Iterable[str]) -> Installation | None:
+    """Return what the configuration describes now, ``fixed`` settings as they are at present.
+
+    Where a start would be refused, the log says why, nothing is changed, and ``None`` is returned.
+    """
+    look_again()  # a gateway may have been installed for it
+    try:
+        settings, waiting = with_fixed(present, load_settings(path), (*fixed, *ELSEWHERE))
+        installation = open_installation(settings)
+    except (ConfigurationError, OtpServiceError, OSError) as refused:
+        _log.error("reload_refused", faults=str(refused).splitlines())
+        return None
+    except Exception:  # noqa: BLE001 - what runs goes on, and may be asked again
+        _log.exception("reload_defect")
+        return None
+    configure_logging(settings.logging.level, Renderer(settings.logging.format))
+    if waiting:
+        _log.warning("restart_needed", settings=list(waiting))
+    return installation
+
+
+def log_reload(settings: Settings) -> None:
+    """Log that new settings are in force, with the profile, and the ids of the root keys, the active one first."""
+    _log.info("reloaded", root_keys=list(settings.keyring().root_ids), profile=settings.profile)
+
+
+def serve_metrics(port: int, host: str, what: str, variable: str) -> None:
+    """Report for all processes; the last two parameters say what to do when another one has the port."""
+    if not port:
+        return
+    try:
+        metrics.start_server(port, host)
+    except OSError as busy:
+        other = next(free for free in _OTHER_PORTS if free != port)
+        advice = f"Another {what}? Give this one {variable}={other}, or 0 for none."
+        raise ConfigurationError(
+            f"The metrics port {port} of {host} cannot be used: {busy.strerror}. {advice}"
+        ) from busy

@@ -1,0 +1,153 @@
+"""otp-service serve: the HTTP API."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+
+import click
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+
+from otp_service.cli.child_processes import asked, check_port, url_of
+from otp_service.cli.output import config_option, settings_for_children
+from otp_service.cli.process_setup import (
+    log_reload,
+    on_hangup,
+    open_installation,
+    reload_installation,
+    serve_metrics,
+    start_thread,
+)
+from otp_service.cli.server_processes import ServerProcesses, load
+from otp_service.settings import Settings
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import GRANIAN_LOGGING, Renderer, configure_logging, get_logger
+
+_log = get_logger(__name__)
+_MEMORY = "/dev/shm"  # noqa: S108 - the folder in it has a name that nobody foresees
+"""A file system in memory, where there is one."""
+_FIXED = ("http.host", "http.port", "http.processes", "http.threads", "http.metrics_port")
+"""Settings of ``serve`` that a reload leaves as they are: its sockets are open, its processes and threads there."""
+_CONNECTIONS = 512
+"""Connections that one process holds at a time, idle ones included; others wait in the backlog and are told nothing."""
+_KILL_AFTER = 10
+"""Seconds that a process may take to finish its requests."""
+_POLL_INTERVAL = 0.05
+
+
+@click.command()
+@config_option
+def serve(path: Path | None) -> None:
+    """Serve the HTTP API.
+
+    As many processes as http.processes says. At a SIGHUP it reads its settings anew, and no request is lost.
+    """
+    settings = settings_for_children(path)
+    configure_logging(settings.logging.level, Renderer(settings.logging.format))
+    check_port(settings.http.host, settings.http.port)
+    open_installation(settings).close()  # so that what would stop every process is told once, as a sentence
+    with _shared_metrics():
+        serve_metrics(settings.http.metrics_port, settings.http.host, "service", "OTP_SERVICE__HTTP__METRICS_PORT")
+        _run_server(settings, path)
+
+
+def _run_server(settings: Settings, path: Path | None) -> None:
+    """Serve until a signal asks to end."""
+    # Forked processes would inherit this one's metrics, threads and connections; spawned ones have their own.
+    multiprocessing.set_start_method("spawn", force=True)
+    processes = ServerProcesses(settings)
+    server = Granian(
+        "otp_service.wsgi:app",
+        address=settings.http.host,
+        port=settings.http.port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers=settings.http.processes,
+        blocking_threads=settings.http.threads,
+        backpressure=_CONNECTIONS,
+        respawn_failed_workers=True,
+        workers_kill_timeout=_KILL_AFTER,
+        log_level=LogLevels.error,
+        log_dictconfig=GRANIAN_LOGGING,
+    )
+
+    @server.on_startup
+    def begin() -> None:
+        start_thread("processes", processes.accept)
+        start_thread("start", lambda: _report(processes))
+        _end_on_signals(processes)
+        on_hangup(lambda: _reload_server(processes, path))
+
+    # Granian's own loader would put the current folder in front of the path, and import a flask.py from there.
+    server.serve(target_loader=partial(load, processes.address), wrap_loader=False)
+
+
+def _report(processes: ServerProcesses) -> None:
+    """Log that all processes are ready, once the port answers too."""
+    processes.wait_until_ready()
+    http, profile = processes.settings.http, processes.settings.profile
+    url = url_of(http.host, http.port)
+    while not asked(f"{url}/healthz")[0]:
+        time.sleep(_POLL_INTERVAL)
+    _log.info("serving", at=url, processes=http.processes, metrics_port=http.metrics_port, profile=profile)
+
+
+def _end_on_signals(processes: ServerProcesses) -> None:
+    """Let granian act on a signal that ends the server once proxies have had time to notice."""
+    received: SimpleQueue[int] = SimpleQueue()  # a handler may put into it at any moment
+    granians = signal.getsignal(signal.SIGTERM)
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda number, _: received.put(number))
+
+    def end() -> None:
+        number = received.get()
+        processes.leave()
+        time.sleep(processes.settings.http.leave_after)
+        if callable(granians):
+            granians(number, None)
+
+    start_thread("end", end)
+
+
+def _reload_server(processes: ServerProcesses, path: Path | None) -> None:
+    """Let the server go by the settings as they are written now; change nothing where nothing would start with them."""
+    installation = reload_installation(path, processes.settings, _FIXED)
+    if installation is None:
+        return
+    installation.close()  # each process makes its own
+    if processes.change(installation.settings):
+        log_reload(installation.settings)
+    elif not processes.is_leaving:
+        _log.error("reload_failed", reason="a process could not use the settings; all go on as before")
+
+
+@contextmanager
+def _shared_metrics() -> Iterator[None]:
+    """Let the processes count together, in a folder of their own unless the environment names one."""
+    if metrics.DIRECTORY_VARIABLE in os.environ:
+        yield
+        return
+    folder = Path(tempfile.mkdtemp(prefix="otp-service-metrics-", dir=_folder_of_metrics()))
+    try:
+        os.environ.update(metrics.prepare_folder(folder))
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder_of_metrics() -> str | None:
+    """Return where the folder is made; ``None`` where it does not matter.
+
+    The processes map its files, and the system ends a process that writes into such a file on a disk that is full.
+    """
+    return os.environ.get("TMPDIR") or (_MEMORY if os.access(_MEMORY, os.W_OK) else None)

@@ -1,0 +1,95 @@
+"""otp-service subject: export, erasure, freeze."""
+
+import click
+
+from otp_service.api.routes import adapter
+from otp_service.api.subjects import ExportAnswer, export_answer
+from otp_service.cli import output as out
+from otp_service.cli.common import Session, command, of_application, options, phone_number, reason_option, short_reason
+from otp_service.cli.doctor import warn_of_mirror
+from otp_service.domain.numbers import Destination
+from otp_service.domain.people import Act, SuppressionSource
+from otp_service.services import subjects, suppressions
+
+
+@click.group()
+def subject() -> None:
+    """Show or erase what is held of a number, or freeze it."""
+
+
+@command(subject, "Write all that is held of NUMBER, as JSON.", reads=True, applications=True)
+@phone_number
+def export(session: Session, to: Destination) -> None:
+    """Write all that is held of NUMBER, by application, as JSON; * has what is of all of them.
+
+    What is held of each is told as POST /v1/subjects/export does.
+    """
+    found = subjects.export(session.context, session.named(to), None)
+    parts = subjects.by_application(found).items()
+    applications = {name: adapter(ExportAnswer).dump_python(export_answer(part), mode="json") for name, part in parts}
+    out.print_json({"to": found.mask, "applications": applications})
+
+
+@command(subject, asks=True, applications=True)
+@phone_number
+def erase(session: Session, to: Destination) -> None:
+    """Erase what no dispute needs of NUMBER, of all applications. No limit, lock or suppression is touched."""
+    subject = session.named(to)
+    session.confirm(f"Erase what no dispute needs of {to.mask}? The rest stays.")
+    did = subjects.erase(session.context, subject, None, session.act(Act.SUBJECT_ERASED))
+    erased = (
+        f"addresses and words from {out.counted(did.erased['consents'], 'consent')}",
+        f"reasons of {out.counted(did.erased['suppressions'], 'suppression')}",
+        f"senders of {out.counted(did.erased['inbound'], 'inbound message')}",
+    )
+    kept = ", ".join(out.counted(rows, name.removesuffix("s")) for name, rows in did.kept.items())
+    out.done(f"Erased: {', '.join(erased)}.")
+    out.note(f"Kept: {kept}. {did.reason}")
+
+
+_whose = options(
+    click.option("--application", "name", help="For this application."),
+    click.option("--all", "every", is_flag=True, help="For all applications."),
+)
+
+
+@command(subject, applications=True)
+@_whose
+@reason_option
+@phone_number
+def freeze(session: Session, name: str | None, reason: str, to: Destination, *, every: bool) -> None:
+    """Stop everything for NUMBER: fraud was reported.
+
+    Nothing starts, what is pending is canceled, what waits is not sent, and no code is approved. Nothing but unfreeze
+    lifts it: no START of the holder's, no lift of a suppression, no erasure.
+    """
+    subject, application, why = session.named(to), _chosen(session, name, every=every), short_reason(reason)
+    source = SuppressionSource.OPERATOR
+    did = suppressions.freeze(session.context, subject, application, source, why, session.operator)
+    out.done(f"Frozen: verifications {of_application(application)} for {to.mask}.")
+    were = "was" if len(did.ended) == 1 else "were"
+    out.note(f"Canceled: {out.counted(len(did.ended), 'verification')} that {were} pending.")
+    warn_of_mirror(session.context)
+
+
+@command(subject, applications=True)
+@_whose
+@phone_number
+def unfreeze(session: Session, name: str | None, to: Destination, *, every: bool) -> None:
+    """Let verifications of NUMBER start again. What was canceled stays so."""
+    subject, application = session.named(to), _chosen(session, name, every=every)
+    source, whose = SuppressionSource.OPERATOR, f"{of_application(application)} for {to.mask}"
+    found, was_frozen = suppressions.unfreeze(session.context, subject, application, source, session.operator)
+    others = ", ".join(dict.fromkeys(of_application(one.application) for one in found.entries))
+    still = f" Still frozen: verifications {others}." if others else ""
+    if not was_frozen:
+        raise click.ClickException(f"Verifications {whose} are not frozen.{still}")
+    out.done(f"Lifted: verifications {whose} may start again.{still}")
+    warn_of_mirror(session.context)
+
+
+def _chosen(session: Session, name: str | None, *, every: bool) -> str:
+    """Return the application, or every one: which has to be said."""
+    if every == (name is not None):
+        raise click.UsageError("Say for which application: --application NAME, or --all.")
+    return session.application_or_all(name)

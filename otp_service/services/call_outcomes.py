@@ -1,0 +1,88 @@
+"""What a call to a gateway, or a report on it, means: for the message, and for the gateway's breaker."""
+
+import logging
+import re
+
+from otp_service.domain.verification import (
+    Allowance,
+    BreakerState,
+    Call,
+    DeliveryStatus,
+)
+from otp_service.gateways.base import (
+    Accepted,
+    FailureKind,
+    GatewayError,
+)
+from otp_service.services.context import Context
+from otp_service.store.outbox import (
+    Next,
+    Settlement,
+)
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+_GOES_ON = frozenset({FailureKind.UNAVAILABLE, FailureKind.ERROR, FailureKind.THROTTLED, FailureKind.ACCOUNT})
+"""Failures after which another gateway is asked."""
+ENDS_THE_DELIVERY = frozenset({FailureKind.DESTINATION, FailureKind.REJECTED, FailureKind.FRAUD})
+
+
+def after_failure(failure: GatewayError, further: str | None) -> Settlement:
+    """Decide what follows a failed call; ``further`` is the next channel, if there is one.
+
+    *unavailable*, *error*, *throttled* and *account* go on to another gateway, as long as the code lives; *channel*
+    goes on through the next channel; nothing else does. The next dispatch is refused when too many calls may have been
+    sent although they failed, and calls no gateway that answered the message with too many errors.
+    """
+    status = DeliveryStatus.UNKNOWN if failure.ambiguous else DeliveryStatus.FAILED
+    reason = plain_reason(f"{failure.kind} {failure.provider_code}")
+    if failure.kind in _GOES_ON:
+        return Settlement(Next.NEXT, status, reason=reason)
+    if failure.kind is FailureKind.CHANNEL and further:
+        return Settlement(Next.RETRY, status, reason=reason, channel=further)
+    return Settlement(Next.DEAD, status, reason=reason, opted_out=failure.opted_out)
+
+
+def told_by(outcome: Accepted | GatewayError, seconds: float, allowance: Allowance) -> Call:
+    """Return what a call tells of its gateway: one that answers in time is well, whatever it says of the message."""
+    kind = None if isinstance(outcome, Accepted) or outcome.of_message else outcome.kind
+    if kind is FailureKind.THROTTLED:
+        return Call.THROTTLED
+    ill = kind in {FailureKind.UNAVAILABLE, FailureKind.ERROR, FailureKind.ACCOUNT}
+    return Call.BAD if ill or seconds >= allowance.slow else Call.WELL
+
+
+def observe(
+    context: Context, gateway: str, dispatch_id: str, call: Call, leave_alone: float = 0, refusal: str = ""
+) -> None:
+    """Tell of a call, or of a report on it; ``refusal`` is the reason why it refuses our account, empty if it does not.
+
+    ``leave_alone`` are the milliseconds that it asked for. Raises `StoreUnavailableError`.
+    """
+    if refusal:
+        metrics.account_refusals.count(gateway=gateway)
+        _log.error("account_refused", gateway=gateway, reason=refusal)
+    changed = context.store.health.observe(gateway, dispatch_id, call, leave_alone, refusal)
+    if changed is not None:
+        metrics.breaker_changes.count(gateway=gateway, state=changed)
+        level = logging.WARNING if changed is BreakerState.OPEN else logging.INFO
+        _log.log(level, f"breaker_{changed}", gateway=gateway)
+
+
+_NOT_A_REASON = re.compile(r"[^a-z0-9_. -]")
+_NOT_A_STATUS = re.compile(r"[^A-Za-z0-9_. -]")
+_DIGITS = re.compile(r"[0-9](?:[_. -]*[0-9]){5,}")
+"""What could be a number or a code: signs may stand between its digits."""
+_MAX_REASON = 40
+_MAX_STATUS = 24
+
+
+def plain_reason(reason: str) -> str:
+    """Return a reason as a record may keep it: short, lower case, nothing that could hold a message or a number."""
+    return _DIGITS.sub("_", _NOT_A_REASON.sub("_", reason.lower()))[:_MAX_REASON]
+
+
+def plain_status(raw_status: str) -> str:
+    """Return a provider's own status as a record may keep it, in the same way."""
+    return _DIGITS.sub("_", _NOT_A_STATUS.sub("_", raw_status))[:_MAX_STATUS]

@@ -1,0 +1,19 @@
+"""Record events in the ledger."""
+
+from collections.abc import Sequence
+
+from otp_service.domain.events import Happening
+from otp_service.services.context import Context
+from otp_service.services.suppressions import tell
+
+
+def record_events(context: Context, happenings: Sequence[Happening]) -> None:
+    """Record what happened, all or nothing; to do it twice does no harm.
+
+    Raises `LedgerUnavailableError`, and `StoreUnavailableError` when it is recorded and not in force yet.
+    """
+    recorded = context.ledger.traffic.record(happenings)
+    for one in recorded.opt_outs:
+        tell(one)
+    if recorded.place is not None:
+        context.reflection.write_through(recorded.place)

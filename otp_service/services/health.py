@@ -1,0 +1,50 @@
+"""What a process can do now: the readiness probes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from otp_service.domain.people import ConsentMode
+from otp_service.errors import StoreUnavailableError
+from otp_service.services.context import Context
+from otp_service.services.mirror import MISMATCHES
+from otp_service.store.scripts import hindrance_of
+
+ACCEPTED: Final = "accepted"
+"""What is told of starts that are not all refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What a process can do now, and what was found."""
+
+    checks: bool
+    """Whether it checks codes, and takes what gateways report and what people write back."""
+    starts: bool
+    details: Mapping[str, object]
+
+
+def readiness(context: Context) -> Readiness:
+    """Look whether Redis can serve, and why every start would be refused, if that is so.
+
+    The age of the last worker, and what the last look at the ledger found, are told, not judged: without either, codes
+    are still checked.
+    """
+    worker_age, ledger = None, str(context.reflection.state)
+    try:
+        starts = _closed(context) or ACCEPTED
+        worker_age, redis = context.store.server.worker_age(), "ok"
+    except StoreUnavailableError as lost:
+        starts, redis = f"redis-{hindrance_of(lost)}", "unavailable"
+    details = {"redis": redis, "worker_age": worker_age, "ledger": ledger, "starts": starts}
+    return Readiness(checks=redis == "ok", starts=starts == ACCEPTED, details=details)
+
+
+def _closed(context: Context) -> str | None:
+    """Return why every start would be refused now; ``None`` when none is for that."""
+    if context.reflection.state in MISMATCHES:
+        return f"mirror-{context.reflection.state}"
+    if not context.reflection.is_known:
+        return "ledger-unknown"
+    permission = context.reflection.permission(ConsentMode.OFF)
+    return context.store.verifications.closed(permission, context.keyring.buckets)

@@ -1,0 +1,60 @@
+"""Tasks that each process runs once a second, such as keeping the mirror up to date."""
+
+import threading
+from collections.abc import Callable, Mapping
+
+from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+PERIOD = 1.0
+"""Seconds between two looks."""
+
+
+class Watch:
+    """Runs duties once a second until it is stopped; one that fails has its turn again.
+
+    Each has a thread of its own: what takes long, such as to build a mirror, must not keep a revoked key in force.
+    """
+
+    def __init__(
+        self,
+        duties: Mapping[str, Callable[[], None]],
+        period: float = PERIOD,
+        wind_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take the duties by name, and what asks one that takes long to come to an end."""
+        self._wind_up = wind_up
+        self._period = period
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(name, duty), name=f"watch {name}", daemon=True)
+            for name, duty in duties.items()
+        ]
+
+    def start(self) -> None:
+        """Begin to look; the process may end without stopping it."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+        self._wind_up()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, name: str, duty: Callable[[], None]) -> None:
+        while not self._stop.wait(self._period):
+            self._do(name, duty)
+
+    def _do(self, name: str, duty: Callable[[], None]) -> None:
+        try:
+            duty()
+        except StoreUnavailableError:
+            metrics.store_errors.count(operation=f"watch.{name}")
+        except LedgerUnavailableError:
+            metrics.ledger_errors.count(operation=f"watch.{name}")
+        except Exception:  # noqa: BLE001 - the other duties have their turn, and this one again
+            _log.exception("watch_defect", duty=name)

@@ -1,0 +1,126 @@
+"""Ask the policies whether a message may go out, before its first call through a channel."""
+
+import logging
+from dataclasses import dataclass
+
+from otp_service.domain.keyring import SealBrokenError
+from otp_service.domain.verification import Channel, DeliveryStatus, Status, Verification
+from otp_service.policies.base import AskedPolicy, Question, Ruling, Verdict
+from otp_service.services.call_outcomes import plain_reason
+from otp_service.services.context import Context
+from otp_service.services.record_secrets import unseal_destination
+from otp_service.services.verifications import next_channel
+from otp_service.store.mirror import Permission
+from otp_service.store.outbox import Job
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+_HAS_IT = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A message that may not go out as it is."""
+
+    reason: str
+    """Why: ``policy NAME``, or ``no_verdict NAME`` where it is denied because that policy did not know."""
+    channel: str | None
+    """By which it may go on; ``None`` when it is to be given up."""
+    slot: str
+    """Where the record shows it as waiting; empty when it does not."""
+
+
+def ask_policies(context: Context, job: Job, permission: Permission) -> Stopped | None:
+    """Return what keeps a message from going out; ``None`` when it may, or when there is nothing to send any more.
+
+    Nobody is asked, and told the number, whose holder wants no messages: the dispatch finds that out too.
+    Asked is once for a message and a channel: not while it waits in this worker, nor after a gateway was called for it.
+    """
+    concerned = context.policies.concerning(job.application, job.purpose, job.channel)
+    passing = (job.id, job.message, job.channel)
+    if not concerned or context.policies.has_passed(passing):
+        return None
+    verification = context.store.verifications.read(job.bucket, job.id)
+    if verification is None or not _is_to_be_asked_about(verification, job):
+        return None
+    if not context.store.dispatches.allowed(job, permission):
+        return None
+    try:
+        number = unseal_destination(context.keyring, verification)
+    except SealBrokenError:  # no message can be composed either, and that is reported
+        return None
+    question = Question(
+        number=number,
+        country=verification.country,
+        application=verification.application,
+        purpose=verification.purpose.name,
+        channel=job.channel,
+        verification_id=verification.id,
+    )
+    stopped = _rule(context, concerned, question, verification, job)
+    if stopped is None:
+        context.policies.remember(passing)
+    return stopped
+
+
+def _is_to_be_asked_about(verification: Verification, job: Job) -> bool:
+    """Tell whether a message is still wanted, as far as the record shows, and was not asked about before."""
+    calls = [one for one in verification.deliveries if one.message == job.message and one.gateway]
+    return (
+        verification.status is Status.PENDING
+        and verification.generation == job.generation
+        and not any(one.channel == job.channel or one.status in _HAS_IT for one in calls)
+    )
+
+
+def _rule(
+    context: Context, policies: tuple[AskedPolicy, ...], question: Question, verification: Verification, job: Job
+) -> Stopped | None:
+    """Ask one policy after the other; the first that denies ends it, and each may narrow the channels that are left."""
+    slot = _waiting_slot(verification, job)
+    channels, reason = frozenset(map(str, Channel)), ""
+    for policy in policies:
+        verdict = _ask(policy, question, job)
+        if not policy.binds:
+            continue
+        if verdict.ruling is Ruling.DENY:
+            return Stopped(_because("policy", policy), None, slot)
+        if verdict.ruling is Ruling.UNKNOWN and policy.denies_unknown:
+            return Stopped(_because("no_verdict", policy), None, slot)
+        if verdict.ruling is Ruling.ANOTHER_CHANNEL:
+            channels &= verdict.channels
+            reason = reason or ("" if job.channel in verdict.channels else _because("policy", policy))
+    if job.channel in channels:
+        return None
+    further = next_channel(context, verification.purpose, verification.country, job.channel, among=channels)
+    return Stopped(reason, further, slot)
+
+
+def _because(word: str, policy: AskedPolicy) -> str:
+    return plain_reason(f"{word} {policy.name}")
+
+
+def _ask(policy: AskedPolicy, question: Question, job: Job) -> Verdict:
+    verdict = policy.ask(question)
+    metrics.policy_verdicts.count(policy=policy.name, verdict=verdict.ruling)
+    _log.log(
+        logging.WARNING if verdict.ruling is Ruling.UNKNOWN else logging.INFO,
+        "policy_asked",
+        policy=policy.name,
+        verdict=str(verdict.ruling),
+        reason=plain_reason(verdict.reason),
+        binds=policy.binds,
+        channel=job.channel,
+        verification=job.id,
+        message=job.message,
+    )
+    return verdict
+
+
+def _waiting_slot(verification: Verification, job: Job) -> str:
+    waits = any(
+        one.message == job.message and one.status is DeliveryStatus.QUEUED and not one.gateway
+        for one in verification.deliveries
+    )
+    return job.first_slot if waits else ""

@@ -1,0 +1,65 @@
+"""What messages cost, and the most that one may."""
+
+from otp_service.domain.applications import Application
+from otp_service.domain.payments import Transaction
+from otp_service.domain.templates import Message, Wording, minutes_told, most_segments, segments
+from otp_service.domain.verification import Channel, Verification
+from otp_service.services.context import Context
+from otp_service.services.record_secrets import unseal_details
+
+
+def dearest_price(
+    context: Context,
+    application: Application,
+    verification: Verification,
+    channel: str,
+    transaction: Transaction | None,
+) -> int:
+    """Return the most that one dispatch of a message may cost, in millionths; 0 where no price is configured.
+
+    Through any gateway of its route, and of the channels that it may go on through.
+    """
+    if not _priced(context):
+        return 0
+    purpose, country, prices = verification.purpose, verification.country, []
+    for one in (Channel(channel), *purpose.channels_after(channel)):
+        count = _segments(context, application, verification, transaction) if one is Channel.SMS else 1
+        gateways = context.routes.gateways_for(country, purpose.name, one)
+        prices += [context.prices[gateway].price(country, one, count) for gateway in gateways]
+    return max(prices, default=0)
+
+
+def price_of_further(context: Context, verification: Verification, channel: str) -> int:
+    """Return the most that one dispatch of a further message of a verification may cost, in millionths.
+
+    Raises `SealBrokenError` when the payment of its text cannot be read any more.
+    """
+    if not _priced(context):
+        return 0
+    transaction, _ = unseal_details(context.keyring, verification)
+    return dearest_price(context, context.applications[verification.application], verification, channel, transaction)
+
+
+def _priced(context: Context) -> bool:
+    return any(one.of for one in context.prices.values())
+
+
+def _segments(
+    context: Context, application: Application, verification: Verification, transaction: Transaction | None
+) -> int:
+    """Return the most segments of a text message, however late it is written."""
+    purpose, languages = verification.purpose, context.clearance.rules_of(verification.country).languages
+    if transaction is None:
+        wanted = (verification.locale, application.locale)
+        words = context.catalogue.choose(purpose, Channel.SMS, *wanted, only=languages)
+        return context.text_segments(application, purpose, words.language.tag)
+    code, minutes = "0" * purpose.code_length, minutes_told(purpose.ttl)
+    return most_segments(
+        context.catalogue,
+        Wording(application, purpose, Channel.SMS, verification.locale, code, minutes, transaction, languages),
+    )
+
+
+def cost_of(context: Context, gateway: str, message: Message, country: str) -> int:
+    """Return what a message costs that a gateway took, in millionths."""
+    return context.prices[gateway].price(country, message.channel, len(segments(message.text)))

@@ -1,0 +1,288 @@
+"""Record gateways' receipts, and fall back to the next channel when a message did not arrive."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from otp_service.domain.keyring import SealBrokenError
+from otp_service.domain.numbers import NumberType, parse_destination
+from otp_service.domain.verification import (
+    GRACE,
+    LONGEST_LIFE,
+    Call,
+    DeliveryStatus,
+    Status,
+)
+from otp_service.errors import (
+    InvalidNumberError,
+    LedgerUnavailableError,
+    NotFoundError,
+    NumberTypeNotAllowedError,
+    StoreUnavailableError,
+    UnauthenticatedError,
+)
+from otp_service.gateways.base import (
+    FailureKind,
+    Receipt,
+    ReceiptForgedError,
+    ReceiptRequest,
+    ReportsReceipts,
+)
+from otp_service.services.call_outcomes import ENDS_THE_DELIVERY, observe, plain_reason, plain_status
+from otp_service.services.context import Context
+from otp_service.services.pricing import price_of_further
+from otp_service.services.verifications import count_noted, count_refusal, next_channel
+from otp_service.store.outbox import (
+    Reported,
+)
+from otp_service.store.verifications import Further, Queued, Refusal, RefusedByRule
+from otp_service.telemetry import metrics, tracing
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+
+def receipt_url(public_url: str, gateway: str, dispatch_id: str) -> str:
+    """Return the address that a gateway reports a dispatch to: part of what it signs."""
+    return f"{public_url}/v1/receipts/{gateway}/{dispatch_id}"
+
+
+_UNKNOWN = "There is no such dispatch."
+_TRIES = 3
+_PAUSE = 1.0
+"""Seconds between two tries: the mirror of the ledger is rarely behind for longer."""
+_REMEMBERED = (LONGEST_LIFE + GRACE) * 1000
+"""Milliseconds: the longest life of a record."""
+_DID_NOT_ARRIVE = frozenset({DeliveryStatus.UNDELIVERED, DeliveryStatus.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A dispatch that its gateway may report on."""
+
+    gateway: str
+    reporter: ReportsReceipts
+    dispatch_id: str
+
+
+def expected_receipt(context: Context, gateway: str, dispatch_id: str) -> Expected:
+    """Return the dispatch that a report is about, to be asked before anything of the report is read.
+
+    Raises `NotFoundError` when the gateway does not report here, or the dispatch is not one of its own. The identifier
+    has 128 random bits, so a stranger gets no further than here.
+    """
+    reporter = context.gateways.get(gateway)
+    bucket = context.keyring.bucket_of_dispatch(dispatch_id)
+    if bucket is None or context.public_url is None or not isinstance(reporter, ReportsReceipts):
+        raise NotFoundError(_UNKNOWN)
+    if not context.store.dispatches.made(bucket, dispatch_id, gateway):
+        raise NotFoundError(_UNKNOWN)
+    return Expected(gateway, reporter, dispatch_id)
+
+
+def record_receipt(context: Context, expected: Expected, request: ReceiptRequest) -> None:
+    """Authenticate a report and record it.
+
+    Raises `UnauthenticatedError` for a forged one, `NotFoundError` when the dispatch is gone meanwhile, and
+    `StoreUnavailableError` or `LedgerUnavailableError` when it has to come again. A report never approves anything, nor
+    undoes a terminal status.
+    """
+    try:
+        receipt = expected.reporter.receipt(request)
+    except ReceiptForgedError as forged:
+        raise UnauthenticatedError("The report is not authentic.") from forged
+    if not record(context, expected.gateway, expected.dispatch_id, receipt):
+        raise NotFoundError(_UNKNOWN)
+
+
+class Desk:
+    """Where one gateway hands its receipts in."""
+
+    def __init__(self, context: Context, gateway: str) -> None:
+        self._context = context
+        self._gateway = gateway
+
+    def hand_in(
+        self,
+        references: tuple[str, ...],
+        receipt: Receipt,
+        guesses: Sequence[tuple[str, ...]] = (),
+        numbers: tuple[str, ...] = (),
+    ) -> bool:
+        """Record a receipt for the dispatch that was accepted under a reference; return whether it was taken.
+
+        One that comes before the dispatch is known to be accepted is kept until `refer` tells of it. A guess counts for
+        a dispatch to one of the numbers only.
+        """
+        try:
+            whom = tuple(self._pseudonyms(numbers)) if guesses else ()
+            found = self._found(references, receipt, guesses if whom else (), whom)
+            if found is not None:
+                record(self._context, self._gateway, found, receipt)
+        except StoreUnavailableError:
+            metrics.store_errors.count(operation="receipt")
+        except LedgerUnavailableError:
+            metrics.ledger_errors.count(operation="receipt")
+        except Exception as defect:  # noqa: BLE001 - ours, and no reason to lose the receipt
+            _log.error("receipt_defect", gateway=self._gateway, error=type(defect).__name__)
+        else:
+            return True
+        _log.warning("receipt_not_taken", gateway=self._gateway)
+        return False
+
+    def _found(
+        self, references: tuple[str, ...], receipt: Receipt, guesses: Sequence[tuple[str, ...]], whom: tuple[str, ...]
+    ) -> str | None:
+        """Return the dispatch that a receipt is about; keep one that nobody knows yet, by its guesses too."""
+        known = self._context.store.references
+        for group in (references, *guesses) if guesses else ():
+            found = known.known(self._gateway, group)
+            if found and (group is references or _went_to(self._context, found, whom)):
+                return found
+        found = known.dispatch_of(self._gateway, references, _written(receipt, ()))
+        for group in () if found else guesses:
+            known.dispatch_of(self._gateway, group, _written(receipt, whom))
+        return found
+
+    def _pseudonyms(self, numbers: Iterable[str]) -> Iterator[str]:
+        for number in numbers:
+            with suppress(InvalidNumberError, NumberTypeNotAllowedError):
+                to = parse_destination(f"+{number.lstrip('+0')}", None, tuple(NumberType))
+                yield self._context.keyring.pseudonym(to.e164)
+
+
+def refer(context: Context, gateway: str, reference: str, dispatch_id: str) -> None:
+    """Remember under which reference a dispatch was accepted, and record the receipts that were faster."""
+    try:
+        early = context.store.references.remember(gateway, reference, dispatch_id, _REMEMBERED)
+    except StoreUnavailableError:
+        metrics.store_errors.count(operation="receipt")
+        _log.warning("reference_lost", gateway=gateway)
+        return
+    for receipt in early:
+        _record_early(context, gateway, dispatch_id, *_read(receipt))
+
+
+def _record_early(context: Context, gateway: str, dispatch_id: str, receipt: Receipt, whom: tuple[str, ...]) -> None:
+    """Record a receipt that nobody sends again: it was acknowledged when it came."""
+    for left in reversed(range(_TRIES)):
+        try:
+            if not whom or _went_to(context, dispatch_id, whom):
+                record(context, gateway, dispatch_id, receipt)
+        except (StoreUnavailableError, LedgerUnavailableError):
+            if left:
+                time.sleep(_PAUSE)
+        else:
+            return
+    metrics.store_errors.count(operation="receipt")
+    _log.warning("receipt_lost", gateway=gateway)
+
+
+def _went_to(context: Context, dispatch_id: str, whom: tuple[str, ...]) -> bool:
+    bucket = context.keyring.bucket_of_dispatch(dispatch_id)
+    return bucket is not None and context.store.dispatches.pseudonym_of(bucket, dispatch_id) in whom
+
+
+def _written(receipt: Receipt, whom: tuple[str, ...]) -> str:
+    """Return a receipt as it is kept, with the pseudonyms of whom a guess at its message has to have gone to."""
+    return json.dumps([receipt.status, receipt.raw_status, receipt.reason, receipt.kind, receipt.opted_out, *whom])
+
+
+def _read(text: str) -> tuple[Receipt, tuple[str, ...]]:
+    """Return a receipt and those pseudonyms as they were kept."""
+    status, raw_status, reason, kind, opted_out, *whom = json.loads(text)
+    receipt = Receipt(DeliveryStatus(status), raw_status, reason, FailureKind(kind) if kind else None, opted_out)
+    return receipt, tuple(whom)
+
+
+def record(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -> bool:
+    """Record an authentic report on a dispatch, and what follows from it; return whether the gateway made it.
+
+    Raises `StoreUnavailableError`; and `LedgerUnavailableError` when it is recorded, and what follows is not known now.
+    """
+    bucket = context.keyring.bucket_of_dispatch(dispatch_id)
+    if bucket is None:
+        return False
+    reason, raw_status = plain_reason(receipt.reason or ""), plain_status(receipt.raw_status)
+    reported = context.store.dispatches.report(
+        bucket,
+        dispatch_id,
+        gateway,
+        receipt.status,
+        reason,
+        raw_status,
+        opted_out=receipt.opted_out,
+        last_word=receipt.kind in ENDS_THE_DELIVERY,
+    )
+    if reported is None:
+        return False
+    if reported.news:
+        metrics.receipts.count(gateway=gateway, status=receipt.status)
+        if receipt.kind is FailureKind.ACCOUNT:
+            observe(context, gateway, dispatch_id, Call.BAD, refusal=reason or receipt.kind)
+    fall_back(context, bucket, reported, receipt)
+    return True
+
+
+def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receipt) -> None:
+    """Queue a further message of the verification, through its next channel and with the same code, if that may help.
+
+    Where the gateway refuses our account, another one of the same channel comes first.
+
+    It counts as a message of the verification and of the number, like one that a caller asks for; only the delay
+    before it is not waited for. A receipt that comes twice sends once: only the last call of the last message is fallen
+    back from; and whoever still has that message at hand, for the gateway's answer came later or was a time-out, stops.
+
+    Raises `LedgerUnavailableError` while it cannot be told whether a message may go: the receipt has to come again.
+    """
+    channel = _channel_after(context, reported, receipt)
+    application = context.applications.get(reported.verification.application)
+    if channel is None or application is None:
+        return
+    verification = reported.verification
+    permission = context.reflection.permission(application.withdrawals)
+    try:
+        price = price_of_further(context, verification, channel)
+    except SealBrokenError:  # nobody could write the message
+        _log.info("no_fallback", verification=verification.id, channel=channel)
+        return
+    outcome = context.store.verifications.resend(
+        bucket,
+        verification,
+        Further(
+            channel,
+            price=price,
+            falls_back_from=reported.message,
+            after_dispatch=reported.dispatch,
+            trace=tracing.traceparent(),
+        ),
+        permission,
+        context.rulesets[verification.application],
+    )
+    match outcome:
+        case Refusal.MIRROR_BEHIND:
+            raise LedgerUnavailableError("The mirror of the ledger is behind.")
+        case Queued(noted=noted):
+            count_noted(verification.application, verification.country, noted)
+        case RefusedByRule(rule):
+            count_refusal(verification.application, verification.country, rule)
+    event = "fell_back" if isinstance(outcome, Queued) else "no_fallback"
+    _log.info(event, verification=verification.id, channel=channel)
+
+
+def _channel_after(context: Context, reported: Reported, receipt: Receipt) -> str | None:
+    """Return the channel to try now; ``None`` unless the last call of the last message did not arrive."""
+    verification = reported.verification
+    last = max(verification.deliveries, key=lambda one: (one.message, one.dispatch))
+    is_last = (last.message, last.dispatch) == (reported.message, reported.dispatch)
+    did_not_arrive = is_last and last.status == receipt.status and receipt.status in _DID_NOT_ARRIVE
+    if not did_not_arrive or verification.status is not Status.PENDING or receipt.kind in ENDS_THE_DELIVERY:
+        return None
+    purpose, country = verification.purpose, verification.country
+    if receipt.kind is FailureKind.ACCOUNT:
+        called = {one.gateway for one in verification.deliveries if one.channel == last.channel}
+        if not called.issuperset(context.routes.gateways_for(country, purpose.name, last.channel)):
+            return last.channel
+    return next_channel(context, purpose, country, last.channel)

@@ -1,0 +1,75 @@
+"""Registrations that countries demand: which messages they let in, and when they end."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
+from otp_service.domain.applications import Application
+from otp_service.domain.countries import Clearance, Registration
+from otp_service.domain.verification import (
+    Channel,
+    Purpose,
+)
+from otp_service.ledger.database import now
+from otp_service.services.context import Context
+from otp_service.telemetry import metrics
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+
+def today() -> date:
+    """Return the day by which registrations end: that of UTC, by this host's clock."""
+    return datetime.fromtimestamp(now() / 1000, UTC).date()
+
+
+def require_clearance(
+    context: Context, application: Application, purpose: Purpose, country: str, channel: str, locale: str
+) -> None:
+    """Raise `MessageNotClearedError` when no message of this kind would go out to the country now.
+
+    A worker decides it again for each message: a registration may end meanwhile.
+    """
+    rules = context.clearance.rules_of(country)
+    if not rules.registered_senders and not rules.approved_templates:
+        return
+    wanted = (locale, application.locale)
+    words = context.catalogue.choose(purpose, Channel(channel), *wanted, only=rules.languages)
+    context.clearance.clear(country, channel, application.name, words.reference(Channel(channel)), today())
+
+
+class Announcer:
+    """Looks at the registrations once a day."""
+
+    def __init__(self, clearance: Clearance, clock: Callable[[], date] = today) -> None:
+        self._clearance = clearance
+        self._clock = clock
+        self._looked: date | None = None
+
+    def turn(self) -> None:
+        """Look, if the day is another than at the last look."""
+        day = self._clock()
+        if day == self._looked:
+            return
+        self._looked = day
+        if not metrics.is_shared():  # there a value stays as long as the process that told it
+            metrics.registration_days.clear()
+        for registration in self._clearance.registrations:
+            _announce(registration, day)
+
+
+def _announce(registration: Registration, day: date) -> None:
+    left = registration.days_left(day)
+    if left is None:
+        return
+    metrics.registration_days.set(left, country=registration.country, registration=registration.name)
+    if not registration.ends_soon(day):
+        return
+    over = registration.is_over(day)
+    _log.log(
+        logging.ERROR if over else logging.WARNING,
+        "registration_ended" if over else "registration_ends",
+        registration=registration.name,
+        country=registration.country,
+        days=left,
+    )

@@ -1,0 +1,52 @@
+"""Purge the ledger of what has been kept long enough."""
+
+from collections.abc import Callable, Mapping
+
+from otp_service.domain.events import Keeping
+from otp_service.ledger import database
+from otp_service.ledger.retention import RULES, Purge
+from otp_service.services.context import Context
+from otp_service.telemetry.logging import get_logger
+from otp_service.telemetry.redaction import Count
+
+_log = get_logger(__name__)
+
+
+class Purging:
+    """Purges of one process, which take turns with those of others."""
+
+    def __init__(self, context: Context, keeping: Keeping, rest: Callable[[], bool]) -> None:
+        """``rest`` is called after each batch, for others to have their turn, and tells whether to stop there."""
+        self._context = context
+        self._keeping = keeping
+        self._rest = rest
+        self.gone: dict[str, int] = {}
+        """Rows that the present purge deleted, or the last one, by class of data."""
+
+    def turn(self) -> None:
+        """Purge, if no process has in the last hour; raise `LedgerUnavailableError` or `StoreUnavailableError`."""
+        now = self._now()
+        if self._context.ledger.purges.take_turn(now):
+            for data, rows in self._purge(now).items():
+                if rows:
+                    _log.info("purged", records=data, rows=Count(rows))
+
+    def at_once(self) -> Mapping[str, int]:
+        """Purge whether or not it is due; return how many rows went, by class of data; raise as `turn` does."""
+        now = self._now()
+        self._context.ledger.purges.begin(now)
+        return self._purge(now)
+
+    def _now(self) -> int:
+        """Return the earlier time of two clocks: a host that is years ahead must not delete what others keep."""
+        return min(database.now(), self._context.store.decisions.now())
+
+    def _purge(self, now: int) -> Mapping[str, int]:
+        self.gone = gone = dict.fromkeys(RULES, 0)
+        for data in RULES:
+            purge = Purge(data, self._keeping.before(data, now), now, self._context.keyring.signer)
+            for rows in self._context.ledger.purges.run(purge):
+                gone[data] += rows
+                if self._rest():
+                    return gone
+        return gone

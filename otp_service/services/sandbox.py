@@ -1,0 +1,18 @@
+"""What the sandbox gateway caught."""
+
+from otp_service.domain.applications import Application
+from otp_service.errors import NotFoundError
+from otp_service.services.context import Context
+from otp_service.store.inbox import CaughtMessage
+
+KIND = "sandbox"
+
+
+def caught_messages(context: Context, application: Application, verification_id: str | None) -> list[CaughtMessage]:
+    """Return an application's caught messages, newest first: of one verification, or the last 100.
+
+    Raises `NotFoundError` where no sandbox gateway is configured.
+    """
+    if not any(gateway.kind == KIND for gateway in context.gateways.values()):
+        raise NotFoundError("There is no sandbox gateway here.")
+    return context.store.mailbox.messages(application.name, verification_id)

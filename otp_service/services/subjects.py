@@ -1,0 +1,83 @@
+"""Export and erase what is held of a number."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from otp_service.domain.numbers import Named
+from otp_service.domain.people import ActEntry, Consent, Suppression
+from otp_service.domain.verification import Verification
+from otp_service.ledger.traffic import Erasure, Holding, Past
+from otp_service.services.context import Context
+from otp_service.services.events import record_events
+from otp_service.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is held of a number, within one application or all."""
+
+    mask: str
+    holding: Holding
+    """In the ledger, for as long as the configuration says."""
+    passing: tuple[Verification, ...]
+    """Verifications whose records are in Redis, until some minutes after their codes; the newest first."""
+
+
+def export(context: Context, to: Named, application: str | None) -> Export:
+    """Return what is held of a number, within an application, ``None`` for all; raises `OtpServiceError`."""
+    holding = context.ledger.people.export(to.pseudonym, application)
+    return Export(to.destination.mask, holding, passing(context, to, application))
+
+
+def by_application(found: Export) -> Mapping[str, Export]:
+    """Return an export of all applications as one of each of them, by name; what is of all of them is under ``*``."""
+    held = found.holding
+    rows: tuple[Past | Consent | Suppression | Verification, ...] = (
+        *held.verifications,
+        *held.consents,
+        *held.suppressions,
+        *found.passing,
+    )
+    names = {one.application for one in rows} | {one["application"] for one in (*held.inbound, *held.erasures)}
+    return {name: _part(found, name) for name in sorted(names)}
+
+
+def _part(found: Export, name: str) -> Export:
+    held = found.holding
+    return Export(
+        found.mask,
+        Holding(
+            verifications=tuple(one for one in held.verifications if one.application == name),
+            consents=tuple(one for one in held.consents if one.application == name),
+            suppressions=tuple(one for one in held.suppressions if one.application == name),
+            inbound=tuple(one for one in held.inbound if one["application"] == name),
+            erasures=tuple(one for one in held.erasures if one["application"] == name),
+        ),
+        tuple(one for one in found.passing if one.application == name),
+    )
+
+
+def erase(context: Context, to: Named, application: str | None, act: ActEntry | None = None) -> Erasure:
+    """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
+
+    No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. Consents that wait in Redis
+    are recorded, without what is erased. What else is there ends by itself: records some minutes after their codes,
+    the event stream after ``streams.retention_days``.
+    """
+    done = context.ledger.people.erase(to.pseudonym, application, act)
+    context.reflection.write_through(done.place)
+    for taken in context.store.events.consents(to.bucket, to.pseudonym):
+        if application in {None, taken.happenings[0].member("application")}:
+            record_events(context, taken.happenings)
+            context.store.events.acknowledge(taken)
+    _log.info("subject_erased", erasure=done.id, application=application or "*")
+    return done
+
+
+def passing(context: Context, to: Named, application: str | None) -> tuple[Verification, ...]:
+    """Return the last verifications of a number that are in Redis, within an application, ``None`` for all."""
+    recent = context.store.history.recent(to.bucket, to.pseudonym)
+    records = (context.store.verifications.read(to.bucket, one.id) for one in recent)
+    return tuple(one for one in records if one and (application is None or one.application == application))
