@@ -11,15 +11,15 @@ from abuse_traffic import Visit
 from hands import BUCKET
 
 from otp_service.store import keys
-from otp_service.store.events import Decision, decision_of
-from otp_service.store.verifications import slot_of
+from otp_service.store.events import Decision, parse_decision
+from otp_service.store.verifications import delivery_slot
 
 SETTLED = 620.0
 """Seconds after a start at which its record is read: all is done then, and it lives for 280 more."""
 EVERY = 60.0
 """Seconds between two looks."""
 ALARM = "application.failures"
-_FIRST_DISPATCHES = tuple(slot_of(message, 1) for message in range(1, 4))
+_FIRST_DISPATCHES = tuple(delivery_slot(message, 1) for message in range(1, 4))
 _TAKEN = {b"sent", b"delivered"}
 _AT_ONCE = 1000
 
@@ -27,7 +27,7 @@ _AT_ONCE = 1000
 def read_decisions(client: redis.Redis, after: str) -> list[Decision]:
     """Return the next decisions after an entry, the oldest first; ``"-"`` begins at the first one."""
     since = after if after == "-" else f"({after}"
-    return [decision_of(BUCKET, entry) for entry in client.xrange(keys.decisions(BUCKET), since, count=_AT_ONCE)]
+    return [parse_decision(BUCKET, entry) for entry in client.xrange(keys.decisions(BUCKET), since, count=_AT_ONCE)]
 
 
 @dataclass

@@ -15,7 +15,7 @@ from processes import thread_states
 
 from otp_service.store import keys
 from otp_service.store.outbox import GROUP
-from otp_service.store.verifications import slot_of
+from otp_service.store.verifications import delivery_slot
 
 BUCKET = "00"
 _STARTED = re.compile(r'"worker": ?"([^"]+)"')
@@ -93,17 +93,17 @@ def slot_of_dispatch(client: redis.Redis, dispatch: str) -> Slot:
     return record.decode().rpartition(":")[2], int(message), int(number)
 
 
-def lanes(client: redis.Redis) -> list[str]:
-    """Return the keys of the lanes."""
-    return [lane.decode() for lane in client.hkeys(keys.lanes(BUCKET))]
+def queues(client: redis.Redis) -> list[str]:
+    """Return the keys of the queues."""
+    return [queue.decode() for queue in client.hkeys(keys.queues(BUCKET))]
 
 
 def _held(worker: Worker, client: redis.Redis) -> list[tuple[str, int]]:
     """Return the messages that a worker has in hand: verification and number."""
     found = []
-    for lane in lanes(client):
-        for one in client.xpending_range(lane, GROUP, "-", "+", 10_000, consumername=worker.name):
-            found += [fields for _, fields in client.xrange(lane, one["message_id"], one["message_id"])]
+    for queue in queues(client):
+        for one in client.xpending_range(queue, GROUP, "-", "+", 10_000, consumername=worker.name):
+            found += [fields for _, fields in client.xrange(queue, one["message_id"], one["message_id"])]
     return [(fields[b"id"].decode(), int(fields[b"message"])) for fields in found]
 
 
@@ -111,5 +111,5 @@ def _open_dispatch(client: redis.Redis, verification: str, message: int) -> Slot
     """Return the last dispatch of a message, if a gateway was chosen for it and its outcome is not known yet."""
     record = keys.record(BUCKET, verification)
     number = int(client.hget(record, f"n{message}") or 0)
-    _, gateway, status, *_ = (client.hget(record, slot_of(message, number)) or b"||").decode().split("|")
+    _, gateway, status, *_ = (client.hget(record, delivery_slot(message, number)) or b"||").decode().split("|")
     return (verification, message, number) if gateway and status == "queued" else None

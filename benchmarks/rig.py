@@ -17,7 +17,7 @@ from typing import Any
 import redis
 import requests
 from accounts import Slot
-from hands import BUCKET, Worker, lanes, slot_of_dispatch
+from hands import BUCKET, Worker, queues, slot_of_dispatch
 from processes import Process, free_port, start_valkey, wait_for_port
 from roomy import ROOMY
 from standin import StandIn
@@ -137,7 +137,7 @@ class Rig:
 
     def waiting(self) -> int:
         """Return how many messages wait, are in hand, or come back later."""
-        return sum(self.client.xlen(lane) for lane in lanes(self.client)) + self.client.zcard(keys.delayed(BUCKET))
+        return sum(self.client.xlen(queue) for queue in queues(self.client)) + self.client.zcard(keys.delayed(BUCKET))
 
     def _session(self) -> requests.Session:
         if not hasattr(self._sessions, "one"):

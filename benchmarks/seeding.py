@@ -81,5 +81,5 @@ def forget_messages(client: redis.Redis) -> None:
 
     Only while nothing is asked of the service, which may not find one of these keys without the others.
     """
-    lanes, ready = keys.lanes(BUCKET), keys.ready(BUCKET)
-    client.delete(*client.hkeys(lanes), lanes, ready)
+    queues, ready = keys.queues(BUCKET), keys.ready(BUCKET)
+    client.delete(*client.hkeys(queues), queues, ready)

@@ -33,7 +33,7 @@ class Behaviour(StrEnum):
     FAIL = "fail"
     """Answered with 500."""
     SILENT = "silent"
-    """Taken, and never answered."""
+    """EventBatch, and never answered."""
     ABSENT = "absent"
     """Nobody listens: the connection is refused."""
     DEAF = "deaf"

@@ -203,7 +203,7 @@ def _key(kind: Key) -> tuple[str, ...]:
 def spans() -> Spans:
     """Return what the lives of keys depend on, by default."""
     ruleset = ruleset_of(GuardSettings(), LimitsSettings().parsed, SpendSettings(day="1"))
-    guard = {part: life // 1000 for part, life in {**ruleset.lives, "standing": ruleset.known}.items()}
+    guard = {part: life // 1000 for part, life in {**ruleset.lives, "reputation": ruleset.known}.items()}
     return {"window": _DAY, "streams": StreamsSettings().retention_days * _DAY, **guard}
 
 

@@ -20,7 +20,7 @@ from otp_service.services.receipts import Desk
 from otp_service.settings import Settings
 from otp_service.settings.startup_checks import cleared_catalogue
 from otp_service.settings.stored import understood
-from otp_service.store.scripts import Retention, load_ruleset
+from otp_service.store.scripts import StreamLimits, compile_ruleset
 from otp_service.store.scripts import connect as connect_store
 from otp_service.store.store import open_store
 from otp_service.telemetry import tracing
@@ -73,7 +73,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     if traced:
         tracing.require()
     keyring = settings.keyring()
-    kept = Retention(
+    kept = StreamLimits(
         age=settings.streams.retention_days * _DAY,
         outbox=settings.streams.max_outbox,
         events=settings.streams.max_events,
@@ -167,7 +167,7 @@ def watch(installation: Installation) -> Watch:
 
 def _directory(settings: Settings, access: Access) -> Directory:
     members = {
-        name: Member(application, load_ruleset(settings.rulesets[name]))
+        name: Member(application, compile_ruleset(settings.rulesets[name]))
         for name, application in settings.named_applications.items()
     }
     keys = {
@@ -177,7 +177,7 @@ def _directory(settings: Settings, access: Access) -> Directory:
 
     def understand(name: str, text: str) -> Member:
         application, ruleset = understood(settings, name, text)
-        return Member(application, load_ruleset(ruleset))
+        return Member(application, compile_ruleset(ruleset))
 
     return Directory(members, keys, access, understand)
 

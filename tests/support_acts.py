@@ -17,7 +17,7 @@ from otp_service.domain.verification import Call, DeliveryStatus
 from otp_service.errors import FrozenError, OtpServiceError, TooManyError
 from otp_service.services.context import Context
 from otp_service.services.suppressions import freeze
-from otp_service.store.outbox import Blocked, DeadLetter, Dispatched, Job, Next, Overtaken, Settlement
+from otp_service.store.outbox import DeadLetter, Dispatched, Job, LeaseLost, NextStep, NoGatewayFree, Settlement
 
 SILENT = 300
 """Milliseconds after which a worker counts as dead."""
@@ -26,12 +26,12 @@ SILENT = 300
 def choose(installation: Installation, given: tuple[Job, dict[str, Any]]) -> tuple[str, str]:
     """Choose a gateway for a job; return it and why, or how long to wait, or why there is none."""
     job, bounds = given
-    match dispatch(installation.context, job, ("first", "second"), most_ambiguous=2, first=paced(**bounds)):
+    match dispatch(installation.context, job, ("first", "second"), max_ambiguous=2, first=paced(**bounds)):
         case Dispatched() as made:
             return made.gateway, made.choice
-        case Blocked() as found:
+        case NoGatewayFree() as found:
             return "", str(found.wait)
-        case Overtaken():
+        case LeaseLost():
             return "", "overtaken"
         case dropped:
             return "", dropped.reason
@@ -55,7 +55,7 @@ def learn(installation: Installation, call: Call) -> str:
 
 
 def take(installation: Installation, consumer: str) -> list[tuple[str, str]]:
-    return [(job.lane, job.entry) for job in jobs_of(installation.context, consumer, 7)]
+    return [(job.queue, job.entry) for job in jobs_of(installation.context, consumer, 7)]
 
 
 def claim(installation: Installation, consumer: str) -> list[str]:
@@ -132,7 +132,7 @@ def call_twice(installation: Installation, jobs: Sequence[Job]) -> int:
 def settle_unknown(installation: Installation, given: tuple[Job, Dispatched, int]) -> str:
     """Settle a call of which nobody knows what became, by what it cost in millionths."""
     job, made, cost = given
-    return str(settle(installation.context, job, made, Settlement(Next.NEXT, DeliveryStatus.UNKNOWN, cost=cost)))
+    return str(settle(installation.context, job, made, Settlement(NextStep.NEXT, DeliveryStatus.UNKNOWN, cost=cost)))
 
 
 def live_through_a_freeze(installation: Installation, given: tuple[str, int]) -> list[tuple[str, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from support_caller import Caller
 from support_frozen import FrozenValkey
-from support_outbox import lanes
+from support_outbox import queues
 from support_sources import ROOT
 
 from otp_service.bootstrap import Installation
@@ -74,7 +74,7 @@ class Days:
         """Start a verification; return its identifier, ``None`` when it is refused."""
         name = (visit.group.value, visit.kind)
         books.visits[name] += 1
-        self._frozen.client.delete(*lanes(self._frozen.client), "-")  # as if workers delivered
+        self._frozen.client.delete(*queues(self._frozen.client), "-")  # as if workers delivered
         try:
             started = self._callers[visit.application].start(
                 visit.number, client_ip=visit.address, context=visit.context

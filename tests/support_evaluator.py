@@ -12,8 +12,8 @@ from otp_service.domain.guard import Limit, Ruleset, Scope, Strategy
 from otp_service.domain.guard import Window as RuleWindow
 from otp_service.store import keys
 from otp_service.store.guard import WindowItem
-from otp_service.store.scripts import load_ruleset, part_texts
-from otp_service.store.verifications import keys_of_window
+from otp_service.store.scripts import compile_ruleset, part_texts
+from otp_service.store.verifications import window_keys
 
 _BODY = """
 local list, place, longest = limits.of(KEYS, 1, ARGV[1]), 0, 0
@@ -51,7 +51,7 @@ class Verdict:
 
 def hit(client: redis.Redis, windows: Sequence[Window]) -> Verdict:
     """Test all windows, and spend them all if each has room."""
-    ruleset = load_ruleset(Ruleset(windows=tuple(_rule_of(one.limit) for one in windows))).text
+    ruleset = compile_ruleset(Ruleset(windows=tuple(_rule_of(one.limit) for one in windows))).text
     text = "\n".join(
         [f"local ruleset = cjson.decode('{ruleset}')", *part_texts(("clock", "fence", "limits")), _READ, _BODY]
     )
@@ -67,7 +67,7 @@ def _rule_of(limit: Limit) -> RuleWindow:
 def window(scope: Scope, amount: int, seconds: int, name: str = "somebody") -> Window:
     """Return a limit with keys as the library would name them."""
     limit = Limit(scope, amount, seconds)
-    return Window(limit, keys_of_window(_rule_of(limit), "00", name, name, name))
+    return Window(limit, window_keys(_rule_of(limit), "00", name, name, name))
 
 
 def item(one: Window) -> tuple[RateLimitItem, str]:

@@ -2,10 +2,10 @@
 
 from otp_service.services.context import Context
 from otp_service.services.events import record_events as record
-from otp_service.store.events import Taken
+from otp_service.store.events import EventBatch
 
 
-def events_of(context: Context) -> list[Taken]:
+def events_of(context: Context) -> list[EventBatch]:
     """Return what happened since this was asked last."""
     return context.store.events.take("recorder", 1000)
 

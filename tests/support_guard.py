@@ -7,7 +7,7 @@ from typing import Any
 from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_installation import tree
-from support_outbox import lanes
+from support_outbox import queues
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.guard import MICRO, RULES
@@ -57,7 +57,7 @@ def priced(frozen: FrozenValkey, first: Any, second: Any = None, **sections: Any
 
 def later(frozen: FrozenValkey, seconds: float) -> None:
     """Let time pass, in which nobody sends what waits: a code too old to be sent would close the door."""
-    frozen.client.delete(*lanes(frozen.client), "-")
+    frozen.client.delete(*queues(frozen.client), "-")
     frozen.advance(seconds)
 
 

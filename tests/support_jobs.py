@@ -7,11 +7,11 @@ from otp_service.store.outbox import Job
 _PLACES = itertools.count()
 
 
-def job(name: str, *, lane: str = "lane", queued: int = 0, called: tuple[str, ...] = ()) -> Job:
-    """Return a job of a lane; it is known by its name, and stands behind those that were made before it."""
+def job(name: str, *, queue: str = "queue", queued: int = 0, called: tuple[str, ...] = ()) -> Job:
+    """Return a job of a queue; it is known by its name, and stands behind those that were made before it."""
     return Job(
         bucket="00",
-        lane=lane,
+        queue=queue,
         entry=f"{queued}-{next(_PLACES)}",
         consumer="worker",
         id=name,

@@ -38,5 +38,5 @@ def _is_known(name: str, kind: str, life: int, spans: Spans) -> bool:
 def guard_lives() -> dict[str, int]:
     """Return how long the guard keeps each of its parts under the default rules, in seconds."""
     ruleset = ruleset_of(GuardSettings(), LimitsSettings().parsed, SpendSettings(day="1"))
-    parts = {**ruleset.lives, "standing": ruleset.known}
+    parts = {**ruleset.lives, "reputation": ruleset.known}
     return {part: -(-life // 1000) for part, life in parts.items()}

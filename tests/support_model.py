@@ -11,7 +11,7 @@ from typing import Any
 
 GRACE = 600_000
 KEPT = 24 * 3600 * 1000
-CAUTIOUS = 3600 * 1000
+HALVED_FOR = 3600 * 1000
 
 Window = tuple[int, int]
 """Amount, seconds."""
@@ -100,7 +100,7 @@ class Verification:
     messages: list[Message] = field(default_factory=list)
 
     @property
-    def lane(self) -> tuple[str, bool]:
+    def queue(self) -> tuple[str, bool]:
         """Return what messages share that wait for one another; country and channel are the same for all here."""
         return self.application, self.policy.transaction
 
@@ -191,7 +191,7 @@ class Model:
         self.fenced = max(self.now, self.fenced + 1)
         for one in self.verifications.values():
             one.fenced = self.fenced
-        self.cautious_until = self.now + CAUTIOUS
+        self.cautious_until = self.now + HALVED_FOR
 
     # --- what a caller asks ----------------------------------------------------------------------------------
 
@@ -296,7 +296,7 @@ class Model:
         for identifier, number in self.waiting:
             other = self.verifications[identifier]
             waited = self.now - other.messages[number - 1].queued
-            if other.lane == found.lane and waited >= 0.75 * (found.ends - self.now):
+            if other.queue == found.queue and waited >= 0.75 * (found.ends - self.now):
                 raise Refused("backlog-full")
 
     def _judge(self, found: Verification, code: str, transaction: str | None) -> Checked:

@@ -17,15 +17,15 @@ from otp_service.services.delivery import Held, Policy, deliver
 from otp_service.store import keys
 from otp_service.store.outbox import (
     GROUP,
-    Blocked,
     Candidate,
     Dispatched,
     Dropped,
     Job,
-    Overtaken,
-    Reported,
-    Settled,
+    LeaseLost,
+    NoGatewayFree,
+    ReportResult,
     Settlement,
+    SettleResult,
 )
 
 BUCKET = "00"
@@ -37,24 +37,24 @@ POLICY = Policy(max_ambiguous=1, backoff=(1.0,))
 Script = Iterable[Accepted | GatewayError | Callable[[], None]]
 
 
-def lane(application: str = "shop", kind: str = "possession", country: str = "PK", channel: str = "sms") -> str:
-    """Return the key of a lane."""
-    return keys.lane(BUCKET, kind, application, country, channel)
+def queue(application: str = "shop", kind: str = "possession", country: str = "PK", channel: str = "sms") -> str:
+    """Return the key of a queue."""
+    return keys.queue(BUCKET, kind, application, country, channel)
 
 
-def lanes(client: redis.Redis) -> list[str]:
-    """Return the keys of all lanes that exist, whether or not they are on a list."""
+def queues(client: redis.Redis) -> list[str]:
+    """Return the keys of all queues that exist, whether or not they are on a list."""
     return sorted(name.decode() for name in client.scan_iter("otp:{*}:outbox:*"))
 
 
 def waiting(client: redis.Redis) -> int:
-    """Return how many messages all lanes hold, those in the hands of workers too."""
-    return sum(client.xlen(name) for name in lanes(client))
+    """Return how many messages all queues hold, those in the hands of workers too."""
+    return sum(client.xlen(name) for name in queues(client))
 
 
 def pending(client: redis.Redis, name: str | None = None) -> int:
-    """Return how many messages of a lane are in the hands of workers."""
-    return int(client.xpending(name or lane(), GROUP)["pending"])
+    """Return how many messages of a queue are in the hands of workers."""
+    return int(client.xpending(name or queue(), GROUP)["pending"])
 
 
 def jobs_of(context: Context, consumer: str = "worker", count: int = 100) -> list[Job]:
@@ -76,13 +76,13 @@ def dispatch(
     gateways: Iterable[str] = ("first", "second"),
     *,
     called: Iterable[str] = (),
-    most_ambiguous: int = 20,
+    max_ambiguous: int = 20,
     **allowances: Allowance,
-) -> Dispatched | Blocked | Dropped | Overtaken:
+) -> Dispatched | NoGatewayFree | Dropped | LeaseLost:
     """Choose a gateway for a job; ``allowances`` are those of gateways that have bounds."""
     candidates = [Candidate(name, allowances.get(name, FREE), name in set(called)) for name in gateways]
     permission = context.reflection.permission(ConsentMode.OFF)
-    return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, permission, most_ambiguous)
+    return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, permission, max_ambiguous)
 
 
 def dispatched(context: Context, job: Job, *gateways: str, **members: Any) -> Dispatched:
@@ -92,7 +92,7 @@ def dispatched(context: Context, job: Job, *gateways: str, **members: Any) -> Di
     return found
 
 
-def settle(context: Context, job: Job, where: Dispatched | Dropped, settlement: Settlement) -> Settled:
+def settle(context: Context, job: Job, where: Dispatched | Dropped, settlement: Settlement) -> SettleResult:
     """Record an outcome where it belongs; return what that has led to."""
     gateway = where.gateway if isinstance(where, Dispatched) else ""
     return context.store.dispatches.settle(job, where.slot, settlement, gateway)
@@ -100,7 +100,7 @@ def settle(context: Context, job: Job, where: Dispatched | Dropped, settlement: 
 
 def report(
     context: Context, made: Dispatched, status: str, *, gateway: str = "first", reason: str = "", raw: str = ""
-) -> Reported | None:
+) -> ReportResult | None:
     """Record what a gateway reports of a dispatch."""
     store = context.store.dispatches
     return store.report(BUCKET, made.dispatch_id, gateway, DeliveryStatus(status), reason, raw)
@@ -183,7 +183,7 @@ class Sender:
             self.held.append(held)
         return held
 
-    def go_on(self, policy: Policy = POLICY) -> None:
+    def renew(self, policy: Policy = POLICY) -> None:
         """Let what is held go on."""
         held, self.held = self.held, []
         for one in held:

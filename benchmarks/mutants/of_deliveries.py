@@ -59,7 +59,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "dispatch-notes-no-call": one("dispatch", "deliveries.open(KEYS[7], place, ARGV[11], slot, price, held)\n"),
     "dispatch-after-a-report-that-decided": one(
-        "dispatch", "if deliveries.decided(KEYS[1], ARGV[2]) then return dropped('reported') end\n"
+        "dispatch", "if deliveries.is_decided(KEYS[1], ARGV[2]) then return dropped('reported') end\n"
     ),
     "interruption-without-its-cost": one("include_deliveries", "'interrupted', most, held)", "'interrupted', 0, held)"),
     "interruption-again-and-again": one(
@@ -79,7 +79,7 @@ DEFECTS: dict[str, Mutant] = {
     "dispatch-forgets-who-waits": one("dispatch", "status == 'queued' and last or ''", "''"),
     "dispatch-without-life": one("dispatch", "redis.call('PEXPIREAT', KEYS[2], now + redis.call('PTTL', KEYS[1]))\n"),
     "dispatch-of-anothers-job": one(
-        "dispatch", "if not streams.held(KEYS[3], ARGV[7], ARGV[9], ARGV[8]) then return { 'overtaken' } end\n"
+        "dispatch", "if not streams.is_held(KEYS[3], ARGV[7], ARGV[9], ARGV[8]) then return { 'lease-lost' } end\n"
     ),
     "dispatch-of-what-was-sent": one(
         "dispatch", "if tally.sent + tally.delivered > 0 then", "if tally.delivered > 0 then"
@@ -96,47 +96,56 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "dispatch-counts-from-the-beginning": one("dispatch", "tonumber(found['from' .. ARGV[2]] or 0)", "0"),
     "dispatch-enters-nobody": one("dispatch", "health.enter(one, ARGV[6], one.lease)\n"),
-    "settle-without-acknowledging": one("settle", "redis.call('XACK', KEYS[2], ARGV[7], ARGV[8])\n"),
-    "settle-without-deleting": one("settle", "redis.call('XDEL', KEYS[2], ARGV[8])\n"),
-    "settle-of-a-call-that-was-repeated": one("settle", "if repeated or not", "if not"),
+    "settle-without-acknowledging": one("dispatch_settle", "redis.call('XACK', KEYS[2], ARGV[7], ARGV[8])\n"),
+    "settle-without-deleting": one("dispatch_settle", "redis.call('XDEL', KEYS[2], ARGV[8])\n"),
+    "settle-of-a-call-that-was-repeated": one("dispatch_settle", "if repeated or not", "if not"),
     "settle-after-the-end": one(
-        "settle", "if repeated or not streams.held(KEYS[2], ARGV[7], ARGV[8]) then", "if repeated then"
+        "dispatch_settle", "if repeated or not streams.is_held(KEYS[2], ARGV[7], ARGV[8]) then", "if repeated then"
     ),
     "settle-of-a-late-worker": one(
-        "settle", "  if repeated or not streams.held(KEYS[2], ARGV[7], ARGV[8]) then return { 'overtaken' } end"
+        "dispatch_settle",
+        "  if repeated or not streams.is_held(KEYS[2], ARGV[7], ARGV[8]) then return { 'lease-lost' } end",
     ),
-    "settle-of-anothers-job": one("settle", "if not called and not streams.held", "if false and not streams.held"),
-    "settle-forgets-what-a-late-worker-saw": one("settle", "if not called and not streams.held", "if not streams.held"),
+    "settle-of-anothers-job": one(
+        "dispatch_settle", "if not called and not streams.is_held", "if false and not streams.is_held"
+    ),
+    "settle-forgets-what-a-late-worker-saw": one(
+        "dispatch_settle", "if not called and not streams.is_held", "if not streams.is_held"
+    ),
     "settle-goes-on-after-an-arrival": one(
-        "settle", "  if kept and deliveries.arrived(KEYS[1], message) then follows = 'done' end"
+        "dispatch_settle", "  if kept and deliveries.has_arrived(KEYS[1], message) then follows = 'done' end"
     ),
     "settle-goes-on-after-an-earlier-arrival": one(
-        "settle", "deliveries.arrived(KEYS[1], message)", "(kept[3] == 'sent' or kept[3] == 'delivered')"
+        "dispatch_settle", "deliveries.has_arrived(KEYS[1], message)", "(kept[3] == 'sent' or kept[3] == 'delivered')"
     ),
-    "settle-forgets-a-report-of-sent": one("settle", "told == 'sent' and told or ", ""),
+    "settle-forgets-a-report-of-sent": one("dispatch_settle", "told == 'sent' and told or ", ""),
     "arrived-when-sent-is-not-enough": one(
         "include_deliveries", "tally.sent + tally.delivered > 0", "tally.delivered > 0"
     ),
     "arrived-when-delivered-is-not-enough": one(
         "include_deliveries", "tally.sent + tally.delivered > 0", "tally.sent > 0"
     ),
-    "redrive-of-what-arrived": one("redrive", "if deliveries.arrived(KEYS[2], ARGV[3]) then", "if false then"),
-    "settle-hides-an-arrival": one("settle", "follows == ARGV[6] and 'settled' or 'arrived'", "'settled'"),
-    "settle-ends-what-goes-on": one("settle", "if follows == 'next' then return { 'settled' } end\n"),
-    "settle-reports-what-is-no-news": one("settle", "  if news or open then\n", "  if kept then\n"),
-    "settle-tells-only-what-is-news": one("settle", "  if news or open then\n", "  if news then\n"),
+    "redrive-of-what-arrived": one(
+        "dead_letter_redrive", "if deliveries.has_arrived(KEYS[2], ARGV[3]) then", "if false then"
+    ),
+    "settle-hides-an-arrival": one("dispatch_settle", "follows == ARGV[6] and 'settled' or 'arrived'", "'settled'"),
+    "settle-ends-what-goes-on": one("dispatch_settle", "if follows == 'next' then return { 'settled' } end\n"),
+    "settle-reports-what-is-no-news": one("dispatch_settle", "  if news or open then\n", "  if kept then\n"),
+    "settle-tells-only-what-is-news": one("dispatch_settle", "  if news or open then\n", "  if news then\n"),
     "settle-leaves-an-interruption": one(
-        "settle", "if not called then deliveries.interrupt(KEYS[1], KEYS[5], KEYS[7], place, about) end\n"
+        "dispatch_settle", "if not called then deliveries.interrupt(KEYS[1], KEYS[5], KEYS[7], place, about) end\n"
     ),
-    "settle-of-a-call-by-who-made-none": one("settle", "if called or through == '' then", "if ARGV[1] ~= '' then"),
+    "settle-of-a-call-by-who-made-none": one(
+        "dispatch_settle", "if called or through == '' then", "if ARGV[1] ~= '' then"
+    ),
     "settle-goes-on-after-a-report-that-decided": one(
-        "settle", "  if deliveries.decided(KEYS[1], message) then follows = 'done' end\n"
+        "dispatch_settle", "  if deliveries.is_decided(KEYS[1], message) then follows = 'done' end\n"
     ),
-    "settle-retry-without-life": one("settle", "  redis.call('PEXPIRE', KEYS[3], ARGV[12])\n"),
-    "settle-dead-without-life": one("settle", "  redis.call('PEXPIRE', KEYS[4], ARGV[12])"),
-    "settle-retries-at-once": one("settle", "now + tonumber(ARGV[10])", "now"),
+    "settle-retry-without-life": one("dispatch_settle", "  redis.call('PEXPIRE', KEYS[3], ARGV[12])\n"),
+    "settle-dead-without-life": one("dispatch_settle", "  redis.call('PEXPIRE', KEYS[4], ARGV[12])"),
+    "settle-retries-at-once": one("dispatch_settle", "now + tonumber(ARGV[10])", "now"),
     "settle-gives-up-in-silence": one(
-        "settle",
+        "dispatch_settle",
         "  redis.call('XADD', KEYS[5], '*', 'type', 'message.given_up', 'reason', ARGV[3], unpack(job))\n",
     ),
     "receipt-of-any-gateway": one("receipt", " or dispatch[3] ~= ARGV[1]"),
@@ -148,7 +157,7 @@ DEFECTS: dict[str, Mutant] = {
     "receipt-has-no-last-word": one("receipt", "if ARGV[6] == '1' then", "if false then"),
     "receipt-undoes-a-fall-back": one("receipt", "'HSETNX'", "'HSET'"),
     "redrive-of-what-a-report-decided": one(
-        "redrive", "if deliveries.decided(KEYS[2], ARGV[3]) then return { 'unwanted', 'reported' } end\n"
+        "dead_letter_redrive", "if deliveries.is_decided(KEYS[2], ARGV[3]) then return { 'unwanted', 'reported' } end\n"
     ),
     "fallback-leaves-the-message-going": one(
         "resend", "if ARGV[12] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[12], sends) end"
@@ -164,12 +173,12 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "receipt-reports-what-is-no-news": one("receipt", "if news then\n", "if kept then\n"),
     "receipt-is-always-news": one("receipt", "news and 'recorded' or 'ignored'", "'recorded'"),
-    "refer-for-ever": one("refer", "'SET', KEYS[1], ARGV[1], 'PX', ARGV[2])", "'SET', KEYS[1], ARGV[1])"),
-    "refer-keeps-what-came-early": one("refer", "redis.call('DEL', KEYS[2])\n"),
-    "resolve-keeps-nothing": one("resolve", "  redis.call('RPUSH', KEYS[i], ARGV[1])\n"),
-    "resolve-out-of-order": one("resolve", "'RPUSH'", "'LPUSH'"),
-    "resolve-without-bound": one("resolve", "  redis.call('LTRIM', KEYS[i], 0, ARGV[3] - 1)\n"),
-    "resolve-for-ever": one("resolve", "  redis.call('PEXPIRE', KEYS[i], ARGV[2])\n"),
-    "resolve-by-one-spelling": one("resolve", "for i = 1, #KEYS, 2 do", "for i = 1, 1, 2 do"),
-    "resolve-keeps-one-spelling": one("resolve", "for i = 2, #KEYS, 2 do", "for i = 2, 2, 2 do"),
+    "refer-for-ever": one("reference_put", "'SET', KEYS[1], ARGV[1], 'PX', ARGV[2])", "'SET', KEYS[1], ARGV[1])"),
+    "refer-keeps-what-came-early": one("reference_put", "redis.call('DEL', KEYS[2])\n"),
+    "resolve-keeps-nothing": one("reference_find", "  redis.call('RPUSH', KEYS[i], ARGV[1])\n"),
+    "resolve-out-of-order": one("reference_find", "'RPUSH'", "'LPUSH'"),
+    "resolve-without-bound": one("reference_find", "  redis.call('LTRIM', KEYS[i], 0, ARGV[3] - 1)\n"),
+    "resolve-for-ever": one("reference_find", "  redis.call('PEXPIRE', KEYS[i], ARGV[2])\n"),
+    "resolve-by-one-spelling": one("reference_find", "for i = 1, #KEYS, 2 do", "for i = 1, 1, 2 do"),
+    "resolve-keeps-one-spelling": one("reference_find", "for i = 2, #KEYS, 2 do", "for i = 2, 2, 2 do"),
 }

@@ -14,19 +14,19 @@ _FRAUD: dict[str, Mutant] = {
     "a-bucket-of-one-more": one("include_buckets", "level + 1 - math.max(1, most)", "level - math.max(1, most)"),
     "nothing-is-given-back": one("include_buckets", "kept[rule.name] - sends", "kept[rule.name]"),
     "one-message-is-given-back": one(
-        "include_approvals", "return counted.times(found['in_' .. part.name], rule.name)", "return 1"
+        "include_approvals", "return bucket_counts.times(found['in_' .. part.name], rule.name)", "return 1"
     ),
     "all-messages-are-given-back": one(
         "include_approvals",
-        "return counted.times(found['in_' .. part.name], rule.name)",
+        "return bucket_counts.times(found['in_' .. part.name], rule.name)",
         "return tonumber(found.sends)",
     ),
     "a-resend-forgets-what-was-counted": one(
-        "resend", "counted.note(KEYS[1], sending, found)", "counted.note(KEYS[1], sending, {})"
+        "resend", "bucket_counts.note(KEYS[1], sending, found)", "bucket_counts.note(KEYS[1], sending, {})"
     ),
-    "a-resend-notes-nothing": one("resend", "counted.note(KEYS[1], sending, found)\n"),
-    "a-start-notes-nothing": one("start", "counted.note(KEYS[1], sending, {})\n"),
-    "what-does-not-count-is-noted": one("include_counted", "rule.counts or false", "true"),
+    "a-resend-notes-nothing": one("resend", "bucket_counts.note(KEYS[1], sending, found)\n"),
+    "a-start-notes-nothing": one("start", "bucket_counts.note(KEYS[1], sending, {})\n"),
+    "what-does-not-count-is-noted": one("include_bucket_counts", "rule.counts or false", "true"),
     "all-messages-are-given-back-to-an-address": one(
         "include_approvals",
         "(not rule.new or new[rule.new]) and 1 or 0",
@@ -47,15 +47,15 @@ _FRAUD: dict[str, Mutant] = {
     "an-approved-number-stays-asked": one("include_approvals", "if keys.asked and flags.n then", "if false then"),
     "an-approved-country-stays-asked": one("include_approvals", "if keys.asked and flags.c then", "if false then"),
     "known-numbers-are-not-spared": one(
-        "include_fraud", "part.spares == 'approved' and sending.standing.approved", "false"
+        "include_fraud", "part.spares == 'approved' and sending.reputation.approved", "false"
     ),
     "known-contexts-are-not-spared": one(
-        "include_fraud", "part.spares == 'familiar' and sending.standing.familiar", "false"
+        "include_fraud", "part.spares == 'familiar' and sending.reputation.familiar", "false"
     ),
     "a-known-context-passes-for-its-number": one(
         "include_fraud",
-        "part.spares == 'approved' and sending.standing.approved",
-        "part.spares == 'approved' and sending.standing.familiar",
+        "part.spares == 'approved' and sending.reputation.approved",
+        "part.spares == 'approved' and sending.reputation.familiar",
     ),
     "the-safe-list-is-nothing": one("include_fraud", "sending.safe or (part.starts", "(part.starts"),
     "buckets-that-nothing-goes-into": one("include_fraud", "rule.level + (rule.counts and more or 0)", "rule.level"),
@@ -131,21 +131,23 @@ _BREAKERS: dict[str, Mutant] = {
     "resends-that-a-breaker-sees": one(
         "include_fraud", "if sending.kind == 'start' then part.seen[2]", "if true then part.seen[2]"
     ),
-    "a-refusal-forgets-that-a-breaker-opened": one("start", "  fraud.remember(sending)\n"),
+    "a-refusal-forgets-that-a-breaker-opened": one("start", "  fraud.write_changes(sending)\n"),
     "a-change-is-not-told": one("include_guard", "    if change then\n", "    if false then\n"),
     "approvals-that-no-breaker-sees": one("include_approvals", "    conversions.approve(state.c, created)\n"),
 }
 _FAILURES: dict[str, Mutant] = {
-    "an-alarm-each-time": one("include_failing", " and kept.told ~= interval", ""),
-    "an-alarm-once-for-ever": one("include_failing", " and kept.told ~= interval", " and not kept.told"),
-    "an-alarm-for-few": one("include_failing", "wrong >= rule.wrong and ", ""),
-    "an-alarm-whatever-the-share": one("include_failing", " and wrong > rule.share * (wrong + right)", ""),
-    "right-codes-that-do-not-count": one("include_failing", "right and 'right' or 'wrong'", "'wrong'"),
-    "an-alarm-that-is-not-told": one("check", "  failing.tell(KEYS[4]", "  local function never() end never(KEYS[4]"),
+    "an-alarm-each-time": one("include_failure_alarm", " and kept.told ~= interval", ""),
+    "an-alarm-once-for-ever": one("include_failure_alarm", " and kept.told ~= interval", " and not kept.told"),
+    "an-alarm-for-few": one("include_failure_alarm", "wrong >= rule.wrong and ", ""),
+    "an-alarm-whatever-the-share": one("include_failure_alarm", " and wrong > rule.share * (wrong + right)", ""),
+    "right-codes-that-do-not-count": one("include_failure_alarm", "right and 'right' or 'wrong'", "'wrong'"),
+    "an-alarm-that-is-not-told": one(
+        "check", "  failure_alarm.report(KEYS[4]", "  local function never() end never(KEYS[4]"
+    ),
     "failures-stop-nothing": one(
         "include_guard",
-        "findings.note(list, ruleset.failures, failing.wait(kept.failures))",
-        "failing.wait(kept.failures)",
+        "rule_hits.add(list, ruleset.failures, failure_alarm.wait(kept.failures))",
+        "failure_alarm.wait(kept.failures)",
     ),
 }
 DEFECTS: dict[str, Mutant] = {**_FRAUD, **_BREAKERS, **_FAILURES}

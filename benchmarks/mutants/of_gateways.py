@@ -40,74 +40,85 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "health-gives-credit": one("include_health", "math.max(one.turn or 0, exact())", "(one.turn or exact())"),
     "health-any-number-in-flight": one(
-        "include_health", "if redis.call('ZCARD', one.flights) >= one.most then", "if false then"
+        "include_health", "if redis.call('ZCARD', one.in_flight) >= one.most then", "if false then"
     ),
-    "health-one-more-in-flight": one("include_health", "one.flights) >= one.most", "one.flights) > one.most"),
+    "health-one-more-in-flight": one("include_health", "one.in_flight) >= one.most", "one.in_flight) > one.most"),
     "health-flies-for-ever": one(
-        "include_health", "    redis.call('ZREMRANGEBYSCORE', one.flights, '-inf', now) -- what dead workers left\n"
+        "include_health", "    redis.call('ZREMRANGEBYSCORE', one.in_flight, '-inf', now) -- what dead workers left\n"
     ),
-    "health-resorts-against-a-hand": one("include_health", " or one.hand then return nil", " then return nil"),
+    "health-resorts-against-a-opened_by": one(
+        "include_health", " or one.opened_by then return nil", " then return nil"
+    ),
     "health-resorts-again-and-again": one("include_health", "(one.probed or 0) + LAST_RESORT - now, ", ""),
     "health-resorts-twice-at-once": one("include_health", ", (one.probing or 0) - now, ", ", "),
     "health-resorts-in-a-rest": one("include_health", ", (one.paused or 0) - now)", ")"),
     "health-turns-without-life": one(
         "include_health", "    redis.call('PEXPIRE', one.hash, math.max(DAY, redis.call('PTTL', one.hash)))\n"
     ),
-    "health-flights-without-life": one("include_health", "    redis.call('PEXPIRE', one.flights, DAY)\n"),
-    "observe-lands-nobody": one("observe", "redis.call('ZREM', KEYS[2], ARGV[1])\n"),
+    "health-in_flight-without-life": one("include_health", "    redis.call('PEXPIRE', one.in_flight, DAY)\n"),
+    "observe-lands-nobody": one("gateway_observe", "redis.call('ZREM', KEYS[2], ARGV[1])\n"),
     "observe-without-life": one(
-        "observe",
+        "gateway_observe",
         "redis.call('PEXPIRE', KEYS[1], math.max(milliseconds + 86400000, redis.call('PTTL', KEYS[1])))",
     ),
-    "observe-a-rest-never-doubles": one("observe", "math.min(2 * pause,", "math.min(pause,"),
-    "observe-a-rest-without-end": one("observe", "math.min(2 * pause, tonumber(ARGV[12]))", "2 * pause"),
-    "observe-shortens-a-rest": one("observe", "math.max(now + pause, paused)", "now + pause"),
-    "observe-an-old-call-ends-a-rest": one("observe", "known.pause and rested then", "known.pause then"),
-    "observe-never-forgets-a-rest": one("observe", "if not bad and known.pause and rested then", "if false then"),
-    "observe-old-news": one("observe", "if known.probe ~= ARGV[1] then", "if false then"),
+    "observe-a-rest-never-doubles": one("gateway_observe", "math.min(2 * pause,", "math.min(pause,"),
+    "observe-a-rest-without-end": one("gateway_observe", "math.min(2 * pause, tonumber(ARGV[12]))", "2 * pause"),
+    "observe-shortens-a-rest": one("gateway_observe", "math.max(now + pause, paused)", "now + pause"),
+    "observe-an-old-call-ends-a-rest": one("gateway_observe", "known.pause and rested then", "known.pause then"),
+    "observe-never-forgets-a-rest": one(
+        "gateway_observe", "if not bad and known.pause and rested then", "if false then"
+    ),
+    "observe-old-news": one("gateway_observe", "if known.probe ~= ARGV[1] then", "if false then"),
     "observe-never-closes": one(
-        "observe", "    redis.call('HDEL', KEYS[1], 'until', 'block', 'probe', 'probing', 'probed', 'hand')\n"
+        "gateway_observe",
+        "    redis.call('HDEL', KEYS[1], 'until', 'open_for', 'probe', 'probing', 'probed', 'opened_by')\n",
     ),
-    "observe-never-doubles": one("observe", "math.min(2 * tonumber(known.block)", "math.min(tonumber(known.block)"),
+    "observe-never-doubles": one(
+        "gateway_observe", "math.min(2 * tonumber(known.open_for)", "math.min(tonumber(known.open_for)"
+    ),
     "observe-doubles-without-end": one(
-        "observe", "math.min(2 * tonumber(known.block), tonumber(ARGV[10]))", "2 * tonumber(known.block)"
+        "gateway_observe", "math.min(2 * tonumber(known.open_for), tonumber(ARGV[10]))", "2 * tonumber(known.open_for)"
     ),
-    "observe-a-last-resort-doubles": one("observe", "if now >= tonumber(known['until']) then", "if true then"),
-    "observe-a-last-resort-stays": one("observe", "redis.call('HDEL', KEYS[1], 'probe', 'probing') --", "--"),
-    "observe-one-window-for-ever": one("observe", " or now - tonumber(known.since) >= tonumber(ARGV[8])"),
-    "observe-no-end-of-a-row": one("observe", "  redis.call('HSET', KEYS[1], 'run', 0)\n"),
-    "observe-remembers-a-row": one("observe", "'since', 'calls', 'bad', 'run')", "'since', 'calls', 'bad')"),
-    "observe-a-share-of-few": one("observe", "calls >= tonumber(ARGV[6]) and ", ""),
-    "observe-no-share": one("observe", "(share or run", "(run"),
-    "observe-a-share-too-late": one("observe", "bad_ones * 100 >= calls", "bad_ones * 100 > calls"),
-    "observe-no-row": one("observe", "run >= tonumber(ARGV[5])", "false"),
-    "observe-a-row-of-one-more": one("observe", "run >= tonumber(ARGV[5])", "run > tonumber(ARGV[5])"),
-    "observe-a-burst-doubles": one("observe", "if rested then pause =", "if true then pause ="),
-    "observe-no-call-as-a-good-one": one("observe", "if ARGV[2] == 'none' then", "if false then"),
+    "observe-a-last-resort-doubles": one("gateway_observe", "if now >= tonumber(known['until']) then", "if true then"),
+    "observe-a-last-resort-stays": one("gateway_observe", "redis.call('HDEL', KEYS[1], 'probe', 'probing') --", "--"),
+    "observe-one-window-for-ever": one("gateway_observe", " or now - tonumber(known.since) >= tonumber(ARGV[8])"),
+    "observe-no-end-of-a-row": one("gateway_observe", "  redis.call('HSET', KEYS[1], 'run', 0)\n"),
+    "observe-remembers-a-row": one("gateway_observe", "'since', 'calls', 'bad', 'run')", "'since', 'calls', 'bad')"),
+    "observe-a-share-of-few": one("gateway_observe", "calls >= tonumber(ARGV[6]) and ", ""),
+    "observe-no-share": one("gateway_observe", "(share or run", "(run"),
+    "observe-a-share-too-late": one("gateway_observe", "bad_ones * 100 >= calls", "bad_ones * 100 > calls"),
+    "observe-no-row": one("gateway_observe", "run >= tonumber(ARGV[5])", "false"),
+    "observe-a-row-of-one-more": one("gateway_observe", "run >= tonumber(ARGV[5])", "run > tonumber(ARGV[5])"),
+    "observe-a-burst-doubles": one("gateway_observe", "if rested then pause =", "if true then pause ="),
+    "observe-no-call-as-a-good-one": one("gateway_observe", "if ARGV[2] == 'none' then", "if false then"),
     "observe-no-call-leaves-its-probe": one(
-        "observe",
+        "gateway_observe",
         "if ARGV[2] == 'none' then\n  if known.probe == ARGV[1] then",
         "if ARGV[2] == 'none' then\n  if false then",
     ),
     "observe-no-call-ends-anothers-probe": one(
-        "observe",
+        "gateway_observe",
         "if ARGV[2] == 'none' then\n  if known.probe == ARGV[1] then",
         "if ARGV[2] == 'none' then\n  if true then",
     ),
     "observe-a-throttled-probe-stays": one(
-        "observe",
+        "gateway_observe",
         "  if known.probe == ARGV[1] then redis.call('HDEL', KEYS[1], 'probe', 'probing') end\n  keep(paused",
         "  keep(paused",
     ),
-    "observe-does-not-hear-how-long": one("observe", "  if asked > 0 then pause = asked end -- it knows best\n"),
+    "observe-does-not-hear-how-long": one(
+        "gateway_observe", "  if asked > 0 then pause = asked end -- it knows best\n"
+    ),
     "observe-hears-only-what-is-longer": one(
-        "observe", "then pause = asked end", "then pause = math.max(pause, asked) end"
+        "gateway_observe", "then pause = asked end", "then pause = math.max(pause, asked) end"
     ),
     "observe-repeats-what-was-asked-once": one(
-        "observe", "'pause', math.min(pause, tonumber(ARGV[12])))", "'pause', pause)"
+        "gateway_observe", "'pause', math.min(pause, tonumber(ARGV[12])))", "'pause', pause)"
     ),
-    "observe-asks-in-vain": one("observe", "if asked > 0 then\n", "if false then\n"),
-    "observe-a-shorter-wish-wins": one("observe", "math.max(now + asked, tonumber(known.paused or 0))", "now + asked"),
-    "observe-no-refusal": one("observe", "if ARGV[4] ~= '' then", "if false then"),
-    "observe-refused-for-ever": one("observe", "  redis.call('HDEL', KEYS[1], 'refusal', 'refused')\n"),
+    "observe-asks-in-vain": one("gateway_observe", "if asked > 0 then\n", "if false then\n"),
+    "observe-a-shorter-wish-wins": one(
+        "gateway_observe", "math.max(now + asked, tonumber(known.paused or 0))", "now + asked"
+    ),
+    "observe-no-refusal": one("gateway_observe", "if ARGV[4] ~= '' then", "if false then"),
+    "observe-refused-for-ever": one("gateway_observe", "  redis.call('HDEL', KEYS[1], 'refusal', 'refused')\n"),
 }

@@ -24,7 +24,7 @@ DEFECTS: dict[str, Mutant] = {
         "for _, limit in ipairs(list) do\n    if limit.scope",
         "for i, limit in ipairs(list) do\n    if i == 1 and limit.scope",
     ),
-    "any-wait-not-the-longest": one("include_findings", "and one.wait > first.wait", ""),
+    "any-wait-not-the-longest": one("include_rule_hits", "and one.wait > first.wait", ""),
     "tests-only-the-first": one(
         "include_guard",
         "for _, limit in ipairs(sending.windows) do\n",

@@ -22,14 +22,14 @@ DEFECTS: dict[str, Mutant] = {
         "include_record", "fence.apply(redis.call('HGETALL', key))", "redis.call('HGETALL', key)"
     ),
     "fence-named-as-the-one-before": one(
-        "fence", "math.max(now, tonumber(redis.call('HGET', KEYS[1], 'at') or 0) + 1)", "now"
+        "fence_put", "math.max(now, tonumber(redis.call('HGET', KEYS[1], 'at') or 0) + 1)", "now"
     ),
     "fence-once-and-for-all": one(
-        "fence", "'at', at, 'until'", "'at', redis.call('HGET', KEYS[1], 'at') or at, 'until'"
+        "fence_put", "'at', at, 'until'", "'at', redis.call('HGET', KEYS[1], 'at') or at, 'until'"
     ),
-    "fence-without-its-hour": one("fence", ", 'until', ends)", ")"),
-    "fence-for-ever": one("fence", "redis.call('PEXPIREAT', KEYS[1], now + tonumber(ARGV[2]))\n"),
-    "fence-for-an-hour": one("fence", "now + tonumber(ARGV[2])", "ends"),
+    "fence-without-its-hour": one("fence_put", ", 'until', ends)", ")"),
+    "fence-for-ever": one("fence_put", "redis.call('PEXPIREAT', KEYS[1], now + tonumber(ARGV[2]))\n"),
+    "fence-for-an-hour": one("fence_put", "now + tonumber(ARGV[2])", "ends"),
     "cautious-for-as-long-as-it-stands": one("include_fence", "fence.cautious > 0 and", "fence.at and"),
     "cautious-for-a-moment-longer": one("include_fence", "fence.cautious > 0", "fence.cautious >= 0"),
     "cautious-never": one("include_fence", "fence.cautious > 0", "false"),
@@ -38,10 +38,10 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "cautious-rounds-up": one("include_fence", "math.floor(amount / 2)", "math.ceil(amount / 2)"),
     "cautious-with-guesses-too": one(
-        "include_limits", "limit.scope == 'failed_checks' and whole or fence.most(whole)", "fence.most(whole)"
+        "include_limits", "limit.scope == 'failed_checks' and whole or fence.limit(whole)", "fence.limit(whole)"
     ),
     "cautious-with-all-but-strangers": one(
-        "include_limits", "or fence.most(whole)", "or stranger and whole or fence.most(whole)"
+        "include_limits", "or fence.limit(whole)", "or unknown_device and whole or fence.limit(whole)"
     ),
     "cautious-waits-for-the-half": one("include_limits", "wait > 0 and limit.most < whole", "false"),
     "cautious-waits-for-the-hour-only": one(
@@ -57,6 +57,6 @@ DEFECTS: dict[str, Mutant] = {
         "start", "refusal.wait, quota.most,", "refusal.wait, quota.amount or 0,"
     ),
     "cautious-promises-the-whole-quota-to-a-resend": one(
-        "resend", "record.whole(KEYS[1]), quota.most,", "record.whole(KEYS[1]), quota.amount or 0,"
+        "resend", "record.read_all(KEYS[1]), quota.most,", "record.read_all(KEYS[1]), quota.amount or 0,"
     ),
 }

@@ -1,46 +1,50 @@
-"""Defects of the guard: of lanes and waits, of money, and of what is told; those of rules against fraud are apart."""
+"""Defects of the guard: of queues and waits, of money, and of what is told; those of rules against fraud are apart."""
 
 from mutant import Mutant, one
 
-_LANES: dict[str, Mutant] = {
-    "everybody-is-known": one("include_guard", "sending.standing.familiar and 'known' or 'strange'", "'known'"),
-    "nobody-is-known": one("include_guard", "sending.standing.familiar and 'known' or 'strange'", "'strange'"),
-    "strangers-have-it-all": one("include_limits", "stranger and limit.strangers or limit.amount", "limit.amount"),
-    "everybody-is-a-stranger": one(
-        "include_limits", "stranger and limit.strangers or limit.amount", "limit.strangers or limit.amount"
+_QUEUES: dict[str, Mutant] = {
+    "everybody-is-known": one("include_guard", "sending.reputation.familiar and 'known' or 'unknown'", "'known'"),
+    "nobody-is-known": one("include_guard", "sending.reputation.familiar and 'known' or 'unknown'", "'unknown'"),
+    "strangers-have-it-all": one(
+        "include_limits", "unknown_device and limit.strangers or limit.amount", "limit.amount"
+    ),
+    "everybody-is-a-unknown_device": one(
+        "include_limits", "unknown_device and limit.strangers or limit.amount", "limit.strangers or limit.amount"
     ),
     "strangers-where-nobody-is-known": one(
-        "include_guard", "sending.lane == 'strange' and some", "sending.lane == 'strange'"
+        "include_guard", "sending.trust == 'unknown' and some", "sending.trust == 'unknown'"
     ),
     "guesses-of-strangers-have-it-all": one(
-        "include_guesses", "guessing.lane == 'strange' and guessing.standing.here", "false"
+        "include_guesses", "guessing.trust == 'unknown' and guessing.reputation.here", "false"
     ),
     "guesses-of-strangers-where-nobody-is-known": one(
-        "include_guesses", "guessing.lane == 'strange' and guessing.standing.here", "guessing.lane == 'strange'"
+        "include_guesses", "guessing.trust == 'unknown' and guessing.reputation.here", "guessing.trust == 'unknown'"
     ),
-    "a-verification-loses-its-lane": one(
-        "include_guesses", "(flags.f or guessing.standing.familiar)", "guessing.standing.familiar"
+    "a-verification-loses-its-trust": one(
+        "include_guesses", "(flags.f or guessing.reputation.familiar)", "guessing.reputation.familiar"
     ),
     "no-context-is-known": one(
-        "include_standing", "context ~= '' and lately(kept['c:' .. context])", "lately(kept.known)"
+        "include_reputation", "context ~= '' and lately(kept['c:' .. context])", "lately(kept.known)"
     ),
-    "known-for-ever": one("include_standing", "at and now - at < ruleset.known or false", "at and true or false"),
-    "known-for-a-moment-longer": one("include_standing", "now - at < ruleset.known", "now - at <= ruleset.known"),
-    "a-number-that-stays-unknown": one("include_standing", "  kept.approved = now\n"),
+    "known-for-ever": one("include_reputation", "at and now - at < ruleset.known or false", "at and true or false"),
+    "known-for-a-moment-longer": one("include_reputation", "now - at < ruleset.known", "now - at <= ruleset.known"),
+    "a-number-that-stays-unknown": one("include_reputation", "  kept.approved = now\n"),
     "nobody-notes-that-somebody-is-known": one(
-        "include_standing",
+        "include_reputation",
         "kept.known, kept['a:' .. application], kept['c:' .. context] = now, now, now",
         "kept['c:' .. context] = now",
     ),
-    "the-newest-context-is-forgotten": one("include_standing", "at < kept[oldest]", "at > kept[oldest]"),
-    "contexts-without-end": one("include_standing", "while count > ruleset.contexts do", "while false do"),
-    "one-context-less": one("include_standing", "count > ruleset.contexts", "count >= ruleset.contexts"),
+    "the-newest-context-is-forgotten": one("include_reputation", "at < kept[oldest]", "at > kept[oldest]"),
+    "contexts-without-end": one("include_reputation", "while count > ruleset.contexts do", "while false do"),
+    "one-context-less": one("include_reputation", "count > ruleset.contexts", "count >= ruleset.contexts"),
     "starts-share-guesses-with-other-applications": one(
-        "include_guard", "some = sending.standing.here end", "some = sending.standing.some end"
+        "include_guard", "some = sending.reputation.here end", "some = sending.reputation.some end"
     ),
-    "guesses-share-with-other-applications": one("include_guesses", "guessing.standing.here", "guessing.standing.some"),
-    "unblock-forgets-approvals": one("forget", "then left[name] = value end", "then left.at = value end"),
-    "one-wait-for-all-lanes": one("include_waits", "kept[lane] = { run", "kept.known, kept.strange = nil, { run"),
+    "guesses-share-with-other-applications": one(
+        "include_guesses", "guessing.reputation.here", "guessing.reputation.some"
+    ),
+    "unblock-forgets-approvals": one("guard_forget", "then left[name] = value end", "then left.at = value end"),
+    "one-wait-for-all-queues": one("include_waits", "kept[trust] = { run", "kept.known, kept.unknown = nil, { run"),
     "a-resend-forgets-its-context": one("resend", "safe = flags.s, context = context", "safe = flags.s, context = ''"),
 }
 _NUMBERS: dict[str, Mutant] = {
@@ -48,9 +52,9 @@ _NUMBERS: dict[str, Mutant] = {
     "waits-that-end": one("include_waits", "rule.waits[math.min(run[1], #rule.waits)]", "(rule.waits[run[1]] or 0)"),
     "waits-that-are-not-forgotten": one("include_waits", "not run or now - run[2] >= rule.forgotten", "not run"),
     "a-run-that-does-not-grow": one("include_waits", "run + 1, now", "1, now"),
-    "no-cool-down": one("include_guard", "    findings.note(list, ruleset.cooldown, wait, run, 0)\n"),
+    "no-cool-down": one("include_guard", "    rule_hits.add(list, ruleset.cooldown, wait, run, 0)\n"),
     "a-cool-down-that-nobody-lengthens": one(
-        "include_guard", "    waits.add(ruleset.cooldown, sending.kept.cooldown, sending.lane)\n"
+        "include_guard", "    waits.add(ruleset.cooldown, sending.kept.cooldown, sending.trust)\n"
     ),
     "a-fallback-lengthens-the-cool-down": one(
         "include_guard", "if ruleset.cooldown and sending.kind ~= 'fallback' then", "if ruleset.cooldown then"
@@ -58,28 +62,28 @@ _NUMBERS: dict[str, Mutant] = {
     "a-resend-waits-for-the-cool-down": one(
         "include_guard", "if ruleset.cooldown and sending.kind == 'start' then", "if ruleset.cooldown then"
     ),
-    "no-wait-after-a-guess": one("include_guesses", "    findings.note(list, ruleset.guess_wait, wait, run, 0)\n"),
+    "no-wait-after-a-guess": one("include_guesses", "    rule_hits.add(list, ruleset.guess_wait, wait, run, 0)\n"),
     "a-guess-that-lengthens-nothing": one(
-        "include_guesses", "  if ruleset.guess_wait then waits.add(ruleset.guess_wait, kept, guessing.lane) end\n"
+        "include_guesses", "  if ruleset.guess_wait then waits.add(ruleset.guess_wait, kept, guessing.trust) end\n"
     ),
     "no-lock": one("include_guesses", "kept.ends, kept.row = now + ruleset.lock.length, 0", "kept.row = 0"),
     "a-lock-one-guess-later": one("include_guesses", "kept.row >= ruleset.lock.after", "kept.row > ruleset.lock.after"),
     "a-lock-that-is-not-asked": one(
-        "include_guesses", "if ruleset.lock then findings.note", "if false then findings.note"
+        "include_guesses", "if ruleset.lock then rule_hits.add", "if false then rule_hits.add"
     ),
     "a-row-that-goes-on-after-a-lock": one(
         "include_guesses", "kept.ends, kept.row = now + ruleset.lock.length, 0", "kept.ends = now + ruleset.lock.length"
     ),
     "an-approval-that-ends-no-run": one(
-        "include_guesses", "kept[guessing.lane], kept.row = nil, nil", "kept.row = nil"
+        "include_guesses", "kept[guessing.trust], kept.row = nil, nil", "kept.row = nil"
     ),
     "an-approval-that-ends-no-row": one(
-        "include_guesses", "kept[guessing.lane], kept.row = nil, nil", "kept[guessing.lane] = nil"
+        "include_guesses", "kept[guessing.trust], kept.row = nil, nil", "kept[guessing.trust] = nil"
     ),
     "an-approval-that-ends-the-runs-of-all": one(
         "include_guesses",
-        "kept[guessing.lane], kept.row = nil, nil",
-        "kept.known, kept.strange, kept.row = nil, nil, nil",
+        "kept[guessing.trust], kept.row = nil, nil",
+        "kept.known, kept.unknown, kept.row = nil, nil, nil",
     ),
     "an-approval-that-ends-no-cool-down": one(
         "include_guesses", "ipairs({ 'guesses', 'cooldown' })", "ipairs({ 'guesses' })"
@@ -136,13 +140,15 @@ _MONEY: dict[str, Mutant] = {
         "dispatch", "if first and not first.records then return dropped", "if first then return dropped"
     ),
     "a-call-that-a-ceiling-refuses-without-a-decision": one(
-        "dispatch", "  if first then findings.report(KEYS[4], ARGV[10], ARGV[11], list, found, 'dispatch', '') end\n"
+        "dispatch", "  if first then rule_hits.report(KEYS[4], ARGV[10], ARGV[11], list, found, 'dispatch', '') end\n"
     ),
     "a-call-that-no-rule-refused": one("dispatch", "dropped('spend_ceiling', first.rule)", "dropped('spend_ceiling')"),
     "ceilings-are-not-asked": one(
         "include_guard", "  spending.test(list, kept, sending.about.country, sending.price)\n"
     ),
-    "calls-are-not-settled": one("settle", "  spending.settle(KEYS[1], ARGV[1], 8, about.country, ARGV[13])\n"),
+    "calls-are-not-settled": one(
+        "dispatch_settle", "  spending.settle(KEYS[1], ARGV[1], 8, about.country, ARGV[13])\n"
+    ),
 }
 _TOLD: dict[str, Mutant] = {
     "what-only-records-refuses": one(
@@ -155,44 +161,44 @@ _TOLD: dict[str, Mutant] = {
         "include_guesses", "return first and not first.records and first or nil", "return first"
     ),
     "what-only-records-comes-first": one(
-        "include_findings", "(first.records and not one.records)", "(one.records and not first.records)"
+        "include_rule_hits", "(first.records and not one.records)", "(one.records and not first.records)"
     ),
-    "a-finding-without-its-mode": one("include_findings", "one.records and 'record_only' or 'enforce')", "'enforce')"),
+    "a-finding-without-its-mode": one("include_rule_hits", "one.records and 'record_only' or 'enforce')", "'enforce')"),
     "a-refusal-without-a-decision": one(
         "start", "decision = guard.report(", "function never() return '' end\n  local decision = never("
     ),
     "what-only-records-is-not-told": one(
         "start", "about.id = ARGV[9]\nguard.report(sending, KEYS[9], ARGV[8], ARGV[7])\n", "about.id = ARGV[9]\n"
     ),
-    "a-guess-without-a-decision": one("check", "if #guessing.findings > 0 then", "if false then"),
-    "decisions-until-yesterday": one("include_findings", "    now + first.wait, about", "    now - first.wait, about"),
+    "a-guess-without-a-decision": one("check", "if #guessing.rule_hits > 0 then", "if false then"),
+    "decisions-until-yesterday": one("include_rule_hits", "    now + first.wait, about", "    now - first.wait, about"),
     "decisions-without-end": one(
-        "include_findings",
+        "include_rule_hits",
         "local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*'",
         "local id = redis.call('XADD', stream, '*'",
     ),
     "a-clock-far-ahead-holds-the-ceiling": one(
         "include_spending", "interval == present or interval == present + 1", "interval >= present"
     ),
-    "decisions-for-ever": one("include_findings", "  redis.call('PEXPIRE', stream, age)\n"),
+    "decisions-for-ever": one("include_rule_hits", "  redis.call('PEXPIRE', stream, age)\n"),
     "decisions-that-do-not-age": one(
-        "include_findings",
+        "include_rule_hits",
         "  redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer\n",
     ),
     "a-start-that-no-replay-sees": one("start", ", 'sending', ARGV[20])\n", ")\n"),
     "a-refused-start-that-no-replay-sees": one("start", "'sending', ARGV[20], 'after'", "'after'"),
-    "a-refused-start-before-all-that-led-to-it": one("start", ", 'after', streams.last(KEYS[6]))", ")"),
+    "a-refused-start-before-all-that-led-to-it": one("start", ", 'after', streams.last_entry(KEYS[6]))", ")"),
     "a-resend-for-nothing-in-a-replay": one("resend", "ARGV[12], 'price', ARGV[11])", "ARGV[12], 'price', 0)"),
     "a-refused-resend-that-no-replay-sees": one("resend", "'price', ARGV[11], 'after'", "'after'"),
-    "a-refused-resend-before-all-that-led-to-it": one("resend", ", 'after', streams.last(KEYS[6]))", ")"),
+    "a-refused-resend-before-all-that-led-to-it": one("resend", ", 'after', streams.last_entry(KEYS[6]))", ")"),
     "a-refused-code-without-its-rule": one("check", ", 'rule', refusal.rule)", ")"),
     "the-first-event-for-the-last": one(
         "include_streams", "'XREVRANGE', stream, '+', '-'", "'XRANGE', stream, '-', '+'"
     ),
     "rules-on-destinations-that-record-are-not-told": one(
-        "start", "findings.note(sending.findings, { rule = rule", "findings.note({}, { rule = rule"
+        "start", "rule_hits.add(sending.rule_hits, { rule = rule", "rule_hits.add({}, { rule = rule"
     ),
     "flags-of-a-start-are-lost": one("include_approvals", "(sending.place == 'home' and 'h' or '')", "''"),
     "states-that-live-for-ever": one("include_states", ", 'PX', life)", ")"),
 }
-DEFECTS: dict[str, Mutant] = {**_LANES, **_NUMBERS, **_MONEY, **_TOLD}
+DEFECTS: dict[str, Mutant] = {**_QUEUES, **_NUMBERS, **_MONEY, **_TOLD}

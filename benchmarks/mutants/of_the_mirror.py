@@ -5,9 +5,9 @@ from mutant import Mutant, one
 DEFECTS: dict[str, Mutant] = {
     "mirror-of-any-ledger": one("include_mirror", "  if place[1] ~= identity then return 'mirror-foreign' end\n"),
     "mirror-although-it-was-closed": one("include_mirror", "  if place[3] then return 'mirror-diverged' end\n"),
-    "build-on-anothers-turn": one("build", "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n"),
-    "build-stays-closed": one("build", "  redis.call('DEL', KEYS[1])\n"),
-    "build-without-an-end": one("build", "if ARGV[2] == '0' then redis", "if false then redis"),
+    "build-on-anothers-turn": one("mirror_build", "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n"),
+    "build-stays-closed": one("mirror_build", "  redis.call('DEL', KEYS[1])\n"),
+    "build-without-an-end": one("mirror_build", "if ARGV[2] == '0' then redis", "if false then redis"),
     "mirror-behind-is-good-enough": one(
         "include_mirror", "if tonumber(place[2]) < tonumber(least) then", "if false then"
     ),
@@ -26,7 +26,9 @@ DEFECTS: dict[str, Mutant] = {
     "frozen-without-the-operator": one("include_mirror", "ended(kept[4], kept[5]", "ended(false, kept[5]"),
     "frozen-without-the-application": one("include_mirror", "ended(kept[4], kept[5]", "ended(kept[4], false"),
     "frozen-of-another-application": one("include_mirror", "    'f:*', 'f:' .. application", "    'f:*', 'f:bank'"),
-    "lift-revives": one("include_mirror", " or mirror.later(lifted, lifted_own) > tonumber(about.lifted or 0)"),
+    "lift-revives": one(
+        "include_mirror", " or mirror.later_position(lifted, lifted_own) > tonumber(about.lifted or 0)"
+    ),
     "lift-revives-at-a-check": one(
         "include_mirror", "kept[2], kept[3], kept[4], about", "kept[2], false, false, about"
     ),
@@ -45,18 +47,20 @@ DEFECTS: dict[str, Mutant] = {
     "check-forgets-the-lift": one("check", ", 'in_country', 'lifted')", ", 'in_country')"),
     "resend-forgets-the-lift": one("resend", ", 'ledger', 'lifted')", ", 'ledger')"),
     "dispatch-forgets-the-lift": one("dispatch", "'ledger',\n  'lifted')", "'ledger')"),
-    "allowed-forgets-the-lift": one("allowed", ", 'ledger', 'lifted')", ", 'ledger')"),
-    "reflect-a-lift-for-ever": one("reflect", " or kind == 'l:' and now"),
-    "approved-although-frozen": one("check", "if right and mirror.frozen(", "if false and mirror.frozen("),
+    "allowed-forgets-the-lift": one("mirror_allows", ", 'ledger', 'lifted')", ", 'ledger')"),
+    "reflect-a-lift-for-ever": one("mirror_write", " or kind == 'l:' and now"),
+    "approved-although-frozen": one("check", "if right and mirror.is_frozen(", "if false and mirror.is_frozen("),
     "approved-although-frozen-for-all": one("include_mirror", "ended(kept[1], ", "ended(false, "),
     "approved-although-frozen-for-one": one("include_mirror", "ended(kept[1], kept[2]", "ended(kept[1], false"),
-    "frozen-ends-a-wrong-guess": one("check", "if right and mirror.frozen(", "if mirror.frozen("),
+    "frozen-ends-a-wrong-guess": one("check", "if right and mirror.is_frozen(", "if mirror.is_frozen("),
     "frozen-stays-pending": one("check", "  record.finish(KEYS[1], found.start, 'canceled')\n"),
     "frozen-is-not-told": one(
         "check", "  streams.report(KEYS[2], 'verification.canceled', found, 'reason', 'frozen')\n"
     ),
     "frozen-counts-as-right": one(
-        "check", "if right and mirror", "failing.count(KEYS[5], guessing.kept.failures, right)\nif right and mirror"
+        "check",
+        "if right and mirror",
+        "failure_alarm.count(KEYS[5], guessing.kept.failures, right)\nif right and mirror",
     ),
     "frozen-is-remembered-as-right": one(
         "check",
@@ -70,7 +74,7 @@ DEFECTS: dict[str, Mutant] = {
     "withdrawal-overlooked": one("include_mirror", "if state == 'withdrawn' and", "if false and"),
     "withdrawal-from-before-the-start": one("include_mirror", " and tonumber(from) > tonumber(since)"),
     "consent-to-any-purpose": one("include_mirror", "':' .. about.purpose", "':login'"),
-    "start-asks-no-mirror": one("start", "if why then return { 'kept-back', why } end\n"),
+    "start-asks-no-mirror": one("start", "if why then return { 'withheld', why } end\n"),
     "start-with-a-consent-needs-another": one("include_mirror", "if given then", "if false then"),
     "outdated-consent-counts": one("include_mirror", "given <= tonumber(said)", "given < 0"),
     "consent-of-the-same-moment-counts": one("include_mirror", "given <= tonumber(said)", "given < tonumber(said)"),
@@ -82,32 +86,32 @@ DEFECTS: dict[str, Mutant] = {
     "start-although-nothing-is-recorded": one(
         "start", "if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[6]) then return { 'events-full' } end\n"
     ),
-    "resend-asks-no-mirror": one("resend", "if why then return { 'kept-back', why } end\n"),
+    "resend-asks-no-mirror": one("resend", "if why then return { 'withheld', why } end\n"),
     "resend-after-any-withdrawal": one("resend", "found.ledger or -1", "1e15"),
     "start-tells-no-end": one("start", "'expires', expires, 'payment'", "'payment'"),
     "start-tells-no-payment": one("start", "'payment', ARGV[26], "),
     "start-tells-no-reference": one("start", ", 'payment_reference', ARGV[27]"),
-    "allowed-although-suppressed": one("allowed", "and 0 or 1", "and 1 or 1"),
-    "allowed-never": one("allowed", "and 0 or 1", "and 0 or 0"),
+    "allowed-although-suppressed": one("mirror_allows", "and 0 or 1", "and 1 or 1"),
+    "allowed-never": one("mirror_allows", "and 0 or 1", "and 0 or 0"),
     "opt-out-of-no-place": one("include_deliveries", "redis.call('HGET', mirror, 'sequence') or redis", "redis"),
     "opt-out-is-not-told": one("include_deliveries", "if told ~= '1' then return end", "if true then return end"),
-    "dispatch-although-behind": one("dispatch", "if why == 'mirror-behind' then return { 'behind' } end\n"),
+    "dispatch-although-behind": one("dispatch", "if why == 'mirror-behind' then return { 'mirror-behind' } end\n"),
     "dispatch-although-suppressed": one("dispatch", "if why then return dropped(why) end\n"),
     "dispatch-after-any-withdrawal": one("dispatch", "found.ledger or -1", "1e15"),
     "dispatch-stopped-by-an-old-withdrawal": one("dispatch", "found.ledger or -1", "-1"),
-    "reflect-an-older-state": one("reflect", "if tonumber(ARGV[8]) >= known then", "if true then"),
-    "reflect-over-what-was-there": one("reflect", "    redis.call('DEL', number)\n"),
+    "reflect-an-older-state": one("mirror_write", "if tonumber(ARGV[8]) >= known then", "if true then"),
+    "reflect-over-what-was-there": one("mirror_write", "    redis.call('DEL', number)\n"),
     "reflect-nothing-for-ever": one(
-        "reflect", "    if ends then redis.call('PEXPIREAT', number, ends + tonumber(ARGV[9])) end\n"
+        "mirror_write", "    if ends then redis.call('PEXPIREAT', number, ends + tonumber(ARGV[9])) end\n"
     ),
-    "reflect-everything-for-a-day": one("reflect", "ends and last and math.max(ends, last)", "ends"),
-    "reflect-until-the-first-end": one("reflect", "math.max(ends, last)", "last"),
-    "reflect-for-a-day-after-now": one("reflect", "math.max(ends, last)", "ends"),
-    "reflect-into-another-ledgers-mirror": one("reflect", "head[1] ~= ARGV[2] or "),
-    "reflect-after-another-place": one("reflect", " or head[2] ~= ARGV[3]"),
-    "reflect-into-another-history": one("reflect", " or head[3] ~= ARGV[4]"),
+    "reflect-everything-for-a-day": one("mirror_write", "ends and last and math.max(ends, last)", "ends"),
+    "reflect-until-the-first-end": one("mirror_write", "math.max(ends, last)", "last"),
+    "reflect-for-a-day-after-now": one("mirror_write", "math.max(ends, last)", "ends"),
+    "reflect-into-another-ledgers-mirror": one("mirror_write", "head[1] ~= ARGV[2] or "),
+    "reflect-after-another-place": one("mirror_write", " or head[2] ~= ARGV[3]"),
+    "reflect-into-another-history": one("mirror_write", " or head[3] ~= ARGV[4]"),
     "reflect-although-another-builds": one(
-        "reflect", "  if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n", ""
+        "mirror_write", "  if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end\n", ""
     ),
-    "reflect-never-goes-on": one("reflect", "'sequence', ARGV[5], ", ""),
+    "reflect-never-goes-on": one("mirror_write", "'sequence', ARGV[5], ", ""),
 }

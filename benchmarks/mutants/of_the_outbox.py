@@ -1,4 +1,4 @@
-"""Defects of the outbox: what goes into its lanes, and who takes what from them."""
+"""Defects of the outbox: what goes into its queues, and who takes what from them."""
 
 from mutant import Mutant, one
 
@@ -6,9 +6,9 @@ DEFECTS: dict[str, Mutant] = {
     "streams-of-any-length": one("include_streams", "'MAXLEN', '~', length, "),
     "streams-of-any-age": one("include_streams", "  redis.call('XTRIM', stream, 'MINID', '~', now - age)\n"),
     "outbox-of-any-age": one("include_streams", "'MINID', '~', now - age, '*', unpack(job))", "'*', unpack(job))"),
-    "lane-unknown": one("include_streams", "redis.call('HINCRBY', lanes, lane, 1)", "1"),
-    "lane-never-ready": one("include_streams", "redis.call('SADD', ready, lane) == 1", "true"),
-    "lane-wakes-nobody": one("include_streams", " then streams.wake(wake) end", " then end"),
+    "queue-unknown": one("include_streams", "redis.call('HINCRBY', queues, queue, 1)", "1"),
+    "queue-never-ready": one("include_streams", "redis.call('SADD', ready, queue) == 1", "true"),
+    "queue-wakes-nobody": one("include_streams", " then streams.wake(wake) end", " then end"),
     "wake-ups-without-bound": one("include_streams", "  redis.call('LTRIM', wake, 0, 63)\n"),
     "wake-ups-for-ever": one("include_streams", "  redis.call('PEXPIRE', wake, 60000)\n"),
     "job-with-nobody-ahead": one("include_streams", "'ahead', ahead,", "'ahead', 0,"),
@@ -20,83 +20,95 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "door-a-moment-too-late": one("include_streams", "wait >= 0.75 *", "wait > 0.75 *"),
     "door-for-all-of-a-life": one("include_streams", "wait >= 0.75 *", "wait >="),
-    "door-by-the-newest": one("include_streams", "'XRANGE', lane, '-', '+'", "'XREVRANGE', lane, '+', '-'"),
+    "door-by-the-newest": one("include_streams", "'XRANGE', queue, '-', '+'", "'XREVRANGE', queue, '+', '-'"),
     "door-at-any-pace": one("include_streams", "if count >= MANY and", "if false and"),
     "door-by-the-pace-of-few-that-left": one("include_streams", "if left >= LEFT then", "if left > 0 then"),
     "door-by-the-pace-of-a-few": one("include_streams", "if count >= MANY and", "if"),
     "door-where-those-behind-do-not-count": one(
-        "include_streams", " + redis.call('HGET', lanes, lane) - oldest.place - (count - 1)"
+        "include_streams", " + redis.call('HGET', queues, queue) - oldest.place - (count - 1)"
     ),
     "door-where-those-ahead-do-not-count": one("include_streams", "oldest.ahead + redis", "redis"),
     "door-where-an-old-job-has-no-place": one("include_streams", " and oldest.place then", " then"),
     "held-by-everybody": one("include_streams", "return not pending.err and #pending > 0", "return true"),
     "held-by-whoever-has-it": one("include_streams", "entry, entry, 1, ...)", "entry, entry, 1)"),
     "held-where-nothing-is": one("include_streams", "redis.pcall('XPENDING'", "redis.call('XPENDING'"),
-    "take-leaves-turns-unused": one("take", " or take(1) or take(2) or take(3)"),
-    "take-retries-first": one("take", "{ 1, 2, 1, 1, 2, 1, 3 }", "{ 3, 2, 3, 3, 2, 3, 1 }"),
-    "take-no-retries": one("take", "{ 1, 2, 1, 1, 2, 1, 3 }", "{ 1, 2, 1, 1, 2, 1, 1 }"),
-    "take-begins-with-what-comes": one("take", "'0', 'MKSTREAM'", "'$', 'MKSTREAM'"),
-    "take-always-from-the-first-lane": one(
-        "take", "local lane = lanes[place[kind]]", "place[kind] = 1 local lane = lanes[1]"
+    "take-leaves-turns-unused": one("jobs_take", " or take(1) or take(2) or take(3)"),
+    "take-retries-first": one("jobs_take", "{ 1, 2, 1, 1, 2, 1, 3 }", "{ 3, 2, 3, 3, 2, 3, 1 }"),
+    "take-no-retries": one("jobs_take", "{ 1, 2, 1, 1, 2, 1, 3 }", "{ 1, 2, 1, 1, 2, 1, 1 }"),
+    "take-begins-with-what-comes": one("jobs_take", "'0', 'MKSTREAM'", "'$', 'MKSTREAM'"),
+    "take-always-from-the-first-queue": one(
+        "jobs_take", "local queue = queues[place[kind]]", "place[kind] = 1 local queue = queues[1]"
     ),
-    "take-again-from-the-same-lane": one("take", "      place[kind] = place[kind] + 1\n"),
-    "take-begins-with-the-same-lane": one("take", "math.floor(start / #TURNS) % math.max(1, #kinds[kind]) + 1", "1"),
-    "take-begins-with-the-lane-of-the-turn": one("take", "math.floor(start / #TURNS) %", "start %"),
-    "take-from-a-lane-to-be-left-out": one("take", "if not left_out[lane] then", "if true then"),
-    "take-keeps-empty-lanes-ready": one("take", "    redis.call('SREM', KEYS[ready_of[lane]], lane)\n"),
+    "take-again-from-the-same-queue": one("jobs_take", "      place[kind] = place[kind] + 1\n"),
+    "take-begins-with-the-same-queue": one(
+        "jobs_take", "math.floor(start / #TURNS) % math.max(1, #kinds[kind]) + 1", "1"
+    ),
+    "take-begins-with-the-queue-of-the-turn": one("jobs_take", "math.floor(start / #TURNS) %", "start %"),
+    "take-from-a-queue-to-be-left-out": one("jobs_take", "if not left_out[queue] then", "if true then"),
+    "take-keeps-empty-queues-ready": one("jobs_take", "    redis.call('SREM', KEYS[ready_of[queue]], queue)\n"),
     "take-forgets-what-is-left": one(
-        "take",
+        "jobs_take",
         "      place[kind] = place[kind] + 1\n",
-        "      place[kind] = place[kind] + 1\n      redis.call('SREM', KEYS[ready_of[lane]], lane)\n",
+        "      place[kind] = place[kind] + 1\n      redis.call('SREM', KEYS[ready_of[queue]], queue)\n",
     ),
     "take-forgets-what-is-left-out": one(
-        "take", "    if not left_out[lane] then", "    if left_out[lane] then redis.call('SREM', KEYS[i], lane) else"
+        "jobs_take",
+        "    if not left_out[queue] then",
+        "    if left_out[queue] then redis.call('SREM', KEYS[i], queue) else",
     ),
-    "take-wakes-nobody": one("take", "if redis.call('SCARD', KEYS[i]) > 0 then", "if false then"),
-    "take-from-one-bucket": one("take", "for i = 1, #KEYS / 2 do\n  local lanes", "for i = 1, 1 do\n  local lanes"),
-    "take-stops-at-an-empty-lane": one(
-        "take", "    table.remove(lanes, place[kind]) --", "    if true then return nil end --"
+    "take-wakes-nobody": one("jobs_take", "if redis.call('SCARD', KEYS[i]) > 0 then", "if false then"),
+    "take-from-one-bucket": one(
+        "jobs_take", "for i = 1, #KEYS / 2 do\n  local queues", "for i = 1, 1 do\n  local queues"
     ),
-    "take-stops-at-what-is-no-lane": one("take", "redis.pcall('XGROUP'", "redis.call('XGROUP'"),
-    "claim-of-the-living": one("claim", "'IDLE', ARGV[4]", "'IDLE', 0"),
+    "take-stops-at-an-empty-queue": one(
+        "jobs_take", "    table.remove(queues, place[kind]) --", "    if true then return nil end --"
+    ),
+    "take-stops-at-what-is-no-queue": one("jobs_take", "redis.pcall('XGROUP'", "redis.call('XGROUP'"),
+    "claim-of-the-living": one("jobs_claim", "'IDLE', ARGV[4]", "'IDLE', 0"),
     "claim-of-nothing": one(
-        "claim", "  for _, lane in ipairs(redis.call('HKEYS', KEYS[i])) do", "  for _, lane in ipairs({}) do"
+        "jobs_claim", "  for _, queue in ipairs(redis.call('HKEYS', KEYS[i])) do", "  for _, queue in ipairs({}) do"
     ),
-    "claim-from-one-lane": one(
-        "claim", "ipairs(redis.call('HKEYS', KEYS[i]))", "ipairs({ redis.call('HKEYS', KEYS[i])[1] })"
+    "claim-from-one-queue": one(
+        "jobs_claim", "ipairs(redis.call('HKEYS', KEYS[i]))", "ipairs({ redis.call('HKEYS', KEYS[i])[1] })"
     ),
-    "claim-from-one-bucket": one("claim", "for i = 1, #KEYS / 2 do", "for i = 1, 1 do"),
-    "claim-without-bound": one("claim", "tonumber(ARGV[3]) - #jobs", "tonumber(ARGV[3])"),
-    "claim-for-another": one("claim", "lane, ARGV[1], ARGV[2], ARGV[4]", "lane, ARGV[1], ARGV[2] .. 'x', ARGV[4]"),
-    "claim-leaves-a-lost-group": one("claim", "if silent.err then redis.call", "if false then redis.call"),
-    "renew-of-anothers-job": one("renew", "if streams.held(lane, ARGV[1], entry, ARGV[2]) then", "if true then"),
-    "renew-of-nothing": one("renew", "    redis.call('XCLAIM'", "    local function never() end never('XCLAIM'"),
-    "renew-of-one-job": one("renew", "ARGV[3 + i]", "ARGV[4]"),
-    "renew-hands-nothing-back": one("renew", "entry, 'IDLE', ARGV[3], 'JUSTID'", "entry, 'JUSTID'"),
-    "sweep-of-what-waits": one("sweep", "if redis.pcall('XLEN', lane) == 0 then", "if true then"),
-    "sweep-of-nothing": one("sweep", "if redis.pcall('XLEN', lane) == 0 then", "if false then"),
-    "sweep-keeps-the-stream": one("sweep", "    redis.call('DEL', lane)\n"),
-    "sweep-keeps-the-name": one("sweep", "    redis.call('HDEL', KEYS[1], lane)\n"),
-    "sweep-keeps-it-ready": one("sweep", "    redis.call('SREM', KEYS[2], lane)\n"),
-    "sweep-of-busy-workers": one("sweep", "one.pending == 0 and ", ""),
-    "sweep-of-live-workers": one("sweep", " and one.idle > tonumber(ARGV[2])", ""),
-    "sweep-stumbles-without-a-group": one("sweep", "redis.pcall('XINFO'", "redis.call('XINFO'"),
-    "sweep-of-no-workers": one("sweep", "if one.pending == 0", "if false"),
-    "requeue-twice": one("requeue", "  redis.call('ZREM', KEYS[1], job)\n"),
-    "requeue-too-early": one("requeue", "'-inf', now,", "'-inf', now + 1,"),
-    "requeue-without-bound": one("requeue", "'LIMIT', 0, ARGV[1])", "'LIMIT', 0, -1)"),
-    "requeue-without-the-application": one("requeue", "known.application or ''", "''"),
-    "requeue-without-the-country": one("requeue", "known.country or ''", "''"),
-    "requeue-without-the-channel": one("requeue", "known.channel or ''", "''"),
-    "requeue-stumbles": one("requeue", "pcall(cjson.decode, job)", "true, cjson.decode(job)"),
-    "requeue-tells-no-wait": one("requeue", "next_due and math.max", "false and math.max"),
-    "redrive-of-a-final-one": one("redrive", "if found.status ~= 'pending' then", "if false then"),
-    "redrive-of-an-expired-one": one("redrive", "if now >= tonumber(found.expires) then", "if false then"),
-    "redrive-of-an-old-code": one("redrive", "if found.generation ~= ARGV[4] then", "if false then"),
-    "redrive-twice": one("redrive", "redis.call('XDEL', KEYS[1], ARGV[1])\n"),
-    "redrive-of-nothing": one("redrive", " or #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0"),
+    "claim-from-one-bucket": one("jobs_claim", "for i = 1, #KEYS / 2 do", "for i = 1, 1 do"),
+    "claim-without-bound": one("jobs_claim", "tonumber(ARGV[3]) - #jobs", "tonumber(ARGV[3])"),
+    "claim-for-another": one(
+        "jobs_claim", "queue, ARGV[1], ARGV[2], ARGV[4]", "queue, ARGV[1], ARGV[2] .. 'x', ARGV[4]"
+    ),
+    "claim-leaves-a-lost-group": one("jobs_claim", "if silent.err then redis.call", "if false then redis.call"),
+    "renew-of-anothers-job": one(
+        "jobs_renew", "if streams.is_held(queue, ARGV[1], entry, ARGV[2]) then", "if true then"
+    ),
+    "renew-of-nothing": one("jobs_renew", "    redis.call('XCLAIM'", "    local function never() end never('XCLAIM'"),
+    "renew-of-one-job": one("jobs_renew", "ARGV[3 + i]", "ARGV[4]"),
+    "renew-hands-nothing-back": one("jobs_renew", "entry, 'IDLE', ARGV[3], 'JUSTID'", "entry, 'JUSTID'"),
+    "sweep-of-what-waits": one("queues_sweep", "if redis.pcall('XLEN', queue) == 0 then", "if true then"),
+    "sweep-of-nothing": one("queues_sweep", "if redis.pcall('XLEN', queue) == 0 then", "if false then"),
+    "sweep-keeps-the-stream": one("queues_sweep", "    redis.call('DEL', queue)\n"),
+    "sweep-keeps-the-name": one("queues_sweep", "    redis.call('HDEL', KEYS[1], queue)\n"),
+    "sweep-keeps-it-ready": one("queues_sweep", "    redis.call('SREM', KEYS[2], queue)\n"),
+    "sweep-of-busy-workers": one("queues_sweep", "one.pending == 0 and ", ""),
+    "sweep-of-live-workers": one("queues_sweep", " and one.idle > tonumber(ARGV[2])", ""),
+    "sweep-stumbles-without-a-group": one("queues_sweep", "redis.pcall('XINFO'", "redis.call('XINFO'"),
+    "sweep-of-no-workers": one("queues_sweep", "if one.pending == 0", "if false"),
+    "requeue-twice": one("retries_requeue", "  redis.call('ZREM', KEYS[1], job)\n"),
+    "requeue-too-early": one("retries_requeue", "'-inf', now,", "'-inf', now + 1,"),
+    "requeue-without-bound": one("retries_requeue", "'LIMIT', 0, ARGV[1])", "'LIMIT', 0, -1)"),
+    "requeue-without-the-application": one("retries_requeue", "known.application or ''", "''"),
+    "requeue-without-the-country": one("retries_requeue", "known.country or ''", "''"),
+    "requeue-without-the-channel": one("retries_requeue", "known.channel or ''", "''"),
+    "requeue-stumbles": one("retries_requeue", "pcall(cjson.decode, job)", "true, cjson.decode(job)"),
+    "requeue-tells-no-wait": one("retries_requeue", "next_due and math.max", "false and math.max"),
+    "redrive-of-a-final-one": one("dead_letter_redrive", "if found.status ~= 'pending' then", "if false then"),
+    "redrive-of-an-expired-one": one("dead_letter_redrive", "if now >= tonumber(found.expires) then", "if false then"),
+    "redrive-of-an-old-code": one("dead_letter_redrive", "if found.generation ~= ARGV[4] then", "if false then"),
+    "redrive-twice": one("dead_letter_redrive", "redis.call('XDEL', KEYS[1], ARGV[1])\n"),
+    "redrive-of-nothing": one("dead_letter_redrive", " or #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0"),
     "redrive-without-a-budget": one(
-        "redrive", "redis.call('HSET', KEYS[2], 'from' .. ARGV[3], found['n' .. ARGV[3]] or 0)\n"
+        "dead_letter_redrive", "redis.call('HSET', KEYS[2], 'from' .. ARGV[3], found['n' .. ARGV[3]] or 0)\n"
     ),
-    "redrive-in-silence": one("redrive", "streams.report(KEYS[7]", "local function never() end never(KEYS[7]"),
+    "redrive-in-silence": one(
+        "dead_letter_redrive", "streams.report(KEYS[7]", "local function never() end never(KEYS[7]"
+    ),
 }

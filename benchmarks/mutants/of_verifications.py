@@ -20,15 +20,16 @@ DEFECTS: dict[str, Mutant] = {
     "start-spends-nothing": one("start", "guard.count(sending)\n"),
     "start-of-a-locked-number": one(
         "include_guard",
-        "  guesses.test(list, kept.guesses, sending.lane)\n",
-        "  if sending.kind ~= 'start' then guesses.test(list, kept.guesses, sending.lane) end\n",
+        "  guesses.test(list, kept.guesses, sending.trust)\n",
+        "  if sending.kind ~= 'start' then guesses.test(list, kept.guesses, sending.trust) end\n",
     ),
     "start-over-the-limits": one("start", "if refusal then\n", "if false then\n"),
     "start-without-life": one("start", "redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[4]))\n"),
     "start-without-grace": one("start", "expires + tonumber(ARGV[4]))", "expires)"),
     "start-into-a-full-backlog": one("start", "if full then", "if false then"),
     "start-queues-nothing": one(
-        "start", "streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[13], 1, 0, expires)\n"
+        "start",
+        "streams.queue_message(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[7], ahead, about, ARGV[13], 1, 0, expires)\n",
     ),
     "start-reports-nothing": one(
         "start", "streams.report(KEYS[6], 'verification.started'", "local function never() end never(KEYS[6], ''"
@@ -39,7 +40,7 @@ DEFECTS: dict[str, Mutant] = {
     ),
     "start-remembered-without-bound": one("start", "redis.call('LTRIM', KEYS[7], 0, 19) end\n", "end\n"),
     "start-remembered-for-ever": one("start", "redis.call('PEXPIRE', KEYS[7], ARGV[7])\n"),
-    "start-shows-no-message": one("start", "deliveries.slot(1, 1), deliveries.queued(ARGV[13]), unpack", "unpack"),
+    "start-shows-no-message": one("start", "deliveries.slot(1, 1), deliveries.new_slot(ARGV[13]), unpack", "unpack"),
     "check-of-a-final-one": one(
         "check", "if found.status ~= 'pending' then return answer(found.status, found.status) end\n"
     ),
@@ -113,8 +114,8 @@ DEFECTS: dict[str, Mutant] = {
     "resend-shows-the-old-channel": one("resend", "'last_send', now, 'channel', ARGV[3],", "'last_send', now,"),
     "resend-to-a-locked-number": one(
         "include_guard",
-        "  guesses.test(list, kept.guesses, sending.lane)\n",
-        "  if sending.kind == 'start' then guesses.test(list, kept.guesses, sending.lane) end\n",
+        "  guesses.test(list, kept.guesses, sending.trust)\n",
+        "  if sending.kind == 'start' then guesses.test(list, kept.guesses, sending.trust) end\n",
     ),
     "resend-spends-nothing": one("resend", "guard.count(sending)\n"),
     "resend-keeps-the-old-tag": one("resend", "'generation', generation, 'tag', ARGV[5])", "'generation', generation)"),
@@ -131,10 +132,10 @@ DEFECTS: dict[str, Mutant] = {
     "resend-falls-back-from-what-arrived": one(
         "resend", "if ARGV[12] ~= '0' and deliveries.tally", "if false and deliveries.tally"
     ),
-    "resend-queues-nothing": one("resend", "streams.queue(KEYS[2]", "local function never() end never(KEYS[2]"),
+    "resend-queues-nothing": one("resend", "streams.queue_message(KEYS[2]", "local function never() end never(KEYS[2]"),
     "resend-reports-nothing": one("resend", "streams.report(KEYS[6]", "local function never() end never(KEYS[6]"),
     "resend-shows-no-message": one(
-        "resend", "ARGV[3],\n  deliveries.slot(sends, 1), deliveries.queued(ARGV[3]))", "ARGV[3])"
+        "resend", "ARGV[3],\n  deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))", "ARGV[3])"
     ),
     "cancel-of-a-final-one": one(
         "cancel", "  if found.status ~= 'pending' then return { 'final', found.status } end\n"

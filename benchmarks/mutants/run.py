@@ -23,7 +23,7 @@ TESTS = (
     "tests/services/test_fall_back.py",
     "tests/services/test_receipts_at_the_desk.py",
     "tests/store/test_guard_waits.py",
-    "tests/store/test_guard_lanes.py",
+    "tests/store/test_guard_trust.py",
     "tests/store/test_guard_money.py",
     "tests/store/test_guard_ceilings.py",
     "tests/store/test_guard_fraud.py",

@@ -7,7 +7,7 @@ from otp_service.cli.common import Session, command
 from otp_service.domain.verification import LONGEST_LIFE
 from otp_service.errors import ConfigurationError
 from otp_service.services import operator_actions
-from otp_service.store.outbox import DeadLetter, DeadLetters, Redriven, reason_of
+from otp_service.store.outbox import DeadLetter, DeadLetters, RedriveResult, short_reason
 
 _IN_VAIN = ("destination", "fraud", "policy")
 """Reasons that no operator can mend: another try fails too, and may cost."""
@@ -58,7 +58,7 @@ def redrive(session: Session, ids: tuple[str, ...], reason: str | None, *, every
 
 
 def _named(letters: DeadLetters, ids: tuple[str, ...]) -> list[DeadLetter]:
-    found = {one: letters.named(one) for one in ids}
+    found = {one: letters.find(one) for one in ids}
     unknown = [one for one, letter in found.items() if letter is None]
     if unknown:
         raise ConfigurationError(f"There is no dead letter {', '.join(unknown)} (otp-service dead-letters list).")
@@ -74,7 +74,7 @@ def _redrive_all(session: Session, reason: str | None) -> None:
     back = operator_actions.redrive(session.context, meant, session.operator, _tell)
     out.done(f"{back} of {len(meant)} put back.")
     for word in _IN_VAIN if reason is None else ():
-        if left := sum(reason_of(letter) == word for letter in young):
+        if left := sum(short_reason(letter) == word for letter in young):
             vain = f"{left} left for the reason {word}: another try changes nothing."
             out.note(f"{vain} To try all the same: --reason {word}")
     if older:
@@ -82,16 +82,16 @@ def _redrive_all(session: Session, reason: str | None) -> None:
 
 
 def _is_meant(letter: DeadLetter, reason: str | None) -> bool:
-    word = reason_of(letter)
+    word = short_reason(letter)
     return word not in _IN_VAIN if reason is None else word == reason
 
 
-def _tell(letter: DeadLetter, became: Redriven, why_not: str) -> None:
+def _tell(letter: DeadLetter, became: RedriveResult, why_not: str) -> None:
     """Say what became of a letter."""
     said = {
-        Redriven.REDRIVEN: "put back",
-        Redriven.GONE: "not put back: its verification is gone",
-        Redriven.UNWANTED: f"not put back: {why_not}",
+        RedriveResult.REDRIVEN: "put back",
+        RedriveResult.GONE: "not put back: its verification is gone",
+        RedriveResult.UNWANTED: f"not put back: {why_not}",
     }[became]
     click.echo(f"{letter.id}\t{letter.member('id') or '-'}\t{said}")
 

@@ -40,8 +40,8 @@ from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.settings.sections import canonical, is_local, leads_elsewhere
 from otp_service.settings.startup_checks import SHORTEST, is_sample, provider_secrets, refusals, unsafe_lines
 from otp_service.store.mirror import NO_EVICTION, Fence, eviction_refusal, installation_refusal
-from otp_service.store.outbox import reasons_of
-from otp_service.store.scripts import Hindrance, hindrance_of
+from otp_service.store.outbox import count_reasons
+from otp_service.store.scripts import ConnectionProblem, connection_problem
 
 
 class Level(StrEnum):
@@ -333,21 +333,21 @@ TOLERATED_SKEW = 1.0
 """Seconds between this host's clock and Redis' beyond which what this host shows may be wrong."""
 
 _HINDRANCES = {
-    Hindrance.SILENT: ("does not answer", "Start it, or correct redis.url."),
-    Hindrance.USER: ("refuses the user or the password", "Correct them in redis.url."),
-    Hindrance.RIGHTS: ("refuses a command to this user", "Give the user the rights that are missing (ACL)."),
-    Hindrance.MEMORY: ("is full", "Give it more memory (maxmemory)."),
-    Hindrance.REPLICA: ("is a replica and takes no writes", "Name its primary in redis.url."),
-    Hindrance.DATABASE: ("has no database of this number", "Correct the number at the end of redis.url."),
-    Hindrance.STRANGER: ("does not answer as Redis does", "Correct redis.url: something else listens there."),
+    ConnectionProblem.SILENT: ("does not answer", "Start it, or correct redis.url."),
+    ConnectionProblem.USER: ("refuses the user or the password", "Correct them in redis.url."),
+    ConnectionProblem.RIGHTS: ("refuses a command to this user", "Give the user the rights that are missing (ACL)."),
+    ConnectionProblem.MEMORY: ("is full", "Give it more memory (maxmemory)."),
+    ConnectionProblem.REPLICA: ("is a replica and takes no writes", "Name its primary in redis.url."),
+    ConnectionProblem.DATABASE: ("has no database of this number", "Correct the number at the end of redis.url."),
+    ConnectionProblem.NOT_REDIS: ("does not answer as Redis does", "Correct redis.url: something else listens there."),
 }
 
 
 def silence_finding(settings: Settings, silent: StoreUnavailableError) -> Diagnosis:
     """Judge a server that is not available."""
-    hindrance = hindrance_of(silent)
+    hindrance = connection_problem(silent)
     what, action = _HINDRANCES[hindrance]
-    if hindrance is Hindrance.SILENT and _trial_is_over():
+    if hindrance is ConnectionProblem.SILENT and _trial_is_over():
         what, action = "does not answer: the service of make run in this folder is not running", "Start it: make run"
     return Diagnosis(FAIL, "redis.url", f"Redis at {settings.redis.shown_url} {what}.", action)
 
@@ -667,7 +667,7 @@ def of_deliveries(context: Context) -> Iterator[Diagnosis]:
     store = context.store
     for gateway in store.health.of(tuple(context.gateways)).items():
         yield from diagnose(GATEWAY, gateway)
-    yield from diagnose(DEAD_LETTERS, reasons_of(store.dead_letters.since(HOUR, MOST)))
+    yield from diagnose(DEAD_LETTERS, count_reasons(store.dead_letters.since(HOUR, MOST)))
     yield from diagnose(BACKLOG, (store.outbox.lag(), store.history.waiting()))
 
 
@@ -721,11 +721,11 @@ def _of_installation(settings: Settings) -> Iterator[Diagnosis]:
         yield from diagnose(VERSION, server.version())
         yield from of_server(server.setting)
         yield from diagnose(CLOCK, context.store.limits.clock_skew())
-        if differing := server.differing():
-            yield refused(installation_refusal(differing))
+        if differences := server.differences():
+            yield refused(installation_refusal(differences))
         else:
             yield from diagnose(CLAIM, server.claimed())
-        yield from diagnose(FENCE, context.store.fences.standing())
+        yield from diagnose(FENCE, context.store.fences.current())
         yield from diagnose(WORKER, server.worker_age())
         yield from of_ledger(settings, context)
         yield from of_access(settings, context, time.time_ns() // 1_000_000)

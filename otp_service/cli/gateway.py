@@ -22,13 +22,13 @@ from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.services.inbound import inbound_url
 from otp_service.settings.sections import ConfiguredGateway
-from otp_service.store.guard import BY_HAND
+from otp_service.store.guard import MAX_MANUAL_OPEN
 
 TEXT = "This is a test message of otp-service. You need not do anything."
 _LIFE = 300
 """Seconds after which a test message is worthless, as a code would be."""
 _MINUTE = 60_000
-_LONGEST = BY_HAND // _MINUTE
+_LONGEST = MAX_MANUAL_OPEN // _MINUTE
 
 
 @click.group()

@@ -20,8 +20,8 @@ from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import BLOCK, COUNTRY, Held
 from otp_service.settings import Settings
-from otp_service.store.events import LIFTED, Decision, Finding
-from otp_service.store.guard import Stop
+from otp_service.store.events import LIFTED, Decision, RuleHit
+from otp_service.store.guard import CountryBreaker
 from otp_service.store.store import Store
 
 MOST = 100_000
@@ -74,8 +74,8 @@ def status(session: Session, hours: int) -> None:
     )
     closed = ("Application", "Country", "Mode", "Tried again in", "Times")
     _section("closed", "Closed now", closed, _closed(settings, context, kept))
-    spent = ("Application", "Country", "In this", "Spent", "Ceiling", "Currency")
-    _section("spent", "Spent", spent, _spent(settings, context, kept))
+    spent = ("Application", "Country", "In this", "CeilingUse", "Ceiling", "Currency")
+    _section("spent", "CeilingUse", spent, _spent(settings, context, kept))
 
 
 def _section(name: str, title: str, headings: Sequence[str], rows: Sequence[Sequence[out.Cell]]) -> None:
@@ -129,7 +129,7 @@ def _closed_blocks(decisions: Iterable[Decision], now: int) -> list[int]:
     return closed
 
 
-def _left(stop: Stop, now: int) -> out.Cell:
+def _left(stop: CountryBreaker, now: int) -> out.Cell:
     return out.span(stop.ends - now) if stop.ends > now else out.Shown(0, "now, a trickle")
 
 
@@ -148,7 +148,7 @@ def _spent(settings: Settings, context: Context, kept: Iterable[Decision]) -> li
 
 
 _SECOND = 1000
-_LANES = {"known": ", from a known context", "strange": ", from no known context", "": ""}
+_TRUST_PHRASES = {"known": ", from a known context", "unknown": ", from no known context", "": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +171,9 @@ def found_by(context: Context, name: str) -> tuple[Decision, ...]:
 
 def explain_rule(decision: Decision, currency: str) -> Iterator[Explained]:
     """Yield what the rules found, the one that decided first. Amounts of money are in ``currency``."""
-    if not decision.findings:
+    if not decision.rule_hits:
         yield Explained(decision.rule, _sentence(decision.rule), (_of_mode(decision.mode),))
-    for one in sorted(decision.findings, key=lambda one: one.rule != decision.rule):
+    for one in sorted(decision.rule_hits, key=lambda one: one.rule != decision.rule):
         lasts = f"For {out.time_left(one.wait)} from then." if one.wait > _SECOND else ""
         details = (_of_mode(one.mode), *_counts(one, currency), *([lasts] if lasts else []))
         yield Explained(one.rule, _sentence(one.rule), details)
@@ -194,11 +194,11 @@ def _of_mode(mode: str) -> str:
     }.get(mode, mode)
 
 
-def _counts(one: Finding, currency: str) -> tuple[str, ...]:
+def _counts(one: RuleHit, currency: str) -> tuple[str, ...]:
     used, most = _plain(one.used), _plain(one.most)
     scope = one.rule.partition(".")[0]
     if scope == "spend":
-        amount = f"Spent: {shown(round(one.used))} of {shown(round(one.most))} {currency}"
+        amount = f"CeilingUse: {shown(round(one.used))} of {shown(round(one.most))} {currency}"
     elif one.rule == "application.failures":
         amount = f"Wrong: {used} of {most} codes"
     elif one.rule.endswith(".conversion") and not one.most:
@@ -245,7 +245,7 @@ def _decision(decision: Decision, findings: Iterable[Explained]) -> dict[str, An
 
 def _print(decision: Decision, findings: Iterable[Explained]) -> None:
     place = ", ".join(filter(None, (decision.application, decision.purpose, decision.country)))
-    click.secho(f"{out.moment(decision.at)}  {decision.kind} of {place}{_LANES[decision.lane]}", bold=True)
+    click.secho(f"{out.moment(decision.at)}  {decision.kind} of {place}{_TRUST_PHRASES[decision.trust]}", bold=True)
     click.echo(f"  decision {decision.id}" + (f", verification {decision.verification}" * bool(decision.verification)))
     for one in findings:
         click.echo(out.wrapped(f"  {one.rule}: {one.sentence}", 4))
@@ -341,7 +341,7 @@ def replay_command(session: Session, changed: Path | None, log: Path | None, sav
 
 def _kept(store: Store) -> Iterator[Attempt]:
     """Return the log of Redis; say that it has an hour of other limits, where a fence tells so."""
-    if fence := store.fences.standing():
+    if fence := store.fences.current():
         halved = f"from {out.moment(fence.at)} to {out.moment(fence.until)} UTC"
         out.note(f"The store was fenced: limits on messages were halved {halved}; here they are not.")
     return store.attempts.all()

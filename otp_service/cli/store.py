@@ -7,11 +7,11 @@ from otp_service.cli.common import Session, command
 from otp_service.domain.people import Act
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
-from otp_service.store.mirror import CAUTIOUS
+from otp_service.store.mirror import HALVED_FOR
 
 _MEANS = (
     "Whatever was started until now expires at once: who waits for a code asks for a new one. "
-    f"For {out.duration(CAUTIOUS // 1000)} numbers, addresses and applications are sent half as many messages as their "
+    f"For {out.duration(HALVED_FOR // 1000)} numbers, addresses and applications get half as many messages as their "
     "limits allow. This cannot be undone."
 )
 
@@ -41,6 +41,6 @@ def fence(session: Session) -> None:
 
 def warn_of_caution(context: Context) -> None:
     """Warn while limits on messages are halved, so that nobody wonders why."""
-    standing = context.store.fences.standing()
+    standing = context.store.fences.current()
     if standing and standing.is_new:
         out.warn(f"the store was fenced: limits on messages are halved until {out.moment(standing.until)} UTC.")

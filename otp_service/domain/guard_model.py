@@ -875,7 +875,7 @@ class Replay:
         self.unknown = 0
         """Attempts of verifications that started before the log, or of applications that the rules do not name."""
         self.never_started = 0
-        """Further attempts of verifications that would not have started."""
+        """FurtherMessage attempts of verifications that would not have started."""
         self.people_refused = 0
         """Verifications that were approved, and would not have started."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from otp_service.domain.applications import NO_APPLICATION, ApiKey, Application
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.access import Access, ApiKeys, Listing, StoredApplication
-from otp_service.store.scripts import LoadedRuleset
+from otp_service.store.scripts import CompiledRuleset
 from otp_service.telemetry.logging import get_logger
 
 # All of it is in memory, so that no request asks the ledger. What is there is never changed but replaced as a whole,
@@ -22,7 +22,7 @@ class Member:
     """An application, and the rules that it is under."""
 
     application: Application
-    ruleset: LoadedRuleset
+    ruleset: CompiledRuleset
 
 
 Understand = Callable[[str, str], Member]
@@ -35,7 +35,7 @@ class Entries:
 
     applications: Mapping[str, Application]
     """By name."""
-    rulesets: Mapping[str, LoadedRuleset]
+    rulesets: Mapping[str, CompiledRuleset]
     """By the name of the application."""
     keys: Mapping[str, ApiKey]
     """By hash (``sha256:…``)."""
@@ -60,7 +60,7 @@ class Directory:
         self._state = ""
         self._lock = threading.Lock()
         self.entries = self._made({})
-        self.rulesets: Mapping[str, LoadedRuleset] = _Rulesets(self)
+        self.rulesets: Mapping[str, CompiledRuleset] = _Rulesets(self)
         """Those in force whenever it is asked."""
 
     def is_configured(self, name: str) -> bool:
@@ -121,13 +121,13 @@ class Directory:
         )
 
 
-class _Rulesets(Mapping[str, LoadedRuleset]):
+class _Rulesets(Mapping[str, CompiledRuleset]):
     """The rulesets of a directory, for those who hold them longer than one moment."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
 
-    def __getitem__(self, name: str) -> LoadedRuleset:
+    def __getitem__(self, name: str) -> CompiledRuleset:
         return self._directory.entries.rulesets[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -16,7 +16,7 @@ from otp_service.gateways.base import (
 )
 from otp_service.services.context import Context
 from otp_service.store.outbox import (
-    Next,
+    NextStep,
     Settlement,
 )
 from otp_service.telemetry import metrics
@@ -38,10 +38,10 @@ def after_failure(failure: GatewayError, further: str | None) -> Settlement:
     status = DeliveryStatus.UNKNOWN if failure.ambiguous else DeliveryStatus.FAILED
     reason = plain_reason(f"{failure.kind} {failure.provider_code}")
     if failure.kind in _GOES_ON:
-        return Settlement(Next.NEXT, status, reason=reason)
+        return Settlement(NextStep.NEXT, status, reason=reason)
     if failure.kind is FailureKind.CHANNEL and further:
-        return Settlement(Next.RETRY, status, reason=reason, channel=further)
-    return Settlement(Next.DEAD, status, reason=reason, opted_out=failure.opted_out)
+        return Settlement(NextStep.RETRY, status, reason=reason, channel=further)
+    return Settlement(NextStep.DEAD, status, reason=reason, opted_out=failure.opted_out)
 
 
 def told_by(outcome: Accepted | GatewayError, seconds: float, allowance: Allowance) -> Call:
@@ -54,16 +54,16 @@ def told_by(outcome: Accepted | GatewayError, seconds: float, allowance: Allowan
 
 
 def observe(
-    context: Context, gateway: str, dispatch_id: str, call: Call, leave_alone: float = 0, refusal: str = ""
+    context: Context, gateway: str, dispatch_id: str, call: Call, throttled_for: float = 0, refusal: str = ""
 ) -> None:
     """Tell of a call, or of a report on it; ``refusal`` is the reason why it refuses our account, empty if it does not.
 
-    ``leave_alone`` are the milliseconds that it asked for. Raises `StoreUnavailableError`.
+    ``throttled_for`` are the milliseconds that it asked for. Raises `StoreUnavailableError`.
     """
     if refusal:
         metrics.account_refusals.count(gateway=gateway)
         _log.error("account_refused", gateway=gateway, reason=refusal)
-    changed = context.store.health.observe(gateway, dispatch_id, call, leave_alone, refusal)
+    changed = context.store.health.observe(gateway, dispatch_id, call, throttled_for, refusal)
     if changed is not None:
         metrics.breaker_changes.count(gateway=gateway, state=changed)
         level = logging.WARNING if changed is BreakerState.OPEN else logging.INFO

@@ -15,7 +15,7 @@ from otp_service.ledger.ledger import Ledger
 from otp_service.policies.base import Policies
 from otp_service.services.access_cache import Directory, KeyUses
 from otp_service.services.mirror import Reflection
-from otp_service.store.scripts import LoadedRuleset
+from otp_service.store.scripts import CompiledRuleset
 from otp_service.store.store import Store
 
 
@@ -61,6 +61,6 @@ class Context:
         return self.directory.entries.applications
 
     @property
-    def rulesets(self) -> Mapping[str, LoadedRuleset]:
+    def rulesets(self) -> Mapping[str, CompiledRuleset]:
         """The rules of the guard in force now, by the name of the application."""
         return self.directory.entries.rulesets

@@ -30,19 +30,19 @@ from otp_service.services.receipts import receipt_url, refer
 from otp_service.services.record_secrets import derive_code, unseal_destination, unseal_details
 from otp_service.services.registrations import today
 from otp_service.services.verifications import count_refusal, next_channel
-from otp_service.store.mirror import Permission
+from otp_service.store.mirror import MirrorQuery
 from otp_service.store.outbox import (
     NEVER,
-    Behind,
-    Blocked,
     Candidate,
     Dispatched,
     Dropped,
     Job,
-    Next,
-    Overtaken,
-    Settled,
+    LeaseLost,
+    MirrorBehind,
+    NextStep,
+    NoGatewayFree,
     Settlement,
+    SettleResult,
 )
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
@@ -120,31 +120,31 @@ def _follow(context: Context, job: Job, stopped: Stopped) -> None:
     if stopped.channel is None:
         _give_up(context, job, stopped.slot, stopped.reason)
         return
-    settled = context.store.dispatches.settle(job, "", Settlement(Next.RETRY, channel=stopped.channel))
-    if settled is Settled.SETTLED:
+    settled = context.store.dispatches.settle(job, "", Settlement(NextStep.RETRY, channel=stopped.channel))
+    if settled is SettleResult.SETTLED:
         _log.info("message_redirected", verification=job.id, message=job.message, channel=stopped.channel)
 
 
 def _hand_over(
-    context: Context, job: Job, route: Collection[str], permission: Permission, policy: Policy
+    context: Context, job: Job, route: Collection[str], permission: MirrorQuery, policy: Policy
 ) -> Held | None:
     """Call one gateway after the other, until one has the message or none is left that may be called now."""
-    following = Next.NEXT
-    while following is Next.NEXT:
+    following = NextStep.NEXT
+    while following is NextStep.NEXT:
         candidates = [Candidate(name, context.allowances[name], name in job.called) for name in route]
         found = context.store.dispatches.dispatch(
             job, new_dispatch_id(job.bucket), candidates, permission, policy.max_ambiguous
         )
         match found:
-            case Overtaken():
+            case LeaseLost():
                 _log.info("message_overtaken", verification=job.id, message=job.message)
                 return None
-            case Behind():
+            case MirrorBehind():
                 return Held(job, _GLANCE)
             case Dropped():
                 _drop(context, job, found)
                 return None
-            case Blocked():
+            case NoGatewayFree():
                 return _hold_or_rest(context, job, found, policy)
             case Dispatched():
                 job = replace(job, called=job.called | {found.gateway})
@@ -152,11 +152,11 @@ def _hand_over(
     return None
 
 
-def _attempt(context: Context, job: Job, dispatched: Dispatched) -> Next:
+def _attempt(context: Context, job: Job, dispatched: Dispatched) -> NextStep:
     """Make one call and record what became of it; return what follows here."""
     message = _composed(context, job, dispatched)
     if message is None:
-        return Next.DONE
+        return NextStep.DONE
     gateway, allowance = context.gateways[dispatched.gateway], context.allowances[dispatched.gateway]
     cost = cost_of(context, dispatched.gateway, message, job.country)  # nothing may fail between a call and its record
     began = time.perf_counter()
@@ -172,7 +172,7 @@ def _attempt(context: Context, job: Job, dispatched: Dispatched) -> Next:
     if isinstance(outcome, Accepted) or outcome.ambiguous:  # what may have been sent is paid for
         settlement = replace(settlement, cost=cost)
     settled = _settle(context, job, dispatched, settlement)
-    following = settlement.next if settled is Settled.SETTLED else Next.DONE
+    following = settlement.next if settled is SettleResult.SETTLED else NextStep.DONE
     _learn(context, dispatched, told_by(outcome, seconds, allowance), outcome, settlement.reason)
     _report(job, dispatched, settlement, following)
     return following
@@ -259,13 +259,13 @@ def _word_of(outcome: Accepted | GatewayError) -> str:
 
 def _follow_up(context: Context, job: Job, dispatched: Dispatched, outcome: Accepted | GatewayError) -> Settlement:
     if isinstance(outcome, Accepted):
-        return Settlement(Next.DONE, DeliveryStatus.SENT, reference=outcome.reference)
+        return Settlement(NextStep.DONE, DeliveryStatus.SENT, reference=outcome.reference)
     verification = dispatched.verification
     further = next_channel(context, verification.purpose, verification.country, job.channel)
     return after_failure(outcome, further)
 
 
-def _settle(context: Context, job: Job, dispatched: Dispatched, settlement: Settlement) -> Settled:
+def _settle(context: Context, job: Job, dispatched: Dispatched, settlement: Settlement) -> SettleResult:
     """Record an outcome; return what that has led to.
 
     What was handed over is recorded again and again while Redis is away, as long as the code lives: forgotten, the
@@ -291,8 +291,8 @@ def _learn(context: Context, dispatched: Dispatched, call: Call, outcome: Accept
         observe(context, dispatched.gateway, dispatched.dispatch_id, call, 1000 * asked, refusal)
 
 
-def _report(job: Job, dispatched: Dispatched, settlement: Settlement, following: Next) -> None:
-    if following is Next.DEAD:
+def _report(job: Job, dispatched: Dispatched, settlement: Settlement, following: NextStep) -> None:
+    if following is NextStep.DEAD:
         metrics.dead_letters.count(reason=settlement.reason.partition(" ")[0])
     _log.log(
         logging.INFO if settlement.status is DeliveryStatus.SENT else logging.WARNING,
@@ -308,7 +308,7 @@ def _report(job: Job, dispatched: Dispatched, settlement: Settlement, following:
     )
 
 
-def _hold_or_rest(context: Context, job: Job, blocked: Blocked, policy: Policy) -> Held | None:
+def _hold_or_rest(context: Context, job: Job, blocked: NoGatewayFree, policy: Policy) -> Held | None:
     """Hold a message until a gateway's turn comes; after a round through all, put it back until their rest is over."""
     delay = rest(blocked, job, policy)
     if delay is None:
@@ -316,12 +316,12 @@ def _hold_or_rest(context: Context, job: Job, blocked: Blocked, policy: Policy) 
     if blocked.now + delay >= blocked.verification.expires:
         _give_up(context, job, "", "no_gateway")
         return None
-    context.store.dispatches.settle(job, "", Settlement(Next.RETRY, delay=delay))
+    context.store.dispatches.settle(job, "", Settlement(NextStep.RETRY, delay=delay))
     _log.info("message_put_back", verification=job.id, message=job.message, delay=delay)
     return None
 
 
-def rest(blocked: Blocked, job: Job, policy: Policy) -> int | None:
+def rest(blocked: NoGatewayFree, job: Job, policy: Policy) -> int | None:
     """Return the milliseconds that a message rests once no gateway is left to call in this round.
 
     That is up to a quarter longer than its turn says, by chance, so that those which failed together do not come back
@@ -349,13 +349,13 @@ def _drop(context: Context, job: Job, dropped: Dropped) -> None:
     if dropped.reason not in _NOT_WANTED:
         _give_up(context, job, dropped.slot, dropped.reason)
         return
-    context.store.dispatches.settle(job, dropped.slot, Settlement(Next.DONE, reason=dropped.reason))
+    context.store.dispatches.settle(job, dropped.slot, Settlement(NextStep.DONE, reason=dropped.reason))
     _log.info("message_dropped", verification=job.id, message=job.message, reason=dropped.reason)
 
 
 def _give_up(context: Context, job: Job, slot: str, reason: str, gateway: str = "") -> None:
     status = DeliveryStatus.EXPIRED if reason == Status.EXPIRED else DeliveryStatus.FAILED
-    settled = context.store.dispatches.settle(job, slot, Settlement(Next.DEAD, status, reason=reason), gateway)
-    if settled is Settled.SETTLED:
+    settled = context.store.dispatches.settle(job, slot, Settlement(NextStep.DEAD, status, reason=reason), gateway)
+    if settled is SettleResult.SETTLED:
         metrics.dead_letters.count(reason=reason.partition(" ")[0])
         _log.error("message_given_up", verification=job.id, message=job.message, reason=reason)

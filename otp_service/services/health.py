@@ -8,7 +8,7 @@ from otp_service.domain.people import ConsentMode
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.mirror import MISMATCHES
-from otp_service.store.scripts import hindrance_of
+from otp_service.store.scripts import connection_problem
 
 ACCEPTED: Final = "accepted"
 """What is told of starts that are not all refused."""
@@ -35,7 +35,7 @@ def readiness(context: Context) -> Readiness:
         starts = _closed(context) or ACCEPTED
         worker_age, redis = context.store.server.worker_age(), "ok"
     except StoreUnavailableError as lost:
-        starts, redis = f"redis-{hindrance_of(lost)}", "unavailable"
+        starts, redis = f"redis-{connection_problem(lost)}", "unavailable"
     details = {"redis": redis, "worker_age": worker_age, "ledger": ledger, "starts": starts}
     return Readiness(checks=redis == "ok", starts=starts == ACCEPTED, details=details)
 
@@ -47,4 +47,4 @@ def _closed(context: Context) -> str | None:
     if not context.reflection.is_known:
         return "ledger-unknown"
     permission = context.reflection.permission(ConsentMode.OFF)
-    return context.store.verifications.closed(permission, context.keyring.buckets)
+    return context.store.verifications.closed_reason(permission, context.keyring.buckets)

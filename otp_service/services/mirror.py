@@ -10,7 +10,7 @@ from otp_service.domain.keyring import Keyring
 from otp_service.domain.people import Changes, ConsentMode, Place
 from otp_service.errors import LedgerMismatchError, LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.ledger import Ledger
-from otp_service.store.mirror import Building, Mirror, Permission
+from otp_service.store.mirror import Mirror, MirrorBuild, MirrorQuery
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Count
 
@@ -85,7 +85,7 @@ class Reflection:
         self.built = 0
         """Numbers that are in the mirror which is being built here, or was last."""
 
-    def permission(self, demand: ConsentMode, evidence: str = "") -> Permission:
+    def permission(self, demand: ConsentMode, evidence: str = "") -> MirrorQuery:
         """Return what a script is told to look up whether a message may go; asks the ledger only if nobody did before.
 
         Raises `LedgerUnavailableError` while it is not known how far the ledger has come, and `LedgerMismatchError`
@@ -97,7 +97,7 @@ class Reflection:
             raise LedgerMismatchError(MISMATCHES[self.state])
         if self._known is None:
             raise LedgerUnavailableError("It cannot be told now who wants no messages.")
-        return Permission(self._known.identity, self._known.sequence, demand, evidence)
+        return MirrorQuery(self._known.identity, self._known.sequence, demand, evidence)
 
     @property
     def is_known(self) -> bool:
@@ -223,7 +223,7 @@ class Reflection:
         self._noted = False
         return finished
 
-    def _write_all(self, building: Building, begun: Place) -> bool:
+    def _write_all(self, building: MirrorBuild, begun: Place) -> bool:
         """Write the states of all numbers; tell whether the turn lasted for that, and the history is still the same."""
         after, self.built = "", 0
         while (changes := self._ledger.mirrored.all_after(after, AT_ONCE, begun)) and changes.numbers:

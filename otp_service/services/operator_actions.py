@@ -12,7 +12,7 @@ from otp_service.ledger.audit import Link
 from otp_service.ledger.schema import acts
 from otp_service.services.context import Context
 from otp_service.store.mirror import Fence
-from otp_service.store.outbox import DeadLetter, Redriven
+from otp_service.store.outbox import DeadLetter, RedriveResult
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -117,7 +117,7 @@ def unblock(context: Context, held: Held, by: str) -> bool:
     act = ActEntry(Act.GUARD_UNBLOCKED, by, held.application, held.about)
     if not context.ledger.acts.around(act, held.forget):
         return False
-    context.store.decisions.lifted(context.keyring.buckets[0], held.rule, held.application, held.country)
+    context.store.decisions.note_lift(context.keyring.buckets[0], held.rule, held.application, held.country)
     return True
 
 
@@ -147,7 +147,7 @@ def resume_gateway(context: Context, name: str, by: str) -> None:
 
 
 def redrive(
-    context: Context, letters: Sequence[DeadLetter], by: str, tell: Callable[[DeadLetter, Redriven, str], None]
+    context: Context, letters: Sequence[DeadLetter], by: str, tell: Callable[[DeadLetter, RedriveResult, str], None]
 ) -> int:
     """Put dead letters back, whether or not the ledger can record that; tell what became of each, and return how many.
 
@@ -163,7 +163,7 @@ def redrive(
     for letter in letters:
         became, why_not = context.store.dead_letters.redrive(letter)
         tell(letter, became, why_not)
-        count += became is Redriven.REDRIVEN
+        count += became is RedriveResult.REDRIVEN
     return count
 
 

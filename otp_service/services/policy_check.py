@@ -10,7 +10,7 @@ from otp_service.services.call_outcomes import plain_reason
 from otp_service.services.context import Context
 from otp_service.services.record_secrets import unseal_destination
 from otp_service.services.verifications import next_channel
-from otp_service.store.mirror import Permission
+from otp_service.store.mirror import MirrorQuery
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -31,7 +31,7 @@ class Stopped:
     """Where the record shows it as waiting; empty when it does not."""
 
 
-def ask_policies(context: Context, job: Job, permission: Permission) -> Stopped | None:
+def ask_policies(context: Context, job: Job, permission: MirrorQuery) -> Stopped | None:
     """Return what keeps a message from going out; ``None`` when it may, or when there is nothing to send any more.
 
     Nobody is asked, and told the number, whose holder wants no messages: the dispatch finds that out too.
@@ -44,7 +44,7 @@ def ask_policies(context: Context, job: Job, permission: Permission) -> Stopped 
     verification = context.store.verifications.read(job.bucket, job.id)
     if verification is None or not _is_to_be_asked_about(verification, job):
         return None
-    if not context.store.dispatches.allowed(job, permission):
+    if not context.store.dispatches.is_allowed(job, permission):
         return None
     try:
         number = unseal_destination(context.keyring, verification)

@@ -35,9 +35,9 @@ from otp_service.services.context import Context
 from otp_service.services.pricing import price_of_further
 from otp_service.services.verifications import count_noted, count_refusal, next_channel
 from otp_service.store.outbox import (
-    Reported,
+    ReportResult,
 )
-from otp_service.store.verifications import Further, Queued, Refusal, RefusedByRule
+from otp_service.store.verifications import FurtherMessage, Queued, Refusal, RefusedByRule
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 
@@ -77,7 +77,7 @@ def expected_receipt(context: Context, gateway: str, dispatch_id: str) -> Expect
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
     if bucket is None or context.public_url is None or not isinstance(reporter, ReportsReceipts):
         raise NotFoundError(_UNKNOWN)
-    if not context.store.dispatches.made(bucket, dispatch_id, gateway):
+    if not context.store.dispatches.is_known(bucket, dispatch_id, gateway):
         raise NotFoundError(_UNKNOWN)
     return Expected(gateway, reporter, dispatch_id)
 
@@ -226,7 +226,7 @@ def record(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -
     return True
 
 
-def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receipt) -> None:
+def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Receipt) -> None:
     """Queue a further message of the verification, through its next channel and with the same code, if that may help.
 
     Where the gateway refuses our account, another one of the same channel comes first.
@@ -251,7 +251,7 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
     outcome = context.store.verifications.resend(
         bucket,
         verification,
-        Further(
+        FurtherMessage(
             channel,
             price=price,
             falls_back_from=reported.message,
@@ -264,7 +264,7 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
     match outcome:
         case Refusal.MIRROR_BEHIND:
             raise LedgerUnavailableError("The mirror of the ledger is behind.")
-        case Queued(noted=noted):
+        case Queued(recorded_rules=noted):
             count_noted(verification.application, verification.country, noted)
         case RefusedByRule(rule):
             count_refusal(verification.application, verification.country, rule)
@@ -272,7 +272,7 @@ def fall_back(context: Context, bucket: str, reported: Reported, receipt: Receip
     _log.info(event, verification=verification.id, channel=channel)
 
 
-def _channel_after(context: Context, reported: Reported, receipt: Receipt) -> str | None:
+def _channel_after(context: Context, reported: ReportResult, receipt: Receipt) -> str | None:
     """Return the channel to try now; ``None`` unless the last call of the last message did not arrive."""
     verification = reported.verification
     last = max(verification.deliveries, key=lambda one: (one.message, one.dispatch))

@@ -68,14 +68,14 @@ from otp_service.services.registrations import require_clearance
 from otp_service.store.verifications import (
     Canceled,
     Checked,
-    Final,
-    Further,
+    Ended,
+    FurtherMessage,
     Queued,
     Refusal,
-    Refused,
     RefusedByRule,
     Replayed,
     Started,
+    StoreRefusal,
     TooSoon,
     WrongLength,
 )
@@ -226,7 +226,7 @@ def _tell(
     count_refusal(application.name, country, rule)
     with suppress(StoreUnavailableError):
         bucket = context.keyring.buckets[0]
-        refused.decision = context.store.decisions.note(bucket, rule, application.name, purpose.name, country)
+        refused.decision = context.store.decisions.note_refusal(bucket, rule, application.name, purpose.name, country)
 
 
 def _new_view(
@@ -405,7 +405,9 @@ def resend(
         outcome = context.store.verifications.resend(
             bucket,
             verification,
-            Further(wanted, next_tag, price_of_further(context, verification, wanted), trace=tracing.traceparent()),
+            FurtherMessage(
+                wanted, next_tag, price_of_further(context, verification, wanted), trace=tracing.traceparent()
+            ),
             context.reflection.permission(application.withdrawals),
             context.rulesets[application.name],
             retry,
@@ -522,7 +524,7 @@ _PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.CONSENT_REQUIRED: (ConsentRequiredError, "No consent for this number and purpose is in force."),
     Refusal.CONSENT_OUTDATED: (ConsentOutdatedError, "The consent was withdrawn after this one was given."),
     Refusal.BACKLOG_FULL: (BacklogFullError, "Too many messages wait to be delivered."),
-    Refusal.OVERTAKEN: (ConflictError, "Another resend of this verification was faster."),
+    Refusal.CONFLICT: (ConflictError, "Another resend of this verification was faster."),
 }
 _OWN = {
     "application.requests": "The application's quota is used up.",
@@ -531,7 +533,7 @@ _OWN = {
 """What the application is told of its own rules, where that is not the rule's sentence."""
 
 
-def error_of(refused: Refused, verification: Verification | None = None) -> OtpServiceError:
+def error_of(refused: StoreRefusal, verification: Verification | None = None) -> OtpServiceError:
     """Return the error that a refusal means, of a message of a verification where it is one: then it is counted.
 
     A recipient's limits, the lock for guesses among them, are answered alike: a stranger shall not learn from
@@ -544,7 +546,7 @@ def error_of(refused: Refused, verification: Verification | None = None) -> OtpS
             return _by_rule(refused)
         case TooSoon(wait):
             return ResendTooSoonError("The last message was sent too recently.", whole_seconds(wait))
-        case Final(status):
+        case Ended(status):
             return ConflictError(f"The verification is {status}.")
         case WrongLength(length):
             return InvalidCodeError(f"The codes of this verification have {length} digits.")

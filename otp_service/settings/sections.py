@@ -800,7 +800,7 @@ Senders = dict[Name, SenderSettings]
 Approvals = dict[Name, ApprovalSettings]
 
 
-Further = Annotated[
+FurtherMessage = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)], ...], Field(max_length=100)
 ]
 
@@ -808,11 +808,11 @@ Further = Annotated[
 class InboundSettings(Section):
     """Words beside ours that a whole message may be, in any spelling of case and width; and what is answered."""
 
-    stop: Further = ()
+    stop: FurtherMessage = ()
     """No more messages of the application that the number was written to by last."""
-    start: Further = ()
+    start: FurtherMessage = ()
     """Messages again."""
-    help: Further = ()
+    help: FurtherMessage = ()
     """Who this is, and how to end it."""
     replies: tuple[Literal["stop", "help"], ...] = ("stop", "help")
     """What is answered, once a day for a number; none where the provider does so itself."""

@@ -14,7 +14,15 @@ from otp_service.domain.events import CONSENTED, Happening
 from otp_service.domain.guard_model import Attempt, Kind
 from otp_service.domain.verification import GRACE, LONGEST_LIFE
 from otp_service.store import keys
-from otp_service.store.scripts import Retention, ScriptRunner, answered, entry_of, name_of, now_of, pages_of
+from otp_service.store.scripts import (
+    ScriptRunner,
+    StreamLimits,
+    entry_id,
+    parse_entry_id,
+    read_pages,
+    server_time,
+    translate_errors,
+)
 
 GROUP = "ledger"
 """Consumer group of the recorders."""
@@ -26,7 +34,7 @@ _NO_GROUP = "NOGROUP"
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class EventBatch:
     """Some entries of one bucket's stream."""
 
     bucket: str
@@ -41,21 +49,21 @@ class Taken:
         pairs = zip(self.entries, self.happenings, strict=True)
         return tuple(entry for entry, one in pairs if one.type == CONSENTED)
 
-    def singly(self) -> Iterator["Taken"]:
+    def split(self) -> Iterator["EventBatch"]:
         """Yield the entries one by one."""
         for entry, happening in zip(self.entries, self.happenings, strict=True):
-            yield Taken(self.bucket, (entry,), (happening,))
+            yield EventBatch(self.bucket, (entry,), (happening,))
 
 
 class EventLog:
     """The events of all buckets. Raises `StoreUnavailableError` when Redis does not answer in time."""
 
-    def __init__(self, client: redis.Redis, retention: Retention, buckets: tuple[str, ...]) -> None:
+    def __init__(self, client: redis.Redis, limits: StreamLimits, buckets: tuple[str, ...]) -> None:
         self._client = client
-        self._kept = retention
+        self._limits = limits
         self._buckets = buckets
 
-    def take(self, consumer: str, most: int, wait: int = 0) -> list[Taken]:
+    def take(self, consumer: str, most: int, wait: int = 0) -> list[EventBatch]:
         """Return new entries, at most ``most`` of each bucket; they are this consumer's until they are acknowledged.
 
         Where there are none, they are waited for: ``wait`` milliseconds, fewer than the client's time-out.
@@ -66,7 +74,7 @@ class EventLog:
         )
         return [_taken(bucket, entries) for bucket, entries in self._by_bucket(found) if entries]
 
-    def claim(self, consumer: str, most: int, idle: int) -> list[Taken]:
+    def claim(self, consumer: str, most: int, idle: int) -> list[EventBatch]:
         """Take over entries that were taken ``idle`` milliseconds ago, and not acknowledged: nobody else will."""
         found = ((bucket, self._claimed(keys.events(bucket), consumer, most, idle)) for bucket in self._buckets)
         return [_taken(bucket, entries) for bucket, entries in found if entries]
@@ -75,34 +83,32 @@ class EventLog:
         answer = self._with_groups(lambda: self._client.xautoclaim(stream, GROUP, consumer, idle, count=most))
         return [entry for entry in answer[1] if entry[1]]  # one that was deleted meanwhile has no fields
 
-    def acknowledge(self, taken: Taken) -> None:
+    def acknowledge(self, taken: EventBatch) -> None:
         """Note that entries are recorded; consents go with that."""
         stream, consents = keys.events(taken.bucket), taken.consents
-        with answered(), self._client.pipeline() as pipeline:
+        with translate_errors(), self._client.pipeline() as pipeline:
             if consents:
                 pipeline.xdel(stream, *consents)
             pipeline.xack(stream, GROUP, *taken.entries)
             pipeline.execute()
 
-    def consents(self, bucket: str, pseudonym: str) -> Iterator[Taken]:
+    def consents(self, bucket: str, pseudonym: str) -> Iterator[EventBatch]:
         """Yield the consents of a number that are not known to be recorded, some at once; whoever has them goes on."""
         stream = keys.events(bucket)
-        with answered():
+        with translate_errors():
             begin = "{}-{}".format(*self._recorded(stream))
-        for entries in pages_of(self._client, stream, begin, "+", size=_TRIMMED_AT_ONCE):
+        for entries in read_pages(self._client, stream, begin, "+", size=_TRIMMED_AT_ONCE):
             taken = _taken(bucket, entries)
-            mine = [
-                one for one in taken.singly() if one.consents and one.happenings[0].member("pseudonym") == pseudonym
-            ]
+            mine = [one for one in taken.split() if one.consents and one.happenings[0].member("pseudonym") == pseudonym]
             yield from mine
 
     def trim(self) -> None:
         """Let go what is recorded, and too old or too much."""
-        with answered():
-            oldest = now_of(self._client) - self._kept.milliseconds
+        with translate_errors():
+            oldest = server_time(self._client) - self._limits.milliseconds
         for bucket in self._buckets:
             stream = keys.events(bucket)
-            with answered():
+            with translate_errors():
                 bound = min(self._recorded(stream), max((oldest, 0), self._superfluous(stream)))
                 if bound > (0, 0):
                     self._client.xtrim(stream, minid="{}-{}".format(*bound), approximate=False)
@@ -111,7 +117,7 @@ class EventLog:
         """Forget recorders that took nothing for a day and hold nothing: each process has a name of its own."""
         for bucket in self._buckets:
             stream = keys.events(bucket)
-            with answered():
+            with translate_errors():
                 consumers: Any = self._client.xinfo_consumers(stream, GROUP) if any(self._groups(stream)) else ()
                 for one in consumers:
                     if not one["pending"] and one["idle"] > _SILENT:
@@ -121,7 +127,7 @@ class EventLog:
         """Return how many events are not in the ledger yet, about."""
         total = 0
         for bucket in self._buckets:
-            with answered():
+            with translate_errors():
                 for group in self._groups(keys.events(bucket)):
                     total += group["pending"] + (group.get("lag") or 0)
         return total
@@ -138,7 +144,7 @@ class EventLog:
 
     def _superfluous(self, stream: str) -> tuple[int, int]:
         """Return the first entry that stays when the stream is cut to its greatest length."""
-        too_many = self._client.xlen(stream) - self._kept.events
+        too_many = self._client.xlen(stream) - self._limits.events
         if too_many <= 0:
             return 0, 0
         entries: Any = self._client.xrange(stream, count=min(too_many, _TRIMMED_AT_ONCE) + 1)
@@ -150,7 +156,7 @@ class EventLog:
 
     def _with_groups(self, ask: Any) -> Any:  # noqa: ANN401 - whatever the command answers
         """Ask; where a stream has no group of ours yet, or lost it with all else, make it and ask again."""
-        with answered():
+        with translate_errors():
             try:
                 return ask()
             except redis.ResponseError as error:
@@ -173,15 +179,15 @@ class EventLog:
             yield buckets[stream], entries
 
 
-def _taken(bucket: str, entries: Sequence[Any]) -> Taken:
+def _taken(bucket: str, entries: Sequence[Any]) -> EventBatch:
     names = tuple(entry.decode() for entry, _ in entries)
-    return Taken(bucket, names, tuple(_happening(bucket, entry.decode(), fields) for entry, fields in entries))
+    return EventBatch(bucket, names, tuple(_happening(bucket, entry.decode(), fields) for entry, fields in entries))
 
 
 def _happening(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> Happening:
     fields = _decoded(raw)
     at, kind = int(entry.partition("-")[0]), fields.pop("type", "")
-    return Happening(f"{name_of(bucket, entry)}:{_digest(raw)}", at, kind, fields)
+    return Happening(f"{entry_id(bucket, entry)}:{_digest(raw)}", at, kind, fields)
 
 
 def _decoded(raw: Mapping[bytes, bytes]) -> dict[str, str]:
@@ -198,7 +204,7 @@ def _place(entry: bytes | str) -> tuple[int, int]:
     return int(milliseconds), int(count)
 
 
-SPAN = 1500 * (LONGEST_LIFE + GRACE)
+EVENT_SPAN = 1500 * (LONGEST_LIFE + GRACE)
 """Milliseconds from its start in which all of a verification happens: its record's life, and half as much again."""
 PAGE = 1000
 """Entries that are read at once."""
@@ -243,7 +249,7 @@ class Past:
 
 
 class History:
-    """The number's last verifications, the event stream, and the lanes."""
+    """The number's last verifications, the event stream, and the queues."""
 
     def __init__(self, client: redis.Redis, buckets: tuple[str, ...], *, page: int = PAGE, most: int = MOST) -> None:
         self._client = client
@@ -253,17 +259,17 @@ class History:
 
     def recent(self, bucket: str, pseudonym: str) -> tuple[Started, ...]:
         """Return a number's last verifications, of all applications, newest first."""
-        with answered():
+        with translate_errors():
             found: Any = self._client.lrange(keys.recent(bucket, pseudonym), 0, -1)
         pairs = (entry.decode().partition("|") for entry in found)
         return tuple(Started(one, int(at)) for one, _, at in pairs)
 
     def past(self, bucket: str, since: Mapping[str, int]) -> Past:
-        """Return the events of some verifications, each from a time on for `SPAN`; the newest ones first to be read."""
+        """Return the events of some verifications, each from a time on for `EVENT_SPAN`, newest first."""
         found: dict[str, list[Event]] = {one: [] for one in since}
         pages, complete = self._most, True
         for begin, end in _spans(since.values()):
-            for entries in pages_of(self._client, keys.events(bucket), str(begin), str(end), size=self._page):
+            for entries in read_pages(self._client, keys.events(bucket), str(begin), str(end), size=self._page):
                 for event in map(_event, entries):
                     if event.member("id") in found:
                         found[event.member("id")].append(event)
@@ -276,17 +282,17 @@ class History:
         return Past({one: tuple(events) for one, events in found.items()}, complete)
 
     def waiting(self) -> Mapping[str, int]:
-        """Return how many messages wait, by the application that they are of, over all lanes."""
-        with answered(), self._client.pipeline(transaction=False) as pipeline:
+        """Return how many messages wait, by the application that they are of, over all queues."""
+        with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             for bucket in self._buckets:
-                pipeline.hkeys(keys.lanes(bucket))
-            lanes = sorted(lane.decode() for known in pipeline.execute() for lane in known)
-            for lane in lanes:
-                pipeline.xlen(lane)
+                pipeline.hkeys(keys.queues(bucket))
+            queues = sorted(queue.decode() for known in pipeline.execute() for queue in known)
+            for queue in queues:
+                pipeline.xlen(queue)
             lengths: list[int] = pipeline.execute()
         waiting: Counter[str] = Counter()
-        for lane, length in zip(lanes, lengths, strict=True):
-            waiting[lane.rsplit(":", 3)[1]] += length
+        for queue, length in zip(queues, lengths, strict=True):
+            waiting[queue.rsplit(":", 3)[1]] += length
         return waiting
 
 
@@ -294,10 +300,10 @@ def _spans(begins: Iterable[int]) -> list[tuple[int, int]]:
     """Return the times to look at, newest first; those that overlap are one."""
     spans: list[tuple[int, int]] = []
     for begin in sorted(begins, reverse=True):
-        if spans and begin + SPAN >= spans[-1][0]:
+        if spans and begin + EVENT_SPAN >= spans[-1][0]:
             spans[-1] = (begin, spans[-1][1])
         else:
-            spans.append((begin, begin + SPAN))
+            spans.append((begin, begin + EVENT_SPAN))
     return spans
 
 
@@ -312,7 +318,7 @@ LIFTED = "lifted"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RuleHit:
     """What one rule found."""
 
     rule: str
@@ -338,8 +344,8 @@ class Decision:
     ``lifted``."""
     kind: str
     """What was asked for: ``start``, ``resend``, ``fallback``, ``check``; a further ``dispatch``; or ``change``."""
-    lane: str
-    """``known`` or ``strange``: whether the context was known to the number; empty where it makes no difference."""
+    trust: str
+    """``known`` or ``unknown``: whether the context was known to the number; empty where it makes no difference."""
     until: int
     """Milliseconds since the epoch; 0 where waiting does not help."""
     verification: str
@@ -347,7 +353,7 @@ class Decision:
     application: str
     purpose: str
     country: str
-    findings: tuple[Finding, ...]
+    rule_hits: tuple[RuleHit, ...]
 
     @property
     def entry(self) -> str:
@@ -364,84 +370,86 @@ class Decisions:
     """Reads the decisions, and notes those that are made without a script."""
 
     def __init__(
-        self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...], retention: Retention
+        self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...], limits: StreamLimits
     ) -> None:
         self._client = client
         self._scripts = scripts
         self._buckets = buckets
-        self._kept = retention
+        self._limits = limits
 
-    def note(self, bucket: str, rule: str, application: str, purpose: str, country: str) -> str:
+    def note_refusal(self, bucket: str, rule: str, application: str, purpose: str, country: str) -> str:
         """Note that a rule refused a start by itself; return the identifier of the decision."""
         return self._note(bucket, rule, application, purpose, country, "enforce")
 
-    def lifted(self, bucket: str, rule: str, application: str = "", country: str = "") -> None:
+    def note_lift(self, bucket: str, rule: str, application: str = "", country: str = "") -> None:
         """Note that somebody lifted what a rule held back."""
         self._note(bucket, rule, application, "", country, LIFTED)
 
     def _note(self, bucket: str, rule: str, application: str, purpose: str, country: str, mode: str) -> str:
-        kept = (self._kept.decisions, self._kept.milliseconds)
-        made = self._scripts.run("note", (keys.decisions(bucket),), (*kept, rule, application, purpose, country, mode))
-        return name_of(bucket, made.decode())
+        kept = (self._limits.decisions, self._limits.milliseconds)
+        made = self._scripts.run(
+            "decision_note", (keys.decisions(bucket),), (*kept, rule, application, purpose, country, mode)
+        )
+        return entry_id(bucket, made.decode())
 
     def now(self) -> int:
         """Return the time by Redis' clock, in milliseconds."""
-        with answered():
-            return now_of(self._client)
+        with translate_errors():
+            return server_time(self._client)
 
     def find(self, name: str) -> Decision | None:
         """Return a decision by its identifier; ``None`` when it is not kept (any more)."""
-        if not (place := entry_of(name, self._buckets)):
+        if not (place := parse_entry_id(name, self._buckets)):
             return None
         bucket, entry = place
-        with answered():
+        with translate_errors():
             found: Any = self._client.xrange(keys.decisions(bucket), entry, entry)
-        return decision_of(bucket, found[0]) if found else None
+        return parse_decision(bucket, found[0]) if found else None
 
     def latest(self, most: int) -> Iterator[Decision]:
         """Yield the decisions of all buckets, the newest of each first, at most so many of each."""
         for bucket in self._buckets:
             end, left = "+", most
             while left > 0:
-                with answered():
+                with translate_errors():
                     entries: Any = self._client.xrevrange(keys.decisions(bucket), end, "-", count=min(PAGE, left))
-                yield from (decision_of(bucket, entry) for entry in entries)
+                yield from (parse_decision(bucket, entry) for entry in entries)
                 if len(entries) < min(PAGE, left):
                     break
                 end, left = "(" + entries[-1][0].decode(), left - len(entries)
 
     def of_verification(self, bucket: str, verification_id: str) -> tuple[Decision, ...]:
         """Return the decisions on a verification, the first ones first. All that is kept is read."""
-        kept = (one for entries in pages_of(self._client, keys.decisions(bucket), size=PAGE) for one in entries)
-        found = (decision_of(bucket, entry) for entry in kept)
+        kept = (one for entries in read_pages(self._client, keys.decisions(bucket), size=PAGE) for one in entries)
+        found = (parse_decision(bucket, entry) for entry in kept)
         return tuple(one for one in found if one.verification == verification_id)
 
 
-def decision_of(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
+def parse_decision(bucket: str, entry: tuple[bytes, Mapping[bytes, bytes]]) -> Decision:
     """Return a decision as it is read from a bucket's stream."""
     name, raw = entry
     fields = _decoded(raw)
     return Decision(
-        id=name_of(bucket, name.decode()),
+        id=entry_id(bucket, name.decode()),
         rule=fields.get("rule", ""),
         mode=fields.get("mode", ""),
         kind=fields.get("kind", ""),
-        lane=fields.get("lane", ""),
+        trust=fields.get("trust", ""),
         until=int(fields.get("until", "0")),
         verification=fields.get("id", ""),
         application=fields.get("application", ""),
         purpose=fields.get("purpose", ""),
         country=fields.get("country", ""),
-        findings=tuple(_finding(text) for text in fields.get("findings", "").split(",") if text),
+        rule_hits=tuple(_parse_rule_hit(text) for text in fields.get("rule_hits", "").split(",") if text),
     )
 
 
-def _finding(text: str) -> Finding:
+def _parse_rule_hit(text: str) -> RuleHit:
     rule, used, most, window, wait, mode = text.split(" ")
-    return Finding(rule, float(used), float(most), int(window), int(wait), mode)
+    return RuleHit(rule, float(used), float(most), int(window), int(wait), mode)
 
 
-_TRIED = {
+_ATTEMPT_KINDS = {
     "verification.started": Kind.START,
     "verification.resent": Kind.RESEND,
     "verification.approved": Kind.APPROVED,
@@ -477,7 +485,7 @@ class Attempts:
 
     def _begin(self, stream: str) -> int:
         """Return the time of the first entry that is left of a stream, 0 where none has gone."""
-        with answered():
+        with translate_errors():
             if not self._client.exists(stream):
                 return 0
             about: Any = self._client.xinfo_stream(stream)
@@ -486,18 +494,18 @@ class Attempts:
         return _place(about["first-entry"][0] if about["length"] else about["last-generated-id"])[0]
 
     def _entries(self, stream: str, begin: str) -> Iterator[tuple[_Position, Mapping[str, str]]]:
-        for entries in pages_of(self._client, stream, begin, size=PAGE):
+        for entries in read_pages(self._client, stream, begin, size=PAGE):
             yield from ((_place(name), _decoded(raw)) for name, raw in entries)
 
 
 def _accepted(position: _Position, fields: Mapping[str, str]) -> tuple[_Position, Attempt | None]:
     """Return what an event says was tried, ``None`` when it is of something else."""
-    kind = _TRIED.get(fields.get("type", ""))
+    kind = _ATTEMPT_KINDS.get(fields.get("type", ""))
     if kind is None or (kind is Kind.START and "sending" not in fields):
         return position, None
     if kind is Kind.RESEND and fields.get("falls_back_from", "0") != "0":
         kind = Kind.FALLBACK
-    attempt = Attempt(position[0], kind, fields.get("id", ""), fields.get("rule", ""), _what(fields))
+    attempt = Attempt(position[0], kind, fields.get("id", ""), fields.get("rule", ""), _attempt_details(fields))
     return position, attempt
 
 
@@ -506,11 +514,11 @@ def _refused(bucket: str, entry: _Position, fields: Mapping[str, str]) -> tuple[
     position = max((entry[0], -1), _place(fields.get("after", "0-0")))
     if not {"sending", "price"} & fields.keys():
         return position, None
-    verification = fields["id"] or name_of(bucket, "{}-{}".format(*entry))  # a start that is refused has none
-    return position, Attempt(entry[0], Kind(fields["kind"]), verification, fields["rule"], _what(fields))
+    verification = fields["id"] or entry_id(bucket, "{}-{}".format(*entry))  # a start that is refused has none
+    return position, Attempt(entry[0], Kind(fields["kind"]), verification, fields["rule"], _attempt_details(fields))
 
 
-def _what(fields: Mapping[str, str]) -> str:
+def _attempt_details(fields: Mapping[str, str]) -> str:
     """Return what a replay has to know of a message, as an attempt holds it."""
     if sending := fields.get("sending"):
         return f"{fields['application']}|{fields['country']}|{sending}"

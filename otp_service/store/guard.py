@@ -15,11 +15,11 @@ from otp_service.domain.guard import Limit, Limits, Ruleset, cautious
 from otp_service.domain.verification import BreakerPolicy, BreakerState, Call, GatewayHealth
 from otp_service.store import keys
 from otp_service.store.mirror import Fences
-from otp_service.store.scripts import ScriptRunner, answered, milliseconds, now_of
+from otp_service.store.scripts import ScriptRunner, server_time, to_milliseconds, translate_errors
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class CeilingUse:
     """How far a ceiling is used, in millionths."""
 
     interval: str
@@ -29,7 +29,7 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class CountryBreaker:
     """A block or country whose breaker is open, or is tried again."""
 
     ends: int
@@ -45,25 +45,25 @@ class Guard:
         self._client = client
         self._scripts = scripts
 
-    def spent(self, ruleset: Ruleset, application: str, country: str = "") -> tuple[Spent, ...]:
+    def spent(self, ruleset: Ruleset, application: str, country: str = "") -> tuple[CeilingUse, ...]:
         """Return how far an application's own ceilings, or those of a country, are used now."""
         ceilings = ruleset.ceilings_of(country) if country else ruleset.ceilings
         if not ceilings:
             return ()
         key = keys.spend_in_country(application, country) if country else keys.spend(application)
-        now, kept = self._recall(key)
+        now, kept = self._read(key)
         amounts = []
         for ceiling in ceilings:
             interval, amount = kept.get(ceiling.name, (-1, 0))
             present = interval - now // ceiling.interval in {0, 1}
-            amounts.append(Spent(ceiling.name, int(amount) if present else 0, ceiling.amount))
+            amounts.append(CeilingUse(ceiling.name, int(amount) if present else 0, ceiling.amount))
         return tuple(amounts)
 
-    def stop(self, application: str, country: str) -> Stop | None:
+    def stop(self, application: str, country: str) -> CountryBreaker | None:
         """Return the breaker of an application's country, unless it is closed."""
-        _, kept = self._recall(keys.country(application, country))
+        _, kept = self._read(keys.country(application, country))
         *_, ends, times, _ = kept.get("c", (0, 0, 0))
-        return Stop(ends, times) if ends else None
+        return CountryBreaker(ends, times) if ends else None
 
     def forget_number(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """End the waits and locks of a number; return how many there were. What it was approved for stays."""
@@ -83,16 +83,16 @@ class Guard:
         wider = (keys.network(wide_network), keys.provider(provider)) if provider else ()
         return sum(map(self._forget, (keys.address(network), *wider))) + self._delete(keys.asked(network))
 
-    def _recall(self, key: str) -> tuple[int, Mapping[str, Any]]:
+    def _read(self, key: str) -> tuple[int, Mapping[str, Any]]:
         """Return the time in milliseconds, and what is kept under a key."""
-        now, text = self._scripts.run("recall", (key,), ())
+        now, text = self._scripts.run("guard_read", (key,), ())
         return now, json.loads(text or b"{}")
 
     def _forget(self, key: str) -> int:
-        return int(self._scripts.run("forget", (key,), ()))
+        return int(self._scripts.run("guard_forget", (key,), ()))
 
     def _delete(self, *names: str) -> int:
-        with answered():
+        with translate_errors():
             return sum(int(self._client.delete(name)) for name in names)
 
 
@@ -136,9 +136,9 @@ class LimitReader:
 
     def windows(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> list[WindowState]:
         """Return the state of every window of a number."""
-        fence = self._fences.standing()
+        fence = self._fences.current()
         halved = fence is not None and fence.is_new
-        with answered():
+        with translate_errors():
             return [
                 self._state(item, key, cautious(limit) if halved else limit, application)
                 for item, key, limit, application in self._items(bucket, pseudonym, applications)
@@ -147,7 +147,7 @@ class LimitReader:
     def reset(self, bucket: str, pseudonym: str, applications: Iterable[str]) -> int:
         """Forget what was counted for a number; return how many windows were."""
         used = 0
-        with answered():
+        with translate_errors():
             for item, key, _, _ in self._items(bucket, pseudonym, applications):
                 used += self._windows.get_window_stats(item, key).remaining < item.amount
                 self._windows.clear(item, key)
@@ -155,7 +155,7 @@ class LimitReader:
 
     def clock_skew(self) -> float:
         """Return by how many seconds this host's clock is ahead of Redis'."""
-        with answered():
+        with translate_errors():
             seconds, micros = self._client.time()
         return time.time() - (seconds + micros / 1_000_000)
 
@@ -176,7 +176,7 @@ class LimitReader:
                 yield WindowItem(limit), keys.identifier(key), limit, application
 
 
-BY_HAND: Final = 1000 * keys.health.seconds // 2
+MAX_MANUAL_OPEN: Final = 1000 * keys.health.seconds // 2
 """Milliseconds for which a breaker stays open that is opened by hand, at most: every key expires."""
 
 
@@ -189,21 +189,21 @@ class Health:
         self._policy = policy
 
     def observe(
-        self, gateway: str, dispatch_id: str, call: Call, leave_alone: float = 0, refusal: str = ""
+        self, gateway: str, dispatch_id: str, call: Call, throttled_for: float = 0, refusal: str = ""
     ) -> BreakerState | None:
         """Learn from a call; return the state that the breaker changed to, ``None`` when it did not change.
 
-        ``leave_alone`` are the milliseconds that the gateway asked for, granted up to the longest block; ``refusal``
+        ``throttled_for`` are the milliseconds that the gateway asked for, granted up to the longest block; ``refusal``
         says why it refuses our account, empty when it does not.
         """
         policy = self._policy
         answer = self._scripts.run(
-            "observe",
-            (keys.health(gateway), keys.flights(gateway)),
+            "gateway_observe",
+            (keys.health(gateway), keys.in_flight(gateway)),
             (
                 dispatch_id,
                 call,
-                round(min(leave_alone, policy.longest_block)),
+                round(min(throttled_for, policy.longest_block)),
                 refusal,
                 policy.run,
                 policy.calls,
@@ -225,13 +225,13 @@ class Health:
 
     def of(self, gateways: tuple[str, ...]) -> Mapping[str, GatewayHealth]:
         """Return how each gateway is now."""
-        with answered(), self._client.pipeline(transaction=False) as pipeline:
+        with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
             for gateway in gateways:
                 pipeline.hgetall(keys.health(gateway))
-                pipeline.zrange(keys.flights(gateway), 0, -1, withscores=True)
+                pipeline.zrange(keys.in_flight(gateway), 0, -1, withscores=True)
             time, *answers = pipeline.execute()
-        now = milliseconds(time)
+        now = to_milliseconds(time)
         found = zip(answers[::2], answers[1::2], strict=True)
         return {
             name: _health_of(fields, calls, now, self._policy.window)
@@ -239,18 +239,18 @@ class Health:
         }
 
     def open(self, gateway: str, milliseconds: int, by: str) -> None:
-        """Open a breaker by hand, for `BY_HAND` at most; then it is tried. ``by`` says who does it."""
-        block = min(milliseconds, BY_HAND)
-        with answered(), self._client.pipeline(transaction=True) as pipeline:
-            until = now_of(self._client) + block
+        """Open a breaker by hand, for `MAX_MANUAL_OPEN` at most; then it is tried. ``by`` says who does it."""
+        open_for = min(milliseconds, MAX_MANUAL_OPEN)
+        with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
+            until = server_time(self._client) + open_for
             pipeline.delete(keys.health(gateway))
-            pipeline.hset(keys.health(gateway), mapping={"until": until, "block": block, "hand": by})
-            pipeline.pexpire(keys.health(gateway), block + BY_HAND)
+            pipeline.hset(keys.health(gateway), mapping={"until": until, "open_for": open_for, "opened_by": by})
+            pipeline.pexpire(keys.health(gateway), open_for + MAX_MANUAL_OPEN)
             pipeline.execute()
 
     def close(self, gateway: str) -> None:
         """Close a breaker by hand, and forget what was counted."""
-        with answered():
+        with translate_errors():
             self._client.delete(keys.health(gateway))
 
 
@@ -261,9 +261,9 @@ def _health_of(fields: Mapping[bytes, bytes], calls: list[tuple[bytes, float]], 
     opened = BreakerState.OPEN if until > now else BreakerState.HALF_OPEN
     return GatewayHealth(
         state=opened if until else BreakerState.CLOSED,
-        by_hand=values.get("hand", b"").decode(),
+        by_hand=values.get("opened_by", b"").decode(),
         opens_in=max(0, until - now),
-        block=int(values.get("block", 0)),
+        block=int(values.get("open_for", 0)),
         calls=int(values.get("calls", 0)) if present else 0,
         bad=int(values.get("bad", 0)) if present else 0,
         in_flight=sum(end > now for _, end in calls) if calls else None,

@@ -12,7 +12,7 @@ from otp_service.domain.numbers import parse_destination
 from otp_service.domain.templates import Message
 from otp_service.domain.verification import GRACE
 from otp_service.store import keys
-from otp_service.store.scripts import answered, now_of
+from otp_service.store.scripts import server_time, translate_errors
 
 KEPT = 100
 """Messages kept for an application."""
@@ -48,9 +48,12 @@ class Mailbox:
         sealed = self._keyring.seal(
             plain, verification_id=message.verification_id, application=message.application, kind=_KIND
         )
-        places = (keys.caught(message.application), keys.caught_of(message.application, message.verification_id))
-        with answered(), self._client.pipeline(transaction=False) as pipeline:
-            entry = f"{now_of(self._client)} {message.verification_id} ".encode() + sealed
+        places = (
+            keys.sandbox_messages(message.application),
+            keys.sandbox_messages_of(message.application, message.verification_id),
+        )
+        with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
+            entry = f"{server_time(self._client)} {message.verification_id} ".encode() + sealed
             for key in places:
                 pipeline.lpush(key, entry)
                 pipeline.ltrim(key, 0, KEPT - 1)
@@ -59,8 +62,12 @@ class Mailbox:
 
     def messages(self, application: str, verification_id: str | None) -> list[CaughtMessage]:
         """Return what was caught for an application, newest first: of one verification, or the last ones."""
-        key = keys.caught_of(application, verification_id) if verification_id else keys.caught(application)
-        with answered():
+        key = (
+            keys.sandbox_messages_of(application, verification_id)
+            if verification_id
+            else keys.sandbox_messages(application)
+        )
+        with translate_errors():
             entries = cast("list[bytes]", self._client.lrange(key, 0, -1))
         return list(self._open(entries, application))
 
@@ -96,13 +103,13 @@ class Replies:
     def spend(self, bucket: str, application: str, pseudonym: str, meaning: str) -> bool:
         """Tell whether a number may get an application's reply of a kind, and then none for a day, come what may."""
         place = keys.replied(bucket, application, pseudonym, meaning)
-        with answered():
+        with translate_errors():
             return bool(self._client.set(place, 1, nx=True, ex=APART))
 
     def put(self, entry: bytes) -> None:
         """Let a reply wait for a worker."""
-        with answered(), self._client.pipeline(transaction=True) as pipeline:
-            stamp = now_of(self._client)
+        with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
+            stamp = server_time(self._client)
             pipeline.lpush(keys.REPLIES, b"%d " % stamp + entry)
             pipeline.ltrim(keys.REPLIES, 0, MOST - 1)
             pipeline.expire(keys.REPLIES, LATEST)
@@ -110,9 +117,9 @@ class Replies:
 
     def take(self) -> bytes | None:
         """Return the reply that waits longest, which nobody else gets; ``None`` when none waits."""
-        with answered():
+        with translate_errors():
             while found := cast("bytes | None", self._client.rpop(keys.REPLIES)):
                 stamp, _, entry = found.partition(b" ")
-                if now_of(self._client) - int(stamp) < 1000 * LATEST:
+                if server_time(self._client) - int(stamp) < 1000 * LATEST:
                     return entry
         return None

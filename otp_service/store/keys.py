@@ -100,13 +100,13 @@ def kinds_of(key: str) -> tuple[Key, ...]:
     return tuple(kind for kind in KEYS if kind.has(key))
 
 
-def queue(bucket: str, kind: str, application: str, country: str, channel: str) -> tuple[str, str, str, str]:
-    """Return all that a script needs to put a job into a lane."""
-    return lane(bucket, kind, application, country, channel), lanes(bucket), ready(bucket), wake(bucket)
+def queue_keys(bucket: str, kind: str, application: str, country: str, channel: str) -> tuple[str, str, str, str]:
+    """Return all that a script needs to put a job into a queue."""
+    return queue(bucket, kind, application, country, channel), queues(bucket), ready(bucket), wake(bucket)
 
 
 def guard_of_number(bucket: str) -> str:
-    """Return what the keys of the guard about numbers begin with; scripts append ``standing/``, ``cooldown/``, ..."""
+    """Return what the keys of the guard about numbers begin with; scripts append ``reputation/``, ``cooldown/``, ..."""
     return f"{PREFIX}:{{{bucket}}}:guard/"
 
 
@@ -118,7 +118,7 @@ def identifier(window: str) -> str:
 _DAY: Final = 24 * 3600
 _FOR_EVER: Final = Life("for ever")
 _MINUTE: Final = Life("a minute", 60)
-_LANES: Final = Life("no TTL; an empty lane is forgotten within an hour")
+_QUEUES: Final = Life("no TTL; an empty queue is forgotten within an hour")
 _RECORD: Final = Life("life of the code + 10 min", LONGEST_LIFE + GRACE)
 _STREAM: Final = Life("`streams.retention_days` after the last write", 1, "streams")
 _WINDOW: Final = Life("the window", 1, "window")
@@ -149,15 +149,15 @@ dispatch = Key("otp:{<bucket>}:dispatch:<dp id>", "hash", "", _RECORD, "API (rec
 idempotency = Key("otp:{<bucket>}:idempotency:<application>:<fingerprint>", "hash", "",
     Life("a start's 24 h; others as the record", IDEMPOTENCY_SECONDS), "API",
     "what an idempotency key stood for, and its answer")
-lane = Key("otp:{<bucket>}:outbox:<kind>:<application>:<country>:<channel>", "stream", "",
+queue = Key("otp:{<bucket>}:outbox:<kind>:<application>:<country>:<channel>", "stream", "",
     Life("no TTL; trimmed by age at each write, its length bounded by `backlog-full`; deleted within an hour once it "
          "is empty"), "worker",
-    "a lane of the outbox: the messages to deliver, which name their records, and where traces are on the span that "
+    "a queue of the outbox: the messages to deliver, which name their records, and where traces are on the span that "
     "queued them")
-lanes = Key("otp:{<bucket>}:lanes", "hash", "", _LANES, "API, worker",
-    "keys of all lanes, and how many messages were ever put into each")
-ready = Key("otp:{<bucket>}:ready", "set", "", _LANES, "worker",
-    "keys of the lanes that may hold jobs that no worker has taken")
+queues = Key("otp:{<bucket>}:queues", "hash", "", _QUEUES, "API, worker",
+    "keys of all queues, and how many messages were ever put into each")
+ready = Key("otp:{<bucket>}:ready", "set", "", _QUEUES, "worker",
+    "keys of the queues that may hold jobs that no worker has taken")
 wake = Key("otp:{<bucket>}:wake", "list", "", _MINUTE, "worker", "wakes a worker for each of its members, 64 at most")
 delayed = Key("otp:{<bucket>}:delayed", "zset", "", _STREAM, "worker",
     "jobs that wait for another round, by time in milliseconds")
@@ -175,13 +175,13 @@ recent = Key("otp:{<bucket>}:recent:<pseudonym>", "list", "pseudonym", _STREAM, 
 decisions = Key("otp:{<bucket>}:decisions", "stream", "pseudonym", _STREAM, "`guard`",
     "what the guard's rules refused, or would have, and what changed for all; of a refused start number, block, "
     "address and context")
-standing = Key("otp:{<bucket>}:guard/standing/<pseudonym>", "string", "pseudonym",
-    Life("{} after the last approval", 1, "standing"), "API",
+reputation = Key("otp:{<bucket>}:guard/reputation/<pseudonym>", "string", "pseudonym",
+    Life("{} after the last approval", 1, "reputation"), "API",
     "when a number was approved last, and from which contexts")
 cooldown = Key("otp:{<bucket>}:guard/cooldown/<pseudonym>", "string", "pseudonym", Life("{}", 1, "cooldown"), "API",
-    "messages in a row that nobody approved, by lane")
+    "messages in a row that nobody approved, of known and of unknown contexts")
 guesses = Key("otp:{<bucket>}:guard/guesses/<application>/<pseudonym>", "string", "pseudonym",
-    Life("{}", 1, "guesses"), "API", "wrong codes in a row, by lane; the lock")
+    Life("{}", 1, "guesses"), "API", "wrong codes in a row, of known and of unknown contexts; the lock")
 block = Key("otp:{<block>}:guard/block/<block>", "string", "pseudonym", Life("{} after the last message", 1, "block"),
     "API", "buckets and breaker of a block of 10,000 numbers, all applications together")
 country = Key("otp:{<application>}:guard/country/<application>/<country>", "string", "",
@@ -203,15 +203,15 @@ spend_in_country = Key("otp:{<application>}:guard/spendcountry/<application>/<co
     Life("{}", 1, "spendcountry"), "API, worker, `guard status`", "the same for a country")
 health = Key("otp:{gateways}:health:<gateway>", "hash", "", Life("a day after it says anything", 60 * _DAY),
     "worker, `gateway status`", "breaker, pause and rate of a gateway")
-flights = Key("otp:{gateways}:flights:<gateway>", "zset", "", Life("a day after the last call", _DAY), "worker",
+in_flight = Key("otp:{gateways}:in_flight:<gateway>", "zset", "", Life("a day after the last call", _DAY), "worker",
     "its calls in flight, where they are bounded")
 reference = Key("otp:{gateways}:reference:<gateway>:<reference>", "string", "", _RECORD, "worker",
     "the dispatch that a gateway took over under a reference (its hash)")
 early_receipts = Key("otp:{gateways}:early:<gateway>:<reference>", "list", "pseudonym", Life("10 min", 600), "worker",
     "receipts for a reference that is not known yet; whom they are about, where it is a guess")
-caught = Key("otp:{sandbox}:application:<application>", "list", "sealed", _RECORD, "API (sandbox)",
+sandbox_messages = Key("otp:{sandbox}:application:<application>", "list", "sealed", _RECORD, "API (sandbox)",
     "the last 100 messages that a sandbox gateway caught")
-caught_of = Key("otp:{sandbox}:verification:<application>:<id>", "list", "sealed", _RECORD, "API (sandbox)",
+sandbox_messages_of = Key("otp:{sandbox}:verification:<application>:<id>", "list", "sealed", _RECORD, "API (sandbox)",
     "the caught messages of one verification")
 # Windows are named by rule and length, not by amount, as the limits library names them.
 number_window = Key("otp:{<bucket>}:number/<pseudonym>/<seconds>", "list", "pseudonym", _WINDOW, "API, `limits`",

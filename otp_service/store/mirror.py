@@ -15,12 +15,12 @@ from otp_service.store import keys
 from otp_service.store.scripts import (
     PREFIX,
     Argument,
-    LoadedRuleset,
+    CompiledRuleset,
     ScriptRunner,
-    answered,
     library,
-    milliseconds,
-    pairs,
+    pairs_to_dict,
+    to_milliseconds,
+    translate_errors,
 )
 
 # It is written through whenever the ledger changes, and carries the place in the ledger's history that it has come to.
@@ -28,18 +28,18 @@ from otp_service.store.scripts import (
 # history, nothing is accepted and nothing is sent. So neither a flush nor a restored backup forgets that somebody said
 # stop.
 
-NOTHING_KEPT: Final = 1000 * keys.mirrored.seconds
+EMPTY_STATE_LIFE: Final = 1000 * keys.mirrored.seconds
 """Milliseconds to remember a number of which nothing holds: longer than any write of its state takes."""
-_TURN = 30_000
+_BUILD_LEASE = 30_000
 """Milliseconds after which a process that builds the mirror, and is silent, is taken for dead."""
 _FOR_EVER = ""
-_AT_ONCE = 1000
+_SCAN_COUNT = 1000
 """Keys that are looked at, and deleted, in one step."""
 _ALL_NUMBERS = keys.mirrored("[0-9a-f][0-9a-f]", "*")
 
 
 @dataclass(frozen=True, slots=True)
-class Permission:
+class MirrorQuery:
     """What a script is told, to look up whether a message may go."""
 
     identity: str
@@ -52,14 +52,14 @@ class Permission:
     """The consent that comes with a start, as JSON: then no other is needed, if nothing newer withdraws it."""
 
     @property
-    def of_further(self) -> tuple[Argument, ...]:
+    def message_arguments(self) -> tuple[Argument, ...]:
         """As the scripts of further messages and of dispatches take it."""
         return self.identity, self.least, self.demand
 
     @property
-    def of_start(self) -> tuple[Argument, ...]:
+    def start_arguments(self) -> tuple[Argument, ...]:
         """As the script of a start takes it."""
-        return *self.of_further, self.evidence
+        return *self.message_arguments, self.evidence
 
 
 class Mirror:
@@ -74,7 +74,7 @@ class Mirror:
 
         Then whether it is closed: its history was seen not to be the ledger's, and no operator has decided since.
         """
-        with answered():
+        with translate_errors():
             found: Any = self._client.hmget(keys.MIRROR, ["identity", "sequence", "entry", "link", "closed"])
         *place, closed = found
         if None in place:
@@ -91,23 +91,23 @@ class Mirror:
 
     def close(self) -> None:
         """Let nothing through until an operator has the mirror built anew: the ledger may lack opt-outs."""
-        with answered():
+        with translate_errors():
             self._client.hset(keys.MIRROR, "closed", 1)
 
     def drop(self) -> None:
         """Take the mirror for lost: it is built anew."""
-        with answered():
+        with translate_errors():
             self._client.delete(keys.MIRROR)
 
-    def begin(self, identity: str) -> "Building | None":
+    def begin(self, identity: str) -> "MirrorBuild | None":
         """Return the turn to build the mirror of a ledger; ``None`` when it is another process'."""
         builder = f"{identity}/{secrets.token_hex(8)}"
-        with answered():
-            mine = self._client.set(keys.MIRROR_BUILDER, builder, nx=True, px=_TURN)
-        return Building(self._client, self._scripts, builder) if mine else None
+        with translate_errors():
+            mine = self._client.set(keys.MIRROR_BUILDER, builder, nx=True, px=_BUILD_LEASE)
+        return MirrorBuild(self._client, self._scripts, builder) if mine else None
 
 
-class Building:
+class MirrorBuild:
     """One process' turn to build the mirror. Who is silent for too long loses it, and can then do nothing more."""
 
     def __init__(self, client: redis.Redis, scripts: ScriptRunner, builder: str) -> None:
@@ -115,13 +115,13 @@ class Building:
         self._scripts = scripts
         self._builder = builder
 
-    def go_on(self) -> bool:
+    def renew(self) -> bool:
         """Keep the turn; tell whether it is still there."""
-        return self._run(_TURN)
+        return self._run(_BUILD_LEASE)
 
     def reflect(self, changes: Changes, buckets: Iterable[str]) -> bool:
         """Write the states of numbers; tell whether the turn is still there."""
-        return _reflect(self._scripts, changes, buckets, self._builder) and self.go_on()
+        return _reflect(self._scripts, changes, buckets, self._builder) and self.renew()
 
     def finish(self, place: Place) -> bool:
         """Record the place that the mirror is built of; tell whether it may be relied on."""
@@ -134,15 +134,15 @@ class Building:
     def forget(self) -> None:
         """Delete all of the mirror: it is another ledger's, or its numbers are not to be trusted."""
         found, cursor = [keys.MIRROR], -1
-        while self._run(_TURN, numbers=found) and cursor != 0:
-            with answered():
-                cursor, names = self._client.scan(max(cursor, 0), match=_ALL_NUMBERS, count=_AT_ONCE)
+        while self._run(_BUILD_LEASE, numbers=found) and cursor != 0:
+            with translate_errors():
+                cursor, names = self._client.scan(max(cursor, 0), match=_ALL_NUMBERS, count=_SCAN_COUNT)
             found = [name.decode() for name in names if isinstance(name, bytes)]
 
     def _run(self, milliseconds: int, place: Place | None = None, numbers: Iterable[str] = ()) -> bool:
         names = (keys.MIRROR, keys.MIRROR_BUILDER, *numbers)
         built = astuple(place) if place else ()
-        return bool(self._scripts.run("build", names, (self._builder, milliseconds, *built)))
+        return bool(self._scripts.run("mirror_build", names, (self._builder, milliseconds, *built)))
 
 
 def _reflect(scripts: ScriptRunner, changes: Changes, buckets: Iterable[str], builder: str) -> bool:
@@ -150,8 +150,8 @@ def _reflect(scripts: ScriptRunner, changes: Changes, buckets: Iterable[str], bu
     after, upto = changes.after, changes.upto
     states = (json.dumps(_fields(one)) for one in changes.numbers)
     ends = (after.identity, after.sequence, after.link, upto.sequence, upto.entry, upto.link)
-    arguments: tuple[Argument, ...] = (builder, *ends, changes.read_at, NOTHING_KEPT, *states)
-    return bool(scripts.run("reflect", (keys.MIRROR, keys.MIRROR_BUILDER, *places), arguments))
+    arguments: tuple[Argument, ...] = (builder, *ends, changes.read_at, EMPTY_STATE_LIFE, *states)
+    return bool(scripts.run("mirror_write", (keys.MIRROR, keys.MIRROR_BUILDER, *places), arguments))
 
 
 def _fields(one: Mirrored) -> dict[str, str]:
@@ -177,9 +177,9 @@ def _fields(one: Mirrored) -> dict[str, str]:
 # The counters that such a loss set back are lost for good; so fewer messages may be sent for an hour. The scripts see
 # to both (``lua/include_fence.lua``).
 
-CAUTIOUS: Final = 3_600_000
+HALVED_FOR: Final = 3_600_000
 """Milliseconds for which send limits are halved: in them the narrow windows fill again with what is true."""
-STANDS: Final = 1000 * keys.fence.seconds
+FENCE_LIFE: Final = 1000 * keys.fence.seconds
 """Milliseconds that a fence is kept: then nothing is left that was started before. A record, and what names it, lives
 for 20 minutes at most; but a start's idempotency key, which tells what became of it, for a day. On a server whose clock
 is behind that of the lost one a record lives longer by as much: there is room for that too."""
@@ -210,16 +210,16 @@ class Fences:
 
     def put(self) -> Fence:
         """Put a fence, in the place of one that stands. The server need not have the scripts."""
-        now, at, until = self._scripts.run("fence", (keys.FENCE,), (CAUTIOUS, STANDS))
+        now, at, until = self._scripts.run("fence_put", (keys.FENCE,), (HALVED_FOR, FENCE_LIFE))
         return Fence(at, until, now)
 
-    def standing(self) -> Fence | None:
+    def current(self) -> Fence | None:
         """Return the fence that stands, if one does."""
-        with answered(), self._client.pipeline(transaction=False) as pipeline:
+        with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
             pipeline.hmget(keys.FENCE, ["at", "until"])
             time, (at, until) = pipeline.execute()
-        return Fence(int(at), int(until), milliseconds(time)) if at else None
+        return Fence(int(at), int(until), to_milliseconds(time)) if at else None
 
 
 NO_EVICTION: Final = "noeviction"
@@ -235,12 +235,12 @@ def eviction_refusal(policy: str) -> StartRefusal:
     )
 
 
-def installation_refusal(differing: Sequence[str]) -> StartRefusal:
+def installation_refusal(differences: Sequence[str]) -> StartRefusal:
     """Return why a server is refused that was first used with something else: the names of what differs."""
     return StartRefusal(
         RefusalName.OTHER_INSTALLATION,
         "installation",
-        f"Redis was first used with another {' and another '.join(differing)}: budgets would be forgotten.",
+        f"Redis was first used with another {' and another '.join(differences)}: budgets would be forgotten.",
         "Restore the original, or use another Redis.",
     )
 
@@ -249,7 +249,7 @@ class Server:
     """The Redis or Valkey server behind an installation."""
 
     def __init__(
-        self, client: redis.Redis, scripts: ScriptRunner, keyring: Keyring, rulesets: Iterable[LoadedRuleset]
+        self, client: redis.Redis, scripts: ScriptRunner, keyring: Keyring, rulesets: Iterable[CompiledRuleset]
     ) -> None:
         self._client = client
         self._scripts = scripts
@@ -262,7 +262,7 @@ class Server:
         Under another key every budget and every opt-out would be forgotten; under another number of buckets
         they would be looked for in the wrong place.
         """
-        with answered(), self._client.pipeline(transaction=True) as pipeline:
+        with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
             for name, value in self._own.items():
                 pipeline.hsetnx(keys.INSTALLATION, name, value)
             pipeline.execute()
@@ -270,17 +270,17 @@ class Server:
 
     def require_own(self) -> None:
         """Raise `StartRefusedError` when another installation has used the server; on a new one nothing is written."""
-        if differing := self.differing():
-            raise StartRefusedError(installation_refusal(differing))
+        if differences := self.differences():
+            raise StartRefusedError(installation_refusal(differences))
 
     def claimed(self) -> bool:
         """Tell whether an installation, this one or another, has used the server before."""
-        with answered():
+        with translate_errors():
             return bool(self._client.exists(keys.INSTALLATION))
 
-    def differing(self) -> list[str]:
+    def differences(self) -> list[str]:
         """Return the names of what is recorded otherwise than it is here; on a new server nothing is."""
-        with answered():
+        with translate_errors():
             recorded = self._client.hmget(keys.INSTALLATION, list(self._own))
         return [
             name
@@ -300,7 +300,7 @@ class Server:
 
     def setting(self, name: str) -> str | None:
         """Return a setting of the server; ``None`` when it does not tell (managed services forbid it)."""
-        with answered():
+        with translate_errors():
             try:
                 return self._client.config_get(name).get(name)
             except redis.ResponseError:
@@ -308,35 +308,35 @@ class Server:
 
     def version(self) -> str:
         """Return name and version of the server."""
-        with answered():
+        with translate_errors():
             info = self._client.info("server")
         valkey = info.get("valkey_version")
         return f"Valkey {valkey}" if valkey else f"Redis {info.get('redis_version', 'unknown')}"
 
     def load_scripts(self) -> None:
-        """Load the scripts and teach them the rules, so that what is broken is found at the start."""
+        """Load the scripts and register_ruleset them the rules, so that what is broken is found at the start."""
         for ruleset in self._rulesets.values():
-            self._scripts.teach(ruleset)
+            self._scripts.register_ruleset(ruleset)
 
     def delete_other_scripts(self) -> None:
         """Delete the scripts of other releases, for nobody else would; a process that needs them loads them again."""
-        with answered():
+        with translate_errors():
             for name in self._libraries(f"{PREFIX}*"):
                 if name != library().name:
                     self._client.function_delete(name)
 
     def _libraries(self, pattern: str) -> list[str]:
         found: Any = self._client.function_list(pattern)
-        return [pairs(one)["library_name"].decode() for one in found]
+        return [pairs_to_dict(one)["library_name"].decode() for one in found]
 
-    def worker_alive(self, worker: str, seconds: int) -> None:
+    def note_worker(self, worker: str, seconds: int) -> None:
         """Note that a worker is alive, for ``seconds``."""
-        with answered():
+        with translate_errors():
             stamp = self._client.time()[0]
             self._client.set(keys.WORKER, f"{stamp} {worker}", ex=seconds)
 
     def worker_age(self) -> int | None:
         """Return the seconds since any worker was last seen alive; ``None`` when none was lately."""
-        with answered():
+        with translate_errors():
             seen = self._client.get(keys.WORKER)
             return self._client.time()[0] - int(seen.split()[0]) if seen else None

@@ -13,23 +13,23 @@ import redis
 
 from otp_service.domain.verification import Allowance, DeliveryStatus, Verification
 from otp_service.store import keys
-from otp_service.store.mirror import Permission
+from otp_service.store.mirror import MirrorQuery
 from otp_service.store.scripts import (
     NO_RULES,
     Argument,
-    LoadedRuleset,
-    Retention,
+    CompiledRuleset,
     ScriptRunner,
-    answered,
-    entry_of,
-    name_of,
-    now_of,
-    pairs,
+    StreamLimits,
+    entry_id,
+    pairs_to_dict,
+    parse_entry_id,
+    server_time,
+    translate_errors,
 )
-from otp_service.store.verifications import VERSION, slot_of, spend_keys, verification_of
+from otp_service.store.verifications import VERSION, delivery_slot, parse_verification, spend_keys
 
 GROUP = "workers"
-"""The consumer group of all lanes."""
+"""The consumer group of all queues."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class Job:
 
     bucket: str
     """The number's; it chooses the outbox."""
-    lane: str
-    """Key of the lane that it was taken from."""
+    queue: str
+    """Key of the queue that it was taken from."""
     entry: str
-    """Its place in the lane."""
+    """Its place in the queue."""
     consumer: str
     """Who took it."""
     id: str
@@ -66,28 +66,28 @@ class Job:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """By what it comes before others of its lane: when it was queued, and its place in the lane."""
+        """By what it comes before others of its queue: when it was queued, and its place in the queue."""
         return (self.queued, *map(int, self.entry.split("-")))
 
     @property
     def first_slot(self) -> str:
         """Where the record shows the message while it waits for its first dispatch."""
-        return slot_of(self.message, 1)
+        return delivery_slot(self.message, 1)
 
-    def through(self, channel: str) -> "Job":
+    def with_channel(self, channel: str) -> "Job":
         """Return the job as it goes on through another channel."""
         names = iter(self.fields)
         fields = {str(name): value for name, value in zip(names, names, strict=True)} | {"channel": channel}
         return replace(self, channel=channel, fields=tuple(part for pair in fields.items() for part in pair))
 
 
-def job_of(bucket: str, lane: str, entry: str, consumer: str, fields: Mapping[str, str]) -> Job:
+def parse_job(bucket: str, queue: str, entry: str, consumer: str, fields: Mapping[str, str]) -> Job:
     """Return a job of this release's format; raise `KeyError` or `ValueError` for any other."""
     if fields["v"] != VERSION:
         raise ValueError(f"a job of format {fields['v']}")
     return Job(
         bucket=bucket,
-        lane=lane,
+        queue=queue,
         entry=entry,
         consumer=consumer,
         id=fields["id"],
@@ -104,18 +104,18 @@ def job_of(bucket: str, lane: str, entry: str, consumer: str, fields: Mapping[st
     )
 
 
-def unreadable_job(bucket: str, lane: str, entry: str, consumer: str, fields: Mapping[bytes, bytes]) -> Job:
+def unreadable_job(bucket: str, queue: str, entry: str, consumer: str, fields: Mapping[bytes, bytes]) -> Job:
     """Return an entry that is not a job of this release's format, with nothing known of it but its fields."""
     parts = tuple(part for pair in fields.items() for part in pair)
-    return Job(bucket, lane, entry, consumer, "", "", "", "", "", 0, 0, 0, parts)
+    return Job(bucket, queue, entry, consumer, "", "", "", "", "", 0, 0, 0, parts)
 
 
-FAR = 3_600_000
+NO_RETRY = 3_600_000
 """Milliseconds: no retry waits."""
 RETRY = "retry"
-"""Kind of the lanes of what was tried before; the others are those of fresh messages, by the purpose's kind."""
-_TURNS = 1 << 20
-_COARSE = 100
+"""Kind of the queues of what was tried before; the others are those of fresh messages, by the purpose's kind."""
+_TURN_RANGE = 1 << 20
+_BLPOP_DELAY = 100
 """Milliseconds by which the server may end a wait too late: it looks at those who wait ten times a second."""
 
 
@@ -126,54 +126,54 @@ class Outbox:
         self,
         client: redis.Redis,
         scripts: ScriptRunner,
-        retention: Retention,
+        limits: StreamLimits,
         buckets: tuple[str, ...],
-        bury: Callable[[Job, str], None],
+        give_up: Callable[[Job, str], None],
     ) -> None:
-        """Take what reads; ``bury`` is told of a job that cannot be read, and why."""
+        """Take what reads; ``give_up`` is told of a job that cannot be read, and why."""
         self._client = client
         self._scripts = scripts
-        self._kept = retention
+        self._limits = limits
         self._buckets = buckets
-        self._lanes = tuple(map(keys.lanes, buckets))
+        self._queues = tuple(map(keys.queues, buckets))
         self._ready = tuple(map(keys.ready, buckets))
         self._wake = tuple(map(keys.wake, buckets))
-        self._bury = bury
+        self._give_up = give_up
 
     def take(self, consumer: str, count: int, leave: Collection[str] = ()) -> list[Job]:
-        """Return up to ``count`` new jobs for a consumer, the lanes in turn, at once; none of those to ``leave``."""
-        turn = secrets.randbelow(_TURNS)
-        taken = self._scripts.run("take", self._ready + self._wake, (GROUP, consumer, count, turn, *leave))
+        """Return up to ``count`` new jobs for a consumer, the queues in turn, at once; none of those to ``leave``."""
+        turn = secrets.randbelow(_TURN_RANGE)
+        taken = self._scripts.run("jobs_take", self._ready + self._wake, (GROUP, consumer, count, turn, *leave))
         return list(self._jobs(consumer, taken))
 
     def wait(self, milliseconds: int) -> None:
         """Return when there may be something to take, or the time is over, or nearly."""
-        if milliseconds <= _COARSE:
+        if milliseconds <= _BLPOP_DELAY:
             time.sleep(milliseconds / 1000)
             return
-        with answered():
-            self._client.blpop(self._wake, (milliseconds - _COARSE) / 1000)
+        with translate_errors():
+            self._client.blpop(self._wake, (milliseconds - _BLPOP_DELAY) / 1000)
 
     def claim(self, consumer: str, count: int, idle: int) -> list[Job]:
         """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died."""
-        claimed = self._scripts.run("claim", self._lanes + self._ready, (GROUP, consumer, count, idle))
+        claimed = self._scripts.run("jobs_claim", self._queues + self._ready, (GROUP, consumer, count, idle))
         return list(self._jobs(consumer, claimed))
 
     def lag(self) -> float:
-        """Return the age of the oldest message that is in a lane, in seconds; 0 when none is.
+        """Return the age of the oldest message that is in a queue, in seconds; 0 when none is.
 
-        A message leaves its lane when a gateway has it, when it is given up, and while it rests between two rounds.
+        A message leaves its queue when a gateway has it, when it is given up, and while it rests between two rounds.
         """
-        with answered(), self._client.pipeline(transaction=False) as pipeline:
+        with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.time()
-            for names in self._lanes:
+            for names in self._queues:
                 pipeline.hkeys(names)
             (now, _), *known = pipeline.execute()
-            lanes = sorted(lane.decode() for names in known for lane in names)
-            for lane in lanes:
-                pipeline.xrange(lane, count=1)
+            queues = sorted(queue.decode() for names in known for queue in names)
+            for queue in queues:
+                pipeline.xrange(queue, count=1)
             oldest = pipeline.execute(raise_on_error=False)
-        found = [entries[0][1] for entries in filter(_is_lane, oldest) if entries]
+        found = [entries[0][1] for entries in filter(_is_queue, oldest) if entries]
         queued = [int(fields.get(b"queued", 0)) // 1000 or now for fields in found]
         return float(max(0, now - min(queued))) if queued else 0.0
 
@@ -183,47 +183,47 @@ class Outbox:
 
     def hand_back(self, consumer: str, jobs: Iterable[Job]) -> None:
         """Let others claim these jobs at once."""
-        self._show(consumer, tuple(jobs), FAR)
+        self._show(consumer, tuple(jobs), NO_RETRY)
 
     def _show(self, consumer: str, jobs: tuple[Job, ...], silent: int) -> None:
         """Have a consumer's jobs count as silent for so many milliseconds."""
-        lanes, entries = tuple(job.lane for job in jobs), (job.entry for job in jobs)
-        self._scripts.run("renew", lanes, (GROUP, consumer, silent, *entries))
+        queues, entries = tuple(job.queue for job in jobs), (job.entry for job in jobs)
+        self._scripts.run("jobs_renew", queues, (GROUP, consumer, silent, *entries))
 
     def sweep(self, idle: int) -> None:
-        """Forget lanes that are empty, and consumers that hold nothing and are silent for ``idle`` milliseconds."""
-        for names, ready in zip(self._lanes, self._ready, strict=True):
-            self._scripts.run("sweep", (names, ready), (GROUP, idle))
+        """Forget queues that are empty, and consumers that hold nothing and are silent for ``idle`` milliseconds."""
+        for names, ready in zip(self._queues, self._ready, strict=True):
+            self._scripts.run("queues_sweep", (names, ready), (GROUP, idle))
 
     def requeue(self, most: int = 100) -> int:
         """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next."""
         waits = [self._requeue(bucket, most) for bucket in self._buckets]
-        return min((wait for wait in waits if wait >= 0), default=FAR)
+        return min((wait for wait in waits if wait >= 0), default=NO_RETRY)
 
     def _requeue(self, bucket: str, most: int) -> int:
         _, wait = self._scripts.run(
-            "requeue",
-            (keys.delayed(bucket), keys.lanes(bucket), keys.ready(bucket), keys.wake(bucket)),
-            (most, self._kept.milliseconds, keys.lane.beginning(bucket, RETRY)),
+            "retries_requeue",
+            (keys.delayed(bucket), keys.queues(bucket), keys.ready(bucket), keys.wake(bucket)),
+            (most, self._limits.milliseconds, keys.queue.beginning(bucket, RETRY)),
         )
         return int(wait)
 
     def _jobs(self, consumer: str, entries: Iterable[tuple[bytes, bytes, list[bytes]]]) -> Iterable[Job]:
         """Yield the jobs of entries; one that cannot be read goes to the dead letters, and stops nobody."""
         for name, entry, parts in entries:
-            lane, fields = name.decode(), dict(zip(parts[::2], parts[1::2], strict=True))
-            bucket = lane.partition("{")[2].partition("}")[0]
+            queue, fields = name.decode(), dict(zip(parts[::2], parts[1::2], strict=True))
+            bucket = queue.partition("{")[2].partition("}")[0]
             try:
-                yield job_of(bucket, lane, entry.decode(), consumer, _text(fields))
+                yield parse_job(bucket, queue, entry.decode(), consumer, _text(fields))
             except (KeyError, ValueError):
-                self._bury(unreadable_job(bucket, lane, entry.decode(), consumer, fields), "unreadable")
+                self._give_up(unreadable_job(bucket, queue, entry.decode(), consumer, fields), "unreadable")
 
 
 def _text(fields: Mapping[bytes, bytes]) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in fields.items()}
 
 
-def _is_lane(answer: object) -> bool:
+def _is_queue(answer: object) -> bool:
     """Tell whether an answer is a stream's: a key of another type that stands in the way is left alone."""
     if isinstance(answer, Exception) and "WRONGTYPE" not in str(answer):
         raise answer
@@ -234,11 +234,11 @@ NEVER = -1
 """Instead of milliseconds: nobody will be free, all have been called."""
 
 
-class Overtaken:
+class LeaseLost:
     """Another worker has the job by now."""
 
 
-class Behind:
+class MirrorBehind:
     """The mirror is behind the ledger: whether the message may go cannot be told now."""
 
 
@@ -254,7 +254,7 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
-class Blocked:
+class NoGatewayFree:
     """No gateway takes the message now."""
 
     wait: int
@@ -282,10 +282,12 @@ class Dispatched:
     @property
     def slot(self) -> str:
         """Where the record keeps its outcome."""
-        return slot_of(self.message, self.number)
+        return delivery_slot(self.message, self.number)
 
 
-def choice_of(answer: list[Any], job: Job, dispatch_id: str) -> Dispatched | Blocked | Dropped | Overtaken | Behind:
+def parse_dispatch(
+    answer: list[Any], job: Job, dispatch_id: str
+) -> Dispatched | NoGatewayFree | Dropped | LeaseLost | MirrorBehind:
     """Return what the script of a dispatch answered."""
     match answer:
         case [b"dispatched", now, number, gateway, choice, found]:
@@ -296,14 +298,14 @@ def choice_of(answer: list[Any], job: Job, dispatch_id: str) -> Dispatched | Blo
                 gateway=gateway.decode(),
                 choice=choice.decode(),
                 now=now,
-                verification=verification_of(job.id, pairs(found), now),
+                verification=parse_verification(job.id, pairs_to_dict(found), now),
             )
-        case [b"blocked", now, wait, found]:
-            return Blocked(wait, now, verification_of(job.id, pairs(found), now))
-        case [b"overtaken"]:
-            return Overtaken()
-        case [b"behind"]:
-            return Behind()
+        case [b"no-gateway-free", now, wait, found]:
+            return NoGatewayFree(wait, now, parse_verification(job.id, pairs_to_dict(found), now))
+        case [b"lease-lost"]:
+            return LeaseLost()
+        case [b"mirror-behind"]:
+            return MirrorBehind()
         case [b"dropped", reason, slot, rule]:
             return Dropped(reason.decode(), slot.decode(), rule.decode())
         case _:
@@ -320,18 +322,18 @@ class Candidate:
     """Whether it was called for this message since the job was taken."""
 
 
-class Settled(StrEnum):
+class SettleResult(StrEnum):
     """What settling a message has led to."""
 
     SETTLED = "settled"
     """What was asked for follows."""
     ARRIVED = "arrived"
     """A receipt said meanwhile that the gateway has the message, or decided what follows: nothing more is sent."""
-    OVERTAKEN = "overtaken"
+    LEASE_LOST = "lease-lost"
     """Another worker has the job by now: what follows is for that one to decide."""
 
 
-class Next(StrEnum):
+class NextStep(StrEnum):
     """What follows for a job after a dispatch."""
 
     DONE = "done"
@@ -344,7 +346,7 @@ class Next(StrEnum):
 class Settlement:
     """What became of a dispatch, and what follows."""
 
-    next: Next
+    next: NextStep
     status: DeliveryStatus = DeliveryStatus.FAILED
     reason: str = ""
     reference: str = ""
@@ -361,7 +363,7 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
+class ReportResult:
     """A receipt that was understood."""
 
     news: bool
@@ -379,12 +381,12 @@ class Dispatches:
         self,
         client: redis.Redis,
         scripts: ScriptRunner,
-        retention: Retention,
-        rulesets: Mapping[str, LoadedRuleset],
+        limits: StreamLimits,
+        rulesets: Mapping[str, CompiledRuleset],
     ) -> None:
         self._client = client
         self._scripts = scripts
-        self._kept = retention
+        self._limits = limits
         self._rulesets = rulesets
 
     def dispatch(
@@ -392,12 +394,12 @@ class Dispatches:
         job: Job,
         dispatch_id: str,
         route: Iterable[Candidate],
-        permission: Permission,
-        most_ambiguous: int,
-    ) -> Dispatched | Blocked | Dropped | Overtaken | Behind:
+        permission: MirrorQuery,
+        max_ambiguous: int,
+    ) -> Dispatched | NoGatewayFree | Dropped | LeaseLost | MirrorBehind:
         """Choose a gateway of the route, which must not be empty, and record that it is about to be called.
 
-        The message is dropped once more than ``most_ambiguous`` of its dispatches may have been sent although they
+        The message is dropped once more than ``max_ambiguous`` of its dispatches may have been sent although they
         failed. What a worker that died left open is told as one of these.
         """
         candidates = tuple(route)
@@ -407,12 +409,12 @@ class Dispatches:
             (
                 keys.record(job.bucket, job.id),
                 keys.dispatch(job.bucket, dispatch_id),
-                job.lane,
+                job.queue,
                 keys.decisions(job.bucket),
                 keys.MIRROR,
                 keys.events(job.bucket),
                 keys.calls(job.bucket),
-                *(key for one in candidates for key in (keys.health(one.name), keys.flights(one.name))),
+                *(key for one in candidates for key in (keys.health(one.name), keys.in_flight(one.name))),
                 *spend_keys(ruleset.ruleset, job.application, job.country),
             ),
             (
@@ -420,43 +422,43 @@ class Dispatches:
                 job.message,
                 job.generation,
                 job.channel,
-                most_ambiguous,
+                max_ambiguous,
                 dispatch_id,
                 GROUP,
                 job.consumer,
                 job.entry,
-                self._kept.decisions,
-                self._kept.milliseconds,
-                *permission.of_further,
+                self._limits.decisions,
+                self._limits.milliseconds,
+                *permission.message_arguments,
                 keys.mirrored.beginning(job.bucket),
                 *(part for one in candidates for part in _arguments(one)),
             ),
             ruleset,
         )
-        return choice_of(answer, job, dispatch_id)
+        return parse_dispatch(answer, job, dispatch_id)
 
-    def allowed(self, job: Job, permission: Permission) -> bool:
+    def is_allowed(self, job: Job, permission: MirrorQuery) -> bool:
         """Tell whether a message may go, as far as the mirror of the ledger tells; `dispatch` looks again."""
         answer = self._scripts.run(
-            "allowed",
+            "mirror_allows",
             (keys.record(job.bucket, job.id), keys.MIRROR),
-            (job.application, *permission.of_further, keys.mirrored.beginning(job.bucket)),
+            (job.application, *permission.message_arguments, keys.mirrored.beginning(job.bucket)),
         )
         return bool(answer)
 
-    def settle(self, job: Job, slot: str, settlement: Settlement, gateway: str = "") -> Settled:
+    def settle(self, job: Job, slot: str, settlement: Settlement, gateway: str = "") -> SettleResult:
         """Record the outcome; acknowledge and delete the job unless another dispatch follows.
 
         ``slot`` is where the record keeps it, empty for nowhere; ``gateway`` is the one that was called, empty for
         none: then nothing is done by whom the job was claimed from.
         """
-        following = job.through(settlement.channel) if settlement.channel else job
+        following = job.with_channel(settlement.channel) if settlement.channel else job
         ruleset = self._ruleset(job)
         answer = self._scripts.run(
-            "settle",
+            "dispatch_settle",
             (
                 keys.record(job.bucket, job.id),
-                job.lane,
+                job.queue,
                 keys.delayed(job.bucket),
                 keys.dead_letters(job.bucket),
                 keys.events(job.bucket),
@@ -475,8 +477,8 @@ class Dispatches:
                 job.entry,
                 job.consumer,
                 settlement.delay,
-                self._kept.events,
-                self._kept.milliseconds,
+                self._limits.events,
+                self._limits.milliseconds,
                 settlement.cost,
                 int(settlement.opted_out),
                 settlement.template,
@@ -484,24 +486,24 @@ class Dispatches:
             ),
             ruleset,
         )
-        return Settled(answer[0].decode())
+        return SettleResult(answer[0].decode())
 
-    def _ruleset(self, job: Job) -> LoadedRuleset:
+    def _ruleset(self, job: Job) -> CompiledRuleset:
         """Return the rules of a job's application; none when the configuration has lost it."""
         return self._rulesets.get(job.application, NO_RULES)
 
-    def bury(self, job: Job, reason: str) -> None:
+    def give_up(self, job: Job, reason: str) -> None:
         """Give a job up that nothing can be recorded of."""
-        self.settle(job, "", Settlement(Next.DEAD, reason=reason))
+        self.settle(job, "", Settlement(NextStep.DEAD, reason=reason))
 
-    def made(self, bucket: str, dispatch_id: str, gateway: str) -> bool:
+    def is_known(self, bucket: str, dispatch_id: str, gateway: str) -> bool:
         """Tell whether a dispatch of a gateway is known."""
-        with answered():
+        with translate_errors():
             return self._client.hget(keys.dispatch(bucket, dispatch_id), "gateway") == gateway.encode()
 
     def pseudonym_of(self, bucket: str, dispatch_id: str) -> str | None:
         """Return whom a dispatch went to, as a pseudonym; ``None`` when it is not known (any more)."""
-        with answered():
+        with translate_errors():
             record = cast("bytes | None", self._client.hget(keys.dispatch(bucket, dispatch_id), "record"))
             found = cast("bytes | None", self._client.hget(record.decode(), "pseudonym")) if record else None
         return found.decode() if found else None
@@ -517,7 +519,7 @@ class Dispatches:
         *,
         opted_out: bool = False,
         last_word: bool = False,
-    ) -> Reported | None:
+    ) -> ReportResult | None:
         """Record a gateway's report; ``None`` when no such dispatch of this gateway is known.
 
         After the ``last_word`` on a message nothing more is tried for it.
@@ -532,8 +534,8 @@ class Dispatches:
                 return None
             case [word, slot, now, verification_id, found]:
                 message, _, dispatch = slot.decode().removeprefix("d").partition(".")
-                verification = verification_of(verification_id.decode(), pairs(found), now)
-                return Reported(word == b"recorded", int(message), int(dispatch), now, verification)
+                verification = parse_verification(verification_id.decode(), pairs_to_dict(found), now)
+                return ReportResult(word == b"recorded", int(message), int(dispatch), now, verification)
             case _:
                 raise ValueError(f"unknown answer of receipt.lua: {answer[:1]!r}")
 
@@ -559,14 +561,14 @@ class DeadLetter:
     @property
     def id(self) -> str:
         """Under which an operator names it."""
-        return name_of(self.bucket, self.entry)
+        return entry_id(self.bucket, self.entry)
 
     def member(self, name: str) -> str:
         """Return a member of the job."""
         return self.fields.get(name, "")
 
 
-class Redriven(StrEnum):
+class RedriveResult(StrEnum):
     """What became of a dead letter that was to be put back."""
 
     REDRIVEN = "redriven"
@@ -580,16 +582,16 @@ class DeadLetters:
     """The dead letters of all buckets of numbers."""
 
     def __init__(
-        self, client: redis.Redis, scripts: ScriptRunner, retention: Retention, buckets: tuple[str, ...]
+        self, client: redis.Redis, scripts: ScriptRunner, limits: StreamLimits, buckets: tuple[str, ...]
     ) -> None:
         self._client = client
         self._scripts = scripts
-        self._kept = retention
+        self._limits = limits
         self._buckets = buckets
 
     def count(self) -> int:
         """Return how many letters there are."""
-        with answered(), self._client.pipeline(transaction=False) as pipeline:
+        with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             for bucket in self._buckets:
                 pipeline.xlen(keys.dead_letters(bucket))
             return sum(pipeline.execute())
@@ -601,39 +603,39 @@ class DeadLetters:
 
     def since(self, milliseconds: int, most: int | None = None) -> list[DeadLetter]:
         """Return the letters of the last ``milliseconds``, newest first; of each bucket the newest ``most``."""
-        with answered():
-            begin = str(now_of(self._client) - milliseconds)
+        with translate_errors():
+            begin = str(server_time(self._client) - milliseconds)
         letters = [letter for bucket in self._buckets for letter in self._read(bucket, begin, "+", most)]
         return sorted(letters, key=lambda letter: letter.at, reverse=True)
 
-    def named(self, letter_id: str) -> DeadLetter | None:
+    def find(self, letter_id: str) -> DeadLetter | None:
         """Return a letter by its `DeadLetter.id`."""
-        if not (place := entry_of(letter_id, self._buckets)):
+        if not (place := parse_entry_id(letter_id, self._buckets)):
             return None
         bucket, entry = place
         return next(self._read(bucket, entry, entry, 1), None)
 
     def _read(self, bucket: str, begin: str, end: str, most: int | None) -> Iterator[DeadLetter]:
-        with answered():
+        with translate_errors():
             entries: Any = self._client.xrevrange(keys.dead_letters(bucket), end, begin, count=most)
         for entry, fields in entries:
             yield _letter(bucket, entry.decode(), fields)
 
-    def redrive(self, letter: DeadLetter) -> tuple[Redriven, str]:
+    def redrive(self, letter: DeadLetter) -> tuple[RedriveResult, str]:
         """Put a letter's message back into the outbox; return what became of it, and why not.
 
-        It goes into the lane of retries, with a new budget of dispatches; no limit counts it again.
+        It goes into the queue of retries, with a new budget of dispatches; no limit counts it again.
         """
         try:
-            job = job_of(letter.bucket, "", "", "", letter.fields)
+            job = parse_job(letter.bucket, "", "", "", letter.fields)
         except (KeyError, ValueError):
-            return Redriven.UNWANTED, "unreadable"
+            return RedriveResult.UNWANTED, "unreadable"
         answer = self._scripts.run(
-            "redrive",
+            "dead_letter_redrive",
             (
                 keys.dead_letters(letter.bucket),
                 keys.record(letter.bucket, job.id),
-                *keys.queue(letter.bucket, RETRY, job.application, job.country, job.channel),
+                *keys.queue_keys(letter.bucket, RETRY, job.application, job.country, job.channel),
                 keys.events(letter.bucket),
             ),
             (
@@ -641,21 +643,21 @@ class DeadLetters:
                 job.application,
                 job.message,
                 job.generation,
-                self._kept.milliseconds,
+                self._limits.milliseconds,
                 *job.fields,
             ),
         )
-        return Redriven(answer[0].decode()), answer[1].decode() if len(answer) > 1 else ""
+        return RedriveResult(answer[0].decode()), answer[1].decode() if len(answer) > 1 else ""
 
 
-def reason_of(letter: DeadLetter) -> str:
+def short_reason(letter: DeadLetter) -> str:
     """Return the reason in a word, a gateway's own code left out."""
     return letter.reason.partition(" ")[0]
 
 
-def reasons_of(letters: list[DeadLetter]) -> Counter[str]:
+def count_reasons(letters: list[DeadLetter]) -> Counter[str]:
     """Return how many letters have each reason, in a word."""
-    return Counter(map(reason_of, letters))
+    return Counter(map(short_reason, letters))
 
 
 def _letter(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> DeadLetter:
@@ -664,9 +666,9 @@ def _letter(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> DeadLetter:
     return DeadLetter(bucket, entry, int(entry.partition("-")[0]), reason, fields)
 
 
-EARLY: Final = 1000 * keys.early_receipts.seconds
+EARLY_RECEIPT_LIFE: Final = 1000 * keys.early_receipts.seconds
 """Milliseconds for which a receipt is kept whose reference nobody knows yet."""
-MOST_EARLY = 10
+MAX_EARLY_RECEIPTS = 10
 """Receipts kept for one such reference."""
 
 
@@ -681,12 +683,12 @@ class References:
         """Remember a dispatch by its reference; return the receipts that were faster, as they were handed in."""
         hashed = _hash(reference)
         places = (keys.reference(gateway, hashed), keys.early_receipts(gateway, hashed))
-        early = self._scripts.run("refer", places, (dispatch_id, milliseconds))
+        early = self._scripts.run("reference_put", places, (dispatch_id, milliseconds))
         return [receipt.decode() for receipt in early]
 
     def known(self, gateway: str, references: tuple[str, ...]) -> str | None:
         """Return the dispatch that was taken over under the first of the references that is known; keep nothing."""
-        with answered():
+        with translate_errors():
             places = [keys.reference(gateway, _hash(one)) for one in references]
             found = cast("list[bytes | None]", self._client.mget(places))
         return next((one.decode() for one in found if one), None)
@@ -701,7 +703,7 @@ class References:
             for hashed in map(_hash, references)
             for place in (keys.reference, keys.early_receipts)
         )
-        found = self._scripts.run("resolve", tuple(places), (receipt, EARLY, MOST_EARLY))
+        found = self._scripts.run("reference_find", tuple(places), (receipt, EARLY_RECEIPT_LIFE, MAX_EARLY_RECEIPTS))
         return found[0].decode() if found else None
 
 

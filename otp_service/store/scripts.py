@@ -51,7 +51,7 @@ _NAME = "@name@"
 _BEGIN = f"""#!lua name={_NAME}
 local KEYS, ARGV, ruleset -- of the call at hand
 local rulesets = {{}}
-redis.register_function('{_NAME}_teach', function(_, taught)
+redis.register_function('{_NAME}_register_ruleset', function(_, taught)
   rulesets[taught[1]] = cjson.decode(taught[2])
   return 'OK'
 end)
@@ -75,9 +75,9 @@ class Library:
         return f"{self.name}_{script}"
 
     @property
-    def teach(self) -> str:
+    def register_ruleset(self) -> str:
         """The function that is taught a ruleset: its name, and the ruleset as JSON."""
-        return self.function("teach")
+        return self.function("register_ruleset")
 
 
 @cache
@@ -144,7 +144,7 @@ _PROBE = 2.0
 them."""
 
 
-class Silence:
+class FailFast:
     """Whether the server was silent when it was last asked.
 
     Without it every request would wait for a time-out of its own, in turn on the few threads of a process: a server
@@ -155,7 +155,7 @@ class Silence:
         self._until = 0.0
         self._turn = threading.Lock()
 
-    def respect(self) -> None:
+    def check(self) -> None:
         """Raise `StoreUnavailableError` while the server is silent, except for the one that asks again."""
         if not self._until:
             return
@@ -167,11 +167,11 @@ class Silence:
                 raise StoreUnavailableError("The store does not answer.")
             self._until = now + _PROBE
 
-    def begin(self) -> None:
+    def trip(self) -> None:
         """Note that a question got no answer in time."""
         self._until = time.monotonic() + PAUSE
 
-    def end(self) -> None:
+    def reset(self) -> None:
         """Note that there was an answer, or that the server told at once that there will be none."""
         self._until = 0.0
 
@@ -181,7 +181,7 @@ Rule = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedRuleset:
+class CompiledRuleset:
     """A ruleset, its text, and the name under which the scripts know it."""
 
     ruleset: Ruleset
@@ -193,15 +193,15 @@ class LoadedRuleset:
     """Parts of the guard in which it counts unapproved messages."""
 
 
-def load_ruleset(ruleset: Ruleset) -> LoadedRuleset:
+def compile_ruleset(ruleset: Ruleset) -> CompiledRuleset:
     """Return a ruleset as the scripts read it."""
     data = asdict(ruleset)
     buckets, breakers = data.pop("buckets"), data.pop("breakers")
     parts = _parts(buckets, breakers)
-    text = json.dumps(_told({**data, "parts": parts}))
+    text = json.dumps(_without_nulls({**data, "parts": parts}))
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
     quota = next((window for window in ruleset.windows if window.quota), None)
-    return LoadedRuleset(ruleset, name, text, quota, frozenset(part["name"] for part in parts))
+    return CompiledRuleset(ruleset, name, text, quota, frozenset(part["name"] for part in parts))
 
 
 def _parts(buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -227,22 +227,22 @@ def _without_part(rule: Rule) -> Rule:
     return {member: value for member, value in rule.items() if member not in {"part", "spares", "starts"}}
 
 
-def _told(value: object) -> object:
+def _without_nulls(value: object) -> object:
     """Leave out what says nothing: in Lua it is nil, as JSON's null is not."""
     match value:
         case Mapping():
-            return {name: _told(one) for name, one in value.items() if one is not None and one is not False}
+            return {name: _without_nulls(one) for name, one in value.items() if one is not None and one is not False}
         case tuple() | list():
-            return list(map(_told, value))
+            return list(map(_without_nulls, value))
         case _:
             return value
 
 
-NO_RULES = load_ruleset(Ruleset())
+NO_RULES = compile_ruleset(Ruleset())
 """For what belongs to an application that the configuration has lost."""
 
 
-_STATES: Final = (
+_UNAVAILABLE: Final = (
     redis.ConnectionError,  # loading, and a wrong password, too
     redis.TimeoutError,
     ClusterDownError,  # a replica without its primary, too
@@ -253,9 +253,9 @@ _STATES: Final = (
     ReadOnlyError,
 )
 _NO_DATABASE: Final = "DB index is out of range"
-_CODES: Final = frozenset({"BUSY", "MISCONF", "NOGROUP", "NOREPLICAS", "UNBLOCKED"})
+_UNAVAILABLE_CODES: Final = frozenset({"BUSY", "MISCONF", "NOGROUP", "NOREPLICAS", "UNBLOCKED"})
 """First words of answers that redis-py has no class for. ``NOGROUP``: the server has lost its data."""
-_PIPELINED: Final = " caused error: "
+_PIPELINE_PREFIX: Final = " caused error: "
 """What redis-py puts before the server's own words when a command of a pipeline fails."""
 
 
@@ -275,27 +275,27 @@ def connect(url: str, *, timeout: float, connect_timeout: float) -> redis.Redis:
     )
 
 
-def now_of(client: redis.Redis) -> int:
+def server_time(client: redis.Redis) -> int:
     """Return the server's time in milliseconds since the epoch."""
-    return milliseconds(client.time())
+    return to_milliseconds(client.time())
 
 
-def milliseconds(time: tuple[int, int]) -> int:
+def to_milliseconds(time: tuple[int, int]) -> int:
     """Return what ``TIME`` answers, seconds and microseconds, in milliseconds."""
     seconds, micros = time
     return seconds * 1000 + micros // 1000
 
 
-def unavailable(error: redis.RedisError) -> bool:
+def is_unavailable(error: redis.RedisError) -> bool:
     """Tell whether an error is about the server's state: away, silent, full, busy, not letting us, or no Redis at all.
 
     Any other, such as a script's own or ``WRONGTYPE``, is a defect of ours: it must stay loud.
     """
-    code = error.status_code or str(error).rpartition(_PIPELINED)[2].partition(" ")[0]
-    return isinstance(error, _STATES) or code in _CODES or _NO_DATABASE in str(error)
+    code = error.status_code or str(error).rpartition(_PIPELINE_PREFIX)[2].partition(" ")[0]
+    return isinstance(error, _UNAVAILABLE) or code in _UNAVAILABLE_CODES or _NO_DATABASE in str(error)
 
 
-class Hindrance(StrEnum):
+class ConnectionProblem(StrEnum):
     """What keeps us from a server."""
 
     SILENT = "silent"
@@ -310,34 +310,34 @@ class Hindrance(StrEnum):
     """It takes no writes."""
     DATABASE = "database"
     """It has no database of this number."""
-    STRANGER = "stranger"
+    NOT_REDIS = "not-redis"
     """It is no Redis."""
 
 
-_HINDRANCES: Final = (
-    (redis.AuthenticationError, Hindrance.USER),
-    (NoPermissionError, Hindrance.RIGHTS),
-    (OutOfMemoryError, Hindrance.MEMORY),
-    (ReadOnlyError, Hindrance.REPLICA),
-    (InvalidResponse, Hindrance.STRANGER),
+_PROBLEMS: Final = (
+    (redis.AuthenticationError, ConnectionProblem.USER),
+    (NoPermissionError, ConnectionProblem.RIGHTS),
+    (OutOfMemoryError, ConnectionProblem.MEMORY),
+    (ReadOnlyError, ConnectionProblem.REPLICA),
+    (InvalidResponse, ConnectionProblem.NOT_REDIS),
 )
 
 
-def hindrance_of(error: StoreUnavailableError) -> Hindrance:
+def connection_problem(error: StoreUnavailableError) -> ConnectionProblem:
     """Return why the store was not available."""
     cause = error.__cause__
     if _NO_DATABASE in str(cause):
-        return Hindrance.DATABASE
-    return next((found for kind, found in _HINDRANCES if isinstance(cause, kind)), Hindrance.SILENT)
+        return ConnectionProblem.DATABASE
+    return next((found for kind, found in _PROBLEMS if isinstance(cause, kind)), ConnectionProblem.SILENT)
 
 
 @contextmanager
-def answered() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn a failure of Redis into `StoreUnavailableError`; leave a defect of ours as it is."""
     try:
         yield
     except redis.RedisError as failed:
-        if unavailable(failed):
+        if is_unavailable(failed):
             raise StoreUnavailableError("The store does not answer, or refuses to.") from failed
         raise
 
@@ -346,8 +346,8 @@ def answered() -> Iterator[None]:
 # the caller is told, and may ask again with an idempotency key.
 
 Argument = str | bytes | int
-Around = Callable[[str], AbstractContextManager[None]]
-"""What is done around a script, by its name."""
+ScriptContext = Callable[[str], AbstractContextManager[None]]
+"""What is done script_context a script, by its name."""
 
 _NOTHING: Final = nullcontext()
 _NOT_FOUND = "Function not found"
@@ -367,51 +367,51 @@ class _Connection(Protocol):
 class ScriptRunner:
     """Runs scripts by their hash, each in one round trip."""
 
-    def __init__(self, client: redis.Redis, around: Around | None = None) -> None:
+    def __init__(self, client: redis.Redis, script_context: ScriptContext | None = None) -> None:
         """Take a client for its connection settings; each thread opens a connection of its own and holds it.
 
         The command layer of redis-py costs more processor time than the server's answer, so it is left out.
         """
         self._pool = client.connection_pool
         self._held = threading.local()
-        self._silence = Silence()
-        self._around = around
+        self._fail_fast = FailFast()
+        self._script_context = script_context
 
     def run(
         self,
         name: str,
         keys: tuple[str, ...],
         arguments: tuple[Argument, ...],
-        ruleset: LoadedRuleset | None = None,
+        ruleset: CompiledRuleset | None = None,
     ) -> Any:  # noqa: ANN401 - whatever the script returns
         """Return the script's answer, under a ruleset where it needs one.
 
         Raises `StoreUnavailableError` when there is no answer.
         """
-        with self._around(name) if self._around else _NOTHING:
+        with self._script_context(name) if self._script_context else _NOTHING:
             return self._converse(lambda connection: _call(connection, name, keys, arguments, ruleset))
 
-    def teach(self, ruleset: LoadedRuleset) -> None:
+    def register_ruleset(self, ruleset: CompiledRuleset) -> None:
         """Teach the scripts a ruleset; they are loaded where they are not. Raises as `run` does."""
-        self._converse(lambda connection: _teach(connection, ruleset))
+        self._converse(lambda connection: _register_ruleset(connection, ruleset))
 
     def _converse(self, ask: Callable[[_Connection], Any]) -> Any:  # noqa: ANN401
         """Return what is answered over this thread's connection, which is dropped when no answer came."""
-        self._silence.respect()
-        with answered():
+        self._fail_fast.check()
+        with translate_errors():
             try:
                 answer = ask(self._connection())
             except ResponseError:  # an answer, and nothing comes after it
-                self._silence.end()
+                self._fail_fast.reset()
                 raise
             except BaseException as lost:  # or broken off between question and answer
                 if isinstance(lost, redis.TimeoutError):
-                    self._silence.begin()
+                    self._fail_fast.trip()
                 else:  # refused, closed or loading: told at once, so it is not silent
-                    self._silence.end()
+                    self._fail_fast.reset()
                 self._drop()
                 raise
-            self._silence.end()
+            self._fail_fast.reset()
             return answer
 
     def _connection(self) -> _Connection:
@@ -447,19 +447,19 @@ def _call(
     name: str,
     keys: tuple[str, ...],
     arguments: tuple[Argument, ...],
-    ruleset: LoadedRuleset | None,
+    ruleset: CompiledRuleset | None,
 ) -> Any:  # noqa: ANN401
     rules = (ruleset.name,) if ruleset else ()
     command = ("FCALL", library().function(name), len(keys), *keys, *arguments, *rules)
     answer = _ask_loaded(connection, command)
     if ruleset and answer == [UNKNOWN_RULES]:  # nothing was done: the server was restarted, or never heard of them
-        _teach(connection, ruleset)
+        _register_ruleset(connection, ruleset)
         answer = _ask_loaded(connection, command)
     return answer
 
 
-def _teach(connection: _Connection, ruleset: LoadedRuleset) -> None:
-    _ask_loaded(connection, ("FCALL", library().teach, 0, ruleset.name, ruleset.text))
+def _register_ruleset(connection: _Connection, ruleset: CompiledRuleset) -> None:
+    _ask_loaded(connection, ("FCALL", library().register_ruleset, 0, ruleset.name, ruleset.text))
 
 
 def _ask_loaded(connection: _Connection, command: tuple[Argument, ...]) -> Any:  # noqa: ANN401
@@ -487,13 +487,13 @@ def _ask(connection: _Connection, *command: Argument) -> Any:  # noqa: ANN401
 
 
 @dataclass(frozen=True, slots=True)
-class Retention:
+class StreamLimits:
     """How much of the streams is kept."""
 
     age: int
     """Seconds."""
     outbox: int
-    """Entries of one lane."""
+    """Entries of one queue."""
     events: int
     """Entries, about; those that are not in the ledger yet are kept, up to twice as many: then nothing is accepted."""
     decisions: int = 100_000
@@ -510,7 +510,7 @@ class Retention:
         return 2 * self.events
 
     @property
-    def of_decisions(self) -> tuple[int, int]:
+    def decision_limits(self) -> tuple[int, int]:
         """Age and number of the decisions that are kept, as the scripts take them."""
         return self.milliseconds, self.decisions
 
@@ -519,12 +519,12 @@ _END = 2**64
 """What Redis keeps the parts of an entry in."""
 
 
-def name_of(bucket: str, entry: str) -> str:
+def entry_id(bucket: str, entry: str) -> str:
     """Return how an operator names an entry: bucket, a colon, the entry."""
     return f"{bucket}:{entry}"
 
 
-def entry_of(name: str, buckets: Collection[str]) -> tuple[str, str] | None:
+def parse_entry_id(name: str, buckets: Collection[str]) -> tuple[str, str] | None:
     """Return bucket and entry of a name; ``None`` when it is none of these buckets."""
     bucket, _, entry = name.partition(":")
     return (bucket, entry) if bucket in buckets and _is_entry(entry) else None
@@ -535,16 +535,16 @@ def _is_entry(text: str) -> bool:
     return all(part.isdecimal() and part.isascii() and int(part) < _END for part in (milliseconds, sequence))
 
 
-def pairs(flat: list[bytes]) -> dict[str, bytes]:
+def pairs_to_dict(flat: list[bytes]) -> dict[str, bytes]:
     """Return the hash that a script returned as a flat list."""
     names = iter(flat)
     return {name.decode(): value for name, value in zip(names, names, strict=True)}
 
 
-def pages_of(client: redis.Redis, stream: str, begin: str = "-", end: str = "+", *, size: int) -> Iterator[list[Any]]:
+def read_pages(client: redis.Redis, stream: str, begin: str = "-", end: str = "+", *, size: int) -> Iterator[list[Any]]:
     """Yield the entries of a stream between two identifiers, the oldest first, at most ``size`` at once."""
     while True:
-        with answered():
+        with translate_errors():
             entries: Any = client.xrange(stream, begin, end, count=size)
         if entries:
             yield entries

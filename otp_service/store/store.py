@@ -13,7 +13,7 @@ from otp_service.store.guard import Guard, Health, LimitReader
 from otp_service.store.inbox import Mailbox, Replies
 from otp_service.store.mirror import Fences, Mirror, Server
 from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References
-from otp_service.store.scripts import NO_RULES, Around, LoadedRuleset, Retention, ScriptRunner
+from otp_service.store.scripts import NO_RULES, CompiledRuleset, ScriptContext, ScriptRunner, StreamLimits
 from otp_service.store.verifications import Verifications
 
 
@@ -44,31 +44,31 @@ def open_store(
     client: redis.Redis,
     keyring: Keyring,
     limits: Limits,
-    rulesets: Mapping[str, LoadedRuleset],
-    retention: Retention,
+    rulesets: Mapping[str, CompiledRuleset],
+    stream_limits: StreamLimits,
     breaker: BreakerPolicy,
-    around: Around | None = None,
+    script_context: ScriptContext | None = None,
 ) -> Store:
     """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application."""
-    scripts = ScriptRunner(client, around)
+    scripts = ScriptRunner(client, script_context)
     fences = Fences(client, scripts)
-    dispatches = Dispatches(client, scripts, retention, rulesets)
+    dispatches = Dispatches(client, scripts, stream_limits, rulesets)
     return Store(
-        verifications=Verifications(scripts, retention),
-        outbox=Outbox(client, scripts, retention, keyring.buckets, dispatches.bury),
+        verifications=Verifications(scripts, stream_limits),
+        outbox=Outbox(client, scripts, stream_limits, keyring.buckets, dispatches.give_up),
         dispatches=dispatches,
-        dead_letters=DeadLetters(client, scripts, retention, keyring.buckets),
+        dead_letters=DeadLetters(client, scripts, stream_limits, keyring.buckets),
         references=References(client, scripts),
         health=Health(client, scripts, breaker),
         history=History(client, keyring.buckets),
         attempts=Attempts(client, keyring.buckets),
-        decisions=Decisions(client, scripts, keyring.buckets, retention),
+        decisions=Decisions(client, scripts, keyring.buckets, stream_limits),
         mailbox=Mailbox(client, keyring),
         replies=Replies(client),
         limits=LimitReader(client, limits, fences),
         fences=fences,
         guard=Guard(client, scripts),
-        events=EventLog(client, retention, keyring.buckets),
+        events=EventLog(client, stream_limits, keyring.buckets),
         mirror=Mirror(client, scripts),
         server=Server(client, scripts, keyring, (NO_RULES, *rulesets.values())),
     )

@@ -25,10 +25,10 @@ from otp_service.domain.verification import (
 )
 from otp_service.errors import Quota
 from otp_service.store import keys
-from otp_service.store.mirror import Permission
-from otp_service.store.scripts import Argument, LoadedRuleset, Retention, ScriptRunner, name_of, pairs
+from otp_service.store.mirror import MirrorQuery
+from otp_service.store.scripts import Argument, CompiledRuleset, ScriptRunner, StreamLimits, entry_id, pairs_to_dict
 
-# `fields_of` and `counted_by` name what a start writes. The scripts add: ``created``, ``expires`` and ``last_send``
+# `record_fields` and `guard_fields` name what a start writes. Scripts add: ``created``, ``expires`` and ``last_send``
 # (milliseconds), ``start`` (the start's idempotency key), ``guard`` (flags of how the start was counted),
 # ``n<message>`` (dispatches of a message) and ``d<message>.<dispatch>`` (what became of one:
 # channel|gateway|status|time|reason|choice| begun|raw status|reference), ``from<message>`` (dispatches before the
@@ -43,12 +43,12 @@ VERSION = "1"
 """Format of records and jobs: a release reads what the one before it wrote."""
 
 
-def slot_of(message: int, dispatch: int) -> str:
+def delivery_slot(message: int, dispatch: int) -> str:
     """Return the field in which a record keeps what became of a dispatch; a message waits in that of its first."""
     return f"d{message}.{dispatch}"
 
 
-def fields_of(verification: Verification, tag: str) -> tuple[Argument, ...]:
+def record_fields(verification: Verification, tag: str) -> tuple[Argument, ...]:
     """Return what a new record holds, name and value in turn; the script adds the times."""
     policy = verification.purpose
     fields: dict[str, Argument] = {
@@ -80,7 +80,7 @@ def fields_of(verification: Verification, tag: str) -> tuple[Argument, ...]:
     return tuple(part for pair in fields.items() for part in pair)
 
 
-def counted_by(sending: Sending) -> Iterator[str]:
+def guard_fields(sending: Sending) -> Iterator[str]:
     """Yield what a record remembers of how its start was counted, name and value in turn: pseudonyms.
 
     Each in a field of its own, for a long value would triple the record.
@@ -98,7 +98,7 @@ def counted_by(sending: Sending) -> Iterator[str]:
             yield value
 
 
-def verification_of(verification_id: str, fields: Mapping[str, bytes], now: int) -> Verification:
+def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: int) -> Verification:
     """Return a recorded verification as it is at ``now`` (milliseconds by Redis' clock)."""
     text = {name: value.decode() for name, value in fields.items() if name not in _SEALED}
     if text["v"] != VERSION:
@@ -108,11 +108,11 @@ def verification_of(verification_id: str, fields: Mapping[str, bytes], now: int)
         id=verification_id,
         application=text["application"],
         pseudonym=text["pseudonym"],
-        status=_status_at(Status(text["status"]), expires, now),
+        status=_status_now(Status(text["status"]), expires, now),
         country=text["country"],
         channel=text["channel"],
         locale=text["locale"],
-        purpose=_purpose_of(text, ttl=(expires - created) // 1000),
+        purpose=_parse_purpose(text, ttl=(expires - created) // 1000),
         created=created,
         expires=expires,
         checks=int(text["checks"]),
@@ -124,15 +124,15 @@ def verification_of(verification_id: str, fields: Mapping[str, bytes], now: int)
         sealed_mask=fields["mask"],
         sealed_details=fields["details"],
         consented=int(text.get("consented", 0)),
-        deliveries=tuple(sorted(_deliveries(text.items()), key=lambda one: (one.message, one.dispatch))),
+        deliveries=tuple(sorted(_parse_deliveries(text.items()), key=lambda one: (one.message, one.dispatch))),
     )
 
 
-def _status_at(status: Status, expires: int, now: int) -> Status:
+def _status_now(status: Status, expires: int, now: int) -> Status:
     return Status.EXPIRED if status is Status.PENDING and now >= expires else status
 
 
-def _purpose_of(text: Mapping[str, str], ttl: int) -> Purpose:
+def _parse_purpose(text: Mapping[str, str], ttl: int) -> Purpose:
     return Purpose(
         name=text["purpose"],
         kind=PurposeKind(text["kind"]),
@@ -147,7 +147,7 @@ def _purpose_of(text: Mapping[str, str], ttl: int) -> Purpose:
     )
 
 
-def _deliveries(fields: Iterable[tuple[str, str]]) -> Iterable[Delivery]:
+def _parse_deliveries(fields: Iterable[tuple[str, str]]) -> Iterable[Delivery]:
     """Yield what the slots ``d<message>.<dispatch>`` hold; one of an earlier format has fewer values."""
     for name, value in fields:
         slot = _SLOT.fullmatch(name)
@@ -175,7 +175,7 @@ class Started:
 
     now: int
     quota: Quota | None
-    noted: tuple[str, ...] = ()
+    recorded_rules: tuple[str, ...] = ()
     """Rules that only record, and would have refused it."""
 
 
@@ -195,7 +195,7 @@ class Queued:
 
     verification: Verification
     quota: Quota | None
-    noted: tuple[str, ...] = ()
+    recorded_rules: tuple[str, ...] = ()
     """Rules that only record, and would have refused it."""
 
 
@@ -238,7 +238,7 @@ class TooSoon:
 
 
 @dataclass(frozen=True, slots=True)
-class Final:
+class Ended:
     """The verification has ended in this status."""
 
     status: Status
@@ -259,7 +259,7 @@ class Refusal(StrEnum):
     TRANSACTION_MISSING = "transaction-missing"
     TRANSACTION_UNWANTED = "transaction-unwanted"
     NO_SENDS_LEFT = "no-sends-left"
-    OVERTAKEN = "overtaken"
+    CONFLICT = "conflict"
     BACKLOG_FULL = "backlog-full"
     EVENTS_FULL = "events-full"
     MIRROR_BEHIND = "mirror-behind"
@@ -269,18 +269,18 @@ class Refusal(StrEnum):
     CONSENT_OUTDATED = "consent-outdated"
 
 
-Refused = RefusedByRule | TooSoon | Final | WrongLength | Refusal
+StoreRefusal = RefusedByRule | TooSoon | Ended | WrongLength | Refusal
 """Everything but success."""
 
 
-def refused(answer: list[Any]) -> Refused:
+def parse_refusal(answer: list[Any]) -> StoreRefusal:
     """Return a refusal that a script answered; raise `ValueError` for a word that none of them is."""
     match answer:
         case [b"too-soon", wait]:
             return TooSoon(wait)
         case [b"final", status]:
-            return Final(Status(status.decode()))
-        case [b"kept-back", why]:
+            return Ended(Status(status.decode()))
+        case [b"withheld", why]:
             return Refusal(why.decode())
         case [b"invalid-code", length]:
             return WrongLength(length)
@@ -290,18 +290,18 @@ def refused(answer: list[Any]) -> Refused:
             raise ValueError(f"unknown answer of a script: {answer[:1]!r}")
 
 
-_OF_THE_NUMBER = (Scope.FAILED_CHECKS, Scope.NUMBER)
-SCOPES_OF_START = (*_OF_THE_NUMBER, Scope.IP, Scope.APPLICATION)
-SCOPES_WITHOUT_ADDRESS = (*_OF_THE_NUMBER, Scope.APPLICATION)
+_NUMBER_SCOPES = (Scope.FAILED_CHECKS, Scope.NUMBER)
+START_SCOPES = (*_NUMBER_SCOPES, Scope.IP, Scope.APPLICATION)
+SCOPES_WITHOUT_ADDRESS = (*_NUMBER_SCOPES, Scope.APPLICATION)
 """Of a start where addresses do not count, and of a resend."""
-SCOPES_OF_FALLBACK = _OF_THE_NUMBER
+FALLBACK_SCOPES = _NUMBER_SCOPES
 """Of a message that the service itself sends further: it is not the application's request."""
 
 
-def keys_of_start(loaded: LoadedRuleset, bucket: str, verification: Verification, sending: Sending) -> list[str]:
+def start_keys(loaded: CompiledRuleset, bucket: str, verification: Verification, sending: Sending) -> list[str]:
     """Return the keys of a start, those of the guard first: of the parts that its rules count in."""
     ruleset = loaded.ruleset
-    found = _own_keys(ruleset, bucket, verification)
+    found = _guard_keys(ruleset, bucket, verification)
     if "block" in loaded.parts:
         found.append(keys.block(sending.block))
     if "country" in loaded.parts:
@@ -312,18 +312,18 @@ def keys_of_start(loaded: LoadedRuleset, bucket: str, verification: Verification
         found.append(keys.network(sending.wide_network))
     if sending.provider and "provider" in loaded.parts:
         found.append(keys.provider(sending.provider))
-    found += _window_keys(ruleset, scopes_of_start(sending), bucket, verification, sending.network)
+    found += _window_keys(ruleset, start_scopes(sending), bucket, verification, sending.network)
     return found
 
 
-def scopes_of_start(sending: Sending) -> tuple[Scope, ...]:
+def start_scopes(sending: Sending) -> tuple[Scope, ...]:
     """Return what the windows of a start count by."""
-    return SCOPES_OF_START if sending.network else SCOPES_WITHOUT_ADDRESS
+    return START_SCOPES if sending.network else SCOPES_WITHOUT_ADDRESS
 
 
-def keys_of_resend(ruleset: Ruleset, bucket: str, verification: Verification, scopes: Collection[Scope]) -> list[str]:
+def resend_keys(ruleset: Ruleset, bucket: str, verification: Verification, scopes: Collection[Scope]) -> list[str]:
     """Return the keys of a further message; those of its block and country are in its record."""
-    return _own_keys(ruleset, bucket, verification) + _window_keys(ruleset, scopes, bucket, verification, "")
+    return _guard_keys(ruleset, bucket, verification) + _window_keys(ruleset, scopes, bucket, verification, "")
 
 
 def spend_keys(ruleset: Ruleset, application: str, country: str) -> Iterator[str]:
@@ -334,9 +334,9 @@ def spend_keys(ruleset: Ruleset, application: str, country: str) -> Iterator[str
         yield keys.spend_in_country(application, country)
 
 
-def _own_keys(ruleset: Ruleset, bucket: str, verification: Verification) -> list[str]:
+def _guard_keys(ruleset: Ruleset, bucket: str, verification: Verification) -> list[str]:
     number, application = verification.pseudonym, verification.application
-    found = [keys.standing(bucket, number), keys.cooldown(bucket, number), keys.guesses(bucket, application, number)]
+    found = [keys.reputation(bucket, number), keys.cooldown(bucket, number), keys.guesses(bucket, application, number)]
     if ruleset.failures:
         found.append(keys.failures(application))
     found += spend_keys(ruleset, application, verification.country)
@@ -351,11 +351,11 @@ def _window_keys(
         key
         for window in ruleset.windows
         if window.scope in scopes
-        for key in keys_of_window(window, bucket, application, number, network)
+        for key in window_keys(window, bucket, application, number, network)
     ]
 
 
-def keys_of_window(window: Window, bucket: str, application: str, number: str, network: str) -> tuple[str, ...]:
+def window_keys(window: Window, bucket: str, application: str, number: str, network: str) -> tuple[str, ...]:
     """Return the keys of one window, applied to somebody."""
     match window.scope:
         case Scope.NUMBER:
@@ -369,18 +369,18 @@ def keys_of_window(window: Window, bucket: str, application: str, number: str, n
             return tuple(kind(application, window.seconds) for kind in found)
 
 
-def quota_of(window: Window | None, most: int, used: int, reset: int) -> Quota | None:
+def build_quota(window: Window | None, most: int, used: int, reset: int) -> Quota | None:
     """Return the application's quota as a script tested and counted it, of its window; ``reset`` in milliseconds."""
     if window is None:
         return None
     return Quota(most, window.seconds, max(0, most - used), whole_seconds(reset))
 
 
-_KEPT = keyring.IDEMPOTENCY_SECONDS * 1000
+_IDEMPOTENCY_LIFE = keyring.IDEMPOTENCY_SECONDS * 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Further:
+class FurtherMessage:
     """A message of a verification after its first."""
 
     channel: str
@@ -399,9 +399,9 @@ class Further:
 class Verifications:
     """The state of verifications. Raises `StoreUnavailableError` whenever Redis does not answer in time."""
 
-    def __init__(self, scripts: ScriptRunner, retention: Retention) -> None:
+    def __init__(self, scripts: ScriptRunner, limits: StreamLimits) -> None:
         self._scripts = scripts
-        self._kept = retention
+        self._limits = limits
 
     def start(  # noqa: PLR0913, PLR0917 - all of it comes with one request
         self,
@@ -409,12 +409,12 @@ class Verifications:
         verification: Verification,
         tag: str,
         sending: Sending,
-        permission: Permission,
+        permission: MirrorQuery,
         names: PaymentNames,
-        ruleset: LoadedRuleset,
+        ruleset: CompiledRuleset,
         retry: Retry | None,
         trace: str = "",
-    ) -> Started | Replayed | Refused:
+    ) -> Started | Replayed | StoreRefusal:
         """Record a verification and queue its first message, which carries a ``trace`` on, or refuse and leave nothing.
 
         Its times are set by the script: the ones in ``verification`` are not read.
@@ -426,49 +426,49 @@ class Verifications:
                 *_queue(bucket, verification, verification.channel),
                 keys.events(bucket),
                 keys.recent(bucket, verification.pseudonym),
-                _retry_key(bucket, verification, retry),
+                _idempotency_key(bucket, verification, retry),
                 keys.decisions(bucket),
                 *_mirror_keys(bucket, verification),
-                *keys_of_start(ruleset, bucket, verification, sending),
+                *start_keys(ruleset, bucket, verification, sending),
             ),
             (
                 retry.fingerprint if retry else "",
-                _KEPT,
+                _IDEMPOTENCY_LIFE,
                 verification.purpose.ttl * 1000,
                 GRACE * 1000,
-                self._kept.outbox,
-                self._kept.unrecorded,
-                *self._kept.of_decisions,
+                self._limits.outbox,
+                self._limits.unrecorded,
+                *self._limits.decision_limits,
                 verification.id,
                 verification.application,
                 verification.purpose.name,
                 verification.country,
                 verification.channel,
                 verification.pseudonym,
-                ",".join(scopes_of_start(sending)),
+                ",".join(start_scopes(sending)),
                 sending.place,
                 int(sending.safe),
                 sending.context,
                 sending.price,
                 sending.packed,
                 " ".join(sending.noted),
-                *permission.of_start,
+                *permission.start_arguments,
                 names.payment,
                 names.reference,
                 trace,
-                *fields_of(verification, tag),
-                *counted_by(sending),
+                *record_fields(verification, tag),
+                *guard_fields(sending),
             ),
             ruleset,
         )
         return _started(bucket, answer, ruleset)
 
-    def closed(self, permission: Permission, buckets: tuple[str, ...]) -> str | None:
+    def closed_reason(self, permission: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
         """Return why every start would be refused now, ``None`` when none is for that."""
         why: bytes | None = self._scripts.run(
-            "closed",
+            "starts_closed",
             (keys.MIRROR, *map(keys.events, buckets)),
-            (permission.identity, permission.least, self._kept.unrecorded),
+            (permission.identity, permission.least, self._limits.unrecorded),
         )
         return why.decode() if why else None
 
@@ -480,9 +480,9 @@ class Verifications:
         tag: str,
         code_length: int,
         transaction_digest: str,
-        ruleset: LoadedRuleset,
+        ruleset: CompiledRuleset,
         retry: Retry | None,
-    ) -> Checked | Refused:
+    ) -> Checked | StoreRefusal:
         """Count, compare and consume. A wrong code is a result."""
         record = keys.record(bucket, verification_id)
         answer = self._scripts.run(
@@ -500,7 +500,7 @@ class Verifications:
                 code_length,
                 transaction_digest,
                 retry.fingerprint if retry else "",
-                *self._kept.of_decisions,
+                *self._limits.decision_limits,
                 keys.failed_checks_window.beginning(bucket, application),
                 keys.guard_of_number(bucket),
                 keys.mirrored.beginning(bucket),
@@ -512,30 +512,30 @@ class Verifications:
                 known = Reason(reason.decode()) if reason else None
                 return Checked(Status(status.decode()), known, left, alarm == 1)
             case _:
-                return refused(answer)
+                return parse_refusal(answer)
 
     def resend(
         self,
         bucket: str,
         verification: Verification,
-        message: Further,
-        permission: Permission,
-        ruleset: LoadedRuleset,
+        message: FurtherMessage,
+        permission: MirrorQuery,
+        ruleset: CompiledRuleset,
         retry: Retry | None = None,
-    ) -> Queued | Refused:
+    ) -> Queued | StoreRefusal:
         """Queue a further message."""
         record = keys.record(bucket, verification.id)
-        scopes = SCOPES_OF_FALLBACK if message.falls_back_from else SCOPES_WITHOUT_ADDRESS
+        scopes = FALLBACK_SCOPES if message.falls_back_from else SCOPES_WITHOUT_ADDRESS
         answer = self._scripts.run(
             "resend",
             (
                 record,
                 *_queue(bucket, verification, message.channel),
                 keys.events(bucket),
-                _retry_key(bucket, verification, retry),
+                _idempotency_key(bucket, verification, retry),
                 keys.decisions(bucket),
                 *_mirror_keys(bucket, verification),
-                *keys_of_resend(ruleset.ruleset, bucket, verification, scopes),
+                *resend_keys(ruleset.ruleset, bucket, verification, scopes),
             ),
             (
                 verification.application,
@@ -543,13 +543,13 @@ class Verifications:
                 message.channel,
                 verification.generation,
                 message.next_tag,
-                self._kept.outbox,
-                self._kept.unrecorded,
-                *self._kept.of_decisions,
+                self._limits.outbox,
+                self._limits.unrecorded,
+                *self._limits.decision_limits,
                 ",".join(scopes),
                 message.price,
                 message.falls_back_from,
-                *permission.of_further,
+                *permission.message_arguments,
                 message.trace,
                 message.after_dispatch,
             ),
@@ -557,14 +557,14 @@ class Verifications:
         )
         match answer:
             case [b"queued", now, found, most, used, reset, noted]:
-                quota = quota_of(ruleset.quota, most, used, reset) if used and not message.falls_back_from else None
-                return Queued(verification_of(verification.id, pairs(found), now), quota, _rules(noted))
+                quota = build_quota(ruleset.quota, most, used, reset) if used and not message.falls_back_from else None
+                return Queued(parse_verification(verification.id, pairs_to_dict(found), now), quota, _rules(noted))
             case _:
                 return _send_refusal(bucket, answer, ruleset)
 
     def cancel(
         self, bucket: str, verification_id: str, application: str, retry: Retry | None = None, reason: str = ""
-    ) -> Canceled | Refused:
+    ) -> Canceled | StoreRefusal:
         """Make a pending verification final; ``reason`` is reported where it is not the application that asks."""
         record = keys.record(bucket, verification_id)
         answer = self._scripts.run(
@@ -574,20 +574,20 @@ class Verifications:
         )
         match answer:
             case [b"canceled", now, found]:
-                return Canceled(verification_of(verification_id, pairs(found), now))
+                return Canceled(parse_verification(verification_id, pairs_to_dict(found), now))
             case _:
-                return refused(answer)
+                return parse_refusal(answer)
 
     def read(self, bucket: str, verification_id: str) -> Verification | None:
         """Return a verification as it is now."""
-        now, found = self._scripts.run("read", (keys.record(bucket, verification_id),), ())
-        return verification_of(verification_id, pairs(found), now) if found else None
+        now, found = self._scripts.run("verification_read", (keys.record(bucket, verification_id),), ())
+        return parse_verification(verification_id, pairs_to_dict(found), now) if found else None
 
 
-def _started(bucket: str, answer: list[Any], ruleset: LoadedRuleset) -> Started | Replayed | Refused:
+def _started(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> Started | Replayed | StoreRefusal:
     match answer:
         case [b"started", now, most, used, reset, noted]:
-            return Started(now, quota_of(ruleset.quota, most, used, reset), _rules(noted))
+            return Started(now, build_quota(ruleset.quota, most, used, reset), _rules(noted))
         case [b"replayed", now, remembered, found]:
             return _replayed(now, remembered, found)
         case _:
@@ -601,30 +601,30 @@ def _rules(noted: bytes) -> tuple[str, ...]:
 
 def _queue(bucket: str, verification: Verification, channel: str) -> tuple[str, ...]:
     kind, country = verification.purpose.kind, verification.country
-    return keys.queue(bucket, kind, verification.application, country, channel)
+    return keys.queue_keys(bucket, kind, verification.application, country, channel)
 
 
 def _mirror_keys(bucket: str, verification: Verification) -> tuple[str, str]:
     return keys.MIRROR, keys.mirrored(bucket, verification.pseudonym)
 
 
-def _retry_key(bucket: str, verification: Verification, retry: Retry | None) -> str:
+def _idempotency_key(bucket: str, verification: Verification, retry: Retry | None) -> str:
     if retry is None:
         return keys.record(bucket, verification.id)
     return keys.idempotency(bucket, verification.application, retry.key)
 
 
 def _replayed(now: int, remembered: list[bytes], found: list[bytes]) -> Replayed:
-    memory = {name: value.decode() for name, value in pairs(remembered).items()}
+    memory = {name: value.decode() for name, value in pairs_to_dict(remembered).items()}
     verification_id = memory["record"].rpartition(":")[2]
-    verification = verification_of(verification_id, pairs(found), now) if found else None
+    verification = parse_verification(verification_id, pairs_to_dict(found), now) if found else None
     return Replayed(memory, verification_id, verification, now)
 
 
-def _send_refusal(bucket: str, answer: list[Any], ruleset: LoadedRuleset) -> Refused:
+def _send_refusal(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> StoreRefusal:
     match answer:
         case [b"refused", decision, rule, wait, most, used, reset]:
-            quota = quota_of(ruleset.quota, most, used, reset)
-            return RefusedByRule(rule.decode(), wait, name_of(bucket, decision.decode()), quota)
+            quota = build_quota(ruleset.quota, most, used, reset)
+            return RefusedByRule(rule.decode(), wait, entry_id(bucket, decision.decode()), quota)
         case _:
-            return refused(answer)
+            return parse_refusal(answer)

@@ -24,28 +24,28 @@ class InFlight:
     def add(self, job: Job) -> bool:
         """Take a job; tell whether it is new here."""
         with self._changed:
-            if (job.lane, job.entry) in self._jobs:
+            if (job.queue, job.entry) in self._jobs:
                 return False
-            self._jobs[job.lane, job.entry] = job
+            self._jobs[job.queue, job.entry] = job
             self._busy += 1
             return True
 
     def remove(self, job: Job) -> None:
         """Let a job go that kept a thread busy."""
         with self._changed:
-            del self._jobs[job.lane, job.entry]
+            del self._jobs[job.queue, job.entry]
             self._free_one()
 
     def pause(self, job: Job) -> None:
         """Keep a job that leaves its thread."""
         with self._changed:
-            self._jobs[job.lane, job.entry] = job
+            self._jobs[job.queue, job.entry] = job
             self._free_one()
 
     def resume(self, job: Job) -> None:
         """Give a job that was paused a thread again."""
         with self._changed:
-            self._jobs[job.lane, job.entry] = job
+            self._jobs[job.queue, job.entry] = job
             self._busy += 1
 
     def wait_below(self, limit: int, timeout: float) -> int:
@@ -88,44 +88,44 @@ def renew(outbox: Outbox, consumer: str, in_flight: InFlight) -> None:
 
 
 _APART = 0.005
-"""Seconds between two jobs of a lane that go on: the first one's answer tells the others how long to wait."""
+"""Seconds between two jobs of a queue that go on: the first one's answer tells the others how long to wait."""
 
 
 class Holding:
-    """The jobs that are held, by lane; the first to come is the first to go on. Used by many threads."""
+    """The jobs that are held, by queue; the first to come is the first to go on. Used by many threads."""
 
     def __init__(self, most: int) -> None:
-        """Let each lane have ``most`` jobs held before no more are taken from it."""
+        """Let each queue have ``most`` jobs held before no more are taken from it."""
         self._most = most
         self._held: dict[str, deque[Job]] = defaultdict(deque)
         self._turn: dict[str, float] = {}
-        """When the next job of a lane goes on, by the monotonic clock."""
+        """When the next job of a queue goes on, by the monotonic clock."""
         self._lock = threading.Lock()
 
     def hold(self, job: Job, milliseconds: int) -> None:
-        """Hold a job, and all of its lane, for so long; one that was held before takes its place at the front again."""
+        """Hold a job, and all of its queue, for so long; one that was held before goes to the front again."""
         with self._lock:
-            held = self._held[job.lane]
+            held = self._held[job.queue]
             place = next((i for i, other in enumerate(held) if job.order < other.order), len(held))
             held.insert(place, job)
-            self._turn[job.lane] = max(self._turn.get(job.lane, 0.0), time.monotonic() + milliseconds / 1000)
+            self._turn[job.queue] = max(self._turn.get(job.queue, 0.0), time.monotonic() + milliseconds / 1000)
 
     def due(self) -> list[Job]:
-        """Return the jobs that go on now: one of each lane whose time has come."""
+        """Return the jobs that go on now: one of each queue whose time has come."""
         now = time.monotonic()
         with self._lock:
-            return [self._first(lane, now) for lane in [lane for lane, turn in self._turn.items() if turn <= now]]
+            return [self._first(queue, now) for queue in [queue for queue, turn in self._turn.items() if turn <= now]]
 
-    def next_in(self, lane: str) -> Job | None:
-        """Return the first job of a lane, whether or not its time has come; ``None`` when none is held."""
+    def next_in(self, queue: str) -> Job | None:
+        """Return the first job of a queue, whether or not its time has come; ``None`` when none is held."""
         with self._lock:
-            return self._first(lane, time.monotonic()) if lane in self._turn else None
+            return self._first(queue, time.monotonic()) if queue in self._turn else None
 
-    def _first(self, lane: str, now: float) -> Job:
-        job = self._held[lane].popleft()
-        self._turn[lane] = now + _APART
-        if not self._held[lane]:
-            del self._held[lane], self._turn[lane]
+    def _first(self, queue: str, now: float) -> Job:
+        job = self._held[queue].popleft()
+        self._turn[queue] = now + _APART
+        if not self._held[queue]:
+            del self._held[queue], self._turn[queue]
         return job
 
     def wait(self) -> float:
@@ -133,15 +133,17 @@ class Holding:
         with self._lock:
             return max(0.0, min(self._turn.values()) - time.monotonic()) if self._turn else float("inf")
 
-    def full_lanes(self) -> tuple[str, ...]:
-        """Return the lanes from which nothing more is to be taken.
+    def full_queues(self) -> tuple[str, ...]:
+        """Return the queues from which nothing more is to be taken.
 
         Where a message waits that no gateway was called for, those behind it would wait for the same: they stay in the
         outbox, in their order.
         """
         with self._lock:
             return tuple(
-                lane for lane, held in self._held.items() if len(held) >= self._most or any(not j.called for j in held)
+                queue
+                for queue, held in self._held.items()
+                if len(held) >= self._most or any(not j.called for j in held)
             )
 
     def empty(self) -> list[Job]:

@@ -5,7 +5,7 @@ import threading
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.events import record_events
-from otp_service.store.events import Taken
+from otp_service.store.events import EventBatch
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 from otp_service.worker.leases import Every
@@ -35,7 +35,7 @@ class Recorder:
         self._events = context.store.events
         self._wait = max(1, round(1000 * wait))
         self._idle = round(1000 * (_CLAIM_AFTER + 2 * timeout))
-        self._taken: list[Taken] = []
+        self._taken: list[EventBatch] = []
         self._failed: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder")
@@ -85,10 +85,10 @@ class Recorder:
         failed, others = self._taken[:1], self._taken[1:]
         if failed and len(failed[0].entries) == 1:
             self._give_another_chance(failed[0])
-        parts = [part for batch in failed if len(batch.entries) > 1 for part in batch.singly()]
+        parts = [part for batch in failed if len(batch.entries) > 1 for part in batch.split()]
         self._taken = [*parts, *others]
 
-    def _give_another_chance(self, batch: Taken) -> None:
+    def _give_another_chance(self, batch: EventBatch) -> None:
         """Leave an event for later that could not be recorded; the second time, keep it as it is."""
         (entry,) = batch.entries
         if entry in self._failed and self._keep(batch):
@@ -96,7 +96,7 @@ class Recorder:
         else:
             self._failed.add(entry)
 
-    def _keep(self, batch: Taken) -> bool:
+    def _keep(self, batch: EventBatch) -> bool:
         """Keep an event as it is that cannot be understood, for others wait behind it; tell whether that was done."""
         try:
             self._context.ledger.traffic.keep(batch.happenings)
@@ -134,7 +134,7 @@ class Recorder:
             metrics.store_errors.count(operation="recorder")
 
 
-def _count(batch: Taken) -> None:
+def _count(batch: EventBatch) -> None:
     for one in batch.happenings:
         metrics.events_recorded.count(
             application=one.member("application"), country=one.member("country"), event=one.type

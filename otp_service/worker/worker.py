@@ -136,7 +136,7 @@ class Worker:
             free = self._concurrency - self._in_flight.wait_below(self._concurrency, self._breath)
             if free <= 0:
                 return
-            jobs = self._outbox.take(self._consumer, free, self._holding.full_lanes())
+            jobs = self._outbox.take(self._consumer, free, self._holding.full_queues())
             self._begin(jobs)
             if not jobs:
                 self._wait(next_retry)
@@ -170,10 +170,10 @@ class Worker:
         self._pool.submit(self._deliver, job)
 
     def _deliver(self, job: Job) -> None:
-        """Bring a job on, and those that wait in its lane: where one has ended, a gateway may have room for another."""
+        """Bring a job on, and those that wait in its queue: where one ended, a gateway may have room for another."""
         following: Job | None = job
         while following and self._has_ended(following) and not self._stop.is_set():
-            following = self._holding.next_in(job.lane)
+            following = self._holding.next_in(job.queue)
             if following:
                 self._in_flight.resume(following)
 
@@ -210,7 +210,7 @@ class Worker:
 
     def _show_alive(self) -> None:
         self._context.store.server.claim()  # a Redis that was emptied must not serve another pseudonym key
-        self._context.store.server.worker_alive(self._consumer, 3 * _HEARTBEAT)
+        self._context.store.server.note_worker(self._consumer, 3 * _HEARTBEAT)
         metrics.outbox_lag.set(self._outbox.lag())
         for name, health in self._context.store.health.of(tuple(self._context.gateways)).items():
             metrics.gateway_open.set(_OPENNESS[health.state], gateway=name)

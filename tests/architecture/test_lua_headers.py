@@ -46,7 +46,7 @@ def _includes(header):
 
 
 def test_there_are_scripts():
-    assert {"start", "check", "resend", "cancel", "read"} <= set(SCRIPTS)
+    assert {"start", "check", "resend", "cancel", "verification_read"} <= set(SCRIPTS)
 
 
 @pytest.mark.parametrize("name", [*SCRIPTS, *(f"include_{part}" for part in PARTS)])

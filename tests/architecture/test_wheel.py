@@ -53,7 +53,9 @@ def test_scripts_and_types_come_with_the_package():
     names = _contents(INSTALLED)
 
     assert "py.typed" in names
-    assert {f"store/lua/{verb}.lua" for verb in ("start", "check", "resend", "cancel", "read")} <= set(names)
+    assert {f"store/lua/{verb}.lua" for verb in ("start", "check", "resend", "cancel", "verification_read")} <= set(
+        names
+    )
     assert {f"messages/{locale}.toml" for locale in ("en", "ur", "ur-Latn", "ar")} <= set(names)
 
 

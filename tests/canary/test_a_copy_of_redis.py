@@ -122,7 +122,7 @@ def _members(client: redis.Redis, key: str) -> Iterator[tuple[str, bytes]]:
 
 
 @pytest.fixture
-def flights(world: World, tmp_path: Path) -> dict[str, Slots]:
+def in_flight(world: World, tmp_path: Path) -> dict[str, Slots]:
     """Return what each number left, in a Redis and a ledger of its own."""
     found = {}
     for last in secrets.SystemRandom().sample(range(1000, 10_000), FLIGHTS):
@@ -147,13 +147,13 @@ def flights(world: World, tmp_path: Path) -> dict[str, Slots]:
     return found
 
 
-def test_no_value_has_the_last_digits_of_the_number(flights: dict[str, Slots]) -> None:
+def test_no_value_has_the_last_digits_of_the_number(in_flight: dict[str, Slots]) -> None:
     """Whoever has a number in the block knows the block's name, and so all other digits."""
-    places = {where for slots in flights.values() for where in slots}
+    places = {where for slots in in_flight.values() for where in slots}
     telling = {
         where
         for where in places
-        if all(re.search(_digits(to[-3:]), slots.get(where, "")) for to, slots in flights.items())
+        if all(re.search(_digits(to[-3:]), slots.get(where, "")) for to, slots in in_flight.items())
     }
 
     assert len(places) > 150

@@ -156,7 +156,7 @@ def test_what_is_left_out_of_all_is_put_back_when_its_reason_is_named(environ, s
 def test_what_a_policy_denied_is_left_out_of_all_too(environ, shop, valkey):
     shop.start()
     (job,) = jobs_of(shop.context)
-    shop.context.store.dispatches.bury(job, "policy simswap")
+    shop.context.store.dispatches.give_up(job, "policy simswap")
 
     assert "1 left for the reason policy: another try changes nothing" in command(environ, "redrive", "--all").stderr
     assert letters(valkey.client) == ["policy simswap"]

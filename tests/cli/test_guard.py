@@ -71,7 +71,7 @@ def test_status_of_an_installation_where_nothing_happened(frozen, tmp_path):
         "Refused in the last 1 d, or would have been: nothing.",
         "Breakers and alarms: nothing.",
         "Closed now: nothing.",
-        "Spent: nothing.",
+        "CeilingUse: nothing.",
     ]
 
 
@@ -168,7 +168,7 @@ def test_money_is_explained_in_its_currency(frozen, tmp_path):
     assert passed(shop, number(1), 2) == 2
     decision = refused(lambda: shop.start(number(1))).decision
 
-    assert "Spent: 2.50 of 3.00 PKR in 1 h." in guard("explain", decision, environ=environ).output
+    assert "CeilingUse: 2.50 of 3.00 PKR in 1 h." in guard("explain", decision, environ=environ).output
 
 
 def test_a_destination_that_was_refused_is_explained(frozen, tmp_path):
@@ -231,7 +231,9 @@ def test_unblock_forgets_neither_who_is_known_nor_what_was_spent(frozen, tmp_pat
     shop = caller(environ)
     one = shop.start(number(1), context="own phone")
     shop.check(one, shop.code(one))
-    kept = {name: frozen.client.get(name) for name in frozen.client.keys("*standing*") + frozen.client.keys("*spend*")}
+    kept = {
+        name: frozen.client.get(name) for name in frozen.client.keys("*reputation*") + frozen.client.keys("*spend*")
+    }
     for arguments in FORMS.values():
         guard("unblock", *arguments, "--yes", environ=environ)
 

@@ -78,8 +78,8 @@ def test_a_key_takes_a_value_for_each_field_and_begins_with_the_first_ones(kind)
 
 
 def test_the_beginning_of_keys_ends_before_the_first_field_that_is_not_given():
-    assert keys.lane.beginning("00", "retry") == "otp:{00}:outbox:retry:"
-    assert keys.lane.beginning() == "otp:{"
+    assert keys.queue.beginning("00", "retry") == "otp:{00}:outbox:retry:"
+    assert keys.queue.beginning() == "otp:{"
     assert keys.mirrored.beginning("00") == "otp:{00}:mirror/number/"
     assert keys.mirrored("00", "x") == f"{keys.mirrored.beginning('00')}x"
 

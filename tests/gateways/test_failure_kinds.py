@@ -17,7 +17,7 @@ from otp_service.gateways.twilio import FAILURES as TWILIO
 from otp_service.gateways.twilio import receipt_of_message
 from otp_service.gateways.vonage import FAILURES as VONAGE
 from otp_service.services.call_outcomes import after_failure, told_by
-from otp_service.store.outbox import Next
+from otp_service.store.outbox import NextStep
 from otp_service.testing.provider import Provider
 from otp_service.testing.samples import MESSAGE, CannedResponse
 
@@ -146,8 +146,8 @@ def test_a_refused_account_goes_on_to_the_next_gateway_and_a_refused_message_doe
     assert isinstance(failed, GatewayError)
     assert (failed.kind == "account") is refuses_us, failed
     assert (failed.kind == "error") is (code in BREAKS_OFF[gateway]), failed
-    assert (follows.next is Next.DEAD) is refuses_it, failed
-    assert follows.next in {Next.NEXT, Next.DEAD}
+    assert (follows.next is NextStep.DEAD) is refuses_it, failed
+    assert follows.next in {NextStep.NEXT, NextStep.DEAD}
     if refuses_us:
         counts = (gateway, code) not in OF_THE_NUMBER
         assert told_by(failed, 0.0, FREE) is (Call.BAD if counts else Call.WELL)

@@ -24,7 +24,7 @@ from support_acts import (
     take_over_and_choose,
 )
 from support_caller import PAYMENT, Caller
-from support_outbox import DEAD, Scripted, Sender, dispatched, jobs_of, lane, refused, story, waiting
+from support_outbox import DEAD, Scripted, Sender, dispatched, jobs_of, queue, refused, story, waiting
 from support_racers import Racers, racing
 from support_service import Service, eventually, in_parallel, running
 from support_valkey import ValkeyServer
@@ -182,7 +182,7 @@ def test_what_a_dead_worker_held_is_taken_over_by_one(
 ) -> None:
     """One that claims makes it young again: within its time nobody else does."""
     held = Counter(job.entry for job in _jobs(shop, 20))
-    eventually(lambda: len(valkey.client.xpending_range(lane(), GROUP, "-", "+", 20, idle=SILENT)) == 20)
+    eventually(lambda: len(valkey.client.xpending_range(queue(), GROUP, "-", "+", 20, idle=SILENT)) == 20)
     owners = racers.race(claim, [f"worker-{one}" for one in range(COUNT)])
 
     assert Counter(entry for entries in owners for entry in entries) == held

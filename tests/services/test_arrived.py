@@ -25,7 +25,7 @@ from support_outbox import (
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.receipts import record
-from otp_service.store.outbox import Next, Settled, Settlement
+from otp_service.store.outbox import NextStep, Settlement, SettleResult
 
 GATEWAYS = {"first": {"kind": "sandbox"}, "second": {"kind": "sandbox"}}
 FAILURES = {
@@ -76,7 +76,7 @@ def _use_up_the_turn(shop: Caller, gateway: str) -> None:
     shop.start()
     (job,) = jobs_of(shop.context)
     allowance = shop.context.allowances[gateway]
-    settle(shop.context, job, dispatched(shop.context, job, gateway, **{gateway: allowance}), Settlement(Next.DONE))
+    settle(shop.context, job, dispatched(shop.context, job, gateway, **{gateway: allowance}), Settlement(NextStep.DONE))
 
 
 def _assert_nothing_is_left(frozen: FrozenValkey, sender: Sender) -> None:
@@ -125,15 +125,15 @@ def test_a_call_that_fails_gives_nothing_up_that_an_earlier_one_brought_over(
 @pytest.mark.parametrize(
     ("following", "settled"),
     [
-        (Next.DONE, Settled.SETTLED),
-        (Next.NEXT, Settled.ARRIVED),
-        (Next.RETRY, Settled.ARRIVED),
-        (Next.DEAD, Settled.ARRIVED),
+        (NextStep.DONE, SettleResult.SETTLED),
+        (NextStep.NEXT, SettleResult.ARRIVED),
+        (NextStep.RETRY, SettleResult.ARRIVED),
+        (NextStep.DEAD, SettleResult.ARRIVED),
     ],
 )
 @pytest.mark.parametrize("status", ["sent", "delivered"])
 def test_who_asks_for_more_is_told_that_it_arrived(
-    frozen: FrozenValkey, shop: Caller, status: str, following: Next, settled: Settled
+    frozen: FrozenValkey, shop: Caller, status: str, following: NextStep, settled: SettleResult
 ) -> None:
     shop.start()
     (job,) = jobs_of(shop.context)
@@ -152,7 +152,7 @@ def test_a_receipt_of_anything_else_leaves_what_follows_as_it_is(shop: Caller, s
     made = dispatched(shop.context, job)
     report(shop.context, made, status)
 
-    assert settle(shop.context, job, made, Settlement(Next.NEXT, DeliveryStatus.UNKNOWN)) is Settled.SETTLED
+    assert settle(shop.context, job, made, Settlement(NextStep.NEXT, DeliveryStatus.UNKNOWN)) is SettleResult.SETTLED
 
 
 @pytest.mark.parametrize("status", ["sent", "delivered"])
@@ -168,7 +168,7 @@ def test_a_receipt_while_the_message_waits_for_the_next_gateways_turn_spares_the
     _reported(shop, sender, "first", status)
     frozen.advance(1)
     with capture_logs() as lines:
-        sender.go_on()
+        sender.renew()
 
     assert sender.sent() == ["first"]
     assert [each[2:4] for each in story(shop, one)] == [("first", status)]

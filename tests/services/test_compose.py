@@ -25,7 +25,7 @@ def message_of(caller: Caller, one: str, channel: str = "sms", later: int = 0) -
     verification = caller.read(one).verification
     started = verification.expires - verification.purpose.ttl * 1000
     purpose, expires = verification.purpose.name, verification.expires
-    job = Job("00", "lane", "1-0", "worker", one, "shop", purpose, "PK", channel, 1, 0, expires, ())
+    job = Job("00", "queue", "1-0", "worker", one, "shop", purpose, "PK", channel, 1, 0, expires, ())
     return compose(
         caller.context, job, Dispatched("dp_1", 1, 1, "sandbox", "configured", started + later, verification)
     )

@@ -175,7 +175,7 @@ def test_a_message_that_waits_is_told_with_what_it_waits_for(world: World, shop:
     shop.start()
     assert only(shop)[1] == Why.NO_WORKER
 
-    shop.context.store.server.worker_alive("one", 60)
+    shop.context.store.server.note_worker("one", 60)
     assert only(shop)[1] == Why.WAITS
 
     for name in GATEWAYS:

@@ -189,7 +189,7 @@ def test_a_policy_is_asked_about_what_was_started_after_a_lift_alone(shop: Calle
     permission = shop.context.reflection.permission(ConsentMode.OFF)
     jobs = jobs_of(shop.context, "worker", 2)
 
-    assert [shop.context.store.dispatches.allowed(job, permission) for job in jobs] == [False, True]
+    assert [shop.context.store.dispatches.is_allowed(job, permission) for job in jobs] == [False, True]
 
 
 def test_to_lift_what_is_lifted_ends_nothing(shop: Caller) -> None:

@@ -11,7 +11,7 @@ from support_outbox import DELAYED, Scripted, Sender, letters, refused, story, t
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, Receipt
 from otp_service.services.receipts import record
-from otp_service.store.outbox import Redriven
+from otp_service.store.outbox import RedriveResult
 
 ANSWERS: dict[str, Any] = {
     "accepted": Accepted("SM1"),
@@ -59,7 +59,7 @@ def _finish(frozen: FrozenValkey, sender: Sender) -> list[tuple[str, str]]:
     """Let workers do all that is to be done; return gateway and channel of each call."""
     for _ in range(12):
         sender.deliver()
-        sender.go_on()
+        sender.renew()
         frozen.advance(10)
     assert waiting(frozen.client) == 0
     assert not frozen.client.exists(DELAYED)
@@ -164,7 +164,7 @@ def test_of_a_call_that_is_made_while_its_forerunner_is_reported_only_its_own_an
 
     def ask_late(*given: Any, **more: Any) -> Any:
         frozen.advance(1)
-        sender.go_on()
+        sender.renew()
         return ask(*given, **more)
 
     verifications.resend = ask_late  # type: ignore[method-assign]
@@ -187,7 +187,7 @@ def test_a_message_that_was_given_up_and_is_then_reported_goes_on_by_one_way(fro
     for _ in range(times):
         _report(shop, sender, "undelivered", place=1)
     (letter,) = shop.context.store.dead_letters.newest(1)
-    assert shop.context.store.dead_letters.redrive(letter) == (Redriven.UNWANTED, "reported")
+    assert shop.context.store.dead_letters.redrive(letter) == (RedriveResult.UNWANTED, "reported")
 
     assert [channel for _, channel in _finish(frozen, sender)] == ["sms", "sms", "voice"]
 

@@ -17,7 +17,7 @@ from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Receipt
 from otp_service.gateways.smpp.gateway import SmppGateway
 from otp_service.services.receipts import Desk, record
-from otp_service.store.outbox import EARLY, MOST_EARLY
+from otp_service.store.outbox import EARLY_RECEIPT_LIFE, MAX_EARLY_RECEIPTS
 
 DELIVERED = Receipt(DeliveryStatus.DELIVERED, "DELIVRD")
 SENT = Receipt(DeliveryStatus.SENT, "ENROUTE")
@@ -120,7 +120,7 @@ def test_a_receipt_of_one_gateway_says_nothing_of_anothers_message(shop: Caller)
 
 def test_an_early_receipt_is_kept_for_some_minutes_only(frozen: FrozenValkey, shop: Caller, desk: Desk) -> None:
     desk.hand_in(("A1",), DELIVERED)
-    frozen.advance((EARLY + 1) / 1000)
+    frozen.advance((EARLY_RECEIPT_LIFE + 1) / 1000)
 
     assert story(shop, _sent(shop, Accepted("A1"))) == [(1, 1, "first", "sent", None)]
 
@@ -139,7 +139,7 @@ def test_early_receipts_of_a_reference_that_nobody_knows_do_not_fill_the_memory(
         desk.hand_in(("A1",), SENT)
     (key,) = frozen.client.scan_iter("otp:{gateways}:early:*")
 
-    assert frozen.client.llen(key) == MOST_EARLY
+    assert frozen.client.llen(key) == MAX_EARLY_RECEIPTS
     assert b"A1" not in key
 
 

@@ -16,7 +16,7 @@ from otp_service.gateways.base import Accepted, Receipt
 from otp_service.services.number_history import find
 from otp_service.services.receipts import record
 from otp_service.store import keys
-from otp_service.store.outbox import Job, Next, Settlement
+from otp_service.store.outbox import Job, NextStep, Settlement
 
 GATEWAYS = {name: {"kind": "sandbox", "prices": {"*": "2.5"}} for name in ("first", "second", "third")}
 PRICE = "2500000"
@@ -209,8 +209,8 @@ def test_what_a_stopped_worker_tells_late_corrects_it(
     (taken,) = shop.context.store.outbox.claim("heir", 9, 1000 * SILENT)
     again = dispatched(shop.context, taken, *GATEWAYS)
     for _ in range(2):
-        settle(shop.context, job, made, Settlement(Next.DONE, DeliveryStatus(status), cost=cost))
-    settle(shop.context, taken, again, Settlement(Next.DONE, DeliveryStatus.SENT, cost=2_000_000))
+        settle(shop.context, job, made, Settlement(NextStep.DONE, DeliveryStatus(status), cost=cost))
+    settle(shop.context, taken, again, Settlement(NextStep.DONE, DeliveryStatus.SENT, cost=2_000_000))
 
     assert _outcomes(frozen) == [
         INTERRUPTED,
@@ -254,7 +254,7 @@ def test_the_calls_that_are_told_are_those_that_were_made(frozen: FrozenValkey, 
             except KeyboardInterrupt:
                 continue
         frozen.advance(chance.choice([1, SILENT, SILENT]))
-        sender.go_on()
+        sender.renew()
 
     slots = Counter[tuple[str, str]]()
     for name in frozen.client.scan_iter(keys.dispatch("00", "*")):

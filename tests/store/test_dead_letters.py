@@ -11,8 +11,8 @@ from support_outbox import (
     dispatched,
     events,
     jobs_of,
-    lane,
     letters,
+    queue,
     refused,
     report,
     settle,
@@ -22,7 +22,7 @@ from support_outbox import (
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import GatewayError
-from otp_service.store.outbox import DeadLetter, DeadLetters, Next, Redriven, Settlement, reasons_of
+from otp_service.store.outbox import DeadLetter, DeadLetters, NextStep, RedriveResult, Settlement, count_reasons
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_letter_says_when_why_and_of_which_verification(shop: Caller, dead: De
     assert [letter.member(name) for name in ("application", "purpose", "country", "channel", "nothing")] == [
         "shop", "login", "PK", "sms", "",
     ]  # fmt: skip
-    assert dead.named(letter.id) == letter
+    assert dead.find(letter.id) == letter
 
 
 def test_the_newest_letters_come_first_over_all_buckets(frozen: FrozenValkey) -> None:
@@ -81,15 +81,15 @@ def test_the_newest_letters_come_first_over_all_buckets(frozen: FrozenValkey) ->
 def test_a_letter_that_is_not_there_has_no_name(shop: Caller, dead: DeadLetters, name: str) -> None:
     given_up(shop)
 
-    assert dead.named(name) is None
+    assert dead.find(name) is None
 
 
 def test_a_letter_that_is_put_back_is_delivered_once(frozen: FrozenValkey, shop: Caller, dead: DeadLetters) -> None:
     one = given_up(shop)
     letter = newest(dead)
 
-    assert dead.redrive(letter) == (Redriven.REDRIVEN, "")
-    assert (letters(frozen.client), frozen.client.xlen(lane(kind="retry"))) == ([], 1)
+    assert dead.redrive(letter) == (RedriveResult.REDRIVEN, "")
+    assert (letters(frozen.client), frozen.client.xlen(queue(kind="retry"))) == ([], 1)
     sending = Sender(shop, sandbox=Scripted())
     sending.deliver()
     assert [message.text.count(shop.code(one)) > 0 for message in sending.gateways["sandbox"].sent] == [True]
@@ -102,7 +102,7 @@ def test_a_letter_is_put_back_once(frozen: FrozenValkey, shop: Caller, dead: Dea
     given_up(shop)
     letter = newest(dead)
 
-    assert [dead.redrive(letter)[0] for _ in range(2)] == [Redriven.REDRIVEN, Redriven.GONE]
+    assert [dead.redrive(letter)[0] for _ in range(2)] == [RedriveResult.REDRIVEN, RedriveResult.GONE]
     assert waiting(frozen.client) == 1
 
 
@@ -124,7 +124,7 @@ def test_a_letter_has_all_its_dispatches_again(
     for _ in range(2):
         while not dead.count():
             sending.deliver()
-            sending.go_on()
+            sending.renew()
             frozen.advance(2)
         calls.append(len(sending.gateways["sandbox"].sent))
         dead.redrive(newest(dead))
@@ -142,9 +142,9 @@ def test_what_nobody_waits_for_any_more_stays(frozen: FrozenValkey, shop: Caller
     became = {letter.member("id"): dead.redrive(letter) for letter in dead.newest(9)}
 
     assert became == {
-        canceled: (Redriven.UNWANTED, "canceled"),
-        superseded: (Redriven.UNWANTED, "superseded"),
-        approved: (Redriven.UNWANTED, "approved"),
+        canceled: (RedriveResult.UNWANTED, "canceled"),
+        superseded: (RedriveResult.UNWANTED, "superseded"),
+        approved: (RedriveResult.UNWANTED, "approved"),
     }
     assert len(letters(frozen.client)) == 3
 
@@ -152,13 +152,13 @@ def test_what_nobody_waits_for_any_more_stays(frozen: FrozenValkey, shop: Caller
 @pytest.mark.parametrize(
     ("seconds", "became"),
     [
-        (299, (Redriven.REDRIVEN, "")),
-        (300, (Redriven.UNWANTED, "expired")),
-        (901, (Redriven.GONE, "")),
+        (299, (RedriveResult.REDRIVEN, "")),
+        (300, (RedriveResult.UNWANTED, "expired")),
+        (901, (RedriveResult.GONE, "")),
     ],
 )
 def test_a_letter_whose_code_has_died_stays(
-    frozen: FrozenValkey, shop: Caller, dead: DeadLetters, seconds: int, became: tuple[Redriven, str]
+    frozen: FrozenValkey, shop: Caller, dead: DeadLetters, seconds: int, became: tuple[RedriveResult, str]
 ) -> None:
     given_up(shop)
     frozen.advance(seconds)
@@ -170,12 +170,12 @@ def test_a_letter_that_is_put_back_is_given_new_doubts(frozen: FrozenValkey, sho
     """Calls before it was put back do not count, however many of them may have been sent."""
     shop.start()
     (job,) = jobs_of(shop.context)
-    unknown = Settlement(Next.DEAD, DeliveryStatus.UNKNOWN, reason="too_many_ambiguous")
+    unknown = Settlement(NextStep.DEAD, DeliveryStatus.UNKNOWN, reason="too_many_ambiguous")
     settle(shop.context, job, dispatched(shop.context, job), unknown)
     dead.redrive(newest(dead))
     (again,) = jobs_of(shop.context)
 
-    assert dispatched(shop.context, again, most_ambiguous=0).number == 2
+    assert dispatched(shop.context, again, max_ambiguous=0).number == 2
 
 
 @pytest.mark.parametrize("status", ["sent", "delivered"])
@@ -185,10 +185,10 @@ def test_a_letter_whose_message_turns_out_to_have_arrived_is_not_sent_again(
     shop.start()
     (job,) = jobs_of(shop.context)
     made = dispatched(shop.context, job)
-    settle(shop.context, job, made, Settlement(Next.DEAD, DeliveryStatus.UNKNOWN, reason="too_many_ambiguous"))
+    settle(shop.context, job, made, Settlement(NextStep.DEAD, DeliveryStatus.UNKNOWN, reason="too_many_ambiguous"))
     report(shop.context, made, status)
 
-    assert dead.redrive(newest(dead)) == (Redriven.UNWANTED, "sent")
+    assert dead.redrive(newest(dead)) == (RedriveResult.UNWANTED, "sent")
     assert waiting(frozen.client) == 0
 
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_read_cannot_be_put_back(
 ) -> None:
     frozen.client.xadd(DEAD, {"reason": "unreadable", **fields})  # type: ignore[arg-type]
 
-    assert dead.redrive(newest(dead)) == (Redriven.UNWANTED, "unreadable")
+    assert dead.redrive(newest(dead)) == (RedriveResult.UNWANTED, "unreadable")
     assert letters(frozen.client) == ["unreadable"]
 
 
@@ -208,7 +208,7 @@ def test_a_message_that_may_have_been_sent_can_be_put_back_too(
     one = given_up(shop, timed_out())
     frozen.advance(2)
     Sender(shop, sandbox=Scripted(timed_out())).deliver()
-    assert dead.redrive(newest(dead)) == (Redriven.REDRIVEN, "")
+    assert dead.redrive(newest(dead)) == (RedriveResult.REDRIVEN, "")
     Sender(shop, sandbox=Scripted()).deliver()
 
     assert [each.status for each in shop.read(one).verification.deliveries][-1] == "sent"
@@ -219,4 +219,4 @@ def test_reasons_are_counted_without_a_gateway_s_own_code(shop: Caller, dead: De
     given_up(shop, refused("rejected", "20404"))
     given_up(shop, refused("destination", "21211"))
 
-    assert reasons_of(dead.newest(9)) == {"rejected": 2, "destination": 1}
+    assert count_reasons(dead.newest(9)) == {"rejected": 2, "destination": 1}

@@ -16,7 +16,7 @@ from otp_service.services.number_history import find
 from otp_service.services.operator_actions import fence
 from otp_service.services.receipts import record
 from otp_service.store import keys
-from otp_service.store.outbox import Redriven
+from otp_service.store.outbox import RedriveResult
 
 OTHERS = [f"+9230012345{place}" for place in range(10, 99)]
 HOUR = 3600
@@ -160,7 +160,7 @@ def test_messages_that_wait_become_dead_letters_and_are_not_put_back(frozen, sho
     assert story(shop, one) == [(1, 1, None, "expired", "expired")]
     assert letters(frozen.client) == ["expired"]
     (letter,) = shop.context.store.dead_letters.newest(10)
-    assert shop.context.store.dead_letters.redrive(letter) == (Redriven.UNWANTED, "expired")
+    assert shop.context.store.dead_letters.redrive(letter) == (RedriveResult.UNWANTED, "expired")
 
 
 def test_a_message_whose_call_fails_meanwhile_is_not_sent_again(frozen, shop):
@@ -239,13 +239,13 @@ def test_a_fence_stands_for_a_day_and_what_it_let_live_outlives_it(frozen, shop)
     shop.start(retry=retry)
     deliver_all(shop.context)
     put = fence(shop.context)
-    assert shop.context.store.fences.standing() == put
+    assert shop.context.store.fences.current() == put
     frozen.advance(DAY - 1)
-    assert shop.context.store.fences.standing().at == put.at
+    assert shop.context.store.fences.current().at == put.at
     after = shop.start(OTHERS[0])
     frozen.advance(1.001)
 
-    assert shop.context.store.fences.standing() is None
+    assert shop.context.store.fences.current() is None
     assert shop.check(after, shop.code(after))[0] == "approved"
     assert not frozen.client.keys("otp:*:idempotency:*"), "of before nothing is left that could answer"
     assert_all_keys_expire(frozen.client)

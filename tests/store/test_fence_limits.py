@@ -138,7 +138,7 @@ def test_a_decision_tells_how_many_were_allowed(frozen: FrozenValkey) -> None:
     _passed(shop, "application")
     with pytest.raises(RateLimitedError) as refused:
         _start(shop, "application")
-    (finding,) = shop.context.store.decisions.find(refused.value.decision).findings
+    (finding,) = shop.context.store.decisions.find(refused.value.decision).rule_hits
 
     assert (finding.used, finding.most) == (2, 2)
 

@@ -6,7 +6,7 @@ from support_frozen import FrozenValkey
 from support_outbox import dispatched, jobs_of, paced
 
 from otp_service.domain.verification import BreakerState, Call, GatewayHealth
-from otp_service.store.guard import BY_HAND, Health
+from otp_service.store.guard import MAX_MANUAL_OPEN, Health
 
 BREAKER = {"bad_in_a_row": 3, "window": 30.0, "block": 30.0}
 MINUTE = 60_000
@@ -64,10 +64,10 @@ def test_a_breaker_opened_by_hand_stays_so_for_its_time_and_is_tried_then(frozen
 
 
 def test_nothing_stays_open_for_ever(frozen: FrozenValkey, health: Health) -> None:
-    health.open("first", 10 * BY_HAND, "cli:ali")
+    health.open("first", 10 * MAX_MANUAL_OPEN, "cli:ali")
 
-    assert of(health).opens_in == BY_HAND
-    assert 0 < frozen.client.pttl("otp:{gateways}:health:first") <= 2 * BY_HAND
+    assert of(health).opens_in == MAX_MANUAL_OPEN
+    assert 0 < frozen.client.pttl("otp:{gateways}:health:first") <= 2 * MAX_MANUAL_OPEN
 
 
 def test_calls_of_before_do_not_close_what_was_opened_by_hand(health: Health) -> None:

@@ -32,8 +32,8 @@ def test_each_refusal_is_one_decision_that_the_caller_can_name(frozen: FrozenVal
     assert (decision.rule, decision.mode, decision.kind) == (rule, "enforce", "start")
     assert (decision.application, decision.purpose, decision.country) == ("shop", "login", "PK")
     assert decision.verification == ""
-    assert decision.until == frozen.now + decision.findings[0].wait
-    assert [one.rule for one in decision.findings] == [rule]
+    assert decision.until == frozen.now + decision.rule_hits[0].wait
+    assert [one.rule for one in decision.rule_hits] == [rule]
     assert shop.context.store.decisions.find(decision.id) == decision
 
 
@@ -52,8 +52,8 @@ def test_a_rule_that_only_records_tells_what_it_would_have_refused_and_lets_it_p
 
     assert (decision.rule, decision.mode, decision.verification) == (rule, "record_only", one)
     assert abs(decision.until - expected.until) <= 1
-    assert [each.used for each in decision.findings] == [each.used for each in expected.findings]
-    assert [each.mode for each in decision.findings] == ["record_only"]
+    assert [each.used for each in decision.rule_hits] == [each.used for each in expected.rule_hits]
+    assert [each.mode for each in decision.rule_hits] == ["record_only"]
 
 
 def test_the_rule_with_the_longest_wait_decides_and_the_others_are_told_with_it(frozen: FrozenValkey) -> None:
@@ -65,7 +65,7 @@ def test_the_rule_with_the_longest_wait_decides_and_the_others_are_told_with_it(
     (decision,) = decisions(shop)
 
     assert decision.rule == "number.sends"
-    assert {one.rule: (one.used, one.most) for one in decision.findings} == {
+    assert {one.rule: (one.used, one.most) for one in decision.rule_hits} == {
         "number.sends": (2, 2),
         "number.cooldown": (2, 0),
     }

@@ -77,7 +77,7 @@ def test_an_alarm_tells_what_was_counted_and_until_when(frozen: FrozenValkey) ->
     (alarm,) = decisions(shop)[:1]
 
     assert (alarm.rule, alarm.application, alarm.verification) == ("application.failures", "shop", "")
-    assert [(one.used, one.most, one.window) for one in alarm.findings] == [(20, 21, 1000 * WINDOW)]
+    assert [(one.used, one.most, one.window) for one in alarm.rule_hits] == [(20, 21, 1000 * WINDOW)]
     assert alarm.until == frozen.now + 500_000
 
 

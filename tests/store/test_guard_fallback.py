@@ -12,8 +12,8 @@ from otp_service.domain.people import ConsentMode
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.receipts import record
-from otp_service.store.outbox import Next, Settlement
-from otp_service.store.verifications import Further, Queued, Refusal
+from otp_service.store.outbox import NextStep, Settlement
+from otp_service.store.verifications import FurtherMessage, Queued, Refusal
 
 FALLING = {"login": {"resend_delays": [600], "max_sends": 5, "channels": ["sms", "voice"], "fallback": True}}
 
@@ -97,12 +97,12 @@ def test_of_two_reports_on_one_message_that_are_read_at_once_one_falls_back(froz
     one = shop.start(number(1))
     Sender(shop, sandbox=Scripted()).deliver()
     found = shop.read(one).verification
-    ruleset, further = shop.context.rulesets["shop"], Further("voice", falls_back_from=1, after_dispatch=1)
+    ruleset, further = shop.context.rulesets["shop"], FurtherMessage("voice", falls_back_from=1, after_dispatch=1)
     permission = shop.context.reflection.permission(ConsentMode.OFF)
     answers = [shop.context.store.verifications.resend("00", found, further, permission, ruleset) for _ in range(2)]
 
     assert isinstance(answers[0], Queued)
-    assert answers[1] is Refusal.OVERTAKEN
+    assert answers[1] is Refusal.CONFLICT
 
 
 def test_what_arrived_by_an_earlier_call_does_not_fall_back(frozen: FrozenValkey) -> None:
@@ -110,13 +110,13 @@ def test_what_arrived_by_an_earlier_call_does_not_fall_back(frozen: FrozenValkey
     one = shop.start(number(1))
     (job,) = jobs_of(shop.context)
     first = dispatched(shop.context, job)
-    settle(shop.context, job, first, Settlement(Next.NEXT, DeliveryStatus.UNKNOWN))
+    settle(shop.context, job, first, Settlement(NextStep.NEXT, DeliveryStatus.UNKNOWN))
     second = dispatched(shop.context, job, called=["first"])
-    settle(shop.context, job, second, Settlement(Next.DONE, DeliveryStatus.SENT))
+    settle(shop.context, job, second, Settlement(NextStep.DONE, DeliveryStatus.SENT))
     report(shop.context, first, "delivered")
     report(shop.context, second, "undelivered", gateway=second.gateway)
-    found, further = shop.read(one).verification, Further("voice", falls_back_from=1)
+    found, further = shop.read(one).verification, FurtherMessage("voice", falls_back_from=1)
     permission = shop.context.reflection.permission(ConsentMode.OFF)
     answer = shop.context.store.verifications.resend("00", found, further, permission, shop.context.rulesets["shop"])
 
-    assert answer is Refusal.OVERTAKEN
+    assert answer is Refusal.CONFLICT

@@ -13,7 +13,7 @@ from support_outbox import refused as failure
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.store import keys
-from otp_service.store.outbox import Dispatched, Dropped, Next, Settlement
+from otp_service.store.outbox import Dispatched, Dropped, NextStep, Settlement
 from otp_service.telemetry import metrics
 
 SPOKEN = {"login": {"resend_delays": [0], "channels": ["sms", "voice"], "fallback": False}}
@@ -103,11 +103,11 @@ def test_a_further_call_reserves_again_until_it_is_settled(frozen: FrozenValkey)
     (job,) = jobs_of(shop.context)
     first = dispatched(shop.context, job)
     assert spent(shop) == {"hour": 7}
-    settle(shop.context, job, first, Settlement(Next.NEXT, cost=2_000_000))
+    settle(shop.context, job, first, Settlement(NextStep.NEXT, cost=2_000_000))
     assert spent(shop) == {"hour": 2}
     second = dispatched(shop.context, job, called=["first"])
     assert spent(shop) == {"hour": 9}
-    settle(shop.context, job, second, Settlement(Next.DONE, DeliveryStatus.SENT, cost=1_000_000))
+    settle(shop.context, job, second, Settlement(NextStep.DONE, DeliveryStatus.SENT, cost=1_000_000))
 
     assert spent(shop) == {"hour": 3}
 
@@ -124,7 +124,7 @@ def test_a_message_whose_further_call_does_not_fit_is_given_up(frozen: FrozenVal
     assert spent(shop) == {"hour": 2}
     (told,) = decisions(shop)
     assert (told.rule, told.mode, told.kind, told.verification) == ("spend.application", "enforce", "dispatch", one)
-    assert [(each.used, each.most) for each in told.findings] == [(2_000_000, 8_000_000)]
+    assert [(each.used, each.most) for each in told.rule_hits] == [(2_000_000, 8_000_000)]
 
 
 def test_a_further_call_that_a_ceiling_refuses_is_counted_under_its_rule(frozen: FrozenValkey) -> None:
@@ -165,7 +165,7 @@ def test_to_settle_twice_changes_nothing(frozen: FrozenValkey) -> None:
     job, _ = jobs_of(shop.context)
     made = dispatched(shop.context, job)
     for cost in (2_000_000, 2_000_000, 0, 7_000_000):
-        settle(shop.context, job, made, Settlement(Next.NEXT, DeliveryStatus.SENT, cost=cost))
+        settle(shop.context, job, made, Settlement(NextStep.NEXT, DeliveryStatus.SENT, cost=cost))
         assert spent(shop) == {"hour": 9}
 
 
@@ -191,7 +191,7 @@ def test_what_a_dead_worker_began_stays_reserved_and_a_receipt_gives_nothing_bac
     dispatched(shop.context, job)
     again = dispatch(shop.context, job)
     assert isinstance(again, Dispatched)
-    settle(shop.context, job, again, Settlement(Next.DONE, DeliveryStatus.SENT, cost=2_000_000))
+    settle(shop.context, job, again, Settlement(NextStep.DONE, DeliveryStatus.SENT, cost=2_000_000))
     assert spent(shop) == {"hour": 9}
     shop.context.store.dispatches.report("00", again.dispatch_id, again.gateway, DeliveryStatus.UNDELIVERED, "", "")
 
@@ -204,7 +204,7 @@ def test_to_drop_a_message_twice_gives_back_once(frozen: FrozenValkey) -> None:
         shop.start(number(last))
     job, _ = jobs_of(shop.context)
     for _ in range(2):
-        settle(shop.context, job, Dropped("canceled", "d1.1"), Settlement(Next.DONE, reason="canceled"))
+        settle(shop.context, job, Dropped("canceled", "d1.1"), Settlement(NextStep.DONE, reason="canceled"))
 
         assert spent(shop) == {"hour": 2}
 

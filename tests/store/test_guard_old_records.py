@@ -54,7 +54,7 @@ def test_a_wrong_code_counts_and_the_right_one_is_approved(frozen: FrozenValkey,
     assert shop.check(old, shop.code(old))[:2] == ("approved", True)
     assert decisions(shop) == []
 
-    assert frozen.client.keys("*guard/standing/*"), "the number is known from then on"
+    assert frozen.client.keys("*guard/reputation/*"), "the number is known from then on"
 
 
 def test_it_is_resent_and_what_is_sent_now_counts_and_is_paid_for(frozen: FrozenValkey, shop: Caller, old: str) -> None:

@@ -34,7 +34,7 @@ def test_rules_that_only_record_answer_and_count_as_if_they_were_off(frozen: Fro
         frozen.reset()
         shop = _installed(frozen, mode)
         lives.append((_answers(frozen, shop, random.Random(seed)), _shape(frozen.client)))
-        met = {each.rule for one in decisions(shop) for each in one.findings}
+        met = {each.rule for one in decisions(shop) for each in one.rule_hits}
         assert met >= ({*COUNTED} - RARE if mode == "record_only" else set())
     (recorded, kept), (off, without) = lives
 

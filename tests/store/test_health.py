@@ -12,8 +12,8 @@ from support_outbox import dispatch, jobs_of, paced
 from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import Allowance, BreakerState, Call
-from otp_service.store.guard import BY_HAND
-from otp_service.store.outbox import Blocked, Dispatched, Next, Settlement
+from otp_service.store.guard import MAX_MANUAL_OPEN
+from otp_service.store.outbox import Dispatched, NextStep, NoGatewayFree, Settlement
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 BLOCKS = [30, 60, 120, 240, 480, 960, 1800, 1800, 1800]
@@ -37,18 +37,18 @@ class Bench:
     def health(self, gateway: str) -> Any:
         return self.shop.context.store.health.of((gateway,))[gateway]
 
-    def learn(self, *calls: Call, dispatch_id: str = "", leave_alone: int = 0) -> list[BreakerState | None]:
+    def learn(self, *calls: Call, dispatch_id: str = "", throttled_for: int = 0) -> list[BreakerState | None]:
         """Tell of calls that were begun whenever; return the changes."""
         store = self.shop.context.store.health
-        return [store.observe("first", dispatch_id or new_dispatch_id("00"), call, leave_alone) for call in calls]
+        return [store.observe("first", dispatch_id or new_dispatch_id("00"), call, throttled_for) for call in calls]
 
-    def call(self, *gateways: str, **allowances: Allowance) -> Dispatched | Blocked:
+    def call(self, *gateways: str, **allowances: Allowance) -> Dispatched | NoGatewayFree:
         """Begin a call for a new verification."""
         self.shop.start()
         (job,) = jobs_of(self.shop.context)
         found = dispatch(self.shop.context, job, gateways or ("first",), **allowances)
-        self.shop.context.store.dispatches.settle(job, "", Settlement(Next.DONE))
-        assert isinstance(found, Dispatched | Blocked)
+        self.shop.context.store.dispatches.settle(job, "", Settlement(NextStep.DONE))
+        assert isinstance(found, Dispatched | NoGatewayFree)
         return found
 
     def begin(self, *gateways: str, **allowances: Allowance) -> Dispatched:
@@ -206,11 +206,11 @@ def test_the_last_resort_is_tried_once_in_ten_seconds_and_does_not_double_the_ti
     first = bench.begin()
     assert first.choice == "last_resort"
     blocked = bench.call()
-    assert isinstance(blocked, Blocked), "one at a time"
+    assert isinstance(blocked, NoGatewayFree), "one at a time"
     assert blocked.wait == 10_000
     assert bench.end(first, Call.BAD) is None
     frozen.advance(9.999)
-    assert isinstance(bench.call(), Blocked)
+    assert isinstance(bench.call(), NoGatewayFree)
     frozen.advance(0.001)
     assert bench.begin().choice == "last_resort"
 
@@ -229,7 +229,7 @@ def test_a_last_resort_that_takes_longer_is_waited_for_until_it_ends(frozen: Fro
     probe = bench.begin(first=paced(lease=25_000))
     frozen.advance(12)
     blocked = bench.call()
-    assert isinstance(blocked, Blocked)
+    assert isinstance(blocked, NoGatewayFree)
     assert blocked.wait == 13_000
     bench.end(probe, Call.BAD)
 
@@ -241,7 +241,7 @@ def test_it_is_opened_by_hand_for_a_time_and_is_no_last_resort_then(frozen: Froz
     assert (bench.state, bench.health("first").by_hand) == (BreakerState.OPEN, "cli:ali")
     assert bench.begin("first", "second").choice == "breaker"
     blocked = bench.call()
-    assert isinstance(blocked, Blocked)
+    assert isinstance(blocked, NoGatewayFree)
     assert blocked.wait == 60_000
     frozen.advance(60)
     assert bench.end(bench.begin(), Call.WELL) is BreakerState.CLOSED
@@ -250,9 +250,9 @@ def test_it_is_opened_by_hand_for_a_time_and_is_no_last_resort_then(frozen: Froz
 
 
 def test_what_is_opened_by_hand_without_an_end_still_ends(frozen: FrozenValkey, bench: Bench) -> None:
-    bench.shop.context.store.health.open("first", 10 * BY_HAND, "cli:ali")
+    bench.shop.context.store.health.open("first", 10 * MAX_MANUAL_OPEN, "cli:ali")
 
-    assert bench.health("first").opens_in == BY_HAND
+    assert bench.health("first").opens_in == MAX_MANUAL_OPEN
 
 
 def test_it_is_closed_by_hand_and_forgets_what_was_counted(bench: Bench) -> None:
@@ -286,10 +286,10 @@ def test_a_burst_that_is_throttled_counts_once(frozen: FrozenValkey, bench: Benc
 
 
 def test_a_gateway_that_asks_for_longer_is_left_alone_for_longer(frozen: FrozenValkey, bench: Bench) -> None:
-    bench.learn(Call.THROTTLED, leave_alone=90_000)
+    bench.learn(Call.THROTTLED, throttled_for=90_000)
     bench.learn(Call.THROTTLED)
     assert bench.health("first").paused == 90_000
-    bench.learn(Call.THROTTLED, leave_alone=100_000)
+    bench.learn(Call.THROTTLED, throttled_for=100_000)
     assert bench.health("first").paused == 100_000
     frozen.advance(100)
     bench.learn(Call.THROTTLED)
@@ -300,7 +300,7 @@ def test_a_gateway_that_asks_for_longer_is_left_alone_for_longer(frozen: FrozenV
 def test_a_rest_that_was_asked_for_once_is_not_lengthened_by_whoever_is_throttled_meanwhile(
     frozen: FrozenValkey, bench: Bench
 ) -> None:
-    bench.learn(Call.THROTTLED, leave_alone=1_800_000)
+    bench.learn(Call.THROTTLED, throttled_for=1_800_000)
     frozen.advance(10)
     bench.learn(Call.THROTTLED)
 
@@ -309,8 +309,8 @@ def test_a_rest_that_was_asked_for_once_is_not_lengthened_by_whoever_is_throttle
 
 @pytest.mark.parametrize("call", [Call.THROTTLED, Call.BAD])
 def test_who_asks_for_less_does_not_shorten_a_rest(bench: Bench, call: Call) -> None:
-    bench.learn(Call.BAD, leave_alone=90_000)
-    bench.learn(call, leave_alone=10_000)
+    bench.learn(Call.BAD, throttled_for=90_000)
+    bench.learn(call, throttled_for=10_000)
 
     assert bench.health("first").paused == 90_000
 
@@ -333,7 +333,7 @@ def test_a_probe_that_is_throttled_lets_another_try_after_the_rest(frozen: Froze
     assert bench.end(bench.begin(), Call.THROTTLED) is None
     assert bench.begin("first", "second").choice == "limit"
     alone = bench.call()
-    assert isinstance(alone, Blocked), "it asked for the rest itself: that is no last resort"
+    assert isinstance(alone, NoGatewayFree), "it asked for the rest itself: that is no last resort"
     assert alone.wait == 1000
     frozen.advance(1)
 
@@ -343,11 +343,11 @@ def test_a_probe_that_is_throttled_lets_another_try_after_the_rest(frozen: Froze
 def test_a_rest_that_was_asked_for_is_not_cut_short_by_the_last_resort(frozen: FrozenValkey, bench: Bench) -> None:
     bench.break_it()
     frozen.advance(30)
-    bench.learn(Call.THROTTLED, dispatch_id=bench.begin().dispatch_id, leave_alone=60_000)
+    bench.learn(Call.THROTTLED, dispatch_id=bench.begin().dispatch_id, throttled_for=60_000)
     frozen.advance(11)
     blocked = bench.call()
 
-    assert isinstance(blocked, Blocked)
+    assert isinstance(blocked, NoGatewayFree)
     assert blocked.wait == 49_000
 
 

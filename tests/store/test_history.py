@@ -7,7 +7,7 @@ from support_installation import NUMBER
 from support_outbox import BUCKET, EVENTS, Scripted, Sender, jobs_of
 
 from otp_service.store import keys
-from otp_service.store.events import SPAN, History, Started
+from otp_service.store.events import EVENT_SPAN, History, Started
 
 DAY = 86_400
 
@@ -95,7 +95,7 @@ def test_events_are_read_only_where_they_can_be(frozen: FrozenValkey, shop: Call
 
 def test_a_busy_stream_is_not_read_without_end_and_the_newest_comes_first(frozen: FrozenValkey, shop: Caller) -> None:
     first = handed_over(shop)
-    frozen.advance(SPAN / 1000 + 1)
+    frozen.advance(EVENT_SPAN / 1000 + 1)
     last = handed_over(shop)
     past = history(frozen, page=1, most=1).past(BUCKET, {first: START, last: frozen.now})
 

@@ -10,7 +10,7 @@ from support_sources import LUA
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.errors import ConfigurationError
-from otp_service.store.scripts import PREFIX, connect, library, pairs, script_names
+from otp_service.store.scripts import PREFIX, connect, library, pairs_to_dict, script_names
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 
@@ -64,12 +64,12 @@ def test_a_server_that_forbids_config_is_used_with_a_warning(frozen: FrozenValke
 
 def test_what_differs_is_told_by_name_and_looking_claims_nothing(frozen: FrozenValkey) -> None:
     server = _install(frozen).context.store.server
-    assert (server.claimed(), server.differing(), frozen.client.dbsize()) == (False, [], 0)
+    assert (server.claimed(), server.differences(), frozen.client.dbsize()) == (False, [], 0)
     server.claim()
-    assert (server.claimed(), server.differing()) == (True, [])
+    assert (server.claimed(), server.differences()) == (True, [])
     other = _install(frozen, pseudonym=key(), bucket_bits=2).context.store.server
 
-    assert (other.claimed(), other.differing()) == (True, ["pseudonym_key", "bucket_bits"])
+    assert (other.claimed(), other.differences()) == (True, ["pseudonym_key", "bucket_bits"])
 
 
 def test_the_scripts_are_loaded_as_one_library(frozen: FrozenValkey) -> None:
@@ -79,8 +79,8 @@ def test_the_scripts_are_loaded_as_one_library(frozen: FrozenValkey) -> None:
     files = {path.stem for path in LUA.glob("*.lua") if not path.stem.startswith("include_")}
     assert set(script_names()) == files
     (found,) = frozen.client.function_list(library().name)
-    functions = {pairs(one)["name"].decode() for one in pairs(found)["functions"]}
-    assert functions == {library().function(name) for name in (*files, "teach")}
+    functions = {pairs_to_dict(one)["name"].decode() for one in pairs_to_dict(found)["functions"]}
+    assert functions == {library().function(name) for name in (*files, "register_ruleset")}
 
 
 def test_a_process_that_starts_deletes_the_scripts_of_other_releases_and_of_nobody_else(frozen: FrozenValkey) -> None:
@@ -90,7 +90,7 @@ def test_a_process_that_starts_deletes_the_scripts_of_other_releases_and_of_nobo
         frozen.client.function_load(empty.format(name))
     prepare(_install(frozen))
 
-    left = {pairs(one)["library_name"].decode() for one in frozen.client.function_list()}
+    left = {pairs_to_dict(one)["library_name"].decode() for one in frozen.client.function_list()}
     assert left == {library().name, "of_somebody_else"}
     frozen.client.function_flush()
 
@@ -98,7 +98,7 @@ def test_a_process_that_starts_deletes_the_scripts_of_other_releases_and_of_nobo
 def test_the_age_of_the_last_worker_is_known_while_it_is_young(frozen: FrozenValkey) -> None:
     server = _install(frozen).context.store.server
     assert server.worker_age() is None
-    server.worker_alive("worker", 15)
+    server.note_worker("worker", 15)
     frozen.advance(7)
     assert server.worker_age() == 7
     frozen.advance(9)

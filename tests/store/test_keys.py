@@ -12,7 +12,7 @@ from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
 from support_keys import assert_all_keys_expire, guard_lives
 from support_ledger import make_ledger
-from support_outbox import POLICY, dispatch, dispatched, jobs_of, lanes, paced, report, settle
+from support_outbox import POLICY, dispatch, dispatched, jobs_of, paced, queues, report, settle
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.keyring import new_dispatch_id
@@ -21,7 +21,7 @@ from otp_service.errors import OtpServiceError
 from otp_service.services.delivery import deliver
 from otp_service.store import keys
 from otp_service.store.keys import KEYS, Key, kinds_of
-from otp_service.store.outbox import Next, Settlement
+from otp_service.store.outbox import NextStep, Settlement
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def _everything(installation: Installation, shop: Caller) -> None:
     shop.check(shop.start(purpose="payment", transaction=PAYMENT), "123456", PAYMENT)
     for place, job in enumerate(jobs_of(installation.context)):
         ended = dispatch(installation.context, job, first=paced(per_second=9, in_flight=9))
-        settle(installation.context, job, ended, Settlement(list(Next)[place % 4], delay=1000))
+        settle(installation.context, job, ended, Settlement(list(NextStep)[place % 4], delay=1000))
     shop.start()
     for job in jobs_of(installation.context):
         deliver(installation.context, job, POLICY)
@@ -65,7 +65,7 @@ def _everything(installation: Installation, shop: Caller) -> None:
         store.health.observe(call, new_dispatch_id("00"), call, place)
     store.references.dispatch_of("first", ("unknown", "UNKNOWN"), "a receipt")
     store.references.remember("first", "known", new_dispatch_id("00"), 1_200_000)
-    store.server.worker_alive("worker", 15)
+    store.server.note_worker("worker", 15)
 
 
 def test_after_everything_was_done_every_key_expires(
@@ -76,11 +76,11 @@ def test_after_everything_was_done_every_key_expires(
     assert assert_all_keys_expire(frozen.client) > 30
     kinds = {name.decode().split(":")[2].split("/")[0] for name in frozen.client.scan_iter("otp:{00}:*")}
     assert {
-        "v", "dispatch", "idempotency", "outbox", "lanes", "events", "delayed", "dead", "recent", "number",
+        "v", "dispatch", "idempotency", "outbox", "queues", "events", "delayed", "dead", "recent", "number",
         "failed_checks",
     } <= kinds  # fmt: skip
     gateways = {name.decode().split(":")[2] for name in frozen.client.scan_iter("otp:{gateways}:*")}
-    assert gateways == {"health", "flights", "reference", "early"}
+    assert gateways == {"health", "in_flight", "reference", "early"}
 
 
 def test_a_quarter_later_only_the_named_exceptions_are_left(
@@ -90,7 +90,7 @@ def test_a_quarter_later_only_the_named_exceptions_are_left(
     frozen.advance(91 * 24 * 3600)
 
     assert {name.decode() for name in frozen.client.scan_iter() if frozen.client.exists(name)} == {
-        keys.INSTALLATION, keys.MIRROR, keys.events("00"), keys.lanes("00"), *lanes(frozen.client),
+        keys.INSTALLATION, keys.MIRROR, keys.events("00"), keys.queues("00"), *queues(frozen.client),
     }  # fmt: skip
 
 
@@ -105,8 +105,8 @@ def test_whatever_comes_late_makes_no_ghost(
     made = [dispatched(context, job) for job in jobs]
     frozen.advance(seconds)
     late: list[Callable[[], Any]] = [
-        lambda: settle(context, jobs[0], made[0], Settlement(Next.DONE, DeliveryStatus.SENT, reference="SM1")),
-        lambda: settle(context, jobs[1], made[1], Settlement(Next.DEAD, DeliveryStatus.FAILED, reason="late")),
+        lambda: settle(context, jobs[0], made[0], Settlement(NextStep.DONE, DeliveryStatus.SENT, reference="SM1")),
+        lambda: settle(context, jobs[1], made[1], Settlement(NextStep.DEAD, DeliveryStatus.FAILED, reason="late")),
         lambda: report(context, made[0], "delivered"),
         lambda: dispatch(context, jobs[0]),
         lambda: shop.resend(one, shop.retry("resend", "resend")),
@@ -193,11 +193,11 @@ DAY = 24 * 3600
         ("otp:{00}:outbox:retry:shop:PK:sms", "stream", 60),
         ("otp:{00}:recent:somebody", "list", None),
         ("otp:{gateways}:health:first", "hash", None),
-        ("otp:{gateways}:flights:first", "zset", None),
+        ("otp:{gateways}:in_flight:first", "zset", None),
         ("otp:{gateways}:reference:first:abc", "string", None),
         ("otp:{gateways}:reference:first:abc", "string", 1300),
         ("otp:{gateways}:early:first:abc", "list", 700),
-        ("otp:{00}:guard/standing/somebody", "string", 91 * DAY),
+        ("otp:{00}:guard/reputation/somebody", "string", 91 * DAY),
         ("otp:{00}:guard/unheard_of/somebody", "string", 60),
     ],
 )

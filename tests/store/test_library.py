@@ -30,8 +30,8 @@ def test_another_text_is_another_library(monkeypatch: pytest.MonkeyPatch) -> Non
     after = library.__wrapped__()
 
     assert before.name.startswith(PREFIX)
-    assert {after.name, after.function("start"), after.teach}.isdisjoint(
-        {before.name, before.function("start"), before.teach}
+    assert {after.name, after.function("start"), after.register_ruleset}.isdisjoint(
+        {before.name, before.function("start"), before.register_ruleset}
     )
 
 
@@ -39,4 +39,4 @@ def test_the_scripts_that_read_a_ruleset_are_known_by_their_text() -> None:
     functions = library().text.split("redis.register_function('")[1:]
     ruled = {one.partition("'")[0] for one in functions if "rulesets[table.remove(arguments)]" in one}
 
-    assert ruled == {library().function(name) for name in ("start", "resend", "check", "dispatch", "settle")}
+    assert ruled == {library().function(name) for name in ("start", "resend", "check", "dispatch", "dispatch_settle")}

@@ -188,7 +188,7 @@ def test_one_process_builds_at_a_time(mirror):
     building = mirror.begin(IDENTITY)
 
     assert mirror.begin(IDENTITY) is None
-    assert building.go_on()
+    assert building.renew()
     building.give_up()
     assert mirror.begin(IDENTITY)
 
@@ -199,7 +199,7 @@ def test_who_was_silent_for_too_long_can_neither_end_nor_disturb_what_another_bu
     other = mirror.begin(IDENTITY)
     other.reflect(changes(1, shop=None), ["00"])
 
-    assert not late.go_on()
+    assert not late.renew()
     assert not late.reflect(changes(2), ["00"])
     late.forget()
     assert not late.finish(at(7, OTHER))

@@ -16,8 +16,8 @@ from support_outbox import (
     dispatched,
     events,
     jobs_of,
-    lane,
     pending,
+    queue,
     report,
     settle,
     story,
@@ -29,9 +29,9 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.services.delivery import deliver
-from otp_service.store.outbox import FAR, GROUP, Dropped, Next, Overtaken, Settled, Settlement
+from otp_service.store.outbox import GROUP, NO_RETRY, Dropped, LeaseLost, NextStep, Settlement, SettleResult
 
-DONE = Settlement(Next.DONE, DeliveryStatus.SENT, reference="SM1")
+DONE = Settlement(NextStep.DONE, DeliveryStatus.SENT, reference="SM1")
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_group_that_is_lost_is_made_again_and_begins_with_what_is_left(
     ids = [shop.start(), shop.start(), shop.start()]
     done, *_ = jobs_of(context)
     settle(context, done, dispatched(context, done), DONE)
-    frozen.client.xgroup_destroy(lane(), "workers")
+    frozen.client.xgroup_destroy(queue(), "workers")
     if call == "claim":
         assert context.store.outbox.claim("worker", 10, 0) == []
     else:
@@ -120,7 +120,7 @@ def test_another_dispatch_that_follows_at_once_keeps_the_job(
 ) -> None:
     one = shop.start()
     (job,) = jobs_of(context)
-    failed = Settlement(Next.NEXT, DeliveryStatus.FAILED, reason="unavailable 500")
+    failed = Settlement(NextStep.NEXT, DeliveryStatus.FAILED, reason="unavailable 500")
     settle(context, job, dispatched(context, job), failed)
     assert waiting(frozen.client) == 1
     assert pending(frozen.client) == 1
@@ -134,7 +134,7 @@ def test_dispatches_go_round_the_gateways_and_end(shop: Caller, context: Context
     (job,) = jobs_of(context)
     assert [dispatched(context, job).gateway for _ in range(3)] == ["first", "second", "first"]
 
-    assert dispatch(context, job, most_ambiguous=2) == Dropped("too_many_ambiguous")
+    assert dispatch(context, job, max_ambiguous=2) == Dropped("too_many_ambiguous")
 
 
 def test_each_message_of_a_verification_has_dispatches_of_its_own(shop: Caller, context: Context) -> None:
@@ -230,7 +230,7 @@ def test_a_report_moves_a_delivery_forward_only(
     one = shop.start()
     (job,) = jobs_of(context)
     made = dispatched(context, job)
-    settle(context, job, made, Settlement(Next.DONE, DeliveryStatus(before)))
+    settle(context, job, made, Settlement(NextStep.DONE, DeliveryStatus(before)))
     before_it = len(events(frozen.client))
 
     assert report(context, made, told, reason="why")
@@ -282,7 +282,7 @@ def test_a_report_approves_nothing(shop: Caller, context: Context) -> None:
 def test_a_retry_waits_for_its_time_and_is_the_same_job(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
     shop.start()
     (job,) = jobs_of(context)
-    failed = Settlement(Next.RETRY, DeliveryStatus.FAILED, reason="unavailable 500", delay=5000)
+    failed = Settlement(NextStep.RETRY, DeliveryStatus.FAILED, reason="unavailable 500", delay=5000)
     settle(context, job, dispatched(context, job), failed)
     assert waiting(frozen.client) == 0
     assert context.store.outbox.requeue() == 5000
@@ -290,13 +290,13 @@ def test_a_retry_waits_for_its_time_and_is_the_same_job(frozen: FrozenValkey, sh
     assert context.store.outbox.requeue() == 1
     assert jobs_of(context) == []
     frozen.advance(0.001)
-    assert context.store.outbox.requeue() == FAR
+    assert context.store.outbox.requeue() == NO_RETRY
     (again,) = jobs_of(context)
 
-    assert again.lane == lane(kind="retry")
-    assert replace(again, lane=job.lane, entry=job.entry) == job
+    assert again.queue == queue(kind="retry")
+    assert replace(again, queue=job.queue, entry=job.entry) == job
     assert frozen.client.zcard(DELAYED) == 0
-    assert context.store.outbox.requeue() == FAR
+    assert context.store.outbox.requeue() == NO_RETRY
     assert dispatched(context, again).number == 2
 
 
@@ -304,11 +304,11 @@ def test_retries_come_back_in_bounded_steps(frozen: FrozenValkey, shop: Caller, 
     for _ in range(5):
         shop.start()
     for job in jobs_of(context):
-        settle(context, job, dispatched(context, job), Settlement(Next.RETRY, delay=1000))
+        settle(context, job, dispatched(context, job), Settlement(NextStep.RETRY, delay=1000))
     frozen.advance(2)
 
     assert (context.store.outbox.requeue(2), waiting(frozen.client), frozen.client.zcard(DELAYED)) == (0, 2, 3)
-    assert (context.store.outbox.requeue(9), waiting(frozen.client), frozen.client.zcard(DELAYED)) == (FAR, 5, 0)
+    assert (context.store.outbox.requeue(9), waiting(frozen.client), frozen.client.zcard(DELAYED)) == (NO_RETRY, 5, 0)
 
 
 def test_a_message_that_is_given_up_is_kept_with_its_reason_and_reported(
@@ -317,7 +317,10 @@ def test_a_message_that_is_given_up_is_kept_with_its_reason_and_reported(
     one = shop.start()
     (job,) = jobs_of(context)
     settle(
-        context, job, dispatched(context, job), Settlement(Next.DEAD, DeliveryStatus.FAILED, reason="destination 21211")
+        context,
+        job,
+        dispatched(context, job),
+        Settlement(NextStep.DEAD, DeliveryStatus.FAILED, reason="destination 21211"),
     )
     ((_, letter),) = frozen.client.xrange(DEAD)
 
@@ -349,7 +352,7 @@ def test_a_claimed_job_that_was_trimmed_meanwhile_is_forgotten(
 ) -> None:
     shop.start()
     (job,) = jobs_of(context, "old")
-    frozen.client.xdel(lane(), job.entry)
+    frozen.client.xdel(queue(), job.entry)
     frozen.advance(20)
 
     assert context.store.outbox.claim("new", 10, 1000) == []
@@ -395,7 +398,7 @@ def test_numbers_of_all_buckets_are_started_delivered_and_checked(frozen: Frozen
 def test_a_job_that_cannot_be_read_goes_to_the_dead_letters_and_stops_nobody(
     frozen: FrozenValkey, shop: Caller, context: Context, fields: dict[str, str]
 ) -> None:
-    frozen.client.xadd(lane(), fields)
+    frozen.client.xadd(queue(), fields)
     one = shop.start()
 
     assert [job.id for job in jobs_of(context)] == [one]
@@ -406,9 +409,9 @@ def test_a_job_that_cannot_be_read_goes_to_the_dead_letters_and_stops_nobody(
 
 def test_a_job_with_one_field_more_is_read(frozen: FrozenValkey, shop: Caller, context: Context) -> None:
     one = shop.start()
-    ((entry, fields),) = frozen.client.xrange(lane())
-    frozen.client.xdel(lane(), entry)
-    frozen.client.xadd(lane(), {**fields, "later": "more"})
+    ((entry, fields),) = frozen.client.xrange(queue())
+    frozen.client.xdel(queue(), entry)
+    frozen.client.xadd(queue(), {**fields, "later": "more"})
 
     assert [job.id for job in jobs_of(context)] == [one]
 
@@ -421,7 +424,7 @@ def test_a_record_with_more_than_this_release_knows_is_read_and_kept(
     made = dispatched(context, job)
     slot = "sms|first|queued|1|again|configured|1|raw|SM1|more"
     frozen.client.hset(f"otp:{{00}}:v:{one}", mapping={"later": "more", "d1.1": slot})
-    settle(context, job, made, Settlement(Next.DONE, DeliveryStatus.SENT, reason="now"))
+    settle(context, job, made, Settlement(NextStep.DONE, DeliveryStatus.SENT, reason="now"))
 
     assert story(shop, one) == [(1, 1, "first", "sent", "now")]
     assert frozen.client.hget(f"otp:{{00}}:v:{one}", "d1.1").endswith(b"|now|configured|1|raw|SM1|more")
@@ -444,12 +447,12 @@ def test_a_worker_that_was_overtaken_tells_the_outcome_and_decides_nothing(
     frozen.advance(60)
     (taken,) = context.store.outbox.claim("other", 1, 15_000)
     other = dispatched(context, taken)
-    late = Settlement(Next.RETRY, DeliveryStatus.FAILED, reason="late", delay=1)
+    late = Settlement(NextStep.RETRY, DeliveryStatus.FAILED, reason="late", delay=1)
 
-    assert settle(context, job, slow, late) is Settled.OVERTAKEN
+    assert settle(context, job, slow, late) is SettleResult.LEASE_LOST
     assert waiting(frozen.client) == 1
     assert frozen.client.exists(DELAYED) == 0
-    assert settle(context, taken, other, DONE) is Settled.SETTLED
+    assert settle(context, taken, other, DONE) is SettleResult.SETTLED
     assert [status for _, _, _, status, _ in story(shop, one)] == ["failed", "sent"]
     assert waiting(frozen.client) == 0
 
@@ -460,11 +463,11 @@ def test_a_worker_that_was_overtaken_makes_no_call_and_records_none(shop: Caller
     (taken,) = context.store.outbox.claim("other", 1, 0)
     before = story(shop, one)
 
-    assert isinstance(dispatch(context, job), Overtaken)
+    assert isinstance(dispatch(context, job), LeaseLost)
     assert story(shop, one) == before
-    assert context.store.dispatches.settle(job, "", Settlement(Next.DEAD)) is Settled.OVERTAKEN
-    assert settle(context, taken, dispatched(context, taken), DONE) is Settled.SETTLED
-    assert isinstance(dispatch(context, job), Overtaken), "it was brought to an end meanwhile"
+    assert context.store.dispatches.settle(job, "", Settlement(NextStep.DEAD)) is SettleResult.LEASE_LOST
+    assert settle(context, taken, dispatched(context, taken), DONE) is SettleResult.SETTLED
+    assert isinstance(dispatch(context, job), LeaseLost), "it was brought to an end meanwhile"
 
 
 @pytest.mark.parametrize("act", ["renew", "hand_back"])
@@ -482,24 +485,24 @@ def test_a_worker_that_was_overtaken_takes_nothing_back(
     getattr(context.store.outbox, act)("slow", jobs)
 
     assert taken.id == ids[0]
-    assert isinstance(dispatch(context, jobs[0]), Overtaken)
+    assert isinstance(dispatch(context, jobs[0]), LeaseLost)
     left = [job.id for job in context.store.outbox.claim("third", 2, 15_000)]
     assert left == {"renew": [], "hand_back": ids[1:]}[act]
-    assert settle(context, taken, call, DONE) is Settled.SETTLED
+    assert settle(context, taken, call, DONE) is SettleResult.SETTLED
     assert [each[2:4] for each in story(shop, ids[0])] == [("first", "sent")]
 
 
 def test_what_is_renewed_where_nothing_is_left_stops_nobody(
     frozen: FrozenValkey, shop: Caller, context: Context
 ) -> None:
-    """The server was emptied, or another worker brought the job to an end and its lane was forgotten."""
+    """The server was emptied, or another worker brought the job to an end and its queue was forgotten."""
     shop.start()
     jobs = jobs_of(context)
     frozen.client.flushall()
     context.store.outbox.renew("worker", jobs)
     context.store.outbox.hand_back("worker", jobs)
 
-    assert isinstance(dispatch(context, jobs[0]), Overtaken)
+    assert isinstance(dispatch(context, jobs[0]), LeaseLost)
     assert frozen.client.dbsize() == 0
 
 
@@ -509,11 +512,11 @@ def test_consumers_that_died_are_forgotten_and_those_that_hold_something_are_not
     context.store.outbox.sweep(1000)  # before there is a group
     shop.start()
     assert len(jobs_of(context, "holds")) == 1
-    frozen.client.xgroup_createconsumer(lane(), GROUP, "idle")
+    frozen.client.xgroup_createconsumer(queue(), GROUP, "idle")
     frozen.advance(10)
     context.store.outbox.sweep(5000)
 
-    assert [one["name"] for one in frozen.client.xinfo_consumers(lane(), GROUP)] == [b"holds"]
+    assert [one["name"] for one in frozen.client.xinfo_consumers(queue(), GROUP)] == [b"holds"]
 
 
 def test_what_cannot_be_read_among_the_delayed_goes_to_the_dead_letters(

@@ -15,9 +15,9 @@ from support_outbox import (
     dispatched,
     events,
     jobs_of,
-    lane,
     letters,
     pending,
+    queue,
     refused,
     report,
     settle,
@@ -28,11 +28,11 @@ from support_outbox import (
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.outbox import GROUP, Dropped, Job, Next, Overtaken, Settled, Settlement
+from otp_service.store.outbox import GROUP, Dropped, Job, LeaseLost, NextStep, Settlement, SettleResult
 
-SENT = Settlement(Next.DONE, DeliveryStatus.SENT)
-LATER = Settlement(Next.RETRY, DeliveryStatus.FAILED, reason="unavailable http 503", delay=1000)
-GIVEN_UP = Settlement(Next.DEAD, DeliveryStatus.FAILED, reason="destination 21211")
+SENT = Settlement(NextStep.DONE, DeliveryStatus.SENT)
+LATER = Settlement(NextStep.RETRY, DeliveryStatus.FAILED, reason="unavailable http 503", delay=1000)
+GIVEN_UP = Settlement(NextStep.DEAD, DeliveryStatus.FAILED, reason="destination 21211")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_job_that_another_has_claimed_is_not_dispatched_and_leaves_no_trace(
 ) -> None:
     new = _claimed(frozen, context)
     before = frozen.client.hgetall(keys.record("00", old.id))
-    assert isinstance(dispatch(context, old), Overtaken)
+    assert isinstance(dispatch(context, old), LeaseLost)
 
     assert frozen.client.hgetall(keys.record("00", old.id)) == before
     assert not list(frozen.client.scan_iter("otp:*:dispatch:*"))
@@ -88,29 +88,29 @@ def test_a_job_that_another_has_brought_to_an_end_is_not_dispatched(
     new = _claimed(frozen, context)
     settle(context, new, dispatched(context, new, "first"), settlement)
 
-    assert isinstance(dispatch(context, old), Overtaken)
+    assert isinstance(dispatch(context, old), LeaseLost)
     assert len(story(shop, old.id)) == 1
 
 
 @pytest.mark.parametrize(
     "lose",
     [
-        lambda client: client.delete(lane()),
-        lambda client: client.xgroup_destroy(lane(), GROUP),
-        lambda client: client.set(lane(), "something else"),
+        lambda client: client.delete(queue()),
+        lambda client: client.xgroup_destroy(queue(), GROUP),
+        lambda client: client.set(queue(), "something else"),
     ],
-    ids=["lane", "group", "type"],
+    ids=["queue", "group", "type"],
 )
 def test_a_job_that_is_lost_is_nobodys(
     frozen: FrozenValkey, context: Context, old: Job, lose: Callable[[redis.Redis], object]
 ) -> None:
     lose(frozen.client)
 
-    assert isinstance(dispatch(context, old), Overtaken)
+    assert isinstance(dispatch(context, old), LeaseLost)
 
 
 def test_a_job_whose_entry_was_trimmed_is_still_its_workers(frozen: FrozenValkey, context: Context, old: Job) -> None:
-    frozen.client.xtrim(lane(), maxlen=0)
+    frozen.client.xtrim(queue(), maxlen=0)
 
     assert dispatched(context, old, "first").number == 1
 
@@ -130,7 +130,7 @@ def test_a_job_that_came_back_to_its_first_worker_is_that_ones_again(
     new = _claimed(frozen, context)
     _claimed(frozen, context, "old")
 
-    assert isinstance(dispatch(context, new), Overtaken)
+    assert isinstance(dispatch(context, new), LeaseLost)
     assert dispatched(context, old, "first").number == 1
 
 
@@ -141,14 +141,14 @@ def test_who_made_no_call_ends_nothing_that_is_anothers(
     _claimed(frozen, context)
     before = events(frozen.client)
 
-    assert settle(context, old, Dropped("gone"), settlement) is Settled.OVERTAKEN
+    assert settle(context, old, Dropped("gone"), settlement) is SettleResult.LEASE_LOST
     assert (waiting(frozen.client), pending(frozen.client)) == (1, 1)
     assert not frozen.client.exists(DELAYED, DEAD)
     assert events(frozen.client) == before
 
 
 def test_who_made_no_call_ends_what_is_its_own(frozen: FrozenValkey, context: Context, old: Job) -> None:
-    assert settle(context, old, Dropped("gone"), GIVEN_UP) is Settled.SETTLED
+    assert settle(context, old, Dropped("gone"), GIVEN_UP) is SettleResult.SETTLED
 
     assert waiting(frozen.client) == 0
     assert letters(frozen.client) == ["destination 21211"]
@@ -161,8 +161,8 @@ def test_the_answer_to_a_call_ends_the_job_also_when_another_has_it_but_made_no_
     made = dispatched(context, old, "first")
     new = _claimed(frozen, context)
 
-    assert settle(context, old, made, SENT) is Settled.SETTLED
-    assert isinstance(dispatch(context, new), Overtaken)
+    assert settle(context, old, made, SENT) is SettleResult.SETTLED
+    assert isinstance(dispatch(context, new), LeaseLost)
     assert story(shop, old.id) == [(1, 1, "first", "sent", None)]
     assert waiting(frozen.client) == 0
 
@@ -174,7 +174,7 @@ def test_the_answer_to_a_call_that_another_has_repeated_is_recorded_and_decides_
     made = dispatched(context, old, "first")
     dispatched(context, _claimed(frozen, context), "first")
 
-    assert settle(context, old, made, answer) is Settled.OVERTAKEN
+    assert settle(context, old, made, answer) is SettleResult.LEASE_LOST
     assert story(shop, old.id)[0][3] == answer.status
     assert story(shop, old.id)[1][3] == "queued"
     assert (waiting(frozen.client), pending(frozen.client)) == (1, 1)
@@ -187,11 +187,11 @@ def test_the_answer_to_a_call_for_a_message_that_another_has_given_up_is_recorde
 ) -> None:
     made = dispatched(context, old, "first")
     new = _claimed(frozen, context)
-    found = dispatch(context, new, most_ambiguous=0)
+    found = dispatch(context, new, max_ambiguous=0)
     assert isinstance(found, Dropped)
-    settle(context, new, found, Settlement(Next.DEAD, reason=found.reason))
+    settle(context, new, found, Settlement(NextStep.DEAD, reason=found.reason))
 
-    assert settle(context, old, made, answer) is Settled.OVERTAKEN
+    assert settle(context, old, made, answer) is SettleResult.LEASE_LOST
     assert letters(frozen.client) == ["too_many_ambiguous"]
     assert not frozen.client.exists(DELAYED)
 

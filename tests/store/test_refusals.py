@@ -8,7 +8,7 @@ import redis
 from support_lines import OneLineServer
 
 from otp_service.errors import StoreUnavailableError
-from otp_service.store.scripts import PAUSE, ScriptRunner, answered, connect
+from otp_service.store.scripts import PAUSE, ScriptRunner, connect, translate_errors
 
 STATES = [
     "-LOADING Redis is loading the dataset in memory",
@@ -51,16 +51,16 @@ def client(server: OneLineServer) -> Iterator[redis.Redis]:
 
 
 def by_script(client: redis.Redis) -> None:
-    ScriptRunner(client).run("read", ("otp:{00}:v:x",), ())
+    ScriptRunner(client).run("verification_read", ("otp:{00}:v:x",), ())
 
 
 def by_command(client: redis.Redis) -> None:
-    with answered():
+    with translate_errors():
         client.get("otp:worker")
 
 
 def by_pipeline(client: redis.Redis) -> None:
-    with answered(), client.pipeline(transaction=False) as pipeline:
+    with translate_errors(), client.pipeline(transaction=False) as pipeline:
         pipeline.set("otp:worker", "a caused error: b").execute()
 
 
@@ -88,7 +88,7 @@ def test_a_connection_over_which_a_refusal_came_is_kept(server, client):
     runner = ScriptRunner(client)
     for _ in range(3):
         with pytest.raises(StoreUnavailableError):
-            runner.run("read", ("otp:{00}:v:x",), ())
+            runner.run("verification_read", ("otp:{00}:v:x",), ())
 
     assert server.connections == 1
 
@@ -98,7 +98,7 @@ def test_a_connection_over_which_no_whole_answer_came_is_replaced(server):
     runner = ScriptRunner(connect(server.url, timeout=0.05, connect_timeout=0.5))
     for _ in range(2):
         with pytest.raises(StoreUnavailableError):
-            runner.run("read", ("otp:{00}:v:x",), ())
+            runner.run("verification_read", ("otp:{00}:v:x",), ())
         time.sleep(PAUSE)
 
     assert server.connections == 2

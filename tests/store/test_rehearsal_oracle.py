@@ -9,7 +9,7 @@ import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_installation import tree
-from support_outbox import lanes
+from support_outbox import queues
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.guard import RULES
@@ -114,10 +114,10 @@ def test_the_log_of_what_was_tried_tells_the_same_refusals_in_memory(
     installation = _install(frozen, rule)
     steps = 500 if rule == "number.lock" else 300
     made = _live(frozen, installation, chance, steps=steps, guessing=rule in GUESSES)
-    again, differing = _replayed(installation)
+    again, differences = _replayed(installation)
 
     assert [_outcome(one) for one in installation.context.store.attempts.all()] == made, "all of it was recorded"
-    assert not differing, _told(differing[0])
+    assert not differences, _told(differences[0])
     assert again.unknown == again.never_started == 0
     assert again.before == again.after
     assert again.before.refused[rule] > 0
@@ -129,9 +129,9 @@ def test_where_several_rules_refuse_the_same_one_decides(frozen: FrozenValkey, s
     chance = random.Random(f"several {seed}")
     installation = _install(frozen, SEVERAL[seed % 2], contexts=2)
     _live(frozen, installation, chance, steps=300, guessing=seed % 2 == 0)
-    again, differing = _replayed(installation)
+    again, differences = _replayed(installation)
 
-    assert not differing, _told(differing[0])
+    assert not differences, _told(differences[0])
     assert len(+again.before.refused) >= 3
 
 
@@ -141,9 +141,9 @@ def test_rules_that_only_record_or_are_off_refuse_nothing_in_memory_either(froze
     modes = {rule: chance.choice(["enforce", "record_only", "off"]) for rule in RULES}
     installation = _install(frozen, chance.choice(sorted(TIGHT)), **modes)
     _live(frozen, installation, chance, steps=200, guessing=seed % 2 == 0)
-    again, differing = _replayed(installation)
+    again, differences = _replayed(installation)
 
-    assert not differing, _told(differing[0])
+    assert not differences, _told(differences[0])
     assert all(modes[rule] == "enforce" for rule in again.after.refused)
 
 
@@ -167,7 +167,7 @@ def _live(
         frozen.advance(chance.choice(SECONDS[:7] if chance.random() < 0.95 else SECONDS))
         with suppress(OtpServiceError):
             made += _act(chance, callers, alive, right=right, numbers=numbers)
-        frozen.client.delete(*lanes(frozen.client), "-")  # what is not delivered is not settled either
+        frozen.client.delete(*queues(frozen.client), "-")  # what is not delivered is not settled either
     return made
 
 
@@ -213,6 +213,6 @@ def _british(chance: random.Random) -> str:
     return f"+447400123{chance.randrange(20):03}"
 
 
-def _told(differing: tuple[Attempt, str | None]) -> str:
-    attempt, rule = differing
+def _told(differences: tuple[Attempt, str | None]) -> str:
+    attempt, rule = differences
     return f"{attempt}: {rule or 'nothing'} refuses it in memory"

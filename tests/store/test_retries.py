@@ -15,7 +15,7 @@ from otp_service.errors import (
     ResendTooSoonError,
 )
 from otp_service.services.record_secrets import derive_tag
-from otp_service.store.verifications import Further, Queued, Refusal
+from otp_service.store.verifications import FurtherMessage, Queued, Refusal
 
 
 @pytest.fixture
@@ -83,11 +83,11 @@ def test_of_two_resends_that_read_the_same_record_one_is_overtaken(frozen: Froze
     one = shop.start()
     stale = shop.read(one).verification
     store, context = shop.context.store.verifications, shop.context
-    further = Further("sms", derive_tag(context.keyring, stale, 1))
+    further = FurtherMessage("sms", derive_tag(context.keyring, stale, 1))
     given = (context.reflection.permission(ConsentMode.OFF), context.rulesets["shop"])
 
     assert isinstance(store.resend("00", stale, further, *given), Queued)
-    assert store.resend("00", stale, further, *given) is Refusal.OVERTAKEN
+    assert store.resend("00", stale, further, *given) is Refusal.CONFLICT
     assert waiting(frozen.client) == 2
     assert shop.check(one, shop.code(one))[1]
 
@@ -97,11 +97,11 @@ def test_of_two_reports_that_read_the_same_record_one_falls_back(frozen: FrozenV
     deliver_all(shop.context)
     stale = shop.read(one).verification
     store, context = shop.context.store.verifications, shop.context
-    first, second = (Further("voice", falls_back_from=message, after_dispatch=1) for message in (1, 2))
+    first, second = (FurtherMessage("voice", falls_back_from=message, after_dispatch=1) for message in (1, 2))
     given = (context.reflection.permission(ConsentMode.OFF), context.rulesets["shop"])
 
     assert isinstance(store.resend("00", stale, first, *given), Queued)
-    assert store.resend("00", stale, first, *given) is Refusal.OVERTAKEN
+    assert store.resend("00", stale, first, *given) is Refusal.CONFLICT
     deliver_all(shop.context)
     assert isinstance(store.resend("00", stale, second, *given), Queued)
     assert waiting(frozen.client) == 1

@@ -12,10 +12,10 @@ from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import Call, DeliveryStatus
 from otp_service.services.context import Context
-from otp_service.store.outbox import NEVER, Blocked, Dispatched, Dropped, Job, Next, Settlement
+from otp_service.store.outbox import NEVER, Dispatched, Dropped, Job, NextStep, NoGatewayFree, Settlement
 
 ROUTE = ("first", "second", "third")
-FAILED = Settlement(Next.NEXT, DeliveryStatus.FAILED, reason="unavailable http 503")
+FAILED = Settlement(NextStep.NEXT, DeliveryStatus.FAILED, reason="unavailable http 503")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_failure_goes_on_to_each_other_gateway_once(context: Context, job: Job
 
     assert chosen == [("first", "configured"), ("second", "fail_over"), ("third", "fail_over")]
     found = dispatch(context, job, ROUTE, called=ROUTE)
-    assert isinstance(found, Blocked)
+    assert isinstance(found, NoGatewayFree)
     assert found.wait == NEVER
 
 
@@ -143,11 +143,11 @@ def test_when_all_are_left_alone_a_message_waits_for_the_one_that_is_free_first(
     for gateway, rest in (("first", 9000), ("second", 4000), ("third", 6000)):
         context.store.health.observe(gateway, new_dispatch_id("00"), Call.THROTTLED, rest)
     found = dispatch(context, job, ROUTE)
-    assert isinstance(found, Blocked)
+    assert isinstance(found, NoGatewayFree)
     assert found.wait == 4000
     rest = dispatch(context, job, ROUTE, called=["second"])
 
-    assert isinstance(rest, Blocked)
+    assert isinstance(rest, NoGatewayFree)
     assert rest.wait == 6000
     assert not any(each.gateway for each in rest.verification.deliveries), "nothing is recorded of a call not made"
 
@@ -165,7 +165,7 @@ def test_no_last_resort_is_tried_while_another_gateway_is_only_held_back_by_its_
     _break(context, "first", "third")
     context.store.health.observe("second", new_dispatch_id("00"), Call.THROTTLED, 2000)
     found = dispatch(context, job, ROUTE)
-    assert isinstance(found, Blocked)
+    assert isinstance(found, NoGatewayFree)
     assert found.wait == 2000
     frozen.advance(2.0)
 
@@ -176,7 +176,7 @@ def test_the_last_resort_calls_nobody_twice_in_one_go(context: Context, job: Job
     _break(context, "first")
     again = dispatch(context, job, ["first"], called=["first"])
 
-    assert isinstance(again, Blocked)
+    assert isinstance(again, NoGatewayFree)
     assert again.wait == NEVER
 
 
@@ -184,17 +184,17 @@ def test_a_message_that_may_have_been_sent_goes_on_so_often_and_not_once_more(
     shop: Caller, context: Context, job: Job
 ) -> None:
     for _ in range(3):
-        dispatched(context, job, *ROUTE, most_ambiguous=2)
+        dispatched(context, job, *ROUTE, max_ambiguous=2)
 
-    assert dispatch(context, job, ROUTE, most_ambiguous=2) == Dropped("too_many_ambiguous")
-    assert isinstance(dispatch(context, _resent(shop, context, job), ROUTE, most_ambiguous=2), Dispatched)
+    assert dispatch(context, job, ROUTE, max_ambiguous=2) == Dropped("too_many_ambiguous")
+    assert isinstance(dispatch(context, _resent(shop, context, job), ROUTE, max_ambiguous=2), Dispatched)
 
 
 def test_a_channel_does_not_bring_new_dispatches(context: Context, job: Job) -> None:
     for channel in ("sms", "voice", "sms"):
-        dispatched(context, job.through(channel), *ROUTE, most_ambiguous=2)
+        dispatched(context, job.with_channel(channel), *ROUTE, max_ambiguous=2)
 
-    assert dispatch(context, job.through("voice"), ROUTE, most_ambiguous=2) == Dropped("too_many_ambiguous")
+    assert dispatch(context, job.with_channel("voice"), ROUTE, max_ambiguous=2) == Dropped("too_many_ambiguous")
 
 
 def _break_off(
@@ -202,8 +202,8 @@ def _break_off(
 ) -> None:
     """Let a gateway answer with errors of its own."""
     for _ in range(times):
-        made = dispatched(context, job, gateway, most_ambiguous=99)
-        settle(context, job, made, Settlement(Next.NEXT, status, reason="error http 500"))
+        made = dispatched(context, job, gateway, max_ambiguous=99)
+        settle(context, job, made, Settlement(NextStep.NEXT, status, reason="error http 500"))
 
 
 def test_a_gateway_that_answered_a_message_with_four_errors_is_not_called_for_it_again(
@@ -217,9 +217,9 @@ def test_a_gateway_that_answered_a_message_with_four_errors_is_not_called_for_it
     found = dispatch(context, job, ROUTE)
     rest = dispatch(context, job, ROUTE, called=["second", "third"])
 
-    assert isinstance(found, Blocked)
+    assert isinstance(found, NoGatewayFree)
     assert 4900 <= found.wait <= 5000, "nobody waits for it"
-    assert isinstance(rest, Blocked)
+    assert isinstance(rest, NoGatewayFree)
     assert rest.wait == NEVER
     assert dispatched(context, _resent(shop, context, job), "first").gateway == "first", "for another message it is"
 
@@ -246,10 +246,10 @@ def test_a_message_is_given_up_when_all_gateways_answered_with_four_errors(
 ) -> None:
     for gateway in ("first", "second"):
         _break_off(context, job, 4, gateway, status)
-    found = [dispatch(context, job.through(one), ROUTE[:2], most_ambiguous=99) for one in ("sms", "voice")]
+    found = [dispatch(context, job.with_channel(one), ROUTE[:2], max_ambiguous=99) for one in ("sms", "voice")]
 
     assert found == [Dropped("too_many_errors")] * 2
-    assert dispatched(context, job, *ROUTE, most_ambiguous=99).gateway == "third"
+    assert dispatched(context, job, *ROUTE, max_ambiguous=99).gateway == "third"
 
 
 @pytest.mark.parametrize("status", ["sent", "delivered"])
@@ -261,7 +261,7 @@ def test_what_was_reported_to_be_taken_is_not_sent_again(shop: Caller, context: 
     report(context, other, status, gateway="second")
 
     assert dispatch(context, job, ROUTE, called=["first", "second"]) == Dropped("sent")
-    assert dispatch(context, job, ROUTE, most_ambiguous=0) == Dropped("sent"), "whatever became of the other call"
+    assert dispatch(context, job, ROUTE, max_ambiguous=0) == Dropped("sent"), "whatever became of the other call"
     further = _resent(shop, context, job)
     assert dispatched(context, further, *ROUTE).gateway == "third", "a message that is asked for is another one"
 
@@ -271,7 +271,7 @@ def test_a_report_that_it_did_not_arrive_lets_the_message_go_on(context: Context
     settle(context, job, made, replace(FAILED, status=DeliveryStatus.UNKNOWN))
     report(context, made, "undelivered")
 
-    assert _choose(context, job, "first", most_ambiguous=0) == ("second", "fail_over")
+    assert _choose(context, job, "first", max_ambiguous=0) == ("second", "fail_over")
 
 
 def test_a_gateway_takes_no_more_messages_a_second_than_its_operator_allows(
@@ -283,7 +283,7 @@ def test_a_gateway_takes_no_more_messages_a_second_than_its_operator_allows(
     (other,) = jobs_of(context)
     frozen.advance(0.24)
     blocked = dispatch(context, other, ["first"], first=slow)
-    assert isinstance(blocked, Blocked)
+    assert isinstance(blocked, NoGatewayFree)
     assert 10 <= blocked.wait <= 11, "the clock runs on within its millisecond"
     assert _choose(context, other, first=slow) == ("second", "limit")
     frozen.advance(0.011)
@@ -296,7 +296,7 @@ def test_a_rate_below_one_a_second_is_kept_too(frozen: FrozenValkey, context: Co
     frozen.advance(1.5)
     blocked = dispatch(context, job, ["first"], first=paced(per_second=0.5))
 
-    assert isinstance(blocked, Blocked)
+    assert isinstance(blocked, NoGatewayFree)
     assert 498 <= blocked.wait <= 501
 
 
@@ -307,13 +307,13 @@ def test_a_pause_brings_no_credit(frozen: FrozenValkey, context: Context, job: J
     frozen.advance(6)
     dispatched(context, job, "first", first=ten)
 
-    assert isinstance(dispatch(context, job, ["first"], first=ten), Blocked)
+    assert isinstance(dispatch(context, job, ["first"], first=ten), NoGatewayFree)
 
 
 def test_a_gateway_has_no_more_calls_in_flight_than_allowed(shop: Caller, context: Context, job: Job) -> None:
     two = paced(in_flight=2)
     made = [dispatched(context, job, "first", first=two) for _ in range(2)]
-    assert isinstance(dispatch(context, job, ["first"], first=two), Blocked)
+    assert isinstance(dispatch(context, job, ["first"], first=two), NoGatewayFree)
     assert context.store.health.of(("first",))["first"].in_flight == 2
     shop.start()
     (other,) = jobs_of(context)
@@ -321,7 +321,7 @@ def test_a_gateway_has_no_more_calls_in_flight_than_allowed(shop: Caller, contex
     context.store.health.observe("first", made[0].dispatch_id, Call.WELL)
 
     assert dispatched(context, job, "first", first=two).gateway == "first"
-    assert isinstance(dispatch(context, job, ["first"], first=two), Blocked)
+    assert isinstance(dispatch(context, job, ["first"], first=two), NoGatewayFree)
 
 
 def test_a_call_whose_worker_died_is_waited_for_no_longer_than_it_may_take(
@@ -330,7 +330,7 @@ def test_a_call_whose_worker_died_is_waited_for_no_longer_than_it_may_take(
     one = paced(in_flight=1, lease=3000)
     dispatched(context, job, "first", first=one)
     frozen.advance(2.999)
-    assert isinstance(dispatch(context, job, ["first"], first=one), Blocked)
+    assert isinstance(dispatch(context, job, ["first"], first=one), NoGatewayFree)
     frozen.advance(0.001)
 
     assert dispatched(context, job, "first", first=one).gateway == "first"
@@ -338,7 +338,10 @@ def test_a_call_whose_worker_died_is_waited_for_no_longer_than_it_may_take(
 
 def test_a_message_moves_through_its_next_channel_in_the_same_record(shop: Caller, context: Context, job: Job) -> None:
     settle(
-        context, job, dispatched(context, job, *ROUTE), Settlement(Next.RETRY, reason="channel 21614", channel="voice")
+        context,
+        job,
+        dispatched(context, job, *ROUTE),
+        Settlement(NextStep.RETRY, reason="channel 21614", channel="voice"),
     )
     context.store.outbox.requeue()
     (spoken,) = jobs_of(context)

@@ -13,7 +13,7 @@ import redis
 from support_caller import Caller
 from support_evaluator import snapshot
 from support_installation import World
-from support_outbox import jobs_of, lane
+from support_outbox import jobs_of, queue
 from support_service import in_parallel
 from support_valkey import ValkeyServer
 
@@ -22,9 +22,9 @@ from otp_service.domain.people import ConsentMode
 from otp_service.domain.verification import Call
 from otp_service.errors import NotFoundError, StoreUnavailableError
 from otp_service.store import keys
-from otp_service.store.mirror import Permission
+from otp_service.store.mirror import MirrorQuery
 from otp_service.store.outbox import GROUP
-from otp_service.store.scripts import PAUSE, answered, library
+from otp_service.store.scripts import PAUSE, library, translate_errors
 
 PATIENCE = 1.5
 """Seconds until a caller must have an answer, whatever the server does."""
@@ -64,7 +64,7 @@ def _calls(shop: Caller) -> dict[str, Callable[[], Any]]:
         "requeue": store.outbox.requeue,
         "show limits": lambda: store.limits.windows("00", "somebody", ["shop"]),
         "caught messages": lambda: store.mailbox.messages("shop", None),
-        "readiness": lambda: store.verifications.closed(Permission("", 0, ConsentMode.OFF), ("00",)),
+        "readiness": lambda: store.verifications.closed_reason(MirrorQuery("", 0, ConsentMode.OFF), ("00",)),
     }
 
 
@@ -310,7 +310,7 @@ def _run_endlessly(url: str) -> None:
 
 
 def test_a_command_that_finds_another_type_is_not_swallowed(shop: Caller, server: ValkeyServer) -> None:
-    server.client.set(keys.caught("shop"), "not a list")
+    server.client.set(keys.sandbox_messages("shop"), "not a list")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         shop.context.store.mailbox.messages("shop", None)
 
@@ -335,8 +335,8 @@ def test_a_worker_whose_server_lost_its_data_goes_on_with_what_comes(shop: Calle
 
 def test_a_group_that_is_not_there_is_the_servers_state_and_no_defect(shop: Caller, server: ValkeyServer) -> None:
     shop.start()
-    with pytest.raises(StoreUnavailableError), answered():
-        server.client.xgroup_delconsumer(lane(), GROUP, "worker")
+    with pytest.raises(StoreUnavailableError), translate_errors():
+        server.client.xgroup_delconsumer(queue(), GROUP, "worker")
 
 
 def test_a_script_that_fails_is_not_swallowed(shop: Caller, server: ValkeyServer) -> None:

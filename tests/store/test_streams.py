@@ -7,13 +7,13 @@ from support_caller import Caller
 from support_evaluator import snapshot
 from support_frozen import FrozenValkey
 from support_installation import QUIET
-from support_outbox import DEAD, EVENTS, dispatched, jobs_of, lane, settle, waiting
+from support_outbox import DEAD, EVENTS, dispatched, jobs_of, queue, settle, waiting
 
 from otp_service.bootstrap import Installation
 from otp_service.errors import BacklogFullError, LedgerUnavailableError
 from otp_service.services.context import Context
-from otp_service.store.outbox import GROUP, Dropped, Next, Settlement
-from otp_service.store.scripts import Retention
+from otp_service.store.outbox import GROUP, Dropped, NextStep, Settlement
+from otp_service.store.scripts import StreamLimits
 from otp_service.store.store import open_store
 
 OTHER = "+923007654321"
@@ -22,7 +22,7 @@ NODE = 100
 DAY = 24 * 3600
 
 
-def _install(frozen: FrozenValkey, kept: Retention) -> Installation:
+def _install(frozen: FrozenValkey, kept: StreamLimits) -> Installation:
     made = frozen.world().install(
         limits={"number": ["100000/hour"], "failed_checks": ["100000/hour"], "application": []},
         guard={"modes": {**QUIET, "number.lock": "off"}},
@@ -39,7 +39,7 @@ def _many(shop: Caller, count: int) -> None:
 
 
 def test_streams_that_nobody_reads_are_bounded_by_length(frozen: FrozenValkey) -> None:
-    shop, client = Caller(_install(frozen, Retention(age=7 * DAY, outbox=500, events=500))), frozen.client
+    shop, client = Caller(_install(frozen, StreamLimits(age=7 * DAY, outbox=500, events=500))), frozen.client
     _many(shop, 500)
     before = snapshot(client)
     for retry in (None, shop.retry("key", "start")):
@@ -52,7 +52,7 @@ def test_streams_that_nobody_reads_are_bounded_by_length(frozen: FrozenValkey) -
 
 
 def test_events_that_nobody_records_end_what_is_accepted(frozen: FrozenValkey) -> None:
-    shop, client = Caller(_install(frozen, Retention(age=7 * DAY, outbox=500, events=100))), frozen.client
+    shop, client = Caller(_install(frozen, StreamLimits(age=7 * DAY, outbox=500, events=100))), frozen.client
     one = shop.start()
     _many(shop, 199)
     before = snapshot(client)
@@ -65,7 +65,7 @@ def test_events_that_nobody_records_end_what_is_accepted(frozen: FrozenValkey) -
 
 
 def test_a_backlog_refuses_resends_too_and_answers_what_was_asked_before(frozen: FrozenValkey) -> None:
-    shop = Caller(_install(frozen, Retention(age=7 * DAY, outbox=2, events=1000)))
+    shop = Caller(_install(frozen, StreamLimits(age=7 * DAY, outbox=2, events=1000)))
     one, _ = shop.start(retry=shop.retry("key", "start")), shop.start()
     before = snapshot(frozen.client)
     with pytest.raises(BacklogFullError):
@@ -76,7 +76,7 @@ def test_a_backlog_refuses_resends_too_and_answers_what_was_asked_before(frozen:
     assert shop.check(one, shop.code(one))[1]
 
 
-def _take_all(context: Context, following: Next = Next.DONE) -> None:
+def _take_all(context: Context, following: NextStep = NextStep.DONE) -> None:
     """Take what is new, and let it end or be tried again, in silence."""
     for job in jobs_of(context, count=1000):
         settle(context, job, Dropped("gone"), Settlement(following))
@@ -86,39 +86,39 @@ def _take_all(context: Context, following: Next = Next.DONE) -> None:
 def _put_one_more_into_the_lane_of_retries(shop: Caller) -> None:
     one = shop.start()
     (newest,) = [job for job in jobs_of(shop.context, count=1000) if job.id == one]
-    settle(shop.context, newest, Dropped("gone"), Settlement(Next.RETRY))
+    settle(shop.context, newest, Dropped("gone"), Settlement(NextStep.RETRY))
     shop.context.store.outbox.requeue()
 
 
 def test_a_lane_that_nobody_reads_is_bounded_by_age(frozen: FrozenValkey) -> None:
-    shop = Caller(_install(frozen, Retention(age=7 * DAY, outbox=100_000, events=100_000)))
+    shop = Caller(_install(frozen, StreamLimits(age=7 * DAY, outbox=100_000, events=100_000)))
     _many(shop, 450)
-    _take_all(shop.context, Next.RETRY)
-    assert frozen.client.xlen(lane(kind="retry")) == 450
+    _take_all(shop.context, NextStep.RETRY)
+    assert frozen.client.xlen(queue(kind="retry")) == 450
     frozen.advance(8 * DAY)
     _put_one_more_into_the_lane_of_retries(shop)
 
-    assert frozen.client.xlen(lane(kind="retry")) <= NODE + 1
+    assert frozen.client.xlen(queue(kind="retry")) <= NODE + 1
 
 
 def test_what_is_young_enough_is_kept(frozen: FrozenValkey) -> None:
-    shop = Caller(_install(frozen, Retention(age=7 * DAY, outbox=100_000, events=100_000)))
+    shop = Caller(_install(frozen, StreamLimits(age=7 * DAY, outbox=100_000, events=100_000)))
     _many(shop, 250)
-    _take_all(shop.context, Next.RETRY)
+    _take_all(shop.context, NextStep.RETRY)
     frozen.advance(6 * DAY)
     _put_one_more_into_the_lane_of_retries(shop)
 
     assert frozen.client.xlen(EVENTS) == 251
-    assert frozen.client.xlen(lane(kind="retry")) == 251
+    assert frozen.client.xlen(queue(kind="retry")) == 251
 
 
 def test_dead_letters_are_bounded_and_go_away(frozen: FrozenValkey) -> None:
-    installation = _install(frozen, Retention(age=7 * DAY, outbox=100_000, events=200))
+    installation = _install(frozen, StreamLimits(age=7 * DAY, outbox=100_000, events=200))
     shop, context = Caller(installation), installation.context
     _many(shop, 390)
     jobs = jobs_of(context, count=390)
     for job in jobs:
-        settle(context, job, dispatched(context, job), Settlement(Next.DEAD))
+        settle(context, job, dispatched(context, job), Settlement(NextStep.DEAD))
 
     assert len(jobs) == 390
     assert 200 <= frozen.client.xlen(DEAD) <= 200 + NODE
@@ -127,12 +127,12 @@ def test_dead_letters_are_bounded_and_go_away(frozen: FrozenValkey) -> None:
 
 
 def test_retries_that_come_back_push_out_nothing_that_was_accepted(frozen: FrozenValkey) -> None:
-    installation = _install(frozen, Retention(age=7 * DAY, outbox=150, events=1000))
+    installation = _install(frozen, StreamLimits(age=7 * DAY, outbox=150, events=1000))
     shop, context = Caller(installation), installation.context
     _many(shop, 150)
     jobs = jobs_of(context, count=150)
     for job in jobs:
-        settle(context, job, Dropped("gone"), Settlement(Next.RETRY, delay=1000))
+        settle(context, job, Dropped("gone"), Settlement(NextStep.RETRY, delay=1000))
     _many(shop, 150)
     frozen.advance(2)
     context.store.outbox.requeue(150)
@@ -141,13 +141,13 @@ def test_retries_that_come_back_push_out_nothing_that_was_accepted(frozen: Froze
 
 
 def test_a_group_outlives_a_year_without_traffic(frozen: FrozenValkey) -> None:
-    installation = _install(frozen, Retention(age=7 * DAY, outbox=1000, events=1000))
+    installation = _install(frozen, StreamLimits(age=7 * DAY, outbox=1000, events=1000))
     shop, context = Caller(installation), installation.context
     shop.start()
     (job,) = jobs_of(context)
-    settle(context, job, dispatched(context, job), Settlement(Next.DONE))
+    settle(context, job, dispatched(context, job), Settlement(NextStep.DONE))
     frozen.advance(365 * DAY)
     one = shop.start()
 
-    assert [group["name"] for group in frozen.client.xinfo_groups(lane())] == [GROUP.encode()]
+    assert [group["name"] for group in frozen.client.xinfo_groups(queue())] == [GROUP.encode()]
     assert [job.id for job in jobs_of(context)] == [one]

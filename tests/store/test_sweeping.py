@@ -1,14 +1,14 @@
-"""What is forgotten by and by: lanes that are empty, and workers that hold nothing. Nothing else, ever."""
+"""What is forgotten by and by: queues that are empty, and workers that hold nothing. Nothing else, ever."""
 
 import pytest
 from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
-from support_outbox import BUCKET, deliver_all, dispatched, jobs_of, lane, lanes, pending, settle
+from support_outbox import BUCKET, deliver_all, dispatched, jobs_of, pending, queue, queues, settle
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.outbox import GROUP, Next, Settlement
+from otp_service.store.outbox import GROUP, NextStep, Settlement
 
 SILENT = 3_600_000
 """Milliseconds."""
@@ -25,7 +25,7 @@ def context(shop: Caller) -> Context:
 
 
 def _known(frozen: FrozenValkey) -> set[str]:
-    return {name.decode() for name in frozen.client.hkeys(keys.lanes(BUCKET))}
+    return {name.decode() for name in frozen.client.hkeys(keys.queues(BUCKET))}
 
 
 def _listed(frozen: FrozenValkey, which: str) -> set[str]:
@@ -42,11 +42,11 @@ def test_a_lane_that_is_empty_is_forgotten_with_all_that_names_it(
     shop.start()
     shop.start(purpose="payment", transaction=PAYMENT)
     deliver_all(context)
-    assert len(lanes(frozen.client)) == len(_known(frozen)) == 2
+    assert len(queues(frozen.client)) == len(_known(frozen)) == 2
     context.store.outbox.sweep(SILENT)
 
-    assert lanes(frozen.client) == []
-    assert not frozen.client.exists(keys.lanes(BUCKET), keys.ready(BUCKET))
+    assert queues(frozen.client) == []
+    assert not frozen.client.exists(keys.queues(BUCKET), keys.ready(BUCKET))
 
 
 def test_a_lane_that_was_emptied_but_still_counts_as_ready_is_forgotten_altogether(
@@ -55,8 +55,8 @@ def test_a_lane_that_was_emptied_but_still_counts_as_ready_is_forgotten_altogeth
     """Otherwise it would come back without being on the list of those that may hold what dead workers had."""
     shop.start()
     (job,) = jobs_of(context, count=1)
-    settle(context, job, dispatched(context, job), Settlement(Next.DONE, DeliveryStatus.SENT))
-    assert _listed(frozen, keys.ready(BUCKET)) == {lane()}, "nobody has seen yet that it is empty"
+    settle(context, job, dispatched(context, job), Settlement(NextStep.DONE, DeliveryStatus.SENT))
+    assert _listed(frozen, keys.ready(BUCKET)) == {queue()}, "nobody has seen yet that it is empty"
     context.store.outbox.sweep(SILENT)
     assert not frozen.client.exists(keys.ready(BUCKET))
     one = shop.start()
@@ -78,9 +78,9 @@ def test_a_lane_that_holds_a_message_stays_whether_or_not_anybody_has_it(
     frozen.advance(7200)
     context.store.outbox.sweep(SILENT)
 
-    kept = {lane(), lane(channel="voice")}
-    assert set(lanes(frozen.client)) == _known(frozen) == kept
-    assert _listed(frozen, keys.ready(BUCKET)) == {lane(channel="voice")}
+    kept = {queue(), queue(channel="voice")}
+    assert set(queues(frozen.client)) == _known(frozen) == kept
+    assert _listed(frozen, keys.ready(BUCKET)) == {queue(channel="voice")}
     assert pending(frozen.client) == 1
     assert len(jobs_of(context)) == 1
 
@@ -102,9 +102,9 @@ def test_what_rests_comes_back_into_a_lane_that_was_forgotten(
 ) -> None:
     one = shop.start()
     (job,) = jobs_of(context)
-    settle(context, job, dispatched(context, job), Settlement(Next.RETRY, DeliveryStatus.FAILED, delay=1000))
+    settle(context, job, dispatched(context, job), Settlement(NextStep.RETRY, DeliveryStatus.FAILED, delay=1000))
     context.store.outbox.sweep(SILENT)
-    assert lanes(frozen.client) == []
+    assert queues(frozen.client) == []
     frozen.advance(1)
     context.store.outbox.requeue()
 
@@ -125,15 +125,15 @@ def test_a_worker_that_is_silent_is_forgotten_at_its_time_and_one_that_holds_som
 ) -> None:
     shop.start()
     jobs_of(context, "holds")
-    frozen.client.xgroup_createconsumer(lane(), GROUP, "silent")
+    frozen.client.xgroup_createconsumer(queue(), GROUP, "silent")
     frozen.advance(SILENT / 1000)
-    frozen.client.xgroup_createconsumer(lane(), GROUP, "fresh")
+    frozen.client.xgroup_createconsumer(queue(), GROUP, "fresh")
     context.store.outbox.sweep(SILENT)
-    assert _consumers(frozen, lane()) == {"holds", "silent", "fresh"}
+    assert _consumers(frozen, queue()) == {"holds", "silent", "fresh"}
     frozen.advance(0.001)
     context.store.outbox.sweep(SILENT)
 
-    assert _consumers(frozen, lane()) == {"holds", "fresh"}
+    assert _consumers(frozen, queue()) == {"holds", "fresh"}
     assert [job.id for job in context.store.outbox.claim("heir", 9, SILENT)] != []
 
 
@@ -141,12 +141,12 @@ def test_the_lanes_of_all_buckets_are_swept(frozen: FrozenValkey) -> None:
     shop = Caller(frozen.world().install(keys={"bucket_bits": 2}))
     for place in range(64):
         shop.start(f"+9230012345{place:02d}")
-    assert len(lanes(frozen.client)) == 4
+    assert len(queues(frozen.client)) == 4
     deliver_all(shop.context)
     shop.context.store.outbox.sweep(SILENT)
 
-    assert lanes(frozen.client) == []
-    assert not list(frozen.client.scan_iter("otp:{*}:lanes"))
+    assert queues(frozen.client) == []
+    assert not list(frozen.client.scan_iter("otp:{*}:queues"))
 
 
 def test_sweeping_an_empty_house_does_no_harm(frozen: FrozenValkey, context: Context) -> None:
@@ -160,7 +160,7 @@ def test_a_lane_that_has_lost_its_group_stays_and_stops_nobody(
 ) -> None:
     shop.start()
     jobs_of(context)
-    frozen.client.xgroup_destroy(lane(), GROUP)
+    frozen.client.xgroup_destroy(queue(), GROUP)
     context.store.outbox.sweep(SILENT)
 
-    assert lanes(frozen.client) == [lane()]
+    assert queues(frozen.client) == [queue()]

@@ -1,4 +1,4 @@
-"""What workers take and take over: whatever a lane is, as much as they have threads for, and nobody waits for ever."""
+"""What workers take and take over: whatever a queue is, as much as they have threads for, and nobody waits for ever."""
 
 from collections import Counter
 from typing import Any
@@ -7,16 +7,16 @@ import pytest
 import redis
 from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
-from support_outbox import BUCKET, deliver_all, jobs_of, lane, pending, waiting
+from support_outbox import BUCKET, deliver_all, jobs_of, pending, queue, waiting
 
 from otp_service.services.context import Context
 from otp_service.store import keys
 from otp_service.store.outbox import GROUP
 
 STARTS = range(28)
-"""Where the turns may begin: all that differ, with four lanes of a kind at most."""
+"""Where the turns may begin: all that differ, with four queues of a kind at most."""
 STRANGE = ["bulk", "consent_2", "x", "Retry"]
-"""Kinds of lanes that a later release may have."""
+"""Kinds of queues that a later release may have."""
 
 
 @pytest.fixture
@@ -34,30 +34,30 @@ def _install(frozen: FrozenValkey, **sections: Any) -> Any:
 
 
 def _list(client: redis.Redis, name: str) -> None:
-    """Put a lane on both lists, as a job that is queued does."""
-    client.hset(keys.lanes(BUCKET), name, 1)
+    """Put a queue on both lists, as a job that is queued does."""
+    client.hset(keys.queues(BUCKET), name, 1)
     client.sadd(keys.ready(BUCKET), name)
 
 
 def _moved(client: redis.Redis, shop: Caller, kind: str) -> str:
-    """Start a verification, and move its job to a lane of a kind."""
+    """Start a verification, and move its job to a queue of a kind."""
     one = shop.start()
-    ((entry, fields),) = client.xrevrange(lane(), count=1)
-    client.xdel(lane(), entry)
-    client.xadd(lane(kind=kind), fields)
-    _list(client, lane(kind=kind))
+    ((entry, fields),) = client.xrevrange(queue(), count=1)
+    client.xdel(queue(), entry)
+    client.xadd(queue(kind=kind), fields)
+    _list(client, queue(kind=kind))
     return one
 
 
 def _block(client: redis.Redis, application: str) -> str:
-    """Put something that is no lane where one should be."""
-    name = lane(application)
+    """Put something that is no queue where one should be."""
+    name = queue(application)
     client.set(name, "not a stream")
     _list(client, name)
     return name
 
 
-# --- lanes that this release does not know -----------------------------------------------------------------------
+# --- queues that this release does not know -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", STRANGE)
@@ -92,7 +92,7 @@ def test_it_is_taken_over_from_a_worker_that_died(frozen: FrozenValkey, shop: Ca
     assert [job.id for job in context.store.outbox.claim("heir", 9, 15_000)] == [one]
 
 
-# --- what is no lane ---------------------------------------------------------------------------------------------
+# --- what is no queue ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -107,7 +107,7 @@ def test_a_key_of_another_type_in_the_way_costs_no_job(
     taken = jobs_of(context, count=9)
 
     assert sorted(job.id for job in taken) == sorted(ids)
-    assert sum(pending(frozen.client, name) for name in {job.lane for job in taken}) == 3
+    assert sum(pending(frozen.client, name) for name in {job.queue for job in taken}) == 3
 
 
 def test_what_is_no_lane_is_asked_once(frozen: FrozenValkey, context: Context) -> None:
@@ -149,11 +149,11 @@ def test_no_more_is_taken_over_than_asked_for_over_all_lanes_and_buckets(
     frozen: FrozenValkey, bits: int, count: int
 ) -> None:
     context = _full(frozen, bits)
-    held = {(job.lane, job.entry) for job in jobs_of(context, "dead")}
+    held = {(job.queue, job.entry) for job in jobs_of(context, "dead")}
     frozen.advance(20)
     claimed = context.store.outbox.claim("heir", count, 15_000)
 
-    assert len(claimed) == len({(job.lane, job.entry) for job in claimed} & held) == min(count, 48)
+    assert len(claimed) == len({(job.queue, job.entry) for job in claimed} & held) == min(count, 48)
     assert _in_hands(frozen.client) == Counter({b"heir": len(claimed), b"dead": 48 - len(claimed)})
     assert not list(frozen.client.scan_iter("otp:{*}:ready")), "none of it is new"
 
@@ -181,7 +181,7 @@ def test_one_that_died_is_found_behind_many_that_live(frozen: FrozenValkey) -> N
 
 
 def _full(frozen: FrozenValkey, bits: int) -> Context:
-    """Return an installation with 48 messages in lanes of two kinds and two channels, in all its buckets."""
+    """Return an installation with 48 messages in queues of two kinds and two channels, in all its buckets."""
     roots = _install(frozen).settings.keys
     material = {
         "root": roots.root.get_secret_value(),
@@ -198,7 +198,7 @@ def _full(frozen: FrozenValkey, bits: int) -> Context:
 
 
 def _in_hands(client: redis.Redis) -> Counter[bytes]:
-    """Return how many jobs each worker holds, over all lanes."""
+    """Return how many jobs each worker holds, over all queues."""
     held = Counter[bytes]()
     for name in client.scan_iter("otp:{*}:outbox:*"):
         for consumer in client.xinfo_consumers(name, GROUP) if client.xinfo_groups(name) else ():
@@ -211,7 +211,7 @@ def _in_hands(client: redis.Redis) -> Counter[bytes]:
 
 @pytest.fixture
 def flooded(frozen: FrozenValkey) -> Context:
-    """An application with a thousand messages in four lanes, and another one with one message."""
+    """An application with a thousand messages in four queues, and another one with one message."""
     installation = _install(frozen)
     shop = Caller(installation)
     for place in range(1000):
@@ -223,20 +223,20 @@ def flooded(frozen: FrozenValkey) -> Context:
 def test_a_thousand_messages_in_many_lanes_delay_anothers_by_one_round(
     frozen: FrozenValkey, flooded: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever the turns begin: a lane that was served is behind all others."""
+    """Wherever the turns begin: a queue that was served is behind all others."""
     places = set()
     for start in STARTS:
         monkeypatch.setattr("secrets.randbelow", lambda _, start=start: start)
         taken = [job.application for job in flooded.store.outbox.take(f"worker-{start}", 5)]
         places.add(taken.index("bank"))
-        frozen.client.xgroup_destroy(lane("bank"), GROUP)  # its message is new again
-        _list(frozen.client, lane("bank"))
+        frozen.client.xgroup_destroy(queue("bank"), GROUP)  # its message is new again
+        _list(frozen.client, queue("bank"))
 
     assert max(places) <= 4
     assert len(places) > 1, "nor is it always the same one that waits longest"
 
 
 def test_who_takes_one_at_a_time_comes_to_each_lane(flooded: Context) -> None:
-    taken = Counter(flooded.store.outbox.take("worker", 1)[0].lane for _ in range(60))
+    taken = Counter(flooded.store.outbox.take("worker", 1)[0].queue for _ in range(60))
 
     assert len(taken) == 4 + 1

@@ -13,7 +13,7 @@ from support_caller import PAYMENT, Caller
 from support_events import record_events
 from support_frozen import FrozenValkey
 from support_installation import NUMBER, World
-from support_outbox import Scripted, Sender, deliver_all, lane
+from support_outbox import Scripted, Sender, deliver_all, queue
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.payments import Transaction
@@ -67,13 +67,13 @@ def sent(shop: Caller) -> list[str]:
     return [message.to for message in sender.gateways["sandbox"].sent]
 
 
-def queue(client: redis.Redis, one: str, message: int) -> None:
+def add_job(client: redis.Redis, one: str, message: int) -> None:
     """Write a job as a start does."""
     job = {"v": 1, "id": one, "application": "shop", "purpose": "login", "country": "PK", "channel": "sms",
            "message": message, "generation": 0, "expires": 2**50, "queued": 1}  # fmt: skip
-    client.hset(keys.lanes("00"), lane(), 1)
-    client.sadd(keys.ready("00"), lane())
-    client.xadd(lane(), job)
+    client.hset(keys.queues("00"), queue(), 1)
+    client.sadd(keys.ready("00"), queue())
+    client.xadd(queue(), job)
 
 
 # --- what he can do ---------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_he_can_have_limits_and_ceilings_forgotten(shop: Caller, client: redis.R
 def test_he_can_have_a_live_code_sent_to_its_own_number_again_and_again(shop: Caller, client: redis.Redis) -> None:
     one = shop.start()
     for message in (2, 3, 4):
-        queue(client, one, message)
+        add_job(client, one, message)
 
     assert sent(shop) == [NUMBER] * 4
     assert shop.read(one).verification.sends == 1
@@ -263,8 +263,8 @@ def test_he_cannot_have_a_message_sent_to_a_number_for_which_no_verification_is_
     assert sent(shop) == [NUMBER]
     shop.cancel(ended)
     client.hset(record(ended), "status", "pending")
-    queue(client, ended, 2)
-    queue(client, f"vf_k1_00{'0' * 32}", 1)
+    add_job(client, ended, 2)
+    add_job(client, f"vf_k1_00{'0' * 32}", 1)
 
     assert sent(shop) == []
 

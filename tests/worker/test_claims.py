@@ -6,7 +6,7 @@ import time
 import pytest
 from support_caller import Caller
 from support_installation import World
-from support_outbox import jobs_of, lane, waiting
+from support_outbox import jobs_of, queue, waiting
 from support_service import eventually
 from support_valkey import ValkeyServer
 from support_worker import Journal, working
@@ -47,7 +47,7 @@ def installation(real_world: World) -> Installation:
 
 def _held(valkey: ValkeyServer) -> dict[bytes, int]:
     """Return how many jobs each worker holds."""
-    found = valkey.client.xinfo_consumers(lane(), GROUP)
+    found = valkey.client.xinfo_consumers(queue(), GROUP)
     return {one["name"]: one["pending"] for one in found if one["pending"]}
 
 
@@ -82,7 +82,7 @@ def test_a_worker_that_is_busy_takes_nothing_over(
         shop.start()
         assert len(jobs_of(installation.context, DEAD.decode())) == 1
         valkey.client.xclaim(
-            lane(), GROUP, DEAD, 0, [one["message_id"] for one in _pending(valkey, DEAD)], idle=60_000, justid=True
+            queue(), GROUP, DEAD, 0, [one["message_id"] for one in _pending(valkey, DEAD)], idle=60_000, justid=True
         )
         time.sleep(1.5)
         held = _held(valkey)
@@ -94,4 +94,4 @@ def test_a_worker_that_is_busy_takes_nothing_over(
 
 
 def _pending(valkey: ValkeyServer, consumer: bytes) -> list[dict[str, bytes]]:
-    return list(valkey.client.xpending_range(lane(), GROUP, "-", "+", 10, consumername=consumer))
+    return list(valkey.client.xpending_range(queue(), GROUP, "-", "+", 10, consumername=consumer))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 from support_cli import run
-from support_outbox import DEAD, DELAYED, lane, waiting
+from support_outbox import DEAD, DELAYED, queue, waiting
 from support_service import Service, eventually, in_parallel, running
 from support_valkey import ValkeyServer, free_port
 
@@ -82,7 +82,7 @@ def test_a_worker_that_is_asked_to_stop_finishes_what_is_in_flight(tmp_path: Pat
         assert worker.wait(10) == 0
         assert len(service.texts(one)) == 1
         assert waiting(service.valkey.client) == 0
-        assert not any(one["pending"] for one in service.valkey.client.xinfo_consumers(lane(), "workers"))
+        assert not any(one["pending"] for one in service.valkey.client.xinfo_consumers(queue(), "workers"))
 
 
 def test_a_failed_gateway_hands_over_to_the_next_one(tmp_path: Path, valkey: ValkeyServer):

@@ -1,4 +1,4 @@
-"""Messages that wait for a gateway's turn in a worker's hands: in their order, lane by lane, without a thread."""
+"""Messages that wait for a gateway's turn in a worker's hands: in their order, queue by queue, without a thread."""
 
 import math
 import threading
@@ -48,7 +48,7 @@ def _all_due(holding: Holding, clock: Clock) -> list[str]:
 
 def test_nothing_is_held_at_first(holding: Holding):
     assert holding.due() == holding.empty() == []
-    assert holding.full_lanes() == ()
+    assert holding.full_queues() == ()
     assert holding.wait() == math.inf
 
 
@@ -89,8 +89,8 @@ def test_one_that_was_held_before_takes_its_place_at_the_front_again(holding: Ho
 
 
 def test_the_lane_whose_turn_is_next_is_waited_for(holding: Holding):
-    for lane, milliseconds in (("a", 300), ("b", 50), ("c", 700)):
-        holding.hold(job(lane, lane=lane), milliseconds)
+    for queue, milliseconds in (("a", 300), ("b", 50), ("c", 700)):
+        holding.hold(job(queue, queue=queue), milliseconds)
 
     assert holding.wait() == pytest.approx(0.05)
 
@@ -118,7 +118,7 @@ def test_of_a_lane_one_goes_on_at_a_time(holding: Holding, clock: Clock):
 
 def test_what_one_is_told_to_wait_holds_all_of_its_lane_and_no_other(holding: Holding, clock: Clock):
     holding.hold(job("first", queued=1), 50)
-    holding.hold(job("other", lane="another"), 50)
+    holding.hold(job("other", queue="another"), 50)
     holding.hold(job("second", queued=2), 300)
     clock.move(0.05)
     assert names(holding.due()) == ["other"]
@@ -137,9 +137,9 @@ def test_a_shorter_wait_brings_no_turn_forward(holding: Holding, clock: Clock):
 
 
 def test_one_of_each_lane_goes_on(holding: Holding, clock: Clock):
-    for lane in ("a", "b", "c"):
-        holding.hold(job(f"{lane}1", lane=lane, queued=1), 10)
-        holding.hold(job(f"{lane}2", lane=lane, queued=2), 10)
+    for queue in ("a", "b", "c"):
+        holding.hold(job(f"{queue}1", queue=queue, queued=1), 10)
+        holding.hold(job(f"{queue}2", queue=queue, queued=2), 10)
     clock.move(0.01)
 
     assert sorted(names(holding.due())) == ["a1", "b1", "c1"]
@@ -148,17 +148,17 @@ def test_one_of_each_lane_goes_on(holding: Holding, clock: Clock):
 def test_the_next_of_a_lane_is_had_before_its_time_when_another_one_has_ended(holding: Holding, clock: Clock):
     holding.hold(job("second", queued=2), 600)
     holding.hold(job("first", queued=1), 600)
-    holding.hold(job("other", lane="another"), 600)
+    holding.hold(job("other", queue="another"), 600)
 
-    assert names([holding.next_in("lane"), holding.next_in("lane")]) == ["first", "second"]
-    assert holding.next_in("lane") is None
-    assert math.isfinite(holding.wait()), "the other lane waits on"
+    assert names([holding.next_in("queue"), holding.next_in("queue")]) == ["first", "second"]
+    assert holding.next_in("queue") is None
+    assert math.isfinite(holding.wait()), "the other queue waits on"
 
 
 def test_after_one_that_went_on_before_its_time_the_next_one_waits_for_its_answer_only(holding: Holding, clock: Clock):
     holding.hold(job("first", queued=1), 300)
     holding.hold(job("second", queued=2), 300)
-    holding.next_in("lane")
+    holding.next_in("queue")
     assert holding.due() == []
     clock.move(APART)
 
@@ -177,39 +177,39 @@ def test_a_lane_is_forgotten_with_its_last_job(holding: Holding, clock: Clock):
 def test_from_a_lane_with_a_message_that_nobody_was_called_for_nothing_more_is_taken(holding: Holding, clock: Clock):
     """Those behind it would wait for the same: in the outbox they keep their order and their age."""
     holding.hold(job("one"), 100)
-    holding.hold(job("other", lane="another", called=("first",)), 100)
-    assert holding.full_lanes() == ("lane",)
+    holding.hold(job("other", queue="another", called=("first",)), 100)
+    assert holding.full_queues() == ("queue",)
     clock.move(0.1)
     holding.due()
 
-    assert holding.full_lanes() == ()
+    assert holding.full_queues() == ()
 
 
 def test_messages_that_somebody_was_called_for_stop_their_lane_when_there_are_many(holding: Holding):
     """They wait for another gateway than those behind them will; but a worker's hands are not endless."""
     for place in range(2):
         holding.hold(job(f"{place}", queued=place, called=("first",)), 100)
-    assert holding.full_lanes() == ()
+    assert holding.full_queues() == ()
     holding.hold(job("third", queued=3, called=("first",)), 100)
 
-    assert holding.full_lanes() == ("lane",)
+    assert holding.full_queues() == ("queue",)
 
 
 def test_a_message_that_nobody_was_called_for_stops_its_lane_wherever_it_stands(holding: Holding):
     holding.hold(job("first", queued=1, called=("first",)), 100)
     holding.hold(job("second", queued=2), 100)
 
-    assert holding.full_lanes() == ("lane",)
+    assert holding.full_queues() == ("queue",)
 
 
 def test_all_are_let_go_in_their_order(holding: Holding):
     for name, queued in (("second", 20), ("first", 10)):
         holding.hold(job(name, queued=queued), 100)
-    holding.hold(job("other", lane="another"), 100)
+    holding.hold(job("other", queue="another"), 100)
 
     assert names(holding.empty()) == ["first", "second", "other"]
     assert holding.empty() == []
-    assert holding.full_lanes() == ()
+    assert holding.full_queues() == ()
     assert holding.wait() == math.inf
 
 
@@ -217,7 +217,7 @@ def test_threads_hold_and_the_loop_lets_go_and_none_is_lost_or_doubled():
     holding, found, stop = Holding(1000), [], threading.Event()
 
     def hold(place: int) -> None:
-        holding.hold(job(f"{place}", lane=f"lane-{place % 7}", queued=place), place % 3)
+        holding.hold(job(f"{place}", queue=f"queue-{place % 7}", queued=place), place % 3)
 
     def let_go() -> None:
         while not stop.is_set() or math.isfinite(holding.wait()):

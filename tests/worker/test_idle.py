@@ -7,7 +7,7 @@ import pytest
 import redis
 from support_caller import PAYMENT, Caller
 from support_installation import World
-from support_outbox import BUCKET, lane
+from support_outbox import BUCKET, queue
 from support_service import eventually
 from support_valkey import ValkeyServer
 from support_worker import Journal, working
@@ -16,7 +16,7 @@ from otp_service.bootstrap import Installation
 from otp_service.store import keys
 from otp_service.store.outbox import GROUP
 
-LANES = 100
+QUEUES = 100
 WATCHED = 3
 """Seconds."""
 
@@ -30,18 +30,18 @@ def installation(valkey: ValkeyServer) -> Installation:
 
 
 def _make_empty_lanes(client: redis.Redis) -> None:
-    """Make lanes as they are when all that they held was delivered, and before they are forgotten."""
+    """Make queues as they are when all that they held was delivered, and before they are forgotten."""
     with client.pipeline(transaction=False) as pipeline:
-        for place in range(LANES):
-            name = lane(f"shop-{place}")
+        for place in range(QUEUES):
+            name = queue(f"shop-{place}")
             pipeline.xgroup_create(name, GROUP, "0", mkstream=True)
-            pipeline.hset(keys.lanes(BUCKET), name, 1)
+            pipeline.hset(keys.queues(BUCKET), name, 1)
             pipeline.sadd(keys.ready(BUCKET), name)
         pipeline.execute()
 
 
 def _wait_until_it_waits(client: redis.Redis) -> None:
-    """Wait until a worker has done what it does at its beginning: it forgets lanes that are empty."""
+    """Wait until a worker has done what it does at its beginning: it forgets queues that are empty."""
     # The recorder waits too, and who does not wait any more is still listed with what he did last.
     eventually(lambda: any(one["cmd"] == "blpop" and "b" in one["flags"] for one in client.client_list()))
 
@@ -63,21 +63,21 @@ def test_a_worker_without_work_asks_little_however_many_lanes_are_empty(
         valkey.client.config_resetstat()
         time.sleep(WATCHED)
         asked = _asked(valkey.client)
-        assert valkey.client.hlen(keys.lanes(BUCKET)) == LANES
+        assert valkey.client.hlen(keys.queues(BUCKET)) == QUEUES
 
     a_second = {name: calls / WATCHED for name, calls in asked.items()}
     assert asked["blpop"] >= 1, "it waits"
     assert a_second["fcall"] <= 8
-    assert asked["xreadgroup"] <= 2 * WATCHED, "by the recorder; lanes without anything new are not looked into"
-    assert asked["xpending"] <= 2 * LANES * WATCHED, "but for what the dead left there, about once a second"
-    assert asked["xrange"] <= 2 * LANES, "and for its oldest message, every five seconds"
+    assert asked["xreadgroup"] <= 2 * WATCHED, "by the recorder; queues without anything new are not looked into"
+    assert asked["xpending"] <= 2 * QUEUES * WATCHED, "but for what the dead left there, about once a second"
+    assert asked["xrange"] <= 2 * QUEUES, "and for its oldest message, every five seconds"
     rest = sum(calls for name, calls in asked.items() if name not in {"xpending", "xrange"})
     assert rest / WATCHED <= 60
 
 
-@pytest.mark.parametrize("lanes", [0, LANES])
-def test_a_fresh_message_is_there_at_once(valkey: ValkeyServer, installation: Installation, lanes: int) -> None:
-    """Its lane may be new, or have been empty for a while."""
+@pytest.mark.parametrize("queues", [0, QUEUES])
+def test_a_fresh_message_is_there_at_once(valkey: ValkeyServer, installation: Installation, queues: int) -> None:
+    """Its queue may be new, or have been empty for a while."""
     gateway, shop, bank = Journal(), Caller(installation), Caller(installation, "bank")
     starts = [
         shop.start,
@@ -89,7 +89,7 @@ def test_a_fresh_message_is_there_at_once(valkey: ValkeyServer, installation: In
     waits = []
     with working(installation, sandbox=gateway):
         _wait_until_it_waits(valkey.client)
-        if lanes:
+        if queues:
             _make_empty_lanes(valkey.client)
         for start in starts:
             time.sleep(0.3)  # it has looked around for the last time, and waits again

@@ -32,7 +32,7 @@ def test_a_job_that_is_in_hand_is_not_new(in_flight: InFlight):
     assert not in_flight.add(one)
 
     assert in_flight.busy == 0
-    assert in_flight.add(replace(one, lane="another")), "entries of two lanes may have the same name"
+    assert in_flight.add(replace(one, queue="another")), "entries of two queues may have the same name"
 
 
 def test_a_job_that_is_brought_to_an_end_is_new_when_it_comes_again(in_flight: InFlight):

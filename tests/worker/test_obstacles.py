@@ -5,7 +5,7 @@ import time
 import pytest
 from support_caller import Caller
 from support_installation import World
-from support_outbox import BUCKET, lane
+from support_outbox import BUCKET, queue
 from support_service import eventually
 from support_valkey import ValkeyServer
 from support_worker import Journal, working
@@ -17,10 +17,10 @@ from otp_service.store import keys
 def test_a_key_of_another_type_among_the_lanes_stops_no_delivery(valkey: ValkeyServer, *, ready: bool):
     world, gateway = World(valkey.client, valkey.url, time.sleep), Journal()
     installation = world.install()
-    valkey.client.set(lane("zzz"), "not a stream")
-    valkey.client.hset(keys.lanes(BUCKET), lane("zzz"), 1)
+    valkey.client.set(queue("zzz"), "not a stream")
+    valkey.client.hset(keys.queues(BUCKET), queue("zzz"), 1)
     if ready:
-        valkey.client.sadd(keys.ready(BUCKET), lane("zzz"))
+        valkey.client.sadd(keys.ready(BUCKET), queue("zzz"))
     one = Caller(installation).start()
     with working(installation, sandbox=gateway):
         eventually(lambda: gateway.place_of(one) is not None, 5)

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from support_caller import PAYMENT, Caller
 from support_installation import World, key
-from support_outbox import DELAYED, jobs_of, lane, pending, settle, waiting
+from support_outbox import DELAYED, jobs_of, pending, queue, settle, waiting
 from support_service import eventually
 from support_valkey import ValkeyServer
 from support_worker import Journal, working
 
 from otp_service.bootstrap import Installation
 from otp_service.store import keys
-from otp_service.store.outbox import Dropped, Next, Settlement
+from otp_service.store.outbox import Dropped, NextStep, Settlement
 from otp_service.worker.worker import Worker
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
@@ -80,7 +80,7 @@ def test_retries_do_not_delay_a_fresh_message_and_are_not_forgotten(world: World
     for _ in range(200):
         shop.start()
     for job in jobs_of(installation.context, count=200):
-        settle(installation.context, job, Dropped("gone"), Settlement(Next.RETRY))
+        settle(installation.context, job, Dropped("gone"), Settlement(NextStep.RETRY))
     with working(installation, sandbox=gateway):
         eventually(lambda: len(gateway.served) > 20)
         ids = {shop.start() for _ in range(50)}
@@ -88,7 +88,7 @@ def test_retries_do_not_delay_a_fresh_message_and_are_not_forgotten(world: World
         fresh = sorted(gateway.place_of(one) or 0 for one in ids)
         between = fresh[-1] - fresh[0] - 49
 
-        assert world.client.xlen(lane(kind="retry")) > 50, "the fresh ones overtook them"
+        assert world.client.xlen(queue(kind="retry")) > 50, "the fresh ones overtook them"
         assert 1 <= between <= 40, "one turn of seven is theirs, and what was in hand"
         _end(world)
     assert len(gateway.served) == 250
@@ -212,7 +212,9 @@ def test_a_worker_that_waits_for_retries_asks_redis_a_few_times_a_second_only(wo
     shop = Caller(installation)
     ids = [shop.start() for _ in range(20)]
     for place, job in enumerate(jobs_of(installation.context)):
-        settle(installation.context, job, Dropped("gone"), Settlement(Next.RETRY, delay=3000 + 60_000 * (place > 0)))
+        settle(
+            installation.context, job, Dropped("gone"), Settlement(NextStep.RETRY, delay=3000 + 60_000 * (place > 0))
+        )
     with working(installation, sandbox=gateway):
         began = time.monotonic()
         time.sleep(0.5)  # what it does at the start
@@ -221,7 +223,7 @@ def test_a_worker_that_waits_for_retries_asks_redis_a_few_times_a_second_only(wo
         asked = world.client.info("stats")["total_commands_processed"] - before
         eventually(lambda: gateway.served)
 
-    assert asked < 150, "with those that scripts call, over six lanes"
+    assert asked < 150, "with those that scripts call, over six queues"
     assert [one.message.verification_id for one in gateway.served] == [ids[0]]
     assert gateway.served[0].began - began < 3.3, "and it is there in time"
 

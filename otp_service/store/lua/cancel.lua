@@ -6,9 +6,9 @@
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'canceled', now, record}
 -- include clock fence streams idempotency record
 
-local found = record.of(KEYS[1], ARGV[1])
+local found = record.read(KEYS[1], ARGV[1])
 if not found then return { 'not-found' } end
-local remembered = idempotency.recall(KEYS[3], ARGV[2])
+local remembered = idempotency.find(KEYS[3], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if not remembered and found.status ~= 'canceled' then
   if found.status ~= 'pending' then return { 'final', found.status } end
@@ -17,4 +17,4 @@ if not remembered and found.status ~= 'canceled' then
   streams.report(KEYS[2], 'verification.canceled', found, 'reason', ARGV[3])
 end
 if not remembered then idempotency.remember_with(KEYS[1], KEYS[3], ARGV[2]) end
-return { 'canceled', now, record.whole(KEYS[1]) }
+return { 'canceled', now, record.read_all(KEYS[1]) }

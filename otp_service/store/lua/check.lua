@@ -15,14 +15,14 @@
 -- Returns one of: {'not-found'} {'mismatch'} {'invalid-code', length} {'transaction-missing'}
 --                 {'transaction-unwanted'} {'checked', status, reason, checks left, whether the application's alarm
 --                 was raised}
--- include clock fence states counters limits standing waits buckets conversions findings failing counted approvals guesses
+-- include clock fence states counters limits reputation waits buckets conversions rule_hits failure_alarm bucket_counts approvals guesses
 -- include streams idempotency record mirror
 
-local found = record.of(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',
+local found = record.read(KEYS[1], ARGV[1], 'tag', 'checks', 'max_checks', 'code_length', 'kind', 'transaction',
   'pseudonym', 'sends', 'created', 'guard', 'context', 'block', 'network', 'wide', 'provider',
   'in_block', 'in_country', 'lifted')
 if not found then return { 'not-found' } end
-local remembered = idempotency.recall(KEYS[3], ARGV[5])
+local remembered = idempotency.find(KEYS[3], ARGV[5])
 if remembered == 'mismatch' then return { 'mismatch' } end
 if remembered then
   local first = redis.call('HMGET', KEYS[3], 'reason', 'checks_left')
@@ -58,25 +58,25 @@ end
 
 local guessing = guesses.read(found, ARGV[8], ARGV[9], KEYS[5])
 local refusal = guesses.refusal(guessing)
-if #guessing.findings > 0 then
-  findings.report(KEYS[4], ARGV[7], ARGV[6], guessing.findings, found, 'check', guessing.lane)
+if #guessing.rule_hits > 0 then
+  rule_hits.report(KEYS[4], ARGV[7], ARGV[6], guessing.rule_hits, found, 'check', guessing.trust)
 end
 if refusal then return answer('pending', 'number_locked', 'check.refused', 'rule', refusal.rule) end
 
 checks = redis.call('HINCRBY', KEYS[1], 'checks', 1) -- counted before compared
 local right = ARGV[2] == found.tag -- two keyed MACs: how long the comparison takes tells nothing of the code
-if right and mirror.frozen(ARGV[10] .. found.pseudonym, found) then
+if right and mirror.is_frozen(ARGV[10] .. found.pseudonym, found) then
   record.finish(KEYS[1], found.start, 'canceled')
   streams.report(KEYS[2], 'verification.canceled', found, 'reason', 'frozen')
   return answer('canceled', 'canceled')
 end
-if failing.count(KEYS[5], guessing.kept.failures, right) then
+if failure_alarm.count(KEYS[5], guessing.kept.failures, right) then
   alarm = 1
-  failing.tell(KEYS[4], ARGV[7], ARGV[6], guessing.kept.failures, found)
+  failure_alarm.report(KEYS[4], ARGV[7], ARGV[6], guessing.kept.failures, found)
 end
 if right then
   guesses.approved(guessing)
-  approvals.give_back(found, guessing.standing.approved)
+  approvals.give_back(found, guessing.reputation.approved)
   record.finish(KEYS[1], found.start, 'approved')
   return answer('approved', '', 'verification.approved')
 end

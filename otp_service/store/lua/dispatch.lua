@@ -1,28 +1,28 @@
 -- Records that a message is about to be handed to a gateway, and to which, if it is still wanted.
 --
--- KEYS[1] the record   KEYS[2] the dispatch   KEYS[3] lane of the outbox   KEYS[4] decisions
+-- KEYS[1] the record   KEYS[2] the dispatch   KEYS[3] queue of the outbox   KEYS[4] decisions
 -- KEYS[5] the mirror's head   KEYS[6] events   KEYS[7] calls that are under way
 -- KEYS[8] and following: for each gateway of the route, the preferred one first, its health and its calls in flight; then
 -- what the application has spent
 -- ARGV[1] application  ARGV[2] number of the message   ARGV[3] generation of its code   ARGV[4] channel
 -- ARGV[5] how many dispatches of a message may be ones that may have been sent although they failed, if more are to follow
 -- ARGV[6] identifier of the dispatch
--- ARGV[7] consumer group   ARGV[8] consumer   ARGV[9] entry in the lane
+-- ARGV[7] consumer group   ARGV[8] consumer   ARGV[9] entry in the queue
 -- ARGV[10] greatest length of the decisions   ARGV[11] their greatest age, and that of calls, in milliseconds
 -- ARGV[12] identity of the ledger   ARGV[13] place that it is known to have come to
 -- ARGV[14] which consent is needed: recorded, off   ARGV[15] beginning of the keys of what the mirror says of numbers
 -- ARGV[16] and following, for each gateway: name; messages a second and calls in flight, 0 for any; milliseconds that
 -- a call may take; 1 when it was called since the job was taken, otherwise 0
 -- Derives: what the mirror says of the number, from the record's pseudonym (same hash tag)
--- Returns one of: {'overtaken'} (another worker has the job by now)
---                 {'behind'} (the mirror of the ledger: it may be asked again)
+-- Returns one of: {'lease-lost'} (another worker has the job by now)
+--                 {'mirror-behind'} (the mirror of the ledger: it may be asked again)
 --                 {'dropped', reason, slot in which the message still waits or empty, rule that refused it or empty}
---                 {'blocked', now, milliseconds until a gateway may be free or -1, record}
+--                 {'no-gateway-free', now, milliseconds until a gateway may be free or -1, record}
 --                 {'dispatched', now, number of the dispatch, gateway, choice, record}
--- include clock fence states findings spending streams record mirror deliveries health routing
+-- include clock fence states rule_hits spending streams record mirror deliveries health routing
 
-if not streams.held(KEYS[3], ARGV[7], ARGV[9], ARGV[8]) then return { 'overtaken' } end
-local found = record.of(KEYS[1], ARGV[1], 'generation', 'sends', 'from' .. ARGV[2], 'p' .. ARGV[2], 'pseudonym', 'ledger',
+if not streams.is_held(KEYS[3], ARGV[7], ARGV[9], ARGV[8]) then return { 'lease-lost' } end
+local found = record.read(KEYS[1], ARGV[1], 'generation', 'sends', 'from' .. ARGV[2], 'p' .. ARGV[2], 'pseudonym', 'ledger',
   'lifted')
 if not found then return { 'dropped', 'gone', '', '' } end
 
@@ -30,18 +30,18 @@ local place = KEYS[3] .. '/' .. ARGV[9]
 deliveries.interrupt(KEYS[1], KEYS[6], KEYS[7], place, found)
 local made = tonumber(redis.call('HGET', KEYS[1], 'n' .. ARGV[2]) or 0)
 local last = deliveries.slot(ARGV[2], math.max(made, 1))
-local _, _, status = deliveries.parts(redis.call('HGET', KEYS[1], last))
+local _, _, status = deliveries.parse(redis.call('HGET', KEYS[1], last))
 
 local function dropped(reason, rule) return { 'dropped', reason, status == 'queued' and last or '', rule or '' } end
 if found.status ~= 'pending' then return dropped(found.status) end
 if now >= tonumber(found.expires) then return dropped('expired') end
 if found.generation ~= ARGV[3] then return dropped('superseded') end
-if deliveries.decided(KEYS[1], ARGV[2]) then return dropped('reported') end
+if deliveries.is_decided(KEYS[1], ARGV[2]) then return dropped('reported') end
 local number_key = ARGV[15] .. found.pseudonym
 local why = mirror.refusal(KEYS[5], number_key, found, ARGV[12], ARGV[13], ARGV[14], found.ledger or -1)
-if why == 'mirror-behind' then return { 'behind' } end
+if why == 'mirror-behind' then return { 'mirror-behind' } end
 if why then return dropped(why) end
-local whole = record.whole(KEYS[1])
+local whole = record.read_all(KEYS[1])
 local after = tonumber(found['from' .. ARGV[2]] or 0)
 local tally = deliveries.tally(whole, ARGV[2], after)
 if tally.sent + tally.delivered > 0 then return dropped('sent') end
@@ -55,24 +55,24 @@ local key_of, kept = states.read(KEYS, 8 + 2 * (#ARGV - 15) / 5)
 if not reserved then
   local list = {}
   spending.test(list, kept, found.country, price)
-  local first = findings.first(list)
-  if first then findings.report(KEYS[4], ARGV[10], ARGV[11], list, found, 'dispatch', '') end
+  local first = rule_hits.first(list)
+  if first then rule_hits.report(KEYS[4], ARGV[10], ARGV[11], list, found, 'dispatch', '') end
   if first and not first.records then return dropped('spend_ceiling', first.rule) end
 end
 
 local one, choice = routing.choose(routing.read(8, 16, whole, ARGV[2], ARGV[4], after))
 if not one and not choice then return dropped('too_many_errors') end
-if not one then return { 'blocked', now, choice, whole } end
+if not one then return { 'no-gateway-free', now, choice, whole } end
 health.enter(one, ARGV[6], one.lease)
 
 if not reserved then
   spending.add(key_of, kept, found.country, price, now)
   spending.reserve(KEYS[1], ARGV[2], number, price)
 end
-local held = deliveries.queued(ARGV[4], one.name, choice)
+local held = deliveries.new_slot(ARGV[4], one.name, choice)
 redis.call('HSET', KEYS[1], 'n' .. ARGV[2], number, slot, held)
 deliveries.open(KEYS[7], place, ARGV[11], slot, price, held)
 if ARGV[2] == found.sends then redis.call('HSET', KEYS[1], 'channel', ARGV[4]) end -- the newest message's
 redis.call('HSET', KEYS[2], 'v', '1', 'record', KEYS[1], 'slot', slot, 'gateway', one.name)
 redis.call('PEXPIREAT', KEYS[2], now + redis.call('PTTL', KEYS[1]))
-return { 'dispatched', now, number, one.name, choice, record.whole(KEYS[1]) }
+return { 'dispatched', now, number, one.name, choice, record.read_all(KEYS[1]) }

@@ -7,16 +7,16 @@
 local approvals = {}
 
 -- Returns the flags of a start.
-function approvals.memory(sending)
-  local standing, new = sending.standing, sending.new
+function approvals.flags(sending)
+  local reputation, new = sending.reputation, sending.new
   return '.' .. (sending.place == 'home' and 'h' or '') .. (sending.safe and 's' or '')
-    .. (standing.approved and 'a' or '') .. (standing.familiar and 'f' or '')
+    .. (reputation.approved and 'a' or '') .. (reputation.familiar and 'f' or '')
     .. (new.number and 'n' or '') .. (new.country and 'c' or '')
 end
 
--- Reads what a record remembers, of the fields that `record.of` found. Returns the flags by letter, the context, and the
+-- Reads what a record remembers, of the fields that `record.read` found. Returns the flags by letter, the context, and the
 -- guard's keys: of its block and country, and of its address when they are asked for.
-function approvals.remembered(found, with_address)
+function approvals.read(found, with_address)
   local flags, keys = {}, {}
   for letter in string.gmatch(found.guard or '', '%a') do flags[letter] = true end
   local function add(part, tag, name) keys[#keys + 1] = 'otp:{' .. tag .. '}:guard/' .. part .. '/' .. name end
@@ -44,7 +44,7 @@ local function give_back(part, state, created, messages, counts)
     done[rule.name], done[rule.approvals] = true, true
   end
   if part.breakers[1] then
-    state.c = conversions.now(state.c)
+    state.c = conversions.advance(state.c)
     conversions.approve(state.c, created)
   end
   state.at = state.at or now
@@ -53,7 +53,7 @@ end
 -- Gives back what a verification was counted for, and counts its approval: of one number once, while it is known, however
 -- many verifications of it were under way. `known` tells whether it was before this approval.
 function approvals.give_back(found, known)
-  local flags, _, names = approvals.remembered(found, true)
+  local flags, _, names = approvals.read(found, true)
   if flags.s or #names == 0 then return end
   local keys, kept = states.read(names, 1)
   local looked_at = { approved = not flags.a, familiar = not flags.f }
@@ -63,7 +63,7 @@ function approvals.give_back(found, known)
     if state and looked_at[part.spares] then
       local function messages(rule)
         if part.starts then return (not rule.new or new[rule.new]) and 1 or 0 end
-        return counted.times(found['in_' .. part.name], rule.name)
+        return bucket_counts.times(found['in_' .. part.name], rule.name)
       end
       give_back(part, state, tonumber(found.created), messages, part.spares ~= 'approved' or not known)
       states.write(keys[part.name], state, ruleset.lives[part.name])

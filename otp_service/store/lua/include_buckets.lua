@@ -7,7 +7,7 @@ local buckets = {}
 
 -- Lets a bucket leak since it was seen last. Returns how much it holds, and how much it may. What got smaller since, because
 -- approvals faded, is full and not more: otherwise a bucket that filled while it was large would refuse for days.
-function buckets.now(kept, rule)
+function buckets.leak(kept, rule)
   local level, most = kept[rule.name], rule.amount
   if kept[rule.approvals] then
     most = most + rule.factor * counters.value(kept[rule.approvals], rule.window)

@@ -7,7 +7,7 @@ local conversions = {}
 local SLOT, KEPT, FORGOTTEN = 60000, 0.93, 120
 
 -- Brings a breaker to the present, a new one for nil, and returns it.
-function conversions.now(seen)
+function conversions.advance(seen)
   local slot = math.floor(now / SLOT)
   if not seen then return { slot, 0, 0, 0, 0, 0, 0, 0, 0, 0 } end
   for _ = 1, math.min(slot - seen[1], FORGOTTEN) do

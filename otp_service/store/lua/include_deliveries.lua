@@ -11,12 +11,12 @@ function deliveries.slot(message, dispatch)
 end
 
 -- Returns what a slot holds before there is an outcome; gateway and choice are empty while the message waits.
-function deliveries.queued(channel, gateway, choice)
+function deliveries.new_slot(channel, gateway, choice)
   return table.concat({ channel, gateway or '', 'queued', now, '', choice or '', now, '', '' }, '|')
 end
 
 -- Returns channel, gateway, status and reason of what a slot holds; nil when it holds nothing.
-function deliveries.parts(value)
+function deliveries.parse(value)
   return string.match(value or '', '^(.-)|(.-)|(.-)|.-|(.-)|')
 end
 
@@ -27,7 +27,7 @@ function deliveries.tally(record, message, after)
   for i = 1, #record, 2 do
     local number, dispatch = string.match(record[i], '^d(%d+)%.(%d+)$')
     if number == message and tonumber(dispatch) > after then
-      local _, _, status = deliveries.parts(record[i + 1])
+      local _, _, status = deliveries.parse(record[i + 1])
       tally[status] = (tally[status] or 0) + 1
     end
   end
@@ -35,7 +35,7 @@ function deliveries.tally(record, message, after)
 end
 
 -- Tells whether any call for a message brought it to a gateway.
-function deliveries.arrived(key, message)
+function deliveries.has_arrived(key, message)
   local tally = deliveries.tally(redis.call('HGETALL', key), message, 0)
   return tally.sent + tally.delivered > 0
 end
@@ -50,7 +50,7 @@ function deliveries.opt_out(key, mirror, told)
 end
 
 -- Tells whether a gateway's report has decided what follows for a message: a further one, or nothing.
-function deliveries.decided(key, message)
+function deliveries.is_decided(key, message)
   return redis.call('HEXISTS', key, 'after' .. message) == 1
 end
 
@@ -63,7 +63,7 @@ end
 
 -- Tells the outcome of a call and what it cost. `held` is what its slot holds, as a list: a report may have been faster, and
 -- outweigh it.
-function deliveries.tell(events, about, slot, outcome, reason, cost, held, ...)
+function deliveries.report(events, about, slot, outcome, reason, cost, held, ...)
   local status = (held[3] == outcome or held[3] == 'queued') and '' or held[3]
   streams.report(events, 'delivery.' .. outcome, about, 'slot', slot, 'channel', held[1], 'gateway', held[2], 'choice', held[6],
     'reason', reason, 'cost', cost, 'status', status, ...)
@@ -112,5 +112,5 @@ function deliveries.interrupt(key, events, calls, place, about)
   local most, held, slot = deliveries.close(calls, place)
   if not most then return end
   held = deliveries.settle(key, slot, 'unknown', 'interrupted', '', '') or held
-  deliveries.tell(events, about, slot, 'unknown', 'interrupted', most, held)
+  deliveries.report(events, about, slot, 'unknown', 'interrupted', most, held)
 end

@@ -34,6 +34,6 @@ function fence.apply(list)
 end
 
 -- Returns how many messages a limit allows now that allows so many: half of them, at least one, while the fence is new.
-function fence.most(amount)
+function fence.limit(amount)
   return fence.cautious > 0 and math.max(1, math.floor(amount / 2)) or amount
 end

@@ -9,20 +9,20 @@ local fraud = {}
 
 local function spared(sending, part)
   return sending.safe or (part.starts and sending.kind ~= 'start')
-    or (part.spares == 'approved' and sending.standing.approved)
-    or (part.spares == 'familiar' and sending.standing.familiar)
+    or (part.spares == 'approved' and sending.reputation.approved)
+    or (part.spares == 'familiar' and sending.reputation.familiar)
 end
 
 -- Judges the breaker of a part. Leaves in `sending` how it stands.
 local function judge(sending, part)
   for _, rule in ipairs(part.breakers) do
     if not rule.place or rule.place == sending.place then
-      local seen = conversions.now(part.kept.c)
+      local seen = conversions.advance(part.kept.c)
       local stands, changed = conversions.judge(seen, rule)
       sending.stands[part.name], part.seen = stands, seen
       if changed then part.change = { rule = rule, stands = stands, ends = seen[8] } end
       if stands == 'open' and not rule.flows then
-        findings.note(sending.findings, rule, seen[8] - now, seen[9], 0)
+        rule_hits.add(sending.rule_hits, rule, seen[8] - now, seen[9], 0)
       end
     end
   end
@@ -38,9 +38,9 @@ local function test(sending, part)
       rule.counts = (not rule.breaker or sending.stands[rule.breaker] == rule.stands)
         and (not rule.new or sending.new[rule.new])
       if part.kept[rule.name] then
-        local level, most = buckets.now(part.kept, rule)
+        local level, most = buckets.leak(part.kept, rule)
         rule.level = level
-        if rule.counts then findings.note(sending.findings, rule, buckets.wait(level, most, rule), level, most) end
+        if rule.counts then rule_hits.add(sending.rule_hits, rule, buckets.wait(level, most, rule), level, most) end
       elseif rule.counts then
         rule.level = 0
       end
@@ -81,7 +81,7 @@ function fraud.count(sending)
 end
 
 -- Writes the breakers that changed, of a message that is refused.
-function fraud.remember(sending)
+function fraud.write_changes(sending)
   for _, part in ipairs(sending.parts) do
     if part.change then write(sending, part, 0) end
   end

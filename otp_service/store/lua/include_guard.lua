@@ -15,10 +15,10 @@ function guard.read(place, further, sending)
     keys, place = further, 1
   end
   sending.keys, sending.kept, place = states.read(keys, place)
-  sending.standing = standing.of(sending.kept.standing, sending.context, sending.about.application)
-  sending.lane = sending.standing.familiar and 'known' or 'strange'
-  sending.windows = limits.of(keys, place, sending.scopes)
-  sending.findings, sending.new = {}, {}
+  sending.reputation = reputation.read(sending.kept.reputation, sending.context, sending.about.application)
+  sending.trust = sending.reputation.familiar and 'known' or 'unknown'
+  sending.windows = limits.windows(keys, place, sending.scopes)
+  sending.rule_hits, sending.new = {}, {}
   if sending.keys.asked then
     if next(sending.kept.address) then
       local asked = redis.call('SMISMEMBER', sending.keys.asked, sending.number, sending.about.country)
@@ -30,23 +30,23 @@ function guard.read(place, further, sending)
   return sending
 end
 
--- Tests all rules. Returns the finding that refuses the message, nil when none does.
+-- Tests all rules. Returns the rule hit that refuses the message, nil when none does.
 function guard.test(sending)
-  local list, kept = sending.findings, sending.kept
+  local list, kept = sending.rule_hits, sending.kept
   for _, limit in ipairs(sending.windows) do
-    local some = sending.standing.some
-    if limit.scope == 'failed_checks' then some = sending.standing.here end -- guesses count for each application
-    findings.note(list, limit, limits.test(limit, sending.lane == 'strange' and some))
+    local some = sending.reputation.some
+    if limit.scope == 'failed_checks' then some = sending.reputation.here end -- guesses count for each application
+    rule_hits.add(list, limit, limits.test(limit, sending.trust == 'unknown' and some))
   end
   if ruleset.cooldown and sending.kind == 'start' then -- a resend has delays of its own
-    local wait, run = waits.left(ruleset.cooldown, kept.cooldown, sending.lane)
-    findings.note(list, ruleset.cooldown, wait, run, 0)
+    local wait, run = waits.left(ruleset.cooldown, kept.cooldown, sending.trust)
+    rule_hits.add(list, ruleset.cooldown, wait, run, 0)
   end
-  guesses.test(list, kept.guesses, sending.lane)
-  if ruleset.failures and kept.failures then findings.note(list, ruleset.failures, failing.wait(kept.failures)) end
+  guesses.test(list, kept.guesses, sending.trust)
+  if ruleset.failures and kept.failures then rule_hits.add(list, ruleset.failures, failure_alarm.wait(kept.failures)) end
   spending.test(list, kept, sending.about.country, sending.price)
   fraud.test(sending)
-  local first = findings.first(list)
+  local first = rule_hits.first(list)
   return first and not first.records and first or nil
 end
 
@@ -54,7 +54,7 @@ end
 function guard.count(sending)
   limits.spend(sending.windows, 'failed_checks') -- it is tested against wrong codes, but is none
   if ruleset.cooldown and sending.kind ~= 'fallback' then
-    waits.add(ruleset.cooldown, sending.kept.cooldown, sending.lane)
+    waits.add(ruleset.cooldown, sending.kept.cooldown, sending.trust)
     states.write(sending.keys.cooldown, sending.kept.cooldown, ruleset.cooldown.forgotten)
   end
   if sending.price > 0 then
@@ -73,9 +73,9 @@ function guard.report(sending, stream, length, age, ...)
   for _, part in ipairs(sending.parts) do
     local change, about = part.change, sending.about
     if change then
-      findings.tell(stream, length, age, change.rule, change.stands, change.ends, about.application, about.country, '')
+      rule_hits.report_change(stream, length, age, change.rule, change.stands, change.ends, about.application, about.country, '')
     end
   end
-  if #sending.findings == 0 then return '' end
-  return findings.report(stream, length, age, sending.findings, sending.about, sending.kind, sending.lane, ...)
+  if #sending.rule_hits == 0 then return '' end
+  return rule_hits.report(stream, length, age, sending.rule_hits, sending.about, sending.kind, sending.trust, ...)
 end

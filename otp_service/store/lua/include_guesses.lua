@@ -1,42 +1,42 @@
 -- Wrong codes for one number, in one application, over all verifications: windows, waits that grow, and a lock after many
--- in a row. Kept: a run for each lane, `row` (all of them since an approval), and `ends` (when the lock ends).
+-- in a row. Kept: a run for each trust, `row` (all of them since an approval), and `ends` (when the lock ends).
 local guesses = {}
 
 -- Notes what stands against a guess now, the windows apart.
-function guesses.test(list, kept, lane)
+function guesses.test(list, kept, trust)
   if ruleset.guess_wait then
-    local wait, run = waits.left(ruleset.guess_wait, kept, lane)
-    findings.note(list, ruleset.guess_wait, wait, run, 0)
+    local wait, run = waits.left(ruleset.guess_wait, kept, trust)
+    rule_hits.add(list, ruleset.guess_wait, wait, run, 0)
   end
-  if ruleset.lock then findings.note(list, ruleset.lock, (kept.ends or 0) - now, ruleset.lock.after, ruleset.lock.after) end
+  if ruleset.lock then rule_hits.add(list, ruleset.lock, (kept.ends or 0) - now, ruleset.lock.after, ruleset.lock.after) end
 end
 
 -- Reads what counts for a guess. `windows` and `own` begin the keys that the number ends.
 function guesses.read(found, windows, own, failures)
-  local flags, context = approvals.remembered(found)
-  local keys = { own .. 'standing/' .. found.pseudonym, own .. 'cooldown/' .. found.pseudonym,
+  local flags, context = approvals.read(found)
+  local keys = { own .. 'reputation/' .. found.pseudonym, own .. 'cooldown/' .. found.pseudonym,
     own .. 'guesses/' .. found.application .. '/' .. found.pseudonym, failures }
   for _, rule in ipairs(ruleset.windows) do
     if rule.scope == 'failed_checks' then keys[#keys + 1] = windows .. found.pseudonym .. '/' .. rule.seconds end
   end
-  local guessing = { context = context, findings = {} }
+  local guessing = { context = context, rule_hits = {} }
   local place
   guessing.keys, guessing.kept, place = states.read(keys, 1)
-  guessing.standing = standing.of(guessing.kept.standing, context, found.application)
+  guessing.reputation = reputation.read(guessing.kept.reputation, context, found.application)
   guessing.application = found.application
-  guessing.lane = (flags.f or guessing.standing.familiar) and 'known' or 'strange'
-  guessing.windows = limits.of(keys, place, 'failed_checks')
+  guessing.trust = (flags.f or guessing.reputation.familiar) and 'known' or 'unknown'
+  guessing.windows = limits.windows(keys, place, 'failed_checks')
   return guessing
 end
 
--- Tests whether a code may be compared. Returns the finding that refuses it, nil when none does.
+-- Tests whether a code may be compared. Returns the rule hit that refuses it, nil when none does.
 function guesses.refusal(guessing)
   for _, limit in ipairs(guessing.windows) do
-    local stranger = guessing.lane == 'strange' and guessing.standing.here
-    findings.note(guessing.findings, limit, limits.test(limit, stranger))
+    local unknown_device = guessing.trust == 'unknown' and guessing.reputation.here
+    rule_hits.add(guessing.rule_hits, limit, limits.test(limit, unknown_device))
   end
-  guesses.test(guessing.findings, guessing.kept.guesses, guessing.lane)
-  local first = findings.first(guessing.findings)
+  guesses.test(guessing.rule_hits, guessing.kept.guesses, guessing.trust)
+  local first = rule_hits.first(guessing.rule_hits)
   return first and not first.records and first or nil
 end
 
@@ -44,7 +44,7 @@ end
 function guesses.wrong(guessing)
   local kept = guessing.kept.guesses
   limits.spend(guessing.windows)
-  if ruleset.guess_wait then waits.add(ruleset.guess_wait, kept, guessing.lane) end
+  if ruleset.guess_wait then waits.add(ruleset.guess_wait, kept, guessing.trust) end
   kept.row = (kept.row or 0) + 1
   if ruleset.lock and kept.row >= ruleset.lock.after then
     kept.ends, kept.row = now + ruleset.lock.length, 0
@@ -52,14 +52,14 @@ function guesses.wrong(guessing)
   states.write(guessing.keys.guesses, kept, ruleset.lives.guesses)
 end
 
--- An approval ends the runs of its own lane, and the row of all; the number is known from now on, and the context.
+-- An approval ends the runs of its own trust, and the row of all; the number is known from now on, and the context.
 function guesses.approved(guessing)
   for _, part in ipairs({ 'guesses', 'cooldown' }) do
     local kept = guessing.kept[part]
-    if kept[guessing.lane] or kept.row then
-      kept[guessing.lane], kept.row = nil, nil
+    if kept[guessing.trust] or kept.row then
+      kept[guessing.trust], kept.row = nil, nil
       states.write(guessing.keys[part], kept, ruleset.lives[part])
     end
   end
-  standing.approve(guessing.keys.standing, guessing.kept.standing, guessing.context, guessing.application)
+  reputation.approve(guessing.keys.reputation, guessing.kept.reputation, guessing.context, guessing.application)
 end

@@ -1,8 +1,8 @@
 -- The health of gateways, shared by all workers: a breaker, the operator's rate, the calls in flight.
 --
--- A gateway's hash holds, while the breaker is open, `until` (when it lets a probe through), `block` (how long it
+-- A gateway's hash holds, while the breaker is open, `until` (when it lets a probe through), `open_for` (how long it
 -- blocks), `probe` (the dispatch that tries it) and `probing` (until when that is waited for), `probed` (when it was
--- tried last), `hand` (who opened it by hand); while it is closed, `since`, `calls`, `bad` (of this window) and `run` (bad
+-- tried last), `opened_by` (who opened it by opened_by); while it is closed, `since`, `calls`, `bad` (of this window) and `run` (bad
 -- ones in a row). `paused` and `pause` are about throttling, `turn` about the rate; `refusal` and `refused` tell why and
 -- when it refused our account. Times and lengths in milliseconds.
 local health = {}
@@ -13,10 +13,10 @@ local DAY, PATIENCE, IN_FLIGHT_AGAIN, LAST_RESORT = 86400000, 1000, 50, 10000
 local function exact() return tonumber(stamp) * 1000 end
 
 -- Reads how a gateway is: its hash, its calls in flight, and what it is allowed (0: any).
-function health.read(hash, flights, per_second, most)
-  local names = { 'until', 'probing', 'probed', 'hand', 'paused', 'turn' }
+function health.read(hash, in_flight, per_second, most)
+  local names = { 'until', 'probing', 'probed', 'opened_by', 'paused', 'turn' }
   local values = redis.call('HMGET', hash, unpack(names))
-  local one = { hash = hash, flights = flights, per_second = tonumber(per_second), most = tonumber(most) }
+  local one = { hash = hash, in_flight = in_flight, per_second = tonumber(per_second), most = tonumber(most) }
   for i, name in ipairs(names) do one[name] = tonumber(values[i] or nil) or values[i] end
   return one
 end
@@ -29,16 +29,16 @@ function health.wait(one)
   if one.paused and now < one.paused then return one.paused - now, 'limit' end
   if one.per_second > 0 and one.turn and exact() < one.turn then return math.ceil(one.turn - exact()), 'limit' end
   if one.most > 0 then
-    redis.call('ZREMRANGEBYSCORE', one.flights, '-inf', now) -- what dead workers left
-    if redis.call('ZCARD', one.flights) >= one.most then return IN_FLIGHT_AGAIN, 'limit' end
+    redis.call('ZREMRANGEBYSCORE', one.in_flight, '-inf', now) -- what dead workers left
+    if redis.call('ZCARD', one.in_flight) >= one.most then return IN_FLIGHT_AGAIN, 'limit' end
   end
   return 0
 end
 
 -- Returns for how long an open breaker must be respected although no other gateway is left; nil when it is not
--- for that: opened by hand, or not open.
+-- for that: opened by opened_by, or not open.
 function health.last_resort(one)
-  if not one['until'] or one.hand then return nil end
+  if not one['until'] or one.opened_by then return nil end
   return math.max(0, (one.probed or 0) + LAST_RESORT - now, (one.probing or 0) - now, (one.paused or 0) - now)
 end
 
@@ -51,7 +51,7 @@ function health.enter(one, dispatch, lease)
     redis.call('PEXPIRE', one.hash, math.max(DAY, redis.call('PTTL', one.hash)))
   end
   if one.most > 0 then
-    redis.call('ZADD', one.flights, now + lease, dispatch)
-    redis.call('PEXPIRE', one.flights, DAY)
+    redis.call('ZADD', one.in_flight, now + lease, dispatch)
+    redis.call('PEXPIRE', one.in_flight, DAY)
   end
 end

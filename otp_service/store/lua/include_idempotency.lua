@@ -3,7 +3,7 @@ local idempotency = {}
 
 -- Returns nil for a request that is new (or has no key), 'mismatch' when the key stood for another one, and
 -- otherwise what was remembered: field, value, …
-function idempotency.recall(key, fingerprint)
+function idempotency.find(key, fingerprint)
   if fingerprint == '' then return nil end
   local remembered = redis.call('HGETALL', key)
   if #remembered == 0 then return nil end

@@ -9,7 +9,7 @@ local limits = {}
 
 -- Returns the windows of the ruleset that are in one of the scopes (commas between), with their keys, which a list has from
 -- a place on, in the same order. What is found is noted in the ruleset, and belongs to the call at hand.
-function limits.of(keys, place, scopes)
+function limits.windows(keys, place, scopes)
   local found, wanted = {}, {}
   for scope in string.gmatch(scopes, '[^,]+') do wanted[scope] = true end
   for _, limit in ipairs(ruleset.windows) do
@@ -59,12 +59,12 @@ local function wait_for(limit, most)
   return (limit.previous and sliding_wait or moving_wait)(limit, most)
 end
 
--- Tests a window for somebody; spends nothing. A stranger leaves some of it to those who are known, and behind a new fence
+-- Tests a window for somebody; spends nothing. A unknown_device leaves some of it to those who are known, and behind a new fence
 -- only half of it may be used for messages. Returns the milliseconds until one more event fits, 0 when it does; how many
 -- there are (a moving window keeps no more than it allows), and how many it may hold.
-function limits.test(limit, stranger)
-  local whole = stranger and limit.strangers or limit.amount
-  limit.most = limit.scope == 'failed_checks' and whole or fence.most(whole)
+function limits.test(limit, unknown_device)
+  local whole = unknown_device and limit.strangers or limit.amount
+  limit.most = limit.scope == 'failed_checks' and whole or fence.limit(whole)
   local wait = wait_for(limit, limit.most)
   if wait > 0 and limit.most < whole then
     wait = math.min(wait, math.max(fence.cautious, wait_for(limit, whole)))

@@ -5,17 +5,17 @@ local mirror = {}
 -- Tells whether a freeze ends what was started, of what the mirror has: those that stand, and the places of the last lifts,
 -- each for all and for an application. One that was lifted ends what was started before: that does not know of the lift.
 local function ended(all, own, lifted, lifted_own, about)
-  return all or own or mirror.later(lifted, lifted_own) > tonumber(about.lifted or 0)
+  return all or own or mirror.later_position(lifted, lifted_own) > tonumber(about.lifted or 0)
 end
 
 -- Returns the later of two places in the ledger, where they are known; 0 where neither is.
-function mirror.later(one, other)
+function mirror.later_position(one, other)
   return math.max(tonumber(one or 0), tonumber(other or 0))
 end
 
 -- Tells whether a number is frozen for a verification's application or for all, or was since it was started, as far as the
 -- mirror has come: that decides alone, so that a check never depends on the ledger.
-function mirror.frozen(number, about)
+function mirror.is_frozen(number, about)
   local own = about.application
   local kept = redis.call('HMGET', number, 'f:*', 'f:' .. own, 'l:*', 'l:' .. own)
   return ended(kept[1], kept[2], kept[3], kept[4], about)
@@ -23,7 +23,7 @@ end
 
 -- Returns why the mirror lets nothing through, by its name in `/readyz`; nil when it does, and then the place that it has
 -- come to. `identity` and `least` are the ledger's, as far as it is known to have come.
-function mirror.closed(head, identity, least)
+function mirror.closed_reason(head, identity, least)
   local place = redis.call('HMGET', head, 'identity', 'sequence', 'closed')
   if not (place[1] and place[2]) then return 'mirror-lost' end
   if place[1] ~= identity then return 'mirror-foreign' end
@@ -46,7 +46,7 @@ end
 -- `demand` is what the application asks for: 'required', 'recorded' or 'off'. `since` is the place from which on a
 -- withdrawal counts. `given` is when the consent was given that comes with the message, nil without one.
 function mirror.refusal(head, number, about, identity, least, demand, since, given)
-  local closed, place = mirror.closed(head, identity, least)
+  local closed, place = mirror.closed_reason(head, identity, least)
   if closed then return 'mirror-behind' end
   local application = about.application
   local kept = redis.call('HMGET', number, 's:*', 's:' .. application, 'c:' .. application .. ':' .. about.purpose,
@@ -57,5 +57,5 @@ function mirror.refusal(head, number, about, identity, least, demand, since, giv
   end
   local why = demand ~= 'off' and without_consent(kept[3], demand, since, given)
   if why then return why end
-  return nil, place, mirror.later(kept[6], kept[7])
+  return nil, place, mirror.later_position(kept[6], kept[7])
 end

@@ -8,7 +8,7 @@ end
 
 -- Returns the fields asked for as a table by name, always with its identifier, application, purpose, country,
 -- status, expiry (that of before a fence is over) and the key of its start; nil when there is no record of this application.
-function record.of(key, application, ...)
+function record.read(key, application, ...)
   local names = { 'application', 'purpose', 'country', 'status', 'expires', 'fence', 'start', ... }
   local values = redis.call('HMGET', key, unpack(names))
   if values[1] ~= application then return nil end
@@ -19,7 +19,7 @@ function record.of(key, application, ...)
 end
 
 -- Returns all of it as a flat list, as it is handed out; empty when there is none.
-function record.whole(key)
+function record.read_all(key)
   return fence.apply(redis.call('HGETALL', key))
 end
 

@@ -13,7 +13,7 @@ local function tried(record, message, channel, after)
   for i = 1, #record, 2 do
     local number, dispatch = string.match(record[i], '^d(%d+)%.(%d+)$')
     if number then
-      local through, gateway, _, reason = deliveries.parts(record[i + 1])
+      local through, gateway, _, reason = deliveries.parse(record[i + 1])
       if number == message and tonumber(dispatch) > after and string.find(reason, '^error ') then
         errors[gateway] = (errors[gateway] or 0) + 1
       end

@@ -25,7 +25,7 @@ function spending.test(list, kept, country, price)
   for _, one in ipairs(spending.ceilings(country)) do
     local _, amount = spent(kept[one.part] or {}, one)
     local ends = (math.floor(now / one.interval) + 1) * one.interval
-    findings.note(list, one, amount + price > one.amount and ends - now or 0, amount, one.amount)
+    rule_hits.add(list, one, amount + price > one.amount and ends - now or 0, amount, one.amount)
   end
 end
 

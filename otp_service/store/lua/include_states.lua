@@ -1,5 +1,5 @@
 -- States that the guard keeps: what is in one of its keys, as MessagePack, in which numbers stay what they are. The server
--- reads and writes it twice as fast as JSON, and the script recall shows it. A key of the guard names its part of it:
+-- reads and writes it twice as fast as JSON, and the script guard_read shows it. A key of the guard names its part of it:
 -- `:guard/<part>/`.
 local states = {}
 

@@ -2,7 +2,7 @@
 -- at each write, the events by whoever records them (events.py): none goes that is not in the ledger. `about` names a
 -- verification: id, application, purpose, country.
 --
--- The outbox has lanes, so that workers can take turns among them: one for each application, kind of message, country
+-- The outbox has queues, so that workers can take turns among them: one for each application, kind of message, country
 -- and channel.
 local streams = {}
 local MANY = 20 -- messages from which on their pace says how long one more will wait
@@ -28,19 +28,19 @@ function streams.report(stream, event, about, ...)
 end
 
 -- Returns the name of a stream's last entry.
-function streams.last(stream)
+function streams.last_entry(stream)
   local entry = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
   return entry and entry[1] or '0-0'
 end
 
--- Puts a job into a lane, and wakes a worker when nothing else waited there. It must not push out what was accepted
--- before, however long the lane is: that is trimmed by age only. `lanes`, `ready` and `wake` are keys (see keys.py).
--- A job knows how many were before it: in the lane (`ahead`), and ever.
-function streams.put(lane, lanes, ready, wake, age, ahead, ...)
-  local job, place = { ... }, redis.call('HINCRBY', lanes, lane, 1)
+-- Puts a job into a queue, and wakes a worker when nothing else waited there. It must not push out what was accepted
+-- before, however long the queue is: that is trimmed by age only. `queues`, `ready` and `wake` are keys (see keys.py).
+-- A job knows how many were before it: in the queue (`ahead`), and ever.
+function streams.put(queue, queues, ready, wake, age, ahead, ...)
+  local job, place = { ... }, redis.call('HINCRBY', queues, queue, 1)
   for _, part in ipairs({ 'ahead', ahead, 'place', place }) do job[#job + 1] = part end
-  redis.call('XADD', lane, 'MINID', '~', now - age, '*', unpack(job))
-  if redis.call('SADD', ready, lane) == 1 then streams.wake(wake) end
+  redis.call('XADD', queue, 'MINID', '~', now - age, '*', unpack(job))
+  if redis.call('SADD', ready, queue) == 1 then streams.wake(wake) end
 end
 
 -- Wakes a worker that has nothing to do.
@@ -51,23 +51,23 @@ function streams.wake(wake)
 end
 
 -- Queues a message of a verification; it has a trace only where there is one.
-function streams.queue(lane, lanes, ready, wake, age, ahead, about, channel, message, generation, expires)
-  streams.put(lane, lanes, ready, wake, age, ahead, 'v', '1', 'id', about.id, 'application', about.application,
+function streams.queue_message(queue, queues, ready, wake, age, ahead, about, channel, message, generation, expires)
+  streams.put(queue, queues, ready, wake, age, ahead, 'v', '1', 'id', about.id, 'application', about.application,
     'purpose', about.purpose, 'country', about.country, 'channel', channel, 'message', message,
     'generation', generation, 'expires', expires, 'queued', now,
     unpack(about.trace ~= '' and { 'trace', about.trace } or {}))
 end
 
--- Tells whether a lane is so long, or moves so slowly, that one more message would come when less than a quarter of its
+-- Tells whether a queue is so long, or moves so slowly, that one more message would come when less than a quarter of its
 -- code's life (milliseconds) is left to read and type the code. Returns also how many messages there are.
-function streams.full(lane, lanes, length, life)
-  local count = redis.call('XLEN', lane)
+function streams.is_full(queue, queues, length, life)
+  local count = redis.call('XLEN', queue)
   if count >= tonumber(length) then return true, count end
   if count == 0 then return false, count end
-  local entry = redis.call('XRANGE', lane, '-', '+', 'COUNT', 1)[1]
+  local entry = redis.call('XRANGE', queue, '-', '+', 'COUNT', 1)[1]
   local oldest, wait = streams.fields(entry[2]), now - tonumber(string.match(entry[1], '^%d+'))
   if count >= MANY and oldest.place then -- all of them, at the pace of those that have left since the oldest one came
-    local left = oldest.ahead + redis.call('HGET', lanes, lane) - oldest.place - (count - 1)
+    local left = oldest.ahead + redis.call('HGET', queues, queue) - oldest.place - (count - 1)
     if left >= LEFT then wait = math.max(wait, wait * count / left) end
   end
   return wait >= 0.75 * tonumber(life), count
@@ -75,7 +75,7 @@ end
 
 -- Tells whether a consumer still has a job, nobody else has claimed it meanwhile; or, without a consumer, whether anybody
 -- has it: it was not brought to an end.
-function streams.held(lane, group, entry, ...)
-  local pending = redis.pcall('XPENDING', lane, group, entry, entry, 1, ...)
+function streams.is_held(queue, group, entry, ...)
+  local pending = redis.pcall('XPENDING', queue, group, entry, entry, 1, ...)
   return not pending.err and #pending > 0
 end

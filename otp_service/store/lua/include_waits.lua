@@ -1,16 +1,16 @@
--- Waits that grow with each event in a row. A run is kept for each lane, of those who are known and of strangers, as
+-- Waits that grow with each event in a row. A run is kept for each trust, of those who are known and of strangers, as
 -- length and time of the last event: what strangers do makes nobody wait who is known.
 local waits = {}
 
--- Returns the milliseconds that a lane has to wait now, and the length of its run.
-function waits.left(rule, kept, lane)
-  local run = kept[lane]
+-- Returns the milliseconds that a trust has to wait now, and the length of its run.
+function waits.left(rule, kept, trust)
+  local run = kept[trust]
   if not run or now - run[2] >= rule.forgotten then return 0, 0 end
   return math.max(0, run[2] + rule.waits[math.min(run[1], #rule.waits)] - now), run[1]
 end
 
 -- Notes one event more.
-function waits.add(rule, kept, lane)
-  local _, run = waits.left(rule, kept, lane)
-  kept[lane] = { run + 1, now }
+function waits.add(rule, kept, trust)
+  local _, run = waits.left(rule, kept, trust)
+  kept[trust] = { run + 1, now }
 end

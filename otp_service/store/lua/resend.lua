@@ -1,7 +1,7 @@
 -- Sends a verification's code again: the same one, or the next generation. Neither its life nor a guess
 -- budget is renewed.
 --
--- KEYS[1] the record    KEYS[2] lane of the outbox   KEYS[3] names of the lanes
+-- KEYS[1] the record    KEYS[2] queue of the outbox   KEYS[3] names of the queues
 -- KEYS[4] names of those that may have new jobs      KEYS[5] wake-up list
 -- KEYS[6] events        KEYS[7] idempotency key; the record again when there is none
 -- KEYS[8] decisions     KEYS[9] the mirror's head   KEYS[10] what it says of the number
@@ -9,7 +9,7 @@
 -- ARGV[1] application   ARGV[2] idempotency fingerprint, empty without one
 -- ARGV[3] channel       ARGV[4] generation that the caller read
 -- ARGV[5] tag of the next generation, empty for the same code
--- ARGV[6] greatest length of the lane; when it is reached nothing is accepted, for nothing is delivered
+-- ARGV[6] greatest length of the queue; when it is reached nothing is accepted, for nothing is delivered
 -- ARGV[7] events that may wait to be recorded; from then on nothing is accepted
 -- ARGV[8] greatest age of all streams in milliseconds
 -- ARGV[9] greatest length of the decisions
@@ -21,18 +21,18 @@
 -- ARGV[17] number of the call that this one falls back from, which must be the last one for its message; or 0
 -- Derives: the guard's keys of the verification's block and country, from the record
 -- Returns one of: {'not-found'} {'mismatch'} {'final', status} {'no-sends-left'} {'too-soon', wait}
---                 {'overtaken'} {'kept-back', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
+--                 {'conflict'} {'withheld', by what: mirror-behind, frozen, suppressed, consent-required} {'events-full'} {'backlog-full'}
 --                 {'refused', decision, rule, wait, quota, quota used, quota reset}
 --                 {'queued', now, record, quota, quota used, quota reset, rules that only record}
--- include clock fence states counters limits standing waits buckets conversions findings spending failing counted approvals
+-- include clock fence states counters limits reputation waits buckets conversions rule_hits spending failure_alarm bucket_counts approvals
 -- include guesses fraud guard streams idempotency record mirror deliveries
 
-local found = record.of(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays', 'last_send', 'generation', 'pseudonym',
+local found = record.read(KEYS[1], ARGV[1], 'sends', 'max_sends', 'resend_delays', 'last_send', 'generation', 'pseudonym',
   'guard', 'context', 'block', 'in_block', 'in_country', 'ledger', 'lifted')
 if not found then return { 'not-found' } end
-local remembered = idempotency.recall(KEYS[7], ARGV[2])
+local remembered = idempotency.find(KEYS[7], ARGV[2])
 if remembered == 'mismatch' then return { 'mismatch' } end
-if remembered then return { 'queued', now, record.whole(KEYS[1]), 0, 0, 0, '' } end
+if remembered then return { 'queued', now, record.read_all(KEYS[1]), 0, 0, 0, '' } end
 
 if found.status ~= 'pending' then return { 'final', found.status } end
 if now >= tonumber(found.expires) then return { 'final', 'expired' } end
@@ -46,30 +46,30 @@ for seconds in string.gmatch(found.resend_delays, '%d+') do
 end
 local wait = tonumber(found.last_send) + delay - now
 if wait > 0 and ARGV[12] == '0' then return { 'too-soon', wait } end
-if found.generation ~= ARGV[4] or (ARGV[12] ~= '0' and ARGV[12] ~= found.sends) then return { 'overtaken' } end
+if found.generation ~= ARGV[4] or (ARGV[12] ~= '0' and ARGV[12] ~= found.sends) then return { 'conflict' } end
 if ARGV[12] ~= '0' and deliveries.tally(redis.call('HGETALL', KEYS[1]), ARGV[12], 0).delivered > 0 then
-  return { 'overtaken' } -- another call for the message did arrive
+  return { 'conflict' } -- another call for the message did arrive
 end
-if ARGV[12] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[12]) ~= ARGV[17] then return { 'overtaken' } end
+if ARGV[12] ~= '0' and redis.call('HGET', KEYS[1], 'n' .. ARGV[12]) ~= ARGV[17] then return { 'conflict' } end
 local why = mirror.refusal(KEYS[9], KEYS[10], found, ARGV[13], ARGV[14], ARGV[15], found.ledger or -1)
-if why then return { 'kept-back', why } end
+if why then return { 'withheld', why } end
 if redis.call('XLEN', KEYS[6]) >= tonumber(ARGV[7]) then return { 'events-full' } end
-local full, ahead = streams.full(KEYS[2], KEYS[3], ARGV[6], found.expires - now)
+local full, ahead = streams.is_full(KEYS[2], KEYS[3], ARGV[6], found.expires - now)
 if full then return { 'backlog-full' } end
 
-local flags, context, names = approvals.remembered(found)
+local flags, context, names = approvals.read(found)
 local kind = ARGV[12] == '0' and 'resend' or 'fallback'
 local sending = guard.read(11, names, { kind = kind, about = found, number = found.pseudonym,
   scopes = ARGV[10], place = flags.h and 'home' or 'abroad', safe = flags.s, context = context,
   price = tonumber(ARGV[11]) })
 local refusal, quota = guard.test(sending), limits.quota(sending.windows)
 if refusal then
-  fraud.remember(sending)
-  local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8], 'price', ARGV[11], 'after', streams.last(KEYS[6]))
+  fraud.write_changes(sending)
+  local decision = guard.report(sending, KEYS[8], ARGV[9], ARGV[8], 'price', ARGV[11], 'after', streams.last_entry(KEYS[6]))
   return { 'refused', decision, refusal.rule, refusal.wait, quota.most, quota.used, quota.ttl }
 end
 guard.count(sending)
-counted.note(KEYS[1], sending, found)
+bucket_counts.note(KEYS[1], sending, found)
 guard.report(sending, KEYS[8], ARGV[9], ARGV[8])
 
 sends = sends + 1
@@ -79,11 +79,11 @@ if ARGV[5] ~= '' then
   redis.call('HSET', KEYS[1], 'generation', generation, 'tag', ARGV[5])
 end
 redis.call('HSET', KEYS[1], 'sends', sends, 'last_send', now, 'channel', ARGV[3],
-  deliveries.slot(sends, 1), deliveries.queued(ARGV[3]))
+  deliveries.slot(sends, 1), deliveries.new_slot(ARGV[3]))
 if sending.price > 0 then spending.reserve(KEYS[1], sends, 1, sending.price) end
 if ARGV[12] ~= '0' then redis.call('HSET', KEYS[1], 'after' .. ARGV[12], sends) end -- whoever has that one stops
 idempotency.remember_with(KEYS[1], KEYS[7], ARGV[2])
 found.trace = ARGV[16]
-streams.queue(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, found, ARGV[3], sends, generation, found.expires)
+streams.queue_message(KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[8], ahead, found, ARGV[3], sends, generation, found.expires)
 streams.report(KEYS[6], 'verification.resent', found, 'channel', ARGV[3], 'falls_back_from', ARGV[12], 'price', ARGV[11])
-return { 'queued', now, record.whole(KEYS[1]), quota.most, quota.used + 1, quota.ttl, findings.rules(sending.findings) }
+return { 'queued', now, record.read_all(KEYS[1]), quota.most, quota.used + 1, quota.ttl, rule_hits.rules(sending.rule_hits) }

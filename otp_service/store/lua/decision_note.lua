@@ -5,7 +5,7 @@
 -- ARGV[1] greatest length of the decisions   ARGV[2] their greatest age in milliseconds
 -- ARGV[3] the rule   ARGV[4] application     ARGV[5] purpose   ARGV[6] country   ARGV[7] enforce or lifted
 -- Returns: the identifier of the decision
--- include clock findings
+-- include clock rule_hits
 
 local about = { application = ARGV[4], purpose = ARGV[5], country = ARGV[6] }
-return findings.report_plain(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[7], about)
+return rule_hits.report_plain(KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[7], about)

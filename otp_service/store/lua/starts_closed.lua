@@ -7,7 +7,7 @@
 -- Returns: the reason; nil when there is none
 -- include clock mirror
 
-local why = mirror.closed(KEYS[1], ARGV[1], ARGV[2])
+local why = mirror.closed_reason(KEYS[1], ARGV[1], ARGV[2])
 if why then return why end
 for _, events in ipairs({ unpack(KEYS, 2) }) do
   if redis.call('XLEN', events) < tonumber(ARGV[3]) then return nil end

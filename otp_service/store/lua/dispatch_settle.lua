@@ -1,13 +1,13 @@
 -- Records what became of a message, and what follows for its job: acknowledged and deleted in the same step.
 --
--- KEYS[1] the record    KEYS[2] lane of the outbox   KEYS[3] delayed
+-- KEYS[1] the record    KEYS[2] queue of the outbox   KEYS[3] delayed
 -- KEYS[4] dead letters  KEYS[5] events                  KEYS[6] the mirror's head
 -- KEYS[7] calls that are under way   KEYS[8] and following: what the application has spent
 -- ARGV[1] slot of the outcome in the record, empty when there is none
 -- ARGV[2] status        ARGV[3] reason, may be empty
 -- ARGV[4] gateway, empty when none was called                ARGV[5] its reference, may be empty
 -- ARGV[6] what follows: 'done', 'next' (another dispatch at once), 'retry', 'dead'
--- ARGV[7] consumer group   ARGV[8] entry in the lane   ARGV[9] consumer
+-- ARGV[7] consumer group   ARGV[8] entry in the queue   ARGV[9] consumer
 -- ARGV[10] delay of a retry in milliseconds
 -- ARGV[11] greatest length of the dead letters   ARGV[12] their greatest age in milliseconds
 -- ARGV[13] what the call cost in millionths
@@ -15,28 +15,28 @@
 -- ARGV[15] of which template the message was made, may be empty
 -- ARGV[16] and following: the job as it goes on, name, value, …
 -- Returns one of: {'settled'} {'arrived'} (a receipt was faster: nothing more is sent of this message)
---                 {'overtaken'} (another worker has the job by now: nothing follows here)
--- include clock states findings spending streams deliveries
+--                 {'lease-lost'} (another worker has the job by now: nothing follows here)
+-- include clock states rule_hits spending streams deliveries
 
 local job, follows, called = { unpack(ARGV, 16) }, ARGV[6], ARGV[4] ~= ''
 local about, place = streams.fields(job), KEYS[2] .. '/' .. ARGV[8]
-if not called and not streams.held(KEYS[2], ARGV[7], ARGV[8], ARGV[9]) then return { 'overtaken' } end
+if not called and not streams.is_held(KEYS[2], ARGV[7], ARGV[8], ARGV[9]) then return { 'lease-lost' } end
 if not called then deliveries.interrupt(KEYS[1], KEYS[5], KEYS[7], place, about) end
-local _, through, told = deliveries.parts(redis.call('HGET', KEYS[1], ARGV[1]))
+local _, through, told = deliveries.parse(redis.call('HGET', KEYS[1], ARGV[1]))
 if called or through == '' then -- who made no call says nothing of one that was made
   local status = told == 'sent' and told or ARGV[2] -- a receipt outweighs what the answer made of it
   local kept, news = deliveries.settle(KEYS[1], ARGV[1], status, ARGV[3], '', ARGV[5])
   spending.settle(KEYS[1], ARGV[1], 8, about.country, ARGV[13])
   local open, held = deliveries.close(KEYS[7], place, ARGV[1])
   if news or open then
-    deliveries.tell(KEYS[5], about, ARGV[1], ARGV[2], ARGV[3], ARGV[13], kept or held, 'reference', ARGV[5],
+    deliveries.report(KEYS[5], about, ARGV[1], ARGV[2], ARGV[3], ARGV[13], kept or held, 'reference', ARGV[5],
       'template', ARGV[15], deliveries.opt_out(KEYS[1], KEYS[6], ARGV[14]))
   end
   local message, dispatch = string.match(ARGV[1], '^d(%d+)%.(%d+)$')
   local repeated = called and tonumber(redis.call('HGET', KEYS[1], 'n' .. message) or 0) > tonumber(dispatch)
-  if repeated or not streams.held(KEYS[2], ARGV[7], ARGV[8]) then return { 'overtaken' } end -- or brought to an end
-  if kept and deliveries.arrived(KEYS[1], message) then follows = 'done' end -- this call, or one before it
-  if deliveries.decided(KEYS[1], message) then follows = 'done' end
+  if repeated or not streams.is_held(KEYS[2], ARGV[7], ARGV[8]) then return { 'lease-lost' } end -- or brought to an end
+  if kept and deliveries.has_arrived(KEYS[1], message) then follows = 'done' end -- this call, or one before it
+  if deliveries.is_decided(KEYS[1], message) then follows = 'done' end
 end
 if follows == 'next' then return { 'settled' } end
 

@@ -1,9 +1,9 @@
 -- Puts retries that are due back into the outbox.
 --
--- KEYS[1] delayed   KEYS[2] names of the lanes   KEYS[3] names of those that may have new jobs   KEYS[4] wake-up list
+-- KEYS[1] delayed   KEYS[2] names of the queues   KEYS[3] names of those that may have new jobs   KEYS[4] wake-up list
 -- ARGV[1] greatest number to move at once   ARGV[2] greatest age of the outbox in milliseconds
--- ARGV[3] beginning of the lanes of retries; application, country and channel end them
--- Derives: the lane of each job (same hash tag)
+-- ARGV[3] beginning of the queues of retries; application, country and channel end them
+-- Derives: the queue of each job (same hash tag)
 -- Returns: {number moved, milliseconds until the next is due or -1}
 -- include clock streams
 
@@ -12,8 +12,8 @@ for _, job in ipairs(due) do
   local readable, fields = pcall(cjson.decode, job)
   if not readable or type(fields) ~= 'table' then fields = { 'unreadable', job } end
   local known = streams.fields(fields)
-  local lane = ARGV[3] .. table.concat({ known.application or '', known.country or '', known.channel or '' }, ':')
-  streams.put(lane, KEYS[2], KEYS[3], KEYS[4], ARGV[2], redis.call('XLEN', lane), unpack(fields))
+  local queue = ARGV[3] .. table.concat({ known.application or '', known.country or '', known.channel or '' }, ':')
+  streams.put(queue, KEYS[2], KEYS[3], KEYS[4], ARGV[2], redis.call('XLEN', queue), unpack(fields))
   redis.call('ZREM', KEYS[1], job)
 end
 local next_due = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]

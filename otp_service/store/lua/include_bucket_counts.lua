@@ -1,9 +1,9 @@
 -- What the messages of a verification were counted in, so that an approval gives back that and no more. A record remembers it
 -- of its block and its country, `in_block` and `in_country`: bucket:times, … Of an address its flags tell (see approvals).
-local counted = {}
+local bucket_counts = {}
 
 -- Returns how often a verification's messages were counted in a bucket.
-function counted.times(text, bucket)
+function bucket_counts.times(text, bucket)
   return tonumber(string.match(',' .. (text or ''), ',' .. bucket .. ':(%d+)') or 0)
 end
 
@@ -13,14 +13,14 @@ local function added(text, part)
   local entries, more = {}, {}
   for _, rule in ipairs(part.buckets) do more[rule.name] = more[rule.name] or rule.counts or false end
   for name, counts in pairs(more) do
-    local times = counted.times(text, name) + (counts and 1 or 0)
+    local times = bucket_counts.times(text, name) + (counts and 1 or 0)
     if times > 0 then entries[#entries + 1] = name .. ':' .. times end
   end
   return table.concat(entries, ',')
 end
 
 -- Notes in a record in which buckets a message was counted, after those before it (`found`).
-function counted.note(record, sending, found)
+function bucket_counts.note(record, sending, found)
   local fields = {}
   for _, part in ipairs(sending.parts) do
     local field = 'in_' .. part.name

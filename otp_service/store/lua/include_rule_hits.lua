@@ -1,17 +1,17 @@
--- What rules have to say of a request: each finding is a rule, and how long it refuses. Those of rules that only record
+-- What rules have to say of a request: each rule hit is a rule, and how long it refuses. Those of rules that only record
 -- refuse nothing; they are told all the same.
-local findings = {}
+local rule_hits = {}
 
 -- Notes what a rule says: nothing when there is no wait. `used` of `most` tells how far it is from its limit.
-function findings.note(list, rule, wait, used, most)
+function rule_hits.add(list, rule, wait, used, most)
   if wait <= 0 then return end
   local window = rule.window or rule.interval or 1000 * (rule.seconds or 0)
   list[#list + 1] = { rule = rule.rule, wait = wait, used = used, most = most, window = window,
     records = rule.record_only }
 end
 
--- Returns the finding with the longest wait: of those that refuse when there is one, otherwise of all; nil for none.
-function findings.first(list)
+-- Returns the rule hit with the longest wait: of those that refuse when there is one, otherwise of all; nil for none.
+function rule_hits.first(list)
   local first
   for _, one in ipairs(list) do
     local weighs_more = first and (first.records or false) == (one.records or false) and one.wait > first.wait
@@ -21,7 +21,7 @@ function findings.first(list)
 end
 
 -- Returns the rules that found something, blanks between.
-function findings.rules(list)
+function rule_hits.rules(list)
   local names = {}
   for i, one in ipairs(list) do names[i] = one.rule end
   return table.concat(names, ' ')
@@ -30,34 +30,34 @@ end
 -- Writes a decision. Returns its identifier. `about` names a verification, without an identifier when none was made. What a
 -- message was that is refused follows, for `guard replay`: `sending` of a start and `price` of another, pseudonyms only, and
 -- `after`, the event that was the last one then.
-local function append(stream, length, age, rule, mode, kind, lane, ends, about, text, ...)
+local function append(stream, length, age, rule, mode, kind, trust, ends, about, text, ...)
   local id = redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'rule', rule, 'mode', mode, 'kind', kind,
-    'lane', lane, 'until', ends, 'id', about.id or '', 'application', about.application,
-    'purpose', about.purpose or '', 'country', about.country, 'findings', text, ...)
+    'trust', trust, 'until', ends, 'id', about.id or '', 'application', about.application,
+    'purpose', about.purpose or '', 'country', about.country, 'rule_hits', text, ...)
   redis.call('XTRIM', stream, 'MINID', now - age) -- exactly: what it tells is not kept for longer
   redis.call('PEXPIRE', stream, age)
   return id
 end
 
--- Reports what rules found: the one that decided, and what the others say. Returns the identifier of the decision. `lane`
--- is known or strange.
-function findings.report(stream, length, age, list, about, kind, lane, ...)
-  local first, all = findings.first(list), {}
+-- Reports what rules found: the one that decided, and what the others say. Returns the identifier of the decision. `trust`
+-- is known or unknown.
+function rule_hits.report(stream, length, age, list, about, kind, trust, ...)
+  local first, all = rule_hits.first(list), {}
   for i, one in ipairs(list) do
     all[i] = string.format('%s %.12g %.12g %d %d %s', one.rule, one.used, one.most, one.window, one.wait,
       one.records and 'record_only' or 'enforce')
   end
-  return append(stream, length, age, first.rule, first.records and 'record_only' or 'enforce', kind, lane,
+  return append(stream, length, age, first.rule, first.records and 'record_only' or 'enforce', kind, trust,
     now + first.wait, about, table.concat(all, ','), ...)
 end
 
 -- Reports what is about no count: that a rule refused a start by itself, where waiting does not help; that it was lifted.
-function findings.report_plain(stream, length, age, rule, mode, about)
+function rule_hits.report_plain(stream, length, age, rule, mode, about)
   local kind = mode == 'enforce' and 'start' or 'change'
   return append(stream, length, age, rule, mode, kind, '', 0, about, '')
 end
 
 -- Reports what changed for all: that a breaker opened or closed, an alarm. The country is empty where it is about all.
-function findings.tell(stream, length, age, rule, what, ends, application, country, text)
+function rule_hits.report_change(stream, length, age, rule, what, ends, application, country, text)
   append(stream, length, age, rule.rule, what, 'change', '', ends, { application = application, country = country }, text)
 end

@@ -1,10 +1,10 @@
 -- What is known of a number: when it was last approved (`approved`), when from any context (`known`), when from one of an
 -- application's (`a:` and its name), and when from each of the last ones (`c:` and the context, a device or browser of one
 -- application, as a pseudonym).
-local standing = {}
+local reputation = {}
 
 -- Returns whether the number was approved lately, whether from this context (empty for none), and from any at all.
-function standing.of(kept, context, application)
+function reputation.read(kept, context, application)
   local function lately(at) return at and now - at < ruleset.known or false end
   return { approved = lately(kept.approved), some = lately(kept.known), here = lately(kept['a:' .. application]),
     familiar = context ~= '' and lately(kept['c:' .. context]) }
@@ -23,7 +23,7 @@ local function contexts(kept)
 end
 
 -- Notes an approval. A context that comes new takes the place of the oldest when there are too many.
-function standing.approve(key, kept, context, application)
+function reputation.approve(key, kept, context, application)
   kept.approved = now
   if context ~= '' then
     kept.known, kept['a:' .. application], kept['c:' .. context] = now, now, now

@@ -4,4 +4,4 @@
 -- Returns: {now, record}
 -- include clock fence record
 
-return { now, record.whole(KEYS[1]) }
+return { now, record.read_all(KEYS[1]) }

@@ -1,4 +1,4 @@
-"""The lanes of the outbox: taken in turn, none for ever before another; and the door, which closes for one lane."""
+"""The queues of the outbox: taken in turn, none for ever before another; and the door, which closes for one queue."""
 
 from collections import Counter
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
-from support_outbox import deliver_all, dispatched, jobs_of, lane, settle, waiting
+from support_outbox import deliver_all, dispatched, jobs_of, queue, settle, waiting
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import BacklogFullError
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.outbox import Dropped, Job, Next, Settlement
+from otp_service.store.outbox import Dropped, Job, NextStep, Settlement
 
 STARTS = range(28)
 """Where the turns may begin: all that differ, with four applications at most."""
@@ -58,7 +58,7 @@ def _retries(caller: Caller, count: int) -> None:
     """Queue messages that were tried before, while nothing else waits."""
     _logins(caller, count)
     for job in jobs_of(caller.context, count=count):
-        settle(caller.context, job, Dropped("gone"), Settlement(Next.RETRY))
+        settle(caller.context, job, Dropped("gone"), Settlement(NextStep.RETRY))
     caller.context.store.outbox.requeue(count)
 
 
@@ -69,7 +69,7 @@ def _take(context: Context, count: int, start: int, monkeypatch: pytest.MonkeyPa
 
 
 def _kinds(jobs: list[Job]) -> Counter[str]:
-    return Counter(job.lane.split(":")[3] for job in jobs)
+    return Counter(job.queue.split(":")[3] for job in jobs)
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -143,7 +143,7 @@ def test_of_single_turns_each_application_gets_its_share(
 def test_of_single_turns_each_of_seven_applications_gets_as_many_payments_turns(
     frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many lanes as there are turns in a round: none of them may always meet the turns of another kind."""
+    """As many queues as there are turns in a round: none of them may always meet the turns of another kind."""
     names = [f"shop-{place}" for place in range(7)]
     installation = frozen.world().install(
         limits={"number": ["100000/hour"], "application": []},
@@ -223,13 +223,13 @@ def test_a_worker_that_died_is_forgotten_once_it_holds_nothing(
     _logins(shop, 2)
     jobs_of(context, "holder", count=1)
     (done,) = jobs_of(context, "idle", count=1)
-    settle(context, done, Dropped("gone"), Settlement(Next.DONE))
+    settle(context, done, Dropped("gone"), Settlement(NextStep.DONE))
     frozen.advance(3600)
     jobs_of(context, "alive")
     frozen.advance(1)
     context.store.outbox.sweep(3_600_000)
 
-    consumers = {one["name"] for one in frozen.client.xinfo_consumers(lane(), "workers")}
+    consumers = {one["name"] for one in frozen.client.xinfo_consumers(queue(), "workers")}
     assert consumers == {b"alive", b"holder"}, "what it holds is claimed first"
 
 
@@ -261,7 +261,7 @@ def _codes(shop: Caller, count: int) -> None:
 
 def _send(context: Context, jobs: list[Job]) -> None:
     for job in jobs:
-        settle(context, job, Dropped("gone"), Settlement(Next.DONE))
+        settle(context, job, Dropped("gone"), Settlement(NextStep.DONE))
 
 
 def test_the_door_closes_when_more_wait_than_leave_in_time(
@@ -313,7 +313,7 @@ def test_a_few_that_left_are_no_pace(frozen: FrozenValkey, shop: Caller, context
 
 def test_jobs_of_an_earlier_release_do_not_tell_the_pace(frozen: FrozenValkey, shop: Caller) -> None:
     for _ in range(25):
-        frozen.client.xadd(lane(), {"v": "1"})
+        frozen.client.xadd(queue(), {"v": "1"})
     frozen.advance(5)
 
     assert not _refuses(lambda: shop.start(purpose="code"))
@@ -324,9 +324,9 @@ def test_what_was_tried_before_counts_from_where_it_stands_now(
 ) -> None:
     _logins(shop, 3)
     for job in jobs_of(context):
-        settle(context, job, dispatched(context, job), Settlement(Next.RETRY, DeliveryStatus.FAILED))
+        settle(context, job, dispatched(context, job), Settlement(NextStep.RETRY, DeliveryStatus.FAILED))
     context.store.outbox.requeue()
-    ((_, first), (_, second), (_, third)) = frozen.client.xrange(lane(kind="retry"))
+    ((_, first), (_, second), (_, third)) = frozen.client.xrange(queue(kind="retry"))
 
     assert [(one[b"ahead"], one[b"place"]) for one in (first, second, third)] == [
         (b"0", b"1"),
@@ -377,6 +377,6 @@ def test_each_bucket_of_numbers_has_lanes_of_its_own(frozen: FrozenValkey) -> No
     taken = jobs_of(shop.context)
 
     assert {job.id for job in taken} == ids
-    assert {job.lane for job in taken} == {
-        keys.lane(bucket, "possession", "shop", "PK", "sms") for bucket in ("00", "01", "02", "03")
+    assert {job.queue for job in taken} == {
+        keys.queue(bucket, "possession", "shop", "PK", "sms") for bucket in ("00", "01", "02", "03")
     }

@@ -138,7 +138,7 @@ def test_after_its_days_a_context_is_a_stranger_again(frozen: FrozenValkey, days
     assert passed(shop, VICTIM, 20, context="own phone") == 4
     later(frozen, DAY + 1)
 
-    assert passed(shop, VICTIM, 20) == 10, "nobody is known: one lane"
+    assert passed(shop, VICTIM, 20) == 10, "nobody is known: one trust"
 
 
 def test_an_approval_renews_the_days(frozen: FrozenValkey) -> None:
@@ -209,8 +209,8 @@ def test_a_resend_is_in_the_lane_of_its_verification(frozen: FrozenValkey) -> No
     assert not refused(lambda: shop.resend(own))
 
 
-@pytest.mark.parametrize("lane", [None, "own phone"])
-def test_a_lock_after_many_wrong_codes_in_a_row_is_of_both_lanes(frozen: FrozenValkey, lane: str | None) -> None:
+@pytest.mark.parametrize("trust", [None, "own phone"])
+def test_a_lock_after_many_wrong_codes_in_a_row_is_of_both_lanes(frozen: FrozenValkey, trust: str | None) -> None:
     shop, bank = _installed(frozen, "number.lock", guard={"number": {"lock_after": 10}})
     approve(shop, VICTIM, context="own phone")
     own = shop.start(VICTIM, context="own phone")
@@ -218,7 +218,7 @@ def test_a_lock_after_many_wrong_codes_in_a_row_is_of_both_lanes(frozen: FrozenV
     assert guesses(shop, VICTIM, 5, context="own phone") == 5
     before = waiting(frozen.client)
 
-    assert not passes(shop, VICTIM, context=lane)
+    assert not passes(shop, VICTIM, context=trust)
     assert guess(shop, own) == "number_locked"
     assert waiting(frozen.client) == before, "refused before a message is paid for"
     assert passes(bank, VICTIM), "guesses at the shop lock nobody out of the bank"

@@ -7,7 +7,7 @@
 -- Returns: 1, or 0 when it does not, cannot tell now, or there is no such verification
 -- include clock fence record mirror
 
-local found = record.of(KEYS[1], ARGV[1], 'pseudonym', 'ledger', 'lifted')
+local found = record.read(KEYS[1], ARGV[1], 'pseudonym', 'ledger', 'lifted')
 if not found then return 0 end
 local number = ARGV[5] .. found.pseudonym
 return mirror.refusal(KEYS[2], number, found, ARGV[2], ARGV[3], ARGV[4], found.ledger or -1) and 0 or 1

@@ -13,7 +13,7 @@
 -- include clock
 
 redis.call('ZREM', KEYS[2], ARGV[1])
-local names = { 'until', 'block', 'probe', 'since', 'pause', 'paused' }
+local names = { 'until', 'open_for', 'probe', 'since', 'pause', 'paused' }
 local values = redis.call('HMGET', KEYS[1], unpack(names))
 local known = {}
 for i, name in ipairs(names) do known[name] = values[i] or nil end
@@ -24,11 +24,11 @@ local function keep(milliseconds)
   redis.call('PEXPIRE', KEYS[1], math.max(milliseconds + 86400000, redis.call('PTTL', KEYS[1])))
 end
 
-local function open(block)
-  redis.call('HSET', KEYS[1], 'until', now + block, 'block', block)
-  redis.call('HDEL', KEYS[1], 'probe', 'probing', 'hand', 'since', 'calls', 'bad', 'run')
-  keep(block)
-  return { 'opened', block }
+local function open(open_for)
+  redis.call('HSET', KEYS[1], 'until', now + open_for, 'open_for', open_for)
+  redis.call('HDEL', KEYS[1], 'probe', 'probing', 'opened_by', 'since', 'calls', 'bad', 'run')
+  keep(open_for)
+  return { 'opened', open_for }
 end
 
 if ARGV[2] == 'none' then
@@ -65,10 +65,10 @@ if not bad and known.pause and rested then redis.call('HDEL', KEYS[1], 'pause', 
 if known['until'] then
   if known.probe ~= ARGV[1] then return { '' } end -- begun before it opened: old news
   if not bad then
-    redis.call('HDEL', KEYS[1], 'until', 'block', 'probe', 'probing', 'probed', 'hand')
+    redis.call('HDEL', KEYS[1], 'until', 'open_for', 'probe', 'probing', 'probed', 'opened_by')
     return { 'closed' }
   end
-  if now >= tonumber(known['until']) then return open(math.min(2 * tonumber(known.block), tonumber(ARGV[10]))) end
+  if now >= tonumber(known['until']) then return open(math.min(2 * tonumber(known.open_for), tonumber(ARGV[10]))) end
   redis.call('HDEL', KEYS[1], 'probe', 'probing') -- the last resort, before its time: that does not lengthen it
   return { '' }
 end
