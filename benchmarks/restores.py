@@ -40,9 +40,9 @@ from otp_service.errors import (
     StoreUnavailableError,
     SuppressedError,
 )
-from otp_service.services.consents import give, withdraw
+from otp_service.services.consents import end_consent, give_consent
 from otp_service.services.mirror import MISMATCHES
-from otp_service.services.suppressions import ListOrigin, freeze, import_suppressions, suppress_number, unfreeze
+from otp_service.services.suppressions import ImportSource, add_suppressions, freeze, import_suppressions, unfreeze
 from otp_service.services.verifications import StartRequest, start
 from otp_service.settings import settings_from
 
@@ -163,16 +163,16 @@ class Order:
     def restore_within(self) -> None:
         """Restore a copy between the commit of a word and its way into the mirror."""
         one = self._process()
-        reflection = one.context.reflection
-        follow = reflection.write_through
+        mirror_sync = one.context.mirror_sync
+        follow = mirror_sync.write_through
 
         def restored(place: Any) -> None:
             self.restore_hot()
             follow(place)
 
-        reflection.write_through = restored  # type: ignore[method-assign]
+        mirror_sync.write_through = restored  # type: ignore[method-assign]
         self.say(one)
-        del reflection.write_through
+        del mirror_sync.write_through
 
     def flush(self) -> None:
         """Empty Redis."""
@@ -182,7 +182,7 @@ class Order:
         """Decide: go by the ledger alone."""
         one = self._installed(prepared=False)
         told = self._doctor_fails(one)
-        one.context.reflection.rebuild()
+        one.context.mirror_sync.rebuild()
         if told:
             self.words = {number: self._of_ledger(one, number) for number in NUMBERS}
         one.close()
@@ -196,12 +196,12 @@ class Order:
     def look(self) -> None:
         """Let a process have its look at the ledger, as each does once a second."""
         with contextlib.suppress(LedgerUnavailableError):
-            self._process().context.reflection.refresh()
+            self._process().context.mirror_sync.refresh()
 
     def import_some(self, operator: Installation | None = None) -> None:
         """Import a list of stops."""
         lines = self.chance.sample(NUMBERS, 2)
-        origin = ListOrigin("shop", SuppressionScope.ALL, "", None, None, "operator")
+        origin = ImportSource("shop", SuppressionScope.ALL, "", None, None, "operator")
 
         def write(installation: Installation) -> None:
             for _ in import_suppressions(installation.context, lines, origin):
@@ -230,10 +230,10 @@ class Order:
         shop = one.context.applications["shop"]
         evidence = Evidence("v1", "0" * 64, "en", "web", time.time_ns() // 1_000_000, "checkout")
         about, forbids, write = self.chance.choice([
-            ("stop", True, lambda it: suppress_number(it.context, [_stop(to.pseudonym)])),
-            ("stop", False, lambda it: suppress_number(it.context, [_stop(to.pseudonym, lifted=True)])),
-            ("consent", True, lambda it: withdraw(it.context, shop, to, "login")),
-            ("consent", False, lambda it: give(it.context, shop, to, "login", evidence)),
+            ("stop", True, lambda it: add_suppressions(it.context, [_stop(to.pseudonym)])),
+            ("stop", False, lambda it: add_suppressions(it.context, [_stop(to.pseudonym, lifted=True)])),
+            ("consent", True, lambda it: end_consent(it.context, shop, to, "login")),
+            ("consent", False, lambda it: give_consent(it.context, shop, to, "login", evidence)),
             ("freeze", True, lambda it: freeze(it.context, to, EVERY_APPLICATION, SuppressionSource.OPERATOR)),
             ("freeze", False, lambda it: unfreeze(it.context, to, EVERY_APPLICATION, SuppressionSource.OPERATOR)),
         ])  # fmt: skip
@@ -263,12 +263,12 @@ class Order:
                 if accepted == "accepted" and any(self.words[number].values()):
                     self.wrong.append(f"{number} in process {place} after {' '.join(self.done)}")
         for one in self.processes:
-            closed = one.context.reflection.state in MISMATCHES
+            closed = one.context.mirror_sync.state in MISMATCHES
             self.counts["closed"] += closed
             if closed and not self._doctor_fails(one):
                 with contextlib.suppress(LedgerUnavailableError):
-                    one.context.reflection.refresh()  # it has not looked since an operator decided
-                if one.context.reflection.state in MISMATCHES and not self._doctor_fails(one):
+                    one.context.mirror_sync.refresh()  # it has not looked since an operator decided
+                if one.context.mirror_sync.state in MISMATCHES and not self._doctor_fails(one):
                     self.wrong.append(f"closed, and doctor is content, after {' '.join(self.done)}")
 
     @staticmethod

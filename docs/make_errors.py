@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from otp_service.api.errors import KINDS
+from otp_service.api.errors import PROBLEM_KINDS
 
 DOCUMENT = Path(__file__).resolve().parent / "errors.md"
 HEAD = "| code | status | when | what a caller does |\n|---|---|---|---|\n"
@@ -14,7 +14,7 @@ def document(text: str) -> str:
     before, head, after = text.partition(HEAD)
     if not head:
         raise ValueError(f"There is no table of codes: {HEAD}")
-    rows = (f"| `{code}` | {kind.status} | {kind.when} | {kind.do} |\n" for code, kind in KINDS.items())
+    rows = (f"| `{code}` | {kind.status} | {kind.when} | {kind.do} |\n" for code, kind in PROBLEM_KINDS.items())
     return before + head + "".join(rows) + re.sub(r"\A(\|.*\n)*", "", after)
 
 

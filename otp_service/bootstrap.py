@@ -11,11 +11,11 @@ from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
 from otp_service.ledger.ledger import open_ledger
 from otp_service.policies.base import AskedPolicy, Policies, PolicyContext
-from otp_service.services.access_cache import Directory, KeyUses, Member
+from otp_service.services.access_cache import AccessCache, CachedApplication, KeyUses
 from otp_service.services.context import Context
 from otp_service.services.inbound import Inbox
-from otp_service.services.mirror import Reflection
-from otp_service.services.periodic_tasks import Watch
+from otp_service.services.mirror import MirrorSync
+from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import Desk
 from otp_service.settings import Settings
 from otp_service.settings.startup_checks import cleared_catalogue
@@ -81,13 +81,13 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     )
     catalogue = cleared_catalogue(settings)
     ledger = open_ledger(settings.ledger.url.get_secret_value(), settings.ledger.timeout, keyring.installation)
-    directory = _directory(settings, ledger.access)
+    access_cache = _access_cache(settings, ledger.access)
     client = client or connect(settings)
     store = open_store(
         client,
         keyring,
         settings.limits.parsed,
-        directory.rulesets,
+        access_cache.rulesets,
         kept,
         settings.breaker.policy,
         tracing.script if traced else None,
@@ -97,8 +97,8 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         keyring=keyring,
         store=store,
         ledger=ledger,
-        reflection=Reflection(ledger, store.mirror, keyring, rebuild_lost=_rebuilds_lost_mirror(settings)),
-        directory=directory,
+        mirror_sync=MirrorSync(ledger, store.mirror, keyring, rebuild_lost=_rebuilds_lost_mirror(settings)),
+        access_cache=access_cache,
         key_uses=KeyUses(ledger.api_keys),
         purposes=settings.named_purposes,
         limits=settings.limits.parsed,
@@ -141,8 +141,8 @@ def prepare(installation: Installation) -> None:
     server.claim()
     server.load_scripts()
     server.delete_other_scripts()
-    installation.context.directory.refresh()
-    installation.context.reflection.refresh()
+    installation.context.access_cache.refresh()
+    installation.context.mirror_sync.refresh()
 
 
 def _prepare_ledger(installation: Installation) -> None:
@@ -154,20 +154,20 @@ def _prepare_ledger(installation: Installation) -> None:
     ledger.database.claim()
 
 
-def watch(installation: Installation) -> Watch:
+def watch(installation: Installation) -> PeriodicTasks:
     """Return what keeps a process informed of what others change; it is still to be started."""
     context = installation.context
     duties = {
-        "mirror": context.reflection.refresh,
-        "access": context.directory.refresh,
+        "mirror": context.mirror_sync.refresh,
+        "access": context.access_cache.refresh,
         "key_uses": context.key_uses.write,
     }
-    return Watch(duties, wind_up=context.reflection.wind_up)
+    return PeriodicTasks(duties, on_stop=context.mirror_sync.abort_build)
 
 
-def _directory(settings: Settings, access: Access) -> Directory:
+def _access_cache(settings: Settings, access: Access) -> AccessCache:
     members = {
-        name: Member(application, compile_ruleset(settings.rulesets[name]))
+        name: CachedApplication(application, compile_ruleset(settings.rulesets[name]))
         for name, application in settings.named_applications.items()
     }
     keys = {
@@ -175,11 +175,11 @@ def _directory(settings: Settings, access: Access) -> Directory:
         for hashed, application in settings.application_of_key.items()
     }
 
-    def understand(name: str, text: str) -> Member:
+    def load_application(name: str, text: str) -> CachedApplication:
         application, ruleset = understood(settings, name, text)
-        return Member(application, compile_ruleset(ruleset))
+        return CachedApplication(application, compile_ruleset(ruleset))
 
-    return Directory(members, keys, access, understand)
+    return AccessCache(members, keys, access, load_application)
 
 
 def _gateways(settings: Settings, context: Context) -> dict[str, Gateway]:

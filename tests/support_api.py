@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from otp_service.api.app import create_app
 from otp_service.bootstrap import Installation
-from otp_service.services.delivery import Policy, deliver
+from otp_service.services.delivery import RetryPolicy, deliver
 
 START = "/v1/verifications"
 SCOPES = {
@@ -69,7 +69,7 @@ class Api:
         """Hand over what waits, as a worker does."""
         context = self.installation.context
         for job in jobs_of(context):
-            deliver(context, job, Policy(0, (1.0,)))
+            deliver(context, job, RetryPolicy(0, (1.0,)))
 
     @property
     def _caller(self) -> Caller:

@@ -76,5 +76,5 @@ class World:
     def install(self, **sections: Any) -> Installation:
         """Return an installation over this world's store."""
         installation = bootstrap.install(settings_from(tree(self.url, **sections)), self.client)
-        installation.context.directory.refresh()
+        installation.context.access_cache.refresh()
         return installation

@@ -13,7 +13,7 @@ from otp_service.domain.templates import Message
 from otp_service.domain.verification import Allowance, DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.services.context import Context
-from otp_service.services.delivery import Held, Policy, deliver
+from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
 from otp_service.store import keys
 from otp_service.store.outbox import (
     GROUP,
@@ -32,7 +32,7 @@ BUCKET = "00"
 EVENTS, DEAD, DELAYED = keys.events(BUCKET), keys.dead_letters(BUCKET), keys.delayed(BUCKET)
 FREE = Allowance(per_second=0, in_flight=0, lease=2000, slow=1.0)
 """A gateway without bounds whose calls are waited for two seconds."""
-POLICY = Policy(max_ambiguous=1, backoff=(1.0,))
+POLICY = RetryPolicy(max_ambiguous=1, backoff=(1.0,))
 
 Script = Iterable[Accepted | GatewayError | Callable[[], None]]
 
@@ -81,7 +81,7 @@ def dispatch(
 ) -> Dispatched | NoGatewayFree | Dropped | LeaseLost:
     """Choose a gateway for a job; ``allowances`` are those of gateways that have bounds."""
     candidates = [Candidate(name, allowances.get(name, FREE), name in set(called)) for name in gateways]
-    permission = context.reflection.permission(ConsentMode.OFF)
+    permission = context.mirror_sync.permission(ConsentMode.OFF)
     return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, permission, max_ambiguous)
 
 
@@ -166,9 +166,9 @@ class Sender:
         self.context = caller.context
         self.gateways = gateways
         self.context.gateways.update(gateways)  # type: ignore[attr-defined] # filled once by the composition root
-        self.held: list[Held] = []
+        self.held: list[HeldJob] = []
 
-    def deliver(self, policy: Policy = POLICY) -> int:
+    def deliver(self, policy: RetryPolicy = POLICY) -> int:
         """Bring to an end what is new or due, or hold it; return how many jobs that were."""
         self.context.store.outbox.requeue()
         jobs = jobs_of(self.context)
@@ -176,14 +176,14 @@ class Sender:
             self.hand_over(job, policy)
         return len(jobs)
 
-    def hand_over(self, job: Job, policy: Policy = POLICY) -> Held | None:
+    def hand_over(self, job: Job, policy: RetryPolicy = POLICY) -> HeldJob | None:
         """Bring one job to an end, or hold it."""
         held = deliver(self.context, job, policy)
         if held is not None:
             self.held.append(held)
         return held
 
-    def renew(self, policy: Policy = POLICY) -> None:
+    def renew(self, policy: RetryPolicy = POLICY) -> None:
         """Let what is held go on."""
         held, self.held = self.held, []
         for one in held:

@@ -35,5 +35,5 @@ def table_of(url: str, without: tuple[str, ...] = (), **changes: Any) -> dict[st
 def pakistan(world: World, **changes: Any) -> Caller:
     """Return the example's application, as a world has it."""
     installation = bootstrap.install(settings_from(table_of(world.url, **changes)), world.client)
-    installation.context.directory.refresh()
+    installation.context.access_cache.refresh()
     return Caller(installation, "dev")

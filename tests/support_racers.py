@@ -58,7 +58,7 @@ def racing(count: int, url: str, **sections: Any) -> Iterator[tuple[Racers, Inst
     racers = Racers(count, settings)
     try:
         installation = bootstrap.install(settings_from(settings))
-        installation.context.reflection.refresh()
+        installation.context.mirror_sync.refresh()
         yield racers, installation
     finally:
         racers.stop()

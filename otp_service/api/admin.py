@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
 from otp_service.api.exchange import Exchange
-from otp_service.api.routes import Resource, Success, in_path
+from otp_service.api.routes import Resource, Success, path_parameter
 from otp_service.api.schemas import DOCUMENTED, NAME, Body, Time, rfc3339
 from otp_service.domain.applications import MAX_NETWORKS, ApiKey, Scope, networks_of
 from otp_service.errors import NotFoundError
 from otp_service.ledger.access import StoredApplication
 from otp_service.services import access
-from otp_service.services.access import LONGEST_OVERLAP, OVERLAP, Issued
+from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP, IssuedKey
 from otp_service.settings.sections import ApplicationSection
 from otp_service.settings.stored import all_applications, text_of
 
@@ -57,7 +57,7 @@ class RotationBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"overlap": 3600}]})
 
-    overlap: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP)] = OVERLAP
+    overlap: Annotated[int, Field(ge=0, le=MAX_OVERLAP)] = DEFAULT_OVERLAP
     """Seconds, at most 90 days; 0 ends it at once. Default: a day."""
 
 
@@ -115,8 +115,8 @@ class IssuedKeyAnswer:
 
 _PROBLEMS = ("invalid-request", "unauthenticated", "forbidden", "internal", "ledger-unavailable", "overloaded")
 _NOTE = "Needs a key with the scope `admin` (`otp-service key add --admin`), which is of no application."
-_NAME = in_path("name", "The name of the application.", "club")
-_KEY_ID = in_path("key_id", "The `id` of the key, not the key itself.", "ak_0012ab34cd56ef7890a1b2c3d4e5f607")
+_NAME = path_parameter("name", "The name of the application.", "club")
+_KEY_ID = path_parameter("key_id", "The `id` of the key, not the key itself.", "ak_0012ab34cd56ef7890a1b2c3d4e5f607")
 _APPLICATION = "/v1/admin/applications/<name>"
 _UNKNOWN = "There is no such application."
 
@@ -137,7 +137,7 @@ def list_applications(exchange: Exchange) -> list[ApplicationAnswer]:
 
     Those of the configuration and those of the ledger.
     """
-    return list(_all(exchange))
+    return list(_all_applications(exchange))
 
 
 @applications.route(
@@ -162,7 +162,7 @@ def read_application(exchange: Exchange, name: str) -> ApplicationAnswer:
 
     Shows what it may do.
     """
-    for answer in _all(exchange):
+    for answer in _all_applications(exchange):
         if answer.name == name:
             return answer
     raise NotFoundError(_UNKNOWN)
@@ -179,7 +179,7 @@ def change_application(exchange: Exchange, body: ApplicationSettingsBody, name: 
     return _application(changed)
 
 
-def _all(exchange: Exchange) -> Iterator[ApplicationAnswer]:
+def _all_applications(exchange: Exchange) -> Iterator[ApplicationAnswer]:
     """Yield all applications, those of the configuration first."""
     return map(
         _application, all_applications(exchange.settings.applications, exchange.context.ledger.applications.all())
@@ -244,11 +244,11 @@ def revoke_key(exchange: Exchange, _: RevocationBody, name: str, key_id: str) ->
 
 
 def _require_application(exchange: Exchange, name: str) -> None:
-    if exchange.context.directory.find(name) is None:
+    if exchange.context.access_cache.find(name) is None:
         raise NotFoundError(_UNKNOWN)
 
 
-def _issued(issued: Issued) -> IssuedKeyAnswer:
+def _issued(issued: IssuedKey) -> IssuedKeyAnswer:
     return IssuedKeyAnswer(issued.secret, _key(issued.key))
 
 

@@ -10,9 +10,18 @@ from flask import Flask, Response, g, request
 
 from otp_service.api import admin, consents, docs, health, subjects, suppressions, verifications, webhooks
 from otp_service.api.auth import require_caller
-from otp_service.api.errors import answer_to
-from otp_service.api.exchange import ENDS, PROBES, Edge, Exchange, Turns, headers_of, report, written
-from otp_service.api.requests import host_of, read_json, refuse_query, retry_from, validated
+from otp_service.api.errors import answer_error
+from otp_service.api.exchange import (
+    PROBES,
+    SHUTTING_DOWN,
+    Exchange,
+    LedgerSlots,
+    SharedState,
+    headers_of,
+    log_request,
+    send_answer,
+)
+from otp_service.api.requests import host_of, read_idempotency_key, read_json, refuse_query, validate_body
 from otp_service.api.routes import Answer, Route
 from otp_service.api.schemas import Body
 from otp_service.bootstrap import Installation
@@ -36,14 +45,14 @@ RESOURCES = (
 """In the order in which callers read about them."""
 
 
-def routes_of(*, with_metrics: bool) -> Iterator[Route]:
+def all_routes(*, with_metrics: bool) -> Iterator[Route]:
     """Yield all routes; ``with_metrics``: ``/metrics`` is served on this port."""
     for resource in RESOURCES:
         yield from (route for route in resource.routes if with_metrics or route.rule != "/metrics")
 
 
-def answer_of(exchange: Exchange, route: Route, parts: Mapping[str, str]) -> Answer:
-    """Return the answer to a caller who may ask; ``parts`` are those of the path. Raises what `answer_to` answers."""
+def answer_request(exchange: Exchange, route: Route, parts: Mapping[str, str]) -> Answer:
+    """Answer a caller who may ask; ``parts`` are those of the path. Raises what `answer_error` answers."""
     if not route.takes_query:
         refuse_query(exchange)
     if parts:
@@ -51,16 +60,16 @@ def answer_of(exchange: Exchange, route: Route, parts: Mapping[str, str]) -> Ans
     bodies: tuple[Body, ...] = ()
     if route.body:
         document = read_json(exchange, may_be_empty=route.may_be_empty)
-        bodies = (validated(route.body, document),)
+        bodies = (validate_body(route.body, document),)
         if route.retries:
-            exchange.retry = retry_from(exchange, route, parts, document)
+            exchange.retry = read_idempotency_key(exchange, route, parts, document)
     if not route.resource.asks_ledger:
-        return _written(route, route.view(exchange, *bodies, **parts))
-    with exchange.edge.turns.turn():
-        return _written(route, route.view(exchange, *bodies, **parts))
+        return _to_answer(route, route.view(exchange, *bodies, **parts))
+    with exchange.shared.ledger_slots.slot():
+        return _to_answer(route, route.view(exchange, *bodies, **parts))
 
 
-def _written(route: Route, found: object) -> Answer:
+def _to_answer(route: Route, found: object) -> Answer:
     """Return what a view returns as an answer: the usual one where it is not an answer already."""
     if isinstance(found, Answer):
         return found
@@ -74,7 +83,7 @@ def _note_verification(exchange: Exchange, parts: Mapping[str, str]) -> None:
         exchange.verification = Plain(verification_id)
 
 
-class Traced:
+class TracingMiddleware:
     """A WSGI application in front of all others. What becomes of a request is noted where its log line is written."""
 
     def __init__(self, application: WSGIApplication) -> None:
@@ -88,9 +97,9 @@ class Traced:
             return self._application(environ, start_response)
 
 
-def _end(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
-    report(exchange, answer.status)
-    return written(exchange, answer, start_response)
+def _finish(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
+    log_request(exchange, answer.status)
+    return send_answer(exchange, answer, start_response)
 
 
 class HotPath:
@@ -99,26 +108,26 @@ class HotPath:
     What is not exactly a request to one of them goes to Flask. The tests of the API run both ways.
     """
 
-    def __init__(self, flask: WSGIApplication, edge: Edge) -> None:
+    def __init__(self, flask: WSGIApplication, shared: SharedState) -> None:
         self.flask = flask
         """What answers whatever is not for a hot route, and could answer that too."""
-        self._edge = edge
+        self._shared = shared
         self._routes = [
             (route.method, re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[a-z0-9_]+)", route.rule)), route)
-            for route in edge.routes
+            for route in shared.routes
             if route.hot
         ]
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         if host_of(environ) is None and (environ.get("HTTP_HOST") or environ["SERVER_PROTOCOL"] == "HTTP/1.1"):
-            exchange = Exchange(environ, self._edge)
+            exchange = Exchange(environ, self._shared)
             error = InvalidRequestError("The header Host is missing, comes twice, or names no host.")
-            return _end(exchange, answer_to(exchange, error), start_response)
+            return _finish(exchange, answer_error(exchange, error), start_response)
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         for of_route, form, route in self._routes:
             if of_route == method and (found := form.fullmatch(path)):
-                return self._answer(Exchange(environ, self._edge, route), route, found.groupdict(), start_response)
+                return self._answer(Exchange(environ, self._shared, route), route, found.groupdict(), start_response)
         return self.flask(environ, start_response)
 
     def _answer(
@@ -126,10 +135,10 @@ class HotPath:
     ) -> Iterable[bytes]:
         try:
             require_caller(exchange)
-            answer = answer_of(exchange, route, parts)
+            answer = answer_request(exchange, route, parts)
         except Exception as error:  # noqa: BLE001 - as Flask's handler of errors
-            answer = answer_to(exchange, error)
-        return _end(exchange, answer, start_response)
+            answer = answer_error(exchange, error)
+        return _finish(exchange, answer, start_response)
 
 
 class Service(Flask):
@@ -151,28 +160,28 @@ class Service(Flask):
 
 def create_app(installation: Installation) -> Service:
     """Return the HTTP service of an installation, a WSGI application."""
-    routes = tuple(routes_of(with_metrics=installation.settings.http.metrics_on_same_port))
-    edge = Edge(installation, routes, Turns(max(1, installation.settings.http.threads - 1)))
+    routes = tuple(all_routes(with_metrics=installation.settings.http.metrics_on_same_port))
+    shared = SharedState(installation, routes, LedgerSlots(max(1, installation.settings.http.threads - 1)))
     app = Service(__name__, static_folder=None, template_folder=None)
     # OPTIONS is for browsers of other origins; no browser calls this service, so it is 405 like any other.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # no redirects: //v1 is not a path of ours
-    _register(app, edge)
-    answers = HotPath(app.wsgi_app, edge)
-    app.wsgi_app = Traced(answers) if tracing.is_on() else answers  # type: ignore[method-assign]
+    _register(app, shared)
+    answers = HotPath(app.wsgi_app, shared)
+    app.wsgi_app = TracingMiddleware(answers) if tracing.is_on() else answers  # type: ignore[method-assign]
     return app
 
 
-def _register(app: Flask, edge: Edge) -> None:
+def _register(app: Flask, shared: SharedState) -> None:
     """Let Flask find routes, and answer its own errors as ours."""
-    by_name = {route.name: route for route in edge.routes}
+    by_name = {route.name: route for route in shared.routes}
 
     def begin() -> None:
-        g.exchange = Exchange(request.environ, edge, by_name.get(request.endpoint or ""))
+        g.exchange = Exchange(request.environ, shared, by_name.get(request.endpoint or ""))
         require_caller(g.exchange)
 
     def view(**parts: str) -> Response:
-        return respond(answer_of(g.exchange, g.exchange.route, parts))
+        return respond(answer_request(g.exchange, g.exchange.route, parts))
 
     def respond(answer: Answer) -> Response:
         response = Response(answer.body, answer.status, headers_of(g.exchange), content_type=answer.media_type)
@@ -181,13 +190,13 @@ def _register(app: Flask, edge: Edge) -> None:
         return response
 
     def finish(response: Response) -> Response:
-        report(g.exchange, response.status_code)
+        log_request(g.exchange, response.status_code)
         return response
 
     app.before_request(begin)
     app.after_request(finish)
-    app.register_error_handler(Exception, lambda error: respond(answer_to(g.exchange, error)))
-    for route in edge.routes:
+    app.register_error_handler(Exception, lambda error: respond(answer_error(g.exchange, error)))
+    for route in shared.routes:
         app.add_url_rule(route.rule, route.name, view, methods=[route.method])
 
 
@@ -195,11 +204,11 @@ REQUEST_SECONDS = 10.0
 """The longest that a request may take when its process, or its settings, are to go."""
 
 
-class Reloadable:
+class ReloadableService:
     """A WSGI application in whose place another one can be put, without losing a request."""
 
     def __init__(self, service: Service) -> None:
-        self.is_leaving = False
+        self.is_shutting_down = False
         """Whether the process is about to end: probes say so, and each answer ends its connection."""
         self._service = service
         self._requests = {service: 0}
@@ -208,8 +217,8 @@ class Reloadable:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        if self.is_leaving:
-            environ[ENDS], start_response = True, _closing(start_response)
+        if self.is_shutting_down:
+            environ[SHUTTING_DOWN], start_response = True, _close_connection(start_response)
         with self._changed:
             service = self._service
             self._requests[service] += 1
@@ -229,7 +238,7 @@ class Reloadable:
         old.close()
 
 
-def _closing(start_response: StartResponse) -> StartResponse:
+def _close_connection(start_response: StartResponse) -> StartResponse:
     def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:  # noqa: ANN401 - WSGI's
         return start_response(status, [*headers, ("Connection", "close")], *exc_info)
 

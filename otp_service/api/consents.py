@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from otp_service.api.exchange import Exchange
-from otp_service.api.requests import number_of
+from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
 from otp_service.api.schemas import (
     CONSENT_EXAMPLE,
@@ -21,7 +21,7 @@ from otp_service.api.schemas import (
 from otp_service.domain.applications import Scope
 from otp_service.domain.numbers import network_of, prefix_of
 from otp_service.domain.people import Consent
-from otp_service.services.consents import ConsentView, give, read_consent, withdraw
+from otp_service.services.consents import ConsentView, end_consent, give_consent, read_consent
 
 
 class GivenConsentBody(ConsentBody, PurposeBody):
@@ -82,8 +82,8 @@ def record_consent(exchange: Exchange, body: GivenConsentBody) -> ConsentAnswer:
     after its withdrawal, is refused as `consent-outdated`; the last one once more changes nothing.
     """
     prefix = prefix_of(network_of(body.client_ip)) if body.client_ip is not None else ""
-    to = number_of(exchange, body)
-    return _consents(give(exchange.context, exchange.application, to, body.purpose, body.to_evidence(prefix)))
+    to = read_number(exchange, body)
+    return _consents(give_consent(exchange.context, exchange.application, to, body.purpose, body.to_evidence(prefix)))
 
 
 @consents.route("POST /v1/consents/find", {200: "What is recorded."})
@@ -93,7 +93,7 @@ def find_consent(exchange: Exchange, body: PurposeBody) -> ConsentAnswer:
     Shows what is recorded of a number and a purpose, all of it. A consent that came with a start is there within a
     second.
     """
-    return _consents(read_consent(exchange.context, exchange.application, number_of(exchange, body), body.purpose))
+    return _consents(read_consent(exchange.context, exchange.application, read_number(exchange, body), body.purpose))
 
 
 @consents.route("POST /v1/consents/withdraw", {200: "What is recorded."})
@@ -103,7 +103,7 @@ def withdraw_consent(exchange: Exchange, body: PurposeBody) -> ConsentAnswer:
     Records that somebody agrees no more. When this is answered no message of the purpose goes out, those that wait
     included, until another consent is given.
     """
-    return _consents(withdraw(exchange.context, exchange.application, number_of(exchange, body), body.purpose))
+    return _consents(end_consent(exchange.context, exchange.application, read_number(exchange, body), body.purpose))
 
 
 def _consents(view: ConsentView) -> ConsentAnswer:

@@ -15,10 +15,10 @@ from markupsafe import Markup, escape
 from pydantic import TypeAdapter
 
 from otp_service import __version__
-from otp_service.api.errors import KINDS, PROBLEM, PROBLEM_JSON
+from otp_service.api.errors import PROBLEM, PROBLEM_JSON, PROBLEM_KINDS
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import host_of
-from otp_service.api.routes import JSON, Answer, Parameter, Resource, Route, Success, adapter, in_path
+from otp_service.api.routes import JSON, Answer, Parameter, Resource, Route, Success, path_parameter, type_adapter
 from otp_service.errors import NotFoundError
 
 _DESCRIPTION = """\
@@ -50,7 +50,7 @@ _Mode = Literal["validation", "serialization"]
 _References = Mapping[tuple[int, _Mode], Mapping[str, Any]]
 
 
-def specification_of(routes: Iterable[Route]) -> Specification:
+def build_specification(routes: Iterable[Route]) -> Specification:
     """Return the specification of what callers read about."""
     described = [route for route in routes if route.answers]
     references, components = _schemas(described)
@@ -113,7 +113,7 @@ def _responses(route: Route, references: _References) -> dict[str, Any]:
     responses = {str(status): _success(status, success, references) for status, success in route.answers.items()}
     by_status: dict[int, list[str]] = {}
     for code in route.problems:
-        by_status.setdefault(KINDS[code].status, []).append(code)
+        by_status.setdefault(PROBLEM_KINDS[code].status, []).append(code)
     for status, codes in by_status.items():
         responses[str(status)] = _problem_answer(status, codes, references)
     return dict(sorted(responses.items()))
@@ -134,10 +134,10 @@ def _problem_answer(status: int, codes: list[str], references: _References) -> d
     headers: dict[str, Any] = {"X-Request-Id": _REQUEST_ID}
     if status in _WORTH_WAITING:
         headers["Retry-After"] = _RETRY_AFTER
-    if status == KINDS["unauthenticated"].status:
+    if status == PROBLEM_KINDS["unauthenticated"].status:
         headers["WWW-Authenticate"] = _CHALLENGE
     return {
-        "description": "\n\n".join(f"`{code}`: {KINDS[code].title}." for code in codes),
+        "description": "\n\n".join(f"`{code}`: {PROBLEM_KINDS[code].title}." for code in codes),
         "headers": headers,
         "content": {PROBLEM_JSON: {"schema": references[id(PROBLEM), "serialization"]}},
     }
@@ -159,17 +159,17 @@ docs = Resource(
     "docs",
     "Operation",
     problems=("internal", "overloaded"),
-    parameters=(in_path("problem", "One of the codes of errors.", "resend-too-soon"),),
+    parameters=(path_parameter("problem", "One of the codes of errors.", "resend-too-soon"),),
 )
 
 
-@docs.route("GET /openapi.json", {200: Success("The specification.", content=adapter(dict[str, Any]))})
+@docs.route("GET /openapi.json", {200: Success("The specification.", content=type_adapter(dict[str, Any]))})
 def specification(exchange: Exchange) -> Answer:
     """This specification.
 
     OpenAPI 3.1.
     """  # noqa: D401 - a title
-    return Answer(_made(exchange.edge.routes)[0])
+    return Answer(_made(exchange.shared.routes)[0])
 
 
 @docs.route("GET /docs", {200: Success("A page.", "text/html")}, endpoint="page")
@@ -178,7 +178,7 @@ def documentation(exchange: Exchange) -> Answer:
 
     The same for people.
     """  # noqa: D401 - a title
-    return _html(exchange, _made(exchange.edge.routes)[1].replace(_ADDRESS, escape(_address(exchange))))
+    return _html(exchange, _made(exchange.shared.routes)[1].replace(_ADDRESS, escape(_address(exchange))))
 
 
 @docs.route("GET /problems/<problem>", {200: Success("A page.", "text/html")}, ("not-found",), endpoint="problem")
@@ -187,9 +187,9 @@ def problem(exchange: Exchange, problem: str) -> Answer:
 
     What the `type` of an error leads to: when it comes, and what to do.
     """  # noqa: D401 - a title
-    if problem not in KINDS:
+    if problem not in PROBLEM_KINDS:
         raise NotFoundError("There is no problem of this code. All are described at /docs.")
-    return _html(exchange, _templates().get_template("problem.html").render(code=problem, kind=KINDS[problem]))
+    return _html(exchange, _templates().get_template("problem.html").render(code=problem, kind=PROBLEM_KINDS[problem]))
 
 
 @docs.route("GET /docs/style.css", {})
@@ -221,12 +221,12 @@ def _made(routes: tuple[Route, ...]) -> tuple[bytes, str]:
 
     They are made once, for whoever asks first: most processes are never asked.
     """
-    spec = specification_of(routes)
-    return json.dumps(spec, ensure_ascii=False).encode(), page(spec)
+    spec = build_specification(routes)
+    return json.dumps(spec, ensure_ascii=False).encode(), render_page(spec)
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class MemberRow:
     """One member of a body, as a row of a table."""
 
     name: str
@@ -235,9 +235,13 @@ class Member:
     description: str
 
 
-def page(spec: Specification) -> str:
+def render_page(spec: Specification) -> str:
     """Return the page that shows a specification."""
-    return _templates().get_template("docs.html").render(spec=spec, reader=_Reader(spec), kinds=KINDS, address=_ADDRESS)
+    return (
+        _templates()
+        .get_template("docs.html")
+        .render(spec=spec, reader=_SpecificationReader(spec), kinds=PROBLEM_KINDS, address=_ADDRESS)
+    )
 
 
 @cache
@@ -287,7 +291,7 @@ def _values(values: list[str]) -> str:
     return ", ".join(f"`{value}`" for value in values)
 
 
-class _Reader:
+class _SpecificationReader:
     """Reads a specification for the page's template."""
 
     def __init__(self, spec: Specification) -> None:
@@ -329,11 +333,11 @@ class _Reader:
             if "properties" in schema and not name.endswith(("Body", "Document"))
         ]
 
-    def members(self, schema: Mapping[str, Any]) -> list[Member]:
+    def members(self, schema: Mapping[str, Any]) -> list[MemberRow]:
         """Return the members of an object's schema."""
         required = schema.get("required", ())
         return [
-            Member(name, self.type_of(member), name in required, member.get("description", ""))
+            MemberRow(name, self.type_of(member), name in required, member.get("description", ""))
             for name, member in schema.get("properties", {}).items()
         ]
 

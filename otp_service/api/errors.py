@@ -9,8 +9,8 @@ from pydantic import ConfigDict, JsonValue
 from pydantic.json_schema import SkipJsonSchema
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from otp_service.api.exchange import Exchange, show_quota
-from otp_service.api.routes import Answer, adapter
+from otp_service.api.exchange import Exchange, add_quota_headers
+from otp_service.api.routes import Answer, type_adapter
 from otp_service.errors import Fault, InvalidRequestError, OtpServiceError, RateLimitedError, StoreUnavailableError
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
@@ -65,7 +65,7 @@ class ProblemDocument:
     the headers. Only with `invalid-request`."""
 
 
-KINDS: Mapping[str, ProblemKind] = {
+PROBLEM_KINDS: Mapping[str, ProblemKind] = {
     code: ProblemKind(**kind)
     for code, kind in tomllib.loads(
         resources.files(__package__).joinpath("problems.toml").read_text(encoding="utf-8")
@@ -84,19 +84,19 @@ _OF_HTTP = {
 _INTERNAL = "The service failed; its operator finds more in the log, by the X-Request-Id of this answer."
 
 
-PROBLEM = adapter(ProblemDocument)
+PROBLEM = type_adapter(ProblemDocument)
 
 
-def answer_to(exchange: Exchange, error: Exception) -> Answer:
+def answer_error(exchange: Exchange, error: Exception) -> Answer:
     """Return the problem that tells the caller of an error; a defect of ours is logged."""
     exchange.headers.clear()
     if isinstance(error, HTTPException):
-        return _refused_by_http(exchange, error)
-    if not isinstance(error, OtpServiceError) or KINDS[error.code].status == KINDS["internal"].status:
-        return _failed(exchange, error)
+        return _http_problem(exchange, error)
+    if not isinstance(error, OtpServiceError) or PROBLEM_KINDS[error.code].status == PROBLEM_KINDS["internal"].status:
+        return _defect_problem(exchange, error)
     if isinstance(error, StoreUnavailableError):
         metrics.store_errors.count(operation=exchange.route.endpoint if exchange.route else "unknown")
-    return _refused(exchange, error)
+    return _domain_problem(exchange, error)
 
 
 def _problem(
@@ -109,7 +109,7 @@ def _problem(
     faults: tuple[Fault, ...] = (),
 ) -> Answer:
     """Return a problem; ``retry_after`` in seconds also makes the header."""
-    kind = KINDS[code]
+    kind = PROBLEM_KINDS[code]
     exchange.problem, exchange.decision = code, decision  # for the request's line in the log
     document = ProblemDocument(
         type=f"/problems/{code}",
@@ -126,14 +126,14 @@ def _problem(
     return Answer(PROBLEM.dump_json(document, exclude_none=True), kind.status, PROBLEM_JSON)
 
 
-def _refused(exchange: Exchange, error: OtpServiceError) -> Answer:
+def _domain_problem(exchange: Exchange, error: OtpServiceError) -> Answer:
     answer = _problem(
         exchange, error.code, str(error), retry_after=error.retry_after, decision=error.decision, faults=_faults(error)
     )
-    if answer.status == KINDS["unauthenticated"].status:
+    if answer.status == PROBLEM_KINDS["unauthenticated"].status:
         exchange.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, RateLimitedError):
-        show_quota(exchange, error.quota)
+        add_quota_headers(exchange, error.quota)
     return answer
 
 
@@ -144,17 +144,17 @@ def _faults(error: OtpServiceError) -> tuple[Fault, ...]:
     return ()
 
 
-def _refused_by_http(exchange: Exchange, error: HTTPException) -> Answer:
+def _http_problem(exchange: Exchange, error: HTTPException) -> Answer:
     status = error.code or 500
     if status not in range(400, 500):
-        return _failed(exchange, error)
+        return _defect_problem(exchange, error)
     code, detail = _OF_HTTP.get(status, _OF_HTTP[400])
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         exchange.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return _problem(exchange, code, detail, faults=(Fault("", detail),) if code == "invalid-request" else ())
 
 
-def _failed(exchange: Exchange, error: Exception) -> Answer:
+def _defect_problem(exchange: Exchange, error: Exception) -> Answer:
     """Log a defect of ours with its traceback; the answer tells nothing of it."""
     _log.error("request_failed", request_id=exchange.request_id, exc_info=error)
     return _problem(exchange, "internal", _INTERNAL)

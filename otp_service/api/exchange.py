@@ -22,15 +22,15 @@ from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Plain
 
-ENDS: Final = "otp_service.ends"
+SHUTTING_DOWN: Final = "otp_service.ends"
 """There, when the server is about to end: no proxy shall send it anything more."""
 
 
-PATIENCE = 0.2
+SLOT_WAIT = 0.2
 """Seconds that a call waits for its turn: many times what one takes while the ledger answers."""
 
 
-class Turns:
+class LedgerSlots:
     """Turns at the ledger, fewer than a process has threads: whatever the ledger does, some are left to others."""
 
     def __init__(self, most: int) -> None:
@@ -39,12 +39,12 @@ class Turns:
         self._lock = threading.Lock()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def slot(self) -> Iterator[None]:
         """Hold a turn; raise `LedgerUnavailableError` when it does not come.
 
         It is waited for only where it may come soon: otherwise all threads would wait, one after the other.
         """
-        if not self._free.acquire(blocking=False) and not (self._moves() and self._free.acquire(timeout=PATIENCE)):
+        if not self._free.acquire(blocking=False) and not (self._is_moving() and self._free.acquire(timeout=SLOT_WAIT)):
             raise LedgerUnavailableError("Too many wait for the ledger.")
         with self._lock:
             self._begun[threading.get_ident()] = time.monotonic()
@@ -55,22 +55,22 @@ class Turns:
                 del self._begun[threading.get_ident()]
             self._free.release()
 
-    def _moves(self) -> bool:
+    def _is_moving(self) -> bool:
         """Tell whether nobody has had a turn for so long that the database is taken to be away."""
         with self._lock:
             oldest = min(self._begun.values(), default=time.monotonic())
-        return time.monotonic() - oldest < PATIENCE
+        return time.monotonic() - oldest < SLOT_WAIT
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Edge:
+class SharedState:
     """What the requests of a process have in common."""
 
     installation: Installation
     routes: tuple[Route, ...]
     """Those that are served."""
-    turns: Turns
-    told: set[str] = field(default_factory=set)
+    ledger_slots: LedgerSlots
+    warned: set[str] = field(default_factory=set)
     """Warnings that are given once."""
 
 
@@ -78,16 +78,16 @@ class Exchange:
     """A request that is being answered, and what is found out about it on the way, for its line in the log."""
 
     __slots__ = (
-        "began", "caller", "context", "decision", "edge", "environ", "headers", "problem", "reason", "request_id",
-        "retry", "route", "settings", "verification",
+        "began", "caller", "context", "decision", "environ", "headers", "problem", "reason", "request_id",
+        "retry", "route", "settings", "shared", "verification",
     )  # fmt: skip
 
-    def __init__(self, environ: WSGIEnvironment, edge: Edge, route: Route | None = None) -> None:
+    def __init__(self, environ: WSGIEnvironment, shared: SharedState, route: Route | None = None) -> None:
         """Begin to answer; ``route`` is what takes the request, ``None`` when nothing does, or nobody looked."""
         self.environ = environ
-        self.edge = edge
-        self.context = edge.installation.context
-        self.settings = edge.installation.settings
+        self.shared = shared
+        self.context = shared.installation.context
+        self.settings = shared.installation.settings
         self.route = route
         self.began = time.perf_counter()
         # Always our own: a caller's would be a stranger's text in our log.
@@ -130,7 +130,7 @@ class Exchange:
         return self.caller.application
 
 
-HEADERS = {
+COMMON_HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -143,9 +143,9 @@ UNMATCHED = "unmatched"
 """Route of a request that no route takes: its path is a stranger's text, and is not logged."""
 PROBES = {"/healthz", "/readyz", "/readyz/checks"}
 """Routes that are asked every few seconds."""
-_OF_SPANS = {"application", "verification", "problem"}
+_SPAN_FACTS = {"application", "verification", "problem"}
 """What is known of a request that its span tells too."""
-_FAILURES = 500
+_FIRST_FAILURE_STATUS = 500
 """The first status that means a failure of the service."""
 
 _log = get_logger(__name__)
@@ -154,20 +154,20 @@ _log = get_logger(__name__)
 def headers_of(exchange: Exchange) -> dict[str, str]:
     """Return the headers of the answer; its own go before those of every answer."""
     return {
-        **HEADERS,
+        **COMMON_HEADERS,
         "Content-Security-Policy": CONTENT_POLICY,
         "X-Request-Id": exchange.request_id,
         **exchange.headers,
     }
 
 
-def report(exchange: Exchange, status: int) -> None:
+def log_request(exchange: Exchange, status: int) -> None:
     """Write the line, and count."""
     seconds = time.perf_counter() - exchange.began
     route = exchange.route.rule if exchange.route else UNMATCHED
     metrics.requests.observe(seconds, method=metrics.method_of(exchange.method), route=route, status=str(status))
     if tracing.is_on():
-        _trace(exchange, route, status)
+        _describe_span(exchange, route, status)
     _log.log(
         _level(route, status),
         "request",
@@ -175,17 +175,22 @@ def report(exchange: Exchange, status: int) -> None:
         route=_plain(route),
         status=status,
         milliseconds=round(1000 * seconds, 1),
-        **_known(exchange),
+        **_known_facts(exchange),
         request_id=exchange.request_id,
     )
 
 
-def _trace(exchange: Exchange, route: str, status: int) -> None:
+def _describe_span(exchange: Exchange, route: str, status: int) -> None:
     """Name the request's span, and tell what a span may tell of it."""
     method = metrics.method_of(exchange.method)
-    about = {name: value for name, value in _known(exchange).items() if name in _OF_SPANS}
+    about = {name: value for name, value in _known_facts(exchange).items() if name in _SPAN_FACTS}
     tracing.note(
-        f"{method} {route}", failed=status >= _FAILURES, method=method, route=_plain(route), status=status, **about
+        f"{method} {route}",
+        failed=status >= _FIRST_FAILURE_STATUS,
+        method=method,
+        route=_plain(route),
+        status=status,
+        **about,
     )
 
 
@@ -196,12 +201,12 @@ def _plain(route: str) -> Plain:
 
 def _level(route: str, status: int) -> int:
     """Return how loud the line is: a failure of ours is a warning; a probe that found nothing is for DEBUG only."""
-    if status >= _FAILURES:
+    if status >= _FIRST_FAILURE_STATUS:
         return logging.WARNING
     return logging.DEBUG if route in PROBES else logging.INFO
 
 
-def _known(exchange: Exchange) -> dict[str, str]:
+def _known_facts(exchange: Exchange) -> dict[str, str]:
     """Return what is known of the request: who asked, about which verification, and why the answer is a no."""
     caller = exchange.caller
     found = {
@@ -215,7 +220,7 @@ def _known(exchange: Exchange) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def written(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
+def send_answer(exchange: Exchange, answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
     """Begin the answer with its headers, and return its body."""
     headers = headers_of(exchange)
     if answer.media_type is not None:
@@ -232,7 +237,7 @@ def _line(status: int) -> str:
 _NAME = '"application"'
 
 
-def show_quota(exchange: Exchange, quota: Quota | None) -> None:
+def add_quota_headers(exchange: Exchange, quota: Quota | None) -> None:
     """Add ``RateLimit-Policy`` and ``RateLimit`` to the answer, when there is a quota to tell."""
     if quota is not None:
         exchange.headers["RateLimit-Policy"] = f"{_NAME};q={quota.amount};w={quota.seconds}"

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from otp_service.api.exchange import ENDS, Exchange
-from otp_service.api.routes import Answer, Resource, Success, adapter
+from otp_service.api.exchange import SHUTTING_DOWN, Exchange
+from otp_service.api.routes import Answer, Resource, Success, type_adapter
 from otp_service.services.health import readiness
 from otp_service.telemetry.metrics import CONTENT_TYPE, exposition
 
@@ -18,7 +18,7 @@ class HealthAnswer:
     details: Mapping[str, Any]
 
 
-_HEALTH = adapter(HealthAnswer)
+_HEALTH = type_adapter(HealthAnswer)
 operations = Resource("operations", "Operation", problems=("internal",))
 
 
@@ -72,7 +72,7 @@ def metrics(_: Exchange) -> Answer:
 
 
 def _readiness(exchange: Exchange, *, of_starts: bool) -> Answer:
-    if ENDS in exchange.environ:
+    if SHUTTING_DOWN in exchange.environ:
         return _health(503, HealthAnswer("leaving", {}))
     found = readiness(exchange.context)
     if found.checks and (found.starts or not of_starts):

@@ -16,11 +16,7 @@ from werkzeug.wsgi import get_content_length, get_input_stream
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import JSON, Route
-from otp_service.api.schemas import (
-    FAULTS,
-    Body,
-    NumberBody,
-)
+from otp_service.api.schemas import FAULTS, Body, NumberBody
 from otp_service.domain.keyring import Retry, retry_of
 from otp_service.domain.numbers import Named, destination_of, named
 from otp_service.errors import Fault, InvalidRequestError
@@ -107,7 +103,7 @@ def media_type_of(exchange: Exchange) -> str:
     return media_type.lower()
 
 
-def validated(model: type[Model], document: dict[str, Any]) -> Model:
+def validate_body(model: type[Model], document: dict[str, Any]) -> Model:
     """Return the body as a model; raise `InvalidRequestError` with every defect and none of the values."""
     try:
         return model.model_validate(document)
@@ -116,7 +112,7 @@ def validated(model: type[Model], document: dict[str, Any]) -> Model:
     raise InvalidRequestError("The body does not have the form that this call expects.", faults)
 
 
-def query_of(exchange: Exchange, *known: str) -> dict[str, str]:
+def read_query(exchange: Exchange, *known: str) -> dict[str, str]:
     """Return the query parameters; raise `InvalidRequestError` for an unknown one and for one given twice."""
     given = parse_qs(exchange.environ.get("QUERY_STRING", ""), keep_blank_values=True)
     if not set(known).issuperset(given):
@@ -138,7 +134,7 @@ def host_of(environ: WSGIEnvironment) -> str | None:
 def refuse_query(exchange: Exchange) -> None:
     """Raise `InvalidRequestError` when there is any query parameter; for calls that have none."""
     if exchange.environ.get("QUERY_STRING"):
-        query_of(exchange)
+        read_query(exchange)
 
 
 def _announced(exchange: Exchange) -> int:
@@ -200,7 +196,7 @@ def _pointer(location: tuple[int | str, ...]) -> tuple[str, bool]:
     return pointer, True
 
 
-def peer_of(exchange: Exchange) -> str | None:
+def peer_address(exchange: Exchange) -> str | None:
     """Return the address that the outermost trusted proxy saw, ``None`` when there is none (a Unix socket).
 
     Each trusted proxy appends the address that it saw to ``X-Forwarded-For``; so the one wanted is exactly
@@ -262,25 +258,25 @@ def provider_request(exchange: Exchange, address: str) -> dict[str, Any]:
         if media_type_of(exchange) == _FORM
         else {},
         "body": body,
-        "peer": peer_of(exchange) or "",
+        "peer": peer_address(exchange) or "",
     }
 
 
-HEADER = "Idempotency-Key"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
 
 
-def retry_from(exchange: Exchange, route: Route, parts: Mapping[str, str], document: object) -> Retry | None:
+def read_idempotency_key(exchange: Exchange, route: Route, parts: Mapping[str, str], document: object) -> Retry | None:
     """Return what the request's ``Idempotency-Key``, path and body stand for; ``None`` without the header.
 
     Raises `InvalidRequestError`.
     """
-    header = exchange.header(HEADER)
+    header = exchange.header(IDEMPOTENCY_HEADER)
     if header is None:
         return None
     operation = " ".join((route.endpoint, *parts.values()))
     return retry_of(exchange.context.keyring, exchange.application.name, operation, header, document)
 
 
-def number_of(exchange: Exchange, body: NumberBody) -> Named:
+def read_number(exchange: Exchange, body: NumberBody) -> Named:
     """Return the number with the names under which it is kept; raise `InvalidNumberError` or another."""
     return named(exchange.context.keyring, destination_of(exchange.application, body.to, body.region))

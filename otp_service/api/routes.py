@@ -8,16 +8,21 @@ from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter
 
-from otp_service.api.schemas import (
-    Body,
-)
+from otp_service.api.schemas import Body
 from otp_service.domain.applications import Scope
 
 JSON: Final = "application/json"
-COMMON: Final = ("invalid-request", "unauthenticated", "forbidden", "internal", "store-unavailable", "overloaded")
+COMMON_PROBLEMS: Final = (
+    "invalid-request",
+    "unauthenticated",
+    "forbidden",
+    "internal",
+    "store-unavailable",
+    "overloaded",
+)
 """Codes of errors that a route with an API key may end with."""
-_OF_BODIES: Final = ("body-too-large", "unsupported-media-type")
-_OF_RETRIES: Final = ("idempotency-mismatch",)
+_BODY_PROBLEMS: Final = ("body-too-large", "unsupported-media-type")
+_IDEMPOTENCY_PROBLEMS: Final = ("idempotency-mismatch",)
 Parameter = Mapping[str, Any]
 """One of a path, a query or the headers, as OpenAPI describes it."""
 View = TypeVar("View", bound=Callable[..., Any])
@@ -34,7 +39,7 @@ class Answer:
 
 
 @cache
-def adapter(content: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
+def type_adapter(content: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
     """Return what writes values of a type."""
     return TypeAdapter(content)
 
@@ -47,7 +52,7 @@ class Success:
     media_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     """What the headers say that not every answer has, by their names."""
-    content: TypeAdapter[Any] = field(default_factory=lambda: adapter(str))
+    content: TypeAdapter[Any] = field(default_factory=lambda: type_adapter(str))
     """What writes the body; where the view does not return an `Answer`, what writes that which it returns."""
 
 
@@ -105,7 +110,7 @@ class Resource:
     retries: bool = False
     """Whether requests with a body are made safe to repeat by an ``Idempotency-Key``."""
     asks_ledger: bool = False
-    """Whether each waits for a turn: see `otp_service.api.exchange.Turns`."""
+    """Whether each waits for a turn: see `otp_service.api.exchange.LedgerSlots`."""
     routes: list[Route] = field(default_factory=list)
 
     def route(
@@ -157,17 +162,17 @@ class Resource:
         return register
 
     def _problems(self, body: type[Body] | None, others: tuple[str, ...]) -> tuple[str, ...]:
-        of_body = (*_OF_BODIES, *(_OF_RETRIES if self.retries else ())) if body else ()
+        of_body = (*_BODY_PROBLEMS, *(_IDEMPOTENCY_PROBLEMS if self.retries else ())) if body else ()
         return (*self.problems, *of_body, *others)
 
 
 def _success(answer: str | Success, returned: Any) -> Success:  # noqa: ANN401 - any type
     """Return what is said of an answer, and what writes it."""
     success = answer if isinstance(answer, Success) else Success(answer)
-    return success if returned is Answer else replace(success, content=adapter(returned))
+    return success if returned is Answer else replace(success, content=type_adapter(returned))
 
 
-def in_path(name: str, description: str, example: str) -> Parameter:
+def path_parameter(name: str, description: str, example: str) -> Parameter:
     """Return a part of a path."""
     about = {"description": description, "schema": {"type": "string"}, "example": example}
     return {"name": name, "in": "path", "required": True, **about}
@@ -181,4 +186,10 @@ def _unwrapped(text: str) -> str:
     return " ".join(text.split())
 
 
-NUMBER_PROBLEMS = (*COMMON, "invalid-number", "number-type-not-allowed", "ledger-mismatch", "ledger-unavailable")
+NUMBER_PROBLEMS = (
+    *COMMON_PROBLEMS,
+    "invalid-number",
+    "number-type-not-allowed",
+    "ledger-mismatch",
+    "ledger-unavailable",
+)

@@ -11,10 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, St
 
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
 from otp_service.domain.numbers import is_region, may_hold_number
-from otp_service.domain.people import (
-    MAX_REASON,
-    Evidence,
-)
+from otp_service.domain.people import MAX_REASON, Evidence
 from otp_service.domain.verification import MOMENT_PATTERN, checked_moment, milliseconds_of
 
 REGION: Final = r"^[A-Z]{2}$"

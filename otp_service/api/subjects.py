@@ -8,27 +8,17 @@ from pydantic import ConfigDict
 
 from otp_service.api.consents import ConsentEntryAnswer, consent_entry_answer
 from otp_service.api.exchange import Exchange
-from otp_service.api.requests import number_of
+from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
-from otp_service.api.schemas import (
-    DOCUMENTED,
-    NUMBER_EXAMPLE,
-    NumberBody,
-    Reason,
-    Time,
-    rfc3339,
-)
+from otp_service.api.schemas import DOCUMENTED, NUMBER_EXAMPLE, NumberBody, Reason, Time, rfc3339
 from otp_service.api.suppressions import SuppressionAnswer, suppression_answer
 from otp_service.domain.applications import Scope
 from otp_service.domain.numbers import Named
-from otp_service.domain.people import (
-    EVERY_APPLICATION,
-    SuppressionSource,
-)
+from otp_service.domain.people import EVERY_APPLICATION, SuppressionSource
 from otp_service.domain.verification import Status
 from otp_service.ledger.traffic import Past
-from otp_service.services.subjects import Export, erase, export
-from otp_service.services.suppressions import FreezeStanding, freeze, unfreeze
+from otp_service.services.subjects import SubjectExport, erase, export
+from otp_service.services.suppressions import FreezeStatus, freeze, unfreeze
 
 
 class FreezeBody(NumberBody):
@@ -63,7 +53,7 @@ class FreezeAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class PastAnswer:
+class RecordedVerificationAnswer:
     """A verification as the ledger keeps it."""
 
     __pydantic_config__ = DOCUMENTED
@@ -80,7 +70,7 @@ class PastAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenBackAnswer:
+class InboundMessageAnswer:
     """A message that came from the number. Its text is not kept."""
 
     __pydantic_config__ = DOCUMENTED
@@ -115,12 +105,12 @@ class ExportAnswer:
 
     to: str
     """The number, masked: it is not held, but for the minutes until its message is sent."""
-    verifications: tuple[PastAnswer, ...]
+    verifications: tuple[RecordedVerificationAnswer, ...]
     consents: tuple[ConsentEntryAnswer, ...]
     suppressions: tuple[SuppressionAnswer, ...]
-    inbound: tuple[WrittenBackAnswer, ...]
+    inbound: tuple[InboundMessageAnswer, ...]
     erasures: tuple[ErasureAnswer, ...]
-    passing: tuple[str, ...]
+    recent: tuple[str, ...]
     """Identifiers of verifications that are in Redis too, until some minutes after their codes. What else is
     there, under the pseudonym, are counters, and for a week what happened lately: docs/data.md has all of it."""
 
@@ -137,7 +127,7 @@ def freeze_subject(exchange: Exchange, body: FreezeBody) -> FreezeAnswer:
     are refused as `recipient-frozen`, until the freeze is lifted. Other applications' are left alone. To freeze again
     does no harm, and cancels again what is pending.
     """
-    to = number_of(exchange, body)
+    to = read_number(exchange, body)
     return _freeze(to, freeze(exchange.context, to, exchange.application.name, SuppressionSource.API, body.reason))
 
 
@@ -148,7 +138,7 @@ def unfreeze_subject(exchange: Exchange, body: NumberBody) -> FreezeAnswer:
     Lets verifications of the number start again within the application. What was pending before stays ended, and what
     the operator froze for all stays frozen: then `frozen` is still true.
     """
-    to = number_of(exchange, body)
+    to = read_number(exchange, body)
     found, _ = unfreeze(exchange.context, to, exchange.application.name, SuppressionSource.API)
     return _freeze(to, found)
 
@@ -159,7 +149,7 @@ def export_subject(exchange: Exchange, body: NumberBody) -> ExportAnswer:
 
     Shows all that is held of a number within the application: for the person who asks for it.
     """
-    return export_answer(export(exchange.context, number_of(exchange, body), exchange.application.name))
+    return export_answer(export(exchange.context, read_number(exchange, body), exchange.application.name))
 
 
 @subjects.route("POST /v1/subjects/erase", {200: "What was done."})
@@ -169,11 +159,11 @@ def erase_subject(exchange: Exchange, body: NumberBody) -> ErasureAnswer:
     Erases what no dispute needs of a number within the application; the rest stays under a pseudonym, and the answer
     says why. No limit, lock or suppression is touched.
     """
-    done = erase(exchange.context, number_of(exchange, body), exchange.application.name)
+    done = erase(exchange.context, read_number(exchange, body), exchange.application.name)
     return ErasureAnswer(rfc3339(done.at), done.erased, done.kept, done.reason)
 
 
-def _freeze(to: Named, found: FreezeStanding) -> FreezeAnswer:
+def _freeze(to: Named, found: FreezeStatus) -> FreezeAnswer:
     entries = found.entries
     return FreezeAnswer(
         to=to.destination.mask,
@@ -185,7 +175,7 @@ def _freeze(to: Named, found: FreezeStanding) -> FreezeAnswer:
     )
 
 
-def export_answer(export: Export) -> ExportAnswer:
+def export_answer(export: SubjectExport) -> ExportAnswer:
     """Return what shows all that is held within one application."""
     held = export.holding
     return ExportAnswer(
@@ -194,17 +184,17 @@ def export_answer(export: Export) -> ExportAnswer:
         consents=tuple(map(consent_entry_answer, held.consents)),
         suppressions=tuple(map(suppression_answer, held.suppressions)),
         inbound=tuple(
-            WrittenBackAnswer(one["gateway"], one["meaning"], rfc3339(one["received"])) for one in held.inbound
+            InboundMessageAnswer(one["gateway"], one["meaning"], rfc3339(one["received"])) for one in held.inbound
         ),
         erasures=tuple(
             ErasureAnswer(rfc3339(one["at"]), one["erased"], one["kept"], one["reason"]) for one in held.erasures
         ),
-        passing=tuple(one.id for one in export.passing),
+        recent=tuple(one.id for one in export.recent),
     )
 
 
-def _past(past: Past) -> PastAnswer:
-    return PastAnswer(
+def _past(past: Past) -> RecordedVerificationAnswer:
+    return RecordedVerificationAnswer(
         id=past.id,
         purpose=past.purpose,
         country=past.country,

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from otp_service.api.exchange import Exchange
-from otp_service.api.requests import number_of
+from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
 from otp_service.api.schemas import DOCUMENTED, ConsentBody, Moment, NumberBody, PurposeName, Reason, Time, rfc3339
 from otp_service.domain.applications import Scope
@@ -22,8 +22,8 @@ from otp_service.domain.people import (
 from otp_service.domain.verification import milliseconds_of
 from otp_service.errors import InvalidTimeError
 from otp_service.ledger.database import now
-from otp_service.services.consents import consent_of
-from otp_service.services.suppressions import entries_of, lift, suppress_number
+from otp_service.services.consents import make_consent
+from otp_service.services.suppressions import add_suppressions, lift, suppressions_of
 
 
 class ScopeBody(NumberBody):
@@ -98,10 +98,10 @@ def suppress(exchange: Exchange, body: SuppressionBody) -> SuppressionsAnswer:
     From now on the number gets no messages of the application, those that wait included; other applications' are left
     alone.
     """
-    to, until = number_of(exchange, body), None if body.until is None else milliseconds_of(body.until)
+    to, until = read_number(exchange, body), None if body.until is None else milliseconds_of(body.until)
     if until is not None and until <= now():
         raise InvalidTimeError("until is in the past.")
-    suppress_number(exchange.context, (replace(_entry(exchange, to, body), reason=body.reason, until=until),))
+    add_suppressions(exchange.context, (replace(_entry(exchange, to, body), reason=body.reason, until=until),))
     return _suppressions(exchange, to)
 
 
@@ -111,7 +111,7 @@ def find_suppressions(exchange: Exchange, body: NumberBody) -> SuppressionsAnswe
 
     Shows what is recorded of a number at the application, and what its operator said for all.
     """
-    return _suppressions(exchange, number_of(exchange, body))
+    return _suppressions(exchange, read_number(exchange, body))
 
 
 @suppressions.route(
@@ -125,9 +125,9 @@ def lift_suppression(exchange: Exchange, body: LiftBody) -> SuppressionsAnswer:
     Lets the application's messages through again. What the operator suppressed for all stays. What the person said, by
     an answer to a message, needs a consent that was given after it.
     """
-    to, shown = number_of(exchange, body), None
+    to, shown = read_number(exchange, body), None
     if body.consent:
-        shown = consent_of(exchange.application, to, body.purpose, body.consent.to_evidence())
+        shown = make_consent(exchange.application, to, body.purpose, body.consent.to_evidence())
     lift(exchange.context, replace(_entry(exchange, to, body), lifted=True), shown=shown)
     return _suppressions(exchange, to)
 
@@ -138,7 +138,7 @@ def _entry(exchange: Exchange, to: Named, body: ScopeBody) -> Suppression:
 
 
 def _suppressions(exchange: Exchange, to: Named) -> SuppressionsAnswer:
-    entries = entries_of(exchange.context, to.pseudonym, exchange.application.name)
+    entries = suppressions_of(exchange.context, to.pseudonym, exchange.application.name)
     return SuppressionsAnswer(
         to=to.destination.mask,
         suppressed=keeps_codes_back(entries, now()),

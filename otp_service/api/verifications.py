@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
-from otp_service.api.exchange import Exchange, show_quota
-from otp_service.api.requests import peer_of, query_of
-from otp_service.api.routes import COMMON, Resource, Success, in_path
+from otp_service.api.exchange import Exchange, add_quota_headers
+from otp_service.api.requests import peer_address, read_query
+from otp_service.api.routes import COMMON_PROBLEMS, Resource, Success, path_parameter
 from otp_service.api.schemas import (
     DOCUMENTED,
     PRINTABLE,
@@ -29,15 +29,7 @@ from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Choice, Delivery, DeliveryStatus, Reason, Status
 from otp_service.errors import InvalidRequestError
 from otp_service.services.sandbox import caught_messages
-from otp_service.services.verifications import (
-    StartRequest,
-    VerificationView,
-    cancel,
-    check,
-    read,
-    resend,
-    start,
-)
+from otp_service.services.verifications import StartRequest, VerificationView, cancel, check, read, resend, start
 from otp_service.store.inbox import CaughtMessage
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import Plain
@@ -317,7 +309,7 @@ class CheckAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class CaughtAnswer:
+class CaughtMessageAnswer:
     """A message that the sandbox gateway caught instead of sending it."""
 
     __pydantic_config__ = DOCUMENTED
@@ -337,13 +329,13 @@ verifications = Resource(
     "verifications",
     "Verifications",
     Scope.VERIFY,
-    problems=COMMON,
+    problems=COMMON_PROBLEMS,
     parameters=(
-        in_path("verification_id", "The `id` of the verification.", "vf_k1_0012ab34cd56ef7890a1b2c3d4e5f60718"),
+        path_parameter("verification_id", "The `id` of the verification.", "vf_k1_0012ab34cd56ef7890a1b2c3d4e5f60718"),
     ),
     retries=True,
 )
-_ONE = "/v1/verifications/<verification_id>"
+_VERIFICATION = "/v1/verifications/<verification_id>"
 _QUOTA_HEADERS = {
     "RateLimit-Policy": 'The application\'s own quota, such as `"application";q=6000;w=60`.',
     "RateLimit": 'What is left of it, such as `"application";r=5999;t=60`.',
@@ -385,7 +377,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswe
     if exchange.settings.production and body.client_ip is not None and application.client_ip is not ClientIp.NONE:
         require_end_users(body.client_ip)
     members = dict(body) | {
-        "peer_ip": _peer(exchange) if body.client_ip is None else None,
+        "peer_ip": _peer_address(exchange) if body.client_ip is None else None,
         "consent": body.consent.to_evidence() if body.consent else None,
         "transaction": Transaction(**dict(body.transaction)) if body.transaction else None,
         "metadata": body.metadata or {},
@@ -393,10 +385,10 @@ def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswe
     view = start(exchange.context, application, StartRequest(**members), exchange.retry)
     exchange.verification = Plain(view.verification.id)
     exchange.headers["Location"] = f"/v1/verifications/{exchange.verification}"
-    return _queued(exchange, view)
+    return _queued_answer(exchange, view)
 
 
-@verifications.route(f"GET {_ONE}", {200: "The verification."}, ("not-found",))
+@verifications.route(f"GET {_VERIFICATION}", {200: "The verification."}, ("not-found",))
 def read_verification(exchange: Exchange, verification_id: str) -> VerificationAnswer:
     """Read a verification.
 
@@ -407,7 +399,7 @@ def read_verification(exchange: Exchange, verification_id: str) -> VerificationA
 
 
 @verifications.route(
-    f"POST {_ONE}/check",
+    f"POST {_VERIFICATION}/check",
     {200: "The result, right or wrong."},
     ("not-found", "invalid-code", "invalid-transaction"),
     hot=True,
@@ -425,7 +417,7 @@ def check_code(exchange: Exchange, body: CheckBody, verification_id: str) -> Che
 
 
 @verifications.route(
-    f"POST {_ONE}/resend",
+    f"POST {_VERIFICATION}/resend",
     {202: Success("Queued.", headers=_QUOTA_HEADERS)},
     (
         "recipient-suppressed",
@@ -448,10 +440,10 @@ def resend_code(exchange: Exchange, body: ResendBody, verification_id: str) -> V
     Queues a further message, not before `resend_after`. It buys no new guesses and no longer life.
     """
     view = resend(exchange.context, exchange.application, verification_id, body.channel, exchange.retry)
-    return _queued(exchange, view)
+    return _queued_answer(exchange, view)
 
 
-@verifications.route(f"POST {_ONE}/cancel", {200: "Canceled."}, ("not-found", "conflict"))
+@verifications.route(f"POST {_VERIFICATION}/cancel", {200: "Canceled."}, ("not-found", "conflict"))
 def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str) -> VerificationAnswer:
     """Cancel a verification.
 
@@ -460,17 +452,21 @@ def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str)
     return _verification(cancel(exchange.context, exchange.application, verification_id, exchange.retry))
 
 
-def _peer(exchange: Exchange) -> str | None:
+def _peer_address(exchange: Exchange) -> str | None:
     """Return the connection's peer; warn once when all of a proxy's users would count as one."""
     counts = exchange.application.client_ip is ClientIp.CONNECTION and not exchange.settings.http.trusted_proxies
-    if counts and exchange.header("X-Forwarded-For") is not None and _FORWARDED_FOR_IGNORED not in exchange.edge.told:
-        exchange.edge.told.add(_FORWARDED_FOR_IGNORED)
+    if (
+        counts
+        and exchange.header("X-Forwarded-For") is not None
+        and _FORWARDED_FOR_IGNORED not in exchange.shared.warned
+    ):
+        exchange.shared.warned.add(_FORWARDED_FOR_IGNORED)
         _log.warning(_FORWARDED_FOR_IGNORED, hint="behind a proxy, set http.trusted_proxies: it counts as one user")
-    return peer_of(exchange)
+    return peer_address(exchange)
 
 
-def _queued(exchange: Exchange, view: VerificationView) -> VerificationAnswer:
-    show_quota(exchange, view.quota)
+def _queued_answer(exchange: Exchange, view: VerificationView) -> VerificationAnswer:
+    add_quota_headers(exchange, view.quota)
     return _verification(view)
 
 
@@ -520,7 +516,7 @@ def _delivery(delivery: Delivery) -> DeliveryAnswer:
     )
 
 
-sandbox = Resource("sandbox", "Development", Scope.VERIFY, problems=COMMON)
+sandbox = Resource("sandbox", "Development", Scope.VERIFY, problems=COMMON_PROBLEMS)
 
 
 @sandbox.route(
@@ -538,18 +534,18 @@ sandbox = Resource("sandbox", "Development", Scope.VERIFY, problems=COMMON)
     ),
     endpoint="messages",
 )
-def list_caught_messages(exchange: Exchange) -> list[CaughtAnswer]:
+def list_caught_messages(exchange: Exchange) -> list[CaughtMessageAnswer]:
     """Read what the sandbox caught.
 
     The application's messages that the sandbox gateway caught instead of sending, newest first. Only where a sandbox
     gateway is configured, which is never in production.
     """
-    verification_id = query_of(exchange, "verification").get("verification")
+    verification_id = read_query(exchange, "verification").get("verification")
     if verification_id == "":
         raise InvalidRequestError("The parameter verification is empty.")
     return [_caught(one) for one in caught_messages(exchange.context, exchange.application, verification_id)]
 
 
-def _caught(message: CaughtMessage) -> CaughtAnswer:
+def _caught(message: CaughtMessage) -> CaughtMessageAnswer:
     at = rfc3339(message.at)
-    return CaughtAnswer(message.verification, message.to, message.channel, message.sender, message.text, at)
+    return CaughtMessageAnswer(message.verification, message.to, message.channel, message.sender, message.text, at)

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import provider_request, require_method
-from otp_service.api.routes import Answer, Resource, Success, in_path
+from otp_service.api.routes import Answer, Resource, Success, path_parameter
 from otp_service.gateways.base import ProviderRequest, ReceiptRequest
-from otp_service.services.inbound import authentic, inbound_url, receive_message, receiver_of
-from otp_service.services.receipts import expected_receipt, receipt_url, record_receipt
+from otp_service.services.inbound import authenticate_message, inbound_url, receive_message, require_receiver
+from otp_service.services.receipts import expect_receipt, receipt_url, receive_receipt
 
-_GATEWAY = in_path("gateway", "Name of the gateway in the configuration.", "primary")
-_DISPATCH = in_path(
+_GATEWAY = path_parameter("gateway", "Name of the gateway in the configuration.", "primary")
+_DISPATCH = path_parameter(
     "dispatch_id", "The id that the service gave the gateway with the message.", "dp_0012ab34cd56ef7890a1b2c3d4e5f60718"
 )
-_TOKEN = in_path(
+_TOKEN = path_parameter(
     "token",
     "What the address ends with that `otp-service gateway inbound` shows for the gateway.",
     "3q2-7wAAAAAAAAAAAAAAAA",
@@ -31,10 +31,10 @@ def report_delivery(exchange: Exchange, gateway: str, dispatch_id: str) -> Answe
     """
     require_method(exchange)
     # Before the body: whoever sends none, or slowly, holds a thread for as long as that takes.
-    expected = expected_receipt(exchange.context, gateway, dispatch_id)
+    expected = expect_receipt(exchange.context, gateway, dispatch_id)
     address = receipt_url(str(exchange.context.public_url), gateway, dispatch_id)
     report = ReceiptRequest(**provider_request(exchange, address), dispatch_id=dispatch_id)
-    record_receipt(exchange.context, expected, report)
+    receive_receipt(exchange.context, expected, report)
     return _TAKEN
 
 
@@ -51,7 +51,7 @@ inbound = Resource(
     {200: Success("Taken; what stands here, the gateway sends to whoever wrote.", "text/*"), 204: "Taken."},
     endpoint="receive",
 )
-def pass_message_on(exchange: Exchange, gateway: str, token: str) -> Answer:
+def report_message(exchange: Exchange, gateway: str, token: str) -> Answer:
     """Pass on what somebody wrote.
 
     For gateways, not for applications: what somebody wrote back, proven as the gateway's reports are. A message that is
@@ -59,10 +59,10 @@ def pass_message_on(exchange: Exchange, gateway: str, token: str) -> Answer:
     answer has the form that the gateway expects.
     """
     require_method(exchange)
-    receiver = receiver_of(exchange.context, gateway, token)  # before the body, as for receipts
+    receiver = require_receiver(exchange.context, gateway, token)  # before the body, as for receipts
     request = ProviderRequest(**provider_request(exchange, inbound_url(exchange.context, gateway)))
-    message = authentic(receiver, request)
-    with exchange.edge.turns.turn():  # only now: it is known to be authentic
+    message = authenticate_message(receiver, request)
+    with exchange.shared.ledger_slots.slot():  # only now: it is known to be authentic
         answer = receive_message(exchange.context, gateway, receiver, message)
     return _TAKEN if answer is None else Answer(answer.body.encode(), media_type=answer.media_type)
 

@@ -9,13 +9,20 @@ from typing import Any
 import click
 
 from otp_service.cli import output as out
-from otp_service.cli.common import DAY, Session, command, destination, region_option, start_of
+from otp_service.cli.common import DAY, Session, command, day_start, parse_number, region_option
 from otp_service.domain.payments import Transaction
 from otp_service.ledger.audit import MAX_FOUND, SignedHead, Wanted
-from otp_service.services.audit import Looked, flaws_of, head_line, pack, read_heads, signed_head
-from otp_service.services.audit import verify as look_through
+from otp_service.services.audit import (
+    AuditProgress,
+    head_to_json,
+    make_dispute_pack,
+    read_heads,
+    sign_head,
+    verify_dispute_pack,
+)
+from otp_service.services.audit import verify_chain as look_through
 from otp_service.services.context import Context
-from otp_service.services.operator_actions import Proof, find_acts
+from otp_service.services.operator_actions import AuditStatus, find_actions
 
 MORE_FOUND = f"There may be more than these {MAX_FOUND}: narrow it by --from and --to."
 
@@ -40,7 +47,7 @@ def export(session: Session, **options: Any) -> None:  # noqa: ANN401 - click's
     It has the template and its digest, channels, times, gateways with their references, what became of each message,
     consents and suppressions; neither a code nor a number.
     """
-    document = pack(session.context, *_wanted(session.context, options))
+    document = make_dispute_pack(session.context, *_evidence_query(session.context, options))
     out.print_json(document)
     out.note(f"Verifications: {len(document['verifications'])}.")
     if not document["complete"]:
@@ -54,7 +61,7 @@ def check(session: Session, file: Any, key: str | None) -> None:  # noqa: ANN401
     """Check a dispute pack, - for standard input: the signature, and that each row is the one that was recorded."""
     key = key or session.context.keyring.signer.public_key
     try:
-        flaws = list(flaws_of(json.load(file), key))
+        flaws = list(verify_dispute_pack(json.load(file), key))
     except ValueError as foreign:
         raise click.UsageError("This is no dispute pack.") from foreign
     if not out.in_json(flaws=flaws):
@@ -64,7 +71,7 @@ def check(session: Session, file: Any, key: str | None) -> None:  # noqa: ANN401
     out.done("The pack holds: signed by this key, and each row is the one that was recorded.")
 
 
-def _wanted(context: Context, options: Mapping[str, Any]) -> tuple[Wanted, dict[str, str]]:
+def _evidence_query(context: Context, options: Mapping[str, Any]) -> tuple[Wanted, dict[str, str]]:
     """Return what is wanted, and how that may be shown."""
     name, number = options["name"], options["number"]
     wanted = Wanted(
@@ -72,15 +79,15 @@ def _wanted(context: Context, options: Mapping[str, Any]) -> tuple[Wanted, dict[
         payment=_payment(context, options),
         pseudonym=None,
         application=name,
-        since=start_of(options["since"]),
-        until=start_of(options["until"], days=1),
+        since=day_start(options["since"]),
+        until=day_start(options["until"], days=1),
     )
     shown = {"verification": options["verification"], "application": name, "reference": options["reference"]}
     shown |= {word: f"{options[day]:%Y-%m-%d}" for word, day in (("from", "since"), ("to", "until")) if options[day]}
     if options["transaction"]:
         shown["transaction"] = "as given"
     if number:
-        to = destination(number, options["region"])
+        to = parse_number(number, options["region"])
         wanted = replace(wanted, pseudonym=context.keyring.pseudonym(to.e164))
         shown["subject"] = to.mask
     if wanted == Wanted(application=name):
@@ -117,21 +124,21 @@ def verify(session: Session, file: Any) -> None:  # noqa: ANN401 - click's, of t
     Says where an entry or a row was changed, removed or put elsewhere, and exits with 1 then. That the last entries
     were cut off shows only by heads that were exported before: give them with --heads.
     """
-    context, looked = session.context, Looked()
-    with session.progress_of(looked):
-        flaws = list(look_through(context, looked, _heads(file)))
-    if not out.in_json(flaws=list(map(out.members, flaws)), **asdict(looked)):
+    context, progress = session.context, AuditProgress()
+    with session.show_audit_progress(progress):
+        flaws = list(look_through(context, progress, _heads(file)))
+    if not out.in_json(flaws=list(map(out.members, flaws)), **asdict(progress)):
         for flaw in flaws:
             click.echo(f"{flaw.sequence or '-'}\t{flaw.sentence}")
-    entries = f"Entries: {looked.entries}, from {looked.first} to {looked.last}"
-    out.note(f"{entries}; of rows that were purged: {looked.gone}.")
-    out.note(f"Signed heads that the chain agrees with: {looked.heads}.")
-    for data, days in sorted(looked.purged_after.items()):
+    entries = f"Entries: {progress.entries}, from {progress.first} to {progress.last}"
+    out.note(f"{entries}; of rows that were purged: {progress.gone}.")
+    out.note(f"Signed heads that the chain agrees with: {progress.heads}.")
+    for data, days in sorted(progress.purged_after.items()):
         if days < (kept := getattr(session.settings.retention, data)):
             kept_now = f"are kept for {kept} d now: was that setting changed?"
             out.warn(f"{data} were purged after {days} d once, and {kept_now}")
     if flaws:
-        raise click.ClickException(f"The ledger is not as it was recorded: {out.counted(len(flaws), 'flaw')}.")
+        raise click.ClickException(f"The ledger is not as it was recorded: {out.count_of(len(flaws), 'flaw')}.")
     out.done("The ledger is as it was recorded.")
 
 
@@ -139,7 +146,7 @@ def verify(session: Session, file: Any) -> None:  # noqa: ANN401 - click's, of t
 def head(session: Session) -> None:
     """Print how far the chain has come, signed; keep it where nobody who can change the ledger can change it."""
     context = session.context
-    line = head_line(context, signed_head(context, context.ledger.audit.head()))
+    line = head_to_json(context, sign_head(context, context.ledger.audit.head()))
     if not out.in_json(**json.loads(line)):
         click.echo(line)
 
@@ -153,13 +160,13 @@ def acts(session: Session, since: datetime | None, until: datetime | None) -> No
     An act that is unknown there was put into the ledger by somebody else, one that is changed is not as it was
     recorded. That one was removed is told by "otp-service audit verify".
     """
-    found = find_acts(session.context, start_of(since), start_of(until, days=1), MAX_FOUND + 1)
+    found = find_actions(session.context, day_start(since), day_start(until, days=1), MAX_FOUND + 1)
     complete = len(found) <= MAX_FOUND
     shown = [(one.entry, one.proof) for one in found[:MAX_FOUND]]
     rows = [(out.when(act.at), act.act, act.by, act.application, act.about, proof) for act, proof in shown]
     out.table("acts", ("When", "Act", "By", "Application", "About", "Chain"), rows)
     out.in_json(complete=complete)
-    if any(proof is not Proof.RECORDED for _, proof in shown):
+    if any(proof is not AuditStatus.RECORDED for _, proof in shown):
         out.warn("Not all of this is as it was recorded: otp-service audit verify.")
     if not complete:
         out.warn(MORE_FOUND)

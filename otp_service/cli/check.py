@@ -34,5 +34,5 @@ def check(session: Session, verification_id: str, code: str, name: str | None, t
     result = verifications.check(session.context, application, verification_id, code, transaction)
     if not result.valid:
         sentence = _SENTENCES[result.reason] if result.reason else "The code is not approved."
-        raise click.ClickException(f"{sentence} ({result.reason}, {out.counted(result.checks_left, 'check')} left)")
+        raise click.ClickException(f"{sentence} ({result.reason}, {out.count_of(result.checks_left, 'check')} left)")
     out.done("approved")

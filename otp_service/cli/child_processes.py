@@ -19,10 +19,10 @@ from typing import Any
 from otp_service.errors import ConfigurationError
 
 _PR_SET_PDEATHSIG = 1
-READY_SECONDS = 60.0
+READY_TIMEOUT = 60.0
 _POLL = 0.05
 _OK = 200
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
+_ALL_INTERFACES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not listened on
 
 
 def end_with_parent(parent: int, signum: int = signal.SIGTERM) -> None:
@@ -113,7 +113,7 @@ def check_port(host: str, port: int, setting: str = "http.port") -> None:
 
 def url_of(host: str, port: int) -> str:
     """Return the address under which this machine reaches a service that listens on ``host``."""
-    reachable = _EVERYWHERE.get(host, host)
+    reachable = _ALL_INTERFACES.get(host, host)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
@@ -122,17 +122,17 @@ def wait_until_ready(url: str, ended: Callable[[], str | None]) -> str:
 
     Raises `ConfigurationError` when a process ended, or in a minute.
     """
-    end = time.monotonic() + READY_SECONDS
-    while asked(f"{url}/readyz/checks")[0] != _OK:
+    end = time.monotonic() + READY_TIMEOUT
+    while probe(f"{url}/readyz/checks")[0] != _OK:
         if reason := ended():
             raise ConfigurationError(f"It does not start: {reason}.")
         if time.monotonic() > end:
-            raise ConfigurationError(f"It does not start: {url}/readyz was not ready in {READY_SECONDS:.0f} s.")
+            raise ConfigurationError(f"It does not start: {url}/readyz was not ready in {READY_TIMEOUT:.0f} s.")
         time.sleep(_POLL)
-    return str(asked(f"{url}/readyz")[1].get("starts"))
+    return str(probe(f"{url}/readyz")[1].get("starts"))
 
 
-def asked(url: str) -> tuple[int, Mapping[str, Any]]:
+def probe(url: str) -> tuple[int, Mapping[str, Any]]:
     """Return the status and the details that a probe of ours answers; the status is 0 where nobody does."""
     # No proxy of the environment stands between this machine and itself.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

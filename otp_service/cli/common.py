@@ -19,15 +19,10 @@ from otp_service.cli.output import config_option
 from otp_service.domain.applications import Application
 from otp_service.domain.numbers import Destination, Named, may_hold_number, named, parse_destination
 from otp_service.domain.payments import Transaction
-from otp_service.domain.people import (
-    EVERY_APPLICATION,
-    MAX_REASON,
-    Act,
-    ActEntry,
-)
+from otp_service.domain.people import EVERY_APPLICATION, MAX_REASON, Act, ActEntry
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, InvalidNumberError, LedgerUnavailableError
-from otp_service.services.audit import Looked
+from otp_service.services.audit import AuditProgress
 from otp_service.services.context import Context
 from otp_service.settings import Settings, load_settings
 from otp_service.telemetry.logging import Renderer, configure_logging
@@ -59,7 +54,7 @@ class Session:
         return load_settings(self.path)
 
     @cached_property
-    def unproven_settings(self) -> Settings:
+    def unchecked_settings(self) -> Settings:
         """The same, though a start might be refused with them."""
         return load_settings(self.path, to_start=False)
 
@@ -80,7 +75,7 @@ class Session:
             context.ledger.upgrade()
         try:
             if self.applications or self.access:
-                context.directory.refresh()
+                context.access_cache.refresh()
         except LedgerUnavailableError as away:
             if self.access:
                 raise
@@ -92,13 +87,13 @@ class Session:
         """Who acts: see `operator_login`."""
         return operator_login()
 
-    def named(self, to: Destination) -> Named:
+    def subject_key(self, to: Destination) -> Named:
         """Return what a number is called in Redis and in the ledger."""
         return named(self.context.keyring, to)
 
     def application(self, name: str | None) -> Application:
         """Return an application by its name, or the only one; raises `ConfigurationError`."""
-        return application_named(self.context.applications, name)
+        return find_application(self.context.applications, name)
 
     def application_or_all(self, name: str | None) -> str:
         """Return the name of an application that there is, `EVERY_APPLICATION` for ``None``."""
@@ -106,23 +101,23 @@ class Session:
             raise click.UsageError(f"There is no application {name}, only: {', '.join(sorted(known))}.")
         return name or EVERY_APPLICATION
 
-    def act(self, act: Act, application: str = EVERY_APPLICATION, about: str = "") -> ActEntry:
+    def action(self, action: Act, application: str = EVERY_APPLICATION, about: str = "") -> ActEntry:
         """Return an act of whoever uses the command line, as the ledger has it."""
-        return ActEntry(act, self.operator, "" if application == EVERY_APPLICATION else application, about)
+        return ActEntry(action, self.operator, "" if application == EVERY_APPLICATION else application, about)
 
     def confirm(self, question: str, means: str = "") -> None:
         """Ask whether to go on, and say what that means, unless ``--yes`` was given."""
         if not self.yes:
             if means:
-                out.note(out.wrapped(means))
+                out.note(out.wrap(means))
             click.confirm(question, abort=True)
 
     @contextmanager
-    def progress_of(self, looked: Looked) -> Iterator[None]:
+    def show_audit_progress(self, progress: AuditProgress) -> Iterator[None]:
         """Show how far the audit chain has been looked through."""
         ledger = self.context.ledger.audit
         first = next((one.entry.sequence for one in ledger.links(0, 1)), 1)
-        with out.progress("Entries", lambda: looked.entries, ledger.head().sequence - first + 1):
+        with out.progress("Entries", lambda: progress.entries, ledger.head().sequence - first + 1):
             yield
 
 
@@ -156,13 +151,13 @@ def command(  # noqa: PLR0913 - one parameter for each trait of a command
         called = name or function.__name__.strip("_").replace("_", "-")
         make = group.command if group else click.command
         made: click.Command = make(called, short_help=short_help)(shared(run))
-        made.params.sort(key=_place)
+        made.params.sort(key=_ordered)
         return made
 
     return decorate
 
 
-def _place(one: click.Parameter) -> int:
+def _ordered(one: click.Parameter) -> int:
     """Put arguments first, then options of the command's own, then those of all."""
     return 0 if isinstance(one, click.Argument) else 2 if one.name in {"yes", "path", "as_json"} else 1
 
@@ -177,12 +172,12 @@ def phone_number(function: Function) -> Function:
 
     @wraps(function)
     def parsing(*args: Any, number: str, region: str | None, **options: Any) -> None:  # noqa: ANN401 - click's
-        function(*args, to=destination(number, region), **options)
+        function(*args, to=parse_number(number, region), **options)
 
     return click.argument("number")(region_option(parsing))
 
 
-def destination(number: str, region: str | None) -> Destination:
+def parse_number(number: str, region: str | None) -> Destination:
     """Return the destination that a person typed; raise `InvalidNumberError`."""
     try:
         return parse_destination(number, region.upper() if region else None)
@@ -192,12 +187,12 @@ def destination(number: str, region: str | None) -> Destination:
         raise
 
 
-def start_of(day: datetime | None, days: int = 0) -> int | None:
+def day_start(day: datetime | None, days: int = 0) -> int | None:
     """Return the beginning of a day (UTC), or of one after it: milliseconds since the epoch."""
     return None if day is None else round((day.replace(tzinfo=UTC) + timedelta(days=days)).timestamp() * 1000)
 
 
-def application_named(applications: Mapping[str, Application], name: str | None) -> Application:
+def find_application(applications: Mapping[str, Application], name: str | None) -> Application:
     """Return an application by its name, or the only one; raise `ConfigurationError`."""
     if name is None and len(applications) == 1:
         return next(iter(applications.values()))
@@ -220,12 +215,12 @@ def operator_login() -> str:
         return f"cli:{user}"
 
 
-def of_application(application: str) -> str:
+def of_whom(application: str) -> str:
     """Return whose messages are meant, in words."""
     return "of any application" if application == EVERY_APPLICATION else f"of {application}"
 
 
-def short_reason(reason: str) -> str:
+def checked_reason(reason: str) -> str:
     """Return a reason that may be kept."""
     if len(reason) > MAX_REASON or not reason.isprintable() or may_hold_number(reason):
         raise click.UsageError(f"A reason has at most {MAX_REASON} printable characters, and no phone number.")

@@ -21,7 +21,7 @@ def check(session: Session) -> None:
     cleared_catalogue(settings)
     counts = {one: len(getattr(settings, one)) for one in ("applications", "purposes", "gateways")}
     out.in_json(environment=settings.environment, **counts)
-    summary = ", ".join(out.counted(count, name.removesuffix("s")) for name, count in counts.items())
+    summary = ", ".join(out.count_of(count, name.removesuffix("s")) for name, count in counts.items())
     out.done(f"The configuration is complete: {settings.environment}, {summary}.")
 
 

@@ -52,12 +52,12 @@ def redrive(session: Session, ids: tuple[str, ...], reason: str | None, *, every
     if every:
         _redrive_all(session, reason)
         return
-    named = _named(session.context.store.dead_letters, ids)
-    if operator_actions.redrive(session.context, named, session.operator, _tell) < len(named):
+    named = _letters_by_id(session.context.store.dead_letters, ids)
+    if operator_actions.redrive(session.context, named, session.operator, _print_result) < len(named):
         raise SystemExit(1)
 
 
-def _named(letters: DeadLetters, ids: tuple[str, ...]) -> list[DeadLetter]:
+def _letters_by_id(letters: DeadLetters, ids: tuple[str, ...]) -> list[DeadLetter]:
     found = {one: letters.find(one) for one in ids}
     unknown = [one for one, letter in found.items() if letter is None]
     if unknown:
@@ -70,8 +70,8 @@ def _redrive_all(session: Session, reason: str | None) -> None:
     letters = session.context.store.dead_letters
     young = letters.since(1000 * LONGEST_LIFE)  # an older one's code is dead for certain
     older = letters.count() - len(young)
-    meant = [letter for letter in reversed(young) if _is_meant(letter, reason)]  # oldest first
-    back = operator_actions.redrive(session.context, meant, session.operator, _tell)
+    meant = [letter for letter in reversed(young) if _matches(letter, reason)]  # oldest first
+    back = operator_actions.redrive(session.context, meant, session.operator, _print_result)
     out.done(f"{back} of {len(meant)} put back.")
     for word in _IN_VAIN if reason is None else ():
         if left := sum(short_reason(letter) == word for letter in young):
@@ -81,12 +81,12 @@ def _redrive_all(session: Session, reason: str | None) -> None:
         out.note(f"{older} older left as they are: their codes have expired.")
 
 
-def _is_meant(letter: DeadLetter, reason: str | None) -> bool:
+def _matches(letter: DeadLetter, reason: str | None) -> bool:
     word = short_reason(letter)
     return word not in _IN_VAIN if reason is None else word == reason
 
 
-def _tell(letter: DeadLetter, became: RedriveResult, why_not: str) -> None:
+def _print_result(letter: DeadLetter, became: RedriveResult, why_not: str) -> None:
     """Say what became of a letter."""
     said = {
         RedriveResult.REDRIVEN: "put back",

@@ -24,7 +24,7 @@ from otp_service.domain.guard import Mode
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 from otp_service.domain.people import ConsentMode
 from otp_service.errors import ConfigurationError
-from otp_service.services.health import ACCEPTED
+from otp_service.services.health import STARTS_ACCEPTED
 from otp_service.settings import Settings, settings_from
 from otp_service.settings.loader import CONFIG_VARIABLE
 from otp_service.settings.sources import FILE_SUFFIX, PREFIX, Table, merged, read_environment, read_file
@@ -140,7 +140,7 @@ def lock(folder: Path) -> TextIO:
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if {path.name for path in folder.iterdir()} <= FILES.keys():
-        close_to_others(folder)
+        make_private(folder)
     held = os.fdopen(os.open(folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,7 +151,7 @@ def lock(folder: Path) -> TextIO:
     return held
 
 
-def close_to_others(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """Let nobody but this user read a folder and what is in it; links are left alone."""
     folder.chmod(0o700)
     for path in folder.rglob("*"):
@@ -205,7 +205,7 @@ def require_own(folder: Path, environ: Mapping[str, str]) -> None:
             )
 
 
-def table_of(configured: Mapping[str, Any], api_key: str) -> Table:
+def merge_settings(configured: Mapping[str, Any], api_key: str) -> Table:
     """Return ``dev``'s settings with a configuration file laid over them, and the API key among the keys of `dev`."""
     table = _signing(merged(_defaults_under(configured), configured))
     applications = table["applications"]
@@ -369,7 +369,7 @@ class EmbeddedValkey:
 def start_valkey(folder: Path) -> EmbeddedValkey:
     """Start a server with its data in ``folder`` and return it when it answers; raise `ConfigurationError`."""
     folder.mkdir(parents=True, exist_ok=True)
-    close_to_others(folder)
+    make_private(folder)
     for _ in range(_ATTEMPTS):
         server = _launch(folder.resolve(), free_port())
         if _wait_until_ready(server):
@@ -432,14 +432,14 @@ def _last_line(log: Path) -> str:
     return lines[-1] if lines else "it wrote no log."
 
 
-STOP_SECONDS = 8.0
+STOP_TIMEOUT = 8.0
 """How long the processes may take to finish what is in flight."""
 _POLL = 0.1
 _SHORT_LIFE = 1.0
 """A worker that ends before is not started again: it would only end again. In seconds."""
 
 
-class Stopped(BaseException):
+class StopSignal(BaseException):
     """SIGTERM or SIGINT came. Like KeyboardInterrupt, no handler of errors may swallow it."""
 
 
@@ -475,19 +475,19 @@ def dev(port: int | None, folder: Path, api_key: str | None, path: Path | None, 
             stack.enter_context(lock(folder))
             options = {"port": port, "processes": workers}
             given = {name: value for name, value in options.items() if value is not None}
-            _run(stack, folder, _Given(read_file(path) if path else {}, given, api_key))
-    except Stopped:
-        note("Stopped.")
+            _run(stack, folder, _Options(read_file(path) if path else {}, given, api_key))
+    except StopSignal:
+        note("StopSignal.")
 
 
 def _stop(*_: object) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, signal.SIG_IGN)
-    raise Stopped
+    raise StopSignal
 
 
 @dataclass(frozen=True)
-class _Given:
+class _Options:
     """What the user set."""
 
     file: Table
@@ -496,11 +496,11 @@ class _Given:
     api_key: str | None
 
 
-def _run(stack: ExitStack, folder: Path, given: _Given) -> None:
+def _run(stack: ExitStack, folder: Path, given: _Options) -> None:
     api_key = api_key_of(folder, given.api_key)
     environ = _environment(folder, given.http)
     configured = merged(given.file, {"http": given.http})
-    table = table_of(configured, api_key)
+    table = merge_settings(configured, api_key)
     settings = settings_from(merged(table, read_environment(environ)))
     check_port(settings.http.host, settings.http.port, "--port")
     store: list[Child] = []
@@ -566,20 +566,20 @@ class _Plan:
 def _supervise(stack: ExitStack, plan: _Plan, store: Sequence[Child]) -> None:
     """Run the worker and the service until one of all processes ends by itself, which is an error."""
     children: list[Child] = []
-    stack.callback(lambda: stop_all(children, STOP_SECONDS))
+    stack.callback(lambda: stop_all(children, STOP_TIMEOUT))
     children += [plan.start("worker"), plan.start("serve")]
     starts = wait_until_ready(plan.url, lambda: _ended([*children, *store]))
     click.echo(guide(plan.url, plan.api_key, plan.settings, plan.shell))
-    if starts != ACCEPTED:
+    if starts != STARTS_ACCEPTED:
         warn(f"All starts are refused: {starts}. More: . {shlex.quote(str(plan.shell))}; {program()} doctor")
     while True:
         time.sleep(_POLL)
-        children[0] = _kept_alive(children[0], plan)
+        children[0] = _restart_if_ended(children[0], plan)
         if reason := _ended([*children, *store]):
             raise ConfigurationError(f"{reason}; dev ends with it.")
 
 
-def _kept_alive(worker: Child, plan: _Plan) -> Child:
+def _restart_if_ended(worker: Child, plan: _Plan) -> Child:
     """Return the worker, or another in its place: what it held is claimed, as on any host."""
     reason = worker.ended()
     if reason is None or worker.age < _SHORT_LIFE:

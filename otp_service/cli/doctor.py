@@ -16,7 +16,7 @@ import click
 from otp_service.bootstrap import LEDGER_BEHIND, LEDGER_OF_OTHER_KEY, install
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
-from otp_service.cli.output import counted, duration
+from otp_service.cli.output import count_of, duration
 from otp_service.domain.applications import Application, ClientIp
 from otp_service.domain.countries import Approval
 from otp_service.domain.guard import RULES, Mode, Ruleset
@@ -31,7 +31,7 @@ from otp_service.errors import (
     StoreUnavailableError,
 )
 from otp_service.gateways.base import ReportsReceipts
-from otp_service.services.access_cache import Directory
+from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
 from otp_service.services.registrations import today
@@ -68,7 +68,7 @@ class Diagnosis:
     """Under which docs/refusals.md explains it, where a start is refused for it."""
 
 
-def refused(refusal: StartRefusal, level: Level = FAIL) -> Diagnosis:
+def refusal_diagnosis(refusal: StartRefusal, level: Level = FAIL) -> Diagnosis:
     """Return what refuses a start; a warning where it does so in production only, and this is none."""
     return Diagnosis(level, refusal.place, refusal.sentence, refusal.action, refusal.name)
 
@@ -100,13 +100,13 @@ def diagnose(checks: Iterable[Check[T]], source: T) -> Iterator[Diagnosis]:
 
 # --- the settings ---------------------------------------------------------------------------------------------
 
-NOWHERE = "ZZ"
+NO_SUBJECT = "ZZ"
 """Stands for a country that no route names: what a caller with all countries may also send to."""
 _MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Applicant:
+class ApplicationSettings:
     """An application, wherever it is kept, and the settings that it has to fit."""
 
     name: str
@@ -118,9 +118,9 @@ class Applicant:
         for purpose in sorted(self.application.purposes):
             channels = self.settings.named_purposes[purpose].channels
             for channel in channels:
-                asked = sorted(self.application.countries or {NOWHERE})
+                asked = sorted(self.application.countries or {NO_SUBJECT})
                 missing = [c for c in asked if not self.settings.routing.gateways_for(c, purpose, channel)]
-                countries = "some countries" if missing == [NOWHERE] else ", ".join(missing)
+                countries = "some countries" if missing == [NO_SUBJECT] else ", ".join(missing)
                 if missing:
                     yield {
                         "channel": channel,
@@ -130,14 +130,14 @@ class Applicant:
                     }
 
 
-def _applicants(settings: Settings) -> Iterator[Applicant]:
-    return (Applicant(name, one, settings) for name, one in settings.named_applications.items())
+def _application_settings(settings: Settings) -> Iterator[ApplicationSettings]:
+    return (ApplicationSettings(name, one, settings) for name, one in settings.named_applications.items())
 
 
 _GAP = "No gateway carries {channel} for {purpose} to {countries}."
 _CLOSE_GAP = "Add a route or a gateway, or take the channel out of the purpose."
 
-APPLICATION: tuple[Check[Applicant], ...] = (
+APPLICATION: tuple[Check[ApplicationSettings], ...] = (
     Check("applications.{it.name}", WARN,
           "It has no home: all its countries count as abroad, where little passes, and may be closed altogether.",
           "Set home to the country that most of its traffic goes to.",
@@ -197,7 +197,8 @@ SETTINGS: tuple[Check[Settings], ...] = (
     Check("routes.{position}", WARN, "The gateway {gateway} is never asked: it carries none of {channels}.",
           "Take it out of the route, or correct the route's channels.", _unused_gateways),
     Check("routes", OK, "Every application reaches every country of its list.", "",
-          lambda settings: bool(settings.applications) and not any(any(one.gaps()) for one in _applicants(settings))),
+          lambda settings: bool(settings.applications) and
+          not any(any(one.gaps()) for one in _application_settings(settings))),
     Check("http.public_url", WARN, "Receipts come in without encryption.", "Use the https:// address.",
           lambda settings: settings.production and (settings.http.public_url or "").startswith("http://")),
     Check("http.metrics_on_same_port", WARN, "Everybody who reaches the service reads its metrics.",
@@ -206,9 +207,9 @@ SETTINGS: tuple[Check[Settings], ...] = (
 )  # fmt: skip
 
 
-def of_settings(settings: Settings) -> Iterator[Diagnosis]:
+def settings_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     """Yield what the settings alone tell of what works with what."""
-    for one in _applicants(settings):
+    for one in _application_settings(settings):
         yield from diagnose(APPLICATION, one)
     yield from diagnose(SETTINGS, settings)
 
@@ -292,12 +293,12 @@ PROTECTION: tuple[Check[Settings], ...] = (
 """What guards against abuse and loss in production: somebody may have chosen to do without, and is reminded."""
 
 
-def of_safety(settings: Settings) -> Iterator[Diagnosis]:
+def safety_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     """Yield what refuses a start with these settings, and what is allowed although it is not safe."""
     excepted = settings.plaintext_hosts
-    yield from map(refused, refusals(settings))
+    yield from map(refusal_diagnosis, refusals(settings))
     if not settings.production:
-        yield from (refused(one.refusal, WARN) for one in unsafe_lines(settings) if one.host not in excepted)
+        yield from (refusal_diagnosis(one.refusal, WARN) for one in unsafe_lines(settings) if one.host not in excepted)
     yield from diagnose(SAFETY, settings)
     if settings.production:
         yield from diagnose(PROTECTION, settings)
@@ -343,16 +344,16 @@ _HINDRANCES = {
 }
 
 
-def silence_finding(settings: Settings, silent: StoreUnavailableError) -> Diagnosis:
+def redis_diagnosis(settings: Settings, silent: StoreUnavailableError) -> Diagnosis:
     """Judge a server that is not available."""
     hindrance = connection_problem(silent)
     what, action = _HINDRANCES[hindrance]
-    if hindrance is ConnectionProblem.SILENT and _trial_is_over():
+    if hindrance is ConnectionProblem.SILENT and _dev_is_stopped():
         what, action = "does not answer: the service of make run in this folder is not running", "Start it: make run"
     return Diagnosis(FAIL, "redis.url", f"Redis at {settings.redis.shown_url} {what}.", action)
 
 
-def _trial_is_over() -> bool:
+def _dev_is_stopped() -> bool:
     """Tell whether the settings are those of ``dev`` in this folder, and nobody holds its lock: it is not running."""
     folder = Path(".otp-service").resolve()
     if Path(os.environ.get(CONFIG_VARIABLE, "")).resolve().parent != folder:
@@ -423,11 +424,11 @@ SERVER: tuple[Check[Ask], ...] = (
 )  # fmt: skip
 
 
-def of_server(ask: Ask) -> Iterator[Diagnosis]:
+def server_diagnoses(ask: Ask) -> Iterator[Diagnosis]:
     """Yield what the server's settings mean for codes and budgets."""
     told = {name: ask(name) for name in (*_WANTED, _FSYNC)}
     if (policy := told["maxmemory-policy"]) and policy != NO_EVICTION:
-        yield refused(eviction_refusal(policy))
+        yield refusal_diagnosis(eviction_refusal(policy))
     yield from diagnose(SERVER, lambda name: told[name])
 
 
@@ -475,9 +476,9 @@ _LATE = 10_000
 """Events that wait to be recorded from which on somebody should look."""
 
 
-def known(changes: int) -> str:
+def up_to_date(changes: int) -> str:
     """Return the sentence that Redis is up to date."""
-    return f"Redis knows all of it (consents and suppressions: {counted(changes, 'change')})."
+    return f"Redis knows all of it (consents and suppressions: {count_of(changes, 'change')})."
 
 
 def _mirror_is(state: MirrorState) -> Callable[[MirrorStatus], bool]:
@@ -498,9 +499,9 @@ MIRROR: tuple[Check[MirrorStatus], ...] = (
           "It is mirrored when a process starts; if it stays so: otp-service ledger rebuild.",
           _mirror_is(MirrorState.ABSENT)),
     Check("ledger", WARN, "Redis is {changes} behind.", "Look again.",
-          lambda it: [{"changes": counted(it.lacking, "change")}] if it.state is MirrorState.BEHIND else ()),
+          lambda it: [{"changes": count_of(it.lag, "change")}] if it.state is MirrorState.BEHIND else ()),
     Check("ledger", OK, "The ledger answers, and {known}", "",
-          lambda it: [{"known": known(it.changes)}] if it.state is MirrorState.OK else ()),
+          lambda it: [{"known": up_to_date(it.changes)}] if it.state is MirrorState.OK else ()),
 )  # fmt: skip
 RECORDER: tuple[Check[int], ...] = (
     Check("ledger", WARN, "{it} events are not recorded yet.", "Start more workers, or a faster database.",
@@ -520,24 +521,24 @@ LEDGER: tuple[Check[tuple[Settings, Context]], ...] = (
 )  # fmt: skip
 
 
-def of_ledger(settings: Settings, context: Context) -> Iterator[Diagnosis]:
+def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis]:
     """Yield what the ledger and its mirror tell; nothing is written, nor is a file made."""
     try:
         yield from diagnose(LEDGER, (settings, context))
         if not context.ledger.database.there():
             yield Diagnosis(OK, "ledger", "The ledger is still to be made; the first process does it.")
         elif context.ledger.behind():
-            yield refused(LEDGER_BEHIND, WARN if settings.ledger.upgrade else FAIL)
+            yield refusal_diagnosis(LEDGER_BEHIND, WARN if settings.ledger.upgrade else FAIL)
         else:
-            yield from of_mirror(context)
+            yield from mirror_diagnoses(context)
     except LedgerMismatchError:
-        yield refused(LEDGER_OF_OTHER_KEY)
+        yield refusal_diagnosis(LEDGER_OF_OTHER_KEY)
     except LedgerUnavailableError as away:
         sentence = f"{settings.ledger.shown_url}: {away}"
         yield Diagnosis(FAIL, "ledger.url", sentence, "Start it, or correct ledger.url.")
 
 
-def of_mirror(context: Context) -> Iterator[Diagnosis]:
+def mirror_diagnoses(context: Context) -> Iterator[Diagnosis]:
     """Yield how far the mirror in Redis, and the recorder, are behind; raises `LedgerUnavailableError`."""
     yield mirror_diagnosis(context)
     yield from diagnose(RECORDER, context.store.events.unrecorded())
@@ -545,7 +546,7 @@ def of_mirror(context: Context) -> Iterator[Diagnosis]:
 
 def mirror_diagnosis(context: Context) -> Diagnosis:
     """Return how far the mirror in Redis has come; raises `LedgerUnavailableError`."""
-    return next(diagnose(MIRROR, context.reflection.inspect()))
+    return next(diagnose(MIRROR, context.mirror_sync.inspect()))
 
 
 def warn_of_mirror(context: Context) -> None:
@@ -555,38 +556,38 @@ def warn_of_mirror(context: Context) -> None:
         out.warn(f"{found.sentence} {found.action}")
 
 
-Callers = tuple[Directory, int]
+Callers = tuple[AccessCache, int]
 """Who may call, and when that is asked: milliseconds since the epoch."""
 
 
 def _without_key(callers: Callers) -> Iterator[Mapping[str, object]]:
-    directory, now = callers
-    calling = {key.application for key in directory.entries.keys.values() if key.is_valid(now)}
-    return ({"name": name} for name in directory.entries.applications if name not in calling)
+    access_cache, now = callers
+    calling = {key.application for key in access_cache.snapshot.keys.values() if key.is_valid(now)}
+    return ({"name": name} for name in access_cache.snapshot.applications if name not in calling)
 
 
 ACCESS: tuple[Check[Callers], ...] = (
     Check("applications", WARN, "There is none.", "otp-service application add NAME FILE",
-          lambda callers: not callers[0].entries.applications),
+          lambda callers: not callers[0].snapshot.applications),
     Check("applications.{name}", WARN, "It has no API key.", "otp-service key add {name}", _without_key),
 )  # fmt: skip
 
 
-def of_access(settings: Settings, context: Context, now: int) -> Iterator[Diagnosis]:
+def access_diagnoses(settings: Settings, context: Context, now: int) -> Iterator[Diagnosis]:
     """Yield who could not call at ``now`` (milliseconds since the epoch), and what is wrong with the ledger's.
 
-    Nothing, where the ledger cannot be asked: whether it is away or still to be made, `of_ledger` tells.
+    Nothing, where the ledger cannot be asked: whether it is away or still to be made, `ledger_diagnoses` tells.
     """
-    directory = context.directory
+    access_cache = context.access_cache
     try:
-        directory.refresh()
+        access_cache.refresh()
     except LedgerUnavailableError:
         return
-    yield from diagnose(ACCESS, (directory, now))
-    for name, application in directory.entries.applications.items():
-        if not directory.is_configured(name):
-            yield from diagnose(APPLICATION, Applicant(name, application, settings))
-            rules = directory.entries.rulesets[name].ruleset
+    yield from diagnose(ACCESS, (access_cache, now))
+    for name, application in access_cache.snapshot.applications.items():
+        if not access_cache.is_configured(name):
+            yield from diagnose(APPLICATION, ApplicationSettings(name, application, settings))
+            rules = access_cache.snapshot.rulesets[name].ruleset
             yield from diagnose(CEILINGS, {name: rules}) if settings.production else ()
 
 
@@ -597,11 +598,11 @@ MOST = 1000
 """Dead letters that are looked at in each bucket."""
 TOLERATED_LAG = 30.0
 """Seconds that a message may wait: then people notice."""
-THE_NUMBERS_OWN = frozenset({"destination", "channel", "policy"})
+NUMBER_FAULTS = frozenset({"destination", "channel", "policy"})
 """Reasons that say something of the number, not of the installation: also where a policy denied it."""
 
 
-def state_of(health: GatewayHealth) -> tuple[str, str, int]:
+def gateway_state(health: GatewayHealth) -> tuple[str, str, int]:
     """Return the state of a gateway: its name, in words, and for how many milliseconds; 0 where nobody knows."""
     if health.state is BreakerState.OPEN:
         if health.by_hand:
@@ -619,7 +620,7 @@ def _left_alone(gateway: tuple[str, GatewayHealth], *, by_hand: bool) -> Cases:
     name, health = gateway
     if health.state is BreakerState.CLOSED or bool(health.by_hand) != by_hand:
         return ()
-    _, words, left = state_of(health)
+    _, words, left = gateway_state(health)
     return [{"name": name, "state": f"{words}, for {out.time_left(left)} yet" if left else words}]
 
 
@@ -642,7 +643,7 @@ def _by_count(counts: Mapping[str, int], text: str) -> str:
 
 
 def _ours(reasons: Mapping[str, int]) -> dict[str, int]:
-    return {reason: count for reason, count in reasons.items() if reason not in THE_NUMBERS_OWN}
+    return {reason: count for reason, count in reasons.items() if reason not in NUMBER_FAULTS}
 
 
 DEAD_LETTERS: tuple[Check[Mapping[str, int]], ...] = (
@@ -662,7 +663,7 @@ BACKLOG: tuple[Check[tuple[float, Mapping[str, int]]], ...] = (
 """By the seconds that the oldest message waits, and how many wait, by application."""
 
 
-def of_deliveries(context: Context) -> Iterator[Diagnosis]:
+def delivery_diagnoses(context: Context) -> Iterator[Diagnosis]:
     """Yield what the store tells of messages and gateways. Nothing is written."""
     store = context.store
     for gateway in store.health.of(tuple(context.gateways)).items():
@@ -697,52 +698,52 @@ def doctor(session: Session) -> None:
 
 def _examine(session: Session) -> Iterator[Diagnosis]:
     try:
-        settings = session.unproven_settings
+        settings = session.unchecked_settings
     except ConfigurationError as faulty:
         for line in str(faulty).splitlines():
             subject, _, sentence = line.partition(": ")
             yield Diagnosis(FAIL, subject, sentence)
         return
-    unsafe = list(of_safety(settings))
+    unsafe = list(safety_diagnoses(settings))
     yield from unsafe
-    yield from of_settings(settings)
+    yield from settings_diagnoses(settings)
     yield from diagnose(REGISTRATIONS, settings)
     if any(one.level is FAIL for one in unsafe):
         yield _UNASKED  # a password must not go where it could be read
     else:
-        yield from _of_installation(settings)
+        yield from _installation_diagnoses(settings)
 
 
-def _of_installation(settings: Settings) -> Iterator[Diagnosis]:
+def _installation_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     """Yield what the servers tell. Nothing is written: looking must not claim a Redis for this installation."""
     try:
         context = install(settings).context
         server = context.store.server
         yield from diagnose(VERSION, server.version())
-        yield from of_server(server.setting)
+        yield from server_diagnoses(server.setting)
         yield from diagnose(CLOCK, context.store.limits.clock_skew())
         if differences := server.differences():
-            yield refused(installation_refusal(differences))
+            yield refusal_diagnosis(installation_refusal(differences))
         else:
             yield from diagnose(CLAIM, server.claimed())
         yield from diagnose(FENCE, context.store.fences.current())
         yield from diagnose(WORKER, server.worker_age())
-        yield from of_ledger(settings, context)
-        yield from of_access(settings, context, time.time_ns() // 1_000_000)
-        yield from of_deliveries(context)
+        yield from ledger_diagnoses(settings, context)
+        yield from access_diagnoses(settings, context, time.time_ns() // 1_000_000)
+        yield from delivery_diagnoses(context)
     except StartRefusedError as unsafe:
-        yield from map(refused, unsafe.refusals)
+        yield from map(refusal_diagnosis, unsafe.refusals)
     except ConfigurationError as unusable:
         yield Diagnosis(FAIL, "settings", str(unusable))
     except StoreUnavailableError as silent:
-        yield silence_finding(settings, silent)
+        yield redis_diagnosis(settings, silent)
 
 
 def _print(found: Iterable[Diagnosis]) -> None:
     for one in found:
         level = click.style(one.level, fg=_COLOURS[one.level], bold=out.is_terminal())
         name = f" [{one.name}]" if one.name else ""
-        told = out.wrapped(f"{one.level:<4}  {one.subject}: {one.sentence}{name}", indent=6)
+        told = out.wrap(f"{one.level:<4}  {one.subject}: {one.sentence}{name}", indent=6)
         click.echo(told.replace(one.level, level, 1))
         if one.action:
-            click.echo(out.wrapped(f"      → {one.action}", indent=8))
+            click.echo(out.wrap(f"      → {one.action}", indent=8))

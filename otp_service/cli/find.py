@@ -11,7 +11,7 @@ from otp_service.cli.common import Session, command, phone_number
 from otp_service.domain.numbers import Destination
 from otp_service.domain.verification import Delivery, Status
 from otp_service.services import number_history
-from otp_service.services.number_history import Case, Found, Story, Why
+from otp_service.services.number_history import ExplainedVerification, NumberHistory, VerificationHistory, Why
 
 _SENTENCES = {
     Why.DELIVERED: "The code arrived: {gateway} reported at {at} that the handset has it.",
@@ -45,9 +45,9 @@ _SENTENCES = {
 }
 
 
-def sentence(case: Case, found: Found) -> str:
+def sentence(case: ExplainedVerification, found: NumberHistory) -> str:
     """Return why the code of a verification did or did not arrive."""
-    explanation, story = case.explanation, case.story
+    explanation, history = case.explanation, case.history
     about = explanation.delivery
     return _SENTENCES[explanation.why].format(
         gateway=(about and about.gateway) or "a gateway",
@@ -56,12 +56,12 @@ def sentence(case: Case, found: Found) -> str:
         at=out.moment(about.at) if about else "",
         begun=out.moment(about.begun) if about else "",
         reported=_reported(about) if about else "",
-        silence=_silence(story, about, found) if about else "",
+        silence=_silence(history, about, found) if about else "",
         failures=_failures(explanation.failures),
         route=", ".join(case.route),
-        purpose=story.purpose or "its purpose",
-        country=story.country or "its country",
-        status=story.status or "it is not known how",
+        purpose=history.purpose or "its purpose",
+        country=history.country or "its country",
+        status=history.status or "it is not known how",
     )
 
 
@@ -69,11 +69,11 @@ def _reported(about: Delivery) -> str:
     return " ".join([f'"{about.raw_status or about.status}"', *([f"({about.reason})"] if about.reason else [])])
 
 
-def _silence(story: Story, about: Delivery, found: Found) -> str:
+def _silence(history: VerificationHistory, about: Delivery, found: NumberHistory) -> str:
     """Tell why it is not known whether a message that a gateway took arrived."""
     if about.gateway not in found.reporting:
         return "and is not asked to report what becomes of it"
-    return f"and has {'not reported yet' if story.status is Status.PENDING else 'never reported'} what became of it"
+    return f"and has {'not reported yet' if history.status is Status.PENDING else 'never reported'} what became of it"
 
 
 def _failures(failures: tuple[Delivery, ...]) -> str:
@@ -89,7 +89,7 @@ def _failures(failures: tuple[Delivery, ...]) -> str:
 
 
 _HEADINGS = ("Message", "Time", "Channel", "Gateway", "Chosen", "Status", "Raw status", "Reason", "Reference")
-_OTHER_CELLS = attrgetter("channel", "gateway", "choice", "status", "raw_status", "reason", "reference")
+_other_cells = attrgetter("channel", "gateway", "choice", "status", "raw_status", "reason", "reference")
 
 
 @command(short_help="Tell what became of a number's codes.", reads=True)
@@ -100,47 +100,47 @@ def find(session: Session, to: Destination) -> None:
     For each verification: when it started, its status, every call to a gateway, and why the code did or did not arrive.
     No code is shown, and no number. Times are in UTC.
     """
-    found = number_history.find(session.context, to)
-    cases = [_members(case, found) for case in found.cases]
+    found = number_history.find_number_history(session.context, to)
+    cases = [_members(case, found) for case in found.verifications]
     if not out.in_json(to=to.mask, complete=found.complete, verifications=cases):
         _print(found)
     if not found.complete:
         out.warn("there are too many events to read them all: what is told of older verifications may lack something.")
-    end = "" if found.cases else f"Nothing is remembered of {to.mask}. "
+    end = "" if found.verifications else f"Nothing is remembered of {to.mask}. "
     others = "guard explain DECISION, limits show NUMBER, suppressions show NUMBER"
     out.note(f"{end}A refused start is not here: {out.program()} {others}")
 
 
-def _print(found: Found) -> None:
-    for case in found.cases:
-        click.secho(_heading(case.story), bold=out.is_terminal())
-        if case.story.deliveries:
-            out.table("deliveries", _HEADINGS, map(_row, case.story.deliveries))
-        click.echo(out.wrapped(f"→ {sentence(case, found)}", indent=2) + "\n")
+def _print(found: NumberHistory) -> None:
+    for case in found.verifications:
+        click.secho(_heading(case.history), bold=out.is_terminal())
+        if case.history.deliveries:
+            out.table("deliveries", _HEADINGS, map(_row, case.history.deliveries))
+        click.echo(out.wrap(f"→ {sentence(case, found)}", indent=2) + "\n")
 
 
-def _members(case: Case, found: Found) -> dict[str, Any]:
-    story = case.story
+def _members(case: ExplainedVerification, found: NumberHistory) -> dict[str, Any]:
+    history = case.history
     return {
-        "id": story.id,
-        "to": story.mask,
-        "application": story.application or None,
-        "purpose": story.purpose or None,
-        "country": story.country or None,
-        "started_at": out.when(story.started),
-        "status": story.status,
-        "checks": story.checks,
-        "deliveries": out.records(_HEADINGS, map(_row, story.deliveries)),
+        "id": history.id,
+        "to": history.mask,
+        "application": history.application or None,
+        "purpose": history.purpose or None,
+        "country": history.country or None,
+        "started_at": out.when(history.started),
+        "status": history.status,
+        "checks": history.checks,
+        "deliveries": out.records(_HEADINGS, map(_row, history.deliveries)),
         "why": case.explanation.why,
         "sentence": sentence(case, found),
     }
 
 
-def _heading(story: Story) -> str:
-    about = (story.application, story.purpose, story.country)
-    began, checks = out.moment(story.started), f"{out.counted(story.checks, 'code')} compared"
-    return out.in_lines([began, story.mask, story.id, story.status or "ended", *filter(None, about), checks])
+def _heading(history: VerificationHistory) -> str:
+    about = (history.application, history.purpose, history.country)
+    began, checks = out.moment(history.started), f"{out.count_of(history.checks, 'code')} compared"
+    return out.join_in_lines([began, history.mask, history.id, history.status or "ended", *filter(None, about), checks])
 
 
 def _row(delivery: Delivery) -> out.Row:
-    return f"{delivery.message}.{delivery.dispatch}", out.when(delivery.at), *_OTHER_CELLS(delivery)
+    return f"{delivery.message}.{delivery.dispatch}", out.when(delivery.at), *_other_cells(delivery)

@@ -4,7 +4,7 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import CHANNELS, Session, command, phone_number
-from otp_service.cli.doctor import state_of
+from otp_service.cli.doctor import gateway_state
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.numbers import Destination
 from otp_service.domain.templates import Message
@@ -45,8 +45,8 @@ def list_(session: Session) -> None:
 
 def _description(name: str, configured: ConfiguredGateway) -> out.Row:
     receipts, time_out = _reports(configured), configured.settings.timeout
-    told = out.Shown(receipts, "receipts" if receipts else "no receipts")
-    return name, configured.kind, sorted(configured.channels), out.Shown(time_out, f"{time_out:g} s"), told
+    told = out.Labelled(receipts, "receipts" if receipts else "no receipts")
+    return name, configured.kind, sorted(configured.channels), out.Labelled(time_out, f"{time_out:g} s"), told
 
 
 def _reports(configured: ConfiguredGateway) -> bool:
@@ -110,19 +110,19 @@ def _row(name: str, health: GatewayHealth, allowance: Allowance, now: int) -> ou
         _state(health, now),
         health.bad,
         health.calls,
-        out.Shown(allowance.slow, f"{allowance.slow:g} s"),
+        out.Labelled(allowance.slow, f"{allowance.slow:g} s"),
         (health.in_flight or 0) if allowance.in_flight else None,
         allowance.in_flight or None,
-        out.Shown(allowance.per_second, f"{allowance.per_second:g}") if allowance.per_second else None,
+        out.Labelled(allowance.per_second, f"{allowance.per_second:g}") if allowance.per_second else None,
     )
 
 
-def _state(health: GatewayHealth, now: int) -> out.Shown:
+def _state(health: GatewayHealth, now: int) -> out.Labelled:
     """Return the state in words, until when it lasts, and who it is by."""
-    name, words, left = state_of(health)
+    name, words, left = gateway_state(health)
     until = now + left if left else None
     value = {"name": name, "by": health.by_hand or None, "until": out.when(until)}
-    return out.Shown(value, f"{words} until {out.moment(until)}" if until else words)
+    return out.Labelled(value, f"{words} until {out.moment(until)}" if until else words)
 
 
 @command(gateway, "Let no message through a gateway.")

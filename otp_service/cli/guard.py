@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from otp_service.cli import output as out
-from otp_service.cli.common import Session, command, destination, region_option
+from otp_service.cli.common import Session, command, parse_number, region_option
 from otp_service.cli.store import warn_of_caution
 from otp_service.domain.guard import ANY, RULES, Mode, shown
 from otp_service.domain.guard_model import Attempt, Kind, Replay
@@ -18,13 +18,13 @@ from otp_service.domain.numbers import is_region
 from otp_service.errors import ConfigurationError, InvalidRequestError
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
-from otp_service.services.operator_actions import BLOCK, COUNTRY, Held
+from otp_service.services.operator_actions import BLOCK_RULE, COUNTRY_RULE, Restriction
 from otp_service.settings import Settings
 from otp_service.store.events import LIFTED, Decision, RuleHit
 from otp_service.store.guard import CountryBreaker
 from otp_service.store.store import Store
 
-MOST = 100_000
+MAX_DECISIONS = 100_000
 """Decisions that are looked at for the status."""
 _MODES = {Mode.ENFORCE: "enforce", Mode.RECORD_ONLY: "record only", Mode.OFF: "off"}
 
@@ -42,9 +42,9 @@ def rules(session: Session) -> None:
     out.table("rules", ("Rule", "Mode", "Without Redis", "Refuses"), rows)
 
 
-def _mode(settings: Settings, rule: str) -> out.Shown:
+def _mode(settings: Settings, rule: str) -> out.Labelled:
     mode = settings.guard.mode(rule)
-    return out.Shown(mode, _MODES[mode])
+    return out.Labelled(mode, _MODES[mode])
 
 
 @command(guard, "Show what the rules do now.", reads=True, applications=True)
@@ -54,9 +54,9 @@ def status(session: Session, hours: int) -> None:
     settings, context = session.settings, session.context
     warn_of_caution(context)
     since = context.store.decisions.now() - hours * 3_600_000
-    kept = list(context.store.decisions.latest(MOST))
+    kept = list(context.store.decisions.latest(MAX_DECISIONS))
     recent = [one for one in kept if one.at >= since]
-    if len(recent) >= min(MOST, settings.guard.decisions):
+    if len(recent) >= min(MAX_DECISIONS, settings.guard.decisions):
         oldest = min(one.at for one in recent)
         most = f"No more than {len(recent):,} decisions are kept or looked at (guard.decisions)"
         out.note(f"{most}, since {out.moment(oldest)}.")
@@ -88,7 +88,7 @@ def _counted(decisions: Iterable[Decision]) -> list[out.Row]:
     last: dict[out.Row, Decision] = {}
     times: Counter[out.Row] = Counter()
     for one in decisions:
-        name = (one.rule, out.Shown(one.mode, one.mode.replace("_", " ")), one.application, one.country)
+        name = (one.rule, out.Labelled(one.mode, one.mode.replace("_", " ")), one.application, one.country)
         times[name] += 1
         last[name] = max(last.get(name, one), one, key=lambda each: each.at)
     return [(*name, count, out.when(last[name].at), last[name].id) for name, count in times.most_common()]
@@ -107,19 +107,21 @@ def _change(one: Decision) -> out.Row:
 def _closed(settings: Settings, context: Context, kept: Iterable[Decision]) -> list[out.Row]:
     """Return the countries that are closed, and how many blocks are, whose numbers nobody but Redis knows."""
     now, decisions = context.store.decisions.now(), list(kept)
-    places = sorted({(one.application, one.country) for one in decisions if one.rule == COUNTRY})
+    places = sorted({(one.application, one.country) for one in decisions if one.rule == COUNTRY_RULE})
     stops = ((application, country, context.store.guard.stop(application, country)) for application, country in places)
-    mode, block_mode = _mode(settings, COUNTRY), _mode(settings, BLOCK)
+    mode, block_mode = _mode(settings, COUNTRY_RULE), _mode(settings, BLOCK_RULE)
     rows: list[out.Row] = [(name, country, mode, _left(stop, now), stop.times) for name, country, stop in stops if stop]
     blocks = _closed_blocks(decisions, now)
     if not out.in_json(closed_blocks=list(map(out.span, blocks))) and blocks:
-        rows.append(("all", out.counted(len(blocks), "block"), block_mode, f"up to {out.time_left(max(blocks))}", None))
+        rows.append(
+            ("all", out.count_of(len(blocks), "block"), block_mode, f"up to {out.time_left(max(blocks))}", None)
+        )
     return rows
 
 
 def _closed_blocks(decisions: Iterable[Decision], now: int) -> list[int]:
     """Return how long blocks are closed yet; of those that were lifted since nobody knows which they were."""
-    changes = sorted((one for one in decisions if one.rule == BLOCK), key=lambda one: one.at)
+    changes = sorted((one for one in decisions if one.rule == BLOCK_RULE), key=lambda one: one.at)
     closed: list[int] = []
     for one in changes:
         if one.mode == "open" and one.until > now:
@@ -130,7 +132,7 @@ def _closed_blocks(decisions: Iterable[Decision], now: int) -> list[int]:
 
 
 def _left(stop: CountryBreaker, now: int) -> out.Cell:
-    return out.span(stop.ends - now) if stop.ends > now else out.Shown(0, "now, a trickle")
+    return out.span(stop.ends - now) if stop.ends > now else out.Labelled(0, "now, a trickle")
 
 
 def _spent(settings: Settings, context: Context, kept: Iterable[Decision]) -> list[out.Row]:
@@ -142,7 +144,7 @@ def _spent(settings: Settings, context: Context, kept: Iterable[Decision]) -> li
         countries = named | {country for application, country in seen if application == name and country}
         for country in ("", *sorted(countries)):
             spent = context.store.guard.spent(loaded.ruleset, name, country)
-            place = (name, out.Shown(country or None, country or "all"))
+            place = (name, out.Labelled(country or None, country or "all"))
             rows += [(*place, one.interval, shown(one.amount), shown(one.ceiling), currency) for one in spent]
     return rows
 
@@ -152,7 +154,7 @@ _TRUST_PHRASES = {"known": ", from a known context", "unknown": ", from no known
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class ExplainedRule:
     """What one rule found, in words."""
 
     rule: str
@@ -160,7 +162,7 @@ class Explained:
     details: tuple[str, ...]
 
 
-def found_by(context: Context, name: str) -> tuple[Decision, ...]:
+def find_decisions(context: Context, name: str) -> tuple[Decision, ...]:
     """Return the decision of an identifier, or all that were made on a verification; none when nothing is kept."""
     bucket = context.keyring.bucket_of_id(name)
     if bucket is not None:
@@ -169,14 +171,14 @@ def found_by(context: Context, name: str) -> tuple[Decision, ...]:
     return (decision,) if decision else ()
 
 
-def explain_rule(decision: Decision, currency: str) -> Iterator[Explained]:
+def explain_rule(decision: Decision, currency: str) -> Iterator[ExplainedRule]:
     """Yield what the rules found, the one that decided first. Amounts of money are in ``currency``."""
     if not decision.rule_hits:
-        yield Explained(decision.rule, _sentence(decision.rule), (_of_mode(decision.mode),))
+        yield ExplainedRule(decision.rule, _sentence(decision.rule), (_of_mode(decision.mode),))
     for one in sorted(decision.rule_hits, key=lambda one: one.rule != decision.rule):
         lasts = f"For {out.time_left(one.wait)} from then." if one.wait > _SECOND else ""
         details = (_of_mode(one.mode), *_counts(one, currency), *([lasts] if lasts else []))
-        yield Explained(one.rule, _sentence(one.rule), details)
+        yield ExplainedRule(one.rule, _sentence(one.rule), details)
 
 
 def _sentence(rule: str) -> str:
@@ -229,7 +231,7 @@ def explain(session: Session, name: str) -> None:
     By the identifier of the decision, which the API tells with a refusal (`decision`), or by that of a verification:
     then everything that rules said of it, also those that only record.
     """
-    decisions = found_by(session.context, name)
+    decisions = find_decisions(session.context, name)
     if not decisions:
         raise ConfigurationError(f"Nothing is known of {name}: no rule refused it, or that is no longer kept.")
     told = [(one, list(explain_rule(one, session.settings.guard.currency))) for one in decisions]
@@ -238,25 +240,25 @@ def explain(session: Session, name: str) -> None:
             _print(decision, findings)
 
 
-def _decision(decision: Decision, findings: Iterable[Explained]) -> dict[str, Any]:
+def _decision(decision: Decision, findings: Iterable[ExplainedRule]) -> dict[str, Any]:
     times = {"at": out.when(decision.at), "until": out.when(decision.until or None)}
     return out.members(decision) | times | {"findings": list(map(out.members, findings))}
 
 
-def _print(decision: Decision, findings: Iterable[Explained]) -> None:
+def _print(decision: Decision, findings: Iterable[ExplainedRule]) -> None:
     place = ", ".join(filter(None, (decision.application, decision.purpose, decision.country)))
     click.secho(f"{out.moment(decision.at)}  {decision.kind} of {place}{_TRUST_PHRASES[decision.trust]}", bold=True)
     click.echo(f"  decision {decision.id}" + (f", verification {decision.verification}" * bool(decision.verification)))
     for one in findings:
-        click.echo(out.wrapped(f"  {one.rule}: {one.sentence}", 4))
+        click.echo(out.wrap(f"  {one.rule}: {one.sentence}", 4))
         for line in one.details:
-            click.echo(out.wrapped(f"    {line}", 4))
+            click.echo(out.wrap(f"    {line}", 4))
 
 
 @command(guard, "Lift a lock, or open what is closed.", asks=True, applications=True)
 @click.option("--number", help="End the waits and locks of a number.")
 @click.option("--block-of", help="Forget what was counted for the block of 10,000 numbers that a number is in.")
-@click.option("--country", nargs=2, metavar="APPLICATION COUNTRY", help="Forget what was counted for a country.")
+@click.option("--country", nargs=2, metavar="APPLICATION COUNTRY_RULE", help="Forget what was counted for a country.")
 @click.option("--address", help="Forget what was counted for an end user's address.")
 @region_option
 def unblock(session: Session, region: str | None, **named: Any) -> None:  # noqa: ANN401 - click's
@@ -266,9 +268,9 @@ def unblock(session: Session, region: str | None, **named: Any) -> None:  # noqa
     """
     if sum(map(bool, named.values())) != 1:
         raise click.UsageError("Name one, and only one, of --number, --block-of, --country and --address.")
-    name, held = _held(session, region, **named)
+    name, restriction = _restriction(session, region, **named)
     session.confirm(f"Let through what rules keep from {name}?")
-    if not operator_actions.unblock(session.context, held, session.operator):
+    if not operator_actions.unblock(session.context, restriction, session.operator):
         out.done("Nothing was counted.")
         return
     out.done("Forgotten. Rules count anew from here.")
@@ -276,7 +278,7 @@ def unblock(session: Session, region: str | None, **named: Any) -> None:  # noqa
         out.note(f"Its windows of sends and guesses are another thing: {out.program()} limits reset NUMBER")
 
 
-def _held(
+def _restriction(
     session: Session,
     region: str | None,
     *,
@@ -284,22 +286,22 @@ def _held(
     block_of: str | None,
     country: tuple[str, str] | None,
     address: str | None,
-) -> tuple[str, Held]:
+) -> tuple[str, Restriction]:
     """Return what rules hold back, and before it its name, as a person is asked about it."""
     context = session.context
     if number:
-        to = destination(number, region)
-        return f"{to.mask}, at all applications", operator_actions.of_number(context, session.named(to))
+        to = parse_number(number, region)
+        return f"{to.mask}, at all applications", operator_actions.number_restriction(context, session.subject_key(to))
     if block_of:
-        to = destination(block_of, region)
-        return f"the block of {to.mask}, at all applications", operator_actions.of_block(context, to)
+        to = parse_number(block_of, region)
+        return f"the block of {to.mask}, at all applications", operator_actions.block_restriction(context, to)
     if country:
         application, code = session.application_or_all(country[0]), country[1].upper()
         if not is_region(code):
             raise click.UsageError(f"{code} is not the code of a country, such as PK.")
-        return f"{code} at {application}", operator_actions.of_country(context, application, code)
+        return f"{code} at {application}", operator_actions.country_restriction(context, application, code)
     try:
-        return "this address", operator_actions.of_address(context, address or "")
+        return "this address", operator_actions.address_restriction(context, address or "")
     except InvalidRequestError as malformed:
         raise click.UsageError("That is not an IP address.") from malformed
 
@@ -319,8 +321,8 @@ def replay_command(session: Session, changed: Path | None, log: Path | None, sav
     """
     if log and save:
         raise click.UsageError("--save takes the log of Redis; leave --log out.")
-    kept = _read(log) if log else _kept(session.context.store)
-    attempts = list(out.tracked("Attempts", kept))
+    kept = _read(log) if log else _recorded_log(session.context.store)
+    attempts = list(out.track("Attempts", kept))
     if save:
         save.write_text("".join(f"{json.dumps(asdict(one))}\n" for one in attempts), encoding="utf-8")
         out.in_json(saved=len(attempts))
@@ -339,7 +341,7 @@ def replay_command(session: Session, changed: Path | None, log: Path | None, sav
     _show(replay, settings.guard.currency)
 
 
-def _kept(store: Store) -> Iterator[Attempt]:
+def _recorded_log(store: Store) -> Iterator[Attempt]:
     """Return the log of Redis; say that it has an hour of other limits, where a fence tells so."""
     if fence := store.fences.current():
         halved = f"from {out.moment(fence.at)} to {out.moment(fence.until)} UTC"
@@ -360,7 +362,7 @@ def _show(found: Replay, currency: str) -> None:
     before, after = found.before, found.after
     rows: list[out.Row] = [
         ("messages", before.messages, after.messages),
-        (out.Shown("cost", f"cost at most, {currency}"), shown(before.cost), shown(after.cost)),
+        (out.Labelled("cost", f"cost at most, {currency}"), shown(before.cost), shown(after.cost)),
         ("approved", before.approved, after.approved),
         *(
             (f"refused by {rule}", before.refused[rule], after.refused[rule])

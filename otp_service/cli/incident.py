@@ -7,8 +7,8 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
 from otp_service.ledger.audit import Span
-from otp_service.services.audit import Incident, Looked, counts_of
-from otp_service.services.audit import report as report_of
+from otp_service.services.audit import AuditProgress, Incident, count_incident
+from otp_service.services.audit import write_incident_report as report_of
 
 _MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
 
@@ -33,10 +33,15 @@ def report(session: Session, since: datetime, until: datetime, name: str | None,
     if end <= begin:
         raise click.UsageError("--to is not after --from.")
     words = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
-    context, about, told, looked = session.context, Span(begin, end, name), Incident(nature, measures), Looked()
-    with session.progress_of(looked):
+    context, about, told, progress = (
+        session.context,
+        Span(begin, end, name),
+        Incident(nature, measures),
+        AuditProgress(),
+    )
+    with session.show_audit_progress(progress):
         if out.in_json(since=out.when(begin), until=out.when(end), application=name, **out.members(told)):
-            out.in_json(**counts_of(context, about, looked))
+            out.in_json(**count_incident(context, about, progress))
             return
-        text = report_of(context, about, told, words, looked)
+        text = report_of(context, about, told, words, progress)
     click.echo(text, nl=False)

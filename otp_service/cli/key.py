@@ -11,7 +11,7 @@ from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey, Scope, n
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 from otp_service.errors import NotFoundError
 from otp_service.services import access
-from otp_service.services.access import LONGEST_OVERLAP, OVERLAP
+from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP
 from otp_service.settings.sections import is_name
 
 _OPERATORS = "(operators)"
@@ -71,15 +71,15 @@ def list_(session: Session, application: str | None) -> None:
     sections = session.settings.applications.items()
     configured = sum(len(one.keys) for name, one in sections if application in {None, name})
     if not out.in_json(configured=configured) and configured:
-        out.note(f"In the configuration, and not listed: {out.counted(configured, 'key')}.")
+        out.note(f"In the configuration, and not listed: {out.count_of(configured, 'key')}.")
 
 
 @command(key, "Replace an API key of the ledger.", access=True)
 @click.argument("key_id", metavar="ID")
 @click.option(
     "--overlap",
-    type=click.IntRange(0, LONGEST_OVERLAP),
-    default=OVERLAP,
+    type=click.IntRange(0, MAX_OVERLAP),
+    default=DEFAULT_OVERLAP,
     help="Seconds that the old key goes on beside the new one; default: a day.",
 )
 def rotate(session: Session, key_id: str, overlap: int) -> None:
@@ -102,7 +102,7 @@ def revoke(session: Session, key_id: str) -> None:
     out.done(f"The key {key_id} of {revoked.application or 'operators'} is revoked{since}.")
 
 
-def _show(issued: access.Issued) -> None:
+def _show(issued: access.IssuedKey) -> None:
     out.note("The API key, shown this once; give it to the caller:")
     click.echo(issued.secret)
     out.note(f"Its name, for {out.program()} key list, rotate and revoke: {issued.key.id}")
@@ -112,11 +112,11 @@ def _row(key: ApiKey) -> out.Row:
     networks = list(map(str, key.networks))
     return (
         key.id,
-        out.Shown(key.application or None, key.application or _OPERATORS),
+        out.Labelled(key.application or None, key.application or _OPERATORS),
         sorted(key.scopes),
-        out.Shown(networks, ",".join(networks) or "anywhere"),
+        out.Labelled(networks, ",".join(networks) or "anywhere"),
         out.when(key.created),
-        out.Shown(out.when(key.used), "never" if key.used is None else out.moment(key.used)),
+        out.Labelled(out.when(key.used), "never" if key.used is None else out.moment(key.used)),
         _state(key),
     )
 

@@ -9,7 +9,7 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
-from otp_service.cli.doctor import Diagnosis, Level, known, mirror_diagnosis, of_mirror
+from otp_service.cli.doctor import Diagnosis, Level, mirror_diagnoses, mirror_diagnosis, up_to_date
 from otp_service.ledger.database import MAX_COUNT, counts
 from otp_service.services import operator_actions, retention
 from otp_service.services.context import Context
@@ -31,7 +31,7 @@ def status(session: Session) -> None:
     """Show how many rows there are, how long they are kept, and what was deleted last. Times are in UTC."""
     kept, url = session.context.ledger, session.settings.ledger.shown_url
     out.table("tables", ("Table", "Rows"), ((name, _count(rows)) for name, rows in counts(kept.database).items()))
-    began, found = kept.purges.began(), list(of_mirror(session.context))
+    began, found = kept.purges.began(), list(mirror_diagnoses(session.context))
     if not out.in_json(url=url, last_purge=out.when(began or None), findings=list(map(out.members, found))):
         click.echo()
     rows: list[out.Row] = []
@@ -45,7 +45,7 @@ def status(session: Session) -> None:
 
 
 def _count(rows: int) -> out.Cell:
-    return rows if rows <= MAX_COUNT else out.Shown(None, f"more than {MAX_COUNT}")
+    return rows if rows <= MAX_COUNT else out.Labelled(None, f"more than {MAX_COUNT}")
 
 
 @command(ledger)
@@ -67,12 +67,12 @@ def rebuild(session: Session) -> None:
     """
     context = session.context
     session.confirm("Forget what Redis knows of opt-outs and consents, and go by the ledger alone?")
-    with out.progress("Numbers", lambda: context.reflection.built, context.ledger.mirrored.count()):
+    with out.progress("Numbers", lambda: context.mirror_sync.built, context.ledger.mirrored.count()):
         operator_actions.rebuild_mirror(context, session.operator)
         found = _settled(context)
     if found.level is not Level.OK:
         raise click.ClickException(f"{found.sentence} {found.action}")
-    out.done(f"The ledger is mirrored anew: {known(context.ledger.mirrored.head().sequence)}")
+    out.done(f"The ledger is mirrored anew: {up_to_date(context.ledger.mirrored.head().sequence)}")
 
 
 def _settled(context: Context) -> Diagnosis:
@@ -80,7 +80,7 @@ def _settled(context: Context) -> Diagnosis:
     end = time.monotonic() + _MIRROR_TIMEOUT
     while (found := mirror_diagnosis(context)).level is not Level.OK and time.monotonic() < end:
         time.sleep(_POLL_INTERVAL)
-        context.reflection.rebuild() if found.level is Level.FAIL else context.reflection.refresh()
+        context.mirror_sync.rebuild() if found.level is Level.FAIL else context.mirror_sync.refresh()
     return found
 
 
@@ -91,11 +91,11 @@ def purge(session: Session) -> None:
     Workers do this by themselves, once an hour. What holds is never deleted: the last word on a consent, a suppression
     that was not lifted and has not ended. How much went is written down: see "otp-service ledger status".
     """
-    purging = retention.Purging(session.context, session.settings.retention.keeping, _rest)
-    with out.progress("Rows deleted", lambda: sum(purging.gone.values())):
-        gone = purging.at_once()
+    purger = retention.Purger(session.context, session.settings.retention.keeping, _rest)
+    with out.progress("Rows deleted", lambda: sum(purger.deleted.values())):
+        gone = purger.purge_now()
     out.table("deleted", ("Data", "Rows"), gone.items())
-    out.done(f"{out.counted(sum(gone.values()), 'row')} deleted.")
+    out.done(f"{out.count_of(sum(gone.values()), 'row')} deleted.")
 
 
 def _rest() -> bool:

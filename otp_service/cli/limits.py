@@ -24,7 +24,7 @@ def show(session: Session, to: Destination) -> None:
     if skew := skew_in_words(context.store.limits.clock_skew()):
         out.warn(f"this host's clock is {skew} Redis': what is shown is off by as much.")
     warn_of_caution(context)
-    subject = session.named(to)
+    subject = session.subject_key(to)
     states = context.store.limits.windows(subject.bucket, subject.pseudonym, context.applications)
     out.in_json(to=to.mask)
     out.table("limits", ("Limit", "Application", "Used", "Left", "Resets in"), map(_row, states))
@@ -35,15 +35,15 @@ def show(session: Session, to: Destination) -> None:
 def reset(session: Session, to: Destination) -> None:
     """Forget what was counted for NUMBER: messages sent to it and wrong codes for it."""
     session.confirm(f"Allow new messages to {to.mask} and new guesses of its codes?")
-    used = reset_limits(session.context, session.named(to), session.operator)
-    out.done(f"Forgotten for {to.mask}: {out.counted(used, 'used window')}.")
+    used = reset_limits(session.context, session.subject_key(to), session.operator)
+    out.done(f"Forgotten for {to.mask}: {out.count_of(used, 'used window')}.")
 
 
 def _row(state: WindowState) -> out.Row:
     limit = state.limit
     return (
         f"{limit.scope} {limit.amount} in {out.duration(limit.seconds)}",
-        out.Shown(state.application or None, state.application or "all"),
+        out.Labelled(state.application or None, state.application or "all"),
         state.used,
         state.remaining,
         out.span(1000 * round(state.reset_in)) if state.used else None,

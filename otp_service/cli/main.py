@@ -41,7 +41,7 @@ RELOAD = frozenset({"serve", "worker"})
 _EXPLAINED = "docs/refusals.md explains what stands in brackets."
 
 
-class Refusal(click.ClickException):
+class CommandError(click.ClickException):
     """A foreseen error: one line, or a list of them."""
 
     def __init__(self, message: str, note: str = "") -> None:
@@ -73,7 +73,7 @@ class Commands(click.Group):
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         module = cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(f"otp_service.cli.{module}"), module)
-        collect_again()
+        resume_garbage_collection()
         return command
 
     def resolve_command(
@@ -92,16 +92,16 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except StoreUnavailableError as silent:
-            raise Refusal(_what_to_do(ctx, silent)) from silent
+            raise CommandError(_redis_advice(ctx, silent)) from silent
         except StartRefusedError as refused:
-            raise Refusal(str(refused), "\n".join(_notes(ctx))) from refused
+            raise CommandError(str(refused), "\n".join(_notes(ctx))) from refused
         except (ConfigurationError, OtpServiceError) as refused:
-            raise Refusal(str(refused)) from refused
+            raise CommandError(str(refused)) from refused
         except BrokenPipeError:
             raise  # whoever read has seen enough, such as head: click ends in silence
         except OSError as failed:
             where = f"{failed.filename}: " if failed.filename else ""
-            raise Refusal(f"{where}{failed.strerror or failed}") from failed
+            raise CommandError(f"{where}{failed.strerror or failed}") from failed
 
 
 def _notes(ctx: click.Context) -> list[str]:
@@ -110,12 +110,12 @@ def _notes(ctx: click.Context) -> list[str]:
     return [_EXPLAINED, unread] if unread else [_EXPLAINED]
 
 
-def _what_to_do(ctx: click.Context, silent: StoreUnavailableError) -> str:
+def _redis_advice(ctx: click.Context, silent: StoreUnavailableError) -> str:
     """Name the Redis that a command asked in vain, and what to do."""
     if ctx.obj is None:
         return str(silent)
-    finding = import_module("otp_service.cli.doctor").silence_finding(ctx.obj, silent)
-    return f"{finding.sentence} {finding.action}"
+    diagnosis = import_module("otp_service.cli.doctor").redis_diagnosis(ctx.obj, silent)
+    return f"{diagnosis.sentence} {diagnosis.action}"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -131,12 +131,12 @@ def commands() -> None:
 # again and again, which takes a fifth of a start.
 
 
-def hold_collections() -> None:
-    """Let no garbage be collected until `collect_again`; to be called before the modules are imported."""
+def pause_garbage_collection() -> None:
+    """Let no garbage be collected until `resume_garbage_collection`; to be called before the modules are imported."""
     gc.disable()
 
 
-def collect_again() -> None:
+def resume_garbage_collection() -> None:
     """Let garbage be collected where that was held, but for what there is by now. Elsewhere change nothing."""
     if not gc.isenabled():
         gc.freeze()
@@ -145,7 +145,7 @@ def collect_again() -> None:
 
 def main() -> None:
     """Run the command line."""
-    hold_collections()
+    pause_garbage_collection()
     commands()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import click
 
 from otp_service.cli import output as out
-from otp_service.cli.common import CHANNELS, Session, application_named, application_option, command
+from otp_service.cli.common import CHANNELS, Session, application_option, command, find_application
 from otp_service.domain.applications import Application
 from otp_service.domain.templates import MAX_OCTETS, Catalogue, Wording, encoding_of, octets, segments, units, write
 from otp_service.domain.verification import Channel, Purpose, PurposeKind
@@ -38,7 +38,7 @@ def check(session: Session) -> None:
 
     Each configured application's own brand, origin and app hash are tried too.
     """
-    measured = checked_messages(session.unproven_settings)
+    measured = checked_messages(session.unchecked_settings)
     out.table("texts", ("Text", "Encoding", "Ordinary", "Longest", "Segments", "Budget"), map(_row, measured))
     out.in_json(notes=(notes := list(notes_of_cost(measured))))
     for line in notes:
@@ -69,7 +69,7 @@ def templates(session: Session) -> None:
 
     A digest covers all words of a text but the values: brand, code, amount and payee. It is what an approval names.
     """
-    settings = session.unproven_settings
+    settings = session.unchecked_settings
     rows: list[out.Row] = []
     for language in read_catalogue(settings).languages.values():
         for (_, channel), reference in language.references.items():
@@ -88,7 +88,7 @@ def preview(
     session: Session, locale: str | None, purpose_name: str | None, channel: str | None, name: str | None
 ) -> None:
     """Show how messages look, with a made-up code, and what they cost."""
-    settings = session.unproven_settings
+    settings = session.unchecked_settings
     catalogue = read_catalogue(settings)
     application = _application(settings, name)
     purposes = _purposes(settings, application, purpose_name)
@@ -112,7 +112,7 @@ def _application(settings: Settings, name: str | None) -> Application:
     """Return the application of a name, or the first, or one that is made up where none is configured."""
     if name is None:
         return next(iter(settings.named_applications.values()), SAMPLE)
-    return application_named(settings.named_applications, name)
+    return find_application(settings.named_applications, name)
 
 
 def _purposes(settings: Settings, application: Application, name: str | None) -> list[Purpose]:
@@ -140,6 +140,6 @@ def _previews(catalogue: Catalogue, wordings: Iterable[Wording]) -> Iterator[dic
 def _cost(wording: Wording, text: str) -> str:
     if wording.channel is not Channel.SMS:
         return f"{len(text)} characters"
-    cost = f"{encoding_of(text).label}, {units(text)} units, {out.counted(len(segments(text)), 'segment')}"
+    cost = f"{encoding_of(text).label}, {units(text)} units, {out.count_of(len(segments(text)), 'segment')}"
     long = wording.application.app_hash and octets(text) > MAX_OCTETS
     return f"{cost}, {octets(text)} bytes: too long for the SMS Retriever" if long else cost

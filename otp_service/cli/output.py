@@ -51,13 +51,13 @@ _GAP = "  "
 """Between cells that stand beside each other."""
 _DOCUMENT = "otp_service.document"
 """Names the document of ``--json`` in click's context; absent where people read text."""
-_GLANCE: Final = 0.1
+_POLL_INTERVAL: Final = 0.1
 """Seconds between two looks at a long work; a shorter one shows no bar."""
-_FIRST_REPORT: Final = 5.0
-_NEXT_REPORT: Final = 60.0
+_FIRST_REPORT_AFTER: Final = 5.0
+_REPORT_EVERY: Final = 60.0
 
 
-class Shown(NamedTuple):
+class Labelled(NamedTuple):
     """A value that people read in words of its own."""
 
     value: Any
@@ -65,7 +65,7 @@ class Shown(NamedTuple):
 
 
 _T = TypeVar("_T")
-Cell = str | int | datetime | timedelta | Sequence[str] | Shown | None
+Cell = str | int | datetime | timedelta | Sequence[str] | Labelled | None
 Row = tuple[Cell, ...]
 
 
@@ -130,7 +130,7 @@ def members(one: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
 
 
 def _value(cell: Cell) -> Any:  # noqa: ANN401 - whatever JSON holds
-    if isinstance(cell, Shown):
+    if isinstance(cell, Labelled):
         return cell.value
     return None if cell == "" else cell
 
@@ -138,7 +138,7 @@ def _value(cell: Cell) -> Any:  # noqa: ANN401 - whatever JSON holds
 def _text(cell: Cell) -> str:
     """Return a cell as people read it."""
     match cell:
-        case Shown():
+        case Labelled():
             return cell.text
         case None | "":
             return "-"
@@ -161,7 +161,7 @@ def _print_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     else:
         for row in rows:
             first, *others = (f"{name}: {cell}" for name, cell in zip(headings, row, strict=True) if cell != "-")
-            click.echo(in_lines([click.style(first, bold=True), *others]))
+            click.echo(join_in_lines([click.style(first, bold=True), *others]))
 
 
 def _columns() -> int:
@@ -193,7 +193,7 @@ def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], widths:
     Console(width=columns, height=lines, color_system="auto" if has_colours() else None).print(shown)
 
 
-def in_lines(parts: Sequence[str]) -> str:
+def join_in_lines(parts: Sequence[str]) -> str:
     """Return parts beside each other, in a terminal in as many lines as they need; no part is broken."""
     lines = [parts[0]]
     for part in parts[1:]:
@@ -205,7 +205,7 @@ def in_lines(parts: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def wrapped(text: str, indent: int = 0) -> str:
+def wrap(text: str, indent: int = 0) -> str:
     """Return a text with line breaks between words where a terminal needs them, the lines after the first indented."""
     if not is_terminal():
         return text
@@ -248,7 +248,7 @@ def progress(things: str, seen: Callable[[], int], total: int | None = None) -> 
         showing.join()
 
 
-def tracked(things: str, each: Iterable[_T], total: int | None = None) -> Generator[_T, None, None]:
+def track(things: str, each: Iterable[_T], total: int | None = None) -> Generator[_T, None, None]:
     """Yield each thing, and show the `progress` of who takes them; close it where not all of them may be taken."""
     taken = 0
     with progress(things, lambda: taken, total):
@@ -257,13 +257,13 @@ def tracked(things: str, each: Iterable[_T], total: int | None = None) -> Genera
 
 
 def _show_bar(ended: threading.Event, things: str, seen: Callable[[], int], total: int | None) -> None:
-    if ended.wait(_GLANCE):
+    if ended.wait(_POLL_INTERVAL):
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     console = Console(stderr=True, color_system="auto" if has_colours() else None)
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as shown:
         task = shown.add_task(things, total=total)
-        while not ended.wait(_GLANCE):
+        while not ended.wait(_POLL_INTERVAL):
             shown.update(task, completed=seen())
 
 
@@ -276,9 +276,9 @@ class _Rate(ProgressColumn):
 
 
 def _report(ended: threading.Event, things: str, seen: Callable[[], int], total: int | None) -> None:
-    begun, wait = time.monotonic(), _FIRST_REPORT
+    begun, wait = time.monotonic(), _FIRST_REPORT_AFTER
     while not ended.wait(wait):
-        count, spent, wait = seen(), time.monotonic() - begun, _NEXT_REPORT
+        count, spent, wait = seen(), time.monotonic() - begun, _REPORT_EVERY
         of_all = "" if total is None else f" of {total:,}"
         left = "" if total is None or not count else f", {duration(round((total - count) * spent / count))} left"
         click.echo(f"{things}: {count:,}{of_all}, {count / spent:,.0f} a second{left}", err=True)
@@ -300,7 +300,7 @@ def unread_environment() -> str:
     return "For the service of make run in this folder, read its settings first: . .otp-service/env"
 
 
-def counted(count: int, thing: str) -> str:
+def count_of(count: int, thing: str) -> str:
     """Return how many things there are: ``1 line``, ``2 lines``."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 

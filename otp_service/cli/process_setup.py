@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from otp_service.bootstrap import Installation, install, prepare
-from otp_service.cli.doctor import silence_finding
+from otp_service.cli.doctor import redis_diagnosis
 from otp_service.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
 from otp_service.gateways.base import look_again
 from otp_service.settings import Settings, load_settings
@@ -45,8 +45,8 @@ def open_installation(settings: Settings) -> Installation:
     try:
         prepare(installation)
     except StoreUnavailableError as silent:
-        finding = silence_finding(settings, silent)
-        raise ConfigurationError(f"{finding.sentence} {finding.action}") from silent
+        diagnosis = redis_diagnosis(settings, silent)
+        raise ConfigurationError(f"{diagnosis.sentence} {diagnosis.action}") from silent
     return installation
 
 

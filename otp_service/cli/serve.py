@@ -17,7 +17,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from otp_service.cli.child_processes import asked, check_port, url_of
+from otp_service.cli.child_processes import check_port, probe, url_of
 from otp_service.cli.output import config_option, settings_for_children
 from otp_service.cli.process_setup import (
     log_reload,
@@ -27,7 +27,7 @@ from otp_service.cli.process_setup import (
     serve_metrics,
     start_thread,
 )
-from otp_service.cli.server_processes import ServerProcesses, load
+from otp_service.cli.server_processes import ServerProcesses, load_application
 from otp_service.settings import Settings
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import GRANIAN_LOGGING, Renderer, configure_logging, get_logger
@@ -84,20 +84,20 @@ def _run_server(settings: Settings, path: Path | None) -> None:
     @server.on_startup
     def begin() -> None:
         start_thread("processes", processes.accept)
-        start_thread("start", lambda: _report(processes))
+        start_thread("start", lambda: _log_when_ready(processes))
         _end_on_signals(processes)
         on_hangup(lambda: _reload_server(processes, path))
 
     # Granian's own loader would put the current folder in front of the path, and import a flask.py from there.
-    server.serve(target_loader=partial(load, processes.address), wrap_loader=False)
+    server.serve(target_loader=partial(load_application, processes.address), wrap_loader=False)
 
 
-def _report(processes: ServerProcesses) -> None:
+def _log_when_ready(processes: ServerProcesses) -> None:
     """Log that all processes are ready, once the port answers too."""
     processes.wait_until_ready()
     http, profile = processes.settings.http, processes.settings.profile
     url = url_of(http.host, http.port)
-    while not asked(f"{url}/healthz")[0]:
+    while not probe(f"{url}/healthz")[0]:
         time.sleep(_POLL_INTERVAL)
     _log.info("serving", at=url, processes=http.processes, metrics_port=http.metrics_port, profile=profile)
 
@@ -111,7 +111,7 @@ def _end_on_signals(processes: ServerProcesses) -> None:
 
     def end() -> None:
         number = received.get()
-        processes.leave()
+        processes.announce_shutdown()
         time.sleep(processes.settings.http.leave_after)
         if callable(granians):
             granians(number, None)
@@ -125,9 +125,9 @@ def _reload_server(processes: ServerProcesses, path: Path | None) -> None:
     if installation is None:
         return
     installation.close()  # each process makes its own
-    if processes.change(installation.settings):
+    if processes.reload(installation.settings):
         log_reload(installation.settings)
-    elif not processes.is_leaving:
+    elif not processes.is_shutting_down:
         _log.error("reload_failed", reason="a process could not use the settings; all go on as before")
 
 

@@ -13,22 +13,22 @@ from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING
 
 from otp_service.cli.child_processes import end_with_parent
-from otp_service.cli.main import collect_again, hold_collections
+from otp_service.cli.main import pause_garbage_collection, resume_garbage_collection
 
 if TYPE_CHECKING:  # a server process imports them when it is told to hold no collections any more
-    from otp_service.api.app import Reloadable, Service
+    from otp_service.api.app import ReloadableService, Service
     from otp_service.settings import Settings
 
 
-PREPARE, USE, DROP, LEAVE = "prepare", "use", "drop", "leave"
+PREPARE, USE, DROP, SHUT_DOWN = "prepare", "use", "drop", "leave"
 """What a process is asked for: an application of other settings; to answer with it; to give it up; to say farewell."""
-START_SECONDS = 60.0
+START_TIMEOUT = 60.0
 """The longest that a process may take to be ready with settings."""
 _POLL_INTERVAL = 0.05
 
 
 if multiprocessing.parent_process():  # a server process: of ours it imports this first
-    hold_collections()
+    pause_garbage_collection()
 
 
 class ServerProcesses:
@@ -37,10 +37,10 @@ class ServerProcesses:
     def __init__(self, settings: "Settings") -> None:
         self.settings = settings
         """Those in force."""
-        self.is_leaving = False
+        self.is_shutting_down = False
         self._listener = Listener(family="AF_UNIX", authkey=multiprocessing.current_process().authkey)
         self.address = str(self._listener.address)
-        """Where `load` finds this one."""
+        """Where `load_application` finds this one."""
         self._lines: list[Connection] = []
         self._number = 0
         """Of the last order; answers bear it."""
@@ -64,7 +64,7 @@ class ServerProcesses:
             for line in self._lines:
                 _answer(line, 0)
 
-    def change(self, settings: "Settings") -> bool:
+    def reload(self, settings: "Settings") -> bool:
         """Let all processes go by other settings, or none; tell whether they do, and nothing goes on with the old."""
         with self._ordering:
             if not self._order(PREPARE, settings):
@@ -74,11 +74,11 @@ class ServerProcesses:
             self._order(USE, settings)  # one that ends now is replaced by one with these settings
             return True
 
-    def leave(self) -> None:
+    def announce_shutdown(self) -> None:
         """Let all processes tell proxies that they are about to end."""
-        self.is_leaving = True
+        self.is_shutting_down = True
         for line in tuple(self._lines):
-            self._say(line, LEAVE, None)
+            self._say(line, SHUT_DOWN, None)
 
     def _order(self, order: str, settings: "Settings | None", *, answered: bool = True) -> bool:
         """Ask all processes for something; tell whether all did it."""
@@ -97,7 +97,7 @@ class ServerProcesses:
 
 def _answer(line: Connection, number: int) -> bool:
     """Return the answer to an order, ``False`` where none comes in time."""
-    end = time.monotonic() + START_SECONDS
+    end = time.monotonic() + START_TIMEOUT
     with suppress(EOFError, OSError):  # the process has ended
         while line.poll(max(0.0, end - time.monotonic())):
             answered, done = line.recv()
@@ -106,7 +106,7 @@ def _answer(line: Connection, number: int) -> bool:
     return False
 
 
-def load(address: str) -> "Reloadable":
+def load_application(address: str) -> "ReloadableService":
     """Return the application with the settings that ``serve`` found good, and tell it when all is ready.
 
     Not with those that the files hold by now: a process that replaces one that died must be like the others.
@@ -115,18 +115,18 @@ def load(address: str) -> "Reloadable":
         end_with_parent(serve.pid or 0)
     parent = Client(address, authkey=multiprocessing.current_process().authkey)
     from otp_service import wsgi  # noqa: PLC0415 - takes a second
-    from otp_service.api.app import Reloadable  # noqa: PLC0415
+    from otp_service.api.app import ReloadableService  # noqa: PLC0415
 
     number, settings = parent.recv()
-    application = Reloadable(wsgi.app(settings))
-    atexit.register(_exit)
-    collect_again()
+    application = ReloadableService(wsgi.app(settings))
+    atexit.register(_exit_process)
+    resume_garbage_collection()
     parent.send((number, True))
-    threading.Thread(target=_obey, args=(application, settings, parent), name="settings", daemon=True).start()
+    threading.Thread(target=_follow_orders, args=(application, settings, parent), name="settings", daemon=True).start()
     return application
 
 
-def _obey(application: "Reloadable", settings: "Settings", parent: Connection) -> None:
+def _follow_orders(application: "ReloadableService", settings: "Settings", parent: Connection) -> None:
     """Do what ``serve`` asks for; end when it has gone: unattended the process would go on to hold the port."""
     from otp_service import wsgi  # noqa: PLC0415 - as above
 
@@ -145,8 +145,8 @@ def _obey(application: "Reloadable", settings: "Settings", parent: Connection) -
                 if prepared:
                     prepared.close()
                 wsgi.set_up_process(settings)
-            elif order == LEAVE:
-                application.is_leaving = True
+            elif order == SHUT_DOWN:
+                application.is_shutting_down = True
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -161,7 +161,7 @@ def _prepared(settings: "Settings") -> "Service | None":
         return None
 
 
-def _exit() -> None:
+def _exit_process() -> None:
     """End the process, when the server has finished its requests, without taking the interpreter apart.
 
     A thread may still wait for Redis on behalf of a caller who has gone. Were it to come back into an interpreter that

@@ -31,8 +31,8 @@ def fence(session: Session) -> None:
     """
     context = session.context
     session.confirm(f"Fence the store at {session.settings.redis.shown_url}?", means=_MEANS)
-    put = operator_actions.fence(context)
-    if not operator_actions.record_action(context, session.act(Act.STORE_FENCED)):  # last: the ledger may be away
+    put = operator_actions.fence_store(context)
+    if not operator_actions.record_action(context, session.action(Act.STORE_FENCED)):  # last: the ledger may be away
         lost = "that the store was fenced is in no ledger, only in what this command logs."
         out.warn(f"The ledger does not answer: {lost}")
     out.done(f"Fenced: what was started until {out.moment(put.at)} UTC is expired.")

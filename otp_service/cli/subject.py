@@ -2,10 +2,10 @@
 
 import click
 
-from otp_service.api.routes import adapter
+from otp_service.api.routes import type_adapter
 from otp_service.api.subjects import ExportAnswer, export_answer
 from otp_service.cli import output as out
-from otp_service.cli.common import Session, command, of_application, options, phone_number, reason_option, short_reason
+from otp_service.cli.common import Session, checked_reason, command, of_whom, options, phone_number, reason_option
 from otp_service.cli.doctor import warn_of_mirror
 from otp_service.domain.numbers import Destination
 from otp_service.domain.people import Act, SuppressionSource
@@ -24,9 +24,11 @@ def export(session: Session, to: Destination) -> None:
 
     What is held of each is told as POST /v1/subjects/export does.
     """
-    found = subjects.export(session.context, session.named(to), None)
-    parts = subjects.by_application(found).items()
-    applications = {name: adapter(ExportAnswer).dump_python(export_answer(part), mode="json") for name, part in parts}
+    found = subjects.export(session.context, session.subject_key(to), None)
+    parts = subjects.split_by_application(found).items()
+    applications = {
+        name: type_adapter(ExportAnswer).dump_python(export_answer(part), mode="json") for name, part in parts
+    }
     out.print_json({"to": found.mask, "applications": applications})
 
 
@@ -34,27 +36,27 @@ def export(session: Session, to: Destination) -> None:
 @phone_number
 def erase(session: Session, to: Destination) -> None:
     """Erase what no dispute needs of NUMBER, of all applications. No limit, lock or suppression is touched."""
-    subject = session.named(to)
+    subject = session.subject_key(to)
     session.confirm(f"Erase what no dispute needs of {to.mask}? The rest stays.")
-    did = subjects.erase(session.context, subject, None, session.act(Act.SUBJECT_ERASED))
+    did = subjects.erase(session.context, subject, None, session.action(Act.SUBJECT_ERASED))
     erased = (
-        f"addresses and words from {out.counted(did.erased['consents'], 'consent')}",
-        f"reasons of {out.counted(did.erased['suppressions'], 'suppression')}",
-        f"senders of {out.counted(did.erased['inbound'], 'inbound message')}",
+        f"addresses and words from {out.count_of(did.erased['consents'], 'consent')}",
+        f"reasons of {out.count_of(did.erased['suppressions'], 'suppression')}",
+        f"senders of {out.count_of(did.erased['inbound'], 'inbound message')}",
     )
-    kept = ", ".join(out.counted(rows, name.removesuffix("s")) for name, rows in did.kept.items())
+    kept = ", ".join(out.count_of(rows, name.removesuffix("s")) for name, rows in did.kept.items())
     out.done(f"Erased: {', '.join(erased)}.")
     out.note(f"Kept: {kept}. {did.reason}")
 
 
-_whose = options(
+_application_options = options(
     click.option("--application", "name", help="For this application."),
     click.option("--all", "every", is_flag=True, help="For all applications."),
 )
 
 
 @command(subject, applications=True)
-@_whose
+@_application_options
 @reason_option
 @phone_number
 def freeze(session: Session, name: str | None, reason: str, to: Destination, *, every: bool) -> None:
@@ -63,24 +65,28 @@ def freeze(session: Session, name: str | None, reason: str, to: Destination, *, 
     Nothing starts, what is pending is canceled, what waits is not sent, and no code is approved. Nothing but unfreeze
     lifts it: no START of the holder's, no lift of a suppression, no erasure.
     """
-    subject, application, why = session.named(to), _chosen(session, name, every=every), short_reason(reason)
+    subject, application, why = (
+        session.subject_key(to),
+        _chosen_application(session, name, every=every),
+        checked_reason(reason),
+    )
     source = SuppressionSource.OPERATOR
     did = suppressions.freeze(session.context, subject, application, source, why, session.operator)
-    out.done(f"Frozen: verifications {of_application(application)} for {to.mask}.")
+    out.done(f"Frozen: verifications {of_whom(application)} for {to.mask}.")
     were = "was" if len(did.ended) == 1 else "were"
-    out.note(f"Canceled: {out.counted(len(did.ended), 'verification')} that {were} pending.")
+    out.note(f"Canceled: {out.count_of(len(did.ended), 'verification')} that {were} pending.")
     warn_of_mirror(session.context)
 
 
 @command(subject, applications=True)
-@_whose
+@_application_options
 @phone_number
 def unfreeze(session: Session, name: str | None, to: Destination, *, every: bool) -> None:
     """Let verifications of NUMBER start again. What was canceled stays so."""
-    subject, application = session.named(to), _chosen(session, name, every=every)
-    source, whose = SuppressionSource.OPERATOR, f"{of_application(application)} for {to.mask}"
+    subject, application = session.subject_key(to), _chosen_application(session, name, every=every)
+    source, whose = SuppressionSource.OPERATOR, f"{of_whom(application)} for {to.mask}"
     found, was_frozen = suppressions.unfreeze(session.context, subject, application, source, session.operator)
-    others = ", ".join(dict.fromkeys(of_application(one.application) for one in found.entries))
+    others = ", ".join(dict.fromkeys(of_whom(one.application) for one in found.entries))
     still = f" Still frozen: verifications {others}." if others else ""
     if not was_frozen:
         raise click.ClickException(f"Verifications {whose} are not frozen.{still}")
@@ -88,7 +94,7 @@ def unfreeze(session: Session, name: str | None, to: Destination, *, every: bool
     warn_of_mirror(session.context)
 
 
-def _chosen(session: Session, name: str | None, *, every: bool) -> str:
+def _chosen_application(session: Session, name: str | None, *, every: bool) -> str:
     """Return the application, or every one: which has to be said."""
     if every == (name is not None):
         raise click.UsageError("Say for which application: --application NAME, or --all.")

@@ -12,13 +12,13 @@ from otp_service.cli import output as out
 from otp_service.cli.common import (
     DAY,
     Session,
+    checked_reason,
     command,
-    of_application,
+    of_whom,
     options,
     phone_number,
     reason_option,
     region_option,
-    short_reason,
 )
 from otp_service.cli.doctor import warn_of_mirror
 from otp_service.domain.numbers import Destination, Named
@@ -35,7 +35,13 @@ from otp_service.domain.people import (
 )
 from otp_service.ledger.database import now
 from otp_service.services.context import Context
-from otp_service.services.suppressions import Imported, ListOrigin, entries_of, import_suppressions, suppress_number
+from otp_service.services.suppressions import (
+    ImportProgress,
+    ImportSource,
+    add_suppressions,
+    import_suppressions,
+    suppressions_of,
+)
 from otp_service.services.suppressions import lift as lift_suppression
 
 _SCOPES = click.Choice([scope.value for scope in SAID_FREELY])
@@ -63,11 +69,11 @@ def suppressions() -> None:
 @phone_number
 def add(session: Session, scope: str, name: str | None, reason: str, until: datetime | None, to: Destination) -> None:
     """Let NUMBER get no more messages."""
-    pseudonym, application = session.named(to).pseudonym, session.application_or_all(name)
-    why, end = short_reason(reason), _end(until)
+    pseudonym, application = session.subject_key(to).pseudonym, session.application_or_all(name)
+    why, end = checked_reason(reason), _end(until)
     entry = Suppression(pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, why, end)
-    suppress_number(session.context, (entry,), session.act(Act.SUPPRESSION_ADDED, application, scope))
-    out.done(_told(to.mask, "gets", application, scope))
+    add_suppressions(session.context, (entry,), session.action(Act.SUPPRESSION_ADDED, application, scope))
+    out.done(_sentence(to.mask, "gets", application, scope))
     warn_of_mirror(session.context)
 
 
@@ -77,19 +83,19 @@ def add(session: Session, scope: str, name: str | None, reason: str, until: date
 @phone_number
 def lift(session: Session, scope: str, name: str | None, reason: str, to: Destination) -> None:
     """Let messages to NUMBER through again. What the person said, such as STOP, is lifted with a reason only."""
-    context, subject = session.context, session.named(to)
-    application, why = session.application_or_all(name), short_reason(reason)
+    context, subject = session.context, session.subject_key(to)
+    application, why = session.application_or_all(name), checked_reason(reason)
     scoped = SuppressionScope(scope)
     entry = Suppression(subject.pseudonym, application, scoped, SuppressionSource.OPERATOR, why, lifted=True)
     if not why and any(one.source in OF_THE_HOLDER for one in context.ledger.suppressions.in_force(*entry.about)):
         raise click.UsageError("The person said stop: say why messages may go out again, by --reason.")
-    lifted = lift_suppression(context, entry, session.act(Act.SUPPRESSION_LIFTED, application, scope))
-    others, whose = _kept_back(context, subject), f"{of_application(application)} to {to.mask}"
-    still = f" Still kept back: messages {', '.join(map(of_application, others))}." if others else ""
+    lifted = lift_suppression(context, entry, session.action(Act.SUPPRESSION_LIFTED, application, scope))
+    others, whose = _suppressed_at(context, subject), f"{of_whom(application)} to {to.mask}"
+    still = f" Still kept back: messages {', '.join(map(of_whom, others))}." if others else ""
     if not lifted:
         option = f" Lift that by --application {others[0]}." if others and others[0] != EVERY_APPLICATION else ""
         raise click.ClickException(f"Messages {whose} are not suppressed ({scope}).{still}{option}")
-    frozen = " It is frozen." if freezes(entries_of(context, subject.pseudonym)) else ""  # no lift ends that
+    frozen = " It is frozen." if freezes(suppressions_of(context, subject.pseudonym)) else ""  # no lift ends that
     out.done(f"Lifted: messages {whose}.{still}{frozen}")
     warn_of_mirror(context)
 
@@ -98,17 +104,20 @@ def lift(session: Session, scope: str, name: str | None, reason: str, to: Destin
 @phone_number
 def show(session: Session, to: Destination) -> None:
     """Show all that is recorded of NUMBER, oldest first. Times are in UTC."""
-    subject = session.named(to)
-    entries = entries_of(session.context, subject.pseudonym)
+    subject = session.subject_key(to)
+    entries = suppressions_of(session.context, subject.pseudonym)
     out.table("entries", ("Recorded", "Application", "Scope", "What", "Source", "Until", "Reason"), map(_row, entries))
-    kept_back, frozen = _kept_back(session.context, subject), list(dict.fromkeys(map(_application, freezes(entries))))
+    kept_back, frozen = (
+        _suppressed_at(session.context, subject),
+        list(dict.fromkeys(map(_application, freezes(entries)))),
+    )
     out.in_json(to=to.mask, kept_back=kept_back, frozen=frozen)
     if not entries:
         out.note(f"Nothing is recorded of {to.mask}.")
         return
     if frozen:
-        out.note(f"Frozen: verifications {', '.join(map(of_application, frozen))}.")
-    back = ", ".join(map(of_application, kept_back))
+        out.note(f"Frozen: verifications {', '.join(map(of_whom, frozen))}.")
+    back = ", ".join(map(of_whom, kept_back))
     if back or not frozen:
         out.note(f"Kept back: messages {back}." if back else "No messages are kept back.")
 
@@ -133,24 +142,24 @@ def import_(
     What follows a comma, a semicolon or # is passed over. Who was let through since, by hand or by START, is suppressed
     again when a list is imported again.
     """
-    context, application, why = session.context, session.application_or_all(name), short_reason(reason)
+    context, application, why = session.context, session.application_or_all(name), checked_reason(reason)
     of_region = region and region.upper()
-    origin = ListOrigin(application, SuppressionScope(scope), why, _end(until), of_region, session.operator)
-    imported = Imported()
+    origin = ImportSource(application, SuppressionScope(scope), why, _end(until), of_region, session.operator)
+    imported = ImportProgress()
     try:
-        with closing(out.tracked("Lines", file, _lines_of(file))) as lines:
+        with closing(out.track("Lines", file, _lines_of(file))) as lines:
             for imported in import_suppressions(context, lines, origin):  # noqa: B007 - the last one counts
                 pass
     except UnicodeDecodeError as foreign:
-        done_so_far = f"{out.counted(imported.numbers, 'number')} before that place imported"
+        done_so_far = f"{out.count_of(imported.numbers, 'number')} before that place imported"
         raise click.ClickException(f"The file is not UTF-8 throughout; {done_so_far}. Save it as UTF-8.") from foreign
     if imported.unreadable:
         some = ", ".join(map(str, imported.lines))
         more = " …" if imported.unreadable > len(imported.lines) else ""
-        out.warn(f"Left out, since no number is there: {out.counted(imported.unreadable, 'line')} ({some}{more}).")
+        out.warn(f"Left out, since no number is there: {out.count_of(imported.unreadable, 'line')} ({some}{more}).")
     if not imported.numbers:
         raise click.ClickException("The file holds no number; nothing was changed.")
-    out.done(_told(f"The numbers of {out.counted(imported.numbers, 'line')}", "get", origin.application, scope))
+    out.done(_sentence(f"The numbers of {out.count_of(imported.numbers, 'line')}", "get", origin.application, scope))
     out.note(f"New: {imported.new}; the others were there already, in the file or in the ledger, for the same reason.")
     warn_of_mirror(context)
 
@@ -165,9 +174,9 @@ def _lines_of(file: TextIO) -> int | None:
     return count
 
 
-def _kept_back(context: Context, to: Named) -> list[str]:
+def _suppressed_at(context: Context, to: Named) -> list[str]:
     """Return the applications whose messages are kept back from a number."""
-    entries = entries_of(context, to.pseudonym)
+    entries = suppressions_of(context, to.pseudonym)
     applications = dict.fromkeys(map(_application, entries))
     return [one for one in applications if keeps_codes_back([e for e in entries if e.application == one], now())]
 
@@ -175,10 +184,10 @@ def _kept_back(context: Context, to: Named) -> list[str]:
 _application = attrgetter("application")
 
 
-def _told(who: str, gets: str, application: str, scope: str) -> str:
+def _sentence(who: str, gets: str, application: str, scope: str) -> str:
     if scope == SuppressionScope.MARKETING_ONLY:
-        return f"Recorded that {who} {gets} no advertising {of_application(application)}. Codes still go out."
-    return f"{who} {gets} no messages {of_application(application)} any more ({scope})."
+        return f"Recorded that {who} {gets} no advertising {of_whom(application)}. Codes still go out."
+    return f"{who} {gets} no messages {of_whom(application)} any more ({scope})."
 
 
 def _end(until: datetime | None) -> int | None:
@@ -193,7 +202,7 @@ def _end(until: datetime | None) -> int | None:
 def _row(entry: Suppression) -> out.Row:
     return (
         out.when(entry.recorded),
-        out.Shown(entry.application, "all" if entry.application == EVERY_APPLICATION else entry.application),
+        out.Labelled(entry.application, "all" if entry.application == EVERY_APPLICATION else entry.application),
         entry.scope,
         "lifted" if entry.lifted else "frozen" if entry.scope is SuppressionScope.FROZEN else "suppressed",
         entry.source,

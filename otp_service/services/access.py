@@ -45,27 +45,27 @@ def authenticate(context: Context, api_key: str, address: Callable[[], str | Non
     there. The look-up is by the key's SHA-256: how long it takes depends on digests that nobody can choose, so it tells
     nothing of a key.
     """
-    entries, now = context.directory.entries, database.now()
-    key = entries.keys.get(api_key_hash(api_key))
+    snapshot, now = context.access_cache.snapshot, database.now()
+    key = snapshot.keys.get(api_key_hash(api_key))
     if key is None or not key.is_valid(now) or (key.networks and not key.admits(address())):
         raise UnauthenticatedError("The API key is not known.")
     if key.id:
         context.key_uses.note(key.id, now)
-    return Caller(key, entries.applications.get(key.application))
+    return Caller(key, snapshot.applications.get(key.application))
 
 
 # A key is returned once, by the call that makes it; nobody keeps more of it than its hash.
 
-OVERLAP: Final = 24 * 3600
+DEFAULT_OVERLAP: Final = 24 * 3600
 """Seconds that a key goes on beside the one that replaces it, unless it is said otherwise."""
-LONGEST_OVERLAP: Final = 90 * 24 * 3600
+MAX_OVERLAP: Final = 90 * 24 * 3600
 _UNKNOWN = "There is no such key."
 
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class IssuedKey:
     """A key that was just made."""
 
     secret: str = field(repr=False)
@@ -75,17 +75,17 @@ class Issued:
 
 def issue_key(
     context: Context, application: str, scopes: Collection[Scope], networks: tuple[Network, ...], by: str
-) -> Issued:
+) -> IssuedKey:
     """Make a key for an application, of the ledger or the configuration; ``by`` says who does it, for log and ledger.
 
     Raises `NotFoundError` when there is no such application, and `LedgerUnavailableError`.
     """
-    if context.directory.find(application) is None:
+    if context.access_cache.find(application) is None:
         raise NotFoundError("There is no such application.")
     return _issue(context, application, APPLICATION_SCOPES.intersection(scopes), networks, by)
 
 
-def issue_operator_key(context: Context, networks: tuple[Network, ...], by: str) -> Issued:
+def issue_operator_key(context: Context, networks: tuple[Network, ...], by: str) -> IssuedKey:
     """Make a key that manages applications and keys, and is of no application; raises `LedgerUnavailableError`.
 
     To be offered where somebody has the installation itself, never over HTTP: a key that leaked must make no other.
@@ -93,21 +93,21 @@ def issue_operator_key(context: Context, networks: tuple[Network, ...], by: str)
     return _issue(context, NO_APPLICATION, frozenset({Scope.ADMIN}), networks, by)
 
 
-def rotate_key(context: Context, key_id: str, overlap: int, by: str, application: str | None = None) -> Issued:
+def rotate_key(context: Context, key_id: str, overlap: int, by: str, application: str | None = None) -> IssuedKey:
     """Make a key that may do the same as another, which ends in ``overlap`` seconds.
 
     With an ``application``, only a key of its own is found. Raises `NotFoundError`, `ConflictError` when the key is
     over, and `LedgerUnavailableError`.
     """
-    _check_name(key_id)
+    _require_key_id(key_id)
     secret = new_api_key()
     found = context.ledger.api_keys.rotate(key_id, new_key_id(), api_key_hash(secret), 1000 * overlap, by, application)
     if found is None:
         raise NotFoundError(_UNKNOWN)
     old, fresh = found
     _log.info("api_key_rotated", key_id=old.id, successor=fresh.id, application=old.application, by=by)
-    context.directory.take_up()
-    return Issued(secret, fresh)
+    context.access_cache.refresh_if_possible()
+    return IssuedKey(secret, fresh)
 
 
 def revoke_key(context: Context, key_id: str, by: str, application: str | None = None) -> ApiKey:
@@ -115,23 +115,23 @@ def revoke_key(context: Context, key_id: str, by: str, application: str | None =
 
     Raises `NotFoundError` and `LedgerUnavailableError`.
     """
-    _check_name(key_id)
+    _require_key_id(key_id)
     revoked = context.ledger.api_keys.revoke(key_id, by, application)
     if revoked is None:
         raise NotFoundError(_UNKNOWN)
     _log.info("api_key_revoked", key_id=key_id, application=revoked.application, by=by)
-    context.directory.take_up()
+    context.access_cache.refresh_if_possible()
     return revoked
 
 
-def _check_name(key_id: str) -> None:
+def _require_key_id(key_id: str) -> None:
     if not is_key_id(key_id):
         raise NotFoundError(_UNKNOWN)
 
 
 def _issue(
     context: Context, application: str, scopes: frozenset[Scope], networks: tuple[Network, ...], by: str
-) -> Issued:
+) -> IssuedKey:
     secret = new_api_key()
     key = ApiKey(new_key_id(), application, api_key_hash(secret), scopes, networks)
     key = context.ledger.api_keys.add(key, by)
@@ -143,8 +143,8 @@ def _issue(
         networks=len(networks),
         by=by,
     )
-    context.directory.take_up()
-    return Issued(secret, key)
+    context.access_cache.refresh_if_possible()
+    return IssuedKey(secret, key)
 
 
 def add_application(context: Context, name: str, settings: str, by: str) -> StoredApplication:
@@ -153,12 +153,12 @@ def add_application(context: Context, name: str, settings: str, by: str) -> Stor
     ``by`` says who does it, for the log and the ledger. Raises `InvalidApplicationError`, `NameTakenError` and
     `LedgerUnavailableError`.
     """
-    if context.directory.is_configured(name):
+    if context.access_cache.is_configured(name):
         raise NameTakenError("There is an application of this name in the configuration.")
-    _judge(context, name, settings)
+    _check_settings(context, name, settings)
     added = context.ledger.applications.add(name, settings, by)
     _log.info("application_added", application=name, by=by)
-    context.directory.take_up()
+    context.access_cache.refresh_if_possible()
     return added
 
 
@@ -168,20 +168,20 @@ def change_application(context: Context, name: str, settings: str, by: str) -> S
     Raises `InvalidApplicationError`, `NotFoundError`, `ConflictError` for one of the configuration, and
     `LedgerUnavailableError`.
     """
-    if context.directory.is_configured(name):
+    if context.access_cache.is_configured(name):
         raise ConflictError("The application is in the configuration: change it there.")
-    _judge(context, name, settings)
+    _check_settings(context, name, settings)
     changed = context.ledger.applications.change(name, settings, by)
     if changed is None:
         raise NotFoundError("There is no such application.")
     _log.info("application_changed", application=name, by=by)
-    context.directory.take_up()
+    context.access_cache.refresh_if_possible()
     return changed
 
 
-def _judge(context: Context, name: str, settings: str) -> None:
+def _check_settings(context: Context, name: str, settings: str) -> None:
     """Refuse what no process could use, a language without words, and messages longer than their files allow."""
-    application: Application = context.directory.understand(name, settings).application
+    application: Application = context.access_cache.load_application(name, settings).application
     measured = measures(context.catalogue, context.purposes, (application,))
     locale = faults_of_locale(context.catalogue, application.locale)
     if faults := [*locale, *faults_of_cost(one for one in measured if one.application)]:

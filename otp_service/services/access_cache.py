@@ -18,19 +18,19 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class CachedApplication:
     """An application, and the rules that it is under."""
 
     application: Application
     ruleset: CompiledRuleset
 
 
-Understand = Callable[[str, str], Member]
+LoadApplication = Callable[[str, str], CachedApplication]
 """Makes a member of an application's name and settings (JSON), or raises `InvalidApplicationError`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
+class AccessSnapshot:
     """What is in force at one moment."""
 
     applications: Mapping[str, Application]
@@ -41,25 +41,29 @@ class Entries:
     """By hash (``sha256:…``)."""
 
 
-class Directory:
+class AccessCache:
     """The entries in force. Safe to be used by several threads."""
 
     def __init__(
-        self, members: Mapping[str, Member], keys: Mapping[str, ApiKey], access: Access, understand: Understand
+        self,
+        members: Mapping[str, CachedApplication],
+        keys: Mapping[str, ApiKey],
+        access: Access,
+        load_application: LoadApplication,
     ) -> None:
         """Take applications, by name, and keys, by hash, of the configuration; those of the ledger come with `refresh`.
 
-        ``understand`` reads the settings of an application of the ledger.
+        ``load_application`` reads the settings of an application of the ledger.
         """
         self._configured = members
         self._configured_keys = keys
         self._access = access
-        self.understand = understand
+        self.load_application = load_application
         self._stored: dict[str, StoredApplication] = {}
-        self._understood: dict[str, Member] = {}
+        self._loaded: dict[str, CachedApplication] = {}
         self._state = ""
         self._lock = threading.Lock()
-        self.entries = self._made({})
+        self.snapshot = self._new_snapshot({})
         self.rulesets: Mapping[str, CompiledRuleset] = _Rulesets(self)
         """Those in force whenever it is asked."""
 
@@ -72,9 +76,9 @@ class Directory:
 
         Raises `LedgerUnavailableError` when it cannot be asked.
         """
-        if name not in self.entries.applications:
+        if name not in self.snapshot.applications:
             self.refresh()
-        return self.entries.applications.get(name)
+        return self.snapshot.applications.get(name)
 
     def refresh(self) -> None:
         """Bring what the ledger knows into force; raise `LedgerUnavailableError`, and leave all as it was."""
@@ -82,18 +86,18 @@ class Directory:
             listing = self._access.changed_since(self._state)
             if listing is None:
                 return
-            self._learn(listing)
-            before, self.entries = self.entries, self._made({key.hash: key for key in listing.keys})
+            self._load_changed(listing)
+            before, self.snapshot = self.snapshot, self._new_snapshot({key.hash: key for key in listing.keys})
             begun, self._state = not self._state, listing.state
         if not begun:
-            _tell(before, self.entries)
+            _log_changes(before, self.snapshot)
 
-    def take_up(self) -> None:
+    def refresh_if_possible(self) -> None:
         """Bring a change that was just made into force, here and now if the ledger answers; else the watch will."""
         with suppress(LedgerUnavailableError):
             self.refresh()
 
-    def _learn(self, listing: Listing) -> None:
+    def _load_changed(self, listing: Listing) -> None:
         """Understand the applications that are new or changed.
 
         None is ever lost: calls and messages of its verifications may be under way.
@@ -106,15 +110,15 @@ class Directory:
                 _log.warning("application_is_configured_too", application=stored.name)
                 continue
             try:
-                self._understood[stored.name] = self.understand(stored.name, stored.settings)
+                self._loaded[stored.name] = self.load_application(stored.name, stored.settings)
             except Exception as unusable:  # noqa: BLE001 - whatever it is, it must not keep a revoked key in force
                 _log.error("application_unusable", application=stored.name, fault=str(unusable))
 
-    def _made(self, keys: Mapping[str, ApiKey]) -> Entries:
+    def _new_snapshot(self, keys: Mapping[str, ApiKey]) -> AccessSnapshot:
         """Return the entries: of two of one name or hash, that of the configuration; no key without application."""
-        members = {**self._understood, **self._configured}
+        members = {**self._loaded, **self._configured}
         everybody = {NO_APPLICATION, *members}
-        return Entries(
+        return AccessSnapshot(
             applications={name: member.application for name, member in members.items()},
             rulesets={name: member.ruleset for name, member in members.items()},
             keys={name: key for name, key in {**keys, **self._configured_keys}.items() if key.application in everybody},
@@ -122,22 +126,22 @@ class Directory:
 
 
 class _Rulesets(Mapping[str, CompiledRuleset]):
-    """The rulesets of a directory, for those who hold them longer than one moment."""
+    """The rulesets of a access_cache, for those who hold them longer than one moment."""
 
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+    def __init__(self, access_cache: AccessCache) -> None:
+        self._access_cache = access_cache
 
     def __getitem__(self, name: str) -> CompiledRuleset:
-        return self._directory.entries.rulesets[name]
+        return self._access_cache.snapshot.rulesets[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._directory.entries.rulesets)
+        return iter(self._access_cache.snapshot.rulesets)
 
     def __len__(self) -> int:
-        return len(self._directory.entries.rulesets)
+        return len(self._access_cache.snapshot.rulesets)
 
 
-def _tell(before: Entries, now: Entries) -> None:
+def _log_changes(before: AccessSnapshot, now: AccessSnapshot) -> None:
     """Log what has come into force; keys by their names."""
     old, new = ({key.id: key for key in entries.keys.values() if key.id} for entries in (before, now))
     _log.info(
@@ -149,7 +153,7 @@ def _tell(before: Entries, now: Entries) -> None:
     )
 
 
-MINUTE = 60_000
+USE_RESOLUTION = 60_000
 """Milliseconds: as exactly as the last use is known."""
 
 
@@ -164,7 +168,7 @@ class KeyUses:
 
     def note(self, key_id: str, now: int) -> None:
         """Note that a key is used ``now`` (milliseconds since the epoch); once a minute that is news."""
-        minute = now - now % MINUTE
+        minute = now - now % USE_RESOLUTION
         if self._seen.get(key_id) == minute:
             return
         with self._lock:

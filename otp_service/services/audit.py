@@ -19,16 +19,16 @@ from otp_service.telemetry.redaction import Count, Plain
 
 _log = get_logger(__name__)
 
-AT_ONCE: Final = 1000
+BATCH_SIZE: Final = 1000
 """Entries that are read in one step."""
 _DAY: Final = 24 * 3600 * 1000
-_LATE: Final[Mapping[str, int]] = {TRAFFIC: 7 * _DAY}
+_RECORDING_DELAY: Final[Mapping[str, int]] = {TRAFFIC: 7 * _DAY}
 """Milliseconds by which rows may be recorded late, and be purged that much sooner than their entries tell, by class."""
-_PROMPT: Final = 60_000
+_DEFAULT_RECORDING_DELAY: Final = 60_000
 """The same for the other classes, whose rows are recorded when they come."""
-_NAMED: Final = frozenset({CONSENTS, SUPPRESSIONS})
+_PURGED_BY_NAME: Final = frozenset({CONSENTS, SUPPRESSIONS})
 """Classes of data whose rows age alone does not end: a purge names those that it took."""
-_TOLD: Final = 20
+_MAX_ROWS_NAMED: Final = 20
 """Rows without an entry that are named, by table."""
 
 
@@ -42,7 +42,7 @@ class Flaw:
 
 
 @dataclass(slots=True)
-class Looked:
+class AuditProgress:
     """What was looked through, as far as that has come."""
 
     entries: int = 0
@@ -56,7 +56,7 @@ class Looked:
     """The days after which each class of data was purged at the soonest."""
 
 
-class HeadKeeper:
+class HeadSigner:
     """Signs how far the chain has come, and hands that out, where nobody who changes the ledger can change it too."""
 
     def __init__(self, context: Context, every: int, export: Callable[[SignedHead], None] | None) -> None:
@@ -68,7 +68,7 @@ class HeadKeeper:
         self._every = 1000 * every
         self._export = export
 
-    def turn(self) -> None:
+    def sign_if_due(self) -> None:
         """Sign a head, if one is due and the chain has grown; export what is not. Raises `LedgerUnavailableError`."""
         self._sign()
         if self._export is None:
@@ -87,13 +87,13 @@ class HeadKeeper:
         head = ledger.head()
         known = last is not None and (head.sequence <= last.head.sequence or head.at < last.head.at + self._every)
         if head.sequence and not known:
-            signed = signed_head(self._context, head)
+            signed = sign_head(self._context, head)
             if ledger.sign(signed):
                 sequence, link, signature = Count(head.sequence), Plain(head.link), Plain(signed.signature)
                 _log.info("audit_head_signed", sequence=sequence, link=link, signature=signature)
 
 
-def head_line(context: Context, signed: SignedHead) -> str:
+def head_to_json(context: Context, signed: SignedHead) -> str:
     """Return a signed head as a line of JSON, with the public key; `read_heads` reads it."""
     members = {**asdict(signed.head), "key": context.keyring.signer.public_key, "signature": signed.signature}
     return json.dumps(members, separators=(",", ":"))
@@ -115,12 +115,12 @@ def read_heads(lines: Iterable[str]) -> Iterator[SignedHead]:
                 raise ValueError("no head") from foreign
 
 
-def signed_head(context: Context, head: ChainHead) -> SignedHead:
+def sign_head(context: Context, head: ChainHead) -> SignedHead:
     """Return a head with the installation's signature under it."""
     return SignedHead(head, context.keyring.signer.sign(head.signed))
 
 
-def verify(context: Context, looked: Looked, outside: Iterable[SignedHead] = ()) -> Iterator[Flaw]:
+def verify_chain(context: Context, progress: AuditProgress, outside: Iterable[SignedHead] = ()) -> Iterator[Flaw]:
     """Look through the whole chain, and at the rows that are still there; yield what is wrong, in the chain's order.
 
     ``outside`` are heads that were exported before: that the last entries were cut off shows by them alone. Raises
@@ -131,17 +131,17 @@ def verify(context: Context, looked: Looked, outside: Iterable[SignedHead] = ())
     for one in heads:
         if not is_signed(one.head.signed, one.signature, context.keyring.signer.public_key):
             yield Flaw(one.head.sequence, "the signature under the head here is not this installation's")
-    purged = _Purged(context, looked)
+    purged = _PurgeRecords(context, progress)
     yield from purged.flaws
-    yield from _Walk(context, looked, purged).flaws()
-    yield from _heads(context, looked, heads, purged)
-    yield from _strangers(context, purged.upto)
+    yield from _ChainWalk(context, progress, purged).flaws()
+    yield from _check_heads(context, progress, heads, purged)
+    yield from _unrecorded_rows(context, purged.upto)
 
 
-class _Purged:
+class _PurgeRecords:
     """What the installation's own purges deleted; that somebody else put one in is a flaw."""
 
-    def __init__(self, context: Context, looked: Looked) -> None:
+    def __init__(self, context: Context, progress: AuditProgress) -> None:
         self.flaws: list[Flaw] = []
         self.upto, self.link = 0, GENESIS
         """The entry that the chain begins after, and its link."""
@@ -149,10 +149,10 @@ class _Purged:
         self._named: set[tuple[str, str, str]] = set()
         self._known: set[str] = set()
         self._mark: object = None
-        self._context, self._looked = context, looked
-        self.grew()
+        self._context, self._progress = context, progress
+        self.refresh()
 
-    def grew(self) -> bool:
+    def refresh(self) -> bool:
         """Read what was purged since the last look; tell whether anything was."""
         mark, self._mark = self._mark, self._context.ledger.purges.mark()
         if mark == self._mark:
@@ -167,41 +167,41 @@ class _Purged:
         if not is_signed(record.signed, record.signature, self._context.keyring.signer.public_key):
             self.flaws.append(Flaw(0, f"the purge {record.id} is not this installation's"))
             return
-        days, after = (record.at - record.before) // _DAY, self._looked.purged_after
+        days, after = (record.at - record.before) // _DAY, self._progress.purged_after
         after[record.data] = min(days, after.get(record.data, days))
         self._before[record.data] = max(self._before[record.data], record.before)
         self._named.update((record.data, row, digest) for row, digest in record.names.items())
         if record.upto > self.upto:
             self.upto, self.link = record.upto, record.link
 
-    def has_gone(self, sequence: int) -> bool:
+    def covers_entry(self, sequence: int) -> bool:
         """Tell whether a purge took an entry of the chain, by now."""
-        return sequence <= self.upto or (self.grew() and sequence <= self.upto)
+        return sequence <= self.upto or (self.refresh() and sequence <= self.upto)
 
-    def took(self, entry: Entry) -> bool:
+    def covers_row(self, entry: Entry) -> bool:
         """Tell whether a purge took the row of an entry."""
         data = class_of(entry.table)
         if data is None:
             return False
-        if data in _NAMED:
+        if data in _PURGED_BY_NAME:
             return (data, entry.row, shortened(entry.digest)) in self._named
-        return self._before[data] > entry.at - _LATE.get(data, _PROMPT)
+        return self._before[data] > entry.at - _RECORDING_DELAY.get(data, _DEFAULT_RECORDING_DELAY)
 
 
-class _Walk:
+class _ChainWalk:
     """One walk along the chain."""
 
-    def __init__(self, context: Context, looked: Looked, purged: _Purged) -> None:
+    def __init__(self, context: Context, progress: AuditProgress, purged: _PurgeRecords) -> None:
         self._audit = context.ledger.audit
         self._purged = purged
-        self._looked = looked
+        self._progress = progress
         self._tomorrow = now() + _DAY
 
     def flaws(self) -> Iterator[Flaw]:
         place, link = self._purged.upto, self._purged.link
         if (outside := self._audit.before(place)) is not None:
             yield Flaw(outside, f"entry {outside} is there, and the chain begins after entry {place}")
-        while links := self._audit.links(place, AT_ONCE):
+        while links := self._audit.links(place, BATCH_SIZE):
             for one in links:
                 yield from self._look(one, place, link)
                 place, link = one.entry.sequence, one.link
@@ -210,9 +210,9 @@ class _Walk:
     def _look(self, one: Link, place: int, link: str) -> Iterator[Flaw]:
         """Look at an entry that comes after a place."""
         entry = one.entry
-        self._looked.first = self._looked.first or entry.sequence
-        self._looked.entries, self._looked.last = self._looked.entries + 1, entry.sequence
-        if entry.sequence != place + 1 and self._purged.grew():  # while we look
+        self._progress.first = self._progress.first or entry.sequence
+        self._progress.entries, self._progress.last = self._progress.entries + 1, entry.sequence
+        if entry.sequence != place + 1 and self._purged.refresh():  # while we look
             place, link = self._purged.upto, self._purged.link
         if entry.sequence != place + 1:
             yield Flaw(place + 1, _missing(place + 1, entry.sequence - 1))
@@ -225,8 +225,8 @@ class _Walk:
     def _row(self, entry: Entry, digest: str | None) -> Iterator[Flaw]:
         """Look at the row of an entry, of which this is the digest now."""
         if digest is None:
-            self._looked.gone += 1
-            if not (self._purged.took(entry) or (self._purged.grew() and self._purged.took(entry))):
+            self._progress.gone += 1
+            if not (self._purged.covers_row(entry) or (self._purged.refresh() and self._purged.covers_row(entry))):
                 yield Flaw(entry.sequence, f"the row {entry.row} of {entry.table} is gone, and no purge took it")
         elif not entry.is_of(digest):
             yield Flaw(entry.sequence, f"the row {entry.row} of {entry.table} was changed")
@@ -239,22 +239,24 @@ class _Walk:
             yield Flaw(place + 1, _missing(place + 1, head.sequence))
 
 
-def _heads(context: Context, looked: Looked, heads: Iterable[SignedHead], purged: _Purged) -> Iterator[Flaw]:
+def _check_heads(
+    context: Context, progress: AuditProgress, heads: Iterable[SignedHead], purged: _PurgeRecords
+) -> Iterator[Flaw]:
     """Yield the heads that the chain does not agree with; what the chain had before it began anew is not there."""
     for one in heads:
         sequence = one.head.sequence
         link = context.ledger.audit.link_at(sequence)
-        if link == one.head.link or (link is None and purged.has_gone(sequence)):
-            looked.heads += 1
+        if link == one.head.link or (link is None and purged.covers_entry(sequence)):
+            progress.heads += 1
         elif link is None:
             yield Flaw(sequence, f"a head was signed at entry {sequence}, which is missing: the end was cut off")
         else:
             yield Flaw(sequence, f"a head was signed at entry {sequence} with another link: the chain was written anew")
 
 
-def _strangers(context: Context, begins_after: int) -> Iterator[Flaw]:
+def _unrecorded_rows(context: Context, begins_after: int) -> Iterator[Flaw]:
     """Yield rows that were never recorded: the chain has no entry of them."""
-    for table, rows in context.ledger.audit.strangers(begins_after, _TOLD).items():
+    for table, rows in context.ledger.audit.strangers(begins_after, _MAX_ROWS_NAMED).items():
         for row in rows:
             yield Flaw(0, f"the row {row} of {table} has no entry in the chain")
 
@@ -266,10 +268,10 @@ def _missing(first: int, last: int) -> str:
 # Each row is there as the audit chain has a digest of it, with its entry and the link before; the whole is signed. That
 # nothing was changed shows by the pack alone, and that it is of the chain by a head that was exported.
 
-FORMAT: Final = 1
+PACK_FORMAT: Final = 1
 
 
-def pack(context: Context, wanted: Wanted, about: Mapping[str, str]) -> dict[str, Any]:
+def make_dispute_pack(context: Context, wanted: Wanted, about: Mapping[str, str]) -> dict[str, Any]:
     """Return the pack of what is wanted, ready to be written as JSON; raises `LedgerUnavailableError`.
 
     ``about`` says what was asked for, in words that may be shown: a number as its mask.
@@ -278,7 +280,7 @@ def pack(context: Context, wanted: Wanted, about: Mapping[str, str]) -> dict[str
     head = context.ledger.audit.head()
     verifications = [one.row for one in found if one.table == "verifications"]
     document: dict[str, Any] = {
-        "format": FORMAT,
+        "format": PACK_FORMAT,
         "about": dict(about),
         "made": database.now(),
         "complete": len(verifications) < MAX_FOUND,
@@ -290,7 +292,7 @@ def pack(context: Context, wanted: Wanted, about: Mapping[str, str]) -> dict[str
     return document | {"signature": context.keyring.signer.sign(canonical(document))}
 
 
-def flaws_of(document: Mapping[str, Any], key: str) -> Iterator[str]:
+def verify_dispute_pack(document: Mapping[str, Any], key: str) -> Iterator[str]:
     """Yield what is wrong with a pack, as ends of sentences; ``key`` is the public key of who is to have made it.
 
     Raises `ValueError` for what is no pack.
@@ -302,7 +304,7 @@ def flaws_of(document: Mapping[str, Any], key: str) -> Iterator[str]:
         if not is_signed(canonical(rest), signature, key):
             yield "the signature is not that of this key over this pack"
         for one in rows:
-            yield from _flaws_of_row(one)
+            yield from _verify_row(one)
     except (KeyError, TypeError) as foreign:
         raise ValueError("no dispute pack") from foreign
 
@@ -312,7 +314,7 @@ def _row(one: Proven) -> dict[str, Any]:
     return {"table": one.table, "row": dict(one.row), "entry": entry, "before": one.before, "link": one.link}
 
 
-def _flaws_of_row(one: Mapping[str, Any]) -> Iterator[str]:
+def _verify_row(one: Mapping[str, Any]) -> Iterator[str]:
     if one["entry"] is None:
         yield f"a row of {one['table']} has no entry in the chain"
         return
@@ -323,7 +325,7 @@ def _flaws_of_row(one: Mapping[str, Any]) -> Iterator[str]:
         yield f"entry {entry.sequence} does not follow the link before it"
 
 
-SMALL: Final = 10
+MIN_SHOWN_COUNT: Final = 10
 """A count below this is told as such: a cell that small may tell who it is."""
 
 
@@ -335,37 +337,38 @@ class Incident:
     measures: str
 
 
-def report(context: Context, span: Span, incident: Incident, when: str, looked: Looked) -> str:
+def write_incident_report(context: Context, span: Span, incident: Incident, when: str, progress: AuditProgress) -> str:
     """Return the report as Markdown. It has counts and names of systems, and nothing of a person.
 
-    ``when`` is the time in words, ``looked`` tells how far the audit chain was looked through. Raises
+    ``when`` is the time in words, ``progress`` tells how far the audit chain was looked through. Raises
     `LedgerUnavailableError`.
     """
     counted = context.ledger.incidents.count(span)
-    return "\n".join(_lines(span, incident, when, counted, _state(context, looked))) + "\n"
+    return "\n".join(_report_lines(span, incident, when, counted, _chain_state(context, progress))) + "\n"
 
 
-def counts_of(context: Context, span: Span, looked: Looked) -> dict[str, Any]:
+def count_incident(context: Context, span: Span, progress: AuditProgress) -> dict[str, Any]:
     """Return the counts of the report for programs; a small one is ``None``. Raises `LedgerUnavailableError`."""
     counted = asdict(context.ledger.incidents.count(span))
     whole = {"acts": counted.pop("acts"), "purged": counted.pop("purged")}
-    flaws = sum(1 for _ in verify(context, looked))
-    chain = {"entries": looked.entries, "flaws": flaws}
+    flaws = sum(1 for _ in verify_chain(context, progress))
+    chain = {"entries": progress.entries, "flaws": flaws}
     return {name: _without_small(count) for name, count in counted.items()} | whole | {"chain": chain}
 
 
 def _without_small(counts: Any) -> Any:  # noqa: ANN401 - a count, or counts by name
     if isinstance(counts, dict):
         return {name: _without_small(count) for name, count in counts.items()}
-    return None if 0 < counts < SMALL else counts
+    return None if 0 < counts < MIN_SHOWN_COUNT else counts
 
 
-def _lines(span: Span, incident: Incident, when: str, counted: Counted, state: str) -> Iterator[str]:
+def _report_lines(span: Span, incident: Incident, when: str, counted: Counted, state: str) -> Iterator[str]:
     yield from ("# Incident report", "")
     yield from (f"- Time: {when}", f"- Application: {span.application or 'all'}")
     yield f"- Nature: {incident.nature or 'to be described'}"
     yield f"- Measures taken: {incident.measures or 'to be described'}"
-    yield f"- People concerned, about: {_shown(counted.people)} (telephone numbers of which anything was recorded)"
+    people = _count_as_text(counted.people)
+    yield f"- People concerned, about: {people} (telephone numbers of which anything was recorded)"
     yield from (
         "",
         "## Categories of data",
@@ -374,7 +377,7 @@ def _lines(span: Span, incident: Incident, when: str, counted: Counted, state: s
         "|---|---|---:|",
     )
     for name, count in counted.records.items():
-        yield f"| {name} | {_personal(name)} | {_shown(count)} |"
+        yield f"| {name} | {_personal_data_in(name)} | {_count_as_text(count)} |"
     yield from _table("Verifications, by how they ended", counted.statuses)
     yield from _table("Verifications, by country", counted.countries)
     yield from _table("Systems: messages handed over, by gateway", counted.gateways)
@@ -394,20 +397,20 @@ def _table(title: str, counts: Mapping[str, int]) -> Iterator[str]:
         return
     yield from ("| | |", "|---|---:|")
     for name, count in counts.items():
-        yield f"| {name} | {_shown(count)} |"
+        yield f"| {name} | {_count_as_text(count)} |"
 
 
-def _shown(count: int) -> str:
-    return f"{count}" if count == 0 or count >= SMALL else f"fewer than {SMALL}"
+def _count_as_text(count: int) -> str:
+    return f"{count}" if count == 0 or count >= MIN_SHOWN_COUNT else f"fewer than {MIN_SHOWN_COUNT}"
 
 
-def _personal(table: str) -> str:
+def _personal_data_in(table: str) -> str:
     kinds = (column.info["personal"] for column in METADATA.tables[table].columns)
     return ", ".join(dict.fromkeys(kind for kind in kinds if kind)) or "nothing"
 
 
-def _state(context: Context, looked: Looked) -> str:
-    flaws = sum(1 for _ in verify(context, looked))
+def _chain_state(context: Context, progress: AuditProgress) -> str:
+    flaws = sum(1 for _ in verify_chain(context, progress))
     if flaws:
         return f"The audit chain has flaws: {flaws}. See `otp-service audit verify`."
-    return f"The audit chain holds, over {looked.entries} entries."
+    return f"The audit chain holds, over {progress.entries} entries."

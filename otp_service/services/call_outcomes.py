@@ -3,32 +3,22 @@
 import logging
 import re
 
-from otp_service.domain.verification import (
-    Allowance,
-    BreakerState,
-    Call,
-    DeliveryStatus,
-)
-from otp_service.gateways.base import (
-    Accepted,
-    FailureKind,
-    GatewayError,
-)
+from otp_service.domain.verification import Allowance, BreakerState, Call, DeliveryStatus
+from otp_service.gateways.base import Accepted, FailureKind, GatewayError
 from otp_service.services.context import Context
-from otp_service.store.outbox import (
-    NextStep,
-    Settlement,
-)
+from otp_service.store.outbox import NextStep, Settlement
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
-_GOES_ON = frozenset({FailureKind.UNAVAILABLE, FailureKind.ERROR, FailureKind.THROTTLED, FailureKind.ACCOUNT})
+_NEXT_GATEWAY_FAILURES = frozenset(
+    {FailureKind.UNAVAILABLE, FailureKind.ERROR, FailureKind.THROTTLED, FailureKind.ACCOUNT}
+)
 """Failures after which another gateway is asked."""
-ENDS_THE_DELIVERY = frozenset({FailureKind.DESTINATION, FailureKind.REJECTED, FailureKind.FRAUD})
+FINAL_FAILURES = frozenset({FailureKind.DESTINATION, FailureKind.REJECTED, FailureKind.FRAUD})
 
 
-def after_failure(failure: GatewayError, further: str | None) -> Settlement:
+def settlement_after_failure(failure: GatewayError, further: str | None) -> Settlement:
     """Decide what follows a failed call; ``further`` is the next channel, if there is one.
 
     *unavailable*, *error*, *throttled* and *account* go on to another gateway, as long as the code lives; *channel*
@@ -36,15 +26,15 @@ def after_failure(failure: GatewayError, further: str | None) -> Settlement:
     sent although they failed, and calls no gateway that answered the message with too many errors.
     """
     status = DeliveryStatus.UNKNOWN if failure.ambiguous else DeliveryStatus.FAILED
-    reason = plain_reason(f"{failure.kind} {failure.provider_code}")
-    if failure.kind in _GOES_ON:
+    reason = sanitize_reason(f"{failure.kind} {failure.provider_code}")
+    if failure.kind in _NEXT_GATEWAY_FAILURES:
         return Settlement(NextStep.NEXT, status, reason=reason)
     if failure.kind is FailureKind.CHANNEL and further:
         return Settlement(NextStep.RETRY, status, reason=reason, channel=further)
     return Settlement(NextStep.DEAD, status, reason=reason, opted_out=failure.opted_out)
 
 
-def told_by(outcome: Accepted | GatewayError, seconds: float, allowance: Allowance) -> Call:
+def call_result(outcome: Accepted | GatewayError, seconds: float, allowance: Allowance) -> Call:
     """Return what a call tells of its gateway: one that answers in time is well, whatever it says of the message."""
     kind = None if isinstance(outcome, Accepted) or outcome.of_message else outcome.kind
     if kind is FailureKind.THROTTLED:
@@ -53,7 +43,7 @@ def told_by(outcome: Accepted | GatewayError, seconds: float, allowance: Allowan
     return Call.BAD if ill or seconds >= allowance.slow else Call.WELL
 
 
-def observe(
+def record_call_result(
     context: Context, gateway: str, dispatch_id: str, call: Call, throttled_for: float = 0, refusal: str = ""
 ) -> None:
     """Tell of a call, or of a report on it; ``refusal`` is the reason why it refuses our account, empty if it does not.
@@ -78,11 +68,11 @@ _MAX_REASON = 40
 _MAX_STATUS = 24
 
 
-def plain_reason(reason: str) -> str:
+def sanitize_reason(reason: str) -> str:
     """Return a reason as a record may keep it: short, lower case, nothing that could hold a message or a number."""
     return _DIGITS.sub("_", _NOT_A_REASON.sub("_", reason.lower()))[:_MAX_REASON]
 
 
-def plain_status(raw_status: str) -> str:
+def sanitize_status(raw_status: str) -> str:
     """Return a provider's own status as a record may keep it, in the same way."""
     return _DIGITS.sub("_", _NOT_A_STATUS.sub("_", raw_status))[:_MAX_STATUS]

@@ -13,8 +13,8 @@ from otp_service.domain.verification import Allowance, Purpose, Routes
 from otp_service.gateways.base import Gateway
 from otp_service.ledger.ledger import Ledger
 from otp_service.policies.base import Policies
-from otp_service.services.access_cache import Directory, KeyUses
-from otp_service.services.mirror import Reflection
+from otp_service.services.access_cache import AccessCache, KeyUses
+from otp_service.services.mirror import MirrorSync
 from otp_service.store.scripts import CompiledRuleset
 from otp_service.store.store import Store
 
@@ -26,9 +26,9 @@ class Context:
     keyring: Keyring
     store: Store
     ledger: Ledger
-    reflection: Reflection
+    mirror_sync: MirrorSync
     """The ledger's mirror in the store."""
-    directory: Directory
+    access_cache: AccessCache
     """Applications and keys."""
     key_uses: KeyUses
     purposes: Mapping[str, Purpose]
@@ -58,9 +58,9 @@ class Context:
     @property
     def applications(self) -> Mapping[str, Application]:
         """Those in force now, by name."""
-        return self.directory.entries.applications
+        return self.access_cache.snapshot.applications
 
     @property
     def rulesets(self) -> Mapping[str, CompiledRuleset]:
         """The rules of the guard in force now, by the name of the application."""
-        return self.directory.entries.rulesets
+        return self.access_cache.snapshot.rulesets

@@ -22,10 +22,10 @@ from otp_service.gateways.base import (
     ReportsReceipts,
 )
 from otp_service.gateways.http_client import reference_of
-from otp_service.services.call_outcomes import after_failure, observe, told_by
+from otp_service.services.call_outcomes import call_result, record_call_result, settlement_after_failure
 from otp_service.services.context import Context
-from otp_service.services.policy_check import Stopped, ask_policies
-from otp_service.services.pricing import cost_of
+from otp_service.services.policy_check import PolicyRefusal, ask_policies
+from otp_service.services.pricing import message_cost
 from otp_service.services.receipts import receipt_url, refer
 from otp_service.services.record_secrets import derive_code, unseal_destination, unseal_details
 from otp_service.services.registrations import today
@@ -48,15 +48,15 @@ from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
-_PATIENCE = 0.5
+_SETTLE_RETRY_DELAY = 0.5
 """Seconds between two attempts to record what was handed over."""
-_GLANCE = 200
+_STALE_MIRROR_DELAY = 200
 """Milliseconds after which it is asked again whether a message may go, while the mirror is behind the ledger."""
-LONGEST_HOLD = 1000
+MAX_HOLD = 1000
 """Milliseconds after which a message that is held asks again at the latest."""
-_LAST_MOMENT = 1000
+_MIN_BACKOFF_ROOM = 1000
 """Milliseconds before the end of a code in which a message comes back no more."""
-_NOT_WANTED = frozenset(
+_SILENT_DROP_REASONS = frozenset(
     {
         Status.APPROVED,
         Status.CANCELED,
@@ -74,7 +74,7 @@ _NOT_WANTED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RetryPolicy:
     """How persistently a message is delivered."""
 
     max_ambiguous: int
@@ -84,38 +84,38 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldJob:
     """A job that goes on when a gateway's turn has come; until then it stays in the worker's hands."""
 
     job: Job
     milliseconds: int
 
 
-def deliver(context: Context, job: Job, policy: Policy) -> Held | None:
+def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> HeldJob | None:
     """Bring one job on: handed over, put back for later, given up with a reason, or held for a gateway's turn.
 
     Raises `StoreUnavailableError` when the outcome cannot be recorded: the job then stays in the outbox, and is
     taken up again.
     """
     try:
-        application = context.directory.find(job.application)
+        application = context.access_cache.find(job.application)
     except LedgerUnavailableError:  # it may be a new one, that nobody here has heard of
-        return Held(job, LONGEST_HOLD)
+        return HeldJob(job, MAX_HOLD)
     route = context.routes.gateways_for(job.country, job.purpose, job.channel)
     if application is None or not route:
         _drop(context, job, Dropped("no_route" if application else "no_application", job.first_slot))
         return None
     try:
-        permission = context.reflection.permission(application.withdrawals)
+        permission = context.mirror_sync.permission(application.withdrawals)
     except LedgerUnavailableError:
-        return Held(job, LONGEST_HOLD)
+        return HeldJob(job, MAX_HOLD)
     if stopped := ask_policies(context, job, permission):
-        _follow(context, job, stopped)
+        _obey_policies(context, job, stopped)
         return None
-    return _hand_over(context, job, route, permission, policy)
+    return _try_gateways(context, job, route, permission, retry_policy)
 
 
-def _follow(context: Context, job: Job, stopped: Stopped) -> None:
+def _obey_policies(context: Context, job: Job, stopped: PolicyRefusal) -> None:
     """Do what policies say of a message: give it up, or send it on by another channel."""
     if stopped.channel is None:
         _give_up(context, job, stopped.slot, stopped.reason)
@@ -125,63 +125,65 @@ def _follow(context: Context, job: Job, stopped: Stopped) -> None:
         _log.info("message_redirected", verification=job.id, message=job.message, channel=stopped.channel)
 
 
-def _hand_over(
-    context: Context, job: Job, route: Collection[str], permission: MirrorQuery, policy: Policy
-) -> Held | None:
+def _try_gateways(
+    context: Context, job: Job, route: Collection[str], permission: MirrorQuery, retry_policy: RetryPolicy
+) -> HeldJob | None:
     """Call one gateway after the other, until one has the message or none is left that may be called now."""
     following = NextStep.NEXT
     while following is NextStep.NEXT:
         candidates = [Candidate(name, context.allowances[name], name in job.called) for name in route]
         found = context.store.dispatches.dispatch(
-            job, new_dispatch_id(job.bucket), candidates, permission, policy.max_ambiguous
+            job, new_dispatch_id(job.bucket), candidates, permission, retry_policy.max_ambiguous
         )
         match found:
             case LeaseLost():
                 _log.info("message_overtaken", verification=job.id, message=job.message)
                 return None
             case MirrorBehind():
-                return Held(job, _GLANCE)
+                return HeldJob(job, _STALE_MIRROR_DELAY)
             case Dropped():
                 _drop(context, job, found)
                 return None
             case NoGatewayFree():
-                return _hold_or_rest(context, job, found, policy)
+                return _hold_or_back_off(context, job, found, retry_policy)
             case Dispatched():
                 job = replace(job, called=job.called | {found.gateway})
-                following = _attempt(context, job, found)
+                following = _call_gateway(context, job, found)
     return None
 
 
-def _attempt(context: Context, job: Job, dispatched: Dispatched) -> NextStep:
+def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextStep:
     """Make one call and record what became of it; return what follows here."""
-    message = _composed(context, job, dispatched)
+    message = _compose_or_give_up(context, job, dispatched)
     if message is None:
         return NextStep.DONE
     gateway, allowance = context.gateways[dispatched.gateway], context.allowances[dispatched.gateway]
-    cost = cost_of(context, dispatched.gateway, message, job.country)  # nothing may fail between a call and its record
+    cost = message_cost(
+        context, dispatched.gateway, message, job.country
+    )  # nothing may fail between a call and its record
     began = time.perf_counter()
     with tracing.span("send", "client", gateway=dispatched.gateway, dispatch=dispatched.number):
         outcome = _send(gateway, message)
-        tracing.note(failed=not isinstance(outcome, Accepted), outcome=_word_of(outcome))
+        tracing.note(failed=not isinstance(outcome, Accepted), outcome=_outcome_name(outcome))
     seconds = time.perf_counter() - began
-    metrics.dispatches.count(gateway=dispatched.gateway, outcome=_word_of(outcome))
+    metrics.dispatches.count(gateway=dispatched.gateway, outcome=_outcome_name(outcome))
     metrics.gateway_calls.observe(seconds, gateway=dispatched.gateway)
     if isinstance(outcome, Accepted) and isinstance(gateway, HoldsConnections):
         refer(context, dispatched.gateway, outcome.reference, dispatched.dispatch_id)  # its receipts do not wait
-    settlement = replace(_follow_up(context, job, dispatched, outcome), template=str(message.template or ""))
+    settlement = replace(_settlement_of(context, job, dispatched, outcome), template=str(message.template or ""))
     if isinstance(outcome, Accepted) or outcome.ambiguous:  # what may have been sent is paid for
         settlement = replace(settlement, cost=cost)
-    settled = _settle(context, job, dispatched, settlement)
+    settled = _record_outcome(context, job, dispatched, settlement)
     following = settlement.next if settled is SettleResult.SETTLED else NextStep.DONE
-    _learn(context, dispatched, told_by(outcome, seconds, allowance), outcome, settlement.reason)
-    _report(job, dispatched, settlement, following)
+    _update_breaker(context, dispatched, call_result(outcome, seconds, allowance), outcome, settlement.reason)
+    _log_call(job, dispatched, settlement, following)
     return following
 
 
-def _composed(context: Context, job: Job, dispatched: Dispatched) -> Message | None:
+def _compose_or_give_up(context: Context, job: Job, dispatched: Dispatched) -> Message | None:
     """Return the message; ``None`` when there cannot be one, which another try would not change: it is given up."""
     try:
-        return compose(context, job, dispatched)
+        return compose_message(context, job, dispatched)
     except SealBrokenError:  # its root key is gone from the configuration
         reason = "unreadable"
     except MessageNotClearedError as refused:
@@ -194,7 +196,7 @@ def _composed(context: Context, job: Job, dispatched: Dispatched) -> Message | N
     return None
 
 
-def compose(context: Context, job: Job, dispatched: Dispatched) -> Message:
+def compose_message(context: Context, job: Job, dispatched: Dispatched) -> Message:
     """Return the message of a dispatch.
 
     Raises `SealBrokenError` when its root key is gone from the configuration, and `MessageNotClearedError` when the
@@ -253,19 +255,19 @@ def _send(gateway: Gateway, message: Message) -> Accepted | GatewayError:
         return GatewayError(FailureKind.UNAVAILABLE, "defect", ambiguous=True)
 
 
-def _word_of(outcome: Accepted | GatewayError) -> str:
+def _outcome_name(outcome: Accepted | GatewayError) -> str:
     return "accepted" if isinstance(outcome, Accepted) else outcome.kind
 
 
-def _follow_up(context: Context, job: Job, dispatched: Dispatched, outcome: Accepted | GatewayError) -> Settlement:
+def _settlement_of(context: Context, job: Job, dispatched: Dispatched, outcome: Accepted | GatewayError) -> Settlement:
     if isinstance(outcome, Accepted):
         return Settlement(NextStep.DONE, DeliveryStatus.SENT, reference=outcome.reference)
     verification = dispatched.verification
     further = next_channel(context, verification.purpose, verification.country, job.channel)
-    return after_failure(outcome, further)
+    return settlement_after_failure(outcome, further)
 
 
-def _settle(context: Context, job: Job, dispatched: Dispatched, settlement: Settlement) -> SettleResult:
+def _record_outcome(context: Context, job: Job, dispatched: Dispatched, settlement: Settlement) -> SettleResult:
     """Record an outcome; return what that has led to.
 
     What was handed over is recorded again and again while Redis is away, as long as the code lives: forgotten, the
@@ -278,20 +280,22 @@ def _settle(context: Context, job: Job, dispatched: Dispatched, settlement: Sett
         except StoreUnavailableError:
             if settlement.status is not DeliveryStatus.SENT or time.monotonic() > end:
                 raise
-            time.sleep(_PATIENCE)
+            time.sleep(_SETTLE_RETRY_DELAY)
 
 
-def _learn(context: Context, dispatched: Dispatched, call: Call, outcome: Accepted | GatewayError, reason: str) -> None:
+def _update_breaker(
+    context: Context, dispatched: Dispatched, call: Call, outcome: Accepted | GatewayError, reason: str
+) -> None:
     """Tell the breaker how the call went. What it does not learn now it learns from the next call."""
     asked, refusal = 0.0, ""
     if isinstance(outcome, GatewayError):
         asked = 0.0 if outcome.of_message else outcome.retry_after
         refusal = reason if outcome.kind is FailureKind.ACCOUNT else ""
     with suppress(StoreUnavailableError):
-        observe(context, dispatched.gateway, dispatched.dispatch_id, call, 1000 * asked, refusal)
+        record_call_result(context, dispatched.gateway, dispatched.dispatch_id, call, 1000 * asked, refusal)
 
 
-def _report(job: Job, dispatched: Dispatched, settlement: Settlement, following: NextStep) -> None:
+def _log_call(job: Job, dispatched: Dispatched, settlement: Settlement, following: NextStep) -> None:
     if following is NextStep.DEAD:
         metrics.dead_letters.count(reason=settlement.reason.partition(" ")[0])
     _log.log(
@@ -308,11 +312,11 @@ def _report(job: Job, dispatched: Dispatched, settlement: Settlement, following:
     )
 
 
-def _hold_or_rest(context: Context, job: Job, blocked: NoGatewayFree, policy: Policy) -> Held | None:
+def _hold_or_back_off(context: Context, job: Job, blocked: NoGatewayFree, retry_policy: RetryPolicy) -> HeldJob | None:
     """Hold a message until a gateway's turn comes; after a round through all, put it back until their rest is over."""
-    delay = rest(blocked, job, policy)
+    delay = backoff_delay(blocked, job, retry_policy)
     if delay is None:
-        return Held(job, max(1, min(blocked.wait, LONGEST_HOLD)))
+        return HeldJob(job, max(1, min(blocked.wait, MAX_HOLD)))
     if blocked.now + delay >= blocked.verification.expires:
         _give_up(context, job, "", "no_gateway")
         return None
@@ -321,7 +325,7 @@ def _hold_or_rest(context: Context, job: Job, blocked: NoGatewayFree, policy: Po
     return None
 
 
-def rest(blocked: NoGatewayFree, job: Job, policy: Policy) -> int | None:
+def backoff_delay(blocked: NoGatewayFree, job: Job, retry_policy: RetryPolicy) -> int | None:
     """Return the milliseconds that a message rests once no gateway is left to call in this round.
 
     That is up to a quarter longer than its turn says, by chance, so that those which failed together do not come back
@@ -337,16 +341,16 @@ def rest(blocked: NoGatewayFree, job: Job, policy: Policy) -> int | None:
         if one.message == job.message and one.channel == job.channel and one.gateway
     )
     rounds = max(calls.values(), default=1)
-    backoff = round(1000 * policy.backoff[min(rounds, len(policy.backoff)) - 1])
+    backoff = round(1000 * retry_policy.backoff[min(rounds, len(retry_policy.backoff)) - 1])
     left = blocked.verification.expires - blocked.now
-    delay = min(backoff + secrets.randbelow(backoff // 4 + 1), max(left // 2, _LAST_MOMENT))
+    delay = min(backoff + secrets.randbelow(backoff // 4 + 1), max(left // 2, _MIN_BACKOFF_ROOM))
     return delay if blocked.wait == NEVER or blocked.wait > delay else None
 
 
 def _drop(context: Context, job: Job, dropped: Dropped) -> None:
     if dropped.rule:
         count_refusal(job.application, job.country, dropped.rule)
-    if dropped.reason not in _NOT_WANTED:
+    if dropped.reason not in _SILENT_DROP_REASONS:
         _give_up(context, job, dropped.slot, dropped.reason)
         return
     context.store.dispatches.settle(job, dropped.slot, Settlement(NextStep.DONE, reason=dropped.reason))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from otp_service.domain.events import Happening
 from otp_service.services.context import Context
-from otp_service.services.suppressions import tell
+from otp_service.services.suppressions import log_suppression
 
 
 def record_events(context: Context, happenings: Sequence[Happening]) -> None:
@@ -14,6 +14,6 @@ def record_events(context: Context, happenings: Sequence[Happening]) -> None:
     """
     recorded = context.ledger.traffic.record(happenings)
     for one in recorded.opt_outs:
-        tell(one)
+        log_suppression(one)
     if recorded.place is not None:
-        context.reflection.write_through(recorded.place)
+        context.mirror_sync.write_through(recorded.place)

@@ -10,7 +10,7 @@ from otp_service.services.context import Context
 from otp_service.services.mirror import MISMATCHES
 from otp_service.store.scripts import connection_problem
 
-ACCEPTED: Final = "accepted"
+STARTS_ACCEPTED: Final = "accepted"
 """What is told of starts that are not all refused."""
 
 
@@ -30,21 +30,21 @@ def readiness(context: Context) -> Readiness:
     The age of the last worker, and what the last look at the ledger found, are told, not judged: without either, codes
     are still checked.
     """
-    worker_age, ledger = None, str(context.reflection.state)
+    worker_age, ledger = None, str(context.mirror_sync.state)
     try:
-        starts = _closed(context) or ACCEPTED
+        starts = _why_starts_are_closed(context) or STARTS_ACCEPTED
         worker_age, redis = context.store.server.worker_age(), "ok"
     except StoreUnavailableError as lost:
         starts, redis = f"redis-{connection_problem(lost)}", "unavailable"
     details = {"redis": redis, "worker_age": worker_age, "ledger": ledger, "starts": starts}
-    return Readiness(checks=redis == "ok", starts=starts == ACCEPTED, details=details)
+    return Readiness(checks=redis == "ok", starts=starts == STARTS_ACCEPTED, details=details)
 
 
-def _closed(context: Context) -> str | None:
+def _why_starts_are_closed(context: Context) -> str | None:
     """Return why every start would be refused now; ``None`` when none is for that."""
-    if context.reflection.state in MISMATCHES:
-        return f"mirror-{context.reflection.state}"
-    if not context.reflection.is_known:
+    if context.mirror_sync.state in MISMATCHES:
+        return f"mirror-{context.mirror_sync.state}"
+    if not context.mirror_sync.is_known:
         return "ledger-unknown"
-    permission = context.reflection.permission(ConsentMode.OFF)
+    permission = context.mirror_sync.permission(ConsentMode.OFF)
     return context.store.verifications.closed_reason(permission, context.keyring.buckets)

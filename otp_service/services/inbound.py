@@ -36,7 +36,7 @@ from otp_service.gateways.base import (
 from otp_service.ledger.database import now
 from otp_service.services.context import Context
 from otp_service.services.registrations import today
-from otp_service.services.suppressions import entries_of, suppress_number, tell
+from otp_service.services.suppressions import add_suppressions, log_suppression, suppressions_of
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
@@ -47,14 +47,14 @@ from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 
-KIND: Final = "reply"
+REPLY_KIND: Final = "reply"
 """Kind of a sealed reply."""
-LIFE: Final = 600
+REPLY_LIFE: Final = 600
 """Seconds after which a provider need not deliver one any more: the handset was on when its holder wrote."""
 FROZEN: Final = "frozen"
 """What became of a reply to a number that is frozen."""
 _SEALED_LENGTH: Final = 512
-AT_ONCE: Final = 100
+BATCH_SIZE: Final = 100
 """Replies that are sent in one go."""
 
 
@@ -75,7 +75,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyWords:
+class ReplyContent:
     """What somebody is answered. The ``repr`` does not show it."""
 
     text: str = field(repr=False)
@@ -87,17 +87,17 @@ class ReplyWords:
     """Name under which it goes out; ``None``: the gateway's own."""
 
 
-def words_of(context: Context, reply: Reply) -> ReplyWords | None:
+def reply_content(context: Context, reply: Reply) -> ReplyContent | None:
     """Return the words of a reply; ``None`` when its application is gone.
 
     Raises `LedgerUnavailableError` when it cannot be looked up whether the number is frozen, or an application that is
     not known here; `FrozenError` when it is frozen, and `MessageNotClearedError` when the rules of the country do not
     let the reply go out.
     """
-    application = context.directory.find(reply.application)
+    application = context.access_cache.find(reply.application)
     if application is None:
         return None
-    if freezes(entries_of(context, context.keyring.pseudonym(reply.to), reply.application)):
+    if freezes(suppressions_of(context, context.keyring.pseudonym(reply.to), reply.application)):
         raise FrozenError("The number is frozen.")
     country, clearance = parse_destination(reply.to, None, tuple(NumberType)).country, context.clearance
     template, reference, locale = context.catalogue.choose_reply(
@@ -105,46 +105,46 @@ def words_of(context: Context, reply: Reply) -> ReplyWords | None:
     )
     sender = clearance.clear(country, reply.channel, application.name, reference, today(), reply.gateway)
     text = template.filled({Variable.BRAND: application.title})
-    return ReplyWords(text, locale, application.title, reference, sender)
+    return ReplyContent(text, locale, application.title, reference, sender)
 
 
-def queue(context: Context, reply: Reply) -> None:
+def queue_reply(context: Context, reply: Reply) -> None:
     """Let a worker send a reply; raise `StoreUnavailableError`. It waits sealed, and without its text."""
     keyring = context.keyring
     name = keyring.new_verification_id(keyring.bucket(keyring.pseudonym(reply.to)))
     plain = json.dumps(asdict(reply)).encode().ljust(_SEALED_LENGTH)  # its length would tell of the number's
-    sealed = keyring.seal(plain, verification_id=name, application=reply.application, kind=KIND)
+    sealed = keyring.seal(plain, verification_id=name, application=reply.application, kind=REPLY_KIND)
     context.store.replies.put(f"{name} {reply.application} ".encode() + sealed)
 
 
-def send_waiting(context: Context, is_over: Callable[[], bool] = lambda: False) -> int:
+def send_replies(context: Context, is_over: Callable[[], bool] = lambda: False) -> int:
     """Send the replies that wait, one after the other, until ``is_over``; return how many there were.
 
     Raises `StoreUnavailableError` when Redis does not answer.
     """
-    for count in range(AT_ONCE):
+    for count in range(BATCH_SIZE):
         if is_over() or (entry := context.store.replies.take()) is None:
             return count
         _send(context, entry)
-    return AT_ONCE
+    return BATCH_SIZE
 
 
 def _send(context: Context, entry: bytes) -> None:
     name, application, sealed = entry.split(b" ", 2)
     try:
         plain = context.keyring.unseal(
-            sealed, verification_id=name.decode(), application=application.decode(), kind=KIND
+            sealed, verification_id=name.decode(), application=application.decode(), kind=REPLY_KIND
         )
     except SealBrokenError:  # its root key has been retired meanwhile
         return
     members = json.loads(plain)
     reply = Reply(**{**members, "meaning": Meaning(members["meaning"])})
-    outcome = _handed_over(context, reply, name.decode())
+    outcome = _send_reply(context, reply, name.decode())
     metrics.replies.count(gateway=reply.gateway, outcome=outcome)
     _log.info("reply_sent", gateway=reply.gateway, meaning=str(reply.meaning), outcome=outcome)
 
 
-def _handed_over(context: Context, reply: Reply, name: str) -> str:
+def _send_reply(context: Context, reply: Reply, name: str) -> str:
     """Return a word for what became of a reply."""
     gateway = context.gateways.get(reply.gateway)
     if gateway is None or reply.channel not in gateway.channels:
@@ -172,7 +172,7 @@ def _call(gateway: Gateway, message: Message) -> str:
 
 
 def _message(context: Context, reply: Reply, name: str) -> Message | None:
-    words = words_of(context, reply)
+    words = reply_content(context, reply)
     if words is None:
         return None
     return Message(
@@ -180,7 +180,7 @@ def _message(context: Context, reply: Reply, name: str) -> Message | None:
         text=words.text,
         channel=reply.channel,
         locale=words.locale,
-        expires_in=LIFE,
+        expires_in=REPLY_LIFE,
         dispatch_id=new_dispatch_id(context.keyring.bucket(context.keyring.pseudonym(reply.to))),
         receipt_url=None,
         verification_id=name,
@@ -196,12 +196,12 @@ def _message(context: Context, reply: Reply, name: str) -> Message | None:
 # the two loses nothing: the provider sends it again, and to obey it twice does no harm. A start is obeyed in the
 # transaction that records it. Once a message is recorded it is not obeyed again, however late somebody repeats it.
 
-MEMORY: Final = 90 * 24 * 3600 * 1000
+ANSWERED_WITHIN: Final = 90 * 24 * 3600 * 1000
 """Milliseconds after which a message is too long ago to be answered."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Answered:
+class _AnsweredMessage:
     """What a message answers."""
 
     application: str
@@ -210,12 +210,12 @@ class _Answered:
     """BCP 47 of the message that was sent; empty when it is not known."""
 
 
-_NOBODY: Final = _Answered("")
-_ON_ITS_WAY: Final = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.UNKNOWN})
+_NO_MESSAGE: Final = _AnsweredMessage("")
+_MAY_HAVE_ARRIVED: Final = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.UNKNOWN})
 """Statuses of a message that may have arrived."""
 
 
-def receive(context: Context, gateway: str, message: InboundMessage) -> Reply | None:
+def handle_message(context: Context, gateway: str, message: InboundMessage) -> Reply | None:
     """Act on an authentic message that came through a gateway; return the reply that is due, which is then spent.
 
     Raises `LedgerUnavailableError` or `StoreUnavailableError`: then the message has to come again.
@@ -225,21 +225,21 @@ def receive(context: Context, gateway: str, message: InboundMessage) -> Reply | 
         metrics.inbound_messages.count(gateway=gateway, meaning=Meaning.OTHER, outcome="no_number")
         _log.warning("inbound_without_number", gateway=gateway)
         return None
-    name = _name(gateway, message.reference)
+    name = _record_name(gateway, message.reference)
     meaning = message.opt_out or context.inbound.vocabulary.meaning(message.text)
     if message.reference and context.ledger.inbound.known(name):
         metrics.inbound_messages.count(gateway=gateway, meaning=meaning, outcome="repeated")
         return None
     pseudonym = context.keyring.pseudonym(sender.e164)
-    answered = _answered(context, pseudonym, gateway)
+    answered = _answered_message(context, pseudonym, gateway)
     if meaning is Meaning.START and answered.application:
-        outcome = _let_through(context, name, pseudonym, answered.application, gateway)
+        outcome = _apply_start(context, name, pseudonym, answered.application, gateway)
         is_new = outcome != "repeated"
     else:
-        outcome = _obey(context, pseudonym, answered.application, meaning)
+        outcome = _apply_keyword(context, pseudonym, answered.application, meaning)
         is_new = context.ledger.inbound.record(name, pseudonym, answered.application, gateway, meaning)
     metrics.inbound_messages.count(gateway=gateway, meaning=meaning, outcome=outcome)
-    _tell(gateway, answered.application, meaning)
+    _log_message(gateway, answered.application, meaning)
     if not is_new or message.opt_out or meaning not in context.inbound.replies:
         return None
     return _reply(context, gateway, message.channel, sender, answered, meaning)
@@ -259,62 +259,62 @@ def _sender(message: InboundMessage, region: str | None) -> Destination | None:
     return None
 
 
-def _name(gateway: str, reference: str) -> str:
+def _record_name(gateway: str, reference: str) -> str:
     """Return the name under which a message is recorded; of one without a reference no repetition is known."""
     if not reference:
         return secrets.token_hex(16)
     return hashlib.sha256(f"{gateway}\0{reference}".encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-def _answered(context: Context, pseudonym: str, gateway: str) -> _Answered:
+def _answered_message(context: Context, pseudonym: str, gateway: str) -> _AnsweredMessage:
     """Return whose message the number got last through a gateway: Redis knows the latest, the ledger all others."""
     bucket = context.keyring.bucket(pseudonym)
     recent = context.store.history.recent(bucket, pseudonym)
     records = filter(None, (context.store.verifications.read(bucket, one.id) for one in recent))
-    latest = max(((_sent(one, gateway), one) for one in records), key=lambda pair: pair[0], default=None)
-    known = context.ledger.traffic.answered(pseudonym, gateway, now() - MEMORY)
+    latest = max(((_last_sent_at(one, gateway), one) for one in records), key=lambda pair: pair[0], default=None)
+    known = context.ledger.traffic.answered(pseudonym, gateway, now() - ANSWERED_WITHIN)
     if latest and latest[0] and (known is None or latest[0] >= known[1]):
-        return _Answered(latest[1].application, latest[1].locale)
-    return _Answered(known[0]) if known else _NOBODY
+        return _AnsweredMessage(latest[1].application, latest[1].locale)
+    return _AnsweredMessage(known[0]) if known else _NO_MESSAGE
 
 
-def _sent(verification: Verification, gateway: str) -> int:
+def _last_sent_at(verification: Verification, gateway: str) -> int:
     """Return when the last message of a verification went out through a gateway; 0 for never."""
     return max(
-        (one.begun for one in verification.deliveries if one.gateway == gateway and one.status in _ON_ITS_WAY),
+        (one.begun for one in verification.deliveries if one.gateway == gateway and one.status in _MAY_HAVE_ARRIVED),
         default=0,
     )
 
 
-def _obey(context: Context, pseudonym: str, application: str, meaning: Meaning) -> str:
+def _apply_keyword(context: Context, pseudonym: str, application: str, meaning: Meaning) -> str:
     """Do what a message asks for that is none to let messages through; return a word for it."""
     if meaning not in {Meaning.STOP, Meaning.START}:
         return "recorded"
     if not application:
         return "no_application"
-    suppress_number(context, (_said(pseudonym, application, meaning),))
+    add_suppressions(context, (_suppression_entry(pseudonym, application, meaning),))
     return "obeyed"
 
 
-def _let_through(context: Context, name: str, pseudonym: str, application: str, gateway: str) -> str:
+def _apply_start(context: Context, name: str, pseudonym: str, application: str, gateway: str) -> str:
     """Record a message that asks for messages again, and lift what the holder said; return a word for it.
 
     What somebody else said, he has to lift. Unlike a stop it is not obeyed before it is recorded, but with that: a
     repetition would undo a later stop.
     """
-    entry = _said(pseudonym, application, Meaning.START)
+    entry = _suppression_entry(pseudonym, application, Meaning.START)
     is_new, lifted = context.ledger.inbound.record_start(name, gateway, entry, OF_THE_HOLDER)
     if not is_new:
         return "repeated"
     if lifted is None:
         return "kept_back"
     if lifted.new:
-        context.reflection.write_through(lifted.place)
-        tell(entry)
+        context.mirror_sync.write_through(lifted.place)
+        log_suppression(entry)
     return "obeyed"
 
 
-def _said(pseudonym: str, application: str, meaning: Meaning) -> Suppression:
+def _suppression_entry(pseudonym: str, application: str, meaning: Meaning) -> Suppression:
     return Suppression(
         pseudonym=pseudonym,
         application=application,
@@ -325,7 +325,7 @@ def _said(pseudonym: str, application: str, meaning: Meaning) -> Suppression:
     )
 
 
-def _tell(gateway: str, application: str, meaning: Meaning) -> None:
+def _log_message(gateway: str, application: str, meaning: Meaning) -> None:
     if application or meaning is Meaning.OTHER:
         _log.info("inbound_message", gateway=gateway, application=application, meaning=str(meaning))
     else:
@@ -333,10 +333,10 @@ def _tell(gateway: str, application: str, meaning: Meaning) -> None:
 
 
 def _reply(
-    context: Context, gateway: str, channel: str, to: Destination, answered: _Answered, meaning: Meaning
+    context: Context, gateway: str, channel: str, to: Destination, answered: _AnsweredMessage, meaning: Meaning
 ) -> Reply | None:
     """Return what is answered in the words of the catalogue, unless the number had its reply of this kind today."""
-    application = context.directory.find(answered.application) if answered.application else None
+    application = context.access_cache.find(answered.application) if answered.application else None
     if application is None:
         return None
     pseudonym = context.keyring.pseudonym(to.e164)
@@ -357,7 +357,7 @@ def inbound_url(context: Context, gateway: str) -> str:
     return f"{context.public_url}/v1/inbound/{gateway}/{context.keyring.inbound_token(gateway)}"
 
 
-def receiver_of(context: Context, gateway: str, token: str) -> ReceivesMessages:
+def require_receiver(context: Context, gateway: str, token: str) -> ReceivesMessages:
     """Return a gateway that receives messages, to be asked before anything of one is read.
 
     Raises `NotFoundError`, also where messages do not come in at all: only the provider was told the token.
@@ -369,7 +369,7 @@ def receiver_of(context: Context, gateway: str, token: str) -> ReceivesMessages:
     return receiver
 
 
-def authentic(receiver: ReceivesMessages, request: ProviderRequest) -> InboundMessage:
+def authenticate_message(receiver: ReceivesMessages, request: ProviderRequest) -> InboundMessage:
     """Return the message of a request; raise `UnauthenticatedError` for a forged one."""
     try:
         return receiver.inbound(request)
@@ -384,11 +384,11 @@ def receive_message(
 
     Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
-    reply = receive(context, gateway, message)
+    reply = handle_message(context, gateway, message)
     if isinstance(receiver, AnswersInbound):
         return _answer(context, receiver, reply)
     if reply is not None:
-        queue(context, reply)
+        queue_reply(context, reply)
     return None
 
 
@@ -396,10 +396,10 @@ def _answer(context: Context, receiver: AnswersInbound, reply: Reply | None) -> 
     if reply is None:
         return receiver.inbound_answer(None)
     if not receiver.carries_reply:
-        queue(context, reply)
+        queue_reply(context, reply)
         return receiver.inbound_answer(None)
     try:
-        words = words_of(context, reply)
+        words = reply_content(context, reply)
     except MessageNotClearedError as refused:
         metrics.replies.count(gateway=reply.gateway, outcome=refused.obstacle)
         return receiver.inbound_answer(None)
@@ -407,7 +407,7 @@ def _answer(context: Context, receiver: AnswersInbound, reply: Reply | None) -> 
         metrics.replies.count(gateway=reply.gateway, outcome=FROZEN)
         return receiver.inbound_answer(None)
     if words and words.sender:  # what is answered goes out under the number that was written to
-        queue(context, reply)
+        queue_reply(context, reply)
         return receiver.inbound_answer(None)
     metrics.replies.count(gateway=reply.gateway, outcome="answered" if words else "no_application")
     return receiver.inbound_answer(words.text if words else None)
@@ -423,9 +423,9 @@ class Inbox:
     def hand_in(self, message: InboundMessage) -> bool:
         """Act on a message; return whether that was possible, so that it need not come again."""
         try:
-            reply = receive(self._context, self._gateway, message)
+            reply = handle_message(self._context, self._gateway, message)
             if reply is not None:
-                queue(self._context, reply)
+                queue_reply(self._context, reply)
         except LedgerUnavailableError:
             metrics.ledger_errors.count(operation="inbound")
         except StoreUnavailableError:

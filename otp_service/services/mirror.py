@@ -17,7 +17,7 @@ from otp_service.telemetry.redaction import Count
 # The mirror names the history that it was built of. Where that is not the history of the ledger, one of them was
 # restored from a copy, and neither knows all that was said: an operator has to decide, and until then nothing is sent.
 
-AT_ONCE = 500
+BATCH_SIZE = 500
 """Numbers that are written in one step."""
 _log = get_logger(__name__)
 
@@ -62,12 +62,12 @@ class MirrorStatus(NamedTuple):
     """What the mirror is to be told next; ``None`` where that is nothing."""
 
     @property
-    def lacking(self) -> int:
+    def lag(self) -> int:
         """How many changes the mirror lacks."""
         return self.changes - self.mirrored
 
 
-class Reflection:
+class MirrorSync:
     """The ledger and its mirror, as one process knows them. Safe to be used by several threads."""
 
     def __init__(self, ledger: Ledger, mirror: Mirror, keyring: Keyring, *, rebuild_lost: bool = False) -> None:
@@ -80,7 +80,7 @@ class Reflection:
         self._noted = False
         """Whether the ledger knows that there is a mirror of it."""
         self._lock = threading.Lock()
-        self._ending = False
+        self._aborted = False
         self.state = MirrorState.UNKNOWN
         self.built = 0
         """Numbers that are in the mirror which is being built here, or was last."""
@@ -111,7 +111,7 @@ class Reflection:
         `StoreUnavailableError` when Redis does not.
         """
         try:
-            self._turn_to(self._follow(self._known))
+            self._set_state(self._sync(self._known))
         except LedgerUnavailableError:
             if self.state not in MISMATCHES:
                 self.state = MirrorState.UNAVAILABLE
@@ -125,10 +125,10 @@ class Reflection:
         are not in force, because an operator has to decide which ledger is.
         """
         try:
-            state = self._follow(place)
+            state = self._sync(place)
         finally:
-            self._note(place)
-        self._turn_to(state)
+            self._note_position(place)
+        self._set_state(state)
         if state in {MirrorState.DIVERGED, MirrorState.FOREIGN}:
             raise LedgerMismatchError(f"It is recorded, and not in force. {MISMATCHES[state]}")
 
@@ -139,24 +139,24 @@ class Reflection:
         self._mirror.drop()
         self.refresh()
 
-    def wind_up(self) -> None:
+    def abort_build(self) -> None:
         """Give up the mirror that is being built here, if one is: another process goes on."""
-        self._ending = True
+        self._aborted = True
 
-    def _follow(self, known: Place | None) -> MirrorState:
+    def _sync(self, known: Place | None) -> MirrorState:
         """Bring the mirror to where the ledger has come, and then let nothing through that does not know of it.
 
         A place that is ``known`` of the ledger, and is not in its history, tells that an older copy was restored.
         """
         last = self._ledger.mirrored.head()
         if known and known != last and known.identity == last.identity and not self._ledger.mirrored.has(known):
-            return self._diverged(last.identity)
+            return self._close_diverged(last.identity)
         try:
-            return self._mirror_up_to(last)
+            return self._sync_to(last)
         finally:
-            self._note(last)
+            self._note_position(last)
 
-    def _mirror_up_to(self, last: Place) -> MirrorState:
+    def _sync_to(self, last: Place) -> MirrorState:
         while True:
             found = self._compare(last)
             if changes := found.next:
@@ -168,7 +168,7 @@ class Reflection:
             elif found.state is MirrorState.OK:
                 break
             else:
-                return self._diverged(last.identity) if found.state is MirrorState.DIVERGED else found.state
+                return self._close_diverged(last.identity) if found.state is MirrorState.DIVERGED else found.state
         self._note_mirrored()
         return MirrorState.OK
 
@@ -189,13 +189,13 @@ class Reflection:
             return MirrorStatus(MirrorState.FOREIGN, last.sequence)
         if place == last and not closed:
             return MirrorStatus(MirrorState.OK, last.sequence, place.sequence)
-        changes = None if closed else self._ledger.mirrored.since(place, AT_ONCE)
+        changes = None if closed else self._ledger.mirrored.since(place, BATCH_SIZE)
         if changes is None:
             return MirrorStatus(MirrorState.DIVERGED, last.sequence)
         state = MirrorState.BEHIND if changes.read_at > place.sequence else MirrorState.OK
         return MirrorStatus(state, changes.read_at, place.sequence, changes)
 
-    def _diverged(self, identity: str) -> MirrorState:
+    def _close_diverged(self, identity: str) -> MirrorState:
         """Close a mirror of this ledger, of another history; leave another ledger's alone, which others may rely on."""
         place, closed = self._mirror.head()
         if place and place.identity != identity:
@@ -226,8 +226,8 @@ class Reflection:
     def _write_all(self, building: MirrorBuild, begun: Place) -> bool:
         """Write the states of all numbers; tell whether the turn lasted for that, and the history is still the same."""
         after, self.built = "", 0
-        while (changes := self._ledger.mirrored.all_after(after, AT_ONCE, begun)) and changes.numbers:
-            if self._ending or not building.reflect(changes, self._buckets(changes)):
+        while (changes := self._ledger.mirrored.all_after(after, BATCH_SIZE, begun)) and changes.numbers:
+            if self._aborted or not building.reflect(changes, self._buckets(changes)):
                 return False
             after, self.built = changes.numbers[-1].pseudonym, self.built + len(changes.numbers)
         if changes is None:
@@ -238,7 +238,7 @@ class Reflection:
     def _buckets(self, changes: Changes) -> list[str]:
         return [self._keyring.bucket(one.pseudonym) for one in changes.numbers]
 
-    def _note(self, place: Place) -> None:
+    def _note_position(self, place: Place) -> None:
         """Note how far the ledger has come, never less far than was known."""
         with self._lock:
             known = self._known
@@ -251,7 +251,7 @@ class Reflection:
             self._ledger.mirrored.note_mirrored()
         self._noted = True
 
-    def _turn_to(self, state: MirrorState) -> None:
+    def _set_state(self, state: MirrorState) -> None:
         if state in MISMATCHES and state is not self.state:
             _log.error("ledger_mismatch", state=str(state), advice="otp-service doctor")
         self.state = state

@@ -13,7 +13,7 @@ from otp_service.store.events import Event, Past, Started
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class VerificationHistory:
     """What is known of a verification. Times are milliseconds since the epoch, by Redis' clock."""
 
     id: str
@@ -34,7 +34,7 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class DeliveryConditions:
     """What else matters to a message that has not arrived yet."""
 
     worker: bool
@@ -96,7 +96,7 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class DeliveryExplanation:
     """The answer, and what it is about."""
 
     why: Why
@@ -106,7 +106,7 @@ class Explanation:
     """The calls for the last message that failed."""
 
 
-_KINDS = {
+_WHY_REFUSED = {
     "destination": Why.DESTINATION,
     "rejected": Why.REJECTED,
     "fraud": Why.FRAUD,
@@ -129,28 +129,30 @@ _WHY_GIVEN_UP = {
     "expired": Why.TOO_LATE,
     "gone": Why.TOO_LATE,
 }
-_WHATEVER_FAILED = frozenset({Why.DEFECT, Why.NO_ROUTE, Why.POLICY, Why.SPENT, Why.UNREADABLE})
+_OUTWEIGHS_FAILED_CALLS = frozenset({Why.DEFECT, Why.NO_ROUTE, Why.POLICY, Why.SPENT, Why.UNREADABLE})
 """Reasons to give a message up that matter more than the calls that failed before."""
 _ENDED = frozenset(Status) - {Status.PENDING, Status.EXPIRED}
 _FAILED = frozenset({DeliveryStatus.FAILED, DeliveryStatus.UNKNOWN})
 
 
-def explain(story: Story, around: Surroundings) -> Explanation:
+def explain(history: VerificationHistory, conditions: DeliveryConditions) -> DeliveryExplanation:
     """Return why a code did or did not arrive: the best that happened, otherwise what became of the last message."""
-    if not story.deliveries:
-        return Explanation(Why.CHECKED if story.status is Status.APPROVED else Why.FORGOTTEN)
-    arrived = next((one for one in story.deliveries if one.status is DeliveryStatus.DELIVERED), None)
+    if not history.deliveries:
+        return DeliveryExplanation(Why.CHECKED if history.status is Status.APPROVED else Why.FORGOTTEN)
+    arrived = next((one for one in history.deliveries if one.status is DeliveryStatus.DELIVERED), None)
     if arrived:
-        return Explanation(Why.DELIVERED, arrived)
-    last = story.deliveries[-1]
-    if story.status is Status.APPROVED:
-        return Explanation(Why.CHECKED, last)
-    calls = (one for one in story.deliveries if one.message == last.message and one.gateway)
+        return DeliveryExplanation(Why.DELIVERED, arrived)
+    last = history.deliveries[-1]
+    if history.status is Status.APPROVED:
+        return DeliveryExplanation(Why.CHECKED, last)
+    calls = (one for one in history.deliveries if one.message == last.message and one.gateway)
     failures = tuple(one for one in calls if one.status in _FAILED)
-    return Explanation(_why(story, last, failures, around), last, failures)
+    return DeliveryExplanation(_why(history, last, failures, conditions), last, failures)
 
 
-def _why(story: Story, last: Delivery, failures: tuple[Delivery, ...], around: Surroundings) -> Why:
+def _why(
+    history: VerificationHistory, last: Delivery, failures: tuple[Delivery, ...], conditions: DeliveryConditions
+) -> Why:
     match last.status:
         case DeliveryStatus.SENT:
             return Why.TAKEN
@@ -159,49 +161,49 @@ def _why(story: Story, last: Delivery, failures: tuple[Delivery, ...], around: S
         case DeliveryStatus.EXPIRED:
             return Why.TOO_LATE_THERE if last.gateway else Why.TOO_LATE
         case DeliveryStatus.QUEUED:
-            return _why_in_hand(story, last) if last.gateway else _why_waiting(story, last, around)
+            return _why_in_hand(history, last) if last.gateway else _why_waiting(history, last, conditions)
         case _:
-            return _why_failed(story, last, failures)
+            return _why_failed(history, last, failures)
 
 
-def _lives_on(story: Story, last: Delivery) -> bool:
+def _lives_on(history: VerificationHistory, last: Delivery) -> bool:
     """Tell whether its message may still be sent."""
-    return story.status is Status.PENDING and last.message not in story.given_up
+    return history.status is Status.PENDING and last.message not in history.given_up
 
 
-def _why_in_hand(story: Story, last: Delivery) -> Why:
-    return Why.IN_HAND if _lives_on(story, last) else Why.NOBODY_KNOWS
+def _why_in_hand(history: VerificationHistory, last: Delivery) -> Why:
+    return Why.IN_HAND if _lives_on(history, last) else Why.NOBODY_KNOWS
 
 
-def _why_waiting(story: Story, last: Delivery, around: Surroundings) -> Why:
-    if last.message in story.given_up:
-        return _why_given_up(story.given_up[last.message])
-    if story.status is not Status.PENDING:
-        return Why.TOO_LATE if story.status in {Status.EXPIRED, None} else Why.ENDED_FIRST
-    if not around.route:
+def _why_waiting(history: VerificationHistory, last: Delivery, conditions: DeliveryConditions) -> Why:
+    if last.message in history.given_up:
+        return _why_given_up(history.given_up[last.message])
+    if history.status is not Status.PENDING:
+        return Why.TOO_LATE if history.status in {Status.EXPIRED, None} else Why.ENDED_FIRST
+    if not conditions.route:
         return Why.NO_ROUTE
-    if not around.worker:
+    if not conditions.worker:
         return Why.NO_WORKER
-    return Why.BLOCKED if all(one.opens_in or one.paused for one in around.route.values()) else Why.WAITS
+    return Why.BLOCKED if all(one.opens_in or one.paused for one in conditions.route.values()) else Why.WAITS
 
 
 def _why_given_up(reason: str) -> Why:
     return _WHY_GIVEN_UP.get(reason.partition(" ")[0], Why.ALL_FAILED)
 
 
-def _why_failed(story: Story, last: Delivery, failures: tuple[Delivery, ...]) -> Why:
+def _why_failed(history: VerificationHistory, last: Delivery, failures: tuple[Delivery, ...]) -> Why:
     """Tell what a failure means: a call's begins with its kind, a message's says why it was given up or dropped."""
-    word, lives_on = (last.reason or "").partition(" ")[0], _lives_on(story, last)
-    if word in _KINDS and not (word == Why.CHANNEL and lives_on):  # the next channel is tried
-        return _KINDS[word]
+    word, lives_on = (last.reason or "").partition(" ")[0], _lives_on(history, last)
+    if word in _WHY_REFUSED and not (word == Why.CHANNEL and lives_on):  # the next channel is tried
+        return _WHY_REFUSED[word]
     if last.raw_status:
         return Why.NOBODY_KNOWS if last.status is DeliveryStatus.UNKNOWN else Why.UNDELIVERED
     if word in _ENDED:
         return Why.ENDED_FIRST
     if lives_on:
         return Why.TRIED_AGAIN
-    given_up = _why_given_up(story.given_up.get(last.message, "" if last.gateway else word))
-    if given_up in _WHATEVER_FAILED or not failures:
+    given_up = _why_given_up(history.given_up.get(last.message, "" if last.gateway else word))
+    if given_up in _OUTWEIGHS_FAILED_CALLS or not failures:
         return given_up
     perhaps = any(one.status is DeliveryStatus.UNKNOWN for one in failures)
     return Why.NOBODY_KNOWS if perhaps else Why.ALL_FAILED
@@ -216,14 +218,14 @@ _COMPARED = frozenset({"check.failed", "verification.approved", "verification.ma
 _Slots = dict[tuple[int, int], Delivery]
 
 
-def retold(started: Started, past: Past, mask: str) -> Story:
+def history_from_events(started: Started, past: Past, mask: str) -> VerificationHistory:
     """Return what the events tell of a verification that started then; it is over, whatever they say."""
     events = past.of(started.id)
     about = next((event for event in events if event.member("application")), Event(0, "", {}))
     end = next((event for event in reversed(events) if _status_of(event)), None)
     begun = any(event.type == _STARTED for event in events)
     unended = Status.EXPIRED if begun and past.complete else None
-    return Story(
+    return VerificationHistory(
         id=started.id,
         application=about.member("application"),
         purpose=about.member("purpose"),
@@ -264,11 +266,11 @@ def _deliveries(events: tuple[Event, ...]) -> tuple[Delivery, ...]:
             messages += 1
             slots[messages, 1] = _waiting(event, messages)
         elif event.type.startswith(_DELIVERY):
-            _note(slots, event)
-    return tuple(_as_far_as_known(slots, place) for place in sorted(slots))
+            _apply_event(slots, event)
+    return tuple(_delivery_in(slots, place) for place in sorted(slots))
 
 
-def _as_far_as_known(slots: _Slots, place: tuple[int, int]) -> Delivery:
+def _delivery_in(slots: _Slots, place: tuple[int, int]) -> Delivery:
     """Return a slot; a call without an outcome that was followed by another one was broken off by a worker's death."""
     message, dispatch = place
     if slots[place].status is DeliveryStatus.QUEUED and (message, dispatch + 1) in slots:
@@ -289,7 +291,7 @@ def _waiting(event: Event, message: int) -> Delivery:
     )
 
 
-def _note(slots: _Slots, event: Event) -> None:
+def _apply_event(slots: _Slots, event: Event) -> None:
     """Take an event of a dispatch into its slot; what it does not say stays as it was."""
     slot, word = _SLOT.fullmatch(event.member("slot")), event.type.removeprefix(_DELIVERY)
     if not slot or word not in DeliveryStatus.__members__.values():
@@ -314,20 +316,20 @@ _ARRIVED = frozenset({DeliveryStatus.DELIVERED, DeliveryStatus.SENT})
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ExplainedVerification:
     """One verification, and why its code did or did not arrive."""
 
-    story: Story
-    explanation: Explanation
+    history: VerificationHistory
+    explanation: DeliveryExplanation
     route: Mapping[str, GatewayHealth]
     """The gateways that may carry its last message, and how they are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class NumberHistory:
     """The last verifications of a number."""
 
-    cases: tuple[Case, ...]
+    verifications: tuple[ExplainedVerification, ...]
     """Newest first."""
     complete: bool
     """Whether all events were read that are about them."""
@@ -335,28 +337,28 @@ class Found:
     """Gateways that are asked to report what becomes of a message."""
 
 
-def find(context: Context, to: Destination) -> Found:
+def find_number_history(context: Context, to: Destination) -> NumberHistory:
     """Return the last verifications of a number, of all applications.
 
     What has a record is read from it; of the others the event stream tells. Nothing is written.
     """
-    history, keyring = context.store.history, context.keyring
+    recorded, keyring = context.store.history, context.keyring
     pseudonym = keyring.pseudonym(to.e164)
     bucket = keyring.bucket(pseudonym)
-    recent = history.recent(bucket, pseudonym)
+    recent = recorded.recent(bucket, pseudonym)
     records = {one.id: context.store.verifications.read(bucket, one.id) for one in recent}
-    past = history.past(bucket, _to_look_up(recent, records))
-    stories = [_story(one, records[one.id], past, to.mask) for one in recent]
+    past = recorded.past(bucket, _events_needed(recent, records))
+    histories = [_history(one, records[one.id], past, to.mask) for one in recent]
     health = context.store.health.of(tuple(context.gateways))
     worker = context.store.server.worker_age() is not None
-    return Found(
-        cases=tuple(_case(context, story, health, worker=worker) for story in stories),
+    return NumberHistory(
+        verifications=tuple(_explained(context, history, health, worker=worker) for history in histories),
         complete=past.complete,
-        reporting=frozenset(_reporting(context)),
+        reporting=frozenset(_reporting_gateways(context)),
     )
 
 
-def _to_look_up(recent: Iterable[Started], records: Mapping[str, Verification | None]) -> dict[str, int]:
+def _events_needed(recent: Iterable[Started], records: Mapping[str, Verification | None]) -> dict[str, int]:
     """Return from when on events are needed: all without a record; with one, what followed a call that failed."""
     since = {}
     for one in recent:
@@ -368,11 +370,11 @@ def _to_look_up(recent: Iterable[Started], records: Mapping[str, Verification | 
     return since
 
 
-def _story(started: Started, record: Verification | None, past: Past, mask: str) -> Story:
-    told = retold(started, past, mask)
+def _history(started: Started, record: Verification | None, past: Past, mask: str) -> VerificationHistory:
+    told = history_from_events(started, past, mask)
     if record is None:
         return told
-    return Story(
+    return VerificationHistory(
         id=record.id,
         application=record.application,
         purpose=record.purpose.name,
@@ -386,14 +388,16 @@ def _story(started: Started, record: Verification | None, past: Past, mask: str)
     )
 
 
-def _case(context: Context, story: Story, health: Mapping[str, GatewayHealth], *, worker: bool) -> Case:
-    last: Delivery | None = story.deliveries[-1] if story.deliveries else None
-    names = context.routes.gateways_for(story.country, story.purpose, last.channel) if last else ()
+def _explained(
+    context: Context, history: VerificationHistory, health: Mapping[str, GatewayHealth], *, worker: bool
+) -> ExplainedVerification:
+    last: Delivery | None = history.deliveries[-1] if history.deliveries else None
+    names = context.routes.gateways_for(history.country, history.purpose, last.channel) if last else ()
     route = {name: health[name] for name in names}
-    return Case(story, explain(story, Surroundings(worker, route)), route)
+    return ExplainedVerification(history, explain(history, DeliveryConditions(worker, route)), route)
 
 
-def _reporting(context: Context) -> Iterable[str]:
+def _reporting_gateways(context: Context) -> Iterable[str]:
     """Yield the gateways that report: over HTTP where they can reach us, or over a connection of their own."""
     for name, gateway in context.gateways.items():
         over_http = isinstance(gateway, ReportsReceipts) and context.public_url is not None

@@ -18,7 +18,7 @@ from otp_service.telemetry.logging import get_logger
 _log = get_logger(__name__)
 
 
-class Proof(StrEnum):
+class AuditStatus(StrEnum):
     """What the audit chain says of an act."""
 
     RECORDED = "recorded"
@@ -30,11 +30,11 @@ class Proof(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ActFound:
+class AuditedAction:
     """An act that was read, and what the chain says of it."""
 
     entry: ActEntry
-    proof: Proof
+    proof: AuditStatus
 
 
 def record_action(context: Context, act: ActEntry) -> bool:
@@ -50,30 +50,30 @@ def record_action(context: Context, act: ActEntry) -> bool:
     return True
 
 
-def find_acts(context: Context, since: int | None, until: int | None, most: int) -> tuple[ActFound, ...]:
+def find_actions(context: Context, since: int | None, until: int | None, most: int) -> tuple[AuditedAction, ...]:
     """Return the acts from a time on and before another, oldest first, each with what the chain says of it.
 
     Raises `LedgerUnavailableError`.
     """
     found = context.ledger.acts.between(since, until, most)
     links = {one.entry.row: one for one in context.ledger.audit.links_of(acts.name, [act.id for act in found])}
-    return tuple(ActFound(act, _proof(links.get(act.id))) for act in found)
+    return tuple(AuditedAction(act, _proof(links.get(act.id))) for act in found)
 
 
-def _proof(link: Link | None) -> Proof:
+def _proof(link: Link | None) -> AuditStatus:
     if link is None:
-        return Proof.UNKNOWN
-    return Proof.RECORDED if link.digest and link.entry.is_of(link.digest) else Proof.CHANGED
+        return AuditStatus.UNKNOWN
+    return AuditStatus.RECORDED if link.digest and link.entry.is_of(link.digest) else AuditStatus.CHANGED
 
 
 # ``by`` says who does it. All raise `StoreUnavailableError`.
 
-BLOCK: Final = "block.conversion"
-COUNTRY: Final = "country.conversion"
+BLOCK_RULE: Final = "block.conversion"
+COUNTRY_RULE: Final = "country.conversion"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Restriction:
     """What rules hold back."""
 
     about: str
@@ -86,38 +86,40 @@ class Held:
     country: str = ""
 
 
-def of_number(context: Context, to: Named) -> Held:
+def number_restriction(context: Context, to: Named) -> Restriction:
     """Return what is held back of a number: its waits and locks, at all applications."""
     forget = context.store.guard.forget_number
-    return Held("number", "number.lock", lambda: forget(to.bucket, to.pseudonym, context.applications))
+    return Restriction("number", "number.lock", lambda: forget(to.bucket, to.pseudonym, context.applications))
 
 
-def of_block(context: Context, to: Destination) -> Held:
+def block_restriction(context: Context, to: Destination) -> Restriction:
     """Return what is held back of the block that a number is in, at all applications."""
     pseudonym = context.keyring.block_pseudonym(to.block)
-    return Held("block", BLOCK, lambda: context.store.guard.forget_block(pseudonym))
+    return Restriction("block", BLOCK_RULE, lambda: context.store.guard.forget_block(pseudonym))
 
 
-def of_country(context: Context, application: str, country: str) -> Held:
+def country_restriction(context: Context, application: str, country: str) -> Restriction:
     """Return what is held back of a country at an application."""
     forget = context.store.guard.forget_country
-    return Held("country", COUNTRY, lambda: forget(application, country), application, country)
+    return Restriction("country", COUNTRY_RULE, lambda: forget(application, country), application, country)
 
 
-def of_address(context: Context, address: str) -> Held:
+def address_restriction(context: Context, address: str) -> Restriction:
     """Return what is held back of an end user's address; raises `InvalidRequestError`."""
     network = network_of(address)
     wider = filter(None, (wide_network_of(network), provider_network_of(network)))
     pseudonyms = [context.keyring.network_pseudonym(one) for one in (network, *wider)]
-    return Held("address", "address.unapproved", lambda: context.store.guard.forget_network(*pseudonyms))
+    return Restriction("address", "address.unapproved", lambda: context.store.guard.forget_network(*pseudonyms))
 
 
-def unblock(context: Context, held: Held, by: str) -> bool:
+def unblock(context: Context, restriction: Restriction, by: str) -> bool:
     """Let through what rules hold back; return whether they held anything. Raises `LedgerUnavailableError`."""
-    act = ActEntry(Act.GUARD_UNBLOCKED, by, held.application, held.about)
-    if not context.ledger.acts.around(act, held.forget):
+    act = ActEntry(Act.GUARD_UNBLOCKED, by, restriction.application, restriction.about)
+    if not context.ledger.acts.around(act, restriction.forget):
         return False
-    context.store.decisions.note_lift(context.keyring.buckets[0], held.rule, held.application, held.country)
+    context.store.decisions.note_lift(
+        context.keyring.buckets[0], restriction.rule, restriction.application, restriction.country
+    )
     return True
 
 
@@ -131,7 +133,7 @@ def reset_limits(context: Context, to: Named, by: str) -> int:
 def rebuild_mirror(context: Context, by: str) -> None:
     """Take the ledger for a new one, and mirror it anew. Raises `LedgerUnavailableError`."""
     context.ledger.acts.add(ActEntry(Act.MIRROR_REBUILT, by))
-    context.reflection.rebuild()
+    context.mirror_sync.rebuild()
 
 
 def pause_gateway(context: Context, name: str, milliseconds: int, by: str) -> None:
@@ -167,7 +169,7 @@ def redrive(
     return count
 
 
-def fence(context: Context) -> Fence:
+def fence_store(context: Context) -> Fence:
     """Fence the store, whether or not any process serves; return the fence that stands now.
 
     Raises `StartRefusedError` when the store is another installation's, to which nothing is done then, and

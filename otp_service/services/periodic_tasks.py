@@ -12,25 +12,25 @@ PERIOD = 1.0
 """Seconds between two looks."""
 
 
-class Watch:
-    """Runs duties once a second until it is stopped; one that fails has its turn again.
+class PeriodicTasks:
+    """Runs tasks once a second until it is stopped; one that fails has its turn again.
 
     Each has a thread of its own: what takes long, such as to build a mirror, must not keep a revoked key in force.
     """
 
     def __init__(
         self,
-        duties: Mapping[str, Callable[[], None]],
+        tasks: Mapping[str, Callable[[], None]],
         period: float = PERIOD,
-        wind_up: Callable[[], None] = lambda: None,
+        on_stop: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take the duties by name, and what asks one that takes long to come to an end."""
-        self._wind_up = wind_up
+        """Take the tasks by name, and what asks one that takes long to come to an end."""
+        self._on_stop = on_stop
         self._period = period
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._run, args=(name, duty), name=f"watch {name}", daemon=True)
-            for name, duty in duties.items()
+            threading.Thread(target=self._run, args=(name, task), name=f"watch {name}", daemon=True)
+            for name, task in tasks.items()
         ]
 
     def start(self) -> None:
@@ -41,20 +41,20 @@ class Watch:
     def stop(self) -> None:
         """Look no more."""
         self._stop.set()
-        self._wind_up()
+        self._on_stop()
         for thread in self._threads:
             thread.join()
 
-    def _run(self, name: str, duty: Callable[[], None]) -> None:
+    def _run(self, name: str, task: Callable[[], None]) -> None:
         while not self._stop.wait(self._period):
-            self._do(name, duty)
+            self._do(name, task)
 
-    def _do(self, name: str, duty: Callable[[], None]) -> None:
+    def _do(self, name: str, task: Callable[[], None]) -> None:
         try:
-            duty()
+            task()
         except StoreUnavailableError:
             metrics.store_errors.count(operation=f"watch.{name}")
         except LedgerUnavailableError:
             metrics.ledger_errors.count(operation=f"watch.{name}")
-        except Exception:  # noqa: BLE001 - the other duties have their turn, and this one again
+        except Exception:  # noqa: BLE001 - the other tasks have their turn, and this one again
             _log.exception("watch_defect", duty=name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from otp_service.domain.keyring import SealBrokenError
 from otp_service.domain.verification import Channel, DeliveryStatus, Status, Verification
 from otp_service.policies.base import AskedPolicy, Question, Ruling, Verdict
-from otp_service.services.call_outcomes import plain_reason
+from otp_service.services.call_outcomes import sanitize_reason
 from otp_service.services.context import Context
 from otp_service.services.record_secrets import unseal_destination
 from otp_service.services.verifications import next_channel
@@ -16,11 +16,11 @@ from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
-_HAS_IT = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
+_TAKEN = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class PolicyRefusal:
     """A message that may not go out as it is."""
 
     reason: str
@@ -31,7 +31,7 @@ class Stopped:
     """Where the record shows it as waiting; empty when it does not."""
 
 
-def ask_policies(context: Context, job: Job, permission: MirrorQuery) -> Stopped | None:
+def ask_policies(context: Context, job: Job, permission: MirrorQuery) -> PolicyRefusal | None:
     """Return what keeps a message from going out; ``None`` when it may, or when there is nothing to send any more.
 
     Nobody is asked, and told the number, whose holder wants no messages: the dispatch finds that out too.
@@ -42,7 +42,7 @@ def ask_policies(context: Context, job: Job, permission: MirrorQuery) -> Stopped
     if not concerned or context.policies.has_passed(passing):
         return None
     verification = context.store.verifications.read(job.bucket, job.id)
-    if verification is None or not _is_to_be_asked_about(verification, job):
+    if verification is None or not _needs_asking(verification, job):
         return None
     if not context.store.dispatches.is_allowed(job, permission):
         return None
@@ -58,50 +58,50 @@ def ask_policies(context: Context, job: Job, permission: MirrorQuery) -> Stopped
         channel=job.channel,
         verification_id=verification.id,
     )
-    stopped = _rule(context, concerned, question, verification, job)
+    stopped = _ask_in_turn(context, concerned, question, verification, job)
     if stopped is None:
         context.policies.remember(passing)
     return stopped
 
 
-def _is_to_be_asked_about(verification: Verification, job: Job) -> bool:
+def _needs_asking(verification: Verification, job: Job) -> bool:
     """Tell whether a message is still wanted, as far as the record shows, and was not asked about before."""
     calls = [one for one in verification.deliveries if one.message == job.message and one.gateway]
     return (
         verification.status is Status.PENDING
         and verification.generation == job.generation
-        and not any(one.channel == job.channel or one.status in _HAS_IT for one in calls)
+        and not any(one.channel == job.channel or one.status in _TAKEN for one in calls)
     )
 
 
-def _rule(
+def _ask_in_turn(
     context: Context, policies: tuple[AskedPolicy, ...], question: Question, verification: Verification, job: Job
-) -> Stopped | None:
+) -> PolicyRefusal | None:
     """Ask one policy after the other; the first that denies ends it, and each may narrow the channels that are left."""
     slot = _waiting_slot(verification, job)
     channels, reason = frozenset(map(str, Channel)), ""
     for policy in policies:
-        verdict = _ask(policy, question, job)
+        verdict = _ask_policy(policy, question, job)
         if not policy.binds:
             continue
         if verdict.ruling is Ruling.DENY:
-            return Stopped(_because("policy", policy), None, slot)
+            return PolicyRefusal(_refusal_reason("policy", policy), None, slot)
         if verdict.ruling is Ruling.UNKNOWN and policy.denies_unknown:
-            return Stopped(_because("no_verdict", policy), None, slot)
+            return PolicyRefusal(_refusal_reason("no_verdict", policy), None, slot)
         if verdict.ruling is Ruling.ANOTHER_CHANNEL:
             channels &= verdict.channels
-            reason = reason or ("" if job.channel in verdict.channels else _because("policy", policy))
+            reason = reason or ("" if job.channel in verdict.channels else _refusal_reason("policy", policy))
     if job.channel in channels:
         return None
     further = next_channel(context, verification.purpose, verification.country, job.channel, among=channels)
-    return Stopped(reason, further, slot)
+    return PolicyRefusal(reason, further, slot)
 
 
-def _because(word: str, policy: AskedPolicy) -> str:
-    return plain_reason(f"{word} {policy.name}")
+def _refusal_reason(word: str, policy: AskedPolicy) -> str:
+    return sanitize_reason(f"{word} {policy.name}")
 
 
-def _ask(policy: AskedPolicy, question: Question, job: Job) -> Verdict:
+def _ask_policy(policy: AskedPolicy, question: Question, job: Job) -> Verdict:
     verdict = policy.ask(question)
     metrics.policy_verdicts.count(policy=policy.name, verdict=verdict.ruling)
     _log.log(
@@ -109,7 +109,7 @@ def _ask(policy: AskedPolicy, question: Question, job: Job) -> Verdict:
         "policy_asked",
         policy=policy.name,
         verdict=str(verdict.ruling),
-        reason=plain_reason(verdict.reason),
+        reason=sanitize_reason(verdict.reason),
         binds=policy.binds,
         channel=job.channel,
         verification=job.id,

@@ -8,7 +8,7 @@ from otp_service.services.context import Context
 from otp_service.services.record_secrets import unseal_details
 
 
-def dearest_price(
+def max_price(
     context: Context,
     application: Application,
     verification: Verification,
@@ -19,32 +19,32 @@ def dearest_price(
 
     Through any gateway of its route, and of the channels that it may go on through.
     """
-    if not _priced(context):
+    if not _has_prices(context):
         return 0
     purpose, country, prices = verification.purpose, verification.country, []
     for one in (Channel(channel), *purpose.channels_after(channel)):
-        count = _segments(context, application, verification, transaction) if one is Channel.SMS else 1
+        count = _max_segments(context, application, verification, transaction) if one is Channel.SMS else 1
         gateways = context.routes.gateways_for(country, purpose.name, one)
         prices += [context.prices[gateway].price(country, one, count) for gateway in gateways]
     return max(prices, default=0)
 
 
-def price_of_further(context: Context, verification: Verification, channel: str) -> int:
+def max_resend_price(context: Context, verification: Verification, channel: str) -> int:
     """Return the most that one dispatch of a further message of a verification may cost, in millionths.
 
     Raises `SealBrokenError` when the payment of its text cannot be read any more.
     """
-    if not _priced(context):
+    if not _has_prices(context):
         return 0
     transaction, _ = unseal_details(context.keyring, verification)
-    return dearest_price(context, context.applications[verification.application], verification, channel, transaction)
+    return max_price(context, context.applications[verification.application], verification, channel, transaction)
 
 
-def _priced(context: Context) -> bool:
+def _has_prices(context: Context) -> bool:
     return any(one.of for one in context.prices.values())
 
 
-def _segments(
+def _max_segments(
     context: Context, application: Application, verification: Verification, transaction: Transaction | None
 ) -> int:
     """Return the most segments of a text message, however late it is written."""
@@ -60,6 +60,6 @@ def _segments(
     )
 
 
-def cost_of(context: Context, gateway: str, message: Message, country: str) -> int:
+def message_cost(context: Context, gateway: str, message: Message, country: str) -> int:
     """Return what a message costs that a gateway took, in millionths."""
     return context.prices[gateway].price(country, message.channel, len(segments(message.text)))

@@ -8,13 +8,7 @@ from dataclasses import dataclass
 
 from otp_service.domain.keyring import SealBrokenError
 from otp_service.domain.numbers import NumberType, parse_destination
-from otp_service.domain.verification import (
-    GRACE,
-    LONGEST_LIFE,
-    Call,
-    DeliveryStatus,
-    Status,
-)
+from otp_service.domain.verification import GRACE, LONGEST_LIFE, Call, DeliveryStatus, Status
 from otp_service.errors import (
     InvalidNumberError,
     LedgerUnavailableError,
@@ -23,20 +17,12 @@ from otp_service.errors import (
     StoreUnavailableError,
     UnauthenticatedError,
 )
-from otp_service.gateways.base import (
-    FailureKind,
-    Receipt,
-    ReceiptForgedError,
-    ReceiptRequest,
-    ReportsReceipts,
-)
-from otp_service.services.call_outcomes import ENDS_THE_DELIVERY, observe, plain_reason, plain_status
+from otp_service.gateways.base import FailureKind, Receipt, ReceiptForgedError, ReceiptRequest, ReportsReceipts
+from otp_service.services.call_outcomes import FINAL_FAILURES, record_call_result, sanitize_reason, sanitize_status
 from otp_service.services.context import Context
-from otp_service.services.pricing import price_of_further
-from otp_service.services.verifications import count_noted, count_refusal, next_channel
-from otp_service.store.outbox import (
-    ReportResult,
-)
+from otp_service.services.pricing import max_resend_price
+from otp_service.services.verifications import count_record_only, count_refusal, next_channel
+from otp_service.store.outbox import ReportResult
 from otp_service.store.verifications import FurtherMessage, Queued, Refusal, RefusedByRule
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
@@ -49,17 +35,17 @@ def receipt_url(public_url: str, gateway: str, dispatch_id: str) -> str:
     return f"{public_url}/v1/receipts/{gateway}/{dispatch_id}"
 
 
-_UNKNOWN = "There is no such dispatch."
-_TRIES = 3
-_PAUSE = 1.0
+_NO_DISPATCH = "There is no such dispatch."
+_MAX_TRIES = 3
+_RETRY_DELAY = 1.0
 """Seconds between two tries: the mirror of the ledger is rarely behind for longer."""
-_REMEMBERED = (LONGEST_LIFE + GRACE) * 1000
+_REFERENCE_LIFE = (LONGEST_LIFE + GRACE) * 1000
 """Milliseconds: the longest life of a record."""
-_DID_NOT_ARRIVE = frozenset({DeliveryStatus.UNDELIVERED, DeliveryStatus.FAILED})
+_NOT_ARRIVED = frozenset({DeliveryStatus.UNDELIVERED, DeliveryStatus.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedReceipt:
     """A dispatch that its gateway may report on."""
 
     gateway: str
@@ -67,7 +53,7 @@ class Expected:
     dispatch_id: str
 
 
-def expected_receipt(context: Context, gateway: str, dispatch_id: str) -> Expected:
+def expect_receipt(context: Context, gateway: str, dispatch_id: str) -> ExpectedReceipt:
     """Return the dispatch that a report is about, to be asked before anything of the report is read.
 
     Raises `NotFoundError` when the gateway does not report here, or the dispatch is not one of its own. The identifier
@@ -76,13 +62,13 @@ def expected_receipt(context: Context, gateway: str, dispatch_id: str) -> Expect
     reporter = context.gateways.get(gateway)
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
     if bucket is None or context.public_url is None or not isinstance(reporter, ReportsReceipts):
-        raise NotFoundError(_UNKNOWN)
+        raise NotFoundError(_NO_DISPATCH)
     if not context.store.dispatches.is_known(bucket, dispatch_id, gateway):
-        raise NotFoundError(_UNKNOWN)
-    return Expected(gateway, reporter, dispatch_id)
+        raise NotFoundError(_NO_DISPATCH)
+    return ExpectedReceipt(gateway, reporter, dispatch_id)
 
 
-def record_receipt(context: Context, expected: Expected, request: ReceiptRequest) -> None:
+def receive_receipt(context: Context, expected: ExpectedReceipt, request: ReceiptRequest) -> None:
     """Authenticate a report and record it.
 
     Raises `UnauthenticatedError` for a forged one, `NotFoundError` when the dispatch is gone meanwhile, and
@@ -93,8 +79,8 @@ def record_receipt(context: Context, expected: Expected, request: ReceiptRequest
         receipt = expected.reporter.receipt(request)
     except ReceiptForgedError as forged:
         raise UnauthenticatedError("The report is not authentic.") from forged
-    if not record(context, expected.gateway, expected.dispatch_id, receipt):
-        raise NotFoundError(_UNKNOWN)
+    if not record_receipt(context, expected.gateway, expected.dispatch_id, receipt):
+        raise NotFoundError(_NO_DISPATCH)
 
 
 class Desk:
@@ -120,7 +106,7 @@ class Desk:
             whom = tuple(self._pseudonyms(numbers)) if guesses else ()
             found = self._found(references, receipt, guesses if whom else (), whom)
             if found is not None:
-                record(self._context, self._gateway, found, receipt)
+                record_receipt(self._context, self._gateway, found, receipt)
         except StoreUnavailableError:
             metrics.store_errors.count(operation="receipt")
         except LedgerUnavailableError:
@@ -139,11 +125,11 @@ class Desk:
         known = self._context.store.references
         for group in (references, *guesses) if guesses else ():
             found = known.known(self._gateway, group)
-            if found and (group is references or _went_to(self._context, found, whom)):
+            if found and (group is references or _was_sent_to(self._context, found, whom)):
                 return found
-        found = known.dispatch_of(self._gateway, references, _written(receipt, ()))
+        found = known.dispatch_of(self._gateway, references, _receipt_to_json(receipt, ()))
         for group in () if found else guesses:
-            known.dispatch_of(self._gateway, group, _written(receipt, whom))
+            known.dispatch_of(self._gateway, group, _receipt_to_json(receipt, whom))
         return found
 
     def _pseudonyms(self, numbers: Iterable[str]) -> Iterator[str]:
@@ -156,48 +142,48 @@ class Desk:
 def refer(context: Context, gateway: str, reference: str, dispatch_id: str) -> None:
     """Remember under which reference a dispatch was accepted, and record the receipts that were faster."""
     try:
-        early = context.store.references.remember(gateway, reference, dispatch_id, _REMEMBERED)
+        early = context.store.references.remember(gateway, reference, dispatch_id, _REFERENCE_LIFE)
     except StoreUnavailableError:
         metrics.store_errors.count(operation="receipt")
         _log.warning("reference_lost", gateway=gateway)
         return
     for receipt in early:
-        _record_early(context, gateway, dispatch_id, *_read(receipt))
+        _record_early(context, gateway, dispatch_id, *_receipt_from_json(receipt))
 
 
 def _record_early(context: Context, gateway: str, dispatch_id: str, receipt: Receipt, whom: tuple[str, ...]) -> None:
     """Record a receipt that nobody sends again: it was acknowledged when it came."""
-    for left in reversed(range(_TRIES)):
+    for left in reversed(range(_MAX_TRIES)):
         try:
-            if not whom or _went_to(context, dispatch_id, whom):
-                record(context, gateway, dispatch_id, receipt)
+            if not whom or _was_sent_to(context, dispatch_id, whom):
+                record_receipt(context, gateway, dispatch_id, receipt)
         except (StoreUnavailableError, LedgerUnavailableError):
             if left:
-                time.sleep(_PAUSE)
+                time.sleep(_RETRY_DELAY)
         else:
             return
     metrics.store_errors.count(operation="receipt")
     _log.warning("receipt_lost", gateway=gateway)
 
 
-def _went_to(context: Context, dispatch_id: str, whom: tuple[str, ...]) -> bool:
+def _was_sent_to(context: Context, dispatch_id: str, whom: tuple[str, ...]) -> bool:
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
     return bucket is not None and context.store.dispatches.pseudonym_of(bucket, dispatch_id) in whom
 
 
-def _written(receipt: Receipt, whom: tuple[str, ...]) -> str:
+def _receipt_to_json(receipt: Receipt, whom: tuple[str, ...]) -> str:
     """Return a receipt as it is kept, with the pseudonyms of whom a guess at its message has to have gone to."""
     return json.dumps([receipt.status, receipt.raw_status, receipt.reason, receipt.kind, receipt.opted_out, *whom])
 
 
-def _read(text: str) -> tuple[Receipt, tuple[str, ...]]:
+def _receipt_from_json(text: str) -> tuple[Receipt, tuple[str, ...]]:
     """Return a receipt and those pseudonyms as they were kept."""
     status, raw_status, reason, kind, opted_out, *whom = json.loads(text)
     receipt = Receipt(DeliveryStatus(status), raw_status, reason, FailureKind(kind) if kind else None, opted_out)
     return receipt, tuple(whom)
 
 
-def record(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -> bool:
+def record_receipt(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -> bool:
     """Record an authentic report on a dispatch, and what follows from it; return whether the gateway made it.
 
     Raises `StoreUnavailableError`; and `LedgerUnavailableError` when it is recorded, and what follows is not known now.
@@ -205,7 +191,7 @@ def record(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
     if bucket is None:
         return False
-    reason, raw_status = plain_reason(receipt.reason or ""), plain_status(receipt.raw_status)
+    reason, raw_status = sanitize_reason(receipt.reason or ""), sanitize_status(receipt.raw_status)
     reported = context.store.dispatches.report(
         bucket,
         dispatch_id,
@@ -214,14 +200,14 @@ def record(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -
         reason,
         raw_status,
         opted_out=receipt.opted_out,
-        last_word=receipt.kind in ENDS_THE_DELIVERY,
+        last_word=receipt.kind in FINAL_FAILURES,
     )
     if reported is None:
         return False
     if reported.news:
         metrics.receipts.count(gateway=gateway, status=receipt.status)
         if receipt.kind is FailureKind.ACCOUNT:
-            observe(context, gateway, dispatch_id, Call.BAD, refusal=reason or receipt.kind)
+            record_call_result(context, gateway, dispatch_id, Call.BAD, refusal=reason or receipt.kind)
     fall_back(context, bucket, reported, receipt)
     return True
 
@@ -237,14 +223,14 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
 
     Raises `LedgerUnavailableError` while it cannot be told whether a message may go: the receipt has to come again.
     """
-    channel = _channel_after(context, reported, receipt)
+    channel = _fall_back_channel(context, reported, receipt)
     application = context.applications.get(reported.verification.application)
     if channel is None or application is None:
         return
     verification = reported.verification
-    permission = context.reflection.permission(application.withdrawals)
+    permission = context.mirror_sync.permission(application.withdrawals)
     try:
-        price = price_of_further(context, verification, channel)
+        price = max_resend_price(context, verification, channel)
     except SealBrokenError:  # nobody could write the message
         _log.info("no_fallback", verification=verification.id, channel=channel)
         return
@@ -265,20 +251,20 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
         case Refusal.MIRROR_BEHIND:
             raise LedgerUnavailableError("The mirror of the ledger is behind.")
         case Queued(recorded_rules=noted):
-            count_noted(verification.application, verification.country, noted)
+            count_record_only(verification.application, verification.country, noted)
         case RefusedByRule(rule):
             count_refusal(verification.application, verification.country, rule)
     event = "fell_back" if isinstance(outcome, Queued) else "no_fallback"
     _log.info(event, verification=verification.id, channel=channel)
 
 
-def _channel_after(context: Context, reported: ReportResult, receipt: Receipt) -> str | None:
+def _fall_back_channel(context: Context, reported: ReportResult, receipt: Receipt) -> str | None:
     """Return the channel to try now; ``None`` unless the last call of the last message did not arrive."""
     verification = reported.verification
     last = max(verification.deliveries, key=lambda one: (one.message, one.dispatch))
     is_last = (last.message, last.dispatch) == (reported.message, reported.dispatch)
-    did_not_arrive = is_last and last.status == receipt.status and receipt.status in _DID_NOT_ARRIVE
-    if not did_not_arrive or verification.status is not Status.PENDING or receipt.kind in ENDS_THE_DELIVERY:
+    did_not_arrive = is_last and last.status == receipt.status and receipt.status in _NOT_ARRIVED
+    if not did_not_arrive or verification.status is not Status.PENDING or receipt.kind in FINAL_FAILURES:
         return None
     purpose, country = verification.purpose, verification.country
     if receipt.kind is FailureKind.ACCOUNT:

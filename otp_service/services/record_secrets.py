@@ -4,19 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from otp_service.domain.keyring import (
-    MASK,
-    Keyring,
-    Subject,
-    code_of,
-)
-from otp_service.domain.numbers import (
-    LONGEST_MASK,
-)
+from otp_service.domain.keyring import MASK, Keyring, Subject, code_of
+from otp_service.domain.numbers import LONGEST_MASK
 from otp_service.domain.payments import Transaction
-from otp_service.domain.verification import (
-    Verification,
-)
+from otp_service.domain.verification import Verification
 
 DESTINATION = "destination"
 """Kind of the sealed number."""

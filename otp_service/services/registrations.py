@@ -6,10 +6,7 @@ from datetime import UTC, date, datetime
 
 from otp_service.domain.applications import Application
 from otp_service.domain.countries import Clearance, Registration
-from otp_service.domain.verification import (
-    Channel,
-    Purpose,
-)
+from otp_service.domain.verification import Channel, Purpose
 from otp_service.ledger.database import now
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
@@ -23,7 +20,7 @@ def today() -> date:
     return datetime.fromtimestamp(now() / 1000, UTC).date()
 
 
-def require_clearance(
+def require_message_allowed(
     context: Context, application: Application, purpose: Purpose, country: str, channel: str, locale: str
 ) -> None:
     """Raise `MessageNotClearedError` when no message of this kind would go out to the country now.
@@ -38,7 +35,7 @@ def require_clearance(
     context.clearance.clear(country, channel, application.name, words.reference(Channel(channel)), today())
 
 
-class Announcer:
+class RegistrationMonitor:
     """Looks at the registrations once a day."""
 
     def __init__(self, clearance: Clearance, clock: Callable[[], date] = today) -> None:
@@ -46,7 +43,7 @@ class Announcer:
         self._clock = clock
         self._looked: date | None = None
 
-    def turn(self) -> None:
+    def check_daily(self) -> None:
         """Look, if the day is another than at the last look."""
         day = self._clock()
         if day == self._looked:
@@ -55,10 +52,10 @@ class Announcer:
         if not metrics.is_shared():  # there a value stays as long as the process that told it
             metrics.registration_days.clear()
         for registration in self._clearance.registrations:
-            _announce(registration, day)
+            _report_end(registration, day)
 
 
-def _announce(registration: Registration, day: date) -> None:
+def _report_end(registration: Registration, day: date) -> None:
     left = registration.days_left(day)
     if left is None:
         return

@@ -12,18 +12,18 @@ from otp_service.telemetry.redaction import Count
 _log = get_logger(__name__)
 
 
-class Purging:
+class Purger:
     """Purges of one process, which take turns with those of others."""
 
-    def __init__(self, context: Context, keeping: Keeping, rest: Callable[[], bool]) -> None:
-        """``rest`` is called after each batch, for others to have their turn, and tells whether to stop there."""
+    def __init__(self, context: Context, keeping: Keeping, pause: Callable[[], bool]) -> None:
+        """``pause`` is called after each batch, for others to have their turn, and tells whether to stop there."""
         self._context = context
         self._keeping = keeping
-        self._rest = rest
-        self.gone: dict[str, int] = {}
+        self._pause = pause
+        self.deleted: dict[str, int] = {}
         """Rows that the present purge deleted, or the last one, by class of data."""
 
-    def turn(self) -> None:
+    def purge_if_due(self) -> None:
         """Purge, if no process has in the last hour; raise `LedgerUnavailableError` or `StoreUnavailableError`."""
         now = self._now()
         if self._context.ledger.purges.take_turn(now):
@@ -31,8 +31,8 @@ class Purging:
                 if rows:
                     _log.info("purged", records=data, rows=Count(rows))
 
-    def at_once(self) -> Mapping[str, int]:
-        """Purge whether or not it is due; return how many rows went, by class of data; raise as `turn` does."""
+    def purge_now(self) -> Mapping[str, int]:
+        """Purge whether or not it is due; return how many rows went, by class of data; raise as `purge_if_due` does."""
         now = self._now()
         self._context.ledger.purges.begin(now)
         return self._purge(now)
@@ -42,11 +42,11 @@ class Purging:
         return min(database.now(), self._context.store.decisions.now())
 
     def _purge(self, now: int) -> Mapping[str, int]:
-        self.gone = gone = dict.fromkeys(RULES, 0)
+        self.deleted = deleted = dict.fromkeys(RULES, 0)
         for data in RULES:
             purge = Purge(data, self._keeping.before(data, now), now, self._context.keyring.signer)
             for rows in self._context.ledger.purges.run(purge):
-                gone[data] += rows
-                if self._rest():
-                    return gone
-        return gone
+                deleted[data] += rows
+                if self._pause():
+                    return deleted
+        return deleted

@@ -5,7 +5,7 @@ from otp_service.errors import NotFoundError
 from otp_service.services.context import Context
 from otp_service.store.inbox import CaughtMessage
 
-KIND = "sandbox"
+SANDBOX_KIND = "sandbox"
 
 
 def caught_messages(context: Context, application: Application, verification_id: str | None) -> list[CaughtMessage]:
@@ -13,6 +13,6 @@ def caught_messages(context: Context, application: Application, verification_id:
 
     Raises `NotFoundError` where no sandbox gateway is configured.
     """
-    if not any(gateway.kind == KIND for gateway in context.gateways.values()):
+    if not any(gateway.kind == SANDBOX_KIND for gateway in context.gateways.values()):
         raise NotFoundError("There is no sandbox gateway here.")
     return context.store.mailbox.messages(application.name, verification_id)

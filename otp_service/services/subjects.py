@@ -15,38 +15,38 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
+class SubjectExport:
     """What is held of a number, within one application or all."""
 
     mask: str
     holding: Holding
     """In the ledger, for as long as the configuration says."""
-    passing: tuple[Verification, ...]
+    recent: tuple[Verification, ...]
     """Verifications whose records are in Redis, until some minutes after their codes; the newest first."""
 
 
-def export(context: Context, to: Named, application: str | None) -> Export:
+def export(context: Context, to: Named, application: str | None) -> SubjectExport:
     """Return what is held of a number, within an application, ``None`` for all; raises `OtpServiceError`."""
     holding = context.ledger.people.export(to.pseudonym, application)
-    return Export(to.destination.mask, holding, passing(context, to, application))
+    return SubjectExport(to.destination.mask, holding, recent_verifications(context, to, application))
 
 
-def by_application(found: Export) -> Mapping[str, Export]:
+def split_by_application(found: SubjectExport) -> Mapping[str, SubjectExport]:
     """Return an export of all applications as one of each of them, by name; what is of all of them is under ``*``."""
     held = found.holding
     rows: tuple[Past | Consent | Suppression | Verification, ...] = (
         *held.verifications,
         *held.consents,
         *held.suppressions,
-        *found.passing,
+        *found.recent,
     )
     names = {one.application for one in rows} | {one["application"] for one in (*held.inbound, *held.erasures)}
     return {name: _part(found, name) for name in sorted(names)}
 
 
-def _part(found: Export, name: str) -> Export:
+def _part(found: SubjectExport, name: str) -> SubjectExport:
     held = found.holding
-    return Export(
+    return SubjectExport(
         found.mask,
         Holding(
             verifications=tuple(one for one in held.verifications if one.application == name),
@@ -55,7 +55,7 @@ def _part(found: Export, name: str) -> Export:
             inbound=tuple(one for one in held.inbound if one["application"] == name),
             erasures=tuple(one for one in held.erasures if one["application"] == name),
         ),
-        tuple(one for one in found.passing if one.application == name),
+        tuple(one for one in found.recent if one.application == name),
     )
 
 
@@ -67,7 +67,7 @@ def erase(context: Context, to: Named, application: str | None, act: ActEntry | 
     the event stream after ``streams.retention_days``.
     """
     done = context.ledger.people.erase(to.pseudonym, application, act)
-    context.reflection.write_through(done.place)
+    context.mirror_sync.write_through(done.place)
     for taken in context.store.events.consents(to.bucket, to.pseudonym):
         if application in {None, taken.happenings[0].member("application")}:
             record_events(context, taken.happenings)
@@ -76,7 +76,7 @@ def erase(context: Context, to: Named, application: str | None, act: ActEntry | 
     return done
 
 
-def passing(context: Context, to: Named, application: str | None) -> tuple[Verification, ...]:
+def recent_verifications(context: Context, to: Named, application: str | None) -> tuple[Verification, ...]:
     """Return the last verifications of a number that are in Redis, within an application, ``None`` for all."""
     recent = context.store.history.recent(to.bucket, to.pseudonym)
     records = (context.store.verifications.read(to.bucket, one.id) for one in recent)

@@ -25,7 +25,7 @@ from otp_service.telemetry.logging import get_logger
 _log = get_logger(__name__)
 
 
-def suppress_number(context: Context, entries: Sequence[Suppression], act: ActEntry | None = None) -> int:
+def add_suppressions(context: Context, entries: Sequence[Suppression], act: ActEntry | None = None) -> int:
     """Record entries, also such that lift, and bring them into force: queued messages are kept back too.
 
     Returns how many of them said anything new; if any does, an operator's ``act`` is recorded with them. Raises
@@ -34,21 +34,21 @@ def suppress_number(context: Context, entries: Sequence[Suppression], act: ActEn
     """
     if not entries:
         return 0
-    new = enforce(context, entries, act)
+    new = add_silently(context, entries, act)
     if len(entries) == new == 1:
-        tell(entries[0])
+        log_suppression(entries[0])
     return new
 
 
-def enforce(context: Context, entries: Sequence[Suppression], act: ActEntry | None = None) -> int:
+def add_silently(context: Context, entries: Sequence[Suppression], act: ActEntry | None = None) -> int:
     """Do what `suppress` does, and leave it to the caller to tell of it."""
     added = context.ledger.suppressions.add(entries, act)
     if any(one.scope in KEEPS_CODES_BACK for one in entries):  # also what is not new may not be in force yet
-        context.reflection.write_through(added.place)
+        context.mirror_sync.write_through(added.place)
     return added.new
 
 
-def tell(entry: Suppression) -> None:
+def log_suppression(entry: Suppression) -> None:
     """Log that an entry was recorded, without whose number it is of."""
     event = "suppression_lifted" if entry.lifted else "suppressed"
     _log.info(event, application=entry.application, scope=entry.scope, source=entry.source)
@@ -62,23 +62,23 @@ def lift(context: Context, entry: Suppression, act: ActEntry | None = None, show
     """
     lifted, added = context.ledger.suppressions.lift(entry, shown, act)
     if added.new or lifted:
-        context.reflection.write_through(added.place)
+        context.mirror_sync.write_through(added.place)
     if lifted:
-        tell(entry)
+        log_suppression(entry)
     return lifted
 
 
-def entries_of(context: Context, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:
+def suppressions_of(context: Context, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:
     """Return all entries of a number, oldest first: those of an application and of all, or of every one."""
     return context.ledger.suppressions.of(pseudonym, application)
 
 
-_REASON = "frozen"
+_FREEZE_REASON = "frozen"
 """Why verifications are ended, as events tell it."""
 
 
 @dataclass(frozen=True, slots=True)
-class FreezeStanding:
+class FreezeStatus:
     """How a number stands after it was frozen, or after that was lifted."""
 
     entries: tuple[Suppression, ...]
@@ -94,7 +94,7 @@ def freeze(
     source: SuppressionSource,
     reason: str = "",
     by: str | None = None,
-) -> FreezeStanding:
+) -> FreezeStatus:
     """Freeze a number for an application, or `EVERY_APPLICATION`, and end its pending verifications.
 
     Once this returns nothing starts, no message is handed to a gateway and no code is approved, also of a verification
@@ -104,15 +104,15 @@ def freeze(
     both answer.
     """
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, reason)
-    enforce(context, (entry,), _act(Act.SUBJECT_FROZEN, by, application))
+    add_silently(context, (entry,), _freeze_action(Act.SUBJECT_FROZEN, by, application))
     ended = tuple(_end_pending(context, to, application))
     _log.info("subject_frozen", application=application, source=source, ended=len(ended))
-    return FreezeStanding(_in_force(context, to, application), ended)
+    return FreezeStatus(_freezes_in_force(context, to, application), ended)
 
 
 def unfreeze(
     context: Context, to: Named, application: str, source: SuppressionSource, by: str | None = None
-) -> tuple[FreezeStanding, bool]:
+) -> tuple[FreezeStatus, bool]:
     """Lift a freeze of an application's, or that for all; return how the number stands, and whether there was one.
 
     What was started before that stays ended, however much it is: what of it is found here is ended first, and the
@@ -120,20 +120,20 @@ def unfreeze(
     """
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, lifted=True)
     if not context.ledger.suppressions.in_force(*entry.about):
-        return FreezeStanding(_in_force(context, to, application)), False
+        return FreezeStatus(_freezes_in_force(context, to, application)), False
     ended = tuple(_end_pending(context, to, application))
-    enforce(context, (entry,), _act(Act.SUBJECT_UNFROZEN, by, application))
+    add_silently(context, (entry,), _freeze_action(Act.SUBJECT_UNFROZEN, by, application))
     _log.info("subject_unfrozen", application=application, source=source, ended=len(ended))
-    return FreezeStanding(_in_force(context, to, application), ended), True
+    return FreezeStatus(_freezes_in_force(context, to, application), ended), True
 
 
-def _act(act: Act, by: str | None, application: str) -> ActEntry | None:
+def _freeze_action(act: Act, by: str | None, application: str) -> ActEntry | None:
     return None if by is None else ActEntry(act, by, "" if application == EVERY_APPLICATION else application)
 
 
-def _in_force(context: Context, to: Named, application: str) -> tuple[Suppression, ...]:
+def _freezes_in_force(context: Context, to: Named, application: str) -> tuple[Suppression, ...]:
     """Return what freezes a number for an application; of every one where it is about all."""
-    return freezes(entries_of(context, to.pseudonym, None if application == EVERY_APPLICATION else application))
+    return freezes(suppressions_of(context, to.pseudonym, None if application == EVERY_APPLICATION else application))
 
 
 def _end_pending(context: Context, to: Named, application: str) -> Iterator[str]:
@@ -143,18 +143,18 @@ def _end_pending(context: Context, to: Named, application: str) -> Iterator[str]
         found = verifications.read(to.bucket, one.id)
         if not found or found.status is not Status.PENDING or application not in {found.application, EVERY_APPLICATION}:
             continue
-        if isinstance(verifications.cancel(to.bucket, found.id, found.application, reason=_REASON), Canceled):
+        if isinstance(verifications.cancel(to.bucket, found.id, found.application, reason=_FREEZE_REASON), Canceled):
             yield found.id
 
 
-AT_ONCE = 2000
+BATCH_SIZE = 2000
 """Numbers of one transaction: others wait no longer than it takes."""
-_TOLD = 20
+_MAX_LINES_NAMED = 20
 """Lines that are named of those that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
-class ListOrigin:
+class ImportSource:
     """What all entries of a list have in common."""
 
     application: str
@@ -169,7 +169,7 @@ class ListOrigin:
 
 
 @dataclass(slots=True)
-class Imported:
+class ImportProgress:
     """How far an import has come."""
 
     numbers: int = 0
@@ -180,19 +180,19 @@ class Imported:
     """The first lines that hold no number, from 1. What they hold is not told: it may be one with a slip."""
 
 
-def import_suppressions(context: Context, lines: Iterable[str], origin: ListOrigin) -> Iterator[Imported]:
+def import_suppressions(context: Context, lines: Iterable[str], origin: ImportSource) -> Iterator[ImportProgress]:
     """Suppress the numbers of a list, one a line; yield how far it has come, again and again.
 
     Empty lines, and what follows ``#`` or the first comma or semicolon, are passed over. Who was let through since a
     list was imported is suppressed again by importing it again. A list that says anything new is one act. Raises
     `LedgerUnavailableError` or `StoreUnavailableError`: what was told until then is done.
     """
-    done = Imported()
+    done = ImportProgress()
     whose = "" if origin.application == EVERY_APPLICATION else origin.application
     act = ActEntry(Act.SUPPRESSIONS_IMPORTED, origin.by, whose, origin.scope)
     pseudonyms = _pseudonyms(context, enumerate(lines, 1), origin, done)
-    while some := list(islice(pseudonyms, AT_ONCE)):
-        done.new += suppress_number(
+    while some := list(islice(pseudonyms, BATCH_SIZE)):
+        done.new += add_suppressions(
             context, [_entry(pseudonym, origin) for pseudonym in some], None if done.new else act
         )
         done.numbers += len(some)
@@ -201,7 +201,7 @@ def import_suppressions(context: Context, lines: Iterable[str], origin: ListOrig
 
 
 def _pseudonyms(
-    context: Context, lines: Iterable[tuple[int, str]], origin: ListOrigin, done: Imported
+    context: Context, lines: Iterable[tuple[int, str]], origin: ImportSource, done: ImportProgress
 ) -> Iterator[str]:
     for number, line in lines:
         spelling = line.partition("#")[0].replace(";", ",").partition(",")[0].strip().strip('"')
@@ -211,13 +211,13 @@ def _pseudonyms(
             destination = parse_destination(spelling, origin.region, tuple(NumberType))
         except OtpServiceError:
             done.unreadable += 1
-            if len(done.lines) < _TOLD:
+            if len(done.lines) < _MAX_LINES_NAMED:
                 done.lines.append(number)
         else:
             yield context.keyring.pseudonym(destination.e164)
 
 
-def _entry(pseudonym: str, origin: ListOrigin) -> Suppression:
+def _entry(pseudonym: str, origin: ImportSource) -> Suppression:
     return Suppression(
         pseudonym=pseudonym,
         application=origin.application,

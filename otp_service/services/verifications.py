@@ -53,9 +53,9 @@ from otp_service.errors import (
     SuppressedError,
     UnacceptableError,
 )
-from otp_service.services.consents import judge_evidence, packed
+from otp_service.services.consents import check_evidence, encode_evidence
 from otp_service.services.context import Context
-from otp_service.services.pricing import dearest_price, price_of_further
+from otp_service.services.pricing import max_price, max_resend_price
 from otp_service.services.record_secrets import (
     DESTINATION,
     derive_tag,
@@ -64,7 +64,7 @@ from otp_service.services.record_secrets import (
     unseal_details,
     unseal_mask,
 )
-from otp_service.services.registrations import require_clearance
+from otp_service.services.registrations import require_message_allowed
 from otp_service.store.verifications import (
     Canceled,
     Checked,
@@ -125,7 +125,7 @@ class VerificationView:
 
 
 @dataclass(slots=True)
-class Labels:
+class MetricLabels:
     """What is known of a request so far. Only what was judged: a name that a caller made up is not in it."""
 
     purpose: str = OTHER
@@ -144,13 +144,13 @@ def start(
     A refused request makes no record and counts nothing: only the guard's decision is kept. With a ``retry`` that was
     answered before, the first verification is returned as it is now, and nothing is sent.
     """
-    with counted(metrics.starts, application) as labels:
-        view, sending, consent = _judge(context, application, request, labels)
-        return _record(context, application, view, sending, consent, retry)
+    with count_outcome(metrics.starts, application) as labels:
+        view, sending, consent = _check_request(context, application, request, labels)
+        return _start_in_store(context, application, view, sending, consent, retry)
 
 
-def _judge(
-    context: Context, application: Application, request: StartRequest, labels: Labels
+def _check_request(
+    context: Context, application: Application, request: StartRequest, labels: MetricLabels
 ) -> tuple[VerificationView, Sending, str]:
     """Check all that needs no count, the cheapest and least telling first; note in ``labels`` what is known.
 
@@ -164,10 +164,12 @@ def _judge(
     network = _network(application, request)
     consent = _consent(application, request, network)
     destination, noted = _destination(context, application, purpose, request, labels)
-    channel = channel_for(context, purpose, destination.country, request.channel or purpose.channels[0])
-    require_clearance(context, application, purpose, destination.country, channel, request.locale or application.locale)
-    view = _new_view(context, application, request, purpose, channel, destination, transaction)
-    return view, _sending(context, application, request, view, destination, network, noted), consent
+    channel = require_channel(context, purpose, destination.country, request.channel or purpose.channels[0])
+    require_message_allowed(
+        context, application, purpose, destination.country, channel, request.locale or application.locale
+    )
+    view = _new_verification(context, application, request, purpose, channel, destination, transaction)
+    return view, _send_attempt(context, application, request, view, destination, network, noted), consent
 
 
 def _transaction(application: Application, purpose: Purpose, given: Transaction | None) -> Transaction | None:
@@ -196,29 +198,29 @@ def _consent(application: Application, request: StartRequest, network: str | Non
     """Return the consent that came with a request, packed, with the prefix of the end user's address."""
     if request.consent is None:
         return ""
-    judge_evidence(application, request.consent)
-    return packed(replace(request.consent, address_prefix=prefix_of(network) if network else ""))
+    check_evidence(application, request.consent)
+    return encode_evidence(replace(request.consent, address_prefix=prefix_of(network) if network else ""))
 
 
 def _destination(
-    context: Context, application: Application, purpose: Purpose, request: StartRequest, labels: Labels
+    context: Context, application: Application, purpose: Purpose, request: StartRequest, labels: MetricLabels
 ) -> tuple[Destination, tuple[str, ...]]:
     """Judge a number by itself; return it with the rules that only record. A refusal is recorded if Redis answers."""
     try:
         destination = destination_of(application, request.to, request.region)
     except NumberTypeNotAllowedError as refused:  # of no country, or of a type that never receives codes
         refused.rule = "destination.type"
-        _tell(context, application, purpose, refused, country="")
+        _record_refusal(context, application, purpose, refused, country="")
         raise
     labels.country = destination.country
     try:
         return destination, context.destinations.judge(application, destination)
     except UnacceptableError as refused:
-        _tell(context, application, purpose, refused, destination.country)
+        _record_refusal(context, application, purpose, refused, destination.country)
         raise
 
 
-def _tell(
+def _record_refusal(
     context: Context, application: Application, purpose: Purpose, refused: UnacceptableError, country: str
 ) -> None:
     """Count and record that a rule refused a number by itself, if Redis answers."""
@@ -229,7 +231,7 @@ def _tell(
         refused.decision = context.store.decisions.note_refusal(bucket, rule, application.name, purpose.name, country)
 
 
-def _new_view(
+def _new_verification(
     context: Context,
     application: Application,
     request: StartRequest,
@@ -272,7 +274,7 @@ def _new_view(
     return VerificationView(verification, transaction, request.metadata, destination.mask, locale)
 
 
-def _sending(
+def _send_attempt(
     context: Context,
     application: Application,
     request: StartRequest,
@@ -293,12 +295,12 @@ def _sending(
         context=keyring.context_pseudonym(application.name, request.context) if request.context else "",
         place=application.place_of(destination.country),
         safe=destination.e164 in context.destinations.safe,
-        price=dearest_price(context, application, verification, verification.channel, view.transaction),
+        price=max_price(context, application, verification, verification.channel, view.transaction),
         noted=noted,
     )
 
 
-def _record(
+def _start_in_store(
     context: Context,
     application: Application,
     view: VerificationView,
@@ -312,7 +314,7 @@ def _record(
         verification,
         derive_tag(keyring, verification, 0),
         sending,
-        context.reflection.permission(application.consent, consent),
+        context.mirror_sync.permission(application.consent, consent),
         keyring.payment_names(application.name, view.transaction),
         context.rulesets[application.name],
         retry,
@@ -320,18 +322,18 @@ def _record(
     )
     match outcome:
         case Started(now, quota, noted):
-            count_noted(application.name, verification.country, noted)
+            count_record_only(application.name, verification.country, noted)
             queued = Delivery(1, 1, verification.channel, None, DeliveryStatus.QUEUED, now, None, begun=now)
             started = verification.at(now, now + 1000 * verification.purpose.ttl, (queued,))
             return replace(view, verification=started, quota=quota)
         case Replayed(verification=found):
-            found = found or _remembered(verification, outcome)
+            found = found or _from_idempotency_key(verification, outcome)
             return replace(view, verification=found, locale=locale_of(context, found))
         case _:
-            raise error_of(outcome, verification)
+            raise error_for(outcome, verification)
 
 
-def _remembered(verification: Verification, replayed: Replayed) -> Verification:
+def _from_idempotency_key(verification: Verification, replayed: Replayed) -> Verification:
     """Return what is still known of a verification whose record is gone: its outcome, from the idempotency key."""
     created, expires = int(replayed.remembered["created"]), int(replayed.remembered["expires"])
     status = Status(replayed.remembered["status"])
@@ -354,7 +356,7 @@ def check(
     """
     digits = normalise_code(code)
     keyring = context.keyring
-    bucket = bucket_or_not_found(keyring, verification_id)
+    bucket = require_bucket(keyring, verification_id)
     agreed = transaction.canonical(application.payees) if transaction else None
     digest = keyring.transaction_digest(verification_id, agreed)
     outcome = context.store.verifications.check(
@@ -375,12 +377,12 @@ def check(
             metrics.checks.count(application=application.name, reason=reason or Status.APPROVED)
             return CheckResult(verification_id, status, reason is None, checks_left, reason)
         case _:
-            raise error_of(outcome)
+            raise error_for(outcome)
 
 
 def read(context: Context, application: Application, verification_id: str) -> VerificationView:
     """Return an application's own verification as it is now; raises `NotFoundError`."""
-    return view_of(context, find(context, application, verification_id)[1])
+    return view_of(context, find_verification(context, application, verification_id)[1])
 
 
 def resend(
@@ -395,29 +397,29 @@ def resend(
     The record is read first, for the policy that it was started with; whether a message may go out is decided by
     the script alone. Neither the code's life nor a guess budget is renewed.
     """
-    with counted(metrics.resends, application) as labels:
-        bucket, verification = find(context, application, verification_id)
+    with count_outcome(metrics.resends, application) as labels:
+        bucket, verification = find_verification(context, application, verification_id)
         purpose, country = verification.purpose, verification.country
         labels.purpose, labels.country = purpose.name, country
-        wanted = channel_for(context, purpose, country, channel or verification.channel)
+        wanted = require_channel(context, purpose, country, channel or verification.channel)
         renew = purpose.resend is Resend.NEW_CODE
         next_tag = derive_tag(context.keyring, verification, verification.generation + 1) if renew else ""
         outcome = context.store.verifications.resend(
             bucket,
             verification,
             FurtherMessage(
-                wanted, next_tag, price_of_further(context, verification, wanted), trace=tracing.traceparent()
+                wanted, next_tag, max_resend_price(context, verification, wanted), trace=tracing.traceparent()
             ),
-            context.reflection.permission(application.withdrawals),
+            context.mirror_sync.permission(application.withdrawals),
             context.rulesets[application.name],
             retry,
         )
         match outcome:
             case Queued(sent, quota, noted):
-                count_noted(sent.application, sent.country, noted)
+                count_record_only(sent.application, sent.country, noted)
                 return replace(view_of(context, sent), quota=quota)
             case _:
-                raise error_of(outcome, verification)
+                raise error_for(outcome, verification)
 
 
 def cancel(
@@ -427,25 +429,25 @@ def cancel(
 
     One that is canceled already is returned as it is.
     """
-    bucket = bucket_or_not_found(context.keyring, verification_id)
+    bucket = require_bucket(context.keyring, verification_id)
     outcome = context.store.verifications.cancel(bucket, verification_id, application.name, retry)
     match outcome:
         case Canceled(verification):
             return view_of(context, verification)
         case _:
-            raise error_of(outcome)
+            raise error_for(outcome)
 
 
-def find(context: Context, application: Application, verification_id: str) -> tuple[str, Verification]:
+def find_verification(context: Context, application: Application, verification_id: str) -> tuple[str, Verification]:
     """Return bucket and record of an application's own verification; raises `NotFoundError`."""
-    bucket = bucket_or_not_found(context.keyring, verification_id)
+    bucket = require_bucket(context.keyring, verification_id)
     found = context.store.verifications.read(bucket, verification_id)
     if found is None or found.application != application.name:
         raise NotFoundError(NOT_FOUND)
     return bucket, found
 
 
-def bucket_or_not_found(keyring: Keyring, verification_id: str) -> str:
+def require_bucket(keyring: Keyring, verification_id: str) -> str:
     """Return the bucket that an id names; raise `NotFoundError` for what cannot be an id of ours."""
     bucket = keyring.bucket_of_id(verification_id)
     if bucket is None:
@@ -469,9 +471,9 @@ def locale_of(context: Context, verification: Verification) -> str:
 
 
 @contextmanager
-def counted(counter: Counter, application: Application) -> Iterator[Labels]:
+def count_outcome(counter: Counter, application: Application) -> Iterator[MetricLabels]:
     """Count what happens inside once, as `ACCEPTED` or by the error's code, with the labels known by then."""
-    labels = Labels()
+    labels = MetricLabels()
     try:
         yield labels
     except OtpServiceError as refused:
@@ -485,13 +487,13 @@ def count_refusal(application: str, country: str, rule: str) -> None:
     metrics.guard_refusals.count(application=application, country=country, rule=rule, mode="enforce")
 
 
-def count_noted(application: str, country: str, rules: Iterable[str]) -> None:
+def count_record_only(application: str, country: str, rules: Iterable[str]) -> None:
     """Count a message under the rules that only record, and would have refused it."""
     for rule in rules:
         metrics.guard_refusals.count(application=application, country=country, rule=rule, mode="record_only")
 
 
-def channel_for(context: Context, purpose: Purpose, country: str, wanted: str) -> str:
+def require_channel(context: Context, purpose: Purpose, country: str, wanted: str) -> str:
     """Return the wanted channel.
 
     Raises `ChannelNotAvailableError` when the purpose does not offer it, or no gateway carries it to the country.
@@ -511,7 +513,7 @@ def next_channel(
     return next((one for one in following if context.routes.gateways_for(country, purpose.name, one)), None)
 
 
-_PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
+_ERRORS: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.NOT_FOUND: (NotFoundError, NOT_FOUND),
     Refusal.MISMATCH: (IdempotencyMismatchError, "The idempotency key was used before with another request."),
     Refusal.TRANSACTION_MISSING: (InvalidTransactionError, "The purpose confirms a transaction; it is missing."),
@@ -526,14 +528,14 @@ _PLAIN: dict[Refusal, tuple[type[OtpServiceError], str]] = {
     Refusal.BACKLOG_FULL: (BacklogFullError, "Too many messages wait to be delivered."),
     Refusal.CONFLICT: (ConflictError, "Another resend of this verification was faster."),
 }
-_OWN = {
+_APPLICATION_RULES = {
     "application.requests": "The application's quota is used up.",
     "application.failures": "Most codes that the application checks are wrong; messages are stopped for a while.",
 }
 """What the application is told of its own rules, where that is not the rule's sentence."""
 
 
-def error_of(refused: StoreRefusal, verification: Verification | None = None) -> OtpServiceError:
+def error_for(refused: StoreRefusal, verification: Verification | None = None) -> OtpServiceError:
     """Return the error that a refusal means, of a message of a verification where it is one: then it is counted.
 
     A recipient's limits, the lock for guesses among them, are answered alike: a stranger shall not learn from
@@ -543,7 +545,7 @@ def error_of(refused: StoreRefusal, verification: Verification | None = None) ->
         case RefusedByRule():
             if verification:
                 count_refusal(verification.application, verification.country, refused.rule)
-            return _by_rule(refused)
+            return _rate_limit_error(refused)
         case TooSoon(wait):
             return ResendTooSoonError("The last message was sent too recently.", whole_seconds(wait))
         case Ended(status):
@@ -551,15 +553,17 @@ def error_of(refused: StoreRefusal, verification: Verification | None = None) ->
         case WrongLength(length):
             return InvalidCodeError(f"The codes of this verification have {length} digits.")
         case _:
-            error, message = _PLAIN[refused]
+            error, message = _ERRORS[refused]
             return error(message)
 
 
-def _by_rule(refused: RefusedByRule) -> RateLimitedError:
+def _rate_limit_error(refused: RefusedByRule) -> RateLimitedError:
     rule = RULES[refused.rule]
     if rule.tells is Tells.PLAINLY:
         quota = refused.quota if refused.rule == "application.requests" else None
-        error = RateLimitedError(_OWN.get(refused.rule, rule.sentence), whole_seconds(refused.wait), quota)
+        error = RateLimitedError(
+            _APPLICATION_RULES.get(refused.rule, rule.sentence), whole_seconds(refused.wait), quota
+        )
     else:
         error = RateLimitedError("Too many requests for this recipient.", coarse_retry_after(refused.wait))
     error.decision = refused.decision

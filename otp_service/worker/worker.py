@@ -14,12 +14,12 @@ from otp_service.bootstrap import Installation, watch
 from otp_service.domain.verification import BreakerState
 from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import HoldsConnections
-from otp_service.services.audit import HeadKeeper, head_line
-from otp_service.services.delivery import Held, Policy, deliver
-from otp_service.services.inbound import send_waiting
-from otp_service.services.periodic_tasks import Watch
-from otp_service.services.registrations import Announcer
-from otp_service.services.retention import Purging
+from otp_service.services.audit import HeadSigner, head_to_json
+from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
+from otp_service.services.inbound import send_replies
+from otp_service.services.periodic_tasks import PeriodicTasks
+from otp_service.services.registrations import RegistrationMonitor
+from otp_service.services.retention import Purger
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger, outlet_of
@@ -32,29 +32,29 @@ _REST: Final = 0.05
 """Seconds between two batches, in which others can write."""
 
 
-def purges(installation: Installation, stop: threading.Event) -> Watch:
+def purges(installation: Installation, stop: threading.Event) -> PeriodicTasks:
     """Return the watch that purges until ``stop`` is set; it is not started yet."""
     keeping = installation.settings.retention.keeping
-    purging = Purging(installation.context, keeping, lambda: stop.wait(_REST))
-    return Watch({"purge": purging.turn}, _PURGE_PERIOD)
+    purger = Purger(installation.context, keeping, lambda: stop.wait(_REST))
+    return PeriodicTasks({"purge": purger.purge_if_due}, _PURGE_PERIOD)
 
 
 _AUDIT_HEAD_PERIOD: Final = 30.0
 """Seconds between two looks whether a head is due."""
 
 
-def heads(installation: Installation) -> Watch:
+def heads(installation: Installation) -> PeriodicTasks:
     """Return the watch that signs and exports; it is not started yet."""
     settings, context = installation.settings.audit, installation.context
     outlet = outlet_of(settings.export)
 
-    export = (lambda signed: outlet(head_line(context, signed))) if outlet else None
-    return Watch({"audit": HeadKeeper(context, settings.every, export).turn}, _AUDIT_HEAD_PERIOD)
+    export = (lambda signed: outlet(head_to_json(context, signed))) if outlet else None
+    return PeriodicTasks({"audit": HeadSigner(context, settings.every, export).sign_if_due}, _AUDIT_HEAD_PERIOD)
 
 
-def registrations(installation: Installation) -> Watch:
+def registrations(installation: Installation) -> PeriodicTasks:
     """Return the watch that announces; it is not started yet."""
-    return Watch({"registrations": Announcer(installation.context.clearance).turn})
+    return PeriodicTasks({"registrations": RegistrationMonitor(installation.context.clearance).check_daily})
 
 
 _log = get_logger(__name__)
@@ -81,7 +81,7 @@ class Worker:
         self._context = installation.context
         self._outbox = installation.context.store.outbox
         self._stop = stop
-        self._policy = Policy(settings.worker.max_ambiguous, settings.worker.backoff)
+        self._policy = RetryPolicy(settings.worker.max_ambiguous, settings.worker.backoff)
         self._concurrency = settings.worker.concurrency
         self._holding = Holding(self._concurrency)
         self._breath = min(_BREATH, settings.redis.timeout / 2)
@@ -94,7 +94,7 @@ class Worker:
         self._purges = purges(installation, stop)
         self._heads = heads(installation)
         self._registrations = registrations(installation)
-        self._replies = Watch({"replies": self._send_replies})
+        self._replies = PeriodicTasks({"replies": self._send_replies})
         self._show_life = Every(_HEARTBEAT, self._show_alive)
         self._renew = Every(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
         self._take_over = Every(min(1.0, self._claim_after / 2), self._claim)
@@ -196,7 +196,7 @@ class Worker:
                 self._holding.hold(held.job, held.milliseconds)
         return ended
 
-    def _traced(self, job: Job) -> Held | None:
+    def _traced(self, job: Job) -> HeldJob | None:
         """Bring one job on, in the trace of the call that queued it."""
         with tracing.span(
             "deliver", "consumer", job.trace, application=job.application, verification=job.id, message=job.message
@@ -206,7 +206,7 @@ class Worker:
             return held
 
     def _send_replies(self) -> None:
-        send_waiting(self._context, self._stop.is_set)
+        send_replies(self._context, self._stop.is_set)
 
     def _show_alive(self) -> None:
         self._context.store.server.claim()  # a Redis that was emptied must not serve another pseudonym key

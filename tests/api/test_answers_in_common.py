@@ -95,7 +95,7 @@ def test_the_log_says_why_the_answer_is_a_no(api: Api, log: StringIO):
 def test_a_failure_of_ours_is_a_warning_and_a_probe_that_found_nothing_is_for_debug(tmp_path: Path, log: StringIO):
     server = ValkeyServer(tmp_path)
     api = Api(World(server.client, server.url, lambda _: None))
-    api.installation.context.reflection.refresh()
+    api.installation.context.mirror_sync.refresh()
     for path in ("/healthz", "/readyz", "/nothing"):
         api.get(path)
     server.stop(kill=True)
@@ -128,7 +128,7 @@ def test_the_metrics_count_requests_by_template_and_name_no_person(api: Api):
 
 
 def test_alive_asks_nobody_and_ready_tells_what_it_found(api: Api):
-    api.installation.context.reflection.refresh()
+    api.installation.context.mirror_sync.refresh()
     alive, ready = api.client.get("/healthz"), api.client.get("/readyz")
 
     assert (alive.status_code, alive.json) == (200, {"status": "alive", "details": {}})

@@ -11,8 +11,8 @@ from support_api import START, Api, code_of
 from support_installation import World, tree
 from werkzeug.test import EnvironBuilder
 
-from otp_service.api.exchange import Edge, Exchange, Turns
-from otp_service.api.requests import peer_of
+from otp_service.api.exchange import Exchange, LedgerSlots, SharedState
+from otp_service.api.requests import peer_address
 from otp_service.bootstrap import Installation
 
 PEER = "192.0.2.1"
@@ -24,7 +24,7 @@ def _peer(trusted: int, *headers: tuple[str, str], peer: str | None = PEER) -> s
         environ["REMOTE_ADDR"] = peer
     settings = SimpleNamespace(http=SimpleNamespace(trusted_proxies=trusted))
     installation = SimpleNamespace(settings=settings, context=None)
-    return peer_of(Exchange(environ, Edge(installation, (), Turns(1))))
+    return peer_address(Exchange(environ, SharedState(installation, (), LedgerSlots(1))))
 
 
 def _forwarded(*hops: str) -> tuple[str, str]:

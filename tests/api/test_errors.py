@@ -11,7 +11,7 @@ from support_installation import BANK_KEY, NUMBER, TRANSACTION, World
 from support_valkey import ValkeyServer
 
 from otp_service import errors
-from otp_service.api.errors import KINDS
+from otp_service.api.errors import PROBLEM_KINDS
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "BREW")
 
@@ -22,12 +22,12 @@ def _classes(root: type[errors.OtpServiceError] = errors.OtpServiceError) -> set
 
 @pytest.mark.parametrize("code", sorted({error.code for error in _classes()}))
 def test_every_error_of_the_rules_has_a_status_and_a_title(code: str):
-    assert KINDS[code].title
-    assert KINDS[code].status in range(400, 600)
+    assert PROBLEM_KINDS[code].title
+    assert PROBLEM_KINDS[code].status in range(400, 600)
 
 
 def test_a_problems_type_leads_to_a_page_with_the_words_of_the_document(api: Api):
-    for code, kind in KINDS.items():
+    for code, kind in PROBLEM_KINDS.items():
         answer = api.client.get(f"/problems/{code}")
         shown = html.unescape(re.sub(r"<[^>]+>", "", answer.text))
         assert (answer.status_code, answer.mimetype) == (200, "text/html")
@@ -47,7 +47,9 @@ FURTHER = {errors.MessageNotClearedError: ("PK",)}
 def test_an_error_says_how_long_to_wait_where_waiting_helps(error: type[errors.OtpServiceError]):
     made = error(*FURTHER.get(error, ()), *("text", 7)[: 1 + issubclass(error, errors.TooManyError)])
 
-    assert (made.retry_after is not None) == (KINDS[made.code].status in {429, 503} or error is errors.TooManyError)
+    assert (made.retry_after is not None) == (
+        PROBLEM_KINDS[made.code].status in {429, 503} or error is errors.TooManyError
+    )
 
 
 CASES = {
@@ -85,8 +87,8 @@ def _canceled(api: Api) -> str:
 def test_an_error_has_its_status(api: Api, code: str):
     answer = CASES[code](api)
 
-    assert code_of(answer) == (KINDS[code].status, code)
-    assert answer.json["title"] == KINDS[code].title
+    assert code_of(answer) == (PROBLEM_KINDS[code].status, code)
+    assert answer.json["title"] == PROBLEM_KINDS[code].title
     assert NUMBER not in answer.text
 
 
@@ -188,7 +190,7 @@ def test_every_key_of_an_application_is_taken_in_any_case_of_the_scheme(api: Api
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_method_on_any_route_is_a_failure_of_ours(api: Api, method: str):
-    api.installation.context.reflection.refresh()
+    api.installation.context.mirror_sync.refresh()
     taken: dict[str, set[str]] = {}
     for rule in api.app.url_map.iter_rules():
         taken.setdefault(re.sub(r"<\w+>", "x", rule.rule), set()).update(rule.methods or ())
@@ -285,7 +287,7 @@ def test_a_lost_store_is_told_in_time_and_forgotten_when_it_is_back(tmp_path: Pa
         ]
         not_ready, metrics = api.get("/readyz"), api.get("/metrics").text
         server.start()
-        api.installation.context.reflection.refresh()
+        api.installation.context.mirror_sync.refresh()
         back = api.post(START, {"to": NUMBER})
     finally:
         server.stop()

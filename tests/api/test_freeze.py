@@ -18,7 +18,7 @@ FREEZE, UNFREEZE = "/v1/subjects/freeze", "/v1/subjects/unfreeze"
 @pytest.fixture
 def shop(world: World) -> Api:
     made = Api(world)
-    made.installation.context.reflection.refresh()
+    made.installation.context.mirror_sync.refresh()
     return made
 
 

@@ -71,7 +71,7 @@ class Phone:
 
     def answers(self) -> list[str]:
         """Let a worker send the replies that wait; return all that the sandbox caught beside codes."""
-        inbound.send_waiting(self.context)
+        inbound.send_replies(self.context)
         caught = [one for name in ("shop", "bank") for one in self.context.store.mailbox.messages(name, None)]
         return [one.text for one in caught if not re.search(r"\d{6}", one.text)]
 
@@ -208,7 +208,7 @@ def test_start_lifts_nothing_that_an_operator_said_of_all_applications(phone):
     phone.reads(phone.shop)
     pseudonym = phone.context.keyring.pseudonym(NUMBER)
     phone.context.ledger.suppressions.add([_by_operator(pseudonym)])
-    phone.context.reflection.refresh()
+    phone.context.mirror_sync.refresh()
     phone.writes("START")
 
     assert begins(phone.shop) == SUPPRESSED
@@ -378,7 +378,7 @@ def test_an_answer_that_no_worker_took_in_time_is_not_sent(still_world):
     phone.writes("STOP")
     still_world.advance(601)
 
-    assert inbound.send_waiting(phone.context) == 0
+    assert inbound.send_replies(phone.context) == 0
 
 
 @pytest.mark.parametrize("when", ["before it is written", "while it waits"])
@@ -416,7 +416,7 @@ def test_while_it_cannot_be_told_who_is_frozen_no_reply_goes_out(phone, monkeypa
 
     monkeypatch.setattr(Suppressions, "of", away)
 
-    assert inbound.send_waiting(phone.context) == 1
+    assert inbound.send_replies(phone.context) == 1
     assert phone.answers() == []
 
 
@@ -430,11 +430,11 @@ def test_a_reply_is_lost_rather_than_sent_twice(phone, monkeypatch):
         raise GatewayError("unavailable", "timeout", ambiguous=True)
 
     monkeypatch.setattr(phone.context.gateways["sandbox"], "send", fails)
-    assert inbound.send_waiting(phone.context) == 1
-    assert inbound.send_waiting(phone.context) == 0
+    assert inbound.send_replies(phone.context) == 1
+    assert inbound.send_replies(phone.context) == 0
     assert len(calls) == 1
     assert phone.writes("STOP").status_code == 204
-    assert inbound.send_waiting(phone.context) == 0
+    assert inbound.send_replies(phone.context) == 0
 
 
 def test_a_process_that_ends_before_the_message_is_recorded_has_obeyed_it(phone, monkeypatch):
@@ -634,14 +634,14 @@ def test_twilio_is_answered_with_the_confirmation(twilio):
     assert told(by_twilio(twilio, Body="Stop.")) == []
     assert told(by_twilio(twilio, Body="START")) == []
     assert begins(twilio)[0] == 201
-    assert inbound.send_waiting(twilio.installation.context) == 0
+    assert inbound.send_replies(twilio.installation.context) == 0
 
 
 def test_twilio_is_answered_with_nothing_for_a_number_that_is_frozen(twilio):
     assert twilio.post("/v1/subjects/freeze", {"to": NUMBER}).status_code == 200
 
     assert told(by_twilio(twilio, Body="Stop.")) == []
-    assert inbound.send_waiting(twilio.installation.context) == 0
+    assert inbound.send_replies(twilio.installation.context) == 0
 
 
 def test_what_twilio_has_answered_itself_is_not_answered_again(twilio):
@@ -706,7 +706,7 @@ def test_a_provider_that_sends_no_answers_is_given_the_reply_as_a_message(world,
     answer = api.client.get(f"{address}&from=923001234567&text=stop&id={secrets.token_hex(8)}")
 
     assert (answer.status_code, answer.text) == (200, "")
-    assert inbound.send_waiting(api.installation.context) == 1
+    assert inbound.send_replies(api.installation.context) == 1
     assert provider.received[-1].query["text"].startswith("You get no more messages from Acme Shop")
     assert len(provider.received) == 2
 

@@ -7,8 +7,8 @@ import pytest
 from support_api import START, Api, code_of
 from support_installation import NUMBER, World
 
-from otp_service.api.app import routes_of
-from otp_service.api.exchange import PATIENCE, Turns
+from otp_service.api.app import all_routes
+from otp_service.api.exchange import SLOT_WAIT, LedgerSlots
 from otp_service.errors import LedgerUnavailableError
 
 
@@ -19,49 +19,49 @@ def in_another_thread(act) -> threading.Thread:
 
 
 def test_a_turn_that_comes_soon_is_waited_for():
-    turns, taken = Turns(1), threading.Event()
+    ledger_slots, taken = LedgerSlots(1), threading.Event()
 
     def take() -> None:
-        with turns.turn():
+        with ledger_slots.slot():
             taken.set()
-            time.sleep(PATIENCE / 4)
+            time.sleep(SLOT_WAIT / 4)
 
     other = in_another_thread(take)
     taken.wait()
-    with turns.turn():
+    with ledger_slots.slot():
         pass
     other.join()
 
 
 def test_while_somebody_waits_for_the_ledger_all_others_are_refused_at_once():
-    turns, stop, taken = Turns(1), threading.Event(), threading.Event()
+    ledger_slots, stop, taken = LedgerSlots(1), threading.Event(), threading.Event()
 
     def take() -> None:
-        with turns.turn():
+        with ledger_slots.slot():
             taken.set()
             stop.wait(10)
 
     other = in_another_thread(take)
     taken.wait()
-    time.sleep(PATIENCE)
+    time.sleep(SLOT_WAIT)
     begun = time.monotonic()
     for _ in range(50):
-        with pytest.raises(LedgerUnavailableError), turns.turn():
+        with pytest.raises(LedgerUnavailableError), ledger_slots.slot():
             pass
     seconds = time.monotonic() - begun
     stop.set()
     other.join()
 
-    assert seconds < PATIENCE
-    with turns.turn():
+    assert seconds < SLOT_WAIT
+    with ledger_slots.slot():
         pass
 
 
 @pytest.mark.parametrize("path", ["/v1/consents/find", "/v1/suppressions/find", "/v1/subjects/export"])
 def test_while_no_turn_is_left_only_calls_that_ask_the_ledger_are_refused(real_world: World, path: str):
     api = Api(real_world, http={"threads": 2})
-    with api.app.wsgi_app._edge.turns.turn():
-        time.sleep(PATIENCE)
+    with api.app.wsgi_app._shared.ledger_slots.slot():
+        time.sleep(SLOT_WAIT)
 
         assert code_of(api.post(path, {"to": NUMBER})) == (503, "ledger-unavailable")
         assert api.get(f"{START}/{api.start()}").status_code == 200
@@ -69,6 +69,6 @@ def test_while_no_turn_is_left_only_calls_that_ask_the_ledger_are_refused(real_w
 
 
 def test_the_calls_that_ask_the_ledger_are_those_of_what_it_keeps():
-    asking = {route.resource.name for route in routes_of(with_metrics=True) if route.resource.asks_ledger}
+    asking = {route.resource.name for route in all_routes(with_metrics=True) if route.resource.asks_ledger}
 
     assert asking == {"consents", "suppressions", "subjects", "applications", "api_keys"}

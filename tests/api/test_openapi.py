@@ -23,7 +23,7 @@ from support_messages import text as message_text
 from support_valkey import ValkeyServer
 from werkzeug.serving import make_server
 
-from otp_service.api.errors import KINDS
+from otp_service.api.errors import PROBLEM_KINDS
 from otp_service.domain.keyring import api_key_hash
 from otp_service.domain.payments import Transaction
 
@@ -138,7 +138,7 @@ def test_every_code_of_an_error_is_described_with_its_status(unlimited: Api):
                     described.setdefault(code, set()).add(status)
     everywhere = {"method-not-allowed"}  # an answer to calls that are not described
 
-    assert described == {code: {str(kind.status)} for code, kind in KINDS.items() if code not in everywhere}
+    assert described == {code: {str(kind.status)} for code, kind in PROBLEM_KINDS.items() if code not in everywhere}
 
 
 def test_no_number_and_no_code_is_ever_in_an_address(unlimited: Api):

@@ -35,7 +35,7 @@ class Both:
             for name, mode in modes.items()
         }
         self.shop = Api(world, applications=applications, keys=_keys(one))
-        self.shop.installation.context.reflection.refresh()
+        self.shop.installation.context.mirror_sync.refresh()
         self.bank = Api.__new__(Api)
         self.bank.__dict__ = {**self.shop.__dict__, "key": BANK_KEY}
 

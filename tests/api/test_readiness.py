@@ -22,7 +22,7 @@ def server(tmp_path: Path) -> Iterator[ValkeyServer]:
 @pytest.fixture
 def shop(server: ValkeyServer) -> Api:
     made = Api(World(server.client, server.url, lambda _: None), streams={"max_events": 1000})
-    made.installation.context.reflection.refresh()
+    made.installation.context.mirror_sync.refresh()
     return made
 
 
@@ -84,5 +84,5 @@ def test_who_does_not_know_how_far_the_ledger_has_come_is_not_ready(server: Valk
 
     assert api.client.get("/readyz").json["details"]["starts"] == "ledger-unknown"
     assert api.client.get("/readyz/checks").status_code == 200
-    api.installation.context.reflection.refresh()
+    api.installation.context.mirror_sync.refresh()
     assert api.client.get("/readyz").json["details"]["starts"] == "accepted"

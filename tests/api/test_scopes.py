@@ -11,7 +11,7 @@ from support_installation import API_KEY, BANK_KEY, NUMBER, World
 from support_operators import APPLICATIONS, Operators
 from werkzeug.routing import Rule
 
-from otp_service.api.auth import SIGNED
+from otp_service.api.auth import PROVIDER_PATHS
 from otp_service.domain.applications import APPLICATION_SCOPES, Scope, networks_of
 from otp_service.services.access import issue_operator_key
 
@@ -38,7 +38,7 @@ def _protected(api: Api) -> list[tuple[Rule, str]]:
     return [
         (rule, urls.build(rule.endpoint, dict.fromkeys(rule.arguments, "none"), method=next(iter(rule.methods))))
         for rule in rules
-        if not rule.rule.startswith(SIGNED)
+        if not rule.rule.startswith(PROVIDER_PATHS)
     ]
 
 

@@ -3,9 +3,9 @@
 import pytest
 from support_api import START, Api
 
-from otp_service.api.app import create_app, routes_of
-from otp_service.api.auth import SIGNED
-from otp_service.api.errors import KINDS
+from otp_service.api.app import all_routes, create_app
+from otp_service.api.auth import PROVIDER_PATHS
+from otp_service.api.errors import PROBLEM_KINDS
 from otp_service.domain.applications import Scope
 from otp_service.errors import OtpServiceError
 
@@ -41,7 +41,7 @@ def app(still_world):
 
 @pytest.mark.parametrize("error", _errors(), ids=lambda error: error.__name__)
 def test_every_error_has_a_status(error):
-    assert error.code in KINDS
+    assert error.code in PROBLEM_KINDS
 
 
 def test_every_error_that_is_raised_has_a_code_of_its_own():
@@ -53,7 +53,7 @@ def test_every_error_that_is_raised_has_a_code_of_its_own():
 
 
 def test_every_status_belongs_to_an_error():
-    assert KINDS.keys() - {error.code for error in _errors()} <= FROM_HTTP_ITSELF | TOLD_BY_THE_PROXY | LATER
+    assert PROBLEM_KINDS.keys() - {error.code for error in _errors()} <= FROM_HTTP_ITSELF | TOLD_BY_THE_PROXY | LATER
 
 
 def test_every_route_asks_for_an_api_key_except_the_named_ones(app):
@@ -77,13 +77,13 @@ def test_the_list_of_open_routes_names_only_routes_that_exist(app):
 
 
 def test_every_call_below_v1_needs_exactly_one_scope_or_proves_itself():
-    routes = list(routes_of(with_metrics=True))
+    routes = list(all_routes(with_metrics=True))
     protected = {route.rule for route in routes if route.resource.scope}
-    signed = {route.rule for route in routes if route.rule.startswith(SIGNED)}
+    signed = {route.rule for route in routes if route.rule.startswith(PROVIDER_PATHS)}
 
     assert protected == {route.rule for route in routes if route.rule.startswith("/v1/")} - signed
-    assert {start for start in SIGNED if any(rule.startswith(start) for rule in signed)} == set(SIGNED)
-    assert set(SIGNED) <= WITHOUT_API_KEY.keys()
+    assert {start for start in PROVIDER_PATHS if any(rule.startswith(start) for rule in signed)} == set(PROVIDER_PATHS)
+    assert set(PROVIDER_PATHS) <= WITHOUT_API_KEY.keys()
     assert {route.resource.scope for route in routes} == {None, *Scope}
 
 
@@ -93,4 +93,4 @@ def test_a_start_and_a_check_go_past_flask(still_world):
     one = api.start()
 
     assert api.post(f"{START}/{one}/check", {"code": api.code(one)}).json["valid"]
-    assert [route.name for route in routes_of(with_metrics=True) if route.hot] == ["startVerification", "checkCode"]
+    assert [route.name for route in all_routes(with_metrics=True) if route.hot] == ["startVerification", "checkCode"]

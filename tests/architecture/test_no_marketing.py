@@ -10,18 +10,18 @@ from support_api import START, Api
 from support_installation import NUMBER, World
 from support_sources import PACKAGE, modules
 
-from otp_service.api.app import routes_of
-from otp_service.api.docs import specification_of
+from otp_service.api.app import all_routes
+from otp_service.api.docs import build_specification
 from otp_service.domain.people import Meaning
 from otp_service.domain.verification import PurposeKind
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services import inbound
-from otp_service.services.inbound import receive
+from otp_service.services.inbound import handle_message
 from otp_service.settings import Settings
 from otp_service.settings.messages import read_catalogue
 
-SPEC = specification_of(routes_of(with_metrics=True))
+SPEC = build_specification(all_routes(with_metrics=True))
 OFFER = "Buy now: 50% off everything"
 IN_WORDS = {
     "to": "is a phone number, or refused",
@@ -161,10 +161,10 @@ def test_a_reply_is_of_the_catalogue_whatever_was_written(world: World):
     api.deliver()
     context = api.installation.context
     for text in ("HELP", OFFER, "help https://x.example", "{brand}"):
-        reply = receive(context, "sandbox", InboundMessage("", NUMBER, text))
+        reply = handle_message(context, "sandbox", InboundMessage("", NUMBER, text))
         if reply:
-            inbound.queue(context, reply)
-    assert inbound.send_waiting(context) == 1
+            inbound.queue_reply(context, reply)
+    assert inbound.send_replies(context) == 1
     texts = [one.text for one in context.store.mailbox.messages("shop", None)]
 
     assert texts[0] == context.catalogue.languages["en"].replies[Meaning.HELP].filled({"brand": "Acme Shop"})

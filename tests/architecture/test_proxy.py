@@ -12,7 +12,7 @@ from support_missing import missing
 from support_proxy import HAPROXY, proxied
 from support_service import eventually, in_parallel
 
-from otp_service.api.errors import KINDS
+from otp_service.api.errors import PROBLEM_KINDS
 
 START, CHECK = "/v1/verifications", "/v1/verifications/vf_1/check"
 if HAPROXY is None:
@@ -196,7 +196,7 @@ def test_who_waits_too_long_is_told_as_the_api_would_and_counted_and_probes_go_f
     assert max(seconds for _, seconds in refused) < 1
     for answer, _ in refused:
         problem = answer.json()
-        kind = KINDS[problem["code"]]
+        kind = PROBLEM_KINDS[problem["code"]]
         assert (answer.status_code, problem["status"], problem["title"]) == (503, kind.status, kind.title)
         assert (problem["code"], problem["type"]) == ("overloaded", "/problems/overloaded")
         assert (answer.headers["Content-Type"], answer.headers["Retry-After"]) == ("application/problem+json", "1")

@@ -24,8 +24,8 @@ from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import Accepted, InboundMessage, Receipt
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import METADATA
-from otp_service.services.inbound import receive
-from otp_service.services.receipts import record
+from otp_service.services.inbound import handle_message
+from otp_service.services.receipts import record_receipt
 from otp_service.services.suppressions import freeze
 from otp_service.store import keys
 
@@ -74,7 +74,7 @@ def _fly(installation: Installation, to: str) -> None:
         failing = Scripted(refused("unavailable", words)), Scripted(timed_out())
         Sender(shop, **dict(zip(ROUTE, (*failing, last), strict=True))).deliver()
         (message,) = last.sent
-        record(context, "third", message.dispatch_id, Receipt(DeliveryStatus.UNKNOWN, words, words))
+        record_receipt(context, "third", message.dispatch_id, Receipt(DeliveryStatus.UNKNOWN, words, words))
         shop.check(one, shop.wrong(one))
         shop.check(one, shop.code(one))
     lost = shop.start(to, **members)
@@ -84,7 +84,7 @@ def _fly(installation: Installation, to: str) -> None:
     *_, waiting = (shop.start(to, **members) for _ in range(MESSAGES - 6))
     with pytest.raises(RateLimitedError):
         shop.start(to, **members)
-    receive(context, "third", InboundMessage(f"from {to}", to, "STOP"))
+    handle_message(context, "third", InboundMessage(f"from {to}", to, "STOP"))
     freeze(context, named(context.keyring, parse_destination(to, None)), "shop", SuppressionSource.API, "lost phone")
     record_events(context)
 

@@ -15,8 +15,8 @@ from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.numbers import named, parse_destination
 from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import InboundMessage
-from otp_service.services.inbound import receive
-from otp_service.services.retention import Purging
+from otp_service.services.inbound import handle_message
+from otp_service.services.retention import Purger
 from otp_service.services.subjects import erase
 
 CANARY, ANOTHER = "+923451987654", "+923009999999"
@@ -48,7 +48,7 @@ def _fly(shop: Caller, to: str) -> None:
         shop.start(to, client_ip="203.0.113.77")
     shop.check(one, shop.code(one))
     for text in ("STOP", "START"):
-        receive(context, "sandbox", InboundMessage(f"from {to} {text}", to, text))
+        handle_message(context, "sandbox", InboundMessage(f"from {to} {text}", to, text))
     record_events(context)
     erase(context, named(context.keyring, parse_destination(to, None)), None)
 
@@ -66,7 +66,7 @@ def test_after_its_time_nothing_tells_of_a_number(installation: Installation, st
     assert traces() == {"redis", "ledger"}
     still_world.advance(LONGEST + 2 * DAY)
     _fly(shop, ANOTHER)
-    Purging(shop.context, installation.settings.retention.keeping, lambda: False).at_once()
+    Purger(shop.context, installation.settings.retention.keeping, lambda: False).purge_now()
     shop.context.store.events.trim()
     shop.context.ledger.database.close()
 

@@ -60,7 +60,7 @@ def refused(environ, *arguments: str) -> str:
 
 def context(environ):
     found = install(load_settings(environ=environ)).context
-    found.directory.refresh()
+    found.access_cache.refresh()
     found.ledger.database.close()
     return found
 

@@ -7,7 +7,7 @@ from support_installation import tree
 from support_operators import CLUB
 
 from otp_service.bootstrap import install
-from otp_service.cli.doctor import Level, of_access
+from otp_service.cli.doctor import Level, access_diagnoses
 from otp_service.domain.applications import Scope
 from otp_service.services.access import add_application, issue_key, revoke_key
 from otp_service.settings import settings_from
@@ -29,7 +29,7 @@ def installed(url: str, **sections):
 
 
 def found(one):
-    return [(f.level, f.subject, f.sentence) for f in of_access(one.settings, one.context, NOW)]
+    return [(f.level, f.subject, f.sentence) for f in access_diagnoses(one.settings, one.context, NOW)]
 
 
 def test_an_application_that_nobody_can_use_is_told_until_it_has_a_key_anywhere(url):
@@ -76,6 +76,6 @@ def test_an_application_of_the_ledger_without_a_ceiling_is_told_in_production(ur
     add_application(one.context, "club", text_of(section_of({**CLUB, "spend": {"day": "none"}})), "tests")
     production = one.settings.model_copy(update={"environment": "production"})
 
-    told = [(f.level, f.subject) for f in of_access(production, one.context, NOW)]
+    told = [(f.level, f.subject) for f in access_diagnoses(production, one.context, NOW)]
     assert unbounded in told
     assert unbounded not in [(level, subject) for level, subject, _ in found(one)]

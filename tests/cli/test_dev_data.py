@@ -24,7 +24,7 @@ KEY = "otp_a key with 'quotes'"
 
 
 def settings_of(configured, tmp_path):
-    table = cli_dev.table_of(configured, KEY)
+    table = cli_dev.merge_settings(configured, KEY)
     keys, _ = cli_dev.key_variables(tmp_path, {})
     return load_settings(environ={**keys, **cli_dev.write_configuration(tmp_path, table)})
 
@@ -154,7 +154,7 @@ def test_the_printed_key_works_whatever_keys_the_file_has(tmp_path):
 
 def test_the_defaults_are_not_changed_by_use():
     for configured in ({}, {"http": {"port": 1}}, {"applications": {"dev": {"name": "Mine"}}}):
-        cli_dev.table_of(configured, KEY)
+        cli_dev.merge_settings(configured, KEY)
     assert cli_dev.DEFAULTS["applications"]["dev"]["keys"] == []
 
 
@@ -227,7 +227,7 @@ def test_a_shell_reads_what_the_command_line_needs(tmp_path):
     folder = tmp_path / "it's here"
     folder.mkdir()
     keys, _ = cli_dev.key_variables(folder, {})
-    environ = {"HOME": "/x", **keys, **cli_dev.write_configuration(folder, cli_dev.table_of({}, KEY))}
+    environ = {"HOME": "/x", **keys, **cli_dev.write_configuration(folder, cli_dev.merge_settings({}, KEY))}
     path = cli_dev.write_environment(folder, environ)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     script = '. "$1"; exec env'
@@ -285,7 +285,7 @@ def test_who_has_not_read_the_environment_of_make_run_is_told(tmp_path, monkeypa
 
 def guide_of(configured, tmp_path):
     keys = {"keys": {"root": f"k:{_material(tmp_path)}", "pseudonym": _material(tmp_path)}}
-    settings = settings_from(merged(cli_dev.table_of(configured, KEY), keys))
+    settings = settings_from(merged(cli_dev.merge_settings(configured, KEY), keys))
     return guide("http://x", KEY, settings, tmp_path / "my data" / "env")
 
 

@@ -13,7 +13,13 @@ from otp_service.bootstrap import install
 from otp_service.cli.find import _SENTENCES, sentence
 from otp_service.domain.verification import Delivery, DeliveryStatus, Status
 from otp_service.services import number_history
-from otp_service.services.number_history import Case, Explanation, Found, Story, Why
+from otp_service.services.number_history import (
+    DeliveryExplanation,
+    ExplainedVerification,
+    NumberHistory,
+    VerificationHistory,
+    Why,
+)
 from otp_service.settings import load_settings
 
 MASK = "+92 ••• ••••567"
@@ -114,8 +120,10 @@ def test_support_is_warned_when_there_was_too_much_to_read(environ, shop, monkey
     shop.start()
     assert "too many events" not in run("find", NUMBER, environ=environ).stderr
 
-    everything = number_history.find
-    monkeypatch.setattr(number_history, "find", lambda *asked: replace(everything(*asked), complete=False))
+    everything = number_history.find_number_history
+    monkeypatch.setattr(
+        number_history, "find_number_history", lambda *asked: replace(everything(*asked), complete=False)
+    )
     assert "Warning: there are too many events" in run("find", NUMBER, environ=environ).stderr
 
 
@@ -129,9 +137,9 @@ def delivery(status, gateway="first", reason=None, raw=None):
 
 
 def told(why, about, *failures, status=Status.PENDING, reporting=("first",)):
-    story = Story("vf_1", "shop", "login", "PK", MASK, 0, status, 0, (about,) if about else ())
-    case = Case(story, Explanation(why, about, failures), {"first": None, "second": None})
-    return sentence(case, Found((case,), complete=True, reporting=frozenset(reporting)))
+    history = VerificationHistory("vf_1", "shop", "login", "PK", MASK, 0, status, 0, (about,) if about else ())
+    case = ExplainedVerification(history, DeliveryExplanation(why, about, failures), {"first": None, "second": None})
+    return sentence(case, NumberHistory((case,), complete=True, reporting=frozenset(reporting)))
 
 
 @pytest.mark.parametrize(

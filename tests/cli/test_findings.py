@@ -10,10 +10,10 @@ from otp_service.cli.doctor import (
     WORKER,
     Level,
     diagnose,
-    of_safety,
-    of_server,
-    of_settings,
-    refused,
+    refusal_diagnosis,
+    safety_diagnoses,
+    server_diagnoses,
+    settings_diagnoses,
 )
 from otp_service.gateways.sandbox import SandboxGateway
 from otp_service.settings import settings_from
@@ -26,7 +26,7 @@ HTTP = {"kind": "http", "url": "https://sms.example/send", "form": {"to": "{to}"
 def found(url=LOCAL, **sections):
     """Return the subjects and sentences of what is not well."""
     settings = settings_from(tree(url, **sections))
-    return [(f.level, f.subject, f.sentence) for f in of_settings(settings) if f.level is not Level.OK]
+    return [(f.level, f.subject, f.sentence) for f in settings_diagnoses(settings) if f.level is not Level.OK]
 
 
 def test_a_sound_installation_has_no_finding():
@@ -65,7 +65,7 @@ def test_the_root_keys_are_named_and_when_one_may_go(root, sentence, action):
     root_keys = " ".join(f"{name}:{key()}" for name in root)
     keys = {"root": root_keys, "pseudonym": key()}
     settings = settings_from(tree(LOCAL, keys=keys, purposes={"login": {"ttl": 600}}))
-    told = next(finding for finding in of_safety(settings) if finding.subject == "keys")
+    told = next(finding for finding in safety_diagnoses(settings) if finding.subject == "keys")
     assert (told.level, told.sentence, told.action) == (Level.OK, sentence, action)
 
 
@@ -173,14 +173,14 @@ GOOD = {
 )
 def test_a_setting_of_the_server_that_costs_something_is_told(name, value, level):
     settings = GOOD | {name: value}
-    bad = [finding for finding in of_server(settings.get) if finding.level is not Level.OK]
+    bad = [finding for finding in server_diagnoses(settings.get) if finding.level is not Level.OK]
     assert [finding.level for finding in bad] == [level]
     assert bad[0].subject == name
     assert bad[0].action
 
 
 def test_good_settings_of_the_server_have_no_finding():
-    assert all(finding.level is Level.OK for finding in of_server(GOOD.get))
+    assert all(finding.level is Level.OK for finding in server_diagnoses(GOOD.get))
 
 
 @pytest.mark.parametrize(("skew", "words"), [(0.5, "agrees"), (-2.5, "2.5 s behind"), (600.0, "600.0 s ahead of")])
@@ -191,7 +191,7 @@ def test_clocks_are_compared(skew, words):
 
 def test_another_pseudonym_key_fails_and_a_new_server_does_not():
     assert [one.level for claimed in (True, False) for one in diagnose(CLAIM, claimed)] == [Level.OK, Level.OK]
-    finding = refused(installation_refusal(["pseudonym_key", "bucket_bits"]))
+    finding = refusal_diagnosis(installation_refusal(["pseudonym_key", "bucket_bits"]))
     assert (finding.level, finding.name) == (Level.FAIL, "other-installation")
     assert "another pseudonym_key and another bucket_bits" in finding.sentence
 

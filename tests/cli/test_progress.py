@@ -65,7 +65,7 @@ def test_a_dumb_terminal_sees_no_bar(environ, tmp_path, variables):
 
 @pytest.mark.parametrize("from_pipe", [False, True])
 def test_a_pipe_gets_a_plain_line_when_it_takes_long(environ, tmp_path, monkeypatch, from_pipe):
-    monkeypatch.setattr(output, "_FIRST_REPORT", 0.1)
+    monkeypatch.setattr(output, "_FIRST_REPORT_AFTER", 0.1)
     given = ("-", (tmp_path / "list").read_text()) if from_pipe else (str(tmp_path / "list"), None)
     result = run("suppressions", "import", given[0], environ=environ, stdin=given[1])
 
@@ -94,7 +94,7 @@ def test_short_work_says_nothing_of_it(environ, tmp_path):
 )
 def test_other_long_work_tells_too(environ, tmp_path, monkeypatch, command, things):
     """A look as soon as there is anything to see: that it is told at all, and beside standard output."""
-    monkeypatch.setattr(output, "_FIRST_REPORT", 0.0)
+    monkeypatch.setattr(output, "_FIRST_REPORT_AFTER", 0.0)
     result = run(*(str(tmp_path / "log") if part == "LOG" else part for part in command), environ=environ)
 
     assert result.exit_code == 0, result.output

@@ -7,7 +7,7 @@ import sys
 
 from support_cli import configured
 
-from otp_service.cli.main import collect_again
+from otp_service.cli.main import resume_garbage_collection
 
 COMMAND = """
 import atexit, gc, sys
@@ -66,5 +66,5 @@ def test_a_server_process_is_imported_without_collections_and_serves_with_them(t
 
 def test_where_collections_were_not_held_nothing_changes():
     frozen = gc.get_freeze_count()
-    collect_again()
+    resume_garbage_collection()
     assert (gc.isenabled(), gc.get_freeze_count()) == (True, frozen)

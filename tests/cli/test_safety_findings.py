@@ -7,7 +7,7 @@ from support_installation import tree
 from support_refusals import HTTP, SIM_SWAP, SMPP
 
 from otp_service.bootstrap import install
-from otp_service.cli.doctor import Level, of_ledger, of_safety
+from otp_service.cli.doctor import Level, ledger_diagnoses, safety_diagnoses
 from otp_service.settings import settings_from
 
 LOCAL = "redis://localhost/0"
@@ -31,7 +31,7 @@ def found(url=LOCAL, **sections):
     settings = settings_from(tree(url, **{**SOUND, **sections, "gateways": gateways}), to_start=False)
     return [
         finding
-        for finding in of_safety(settings)
+        for finding in safety_diagnoses(settings)
         if finding.level is not Level.OK and finding.name != "gateway-for-development"
     ]
 
@@ -164,7 +164,7 @@ def test_a_short_secret_of_a_provider_is_a_warning_and_no_refusal():
 
 def test_the_keys_are_told_to_be_there_only_where_they_are():
     tables = [tree(LOCAL), tree(LOCAL, keys={"pseudonym": "A" * 43 + "="})]
-    subjects = [[one.subject for one in of_safety(settings_from(table, to_start=False))] for table in tables]
+    subjects = [[one.subject for one in safety_diagnoses(settings_from(table, to_start=False))] for table in tables]
 
     assert subjects == [["keys"], ["OTP_SERVICE_PSEUDONYM_KEY"]]
 
@@ -208,7 +208,7 @@ def test_a_superuser_as_role_of_the_database_is_a_warning(
     sections = {**SOUND, "ledger": {"url": url}}
     settings = settings_from(tree(valkey.url, environment="production", **sections), to_start=False)
     with contextlib.closing(install(settings)) as installation:
-        findings = list(of_ledger(settings, installation.context))
+        findings = list(ledger_diagnoses(settings, installation.context))
     postgres_server.drop(name)
 
     assert [one.sentence.startswith("The database's role is a superuser") for one in findings].count(True) == warned

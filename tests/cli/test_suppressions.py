@@ -13,8 +13,8 @@ from otp_service.bootstrap import install
 from otp_service.domain.numbers import named, parse_destination
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import LedgerUnavailableError, SuppressedError
-from otp_service.services.consents import give
-from otp_service.services.suppressions import suppress_number
+from otp_service.services.consents import give_consent
+from otp_service.services.suppressions import add_suppressions
 from otp_service.settings import load_settings
 from otp_service.store import keys
 
@@ -95,7 +95,9 @@ def test_who_said_so_and_when_is_shown(environ, shop):
 
 def test_what_the_person_said_is_lifted_with_a_reason_only(environ, shop):
     to = named(shop.context.keyring, parse_destination(NUMBER, None))
-    suppress_number(shop.context, (Suppression(to.pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND),))
+    add_suppressions(
+        shop.context, (Suppression(to.pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND),)
+    )
     lift = ("suppressions", "lift", NUMBER, "--application", "shop")
     result = run(*lift, environ=environ)
     assert result.exit_code == 2
@@ -216,7 +218,7 @@ def test_more_numbers_than_fit_a_transaction_are_imported(environ, shop):
 
 def consented(shop):
     to = named(shop.context.keyring, parse_destination(NUMBER, None))
-    give(shop.context, shop.application, to, "login", EVIDENCE)
+    give_consent(shop.context, shop.application, to, "login", EVIDENCE)
 
 
 def test_all_that_is_held_is_written_as_json(environ, shop):
@@ -227,7 +229,7 @@ def test_all_that_is_held_is_written_as_json(environ, shop):
     assert held["to"] == MASK
     assert held["applications"].keys() == {"shop"}
     assert held["applications"]["shop"]["consents"][0]["text_sha256"] == EVIDENCE.text_sha256
-    assert held["applications"]["shop"]["passing"] == [one]
+    assert held["applications"]["shop"]["recent"] == [one]
 
 
 def test_what_is_held_is_told_by_application_and_what_is_of_all_apart(environ, shop):
@@ -268,13 +270,13 @@ def test_after_the_ledger_was_restored_an_operator_decides(environ, shop, tmp_pa
         file.unlink()
     (tmp_path / "ledger.db").write_bytes(backup)
     late = Caller(install(load_settings(environ=environ)))
-    late.context.reflection.refresh()
+    late.context.mirror_sync.refresh()
     with pytest.raises(LedgerUnavailableError):
         late.start()
     assert "Redis and the ledger have different histories" in run("doctor", environ=environ).output
 
     told("ledger", "rebuild", "--yes", environ=environ)
-    late.context.reflection.refresh()
+    late.context.mirror_sync.refresh()
     assert late.start()
 
 

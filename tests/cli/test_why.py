@@ -9,7 +9,13 @@ from support_outbox import Scripted, Sender, refused
 from otp_service.bootstrap import install
 from otp_service.cli.find import sentence
 from otp_service.domain.verification import Delivery, DeliveryStatus, Status
-from otp_service.services.number_history import Case, Explanation, Found, Story, Why
+from otp_service.services.number_history import (
+    DeliveryExplanation,
+    ExplainedVerification,
+    NumberHistory,
+    VerificationHistory,
+    Why,
+)
 from otp_service.settings import load_settings
 
 HTTP, LOST = "throttled 429", "unavailable x"
@@ -21,9 +27,9 @@ def told(*failures):
         Delivery(1, number, "sms", gateway, DeliveryStatus.FAILED, 0, reason)
         for number, (gateway, reason) in enumerate(failures, 1)
     )
-    story = Story("vf_1", "shop", "login", "PK", "+92 •••", 0, Status.EXPIRED, 0, calls)
-    case = Case(story, Explanation(Why.ALL_FAILED, calls[-1], calls), {})
-    return sentence(case, Found(cases=(case,), complete=True, reporting=frozenset()))
+    history = VerificationHistory("vf_1", "shop", "login", "PK", "+92 •••", 0, Status.EXPIRED, 0, calls)
+    case = ExplainedVerification(history, DeliveryExplanation(Why.ALL_FAILED, calls[-1], calls), {})
+    return sentence(case, NumberHistory(verifications=(case,), complete=True, reporting=frozenset()))
 
 
 @pytest.mark.parametrize(

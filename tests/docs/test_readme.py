@@ -9,7 +9,7 @@ import pytest
 from support_messages import CATALOGUE, LANGUAGES, wording
 from support_sources import ROOT, committed_files
 
-from otp_service.api.verifications import CaughtAnswer, CheckAnswer, DeliveryAnswer, VerificationAnswer
+from otp_service.api.verifications import CaughtMessageAnswer, CheckAnswer, DeliveryAnswer, VerificationAnswer
 from otp_service.domain.payments import Transaction
 from otp_service.domain.templates import write
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
@@ -37,7 +37,7 @@ def test_its_answers_have_exactly_the_members_of_an_answer():
 
     assert started.keys() == members(VerificationAnswer)
     assert [delivery.keys() for delivery in started["deliveries"]] == [members(DeliveryAnswer)]
-    assert caught.keys() == members(CaughtAnswer)
+    assert caught.keys() == members(CaughtMessageAnswer)
     assert checked.keys() == members(CheckAnswer)
 
 

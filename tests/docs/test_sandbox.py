@@ -54,7 +54,7 @@ def test_it_explains_exactly_the_members_of_a_section_and_of_a_report():
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: "-".join(block["gateways"]))
 def test_its_examples_are_valid_for_dev(block):
     keys = {"keys": {"root": f"k:{new_key()}", "pseudonym": new_key()}}
-    settings = settings_from(merged(dev.table_of(block, "otp_key"), keys))
+    settings = settings_from(merged(dev.merge_settings(block, "otp_key"), keys))
 
     assert set(block["gateways"]) <= set(settings.gateways)
 

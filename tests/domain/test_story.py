@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from otp_service.domain.verification import BreakerState, Delivery, DeliveryStatus, GatewayHealth, Status
-from otp_service.services.number_history import Story, Surroundings, Why, explain
+from otp_service.services.number_history import DeliveryConditions, VerificationHistory, Why, explain
 
 WELL = GatewayHealth(BreakerState.CLOSED)
 BLOCKED = GatewayHealth(BreakerState.OPEN, opens_in=1000)
@@ -37,8 +37,8 @@ def told(
     route: dict[str, GatewayHealth] | None = None,
 ) -> Why:
     state = Status(status) if status else None
-    story = Story("vf_1", "shop", "login", "PK", "+92 •••", 0, state, 0, deliveries, given_up or {})
-    return explain(story, Surroundings(worker, {"first": WELL} if route is None else route)).why
+    history = VerificationHistory("vf_1", "shop", "login", "PK", "+92 •••", 0, state, 0, deliveries, given_up or {})
+    return explain(history, DeliveryConditions(worker, {"first": WELL} if route is None else route)).why
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_every_reason_stands_in_the_table() -> None:
 def test_an_explanation_names_the_calls_for_the_last_message_that_failed() -> None:
     first, second = one("failed", "unavailable a"), one("unknown", "unavailable b", dispatch=2)
     later = one("failed", "unavailable c", message=2)
-    story = Story("vf_1", "shop", "login", "PK", "+92 •••", 0, Status.EXPIRED, 0, (first, second))
+    history = VerificationHistory("vf_1", "shop", "login", "PK", "+92 •••", 0, Status.EXPIRED, 0, (first, second))
 
-    assert explain(story, Surroundings(True, {})).failures == (first, second)
-    again = Story("vf_1", "shop", "login", "PK", "+92 •••", 0, Status.EXPIRED, 0, (first, second, later))
-    assert explain(again, Surroundings(True, {})).failures == (later,)
+    assert explain(history, DeliveryConditions(True, {})).failures == (first, second)
+    again = VerificationHistory("vf_1", "shop", "login", "PK", "+92 •••", 0, Status.EXPIRED, 0, (first, second, later))
+    assert explain(again, DeliveryConditions(True, {})).failures == (later,)

@@ -16,7 +16,7 @@ from otp_service.gateways.smpp.protocol import FAILURES as SMPP
 from otp_service.gateways.twilio import FAILURES as TWILIO
 from otp_service.gateways.twilio import receipt_of_message
 from otp_service.gateways.vonage import FAILURES as VONAGE
-from otp_service.services.call_outcomes import after_failure, told_by
+from otp_service.services.call_outcomes import call_result, settlement_after_failure
 from otp_service.store.outbox import NextStep
 from otp_service.testing.provider import Provider
 from otp_service.testing.samples import MESSAGE, CannedResponse
@@ -141,7 +141,7 @@ def test_every_code_belongs_to_one_side():
 def test_a_refused_account_goes_on_to_the_next_gateway_and_a_refused_message_does_not(gateway, code, monkeypatch):
     failed = failure(gateway, code, monkeypatch)
     refuses_us, refuses_it = code in REFUSES_US[gateway], code in REFUSES_THE_MESSAGE[gateway]
-    follows = after_failure(failed, None)
+    follows = settlement_after_failure(failed, None)
 
     assert isinstance(failed, GatewayError)
     assert (failed.kind == "account") is refuses_us, failed
@@ -150,12 +150,12 @@ def test_a_refused_account_goes_on_to_the_next_gateway_and_a_refused_message_doe
     assert follows.next in {NextStep.NEXT, NextStep.DEAD}
     if refuses_us:
         counts = (gateway, code) not in OF_THE_NUMBER
-        assert told_by(failed, 0.0, FREE) is (Call.BAD if counts else Call.WELL)
+        assert call_result(failed, 0.0, FREE) is (Call.BAD if counts else Call.WELL)
         assert not failed.ambiguous, "it was not taken"
     if failed.kind == "error":
-        assert told_by(failed, 0.0, FREE) is Call.BAD
+        assert call_result(failed, 0.0, FREE) is Call.BAD
     if refuses_it:
-        assert told_by(failed, 0.0, FREE) is Call.WELL
+        assert call_result(failed, 0.0, FREE) is Call.WELL
 
 
 @pytest.mark.parametrize(("gateway", "code"), sorted(OF_THE_SENDER, key=str))
@@ -163,7 +163,7 @@ def test_a_refused_sender_of_one_application_is_not_held_against_the_account_of_
     failed = failure(gateway, code, monkeypatch, replace(MESSAGE, sender="ACME"))
 
     assert (failed.kind, failed.of_message) == ("account", True)
-    assert told_by(failed, 0.0, FREE) is Call.WELL
+    assert call_result(failed, 0.0, FREE) is Call.WELL
 
 
 @pytest.mark.parametrize("code", [0x0D, 0x0E, 0x0F, 0x53])

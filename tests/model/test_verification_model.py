@@ -32,7 +32,7 @@ from otp_service.domain.guard import coarse_retry_after
 from otp_service.domain.payments import Transaction
 from otp_service.errors import OtpServiceError, RateLimitedError
 from otp_service.services.delivery import deliver
-from otp_service.services.operator_actions import fence
+from otp_service.services.operator_actions import fence_store
 
 EXAMPLES = os.environ.get("OTP_SERVICE_MODEL_EXAMPLES")
 STEPS = 40
@@ -141,7 +141,7 @@ class Life(RuleBasedStateMachine):
     def install(self, name: str, may_be_fenced: bool) -> None:
         self.may_be_fenced = may_be_fenced
         self.frozen.reset()
-        self.installations[name].context.reflection.refresh()
+        self.installations[name].context.mirror_sync.refresh()
         setup = SETUPS[name]
         self.callers = {each: Caller(self.installations[name], each) for each in ("shop", "bank")}
         self.model = Model(setup.rules, {"login": setup.login, "payment": PAY}, self.frozen.now)
@@ -266,7 +266,7 @@ class Life(RuleBasedStateMachine):
         if not now:
             return
         STEPS_RUN["fence"] += 1
-        fence(self.callers["shop"].context)
+        fence_store(self.callers["shop"].context)
         self.model.fence()
 
     # --- time ------------------------------------------------------------------------------------------------

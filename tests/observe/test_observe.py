@@ -10,7 +10,7 @@ import yaml
 from support_programs import programs_of
 from support_sources import LUA, ROOT
 
-from otp_service.api.errors import KINDS
+from otp_service.api.errors import PROBLEM_KINDS
 from otp_service.domain.guard import RULES, Mode
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind
@@ -38,7 +38,7 @@ SELECTOR = re.compile(r"\b(otp_service_\w+)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 
 VALUES = {
-    ("otp_service_verifications_started_total", "outcome"): {"accepted", *KINDS},
+    ("otp_service_verifications_started_total", "outcome"): {"accepted", *PROBLEM_KINDS},
     ("otp_service_dispatches_total", "outcome"): {"accepted", *FailureKind},
     ("otp_service_receipts_total", "status"): set(DeliveryStatus),
     ("otp_service_policy_verdicts_total", "verdict"): set(Ruling),

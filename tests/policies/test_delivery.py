@@ -18,9 +18,9 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.policies.base import ALLOW, DENY, AskedPolicy, PolicyError, not_by, only_by
 from otp_service.services.delivery import deliver
-from otp_service.services.number_history import Why, find
-from otp_service.services.receipts import record
-from otp_service.services.suppressions import suppress_number
+from otp_service.services.number_history import Why, find_number_history
+from otp_service.services.receipts import record_receipt
+from otp_service.services.suppressions import add_suppressions
 from otp_service.telemetry import metrics
 
 THREE = {"login": {"channels": ["sms", "voice", "whatsapp"]}}
@@ -40,7 +40,7 @@ def channels_of(sender: Sender) -> list[str]:
 
 
 def why(sender: Sender) -> Why:
-    (case,) = find(sender.context, parse_destination(NUMBER, None)).cases
+    (case,) = find_number_history(sender.context, parse_destination(NUMBER, None)).verifications
     return case.explanation.why
 
 
@@ -50,9 +50,9 @@ def test_nobody_is_asked_about_a_number_whose_holder_said_stop(still_world: Worl
     shop = sender(still_world, asked("looked-up", judge))
     shop.caller.start()
     entry = Suppression(shop.context.keyring.pseudonym(NUMBER), "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
-    suppress_number(shop.context, (entry,))
+    add_suppressions(shop.context, (entry,))
     shop.deliver()
-    suppress_number(shop.context, (replace(entry, lifted=True),))
+    add_suppressions(shop.context, (replace(entry, lifted=True),))
 
     assert (judge.questions, shop.sent()) == ([], [])
 
@@ -349,7 +349,7 @@ def test_a_message_that_arrived_after_all_is_not_asked_about(still_world: World)
     shop = sender(still_world, asked("calls", judge, channels=["voice"]), scripted={"sandbox": gateway})
     shop.caller.start()
     shop.deliver()
-    record(shop.context, "sandbox", gateway.sent[0].dispatch_id, Receipt(DeliveryStatus.DELIVERED, "delivered"))
+    record_receipt(shop.context, "sandbox", gateway.sent[0].dispatch_id, Receipt(DeliveryStatus.DELIVERED, "delivered"))
     shop.deliver()
 
     assert (judge.questions, letters(still_world.client)) == ([], [])
@@ -361,7 +361,7 @@ def test_a_further_message_after_a_receipt_is_asked_about(still_world: World):
     one = shop.caller.start()
     shop.deliver()
     (sent,) = shop.gateways["sandbox"].sent
-    record(shop.context, "sandbox", sent.dispatch_id, Receipt(DeliveryStatus.UNDELIVERED, "undelivered"))
+    record_receipt(shop.context, "sandbox", sent.dispatch_id, Receipt(DeliveryStatus.UNDELIVERED, "undelivered"))
     shop.deliver()
 
     assert judge.channels == ["sms", "voice"]

@@ -58,7 +58,7 @@ def track(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Racers, In
 @pytest.fixture
 def racers(track: tuple[Racers, Installation, ValkeyServer]) -> Racers:
     track[2].client.flushall()
-    track[1].context.reflection.refresh()
+    track[1].context.mirror_sync.refresh()
     return track[0]
 
 

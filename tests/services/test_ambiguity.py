@@ -11,9 +11,9 @@ from support_outbox import Scripted, Sender, letters, refused, story, timed_out
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
-from otp_service.services.delivery import Policy
-from otp_service.services.number_history import Why, find
-from otp_service.services.receipts import record
+from otp_service.services.delivery import RetryPolicy
+from otp_service.services.number_history import Why, find_number_history
+from otp_service.services.receipts import record_receipt
 
 GATEWAYS = {name: {"kind": "sandbox"} for name in ("first", "second", "third")}
 GONE = 1300
@@ -41,11 +41,11 @@ def shop(frozen: FrozenValkey) -> Caller:
     )
 
 
-def _policy(**members: Any) -> Policy:
-    return Policy(**{"max_ambiguous": 1, "backoff": (1.0,), **members})
+def _policy(**members: Any) -> RetryPolicy:
+    return RetryPolicy(**{"max_ambiguous": 1, "backoff": (1.0,), **members})
 
 
-def _deliver(frozen: FrozenValkey, sender: Sender, policy: Policy) -> None:
+def _deliver(frozen: FrozenValkey, sender: Sender, policy: RetryPolicy) -> None:
     """Deliver what there is, with workers that die and others that take over from them, until nothing is left."""
     for _ in range(12):
         jobs = [*sender.context.store.outbox.claim("heir", 9, 15_000), *_new(sender)]
@@ -130,7 +130,7 @@ def test_a_report_that_it_failed_makes_a_call_certain(frozen: FrozenValkey, shop
 
     def be_told() -> None:
         (made, *_) = sender.gateways["first"].sent
-        record(shop.context, "first", made.dispatch_id, Receipt(DeliveryStatus.EXPIRED, "EXPIRED"))
+        record_receipt(shop.context, "first", made.dispatch_id, Receipt(DeliveryStatus.EXPIRED, "EXPIRED"))
         time_out()
 
     sender.gateways["second"].script[:] = [be_told]
@@ -158,7 +158,7 @@ def test_that_nobody_knows_is_told_now_and_when_the_record_has_gone(frozen: Froz
     told = []
     for wait in (0, GONE):
         frozen.advance(wait)
-        (case,) = find(shop.context, parse_destination(NUMBER, None)).cases
+        (case,) = find_number_history(shop.context, parse_destination(NUMBER, None)).verifications
         told.append(case.explanation.why)
 
     assert told == [Why.NOBODY_KNOWS, Why.NOBODY_KNOWS]

@@ -24,7 +24,7 @@ from support_outbox import (
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
-from otp_service.services.receipts import record
+from otp_service.services.receipts import record_receipt
 from otp_service.store.outbox import NextStep, Settlement, SettleResult
 
 GATEWAYS = {"first": {"kind": "sandbox"}, "second": {"kind": "sandbox"}}
@@ -57,7 +57,7 @@ def _shop(frozen: FrozenValkey, **second: Any) -> Caller:
 def _reported(shop: Caller, sender: Sender, gateway: str, status: str) -> None:
     """Let a gateway report on its last call."""
     made = sender.gateways[gateway].sent[-1].dispatch_id
-    assert record(shop.context, gateway, made, Receipt(DeliveryStatus(status), status.upper()))
+    assert record_receipt(shop.context, gateway, made, Receipt(DeliveryStatus(status), status.upper()))
 
 
 def _first_is_reported_while_the_second_fails(shop: Caller, status: str, answer: str) -> Sender:

@@ -20,7 +20,15 @@ from otp_service.ledger.audit import Link, SignedHead, Wanted
 from otp_service.ledger.retention import RULES, Purge
 from otp_service.ledger.schema import api_keys, audit, consents, events, head, suppressions, verifications
 from otp_service.services.access import authenticate
-from otp_service.services.audit import HeadKeeper, Looked, head_line, pack, read_heads, signed_head, verify
+from otp_service.services.audit import (
+    AuditProgress,
+    HeadSigner,
+    head_to_json,
+    make_dispute_pack,
+    read_heads,
+    sign_head,
+    verify_chain,
+)
 from otp_service.services.context import Context
 from otp_service.telemetry.redaction import redact_event
 
@@ -55,7 +63,7 @@ def fill(context: Context, name: str = "vf_1") -> None:
 
 
 def flaws(context: Context, *outside: SignedHead) -> list[tuple[int, str]]:
-    return [(one.sequence, one.sentence) for one in verify(context, Looked(), outside)]
+    return [(one.sequence, one.sentence) for one in verify_chain(context, AuditProgress(), outside)]
 
 
 def tamper(context: Context, change: Callable[[Connection], object]) -> None:
@@ -68,14 +76,14 @@ def tamper(context: Context, change: Callable[[Connection], object]) -> None:
 
 
 def now(context: Context) -> SignedHead:
-    return signed_head(context, context.ledger.audit.head())
+    return sign_head(context, context.ledger.audit.head())
 
 
 def test_a_ledger_that_nobody_touched_is_as_it_was_recorded(filled: Context) -> None:
-    looked = Looked()
+    progress = AuditProgress()
 
-    assert list(verify(filled, looked, [now(filled)])) == []
-    assert (looked.entries, looked.first, looked.last, looked.gone, looked.heads) == (24, 1, 24, 0, 1)
+    assert list(verify_chain(filled, progress, [now(filled)])) == []
+    assert (progress.entries, progress.first, progress.last, progress.gone, progress.heads) == (24, 1, 24, 0, 1)
 
 
 def test_an_empty_one_is_too(context: Context) -> None:
@@ -162,7 +170,7 @@ def cut(connection: Connection) -> None:
 
 
 def test_a_tail_that_was_cut_off_shows_against_a_head_that_was_exported_and_by_nothing_else(filled: Context) -> None:
-    exported = list(read_heads([head_line(filled, now(filled))]))
+    exported = list(read_heads([head_to_json(filled, now(filled))]))
     tamper(filled, cut)
 
     assert [place for place, sentence in flaws(filled) if "erasures" not in sentence] == []
@@ -172,7 +180,7 @@ def test_a_tail_that_was_cut_off_shows_against_a_head_that_was_exported_and_by_n
 def test_a_chain_that_was_written_anew_shows_against_a_head_that_was_exported(filled: Context) -> None:
     one = now(filled)
     forged = SignedHead(replace(one.head, link="0" * 64), one.signature)
-    with_key = signed_head(filled, replace(one.head, link="0" * 64))
+    with_key = sign_head(filled, replace(one.head, link="0" * 64))
 
     assert flaws(filled, forged)[0] == (24, "the signature under the head here is not this installation's")
     anew = "a head was signed at entry 24 with another link: the chain was written anew"
@@ -194,7 +202,7 @@ def test_who_can_write_sql_can_let_himself_in_and_the_chain_does_not_show_it(fil
         authenticate(filled, "his", lambda: None)
     tamper(filled, lambda connection: connection.execute(insert(api_keys).values(**row, created=1)))
     tamper(filled, lambda connection: connection.execute(update(head).values(access=head.c.access + 1)))
-    filled.directory.refresh()
+    filled.access_cache.refresh()
 
     assert authenticate(filled, "his", lambda: None).key.scopes == {Scope.ADMIN}
     assert flaws(filled) == []
@@ -202,7 +210,7 @@ def test_who_can_write_sql_can_let_himself_in_and_the_chain_does_not_show_it(fil
 
 def test_how_a_verification_ended_is_proven_by_its_events_alone(filled: Context) -> None:
     tamper(filled, lambda connection: connection.execute(update(verifications).values(status="approved", ended=1)))
-    made = pack(filled, Wanted(verification="vf_1"), {})
+    made = make_dispute_pack(filled, Wanted(verification="vf_1"), {})
 
     assert flaws(filled) == []
     assert "status" not in made["rows"][0]["row"]
@@ -218,34 +226,34 @@ def test_a_purge_and_an_erasure_leave_the_chain_as_it_was(filled: Context) -> No
         for data in RULES:
             list(filled.ledger.purges.run(Purge(data, later - 400 * DAY, later, filled.keyring.signer)))
         filled.ledger.people.erase(NUMBER, None)
-        looked = Looked()
-        found = list(verify(filled, looked))
+        progress = AuditProgress()
+        found = list(verify_chain(filled, progress))
 
     assert found == []
-    assert looked.gone > 6
+    assert progress.gone > 6
 
 
 def test_the_chain_itself_goes_up_to_a_signed_head_and_begins_there(filled: Context) -> None:
     kept: list[str] = []
-    keeper = HeadKeeper(filled, 60, lambda one: kept.append(head_line(filled, one)))
-    keeper.turn()
+    keeper = HeadSigner(filled, 60, lambda one: kept.append(head_to_json(filled, one)))
+    keeper.sign_if_due()
     fill(filled, "vf_9")
     later = filled.ledger.audit.head().at + 4000 * DAY
     with time_machine.travel(later / 1000, tick=False):
         for data in RULES:
             list(filled.ledger.purges.run(Purge(data, later - 3650 * DAY, later, filled.keyring.signer)))
-        looked = Looked()
-        found = list(verify(filled, looked, read_heads(kept)))
+        progress = AuditProgress()
+        found = list(verify_chain(filled, progress, read_heads(kept)))
 
     assert found == []
-    assert looked.first == 25
+    assert progress.first == 25
 
 
 def test_a_purge_while_the_chain_is_looked_through_is_no_flaw(filled: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    HeadKeeper(filled, 60, None).turn()
+    HeadSigner(filled, 60, None).sign_if_due()
     fill(filled, "vf_9")
     later = filled.ledger.audit.head().at + 4000 * DAY
-    monkeypatch.setattr("otp_service.services.audit.AT_ONCE", 2)
+    monkeypatch.setattr("otp_service.services.audit.BATCH_SIZE", 2)
     monkeypatch.setattr("otp_service.ledger.retention.BATCH", 3)
     read = filled.ledger.audit.links
     with time_machine.travel(later / 1000, tick=False):
@@ -260,28 +268,28 @@ def test_a_purge_while_the_chain_is_looked_through_is_no_flaw(filled: Context, m
             return read(after, most)
 
         monkeypatch.setattr(filled.ledger.audit, "links", read_and_purge)
-        looked = Looked()
-        during = list(verify(filled, looked))
+        progress = AuditProgress()
+        during = list(verify_chain(filled, progress))
         list(purge)
-        after = list(verify(filled, Looked()))
+        after = list(verify_chain(filled, AuditProgress()))
 
     assert (during, after) == ([], [])
-    assert looked.gone
+    assert progress.gone
 
 
 def test_a_head_that_was_handed_to_nobody_is_not_taken_for_exported(filled: Context) -> None:
     kept: list[int] = []
-    HeadKeeper(filled, 3600, None).turn()
+    HeadSigner(filled, 3600, None).sign_if_due()
     assert [one.head.sequence for one in filled.ledger.audit.unexported()] == [24]
 
-    HeadKeeper(filled, 3600, lambda one: kept.append(one.head.sequence)).turn()
+    HeadSigner(filled, 3600, lambda one: kept.append(one.head.sequence)).sign_if_due()
     assert kept == [24]
     assert filled.ledger.audit.unexported() == ()
 
 
 def test_the_log_tells_of_a_head_all_that_is_needed_to_compare_it(filled: Context) -> None:
     with capture_logs(processors=[redact_event]) as lines:
-        HeadKeeper(filled, 3600, None).turn()
+        HeadSigner(filled, 3600, None).sign_if_due()
 
     (signed,) = filled.ledger.audit.unexported()
     (line,) = (line for line in lines if line["event"] == "audit_head_signed")
@@ -297,20 +305,20 @@ def test_a_head_is_signed_once_in_its_time_and_exported_until_that_worked(filled
             raise OSError(28, "No space left on device")
         kept.append(one.head.sequence)
 
-    keeper, other = HeadKeeper(filled, 3600, export), HeadKeeper(filled, 3600, export)
+    keeper, other = HeadSigner(filled, 3600, export), HeadSigner(filled, 3600, export)
     begun = filled.ledger.audit.head().at
     with time_machine.travel(begun / 1000, tick=False) as clock:
         for one in (keeper, other):
-            one.turn()
+            one.sign_if_due()
         fill(filled, "vf_9")
         clock.move_to(begun / 1000 + 3599)
-        keeper.turn()
+        keeper.sign_if_due()
         works[0] = True
         for one in (keeper, other):
-            one.turn()
+            one.sign_if_due()
         assert kept == [24]
         clock.move_to(begun / 1000 + 3600)
         for one in (keeper, other, keeper):
-            one.turn()
+            one.sign_if_due()
 
     assert kept == [24, 32]

@@ -38,7 +38,7 @@ from otp_service.ledger.schema import (
     suppressions,
     verifications,
 )
-from otp_service.services.audit import HeadKeeper, Looked, head_line, read_heads, verify
+from otp_service.services.audit import AuditProgress, HeadSigner, head_to_json, read_heads, verify_chain
 from otp_service.settings.sections import RetentionSettings
 
 DAY = 24 * 3600
@@ -62,7 +62,7 @@ class Site:
         self.exported: list[str] = []
 
     def sign(self) -> None:
-        HeadKeeper(self.context, 60, lambda one: self.exported.append(head_line(self.context, one))).turn()
+        HeadSigner(self.context, 60, lambda one: self.exported.append(head_to_json(self.context, one))).turn()
 
     def purge(self, at: int) -> None:
         for data in RULES:
@@ -74,7 +74,7 @@ class Site:
 
     def flaws(self, *, heads: bool) -> list[str]:
         outside: tuple[SignedHead, ...] = tuple(read_heads(self.exported)) if heads else ()
-        return [one.sentence for one in verify(self.context, Looked(), outside)]
+        return [one.sentence for one in verify_chain(self.context, AuditProgress(), outside)]
 
 
 def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:

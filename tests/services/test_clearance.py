@@ -20,8 +20,8 @@ from otp_service.domain.people import Meaning
 from otp_service.domain.templates import Message
 from otp_service.errors import ConsentRequiredError, MessageNotClearedError
 from otp_service.gateways.base import InboundMessage, ReceivesMessages
-from otp_service.services.inbound import Reply, queue, receive_message, send_waiting
-from otp_service.services.registrations import Announcer, today
+from otp_service.services.inbound import Reply, queue_reply, receive_message, send_replies
+from otp_service.services.registrations import RegistrationMonitor, today
 from otp_service.telemetry import metrics
 from otp_service.testing.provider import Provider
 
@@ -162,8 +162,8 @@ REPLY = Reply("sandbox", "dev", NUMBER, "sms", "en", Meaning.STOP)
 
 def test_a_reply_goes_out_in_approved_words_under_the_registered_sender(shop: Caller, gateway: Scripted):
     Sender(shop, sandbox=gateway)
-    queue(shop.context, REPLY)
-    send_waiting(shop.context)
+    queue_reply(shop.context, REPLY)
+    send_replies(shop.context)
     (message,) = gateway.sent
 
     assert (message.sender, message.template and message.template.id) == ("DEV SHOP", "en/reply-stop/sms")
@@ -172,9 +172,9 @@ def test_a_reply_goes_out_in_approved_words_under_the_registered_sender(shop: Ca
 def test_a_reply_whose_words_nobody_approved_does_not_go_out(still_world: World, gateway: Scripted):
     shop = pakistan(still_world, without=("approvals.stop-en",))
     Sender(shop, sandbox=gateway)
-    queue(shop.context, REPLY)
+    queue_reply(shop.context, REPLY)
     with capture_logs() as logs:
-        send_waiting(shop.context)
+        send_replies(shop.context)
 
     assert gateway.sent == []
     assert [log["outcome"] for log in logs] == ["template-not-approved"]
@@ -185,9 +185,9 @@ def test_a_reply_does_not_leave_through_a_gateway_that_shows_another_sender(stil
     routes = [{"countries": ["PK"], "gateways": ["sandbox"]}, {"gateways": ["old"]}]
     shop = pakistan(still_world, gateways={"old": old}, routes=routes)
     Sender(shop, old=gateway)
-    queue(shop.context, replace(REPLY, gateway="old"))
+    queue_reply(shop.context, replace(REPLY, gateway="old"))
     with capture_logs() as logs:
-        send_waiting(shop.context)
+        send_replies(shop.context)
 
     assert gateway.sent == []
     assert [log["outcome"] for log in logs] == ["sender-not-shown"]
@@ -209,7 +209,7 @@ def test_a_reply_that_the_providers_answer_could_carry_goes_under_the_registered
     assert "Dev Shop" not in answer.body
 
     Sender(shop, t=(sent := Scripted()))
-    send_waiting(shop.context)
+    send_replies(shop.context)
     assert [message.sender for message in sent.sent] == ["DEV SHOP"]
 
 
@@ -218,12 +218,12 @@ def test_a_reply_that_the_providers_answer_could_carry_goes_under_the_registered
 )
 def test_an_end_is_announced_once_a_day(still_world: World, days: int, event: str, level: str):
     shop = pakistan(still_world, senders={"dev": {"valid_until": last_day(days)}})
-    announcer = Announcer(shop.context.clearance)
+    announcer = RegistrationMonitor(shop.context.clearance)
     with capture_logs() as logs:
-        announcer.turn()
-        announcer.turn()
+        announcer.check_daily()
+        announcer.check_daily()
         still_world.advance(86_400)
-        announcer.turn()
+        announcer.check_daily()
 
     line = {"registration": "dev", "country": "PK", "event": event, "log_level": level}
     assert logs == [{**line, "days": days}, {**line, "days": days - 1}]
@@ -234,9 +234,9 @@ def test_an_end_is_announced_once_a_day(still_world: World, days: int, event: st
 def test_one_that_left_the_configuration_is_told_no_more(still_world: World):
     ends = {"valid_until": last_day(9)}
     renewed = {**EXAMPLE["senders"]["dev"], **ends}
-    Announcer(pakistan(still_world, senders={"dev": ends}).context.clearance).turn()
+    RegistrationMonitor(pakistan(still_world, senders={"dev": ends}).context.clearance).check_daily()
     shop = pakistan(still_world, senders={"renewed": renewed}, without=("senders.dev",))
-    Announcer(shop.context.clearance).turn()
+    RegistrationMonitor(shop.context.clearance).check_daily()
 
     told = re.findall(
         r'otp_service_registration_days{country="PK",registration="(\w+)"}', metrics.exposition().decode()
@@ -247,7 +247,7 @@ def test_one_that_left_the_configuration_is_told_no_more(still_world: World):
 def test_one_that_lasts_longer_is_not_announced(still_world: World):
     shop = pakistan(still_world, senders={"dev": {"valid_until": last_day(31)}})
     with capture_logs() as logs:
-        Announcer(shop.context.clearance).turn()
+        RegistrationMonitor(shop.context.clearance).check_daily()
 
     assert logs == []
 

@@ -5,7 +5,7 @@ from support_caller import PAYMENT, Caller
 from support_installation import NUMBER, World
 
 from otp_service.domain.templates import Message
-from otp_service.services.delivery import compose
+from otp_service.services.delivery import compose_message
 from otp_service.store.outbox import Dispatched, Job
 
 APP_HASH = "FA+9qCX9VSu"
@@ -26,7 +26,7 @@ def message_of(caller: Caller, one: str, channel: str = "sms", later: int = 0) -
     started = verification.expires - verification.purpose.ttl * 1000
     purpose, expires = verification.purpose.name, verification.expires
     job = Job("00", "queue", "1-0", "worker", one, "shop", purpose, "PK", channel, 1, 0, expires, ())
-    return compose(
+    return compose_message(
         caller.context, job, Dispatched("dp_1", 1, 1, "sandbox", "configured", started + later, verification)
     )
 

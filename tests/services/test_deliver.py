@@ -9,10 +9,10 @@ from support_installation import World
 from support_outbox import dispatched, jobs_of, letters, pending, settle, waiting
 
 from otp_service.errors import StoreUnavailableError
-from otp_service.services.delivery import Policy, deliver
+from otp_service.services.delivery import RetryPolicy, deliver
 from otp_service.store.outbox import NextStep, Settlement
 
-POLICY = Policy(max_ambiguous=1, backoff=(1.0,))
+POLICY = RetryPolicy(max_ambiguous=1, backoff=(1.0,))
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_what_was_handed_over_is_recorded_when_redis_is_back(shop: Caller, monke
             raise StoreUnavailableError("away")
         return settle(*arguments)
 
-    monkeypatch.setattr("otp_service.services.delivery._PATIENCE", 0.001)
+    monkeypatch.setattr("otp_service.services.delivery._SETTLE_RETRY_DELAY", 0.001)
     monkeypatch.setattr(type(dispatches), "settle", away)
     deliver(shop.context, job, POLICY)
 

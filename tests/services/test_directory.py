@@ -25,10 +25,10 @@ from otp_service.services.access import (
     revoke_key,
     rotate_key,
 )
-from otp_service.services.delivery import LONGEST_HOLD, Held, Policy, deliver
+from otp_service.services.delivery import MAX_HOLD, HeldJob, RetryPolicy, deliver
 from otp_service.settings.stored import section_of, text_of
 
-POLICY = Policy(0, (1.0,))
+POLICY = RetryPolicy(0, (1.0,))
 HERE = "127.0.0.1"
 SETTINGS = text_of(section_of(CLUB))
 
@@ -72,7 +72,7 @@ def test_another_process_knows_after_its_next_look(processes):
     secret = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests").secret
     assert [knows(each, secret) for each in (processes.one, processes.other)] == [True, False]
 
-    processes.other.directory.refresh()
+    processes.other.access_cache.refresh()
     assert knows(processes.other, secret)
 
 
@@ -92,22 +92,22 @@ def test_who_calls_is_told_with_scopes_and_application(processes):
 
 
 def test_a_look_that_finds_no_change_reads_one_row(processes):
-    processes.one.directory.refresh()
+    processes.one.access_cache.refresh()
     read = []
 
     def note(_connection, _cursor, statement, *_):
         read.extend(re.findall(r"FROM (\w+)", statement))
 
     event.listen(processes.one.ledger.database.engine, "before_cursor_execute", note)
-    processes.one.directory.refresh()
+    processes.one.access_cache.refresh()
 
     assert set(read) == {"head"}
 
 
 def test_what_is_in_force_is_replaced_as_a_whole(processes):
-    before = processes.one.directory.entries
+    before = processes.one.access_cache.snapshot
     issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests")
-    after = processes.one.directory.entries
+    after = processes.one.access_cache.snapshot
 
     assert after is not before
     assert len(after.keys) == len(before.keys) + 1
@@ -115,15 +115,15 @@ def test_what_is_in_force_is_replaced_as_a_whole(processes):
 
 def test_while_the_ledger_is_away_everything_stays_as_it_was(processes, monkeypatch):
     secret = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests").secret
-    before = processes.one.directory.entries
+    before = processes.one.access_cache.snapshot
 
     def away(_):
         raise LedgerUnavailableError("away")
 
     monkeypatch.setattr(Database, "read", away)
     with pytest.raises(LedgerUnavailableError):
-        processes.one.directory.refresh()
-    assert processes.one.directory.entries is before
+        processes.one.access_cache.refresh()
+    assert processes.one.access_cache.snapshot is before
     assert knows(processes.one, secret)
 
 
@@ -134,7 +134,7 @@ def test_a_key_that_was_made_is_returned_although_the_ledger_went_away_right_aft
     monkeypatch.setattr(Access, "changed_since", away)
     issued = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests")
     monkeypatch.undo()
-    processes.one.directory.refresh()
+    processes.one.access_cache.refresh()
 
     assert knows(processes.one, issued.secret)
 
@@ -142,14 +142,14 @@ def test_a_key_that_was_made_is_returned_although_the_ledger_went_away_right_aft
 def test_an_application_that_this_process_cannot_use_keeps_no_revoked_key_in_force(processes, world, url):
     """Such as one with a purpose that only the others' configuration has; or written by a later release."""
     secret = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests")
-    processes.other.directory.refresh()
+    processes.other.access_cache.refresh()
     processes.one.ledger.applications.add("strange", '{"purposes":["nope"],"countries":["PK"]}', "tests")
     processes.one.ledger.applications.add("broken", "{", "tests")
     processes.one.ledger.applications.add("later", f'{{"added_later":1,{SETTINGS[1:]}', "tests")
     revoke_key(processes.one, secret.key.id, "tests")
     with capture_logs() as lines:
-        processes.other.directory.refresh()
-        processes.other.directory.refresh()
+        processes.other.access_cache.refresh()
+        processes.other.access_cache.refresh()
 
     assert not knows(processes.other, secret.secret)
     assert processes.other.applications.keys() == {"shop", "bank"}
@@ -165,7 +165,7 @@ def test_a_key_of_an_application_that_cannot_be_used_is_of_no_use(processes):
     processes.one.ledger.api_keys.add(
         type(key)("ak_strange", "strange", api_key_hash("otp_strange"), frozenset({Scope.VERIFY})), "tests"
     )
-    processes.one.directory.refresh()
+    processes.one.access_cache.refresh()
 
     assert knows(processes.one, issued.secret)
     assert not knows(processes.one, "otp_strange")
@@ -174,7 +174,7 @@ def test_a_key_of_an_application_that_cannot_be_used_is_of_no_use(processes):
 def test_the_last_usable_settings_of_an_application_stay_in_force(processes):
     add_application(processes.one, "club", SETTINGS, "tests")
     processes.one.ledger.applications.change("club", '{"purposes":["nope"],"countries":["PK"]}', "tests")
-    processes.one.directory.refresh()
+    processes.one.access_cache.refresh()
 
     assert processes.one.applications["club"].title == "Acme Club"
     assert "club" in processes.one.rulesets
@@ -194,12 +194,12 @@ def test_of_two_of_one_name_that_of_the_configuration_is_in_force(processes, wor
 
 def test_changes_that_come_into_force_are_logged_by_the_names_of_keys(processes):
     kept, revoked = (issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests") for _ in range(2))
-    processes.other.directory.refresh()
+    processes.other.access_cache.refresh()
     fresh = rotate_key(processes.one, kept.key.id, 3600, "tests")
     revoke_key(processes.one, revoked.key.id, "tests")
     add_application(processes.one, "club", SETTINGS, "tests")
     with capture_logs() as lines:
-        processes.other.directory.refresh()
+        processes.other.access_cache.refresh()
 
     assert [{name: line[name] for name in line if name != "log_level"} for line in lines] == [
         {
@@ -241,18 +241,18 @@ def test_while_nobody_can_tell_whether_there_is_such_an_application_its_message_
     monkeypatch.setattr(Access, "changed_since", away)
     held = deliver(processes.other, job, POLICY)
     monkeypatch.undo()
-    assert held == Held(job, LONGEST_HOLD)
+    assert held == HeldJob(job, MAX_HOLD)
     assert deliver(processes.other, job, POLICY) is None
     assert [delivery.status for delivery in club.read(one).verification.deliveries] == ["sent"]
 
 
 def test_a_change_of_an_application_reaches_its_rules(processes):
     add_application(processes.one, "club", SETTINGS, "tests")
-    processes.other.directory.refresh()
+    processes.other.access_cache.refresh()
     before = processes.other.rulesets["club"]
-    live = processes.other.directory.rulesets
+    live = processes.other.access_cache.rulesets
     change_application(processes.one, "club", text_of(section_of({**CLUB, "countries": ["GB"]})), "tests")
-    processes.other.directory.refresh()
+    processes.other.access_cache.refresh()
 
     assert processes.other.applications["club"].countries == {"GB"}
     assert live["club"] == before

@@ -24,7 +24,7 @@ from support_outbox import (
 
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import BreakerState, Call, DeliveryStatus
-from otp_service.services.delivery import LONGEST_HOLD, Policy
+from otp_service.services.delivery import MAX_HOLD, RetryPolicy
 from otp_service.telemetry import metrics
 from otp_service.worker.leases import Holding
 
@@ -46,8 +46,8 @@ def _shop(world: World, **sections: Any) -> Caller:
     return Caller(world.install(**{"routes": [{"gateways": list(chosen["gateways"])}], **chosen}))
 
 
-def _policy(**members: Any) -> Policy:
-    return Policy(**{"max_ambiguous": 1, "backoff": (1.0, 5.0), **members})
+def _policy(**members: Any) -> RetryPolicy:
+    return RetryPolicy(**{"max_ambiguous": 1, "backoff": (1.0, 5.0), **members})
 
 
 @pytest.mark.parametrize("kind", ["unavailable", "error", "throttled", "account"])
@@ -247,7 +247,7 @@ def test_a_message_that_is_held_goes_on_soon_after_an_operator_has_closed_a_brea
     sender = Sender(shop, first=Scripted(), second=Scripted())
     one = shop.start()
     sender.deliver()
-    assert [held.milliseconds for held in sender.held] == [LONGEST_HOLD], "it asks again, however far the turn is"
+    assert [held.milliseconds for held in sender.held] == [MAX_HOLD], "it asks again, however far the turn is"
     shop.context.store.health.close("second")
     sender.renew()
 
@@ -494,8 +494,8 @@ def test_a_message_whose_turn_is_far_stays_in_hand_and_costs_no_dispatch(still_w
     ids = [shop.start(), shop.start()]
     sender.deliver()
     for _ in range(9):
-        assert [held.milliseconds for held in sender.held] == [LONGEST_HOLD]
-        still_world.advance(LONGEST_HOLD / 1000)
+        assert [held.milliseconds for held in sender.held] == [MAX_HOLD]
+        still_world.advance(MAX_HOLD / 1000)
         sender.renew()
     assert sender.sent() == ["first"]
     assert pending(still_world.client) == 1

@@ -11,7 +11,7 @@ from support_outbox import Scripted, Sender, jobs_of, story, timed_out
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import ChannelNotAvailableError, NoSendsLeftError, ResendTooSoonError
 from otp_service.gateways.base import FailureKind, Receipt
-from otp_service.services.receipts import record
+from otp_service.services.receipts import record_receipt
 
 LOGIN = {"channels": ["sms", "voice", "whatsapp"], "resend_delays": [30], "max_sends": 3}
 
@@ -42,7 +42,9 @@ class Handset:
     def report(self, status: str, place: int = -1, kind: FailureKind | None = None) -> bool:
         """Report on a message that was sent, by its place."""
         made = self.gateway.sent[place].dispatch_id
-        return record(self.shop.context, "sandbox", made, Receipt(DeliveryStatus(status), status.upper(), None, kind))
+        return record_receipt(
+            self.shop.context, "sandbox", made, Receipt(DeliveryStatus(status), status.upper(), None, kind)
+        )
 
 
 @pytest.fixture
@@ -305,7 +307,7 @@ def _sent_by_two(world: World) -> tuple[Caller, Sender, str, Callable[..., None]
 
     def undelivered(gateway: str, kind: FailureKind | None = None) -> None:
         made = sender.gateways[gateway].sent[0].dispatch_id
-        record(shop.context, gateway, made, Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV", None, kind))
+        record_receipt(shop.context, gateway, made, Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV", None, kind))
 
     return shop, sender, one, undelivered
 
@@ -335,7 +337,7 @@ def test_a_report_that_our_account_is_refused_goes_on_to_the_next_gateway_and_co
     one = shop.start()
     sender.deliver()
     for name in ("first", "first", "second"):  # a report that comes twice tells nothing new
-        record(shop.context, name, sender.gateways[name].sent[0].dispatch_id, said)
+        record_receipt(shop.context, name, sender.gateways[name].sent[0].dispatch_id, said)
         known = shop.context.store.health.of((name,))[name]
         assert (known.bad, known.refusal) == (1, "account 30002")
         sender.deliver()

@@ -12,7 +12,7 @@ from support_outbox import Scripted, Sender, dispatched, jobs_of, refused, repor
 from otp_service.bootstrap import Installation
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import Status
-from otp_service.services.number_history import Found, Story, Why, find
+from otp_service.services.number_history import NumberHistory, VerificationHistory, Why, find_number_history
 from otp_service.store.events import History
 
 GONE = 1300
@@ -39,29 +39,29 @@ def sender(shop: Caller, *first: object, second: tuple[object, ...] = ()) -> Sen
     return Sender(shop, first=Scripted(*first), second=Scripted(*second))  # type: ignore[arg-type]
 
 
-def found(shop: Caller, number: str = NUMBER) -> Found:
-    return find(shop.context, parse_destination(number, None))
+def found(shop: Caller, number: str = NUMBER) -> NumberHistory:
+    return find_number_history(shop.context, parse_destination(number, None))
 
 
-def only(shop: Caller) -> tuple[Story, Why]:
-    (case,) = found(shop).cases
-    return case.story, case.explanation.why
+def only(shop: Caller) -> tuple[VerificationHistory, Why]:
+    (case,) = found(shop).verifications
+    return case.history, case.explanation.why
 
 
-def told_later(shop: Caller, world: World) -> tuple[Story, Why]:
+def told_later(shop: Caller, world: World) -> tuple[VerificationHistory, Why]:
     """Return what is told when the record has gone."""
     world.advance(GONE)
     return only(shop)
 
 
-def without_times(story: Story) -> Story:
-    return replace(story, deliveries=tuple(replace(one, at=0, begun=0) for one in story.deliveries))
+def without_times(history: VerificationHistory) -> VerificationHistory:
+    return replace(history, deliveries=tuple(replace(one, at=0, begun=0) for one in history.deliveries))
 
 
 def test_a_number_that_nobody_asked_for_has_no_past(shop: Caller) -> None:
     shop.start()
 
-    assert found(shop, "+923007654321").cases == ()
+    assert found(shop, "+923007654321").verifications == ()
 
 
 def test_the_last_verifications_of_all_applications_are_told_newest_first(
@@ -71,9 +71,9 @@ def test_the_last_verifications_of_all_applications_are_told_newest_first(
     world.advance(1)
     second = Caller(installation, "bank").start()
 
-    stories = [case.story for case in found(shop).cases]
-    assert [(story.id, story.application) for story in stories] == [(second, "bank"), (first, "shop")]
-    assert stories[0].started - stories[1].started == 1000
+    histories = [case.history for case in found(shop).verifications]
+    assert [(history.id, history.application) for history in histories] == [(second, "bank"), (first, "shop")]
+    assert histories[0].started - histories[1].started == 1000
 
 
 def test_neither_the_number_nor_a_code_is_told(world: World, shop: Caller) -> None:
@@ -84,7 +84,7 @@ def test_neither_the_number_nor_a_code_is_told(world: World, shop: Caller) -> No
     for wait in (0, GONE):
         world.advance(wait)
         telling = found(shop)
-        assert len(telling.cases) == 1
+        assert len(telling.verifications) == 1
         assert NUMBER[-7:] not in repr(telling)
         assert not re.search(rf"\b{code}\b", repr(telling))
 
@@ -189,9 +189,9 @@ def test_a_message_that_waits_is_told_with_what_it_waits_for(world: World, shop:
 def test_what_the_events_no_longer_tell_is_said_to_be_forgotten(world: World, shop: Caller) -> None:
     shop.start()
     world.client.delete("otp:{00}:events")
-    story, why = told_later(shop, world)
+    history, why = told_later(shop, world)
 
-    assert (story.status, story.application, why) == (None, "", Why.FORGOTTEN)
+    assert (history.status, history.application, why) == (None, "", Why.FORGOTTEN)
 
 
 def test_who_reads_is_told_when_there_is_too_much_to_read(world: World, shop: Caller) -> None:
@@ -201,7 +201,7 @@ def test_who_reads_is_told_when_there_is_too_much_to_read(world: World, shop: Ca
     world.advance(GONE)
 
     assert found(shop).complete
-    assert not find(impatient, parse_destination(NUMBER, None)).complete
+    assert not find_number_history(impatient, parse_destination(NUMBER, None)).complete
 
 
 def test_finding_writes_nothing(world: World, shop: Caller) -> None:

@@ -15,12 +15,12 @@ from otp_service.domain.numbers import Named, named, parse_destination
 from otp_service.domain.people import EVERY_APPLICATION, ConsentMode, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import FrozenError, StoreUnavailableError, SuppressedError
 from otp_service.gateways.base import InboundMessage
-from otp_service.services.audit import Looked, verify
-from otp_service.services.consents import give
-from otp_service.services.inbound import receive
-from otp_service.services.number_history import Why, find
+from otp_service.services.audit import AuditProgress, verify_chain
+from otp_service.services.consents import give_consent
+from otp_service.services.inbound import handle_message
+from otp_service.services.number_history import Why, find_number_history
 from otp_service.services.subjects import erase, export
-from otp_service.services.suppressions import FreezeStanding, freeze, lift, suppress_number, unfreeze
+from otp_service.services.suppressions import FreezeStatus, add_suppressions, freeze, lift, unfreeze
 from otp_service.store import keys
 from otp_service.store.mirror import Mirror
 from otp_service.telemetry import metrics
@@ -34,7 +34,7 @@ API = SuppressionSource.API
 @pytest.fixture
 def installation(world: World, ledger_url: str) -> Iterator[Installation]:
     made = world.install(ledger={"url": ledger_url}, purposes=QUICK, limits=ROOMY)
-    made.context.reflection.refresh()
+    made.context.mirror_sync.refresh()
     yield made
     made.context.ledger.database.close()
 
@@ -53,12 +53,12 @@ def number(caller: Caller, to: str = NUMBER) -> Named:
     return named(caller.context.keyring, parse_destination(to, None))
 
 
-def frozen(caller: Caller, application: str | None = None, to: str = NUMBER, reason: str = "") -> FreezeStanding:
+def frozen(caller: Caller, application: str | None = None, to: str = NUMBER, reason: str = "") -> FreezeStatus:
     """Freeze a number for an application, by default the caller's own."""
     return freeze(caller.context, number(caller, to), application or caller.application.name, API, reason)
 
 
-def thawed(caller: Caller, application: str | None = None) -> tuple[FreezeStanding, bool]:
+def thawed(caller: Caller, application: str | None = None) -> tuple[FreezeStatus, bool]:
     return unfreeze(caller.context, number(caller), application or caller.application.name, API)
 
 
@@ -105,9 +105,9 @@ def test_a_message_whose_verification_was_not_found_is_not_sent_either(shop: Cal
 def test_support_is_told_that_a_code_was_not_sent_because_its_number_is_frozen(shop: Caller) -> None:
     sender = Sender(shop, sandbox=Scripted())
     shop.start()
-    suppress_number(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API)])
+    add_suppressions(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API)])
     sender.deliver()
-    (case,) = find(shop.context, parse_destination(NUMBER, None)).cases
+    (case,) = find_number_history(shop.context, parse_destination(NUMBER, None)).verifications
 
     assert case.explanation.why is Why.FROZEN
 
@@ -176,7 +176,7 @@ def test_what_starts_after_a_lift_lives_until_another_freeze_and_no_longer(
     thawed(shop)
     if loss:
         world.client.delete(keys.MIRROR, keys.mirrored("00", number(shop).pseudonym))
-        shop.context.reflection.refresh()
+        shop.context.mirror_sync.refresh()
 
     assert shop.check(other, code)[3] == "canceled"
 
@@ -186,7 +186,7 @@ def test_a_policy_is_asked_about_what_was_started_after_a_lift_alone(shop: Calle
     frozen(shop)
     thawed(shop)
     shop.start()
-    permission = shop.context.reflection.permission(ConsentMode.OFF)
+    permission = shop.context.mirror_sync.permission(ConsentMode.OFF)
     jobs = jobs_of(shop.context, "worker", 2)
 
     assert [shop.context.store.dispatches.is_allowed(job, permission) for job in jobs] == [False, True]
@@ -197,7 +197,7 @@ def test_to_lift_what_is_lifted_ends_nothing(shop: Caller) -> None:
     thawed(shop)
     one = shop.start()
     again = Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API, lifted=True)
-    assert suppress_number(shop.context, [again]) == 1, "as of two calls at once the later one would"
+    assert add_suppressions(shop.context, [again]) == 1, "as of two calls at once the later one would"
 
     assert shop.check(one, shop.code(one))[1]
 
@@ -220,7 +220,7 @@ def test_a_lift_is_of_its_own_application_or_of_all(shop: Caller, bank: Caller, 
 def test_a_right_code_that_is_refused_counts_as_no_approval(world: World) -> None:
     """Nothing is given back, the number is not known from now on, and a replay of what happened has no approval."""
     shop = Caller(world.install(guard={"modes": {}}))
-    shop.context.reflection.refresh()
+    shop.context.mirror_sync.refresh()
     one = shop.start(client_ip="203.0.113.77", context="own phone")
     code = shop.code(one)
     shop.check(one, shop.wrong(one))
@@ -305,7 +305,7 @@ def test_to_freeze_again_records_nothing_new(shop: Caller) -> None:
 
 def test_what_was_begun_before_a_call_died_is_ended_when_it_is_made_again(shop: Caller) -> None:
     one = shop.start()
-    suppress_number(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API)])
+    add_suppressions(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API)])
     assert shop.read(one).verification.status == "pending"
 
     assert frozen(shop).ended == (one,)
@@ -314,13 +314,13 @@ def test_what_was_begun_before_a_call_died_is_ended_when_it_is_made_again(shop: 
 def test_a_freeze_that_is_lifted_lets_verifications_start_and_revives_none(shop: Caller) -> None:
     one = shop.start()
     code = shop.code(one)
-    suppress_number(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API)])
+    add_suppressions(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.FROZEN, API)])
     found, was_frozen = thawed(shop)
 
     assert (was_frozen, found.entries, found.ended) == (True, (), (one,))
     assert shop.check(one, code)[3] == "canceled"
     assert not refused(shop)
-    assert thawed(shop) == (FreezeStanding(()), False)
+    assert thawed(shop) == (FreezeStatus(()), False)
 
 
 def test_an_application_does_not_lift_what_is_frozen_for_all(shop: Caller) -> None:
@@ -340,12 +340,12 @@ def test_neither_start_nor_a_lift_nor_an_erasure_nor_a_consent_lifts_a_freeze(sh
     sender = Sender(shop, sandbox=Scripted())
     shop.start()
     sender.deliver()
-    receive(shop.context, "sandbox", InboundMessage("1", NUMBER, "STOP"))
+    handle_message(shop.context, "sandbox", InboundMessage("1", NUMBER, "STOP"))
     frozen(shop)
-    receive(shop.context, "sandbox", InboundMessage("2", NUMBER, "START"))
+    handle_message(shop.context, "sandbox", InboundMessage("2", NUMBER, "START"))
     for scope in (SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY):
         entry = Suppression(number(shop).pseudonym, "shop", scope, SuppressionSource.OPERATOR, lifted=True)
-        suppress_number(shop.context, [Suppression(entry.pseudonym, "shop", scope, SuppressionSource.OPERATOR)])
+        add_suppressions(shop.context, [Suppression(entry.pseudonym, "shop", scope, SuppressionSource.OPERATOR)])
         assert lift(shop.context, entry)
     erase(shop.context, number(shop), "shop")
 
@@ -357,15 +357,15 @@ def test_neither_start_nor_a_lift_nor_an_erasure_nor_a_consent_lifts_a_freeze(sh
 def test_a_consent_that_comes_with_a_start_lifts_no_freeze(world: World) -> None:
     applications = {"shop": {"purposes": ["login"], "countries": ["PK"], "client_ip": "none", "consent": "required"}}
     strict = Caller(world.install(applications=applications))
-    strict.context.reflection.refresh()
+    strict.context.mirror_sync.refresh()
     frozen(strict)
-    give(strict.context, strict.application, number(strict), "login", EVIDENCE)
+    give_consent(strict.context, strict.application, number(strict), "login", EVIDENCE)
     with pytest.raises(FrozenError):
         strict.start(consent=EVIDENCE)
 
 
 def test_what_is_suppressed_too_is_told_as_frozen_and_stays_suppressed(shop: Caller) -> None:
-    suppress_number(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.ALL, API)])
+    add_suppressions(shop.context, [Suppression(number(shop).pseudonym, "shop", SuppressionScope.ALL, API)])
     frozen(shop)
     assert refused(shop)
     thawed(shop)
@@ -377,7 +377,7 @@ def test_a_flush_forgets_no_freeze(shop: Caller, bank: Caller, world: World) -> 
     frozen(shop)
     frozen(shop, EVERY_APPLICATION, OTHER)
     world.client.flushall()
-    shop.context.reflection.refresh()
+    shop.context.mirror_sync.refresh()
 
     assert refused(shop)
     assert refused(bank, OTHER)
@@ -396,8 +396,8 @@ def test_a_freeze_that_redis_did_not_hear_of_is_in_force_as_soon_as_it_does(
         away.setattr(Mirror, "reflect", silent)
         with pytest.raises(StoreUnavailableError):
             frozen(shop)
-    shop.context.reflection.refresh()
-    shop.context.reflection.refresh()
+    shop.context.mirror_sync.refresh()
+    shop.context.mirror_sync.refresh()
 
     assert refused(shop)
     assert shop.check(one, code)[3] == "canceled"
@@ -421,7 +421,7 @@ def test_a_freeze_is_in_the_export_and_in_the_audit_chain_and_whatever_it_ended_
     thawed(shop)
     record_events(shop.context)
     held = export(shop.context, number(shop), "shop").holding
-    looked = Looked()
+    looked = AuditProgress()
 
     assert [(one.scope, one.source, one.reason, one.lifted) for one in held.suppressions] == [
         ("frozen", "api", "case A-17", False),
@@ -430,7 +430,7 @@ def test_a_freeze_is_in_the_export_and_in_the_audit_chain_and_whatever_it_ended_
     (past,) = held.verifications
     assert (past.id, past.status) == (one, "canceled")
     assert past.events[-1]["reason"] == "frozen"
-    assert list(verify(shop.context, looked)) == []
+    assert list(verify_chain(shop.context, looked)) == []
     assert looked.entries > 0
 
 

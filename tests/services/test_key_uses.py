@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from otp_service.errors import LedgerUnavailableError
-from otp_service.services.access_cache import MINUTE, KeyUses
+from otp_service.services.access_cache import USE_RESOLUTION, KeyUses
 
-NOON = 1_795_000_020_000 - 1_795_000_020_000 % MINUTE
+NOON = 1_795_000_020_000 - 1_795_000_020_000 % USE_RESOLUTION
 
 
 class Ledger:
@@ -35,11 +35,11 @@ def uses(ledger: Ledger) -> KeyUses:
 
 
 def test_a_use_is_written_once_a_minute(uses, ledger):
-    for milliseconds in (0, 1, MINUTE - 1, MINUTE, 2 * MINUTE - 1):
+    for milliseconds in (0, 1, USE_RESOLUTION - 1, USE_RESOLUTION, 2 * USE_RESOLUTION - 1):
         uses.note("ak_1", NOON + milliseconds)
         uses.write()
 
-    assert ledger.written == [{"ak_1": NOON}, {"ak_1": NOON + MINUTE}]
+    assert ledger.written == [{"ak_1": NOON}, {"ak_1": NOON + USE_RESOLUTION}]
 
 
 def test_many_are_written_at_once(uses, ledger):
@@ -56,18 +56,18 @@ def test_what_could_not_be_written_is_written_later_and_the_last_use_counts(uses
     ledger.away = True
     with pytest.raises(LedgerUnavailableError):
         uses.write()
-    uses.note("ak_1", NOON + MINUTE)
+    uses.note("ak_1", NOON + USE_RESOLUTION)
     ledger.away = False
     uses.write()
 
-    assert ledger.written == [{"ak_1": NOON + MINUTE, "ak_2": NOON}]
+    assert ledger.written == [{"ak_1": NOON + USE_RESOLUTION, "ak_2": NOON}]
 
 
 def test_what_was_noted_while_writing_failed_is_not_overwritten(uses, ledger):
     uses.note("ak_1", NOON)
 
     def use_meanwhile(_):
-        uses.note("ak_1", NOON + MINUTE)
+        uses.note("ak_1", NOON + USE_RESOLUTION)
         raise LedgerUnavailableError("away")
 
     plain, ledger.note_uses = ledger.note_uses, use_meanwhile
@@ -76,7 +76,7 @@ def test_what_was_noted_while_writing_failed_is_not_overwritten(uses, ledger):
     ledger.note_uses = plain
     uses.write()
 
-    assert ledger.written == [{"ak_1": NOON + MINUTE}]
+    assert ledger.written == [{"ak_1": NOON + USE_RESOLUTION}]
 
 
 def test_of_many_threads_none_loses_a_use(uses, ledger):

@@ -15,8 +15,8 @@ from otp_service.domain.numbers import parse_destination
 from otp_service.domain.templates import Message
 from otp_service.domain.verification import BreakerState, Call, GatewayHealth
 from otp_service.services.context import Context
-from otp_service.services.delivery import compose
-from otp_service.services.number_history import Why, find
+from otp_service.services.delivery import compose_message
+from otp_service.services.number_history import Why, find_number_history
 from otp_service.store.outbox import Dispatched, Job
 
 PSEUDONYM, OLD, NEW = key(), f"k1:{key()}", f"k2:{key()}"
@@ -46,9 +46,9 @@ def _break_the_words(frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch) -> s
     def broken(context: Context, job: Job, dispatched: Dispatched) -> Message:
         if job.id == one:
             raise ZeroDivisionError(f"about {NUMBER}")
-        return compose(context, job, dispatched)
+        return compose_message(context, job, dispatched)
 
-    monkeypatch.setattr("otp_service.services.delivery.compose", broken)
+    monkeypatch.setattr("otp_service.services.delivery.compose_message", broken)
     return one
 
 
@@ -89,7 +89,7 @@ def test_it_is_given_up_at_once_and_told_as_it_is(
     assert _calls(shop, one) == [("first", "failed", reason, "configured")]
     assert letters(frozen.client) == [reason]
     assert waiting(frozen.client) == 0
-    (case,) = find(shop.context, parse_destination(NUMBER, None)).cases
+    (case,) = find_number_history(shop.context, parse_destination(NUMBER, None)).verifications
     assert case.explanation.why is why
 
 

@@ -10,7 +10,7 @@ from support_outbox import DELAYED, Scripted, Sender, letters, refused, story, t
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, Receipt
-from otp_service.services.receipts import record
+from otp_service.services.receipts import record_receipt
 from otp_service.store.outbox import RedriveResult
 
 ANSWERS: dict[str, Any] = {
@@ -43,7 +43,7 @@ def _shop(frozen: FrozenValkey, channels: tuple[str, ...] = ("sms", "voice"), **
 
 def _report(shop: Caller, sender: Sender, status: str, kind: FailureKind | None = None, place: int = 0) -> None:
     made = sender.gateways["first"].sent[place].dispatch_id
-    assert record(shop.context, "first", made, Receipt(DeliveryStatus(status), status.upper(), None, kind))
+    assert record_receipt(shop.context, "first", made, Receipt(DeliveryStatus(status), status.upper(), None, kind))
 
 
 def _answering(answer: Any, before: Callable[[], None] = lambda: None) -> Callable[[], None]:

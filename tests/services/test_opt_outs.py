@@ -15,9 +15,9 @@ from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.gateways.base import FailureKind, InboundMessage, Receipt
 from otp_service.ledger.people import Suppressions
 from otp_service.ledger.traffic import Traffic
-from otp_service.services.inbound import receive
-from otp_service.services.receipts import Desk, record, refer
-from otp_service.services.suppressions import suppress_number
+from otp_service.services.inbound import handle_message
+from otp_service.services.receipts import Desk, record_receipt, refer
+from otp_service.services.suppressions import add_suppressions
 from otp_service.store import keys
 
 OPTED_OUT = {"kind": "sandbox", "fail": "destination", "opted_out": True}
@@ -92,7 +92,7 @@ def test_what_was_taken_back_since_stays_so_when_it_is_recorded_late(shop):
     pseudonym = shop.context.keyring.pseudonym(NUMBER)
     stop = Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
     for entry in (stop, replace(stop, lifted=True)):
-        suppress_number(shop.context, (entry,))
+        add_suppressions(shop.context, (entry,))
     for batch in taken:
         shop.context.ledger.traffic.record(batch.happenings)
 
@@ -104,7 +104,7 @@ def test_what_was_taken_back_before_is_said_anew(shop):
     pseudonym = shop.context.keyring.pseudonym(NUMBER)
     stop = Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.GATEWAY)
     for entry in (stop, replace(stop, lifted=True)):
-        suppress_number(shop.context, (entry,))
+        add_suppressions(shop.context, (entry,))
     shop.start()
     deliver_all(shop.context)
 
@@ -117,10 +117,10 @@ def test_it_does_not_soften_what_an_operator_said(shop):
     shop.start()
     pseudonym = shop.context.keyring.pseudonym(NUMBER)
     deliver_all(shop.context)
-    suppress_number(shop.context, (Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.OPERATOR),))
+    add_suppressions(shop.context, (Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.OPERATOR),))
 
     assert [one[2] for one in entries(shop)] == ["operator", "gateway"]
-    receive(shop.context, "sandbox", InboundMessage("1", NUMBER, "START"))
+    handle_message(shop.context, "sandbox", InboundMessage("1", NUMBER, "START"))
     with pytest.raises(SuppressedError):
         shop.start()
 
@@ -132,7 +132,7 @@ def test_an_opt_out_in_a_receipt_is_respected_once(world):
     made = dispatched(shop.context, job, "sandbox")
     said = Receipt(DeliveryStatus.FAILED, "failed", "destination 9", FailureKind.DESTINATION, opted_out=True)
     for _ in range(2):
-        assert record(shop.context, "sandbox", made.dispatch_id, said)
+        assert record_receipt(shop.context, "sandbox", made.dispatch_id, said)
 
     assert entries(shop) == [("shop", "all", "gateway", "opted out at sandbox")]
     with pytest.raises(SuppressedError):
@@ -146,7 +146,7 @@ def test_an_opt_out_in_a_second_receipt_is_respected_too(world):
     made = dispatched(shop.context, job, "sandbox")
     for opted_out in (False, True):
         said = Receipt(DeliveryStatus.FAILED, "failed", None, FailureKind.DESTINATION, opted_out=opted_out)
-        record(shop.context, "sandbox", made.dispatch_id, said)
+        record_receipt(shop.context, "sandbox", made.dispatch_id, said)
 
     assert entries(shop) == [("shop", "all", "gateway", "opted out at sandbox")]
 
@@ -158,9 +158,9 @@ def test_what_was_taken_back_after_the_start_and_before_the_opt_out_is_said_anew
     pseudonym = shop.context.keyring.pseudonym(NUMBER)
     stop = Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
     for entry in (stop, replace(stop, lifted=True)):
-        suppress_number(shop.context, (entry,))
+        add_suppressions(shop.context, (entry,))
     said = Receipt(DeliveryStatus.FAILED, "failed", None, FailureKind.DESTINATION, opted_out=True)
-    record(shop.context, "sandbox", made.dispatch_id, said)
+    record_receipt(shop.context, "sandbox", made.dispatch_id, said)
 
     assert entries(shop)[-1][2] == "gateway"
 
@@ -169,13 +169,13 @@ def test_an_opt_out_that_is_told_while_the_mirror_is_built_anew_is_not_taken_for
     pseudonym = shop.context.keyring.pseudonym(NUMBER)
     stop = Suppression(pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND)
     for entry in (stop, replace(stop, lifted=True)):
-        suppress_number(shop.context, (entry,))
+        add_suppressions(shop.context, (entry,))
     shop.start()
     (job,) = jobs_of(shop.context)
     made = dispatched(shop.context, job, "sandbox")
     world.client.delete(keys.MIRROR)
     said = Receipt(DeliveryStatus.FAILED, "failed", None, FailureKind.DESTINATION, opted_out=True)
-    record(shop.context, "sandbox", made.dispatch_id, said)
+    record_receipt(shop.context, "sandbox", made.dispatch_id, said)
 
     assert entries(shop)[-1][2] == "gateway"
 

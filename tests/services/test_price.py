@@ -16,7 +16,7 @@ from support_installation import World
 from otp_service.domain import templates
 from otp_service.domain.templates import Catalogue, Wording, segment_counter, segments, write
 from otp_service.domain.verification import Channel, PurposeKind
-from otp_service.services.pricing import dearest_price
+from otp_service.services.pricing import max_price
 
 ROOT = Path(__file__).parents[2]
 PRICES = {"first": {"PK": "2", "GB": "7", "*": "1"}, "second": {"*/sms": "3", "*/voice": "20"}}
@@ -62,7 +62,7 @@ def test_a_price_is_that_of_the_message_written_out_in_every_case(world: World) 
             continue
         for channel in purpose.channels:
             asked = replace(one_started, purpose=purpose, country=country, locale=locale)
-            got = dearest_price(context, application, asked, channel, None)
+            got = max_price(context, application, asked, channel, None)
             costs = []
             for one in (channel, *purpose.channels_after(channel)):
                 counts = [1]

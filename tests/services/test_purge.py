@@ -15,9 +15,9 @@ from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.numbers import Named, named, parse_destination
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger import retention, schema
-from otp_service.services.consents import give, withdraw
-from otp_service.services.retention import Purging
-from otp_service.services.suppressions import suppress_number
+from otp_service.services.consents import end_consent, give_consent
+from otp_service.services.retention import Purger
+from otp_service.services.suppressions import add_suppressions
 from otp_service.store import keys
 
 OTHER = "+923009999999"
@@ -35,23 +35,23 @@ def installation(still_world: World, ledger_url: str) -> Iterator[Installation]:
     made.context.ledger.database.close()
 
 
-def purging(installation: Installation, rest: Any = lambda: False) -> Purging:
-    return Purging(installation.context, installation.settings.retention.keeping, rest)
+def purging(installation: Installation, rest: Any = lambda: False) -> Purger:
+    return Purger(installation.context, installation.settings.retention.keeping, rest)
 
 
 def stop_for_a_day(installation: Installation) -> str:
     """Leave a suppression that ends; return the number's key in the mirror."""
     to, until = _named(installation), installation.context.store.decisions.now() + 1000 * DAY
-    suppress_number(installation.context, (_suppression(to.pseudonym, until=until),))
+    add_suppressions(installation.context, (_suppression(to.pseudonym, until=until),))
     return keys.mirrored("00", to.pseudonym)
 
 
 def agree_and_stop(installation: Installation) -> str:
     """Leave a consent that was withdrawn, and a suppression that holds; return the number's key in the mirror."""
     context, to = installation.context, _named(installation, OTHER)
-    give(context, context.applications["shop"], to, "login", EVIDENCE)
-    withdraw(context, context.applications["shop"], to, "login")
-    suppress_number(context, (_suppression(to.pseudonym),))
+    give_consent(context, context.applications["shop"], to, "login", EVIDENCE)
+    end_consent(context, context.applications["shop"], to, "login")
+    add_suppressions(context, (_suppression(to.pseudonym),))
     return keys.mirrored("00", to.pseudonym)
 
 
@@ -83,7 +83,7 @@ def test_the_mirror_forgets_what_has_ended_by_itself_and_nothing_that_holds(
     before, place = client.hgetall(holds), client.hgetall(keys.MIRROR)
     assert any(value.startswith(b"withdrawn|") for value in before.values())
     still_world.advance(DAY + THREE_YEARS)
-    gone = purging(installation).at_once()
+    gone = purging(installation).purge_now()
 
     assert (gone["consents"], gone["suppressions"]) == (1, 1)
     assert not client.exists(ended)
@@ -94,23 +94,23 @@ def test_the_mirror_forgets_what_has_ended_by_itself_and_nothing_that_holds(
 def test_several_processes_purge_once_an_hour_together(still_world: World, installation: Installation) -> None:
     one, other = purging(installation), purging(installation)
     wrote(installation, "first")
-    one.turn()
+    one.purge_if_due()
     assert written(installation) == set()
     wrote(installation, "second")
     for process in (one, other):
-        process.turn()
+        process.purge_if_due()
     assert written(installation) == {"second"}
     still_world.advance(3600)
-    other.turn()
+    other.purge_if_due()
 
     assert written(installation) == set()
 
 
 def test_by_hand_it_need_not_be_due(installation: Installation) -> None:
-    purging(installation).turn()
+    purging(installation).purge_if_due()
     wrote(installation, "old")
 
-    assert purging(installation).at_once() == {
+    assert purging(installation).purge_now() == {
         "traffic": 0, "consents": 0, "suppressions": 0, "inbound": 1, "access": 0, "duties": 0,
         "audit": 0,
     }  # fmt: skip
@@ -122,7 +122,7 @@ def test_it_ends_after_the_batch_in_which_it_is_asked_to(
     monkeypatch.setattr(retention, "BATCH", 1)
     wrote(installation, "a", "b", "c")
     asked = iter([*[False] * 5, True])  # one for each rule of the classes before, then the first message
-    purging(installation, lambda: next(asked)).turn()
+    purging(installation, lambda: next(asked)).purge_if_due()
 
     assert len(written(installation)) == 2
 
@@ -135,6 +135,6 @@ def test_a_clock_that_is_years_ahead_deletes_nothing(
     wrote(installation, "young", at=now)
     frozen.advance(redis)
     with time_machine.travel(now / 1000 + host, tick=False):
-        purging(installation).turn()
+        purging(installation).purge_if_due()
 
     assert written(installation) == {"young"}

@@ -16,7 +16,7 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Receipt
 from otp_service.gateways.smpp.gateway import SmppGateway
-from otp_service.services.receipts import Desk, record
+from otp_service.services.receipts import Desk, record_receipt
 from otp_service.store.outbox import EARLY_RECEIPT_LIFE, MAX_EARLY_RECEIPTS
 
 DELIVERED = Receipt(DeliveryStatus.DELIVERED, "DELIVRD")
@@ -158,7 +158,7 @@ def test_a_reference_is_known_as_long_as_the_record(frozen: FrozenValkey, shop: 
 def test_a_receipt_that_comes_again_or_late_changes_nothing(frozen: FrozenValkey, shop: Caller, desk: Desk) -> None:
     one = _sent(shop, Accepted("A1"))
     desk.hand_in(("A1",), DELIVERED)
-    record = frozen.client.hgetall(f"otp:{{00}}:v:{one}")
+    record_receipt = frozen.client.hgetall(f"otp:{{00}}:v:{one}")
     before = events(frozen.client)
     frozen.advance(1)
     for receipt in (
@@ -169,7 +169,7 @@ def test_a_receipt_that_comes_again_or_late_changes_nothing(frozen: FrozenValkey
     ):
         desk.hand_in(("A1",), receipt)
 
-    assert frozen.client.hgetall(f"otp:{{00}}:v:{one}") == record
+    assert frozen.client.hgetall(f"otp:{{00}}:v:{one}") == record_receipt
     assert events(frozen.client) == before
 
 
@@ -181,7 +181,7 @@ def test_what_only_the_answer_made_us_take_for_failed_may_be_reported_as_deliver
     Sender(shop, first=first).deliver()
     dispatch = first.sent[0].dispatch_id
     for receipt, status in ((SENT, "failed"), (DELIVERED, "delivered"), (UNDELIVERED, "delivered")):
-        record(shop.context, "first", dispatch, receipt)
+        record_receipt(shop.context, "first", dispatch, receipt)
         assert [each[3] for each in story(shop, one)] == [status]
 
 

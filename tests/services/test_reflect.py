@@ -18,9 +18,9 @@ from otp_service.errors import (
     StoreUnavailableError,
     SuppressedError,
 )
-from otp_service.services.consents import give, withdraw
+from otp_service.services.consents import end_consent, give_consent
 from otp_service.services.delivery import deliver
-from otp_service.services.suppressions import lift, suppress_number
+from otp_service.services.suppressions import add_suppressions, lift
 from otp_service.services.verifications import StartRequest, start
 from otp_service.store import keys
 
@@ -38,7 +38,7 @@ def install(frozen: FrozenValkey, sqlite_template, tmp_path):
         applications = {name: {**OPEN, "consent": consent} for name in ("shop", "bank")}
         ledger = {"url": f"sqlite:///{tmp_path / 'ledger.db'}", **of_ledger}
         installation = frozen.world().install(ledger=ledger, keys=keyring, applications=applications)
-        installation.context.reflection.refresh()
+        installation.context.mirror_sync.refresh()
         return installation
 
     return made
@@ -59,7 +59,7 @@ def number(installation, to=NUMBER):
 
 
 def stop(installation, application="shop", to=NUMBER, **members):
-    suppress_number(installation.context, [entry(installation, to, application, **members)])
+    add_suppressions(installation.context, [entry(installation, to, application, **members)])
 
 
 def entry(installation, to, application="shop", **members):
@@ -103,10 +103,10 @@ def test_what_is_lifted_lets_messages_through(install):
 
 def test_a_list_for_marketing_leaves_codes_alone(install):
     one = install()
-    suppress_number(one.context, [
+    add_suppressions(one.context, [
         Suppression(number(one).pseudonym, "shop", SuppressionScope.MARKETING_ONLY, SuppressionSource.IMPORT)
     ])  # fmt: skip
-    one.context.reflection.refresh()
+    one.context.mirror_sync.refresh()
 
     assert not refused(one)
 
@@ -130,9 +130,9 @@ def test_a_message_that_waits_when_stop_comes_is_not_sent(install):
 def test_a_message_that_waits_when_consent_is_withdrawn_is_not_sent(install):
     one = install("required")
     shop = one.context.applications["shop"]
-    give(one.context, shop, number(one), "login", EVIDENCE)
+    give_consent(one.context, shop, number(one), "login", EVIDENCE)
     mine = begin(one)
-    withdraw(one.context, shop, number(one), "login")
+    end_consent(one.context, shop, number(one), "login")
     deliver_all(one.context)
 
     assert sent(one, mine) == [("failed", "consent-required")]
@@ -143,9 +143,9 @@ def test_a_message_that_waits_when_consent_is_withdrawn_is_not_sent(install):
 def test_a_consent_given_again_lets_messages_through(install):
     one = install("required")
     shop = one.context.applications["shop"]
-    give(one.context, shop, number(one), "login", EVIDENCE)
-    withdraw(one.context, shop, number(one), "login")
-    give(one.context, shop, number(one), "login", anew())
+    give_consent(one.context, shop, number(one), "login", EVIDENCE)
+    end_consent(one.context, shop, number(one), "login")
+    give_consent(one.context, shop, number(one), "login", anew())
 
     assert sent(one, begin(one)) == [("queued", None)]
 
@@ -153,7 +153,7 @@ def test_a_consent_given_again_lets_messages_through(install):
 def test_a_start_with_a_consent_needs_no_other_and_is_sent_before_that_is_recorded(install, frozen):
     one = install("required")
     shop = Caller(one)
-    withdraw(one.context, shop.application, number(one), "login")
+    end_consent(one.context, shop.application, number(one), "login")
     mine = shop.send(consent=anew()).verification
     deliver_all(one.context)
     told = frozen.client.xrange(keys.events("00"))[1][1]
@@ -168,7 +168,7 @@ def test_a_flush_forgets_no_suppression(install, frozen):
     frozen.client.flushall()
     with pytest.raises(LedgerUnavailableError):
         begin(one)
-    one.context.reflection.refresh()
+    one.context.mirror_sync.refresh()
 
     assert refused(one)
     assert not refused(one, "bank")
@@ -183,7 +183,7 @@ def test_a_backup_that_is_restored_forgets_no_suppression(install, frozen):
         frozen.client.restore(name, 0, value)
     with pytest.raises(LedgerUnavailableError):
         begin(one)
-    one.context.reflection.refresh()
+    one.context.mirror_sync.refresh()
 
     assert refused(one)
 
@@ -227,11 +227,11 @@ def test_a_restored_ledger_lets_nothing_through_until_an_operator_decides_whatev
     with pytest.raises(LedgerMismatchError):
         begin(again)
 
-    late.context.reflection.rebuild()
+    late.context.mirror_sync.rebuild()
     assert [refused(late, to=to) for to in OTHERS] == [place < written for place in range(3)]
     assert refused(late, to="+923001111111")
     assert not refused(late), "what the ledger does not say is forgotten, because an operator said so"
-    again.context.reflection.refresh()
+    again.context.mirror_sync.refresh()
     assert not refused(again, "bank")
 
 
@@ -245,7 +245,7 @@ def test_a_ledger_that_is_restored_under_a_running_process_is_noticed_without_re
     other = install()
     frozen.client.flushall()
     stop(other, to=OTHERS[0])
-    one.context.reflection.refresh()
+    one.context.mirror_sync.refresh()
 
     with pytest.raises(LedgerMismatchError):
         begin(one)
@@ -256,14 +256,14 @@ def test_a_ledger_that_is_restored_under_a_running_process_is_noticed_without_re
 def test_a_stop_that_a_restore_took_before_it_was_mirrored_is_not_said_to_be_in_force(install, tmp_path, monkeypatch):
     one = install()
     copy = copy_of_ledger(tmp_path)
-    follow = type(one.context.reflection).write_through
+    follow = type(one.context.mirror_sync).write_through
 
     def restore_first(*arguments):
         one.context.ledger.database.close()
         restore(copy, tmp_path)
         return follow(*arguments)
 
-    monkeypatch.setattr(type(one.context.reflection), "write_through", restore_first)
+    monkeypatch.setattr(type(one.context.mirror_sync), "write_through", restore_first)
     with pytest.raises(LedgerMismatchError):
         stop(one)
     with pytest.raises(LedgerMismatchError):
@@ -293,9 +293,9 @@ def test_a_mirror_is_not_finished_of_a_ledger_that_was_restored_meanwhile(instal
 
     monkeypatch.setattr(type(one.context.store.mirror.begin("x")), "forget", restore_first)
     frozen.client.flushall()
-    one.context.reflection.refresh()
+    one.context.mirror_sync.refresh()
     assert place(one) is None
-    one.context.reflection.refresh()
+    one.context.mirror_sync.refresh()
 
     with pytest.raises(LedgerMismatchError):
         begin(one)
@@ -307,13 +307,13 @@ def test_a_lost_mirror_is_built_anew_when_an_operator_says_so(install, frozen):
     stop(one)
     frozen.client.flushall()
     for _ in range(2):
-        one.context.reflection.refresh()
+        one.context.mirror_sync.refresh()
         with pytest.raises(LedgerMismatchError, match="emptied"):
             begin(one, "bank")
     with pytest.raises(LedgerMismatchError):
         begin(install(rebuild_lost_mirror=False), "bank")
 
-    one.context.reflection.rebuild()
+    one.context.mirror_sync.rebuild()
     assert refused(one)
     assert not refused(one, "bank")
 
@@ -330,7 +330,7 @@ def test_what_redis_did_not_hear_of_is_caught_up(install, frozen, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(LedgerUnavailableError):
         begin(one)
-    other.context.reflection.refresh()
+    other.context.mirror_sync.refresh()
 
     assert refused(one)
     assert refused(other)
@@ -339,10 +339,10 @@ def test_what_redis_did_not_hear_of_is_caught_up(install, frozen, monkeypatch):
 def test_more_numbers_than_are_written_in_one_step_are_all_mirrored(install, frozen):
     one = install()
     entries = [Suppression(f"{i:022d}", "shop", SuppressionScope.ALL, SuppressionSource.IMPORT) for i in range(1201)]
-    suppress_number(one.context, entries)
+    add_suppressions(one.context, entries)
     assert len(list(frozen.client.scan_iter(match="*mirror/number*"))) == 1201
     frozen.client.flushall()
-    one.context.reflection.refresh()
+    one.context.mirror_sync.refresh()
 
     assert len(list(frozen.client.scan_iter(match="*mirror/number*"))) == 1201
     assert place(one).sequence == 1201
@@ -356,9 +356,9 @@ def test_a_ledger_that_is_away_keeps_what_is_known_in_force(install, monkeypatch
 
     monkeypatch.setattr(type(one.context.ledger.mirrored), "head", away)
     with pytest.raises(LedgerUnavailableError):
-        one.context.reflection.refresh()
+        one.context.mirror_sync.refresh()
 
-    assert one.context.reflection.permission(ConsentMode.OFF).least == 0
+    assert one.context.mirror_sync.permission(ConsentMode.OFF).least == 0
     assert not refused(one)
 
 
@@ -390,19 +390,19 @@ def test_a_resend_goes_by_the_mirror_too(install, frozen):
 def test_a_resend_after_a_withdrawal_is_refused_and_one_after_another_consent_is_not(install, frozen):
     one = install("required")
     shop = Caller(one)
-    give(one.context, shop.application, number(one), "login", EVIDENCE)
+    give_consent(one.context, shop.application, number(one), "login", EVIDENCE)
     mine = shop.start()
-    withdraw(one.context, shop.application, number(one), "login")
+    end_consent(one.context, shop.application, number(one), "login")
     frozen.advance(31)
     with pytest.raises(ConsentRequiredError):
         shop.resend(mine)
 
-    give(one.context, shop.application, number(one), "login", anew())
+    give_consent(one.context, shop.application, number(one), "login", anew())
     assert shop.resend(mine)
 
 
 def test_the_world_of_other_tests_has_a_mirror(world: World):
-    assert world.install().context.reflection.permission(ConsentMode.OFF).identity
+    assert world.install().context.mirror_sync.permission(ConsentMode.OFF).identity
 
 
 def test_a_writer_that_is_about_to_mirror_its_change_keeps_nobody_waiting(install, monkeypatch):
@@ -413,7 +413,7 @@ def test_a_writer_that_is_about_to_mirror_its_change_keeps_nobody_waiting(instal
 
     def look_first(mirror, *arguments):
         if next(looks, False):
-            other.context.reflection.refresh()
+            other.context.mirror_sync.refresh()
         refusals.append(refused(other, "bank"))
         return write(mirror, *arguments)
 
@@ -432,7 +432,7 @@ def test_a_writer_that_dies_before_it_mirrors_its_change_is_followed_up(install,
         stop(one)
     monkeypatch.undo()
     for _ in range(2):
-        other.context.reflection.refresh()
+        other.context.mirror_sync.refresh()
 
     assert refused(other)
 
@@ -448,7 +448,7 @@ def test_a_process_with_another_ledger_sends_nothing_and_disturbs_nobody(install
         applications=dict.fromkeys(("shop", "bank"), OPEN),
     )
     stranger.context.ledger.mirrored.disown()  # the template's ledger has one name
-    stranger.context.reflection.refresh()
+    stranger.context.mirror_sync.refresh()
     with pytest.raises(LedgerUnavailableError):
         begin(stranger, "bank")
 
@@ -459,7 +459,7 @@ def test_a_process_with_another_ledger_sends_nothing_and_disturbs_nobody(install
 def test_a_process_that_could_not_look_trusts_no_older_mirror_when_redis_is_back(install, monkeypatch):
     """Redis lost its last second while it was away, and with that the suppression that another process wrote."""
     one, other = install(), install()
-    other.context.reflection.refresh()
+    other.context.mirror_sync.refresh()
     before = place(one).sequence
     stop(one)
 
@@ -469,28 +469,28 @@ def test_a_process_that_could_not_look_trusts_no_older_mirror_when_redis_is_back
     with monkeypatch.context() as patch:
         patch.setattr(other.context.store.mirror, "head", away)
         with pytest.raises(StoreUnavailableError):
-            other.context.reflection.refresh()
+            other.context.mirror_sync.refresh()
 
-    assert other.context.reflection.permission(ConsentMode.OFF).least > before
+    assert other.context.mirror_sync.permission(ConsentMode.OFF).least > before
 
 
 def test_each_state_of_the_mirror_is_told_without_a_change(install):
     one = install(rebuild_lost_mirror=False)
-    ledger, reflection, mirror = one.context.ledger, one.context.reflection, one.context.store.mirror
-    found = [reflection.inspect()]
+    ledger, mirror_sync, mirror = one.context.ledger, one.context.mirror_sync, one.context.store.mirror
+    found = [mirror_sync.inspect()]
     ledger.suppressions.add([entry(one, NUMBER)])
-    found += [reflection.inspect(), reflection.inspect()]
-    reflection.refresh()
+    found += [mirror_sync.inspect(), mirror_sync.inspect()]
+    mirror_sync.refresh()
     mirror.close()
-    found.append(reflection.inspect())
+    found.append(mirror_sync.inspect())
     ledger.mirrored.disown(ledger.mirrored.head().sequence)
-    found.append(reflection.inspect())
+    found.append(mirror_sync.inspect())
     mirror.drop()
-    found.append(reflection.inspect())
-    reflection.refresh()
+    found.append(mirror_sync.inspect())
+    mirror_sync.refresh()
     mirror.drop()
-    found.append(reflection.inspect())
+    found.append(mirror_sync.inspect())
 
     states = ["ok", "behind", "behind", "diverged", "foreign", "absent", "lost"]
     assert [str(status.state) for status in found] == states
-    assert [status.lacking for status in found[:3]] == [0, 1, 1]
+    assert [status.lag for status in found[:3]] == [0, 1, 1]

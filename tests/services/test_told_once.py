@@ -13,8 +13,8 @@ from support_outbox import EVENTS, POLICY, Scripted, Sender, dispatched, letters
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, Receipt
-from otp_service.services.number_history import find
-from otp_service.services.receipts import record
+from otp_service.services.number_history import find_number_history
+from otp_service.services.receipts import record_receipt
 from otp_service.store import keys
 from otp_service.store.outbox import Job, NextStep, Settlement
 
@@ -132,7 +132,7 @@ def test_it_is_told_where_no_call_follows(
 
 def _report_of(shop: Caller, sender: Sender, status: str) -> None:
     made = sender.gateways["first"].sent[-1].dispatch_id
-    assert record(shop.context, "first", made, Receipt(DeliveryStatus(status), status.upper()))
+    assert record_receipt(shop.context, "first", made, Receipt(DeliveryStatus(status), status.upper()))
 
 
 @pytest.mark.parametrize("status", ["sent", "delivered", "undelivered", "unknown"])
@@ -152,8 +152,8 @@ def test_a_report_in_between_takes_nothing_from_it(frozen: FrozenValkey, shop: C
     assert _outcomes(frozen)[:2] == [("d1.1", "first", f"delivery.{status}", "", ""), INTERRUPTED]
     assert story(shop, one)[0][3] == status, "what was reported stands"
     frozen.advance(GONE)
-    (case,) = find(shop.context, parse_destination(NUMBER, None)).cases
-    assert case.story.deliveries[0].status == status
+    (case,) = find_number_history(shop.context, parse_destination(NUMBER, None)).verifications
+    assert case.history.deliveries[0].status == status
 
 
 @pytest.mark.parametrize("status", ["sent", "delivered", "undelivered"])
@@ -181,8 +181,8 @@ def test_an_answer_that_a_report_overtook_is_told_with_its_cost(
 
     assert _outcomes(frozen)[:2] == [("d1.1", "first", f"delivery.{status}", "", ""), ("d1.1", "first", *outcome)]
     frozen.advance(GONE)
-    (case,) = find(shop.context, parse_destination(NUMBER, None)).cases
-    told = case.story.deliveries[0]
+    (case,) = find_number_history(shop.context, parse_destination(NUMBER, None)).verifications
+    told = case.history.deliveries[0]
     assert (told.message, told.dispatch, told.gateway, str(told.status), told.reason) == before, "retold as it was"
 
 
@@ -230,7 +230,7 @@ def test_the_calls_that_are_told_are_those_that_were_made(frozen: FrozenValkey, 
             made[message.dispatch_id, name] += 1
             if chance.random() < 0.3:
                 word = chance.choice(["sent", "delivered", "undelivered", "failed"])
-                record(shop.context, name, message.dispatch_id, Receipt(DeliveryStatus(word), word))
+                record_receipt(shop.context, name, message.dispatch_id, Receipt(DeliveryStatus(word), word))
             if chance.random() < 0.2:
                 shop.cancel(message.verification_id)
             match chance.randrange(4):

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from support_service import eventually
 
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
-from otp_service.services.periodic_tasks import PERIOD, Watch
+from otp_service.services.periodic_tasks import PERIOD, PeriodicTasks
 
 QUICK = 0.01
 
@@ -15,7 +15,7 @@ QUICK = 0.01
 def test_a_duty_that_takes_long_keeps_no_other_waiting():
     """Such as building a mirror, while a key is revoked."""
     over, turns = threading.Event(), []
-    watch = Watch({"long": over.wait, "short": lambda: turns.append(1)}, QUICK)
+    watch = PeriodicTasks({"long": over.wait, "short": lambda: turns.append(1)}, QUICK)
     watch.start()
     eventually(lambda: len(turns) > 3)
     over.set()
@@ -31,7 +31,7 @@ def test_a_duty_that_fails_has_its_turn_again(error):
         raise error
 
     with capture_logs() as lines:
-        watch = Watch({"failing": fail}, QUICK)
+        watch = PeriodicTasks({"failing": fail}, QUICK)
         watch.start()
         eventually(lambda: len(turns) > 3)
         watch.stop()
@@ -41,7 +41,7 @@ def test_a_duty_that_fails_has_its_turn_again(error):
 
 def test_a_watch_that_is_stopped_looks_no_more():
     turns = []
-    watch = Watch({"short": lambda: turns.append(1)}, QUICK)
+    watch = PeriodicTasks({"short": lambda: turns.append(1)}, QUICK)
     watch.start()
     eventually(lambda: turns)
     watch.stop()

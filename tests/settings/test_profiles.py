@@ -8,7 +8,7 @@ import pytest
 from support_gateways import require
 from support_pakistan import table_of
 
-from otp_service.cli.doctor import Level, of_settings
+from otp_service.cli.doctor import Level, settings_diagnoses
 from otp_service.errors import ConfigurationError
 from otp_service.services.registrations import today
 from otp_service.settings import load_settings, settings_from
@@ -334,13 +334,13 @@ class TestFromTheEnvironment:
 
 
 def test_doctor_names_the_profile_in_force():
-    findings = list(of_settings(settings_from(table_of(URL))))
+    findings = list(settings_diagnoses(settings_from(table_of(URL))))
 
     assert [(one.level, one.sentence) for one in findings if one.subject == "profile"] == [
         (Level.OK, "pk is in force.")
     ]
     bare = settings_from(table_of(URL, without=("profile",)))
-    assert not [one for one in of_settings(bare) if one.subject == "profile"]
+    assert not [one for one in settings_diagnoses(bare) if one.subject == "profile"]
 
 
 def test_without_the_profile_nothing_of_it_is_asked_for():

@@ -12,9 +12,9 @@ from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import ConflictError
 from otp_service.gateways.base import Receipt
-from otp_service.services.number_history import find
-from otp_service.services.operator_actions import fence
-from otp_service.services.receipts import record
+from otp_service.services.number_history import find_number_history
+from otp_service.services.operator_actions import fence_store
+from otp_service.services.receipts import record_receipt
 from otp_service.store import keys
 from otp_service.store.outbox import RedriveResult
 
@@ -30,7 +30,7 @@ def installed(frozen: FrozenValkey):
         keys={"root": f"k1:{key()}", "pseudonym": key()},
         purposes={"login": {"resend_delays": [30], "channels": ["sms", "voice"]}},
     )
-    installation.context.reflection.refresh()
+    installation.context.mirror_sync.refresh()
     return installation
 
 
@@ -48,7 +48,7 @@ def test_the_right_code_of_what_was_started_before_is_expired_and_reported_once(
     one = shop.start()
     code = shop.code(one)
     frozen.advance(5)
-    fence(shop.context)
+    fence_store(shop.context)
     frozen.advance(0.001)
 
     assert shop.check(one, code) == ("expired", False, 0, "expired")
@@ -59,7 +59,7 @@ def test_the_right_code_of_what_was_started_before_is_expired_and_reported_once(
 
 def test_a_fence_holds_in_its_own_millisecond_and_lets_what_comes_after_it_live(shop):
     before = shop.start()
-    fence(shop.context)
+    fence_store(shop.context)
     after = shop.start(OTHERS[0])
 
     assert shop.check(before, shop.code(before))[3] == "expired"
@@ -69,7 +69,7 @@ def test_a_fence_holds_in_its_own_millisecond_and_lets_what_comes_after_it_live(
 def test_what_was_started_before_is_read_canceled_and_sent_again_as_what_has_expired(frozen, shop):
     one = shop.start()
     frozen.advance(31)
-    fence(shop.context)
+    fence_store(shop.context)
 
     assert shop.read(one).verification.sends_left == 0
     for action in (shop.cancel, shop.resend):
@@ -84,7 +84,7 @@ def test_what_had_ended_stays_as_it_ended(shop):
     shop.cancel(canceled)
     for _ in range(5):
         shop.check(spent, shop.wrong(spent))
-    fence(shop.context)
+    fence_store(shop.context)
 
     assert shop.check(approved, shop.code(approved))[3] == "already_approved"
     assert [ends(shop, one)[0] for one in (approved, canceled, spent)] == [
@@ -96,7 +96,7 @@ def test_what_had_ended_stays_as_it_ended(shop):
 
 def test_a_payment_whose_details_are_changed_is_expired_and_not_failed(shop):
     one = shop.start(purpose="payment", transaction=PAYMENT)
-    fence(shop.context)
+    fence_store(shop.context)
 
     assert shop.check(one, shop.code(one), Transaction("1", "PKR", "Daraz"))[3] == "expired"
 
@@ -104,7 +104,7 @@ def test_a_payment_whose_details_are_changed_is_expired_and_not_failed(shop):
 def test_a_repeated_start_tells_what_became_of_the_first_and_sends_nothing(frozen, shop):
     retry = shop.retry("order 1", "start", NUMBER)
     one = shop.start(retry=retry)
-    fence(shop.context)
+    fence_store(shop.context)
     frozen.advance(1)
     again = shop.send(retry=retry).verification
 
@@ -115,7 +115,7 @@ def test_a_repeated_start_tells_what_became_of_the_first_and_sends_nothing(froze
 def test_so_it_is_when_its_record_has_gone(frozen, shop):
     retry = shop.retry("order 1", "start", NUMBER)
     one = shop.start(retry=retry)
-    fence(shop.context)
+    fence_store(shop.context)
     frozen.client.delete(keys.record(BUCKET, one))
     again = shop.send(retry=retry).verification
 
@@ -123,7 +123,7 @@ def test_so_it_is_when_its_record_has_gone(frozen, shop):
 
 
 def test_a_repeated_start_of_one_that_came_after_it_tells_its_own_end(frozen, shop):
-    fence(shop.context)
+    fence_store(shop.context)
     frozen.advance(10)
     retry = shop.retry("order 1", "start", NUMBER)
     shop.start(retry=retry)
@@ -141,7 +141,7 @@ def test_the_other_repeated_requests_tell_it_too(shop, frozen):
     frozen.advance(31)
     shop.check(checked, wrong, retry=retries[0])
     shop.resend(sent, retries[1])
-    fence(shop.context)
+    fence_store(shop.context)
 
     assert shop.check(checked, wrong, retry=retries[0]) == ("expired", False, 4, "wrong_code")
     assert str(shop.resend(sent, retries[1]).verification.status) == "expired"
@@ -152,7 +152,7 @@ def test_messages_that_wait_become_dead_letters_and_are_not_put_back(frozen, sho
     gateway = Scripted()
     sender = Sender(shop, sandbox=gateway)
     one = shop.start()
-    fence(shop.context)
+    fence_store(shop.context)
     after = shop.start(OTHERS[0])
     sender.deliver()
 
@@ -165,7 +165,7 @@ def test_messages_that_wait_become_dead_letters_and_are_not_put_back(frozen, sho
 
 def test_a_message_whose_call_fails_meanwhile_is_not_sent_again(frozen, shop):
     def fails() -> None:
-        fence(shop.context)
+        fence_store(shop.context)
         raise refused("unavailable")
 
     sender = Sender(shop, sandbox=Scripted(fails))
@@ -184,8 +184,8 @@ def test_a_late_receipt_is_recorded_and_nothing_follows_by_another_channel(shop)
     sender = Sender(shop, sandbox=gateway)
     one = shop.start()
     sender.deliver()
-    fence(shop.context)
-    record(shop.context, "sandbox", gateway.sent[0].dispatch_id, Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV"))
+    fence_store(shop.context)
+    record_receipt(shop.context, "sandbox", gateway.sent[0].dispatch_id, Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV"))
     sender.deliver()
 
     assert story(shop, one) == [(1, 1, "sandbox", "undelivered", None)]
@@ -195,10 +195,10 @@ def test_a_late_receipt_is_recorded_and_nothing_follows_by_another_channel(shop)
 def test_support_sees_that_it_expired(frozen, shop):
     shop.start()
     frozen.advance(3)
-    fence(shop.context)
-    (case,) = find(shop.context, parse_destination(NUMBER, None)).cases
+    fence_store(shop.context)
+    (case,) = find_number_history(shop.context, parse_destination(NUMBER, None)).verifications
 
-    assert (str(case.story.status), str(case.explanation.why)) == ("expired", "too_late")
+    assert (str(case.history.status), str(case.explanation.why)) == ("expired", "too_late")
 
 
 @pytest.mark.parametrize("behind", [0.001, 5, 600])
@@ -206,7 +206,7 @@ def test_the_clock_of_a_server_that_took_over_may_be_behind(frozen, shop, behind
     """What was started before then seems to come from the future."""
     one = shop.start()
     frozen.move_to(START - round(behind * 1000))
-    fence(shop.context)
+    fence_store(shop.context)
     frozen.move_to(START + 1000)
 
     assert shop.check(one, shop.code(one))[3] == "expired"
@@ -215,7 +215,7 @@ def test_the_clock_of_a_server_that_took_over_may_be_behind(frozen, shop, behind
 def test_a_clock_that_is_set_back_after_the_fence_opens_nothing(frozen, shop):
     one = shop.start()
     frozen.advance(120)
-    fence(shop.context)
+    fence_store(shop.context)
     frozen.move_to(START + 1000)
 
     assert shop.check(one, shop.code(one))[3] == "expired"
@@ -223,10 +223,10 @@ def test_a_clock_that_is_set_back_after_the_fence_opens_nothing(frozen, shop):
 
 @pytest.mark.parametrize("later", [0, 10, -10], ids=["at once", "later", "with the clock set back"])
 def test_a_second_fence_is_for_what_came_after_the_first_too(frozen, shop, later):
-    first = fence(shop.context)
+    first = fence_store(shop.context)
     one = shop.start()
     frozen.move_to(START + 1000 * later)
-    second = fence(shop.context)
+    second = fence_store(shop.context)
 
     assert second.at > first.at
     assert second.until == START + 1000 * (later + HOUR)
@@ -238,7 +238,7 @@ def test_a_fence_stands_for_a_day_and_what_it_let_live_outlives_it(frozen, shop)
     retry = shop.retry("order 1", "start", NUMBER)
     shop.start(retry=retry)
     deliver_all(shop.context)
-    put = fence(shop.context)
+    put = fence_store(shop.context)
     assert shop.context.store.fences.current() == put
     frozen.advance(DAY - 1)
     assert shop.context.store.fences.current().at == put.at
@@ -254,7 +254,7 @@ def test_a_fence_stands_for_a_day_and_what_it_let_live_outlives_it(frozen, shop)
 def test_what_ends_with_its_own_life_is_not_lengthened(frozen, shop):
     one = shop.start()
     frozen.advance(301)
-    fence(shop.context)
+    fence_store(shop.context)
 
     assert ends(shop, one) == ("expired", START + 300_000)
 
@@ -262,7 +262,7 @@ def test_what_ends_with_its_own_life_is_not_lengthened(frozen, shop):
 def test_nothing_is_written_but_the_fence(frozen, shop):
     shop.start()
     before = {name: frozen.client.dump(name) for name in frozen.client.keys("*")}
-    fence(shop.context)
+    fence_store(shop.context)
 
     assert {name for name in frozen.client.keys("*") if frozen.client.dump(name) != before.get(name)} == {
         keys.FENCE.encode()

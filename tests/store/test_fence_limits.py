@@ -10,7 +10,7 @@ from support_installation import key
 
 from otp_service.bootstrap import Installation
 from otp_service.errors import RateLimitedError
-from otp_service.services.operator_actions import fence
+from otp_service.services.operator_actions import fence_store
 
 SHOP = {"name": "Acme Shop", "purposes": ["login"], "countries": ["PK"], "client_ip": "required"}
 HOUR = 3600
@@ -46,7 +46,7 @@ def _passed(shop: Caller, scope: str, tries: int = 10) -> int:
 @pytest.mark.parametrize("scope", ["number", "ip", "application"])
 def test_half_of_a_limit_is_allowed_for_an_hour_and_then_all_of_it(frozen: FrozenValkey, scope: str) -> None:
     shop = Caller(_installed(frozen, **{scope: ["5/10 minutes"]}))
-    fence(shop.context)
+    fence_store(shop.context)
     assert _passed(shop, scope) == 2
     later(frozen, HOUR - 0.001)
     assert _passed(shop, scope) == 2
@@ -58,7 +58,7 @@ def test_half_of_a_limit_is_allowed_for_an_hour_and_then_all_of_it(frozen: Froze
 @pytest.mark.parametrize("scope", ["number", "ip", "application"])
 def test_with_the_hour_the_rest_of_a_limit_is_there_at_once(frozen: FrozenValkey, scope: str) -> None:
     shop = Caller(_installed(frozen, **{scope: ["5/day"]}))
-    fence(shop.context)
+    fence_store(shop.context)
     assert _passed(shop, scope) == 2
     later(frozen, HOUR)
 
@@ -69,7 +69,7 @@ def test_with_the_hour_the_rest_of_a_limit_is_there_at_once(frozen: FrozenValkey
 @pytest.mark.parametrize("scope", ["number", "ip", "application"])
 def test_half_is_rounded_down_and_never_nothing(frozen: FrozenValkey, scope: str, amount: int, allowed: int) -> None:
     shop = Caller(_installed(frozen, **{scope: [f"{amount}/day"]}))
-    fence(shop.context)
+    fence_store(shop.context)
 
     assert _passed(shop, scope) == allowed
 
@@ -78,14 +78,14 @@ def test_what_was_counted_before_counts_against_the_half(frozen: FrozenValkey) -
     shop = Caller(_installed(frozen, number=["6/day"]))
     for _ in range(2):
         _start(shop, "number")
-    fence(shop.context)
+    fence_store(shop.context)
 
     assert _passed(shop, "number") == 1
 
 
 def test_all_wrong_codes_are_compared_that_the_limit_allows(frozen: FrozenValkey) -> None:
     shop = Caller(_installed(frozen, failed_checks=["4/day"]))
-    fence(shop.context)
+    fence_store(shop.context)
     one = _start(shop, "number")
 
     assert [shop.check(one, shop.wrong(one))[3] for _ in range(5)] == ["wrong_code"] * 4 + ["number_locked"]
@@ -93,7 +93,7 @@ def test_all_wrong_codes_are_compared_that_the_limit_allows(frozen: FrozenValkey
 
 def test_a_resend_counts_against_the_half_too(frozen: FrozenValkey) -> None:
     shop = Caller(_installed(frozen, number=["3/day"]))
-    fence(shop.context)
+    fence_store(shop.context)
     one = _start(shop, "number")
     frozen.advance(31)
     with pytest.raises(RateLimitedError):
@@ -103,7 +103,7 @@ def test_a_resend_counts_against_the_half_too(frozen: FrozenValkey) -> None:
 def test_strangers_have_half_of_their_share(frozen: FrozenValkey) -> None:
     shop = Caller(guarded(frozen, "number.sends", limits={"number": ["10/day"]}))
     approve(shop, number(1), context="own phone")
-    fence(shop.context)
+    fence_store(shop.context)
 
     assert passed(shop, number(1), 20) == 2, "with the owner's own message it is half of 60 % of ten"
     assert passed(shop, number(1), 20, context="own phone") == 2, "and then half of ten"
@@ -111,7 +111,7 @@ def test_strangers_have_half_of_their_share(frozen: FrozenValkey) -> None:
 
 def test_the_quota_that_is_told_is_what_is_there(frozen: FrozenValkey) -> None:
     shop = Caller(_installed(frozen, application=["5/minute", "100/hour"]))
-    fence(shop.context)
+    fence_store(shop.context)
     told = [shop.send(number(place), client_ip="192.0.2.1").quota for place in range(2)]
     with pytest.raises(RateLimitedError) as refused:
         _start(shop, "application")
@@ -124,7 +124,7 @@ def test_the_quota_that_is_told_is_what_is_there(frozen: FrozenValkey) -> None:
 
 def test_the_quota_that_a_resend_is_told_is_what_is_there_too(frozen: FrozenValkey) -> None:
     shop = Caller(_installed(frozen, application=["6/minute"]))
-    fence(shop.context)
+    fence_store(shop.context)
     one = _start(shop, "application")
     frozen.advance(31)
     told = shop.resend(one).quota
@@ -134,7 +134,7 @@ def test_the_quota_that_a_resend_is_told_is_what_is_there_too(frozen: FrozenValk
 
 def test_a_decision_tells_how_many_were_allowed(frozen: FrozenValkey) -> None:
     shop = Caller(_installed(frozen, application=["5/minute"]))
-    fence(shop.context)
+    fence_store(shop.context)
     _passed(shop, "application")
     with pytest.raises(RateLimitedError) as refused:
         _start(shop, "application")
@@ -148,7 +148,7 @@ def test_nobody_is_told_to_wait_for_longer_than_is_true(frozen: FrozenValkey, us
     shop = Caller(_installed(frozen, application=["4/day"]))
     for _ in range(used):
         _start(shop, "application")
-    fence(shop.context)
+    fence_store(shop.context)
     later(frozen, 60)
     with pytest.raises(RateLimitedError) as refused:
         _start(shop, "application")

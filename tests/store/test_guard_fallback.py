@@ -11,7 +11,7 @@ from support_outbox import Scripted, Sender, dispatched, jobs_of, report, settle
 from otp_service.domain.people import ConsentMode
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
-from otp_service.services.receipts import record
+from otp_service.services.receipts import record_receipt
 from otp_service.store.outbox import NextStep, Settlement
 from otp_service.store.verifications import FurtherMessage, Queued, Refusal
 
@@ -27,7 +27,7 @@ def _fall_back(shop: Caller, one: str) -> int:
     gateway = Scripted()
     Sender(shop, sandbox=gateway).deliver()
     made = next(each.dispatch_id for each in gateway.sent if each.verification_id == one)
-    record(shop.context, "sandbox", made, Receipt(DeliveryStatus.UNDELIVERED, "UNDELIVERED", None, None))
+    record_receipt(shop.context, "sandbox", made, Receipt(DeliveryStatus.UNDELIVERED, "UNDELIVERED", None, None))
     return shop.read(one).verification.sends
 
 
@@ -98,7 +98,7 @@ def test_of_two_reports_on_one_message_that_are_read_at_once_one_falls_back(froz
     Sender(shop, sandbox=Scripted()).deliver()
     found = shop.read(one).verification
     ruleset, further = shop.context.rulesets["shop"], FurtherMessage("voice", falls_back_from=1, after_dispatch=1)
-    permission = shop.context.reflection.permission(ConsentMode.OFF)
+    permission = shop.context.mirror_sync.permission(ConsentMode.OFF)
     answers = [shop.context.store.verifications.resend("00", found, further, permission, ruleset) for _ in range(2)]
 
     assert isinstance(answers[0], Queued)
@@ -116,7 +116,7 @@ def test_what_arrived_by_an_earlier_call_does_not_fall_back(frozen: FrozenValkey
     report(shop.context, first, "delivered")
     report(shop.context, second, "undelivered", gateway=second.gateway)
     found, further = shop.read(one).verification, FurtherMessage("voice", falls_back_from=1)
-    permission = shop.context.reflection.permission(ConsentMode.OFF)
+    permission = shop.context.mirror_sync.permission(ConsentMode.OFF)
     answer = shop.context.store.verifications.resend("00", found, further, permission, shop.context.rulesets["shop"])
 
     assert answer is Refusal.CONFLICT

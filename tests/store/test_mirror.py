@@ -41,7 +41,7 @@ def at(sequence, identity=IDENTITY, history=""):
 def installed(frozen, **sections):
     """Return an installation whose mirror is built."""
     made = frozen.world().install(**sections)
-    made.context.reflection.refresh()
+    made.context.mirror_sync.refresh()
     return made
 
 
@@ -320,7 +320,7 @@ def snapshot(frozen):
 def test_nothing_is_accepted_while_the_mirror_is_not_to_be_relied_on(frozen: FrozenValkey, damage):
     shop = installed(frozen)
     head = frozen.client.hgetall(keys.MIRROR)
-    least = shop.context.reflection.permission(ConsentMode.OFF).least
+    least = shop.context.mirror_sync.permission(ConsentMode.OFF).least
     match damage:
         case "lost":
             frozen.client.delete(keys.MIRROR)

@@ -95,7 +95,7 @@ def test_a_stream_that_is_lost_altogether_is_made_again(frozen: FrozenValkey, sh
     shop.start()
     jobs_of(context)
     frozen.client.flushall()
-    context.reflection.refresh()
+    context.mirror_sync.refresh()
     one = shop.start()
 
     assert [job.id for job in jobs_of(context)] == [one]

@@ -81,7 +81,7 @@ def test_a_server_that_is_gone_is_refused_at_once(shop: Caller, server: ValkeySe
     for name, call in calls.items():
         _assert_refused_in_time(call, name)
     server.start()
-    shop.context.reflection.refresh()
+    shop.context.mirror_sync.refresh()
 
     assert shop.start()
 
@@ -184,7 +184,7 @@ def test_a_connection_that_the_server_closed_is_replaced_unseen(shop: Caller, se
 
     with pytest.raises(NotFoundError):
         shop.read(one)
-    shop.context.reflection.refresh()
+    shop.context.mirror_sync.refresh()
     assert shop.start()
 
 
@@ -283,7 +283,7 @@ def _without_lives(server: ValkeyServer) -> dict[bytes, bytes | None]:
 def test_a_server_that_may_not_write_is_not_available(
     shop: Caller, server: ValkeyServer, forbid: tuple[str, ...], allow: tuple[str, ...]
 ) -> None:
-    shop.context.reflection.refresh()
+    shop.context.mirror_sync.refresh()
     server.client.execute_command(*forbid)
     _assert_refused_in_time(shop.start, "start")
     server.client.execute_command(*allow)
@@ -327,7 +327,7 @@ def test_a_worker_whose_server_lost_its_data_goes_on_with_what_comes(shop: Calle
     outbox.sweep(0)
     outbox.wait(1)
     assert outbox.take("worker", 1) == []
-    shop.context.reflection.refresh()
+    shop.context.mirror_sync.refresh()
     one = shop.start()
 
     assert [job.id for job in outbox.take("worker", 1)] == [one]

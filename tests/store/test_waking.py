@@ -11,7 +11,7 @@ from support_valkey import ValkeyServer
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
-from otp_service.services.receipts import record
+from otp_service.services.receipts import record_receipt
 from otp_service.store import keys
 from otp_service.store.outbox import NextStep, Settlement
 
@@ -64,7 +64,7 @@ def _fall_back(shop: Caller) -> Callable[[], object]:
     shop.start()
     Sender(shop, sandbox=gateway).deliver()
     made, lost = gateway.sent[0].dispatch_id, Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV")
-    return lambda: record(shop.context, "sandbox", made, lost)
+    return lambda: record_receipt(shop.context, "sandbox", made, lost)
 
 
 def _come_back(shop: Caller) -> Callable[[], object]:

@@ -19,7 +19,7 @@ from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.payments import Transaction
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import SuppressedError
-from otp_service.services.suppressions import suppress_number
+from otp_service.services.suppressions import add_suppressions
 from otp_service.store import keys
 from otp_service.store.scripts import connect, library
 
@@ -167,13 +167,13 @@ def test_he_can_take_an_opt_out_away_until_the_mirror_is_built_anew(
     shop: Caller, client: redis.Redis, installation: Installation
 ) -> None:
     number = shop.context.keyring.pseudonym(NUMBER)
-    suppress_number(shop.context, [Suppression(number, "shop", SuppressionScope.ALL, SuppressionSource.API)])
+    add_suppressions(shop.context, [Suppression(number, "shop", SuppressionScope.ALL, SuppressionSource.API)])
     with pytest.raises(SuppressedError):
         shop.start()
     client.delete(keys.mirrored("00", number))
-    shop.context.reflection.refresh()
+    shop.context.mirror_sync.refresh()
     assert shop.start()
-    shop.context.reflection.rebuild()
+    shop.context.mirror_sync.rebuild()
 
     with pytest.raises(SuppressedError):
         shop.start()

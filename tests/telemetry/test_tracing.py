@@ -18,7 +18,7 @@ from support_service import eventually
 from support_valkey import free_port
 from support_worker import Journal, working
 
-from otp_service.api.app import Traced
+from otp_service.api.app import TracingMiddleware
 from otp_service.errors import ConfigurationError
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
@@ -92,9 +92,9 @@ def test_a_refusal_is_told_by_its_code_and_a_failure_of_ours_fails_its_span(
 ):
     api = Api(real_world, **TRACED)
     if not hot_path:
-        api.app.wsgi_app = Traced(api.app.wsgi_app._application.flask)
+        api.app.wsgi_app = TracingMiddleware(api.app.wsgi_app._application.flask)
     api.post("/v1/verifications", {"to": "nobody"})
-    monkeypatch.setattr("otp_service.services.record_secrets.derive_tag", lambda *_: 1 / 0)
+    monkeypatch.setattr("otp_service.services.verifications.derive_tag", lambda *_: 1 / 0)
     api.post("/v1/verifications", {"to": NUMBER})
 
     told = [(one.says["otp_service.problem"], one.failed) for one in spans() if one.kind == "server"]

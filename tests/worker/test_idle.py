@@ -25,7 +25,7 @@ WATCHED = 3
 def installation(valkey: ValkeyServer) -> Installation:
     world = World(valkey.client, valkey.url, time.sleep)
     made = world.install(limits={"number": ["100000/hour"], "application": []}, worker={"concurrency": 4})
-    made.context.reflection.refresh()  # to build the mirror is work, and not what is counted here
+    made.context.mirror_sync.refresh()  # to build the mirror is work, and not what is counted here
     return made
 
 

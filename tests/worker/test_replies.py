@@ -13,7 +13,7 @@ from support_worker import Journal, working
 from otp_service.bootstrap import prepare
 from otp_service.domain.people import Meaning
 from otp_service.gateways.base import Accepted
-from otp_service.services.inbound import AT_ONCE, Reply, queue, send_waiting
+from otp_service.services.inbound import BATCH_SIZE, Reply, queue_reply, send_replies
 from otp_service.store import keys
 
 REPLY = Reply("sandbox", "shop", NUMBER, "sms", "en", Meaning.STOP)
@@ -31,7 +31,7 @@ def texts(journal: Journal) -> list[str]:
 
 def test_of_two_running_workers_one_sends_what_waits(world):
     journal, installation = Journal(), world.install()
-    queue(installation.context, REPLY)
+    queue_reply(installation.context, REPLY)
     with working(installation, installation, sandbox=journal):
         eventually(lambda: journal.served)
 
@@ -56,7 +56,7 @@ def test_while_a_reply_hangs_codes_go_out(world):
     caller = Caller(installation)
     try:
         with working(installation, sandbox=Hangs()):
-            queue(installation.context, REPLY)
+            queue_reply(installation.context, REPLY)
             assert entered.wait(10)
             one = caller.start()
             eventually(lambda: caller.read(one).verification.deliveries[0].status == "sent")
@@ -66,7 +66,7 @@ def test_while_a_reply_hangs_codes_go_out(world):
 
 
 def test_what_waits_is_sealed_and_goes_by_itself(shop):
-    queue(shop.context, REPLY)
+    queue_reply(shop.context, REPLY)
     client = shop.context.store.replies._client
     (entry,) = client.lrange(keys.REPLIES, 0, -1)
 
@@ -77,23 +77,23 @@ def test_what_waits_is_sealed_and_goes_by_itself(shop):
 
 def test_what_waited_too_long_goes_although_others_are_fresh(still_world):
     context = still_world.install().context
-    queue(context, REPLY)
+    queue_reply(context, REPLY)
     still_world.advance(500)
-    queue(context, replace(REPLY, meaning=Meaning.HELP))
+    queue_reply(context, replace(REPLY, meaning=Meaning.HELP))
     still_world.advance(101)
 
-    assert send_waiting(context) == 1
+    assert send_replies(context) == 1
     (caught,) = context.store.mailbox.messages("shop", None)
     assert "sends a code" in caught.text
 
 
 def test_a_worker_that_is_asked_to_stop_begins_no_other_reply(shop):
     for _ in range(3):
-        queue(shop.context, REPLY)
+        queue_reply(shop.context, REPLY)
 
-    assert send_waiting(shop.context, iter([False, True]).__next__) == 1
-    assert send_waiting(shop.context) == 2
-    assert AT_ONCE > 2
+    assert send_replies(shop.context, iter([False, True]).__next__) == 1
+    assert send_replies(shop.context) == 2
+    assert BATCH_SIZE > 2
 
 
 @pytest.mark.parametrize(
@@ -105,25 +105,25 @@ def test_a_worker_that_is_asked_to_stop_begins_no_other_reply(shop):
     ],
 )
 def test_a_reply_whose_gateway_or_application_is_gone_is_dropped(shop, reply):
-    queue(shop.context, reply)
+    queue_reply(shop.context, reply)
 
-    assert send_waiting(shop.context) == 1
+    assert send_replies(shop.context) == 1
     assert shop.context.store.mailbox.messages("shop", None) == []
-    assert send_waiting(shop.context) == 0
+    assert send_replies(shop.context) == 0
 
 
 def test_a_reply_that_a_retired_key_sealed_is_dropped(world, shop):
-    queue(shop.context, REPLY)
+    queue_reply(shop.context, REPLY)
     other = world.install()
 
-    assert send_waiting(other.context) == 1
+    assert send_replies(other.context) == 1
     assert other.context.store.mailbox.messages("shop", None) == []
 
 
 def test_of_too_many_replies_the_oldest_go(shop, monkeypatch):
     monkeypatch.setattr("otp_service.store.inbox.MOST", 2)
     for application in ("one", "two", "three"):
-        queue(shop.context, Reply("sandbox", application, NUMBER, "sms", "en", Meaning.STOP))
+        queue_reply(shop.context, Reply("sandbox", application, NUMBER, "sms", "en", Meaning.STOP))
     taken = [shop.context.store.replies.take() for _ in range(3)]
 
     assert [entry.split(b" ")[1] if entry else None for entry in taken] == [b"two", b"three", None]
