@@ -38,7 +38,7 @@ BOUNDS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "
 CONFIGURATION = """\
 # Configuration
 
-Made by `make docs` from the models of the settings. A file with every setting and its default, to copy from, is
+For operators: every setting, made by `make docs` from their models. A file to begin with is
 [`config/otp_service.toml`](../config/otp_service.toml).
 
 - `OTP_SERVICE_CONFIG` names the file (TOML). A variable wins over it: `OTP_SERVICE__HTTP__PORT=80` is `http.port`;
@@ -51,7 +51,7 @@ Made by `make docs` from the models of the settings. A file with every setting a
 CLI = """\
 # Command line
 
-Made by `make docs` from the commands themselves; `--help` says the same.
+For operators: every command, made by `make docs` from the commands themselves; `--help` says the same.
 
 - The exit status is 0 when it is done, 2 for wrong usage, and 1 with a sentence on standard error for all else that was
   refused or failed.

@@ -41,7 +41,7 @@ FAMILIES = {
 BEGINNING = """\
 # Requirements: what is asked for, and what is met
 
-Made by `python docs/make_requirements.py` from [`requirements.toml`](requirements.toml). The tests fail when it is not
+For auditors, made by `make docs` from [`requirements.toml`](requirements.toml). The tests fail when it is not
 up to date, when an identifier is missing, or when a test that is named does not exist.
 
 **This is no legal advice.** It is our own reading, in our own words, of what laws, standards and attacks ask of a

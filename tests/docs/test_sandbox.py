@@ -21,8 +21,8 @@ BLOCKS = [tomllib.loads(block) for block in re.findall(r"^```toml\n(.*?)^```", P
 def rows(heading):
     """Return the table's rows below a heading, by their first cell."""
     section = PAGE.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    table = re.findall(r"^\| `(\w+)` \|(.*)\|$", section, re.MULTILINE)
-    return dict(table)
+    table = re.findall(r"^\| (`[^|]+`) \|(.*)\|$", section, re.MULTILINE)
+    return {name: told for names, told in table for name in re.findall(r"`(\w+)`", names)}
 
 
 def told(behaviour):
