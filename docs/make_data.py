@@ -31,8 +31,9 @@ _DAY = 24 * 3600
 BEGINNING = """\
 # What is kept, where, and for how long
 
-Made by `python docs/make_data.py` from the schema of the ledger and the table of Redis' keys. The tests fail when
-it is not up to date, when a column or a key is not described, and when a key is found that is not listed.
+For auditors and data protection: what is kept of whom, made by `make docs` from the schema of the ledger and the
+table of Redis' keys. The tests fail when it is not up to date, when a column or a key is not described, and when a key
+is found that is not listed.
 
 **A number is nowhere in the clear.** It is kept as a *pseudonym*, under a key that is kept apart; as long as a message
 may still have to be sent it is kept *sealed*, under a key of its verification's own. A code is kept nowhere. "Personal"

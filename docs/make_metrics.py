@@ -11,9 +11,9 @@ DOCUMENT = Path(__file__).with_name("metrics.md")
 BEGINNING = """\
 # Metrics
 
-Made by `make docs` from [`telemetry/metrics.py`](../otp_service/telemetry/metrics.py). Where they are
-read, and when to be woken by them, is in [operations](operations.md#metrics). No label holds personal data, and each
-takes few values: [data](data.md#in-metrics) says what they are. Gauges are told by `worker` only.
+For operators: every metric, made by `make docs` from [`telemetry/metrics.py`](../otp_service/telemetry/metrics.py).
+Where they are read, and when to be woken by them, is in [operations](operations.md#metrics). No label holds personal
+data, and each takes few values: [data](data.md#in-metrics) says what they are. Gauges are told by `worker` only.
 
 | metric | kind | labels | tells |
 |---|---|---|---|

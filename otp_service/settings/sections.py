@@ -600,7 +600,7 @@ class NumberSettings(Section):
     """What one number may receive and be guessed, beside ``limits.number`` and ``limits.failed_checks``."""
 
     reserved: float = Field(default=0.4, ge=0, lt=1)
-    """Share of its messages and guesses that is kept for contexts that are known; strangers cannot use it up."""
+    """Share of its messages and guesses that is kept for contexts that are known; nobody else can use it up."""
     cooldown: tuple[Wait, ...] = Field(default=(30, 60, 120), max_length=20)
     """Seconds to wait after the first, second … message in a row that nobody approved; the last one repeats."""
     guess_waits: tuple[Wait, ...] = Field(default=(0, 0, 0, 0, 30, 60, 120, 240, 480, 960, 1920, 3600), max_length=50)
