@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -248,15 +249,15 @@ _SUFFIX: Final = ".toml"
 def read_catalogue(settings: Settings) -> Catalogue:
     """Return the words of messages; raise `ConfigurationError` with one line a fault: file, place, what is wrong."""
     own = settings.messages.directory
-    ours = _tables(files("otp_service") / "messages")
+    ours = _our_tables()
     theirs = _their_tables(Path(own)) if own else {}
     languages: dict[str, Language] = {}
     faults: list[str] = []
     for key in sorted(ours.keys() | theirs.keys()):
         tag, path, table = _laid_over(ours.get(key), theirs.get(key))
-        read, found = _read(tag, table)
-        found += _purpose_faults(read, settings) if read else ()
-        faults += [f"{path}: {fault}" for fault in found]
+        read, found = _read(tag, table) if key in theirs else _our_language(key)
+        of_purposes = _purpose_faults(read, settings) if read else ()
+        faults += [f"{path}: {fault}" for fault in (*found, *of_purposes)]
         if read:
             languages[key] = read
     if faults:
@@ -266,6 +267,18 @@ def read_catalogue(settings: Settings) -> Catalogue:
 
 _File = tuple[str, str, Table]
 """Tag, path and content."""
+
+
+@cache
+def _our_tables() -> dict[str, _File]:
+    return _tables(files("otp_service") / "messages")
+
+
+@cache
+def _our_language(key: str) -> tuple[Language | None, list[str]]:
+    """Return a language as it comes with the package, read once: nobody changes it meanwhile."""
+    tag, _, table = _our_tables()[key]
+    return _read(tag, table)
 
 
 def _their_tables(folder: Path) -> dict[str, _File]:

@@ -5,7 +5,7 @@ import tomllib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import product
@@ -830,8 +830,14 @@ class InboundSettings(Section):
         return InboundPolicy(self._vocabulary(), self.region, frozenset(map(Meaning, self.replies)))
 
     def _vocabulary(self) -> Vocabulary:
-        ours = {meaning: languages.values() for meaning, languages in our_words().items()}
-        return Vocabulary(ours, {Meaning.STOP: self.stop, Meaning.START: self.start, Meaning.HELP: self.help})
+        return _vocabulary_with(self.stop, self.start, self.help)
+
+
+@lru_cache(maxsize=8)
+def _vocabulary_with(stop: tuple[str, ...], start: tuple[str, ...], help_: tuple[str, ...]) -> Vocabulary:
+    """Return our words and further ones; made once, for they are asked for more than once and take a while to make."""
+    ours = {meaning: languages.values() for meaning, languages in our_words().items()}
+    return Vocabulary(ours, {Meaning.STOP: stop, Meaning.START: start, Meaning.HELP: help_})
 
 
 @cache
