@@ -11,7 +11,8 @@ import time_machine
 from support_frozen import FrozenValkey
 from support_installation import World
 from support_keys import assert_all_keys_expire
-from support_ledger import make_ledger, new_ledger, use_another_ledger
+from support_ledger import forgotten_ledgers, make_ledger, new_ledger, template, use_another_ledger
+from support_memory import folder_in_memory
 from support_missing import missing
 from support_postgres import PostgresServer, programs
 from support_valkey import ValkeyServer, faketime_library
@@ -35,15 +36,17 @@ def _starts_processes(module: ModuleType) -> bool:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _ledger_of_a_module() -> None:
+def _ledger_of_a_module() -> Iterator[None]:
     """Give each file of tests a ledger of its own: it belongs to the pseudonym key that uses it first."""
-    use_another_ledger()
+    with forgotten_ledgers():
+        use_another_ledger()
+        yield
 
 
 @pytest.fixture(scope="session")
-def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+def valkey_server() -> Iterator[ValkeyServer]:
     """A real Valkey for the whole session; its clock can be moved where libfaketime is installed."""
-    server = ValkeyServer(tmp_path_factory.mktemp("valkey"), movable_clock=True)
+    server = ValkeyServer(folder_in_memory("valkey"), movable_clock=True)
     yield server
     server.stop()
 
@@ -69,11 +72,11 @@ def real_world(valkey: ValkeyServer) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def frozen_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrozenValkey]:
+def frozen_server() -> Iterator[FrozenValkey]:
     """A real Valkey for the whole session whose clock stands still until it is moved."""
     if not FrozenValkey.possible():
         missing("libfaketime")
-    server = FrozenValkey(tmp_path_factory.mktemp("frozen"))
+    server = FrozenValkey(folder_in_memory("frozen"))
     yield server
     server.stop()
 
@@ -122,15 +125,13 @@ def postgres_template(postgres_server: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sqlite_template() -> Path:
     """A file that holds a new ledger, to be copied."""
-    file = tmp_path_factory.mktemp("ledger") / "template.db"
-    make_ledger(f"sqlite:///{file}")
-    return file
+    return template()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def ledger_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a new ledger, of either kind."""
-    with new_ledger(request, tmp_path) as url:
+    with new_ledger(request) as url:
         yield url

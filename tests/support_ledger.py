@@ -1,16 +1,15 @@
 """Ledgers for tests: a new one of either kind; or one for the whole process, where a test is about something else."""
 
-import atexit
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import pytest
+from support_memory import folder_in_memory
 from support_postgres import PostgresServer
 
 from otp_service.ledger.database import Database, upgrade
@@ -26,11 +25,10 @@ def make_ledger(url: str) -> None:
 
 
 @contextmanager
-def new_ledger(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
-    """Yield the address of a new ledger, of the kind that a fixture's parameter names; a file is in the folder."""
+def new_ledger(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Yield the address of a new ledger, of the kind that a fixture's parameter names."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), folder / "ledger.db")
-        yield f"sqlite:///{folder / 'ledger.db'}"
+        yield another_ledger()
         return
     template = request.getfixturevalue("postgres_template")
     server: PostgresServer = request.getfixturevalue("postgres_server")
@@ -40,19 +38,28 @@ def new_ledger(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
 
 
 @cache
-def _template() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="otp-service-ledger-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    make_ledger(f"sqlite:///{folder / 'template.db'}")
-    return folder / "template.db"
+def template() -> Path:
+    """Return a file that holds a new ledger, to be copied."""
+    file = folder_in_memory("ledger") / "template.db"
+    make_ledger(f"sqlite:///{file}")
+    return file
 
 
 def another_ledger() -> str:
-    """Return the address of a new ledger, for a test that is about something else; it goes with the process."""
-    template = _template()
-    made = template.with_name(f"{secrets.token_hex(8)}.db")
-    shutil.copy(template, made)
+    """Return the address of a new ledger, a file that goes with the process."""
+    made = template().with_name(f"{secrets.token_hex(8)}.db")
+    shutil.copy(template(), made)
     return f"sqlite:///{made}"
+
+
+@contextmanager
+def forgotten_ledgers() -> Iterator[None]:
+    """Delete the files of the ledgers that are made meanwhile: thousands of them would fill the memory."""
+    folder = template().parent
+    before = set(folder.iterdir())
+    yield
+    for file in set(folder.iterdir()) - before:
+        file.unlink(missing_ok=True)  # a connection that is let go meanwhile takes its own along
 
 
 def use_another_ledger() -> None:

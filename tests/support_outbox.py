@@ -44,7 +44,7 @@ def queue(application: str = "shop", kind: str = "possession", country: str = "P
 
 def queues(client: redis.Redis) -> list[str]:
     """Return the keys of all queues that exist, whether or not they are on a list."""
-    return sorted(name.decode() for name in client.scan_iter("otp:{*}:outbox:*"))
+    return sorted(name.decode() for name in client.scan_iter("otp:{*}:outbox:*", count=10_000))
 
 
 def waiting(client: redis.Redis) -> int:

@@ -7,13 +7,13 @@ import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from support_memory import folder_in_memory
 from support_valkey import free_port
 
 _USER = "postgres"
@@ -40,7 +40,7 @@ class PostgresServer:
         found = programs()
         assert found, "there is no PostgreSQL"
         self._programs = found
-        self._folder = Path(tempfile.mkdtemp(prefix="otp-service-postgres-"))
+        self._folder = folder_in_memory("postgres")
         self.port = free_port()
         self._initialise()
         self.start()

@@ -30,7 +30,7 @@ def service(
     """The service for all tests here, on a ledger of either kind."""
     valkey_server.reset()
     folder = tmp_path_factory.mktemp("service")
-    with new_ledger(request, folder) as url, running(folder, valkey_server, ledger={"url": url, "timeout": 1.0}) as one:
+    with new_ledger(request) as url, running(folder, valkey_server, ledger={"url": url, "timeout": 1.0}) as one:
         yield one
 
 
