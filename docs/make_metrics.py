@@ -28,7 +28,7 @@ def document() -> str:
 def _row(metric: Metric) -> str:
     name = f"{metric.name}_total" if isinstance(metric, Counter) else metric.name
     labels = " ".join(f"`{label}`" for label in metric.labels) or "none"
-    return f"| `{name}` | {metric.kind} | {labels} | {metric.about} |\n"
+    return f"| `{name}` | {metric.kind} | {labels} | {metric.description} |\n"
 
 
 if __name__ == "__main__":

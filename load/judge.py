@@ -21,7 +21,7 @@ PATIENCE = 60.0
 SHOWN = 20
 """Breaches that are printed."""
 _READERS = 8
-_ACCEPTED_STARTS = "otp_service_verifications_started_total{"
+_ACCEPTED_STARTS = "otp_service_verification_starts_total{"
 
 
 @dataclass(frozen=True)

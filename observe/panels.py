@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-_STARTED = "otp_service_verifications_started_total"
+_STARTED = "otp_service_verification_starts_total"
 _EVENTS = "otp_service_events_recorded_total"
-_REQUESTS = "otp_service_http_request_seconds"
+_REQUESTS = "otp_service_http_server_request_duration_seconds"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ ROWS = (
             ),
             Panel(
                 "Checks by result",
-                (Query("sum by (reason) (rate(otp_service_checks_total[1m]))", "{{reason}}"),),
+                (Query("sum by (outcome) (rate(otp_service_verification_checks_total[1m]))", "{{outcome}}"),),
             ),
             Panel(
                 "Conversion by country",
@@ -86,7 +86,7 @@ ROWS = (
             ),
             Panel(
                 "Resends by outcome",
-                (Query("sum by (outcome) (rate(otp_service_resends_total[1m]))", "{{outcome}}"),),
+                (Query("sum by (outcome) (rate(otp_service_verification_resends_total[1m]))", "{{outcome}}"),),
             ),
         ),
     ),
@@ -121,7 +121,8 @@ ROWS = (
                 "Calls to gateways by outcome",
                 (
                     Query(
-                        "sum by (gateway, outcome) (rate(otp_service_dispatches_total[1m]))", "{{gateway}} {{outcome}}"
+                        "sum by (gateway, outcome) (rate(otp_service_gateway_calls_total[1m]))",
+                        "{{gateway}} {{outcome}}",
                     ),
                 ),
             ),
@@ -141,7 +142,7 @@ ROWS = (
             ),
             Panel(
                 "Breakers: 1 open, 0.5 half open",
-                (Query("max by (gateway) (otp_service_gateway_open)", "{{gateway}}"),),
+                (Query("max by (gateway) (otp_service_gateway_breaker_open)", "{{gateway}}"),),
                 unit="short",
             ),
             Panel(
@@ -173,7 +174,7 @@ ROWS = (
             ),
             Panel(
                 "Alarms of wrong codes, in the last hour",
-                (Query("sum(increase(otp_service_failure_alarms_total[1h])) or vector(0)"),),
+                (Query("sum(increase(otp_service_wrong_code_alarms_total[1h])) or vector(0)"),),
                 unit="short",
                 kind="stat",
             ),

@@ -10,13 +10,13 @@ from otp_service.errors import LedgerMismatchError, RefusalName, StartRefusal, S
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
 from otp_service.ledger.ledger import open_ledger
-from otp_service.policies.base import AskedPolicy, Policies, PolicyContext
+from otp_service.policies.base import ConfiguredPolicy, Policies, PolicyContext
 from otp_service.services.access_cache import AccessCache, CachedApplication, KeyUses
 from otp_service.services.context import Context
-from otp_service.services.inbound import Inbox
+from otp_service.services.inbound import InboundReceiver
 from otp_service.services.mirror import MirrorSync
 from otp_service.services.periodic_tasks import PeriodicTasks
-from otp_service.services.receipts import Desk
+from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
 from otp_service.settings.startup_checks import cleared_catalogue
 from otp_service.settings.stored import understood
@@ -71,7 +71,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     """
     traced = settings.telemetry.traces is not None
     if traced:
-        tracing.require()
+        tracing.require_available()
     keyring = settings.keyring()
     kept = StreamLimits(
         age=settings.streams.retention_days * _DAY,
@@ -186,7 +186,13 @@ def _gateways(settings: Settings, context: Context) -> dict[str, Gateway]:
     return {
         name: entry.gateway_class(
             entry.settings,
-            GatewayContext(name, settings.production, context.store.mailbox, Desk(context, name), Inbox(context, name)),
+            GatewayContext(
+                name,
+                settings.production,
+                context.store.mailbox,
+                ReceiptRecorder(context, name),
+                InboundReceiver(context, name),
+            ),
         )
         for name, entry in settings.gateways.items()
     }
@@ -194,7 +200,7 @@ def _gateways(settings: Settings, context: Context) -> dict[str, Gateway]:
 
 def _policies(settings: Settings) -> Policies:
     return Policies(
-        AskedPolicy(
+        ConfiguredPolicy(
             name,
             entry.policy_class(entry.settings, PolicyContext(name, settings.production)),
             entry.settings,

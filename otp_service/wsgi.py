@@ -27,4 +27,4 @@ def app(settings: Settings | None = None) -> Service:
 def set_up_process(settings: Settings) -> None:
     """Let the process log and trace as the settings say."""
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
-    tracing.switch(on=settings.telemetry.traces is not None)
+    tracing.set_enabled(on=settings.telemetry.traces is not None)

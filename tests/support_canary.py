@@ -10,7 +10,7 @@ from support_smsc import Smsc
 from support_valkey import free_port
 
 from otp_service.domain.keyring import api_key_hash
-from otp_service.testing.provider import Manner, Provider
+from otp_service.testing.provider import Behaviour, FakeProvider
 from otp_service.testing.samples import CannedResponse
 
 SECRETS = {
@@ -54,8 +54,8 @@ def providers() -> Iterator[dict[str, Any]]:
 @contextmanager
 def _failing(status: int, command_status: int) -> Iterator[dict[str, dict[str, Any]]]:
     """Start providers that answer with these statuses; yield a gateway of each kind that speaks to them."""
-    with Provider() as provider, Smsc() as smsc:
-        provider.manner, provider.response = Manner.ECHO, CannedResponse(status=status)
+    with FakeProvider() as provider, Smsc() as smsc:
+        provider.behaviour, provider.response = Behaviour.ECHO, CannedResponse(status=status)
         smsc.answer = lambda _submit, _number: (command_status, "")
         yield _gateways(provider.url, smsc.port)
 

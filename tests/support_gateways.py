@@ -4,8 +4,8 @@ import importlib.util
 
 from support_missing import missing
 
-from otp_service.gateways.base import gateway_kind
-from otp_service.testing.provider import context_of_tests
+from otp_service.gateways.base import load_gateway_class
+from otp_service.testing.provider import gateway_context
 from otp_service.testing.samples import MESSAGE
 
 __all__ = ["MESSAGE", "make", "require"]
@@ -13,8 +13,8 @@ __all__ = ["MESSAGE", "make", "require"]
 
 def make(kind, mailbox=None, desk=None, **settings):
     """Return a gateway of a kind under the name ``main``."""
-    gateway = gateway_kind(kind)
-    return gateway(gateway.Settings.model_validate(settings), context_of_tests(mailbox, desk))
+    gateway = load_gateway_class(kind)
+    return gateway(gateway.Settings.model_validate(settings), gateway_context(mailbox, desk))
 
 
 def require(*packages):

@@ -40,8 +40,8 @@ class Simulation:
 
     def __init__(self, valkey: FrozenValkey, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = SimpleNamespace(monotonic=lambda: valkey.now / 1000)
-        monkeypatch.setattr("otp_service.worker.leases.time", clock)
-        monkeypatch.setattr("otp_service.worker.leases.time", clock)
+        monkeypatch.setattr("otp_service.worker.jobs.time", clock)
+        monkeypatch.setattr("otp_service.worker.jobs.time", clock)
         monkeypatch.setattr(installation.context.store.outbox, "wait", self._wait)
         self._valkey = valkey
         self._events: list[tuple[int, int, Callable[[], object]]] = []

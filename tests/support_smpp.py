@@ -16,7 +16,7 @@ from support_smsc import CUT, SILENT, Smsc
 
 from otp_service.gateways.base import GatewayError
 from otp_service.gateways.smpp.gateway import SmppGateway
-from otp_service.testing.provider import STAMINA, Manner, context_of_tests
+from otp_service.testing.provider import MISBEHAVIOUR_SECONDS, Behaviour, gateway_context
 from otp_service.testing.samples import MESSAGE, CannedResponse
 from otp_service.testing.suite import GatewayContract
 
@@ -28,7 +28,7 @@ class SmppProvider(Smsc):
 
     def __init__(self):
         super().__init__()
-        self.manner, self.response, self.received = Manner.CANNED, CannedResponse(), []
+        self.behaviour, self.response, self.received = Behaviour.CANNED, CannedResponse(), []
         self.leaving = threading.Event()
         self.answer = self._answer
 
@@ -42,21 +42,21 @@ class SmppProvider(Smsc):
         self.received.append(
             SimpleNamespace(method="submit_sm", path=path, query={}, headers={}, form={}, document=document)
         )
-        if self.manner is Manner.ECHO:
+        if self.behaviour is Behaviour.ECHO:
             texts = submit.tlvs.get(0x0424) or submit.short_message
             return self.response.status, f"{submit.destination_addr} {texts.decode('utf-16-be')}".encode().decode(
                 "latin-1"
             )
-        if self.manner in {Manner.DRIP, Manner.FLOOD}:
+        if self.behaviour in {Behaviour.DRIP, Behaviour.FLOOD}:
             threading.Thread(target=self._stream, args=(submit,), daemon=True).start()
-        silent = {Manner.SILENT, Manner.DRIP, Manner.FLOOD}
+        silent = {Behaviour.SILENT, Behaviour.DRIP, Behaviour.FLOOD}
         canned = (self.response.status, self.response.body)
-        return SILENT if self.manner in silent else CUT if self.manner is Manner.CUT else canned
+        return SILENT if self.behaviour in silent else CUT if self.behaviour is Behaviour.CUT else canned
 
     def _stream(self, submit):
-        drips = self.manner is Manner.DRIP
+        drips = self.behaviour is Behaviour.DRIP
         pieces = [b"\0", b"\0", b"\1", b"\0"] * 100 if drips else [b"\x7f\xff\xff\xf0" + b"x" * 65_536] * 1000
-        for piece in pieces[: int(STAMINA / 0.02)]:
+        for piece in pieces[: int(MISBEHAVIOUR_SECONDS / 0.02)]:
             if self.leaving.wait(0.02 if drips else 0.005):
                 return
             with contextlib.suppress(OSError):
@@ -64,7 +64,7 @@ class SmppProvider(Smsc):
 
 
 class SmppContract(GatewayContract):
-    def stand_in(self):
+    def make_provider(self):
         return SmppProvider()
 
     @pytest.fixture(autouse=True)
@@ -121,10 +121,10 @@ def attempt(gateway, message):
 
 
 @contextlib.contextmanager
-def gateway_at(smsc, desk=None, inbox=None, **settings):
+def gateway_at(smsc, receipt_sink=None, inbound_sink=None, **settings):
     """Yield a gateway for an SMSC; close it."""
     read = SmppGateway.Settings.model_validate({**ACCOUNT, "port": smsc.port, "timeout": 5.0, **settings})
-    gateway = SmppGateway(read, context_of_tests(desk=desk, inbox=inbox))
+    gateway = SmppGateway(read, gateway_context(receipts=receipt_sink, inbound=inbound_sink))
     try:
         yield gateway
     finally:

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr
 
 from otp_service.domain.templates import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
-from otp_service.gateways.http_client import Answer, GatewayClient, failure_of_status, reference_of
+from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
 
 FAILURES = {
     "unknown_subscriber": FailureKind.DESTINATION,
@@ -34,13 +34,15 @@ class AcmeGateway:
 
     def __init__(self, settings: Settings, context: GatewayContext) -> None:
         self._settings = settings
-        self._wire = GatewayClient(settings.timeout)
+        self._http_client = GatewayClient(settings.timeout)
 
     def send(self, message: Message) -> Accepted:
         """Post the message; raise `GatewayError`."""
         headers = {"Authorization": f"Bearer {self._settings.token.get_secret_value()}"}
         body = {"to": message.to, "from": self._settings.sender, "text": message.text, "ttl": message.expires_in}
-        answer = self._wire.call(requests.Request("POST", f"{self._settings.base_url}/sms", json=body, headers=headers))
+        answer = self._http_client.call(
+            requests.Request("POST", f"{self._settings.base_url}/sms", json=body, headers=headers)
+        )
         members = _members(answer)
         if answer.status != requests.codes.accepted:
             error = members.get("error")
@@ -48,7 +50,7 @@ class AcmeGateway:
         return Accepted(reference_of(members.get("id"), message))
 
 
-def _members(answer: Answer) -> dict[str, str]:
+def _members(answer: HttpResponse) -> dict[str, str]:
     try:
         members = json.loads(answer.text)
     except ValueError:

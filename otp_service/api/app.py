@@ -29,7 +29,7 @@ from otp_service.api.schemas import Body
 from otp_service.bootstrap import Installation
 from otp_service.errors import InvalidRequestError
 from otp_service.telemetry import tracing
-from otp_service.telemetry.redaction import Plain
+from otp_service.telemetry.redaction import SafeText
 
 RESOURCES = (
     verifications.verifications,
@@ -90,7 +90,7 @@ def _note_verification(exchange: Exchange, parts: Mapping[str, str]) -> None:
     """Note an id for the log, if it is one: any other text in its place is a stranger's."""
     verification_id = parts.get("verification_id")
     if verification_id is not None and exchange.context.keyring.bucket_of_id(verification_id) is not None:
-        exchange.verification = Plain(verification_id)
+        exchange.verification = SafeText(verification_id)
 
 
 class TracingMiddleware:

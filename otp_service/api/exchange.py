@@ -20,7 +20,7 @@ from otp_service.errors import ForbiddenError, LedgerUnavailableError, Quota
 from otp_service.services.access import Caller
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
-from otp_service.telemetry.redaction import Plain
+from otp_service.telemetry.redaction import SafeText
 
 SHUTTING_DOWN: Final = "otp_service.ends"
 """There, when the server is about to end: no proxy shall send it anything more."""
@@ -91,13 +91,13 @@ class Exchange:
         self.route = route
         self.began = time.perf_counter()
         # Always our own: a caller's would be a stranger's text in our log.
-        self.request_id = Plain(f"rq_{secrets.token_hex(16)}")
+        self.request_id = SafeText(f"rq_{secrets.token_hex(16)}")
         self.headers: dict[str, str] = {}
         """Of the answer, beside those that every answer has."""
         self.caller: Caller | None = None
         self.retry: Retry | None = None
         """What the ``Idempotency-Key`` and the body stand for."""
-        self.verification: Plain | None = None
+        self.verification: SafeText | None = None
         self.problem: str | None = None
         self.decision: str | None = None
         self.reason: str | None = None
@@ -165,7 +165,9 @@ def log_request(exchange: Exchange, status: int) -> None:
     """Write the line, and count."""
     seconds = time.perf_counter() - exchange.began
     route = exchange.route.rule if exchange.route else UNMATCHED
-    metrics.requests.observe(seconds, method=metrics.method_of(exchange.method), route=route, status=str(status))
+    metrics.request_duration.observe(
+        seconds, method=metrics.method_label(exchange.method), route=route, status=str(status)
+    )
     if tracing.is_on():
         _describe_span(exchange, route, status)
     _log.log(
@@ -182,9 +184,9 @@ def log_request(exchange: Exchange, status: int) -> None:
 
 def _describe_span(exchange: Exchange, route: str, status: int) -> None:
     """Name the request's span, and tell what a span may tell of it."""
-    method = metrics.method_of(exchange.method)
+    method = metrics.method_label(exchange.method)
     about = {name: value for name, value in _known_facts(exchange).items() if name in _SPAN_FACTS}
-    tracing.note(
+    tracing.annotate(
         f"{method} {route}",
         failed=status >= _FIRST_FAILURE_STATUS,
         method=method,
@@ -195,8 +197,8 @@ def _describe_span(exchange: Exchange, route: str, status: int) -> None:
 
 
 @lru_cache
-def _plain(route: str) -> Plain:
-    return Plain(route)
+def _plain(route: str) -> SafeText:
+    return SafeText(route)
 
 
 def _level(route: str, status: int) -> int:

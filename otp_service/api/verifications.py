@@ -32,7 +32,7 @@ from otp_service.services.sandbox import caught_messages
 from otp_service.services.verifications import StartRequest, VerificationView, cancel, check, read, resend, start
 from otp_service.store.inbox import CaughtMessage
 from otp_service.telemetry.logging import get_logger
-from otp_service.telemetry.redaction import Plain
+from otp_service.telemetry.redaction import SafeText
 
 _log = get_logger(__name__)
 _FORWARDED_FOR_IGNORED = "forwarded_for_ignored"
@@ -383,7 +383,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswe
         "metadata": body.metadata or {},
     }
     view = start(exchange.context, application, StartRequest(**members), exchange.retry)
-    exchange.verification = Plain(view.verification.id)
+    exchange.verification = SafeText(view.verification.id)
     exchange.headers["Location"] = f"/v1/verifications/{exchange.verification}"
     return _queued_answer(exchange, view)
 

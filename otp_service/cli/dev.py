@@ -39,7 +39,7 @@ BEHAVIOURS: dict[str, dict[str, Any]] = {
     "01": {"reports": [_DELIVERED]},
     "02": {"reports": [_DELIVERED, {"status": "delivered", "after": 2.0}]},
     "03": {"reports": [_DELIVERED, {"status": "sent", "after": 2.0}]},
-    "04": {"delay": 0.5, "reports": [{"status": "delivered", "overtakes": True}]},
+    "04": {"delay": 0.5, "reports": [{"status": "delivered", "before_response": True}]},
     "05": {"channels": ["sms"], "reports": [{"status": "undelivered", "after": 2.0}]},
     "06": {"reports": [{"status": "undelivered", "after": 2.0, "kind": "destination"}]},
     "07": {"reports": [{"status": "delivered", "after": 1.0, "forged": True}]},
@@ -533,7 +533,7 @@ def _environment(folder: Path, overridden: Iterable[str]) -> dict[str, str]:
     keys, made = key_variables(folder, environ)
     if made:
         note(f"Made keys of its own in {folder}. They are for this folder only: production needs others.")
-    return environ | keys | metrics.prepare_folder(folder / "metrics") | _without_proxy(environ)
+    return environ | keys | metrics.prepare_directory(folder / "metrics") | _without_proxy(environ)
 
 
 def _without_proxy(environ: Mapping[str, str]) -> dict[str, str]:

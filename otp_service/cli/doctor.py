@@ -30,7 +30,7 @@ from otp_service.errors import (
     StartRefusedError,
     StoreUnavailableError,
 )
-from otp_service.gateways.base import ReportsReceipts
+from otp_service.gateways.base import SupportsReceipts
 from otp_service.services.access_cache import AccessCache
 from otp_service.services.context import Context
 from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
@@ -170,7 +170,7 @@ def _unused_gateways(settings: Settings) -> Iterator[Mapping[str, object]]:
 def _unreported(settings: Settings) -> Iterator[Mapping[str, object]]:
     """Yield the gateways that could report receipts, and have no address for it."""
     for name, one in {} if settings.http.public_url else settings.gateways.items():
-        reports = issubclass(one.gateway_class, ReportsReceipts) and one.settings.takes_receipts
+        reports = issubclass(one.gateway_class, SupportsReceipts) and one.settings.takes_receipts
         if reports and not one.gateway_class.development_only:
             yield {"name": name}
 

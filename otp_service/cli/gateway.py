@@ -11,12 +11,12 @@ from otp_service.domain.templates import Message
 from otp_service.domain.verification import Allowance, Channel, GatewayHealth
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import (
-    AddressesInbound,
     Gateway,
     GatewayError,
-    HoldsConnections,
-    ReceivesMessages,
-    ReportsReceipts,
+    SupportsConnections,
+    SupportsInbound,
+    SupportsReceipts,
+    SupportsSignedInboundUrl,
 )
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
@@ -52,7 +52,7 @@ def _description(name: str, configured: ConfiguredGateway) -> out.Row:
 def _reports(configured: ConfiguredGateway) -> bool:
     """Tell whether receipts come in: over a connection of the gateway's own, or over HTTP as its settings say."""
     kind, settings = configured.gateway_class, configured.settings
-    return issubclass(kind, HoldsConnections) or (issubclass(kind, ReportsReceipts) and settings.takes_receipts)
+    return issubclass(kind, SupportsConnections) or (issubclass(kind, SupportsReceipts) and settings.takes_receipts)
 
 
 @command(gateway, "Show where providers pass on what people write back.", reads=True)
@@ -72,9 +72,9 @@ def inbound(session: Session) -> None:
 
 def _inbound_address(gateway: Gateway, url: str) -> str | None:
     """Return where a gateway's messages come in; ``None`` for one that receives none."""
-    if isinstance(gateway, ReceivesMessages):
-        return gateway.inbound_address(url) if isinstance(gateway, AddressesInbound) else url
-    return "over its own connection" if isinstance(gateway, HoldsConnections) else None
+    if isinstance(gateway, SupportsInbound):
+        return gateway.sign_inbound_url(url) if isinstance(gateway, SupportsSignedInboundUrl) else url
+    return "over its own connection" if isinstance(gateway, SupportsConnections) else None
 
 
 @command(gateway, "Send a test message through a gateway.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from otp_service.bootstrap import Installation, install, prepare
 from otp_service.cli.doctor import redis_diagnosis
 from otp_service.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
-from otp_service.gateways.base import look_again
+from otp_service.gateways.base import forget_installed_entry_points
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.loader import ELSEWHERE, with_fixed
 from otp_service.telemetry import metrics
@@ -55,7 +55,7 @@ def reload_installation(path: Path | None, present: Settings, fixed: Iterable[st
 
     Where a start would be refused, the log says why, nothing is changed, and ``None`` is returned.
     """
-    look_again()  # a gateway may have been installed for it
+    forget_installed_entry_points()  # a gateway may have been installed for it
     try:
         settings, waiting = with_fixed(present, load_settings(path), (*fixed, *ELSEWHERE))
         installation = open_installation(settings)

@@ -139,7 +139,7 @@ def _shared_metrics() -> Iterator[None]:
         return
     folder = Path(tempfile.mkdtemp(prefix="otp-service-metrics-", dir=_folder_of_metrics()))
     try:
-        os.environ.update(metrics.prepare_folder(folder))
+        os.environ.update(metrics.prepare_directory(folder))
         yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,7 +8,7 @@ from otp_service.cli.output import config_option, settings_for_children
 from otp_service.cli.process_setup import log_reload, on_hangup, open_installation, reload_installation, serve_metrics
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import Renderer, configure_logging
-from otp_service.worker.worker import Shifts, stop_on_signals
+from otp_service.worker.worker import ReloadableWorker, stop_on_signals
 
 _FIXED_OF_WORKER = ("http.host", "worker.metrics_port")
 
@@ -22,18 +22,18 @@ def worker(path: Path | None) -> None:
     """
     settings = settings_for_children(path)
     configure_logging(settings.logging.level, Renderer(settings.logging.format))
-    shifts = Shifts(open_installation(settings))
-    stop_on_signals(shifts.stop)
+    reloadable = ReloadableWorker(open_installation(settings))
+    stop_on_signals(reloadable.stop)
     serve_metrics(settings.worker.metrics_port, settings.http.host, "worker", "OTP_SERVICE__WORKER__METRICS_PORT")
-    on_hangup(lambda: _reload_worker(shifts, path))
-    tracing.switch(on=settings.telemetry.traces is not None)
-    shifts.run()
+    on_hangup(lambda: _reload_worker(reloadable, path))
+    tracing.set_enabled(on=settings.telemetry.traces is not None)
+    reloadable.run()
     tracing.close()
 
 
-def _reload_worker(shifts: Shifts, path: Path | None) -> None:
+def _reload_worker(reloadable: ReloadableWorker, path: Path | None) -> None:
     """Let the next shift of a worker begin, with the settings as they are written now."""
-    if successor := reload_installation(path, shifts.present.settings, _FIXED_OF_WORKER):
-        tracing.switch(on=successor.settings.telemetry.traces is not None)
-        shifts.hand_over(successor)
+    if successor := reload_installation(path, reloadable.present.settings, _FIXED_OF_WORKER):
+        tracing.set_enabled(on=successor.settings.telemetry.traces is not None)
+        reloadable.reload(successor)
         log_reload(successor.settings)

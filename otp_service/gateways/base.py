@@ -55,23 +55,22 @@ class GatewayError(Exception):
         *,
         ambiguous: bool = False,
         retry_after: float = 0.0,
-        of_message: bool = False,
+        message_specific: bool = False,
         opted_out: bool = False,
     ) -> None:
         """Keep the ``kind`` and the provider's own code.
 
-        ``ambiguous``: it may have been sent all the same. ``retry_after``: seconds for which the gateway asked to be
-        left alone, 0 when it did not say; an hour at most. ``of_message``: it can for others; the failure is about this
-        message, and tells nothing of the gateway's health. What a stranger brings about by the number that he picks
-        is so: otherwise he could have the gateway left alone for everybody. ``opted_out``: the provider sends nothing
-        there, since the number's holder told it to.
+        ``ambiguous``: the message may have been sent all the same. ``retry_after``: seconds for which the gateway asked
+        to be left alone, an hour at most; 0 if it did not. ``message_specific``: the failure is about this message
+        and says nothing of the gateway's health; so is whatever a stranger can cause by the number he picks, who could
+        otherwise stop the gateway for everybody. ``opted_out``: the number's holder told the provider to send nothing.
         """
         super().__init__(f"{kind}: {provider_code}")
         self.kind = kind
         self.provider_code = provider_code
         self.ambiguous = ambiguous
         self.retry_after = min(retry_after, MAX_RETRY_AFTER) if retry_after > 0 else 0.0  # also of what is no number
-        self.of_message = of_message
+        self.message_specific = message_specific
         self.opted_out = opted_out
 
 
@@ -119,25 +118,25 @@ class ReceiptForgedError(Exception):
 
 
 @runtime_checkable
-class ReportsReceipts(Protocol):
+class SupportsReceipts(Protocol):
     """A capability: the provider reports to our receipts address."""
 
-    def receipt(self, request: ReceiptRequest) -> Receipt:
+    def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         """Return the authenticated report; raise `ReceiptForgedError`. An unknown status is ``unknown``."""
 
 
 @runtime_checkable
-class AddressesReceipts(Protocol):
-    """A capability beside `ReportsReceipts`: the gateway adds to the address that its provider reports to."""
+class SupportsSignedReceiptUrl(Protocol):
+    """A capability beside `SupportsReceipts`: the gateway adds to the address that its provider reports to."""
 
-    def receipt_address(self, url: str, dispatch_id: str) -> str:
+    def sign_receipt_url(self, url: str, dispatch_id: str) -> str:
         """Return the address with what proves that only the provider was told of it."""
 
 
-class ReceiptDesk(Protocol):
+class ReceiptSink(Protocol):
     """Where a gateway hands in receipts that do not come over HTTP."""
 
-    def hand_in(
+    def accept(
         self,
         references: tuple[str, ...],
         receipt: Receipt,
@@ -168,7 +167,7 @@ class InboundMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class InboundAnswer:
+class InboundResponse:
     """What a provider is answered, under the status 200."""
 
     body: str = field(repr=False)
@@ -180,68 +179,68 @@ class InboundForgedError(Exception):
 
 
 @runtime_checkable
-class ReceivesMessages(Protocol):
+class SupportsInbound(Protocol):
     """A capability: the provider passes messages on to our inbound address. It is answered with 204."""
 
-    def inbound(self, request: ProviderRequest) -> InboundMessage:
+    def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
         """Return the authenticated message; raise `InboundForgedError`, and nothing else."""
 
 
 @runtime_checkable
-class AddressesInbound(Protocol):
-    """A capability beside `ReceivesMessages`: the gateway adds to the address that its provider is told."""
+class SupportsSignedInboundUrl(Protocol):
+    """A capability beside `SupportsInbound`: the gateway adds to the address that its provider is told."""
 
-    def inbound_address(self, url: str) -> str:
+    def sign_inbound_url(self, url: str) -> str:
         """Return the address with what proves that only the provider was told of it."""
 
 
 @runtime_checkable
-class AnswersInbound(Protocol):
-    """A capability beside `ReceivesMessages`: the provider expects an answer of its own form."""
+class SupportsInboundResponse(Protocol):
+    """A capability beside `SupportsInbound`: the provider expects an answer of its own form."""
 
     carries_reply: bool
     """Whether the provider sends what the answer says to whoever wrote."""
 
-    def inbound_answer(self, reply: str | None) -> InboundAnswer:
+    def inbound_response(self, reply: str | None) -> InboundResponse:
         """Return the answer: with a text for whoever wrote, only where it carries one, or with none."""
 
 
-class Inbox(Protocol):
+class InboundSink(Protocol):
     """Where a gateway hands in messages that do not come over HTTP."""
 
-    def hand_in(self, message: InboundMessage) -> bool:
+    def accept(self, message: InboundMessage) -> bool:
         """Act on a message. Returns whether it was taken: one that was not is worth sending again. Raises nothing."""
 
 
 _CHANNELS = ("sms", "voice", "whatsapp")
 
 
-def _price_key(key: str) -> str:
+def _checked_price_key(key: str) -> str:
     country, slash, channel = key.partition("/")
     if not (country == ANY or is_region(country)) or (slash and channel not in _CHANNELS):
         raise ValueError("is a country such as PK, or *; with a channel behind it PK/sms, PK/voice or PK/whatsapp")
     return key
 
 
-PriceKey = Annotated[str, AfterValidator(_price_key)]
+PriceKey = Annotated[str, AfterValidator(_checked_price_key)]
 
 
-def _price(amount: str) -> str:
+def _checked_price(amount: str) -> str:
     micros(amount)
     return amount
 
 
-Price = Annotated[str, AfterValidator(_price)]
+Price = Annotated[str, AfterValidator(_checked_price)]
 
 
-def known_country(code: str) -> str:
+def checked_country_code(code: str) -> str:
     """Return the code of a country that has a numbering plan; raise `ValueError` for anything else."""
     if not is_region(code):
         raise ValueError("is not an ISO 3166-1 alpha-2 code with a numbering plan, such as PK")
     return code
 
 
-CountryCode = Annotated[str, AfterValidator(known_country)]
+CountryCode = Annotated[str, AfterValidator(checked_country_code)]
 """ISO 3166-1 alpha-2, of a country that has a numbering plan."""
 
 
@@ -302,8 +301,8 @@ class GatewayContext:
     """Its name in the configuration; several gateways of one kind have different names."""
     production: bool
     mailbox: Mailbox
-    desk: ReceiptDesk
-    inbox: Inbox
+    receipts: ReceiptSink
+    inbound: InboundSink
 
 
 class Gateway(Protocol):
@@ -324,7 +323,7 @@ class Gateway(Protocol):
 
 
 @runtime_checkable
-class HoldsConnections(Protocol):
+class SupportsConnections(Protocol):
     """A capability: the gateway keeps connections open, over which receipts come too.
 
     What it hands in at its desk is found by the reference that `Accepted` carried.
@@ -338,47 +337,47 @@ class HoldsConnections(Protocol):
 
 
 @cache
-def installed(group: str) -> EntryPoints:
+def installed_entry_points(group: str) -> EntryPoints:
     """Return the entry points of a group. Remembered: to look reads a file of every package, and it is asked often."""
     return entry_points(group=group)
 
 
-def look_again() -> None:
+def forget_installed_entry_points() -> None:
     """Let the next one who asks see what has been installed meanwhile."""
-    installed.cache_clear()
+    installed_entry_points.cache_clear()
 
 
 @dataclass(frozen=True, slots=True)
-class Kinds:
+class PluginKinds:
     """The classes that an entry point group names. Each has a ``kind``, which is its entry point's name."""
 
     group: str
-    word: str
+    noun: str
     """What one is called: *gateway*."""
-    members: tuple[str, ...]
+    required: tuple[str, ...]
     """What each has to have, ``kind`` among it."""
 
     def names(self) -> list[str]:
         """Return the names of all kinds, without importing any."""
-        return sorted({entry.name for entry in installed(self.group)})
+        return sorted({entry.name for entry in installed_entry_points(self.group)})
 
     def find(self, name: str) -> type:
         """Import and return the class of a kind.
 
         Raises `ConfigurationError` when there is no such kind, two packages claim it, or it cannot be imported.
         """
-        claims = {entry.value: entry for entry in installed(self.group) if entry.name == name}
+        claims = {entry.value: entry for entry in installed_entry_points(self.group) if entry.name == name}
         if not claims:
             known = ", ".join(self.names())
-            raise ConfigurationError(f"There is no {self.word} of kind {name!r}; there are: {known}.")
+            raise ConfigurationError(f"There is no {self.noun} of kind {name!r}; there are: {known}.")
         if len(claims) > 1:
             packages = ", ".join(sorted(claims))
-            raise ConfigurationError(f"More than one package brings a {self.word} of kind {name!r}: {packages}.")
+            raise ConfigurationError(f"More than one package brings a {self.noun} of kind {name!r}: {packages}.")
         (entry,) = claims.values()
         return self._checked(entry, self._imported(entry))
 
     def _imported(self, entry: EntryPoint) -> object:
-        what = f"The {self.word} of kind {entry.name!r}"
+        what = f"The {self.noun} of kind {entry.name!r}"
         try:
             return entry.load()
         except ModuleNotFoundError as missing:
@@ -387,30 +386,32 @@ class Kinds:
             raise ConfigurationError(f"{what} ({entry.value}) cannot be imported.") from broken
 
     def _checked(self, entry: EntryPoint, found: object) -> type:
-        lacking = _lacking(found, self.members)
+        lacking = _missing_members(found, self.required)
         if not isinstance(found, type) or lacking:
             what = f"lacks {', '.join(lacking)}" if lacking else "is not a class"
-            raise ConfigurationError(f"{entry.value} is not a {self.word}: it {what}.")
+            raise ConfigurationError(f"{entry.value} is not a {self.noun}: it {what}.")
         kind = getattr(found, "kind", None)
         if kind != entry.name:
             raise ConfigurationError(f"{entry.value} says it is of kind {kind!r}, its entry point {entry.name!r}.")
         return found
 
 
-def _lacking(found: object, members: Iterable[str]) -> list[str]:
+def _missing_members(found: object, members: Iterable[str]) -> list[str]:
     return [member for member in members if not hasattr(found, member)]
 
 
 GATEWAY_ENTRY_POINTS = "otp_service.gateways"
-GATEWAY_KINDS = Kinds(GATEWAY_ENTRY_POINTS, "gateway", ("kind", "channels", "development_only", "Settings", "send"))
+GATEWAY_KINDS = PluginKinds(
+    GATEWAY_ENTRY_POINTS, "gateway", ("kind", "channels", "development_only", "Settings", "send")
+)
 
 
-def known_kinds() -> list[str]:
+def gateway_kinds() -> list[str]:
     """Return the names of all kinds, without importing any."""
     return GATEWAY_KINDS.names()
 
 
-def gateway_kind(name: str) -> type[Gateway]:
+def load_gateway_class(name: str) -> type[Gateway]:
     """Import and return the gateway of a kind; raise `ConfigurationError` when that is none, or more than one."""
     found: type[Gateway] = GATEWAY_KINDS.find(name)
     return found

@@ -31,20 +31,20 @@ from otp_service.gateways.base import (
     GatewayContext,
     GatewayError,
     GatewaySettings,
-    InboundAnswer,
     InboundForgedError,
     InboundMessage,
+    InboundResponse,
     ProviderRequest,
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
 )
-from otp_service.gateways.http_client import Answer, GatewayClient, failure_of_status, reference_of
+from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
 
 Scalar = str | int | float | bool | None
 
 
-def value_at(document: str | bytes, path: str) -> str | None:
+def value_at_path(document: str | bytes, path: str) -> str | None:
     """Return a value of a document as text; ``None`` when there is none, or the document is not JSON."""
     try:
         value: Any = json.loads(document)
@@ -60,21 +60,21 @@ def as_text(value: Any) -> str:  # noqa: ANN401 - whatever JSON is
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def leaves(value: Any, path: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - whatever JSON is
+def walk_strings(value: Any, path: str = "") -> list[tuple[str, str]]:  # noqa: ANN401 - whatever JSON is
     """Return the strings in a JSON value with their paths."""
     if isinstance(value, str):
         return [(path, value)]
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return [leaf for name, member in members for leaf in leaves(member, f"{path}.{name}".lstrip("."))]
+    return [leaf for name, member in members for leaf in walk_strings(member, f"{path}.{name}".lstrip("."))]
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     """A table within the section of an ``http`` gateway."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True)
 
 
-class Condition(Part):
+class Condition(Section):
     """Holds when all that is set in it holds."""
 
     status: tuple[int, ...] = ()
@@ -85,16 +85,16 @@ class Condition(Part):
     """Pattern found in the body."""
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _is_not_empty(self) -> Self:
         if not (self.status or self.paths or self.text):
             raise ValueError("needs status, json or text")
         return self
 
-    def holds(self, answer: Answer) -> bool:
+    def holds(self, answer: HttpResponse) -> bool:
         """Tell whether an answer is so."""
         return (
             (not self.status or answer.status in self.status)
-            and all(value_at(answer.text, path) in {*map(as_text, values)} for path, values in self.paths.items())
+            and all(value_at_path(answer.text, path) in {*map(as_text, values)} for path, values in self.paths.items())
             and (self.text is None or self.text.search(answer.text) is not None)
         )
 
@@ -107,12 +107,12 @@ class Failure(Condition):
     """What operators are told; the status by default, never words of the answer, which may repeat the message."""
     ambiguous: bool = False
     """The message may be sent all the same: delivery goes on once at most."""
-    of_message: bool = False
+    message_specific: bool = False
     """It is about this message, and tells nothing of the gateway's health."""
     opted_out: bool = False
     """The number's holder told the provider to want no messages: ours are kept back, too."""
 
-    def error(self, answer: Answer) -> GatewayError:
+    def error(self, answer: HttpResponse) -> GatewayError:
         """Return what it means for an answer for which it holds."""
         code = self.code or f"http {answer.status}"
         return GatewayError(
@@ -120,12 +120,12 @@ class Failure(Condition):
             code,
             ambiguous=self.ambiguous,
             retry_after=answer.retry_after,
-            of_message=self.of_message,
+            message_specific=self.message_specific,
             opted_out=self.opted_out,
         )
 
 
-class Reference(Part):
+class Reference(Section):
     """Where the provider's reference stands: one of the two."""
 
     path: str | None = Field(default=None, alias="json")
@@ -141,16 +141,16 @@ class Reference(Part):
             raise ValueError("text needs exactly one group")
         return self
 
-    def of(self, answer: Answer) -> str | None:
+    def of(self, answer: HttpResponse) -> str | None:
         """Return what stands there, or ``None`` when there is nothing."""
-        return value_at(answer.text, self.path) if self.path is not None else self._matched(answer)
+        return value_at_path(answer.text, self.path) if self.path is not None else self._matched(answer)
 
-    def _matched(self, answer: Answer) -> str | None:
+    def _matched(self, answer: HttpResponse) -> str | None:
         match = self.pattern.search(answer.text) if self.pattern else None
         return match[1] if match else None
 
 
-def failure_of(answer: Answer, success: Condition | None, failures: tuple[Failure, ...]) -> GatewayError | None:
+def failure_of(answer: HttpResponse, success: Condition | None, failures: tuple[Failure, ...]) -> GatewayError | None:
     """Return why an answer is not a success; ``None`` when it is one.
 
     The failures are looked at first, in their order. A success without statuses needs a good one (2xx). A good
@@ -170,13 +170,13 @@ def failure_of(answer: Answer, success: Condition | None, failures: tuple[Failur
     return failure_of_status(answer.status, retry_after=answer.retry_after)
 
 
-TOKEN = "token"  # noqa: S105 - a name
+TOKEN_PARAMETER = "token"  # noqa: S105 - a name
 """Parameter of an address that holds the proof."""
-_PROOF_CHARACTERS = 32
+_TOKEN_LENGTH = 32
 """Of the hexadecimal HMAC: 128 bits, which RFC 2104 (section 5) allows, since some providers bound addresses."""
 
 
-class Place(Part):
+class ValueLocation(Section):
     """Where in a request a value stands: one of the three."""
 
     query: str | None = Field(default=None, min_length=1)
@@ -196,10 +196,10 @@ class Place(Part):
             return request.query.get(self.query, "")
         if self.form is not None:
             return request.form.get(self.form, "")
-        return value_at(request.body, self.path or "") or ""
+        return value_at_path(request.body, self.path or "") or ""
 
 
-class ProofSettings(Part):
+class ProofSettings(Section):
     """How requests are believed: by a ``secret``, by ``allow_from`` or by both."""
 
     secret: Annotated[SecretStr, Field(min_length=16)] | None = None
@@ -218,7 +218,7 @@ class ProofSettings(Part):
         return self
 
 
-class Proof:
+class RequestProof:
     """Believes requests as a section says."""
 
     def __init__(self, settings: ProofSettings) -> None:
@@ -227,11 +227,11 @@ class Proof:
     def address(self, url: str, subject: str) -> str:
         """Return the address for the provider, with the proof. It ends within a query: more is added with ``&``."""
         token = self._token(subject)
-        return f"{url}?{urlencode({TOKEN: token})}" if token else f"{url}?"
+        return f"{url}?{urlencode({TOKEN_PARAMETER: token})}" if token else f"{url}?"
 
     def holds(self, request: ProviderRequest, subject: str) -> bool:
         """Tell whether a request to the address that was made for a ``subject`` is the provider's."""
-        given, expected = request.query.get(TOKEN, ""), self._token(subject)
+        given, expected = request.query.get(TOKEN_PARAMETER, ""), self._token(subject)
         proven = hmac.compare_digest(given.encode(), expected.encode()) or not expected
         return proven and self._is_allowed(request.peer)
 
@@ -240,7 +240,7 @@ class Proof:
         if secret is None:
             return ""
         key = secret.get_secret_value().encode()
-        return hmac.digest(key, subject.encode(), "sha256").hex()[:_PROOF_CHARACTERS]
+        return hmac.digest(key, subject.encode(), "sha256").hex()[:_TOKEN_LENGTH]
 
     def _is_allowed(self, peer: str) -> bool:
         networks = self._settings.allow_from
@@ -252,25 +252,25 @@ class Proof:
         return not networks or any(address in network for network in networks)
 
 
-_PLAIN = re.compile(r"(?!.*[0-9]{6})[\w.:/ -]{1,40}", re.ASCII)
+_SHOWABLE = re.compile(r"(?!.*[0-9]{6})[\w.:/ -]{1,40}", re.ASCII)
 """Words of a provider that may be kept: too short for a text, and nothing that could be a code or a number."""
-Reported = Literal[
+ReportedStatus = Literal[
     DeliveryStatus.SENT,
     DeliveryStatus.DELIVERED,
     DeliveryStatus.UNDELIVERED,
     DeliveryStatus.FAILED,
     DeliveryStatus.EXPIRED,
 ]
-_GOOD = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
+_SUCCESS_STATUSES = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
 
 
 class ReceiptSettings(ProofSettings):
     """How reports are believed, and how they are read."""
 
-    status: Place
-    statuses: dict[Reported, tuple[Scalar, ...]] = Field(min_length=1)
+    status: ValueLocation
+    statuses: dict[ReportedStatus, tuple[Scalar, ...]] = Field(min_length=1)
     """The provider's words for each status, in any case of letters; any other word is ``unknown``."""
-    reason: Place | None = None
+    reason: ValueLocation | None = None
     """A short code, never a text; shown of what was not delivered."""
     kinds: dict[FailureKind, tuple[Scalar, ...]] = Field(default_factory=dict)
     """What the codes mean, as far as they are known."""
@@ -278,7 +278,7 @@ class ReceiptSettings(ProofSettings):
     @model_validator(mode="after")
     def _is_unequivocal(self) -> Self:
         for name, table in (("statuses", self.statuses), ("kinds", self.kinds)):
-            words = [_folded(word) for listed in table.values() for word in listed]
+            words = [_normalised(word) for listed in table.values() for word in listed]
             if len(words) > len(set(words)):
                 raise ValueError(f"{name} has a word twice")
         if self.kinds and self.reason is None:
@@ -286,13 +286,13 @@ class ReceiptSettings(ProofSettings):
         return self
 
 
-class ConfiguredReceipts:
+class ReceiptReader:
     """Reads reports as a section says."""
 
     def __init__(self, settings: ReceiptSettings) -> None:
-        self._settings, self._proof = settings, Proof(settings)
-        self._statuses = {_folded(word): status for status, words in settings.statuses.items() for word in words}
-        self._kinds = {_folded(word): kind for kind, words in settings.kinds.items() for word in words}
+        self._settings, self._proof = settings, RequestProof(settings)
+        self._statuses = {_normalised(word): status for status, words in settings.statuses.items() for word in words}
+        self._kinds = {_normalised(word): kind for kind, words in settings.kinds.items() for word in words}
 
     def address(self, url: str, dispatch_id: str) -> str:
         """Return the address for the provider, with the proof. It ends within a query: more is added with ``&``."""
@@ -304,22 +304,22 @@ class ConfiguredReceipts:
         if not self._proof.holds(report, report.dispatch_id):
             raise ReceiptForgedError
         word = settings.status.of(report)
-        status = self._statuses.get(_folded(word), DeliveryStatus.UNKNOWN)
-        code = settings.reason.of(report) if settings.reason and status not in _GOOD else ""
-        kind = self._kinds.get(_folded(code))
-        told = " ".join(filter(None, (kind, _plain(code))))
-        return Receipt(status, _plain(word), told or None, kind)
+        status = self._statuses.get(_normalised(word), DeliveryStatus.UNKNOWN)
+        code = settings.reason.of(report) if settings.reason and status not in _SUCCESS_STATUSES else ""
+        kind = self._kinds.get(_normalised(code))
+        told = " ".join(filter(None, (kind, _showable(code))))
+        return Receipt(status, _showable(word), told or None, kind)
 
 
-def _folded(word: Scalar) -> str:
+def _normalised(word: Scalar) -> str:
     return as_text(word).strip().casefold()
 
 
-def _plain(word: str) -> str:
-    return word if _PLAIN.fullmatch(word) else ""
+def _showable(word: str) -> str:
+    return word if _SHOWABLE.fullmatch(word) else ""
 
 
-SUBJECT = "inbound"
+INBOUND_SUBJECT = "inbound"
 """What a token in the inbound address is made for."""
 CHARSETS = {
     **dict.fromkeys(("utf-16be", "utf-16", "ucs-2", "ucs2"), "utf-16-be"),
@@ -332,30 +332,30 @@ CHARSETS = {
 class InboundSettings(ProofSettings):
     """How messages from people are believed, and where their parts stand."""
 
-    sender: Place = Field(alias="from")
+    sender: ValueLocation = Field(alias="from")
     """The number that somebody wrote from."""
-    text: Place
-    charset: Place | None = None
+    text: ValueLocation
+    charset: ValueLocation | None = None
     """Where the provider tells how the text is encoded, such as ``UTF-16BE``; without it, and in JSON, in UTF-8."""
-    reference: Place | None = None
+    reference: ValueLocation | None = None
     """The provider's own name of the message, by which a repetition is known; without it none is."""
     reply: bool = False
     """Whether the provider sends the text of our answer to whoever wrote, as Kannel does."""
 
 
-class ConfiguredInbound:
+class InboundReader:
     """Reads messages as a section says."""
 
     def __init__(self, settings: InboundSettings) -> None:
-        self._settings, self._proof = settings, Proof(settings)
+        self._settings, self._proof = settings, RequestProof(settings)
 
     def address(self, url: str) -> str:
         """Return the address for the provider, with the proof. It ends within a query: more is added with ``&``."""
-        return self._proof.address(url, SUBJECT)
+        return self._proof.address(url, INBOUND_SUBJECT)
 
     def read(self, request: ProviderRequest) -> InboundMessage:
         """Return the message of a request; raise `InboundForgedError`."""
-        if not self._proof.holds(request, SUBJECT):
+        if not self._proof.holds(request, INBOUND_SUBJECT):
             raise InboundForgedError
         reference = self._settings.reference
         return InboundMessage(
@@ -376,9 +376,9 @@ class ConfiguredInbound:
         return (octets or "").encode("latin-1").decode(charset, "replace")
 
 
-def answer_of(reply: str | None) -> InboundAnswer:
+def inbound_response_of(reply: str | None) -> InboundResponse:
     """Return a reply as plain text, or an answer without any."""
-    return InboundAnswer(reply or "", "text/plain; charset=utf-8")
+    return InboundResponse(reply or "", "text/plain; charset=utf-8")
 
 
 # A template is taken apart before any value is known and put together once, so that a value that looks like a
@@ -407,7 +407,7 @@ _NEEDS = {**_OPTIONAL, "sender": "sender"}
 _SECRET = "secret."  # noqa: S105 - a prefix
 Json = dict[str, Any]
 Secrets = Mapping[str, SecretStr]
-Words = Mapping[str, str | None]
+EncodingNames = Mapping[str, str | None]
 
 
 def placeholders(template: str) -> list[str]:
@@ -423,7 +423,7 @@ def placeholders(template: str) -> list[str]:
     return names
 
 
-def needs(template: str) -> list[str]:
+def required_members(template: str) -> list[str]:
     """Return the members of the section that a template needs: such as ``secrets.NAME``."""
     names = placeholders(template)
     secrets = [f"secrets.{name.removeprefix(_SECRET)}" for name in names if name.startswith(_SECRET)]
@@ -457,7 +457,7 @@ def _checked_line(template: str) -> str:
 
 
 def _checked_json(value: Any) -> Any:  # noqa: ANN401 - whatever JSON is
-    for path, leaf in leaves(value):
+    for path, leaf in walk_strings(value):
         try:
             placeholders(leaf)
         except PydanticCustomError as fault:
@@ -475,10 +475,10 @@ JsonTemplate = Annotated[Json, AfterValidator(_checked_json)]
 """JSON whose strings have placeholders."""
 
 
-class Filler:
+class TemplateFiller:
     """The values for one message."""
 
-    def __init__(self, message: Message, secrets: Secrets, encodings: Words, sender: str | None = None) -> None:
+    def __init__(self, message: Message, secrets: Secrets, encodings: EncodingNames, sender: str | None = None) -> None:
         """Take them from a message, the section's secrets, its words for the encodings, and its sender."""
         self._message = message if message.sender else replace(message, sender=sender)
         self._secrets = secrets
@@ -520,14 +520,14 @@ class Filler:
 _TEMPLATES = {"url", "basic_auth", "headers", "query", "form", "document"}
 
 
-class EncodingWords(Part):
+class EncodingSettings(Section):
     """A provider's words for how a text is encoded on the air; what has none is left out of the request."""
 
     gsm7: str | None = None
     ucs2: str | None = None
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _is_not_empty(self) -> Self:
         if self.gsm7 is None and self.ucs2 is None:
             raise ValueError("needs gsm7 or ucs2")
         return self
@@ -553,7 +553,7 @@ class HttpSettings(GatewaySettings):
     """A body of type ``application/x-www-form-urlencoded``."""
     document: JsonTemplate | None = Field(default=None, alias="json")
     """A body of type ``application/json``."""
-    encoding: EncodingWords | None = None
+    encoding: EncodingSettings | None = None
     """What ``{encoding}`` stands for."""
     success: Condition | None = None
     """By default any status of success (2xx)."""
@@ -572,7 +572,7 @@ class HttpSettings(GatewaySettings):
         return any("sender" in placeholders(template) for _, template in self._templates())
 
     def _templates(self) -> list[tuple[str, str]]:
-        return leaves(self.model_dump(include=_TEMPLATES, by_alias=True))
+        return walk_strings(self.model_dump(include=_TEMPLATES, by_alias=True))
 
     @property
     def takes_receipts(self) -> bool:
@@ -605,7 +605,7 @@ class HttpSettings(GatewaySettings):
         if self.form is not None and self.document is not None:
             raise ValueError("a request has either form or json")
         for path, template in self._templates():
-            for member in needs(template):
+            for member in required_members(template):
                 if not self._has(member):
                     raise ValueError(f"{path} needs {member}, which is not set")
         return self
@@ -626,47 +626,49 @@ class HttpGateway:
     def __init__(self, settings: HttpSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
         self.channels = frozenset[str](settings.channels)
         self._settings = settings
-        self._wire = GatewayClient(settings.timeout)
-        self._receipts = ConfiguredReceipts(settings.receipts) if settings.receipts else None
-        self._inbound = ConfiguredInbound(settings.inbound) if settings.inbound else None
+        self._http_client = GatewayClient(settings.timeout)
+        self._receipts = ReceiptReader(settings.receipts) if settings.receipts else None
+        self._inbound = InboundReader(settings.inbound) if settings.inbound else None
         self.carries_reply = settings.inbound is not None and settings.inbound.reply
         self._encodings = settings.encoding.model_dump() if settings.encoding else {}
 
     def send(self, message: Message) -> Accepted:
         """Make the one request for a message and judge the answer."""
         settings = self._settings
-        answer = self._wire.call(self._request(Filler(message, settings.secrets, self._encodings, settings.sender)))
+        answer = self._http_client.call(
+            self._request(TemplateFiller(message, settings.secrets, self._encodings, settings.sender))
+        )
         failure = failure_of(answer, settings.success, settings.failures)
         if failure is not None:
             raise failure
         reference = settings.reference.of(answer) if settings.reference else None
         return Accepted(reference_of(reference, message))
 
-    def receipt(self, request: ReceiptRequest) -> Receipt:
+    def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         """Return what a report says; raise `ReceiptForgedError`, for all of them when none are configured."""
         if self._receipts is None:
             raise ReceiptForgedError
         return self._receipts.read(request)
 
-    def receipt_address(self, url: str, dispatch_id: str) -> str:
+    def sign_receipt_url(self, url: str, dispatch_id: str) -> str:
         """Return the address with the proof that reports are to carry."""
         return self._receipts.address(url, dispatch_id) if self._receipts else url
 
-    def inbound(self, request: ProviderRequest) -> InboundMessage:
+    def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
         """Return a message from somebody; raise `InboundForgedError`, for all of them when none are configured."""
         if self._inbound is None:
             raise InboundForgedError
         return self._inbound.read(request)
 
-    def inbound_address(self, url: str) -> str:
+    def sign_inbound_url(self, url: str) -> str:
         """Return the address with the proof that messages are to carry."""
         return self._inbound.address(url) if self._inbound else url
 
-    def inbound_answer(self, reply: str | None) -> InboundAnswer:
+    def inbound_response(self, reply: str | None) -> InboundResponse:
         """Return a reply as plain text, or an empty answer."""
-        return answer_of(reply)
+        return inbound_response_of(reply)
 
-    def _request(self, fill: Filler) -> requests.Request:
+    def _request(self, fill: TemplateFiller) -> requests.Request:
         settings = self._settings
         user_and_password = tuple(map(fill.text, settings.basic_auth or ()))
         return requests.Request(

@@ -32,7 +32,7 @@ from otp_service.gateways.base import FailureKind, GatewayError
 # that a thousand calls a second wake the thread no more often than one does.
 
 
-class Alarm:
+class Deadline:
     """What happens when the time of one call is up, unless it is stopped before."""
 
     __slots__ = ("_act", "_lock", "deadline")
@@ -53,68 +53,68 @@ class Alarm:
         with self._lock:
             self._act = None
 
-    def ring(self) -> None:
+    def fire(self) -> None:
         """Act, once; the clock holds its lock."""
         act, self._act = self._act, None
         if act is not None:
             act()
 
 
-class Clock:
+class DeadlineTimer:
     """The thread, started by the first alarm, and the alarms that it waits for."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._alarms: list[tuple[float, int, Alarm]] = []
+        self._deadlines: list[tuple[float, int, Deadline]] = []
         self._order = itertools.count()
         self._thread: threading.Thread | None = None
 
-    def set(self, seconds: float, act: Callable[[], object]) -> Alarm:
+    def set(self, seconds: float, act: Callable[[], object]) -> Deadline:
         """Return an alarm that acts in so many ``seconds``, in the clock's thread: at once, and raising nothing."""
-        alarm = Alarm(time.monotonic() + seconds, act, self._changed)
+        alarm = Deadline(time.monotonic() + seconds, act, self._changed)
         with self._changed:
-            heapq.heappush(self._alarms, (alarm.deadline, next(self._order), alarm))
+            heapq.heappush(self._deadlines, (alarm.deadline, next(self._order), alarm))
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="clock of calls", daemon=True)
                 self._thread.start()
-            elif self._alarms[0][2] is alarm:
+            elif self._deadlines[0][2] is alarm:
                 self._changed.notify()
         return alarm
 
     def _run(self) -> None:
         with self._changed:
             while True:
-                self._ring_those_due()
-                earliest = self._alarms[0][0] if self._alarms else None
+                self._fire_due()
+                earliest = self._deadlines[0][0] if self._deadlines else None
                 self._changed.wait(None if earliest is None else earliest - time.monotonic())
 
-    def _ring_those_due(self) -> None:
+    def _fire_due(self) -> None:
         now = time.monotonic()
-        while self._alarms and (self._alarms[0][2].stopped or self._alarms[0][0] <= now):
-            heapq.heappop(self._alarms)[2].ring()
+        while self._deadlines and (self._deadlines[0][2].stopped or self._deadlines[0][0] <= now):
+            heapq.heappop(self._deadlines)[2].fire()
 
 
-_clocks = [Clock()]
+_timers = [DeadlineTimer()]
 """The one of this process."""
 
 
-def set_alarm(seconds: float, act: Callable[[], object]) -> Alarm:
+def set_deadline(seconds: float, act: Callable[[], object]) -> Deadline:
     """Set an alarm at the clock of this process."""
-    return _clocks[0].set(seconds, act)
+    return _timers[0].set(seconds, act)
 
 
-def _renew() -> None:
-    _clocks[0] = Clock()
+def _replace_timer() -> None:
+    _timers[0] = DeadlineTimer()
 
 
 # A forked child has none of its parent's threads, and perhaps a lock that one of them held.
-os.register_at_fork(after_in_child=_renew)
+os.register_at_fork(after_in_child=_replace_timer)
 
 
 _current = threading.local()
 
 
-class Call:
+class TimedCall:
     """The call that this thread is making, between entering and leaving."""
 
     def __init__(self, timeout: float) -> None:
@@ -125,23 +125,23 @@ class Call:
         """Whether the time is up."""
         self._timeout = timeout
         self._socket: socket.socket | None = None
-        self._alarm: Alarm | None = None
+        self._deadline: Deadline | None = None
 
     def __enter__(self) -> Self:
-        self._alarm = set_alarm(self._timeout, self._end)
+        self._deadline = set_deadline(self._timeout, self._end)
         _current.call = self
         return self
 
     def __exit__(self, *_: object) -> None:
         _current.call = None
-        if self._alarm is not None:
-            self._alarm.stop()  # before the connection is used again: it must not end the next call
+        if self._deadline is not None:
+            self._deadline.stop()  # before the connection is used again: it must not end the next call
 
     def connected(self) -> None:
         """Forget what was sent to connect: that was TLS', or for a proxy, and nothing of the request."""
         self.sent = False
 
-    def sends_through(self, connection: socket.socket) -> None:
+    def begin_sending(self, connection: socket.socket) -> None:
         """Note that from now on the provider may know the request; raises `TimeoutError` when it is too late."""
         self._socket = connection
         if self.over:
@@ -156,7 +156,7 @@ class Call:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-class _WatchedConnection(HTTPConnection):
+class _TimedConnection(HTTPConnection):
     """Tells the current call what it does."""
 
     def connect(self) -> None:
@@ -168,20 +168,20 @@ class _WatchedConnection(HTTPConnection):
     def send(self, data: Any) -> None:  # noqa: ANN401 - whatever http.client sends
         if self.sock is None:
             self.connect()
-        _current.call.sends_through(self.sock)
+        _current.call.begin_sending(self.sock)
         super().send(data)
 
 
-class _WatchedTlsConnection(_WatchedConnection, HTTPSConnection):
+class _TimedTlsConnection(_TimedConnection, HTTPSConnection):
     pass
 
 
 class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _WatchedConnection
+    ConnectionCls = _TimedConnection
 
 
 class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _WatchedTlsConnection
+    ConnectionCls = _TimedTlsConnection
 
 
 _POOLS = {"http": _Pool, "https": _TlsPool}
@@ -238,15 +238,15 @@ for _module in (
 # ``requests`` does the work. Around it: one session a thread (kept connections), one deadline over connection,
 # request and answer together, and errors without their texts, which would tell the URL with all that is in it.
 
-MAX_ANSWER = 64 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024
 """Bytes of an answer that are read."""
-_SECONDS = re.compile(r"[0-9]+", re.ASCII)
-_UNSENDABLE = "request cannot be sent"
+_DELAY_SECONDS = re.compile(r"[0-9]+", re.ASCII)
+_UNSENDABLE_CODE = "request cannot be sent"
 _TIMEOUTS = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
 _FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, ValueError)
 
 
-class WireError(Exception):
+class HttpCallError(Exception):
     """There is no answer. Its text never holds anything of the request."""
 
     def __init__(self, code: str, *, sendable: bool = True, ambiguous: bool = False) -> None:
@@ -261,7 +261,7 @@ class WireError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What was answered. The ``repr`` shows the status only: answers repeat numbers and texts."""
 
     status: int
@@ -272,7 +272,7 @@ class Answer:
     def retry_after(self) -> float:
         """Seconds to leave the other side alone, as it asked under 429 and 503 (RFC 9110, 10.2.3); 0 if it did not."""
         asked = self.headers.get("Retry-After", "").strip() if self.status in {429, 503} else ""
-        seconds = float(asked) if _SECONDS.fullmatch(asked) else _seconds_until(asked)
+        seconds = float(asked) if _DELAY_SECONDS.fullmatch(asked) else _seconds_until(asked)
         return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
@@ -295,23 +295,23 @@ class HttpClient:
         self._timeout = timeout
         self._sessions = threading.local()
 
-    def call(self, request: requests.Request) -> Answer:
+    def call(self, request: requests.Request) -> HttpResponse:
         """Send a request and return the answer, of whatever status.
 
-        Raises `WireError` when it cannot be sent or no answer came. Nothing that the library raised hangs on it.
+        Raises `HttpCallError` when it cannot be sent or no answer came. Nothing that the library raised hangs on it.
         """
-        outcome = self.attempt(request)
-        if isinstance(outcome, WireError):
+        outcome = self.try_call(request)
+        if isinstance(outcome, HttpCallError):
             raise outcome  # outside of the handlers, so that their exceptions are not even its context
         return outcome
 
-    def attempt(self, request: requests.Request) -> Answer | WireError:
+    def try_call(self, request: requests.Request) -> HttpResponse | HttpCallError:
         """Send a request; return the answer, or why there is none."""
         try:
             prepared = request.prepare()
         except (requests.RequestException, ValueError):
-            return WireError(_UNSENDABLE, sendable=False)
-        with Call(self._timeout) as call:
+            return HttpCallError(_UNSENDABLE_CODE, sendable=False)
+        with TimedCall(self._timeout) as call:
             try:
                 answer = self._exchange(prepared)
             except _FAILURES as failure:
@@ -319,15 +319,15 @@ class HttpClient:
             # What the clock cut short may look like a complete answer: headers and bodies may end with the connection.
             return _failure(TimeoutError(), call) if call.over else answer
 
-    def _exchange(self, prepared: requests.PreparedRequest) -> Answer | WireError:
+    def _exchange(self, prepared: requests.PreparedRequest) -> HttpResponse | HttpCallError:
         session = self._session()
         of_the_host = session.merge_environment_settings(prepared.url or "", {}, True, None, None)  # noqa: FBT003
         limit = urllib3.Timeout(total=self._timeout)
         with session.send(prepared, timeout=limit, allow_redirects=False, **of_the_host) as response:  # type: ignore[arg-type]
-            body = response.raw.read(MAX_ANSWER + 1, decode_content=True)
-        if len(body) > MAX_ANSWER:
-            return WireError("answer too long", ambiguous=True)
-        return Answer(response.status_code, response.headers, body.decode(errors="replace"))
+            body = response.raw.read(MAX_RESPONSE_BYTES + 1, decode_content=True)
+        if len(body) > MAX_RESPONSE_BYTES:
+            return HttpCallError("answer too long", ambiguous=True)
+        return HttpResponse(response.status_code, response.headers, body.decode(errors="replace"))
 
     def _session(self) -> Session:
         if not hasattr(self._sessions, "own"):
@@ -336,17 +336,17 @@ class HttpClient:
         return session
 
 
-def _failure(failure: Exception, call: Call) -> WireError:
+def _failure(failure: Exception, call: TimedCall) -> HttpCallError:
     if call.over or isinstance(failure, _TIMEOUTS):
-        return WireError("timeout", ambiguous=call.sent)
+        return HttpCallError("timeout", ambiguous=call.sent)
     if isinstance(failure, ValueError) and not call.sent:
-        return WireError(_UNSENDABLE, sendable=False)
-    return WireError("connection", ambiguous=call.sent)
+        return HttpCallError(_UNSENDABLE_CODE, sendable=False)
+    return HttpCallError("connection", ambiguous=call.sent)
 
 
-_TIMED_OUT = (504, 524)
+_TIMEOUT_STATUSES = (504, 524)
 """Somebody before the provider's server waited for it in vain."""
-_STATUSES = {
+_STATUS_KINDS = {
     # Who we are, what we may do and where we ask: not authorised, unpaid, forbidden, not there, not by this method, not
     # past this proxy, gone, not here, not in this protocol, not for legal reasons.
     **dict.fromkeys((401, 402, 403, 404, 405, 407, 410, 421, 426, 451), FailureKind.ACCOUNT),
@@ -355,26 +355,26 @@ _STATUSES = {
     # Of a server's errors, those of before anybody handled the request: not now, not past this network, and not from
     # Cloudflare to the origin: down, no connection, no way, no or no good TLS, no name.
     **dict.fromkeys((503, 511, 521, 522, 523, 525, 526, 530), FailureKind.UNAVAILABLE),
-    **dict.fromkeys(_TIMED_OUT, FailureKind.UNAVAILABLE),
+    **dict.fromkeys(_TIMEOUT_STATUSES, FailureKind.UNAVAILABLE),
 }
 """What is known of single statuses."""
 _REFERENCE = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
-_LAST = 7
+_SIGNIFICANT_DIGITS = 7
 """Digits of a number that are looked for: fewer are in many a reference by chance."""
 
 
 class GatewayClient(HttpClient):
     """Calls of one gateway. Made once, used by many threads."""
 
-    def call(self, request: requests.Request) -> Answer:
+    def call(self, request: requests.Request) -> HttpResponse:
         """Send a request and return the answer, of whatever status.
 
         Raises `GatewayError`: *account* when it cannot be sent at all, which lies with the gateway's settings;
         *unavailable* when no answer came, ambiguous when something had been sent. Nothing that the library raised hangs
         on it.
         """
-        outcome = self.attempt(request)
-        if isinstance(outcome, WireError):
+        outcome = self.try_call(request)
+        if isinstance(outcome, HttpCallError):
             kind = FailureKind.UNAVAILABLE if outcome.sendable else FailureKind.ACCOUNT
             raise GatewayError(kind, outcome.code, ambiguous=outcome.ambiguous)
         return outcome
@@ -386,7 +386,7 @@ def reference_of(found: object, message: Message) -> str:
     A reference is kept in the clear: what is long, has blanks, or holds the number's last digits is none.
     """
     text = str(found)
-    plain = _REFERENCE.fullmatch(text) and not _holds(text, message.to[-_LAST:])
+    plain = _REFERENCE.fullmatch(text) and not _holds(text, message.to[-_SIGNIFICANT_DIGITS:])
     return text if found is not None and plain else message.dispatch_id
 
 
@@ -402,12 +402,12 @@ def _holds(text: str, digits: str) -> bool:
 def failure_of_status(status: int, provider_code: str | None = None, *, retry_after: float = 0.0) -> GatewayError:
     """Return what a status means where a gateway's own table says nothing."""
     code = provider_code or f"http {status}"
-    return GatewayError(_kind_of(status), code, ambiguous=status in _TIMED_OUT, retry_after=retry_after)
+    return GatewayError(_kind_of(status), code, ambiguous=status in _TIMEOUT_STATUSES, retry_after=retry_after)
 
 
 def _kind_of(status: int) -> FailureKind:
-    if status in _STATUSES:
-        return _STATUSES[status]
+    if status in _STATUS_KINDS:
+        return _STATUS_KINDS[status]
     if status >= 500:  # noqa: PLR2004 - the server's errors
         return FailureKind.ERROR
     return FailureKind.ACCOUNT if status < 400 else FailureKind.REJECTED  # noqa: PLR2004 - moved, or to a notice

@@ -39,7 +39,7 @@ from otp_service.gateways.http_client import GatewayClient
 Channel = Literal["sms", "voice", "whatsapp"]
 
 
-class Connection(StrEnum):
+class ConnectionFault(StrEnum):
     """What can happen to a call on its way."""
 
     REFUSED = "refused"
@@ -52,17 +52,17 @@ class Connection(StrEnum):
     """Nothing is caught, and no answer comes before the time-out."""
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class Report(_Part):
+class SandboxReceipt(_Section):
     """One report on a message that was caught."""
 
     status: DeliveryStatus
     after: float = Field(default=0.0, ge=0, le=600)
     """Seconds after the call's answer."""
-    overtakes: bool = False
+    before_response: bool = False
     """It comes before the call's answer instead."""
     kind: FailureKind | None = None
     """Why the message failed: ``destination``, ``rejected`` and ``fraud`` end the delivery, after ``account`` another
@@ -72,12 +72,12 @@ class Report(_Part):
 
     @model_validator(mode="after")
     def _comes_at_one_time(self) -> Self:
-        if self.overtakes and self.after:
+        if self.before_response and self.after:
             raise ValueError("a report either overtakes the answer or comes after it")
         return self
 
 
-class Faults(_Part):
+class Faults(_Section):
     """How a call goes wrong, and what is reported of its message; by default it goes well, and nothing is."""
 
     fail: FailureKind | None = None
@@ -86,7 +86,7 @@ class Faults(_Part):
     """With ``fail = "throttled"``, ``"unavailable"`` or ``"error"``: seconds for which to leave the gateway alone."""
     opted_out: bool = False
     """With ``fail = "destination"``: say that the number's holder wants no messages."""
-    connection: Connection | None = None
+    connection: ConnectionFault | None = None
     """Instead of ``fail``: what happens to the call on its way."""
     every: int | None = Field(default=None, ge=1, le=1_000_000)
     """``fail`` or ``connection`` strikes each n-th call only, counted by each worker process for itself."""
@@ -96,11 +96,11 @@ class Faults(_Part):
     """Seconds until it answers; beyond ``timeout`` the message is caught, but the call fails as timed out."""
     report: DeliveryStatus | None = None
     """Report this status once the call is answered: short for one member of ``reports``."""
-    reports: tuple[Report, ...] = Field(default=(), max_length=20)
+    reports: tuple[SandboxReceipt, ...] = Field(default=(), max_length=20)
     """Report all of these, each at its time."""
 
     @model_validator(mode="after")
-    def _make_one_story(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.fail and self.connection:
             raise ValueError("needs either fail or connection")
         if self.retry_after and self.fail not in {FailureKind.THROTTLED, FailureKind.UNAVAILABLE, FailureKind.ERROR}:
@@ -116,12 +116,12 @@ class Faults(_Part):
         return self
 
     @property
-    def all_reports(self) -> tuple[Report, ...]:
+    def all_reports(self) -> tuple[SandboxReceipt, ...]:
         """What is reported, whichever of the two members says so."""
-        return (Report(status=self.report),) if self.report else self.reports
+        return (SandboxReceipt(status=self.report),) if self.report else self.reports
 
 
-class Case(Faults):
+class FaultCase(Faults):
     """Faults for some messages: where they apply, nothing of the gateway's own faults does."""
 
     to: str = Field(pattern=r"^(\+[0-9]{1,15}(\*[0-9]{0,15})?|\*[0-9]{0,15})$", repr=False)
@@ -137,14 +137,14 @@ class Case(Faults):
         return alike and (self.channels is None or message.channel in self.channels)
 
 
-MAX_WAITING = 10_000
+MAX_PENDING = 10_000
 """Reports that may wait at the same time; what comes beyond is lost."""
-_IDLE = 1.0
+_IDLE_TIMEOUT = 1.0
 """Seconds without a report after which the thread ends; the next report starts another."""
 
 
 @dataclass(order=True, frozen=True, slots=True)
-class _Posting:
+class _PendingPost:
     due: float
     """By the monotonic clock."""
     place: int
@@ -154,13 +154,13 @@ class _Posting:
     posted: threading.Event = field(compare=False, default_factory=threading.Event)
 
 
-class Reporter:
+class ReceiptPoster:
     """Posts reports, the earliest first and one after the other. Used by many threads."""
 
     def __init__(self, timeout: float) -> None:
         """Prepare for posts of at most ``timeout`` seconds each; starts nothing."""
-        self._wire = GatewayClient(timeout)
-        self._waiting: list[_Posting] = []
+        self._http_client = GatewayClient(timeout)
+        self._waiting: list[_PendingPost] = []
         self._places = itertools.count()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -171,8 +171,8 @@ class Reporter:
         The event that is returned is set once the post is answered, has failed, or is lost for want of room.
         """
         with self._changed:
-            posting = _Posting(due, next(self._places), url, body, MappingProxyType(signature))
-            if len(self._waiting) >= MAX_WAITING:
+            posting = _PendingPost(due, next(self._places), url, body, MappingProxyType(signature))
+            if len(self._waiting) >= MAX_PENDING:
                 posting.posted.set()
                 return posting.posted
             heapq.heappush(self._waiting, posting)
@@ -187,11 +187,11 @@ class Reporter:
             self._post(posting)
             posting.posted.set()
 
-    def _next(self) -> _Posting | None:
+    def _next(self) -> _PendingPost | None:
         """Return the report that is due next once it is, or ``None`` when there was nothing to do for a while."""
         with self._changed:
             while True:
-                if not self._waiting and not self._changed.wait_for(lambda: self._waiting, _IDLE):
+                if not self._waiting and not self._changed.wait_for(lambda: self._waiting, _IDLE_TIMEOUT):
                     self._thread = None
                     return None
                 missing = self._waiting[0].due - time.monotonic()
@@ -199,10 +199,10 @@ class Reporter:
                     return heapq.heappop(self._waiting)
                 self._changed.wait(missing)
 
-    def _post(self, posting: _Posting) -> None:
+    def _post(self, posting: _PendingPost) -> None:
         headers = {"Content-Type": "application/json", **posting.signature}
         try:
-            self._wire.call(requests.Request("POST", posting.url, data=posting.body, headers=headers))
+            self._http_client.call(requests.Request("POST", posting.url, data=posting.body, headers=headers))
         except GatewayError:
             return  # providers lose reports too
 
@@ -211,25 +211,25 @@ _MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class CallOutcome:
     """What becomes of one call."""
 
     caught: bool
     failure: GatewayError | None
-    lasts: float
+    duration: float
     """Seconds."""
 
 
-_ON_ITS_WAY = {
-    Connection.REFUSED: (False, "connection", False),
-    Connection.LOST: (True, "connection", True),
-    Connection.TIMEOUT: (True, "timeout", True),
-    Connection.BLACK_HOLE: (False, "timeout", True),
+_CONNECTION_FAULTS = {
+    ConnectionFault.REFUSED: (False, "connection", False),
+    ConnectionFault.LOST: (True, "connection", True),
+    ConnectionFault.TIMEOUT: (True, "timeout", True),
+    ConnectionFault.BLACK_HOLE: (False, "timeout", True),
 }
 """Whether the message is caught, the code of the failure, and whether it is ambiguous."""
 
 
-class Script:
+class FaultScript:
     """The faults of a gateway or of one of its cases, with the count of their calls. Used by many threads."""
 
     def __init__(self, faults: Faults) -> None:
@@ -237,24 +237,24 @@ class Script:
         self._calls = itertools.count(1)
         self._lock = threading.Lock()
 
-    def fate(self, timeout: float) -> Fate:
+    def outcome(self, timeout: float) -> CallOutcome:
         """Decide the next call, which may take ``timeout`` seconds."""
-        faults, lasts = self.faults, min(self.faults.delay, timeout)
-        connection = Connection.TIMEOUT if faults.delay > timeout else None
-        if self._strikes():
+        faults, duration = self.faults, min(self.faults.delay, timeout)
+        connection = ConnectionFault.TIMEOUT if faults.delay > timeout else None
+        if self._applies():
             if faults.fail:
                 failure = GatewayError(
                     faults.fail, "sandbox", retry_after=faults.retry_after, opted_out=faults.opted_out
                 )
-                return Fate(caught=False, failure=failure, lasts=lasts)
+                return CallOutcome(caught=False, failure=failure, duration=duration)
             connection = faults.connection or connection
         if connection is None:
-            return Fate(caught=True, failure=None, lasts=lasts)
-        caught, code, ambiguous = _ON_ITS_WAY[connection]
+            return CallOutcome(caught=True, failure=None, duration=duration)
+        caught, code, ambiguous = _CONNECTION_FAULTS[connection]
         failure = GatewayError(FailureKind.UNAVAILABLE, code, ambiguous=ambiguous)
-        return Fate(caught, failure, timeout if code == "timeout" else lasts)
+        return CallOutcome(caught, failure, timeout if code == "timeout" else duration)
 
-    def _strikes(self) -> bool:
+    def _applies(self) -> bool:
         if self.faults.rate is not None:
             return secrets.randbelow(_MILLION) < _MILLION * self.faults.rate
         if self.faults.every is None:
@@ -263,12 +263,12 @@ class Script:
             return next(self._calls) % self.faults.every == 0
 
 
-def script_for(message: Message, cases: Iterable[tuple[Case, Script]], default: Script) -> Script:
+def script_for(message: Message, cases: Iterable[tuple[FaultCase, FaultScript]], default: FaultScript) -> FaultScript:
     """Return the script of the first case that is about a message, else the gateway's own."""
     return next((script for case, script in cases if case.covers(message)), default)
 
 
-def message_of(body: bytes) -> InboundMessage:
+def parse_message(body: bytes) -> InboundMessage:
     """Return the message of a body; what is missing, or no text, is empty."""
     members = _members(body)
     opt_out = _text(members, "opt_out")
@@ -295,7 +295,7 @@ def _text(members: dict[str, Any], name: str) -> str:
 
 SIGNATURE = "x-sandbox-signature"
 """Header of a report: hexadecimal HMAC-SHA256 of the address and the body, a line feed between them."""
-_FORGED = "0" * 64
+_WRONG_SIGNATURE = "0" * 64
 
 
 class SandboxSettings(GatewaySettings, Faults):
@@ -303,7 +303,7 @@ class SandboxSettings(GatewaySettings, Faults):
 
     receipt_secret: SecretStr | None = None
     """Signs reports and inbound messages; needed for them."""
-    cases: tuple[Case, ...] = Field(default=(), max_length=100)
+    cases: tuple[FaultCase, ...] = Field(default=(), max_length=100)
     """Faults for some numbers; the first case that covers a message decides, alone."""
 
     @property
@@ -337,62 +337,62 @@ class SandboxGateway:
         self._timeout = settings.timeout
         self._secret = settings.receipt_secret.get_secret_value() if settings.receipt_secret else ""
         self._mailbox: Mailbox = context.mailbox
-        self._reporter = Reporter(settings.timeout)
-        self._default = Script(settings)
-        self._cases = [(case, Script(case)) for case in settings.cases]
+        self._poster = ReceiptPoster(settings.timeout)
+        self._default = FaultScript(settings)
+        self._cases = [(case, FaultScript(case)) for case in settings.cases]
 
     def send(self, message: Message) -> Accepted:
         """Catch the message and answer after the delay; or raise `GatewayError` as told."""
         script, began = script_for(message, self._cases, self._default), time.monotonic()
-        fate = script.fate(self._timeout)
-        if fate.caught:
-            if not self._caught(message):
+        outcome = script.outcome(self._timeout)
+        if outcome.caught:
+            if not self._catch(message):
                 raise GatewayError(FailureKind.UNAVAILABLE, "mailbox")
-            self._report(message, script.faults.all_reports, began, began + fate.lasts)
-        time.sleep(max(0.0, began + fate.lasts - time.monotonic()))
-        if fate.failure:
-            raise fate.failure
+            self._report(message, script.faults.all_reports, began, began + outcome.duration)
+        time.sleep(max(0.0, began + outcome.duration - time.monotonic()))
+        if outcome.failure:
+            raise outcome.failure
         return Accepted(f"sandbox-{message.dispatch_id}")
 
-    def receipt(self, request: ReceiptRequest) -> Receipt:
+    def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         """Return its own report; raise `ReceiptForgedError` for anybody else's."""
         if not self._is_signed(request):
             raise ReceiptForgedError
-        return _receipt_of(request.body)
+        return _parse_receipt(request.body)
 
-    def inbound(self, request: ProviderRequest) -> InboundMessage:
+    def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
         """Return a message that was signed as its reports are; raise `InboundForgedError` for any other."""
         if not self._is_signed(request):
             raise InboundForgedError
-        return message_of(request.body)
+        return parse_message(request.body)
 
     def _is_signed(self, request: ProviderRequest) -> bool:
         given, expected = request.headers.get(SIGNATURE, ""), self._signature(request.url, request.body)
         return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
 
-    def _caught(self, message: Message) -> bool:
+    def _catch(self, message: Message) -> bool:
         try:
             self._mailbox.put(message)
         except OtpServiceError:
             return False
         return True
 
-    def _report(self, message: Message, reports: tuple[Report, ...], began: float, answered: float) -> None:
+    def _report(self, message: Message, reports: tuple[SandboxReceipt, ...], began: float, answered: float) -> None:
         """Have all reports posted: return when those that overtake the answer are, or the call's time is over."""
         if message.receipt_url is None:
             return
-        overtaking = [self._post(message.receipt_url, report, began) for report in reports if report.overtakes]
+        overtaking = [self._post(message.receipt_url, report, began) for report in reports if report.before_response]
         for posted in overtaking:
             posted.wait(max(0.0, began + self._timeout - time.monotonic()))
         answered = max(answered, time.monotonic())
         for report in reports:
-            if not report.overtakes:
+            if not report.before_response:
                 self._post(message.receipt_url, report, answered + report.after)
 
-    def _post(self, url: str, report: Report, due: float) -> threading.Event:
+    def _post(self, url: str, report: SandboxReceipt, due: float) -> threading.Event:
         body = json.dumps({"status": report.status} | ({"kind": report.kind} if report.kind else {})).encode()
-        signature = _FORGED if report.forged else self._signature(url, body)
-        return self._reporter.post(url, body, {SIGNATURE: signature}, due=due)
+        signature = _WRONG_SIGNATURE if report.forged else self._signature(url, body)
+        return self._poster.post(url, body, {SIGNATURE: signature}, due=due)
 
     def _signature(self, url: str, body: bytes) -> str:
         if not self._secret:
@@ -400,7 +400,7 @@ class SandboxGateway:
         return hmac.digest(self._secret.encode(), url.encode() + b"\n" + body, "sha256").hex()
 
 
-def _receipt_of(body: bytes) -> Receipt:
+def _parse_receipt(body: bytes) -> Receipt:
     try:
         members = json.loads(body)
         raw, given = str(members["status"]), members.get("kind")

@@ -20,7 +20,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from otp_service.domain.templates import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
-from otp_service.gateways.http_client import Answer, GatewayClient, failure_of_status, reference_of
+from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
 
 
 class SnsSettings(GatewaySettings):
@@ -108,13 +108,13 @@ class SnsGateway:
 
     def __init__(self, settings: SnsSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
         self._settings = settings
-        self._wire = GatewayClient(settings.timeout)
+        self._http_client = GatewayClient(settings.timeout)
         self._client: Any = _client(settings)
         self._client.meta.events.register(_PUBLISH, self._exchange)
 
     def send(self, message: Message) -> Accepted:
         """Publish the message; raise `GatewayError`."""
-        with _silence():
+        with _silenced_sdk():
             outcome = self._publish(message)
         if isinstance(outcome, GatewayError):
             raise outcome  # outside of the handlers: the SDK's errors repeat what AWS answered
@@ -141,7 +141,7 @@ class SnsGateway:
     def _exchange(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         """Make the SDK's call; its own transport would neither bound the whole of it nor tell what was sent."""
         asked = requests.Request(request.method, request.url, headers=dict(request.headers), data=request.body)
-        answer = self._wire.call(asked)
+        answer = self._http_client.call(asked)
         if not 200 <= answer.status < 300:  # noqa: PLR2004 - the statuses of success
             raise _failure(answer)
         headers: Any = answer.headers
@@ -171,7 +171,7 @@ def _client(settings: SnsSettings) -> Any:  # noqa: ANN401 - the SDK makes its c
     return session.client("sns", endpoint_url=settings.base_url, config=Config(**_CONFIG))
 
 
-def _failure(answer: Answer) -> GatewayError:
+def _failure(answer: HttpResponse) -> GatewayError:
     found, rest = _CODE.search(answer.text), answer.retry_after
     if found is None:
         return failure_of_status(answer.status, retry_after=rest)
@@ -184,7 +184,7 @@ def _failure(answer: Answer) -> GatewayError:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def _silenced_sdk() -> Iterator[None]:
     """Let the SDK's loggers say nothing of the call that this thread makes: at DEBUG they tell all of a request."""
     for name, logger in list(logging.Logger.manager.loggerDict.items()):
         if name.startswith(("boto3", "botocore")) and isinstance(logger, logging.Logger):

@@ -22,15 +22,15 @@ from otp_service.gateways.base import (
     GatewayContext,
     GatewayError,
     GatewaySettings,
-    InboundAnswer,
     InboundForgedError,
     InboundMessage,
+    InboundResponse,
     ProviderRequest,
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
 )
-from otp_service.gateways.http_client import Answer, GatewayClient, failure_of_status, reference_of
+from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
 
 # After "TwiML Voice: <Say>" and "Text-to-Speech" (https://www.twilio.com/docs/voice/twiml/say and below). A language
 # without a voice of its own that is named beside it is spoken by the account's default voice, which knows few, so each
@@ -88,7 +88,7 @@ VOICES = _voices(
     ("zh", "zh-CN", "Zhiyu"),
 )
 """By locale in lower case."""
-FALL_BACK = VOICES["en"]
+DEFAULT_VOICE = VOICES["en"]
 """For languages without a voice, Urdu in its own script among them. Digits at least are understood by many."""
 
 
@@ -97,7 +97,7 @@ def voice_for(locale: str, own: Mapping[str, Voice]) -> Voice:
     subtags = locale.lower().replace("_", "-").split("-")
     parts = ["-".join(subtags[:length]) for length in range(len(subtags), 0, -1)]
     known = {**VOICES, **{part.lower(): voice for part, voice in own.items()}}
-    return next((known[part] for part in parts if part in known), FALL_BACK)
+    return next((known[part] for part in parts if part in known), DEFAULT_VOICE)
 
 
 def twiml(text: str, voice: Voice) -> str:
@@ -244,9 +244,9 @@ FAILURES = {
     63028: FailureKind.REJECTED,  # WhatsApp: another number of variables than the template has
     63038: FailureKind.THROTTLED,  # account exceeded the daily limit of messages
 }
-OF_MESSAGE = frozenset({21215, 21219, 21408, 21608, 21612, 30003, 30004, 30007})
+MESSAGE_SPECIFIC = frozenset({21215, 21219, 21408, 21608, 21612, 30003, 30004, 30007})
 """Those after which it goes on that the number or the text brings about, while Twilio and our account are well."""
-OF_SENDER = frozenset({"21210", "21212", "21606", "30024", "30032", "30033", "30034", "30035", "63007"})
+SENDER_SPECIFIC = frozenset({"21210", "21212", "21606", "30024", "30032", "30033", "30034", "30035", "63007"})
 """Those that are about the sender: where the message has one of its own, they are about the message."""
 OPTED_OUT = 21610
 STATUSES = {
@@ -262,12 +262,12 @@ CALL_STATUSES = {
     **dict.fromkeys(("busy", "no-answer"), DeliveryStatus.UNDELIVERED),
     **dict.fromkeys(("failed", "canceled"), DeliveryStatus.FAILED),
 }
-_KINDS = {str(code): kind for code, kind in FAILURES.items()}
+_RECEIPT_FAILURES = {str(code): kind for code, kind in FAILURES.items()}
 _EXPIRED = "30036"
 _CODES = range(10_000, 100_000)
 
 
-def failure_of(answer: Answer) -> GatewayError:
+def failure_of(answer: HttpResponse) -> GatewayError:
     """Return what an answer that is no success means, by Twilio's own code where there is one."""
     code, rest = _code(answer.text), answer.retry_after
     if code in FAILURES:
@@ -275,7 +275,7 @@ def failure_of(answer: Answer) -> GatewayError:
             FAILURES[code],
             str(code),
             retry_after=rest,
-            of_message=code in OF_MESSAGE,
+            message_specific=code in MESSAGE_SPECIFIC,
             opted_out=code == OPTED_OUT,
         )
     return failure_of_status(answer.status, str(code) if code else None, retry_after=rest)
@@ -284,7 +284,7 @@ def failure_of(answer: Answer) -> GatewayError:
 def receipt_of_message(form: Mapping[str, str]) -> Receipt:
     """Return what a callback says of a message; its reason is an error code in our words first: ``channel 63003``."""
     raw, code = form.get("MessageStatus", ""), form.get("ErrorCode", "")
-    kind = _KINDS.get(code)
+    kind = _RECEIPT_FAILURES.get(code)
     status = DeliveryStatus.EXPIRED if code == _EXPIRED else STATUSES.get(raw, DeliveryStatus.UNKNOWN)
     return Receipt(status, raw, f"{kind} {code}" if kind else code or None, kind, opted_out=code == str(OPTED_OUT))
 
@@ -311,7 +311,7 @@ OPT_OUT_TYPES = {"STOP": Meaning.STOP, "START": Meaning.START, "HELP": Meaning.H
 _WHATSAPP = "whatsapp:"
 
 
-def message_of(members: Mapping[str, str]) -> InboundMessage:
+def parse_message(members: Mapping[str, str]) -> InboundMessage:
     """Return the message that the members of a request are about."""
     sender = members.get("From", "")
     return InboundMessage(
@@ -323,20 +323,20 @@ def message_of(members: Mapping[str, str]) -> InboundMessage:
     )
 
 
-def answer_of(reply: str | None) -> InboundAnswer:
+def inbound_response_of(reply: str | None) -> InboundResponse:
     """Return the document that has Twilio send a reply, or nothing."""
     message = f"<Message>{html.escape(reply)}</Message>" if reply else ""
     document = f'<?xml version="1.0" encoding="UTF-8"?><Response>{message}</Response>'
-    return InboundAnswer(document, "text/xml")
+    return InboundResponse(document, "text/xml")
 
 
-def sms_parts(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
+def sms_parameters(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
     """Return who writes to whom, and the text."""
     sender = {"from_": message.sender or settings.from_, "messaging_service_sid": settings.messaging_service_sid}
     return {"to": message.to, "body": message.text, **sender}
 
 
-def whatsapp_parts(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
+def whatsapp_parameters(message: Message, settings: TwilioSettings) -> dict[str, str | None]:
     """Return who writes to whom, and a template filled in: never a payment as a mere login. Raises `GatewayError`."""
     paying = "amount" in message.variables
     template = settings.whatsapp_payment_content_sid if paying else settings.whatsapp_content_sid
@@ -385,22 +385,22 @@ class TwilioGateway:
             raise outcome  # outside of the handlers: what the SDK raises may hold what Twilio answered
         return Accepted(outcome)
 
-    def receipt(self, request: ReceiptRequest) -> Receipt:
+    def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         """Return what a status callback says; raise `ReceiptForgedError` unless Twilio signed it."""
         if not self._is_signed(request):
             raise ReceiptForgedError
         call = request.form.get("CallStatus")
         return receipt_of_message(request.form) if call is None else receipt_of_call(call)
 
-    def inbound(self, request: ProviderRequest) -> InboundMessage:
+    def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
         """Return a message from somebody; raise `InboundForgedError` unless Twilio signed it."""
         if not self._is_signed(request):
             raise InboundForgedError
-        return message_of(request.form or request.query)
+        return parse_message(request.form or request.query)
 
-    def inbound_answer(self, reply: str | None) -> InboundAnswer:
+    def inbound_response(self, reply: str | None) -> InboundResponse:
         """Return what has Twilio send a reply, or nothing."""
-        return answer_of(reply)
+        return inbound_response_of(reply)
 
     def _is_signed(self, request: ProviderRequest) -> bool:
         signature = request.headers.get("x-twilio-signature", "")
@@ -410,7 +410,7 @@ class TwilioGateway:
         try:
             created = self._call(message) if message.channel == "voice" else self._message(message)
         except GatewayError as failure:
-            failure.of_message |= bool(message.sender) and failure.provider_code in OF_SENDER
+            failure.message_specific |= bool(message.sender) and failure.provider_code in SENDER_SPECIFIC
             return failure
         except _UNREADABLE:
             return GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
@@ -418,7 +418,7 @@ class TwilioGateway:
 
     def _message(self, message: Message) -> Any:  # noqa: ANN401 - the SDK's
         """Create a message that Twilio forgets, and drops once the code is worthless."""
-        parts = (whatsapp_parts if message.channel == "whatsapp" else sms_parts)(message, self._settings)
+        parts = (whatsapp_parameters if message.channel == "whatsapp" else sms_parameters)(message, self._settings)
         return self._client.messages.create(
             validity_period=max(1, min(message.expires_in, _MAX_VALIDITY)),
             status_callback=message.receipt_url,  # the SDK leaves out what is None
@@ -446,11 +446,11 @@ class _Transport:
     is_async = False
 
     def __init__(self, timeout: float) -> None:
-        self._wire = GatewayClient(timeout)
+        self._http_client = GatewayClient(timeout)
 
     def request(self, method: str, uri: str, *_: Any, **parts: Any) -> Response:  # noqa: ANN401 - the SDK's
         asked = {name: parts.get(name) for name in ("params", "data", "headers", "auth")}
-        answer = self._wire.call(requests.Request(method, uri, **asked))
+        answer = self._http_client.call(requests.Request(method, uri, **asked))
         if not 200 <= answer.status < 300:  # noqa: PLR2004 - the statuses of success
             raise failure_of(answer)  # before the SDK makes an error of it, whose words repeat the number
         return Response(answer.status, answer.text, answer.headers)

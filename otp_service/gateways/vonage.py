@@ -27,7 +27,7 @@ from otp_service.gateways.base import (
     ReceiptForgedError,
     ReceiptRequest,
 )
-from otp_service.gateways.http_client import Answer, GatewayClient, failure_of_status, reference_of
+from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
 
 SignatureMethod = Literal["md5hash", "md5", "sha1", "sha256", "sha512"]
 
@@ -195,7 +195,7 @@ def receipt_of(members: Mapping[str, str]) -> Receipt:
 # After "Inbound SMS" of its documentation. Its ``keyword``, the first word of a message, is not read: only a whole
 # message counts.
 
-SUBJECT = "inbound"
+INBOUND_SUBJECT = "inbound"
 """What a token in the inbound address is made for."""
 _PART = "true"
 """What ``concat`` says of a part of a longer message."""
@@ -204,7 +204,7 @@ _PART = "true"
 def authentic_message(request: ProviderRequest, settings: VonageSettings) -> InboundMessage:
     """Return the message of a request; raise `InboundForgedError` unless one of the two proofs holds."""
     members = members_of(request)
-    if not is_proven(request, members, settings, SUBJECT):
+    if not is_proven(request, members, settings, INBOUND_SUBJECT):
         raise InboundForgedError
     return _message(members)
 
@@ -221,7 +221,7 @@ def _message(members: Mapping[str, str]) -> InboundMessage:
 # After "SMS API" (https://developer.vonage.com/en/api/sms), "Troubleshooting SMS", "Delivery receipts" and "Signing
 # messages" of its documentation.
 
-ACCEPTED = "0"
+_ACCEPTED_STATUS = "0"
 FAILURES = {
     "1": FailureKind.THROTTLED,  # faster than the account's limit
     "2": FailureKind.REJECTED,  # missing parameters
@@ -243,7 +243,7 @@ FAILURES = {
     "32": FailureKind.ACCOUNT,  # signature and secret in one request
     "33": FailureKind.DESTINATION,  # number de-activated
 }
-OF_NUMBER, OF_SENDER = "29", "15"
+NUMBER_SPECIFIC, SENDER_SPECIFIC = "29", "15"
 """Those of *account* that are about the message: always, and where it has a sender of its own."""
 _CODE = re.compile("[0-9]{1,3}")
 MIN_TTL, MAX_TTL = 20_000, 604_800_000
@@ -262,12 +262,12 @@ class VonageGateway:
 
     def __init__(self, settings: VonageSettings, context: GatewayContext) -> None:  # noqa: ARG002 - the contract's
         self._settings = settings
-        self._wire = GatewayClient(settings.timeout)
+        self._http_client = GatewayClient(settings.timeout)
 
     def send(self, message: Message) -> Accepted:
         """Post the message; raise `GatewayError`, which is ambiguous when a part of a longer text was taken."""
         settings = self._settings
-        answer = self._wire.call(
+        answer = self._http_client.call(
             requests.Request(
                 "POST",
                 f"{settings.base_url.rstrip('/')}/sms/json",
@@ -277,23 +277,23 @@ class VonageGateway:
         )
         return Accepted(reference_of(_reference(answer, message), message))
 
-    def receipt_address(self, url: str, dispatch_id: str) -> str:
+    def sign_receipt_url(self, url: str, dispatch_id: str) -> str:
         """Return the address with a token, unless receipts are signed."""
-        return self._marked(url, dispatch_id)
+        return self._sign_url(url, dispatch_id)
 
-    def receipt(self, request: ReceiptRequest) -> Receipt:
+    def parse_receipt(self, request: ReceiptRequest) -> Receipt:
         """Return what a delivery receipt says; raise `ReceiptForgedError` unless it is proven to be Vonage's."""
         return receipt_of(authentic_members(request, self._settings))
 
-    def inbound_address(self, url: str) -> str:
+    def sign_inbound_url(self, url: str) -> str:
         """Return the address with a token, unless messages are signed."""
-        return self._marked(url, SUBJECT)
+        return self._sign_url(url, INBOUND_SUBJECT)
 
-    def inbound(self, request: ProviderRequest) -> InboundMessage:
+    def parse_inbound(self, request: ProviderRequest) -> InboundMessage:
         """Return a message from somebody; raise `InboundForgedError` unless it is proven to be Vonage's."""
         return authentic_message(request, self._settings)
 
-    def _marked(self, url: str, subject: str) -> str:
+    def _sign_url(self, url: str, subject: str) -> str:
         secret = self._settings.receipt_secret
         return url if secret is None else f"{url}?t={token_of(subject, secret)}"
 
@@ -312,24 +312,24 @@ class VonageGateway:
         return form
 
 
-def _reference(answer: Answer, message: Message) -> str | None:
+def _reference(answer: HttpResponse, message: Message) -> str | None:
     """Return Vonage's id of the first part; raise `GatewayError` unless all parts were taken."""
     parts = _parts(answer)
     if not parts:
         good = 200 <= answer.status < 300  # noqa: PLR2004 - the statuses of success
         malformed = GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
         raise malformed if good else failure_of_status(answer.status, retry_after=answer.retry_after)
-    refused = [str(part.get("status")) for part in parts if str(part.get("status")) != ACCEPTED]
+    refused = [str(part.get("status")) for part in parts if str(part.get("status")) != _ACCEPTED_STATUS]
     if refused:
         kind = FAILURES.get(refused[0], FailureKind.REJECTED)
         code = refused[0] if _CODE.fullmatch(refused[0]) else "unknown status"
-        of_message = code == OF_NUMBER or (code == OF_SENDER and bool(message.sender))
+        message_specific = code == NUMBER_SPECIFIC or (code == SENDER_SPECIFIC and bool(message.sender))
         ambiguous, rest = len(refused) < len(parts), answer.retry_after
-        raise GatewayError(kind, code, ambiguous=ambiguous, retry_after=rest, of_message=of_message)
+        raise GatewayError(kind, code, ambiguous=ambiguous, retry_after=rest, message_specific=message_specific)
     return parts[0].get("message-id")
 
 
-def _parts(answer: Answer) -> list[dict[str, Any]]:
+def _parts(answer: HttpResponse) -> list[dict[str, Any]]:
     try:
         parts = json.loads(answer.text)["messages"]
     except (ValueError, LookupError, TypeError, RecursionError):

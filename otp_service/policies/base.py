@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from otp_service.domain.verification import Channel
-from otp_service.gateways.base import CountryCode, Kinds
+from otp_service.gateways.base import CountryCode, PluginKinds
 
 
 class Ruling(StrEnum):
@@ -68,7 +68,7 @@ class PolicyMode(StrEnum):
     """The policy is not asked."""
 
 
-class Unknown(StrEnum):
+class UnknownAction(StrEnum):
     """What holds when a policy does not know."""
 
     ALLOW = "allow"
@@ -81,7 +81,7 @@ class PolicySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, serialize_by_alias=True)
 
     mode: PolicyMode = PolicyMode.ENFORCE
-    unknown: Unknown
+    unknown: UnknownAction
     """What holds when it fails, or is not ready in time: ``allow`` or ``deny``."""
     timeout: float = Field(default=1.0, gt=0, le=5)
     """Seconds that a message waits for the answer."""
@@ -134,20 +134,20 @@ class Policy(Protocol):
 Result = TypeVar("Result")
 
 
-class Patience(Generic[Result]):
+class TimeLimitedExecutor(Generic[Result]):
     """Threads for one kind of work, no more than a bound, made as they are needed and kept with their connections."""
 
-    def __init__(self, name: str, most: int) -> None:
-        """Prepare for as many as ``most`` threads; none is started yet."""
+    def __init__(self, name: str, max_threads: int) -> None:
+        """Prepare for as many as ``max_threads`` threads; none is started yet."""
         self._name = name
-        self._most = most
+        self._max_threads = max_threads
         self._threads = 0
         self._idle = 0
         self._waiting: deque[tuple[Future[Result], Callable[[], Result]]] = deque()
         self._changed = threading.Condition()
         self._over = False
 
-    def wait_for(self, work: Callable[[], Result], seconds: float) -> Result:
+    def run(self, work: Callable[[], Result], seconds: float) -> Result:
         """Return what the work returns, or raise what it raises; `TimeoutError` when it is not done in time.
 
         Work that no thread was free for is not begun after that. `RuntimeError` when a thread cannot be made.
@@ -160,7 +160,7 @@ class Patience(Generic[Result]):
         finally:
             self._forget(entry)
 
-    def end(self) -> None:
+    def shutdown(self) -> None:
         """Let the threads end, one that works when it has done; no more work is begun."""
         with self._changed:
             self._over = True
@@ -169,7 +169,7 @@ class Patience(Generic[Result]):
     def _hand_over(self, entry: tuple[Future[Result], Callable[[], Result]]) -> None:
         with self._changed:
             self._waiting.append(entry)
-            if len(self._waiting) > self._idle and self._threads < self._most:
+            if len(self._waiting) > self._idle and self._threads < self._max_threads:
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
                 self._threads += 1
             self._changed.notify()
@@ -200,11 +200,11 @@ class Patience(Generic[Result]):
 _REMEMBERED = 10_000
 """Messages of which it is remembered that they passed: more than a worker has in its hands."""
 
-Passing = tuple[str, int, str]
+MessageKey = tuple[str, int, str]
 """A message by its verification, its number in it, and the channel."""
 
 
-class AskedPolicy:
+class ConfiguredPolicy:
     """One policy under its name."""
 
     def __init__(self, name: str, policy: Policy, settings: PolicySettings, threads: int) -> None:
@@ -212,19 +212,19 @@ class AskedPolicy:
         self.name = name
         self._policy = policy
         self._settings = settings
-        self._patience: Patience[Verdict] = Patience(f"policy {name}", threads)
+        self._executor: TimeLimitedExecutor[Verdict] = TimeLimitedExecutor(f"policy {name}", threads)
 
     @property
-    def binds(self) -> bool:
+    def is_enforced(self) -> bool:
         """Whether what it says is done; otherwise it is but counted."""
         return self._settings.mode is PolicyMode.ENFORCE
 
     @property
     def denies_unknown(self) -> bool:
         """Whether a message is not sent of which it knows nothing."""
-        return self._settings.unknown is Unknown.DENY
+        return self._settings.unknown is UnknownAction.DENY
 
-    def concerns(self, application: str, purpose: str, channel: str) -> bool:
+    def applies_to(self, application: str, purpose: str, channel: str) -> bool:
         """Tell whether it is asked about such a message."""
         settings = self._settings
         return settings.mode is not PolicyMode.OFF and all(
@@ -239,73 +239,73 @@ class AskedPolicy:
     def ask(self, question: Question) -> Verdict:
         """Return its verdict; *unknown*, with the reason, when it fails or is not ready in time. Raises nothing."""
         try:
-            return self._patience.wait_for(lambda: self._judged(question), self._settings.timeout)
+            return self._executor.run(lambda: self._judge(question), self._settings.timeout)
         except TimeoutError:
-            return _unknown("timeout")
+            return _unknown_verdict("timeout")
         except RuntimeError:  # the host has no thread left to give
-            return _unknown("no thread")
+            return _unknown_verdict("no thread")
 
     def close(self) -> None:
         """Let its threads end; it is not asked any more."""
-        self._patience.end()
+        self._executor.shutdown()
 
-    def _judged(self, question: Question) -> Verdict:
+    def _judge(self, question: Question) -> Verdict:
         try:
-            return _understood(self._policy.judge(question))
+            return _checked_verdict(self._policy.judge(question))
         except PolicyError as failure:
-            return _unknown(failure.args[0] if failure.args and isinstance(failure.args[0], str) else "")
+            return _unknown_verdict(failure.args[0] if failure.args and isinstance(failure.args[0], str) else "")
         except BaseException as defect:  # noqa: BLE001 - a stranger's policy must not take the worker down
-            return _unknown(f"defect {type(defect).__name__}")  # its text may hold the number
+            return _unknown_verdict(f"defect {type(defect).__name__}")  # its text may hold the number
 
 
-def _understood(verdict: object) -> Verdict:
+def _checked_verdict(verdict: object) -> Verdict:
     """Return a verdict whose members are what they are to be; *unknown* where a stranger put something else."""
     if not isinstance(verdict, Verdict):
-        return _unknown("no verdict")
+        return _unknown_verdict("no verdict")
     try:
         return Verdict(Ruling(verdict.ruling), frozenset(map(str, verdict.channels)), str(verdict.reason))
     except (TypeError, ValueError):
-        return _unknown("no verdict")
+        return _unknown_verdict("no verdict")
 
 
-def _unknown(reason: str) -> Verdict:
+def _unknown_verdict(reason: str) -> Verdict:
     return Verdict(Ruling.UNKNOWN, reason=reason)
 
 
 class Policies:
     """All policies of an installation, in the order in which they are asked; and what passed them lately."""
 
-    def __init__(self, asked: Iterable[AskedPolicy] = ()) -> None:
+    def __init__(self, asked: Iterable[ConfiguredPolicy] = ()) -> None:
         self._asked = tuple(asked)
-        self._passed: dict[Passing, None] = {}
+        self._passed: dict[MessageKey, None] = {}
         self._lock = threading.Lock()
 
-    def concerning(self, application: str, purpose: str, channel: str) -> tuple[AskedPolicy, ...]:
+    def applicable(self, application: str, purpose: str, channel: str) -> tuple[ConfiguredPolicy, ...]:
         """Return those that are asked about such a message."""
-        return tuple(one for one in self._asked if one.concerns(application, purpose, channel))
+        return tuple(one for one in self._asked if one.applies_to(application, purpose, channel))
 
     def close(self) -> None:
         """Let all threads end; nobody is asked any more."""
         for one in self._asked:
             one.close()
 
-    def remember(self, message: Passing) -> None:
+    def remember(self, message: MessageKey) -> None:
         """Note that a message has passed: it is not asked about again while it waits here for a gateway's turn."""
         with self._lock:
             self._passed[message] = None
             if len(self._passed) > _REMEMBERED:
                 del self._passed[next(iter(self._passed))]
 
-    def has_passed(self, message: Passing) -> bool:
+    def has_passed(self, message: MessageKey) -> bool:
         """Tell whether a message has passed here lately."""
         return message in self._passed
 
 
 POLICY_ENTRY_POINTS = "otp_service.policies"
-POLICY_KINDS = Kinds(POLICY_ENTRY_POINTS, "policy", ("kind", "Settings", "judge"))
+POLICY_KINDS = PluginKinds(POLICY_ENTRY_POINTS, "policy", ("kind", "Settings", "judge"))
 
 
-def policy_kind(name: str) -> type[Policy]:
+def load_policy_class(name: str) -> type[Policy]:
     """Import and return the policy of a kind; raise `ConfigurationError` when that is none, or more than one."""
     found: type[Policy] = POLICY_KINDS.find(name)
     return found

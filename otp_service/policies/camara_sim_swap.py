@@ -11,13 +11,13 @@ import requests
 from pydantic import Field, SecretStr, model_validator
 
 from otp_service.domain.verification import Channel
-from otp_service.gateways.http_client import Answer, HttpClient, WireError
+from otp_service.gateways.http_client import HttpCallError, HttpClient, HttpResponse
 from otp_service.policies.base import ALLOW, DENY, PolicyContext, PolicyError, PolicySettings, Question, Verdict, not_by
 
 _URL = r"^https?://[^/@?#\\\s]+[^?#\\\s]*$"
 
 
-class Swapped(StrEnum):
+class SwapAction(StrEnum):
     """What becomes of a message to a SIM that is new."""
 
     DENY = "deny"
@@ -33,7 +33,7 @@ class CamaraSimSwapSettings(PolicySettings):
     """As the operator gives it, version included; ``/check`` is added."""
     max_age: int = Field(default=240, ge=1, le=2400)
     """Hours: a SIM that was changed within them is new. Operators may allow less than the 2400 of the standard."""
-    swapped: Swapped = Swapped.DENY
+    swapped: SwapAction = SwapAction.DENY
     """What becomes of a message to a new SIM: ``deny`` or ``another_channel``."""
     token: SecretStr | None = Field(default=None, min_length=1)
     """A bearer token that does not end; either this, or the three that fetch one by OAuth 2.0."""
@@ -53,29 +53,29 @@ class CamaraSimSwapSettings(PolicySettings):
         return self
 
 
-_SHORT = 60.0
-"""Seconds that a token is used whose life nobody told."""
-_LONG = 86_400.0
+_DEFAULT_LIFETIME = 60.0
+"""Seconds that a token is used whose lifetime nobody told."""
+_MAX_LIFETIME = 86_400.0
 """Seconds that one is used at most."""
-_DIGITS = 15
-"""Of the longest life that is believed."""
-_MARGIN = 30.0
-"""Seconds before its end from which on a token is not used, or a tenth of its life if that is shorter."""
-_PAUSE = 1.0
+_MAX_LIFETIME_DIGITS = 15
+"""Of the longest lifetime that is believed."""
+_RENEWAL_MARGIN = 30.0
+"""Seconds before its end from which on a token is not used, or a tenth of its lifetime if that is shorter."""
+_RETRY_DELAY = 1.0
 """Seconds after a failure in which nobody asks again: those who wait would fail one after the other."""
 
 
-class Tokens(Protocol):
+class TokenSource(Protocol):
     """Where tokens come from. Used by many threads."""
 
     def current(self) -> str:
         """Return a token; raise `PolicyError` when there is none."""
 
-    def instead_of(self, refused: str) -> str | None:
+    def replacement_for(self, refused: str) -> str | None:
         """Return another token for one that was refused; ``None`` when there is no other."""
 
 
-class GivenToken:
+class StaticToken:
     """The one of the configuration."""
 
     def __init__(self, token: str) -> None:
@@ -85,45 +85,49 @@ class GivenToken:
         """Return it."""
         return self._token
 
-    def instead_of(self, _: str) -> None:
+    def replacement_for(self, _: str) -> None:
         """Return none."""
 
 
-class FetchedTokens:
+class OAuthTokens:
     """Those of a client, each kept until shortly before it ends."""
 
-    def __init__(self, settings: CamaraSimSwapSettings, wire: HttpClient) -> None:
+    def __init__(self, settings: CamaraSimSwapSettings, http_client: HttpClient) -> None:
         self._request = _request(settings)
-        self._wire = wire
+        self._http_client = http_client
         self._lock = threading.Lock()
         self._token = ""
-        self._ends = 0.0
-        self._rests = 0.0
+        self._expires_at = 0.0
+        self._retry_at = 0.0
         """Until when nobody asks for one, by the monotonic clock."""
 
     def current(self) -> str:
         """Return the token that is kept, or fetch one; raise `PolicyError` when there is none to be had."""
         with self._lock:
-            return self._token if time.monotonic() < self._ends else self._fetch()
+            return self._token if time.monotonic() < self._expires_at else self._fetch()
 
-    def instead_of(self, refused: str) -> str:
+    def replacement_for(self, refused: str) -> str:
         """Return the token that came after a refused one, or fetch one; raise `PolicyError`."""
         with self._lock:
             if self._token == refused:
-                self._ends = 0.0
-            return self._token if time.monotonic() < self._ends else self._fetch()
+                self._expires_at = 0.0
+            return self._token if time.monotonic() < self._expires_at else self._fetch()
 
     def _fetch(self) -> str:
-        if time.monotonic() < self._rests:
+        if time.monotonic() < self._retry_at:
             raise PolicyError("no token")
-        outcome = self._wire.attempt(self._request)
-        members = members_of(outcome) if isinstance(outcome, Answer) and outcome.status == requests.codes.ok else {}
+        outcome = self._http_client.try_call(self._request)
+        members = (
+            json_members(outcome) if isinstance(outcome, HttpResponse) and outcome.status == requests.codes.ok else {}
+        )
         token = members.get("access_token")
         if not isinstance(token, str) or not token:
-            self._rests = time.monotonic() + _PAUSE
-            raise PolicyError(f"token {outcome.code if isinstance(outcome, WireError) else f'http {outcome.status}'}")
-        life = _life(members.get("expires_in"))
-        self._token, self._ends = token, time.monotonic() + life - min(_MARGIN, life / 10)
+            self._retry_at = time.monotonic() + _RETRY_DELAY
+            raise PolicyError(
+                f"token {outcome.code if isinstance(outcome, HttpCallError) else f'http {outcome.status}'}"
+            )
+        lifetime = _lifetime(members.get("expires_in"))
+        self._token, self._expires_at = token, time.monotonic() + lifetime - min(_RENEWAL_MARGIN, lifetime / 10)
         return token
 
 
@@ -138,15 +142,15 @@ def _request(settings: CamaraSimSwapSettings) -> requests.Request:
     )
 
 
-def _life(told: object) -> float:
-    """Return the seconds that a token lives: `_SHORT` where nobody told, or nothing that could be understood."""
+def _lifetime(told: object) -> float:
+    """Return the seconds that a token lives: `_DEFAULT_LIFETIME` where the answer does not say, or not in digits."""
     text = str(told)
-    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
-        return _SHORT
-    return min(float(text), _LONG)
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_LIFETIME_DIGITS):
+        return _DEFAULT_LIFETIME
+    return min(float(text), _MAX_LIFETIME)
 
 
-def members_of(answer: Answer) -> dict[str, object]:
+def json_members(answer: HttpResponse) -> dict[str, object]:
     """Return the members of an answer of JSON; none where it is something else."""
     try:
         members = json.loads(answer.text)
@@ -172,7 +176,7 @@ ERRORS = frozenset({
     "TOO_MANY_REQUESTS",
 })  # fmt: skip
 """Codes that are told; what else an answer says may hold the number."""
-_TO_THE_SIM = (Channel.SMS, Channel.VOICE)
+_SIM_CHANNELS = (Channel.SMS, Channel.VOICE)
 
 
 class CamaraSimSwapPolicy:
@@ -182,35 +186,35 @@ class CamaraSimSwapPolicy:
     Settings = CamaraSimSwapSettings
 
     def __init__(self, settings: CamaraSimSwapSettings, context: PolicyContext) -> None:  # noqa: ARG002 - its contract
-        wire = HttpClient(settings.timeout)
+        http_client = HttpClient(settings.timeout)
         self._settings = settings
-        self._wire = wire
-        self._tokens: Tokens = (
-            GivenToken(settings.token.get_secret_value()) if settings.token else FetchedTokens(settings, wire)
+        self._http_client = http_client
+        self._tokens: TokenSource = (
+            StaticToken(settings.token.get_secret_value()) if settings.token else OAuthTokens(settings, http_client)
         )
 
     def judge(self, question: Question) -> Verdict:
         """Ask the operator; raise `PolicyError` whenever the answer is not a plain yes or no."""
         if not self._is_new(question.number):
             return ALLOW
-        if self._settings.swapped is Swapped.DENY:
+        if self._settings.swapped is SwapAction.DENY:
             return DENY
-        return not_by(*_TO_THE_SIM, *self._settings.channels)
+        return not_by(*_SIM_CHANNELS, *self._settings.channels)
 
     def _is_new(self, number: str) -> bool:
         token = self._tokens.current()
         answer = self._check(number, token)
-        if answer.status == requests.codes.unauthorized and (another := self._tokens.instead_of(token)):
+        if answer.status == requests.codes.unauthorized and (another := self._tokens.replacement_for(token)):
             answer = self._check(number, another)
-        members = members_of(answer)
+        members = json_members(answer)
         swapped = members.get("swapped")
         if answer.status == requests.codes.ok and isinstance(swapped, bool):
             return swapped
         code = members.get("code")
         raise PolicyError(f"http {answer.status} {code if isinstance(code, str) and code in ERRORS else ''}".rstrip())
 
-    def _check(self, number: str, token: str) -> Answer:
-        outcome = self._wire.attempt(
+    def _check(self, number: str, token: str) -> HttpResponse:
+        outcome = self._http_client.try_call(
             requests.Request(
                 "POST",
                 f"{self._settings.base_url.rstrip('/')}/check",
@@ -218,6 +222,6 @@ class CamaraSimSwapPolicy:
                 headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
             )
         )
-        if isinstance(outcome, WireError):
+        if isinstance(outcome, HttpCallError):
             raise PolicyError(outcome.code)
         return outcome

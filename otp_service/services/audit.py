@@ -15,7 +15,7 @@ from otp_service.ledger.schema import CONSENTS, METADATA, SUPPRESSIONS, TRAFFIC
 from otp_service.services.context import Context
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
-from otp_service.telemetry.redaction import Count, Plain
+from otp_service.telemetry.redaction import SafeNumber, SafeText
 
 _log = get_logger(__name__)
 
@@ -78,7 +78,7 @@ class HeadSigner:
                 self._export(one)
             except OSError as failed:
                 metrics.ledger_errors.count(operation="audit.export")
-                _log.error("audit_head_not_exported", sequence=Count(one.head.sequence), reason=failed.strerror)
+                _log.error("audit_head_not_exported", sequence=SafeNumber(one.head.sequence), reason=failed.strerror)
                 return
             self._context.ledger.audit.note_exported(one.head.sequence)
 
@@ -89,7 +89,7 @@ class HeadSigner:
         if head.sequence and not known:
             signed = sign_head(self._context, head)
             if ledger.sign(signed):
-                sequence, link, signature = Count(head.sequence), Plain(head.link), Plain(signed.signature)
+                sequence, link, signature = SafeNumber(head.sequence), SafeText(head.link), SafeText(signed.signature)
                 _log.info("audit_head_signed", sequence=sequence, link=link, signature=signature)
 
 

@@ -36,7 +36,7 @@ def settlement_after_failure(failure: GatewayError, further: str | None) -> Sett
 
 def call_result(outcome: Accepted | GatewayError, seconds: float, allowance: Allowance) -> Call:
     """Return what a call tells of its gateway: one that answers in time is well, whatever it says of the message."""
-    kind = None if isinstance(outcome, Accepted) or outcome.of_message else outcome.kind
+    kind = None if isinstance(outcome, Accepted) or outcome.message_specific else outcome.kind
     if kind is FailureKind.THROTTLED:
         return Call.THROTTLED
     ill = kind in {FailureKind.UNAVAILABLE, FailureKind.ERROR, FailureKind.ACCOUNT}
@@ -51,11 +51,11 @@ def record_call_result(
     ``throttled_for`` are the milliseconds that it asked for. Raises `StoreUnavailableError`.
     """
     if refusal:
-        metrics.account_refusals.count(gateway=gateway)
+        metrics.gateway_account_errors.count(gateway=gateway)
         _log.error("account_refused", gateway=gateway, reason=refusal)
     changed = context.store.health.observe(gateway, dispatch_id, call, throttled_for, refusal)
     if changed is not None:
-        metrics.breaker_changes.count(gateway=gateway, state=changed)
+        metrics.gateway_breaker_changes.count(gateway=gateway, state=changed)
         level = logging.WARNING if changed is BreakerState.OPEN else logging.INFO
         _log.log(level, f"breaker_{changed}", gateway=gateway)
 

@@ -14,19 +14,19 @@ from otp_service.domain.verification import Call, Channel, DeliveryStatus, Statu
 from otp_service.errors import LedgerUnavailableError, MessageNotClearedError, StoreUnavailableError
 from otp_service.gateways.base import (
     Accepted,
-    AddressesReceipts,
     FailureKind,
     Gateway,
     GatewayError,
-    HoldsConnections,
-    ReportsReceipts,
+    SupportsConnections,
+    SupportsReceipts,
+    SupportsSignedReceiptUrl,
 )
 from otp_service.gateways.http_client import reference_of
 from otp_service.services.call_outcomes import call_result, record_call_result, settlement_after_failure
 from otp_service.services.context import Context
 from otp_service.services.policy_check import PolicyRefusal, ask_policies
 from otp_service.services.pricing import message_cost
-from otp_service.services.receipts import receipt_url, refer
+from otp_service.services.receipts import link_reference, receipt_url
 from otp_service.services.record_secrets import derive_code, unseal_destination, unseal_details
 from otp_service.services.registrations import today
 from otp_service.services.verifications import count_refusal, next_channel
@@ -164,12 +164,14 @@ def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextSte
     began = time.perf_counter()
     with tracing.span("send", "client", gateway=dispatched.gateway, dispatch=dispatched.number):
         outcome = _send(gateway, message)
-        tracing.note(failed=not isinstance(outcome, Accepted), outcome=_outcome_name(outcome))
+        tracing.annotate(failed=not isinstance(outcome, Accepted), outcome=_outcome_name(outcome))
     seconds = time.perf_counter() - began
-    metrics.dispatches.count(gateway=dispatched.gateway, outcome=_outcome_name(outcome))
-    metrics.gateway_calls.observe(seconds, gateway=dispatched.gateway)
-    if isinstance(outcome, Accepted) and isinstance(gateway, HoldsConnections):
-        refer(context, dispatched.gateway, outcome.reference, dispatched.dispatch_id)  # its receipts do not wait
+    metrics.gateway_calls.count(gateway=dispatched.gateway, outcome=_outcome_name(outcome))
+    metrics.gateway_call_duration.observe(seconds, gateway=dispatched.gateway)
+    if isinstance(outcome, Accepted) and isinstance(gateway, SupportsConnections):
+        link_reference(
+            context, dispatched.gateway, outcome.reference, dispatched.dispatch_id
+        )  # its receipts do not wait
     settlement = replace(_settlement_of(context, job, dispatched, outcome), template=str(message.template or ""))
     if isinstance(outcome, Accepted) or outcome.ambiguous:  # what may have been sent is paid for
         settlement = replace(settlement, cost=cost)
@@ -239,10 +241,12 @@ def compose_message(context: Context, job: Job, dispatched: Dispatched) -> Messa
 
 def _receipt_url(context: Context, dispatched: Dispatched) -> str | None:
     gateway = context.gateways[dispatched.gateway]
-    if context.public_url is None or not isinstance(gateway, ReportsReceipts):
+    if context.public_url is None or not isinstance(gateway, SupportsReceipts):
         return None
     url = receipt_url(context.public_url, dispatched.gateway, dispatched.dispatch_id)
-    return gateway.receipt_address(url, dispatched.dispatch_id) if isinstance(gateway, AddressesReceipts) else url
+    return (
+        gateway.sign_receipt_url(url, dispatched.dispatch_id) if isinstance(gateway, SupportsSignedReceiptUrl) else url
+    )
 
 
 def _send(gateway: Gateway, message: Message) -> Accepted | GatewayError:
@@ -289,7 +293,7 @@ def _update_breaker(
     """Tell the breaker how the call went. What it does not learn now it learns from the next call."""
     asked, refusal = 0.0, ""
     if isinstance(outcome, GatewayError):
-        asked = 0.0 if outcome.of_message else outcome.retry_after
+        asked = 0.0 if outcome.message_specific else outcome.retry_after
         refusal = reason if outcome.kind is FailureKind.ACCOUNT else ""
     with suppress(StoreUnavailableError):
         record_call_result(context, dispatched.gateway, dispatched.dispatch_id, call, 1000 * asked, refusal)

@@ -24,14 +24,14 @@ from otp_service.errors import (
     UnauthenticatedError,
 )
 from otp_service.gateways.base import (
-    AnswersInbound,
     Gateway,
     GatewayError,
-    InboundAnswer,
     InboundForgedError,
     InboundMessage,
+    InboundResponse,
     ProviderRequest,
-    ReceivesMessages,
+    SupportsInbound,
+    SupportsInboundResponse,
 )
 from otp_service.ledger.database import now
 from otp_service.services.context import Context
@@ -357,70 +357,70 @@ def inbound_url(context: Context, gateway: str) -> str:
     return f"{context.public_url}/v1/inbound/{gateway}/{context.keyring.inbound_token(gateway)}"
 
 
-def require_receiver(context: Context, gateway: str, token: str) -> ReceivesMessages:
+def require_receiver(context: Context, gateway: str, token: str) -> SupportsInbound:
     """Return a gateway that receives messages, to be asked before anything of one is read.
 
     Raises `NotFoundError`, also where messages do not come in at all: only the provider was told the token.
     """
     receiver, expected = context.gateways.get(gateway), context.keyring.inbound_token(gateway)
     known = hmac.compare_digest(token.encode(errors="replace"), expected.encode())
-    if not known or context.public_url is None or not isinstance(receiver, ReceivesMessages):
+    if not known or context.public_url is None or not isinstance(receiver, SupportsInbound):
         raise NotFoundError("There is no gateway here that receives messages at this address.")
     return receiver
 
 
-def authenticate_message(receiver: ReceivesMessages, request: ProviderRequest) -> InboundMessage:
+def authenticate_message(receiver: SupportsInbound, request: ProviderRequest) -> InboundMessage:
     """Return the message of a request; raise `UnauthenticatedError` for a forged one."""
     try:
-        return receiver.inbound(request)
+        return receiver.parse_inbound(request)
     except InboundForgedError as forged:
         raise UnauthenticatedError("The message is not authentic.") from forged
 
 
 def receive_message(
-    context: Context, gateway: str, receiver: ReceivesMessages, message: InboundMessage
-) -> InboundAnswer | None:
+    context: Context, gateway: str, receiver: SupportsInbound, message: InboundMessage
+) -> InboundResponse | None:
     """Act on an authentic message; return what the provider is answered, ``None`` for nothing.
 
     Raises `LedgerUnavailableError` and `StoreUnavailableError`.
     """
     reply = handle_message(context, gateway, message)
-    if isinstance(receiver, AnswersInbound):
+    if isinstance(receiver, SupportsInboundResponse):
         return _answer(context, receiver, reply)
     if reply is not None:
         queue_reply(context, reply)
     return None
 
 
-def _answer(context: Context, receiver: AnswersInbound, reply: Reply | None) -> InboundAnswer:
+def _answer(context: Context, receiver: SupportsInboundResponse, reply: Reply | None) -> InboundResponse:
     if reply is None:
-        return receiver.inbound_answer(None)
+        return receiver.inbound_response(None)
     if not receiver.carries_reply:
         queue_reply(context, reply)
-        return receiver.inbound_answer(None)
+        return receiver.inbound_response(None)
     try:
         words = reply_content(context, reply)
     except MessageNotClearedError as refused:
         metrics.replies.count(gateway=reply.gateway, outcome=refused.obstacle)
-        return receiver.inbound_answer(None)
+        return receiver.inbound_response(None)
     except FrozenError:
         metrics.replies.count(gateway=reply.gateway, outcome=FROZEN)
-        return receiver.inbound_answer(None)
+        return receiver.inbound_response(None)
     if words and words.sender:  # what is answered goes out under the number that was written to
         queue_reply(context, reply)
-        return receiver.inbound_answer(None)
+        return receiver.inbound_response(None)
     metrics.replies.count(gateway=reply.gateway, outcome="answered" if words else "no_application")
-    return receiver.inbound_answer(words.text if words else None)
+    return receiver.inbound_response(words.text if words else None)
 
 
-class Inbox:
+class InboundReceiver:
     """Where one gateway hands in what people write back."""
 
     def __init__(self, context: Context, gateway: str) -> None:
         self._context = context
         self._gateway = gateway
 
-    def hand_in(self, message: InboundMessage) -> bool:
+    def accept(self, message: InboundMessage) -> bool:
         """Act on a message; return whether that was possible, so that it need not come again."""
         try:
             reply = handle_message(self._context, self._gateway, message)

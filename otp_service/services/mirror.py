@@ -12,7 +12,7 @@ from otp_service.errors import LedgerMismatchError, LedgerUnavailableError, Stor
 from otp_service.ledger.ledger import Ledger
 from otp_service.store.mirror import Mirror, MirrorBuild, MirrorQuery
 from otp_service.telemetry.logging import get_logger
-from otp_service.telemetry.redaction import Count
+from otp_service.telemetry.redaction import SafeNumber
 
 # The mirror names the history that it was built of. Where that is not the history of the ledger, one of them was
 # restored from a copy, and neither knows all that was said: an operator has to decide, and until then nothing is sent.
@@ -232,7 +232,7 @@ class MirrorSync:
             after, self.built = changes.numbers[-1].pseudonym, self.built + len(changes.numbers)
         if changes is None:
             return False
-        _log.info("mirror_built", numbers=Count(self.built))
+        _log.info("mirror_built", numbers=SafeNumber(self.built))
         return True
 
     def _buckets(self, changes: Changes) -> list[str]:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from otp_service.domain.numbers import Destination
 from otp_service.domain.verification import Choice, Delivery, DeliveryStatus, GatewayHealth, Status, Verification
-from otp_service.gateways.base import HoldsConnections, ReportsReceipts
+from otp_service.gateways.base import SupportsConnections, SupportsReceipts
 from otp_service.services.context import Context
 from otp_service.store.events import Event, Past, Started
 
@@ -400,6 +400,6 @@ def _explained(
 def _reporting_gateways(context: Context) -> Iterable[str]:
     """Yield the gateways that report: over HTTP where they can reach us, or over a connection of their own."""
     for name, gateway in context.gateways.items():
-        over_http = isinstance(gateway, ReportsReceipts) and context.public_url is not None
-        if over_http or isinstance(gateway, HoldsConnections):
+        over_http = isinstance(gateway, SupportsReceipts) and context.public_url is not None
+        if over_http or isinstance(gateway, SupportsConnections):
             yield name

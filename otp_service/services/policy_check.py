@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from otp_service.domain.keyring import SealBrokenError
 from otp_service.domain.verification import Channel, DeliveryStatus, Status, Verification
-from otp_service.policies.base import AskedPolicy, Question, Ruling, Verdict
+from otp_service.policies.base import ConfiguredPolicy, Question, Ruling, Verdict
 from otp_service.services.call_outcomes import sanitize_reason
 from otp_service.services.context import Context
 from otp_service.services.record_secrets import unseal_destination
@@ -37,7 +37,7 @@ def ask_policies(context: Context, job: Job, permission: MirrorQuery) -> PolicyR
     Nobody is asked, and told the number, whose holder wants no messages: the dispatch finds that out too.
     Asked is once for a message and a channel: not while it waits in this worker, nor after a gateway was called for it.
     """
-    concerned = context.policies.concerning(job.application, job.purpose, job.channel)
+    concerned = context.policies.applicable(job.application, job.purpose, job.channel)
     passing = (job.id, job.message, job.channel)
     if not concerned or context.policies.has_passed(passing):
         return None
@@ -75,14 +75,14 @@ def _needs_asking(verification: Verification, job: Job) -> bool:
 
 
 def _ask_in_turn(
-    context: Context, policies: tuple[AskedPolicy, ...], question: Question, verification: Verification, job: Job
+    context: Context, policies: tuple[ConfiguredPolicy, ...], question: Question, verification: Verification, job: Job
 ) -> PolicyRefusal | None:
     """Ask one policy after the other; the first that denies ends it, and each may narrow the channels that are left."""
     slot = _waiting_slot(verification, job)
     channels, reason = frozenset(map(str, Channel)), ""
     for policy in policies:
         verdict = _ask_policy(policy, question, job)
-        if not policy.binds:
+        if not policy.is_enforced:
             continue
         if verdict.ruling is Ruling.DENY:
             return PolicyRefusal(_refusal_reason("policy", policy), None, slot)
@@ -97,11 +97,11 @@ def _ask_in_turn(
     return PolicyRefusal(reason, further, slot)
 
 
-def _refusal_reason(word: str, policy: AskedPolicy) -> str:
+def _refusal_reason(word: str, policy: ConfiguredPolicy) -> str:
     return sanitize_reason(f"{word} {policy.name}")
 
 
-def _ask_policy(policy: AskedPolicy, question: Question, job: Job) -> Verdict:
+def _ask_policy(policy: ConfiguredPolicy, question: Question, job: Job) -> Verdict:
     verdict = policy.ask(question)
     metrics.policy_verdicts.count(policy=policy.name, verdict=verdict.ruling)
     _log.log(
@@ -110,7 +110,7 @@ def _ask_policy(policy: AskedPolicy, question: Question, job: Job) -> Verdict:
         policy=policy.name,
         verdict=str(verdict.ruling),
         reason=sanitize_reason(verdict.reason),
-        binds=policy.binds,
+        enforced=policy.is_enforced,
         channel=job.channel,
         verification=job.id,
         message=job.message,

@@ -17,7 +17,7 @@ from otp_service.errors import (
     StoreUnavailableError,
     UnauthenticatedError,
 )
-from otp_service.gateways.base import FailureKind, Receipt, ReceiptForgedError, ReceiptRequest, ReportsReceipts
+from otp_service.gateways.base import FailureKind, Receipt, ReceiptForgedError, ReceiptRequest, SupportsReceipts
 from otp_service.services.call_outcomes import FINAL_FAILURES, record_call_result, sanitize_reason, sanitize_status
 from otp_service.services.context import Context
 from otp_service.services.pricing import max_resend_price
@@ -49,7 +49,7 @@ class ExpectedReceipt:
     """A dispatch that its gateway may report on."""
 
     gateway: str
-    reporter: ReportsReceipts
+    reporter: SupportsReceipts
     dispatch_id: str
 
 
@@ -61,7 +61,7 @@ def expect_receipt(context: Context, gateway: str, dispatch_id: str) -> Expected
     """
     reporter = context.gateways.get(gateway)
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
-    if bucket is None or context.public_url is None or not isinstance(reporter, ReportsReceipts):
+    if bucket is None or context.public_url is None or not isinstance(reporter, SupportsReceipts):
         raise NotFoundError(_NO_DISPATCH)
     if not context.store.dispatches.is_known(bucket, dispatch_id, gateway):
         raise NotFoundError(_NO_DISPATCH)
@@ -76,21 +76,21 @@ def receive_receipt(context: Context, expected: ExpectedReceipt, request: Receip
     undoes a terminal status.
     """
     try:
-        receipt = expected.reporter.receipt(request)
+        receipt = expected.reporter.parse_receipt(request)
     except ReceiptForgedError as forged:
         raise UnauthenticatedError("The report is not authentic.") from forged
     if not record_receipt(context, expected.gateway, expected.dispatch_id, receipt):
         raise NotFoundError(_NO_DISPATCH)
 
 
-class Desk:
+class ReceiptRecorder:
     """Where one gateway hands its receipts in."""
 
     def __init__(self, context: Context, gateway: str) -> None:
         self._context = context
         self._gateway = gateway
 
-    def hand_in(
+    def accept(
         self,
         references: tuple[str, ...],
         receipt: Receipt,
@@ -99,8 +99,8 @@ class Desk:
     ) -> bool:
         """Record a receipt for the dispatch that was accepted under a reference; return whether it was taken.
 
-        One that comes before the dispatch is known to be accepted is kept until `refer` tells of it. A guess counts for
-        a dispatch to one of the numbers only.
+        One that comes before the dispatch is known to be accepted is kept until `link_reference` tells of it. A guess
+        counts for a dispatch to one of the numbers only.
         """
         try:
             whom = tuple(self._pseudonyms(numbers)) if guesses else ()
@@ -139,7 +139,7 @@ class Desk:
                 yield self._context.keyring.pseudonym(to.e164)
 
 
-def refer(context: Context, gateway: str, reference: str, dispatch_id: str) -> None:
+def link_reference(context: Context, gateway: str, reference: str, dispatch_id: str) -> None:
     """Remember under which reference a dispatch was accepted, and record the receipts that were faster."""
     try:
         early = context.store.references.remember(gateway, reference, dispatch_id, _REFERENCE_LIFE)

@@ -49,8 +49,8 @@ class RegistrationMonitor:
         if day == self._looked:
             return
         self._looked = day
-        if not metrics.is_shared():  # there a value stays as long as the process that told it
-            metrics.registration_days.clear()
+        if not metrics.is_multiprocess():  # there a value stays as long as the process that told it
+            metrics.registration_remaining.clear()
         for registration in self._clearance.registrations:
             _report_end(registration, day)
 
@@ -59,7 +59,7 @@ def _report_end(registration: Registration, day: date) -> None:
     left = registration.days_left(day)
     if left is None:
         return
-    metrics.registration_days.set(left, country=registration.country, registration=registration.name)
+    metrics.registration_remaining.set(24 * 3600 * left, country=registration.country, registration=registration.name)
     if not registration.ends_soon(day):
         return
     over = registration.is_over(day)

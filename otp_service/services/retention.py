@@ -7,7 +7,7 @@ from otp_service.ledger import database
 from otp_service.ledger.retention import RULES, Purge
 from otp_service.services.context import Context
 from otp_service.telemetry.logging import get_logger
-from otp_service.telemetry.redaction import Count
+from otp_service.telemetry.redaction import SafeNumber
 
 _log = get_logger(__name__)
 
@@ -29,7 +29,7 @@ class Purger:
         if self._context.ledger.purges.take_turn(now):
             for data, rows in self._purge(now).items():
                 if rows:
-                    _log.info("purged", records=data, rows=Count(rows))
+                    _log.info("purged", records=data, rows=SafeNumber(rows))
 
     def purge_now(self) -> Mapping[str, int]:
         """Purge whether or not it is due; return how many rows went, by class of data; raise as `purge_if_due` does."""

@@ -372,9 +372,9 @@ def check(
     match outcome:
         case Checked(status, reason, checks_left, alarm):
             if alarm:
-                metrics.failure_alarms.count(application=application.name)
+                metrics.wrong_code_alarms.count(application=application.name)
                 _log.warning("application_failures", application=application.name, advice="otp-service guard status")
-            metrics.checks.count(application=application.name, reason=reason or Status.APPROVED)
+            metrics.checks.count(application=application.name, outcome=reason or Status.APPROVED)
             return CheckResult(verification_id, status, reason is None, checks_left, reason)
         case _:
             raise error_for(outcome)

@@ -54,11 +54,11 @@ from otp_service.gateways.base import (
     CountryCode,
     Gateway,
     GatewaySettings,
-    Kinds,
-    gateway_kind,
-    known_country,
+    PluginKinds,
+    checked_country_code,
+    load_gateway_class,
 )
-from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings, policy_kind
+from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings, load_policy_class
 from otp_service.settings.sources import FAULTS, SettingFault, faults_of, sentence_of, suggestion
 
 _SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
@@ -393,7 +393,7 @@ def _key_hash(text: str) -> str:
 
 
 def _country_or_all(country: str) -> str:
-    return country if country == ALL_COUNTRIES else known_country(country)
+    return country if country == ALL_COUNTRIES else checked_country_code(country)
 
 
 def _brand(name: str) -> str:
@@ -1015,7 +1015,7 @@ class RetentionSettings(Section):
         return Keeping(**dict(self))
 
 
-def of_its_kind(kinds: Kinds) -> Callable[[Any], Any]:
+def of_its_kind(kinds: PluginKinds) -> Callable[[Any], Any]:
     """Return what reads a section: it gives ``kind`` and ``settings``, or raises an error of the type `FAULTS`."""
 
     def read(members: Any) -> Any:  # noqa: ANN401 - whatever the file holds
@@ -1030,7 +1030,7 @@ def of_its_kind(kinds: Kinds) -> Callable[[Any], Any]:
     return read
 
 
-def _own_settings(kinds: Kinds, kind: str, own: dict[str, Any]) -> BaseModel:
+def _own_settings(kinds: PluginKinds, kind: str, own: dict[str, Any]) -> BaseModel:
     try:
         model: type[BaseModel] = kinds.find(kind).Settings  # type: ignore[attr-defined] # one of the members it has
         return model.model_validate(own)
@@ -1040,9 +1040,9 @@ def _own_settings(kinds: Kinds, kind: str, own: dict[str, Any]) -> BaseModel:
         raise _refused(kinds, list(faults_of(invalid, model))) from None
 
 
-def _refused(kinds: Kinds, faults: list[SettingFault]) -> PydanticCustomError:
+def _refused(kinds: PluginKinds, faults: list[SettingFault]) -> PydanticCustomError:
     # A ValidationError inside a validator would become one error, and its text shows what was given.
-    return PydanticCustomError(FAULTS, f"is not a {kinds.word}", {"faults": faults})
+    return PydanticCustomError(FAULTS, f"is not a {kinds.noun}", {"faults": faults})
 
 
 class ConfiguredGateway(BaseModel):
@@ -1056,7 +1056,7 @@ class ConfiguredGateway(BaseModel):
     @property
     def gateway_class(self) -> type[Gateway]:
         """The class that sends."""
-        return gateway_kind(self.kind)
+        return load_gateway_class(self.kind)
 
     @property
     def channels(self) -> frozenset[str]:
@@ -1078,7 +1078,7 @@ class ConfiguredPolicy(BaseModel):
     @property
     def policy_class(self) -> type[Policy]:
         """The class that answers."""
-        return policy_kind(self.kind)
+        return load_policy_class(self.kind)
 
 
 PolicyEntry = Annotated[ConfiguredPolicy, BeforeValidator(of_its_kind(POLICY_KINDS))]

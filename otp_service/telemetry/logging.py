@@ -23,7 +23,7 @@ class Renderer(StrEnum):
     CONSOLE = "console"
 
 
-FLOORS: Final[Mapping[str, int]] = {
+LIBRARY_LEVELS: Final[Mapping[str, int]] = {
     "alembic": logging.WARNING,
     "urllib3": logging.INFO,
     "twilio": logging.WARNING,
@@ -44,12 +44,12 @@ def configure_logging(level: str = "INFO", renderer: Renderer = Renderer.JSON, s
     """Send all log lines at ``level`` or above to ``stream`` (standard error). May be called again."""
     stream = stream or sys.stderr
     rendering = _rendering(renderer, colours=stream.isatty() and has_colours())
-    handler = _LibraryLines(stream)
+    handler = _LibraryHandler(stream)
     handler.setFormatter(_formatter(rendering))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name, floor in FLOORS.items():
+    for name, floor in LIBRARY_LEVELS.items():
         logging.getLogger(name).setLevel(max(floor, root.level))
     logging.captureWarnings(capture=True)
     _configure_structlog(root.level, rendering, stream)
@@ -66,7 +66,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
-class _LibraryLines(logging.StreamHandler[TextIO]):
+class _LibraryHandler(logging.StreamHandler[TextIO]):
     """Where the lines of libraries go."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
@@ -76,7 +76,7 @@ class _LibraryLines(logging.StreamHandler[TextIO]):
             _log.error("line_not_formatted")
 
 
-class _Lines:
+class _LineLogger:
     """Where the lines of one of our loggers go: not by the standard library, whose record costs more than a line."""
 
     def __init__(self, name: str, stream: TextIO) -> None:
@@ -98,20 +98,20 @@ class _Lines:
 
 def _configure_structlog(level: int, rendering: list[structlog.typing.Processor], stream: TextIO) -> None:
     structlog.configure(
-        processors=[*_SAFE, structlog.processors.add_log_level, _add_name, _add_trace, *_DATED, *rendering],
-        logger_factory=lambda name: _Lines(name, stream),
+        processors=[*_SAFE, structlog.processors.add_log_level, _add_name, _add_trace, *_TIMESTAMPED, *rendering],
+        logger_factory=lambda name: _LineLogger(name, stream),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         # A cached logger would keep the steps of the first configuration: tests configure several times.
         cache_logger_on_first_use=False,
     )
 
 
-def _add_name(logger: _Lines, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _add_name(logger: _LineLogger, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     event["logger"] = logger.name
     return event
 
 
-def _add_trace(_logger: _Lines, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _add_trace(_logger: _LineLogger, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Add the trace that a line belongs to, past redaction: all of it is hexadecimal digits."""
     if trace := tracing.trace_id():
         event["trace_id"] = trace
@@ -125,13 +125,13 @@ _SAFE: Final[list[structlog.typing.Processor]] = [
     redact_event,
 ]
 """Whoever writes a line, nothing personal leaves."""
-_DATED: Final[list[structlog.typing.Processor]] = [structlog.processors.TimeStamper(fmt="iso", utc=True)]
+_TIMESTAMPED: Final[list[structlog.typing.Processor]] = [structlog.processors.TimeStamper(fmt="iso", utc=True)]
 
 
 def _formatter(rendering: list[structlog.typing.Processor]) -> structlog.stdlib.ProcessorFormatter:
     """Return what formats the lines of libraries, which come by the standard library."""
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, *_DATED],
+        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, *_TIMESTAMPED],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_SAFE, *rendering],
     )
 
@@ -140,10 +140,10 @@ def _rendering(renderer: Renderer, *, colours: bool) -> list[structlog.typing.Pr
     """Return the steps that make a line of an event that is safe."""
     if renderer is Renderer.CONSOLE:
         return [_indent_exception, _console(colours=colours)]
-    return [_arrange, structlog.processors.JSONRenderer()]
+    return [_order_members, structlog.processors.JSONRenderer()]
 
 
-def _arrange(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _order_members(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Put what every line has first, so that lines can be read below each other; what it says is its ``message``.
 
     A caller's own ``message`` is the number of a message, and gets another name.
@@ -168,13 +168,13 @@ def _indent_exception(_logger: object, _method: str, event: MutableMapping[str, 
 
 
 _FILE, _SYSLOG = "file:", "syslog:"
-_NOTICE: Final = "<109>1 - - otp-service - audit - "
+_SYSLOG_HEADER: Final = "<109>1 - - otp-service - audit - "
 """Beginning of a message (RFC 5424): facility log audit, severity notice, no time and no host: the receiver's count."""
-_PORT: Final = 514
-_TIMEOUT: Final = 5.0
+_SYSLOG_PORT: Final = 514
+_SYSLOG_TIMEOUT: Final = 5.0
 
 
-def outlet_of(place: str) -> Callable[[str], None] | None:
+def audit_line_writer(place: str) -> Callable[[str], None] | None:
     """Return what hands a line out: ``file:/PATH``, ``syslog:/dev/log`` or ``syslog://HOST:PORT``; ``None`` if empty.
 
     It raises `OSError` when it cannot. What goes over UDP may be lost on the way.
@@ -200,14 +200,14 @@ def _append(path: str, line: str) -> None:
 
 
 def _send(place: str, line: str) -> None:
-    message = f"{_NOTICE}{line}".encode()
+    message = f"{_SYSLOG_HEADER}{line}".encode()
     if not place.startswith("//"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as local:
-            local.settimeout(_TIMEOUT)
+            local.settimeout(_SYSLOG_TIMEOUT)
             local.sendto(message, place)
         return
     host, _, port = place.removeprefix("//").partition(":")
-    family, kind, protocol, _, address = socket.getaddrinfo(host, int(port or _PORT), type=socket.SOCK_DGRAM)[0]
+    family, kind, protocol, _, address = socket.getaddrinfo(host, int(port or _SYSLOG_PORT), type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind, protocol) as remote:
-        remote.settimeout(_TIMEOUT)
+        remote.settimeout(_SYSLOG_TIMEOUT)
         remote.sendto(message, address)

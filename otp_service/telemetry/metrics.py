@@ -21,14 +21,14 @@ _LONG_NUMBER = re.compile(r"\d{6}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class Labels:
+class LabelValues:
     """The values that labels took so far: a name that nobody expects cannot grow the metrics without end."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], set[str]] = {}
         self._lock = threading.Lock()
 
-    def bounded(self, metric: str, label: str, value: str) -> str:
+    def limit(self, metric: str, label: str, value: str) -> str:
         """Return the value, or `OTHER` when it may be personal, is malformed, or is one too many."""
         seen = self._seen.get((metric, label), ())
         if value in seen:
@@ -46,7 +46,7 @@ class Labels:
         return value
 
 
-_labels = Labels()
+_labels = LabelValues()
 
 REGISTRY = CollectorRegistry()
 
@@ -56,17 +56,17 @@ class Metric:
 
     kind: ClassVar[str]
 
-    def __init__(self, name: str, about: str, *labels: str) -> None:
+    def __init__(self, name: str, description: str, *labels: str) -> None:
         self.name = name
-        self.about = about
+        self.description = description
         self.labels = labels
-        self._expected = frozenset(labels)
+        self._label_names = frozenset(labels)
 
     def _values(self, given: Mapping[str, str]) -> Iterator[str]:
         """Yield the labels' values in order, bounded. Raises `ValueError` unless every label has one, and no other."""
-        if given.keys() != self._expected:
+        if given.keys() != self._label_names:
             raise ValueError(f"{self.name} has the labels {self.labels}, and was given {tuple(given)}.")
-        return (_labels.bounded(self.name, label, given[label]) for label in self.labels)
+        return (_labels.limit(self.name, label, given[label]) for label in self.labels)
 
 
 class Counter(Metric):
@@ -74,9 +74,9 @@ class Counter(Metric):
 
     kind = "counter"
 
-    def __init__(self, name: str, about: str, *labels: str) -> None:
-        super().__init__(name, about, *labels)
-        self._counter = prometheus_client.Counter(name, about, labels, registry=REGISTRY)
+    def __init__(self, name: str, description: str, *labels: str) -> None:
+        super().__init__(name, description, *labels)
+        self._counter = prometheus_client.Counter(name, description, labels, registry=REGISTRY)
 
     def count(self, **labels: str) -> None:
         """Count one."""
@@ -88,9 +88,9 @@ class Histogram(Metric):
 
     kind = "histogram"
 
-    def __init__(self, name: str, about: str, *labels: str, buckets: tuple[float, ...]) -> None:
-        super().__init__(name, about, *labels)
-        self._histogram = prometheus_client.Histogram(name, about, labels, buckets=buckets, registry=REGISTRY)
+    def __init__(self, name: str, description: str, *labels: str, buckets: tuple[float, ...]) -> None:
+        super().__init__(name, description, *labels)
+        self._histogram = prometheus_client.Histogram(name, description, labels, buckets=buckets, registry=REGISTRY)
 
     def observe(self, seconds: float, **labels: str) -> None:
         """Count one that took so long."""
@@ -102,9 +102,11 @@ class Gauge(Metric):
 
     kind = "gauge"
 
-    def __init__(self, name: str, about: str, *labels: str) -> None:
-        super().__init__(name, about, *labels)
-        self._gauge = prometheus_client.Gauge(name, about, labels, registry=REGISTRY, multiprocess_mode="mostrecent")
+    def __init__(self, name: str, description: str, *labels: str) -> None:
+        super().__init__(name, description, *labels)
+        self._gauge = prometheus_client.Gauge(
+            name, description, labels, registry=REGISTRY, multiprocess_mode="mostrecent"
+        )
 
     def set(self, value: float, **labels: str) -> None:
         """Tell how it is."""
@@ -116,8 +118,8 @@ class Gauge(Metric):
         self._gauge.clear()
 
 
-requests = Histogram(
-    "otp_service_http_request_seconds",
+request_duration = Histogram(
+    "otp_service_http_server_request_duration_seconds",
     "Time from a request to its answer, once a thread has taken it. `route` is the template of the path, `unmatched` "
     "where there is no such call.",
     "method",
@@ -126,7 +128,7 @@ requests = Histogram(
     buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.5),
 )
 starts = Counter(
-    "otp_service_verifications_started",
+    "otp_service_verification_starts",
     "Starts, over HTTP or from the shell: `accepted`, or the code of the error. `purpose` is `other` where the "
     "application has no such purpose, `country` empty where no number was recognised.",
     "application",
@@ -135,7 +137,7 @@ starts = Counter(
     "outcome",
 )
 resends = Counter(
-    "otp_service_resends",
+    "otp_service_verification_resends",
     "Resends: `accepted`, or the code of the error. `purpose` is `other` and `country` empty where no verification was "
     "found.",
     "application",
@@ -143,11 +145,11 @@ resends = Counter(
     "country",
     "outcome",
 )
-checks = Counter("otp_service_checks", "Checked codes: `approved`, or why not.", "application", "reason")
-dispatches = Counter(
-    "otp_service_dispatches", "Calls to gateways: `accepted`, or the kind of the failure.", "gateway", "outcome"
+checks = Counter("otp_service_verification_checks", "Checked codes: `approved`, or why not.", "application", "outcome")
+gateway_calls = Counter(
+    "otp_service_gateway_calls", "Calls to gateways: `accepted`, or the kind of the failure.", "gateway", "outcome"
 )
-gateway_calls = Histogram(
+gateway_call_duration = Histogram(
     "otp_service_gateway_call_seconds",
     "Time that a gateway's answer took.",
     "gateway",
@@ -172,12 +174,14 @@ replies = Counter(
     "gateway",
     "outcome",
 )
-account_refusals = Counter(
-    "otp_service_account_refusals",
+gateway_account_errors = Counter(
+    "otp_service_gateway_account_errors",
     "Times that a gateway refused our account, in an answer or in a report.",
     "gateway",
 )
-gateway_open = Gauge("otp_service_gateway_open", "The gateway's breaker: 1 open, 0.5 half open, 0 closed.", "gateway")
+gateway_breaker_open = Gauge(
+    "otp_service_gateway_breaker_open", "The gateway's breaker: 1 open, 0.5 half open, 0 closed.", "gateway"
+)
 guard_refusals = Counter(
     "otp_service_guard_refusals",
     "Messages that a rule of the guard refused (`enforce`), those of rules on destinations and fall-backs too; or "
@@ -187,13 +191,13 @@ guard_refusals = Counter(
     "rule",
     "mode",
 )
-failure_alarms = Counter(
-    "otp_service_failure_alarms",
+wrong_code_alarms = Counter(
+    "otp_service_wrong_code_alarms",
     "Times that most of the codes that an application checked were wrong.",
     "application",
 )
-breaker_changes = Counter(
-    "otp_service_breaker_changes",
+gateway_breaker_changes = Counter(
+    "otp_service_gateway_breaker_changes",
     "Times that a gateway's breaker changed to `open` or `closed`, seen by this process.",
     "gateway",
     "state",
@@ -203,9 +207,9 @@ outbox_lag = Gauge(
     "Age of the oldest message that waits for a worker or for a gateway's turn, 0 when none does; those that rest "
     "between two rounds of calls are not among them.",
 )
-registration_days = Gauge(
-    "otp_service_registration_days",
-    "Days for which a registered sender, or an approved template, is still good; negative after its end.",
+registration_remaining = Gauge(
+    "otp_service_registration_remaining_seconds",
+    "Seconds for which a registered sender, or an approved template, is still good; negative after its end.",
     "country",
     "registration",
 )
@@ -235,7 +239,7 @@ events_unrecorded = Gauge("otp_service_events_unrecorded", "Events that are not 
 METRICS: Final = tuple(one for one in list(globals().values()) if isinstance(one, Metric))
 
 
-def method_of(method: str) -> str:
+def method_label(method: str) -> str:
     """Return an HTTP method as it is told: `OTHER` for a word that is none."""
     return method if method in _METHODS else OTHER
 
@@ -248,7 +252,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Media type of `text`."""
 
 
-def prepare_folder(directory: Path) -> dict[str, str]:
+def prepare_directory(directory: Path) -> dict[str, str]:
     """Make the directory that processes share, or empty it; return the variable that names it, for their environment.
 
     The values of dead processes stay in it until the next start: their requests did happen.
@@ -259,23 +263,23 @@ def prepare_folder(directory: Path) -> dict[str, str]:
     return {DIRECTORY_VARIABLE: str(directory.resolve())}
 
 
-def is_shared() -> bool:
+def is_multiprocess() -> bool:
     """Tell whether a directory is set, so that processes report together."""
     return DIRECTORY_VARIABLE in os.environ
 
 
 def exposition() -> bytes:
     """Return all metrics in Prometheus' text format, those of all processes that share the directory."""
-    return generate_latest(_collected())
+    return generate_latest(_full_registry())
 
 
 def start_server(port: int, host: str) -> None:
     """Serve the exposition on a port of its own, from a thread that ends with the process."""
-    start_http_server(port, addr=host, registry=_collected())
+    start_http_server(port, addr=host, registry=_full_registry())
 
 
-def _collected() -> CollectorRegistry:
-    if not is_shared():
+def _full_registry() -> CollectorRegistry:
+    if not is_multiprocess():
         return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

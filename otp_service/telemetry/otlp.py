@@ -15,12 +15,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 Attributes = Mapping[str, str | int]
 
-_PATIENCE: Final = 2.0
+_EXPORT_TIMEOUT: Final = 2.0
 """Seconds that a process which ends waits for the collector."""
-_PARENTS: Final = TraceContextTextMapPropagator()
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 
-class Otlp:
+class OtlpTracer:
     """Makes the spans of a process. They wait in a queue of bounded length, and a thread of the SDK exports them."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Otlp:
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("otp_service")
-        self._asked, self._closed = threading.Event(), threading.Event()
+        self._close_requested, self._closed = threading.Event(), threading.Event()
         # Begun now: a process that ends may begin no thread any more.
         threading.Thread(target=self._close, name="traces", daemon=True).start()
 
@@ -38,7 +38,7 @@ class Otlp:
     def span(self, name: str, kind: str, parent: str, attributes: Attributes) -> Iterator[None]:
         """Return a span around what is done, under a ``traceparent``; an empty one is that of this thread's span."""
         # Of what a caller sends, tracestate and baggage are left alone: they would be a stranger's text in our spans.
-        above = _PARENTS.extract({"traceparent": parent}, Context()) if parent else None
+        above = _PROPAGATOR.extract({"traceparent": parent}, Context()) if parent else None
         with self._tracer.start_as_current_span(
             name, above, SpanKind[kind.upper()], attributes, record_exception=False, set_status_on_exception=False
         ) as made:
@@ -49,7 +49,7 @@ class Otlp:
                 made.set_status(StatusCode.ERROR)
                 raise
 
-    def note(self, name: str, attributes: Attributes, *, failed: bool) -> None:
+    def annotate(self, name: str, attributes: Attributes, *, failed: bool) -> None:
         """Add to the span that this thread is in, if it is in one; rename it, unless the name is empty."""
         made = get_current_span()
         if made.is_recording():
@@ -62,15 +62,15 @@ class Otlp:
     def traceparent(self) -> str:
         """Return the span that this thread is in; empty when it is in none."""
         carrier: dict[str, str] = {}
-        _PARENTS.inject(carrier)
+        _PROPAGATOR.inject(carrier)
         return carrier.get("traceparent", "")
 
     def close(self) -> None:
         """Export what is left, in bounded time; what a collector does not take until then is lost."""
-        self._asked.set()
-        self._closed.wait(_PATIENCE)
+        self._close_requested.set()
+        self._closed.wait(_EXPORT_TIMEOUT)
 
     def _close(self) -> None:
-        self._asked.wait()
+        self._close_requested.wait()
         self._provider.shutdown()
         self._closed.set()

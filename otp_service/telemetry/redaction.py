@@ -22,17 +22,17 @@ PRIVATE_KEYS = frozenset({
 """Members of a log line whose values are never shown, in whatever spelling of case and hyphens."""
 
 
-class Plain(str):
+class SafeText(str):
     """A text of ours that is known to hold nothing personal or secret, such as a route: it is shown as it is."""
 
     __slots__ = ()
 
 
-class Count(int):
+class SafeNumber(int):
     """A number of ours that is no code and no part of a number of a person, such as a place: it is shown as it is."""
 
 
-_KEPT = (
+_SAFE_PATTERNS = (
     r"\bvf_[a-z0-9]{1,8}_[0-9a-f]{34}\b",  # verification
     r"\b(?:dp|rq|ak)_[0-9a-f]{24,40}\b",  # dispatch, request, API key's name
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",  # UUID
@@ -42,20 +42,20 @@ _KEPT = (
     r"\b20[0-9]{2}-[01][0-9]-[0-3][0-9](?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,6})?)?)?(?![0-9])",
     r"\b(?i:pid)[ :=]{1,2}[0-9]{1,7}\b",
 )
-_SECRET = (
+_SECRET_PATTERNS = (
     r"(?<=\?)[^\s\"'<>?]*=[^\s\"'<>]*",  # query string
     r"(?<=://)[^\s/@\"']*@",  # user and password in a URL
     r"\b(?i:bearer|basic)\s+[\w.~+/=-]+",
     r"\botp_[\w-]{20,}",  # our API keys
 )
 _TOKENS = re.compile(
-    f"(?P<kept>{'|'.join(_KEPT)})"
-    f"|(?P<secret>{'|'.join(_SECRET)})"
+    f"(?P<kept>{'|'.join(_SAFE_PATTERNS)})"
+    f"|(?P<secret>{'|'.join(_SECRET_PATTERNS)})"
     r"|(?P<ipv4>(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w.]*[0-9]))"
     r"|(?P<ipv6>(?<![\w:])[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)"
     r"|(?P<digits>\+?\(?\d(?:[\s.()/\-\u00a0\u2010-\u2015]{0,3}\d){5,})"
 )
-_WORD = re.compile(r"[A-Za-z_.]{1,24}")
+_PLAIN_WORD = re.compile(r"[A-Za-z_.]{1,24}")
 """Hides nothing: no digit, and shorter than any key. Most of a log line is that."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _CODE_DIGITS = 6
@@ -71,11 +71,11 @@ def redact_event(_logger: object, _method: str, event: MutableMapping[str, Any])
 def redact(value: object) -> object:
     """Return a value fit for a log: numbers and booleans as they are, all else as redacted text or containers."""
     if isinstance(value, str):  # most are, so it is asked first
-        return value if type(value) is Plain else redact_text(value)
+        return value if type(value) is SafeText else redact_text(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        return value if type(value) is Count or abs(value) < _MIN_HIDDEN else REDACTED
+        return value if type(value) is SafeNumber or abs(value) < _MIN_HIDDEN else REDACTED
     return _redact_object(value)
 
 
@@ -89,7 +89,7 @@ def _redact_object(value: object) -> object:
 
 def redact_text(text: str) -> str:
     """Return a text of one line in which everything that may be personal or secret is masked."""
-    if _WORD.fullmatch(text):
+    if _PLAIN_WORD.fullmatch(text):
         return text
     return _one_line(_TOKENS.sub(_mask, text))
 
@@ -119,11 +119,11 @@ def _mask_address(text: str) -> str:
         address = ip_address(text)
     except ValueError:
         return _mask_digits(text)
-    ours = address.is_loopback or address.is_unspecified or (address.is_private and _assigned(text))
+    ours = address.is_loopback or address.is_unspecified or (address.is_private and _is_own_network(text))
     return text if ours else REDACTED
 
 
-def _assigned(text: str) -> bool:
+def _is_own_network(text: str) -> bool:
     # Python counts the documentation networks as private; here they stand for the internet, as in real life.
     return text.startswith(("10.", "172.", "192.168.", "fc", "fd", "fe80"))
 

@@ -9,7 +9,7 @@ from otp_service.errors import ConfigurationError
 from otp_service.telemetry.redaction import redact
 
 if TYPE_CHECKING:
-    from otp_service.telemetry.otlp import Otlp
+    from otp_service.telemetry.otlp import OtlpTracer
 
 # A span says what `ATTRIBUTES` names, and nothing else: no number, pseudonym, code, address, payment or text, and no
 # words of an exception. OpenTelemetry is imported only where traces are on: its API alone takes 50 ms of a process's
@@ -37,22 +37,22 @@ Value = str | int | None
 """Of an attribute; ``None`` is not told."""
 
 
-class _Process:
+class _ProcessState:
     """What this process traces with."""
 
-    traces: "Otlp | None" = None
+    traces: "OtlpTracer | None" = None
 
 
-_process = _Process()
+_process = _ProcessState()
 _OFF: Final = nullcontext()
 
 
-def require() -> None:
+def require_available() -> None:
     """Raise `ConfigurationError` unless traces can be switched on here."""
-    _begin().close()
+    _create_tracer().close()
 
 
-def switch(*, on: bool) -> None:
+def set_enabled(*, on: bool) -> None:
     """Switch traces on or off in this process; they are the process', and may be switched again.
 
     Raises `ConfigurationError` as `require` does.
@@ -60,17 +60,17 @@ def switch(*, on: bool) -> None:
     if not on:
         close()
     elif _process.traces is None:
-        _process.traces = _begin()
+        _process.traces = _create_tracer()
         atexit.register(close)
 
 
-def _begin() -> "Otlp":
+def _create_tracer() -> "OtlpTracer":
     try:
-        from otp_service.telemetry.otlp import Otlp  # noqa: PLC0415 - may not be installed, and takes a while
+        from otp_service.telemetry.otlp import OtlpTracer  # noqa: PLC0415 - may not be installed, and takes a while
     except ModuleNotFoundError as missing:
         raise ConfigurationError("Traces need the extra otel: docs/install.md.") from missing
     try:
-        return Otlp()
+        return OtlpTracer()
     except ValueError as unfit:
         raise ConfigurationError(f"A variable of OpenTelemetry (OTEL_…) is unfit; correct it: {unfit}.") from unfit
 
@@ -90,7 +90,7 @@ def is_on() -> bool:
 def span(name: str, kind: Kind, parent: str = "", **known: Value) -> AbstractContextManager[None]:
     """Return a span around what is done, under a ``traceparent`` or within the span that this thread is in."""
     traces = _process.traces
-    return _OFF if traces is None else traces.span(name, kind, parent, _exported(known))
+    return _OFF if traces is None else traces.span(name, kind, parent, _exported_attributes(known))
 
 
 def script(name: str) -> AbstractContextManager[None]:
@@ -98,10 +98,10 @@ def script(name: str) -> AbstractContextManager[None]:
     return span(f"FCALL {name}", "client", database="redis", script=name) if traceparent() else _OFF
 
 
-def note(name: str = "", *, failed: bool = False, **known: Value) -> None:
+def annotate(name: str = "", *, failed: bool = False, **known: Value) -> None:
     """Add to the span that this thread is in what is known of it by now; rename it, unless the name is empty."""
     if _process.traces is not None:
-        _process.traces.note(name, _exported(known), failed=failed)
+        _process.traces.annotate(name, _exported_attributes(known), failed=failed)
 
 
 def traceparent() -> str:
@@ -114,7 +114,7 @@ def trace_id() -> str:
     return traceparent()[3:35]
 
 
-def _exported(known: Mapping[str, Value]) -> dict[str, str | int]:
+def _exported_attributes(known: Mapping[str, Value]) -> dict[str, str | int]:
     """Return attributes as they are exported; `KeyError` for one that is none. Nothing personal passes, as in logs."""
     return {ATTRIBUTES[name]: _safe(value) for name, value in known.items() if value is not None}
 

@@ -27,18 +27,26 @@ from otp_service.gateways.base import (
     GatewayError,
     GatewaySettings,
     InboundMessage,
-    Inbox,
+    InboundSink,
     Mailbox,
     Receipt,
-    ReceiptDesk,
+    ReceiptSink,
 )
-from otp_service.testing.samples import CODE, MESSAGE, CannedResponse, Exchange, Samples, at_server, load
+from otp_service.testing.samples import (
+    CODE,
+    MESSAGE,
+    CannedResponse,
+    SampleExchange,
+    Samples,
+    load_samples,
+    with_server_url,
+)
 
-STAMINA = 1.6
+MISBEHAVIOUR_SECONDS = 1.6
 """Seconds for which the stand-in misbehaves: longer than a good gateway waits, and a bad one hangs no suite."""
 
 
-class Manner(StrEnum):
+class Behaviour(StrEnum):
     """How the stand-in answers."""
 
     CANNED = "canned"
@@ -54,7 +62,7 @@ class Manner(StrEnum):
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedRequest:
     """One request as the provider saw it."""
 
     method: str
@@ -77,7 +85,7 @@ class Received:
         return json.loads(self.body)
 
 
-class Provider(ThreadingHTTPServer):
+class FakeProvider(ThreadingHTTPServer):
     """The stand-in; it serves between entering and leaving."""
 
     daemon_threads = True
@@ -85,8 +93,8 @@ class Provider(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.received: list[Received] = []
-        self.manner = Manner.CANNED
+        self.received: list[ReceivedRequest] = []
+        self.behaviour = Behaviour.CANNED
         self.response = CannedResponse()
         self.leaving = threading.Event()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
@@ -109,12 +117,12 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        provider = cast("Provider", self.server)
+        provider = cast("FakeProvider", self.server)
         self.close_connection = True
         received = self._read()
         provider.received.append(received)
         with suppress(OSError):
-            _MANNERS[provider.manner](self, provider, received)
+            _BEHAVIOURS[provider.behaviour](self, provider, received)
 
     do_GET = do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815
 
@@ -129,15 +137,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _read(self) -> Received:
+    def _read(self) -> ReceivedRequest:
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
         query = dict(parse_qsl(url.query, keep_blank_values=True))
-        return Received(self.command, url.path, query, headers, body, self.path)
+        return ReceivedRequest(self.command, url.path, query, headers, body, self.path)
 
 
-def _echo(handler: _Handler, provider: Provider, received: Received) -> None:
+def _echo(handler: _Handler, provider: FakeProvider, received: ReceivedRequest) -> None:
     told = {"url": handler.path, "headers": received.headers, "body": received.body.decode(errors="replace")}
     members: dict[str, str] = {}
     with suppress(ValueError):  # it need not be a form
@@ -146,24 +154,24 @@ def _echo(handler: _Handler, provider: Provider, received: Received) -> None:
     handler.reply(CannedResponse(status=provider.response.status, body=body))
 
 
-def _stream(handler: _Handler, provider: Provider, pause: float, piece: bytes) -> None:
-    end = time.monotonic() + STAMINA
+def _stream(handler: _Handler, provider: FakeProvider, pause: float, piece: bytes) -> None:
+    end = time.monotonic() + MISBEHAVIOUR_SECONDS
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: " + (b"" if len(piece) == 1 else b"no\r\n\r\n"))
     while time.monotonic() < end and not provider.leaving.wait(pause):
         handler.wfile.write(piece)
 
 
-_MANNERS: dict[Manner, Callable[[_Handler, Provider, Received], object]] = {
-    Manner.CANNED: lambda handler, provider, _: handler.reply(provider.response),
-    Manner.ECHO: _echo,
-    Manner.SILENT: lambda _, provider, __: provider.leaving.wait(STAMINA),
-    Manner.DRIP: lambda handler, provider, _: _stream(handler, provider, 0.02, b"x"),
-    Manner.FLOOD: lambda handler, provider, _: _stream(handler, provider, 0.005, b"x" * 65_536),
-    Manner.CUT: lambda *_: None,
+_BEHAVIOURS: dict[Behaviour, Callable[[_Handler, FakeProvider, ReceivedRequest], object]] = {
+    Behaviour.CANNED: lambda handler, provider, _: handler.reply(provider.response),
+    Behaviour.ECHO: _echo,
+    Behaviour.SILENT: lambda _, provider, __: provider.leaving.wait(MISBEHAVIOUR_SECONDS),
+    Behaviour.DRIP: lambda handler, provider, _: _stream(handler, provider, 0.02, b"x"),
+    Behaviour.FLOOD: lambda handler, provider, _: _stream(handler, provider, 0.005, b"x" * 65_536),
+    Behaviour.CUT: lambda *_: None,
 }
 
 
-class Watch:
+class LeakDetector:
     """Hears all loggers at every level, and what is printed, while a gateway works."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +188,7 @@ class Watch:
         for record in self._caplog.records:
             told = f"{record.getMessage()} {vars(record)}"
             if record.exc_info and record.exc_info[1]:
-                told += everything_told(record.exc_info[1])
+                told += exception_text(record.exc_info[1])
             assert_holds_nothing_private(told, settings, f"a line of the logger {record.name!r}")
 
     def assert_no_print_gives_away(self, settings: BaseModel) -> None:
@@ -199,12 +207,12 @@ def assert_holds_nothing_private(told: str, settings: BaseModel, where: str) -> 
             pytest.fail(f"{where} holds {what}")
 
 
-def everything_told(error: BaseException | None) -> str:
+def exception_text(error: BaseException | None) -> str:
     """Return all that an exception tells: its texts and those of every exception that hangs on it."""
     if error is None:
         return ""
     own = "".join(traceback.format_exception(error)) + f"{error!r} {error.args} {vars(error)}"
-    return own + everything_told(error.__cause__) + everything_told(error.__context__)
+    return own + exception_text(error.__cause__) + exception_text(error.__context__)
 
 
 def _private(settings: BaseModel) -> Iterator[tuple[str, str]]:
@@ -241,13 +249,13 @@ class MemoryMailbox:
         self.messages.append(message)
 
 
-class MemoryDesk:
+class MemoryReceiptSink:
     """Where a gateway hands in receipts that do not come over HTTP."""
 
     def __init__(self) -> None:
         self.receipts: list[tuple[tuple[str, ...], Receipt]] = []
 
-    def hand_in(
+    def accept(
         self,
         references: tuple[str, ...],
         receipt: Receipt,
@@ -259,32 +267,32 @@ class MemoryDesk:
         return True
 
 
-class MemoryInbox:
+class MemoryInboundSink:
     """Where a gateway hands in messages that do not come over HTTP."""
 
     def __init__(self) -> None:
         self.messages: list[InboundMessage] = []
 
-    def hand_in(self, message: InboundMessage) -> bool:
+    def accept(self, message: InboundMessage) -> bool:
         """Keep a message."""
         self.messages.append(message)
         return True
 
 
-def context_of_tests(
-    mailbox: Mailbox | None = None, desk: ReceiptDesk | None = None, inbox: Inbox | None = None
+def gateway_context(
+    mailbox: Mailbox | None = None, receipts: ReceiptSink | None = None, inbound: InboundSink | None = None
 ) -> GatewayContext:
     """Return what a gateway is given in tests."""
     return GatewayContext(
         "main",
         production=False,
         mailbox=mailbox or MemoryMailbox(),
-        desk=desk or MemoryDesk(),
-        inbox=inbox or MemoryInbox(),
+        receipts=receipts or MemoryReceiptSink(),
+        inbound=inbound or MemoryInboundSink(),
     )
 
 
-class Bench:
+class GatewayTests:
     """A gateway, its samples, and a provider to call."""
 
     gateway_class: ClassVar[type[Gateway]]
@@ -292,16 +300,16 @@ class Bench:
     prints: ClassVar[bool] = False
     """Whether it is there to print messages; only for a gateway that production refuses."""
 
-    def stand_in(self) -> Provider:
+    def make_provider(self) -> FakeProvider:
         """Return a provider of our own that has not started yet; another one for a gateway that speaks no HTTP."""
-        return Provider()
+        return FakeProvider()
 
-    def arrange(self, exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    def arrange(self, exchange: SampleExchange, monkeypatch: pytest.MonkeyPatch) -> None:
         """Bring about an exchange that settings alone cannot; by default nothing."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run a test once a sample."""
-        samples = load(self.samples)
+        samples = load_samples(self.samples)
         if "exchange" in metafunc.fixturenames:
             metafunc.parametrize("exchange", samples.exchanges, ids=lambda exchange: exchange.name)
         if "receipt" in metafunc.fixturenames:
@@ -312,38 +320,40 @@ class Bench:
     @pytest.fixture
     def file(self) -> Samples:
         """Return the content of the sample file."""
-        return load(self.samples)
+        return load_samples(self.samples)
 
     @pytest.fixture
-    def provider(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    def provider(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
         """Run a provider of our own, reached without any proxy."""
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        with self.stand_in() as provider:
+        with self.make_provider() as provider:
             yield provider
 
     @pytest.fixture
-    def caller(self, file: Samples, provider: Provider) -> Provider:
+    def caller(self, file: Samples, provider: FakeProvider) -> FakeProvider:
         """Return the provider, for tests of a gateway that calls one."""
         if not file.calls_somebody:
             pytest.skip("it calls nobody")
         return provider
 
     @pytest.fixture
-    def watch(self, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Watch:
+    def leaks(self, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> LeakDetector:
         """Watch all loggers at DEBUG, and the output."""
-        return Watch(caplog, capsys)
+        return LeakDetector(caplog, capsys)
 
     def settings(self, server: str, **over: Any) -> GatewaySettings:  # noqa: ANN401 - whatever the file holds
         """Return the file's settings, with some replaced."""
-        return self.gateway_class.Settings.model_validate({**at_server(load(self.samples).settings, server), **over})
+        return self.gateway_class.Settings.model_validate(
+            {**with_server_url(load_samples(self.samples).settings, server), **over}
+        )
 
     def gateway(self, settings: GatewaySettings) -> Gateway:
         """Return a gateway as the service makes it."""
-        return self.gateway_class(settings, context_of_tests())
+        return self.gateway_class(settings, gateway_context())
 
     def outcome(self, settings: GatewaySettings, message: Message | None = None) -> Accepted | GatewayError:
         """Send a message, the usual one by default; any exception but `GatewayError` is a failure of the test."""
         try:
-            return self.gateway(settings).send(message or load(self.samples).message)
+            return self.gateway(settings).send(message or load_samples(self.samples).message)
         except GatewayError as failure:
             return failure

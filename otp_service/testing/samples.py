@@ -23,18 +23,18 @@ HOUR = 3600.0
 """Seconds by which a request is too old, or comes from the future: more than any tolerance."""
 
 
-class Part(BaseModel):
+class Section(BaseModel):
     """A table of the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Covered = Annotated[str, StringConstraints(pattern=r"^(address|query|query\..+|body|peer)$")]
+CoveredPart = Annotated[str, StringConstraints(pattern=r"^(address|query|query\..+|body|peer)$")]
 """Part of a report that its proof covers: the dispatch in its address, all parameters of its query or the one of a
 name, its body, the address of its sender."""
 
 
-class SampleRequest(Part):
+class SampleRequest(Section):
     """One request of the provider as it comes in."""
 
     name: str
@@ -50,7 +50,7 @@ class SampleRequest(Part):
     """Those that prove where it comes from, and no others: the suite breaks each of them."""
     form: Mapping[str, str] = Field(default_factory=dict)
     body: str = ""
-    covers: frozenset[Covered] = frozenset({"address", "query", "body"})
+    covers: frozenset[CoveredPart] = frozenset({"address", "query", "body"})
     """What its proof covers: the suite changes all of it, one part at a time. Less than the default weakens the
     suite, and says so. The address of a message from somebody names no dispatch, and is not changed."""
 
@@ -100,7 +100,7 @@ def another(message: Message) -> Message:
     return replace(message, to="+923219876540", text=message.text.replace(CODE, OTHER_CODE), variables=variables)
 
 
-class ExpectedRequest(Part):
+class ExpectedRequest(Section):
     """What the provider has to receive; ``{to}``, ``{text}`` and so on stand for the message's."""
 
     method: str = "POST"
@@ -122,7 +122,7 @@ class ExpectedRequest(Part):
         return any(part is not None for part in (self.form, self.document, self.body))
 
 
-class CannedResponse(Part):
+class CannedResponse(Section):
     """What the provider answers."""
 
     status: int = 200
@@ -130,7 +130,7 @@ class CannedResponse(Part):
     body: str = ""
 
 
-class Exchange(Part):
+class SampleExchange(Section):
     """One message, and what becomes of it."""
 
     name: str
@@ -148,7 +148,7 @@ class Exchange(Part):
     reference: str | None = None
     code: str | None = None
     ambiguous: bool = False
-    of_message: bool = False
+    message_specific: bool = False
     opted_out: bool = False
 
     @property
@@ -158,12 +158,12 @@ class Exchange(Part):
         return replace(MESSAGE, channel=self.channel, locale=self.locale, sender=self.sender, variables=variables)
 
 
-class Samples(Part):
+class Samples(Section):
     """One file."""
 
     settings: Mapping[str, Any] = Field(default_factory=dict)
     """Of the gateway; ``{server}`` stands for the stand-in provider's address."""
-    exchanges: tuple[Exchange, ...] = ()
+    exchanges: tuple[SampleExchange, ...] = ()
     receipts: tuple[SampleReceipt, ...] = ()
     inbound: tuple[SampleInbound, ...] = ()
     never: Mapping[str, str] = Field(default_factory=dict)
@@ -180,7 +180,7 @@ class Samples(Part):
         return self.exchanges[0].message if self.exchanges else MESSAGE
 
 
-def load(path: Path) -> Samples:
+def load_samples(path: Path) -> Samples:
     """Read a file; one that is missing has no samples."""
     return Samples.model_validate(tomllib.loads(path.read_text())) if path.is_file() else Samples()
 
@@ -189,24 +189,24 @@ _TOKEN = re.compile(r"\{(to|to_plain|text|text_xml|expires_in|dispatch_id|receip
 _OF_A_URL = re.compile(rb"(?:[\w.~*+-]|%[0-9A-Fa-f]{2})*")
 
 
-def filled(value: Any, message: Message = MESSAGE) -> Any:  # noqa: ANN401 - whatever TOML holds
+def fill(value: Any, message: Message = MESSAGE) -> Any:  # noqa: ANN401 - whatever TOML holds
     """Return a value of the file with a message's members in their places."""
-    return _replaced(value, lambda text: _TOKEN.sub(lambda token: member_of(message, token[1]), text))
+    return _replaced(value, lambda text: _TOKEN.sub(lambda token: message_member(message, token[1]), text))
 
 
-def at_server(value: Any, url: str) -> Any:  # noqa: ANN401 - whatever TOML holds
+def with_server_url(value: Any, url: str) -> Any:  # noqa: ANN401 - whatever TOML holds
     """Return settings of the file with the stand-in's address in its place."""
     return _replaced(value, lambda text: text.replace("{server}", url))
 
 
-def named_in(expected: ExpectedRequest) -> set[str]:
+def checked_members(expected: ExpectedRequest) -> set[str]:
     """Return which members of the message a sample looks at, of a body that is neither form nor JSON or beside it."""
     beside: set[str] = set()
     _replaced([expected.path, expected.query, expected.headers], lambda text: beside.update(_TOKEN.findall(text)))
     return beside | set(expected.body.groupindex if expected.body else ())
 
 
-def read_back(expected: ExpectedRequest, body: bytes) -> dict[str, str] | None:
+def parse_body(expected: ExpectedRequest, body: bytes) -> dict[str, str] | None:
     """Return what the groups of a sample's pattern hold, unescaped by its rule; ``None`` when a body does not match.
 
     Raises `ValueError` for what is not escaped as the rule wants it.
@@ -215,7 +215,7 @@ def read_back(expected: ExpectedRequest, body: bytes) -> dict[str, str] | None:
     return match and {name: _unescaped(octets or b"", expected) for name, octets in match.groupdict().items()}
 
 
-def member_of(message: Message, name: str) -> str:
+def message_member(message: Message, name: str) -> str:
     """Return a member of a message, or one of its ``variables``, as text."""
     special = {**message.variables, "to_plain": message.to.removeprefix("+"), "text_xml": html.escape(message.text)}
     return special[name] if name in special else str(getattr(message, name))

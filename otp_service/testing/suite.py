@@ -16,7 +16,6 @@ from otp_service.domain.templates import Message
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,
-    AnswersInbound,
     FailureKind,
     GatewayError,
     GatewaySettings,
@@ -26,28 +25,36 @@ from otp_service.gateways.base import (
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
-    ReceivesMessages,
-    ReportsReceipts,
+    SupportsInbound,
+    SupportsInboundResponse,
+    SupportsReceipts,
 )
-from otp_service.testing.provider import Bench, Manner, Provider, Watch, assert_holds_nothing_private, everything_told
+from otp_service.testing.provider import (
+    Behaviour,
+    FakeProvider,
+    GatewayTests,
+    LeakDetector,
+    assert_holds_nothing_private,
+    exception_text,
+)
 from otp_service.testing.samples import (
     CODE,
     HOUR,
     MESSAGE,
     REQUIRED,
     CannedResponse,
-    Exchange,
     ExpectedRequest,
+    SampleExchange,
     SampleInbound,
     SampleReceipt,
     SampleRequest,
     Samples,
     another,
-    at_server,
-    filled,
-    member_of,
-    named_in,
-    read_back,
+    checked_members,
+    fill,
+    message_member,
+    parse_body,
+    with_server_url,
 )
 
 # ruff: noqa: S101 - a suite asserts
@@ -55,28 +62,28 @@ from otp_service.testing.samples import (
 
 TIMEOUT = 0.3
 """Seconds that a call may take in the tests of time-outs."""
-PATIENCE = 1.0
+TIMEOUT_SLACK = 1.0
 """Seconds beyond it for a busy host; far less than a gateway without a time-out needs."""
 
 
-class Sends(Bench):
+class SendingTests(GatewayTests):
     """The promises."""
 
     def test_an_exchange_goes_as_sampled(
-        self, exchange: Exchange, provider: Provider, watch: Watch, monkeypatch: pytest.MonkeyPatch
+        self, exchange: SampleExchange, provider: FakeProvider, leaks: LeakDetector, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It asks as sampled, exactly once, and makes of the answer what the sample says; nothing leaks."""
         provider.response = exchange.response
-        settings = self.settings(provider.url, **at_server(exchange.settings, provider.url))
+        settings = self.settings(provider.url, **with_server_url(exchange.settings, provider.url))
         with monkeypatch.context() as world:
             self.arrange(exchange, world)
             outcome = self.outcome(settings, exchange.message)
         self.assert_asked_as_sampled(exchange, provider)
         self.assert_ended_as_sampled(exchange, outcome)
-        self.assert_nothing_leaks(outcome, settings, watch)
+        self.assert_nothing_leaks(outcome, settings, leaks)
 
     def test_another_message_goes_as_itself(
-        self, file: Samples, caller: Provider, monkeypatch: pytest.MonkeyPatch
+        self, file: Samples, caller: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What is sampled could be sent whatever the message is; so each goes again, with another number and code."""
         for exchange in file.exchanges:
@@ -84,7 +91,7 @@ class Sends(Bench):
                 caller.received.clear()
                 caller.response = exchange.response
                 settings, message = (
-                    self.settings(caller.url, **at_server(exchange.settings, caller.url)),
+                    self.settings(caller.url, **with_server_url(exchange.settings, caller.url)),
                     another(exchange.message),
                 )
                 with monkeypatch.context() as world:
@@ -96,17 +103,17 @@ class Sends(Bench):
 
     @pytest.mark.parametrize("status", [200, 201, 302, 400, 404, 429, 500])
     def test_an_answer_that_repeats_the_request_gives_nothing_away(
-        self, status: int, caller: Provider, watch: Watch
+        self, status: int, caller: FakeProvider, leaks: LeakDetector
     ) -> None:
         """Providers repeat numbers, texts and keys in what they answer; it must not."""
-        caller.manner, caller.response = Manner.ECHO, CannedResponse(status=status)
+        caller.behaviour, caller.response = Behaviour.ECHO, CannedResponse(status=status)
         settings = self.settings(caller.url)
         outcome = self.outcome(settings)
         assert len(caller.received) == 1
         assert isinstance(outcome, GatewayError) or status < 300  # noqa: PLR2004 - the statuses of success
-        self.assert_nothing_leaks(outcome, settings, watch)
+        self.assert_nothing_leaks(outcome, settings, leaks)
 
-    def test_it_follows_no_redirect(self, caller: Provider) -> None:
+    def test_it_follows_no_redirect(self, caller: FakeProvider) -> None:
         """A redirect would carry a number, and perhaps a key, to another address."""
         elsewhere = {"Location": f"{caller.url}/elsewhere"}
         for status in (301, 302, 303, 307, 308):
@@ -115,117 +122,119 @@ class Sends(Bench):
             assert isinstance(self.outcome(self.settings(caller.url)), GatewayError)
             assert len(caller.received) == 1
 
-    @pytest.mark.parametrize("manner", [Manner.SILENT, Manner.DRIP])
+    @pytest.mark.parametrize("behaviour", [Behaviour.SILENT, Behaviour.DRIP])
     def test_a_time_out_is_unavailable_ambiguous_and_in_time(
-        self, manner: Manner, caller: Provider, watch: Watch
+        self, behaviour: Behaviour, caller: FakeProvider, leaks: LeakDetector
     ) -> None:
         """The time-out bounds the whole call, also when bytes keep coming; the message may have been sent."""
-        caller.manner = manner
+        caller.behaviour = behaviour
         settings = self.settings(caller.url, timeout=TIMEOUT)
         began = time.monotonic()
         outcome = self.outcome(settings)
-        assert time.monotonic() - began < TIMEOUT + PATIENCE
-        assert _of(outcome) == (FailureKind.UNAVAILABLE, True)
+        assert time.monotonic() - began < TIMEOUT + TIMEOUT_SLACK
+        assert _kind_and_ambiguity(outcome) == (FailureKind.UNAVAILABLE, True)
         assert len(caller.received) == 1
-        self.assert_nothing_leaks(outcome, settings, watch)
+        self.assert_nothing_leaks(outcome, settings, leaks)
 
-    def test_an_answer_without_end_is_cut_off(self, caller: Provider) -> None:
+    def test_an_answer_without_end_is_cut_off(self, caller: FakeProvider) -> None:
         """It reads no more than it can use, and long before the time-out it has seen enough."""
-        caller.manner = Manner.FLOOD
+        caller.behaviour = Behaviour.FLOOD
         began = time.monotonic()
         assert isinstance(self.outcome(self.settings(caller.url, timeout=10.0)), GatewayError)
-        assert time.monotonic() - began < PATIENCE
+        assert time.monotonic() - began < TIMEOUT_SLACK
 
     def test_a_connection_lost_after_the_request_is_unavailable_and_ambiguous(
-        self, caller: Provider, watch: Watch
+        self, caller: FakeProvider, leaks: LeakDetector
     ) -> None:
         """The message may have been sent, and it is not sent again here."""
-        caller.manner = Manner.CUT
+        caller.behaviour = Behaviour.CUT
         settings = self.settings(caller.url)
         outcome = self.outcome(settings)
-        assert _of(outcome) == (FailureKind.UNAVAILABLE, True)
+        assert _kind_and_ambiguity(outcome) == (FailureKind.UNAVAILABLE, True)
         assert len(caller.received) == 1
-        self.assert_nothing_leaks(outcome, settings, watch)
+        self.assert_nothing_leaks(outcome, settings, leaks)
 
-    def test_a_server_error_is_not_taken_for_an_outage(self, caller: Provider, watch: Watch) -> None:
+    def test_a_server_error_is_not_taken_for_an_outage(self, caller: FakeProvider, leaks: LeakDetector) -> None:
         """Who failed while it had the message may have sent it: *unavailable* would go on as long as the code lives."""
         caller.response = CannedResponse(status=500)
         settings = self.settings(caller.url)
         outcome = self.outcome(settings)
-        assert _of(outcome) != (FailureKind.UNAVAILABLE, False)
-        self.assert_nothing_leaks(outcome, settings, watch)
+        assert _kind_and_ambiguity(outcome) != (FailureKind.UNAVAILABLE, False)
+        self.assert_nothing_leaks(outcome, settings, leaks)
 
-    def test_a_refused_connection_is_unavailable_and_not_ambiguous(self, file: Samples, watch: Watch) -> None:
+    def test_a_refused_connection_is_unavailable_and_not_ambiguous(self, file: Samples, leaks: LeakDetector) -> None:
         """Nothing has been sent."""
         if not file.calls_somebody:
             pytest.skip("it calls nobody")
-        with self.stand_in() as gone:
+        with self.make_provider() as gone:
             settings = self.settings(gone.url)
         outcome = self.outcome(settings)
-        assert _of(outcome) == (FailureKind.UNAVAILABLE, False)
-        self.assert_nothing_leaks(outcome, settings, watch)
+        assert _kind_and_ambiguity(outcome) == (FailureKind.UNAVAILABLE, False)
+        self.assert_nothing_leaks(outcome, settings, leaks)
 
-    def assert_asked_as_sampled(self, exchange: Exchange, provider: Provider) -> None:
+    def assert_asked_as_sampled(self, exchange: SampleExchange, provider: FakeProvider) -> None:
         """Compare what the provider received with the sample."""
         if exchange.request is None:
             assert provider.received == []
             return
         assert len(provider.received) == 1
         expected, (received,) = exchange.request, provider.received
-        assert (received.method, received.path) == (expected.method, filled(expected.path))
-        assert received.query == filled(expected.query)
-        assert {name: received.headers.get(name.lower()) for name in expected.headers} == filled(expected.headers)
+        assert (received.method, received.path) == (expected.method, fill(expected.path))
+        assert received.query == fill(expected.query)
+        assert {name: received.headers.get(name.lower()) for name in expected.headers} == fill(expected.headers)
         if expected.form is not None:
-            assert received.form == filled(expected.form)
+            assert received.form == fill(expected.form)
         if expected.document is not None:
-            assert received.document == filled(expected.document)
+            assert received.document == fill(expected.document)
         self.assert_body_as_sampled(expected, provider, exchange.message)
 
-    def assert_body_as_sampled(self, expected: ExpectedRequest, provider: Provider, message: Message) -> None:
+    def assert_body_as_sampled(self, expected: ExpectedRequest, provider: FakeProvider, message: Message) -> None:
         """Compare a body that is neither form nor JSON with the pattern of the sample, if there is one."""
         if expected.body is None:
             return
         (received,) = provider.received
         try:
-            found = read_back(expected, received.body)
+            found = parse_body(expected, received.body)
         except ValueError as fault:
             pytest.fail(f"a part of the body is not written as the sample says: {fault}")
         assert found is not None, "the body is not as sampled"
-        assert found == {name: member_of(message, name) for name in found}
+        assert found == {name: message_member(message, name) for name in found}
 
-    def assert_holds_nothing_of_the_sampled_message(self, provider: Provider) -> None:
+    def assert_holds_nothing_of_the_sampled_message(self, provider: FakeProvider) -> None:
         """Fail when the request for another message holds the number or the code of the one that is sampled."""
         told = f"{vars(provider.received[0])}".lower()
         wide = CODE.encode("utf-16-be").hex()
         for private in (MESSAGE.to.removeprefix("+92"), CODE, CODE.encode().hex(), wide):
             assert private not in told
 
-    def assert_ended_as_sampled(self, exchange: Exchange, outcome: Accepted | GatewayError) -> None:
+    def assert_ended_as_sampled(self, exchange: SampleExchange, outcome: Accepted | GatewayError) -> None:
         """Compare what the gateway made of the answer with the sample."""
         if isinstance(outcome, Accepted):
             assert exchange.outcome == "accepted"
             assert outcome.reference
-            assert exchange.reference in {None, outcome.reference} or filled(exchange.reference) == outcome.reference
+            assert exchange.reference in {None, outcome.reference} or fill(exchange.reference) == outcome.reference
             return
         assert (str(exchange.outcome), exchange.ambiguous) == (str(outcome.kind), outcome.ambiguous)
-        assert exchange.of_message is outcome.of_message
+        assert exchange.message_specific is outcome.message_specific
         assert exchange.opted_out is outcome.opted_out
         assert exchange.code in {None, outcome.provider_code}
 
-    def assert_nothing_leaks(self, outcome: Accepted | GatewayError, settings: GatewaySettings, watch: Watch) -> None:
+    def assert_nothing_leaks(
+        self, outcome: Accepted | GatewayError, settings: GatewaySettings, leaks: LeakDetector
+    ) -> None:
         """Fail when the outcome, a log line or the output tells something private."""
-        told = everything_told(outcome) if isinstance(outcome, GatewayError) else outcome.reference
+        told = exception_text(outcome) if isinstance(outcome, GatewayError) else outcome.reference
         assert_holds_nothing_private(told, settings, "the outcome")
-        watch.assert_no_log_gives_away(settings)
+        leaks.assert_no_log_gives_away(settings)
         if not (self.prints and self.gateway_class.development_only):
-            watch.assert_no_print_gives_away(settings)
+            leaks.assert_no_print_gives_away(settings)
 
 
-def _of(outcome: Accepted | GatewayError) -> tuple[FailureKind, bool] | Accepted:
+def _kind_and_ambiguity(outcome: Accepted | GatewayError) -> tuple[FailureKind, bool] | Accepted:
     """Return kind and ambiguity of a failure. No answer is never about the message: the breaker has to learn of it."""
     if isinstance(outcome, Accepted):
         return outcome
-    assert not outcome.of_message
+    assert not outcome.message_specific
     return outcome.kind, outcome.ambiguous
 
 
@@ -247,12 +256,12 @@ Forgery = tuple[str, Request]
 """What was changed, and the request."""
 
 
-def genuine(receipt: SampleReceipt) -> ReceiptRequest:
+def sampled_receipt(receipt: SampleReceipt) -> ReceiptRequest:
     """Return a sampled receipt as it comes in."""
     return ReceiptRequest(**_members_of(receipt), dispatch_id=MESSAGE.dispatch_id)
 
 
-def genuine_message(sample: SampleRequest) -> ProviderRequest:
+def sampled_message(sample: SampleRequest) -> ProviderRequest:
     """Return a sampled message from somebody as it comes in."""
     return ProviderRequest(**_members_of(sample))
 
@@ -272,7 +281,7 @@ def _members_of(sample: SampleRequest) -> dict[str, Any]:
 def of_another_dispatch(receipt: SampleReceipt) -> ReceiptRequest:
     """Return a sampled receipt as it comes in when it is sent to the address of another dispatch."""
     url = receipt.url.replace(MESSAGE.dispatch_id, OTHER_DISPATCH)
-    return replace(genuine(receipt), url=url, dispatch_id=OTHER_DISPATCH)
+    return replace(sampled_receipt(receipt), url=url, dispatch_id=OTHER_DISPATCH)
 
 
 def forgeries(real: Request, covers: frozenset[str]) -> Iterator[Forgery[Request]]:
@@ -344,35 +353,35 @@ def _with_query(url: str, query: Mapping[str, str]) -> str:
 # ruff: noqa: S101 - a suite asserts
 
 
-class Reports(Bench):
+class ReceiptTests(GatewayTests):
     """The promises."""
 
     def test_receipts_are_sampled_where_there_are_any(self, file: Samples) -> None:
         """A gateway that reports shows a known status and one that nobody has seen before."""
         shown = {receipt.status for receipt in file.receipts}
-        if issubclass(self.gateway_class, ReportsReceipts):
+        if issubclass(self.gateway_class, SupportsReceipts):
             assert DeliveryStatus.UNKNOWN in shown
             assert shown - {DeliveryStatus.UNKNOWN}
         else:
             assert not shown
 
     def test_a_receipt_is_read_as_sampled(
-        self, receipt: SampleReceipt, provider: Provider, monkeypatch: pytest.MonkeyPatch
+        self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The status is normalised, an unseen one becomes ``unknown``, the provider's own words stay beside it."""
-        read = self.read(receipt, genuine(receipt), provider, monkeypatch)
+        read = self.read(receipt, sampled_receipt(receipt), provider, monkeypatch)
         expected = Receipt(receipt.status, receipt.raw_status, receipt.reason, receipt.kind, receipt.opted_out)
         assert read == expected
 
     def test_a_forged_receipt_is_refused(
-        self, receipt: SampleReceipt, provider: Provider, monkeypatch: pytest.MonkeyPatch
+        self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whatever is changed in a genuine one that its proof covers, it is no longer accepted."""
-        for what, forged in forgeries(genuine(receipt), receipt.covers):
+        for what, forged in forgeries(sampled_receipt(receipt), receipt.covers):
             self.assert_refused(what, receipt, forged, provider, monkeypatch)
 
     def test_a_receipt_of_another_dispatch_is_refused(
-        self, receipt: SampleReceipt, provider: Provider, monkeypatch: pytest.MonkeyPatch
+        self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Sent again to another address, a genuine one tells nothing of the dispatch that is named there."""
         if "address" not in receipt.covers:
@@ -380,20 +389,20 @@ class Reports(Bench):
         self.assert_refused(OTHER_DISPATCH, receipt, of_another_dispatch(receipt), provider, monkeypatch)
 
     def test_a_receipt_of_another_time_is_refused(
-        self, receipt: SampleReceipt, provider: Provider, monkeypatch: pytest.MonkeyPatch
+        self, receipt: SampleReceipt, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A genuine one that was kept for an hour is too old; one that is an hour early is no better."""
         if receipt.at is None:
             pytest.skip("its proof has no time in it")
         for what, late in (("an hour late", HOUR), ("an hour early", -HOUR)):
-            self.assert_refused(what, receipt, genuine(receipt), provider, monkeypatch, late=late)
+            self.assert_refused(what, receipt, sampled_receipt(receipt), provider, monkeypatch, late=late)
 
     def assert_refused(
         self,
         what: str,
         receipt: SampleReceipt,
         request: ReceiptRequest,
-        provider: Provider,
+        provider: FakeProvider,
         monkeypatch: pytest.MonkeyPatch,
         *,
         late: float = 0.0,
@@ -406,19 +415,19 @@ class Reports(Bench):
         self,
         receipt: SampleReceipt,
         request: ReceiptRequest,
-        provider: Provider,
+        provider: FakeProvider,
         monkeypatch: pytest.MonkeyPatch,
         *,
         late: float = 0.0,
     ) -> Receipt:
         """Let the gateway read a report at the time of the sample: ``time.time()`` is moved, no other clock."""
         gateway = self.gateway(self.settings(provider.url, **receipt.settings))
-        assert isinstance(gateway, ReportsReceipts)
+        assert isinstance(gateway, SupportsReceipts)
         with monkeypatch.context() as world:
             if receipt.at is not None:
                 now = receipt.at + late
                 world.setattr(time, "time", lambda: now)
-            return gateway.receipt(request)
+            return gateway.parse_receipt(request)
 
 
 # ruff: noqa: S101 - a suite asserts
@@ -427,61 +436,61 @@ class Reports(Bench):
 REPLY = "No more of <Müller & Söhne>. START?"
 
 
-class Receives(Bench):
+class InboundTests(GatewayTests):
     """The promises."""
 
     def test_messages_from_people_are_sampled_where_there_are_any(self, file: Samples) -> None:
         """A gateway that receives messages shows one."""
-        assert bool(file.inbound) is issubclass(self.gateway_class, ReceivesMessages)
+        assert bool(file.inbound) is issubclass(self.gateway_class, SupportsInbound)
 
     def test_a_message_is_read_as_sampled(
-        self, inbound: SampleInbound, provider: Provider, monkeypatch: pytest.MonkeyPatch
+        self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Who wrote what, and what the provider made of it; neither is in a ``repr``."""
-        read = self.received(inbound, genuine_message(inbound), provider, monkeypatch)
+        read = self.received(inbound, sampled_message(inbound), provider, monkeypatch)
         assert read == InboundMessage(inbound.reference, inbound.sender, inbound.text, inbound.channel, inbound.opt_out)
         assert inbound.sender not in repr(read)
 
     def test_a_forged_message_is_refused(
-        self, inbound: SampleInbound, provider: Provider, monkeypatch: pytest.MonkeyPatch
+        self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whatever is changed in a genuine one that its proof covers, it is no longer obeyed."""
-        for what, forged in forgeries(genuine_message(inbound), inbound.covers):
+        for what, forged in forgeries(sampled_message(inbound), inbound.covers):
             self.assert_not_obeyed(what, inbound, forged, provider, monkeypatch)
 
     def test_a_message_of_another_time_is_refused(
-        self, inbound: SampleInbound, provider: Provider, monkeypatch: pytest.MonkeyPatch
+        self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A genuine one that was kept for an hour is too old; one that is an hour early is no better."""
         if inbound.at is None:
             pytest.skip("its proof has no time in it")
         for what, late in (("an hour late", HOUR), ("an hour early", -HOUR)):
-            self.assert_not_obeyed(what, inbound, genuine_message(inbound), provider, monkeypatch, late=late)
+            self.assert_not_obeyed(what, inbound, sampled_message(inbound), provider, monkeypatch, late=late)
 
     def test_garbage_is_refused_or_read_and_nothing_else(
-        self, inbound: SampleInbound, provider: Provider, monkeypatch: pytest.MonkeyPatch
+        self, inbound: SampleInbound, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whatever a request holds, it raises no other exception."""
-        for _, nonsense in garbage(genuine_message(inbound)):
+        for _, nonsense in garbage(sampled_message(inbound)):
             with suppress(InboundForgedError):
                 assert isinstance(self.received(inbound, nonsense, provider, monkeypatch), InboundMessage)
 
-    def test_an_answer_holds_a_reply_where_it_carries_one(self, provider: Provider) -> None:
+    def test_an_answer_holds_a_reply_where_it_carries_one(self, provider: FakeProvider) -> None:
         """Without a reply it holds none; a text with signs of XML in it arrives whole."""
         gateway = self.gateway(self.settings(provider.url))
-        if not isinstance(gateway, AnswersInbound):
+        if not isinstance(gateway, SupportsInboundResponse):
             pytest.skip("its provider is answered with 204")
-        assert gateway.inbound_answer(None).media_type
-        assert REPLY not in html.unescape(gateway.inbound_answer(None).body)
+        assert gateway.inbound_response(None).media_type
+        assert REPLY not in html.unescape(gateway.inbound_response(None).body)
         if gateway.carries_reply:
-            assert REPLY in html.unescape(gateway.inbound_answer(REPLY).body)
+            assert REPLY in html.unescape(gateway.inbound_response(REPLY).body)
 
     def assert_not_obeyed(
         self,
         what: str,
         inbound: SampleInbound,
         request: ProviderRequest,
-        provider: Provider,
+        provider: FakeProvider,
         monkeypatch: pytest.MonkeyPatch,
         *,
         late: float = 0.0,
@@ -494,19 +503,19 @@ class Receives(Bench):
         self,
         inbound: SampleInbound,
         request: ProviderRequest,
-        provider: Provider,
+        provider: FakeProvider,
         monkeypatch: pytest.MonkeyPatch,
         *,
         late: float = 0.0,
     ) -> InboundMessage:
         """Let the gateway read a message at the time of the sample: ``time.time()`` is moved, no other clock."""
         gateway = self.gateway(self.settings(provider.url, **inbound.settings))
-        assert isinstance(gateway, ReceivesMessages)
+        assert isinstance(gateway, SupportsInbound)
         with monkeypatch.context() as world:
             if inbound.at is not None:
                 now = inbound.at + late
                 world.setattr(time, "time", lambda: now)
-            return gateway.inbound(request)
+            return gateway.parse_inbound(request)
 
 
 # ruff: noqa: S101 - a suite asserts
@@ -515,7 +524,7 @@ class Receives(Bench):
 CHANNELS = {"sms", "voice", "whatsapp"}
 
 
-class DescribesItself(Bench):
+class DescriptionTests(GatewayTests):
     """The promises."""
 
     def test_it_describes_itself(self) -> None:
@@ -537,40 +546,41 @@ class DescribesItself(Bench):
         accepted = {exchange.channel for exchange in file.exchanges if exchange.outcome == "accepted"}
         assert not file.calls_somebody or self.gateway_class.channels <= accepted
 
-    def test_its_samples_show_what_a_body_holds(self, file: Samples, provider: Provider) -> None:
+    def test_its_samples_show_what_a_body_holds(self, file: Samples, provider: FakeProvider) -> None:
         """Number and text of a request that nobody looks at could be anybody's."""
         for exchange in file.exchanges:
             if exchange.outcome == "accepted" and exchange.request and not exchange.request.shows_a_body:
                 provider.received.clear()
                 provider.response = exchange.response
                 self.outcome(
-                    self.settings(provider.url, **at_server(exchange.settings, provider.url)), exchange.message
+                    self.settings(provider.url, **with_server_url(exchange.settings, provider.url)), exchange.message
                 )
                 assert not any(getattr(received, "body", b"") for received in provider.received), exchange.name
             if exchange.request and exchange.request.body:
-                shown = named_in(exchange.request)
+                shown = checked_members(exchange.request)
                 assert shown & {"to", "to_plain"}, f"{exchange.name}: no group for the number"
                 assert shown & {"text", "text_xml", *exchange.message.variables}, (
                     f"{exchange.name}: no group for the text"
                 )
 
-    def test_its_samples_show_the_sender_where_it_sets_one(self, file: Samples, provider: Provider) -> None:
+    def test_its_samples_show_the_sender_where_it_sets_one(self, file: Samples, provider: FakeProvider) -> None:
         """Where a country lets registered senders pass only, such a gateway is trusted to show them."""
         promised = [
             one
             for one in file.exchanges
-            if one.channel == "sms" and self.settings(provider.url, **at_server(one.settings, provider.url)).sets_sender
+            if one.channel == "sms"
+            and self.settings(provider.url, **with_server_url(one.settings, provider.url)).sets_sender
         ]
         assert not promised or not file.calls_somebody or any(one.sender and one.request for one in promised)
 
-    def test_it_carries_what_its_samples_send(self, exchange: Exchange, provider: Provider) -> None:
+    def test_it_carries_what_its_samples_send(self, exchange: SampleExchange, provider: FakeProvider) -> None:
         """Its settings may narrow its channels, and then both say the same."""
-        settings = self.settings(provider.url, **at_server(exchange.settings, provider.url))
+        settings = self.settings(provider.url, **with_server_url(exchange.settings, provider.url))
         channels = self.gateway(settings).channels
         assert exchange.channel in channels <= CHANNELS
         assert channels == getattr(settings, "channels", self.gateway_class.channels)
 
-    def test_its_settings_refuse_unknown_members(self, provider: Provider) -> None:
+    def test_its_settings_refuse_unknown_members(self, provider: FakeProvider) -> None:
         """A misspelt member is an error with its path, and without its value, which may be a secret."""
         with pytest.raises(ValidationError) as refused:
             self.settings(provider.url, surprise="a-misplaced-secret")
@@ -578,13 +588,13 @@ class DescribesItself(Bench):
         assert [fault["loc"] for fault in refused.value.errors()] == [("surprise",)]
         assert "a-misplaced-secret" not in str(refused.value)
 
-    def test_its_settings_cannot_be_changed(self, provider: Provider) -> None:
+    def test_its_settings_cannot_be_changed(self, provider: FakeProvider) -> None:
         """Settings are frozen."""
         settings = self.settings(provider.url)
         with pytest.raises(ValidationError, match="frozen"):
             settings.timeout = 1.0  # type: ignore[misc]
 
-    def test_neither_it_nor_its_settings_show_secrets(self, provider: Provider) -> None:
+    def test_neither_it_nor_its_settings_show_secrets(self, provider: FakeProvider) -> None:
         """No ``repr``, ``str`` or JSON shows a secret."""
         settings = self.settings(provider.url)
         told = f"{settings!r} {settings} {settings.model_dump_json()} {self.gateway(settings)!r}"
@@ -594,9 +604,9 @@ class DescribesItself(Bench):
 # ``class TestAcme(GatewayContract): gateway_class, samples = AcmeGateway, Path("acme.toml")`` in a test module is
 # all it takes. Only here does the package import pytest; nothing that runs in production imports this.
 
-for _module in ("bench", "describing", "sending", "reporting", "receiving", "watch"):
+for _module in ("bench", "describing", "sending", "reporting", "receiving", "leaks"):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 
-class GatewayContract(DescribesItself, Sends, Reports, Receives):
+class GatewayContract(DescriptionTests, SendingTests, ReceiptTests, InboundTests):
     """Subclass it, name the gateway and its file of samples, and pytest runs every test of the four parts."""

@@ -8,18 +8,18 @@ from otp_service.services.events import record_events
 from otp_service.store.events import EventBatch
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
-from otp_service.worker.leases import Every
+from otp_service.worker.jobs import Periodic
 
-AT_ONCE = 500
+BATCH_SIZE = 500
 """Events that are recorded in one transaction."""
-BREATH = 0.25
+BATCH_INTERVAL = 0.25
 """Seconds between two batches: each is to be worth its transaction. A consent that came with a start waits as long."""
-_REST = 1.0
+_RETRY_DELAY = 1.0
 """Seconds to wait while Redis or the database is away."""
 _CLAIM_AFTER = 15.0
 """Seconds, beyond those of a transaction, after which events that a recorder took and did not record are taken over."""
 _HOURLY = 3600.0
-_NOW_AND_THEN = 5.0
+_UPKEEP_INTERVAL = 5.0
 """Seconds between two looks for such events, and between two trimmings."""
 
 _log = get_logger(__name__)
@@ -39,9 +39,9 @@ class Recorder:
         self._failed: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder")
-        self._claim = Every(_NOW_AND_THEN, self._take_over)
-        self._trim = Every(_NOW_AND_THEN, self._tidy)
-        self._forget = Every(_HOURLY, self._events.forget_recorders)
+        self._claim = Periodic(_UPKEEP_INTERVAL, self._claim_stale)
+        self._trim = Periodic(_UPKEEP_INTERVAL, self._trim_stream)
+        self._forget = Periodic(_HOURLY, self._events.forget_recorders)
 
     def start(self) -> None:
         """Begin to record."""
@@ -56,47 +56,47 @@ class Recorder:
         last = False
         while not last:
             stopping = self._stop.is_set()
-            recorded = self._turn()
+            recorded = self._run_once()
             last = stopping and not recorded
-            self._stop.wait(BREATH)
+            self._stop.wait(BATCH_INTERVAL)
 
-    def _turn(self) -> int:
+    def _run_once(self) -> int:
         """Record what is there; return how many events that was."""
         try:
             if not self._taken:
-                self._taken = self._events.take(self._name, AT_ONCE, 0 if self._stop.is_set() else self._wait)
-                self._claim.tick()
+                self._taken = self._events.take(self._name, BATCH_SIZE, 0 if self._stop.is_set() else self._wait)
+                self._claim.run_if_due()
             count = self._record()
-            self._trim.tick()
-            self._forget.tick()
+            self._trim.run_if_due()
+            self._forget.run_if_due()
         except (StoreUnavailableError, LedgerUnavailableError) as away:
-            self._note(away)
+            self._log_outage(away)
         except Exception:  # noqa: BLE001 - one event's defect must not keep back the others
             _log.exception("recorder_defect", recorder=self._name)
             self._split()
             return len(self._taken)  # none: nothing could be taken, and there is nothing to stay for
         else:
             return count
-        self._stop.wait(_REST)
+        self._stop.wait(_RETRY_DELAY)
         return 0
 
     def _split(self) -> None:
         """Go on with each of the events of a batch that could not be recorded; leave one that cannot, for later."""
         failed, others = self._taken[:1], self._taken[1:]
         if failed and len(failed[0].entries) == 1:
-            self._give_another_chance(failed[0])
+            self._defer_or_set_aside(failed[0])
         parts = [part for batch in failed if len(batch.entries) > 1 for part in batch.split()]
         self._taken = [*parts, *others]
 
-    def _give_another_chance(self, batch: EventBatch) -> None:
+    def _defer_or_set_aside(self, batch: EventBatch) -> None:
         """Leave an event for later that could not be recorded; the second time, keep it as it is."""
         (entry,) = batch.entries
-        if entry in self._failed and self._keep(batch):
+        if entry in self._failed and self._set_aside(batch):
             self._failed.discard(entry)
         else:
             self._failed.add(entry)
 
-    def _keep(self, batch: EventBatch) -> bool:
+    def _set_aside(self, batch: EventBatch) -> bool:
         """Keep an event as it is that cannot be understood, for others wait behind it; tell whether that was done."""
         try:
             self._context.ledger.traffic.keep(batch.happenings)
@@ -107,8 +107,8 @@ class Recorder:
         _log.error("event_not_understood", entry=batch.happenings[0].id)
         return True
 
-    def _take_over(self) -> None:
-        self._taken += self._events.claim(self._name, AT_ONCE, self._idle)
+    def _claim_stale(self) -> None:
+        self._taken += self._events.claim(self._name, BATCH_SIZE, self._idle)
 
     def _record(self) -> int:
         """Record what was taken, and forget that it is to be recorded."""
@@ -122,11 +122,11 @@ class Recorder:
             self._taken.pop(0)
         return count
 
-    def _tidy(self) -> None:
+    def _trim_stream(self) -> None:
         metrics.events_unrecorded.set(self._events.unrecorded())
         self._events.trim()
 
-    def _note(self, away: Exception) -> None:
+    def _log_outage(self, away: Exception) -> None:
         if isinstance(away, LedgerUnavailableError):
             metrics.ledger_errors.count(operation="recorder")
             _log.warning("ledger_unavailable", recorder=self._name, reason=str(away))

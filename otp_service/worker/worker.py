@@ -13,7 +13,7 @@ from typing import Final
 from otp_service.bootstrap import Installation, watch
 from otp_service.domain.verification import BreakerState
 from otp_service.errors import StoreUnavailableError
-from otp_service.gateways.base import HoldsConnections
+from otp_service.gateways.base import SupportsConnections
 from otp_service.services.audit import HeadSigner, head_to_json
 from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
 from otp_service.services.inbound import send_replies
@@ -22,20 +22,20 @@ from otp_service.services.registrations import RegistrationMonitor
 from otp_service.services.retention import Purger
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
-from otp_service.telemetry.logging import get_logger, outlet_of
-from otp_service.worker.leases import Every, Holding, InFlight, renew
+from otp_service.telemetry.logging import audit_line_writer, get_logger
+from otp_service.worker.jobs import HeldJobs, InFlight, Periodic, renew
 from otp_service.worker.recorder import Recorder
 
 _PURGE_PERIOD: Final = 60.0
 """Seconds between two looks whether a purge is due."""
-_REST: Final = 0.05
+_PURGE_PAUSE: Final = 0.05
 """Seconds between two batches, in which others can write."""
 
 
-def purges(installation: Installation, stop: threading.Event) -> PeriodicTasks:
+def purge_tasks(installation: Installation, stop: threading.Event) -> PeriodicTasks:
     """Return the watch that purges until ``stop`` is set; it is not started yet."""
     keeping = installation.settings.retention.keeping
-    purger = Purger(installation.context, keeping, lambda: stop.wait(_REST))
+    purger = Purger(installation.context, keeping, lambda: stop.wait(_PURGE_PAUSE))
     return PeriodicTasks({"purge": purger.purge_if_due}, _PURGE_PERIOD)
 
 
@@ -43,29 +43,29 @@ _AUDIT_HEAD_PERIOD: Final = 30.0
 """Seconds between two looks whether a head is due."""
 
 
-def heads(installation: Installation) -> PeriodicTasks:
+def audit_head_tasks(installation: Installation) -> PeriodicTasks:
     """Return the watch that signs and exports; it is not started yet."""
     settings, context = installation.settings.audit, installation.context
-    outlet = outlet_of(settings.export)
+    outlet = audit_line_writer(settings.export)
 
     export = (lambda signed: outlet(head_to_json(context, signed))) if outlet else None
     return PeriodicTasks({"audit": HeadSigner(context, settings.every, export).sign_if_due}, _AUDIT_HEAD_PERIOD)
 
 
-def registrations(installation: Installation) -> PeriodicTasks:
+def registration_tasks(installation: Installation) -> PeriodicTasks:
     """Return the watch that announces; it is not started yet."""
     return PeriodicTasks({"registrations": RegistrationMonitor(installation.context.clearance).check_daily})
 
 
 _log = get_logger(__name__)
 
-_BREATH = 0.5
+_POLL_INTERVAL = 0.5
 """Seconds between two looks at the world: at the stop event, at claims and at retries that are due."""
-_GLANCE = 0.2
+_BUSY_POLL_INTERVAL = 0.2
 """The same while messages are in flight."""
-_HEARTBEAT = 5
-_OPENNESS = {BreakerState.CLOSED: 0.0, BreakerState.HALF_OPEN: 0.5, BreakerState.OPEN: 1.0}
-_FORGET_EVERY = 3600
+_HEARTBEAT_INTERVAL = 5
+_BREAKER_VALUES = {BreakerState.CLOSED: 0.0, BreakerState.HALF_OPEN: 0.5, BreakerState.OPEN: 1.0}
+_SWEEP_INTERVAL = 3600
 
 
 def run(installation: Installation, stop: threading.Event) -> None:
@@ -83,27 +83,27 @@ class Worker:
         self._stop = stop
         self._policy = RetryPolicy(settings.worker.max_ambiguous, settings.worker.backoff)
         self._concurrency = settings.worker.concurrency
-        self._holding = Holding(self._concurrency)
-        self._breath = min(_BREATH, settings.redis.timeout / 2)
+        self._held_jobs = HeldJobs(self._concurrency)
+        self._poll_interval = min(_POLL_INTERVAL, settings.redis.timeout / 2)
         self._claim_after = settings.claim_after
         self._consumer = _new_name()
         self._profile = settings.profile
         self._in_flight = InFlight()
         self._recorder = Recorder(self._context, self._consumer, settings.ledger.timeout, settings.redis.timeout / 2)
         self._watch = watch(installation)
-        self._purges = purges(installation, stop)
-        self._heads = heads(installation)
-        self._registrations = registrations(installation)
+        self._purges = purge_tasks(installation, stop)
+        self._heads = audit_head_tasks(installation)
+        self._registrations = registration_tasks(installation)
         self._replies = PeriodicTasks({"replies": self._send_replies})
-        self._show_life = Every(_HEARTBEAT, self._show_alive)
-        self._renew = Every(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
-        self._take_over = Every(min(1.0, self._claim_after / 2), self._claim)
-        self._forget = Every(_FORGET_EVERY, lambda: self._outbox.sweep(1000 * _FORGET_EVERY))
+        self._heartbeat = Periodic(_HEARTBEAT_INTERVAL, self._send_heartbeat)
+        self._renew = Periodic(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
+        self._claim_stale = Periodic(min(1.0, self._claim_after / 2), self._claim)
+        self._forget = Periodic(_SWEEP_INTERVAL, lambda: self._outbox.sweep(1000 * _SWEEP_INTERVAL))
 
     def run(self) -> None:
         """Work until asked to stop."""
         _log.info("worker_started", worker=self._consumer, concurrency=self._concurrency, profile=self._profile)
-        connected = [one for one in self._context.gateways.values() if isinstance(one, HoldsConnections)]
+        connected = [one for one in self._context.gateways.values() if isinstance(one, SupportsConnections)]
         for gateway in connected:
             gateway.open()
         self._watch.start()
@@ -114,8 +114,8 @@ class Worker:
         self._replies.start()
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="deliver") as self._pool:
             while not self._stop.is_set():
-                self._turn()
-            self._finish()
+                self._run_once()
+            self._drain()
         self._replies.stop()
         self._registrations.stop()
         self._heads.stop()
@@ -126,34 +126,34 @@ class Worker:
             gateway.close()
         _log.info("worker_stopped", worker=self._consumer)
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         try:
-            for duty in (self._show_life, self._renew, self._take_over, self._forget):
-                duty.tick()
+            for duty in (self._heartbeat, self._renew, self._claim_stale, self._forget):
+                duty.run_if_due()
             next_retry = self._outbox.requeue()
-            for job in self._holding.due():
-                self._go_on(job)
-            free = self._concurrency - self._in_flight.wait_below(self._concurrency, self._breath)
+            for job in self._held_jobs.take_due():
+                self._resume(job)
+            free = self._concurrency - self._in_flight.wait_below(self._concurrency, self._poll_interval)
             if free <= 0:
                 return
-            jobs = self._outbox.take(self._consumer, free, self._holding.full_queues())
+            jobs = self._outbox.take(self._consumer, free, self._held_jobs.full_queues())
             self._begin(jobs)
             if not jobs:
                 self._wait(next_retry)
         except StoreUnavailableError:
             metrics.store_errors.count(operation="worker")
             _log.warning("store_unavailable", worker=self._consumer)
-            self._stop.wait(self._breath)
+            self._stop.wait(self._poll_interval)
         except Exception:  # noqa: BLE001 - whatever it is, the messages of others are still to be delivered
             _log.exception("worker_defect", worker=self._consumer)
-            self._stop.wait(self._breath)
+            self._stop.wait(self._poll_interval)
 
     def _wait(self, next_retry: int) -> None:
         """Wait for something to take, for a retry, or for the turn of a message that is held."""
-        breath = min(self._breath, self._holding.wait())
+        seconds = min(self._poll_interval, self._held_jobs.seconds_to_next())
         if self._in_flight.busy:  # what is in flight may be held next
-            breath = min(breath, _GLANCE)
-        self._outbox.wait(max(1, min(round(1000 * breath), next_retry)))
+            seconds = min(seconds, _BUSY_POLL_INTERVAL)
+        self._outbox.wait(max(1, min(round(1000 * seconds), next_retry)))
 
     def _claim(self) -> None:
         free = self._concurrency - self._in_flight.busy
@@ -165,23 +165,23 @@ class Worker:
             if self._in_flight.add(job):
                 self._pool.submit(self._deliver, job)
 
-    def _go_on(self, job: Job) -> None:
+    def _resume(self, job: Job) -> None:
         self._in_flight.resume(job)
         self._pool.submit(self._deliver, job)
 
     def _deliver(self, job: Job) -> None:
         """Bring a job on, and those that wait in its queue: where one ended, a gateway may have room for another."""
         following: Job | None = job
-        while following and self._has_ended(following) and not self._stop.is_set():
-            following = self._holding.next_in(job.queue)
+        while following and self._finish_job(following) and not self._stop.is_set():
+            following = self._held_jobs.take_next(job.queue)
             if following:
                 self._in_flight.resume(following)
 
-    def _has_ended(self, job: Job) -> bool:
+    def _finish_job(self, job: Job) -> bool:
         """Bring one job on; tell whether it was brought to an end."""
         held, ended = None, False
         try:
-            held = self._traced(job)
+            held = self._deliver_traced(job)
             ended = held is None
         except StoreUnavailableError:  # it stays in the outbox, and is claimed again
             metrics.store_errors.count(operation="deliver")
@@ -193,35 +193,35 @@ class Worker:
                 self._in_flight.remove(job)
             else:
                 self._in_flight.pause(held.job)
-                self._holding.hold(held.job, held.milliseconds)
+                self._held_jobs.hold(held.job, held.milliseconds)
         return ended
 
-    def _traced(self, job: Job) -> HeldJob | None:
+    def _deliver_traced(self, job: Job) -> HeldJob | None:
         """Bring one job on, in the trace of the call that queued it."""
         with tracing.span(
             "deliver", "consumer", job.trace, application=job.application, verification=job.id, message=job.message
         ):
             held = deliver(self._context, job, self._policy)
-            tracing.note(outcome="held" if held else "ended")
+            tracing.annotate(outcome="held" if held else "ended")
             return held
 
     def _send_replies(self) -> None:
         send_replies(self._context, self._stop.is_set)
 
-    def _show_alive(self) -> None:
+    def _send_heartbeat(self) -> None:
         self._context.store.server.claim()  # a Redis that was emptied must not serve another pseudonym key
-        self._context.store.server.note_worker(self._consumer, 3 * _HEARTBEAT)
+        self._context.store.server.note_worker(self._consumer, 3 * _HEARTBEAT_INTERVAL)
         metrics.outbox_lag.set(self._outbox.lag())
         for name, health in self._context.store.health.of(tuple(self._context.gateways)).items():
-            metrics.gateway_open.set(_OPENNESS[health.state], gateway=name)
+            metrics.gateway_breaker_open.set(_BREAKER_VALUES[health.state], gateway=name)
 
-    def _finish(self) -> None:
+    def _drain(self) -> None:
         """Wait for the calls that are being made, their claims renewed; hand back what is held."""
         try:
-            while self._in_flight.wait_below(1, self._breath):
-                self._show_life.tick()
-                self._renew.tick()
-            self._outbox.hand_back(self._consumer, self._holding.empty())
+            while self._in_flight.wait_below(1, self._poll_interval):
+                self._heartbeat.run_if_due()
+                self._renew.run_if_due()
+            self._outbox.hand_back(self._consumer, self._held_jobs.take_all())
         except StoreUnavailableError:
             _log.warning("store_unavailable", worker=self._consumer)
 
@@ -242,7 +242,7 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
         signal.signal(number, ask_to_stop)
 
 
-class Shifts:
+class ReloadableWorker:
     """One shift after the other, in one process.
 
     Not another program in its place (``exec``): between the two nobody would deliver, a Redis that is away at that
@@ -263,15 +263,15 @@ class Shifts:
         while installation := self._begin():
             run(installation, self._end)
             installation.close()
-            if not metrics.is_shared():  # there a value stays until another process tells the next
-                metrics.gateway_open.clear()
+            if not metrics.is_multiprocess():  # there a value stays until another process tells the next
+                metrics.gateway_breaker_open.clear()
 
     def stop(self) -> None:
         """End with this shift. Called by a handler of signals, which may wait for nobody: so it takes no lock."""
         self._over = True
         self._end.set()
 
-    def hand_over(self, installation: Installation) -> None:
+    def reload(self, installation: Installation) -> None:
         """End this shift, and work with another installation; return when that has begun."""
         with self._begun:
             begun = self._count

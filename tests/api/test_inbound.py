@@ -28,7 +28,7 @@ from otp_service.services.suppressions import freeze
 from otp_service.store import keys
 from otp_service.store.verifications import Verifications
 from otp_service.telemetry import metrics
-from otp_service.testing.provider import Provider
+from otp_service.testing.provider import FakeProvider
 from otp_service.testing.samples import CannedResponse
 
 PUBLIC = "https://otp.example/base"
@@ -601,7 +601,7 @@ def test_a_look_at_the_address_is_no_message(phone):
 def twilio(world: World, monkeypatch: pytest.MonkeyPatch):
     """A shop whose messages go through Twilio."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Provider() as provider:
+    with FakeProvider() as provider:
         provider.response = CannedResponse(status=201, body='{"sid": "SM1"}')
         account = {"account_sid": "AC" + "0" * 32, "auth_token": TOKEN, "from": "+15005550006"}
         gateways = {"twilio": {"kind": "twilio", "base_url": provider.url, **account}}
@@ -669,7 +669,7 @@ def test_a_message_through_twilio_that_comes_again_is_answered_with_nothing(twil
 # --- a provider that is described by configuration ---------------------------------------------------------------
 
 
-def kannel(world: World, provider: Provider, *, reply: bool) -> tuple[Api, str]:
+def kannel(world: World, provider: FakeProvider, *, reply: bool) -> tuple[Api, str]:
     """Return a shop behind a Kannel, and what its address ends with."""
     told = {"query": "from"}, {"query": "text"}, {"query": "id"}
     section = dict(zip(("from", "text", "reference"), told, strict=True)) | {
@@ -680,14 +680,14 @@ def kannel(world: World, provider: Provider, *, reply: bool) -> tuple[Api, str]:
     api = Api(world, http={"public_url": PUBLIC}, gateways={"kannel": gateway}, routes=[{"gateways": ["kannel"]}])
     api.start()
     api.deliver()
-    address = api.installation.context.gateways["kannel"].inbound_address(PUBLIC + path_of(api, "kannel"))
+    address = api.installation.context.gateways["kannel"].sign_inbound_url(PUBLIC + path_of(api, "kannel"))
     return api, address.removeprefix(PUBLIC)
 
 
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Provider() as provider:
+    with FakeProvider() as provider:
         yield provider
 
 

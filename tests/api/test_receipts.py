@@ -12,7 +12,7 @@ from support_installation import World
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
-from otp_service.testing.provider import Provider
+from otp_service.testing.provider import FakeProvider
 from otp_service.testing.samples import CannedResponse
 
 SECRET = "receipts"
@@ -24,16 +24,16 @@ Dispatch = tuple[Api, str, str, str]
 
 
 @pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
     """A stand-in for all providers, which takes every message."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Provider() as provider:
+    with FakeProvider() as provider:
         provider.response = CannedResponse(status=201, body='{"sid": "SM1"}')
         yield provider
 
 
 @pytest.fixture
-def dispatched_by(real_world: World, provider: Provider) -> Callable[..., Dispatch]:
+def dispatched_by(real_world: World, provider: FakeProvider) -> Callable[..., Dispatch]:
     """Send a message through a gateway of a kind."""
 
     def dispatch(gateway: str, **http: object) -> Dispatch:
@@ -271,7 +271,7 @@ def test_behind_a_trusted_proxy_the_provider_is_whom_the_proxy_saw(
     assert answer.status_code == status
 
 
-def test_without_a_section_for_receipts_no_report_is_believed(real_world: World, provider: Provider):
+def test_without_a_section_for_receipts_no_report_is_believed(real_world: World, provider: FakeProvider):
     gateway = {"kind": "http", "url": provider.url, "query": {"d": "{dispatch_id}"}}
     api = Api(real_world, http={"public_url": PUBLIC}, gateways={"deaf": gateway}, routes=[{"gateways": ["deaf"]}])
     one = api.start()

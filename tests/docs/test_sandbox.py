@@ -10,7 +10,7 @@ from otp_service.cli import dev
 from otp_service.cli.dev import BEHAVIOURS, NUMBER_PREFIX
 from otp_service.domain.keyring import new_key
 from otp_service.gateways.base import FailureKind, GatewaySettings
-from otp_service.gateways.sandbox import Connection, Report, SandboxGateway
+from otp_service.gateways.sandbox import ConnectionFault, SandboxGateway, SandboxReceipt
 from otp_service.settings import settings_from
 from otp_service.settings.sources import merged
 
@@ -47,8 +47,8 @@ def test_it_explains_exactly_the_members_of_a_section_and_of_a_report():
 
     assert set(table) == own
     assert [kind for kind in FailureKind if f"`{kind}`" not in table["fail"]] == []
-    assert [one for one in Connection if f"`{one}`" not in table["connection"]] == []
-    assert [name for name in Report.model_fields if not re.search(rf"`{name}\b", PAGE)] == []
+    assert [one for one in ConnectionFault if f"`{one}`" not in table["connection"]] == []
+    assert [name for name in SandboxReceipt.model_fields if not re.search(rf"`{name}\b", PAGE)] == []
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: "-".join(block["gateways"]))

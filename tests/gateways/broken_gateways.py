@@ -136,8 +136,8 @@ class LetsTheLibraryLogItsUrl(Acme):
 @breaks(ECHO)
 class TellsTheProvidersWords(Acme):
     def send(self, message):
-        call, answers = self._wire.call, []
-        self._wire.call = lambda request: answers.append(call(request)) or answers[0]
+        call, answers = self._http_client.call, []
+        self._http_client.call = lambda request: answers.append(call(request)) or answers[0]
         try:
             return super().send(message)
         except GatewayError as failure:
@@ -195,7 +195,7 @@ class BlamesEveryFailureOnTheMessage(Acme):
         try:
             return super().send(message)
         except GatewayError as failure:
-            failure.of_message = True
+            failure.message_specific = True
             raise
 
 
@@ -382,7 +382,7 @@ class BlamesNoFailureOnTheMessage(TwilioGateway):
         try:
             return super().send(message)
         except GatewayError as failure:
-            failure.of_message = False
+            failure.message_specific = False
             raise
 
 
@@ -402,138 +402,138 @@ ELSEWHERE, STALE = "test_a_receipt_of_another_dispatch_is_refused", "test_a_rece
 
 @breaks(FORGED, **REPORTS)
 class BelievesEveryReport(SandboxGateway):
-    def receipt(self, request):
+    def parse_receipt(self, request):
         return Receipt(DeliveryStatus.DELIVERED, "") if b"raw" in request.body else _read(self, request)
 
 
 def _read(gateway, request):
     signed = {"x-sandbox-signature": gateway._signature(request.url, request.body)}
-    return SandboxGateway.receipt(gateway, replace(request, headers=signed))
+    return SandboxGateway.parse_receipt(gateway, replace(request, headers=signed))
 
 
 @breaks(ELSEWHERE, **REPORTS)
 class ForgetsTheAddress(SandboxGateway):
-    def receipt(self, request):
-        return super().receipt(replace(request, url=MESSAGE.receipt_url))
+    def parse_receipt(self, request):
+        return super().parse_receipt(replace(request, url=MESSAGE.receipt_url))
 
 
 @breaks(ELSEWHERE, **VONAGE)
 class ForgetsTheDispatch(VonageGateway):
-    def receipt(self, request):
-        return super().receipt(replace(request, dispatch_id=MESSAGE.dispatch_id))
+    def parse_receipt(self, request):
+        return super().parse_receipt(replace(request, dispatch_id=MESSAGE.dispatch_id))
 
 
 @breaks(FORGED, ELSEWHERE, **VONAGE)
 class NeedsNoToken(VonageGateway):
-    def receipt(self, request):
-        marked = self.receipt_address("", request.dispatch_id).partition("=")[2]
-        return super().receipt(replace(request, query={**request.query, "t": marked}))
+    def parse_receipt(self, request):
+        marked = self.sign_receipt_url("", request.dispatch_id).partition("=")[2]
+        return super().parse_receipt(replace(request, query={**request.query, "t": marked}))
 
 
 @breaks(FORGED, **VONAGE)
 class SignsTheFormOnly(VonageGateway):
-    def receipt(self, request):
+    def parse_receipt(self, request):
         if request.form:
-            return super().receipt(request)
+            return super().parse_receipt(request)
         return Receipt(DeliveryStatus.DELIVERED, "delivered")
 
 
 @breaks(STALE, **VONAGE)
 class KeepsReceiptsForDays(VonageGateway):
-    def receipt(self, request):
+    def parse_receipt(self, request):
         with pytest.MonkeyPatch.context() as world:
             world.setattr(vonage_proof, "TOLERANCE", 86_400)
-            return super().receipt(request)
+            return super().parse_receipt(request)
 
 
 @breaks(FORGED, suite=TestUnbrokenHttp)
 class BelievesEveryPeer(HttpGateway):
-    def receipt(self, request):
-        return super().receipt(replace(request, peer="192.0.2.7"))
+    def parse_receipt(self, request):
+        return super().parse_receipt(replace(request, peer="192.0.2.7"))
 
 
 @breaks(READ, **TWILIO)
 class ForgetsTheKind(TwilioGateway):
-    def receipt(self, request):
-        return replace(super().receipt(request), kind=None)
+    def parse_receipt(self, request):
+        return replace(super().parse_receipt(request), kind=None)
 
 
 @breaks(READ, **REPORTS)
 class TakesTheUnseenForDelivered(SandboxGateway):
-    def receipt(self, request):
-        read = super().receipt(request)
+    def parse_receipt(self, request):
+        read = super().parse_receipt(request)
         return replace(read, status=DeliveryStatus.DELIVERED)
 
 
 @breaks(READ, **REPORTS)
 class DiesOfTheUnseen(SandboxGateway):
-    def receipt(self, request):
+    def parse_receipt(self, request):
         if b"teleported" in request.body:
             raise KeyError("teleported")
-        return super().receipt(request)
+        return super().parse_receipt(request)
 
 
 @breaks("test_receipts_are_sampled_where_there_are_any", samples=STRANGER / "samples" / "acme.toml")
 class ReportsWithoutSamples(Acme):
-    def receipt(self, request):
+    def parse_receipt(self, request):
         pytest.fail("nobody asks")
 
 
 @breaks("test_a_forged_message_is_refused", **REPORTS)
 class ObeysEverybody(SandboxGateway):
-    def inbound(self, request):
+    def parse_inbound(self, request):
         signed = {"x-sandbox-signature": self._signature(request.url, request.body)}
-        return super().inbound(replace(request, headers=signed))
+        return super().parse_inbound(replace(request, headers=signed))
 
 
 @breaks("test_a_forged_message_is_refused", suite=TestUnbrokenHttp)
 class ObeysEveryPeer(HttpGateway):
-    def inbound(self, request):
-        return super().inbound(replace(request, peer="192.0.2.7"))
+    def parse_inbound(self, request):
+        return super().parse_inbound(replace(request, peer="192.0.2.7"))
 
 
 @breaks("test_a_message_of_another_time_is_refused", **VONAGE)
 class ObeysForDays(VonageGateway):
-    def inbound(self, request):
+    def parse_inbound(self, request):
         with pytest.MonkeyPatch.context() as world:
             world.setattr(vonage_proof, "TOLERANCE", 86_400)
-            return super().inbound(request)
+            return super().parse_inbound(request)
 
 
 @breaks("test_a_message_is_read_as_sampled", **VONAGE)
 class ReadsTheFirstWord(VonageGateway):
-    def inbound(self, request):
-        read = super().inbound(request)
+    def parse_inbound(self, request):
+        read = super().parse_inbound(request)
         return replace(read, text=read.text.split()[0] if read.text else "stop")
 
 
 @breaks("test_a_message_is_read_as_sampled", **TWILIO)
 class ForgetsWhatTheProviderDid(TwilioGateway):
-    def inbound(self, request):
-        return replace(super().inbound(request), opt_out=None)
+    def parse_inbound(self, request):
+        return replace(super().parse_inbound(request), opt_out=None)
 
 
 @breaks("test_garbage_is_refused_or_read_and_nothing_else", **REPORTS)
 class DiesOfGarbage(SandboxGateway):
-    def inbound(self, request):
+    def parse_inbound(self, request):
         json.loads(request.body)
-        return super().inbound(request)
+        return super().parse_inbound(request)
 
 
 @breaks("test_an_answer_holds_a_reply_where_it_carries_one", **TWILIO)
 class SwallowsReplies(TwilioGateway):
-    def inbound_answer(self, reply):
-        return super().inbound_answer(None)
+    def inbound_response(self, reply):
+        return super().inbound_response(None)
 
 
 @breaks("test_an_answer_holds_a_reply_where_it_carries_one", **TWILIO)
 class BreaksItsDocument(TwilioGateway):
-    def inbound_answer(self, reply):
-        answer = super().inbound_answer(reply and "x")
+    def inbound_response(self, reply):
+        answer = super().inbound_response(reply and "x")
         return replace(answer, body=answer.body.replace(">x<", f">{(reply or '').split('<')[0]}<"))
 
 
 @breaks("test_messages_from_people_are_sampled_where_there_are_any", samples=STRANGER / "samples" / "acme.toml")
 class ReceivesWithoutSamples(Acme):
-    def inbound(self, request):
+    def parse_inbound(self, request):
         pytest.fail("nobody asks")

@@ -21,7 +21,7 @@ from otp_service.gateways.base import (
     FailureKind,
     GatewayError,
     GatewaySettings,
-    gateway_kind,
+    load_gateway_class,
 )
 from otp_service.gateways.http_client import GatewayClient, failure_of_status, reference_of
 from otp_service.testing.suite import GatewayContract
@@ -45,7 +45,7 @@ SPECIAL = {"console": ConsoleContract, "smpp": SmppContract}
 
 def suite_of(kind):
     try:
-        members = {"gateway_class": gateway_kind(kind), "samples": SAMPLES / f"{kind}.toml"}
+        members = {"gateway_class": load_gateway_class(kind), "samples": SAMPLES / f"{kind}.toml"}
     except ConfigurationError as lacks:  # the package of an extra
         why = str(lacks)
         return type(f"Test{kind.title()}", (), {"test_it_can_be_imported": lambda _: missing(why)})
@@ -83,10 +83,10 @@ class XmlGateway:
         token: SecretStr
 
     def __init__(self, settings, context):  # noqa: ARG002 - the contract's
-        self._settings, self._wire = settings, GatewayClient(settings.timeout)
+        self._settings, self._http_client = settings, GatewayClient(settings.timeout)
 
     def send(self, message):
-        answer = self._wire.call(
+        answer = self._http_client.call(
             requests.Request(
                 "POST",
                 f"{self._settings.base_url}/xml",

@@ -46,7 +46,7 @@ def outcome(message, **settings):
         return make("http", **settings).send(message)
     except GatewayError as failure:
         told = str(failure.kind), failure.provider_code, failure.ambiguous
-        return (*told, "of the message") if failure.of_message else told
+        return (*told, "of the message") if failure.message_specific else told
 
 
 def test_every_example_is_tested():

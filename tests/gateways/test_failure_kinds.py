@@ -18,7 +18,7 @@ from otp_service.gateways.twilio import receipt_of_message
 from otp_service.gateways.vonage import FAILURES as VONAGE
 from otp_service.services.call_outcomes import call_result, settlement_after_failure
 from otp_service.store.outbox import NextStep
-from otp_service.testing.provider import Provider
+from otp_service.testing.provider import FakeProvider
 from otp_service.testing.samples import MESSAGE, CannedResponse
 
 try:
@@ -124,7 +124,7 @@ def failure(gateway, code, monkeypatch, message=MESSAGE):
             with gateway_at(smsc) as link:
                 return attempt(link, message)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Provider() as provider:
+    with FakeProvider() as provider:
         provider.response = answer(gateway, code)
         filled = {name: provider.url if told == "{server}" else told for name, told in SETTINGS[gateway].items()}
         return attempt(make(gateway, **filled), message)
@@ -162,7 +162,7 @@ def test_a_refused_account_goes_on_to_the_next_gateway_and_a_refused_message_doe
 def test_a_refused_sender_of_one_application_is_not_held_against_the_account_of_all(gateway, code, monkeypatch):
     failed = failure(gateway, code, monkeypatch, replace(MESSAGE, sender="ACME"))
 
-    assert (failed.kind, failed.of_message) == ("account", True)
+    assert (failed.kind, failed.message_specific) == ("account", True)
     assert call_result(failed, 0.0, FREE) is Call.WELL
 
 

@@ -9,12 +9,12 @@ from support_gateways import make
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
-    AddressesReceipts,
     FailureKind,
     Receipt,
     ReceiptForgedError,
     ReceiptRequest,
-    ReportsReceipts,
+    SupportsReceipts,
+    SupportsSignedReceiptUrl,
 )
 from otp_service.gateways.http import HttpSettings
 
@@ -31,7 +31,7 @@ def reporting(**receipts):
 
 
 def token_of(gateway, dispatch=DISPATCH):
-    return parse_qs(urlsplit(gateway.receipt_address(URL, dispatch)).query)["token"][0]
+    return parse_qs(urlsplit(gateway.sign_receipt_url(URL, dispatch)).query)["token"][0]
 
 
 def report(query=None, *, form=None, body=b"", peer="192.0.2.7", dispatch=DISPATCH):
@@ -41,14 +41,14 @@ def report(query=None, *, form=None, body=b"", peer="192.0.2.7", dispatch=DISPAT
 def test_it_reports_and_adds_to_the_address():
     gateway = reporting(**BY_TOKEN)
 
-    assert isinstance(gateway, ReportsReceipts)
-    assert isinstance(gateway, AddressesReceipts)
-    assert gateway.receipt_address(URL, DISPATCH) == f"{URL}?token=b6167ac0dd2677746e9c83db5fe56fbe"
+    assert isinstance(gateway, SupportsReceipts)
+    assert isinstance(gateway, SupportsSignedReceiptUrl)
+    assert gateway.sign_receipt_url(URL, DISPATCH) == f"{URL}?token=b6167ac0dd2677746e9c83db5fe56fbe"
 
 
 def test_more_can_be_added_to_the_address_whether_it_has_a_token_or_not():
     for receipts in (BY_TOKEN, BY_NETWORK):
-        url = reporting(**receipts).receipt_address(URL, DISPATCH) + "&status=1"
+        url = reporting(**receipts).sign_receipt_url(URL, DISPATCH) + "&status=1"
 
         assert url.startswith(f"{URL}?")
         assert parse_qs(urlsplit(url).query)["status"] == ["1"]
@@ -58,7 +58,7 @@ def test_a_token_is_good_for_its_dispatch_and_its_secret_only():
     gateway, other = reporting(**BY_TOKEN), reporting(**{**BY_TOKEN, "secret": SECRET[::-1]})
     genuine = {"token": token_of(gateway), "status": "1"}
 
-    assert gateway.receipt(report(genuine)).status is DeliveryStatus.DELIVERED
+    assert gateway.parse_receipt(report(genuine)).status is DeliveryStatus.DELIVERED
     for forged in (
         report({**genuine, "token": token_of(gateway, f"{DISPATCH[:-1]}0")}),
         report(genuine, dispatch=f"{DISPATCH[:-1]}0"),
@@ -70,7 +70,7 @@ def test_a_token_is_good_for_its_dispatch_and_its_secret_only():
         report(form=genuine),
     ):
         with pytest.raises(ReceiptForgedError):
-            gateway.receipt(forged)
+            gateway.parse_receipt(forged)
 
 
 @pytest.mark.parametrize(
@@ -90,28 +90,28 @@ def test_a_token_is_good_for_its_dispatch_and_its_secret_only():
 def test_a_network_is_believed_in_every_spelling_and_no_other_one(peer, believed):
     gateway = reporting(**BY_NETWORK)
     if believed:
-        assert gateway.receipt(report({"status": "1"}, peer=peer)).status is DeliveryStatus.DELIVERED
+        assert gateway.parse_receipt(report({"status": "1"}, peer=peer)).status is DeliveryStatus.DELIVERED
     else:
         with pytest.raises(ReceiptForgedError):
-            gateway.receipt(report({"status": "1"}, peer=peer))
+            gateway.parse_receipt(report({"status": "1"}, peer=peer))
 
 
 def test_where_both_are_set_both_are_needed():
     gateway = reporting(**BY_NETWORK, secret=SECRET)
     token = token_of(gateway)
 
-    assert gateway.receipt(report({"token": token, "status": "8"})).status is DeliveryStatus.SENT
+    assert gateway.parse_receipt(report({"token": token, "status": "8"})).status is DeliveryStatus.SENT
     for query, peer in (({"token": token, "status": "8"}, "198.51.100.1"), ({"status": "8"}, "192.0.2.7")):
         with pytest.raises(ReceiptForgedError):
-            gateway.receipt(report(query, peer=peer))
+            gateway.parse_receipt(report(query, peer=peer))
 
 
 def test_without_a_section_no_report_is_believed():
     gateway = make("http", url="https://sms.example")
 
-    assert gateway.receipt_address(URL, DISPATCH) == URL
+    assert gateway.sign_receipt_url(URL, DISPATCH) == URL
     with pytest.raises(ReceiptForgedError):
-        gateway.receipt(report({"token": "", "status": "1"}))
+        gateway.parse_receipt(report({"token": "", "status": "1"}))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_without_a_section_no_report_is_believed():
 def test_a_status_is_normalised_and_only_plain_words_stay_beside_it(word, status, raw):
     gateway = reporting(**BY_NETWORK)
 
-    assert gateway.receipt(report({"status": word})) == Receipt(status, raw)
+    assert gateway.parse_receipt(report({"status": word})) == Receipt(status, raw)
 
 
 @pytest.mark.parametrize("place", ["query", "form", "json"])
@@ -147,16 +147,16 @@ def test_the_status_and_the_reason_stand_where_the_section_says(place):
         "json": report(body=json.dumps({"a": [{"dlr": 2, "err": 27, "text": "482913"}]}).encode()),
     }
 
-    assert gateway.receipt(places.pop(place)) == Receipt(DeliveryStatus.UNDELIVERED, "2", "27")
+    assert gateway.parse_receipt(places.pop(place)) == Receipt(DeliveryStatus.UNDELIVERED, "2", "27")
     for elsewhere in places.values():
-        assert gateway.receipt(elsewhere) == Receipt(DeliveryStatus.UNKNOWN, "")
+        assert gateway.parse_receipt(elsewhere) == Receipt(DeliveryStatus.UNKNOWN, "")
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"[" * 5000, b'{"a": 1}', b'{"a": {"b": {"c": "482913"}}}', b"2"])
 def test_a_body_that_does_not_fit_is_unknown_and_not_an_error(body):
     gateway = reporting(**{**BY_NETWORK, "status": {"json": "a.b"}})
 
-    assert gateway.receipt(report(body=body)) == Receipt(DeliveryStatus.UNKNOWN, "")
+    assert gateway.parse_receipt(report(body=body)) == Receipt(DeliveryStatus.UNKNOWN, "")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_body_that_does_not_fit_is_unknown_and_not_an_error(body):
 def test_a_code_of_what_was_not_delivered_is_told_with_its_kind(status, code, reason, kind):
     kinds = {"destination": ["001"], "rejected": ["0b"]}
     gateway = reporting(**BY_NETWORK, reason={"query": "err"}, kinds=kinds)
-    read = gateway.receipt(report({"status": status, "err": code}))
+    read = gateway.parse_receipt(report({"status": status, "err": code}))
 
     assert (read.reason, read.kind) == (reason, kind)
 

@@ -20,7 +20,7 @@ from otp_service.domain.people import Meaning
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, GatewayError, ProviderRequest, Receipt, ReceiptRequest
 from otp_service.settings.sections import InboundSettings
-from otp_service.testing.provider import Provider
+from otp_service.testing.provider import FakeProvider
 from otp_service.testing.samples import CannedResponse
 
 EXAMPLE = ROOT / "config" / "examples" / "kannel.toml"
@@ -39,14 +39,14 @@ def operator() -> Iterator[Smsc]:
 
 
 @pytest.fixture(scope="module")
-def office() -> Iterator[Provider]:
+def office() -> Iterator[FakeProvider]:
     """Stands for the service where people's messages come in."""
-    with Provider() as office:
+    with FakeProvider() as office:
         yield office
 
 
 @pytest.fixture(scope="module")
-def kannel(operator: Smsc, office: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kannel]:
+def kannel(operator: Smsc, office: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kannel]:
     if part := missing_part():
         missing(part)
     kannel = Kannel(tmp_path_factory.mktemp("kannel"), operator.port, f"{office.url}/v1/inbound/kannel?token={TOKEN}")
@@ -159,7 +159,7 @@ def test_a_forged_report_changes_nothing_and_a_genuine_one_does(kannel: Kannel, 
     address = f"{service.base}/v1/receipts/unreported/{dispatch}"
     settings = section(kannel)
     settings.pop("kind")
-    genuine = make("http", **settings).receipt_address(address, dispatch)
+    genuine = make("http", **settings).sign_receipt_url(address, dispatch)
     wrong = genuine[:-1] + ("0" if genuine[-1] != "0" else "1")
 
     for forged in (f"{wrong}&status=2", f"{address}?status=2", f"{address}?token=&status=2"):
@@ -170,14 +170,14 @@ def test_a_forged_report_changes_nothing_and_a_genuine_one_does(kannel: Kannel, 
     assert delivery(service, one)["status"] == "undelivered"
 
 
-def test_an_operators_code_of_an_error_comes_through_kannel(kannel: Kannel, operator: Smsc, provider: Provider):
+def test_an_operators_code_of_an_error_comes_through_kannel(kannel: Kannel, operator: Smsc, provider: FakeProvider):
     """As the example says: its line of kinds, which has no effect there, is the one that is read here."""
     line = next(line for line in EXAMPLE.read_text().splitlines() if line.startswith("# kinds ="))
     settings = section(kannel, smsc="operator")
     settings.pop("kind")
     settings["receipts"] |= tomllib.loads(line.removeprefix("# "))
     gateway = make("http", **settings)
-    address = gateway.receipt_address(f"{provider.url}/r", MESSAGE.dispatch_id)
+    address = gateway.sign_receipt_url(f"{provider.url}/r", MESSAGE.dispatch_id)
 
     eventually(lambda: operator.bound)
     gateway.send(replace(MESSAGE, receipt_url=address, dispatch_id="dp_operator"))
@@ -189,7 +189,7 @@ def test_an_operators_code_of_an_error_comes_through_kannel(kannel: Kannel, oper
     )
     report = eventually(lambda: provider.received)[0]
 
-    assert gateway.receipt(
+    assert gateway.parse_receipt(
         ReceiptRequest(report.method, address, {}, report.query, {}, b"", "127.0.0.1", MESSAGE.dispatch_id)
     ) == Receipt(DeliveryStatus.UNDELIVERED, "2", "destination", FailureKind.DESTINATION)
 
@@ -204,7 +204,7 @@ def test_an_operators_code_of_an_error_comes_through_kannel(kannel: Kannel, oper
     ids=["English", "Urdu", "a sentence"],
 )
 def test_what_somebody_writes_comes_in_and_the_answer_is_sent(
-    kannel: Kannel, operator: Smsc, office: Provider, octets: bytes, coding: int, meaning: Meaning
+    kannel: Kannel, operator: Smsc, office: FakeProvider, octets: bytes, coding: int, meaning: Meaning
 ):
     """As the example has Kannel configured; without an answer nothing is sent."""
     settings = section(kannel)
@@ -216,7 +216,7 @@ def test_what_somebody_writes_comes_in_and_the_answer_is_sent(
     before = len(operator.submits)
     operator.deliver(deliver_body(octets, esm_class=0, data_coding=coding))
     (came,) = eventually(lambda: list(office.received))
-    read = gateway.inbound(
+    read = gateway.parse_inbound(
         ProviderRequest(came.method, f"{office.url}{came.target}", came.headers, came.query, {}, b"", "127.0.0.1")
     )
 

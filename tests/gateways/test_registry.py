@@ -10,7 +10,7 @@ from support_installation import tree
 from otp_service.cli.process_setup import reload_installation
 from otp_service.errors import ConfigurationError
 from otp_service.gateways import base
-from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, gateway_kind, known_kinds
+from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, gateway_kinds, load_gateway_class
 from otp_service.gateways.console import ConsoleGateway
 from otp_service.settings import settings_from
 
@@ -23,20 +23,21 @@ def installed(monkeypatch):
 
     def install(**claims):
         found = [EntryPoint(name, value, GATEWAY_ENTRY_POINTS) for name, values in claims.items() for value in values]
-        monkeypatch.setattr(base, "installed", lambda _group: found)
+        monkeypatch.setattr(base, "installed_entry_points", lambda _group: found)
 
     return install
 
 
 def test_all_kinds_of_ours_are_known():
-    assert set(known_kinds()) >= {"console", "http", "sandbox", "twilio"}
-    assert gateway_kind("console") is ConsoleGateway
+    assert set(gateway_kinds()) >= {"console", "http", "sandbox", "twilio"}
+    assert load_gateway_class("console") is ConsoleGateway
 
 
 def test_naming_one_kind_imports_no_other():
     program = (
-        "import sys; from otp_service.gateways.base import gateway_kind, known_kinds; known_kinds();"
-        "gateway_kind('console'); print([name for name in ('twilio', 'requests', 'pytest') if name in sys.modules])"
+        "import sys; from otp_service.gateways.base import load_gateway_class, gateway_kinds;"
+        "gateway_kinds(); load_gateway_class('console');"
+        "print([name for name in ('twilio', 'requests', 'pytest') if name in sys.modules])"
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
@@ -45,7 +46,7 @@ def test_naming_one_kind_imports_no_other():
 
 def test_an_unknown_kind_is_told_the_known_ones():
     with pytest.raises(ConfigurationError, match=r"no gateway of kind 'twillio'; there are: .*console, .*twilio"):
-        gateway_kind("twillio")
+        load_gateway_class("twillio")
 
 
 @pytest.mark.parametrize(
@@ -60,35 +61,35 @@ def test_an_unknown_kind_is_told_the_known_ones():
 def test_a_package_that_brings_no_gateway_is_told_what_is_wrong(installed, value, word):
     installed(acme=[value])
     with pytest.raises(ConfigurationError, match=word):
-        gateway_kind("acme")
+        load_gateway_class("acme")
 
 
 def test_a_kind_cannot_be_taken_over_by_another_package(installed):
     installed(console=[CONSOLE, "strange_package:ConsoleGateway"])
     with pytest.raises(ConfigurationError, match="More than one package brings a gateway of kind 'console'"):
-        gateway_kind("console")
+        load_gateway_class("console")
 
 
 @pytest.fixture
 def _looks_again_afterwards():
     yield
-    base.look_again()
+    base.forget_installed_entry_points()
 
 
 @pytest.mark.usefixtures("_looks_again_afterwards")
 def test_a_package_that_is_installed_meanwhile_is_found_at_a_reload(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    assert "acme" not in known_kinds()
+    assert "acme" not in gateway_kinds()
     package = tmp_path / "acme-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
     (package / "entry_points.txt").write_text(f"[{GATEWAY_ENTRY_POINTS}]\nacme = acme:Gateway\n")
     reload_installation(tmp_path / "missing.toml", settings_from(tree("redis://localhost:1/0")), ())
 
-    assert "acme" in known_kinds()
+    assert "acme" in gateway_kinds()
 
 
 def test_a_package_that_is_found_twice_is_one_package(installed):
     installed(console=[CONSOLE, CONSOLE])
 
-    assert gateway_kind("console") is ConsoleGateway
+    assert load_gateway_class("console") is ConsoleGateway

@@ -17,9 +17,9 @@ from otp_service.errors import StoreUnavailableError
 from otp_service.gateways import sandbox as sandbox_reports
 from otp_service.gateways.base import FailureKind, GatewayError, Receipt, ReceiptForgedError, ReceiptRequest
 from otp_service.gateways.sandbox import SandboxGateway
-from otp_service.testing.provider import Manner, MemoryMailbox, Provider, Received
+from otp_service.testing.provider import Behaviour, FakeProvider, MemoryMailbox, ReceivedRequest
 
-OVERTAKING = {"status": "delivered", "overtakes": True}
+OVERTAKING = {"status": "delivered", "before_response": True}
 FAILED = (FailureKind.UNAVAILABLE, "sandbox", False)
 
 
@@ -45,7 +45,7 @@ def reports(provider, number):
 
 def read(gateway, report, url):
     """Return what the gateway reads in a report that came to an address."""
-    return gateway.receipt(ReceiptRequest("POST", url, report.headers, {}, {}, report.body, "127.0.0.1", "dp_1"))
+    return gateway.parse_receipt(ReceiptRequest("POST", url, report.headers, {}, {}, report.body, "127.0.0.1", "dp_1"))
 
 
 def threads_beside(others):
@@ -212,7 +212,7 @@ def test_several_sandboxes_have_their_own_faults_and_one_mailbox():
         ({"rate": 0.0}, "how often fail or connection strikes"),
         ({"fail": "fraud", "every": 2, "rate": 0.5}, "either every or rate"),
         ({"report": "sent", "reports": [{"status": "sent"}]}, "either report or reports"),
-        ({"reports": [{"status": "sent", "after": 1, "overtakes": True}]}, "overtakes the answer or comes after"),
+        ({"reports": [{"status": "sent", "after": 1, "before_response": True}]}, "overtakes the answer or comes after"),
         ({"report": "sent"}, "receipt_secret is needed"),
         ({"report": "sent", "receipt_secret": ""}, "receipt_secret is needed"),
         ({"cases": [{"to": "*", "reports": [{"status": "sent"}]}]}, "receipt_secret is needed"),
@@ -247,7 +247,7 @@ def test_a_reason_that_nobody_has_seen_is_none(kind):
     gateway = make("sandbox", receipt_secret="secret-of-the-test")
     body = f'{{"status": "undelivered", "kind": {kind}}}'.encode()
     signature = hmac.digest(b"secret-of-the-test", URL_OF_ANOTHER.encode() + b"\n" + body, "sha256").hex()
-    report = Received("POST", "", {}, {"x-sandbox-signature": signature}, body)
+    report = ReceivedRequest("POST", "", {}, {"x-sandbox-signature": signature}, body)
 
     assert read(gateway, report, URL_OF_ANOTHER) == Receipt(DeliveryStatus.UNDELIVERED, "undelivered")
 
@@ -285,7 +285,7 @@ def test_a_report_can_overtake_the_answer(provider, answer):
 
 
 def test_a_call_waits_for_a_report_that_is_to_overtake_no_longer_than_its_time_out(provider):
-    provider.manner = Manner.SILENT
+    provider.behaviour = Behaviour.SILENT
     gateway, message = reporting(provider, timeout=0.1, reports=[OVERTAKING] * 20)
     began = time.monotonic()
 
@@ -327,7 +327,7 @@ def test_a_forged_report_is_believed_by_nobody(provider):
 
 
 def test_one_thread_posts_all_reports_and_ends_when_there_are_none_left(provider, monkeypatch):
-    monkeypatch.setattr(sandbox_reports, "_IDLE", 0.2)
+    monkeypatch.setattr(sandbox_reports, "_IDLE_TIMEOUT", 0.2)
     others = threads_beside(set())
     gateway, message = reporting(provider, reports=[{"status": "delivered", "after": 0.1}] * 5)
     for _ in range(10):
@@ -342,14 +342,14 @@ def test_one_thread_posts_all_reports_and_ends_when_there_are_none_left(provider
 
 
 def test_what_waits_beyond_the_bound_is_lost_and_holds_nobody_up(provider, monkeypatch):
-    monkeypatch.setattr(sandbox_reports, "MAX_WAITING", 2)
+    monkeypatch.setattr(sandbox_reports, "MAX_PENDING", 2)
     gateway, message = reporting(provider, reports=[OVERTAKING, *[{"status": "sent", "after": 0.3}] * 3])
     began = time.monotonic()
     gateway.send(message)
     gateway.send(message)
     took = time.monotonic() - began
     reports(provider, 3)
-    eventually(lambda: not gateway._reporter._waiting)
+    eventually(lambda: not gateway._poster._waiting)
 
     assert [report.document["status"] for report in provider.received] == ["delivered", "sent", "sent"]
     assert took < 5
@@ -368,7 +368,7 @@ def test_a_report_that_is_due_at_once_waits_for_no_later_one(provider):
 
 
 def test_a_report_that_nobody_takes_is_lost_and_the_next_one_is_not(provider):
-    with Provider() as gone:
+    with FakeProvider() as gone:
         nowhere = f"{gone.url}/v1/receipts/main/dp_1"
     gateway, message = reporting(provider, report="delivered")
     gateway.send(replace(message, receipt_url=nowhere))

@@ -7,9 +7,9 @@ from support_smpp import gateway_at
 from support_smsc import Smsc, deliver_body, tlv, wait_until
 
 from otp_service.gateways.base import InboundMessage
-from otp_service.gateways.smpp.gateway import message_of
-from otp_service.gateways.smpp.protocol import delivery_of
-from otp_service.testing.provider import MemoryDesk, MemoryInbox
+from otp_service.gateways.smpp.gateway import parse_message
+from otp_service.gateways.smpp.protocol import parse_deliver_sm
+from otp_service.testing.provider import MemoryInboundSink, MemoryReceiptSink
 
 MESSAGE = 0x00
 HEADER = 0x40
@@ -19,7 +19,7 @@ WIDE_FIRST_OF_TWO, PORTS = bytes((6, 8, 4, 0, 7, 2, 1)), bytes((6, 5, 4, 0, 1, 0
 
 
 def read(text=b"STOP", esm_class=MESSAGE, **parts):
-    return message_of(delivery_of(deliver_body(text, esm_class=esm_class, **parts)))
+    return parse_message(parse_deliver_sm(deliver_body(text, esm_class=esm_class, **parts)))
 
 
 @pytest.mark.parametrize(
@@ -65,33 +65,33 @@ def test_a_receipt_that_is_not_marked_as_one_is_no_message():
 def test_an_international_sender_has_a_plus(ton, source, sender):
     body = deliver_body(b"STOP", esm_class=MESSAGE).replace(b"\1\x01923001234567", bytes((ton, 1)) + source)
 
-    assert message_of(delivery_of(body)).sender == sender
+    assert parse_message(parse_deliver_sm(body)).sender == sender
 
 
 @given(st.binary(max_size=300))
 def test_whatever_comes_is_a_message_or_none(body):
-    found = message_of(delivery_of(body))
+    found = parse_message(parse_deliver_sm(body))
 
     assert found is None or isinstance(found, InboundMessage)
 
 
-class FullAtFirst(MemoryInbox):
+class FullAtFirst(MemoryInboundSink):
     """Takes all but the first message."""
 
-    def hand_in(self, message):
-        super().hand_in(message)
+    def accept(self, message):
+        super().accept(message)
         return len(self.messages) > 1
 
 
 def test_a_message_comes_in_over_the_session_and_is_no_receipt():
-    desk, inbox = MemoryDesk(), MemoryInbox()
-    with Smsc() as smsc, gateway_at(smsc, desk, inbox) as gateway:
+    receipt_sink, inbound_sink = MemoryReceiptSink(), MemoryInboundSink()
+    with Smsc() as smsc, gateway_at(smsc, receipt_sink, inbound_sink) as gateway:
         gateway.open()
         wait_until(lambda: smsc.bound)
         smsc.delivered(deliver_body(b"Stop.", esm_class=MESSAGE), deliver_body(b"id:7 stat:DELIVRD err:000 text:x"))
 
-    assert inbox.messages == [InboundMessage("", SENDER, "Stop.")]
-    assert [references[0] for references, _ in desk.receipts] == ["7"]
+    assert inbound_sink.messages == [InboundMessage("", SENDER, "Stop.")]
+    assert [references[0] for references, _ in receipt_sink.receipts] == ["7"]
 
 
 def test_a_message_that_cannot_be_taken_stays_at_the_smsc():

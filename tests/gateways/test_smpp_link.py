@@ -20,7 +20,7 @@ from otp_service.gateways.smpp import connection as smpp_connection
 from otp_service.gateways.smpp import protocol
 from otp_service.gateways.smpp.protocol import FAILURES, failure_of
 from otp_service.gateways.smpp.settings import SmppSettings
-from otp_service.testing.provider import MemoryDesk, Watch
+from otp_service.testing.provider import LeakDetector, MemoryReceiptSink
 
 SHORT = replace(MESSAGE, text="Your Acme code is 482913.")
 RECEIPT = (
@@ -127,12 +127,12 @@ def test_a_refused_bind_tells_of_the_smsc_whatever_its_status_says_of_messages(s
     with gateway_at(smsc, rebind_after=60.0) as gateway:
         failure = attempt(gateway, SHORT)
 
-    assert (failure.kind, failure.of_message) == (FailureKind.UNAVAILABLE, False)
+    assert (failure.kind, failure.message_specific) == (FailureKind.UNAVAILABLE, False)
 
 
 def test_transmitter_and_receiver_are_bound_apart(smsc):
-    desk = MemoryDesk()
-    with gateway_at(smsc, desk, bind="transmitter_and_receiver") as gateway:
+    receipt_sink = MemoryReceiptSink()
+    with gateway_at(smsc, receipt_sink, bind="transmitter_and_receiver") as gateway:
         gateway.send(SHORT)
         wait_until(lambda: len(smsc.bound) == 2)
         (receiver,) = [connection for connection in smsc.bound if connection.bound == "receiver"]
@@ -140,14 +140,14 @@ def test_transmitter_and_receiver_are_bound_apart(smsc):
         wait_until(lambda: smsc.acks)
 
     assert smsc.submits[0].connection is not receiver
-    assert desk.receipts[0][0][0] == "id-1"
+    assert receipt_sink.receipts[0][0][0] == "id-1"
 
 
 def test_several_binds_share_the_messages(smsc):
     smsc.delay = 0.5  # longer than all twelve need to come
     with gateway_at(smsc, binds=3, window=4) as gateway:
         gateway.open()
-        wait_until(lambda: all(smpp_connection.load == 0 for smpp_connection in gateway._links._submitting))
+        wait_until(lambda: all(smpp_connection.load == 0 for smpp_connection in gateway._pool._submitting))
         assert len(references(gateway, 12)) == 12
 
     shares = [
@@ -253,10 +253,10 @@ def test_closing_does_not_wait_for_a_session_that_the_smsc_leaves(smsc):
 def test_a_receipt_under_way_is_acknowledged_before_an_unbind_is(smsc):
     handed_in = threading.Event()
 
-    class Slow(MemoryDesk):
-        def hand_in(self, *receipt):
+    class Slow(MemoryReceiptSink):
+        def accept(self, *receipt):
             handed_in.wait(5)
-            return super().hand_in(*receipt)
+            return super().accept(*receipt)
 
     with gateway_at(smsc, Slow()) as gateway:
         gateway.send(SHORT)
@@ -282,7 +282,7 @@ def test_it_binds_again_when_the_smsc_shows_no_sign_of_life(smsc):
 
 
 def test_a_session_that_held_for_long_is_bound_again_at_once(smsc, monkeypatch):
-    monkeypatch.setattr(smpp_connection, "STABLE", 0.0)
+    monkeypatch.setattr(smpp_connection, "STABLE_SESSION", 0.0)
     with gateway_at(smsc, rebind_after=60.0) as gateway:
         gateway.send(SHORT)
         smsc.bound[0].cut()
@@ -399,10 +399,10 @@ def test_a_part_that_is_refused_after_another_was_accepted_is_ambiguous(smsc):
 def test_what_an_smsc_also_answers_because_of_a_number_is_about_the_message():
     statuses = {*FAILURES, 0x3FF, 0x400, 0x401, 0xFFFF_FFFF}
 
-    assert {status for status in statuses if failure_of(status).of_message} == {
+    assert {status for status in statuses if failure_of(status).message_specific} == {
         0x45, 0x64, 0xFE, 0x400, 0x401, 0xFFFF_FFFF,
     }  # fmt: skip
-    assert {failure_of(status).kind for status in statuses if failure_of(status).of_message} == {
+    assert {failure_of(status).kind for status in statuses if failure_of(status).message_specific} == {
         FailureKind.UNAVAILABLE
     }
 
@@ -481,7 +481,7 @@ def test_what_finds_no_place_in_the_window_is_unavailable_in_time_and_only_what_
 def test_a_window_in_which_no_place_is_found_is_told(smsc):
     with gateway_at(smsc, window=1, timeout=0.3) as gateway:
         assert references(gateway, 1) == {"id-1"}
-        (one,) = gateway._links._submitting
+        (one,) = gateway._pool._submitting
         # Whoever has the place lets it go at its own deadline: which of two that come together is told first is chance.
         one._session.window = asyncio.Semaphore(0)
         assert outcome_of(gateway)[0] == unavailable("window full")
@@ -543,71 +543,71 @@ def test_a_part_after_an_accepted_one_waits_for_the_end_of_a_hold_though_the_cal
 
 
 def test_receipts_are_handed_in_and_acknowledged(smsc):
-    desk = MemoryDesk()
+    receipt_sink = MemoryReceiptSink()
     tlvs = tlv(0x001E, b"0A1B2C3D\0") + tlv(0x0427, b"\x05")
-    with gateway_at(smsc, desk, receipt_ids="auto") as gateway:
+    with gateway_at(smsc, receipt_sink, receipt_ids="auto") as gateway:
         gateway.send(SHORT)
         assert smsc.delivered(deliver_body(RECEIPT % b"870928761"), deliver_body(tlvs=tlvs)) == [0, 0]
 
-    (text, first), (parameters, second) = desk.receipts
+    (text, first), (parameters, second) = receipt_sink.receipts
     assert "33E95179" in text
     assert parameters[0] == "0A1B2C3D"
     assert [first.status, second.status] == [DeliveryStatus.DELIVERED, DeliveryStatus.UNDELIVERED]
-    assert "code" not in f"{desk.receipts}"
+    assert "code" not in f"{receipt_sink.receipts}"
 
 
 def test_a_receipt_of_any_part_finds_the_message(smsc):
-    desk = MemoryDesk()
+    receipt_sink = MemoryReceiptSink()
     failed = (RECEIPT % b"id-1").replace(b"DELIVRD", b"UNDELIV")
-    with gateway_at(smsc, desk) as gateway:
+    with gateway_at(smsc, receipt_sink) as gateway:
         assert gateway.send(MESSAGE) == Accepted("id-2")
         smsc.delivered(*(deliver_body(text) for text in (RECEIPT % b"id-1", RECEIPT % b"id-2", failed)))
 
-    assert [(references[0], receipt.status) for references, receipt in desk.receipts] == [
+    assert [(references[0], receipt.status) for references, receipt in receipt_sink.receipts] == [
         ("id-2", DeliveryStatus.DELIVERED), ("id-2", DeliveryStatus.UNDELIVERED),
     ]  # fmt: skip
 
 
 def test_a_receipt_is_not_lost_when_all_parts_have_one_id(smsc):
     smsc.answer = lambda *_: (0, "one")
-    desk = MemoryDesk()
-    with gateway_at(smsc, desk) as gateway:
+    receipt_sink = MemoryReceiptSink()
+    with gateway_at(smsc, receipt_sink) as gateway:
         assert gateway.send(MESSAGE).reference == "one"
         assert smsc.delivered(deliver_body(RECEIPT % b"one")) == [0]
 
-    assert [(references[0], receipt.status) for references, receipt in desk.receipts] == [
+    assert [(references[0], receipt.status) for references, receipt in receipt_sink.receipts] == [
         ("one", DeliveryStatus.DELIVERED)
     ]
 
 
 def test_a_receipt_that_overtakes_the_answer_is_handed_in_before_it(smsc):
-    desk = MemoryDesk()
+    receipt_sink = MemoryReceiptSink()
 
     def receipt_first(submit, _):
         smsc.deliver(deliver_body(RECEIPT % b"id-1"), submit.connection)
         return SILENT
 
     smsc.answer = receipt_first
-    with gateway_at(smsc, desk) as gateway, ThreadPoolExecutor(1) as threads:
+    with gateway_at(smsc, receipt_sink) as gateway, ThreadPoolExecutor(1) as threads:
         sending = threads.submit(gateway.send, SHORT)
-        wait_until(lambda: desk.receipts)
+        wait_until(lambda: receipt_sink.receipts)
         assert not sending.done()
         smsc._reply(smsc.submits[0], 0, "id-1")
-        assert sending.result(5).reference == desk.receipts[0][0][0] == "id-1"
+        assert sending.result(5).reference == receipt_sink.receipts[0][0][0] == "id-1"
 
 
 def test_what_is_no_receipt_is_acknowledged_and_not_handed_in_as_one(smsc):
-    desk = MemoryDesk()
+    receipt_sink = MemoryReceiptSink()
     odd = [deliver_body(b"STOP", esm_class=0), b"", b"\0\1", deliver_body(b"what?")]
-    with gateway_at(smsc, desk) as gateway:
+    with gateway_at(smsc, receipt_sink) as gateway:
         gateway.send(SHORT)
         assert smsc.delivered(*odd) == [0, 0, 0, 0]
-    assert desk.receipts == []
+    assert receipt_sink.receipts == []
 
 
 def test_a_desk_that_fails_costs_no_session(smsc):
     class FailingDesk:
-        def hand_in(self, *_):
+        def accept(self, *_):
             raise RuntimeError
 
     with gateway_at(smsc, FailingDesk()) as gateway:
@@ -619,7 +619,7 @@ def test_a_desk_that_fails_costs_no_session(smsc):
 
 def test_a_receipt_that_was_not_taken_is_left_with_the_smsc(smsc):
     class DeskWithoutRedis:
-        def hand_in(self, *_):
+        def accept(self, *_):
             return False
 
     with gateway_at(smsc, DeskWithoutRedis()) as gateway:
@@ -633,13 +633,13 @@ def test_a_desk_that_is_slow_holds_up_no_submit_and_has_the_smsc_keep_what_is_to
     monkeypatch.setattr(protocol, "MAX_UNHANDLED", 2)
     ready = threading.Event()
 
-    class SlowDesk(MemoryDesk):
-        def hand_in(self, *receipt):
+    class SlowReceiptSink(MemoryReceiptSink):
+        def accept(self, *receipt):
             ready.wait(5)
-            return super().hand_in(*receipt)
+            return super().accept(*receipt)
 
-    desk = SlowDesk()
-    with gateway_at(smsc, desk) as gateway:
+    receipt_sink = SlowReceiptSink()
+    with gateway_at(smsc, receipt_sink) as gateway:
         gateway.send(SHORT)
         for number in (b"1", b"2", b"3"):
             smsc.deliver(deliver_body(RECEIPT % number))
@@ -649,11 +649,11 @@ def test_a_desk_that_is_slow_holds_up_no_submit_and_has_the_smsc_keep_what_is_to
         wait_until(lambda: len(smsc.acks) == 3)
 
     assert [status for _, status in smsc.acks] == [0x64, 0, 0]
-    assert [references[0] for references, _ in desk.receipts] == ["1", "2"]
+    assert [references[0] for references, _ in receipt_sink.receipts] == ["1", "2"]
 
 
 def test_nothing_of_what_goes_over_the_line_is_logged_or_printed(smsc, caplog, capsys):
-    watch = Watch(caplog, capsys)
+    leaks = LeakDetector(caplog, capsys)
     settings = SmppSettings.model_validate({"host": "127.0.0.1", "system_id": "shop-id", "password": "s3cret-9"})
     told = deliver_body(f"{MESSAGE.to} 482913".encode())
     with gateway_at(smsc, enquire_link=0.02) as gateway:
@@ -665,8 +665,8 @@ def test_nothing_of_what_goes_over_the_line_is_logged_or_printed(smsc, caplog, c
         smsc.bound[0].raw(MESSAGE.text.encode() * 3)
         wait_until(lambda: len(smsc.binds) >= 3)
 
-    watch.assert_no_log_gives_away(settings)
-    watch.assert_no_print_gives_away(settings)
+    leaks.assert_no_log_gives_away(settings)
+    leaks.assert_no_print_gives_away(settings)
 
 
 # Settings

@@ -10,7 +10,7 @@ from support_smsc import deliver_body, tlv
 
 from otp_service.domain.verification import DeliveryStatus as D
 from otp_service.gateways.base import Receipt
-from otp_service.gateways.smpp.gateway import MOST, Parts, Report, report_of, spellings
+from otp_service.gateways.smpp.gateway import MAX_REMEMBERED, MessageParts, ReportedPart, id_spellings, parse_receipt
 
 CODE = "482913"
 UUID = "b0a3c7de-5b0f-4cf5-8d5a-0a1f5a0a9d10"
@@ -59,23 +59,23 @@ OF_AN_OPERATOR = bytes.fromhex(
 
 @pytest.mark.parametrize(("text", "message_id", "status", "raw", "reason"), VENDORS, ids=[v[0][:40] for v in VENDORS])
 def test_what_operators_write_is_read(text, message_id, status, raw, reason):
-    report = report_of(deliver_body(text.encode("latin-1")))
+    report = parse_receipt(deliver_body(text.encode("latin-1")))
 
-    assert report == Report(message_id, Receipt(status, raw, reason))
+    assert report == ReportedPart(message_id, Receipt(status, raw, reason))
     assert CODE not in repr(report)
 
 
 def test_a_receipt_may_be_in_ucs2_or_in_a_payload():
     text = "id:5 stat:DELIVRD err:000 text:کوڈ"
 
-    assert report_of(deliver_body(text.encode("utf-16-be"), data_coding=8)).receipt.status is D.DELIVERED
-    assert report_of(deliver_body(b"", tlvs=tlv(0x0424, text.encode()))).message_id == "5"
+    assert parse_receipt(deliver_body(text.encode("utf-16-be"), data_coding=8)).receipt.status is D.DELIVERED
+    assert parse_receipt(deliver_body(b"", tlvs=tlv(0x0424, text.encode()))).message_id == "5"
 
 
 def test_a_receipt_of_an_operator_with_a_wrong_length_in_it_is_read():
-    report = report_of(OF_AN_OPERATOR)
+    report = parse_receipt(OF_AN_OPERATOR)
 
-    assert report == Report("117062716244798261", Receipt(D.DELIVERED, "DELIVRD"))
+    assert report == ReportedPart("117062716244798261", Receipt(D.DELIVERED, "DELIVRD"))
 
 
 @pytest.mark.parametrize(
@@ -89,38 +89,38 @@ def test_a_receipt_of_an_operator_with_a_wrong_length_in_it_is_read():
 )  # fmt: skip
 def test_parameters_are_believed_before_the_text(state, status, raw):
     tlvs = tlv(0x001E, b"abc-1\0") + tlv(0x0427, bytes((state,)))
-    report = report_of(deliver_body(b"id:999 stat:REJECTD err:000 text:x", tlvs=tlvs))
+    report = parse_receipt(deliver_body(b"id:999 stat:REJECTD err:000 text:x", tlvs=tlvs))
 
-    assert report == Report("abc-1", Receipt(status, raw))
+    assert report == ReportedPart("abc-1", Receipt(status, raw))
 
 
 def test_a_receipt_of_parameters_alone_is_one_also_without_the_bit():
     tlvs = tlv(0x001E, b"abc") + tlv(0x0427, b"\5") + tlv(0x0423, b"\3\0\1")
 
-    assert report_of(deliver_body(esm_class=0, tlvs=tlvs)) == Report(
+    assert parse_receipt(deliver_body(esm_class=0, tlvs=tlvs)) == ReportedPart(
         "abc", Receipt(D.UNDELIVERED, "UNDELIVERABLE", "network error 1")
     )
 
 
 def test_an_intermediate_notification_is_read_too():
-    assert report_of(deliver_body(b"id:4 stat:ENROUTE", esm_class=0x20)).receipt.status is D.SENT
+    assert parse_receipt(deliver_body(b"id:4 stat:ENROUTE", esm_class=0x20)).receipt.status is D.SENT
 
 
 @pytest.mark.parametrize("esm_class", [0x00, 0x40, 0x08, 0x10])
 def test_a_handset_cannot_write_a_receipt(esm_class):
-    assert report_of(deliver_body(b"id:1 stat:DELIVRD err:000", esm_class=esm_class)) is None
+    assert parse_receipt(deliver_body(b"id:1 stat:DELIVRD err:000", esm_class=esm_class)) is None
 
 
 @pytest.mark.parametrize("text", [b"", b"stat:DELIVRD", b"id: stat:DELIVRD", b"msgid:4 stat:DELIVRD", b"text:id:4"])
 def test_a_receipt_that_names_no_message_is_none(text):
-    assert report_of(deliver_body(text)) is None
+    assert parse_receipt(deliver_body(text)) is None
 
 
 @given(st.binary(max_size=80))
 def test_no_octets_whatever_are_an_error(octets):
-    report_of(octets)
-    report_of(deliver_body(octets[:40], tlvs=octets))
-    report_of(deliver_body(octets[:40], data_coding=8))
+    parse_receipt(octets)
+    parse_receipt(deliver_body(octets[:40], tlvs=octets))
+    parse_receipt(deliver_body(octets[:40], data_coding=8))
 
 
 def test_another_library_reads_the_same():
@@ -156,27 +156,27 @@ def test_another_library_reads_the_same():
     ],
 )
 def test_a_message_is_found_by_its_id_in_another_spelling(receipt_ids, answered, reported):
-    assert answered in chain(*spellings(reported, receipt_ids))
+    assert answered in chain(*id_spellings(reported, receipt_ids))
 
 
 def test_the_likeliest_spelling_comes_first_and_no_number_is_made_of_a_name():
     exact = ("12345678", "0012345678", "0000000012345678")
-    assert spellings("12345678", "same") == (exact,)
-    assert [group[0] for group in spellings("12345678", "auto")] == ["12345678", "bc614e", "305419896"]
-    assert spellings("12345678", "auto")[0] == exact
-    assert spellings("33E95179", "same") == (
+    assert id_spellings("12345678", "same") == (exact,)
+    assert [group[0] for group in id_spellings("12345678", "auto")] == ["12345678", "bc614e", "305419896"]
+    assert id_spellings("12345678", "auto")[0] == exact
+    assert id_spellings("33E95179", "same") == (
         ("33E95179", "33e95179", "0033E95179", "0033e95179", "00000000" + "33E95179", "00000000" + "33e95179"),
     )
     for receipt_ids in ("auto", "hex_to_decimal", "decimal_to_hex"):
-        assert spellings("msg-1", receipt_ids) == (("msg-1", "MSG-1"),)
+        assert id_spellings("msg-1", receipt_ids) == (("msg-1", "MSG-1"),)
 
 
 def report(message_id, status):
-    return Report(message_id, Receipt(status, "raw"))
+    return ReportedPart(message_id, Receipt(status, "raw"))
 
 
 def test_the_last_part_speaks_for_the_message_and_a_lost_part_against_it():
-    parts = Parts("same")
+    parts = MessageParts("same")
     parts.remember(("a1", "a2"), "a3")
 
     assert parts.references(report("a3", D.DELIVERED))[0][0] == "a3"
@@ -187,8 +187,8 @@ def test_the_last_part_speaks_for_the_message_and_a_lost_part_against_it():
 
 
 def test_parts_are_not_remembered_without_end():
-    parts = Parts("same")
-    for number in range(MOST + 1):
+    parts = MessageParts("same")
+    for number in range(MAX_REMEMBERED + 1):
         parts.remember((f"part-{number}",), "last")
 
     assert parts.references(report("part-0", D.FAILED))[0][0] == "part-0"
@@ -196,7 +196,7 @@ def test_parts_are_not_remembered_without_end():
 
 
 def test_what_would_be_a_part_by_a_guess_takes_nothing_from_the_message_that_is_meant():
-    parts = Parts("auto")
+    parts = MessageParts("auto")
     parts.remember(("10",), "11")
 
     exact, as_hex, _ = parts.references(report("16", D.FAILED))

@@ -15,7 +15,7 @@ from support_valkey import free_port
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind
-from otp_service.testing.provider import MemoryDesk
+from otp_service.testing.provider import MemoryReceiptSink
 
 URDU = "ایکمے شاپ: آپ کا کوڈ 482913 ہے۔ یہ 5 منٹ تک کارآمد ہے۔ کسی کو نہ بتائیں، ہمارا عملہ کبھی نہیں پوچھے گا۔"
 ENGLISH = "Acme Shop: to pay PKR 1,500.00 to Daraz from account 4821 enter 482913. Never share it with anybody. " * 4
@@ -119,13 +119,13 @@ def test_receipts_by_text_and_by_parameters_come_back(smsc):
         },
         lambda number: {"esm_class": 4, "tlvs": [tlv(0x001E, b"0A%06X\0" % number), tlv(0x0427, b"\2")]},
     )
-    desk = MemoryDesk()
-    with gateway_at(smsc, desk, receipt_ids="auto") as gateway:
+    receipt_sink = MemoryReceiptSink()
+    with gateway_at(smsc, receipt_sink, receipt_ids="auto") as gateway:
         reference = gateway.send(replace(MESSAGE, text="482913")).reference
-        wait_until(lambda: len(desk.receipts) == 2)
+        wait_until(lambda: len(receipt_sink.receipts) == 2)
 
-    assert all(reference in references for references, _ in desk.receipts)
-    assert [receipt.status for _, receipt in desk.receipts] == [DeliveryStatus.SENT, DeliveryStatus.DELIVERED]
+    assert all(reference in references for references, _ in receipt_sink.receipts)
+    assert [receipt.status for _, receipt in receipt_sink.receipts] == [DeliveryStatus.SENT, DeliveryStatus.DELIVERED]
 
 
 def test_throttling_is_told_and_passes(smsc):

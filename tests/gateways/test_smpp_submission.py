@@ -9,7 +9,7 @@ from support_smpp import ACCOUNT, MESSAGE, other_library
 from support_smsc import MESSAGE as LAYOUT
 from support_smsc import decoded
 
-from otp_service.gateways.smpp.protocol import relative, submissions
+from otp_service.gateways.smpp.protocol import relative_time, submit_bodies
 from otp_service.gateways.smpp.settings import SmppSettings
 
 GSM7 = (
@@ -26,7 +26,7 @@ def settings(**over):
 
 
 def submitted(text, expires_in=287, **over):
-    bodies = submissions(replace(MESSAGE, text=text, expires_in=expires_in), settings(**over))
+    bodies = submit_bodies(replace(MESSAGE, text=text, expires_in=expires_in), settings(**over))
     return [decoded(LAYOUT, body) for body in bodies]
 
 
@@ -138,7 +138,7 @@ def test_types_of_addresses_can_be_set():
     ],
 )
 def test_a_message_lives_no_longer_than_its_code(seconds, written):
-    assert relative(seconds) == written
+    assert relative_time(seconds) == written
     assert len(written) == 16
     assert submitted("x", expires_in=seconds)[0]["validity_period"] == written
 
@@ -151,7 +151,7 @@ def test_an_smsc_that_knows_no_relative_time_is_told_none():
 def test_another_library_writes_the_same_octets(concatenation, text):
     smpp34 = other_library()
     message = replace(MESSAGE, text=text)
-    for body in submissions(message, settings(concatenation=concatenation)):
+    for body in submit_bodies(message, settings(concatenation=concatenation)):
         ours = decoded(LAYOUT, body)
         members = {name: ours[name] for name, _ in LAYOUT if name != "sm_length"}
         tlvs = [smpp34.Tlv(tag, value) for tag, value in ours["tlvs"].items()]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from support_gateways import MESSAGE, require
 
 from otp_service.gateways.base import FailureKind, GatewayError
-from otp_service.testing.provider import context_of_tests
+from otp_service.testing.provider import gateway_context
 from otp_service.testing.samples import CannedResponse
 
 require("boto3", "moto")
@@ -24,7 +24,7 @@ ACCEPTED = "<PublishResponse><PublishResult><MessageId>1-2</MessageId></PublishR
 
 
 def gateway(**settings):
-    return SnsGateway(SnsSettings.model_validate({"region": REGION, **settings}), context_of_tests())
+    return SnsGateway(SnsSettings.model_validate({"region": REGION, **settings}), gateway_context())
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from otp_service.testing.samples import ExpectedRequest, read_back
+from otp_service.testing.samples import ExpectedRequest, parse_body
 
 HERE = Path(__file__).parent
 FAILED = re.compile(r"^FAILED \S*::(\w+)::(\w+)", re.MULTILINE)
@@ -50,10 +50,10 @@ def test_a_part_of_a_body_is_read_back_by_the_rule_or_is_not_written_by_it(rule,
     body = b"<t>" + written + b"</t>"
     if read is None:
         with pytest.raises(ValueError):
-            read_back(shown, body)
+            parse_body(shown, body)
     else:
-        assert read_back(shown, body) == {"text": read}
-    assert read_back(shown, b"<u></u>") is None
+        assert parse_body(shown, body) == {"text": read}
+    assert parse_body(shown, b"<u></u>") is None
 
 
 @pytest.fixture(scope="module")

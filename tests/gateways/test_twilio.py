@@ -14,9 +14,9 @@ from support_gateways import MESSAGE, make
 
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, GatewayError, ReceiptForgedError, ReceiptRequest
-from otp_service.gateways.twilio import FAILURES, FALL_BACK, OF_MESSAGE, TwilioSettings, twiml, voice_for
+from otp_service.gateways.twilio import DEFAULT_VOICE, FAILURES, MESSAGE_SPECIFIC, TwilioSettings, twiml, voice_for
 from otp_service.settings.sections import ConfiguredGateway
-from otp_service.testing.provider import assert_holds_nothing_private, everything_told
+from otp_service.testing.provider import assert_holds_nothing_private, exception_text
 from otp_service.testing.samples import CannedResponse
 
 ACCOUNT = {"account_sid": "AC0123456789abcdef0123456789abcdef", "auth_token": "token-of-the-test"}
@@ -119,7 +119,7 @@ def test_a_voice_is_no_markup(voice):
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_whatever_a_text_has_a_call_says_it_and_does_nothing_else(text):
-    document = ET.fromstring(twiml(text, FALL_BACK))  # noqa: S314 - our own document
+    document = ET.fromstring(twiml(text, DEFAULT_VOICE))  # noqa: S314 - our own document
 
     assert [(element.tag, len(element)) for element in document.iter()] == [("Response", 1), ("Say", 0)]
     assert "".join((document[0].text or "").split()) == "".join(XML_ONLY.sub(" ", text).split())
@@ -161,10 +161,10 @@ def test_the_signature_is_the_one_of_twilios_own_example():
     )
     gateway = make("twilio", **{**ACCOUNT, "auth_token": "12345"}, **SERVICE)
 
-    assert gateway.receipt(example).status is DeliveryStatus.UNKNOWN
+    assert gateway.parse_receipt(example).status is DeliveryStatus.UNKNOWN
     for forged in (replace(example, url=example.url + "0"), replace(example, form={**form, "Digits": "1235"})):
         with pytest.raises(ReceiptForgedError):
-            gateway.receipt(forged)
+            gateway.parse_receipt(forged)
 
 
 @pytest.mark.parametrize(("expires_in", "validity"), [(0, "1"), (1, "1"), (287, "287"), (36_001, "36000")])
@@ -224,7 +224,7 @@ def test_a_refusal_of_any_form_is_judged_and_gives_nothing_away(twilio, status, 
         make("twilio", **ACCOUNT, **SERVICE, base_url=twilio.url).send(MESSAGE)
 
     assert (str(failed.value), failed.value.ambiguous) == (failure, False)
-    assert_holds_nothing_private(everything_told(failed.value), TwilioSettings(**ACCOUNT, **SERVICE), "the failure")
+    assert_holds_nothing_private(exception_text(failed.value), TwilioSettings(**ACCOUNT, **SERVICE), "the failure")
 
 
 def test_an_answer_nested_beyond_reading_is_ambiguous(twilio):
@@ -244,22 +244,22 @@ def test_it_is_left_alone_for_as_long_as_it_asks(twilio):
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "of_message"),
+    ("code", "kind", "message_specific"),
     [
         pytest.param(21612, "unavailable", True, id="no route from this sender"),
         pytest.param(10004, "throttled", False, id="calls"),
     ],
 )
-def test_what_is_of_this_account_alone_lets_another_gateway_try(twilio, code, kind, of_message):
+def test_what_is_of_this_account_alone_lets_another_gateway_try(twilio, code, kind, message_specific):
     twilio.response = CannedResponse(status=400, body=f'{{"code": {code}}}')
     with pytest.raises(GatewayError) as failed:
         make("twilio", **ACCOUNT, **SERVICE, base_url=twilio.url).send(MESSAGE)
 
-    assert (str(failed.value), failed.value.of_message) == (f"{kind}: {code}", of_message)
+    assert (str(failed.value), failed.value.message_specific) == (f"{kind}: {code}", message_specific)
 
 
 def test_what_strangers_bring_about_by_the_number_they_pick_is_about_the_message():
     unavailable = {code for code, kind in FAILURES.items() if kind is FailureKind.UNAVAILABLE}
 
-    assert unavailable - OF_MESSAGE == {30008, 30036, 30046, 30410}  # Twilio's own, or nobody knows whose
-    assert OF_MESSAGE - unavailable == {21219, 21608}  # a trial account's list of numbers
+    assert unavailable - MESSAGE_SPECIFIC == {30008, 30036, 30046, 30410}  # Twilio's own, or nobody knows whose
+    assert MESSAGE_SPECIFIC - unavailable == {21219, 21608}  # a trial account's list of numbers

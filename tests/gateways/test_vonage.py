@@ -109,34 +109,34 @@ def test_an_address_that_vonage_would_refuse_costs_the_receipt_and_not_the_messa
 
 
 def test_an_address_is_marked_only_where_receipts_are_not_signed():
-    marked = make("vonage", **ACCOUNT, **MARKED).receipt_address(URL, MESSAGE.dispatch_id)
+    marked = make("vonage", **ACCOUNT, **MARKED).sign_receipt_url(URL, MESSAGE.dispatch_id)
 
     assert marked.startswith(f"{URL}?t=")
     assert len(marked) == len(URL) + 15
-    assert make("vonage", **ACCOUNT, **SIGNED).receipt_address(URL, MESSAGE.dispatch_id) == URL
+    assert make("vonage", **ACCOUNT, **SIGNED).sign_receipt_url(URL, MESSAGE.dispatch_id) == URL
 
 
 def test_a_marked_address_proves_itself_and_no_other():
     gateway = make("vonage", **ACCOUNT, **MARKED)
-    token = gateway.receipt_address(URL, MESSAGE.dispatch_id).partition("?t=")[2]
+    token = gateway.sign_receipt_url(URL, MESSAGE.dispatch_id).partition("?t=")[2]
 
-    assert gateway.receipt(report(b'{"status": "delivered"}', t=token)).status is DeliveryStatus.DELIVERED
+    assert gateway.parse_receipt(report(b'{"status": "delivered"}', t=token)).status is DeliveryStatus.DELIVERED
     for forged in (report(t=token, dispatch_id="dp_1"), report(t=token.lower()), report(t=""), report()):
         with pytest.raises(ReceiptForgedError):
-            gateway.receipt(forged)
+            gateway.parse_receipt(forged)
 
 
 def test_installations_mark_addresses_differently():
     others = make("vonage", **ACCOUNT, receipt_secret="another-secret-of-the-test")
-    url = make("vonage", **ACCOUNT, **MARKED).receipt_address(URL, MESSAGE.dispatch_id)
+    url = make("vonage", **ACCOUNT, **MARKED).sign_receipt_url(URL, MESSAGE.dispatch_id)
 
-    assert others.receipt_address(URL, MESSAGE.dispatch_id) != url
+    assert others.sign_receipt_url(URL, MESSAGE.dispatch_id) != url
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"status": "delivered"}', b"[", b'"sig"'])
 def test_without_a_proof_no_receipt_is_believed(body):
     with pytest.raises(ReceiptForgedError):
-        make("vonage", **ACCOUNT).receipt(report(body, t=""))
+        make("vonage", **ACCOUNT).parse_receipt(report(body, t=""))
 
 
 def signed_body(**members):
@@ -157,9 +157,9 @@ def signed_body(**members):
 )
 def test_a_signed_receipt_without_a_time_or_a_dispatch_is_refused(members):
     gateway = make("vonage", **ACCOUNT, **SIGNED)
-    assert gateway.receipt(report(signed_body().encode())).status is DeliveryStatus.DELIVERED
+    assert gateway.parse_receipt(report(signed_body().encode())).status is DeliveryStatus.DELIVERED
     with pytest.raises(ReceiptForgedError):
-        gateway.receipt(report(signed_body(**members).encode()))
+        gateway.parse_receipt(report(signed_body(**members).encode()))
 
 
 def test_a_member_cannot_be_hidden_in_the_name_of_another():
@@ -168,9 +168,9 @@ def test_a_member_cannot_be_hidden_in_the_name_of_another():
     body = signed_body(**{"err-code": "3", "messageId": "0B1"})
     hidden = body.replace('"err-code": "3", "messageId": "0B1"', '"err-code=3&messageId": "0B1"')
     assert hidden != body
-    assert gateway.receipt(report(body.encode())).reason == "destination 3"
+    assert gateway.parse_receipt(report(body.encode())).reason == "destination 3"
     with pytest.raises(ReceiptForgedError):
-        gateway.receipt(report(hidden.encode()))
+        gateway.parse_receipt(report(hidden.encode()))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_member_cannot_be_hidden_in_the_name_of_another():
 )
 def test_a_strange_body_is_refused_and_breaks_nothing(body):
     with pytest.raises(ReceiptForgedError):
-        make("vonage", **ACCOUNT, **SIGNED).receipt(report(body))
+        make("vonage", **ACCOUNT, **SIGNED).parse_receipt(report(body))
 
 
 def test_receipts_have_one_proof():

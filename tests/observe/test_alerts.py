@@ -16,21 +16,21 @@ ONCE = {
     "OtpServiceStoreErrors": 'otp_service_store_errors_total{operation="worker"}',
     "OtpServiceLedgerErrors": 'otp_service_ledger_errors_total{operation="recorder"}',
     "OtpServiceBacklogFull": (
-        'otp_service_verifications_started_total{application="shop",purpose="login",country="PK",outcome="backlog-full"}'
+        'otp_service_verification_starts_total{application="shop",purpose="login",country="PK",outcome="backlog-full"}'
     ),
     "OtpServiceMessagesGivenUp": 'otp_service_dead_letters_total{reason="defect"}',
-    "OtpServiceAccountRefused": 'otp_service_account_refusals_total{gateway="primary"}',
-    "OtpServiceGatewaySuspectsFraud": 'otp_service_dispatches_total{gateway="primary",outcome="fraud"}',
+    "OtpServiceAccountRefused": 'otp_service_gateway_account_errors_total{gateway="primary"}',
+    "OtpServiceGatewaySuspectsFraud": 'otp_service_gateway_calls_total{gateway="primary",outcome="fraud"}',
     "OtpServiceCeilingReached": (
         'otp_service_guard_refusals_total{application="shop",country="PK",rule="spend.day",mode="enforce"}'
     ),
-    "OtpServiceCodesAreWrong": 'otp_service_failure_alarms_total{application="shop"}',
+    "OtpServiceCodesAreWrong": 'otp_service_wrong_code_alarms_total{application="shop"}',
     "OtpServicePolicyFails": 'otp_service_policy_verdicts_total{policy="swap",verdict="unknown"}',
 }
 """Alerts for which once is enough, and a series of each, of a process that reports for all that time."""
 NEW, SINCE_LONG = "_x5 1+0x60", "1+0x65"
 """A minute a value: a series that comes with its first count, and one that has not changed for an hour."""
-ANSWERS = 'otp_service_http_request_seconds_count{method="POST",route="%s",status="%s"}'
+ANSWERS = 'otp_service_http_server_request_duration_seconds_count{method="POST",route="%s",status="%s"}'
 REFUSED = 'haproxy_backend_connection_errors_total{proxy="starts"}'
 
 if not shutil.which("promtool"):

@@ -38,8 +38,8 @@ SELECTOR = re.compile(r"\b(otp_service_\w+)(?:\{([^}]*)\})?")
 MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 
 VALUES = {
-    ("otp_service_verifications_started_total", "outcome"): {"accepted", *PROBLEM_KINDS},
-    ("otp_service_dispatches_total", "outcome"): {"accepted", *FailureKind},
+    ("otp_service_verification_starts_total", "outcome"): {"accepted", *PROBLEM_KINDS},
+    ("otp_service_gateway_calls_total", "outcome"): {"accepted", *FailureKind},
     ("otp_service_receipts_total", "status"): set(DeliveryStatus),
     ("otp_service_policy_verdicts_total", "verdict"): set(Ruling),
     ("otp_service_guard_refusals_total", "mode"): set(Mode),
@@ -105,7 +105,7 @@ def test_every_metric_of_ours_is_watched_but_those_that_are_named_here():
     families = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in EXPOSED}
 
     assert families - {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in watched} == {
-        "otp_service_inbound_messages", "otp_service_replies", "otp_service_breaker_changes"
+        "otp_service_inbound_messages", "otp_service_replies", "otp_service_gateway_breaker_changes"
     }  # fmt: skip
 
 

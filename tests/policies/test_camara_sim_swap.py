@@ -12,9 +12,9 @@ from support_policies import NUMBER, QUESTION
 from werkzeug import Request, Response
 
 from otp_service.policies import camara_sim_swap
-from otp_service.policies.base import ALLOW, DENY, AskedPolicy, PolicyContext, PolicyError, Ruling, not_by
+from otp_service.policies.base import ALLOW, DENY, ConfiguredPolicy, PolicyContext, PolicyError, Ruling, not_by
 from otp_service.policies.camara_sim_swap import ERRORS, CamaraSimSwapPolicy, CamaraSimSwapSettings
-from otp_service.testing.provider import Manner, Provider
+from otp_service.testing.provider import Behaviour, FakeProvider
 
 CHECK, TOKEN = "/sim-swap/v2/check", "/oauth2/token"
 
@@ -142,11 +142,11 @@ def test_no_redirect_is_followed(httpserver: HTTPServer, policy):
     assert requests_to(httpserver, "/elsewhere") == []
 
 
-@pytest.mark.parametrize("manner", [Manner.SILENT, Manner.DRIP])
-def test_a_server_that_never_ends_its_answer_is_not_waited_for(manner):
-    with Provider() as provider:
-        provider.manner = manner
-        asked = AskedPolicy("simswap", policy_of(provider.url), settings_of(provider.url, timeout=0.4), 2)
+@pytest.mark.parametrize("behaviour", [Behaviour.SILENT, Behaviour.DRIP])
+def test_a_server_that_never_ends_its_answer_is_not_waited_for(behaviour):
+    with FakeProvider() as provider:
+        provider.behaviour = behaviour
+        asked = ConfiguredPolicy("simswap", policy_of(provider.url), settings_of(provider.url, timeout=0.4), 2)
         began = time.monotonic()
         verdict = asked.ask(QUESTION)
 
@@ -227,9 +227,9 @@ def test_a_token_that_is_refused_is_replaced_once(httpserver: HTTPServer):
     assert len(requests_to(httpserver, CHECK)) == 3
 
 
-def source_of(httpserver: HTTPServer) -> camara_sim_swap.FetchedTokens:
+def source_of(httpserver: HTTPServer) -> camara_sim_swap.OAuthTokens:
     members = {"token": None, "token_url": httpserver.url_for(TOKEN), "client_id": "a", "client_secret": "b"}
-    return camara_sim_swap.FetchedTokens(settings_of("http://x", **members), camara_sim_swap.HttpClient(5))
+    return camara_sim_swap.OAuthTokens(settings_of("http://x", **members), camara_sim_swap.HttpClient(5))
 
 
 def test_a_token_that_another_thread_has_replaced_is_not_replaced_again(httpserver: HTTPServer):
@@ -237,7 +237,7 @@ def test_a_token_that_another_thread_has_replaced_is_not_replaced_again(httpserv
     source = source_of(httpserver)
     first = source.current()
 
-    assert [source.instead_of(first), source.instead_of(first), source.current()] == ["t2"] * 3
+    assert [source.replacement_for(first), source.replacement_for(first), source.current()] == ["t2"] * 3
 
 
 def test_an_operator_that_takes_no_token_at_all_is_not_known(httpserver: HTTPServer):

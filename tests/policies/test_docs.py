@@ -6,8 +6,8 @@ import tomllib
 from support_installation import tree
 from support_sources import ROOT
 
-from otp_service.policies.base import PolicyMode, PolicySettings, Unknown
-from otp_service.policies.camara_sim_swap import CamaraSimSwapSettings, Swapped
+from otp_service.policies.base import PolicyMode, PolicySettings, UnknownAction
+from otp_service.policies.camara_sim_swap import CamaraSimSwapSettings, SwapAction
 from otp_service.settings import settings_from
 
 PAGE = (ROOT / "docs" / "policies.md").read_text()
@@ -37,6 +37,12 @@ def test_the_policy_and_the_entry_point_that_it_shows_are_the_examples():
 
 
 def test_it_names_every_setting_and_every_word_of_one():
-    words = {*CamaraSimSwapSettings.model_fields, *PolicySettings.model_fields, *PolicyMode, *Unknown, *Swapped}
+    words = {
+        *CamaraSimSwapSettings.model_fields,
+        *PolicySettings.model_fields,
+        *PolicyMode,
+        *UnknownAction,
+        *SwapAction,
+    }
 
     assert [word for word in words if not re.search(rf"[`\"]{word}[`\"]", PAGE) and f"`{word} =" not in PAGE] == []

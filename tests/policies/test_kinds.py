@@ -8,7 +8,7 @@ from support_installation import tree
 
 from otp_service.errors import ConfigurationError
 from otp_service.gateways import base as gateways_base
-from otp_service.policies.base import POLICY_ENTRY_POINTS, PolicyContext, PolicySettings, policy_kind
+from otp_service.policies.base import POLICY_ENTRY_POINTS, PolicyContext, PolicySettings, load_policy_class
 from otp_service.settings import settings_from
 
 OURS = [entry.name for entry in entry_points(group=POLICY_ENTRY_POINTS) if entry.value.startswith("otp_service.")]
@@ -23,7 +23,7 @@ def settings_with(**policies):
 
 @pytest.mark.parametrize("kind", OURS)
 def test_a_kind_of_ours_keeps_the_contract(kind):
-    found = policy_kind(kind)
+    found = load_policy_class(kind)
 
     assert found.kind == kind
     assert issubclass(found.Settings, PolicySettings)
@@ -106,6 +106,6 @@ def test_settings_cannot_be_changed():
 
 def test_a_package_that_brings_no_policy_is_told_what_is_wrong(monkeypatch):
     found = [EntryPoint("acme", "otp_service.policies.base:Verdict", POLICY_ENTRY_POINTS)]
-    monkeypatch.setattr(gateways_base, "installed", lambda _group: found)
+    monkeypatch.setattr(gateways_base, "installed_entry_points", lambda _group: found)
     with pytest.raises(ConfigurationError, match="is not a policy: it lacks kind, Settings, judge"):
-        policy_kind("acme")
+        load_policy_class("acme")

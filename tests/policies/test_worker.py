@@ -14,7 +14,7 @@ from support_valkey import ValkeyServer
 from support_worker import Journal, working
 
 from otp_service.policies.base import DENY
-from otp_service.testing.provider import Manner, Provider
+from otp_service.testing.provider import Behaviour, FakeProvider
 
 SIMSWAP = {"kind": "camara_sim_swap", "unknown": "deny", "timeout": 0.4, "token": "given"}
 
@@ -52,11 +52,13 @@ def test_messages_that_no_policy_concerns_are_not_held_up_by_one_that_hangs(worl
     over.set()
 
 
-@pytest.mark.parametrize("manner", [Manner.SILENT, Manner.DRIP, Manner.FLOOD, Manner.CUT, Manner.ECHO])
+@pytest.mark.parametrize(
+    "behaviour", [Behaviour.SILENT, Behaviour.DRIP, Behaviour.FLOOD, Behaviour.CUT, Behaviour.ECHO]
+)
 @pytest.mark.parametrize("unknown", ["allow", "deny"])
-def test_an_operator_that_misbehaves_is_unknown_in_time(world: World, manner: Manner, unknown: str):
-    with Provider() as provider:
-        provider.manner = manner
+def test_an_operator_that_misbehaves_is_unknown_in_time(world: World, behaviour: Behaviour, unknown: str):
+    with FakeProvider() as provider:
+        provider.behaviour = behaviour
         policy = {**SIMSWAP, "unknown": unknown, "base_url": provider.url}
         installation, gateway = world.install(policies={"simswap": policy}), Journal()
         Caller(installation).start()

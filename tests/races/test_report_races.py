@@ -13,7 +13,7 @@ COUNT = 8
 """Messages of each kind, at about the same time."""
 CALLERS = 4
 UNDELIVERED = {"status": "undelivered"}
-EARLY, LATE = {**UNDELIVERED, "overtakes": True}, UNDELIVERED
+EARLY, LATE = {**UNDELIVERED, "before_response": True}, UNDELIVERED
 """Before the call's answer; in the same moment as it, while the next call is prepared."""
 CASES: dict[str, dict[str, Any]] = {
     "11": {"connection": "timeout", "reports": [EARLY]},

@@ -19,11 +19,11 @@ from support_pakistan import CONSENT, EXAMPLE, pakistan
 from otp_service.domain.people import Meaning
 from otp_service.domain.templates import Message
 from otp_service.errors import ConsentRequiredError, MessageNotClearedError
-from otp_service.gateways.base import InboundMessage, ReceivesMessages
+from otp_service.gateways.base import InboundMessage, SupportsInbound
 from otp_service.services.inbound import Reply, queue_reply, receive_message, send_replies
 from otp_service.services.registrations import RegistrationMonitor, today
 from otp_service.telemetry import metrics
-from otp_service.testing.provider import Provider
+from otp_service.testing.provider import FakeProvider
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def last_day(days: int) -> str:
 
 
 @pytest.fixture
-def provider() -> Iterator[Provider]:
-    with Provider() as provider:
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as provider:
         yield provider
 
 
@@ -200,7 +200,7 @@ def test_a_reply_that_the_providers_answer_could_carry_goes_under_the_registered
     gateways = {"t": {**twilio, "hosted_in": "PK"}}
     shop = pakistan(still_world, without=("gateways.sandbox",), gateways=gateways)
     receiver = shop.context.gateways["t"]
-    assert isinstance(receiver, ReceivesMessages)
+    assert isinstance(receiver, SupportsInbound)
     shop.start(**CONSENT)
     Sender(shop, t=gateway).deliver()
     record_events(shop.context)
@@ -227,7 +227,7 @@ def test_an_end_is_announced_once_a_day(still_world: World, days: int, event: st
 
     line = {"registration": "dev", "country": "PK", "event": event, "log_level": level}
     assert logs == [{**line, "days": days}, {**line, "days": days - 1}]
-    shown = f'otp_service_registration_days{{country="PK",registration="dev"}} {days - 1}.0'
+    shown = f'otp_service_registration_remaining_seconds{{country="PK",registration="dev"}} {86_400.0 * (days - 1)}'
     assert shown in metrics.exposition().decode().splitlines()
 
 
@@ -239,7 +239,7 @@ def test_one_that_left_the_configuration_is_told_no_more(still_world: World):
     RegistrationMonitor(shop.context.clearance).check_daily()
 
     told = re.findall(
-        r'otp_service_registration_days{country="PK",registration="(\w+)"}', metrics.exposition().decode()
+        r'otp_service_registration_remaining_seconds{country="PK",registration="(\w+)"}', metrics.exposition().decode()
     )
     assert told == ["renewed"]
 
@@ -253,7 +253,7 @@ def test_one_that_lasts_longer_is_not_announced(still_world: World):
 
 
 def test_the_service_connects_to_nothing_but_what_is_configured(
-    still_world: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    still_world: World, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     form = {"to": "{to_plain}", "from": "{sender}", "text": "{text}"}

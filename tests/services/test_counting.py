@@ -12,9 +12,9 @@ from otp_service.errors import OtpServiceError
 from otp_service.services.verifications import StartRequest, start
 from otp_service.telemetry import metrics
 
-STARTS = "otp_service_verifications_started_total"
-RESENDS = "otp_service_resends_total"
-CHECKS = "otp_service_checks_total"
+STARTS = "otp_service_verification_starts_total"
+RESENDS = "otp_service_verification_resends_total"
+CHECKS = "otp_service_verification_checks_total"
 
 Series = dict[tuple[str, ...], float]
 """Counts by application, purpose, country and outcome, or by application and reason."""

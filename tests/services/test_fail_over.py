@@ -26,7 +26,7 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import BreakerState, Call, DeliveryStatus
 from otp_service.services.delivery import MAX_HOLD, RetryPolicy
 from otp_service.telemetry import metrics
-from otp_service.worker.leases import Holding
+from otp_service.worker.jobs import HeldJobs
 
 GATEWAYS = {name: {"kind": "sandbox"} for name in ("first", "second")}
 
@@ -540,7 +540,7 @@ def test_a_backlog_that_finds_nobody_free_stays_in_its_lane_in_its_order(still_w
     """Otherwise it would go round and round through Redis; so only the first of it asks."""
     gateways = {"first": {"kind": "sandbox", "max_in_flight": 1, "timeout": 60}}
     shop = _shop(still_world, gateways=gateways)
-    outbox, holding = shop.context.store.outbox, Holding(8)
+    outbox, holding = shop.context.store.outbox, HeldJobs(8)
     shop.start()
     (job,) = jobs_of(shop.context)
     dispatched(shop.context, job, "first", first=paced(in_flight=1, lease=60_000))
@@ -552,7 +552,7 @@ def test_a_backlog_that_finds_nobody_free_stays_in_its_lane_in_its_order(still_w
         assert (held.job.id, held.milliseconds) == (ids[0], 50)
         holding.hold(held.job, held.milliseconds)
         assert outbox.take("worker", 100, holding.full_queues()) == []
-        assert [one.id for one in holding.empty()] == ids[:1]
+        assert [one.id for one in holding.take_all()] == ids[:1]
         still_world.advance(0.05)
     assert (pending(still_world.client), still_world.client.zcard(DELAYED)) == (2, 0)
     still_world.advance(60)
@@ -578,5 +578,5 @@ def test_a_breaker_that_opens_and_closes_is_told_and_counted(still_world: World,
     ]
     assert told == [("warning", "breaker_open", "first"), ("info", "breaker_closed", "first")]
     exposed = metrics.exposition().decode()
-    assert 'otp_service_breaker_changes_total{gateway="first",state="open"}' in exposed
-    assert 'otp_service_breaker_changes_total{gateway="first",state="closed"}' in exposed
+    assert 'otp_service_gateway_breaker_changes_total{gateway="first",state="open"}' in exposed
+    assert 'otp_service_gateway_breaker_changes_total{gateway="first",state="closed"}' in exposed

@@ -12,7 +12,7 @@ from support_outbox import EVENTS, Scripted, Sender, story
 from otp_service.domain.templates import Message
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, Receipt
-from otp_service.services.receipts import Desk
+from otp_service.services.receipts import ReceiptRecorder
 from otp_service.store import keys
 
 DIGITS = NUMBER.removeprefix("+")
@@ -119,7 +119,7 @@ def test_what_can_be_one_is_kept_as_it_is(shop: Caller, plain: object, kind: typ
 def test_a_receipt_over_the_gateways_connection_finds_what_is_kept(shop: Caller, plain: object) -> None:
     one = shop.start()
     Sender(shop, first=OddConnected(plain)).deliver()
-    Desk(shop.context, "first").hand_in((str(plain),), Receipt(DeliveryStatus.DELIVERED, "DELIVRD"))
+    ReceiptRecorder(shop.context, "first").accept((str(plain),), Receipt(DeliveryStatus.DELIVERED, "DELIVRD"))
 
     assert story(shop, one)[0][3] == "delivered"
 

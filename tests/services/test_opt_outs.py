@@ -16,7 +16,7 @@ from otp_service.gateways.base import FailureKind, InboundMessage, Receipt
 from otp_service.ledger.people import Suppressions
 from otp_service.ledger.traffic import Traffic
 from otp_service.services.inbound import handle_message
-from otp_service.services.receipts import Desk, record_receipt, refer
+from otp_service.services.receipts import ReceiptRecorder, link_reference, record_receipt
 from otp_service.services.suppressions import add_suppressions
 from otp_service.store import keys
 
@@ -186,8 +186,8 @@ def test_an_opt_out_in_a_receipt_that_overtook_its_answer_is_not_forgotten(world
     (job,) = jobs_of(shop.context)
     made = dispatched(shop.context, job, "sandbox")
     said = Receipt(DeliveryStatus.FAILED, "REJECTD", None, FailureKind.DESTINATION, opted_out=True)
-    assert Desk(shop.context, "sandbox").hand_in(("id-1",), said)
+    assert ReceiptRecorder(shop.context, "sandbox").accept(("id-1",), said)
     assert entries(shop) == []
-    refer(shop.context, "sandbox", "id-1", made.dispatch_id)
+    link_reference(shop.context, "sandbox", "id-1", made.dispatch_id)
 
     assert len(entries(shop)) == 1

@@ -43,7 +43,7 @@ def _health(shop: Caller) -> GatewayHealth:
 @pytest.mark.parametrize("ambiguous", [False, True])
 def test_a_failure_that_is_about_the_message_says_nothing_of_the_gateway(shop: Caller, ambiguous: bool) -> None:
     """Otherwise a stranger could have it left alone for everybody, by the numbers that he picks."""
-    about_it = refused("unavailable", "30003", of_message=True, ambiguous=ambiguous)
+    about_it = refused("unavailable", "30003", message_specific=True, ambiguous=ambiguous)
     sender = _sent(shop, 8, *[about_it] * 8)
 
     assert sender.sent() == ["first"] * 8 + ["second"] * 8, "each went on to the next gateway all the same"
@@ -59,7 +59,7 @@ def test_the_same_failure_of_the_gateway_opens_its_breaker(shop: Caller) -> None
 
 
 def test_failures_about_messages_end_a_row_of_bad_calls_like_any_answer_in_time(shop: Caller) -> None:
-    bad, about_it = refused("unavailable"), refused("unavailable", "30003", of_message=True)
+    bad, about_it = refused("unavailable"), refused("unavailable", "30003", message_specific=True)
     _sent(shop, 9, *[bad] * 4, about_it, *[bad] * 4)
 
     assert _health(shop).state is BreakerState.CLOSED
@@ -67,7 +67,7 @@ def test_failures_about_messages_end_a_row_of_bad_calls_like_any_answer_in_time(
 
 def test_an_answer_about_the_message_that_comes_late_is_a_bad_call(frozen: FrozenValkey) -> None:
     shop = _shop(frozen, slow=1e-9)
-    _sent(shop, 6, *[refused("unavailable", of_message=True)] * 6)
+    _sent(shop, 6, *[refused("unavailable", message_specific=True)] * 6)
 
     assert _health(shop).state is BreakerState.OPEN
 
@@ -137,7 +137,7 @@ def test_what_a_gateway_asks_for_that_cannot_now_is_granted_as_where_it_throttle
 
 @pytest.mark.parametrize("kind", ["throttled", "unavailable"])
 def test_what_is_asked_for_because_of_a_number_leaves_the_gateway_to_all_others(shop: Caller, kind: str) -> None:
-    _sent(shop, 1, refused(kind, retry_after=60.0, of_message=True))
+    _sent(shop, 1, refused(kind, retry_after=60.0, message_specific=True))
 
     assert _health(shop).paused == 0
 

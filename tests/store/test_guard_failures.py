@@ -38,7 +38,7 @@ def _alarms(shop: Caller) -> list[int]:
 
 def _counted(application: str) -> float:
     text = metrics.exposition().decode()
-    lines = [one for one in text.splitlines() if one.startswith("otp_service_failure_alarms_total")]
+    lines = [one for one in text.splitlines() if one.startswith("otp_service_wrong_code_alarms_total")]
     return sum(float(one.split()[-1]) for one in lines if f'application="{application}"' in one)
 
 

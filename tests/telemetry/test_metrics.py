@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support_sources import ROOT
 
 from otp_service.telemetry import metrics
-from otp_service.telemetry.metrics import MAX_VALUES, Labels
+from otp_service.telemetry.metrics import MAX_VALUES, LabelValues
 
 USE = re.compile(r"metrics\.(\w+)\.(count|observe|set|clear)")
 
@@ -35,8 +35,8 @@ def _value(name, **labels):
 @pytest.mark.parametrize(
     ("counter", "name"),
     [
-        (metrics.starts, "otp_service_verifications_started_total"),
-        (metrics.resends, "otp_service_resends_total"),
+        (metrics.starts, "otp_service_verification_starts_total"),
+        (metrics.resends, "otp_service_verification_resends_total"),
     ],
 )
 def test_starts_and_resends_count_under_their_labels_each_in_its_own_metric(counter, name):
@@ -50,55 +50,55 @@ def test_starts_and_resends_count_under_their_labels_each_in_its_own_metric(coun
 def test_a_request_is_timed_by_method_route_and_status():
     labels = {"method": "POST", "route": "/of/this/test/<verification_id>", "status": "200"}
 
-    metrics.requests.observe(0.004, **labels)
+    metrics.request_duration.observe(0.004, **labels)
 
-    assert _value("otp_service_http_request_seconds_count", **labels) == 1
-    assert _value("otp_service_http_request_seconds_bucket", **labels, le="0.0025") == 0
-    assert _value("otp_service_http_request_seconds_bucket", **labels, le="0.005") == 1
+    assert _value("otp_service_http_server_request_duration_seconds_count", **labels) == 1
+    assert _value("otp_service_http_server_request_duration_seconds_bucket", **labels, le="0.0025") == 0
+    assert _value("otp_service_http_server_request_duration_seconds_bucket", **labels, le="0.005") == 1
 
 
 def test_a_gateway_call_counts_its_outcome_and_its_time():
-    metrics.dispatches.count(gateway="of-this-test", outcome="unavailable")
-    metrics.gateway_calls.observe(0.3, gateway="of-this-test")
+    metrics.gateway_calls.count(gateway="of-this-test", outcome="unavailable")
+    metrics.gateway_call_duration.observe(0.3, gateway="of-this-test")
     metrics.receipts.count(gateway="of-this-test", status="delivered")
 
-    assert _value("otp_service_dispatches_total", gateway="of-this-test", outcome="unavailable") == 1
+    assert _value("otp_service_gateway_calls_total", gateway="of-this-test", outcome="unavailable") == 1
     assert _value("otp_service_gateway_call_seconds_sum", gateway="of-this-test") == pytest.approx(0.3)
     assert _value("otp_service_receipts_total", gateway="of-this-test", status="delivered") == 1
 
 
 def test_a_breaker_is_seen_when_it_changes_and_as_it_is():
-    metrics.breaker_changes.count(gateway="of-this-test", state="open")
-    metrics.breaker_changes.count(gateway="of-this-test", state="closed")
-    metrics.breaker_changes.count(gateway="of-this-test", state="open")
-    metrics.gateway_open.set(1.0, gateway="of-this-test")
-    metrics.gateway_open.set(0.5, gateway="another-of-this-test")
+    metrics.gateway_breaker_changes.count(gateway="of-this-test", state="open")
+    metrics.gateway_breaker_changes.count(gateway="of-this-test", state="closed")
+    metrics.gateway_breaker_changes.count(gateway="of-this-test", state="open")
+    metrics.gateway_breaker_open.set(1.0, gateway="of-this-test")
+    metrics.gateway_breaker_open.set(0.5, gateway="another-of-this-test")
 
-    assert _value("otp_service_breaker_changes_total", gateway="of-this-test", state="open") == 2
-    assert _value("otp_service_breaker_changes_total", gateway="of-this-test", state="closed") == 1
-    assert _value("otp_service_gateway_open", gateway="of-this-test") == 1
-    assert _value("otp_service_gateway_open", gateway="another-of-this-test") == 0.5
-    assert 'otp_service_gateway_open{gateway="of-this-test"} 1.0' in metrics.exposition().decode().splitlines(), (
-        "a gateway's openness has no other label"
-    )
+    assert _value("otp_service_gateway_breaker_changes_total", gateway="of-this-test", state="open") == 2
+    assert _value("otp_service_gateway_breaker_changes_total", gateway="of-this-test", state="closed") == 1
+    assert _value("otp_service_gateway_breaker_open", gateway="of-this-test") == 1
+    assert _value("otp_service_gateway_breaker_open", gateway="another-of-this-test") == 0.5
+    assert (
+        'otp_service_gateway_breaker_open{gateway="of-this-test"} 1.0' in metrics.exposition().decode().splitlines()
+    ), "a gateway's openness has no other label"
 
 
 def test_lag_dead_letters_store_errors_and_checks_are_told():
     metrics.outbox_lag.set(12.5)
     metrics.dead_letters.count(reason="of_this_test")
     metrics.store_errors.count(operation="of_this_test")
-    metrics.checks.count(application="of-this-test", reason="wrong_code")
+    metrics.checks.count(application="of-this-test", outcome="wrong_code")
 
     assert _value("otp_service_outbox_lag_seconds") == 12.5
     assert _value("otp_service_dead_letters_total", reason="of_this_test") == 1
     assert _value("otp_service_store_errors_total", operation="of_this_test") == 1
-    assert _value("otp_service_checks_total", application="of-this-test", reason="wrong_code") == 1
+    assert _value("otp_service_verification_checks_total", application="of-this-test", outcome="wrong_code") == 1
 
 
 @pytest.mark.parametrize("value", ["+923001234567", "923001234567", "a\nb", "x" * 81, "Ünïcode", "493817"])
 def test_a_label_never_holds_what_may_be_personal(value):
     metrics.starts.count(application="shop", purpose=value, country=value, outcome="accepted")
-    metrics.requests.observe(0.001, method=metrics.method_of(value), route=value, status="404")
+    metrics.request_duration.observe(0.001, method=metrics.method_label(value), route=value, status="404")
 
     text = metrics.exposition().decode()
     assert value not in text
@@ -106,7 +106,7 @@ def test_a_label_never_holds_what_may_be_personal(value):
 
 
 def test_names_that_nobody_expects_cannot_grow_the_metrics_without_end(monkeypatch):
-    monkeypatch.setattr(metrics, "_labels", Labels())  # its own: what another test counts would be one too many
+    monkeypatch.setattr(metrics, "_labels", LabelValues())  # its own: what another test counts would be one too many
     for number in range(MAX_VALUES + 50):
         metrics.dead_letters.count(reason=f"reason-{number}")
 
@@ -115,20 +115,20 @@ def test_names_that_nobody_expects_cannot_grow_the_metrics_without_end(monkeypat
 
 
 def test_a_method_that_is_none_is_told_as_other():
-    assert [metrics.method_of(method) for method in ("POST", "BREW", "post")] == ["POST", "other", "other"]
+    assert [metrics.method_label(method) for method in ("POST", "BREW", "post")] == ["POST", "other", "other"]
 
 
 def test_a_gauge_that_is_cleared_tells_nothing():
-    metrics.registration_days.set(3, country="PK", registration="of-this-test")
-    assert _value("otp_service_registration_days", country="PK", registration="of-this-test") == 3
+    metrics.registration_remaining.set(259_200, country="PK", registration="of-this-test")
+    assert _value("otp_service_registration_remaining_seconds", country="PK", registration="of-this-test") == 259_200
 
-    metrics.registration_days.clear()
-    assert _value("otp_service_registration_days", country="PK", registration="of-this-test") == 0
+    metrics.registration_remaining.clear()
+    assert _value("otp_service_registration_remaining_seconds", country="PK", registration="of-this-test") == 0
 
 
 @pytest.mark.parametrize("labels", [{}, {"application": "x"}, {"application": "x", "reason": "y", "country": "PK"}])
 def test_a_label_too_few_or_too_many_is_a_defect(labels):
-    with pytest.raises(ValueError, match="otp_service_checks"):
+    with pytest.raises(ValueError, match="otp_service_verification_checks"):
         metrics.checks.count(**labels)
 
 
@@ -160,7 +160,7 @@ def test_the_server_answers_on_its_own_port():
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
 
 
-_WORKER = "from otp_service.telemetry import metrics; metrics.checks.count(application='shop', reason='approved')"
+_WORKER = "from otp_service.telemetry import metrics; metrics.checks.count(application='shop', outcome='approved')"
 _REPORTER = "from otp_service.telemetry import metrics; print(metrics.exposition().decode())"
 
 
@@ -174,18 +174,18 @@ def test_processes_that_share_the_directory_are_summed_and_a_new_start_forgets(t
     monkeypatch.chdir(tmp_path)
     directory = Path("metrics")
     before = dict(os.environ)
-    assert not metrics.is_shared()
-    variables = metrics.prepare_folder(directory)
+    assert not metrics.is_multiprocess()
+    variables = metrics.prepare_directory(directory)
     assert os.environ == before  # it is for the processes that are started: this one counts elsewhere already
     assert variables == {metrics.DIRECTORY_VARIABLE: str(tmp_path / "metrics")}  # wherever they start
     monkeypatch.setenv(*variables.popitem())
-    assert metrics.is_shared()
-    key = ("otp_service_checks_total", ("application", "shop"), ("reason", "approved"))
+    assert metrics.is_multiprocess()
+    key = ("otp_service_verification_checks_total", ("application", "shop"), ("outcome", "approved"))
     for _ in range(3):
         _run(_WORKER)
 
     assert _samples(_run(_REPORTER))[key] == 3
 
-    metrics.prepare_folder(directory)
+    metrics.prepare_directory(directory)
     assert list(directory.glob("*.db")) == []
     assert key not in _samples(_run(_REPORTER))

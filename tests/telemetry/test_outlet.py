@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from otp_service.telemetry.logging import outlet_of
+from otp_service.telemetry.logging import audit_line_writer
 
 LINE = '{"sequence":7,"link":"ab"}'
 
 
 def handed_out(place: str) -> None:
-    outlet = outlet_of(place)
+    outlet = audit_line_writer(place)
     assert outlet
     outlet(LINE)
 
@@ -67,4 +67,4 @@ def test_what_cannot_be_handed_out_is_told(tmp_path: Path, place: str):
 
 
 def test_without_a_place_there_is_no_outlet():
-    assert outlet_of("") is None
+    assert audit_line_writer("") is None

@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from otp_service.telemetry.redaction import PRIVATE_KEYS, REDACTED, Count, Plain, redact, redact_event, redact_text
+from otp_service.telemetry.redaction import (
+    PRIVATE_KEYS,
+    REDACTED,
+    SafeNumber,
+    SafeText,
+    redact,
+    redact_event,
+    redact_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -101,10 +109,13 @@ def test_small_numbers_are_shown_and_long_ones_are_not():
 
 
 def test_what_is_said_to_be_no_persons_data_is_shown_whatever_its_length():
-    link = Plain("7" * 64)
+    link = SafeText("7" * 64)
 
-    assert (redact(Count(9_233_312_345)), redact(link)) == (9_233_312_345, link)
-    assert redact_event(None, "info", {"code": Count(123456), "to": Plain("a")}) == {"code": REDACTED, "to": REDACTED}
+    assert (redact(SafeNumber(9_233_312_345)), redact(link)) == (9_233_312_345, link)
+    assert redact_event(None, "info", {"code": SafeNumber(123456), "to": SafeText("a")}) == {
+        "code": REDACTED,
+        "to": REDACTED,
+    }
 
 
 def test_nothing_can_begin_another_line_or_turn_the_text_around():

@@ -44,14 +44,14 @@ def spans(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spa
     """Traces in this process; what is yielded ends them and returns what was exported."""
     for name, value in collector.environ.items():
         monkeypatch.setenv(name, value)
-    tracing.switch(on=True)
+    tracing.set_enabled(on=True)
 
     def exported() -> list[Exported]:
-        tracing.switch(on=False)
+        tracing.set_enabled(on=False)
         return collector.spans
 
     yield exported
-    tracing.switch(on=False)
+    tracing.set_enabled(on=False)
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_a_message_keeps_its_trace_while_it_waits_goes_on_and_is_given_up(spans:
         shop.start()
     sender = Sender(shop, sandbox=Scripted(refused("channel"), refused("rejected")))
     (job,) = shop.context.store.outbox.take("worker", 1)
-    tracing.switch(on=False)  # a worker without traces, which carries them on
+    tracing.set_enabled(on=False)  # a worker without traces, which carries them on
     sender.hand_over(job)
     shop.context.store.outbox.requeue()
     (again,) = shop.context.store.outbox.take("worker", 1)
@@ -225,9 +225,9 @@ def test_an_exception_is_told_by_its_kind_alone(spans: Spans):
 
 def test_a_span_says_only_what_is_listed_and_nothing_that_a_log_would_mask(spans: Spans):
     with tracing.span("asked", "server"):
-        tracing.note(outcome=f"to {NUMBER}", problem="code 123456", status=201)
+        tracing.annotate(outcome=f"to {NUMBER}", problem="code 123456", status=201)
         with pytest.raises(KeyError):
-            tracing.note(number="x")
+            tracing.annotate(number="x")
 
     (asked,) = spans()
     assert asked.says == {
@@ -254,7 +254,7 @@ def test_a_process_tells_its_service_and_what_the_environment_says_of_it(
     spans()
     monkeypatch.setenv("OTEL_SERVICE_NAME", "codes")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=staging")
-    tracing.switch(on=True)
+    tracing.set_enabled(on=True)
     with tracing.span("asked", "server"):
         pass
     spans()
@@ -275,7 +275,7 @@ def test_nobody_waits_for_a_collector_that_hangs_or_is_away(
         environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{free_port()}"
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    tracing.switch(on=True)
+    tracing.set_enabled(on=True)
     api = Api(real_world, limits={"number": ["1000/hour"]}, **TRACED)
     took = []
     for _ in range(20):
@@ -283,7 +283,7 @@ def test_nobody_waits_for_a_collector_that_hangs_or_is_away(
         assert api.post("/v1/verifications", {"to": NUMBER}, traceparent=PARENT).status_code == 201
         took.append(time.perf_counter() - began)
     began = time.perf_counter()
-    tracing.switch(on=False)
+    tracing.set_enabled(on=False)
 
     assert max(took) < 1
     assert time.perf_counter() - began < 3
@@ -298,7 +298,7 @@ def test_traces_that_are_off_import_nothing_and_make_nothing():
     assert not loaded & {"otp_service.telemetry.otlp", "opentelemetry.sdk.trace", "opentelemetry.exporter"}
 
     with tracing.span("asked", "server", PARENT, application="shop"):
-        tracing.note("other", outcome="x")
+        tracing.annotate("other", outcome="x")
         assert (tracing.traceparent(), tracing.trace_id(), tracing.is_on()) == ("", "", False)
 
 

@@ -132,7 +132,7 @@ def test_a_gateway_that_refuses_our_account_is_passed_over_left_alone_and_named(
     )
     assert re.search(r"warn +gateways\.first: It is resting since it refuses our account", told.output)
     assert told.exit_code == 1
-    (refusals,) = re.findall(r'^otp_service_account_refusals_total{gateway="(\w+)"} (\d)', exposed, re.MULTILINE)
+    (refusals,) = re.findall(r'^otp_service_gateway_account_errors_total{gateway="(\w+)"} (\d)', exposed, re.MULTILINE)
     assert refusals[0] == "first"
     assert int(refusals[1]) >= 5, "so many open the breaker"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from support_jobs import job, names
 
-from otp_service.worker.leases import Every, InFlight
+from otp_service.worker.jobs import InFlight, Periodic
 
 
 @pytest.fixture
@@ -101,11 +101,11 @@ def test_who_waits_is_told_how_many_are_busy_when_the_time_is_over(in_flight: In
 
 def test_what_is_done_now_and_then_is_done_once_in_its_time(monkeypatch: pytest.MonkeyPatch):
     now, done = [100.0], []
-    monkeypatch.setattr("otp_service.worker.leases.time.monotonic", lambda: now[0])
-    duty = Every(5, lambda: done.append(now[0]))
+    monkeypatch.setattr("otp_service.worker.jobs.time.monotonic", lambda: now[0])
+    duty = Periodic(5, lambda: done.append(now[0]))
     for moment in (100.0, 102.0, 104.9, 105.0, 105.1, 120.0, 124.0):
         now[0] = moment
-        duty.tick()
+        duty.run_if_due()
     monkeypatch.undo()
 
     assert done == [100.0, 105.0, 120.0]

@@ -29,7 +29,7 @@ LIFE = 300
 FAILURES = {
     "unavailable": refused("unavailable"),
     "throttled": refused("throttled", "http 429"),
-    "about this message": refused("unavailable", of_message=True),
+    "about this message": refused("unavailable", message_specific=True),
 }
 ERROR = refused("error", "http 500")
 MOST_ERRORS = 4

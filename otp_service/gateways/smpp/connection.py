@@ -8,13 +8,13 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 
 from otp_service.gateways.base import FailureKind, GatewayError
-from otp_service.gateways.smpp.protocol import RESPONSE, Body, Command, Pdu, Session, c_string, failure_of
+from otp_service.gateways.smpp.protocol import RESPONSE, BodyReader, Command, Pdu, Session, c_string, failure_of
 from otp_service.gateways.smpp.settings import SmppSettings
 
 _VERSION = 0x34
 
 
-async def bound(
+async def connect_and_bind(
     settings: SmppSettings, command: Command, deliver: Callable[[bytes], Awaitable[bool]]
 ) -> Session | GatewayError:
     """Connect and bind within the time-out; a failure has the status of a bind that was refused."""
@@ -28,27 +28,27 @@ async def bound(
         return GatewayError(FailureKind.UNAVAILABLE, "connection")
     session, refused = Session(reader, writer, settings.window, deliver), True
     try:
-        refusal = await session.bind(command, _identity(settings), deadline - loop.time())
+        refusal = await session.bind(command, _bind_body(settings), deadline - loop.time())
         refused = refusal is not None
     finally:
         if refused:  # or canceled
-            session.end()
+            session.close()
     return refusal or session
 
 
-def _identity(settings: SmppSettings) -> bytes:
+def _bind_body(settings: SmppSettings) -> bytes:
     """Return the body of a bind: who we are, and that we take what comes to our own addresses."""
     names = (settings.system_id, settings.password.get_secret_value(), settings.system_type)
     return b"".join(map(c_string, names)) + bytes((_VERSION, 0, 0)) + c_string("")
 
 
-FIRST, LONGEST = 0.25, 8.0
+FIRST_HOLD, MAX_HOLD = 0.25, 8.0
 """Seconds."""
-LEAST = 0.001
+MIN_HOLD = 0.001
 """Seconds: less would be rounded to no pause at all."""
 
 
-class Pace:
+class Throttle:
     """Of one link, for all threads. A refusal for haste holds the link; the next one after that, twice as long.
 
     The seconds that it returns are what the workers are told, so that they leave the SMSC alone for as long as this
@@ -61,35 +61,35 @@ class Pace:
         self._step = 0.0
         self._until = 0.0
 
-    def refused(self) -> float:
-        """Note that we were too fast; return the seconds to wait, `FIRST` at least. Refusals of a burst count once."""
+    def slow_down(self) -> float:
+        """Hold after a refusal; return the seconds to wait, `FIRST_HOLD` at least. Refusals of a burst count once."""
         now = self._clock()
         if now >= self._until:
-            self._step = min(LONGEST, max(FIRST, 2 * self._step))
+            self._step = min(MAX_HOLD, max(FIRST_HOLD, 2 * self._step))
             self._until = now + self._step
-        self._until = max(self._until, now + FIRST)
+        self._until = max(self._until, now + FIRST_HOLD)
         return self._until - now
 
-    def accepted(self) -> None:
+    def speed_up(self) -> None:
         """Note that the pace was right: the next hold is shorter."""
         if self._clock() >= self._until:
-            self._step = self._step / 2 if self._step > FIRST else 0.0
+            self._step = self._step / 2 if self._step > FIRST_HOLD else 0.0
 
     async def wait(self, patience: float) -> float:
         """Wait while the link is held; return 0, or at once the seconds that are left when it lasts beyond a time."""
         while (left := self._until - self._clock()) > 0:
             if self._until >= patience:
-                return max(LEAST, left)
+                return max(MIN_HOLD, left)
             await asyncio.sleep(left)
         return 0.0
 
 
-LONGEST_DELAY = 60.0
-STABLE = 30.0
+MAX_REBIND_DELAY = 60.0
+STABLE_SESSION = 30.0
 """Seconds of a session after which its end says nothing against binding again at once."""
-FAREWELL = 2.0
+UNBIND_TIMEOUT = 2.0
 """Seconds that an ``unbind`` may take."""
-ALMOST = 0.9
+SILENCE_LIMIT = 0.9
 """Of a time-out, when a part of it passed before the submit."""
 
 
@@ -105,7 +105,7 @@ class Link:
     ) -> None:
         """Prepare, for use within the ``loop``; ``deliver`` takes the body of each ``deliver_sm``."""
         self._settings, self._command, self._deliver, self._loop = settings, command, deliver, loop
-        self._pace = Pace(loop.time)
+        self._throttle = Throttle(loop.time)
         self._margin = max(0.0, settings.timeout - (settings.slow or settings.timeout / 2))
         """Seconds before the deadline at which a call has become a slow one."""
         self._session: Session | None = None
@@ -119,19 +119,19 @@ class Link:
         """Messages that are being submitted; infinite while it is not bound."""
         return self._submitting if self._session and not self._session.over else float("inf")
 
-    async def keep(self) -> None:
+    async def stay_bound(self) -> None:
         """Bind, and again after each loss, until canceled; then unbind."""
         delay = 0.0
         try:
             while True:
-                delay = self._next(delay, await self._bound())
+                delay = self._next_delay(delay, await self._bind_once())
                 await asyncio.sleep(delay)
                 self._attempt = self._loop.create_future()
         finally:
             if not self._attempt.done():
                 self._attempt.set_result(_unavailable("closed"))
             if self._session:
-                await self._session.leave(FAREWELL)
+                await self._session.unbind(UNBIND_TIMEOUT)
 
     async def submit(self, bodies: tuple[bytes, ...], deadline: float) -> tuple[str, ...] | GatewayError:
         """Return the message ids of all parts, submitted one after the other, each when the one before is accepted.
@@ -143,36 +143,36 @@ class Link:
         self._submitting += 1
         try:
             for body in bodies:
-                answer = await self._submitted(body, deadline, deadline if ids else deadline - self._margin)
+                answer = await self._submit_part(body, deadline, deadline if ids else deadline - self._margin)
                 if isinstance(answer, GatewayError):
                     answer.ambiguous = answer.ambiguous or bool(ids)
                     return answer
-                ids.append(Body(answer.body).c_string())
+                ids.append(BodyReader(answer.body).c_string())
         finally:
             self._submitting -= 1
         return tuple(ids)
 
-    async def _bound(self) -> float:
+    async def _bind_once(self) -> float:
         """Bind, stay bound while that lasts, and return for how many seconds; from then on submits fail at once."""
-        outcome = await bound(self._settings, self._command, self._deliver)
+        outcome = await connect_and_bind(self._settings, self._command, self._deliver)
         self._attempt.set_result(outcome)
         if isinstance(outcome, GatewayError):
             return 0.0
         self._session, began = outcome, self._loop.time()
-        await outcome.last(self._settings.enquire_link, self._settings.timeout)
+        await outcome.keep_alive(self._settings.enquire_link, self._settings.timeout)
         self._session = None
         self._attempt = self._loop.create_future()
         self._attempt.set_result(_unavailable("connection"))
         return self._loop.time() - began
 
-    def _next(self, delay: float, lived: float) -> float:
+    def _next_delay(self, delay: float, lived: float) -> float:
         """Return the delay after another one: each longer, until a session lives longer than the first of them."""
         first = self._settings.rebind_after
-        if lived > STABLE:
+        if lived > STABLE_SESSION:
             return 0.0
-        return first if lived > first else min(LONGEST_DELAY, max(first, 2 * delay))
+        return first if lived > first else min(MAX_REBIND_DELAY, max(first, 2 * delay))
 
-    async def _submitted(self, body: bytes, deadline: float, patience: float) -> Pdu | GatewayError:
+    async def _submit_part(self, body: bytes, deadline: float, patience: float) -> Pdu | GatewayError:
         session: Session | GatewayError | None = None
         try:
             async with asyncio.timeout_at(deadline):
@@ -183,13 +183,13 @@ class Link:
         except TimeoutError:
             return _unavailable("window full" if session else "not bound")
         try:
-            if hold := await self._pace.wait(patience):
+            if hold := await self._throttle.wait(patience):
                 return GatewayError(FailureKind.THROTTLED, "held", retry_after=hold)
-            return self._judged(await self._asked(session, body, deadline))
+            return self._judge(await self._request(session, body, deadline))
         finally:
             session.window.release()
 
-    async def _asked(self, session: Session, body: bytes, deadline: float) -> Pdu | GatewayError:
+    async def _request(self, session: Session, body: bytes, deadline: float) -> Pdu | GatewayError:
         """Submit one PDU. A session that lets all submits wait for a time-out ends, whatever other life it shows.
 
         One that the SMSC unbinds ends by itself, when the last answer came or its time is up.
@@ -198,26 +198,26 @@ class Link:
             self._quiet_since = self._loop.time()
         self._unanswered += 1
         try:
-            answer = await session.ask(Command.SUBMIT_SM, body, deadline - self._loop.time())
+            answer = await session.request(Command.SUBMIT_SM, body, deadline - self._loop.time())
         finally:
             self._unanswered -= 1
         if isinstance(answer, Pdu):
             self._quiet_since = self._loop.time()
-        elif not session.over and self._loop.time() - self._quiet_since > ALMOST * self._settings.timeout:
-            session.end()
+        elif not session.over and self._loop.time() - self._quiet_since > SILENCE_LIMIT * self._settings.timeout:
+            session.close()
         return answer
 
-    def _judged(self, answer: Pdu | GatewayError) -> Pdu | GatewayError:
+    def _judge(self, answer: Pdu | GatewayError) -> Pdu | GatewayError:
         if isinstance(answer, GatewayError):
             return answer
         if answer.command == Command.SUBMIT_SM | RESPONSE and answer.status == 0:
-            self._pace.accepted()
+            self._throttle.speed_up()
             return answer
         if answer.status == 0:
             return GatewayError(FailureKind.UNAVAILABLE, "malformed answer", ambiguous=True)
         failure = failure_of(answer.status)
         if failure.kind is FailureKind.THROTTLED:
-            failure.retry_after = self._pace.refused()
+            failure.retry_after = self._throttle.slow_down()
         return failure
 
 
@@ -225,7 +225,7 @@ def _unavailable(code: str) -> GatewayError:
     return GatewayError(FailureKind.UNAVAILABLE, code)
 
 
-GRACE = 0.5
+LOOP_GRACE = 0.5
 """Seconds beyond the time-out after which a loop that does not answer is no longer waited for."""
 _COMMANDS = {
     "transceiver": (Command.BIND_TRANSCEIVER,),
@@ -233,23 +233,23 @@ _COMMANDS = {
 }
 
 
-class Links:
+class LinkPool:
     """They are kept from the making to the end of it; used by many threads."""
 
-    def __init__(self, settings: SmppSettings, name: str, hand_in: Callable[[bytes], bool]) -> None:
+    def __init__(self, settings: SmppSettings, name: str, accept: Callable[[bytes], bool]) -> None:
         """Begin to bind.
 
-        ``hand_in`` is given the body of each ``deliver_sm``, in the order in which they come, and tells whether it is
+        ``accept`` is given the body of each ``deliver_sm``, in the order in which they come, and tells whether it is
         done with it; the SMSC is asked to send the others again.
         """
-        self._hand_in = hand_in
-        self._desk = ThreadPoolExecutor(1, f"{name}-receipts")
+        self._accept = accept
+        self._delivery_thread = ThreadPoolExecutor(1, f"{name}-receipts")
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(lambda *_: None)  # the loop's own would log what its tasks hold
         commands = _COMMANDS[settings.bind] * settings.binds
         links = [(command, Link(settings, command, self._deliver, self._loop)) for command in commands]
         self._submitting = [link for command, link in links if command is not Command.BIND_RECEIVER]
-        self._keeping = [self._loop.create_task(link.keep()) for _, link in links]
+        self._tasks = [self._loop.create_task(link.stay_bound()) for _, link in links]
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -262,38 +262,38 @@ class Links:
             submitting.close()
             return GatewayError(FailureKind.UNAVAILABLE, "closed")
         try:
-            return outcome.result(timeout + GRACE)
+            return outcome.result(timeout + LOOP_GRACE)
         except (TimeoutError, CancelledError):
             outcome.cancel()
         return GatewayError(FailureKind.UNAVAILABLE, "timeout", ambiguous=True)
 
     def stop(self) -> None:
         """Unbind and end the thread; whoever still waits for an answer hears that there will be none."""
-        leaving = asyncio.run_coroutine_threadsafe(self._leave(), self._loop)
+        leaving = asyncio.run_coroutine_threadsafe(self._unbind_all(), self._loop)
         with suppress(TimeoutError, CancelledError):
-            leaving.result(FAREWELL + GRACE)
+            leaving.result(UNBIND_TIMEOUT + LOOP_GRACE)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(GRACE)
-        self._desk.shutdown(wait=False)
+        self._thread.join(LOOP_GRACE)
+        self._delivery_thread.shutdown(wait=False)
 
     async def _submit(self, bodies: tuple[bytes, ...], deadline: float) -> tuple[str, ...] | GatewayError:
         link = min(self._submitting, key=lambda link: link.load)
         return await link.submit(bodies, deadline)
 
-    async def _leave(self) -> None:
-        for keeping in self._keeping:
-            keeping.cancel()
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+    async def _unbind_all(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         if rest:
-            await asyncio.wait(rest, timeout=GRACE / 5)
+            await asyncio.wait(rest, timeout=LOOP_GRACE / 5)
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
         await asyncio.sleep(0)
 
     async def _deliver(self, body: bytes) -> bool:
         with suppress(Exception):  # a body that breaks us would do so again
-            return await self._loop.run_in_executor(self._desk, self._hand_in, body)
+            return await self._loop.run_in_executor(self._delivery_thread, self._accept, body)
         return True
 
     def _run(self) -> None:

@@ -19,8 +19,15 @@ from otp_service.gateways.base import (
     Receipt,
 )
 from otp_service.gateways.http_client import reference_of
-from otp_service.gateways.smpp.connection import Links
-from otp_service.gateways.smpp.protocol import HAS_HEADER, OF_SENDER, Delivery, Tag, delivery_of, submissions
+from otp_service.gateways.smpp.connection import LinkPool
+from otp_service.gateways.smpp.protocol import (
+    HAS_HEADER,
+    SENDER_SPECIFIC,
+    DeliverSm,
+    Tag,
+    parse_deliver_sm,
+    submit_bodies,
+)
 from otp_service.gateways.smpp.settings import SmppSettings
 
 # The text form is vendor specific by the specification itself. It ends with the beginning of the message, code and all:
@@ -53,9 +60,9 @@ STATUSES = {
 }
 """Of the text form (Appendix B, table B-2)."""
 
-_KINDS = {0x04, 0x20}
+_RECEIPT_KINDS = {0x04, 0x20}
 """Kinds of ``deliver_sm`` by ``esm_class``: a receipt of the SMSC's, an intermediate notification."""
-_MESSAGE = re.compile(r"(?:^|\s)text\s*:", re.IGNORECASE)
+_TEXT = re.compile(r"(?:^|\s)text\s*:", re.IGNORECASE)
 _ID = re.compile(r"(?:^|\s)id:\s*([^\s:]{1,65})(?:\s|$)", re.IGNORECASE)
 _STATUS = re.compile(r"(?:^|\s)stat:\s*([A-Z]{1,12})(?:\s|$)", re.IGNORECASE)
 _ERROR = re.compile(r"(?:^|\s)err:\s*([0-9A-Z]{1,8})(?:\s|$)", re.IGNORECASE)
@@ -64,7 +71,7 @@ _WIDTHS = (8, 10, 16)
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportedPart:
     """A receipt, and the message id that it names."""
 
     message_id: str
@@ -73,25 +80,25 @@ class Report:
     """Both addresses in it: the handset's is one of them."""
 
 
-def report_of(body: bytes) -> Report | None:
+def parse_receipt(body: bytes) -> ReportedPart | None:
     """Return what the body of a ``deliver_sm`` reports, or ``None`` when it is no receipt or names no message."""
-    delivery = delivery_of(body)
-    receipted, text = delivery.receipted_message_id, delivery.decoded(delivery.octets)
-    if delivery.kind not in _KINDS and not receipted:
+    delivery = parse_deliver_sm(body)
+    receipted, text = delivery.receipted_message_id, delivery.decode(delivery.octets)
+    if delivery.kind not in _RECEIPT_KINDS and not receipted:
         return None
-    members = text[: found.start()] if (found := _MESSAGE.search(text)) else text
+    members = text[: found.start()] if (found := _TEXT.search(text)) else text
     message_id = receipted or _first(_ID, members)
     if not message_id:
         return None
-    return Report(message_id, _receipt(members, delivery.tlvs), (delivery.source, delivery.destination))
+    return ReportedPart(message_id, _receipt(members, delivery.tlvs), (delivery.source, delivery.destination))
 
 
-def is_worded(text: str) -> bool:
+def looks_like_receipt(text: str) -> bool:
     """Tell whether a text is written like a receipt; some SMSCs do not mark theirs as such."""
     return bool(_ID.search(text) and _STATUS.search(text))
 
 
-def spellings(message_id: str, receipt_ids: str) -> tuple[tuple[str, ...], ...]:
+def id_spellings(message_id: str, receipt_ids: str) -> tuple[tuple[str, ...], ...]:
     """Return how the SMSC wrote a receipt's id in its answer, the likeliest first; and then each way to guess it."""
     as_hex = [f"{int(message_id):x}"] if message_id.isdecimal() and message_id.isascii() else []
     as_decimal = [f"{int(message_id, 16)}"] if re.fullmatch("[0-9A-Fa-f]+", message_id) else []
@@ -101,10 +108,10 @@ def spellings(message_id: str, receipt_ids: str) -> tuple[tuple[str, ...], ...]:
         "hex_to_decimal": as_decimal or [message_id],
         "auto": [message_id, *as_hex, *as_decimal],
     }[receipt_ids]
-    return tuple(tuple(dict.fromkeys(_written(number))) for number in dict.fromkeys(numbers))
+    return tuple(tuple(dict.fromkeys(_padded(number))) for number in dict.fromkeys(numbers))
 
 
-def _written(number: str) -> list[str]:
+def _padded(number: str) -> list[str]:
     bare = number.lstrip("0") or number
     zeros = [bare, *map(bare.zfill, _WIDTHS)] if re.fullmatch("[0-9A-Fa-f]+", number) else []
     return [spelling for form in (number, *zeros) for spelling in (form, form.upper(), form.lower())]
@@ -133,12 +140,12 @@ def _first(pattern: re.Pattern[str], text: str) -> str:
     return found[1] if found else ""
 
 
-MOST = 20_000
+MAX_REMEMBERED = 20_000
 """Parts that are remembered, about the last hour's; their receipts come within minutes."""
 _FATAL = {DeliveryStatus.UNDELIVERED, DeliveryStatus.FAILED, DeliveryStatus.EXPIRED}
 
 
-class Parts:
+class MessageParts:
     """Of the messages that this process submitted. A message goes by the id of its last part.
 
     That part's receipt speaks for the message. Of the parts before it only a failure is of interest: without one part
@@ -157,17 +164,17 @@ class Parts:
         """
         with self._lock:
             self._messages.update((part, reference) for part in ids if part != reference)
-            while len(self._messages) > MOST:
+            while len(self._messages) > MAX_REMEMBERED:
                 self._messages.popitem(last=False)
 
-    def references(self, report: Report) -> tuple[tuple[str, ...], ...]:
+    def references(self, report: ReportedPart) -> tuple[tuple[str, ...], ...]:
         """Return what a message is known by to which a report belongs, and each guess at that.
 
         What would be a part's is that of its message, or nothing when the report says too little.
         """
         fatal = report.receipt.status in _FATAL
         with self._lock:
-            return tuple(self._of(own, fatal=fatal) for own in spellings(report.message_id, self._receipt_ids))
+            return tuple(self._of(own, fatal=fatal) for own in id_spellings(report.message_id, self._receipt_ids))
 
     def _of(self, own: tuple[str, ...], *, fatal: bool) -> tuple[str, ...]:
         whole = next((self._messages[spelling] for spelling in own if spelling in self._messages), None)
@@ -182,16 +189,16 @@ _CONCATENATED = {0x00: 2, 0x08: 3}
 of how many."""
 
 
-def message_of(delivery: Delivery) -> InboundMessage | None:
+def parse_message(delivery: DeliverSm) -> InboundMessage | None:
     """Return a message from somebody, ``None`` for anything else.
 
     SMPP has no name for one, so that a repetition is not known: to obey it twice does no harm.
     """
     if delivery.kind or delivery.receipted_message_id or not delivery.source:
         return None
-    header, octets = _parted(delivery)
-    text = delivery.decoded(octets)
-    if is_worded(text):
+    header, octets = _split_header(delivery)
+    text = delivery.decode(octets)
+    if looks_like_receipt(text):
         return None
     alone = _parts(header) <= 1 and delivery.tlvs.get(Tag.SAR_TOTAL_SEGMENTS, b"\1") <= b"\1"
     international = delivery.source_ton == _INTERNATIONAL and not delivery.source.startswith("+")
@@ -202,7 +209,7 @@ def message_of(delivery: Delivery) -> InboundMessage | None:
     )
 
 
-def _parted(delivery: Delivery) -> tuple[bytes, bytes]:
+def _split_header(delivery: DeliverSm) -> tuple[bytes, bytes]:
     """Return the user data header, without its length, and the text."""
     if not delivery.esm_class & HAS_HEADER or not delivery.octets:
         return b"", delivery.octets
@@ -231,53 +238,53 @@ class SmppGateway:
 
     def __init__(self, settings: SmppSettings, context: GatewayContext) -> None:
         self._settings, self._name = settings, context.name
-        self._desk, self._inbox = context.desk, context.inbox
-        self._parts = Parts(settings.receipt_ids)
+        self._receipts, self._inbound = context.receipts, context.inbound
+        self._parts = MessageParts(settings.receipt_ids)
         self._lock = threading.Lock()
-        self._links: Links | None = None
+        self._pool: LinkPool | None = None
 
     def open(self) -> None:
         """Bind, and stay bound."""
-        self._opened()
+        self._open_pool()
 
     def close(self) -> None:
         """Unbind. A message that is sent after that binds again."""
         with self._lock:
-            links, self._links = self._links, None
-        if links:
-            links.stop()
+            pool, self._pool = self._pool, None
+        if pool:
+            pool.stop()
 
     def send(self, message: Message) -> Accepted:
         """Submit all parts; accepted when each has a ``submit_sm_resp`` of status 0, under the id of the last.
 
         Binds when nobody did. A failure is ambiguous when an answer is missing, or when a part was accepted before.
         """
-        outcome = self._submitted(message)
+        outcome = self._submit(message)
         if isinstance(outcome, GatewayError):
-            outcome.of_message |= bool(message.sender) and outcome.provider_code in OF_SENDER
+            outcome.message_specific |= bool(message.sender) and outcome.provider_code in SENDER_SPECIFIC
             raise outcome  # outside of the handlers: what they catch holds the text
         reference = reference_of(outcome[-1] or None, message)
         self._parts.remember(outcome[:-1], reference)
         return Accepted(reference)
 
-    def _submitted(self, message: Message) -> tuple[str, ...] | GatewayError:
+    def _submit(self, message: Message) -> tuple[str, ...] | GatewayError:
         try:
-            bodies = submissions(message, self._settings)
+            bodies = submit_bodies(message, self._settings)
         except ValueError:
             return GatewayError(FailureKind.REJECTED, "message cannot be sent")
-        return self._opened().submit(bodies, self._settings.timeout)
+        return self._open_pool().submit(bodies, self._settings.timeout)
 
-    def _opened(self) -> Links:
+    def _open_pool(self) -> LinkPool:
         with self._lock:
-            if self._links is None:
-                self._links = Links(self._settings, f"smpp-{self._name}", self._hand_in)
-            return self._links
+            if self._pool is None:
+                self._pool = LinkPool(self._settings, f"smpp-{self._name}", self._accept)
+            return self._pool
 
-    def _hand_in(self, body: bytes) -> bool:
-        if message := message_of(delivery_of(body)):
-            return self._inbox.hand_in(message)
-        report = report_of(body)
+    def _accept(self, body: bytes) -> bool:
+        if message := parse_message(parse_deliver_sm(body)):
+            return self._inbound.accept(message)
+        report = parse_receipt(body)
         if report is None:
             return True
         references, *guesses = self._parts.references(report)
-        return not references or self._desk.hand_in(references, report.receipt, guesses, report.numbers)
+        return not references or self._receipts.accept(references, report.receipt, guesses, report.numbers)

@@ -63,7 +63,7 @@ class Pdu:
         return _HEADER.pack(_HEADER.size + len(self.body), self.command, self.status, self.sequence) + self.body
 
 
-async def read(reader: asyncio.StreamReader) -> Pdu:
+async def read_pdu(reader: asyncio.StreamReader) -> Pdu:
     """Return the next PDU; raise `EOFError` at the end, `ValueError` when what comes cannot be one."""
     length, command, status, sequence = _HEADER.unpack(await reader.readexactly(_HEADER.size))
     if not _HEADER.size <= length <= MAX_LENGTH:
@@ -81,14 +81,14 @@ def tlv(tag: int, value: bytes) -> bytes:
     return _TLV.pack(tag, len(value)) + value
 
 
-class Body:
+class BodyReader:
     """What is left of a body to read. Reading beyond its end gives nothing, since operators cut PDUs short."""
 
     def __init__(self, content: bytes) -> None:
         self._rest = content
 
     def __repr__(self) -> str:
-        return f"Body({len(self._rest)} octets)"
+        return f"BodyReader({len(self._rest)} octets)"
 
     def octets(self, count: int) -> bytes:
         """Return the next octets."""
@@ -165,9 +165,9 @@ FAILURES = {
     0xFE: ("ESME_RDELIVERYFAILURE", _U),  # delivery failure (data_sm_resp)
     0xFF: ("ESME_RUNKNOWNERR", _E),  # unknown error
 }
-OF_MESSAGE = frozenset({0x45, 0x64, 0xFE})
+MESSAGE_SPECIFIC = frozenset({0x45, 0x64, 0xFE})
 """Those of *unavailable* that SMSCs also answer because of the number or the text, while they are well."""
-OF_SENDER = frozenset({"ESME_RINVSRCADR", "ESME_RINVSRCTON", "ESME_RINVSRCNPI"})
+SENDER_SPECIFIC = frozenset({"ESME_RINVSRCADR", "ESME_RINVSRCTON", "ESME_RINVSRCNPI"})
 """Those of *account* that are about the message where it has a sender of its own."""
 VENDOR_SPECIFIC = 0x400
 """From here on the SMSC's makers decide; what they mean may pass, or be otherwise at another gateway. Most of it is
@@ -178,7 +178,7 @@ def failure_of(status: int) -> GatewayError:
     """Return what a status other than 0 means; one that no version of SMPP has yet is *rejected*."""
     of_vendor = status >= VENDOR_SPECIFIC
     name, kind = FAILURES.get(status, (f"0x{status:08X}", _U if of_vendor else _R))
-    return GatewayError(kind, name, of_message=of_vendor or status in OF_MESSAGE)
+    return GatewayError(kind, name, message_specific=of_vendor or status in MESSAGE_SPECIFIC)
 
 
 MAX_UNHANDLED = 1_000
@@ -199,7 +199,7 @@ class Session:
     ) -> None:
         """Begin to read. ``deliver`` is given the body of each ``deliver_sm``, and tells whether it is done with it."""
         self.window = asyncio.Semaphore(window)
-        self.waiting: dict[int, asyncio.Future[Pdu | None]] = {}
+        self.pending: dict[int, asyncio.Future[Pdu | None]] = {}
         """Answers that are awaited, by the number of the request."""
         self._writer, self._deliver = writer, deliver
         self._over, self._ended = asyncio.Event(), False
@@ -213,7 +213,7 @@ class Session:
         """Whether nothing more can be asked; answers to what was may still come."""
         return self._over.is_set()
 
-    async def ask(self, command: Command, body: bytes, within: float) -> Pdu | GatewayError:
+    async def request(self, command: Command, body: bytes, within: float) -> Pdu | GatewayError:
         """Return the answer to a request, of whatever status.
 
         Without one the failure is *unavailable*; it is ambiguous once the request was written.
@@ -221,7 +221,7 @@ class Session:
         if self.over or within <= 0:
             return GatewayError(FailureKind.UNAVAILABLE, "connection" if self.over else "timeout")
         self._sequence = sequence = self._sequence % LAST_SEQUENCE + 1
-        self.waiting[sequence] = asked = asyncio.get_running_loop().create_future()
+        self.pending[sequence] = asked = asyncio.get_running_loop().create_future()
         try:
             self._write(Pdu(command, 0, sequence, body))
             async with asyncio.timeout(within):
@@ -229,76 +229,76 @@ class Session:
         except TimeoutError:
             return GatewayError(FailureKind.UNAVAILABLE, "timeout", ambiguous=True)
         finally:
-            del self.waiting[sequence]
+            del self.pending[sequence]
         return answer or GatewayError(FailureKind.UNAVAILABLE, "connection", ambiguous=True)
 
     async def bind(self, command: Command, body: bytes, within: float) -> GatewayError | None:
         """Bind; return why not, which is *account* or *unavailable*: no message was sent."""
-        answer = await self.ask(command, body, within)
+        answer = await self.request(command, body, within)
         if isinstance(answer, Pdu) and answer.command == command | RESPONSE and answer.status == 0:
             return None
         refusal = answer if isinstance(answer, GatewayError) else failure_of(answer.status)
         kind = FailureKind.ACCOUNT if refusal.kind is FailureKind.ACCOUNT else FailureKind.UNAVAILABLE
         return GatewayError(kind, f"bind {refusal.provider_code}")
 
-    async def last(self, every: float, patience: float) -> None:
+    async def keep_alive(self, every: float, patience: float) -> None:
         """Return when it is over; ask for a sign of life at intervals, and end it when none comes."""
         while not self.over:
             with suppress(TimeoutError):
                 async with asyncio.timeout(every):
                     await self._over.wait()
                     return
-            if isinstance(await self.ask(Command.ENQUIRE_LINK, b"", patience), GatewayError):
-                self.end()
+            if isinstance(await self.request(Command.ENQUIRE_LINK, b"", patience), GatewayError):
+                self.close()
 
-    async def leave(self, within: float) -> None:
+    async def unbind(self, within: float) -> None:
         """Say good-bye and end it."""
-        await self.ask(Command.UNBIND, b"", within)
-        self.end()
+        await self.request(Command.UNBIND, b"", within)
+        self.close()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Close the connection; whoever awaits an answer hears that there will be none."""
         self._over.set()
         self._ended = True
         self._reading.cancel()
         self._writer.transport.abort()  # it waits for nobody; what was written has gone out where the peer reads
-        for asked in self.waiting.values():
+        for asked in self.pending.values():
             if not asked.done():
                 asked.set_result(None)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         with suppress(OSError, EOFError, ValueError):
             while not self._ended:
-                self._take(await read(reader))
+                self._dispatch(await read_pdu(reader))
                 await self._writer.drain()  # who does not read our answers is not read: they would pile up
-        self.end()
+        self.close()
 
-    def _take(self, pdu: Pdu) -> None:
+    def _dispatch(self, pdu: Pdu) -> None:
         if pdu.command & RESPONSE:
-            asked = self.waiting.get(pdu.sequence)
+            asked = self.pending.get(pdu.sequence)
             if asked and not asked.done():
                 asked.set_result(pdu)
         elif pdu.command == Command.DELIVER_SM:
-            self._take_in(pdu)
+            self._accept_delivery(pdu)
         elif pdu.command == Command.ENQUIRE_LINK:
             self._answer(pdu)
         elif pdu.command == Command.UNBIND:
-            self._leaving = self._leaving or asyncio.create_task(self._let_go(pdu))
+            self._leaving = self._leaving or asyncio.create_task(self._finish_unbind(pdu))
         else:
             self._write(Pdu(Command.GENERIC_NACK, _INVALID_COMMAND, pdu.sequence))
 
-    async def _let_go(self, unbind: Pdu) -> None:
+    async def _finish_unbind(self, unbind: Pdu) -> None:
         """Ask nothing more; end it once what is under way is answered, or waited for in vain."""
         self._over.set()
         try:
-            while self.waiting or self._handling:
-                under_way: list[asyncio.Future[Any]] = [*self.waiting.values(), *self._handling]
+            while self.pending or self._handling:
+                under_way: list[asyncio.Future[Any]] = [*self.pending.values(), *self._handling]
                 await asyncio.wait(under_way)
         finally:
             self._answer(unbind)
-            self.end()
+            self.close()
 
-    def _take_in(self, pdu: Pdu) -> None:
+    def _accept_delivery(self, pdu: Pdu) -> None:
         if len(self._handling) >= MAX_UNHANDLED:
             self._answer(pdu, _TRY_LATER, _NO_MESSAGE_ID)
             return
@@ -323,7 +323,7 @@ _UCS2 = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliverSm:
     """What a ``deliver_sm`` holds. The ``repr`` shows neither number nor text."""
 
     source_ton: int
@@ -347,14 +347,14 @@ class Delivery:
         """The id of the message that it reports on, where a parameter names it."""
         return self.tlvs.get(Tag.RECEIPTED_MESSAGE_ID, b"").partition(b"\0")[0].decode("ascii", "replace").strip()
 
-    def decoded(self, octets: bytes) -> str:
+    def decode(self, octets: bytes) -> str:
         """Return some of the text as text."""
         return octets.decode("utf-16-be", "replace") if self.coding == _UCS2 else octets.decode("latin-1")
 
 
-def delivery_of(body: bytes) -> Delivery:
+def parse_deliver_sm(body: bytes) -> DeliverSm:
     """Return what the body of a ``deliver_sm`` holds; what is missing is empty."""
-    rest = Body(body)
+    rest = BodyReader(body)
     rest.c_string()  # service_type
     source_ton, _ = rest.octet(), rest.octet()
     source = rest.c_string()
@@ -366,7 +366,7 @@ def delivery_of(body: bytes) -> Delivery:
     coding = rest.octets(4)[2:3]
     short = rest.octets(rest.octet())
     tlvs = rest.tlvs()
-    return Delivery(
+    return DeliverSm(
         source_ton=source_ton,
         source=source,
         destination=destination,
@@ -384,7 +384,7 @@ RECEIPT_WANTED = 1
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 
 
-def submissions(message: Message, settings: SmppSettings) -> tuple[bytes, ...]:
+def submit_bodies(message: Message, settings: SmppSettings) -> tuple[bytes, ...]:
     """Return the bodies of the PDUs that carry a message, in the order of its parts."""
     parts = (message.text,) if settings.concatenation == "payload" else segments(message.text)
     encoding = encoding_of(message.text)
@@ -392,7 +392,7 @@ def submissions(message: Message, settings: SmppSettings) -> tuple[bytes, ...]:
     return tuple(_bodies(message, settings, encoding, texts))
 
 
-def relative(seconds: int) -> str:
+def relative_time(seconds: int) -> str:
     """Return a span of time as ``YYMMDDhhmmsstnnR`` (section 7.1.1.2): at least a second, less than a month."""
     seconds = min(max(1, seconds), 31 * _DAY - 1)
     days, rest = divmod(seconds, _DAY)
@@ -408,7 +408,7 @@ def _bodies(message: Message, settings: SmppSettings, encoding: Encoding, texts:
     # Handsets join parts by this number, the sender and the destination: two messages in a row need different ones.
     number = secrets.randbelow(0x10000)
     for position, text in enumerate(texts, 1):
-        if settings.concatenation == "payload" and len(text) > _alone(encoding):
+        if settings.concatenation == "payload" and len(text) > _single_part_octets(encoding):
             yield _body(message, settings, 0, coding, b"", tlv(Tag.MESSAGE_PAYLOAD, text))
         elif len(texts) == 1:
             yield _body(message, settings, 0, coding, text)
@@ -420,7 +420,7 @@ def _bodies(message: Message, settings: SmppSettings, encoding: Encoding, texts:
             yield _body(message, settings, HAS_HEADER, coding, header + text)
 
 
-def _alone(encoding: Encoding) -> int:
+def _single_part_octets(encoding: Encoding) -> int:
     """Return the octets of the longest text that needs no concatenation, as they go over the wire."""
     return encoding.alone if encoding is Encoding.GSM7 else 2 * encoding.alone
 
@@ -436,7 +436,7 @@ def _sar(number: int, total: int, position: int) -> bytes:
 def _body(
     message: Message, settings: SmppSettings, esm_class: int, coding: int, text: bytes, optional: bytes = b""
 ) -> bytes:
-    validity = relative(message.expires_in) if settings.validity_period else ""
+    validity = relative_time(message.expires_in) if settings.validity_period else ""
     source_type, source = settings.source_of(message.sender)
     return b"".join((
         c_string(""),  # service_type: the default of the account

@@ -10,7 +10,17 @@ import pytest
 from support_policies import NUMBER, QUESTION, Judge, asked
 from support_service import eventually
 
-from otp_service.policies.base import ALLOW, DENY, Patience, Policies, PolicyError, Ruling, Verdict, not_by, only_by
+from otp_service.policies.base import (
+    ALLOW,
+    DENY,
+    Policies,
+    PolicyError,
+    Ruling,
+    TimeLimitedExecutor,
+    Verdict,
+    not_by,
+    only_by,
+)
 
 EVERY = {"sms", "voice", "whatsapp"}
 
@@ -74,7 +84,7 @@ def test_a_policy_whose_every_thread_hangs_is_unknown_in_time_and_begins_nothing
     assert {told(policy) for _ in range(5)} == {("unknown", "timeout")}
     assert time.monotonic() - began < 1.5
     assert len(judge.questions) == 2
-    assert not policy._patience._waiting
+    assert not policy._executor._waiting
 
 
 def test_a_policy_that_was_late_answers_the_next_question_in_its_place(never):
@@ -87,7 +97,7 @@ def test_a_policy_that_was_late_answers_the_next_question_in_its_place(never):
 
 
 def test_threads_are_kept_and_are_no_more_than_the_bound():
-    patience: Patience[str] = Patience("of this test", 3)
+    executor: TimeLimitedExecutor[str] = TimeLimitedExecutor("of this test", 3)
     found: list[str] = []
 
     def work():
@@ -95,7 +105,7 @@ def test_threads_are_kept_and_are_no_more_than_the_bound():
         return threading.current_thread().name
 
     def wait():
-        found.append(patience.wait_for(work, 5))
+        found.append(executor.run(work, 5))
 
     threads = [threading.Thread(target=wait) for _ in range(12)]
     for thread in threads:
@@ -104,16 +114,16 @@ def test_threads_are_kept_and_are_no_more_than_the_bound():
         thread.join()
 
     assert found == ["of this test"] * 12
-    assert patience._threads <= 3
-    assert patience._idle == patience._threads
+    assert executor._threads <= 3
+    assert executor._idle == executor._threads
 
 
 def test_one_thread_does_one_piece_of_work_after_the_other():
-    patience: Patience[int] = Patience("of this test", 3)
+    executor: TimeLimitedExecutor[int] = TimeLimitedExecutor("of this test", 3)
     found = set()
     for _ in range(5):
-        found.add(patience.wait_for(threading.get_ident, 5))
-        eventually(lambda: patience._idle == 1, 5)
+        found.add(executor.run(threading.get_ident, 5))
+        eventually(lambda: executor._idle == 1, 5)
 
     assert len(found) == 1
 
@@ -135,15 +145,15 @@ def test_where_no_thread_can_be_made_it_is_unknown(monkeypatch):
     with monkeypatch.context() as world:
         world.setattr(threading.Thread, "start", full)
         assert told(policy) == ("unknown", "no thread")
-    assert not policy._patience._waiting
+    assert not policy._executor._waiting
     assert told(policy) == ("allow", "")
 
 
 def test_a_process_ends_although_a_policy_hangs():
     program = (
         "import threading\n"
-        "from otp_service.policies.base import Patience\n"
-        "try:\n    Patience('x', 1).wait_for(threading.Event().wait, 0.05)\n"
+        "from otp_service.policies.base import TimeLimitedExecutor\n"
+        "try:\n    TimeLimitedExecutor('x', 1).run(threading.Event().wait, 0.05)\n"
         "except TimeoutError:\n    print('late')\n"
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=20)
@@ -166,7 +176,7 @@ def test_a_process_ends_although_a_policy_hangs():
 def test_it_is_asked_where_its_settings_say(members, concerned):
     policies = Policies([asked("one", Judge(), **members)])
 
-    assert bool(policies.concerning("shop", "login", "sms")) == concerned
+    assert bool(policies.applicable("shop", "login", "sms")) == concerned
 
 
 def test_what_passed_long_ago_is_forgotten(monkeypatch):

@@ -17,7 +17,7 @@ from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.errors import LedgerUnavailableError
 from otp_service.settings import settings_from
-from otp_service.worker.worker import Shifts
+from otp_service.worker.worker import ReloadableWorker
 
 KEYS = {"root": f"k1:{key()}", "pseudonym": key()}
 LIMITS = {"number": ["100/minute"], "application": ["1000/minute"], "ip": ["1000/minute"]}
@@ -53,7 +53,7 @@ def make(world: World):
 
 @contextlib.contextmanager
 def at_work(first: Installation):
-    shifts = Shifts(first)
+    shifts = ReloadableWorker(first)
     thread = threading.Thread(target=shifts.run)
     thread.start()
     try:
@@ -82,7 +82,7 @@ def test_what_is_being_handed_over_is_finished_and_the_rest_is_the_next_ones(mak
     with at_work(first) as (shifts, _):
         ids = [caller.start(f"+92300123450{one}") for one in range(6)]
         eventually(lambda: len(slow.served) == 2)
-        shifts.hand_over(second)
+        shifts.reload(second)
         eventually(lambda: len(sent(slow, quick)) == 6)
         assert len(sent(slow)) == 2
         assert sorted(sent(slow, quick)) == sorted(ids), "each of them once"
@@ -93,7 +93,7 @@ def test_the_connections_of_one_shift_are_closed_before_those_of_the_next_are_op
     Held.said.clear()
     first, second = make(Held("old")), make(Held("new"))
     with at_work(first) as (shifts, _):
-        shifts.hand_over(second)
+        shifts.reload(second)
         eventually(lambda: Held.said[-1:] == ["new opens"])
     assert Held.said == ["old opens", "old closes", "new opens", "new closes"]
 
@@ -114,7 +114,7 @@ def test_a_message_that_waits_for_a_gateways_turn_is_handed_back(make):
             caller.start(f"+92300123450{one}")
         eventually(lambda: in_hand(first.client))
         began = time.monotonic()
-        shifts.hand_over(second)
+        shifts.reload(second)
         eventually(lambda: len(free.served) == 2)
         assert time.monotonic() - began < 5, "it did not have to be claimed from a worker that is silent"
 
@@ -125,7 +125,7 @@ def test_who_stops_while_a_shift_is_handed_over_is_obeyed(make):
     with at_work(first) as (shifts, thread):
         Caller(first).start()
         eventually(lambda: slow.served)
-        waits = threading.Thread(target=shifts.hand_over, args=(second,))
+        waits = threading.Thread(target=shifts.reload, args=(second,))
         waits.start()
         time.sleep(0.1)
         shifts.stop()
@@ -141,18 +141,18 @@ def test_many_handed_over_at_once_end_with_the_last_one(make):
     last = Journal()
     with at_work(first) as (shifts, _):
         for one in (*others, make(last)):
-            shifts.hand_over(one)
+            shifts.reload(one)
         eventually(lambda: started(Caller(first)))  # one may have ended while it built the mirror; the next one does
         eventually(lambda: last.served)
 
 
 def test_no_thread_is_left_behind(make):
     with at_work(make(Journal())) as (shifts, _):
-        shifts.hand_over(make(Journal()))
+        shifts.reload(make(Journal()))
         eventually(lambda: shifts.present)
         time.sleep(1.0)
         before = threading.active_count()
         for _ in range(3):
-            shifts.hand_over(make(Journal()))
+            shifts.reload(make(Journal()))
         time.sleep(1.0)
         assert threading.active_count() <= before

@@ -64,7 +64,7 @@ class InFlight:
             return list(self._jobs.values())
 
 
-class Every:
+class Periodic:
     """Does something at most once in a number of seconds."""
 
     def __init__(self, seconds: float, action: Callable[[], None]) -> None:
@@ -72,7 +72,7 @@ class Every:
         self._action = action
         self._next = 0.0
 
-    def tick(self) -> None:
+    def run_if_due(self) -> None:
         """Do it if its time has come."""
         now = time.monotonic()
         if now >= self._next:
@@ -87,18 +87,18 @@ def renew(outbox: Outbox, consumer: str, in_flight: InFlight) -> None:
         outbox.renew(consumer, jobs)
 
 
-_APART = 0.005
+_RELEASE_INTERVAL = 0.005
 """Seconds between two jobs of a queue that go on: the first one's answer tells the others how long to wait."""
 
 
-class Holding:
+class HeldJobs:
     """The jobs that are held, by queue; the first to come is the first to go on. Used by many threads."""
 
-    def __init__(self, most: int) -> None:
-        """Let each queue have ``most`` jobs held before no more are taken from it."""
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        """Let each queue have ``limit`` jobs held before no more are taken from it."""
+        self._limit = limit
         self._held: dict[str, deque[Job]] = defaultdict(deque)
-        self._turn: dict[str, float] = {}
+        self._next_turn: dict[str, float] = {}
         """When the next job of a queue goes on, by the monotonic clock."""
         self._lock = threading.Lock()
 
@@ -108,30 +108,35 @@ class Holding:
             held = self._held[job.queue]
             place = next((i for i, other in enumerate(held) if job.order < other.order), len(held))
             held.insert(place, job)
-            self._turn[job.queue] = max(self._turn.get(job.queue, 0.0), time.monotonic() + milliseconds / 1000)
+            self._next_turn[job.queue] = max(
+                self._next_turn.get(job.queue, 0.0), time.monotonic() + milliseconds / 1000
+            )
 
-    def due(self) -> list[Job]:
+    def take_due(self) -> list[Job]:
         """Return the jobs that go on now: one of each queue whose time has come."""
         now = time.monotonic()
         with self._lock:
-            return [self._first(queue, now) for queue in [queue for queue, turn in self._turn.items() if turn <= now]]
+            return [
+                self._take_first(queue, now)
+                for queue in [queue for queue, turn in self._next_turn.items() if turn <= now]
+            ]
 
-    def next_in(self, queue: str) -> Job | None:
+    def take_next(self, queue: str) -> Job | None:
         """Return the first job of a queue, whether or not its time has come; ``None`` when none is held."""
         with self._lock:
-            return self._first(queue, time.monotonic()) if queue in self._turn else None
+            return self._take_first(queue, time.monotonic()) if queue in self._next_turn else None
 
-    def _first(self, queue: str, now: float) -> Job:
+    def _take_first(self, queue: str, now: float) -> Job:
         job = self._held[queue].popleft()
-        self._turn[queue] = now + _APART
+        self._next_turn[queue] = now + _RELEASE_INTERVAL
         if not self._held[queue]:
-            del self._held[queue], self._turn[queue]
+            del self._held[queue], self._next_turn[queue]
         return job
 
-    def wait(self) -> float:
+    def seconds_to_next(self) -> float:
         """Return the seconds until the next job goes on; infinite when none is held."""
         with self._lock:
-            return max(0.0, min(self._turn.values()) - time.monotonic()) if self._turn else float("inf")
+            return max(0.0, min(self._next_turn.values()) - time.monotonic()) if self._next_turn else float("inf")
 
     def full_queues(self) -> tuple[str, ...]:
         """Return the queues from which nothing more is to be taken.
@@ -143,13 +148,13 @@ class Holding:
             return tuple(
                 queue
                 for queue, held in self._held.items()
-                if len(held) >= self._most or any(not j.called for j in held)
+                if len(held) >= self._limit or any(not j.called for j in held)
             )
 
-    def empty(self) -> list[Job]:
+    def take_all(self) -> list[Job]:
         """Let go of all, and return them."""
         with self._lock:
             jobs = [job for held in self._held.values() for job in held]
             self._held.clear()
-            self._turn.clear()
+            self._next_turn.clear()
             return jobs

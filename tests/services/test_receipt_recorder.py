@@ -16,7 +16,7 @@ from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, Receipt
 from otp_service.gateways.smpp.gateway import SmppGateway
-from otp_service.services.receipts import Desk, record_receipt
+from otp_service.services.receipts import ReceiptRecorder, record_receipt
 from otp_service.store.outbox import EARLY_RECEIPT_LIFE, MAX_EARLY_RECEIPTS
 
 DELIVERED = Receipt(DeliveryStatus.DELIVERED, "DELIVRD")
@@ -47,8 +47,8 @@ def shop(frozen: FrozenValkey) -> Caller:
 
 
 @pytest.fixture
-def desk(shop: Caller) -> Desk:
-    return Desk(shop.context, "first")
+def recorder(shop: Caller) -> ReceiptRecorder:
+    return ReceiptRecorder(shop.context, "first")
 
 
 def _sent(shop: Caller, *answers: Accepted | Callable[[], None]) -> str:
@@ -58,9 +58,11 @@ def _sent(shop: Caller, *answers: Accepted | Callable[[], None]) -> str:
     return one
 
 
-def test_a_receipt_finds_its_dispatch_by_the_reference(frozen: FrozenValkey, shop: Caller, desk: Desk) -> None:
+def test_a_receipt_finds_its_dispatch_by_the_reference(
+    frozen: FrozenValkey, shop: Caller, recorder: ReceiptRecorder
+) -> None:
     one, other = _sent(shop, Accepted("A1")), _sent(shop, Accepted("B2"))
-    desk.hand_in(("B2",), DELIVERED)
+    recorder.accept(("B2",), DELIVERED)
 
     assert story(shop, one) == [(1, 1, "first", "sent", None)]
     assert story(shop, other) == [(1, 1, "first", "delivered", None)]
@@ -69,19 +71,19 @@ def test_a_receipt_finds_its_dispatch_by_the_reference(frozen: FrozenValkey, sho
     assert shop.read(other).verification.status == "pending", "it approves nothing"
 
 
-def test_a_receipt_that_overtakes_the_answer_is_not_lost(shop: Caller, desk: Desk) -> None:
-    one = _sent(shop, lambda: desk.hand_in(("SM1",), DELIVERED))
+def test_a_receipt_that_overtakes_the_answer_is_not_lost(shop: Caller, recorder: ReceiptRecorder) -> None:
+    one = _sent(shop, lambda: recorder.accept(("SM1",), DELIVERED))
 
     assert story(shop, one) == [(1, 1, "first", "delivered", None)]
     assert shop.read(one).verification.deliveries[0].reference == "SM1"
 
 
 def test_all_receipts_that_overtake_the_answer_are_recorded_in_their_order(
-    frozen: FrozenValkey, shop: Caller, desk: Desk
+    frozen: FrozenValkey, shop: Caller, recorder: ReceiptRecorder
 ) -> None:
     def be_quick() -> None:
-        desk.hand_in(("SM1",), SENT)
-        desk.hand_in(("SM1",), Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV", "27"))
+        recorder.accept(("SM1",), SENT)
+        recorder.accept(("SM1",), Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV", "27"))
 
     one = _sent(shop, be_quick)
 
@@ -89,75 +91,87 @@ def test_all_receipts_that_overtake_the_answer_are_recorded_in_their_order(
     assert shop.read(one).verification.sends == 2, "the next channel was asked at once"
 
 
-def test_of_two_terminal_receipts_that_overtake_the_answer_the_first_stands(shop: Caller, desk: Desk) -> None:
+def test_of_two_terminal_receipts_that_overtake_the_answer_the_first_stands(
+    shop: Caller, recorder: ReceiptRecorder
+) -> None:
     def be_quick() -> None:
-        desk.hand_in(("SM1",), DELIVERED)
-        desk.hand_in(("SM1",), Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV"))
+        recorder.accept(("SM1",), DELIVERED)
+        recorder.accept(("SM1",), Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV"))
 
     assert story(shop, _sent(shop, be_quick)) == [(1, 1, "first", "delivered", None)]
 
 
 @pytest.mark.parametrize("spelled", [("1f", "31"), ("31", "1f"), ("0031", "31")])
-def test_a_reference_may_be_spelled_in_more_ways_than_one(shop: Caller, desk: Desk, spelled: tuple[str, ...]) -> None:
+def test_a_reference_may_be_spelled_in_more_ways_than_one(
+    shop: Caller, recorder: ReceiptRecorder, spelled: tuple[str, ...]
+) -> None:
     one = _sent(shop, Accepted("31"))
-    desk.hand_in(spelled, DELIVERED)
+    recorder.accept(spelled, DELIVERED)
 
     assert story(shop, one) == [(1, 1, "first", "delivered", None)]
 
 
-def test_an_early_receipt_is_found_under_whichever_spelling_the_answer_has(shop: Caller, desk: Desk) -> None:
-    desk.hand_in(("1f", "31"), DELIVERED)
+def test_an_early_receipt_is_found_under_whichever_spelling_the_answer_has(
+    shop: Caller, recorder: ReceiptRecorder
+) -> None:
+    recorder.accept(("1f", "31"), DELIVERED)
 
     assert story(shop, _sent(shop, Accepted("31"))) == [(1, 1, "first", "delivered", None)]
 
 
 def test_a_receipt_of_one_gateway_says_nothing_of_anothers_message(shop: Caller) -> None:
     one = _sent(shop, Accepted("A1"))
-    Desk(shop.context, "second").hand_in(("A1",), DELIVERED)
+    ReceiptRecorder(shop.context, "second").accept(("A1",), DELIVERED)
 
     assert story(shop, one) == [(1, 1, "first", "sent", None)]
 
 
-def test_an_early_receipt_is_kept_for_some_minutes_only(frozen: FrozenValkey, shop: Caller, desk: Desk) -> None:
-    desk.hand_in(("A1",), DELIVERED)
+def test_an_early_receipt_is_kept_for_some_minutes_only(
+    frozen: FrozenValkey, shop: Caller, recorder: ReceiptRecorder
+) -> None:
+    recorder.accept(("A1",), DELIVERED)
     frozen.advance((EARLY_RECEIPT_LIFE + 1) / 1000)
 
     assert story(shop, _sent(shop, Accepted("A1"))) == [(1, 1, "first", "sent", None)]
 
 
-def test_an_early_receipt_is_used_up_by_the_message_that_it_is_about(shop: Caller, desk: Desk) -> None:
+def test_an_early_receipt_is_used_up_by_the_message_that_it_is_about(shop: Caller, recorder: ReceiptRecorder) -> None:
     """Some operators number their messages anew each day."""
-    _sent(shop, lambda: desk.hand_in(("SM1",), DELIVERED))
+    _sent(shop, lambda: recorder.accept(("SM1",), DELIVERED))
 
     assert story(shop, _sent(shop, Accepted("SM1"))) == [(1, 1, "first", "sent", None)]
 
 
 def test_early_receipts_of_a_reference_that_nobody_knows_do_not_fill_the_memory(
-    frozen: FrozenValkey, desk: Desk
+    frozen: FrozenValkey, recorder: ReceiptRecorder
 ) -> None:
     for _ in range(100):
-        desk.hand_in(("A1",), SENT)
+        recorder.accept(("A1",), SENT)
     (key,) = frozen.client.scan_iter("otp:{gateways}:early:*")
 
     assert frozen.client.llen(key) == MAX_EARLY_RECEIPTS
     assert b"A1" not in key
 
 
-def test_a_reference_is_known_as_long_as_the_record(frozen: FrozenValkey, shop: Caller, desk: Desk) -> None:
+def test_a_reference_is_known_as_long_as_the_record(
+    frozen: FrozenValkey, shop: Caller, recorder: ReceiptRecorder
+) -> None:
     one = _sent(shop, Accepted("A1"))
     frozen.advance(899.999)
-    desk.hand_in(("A1",), DELIVERED)
+    recorder.accept(("A1",), DELIVERED)
     assert story(shop, one)[0][3] == "delivered"
     frozen.advance(0.002)
     before = events(frozen.client)
-    desk.hand_in(("A1",), DELIVERED)
+    recorder.accept(("A1",), DELIVERED)
 
     assert events(frozen.client) == before
 
 
-def test_a_receipt_that_comes_again_or_late_changes_nothing(frozen: FrozenValkey, shop: Caller, desk: Desk) -> None:
+def test_a_receipt_that_comes_again_or_late_changes_nothing(
+    frozen: FrozenValkey, shop: Caller, recorder: ReceiptRecorder
+) -> None:
     one = _sent(shop, Accepted("A1"))
-    desk.hand_in(("A1",), DELIVERED)
+    recorder.accept(("A1",), DELIVERED)
     record_receipt = frozen.client.hgetall(f"otp:{{00}}:v:{one}")
     before = events(frozen.client)
     frozen.advance(1)
@@ -167,7 +181,7 @@ def test_a_receipt_that_comes_again_or_late_changes_nothing(frozen: FrozenValkey
         Receipt(DeliveryStatus.UNDELIVERED, "UNDELIV"),
         Receipt(DeliveryStatus.UNKNOWN, "?"),
     ):
-        desk.hand_in(("A1",), receipt)
+        recorder.accept(("A1",), receipt)
 
     assert frozen.client.hgetall(f"otp:{{00}}:v:{one}") == record_receipt
     assert events(frozen.client) == before
@@ -185,26 +199,26 @@ def test_what_only_the_answer_made_us_take_for_failed_may_be_reported_as_deliver
         assert [each[3] for each in story(shop, one)] == [status]
 
 
-def test_a_failure_that_the_gateway_itself_reported_stays(shop: Caller, desk: Desk) -> None:
+def test_a_failure_that_the_gateway_itself_reported_stays(shop: Caller, recorder: ReceiptRecorder) -> None:
     one = _sent(shop, Accepted("A1"))
     for receipt in (Receipt(DeliveryStatus.FAILED, "REJECTD", kind=FailureKind.DESTINATION), DELIVERED):
-        desk.hand_in(("A1",), receipt)
+        recorder.accept(("A1",), receipt)
 
     assert [each[3] for each in story(shop, one)] == ["failed"]
 
 
 def test_a_receipt_for_a_message_whose_answer_was_lost_is_told_by_its_own_reference_only(
-    shop: Caller, desk: Desk
+    shop: Caller, recorder: ReceiptRecorder
 ) -> None:
     """Without an answer there is no reference: the receipt is kept, and found by nobody; the story says so."""
     one = _sent(shop, timed_out())  # type: ignore[arg-type]
-    desk.hand_in(("A1",), DELIVERED)
+    recorder.accept(("A1",), DELIVERED)
 
     assert [each[3] for each in story(shop, one)] == ["unknown", "sent"]
 
 
 def test_what_redis_does_not_take_is_told_and_ends_nothing(
-    shop: Caller, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    shop: Caller, recorder: ReceiptRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
         raise StoreUnavailableError("away")
@@ -213,7 +227,7 @@ def test_what_redis_does_not_take_is_told_and_ends_nothing(
     monkeypatch.setattr(references, "dispatch_of", away)
     monkeypatch.setattr(references, "remember", away)
     with capture_logs() as lines:
-        assert not desk.hand_in(("A1",), DELIVERED), "the gateway is not to say that it was taken"
+        assert not recorder.accept(("A1",), DELIVERED), "the gateway is not to say that it was taken"
         one = _sent(shop, Accepted("A1"))
 
     told = [(line["log_level"], line["event"]) for line in lines]
@@ -258,7 +272,7 @@ class Line:
 
 @pytest.fixture
 def line(shop: Caller) -> Iterator[Line]:
-    with Smsc() as smsc, gateway_at(smsc, Desk(shop.context, "first"), receipt_ids="auto") as gateway:
+    with Smsc() as smsc, gateway_at(smsc, ReceiptRecorder(shop.context, "first"), receipt_ids="auto") as gateway:
         gateway.open()
         wait_until(lambda: smsc.bound)
         yield Line(smsc, shop, gateway)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from otp_service.gateways.base import FailureKind, GatewayError
-from otp_service.gateways.http_client import Answer, GatewayClient, failure_of_status
+from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 
@@ -239,7 +239,7 @@ def test_a_status_means_what_to_do_next(status, kind, ambiguous):
     failure = failure_of_status(status)
 
     assert (failure.kind, failure.ambiguous, failure.provider_code) == (kind, ambiguous, f"http {status}")
-    assert not failure.of_message
+    assert not failure.message_specific
 
 
 def test_a_redirect_is_read_no_further_than_any_other_answer(listener):
@@ -364,10 +364,10 @@ NOW = dt.datetime(2026, 11, 25, 12, 0, 0, tzinfo=dt.UTC)
 )
 def test_a_provider_says_how_long_to_leave_it_alone_in_seconds_or_by_a_date(value, seconds):
     with time_machine.travel(NOW, tick=False):
-        told = [Answer(status, {"Retry-After": value}, "").retry_after for status in (429, 503, 500)]
+        told = [HttpResponse(status, {"Retry-After": value}, "").retry_after for status in (429, 503, 500)]
 
     assert told == [seconds, seconds, 0]
-    assert Answer(429, {}, "").retry_after == 0
+    assert HttpResponse(429, {}, "").retry_after == 0
 
 
 @pytest.mark.parametrize(("asked", "kept"), [(1e99, 3600), (math.inf, 3600), (math.nan, 0), (-5, 0), (2.5, 2.5)])
