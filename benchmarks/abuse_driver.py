@@ -12,7 +12,7 @@ from abuse_tally import Tally
 from abuse_traffic import Act, Group, Visit, What
 from abuse_watch import Watch
 
-from otp_service.domain.keyring import Keyring, Subject, code_of
+from otp_service.domain.keyring import CodeBinding, Keyring, generate_code
 
 DIGITS = 6
 SPRAYED_CODE = "135790"
@@ -107,6 +107,6 @@ class Driver:
         if what is What.GUESS:
             return f"{secrets.randbelow(10**DIGITS):0{DIGITS}d}"
         pseudonym = self._keyring.pseudonym(visit.number)
-        subject = Subject(visit.application, verification, pseudonym, "login", "")
-        code = code_of(self._keyring.code_key(subject), 0, DIGITS)
+        subject = CodeBinding(visit.application, verification, pseudonym, "login", "")
+        code = generate_code(self._keyring.code_key(subject), 0, DIGITS)
         return code if what is What.APPROVE else f"{(int(code) + 1) % 10**DIGITS:0{DIGITS}d}"

@@ -30,7 +30,7 @@ from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.cli.doctor import Level, mirror_diagnosis
 from otp_service.domain.guard import RULES
-from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.people import EVERY_APPLICATION, Evidence, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import (
     ConsentRequiredError,
@@ -226,7 +226,7 @@ class Order:
     def say(self, installation: Installation | None = None) -> None:
         """Let somebody say something, through any process."""
         one, number = installation or self._process(), self.chance.choice(NUMBERS)
-        to = named(one.context.keyring, parse_destination(number, None))
+        to = subject_key(one.context.keyring, parse_destination(number, None))
         shop = one.context.applications["shop"]
         evidence = Evidence("v1", "0" * 64, "en", "web", time.time_ns() // 1_000_000, "checkout")
         about, forbids, write = self.chance.choice([

@@ -32,9 +32,9 @@ from support_service import Service, eventually
 from support_valkey import ValkeyServer, free_port
 
 HERE = Path(__file__).parent.parent
-LEAVE_AFTER = 4.0
+SHUTDOWN_DELAY = 4.0
 """Seconds that a service still serves after it has said that it is not ready, as in the compose file."""
-GRACE = {"serve": LEAVE_AFTER + 12, "worker": 15.0}
+GRACE = {"serve": SHUTDOWN_DELAY + 12, "worker": 15.0}
 """Seconds within which a process has ended."""
 READ_WITHIN = 60.0
 """Seconds within which the ledger has what happened."""
@@ -88,7 +88,7 @@ class Fleet:
         environment = {**os.environ, **self._keys, "PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
         if place.base:
             environment["OTP_SERVICE__HTTP__PORT"] = place.base.rpartition(":")[2]
-            environment["OTP_SERVICE__HTTP__LEAVE_AFTER"] = str(LEAVE_AFTER)
+            environment["OTP_SERVICE__HTTP__SHUTDOWN_DELAY"] = str(SHUTDOWN_DELAY)
         with place.log.open("wb") as output:
             place.process = subprocess.Popen(
                 [sys.executable, "-c", _MAIN, place.command, "--config", self._config],

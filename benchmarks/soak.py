@@ -30,11 +30,11 @@ from soaked import Watch
 from soaking import Callers
 from standin import StandIn
 
-from otp_service.domain.verification import GRACE
+from otp_service.domain.verification import RECORD_GRACE
 
 TTL = 60
 """Seconds that a code lives."""
-SETTLED = TTL + GRACE + 60
+SETTLED = TTL + RECORD_GRACE + 60
 """Seconds after which as many records end as begin."""
 MEASURED = 10.0
 """Seconds for which as many calls are made as are answered."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from rig import Rig
 
-from otp_service.domain.keyring import Keyring, Subject, code_of
+from otp_service.domain.keyring import CodeBinding, Keyring, generate_code
 from otp_service.settings import load_settings
 
 _PURPOSE = "login"
@@ -80,5 +80,5 @@ class Callers:
 
     def _code(self, verification: str, number: str) -> str:
         """Return what the handset would show."""
-        subject = Subject("bench", verification, self._keyring.pseudonym(number), _PURPOSE, "")
-        return code_of(self._keyring.code_key(subject), 0, self._length)
+        subject = CodeBinding("bench", verification, self._keyring.pseudonym(number), _PURPOSE, "")
+        return generate_code(self._keyring.code_key(subject), 0, self._length)

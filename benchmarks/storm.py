@@ -33,7 +33,7 @@ from otp_service.store import keys
 FIRST, SECOND = "first", "second"
 GATEWAYS = (StandIn(FIRST, Behaviour.HALF, 5), StandIn(SECOND, Behaviour.ACCEPT, 100, per_second=110))
 """What the second one takes keeps some messages in flight at every strike, and others wait in hand for its turn."""
-BREAKER = {"bad_percent": 100, "block": 0.1, "max_block": 0.4}
+BREAKER = {"bad_percent": 100, "open_for": 0.1, "max_open_for": 0.4}
 """Opened by five bad calls in a row only, and for a moment: with the default, half of the calls failing would keep the
 first gateway out of the storm."""
 WORKER = {"metrics_port": 0, "max_ambiguous": 5}

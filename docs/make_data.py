@@ -19,7 +19,7 @@ from otp_service.settings.sections import (
     SpendSettings,
     StreamsSettings,
 )
-from otp_service.settings.tree import ruleset_of
+from otp_service.settings.tree import build_ruleset
 from otp_service.store.keys import KEYS, Key, Spans
 from otp_service.telemetry import metrics
 from otp_service.telemetry.tracing import ATTRIBUTES
@@ -71,7 +71,7 @@ READERS = {
     "dispatches read the mirror in Redis",
     "inbound": "`subject export`, the API's `/v1/subjects`; the API and the worker, to know a repetition",
     "access": "API processes, when they start and when something changed; `application`, `key`",
-    "duties": "`ledger status`, `subject export`, `audit acts`",
+    "accountability": "`ledger status`, `subject export`, `audit acts`",
     "audit": "`audit verify`, `audit export`; the worker, to sign and export its head",
 }
 KEPT_OTHERWISE = {
@@ -203,8 +203,8 @@ def _key(kind: Key) -> tuple[str, ...]:
 
 def spans() -> Spans:
     """Return what the lives of keys depend on, by default."""
-    ruleset = ruleset_of(GuardSettings(), LimitsSettings().parsed, SpendSettings(day="1"))
-    guard = {part: life // 1000 for part, life in {**ruleset.lives, "reputation": ruleset.known}.items()}
+    ruleset = build_ruleset(GuardSettings(), LimitsSettings().parsed, SpendSettings(day="1"))
+    guard = {part: life // 1000 for part, life in {**ruleset.lifetimes, "reputation": ruleset.known}.items()}
     return {"window": _DAY, "streams": StreamsSettings().retention_days * _DAY, **guard}
 
 

@@ -18,16 +18,19 @@ from otp_service.services.mirror import MirrorSync
 from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
-from otp_service.settings.startup_checks import cleared_catalogue
-from otp_service.settings.stored import understood
+from otp_service.settings.startup_checks import load_templates
+from otp_service.settings.stored import parse_application
 from otp_service.store.scripts import StreamLimits, compile_ruleset
 from otp_service.store.scripts import connect as connect_store
 from otp_service.store.store import open_store
 from otp_service.telemetry import tracing
 from otp_service.telemetry.logging import get_logger
 
-LEDGER_BEHIND = StartRefusal(
-    RefusalName.LEDGER_BEHIND, "ledger", "The ledger is not of this release.", "Upgrade it: otp-service ledger upgrade"
+LEDGER_OUTDATED = StartRefusal(
+    RefusalName.LEDGER_OUTDATED,
+    "ledger",
+    "The ledger is not of this release.",
+    "Upgrade it: otp-service ledger upgrade",
 )
 """Where ``ledger.upgrade`` is false, so that no process does it by itself."""
 LEDGER_OF_OTHER_KEY = StartRefusal(
@@ -79,7 +82,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         events=settings.streams.max_events,
         decisions=settings.guard.decisions,
     )
-    catalogue = cleared_catalogue(settings)
+    templates = load_templates(settings)
     ledger = open_ledger(settings.ledger.url.get_secret_value(), settings.ledger.timeout, keyring.installation)
     access_cache = _access_cache(settings, ledger.access)
     client = client or connect(settings)
@@ -89,7 +92,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         settings.limits.parsed,
         access_cache.rulesets,
         kept,
-        settings.breaker.policy,
+        settings.breaker.thresholds,
         tracing.script if traced else None,
     )
     gateways: dict[str, Gateway] = {}
@@ -105,13 +108,13 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         destinations=settings.guard.destination_rules(),
         routes=settings.routing,
         gateways=gateways,
-        allowances=settings.allowances,
+        gateway_limits=settings.gateway_limits,
         policies=_policies(settings),
         prices=settings.prices,
-        catalogue=catalogue,
-        text_segments=segment_counter(catalogue),
-        clearance=settings.clearance,
-        inbound=settings.inbound.policy,
+        templates=templates,
+        text_segments=segment_counter(templates),
+        sending_rules=settings.sending_rules,
+        inbound=settings.inbound.rules,
         public_url=settings.http.public_url,
     )
     gateways.update(_gateways(settings, context))  # last: they hand receipts in where all the rest is known
@@ -150,7 +153,7 @@ def _prepare_ledger(installation: Installation) -> None:
     if installation.settings.ledger.upgrade:
         ledger.upgrade()
     elif ledger.behind():
-        raise StartRefusedError(LEDGER_BEHIND)
+        raise StartRefusedError(LEDGER_OUTDATED)
     ledger.database.claim()
 
 
@@ -176,7 +179,7 @@ def _access_cache(settings: Settings, access: Access) -> AccessCache:
     }
 
     def load_application(name: str, text: str) -> CachedApplication:
-        application, ruleset = understood(settings, name, text)
+        application, ruleset = parse_application(settings, name, text)
         return CachedApplication(application, compile_ruleset(ruleset))
 
     return AccessCache(members, keys, access, load_application)

@@ -140,15 +140,15 @@ class InvalidApplicationError(UnacceptableError):
     code = "invalid-application"
 
 
-class MessageNotClearedError(UnacceptableError):
+class MessageNotAllowedError(UnacceptableError):
     """The rules of the destination's country do not let the message go out: its sender or its words are not allowed."""
 
-    code = "message-not-cleared"
+    code = "message-not-allowed"
 
-    def __init__(self, country: str, obstacle: str) -> None:
-        """Keep the obstacle (`otp_service.domain.countries.Obstacle`)."""
-        super().__init__(f"Messages to {country} are not cleared: {obstacle}.")
-        self.obstacle = obstacle
+    def __init__(self, country: str, violation: str) -> None:
+        """Keep the violation (`otp_service.domain.countries.Violation`)."""
+        super().__init__(f"Messages to {country} are not cleared: {violation}.")
+        self.violation = violation
 
 
 class IdempotencyMismatchError(UnacceptableError):
@@ -272,11 +272,11 @@ class RefusalName(StrEnum):
     """What a refusal is looked up by: here, in the documentation, and in the tests that provoke it."""
 
     KEY_MISSING = "key-missing"
-    KEY_UNFIT = "key-unfit"
+    KEY_INVALID = "key-invalid"
     SAMPLE_KEY = "sample-key"
     EVICTION = "eviction"
     OTHER_INSTALLATION = "other-installation"
-    LEDGER_BEHIND = "ledger-behind"
+    LEDGER_OUTDATED = "ledger-outdated"
     LEDGER_OF_OTHER_KEY = "ledger-of-other-key"
     RESIDENCY = "residency"
     CONSENT_NOT_REQUIRED = "consent-not-required"
@@ -287,11 +287,11 @@ class RefusalName(StrEnum):
     KEY_USED_TWICE = "key-used-twice"
     OPEN_FILE = "open-file"
     SAMPLE_SECRET = "sample-secret"  # noqa: S105 - a name
-    REDIS_IN_THE_CLEAR = "redis-in-the-clear"
-    LEDGER_IN_THE_CLEAR = "ledger-in-the-clear"
-    ANY_CERTIFICATE = "any-certificate"
-    GATEWAY_IN_THE_CLEAR = "gateway-in-the-clear"
-    POLICY_IN_THE_CLEAR = "policy-in-the-clear"
+    REDIS_UNENCRYPTED = "redis-unencrypted"
+    LEDGER_UNENCRYPTED = "ledger-unencrypted"
+    CERTIFICATE_NOT_VERIFIED = "certificate-not-verified"
+    GATEWAY_UNENCRYPTED = "gateway-unencrypted"
+    POLICY_UNENCRYPTED = "policy-unencrypted"
     GATEWAY_FOR_DEVELOPMENT = "gateway-for-development"
     ALL_COUNTRIES = "all-countries"
     NO_CEILING = "no-ceiling"

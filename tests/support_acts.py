@@ -11,9 +11,9 @@ from support_outbox import BUCKET, dispatch, jobs_of, paced, settle
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
-from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.people import SuppressionSource
-from otp_service.domain.verification import Call, DeliveryStatus
+from otp_service.domain.verification import CallResult, DeliveryStatus
 from otp_service.errors import FrozenError, OtpServiceError, TooManyError
 from otp_service.services.context import Context
 from otp_service.services.suppressions import freeze
@@ -49,7 +49,7 @@ def take_over_and_choose(installation: Installation, consumer: str) -> tuple[str
     return choose(installation, (job, {}))
 
 
-def learn(installation: Installation, call: Call) -> str:
+def learn(installation: Installation, call: CallResult) -> str:
     """Tell of a call to the first gateway; return what its breaker changed to."""
     return str(installation.context.store.health.observe("first", new_dispatch_id(BUCKET), call))
 
@@ -147,7 +147,7 @@ def live_through_a_freeze(installation: Installation, given: tuple[str, int]) ->
     while _users(installation.context, to, 0) < others and time.monotonic() < end:
         time.sleep(0.01)
     time.sleep(0.5)
-    number = named(installation.context.keyring, parse_destination(to, None))
+    number = subject_key(installation.context.keyring, parse_destination(to, None))
     freeze(installation.context, number, "shop", SuppressionSource.API)
     return [("frozen", time.monotonic())]
 

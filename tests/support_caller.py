@@ -5,7 +5,7 @@ from typing import Any
 from support_installation import NUMBER
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.keyring import Retry, retry_of
+from otp_service.domain.keyring import IdempotentRequest, idempotent_request
 from otp_service.domain.payments import Transaction
 from otp_service.services.record_secrets import derive_code
 from otp_service.services.verifications import StartRequest, VerificationView, cancel, check, read, resend, start
@@ -20,26 +20,26 @@ class Caller:
         self.context = installation.context
         self.application = self.context.applications[name]
 
-    def retry(self, key: str, operation: str, *body: Any) -> Retry:
-        return retry_of(self.context.keyring, self.application.name, operation, key.replace(" ", "-"), body)
+    def retry(self, key: str, operation: str, *body: Any) -> IdempotentRequest:
+        return idempotent_request(self.context.keyring, self.application.name, operation, key.replace(" ", "-"), body)
 
-    def send(self, to: str = NUMBER, retry: Retry | None = None, **members: Any) -> VerificationView:
+    def send(self, to: str = NUMBER, retry: IdempotentRequest | None = None, **members: Any) -> VerificationView:
         return start(self.context, self.application, StartRequest(to=to, **members), retry)
 
-    def start(self, to: str = NUMBER, retry: Retry | None = None, **members: Any) -> str:
+    def start(self, to: str = NUMBER, retry: IdempotentRequest | None = None, **members: Any) -> str:
         return self.send(to, retry, **members).verification.id
 
-    def resend(self, one: str, retry: Retry | None = None, channel: str | None = None) -> VerificationView:
+    def resend(self, one: str, retry: IdempotentRequest | None = None, channel: str | None = None) -> VerificationView:
         return resend(self.context, self.application, one, channel, retry)
 
-    def cancel(self, one: str, retry: Retry | None = None) -> VerificationView:
+    def cancel(self, one: str, retry: IdempotentRequest | None = None) -> VerificationView:
         return cancel(self.context, self.application, one, retry)
 
     def read(self, one: str) -> VerificationView:
         return read(self.context, self.application, one)
 
     def check(
-        self, one: str, code: str, transaction: Transaction | None = None, retry: Retry | None = None
+        self, one: str, code: str, transaction: Transaction | None = None, retry: IdempotentRequest | None = None
     ) -> tuple[str, bool, int, str | None]:
         result = check(self.context, self.application, one, code, transaction, retry)
         return (result.status, result.valid, result.checks_left, result.reason)

@@ -8,7 +8,7 @@ from limits import RateLimitItem
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter, RateLimiter, SlidingWindowCounterRateLimiter
 
-from otp_service.domain.guard import Limit, Ruleset, Scope, Strategy
+from otp_service.domain.guard import Limit, LimitScope, Ruleset, Strategy
 from otp_service.domain.guard import Window as RuleWindow
 from otp_service.store import keys
 from otp_service.store.guard import WindowItem
@@ -64,7 +64,7 @@ def _rule_of(limit: Limit) -> RuleWindow:
     return RuleWindow("test", limit.scope, limit.strategy, limit.amount, limit.seconds)
 
 
-def window(scope: Scope, amount: int, seconds: int, name: str = "somebody") -> Window:
+def window(scope: LimitScope, amount: int, seconds: int, name: str = "somebody") -> Window:
     """Return a limit with keys as the library would name them."""
     limit = Limit(scope, amount, seconds)
     return Window(limit, window_keys(_rule_of(limit), "00", name, name, name))
@@ -77,7 +77,7 @@ def item(one: Window) -> tuple[RateLimitItem, str]:
     return WindowItem(one.limit), name if moving else name.removeprefix("{").removesuffix("}")
 
 
-def library(client: redis.Redis, scope: Scope, prefix: str = keys.PREFIX) -> RateLimiter:
+def library(client: redis.Redis, scope: LimitScope, prefix: str = keys.PREFIX) -> RateLimiter:
     """Return the library's own strategy for a scope, over the same Redis."""
     storage = RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=prefix)
     moving = Limit(scope, 1, 1).strategy is Strategy.MOVING_WINDOW

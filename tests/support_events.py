@@ -14,5 +14,5 @@ def record_events(context: Context) -> None:
     """Record what happened; what could not be recorded is there again the next time."""
     events = context.store.events
     for batch in (*events.claim("recorder", 1000, 0), *events_of(context)):
-        record(context, batch.happenings)
+        record(context, batch.events)
         events.acknowledge(batch)

@@ -5,7 +5,7 @@ from functools import cache
 import redis
 
 from otp_service.settings.sections import GuardSettings, LimitsSettings, SpendSettings
-from otp_service.settings.tree import ruleset_of
+from otp_service.settings.tree import build_ruleset
 from otp_service.store.keys import Spans, kinds_of
 
 DAY = 24 * 3600
@@ -37,6 +37,6 @@ def _is_known(name: str, kind: str, life: int, spans: Spans) -> bool:
 @cache
 def guard_lives() -> dict[str, int]:
     """Return how long the guard keeps each of its parts under the default rules, in seconds."""
-    ruleset = ruleset_of(GuardSettings(), LimitsSettings().parsed, SpendSettings(day="1"))
-    parts = {**ruleset.lives, "reputation": ruleset.known}
+    ruleset = build_ruleset(GuardSettings(), LimitsSettings().parsed, SpendSettings(day="1"))
+    parts = {**ruleset.lifetimes, "reputation": ruleset.known}
     return {part: -(-life // 1000) for part, life in parts.items()}

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from otp_service.domain.payments import Transaction
-from otp_service.domain.templates import Catalogue, Wording, write
+from otp_service.domain.templates import MessageContent, MessageTemplates, render_message
 from otp_service.domain.verification import Channel
 from otp_service.settings import Settings
-from otp_service.settings.messages import SAMPLE, read_catalogue, sample_purposes
+from otp_service.settings.messages import SAMPLE_APPLICATION, read_templates, sample_purposes
 
 UNSAFE_NAMES = (
     "", " Daraz", "Daraz ", "A  B", "x" * 31, "x\n@evil.example #999999", "Ali\r482910", "Ali 482910", "Ali 482 910",
@@ -17,22 +17,22 @@ UNSAFE_NAMES = (
 """What no message may show as the name of whoever is paid or sends it."""
 UNSAFE_SECTIONS = ("482910", "shop-4829", "48-29_10", "x" * 31, "2026", "__")
 """Names of sections that no message may show either."""
-CATALOGUE: Catalogue = read_catalogue(Settings())
+CATALOGUE: MessageTemplates = read_templates(Settings())
 LANGUAGES = tuple(language.tag for language in CATALOGUE.languages.values())
 PAYMENT = Transaction("25000.00", "PKR", "Corner Store", "4821")
 WITHOUT_ACCOUNT = replace(PAYMENT, account=None)
 APP_HASH = "FA+9qCX9VSu"
 
 
-def wording(
+def message_content(
     locale: str = "en", transaction: Transaction | None = None, channel: str = "sms", minutes: int = 5, **of_application
-) -> Wording:
+) -> MessageContent:
     """Return values for a message; members of the application are given by name."""
     purpose = sample_purposes({})["transaction" if transaction else "possession"]
-    application = replace(SAMPLE, **of_application)
-    return Wording(application, purpose, Channel(channel), locale, "012345", minutes, transaction)
+    application = replace(SAMPLE_APPLICATION, **of_application)
+    return MessageContent(application, purpose, Channel(channel), locale, "012345", minutes, transaction)
 
 
 def text(*arguments, **members) -> str:
     """Return the text of a message."""
-    return write(CATALOGUE, wording(*arguments, **members)).text
+    return render_message(CATALOGUE, message_content(*arguments, **members)).text

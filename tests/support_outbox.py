@@ -10,7 +10,7 @@ from support_caller import Caller
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.people import ConsentMode
 from otp_service.domain.templates import Message
-from otp_service.domain.verification import Allowance, DeliveryStatus
+from otp_service.domain.verification import DeliveryStatus, GatewayLimits
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.services.context import Context
 from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
@@ -30,7 +30,7 @@ from otp_service.store.outbox import (
 
 BUCKET = "00"
 EVENTS, DEAD, DELAYED = keys.events(BUCKET), keys.dead_letters(BUCKET), keys.delayed(BUCKET)
-FREE = Allowance(per_second=0, in_flight=0, lease=2000, slow=1.0)
+FREE = GatewayLimits(per_second=0, in_flight=0, lease=2000, slow=1.0)
 """A gateway without bounds whose calls are waited for two seconds."""
 POLICY = RetryPolicy(max_ambiguous=1, backoff=(1.0,))
 
@@ -77,10 +77,10 @@ def dispatch(
     *,
     called: Iterable[str] = (),
     max_ambiguous: int = 20,
-    **allowances: Allowance,
+    **gateway_limits: GatewayLimits,
 ) -> Dispatched | NoGatewayFree | Dropped | LeaseLost:
-    """Choose a gateway for a job; ``allowances`` are those of gateways that have bounds."""
-    candidates = [Candidate(name, allowances.get(name, FREE), name in set(called)) for name in gateways]
+    """Choose a gateway for a job; ``gateway_limits`` are those of gateways that have bounds."""
+    candidates = [Candidate(name, gateway_limits.get(name, FREE), name in set(called)) for name in gateways]
     permission = context.mirror_sync.permission(ConsentMode.OFF)
     return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, permission, max_ambiguous)
 
@@ -194,6 +194,6 @@ class Sender:
         return [name for name, gateway in self.gateways.items() for _ in gateway.sent]
 
 
-def paced(**bounds: Any) -> Allowance:
+def paced(**bounds: Any) -> GatewayLimits:
     """Return an allowance with some bounds."""
     return replace(FREE, **bounds)

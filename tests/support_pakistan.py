@@ -5,13 +5,13 @@ from copy import deepcopy
 from typing import Any
 
 from support_caller import Caller
-from support_happenings import EVIDENCE
 from support_installation import World, tree
+from support_ledger_events import EVIDENCE
 from support_sources import ROOT
 
 from otp_service import bootstrap
 from otp_service.settings import settings_from
-from otp_service.settings.sources import merged
+from otp_service.settings.sources import merge
 
 EXAMPLE = tomllib.loads((ROOT / "config" / "examples" / "pakistan.toml").read_text(encoding="utf-8"))
 CONSENT = {"consent": EVIDENCE}
@@ -22,7 +22,7 @@ def table_of(url: str, without: tuple[str, ...] = (), **changes: Any) -> dict[st
     """Return the example over settings for tests, changed: laid over, and then ``without`` what dotted paths name."""
     below = tree(url)
     below["applications"] = {"dev": {**below["applications"]["shop"], "client_ip": "none"}}
-    table = merged(merged(below, deepcopy(EXAMPLE)), changes)
+    table = merge(merge(below, deepcopy(EXAMPLE)), changes)
     for path in without:
         *above, last = path.split(".")
         section = table

@@ -79,7 +79,7 @@ LEDGER_LINE = (
     "PostgreSQL is on another host and the connection may not be encrypted.",
     "Add sslmode=verify-full and sslrootcert.",
 )
-ANY_CERTIFICATE = "It is encrypted, but any certificate will do: who is on the way may pose as the server."
+CERTIFICATE_NOT_VERIFIED = "It is encrypted, but any certificate will do: who is on the way may pose as the server."
 GATEWAY_CLEAR = ("The connection is not encrypted: numbers and codes can be read on the way.", "Use https://.")
 POLICY_CLEAR = ("The connection is not encrypted: numbers and credentials can be read on the way.", "Use https://.")
 SAMPLE = ("It is a sample, or a placeholder that was not filled in: anybody knows it.", "Set the real one.")
@@ -146,26 +146,26 @@ EVERYWHERE = {
         f"Make a key (otp-service key pseudonym) and set {PSEUDONYM}_FILE.",
     ),
     "a short root key": Unsafe(
-        "key-unfit", {ROOTS: "k1:c2hvcnQ="}, ROOTS, "A key has 40 bits; at least 256 are needed.", MEND_ROOT
+        "key-invalid", {ROOTS: "k1:c2hvcnQ="}, ROOTS, "A key has 40 bits; at least 256 are needed.", MEND_ROOT
     ),
     "a short pseudonym key": Unsafe(
-        "key-unfit", {PSEUDONYM: "c2hvcnQ="}, PSEUDONYM, "A key has 40 bits; at least 256 are needed.", MEND_PSEUDONYM
+        "key-invalid", {PSEUDONYM: "c2hvcnQ="}, PSEUDONYM, "A key has 40 bits; at least 256 are needed.", MEND_PSEUDONYM
     ),
     "a root key that is not base64": Unsafe(
-        "key-unfit", {ROOTS: "k1:change-me!"}, ROOTS, "A key is not valid base64.", MEND_ROOT
+        "key-invalid", {ROOTS: "k1:change-me!"}, ROOTS, "A key is not valid base64.", MEND_ROOT
     ),
     "a pseudonym key that is not base64": Unsafe(
-        "key-unfit", {PSEUDONYM: "change-me!"}, PSEUDONYM, "A key is not valid base64.", MEND_PSEUDONYM
+        "key-invalid", {PSEUDONYM: "change-me!"}, PSEUDONYM, "A key is not valid base64.", MEND_PSEUDONYM
     ),
     "a root key without an id": Unsafe(
-        "key-unfit",
+        "key-invalid",
         {ROOTS: ROOT_KEY},
         ROOTS,
         "A root key is written id:base64, the id with 1 to 8 of a-z and 0-9.",
         MEND_ROOT,
     ),
     "a root key's id twice": Unsafe(
-        "key-unfit",
+        "key-invalid",
         {ROOTS: f"k1:{ROOT_KEY} k1:{ROOT_KEY}"},
         ROOTS,
         "Root key id 'k1' appears twice.",
@@ -197,7 +197,7 @@ EVERYWHERE = {
         for name, raw in CONSTANT_KEYS.items()
     },
 }
-REGISTERED = {"country": "PK", "mask": "ACME SHOP", "reference": "PTA-1"}
+REGISTERED = {"country": "PK", "sender_id": "ACME SHOP", "reference": "PTA-1"}
 HERE = {"redis.hosted_in": "PK", "ledger.hosted_in": "PK", "logging": {"hosted_in": "PK"}, "residency": "PK"}
 OF_A_COUNTRY = {
     "a part in another country": Unsafe(
@@ -494,78 +494,78 @@ IN_PRODUCTION = {
         {"guard": {"modes": {"number.cooldown": "record_only"}}},
     ),
     "Redis in plain text": Unsafe(
-        "redis-in-the-clear",
+        "redis-unencrypted",
         {"redis.url": "redis://:9f2c-of-redis@redis.example/0"},
         *REDIS_LINE,
         {"redis.url": "rediss://:9f2c-of-redis@redis.example/0"},
     ),
     "Redis in plain text at an address": Unsafe(
-        "redis-in-the-clear", {"redis.url": "redis://10.0.0.5:6379"}, *REDIS_LINE, {"redis.url": "redis://127.0.0.2:6379"}
+        "redis-unencrypted", {"redis.url": "redis://10.0.0.5:6379"}, *REDIS_LINE, {"redis.url": "redis://127.0.0.2:6379"}
     ),
     "Redis in plain text at an address of IPv6": Unsafe(
-        "redis-in-the-clear", {"redis.url": "redis://[fd00::5]/0"}, *REDIS_LINE, {"redis.url": "redis://[::1]/0"}
+        "redis-unencrypted", {"redis.url": "redis://[fd00::5]/0"}, *REDIS_LINE, {"redis.url": "redis://[::1]/0"}
     ),
     "Redis in plain text beside an exception": Unsafe(
-        "redis-in-the-clear",
+        "redis-unencrypted",
         {"redis.url": "redis://redis.internal/0", "plaintext_hosts": ["internal", "redis"]},
         *REDIS_LINE,
         {"redis.url": "redis://Redis.Internal/0", "plaintext_hosts": ["redis.internal"]},
     ),
     "Redis in plain text, or on a socket": Unsafe(
-        "redis-in-the-clear",
+        "redis-unencrypted",
         {"redis.url": "redis://run.example/0"},
         *REDIS_LINE,
         {"redis.url": "unix:///run/redis.sock"},
     ),
     "PostgreSQL as its driver has it": Unsafe(
-        "ledger-in-the-clear",
+        "ledger-unencrypted",
         {"ledger.url": NOT_OF_THE_HOST},
         *LEDGER_LINE,
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=verify-full&sslrootcert=/ca.pem"},
     ),
     "PostgreSQL that falls back": Unsafe(
-        "ledger-in-the-clear",
+        "ledger-unencrypted",
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=prefer"},
         *LEDGER_LINE,
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=require&sslrootcert=/ca.pem"},
     ),
     "PostgreSQL that may encrypt": Unsafe(
-        "ledger-in-the-clear",
+        "ledger-unencrypted",
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=allow"},
         *LEDGER_LINE,
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=verify-ca"},
     ),
     "PostgreSQL without encryption": Unsafe(
-        "ledger-in-the-clear",
+        "ledger-unencrypted",
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=disable"},
         *LEDGER_LINE,
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=disable", "plaintext_hosts": ["db.example"]},
     ),
     "PostgreSQL that says both": Unsafe(
-        "ledger-in-the-clear",
+        "ledger-unencrypted",
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=disable&sslmode=require"},
         *LEDGER_LINE,
         {"ledger.url": "postgresql:///otp?host=/run/postgresql"},
     ),
     "PostgreSQL on one host of two": Unsafe(
-        "ledger-in-the-clear",
+        "ledger-unencrypted",
         {"ledger.url": "postgresql://otp:9f2c-of-sql@localhost,db.example/otp"},
         *LEDGER_LINE,
         {"ledger.url": "postgresql://otp:9f2c-of-sql@localhost/otp"},
     ),
     "Redis that may be anybody": Unsafe(
-        "any-certificate",
+        "certificate-not-verified",
         {"redis.url": "rediss://:9f2c-of-redis@redis.example/0?ssl_cert_reqs=none"},
         "redis.url",
-        ANY_CERTIFICATE,
+        CERTIFICATE_NOT_VERIFIED,
         "Take ssl_cert_reqs=none away, and name the authority of the certificate in ssl_ca_certs.",
         {"redis.url": "rediss://:9f2c-of-redis@redis.example/0?ssl_cert_reqs=required&ssl_ca_certs=/ca.pem"},
     ),
     "Redis that may be anybody, or by exception": Unsafe(
-        "any-certificate",
+        "certificate-not-verified",
         {"redis.url": "rediss://:9f2c-of-redis@redis.example/0?ssl_cert_reqs=none"},
         "redis.url",
-        ANY_CERTIFICATE,
+        CERTIFICATE_NOT_VERIFIED,
         "Take ssl_cert_reqs=none away, and name the authority of the certificate in ssl_ca_certs.",
         {
             "redis.url": "rediss://:9f2c-of-redis@redis.example/0?ssl_cert_reqs=none",
@@ -573,43 +573,43 @@ IN_PRODUCTION = {
         },
     ),
     "PostgreSQL that may be anybody": Unsafe(
-        "any-certificate",
+        "certificate-not-verified",
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=require"},
         "ledger.url",
-        ANY_CERTIFICATE,
+        CERTIFICATE_NOT_VERIFIED,
         "Set sslmode=verify-full, and name the authority of the certificate in sslrootcert.",
         {"ledger.url": f"{NOT_OF_THE_HOST}?sslmode=require&sslrootcert=/ca.pem"},
     ),
     "a gateway in plain text": Unsafe(
-        "gateway-in-the-clear",
+        "gateway-unencrypted",
         {"gateways.primary": {**TWILIO, "base_url": "http://twilio.example"}},
         "gateways.primary.base_url",
         *GATEWAY_CLEAR,
         {"gateways.primary": {**TWILIO, "base_url": "https://twilio.example"}},
     ),
     "a template of a gateway in plain text": Unsafe(
-        "gateway-in-the-clear",
+        "gateway-unencrypted",
         {"gateways.primary": {**HTTP, "url": "HTTP://sms.example/{to_plain}"}},
         "gateways.primary.url",
         *GATEWAY_CLEAR,
         {"gateways.primary": {**HTTP, "url": "http://127.0.0.1:13013/{to_plain}"}},
     ),
     "a gateway in plain text, or by exception": Unsafe(
-        "gateway-in-the-clear",
+        "gateway-unencrypted",
         {"gateways.primary": {**HTTP, "url": "http://kannel.internal/x"}, "plaintext_hosts": ["sms.internal"]},
         "gateways.primary.url",
         *GATEWAY_CLEAR,
         {"gateways.primary": {**HTTP, "url": "http://kannel.internal/x"}, "plaintext_hosts": ["kannel.internal"]},
     ),
     "a policy in plain text": Unsafe(
-        "policy-in-the-clear",
+        "policy-unencrypted",
         {"policies": {"simswap": {**SIM_SWAP, "base_url": "http://api.example/v2"}}},
         "policies.simswap.base_url",
         *POLICY_CLEAR,
         {"policies": {"simswap": SIM_SWAP}},
     ),
     "tokens of a policy in plain text": Unsafe(
-        "policy-in-the-clear",
+        "policy-unencrypted",
         {"policies": {"simswap": {**SIM_SWAP, "token_url": "http://api.example/token"}}},
         "policies.simswap.token_url",
         *POLICY_CLEAR,

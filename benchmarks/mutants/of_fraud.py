@@ -39,7 +39,7 @@ _FRAUD: dict[str, Mutant] = {
         "include_approvals", "done[rule.name], done[rule.approvals] = true, true", "done[rule.name] = true"
     ),
     "known-numbers-give-back": one("include_approvals", "approved = not flags.a,", "approved = true,"),
-    "known-contexts-give-back": one("include_approvals", "familiar = not flags.f }", "familiar = true }"),
+    "known-contexts-give-back": one("include_approvals", "known_device = not flags.f }", "known_device = true }"),
     "safe-numbers-give-back": one("include_approvals", "if flags.s or #names == 0 then", "if #names == 0 then"),
     "a-number-that-is-not-new-gives-back": one(
         "include_approvals", "return (not rule.new or new[rule.new]) and 1 or 0", "return 1"
@@ -47,15 +47,15 @@ _FRAUD: dict[str, Mutant] = {
     "an-approved-number-stays-asked": one("include_approvals", "if keys.asked and flags.n then", "if false then"),
     "an-approved-country-stays-asked": one("include_approvals", "if keys.asked and flags.c then", "if false then"),
     "known-numbers-are-not-spared": one(
-        "include_fraud", "part.spares == 'approved' and sending.reputation.approved", "false"
+        "include_fraud", "part.exempts == 'approved' and sending.reputation.approved", "false"
     ),
     "known-contexts-are-not-spared": one(
-        "include_fraud", "part.spares == 'familiar' and sending.reputation.familiar", "false"
+        "include_fraud", "part.exempts == 'known_device' and sending.reputation.known_device", "false"
     ),
     "a-known-context-passes-for-its-number": one(
         "include_fraud",
-        "part.spares == 'approved' and sending.reputation.approved",
-        "part.spares == 'approved' and sending.reputation.familiar",
+        "part.exempts == 'approved' and sending.reputation.approved",
+        "part.exempts == 'approved' and sending.reputation.known_device",
     ),
     "the-safe-list-is-nothing": one("include_fraud", "sending.safe or (part.starts", "(part.starts"),
     "buckets-that-nothing-goes-into": one("include_fraud", "rule.level + (rule.counts and more or 0)", "rule.level"),
@@ -79,7 +79,7 @@ _FRAUD: dict[str, Mutant] = {
         "include_guard", "redis.call('SADD', sending.keys.asked, sending.number, sending.about.country)", "0"
     ),
     "what-an-address-asks-is-kept-for-ever": one(
-        "include_guard", "redis.call('PEXPIRE', sending.keys.asked, ruleset.lives.asked, 'NX')", ""
+        "include_guard", "redis.call('PEXPIRE', sending.keys.asked, ruleset.lifetimes.asked, 'NX')", ""
     ),
     "a-counter-that-does-not-fade": one("include_counters", "before * (1 - (now % window) / window)", "before"),
     "a-counter-without-its-past": one(
@@ -102,28 +102,28 @@ _BREAKERS: dict[str, Mutant] = {
     ),
     "a-block-that-does-not-double": one(
         "include_conversions",
-        "closed_for = math.min(2 * closed_for, rule.closed_for_at_most)",
+        "closed_for = math.min(2 * closed_for, rule.max_closed_for)",
         "closed_for = closed_for",
     ),
     "approvals-of-what-is-forgotten": one("include_conversions", "  if created < seen[10] then return end\n"),
     "a-clock-set-back-ages-a-breaker": one("include_conversions", "math.max(seen[1], slot)", "slot"),
     "a-block-without-a-longest": one(
-        "include_conversions", "math.min(2 * closed_for, rule.closed_for_at_most)", "2 * closed_for"
+        "include_conversions", "math.min(2 * closed_for, rule.max_closed_for)", "2 * closed_for"
     ),
     "a-block-that-remembers": one("include_conversions", "for i = 2, 7 do seen[i] = 0 end", "for _ = 2, 7 do end"),
     "a-breaker-that-opens-at-once-after-its-block": one(
-        "include_conversions", "  elseif not rule.flows then\n    return 'probing', false\n"
+        "include_conversions", "  elseif not rule.passes_while_open then\n    return 'probing', false\n"
     ),
     "a-breaker-that-never-closes": one("include_conversions", "  seen[8], seen[9] = 0, 0\n"),
     "late-approvals-count-now": one("include_conversions", "if age <= 0 then", "if true then"),
     "late-approvals-count-in-full": one("include_conversions", "do weight = weight * KEPT end", "do end"),
-    "home-is-closed": one("include_fraud", "stands == 'open' and not rule.flows", "stands == 'open'"),
-    "nothing-is-closed": one("include_fraud", "stands == 'open' and not rule.flows", "false"),
+    "home-is-closed": one("include_fraud", "stands == 'open' and not rule.passes_while_open", "stands == 'open'"),
+    "nothing-is-closed": one("include_fraud", "stands == 'open' and not rule.passes_while_open", "false"),
     "no-trickle-is-counted": one(
-        "include_fraud", "(not rule.breaker or sending.stands[rule.breaker] == rule.stands)", "not rule.breaker"
+        "include_fraud", "(not rule.breaker or sending.stands[rule.breaker] == rule.breaker_state)", "not rule.breaker"
     ),
     "trickles-hold-always": one(
-        "include_fraud", "(not rule.breaker or sending.stands[rule.breaker] == rule.stands)", "true"
+        "include_fraud", "(not rule.breaker or sending.stands[rule.breaker] == rule.breaker_state)", "true"
     ),
     "starts-that-no-breaker-sees": one(
         "include_fraud", "part.seen[2] = part.seen[2] + more", "part.seen[2] = part.seen[2]"

@@ -3,13 +3,13 @@
 from mutant import Mutant, one
 
 _QUEUES: dict[str, Mutant] = {
-    "everybody-is-known": one("include_guard", "sending.reputation.familiar and 'known' or 'unknown'", "'known'"),
-    "nobody-is-known": one("include_guard", "sending.reputation.familiar and 'known' or 'unknown'", "'unknown'"),
+    "everybody-is-known": one("include_guard", "sending.reputation.known_device and 'known' or 'unknown'", "'known'"),
+    "nobody-is-known": one("include_guard", "sending.reputation.known_device and 'known' or 'unknown'", "'unknown'"),
     "strangers-have-it-all": one(
-        "include_limits", "unknown_device and limit.strangers or limit.amount", "limit.amount"
+        "include_limits", "unknown_device and limit.for_unknown or limit.amount", "limit.amount"
     ),
     "everybody-is-a-unknown_device": one(
-        "include_limits", "unknown_device and limit.strangers or limit.amount", "limit.strangers or limit.amount"
+        "include_limits", "unknown_device and limit.for_unknown or limit.amount", "limit.for_unknown or limit.amount"
     ),
     "strangers-where-nobody-is-known": one(
         "include_guard", "sending.trust == 'unknown' and some", "sending.trust == 'unknown'"
@@ -21,7 +21,7 @@ _QUEUES: dict[str, Mutant] = {
         "include_guesses", "guessing.trust == 'unknown' and guessing.reputation.here", "guessing.trust == 'unknown'"
     ),
     "a-verification-loses-its-trust": one(
-        "include_guesses", "(flags.f or guessing.reputation.familiar)", "guessing.reputation.familiar"
+        "include_guesses", "(flags.f or guessing.reputation.known_device)", "guessing.reputation.known_device"
     ),
     "no-context-is-known": one(
         "include_reputation", "context ~= '' and lately(kept['c:' .. context])", "lately(kept.known)"
@@ -50,7 +50,7 @@ _QUEUES: dict[str, Mutant] = {
 _NUMBERS: dict[str, Mutant] = {
     "waits-that-do-not-grow": one("include_waits", "rule.waits[math.min(run[1], #rule.waits)]", "rule.waits[1]"),
     "waits-that-end": one("include_waits", "rule.waits[math.min(run[1], #rule.waits)]", "(rule.waits[run[1]] or 0)"),
-    "waits-that-are-not-forgotten": one("include_waits", "not run or now - run[2] >= rule.forgotten", "not run"),
+    "waits-that-are-not-forgotten": one("include_waits", "not run or now - run[2] >= rule.reset_after", "not run"),
     "a-run-that-does-not-grow": one("include_waits", "run + 1, now", "1, now"),
     "no-cool-down": one("include_guard", "    rule_hits.add(list, ruleset.cooldown, wait, run, 0)\n"),
     "a-cool-down-that-nobody-lengthens": one(

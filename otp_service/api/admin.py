@@ -9,13 +9,13 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import Resource, Success, path_parameter
 from otp_service.api.schemas import DOCUMENTED, NAME, Body, Time, rfc3339
-from otp_service.domain.applications import MAX_NETWORKS, ApiKey, Scope, networks_of
+from otp_service.domain.applications import MAX_NETWORKS, ApiKey, KeyScope, parse_networks
 from otp_service.errors import NotFoundError
 from otp_service.ledger.access import StoredApplication
 from otp_service.services import access
 from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP, IssuedKey
 from otp_service.settings.sections import ApplicationSection
-from otp_service.settings.stored import all_applications, text_of
+from otp_service.settings.stored import all_applications, dump_section
 
 _SETTINGS: dict[str, JsonValue] = {"name": "Acme Club", "purposes": ["login"], "countries": ["PK"], "region": "PK"}
 _KEY: dict[str, JsonValue] = {"scopes": ["verify"], "addresses": ["203.0.113.0/24"]}
@@ -123,7 +123,7 @@ _UNKNOWN = "There is no such application."
 applications = Resource(
     "applications",
     "Administration",
-    Scope.ADMIN,
+    KeyScope.ADMIN,
     problems=_PROBLEMS,
     parameters=(_NAME,),
     note=_NOTE,
@@ -151,7 +151,7 @@ def add_application(exchange: Exchange, body: NewApplicationBody) -> Application
     It is kept in the ledger, and has no key yet. All processes respect it within five seconds. It can be changed, and
     is never deleted: without a valid key it can do nothing.
     """
-    added = access.add_application(exchange.context, body.name, text_of(body.settings), exchange.operator_key)
+    added = access.add_application(exchange.context, body.name, dump_section(body.settings), exchange.operator_key)
     exchange.headers["Location"] = f"/v1/admin/applications/{added.name}"
     return _application(added)
 
@@ -175,7 +175,7 @@ def change_application(exchange: Exchange, body: ApplicationSettingsBody, name: 
     Replaces its settings. All processes respect it within five seconds. Verifications that live keep what they were
     started with. One of the configuration is changed there.
     """
-    changed = access.change_application(exchange.context, name, text_of(body.settings), exchange.operator_key)
+    changed = access.change_application(exchange.context, name, dump_section(body.settings), exchange.operator_key)
     return _application(changed)
 
 
@@ -193,7 +193,7 @@ def _application(stored: StoredApplication) -> ApplicationAnswer:
 keys = Resource(
     "api_keys",
     "Administration",
-    Scope.ADMIN,
+    KeyScope.ADMIN,
     problems=(*_PROBLEMS, "not-found"),
     parameters=(_NAME, _KEY_ID),
     note=_NOTE,
@@ -218,7 +218,7 @@ def issue_key(exchange: Exchange, body: NewKeyBody, name: str) -> IssuedKeyAnswe
     For an application of the ledger or the configuration. The key is in this answer and nowhere else: when it is lost,
     revoke it and make another. All processes respect it within five seconds.
     """
-    scopes, networks = frozenset(map(Scope, body.scopes)), networks_of(body.addresses)
+    scopes, networks = frozenset(map(KeyScope, body.scopes)), parse_networks(body.addresses)
     return _issued(access.issue_key(exchange.context, name, scopes, networks, exchange.operator_key))
 
 

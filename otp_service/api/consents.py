@@ -18,7 +18,7 @@ from otp_service.api.schemas import (
     Time,
     rfc3339,
 )
-from otp_service.domain.applications import Scope
+from otp_service.domain.applications import KeyScope
 from otp_service.domain.numbers import network_of, prefix_of
 from otp_service.domain.people import Consent
 from otp_service.services.consents import ConsentView, end_consent, give_consent, read_consent
@@ -69,7 +69,7 @@ class ConsentAnswer:
 
 
 consents = Resource(
-    "consents", "Consents", Scope.CONSENT, problems=(*NUMBER_PROBLEMS, "consent-not-kept"), asks_ledger=True
+    "consents", "Consents", KeyScope.CONSENT, problems=(*NUMBER_PROBLEMS, "consent-not-kept"), asks_ledger=True
 )
 
 

@@ -15,7 +15,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from otp_service.api.routes import Answer, Route
 from otp_service.bootstrap import Installation
 from otp_service.domain.applications import Application
-from otp_service.domain.keyring import Retry
+from otp_service.domain.keyring import IdempotentRequest
 from otp_service.errors import ForbiddenError, LedgerUnavailableError, Quota
 from otp_service.services.access import Caller
 from otp_service.telemetry import metrics, tracing
@@ -95,7 +95,7 @@ class Exchange:
         self.headers: dict[str, str] = {}
         """Of the answer, beside those that every answer has."""
         self.caller: Caller | None = None
-        self.retry: Retry | None = None
+        self.retry: IdempotentRequest | None = None
         """What the ``Idempotency-Key`` and the body stand for."""
         self.verification: SafeText | None = None
         self.problem: str | None = None

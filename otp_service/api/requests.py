@@ -17,8 +17,8 @@ from werkzeug.wsgi import get_content_length, get_input_stream
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import JSON, Route
 from otp_service.api.schemas import FAULTS, Body, NumberBody
-from otp_service.domain.keyring import Retry, retry_of
-from otp_service.domain.numbers import Named, destination_of, named
+from otp_service.domain.keyring import IdempotentRequest, idempotent_request
+from otp_service.domain.numbers import SubjectKey, destination_of, subject_key
 from otp_service.errors import Fault, InvalidRequestError
 
 MAX_BODY = 8 * 1024
@@ -265,7 +265,9 @@ def provider_request(exchange: Exchange, address: str) -> dict[str, Any]:
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 
 
-def read_idempotency_key(exchange: Exchange, route: Route, parts: Mapping[str, str], document: object) -> Retry | None:
+def read_idempotency_key(
+    exchange: Exchange, route: Route, parts: Mapping[str, str], document: object
+) -> IdempotentRequest | None:
     """Return what the request's ``Idempotency-Key``, path and body stand for; ``None`` without the header.
 
     Raises `InvalidRequestError`.
@@ -274,9 +276,9 @@ def read_idempotency_key(exchange: Exchange, route: Route, parts: Mapping[str, s
     if header is None:
         return None
     operation = " ".join((route.endpoint, *parts.values()))
-    return retry_of(exchange.context.keyring, exchange.application.name, operation, header, document)
+    return idempotent_request(exchange.context.keyring, exchange.application.name, operation, header, document)
 
 
-def read_number(exchange: Exchange, body: NumberBody) -> Named:
+def read_number(exchange: Exchange, body: NumberBody) -> SubjectKey:
     """Return the number with the names under which it is kept; raise `InvalidNumberError` or another."""
-    return named(exchange.context.keyring, destination_of(exchange.application, body.to, body.region))
+    return subject_key(exchange.context.keyring, destination_of(exchange.application, body.to, body.region))

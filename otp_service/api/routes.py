@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from pydantic import TypeAdapter
 
 from otp_service.api.schemas import Body
-from otp_service.domain.applications import Scope
+from otp_service.domain.applications import KeyScope
 
 JSON: Final = "application/json"
 COMMON_PROBLEMS: Final = (
@@ -99,7 +99,7 @@ class Resource:
     """As metrics name it."""
     section: str
     """What callers find it under."""
-    scope: Scope | None = None
+    scope: KeyScope | None = None
     """What an API key needs; ``None`` for routes that take none."""
     problems: tuple[str, ...] = ()
     """Codes of errors that any of them may end with."""

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, St
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
 from otp_service.domain.numbers import is_region, may_hold_number
 from otp_service.domain.people import MAX_REASON, Evidence
-from otp_service.domain.verification import MOMENT_PATTERN, checked_moment, milliseconds_of
+from otp_service.domain.verification import TIMESTAMP_PATTERN, check_timestamp, timestamp_milliseconds
 
 REGION: Final = r"^[A-Z]{2}$"
 NAME: Final = r"^[a-z0-9_-]{1,32}$"
@@ -64,8 +64,8 @@ Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_
 Moment = Annotated[
     str,
     StringConstraints(max_length=27),
-    AfterValidator(checked_moment),
-    WithJsonSchema({"type": "string", "format": "date-time", "pattern": MOMENT_PATTERN}),
+    AfterValidator(check_timestamp),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": TIMESTAMP_PATTERN}),
 ]
 Address = Annotated[
     str,
@@ -120,7 +120,7 @@ class ConsentBody(Body):
             text_sha256=self.text_sha256,
             locale=self.locale,
             channel=self.channel,
-            given=milliseconds_of(self.given_at),
+            given=timestamp_milliseconds(self.given_at),
             source=self.source,
             address_prefix=address_prefix,
         )

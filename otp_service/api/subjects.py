@@ -12,8 +12,8 @@ from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
 from otp_service.api.schemas import DOCUMENTED, NUMBER_EXAMPLE, NumberBody, Reason, Time, rfc3339
 from otp_service.api.suppressions import SuppressionAnswer, suppression_answer
-from otp_service.domain.applications import Scope
-from otp_service.domain.numbers import Named
+from otp_service.domain.applications import KeyScope
+from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.people import EVERY_APPLICATION, SuppressionSource
 from otp_service.domain.verification import Status
 from otp_service.ledger.traffic import Past
@@ -115,7 +115,7 @@ class ExportAnswer:
     there, under the pseudonym, are counters, and for a week what happened lately: docs/data.md has all of it."""
 
 
-subjects = Resource("subjects", "Subjects", Scope.SUBJECTS, problems=NUMBER_PROBLEMS, asks_ledger=True)
+subjects = Resource("subjects", "Subjects", KeyScope.SUBJECTS, problems=NUMBER_PROBLEMS, asks_ledger=True)
 
 
 @subjects.route("POST /v1/subjects/freeze", {200: "How the number stands."})
@@ -163,7 +163,7 @@ def erase_subject(exchange: Exchange, body: NumberBody) -> ErasureAnswer:
     return ErasureAnswer(rfc3339(done.at), done.erased, done.kept, done.reason)
 
 
-def _freeze(to: Named, found: FreezeStatus) -> FreezeAnswer:
+def _freeze(to: SubjectKey, found: FreezeStatus) -> FreezeAnswer:
     entries = found.entries
     return FreezeAnswer(
         to=to.destination.mask,

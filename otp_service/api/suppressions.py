@@ -9,17 +9,17 @@ from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
 from otp_service.api.schemas import DOCUMENTED, ConsentBody, Moment, NumberBody, PurposeName, Reason, Time, rfc3339
-from otp_service.domain.applications import Scope
-from otp_service.domain.numbers import Named
+from otp_service.domain.applications import KeyScope
+from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.people import (
     EVERY_APPLICATION,
     Suppression,
     SuppressionScope,
     SuppressionSource,
-    freezes,
-    keeps_codes_back,
+    active_freezes,
+    is_suppressed,
 )
-from otp_service.domain.verification import milliseconds_of
+from otp_service.domain.verification import timestamp_milliseconds
 from otp_service.errors import InvalidTimeError
 from otp_service.ledger.database import now
 from otp_service.services.consents import make_consent
@@ -88,7 +88,7 @@ class SuppressionsAnswer:
     """Oldest first."""
 
 
-suppressions = Resource("suppressions", "Suppressions", Scope.CONSENT, problems=NUMBER_PROBLEMS, asks_ledger=True)
+suppressions = Resource("suppressions", "Suppressions", KeyScope.CONSENT, problems=NUMBER_PROBLEMS, asks_ledger=True)
 
 
 @suppressions.route("PUT /v1/suppressions", {200: "What is recorded."}, ("invalid-time",), endpoint="record")
@@ -98,7 +98,7 @@ def suppress(exchange: Exchange, body: SuppressionBody) -> SuppressionsAnswer:
     From now on the number gets no messages of the application, those that wait included; other applications' are left
     alone.
     """
-    to, until = read_number(exchange, body), None if body.until is None else milliseconds_of(body.until)
+    to, until = read_number(exchange, body), None if body.until is None else timestamp_milliseconds(body.until)
     if until is not None and until <= now():
         raise InvalidTimeError("until is in the past.")
     add_suppressions(exchange.context, (replace(_entry(exchange, to, body), reason=body.reason, until=until),))
@@ -132,17 +132,17 @@ def lift_suppression(exchange: Exchange, body: LiftBody) -> SuppressionsAnswer:
     return _suppressions(exchange, to)
 
 
-def _entry(exchange: Exchange, to: Named, body: ScopeBody) -> Suppression:
+def _entry(exchange: Exchange, to: SubjectKey, body: ScopeBody) -> Suppression:
     scope = SuppressionScope(body.scope)
     return Suppression(to.pseudonym, exchange.application.name, scope, SuppressionSource.API)
 
 
-def _suppressions(exchange: Exchange, to: Named) -> SuppressionsAnswer:
+def _suppressions(exchange: Exchange, to: SubjectKey) -> SuppressionsAnswer:
     entries = suppressions_of(exchange.context, to.pseudonym, exchange.application.name)
     return SuppressionsAnswer(
         to=to.destination.mask,
-        suppressed=keeps_codes_back(entries, now()),
-        frozen=bool(freezes(entries)),
+        suppressed=is_suppressed(entries, now()),
+        frozen=bool(active_freezes(entries)),
         entries=tuple(map(suppression_answer, entries)),
     )
 

@@ -23,10 +23,10 @@ from otp_service.api.schemas import (
     Time,
     rfc3339,
 )
-from otp_service.domain.applications import ClientIp, Scope
+from otp_service.domain.applications import ClientIpSource, KeyScope
 from otp_service.domain.numbers import require_end_users
 from otp_service.domain.payments import Transaction
-from otp_service.domain.verification import Choice, Delivery, DeliveryStatus, Reason, Status
+from otp_service.domain.verification import CheckFailure, Delivery, DeliveryStatus, GatewayChoice, Status
 from otp_service.errors import InvalidRequestError
 from otp_service.services.sandbox import caught_messages
 from otp_service.services.verifications import StartRequest, VerificationView, cancel, check, read, resend, start
@@ -197,7 +197,7 @@ class DeliveryAnswer:
     `unavailable http 503`, what a receipt gave as the reason, or why the message was given up; otherwise null."""
     message: int
     """Which message of the verification it carried, from 1: a resend, or the next channel, makes another."""
-    choice: Choice | None
+    choice: GatewayChoice | None
     """Why this gateway: what kept the first one of the route from the message. Null while the message waits.
 
     `configured`: nothing, it is the first.
@@ -288,7 +288,7 @@ class CheckAnswer:
     """Whether the code is right: let the person in only when this is true, and go by nothing else."""
     checks_left: int
     """Codes that will still be compared; 0 once the verification is final."""
-    reason: Reason | None
+    reason: CheckFailure | None
     """Why the code is not valid; null when it is.
 
     `wrong_code`: it was compared, and counted.
@@ -328,7 +328,7 @@ class CaughtMessageAnswer:
 verifications = Resource(
     "verifications",
     "Verifications",
-    Scope.VERIFY,
+    KeyScope.VERIFY,
     problems=COMMON_PROBLEMS,
     parameters=(
         path_parameter("verification_id", "The `id` of the verification.", "vf_k1_0012ab34cd56ef7890a1b2c3d4e5f60718"),
@@ -359,7 +359,7 @@ _QUOTA_HEADERS = {
         "consent-required",
         "consent-outdated",
         "consent-not-kept",
-        "message-not-cleared",
+        "message-not-allowed",
         "rate-limited",
         "backlog-full",
         "ledger-mismatch",
@@ -374,7 +374,7 @@ def start_verification(exchange: Exchange, body: StartBody) -> VerificationAnswe
     start sends nothing and counts nowhere.
     """
     application = exchange.application
-    if exchange.settings.production and body.client_ip is not None and application.client_ip is not ClientIp.NONE:
+    if exchange.settings.production and body.client_ip is not None and application.client_ip is not ClientIpSource.NONE:
         require_end_users(body.client_ip)
     members = dict(body) | {
         "peer_ip": _peer_address(exchange) if body.client_ip is None else None,
@@ -454,7 +454,7 @@ def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str)
 
 def _peer_address(exchange: Exchange) -> str | None:
     """Return the connection's peer; warn once when all of a proxy's users would count as one."""
-    counts = exchange.application.client_ip is ClientIp.CONNECTION and not exchange.settings.http.trusted_proxies
+    counts = exchange.application.client_ip is ClientIpSource.CONNECTION and not exchange.settings.http.trusted_proxies
     if (
         counts
         and exchange.header("X-Forwarded-For") is not None
@@ -516,7 +516,7 @@ def _delivery(delivery: Delivery) -> DeliveryAnswer:
     )
 
 
-sandbox = Resource("sandbox", "Development", Scope.VERIFY, problems=COMMON_PROBLEMS)
+sandbox = Resource("sandbox", "Development", KeyScope.VERIFY, problems=COMMON_PROBLEMS)
 
 
 @sandbox.route(

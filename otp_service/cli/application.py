@@ -11,7 +11,7 @@ from otp_service.errors import ConfigurationError
 from otp_service.ledger.access import StoredApplication
 from otp_service.services.access import add_application, change_application
 from otp_service.settings.sources import read_file
-from otp_service.settings.stored import all_applications, section_of, text_of
+from otp_service.settings.stored import all_applications, dump_section, parse_section
 
 _SOON = "Every process knows it within five seconds."
 
@@ -60,7 +60,7 @@ def add(session: Session, name: str, file: Path) -> None:
     FILE holds the members of a section [applications.NAME], but for its heading and the keys, as TOML or, with the
     suffix .json, as JSON.
     """
-    add_application(session.context, name, text_of(section_of(read_file(file))), session.operator)
+    add_application(session.context, name, dump_section(parse_section(read_file(file))), session.operator)
     out.done(f"The application {name} is made. {_SOON}")
     out.note(f"It needs a key: {out.program()} key add {name}")
 
@@ -73,7 +73,7 @@ def change(session: Session, name: str, file: Path) -> None:
 
     What "show" prints is such a file. Verifications that live keep what they were started with.
     """
-    change_application(session.context, name, text_of(section_of(read_file(file))), session.operator)
+    change_application(session.context, name, dump_section(parse_section(read_file(file))), session.operator)
     out.done(f"The application {name} is changed. {_SOON}")
 
 

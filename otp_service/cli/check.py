@@ -5,18 +5,18 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, application_option, command, payment_options
 from otp_service.domain.payments import Transaction
-from otp_service.domain.verification import Reason
+from otp_service.domain.verification import CheckFailure
 from otp_service.services import verifications
 
 _SENTENCES = {
-    Reason.WRONG_CODE: "The code is wrong.",
-    Reason.EXPIRED: "The verification has expired: send another.",
-    Reason.ALREADY_APPROVED: "The verification was approved before: a code works once.",
-    Reason.CANCELED: "The verification was canceled.",
-    Reason.MAX_ATTEMPTS_REACHED: "The verification has had all its checks: send another.",
-    Reason.NUMBER_LOCKED: "The number has had too many wrong codes (otp-service limits show NUMBER).",
-    Reason.TRANSACTION_CHANGED: "The transaction is not the one that the code was sent for.",
-    Reason.FAILED: "The code could not be delivered: send another.",
+    CheckFailure.WRONG_CODE: "The code is wrong.",
+    CheckFailure.EXPIRED: "The verification has expired: send another.",
+    CheckFailure.ALREADY_APPROVED: "The verification was approved before: a code works once.",
+    CheckFailure.CANCELED: "The verification was canceled.",
+    CheckFailure.MAX_ATTEMPTS_REACHED: "The verification has had all its checks: send another.",
+    CheckFailure.NUMBER_LOCKED: "The number has had too many wrong codes (otp-service limits show NUMBER).",
+    CheckFailure.TRANSACTION_CHANGED: "The transaction is not the one that the code was sent for.",
+    CheckFailure.FAILED: "The code could not be delivered: send another.",
 }
 
 

@@ -17,9 +17,9 @@ from otp_service.bootstrap import install
 from otp_service.cli import output as out
 from otp_service.cli.output import config_option
 from otp_service.domain.applications import Application
-from otp_service.domain.numbers import Destination, Named, may_hold_number, named, parse_destination
+from otp_service.domain.numbers import Destination, SubjectKey, may_hold_number, parse_destination, subject_key
 from otp_service.domain.payments import Transaction
-from otp_service.domain.people import EVERY_APPLICATION, MAX_REASON, Act, ActEntry
+from otp_service.domain.people import EVERY_APPLICATION, MAX_REASON, OperatorAction, OperatorActionEntry
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, InvalidNumberError, LedgerUnavailableError
 from otp_service.services.audit import AuditProgress
@@ -87,9 +87,9 @@ class Session:
         """Who acts: see `operator_login`."""
         return operator_login()
 
-    def subject_key(self, to: Destination) -> Named:
+    def subject_key(self, to: Destination) -> SubjectKey:
         """Return what a number is called in Redis and in the ledger."""
-        return named(self.context.keyring, to)
+        return subject_key(self.context.keyring, to)
 
     def application(self, name: str | None) -> Application:
         """Return an application by its name, or the only one; raises `ConfigurationError`."""
@@ -101,9 +101,13 @@ class Session:
             raise click.UsageError(f"There is no application {name}, only: {', '.join(sorted(known))}.")
         return name or EVERY_APPLICATION
 
-    def action(self, action: Act, application: str = EVERY_APPLICATION, about: str = "") -> ActEntry:
+    def action(
+        self, action: OperatorAction, application: str = EVERY_APPLICATION, about: str = ""
+    ) -> OperatorActionEntry:
         """Return an act of whoever uses the command line, as the ledger has it."""
-        return ActEntry(action, self.operator, "" if application == EVERY_APPLICATION else application, about)
+        return OperatorActionEntry(
+            action, self.operator, "" if application == EVERY_APPLICATION else application, about
+        )
 
     def confirm(self, question: str, means: str = "") -> None:
         """Ask whether to go on, and say what that means, unless ``--yes`` was given."""

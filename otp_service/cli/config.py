@@ -5,7 +5,7 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
 from otp_service.cli.messages import checked_messages
-from otp_service.settings.startup_checks import cleared_catalogue
+from otp_service.settings.startup_checks import load_templates
 
 
 @click.group()
@@ -18,7 +18,7 @@ def check(session: Session) -> None:
     """Read everything as a start would, without connecting to anything."""
     settings = session.settings
     checked_messages(settings)
-    cleared_catalogue(settings)
+    load_templates(settings)
     counts = {one: len(getattr(settings, one)) for one in ("applications", "purposes", "gateways")}
     out.in_json(environment=settings.environment, **counts)
     summary = ", ".join(out.count_of(count, name.removesuffix("s")) for name, count in counts.items())

@@ -4,7 +4,7 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
-from otp_service.domain.verification import LONGEST_LIFE
+from otp_service.domain.verification import MAX_CODE_LIFE
 from otp_service.errors import ConfigurationError
 from otp_service.services import operator_actions
 from otp_service.store.outbox import DeadLetter, DeadLetters, RedriveResult, short_reason
@@ -68,7 +68,7 @@ def _letters_by_id(letters: DeadLetters, ids: tuple[str, ...]) -> list[DeadLette
 def _redrive_all(session: Session, reason: str | None) -> None:
     """Put back what can be: a letter that is older than any code lives stays where it is."""
     letters = session.context.store.dead_letters
-    young = letters.since(1000 * LONGEST_LIFE)  # an older one's code is dead for certain
+    young = letters.since(1000 * MAX_CODE_LIFE)  # an older one's code is dead for certain
     older = letters.count() - len(young)
     meant = [letter for letter in reversed(young) if _matches(letter, reason)]  # oldest first
     back = operator_actions.redrive(session.context, meant, session.operator, _print_result)

@@ -27,7 +27,7 @@ from otp_service.errors import ConfigurationError
 from otp_service.services.health import STARTS_ACCEPTED
 from otp_service.settings import Settings, settings_from
 from otp_service.settings.loader import CONFIG_VARIABLE
-from otp_service.settings.sources import FILE_SUFFIX, PREFIX, Table, merged, read_environment, read_file
+from otp_service.settings.sources import FILE_SUFFIX, PREFIX, Table, merge, read_environment, read_file
 from otp_service.telemetry import metrics
 
 NUMBER_PREFIX = "+92355555"
@@ -207,7 +207,7 @@ def require_own(folder: Path, environ: Mapping[str, str]) -> None:
 
 def merge_settings(configured: Mapping[str, Any], api_key: str) -> Table:
     """Return ``dev``'s settings with a configuration file laid over them, and the API key among the keys of `dev`."""
-    table = _signing(merged(_defaults_under(configured), configured))
+    table = _signing(merge(_defaults_under(configured), configured))
     applications = table["applications"]
     application = applications.get(APPLICATION) if isinstance(applications, dict) else None
     keys = application.get("keys") if isinstance(application, dict) else None
@@ -215,7 +215,7 @@ def merge_settings(configured: Mapping[str, Any], api_key: str) -> Table:
         return table  # malformed: the settings' own checks tell where
     key = api_key_hash(api_key)
     every = [*(other for other in keys if other != key), key]
-    return merged(table, {"applications": {APPLICATION: {"keys": every}}})
+    return merge(table, {"applications": {APPLICATION: {"keys": every}}})
 
 
 def _defaults_under(configured: Mapping[str, Any]) -> Table:
@@ -232,7 +232,7 @@ def _signing(table: Table) -> Table:
         for name, gateway in _gateways(table).items()
         if isinstance(gateway, Mapping) and gateway.get("kind") == _SANDBOX and "receipt_secret" not in gateway
     }
-    return merged(table, {"gateways": secrets}) if secrets else table
+    return merge(table, {"gateways": secrets}) if secrets else table
 
 
 def _gateways(table: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -499,22 +499,22 @@ class _Options:
 def _run(stack: ExitStack, folder: Path, given: _Options) -> None:
     api_key = api_key_of(folder, given.api_key)
     environ = _environment(folder, given.http)
-    configured = merged(given.file, {"http": given.http})
+    configured = merge(given.file, {"http": given.http})
     table = merge_settings(configured, api_key)
-    settings = settings_from(merged(table, read_environment(environ)))
+    settings = settings_from(merge(table, read_environment(environ)))
     check_port(settings.http.host, settings.http.port, "--port")
     store: list[Child] = []
-    elsewhere = merged(configured, read_environment(environ))
+    elsewhere = merge(configured, read_environment(environ))
     if "url" not in elsewhere.get("redis", {}):
         valkey = start_valkey(folder / "valkey")
         stack.callback(valkey.stop)
         store.append(valkey.child)
         note(f"State: an embedded Valkey at {valkey.url}, its data in {folder / 'valkey'}.")
-        table = merged(table, {"redis": {"url": valkey.url}})
+        table = merge(table, {"redis": {"url": valkey.url}})
     if "url" not in elsewhere.get("ledger", {}):
-        table = merged(table, {"ledger": {"url": ledger_url(folder)}})
+        table = merge(table, {"ledger": {"url": ledger_url(folder)}})
     if _reports_to_itself(settings):
-        table = merged(table, {"http": {"public_url": url_of(settings.http.host, settings.http.port)}})
+        table = merge(table, {"http": {"public_url": url_of(settings.http.host, settings.http.port)}})
     environ |= write_configuration(folder, table)
     shell = write_environment(folder, environ)
     _supervise(stack, _Plan(settings, environ, api_key, shell), store)

@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 
 import click
 
-from otp_service.bootstrap import LEDGER_BEHIND, LEDGER_OF_OTHER_KEY, install
+from otp_service.bootstrap import LEDGER_OF_OTHER_KEY, LEDGER_OUTDATED, install
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
 from otp_service.cli.output import count_of, duration
-from otp_service.domain.applications import Application, ClientIp
+from otp_service.domain.applications import Application, ClientIpSource
 from otp_service.domain.countries import Approval
 from otp_service.domain.guard import RULES, Mode, Ruleset
-from otp_service.domain.verification import GRACE, LONGEST_LIFE, BreakerState, GatewayHealth
+from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE, BreakerState, GatewayHealth
 from otp_service.errors import (
     ConfigurationError,
     LedgerMismatchError,
@@ -37,8 +37,14 @@ from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
 from otp_service.services.registrations import today
 from otp_service.settings import Settings
 from otp_service.settings.loader import CONFIG_VARIABLE
-from otp_service.settings.sections import canonical, is_local, leads_elsewhere
-from otp_service.settings.startup_checks import SHORTEST, is_sample, provider_secrets, refusals, unsafe_lines
+from otp_service.settings.sections import canonical_host, is_local, leads_elsewhere
+from otp_service.settings.startup_checks import (
+    MIN_PASSWORD_LENGTH,
+    is_sample,
+    provider_secrets,
+    start_refusals,
+    unsafe_connections,
+)
 from otp_service.store.mirror import NO_EVICTION, Fence, eviction_refusal, installation_refusal
 from otp_service.store.outbox import count_reasons
 from otp_service.store.scripts import ConnectionProblem, connection_problem
@@ -145,7 +151,7 @@ APPLICATION: tuple[Check[ApplicationSettings], ...] = (
     Check("applications.{it.name}", WARN,
           'With client_ip = "connection" and no trusted proxy, all who come through a proxy count as one.',
           "Set http.trusted_proxies to the number of proxies before the service.",
-          lambda one: one.application.client_ip is ClientIp.CONNECTION
+          lambda one: one.application.client_ip is ClientIpSource.CONNECTION
           and one.settings.production and not one.settings.http.trusted_proxies),
     Check("applications.{it.name}", FAIL, _GAP, _CLOSE_GAP, lambda one: (it for it in one.gaps() if it["first"])),
     Check("applications.{it.name}", WARN, _GAP, _CLOSE_GAP, lambda one: (it for it in one.gaps() if not it["first"])),
@@ -214,26 +220,28 @@ def settings_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     yield from diagnose(SETTINGS, settings)
 
 
-_KEYS = frozenset({RefusalName.KEY_MISSING, RefusalName.KEY_UNFIT, RefusalName.SAMPLE_KEY, RefusalName.KEY_USED_TWICE})
+_KEYS = frozenset(
+    {RefusalName.KEY_MISSING, RefusalName.KEY_INVALID, RefusalName.SAMPLE_KEY, RefusalName.KEY_USED_TWICE}
+)
 
 
 def _keys(settings: Settings) -> Iterator[Mapping[str, object]]:
     """Yield the root keys: the active one, those that make nothing new, and when these may go."""
-    if not any(reason.name in _KEYS for reason in refusals(settings)):
+    if not any(reason.name in _KEYS for reason in start_refusals(settings)):
         active, *others = settings.keyring().root_ids
-        kept = max((purpose.ttl for purpose in settings.purposes.values()), default=LONGEST_LIFE) + GRACE
+        kept = max((purpose.ttl for purpose in settings.purposes.values()), default=MAX_CODE_LIFE) + RECORD_GRACE
         yield {"active": active, "others": ", ".join(others), "kept": duration(kept)}
 
 
 def _plain_protocols(settings: Settings) -> dict[str, str]:
     """Return the other hosts that a gateway's own protocol reaches without encryption, by the gateways' names."""
     found = {name: one.settings.plaintext_host for name, one in settings.gateways.items()}
-    return {name: canonical(host) for name, host in found.items() if host and not is_local(host)}
+    return {name: canonical_host(host) for name, host in found.items() if host and not is_local(host)}
 
 
 def _exceptions(settings: Settings) -> Iterator[Mapping[str, object]]:
     """Yield the hosts that are reached in the clear, and may be."""
-    lines = [(line.refusal.place, line.host, line.how) for line in unsafe_lines(settings)]
+    lines = [(line.refusal.place, line.host, line.how) for line in unsafe_connections(settings)]
     lines += [(f"gateways.{name}", host, "without encryption") for name, host in _plain_protocols(settings).items()]
     return (
         {"place": place, "host": host, "how": how} for place, host, how in lines if host in settings.plaintext_hosts
@@ -241,7 +249,7 @@ def _exceptions(settings: Settings) -> Iterator[Mapping[str, object]]:
 
 
 def _unused_exceptions(settings: Settings) -> Iterator[Mapping[str, object]]:
-    used = {line.host for line in unsafe_lines(settings)} | set(_plain_protocols(settings).values())
+    used = {line.host for line in unsafe_connections(settings)} | set(_plain_protocols(settings).values())
     return ({"host": host} for host in settings.plaintext_hosts if host not in used)
 
 
@@ -279,10 +287,10 @@ SAFETY: tuple[Check[Settings], ...] = (
           "Give the service a user of its own (ACL), with the commands that it needs only.", _no_password),
 )  # fmt: skip
 PROTECTION: tuple[Check[Settings], ...] = (
-    Check("{place}", WARN, f"It has fewer than {SHORTEST} characters: it can be guessed.",
+    Check("{place}", WARN, f"It has fewer than {MIN_PASSWORD_LENGTH} characters: it can be guessed.",
           "Ask the provider for a longer one, if its system takes any.",
           lambda settings: ({"place": place} for place, secret in provider_secrets(settings)
-                            if len(secret) < SHORTEST and not is_sample(secret))),
+                            if len(secret) < MIN_PASSWORD_LENGTH and not is_sample(secret))),
     Check("guard.modes", WARN, "These rules refuse nothing: {rules}.",
           "Enforce them, once you have seen what they would refuse: otp-service guard status", _idle_rules),
     Check("audit.export", WARN,
@@ -296,9 +304,11 @@ PROTECTION: tuple[Check[Settings], ...] = (
 def safety_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
     """Yield what refuses a start with these settings, and what is allowed although it is not safe."""
     excepted = settings.plaintext_hosts
-    yield from map(refusal_diagnosis, refusals(settings))
+    yield from map(refusal_diagnosis, start_refusals(settings))
     if not settings.production:
-        yield from (refusal_diagnosis(one.refusal, WARN) for one in unsafe_lines(settings) if one.host not in excepted)
+        yield from (
+            refusal_diagnosis(one.refusal, WARN) for one in unsafe_connections(settings) if one.host not in excepted
+        )
     yield from diagnose(SAFETY, settings)
     if settings.production:
         yield from diagnose(PROTECTION, settings)
@@ -306,8 +316,8 @@ def safety_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _ending(settings: Settings, *, over: bool) -> Iterator[Mapping[str, object]]:
-    for one in settings.clearance.registrations:
-        if one.ends_soon(day := today()) and one.is_over(day) == over:
+    for one in settings.sending_rules.registrations:
+        if one.expires_soon(day := today()) and one.has_expired(day) == over:
             place = f"{'approvals' if isinstance(one, Approval) else 'senders'}.{one.name}"
             yield {"place": place, "day": one.valid_until, "country": one.country}
 
@@ -319,8 +329,8 @@ REGISTRATIONS: tuple[Check[Settings], ...] = (
     Check("{place}", WARN, "It is good until {day}, its last day; then no message to {country} goes out by it.", _RENEW,
           lambda settings: _ending(settings, over=False)),
     Check("registrations", OK, "No sender and no approval ends within a month.", "",
-          lambda settings: bool(settings.clearance.registrations)
-          and not any(one.ends_soon(today()) for one in settings.clearance.registrations)),
+          lambda settings: bool(settings.sending_rules.registrations)
+          and not any(one.expires_soon(today()) for one in settings.sending_rules.registrations)),
 )  # fmt: skip
 
 
@@ -528,7 +538,7 @@ def ledger_diagnoses(settings: Settings, context: Context) -> Iterator[Diagnosis
         if not context.ledger.database.there():
             yield Diagnosis(OK, "ledger", "The ledger is still to be made; the first process does it.")
         elif context.ledger.behind():
-            yield refusal_diagnosis(LEDGER_BEHIND, WARN if settings.ledger.upgrade else FAIL)
+            yield refusal_diagnosis(LEDGER_OUTDATED, WARN if settings.ledger.upgrade else FAIL)
         else:
             yield from mirror_diagnoses(context)
     except LedgerMismatchError:
@@ -605,12 +615,12 @@ NUMBER_FAULTS = frozenset({"destination", "channel", "policy"})
 def gateway_state(health: GatewayHealth) -> tuple[str, str, int]:
     """Return the state of a gateway: its name, in words, and for how many milliseconds; 0 where nobody knows."""
     if health.state is BreakerState.OPEN:
-        if health.by_hand:
-            return "paused", f"paused by {health.by_hand}", health.opens_in
+        if health.opened_by:
+            return "paused", f"paused by {health.opened_by}", health.probe_in
         why = "since it refuses our account" if health.refusal else "after failures"
-        return "resting", f"resting {why}", health.opens_in
-    if health.paused:
-        return "throttled", "waiting, as its provider asked,", health.paused
+        return "resting", f"resting {why}", health.probe_in
+    if health.throttled_for:
+        return "throttled", "waiting, as its provider asked,", health.throttled_for
     if health.state is BreakerState.HALF_OPEN:
         return "trying", "to be tried with the next message", 0
     return "taking_messages", "taking messages", 0
@@ -618,7 +628,7 @@ def gateway_state(health: GatewayHealth) -> tuple[str, str, int]:
 
 def _left_alone(gateway: tuple[str, GatewayHealth], *, by_hand: bool) -> Cases:
     name, health = gateway
-    if health.state is BreakerState.CLOSED or bool(health.by_hand) != by_hand:
+    if health.state is BreakerState.CLOSED or bool(health.opened_by) != by_hand:
         return ()
     _, words, left = gateway_state(health)
     return [{"name": name, "state": f"{words}, for {out.time_left(left)} yet" if left else words}]

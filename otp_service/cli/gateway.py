@@ -8,7 +8,7 @@ from otp_service.cli.doctor import gateway_state
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.numbers import Destination
 from otp_service.domain.templates import Message
-from otp_service.domain.verification import Allowance, Channel, GatewayHealth
+from otp_service.domain.verification import Channel, GatewayHealth, GatewayLimits
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import (
     Gateway,
@@ -100,11 +100,11 @@ def status(session: Session) -> None:
     context = session.context
     now, found = context.store.decisions.now(), context.store.health.of(tuple(context.gateways))
     headings = ("Name", "State", "Bad calls", "Calls", "Slow from", "In flight", "At most", "Per second")
-    rows = [_row(name, health, context.allowances[name], now) for name, health in found.items()]
+    rows = [_row(name, health, context.gateway_limits[name], now) for name, health in found.items()]
     out.table("gateways", headings, rows)
 
 
-def _row(name: str, health: GatewayHealth, allowance: Allowance, now: int) -> out.Row:
+def _row(name: str, health: GatewayHealth, allowance: GatewayLimits, now: int) -> out.Row:
     return (
         name,
         _state(health, now),
@@ -121,7 +121,7 @@ def _state(health: GatewayHealth, now: int) -> out.Labelled:
     """Return the state in words, until when it lasts, and who it is by."""
     name, words, left = gateway_state(health)
     until = now + left if left else None
-    value = {"name": name, "by": health.by_hand or None, "until": out.when(until)}
+    value = {"name": name, "by": health.opened_by or None, "until": out.when(until)}
     return out.Labelled(value, f"{words} until {out.moment(until)}" if until else words)
 
 
@@ -141,7 +141,7 @@ def pause(session: Session, name: str, minutes: int) -> None:
     again = f"To use it again before: {out.program()} gateway resume {name}"
     out.done(f"{name} is paused for {out.duration(60 * minutes)}. {again}")
     health = context.store.health.of(tuple(context.gateways))
-    shut = {one for one, is_now in health.items() if is_now.by_hand and is_now.opens_in}
+    shut = {one for one, is_now in health.items() if is_now.opened_by and is_now.probe_in}
     if any(shut.issuperset(route.gateways) for route in context.routes.routes):
         out.warn("a route has no other gateway left: its messages wait, and are given up when their codes end.")
 
@@ -164,7 +164,7 @@ def _gateway(session: Session, name: str) -> Gateway:
 
 def _require_no_approval(context: Context, to: Destination, channel: str) -> None:
     """Refuse a test where only approved templates go out, and registered senders, which are an application's."""
-    rules = context.clearance.rules_of(to.country)
+    rules = context.sending_rules.rules_of(to.country)
     if channel == Channel.SMS and (rules.approved_templates or rules.registered_senders):
         raise ConfigurationError(
             f"To {to.country} go approved templates under registered senders only: try the gateway with a start."

@@ -12,8 +12,8 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command, parse_number, region_option
 from otp_service.cli.store import warn_of_caution
-from otp_service.domain.guard import ANY, RULES, Mode, shown
-from otp_service.domain.guard_model import Attempt, Kind, Replay
+from otp_service.domain.guard import ANY_COUNTRY, RULES, Mode, format_micros
+from otp_service.domain.guard_model import Attempt, AttemptKind, Replay
 from otp_service.domain.numbers import is_region
 from otp_service.errors import ConfigurationError, InvalidRequestError
 from otp_service.services import operator_actions
@@ -140,12 +140,14 @@ def _spent(settings: Settings, context: Context, kept: Iterable[Decision]) -> li
     seen, currency = {(one.application, one.country) for one in kept}, settings.guard.currency
     rows: list[out.Row] = []
     for name, loaded in context.rulesets.items():
-        named = {country for country in loaded.ruleset.ceilings_of_countries if country != ANY}
+        named = {country for country in loaded.ruleset.ceilings_of_countries if country != ANY_COUNTRY}
         countries = named | {country for application, country in seen if application == name and country}
         for country in ("", *sorted(countries)):
             spent = context.store.guard.spent(loaded.ruleset, name, country)
             place = (name, out.Labelled(country or None, country or "all"))
-            rows += [(*place, one.interval, shown(one.amount), shown(one.ceiling), currency) for one in spent]
+            rows += [
+                (*place, one.interval, format_micros(one.amount), format_micros(one.ceiling), currency) for one in spent
+            ]
     return rows
 
 
@@ -200,7 +202,7 @@ def _counts(one: RuleHit, currency: str) -> tuple[str, ...]:
     used, most = _plain(one.used), _plain(one.most)
     scope = one.rule.partition(".")[0]
     if scope == "spend":
-        amount = f"CeilingUse: {shown(round(one.used))} of {shown(round(one.most))} {currency}"
+        amount = f"CeilingUse: {format_micros(round(one.used))} of {format_micros(round(one.most))} {currency}"
     elif one.rule == "application.failures":
         amount = f"Wrong: {used} of {most} codes"
     elif one.rule.endswith(".conversion") and not one.most:
@@ -353,7 +355,7 @@ def _read(log: Path) -> Iterator[Attempt]:
     for number, line in enumerate(log.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         try:
             fields = json.loads(line)
-            yield Attempt(**{**fields, "kind": Kind(fields["kind"])}).checked()
+            yield Attempt(**{**fields, "kind": AttemptKind(fields["kind"])}).checked()
         except (ValueError, TypeError, KeyError, RecursionError) as malformed:
             raise ConfigurationError(f"{log}: line {number} is no attempt of a log.") from malformed
 
@@ -362,7 +364,7 @@ def _show(found: Replay, currency: str) -> None:
     before, after = found.before, found.after
     rows: list[out.Row] = [
         ("messages", before.messages, after.messages),
-        (out.Labelled("cost", f"cost at most, {currency}"), shown(before.cost), shown(after.cost)),
+        (out.Labelled("cost", f"cost at most, {currency}"), format_micros(before.cost), format_micros(after.cost)),
         ("approved", before.approved, after.approved),
         *(
             (f"refused by {rule}", before.refused[rule], after.refused[rule])

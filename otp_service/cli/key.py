@@ -7,7 +7,7 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
-from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey, Scope, networks_of
+from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey, KeyScope, parse_networks
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
 from otp_service.errors import NotFoundError
 from otp_service.services import access
@@ -51,11 +51,11 @@ def add(
     """
     if (application is None) != admin or (admin and scopes):
         raise click.UsageError("Name an application, with --scope or without; or give --admin instead.")
-    networks = networks_of(addresses)
+    networks = parse_networks(addresses)
     if application is None:
         _show(access.issue_operator_key(session.context, networks, session.operator))
         return
-    allowed = [Scope(one) for one in scopes or (Scope.VERIFY,)]
+    allowed = [KeyScope(one) for one in scopes or (KeyScope.VERIFY,)]
     try:
         _show(access.issue_key(session.context, application, allowed, networks, session.operator))
     except NotFoundError as unknown:

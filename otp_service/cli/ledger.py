@@ -35,7 +35,7 @@ def status(session: Session) -> None:
     if not out.in_json(url=url, last_purge=out.when(began or None), findings=list(map(out.members, found))):
         click.echo()
     rows: list[out.Row] = []
-    for data, days in asdict(session.settings.retention.keeping).items():
+    for data, days in asdict(session.settings.retention.days).items():
         last = kept.purges.latest(data)
         rows.append((data, timedelta(days=days), out.when(last.at) if last else None, last.rows if last else None))
     out.table("retention", ("Data", "Kept for", "Last deleted", "Rows"), rows)
@@ -91,7 +91,7 @@ def purge(session: Session) -> None:
     Workers do this by themselves, once an hour. What holds is never deleted: the last word on a consent, a suppression
     that was not lifted and has not ended. How much went is written down: see "otp-service ledger status".
     """
-    purger = retention.Purger(session.context, session.settings.retention.keeping, _rest)
+    purger = retention.Purger(session.context, session.settings.retention.days, _rest)
     with out.progress("Rows deleted", lambda: sum(purger.deleted.values())):
         gone = purger.purge_now()
     out.table("deleted", ("Data", "Rows"), gone.items())

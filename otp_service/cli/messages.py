@@ -8,21 +8,30 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import CHANNELS, Session, application_option, command, find_application
 from otp_service.domain.applications import Application
-from otp_service.domain.templates import MAX_OCTETS, Catalogue, Wording, encoding_of, octets, segments, units, write
+from otp_service.domain.templates import (
+    MAX_OCTETS,
+    MessageContent,
+    MessageTemplates,
+    encoding_of,
+    octets,
+    render_message,
+    segments,
+    units,
+)
 from otp_service.domain.verification import Channel, Purpose, PurposeKind
 from otp_service.errors import ConfigurationError
 from otp_service.settings import Settings
 from otp_service.settings.messages import (
     ORDINARY_MINUTES,
     ORDINARY_PAYMENT,
-    SAMPLE,
+    SAMPLE_APPLICATION,
     SAMPLE_CODE,
-    Measure,
-    faults_of_alphabet,
-    faults_of_cost,
-    measures,
-    notes_of_cost,
-    read_catalogue,
+    MeasuredText,
+    alphabet_faults,
+    cost_faults,
+    cost_notes,
+    measure_texts,
+    read_templates,
     sample_purposes,
 )
 
@@ -32,7 +41,7 @@ def messages() -> None:
     """Check and show the words of messages."""
 
 
-@command(messages, "Measure every text, and find what is wrong.", reads=True)
+@command(messages, "MeasuredText every text, and find what is wrong.", reads=True)
 def check(session: Session) -> None:
     """Measure every text in every language with its longest values, and find what is wrong.
 
@@ -40,22 +49,22 @@ def check(session: Session) -> None:
     """
     measured = checked_messages(session.unchecked_settings)
     out.table("texts", ("Text", "Encoding", "Ordinary", "Longest", "Segments", "Budget"), map(_row, measured))
-    out.in_json(notes=(notes := list(notes_of_cost(measured))))
+    out.in_json(notes=(notes := list(cost_notes(measured))))
     for line in notes:
         out.note(f"Note: {line}")
     out.done(f"{len(measured)} texts are within their budgets.")
 
 
-def checked_messages(settings: Settings) -> list[Measure]:
+def checked_messages(settings: Settings) -> list[MeasuredText]:
     """Return what messages cost; raise `ConfigurationError` with one line a fault."""
-    catalogue = read_catalogue(settings)
-    measured = list(measures(catalogue, settings.named_purposes, settings.named_applications.values()))
-    if faults := [*faults_of_alphabet(catalogue), *faults_of_cost(measured)]:
+    templates = read_templates(settings)
+    measured = list(measure_texts(templates, settings.named_purposes, settings.named_applications.values()))
+    if faults := [*alphabet_faults(templates), *cost_faults(measured)]:
         raise ConfigurationError("\n".join(faults))
     return measured
 
 
-def _row(one: Measure) -> out.Row:
+def _row(one: MeasuredText) -> out.Row:
     lengths = (units(one.ordinary), units(one.longest))
     if one.channel is not Channel.SMS:
         return (one.where, None, *lengths, None, None)
@@ -71,10 +80,10 @@ def templates(session: Session) -> None:
     """
     settings = session.unchecked_settings
     rows: list[out.Row] = []
-    for language in read_catalogue(settings).languages.values():
+    for language in read_templates(settings).languages.values():
         for (_, channel), reference in language.references.items():
             if channel is Channel.SMS:
-                approved = settings.clearance.approved_in(reference)
+                approved = settings.sending_rules.approved_in(reference)
                 rows.append((reference.id, reference.version, reference.sha256, approved))
     out.table("templates", ("Template", "Version", "SHA256", "Approved in"), rows)
 
@@ -89,18 +98,18 @@ def preview(
 ) -> None:
     """Show how messages look, with a made-up code, and what they cost."""
     settings = session.unchecked_settings
-    catalogue = read_catalogue(settings)
+    templates = read_templates(settings)
     application = _application(settings, name)
     purposes = _purposes(settings, application, purpose_name)
-    locales = [locale] if locale else [language.tag for language in catalogue.languages.values()]
+    locales = [locale] if locale else [language.tag for language in templates.languages.values()]
     channels = [Channel(channel)] if channel else list(Channel)
-    wordings = (
-        Wording(application, purpose, one, tag, SAMPLE_CODE, min(purpose.ttl // 60, ORDINARY_MINUTES))
+    contents = (
+        MessageContent(application, purpose, one, tag, SAMPLE_CODE, min(purpose.ttl // 60, ORDINARY_MINUTES))
         for tag in locales
         for purpose in purposes
         for one in channels
     )
-    shown = list(_previews(catalogue, wordings))
+    shown = list(_previews(templates, contents))
     if not out.in_json(messages=shown):
         for one in shown:
             found = "" if one["locale"] == one["asked_for"] else f" (in {one['locale']})"
@@ -111,7 +120,7 @@ def preview(
 def _application(settings: Settings, name: str | None) -> Application:
     """Return the application of a name, or the first, or one that is made up where none is configured."""
     if name is None:
-        return next(iter(settings.named_applications.values()), SAMPLE)
+        return next(iter(settings.named_applications.values()), SAMPLE_APPLICATION)
     return find_application(settings.named_applications, name)
 
 
@@ -123,23 +132,23 @@ def _purposes(settings: Settings, application: Application, name: str | None) ->
     return [known[one] for one in wanted]
 
 
-def _previews(catalogue: Catalogue, wordings: Iterable[Wording]) -> Iterator[dict[str, str]]:
-    for wording in wordings:
-        payment = ORDINARY_PAYMENT if wording.purpose.kind is PurposeKind.TRANSACTION else None
-        message = write(catalogue, replace(wording, transaction=payment))
+def _previews(templates: MessageTemplates, contents: Iterable[MessageContent]) -> Iterator[dict[str, str]]:
+    for content in contents:
+        payment = ORDINARY_PAYMENT if content.purpose.kind is PurposeKind.TRANSACTION else None
+        message = render_message(templates, replace(content, transaction=payment))
         yield {
-            "asked_for": wording.locale,
+            "asked_for": content.locale,
             "locale": message.locale,
-            "purpose": wording.purpose.name,
-            "channel": wording.channel,
-            "cost": _cost(wording, message.text),
+            "purpose": content.purpose.name,
+            "channel": content.channel,
+            "cost": _cost(content, message.text),
             "text": message.text,
         }
 
 
-def _cost(wording: Wording, text: str) -> str:
-    if wording.channel is not Channel.SMS:
+def _cost(content: MessageContent, text: str) -> str:
+    if content.channel is not Channel.SMS:
         return f"{len(text)} characters"
     cost = f"{encoding_of(text).label}, {units(text)} units, {out.count_of(len(segments(text)), 'segment')}"
-    long = wording.application.app_hash and octets(text) > MAX_OCTETS
+    long = content.application.app_hash and octets(text) > MAX_OCTETS
     return f"{cost}, {octets(text)} bytes: too long for the SMS Retriever" if long else cost

@@ -10,7 +10,7 @@ from otp_service.cli.doctor import redis_diagnosis
 from otp_service.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
 from otp_service.gateways.base import forget_installed_entry_points
 from otp_service.settings import Settings, load_settings
-from otp_service.settings.loader import ELSEWHERE, with_fixed
+from otp_service.settings.loader import SERVER_URLS, keep_fixed
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import Renderer, configure_logging, get_logger
 
@@ -57,7 +57,7 @@ def reload_installation(path: Path | None, present: Settings, fixed: Iterable[st
     """
     forget_installed_entry_points()  # a gateway may have been installed for it
     try:
-        settings, waiting = with_fixed(present, load_settings(path), (*fixed, *ELSEWHERE))
+        settings, waiting = keep_fixed(present, load_settings(path), (*fixed, *SERVER_URLS))
         installation = open_installation(settings)
     except (ConfigurationError, OtpServiceError, OSError) as refused:
         _log.error("reload_refused", faults=str(refused).splitlines())

@@ -112,7 +112,7 @@ def _end_on_signals(processes: ServerProcesses) -> None:
     def end() -> None:
         number = received.get()
         processes.announce_shutdown()
-        time.sleep(processes.settings.http.leave_after)
+        time.sleep(processes.settings.http.shutdown_delay)
         if callable(granians):
             granians(number, None)
 

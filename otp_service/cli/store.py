@@ -4,7 +4,7 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
-from otp_service.domain.people import Act
+from otp_service.domain.people import OperatorAction
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.store.mirror import HALVED_FOR
@@ -32,7 +32,9 @@ def fence(session: Session) -> None:
     context = session.context
     session.confirm(f"Fence the store at {session.settings.redis.shown_url}?", means=_MEANS)
     put = operator_actions.fence_store(context)
-    if not operator_actions.record_action(context, session.action(Act.STORE_FENCED)):  # last: the ledger may be away
+    if not operator_actions.record_action(
+        context, session.action(OperatorAction.STORE_FENCED)
+    ):  # last: the ledger may be away
         lost = "that the store was fenced is in no ledger, only in what this command logs."
         out.warn(f"The ledger does not answer: {lost}")
     out.done(f"Fenced: what was started until {out.moment(put.at)} UTC is expired.")

@@ -8,7 +8,7 @@ from otp_service.cli import output as out
 from otp_service.cli.common import Session, checked_reason, command, of_whom, options, phone_number, reason_option
 from otp_service.cli.doctor import warn_of_mirror
 from otp_service.domain.numbers import Destination
-from otp_service.domain.people import Act, SuppressionSource
+from otp_service.domain.people import OperatorAction, SuppressionSource
 from otp_service.services import subjects, suppressions
 
 
@@ -38,7 +38,7 @@ def erase(session: Session, to: Destination) -> None:
     """Erase what no dispute needs of NUMBER, of all applications. No limit, lock or suppression is touched."""
     subject = session.subject_key(to)
     session.confirm(f"Erase what no dispute needs of {to.mask}? The rest stays.")
-    did = subjects.erase(session.context, subject, None, session.action(Act.SUBJECT_ERASED))
+    did = subjects.erase(session.context, subject, None, session.action(OperatorAction.SUBJECT_ERASED))
     erased = (
         f"addresses and words from {out.count_of(did.erased['consents'], 'consent')}",
         f"reasons of {out.count_of(did.erased['suppressions'], 'suppression')}",

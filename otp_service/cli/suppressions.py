@@ -21,17 +21,17 @@ from otp_service.cli.common import (
     region_option,
 )
 from otp_service.cli.doctor import warn_of_mirror
-from otp_service.domain.numbers import Destination, Named
+from otp_service.domain.numbers import Destination, SubjectKey
 from otp_service.domain.people import (
     EVERY_APPLICATION,
-    OF_THE_HOLDER,
-    SAID_FREELY,
-    Act,
+    HOLDER_SOURCES,
+    SETTABLE_SCOPES,
+    OperatorAction,
     Suppression,
     SuppressionScope,
     SuppressionSource,
-    freezes,
-    keeps_codes_back,
+    active_freezes,
+    is_suppressed,
 )
 from otp_service.ledger.database import now
 from otp_service.services.context import Context
@@ -44,7 +44,7 @@ from otp_service.services.suppressions import (
 )
 from otp_service.services.suppressions import lift as lift_suppression
 
-_SCOPES = click.Choice([scope.value for scope in SAID_FREELY])
+_SCOPES = click.Choice([scope.value for scope in SETTABLE_SCOPES])
 _about = options(
     click.option("--scope", type=_SCOPES, default="all", show_default=True,
                  help="all: codes that people ask for too. marketing_only: advertising, which is not sent here."),
@@ -72,7 +72,7 @@ def add(session: Session, scope: str, name: str | None, reason: str, until: date
     pseudonym, application = session.subject_key(to).pseudonym, session.application_or_all(name)
     why, end = checked_reason(reason), _end(until)
     entry = Suppression(pseudonym, application, SuppressionScope(scope), SuppressionSource.OPERATOR, why, end)
-    add_suppressions(session.context, (entry,), session.action(Act.SUPPRESSION_ADDED, application, scope))
+    add_suppressions(session.context, (entry,), session.action(OperatorAction.SUPPRESSION_ADDED, application, scope))
     out.done(_sentence(to.mask, "gets", application, scope))
     warn_of_mirror(session.context)
 
@@ -87,15 +87,17 @@ def lift(session: Session, scope: str, name: str | None, reason: str, to: Destin
     application, why = session.application_or_all(name), checked_reason(reason)
     scoped = SuppressionScope(scope)
     entry = Suppression(subject.pseudonym, application, scoped, SuppressionSource.OPERATOR, why, lifted=True)
-    if not why and any(one.source in OF_THE_HOLDER for one in context.ledger.suppressions.in_force(*entry.about)):
+    if not why and any(one.source in HOLDER_SOURCES for one in context.ledger.suppressions.in_force(*entry.about)):
         raise click.UsageError("The person said stop: say why messages may go out again, by --reason.")
-    lifted = lift_suppression(context, entry, session.action(Act.SUPPRESSION_LIFTED, application, scope))
+    lifted = lift_suppression(context, entry, session.action(OperatorAction.SUPPRESSION_LIFTED, application, scope))
     others, whose = _suppressed_at(context, subject), f"{of_whom(application)} to {to.mask}"
     still = f" Still kept back: messages {', '.join(map(of_whom, others))}." if others else ""
     if not lifted:
         option = f" Lift that by --application {others[0]}." if others and others[0] != EVERY_APPLICATION else ""
         raise click.ClickException(f"Messages {whose} are not suppressed ({scope}).{still}{option}")
-    frozen = " It is frozen." if freezes(suppressions_of(context, subject.pseudonym)) else ""  # no lift ends that
+    frozen = (
+        " It is frozen." if active_freezes(suppressions_of(context, subject.pseudonym)) else ""
+    )  # no lift ends that
     out.done(f"Lifted: messages {whose}.{still}{frozen}")
     warn_of_mirror(context)
 
@@ -109,7 +111,7 @@ def show(session: Session, to: Destination) -> None:
     out.table("entries", ("Recorded", "Application", "Scope", "What", "Source", "Until", "Reason"), map(_row, entries))
     kept_back, frozen = (
         _suppressed_at(session.context, subject),
-        list(dict.fromkeys(map(_application, freezes(entries)))),
+        list(dict.fromkeys(map(_application, active_freezes(entries)))),
     )
     out.in_json(to=to.mask, kept_back=kept_back, frozen=frozen)
     if not entries:
@@ -174,11 +176,11 @@ def _lines_of(file: TextIO) -> int | None:
     return count
 
 
-def _suppressed_at(context: Context, to: Named) -> list[str]:
+def _suppressed_at(context: Context, to: SubjectKey) -> list[str]:
     """Return the applications whose messages are kept back from a number."""
     entries = suppressions_of(context, to.pseudonym)
     applications = dict.fromkeys(map(_application, entries))
-    return [one for one in applications if keeps_codes_back([e for e in entries if e.application == one], now())]
+    return [one for one in applications if is_suppressed([e for e in entries if e.application == one], now())]
 
 
 _application = attrgetter("application")

@@ -17,7 +17,7 @@ MAX_LOCALE: Final = 35
 """Characters of the longest tag (RFC 5646, 4.4.1)."""
 
 
-class ClientIp(StrEnum):
+class ClientIpSource(StrEnum):
     """Where an application's end-user address comes from."""
 
     REQUIRED = "required"
@@ -42,7 +42,7 @@ class Application:
 
     name: str
     """Identifier, part of every key and MAC."""
-    title: str
+    brand: str
     """The brand that a message shows to a person."""
     purposes: frozenset[str]
     countries: frozenset[str] | None
@@ -51,7 +51,7 @@ class Application:
     """Region of numbers in national spelling."""
     locale: str
     """BCP 47 tag of messages when a start names none."""
-    client_ip: ClientIp
+    client_ip: ClientIpSource
     home: str | None = None
     """The country that most of its traffic goes to."""
     origin: str | None = None
@@ -64,7 +64,7 @@ class Application:
     """Payees allowed although they look like a domain name."""
 
     @property
-    def withdrawals(self) -> ConsentMode:
+    def consent_for_resend(self) -> ConsentMode:
         """What a message after the first needs: only that no consent was withdrawn since the start."""
         return ConsentMode.OFF if self.consent is ConsentMode.OFF else ConsentMode.RECORDED
 
@@ -88,7 +88,7 @@ _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 _NO_NETWORK = "An address list names addresses and networks such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/48."
 
 
-class Scope(StrEnum):
+class KeyScope(StrEnum):
     """What a key may be used for."""
 
     VERIFY = "verify"
@@ -101,7 +101,7 @@ class Scope(StrEnum):
     """Applications and their keys, of all; nothing that is an application's own."""
 
 
-APPLICATION_SCOPES: Final = frozenset(Scope) - {Scope.ADMIN}
+APPLICATION_SCOPES: Final = frozenset(KeyScope) - {KeyScope.ADMIN}
 """What a key of an application may have; one of the configuration has them all."""
 
 
@@ -114,7 +114,7 @@ class ApiKey:
     application: str
     """Whose it is; `NO_APPLICATION` for one of operators."""
     hash: str = field(repr=False)
-    scopes: frozenset[Scope]
+    scopes: frozenset[KeyScope]
     networks: tuple[Network, ...] = ()
     """Where it may be used from; empty for anywhere."""
     created: int = 0
@@ -143,7 +143,7 @@ def is_key_id(text: str) -> bool:
     return _KEY_ID.fullmatch(text) is not None
 
 
-def networks_of(texts: Iterable[str]) -> tuple[Network, ...]:
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     """Return the networks of an address list, each once; raise `InvalidRequestError` with the places of bad ones."""
     found: dict[Network, None] = {}
     faults = []

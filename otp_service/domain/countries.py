@@ -9,14 +9,14 @@ from typing import Final
 
 from otp_service.domain.templates import TemplateRef
 from otp_service.domain.verification import Channel
-from otp_service.errors import MessageNotClearedError
+from otp_service.errors import MessageNotAllowedError
 
-LONGEST_MASK: Final = 11
+MAX_SENDER_ID_LENGTH: Final = 11
 """Characters of a sender's name that fit on the air (3GPP TS 23.040, 9.1.2.5)."""
-NOTICE: Final = 30
+NOTICE_DAYS: Final = 30
 """Days before its end from which on it is announced that a registration ends."""
 
-_MASK = re.compile(r"[A-Za-z0-9 ]+")
+_SENDER_ID = re.compile(r"[A-Za-z0-9 ]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Registration:
     valid_until: date | None
     """Its last day; ``None``: it has no end."""
 
-    def is_over(self, today: date) -> bool:
+    def has_expired(self, today: date) -> bool:
         """Tell whether its last day has passed."""
         return self.valid_until is not None and today > self.valid_until
 
@@ -40,17 +40,17 @@ class Registration:
         """Return for how many days it is still good after today, negative when it has ended; ``None`` without end."""
         return None if self.valid_until is None else (self.valid_until - today).days
 
-    def ends_soon(self, today: date) -> bool:
+    def expires_soon(self, today: date) -> bool:
         """Tell whether its end is to be announced, or it has ended."""
         left = self.days_left(today)
-        return left is not None and left <= NOTICE
+        return left is not None and left <= NOTICE_DAYS
 
 
 @dataclass(frozen=True, slots=True)
 class Sender(Registration):
-    """A name that handsets show as the sender of a text message: a mask."""
+    """A name that handsets show as the sender of a text message: a sender_id."""
 
-    mask: str
+    sender_id: str
     category: str
     """What it may be used for: ``transactional`` or ``promotional``."""
     applications: frozenset[str]
@@ -70,22 +70,22 @@ class Approval(Registration):
     sha256: str
     """Of all its words (`TemplateRef.sha256`)."""
 
-    def is_of(self, template: TemplateRef | None) -> bool:
+    def matches(self, template: TemplateRef | None) -> bool:
         """Tell whether it is of this template, and of its words as they are."""
         return template is not None and (self.template, self.sha256) == (template.id, template.sha256)
 
 
-def faults_of_mask(mask: str, reserved: Collection[str] = ()) -> Iterator[str]:
+def sender_id_faults(sender_id: str, reserved: Collection[str] = ()) -> Iterator[str]:
     """Yield what is wrong with a sender's name, as the end of a sentence; ``reserved`` names say nothing of anybody."""
-    if len(mask) > LONGEST_MASK:
-        yield f"has {len(mask)} characters: at most {LONGEST_MASK} fit"
-    if not _MASK.fullmatch(mask) or mask != mask.strip():
+    if len(sender_id) > MAX_SENDER_ID_LENGTH:
+        yield f"has {len(sender_id)} characters: at most {MAX_SENDER_ID_LENGTH} fit"
+    if not _SENDER_ID.fullmatch(sender_id) or sender_id != sender_id.strip():
         yield "has other characters than letters A to Z, digits, and blanks between them"
-    elif not any(character.isalpha() for character in mask):
+    elif not any(character.isalpha() for character in sender_id):
         yield "has no letter: a number is no name"
-    if "  " in mask:
+    if "  " in sender_id:
         yield "has two blanks in a row"
-    if _bare(mask) in {_bare(word) for word in reserved}:
+    if _bare(sender_id) in {_bare(word) for word in reserved}:
         yield "is a word that anybody could use: it tells nobody who sends"
 
 
@@ -94,7 +94,7 @@ def _bare(word: str) -> str:
     return word.upper().replace(" ", "").rstrip("0123456789")
 
 
-class Obstacle(StrEnum):
+class Violation(StrEnum):
     """Why a message may not go out to a country."""
 
     SENDER_MISSING = "sender-missing"
@@ -133,7 +133,7 @@ _NOTHING = CountryRules()
 
 
 @dataclass(frozen=True, slots=True)
-class Clearance:
+class SendingRules:
     """The rules of the countries, and what is registered there."""
 
     rules: Mapping[str, CountryRules]
@@ -154,13 +154,13 @@ class Clearance:
         """Return what a country asks for."""
         return self.rules.get(country, _NOTHING)
 
-    def clear(
+    def sender_for(
         self, country: str, channel: str, application: str, template: TemplateRef | None, today: date, gateway: str = ""
     ) -> str | None:
         """Return the name under which a message goes out; ``None`` where that is the gateway's own.
 
         Of text messages only: a call and a WhatsApp message show a number. A message without a template is made of no
-        approved one. Where a ``gateway`` is given, it is judged too. Raises `MessageNotClearedError` where the country
+        approved one. Where a ``gateway`` is given, it is judged too. Raises `MessageNotAllowedError` where the country
         does not let the message pass.
         """
         if channel != Channel.SMS:
@@ -168,49 +168,49 @@ class Clearance:
         rules = self.rules_of(country)
         if rules.approved_templates:
             self._require_approval(country, template, today)
-        if gateway and (obstacle := self._why_not_gateway(rules, gateway)):
-            raise MessageNotClearedError(country, obstacle)
+        if gateway and (violation := self._why_not_gateway(rules, gateway)):
+            raise MessageNotAllowedError(country, violation)
         return self._mask(country, application, today)
 
-    def why_not_sender(self, country: str, application: str, today: date) -> Obstacle | None:
+    def why_not_sender(self, country: str, application: str, today: date) -> Violation | None:
         """Return why an application may not send text messages to a country; ``None`` when it may."""
         rules = self.rules_of(country)
         if not rules.registered_senders:
             return None
         fitting = self._fitting(country, application)
-        if any(not one.is_over(today) for one in fitting):
+        if any(not one.has_expired(today) for one in fitting):
             return None
         if fitting:
-            return Obstacle.SENDER_EXPIRED
+            return Violation.SENDER_EXPIRED
         missing = not any(self._senders_of(country, application))
-        return Obstacle.SENDER_MISSING if missing else Obstacle.SENDER_CATEGORY
+        return Violation.SENDER_MISSING if missing else Violation.SENDER_CATEGORY
 
-    def why_not_template(self, country: str, template: TemplateRef | None, today: date) -> Obstacle | None:
+    def why_not_template(self, country: str, template: TemplateRef | None, today: date) -> Violation | None:
         """Return why a template may not be used for text messages to a country; ``None`` when it may."""
         if not self.rules_of(country).approved_templates:
             return None
-        of_it = [one for one in self.approvals if one.country == country and one.is_of(template)]
+        of_it = [one for one in self.approvals if one.country == country and one.matches(template)]
         if not of_it:
-            return Obstacle.TEMPLATE_NOT_APPROVED
-        return Obstacle.APPROVAL_EXPIRED if all(one.is_over(today) for one in of_it) else None
+            return Violation.TEMPLATE_NOT_APPROVED
+        return Violation.APPROVAL_EXPIRED if all(one.has_expired(today) for one in of_it) else None
 
     def approved_in(self, template: TemplateRef) -> list[str]:
         """Return the countries that have approved a template, also where that has ended."""
-        return sorted({one.country for one in self.approvals if one.is_of(template)})
+        return sorted({one.country for one in self.approvals if one.matches(template)})
 
     def _require_approval(self, country: str, template: TemplateRef | None, today: date) -> None:
-        if obstacle := self.why_not_template(country, template, today):
-            raise MessageNotClearedError(country, obstacle)
+        if violation := self.why_not_template(country, template, today):
+            raise MessageNotAllowedError(country, violation)
 
-    def _why_not_gateway(self, rules: CountryRules, gateway: str) -> Obstacle | None:
+    def _why_not_gateway(self, rules: CountryRules, gateway: str) -> Violation | None:
         if rules.sim_boxes_refused and gateway in self.sim_boxes:
-            return Obstacle.SIM_BOX
-        return Obstacle.SENDER_NOT_SHOWN if rules.registered_senders and gateway not in self.shows_sender else None
+            return Violation.SIM_BOX
+        return Violation.SENDER_NOT_SHOWN if rules.registered_senders and gateway not in self.shows_sender else None
 
     def _mask(self, country: str, application: str, today: date) -> str | None:
-        if obstacle := self.why_not_sender(country, application, today):
-            raise MessageNotClearedError(country, obstacle)
-        return next((one.mask for one in self._fitting(country, application) if not one.is_over(today)), None)
+        if violation := self.why_not_sender(country, application, today):
+            raise MessageNotAllowedError(country, violation)
+        return next((one.sender_id for one in self._fitting(country, application) if not one.has_expired(today)), None)
 
     def _fitting(self, country: str, application: str) -> list[Sender]:
         """Return the senders of the category that a country asks for; those that name the application come first."""

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-CONSENTED: Final = "consent.given"
+CONSENT_GIVEN: Final = "consent.given"
 """Type of the event with the consent that came with a start, which goes once it is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class Event:
     """What happened to a verification; with pseudonyms, and the evidence of a consent that came with a start."""
 
     id: str
-    """Its name, the same however often it is read."""
+    """Its name, the same however often it is read; empty where only its content is looked at."""
     at: int
     """When: milliseconds since the epoch, by Redis' clock."""
     type: str
@@ -37,7 +37,7 @@ GENESIS: Final = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChainEntry:
     """One entry, of one row that was recorded."""
 
     sequence: int
@@ -50,7 +50,7 @@ class Entry:
     digest: str
     """Of what the row holds (`digest_of`)."""
 
-    def is_of(self, digest: str) -> bool:
+    def matches(self, digest: str) -> bool:
         """Tell whether it is the entry of a row that has this digest."""
         return hmac.compare_digest(self.digest, digest)
 
@@ -73,7 +73,7 @@ class ChainHead:
     @property
     def signed(self) -> bytes:
         """What the signature is of: these members as canonical JSON."""
-        return canonical({"ledger": self.ledger, "sequence": self.sequence, "link": self.link, "at": self.at})
+        return canonical_json({"ledger": self.ledger, "sequence": self.sequence, "link": self.link, "at": self.at})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,10 @@ class PurgeRecord:
     @property
     def signed(self) -> bytes:
         """What the signature is of: canonical JSON."""
-        return canonical([self.id, self.data, self.before, self.at, self.names, self.upto, self.link])
+        return canonical_json([self.id, self.data, self.before, self.at, self.names, self.upto, self.link])
 
 
-def canonical(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
+def canonical_json(value: Any) -> bytes:  # noqa: ANN401 - whatever JSON holds
     """Return JSON of which there is one spelling: sorted names, no blanks, UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode(errors="surrogatepass")
 
@@ -113,13 +113,13 @@ def digest_of(payload: Mapping[str, Any]) -> str:
     return _sha256(payload)
 
 
-def shortened(digest: str) -> str:
+def short_digest(digest: str) -> str:
     """Return the first 128 bits of a digest: enough that nobody finds another row that has them."""
     return digest[:32]
 
 
 def _sha256(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
-    return hashlib.sha256(canonical(value)).hexdigest()
+    return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 _DAY: Final = 24 * 3600 * 1000
@@ -127,7 +127,7 @@ _DAY: Final = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class RetentionDays:
     """Days for which each class of data is kept; a member is named as the class is."""
 
     traffic: int
@@ -138,10 +138,10 @@ class Keeping:
     inbound: int
     access: int
     """After an API key was revoked or ended."""
-    duties: int
+    accountability: int
     audit: int
 
-    def before(self, data: str, now: int) -> int:
+    def cutoff(self, data: str, now: int) -> int:
         """Return the time before which a class of data goes; times are milliseconds since the epoch."""
         days: int = getattr(self, data)
         return now - days * _DAY

@@ -44,8 +44,8 @@ class ConversionRule:
     rate: float
     closed_for: int
     """How long it closes a place at first; the time doubles each time that it was no better."""
-    closed_for_at_most: int
-    flows: bool
+    max_closed_for: int
+    passes_while_open: bool
     """Whether traffic goes on while it is open, so that it is judged by that."""
     probe: int = field(init=False)
     """How many verifications tell whether it is better afterwards: half as many, for a trickle brings no more."""
@@ -68,12 +68,12 @@ class Mode(StrEnum):
     """It is not evaluated."""
 
 
-class Tells(StrEnum):
+class Disclosure(StrEnum):
     """What a caller is told of a refusal."""
 
-    PLAINLY = "plainly"
+    FULLY = "plainly"
     """All of it: what is wrong with the request, or the application's own quota."""
-    ALIKE = "alike"
+    UNIFORMLY = "alike"
     """That there were too many requests for this recipient, and a coarse wait: all of these rules say the same."""
 
 
@@ -94,7 +94,7 @@ class Rule:
     """Scope and name: ``number.sends``."""
     sentence: str
     """What it refuses, for a person."""
-    tells: Tells = Tells.ALIKE
+    disclosure: Disclosure = Disclosure.UNIFORMLY
     without_store: WithoutStore = WithoutStore.REFUSES
     vital: bool = False
     """Whether codes could be guessed, or anybody flooded, without it: then production enforces it."""
@@ -108,7 +108,7 @@ class Rule:
 
 
 def _static(name: str, sentence: str) -> Rule:
-    return Rule(f"destination.{name}", sentence, Tells.PLAINLY, WithoutStore.DECIDES)
+    return Rule(f"destination.{name}", sentence, Disclosure.FULLY, WithoutStore.DECIDES)
 
 
 _ALL = (
@@ -136,13 +136,13 @@ _ALL = (
     Rule("block.conversion", "Hardly anybody in this block of 10,000 numbers types the codes in."),
     Rule("country.unapproved", "Too many messages of the application into one country that nobody approved."),
     Rule("country.conversion", "Hardly anybody in this country types the application's codes in."),
-    Rule("spend.application", "The application's spending ceiling is reached.", Tells.PLAINLY),
-    Rule("spend.country", "The application's spending ceiling for the country is reached.", Tells.PLAINLY),
-    Rule("application.requests", "Too many starts and resends of one application.", Tells.PLAINLY),
+    Rule("spend.application", "The application's spending ceiling is reached.", Disclosure.FULLY),
+    Rule("spend.country", "The application's spending ceiling for the country is reached.", Disclosure.FULLY),
+    Rule("application.requests", "Too many starts and resends of one application.", Disclosure.FULLY),
     Rule(
         "application.failures",
         "Most of the codes that the application checks are wrong: somebody tries one code on many numbers.",
-        Tells.PLAINLY,
+        Disclosure.FULLY,
         mode=Mode.RECORD_ONLY,
     ),
 )
@@ -155,7 +155,7 @@ RULES: Mapping[str, Rule] = MappingProxyType({rule.id: rule for rule in _ALL})
 # evaluator tests all windows of a request and then spends them all, or none.
 
 
-class Scope(StrEnum):
+class LimitScope(StrEnum):
     """What a limit counts by."""
 
     NUMBER = "number"
@@ -178,10 +178,10 @@ class Strategy(StrEnum):
 
 
 STRATEGY_OF = {
-    Scope.NUMBER: Strategy.MOVING_WINDOW,
-    Scope.FAILED_CHECKS: Strategy.MOVING_WINDOW,
-    Scope.IP: Strategy.SLIDING_WINDOW_COUNTER,
-    Scope.APPLICATION: Strategy.SLIDING_WINDOW_COUNTER,
+    LimitScope.NUMBER: Strategy.MOVING_WINDOW,
+    LimitScope.FAILED_CHECKS: Strategy.MOVING_WINDOW,
+    LimitScope.IP: Strategy.SLIDING_WINDOW_COUNTER,
+    LimitScope.APPLICATION: Strategy.SLIDING_WINDOW_COUNTER,
 }
 """What concerns a person is exact; what can be large is counted in constant memory."""
 
@@ -190,7 +190,7 @@ STRATEGY_OF = {
 class Limit:
     """At most ``amount`` events in ``seconds``."""
 
-    scope: Scope
+    scope: LimitScope
     amount: int
     seconds: int
 
@@ -205,9 +205,9 @@ class Limit:
         return f"{self.scope}/{self.seconds}"
 
 
-def cautious(limit: Limit) -> Limit:
+def limit_after_fence(limit: Limit) -> Limit:
     """Return a limit as it is for an hour after the store was fenced: half as many messages, wrong codes as always."""
-    if limit.scope is Scope.FAILED_CHECKS:
+    if limit.scope is LimitScope.FAILED_CHECKS:
         return limit
     return replace(limit, amount=max(1, limit.amount // 2))
 
@@ -222,7 +222,7 @@ class Limits:
     failed_checks: tuple[Limit, ...]
 
 
-def parse_limits(scope: Scope, notations: tuple[str, ...]) -> tuple[Limit, ...]:
+def parse_limits(scope: LimitScope, notations: tuple[str, ...]) -> tuple[Limit, ...]:
     """Return the limits of a scope, the narrowest window first; raise `ConfigurationError` for a bad notation."""
     limits = sorted((_parse_limit(scope, notation) for notation in notations), key=lambda limit: limit.seconds)
     windows = [limit.seconds for limit in limits]
@@ -231,7 +231,7 @@ def parse_limits(scope: Scope, notations: tuple[str, ...]) -> tuple[Limit, ...]:
     return tuple(limits)
 
 
-def _parse_limit(scope: Scope, notation: str) -> Limit:
+def _parse_limit(scope: LimitScope, notation: str) -> Limit:
     return Limit(scope, *parse_notation(f"limits.{scope}", notation))
 
 
@@ -278,11 +278,11 @@ class Window:
     """At most ``amount`` events in ``seconds``."""
 
     rule: str
-    scope: Scope
+    scope: LimitScope
     strategy: Strategy
     amount: int
     seconds: int
-    strangers: int | None = None
+    for_unknown: int | None = None
     """How many of them are for those who are not known, once somebody is."""
     quota: bool = False
     """Whether it is the quota that the application is told."""
@@ -295,7 +295,7 @@ class Waits:
 
     rule: str
     waits: tuple[int, ...]
-    forgotten: int
+    reset_after: int
     """After so long without an event the run begins anew."""
     record_only: bool = False
 
@@ -317,8 +317,8 @@ class Bucket(BucketRule):
     rule: str
     part: str
     """Which of the guard's keys it is kept in."""
-    spares: str
-    """What is not counted: numbers that were ``approved``, or contexts that are ``familiar``."""
+    exempts: str
+    """What is not counted: numbers that were ``approved``, or contexts that are ``known_device``."""
     starts: bool = False
     """Whether it counts starts only, not the further messages of a verification."""
     new: str | None = None
@@ -326,18 +326,18 @@ class Bucket(BucketRule):
     place: str | None = None
     """Counts only at ``home`` or ``abroad``."""
     breaker: str | None = None
-    """Counts only while the breaker of this part stands so: ``stands``."""
-    stands: str | None = None
+    """Counts only while the breaker of this part is in this state: ``breaker_state``."""
+    breaker_state: str | None = None
     record_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Breaker(ConversionRule):
+class ConversionBreaker(ConversionRule):
     """A breaker on conversion, and what it judges."""
 
     rule: str
     part: str
-    spares: str
+    exempts: str
     place: str | None = None
     record_only: bool = False
 
@@ -375,7 +375,7 @@ class Ruleset:
     guess_wait: Waits | None = None
     lock: Lock | None = None
     buckets: tuple[Bucket, ...] = ()
-    breakers: tuple[Breaker, ...] = ()
+    breakers: tuple[ConversionBreaker, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
     ceilings_of_countries: Mapping[str, tuple[Ceiling, ...]] = field(default_factory=dict)
     """By country (ISO 3166-1 alpha-2); ``*`` for all that are not named."""
@@ -384,7 +384,7 @@ class Ruleset:
     """How long an approved number or context is known."""
     contexts: int = 8
     """Contexts that are kept of a number."""
-    lives: Mapping[str, int] = field(default_factory=dict)
+    lifetimes: Mapping[str, int] = field(default_factory=dict)
     """How long each part is kept that is not written."""
 
     def ceilings_of(self, country: str) -> tuple[Ceiling, ...]:
@@ -409,7 +409,7 @@ class DestinationRules:
     modes: Mapping[str, Mode] = field(default_factory=dict)
     """Of these rules, by id, where it is not the default."""
 
-    def judge(self, application: Application, destination: Destination) -> tuple[str, ...]:
+    def check(self, application: Application, destination: Destination) -> tuple[str, ...]:
         """Return the rules that only record and would refuse a destination; raise the error of one that does refuse."""
         noted = []
         for rule, error in self._objections(application, destination):
@@ -439,21 +439,21 @@ def _longest(prefixes: tuple[str, ...], destination: Destination) -> int:
 
 MICRO: Final = 1_000_000
 """Millionths of a unit."""
-MOST: Final = Decimal(1_000_000_000)
+MAX_AMOUNT: Final = Decimal(1_000_000_000)
 """Greatest amount that is configured: sums of it stay exact in a script's numbers."""
-ANY: Final = "*"
+ANY_COUNTRY: Final = "*"
 
 _AMOUNT = re.compile(r"\d{1,10}(\.\d{1,6})?")
 
 
-def micros(amount: str) -> int:
+def to_micros(amount: str) -> int:
     """Return an amount such as ``2.50`` in millionths; raise `ValueError` for anything else, or too much."""
-    if not _AMOUNT.fullmatch(amount) or Decimal(amount) > MOST:
+    if not _AMOUNT.fullmatch(amount) or Decimal(amount) > MAX_AMOUNT:
         raise ValueError("is an amount such as 2.50, with at most six decimals")
     return int(Decimal(amount) * MICRO)
 
 
-def shown(amount: int) -> str:
+def format_micros(amount: int) -> str:
     """Return millionths as a person reads them: at least two decimals, no more than needed."""
     whole, rest = divmod(abs(amount), MICRO)
     return f"{'-' if amount < 0 else ''}{whole}.{f'{rest:06d}'.rstrip('0'):0<2}"
@@ -470,7 +470,7 @@ class Prices:
 
     def unit(self, country: str, channel: str) -> int | None:
         """Return the price of a segment or message, ``None`` where there is none. The most precise entry decides."""
-        for name in (f"{country}/{channel}", country, f"{ANY}/{channel}", ANY):
+        for name in (f"{country}/{channel}", country, f"{ANY_COUNTRY}/{channel}", ANY_COUNTRY):
             if name in self.of:
                 return self.of[name]
         return None
@@ -481,7 +481,7 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
+class SendAttempt:
     """The first message of a verification. All names are pseudonyms."""
 
     number: str
@@ -504,15 +504,17 @@ class Sending:
     """Rules that only record, and would have refused it without counting anything."""
 
     @property
-    def packed(self) -> str:
-        """All of it in one string, for the log of attempts; `unpacked` reads it."""
+    def encoded(self) -> str:
+        """All of it in one string, for the log of attempts; `decode_attempt` reads it."""
         flags = f"{self.place}{'+safe' if self.safe else ''}"
         networks = (self.network, self.wide_network, self.provider)
         return "|".join((self.number, self.block, *networks, self.context, flags, str(self.price)))
 
 
-def unpacked(text: str) -> Sending:
-    """Return what `Sending.packed` wrote."""
+def decode_attempt(text: str) -> SendAttempt:
+    """Return what `SendAttempt.encoded` wrote."""
     number, block, network, wide_network, provider, context, flags, price = text.split("|")
     place, _, safe = flags.partition("+")
-    return Sending(number, block, network, wide_network, provider, context, Place(place), safe == "safe", int(price))
+    return SendAttempt(
+        number, block, network, wide_network, provider, context, Place(place), safe == "safe", int(price)
+    )

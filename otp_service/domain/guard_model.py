@@ -9,19 +9,19 @@ from typing import Final, Generic, TypeVar
 
 from otp_service.domain.applications import Application
 from otp_service.domain.guard import (
-    Breaker,
     Bucket,
     BucketRule,
     Ceiling,
+    ConversionBreaker,
     ConversionRule,
     Failures,
+    LimitScope,
     Ruleset,
-    Scope,
-    Sending,
+    SendAttempt,
     Strategy,
     Waits,
     Window,
-    unpacked,
+    decode_attempt,
 )
 
 
@@ -53,7 +53,7 @@ class FadingCounter:
 
 
 @dataclass(slots=True)
-class Kept:
+class BucketState:
     """What is kept of an address, a block of numbers or a country."""
 
     at: int = 0
@@ -64,13 +64,13 @@ class Kept:
     """By window."""
 
 
-def bucket_capacity(kept: Kept, rule: BucketRule, now: int) -> float:
+def bucket_capacity(kept: BucketState, rule: BucketRule, now: int) -> float:
     """Return how many unapproved sends a bucket holds."""
     approved = kept.approvals.get(rule.approvals, FadingCounter()).value(now, rule.window)
     return rule.amount + rule.factor * approved
 
 
-def bucket_level(kept: Kept, rule: BucketRule, now: int) -> float:
+def bucket_level(kept: BucketState, rule: BucketRule, now: int) -> float:
     """Return how much a bucket holds, leaked since it was seen last.
 
     What got smaller since, because approvals faded, is full and not more.
@@ -88,28 +88,28 @@ def bucket_wait(held: float, most: float, rule: BucketRule) -> int:
     return max(1, math.ceil(excess * rule.window / most)) if excess > 0 else 0
 
 
-def give_back_to_bucket(kept: Kept, rule: BucketRule, sends: int) -> None:
+def give_back_to_bucket(kept: BucketState, rule: BucketRule, sends: int) -> None:
     """Give sends back; the bucket leaks afterwards."""
     if rule.name in kept.levels:
         kept.levels[rule.name] = max(0.0, kept.levels[rule.name] - sends)
 
 
-def approve_in_bucket(kept: Kept, rule: BucketRule, now: int) -> None:
+def approve_in_bucket(kept: BucketState, rule: BucketRule, now: int) -> None:
     """Count an approval in a window."""
     kept.approvals[rule.approvals] = kept.approvals.get(rule.approvals, FadingCounter()).added(now, rule.window)
 
 
 # The same as ``include_conversions.lua``, in memory. Times in milliseconds.
 
-SLOT: Final = 60_000
+CONVERSION_SLOT: Final = 60_000
 """What was sent in this slot or the one before is not judged yet: people are still typing."""
-KEPT: Final = 0.93
+SLOT_DECAY: Final = 0.93
 """How much of what is judged still counts a slot later: half after ten minutes."""
-FORGOTTEN: Final = 120
+MAX_SLOTS: Final = 120
 """Slots after which nothing of it counts any more."""
 
 
-class State(StrEnum):
+class ConversionState(StrEnum):
     """How a breaker stands."""
 
     CLOSED = "closed"
@@ -119,7 +119,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Conversion:
+class ConversionRecord:
     """What one breaker has seen: sends and approvals of this slot, of the one before, and of all before that."""
 
     slot: int = 0
@@ -134,57 +134,59 @@ class Conversion:
     times: int = 0
     """How often it was opened since it was last seen to be well: the next time it is open for longer."""
     since: int = 0
-    """What was started before is forgotten: when it opened last, 0 where all counts."""
+    """What was started before is reset_after: when it opened last, 0 where all counts."""
 
-    def at_time(self, now: int) -> "Conversion":
+    def at_time(self, now: int) -> "ConversionRecord":
         """Return it as it is now, its slots moved on."""
         seen = self
-        for _ in range(min(now // SLOT - self.slot, FORGOTTEN)):
+        for _ in range(min(now // CONVERSION_SLOT - self.slot, MAX_SLOTS)):
             seen = seen._next_slot()
-        return replace(seen, slot=max(self.slot, now // SLOT))  # a clock that was set back does not age it twice
+        return replace(
+            seen, slot=max(self.slot, now // CONVERSION_SLOT)
+        )  # a clock that was set back does not age it twice
 
-    def _next_slot(self) -> "Conversion":
+    def _next_slot(self) -> "ConversionRecord":
         return replace(
             self,
             sends=0,
             approvals=0,
             sends_before=self.sends,
             approvals_before=self.approvals,
-            ripe_sends=self.ripe_sends * KEPT + self.sends_before,
-            ripe_approvals=self.ripe_approvals * KEPT + self.approvals_before,
+            ripe_sends=self.ripe_sends * SLOT_DECAY + self.sends_before,
+            ripe_approvals=self.ripe_approvals * SLOT_DECAY + self.approvals_before,
         )
 
-    def judged(self, now: int, rule: ConversionRule) -> "tuple[Conversion, State]":
+    def judge(self, now: int, rule: ConversionRule) -> "tuple[ConversionRecord, ConversionState]":
         """Return it, at its time, with what follows from what it has seen, and how it stands then."""
         if now < self.until:
-            return self, State.OPEN
+            return self, ConversionState.OPEN
         ripe = self.ripe_sends >= (rule.probe if self.until else rule.sends)
         bad = self.ripe_approvals < rule.rate * self.ripe_sends
         if ripe and bad:
-            return self._opened(now, rule), State.OPEN
+            return self._opened(now, rule), ConversionState.OPEN
         if ripe:
-            return replace(self, until=0, times=0), State.CLOSED
-        if self.until and not rule.flows:
-            return self, State.PROBING
+            return replace(self, until=0, times=0), ConversionState.CLOSED
+        if self.until and not rule.passes_while_open:
+            return self, ConversionState.PROBING
         if self.until and bad and self.ripe_sends >= 1:  # too little to tell, and nothing good
-            return self, State.OPEN
-        return replace(self, until=0), State.CLOSED
+            return self, ConversionState.OPEN
+        return replace(self, until=0), ConversionState.CLOSED
 
-    def _opened(self, now: int, rule: ConversionRule) -> "Conversion":
+    def _opened(self, now: int, rule: ConversionRule) -> "ConversionRecord":
         closed_for = rule.closed_for
         for _ in range(min(self.times, 30)):
-            closed_for = min(2 * closed_for, rule.closed_for_at_most)
-        if rule.flows:  # what passes goes on telling
+            closed_for = min(2 * closed_for, rule.max_closed_for)
+        if rule.passes_while_open:  # what passes goes on telling
             return replace(self, until=now + closed_for, times=self.times + 1)
-        return Conversion(self.slot, until=now + closed_for, times=self.times + 1, since=now)
+        return ConversionRecord(self.slot, until=now + closed_for, times=self.times + 1, since=now)
 
-    def sent(self) -> "Conversion":
+    def sent(self) -> "ConversionRecord":
         """Return it with one verification more."""
         return replace(self, sends=self.sends + 1)
 
-    def approved(self, created: int) -> "Conversion":
+    def approved(self, created: int) -> "ConversionRecord":
         """Return it with one approval more, of a verification that was started at ``created``."""
-        age = self.slot - created // SLOT
+        age = self.slot - created // CONVERSION_SLOT
         if created < self.since:
             return self
         if age <= 0:
@@ -192,13 +194,13 @@ class Conversion:
         if age == 1:
             return replace(self, approvals_before=self.approvals_before + 1)
         weight = 1.0
-        for _ in range(min(age - 2, FORGOTTEN)):
-            weight *= KEPT
+        for _ in range(min(age - 2, MAX_SLOTS)):
+            weight *= SLOT_DECAY
         return replace(self, ripe_approvals=self.ripe_approvals + weight)
 
 
 @dataclass(slots=True)
-class Moving:
+class MovingWindow:
     """Exact: the times of the last events, newest first."""
 
     events: list[float] = field(default_factory=list)
@@ -216,7 +218,7 @@ class Moving:
 
 
 @dataclass(slots=True)
-class Sliding:
+class SlidingWindow:
     """Approximate: this interval's count and the previous one's, each with the time when it expires."""
 
     count: int = 0
@@ -257,35 +259,35 @@ class Sliding:
             self.count, self.expires = 1, now + 2 * interval
 
 
-def counting(rule: Window) -> Callable[[], Moving | Sliding]:
+def empty_window(rule: Window) -> Callable[[], MovingWindow | SlidingWindow]:
     """Return what makes an empty window of a rule."""
-    return Moving if rule.strategy is Strategy.MOVING_WINDOW else Sliding
+    return MovingWindow if rule.strategy is Strategy.MOVING_WINDOW else SlidingWindow
 
 
 KNOWN: Final = "known"
-STRANGE: Final = "strange"
-Thing = TypeVar("Thing")
+UNKNOWN: Final = "unknown"
+Item = TypeVar("Item")
 
 
-class Shelf(Generic[Thing]):
-    """Things by name, each kept for a time; one that is not kept again is forgotten."""
+class ExpiringItems(Generic[Item]):
+    """Things by name, each kept for a time; one that is not kept again is reset_after."""
 
-    def __init__(self, make: Callable[[], Thing]) -> None:
+    def __init__(self, make: Callable[[], Item]) -> None:
         self._make = make
-        self._things: dict[Hashable, tuple[Thing, int]] = {}
+        self._things: dict[Hashable, tuple[Item, int]] = {}
 
-    def get(self, name: Hashable, now: int) -> Thing:
+    def get(self, name: Hashable, now: int) -> Item:
         """Return what is there, or a new one, which is not there yet."""
         thing, expires = self._things.get(name, (None, 0))
         return thing if thing is not None and now < expires else self._make()
 
-    def put(self, name: Hashable, thing: Thing, expires: int) -> None:
+    def put(self, name: Hashable, thing: Item, expires: int) -> None:
         """Keep a thing until a time."""
         self._things[name] = (thing, expires)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Streak:
     """Events in a row."""
 
     length: int = 0
@@ -293,18 +295,18 @@ class Run:
 
     def left(self, rule: Waits, now: int) -> int:
         """Return the milliseconds to wait now."""
-        if not self.length or now - self.last >= rule.forgotten:
+        if not self.length or now - self.last >= rule.reset_after:
             return 0
         return max(0, self.last + rule.waits[min(self.length, len(rule.waits)) - 1] - now)
 
-    def longer(self, rule: Waits, now: int) -> "Run":
+    def longer(self, rule: Waits, now: int) -> "Streak":
         """Return it with one event more."""
-        over = now - self.last >= rule.forgotten
-        return Run(1 if over else self.length + 1, now)
+        over = now - self.last >= rule.reset_after
+        return Streak(1 if over else self.length + 1, now)
 
 
 @dataclass(slots=True)
-class Standing:
+class Reputation:
     """When a number was approved last, from any context, from one of an application's, and from each."""
 
     approved: int | None = None
@@ -323,24 +325,24 @@ class Standing:
 
 
 @dataclass(slots=True)
-class Guesses:
+class WrongCodes:
     """Wrong codes for a number in an application."""
 
-    runs: dict[str, Run] = field(default_factory=dict)
+    runs: dict[str, Streak] = field(default_factory=dict)
     row: int = 0
     ends: int = 0
 
 
 @dataclass(slots=True)
-class Part:
+class PartState:
     """What is kept of an address, a block or a country."""
 
-    kept: Kept = field(default_factory=Kept)
-    breaker: Conversion = field(default_factory=Conversion)
+    kept: BucketState = field(default_factory=BucketState)
+    breaker: ConversionRecord = field(default_factory=ConversionRecord)
 
 
 @dataclass(slots=True)
-class Failing:
+class CheckedCodes:
     """Codes that an application checked."""
 
     wrong: FadingCounter = field(default_factory=FadingCounter)
@@ -353,22 +355,22 @@ class Failing:
         return rule.window - now % rule.window if high else 0
 
 
-class Memory:
+class GuardState:
     """All of it, each under the name that its key has in Redis."""
 
     def __init__(self) -> None:
-        self.standing: Shelf[Standing] = Shelf(Standing)
-        self.cooldown: Shelf[dict[str, Run]] = Shelf(dict)
-        self.guesses: Shelf[Guesses] = Shelf(Guesses)
-        self.asked: Shelf[set[str]] = Shelf(set)
-        self.parts: Shelf[Part] = Shelf(Part)
-        self.failing: Shelf[Failing] = Shelf(Failing)
+        self.reputation: ExpiringItems[Reputation] = ExpiringItems(Reputation)
+        self.cooldown: ExpiringItems[dict[str, Streak]] = ExpiringItems(dict)
+        self.guesses: ExpiringItems[WrongCodes] = ExpiringItems(WrongCodes)
+        self.asked: ExpiringItems[set[str]] = ExpiringItems(set)
+        self.parts: ExpiringItems[PartState] = ExpiringItems(PartState)
+        self.failing: ExpiringItems[CheckedCodes] = ExpiringItems(CheckedCodes)
         self._spent: dict[tuple[str, str], tuple[int, int]] = {}
-        self._windows: dict[tuple[str, str, int], Moving | Sliding] = {}
+        self._windows: dict[tuple[str, str, int], MovingWindow | SlidingWindow] = {}
 
-    def window(self, rule: Window, name: str) -> Moving | Sliding:
+    def window(self, rule: Window, name: str) -> MovingWindow | SlidingWindow:
         """Return a window of somebody."""
-        return self._windows.setdefault((rule.scope, name, rule.seconds), counting(rule)())
+        return self._windows.setdefault((rule.scope, name, rule.seconds), empty_window(rule)())
 
     def over(
         self, ruleset: Ruleset, application: str, country: str, price: int, now: int
@@ -405,7 +407,7 @@ def _ceilings(ruleset: Ruleset, application: str, country: str) -> Iterator[tupl
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class RuleHit:
     """A rule that refuses for so long, or only records that it would."""
 
     rule: str
@@ -413,43 +415,43 @@ class Finding:
     records: bool
 
 
-def refusal(findings: list[Finding]) -> Finding | None:
+def refusing_hit(hits: list[RuleHit]) -> RuleHit | None:
     """Return the finding that refuses a message, ``None`` when none does: the one with the longest wait."""
-    refusing = [one for one in findings if not one.records]
+    refusing = [one for one in hits if not one.records]
     return max(refusing, key=lambda one: one.wait, default=None)
 
 
 @dataclass(slots=True)
-class Trial:
+class Evaluation:
     """One message, or one code that is typed."""
 
-    memory: Memory
+    memory: GuardState
     ruleset: Ruleset
     application: str
     country: str
-    sending: Sending
+    sending: SendAttempt
     kind: str
     now: int
-    findings: list[Finding] = field(default_factory=list)
+    hits: list[RuleHit] = field(default_factory=list)
     new: dict[str, bool] = field(default_factory=dict)
     approved: bool = field(init=False)
-    familiar: bool = field(init=False)
+    known_device: bool = field(init=False)
     _some: bool = field(init=False)
     _here: bool = field(init=False)
-    _parts: dict[str, Part] = field(default_factory=dict)
-    _stands: dict[str, State] = field(default_factory=dict)
+    _parts: dict[str, PartState] = field(default_factory=dict)
+    _breaker_states: dict[str, ConversionState] = field(default_factory=dict)
     _changed: set[str] = field(default_factory=set)
     _counted: list[tuple[Bucket, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        standing, known = self.memory.standing.get(self.sending.number, self.now), self.ruleset.known
+        reputation, known = self.memory.reputation.get(self.sending.number, self.now), self.ruleset.known
 
         def lately(at: int | None) -> bool:
             return at is not None and self.now - at < known
 
-        self.approved, self._some = lately(standing.approved), lately(standing.anywhere)
-        self._here = lately(standing.applications.get(self.application))
-        self.familiar = bool(self.sending.context) and lately(standing.contexts.get(self.sending.context))
+        self.approved, self._some = lately(reputation.approved), lately(reputation.anywhere)
+        self._here = lately(reputation.applications.get(self.application))
+        self.known_device = bool(self.sending.context) and lately(reputation.contexts.get(self.sending.context))
         if self.kind == "start" and self.sending.network:
             asked = self.memory.asked.get(self.sending.network, self.now)
             self.new = {"number": self.sending.number not in asked, "country": self.country not in asked}
@@ -460,21 +462,21 @@ class Trial:
         return Counter((rule.part, rule.name) for rule, _ in self._counted)
 
     @property
-    def lane(self) -> str:
+    def trust(self) -> str:
         """Whose runs and shares it counts in."""
-        return KNOWN if self.familiar else STRANGE
+        return KNOWN if self.known_device else UNKNOWN
 
-    def part(self, part: str) -> Part:
-        """Return what is kept of a part that `named`."""
+    def part(self, part: str) -> PartState:
+        """Return what is kept of a part that `part_key`."""
         if part not in self._parts:
-            self._parts[part] = self.memory.parts.get((part, self.named(part)), self.now)
+            self._parts[part] = self.memory.parts.get((part, self.part_key(part)), self.now)
         return self._parts[part]
 
     def keep(self, part: str) -> None:
         """Keep a part as it is."""
-        self.memory.parts.put((part, self.named(part)), self.part(part), self.now + self.ruleset.lives[part])
+        self.memory.parts.put((part, self.part_key(part)), self.part(part), self.now + self.ruleset.lifetimes[part])
 
-    def named(self, part: str) -> str:
+    def part_key(self, part: str) -> str:
         """Return what a part is kept under; empty where it does not count."""
         first = self.kind == "start"
         return {
@@ -491,36 +493,40 @@ class Trial:
         """Test all rules for a message."""
         self.test_windows(self._scopes())
         if self.ruleset.cooldown and self.kind == "start":
-            run = self.memory.cooldown.get(self.sending.number, self.now).get(self.lane, Run())
+            run = self.memory.cooldown.get(self.sending.number, self.now).get(self.trust, Streak())
             rule = self.ruleset.cooldown
-            self._note(rule.rule, run.left(rule, self.now), records=rule.record_only)
+            self._add_hit(rule.rule, run.left(rule, self.now), records=rule.record_only)
         self.test_guesses()
         if self.ruleset.failures:
             wait = self.memory.failing.get(self.application, self.now).wait(self.ruleset.failures, self.now)
-            self._note(self.ruleset.failures.rule, wait, records=self.ruleset.failures.record_only)
+            self._add_hit(self.ruleset.failures.rule, wait, records=self.ruleset.failures.record_only)
         over = self.memory.over(self.ruleset, self.application, self.country, self.sending.price, self.now)
         for ceiling, wait in over:
-            self._note(ceiling.rule, wait, records=ceiling.record_only)
+            self._add_hit(ceiling.rule, wait, records=ceiling.record_only)
         self._test_breakers()
         self._test_buckets()
 
-    def test_windows(self, scopes: tuple[Scope, ...]) -> None:
+    def test_windows(self, scopes: tuple[LimitScope, ...]) -> None:
         """Test the windows that count by one of the scopes."""
         for rule, name in self._windows(scopes):
-            some = self._here if rule.scope is Scope.FAILED_CHECKS else self._some
-            stranger = self.lane == STRANGE and some
-            most = rule.strangers if stranger and rule.strangers is not None else rule.amount
-            self._note(rule.rule, self.memory.window(rule, name).wait(rule, most, self.now), records=rule.record_only)
+            some = self._here if rule.scope is LimitScope.FAILED_CHECKS else self._some
+            stranger = self.trust == UNKNOWN and some
+            most = rule.for_unknown if stranger and rule.for_unknown is not None else rule.amount
+            self._add_hit(
+                rule.rule, self.memory.window(rule, name).wait(rule, most, self.now), records=rule.record_only
+            )
 
     def test_guesses(self) -> None:
         """Test the wait after a wrong code, and the lock."""
         guesses = self.memory.guesses.get((self.application, self.sending.number), self.now)
         if self.ruleset.guess_wait:
             rule = self.ruleset.guess_wait
-            self._note(rule.rule, guesses.runs.get(self.lane, Run()).left(rule, self.now), records=rule.record_only)
+            self._add_hit(
+                rule.rule, guesses.runs.get(self.trust, Streak()).left(rule, self.now), records=rule.record_only
+            )
         if self.ruleset.lock:
             lock = self.ruleset.lock
-            self._note(lock.rule, guesses.ends - self.now, records=lock.record_only)
+            self._add_hit(lock.rule, guesses.ends - self.now, records=lock.record_only)
 
     def _test_breakers(self) -> None:
         for rule in self.ruleset.breakers:
@@ -528,48 +534,48 @@ class Trial:
                 continue
             part = self.part(rule.part)
             before = part.breaker
-            part.breaker, stands = before.at_time(self.now).judged(self.now, rule)
-            self._stands[rule.part] = stands
+            part.breaker, stands = before.at_time(self.now).judge(self.now, rule)
+            self._breaker_states[rule.part] = stands
             if part.breaker.until != before.until:
                 self._changed.add(rule.part)
-            if stands is State.OPEN and not rule.flows:
-                self._note(rule.rule, part.breaker.until - self.now, records=rule.record_only)
+            if stands is ConversionState.OPEN and not rule.passes_while_open:
+                self._add_hit(rule.rule, part.breaker.until - self.now, records=rule.record_only)
 
     def _test_buckets(self) -> None:
         for rule in self.ruleset.buckets:
-            stands = rule.breaker is None or self._stands.get(rule.breaker) == rule.stands
+            stands = rule.breaker is None or self._breaker_states.get(rule.breaker) == rule.breaker_state
             late = rule.starts and self.kind != "start"
             new = rule.new is None or self.new.get(rule.new, False)
             if stands and new and not late and self._applies(rule):
                 kept = self.part(rule.part).kept
                 level = bucket_level(kept, rule, self.now)
                 wait = bucket_wait(level, bucket_capacity(kept, rule, self.now), rule)
-                self._note(rule.rule, wait, records=rule.record_only)
+                self._add_hit(rule.rule, wait, records=rule.record_only)
                 self._counted.append((rule, level))
 
-    def _applies(self, rule: Bucket | Breaker) -> bool:
+    def _applies(self, rule: Bucket | ConversionBreaker) -> bool:
         """Tell whether a rule against fraud looks at this message."""
-        known = self.approved if rule.spares == "approved" else self.familiar
+        known = self.approved if rule.exempts == "approved" else self.known_device
         here = rule.place is None or rule.place == self.sending.place
-        return here and not known and not self.sending.safe and bool(self.named(rule.part))
+        return here and not known and not self.sending.safe and bool(self.part_key(rule.part))
 
-    def _note(self, rule: str, wait: int, *, records: bool) -> None:
+    def _add_hit(self, rule: str, wait: int, *, records: bool) -> None:
         if wait > 0:
-            self.findings.append(Finding(rule, wait, records))
+            self.hits.append(RuleHit(rule, wait, records))
 
     # --- counting ---------------------------------------------------------------------------------------------
 
     def count(self) -> None:
         """Count the message in everything that was tested."""
-        self.spend_windows(tuple(one for one in self._scopes() if one is not Scope.FAILED_CHECKS))
+        self.spend_windows(tuple(one for one in self._scopes() if one is not LimitScope.FAILED_CHECKS))
         self._count_cooldown()
         self.memory.spend(self.ruleset, self.application, self.country, self.sending.price, self.now)
-        touched = {rule.part for rule, _ in self._counted} | self._stands.keys()
+        touched = {rule.part for rule, _ in self._counted} | self._breaker_states.keys()
         for part in {rule.part for rule, _ in self._counted}:
             self._settle_levels(part)
         for rule, level in self._counted:
             self.part(rule.part).kept.levels[rule.name] = level + 1
-        for part in self._stands:
+        for part in self._breaker_states:
             own = self.part(part)
             own.breaker = own.breaker.sent() if self.kind == "start" else own.breaker
         for part in touched:
@@ -577,7 +583,7 @@ class Trial:
         if any(self.new.values()):
             self._count_asked()
 
-    def spend_windows(self, scopes: tuple[Scope, ...]) -> None:
+    def spend_windows(self, scopes: tuple[LimitScope, ...]) -> None:
         """Count one event in the windows that count by one of the scopes."""
         for rule, name in self._windows(scopes):
             self.memory.window(rule, name).spend(rule, self.now)
@@ -592,8 +598,8 @@ class Trial:
         rule, number = self.ruleset.cooldown, self.sending.number
         if rule and self.kind != "fallback":
             runs = self.memory.cooldown.get(number, self.now)
-            runs[self.lane] = runs.get(self.lane, Run()).longer(rule, self.now)
-            self.memory.cooldown.put(number, runs, self.now + rule.forgotten)
+            runs[self.trust] = runs.get(self.trust, Streak()).longer(rule, self.now)
+            self.memory.cooldown.put(number, runs, self.now + rule.reset_after)
 
     def _count_asked(self) -> None:
         network = self.sending.network
@@ -601,7 +607,7 @@ class Trial:
         first = not asked
         asked |= {self.sending.number, self.country}
         if first:
-            self.memory.asked.put(network, asked, self.now + self.ruleset.lives["asked"])
+            self.memory.asked.put(network, asked, self.now + self.ruleset.lifetimes["asked"])
 
     def _settle_levels(self, part: str) -> None:
         """Let all buckets of a part leak before it is kept as it is now."""
@@ -611,17 +617,17 @@ class Trial:
                 kept.levels[rule.name] = bucket_level(kept, rule, self.now)
         kept.at = self.now
 
-    def _scopes(self) -> tuple[Scope, ...]:
-        address = (Scope.IP,) if self.kind == "start" and self.sending.network else ()
-        own = (Scope.APPLICATION,) if self.kind != "fallback" else ()
-        return (Scope.FAILED_CHECKS, Scope.NUMBER, *address, *own)
+    def _scopes(self) -> tuple[LimitScope, ...]:
+        address = (LimitScope.IP,) if self.kind == "start" and self.sending.network else ()
+        own = (LimitScope.APPLICATION,) if self.kind != "fallback" else ()
+        return (LimitScope.FAILED_CHECKS, LimitScope.NUMBER, *address, *own)
 
-    def _windows(self, scopes: tuple[Scope, ...]) -> Iterator[tuple[Window, str]]:
+    def _windows(self, scopes: tuple[LimitScope, ...]) -> Iterator[tuple[Window, str]]:
         names = {
-            Scope.NUMBER: self.sending.number,
-            Scope.FAILED_CHECKS: f"{self.application}/{self.sending.number}",
-            Scope.IP: self.sending.network,
-            Scope.APPLICATION: self.application,
+            LimitScope.NUMBER: self.sending.number,
+            LimitScope.FAILED_CHECKS: f"{self.application}/{self.sending.number}",
+            LimitScope.IP: self.sending.network,
+            LimitScope.APPLICATION: self.application,
         }
         for rule in self.ruleset.windows:
             if rule.scope in scopes:
@@ -635,16 +641,16 @@ _OF_ITS_ADDRESS = frozenset({"address", "network", "provider"})
 
 
 @dataclass(slots=True)
-class Counted:
+class SimulatedVerification:
     """A verification as the guard remembers it."""
 
     application: str
     country: str
-    sending: Sending
+    sending: SendAttempt
     created: int
     approved: bool
     """Whether its number was known when it started."""
-    familiar: bool
+    known_device: bool
     """Whether its context was."""
     new: dict[str, bool]
     """Whether number and country were new to its address."""
@@ -652,107 +658,128 @@ class Counted:
     """How often its messages were counted, by part and bucket."""
 
 
-class Rehearsal:
+class GuardSimulation:
     """The guard of an installation, in memory."""
 
     def __init__(self) -> None:
-        self._memory = Memory()
+        self._memory = GuardState()
 
     def start(
-        self, ruleset: Ruleset, application: str, country: str, sending: Sending, now: int
-    ) -> tuple[list[Finding], Counted | None]:
+        self, ruleset: Ruleset, application: str, country: str, sending: SendAttempt, now: int
+    ) -> tuple[list[RuleHit], SimulatedVerification | None]:
         """Judge a start, and count it if nothing refuses it; return what was found, and the verification."""
-        trial = Trial(self._memory, ruleset, application, country, sending, "start", now)
-        if not _passes(trial):
-            return trial.findings, None
-        counted = Counted(application, country, sending, now, trial.approved, trial.familiar, trial.new, trial.counted)
-        return trial.findings, counted
+        evaluation = Evaluation(self._memory, ruleset, application, country, sending, "start", now)
+        if not _passes(evaluation):
+            return evaluation.hits, None
+        counted = SimulatedVerification(
+            application,
+            country,
+            sending,
+            now,
+            evaluation.approved,
+            evaluation.known_device,
+            evaluation.new,
+            evaluation.counted,
+        )
+        return evaluation.hits, counted
 
     def resend(
-        self, ruleset: Ruleset, counted: Counted, price: int, now: int, *, fallback: bool = False
-    ) -> list[Finding]:
+        self, ruleset: Ruleset, counted: SimulatedVerification, price: int, now: int, *, fallback: bool = False
+    ) -> list[RuleHit]:
         """Judge a further message, and count it if nothing refuses it; return what was found."""
         first = counted.sending
-        further = Sending(
+        further = SendAttempt(
             first.number, first.block, context=first.context, place=first.place, safe=first.safe, price=price
         )
         kind = "fallback" if fallback else "resend"
-        trial = Trial(self._memory, ruleset, counted.application, counted.country, further, kind, now)
-        if _passes(trial):
-            counted.sends += trial.counted
-        return trial.findings
+        evaluation = Evaluation(self._memory, ruleset, counted.application, counted.country, further, kind, now)
+        if _passes(evaluation):
+            counted.sends += evaluation.counted
+        return evaluation.hits
 
-    def guess(self, ruleset: Ruleset, counted: Counted, now: int, *, right: bool) -> list[Finding]:
+    def guess(self, ruleset: Ruleset, counted: SimulatedVerification, now: int, *, right: bool) -> list[RuleHit]:
         """Judge a code that is typed, and count it if nothing refuses it; return what was found."""
-        trial = Trial(self._memory, ruleset, counted.application, counted.country, counted.sending, "check", now)
-        trial.familiar = trial.familiar or counted.familiar
-        trial.test_windows((Scope.FAILED_CHECKS,))
-        trial.test_guesses()
-        if refusal(trial.findings):
-            return trial.findings
-        self._count_check(trial, right=right)
+        evaluation = Evaluation(
+            self._memory, ruleset, counted.application, counted.country, counted.sending, "check", now
+        )
+        evaluation.known_device = evaluation.known_device or counted.known_device
+        evaluation.test_windows((LimitScope.FAILED_CHECKS,))
+        evaluation.test_guesses()
+        if refusing_hit(evaluation.hits):
+            return evaluation.hits
+        self._count_check(evaluation, right=right)
         if right:
-            self._approve(trial, counted)
+            self._approve(evaluation, counted)
         else:
-            self._wrong(trial)
-            trial.spend_windows((Scope.FAILED_CHECKS,))
-        return trial.findings
+            self._wrong(evaluation)
+            evaluation.spend_windows((LimitScope.FAILED_CHECKS,))
+        return evaluation.hits
 
-    def _count_check(self, trial: Trial, *, right: bool) -> None:
-        rule = trial.ruleset.failures
+    def _count_check(self, evaluation: Evaluation, *, right: bool) -> None:
+        rule = evaluation.ruleset.failures
         if rule is None:
             return
-        failing = self._memory.failing.get(trial.application, trial.now)
+        failing = self._memory.failing.get(evaluation.application, evaluation.now)
         name = "right" if right else "wrong"
-        setattr(failing, name, getattr(failing, name).added(trial.now, rule.window))
-        self._memory.failing.put(trial.application, failing, trial.now + trial.ruleset.lives["failures"])
+        setattr(failing, name, getattr(failing, name).added(evaluation.now, rule.window))
+        self._memory.failing.put(
+            evaluation.application, failing, evaluation.now + evaluation.ruleset.lifetimes["failures"]
+        )
 
-    def _wrong(self, trial: Trial) -> None:
-        ruleset, now, name = trial.ruleset, trial.now, (trial.application, trial.sending.number)
+    def _wrong(self, evaluation: Evaluation) -> None:
+        ruleset, now, name = evaluation.ruleset, evaluation.now, (evaluation.application, evaluation.sending.number)
         guesses = self._memory.guesses.get(name, now)
         if ruleset.guess_wait:
-            guesses.runs[trial.lane] = guesses.runs.get(trial.lane, Run()).longer(ruleset.guess_wait, now)
+            guesses.runs[evaluation.trust] = guesses.runs.get(evaluation.trust, Streak()).longer(
+                ruleset.guess_wait, now
+            )
         guesses.row += 1
         if ruleset.lock and guesses.row >= ruleset.lock.after:
             guesses.ends, guesses.row = now + ruleset.lock.length, 0
-        self._memory.guesses.put(name, guesses, now + ruleset.lives["guesses"])
+        self._memory.guesses.put(name, guesses, now + ruleset.lifetimes["guesses"])
 
-    def _approve(self, trial: Trial, counted: Counted) -> None:
-        ruleset, now, first, memory = trial.ruleset, trial.now, counted.sending, self._memory
-        guesses = memory.guesses.get((trial.application, first.number), now)
-        guesses.runs.pop(trial.lane, None)
+    def _approve(self, evaluation: Evaluation, counted: SimulatedVerification) -> None:
+        ruleset, now, first, memory = evaluation.ruleset, evaluation.now, counted.sending, self._memory
+        guesses = memory.guesses.get((evaluation.application, first.number), now)
+        guesses.runs.pop(evaluation.trust, None)
         guesses.row = 0
-        memory.cooldown.get(first.number, now).pop(trial.lane, None)
-        standing = memory.standing.get(first.number, now)
-        standing.approve(first.context, trial.application, ruleset.contexts, now)
-        memory.standing.put(first.number, standing, now + ruleset.known)
+        memory.cooldown.get(first.number, now).pop(evaluation.trust, None)
+        reputation = memory.reputation.get(first.number, now)
+        reputation.approve(first.context, evaluation.application, ruleset.contexts, now)
+        memory.reputation.put(first.number, reputation, now + ruleset.known)
         if not first.safe:
-            self._give_back(trial, counted)
+            self._give_back(evaluation, counted)
 
-    def _give_back(self, trial: Trial, counted: Counted) -> None:
-        back = Trial(
-            self._memory, trial.ruleset, counted.application, counted.country, counted.sending, "start", trial.now
+    def _give_back(self, evaluation: Evaluation, counted: SimulatedVerification) -> None:
+        back = Evaluation(
+            self._memory,
+            evaluation.ruleset,
+            counted.application,
+            counted.country,
+            counted.sending,
+            "start",
+            evaluation.now,
         )
         for part in ("block", "country", "address", "network", "provider"):
-            spared = counted.familiar if part in _OF_ITS_ADDRESS else counted.approved
-            if back.named(part) and not spared:
-                _give_back_part(back, counted, part, counts=part in _OF_ITS_ADDRESS or not trial.approved)
+            spared = counted.known_device if part in _OF_ITS_ADDRESS else counted.approved
+            if back.part_key(part) and not spared:
+                _give_back_part(back, counted, part, counts=part in _OF_ITS_ADDRESS or not evaluation.approved)
         names = {"number": counted.sending.number, "country": counted.country}
-        asked = self._memory.asked.get(counted.sending.network, trial.now)
+        asked = self._memory.asked.get(counted.sending.network, evaluation.now)
         asked -= {names[what] for what, new in counted.new.items() if new}
 
 
-def _passes(trial: Trial) -> bool:
+def _passes(evaluation: Evaluation) -> bool:
     """Test all rules, then count the message in all or none; tell whether nothing refuses it."""
-    trial.test()
-    if refusal(trial.findings):
-        trial.remember_breakers()
+    evaluation.test()
+    if refusing_hit(evaluation.hits):
+        evaluation.remember_breakers()
         return False
-    trial.count()
+    evaluation.count()
     return True
 
 
-def _give_back_part(back: Trial, counted: Counted, part: str, *, counts: bool) -> None:
+def _give_back_part(back: Evaluation, counted: SimulatedVerification, part: str, *, counts: bool) -> None:
     """Give back to a part; of one number, while it is known, one approval ``counts``."""
     own, done = back.part(part), set()
     for rule in back.ruleset.buckets:
@@ -770,7 +797,7 @@ def _give_back_part(back: Trial, counted: Counted, part: str, *, counts: bool) -
         back.keep(part)
 
 
-class Kind(StrEnum):
+class AttemptKind(StrEnum):
     """What was tried."""
 
     START = "start"
@@ -784,7 +811,7 @@ class Kind(StrEnum):
     """A code that was not compared: a rule refused it."""
 
 
-_MESSAGES = frozenset({Kind.START, Kind.RESEND, Kind.FALLBACK})
+_MESSAGES = frozenset({AttemptKind.START, AttemptKind.RESEND, AttemptKind.FALLBACK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -793,12 +820,12 @@ class Attempt:
 
     at: int
     """Milliseconds since the epoch, by Redis' clock."""
-    kind: Kind
+    kind: AttemptKind
     verification: str
     refused: str
     """The rule that refused it, empty for none."""
     what: str
-    """Of a start application, country and `Sending`, packed; of a further message its price in millionths."""
+    """Of a start application, country and `SendAttempt`, packed; of a further message its price in millionths."""
 
     @property
     def application(self) -> str:
@@ -811,23 +838,23 @@ class Attempt:
         return self.what.split("|", 2)[1]
 
     @property
-    def sending(self) -> Sending:
+    def sending(self) -> SendAttempt:
         """What the guard saw of a start."""
-        return unpacked(self.what.split("|", 2)[2])
+        return decode_attempt(self.what.split("|", 2)[2])
 
     @property
     def price(self) -> int:
         """The most that a message may cost, in millionths; 0 of a code."""
         if self.kind not in _MESSAGES:
             return 0
-        return self.sending.price if self.kind is Kind.START else int(self.what or 0)
+        return self.sending.price if self.kind is AttemptKind.START else int(self.what or 0)
 
     def checked(self) -> "Attempt":
         """Return it, when all that it says can be read; raise `ValueError` or `TypeError` otherwise."""
         texts = (self.verification, self.refused, self.what)
         if not isinstance(self.at, int) or not all(isinstance(one, str) for one in texts):
             raise TypeError("is no attempt")
-        if self.kind is Kind.START and self.what.count("|") < 2:  # noqa: PLR2004 - application, country and the rest
+        if self.kind is AttemptKind.START and self.what.count("|") < 2:  # noqa: PLR2004 - application, country and the rest
             raise ValueError("is no start")
         if self.price < 0:
             raise ValueError("is of a negative price")
@@ -835,7 +862,7 @@ class Attempt:
 
 
 @dataclass(slots=True)
-class Tally:
+class ReplayTotals:
     """What became of the attempts."""
 
     messages: int = 0
@@ -853,7 +880,7 @@ class Tally:
         elif attempt.kind in _MESSAGES:
             self.messages += 1
             self.cost += attempt.price
-        elif attempt.kind is Kind.APPROVED:
+        elif attempt.kind is AttemptKind.APPROVED:
             self.approved += 1
 
 
@@ -866,12 +893,12 @@ class Replay:
     """
 
     def __init__(self, rulesets: Mapping[str, Ruleset], applications: Mapping[str, Application] | None = None) -> None:
-        self._rehearsal = Rehearsal()
+        self._simulation = GuardSimulation()
         self._rulesets = rulesets
         self._applications = applications or {}
-        self._counted: dict[str, Counted | None] = {}
-        self.before = Tally()
-        self.after = Tally()
+        self._counted: dict[str, SimulatedVerification | None] = {}
+        self.before = ReplayTotals()
+        self.after = ReplayTotals()
         self.unknown = 0
         """Attempts of verifications that started before the log, or of applications that the rules do not name."""
         self.never_started = 0
@@ -881,7 +908,7 @@ class Replay:
 
     def judge(self, attempt: Attempt) -> str | None:
         """Try the next attempt; return the rule that refuses it now, empty for none, ``None`` when it is not tried."""
-        if attempt.kind is Kind.START:
+        if attempt.kind is AttemptKind.START:
             known = attempt.application in self._rulesets
         else:
             known = attempt.verification in self._counted
@@ -889,10 +916,10 @@ class Replay:
             self.unknown += 1
             return None
         self.before.count(attempt, attempt.refused)
-        rule = self._start(attempt) if attempt.kind is Kind.START else self._go_on(attempt)
+        rule = self._start(attempt) if attempt.kind is AttemptKind.START else self._go_on(attempt)
         if rule is None:
             self.never_started += 1
-            self.people_refused += attempt.kind is Kind.APPROVED
+            self.people_refused += attempt.kind is AttemptKind.APPROVED
         else:
             self.after.count(attempt, rule)
         return rule
@@ -905,11 +932,9 @@ class Replay:
                 return "destination.country"
             sending = replace(sending, place=application.place_of(attempt.country))
         ruleset = self._rulesets[attempt.application]
-        findings, verification = self._rehearsal.start(
-            ruleset, attempt.application, attempt.country, sending, attempt.at
-        )
+        hits, verification = self._simulation.start(ruleset, attempt.application, attempt.country, sending, attempt.at)
         self._counted[attempt.verification] = verification
-        return _refused_by(findings)
+        return _refused_by(hits)
 
     def _go_on(self, attempt: Attempt) -> str | None:
         verification = self._counted[attempt.verification]
@@ -917,14 +942,14 @@ class Replay:
             return None
         ruleset = self._rulesets[verification.application]
         if attempt.kind in _MESSAGES:
-            fallback = attempt.kind is Kind.FALLBACK
+            fallback = attempt.kind is AttemptKind.FALLBACK
             return _refused_by(
-                self._rehearsal.resend(ruleset, verification, attempt.price, attempt.at, fallback=fallback)
+                self._simulation.resend(ruleset, verification, attempt.price, attempt.at, fallback=fallback)
             )
-        right = attempt.kind is Kind.APPROVED
-        return _refused_by(self._rehearsal.guess(ruleset, verification, attempt.at, right=right))
+        right = attempt.kind is AttemptKind.APPROVED
+        return _refused_by(self._simulation.guess(ruleset, verification, attempt.at, right=right))
 
 
-def _refused_by(findings: list[Finding]) -> str:
-    refused = refusal(findings)
+def _refused_by(hits: list[RuleHit]) -> str:
+    refused = refusing_hit(hits)
     return refused.rule if refused else ""

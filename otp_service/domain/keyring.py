@@ -40,7 +40,7 @@ class Signer:
         return base64.b64encode(self._key.public_key().public_bytes_raw()).decode()
 
 
-def is_signed(text: bytes, signature: str, public_key: str) -> bool:
+def is_valid_signature(text: bytes, signature: str, public_key: str) -> bool:
     """Tell whether a signature is that of a key under a text; neither need be well formed."""
     try:
         key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key, validate=True))
@@ -84,7 +84,7 @@ class SealBrokenError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class CodeBinding:
     """What a code is bound to. Change one part and the code, and its tag, are others."""
 
     application: str
@@ -213,7 +213,7 @@ class Keyring:
 
     # --- codes ----------------------------------------------------------------------------------------------
 
-    def code_key(self, subject: Subject) -> bytes:
+    def code_key(self, subject: CodeBinding) -> bytes:
         """Return the HOTP key (RFC 4226) of a verification, 32 bytes."""
         parts = _framed(
             subject.application,
@@ -369,7 +369,7 @@ class _Hotp(pyotp.HOTP):
         return self._key
 
 
-def code_of(key: bytes, generation: int, length: int) -> str:
+def generate_code(key: bytes, generation: int, length: int) -> str:
     """Return the HOTP value (RFC 4226) of a verification's key at a generation, leading zeros kept."""
     return _Hotp(key, length).at(generation)
 
@@ -405,14 +405,16 @@ _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class IdempotentRequest:
     """An idempotency key and what it stands for, both as keyed fingerprints."""
 
     key: str
     fingerprint: str
 
 
-def retry_of(keyring: Keyring, application: str, operation: str, header: str, body: object) -> Retry:
+def idempotent_request(
+    keyring: Keyring, application: str, operation: str, header: str, body: object
+) -> IdempotentRequest:
     """Return the retry that an ``Idempotency-Key`` header and a request make.
 
     ``operation`` names the call and the verification it is about; ``body`` is the parsed JSON, so that white
@@ -423,7 +425,7 @@ def retry_of(keyring: Keyring, application: str, operation: str, header: str, bo
     if not _KEY.fullmatch(key):
         raise InvalidRequestError("One Idempotency-Key has 1 to 255 visible ASCII characters, no comma.")
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return Retry(
+    return IdempotentRequest(
         key=keyring.fingerprint("key", application, key),
         fingerprint=keyring.fingerprint("request", application, operation, canonical),
     )

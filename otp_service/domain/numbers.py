@@ -19,9 +19,9 @@ from otp_service.errors import Fault, InvalidNumberError, InvalidRequestError, N
 MAX_SPELLING = 32
 """Longest spelling accepted, in characters: E.164 allows 15 digits, the rest is punctuation."""
 
-LONGEST_NUMBER = 16
+MAX_NUMBER_LENGTH = 16
 """Characters of a number in canonical form: a plus and up to 15 digits."""
-LONGEST_MASK = LONGEST_NUMBER + 2
+MAX_MASK_LENGTH = MAX_NUMBER_LENGTH + 2
 """Characters of a mask, which has two blanks more."""
 
 _PUNCTUATION = frozenset("+-./() \u00a0\u2010\u2011\u2012\u2013\u2212\uff0b\uff0d\uff08\uff09\uff0e\uff0f\u3000")
@@ -253,7 +253,7 @@ def _malformed() -> InvalidRequestError:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class SubjectKey:
     """A number, by the name under which it is kept."""
 
     destination: Destination
@@ -268,7 +268,7 @@ def destination_of(application: Application, to: str, region: str | None) -> Des
     return parse_destination(to, region or application.region, tuple(NumberType))
 
 
-def named(keyring: Keyring, destination: Destination) -> Named:
+def subject_key(keyring: Keyring, destination: Destination) -> SubjectKey:
     """Return a destination with its names."""
     pseudonym = keyring.pseudonym(destination.e164)
-    return Named(destination, pseudonym, keyring.bucket(pseudonym))
+    return SubjectKey(destination, pseudonym, keyring.bucket(pseudonym))

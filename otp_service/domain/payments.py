@@ -30,7 +30,7 @@ def minor_digits(currency: str) -> int | None:
 # What a person sees is what the code is bound to (PSD2 RTS, article 5): equal transactions have one canonical
 # form, and a payee's name can carry neither a link nor a second code into a message.
 
-MAX_NAME = 30
+MAX_NAME_LENGTH = 30
 _AMOUNT = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,3}))?")
 _ACCOUNT = re.compile(r"[0-9]{4}")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ./_-]{0,34}")
@@ -101,17 +101,17 @@ def _canonical_amount(amount: str, currency: str) -> str:
 
 def _canonical_payee(payee: str, trusted_payees: frozenset[str]) -> str:
     name = unicodedata.normalize("NFC", payee)
-    if rule := rule_of_names(name):
+    if rule := broken_name_rule(name):
         raise InvalidTransactionError(f"payee {rule}.")
     if _DOMAIN.search(name) and name not in trusted_payees:
         raise InvalidTransactionError("payee looks like a domain name; the application does not list it as one.")
     return name
 
 
-def rule_of_names(name: str) -> str | None:
+def broken_name_rule(name: str) -> str | None:
     """Return the rule that a name breaks which stands in a message: a payee, or who sends it; ``None`` for none."""
-    if not 1 <= len(name) <= MAX_NAME or name != name.strip() or "  " in name:
-        return f"has 1 to {MAX_NAME} characters and no superfluous space"
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or name != name.strip() or "  " in name:
+        return f"has 1 to {MAX_NAME_LENGTH} characters and no superfluous space"
     if not all(_may_stand_in_a_name(character) for character in name):
         return "has letters, digits, spaces and the signs . - & ' only"
     if _DIGIT_RUN.search(_joined_digits(name)):
@@ -134,7 +134,7 @@ def _may_stand_in_a_name(character: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class NumberStyle:
+class AmountStyle:
     """How a locale writes an amount of money, in ASCII characters only."""
 
     decimal: str
@@ -144,11 +144,11 @@ class NumberStyle:
     currency_first: bool
 
 
-PLAIN = NumberStyle(decimal=".", group=",", sizes=(3, 3), currency_first=True)
+PLAIN_STYLE = AmountStyle(decimal=".", group=",", sizes=(3, 3), currency_first=True)
 """For a locale that nobody knows."""
 
 
-def shown_amount(amount: str, currency: str, style: NumberStyle) -> str:
+def format_amount(amount: str, currency: str, style: AmountStyle) -> str:
     """Return a canonical amount with its ISO 4217 code, such as ``PKR 1,500.00``.
 
     The digits are those that the code is bound to, one for one: a symbol such as ``$`` or ``Rs`` would leave open

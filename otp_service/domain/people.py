@@ -95,9 +95,9 @@ class SuppressionScope(StrEnum):
     unfreeze lifts it, no START, no list, and no lift of another scope."""
 
 
-SAID_FREELY: Final = (SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY)
+SETTABLE_SCOPES: Final = (SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY)
 """Scopes that a call, a command or a list may name. A freeze is made and lifted in its own way only."""
-KEEPS_CODES_BACK: Final = frozenset({SuppressionScope.ALL, SuppressionScope.FROZEN})
+BLOCKING_SCOPES: Final = frozenset({SuppressionScope.ALL, SuppressionScope.FROZEN})
 """Scopes that keep back what this service sends: starts and dispatches have to know of them."""
 
 
@@ -116,7 +116,7 @@ class SuppressionSource(StrEnum):
     """It came in a list."""
 
 
-OF_THE_HOLDER: Final = frozenset({SuppressionSource.INBOUND, SuppressionSource.GATEWAY})
+HOLDER_SOURCES: Final = frozenset({SuppressionSource.INBOUND, SuppressionSource.GATEWAY})
 """Sources of what the holder of a number said himself, and may take back."""
 
 
@@ -142,17 +142,17 @@ class Suppression:
         """What entries have in common that follow each other: number, application and scope."""
         return self.pseudonym, self.application, self.scope
 
-    def holds(self, now: int) -> bool:
+    def is_active(self, now: int) -> bool:
         """Tell whether it keeps messages back at ``now`` (milliseconds since the epoch)."""
         return not self.lifted and (self.until is None or self.until > now)
 
-    def says(self, other: "Suppression", now: int) -> bool:
+    def repeats(self, other: "Suppression", now: int) -> bool:
         """Tell whether it says at ``now`` what another one would: of the same, by whom, why, and for as long."""
         same = (self.about, self.source, self.reason) == (other.about, other.source, other.reason)
-        return same and not other.lifted and self.holds(now) and _later(self.until, other.until) == self.until
+        return same and not other.lifted and self.is_active(now) and _later(self.until, other.until) == self.until
 
 
-def last_of_each(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
+def latest_entries(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
     """Return the last entry of each number, application and scope; they come oldest first.
 
     One that follows another without that being lifted does not shorten it: of their ends the later one counts.
@@ -170,15 +170,15 @@ def _later(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else max(one, other)
 
 
-def keeps_codes_back(entries: Iterable[Suppression], now: int) -> bool:
+def is_suppressed(entries: Iterable[Suppression], now: int) -> bool:
     """Tell whether entries, oldest first, suppress a number at ``now`` (milliseconds since the epoch).
 
-    A freeze is another thing: `freezes`.
+    A freeze is another thing: `active_freezes`.
     """
-    return any(one.scope is SuppressionScope.ALL and one.holds(now) for one in last_of_each(entries))
+    return any(one.scope is SuppressionScope.ALL and one.is_active(now) for one in latest_entries(entries))
 
 
-def freezes(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
+def active_freezes(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
     """Return the entries that freeze a number, of those given oldest first: each that no later one lifts."""
     standing: list[Suppression] = []
     for entry in entries:
@@ -188,7 +188,7 @@ def freezes(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
     return tuple(standing)
 
 
-class Act(StrEnum):
+class OperatorAction(StrEnum):
     """What was done."""
 
     API_KEY_ISSUED = "api-key-issued"
@@ -219,11 +219,11 @@ class Act(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ActEntry:
+class OperatorActionEntry:
     """One act, as it is recorded."""
 
     act: str
-    """One of `Act`; of what was read also that of a later release, or a forged one, which the audit chain tells."""
+    """One of `OperatorAction`; of what was read also that of a later release, or a forged one, which the audit chain tells."""
     by: str
     """Who did it: the login of a person at a command line (``cli:ali``), or the name of an operator's API key."""
     application: str = ""
@@ -237,7 +237,7 @@ class ActEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LedgerPosition:
     """A point in the history of a ledger: how far the ledger, or its mirror, has come."""
 
     identity: str
@@ -251,7 +251,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Mirrored:
+class NumberState:
     """A number's state, as it was when the ledger had come to a certain change."""
 
     pseudonym: str
@@ -269,14 +269,14 @@ class Mirrored:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class MirrorChanges:
     """The numbers that changed between two places of a ledger, in their present state."""
 
-    after: Place
-    upto: Place
+    after: LedgerPosition
+    upto: LedgerPosition
     read_at: int
     """Number of the ledger's last change when the states were read."""
-    numbers: tuple[Mirrored, ...]
+    numbers: tuple[NumberState, ...]
 
 
 # Only a whole message counts, or, to stop, its first line: who cannot stop laughing has not asked for silence.
@@ -295,7 +295,7 @@ class Meaning(StrEnum):
     """Anything else, which is not for a machine to judge."""
 
 
-LONGEST: Final = 100
+MAX_KEYWORD_LENGTH: Final = 100
 """Characters of a message that is read; a longer one is no word of ours."""
 _SAME_LETTER: Final = str.maketrans(
     {
@@ -318,7 +318,7 @@ _STRETCHED: Final = re.compile(r"(.)\1{2,}")
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Keywords:
     """What asks for something, in one language."""
 
     whole: tuple[str, ...]
@@ -329,10 +329,10 @@ class Words:
     """What our messages are called, and what makes a wish polite or urgent."""
 
 
-class Vocabulary:
+class KeywordMatcher:
     """The words and what they mean."""
 
-    def __init__(self, ours: Mapping[Meaning, Iterable[Words]], further: Mapping[Meaning, Iterable[str]]) -> None:
+    def __init__(self, ours: Mapping[Meaning, Iterable[Keywords]], further: Mapping[Meaning, Iterable[str]]) -> None:
         """Take our words and ``further`` ones; raise `ValueError` for an empty word and for one of two meanings."""
         self._meanings: dict[str, Meaning] = {}
         self._firm: set[str] = set()
@@ -341,7 +341,7 @@ class Vocabulary:
             for words in languages:
                 self._add(meaning, (*words.whole, *words.firm))
                 self._firm.update(map(_joined, words.firm))
-                names.update(map(plain, words.beside))
+                names.update(map(normalise_message, words.beside))
         for meaning, words_of_theirs in further.items():
             self._add(meaning, words_of_theirs)
         some = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
@@ -353,13 +353,13 @@ class Vocabulary:
         To stop, the first line is enough, for handsets add to it; words may be said twice, and letters held down. To
         get messages again all of it has to be the word: that undoes a refusal.
         """
-        found = self._meanings.get(_joined(text)) if len(text) <= LONGEST else None
+        found = self._meanings.get(_joined(text)) if len(text) <= MAX_KEYWORD_LENGTH else None
         return found or (Meaning.STOP if self._stops(_first_line(text)) else Meaning.OTHER)
 
     def _stops(self, line: str) -> bool:
-        if len(line) > LONGEST:
+        if len(line) > MAX_KEYWORD_LENGTH:
             return False
-        bare = plain(line)
+        bare = normalise_message(line)
         rest = _joined(self._beside.sub(" ", bare))
         return self._is_stop(_joined(bare)) or _once(rest) in self._firm
 
@@ -369,24 +369,24 @@ class Vocabulary:
     def _add(self, meaning: Meaning, words: Iterable[str]) -> None:
         for word in words:
             key = _joined(word)
-            if not key or len(word) > LONGEST:
-                raise ValueError(f"a word for {meaning} is empty, or longer than {LONGEST} characters")
+            if not key or len(word) > MAX_KEYWORD_LENGTH:
+                raise ValueError(f"a word for {meaning} is empty, or longer than {MAX_KEYWORD_LENGTH} characters")
             if self._meanings.setdefault(key, meaning) is not meaning:
                 raise ValueError(f"{key!r} means {self._meanings[key]} already")
 
 
 @dataclass(frozen=True, slots=True)
-class InboundPolicy:
+class InboundRules:
     """How messages from people are read and answered."""
 
-    vocabulary: Vocabulary
+    keywords: KeywordMatcher
     region: str | None = None
     """Region (ISO 3166-1 alpha-2) of senders in national spelling."""
     replies: frozenset[Meaning] = frozenset({Meaning.STOP, Meaning.HELP})
     """Meanings that are answered."""
 
 
-def plain(text: str) -> str:
+def normalise_message(text: str) -> str:
     """Return a message as it is compared: its letters and digits, with single blanks between words.
 
     Letters of any width and case are alike, accents and vowel signs are dropped, and so are invisible characters,
@@ -407,7 +407,7 @@ def _as_compared(character: str) -> str:
 
 def _joined(text: str) -> str:
     """Return a message as it is looked up: people join words, and part them, as they like."""
-    return plain(text).replace(" ", "")
+    return normalise_message(text).replace(" ", "")
 
 
 def _once(joined: str) -> str:
@@ -417,5 +417,5 @@ def _once(joined: str) -> str:
 
 def _first_line(text: str) -> str:
     """Return the first line that has a letter or a digit; a part of it where it is too long."""
-    lines = text.lstrip()[: LONGEST + 1].splitlines()
+    lines = text.lstrip()[: MAX_KEYWORD_LENGTH + 1].splitlines()
     return next((line for line in lines if any(map(str.isalnum, line))), "")

@@ -14,9 +14,9 @@ from babel.numbers import get_decimal_symbol, get_group_symbol
 
 from otp_service.domain.applications import Application
 from otp_service.domain.events import digest_of
-from otp_service.domain.payments import PLAIN, NumberStyle, Transaction, shown_amount
+from otp_service.domain.payments import PLAIN_STYLE, AmountStyle, Transaction, format_amount
 from otp_service.domain.people import Meaning
-from otp_service.domain.verification import LONGEST_LIFE, Channel, Purpose, PurposeKind
+from otp_service.domain.verification import MAX_CODE_LIFE, Channel, Purpose, PurposeKind
 
 # Nothing that a caller sends is ever a template, and a value that looks like a variable stays what it is.
 
@@ -59,7 +59,7 @@ class Template:
         """The variables in the order of the text, repeated ones too."""
         return tuple(name for _, name in self.pieces if name is not None)
 
-    def filled(self, values: Mapping[str, str]) -> str:
+    def fill(self, values: Mapping[str, str]) -> str:
         """Return the text with its values; they are not looked at for variables again."""
         return "".join(literal + ("" if name is None else values[name]) for literal, name in self.pieces)
 
@@ -135,12 +135,12 @@ class Encoding(StrEnum):
         return "GSM-7" if self is Encoding.GSM7 else "UCS-2"
 
     @property
-    def alone(self) -> int:
+    def single_length(self) -> int:
         """Units of a text that needs one segment only."""
         return 160 if self is Encoding.GSM7 else 70
 
     @property
-    def joined(self) -> int:
+    def part_length(self) -> int:
         """Units of each segment of a longer text."""
         return 153 if self is Encoding.GSM7 else 67
 
@@ -181,14 +181,14 @@ def segments(text: str) -> tuple[str, ...]:
     No part ends within an escape sequence or a surrogate pair. The empty text is one part.
     """
     encoding = encoding_of(text)
-    return (text,) if units(text) <= encoding.alone else _parts(text, encoding)
+    return (text,) if units(text) <= encoding.single_length else _parts(text, encoding)
 
 
 def _parts(text: str, encoding: Encoding) -> tuple[str, ...]:
     parts, start, used = [], 0, 0
     for position, character in enumerate(text):
         width = _width(character, encoding)
-        if used + width > encoding.joined:
+        if used + width > encoding.part_length:
             parts.append(text[start:position])
             start, used = position, 0
         used += width
@@ -201,14 +201,14 @@ def _width(character: str, encoding: Encoding) -> int:
     return 2 if ord(character) > 0xFFFF else 1  # noqa: PLR2004 - above the BMP: a surrogate pair
 
 
-DEFAULT: Final = "en"
+DEFAULT_LANGUAGE: Final = "en"
 """The language that is always there."""
-MAX_MINUTES: Final = LONGEST_LIFE // 60
+MAX_MINUTES: Final = MAX_CODE_LIFE // 60
 """Whole minutes that a code can be valid."""
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class PurposeTemplates:
     """The templates of one purpose, or of all purposes of a kind, in one language."""
 
     payment: bool
@@ -233,7 +233,7 @@ class Language:
     """How long, in words, by whole minutes from 0 to `MAX_MINUTES`."""
     account_written: Template
     account_spoken: Template
-    texts: Mapping[str, Texts]
+    texts: Mapping[str, PurposeTemplates]
     """By purpose, or by kind of purpose."""
     replies: Mapping[Meaning, Template] = field(default_factory=dict)
     """What somebody is answered, by what he wrote."""
@@ -257,7 +257,7 @@ class Language:
         }
         object.__setattr__(self, "references", own | replies)
 
-    def texts_for(self, purpose: Purpose, channel: Channel) -> Texts | None:
+    def texts_for(self, purpose: Purpose, channel: Channel) -> PurposeTemplates | None:
         """Return the texts of a purpose that have a channel, or else those of its kind."""
         payment = purpose.kind is PurposeKind.TRANSACTION
         for name in (purpose.name, purpose.kind):
@@ -266,17 +266,17 @@ class Language:
                 return texts
         return None
 
-    def lasting(self, minutes: int) -> str:
+    def duration(self, minutes: int) -> str:
         """Return a time in words, rounded down."""
         return self.minutes[min(minutes, MAX_MINUTES)]
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ChosenTemplate:
     """The words that one message gets."""
 
     language: Language
-    texts: Texts
+    texts: PurposeTemplates
     template: Template
     locale: str
     """BCP 47: what was asked for, where the language is a form of it."""
@@ -287,20 +287,20 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Catalogue:
+class MessageTemplates:
     """All languages of an installation, by tag in lower case."""
 
     languages: Mapping[str, Language]
 
-    def choose(self, purpose: Purpose, channel: Channel, *wanted: str, only: Collection[str] = ()) -> Words:
+    def choose(self, purpose: Purpose, channel: Channel, *wanted: str, only: Collection[str] = ()) -> ChosenTemplate:
         """Return the words for the first of some locales that has them, or the English ones.
 
         Where ``only`` some languages may be used, the first of them that has words comes before English.
         """
         for locale, tag, language in self._languages(wanted, only):
             if texts := language.texts_for(purpose, channel):
-                return Words(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
-        raise LookupError("the catalogue is complete for English")
+                return ChosenTemplate(language, texts, texts.templates[channel], _as_asked(locale, tag, language))
+        raise LookupError("the templates is complete for English")
 
     def choose_reply(
         self, meaning: Meaning, *wanted: str, only: Collection[str] = ()
@@ -310,22 +310,22 @@ class Catalogue:
             if meaning in language.replies:
                 reference = language.references[reply_name(meaning), Channel.SMS]
                 return language.replies[meaning], reference, _as_asked(locale, tag, language)
-        raise LookupError("the catalogue is complete for English")
+        raise LookupError("the templates is complete for English")
 
-    def speaks(self, locale: str) -> bool:
+    def supports(self, locale: str) -> bool:
         """Tell whether there are words in a locale's language, and script."""
-        found = next((one for one in lookup(locale) if one.lower() in self.languages), None)
+        found = next((one for one in fallback_tags(locale) if one.lower() in self.languages), None)
         return found is not None and _as_asked(locale, found, self.languages[found.lower()]) == locale
 
     def _languages(self, wanted: Iterable[str], only: Collection[str]) -> Iterator[tuple[str, str, Language]]:
         """Yield the languages to be tried, each with the locale that it is for, and the part of it that is its tag."""
         allowed = {tag.lower() for tag in only}
         for locale in (*wanted, *only):
-            for tag in lookup(locale):
+            for tag in fallback_tags(locale):
                 language = self.languages.get(tag.lower())
                 if language and (not only or tag.lower() in allowed):
                     yield locale, tag, language
-        yield DEFAULT, DEFAULT, self.languages[DEFAULT]
+        yield DEFAULT_LANGUAGE, DEFAULT_LANGUAGE, self.languages[DEFAULT_LANGUAGE]
 
 
 def reply_name(meaning: Meaning) -> str:
@@ -342,7 +342,7 @@ def _reference(language: Language, name: str, channel: Channel, template: Templa
     return TemplateRef(f"{language.tag}/{name}/{channel}", language.version, digest_of(words))
 
 
-def lookup(tag: str) -> Iterator[str]:
+def fallback_tags(tag: str) -> Iterator[str]:
     """Yield a language tag and what is left of it, subtag by subtag (RFC 4647, 3.4)."""
     subtags = tag.split("-")
     while subtags:
@@ -361,8 +361,8 @@ def _as_asked(locale: str, tag: str, language: Language) -> str:
 # The rules are about safety: a text that breaks one is refused when its file is read. What a text costs is measured
 # elsewhere (`otp_service.settings.messages`).
 
-COMMON: Final = (Variable.BRAND, Variable.MINUTES, Variable.NEVER_SHARE)
-PAYMENT: Final = (Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT)
+COMMON_VARIABLES: Final = (Variable.BRAND, Variable.MINUTES, Variable.NEVER_SHARE)
+PAYMENT_VARIABLES: Final = (Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT)
 
 _VALUES: Final = frozenset({Variable.BRAND, Variable.CODE, Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT})
 """Variables whose values bring letters or digits of their own direction."""
@@ -376,7 +376,7 @@ _NON_JOINER = "\u200c"
 """Invisible, but part of the spelling of some languages in Arabic letters."""
 
 
-def faults_of_words(text: str) -> Iterator[str]:
+def word_faults(text: str) -> Iterator[str]:
     """Yield what is wrong with a text of a file, whatever it is for, each as the end of a sentence."""
     plain = re.sub(r"\{\w+\}", "x", text)
     for link in links_in(plain)[:1]:
@@ -387,7 +387,7 @@ def faults_of_words(text: str) -> Iterator[str]:
         yield "holds 6 to 8 digits in a row, which could pass for a code"
     for character in sorted(set(text)):
         if unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp"} and character not in {"\n", _NON_JOINER}:
-            yield f"holds the control or invisible character {named(character)}"
+            yield f"holds the control or invisible character {describe_character(character)}"
 
 
 def links_in(text: str) -> list[str]:
@@ -401,16 +401,16 @@ def is_own_link(link: str, origin: str | None) -> bool:
     return origin is not None and f".{origin}".endswith(f".{link.casefold()}")
 
 
-def faults_of_reply(template: Template) -> Iterator[str]:
+def reply_faults(template: Template) -> Iterator[str]:
     """Yield what is wrong with what somebody is answered."""
     yield from _missing(template.names, (Variable.BRAND,))
     yield from _edges(template)
 
 
-def faults_of_written(template: Template, *, payment: bool) -> Iterator[str]:
+def written_faults(template: Template, *, payment: bool) -> Iterator[str]:
     """Yield what is wrong with a text that is read: sms, whatsapp."""
     names = template.names
-    yield from _missing(names, (*COMMON, *(PAYMENT if payment else ())))
+    yield from _missing(names, (*COMMON_VARIABLES, *(PAYMENT_VARIABLES if payment else ())))
     if names.count(Variable.CODE) != 1:
         yield "names {code} not exactly once"
     if names and names[0] == Variable.CODE and not template.pieces[0][0].strip():
@@ -420,14 +420,14 @@ def faults_of_written(template: Template, *, payment: bool) -> Iterator[str]:
     yield from _edges(template)
 
 
-def faults_of_spoken(template: Template, *, payment: bool) -> Iterator[str]:
+def spoken_faults(template: Template, *, payment: bool) -> Iterator[str]:
     """Yield what is wrong with a text that is heard: voice."""
-    yield from _missing(template.names, (*COMMON, *(PAYMENT if payment else ())))
+    yield from _missing(template.names, (*COMMON_VARIABLES, *(PAYMENT_VARIABLES if payment else ())))
     if template.names.count(Variable.DIGITS) != 2:  # noqa: PLR2004 - once, and once again
         yield "names {digits} not exactly twice: who misses the code cannot scroll back"
 
 
-def faults_of_direction(source: str) -> Iterator[str]:
+def direction_faults(source: str) -> Iterator[str]:
     """Yield where a text with right-to-left letters would be shown out of order (UAX #9).
 
     A line is a paragraph to the bidirectional algorithm. One that starts with a right-to-left letter, and holds
@@ -452,7 +452,7 @@ def is_right_to_left(text: str) -> bool:
     return any(map(_is_right_to_left, text))
 
 
-def named(character: str) -> str:
+def describe_character(character: str) -> str:
     """Return how a character is told to a person who may not see it."""
     return f"U+{ord(character):04X} {unicodedata.name(character, 'without a name')}"
 
@@ -480,13 +480,13 @@ _ON_THE_WAY = 5
 """Seconds by which a message may overstate how long its code is valid."""
 
 
-def minutes_told(seconds: int) -> int:
+def stated_minutes(seconds: int) -> int:
     """Return the whole minutes that a message tells of the remaining life of its code."""
     return (seconds + _ON_THE_WAY) // 60
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class MessageContent:
     """What one message has to say, and to whom. The ``repr`` shows no code and no payment."""
 
     application: Application
@@ -503,7 +503,7 @@ class Wording:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class RenderedMessage:
     """A text, and what it was made of. The ``repr`` shows neither."""
 
     text: str = field(repr=False)
@@ -513,19 +513,19 @@ class Written:
     template: TemplateRef = field(repr=False)
 
 
-def written(wording: Wording, words: Words, style: NumberStyle) -> Written:
+def render(content: MessageContent, words: ChosenTemplate, style: AmountStyle) -> RenderedMessage:
     """Return the text of a message in the words of its language, amounts in a locale's style."""
-    variables = _variables(wording, words, style)
+    variables = _variables(content, words, style)
     values = {
         **variables,
-        Variable.DIGITS: spoken(wording.code),
+        Variable.DIGITS: spell_digits(content.code),
         Variable.NEVER_SHARE: words.language.never_share,
-        Variable.ACCOUNT: _account(wording, words),
+        Variable.ACCOUNT: _account(content, words),
     }
-    lines = [words.template.filled(values)]
-    if wording.channel is Channel.SMS:
-        lines += last_line(wording.application, wording.code)
-    return Written("\n".join(lines), words.locale, variables, words.reference(wording.channel))
+    lines = [words.template.fill(values)]
+    if content.channel is Channel.SMS:
+        lines += last_line(content.application, content.code)
+    return RenderedMessage("\n".join(lines), words.locale, variables, words.reference(content.channel))
 
 
 def last_line(application: Application, code: str) -> list[str]:
@@ -541,34 +541,34 @@ def last_line(application: Application, code: str) -> list[str]:
     return [line] if line else []
 
 
-def spoken(digits: str) -> str:
+def spell_digits(digits: str) -> str:
     """Return digits apart, so that a voice says them one by one."""
     return ", ".join(digits)
 
 
-def _variables(wording: Wording, words: Words, style: NumberStyle) -> dict[str, str]:
+def _variables(content: MessageContent, words: ChosenTemplate, style: AmountStyle) -> dict[str, str]:
     """Return what a provider's own template may name: nothing that is not in the text."""
     values = {
-        Variable.BRAND: wording.application.title,
-        Variable.CODE: wording.code,
-        Variable.MINUTES: words.language.lasting(wording.minutes),
+        Variable.BRAND: content.application.brand,
+        Variable.CODE: content.code,
+        Variable.MINUTES: words.language.duration(content.minutes),
     }
-    payment = wording.transaction
+    payment = content.transaction
     if payment:
-        values[Variable.AMOUNT] = shown_amount(payment.amount, payment.currency, style)
+        values[Variable.AMOUNT] = format_amount(payment.amount, payment.currency, style)
         values[Variable.PAYEE] = payment.payee
     if payment and payment.account:
         values[Variable.ACCOUNT] = payment.account
     return {str(name): value for name, value in values.items()}
 
 
-def _account(wording: Wording, words: Words) -> str:
-    account = wording.transaction.account if wording.transaction else None
+def _account(content: MessageContent, words: ChosenTemplate) -> str:
+    account = content.transaction.account if content.transaction else None
     if not account:
         return ""
-    if wording.channel is Channel.VOICE:
-        return words.language.account_spoken.filled({Variable.ACCOUNT: spoken(account)})
-    return words.language.account_written.filled({Variable.ACCOUNT: account})
+    if content.channel is Channel.VOICE:
+        return words.language.account_spoken.fill({Variable.ACCOUNT: spell_digits(account)})
+    return words.language.account_written.fill({Variable.ACCOUNT: account})
 
 
 # Babel reads its data from files and is slow; so it is asked once a locale, and the answer is a plain value that the
@@ -581,7 +581,7 @@ _ASCII: Final = {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u
 
 
 @lru_cache(maxsize=512)
-def number_style(tag: str) -> NumberStyle:
+def amount_style(tag: str) -> AmountStyle:
     """Return how a locale (BCP 47) writes amounts, in ASCII; the plain style for an unknown one.
 
     The currency's code stands where the locale puts it, but first where letters run from right to left: there code
@@ -589,15 +589,15 @@ def number_style(tag: str) -> NumberStyle:
     """
     locale = _known(tag)
     if locale is None:
-        return PLAIN
+        return PLAIN_STYLE
     decimal = _plain(get_decimal_symbol(locale, numbering_system=LATIN))
     group = _plain(get_group_symbol(locale, numbering_system=LATIN))
     if decimal not in {".", ","} or group not in {".", ",", "'", " "} or decimal == group:
-        return PLAIN
+        return PLAIN_STYLE
     first, further, *_ = locale.decimal_formats[None].grouping
     currency = locale.currency_formats["standard"].pattern.split(";")[0]
     leads = locale.character_order == "right-to-left" or currency.index("\u00a4") < currency.index("0")
-    return NumberStyle(decimal, group, (first, further), leads)
+    return AmountStyle(decimal, group, (first, further), leads)
 
 
 def plural_form(tag: str, count: int) -> str:
@@ -614,7 +614,7 @@ def plural_forms(tag: str) -> frozenset[str]:
 
 @lru_cache(maxsize=512)
 def _known(tag: str) -> Locale | None:
-    for shorter in lookup(tag):
+    for shorter in fallback_tags(tag):
         try:
             return Locale.parse(shorter, sep="-")
         except (UnknownLocaleError, ValueError):
@@ -652,23 +652,23 @@ class Message:
     """Which template it was made of; ``None`` for a test message."""
 
 
-def write(catalogue: Catalogue, wording: Wording) -> Written:
+def render_message(templates: MessageTemplates, content: MessageContent) -> RenderedMessage:
     """Return the text of a message: in the locale asked for, or the application's, or English."""
-    wanted = (wording.locale, wording.application.locale)
-    words = catalogue.choose(wording.purpose, wording.channel, *wanted, only=wording.languages)
-    return written(wording, words, number_style(words.locale) if wording.transaction else PLAIN)
+    wanted = (content.locale, content.application.locale)
+    words = templates.choose(content.purpose, content.channel, *wanted, only=content.languages)
+    return render(content, words, amount_style(words.locale) if content.transaction else PLAIN_STYLE)
 
 
-def most_segments(catalogue: Catalogue, wording: Wording) -> int:
+def max_segments(templates: MessageTemplates, content: MessageContent) -> int:
     """Return the most segments of a text message from now on: the words for fewer minutes may be the longer ones."""
-    each = (replace(wording, minutes=minutes) for minutes in range(wording.minutes + 1))
-    return max(len(segments(write(catalogue, one).text)) for one in each)
+    each = (replace(content, minutes=minutes) for minutes in range(content.minutes + 1))
+    return max(len(segments(render_message(templates, one).text)) for one in each)
 
 
 SegmentCounter = Callable[[Application, Purpose, str], int]
 
 
-def segment_counter(catalogue: Catalogue) -> SegmentCounter:
+def segment_counter(templates: MessageTemplates) -> SegmentCounter:
     """Return what tells the most segments of a text message without a payment, by the tag of its language.
 
     Each message is written out once: its length depends on nothing that a caller sends.
@@ -676,7 +676,7 @@ def segment_counter(catalogue: Catalogue) -> SegmentCounter:
 
     @lru_cache(maxsize=4096)
     def count(application: Application, purpose: Purpose, tag: str) -> int:
-        code, minutes = "0" * purpose.code_length, minutes_told(purpose.ttl)
-        return most_segments(catalogue, Wording(application, purpose, Channel.SMS, tag, code, minutes))
+        code, minutes = "0" * purpose.code_length, stated_minutes(purpose.ttl)
+        return max_segments(templates, MessageContent(application, purpose, Channel.SMS, tag, code, minutes))
 
     return count

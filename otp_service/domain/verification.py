@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-LONGEST_LIFE = 600
+MAX_CODE_LIFE = 600
 """Seconds that a code lives at most."""
 
 
@@ -67,7 +67,7 @@ class Purpose:
         return self.resend_delays[min(sends, len(self.resend_delays)) - 1]
 
 
-GRACE = 600
+RECORD_GRACE = 600
 """Seconds that a record outlives its code, so that a late check hears ``expired`` and not 404."""
 
 
@@ -82,7 +82,7 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-class Reason(StrEnum):
+class CheckFailure(StrEnum):
     """Why a check was not valid."""
 
     WRONG_CODE = "wrong_code"
@@ -107,7 +107,7 @@ class DeliveryStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Choice(StrEnum):
+class GatewayChoice(StrEnum):
     """Why a gateway was called: what kept the route's first one from the message."""
 
     CONFIGURED = "configured"
@@ -140,7 +140,7 @@ class Delivery:
     at: int
     """When it came to be so: milliseconds since the epoch, by Redis' clock."""
     reason: str | None
-    choice: Choice | None = None
+    choice: GatewayChoice | None = None
     """Why this gateway was called; ``None`` while the message waits."""
     begun: int = 0
     """When it was called, or the message queued."""
@@ -212,7 +212,7 @@ class CheckResult:
     status: Status
     valid: bool
     checks_left: int
-    reason: Reason | None
+    reason: CheckFailure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ MAX_RETRY_AFTER: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class GatewayLimits:
     """What a gateway may be asked to do, over all workers."""
 
     per_second: float
@@ -269,7 +269,7 @@ class Allowance:
 
 
 @dataclass(frozen=True, slots=True)
-class BreakerPolicy:
+class BreakerThresholds:
     """When a gateway is left alone, and for how long. Times in milliseconds.
 
     A call is bad when the gateway failed (*unavailable*, *error*), refused our account or answered slowly. One that
@@ -283,15 +283,15 @@ class BreakerPolicy:
     percent: int
     """Share of bad calls that opens it."""
     window: int
-    block: int
+    open_for: int
     """How long it blocks at first; the time doubles with each probe that fails."""
-    longest_block: int
-    pause: int
+    max_open_for: int
+    throttled_for: int
     """How long a gateway is left alone that was *throttled*, at first; the time doubles too."""
-    longest_pause: int
+    max_throttled_for: int
 
 
-class Call(StrEnum):
+class CallResult(StrEnum):
     """What a call tells of its gateway."""
 
     WELL = "well"
@@ -317,18 +317,18 @@ class GatewayHealth:
     """How a gateway is at this moment."""
 
     state: BreakerState
-    by_hand: str = ""
+    opened_by: str = ""
     """Who opened the breaker; empty when it opened by itself."""
-    opens_in: int = 0
+    probe_in: int = 0
     """Milliseconds until an open breaker lets a probe through."""
-    block: int = 0
+    open_for: int = 0
     """Milliseconds for which it blocks now."""
     calls: int = 0
     """Of the present window."""
     bad: int = 0
     in_flight: int | None = None
     """Calls at this moment; ``None`` where they are not counted."""
-    paused: int = 0
+    throttled_for: int = 0
     """Milliseconds for which it is left alone because it throttled, or asked for it."""
     refusal: str = ""
     """Why it refuses our account, in its own code; empty when its last answer did not."""
@@ -336,20 +336,20 @@ class GatewayHealth:
     """Milliseconds since it last did."""
 
 
-MOMENT_PATTERN: Final = (
+TIMESTAMP_PATTERN: Final = (
     r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?Z$"
 )
 
 
-def checked_moment(text: str) -> str:
+def check_timestamp(text: str) -> str:
     """Return a moment; raise `ValueError` when it is not written as one, or the calendar has no such one."""
-    if not re.fullmatch(MOMENT_PATTERN, text):
+    if not re.fullmatch(TIMESTAMP_PATTERN, text):
         raise ValueError("is not a time in UTC such as 2026-11-24T22:00:00Z")
-    milliseconds_of(text)
+    timestamp_milliseconds(text)
     return text
 
 
-def milliseconds_of(text: str) -> int:
+def timestamp_milliseconds(text: str) -> int:
     """Return a moment in milliseconds since the epoch; raise `ValueError` when the calendar has no such one."""
     try:
         moment = datetime.fromisoformat(text)

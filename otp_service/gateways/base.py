@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from otp_service.domain.guard import ANY, micros
+from otp_service.domain.guard import ANY_COUNTRY, to_micros
 from otp_service.domain.numbers import is_region
 from otp_service.domain.people import Meaning
 from otp_service.domain.templates import Message
@@ -217,7 +217,7 @@ _CHANNELS = ("sms", "voice", "whatsapp")
 
 def _checked_price_key(key: str) -> str:
     country, slash, channel = key.partition("/")
-    if not (country == ANY or is_region(country)) or (slash and channel not in _CHANNELS):
+    if not (country == ANY_COUNTRY or is_region(country)) or (slash and channel not in _CHANNELS):
         raise ValueError("is a country such as PK, or *; with a channel behind it PK/sms, PK/voice or PK/whatsapp")
     return key
 
@@ -226,7 +226,7 @@ PriceKey = Annotated[str, AfterValidator(_checked_price_key)]
 
 
 def _checked_price(amount: str) -> str:
-    micros(amount)
+    to_micros(amount)
     return amount
 
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from sqlalchemy import BindParameter, Connection, Row, bindparam, insert, or_, select, update
 
-from otp_service.domain.applications import ApiKey, Scope
-from otp_service.domain.people import Act, ActEntry
+from otp_service.domain.applications import ApiKey, KeyScope
+from otp_service.domain.people import OperatorAction, OperatorActionEntry
 from otp_service.errors import ConflictError, NameTakenError
 from otp_service.ledger.audit import record_action
 from otp_service.ledger.database import Database, access_sequence, advance_access_head, now
@@ -52,7 +52,7 @@ class Applications:
             if _application_named(connection, name):
                 raise NameTakenError("There is an application of this name.")
             made = now()
-            record_action(connection, ActEntry(Act.APPLICATION_ADDED, by, name))
+            record_action(connection, OperatorActionEntry(OperatorAction.APPLICATION_ADDED, by, name))
             connection.execute(insert(applications).values(name=name, settings=settings, created=made, changed=made))
         return StoredApplication(name, settings, made, made)
 
@@ -62,7 +62,7 @@ class Applications:
             advance_access_head(connection)
             statement = update(applications).where(applications.c.name == name)
             if connection.execute(statement.values(settings=settings, changed=now())).rowcount:
-                record_action(connection, ActEntry(Act.APPLICATION_CHANGED, by, name))
+                record_action(connection, OperatorActionEntry(OperatorAction.APPLICATION_CHANGED, by, name))
             return _application_named(connection, name)
 
     def named(self, name: str) -> StoredApplication | None:
@@ -103,7 +103,7 @@ class ApiKeys:
         """Keep a new key; return it with the time at which it was made. ``by`` says who does it."""
         with self._database.write() as connection:
             advance_access_head(connection)
-            record_action(connection, ActEntry(Act.API_KEY_ISSUED, by, key.application, key.id))
+            record_action(connection, OperatorActionEntry(OperatorAction.API_KEY_ISSUED, by, key.application, key.id))
             return _insert(connection, replace(key, created=now()))
 
     def of(self, application: str | None = None) -> tuple[ApiKey, ...]:
@@ -136,7 +136,7 @@ class ApiKeys:
                 raise ConflictError("The key is revoked, or has ended: make a new one.")
             ends = at + overlap if old.expires is None else min(old.expires, at + overlap)
             connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(expires=ends))
-            record_action(connection, ActEntry(Act.API_KEY_ROTATED, by, old.application, key_id))
+            record_action(connection, OperatorActionEntry(OperatorAction.API_KEY_ROTATED, by, old.application, key_id))
             fresh = replace(old, id=successor_id, hash=successor_hash, created=at, expires=None, used=None)
             return replace(old, expires=ends), _insert(connection, fresh)
 
@@ -150,7 +150,9 @@ class ApiKeys:
             ended = connection.execute(update(api_keys).where(mine).values(revoked=now())).rowcount
             found = _key_named(connection, key_id, application)
             if found and ended:
-                record_action(connection, ActEntry(Act.API_KEY_REVOKED, by, found.application, key_id))
+                record_action(
+                    connection, OperatorActionEntry(OperatorAction.API_KEY_REVOKED, by, found.application, key_id)
+                )
             return found
 
     def note_uses(self, used: Mapping[str, int]) -> None:
@@ -202,7 +204,7 @@ def _key(row: Row[Any]) -> ApiKey:
         id=row.id,
         application=row.application,
         hash=row.hash,
-        scopes=frozenset(scope for scope in Scope if scope in row.scopes.split()),
+        scopes=frozenset(scope for scope in KeyScope if scope in row.scopes.split()),
         networks=tuple(map(ipaddress.ip_network, row.addresses.split())),
         created=row.created,
         expires=row.expires,

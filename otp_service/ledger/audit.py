@@ -22,8 +22,8 @@ from sqlalchemy import (
     update,
 )
 
-from otp_service.domain.events import GENESIS, ChainHead, Entry, digest_of
-from otp_service.domain.people import EVERY_APPLICATION, ActEntry
+from otp_service.domain.events import GENESIS, ChainEntry, ChainHead, digest_of
+from otp_service.domain.people import EVERY_APPLICATION, OperatorActionEntry
 from otp_service.errors import OtpServiceError
 from otp_service.ledger.database import Database, batches, link_at, now
 from otp_service.ledger.schema import (
@@ -72,7 +72,7 @@ _CHANGES: Final = (consents, suppressions, erasures)
 class Link:
     """An entry of the chain as it is kept, and what its row holds now."""
 
-    entry: Entry
+    entry: ChainEntry
     link: str
     """As it is kept."""
     digest: str | None
@@ -185,7 +185,7 @@ def append_entry(connection: Connection, table: Table, rows: Sequence[Mapping[st
     if not rows:
         return
     at, (key,) = now(), table.primary_key
-    entries = [Entry(0, at, table.name, str(row[key.key]), digest_of_row(table, row)) for row in rows]
+    entries = [ChainEntry(0, at, table.name, str(row[key.key]), digest_of_row(table, row)) for row in rows]
     last, link = _append(connection, entries)
     if table in _CHANGES:
         connection.execute(update(head).values(changed=last, changed_link=link))
@@ -199,7 +199,7 @@ def carry_over(connection: Connection, entries: Iterable[Any]) -> None:
         _append(connection, kept)
 
 
-def _append(connection: Connection, entries: Sequence[Entry]) -> tuple[int, str]:
+def _append(connection: Connection, entries: Sequence[ChainEntry]) -> tuple[int, str]:
     """Append entries, numbered anew; return the last one's number and link."""
     counted = update(head).values(audit=head.c.audit + len(entries)).returning(head.c.audit, head.c.audit_link)
     last, link = connection.execute(counted).one()
@@ -253,8 +253,8 @@ def _link(row: Any, found: Mapping[tuple[str, str], str]) -> Link:  # noqa: ANN4
     return Link(_entry(row), row.link, found.get((row.table, row.row)))
 
 
-def _entry(row: Any) -> Entry:  # noqa: ANN401 - a row
-    return Entry(row.sequence, row.at, row.table, row.row, row.digest)
+def _entry(row: Any) -> ChainEntry:  # noqa: ANN401 - a row
+    return ChainEntry(row.sequence, row.at, row.table, row.row, row.digest)
 
 
 def _signed(row: Any) -> SignedHead:  # noqa: ANN401 - a row
@@ -299,7 +299,7 @@ class Proven:
     row: Mapping[str, Any]
     """Its columns, but for what an erasure takes."""
     table: str
-    entry: Entry | None
+    entry: ChainEntry | None
     """``None`` when the chain has none of it: that is a flaw."""
     before: str
     """The link before the entry; empty where it is not there any more."""
@@ -360,7 +360,7 @@ def _one(table: Table, row: Mapping[Any, Any], entry: Any, links: Mapping[int, s
     values = digested(table, row)
     if entry is None:
         return Proven(values, table.name, None, "", "")
-    made = Entry(entry.sequence, entry.at, entry.table, entry.row, entry.digest)
+    made = ChainEntry(entry.sequence, entry.at, entry.table, entry.row, entry.digest)
     return Proven(values, table.name, made, links.get(entry.sequence - 1, ""), entry.link)
 
 
@@ -377,12 +377,12 @@ class Acts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, act: ActEntry) -> ActEntry:
+    def add(self, act: OperatorActionEntry) -> OperatorActionEntry:
         """Record an act; return it with its time."""
         with self._database.write() as connection:
             return record_action(connection, act)
 
-    def around(self, act: ActEntry, do: Callable[[], int]) -> int:
+    def around(self, act: OperatorActionEntry, do: Callable[[], int]) -> int:
         """Do something elsewhere, and record it as an act if it came to anything; return how much it came to.
 
         The act is written before it is done and committed after it, so that nothing is done while the ledger is away.
@@ -401,7 +401,7 @@ class Acts:
             raise failure
         return count
 
-    def between(self, since: int | None, until: int | None, most: int) -> tuple[ActEntry, ...]:
+    def between(self, since: int | None, until: int | None, most: int) -> tuple[OperatorActionEntry, ...]:
         """Return the acts from a time on and before another, where they are given; oldest first, at most ``most``."""
         wanted = select(acts).order_by(acts.c.at, acts.c.id)
         if since is not None:
@@ -412,7 +412,7 @@ class Acts:
             return tuple(map(_recorded, connection.execute(wanted.limit(most))))
 
 
-def record_action(connection: Connection, act: ActEntry) -> ActEntry:
+def record_action(connection: Connection, act: OperatorActionEntry) -> OperatorActionEntry:
     """Record an act in the transaction of what it did; return it with its time and name."""
     made = replace(act, at=now(), id=secrets.token_hex(16))
     row = {
@@ -428,8 +428,8 @@ def record_action(connection: Connection, act: ActEntry) -> ActEntry:
     return made
 
 
-def _recorded(row: Row[Any]) -> ActEntry:
-    return ActEntry(row.act, row.by, row.application, row.about, row.at, row.id)
+def _recorded(row: Row[Any]) -> OperatorActionEntry:
+    return OperatorActionEntry(row.act, row.by, row.application, row.about, row.at, row.id)
 
 
 _KEPT_OF_PEOPLE: Final = {

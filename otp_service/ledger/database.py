@@ -33,7 +33,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from otp_service.domain.events import GENESIS
-from otp_service.domain.people import Place
+from otp_service.domain.people import LedgerPosition
 from otp_service.errors import ConfigurationError, LedgerMismatchError, LedgerUnavailableError
 from otp_service.ledger import schema
 from otp_service.ledger.migrations import STEPS
@@ -365,13 +365,13 @@ def head_row(connection: Connection) -> Any:  # noqa: ANN401 - a row
     return found
 
 
-def read_head(connection: Connection) -> Place:
+def read_head(connection: Connection) -> LedgerPosition:
     """Return how far the ledger has come."""
     found = head_row(connection)
-    return Place(found.identity, found.sequence, found.changed, found.changed_link)
+    return LedgerPosition(found.identity, found.sequence, found.changed, found.changed_link)
 
 
-def has_head(connection: Connection, place: Place) -> bool:
+def has_head(connection: Connection, place: LedgerPosition) -> bool:
     """Tell whether a place is in the history of this ledger: one that was restored from a copy lacks the later ones."""
     last = head_row(connection)
     if place.identity != last.identity or place.sequence > last.sequence:

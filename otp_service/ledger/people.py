@@ -8,19 +8,19 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, exists, func, insert, select, union, union_all, update
 
 from otp_service.domain.people import (
+    BLOCKING_SCOPES,
     EVERY_APPLICATION,
-    KEEPS_CODES_BACK,
-    OF_THE_HOLDER,
-    ActEntry,
-    Changes,
+    HOLDER_SOURCES,
     Consent,
     Evidence,
-    Mirrored,
-    Place,
+    LedgerPosition,
+    MirrorChanges,
+    NumberState,
+    OperatorActionEntry,
     Suppression,
     SuppressionScope,
     SuppressionSource,
-    last_of_each,
+    latest_entries,
 )
 from otp_service.errors import ConsentOutdatedError, ConsentRequiredError
 from otp_service.ledger.audit import append_entry, record_action
@@ -55,7 +55,7 @@ class Consents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, entry: Consent) -> tuple[Consent | None, Place]:
+    def add(self, entry: Consent) -> tuple[Consent | None, LedgerPosition]:
         """Record an entry; return it as it was recorded, ``None`` for the last word once more; and the ledger's place.
 
         Raises `ConsentOutdatedError` for a consent that was not given after the last word.
@@ -75,7 +75,7 @@ class Consents:
         return tuple(map(entry_of, rows))
 
 
-def add_consent(connection: Connection, entry: Consent) -> tuple[Consent | None, Place]:
+def add_consent(connection: Connection, entry: Consent) -> tuple[Consent | None, LedgerPosition]:
     """Do what `Consents.add` does, as a part of more."""
     recorded, place = record_consent(connection, (entry,))
     if not recorded:
@@ -100,7 +100,7 @@ def first_seen(connection: Connection, entry: Consent) -> int:
     return min([entry.evidence.given if entry.evidence else 0, *seen])
 
 
-def record_consent(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Consent], Place]:
+def record_consent(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Consent], LedgerPosition]:
     """Record the entries that say anything new; return them, and the place of the last one in the ledger."""
     last, recorded = advance_head(connection, 0), now()
     known, new = _of_each(connection, [one.pseudonym for one in entries]), list[Consent]()
@@ -204,7 +204,7 @@ class Added:
 
     new: int
     """How many said anything new."""
-    place: Place
+    place: LedgerPosition
     """The ledger's last change."""
 
 
@@ -214,7 +214,7 @@ class Suppressions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, entries: Sequence[Suppression], act: ActEntry | None = None) -> Added:
+    def add(self, entries: Sequence[Suppression], act: OperatorActionEntry | None = None) -> Added:
         """Record entries in their order, all or none; what says nothing new is left out.
 
         What they say of the time at which they were recorded is not read. An ``act`` is recorded with them, if any says
@@ -226,7 +226,9 @@ class Suppressions:
                 record_action(connection, act)
             return added
 
-    def lift(self, entry: Suppression, shown: Consent | None = None, act: ActEntry | None = None) -> tuple[bool, Added]:
+    def lift(
+        self, entry: Suppression, shown: Consent | None = None, act: OperatorActionEntry | None = None
+    ) -> tuple[bool, Added]:
         """Record a consent that is shown, and an entry that lifts what is in force, if anything is, with an ``act``.
 
         What the number's holder said is lifted by an application only with a consent that was given later. Returns
@@ -298,13 +300,13 @@ def _in_force(connection: Connection, entry: Suppression) -> list[Suppression]:
     """Return what holds now of that which an entry is about."""
     moment = now()
     return [
-        one for one in _not_lifted(connection, (entry.pseudonym,)) if one.about == entry.about and one.holds(moment)
+        one for one in _not_lifted(connection, (entry.pseudonym,)) if one.about == entry.about and one.is_active(moment)
     ]
 
 
 def _require_newer(connection: Connection, mine: Sequence[Suppression], shown: Consent | None) -> None:
     """Refuse to lift what a number's holder said, without a consent that was given later."""
-    said = max((one.recorded for one in mine if one.source in OF_THE_HOLDER), default=None)
+    said = max((one.recorded for one in mine if one.source in HOLDER_SOURCES), default=None)
     if said is None:
         return
     if shown is None:
@@ -332,7 +334,7 @@ def record_opt_out(connection: Connection, entry: Suppression, since: int) -> bo
 
 def latest(connection: Connection, pseudonyms: Sequence[str]) -> list[Suppression]:
     """Return what suppresses each of some numbers, for each application and scope; it may have ended."""
-    return list(last_of_each(_not_lifted(connection, pseudonyms)))
+    return list(latest_entries(_not_lifted(connection, pseudonyms)))
 
 
 def lifted_freezes(connection: Connection, pseudonyms: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
@@ -371,7 +373,7 @@ def _news(connection: Connection, entries: Sequence[Suppression], moment: int) -
         known[one.about].append(one)
     new = []
     for entry in entries:
-        if any(one.says(entry, moment) for one in known[entry.about]):
+        if any(one.repeats(entry, moment) for one in known[entry.about]):
             continue
         new.append(entry)
         known[entry.about] = [] if entry.lifted else [*known[entry.about], entry]
@@ -418,12 +420,12 @@ class MirroredNumbers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def head(self) -> Place:
+    def head(self) -> LedgerPosition:
         """Return how far the ledger has come."""
         with self._database.read() as connection:
             return read_head(connection)
 
-    def has(self, place: Place) -> bool:
+    def has(self, place: LedgerPosition) -> bool:
         """Tell whether a place is in the history of this ledger."""
         with self._database.read() as connection:
             return has_head(connection, place)
@@ -443,14 +445,14 @@ class MirroredNumbers:
         with self._database.write() as connection:
             connection.execute(update(head_table).values(mirrored=True))
 
-    def since(self, place: Place, most: int) -> Changes | None:
+    def since(self, place: LedgerPosition, most: int) -> MirrorChanges | None:
         """Return what the next changes after a place have led to, at most ``most`` of them.
 
         ``None`` when the place is not in the history of this ledger.
         """
         changed = union_all(
             select(suppressions.c.sequence, suppressions.c.pseudonym).where(
-                suppressions.c.sequence > place.sequence, suppressions.c.scope.in_(KEEPS_CODES_BACK)
+                suppressions.c.sequence > place.sequence, suppressions.c.scope.in_(BLOCKING_SCOPES)
             ),
             select(consents.c.sequence, consents.c.pseudonym).where(consents.c.sequence > place.sequence),
         ).subquery()
@@ -461,9 +463,9 @@ class MirroredNumbers:
             rows = connection.execute(select(changed).order_by(changed.c.sequence).limit(most)).all()
             upto = _place_of(connection, last, rows[-1].sequence) if len(rows) == most else last
             numbers = _states(connection, list(dict.fromkeys(row.pseudonym for row in rows)))
-            return Changes(place, upto, last.sequence, numbers)
+            return MirrorChanges(place, upto, last.sequence, numbers)
 
-    def all_after(self, pseudonym: str, most: int, place: Place) -> Changes | None:
+    def all_after(self, pseudonym: str, most: int, place: LedgerPosition) -> MirrorChanges | None:
         """Return the state of the next numbers after one in the order of their pseudonyms, at most ``most``.
 
         ``None`` when a place is not in the history of this ledger.
@@ -472,29 +474,29 @@ class MirroredNumbers:
             if not has_head(connection, place):
                 return None
             some = connection.execute(_numbers_after(pseudonym, most)).scalars().all()
-            return Changes(place, place, read_head(connection).sequence, _states(connection, some))
+            return MirrorChanges(place, place, read_head(connection).sequence, _states(connection, some))
 
     def count(self) -> int:
         """Return how many numbers the mirror has to know of."""
-        suppressed = select(suppressions.c.pseudonym).where(suppressions.c.scope.in_(KEEPS_CODES_BACK))
+        suppressed = select(suppressions.c.pseudonym).where(suppressions.c.scope.in_(BLOCKING_SCOPES))
         known = union(suppressed, select(consents.c.pseudonym)).subquery()
         with self._database.read() as connection:
             return connection.execute(select(func.count()).select_from(known)).scalar_one()
 
 
-def _place_of(connection: Connection, last: Place, sequence: int) -> Place:
+def _place_of(connection: Connection, last: LedgerPosition, sequence: int) -> LedgerPosition:
     """Return the place of a change, by its entry in the audit chain."""
     mine = select(audit.c.sequence, audit.c.link).where(
         audit.c.table.in_((suppressions.name, consents.name)), audit.c.row == str(sequence)
     )
     entry = connection.execute(mine.order_by(audit.c.sequence.desc()).limit(1)).one()
-    return Place(last.identity, sequence, entry.sequence, entry.link)
+    return LedgerPosition(last.identity, sequence, entry.sequence, entry.link)
 
 
 def _numbers_after(pseudonym: str, most: int) -> Select[Any]:
     """Return the statement for the next numbers; each table is read no further than that takes."""
     mine, given = suppressions.c.pseudonym, consents.c.pseudonym
-    suppressed = select(mine).where(mine > pseudonym, suppressions.c.scope.in_(KEEPS_CODES_BACK))
+    suppressed = select(mine).where(mine > pseudonym, suppressions.c.scope.in_(BLOCKING_SCOPES))
     consented = select(given).where(given > pseudonym)
     parts = [
         part.distinct().order_by(part.selected_columns[0]).limit(most).subquery() for part in (suppressed, consented)
@@ -503,7 +505,7 @@ def _numbers_after(pseudonym: str, most: int) -> Select[Any]:
     return select(known.c.pseudonym).order_by(known.c.pseudonym).limit(most)
 
 
-def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[Mirrored, ...]:
+def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[NumberState, ...]:
     suppressed: dict[str, dict[str, int | None]] = defaultdict(dict)
     frozen: dict[str, set[str]] = defaultdict(set)
     for entry in latest(connection, pseudonyms):
@@ -517,5 +519,5 @@ def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[Mirrored
         given[consent.pseudonym][consent.application, consent.purpose] = (not consent.withdrawn, place, consent.said)
     lifted = lifted_freezes(connection, pseudonyms)
     return tuple(
-        Mirrored(one, suppressed[one], given[one], frozenset(frozen[one]), lifted.get(one, {})) for one in pseudonyms
+        NumberState(one, suppressed[one], given[one], frozenset(frozen[one]), lifted.get(one, {})) for one in pseudonyms
     )

@@ -23,15 +23,15 @@ from sqlalchemy import (
     update,
 )
 
-from otp_service.domain.events import ChainHead, PurgeRecord, shortened
-from otp_service.domain.keyring import Signer, is_signed
+from otp_service.domain.events import ChainHead, PurgeRecord, short_digest
+from otp_service.domain.keyring import Signer, is_valid_signature
 from otp_service.ledger.audit import append_entry, carry_over, digest_of_row
 from otp_service.ledger.database import Database, batches, forget
 from otp_service.ledger.schema import (
     ACCESS,
+    ACCOUNTABILITY,
     AUDIT,
     CONSENTS,
-    DUTIES,
     INBOUND,
     SUPPRESSIONS,
     TRAFFIC,
@@ -130,7 +130,7 @@ class _Entries:
             gone = connection.execute(some).mappings().all()
             for part in batches([row["sequence"] for row in gone]):
                 connection.execute(delete(self.table).where(sequence.in_(part)))
-            names = {str(row["sequence"]): shortened(digest_of_row(self.table, row)) for row in gone}
+            names = {str(row["sequence"]): short_digest(digest_of_row(self.table, row)) for row in gone}
             if len(gone) == BATCH:
                 return Deleted(BATCH, place, names)  # there may be more here
             all_younger = oldest is None or oldest >= purge.before  # and so are those after
@@ -184,7 +184,7 @@ def _anchor(connection: Connection, purge: Purge) -> ChainHead | None:
     heads = select(audit_heads).where(audit_heads.c.at < purge.before).order_by(audit_heads.c.sequence.desc())
     for row in connection.execute(heads):
         head = ChainHead(row.ledger, row.sequence, row.link, row.at)
-        if is_signed(head.signed, row.signature, purge.signer.public_key):
+        if is_valid_signature(head.signed, row.signature, purge.signer.public_key):
             return head
     return None
 
@@ -221,7 +221,7 @@ RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
     SUPPRESSIONS: (_SUPPRESSIONS.rule(_over), _SUPPRESSIONS.rule(_alone)),
     INBOUND: (_older(inbound.c.received),),
     ACCESS: (_ended_keys,),
-    DUTIES: (_older(acts.c.at), _older(erasures.c.at)),
+    ACCOUNTABILITY: (_older(acts.c.at), _older(erasures.c.at)),
     AUDIT: (_older(purges.c.at, or_(purges.c.upto == 0, purges.c.upto < _CHAIN_BEGINS)), _older_entries),
 }
 """By class of data. The head is kept for ever, and an application too."""

@@ -10,14 +10,14 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, MetaData, String, Tab
 
 METADATA = MetaData()
 
-HEAD, TRAFFIC, CONSENTS, SUPPRESSIONS, INBOUND, ACCESS, DUTIES, AUDIT = (
+HEAD, TRAFFIC, CONSENTS, SUPPRESSIONS, INBOUND, ACCESS, ACCOUNTABILITY, AUDIT = (
     "head",
     "traffic",
     "consents",
     "suppressions",
     "inbound",
     "access",
-    "duties",
+    "accountability",
     "audit",
 )
 """Classes of data, which are kept equally long (``retention`` in the configuration)."""
@@ -188,19 +188,19 @@ api_keys = Table(
 erasures = Table(
     "erasures",
     METADATA,
-    _column("id", NAME, "random name", DUTIES, primary_key=True),
-    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym", DUTIES),
-    _column("application", NAME, "within which it was erased; * for all", DUTIES),
+    _column("id", NAME, "random name", ACCOUNTABILITY, primary_key=True),
+    _column("pseudonym", PSEUDONYM, "the number, as a pseudonym", ACCOUNTABILITY),
+    _column("application", NAME, "within which it was erased; * for all", ACCOUNTABILITY),
     _column(
         "place",
         BigInteger,
         "its place in the ledger: a consent that was given before loses its address and words",
-        DUTIES,
+        ACCOUNTABILITY,
     ),
-    _column("reason", String(300), "why rows were kept", DUTIES),
-    _column("kept", Text, "how many rows of each table: JSON", DUTIES),
-    _column("erased", Text, "how many rows or values of each table: JSON", DUTIES),
-    _column("at", TIME, "when", DUTIES),
+    _column("reason", String(300), "why rows were kept", ACCOUNTABILITY),
+    _column("kept", Text, "how many rows of each table: JSON", ACCOUNTABILITY),
+    _column("erased", Text, "how many rows or values of each table: JSON", ACCOUNTABILITY),
+    _column("at", TIME, "when", ACCOUNTABILITY),
     Index("erasures_of_number", "pseudonym"),
 )
 
@@ -222,14 +222,18 @@ purges = Table(
 acts = Table(
     "acts",
     METADATA,
-    _column("id", NAME, "random name", DUTIES, primary_key=True),
-    _column("at", TIME, "when", DUTIES),
-    _column("act", NAME, "what an operator did", DUTIES),
+    _column("id", NAME, "random name", ACCOUNTABILITY, primary_key=True),
+    _column("at", TIME, "when", ACCOUNTABILITY),
+    _column("act", NAME, "what an operator did", ACCOUNTABILITY),
     _column(
-        "by", NAME, "who did it: a login at a command line, or the name of an operator's API key", DUTIES, OPERATOR
+        "by",
+        NAME,
+        "who did it: a login at a command line, or the name of an operator's API key",
+        ACCOUNTABILITY,
+        OPERATOR,
     ),
-    _column("application", NAME, "whose it was; empty for nobody's, or all of them", DUTIES),
-    _column("about", NAME, "what it was done to: the name of a key, or a kind of thing", DUTIES),
+    _column("application", NAME, "whose it was; empty for nobody's, or all of them", ACCOUNTABILITY),
+    _column("about", NAME, "what it was done to: the name of a key, or a kind of thing", ACCOUNTABILITY),
     Index("acts_by_age", "at"),
 )
 

@@ -9,15 +9,15 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, desc, func, insert, or_, select, update
 
-from otp_service.domain.events import CONSENTED, Happening
+from otp_service.domain.events import CONSENT_GIVEN, Event
 from otp_service.domain.people import (
     EVERY_APPLICATION,
-    OF_THE_HOLDER,
-    ActEntry,
+    HOLDER_SOURCES,
     Consent,
     Evidence,
+    LedgerPosition,
     Meaning,
-    Place,
+    OperatorActionEntry,
     Suppression,
     SuppressionScope,
     SuppressionSource,
@@ -49,13 +49,13 @@ _LEFT_OUT: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What recording some happenings has led to."""
+    """What recording some events has led to."""
 
     new: int
     """How many were not in the ledger before."""
     opt_outs: tuple[Suppression, ...] = ()
     """What gateways were told by the holders of numbers, and we did not know."""
-    place: Place | None = None
+    place: LedgerPosition | None = None
     """What the mirror has to come to for opt-outs, and consents that came with starts; ``None`` without any."""
 
 
@@ -81,25 +81,25 @@ class Traffic:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, happenings: Sequence[Happening]) -> Recorded:
+    def record(self, events: Sequence[Event]) -> Recorded:
         """Record what happened, all or nothing; what is there already is passed over."""
-        if not happenings:
+        if not events:
             return Recorded(0)
-        rows = [_event(one) for one in happenings if one.type != CONSENTED]
+        rows = [_event(one) for one in events if one.type != CONSENT_GIVEN]
         with self._database.write() as connection:
             fresh = self._insert(connection, rows)
-            new = [one for one in happenings if one.id in fresh]
+            new = [one for one in events if one.id in fresh]
             self._note_verifications(connection, new)
             given: list[Consent] = []
-            if came := _consents(connection, happenings):  # of one that is repeated nothing is new
+            if came := _consents(connection, events):  # of one that is repeated nothing is new
                 given, _ = people.record_consent(connection, came)
             told = [entry for entry, since in _opt_outs(new) if people.record_opt_out(connection, entry, since)]
             place = read_head(connection) if given or told else None
         return Recorded(len(new), tuple(told), place)
 
-    def keep(self, happenings: Sequence[Happening]) -> None:
+    def keep(self, events: Sequence[Event]) -> None:
         """Keep events with all that they say, but for what replays read, and nothing that follows from it."""
-        rows = [_event(one, left_out=_OF_REPLAYS) for one in happenings]
+        rows = [_event(one, left_out=_OF_REPLAYS) for one in events]
         with self._database.write() as connection:
             self._insert(connection, rows)
 
@@ -130,7 +130,7 @@ class Traffic:
             row = connection.execute(sent).one_or_none()
         return (row.application, row.started) if row else None
 
-    def _note_verifications(self, connection: Connection, happenings: Sequence[Happening]) -> None:
+    def _note_verifications(self, connection: Connection, events: Sequence[Event]) -> None:
         """Note starts and ends, in whichever order they come.
 
         The first end stays: a Redis whose backup was restored may end once more what had ended.
@@ -140,7 +140,7 @@ class Traffic:
             _verification(one)
             | {name: one.member(name) for name in _OF_START}
             | {"expires": int(one.member("expires") or 0)}
-            for one in happenings
+            for one in events
             if one.type == STARTED
         ]
         if started:  # sorted, as the ends are: two recorders lock in one order
@@ -149,7 +149,7 @@ class Traffic:
             connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields), started)
             append_entry(connection, verifications, started)
         ended = [_verification(one) | {"status": _ENDINGS[one.type], "ended": one.at}
-                 for one in happenings if one.type in _ENDINGS]  # fmt: skip
+                 for one in events if one.type in _ENDINGS]  # fmt: skip
         if ended:
             ended.sort(key=itemgetter("id"))
             fields = {name: insertion.excluded[name] for name in ("status", "ended")}
@@ -182,35 +182,35 @@ def _ending(row: Row[Any]) -> tuple[str, int]:
     return row.status, row.ended
 
 
-def _event(happening: Happening, left_out: Collection[str] = _LEFT_OUT) -> dict[str, Any]:
-    details = {name: value for name, value in happening.fields.items() if value and name not in left_out}
+def _event(event: Event, left_out: Collection[str] = _LEFT_OUT) -> dict[str, Any]:
+    details = {name: value for name, value in event.fields.items() if value and name not in left_out}
     return {
-        "id": happening.id,
-        "verification": happening.member("id"),
-        "type": happening.type,
-        "at": happening.at,
-        "gateway": happening.member("gateway"),
+        "id": event.id,
+        "verification": event.member("id"),
+        "type": event.type,
+        "at": event.at,
+        "gateway": event.member("gateway"),
         "details": json.dumps(details, separators=(",", ":"), sort_keys=True),
     }
 
 
-def _verification(happening: Happening) -> dict[str, Any]:
+def _verification(event: Event) -> dict[str, Any]:
     return {
-        "id": happening.member("id"),
-        "application": happening.member("application"),
-        "purpose": happening.member("purpose"),
-        "country": happening.member("country"),
+        "id": event.member("id"),
+        "application": event.member("application"),
+        "purpose": event.member("purpose"),
+        "country": event.member("country"),
         **dict.fromkeys(_OF_START, ""),
-        "started": happening.at,
+        "started": event.at,
         "expires": 0,
         "status": Status.PENDING,
         "ended": 0,
     }
 
 
-def _consents(connection: Connection, happenings: Iterable[Happening]) -> list[Consent]:
+def _consents(connection: Connection, events: Iterable[Event]) -> list[Consent]:
     """Return the consents that came with starts, without what was erased since."""
-    came = [one for one in happenings if one.type == CONSENTED]
+    came = [one for one in events if one.type == CONSENT_GIVEN]
     if not came:
         return []
     lock_head(connection)  # an erasure is either seen here, or sees what is recorded here
@@ -222,7 +222,7 @@ def _consents(connection: Connection, happenings: Iterable[Happening]) -> list[C
     return [_consent(one, erased) for one in came]
 
 
-def _consent(start: Happening, erased: Mapping[tuple[str, str], int]) -> Consent:
+def _consent(start: Event, erased: Mapping[tuple[str, str], int]) -> Consent:
     number, application, place = start.member("pseudonym"), start.member("application"), int(start.member("ledger"))
     evidence = Evidence(**json.loads(start.member("consent")))
     if any(erased.get((number, whose), 0) > place for whose in (application, EVERY_APPLICATION)):
@@ -230,9 +230,9 @@ def _consent(start: Happening, erased: Mapping[tuple[str, str], int]) -> Consent
     return Consent(number, application, start.member("purpose"), evidence, place)
 
 
-def _opt_outs(happenings: Iterable[Happening]) -> Iterator[tuple[Suppression, int]]:
+def _opt_outs(events: Iterable[Event]) -> Iterator[tuple[Suppression, int]]:
     """Yield what gateways were told, and the place that the mirror had come to then."""
-    for one in happenings:
+    for one in events:
         if one.member("opted_out"):
             yield (
                 Suppression(
@@ -329,7 +329,7 @@ class Erasure:
     """Rows, by table."""
     erased: Mapping[str, int]
     """Rows or values, by table."""
-    place: Place
+    place: LedgerPosition
     """Its place in the ledger."""
 
 
@@ -355,7 +355,7 @@ class People:
                 ),
             )
 
-    def erase(self, pseudonym: str, application: str | None, act: ActEntry | None = None) -> Erasure:
+    def erase(self, pseudonym: str, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
         """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
 
         An ``act`` is recorded with it. Suppressions stay: to forget them would send messages to somebody who wants
@@ -372,7 +372,7 @@ class People:
                 "suppressions": connection.execute(
                     update(suppressions)
                     .where(_mine(suppressions, pseudonym, application), suppressions.c.reason != "")
-                    .where(suppressions.c.source.not_in(OF_THE_HOLDER))  # there the words are ours
+                    .where(suppressions.c.source.not_in(HOLDER_SOURCES))  # there the words are ours
                     .values(reason="")
                 ).rowcount,
                 "inbound": connection.execute(

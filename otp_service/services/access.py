@@ -9,8 +9,8 @@ from otp_service.domain.applications import (
     NO_APPLICATION,
     ApiKey,
     Application,
+    KeyScope,
     Network,
-    Scope,
     is_key_id,
     new_key_id,
 )
@@ -25,7 +25,7 @@ from otp_service.errors import (
 from otp_service.ledger import database
 from otp_service.ledger.access import StoredApplication
 from otp_service.services.context import Context
-from otp_service.settings.messages import faults_of_cost, faults_of_locale, measures
+from otp_service.settings.messages import cost_faults, locale_faults, measure_texts
 from otp_service.telemetry.logging import get_logger
 
 
@@ -74,7 +74,7 @@ class IssuedKey:
 
 
 def issue_key(
-    context: Context, application: str, scopes: Collection[Scope], networks: tuple[Network, ...], by: str
+    context: Context, application: str, scopes: Collection[KeyScope], networks: tuple[Network, ...], by: str
 ) -> IssuedKey:
     """Make a key for an application, of the ledger or the configuration; ``by`` says who does it, for log and ledger.
 
@@ -90,7 +90,7 @@ def issue_operator_key(context: Context, networks: tuple[Network, ...], by: str)
 
     To be offered where somebody has the installation itself, never over HTTP: a key that leaked must make no other.
     """
-    return _issue(context, NO_APPLICATION, frozenset({Scope.ADMIN}), networks, by)
+    return _issue(context, NO_APPLICATION, frozenset({KeyScope.ADMIN}), networks, by)
 
 
 def rotate_key(context: Context, key_id: str, overlap: int, by: str, application: str | None = None) -> IssuedKey:
@@ -130,7 +130,7 @@ def _require_key_id(key_id: str) -> None:
 
 
 def _issue(
-    context: Context, application: str, scopes: frozenset[Scope], networks: tuple[Network, ...], by: str
+    context: Context, application: str, scopes: frozenset[KeyScope], networks: tuple[Network, ...], by: str
 ) -> IssuedKey:
     secret = new_api_key()
     key = ApiKey(new_key_id(), application, api_key_hash(secret), scopes, networks)
@@ -182,7 +182,7 @@ def change_application(context: Context, name: str, settings: str, by: str) -> S
 def _check_settings(context: Context, name: str, settings: str) -> None:
     """Refuse what no process could use, a language without words, and messages longer than their files allow."""
     application: Application = context.access_cache.load_application(name, settings).application
-    measured = measures(context.catalogue, context.purposes, (application,))
-    locale = faults_of_locale(context.catalogue, application.locale)
-    if faults := [*locale, *faults_of_cost(one for one in measured if one.application)]:
+    measured = measure_texts(context.templates, context.purposes, (application,))
+    locale = locale_faults(context.templates, application.locale)
+    if faults := [*locale, *cost_faults(one for one in measured if one.application)]:
         raise InvalidApplicationError("\n".join(faults))

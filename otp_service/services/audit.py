@@ -6,8 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from otp_service.domain.events import GENESIS, ChainHead, Entry, PurgeRecord, canonical, digest_of, shortened
-from otp_service.domain.keyring import is_signed
+from otp_service.domain.events import (
+    GENESIS,
+    ChainEntry,
+    ChainHead,
+    PurgeRecord,
+    canonical_json,
+    digest_of,
+    short_digest,
+)
+from otp_service.domain.keyring import is_valid_signature
 from otp_service.ledger import database
 from otp_service.ledger.audit import MAX_FOUND, Counted, Link, Proven, SignedHead, Span, Wanted, class_of
 from otp_service.ledger.database import now
@@ -129,7 +137,7 @@ def verify_chain(context: Context, progress: AuditProgress, outside: Iterable[Si
     kept = context.ledger.audit.heads()
     heads = [*kept, *outside]
     for one in heads:
-        if not is_signed(one.head.signed, one.signature, context.keyring.signer.public_key):
+        if not is_valid_signature(one.head.signed, one.signature, context.keyring.signer.public_key):
             yield Flaw(one.head.sequence, "the signature under the head here is not this installation's")
     purged = _PurgeRecords(context, progress)
     yield from purged.flaws
@@ -164,7 +172,7 @@ class _PurgeRecords:
         return True
 
     def _read(self, record: PurgeRecord) -> None:
-        if not is_signed(record.signed, record.signature, self._context.keyring.signer.public_key):
+        if not is_valid_signature(record.signed, record.signature, self._context.keyring.signer.public_key):
             self.flaws.append(Flaw(0, f"the purge {record.id} is not this installation's"))
             return
         days, after = (record.at - record.before) // _DAY, self._progress.purged_after
@@ -178,13 +186,13 @@ class _PurgeRecords:
         """Tell whether a purge took an entry of the chain, by now."""
         return sequence <= self.upto or (self.refresh() and sequence <= self.upto)
 
-    def covers_row(self, entry: Entry) -> bool:
+    def covers_row(self, entry: ChainEntry) -> bool:
         """Tell whether a purge took the row of an entry."""
         data = class_of(entry.table)
         if data is None:
             return False
         if data in _PURGED_BY_NAME:
-            return (data, entry.row, shortened(entry.digest)) in self._named
+            return (data, entry.row, short_digest(entry.digest)) in self._named
         return self._before[data] > entry.at - _RECORDING_DELAY.get(data, _DEFAULT_RECORDING_DELAY)
 
 
@@ -222,13 +230,13 @@ class _ChainWalk:
             yield Flaw(entry.sequence, f"entry {entry.sequence} is dated in the future")
         yield from self._row(entry, one.digest)
 
-    def _row(self, entry: Entry, digest: str | None) -> Iterator[Flaw]:
+    def _row(self, entry: ChainEntry, digest: str | None) -> Iterator[Flaw]:
         """Look at the row of an entry, of which this is the digest now."""
         if digest is None:
             self._progress.gone += 1
             if not (self._purged.covers_row(entry) or (self._purged.refresh() and self._purged.covers_row(entry))):
                 yield Flaw(entry.sequence, f"the row {entry.row} of {entry.table} is gone, and no purge took it")
-        elif not entry.is_of(digest):
+        elif not entry.matches(digest):
             yield Flaw(entry.sequence, f"the row {entry.row} of {entry.table} was changed")
 
     def _end(self, place: int, link: str) -> Iterator[Flaw]:
@@ -289,7 +297,7 @@ def make_dispute_pack(context: Context, wanted: Wanted, about: Mapping[str, str]
         "head": asdict(head),
         "key": context.keyring.signer.public_key,
     }
-    return document | {"signature": context.keyring.signer.sign(canonical(document))}
+    return document | {"signature": context.keyring.signer.sign(canonical_json(document))}
 
 
 def verify_dispute_pack(document: Mapping[str, Any], key: str) -> Iterator[str]:
@@ -301,7 +309,7 @@ def verify_dispute_pack(document: Mapping[str, Any], key: str) -> Iterator[str]:
         rows = [dict(one) for one in document["rows"]]
         signature = str(document["signature"])
         rest = {name: value for name, value in document.items() if name != "signature"}
-        if not is_signed(canonical(rest), signature, key):
+        if not is_valid_signature(canonical_json(rest), signature, key):
             yield "the signature is not that of this key over this pack"
         for one in rows:
             yield from _verify_row(one)
@@ -318,8 +326,8 @@ def _verify_row(one: Mapping[str, Any]) -> Iterator[str]:
     if one["entry"] is None:
         yield f"a row of {one['table']} has no entry in the chain"
         return
-    entry = Entry(**one["entry"])
-    if not entry.is_of(digest_of(one["row"])):
+    entry = ChainEntry(**one["entry"])
+    if not entry.matches(digest_of(one["row"])):
         yield f"the row {entry.row} of {entry.table} is not the one that was recorded as entry {entry.sequence}"
     if one["before"] and entry.link(one["before"]) != one["link"]:
         yield f"entry {entry.sequence} does not follow the link before it"

@@ -3,7 +3,7 @@
 import logging
 import re
 
-from otp_service.domain.verification import Allowance, BreakerState, Call, DeliveryStatus
+from otp_service.domain.verification import BreakerState, CallResult, DeliveryStatus, GatewayLimits
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError
 from otp_service.services.context import Context
 from otp_service.store.outbox import NextStep, Settlement
@@ -34,17 +34,17 @@ def settlement_after_failure(failure: GatewayError, further: str | None) -> Sett
     return Settlement(NextStep.DEAD, status, reason=reason, opted_out=failure.opted_out)
 
 
-def call_result(outcome: Accepted | GatewayError, seconds: float, allowance: Allowance) -> Call:
+def call_result(outcome: Accepted | GatewayError, seconds: float, allowance: GatewayLimits) -> CallResult:
     """Return what a call tells of its gateway: one that answers in time is well, whatever it says of the message."""
     kind = None if isinstance(outcome, Accepted) or outcome.message_specific else outcome.kind
     if kind is FailureKind.THROTTLED:
-        return Call.THROTTLED
+        return CallResult.THROTTLED
     ill = kind in {FailureKind.UNAVAILABLE, FailureKind.ERROR, FailureKind.ACCOUNT}
-    return Call.BAD if ill or seconds >= allowance.slow else Call.WELL
+    return CallResult.BAD if ill or seconds >= allowance.slow else CallResult.WELL
 
 
 def record_call_result(
-    context: Context, gateway: str, dispatch_id: str, call: Call, throttled_for: float = 0, refusal: str = ""
+    context: Context, gateway: str, dispatch_id: str, call: CallResult, throttled_for: float = 0, refusal: str = ""
 ) -> None:
     """Tell of a call, or of a report on it; ``refusal`` is the reason why it refuses our account, empty if it does not.
 

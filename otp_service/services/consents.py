@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from otp_service.domain.applications import Application
-from otp_service.domain.numbers import Named
+from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.people import Consent, ConsentMode, Evidence
 from otp_service.errors import ConsentNotKeptError, ForbiddenError, InvalidTimeError, StoreUnavailableError
 from otp_service.ledger.database import now
@@ -35,7 +35,7 @@ class ConsentView:
 
 
 def give_consent(
-    context: Context, application: Application, to: Named, purpose: str, evidence: Evidence
+    context: Context, application: Application, to: SubjectKey, purpose: str, evidence: Evidence
 ) -> ConsentView:
     """Record a consent; it is in force when this returns.
 
@@ -44,14 +44,14 @@ def give_consent(
     return _add(context, application, to, make_consent(application, to, purpose, evidence))
 
 
-def make_consent(application: Application, to: Named, purpose: str, evidence: Evidence) -> Consent:
+def make_consent(application: Application, to: SubjectKey, purpose: str, evidence: Evidence) -> Consent:
     """Return a consent that may be recorded; raises `OtpServiceError`."""
     check_purpose(application, purpose)
     check_evidence(application, evidence)
     return Consent(to.pseudonym, application.name, purpose, evidence)
 
 
-def end_consent(context: Context, application: Application, to: Named, purpose: str) -> ConsentView:
+def end_consent(context: Context, application: Application, to: SubjectKey, purpose: str) -> ConsentView:
     """Record that a consent is withdrawn; queued messages are kept back too when this returns.
 
     A withdrawal is recorded also where no consent is known: somebody said no. It is newer than consents, too, that came
@@ -65,7 +65,7 @@ def end_consent(context: Context, application: Application, to: Named, purpose: 
     return _add(context, application, to, Consent(to.pseudonym, application.name, purpose, None, said=said))
 
 
-def read_consent(context: Context, application: Application, to: Named, purpose: str) -> ConsentView:
+def read_consent(context: Context, application: Application, to: SubjectKey, purpose: str) -> ConsentView:
     """Return what is recorded of a number and a purpose; raises `OtpServiceError`."""
     check_purpose(application, purpose)
     entries = context.ledger.consents.of(to.pseudonym, application.name, purpose)
@@ -85,7 +85,7 @@ def encode_evidence(evidence: Evidence | None) -> str:
     return json.dumps(asdict(evidence), ensure_ascii=False, separators=(",", ":")) if evidence else ""
 
 
-def _add(context: Context, application: Application, to: Named, entry: Consent) -> ConsentView:
+def _add(context: Context, application: Application, to: SubjectKey, entry: Consent) -> ConsentView:
     _, place = context.ledger.consents.add(entry)
     context.mirror_sync.write_through(place)
     return read_consent(context, application, to, entry.purpose)

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otp_service.domain.applications import Application
-from otp_service.domain.countries import Clearance
+from otp_service.domain.countries import SendingRules
 from otp_service.domain.guard import DestinationRules, Limits, Prices
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.people import InboundPolicy
-from otp_service.domain.templates import Catalogue, SegmentCounter
-from otp_service.domain.verification import Allowance, Purpose, Routes
+from otp_service.domain.people import InboundRules
+from otp_service.domain.templates import MessageTemplates, SegmentCounter
+from otp_service.domain.verification import GatewayLimits, Purpose, Routes
 from otp_service.gateways.base import Gateway
 from otp_service.ledger.ledger import Ledger
 from otp_service.policies.base import Policies
@@ -38,19 +38,19 @@ class Context:
     routes: Routes
     gateways: Mapping[str, Gateway]
     """By name."""
-    allowances: Mapping[str, Allowance]
+    gateway_limits: Mapping[str, GatewayLimits]
     """What each gateway may be asked to do, by its name."""
     policies: Policies
     """A site's own rules, asked before a dispatch."""
     prices: Mapping[str, Prices]
     """What messages cost, by the name of the gateway."""
-    catalogue: Catalogue
+    templates: MessageTemplates
     """The words of messages."""
     text_segments: SegmentCounter
     """How long text messages without a payment are."""
-    clearance: Clearance
+    sending_rules: SendingRules
     """What countries ask of messages, and what is registered there."""
-    inbound: InboundPolicy
+    inbound: InboundRules
     """How what people write back is read and answered."""
     public_url: str | None
     """Where gateways reach this service for receipts; ``None``: no receipts."""

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
-from otp_service.domain.templates import Message, Wording, minutes_told, write
-from otp_service.domain.verification import Call, Channel, DeliveryStatus, Status
-from otp_service.errors import LedgerUnavailableError, MessageNotClearedError, StoreUnavailableError
+from otp_service.domain.templates import Message, MessageContent, render_message, stated_minutes
+from otp_service.domain.verification import CallResult, Channel, DeliveryStatus, Status
+from otp_service.errors import LedgerUnavailableError, MessageNotAllowedError, StoreUnavailableError
 from otp_service.gateways.base import (
     Accepted,
     FailureKind,
@@ -106,7 +106,7 @@ def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> HeldJob | 
         _drop(context, job, Dropped("no_route" if application else "no_application", job.first_slot))
         return None
     try:
-        permission = context.mirror_sync.permission(application.withdrawals)
+        permission = context.mirror_sync.permission(application.consent_for_resend)
     except LedgerUnavailableError:
         return HeldJob(job, MAX_HOLD)
     if stopped := ask_policies(context, job, permission):
@@ -131,7 +131,7 @@ def _try_gateways(
     """Call one gateway after the other, until one has the message or none is left that may be called now."""
     following = NextStep.NEXT
     while following is NextStep.NEXT:
-        candidates = [Candidate(name, context.allowances[name], name in job.called) for name in route]
+        candidates = [Candidate(name, context.gateway_limits[name], name in job.called) for name in route]
         found = context.store.dispatches.dispatch(
             job, new_dispatch_id(job.bucket), candidates, permission, retry_policy.max_ambiguous
         )
@@ -157,7 +157,7 @@ def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextSte
     message = _compose_or_give_up(context, job, dispatched)
     if message is None:
         return NextStep.DONE
-    gateway, allowance = context.gateways[dispatched.gateway], context.allowances[dispatched.gateway]
+    gateway, allowance = context.gateways[dispatched.gateway], context.gateway_limits[dispatched.gateway]
     cost = message_cost(
         context, dispatched.gateway, message, job.country
     )  # nothing may fail between a call and its record
@@ -188,12 +188,12 @@ def _compose_or_give_up(context: Context, job: Job, dispatched: Dispatched) -> M
         return compose_message(context, job, dispatched)
     except SealBrokenError:  # its root key is gone from the configuration
         reason = "unreadable"
-    except MessageNotClearedError as refused:
-        reason = refused.obstacle
+    except MessageNotAllowedError as refused:
+        reason = refused.violation
     except Exception as defect:  # noqa: BLE001 - whatever it is, nothing was sent
         reason = "defect"
         _log.error("composition_defect", error=type(defect).__name__)  # its text may hold the number
-    context.store.health.observe(dispatched.gateway, dispatched.dispatch_id, Call.NONE)
+    context.store.health.observe(dispatched.gateway, dispatched.dispatch_id, CallResult.NONE)
     _give_up(context, job, dispatched.slot, reason, dispatched.gateway)
     return None
 
@@ -201,7 +201,7 @@ def _compose_or_give_up(context: Context, job: Job, dispatched: Dispatched) -> M
 def compose_message(context: Context, job: Job, dispatched: Dispatched) -> Message:
     """Return the message of a dispatch.
 
-    Raises `SealBrokenError` when its root key is gone from the configuration, and `MessageNotClearedError` when the
+    Raises `SealBrokenError` when its root key is gone from the configuration, and `MessageNotAllowedError` when the
     rules of the country do not let it go out.
     """
     verification, keyring = dispatched.verification, context.keyring
@@ -209,18 +209,18 @@ def compose_message(context: Context, job: Job, dispatched: Dispatched) -> Messa
     transaction, _ = unseal_details(keyring, verification)
     digest = keyring.transaction_digest(verification.id, transaction)
     remaining = max(1, (verification.expires - dispatched.now) // 1000)
-    wording = Wording(
+    content = MessageContent(
         application=application,
         purpose=verification.purpose,
         channel=Channel(job.channel),
         locale=verification.locale,
         code=derive_code(keyring, verification, job.generation, digest),
-        minutes=minutes_told(remaining),
+        minutes=stated_minutes(remaining),
         transaction=transaction,
-        languages=context.clearance.rules_of(verification.country).languages,
+        languages=context.sending_rules.rules_of(verification.country).languages,
     )
-    words = write(context.catalogue, wording)
-    sender = context.clearance.clear(
+    words = render_message(context.templates, content)
+    sender = context.sending_rules.sender_for(
         verification.country, job.channel, application.name, words.template, today(), dispatched.gateway
     )
     return Message(
@@ -288,7 +288,7 @@ def _record_outcome(context: Context, job: Job, dispatched: Dispatched, settleme
 
 
 def _update_breaker(
-    context: Context, dispatched: Dispatched, call: Call, outcome: Accepted | GatewayError, reason: str
+    context: Context, dispatched: Dispatched, call: CallResult, outcome: Accepted | GatewayError, reason: str
 ) -> None:
     """Tell the breaker how the call went. What it does not learn now it learns from the next call."""
     asked, refusal = 0.0, ""

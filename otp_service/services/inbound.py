@@ -10,14 +10,21 @@ from typing import Final
 
 from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
 from otp_service.domain.numbers import Destination, NumberType, parse_destination
-from otp_service.domain.people import OF_THE_HOLDER, Meaning, Suppression, SuppressionScope, SuppressionSource, freezes
+from otp_service.domain.people import (
+    HOLDER_SOURCES,
+    Meaning,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+    active_freezes,
+)
 from otp_service.domain.templates import Message, TemplateRef, Variable
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.errors import (
     FrozenError,
     InvalidNumberError,
     LedgerUnavailableError,
-    MessageNotClearedError,
+    MessageNotAllowedError,
     NotFoundError,
     NumberTypeNotAllowedError,
     StoreUnavailableError,
@@ -91,21 +98,21 @@ def reply_content(context: Context, reply: Reply) -> ReplyContent | None:
     """Return the words of a reply; ``None`` when its application is gone.
 
     Raises `LedgerUnavailableError` when it cannot be looked up whether the number is frozen, or an application that is
-    not known here; `FrozenError` when it is frozen, and `MessageNotClearedError` when the rules of the country do not
+    not known here; `FrozenError` when it is frozen, and `MessageNotAllowedError` when the rules of the country do not
     let the reply go out.
     """
     application = context.access_cache.find(reply.application)
     if application is None:
         return None
-    if freezes(suppressions_of(context, context.keyring.pseudonym(reply.to), reply.application)):
+    if active_freezes(suppressions_of(context, context.keyring.pseudonym(reply.to), reply.application)):
         raise FrozenError("The number is frozen.")
-    country, clearance = parse_destination(reply.to, None, tuple(NumberType)).country, context.clearance
-    template, reference, locale = context.catalogue.choose_reply(
-        reply.meaning, reply.locale, application.locale, only=clearance.rules_of(country).languages
+    country, sending_rules = parse_destination(reply.to, None, tuple(NumberType)).country, context.sending_rules
+    template, reference, locale = context.templates.choose_reply(
+        reply.meaning, reply.locale, application.locale, only=sending_rules.rules_of(country).languages
     )
-    sender = clearance.clear(country, reply.channel, application.name, reference, today(), reply.gateway)
-    text = template.filled({Variable.BRAND: application.title})
-    return ReplyContent(text, locale, application.title, reference, sender)
+    sender = sending_rules.sender_for(country, reply.channel, application.name, reference, today(), reply.gateway)
+    text = template.fill({Variable.BRAND: application.brand})
+    return ReplyContent(text, locale, application.brand, reference, sender)
 
 
 def queue_reply(context: Context, reply: Reply) -> None:
@@ -117,13 +124,13 @@ def queue_reply(context: Context, reply: Reply) -> None:
     context.store.replies.put(f"{name} {reply.application} ".encode() + sealed)
 
 
-def send_replies(context: Context, is_over: Callable[[], bool] = lambda: False) -> int:
-    """Send the replies that wait, one after the other, until ``is_over``; return how many there were.
+def send_replies(context: Context, has_expired: Callable[[], bool] = lambda: False) -> int:
+    """Send the replies that wait, one after the other, until ``has_expired``; return how many there were.
 
     Raises `StoreUnavailableError` when Redis does not answer.
     """
     for count in range(BATCH_SIZE):
-        if is_over() or (entry := context.store.replies.take()) is None:
+        if has_expired() or (entry := context.store.replies.take()) is None:
             return count
         _send(context, entry)
     return BATCH_SIZE
@@ -155,8 +162,8 @@ def _send_reply(context: Context, reply: Reply, name: str) -> str:
         return "ledger_unavailable"
     except FrozenError:
         return FROZEN
-    except MessageNotClearedError as refused:
-        return refused.obstacle
+    except MessageNotAllowedError as refused:
+        return refused.violation
     return "no_application" if message is None else _call(gateway, message)
 
 
@@ -226,7 +233,7 @@ def handle_message(context: Context, gateway: str, message: InboundMessage) -> R
         _log.warning("inbound_without_number", gateway=gateway)
         return None
     name = _record_name(gateway, message.reference)
-    meaning = message.opt_out or context.inbound.vocabulary.meaning(message.text)
+    meaning = message.opt_out or context.inbound.keywords.meaning(message.text)
     if message.reference and context.ledger.inbound.known(name):
         metrics.inbound_messages.count(gateway=gateway, meaning=meaning, outcome="repeated")
         return None
@@ -303,7 +310,7 @@ def _apply_start(context: Context, name: str, pseudonym: str, application: str, 
     repetition would undo a later stop.
     """
     entry = _suppression_entry(pseudonym, application, Meaning.START)
-    is_new, lifted = context.ledger.inbound.record_start(name, gateway, entry, OF_THE_HOLDER)
+    is_new, lifted = context.ledger.inbound.record_start(name, gateway, entry, HOLDER_SOURCES)
     if not is_new:
         return "repeated"
     if lifted is None:
@@ -335,7 +342,7 @@ def _log_message(gateway: str, application: str, meaning: Meaning) -> None:
 def _reply(
     context: Context, gateway: str, channel: str, to: Destination, answered: _AnsweredMessage, meaning: Meaning
 ) -> Reply | None:
-    """Return what is answered in the words of the catalogue, unless the number had its reply of this kind today."""
+    """Return what is answered in the words of the templates, unless the number had its reply of this kind today."""
     application = context.access_cache.find(answered.application) if answered.application else None
     if application is None:
         return None
@@ -400,8 +407,8 @@ def _answer(context: Context, receiver: SupportsInboundResponse, reply: Reply | 
         return receiver.inbound_response(None)
     try:
         words = reply_content(context, reply)
-    except MessageNotClearedError as refused:
-        metrics.replies.count(gateway=reply.gateway, outcome=refused.obstacle)
+    except MessageNotAllowedError as refused:
+        metrics.replies.count(gateway=reply.gateway, outcome=refused.violation)
         return receiver.inbound_response(None)
     except FrozenError:
         metrics.replies.count(gateway=reply.gateway, outcome=FROZEN)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.people import Changes, ConsentMode, Place
+from otp_service.domain.people import ConsentMode, LedgerPosition, MirrorChanges
 from otp_service.errors import LedgerMismatchError, LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.ledger import Ledger
 from otp_service.store.mirror import Mirror, MirrorBuild, MirrorQuery
@@ -58,7 +58,7 @@ class MirrorStatus(NamedTuple):
     """Number of the ledger's last change."""
     mirrored: int = 0
     """Number of the mirror's last change."""
-    next: Changes | None = None
+    next: MirrorChanges | None = None
     """What the mirror is to be told next; ``None`` where that is nothing."""
 
     @property
@@ -76,7 +76,7 @@ class MirrorSync:
         self._mirror = mirror
         self._keyring = keyring
         self.rebuilds_lost: Final = rebuild_lost
-        self._known: Place | None = None
+        self._known: LedgerPosition | None = None
         self._noted = False
         """Whether the ledger knows that there is a mirror of it."""
         self._lock = threading.Lock()
@@ -117,7 +117,7 @@ class MirrorSync:
                 self.state = MirrorState.UNAVAILABLE
             raise
 
-    def write_through(self, place: Place) -> None:
+    def write_through(self, place: LedgerPosition) -> None:
         """Mirror the changes of the ledger up to a place that was just recorded.
 
         They are recorded, whatever this raises: `StoreUnavailableError` or `LedgerUnavailableError` when one does not
@@ -143,7 +143,7 @@ class MirrorSync:
         """Give up the mirror that is being built here, if one is: another process goes on."""
         self._aborted = True
 
-    def _sync(self, known: Place | None) -> MirrorState:
+    def _sync(self, known: LedgerPosition | None) -> MirrorState:
         """Bring the mirror to where the ledger has come, and then let nothing through that does not know of it.
 
         A place that is ``known`` of the ledger, and is not in its history, tells that an older copy was restored.
@@ -156,7 +156,7 @@ class MirrorSync:
         finally:
             self._note_position(last)
 
-    def _sync_to(self, last: Place) -> MirrorState:
+    def _sync_to(self, last: LedgerPosition) -> MirrorState:
         while True:
             found = self._compare(last)
             if changes := found.next:
@@ -179,7 +179,7 @@ class MirrorSync:
         """
         return self._compare(self._ledger.mirrored.head())
 
-    def _compare(self, last: Place) -> MirrorStatus:
+    def _compare(self, last: LedgerPosition) -> MirrorStatus:
         """Compare the mirror with where the ledger has come."""
         place, closed = self._mirror.head()
         if place is None:
@@ -223,7 +223,7 @@ class MirrorSync:
         self._noted = False
         return finished
 
-    def _write_all(self, building: MirrorBuild, begun: Place) -> bool:
+    def _write_all(self, building: MirrorBuild, begun: LedgerPosition) -> bool:
         """Write the states of all numbers; tell whether the turn lasted for that, and the history is still the same."""
         after, self.built = "", 0
         while (changes := self._ledger.mirrored.all_after(after, BATCH_SIZE, begun)) and changes.numbers:
@@ -235,10 +235,10 @@ class MirrorSync:
         _log.info("mirror_built", numbers=SafeNumber(self.built))
         return True
 
-    def _buckets(self, changes: Changes) -> list[str]:
+    def _buckets(self, changes: MirrorChanges) -> list[str]:
         return [self._keyring.bucket(one.pseudonym) for one in changes.numbers]
 
-    def _note_position(self, place: Place) -> None:
+    def _note_position(self, place: LedgerPosition) -> None:
         """Note how far the ledger has come, never less far than was known."""
         with self._lock:
             known = self._known

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from otp_service.domain.events import Event
 from otp_service.domain.numbers import Destination
-from otp_service.domain.verification import Choice, Delivery, DeliveryStatus, GatewayHealth, Status, Verification
+from otp_service.domain.verification import Delivery, DeliveryStatus, GatewayChoice, GatewayHealth, Status, Verification
 from otp_service.gateways.base import SupportsConnections, SupportsReceipts
 from otp_service.services.context import Context
-from otp_service.store.events import Event, Past, Started
+from otp_service.store.events import Past, Started
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ def _why_waiting(history: VerificationHistory, last: Delivery, conditions: Deliv
         return Why.NO_ROUTE
     if not conditions.worker:
         return Why.NO_WORKER
-    return Why.BLOCKED if all(one.opens_in or one.paused for one in conditions.route.values()) else Why.WAITS
+    return Why.BLOCKED if all(one.probe_in or one.throttled_for for one in conditions.route.values()) else Why.WAITS
 
 
 def _why_given_up(reason: str) -> Why:
@@ -221,7 +222,7 @@ _Slots = dict[tuple[int, int], Delivery]
 def history_from_events(started: Started, past: Past, mask: str) -> VerificationHistory:
     """Return what the events tell of a verification that started then; it is over, whatever they say."""
     events = past.of(started.id)
-    about = next((event for event in events if event.member("application")), Event(0, "", {}))
+    about = next((event for event in events if event.member("application")), Event("", 0, "", {}))
     end = next((event for event in reversed(events) if _status_of(event)), None)
     begun = any(event.type == _STARTED for event in events)
     unended = Status.EXPIRED if begun and past.complete else None
@@ -305,7 +306,7 @@ def _apply_event(slots: _Slots, event: Event) -> None:
         known,
         channel=event.member("channel") or known.channel,
         gateway=event.member("gateway") or known.gateway,
-        choice=Choice(choice) if choice in Choice.__members__.values() else known.choice,
+        choice=GatewayChoice(choice) if choice in GatewayChoice.__members__.values() else known.choice,
         begun=known.begun if known.gateway else event.at,
         raw_status=event.member("raw_status") or known.raw_status,
         reference=event.member("reference") or known.reference,

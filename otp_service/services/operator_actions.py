@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from otp_service.domain.numbers import Destination, Named, network_of, provider_network_of, wide_network_of
-from otp_service.domain.people import Act, ActEntry
+from otp_service.domain.numbers import Destination, SubjectKey, network_of, provider_network_of, wide_network_of
+from otp_service.domain.people import OperatorAction, OperatorActionEntry
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.audit import Link
 from otp_service.ledger.schema import acts
@@ -33,11 +33,11 @@ class AuditStatus(StrEnum):
 class AuditedAction:
     """An act that was read, and what the chain says of it."""
 
-    entry: ActEntry
+    entry: OperatorActionEntry
     proof: AuditStatus
 
 
-def record_action(context: Context, act: ActEntry) -> bool:
+def record_action(context: Context, act: OperatorActionEntry) -> bool:
     """Record an act that is done already, and must not wait for the ledger; return whether it could be.
 
     Where it could not, the log has it.
@@ -63,7 +63,7 @@ def find_actions(context: Context, since: int | None, until: int | None, most: i
 def _proof(link: Link | None) -> AuditStatus:
     if link is None:
         return AuditStatus.UNKNOWN
-    return AuditStatus.RECORDED if link.digest and link.entry.is_of(link.digest) else AuditStatus.CHANGED
+    return AuditStatus.RECORDED if link.digest and link.entry.matches(link.digest) else AuditStatus.CHANGED
 
 
 # ``by`` says who does it. All raise `StoreUnavailableError`.
@@ -86,7 +86,7 @@ class Restriction:
     country: str = ""
 
 
-def number_restriction(context: Context, to: Named) -> Restriction:
+def number_restriction(context: Context, to: SubjectKey) -> Restriction:
     """Return what is held back of a number: its waits and locks, at all applications."""
     forget = context.store.guard.forget_number
     return Restriction("number", "number.lock", lambda: forget(to.bucket, to.pseudonym, context.applications))
@@ -114,7 +114,7 @@ def address_restriction(context: Context, address: str) -> Restriction:
 
 def unblock(context: Context, restriction: Restriction, by: str) -> bool:
     """Let through what rules hold back; return whether they held anything. Raises `LedgerUnavailableError`."""
-    act = ActEntry(Act.GUARD_UNBLOCKED, by, restriction.application, restriction.about)
+    act = OperatorActionEntry(OperatorAction.GUARD_UNBLOCKED, by, restriction.application, restriction.about)
     if not context.ledger.acts.around(act, restriction.forget):
         return False
     context.store.decisions.note_lift(
@@ -123,29 +123,29 @@ def unblock(context: Context, restriction: Restriction, by: str) -> bool:
     return True
 
 
-def reset_limits(context: Context, to: Named, by: str) -> int:
+def reset_limits(context: Context, to: SubjectKey, by: str) -> int:
     """Forget what was counted for a number; return how many windows were used. Raises `LedgerUnavailableError`."""
-    act = ActEntry(Act.LIMITS_RESET, by, about="number")
+    act = OperatorActionEntry(OperatorAction.LIMITS_RESET, by, about="number")
     reset = context.store.limits.reset
     return context.ledger.acts.around(act, lambda: reset(to.bucket, to.pseudonym, context.applications))
 
 
 def rebuild_mirror(context: Context, by: str) -> None:
     """Take the ledger for a new one, and mirror it anew. Raises `LedgerUnavailableError`."""
-    context.ledger.acts.add(ActEntry(Act.MIRROR_REBUILT, by))
+    context.ledger.acts.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, by))
     context.mirror_sync.rebuild()
 
 
 def pause_gateway(context: Context, name: str, milliseconds: int, by: str) -> None:
     """Let no message through a gateway for some time, whether or not the ledger can record that."""
     context.store.health.open(name, milliseconds, by)
-    record_action(context, ActEntry(Act.GATEWAY_PAUSED, by, about=name))
+    record_action(context, OperatorActionEntry(OperatorAction.GATEWAY_PAUSED, by, about=name))
 
 
 def resume_gateway(context: Context, name: str, by: str) -> None:
     """Let messages through a gateway again, whether or not the ledger can record that."""
     context.store.health.close(name)
-    record_action(context, ActEntry(Act.GATEWAY_RESUMED, by, about=name))
+    record_action(context, OperatorActionEntry(OperatorAction.GATEWAY_RESUMED, by, about=name))
 
 
 def redrive(
@@ -160,7 +160,9 @@ def redrive(
         return 0
     applications = {one.member("application") for one in letters}
     application = applications.pop() if len(applications) == 1 else ""
-    record_action(context, ActEntry(Act.MESSAGES_REDRIVEN, by, application, f"dead letters: {len(letters)}"))
+    record_action(
+        context, OperatorActionEntry(OperatorAction.MESSAGES_REDRIVEN, by, application, f"dead letters: {len(letters)}")
+    )
     count = 0
     for letter in letters:
         became, why_not = context.store.dead_letters.redrive(letter)

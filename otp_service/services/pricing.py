@@ -2,7 +2,7 @@
 
 from otp_service.domain.applications import Application
 from otp_service.domain.payments import Transaction
-from otp_service.domain.templates import Message, Wording, minutes_told, most_segments, segments
+from otp_service.domain.templates import Message, MessageContent, max_segments, segments, stated_minutes
 from otp_service.domain.verification import Channel, Verification
 from otp_service.services.context import Context
 from otp_service.services.record_secrets import unseal_details
@@ -48,15 +48,15 @@ def _max_segments(
     context: Context, application: Application, verification: Verification, transaction: Transaction | None
 ) -> int:
     """Return the most segments of a text message, however late it is written."""
-    purpose, languages = verification.purpose, context.clearance.rules_of(verification.country).languages
+    purpose, languages = verification.purpose, context.sending_rules.rules_of(verification.country).languages
     if transaction is None:
         wanted = (verification.locale, application.locale)
-        words = context.catalogue.choose(purpose, Channel.SMS, *wanted, only=languages)
+        words = context.templates.choose(purpose, Channel.SMS, *wanted, only=languages)
         return context.text_segments(application, purpose, words.language.tag)
-    code, minutes = "0" * purpose.code_length, minutes_told(purpose.ttl)
-    return most_segments(
-        context.catalogue,
-        Wording(application, purpose, Channel.SMS, verification.locale, code, minutes, transaction, languages),
+    code, minutes = "0" * purpose.code_length, stated_minutes(purpose.ttl)
+    return max_segments(
+        context.templates,
+        MessageContent(application, purpose, Channel.SMS, verification.locale, code, minutes, transaction, languages),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from otp_service.domain.keyring import SealBrokenError
 from otp_service.domain.numbers import NumberType, parse_destination
-from otp_service.domain.verification import GRACE, LONGEST_LIFE, Call, DeliveryStatus, Status
+from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE, CallResult, DeliveryStatus, Status
 from otp_service.errors import (
     InvalidNumberError,
     LedgerUnavailableError,
@@ -39,7 +39,7 @@ _NO_DISPATCH = "There is no such dispatch."
 _MAX_TRIES = 3
 _RETRY_DELAY = 1.0
 """Seconds between two tries: the mirror of the ledger is rarely behind for longer."""
-_REFERENCE_LIFE = (LONGEST_LIFE + GRACE) * 1000
+_REFERENCE_LIFE = (MAX_CODE_LIFE + RECORD_GRACE) * 1000
 """Milliseconds: the longest life of a record."""
 _NOT_ARRIVED = frozenset({DeliveryStatus.UNDELIVERED, DeliveryStatus.FAILED})
 
@@ -207,7 +207,7 @@ def record_receipt(context: Context, gateway: str, dispatch_id: str, receipt: Re
     if reported.news:
         metrics.receipts.count(gateway=gateway, status=receipt.status)
         if receipt.kind is FailureKind.ACCOUNT:
-            record_call_result(context, gateway, dispatch_id, Call.BAD, refusal=reason or receipt.kind)
+            record_call_result(context, gateway, dispatch_id, CallResult.BAD, refusal=reason or receipt.kind)
     fall_back(context, bucket, reported, receipt)
     return True
 
@@ -228,7 +228,7 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
     if channel is None or application is None:
         return
     verification = reported.verification
-    permission = context.mirror_sync.permission(application.withdrawals)
+    permission = context.mirror_sync.permission(application.consent_for_resend)
     try:
         price = max_resend_price(context, verification, channel)
     except SealBrokenError:  # nobody could write the message

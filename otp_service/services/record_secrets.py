@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from otp_service.domain.keyring import MASK, Keyring, Subject, code_of
-from otp_service.domain.numbers import LONGEST_MASK
+from otp_service.domain.keyring import MASK, CodeBinding, Keyring, generate_code
+from otp_service.domain.numbers import MAX_MASK_LENGTH
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Verification
 
@@ -17,14 +17,14 @@ DETAILS = "details"
 
 def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:
     """Return the code of a generation. The digest is taken from the transaction itself, not from the record."""
-    subject = Subject(
+    subject = CodeBinding(
         application=verification.application,
         verification_id=verification.id,
         pseudonym=verification.pseudonym,
         purpose=verification.purpose.name,
         transaction_digest=transaction_digest,
     )
-    return code_of(keyring.code_key(subject), generation, verification.purpose.code_length)
+    return generate_code(keyring.code_key(subject), generation, verification.purpose.code_length)
 
 
 def derive_tag(keyring: Keyring, verification: Verification, generation: int) -> str:
@@ -62,7 +62,9 @@ def unseal_details(keyring: Keyring, verification: Verification) -> tuple[Transa
 
 def seal_mask(keyring: Keyring, mask: str, verification_id: str, application: str) -> bytes:
     """Return a mask sealed, as long as that of any other number."""
-    plain = mask.replace("•", "*").ljust(LONGEST_MASK).encode()  # three bytes less for each: a short value stays short
+    plain = (
+        mask.replace("•", "*").ljust(MAX_MASK_LENGTH).encode()
+    )  # three bytes less for each: a short value stays short
     return keyring.seal(plain, verification_id=verification_id, application=application, kind=MASK)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 from otp_service.domain.applications import Application
-from otp_service.domain.countries import Clearance, Registration
+from otp_service.domain.countries import Registration, SendingRules
 from otp_service.domain.verification import Channel, Purpose
 from otp_service.ledger.database import now
 from otp_service.services.context import Context
@@ -23,23 +23,23 @@ def today() -> date:
 def require_message_allowed(
     context: Context, application: Application, purpose: Purpose, country: str, channel: str, locale: str
 ) -> None:
-    """Raise `MessageNotClearedError` when no message of this kind would go out to the country now.
+    """Raise `MessageNotAllowedError` when no message of this kind would go out to the country now.
 
     A worker decides it again for each message: a registration may end meanwhile.
     """
-    rules = context.clearance.rules_of(country)
+    rules = context.sending_rules.rules_of(country)
     if not rules.registered_senders and not rules.approved_templates:
         return
     wanted = (locale, application.locale)
-    words = context.catalogue.choose(purpose, Channel(channel), *wanted, only=rules.languages)
-    context.clearance.clear(country, channel, application.name, words.reference(Channel(channel)), today())
+    words = context.templates.choose(purpose, Channel(channel), *wanted, only=rules.languages)
+    context.sending_rules.sender_for(country, channel, application.name, words.reference(Channel(channel)), today())
 
 
 class RegistrationMonitor:
     """Looks at the registrations once a day."""
 
-    def __init__(self, clearance: Clearance, clock: Callable[[], date] = today) -> None:
-        self._clearance = clearance
+    def __init__(self, sending_rules: SendingRules, clock: Callable[[], date] = today) -> None:
+        self._sending_rules = sending_rules
         self._clock = clock
         self._looked: date | None = None
 
@@ -51,7 +51,7 @@ class RegistrationMonitor:
         self._looked = day
         if not metrics.is_multiprocess():  # there a value stays as long as the process that told it
             metrics.registration_remaining.clear()
-        for registration in self._clearance.registrations:
+        for registration in self._sending_rules.registrations:
             _report_end(registration, day)
 
 
@@ -60,9 +60,9 @@ def _report_end(registration: Registration, day: date) -> None:
     if left is None:
         return
     metrics.registration_remaining.set(24 * 3600 * left, country=registration.country, registration=registration.name)
-    if not registration.ends_soon(day):
+    if not registration.expires_soon(day):
         return
-    over = registration.is_over(day)
+    over = registration.has_expired(day)
     _log.log(
         logging.ERROR if over else logging.WARNING,
         "registration_ended" if over else "registration_ends",

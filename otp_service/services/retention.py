@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from otp_service.domain.events import Keeping
+from otp_service.domain.events import RetentionDays
 from otp_service.ledger import database
 from otp_service.ledger.retention import RULES, Purge
 from otp_service.services.context import Context
@@ -15,7 +15,7 @@ _log = get_logger(__name__)
 class Purger:
     """Purges of one process, which take turns with those of others."""
 
-    def __init__(self, context: Context, keeping: Keeping, pause: Callable[[], bool]) -> None:
+    def __init__(self, context: Context, keeping: RetentionDays, pause: Callable[[], bool]) -> None:
         """``pause`` is called after each batch, for others to have their turn, and tells whether to stop there."""
         self._context = context
         self._keeping = keeping
@@ -44,7 +44,7 @@ class Purger:
     def _purge(self, now: int) -> Mapping[str, int]:
         self.deleted = deleted = dict.fromkeys(RULES, 0)
         for data in RULES:
-            purge = Purge(data, self._keeping.before(data, now), now, self._context.keyring.signer)
+            purge = Purge(data, self._keeping.cutoff(data, now), now, self._context.keyring.signer)
             for rows in self._context.ledger.purges.run(purge):
                 deleted[data] += rows
                 if self._pause():

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from otp_service.domain.numbers import Named
-from otp_service.domain.people import ActEntry, Consent, Suppression
+from otp_service.domain.numbers import SubjectKey
+from otp_service.domain.people import Consent, OperatorActionEntry, Suppression
 from otp_service.domain.verification import Verification
 from otp_service.ledger.traffic import Erasure, Holding, Past
 from otp_service.services.context import Context
@@ -25,7 +25,7 @@ class SubjectExport:
     """Verifications whose records are in Redis, until some minutes after their codes; the newest first."""
 
 
-def export(context: Context, to: Named, application: str | None) -> SubjectExport:
+def export(context: Context, to: SubjectKey, application: str | None) -> SubjectExport:
     """Return what is held of a number, within an application, ``None`` for all; raises `OtpServiceError`."""
     holding = context.ledger.people.export(to.pseudonym, application)
     return SubjectExport(to.destination.mask, holding, recent_verifications(context, to, application))
@@ -59,7 +59,7 @@ def _part(found: SubjectExport, name: str) -> SubjectExport:
     )
 
 
-def erase(context: Context, to: Named, application: str | None, act: ActEntry | None = None) -> Erasure:
+def erase(context: Context, to: SubjectKey, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
     """Erase what is not needed to settle disputes, and record an operator's ``act``; raises `OtpServiceError`.
 
     No budget, lock or suppression is touched: otherwise an erasure would buy new guesses. Consents that wait in Redis
@@ -69,14 +69,14 @@ def erase(context: Context, to: Named, application: str | None, act: ActEntry | 
     done = context.ledger.people.erase(to.pseudonym, application, act)
     context.mirror_sync.write_through(done.place)
     for taken in context.store.events.consents(to.bucket, to.pseudonym):
-        if application in {None, taken.happenings[0].member("application")}:
-            record_events(context, taken.happenings)
+        if application in {None, taken.events[0].member("application")}:
+            record_events(context, taken.events)
             context.store.events.acknowledge(taken)
     _log.info("subject_erased", erasure=done.id, application=application or "*")
     return done
 
 
-def recent_verifications(context: Context, to: Named, application: str | None) -> tuple[Verification, ...]:
+def recent_verifications(context: Context, to: SubjectKey, application: str | None) -> tuple[Verification, ...]:
     """Return the last verifications of a number that are in Redis, within an application, ``None`` for all."""
     recent = context.store.history.recent(to.bucket, to.pseudonym)
     records = (context.store.verifications.read(to.bucket, one.id) for one in recent)

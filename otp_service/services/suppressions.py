@@ -4,17 +4,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from otp_service.domain.numbers import Named, NumberType, parse_destination
+from otp_service.domain.numbers import NumberType, SubjectKey, parse_destination
 from otp_service.domain.people import (
+    BLOCKING_SCOPES,
     EVERY_APPLICATION,
-    KEEPS_CODES_BACK,
-    Act,
-    ActEntry,
     Consent,
+    OperatorAction,
+    OperatorActionEntry,
     Suppression,
     SuppressionScope,
     SuppressionSource,
-    freezes,
+    active_freezes,
 )
 from otp_service.domain.verification import Status
 from otp_service.errors import OtpServiceError
@@ -25,7 +25,7 @@ from otp_service.telemetry.logging import get_logger
 _log = get_logger(__name__)
 
 
-def add_suppressions(context: Context, entries: Sequence[Suppression], act: ActEntry | None = None) -> int:
+def add_suppressions(context: Context, entries: Sequence[Suppression], act: OperatorActionEntry | None = None) -> int:
     """Record entries, also such that lift, and bring them into force: queued messages are kept back too.
 
     Returns how many of them said anything new; if any does, an operator's ``act`` is recorded with them. Raises
@@ -40,10 +40,10 @@ def add_suppressions(context: Context, entries: Sequence[Suppression], act: ActE
     return new
 
 
-def add_silently(context: Context, entries: Sequence[Suppression], act: ActEntry | None = None) -> int:
+def add_silently(context: Context, entries: Sequence[Suppression], act: OperatorActionEntry | None = None) -> int:
     """Do what `suppress` does, and leave it to the caller to tell of it."""
     added = context.ledger.suppressions.add(entries, act)
-    if any(one.scope in KEEPS_CODES_BACK for one in entries):  # also what is not new may not be in force yet
+    if any(one.scope in BLOCKING_SCOPES for one in entries):  # also what is not new may not be in force yet
         context.mirror_sync.write_through(added.place)
     return added.new
 
@@ -54,7 +54,9 @@ def log_suppression(entry: Suppression) -> None:
     _log.info(event, application=entry.application, scope=entry.scope, source=entry.source)
 
 
-def lift(context: Context, entry: Suppression, act: ActEntry | None = None, shown: Consent | None = None) -> bool:
+def lift(
+    context: Context, entry: Suppression, act: OperatorActionEntry | None = None, shown: Consent | None = None
+) -> bool:
     """Lift what an entry names, where it holds; return whether it did. Records and raises as `suppress` does.
 
     What the holder of a number said, an application lifts only with a newer consent, which is ``shown`` and recorded in
@@ -89,7 +91,7 @@ class FreezeStatus:
 
 def freeze(
     context: Context,
-    to: Named,
+    to: SubjectKey,
     application: str,
     source: SuppressionSource,
     reason: str = "",
@@ -104,14 +106,14 @@ def freeze(
     both answer.
     """
     entry = Suppression(to.pseudonym, application, SuppressionScope.FROZEN, source, reason)
-    add_silently(context, (entry,), _freeze_action(Act.SUBJECT_FROZEN, by, application))
+    add_silently(context, (entry,), _freeze_action(OperatorAction.SUBJECT_FROZEN, by, application))
     ended = tuple(_end_pending(context, to, application))
     _log.info("subject_frozen", application=application, source=source, ended=len(ended))
     return FreezeStatus(_freezes_in_force(context, to, application), ended)
 
 
 def unfreeze(
-    context: Context, to: Named, application: str, source: SuppressionSource, by: str | None = None
+    context: Context, to: SubjectKey, application: str, source: SuppressionSource, by: str | None = None
 ) -> tuple[FreezeStatus, bool]:
     """Lift a freeze of an application's, or that for all; return how the number stands, and whether there was one.
 
@@ -122,21 +124,23 @@ def unfreeze(
     if not context.ledger.suppressions.in_force(*entry.about):
         return FreezeStatus(_freezes_in_force(context, to, application)), False
     ended = tuple(_end_pending(context, to, application))
-    add_silently(context, (entry,), _freeze_action(Act.SUBJECT_UNFROZEN, by, application))
+    add_silently(context, (entry,), _freeze_action(OperatorAction.SUBJECT_UNFROZEN, by, application))
     _log.info("subject_unfrozen", application=application, source=source, ended=len(ended))
     return FreezeStatus(_freezes_in_force(context, to, application), ended), True
 
 
-def _freeze_action(act: Act, by: str | None, application: str) -> ActEntry | None:
-    return None if by is None else ActEntry(act, by, "" if application == EVERY_APPLICATION else application)
+def _freeze_action(act: OperatorAction, by: str | None, application: str) -> OperatorActionEntry | None:
+    return None if by is None else OperatorActionEntry(act, by, "" if application == EVERY_APPLICATION else application)
 
 
-def _freezes_in_force(context: Context, to: Named, application: str) -> tuple[Suppression, ...]:
+def _freezes_in_force(context: Context, to: SubjectKey, application: str) -> tuple[Suppression, ...]:
     """Return what freezes a number for an application; of every one where it is about all."""
-    return freezes(suppressions_of(context, to.pseudonym, None if application == EVERY_APPLICATION else application))
+    return active_freezes(
+        suppressions_of(context, to.pseudonym, None if application == EVERY_APPLICATION else application)
+    )
 
 
-def _end_pending(context: Context, to: Named, application: str) -> Iterator[str]:
+def _end_pending(context: Context, to: SubjectKey, application: str) -> Iterator[str]:
     """End the pending ones of a number's last verifications, of an application or of all; yield which they were."""
     verifications = context.store.verifications
     for one in context.store.history.recent(to.bucket, to.pseudonym):
@@ -189,7 +193,7 @@ def import_suppressions(context: Context, lines: Iterable[str], origin: ImportSo
     """
     done = ImportProgress()
     whose = "" if origin.application == EVERY_APPLICATION else origin.application
-    act = ActEntry(Act.SUPPRESSIONS_IMPORTED, origin.by, whose, origin.scope)
+    act = OperatorActionEntry(OperatorAction.SUPPRESSIONS_IMPORTED, origin.by, whose, origin.scope)
     pseudonyms = _pseudonyms(context, enumerate(lines, 1), origin, done)
     while some := list(islice(pseudonyms, BATCH_SIZE)):
         done.new += add_suppressions(

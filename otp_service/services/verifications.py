@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from otp_service.domain.applications import Application, ClientIp
-from otp_service.domain.guard import RULES, Sending, Tells, coarse_retry_after, whole_seconds
-from otp_service.domain.keyring import Keyring, Retry, normalise_code
+from otp_service.domain.applications import Application, ClientIpSource
+from otp_service.domain.guard import RULES, Disclosure, SendAttempt, coarse_retry_after, whole_seconds
+from otp_service.domain.keyring import IdempotentRequest, Keyring, normalise_code
 from otp_service.domain.numbers import (
-    LONGEST_NUMBER,
+    MAX_NUMBER_LENGTH,
     Destination,
     destination_of,
     network_of,
@@ -137,7 +137,7 @@ class MetricLabels:
 
 
 def start(
-    context: Context, application: Application, request: StartRequest, retry: Retry | None = None
+    context: Context, application: Application, request: StartRequest, retry: IdempotentRequest | None = None
 ) -> VerificationView:
     """Judge a request, then count, record and queue it in one step; raises `OtpServiceError`.
 
@@ -151,7 +151,7 @@ def start(
 
 def _check_request(
     context: Context, application: Application, request: StartRequest, labels: MetricLabels
-) -> tuple[VerificationView, Sending, str]:
+) -> tuple[VerificationView, SendAttempt, str]:
     """Check all that needs no count, the cheapest and least telling first; note in ``labels`` what is known.
 
     Return the verification to be recorded, its times still open; what the guard sees of it; and the consent, packed.
@@ -185,9 +185,9 @@ def _transaction(application: Application, purpose: Purpose, given: Transaction 
 def _network(application: Application, request: StartRequest) -> str | None:
     """Return the end user's network, ``None`` where addresses do not count."""
     own = network_of(request.client_ip) if request.client_ip is not None else None
-    if application.client_ip is ClientIp.NONE:
+    if application.client_ip is ClientIpSource.NONE:
         return None
-    if own is None and application.client_ip is ClientIp.REQUIRED:
+    if own is None and application.client_ip is ClientIpSource.REQUIRED:
         raise ClientIpRequiredError("client_ip is missing: the address of the end user, not of your server.")
     if own is None and request.peer_ip is not None:
         own = network_of(request.peer_ip)
@@ -214,7 +214,7 @@ def _destination(
         raise
     labels.country = destination.country
     try:
-        return destination, context.destinations.judge(application, destination)
+        return destination, context.destinations.check(application, destination)
     except UnacceptableError as refused:
         _record_refusal(context, application, purpose, refused, destination.country)
         raise
@@ -245,7 +245,7 @@ def _new_verification(
     pseudonym = keyring.pseudonym(destination.e164)
     verification_id = keyring.new_verification_id(keyring.bucket(pseudonym))
     sealed = keyring.seal(
-        destination.e164.ljust(LONGEST_NUMBER).encode(),  # its length would tell of it
+        destination.e164.ljust(MAX_NUMBER_LENGTH).encode(),  # its length would tell of it
         verification_id=verification_id,
         application=application.name,
         kind=DESTINATION,
@@ -282,11 +282,11 @@ def _send_attempt(
     destination: Destination,
     network: str | None,
     noted: tuple[str, ...],
-) -> Sending:
+) -> SendAttempt:
     """Return what the guard sees of a request."""
     keyring, verification = context.keyring, view.verification
     wide, provider = (of(network) if network else None for of in (wide_network_of, provider_network_of))
-    return Sending(
+    return SendAttempt(
         number=verification.pseudonym,
         block=keyring.block_pseudonym(destination.block),
         network=keyring.network_pseudonym(network) if network else "",
@@ -304,9 +304,9 @@ def _start_in_store(
     context: Context,
     application: Application,
     view: VerificationView,
-    sending: Sending,
+    sending: SendAttempt,
     consent: str,
-    retry: Retry | None,
+    retry: IdempotentRequest | None,
 ) -> VerificationView:
     keyring, verification = context.keyring, view.verification
     outcome = context.store.verifications.start(
@@ -348,7 +348,7 @@ def check(
     verification_id: str,
     code: str,
     transaction: Transaction | None = None,
-    retry: Retry | None = None,
+    retry: IdempotentRequest | None = None,
 ) -> CheckResult:
     """Count a guess, compare it, and consume the code when it is right; raises `OtpServiceError`.
 
@@ -390,7 +390,7 @@ def resend(
     application: Application,
     verification_id: str,
     channel: str | None = None,
-    retry: Retry | None = None,
+    retry: IdempotentRequest | None = None,
 ) -> VerificationView:
     """Queue a further message, by default through the channel of the last one; raises `OtpServiceError`.
 
@@ -410,7 +410,7 @@ def resend(
             FurtherMessage(
                 wanted, next_tag, max_resend_price(context, verification, wanted), trace=tracing.traceparent()
             ),
-            context.mirror_sync.permission(application.withdrawals),
+            context.mirror_sync.permission(application.consent_for_resend),
             context.rulesets[application.name],
             retry,
         )
@@ -423,7 +423,7 @@ def resend(
 
 
 def cancel(
-    context: Context, application: Application, verification_id: str, retry: Retry | None = None
+    context: Context, application: Application, verification_id: str, retry: IdempotentRequest | None = None
 ) -> VerificationView:
     """End a pending verification: its code is dead, a message still queued is dropped; raises `OtpServiceError`.
 
@@ -466,8 +466,8 @@ def locale_of(context: Context, verification: Verification) -> str:
     """Return in which locale the last message of a verification is."""
     application = context.applications.get(verification.application)  # it may have gone since
     wanted = (verification.locale, application.locale if application else verification.locale)
-    only = context.clearance.rules_of(verification.country).languages
-    return context.catalogue.choose(verification.purpose, Channel(verification.channel), *wanted, only=only).locale
+    only = context.sending_rules.rules_of(verification.country).languages
+    return context.templates.choose(verification.purpose, Channel(verification.channel), *wanted, only=only).locale
 
 
 @contextmanager
@@ -559,7 +559,7 @@ def error_for(refused: StoreRefusal, verification: Verification | None = None) -
 
 def _rate_limit_error(refused: RefusedByRule) -> RateLimitedError:
     rule = RULES[refused.rule]
-    if rule.tells is Tells.PLAINLY:
+    if rule.disclosure is Disclosure.FULLY:
         quota = refused.quota if refused.rule == "application.requests" else None
         error = RateLimitedError(
             _APPLICATION_RULES.get(refused.rule, rule.sentence), whole_seconds(refused.wait), quota

@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import SecretStr, ValidationError
 
 from otp_service.errors import ConfigurationError, StartRefusedError
-from otp_service.settings.sources import Table, fault_lines, merged, read_environment, read_file, secret_files
-from otp_service.settings.startup_checks import holds_secrets, inconsistencies, refusals
+from otp_service.settings.sources import Table, fault_lines, merge, read_environment, read_file, secret_files
+from otp_service.settings.startup_checks import contradictions, holds_secrets, start_refusals
 from otp_service.settings.tree import Settings
 
 # A profile is a file of settings, of ours or of an operator. What it says is in force as a whole: a configuration that
@@ -51,7 +51,7 @@ def with_profile(table: Mapping[str, Any]) -> Table:
     profile = _table(name)
     _refuse(_unfit(name, profile))
     _refuse(_contradictions(name, profile, table))
-    return merged(profile, table)
+    return merge(profile, table)
 
 
 def _table(name: str) -> Table:
@@ -136,7 +136,7 @@ def load_settings(
     table = read_file(source) if source else {}
     environment = read_environment(variables)
     require_one_profile(table, environment)
-    settings = _valid(merged(table, environment))
+    settings = _valid(merge(table, environment))
     files = {source: holds_secrets(settings, table)} if source else {}
     return _judged(settings.read_from(files | dict.fromkeys(secret_files(variables), True)), to_start=to_start)
 
@@ -151,25 +151,25 @@ def _valid(table: Mapping[str, Any]) -> Settings:
         settings = Settings.model_validate(with_profile(table))
     except ValidationError as invalid:
         raise ConfigurationError("\n".join(fault_lines(invalid, Settings))) from None
-    if faults := inconsistencies(settings):
+    if faults := contradictions(settings):
         raise ConfigurationError("\n".join(faults))
     return settings
 
 
 def _judged(settings: Settings, *, to_start: bool) -> Settings:
-    if to_start and (reasons := refusals(settings)):
+    if to_start and (reasons := start_refusals(settings)):
         raise StartRefusedError(*reasons)
     return settings
 
 
-ELSEWHERE = ("redis.url", "ledger.url")
+SERVER_URLS = ("redis.url", "ledger.url")
 """Processes change one after the other: in two places at once they would not find what the others record. Whom they
 log in as, and with which password, may change."""
 _WHERE = frozenset({"db", "host"})
 """Parameters of an address that say where it is."""
 
 
-def with_fixed(present: Settings, fresh: Settings, fixed: Iterable[str]) -> tuple[Settings, tuple[str, ...]]:
+def keep_fixed(present: Settings, fresh: Settings, fixed: Iterable[str]) -> tuple[Settings, tuple[str, ...]]:
     """Return fresh settings in which the ``fixed`` ones are as at present, and the names of those that had changed."""
     changed = tuple(
         name for name in fixed if _compared(_value_at_path(present, name)) != _compared(_value_at_path(fresh, name))

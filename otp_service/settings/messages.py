@@ -12,44 +12,44 @@ from typing import Final
 
 from pydantic import Field, ValidationError
 
-from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIp
-from otp_service.domain.payments import MAX_NAME, Transaction
+from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIpSource
+from otp_service.domain.payments import MAX_NAME_LENGTH, Transaction
 from otp_service.domain.people import Meaning
 from otp_service.domain.templates import (
-    COMMON,
-    DEFAULT,
+    COMMON_VARIABLES,
+    DEFAULT_LANGUAGE,
     MAX_MINUTES,
     MAX_OCTETS,
-    PAYMENT,
-    Catalogue,
+    PAYMENT_VARIABLES,
     Encoding,
     Language,
+    MessageContent,
+    MessageTemplates,
+    PurposeTemplates,
     Template,
     TemplateError,
-    Texts,
     Variable,
-    Wording,
+    describe_character,
+    direction_faults,
     encoding_of,
-    faults_of_direction,
-    faults_of_reply,
-    faults_of_spoken,
-    faults_of_words,
-    faults_of_written,
     is_right_to_left,
-    named,
     not_in_gsm7,
     octets,
     parse_template,
     plural_form,
     plural_forms,
+    render_message,
+    reply_faults,
     segments,
+    spoken_faults,
     units,
-    write,
+    word_faults,
+    written_faults,
 )
 from otp_service.domain.verification import Channel, Purpose, PurposeKind, Resend
 from otp_service.errors import ConfigurationError
 from otp_service.settings.sections import Name, Section
-from otp_service.settings.sources import Table, fault_lines, merged
+from otp_service.settings.sources import Table, fault_lines, merge
 from otp_service.settings.tree import Settings
 
 NO_TIME: Final = "none"
@@ -84,7 +84,7 @@ class TemplateTable(Section):
         """Tell whether the texts are about a payment, in a section of this name."""
         if name in set(PurposeKind):
             return name == PurposeKind.TRANSACTION
-        return any(f"{{{variable}}}" in source for source in self.sources.values() for variable in PAYMENT)
+        return any(f"{{{variable}}}" in source for source in self.sources.values() for variable in PAYMENT_VARIABLES)
 
 
 class AccountTable(Section):
@@ -134,7 +134,7 @@ def language_of(tag: str, file: MessageFile) -> Language:
         tag=tag,
         alphabet=file.alphabet,
         never_share=file.never_share,
-        minutes=tuple(_lasting(tag, file, count) for count in range(MAX_MINUTES + 1)),
+        minutes=tuple(_duration(tag, file, count) for count in range(MAX_MINUTES + 1)),
         account_written=parse_template(file.account.written, (Variable.ACCOUNT,)),
         account_spoken=parse_template(file.account.spoken or file.account.written, (Variable.ACCOUNT,)),
         texts={name: _texts(name, table) for name, table in file.templates.items()},
@@ -144,21 +144,21 @@ def language_of(tag: str, file: MessageFile) -> Language:
     )
 
 
-def _lasting(tag: str, file: MessageFile, count: int) -> str:
+def _duration(tag: str, file: MessageFile, count: int) -> str:
     form = plural_form(tag, count) if count else NO_TIME
-    return parse_template(file.minutes[form], (Variable.MINUTES,)).filled({Variable.MINUTES: str(count)})
+    return parse_template(file.minutes[form], (Variable.MINUTES,)).fill({Variable.MINUTES: str(count)})
 
 
-def _texts(name: str, table: TemplateTable) -> Texts:
+def _texts(name: str, table: TemplateTable) -> PurposeTemplates:
     payment = table.is_payment(name)
     templates = {
         channel: parse_template(source, _variables(channel, payment=payment))
         for channel, source in table.sources.items()
     }
-    return Texts(payment, table.segments, templates, name)
+    return PurposeTemplates(payment, table.segments, templates, name)
 
 
-def faults_of(tag: str, file: MessageFile) -> Iterator[_Place]:
+def file_faults(tag: str, file: MessageFile) -> Iterator[_Place]:
     """Yield what makes a file unusable, each with its place."""
     yield from _incomplete(tag, file)
     yield from _forms(tag, file)
@@ -174,7 +174,7 @@ def faults_of(tag: str, file: MessageFile) -> Iterator[_Place]:
 def _incomplete(tag: str, file: MessageFile) -> Iterator[_Place]:
     for kind in PurposeKind:
         there = file.templates[kind].sources if kind in file.templates else {}
-        for channel in (Channel.SMS, Channel.VOICE) if tag.lower() == DEFAULT else (Channel.SMS,):
+        for channel in (Channel.SMS, Channel.VOICE) if tag.lower() == DEFAULT_LANGUAGE else (Channel.SMS,):
             if channel not in there:
                 yield f"templates.{kind}.{channel}", "is missing"
 
@@ -198,7 +198,7 @@ def _phrases(file: MessageFile) -> Iterator[_Place]:
         if "{account}" not in text:
             yield f"account.{form}", "does not name {account}"
     for place, text, allowed in phrases:
-        yield from ((place, fault) for fault in (*_unreadable(text, allowed), *faults_of_words(text)))
+        yield from ((place, fault) for fault in (*_unreadable(text, allowed), *word_faults(text)))
 
 
 def _template_faults(file: MessageFile, name: str, table: TemplateTable, channel: Channel) -> Iterator[str]:
@@ -208,23 +208,23 @@ def _template_faults(file: MessageFile, name: str, table: TemplateTable, channel
         yield from unreadable
         return
     template = parse_template(source, allowed)
-    yield from faults_of_words(source)
+    yield from word_faults(source)
     if channel is Channel.VOICE:
-        yield from faults_of_spoken(template, payment=payment)
+        yield from spoken_faults(template, payment=payment)
         return
-    yield from faults_of_written(template, payment=payment)
+    yield from written_faults(template, payment=payment)
     if is_right_to_left(source):
-        yield from faults_of_direction(source.replace("{account}", file.account.written))
+        yield from direction_faults(source.replace("{account}", file.account.written))
 
 
 def _reply_faults(source: str) -> Iterator[str]:
     if unreadable := _unreadable(source, _OF_REPLIES):
         yield from unreadable
         return
-    yield from faults_of_words(source)
-    yield from faults_of_reply(parse_template(source, _OF_REPLIES))
+    yield from word_faults(source)
+    yield from reply_faults(parse_template(source, _OF_REPLIES))
     if is_right_to_left(source):
-        yield from faults_of_direction(source)
+        yield from direction_faults(source)
 
 
 def _unreadable(source: str, allowed: Sequence[Variable]) -> list[str]:
@@ -237,7 +237,7 @@ def _unreadable(source: str, allowed: Sequence[Variable]) -> list[str]:
 
 def _variables(channel: Channel, *, payment: bool) -> tuple[Variable, ...]:
     code = Variable.DIGITS if channel is Channel.VOICE else Variable.CODE
-    return (code, *COMMON, *(PAYMENT if payment else ()))
+    return (code, *COMMON_VARIABLES, *(PAYMENT_VARIABLES if payment else ()))
 
 
 # What is wrong for anybody who gets a message (a link, no code, an unknown variable) is refused here, with the file
@@ -246,7 +246,7 @@ def _variables(channel: Channel, *, payment: bool) -> tuple[Variable, ...]:
 _SUFFIX: Final = ".toml"
 
 
-def read_catalogue(settings: Settings) -> Catalogue:
+def read_templates(settings: Settings) -> MessageTemplates:
     """Return the words of messages; raise `ConfigurationError` with one line a fault: file, place, what is wrong."""
     own = settings.messages.directory
     ours = _our_tables()
@@ -262,7 +262,7 @@ def read_catalogue(settings: Settings) -> Catalogue:
             languages[key] = read
     if faults:
         raise ConfigurationError("\n".join(faults))
-    return Catalogue(languages)
+    return MessageTemplates(languages)
 
 
 _File = tuple[str, str, Table]
@@ -316,7 +316,7 @@ def _table(file: Traversable) -> Table:
 def _laid_over(ours: _File | None, theirs: _File | None) -> _File:
     """Return a file as it is in force, under the path of the one that can be changed."""
     if ours and theirs:
-        return ours[0], theirs[1], merged(ours[2], theirs[2])
+        return ours[0], theirs[1], merge(ours[2], theirs[2])
     file = theirs or ours
     if file is None:
         raise LookupError("one of them is there")
@@ -329,7 +329,7 @@ def _read(tag: str, table: Table) -> tuple[Language | None, list[str]]:
         file = MessageFile.model_validate(table)
     except ValidationError as invalid:
         return None, list(fault_lines(invalid, MessageFile))
-    faults = [f"{place}: {sentence}." for place, sentence in faults_of(tag, file)]
+    faults = [f"{place}: {sentence}." for place, sentence in file_faults(tag, file)]
     return (None, faults) if faults else (language_of(tag, file), [])
 
 
@@ -343,30 +343,30 @@ def _purpose_faults(language: Language, settings: Settings) -> Iterator[str]:
             yield f"templates.{name}: purposes.{name} is of kind {kind}, but the text is not."
 
 
-LONGEST_CODE: Final = 8
-LONGEST_PAYMENT: Final = Transaction("999999999999.999", "KWD", "M" * MAX_NAME, "9999")
+MAX_CODE_LENGTH: Final = 8
+SAMPLE_LONG_PAYMENT: Final = Transaction("999999999999.999", "KWD", "M" * MAX_NAME_LENGTH, "9999")
 """The most that a message may have to say of a payment."""
 ORDINARY_PAYMENT: Final = Transaction("25000.00", "PKR", "Corner Store", "4821")
 ORDINARY_MINUTES: Final = 5
 SAMPLE_CODE: Final = "123456"
-SAMPLE: Final = Application(
+SAMPLE_APPLICATION: Final = Application(
     name="",
-    title="Acme Bank",
+    brand="Acme Bank",
     purposes=frozenset(),
     countries=None,
     region=None,
     locale="en",
-    client_ip=ClientIp.NONE,
+    client_ip=ClientIpSource.NONE,
 )
 """An application for messages that belong to none of the configured ones."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """One text of the catalogue, as one application sends it, or as any may."""
+class MeasuredText:
+    """One text of the templates, as one application sends it, or as any may."""
 
     language: Language
-    texts: Texts
+    texts: PurposeTemplates
     purpose: str
     """Or what it replies to."""
     channel: Channel
@@ -387,60 +387,66 @@ class Measure:
 def sample_purposes(purposes: Mapping[str, Purpose]) -> dict[str, Purpose]:
     """Return the purposes there are, after one of each kind."""
     kinds = {
-        kind.value: Purpose(kind, kind, LONGEST_CODE, 600, 5, 5, (30,), Resend.SAME_CODE, tuple(Channel))
+        kind.value: Purpose(kind, kind, MAX_CODE_LENGTH, 600, 5, 5, (30,), Resend.SAME_CODE, tuple(Channel))
         for kind in PurposeKind
     }
     return kinds | dict(purposes)
 
 
-def measures(
-    catalogue: Catalogue, purposes: Mapping[str, Purpose], applications: Iterable[Application] = ()
-) -> Iterator[Measure]:
-    """Yield every text of the catalogue, replies too, then the text messages of each application in every language."""
+def measure_texts(
+    templates: MessageTemplates, purposes: Mapping[str, Purpose], applications: Iterable[Application] = ()
+) -> Iterator[MeasuredText]:
+    """Yield every text of the templates, replies too, then the text messages of each application in every language."""
     known = sample_purposes(purposes)
-    for language in catalogue.languages.values():
+    for language in templates.languages.values():
         for name, texts in language.texts.items():
             for channel in texts.templates:
                 yield _measure(language, texts, known[name], channel, None)
         yield from (_measure_reply(language, meaning, reply) for meaning, reply in language.replies.items())
     for application in applications:
-        yield from _of_application(catalogue, known, application)
+        yield from _of_application(templates, known, application)
 
 
-def _of_application(catalogue: Catalogue, known: Mapping[str, Purpose], application: Application) -> Iterator[Measure]:
+def _of_application(
+    templates: MessageTemplates, known: Mapping[str, Purpose], application: Application
+) -> Iterator[MeasuredText]:
     for name in sorted(application.purposes):
-        for language in catalogue.languages.values():
+        for language in templates.languages.values():
             found = language.texts_for(known[name], Channel.SMS)
             if found:
                 yield _measure(language, found, known[name], Channel.SMS, application)
 
 
 def _measure(
-    language: Language, texts: Texts, purpose: Purpose, channel: Channel, application: Application | None
-) -> Measure:
-    only = Catalogue({language.tag.lower(): replace(language, texts={purpose.name: texts})})
+    language: Language, texts: PurposeTemplates, purpose: Purpose, channel: Channel, application: Application | None
+) -> MeasuredText:
+    only = MessageTemplates({language.tag.lower(): replace(language, texts={purpose.name: texts})})
     longest = max(range(MAX_MINUTES + 1), key=lambda minutes: units(language.minutes[minutes]))
-    wording = Wording(application or SAMPLE, purpose, channel, language.tag, SAMPLE_CODE, ORDINARY_MINUTES)
+    content = MessageContent(
+        application or SAMPLE_APPLICATION, purpose, channel, language.tag, SAMPLE_CODE, ORDINARY_MINUTES
+    )
     extreme = replace(
-        wording,
-        application=application or replace(SAMPLE, title="M" * MAX_NAME),
-        code="9" * (purpose.code_length if application else LONGEST_CODE),
+        content,
+        application=application or replace(SAMPLE_APPLICATION, brand="M" * MAX_NAME_LENGTH),
+        code="9" * (purpose.code_length if application else MAX_CODE_LENGTH),
         minutes=longest,
     )
     if texts.payment:
-        wording = replace(wording, transaction=ORDINARY_PAYMENT)
-        extreme = replace(extreme, transaction=LONGEST_PAYMENT)
-    ordinary, longer = (write(only, one).text for one in (wording, extreme))
-    return Measure(language, texts, purpose.name, channel, application, ordinary, longer)
+        content = replace(content, transaction=ORDINARY_PAYMENT)
+        extreme = replace(extreme, transaction=SAMPLE_LONG_PAYMENT)
+    ordinary, longer = (render_message(only, one).text for one in (content, extreme))
+    return MeasuredText(language, texts, purpose.name, channel, application, ordinary, longer)
 
 
-def _measure_reply(language: Language, meaning: Meaning, template: Template) -> Measure:
-    texts = Texts(payment=False, segments=language.reply_segments, templates={Channel.SMS: template})
-    ordinary, longest = (template.filled({Variable.BRAND: title}) for title in (SAMPLE.title, "M" * MAX_NAME))
-    return Measure(language, texts, f"reply to {meaning}", Channel.SMS, None, ordinary, longest)
+def _measure_reply(language: Language, meaning: Meaning, template: Template) -> MeasuredText:
+    texts = PurposeTemplates(payment=False, segments=language.reply_segments, templates={Channel.SMS: template})
+    ordinary, longest = (
+        template.fill({Variable.BRAND: title}) for title in (SAMPLE_APPLICATION.brand, "M" * MAX_NAME_LENGTH)
+    )
+    return MeasuredText(language, texts, f"reply to {meaning}", Channel.SMS, None, ordinary, longest)
 
 
-def faults_of_cost(measured: Iterable[Measure]) -> Iterator[str]:
+def cost_faults(measured: Iterable[MeasuredText]) -> Iterator[str]:
     """Yield one line for each text message that takes more than its file, or its reader, allows."""
     for one in measured:
         if one.channel is Channel.SMS:
@@ -449,20 +455,20 @@ def faults_of_cost(measured: Iterable[Measure]) -> Iterator[str]:
                 yield from _too_long_for_retriever(one)
 
 
-def notes_of_cost(measured: Iterable[Measure]) -> Iterator[str]:
+def cost_notes(measured: Iterable[MeasuredText]) -> Iterator[str]:
     """Yield one line for each text message that is too long for a reader, in a language that is asked for by name."""
     for one in measured:
         if one.channel is Channel.SMS and not _is_own_language(one):
             yield from _too_long_for_retriever(one)
 
 
-def faults_of_locale(catalogue: Catalogue, locale: str) -> Iterator[str]:
+def locale_faults(templates: MessageTemplates, locale: str) -> Iterator[str]:
     """Yield why a locale cannot be an application's own."""
-    if not catalogue.speaks(locale):
+    if not templates.supports(locale):
         yield f"locale: there is no file of messages for {locale}."
 
 
-def _over_budget(one: Measure) -> Iterator[str]:
+def _over_budget(one: MeasuredText) -> Iterator[str]:
     needed = len(segments(one.longest))
     if needed > one.texts.segments:
         yield (
@@ -471,15 +477,15 @@ def _over_budget(one: Measure) -> Iterator[str]:
         )
 
 
-def _because(one: Measure) -> str:
+def _because(one: MeasuredText) -> str:
     """Tell which character of an application's own makes a message UCS-2 that is meant to be GSM-7."""
-    title = one.application.title if one.application else ""
+    title = one.application.brand if one.application else ""
     if one.language.alphabet is Encoding.UCS2 or not (found := not_in_gsm7(title)):
         return ""
-    return f"; the brand has {named(title[found[0]])}, which is not in the GSM 7-bit alphabet"
+    return f"; the brand has {describe_character(title[found[0]])}, which is not in the GSM 7-bit alphabet"
 
 
-def _too_long_for_retriever(one: Measure) -> Iterator[str]:
+def _too_long_for_retriever(one: MeasuredText) -> Iterator[str]:
     if one.application and one.application.app_hash and octets(one.ordinary) > MAX_OCTETS:
         yield (
             f"{one.where}: has {octets(one.ordinary)} bytes with ordinary values; Android's SMS Retriever reads "
@@ -487,7 +493,7 @@ def _too_long_for_retriever(one: Measure) -> Iterator[str]:
         )
 
 
-def _is_own_language(one: Measure) -> bool:
+def _is_own_language(one: MeasuredText) -> bool:
     locale = one.application.locale if one.application else ""
     return f"{locale}-".lower().startswith(f"{one.language.tag}-".lower())
 
@@ -496,14 +502,14 @@ def _length(text: str) -> str:
     return f"{units(text)} units of {encoding_of(text).label}"
 
 
-def faults_of_alphabet(catalogue: Catalogue) -> Iterator[str]:
+def alphabet_faults(templates: MessageTemplates) -> Iterator[str]:
     """Yield each character that would turn a text message into UCS-2 against its file's word, with its place."""
-    for language in catalogue.languages.values():
+    for language in templates.languages.values():
         if language.alphabet is Encoding.GSM7:
             for place, text in _sources(language):
                 for position in not_in_gsm7(text):
                     yield (
-                        f"{language.tag} {place}: character {position + 1}, {named(text[position])}, is not in the "
+                        f"{language.tag} {place}: character {position + 1}, {describe_character(text[position])}, is not in the "
                         "GSM 7-bit alphabet; it would make every such message UCS-2."
                     )
 

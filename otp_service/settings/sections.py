@@ -28,9 +28,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIp
+from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIpSource
 from otp_service.domain.countries import Approval, CountryRules, Sender
-from otp_service.domain.events import Keeping
+from otp_service.domain.events import RetentionDays
 from otp_service.domain.guard import (
     DAY,
     HOUR,
@@ -38,16 +38,24 @@ from otp_service.domain.guard import (
     Ceiling,
     DestinationRules,
     Limits,
+    LimitScope,
     Mode,
-    Scope,
-    micros,
     parse_limits,
+    to_micros,
 )
 from otp_service.domain.numbers import NumberType, is_region, parse_destination
-from otp_service.domain.payments import MAX_NAME, rule_of_names
-from otp_service.domain.people import LONGEST, ConsentMode, InboundPolicy, Meaning, Vocabulary, Words
+from otp_service.domain.payments import MAX_NAME_LENGTH, broken_name_rule
+from otp_service.domain.people import MAX_KEYWORD_LENGTH, ConsentMode, InboundRules, KeywordMatcher, Keywords, Meaning
 from otp_service.domain.templates import is_own_link, links_in
-from otp_service.domain.verification import LONGEST_LIFE, BreakerPolicy, Channel, Purpose, PurposeKind, Resend, Route
+from otp_service.domain.verification import (
+    MAX_CODE_LIFE,
+    BreakerThresholds,
+    Channel,
+    Purpose,
+    PurposeKind,
+    Resend,
+    Route,
+)
 from otp_service.errors import ConfigurationError, OtpServiceError
 from otp_service.gateways.base import (
     GATEWAY_KINDS,
@@ -59,7 +67,7 @@ from otp_service.gateways.base import (
     load_gateway_class,
 )
 from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings, load_policy_class
-from otp_service.settings.sources import FAULTS, SettingFault, faults_of, sentence_of, suggestion
+from otp_service.settings.sources import KIND_FAULTS, SettingFault, model_faults, plain_sentence, suggestion
 
 _SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
 _ANYTHING: Final = re.compile(r".+")
@@ -167,7 +175,7 @@ class HttpSettings(Section):
     """Proxies before the service: the peer is taken so many hops from the right of ``X-Forwarded-For``."""
     public_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#@]+$")
     """Where gateways reach this service for receipts; without it there are no receipts."""
-    leave_after: float = Field(default=0.0, ge=0, le=300)
+    shutdown_delay: float = Field(default=0.0, ge=0, le=300)
     """Seconds that a server which is asked to end goes on to serve, its probes saying no, for proxies to notice."""
     metrics_port: PortOrNone = 9090
     """Port of ``/metrics``; 0 for none."""
@@ -195,7 +203,7 @@ class LimitsSettings(Section):
     @cached_property
     def parsed(self) -> Limits:
         """The limits as the guard counts them; raises `ConfigurationError` for a bad notation."""
-        return Limits(**{scope.value: parse_limits(scope, getattr(self, scope)) for scope in Scope})
+        return Limits(**{scope.value: parse_limits(scope, getattr(self, scope)) for scope in LimitScope})
 
 
 class WorkerSettings(Section):
@@ -229,27 +237,27 @@ class BreakerSettings(Section):
     """Calls of a window from which on the share counts."""
     window: Seconds = 30.0
     """Seconds that a window lasts."""
-    block: float = Field(default=30.0, ge=0.1, le=86_400)
+    open_for: float = Field(default=30.0, ge=0.1, le=86_400)
     """Seconds that an open breaker blocks at first; the time doubles with each probe that fails."""
-    max_block: float = Field(default=1800.0, ge=0.1, le=86_400)
+    max_open_for: float = Field(default=1800.0, ge=0.1, le=86_400)
     """Seconds that it blocks at most."""
-    pause: float = Field(default=1.0, ge=0.01, le=3600)
+    throttled_for: float = Field(default=1.0, ge=0.01, le=3600)
     """Seconds that a gateway is left alone that says it is asked too fast; the time doubles while it says so."""
-    max_pause: float = Field(default=30.0, ge=0.01, le=3600)
+    max_throttled_for: float = Field(default=30.0, ge=0.01, le=3600)
     """Seconds that it is left alone at most, unless it asks for longer itself."""
 
     @property
-    def policy(self) -> BreakerPolicy:
+    def thresholds(self) -> BreakerThresholds:
         """The same in milliseconds."""
-        return BreakerPolicy(
+        return BreakerThresholds(
             run=self.bad_in_a_row,
             calls=self.min_calls,
             percent=self.bad_percent,
             window=round(1000 * self.window),
-            block=round(1000 * self.block),
-            longest_block=round(1000 * max(self.block, self.max_block)),
-            pause=round(1000 * self.pause),
-            longest_pause=round(1000 * max(self.pause, self.max_pause)),
+            open_for=round(1000 * self.open_for),
+            max_open_for=round(1000 * max(self.open_for, self.max_open_for)),
+            throttled_for=round(1000 * self.throttled_for),
+            max_throttled_for=round(1000 * max(self.throttled_for, self.max_throttled_for)),
         )
 
 
@@ -296,7 +304,7 @@ _INTERVALS = {"hour": HOUR, "day": DAY}
 
 def _amount(text: str) -> str:
     if text != NO_CEILING:
-        micros(text)
+        to_micros(text)
     return text
 
 
@@ -337,7 +345,7 @@ class CeilingSettings(Section):
         if mode is Mode.OFF:
             return ()
         return tuple(
-            Ceiling(rule, part, name, length, micros(amount), record_only=mode is Mode.RECORD_ONLY)
+            Ceiling(rule, part, name, length, to_micros(amount), record_only=mode is Mode.RECORD_ONLY)
             for name, length in _INTERVALS.items()
             if (amount := getattr(self, name)) not in {None, NO_CEILING}
         )
@@ -398,7 +406,7 @@ def _country_or_all(country: str) -> str:
 
 def _brand(name: str) -> str:
     composed = unicodedata.normalize("NFC", name)
-    if rule := rule_of_names(composed):
+    if rule := broken_name_rule(composed):
         raise ValueError(f"stands in messages: it {rule}")
     return composed
 
@@ -420,7 +428,7 @@ Country = Annotated[str, AfterValidator(_country_or_all)]
 KeyHash = Annotated[str, AfterValidator(_key_hash)]
 Locale = Annotated[str, StringConstraints(max_length=MAX_LOCALE, pattern=LOCALE_PATTERN)]
 Brand = Annotated[str, AfterValidator(_brand)]
-Payee = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
+Payee = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH)]
 Delay = Annotated[int, Field(ge=0, le=600)]
 
 
@@ -431,7 +439,7 @@ class PurposeSettings(Section):
     """``possession``, or ``transaction``: the code is a function of an amount and a payee."""
     code_length: int = Field(default=6, ge=6, le=8)
     """Digits."""
-    ttl: int = Field(default=300, ge=1, le=LONGEST_LIFE)
+    ttl: int = Field(default=300, ge=1, le=MAX_CODE_LIFE)
     """Life of a code in seconds (NIST SP 800-63B-4, 3.1.3.2: at most 10 minutes)."""
     max_checks: int = Field(default=5, ge=1, le=10)
     """Codes compared before the verification ends; at most 5 for a transaction."""
@@ -482,7 +490,7 @@ class ApplicationSection(Section):
     """Ceilings in money."""
     locale: Locale = "en"
     """Language of messages when a start names none."""
-    client_ip: ClientIp = ClientIp.REQUIRED
+    client_ip: ClientIpSource = ClientIpSource.REQUIRED
     """``required``, ``connection`` or ``none``: where an end user's address comes from."""
     origin: Annotated[str, AfterValidator(_origin)] | None = None
     """Host of the origin-bound last line of a message (WebOTP)."""
@@ -505,7 +513,7 @@ class ApplicationSection(Section):
         """Return the application under its name."""
         return Application(
             name=name,
-            title=self.name or name,
+            brand=self.name or name,
             purposes=frozenset(self.purposes),
             countries=None if ALL_COUNTRIES in self.countries else frozenset(self.countries),
             region=self.region,
@@ -740,7 +748,7 @@ class CountrySettings(Section):
     """``registered``: a text message goes out under a sender of ``senders`` that is registered there, or not at all."""
     category: Category | Literal["any"] = ANY
     """The category that such a sender has."""
-    reserved_masks: tuple[str, ...] = ()
+    reserved_sender_ids: tuple[str, ...] = ()
     """Words that may be no sender's name."""
     templates: Literal["approved", "any"] = ANY
     """``approved``: a text message is made of a template of ``approvals``, word by word, or does not go out."""
@@ -773,7 +781,7 @@ class RegistrationSettings(Section):
 class SenderSettings(RegistrationSettings):
     """One name that handsets show as the sender, as it is registered."""
 
-    mask: Annotated[str, StringConstraints(min_length=1, max_length=20)]
+    sender_id: Annotated[str, StringConstraints(min_length=1, max_length=20)]
     """At most 11 letters, digits and blanks."""
     category: Category = "transactional"
     applications: tuple[Name, ...] = ()
@@ -800,19 +808,19 @@ Senders = dict[Name, SenderSettings]
 Approvals = dict[Name, ApprovalSettings]
 
 
-FurtherMessage = Annotated[
-    tuple[Annotated[str, StringConstraints(min_length=1, max_length=LONGEST)], ...], Field(max_length=100)
+ExtraKeywords = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEYWORD_LENGTH)], ...], Field(max_length=100)
 ]
 
 
 class InboundSettings(Section):
     """Words beside ours that a whole message may be, in any spelling of case and width; and what is answered."""
 
-    stop: FurtherMessage = ()
+    stop: ExtraKeywords = ()
     """No more messages of the application that the number was written to by last."""
-    start: FurtherMessage = ()
+    start: ExtraKeywords = ()
     """Messages again."""
-    help: FurtherMessage = ()
+    help: ExtraKeywords = ()
     """Who this is, and how to end it."""
     replies: tuple[Literal["stop", "help"], ...] = ("stop", "help")
     """What is answered, once a day for a number; none where the provider does so itself."""
@@ -821,39 +829,39 @@ class InboundSettings(Section):
 
     @model_validator(mode="after")
     def _words_have_one_meaning(self) -> Self:
-        self._vocabulary()
+        self._keyword_matcher()
         return self
 
     @property
-    def policy(self) -> InboundPolicy:
+    def rules(self) -> InboundRules:
         """How what people write is read and answered."""
-        return InboundPolicy(self._vocabulary(), self.region, frozenset(map(Meaning, self.replies)))
+        return InboundRules(self._keyword_matcher(), self.region, frozenset(map(Meaning, self.replies)))
 
-    def _vocabulary(self) -> Vocabulary:
+    def _keyword_matcher(self) -> KeywordMatcher:
         return _vocabulary_with(self.stop, self.start, self.help)
 
 
 @lru_cache(maxsize=8)
-def _vocabulary_with(stop: tuple[str, ...], start: tuple[str, ...], help_: tuple[str, ...]) -> Vocabulary:
+def _vocabulary_with(stop: tuple[str, ...], start: tuple[str, ...], help_: tuple[str, ...]) -> KeywordMatcher:
     """Return our words and further ones; made once, for they are asked for more than once and take a while to make."""
-    ours = {meaning: languages.values() for meaning, languages in our_words().items()}
-    return Vocabulary(ours, {Meaning.STOP: stop, Meaning.START: start, Meaning.HELP: help_})
+    ours = {meaning: languages.values() for meaning, languages in default_keywords().items()}
+    return KeywordMatcher(ours, {Meaning.STOP: stop, Meaning.START: start, Meaning.HELP: help_})
 
 
 @cache
-def our_words() -> dict[Meaning, dict[str, Words]]:
+def default_keywords() -> dict[Meaning, dict[str, Keywords]]:
     """Return the words that come with the package, by meaning and language."""
-    found = tomllib.loads((files(__package__) / "inbound.toml").read_text(encoding="utf-8"))
+    found = tomllib.loads((files(__package__) / "inbound_keywords.toml").read_text(encoding="utf-8"))
     return {
         Meaning(meaning): {language: _words(one) for language, one in languages.items()}
         for meaning, languages in found.items()
     }
 
 
-def _words(given: dict[str, Any]) -> Words:
+def _words(given: dict[str, Any]) -> Keywords:
     """Return the words of a language; a noun and a verb are one that is firm."""
     phrases = map(" ".join, product(given.get("nouns", ()), given.get("verbs", ())))
-    return Words(tuple(given.get("whole", ())), (*given.get("firm", ()), *phrases), tuple(given.get("beside", ())))
+    return Keywords(tuple(given.get("whole", ())), (*given.get("firm", ()), *phrases), tuple(given.get("beside", ())))
 
 
 _SQLITE: Final = "sqlite"
@@ -961,7 +969,7 @@ class AuditSettings(Section):
 
 
 Days = Annotated[int, Field(ge=1, le=7300)]
-Proof = Annotated[int, Field(ge=90, le=7300)]
+ProofDays = Annotated[int, Field(ge=90, le=7300)]
 """Not before the last entry of a stream (``streams.retention_days``): one that comes late must find what follows it."""
 
 
@@ -973,12 +981,12 @@ class RetentionSettings(Section):
         400,
         description="Verifications and what happened to them: a provider's bill is disputed within the year.",
     )
-    consents: Proof = Field(
+    consents: ProofDays = Field(
         1095,
         description="Consents, after others followed them: three years, in which most claims must be brought. "
         "The last word stays.",
     )
-    suppressions: Proof = Field(
+    suppressions: ProofDays = Field(
         1095,
         description="Suppressions, after they were lifted or ended: proof, as long as that of a consent, "
         "that they were respected.",
@@ -992,11 +1000,11 @@ class RetentionSettings(Section):
         400,
         description="API keys, after they were revoked or ended: as long as the traffic that they asked for.",
     )
-    duties: Proof = Field(
+    accountability: ProofDays = Field(
         1095,
         description="What was erased for somebody, what was deleted by itself, what operators did: proof that it was.",
     )
-    audit: Proof = Field(
+    audit: ProofDays = Field(
         3650,
         description="The audit chain, which has digests only: ten years, longer than all that it proves.",
     )
@@ -1010,13 +1018,13 @@ class RetentionSettings(Section):
         return self
 
     @property
-    def keeping(self) -> Keeping:
+    def days(self) -> RetentionDays:
         """The days as a purge counts them."""
-        return Keeping(**dict(self))
+        return RetentionDays(**dict(self))
 
 
-def of_its_kind(kinds: PluginKinds) -> Callable[[Any], Any]:
-    """Return what reads a section: it gives ``kind`` and ``settings``, or raises an error of the type `FAULTS`."""
+def kind_validator(kinds: PluginKinds) -> Callable[[Any], Any]:
+    """Return what reads a section: it gives ``kind`` and ``settings``, or raises an error of the type `KIND_FAULTS`."""
 
     def read(members: Any) -> Any:  # noqa: ANN401 - whatever the file holds
         if not isinstance(members, Mapping):
@@ -1035,14 +1043,14 @@ def _own_settings(kinds: PluginKinds, kind: str, own: dict[str, Any]) -> BaseMod
         model: type[BaseModel] = kinds.find(kind).Settings  # type: ignore[attr-defined] # one of the members it has
         return model.model_validate(own)
     except ConfigurationError as unusable:
-        raise _refused(kinds, [(("kind",), sentence_of(str(unusable)))]) from None
+        raise _refused(kinds, [(("kind",), plain_sentence(str(unusable)))]) from None
     except ValidationError as invalid:
-        raise _refused(kinds, list(faults_of(invalid, model))) from None
+        raise _refused(kinds, list(model_faults(invalid, model))) from None
 
 
 def _refused(kinds: PluginKinds, faults: list[SettingFault]) -> PydanticCustomError:
     # A ValidationError inside a validator would become one error, and its text shows what was given.
-    return PydanticCustomError(FAULTS, f"is not a {kinds.noun}", {"faults": faults})
+    return PydanticCustomError(KIND_FAULTS, f"is not a {kinds.noun}", {"faults": faults})
 
 
 class ConfiguredGateway(BaseModel):
@@ -1064,7 +1072,7 @@ class ConfiguredGateway(BaseModel):
         return frozenset(getattr(self.settings, "channels", self.gateway_class.channels))
 
 
-GatewayEntry = Annotated[ConfiguredGateway, BeforeValidator(of_its_kind(GATEWAY_KINDS))]
+GatewayEntry = Annotated[ConfiguredGateway, BeforeValidator(kind_validator(GATEWAY_KINDS))]
 
 
 class ConfiguredPolicy(BaseModel):
@@ -1081,7 +1089,7 @@ class ConfiguredPolicy(BaseModel):
         return load_policy_class(self.kind)
 
 
-PolicyEntry = Annotated[ConfiguredPolicy, BeforeValidator(of_its_kind(POLICY_KINDS))]
+PolicyEntry = Annotated[ConfiguredPolicy, BeforeValidator(kind_validator(POLICY_KINDS))]
 
 
 _HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|[0-9a-f:.]{2,45}")
@@ -1089,18 +1097,18 @@ _LOCALHOST: Final = "localhost"
 
 
 def host_of(url: str) -> str:
-    """Return the host of an address, as `canonical` has it.
+    """Return the host of an address, as `canonical_host` has it.
 
     It is ``localhost`` where an address names none, which is where it leads to then, and empty in one that cannot be
     read.
     """
     try:
-        return canonical(urlsplit(url).hostname or _LOCALHOST)
+        return canonical_host(urlsplit(url).hostname or _LOCALHOST)
     except ValueError:
         return ""
 
 
-def canonical(host: str) -> str:
+def canonical_host(host: str) -> str:
     """Return the one spelling of a host's name or address."""
     return str(_address(host) or host.lower())
 
@@ -1125,7 +1133,7 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def _host(text: str) -> str:
-    host = canonical(text)
+    host = canonical_host(text)
     if not _HOST.fullmatch(host):
         raise ValueError("is a host such as redis.internal or 10.0.0.5: no scheme, port, network or *")
     return host
@@ -1135,7 +1143,7 @@ Host = Annotated[str, AfterValidator(_host)]
 """The name or the address of a host."""
 
 
-def leaves(value: Any, place: str, *, tables: bool = True) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a kind's own
+def walk_settings(value: Any, place: str, *, tables: bool = True) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a kind's own
     """Yield place and value of every member of a section, of sections and lists in it too.
 
     ``tables``: of free tables as well, such as the parameters of a template, where anything may stand.
@@ -1152,4 +1160,4 @@ def leaves(value: Any, place: str, *, tables: bool = True) -> Iterator[tuple[str
             yield place, value
             return
     for step, member in below:
-        yield from leaves(member, f"{place}.{step}", tables=tables)
+        yield from walk_settings(member, f"{place}.{step}", tables=tables)

@@ -122,7 +122,7 @@ def _put(table: Table, path: tuple[str, ...], value: object, name: str) -> None:
     table[path[-1]] = value
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:
     """Return ``below`` with ``above`` laid over it: table by table, anything else (lists too) replaced.
 
     Names are matched whatever their case, since variables cannot tell ``Authorization`` from its lower case.
@@ -133,13 +133,13 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Table:
         known = name if name in below else spelling.get(name.lower(), name)
         beneath = below.get(known)
         if isinstance(beneath, Mapping) and isinstance(value, Mapping):
-            table[known] = merged(beneath, value)
+            table[known] = merge(beneath, value)
         else:
             table[known] = value
     return table
 
 
-FAULTS: Final = "faults_of_a_kind"
+KIND_FAULTS: Final = "faults_of_a_kind"
 """Type of the error that carries the faults of a kind's own model, with their paths."""
 SettingFault = tuple[tuple[int | str, ...], str]
 """Where in the section, and what."""
@@ -148,20 +148,20 @@ _NO_LIST = {f"Input should be a valid {kind}" for kind in ("tuple", "list", "set
 
 def fault_lines(invalid: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     """Yield one line for each error of a model, with its path."""
-    for location, sentence in faults_of(invalid, model):
+    for location, sentence in model_faults(invalid, model):
         yield f"{_dotted(location)}: {sentence}"
 
 
-def faults_of(invalid: ValidationError, model: type[BaseModel]) -> Iterator[SettingFault]:
+def model_faults(invalid: ValidationError, model: type[BaseModel]) -> Iterator[SettingFault]:
     """Yield the errors of a model, those of a kind's own model among them."""
     for error in invalid.errors(include_url=False, include_input=False):
         location = error["loc"]
-        if error["type"] == FAULTS:
+        if error["type"] == KIND_FAULTS:
             yield from (((*location, *own), sentence) for own, sentence in error["ctx"]["faults"])
         elif error["type"] == "extra_forbidden":
             yield location, f"there is no such setting.{_suggestion(location, model)}"
         else:
-            yield location, sentence_of(error["msg"])
+            yield location, plain_sentence(error["msg"])
 
 
 def _suggestion(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
@@ -190,7 +190,7 @@ def _dotted(location: tuple[int | str, ...]) -> str:
     return ".".join(str(step) for step in location if step != "[key]") or "settings"
 
 
-def sentence_of(message: str) -> str:
+def plain_sentence(message: str) -> str:
     """Return pydantic's message in the tone of ours."""
     text = message.removeprefix("Value error, ")
     if text == "Field required":

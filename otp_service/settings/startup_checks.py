@@ -13,15 +13,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from otp_service.domain.countries import Obstacle, faults_of_mask
+from otp_service.domain.countries import Violation, sender_id_faults
 from otp_service.domain.guard import RULES, Mode
 from otp_service.domain.keyring import SampleKeyError, api_key_hash, parse_key, parse_root_keys
-from otp_service.domain.payments import minor_digits, rule_of_names
+from otp_service.domain.payments import broken_name_rule, minor_digits
 from otp_service.domain.people import ConsentMode
-from otp_service.domain.templates import Catalogue, Language, Texts
+from otp_service.domain.templates import Language, MessageTemplates, PurposeTemplates
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, RefusalName, StartRefusal, StartRefusedError
-from otp_service.settings.messages import faults_of_locale, read_catalogue
+from otp_service.settings.messages import locale_faults, read_templates
 from otp_service.settings.sections import (
     ALL_COUNTRIES,
     ApplicationSection,
@@ -30,12 +30,12 @@ from otp_service.settings.sections import (
     SpendSettings,
     host_of,
     leads_elsewhere,
-    leaves,
+    walk_settings,
 )
-from otp_service.settings.tree import Settings, ruleset_of
+from otp_service.settings.tree import Settings, build_ruleset
 
 
-def carriers(settings: Settings, country: str, *channels: Channel) -> list[str]:
+def gateways_for_country(settings: Settings, country: str, *channels: Channel) -> list[str]:
     """Return the names of the gateways that may carry messages of any purpose to a country through channels."""
     found: dict[str, None] = {}
     for purpose in settings.purposes:
@@ -86,7 +86,10 @@ def _not_concerned(settings: Settings, home: str) -> set[str]:
 
     One that no route names may still be written to. Traces are nowhere while they are off.
     """
-    carrying, routed = carriers(settings, home, *Channel), {name for one in settings.routes for name in one.gateways}
+    carrying, routed = (
+        gateways_for_country(settings, home, *Channel),
+        {name for one in settings.routes for name in one.gateways},
+    )
     gateways = {
         f"gateways.{name}"
         for name, gateway in settings.gateways.items()
@@ -99,24 +102,24 @@ def _not_concerned(settings: Settings, home: str) -> set[str]:
 # one, and ``doctor`` tells it.
 
 _NO_SENDER = {
-    Obstacle.SENDER_MISSING: "No sender is registered in {country} for the application {application}.",
-    Obstacle.SENDER_CATEGORY: "The senders in {country} for the application {application} are of another category.",
+    Violation.SENDER_MISSING: "No sender is registered in {country} for the application {application}.",
+    Violation.SENDER_CATEGORY: "The senders in {country} for the application {application} are of another category.",
 }
 
 
 _REGISTER = "Register one, and add a section [senders.NAME] with its reference."
 
 
-def demands(settings: Settings) -> list[StartRefusal]:
+def country_refusals(settings: Settings) -> list[StartRefusal]:
     """Return the demands that are not met, as far as the settings tell."""
     unmet = [*residency_refusals(settings), *_gateways_without_sender(settings)]
     for name, application in settings.applications.items():
-        unmet += consent_demands(settings, f"applications.{name}.", application)
-        unmet += sender_demands(settings, name, application)
+        unmet += consent_refusals(settings, f"applications.{name}.", application)
+        unmet += sender_refusals(settings, name, application)
     return unmet
 
 
-def consent_demands(settings: Settings, path: str, application: ApplicationSection) -> Iterator[StartRefusal]:
+def consent_refusals(settings: Settings, path: str, application: ApplicationSection) -> Iterator[StartRefusal]:
     """Yield the countries that ask for consents which an application, whose members are at a path, does not."""
     for country in _asked(settings, application):
         if settings.countries[country].consent == "required" and application.consent is not ConsentMode.REQUIRED:
@@ -128,55 +131,57 @@ def consent_demands(settings: Settings, path: str, application: ApplicationSecti
             )
 
 
-def sender_demands(settings: Settings, name: str, application: ApplicationSection) -> Iterator[StartRefusal]:
+def sender_refusals(settings: Settings, name: str, application: ApplicationSection) -> Iterator[StartRefusal]:
     """Yield the countries in which an application, wherever it is kept, has no sender that is registered."""
     for country in _asked(settings, application):
-        obstacle = settings.clearance.why_not_sender(country, name, datetime.now(UTC).date())
-        if obstacle in _NO_SENDER:
-            sentence = _NO_SENDER[obstacle].format(country=country, application=name)
+        violation = settings.sending_rules.why_not_sender(country, name, datetime.now(UTC).date())
+        if violation in _NO_SENDER:
+            sentence = _NO_SENDER[violation].format(country=country, application=name)
             yield StartRefusal(RefusalName.NO_SENDER, "senders", sentence, _REGISTER)
 
 
-def cleared_catalogue(settings: Settings) -> Catalogue:
-    """Return the words of messages, as `read_catalogue` does.
+def load_templates(settings: Settings) -> MessageTemplates:
+    """Return the words of messages, as `read_templates` does.
 
     Raises `ConfigurationError` also for a language of a country or an application that has no words, and
     `StartRefusedError` for each template that a start could need, and that its country has not approved.
     """
-    catalogue = read_catalogue(settings)
-    if missing := list(_missing_languages(settings, catalogue)):
+    templates = read_templates(settings)
+    if missing := list(_missing_languages(settings, templates)):
         raise ConfigurationError("\n".join(missing))
-    if unmet := _unapproved(settings, catalogue):
+    if unmet := _unapproved(settings, templates):
         raise StartRefusedError(*unmet)
-    return catalogue
+    return templates
 
 
-def _missing_languages(settings: Settings, catalogue: Catalogue) -> Iterator[str]:
+def _missing_languages(settings: Settings, templates: MessageTemplates) -> Iterator[str]:
     for country, asked in settings.countries.items():
         for tag in asked.languages:
-            if tag.lower() not in catalogue.languages:
+            if tag.lower() not in templates.languages:
                 yield f"countries.{country}.languages: there is no file of messages for {tag}."
     for name, application in settings.applications.items():
-        yield from (f"applications.{name}.{fault}" for fault in faults_of_locale(catalogue, application.locale))
+        yield from (f"applications.{name}.{fault}" for fault in locale_faults(templates, application.locale))
 
 
-def _unapproved(settings: Settings, catalogue: Catalogue) -> list[StartRefusal]:
+def _unapproved(settings: Settings, templates: MessageTemplates) -> list[StartRefusal]:
     unmet: dict[StartRefusal, None] = {}
     for country in settings.countries:
-        for language, texts in _needed(settings, catalogue, country):
+        for language, texts in _needed(settings, templates, country):
             reference = language.references[texts.name, Channel.SMS]
-            obstacle = settings.clearance.why_not_template(country, reference, datetime.now(UTC).date())
-            if obstacle is Obstacle.TEMPLATE_NOT_APPROVED:
+            violation = settings.sending_rules.why_not_template(country, reference, datetime.now(UTC).date())
+            if violation is Violation.TEMPLATE_NOT_APPROVED:
                 sentence = f"{reference.id} is not approved in {country}. Its digest is {reference.sha256}."
                 action = "Have it approved, and add a section [approvals.NAME]."
                 unmet[StartRefusal(RefusalName.TEMPLATE_NOT_APPROVED, "approvals", sentence, action)] = None
     return list(unmet)
 
 
-def _needed(settings: Settings, catalogue: Catalogue, country: str) -> Iterator[tuple[Language, Texts]]:
+def _needed(
+    settings: Settings, templates: MessageTemplates, country: str
+) -> Iterator[tuple[Language, PurposeTemplates]]:
     """Yield the texts that a text message of some application to a country may be made of."""
     languages = {tag.lower() for tag in settings.countries[country].languages}
-    chosen = [one for tag, one in catalogue.languages.items() if not languages or tag in languages]
+    chosen = [one for tag, one in templates.languages.items() if not languages or tag in languages]
     purposes = [one for one in settings.named_purposes.values() if Channel.SMS in one.channels]
     for purpose, language in product(purposes, chosen):
         if texts := language.texts_for(purpose, Channel.SMS):
@@ -185,7 +190,7 @@ def _needed(settings: Settings, catalogue: Catalogue, country: str) -> Iterator[
 
 def _gateways_without_sender(settings: Settings) -> Iterator[StartRefusal]:
     for country, asked in settings.countries.items():
-        for name in carriers(settings, country, Channel.SMS) if asked.senders == "registered" else ():
+        for name in gateways_for_country(settings, country, Channel.SMS) if asked.senders == "registered" else ():
             if not settings.gateways[name].settings.sets_sender:
                 sentence = (
                     f"It does not show the sender that a message names, and {country} takes registered ones only."
@@ -208,7 +213,7 @@ _UNASKED: Final = "without being asked who it is"
 
 
 @dataclass(frozen=True, slots=True)
-class UnsafeLine:
+class UnsafeConnection:
     """A connection that somebody on the way could read, or take over."""
 
     host: str
@@ -219,34 +224,34 @@ class UnsafeLine:
     """What production says of it."""
 
 
-def line_refusals(settings: Settings) -> Iterator[StartRefusal]:
+def connection_refusals(settings: Settings) -> Iterator[StartRefusal]:
     """Yield one refusal for each unsafe connection that is no exception of ``plaintext_hosts``."""
-    for line in unsafe_lines(settings):
+    for line in unsafe_connections(settings):
         if line.host not in settings.plaintext_hosts:
             yield line.refusal
 
 
-def unsafe_lines(settings: Settings) -> Iterator[UnsafeLine]:
+def unsafe_connections(settings: Settings) -> Iterator[UnsafeConnection]:
     """Yield every unsafe connection to another host, the exceptions too."""
     yield from _redis(settings.redis.url.get_secret_value())
     yield from _ledger(settings.ledger.url.get_secret_value())
-    yield from _web(RefusalName.GATEWAY_IN_THE_CLEAR, "gateways", settings.gateways, "numbers and codes")
-    yield from _web(RefusalName.POLICY_IN_THE_CLEAR, "policies", settings.policies, "numbers and credentials")
+    yield from _web(RefusalName.GATEWAY_UNENCRYPTED, "gateways", settings.gateways, "numbers and codes")
+    yield from _web(RefusalName.POLICY_UNENCRYPTED, "policies", settings.policies, "numbers and credentials")
 
 
-def _redis(url: str) -> Iterator[UnsafeLine]:
+def _redis(url: str) -> Iterator[UnsafeConnection]:
     if not leads_elsewhere(url):
         return
     if urlsplit(url).scheme == "redis":
         sentence = "Redis is on another host and the connection is not encrypted."
-        refusal = StartRefusal(RefusalName.REDIS_IN_THE_CLEAR, "redis.url", sentence, "Use rediss://.")
-        yield UnsafeLine(host_of(url), _PLAIN, refusal)
+        refusal = StartRefusal(RefusalName.REDIS_UNENCRYPTED, "redis.url", sentence, "Use rediss://.")
+        yield UnsafeConnection(host_of(url), _PLAIN, refusal)
     elif "none" in _parameters(url).get("ssl_cert_reqs", []):
         action = "Take ssl_cert_reqs=none away, and name the authority of the certificate in ssl_ca_certs."
         yield _of_any_certificate(url, "redis.url", action)
 
 
-def _ledger(url: str) -> Iterator[UnsafeLine]:
+def _ledger(url: str) -> Iterator[UnsafeConnection]:
     if not leads_elsewhere(url):
         return
     parameters = _parameters(url)
@@ -254,8 +259,8 @@ def _ledger(url: str) -> Iterator[UnsafeLine]:
     if not modes or not _ENCRYPTED.issuperset(modes):
         sentence = "PostgreSQL is on another host and the connection may not be encrypted."
         action = "Add sslmode=verify-full and sslrootcert."
-        refusal = StartRefusal(RefusalName.LEDGER_IN_THE_CLEAR, "ledger.url", sentence, action)
-        yield UnsafeLine(host_of(url), _PLAIN, refusal)
+        refusal = StartRefusal(RefusalName.LEDGER_UNENCRYPTED, "ledger.url", sentence, action)
+        yield UnsafeConnection(host_of(url), _PLAIN, refusal)
     elif "require" in modes and "sslrootcert" not in parameters:  # with one it is verify-ca
         action = "Set sslmode=verify-full, and name the authority of the certificate in sslrootcert."
         yield _of_any_certificate(url, "ledger.url", action)
@@ -265,23 +270,25 @@ def _parameters(url: str) -> dict[str, list[str]]:
     return parse_qs(urlsplit(url).query)
 
 
-def _of_any_certificate(url: str, place: str, action: str) -> UnsafeLine:
+def _of_any_certificate(url: str, place: str, action: str) -> UnsafeConnection:
     sentence = "It is encrypted, but any certificate will do: who is on the way may pose as the server."
-    return UnsafeLine(host_of(url), _UNASKED, StartRefusal(RefusalName.ANY_CERTIFICATE, place, sentence, action))
+    return UnsafeConnection(
+        host_of(url), _UNASKED, StartRefusal(RefusalName.CERTIFICATE_NOT_VERIFIED, place, sentence, action)
+    )
 
 
 def _web(
     name: RefusalName, section: str, entries: Mapping[str, ConfiguredGateway | ConfiguredPolicy], what: str
-) -> Iterator[UnsafeLine]:
+) -> Iterator[UnsafeConnection]:
     for entry_name, entry in entries.items():
-        for place, value in leaves(entry.settings, f"{section}.{entry_name}", tables=False):
+        for place, value in walk_settings(entry.settings, f"{section}.{entry_name}", tables=False):
             address = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             if address.lower().startswith("http://") and leads_elsewhere(address):
                 sentence = f"The connection is not encrypted: {what} can be read on the way."
-                yield UnsafeLine(host_of(address), _PLAIN, StartRefusal(name, place, sentence, "Use https://."))
+                yield UnsafeConnection(host_of(address), _PLAIN, StartRefusal(name, place, sentence, "Use https://."))
 
 
-SHORTEST: Final = 8
+MIN_PASSWORD_LENGTH: Final = 8
 """Characters below which a password of one's own choice is guessed."""
 _WORDS: Final = (
     "16charactersormore", "sixteencharactersormore", "anywordsthatnobodyelseknows", "secretofyouraccount",
@@ -359,7 +366,7 @@ def provider_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield place and value of what gateways and policies prove themselves by, or have proven to them."""
     for section, entries in (("gateways", settings.gateways), ("policies", settings.policies)):
         for name, entry in entries.items():
-            for place, value in leaves(entry.settings, f"{section}.{name}"):
+            for place, value in walk_settings(entry.settings, f"{section}.{name}"):
                 if isinstance(value, SecretStr):
                     yield place, value.get_secret_value()
 
@@ -387,8 +394,8 @@ def _password(place: str, url: SecretStr) -> Iterator[StartRefusal]:
             "Its password is a sample, or a placeholder that was not filled in: anybody knows it.",
             "Choose one at random: openssl rand -hex 16",
         )
-    elif 0 < len(password) < SHORTEST:
-        sentence = f"Its password has fewer than {SHORTEST} characters: it can be guessed."
+    elif 0 < len(password) < MIN_PASSWORD_LENGTH:
+        sentence = f"Its password has fewer than {MIN_PASSWORD_LENGTH} characters: it can be guessed."
         yield _placeholder_refusal(place, sentence, "Choose one at random: openssl rand -hex 16")
 
 
@@ -416,9 +423,9 @@ _HOUR = 3600
 _WRITABLE = "Every user of this host can change it."
 
 
-def refusals(settings: Settings) -> list[StartRefusal]:
+def start_refusals(settings: Settings) -> list[StartRefusal]:
     """Return all reasons not to start that the settings alone give. docs/refusals.md explains each by its name."""
-    found = [*_keys(settings), *demands(settings)]
+    found = [*_keys(settings), *country_refusals(settings)]
     if settings.production:
         for further in _OF_PRODUCTION:
             found += further(settings)
@@ -444,7 +451,7 @@ def _key(
     except SampleKeyError:
         is_sample = True
     except ConfigurationError as unfit:
-        yield StartRefusal(RefusalName.KEY_UNFIT, variable, str(unfit), f"Correct it, or make another: {made}")
+        yield StartRefusal(RefusalName.KEY_INVALID, variable, str(unfit), f"Correct it, or make another: {made}")
         return
     if is_sample:
         sentence = "A key is a sample, not a random one."
@@ -512,7 +519,7 @@ def _vital_rules(settings: Settings) -> Iterator[StartRefusal]:
 
 
 def _fraud_rules(settings: Settings) -> Iterator[StartRefusal]:
-    ruleset = ruleset_of(settings.guard, settings.limits.parsed, SpendSettings())
+    ruleset = build_ruleset(settings.guard, settings.limits.parsed, SpendSettings())
     at_work = {one.rule for one in ruleset.buckets} | {one.rule for one in ruleset.breakers}
     if all(RULES[rule].scope not in AGAINST_FRAUD for rule in at_work):
         yield StartRefusal(
@@ -640,7 +647,7 @@ def _gateways(settings: Settings) -> Iterator[StartRefusal]:
 
 def _sim_boxes(settings: Settings) -> Iterator[StartRefusal]:
     for country, asked in settings.countries.items():
-        for name in carriers(settings, country, Channel.SMS) if asked.sim_boxes == "refused" else ():
+        for name in gateways_for_country(settings, country, Channel.SMS) if asked.sim_boxes == "refused" else ():
             if settings.gateways[name].settings.sim_box:
                 sentence = f"It leaves by SIM cards, and may carry no messages to {country}."
                 action = f"Route messages to {country} through another."
@@ -651,7 +658,7 @@ _OF_PRODUCTION: tuple[Callable[[Settings], Iterator[StartRefusal]], ...] = (
     _equal_keys,
     _open_files,
     sample_refusals,
-    line_refusals,
+    connection_refusals,
     _empty_sections,
     _number_limit,
     _guess_limit,
@@ -665,7 +672,7 @@ _OF_PRODUCTION: tuple[Callable[[Settings], Iterator[StartRefusal]], ...] = (
 )
 
 
-def inconsistencies(settings: Settings) -> list[str]:
+def contradictions(settings: Settings) -> list[str]:
     """Return one line for each name that leads nowhere and each limit that cannot be read, with its path."""
     return [
         *_limit_faults(settings),
@@ -680,7 +687,7 @@ def inconsistencies(settings: Settings) -> list[str]:
 
 def _limit_faults(settings: Settings) -> Iterator[str]:
     try:
-        ruleset_of(settings.guard, settings.limits.parsed, SpendSettings())
+        build_ruleset(settings.guard, settings.limits.parsed, SpendSettings())
     except ConfigurationError as malformed:
         yield str(malformed)
 
@@ -689,12 +696,12 @@ def _application_faults(settings: Settings) -> Iterator[str]:
     for name, application in settings.applications.items():
         for purpose in sorted(set(application.purposes) - settings.purposes.keys()):
             yield f"applications.{name}.purposes: there is no section purposes.{purpose}."
-        yield from (f"applications.{name}.{fault}" for fault in brand_faults_of(name, application))
+        yield from (f"applications.{name}.{fault}" for fault in brand_faults(name, application))
 
 
-def brand_faults_of(name: str, application: ApplicationSection) -> Iterator[str]:
+def brand_faults(name: str, application: ApplicationSection) -> Iterator[str]:
     """Yield why an application without a brand needs one: messages show the name of its section then."""
-    if application.name is None and (rule := rule_of_names(name.replace("_", "-"))):
+    if application.name is None and (rule := broken_name_rule(name.replace("_", "-"))):
         yield f"name: is missing, and messages would show the section's own: it {rule}."
 
 
@@ -727,18 +734,18 @@ def _policy_faults(settings: Settings) -> Iterator[str]:
 def _sender_faults(settings: Settings) -> Iterator[str]:
     for name, sender in settings.senders.items():
         asked = settings.countries.get(sender.country)
-        for fault in faults_of_mask(sender.mask, asked.reserved_masks if asked else ()):
-            yield f"senders.{name}.mask: {fault}."
+        for fault in sender_id_faults(sender.sender_id, asked.reserved_sender_ids if asked else ()):
+            yield f"senders.{name}.sender_id: {fault}."
 
 
 def _price_faults(settings: Settings) -> Iterator[str]:
     if any(_route_faults(settings)):
         return
     for name, application in settings.applications.items():
-        yield from price_faults_of(settings, name, application)
+        yield from missing_prices(settings, name, application)
 
 
-def price_faults_of(settings: Settings, name: str, application: ApplicationSection) -> Iterator[str]:
+def missing_prices(settings: Settings, name: str, application: ApplicationSection) -> Iterator[str]:
     """Yield what a ceiling would not see: messages that a route sends through a gateway without a price for them."""
     missing: dict[str, set[str]] = {}
     for gateway, country, channel in _ways(settings, application) if application.spend.is_set else ():

@@ -13,16 +13,16 @@ from otp_service.ledger.access import StoredApplication
 from otp_service.settings.sections import ALL_COUNTRIES, ApplicationSection, is_name
 from otp_service.settings.sources import fault_lines
 from otp_service.settings.startup_checks import (
-    brand_faults_of,
+    brand_faults,
     ceiling_refusals,
-    consent_demands,
-    price_faults_of,
-    sender_demands,
+    consent_refusals,
+    missing_prices,
+    sender_refusals,
 )
-from otp_service.settings.tree import Settings, ruleset_of
+from otp_service.settings.tree import Settings, build_ruleset
 
 
-def section_of(members: Mapping[str, Any]) -> ApplicationSection:
+def parse_section(members: Mapping[str, Any]) -> ApplicationSection:
     """Return an application's section; raise `ConfigurationError` with one line a fault."""
     try:
         return ApplicationSection.model_validate(members)
@@ -30,7 +30,7 @@ def section_of(members: Mapping[str, Any]) -> ApplicationSection:
         raise ConfigurationError("\n".join(fault_lines(invalid, ApplicationSection))) from None
 
 
-def text_of(section: ApplicationSection) -> str:
+def dump_section(section: ApplicationSection) -> str:
     """Return what was given of a section as the ledger keeps it, without keys: the rest has its default."""
     given = section.model_dump(mode="json", exclude_unset=True, exclude={"keys"})
     return json.dumps(given, ensure_ascii=False, sort_keys=True)
@@ -41,30 +41,30 @@ def all_applications(
 ) -> Iterator[StoredApplication]:
     """Yield all applications; of two of one name that of the configuration, which is in force."""
     for name, section in configured.items():
-        yield StoredApplication(name, text_of(section))
+        yield StoredApplication(name, dump_section(section))
     yield from (one for one in stored if one.name not in configured)
 
 
-def understood(settings: Settings, name: str, text: str) -> tuple[Application, Ruleset]:
+def parse_application(settings: Settings, name: str, text: str) -> tuple[Application, Ruleset]:
     """Return an application and its rules as the settings of an installation allow them.
 
-    Takes its name, and what `text_of` made. Raises `InvalidApplicationError` with one line a fault, none of which shows
+    Takes its name, and what `dump_section` made. Raises `InvalidApplicationError` with one line a fault, none of which shows
     what was given.
     """
     try:
-        section = section_of(json.loads(text))
+        section = parse_section(json.loads(text))
     except (ConfigurationError, ValueError) as malformed:
         raise InvalidApplicationError(str(malformed)) from malformed
     if faults := list(_faults(settings, name, section)):
         raise InvalidApplicationError("\n".join(faults))
-    return section.as_application(name), ruleset_of(settings.guard, settings.limits.parsed, section.spend)
+    return section.as_application(name), build_ruleset(settings.guard, settings.limits.parsed, section.spend)
 
 
 def _faults(settings: Settings, name: str, section: ApplicationSection) -> Iterator[str]:
     if not is_name(name):
         yield "A name has 1 to 32 of a-z, 0-9, _ and -."
     else:
-        yield from brand_faults_of(name, section)
+        yield from brand_faults(name, section)
     known = ", ".join(settings.purposes) or "none"
     for position, purpose in enumerate(section.purposes):
         if purpose not in settings.purposes:
@@ -73,6 +73,6 @@ def _faults(settings: Settings, name: str, section: ApplicationSection) -> Itera
         if ALL_COUNTRIES in section.countries:
             yield "countries: '*' is for development only. List the countries you send to."
         yield from map(str, ceiling_refusals(settings, name, "", section))
-    yield from price_faults_of(settings, name, section)
-    yield from map(str, consent_demands(settings, "", section))
-    yield from map(str, sender_demands(settings, name, section))
+    yield from missing_prices(settings, name, section)
+    yield from map(str, consent_refusals(settings, "", section))
+    yield from map(str, sender_refusals(settings, name, section))

@@ -12,13 +12,13 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 from pydantic import Field, PrivateAttr
 
 from otp_service.domain.applications import Application
-from otp_service.domain.countries import Clearance
+from otp_service.domain.countries import SendingRules
 from otp_service.domain.guard import (
     DAY,
     HOUR,
-    Breaker,
     Bucket,
     Ceiling,
+    ConversionBreaker,
     Failures,
     Limit,
     Limits,
@@ -28,11 +28,11 @@ from otp_service.domain.guard import (
     Ruleset,
     Waits,
     Window,
-    micros,
     parse_notation,
+    to_micros,
 )
 from otp_service.domain.keyring import Keyring, parse_key, parse_root_keys
-from otp_service.domain.verification import Allowance, Purpose, Route, Routes
+from otp_service.domain.verification import GatewayLimits, Purpose, Route, Routes
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import CountryCode, GatewaySettings
 from otp_service.settings.sections import (
@@ -75,7 +75,7 @@ _RULE_OF_SCOPE = {
 """In the order in which the windows of a request are counted."""
 
 
-def ruleset_of(guard: GuardSettings, limits: Limits, spend: SpendSettings) -> Ruleset:
+def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings) -> Ruleset:
     """Return an application's ruleset; raise `ConfigurationError` for a bad notation."""
     ruleset = Ruleset(
         windows=tuple(_windows(guard, limits)),
@@ -94,7 +94,7 @@ def ruleset_of(guard: GuardSettings, limits: Limits, spend: SpendSettings) -> Ru
         known=guard.number.known_days * DAY,
         contexts=guard.number.contexts,
     )
-    return replace(ruleset, lives=_lives(ruleset))
+    return replace(ruleset, lifetimes=_lifetimes(ruleset))
 
 
 def _is_on(guard: GuardSettings, rule: str) -> bool:
@@ -116,22 +116,22 @@ def _windows(guard: GuardSettings, limits: Limits) -> Iterator[Window]:
                 strategy=limit.strategy,
                 amount=limit.amount,
                 seconds=limit.seconds,
-                strangers=_strangers(guard, limit) if scope in {"number", "failed_checks"} else None,
+                for_unknown=_for_unknown(guard, limit) if scope in {"number", "failed_checks"} else None,
                 quota=scope == "application" and position == 0,
                 record_only=_records(guard, rule),
             )
 
 
-def _strangers(guard: GuardSettings, limit: Limit) -> int:
+def _for_unknown(guard: GuardSettings, limit: Limit) -> int:
     """Return how much of a window is for strangers: at least one, for nobody is known to begin with."""
     return max(1, limit.amount - math.ceil(guard.number.reserved * limit.amount))
 
 
-def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], forgotten: int) -> Waits | None:
+def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], reset_after: int) -> Waits | None:
     if not seconds or not _is_on(guard, rule):
         return None
     waits = tuple(1000 * one for one in seconds)
-    return Waits(rule, waits, max(forgotten, 2 * max(waits)), record_only=_records(guard, rule))
+    return Waits(rule, waits, max(reset_after, 2 * max(waits)), record_only=_records(guard, rule))
 
 
 def _lock(guard: GuardSettings) -> Lock | None:
@@ -143,7 +143,7 @@ def _lock(guard: GuardSettings) -> Lock | None:
 
 def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
     growth = guard.country.growth
-    address: dict[str, Any] = {"part": "address", "spares": "familiar", "starts": True}
+    address: dict[str, Any] = {"part": "address", "exempts": "known_device", "starts": True}
     yield from _each("address.unapproved", guard.address.unapproved, **address)
     yield from _each("address.numbers", guard.address.numbers, **address, name="n", new="number")
     yield from _each("address.countries", guard.address.countries, **address, name="c", new="country")
@@ -157,10 +157,15 @@ def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
 
 def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
     """Yield what passes while a breaker is open, or shows whether it may close."""
-    probing: dict[str, Any] = {"notations": (conversion.trickle,), "name": "t", "factor": 0.0, "stands": "probing"}
+    probing: dict[str, Any] = {
+        "notations": (conversion.trickle,),
+        "name": "t",
+        "factor": 0.0,
+        "breaker_state": "probing",
+    }
     yield from _each("block.conversion", part="block", breaker="block", **probing)
     yield from _each("country.conversion", part="country", breaker="country", place="abroad", **probing)
-    shut: dict[str, Any] = {"name": "h", "breaker": "country", "stands": "open"}
+    shut: dict[str, Any] = {"name": "h", "breaker": "country", "breaker_state": "open"}
     yield from _each("country.conversion", (conversion.home,), part="country", factor=0.25, place="home", **shut)
     yield from _each("country.conversion", (conversion.home_block,), part="block", **shut)  # abroad nothing passes
 
@@ -173,25 +178,29 @@ def _each(
     name: str = "u",
     **members: Any,  # noqa: ANN401
 ) -> Iterator[Bucket]:
-    """Yield a bucket for each notation; where nothing else is said it spares approved numbers."""
+    """Yield a bucket for each notation; where nothing else is said it exempts approved numbers."""
     for place, notation in enumerate(notations):
         amount, seconds = parse_notation(f"guard: {rule}", notation)
-        given: dict[str, Any] = {"factor": growth[min(place, len(growth) - 1)], "spares": "approved", **members}
+        given: dict[str, Any] = {"factor": growth[min(place, len(growth) - 1)], "exempts": "approved", **members}
         yield Bucket(rule=rule, name=f"{name}{seconds}", amount=amount, window=1000 * seconds, **given)
 
 
-def _breakers(guard: GuardSettings) -> Iterator[Breaker]:
+def _breakers(guard: GuardSettings) -> Iterator[ConversionBreaker]:
     conversion = guard.conversion
-    for part, place, flows in (("block", None, False), ("country", "abroad", False), ("country", "home", True)):
-        yield Breaker(
+    for part, place, passes_while_open in (
+        ("block", None, False),
+        ("country", "abroad", False),
+        ("country", "home", True),
+    ):
+        yield ConversionBreaker(
             sends=max(conversion.sends, conversion.home_sends) if place == "home" else conversion.sends,
             rate=conversion.rate,
             closed_for=1000 * conversion.closed_for,
-            closed_for_at_most=1000 * max(conversion.closed_for, conversion.max_closed_for),
-            flows=flows,
+            max_closed_for=1000 * max(conversion.closed_for, conversion.max_closed_for),
+            passes_while_open=passes_while_open,
             rule=f"{part}.conversion",
             part=part,
-            spares="approved",
+            exempts="approved",
             place=place,
         )
 
@@ -212,19 +221,19 @@ def _failures(guard: GuardSettings) -> Failures | None:
     return Failures(rule, own.wrong, own.share, 1000 * own.window, record_only=_records(guard, rule))
 
 
-def _lives(ruleset: Ruleset) -> dict[str, int]:
+def _lifetimes(ruleset: Ruleset) -> dict[str, int]:
     """Return how long each part is kept that is not written: until nothing of it counts any more."""
     asked = max((bucket.window for bucket in ruleset.buckets if bucket.new), default=DAY)
-    lives = {"asked": asked, "spend": 2 * DAY, "spendcountry": 2 * DAY, "guesses": ruleset.known}
-    lives["cooldown"] = ruleset.cooldown.forgotten if ruleset.cooldown else HOUR
-    lives["failures"] = 2 * ruleset.failures.window if ruleset.failures else HOUR
+    lifetimes = {"asked": asked, "spend": 2 * DAY, "spendcountry": 2 * DAY, "guesses": ruleset.known}
+    lifetimes["cooldown"] = ruleset.cooldown.reset_after if ruleset.cooldown else HOUR
+    lifetimes["failures"] = 2 * ruleset.failures.window if ruleset.failures else HOUR
     for bucket in ruleset.buckets:
-        lives[bucket.part] = max(lives.get(bucket.part, 0), 2 * bucket.window)
+        lifetimes[bucket.part] = max(lifetimes.get(bucket.part, 0), 2 * bucket.window)
     for breaker in ruleset.breakers:
-        lives[breaker.part] = max(lives.get(breaker.part, 0), breaker.closed_for_at_most + 2 * HOUR)
+        lifetimes[breaker.part] = max(lifetimes.get(breaker.part, 0), breaker.max_closed_for + 2 * HOUR)
     if ruleset.lock:
-        lives["guesses"] = max(lives["guesses"], ruleset.lock.length)
-    return lives
+        lifetimes["guesses"] = max(lifetimes["guesses"], ruleset.lock.length)
+    return lifetimes
 
 
 MASK = "**********"
@@ -235,16 +244,16 @@ _PLACEHOLDER = re.compile(r"(\{[\w.]+\})+")
 _WEB = ("http://", "https://")
 
 
-def masked(value: Any, name: str = "") -> Any:  # noqa: ANN401 - a tree of plain values
+def mask_secrets(value: Any, name: str = "") -> Any:  # noqa: ANN401 - a tree of plain values
     """Return a tree with every value masked whose name tells that it is a secret: ``X-Api-Key``, ``password``.
 
     So is what an address of the web has before its host and in its query. Headers and parameters of a gateway are
     free text: somebody may have written the token itself into them.
     """
     if isinstance(value, Mapping):
-        return {member: masked(below, f"{name} {member}") for member, below in value.items()}
+        return {member: mask_secrets(below, f"{name} {member}") for member, below in value.items()}
     if isinstance(value, list):
-        return [masked(below, name) for below in value]
+        return [mask_secrets(below, name) for below in value]
     if isinstance(value, str | int | float) and not isinstance(value, bool) and _TELLING.search(name):
         return MASK
     return _masked_url(value) if isinstance(value, str) and value.lower().startswith(_WEB) else value
@@ -355,7 +364,7 @@ class Settings(Section):
     def rulesets(self) -> dict[str, Ruleset]:
         """The rules of the guard, by the name of the application."""
         return {
-            name: ruleset_of(self.guard, self.limits.parsed, application.spend)
+            name: build_ruleset(self.guard, self.limits.parsed, application.spend)
             for name, application in self.applications.items()
         }
 
@@ -363,14 +372,14 @@ class Settings(Section):
     def prices(self) -> dict[str, Prices]:
         """What messages cost, by the name of the gateway."""
         return {
-            name: Prices({key: micros(amount) for key, amount in gateway.settings.prices.items()})
+            name: Prices({key: to_micros(amount) for key, amount in gateway.settings.prices.items()})
             for name, gateway in self.gateways.items()
         }
 
     @cached_property
-    def clearance(self) -> Clearance:
+    def sending_rules(self) -> SendingRules:
         """What countries ask of messages, and what is registered there."""
-        return Clearance(
+        return SendingRules(
             rules={country: asked.rules(production=self.production) for country, asked in self.countries.items()},
             senders=tuple(sender.as_sender(name) for name, sender in self.senders.items()),
             approvals=tuple(approval.as_approval(name) for name, approval in self.approvals.items()),
@@ -387,12 +396,12 @@ class Settings(Section):
         return Routes(routes, channels)
 
     @cached_property
-    def allowances(self) -> dict[str, Allowance]:
+    def gateway_limits(self) -> dict[str, GatewayLimits]:
         """What each gateway may be asked to do, by its name."""
-        return {name: self._allowance(gateway.settings) for name, gateway in self.gateways.items()}
+        return {name: self._limits_of(gateway.settings) for name, gateway in self.gateways.items()}
 
-    def _allowance(self, gateway: GatewaySettings) -> Allowance:
-        return Allowance(
+    def _limits_of(self, gateway: GatewaySettings) -> GatewayLimits:
+        return GatewayLimits(
             per_second=gateway.per_second or 0.0,
             in_flight=gateway.max_in_flight or 0,
             lease=round(1000 * (gateway.timeout + self.worker.claim_margin)),
@@ -417,6 +426,6 @@ class Settings(Section):
         tree["guard"]["destinations"]["safe"] = [MASK] * len(self.guard.destinations.safe)
         for section in ("gateways", "policies"):
             tree[section] = {
-                name: {"kind": one["kind"], **masked(one["settings"])} for name, one in tree[section].items()
+                name: {"kind": one["kind"], **mask_secrets(one["settings"])} for name, one in tree[section].items()
             }
         return tree

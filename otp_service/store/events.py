@@ -10,9 +10,9 @@ from typing import Any
 
 import redis
 
-from otp_service.domain.events import CONSENTED, Happening
-from otp_service.domain.guard_model import Attempt, Kind
-from otp_service.domain.verification import GRACE, LONGEST_LIFE
+from otp_service.domain.events import CONSENT_GIVEN, Event
+from otp_service.domain.guard_model import Attempt, AttemptKind
+from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.store import keys
 from otp_service.store.scripts import (
     ScriptRunner,
@@ -40,19 +40,19 @@ class EventBatch:
     bucket: str
     entries: tuple[str, ...]
     """Their names in the stream."""
-    happenings: tuple[Happening, ...]
+    events: tuple[Event, ...]
     """What they say."""
 
     @property
     def consents(self) -> tuple[str, ...]:
         """The entries with consents that came with starts."""
-        pairs = zip(self.entries, self.happenings, strict=True)
-        return tuple(entry for entry, one in pairs if one.type == CONSENTED)
+        pairs = zip(self.entries, self.events, strict=True)
+        return tuple(entry for entry, one in pairs if one.type == CONSENT_GIVEN)
 
     def split(self) -> Iterator["EventBatch"]:
         """Yield the entries one by one."""
-        for entry, happening in zip(self.entries, self.happenings, strict=True):
-            yield EventBatch(self.bucket, (entry,), (happening,))
+        for entry, event in zip(self.entries, self.events, strict=True):
+            yield EventBatch(self.bucket, (entry,), (event,))
 
 
 class EventLog:
@@ -99,7 +99,7 @@ class EventLog:
             begin = "{}-{}".format(*self._recorded(stream))
         for entries in read_pages(self._client, stream, begin, "+", size=_TRIMMED_AT_ONCE):
             taken = _taken(bucket, entries)
-            mine = [one for one in taken.split() if one.consents and one.happenings[0].member("pseudonym") == pseudonym]
+            mine = [one for one in taken.split() if one.consents and one.events[0].member("pseudonym") == pseudonym]
             yield from mine
 
     def trim(self) -> None:
@@ -181,13 +181,13 @@ class EventLog:
 
 def _taken(bucket: str, entries: Sequence[Any]) -> EventBatch:
     names = tuple(entry.decode() for entry, _ in entries)
-    return EventBatch(bucket, names, tuple(_happening(bucket, entry.decode(), fields) for entry, fields in entries))
+    return EventBatch(bucket, names, tuple(_parse_event(bucket, entry.decode(), fields) for entry, fields in entries))
 
 
-def _happening(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> Happening:
+def _parse_event(bucket: str, entry: str, raw: Mapping[bytes, bytes]) -> Event:
     fields = _decoded(raw)
     at, kind = int(entry.partition("-")[0]), fields.pop("type", "")
-    return Happening(f"{entry_id(bucket, entry)}:{_digest(raw)}", at, kind, fields)
+    return Event(f"{entry_id(bucket, entry)}:{_digest(raw)}", at, kind, fields)
 
 
 def _decoded(raw: Mapping[bytes, bytes]) -> dict[str, str]:
@@ -204,7 +204,7 @@ def _place(entry: bytes | str) -> tuple[int, int]:
     return int(milliseconds), int(count)
 
 
-EVENT_SPAN = 1500 * (LONGEST_LIFE + GRACE)
+EVENT_SPAN = 1500 * (MAX_CODE_LIFE + RECORD_GRACE)
 """Milliseconds from its start in which all of a verification happens: its record's life, and half as much again."""
 PAGE = 1000
 """Entries that are read at once."""
@@ -219,19 +219,6 @@ class Started:
     id: str
     at: int
     """When it started: milliseconds since the epoch, by Redis' clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An entry of the event stream."""
-
-    at: int
-    type: str
-    fields: Mapping[str, str]
-
-    def member(self, name: str) -> str:
-        """Return a field, empty when the event has none of that name."""
-        return self.fields.get(name, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +297,7 @@ def _spans(begins: Iterable[int]) -> list[tuple[int, int]]:
 def _event(entry: tuple[bytes, Mapping[bytes, bytes]]) -> Event:
     at, raw = entry
     fields = _decoded(raw)
-    return Event(int(at.partition(b"-")[0]), fields.pop("type", ""), fields)
+    return Event("", int(at.partition(b"-")[0]), fields.pop("type", ""), fields)
 
 
 LIFTED = "lifted"
@@ -450,12 +437,12 @@ def _parse_rule_hit(text: str) -> RuleHit:
 
 
 _ATTEMPT_KINDS = {
-    "verification.started": Kind.START,
-    "verification.resent": Kind.RESEND,
-    "verification.approved": Kind.APPROVED,
-    "check.failed": Kind.WRONG,
-    "verification.max_attempts_reached": Kind.WRONG,
-    "check.refused": Kind.CHECK,
+    "verification.started": AttemptKind.START,
+    "verification.resent": AttemptKind.RESEND,
+    "verification.approved": AttemptKind.APPROVED,
+    "check.failed": AttemptKind.WRONG,
+    "verification.max_attempts_reached": AttemptKind.WRONG,
+    "check.refused": AttemptKind.CHECK,
 }
 """What was tried, by the type of the event that tells of it."""
 
@@ -501,10 +488,10 @@ class Attempts:
 def _accepted(position: _Position, fields: Mapping[str, str]) -> tuple[_Position, Attempt | None]:
     """Return what an event says was tried, ``None`` when it is of something else."""
     kind = _ATTEMPT_KINDS.get(fields.get("type", ""))
-    if kind is None or (kind is Kind.START and "sending" not in fields):
+    if kind is None or (kind is AttemptKind.START and "sending" not in fields):
         return position, None
-    if kind is Kind.RESEND and fields.get("falls_back_from", "0") != "0":
-        kind = Kind.FALLBACK
+    if kind is AttemptKind.RESEND and fields.get("falls_back_from", "0") != "0":
+        kind = AttemptKind.FALLBACK
     attempt = Attempt(position[0], kind, fields.get("id", ""), fields.get("rule", ""), _attempt_details(fields))
     return position, attempt
 
@@ -515,7 +502,9 @@ def _refused(bucket: str, entry: _Position, fields: Mapping[str, str]) -> tuple[
     if not {"sending", "price"} & fields.keys():
         return position, None
     verification = fields["id"] or entry_id(bucket, "{}-{}".format(*entry))  # a start that is refused has none
-    return position, Attempt(entry[0], Kind(fields["kind"]), verification, fields["rule"], _attempt_details(fields))
+    return position, Attempt(
+        entry[0], AttemptKind(fields["kind"]), verification, fields["rule"], _attempt_details(fields)
+    )
 
 
 def _attempt_details(fields: Mapping[str, str]) -> str:

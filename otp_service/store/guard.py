@@ -11,8 +11,8 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from otp_service.domain.guard import Limit, Limits, Ruleset, cautious
-from otp_service.domain.verification import BreakerPolicy, BreakerState, Call, GatewayHealth
+from otp_service.domain.guard import Limit, Limits, Ruleset, limit_after_fence
+from otp_service.domain.verification import BreakerState, BreakerThresholds, CallResult, GatewayHealth
 from otp_service.store import keys
 from otp_service.store.mirror import Fences
 from otp_service.store.scripts import ScriptRunner, server_time, to_milliseconds, translate_errors
@@ -140,7 +140,7 @@ class LimitReader:
         halved = fence is not None and fence.is_new
         with translate_errors():
             return [
-                self._state(item, key, cautious(limit) if halved else limit, application)
+                self._state(item, key, limit_after_fence(limit) if halved else limit, application)
                 for item, key, limit, application in self._items(bucket, pseudonym, applications)
             ]
 
@@ -183,13 +183,13 @@ MAX_MANUAL_OPEN: Final = 1000 * keys.health.seconds // 2
 class Health:
     """The breakers of all gateways."""
 
-    def __init__(self, client: redis.Redis, scripts: ScriptRunner, policy: BreakerPolicy) -> None:
+    def __init__(self, client: redis.Redis, scripts: ScriptRunner, policy: BreakerThresholds) -> None:
         self._client = client
         self._scripts = scripts
         self._policy = policy
 
     def observe(
-        self, gateway: str, dispatch_id: str, call: Call, throttled_for: float = 0, refusal: str = ""
+        self, gateway: str, dispatch_id: str, call: CallResult, throttled_for: float = 0, refusal: str = ""
     ) -> BreakerState | None:
         """Learn from a call; return the state that the breaker changed to, ``None`` when it did not change.
 
@@ -203,16 +203,16 @@ class Health:
             (
                 dispatch_id,
                 call,
-                round(min(throttled_for, policy.longest_block)),
+                round(min(throttled_for, policy.max_open_for)),
                 refusal,
                 policy.run,
                 policy.calls,
                 policy.percent,
                 policy.window,
-                policy.block,
-                policy.longest_block,
-                policy.pause,
-                policy.longest_pause,
+                policy.open_for,
+                policy.max_open_for,
+                policy.throttled_for,
+                policy.max_throttled_for,
             ),
         )
         match answer:
@@ -261,13 +261,13 @@ def _health_of(fields: Mapping[bytes, bytes], calls: list[tuple[bytes, float]], 
     opened = BreakerState.OPEN if until > now else BreakerState.HALF_OPEN
     return GatewayHealth(
         state=opened if until else BreakerState.CLOSED,
-        by_hand=values.get("opened_by", b"").decode(),
-        opens_in=max(0, until - now),
-        block=int(values.get("open_for", 0)),
+        opened_by=values.get("opened_by", b"").decode(),
+        probe_in=max(0, until - now),
+        open_for=int(values.get("open_for", 0)),
         calls=int(values.get("calls", 0)) if present else 0,
         bad=int(values.get("bad", 0)) if present else 0,
         in_flight=sum(end > now for _, end in calls) if calls else None,
-        paused=max(0, paused - now),
+        throttled_for=max(0, paused - now),
         refusal=values.get("refusal", b"").decode(),
         refused=max(0, now - int(values.get("refused", now))),
     )

@@ -10,7 +10,7 @@ import redis
 from otp_service.domain.keyring import Keyring, SealBrokenError
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.templates import Message
-from otp_service.domain.verification import GRACE
+from otp_service.domain.verification import RECORD_GRACE
 from otp_service.store import keys
 from otp_service.store.scripts import server_time, translate_errors
 
@@ -57,7 +57,7 @@ class Mailbox:
             for key in places:
                 pipeline.lpush(key, entry)
                 pipeline.ltrim(key, 0, KEPT - 1)
-                pipeline.expire(key, message.expires_in + GRACE)
+                pipeline.expire(key, message.expires_in + RECORD_GRACE)
             pipeline.execute()
 
     def messages(self, application: str, verification_id: str | None) -> list[CaughtMessage]:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Final, Literal
 
 from otp_service.domain.keyring import IDEMPOTENCY_SECONDS
-from otp_service.domain.verification import GRACE, LONGEST_LIFE
+from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 
 PREFIX: Final = "otp"
 """What all keys begin with; the ``limits`` library puts it before its own."""
@@ -119,7 +119,7 @@ _DAY: Final = 24 * 3600
 _FOR_EVER: Final = Life("for ever")
 _MINUTE: Final = Life("a minute", 60)
 _QUEUES: Final = Life("no TTL; an empty queue is forgotten within an hour")
-_RECORD: Final = Life("life of the code + 10 min", LONGEST_LIFE + GRACE)
+_RECORD: Final = Life("life of the code + 10 min", MAX_CODE_LIFE + RECORD_GRACE)
 _STREAM: Final = Life("`streams.retention_days` after the last write", 1, "streams")
 _WINDOW: Final = Life("the window", 1, "window")
 _TWO_WINDOWS: Final = Life("twice the window", 2, "window")

@@ -9,7 +9,7 @@ from typing import Any, Final
 import redis
 
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.people import Changes, ConsentMode, Mirrored, Place
+from otp_service.domain.people import ConsentMode, LedgerPosition, MirrorChanges, NumberState
 from otp_service.errors import RefusalName, StartRefusal, StartRefusedError
 from otp_service.store import keys
 from otp_service.store.scripts import (
@@ -69,7 +69,7 @@ class Mirror:
         self._client = client
         self._scripts = scripts
 
-    def head(self) -> tuple[Place | None, bool]:
+    def head(self) -> tuple[LedgerPosition | None, bool]:
         """Return the place in a ledger's history that the mirror has come to, ``None`` when there is no mirror.
 
         Then whether it is closed: its history was seen not to be the ledger's, and no operator has decided since.
@@ -80,9 +80,9 @@ class Mirror:
         if None in place:
             return None, False
         identity, sequence, entry, link = place
-        return Place(identity.decode(), int(sequence), int(entry), link.decode()), closed is not None
+        return LedgerPosition(identity.decode(), int(sequence), int(entry), link.decode()), closed is not None
 
-    def reflect(self, changes: Changes, buckets: Iterable[str]) -> bool:
+    def reflect(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
         """Write the states of numbers, each in its bucket, and bring the mirror to the place that they lead to.
 
         Returns ``False``, and writes nothing, when the mirror is not at the place after which the changes come.
@@ -119,11 +119,11 @@ class MirrorBuild:
         """Keep the turn; tell whether it is still there."""
         return self._run(_BUILD_LEASE)
 
-    def reflect(self, changes: Changes, buckets: Iterable[str]) -> bool:
+    def reflect(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
         """Write the states of numbers; tell whether the turn is still there."""
         return _reflect(self._scripts, changes, buckets, self._builder) and self.renew()
 
-    def finish(self, place: Place) -> bool:
+    def finish(self, place: LedgerPosition) -> bool:
         """Record the place that the mirror is built of; tell whether it may be relied on."""
         return self._run(0, place)
 
@@ -139,13 +139,13 @@ class MirrorBuild:
                 cursor, names = self._client.scan(max(cursor, 0), match=_ALL_NUMBERS, count=_SCAN_COUNT)
             found = [name.decode() for name in names if isinstance(name, bytes)]
 
-    def _run(self, milliseconds: int, place: Place | None = None, numbers: Iterable[str] = ()) -> bool:
+    def _run(self, milliseconds: int, place: LedgerPosition | None = None, numbers: Iterable[str] = ()) -> bool:
         names = (keys.MIRROR, keys.MIRROR_BUILDER, *numbers)
         built = astuple(place) if place else ()
         return bool(self._scripts.run("mirror_build", names, (self._builder, milliseconds, *built)))
 
 
-def _reflect(scripts: ScriptRunner, changes: Changes, buckets: Iterable[str], builder: str) -> bool:
+def _reflect(scripts: ScriptRunner, changes: MirrorChanges, buckets: Iterable[str], builder: str) -> bool:
     places = (keys.mirrored(bucket, one.pseudonym) for bucket, one in zip(buckets, changes.numbers, strict=True))
     after, upto = changes.after, changes.upto
     states = (json.dumps(_fields(one)) for one in changes.numbers)
@@ -154,7 +154,7 @@ def _reflect(scripts: ScriptRunner, changes: Changes, buckets: Iterable[str], bu
     return bool(scripts.run("mirror_write", (keys.MIRROR, keys.MIRROR_BUILDER, *places), arguments))
 
 
-def _fields(one: Mirrored) -> dict[str, str]:
+def _fields(one: NumberState) -> dict[str, str]:
     """Return the fields of a number's hash.
 
     ``s:<application>`` has until when it is suppressed, in milliseconds, empty for ever; ``f:<application>`` is there,

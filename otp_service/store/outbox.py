@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 import redis
 
-from otp_service.domain.verification import Allowance, DeliveryStatus, Verification
+from otp_service.domain.verification import DeliveryStatus, GatewayLimits, Verification
 from otp_service.store import keys
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.scripts import (
@@ -317,7 +317,7 @@ class Candidate:
     """A gateway of the route."""
 
     name: str
-    allowance: Allowance
+    allowance: GatewayLimits
     called: bool
     """Whether it was called for this message since the job was taken."""
 

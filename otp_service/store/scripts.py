@@ -216,7 +216,7 @@ def _part(name: str, buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> R
     first = (own + judging)[0]
     return {
         "name": name,
-        "spares": first["spares"],
+        "exempts": first["exempts"],
         "starts": first.get("starts", False),
         "buckets": tuple(map(_without_part, own)),
         "breakers": tuple(map(_without_part, judging)),
@@ -224,7 +224,7 @@ def _part(name: str, buckets: tuple[Rule, ...], breakers: tuple[Rule, ...]) -> R
 
 
 def _without_part(rule: Rule) -> Rule:
-    return {member: value for member, value in rule.items() if member not in {"part", "spares", "starts"}}
+    return {member: value for member, value in rule.items() if member not in {"part", "exempts", "starts"}}
 
 
 def _without_nulls(value: object) -> object:

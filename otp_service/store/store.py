@@ -7,7 +7,7 @@ import redis
 
 from otp_service.domain.guard import Limits
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.verification import BreakerPolicy
+from otp_service.domain.verification import BreakerThresholds
 from otp_service.store.events import Attempts, Decisions, EventLog, History
 from otp_service.store.guard import Guard, Health, LimitReader
 from otp_service.store.inbox import Mailbox, Replies
@@ -46,7 +46,7 @@ def open_store(
     limits: Limits,
     rulesets: Mapping[str, CompiledRuleset],
     stream_limits: StreamLimits,
-    breaker: BreakerPolicy,
+    breaker: BreakerThresholds,
     script_context: ScriptContext | None = None,
 ) -> Store:
     """Return the store behind a client; opens no connection yet. ``rulesets`` by the name of the application."""

@@ -7,18 +7,18 @@ from enum import StrEnum
 from typing import Any
 
 from otp_service.domain import keyring
-from otp_service.domain.guard import Ruleset, Scope, Sending, Window, whole_seconds
-from otp_service.domain.keyring import Retry
+from otp_service.domain.guard import LimitScope, Ruleset, SendAttempt, Window, whole_seconds
+from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.payments import PaymentNames
 from otp_service.domain.verification import (
-    GRACE,
+    RECORD_GRACE,
     Channel,
-    Choice,
+    CheckFailure,
     Delivery,
     DeliveryStatus,
+    GatewayChoice,
     Purpose,
     PurposeKind,
-    Reason,
     Resend,
     Status,
     Verification,
@@ -80,7 +80,7 @@ def record_fields(verification: Verification, tag: str) -> tuple[Argument, ...]:
     return tuple(part for pair in fields.items() for part in pair)
 
 
-def guard_fields(sending: Sending) -> Iterator[str]:
+def guard_fields(sending: SendAttempt) -> Iterator[str]:
     """Yield what a record remembers of how its start was counted, name and value in turn: pseudonyms.
 
     Each in a field of its own, for a long value would triple the record.
@@ -162,7 +162,7 @@ def _parse_deliveries(fields: Iterable[tuple[str, str]]) -> Iterable[Delivery]:
             status=DeliveryStatus(status),
             at=int(at),
             reason=reason or None,
-            choice=Choice(choice) if choice else None,
+            choice=GatewayChoice(choice) if choice else None,
             begun=int(begun or at),
             raw_status=raw or None,
             reference=reference or None,
@@ -211,7 +211,7 @@ class Checked:
     """A code that was understood."""
 
     status: Status
-    reason: Reason | None
+    reason: CheckFailure | None
     checks_left: int
     alarm: bool
     """Whether it is the one that raised the alarm: most of the application's codes are wrong."""
@@ -290,15 +290,15 @@ def parse_refusal(answer: list[Any]) -> StoreRefusal:
             raise ValueError(f"unknown answer of a script: {answer[:1]!r}")
 
 
-_NUMBER_SCOPES = (Scope.FAILED_CHECKS, Scope.NUMBER)
-START_SCOPES = (*_NUMBER_SCOPES, Scope.IP, Scope.APPLICATION)
-SCOPES_WITHOUT_ADDRESS = (*_NUMBER_SCOPES, Scope.APPLICATION)
+_NUMBER_SCOPES = (LimitScope.FAILED_CHECKS, LimitScope.NUMBER)
+START_SCOPES = (*_NUMBER_SCOPES, LimitScope.IP, LimitScope.APPLICATION)
+SCOPES_WITHOUT_ADDRESS = (*_NUMBER_SCOPES, LimitScope.APPLICATION)
 """Of a start where addresses do not count, and of a resend."""
 FALLBACK_SCOPES = _NUMBER_SCOPES
 """Of a message that the service itself sends further: it is not the application's request."""
 
 
-def start_keys(loaded: CompiledRuleset, bucket: str, verification: Verification, sending: Sending) -> list[str]:
+def start_keys(loaded: CompiledRuleset, bucket: str, verification: Verification, sending: SendAttempt) -> list[str]:
     """Return the keys of a start, those of the guard first: of the parts that its rules count in."""
     ruleset = loaded.ruleset
     found = _guard_keys(ruleset, bucket, verification)
@@ -316,12 +316,12 @@ def start_keys(loaded: CompiledRuleset, bucket: str, verification: Verification,
     return found
 
 
-def start_scopes(sending: Sending) -> tuple[Scope, ...]:
+def start_scopes(sending: SendAttempt) -> tuple[LimitScope, ...]:
     """Return what the windows of a start count by."""
     return START_SCOPES if sending.network else SCOPES_WITHOUT_ADDRESS
 
 
-def resend_keys(ruleset: Ruleset, bucket: str, verification: Verification, scopes: Collection[Scope]) -> list[str]:
+def resend_keys(ruleset: Ruleset, bucket: str, verification: Verification, scopes: Collection[LimitScope]) -> list[str]:
     """Return the keys of a further message; those of its block and country are in its record."""
     return _guard_keys(ruleset, bucket, verification) + _window_keys(ruleset, scopes, bucket, verification, "")
 
@@ -344,7 +344,7 @@ def _guard_keys(ruleset: Ruleset, bucket: str, verification: Verification) -> li
 
 
 def _window_keys(
-    ruleset: Ruleset, scopes: Collection[Scope], bucket: str, verification: Verification, network: str
+    ruleset: Ruleset, scopes: Collection[LimitScope], bucket: str, verification: Verification, network: str
 ) -> list[str]:
     application, number = verification.application, verification.pseudonym
     return [
@@ -358,11 +358,11 @@ def _window_keys(
 def window_keys(window: Window, bucket: str, application: str, number: str, network: str) -> tuple[str, ...]:
     """Return the keys of one window, applied to somebody."""
     match window.scope:
-        case Scope.NUMBER:
+        case LimitScope.NUMBER:
             return (keys.number_window(bucket, number, window.seconds),)
-        case Scope.FAILED_CHECKS:
+        case LimitScope.FAILED_CHECKS:
             return (keys.failed_checks_window(bucket, application, number, window.seconds),)
-        case Scope.IP:
+        case LimitScope.IP:
             return tuple(kind(network, window.seconds) for kind in (keys.network_window, keys.network_window_before))
         case _:
             found = keys.application_window, keys.application_window_before
@@ -408,11 +408,11 @@ class Verifications:
         bucket: str,
         verification: Verification,
         tag: str,
-        sending: Sending,
+        sending: SendAttempt,
         permission: MirrorQuery,
         names: PaymentNames,
         ruleset: CompiledRuleset,
-        retry: Retry | None,
+        retry: IdempotentRequest | None,
         trace: str = "",
     ) -> Started | Replayed | StoreRefusal:
         """Record a verification and queue its first message, which carries a ``trace`` on, or refuse and leave nothing.
@@ -435,7 +435,7 @@ class Verifications:
                 retry.fingerprint if retry else "",
                 _IDEMPOTENCY_LIFE,
                 verification.purpose.ttl * 1000,
-                GRACE * 1000,
+                RECORD_GRACE * 1000,
                 self._limits.outbox,
                 self._limits.unrecorded,
                 *self._limits.decision_limits,
@@ -450,7 +450,7 @@ class Verifications:
                 int(sending.safe),
                 sending.context,
                 sending.price,
-                sending.packed,
+                sending.encoded,
                 " ".join(sending.noted),
                 *permission.start_arguments,
                 names.payment,
@@ -481,7 +481,7 @@ class Verifications:
         code_length: int,
         transaction_digest: str,
         ruleset: CompiledRuleset,
-        retry: Retry | None,
+        retry: IdempotentRequest | None,
     ) -> Checked | StoreRefusal:
         """Count, compare and consume. A wrong code is a result."""
         record = keys.record(bucket, verification_id)
@@ -509,7 +509,7 @@ class Verifications:
         )
         match answer:
             case [b"checked", status, reason, left, alarm]:
-                known = Reason(reason.decode()) if reason else None
+                known = CheckFailure(reason.decode()) if reason else None
                 return Checked(Status(status.decode()), known, left, alarm == 1)
             case _:
                 return parse_refusal(answer)
@@ -521,7 +521,7 @@ class Verifications:
         message: FurtherMessage,
         permission: MirrorQuery,
         ruleset: CompiledRuleset,
-        retry: Retry | None = None,
+        retry: IdempotentRequest | None = None,
     ) -> Queued | StoreRefusal:
         """Queue a further message."""
         record = keys.record(bucket, verification.id)
@@ -563,7 +563,12 @@ class Verifications:
                 return _send_refusal(bucket, answer, ruleset)
 
     def cancel(
-        self, bucket: str, verification_id: str, application: str, retry: Retry | None = None, reason: str = ""
+        self,
+        bucket: str,
+        verification_id: str,
+        application: str,
+        retry: IdempotentRequest | None = None,
+        reason: str = "",
     ) -> Canceled | StoreRefusal:
         """Make a pending verification final; ``reason`` is reported where it is not the application that asks."""
         record = keys.record(bucket, verification_id)
@@ -608,7 +613,7 @@ def _mirror_keys(bucket: str, verification: Verification) -> tuple[str, str]:
     return keys.MIRROR, keys.mirrored(bucket, verification.pseudonym)
 
 
-def _idempotency_key(bucket: str, verification: Verification, retry: Retry | None) -> str:
+def _idempotency_key(bucket: str, verification: Verification, retry: IdempotentRequest | None) -> str:
     if retry is None:
         return keys.record(bucket, verification.id)
     return keys.idempotency(bucket, verification.application, retry.key)

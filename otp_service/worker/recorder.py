@@ -99,12 +99,12 @@ class Recorder:
     def _set_aside(self, batch: EventBatch) -> bool:
         """Keep an event as it is that cannot be understood, for others wait behind it; tell whether that was done."""
         try:
-            self._context.ledger.traffic.keep(batch.happenings)
+            self._context.ledger.traffic.keep(batch.events)
             self._events.acknowledge(batch)
         except Exception:  # noqa: BLE001 - then it is left for later
             return False
         metrics.ledger_errors.count(operation="recorder.event")
-        _log.error("event_not_understood", entry=batch.happenings[0].id)
+        _log.error("event_not_understood", entry=batch.events[0].id)
         return True
 
     def _claim_stale(self) -> None:
@@ -115,7 +115,7 @@ class Recorder:
         count = 0
         while self._taken:
             batch = self._taken[0]
-            record_events(self._context, batch.happenings)
+            record_events(self._context, batch.events)
             self._events.acknowledge(batch)
             _count(batch)
             count += len(batch.entries)
@@ -135,7 +135,7 @@ class Recorder:
 
 
 def _count(batch: EventBatch) -> None:
-    for one in batch.happenings:
+    for one in batch.events:
         metrics.events_recorded.count(
             application=one.member("application"), country=one.member("country"), event=one.type
         )

@@ -34,7 +34,7 @@ _PURGE_PAUSE: Final = 0.05
 
 def purge_tasks(installation: Installation, stop: threading.Event) -> PeriodicTasks:
     """Return the watch that purges until ``stop`` is set; it is not started yet."""
-    keeping = installation.settings.retention.keeping
+    keeping = installation.settings.retention.days
     purger = Purger(installation.context, keeping, lambda: stop.wait(_PURGE_PAUSE))
     return PeriodicTasks({"purge": purger.purge_if_due}, _PURGE_PERIOD)
 
@@ -54,7 +54,7 @@ def audit_head_tasks(installation: Installation) -> PeriodicTasks:
 
 def registration_tasks(installation: Installation) -> PeriodicTasks:
     """Return the watch that announces; it is not started yet."""
-    return PeriodicTasks({"registrations": RegistrationMonitor(installation.context.clearance).check_daily})
+    return PeriodicTasks({"registrations": RegistrationMonitor(installation.context.sending_rules).check_daily})
 
 
 _log = get_logger(__name__)

@@ -110,7 +110,7 @@ def test_an_application_of_the_configuration_is_changed_there(operators: Operato
     answer = operators.call("PUT", f"{APPLICATIONS}/shop", json={"settings": CLUB})
 
     assert code_of(answer) == (409, "conflict")
-    assert operators.installation.context.applications["shop"].title == "Acme Shop"
+    assert operators.installation.context.applications["shop"].brand == "Acme Shop"
 
 
 @pytest.mark.parametrize("name", ["shop", "club"])

@@ -4,7 +4,7 @@ import pytest
 from support_api import START, Api, code_of
 from support_installation import BANK_KEY, NUMBER, World
 
-from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.people import EVERY_APPLICATION, SuppressionSource
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.people import Suppressions
@@ -35,7 +35,7 @@ def post(api: Api, path: str, **members: str):
 
 def by_operator(api: Api, act, **members: str) -> None:
     context = api.installation.context
-    to = named(context.keyring, parse_destination(NUMBER, None))
+    to = subject_key(context.keyring, parse_destination(NUMBER, None))
     act(context, to, EVERY_APPLICATION, SuppressionSource.OPERATOR, **members)
 
 

@@ -11,7 +11,7 @@ from support_rules import MET, PRICED
 from support_rules import ROOMY as ROOMY_GUARD
 from support_valkey import free_port
 
-from otp_service.domain.guard import RULES, Tells
+from otp_service.domain.guard import RULES, Disclosure
 from otp_service.store.scripts import connect
 
 SMS = {"login": {"resend_delays": [0], "max_sends": 5, "channels": ["sms"]}}
@@ -47,7 +47,7 @@ def test_a_refusal_is_429_with_a_decision_and_tells_a_stranger_nothing_of_the_re
     assert decision.rule == rule
     assert rule not in answer.text
     assert answer.headers["Retry-After"] == str(problem["retry_after"])
-    assert alike == (RULES[rule].tells is Tells.ALIKE)
+    assert alike == (RULES[rule].disclosure is Disclosure.UNIFORMLY)
     if alike:
         assert problem["retry_after"] % 10 == 0, "coarse"
     assert ("RateLimit" in answer.headers) == (rule == "application.requests")

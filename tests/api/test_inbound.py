@@ -16,7 +16,7 @@ from support_installation import BANK_KEY, NUMBER, World
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
-from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.people import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import LedgerUnavailableError
 from otp_service.gateways.base import GatewayError
@@ -400,7 +400,7 @@ def test_who_is_frozen_gets_no_reply_and_is_obeyed_all_the_same(phone, when):
 @pytest.mark.parametrize("everywhere", [False, True])
 def test_who_is_frozen_for_another_application_gets_the_reply_of_this_one(phone, everywhere):
     phone.reads(phone.shop)
-    to = named(phone.context.keyring, parse_destination(NUMBER, None))
+    to = subject_key(phone.context.keyring, parse_destination(NUMBER, None))
     freeze(phone.context, to, EVERY_APPLICATION if everywhere else "bank", SuppressionSource.OPERATOR)
     phone.writes("HELP")
 

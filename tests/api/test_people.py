@@ -353,7 +353,7 @@ def test_an_erasure_takes_what_waits_to_be_recorded_and_the_recorder_brings_noth
     assert done.status_code == 200
     assert (in_redis(client).count(b"203.0.113.0/24"), in_redis(client).count(b"told by Bilal")) == (0, 1)
 
-    record(context, taken.happenings)
+    record(context, taken.events)
     context.store.events.acknowledge(taken)
     assert (in_redis(client).count(b"203.0.113.0/24"), in_redis(client).count(b"Bilal")) == (0, 0)
     shown = post(both.shop, path).json

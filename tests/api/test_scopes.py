@@ -12,7 +12,7 @@ from support_operators import APPLICATIONS, Operators
 from werkzeug.routing import Rule
 
 from otp_service.api.auth import PROVIDER_PATHS
-from otp_service.domain.applications import APPLICATION_SCOPES, Scope, networks_of
+from otp_service.domain.applications import APPLICATION_SCOPES, KeyScope, parse_networks
 from otp_service.services.access import issue_operator_key
 
 NOBODY = {"to": NUMBER}
@@ -51,7 +51,7 @@ def _refused(api: Api, rule: Rule, path: str) -> set[bool]:
 
 
 @pytest.mark.parametrize("scope", sorted(APPLICATION_SCOPES))
-def test_a_key_may_be_used_for_its_scope_and_nothing_else(operators: Operators, scope: Scope):
+def test_a_key_may_be_used_for_its_scope_and_nothing_else(operators: Operators, scope: KeyScope):
     shop = operators.with_key(operators.issue("shop", scope)["secret"])
     wrong = {
         (rule.rule, refused)
@@ -147,7 +147,7 @@ def test_without_a_trusted_proxy_no_header_opens_an_address_list(operators: Oper
 
 def test_an_address_list_of_operators_holds_too(operators: Operators):
     context = operators.installation.context
-    operators.key = issue_operator_key(context, networks_of(["192.0.2.7"]), "tests").secret
+    operators.key = issue_operator_key(context, parse_networks(["192.0.2.7"]), "tests").secret
     answers = [
         operators.call("GET", APPLICATIONS, environ_overrides={"REMOTE_ADDR": peer}).status_code
         for peer in ("192.0.2.7", "192.0.2.8")

@@ -120,8 +120,8 @@ def test_only_the_load_and_what_observes_are_started_on_request():
 @pytest.mark.parametrize(
     ("variables", "names"),
     [
-        ({}, {"redis-in-the-clear", "ledger-in-the-clear", "gateway-in-the-clear", "all-countries"}),
-        ({"OTP_SERVICE__PLAINTEXT_HOSTS": '["redis", "postgres"]'}, {"gateway-in-the-clear", "all-countries"}),
+        ({}, {"redis-unencrypted", "ledger-unencrypted", "gateway-unencrypted", "all-countries"}),
+        ({"OTP_SERVICE__PLAINTEXT_HOSTS": '["redis", "postgres"]'}, {"gateway-unencrypted", "all-countries"}),
     ],
 )
 def test_production_asks_for_what_the_comment_says(variables, names, secrets):

@@ -6,7 +6,7 @@ from support_api import START, Api
 from otp_service.api.app import all_routes, create_app
 from otp_service.api.auth import PROVIDER_PATHS
 from otp_service.api.errors import PROBLEM_KINDS
-from otp_service.domain.applications import Scope
+from otp_service.domain.applications import KeyScope
 from otp_service.errors import OtpServiceError
 
 WITHOUT_API_KEY = {
@@ -84,7 +84,7 @@ def test_every_call_below_v1_needs_exactly_one_scope_or_proves_itself():
     assert protected == {route.rule for route in routes if route.rule.startswith("/v1/")} - signed
     assert {start for start in PROVIDER_PATHS if any(rule.startswith(start) for rule in signed)} == set(PROVIDER_PATHS)
     assert set(PROVIDER_PATHS) <= WITHOUT_API_KEY.keys()
-    assert {route.resource.scope for route in routes} == {None, *Scope}
+    assert {route.resource.scope for route in routes} == {None, *KeyScope}
 
 
 def test_a_start_and_a_check_go_past_flask(still_world):

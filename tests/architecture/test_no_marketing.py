@@ -19,7 +19,7 @@ from otp_service.gateways.base import InboundMessage
 from otp_service.services import inbound
 from otp_service.services.inbound import handle_message
 from otp_service.settings import Settings
-from otp_service.settings.messages import read_catalogue
+from otp_service.settings.messages import read_templates
 
 SPEC = build_specification(all_routes(with_metrics=True))
 OFFER = "Buy now: 50% off everything"
@@ -50,7 +50,7 @@ IN_WORDS = {
 }
 """Members that are of no form by the specification alone, and why none of them is the text of a message."""
 SPEAK_TO_GATEWAYS = {"services/delivery.py", "services/inbound.py", "cli/gateway.py"}
-"""What makes a message: of a verification, of a reply out of the catalogue, and the operator's fixed test."""
+"""What makes a message: of a verification, of a reply out of the templates, and the operator's fixed test."""
 LINKS = [
     "https://acme.example/sale", "HTTP://x", "www.acme", "acme.example", "ACME.PK", "acme．example", "acme․example",
     "ａｃｍｅ.ｐｋ", "bit.ly/x7", "b\u200cit.l\u200cy", "بینک.پاک", "sub.acme.co.uk", "10.20.30.40", "8.8.8.8",
@@ -167,7 +167,7 @@ def test_a_reply_is_of_the_catalogue_whatever_was_written(world: World):
     assert inbound.send_replies(context) == 1
     texts = [one.text for one in context.store.mailbox.messages("shop", None)]
 
-    assert texts[0] == context.catalogue.languages["en"].replies[Meaning.HELP].filled({"brand": "Acme Shop"})
+    assert texts[0] == context.templates.languages["en"].replies[Meaning.HELP].fill({"brand": "Acme Shop"})
 
 
 # --- texts ---------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def refusal(folder: Path, text: str, **purposes: object) -> str:
     (folder / "en.toml").write_text(text, encoding="utf-8")
     settings = Settings.model_validate({"messages": {"directory": str(folder)}, "purposes": purposes})
     with pytest.raises(ConfigurationError) as refused:
-        read_catalogue(settings)
+        read_templates(settings)
     return str(refused.value)
 
 
@@ -227,7 +227,7 @@ def brand(name: str, origin: str | None) -> Settings:
     [("Acme.pk", "acme.pk"), ("Acme.PK", "login.acme.pk"), ("Acme Shop", None), ("St. Mary", None), ("A.B. Co", None)],
 )
 def test_a_brand_may_be_the_domain_name_of_its_own_origin(name: str, origin: str | None):
-    assert brand(name, origin).named_applications["shop"].title == name
+    assert brand(name, origin).named_applications["shop"].brand == name
 
 
 @pytest.mark.parametrize(
@@ -240,8 +240,8 @@ def test_a_brand_is_no_link_to_elsewhere(name: str, origin: str | None):
 
 
 def test_the_replies_of_the_package_are_in_every_language_and_name_the_brand():
-    catalogue = read_catalogue(Settings())
-    for language in catalogue.languages.values():
+    templates = read_templates(Settings())
+    for language in templates.languages.values():
         assert language.replies.keys() == {Meaning.STOP, Meaning.HELP}
         assert all(reply.names == ("brand",) for reply in language.replies.values())
     assert (PACKAGE / "messages").is_dir()

@@ -16,7 +16,7 @@ from support_ledger import make_ledger
 from support_outbox import Scripted, Sender, refused, timed_out
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.people import Evidence, SuppressionSource
 from otp_service.domain.templates import Message
 from otp_service.domain.verification import DeliveryStatus
@@ -85,7 +85,9 @@ def _fly(installation: Installation, to: str) -> None:
     with pytest.raises(RateLimitedError):
         shop.start(to, **members)
     handle_message(context, "third", InboundMessage(f"from {to}", to, "STOP"))
-    freeze(context, named(context.keyring, parse_destination(to, None)), "shop", SuppressionSource.API, "lost phone")
+    freeze(
+        context, subject_key(context.keyring, parse_destination(to, None)), "shop", SuppressionSource.API, "lost phone"
+    )
     record_events(context)
 
     assert shop.read(waiting).verification.status == "canceled"

@@ -12,7 +12,7 @@ from support_ledger import make_ledger
 from support_outbox import deliver_all
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services.inbound import handle_message
@@ -50,7 +50,7 @@ def _fly(shop: Caller, to: str) -> None:
     for text in ("STOP", "START"):
         handle_message(context, "sandbox", InboundMessage(f"from {to} {text}", to, text))
     record_events(context)
-    erase(context, named(context.keyring, parse_destination(to, None)), None)
+    erase(context, subject_key(context.keyring, parse_destination(to, None)), None)
 
 
 def test_after_its_time_nothing_tells_of_a_number(installation: Installation, still_world: World, file: Path):
@@ -66,7 +66,7 @@ def test_after_its_time_nothing_tells_of_a_number(installation: Installation, st
     assert traces() == {"redis", "ledger"}
     still_world.advance(LONGEST + 2 * DAY)
     _fly(shop, ANOTHER)
-    Purger(shop.context, installation.settings.retention.keeping, lambda: False).purge_now()
+    Purger(shop.context, installation.settings.retention.days, lambda: False).purge_now()
     shop.context.store.events.trim()
     shop.context.ledger.database.close()
 

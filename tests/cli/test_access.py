@@ -12,7 +12,7 @@ from support_cli import rows as table_rows
 
 from otp_service.bootstrap import install
 from otp_service.cli.common import operator_login
-from otp_service.domain.applications import NO_APPLICATION, Scope
+from otp_service.domain.applications import NO_APPLICATION, KeyScope
 from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import UnauthenticatedError
 from otp_service.services.access import authenticate
@@ -82,7 +82,7 @@ def test_a_key_is_made_and_printed_alone(environ):
     assert row[0] in result.stderr
     assert row[1:4] == ["shop", "verify", "anywhere"]
     assert row[5:] == ["never", "valid"]
-    assert (found.application.name, found.key.id, found.key.scopes) == ("shop", row[0], {Scope.VERIFY})
+    assert (found.application.name, found.key.id, found.key.scopes) == ("shop", row[0], {KeyScope.VERIFY})
 
 
 def test_a_key_has_the_scopes_and_addresses_that_are_given(environ):
@@ -91,7 +91,10 @@ def test_a_key_has_the_scopes_and_addresses_that_are_given(environ):
     (row,) = rows(environ, "key", "list", "bank")
 
     assert row[2:4] == ["consent,subjects", "192.0.2.0/24,2001:db8::1/128"]
-    assert authenticate(context(environ), secret, lambda: "192.0.2.9").key.scopes == {Scope.CONSENT, Scope.SUBJECTS}
+    assert authenticate(context(environ), secret, lambda: "192.0.2.9").key.scopes == {
+        KeyScope.CONSENT,
+        KeyScope.SUBJECTS,
+    }
     with pytest.raises(UnauthenticatedError):
         authenticate(context(environ), secret, lambda: "192.0.3.9")
 
@@ -102,7 +105,7 @@ def test_a_key_for_operators_is_of_no_application(environ):
     found = authenticate(context(environ), secret, lambda: "127.0.0.1")
 
     assert row[1:3] == ["(operators)", "admin"]
-    assert (found.application, found.key.application, found.key.scopes) == (None, NO_APPLICATION, {Scope.ADMIN})
+    assert (found.application, found.key.application, found.key.scopes) == (None, NO_APPLICATION, {KeyScope.ADMIN})
 
 
 @pytest.mark.parametrize(
@@ -149,7 +152,7 @@ def test_a_key_for_operators_is_rotated_and_revoked_like_any(environ):
     ok(environ, "key", "add", "--admin")
     name = rows(environ, "key", "list")[0][0]
     new = ok(environ, "key", "rotate", name).strip()
-    assert authenticate(context(environ), new, lambda: None).key.scopes == {Scope.ADMIN}
+    assert authenticate(context(environ), new, lambda: None).key.scopes == {KeyScope.ADMIN}
     said, again = (run("key", "revoke", name, "--yes", environ=environ).stdout.splitlines()[-1] for _ in range(2))
     assert said == again, "when it was revoked first"
     assert said.startswith(f"The key {name} of operators is revoked, since 2")
@@ -219,7 +222,7 @@ def test_an_application_may_be_given_as_json(environ, tmp_path):
     file.write_text(json.dumps({"purposes": ["login"], "countries": ["PK"], "spend": {}}))
     ok(environ, "application", "add", "club", str(file))
 
-    assert context(environ).applications["club"].title == "club"
+    assert context(environ).applications["club"].brand == "club"
 
 
 @pytest.mark.parametrize(
@@ -272,5 +275,5 @@ def test_the_ledger_is_made_by_the_first_command_that_changes_it(tmp_path):
     assert not file.exists()
 
     secret = ok(environ, "key", "add", "--admin").strip()
-    assert authenticate(context(environ), secret, lambda: None).key.scopes == {Scope.ADMIN}
+    assert authenticate(context(environ), secret, lambda: None).key.scopes == {KeyScope.ADMIN}
     assert file.stat().st_mode & 0o077 == 0

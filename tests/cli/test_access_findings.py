@@ -8,10 +8,10 @@ from support_operators import CLUB
 
 from otp_service.bootstrap import install
 from otp_service.cli.doctor import Level, access_diagnoses
-from otp_service.domain.applications import Scope
+from otp_service.domain.applications import KeyScope
 from otp_service.services.access import add_application, issue_key, revoke_key
 from otp_service.settings import settings_from
-from otp_service.settings.stored import section_of, text_of
+from otp_service.settings.stored import dump_section, parse_section
 
 NOW = 1_795_000_000_000
 SILENT = "redis://127.0.0.1:1/0"
@@ -36,7 +36,7 @@ def test_an_application_that_nobody_can_use_is_told_until_it_has_a_key_anywhere(
     one = installed(url, applications={"shop": {**CLUB, "keys": []}})
     assert found(one) == [NO_KEY]
 
-    issued = issue_key(one.context, "shop", [Scope.VERIFY], (), "tests")
+    issued = issue_key(one.context, "shop", [KeyScope.VERIFY], (), "tests")
     assert found(one) == []
 
     revoke_key(one.context, issued.key.id, "tests")
@@ -45,9 +45,9 @@ def test_an_application_that_nobody_can_use_is_told_until_it_has_a_key_anywhere(
 
 def test_applications_of_the_ledger_are_looked_at_like_those_of_the_configuration(url):
     one = installed(url, routes=[{"gateways": ["sandbox"], "countries": ["PK", "GB"]}])
-    abroad = section_of({**CLUB, "countries": ["AE", "SA"], "region": None})
-    add_application(one.context, "club", text_of(abroad), "tests")
-    issue_key(one.context, "club", [Scope.VERIFY], (), "tests")
+    abroad = parse_section({**CLUB, "countries": ["AE", "SA"], "region": None})
+    add_application(one.context, "club", dump_section(abroad), "tests")
+    issue_key(one.context, "club", [KeyScope.VERIFY], (), "tests")
     told = found(one)
 
     assert {subject for _, subject, _ in told} == {"applications.club"}
@@ -73,7 +73,7 @@ def test_a_ledger_that_cannot_be_asked_is_not_told_twice_nor_made(tmp_path):
 def test_an_application_of_the_ledger_without_a_ceiling_is_told_in_production(url):
     one = installed(url)
     unbounded = (Level.WARN, "applications.club.spend")
-    add_application(one.context, "club", text_of(section_of({**CLUB, "spend": {"day": "none"}})), "tests")
+    add_application(one.context, "club", dump_section(parse_section({**CLUB, "spend": {"day": "none"}})), "tests")
     production = one.settings.model_copy(update={"environment": "production"})
 
     told = [(f.level, f.subject) for f in access_diagnoses(production, one.context, NOW)]

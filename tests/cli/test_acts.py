@@ -10,7 +10,7 @@ from support_cli import configured, rows, run
 from support_installation import NUMBER
 
 from otp_service.bootstrap import install, prepare
-from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.people import SuppressionSource
 from otp_service.services.suppressions import freeze, unfreeze
 from otp_service.settings import load_settings
@@ -37,7 +37,7 @@ def shop(environ, valkey):
     prepare(installation)
     caller = Caller(installation)
     caller.start()
-    number = named(installation.context.keyring, parse_destination(NUMBER, None))
+    number = subject_key(installation.context.keyring, parse_destination(NUMBER, None))
     valkey.client.set(keys.cooldown(number.bucket, number.pseudonym), "a wait", ex=60)
     valkey.client.set(keys.country("shop", "PK"), b"\x81\xa1u\x01", ex=60)
     return caller
@@ -107,7 +107,7 @@ def test_what_came_to_nothing_is_no_act(environ, tmp_path):
 
 
 def test_what_an_application_does_for_itself_is_no_act(environ, shop):
-    number = named(shop.context.keyring, parse_destination(NUMBER, None))
+    number = subject_key(shop.context.keyring, parse_destination(NUMBER, None))
     freeze(shop.context, number, "shop", SuppressionSource.API)
     unfreeze(shop.context, number, "shop", SuppressionSource.API)
 

@@ -33,22 +33,22 @@ def doctor(environ):
 @pytest.mark.parametrize(
     ("health", "sentence"),
     [
-        (GatewayHealth(BreakerState.OPEN, opens_in=29_001),
+        (GatewayHealth(BreakerState.OPEN, probe_in=29_001),
          "It is resting after failures, for 30 s yet."),
         (GatewayHealth(BreakerState.HALF_OPEN),
          "It is to be tried with the next message."),
-        (GatewayHealth(BreakerState.OPEN, by_hand="cli:ali", opens_in=3_600_000),
+        (GatewayHealth(BreakerState.OPEN, opened_by="cli:ali", probe_in=3_600_000),
          "It is paused by cli:ali, for 1 h yet."),
     ],
 )  # fmt: skip
 def test_a_gateway_that_is_left_alone_is_told(health, sentence):
     (finding,) = diagnose(GATEWAY, ("primary", health))
     assert (finding.level, finding.subject, finding.sentence) == (Level.WARN, "gateways.primary", sentence)
-    assert ("gateway resume primary" in finding.action) == bool(health.by_hand)
+    assert ("gateway resume primary" in finding.action) == bool(health.opened_by)
 
 
 def test_a_gateway_that_refuses_our_account_has_to_be_mended():
-    health = GatewayHealth(BreakerState.OPEN, opens_in=29_001, refusal="account 20003", refused=90_000)
+    health = GatewayHealth(BreakerState.OPEN, probe_in=29_001, refusal="account 20003", refused=90_000)
     refused_us, left_alone = diagnose(GATEWAY, ("primary", health))
 
     assert (refused_us.level, refused_us.subject) == (Level.FAIL, "gateways.primary")

@@ -18,7 +18,7 @@ from otp_service.domain.keyring import api_key_hash
 from otp_service.domain.numbers import parse_destination
 from otp_service.errors import ConfigurationError
 from otp_service.settings import load_settings, settings_from
-from otp_service.settings.sources import merged
+from otp_service.settings.sources import merge
 
 KEY = "otp_a key with 'quotes'"
 
@@ -285,7 +285,7 @@ def test_who_has_not_read_the_environment_of_make_run_is_told(tmp_path, monkeypa
 
 def guide_of(configured, tmp_path):
     keys = {"keys": {"root": f"k:{_material(tmp_path)}", "pseudonym": _material(tmp_path)}}
-    settings = settings_from(merged(cli_dev.merge_settings(configured, KEY), keys))
+    settings = settings_from(merge(cli_dev.merge_settings(configured, KEY), keys))
     return guide("http://x", KEY, settings, tmp_path / "my data" / "env")
 
 

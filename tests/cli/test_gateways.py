@@ -9,7 +9,7 @@ from support_cli import configured, rows, run
 from support_outbox import Scripted, Sender, refused
 
 from otp_service.bootstrap import install
-from otp_service.domain.verification import Call
+from otp_service.domain.verification import CallResult
 from otp_service.settings import load_settings
 
 GATEWAYS = {
@@ -111,7 +111,7 @@ def test_a_gateway_that_has_rested_is_to_be_tried(valkey, environ, shop):
 
 
 def test_a_gateway_that_throttles_is_told_with_its_pause(environ, shop):
-    shop.context.store.health.observe("first", "dp_1", Call.THROTTLED, 60_000)
+    shop.context.store.health.observe("first", "dp_1", CallResult.THROTTLED, 60_000)
 
     assert re.fullmatch(f"waiting, as its provider asked, until {TIME}", status(environ)["first"][0])
 

@@ -4,8 +4,8 @@ import pytest
 from support_caller import Caller
 from support_cli import configured, run
 from support_events import record_events
-from support_happenings import EVIDENCE
 from support_installation import NUMBER
+from support_ledger_events import EVIDENCE
 from support_outbox import deliver_all
 
 from otp_service.bootstrap import install

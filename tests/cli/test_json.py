@@ -10,8 +10,8 @@ from support_caller import Caller
 from support_cli import configured, run
 from support_events import record_events
 from support_guard import modes
-from support_happenings import EVIDENCE
 from support_installation import NUMBER, tree
+from support_ledger_events import EVIDENCE
 from support_outbox import Scripted, Sender, refused, timed_out
 
 from otp_service.bootstrap import install

@@ -17,7 +17,7 @@ from support_outbox import Scripted, Sender, refused, timed_out
 
 from otp_service.bootstrap import install
 from otp_service.cli import output
-from otp_service.domain.verification import Call
+from otp_service.domain.verification import CallResult
 from otp_service.settings import load_settings
 
 COLUMNS = 80
@@ -63,7 +63,7 @@ def busy(shop):
     sender = Sender(shop, **dict(zip(GATEWAYS, calls, strict=True)))
     sender.deliver()
     shop.context.store.health.open("second", 90 * 60_000, "cli:ali")
-    shop.context.store.health.observe("second", "dp_1", Call.THROTTLED, 3600_000)
+    shop.context.store.health.observe("second", "dp_1", CallResult.THROTTLED, 3600_000)
     return ids
 
 

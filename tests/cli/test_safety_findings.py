@@ -46,7 +46,7 @@ def test_a_sound_installation_has_no_finding(environment):
     assert found(environment=environment) == []
 
 
-CLEAR = ("redis.url", "redis-in-the-clear")
+CLEAR = ("redis.url", "redis-unencrypted")
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_what_is_in_the_clear_fails_in_production_and_warns_in_development(envir
     }
 
     assert told(environment=environment, **sections) == [
-        (level, "ledger.url", "ledger-in-the-clear"),
-        (level, "gateways.second.url", "gateway-in-the-clear"),
-        (level, "policies.simswap.base_url", "policy-in-the-clear"),
+        (level, "ledger.url", "ledger-unencrypted"),
+        (level, "gateways.second.url", "gateway-unencrypted"),
+        (level, "policies.simswap.base_url", "policy-unencrypted"),
     ]
 
 
@@ -139,7 +139,7 @@ def test_encryption_to_whoever_answers_fails_in_production_and_warns_in_developm
     findings = found(redis, environment=environment, **sections)
 
     assert [(one.level, one.subject, one.name) for one in findings] == [
-        (level, subject, "any-certificate") for subject in subjects
+        (level, subject, "certificate-not-verified") for subject in subjects
     ]
 
 

@@ -230,7 +230,7 @@ def test_worker_works_until_it_is_asked_to_end(launch, valkey):
 
 
 def test_a_server_that_is_to_end_serves_on_until_proxies_have_noticed(tmp_path, valkey):
-    with running(tmp_path, valkey, workers=0, http={"leave_after": 3.0}) as service:
+    with running(tmp_path, valkey, workers=0, http={"shutdown_delay": 3.0}) as service:
         (serve,) = service.children
         kept = requests.Session()
         kept.headers["Authorization"] = f"Bearer {API_KEY}"

@@ -5,12 +5,12 @@ import json
 import pytest
 from support_caller import Caller
 from support_cli import configured, rows, run
-from support_happenings import EVIDENCE
 from support_installation import NUMBER, key, tree
 from support_ledger import VARIABLE, make_ledger
+from support_ledger_events import EVIDENCE
 
 from otp_service.bootstrap import install
-from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.services.consents import give_consent
@@ -94,7 +94,7 @@ def test_who_said_so_and_when_is_shown(environ, shop):
 
 
 def test_what_the_person_said_is_lifted_with_a_reason_only(environ, shop):
-    to = named(shop.context.keyring, parse_destination(NUMBER, None))
+    to = subject_key(shop.context.keyring, parse_destination(NUMBER, None))
     add_suppressions(
         shop.context, (Suppression(to.pseudonym, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND),)
     )
@@ -217,7 +217,7 @@ def test_more_numbers_than_fit_a_transaction_are_imported(environ, shop):
 
 
 def consented(shop):
-    to = named(shop.context.keyring, parse_destination(NUMBER, None))
+    to = subject_key(shop.context.keyring, parse_destination(NUMBER, None))
     give_consent(shop.context, shop.application, to, "login", EVIDENCE)
 
 

@@ -16,7 +16,7 @@ from support_installation import API_KEY, NUMBER, World
 from support_sources import ROOT
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from otp_service.domain.verification import DeliveryStatus, Reason
+from otp_service.domain.verification import CheckFailure, DeliveryStatus
 
 GUIDE = (ROOT / "docs" / "integration.md").read_text(encoding="utf-8")
 IP = "203.0.113.7"
@@ -179,7 +179,7 @@ def _first_cells(heading: str) -> set[str]:
 
 
 def test_the_guide_has_a_sentence_for_every_result_and_every_state_of_a_message():
-    assert set(Reason) <= _first_cells("A check, by `reason`")
+    assert set(CheckFailure) <= _first_cells("A check, by `reason`")
     assert set(DeliveryStatus) <= _first_cells("are in\n`deliveries`")
 
 

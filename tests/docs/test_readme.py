@@ -6,12 +6,12 @@ from dataclasses import fields, replace
 from importlib.metadata import distribution
 
 import pytest
-from support_messages import CATALOGUE, LANGUAGES, wording
+from support_messages import CATALOGUE, LANGUAGES, message_content
 from support_sources import ROOT, committed_files
 
 from otp_service.api.verifications import CaughtMessageAnswer, CheckAnswer, DeliveryAnswer, VerificationAnswer
 from otp_service.domain.payments import Transaction
-from otp_service.domain.templates import write
+from otp_service.domain.templates import render_message
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,10 +50,10 @@ def test_its_answers_have_exactly_the_members_of_an_answer():
 )
 def test_its_messages_are_those_that_are_sent(payment, minutes, shown):
     (text,) = re.findall(shown, " ".join(README.split()))
-    values = wording("en", payment, minutes=minutes, title="Dev Shop")
+    values = message_content("en", payment, minutes=minutes, brand="Dev Shop")
     (code,) = re.findall(r"\b\d{6}\b", text)
 
-    assert text == write(CATALOGUE, replace(values, code=code)).text
+    assert text == render_message(CATALOGUE, replace(values, code=code)).text
 
 
 def test_every_document_is_two_clicks_away():

@@ -12,7 +12,7 @@ from otp_service.domain.keyring import new_key
 from otp_service.gateways.base import FailureKind, GatewaySettings
 from otp_service.gateways.sandbox import ConnectionFault, SandboxGateway, SandboxReceipt
 from otp_service.settings import settings_from
-from otp_service.settings.sources import merged
+from otp_service.settings.sources import merge
 
 PAGE = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
 BLOCKS = [tomllib.loads(block) for block in re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)]
@@ -54,7 +54,7 @@ def test_it_explains_exactly_the_members_of_a_section_and_of_a_report():
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: "-".join(block["gateways"]))
 def test_its_examples_are_valid_for_dev(block):
     keys = {"keys": {"root": f"k:{new_key()}", "pseudonym": new_key()}}
-    settings = settings_from(merged(dev.merge_settings(block, "otp_key"), keys))
+    settings = settings_from(merge(dev.merge_settings(block, "otp_key"), keys))
 
     assert set(block["gateways"]) <= set(settings.gateways)
 

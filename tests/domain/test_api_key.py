@@ -4,14 +4,14 @@ import re
 
 import pytest
 
-from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey, Scope, networks_of, new_key_id
+from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey, KeyScope, new_key_id, parse_networks
 from otp_service.errors import InvalidRequestError
 
 NOW = 1_795_000_000_000
 
 
 def key(*addresses: str, **members) -> ApiKey:
-    return ApiKey("ak_1", "shop", "sha256:1", frozenset({Scope.VERIFY}), networks_of(addresses), **members)
+    return ApiKey("ak_1", "shop", "sha256:1", frozenset({KeyScope.VERIFY}), parse_networks(addresses), **members)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_key_with_an_address_list_is_of_use_from_there_only(addresses, address
 
 
 def test_an_address_list_names_each_network_once_in_one_spelling():
-    found = networks_of(["192.0.2.7", "192.0.2.0/255.255.255.0", "2001:DB8:0::/48", "192.0.2.7/32"])
+    found = parse_networks(["192.0.2.7", "192.0.2.0/255.255.255.0", "2001:DB8:0::/48", "192.0.2.7/32"])
 
     assert list(map(str, found)) == ["192.0.2.7/32", "192.0.2.0/24", "2001:db8::/48"]
 
@@ -66,7 +66,7 @@ def test_an_address_list_names_each_network_once_in_one_spelling():
 )  # fmt: skip
 def test_what_is_no_network_is_refused_with_its_place(text):
     with pytest.raises(InvalidRequestError) as refused:
-        networks_of(["192.0.2.7", text])
+        parse_networks(["192.0.2.7", text])
 
     assert [fault.pointer for fault in refused.value.faults] == ["/addresses/1"]
 
@@ -78,4 +78,4 @@ def test_a_name_of_a_key_is_random_and_no_key_shows_its_hash():
 
 
 def test_no_key_of_an_application_may_administer():
-    assert {Scope.VERIFY, Scope.CONSENT, Scope.SUBJECTS} == APPLICATION_SCOPES
+    assert {KeyScope.VERIFY, KeyScope.CONSENT, KeyScope.SUBJECTS} == APPLICATION_SCOPES

@@ -2,14 +2,14 @@
 
 import pytest
 
-from otp_service.domain.guard import Scope, Strategy, Waits, Window
-from otp_service.domain.guard_model import Moving, Run, Shelf, Standing
+from otp_service.domain.guard import LimitScope, Strategy, Waits, Window
+from otp_service.domain.guard_model import ExpiringItems, MovingWindow, Reputation, Streak
 
-MOVING = Window("test", Scope.NUMBER, Strategy.MOVING_WINDOW, 2, 60)
+MOVING = Window("test", LimitScope.NUMBER, Strategy.MOVING_WINDOW, 2, 60)
 
 
 def test_a_moving_window_is_full_until_its_oldest_event_is_older_than_the_window() -> None:
-    window = Moving()
+    window = MovingWindow()
     for now in (0, 10_000):
         assert window.wait(MOVING, 2, now) == 0
         window.spend(MOVING, now)
@@ -21,11 +21,11 @@ def test_a_moving_window_is_full_until_its_oldest_event_is_older_than_the_window
 
 @pytest.mark.parametrize(("now", "left"), [(0, 30_000), (29_999, 1), (30_000, 0), (3_600_000, 0)])
 def test_a_wait_ends_to_the_millisecond(now: int, left: int) -> None:
-    assert Run(1, 0).left(Waits("test", (30_000, 60_000), 3_600_000), now) == left
+    assert Streak(1, 0).left(Waits("test", (30_000, 60_000), 3_600_000), now) == left
 
 
 def test_the_last_wait_repeats_and_a_run_that_is_old_begins_anew() -> None:
-    rule, run = Waits("test", (30_000, 60_000), 3_600_000), Run()
+    rule, run = Waits("test", (30_000, 60_000), 3_600_000), Streak()
     for now in (0, 100_000, 200_000):
         run = run.longer(rule, now)
     assert (run.length, run.left(rule, 200_000)) == (3, 60_000)
@@ -35,7 +35,7 @@ def test_the_last_wait_repeats_and_a_run_that_is_old_begins_anew() -> None:
 
 
 def test_of_many_contexts_the_oldest_is_forgotten() -> None:
-    standing = Standing()
+    standing = Reputation()
     for now, context in enumerate(["one", "two", "one", "three"]):
         standing.approve(context, "shop", 2, now)
 
@@ -44,7 +44,7 @@ def test_of_many_contexts_the_oldest_is_forgotten() -> None:
 
 
 def test_what_is_not_kept_again_is_forgotten_in_time() -> None:
-    shelf = Shelf(set)
+    shelf = ExpiringItems(set)
     shelf.put("somebody", {1}, 1000)
 
     assert shelf.get("somebody", 999) == {1}

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from otp_service.domain.people import LONGEST, Meaning, Vocabulary, Words, plain
-from otp_service.settings.sections import InboundSettings, our_words
+from otp_service.domain.people import MAX_KEYWORD_LENGTH, KeywordMatcher, Keywords, Meaning, normalise_message
+from otp_service.settings.sections import InboundSettings, default_keywords
 
-OURS = InboundSettings().policy.vocabulary
+OURS = InboundSettings().policy.keywords
 WRITTEN = tomllib.loads(Path(__file__).with_name("written_back.toml").read_text(encoding="utf-8"))
 STOP = WRITTEN["stop"]
 START = [
@@ -47,7 +47,7 @@ def test_the_tables_are_long_and_say_nothing_twice():
 
 @pytest.mark.parametrize("language", ["en", "ur", "ur-Latn", "ar"])
 def test_every_language_of_our_messages_has_words_for_each(language):
-    for meaning, languages in our_words().items():
+    for meaning, languages in default_keywords().items():
         words = languages[language]
         assert words.whole
         assert all(OURS.meaning(word) is meaning for word in (*words.whole, *words.firm))
@@ -59,12 +59,12 @@ def test_what_the_industry_expects_is_among_them():
     stop = {"stop", "end", "cancel", "unsubscribe", "quit", "stopall", "optout", "revoke"}
 
     assert {OURS.meaning(word) for word in stop} == {Meaning.STOP}
-    assert set(our_words()[Meaning.HELP]["en"].whole) == {"help", "info"}
+    assert set(default_keywords()[Meaning.HELP]["en"].whole) == {"help", "info"}
     assert OURS.meaning("yes") is Meaning.OTHER
 
 
 def test_further_words_come_from_the_configuration():
-    further = InboundSettings(stop=("Arrêt", "ローカル 停止"), start=("yes",)).policy.vocabulary
+    further = InboundSettings(stop=("Arrêt", "ローカル 停止"), start=("yes",)).policy.keywords
 
     assert [further.meaning(text) for text in ("ARRET", "arrêt.", "ローカル 停止")] == [Meaning.STOP] * 3
     assert further.meaning("Yes!") is Meaning.START
@@ -76,27 +76,27 @@ def test_further_words_come_from_the_configuration():
     [
         (Meaning.STOP, "...", "is empty"),
         (Meaning.STOP, "\u200f", "is empty"),
-        (Meaning.STOP, "x" * (LONGEST + 1), "longer than"),
+        (Meaning.STOP, "x" * (MAX_KEYWORD_LENGTH + 1), "longer than"),
         (Meaning.START, "Stop!", "means stop already"),
         (Meaning.HELP, "ＢＡＮＤ", "means stop already"),
     ],
 )
 def test_a_word_that_could_not_be_understood_is_refused(meaning, word, fault):
     with pytest.raises(ValueError, match=fault):
-        Vocabulary({Meaning.STOP: [Words(("stop", "band"))]}, {meaning: [word]})
+        KeywordMatcher({Meaning.STOP: [Keywords(("stop", "band"))]}, {meaning: [word]})
 
 
 def test_a_long_line_is_no_word_of_ours():
-    assert OURS.meaning("stop" + " " * (LONGEST - 4)) is Meaning.STOP
-    assert OURS.meaning("stop" + " " * (LONGEST - 3)) is Meaning.OTHER
+    assert OURS.meaning("stop" + " " * (MAX_KEYWORD_LENGTH - 4)) is Meaning.STOP
+    assert OURS.meaning("stop" + " " * (MAX_KEYWORD_LENGTH - 3)) is Meaning.OTHER
 
 
-@given(st.text(max_size=2 * LONGEST))
+@given(st.text(max_size=2 * MAX_KEYWORD_LENGTH))
 def test_any_message_has_a_meaning_and_the_same_one_however_it_is_composed(text):
     meaning = OURS.meaning(text)
 
-    assert plain(plain(text)) == plain(text)
-    if len(text) <= LONGEST and len(unicodedata.normalize("NFD", text)) <= LONGEST:
+    assert normalise_message(normalise_message(text)) == normalise_message(text)
+    if len(text) <= MAX_KEYWORD_LENGTH and len(unicodedata.normalize("NFD", text)) <= MAX_KEYWORD_LENGTH:
         assert OURS.meaning(unicodedata.normalize("NFD", text)) is meaning
 
 

@@ -5,9 +5,9 @@ import base64
 import pytest
 
 from otp_service.domain.keyring import (
+    CodeBinding,
     Keyring,
     SealBrokenError,
-    Subject,
     api_key_hash,
     new_dispatch_id,
     new_key,
@@ -18,7 +18,7 @@ from otp_service.domain.payments import Transaction
 from otp_service.errors import ConfigurationError
 
 OLD, NEW, PSEUDONYM = (bytes(range(start, start + 32)) for start in (0, 32, 64))
-SUBJECT = Subject("shop", "vf_k1_00" + "a" * 32, "pseudonym", "login", "")
+SUBJECT = CodeBinding("shop", "vf_k1_00" + "a" * 32, "pseudonym", "login", "")
 
 
 @pytest.fixture
@@ -29,15 +29,15 @@ def keyring() -> Keyring:
 @pytest.mark.parametrize(
     "changed",
     [
-        Subject("bank", SUBJECT.verification_id, "pseudonym", "login", ""),
-        Subject("shop", "vf_k1_00" + "b" * 32, "pseudonym", "login", ""),
-        Subject("shop", SUBJECT.verification_id, "another", "login", ""),
-        Subject("shop", SUBJECT.verification_id, "pseudonym", "payment", ""),
-        Subject("shop", SUBJECT.verification_id, "pseudonym", "login", "x"),
-        Subject("shop", SUBJECT.verification_id, "pseudonymlogin", "", ""),
+        CodeBinding("bank", SUBJECT.verification_id, "pseudonym", "login", ""),
+        CodeBinding("shop", "vf_k1_00" + "b" * 32, "pseudonym", "login", ""),
+        CodeBinding("shop", SUBJECT.verification_id, "another", "login", ""),
+        CodeBinding("shop", SUBJECT.verification_id, "pseudonym", "payment", ""),
+        CodeBinding("shop", SUBJECT.verification_id, "pseudonym", "login", "x"),
+        CodeBinding("shop", SUBJECT.verification_id, "pseudonymlogin", "", ""),
     ],
 )
-def test_a_code_is_bound_to_everything_it_is_for(keyring: Keyring, changed: Subject):
+def test_a_code_is_bound_to_everything_it_is_for(keyring: Keyring, changed: CodeBinding):
     assert keyring.code_key(changed) != keyring.code_key(SUBJECT)
 
 

@@ -38,7 +38,7 @@ def test_a_text_is_cut_at_the_borders_of_the_standard(text, parts):
 @given(st.one_of(GSM7, ANY))
 def test_every_part_fits_and_nothing_is_lost_or_torn(text):
     encoding, parts = encoding_of(text), segments(text)
-    room = encoding.alone if len(parts) == 1 else encoding.joined
+    room = encoding.single_length if len(parts) == 1 else encoding.part_length
 
     assert "".join(parts) == text
     for part in parts:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from otp_service.domain.guard import Scope, coarse_retry_after, parse_limits, whole_seconds
-from otp_service.domain.keyring import Keyring, retry_of
+from otp_service.domain.guard import LimitScope, coarse_retry_after, parse_limits, whole_seconds
+from otp_service.domain.keyring import Keyring, idempotent_request
 from otp_service.domain.numbers import network_of
 from otp_service.domain.templates import Message
 from otp_service.domain.verification import Channel, Purpose, PurposeKind, Resend, Route, Routes
@@ -45,7 +45,7 @@ def test_what_is_no_address_is_a_malformed_request(address: str):
 
 
 def test_limits_are_written_like_the_limits_library_and_ordered_by_window():
-    limits = parse_limits(Scope.NUMBER, ("10/day", "5/10 minutes"))
+    limits = parse_limits(LimitScope.NUMBER, ("10/day", "5/10 minutes"))
 
     assert [(limit.amount, limit.seconds) for limit in limits] == [(5, 600), (10, 86400)]
     assert {limit.name for limit in limits} == {"number/600", "number/86400"}
@@ -54,7 +54,7 @@ def test_limits_are_written_like_the_limits_library_and_ordered_by_window():
 @pytest.mark.parametrize("notations", [("often",), ("0/day",), ("5/day", "7/24 hours"), ("",)])
 def test_a_limit_that_makes_no_sense_refuses_to_start(notations: tuple[str, ...]):
     with pytest.raises(ConfigurationError):
-        parse_limits(Scope.NUMBER, notations)
+        parse_limits(LimitScope.NUMBER, notations)
 
 
 @pytest.mark.parametrize(
@@ -116,15 +116,15 @@ def test_the_last_resend_delay_repeats():
 
 def test_a_retry_is_the_same_request_by_the_same_application():
     body = {"to": "+923001234567", "purpose": "login"}
-    one = retry_of(KEYRING, "shop", "start", '"key"', body)
+    one = idempotent_request(KEYRING, "shop", "start", '"key"', body)
 
-    assert retry_of(KEYRING, "shop", "start", "key", dict(reversed(body.items()))) == one
-    assert retry_of(KEYRING, "bank", "start", "key", body).key != one.key
-    assert retry_of(KEYRING, "shop", "cancel", "key", body).fingerprint != one.fingerprint
-    assert retry_of(KEYRING, "shop", "start", "key", {}).fingerprint != one.fingerprint
+    assert idempotent_request(KEYRING, "shop", "start", "key", dict(reversed(body.items()))) == one
+    assert idempotent_request(KEYRING, "bank", "start", "key", body).key != one.key
+    assert idempotent_request(KEYRING, "shop", "cancel", "key", body).fingerprint != one.fingerprint
+    assert idempotent_request(KEYRING, "shop", "start", "key", {}).fingerprint != one.fingerprint
 
 
 @pytest.mark.parametrize("header", ["", " ", '""', "a b", "a\tb", "x" * 256, "ключ", "a\nb", "a,b"])
 def test_a_malformed_idempotency_key_is_refused(header: str):
     with pytest.raises(InvalidRequestError):
-        retry_of(KEYRING, "shop", "start", header, {})
+        idempotent_request(KEYRING, "shop", "start", header, {})

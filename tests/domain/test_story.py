@@ -8,7 +8,7 @@ from otp_service.domain.verification import BreakerState, Delivery, DeliveryStat
 from otp_service.services.number_history import DeliveryConditions, VerificationHistory, Why, explain
 
 WELL = GatewayHealth(BreakerState.CLOSED)
-BLOCKED = GatewayHealth(BreakerState.OPEN, opens_in=1000)
+BLOCKED = GatewayHealth(BreakerState.OPEN, probe_in=1000)
 THROTTLED = GatewayHealth(BreakerState.CLOSED, paused=1000)
 HALF_OPEN = GatewayHealth(BreakerState.HALF_OPEN)
 

@@ -5,8 +5,8 @@ from otp_service.domain.people import (
     Suppression,
     SuppressionScope,
     SuppressionSource,
-    freezes,
-    keeps_codes_back,
+    active_freezes,
+    is_suppressed,
 )
 
 FROZEN, ALL = SuppressionScope.FROZEN, SuppressionScope.ALL
@@ -20,20 +20,20 @@ def entry(scope=FROZEN, application="shop", *, lifted=False, reason=""):
 def test_a_number_is_frozen_until_that_is_lifted():
     first, again = entry(reason="case 1"), entry(reason="case 2")
 
-    assert freezes([first, again]) == (first, again)
-    assert freezes([first, again, entry(lifted=True)]) == ()
-    assert freezes([first, entry(lifted=True), again]) == (again,)
+    assert active_freezes([first, again]) == (first, again)
+    assert active_freezes([first, again, entry(lifted=True)]) == ()
+    assert active_freezes([first, entry(lifted=True), again]) == (again,)
 
 
 def test_a_freeze_of_one_application_is_not_lifted_by_another_nor_for_all():
     mine, theirs, everywhere = entry(), entry(application="bank"), entry(application=EVERY_APPLICATION)
     lifts = [entry(application=name, lifted=True) for name in ("bank", EVERY_APPLICATION)]
 
-    assert freezes([mine, theirs, everywhere, *lifts]) == (mine,)
+    assert active_freezes([mine, theirs, everywhere, *lifts]) == (mine,)
 
 
 def test_a_freeze_and_a_suppression_neither_make_nor_lift_each_other():
-    assert freezes([entry(), entry(ALL), entry(ALL, lifted=True)]) == (entry(),)
-    assert freezes([entry(ALL)]) == ()
-    assert keeps_codes_back([entry(ALL), entry(), entry(lifted=True)], 0)
-    assert not keeps_codes_back([entry()], 0)
+    assert active_freezes([entry(), entry(ALL), entry(ALL, lifted=True)]) == (entry(),)
+    assert active_freezes([entry(ALL)]) == ()
+    assert is_suppressed([entry(ALL), entry(), entry(lifted=True)], 0)
+    assert not is_suppressed([entry()], 0)

@@ -6,11 +6,11 @@ from support_bidi import shown
 from otp_service.domain.templates import (
     TemplateError,
     Variable,
-    faults_of_direction,
-    faults_of_spoken,
-    faults_of_words,
-    faults_of_written,
+    direction_faults,
     parse_template,
+    spoken_faults,
+    word_faults,
+    written_faults,
 )
 
 LOGIN = "Your {brand} code is {code}. It is valid for {minutes}. {never_share}"
@@ -25,11 +25,11 @@ def parsed(source):
 def test_a_template_is_read_as_it_is_written(text):
     template = parsed(text)
 
-    assert template.filled({name: f"{{{name}}}" for name in Variable}) == text.replace("{{", "{").replace("}}", "}")
+    assert template.fill({name: f"{{{name}}}" for name in Variable}) == text.replace("{{", "{").replace("}}", "}")
 
 
 def test_a_value_that_looks_like_a_variable_stays_what_it_is():
-    assert parsed("{payee} {code}").filled({"payee": "{code}{0}%s", "code": "1"}) == "{code}{0}%s 1"
+    assert parsed("{payee} {code}").fill({"payee": "{code}{0}%s", "code": "1"}) == "{code}{0}%s 1"
 
 
 @pytest.mark.parametrize(
@@ -77,12 +77,12 @@ def test_anything_but_a_plain_known_variable_is_refused(source, reason):
     ],
 )
 def test_words_that_could_harm_are_found(words, fault):
-    assert [one for one in faults_of_words(words) if fault in one]
+    assert [one for one in word_faults(words) if fault in one]
 
 
 @pytest.mark.parametrize("words", [LOGIN, SPOKEN, "call 1199 or 0300 1234", "می\u200cخواهم", "one. Two! {a}. {b}"])
 def test_harmless_words_pass(words):
-    assert list(faults_of_words(words)) == []
+    assert list(word_faults(words)) == []
 
 
 @pytest.mark.parametrize(
@@ -103,25 +103,23 @@ def test_harmless_words_pass(words):
     ],
 )
 def test_a_text_that_is_read_has_everything_in_its_place(source, fault):
-    assert list(faults_of_written(parsed(LOGIN), payment=False)) == []
-    assert [one for one in faults_of_written(parsed(source), payment=False) if fault in one]
+    assert list(written_faults(parsed(LOGIN), payment=False)) == []
+    assert [one for one in written_faults(parsed(source), payment=False) if fault in one]
 
 
 @pytest.mark.parametrize("name", ["amount", "payee", "account"])
 def test_a_payment_is_told_completely(name):
     whole = LOGIN + " {amount} {payee}{account}"
 
-    assert list(faults_of_written(parsed(whole), payment=True)) == []
-    assert list(faults_of_written(parsed(whole.replace(f"{{{name}}}", "")), payment=True)) == [
-        f"does not name {{{name}}}"
-    ]
+    assert list(written_faults(parsed(whole), payment=True)) == []
+    assert list(written_faults(parsed(whole.replace(f"{{{name}}}", "")), payment=True)) == [f"does not name {{{name}}}"]
 
 
 def test_a_text_that_is_heard_says_the_digits_twice():
-    assert list(faults_of_spoken(parsed(SPOKEN), payment=False)) == []
+    assert list(spoken_faults(parsed(SPOKEN), payment=False)) == []
     for source in (SPOKEN.replace(" Again: {digits}.", ""), SPOKEN + " {digits}"):
-        assert [one for one in faults_of_spoken(parsed(source), payment=False) if "exactly twice" in one]
-    assert len(list(faults_of_spoken(parsed("x"), payment=True))) == 7
+        assert [one for one in spoken_faults(parsed(source), payment=False) if "exactly twice" in one]
+    assert len(list(spoken_faults(parsed("x"), payment=True))) == 7
 
 
 @pytest.mark.parametrize(
@@ -136,13 +134,13 @@ def test_a_text_that_is_heard_says_the_digits_twice():
     ],
 )
 def test_a_right_to_left_line_that_could_be_reordered_is_found(line, fault):
-    assert [one for one in faults_of_direction(f"آپ کا کوڈ\n{line}\n{{code}}") if fault in one]
+    assert [one for one in direction_faults(f"آپ کا کوڈ\n{line}\n{{code}}") if fault in one]
 
 
 def test_the_rule_of_one_value_a_line_is_needed():
     assert "24 Shop" not in shown("آپ کا 24 Shop 1,500.00 PKR کوڈ")
     assert "PKR 1,500.00 24" in shown("رقم PKR 1,500.00 24 Shop")
-    assert list(faults_of_direction("آپ کا کوڈ\nرقم: {amount}\n{code}\nمیعاد: {minutes}۔ {never_share}")) == []
+    assert list(direction_faults("آپ کا کوڈ\nرقم: {amount}\n{code}\nمیعاد: {minutes}۔ {never_share}")) == []
 
 
 @pytest.mark.parametrize("base", [None, 0, 1])

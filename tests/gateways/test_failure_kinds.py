@@ -10,7 +10,7 @@ from support_missing import missing
 from support_outbox import FREE
 from support_smpp import SmppProvider, attempt, gateway_at
 
-from otp_service.domain.verification import Call
+from otp_service.domain.verification import CallResult
 from otp_service.gateways.base import FailureKind, GatewayError, Receipt
 from otp_service.gateways.smpp.protocol import FAILURES as SMPP
 from otp_service.gateways.twilio import FAILURES as TWILIO
@@ -150,12 +150,12 @@ def test_a_refused_account_goes_on_to_the_next_gateway_and_a_refused_message_doe
     assert follows.next in {NextStep.NEXT, NextStep.DEAD}
     if refuses_us:
         counts = (gateway, code) not in OF_THE_NUMBER
-        assert call_result(failed, 0.0, FREE) is (Call.BAD if counts else Call.WELL)
+        assert call_result(failed, 0.0, FREE) is (CallResult.BAD if counts else CallResult.WELL)
         assert not failed.ambiguous, "it was not taken"
     if failed.kind == "error":
-        assert call_result(failed, 0.0, FREE) is Call.BAD
+        assert call_result(failed, 0.0, FREE) is CallResult.BAD
     if refuses_it:
-        assert call_result(failed, 0.0, FREE) is Call.WELL
+        assert call_result(failed, 0.0, FREE) is CallResult.WELL
 
 
 @pytest.mark.parametrize(("gateway", "code"), sorted(OF_THE_SENDER, key=str))
@@ -163,7 +163,7 @@ def test_a_refused_sender_of_one_application_is_not_held_against_the_account_of_
     failed = failure(gateway, code, monkeypatch, replace(MESSAGE, sender="ACME"))
 
     assert (failed.kind, failed.message_specific) == ("account", True)
-    assert call_result(failed, 0.0, FREE) is Call.WELL
+    assert call_result(failed, 0.0, FREE) is CallResult.WELL
 
 
 @pytest.mark.parametrize("code", [0x0D, 0x0E, 0x0F, 0x53])

@@ -1,4 +1,4 @@
-"""A ledger of either kind, and happenings to record."""
+"""A ledger of either kind, and events to record."""
 
 from collections.abc import Iterator
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select
 
-from otp_service.domain.applications import NO_APPLICATION, ApiKey, Scope, networks_of, new_key_id
+from otp_service.domain.applications import NO_APPLICATION, ApiKey, KeyScope, new_key_id, parse_networks
 from otp_service.errors import ConflictError, NameTakenError
 from otp_service.ledger import access as module
 from otp_service.ledger.schema import api_keys
@@ -16,9 +16,11 @@ MINUTE = 60_000
 BY = "cli:ali"
 
 
-def key(application="shop", *scopes: Scope, addresses=()) -> ApiKey:
+def key(application="shop", *scopes: KeyScope, addresses=()) -> ApiKey:
     name = new_key_id()
-    return ApiKey(name, application, f"sha256:{name}", frozenset(scopes or {Scope.VERIFY}), networks_of(addresses))
+    return ApiKey(
+        name, application, f"sha256:{name}", frozenset(scopes or {KeyScope.VERIFY}), parse_networks(addresses)
+    )
 
 
 @pytest.fixture
@@ -33,9 +35,11 @@ def at(monkeypatch):
 
 
 def test_a_key_is_kept_as_it_was_made(ledger):
-    made = ledger.api_keys.add(key("shop", Scope.VERIFY, Scope.SUBJECTS, addresses=["192.0.2.0/24", "2001:db8::1"]), BY)
+    made = ledger.api_keys.add(
+        key("shop", KeyScope.VERIFY, KeyScope.SUBJECTS, addresses=["192.0.2.0/24", "2001:db8::1"]), BY
+    )
     other = ledger.api_keys.add(key("bank"), BY)
-    operators = ledger.api_keys.add(key(NO_APPLICATION, Scope.ADMIN), BY)
+    operators = ledger.api_keys.add(key(NO_APPLICATION, KeyScope.ADMIN), BY)
 
     assert made.created > 0
     assert ledger.api_keys.of("shop") == (made,)
@@ -54,7 +58,7 @@ def test_the_table_holds_nothing_that_a_caller_could_send(ledger):
 
 
 def test_a_rotation_leaves_both_for_the_overlap_with_the_same_rights(ledger, at):
-    old = ledger.api_keys.add(key("shop", Scope.VERIFY, Scope.CONSENT, addresses=["192.0.2.7"]), BY)
+    old = ledger.api_keys.add(key("shop", KeyScope.VERIFY, KeyScope.CONSENT, addresses=["192.0.2.7"]), BY)
     at(2 * DAY)
     ended, fresh = ledger.api_keys.rotate(old.id, "ak_new", "sha256:new", 5000, BY)
 
@@ -193,4 +197,4 @@ def test_a_scope_of_a_later_release_allows_nothing(ledger):
         connection.execute(api_keys.update().values(scopes="consents subjects webhooks"))
 
     (found,) = ledger.api_keys.of()
-    assert found.scopes == {Scope.SUBJECTS}
+    assert found.scopes == {KeyScope.SUBJECTS}

@@ -3,15 +3,21 @@
 import pytest
 from sqlalchemy import update
 
-from otp_service.domain.applications import ApiKey, Scope
-from otp_service.domain.people import Act, ActEntry, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.applications import ApiKey, KeyScope
+from otp_service.domain.people import (
+    OperatorAction,
+    OperatorActionEntry,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+)
 from otp_service.errors import ConflictError, NameTakenError, StoreUnavailableError
 from otp_service.ledger.database import LedgerDefectError
 from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import acts
 
 BY = "cli:ali"
-KEY = ApiKey("ak_1", "shop", "sha256:1", frozenset({Scope.VERIFY}))
+KEY = ApiKey("ak_1", "shop", "sha256:1", frozenset({KeyScope.VERIFY}))
 
 
 def told(ledger: Ledger) -> list[tuple[str, str, str, str]]:
@@ -51,7 +57,7 @@ def test_what_was_not_done_is_not_told(ledger: Ledger):
 
 
 def test_an_act_is_in_the_audit_chain(ledger: Ledger):
-    ledger.acts.add(ActEntry(Act.LIMITS_RESET, "cli:ali", about="number"))
+    ledger.acts.add(OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali", about="number"))
     (link,) = ledger.audit.links(0, 10)
 
     assert (link.entry.table, link.digest) == ("acts", link.entry.digest)
@@ -59,7 +65,7 @@ def test_an_act_is_in_the_audit_chain(ledger: Ledger):
 
 
 def test_what_is_done_elsewhere_is_recorded_around_it_if_it_came_to_anything(ledger: Ledger):
-    act = ActEntry(Act.LIMITS_RESET, "cli:ali")
+    act = OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali")
     assert (ledger.acts.around(act, lambda: 0), told(ledger)) == (0, [])
     assert ledger.acts.around(act, lambda: 3) == 3
 
@@ -72,7 +78,7 @@ def test_what_failed_and_may_have_been_done_is_recorded(ledger: Ledger):
         raise StoreUnavailableError("away")
 
     with pytest.raises(StoreUnavailableError):
-        ledger.acts.around(ActEntry(Act.LIMITS_RESET, "cli:ali"), fails)
+        ledger.acts.around(OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali"), fails)
 
     assert len(told(ledger)) == 1
 
@@ -80,14 +86,14 @@ def test_what_failed_and_may_have_been_done_is_recorded(ledger: Ledger):
 def test_an_act_is_recorded_with_what_says_anything_new_and_with_nothing_else(ledger: Ledger):
     entry = Suppression("p" * 22, "shop", SuppressionScope.ALL, SuppressionSource.OPERATOR)
     for _ in range(2):
-        ledger.suppressions.add([entry], ActEntry(Act.SUPPRESSION_ADDED, "cli:ali", "shop"))
-    ledger.people.erase("p" * 22, None, ActEntry(Act.SUBJECT_ERASED, "cli:ali"))
+        ledger.suppressions.add([entry], OperatorActionEntry(OperatorAction.SUPPRESSION_ADDED, "cli:ali", "shop"))
+    ledger.people.erase("p" * 22, None, OperatorActionEntry(OperatorAction.SUBJECT_ERASED, "cli:ali"))
 
     assert [one[0] for one in told(ledger)] == ["suppression-added", "subject-erased"]
 
 
 def test_it_cannot_be_changed(ledger: Ledger):
-    ledger.acts.add(ActEntry(Act.LIMITS_RESET, "cli:ali"))
+    ledger.acts.add(OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali"))
     with pytest.raises(LedgerDefectError, match="never changed"), ledger.database.write() as connection:
         connection.execute(update(acts).values(by="cli:sana"))
 
@@ -95,7 +101,7 @@ def test_it_cannot_be_changed(ledger: Ledger):
 
 
 def test_a_time_has_its_acts_alone(ledger: Ledger):
-    at = ledger.acts.add(ActEntry(Act.MIRROR_REBUILT, "cli:ali")).at
+    at = ledger.acts.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, "cli:ali")).at
 
     assert len(ledger.acts.between(at, at + 1, 10)) == 1
     assert ledger.acts.between(at + 1, None, 10) == ()
@@ -104,6 +110,6 @@ def test_a_time_has_its_acts_alone(ledger: Ledger):
 
 
 def test_a_long_login_is_cut(ledger: Ledger):
-    ledger.acts.add(ActEntry(Act.MIRROR_REBUILT, "cli:" + "x" * 100))
+    ledger.acts.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, "cli:" + "x" * 100))
 
     assert len(told(ledger)[0][1]) == 64

@@ -1,6 +1,6 @@
 """The audit chain: whatever is recorded is in it, in the same transaction."""
 
-from support_happenings import NUMBER, agreed, happening, started
+from support_ledger_events import NUMBER, agreed, event, started
 
 from otp_service.domain.events import GENESIS
 from otp_service.domain.people import Consent, Meaning, Suppression, SuppressionScope, SuppressionSource
@@ -9,7 +9,7 @@ from otp_service.ledger.ledger import Ledger
 
 def fill(ledger: Ledger) -> None:
     """Record something of every kind."""
-    ledger.traffic.record([started(), agreed(), happening("delivery.sent", at=1100, gateway="first")])
+    ledger.traffic.record([started(), agreed(), event("delivery.sent", at=1100, gateway="first")])
     ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.suppressions.add([Suppression(NUMBER, "shop", SuppressionScope.ALL, SuppressionSource.API)])
     ledger.inbound.record("message", NUMBER, "shop", "first", Meaning.STOP)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pytest
 from sqlalchemy import event
-from support_happenings import agreed
+from support_ledger_events import agreed
 
 from otp_service.ledger.database import MAX_BATCH, batches
 from otp_service.ledger.ledger import Ledger

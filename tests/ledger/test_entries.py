@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 from sqlalchemy import delete, select, update
-from support_happenings import EVIDENCE, NUMBER, OTHER, happening
-from support_happenings import mirrored as state
+from support_ledger_events import EVIDENCE, NUMBER, OTHER, event
+from support_ledger_events import mirrored as state
 
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.people import (
     EVERY_APPLICATION,
     Consent,
-    Mirrored,
+    NumberState,
     Suppression,
     SuppressionScope,
     SuppressionSource,
@@ -53,7 +53,7 @@ def test_a_list_for_marketing_neither_keeps_codes_back_nor_lifts_what_does(ledge
 def test_a_freeze_is_told_apart_and_lifted_by_its_own_scope_alone(ledger):
     ledger.suppressions.add([entry(scope=FROZEN), entry(scope=FROZEN, application=EVERY_APPLICATION), entry()])
     ledger.suppressions.add([entry(lifted=True)])
-    assert state(ledger) == Mirrored(NUMBER, {}, {}, frozenset({"shop", EVERY_APPLICATION}))
+    assert state(ledger) == NumberState(NUMBER, {}, {}, frozenset({"shop", EVERY_APPLICATION}))
 
     ledger.suppressions.add([entry(scope=FROZEN, lifted=True)])
     assert state(ledger).frozen == {EVERY_APPLICATION}
@@ -69,7 +69,7 @@ def test_where_a_freeze_was_lifted_is_told_for_a_day_and_what_lifts_nothing_is_n
     assert state(ledger, OTHER).lifted == {}
 
     with time_machine.travel(datetime.now(UTC) + timedelta(milliseconds=LIFT_KNOWN + 1)):
-        assert state(ledger) == Mirrored(NUMBER, {}, {})
+        assert state(ledger) == NumberState(NUMBER, {}, {})
 
 
 def test_a_freeze_is_among_what_changed_and_among_all_numbers(ledger):
@@ -181,7 +181,7 @@ def test_what_is_gone_from_the_ledger_is_gone_from_the_mirrors_state(ledger):
     with ledger.database.write() as connection:
         connection.execute(delete(suppressions))
 
-    assert state(ledger) == Mirrored(NUMBER, {}, {})
+    assert state(ledger) == NumberState(NUMBER, {}, {})
 
 
 def test_what_says_nothing_new_is_not_recorded_again(ledger):
@@ -232,7 +232,7 @@ def test_a_place_whose_entry_was_purged_is_still_in_the_history(ledger):
     signer = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1").signer
     ledger.suppressions.add([entry()])
     place = ledger.mirrored.head()
-    ledger.traffic.record([happening("delivery.sent")])
+    ledger.traffic.record([event("delivery.sent")])
     head = ledger.audit.head()
     ledger.audit.sign(SignedHead(head, signer.sign(head.signed)))
     later = head.at + 4000 * 24 * 3600 * 1000

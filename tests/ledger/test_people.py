@@ -1,6 +1,6 @@
 """What is held of a number: all of it, within one application; and what an erasure leaves, and why."""
 
-from support_happenings import EVIDENCE, NUMBER, OTHER, agreed, happening, mirrored, started
+from support_ledger_events import EVIDENCE, NUMBER, OTHER, agreed, event, mirrored, started
 
 from otp_service.domain.people import Consent, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.ledger import Ledger
@@ -9,8 +9,8 @@ from otp_service.ledger.ledger import Ledger
 def _filled(ledger: Ledger) -> None:
     bank = {"application": "bank", "pseudonym": NUMBER, "ledger": "0"}
     ledger.traffic.record([
-        started("vf_1", 1000), happening("delivery.sent", "vf_1", 1100, gateway="first"),
-        happening("verification.started", "vf_2", 2000, **bank), started("vf_3", 3000, OTHER),
+        started("vf_1", 1000), event("delivery.sent", "vf_1", 1100, gateway="first"),
+        event("verification.started", "vf_2", 2000, **bank), started("vf_3", 3000, OTHER),
     ])  # fmt: skip
     for application in ("shop", "bank"):
         ledger.consents.add(Consent(NUMBER, application, "login", EVIDENCE))

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Boolean, Table, delete, insert, select
 
-from otp_service.domain.events import Happening, Keeping
+from otp_service.domain.events import Event, RetentionDays
 from otp_service.domain.keyring import Signer
 from otp_service.domain.people import (
     EVERY_APPLICATION,
@@ -35,7 +35,7 @@ DAY = 24 * 3600 * 1000
 LONG_AGO = NOW - 100 * DAY
 PSEUDONYM = "canary-pseudonym-12345"
 SIGNER = Signer(bytes(32))
-KEPT: Keeping = RetentionSettings().keeping
+KEPT: RetentionDays = RetentionSettings().days
 EVIDENCE = Evidence("v1", "0" * 64, "en", "web", LONG_AGO, "signup page", "203.0.113.0/24")
 
 
@@ -90,7 +90,7 @@ AGED = [
     (schema.INBOUND, schema.inbound, "id", "received"),
     (schema.ACCESS, schema.api_keys, "id", "revoked"),
     (schema.ACCESS, schema.api_keys, "id", "expires"),
-    (schema.DUTIES, schema.erasures, "id", "at"),
+    (schema.ACCOUNTABILITY, schema.erasures, "id", "at"),
     (schema.AUDIT, schema.purges, "id", "at"),
 ]
 
@@ -136,7 +136,7 @@ def test_every_class_of_data_has_a_rule_and_a_number_of_days() -> None:
 
     assert set(RULES) == classes - {schema.HEAD}
     assert set(RULES) == set(RetentionSettings.model_fields)
-    assert all(KEPT.before(data, NOW) < NOW for data in RULES)
+    assert all(KEPT.cutoff(data, NOW) < NOW for data in RULES)
 
 
 # --- consents and suppressions: what holds stays ----------------------------------------------------------------
@@ -317,7 +317,7 @@ def _consents_in_force(ledger: Ledger) -> set[Any]:
 def _suppressed(ledger: Ledger) -> set[Any]:
     with ledger.database.read() as connection:
         found = list(suppression_entries.latest(connection, ("a", "b", PSEUDONYM)))
-    return {(one.pseudonym, one.application, one.scope) for one in found if one.holds(NOW)}
+    return {(one.pseudonym, one.application, one.scope) for one in found if one.is_active(NOW)}
 
 
 # --- a little at a time, and written down -----------------------------------------------------------------------
@@ -419,8 +419,8 @@ def _fly(ledger: Ledger) -> None:
     fields = {"id": "vf_1", "application": "shop", "purpose": "login", "country": "PK", "pseudonym": PSEUDONYM}
     ledger.traffic.record(
         [
-            Happening("00:1-1", NOW, "verification.started", fields),
-            Happening("00:1-2", NOW, "verification.approved", fields),
+            Event("00:1-1", NOW, "verification.started", fields),
+            Event("00:1-2", NOW, "verification.approved", fields),
         ]
     )
     for application in ("shop", EVERY_APPLICATION):
@@ -448,7 +448,7 @@ def test_after_its_time_nothing_is_left_of_a_number(ledger: Ledger) -> None:
     left |= {91: proofs | {"verifications"}, 399: proofs | {"verifications"}, 401: proofs, 1094: proofs, 1096: set()}
     for days, tables in left.items():
         for data in RULES:
-            purge(ledger, data, KEPT.before(data, NOW + days * DAY), NOW + days * DAY)
+            purge(ledger, data, KEPT.cutoff(data, NOW + days * DAY), NOW + days * DAY)
         assert _where(ledger) == tables, days
 
     assert {row["data"] for row in rows(ledger, schema.purges)} == set(RULES) - {
@@ -462,7 +462,7 @@ def test_of_who_agreed_and_then_did_not_only_that_is_left(ledger: Ledger) -> Non
         ledger.consents.add(Consent(PSEUDONYM, "shop", "login", EVIDENCE))
         ledger.consents.add(Consent(PSEUDONYM, "shop", "login", None))
     for days, left in ((1094, [EVIDENCE, None]), (1096, [None])):
-        purge(ledger, schema.CONSENTS, KEPT.before(schema.CONSENTS, NOW + days * DAY), NOW + days * DAY)
+        purge(ledger, schema.CONSENTS, KEPT.cutoff(schema.CONSENTS, NOW + days * DAY), NOW + days * DAY)
         assert [one.evidence for one in ledger.consents.of(PSEUDONYM, "shop", "login")] == left, days
 
 

@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 from sqlalchemy import select
-from support_happenings import EVIDENCE, NUMBER, agreed, anew, happening, mirrored, started
+from support_ledger_events import EVIDENCE, NUMBER, agreed, anew, event, mirrored, started
 
 from otp_service.domain.people import Consent
 from otp_service.errors import ConsentOutdatedError
@@ -23,8 +23,8 @@ def _past(ledger: Ledger) -> tuple[Past, ...]:
 
 STORY = (
     started(),
-    happening("delivery.sent", at=1100, gateway="first", channel="sms", slot="d1.1", cost="2500000"),
-    happening("verification.approved", at=1200, reason=""),
+    event("delivery.sent", at=1100, gateway="first", channel="sms", slot="d1.1", cost="2500000"),
+    event("verification.approved", at=1200, reason=""),
 )
 
 
@@ -42,7 +42,7 @@ def test_what_happened_is_recorded_in_whichever_order_it_comes(ledger, order):
 
 def test_what_is_read_twice_is_there_once(ledger):
     first = ledger.traffic.record(STORY)
-    again = ledger.traffic.record([*STORY, happening("check.failed", at=1150)])
+    again = ledger.traffic.record([*STORY, event("check.failed", at=1150)])
 
     assert (first.new, again.new) == (3, 1)
     assert len(_past(ledger)[0].events) == 4
@@ -50,7 +50,7 @@ def test_what_is_read_twice_is_there_once(ledger):
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["in one batch", "later"])
 def test_what_ended_stays_as_it_ended_when_a_restored_redis_ends_it_once_more(ledger, at_once):
-    again = happening("verification.expired", at=1900, reason="expired")
+    again = event("verification.expired", at=1900, reason="expired")
     for batch in [[*STORY, again]] if at_once else [STORY, [again]]:
         ledger.traffic.record(batch)
 
@@ -79,8 +79,8 @@ def test_details_hold_nothing_of_what_a_replay_reads(ledger, what):
     getattr(ledger.traffic, what)(
         [
             started(sending="number|block|network|||context|home|2500000"),
-            happening("verification.resent", at=1100, price="2500000", falls_back_from="1"),
-            happening("check.refused", at=1200, rule="number.guesses", reason="number_locked"),
+            event("verification.resent", at=1100, price="2500000", falls_back_from="1"),
+            event("check.refused", at=1200, rule="number.guesses", reason="number_locked"),
         ]
     )
 
@@ -163,12 +163,12 @@ def test_a_withdrawal_is_newer_than_a_consent_by_a_clock_that_is_ahead(ledger):
 
 def test_the_application_whose_message_a_number_got_last_is_known(ledger):
     ledger.traffic.record([
-        started("vf_1", 1000), happening("delivery.sent", "vf_1", 1100, gateway="first"),
-        happening("verification.started", "vf_2", 2000, application="bank", pseudonym=NUMBER, ledger="0"),
-        happening("delivery.sent", "vf_2", 2100, application="bank", gateway="first"),
-        started("vf_3", 3000), happening("delivery.failed", "vf_3", 3100, gateway="first"),
-        started("vf_4", 4000), happening("delivery.sent", "vf_4", 4100, gateway="firs_"),
-        started("vf_5", 5000), happening("delivery.sent", "vf_5", 5100, gateway="FIRST"),
+        started("vf_1", 1000), event("delivery.sent", "vf_1", 1100, gateway="first"),
+        event("verification.started", "vf_2", 2000, application="bank", pseudonym=NUMBER, ledger="0"),
+        event("delivery.sent", "vf_2", 2100, application="bank", gateway="first"),
+        started("vf_3", 3000), event("delivery.failed", "vf_3", 3100, gateway="first"),
+        started("vf_4", 4000), event("delivery.sent", "vf_4", 4100, gateway="firs_"),
+        started("vf_5", 5000), event("delivery.sent", "vf_5", 5100, gateway="FIRST"),
     ])  # fmt: skip
 
     assert ledger.traffic.answered(NUMBER, "first", 0) == ("bank", 2000)
@@ -217,7 +217,7 @@ def test_an_erasure_before_a_consent_is_recorded_takes_the_address_of_its_own_ap
 
 def test_a_verification_that_nobody_ends_expires(ledger):
     ledger.traffic.record([started("vf_1", expires="2000"), started("vf_2", expires=str(2**45)), started("vf_3")])
-    ledger.traffic.record([happening("verification.canceled", "vf_1", 1500)])
+    ledger.traffic.record([event("verification.canceled", "vf_1", 1500)])
     ledger.traffic.record([started("vf_4", expires="2000")])
 
     assert {past.id: (past.status, past.ended) for past in _past(ledger)} == {

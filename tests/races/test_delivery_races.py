@@ -31,7 +31,7 @@ from support_valkey import ValkeyServer
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
-from otp_service.domain.verification import Call
+from otp_service.domain.verification import CallResult
 from otp_service.store import keys
 from otp_service.store.outbox import GROUP, Job
 
@@ -81,7 +81,7 @@ def _jobs(shop: Caller, count: int = COUNT) -> list[Job]:
 def _break(shop: Caller) -> None:
     """Let calls of the first gateway fail until its breaker opens."""
     for _ in range(5):
-        shop.context.store.health.observe("first", new_dispatch_id("00"), Call.BAD)
+        shop.context.store.health.observe("first", new_dispatch_id("00"), CallResult.BAD)
 
 
 @pytest.mark.parametrize("repetition", ROUNDS)
@@ -107,7 +107,7 @@ def test_of_all_workers_exactly_one_tries_the_last_resort(racers: Racers, shop: 
 
 @pytest.mark.parametrize("repetition", ROUNDS)
 def test_workers_together_open_a_breaker_once(racers: Racers, repetition: int) -> None:
-    assert Counter(racers.race(learn, [Call.BAD] * COUNT)) == {"open": 1, "None": COUNT - 1}
+    assert Counter(racers.race(learn, [CallResult.BAD] * COUNT)) == {"open": 1, "None": COUNT - 1}
 
 
 @pytest.mark.parametrize("repetition", ROUNDS)

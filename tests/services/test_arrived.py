@@ -75,7 +75,7 @@ def _use_up_the_turn(shop: Caller, gateway: str) -> None:
     """Let a gateway be called for another message just now."""
     shop.start()
     (job,) = jobs_of(shop.context)
-    allowance = shop.context.allowances[gateway]
+    allowance = shop.context.gateway_limits[gateway]
     settle(shop.context, job, dispatched(shop.context, job, gateway, **{gateway: allowance}), Settlement(NextStep.DONE))
 
 

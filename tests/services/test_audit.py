@@ -9,10 +9,10 @@ import pytest
 import time_machine
 from sqlalchemy import Connection, delete, insert, select, text, update
 from structlog.testing import capture_logs
-from support_happenings import EVIDENCE, NUMBER, agreed, happening, started
 from support_installation import World
+from support_ledger_events import EVIDENCE, NUMBER, agreed, event, started
 
-from otp_service.domain.applications import Scope
+from otp_service.domain.applications import KeyScope
 from otp_service.domain.keyring import api_key_hash
 from otp_service.domain.people import Consent, Meaning, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import UnauthenticatedError
@@ -55,7 +55,7 @@ def fill(context: Context, name: str = "vf_1") -> None:
     ledger = context.ledger
     given = EVIDENCE.given + next(_LATER)
     consent = agreed(name, evidence=replace(EVIDENCE, given=given))
-    ledger.traffic.record([started(name), consent, happening("delivery.sent", name, 1100, gateway="first")])
+    ledger.traffic.record([started(name), consent, event("delivery.sent", name, 1100, gateway="first")])
     ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.suppressions.add([Suppression(NUMBER, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])
     ledger.inbound.record(f"message of {name}", NUMBER, "shop", "first", Meaning.STOP)
@@ -204,7 +204,7 @@ def test_who_can_write_sql_can_let_himself_in_and_the_chain_does_not_show_it(fil
     tamper(filled, lambda connection: connection.execute(update(head).values(access=head.c.access + 1)))
     filled.access_cache.refresh()
 
-    assert authenticate(filled, "his", lambda: None).key.scopes == {Scope.ADMIN}
+    assert authenticate(filled, "his", lambda: None).key.scopes == {KeyScope.ADMIN}
     assert flaws(filled) == []
 
 

@@ -16,12 +16,20 @@ from typing import Any
 import pytest
 import time_machine
 from sqlalchemy import Connection, Table, case, delete, func, insert, select, text, update
-from support_happenings import EVIDENCE, NUMBER, OTHER, agreed, happening, started
 from support_ledger import make_ledger
+from support_ledger_events import EVIDENCE, NUMBER, OTHER, agreed, event, started
 
-from otp_service.domain.events import GENESIS, Entry
+from otp_service.domain.events import GENESIS, ChainEntry
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.people import Act, ActEntry, Consent, Meaning, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.people import (
+    Consent,
+    Meaning,
+    OperatorAction,
+    OperatorActionEntry,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+)
 from otp_service.ledger.audit import COVERED, SignedHead, digest_of_row
 from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger, open_ledger
@@ -44,7 +52,7 @@ from otp_service.settings.sections import RetentionSettings
 DAY = 24 * 3600
 BEGIN = 1_700_000_000
 KEYRING = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1")
-KEPT = RetentionSettings(traffic=100, inbound=90, consents=400, suppressions=400, duties=400, audit=400).keeping
+KEPT = RetentionSettings(traffic=100, inbound=90, consents=400, suppressions=400, accountability=400, audit=400).keeping
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security-model.md"
 
 
@@ -66,7 +74,7 @@ class Site:
 
     def purge(self, at: int) -> None:
         for data in RULES:
-            list(self.ledger.purges.run(Purge(data, KEPT.before(data, 1000 * at), 1000 * at, KEYRING.signer)))
+            list(self.ledger.purges.run(Purge(data, KEPT.cutoff(data, 1000 * at), 1000 * at, KEYRING.signer)))
 
     @property
     def context(self) -> Any:
@@ -81,12 +89,12 @@ def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:
     at = now()
     ledger.traffic.record([
         started(name, at, number), agreed(name, number, evidence=replace(EVIDENCE, given=at)),
-        happening("delivery.sent", name, at + 100, gateway="first"),
+        event("delivery.sent", name, at + 100, gateway="first"),
     ])  # fmt: skip
     ledger.consents.add(Consent(number, "shop", "login", None))
     ledger.suppressions.add([Suppression(number, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])
     ledger.inbound.record(f"message of {name}", number, "shop", "first", Meaning.STOP)
-    ledger.people.erase(number, "shop", ActEntry(Act.SUBJECT_ERASED, "asha", "shop"))
+    ledger.people.erase(number, "shop", OperatorActionEntry(OperatorAction.SUBJECT_ERASED, "asha", "shop"))
 
 
 NOW = BEGIN + 700 * DAY
@@ -170,7 +178,7 @@ def relink(connection: Connection) -> None:
             found = connection.execute(select(table).where(key == key.type.python_type(one.row))).mappings().first()
             if found is not None:
                 digest = digest_of_row(table, {column.key: found[column] for column in table.columns})
-        entry = Entry(sequence, one.at, one.table, one.row, digest)
+        entry = ChainEntry(sequence, one.at, one.table, one.row, digest)
         link = entry.link(link)
         connection.execute(insert(audit).values(sequence=sequence, at=one.at, table=one.table, row=one.row,
                                                 digest=digest, link=link))  # fmt: skip
@@ -183,7 +191,7 @@ def append(connection: Connection, table: Table, row: dict[str, Any]) -> None:
     connection.execute(insert(table).values(row))
     last = connection.execute(select(head)).one()
     (key,) = table.primary_key
-    entry = Entry(last.audit + 1, 1000 * NOW, table.name, str(row[key.key]), digest_of_row(table, row))
+    entry = ChainEntry(last.audit + 1, 1000 * NOW, table.name, str(row[key.key]), digest_of_row(table, row))
     link = entry.link(last.audit_link)
     connection.execute(insert(audit).values(sequence=entry.sequence, at=entry.at, table=entry.table, row=entry.row,
                                             digest=entry.digest, link=link))  # fmt: skip
@@ -242,7 +250,7 @@ def insert_row_with_an_entry_outside(connection: Connection, table: Table) -> No
     row = copy_of_a_row(connection, table)
     connection.execute(insert(table).values(row))
     (key,) = table.primary_key
-    entry = Entry(-1, 1000, table.name, str(row[key.key]), digest_of_row(table, row))
+    entry = ChainEntry(-1, 1000, table.name, str(row[key.key]), digest_of_row(table, row))
     link = entry.link(GENESIS)
     connection.execute(insert(audit).values(sequence=entry.sequence, at=entry.at, table=entry.table, row=entry.row,
                                             digest=entry.digest, link=link))  # fmt: skip

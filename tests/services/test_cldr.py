@@ -10,8 +10,8 @@ from babel.numbers import format_currency
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otp_service.domain.payments import PLAIN, Transaction, minor_digits, shown_amount
-from otp_service.domain.templates import number_style, plural_form, plural_forms
+from otp_service.domain.payments import PLAIN_STYLE, Transaction, format_amount, minor_digits
+from otp_service.domain.templates import amount_style, plural_form, plural_forms
 
 SIGNS = {"\u00a0": " ", "\u202f": " ", "\u2019": "'"}
 
@@ -37,13 +37,13 @@ SIGNS = {"\u00a0": " ", "\u202f": " ", "\u2019": "'"}
     ],
 )
 def test_an_amount_is_written_as_the_locale_does_in_ascii(tag, text):
-    assert shown_amount("1234567.80", "PKR", number_style(tag)) == text
+    assert format_amount("1234567.80", "PKR", amount_style(tag)) == text
 
 
 def test_in_every_locale_that_is_known_an_amount_shows_its_digits_in_ascii_and_nothing_hidden():
     for identifier in locale_identifiers():
         if "_" not in identifier:
-            shown = shown_amount("1234567.80", "PKR", number_style(identifier))
+            shown = format_amount("1234567.80", "PKR", amount_style(identifier))
             assert re.fullmatch(r"(PKR )?[1-9][0-9., ']+[.,]80( PKR)?", shown), identifier
             assert re.sub(r"[^0-9]", "", shown) == "123456780", identifier
 
@@ -56,22 +56,22 @@ def test_the_number_is_the_one_that_babel_writes(tag, amount, currency):
     locale = Locale.parse(tag, sep="-")
     pattern = re.sub(r"[\u200e\u200f\u00a4\s]", "", locale.currency_formats["standard"].pattern.split(";")[0])
     babel = format_currency(Decimal(canonical), currency, pattern, locale=locale, numbering_system="latn")
-    ours = shown_amount(canonical, currency, number_style(tag))
+    ours = format_amount(canonical, currency, amount_style(tag))
 
     assert ours.replace(currency, "").strip() == "".join(SIGNS.get(sign, sign) for sign in babel)
 
 
 @given(st.integers(0, 10**12 - 1), st.integers(0, 999), st.sampled_from(["en", "en-IN", "ar", "de", "fr", "xx"]))
 def test_what_is_shown_is_exactly_what_the_code_is_bound_to(whole, minor, tag):
-    style = number_style(tag)
-    shown = shown_amount(f"{whole}.{minor:03d}", "KWD", style)
+    style = amount_style(tag)
+    shown = format_amount(f"{whole}.{minor:03d}", "KWD", style)
     number = shown.replace("KWD", "").strip()
 
     assert number.replace(style.group, "").replace(style.decimal, ".") == f"{whole}.{minor:03d}"
 
 
 def test_an_unknown_locale_is_written_plainly():
-    assert number_style("xx-YY") == PLAIN
+    assert amount_style("xx-YY") == PLAIN_STYLE
 
 
 def test_plural_forms_come_from_cldr():

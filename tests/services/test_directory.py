@@ -11,7 +11,7 @@ from support_installation import API_KEY, World
 from support_operators import CLUB
 from support_outbox import jobs_of
 
-from otp_service.domain.applications import APPLICATION_SCOPES, Scope, networks_of
+from otp_service.domain.applications import APPLICATION_SCOPES, KeyScope, parse_networks
 from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import LedgerUnavailableError, UnauthenticatedError
 from otp_service.ledger.access import Access
@@ -26,11 +26,11 @@ from otp_service.services.access import (
     rotate_key,
 )
 from otp_service.services.delivery import MAX_HOLD, HeldJob, RetryPolicy, deliver
-from otp_service.settings.stored import section_of, text_of
+from otp_service.settings.stored import dump_section, parse_section
 
 POLICY = RetryPolicy(0, (1.0,))
 HERE = "127.0.0.1"
-SETTINGS = text_of(section_of(CLUB))
+SETTINGS = dump_section(parse_section(CLUB))
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def knows(context, key: str, address: str | None = HERE) -> bool:
 
 
 def test_another_process_knows_after_its_next_look(processes):
-    secret = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests").secret
+    secret = issue_key(processes.one, "shop", [KeyScope.VERIFY], (), "tests").secret
     assert [knows(each, secret) for each in (processes.one, processes.other)] == [True, False]
 
     processes.other.access_cache.refresh()
@@ -77,15 +77,15 @@ def test_another_process_knows_after_its_next_look(processes):
 
 
 def test_who_calls_is_told_with_scopes_and_application(processes):
-    made = issue_key(processes.one, "bank", [Scope.CONSENT], networks_of(["127.0.0.0/8"]), "tests")
+    made = issue_key(processes.one, "bank", [KeyScope.CONSENT], parse_networks(["127.0.0.0/8"]), "tests")
     of_bank, of_nobody = (
         authenticate(processes.one, one.secret, lambda: HERE)
         for one in (made, issue_operator_key(processes.one, (), "tests"))
     )
     configured = authenticate(processes.one, API_KEY, lambda: None)
 
-    assert (of_bank.application.name, of_bank.key.scopes) == ("bank", {Scope.CONSENT})
-    assert (of_nobody.application, of_nobody.key.scopes) == (None, {Scope.ADMIN})
+    assert (of_bank.application.name, of_bank.key.scopes) == ("bank", {KeyScope.CONSENT})
+    assert (of_nobody.application, of_nobody.key.scopes) == (None, {KeyScope.ADMIN})
     assert (configured.application.name, configured.key.scopes) == ("shop", APPLICATION_SCOPES)
     assert not knows(processes.one, made.secret, "192.0.2.1")
     assert not knows(processes.one, made.secret, None)
@@ -106,7 +106,7 @@ def test_a_look_that_finds_no_change_reads_one_row(processes):
 
 def test_what_is_in_force_is_replaced_as_a_whole(processes):
     before = processes.one.access_cache.snapshot
-    issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests")
+    issue_key(processes.one, "shop", [KeyScope.VERIFY], (), "tests")
     after = processes.one.access_cache.snapshot
 
     assert after is not before
@@ -114,7 +114,7 @@ def test_what_is_in_force_is_replaced_as_a_whole(processes):
 
 
 def test_while_the_ledger_is_away_everything_stays_as_it_was(processes, monkeypatch):
-    secret = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests").secret
+    secret = issue_key(processes.one, "shop", [KeyScope.VERIFY], (), "tests").secret
     before = processes.one.access_cache.snapshot
 
     def away(_):
@@ -132,7 +132,7 @@ def test_a_key_that_was_made_is_returned_although_the_ledger_went_away_right_aft
         raise LedgerUnavailableError("away")
 
     monkeypatch.setattr(Access, "changed_since", away)
-    issued = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests")
+    issued = issue_key(processes.one, "shop", [KeyScope.VERIFY], (), "tests")
     monkeypatch.undo()
     processes.one.access_cache.refresh()
 
@@ -141,7 +141,7 @@ def test_a_key_that_was_made_is_returned_although_the_ledger_went_away_right_aft
 
 def test_an_application_that_this_process_cannot_use_keeps_no_revoked_key_in_force(processes, world, url):
     """Such as one with a purpose that only the others' configuration has; or written by a later release."""
-    secret = issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests")
+    secret = issue_key(processes.one, "shop", [KeyScope.VERIFY], (), "tests")
     processes.other.access_cache.refresh()
     processes.one.ledger.applications.add("strange", '{"purposes":["nope"],"countries":["PK"]}', "tests")
     processes.one.ledger.applications.add("broken", "{", "tests")
@@ -160,10 +160,10 @@ def test_an_application_that_this_process_cannot_use_keeps_no_revoked_key_in_for
 def test_a_key_of_an_application_that_cannot_be_used_is_of_no_use(processes):
     processes.one.ledger.applications.add("strange", '{"purposes":["nope"],"countries":["PK"]}', "tests")
     add_application(processes.one, "club", SETTINGS, "tests")
-    issued = issue_key(processes.one, "club", [Scope.VERIFY], (), "tests")
+    issued = issue_key(processes.one, "club", [KeyScope.VERIFY], (), "tests")
     key = processes.one.ledger.api_keys.of("club")[0]
     processes.one.ledger.api_keys.add(
-        type(key)("ak_strange", "strange", api_key_hash("otp_strange"), frozenset({Scope.VERIFY})), "tests"
+        type(key)("ak_strange", "strange", api_key_hash("otp_strange"), frozenset({KeyScope.VERIFY})), "tests"
     )
     processes.one.access_cache.refresh()
 
@@ -176,24 +176,24 @@ def test_the_last_usable_settings_of_an_application_stay_in_force(processes):
     processes.one.ledger.applications.change("club", '{"purposes":["nope"],"countries":["PK"]}', "tests")
     processes.one.access_cache.refresh()
 
-    assert processes.one.applications["club"].title == "Acme Club"
+    assert processes.one.applications["club"].brand == "Acme Club"
     assert "club" in processes.one.rulesets
 
 
 def test_of_two_of_one_name_that_of_the_configuration_is_in_force(processes, world):
     add_application(processes.one, "club", SETTINGS, "tests")
-    issued = issue_key(processes.one, "club", [Scope.VERIFY], (), "tests")
+    issued = issue_key(processes.one, "club", [KeyScope.VERIFY], (), "tests")
     club = {"name": "Configured Club", "purposes": ["login"], "countries": ["GB"]}
     with capture_logs() as lines:
         later = processes.process(world, applications={"club": club})
 
-    assert later.applications["club"].title == "Configured Club"
-    assert authenticate(later, issued.secret, lambda: HERE).application.title == "Configured Club"
+    assert later.applications["club"].brand == "Configured Club"
+    assert authenticate(later, issued.secret, lambda: HERE).application.brand == "Configured Club"
     assert {"application_is_configured_too"} <= {line["event"] for line in lines}
 
 
 def test_changes_that_come_into_force_are_logged_by_the_names_of_keys(processes):
-    kept, revoked = (issue_key(processes.one, "shop", [Scope.VERIFY], (), "tests") for _ in range(2))
+    kept, revoked = (issue_key(processes.one, "shop", [KeyScope.VERIFY], (), "tests") for _ in range(2))
     processes.other.access_cache.refresh()
     fresh = rotate_key(processes.one, kept.key.id, 3600, "tests")
     revoke_key(processes.one, revoked.key.id, "tests")
@@ -225,7 +225,7 @@ def test_a_worker_that_has_not_heard_of_an_application_yet_delivers_its_message(
 
     assert deliver(processes.other, job, POLICY) is None
     assert [delivery.status for delivery in club.read(one).verification.deliveries] == ["sent"]
-    assert processes.other.applications["club"].title == "Acme Club"
+    assert processes.other.applications["club"].brand == "Acme Club"
 
 
 def test_while_nobody_can_tell_whether_there_is_such_an_application_its_message_waits(processes, monkeypatch):
@@ -251,7 +251,7 @@ def test_a_change_of_an_application_reaches_its_rules(processes):
     processes.other.access_cache.refresh()
     before = processes.other.rulesets["club"]
     live = processes.other.access_cache.rulesets
-    change_application(processes.one, "club", text_of(section_of({**CLUB, "countries": ["GB"]})), "tests")
+    change_application(processes.one, "club", dump_section(parse_section({**CLUB, "countries": ["GB"]})), "tests")
     processes.other.access_cache.refresh()
 
     assert processes.other.applications["club"].countries == {"GB"}

@@ -23,7 +23,7 @@ from support_outbox import (
 )  # fmt: skip
 
 from otp_service.domain.keyring import new_dispatch_id
-from otp_service.domain.verification import BreakerState, Call, DeliveryStatus
+from otp_service.domain.verification import BreakerState, CallResult, DeliveryStatus
 from otp_service.services.delivery import MAX_HOLD, RetryPolicy
 from otp_service.telemetry import metrics
 from otp_service.worker.jobs import HeldJobs
@@ -421,7 +421,7 @@ def test_a_gateway_that_refuses_our_account_costs_no_message_and_says_so_until_i
     assert [story(shop, one)[-1][2:4] for one in ids] == [("second", "sent")] * 9
     assert letters(still_world.client) == []
     assert (health.of(("first",))["first"].state, health.of(("first",))["first"].refusal) == ("open", "account 20003")
-    health.observe("first", new_dispatch_id("00"), Call.WELL)
+    health.observe("first", new_dispatch_id("00"), CallResult.WELL)
 
     assert health.of(("first",))["first"].refusal == ""
 
@@ -509,7 +509,7 @@ def test_a_message_whose_turn_is_far_stays_in_hand_and_costs_no_dispatch(still_w
 
 def test_a_turn_that_comes_within_the_rest_is_waited_for_in_hand(still_world: World, shop: Caller):
     """Back-off is for a route that failed; another gateway of it that is only busy for a moment has its turn first."""
-    shop.context.store.health.observe("second", new_dispatch_id("00"), Call.THROTTLED, 900)
+    shop.context.store.health.observe("second", new_dispatch_id("00"), CallResult.THROTTLED, 900)
     sender = Sender(shop, first=Scripted(refused("unavailable")), second=Scripted())
     one = shop.start()
     sender.deliver()
@@ -523,7 +523,7 @@ def test_a_turn_that_comes_within_the_rest_is_waited_for_in_hand(still_world: Wo
 
 
 def test_a_turn_that_comes_after_the_rest_is_not_waited_for(still_world: World, shop: Caller):
-    shop.context.store.health.observe("second", new_dispatch_id("00"), Call.THROTTLED, 1300)
+    shop.context.store.health.observe("second", new_dispatch_id("00"), CallResult.THROTTLED, 1300)
     sender = Sender(shop, first=Scripted(refused("unavailable")), second=Scripted())
     one = shop.start()
     sender.deliver()

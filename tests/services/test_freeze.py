@@ -6,12 +6,12 @@ import pytest
 from structlog.testing import capture_logs
 from support_caller import Caller
 from support_events import record_events
-from support_happenings import EVIDENCE
 from support_installation import NUMBER, World
+from support_ledger_events import EVIDENCE
 from support_outbox import Scripted, Sender, events, jobs_of, letters, story, waiting
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.numbers import Named, named, parse_destination
+from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
 from otp_service.domain.people import EVERY_APPLICATION, ConsentMode, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import FrozenError, StoreUnavailableError, SuppressedError
 from otp_service.gateways.base import InboundMessage
@@ -49,8 +49,8 @@ def bank(installation: Installation) -> Caller:
     return Caller(installation, "bank")
 
 
-def number(caller: Caller, to: str = NUMBER) -> Named:
-    return named(caller.context.keyring, parse_destination(to, None))
+def number(caller: Caller, to: str = NUMBER) -> SubjectKey:
+    return subject_key(caller.context.keyring, parse_destination(to, None))
 
 
 def frozen(caller: Caller, application: str | None = None, to: str = NUMBER, reason: str = "") -> FreezeStatus:

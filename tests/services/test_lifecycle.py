@@ -5,9 +5,9 @@ from support_caller import PAYMENT, Caller
 from support_installation import World
 from support_outbox import deliver_all, waiting
 
-from otp_service.domain.keyring import Retry
+from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.payments import Transaction
-from otp_service.domain.verification import Reason, Status
+from otp_service.domain.verification import CheckFailure, Status
 from otp_service.errors import (
     ConflictError,
     IdempotencyMismatchError,
@@ -34,14 +34,14 @@ def test_a_right_code_is_approved_once(shop: Caller):
     code = shop.code(one)
 
     assert shop.check(one, code) == (Status.APPROVED, True, 4, None)
-    assert shop.check(one, code) == (Status.APPROVED, False, 0, Reason.ALREADY_APPROVED)
+    assert shop.check(one, code) == (Status.APPROVED, False, 0, CheckFailure.ALREADY_APPROVED)
 
 
 def test_the_last_allowed_guess_may_be_right(shop: Caller):
     one = shop.start()
     wrong = shop.wrong(one)
     for left in (4, 3, 2, 1):
-        assert shop.check(one, wrong) == (Status.PENDING, False, left, Reason.WRONG_CODE)
+        assert shop.check(one, wrong) == (Status.PENDING, False, left, CheckFailure.WRONG_CODE)
 
     assert shop.check(one, shop.code(one)) == (Status.APPROVED, True, 0, None)
 
@@ -51,9 +51,9 @@ def test_after_the_last_wrong_guess_right_and_wrong_are_answered_alike(shop: Cal
     right, wrong = shop.code(one), shop.wrong(one)
     answers = [shop.check(one, wrong) for _ in range(5)]
 
-    assert answers[-1] == (Status.MAX_ATTEMPTS_REACHED, False, 0, Reason.WRONG_CODE)
+    assert answers[-1] == (Status.MAX_ATTEMPTS_REACHED, False, 0, CheckFailure.WRONG_CODE)
     assert shop.check(one, right) == shop.check(one, wrong)
-    assert shop.check(one, right) == (Status.MAX_ATTEMPTS_REACHED, False, 0, Reason.MAX_ATTEMPTS_REACHED)
+    assert shop.check(one, right) == (Status.MAX_ATTEMPTS_REACHED, False, 0, CheckFailure.MAX_ATTEMPTS_REACHED)
 
 
 def test_a_code_expires_exactly_and_is_then_still_known(world: World):
@@ -65,7 +65,7 @@ def test_a_code_expires_exactly_and_is_then_still_known(world: World):
     world.advance(1.5)
 
     assert status_of(shop, other) is Status.EXPIRED
-    assert shop.check(other, late) == (Status.EXPIRED, False, 0, Reason.EXPIRED)
+    assert shop.check(other, late) == (Status.EXPIRED, False, 0, CheckFailure.EXPIRED)
     world.advance(600)
     with pytest.raises(NotFoundError):
         shop.check(other, late)
@@ -120,7 +120,7 @@ def test_a_resend_with_new_code_kills_the_old_one(world: World):
     new = shop.code(one)
 
     assert new != old
-    assert shop.check(one, old) == (Status.PENDING, False, 4, Reason.WRONG_CODE)
+    assert shop.check(one, old) == (Status.PENDING, False, 4, CheckFailure.WRONG_CODE)
     assert shop.check(one, new)[1]
 
 
@@ -134,10 +134,10 @@ def test_guesses_of_a_number_are_counted_over_verifications_and_resends(world: W
     shop.check(first, shop.wrong(first))
     second = shop.start()
     assert [shop.check(second, shop.wrong(second))[3] for _ in range(3)] == [
-        Reason.WRONG_CODE, Reason.WRONG_CODE, Reason.NUMBER_LOCKED,
+        CheckFailure.WRONG_CODE, CheckFailure.WRONG_CODE, CheckFailure.NUMBER_LOCKED,
     ]  # fmt: skip
 
-    assert shop.check(second, shop.code(second)) == (Status.PENDING, False, 3, Reason.NUMBER_LOCKED)
+    assert shop.check(second, shop.code(second)) == (Status.PENDING, False, 3, CheckFailure.NUMBER_LOCKED)
     with pytest.raises(RateLimitedError):
         shop.start()
 
@@ -168,8 +168,8 @@ def test_a_changed_payment_ends_the_verification_without_a_guess(shop: Caller):
     code = shop.code(one)
     changed = Transaction("1500.01", "PKR", "Daraz")
 
-    assert shop.check(one, code, changed) == (Status.FAILED, False, 0, Reason.TRANSACTION_CHANGED)
-    assert shop.check(one, code, PAYMENT) == (Status.FAILED, False, 0, Reason.FAILED)
+    assert shop.check(one, code, changed) == (Status.FAILED, False, 0, CheckFailure.TRANSACTION_CHANGED)
+    assert shop.check(one, code, PAYMENT) == (Status.FAILED, False, 0, CheckFailure.FAILED)
 
 
 @pytest.mark.parametrize("amount", ["1500", "1500.0", "1500.00"])
@@ -221,7 +221,7 @@ def test_a_canceled_verification_stays_canceled(shop: Caller):
     assert shop.cancel(one).verification.status is Status.CANCELED
     assert shop.cancel(one).verification.status is Status.CANCELED
 
-    assert shop.check(one, code) == (Status.CANCELED, False, 0, Reason.CANCELED)
+    assert shop.check(one, code) == (Status.CANCELED, False, 0, CheckFailure.CANCELED)
     with pytest.raises(ConflictError):
         shop.resend(one)
 
@@ -245,18 +245,18 @@ def test_a_final_verification_keeps_no_number(world: World):
 
 def test_a_start_asked_again_is_answered_again_and_sends_nothing(world: World):
     shop = Caller(world.install())
-    retry = Retry("key", "request")
+    retry = IdempotentRequest("key", "request")
     first, again = shop.send(retry=retry), shop.send(retry=retry)
 
     assert again.verification == first.verification
     assert waiting(world.client) == 1
     with pytest.raises(IdempotencyMismatchError):
-        shop.send(retry=Retry("key", "another request"))
+        shop.send(retry=IdempotentRequest("key", "another request"))
 
 
 def test_a_start_asked_again_after_its_record_is_gone_tells_the_outcome(world: World):
     shop = Caller(world.install())
-    retry = Retry("key", "request")
+    retry = IdempotentRequest("key", "request")
     first = shop.send(retry=retry)
     one = first.verification.id
     deliver_all(shop.context)
@@ -273,7 +273,7 @@ def test_a_start_asked_again_after_its_record_is_gone_tells_the_outcome(world: W
 def test_a_refused_start_remembers_nothing(world: World):
     shop = Caller(world.install(limits={"number": ["1/minute"]}))
     shop.start()
-    retry = Retry("key", "request")
+    retry = IdempotentRequest("key", "request")
     with pytest.raises(RateLimitedError):
         shop.start(retry=retry)
     world.advance(61)
@@ -283,20 +283,20 @@ def test_a_refused_start_remembers_nothing(world: World):
 
 def test_a_check_asked_again_counts_once_and_an_approval_can_be_asked_for_again(shop: Caller):
     one = shop.start()
-    wrong, right = Retry("wrong", "a"), Retry("right", "b")
+    wrong, right = IdempotentRequest("wrong", "a"), IdempotentRequest("right", "b")
     first = shop.check(one, shop.wrong(one), retry=wrong)
     assert shop.check(one, shop.wrong(one), retry=wrong) == first
     approval = shop.check(one, shop.code(one), retry=right)
 
     assert approval == (Status.APPROVED, True, 3, None)
     assert shop.check(one, shop.code(one), retry=right) == approval
-    assert shop.check(one, shop.wrong(one), retry=wrong) == (Status.APPROVED, False, 4, Reason.WRONG_CODE)
+    assert shop.check(one, shop.wrong(one), retry=wrong) == (Status.APPROVED, False, 4, CheckFailure.WRONG_CODE)
 
 
 def test_a_resend_asked_again_sends_once(world: World):
     shop = Caller(world.install(purposes={"login": {"resend_delays": [0]}}))
     one = shop.start()
-    retry = Retry("key", "request")
+    retry = IdempotentRequest("key", "request")
     first = shop.resend(one, retry)
     again = shop.resend(one, retry)
 
@@ -313,5 +313,5 @@ def test_a_policy_change_does_not_touch_live_verifications(world: World):
     one = before.start()
     after = Caller(world.install(keys=keys, purposes={"login": {"max_checks": 1, "code_length": 8}}))
 
-    assert after.check(one, after.wrong(one)) == (Status.PENDING, False, 4, Reason.WRONG_CODE)
+    assert after.check(one, after.wrong(one)) == (Status.PENDING, False, 4, CheckFailure.WRONG_CODE)
     assert after.check(one, before.code(one))[1]

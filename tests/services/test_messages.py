@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from support_bidi import shown
-from support_messages import APP_HASH, CATALOGUE, LANGUAGES, PAYMENT, WITHOUT_ACCOUNT, text, wording
+from support_messages import APP_HASH, CATALOGUE, LANGUAGES, PAYMENT, WITHOUT_ACCOUNT, message_content, text
 
 from otp_service.domain.payments import Transaction
-from otp_service.domain.templates import MAX_MINUTES, is_right_to_left, octets, segments, write
+from otp_service.domain.templates import MAX_MINUTES, is_right_to_left, octets, render_message, segments
 from otp_service.domain.verification import Channel
-from otp_service.settings.messages import faults_of_alphabet, faults_of_cost, measures
+from otp_service.settings.messages import alphabet_faults, cost_faults, measure_texts
 
 SNAPSHOT = Path(__file__).with_name("messages.txt")
 SITUATIONS = {"login": None, "payment": PAYMENT, "payment without account": WITHOUT_ACCOUNT}
@@ -29,17 +29,17 @@ def every_text():
             for channel in Channel:
                 yield f"{locale}, {situation}, {channel}", text(locale, transaction, channel)
         language = CATALOGUE.languages[locale.lower()]
-        yield f"{locale}, minutes", "\n".join(map(language.lasting, range(MAX_MINUTES + 1)))
+        yield f"{locale}, minutes", "\n".join(map(language.duration, range(MAX_MINUTES + 1)))
 
 
 def test_the_messages_are_those_that_were_read_by_eye():
     """After a change of words: read what the failure shows, then write it to the file."""
-    assert "\n".join(f"=== {title}\n{words}\n" for title, words in every_text()) == SNAPSHOT.read_text(encoding="utf-8")
+    assert "\n".join(f"=== {brand}\n{words}\n" for brand, words in every_text()) == SNAPSHOT.read_text(encoding="utf-8")
 
 
 def test_every_message_is_within_the_budget_and_the_alphabet_of_its_file():
-    assert list(faults_of_alphabet(CATALOGUE)) == []
-    assert list(faults_of_cost(measures(CATALOGUE, {}))) == []
+    assert list(alphabet_faults(CATALOGUE)) == []
+    assert list(cost_faults(measure_texts(CATALOGUE, {}))) == []
 
 
 @pytest.mark.parametrize(("locale", "login", "payment"), [("en", 1, 1), ("ur-Latn", 1, 1), ("ur", 1, 2), ("ar", 1, 2)])
@@ -55,7 +55,7 @@ def test_an_ordinary_payment_with_an_origin_takes_two_segments_at_most(locale):
 @pytest.mark.parametrize(("locale", "most"), [("en", 1), ("ur-Latn", 1), ("ur", 2), ("ar", 2)])
 def test_the_longest_login_with_origin_and_hash_keeps_to_the_budget(locale, most):
     longest = [
-        text(locale, None, "sms", minutes, title="M" * 30, origin="acme.example", app_hash=APP_HASH)
+        text(locale, None, "sms", minutes, brand="M" * 30, origin="acme.example", app_hash=APP_HASH)
         for minutes in range(MAX_MINUTES + 1)
     ]
 
@@ -118,8 +118,8 @@ def test_a_voice_says_the_digits_one_by_one_twice(locale, transaction):
 @pytest.mark.parametrize("payee", ["Corner Store", "24 Shop", "Shop 24", "دکان نمبر 24", "A. B. & Co."])
 def test_neither_code_nor_amount_is_reordered_whatever_payee_and_brand_are(locale, payee, base):
     transaction = Transaction("25000.00", "PKR", payee, "4821")
-    for title in ("Acme Bank", "7 Star", "بینک"):
-        lines = [shown(line, base) for line in text(locale, transaction, title=title).split("\n")]
+    for brand in ("Acme Bank", "7 Star", "بینک"):
+        lines = [shown(line, base) for line in text(locale, transaction, brand=brand).split("\n")]
         assert "012345" in lines
         assert len([line for line in lines if "PKR 25,000.00" in line]) == 1
         assert len([line for line in lines if re.search(r"\b4821\b", line)]) == 1
@@ -230,14 +230,14 @@ def test_a_message_with_a_hash_fits_what_android_reads_where_the_language_allows
     for locale in ("en", "ur-Latn"):
         assert octets(text(locale, **LAST_LINES["origin and hash"])) <= 140
         assert octets(text(locale, PAYMENT, **LAST_LINES["hash"])) <= 140
-    assert octets(text("ur", title="Daraz", **LAST_LINES["hash"])) <= 140
+    assert octets(text("ur", brand="Daraz", **LAST_LINES["hash"])) <= 140
 
 
 # --- locales ------------------------------------------------------------------------------------------------
 
 
 def test_a_login_in_english_is_as_it_always_was():
-    assert text(title="Acme", origin="shop.example") == (
+    assert text(brand="Acme", origin="shop.example") == (
         "Your Acme code is 012345. It is valid for 5 minutes. Never share it.\n@shop.example #012345"
     )
 
@@ -252,16 +252,16 @@ def test_a_login_in_english_is_as_it_always_was():
     ],
 )
 def test_words_and_amount_are_of_one_locale(asked, own, locale, amount):
-    one = wording(asked, PAYMENT)
-    written = write(CATALOGUE, replace(one, application=replace(one.application, locale=own)))
+    one = message_content(asked, PAYMENT)
+    written = render_message(CATALOGUE, replace(one, application=replace(one.application, locale=own)))
 
     assert written.locale == locale
     assert amount in written.text
 
 
 def test_a_provider_with_templates_of_its_own_gets_what_the_text_was_made_of():
-    login = write(CATALOGUE, wording("ur"))
-    payment = write(CATALOGUE, wording("en", PAYMENT, "whatsapp"))
+    login = render_message(CATALOGUE, message_content("ur"))
+    payment = render_message(CATALOGUE, message_content("en", PAYMENT, "whatsapp"))
 
     assert login.variables == {"brand": "Acme Bank", "code": "012345", "minutes": "5 منٹ"}
     assert payment.variables == {
@@ -272,13 +272,13 @@ def test_a_provider_with_templates_of_its_own_gets_what_the_text_was_made_of():
         "payee": "Corner Store",
         "account": "4821",
     }
-    assert "account" not in write(CATALOGUE, wording("en", WITHOUT_ACCOUNT)).variables
+    assert "account" not in render_message(CATALOGUE, message_content("en", WITHOUT_ACCOUNT)).variables
 
 
 def test_neither_wording_nor_text_shows_its_content():
-    one = wording("en", PAYMENT)
+    one = message_content("en", PAYMENT)
 
-    for shown_of in (repr(one), repr(write(CATALOGUE, one))):
+    for shown_of in (repr(one), repr(render_message(CATALOGUE, one))):
         assert "012345" not in shown_of
         assert "25" not in shown_of
         assert "Corner Store" not in shown_of
@@ -286,4 +286,4 @@ def test_neither_wording_nor_text_shows_its_content():
 
 @pytest.mark.parametrize("value", ["{code}", "{0}", "%s"])
 def test_a_brand_that_looks_like_a_variable_stays_what_it_is(value):
-    assert text(title=value).startswith(f"Your {value} code is 012345.")
+    assert text(brand=value).startswith(f"Your {value} code is 012345.")

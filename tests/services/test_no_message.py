@@ -13,7 +13,7 @@ from support_outbox import Scripted, Sender, choices, dispatched, jobs_of, lette
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.numbers import parse_destination
 from otp_service.domain.templates import Message
-from otp_service.domain.verification import BreakerState, Call, GatewayHealth
+from otp_service.domain.verification import BreakerState, CallResult, GatewayHealth
 from otp_service.services.context import Context
 from otp_service.services.delivery import compose_message
 from otp_service.services.number_history import Why, find_number_history
@@ -73,7 +73,7 @@ def _health(shop: Caller) -> GatewayHealth:
 
 def _break(shop: Caller) -> None:
     for _ in range(5):
-        shop.context.store.health.observe("first", new_dispatch_id("00"), Call.BAD)
+        shop.context.store.health.observe("first", new_dispatch_id("00"), CallResult.BAD)
 
 
 @HOW
@@ -133,7 +133,7 @@ def test_it_says_nothing_of_the_gateway(
     """Four bad calls in a row are neither ended by it, nor made five."""
     shop = _shop(frozen)
     for _ in range(4):
-        shop.context.store.health.observe("first", new_dispatch_id("00"), Call.BAD)
+        shop.context.store.health.observe("first", new_dispatch_id("00"), CallResult.BAD)
     prepare(frozen, monkeypatch)
     sender = Sender(shop, first=Scripted(refused("unavailable")), second=Scripted())
     sender.deliver()
@@ -149,13 +149,13 @@ def test_it_does_not_end_the_pause_of_a_gateway_that_throttled(
     frozen: FrozenValkey, monkeypatch: pytest.MonkeyPatch, prepare: Prepare, reason: str, why: Why
 ) -> None:
     shop = _shop(frozen)
-    shop.context.store.health.observe("first", new_dispatch_id("00"), Call.THROTTLED)
+    shop.context.store.health.observe("first", new_dispatch_id("00"), CallResult.THROTTLED)
     frozen.advance(1)
     prepare(frozen, monkeypatch)
     Sender(shop, first=Scripted(), second=Scripted()).deliver()
-    shop.context.store.health.observe("first", new_dispatch_id("00"), Call.THROTTLED)
+    shop.context.store.health.observe("first", new_dispatch_id("00"), CallResult.THROTTLED)
 
-    assert _health(shop).paused == 2000, "it was not well in between"
+    assert _health(shop).throttled_for == 2000, "it was not well in between"
 
 
 def test_the_probe_of_another_message_is_not_given_back(frozen: FrozenValkey) -> None:
@@ -165,7 +165,7 @@ def test_the_probe_of_another_message_is_not_given_back(frozen: FrozenValkey) ->
     shop.start()
     (probe, *_) = jobs_of(shop.context)
     assert dispatched(shop.context, probe).gateway == "first"
-    shop.context.store.health.observe("first", new_dispatch_id("00"), Call.NONE)
+    shop.context.store.health.observe("first", new_dispatch_id("00"), CallResult.NONE)
     shop.start()
     (other,) = jobs_of(shop.context)
 

@@ -94,7 +94,7 @@ def test_what_was_taken_back_since_stays_so_when_it_is_recorded_late(shop):
     for entry in (stop, replace(stop, lifted=True)):
         add_suppressions(shop.context, (entry,))
     for batch in taken:
-        shop.context.ledger.traffic.record(batch.happenings)
+        shop.context.ledger.traffic.record(batch.events)
 
     assert [one[2] for one in entries(shop)] == ["inbound", "inbound"]
     assert shop.start()

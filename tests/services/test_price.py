@@ -12,7 +12,7 @@ from support_guard import number, priced
 from support_installation import World
 
 from otp_service.domain import templates
-from otp_service.domain.templates import Catalogue, Wording, segment_counter, segments, write
+from otp_service.domain.templates import MessageContent, MessageTemplates, render_message, segment_counter, segments
 from otp_service.domain.verification import Channel, PurposeKind
 from otp_service.services.pricing import max_price
 
@@ -57,11 +57,11 @@ def test_a_price_is_that_of_the_message_written_out_in_every_case(world: World) 
             costs = []
             for one in (channel, *purpose.channels_after(channel)):
                 counts = [1]
-                for minutes in range(templates.minutes_told(purpose.ttl) + 1) if one is Channel.SMS else ():
-                    languages = context.clearance.rules_of(country).languages
+                for minutes in range(templates.stated_minutes(purpose.ttl) + 1) if one is Channel.SMS else ():
+                    languages = context.sending_rules.rules_of(country).languages
                     code = "0" * purpose.code_length
-                    wording = Wording(application, purpose, one, locale, code, minutes, None, languages)
-                    counts.append(len(segments(write(context.catalogue, wording).text)))
+                    content = MessageContent(application, purpose, one, locale, code, minutes, None, languages)
+                    counts.append(len(segments(render_message(context.templates, content).text)))
                 costs += [prices.price(country, one, max(counts)) for prices in context.prices.values()]
             assert got == max(costs), (application.name, purpose.name, country, channel, locale)
             seen.add((channel, got))
@@ -80,17 +80,17 @@ def test_a_start_without_a_payment_writes_no_message_out(frozen: FrozenValkey, m
     assert written
 
 
-WRITTEN = templates.written
+WRITTEN = templates.render
 
 
 def test_words_for_fewer_minutes_count_where_they_are_the_longer_ones(world: World) -> None:
     context = installed(world).context
     application, purpose = context.applications["plain"], context.purposes["login"]
-    english = context.catalogue.languages["en"]
+    english = context.templates.languages["en"]
     longer = replace(
         english, minutes=(english.minutes[0], "a single minute" + " and no more" * 20, *english.minutes[2:])
     )
-    count = segment_counter(Catalogue({"en": longer}))
+    count = segment_counter(MessageTemplates({"en": longer}))
 
-    assert segment_counter(context.catalogue)(application, purpose, "en") == 1
+    assert segment_counter(context.templates)(application, purpose, "en") == 1
     assert count(application, purpose, "en") > 1

@@ -7,12 +7,12 @@ import pytest
 import time_machine
 from sqlalchemy import insert, select
 from support_frozen import FrozenValkey
-from support_happenings import EVIDENCE
 from support_installation import NUMBER, World
 from support_keys import DAY
+from support_ledger_events import EVIDENCE
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.domain.numbers import Named, named, parse_destination
+from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
 from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger import retention, schema
 from otp_service.services.consents import end_consent, give_consent
@@ -36,7 +36,7 @@ def installation(still_world: World, ledger_url: str) -> Iterator[Installation]:
 
 
 def purging(installation: Installation, rest: Any = lambda: False) -> Purger:
-    return Purger(installation.context, installation.settings.retention.keeping, rest)
+    return Purger(installation.context, installation.settings.retention.days, rest)
 
 
 def stop_for_a_day(installation: Installation) -> str:
@@ -55,8 +55,8 @@ def agree_and_stop(installation: Installation) -> str:
     return keys.mirrored("00", to.pseudonym)
 
 
-def _named(installation: Installation, number: str = NUMBER) -> Named:
-    return named(installation.context.keyring, parse_destination(number, None))
+def _named(installation: Installation, number: str = NUMBER) -> SubjectKey:
+    return subject_key(installation.context.keyring, parse_destination(number, None))
 
 
 def _suppression(pseudonym: str, **members: Any) -> Suppression:
@@ -111,7 +111,7 @@ def test_by_hand_it_need_not_be_due(installation: Installation) -> None:
     wrote(installation, "old")
 
     assert purging(installation).purge_now() == {
-        "traffic": 0, "consents": 0, "suppressions": 0, "inbound": 1, "access": 0, "duties": 0,
+        "traffic": 0, "consents": 0, "suppressions": 0, "inbound": 1, "access": 0, "accountability": 0,
         "audit": 0,
     }  # fmt: skip
 

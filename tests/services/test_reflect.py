@@ -5,11 +5,11 @@ import json
 import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
-from support_happenings import EVIDENCE, anew
 from support_installation import NUMBER, World
+from support_ledger_events import EVIDENCE, anew
 from support_outbox import POLICY, deliver_all, jobs_of
 
-from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.people import EVERY_APPLICATION, ConsentMode, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import (
     ConsentRequiredError,
@@ -55,7 +55,7 @@ def begin(installation, application="shop", to=NUMBER):
 
 
 def number(installation, to=NUMBER):
-    return named(installation.context.keyring, parse_destination(to, None))
+    return subject_key(installation.context.keyring, parse_destination(to, None))
 
 
 def stop(installation, application="shop", to=NUMBER, **members):

@@ -8,10 +8,10 @@ from support_frozen import FrozenValkey
 from support_outbox import Scripted, Sender, choices, refused, story
 
 from otp_service.domain.keyring import new_dispatch_id
-from otp_service.domain.verification import BreakerState, Call, GatewayHealth
+from otp_service.domain.verification import BreakerState, CallResult, GatewayHealth
 from otp_service.gateways.base import FailureKind, GatewayError
 
-PAUSE = {"pause": 2.0, "max_pause": 30.0}
+PAUSE = {"throttled_for": 2.0, "max_throttled_for": 30.0}
 
 
 def _shop(frozen: FrozenValkey, **first: Any) -> Caller:
@@ -78,7 +78,7 @@ def test_a_gateway_is_left_alone_for_exactly_as_long_as_it_asks(
 ) -> None:
     """Shorter than the pause of the configuration, or longer than its longest."""
     _sent(shop, 1, refused("throttled", "http 429", retry_after=asked))
-    assert _health(shop).paused == 1000 * asked
+    assert _health(shop).throttled_for == 1000 * asked
     frozen.advance(asked - 0.001)
     early = shop.start()
     Sender(shop, first=Scripted(), second=Scripted()).deliver()
@@ -93,7 +93,7 @@ def test_a_gateway_is_left_alone_for_exactly_as_long_as_it_asks(
 def test_what_a_gateway_asks_for_is_not_doubled(frozen: FrozenValkey, shop: Caller) -> None:
     for _ in range(3):
         _sent(shop, 1, refused("throttled", retry_after=0.5))
-        assert _health(shop).paused == 500
+        assert _health(shop).throttled_for == 500
         frozen.advance(0.5)
 
 
@@ -102,7 +102,7 @@ def test_a_gateway_that_does_not_say_for_how_long_is_left_alone_for_the_pause(
 ) -> None:
     for pause in (2000, 4000, 8000):
         _sent(shop, 1, refused("throttled"))
-        assert _health(shop).paused == pause
+        assert _health(shop).throttled_for == pause
         frozen.advance(pause / 1000)
 
 
@@ -112,7 +112,7 @@ def test_a_gateway_that_does_not_say_for_how_long_is_left_alone_for_the_pause(
 def test_what_nobody_can_mean_is_bounded(shop: Caller, asked: float, given: int) -> None:
     _sent(shop, 1, refused("throttled", retry_after=asked))
 
-    assert _health(shop).paused == given
+    assert _health(shop).throttled_for == given
 
 
 @pytest.mark.parametrize(("asked", "given"), [(60.0, 60_000), (1e9, 1_800_000), (-5.0, 0), (float("nan"), 0)])
@@ -122,7 +122,7 @@ def test_what_a_gateway_asks_for_that_cannot_now_is_granted_as_where_it_throttle
     one = shop.start()
     failed = GatewayError(FailureKind.UNAVAILABLE, "http 503", retry_after=asked)
     Sender(shop, first=Scripted(failed), second=Scripted()).deliver()
-    assert (_health(shop).paused, _health(shop).bad) == (given, 1)
+    assert (_health(shop).throttled_for, _health(shop).bad) == (given, 1)
     assert [each[2] for each in story(shop, one)] == ["first", "second"]
     frozen.advance(given / 1000 - 0.001)
     early = shop.start()
@@ -139,7 +139,7 @@ def test_what_a_gateway_asks_for_that_cannot_now_is_granted_as_where_it_throttle
 def test_what_is_asked_for_because_of_a_number_leaves_the_gateway_to_all_others(shop: Caller, kind: str) -> None:
     _sent(shop, 1, refused(kind, retry_after=60.0, message_specific=True))
 
-    assert _health(shop).paused == 0
+    assert _health(shop).throttled_for == 0
 
 
 def test_the_last_resort_waits_for_as_long_as_the_gateway_asked(frozen: FrozenValkey) -> None:
@@ -147,7 +147,7 @@ def test_the_last_resort_waits_for_as_long_as_the_gateway_asked(frozen: FrozenVa
     shop = _shop(frozen)
     shop.context.store.health.open("second", 3_600_000, "cli:ali")
     for _ in range(5):
-        shop.context.store.health.observe("first", new_dispatch_id("00"), Call.BAD, 90_000)
+        shop.context.store.health.observe("first", new_dispatch_id("00"), CallResult.BAD, 90_000)
     sender = Sender(shop, first=Scripted(), second=Scripted())
     assert _health(shop).state is BreakerState.OPEN
     one = shop.start()

@@ -4,7 +4,7 @@ import pytest
 from support_installation import tree
 
 from otp_service.settings import settings_from
-from otp_service.settings.loader import ELSEWHERE, with_fixed
+from otp_service.settings.loader import SERVER_URLS, keep_fixed
 
 REDIS = "redis://user:old@db.internal:6379/0"
 LEDGER = "postgresql://otp:old@db.internal/otp?sslmode=require"
@@ -16,12 +16,12 @@ def settings(redis=REDIS, ledger=LEDGER, **sections):
 
 def test_what_may_change_changes():
     present, fresh = settings(http={"threads": 2}), settings(http={"threads": 4}, worker={"concurrency": 3})
-    assert with_fixed(present, fresh, ("http.port", *ELSEWHERE)) == (fresh, ())
+    assert keep_fixed(present, fresh, ("http.port", *SERVER_URLS)) == (fresh, ())
 
 
 def test_what_must_not_change_stays_as_it_is_and_is_named():
     present, fresh = settings(), settings(http={"port": 1, "processes": 7, "threads": 4})
-    found, changed = with_fixed(present, fresh, ("http.host", "http.port", "http.processes"))
+    found, changed = keep_fixed(present, fresh, ("http.host", "http.port", "http.processes"))
     assert changed == ("http.port", "http.processes")
     assert (found.http.port, found.http.processes, found.http.threads) == (8080, 2, 4)
 
@@ -36,7 +36,7 @@ def test_what_must_not_change_stays_as_it_is_and_is_named():
 )
 def test_another_user_or_password_at_the_same_place_may_come(name, url):
     fresh = settings(**{name: url})
-    found, changed = with_fixed(settings(), fresh, ELSEWHERE)
+    found, changed = keep_fixed(settings(), fresh, SERVER_URLS)
     assert changed == ()
     assert getattr(found, name).url.get_secret_value() == url
 
@@ -53,6 +53,6 @@ def test_another_user_or_password_at_the_same_place_may_come(name, url):
     ],
 )
 def test_another_place_needs_a_restart(name, before, after):
-    found, changed = with_fixed(settings(**{name: before}), settings(**{name: after}), ELSEWHERE)
+    found, changed = keep_fixed(settings(**{name: before}), settings(**{name: after}), SERVER_URLS)
     assert changed == (f"{name}.url",)
     assert getattr(found, name).url.get_secret_value() == before

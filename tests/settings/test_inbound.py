@@ -14,13 +14,13 @@ def policy(**members):
 def test_by_default_our_words_hold_and_stop_and_help_are_answered():
     found = policy()
 
-    assert found.vocabulary.meaning("stop") is Meaning.STOP
+    assert found.keywords.meaning("stop") is Meaning.STOP
     assert (found.region, found.replies) == (None, {Meaning.STOP, Meaning.HELP})
 
 
 def test_further_words_hold_beside_ours():
     found = policy(stop=["Arrêt"], start=["oui"], help=["Aide"], region="PK", replies=["stop"])
-    meanings = [found.vocabulary.meaning(text) for text in ("arret", "OUI", "aide!", "stop")]
+    meanings = [found.keywords.meaning(text) for text in ("arret", "OUI", "aide!", "stop")]
 
     assert meanings == [Meaning.STOP, Meaning.START, Meaning.HELP, Meaning.STOP]
     assert (found.region, found.replies) == ("PK", {Meaning.STOP})

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy.engine import make_url
 from support_installation import tree
 
-from otp_service.domain.events import Keeping
+from otp_service.domain.events import RetentionDays
 from otp_service.errors import ConfigurationError
 from otp_service.ledger.database import Database
 from otp_service.settings import load_settings, settings_from
@@ -104,17 +104,17 @@ def test_time_is_bounded(seconds):
 
 
 def test_days_become_what_a_purge_works_with():
-    settings = settings_from(tree(REDIS, retention={"traffic": 30, "duties": 200}))
+    settings = settings_from(tree(REDIS, retention={"traffic": 30, "accountability": 200}))
 
-    assert settings.retention.keeping == Keeping(
-        traffic=30, consents=1095, suppressions=1095, inbound=90, access=400, duties=200, audit=3650
+    assert settings.retention.days == RetentionDays(
+        traffic=30, consents=1095, suppressions=1095, inbound=90, access=400, accountability=200, audit=3650
     )
-    assert settings.retention.keeping.before("traffic", 30 * 24 * 3600 * 1000 + 5) == 5
+    assert settings.retention.days.cutoff("traffic", 30 * 24 * 3600 * 1000 + 5) == 5
 
 
 @pytest.mark.parametrize(
     ("data", "days"),
-    [("traffic", 0), ("consents", 89), ("suppressions", 89), ("duties", 89), ("inbound", 6), ("access", 7301)],
+    [("traffic", 0), ("consents", 89), ("suppressions", 89), ("accountability", 89), ("inbound", 6), ("access", 7301)],
 )
 def test_days_are_bounded(data, days):
     """A withdrawal outlives every stream: a consent that comes late must find it."""

@@ -10,7 +10,7 @@ from otp_service.domain.templates import MAX_MINUTES
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError
 from otp_service.settings import Settings
-from otp_service.settings.messages import read_catalogue
+from otp_service.settings.messages import read_templates
 from otp_service.settings.sections import PurposeSettings
 
 OURS = PACKAGE / "messages"
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 def read(folder: Path, **purposes):
     tree = {"messages": {"directory": str(folder)}, "purposes": purposes}
-    return read_catalogue(Settings.model_validate(tree))
+    return read_templates(Settings.model_validate(tree))
 
 
 def faults(folder: Path, **purposes) -> list[str]:
@@ -54,7 +54,7 @@ def write(folder: Path, name: str, text: str) -> None:
 
 
 def test_ours_are_english_urdu_roman_urdu_and_arabic():
-    assert list(read_catalogue(Settings()).languages) == ["ar", "en", "ur", "ur-latn"]
+    assert list(read_templates(Settings()).languages) == ["ar", "en", "ur", "ur-latn"]
 
 
 def test_the_folder_of_the_configuration_shows_the_files_of_the_package():
@@ -68,14 +68,14 @@ def test_another_language_is_one_file(folder: Path):
     write(folder, "de.toml", GERMAN)
     german = read(folder).languages["de"]
 
-    assert german.lasting(1) == "1 Minute"
-    assert german.lasting(0) == "weniger als eine Minute"
+    assert german.duration(1) == "1 Minute"
+    assert german.duration(0) == "weniger als eine Minute"
     assert german.texts["possession"].templates.keys() == {Channel.SMS, Channel.WHATSAPP}
 
 
 def test_an_operators_file_is_laid_over_ours(folder: Path):
     write(folder, "UR-LATN.toml", '[templates.possession]\nsegments = 3\n[account]\nwritten = " acc {account} "\n')
-    ours, read_now = read_catalogue(Settings()).languages["ur-latn"], read(folder).languages["ur-latn"]
+    ours, read_now = read_templates(Settings()).languages["ur-latn"], read(folder).languages["ur-latn"]
 
     assert read_now.texts["possession"].segments == 3
     assert read_now.texts["possession"].templates == ours.texts["possession"].templates
@@ -159,7 +159,7 @@ def test_plural_forms_are_those_of_the_language(folder: Path):
     write(folder, "ar.toml", "[minutes]\ntwo = '{minutes} x'\n")
     arabic = read(folder).languages["ar"]
 
-    assert [arabic.lasting(count)[:3] for count in (2, 3, 10)] == ["2 x", "3 د", "10 "]
+    assert [arabic.duration(count)[:3] for count in (2, 3, 10)] == ["2 x", "3 د", "10 "]
     write(folder, "pl.toml", GERMAN)
     assert faults(folder)[0] == (
         f"{folder}/pl.toml: minutes.few: is missing: the language has few, many, none, one from 0 to 10."
@@ -169,7 +169,7 @@ def test_plural_forms_are_those_of_the_language(folder: Path):
 def test_a_language_that_nobody_knows_has_one_form(folder: Path):
     write(folder, "skr.toml", GERMAN.replace('one = "{minutes} Minute"\n', ""))
 
-    assert read(folder).languages["skr"].lasting(1) == "1 Minuten"
+    assert read(folder).languages["skr"].duration(1) == "1 Minuten"
 
 
 @pytest.mark.parametrize(

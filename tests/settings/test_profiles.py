@@ -13,8 +13,8 @@ from otp_service.errors import ConfigurationError
 from otp_service.services.registrations import today
 from otp_service.settings import load_settings, settings_from
 from otp_service.settings.sections import ApplicationSection
-from otp_service.settings.startup_checks import cleared_catalogue
-from otp_service.settings.stored import text_of, understood
+from otp_service.settings.startup_checks import load_templates
+from otp_service.settings.stored import dump_section, parse_application
 
 URL = "redis://127.0.0.1:1/0"
 UNSAID = (
@@ -33,14 +33,14 @@ ELSEWHERE = {"kind": "vonage", "api_key": "k", "api_secret": "of-this-test", "fr
 
 def refused(table: dict[str, Any]) -> list[str]:
     with pytest.raises(ConfigurationError) as reasons:
-        cleared_catalogue(settings_from(table))
+        load_templates(settings_from(table))
     return str(reasons.value).splitlines()
 
 
 def test_the_example_of_the_profile_is_complete():
     settings = settings_from(table_of(URL))
 
-    assert cleared_catalogue(settings)
+    assert load_templates(settings)
     assert settings.residency == "PK"
     assert settings.countries["PK"].languages == ("ur", "en")
 
@@ -69,14 +69,14 @@ SWITCHES: list[tuple[dict[str, Any], str]] = [
             "Register one, and add a section [senders.NAME] with its reference. [no-sender]"
         ),
     ),
-    ({"senders": {"dev": {"mask": "ABCDEFGHIJKL"}}}, "senders.dev.mask: has 12 characters: at most 11 fit."),
+    ({"senders": {"dev": {"sender_id": "ABCDEFGHIJKL"}}}, "senders.dev.sender_id: has 12 characters: at most 11 fit."),
     (
-        {"senders": {"dev": {"mask": "INFO"}}},
-        "senders.dev.mask: is a word that anybody could use: it tells nobody who sends.",
+        {"senders": {"dev": {"sender_id": "INFO"}}},
+        "senders.dev.sender_id: is a word that anybody could use: it tells nobody who sends.",
     ),
     (
-        {"senders": {"dev": {"mask": "DEV-SHOP"}}},
-        "senders.dev.mask: has other characters than letters A to Z, digits, and blanks between them.",
+        {"senders": {"dev": {"sender_id": "DEV-SHOP"}}},
+        "senders.dev.sender_id: has other characters than letters A to Z, digits, and blanks between them.",
     ),
     (
         {"without": ("redis.hosted_in",)},
@@ -179,7 +179,7 @@ def test_the_digest_that_is_asked_for_can_be_approved(tmp_path: Path):
     digests = [line.partition("digest is ")[2][:64] for line in lines]
     approved = {"login-ur": {"sha256": digests[0]}, "payment-ur": {"sha256": digests[1]}}
 
-    assert cleared_catalogue(settings_from(table_of(URL, messages={"directory": str(tmp_path)}, approvals=approved)))
+    assert load_templates(settings_from(table_of(URL, messages={"directory": str(tmp_path)}, approvals=approved)))
 
 
 def test_a_language_without_words_is_told():
@@ -203,7 +203,7 @@ def test_what_has_ended_refuses_its_messages_and_not_the_start():
     yesterday = str(today() - timedelta(days=1))
     changes = {"senders": {"dev": {"valid_until": yesterday}}, "approvals": {"login-ur": {"valid_until": yesterday}}}
 
-    assert cleared_catalogue(settings_from(table_of(URL, **changes)))
+    assert load_templates(settings_from(table_of(URL, **changes)))
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_doctor_names_the_profile_in_force():
 def test_without_the_profile_nothing_of_it_is_asked_for():
     bare = table_of(URL, without=("profile", "redis.hosted_in", "senders", "approvals", "applications.dev.consent"))
 
-    assert cleared_catalogue(settings_from(bare))
+    assert load_templates(settings_from(bare))
 
 
 class TestInProduction:
@@ -399,7 +399,7 @@ def test_an_application_of_the_ledger_is_asked_the_same(members: dict[str, Any],
     section = ApplicationSection.model_validate({"purposes": ["login"], "countries": ["PK"], **members})
 
     with pytest.raises(Exception, match="consent") as reasons:
-        understood(settings, "other", text_of(section))
+        parse_application(settings, "other", dump_section(section))
     assert str(reasons.value).splitlines() == [line]
 
 
@@ -408,4 +408,4 @@ def test_an_application_of_the_ledger_needs_a_sender_too():
     section = ApplicationSection.model_validate({"purposes": ["login"], "countries": ["PK"], "consent": "required"})
 
     with pytest.raises(Exception, match="No sender is registered in PK for the application other"):
-        understood(settings, "other", text_of(section))
+        parse_application(settings, "other", dump_section(section))

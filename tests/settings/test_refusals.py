@@ -23,7 +23,7 @@ from support_refusals import (
 )
 from support_sources import ROOT
 
-from otp_service.bootstrap import LEDGER_BEHIND, install, prepare
+from otp_service.bootstrap import LEDGER_OUTDATED, install, prepare
 from otp_service.domain.keyring import api_key_hash
 from otp_service.errors import RefusalName, StartRefusedError
 from otp_service.settings import load_settings
@@ -271,7 +271,7 @@ OF_A_SERVER = {
         ),
         "Have it approved, and add a section [approvals.NAME].",
     ),
-    "ledger-behind": (
+    "ledger-outdated": (
         _with_an_old_ledger,
         "ledger: The ledger is not of this release.",
         "Upgrade it: otp-service ledger upgrade",
@@ -310,7 +310,7 @@ def test_every_policy_of_eviction_is_refused(policy, tmp_path, server):
 def test_a_ledger_that_processes_upgrade_by_themselves_is_no_reason(tmp_path, valkey):
     environ = _with_an_old_ledger(tmp_path, valkey) | {"OTP_SERVICE__LEDGER__UPGRADE": "true"}
 
-    assert f"warn  ledger: {LEDGER_BEHIND.sentence}" in run("doctor", environ=environ).output
+    assert f"warn  ledger: {LEDGER_OUTDATED.sentence}" in run("doctor", environ=environ).output
     prepare(install(load_settings(environ=environ)))
 
 
@@ -391,5 +391,5 @@ def test_no_line_shows_a_secret(tmp_path):
     names, lines = refused(tmp_path, given)
     shown = "\n".join([*lines, run("doctor", environ=written(tmp_path, given)).output])
 
-    assert (names.count("sample-secret"), names.count("key-unfit"), len(names)) == (7, 2, 14)
+    assert (names.count("sample-secret"), names.count("key-invalid"), len(names)) == (7, 2, 14)
     assert not re.search(f"{secret}|canary|{api_key_hash(secret)}", shown)

@@ -8,14 +8,14 @@ from support_installation import tree
 from support_messages import UNSAFE_NAMES, UNSAFE_SECTIONS
 
 from otp_service import bootstrap
-from otp_service.domain.applications import ClientIp
-from otp_service.domain.guard import Limit, Scope
+from otp_service.domain.applications import ClientIpSource
+from otp_service.domain.guard import Limit, LimitScope
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.verification import Channel, PurposeKind
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
 from otp_service.settings import settings_from
-from otp_service.settings.tree import MASK, masked
+from otp_service.settings.tree import MASK, mask_secrets
 
 URL = "redis://:hunter2-of-redis@localhost:6379/0"
 STRANGERS = {
@@ -279,7 +279,7 @@ def test_a_secret_written_into_any_part_of_a_gateway_is_not_shown(member, value,
     ],
 )
 def test_an_address_is_shown_without_what_may_be_secret_in_it(url, shown):
-    assert masked({"base_url": url}) == {"base_url": shown}
+    assert mask_secrets({"base_url": url}) == {"base_url": shown}
 
 
 def test_a_public_address_is_kept_without_its_last_slash():
@@ -307,11 +307,11 @@ def test_a_brand_that_no_payee_could_have_is_refused(name):
 
 @pytest.mark.parametrize("name", ["Acme Bank", "H&M", "Toys 'R' Us", "24 Shop", "St. Mary-le-Bow 365", "دکان نمبر ۲۴"])
 def test_a_brand_may_be_of_any_script(name):
-    assert settings_from(changed("applications.shop.name", name)).named_applications["shop"].title == name
+    assert settings_from(changed("applications.shop.name", name)).named_applications["shop"].brand == name
 
 
 def test_a_brand_is_composed_as_a_payee_is():
-    assert settings_from(changed("applications.shop.name", "Cafe\u0301")).named_applications["shop"].title == "Café"
+    assert settings_from(changed("applications.shop.name", "Cafe\u0301")).named_applications["shop"].brand == "Café"
 
 
 @pytest.mark.parametrize("name", UNSAFE_SECTIONS)
@@ -334,12 +334,12 @@ def test_one_key_belongs_to_one_application():
 def test_the_tree_becomes_the_objects_of_the_rules():
     settings = settings_from(changed("applications.shop.countries", ["*"]))
     shop, bank = settings.named_applications["shop"], settings.named_applications["bank"]
-    assert (shop.title, shop.countries, shop.client_ip) == ("Acme Shop", None, ClientIp.CONNECTION)
+    assert (shop.brand, shop.countries, shop.client_ip) == ("Acme Shop", None, ClientIpSource.CONNECTION)
     assert bank.countries == {"PK"}
     assert {application.name for application in settings.application_of_key.values()} == {"shop", "bank"}
     payment = settings.named_purposes["payment"]
     assert (payment.name, payment.kind, payment.channels) == ("payment", PurposeKind.TRANSACTION, (Channel.SMS,))
-    assert settings.limits.parsed.number == (Limit(Scope.NUMBER, 5, 600), Limit(Scope.NUMBER, 10, 86400))
+    assert settings.limits.parsed.number == (Limit(LimitScope.NUMBER, 5, 600), Limit(LimitScope.NUMBER, 10, 86400))
     assert isinstance(settings.keyring(), Keyring)
     assert settings.claim_after == 1.5
 

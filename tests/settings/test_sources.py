@@ -7,7 +7,7 @@ from support_installation import key
 
 from otp_service.errors import ConfigurationError
 from otp_service.settings import load_settings
-from otp_service.settings.sources import merged, read_environment, read_file
+from otp_service.settings.sources import merge, read_environment, read_file
 
 KEYS = {"OTP_SERVICE_ROOT_KEYS": f"k1:{key()}", "OTP_SERVICE_PSEUDONYM_KEY": key()}
 DEVELOPMENT = {**KEYS, "OTP_SERVICE__ENVIRONMENT": "development"}
@@ -133,11 +133,11 @@ def test_a_text_that_is_not_unicode_is_told(tmp_path):
 
 def test_merging_goes_table_by_table_and_replaces_lists():
     below = {"a": {"x": 1, "y": [1, 2]}, "b": 1}
-    assert merged(below, {"a": {"y": [3]}, "c": 2}) == {"a": {"x": 1, "y": [3]}, "b": 1, "c": 2}
+    assert merge(below, {"a": {"y": [3]}, "c": 2}) == {"a": {"x": 1, "y": [3]}, "b": 1, "c": 2}
     assert below == {"a": {"x": 1, "y": [1, 2]}, "b": 1}
 
 
 def test_a_variable_finds_a_member_whatever_its_case():
-    assert merged({"headers": {"Authorization": "a"}}, {"headers": {"authorization": "b"}}) == {
+    assert merge({"headers": {"Authorization": "a"}}, {"headers": {"authorization": "b"}}) == {
         "headers": {"Authorization": "b"}
     }

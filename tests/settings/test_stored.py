@@ -9,7 +9,7 @@ from support_messages import UNSAFE_NAMES, UNSAFE_SECTIONS
 from otp_service.errors import InvalidApplicationError
 from otp_service.settings import Settings, settings_from
 from otp_service.settings.sections import ApplicationSection, ApplicationSettings
-from otp_service.settings.stored import section_of, text_of, understood
+from otp_service.settings.stored import dump_section, parse_application, parse_section
 
 CLUB = {"purposes": ["login"], "countries": ["PK"]}
 PRICED = {"kind": "sandbox", "prices": {"PK": "2.00"}}
@@ -21,14 +21,14 @@ def settings(**sections) -> Settings:
 
 def refused(one: Settings, name: str = "club", **members) -> str:
     with pytest.raises(InvalidApplicationError) as invalid:
-        understood(one, name, json.dumps(CLUB | members))
+        parse_application(one, name, json.dumps(CLUB | members))
     return str(invalid.value)
 
 
 def test_one_section_means_the_same_in_the_ledger_and_in_the_configuration():
     section = {**CLUB, "name": "Acme Club", "region": "PK", "locale": "ur", "spend": {"day": "100"}}
     one = settings(gateways={"sandbox": PRICED}, applications={"club": section})
-    application, ruleset = understood(one, "club", text_of(section_of(section)))
+    application, ruleset = parse_application(one, "club", dump_section(parse_section(section)))
 
     assert application == one.named_applications["club"]
     assert ruleset == one.rulesets["club"]
@@ -39,24 +39,24 @@ def test_all_that_an_application_of_the_configuration_may_have_one_of_the_ledger
 
 
 def test_what_was_given_is_kept_and_no_default_is():
-    section = section_of({**CLUB, "spend": {"day": "100"}})
+    section = parse_section({**CLUB, "spend": {"day": "100"}})
 
-    assert json.loads(text_of(section)) == {**CLUB, "spend": {"day": "100"}}
-    assert section_of(json.loads(text_of(section))) == section
+    assert json.loads(dump_section(section)) == {**CLUB, "spend": {"day": "100"}}
+    assert parse_section(json.loads(dump_section(section))) == section
 
 
 def test_an_application_of_the_configuration_is_told_without_its_keys():
     shop = settings().applications["shop"]
 
     assert shop.keys
-    assert "keys" not in json.loads(text_of(shop))
+    assert "keys" not in json.loads(dump_section(shop))
 
 
 def test_all_countries_are_for_development_only():
     development = settings()
     production = Settings.model_validate(tree("redis://localhost:1/0", environment="production"))
 
-    assert understood(development, "club", json.dumps(CLUB | {"countries": ["*"]}))[0].countries is None
+    assert parse_application(development, "club", json.dumps(CLUB | {"countries": ["*"]}))[0].countries is None
     assert refused(production, countries=["*"]).startswith("countries: '*' is for development only.")
 
 
@@ -64,8 +64,8 @@ def test_production_asks_for_a_ceiling_or_the_word_that_there_is_none():
     production = Settings.model_validate(tree("redis://localhost:1/0", environment="production"))
 
     assert refused(production).startswith("spend: Nothing bounds what it may spend")
-    assert understood(production, "club", json.dumps(CLUB | {"spend": {"day": "none"}}))
-    assert understood(settings(), "club", json.dumps(CLUB))  # development
+    assert parse_application(production, "club", json.dumps(CLUB | {"spend": {"day": "none"}}))
+    assert parse_application(settings(), "club", json.dumps(CLUB))  # development
 
 
 def test_a_purpose_has_to_be_in_the_configuration():
@@ -76,7 +76,9 @@ def test_a_purpose_has_to_be_in_the_configuration():
 
 def test_a_ceiling_needs_prices():
     assert "applications.club.spend would not see these messages" in refused(settings(), spend={"hour": "5"})
-    assert understood(settings(gateways={"sandbox": PRICED}), "club", json.dumps(CLUB | {"spend": {"hour": "5"}}))
+    assert parse_application(
+        settings(gateways={"sandbox": PRICED}), "club", json.dumps(CLUB | {"spend": {"hour": "5"}})
+    )
 
 
 @pytest.mark.parametrize("name", ["", "Club", "a b", "x" * 33, "club\n"])
@@ -89,16 +91,16 @@ def test_a_name_has_the_form_of_a_name(name):
 )
 def test_what_is_no_section_is_refused_in_the_same_way(text):
     with pytest.raises(InvalidApplicationError):
-        understood(settings(), "club", text)
+        parse_application(settings(), "club", text)
 
 
 @pytest.mark.parametrize("brand", UNSAFE_NAMES)
 def test_a_brand_that_no_payee_could_have_is_refused(brand):
     with pytest.raises(InvalidApplicationError, match=r"^name: stands in messages: it has "):
-        understood(settings(), "club", json.dumps(CLUB | {"name": brand}))
+        parse_application(settings(), "club", json.dumps(CLUB | {"name": brand}))
 
 
 @pytest.mark.parametrize("name", UNSAFE_SECTIONS)
 def test_a_name_that_could_not_stand_in_a_message_needs_a_brand_beside_it(name):
     assert refused(settings(), name).startswith("name: is missing, and messages would show the section's own: it has ")
-    assert understood(settings(), name, json.dumps(CLUB | {"name": "Acme"}))
+    assert parse_application(settings(), name, json.dumps(CLUB | {"name": "Acme"}))

@@ -39,7 +39,7 @@ def test_what_happened_in_all_buckets_is_taken_once(world, log):
 
 def test_an_event_has_a_name_of_its_own_and_keeps_what_it_says(world, log):
     (entry,) = tell(world, 1)
-    ((one,),) = [taken.happenings for taken in log.take("one", 10)]
+    ((one,),) = [taken.events for taken in log.take("one", 10)]
 
     assert one.id.startswith(f"00:{entry}:")
     assert (one.type, one.member("id")) == ("check.failed", "vf_0")
@@ -52,7 +52,7 @@ def test_an_event_is_known_again_and_is_no_other_that_got_its_place(world, log):
     for kind in ("check.failed", "verification.approved"):
         world.client.delete(keys.events("00"))
         world.client.xadd(keys.events("00"), {"type": kind, "id": "vf_0"}, id="5-1")
-        told += [[one.happenings[0].id for one in taken] for taken in (log.take("one", 1), log.claim("two", 1, 0))]
+        told += [[one.events[0].id for one in taken] for taken in (log.take("one", 1), log.claim("two", 1, 0))]
     first, again, other, _ = told
 
     assert first == again != other

@@ -5,10 +5,10 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_outbox import dispatched, jobs_of, paced
 
-from otp_service.domain.verification import BreakerState, Call, GatewayHealth
+from otp_service.domain.verification import BreakerState, CallResult, GatewayHealth
 from otp_service.store.guard import MAX_MANUAL_OPEN, Health
 
-BREAKER = {"bad_in_a_row": 3, "window": 30.0, "block": 30.0}
+BREAKER = {"bad_in_a_row": 3, "window": 30.0, "open_for": 30.0}
 MINUTE = 60_000
 
 
@@ -27,7 +27,7 @@ def test_a_gateway_that_was_never_called_is_closed(health: Health) -> None:
 
 
 def test_the_bad_calls_of_the_present_window_are_told_and_no_older_ones(frozen: FrozenValkey, health: Health) -> None:
-    for number, call in enumerate((Call.BAD, Call.WELL, Call.BAD)):
+    for number, call in enumerate((CallResult.BAD, CallResult.WELL, CallResult.BAD)):
         health.observe("first", f"dp_{number}", call)
     assert (of(health).bad, of(health).calls) == (2, 3)
 
@@ -39,41 +39,41 @@ def test_the_bad_calls_of_the_present_window_are_told_and_no_older_ones(frozen: 
 
 def test_an_open_breaker_is_told_with_the_time_until_it_is_tried(frozen: FrozenValkey, health: Health) -> None:
     for number in range(3):
-        health.observe("first", f"dp_{number}", Call.BAD)
+        health.observe("first", f"dp_{number}", CallResult.BAD)
     frozen.advance(10)
-    assert (of(health).state, of(health).opens_in, of(health).by_hand) == (BreakerState.OPEN, 20_000, "")
+    assert (of(health).state, of(health).probe_in, of(health).opened_by) == (BreakerState.OPEN, 20_000, "")
 
     frozen.advance(20)
-    assert (of(health).state, of(health).opens_in) == (BreakerState.HALF_OPEN, 0)
+    assert (of(health).state, of(health).probe_in) == (BreakerState.HALF_OPEN, 0)
     assert of(health, "second").state is BreakerState.CLOSED
 
 
 def test_a_gateway_that_throttles_is_told_with_its_pause(frozen: FrozenValkey, health: Health) -> None:
-    health.observe("first", "dp_1", Call.THROTTLED, 5000)
+    health.observe("first", "dp_1", CallResult.THROTTLED, 5000)
     frozen.advance(1)
 
-    assert (of(health).state, of(health).paused) == (BreakerState.CLOSED, 4000)
+    assert (of(health).state, of(health).throttled_for) == (BreakerState.CLOSED, 4000)
 
 
 def test_a_breaker_opened_by_hand_stays_so_for_its_time_and_is_tried_then(frozen: FrozenValkey, health: Health) -> None:
     health.open("first", MINUTE, "cli:ali")
-    assert (of(health).state, of(health).by_hand, of(health).opens_in) == (BreakerState.OPEN, "cli:ali", MINUTE)
+    assert (of(health).state, of(health).opened_by, of(health).probe_in) == (BreakerState.OPEN, "cli:ali", MINUTE)
 
     frozen.advance(60)
-    assert (of(health).state, of(health).by_hand) == (BreakerState.HALF_OPEN, "cli:ali")
+    assert (of(health).state, of(health).opened_by) == (BreakerState.HALF_OPEN, "cli:ali")
 
 
 def test_nothing_stays_open_for_ever(frozen: FrozenValkey, health: Health) -> None:
     health.open("first", 10 * MAX_MANUAL_OPEN, "cli:ali")
 
-    assert of(health).opens_in == MAX_MANUAL_OPEN
+    assert of(health).probe_in == MAX_MANUAL_OPEN
     assert 0 < frozen.client.pttl("otp:{gateways}:health:first") <= 2 * MAX_MANUAL_OPEN
 
 
 def test_calls_of_before_do_not_close_what_was_opened_by_hand(health: Health) -> None:
     health.open("first", MINUTE, "cli:ali")
 
-    assert health.observe("first", "dp_before", Call.WELL) is None
+    assert health.observe("first", "dp_before", CallResult.WELL) is None
     assert of(health).state is BreakerState.OPEN
 
 
@@ -82,12 +82,12 @@ def test_a_breaker_is_closed_by_hand_whoever_opened_it(health: Health, *, by_han
     if by_hand:
         health.open("first", MINUTE, "cli:ali")
     for number in range(3):
-        health.observe("first", f"dp_{number}", Call.BAD)
+        health.observe("first", f"dp_{number}", CallResult.BAD)
     assert of(health).state is BreakerState.OPEN
     health.close("first")
 
     assert of(health) == GatewayHealth(BreakerState.CLOSED)
-    health.observe("first", "dp_9", Call.BAD)
+    health.observe("first", "dp_9", CallResult.BAD)
     assert of(health).state is BreakerState.CLOSED
 
 

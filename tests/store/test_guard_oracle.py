@@ -8,7 +8,7 @@ from support_frozen import START, FrozenValkey
 
 from otp_service.domain import guard_model
 from otp_service.domain.guard import BucketRule, ConversionRule
-from otp_service.domain.guard_model import Conversion, Kept
+from otp_service.domain.guard_model import BucketState, ConversionRecord
 from otp_service.store import scripts
 
 MINUTE = 60_000
@@ -33,8 +33,8 @@ states.write(KEYS[1], kept, 864000000)
 return { wait, string.format('%.9f', level), string.format('%.9f', most) }
 """
 BREAKER = """
-local rule = { sends = 20, probe = 10, rate = 0.15, closed_for = 900000, closed_for_at_most = 7200000,
-  flows = ARGV[1] == 'flows' }
+local rule = { sends = 20, probe = 10, rate = 0.15, closed_for = 900000, max_closed_for = 7200000,
+  passes_while_open = ARGV[1] == 'passes_while_open' }
 local text = redis.call('GET', KEYS[1])
 local kept = text and cmsgpack.unpack(text) or {}
 local seen = conversions.now(kept.c)
@@ -43,7 +43,7 @@ if ARGV[2] == 'approve' then
   conversions.approve(seen, tonumber(ARGV[3]))
 else
   stands = conversions.judge(seen, rule)
-  if stands ~= 'open' or rule.flows then seen[2] = seen[2] + 1 end
+  if stands ~= 'open' or rule.passes_while_open then seen[2] = seen[2] + 1 end
 end
 kept.c = seen
 states.write(KEYS[1], kept, 864000000)
@@ -58,7 +58,7 @@ def _text(part: str, body: str) -> str:
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("factor", [0.0, 1.0, 2.0])
 def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(frozen: FrozenValkey, seed: int, factor: float) -> None:
-    chance, kept = random.Random(seed), Kept()
+    chance, kept = random.Random(seed), BucketState()
     rule = BucketRule("u3600", chance.choice([1, 2, 4]), 60 * MINUTE, factor)
     text = _text("buckets", BUCKET)
     waits = set()
@@ -74,7 +74,7 @@ def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(frozen: FrozenValk
     assert waits == {False, True}, "it refused now and then"
 
 
-def _bucket_step(kept: Kept, rule: BucketRule, now: int, does: str) -> tuple[int, float, float]:
+def _bucket_step(kept: BucketState, rule: BucketRule, now: int, does: str) -> tuple[int, float, float]:
     level, most = guard_model.bucket_level(kept, rule, now), guard_model.bucket_capacity(kept, rule, now)
     wait = guard_model.bucket_wait(level, most, rule)
     if does == "approve":
@@ -88,28 +88,30 @@ def _bucket_step(kept: Kept, rule: BucketRule, now: int, does: str) -> tuple[int
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("flows", [False, True])
-def test_a_breaker_stands_in_the_script_as_it_stands_in_memory(frozen: FrozenValkey, seed: int, *, flows: bool) -> None:
+@pytest.mark.parametrize("passes_while_open", [False, True])
+def test_a_breaker_stands_in_the_script_as_it_stands_in_memory(
+    frozen: FrozenValkey, seed: int, *, passes_while_open: bool
+) -> None:
     chance = random.Random(seed)
-    rule = ConversionRule(20, 0.15, 15 * MINUTE, 120 * MINUTE, flows)
-    text, seen, stood = _text("conversions", BREAKER), Conversion(START // MINUTE), set()
+    rule = ConversionRule(20, 0.15, 15 * MINUTE, 120 * MINUTE, passes_while_open)
+    text, seen, stood = _text("conversions", BREAKER), ConversionRecord(START // MINUTE), set()
     for step in range(400):
         back = chance.random() < 0.05  # a clock that is set back
         frozen.move_to(frozen.now + (-40_000 if back else chance.choice([0, 500, 3000, 20_000, 70_000])))
         rate = 0.02 if step % 200 < 120 else 0.8
         does = "approve" if chance.random() < rate / (1 + rate) else "send"
         created = frozen.now - chance.choice([0, 25_000, 70_000, 200_000])
-        given: list[Any] = ["flows" if flows else "-", does, created]
+        given: list[Any] = ["passes_while_open" if passes_while_open else "-", does, created]
         stands, until, times, sends, approvals = frozen.client.eval(text, 1, "guard", *given)
         seen = seen.at_time(frozen.now)
         if does == "approve":
             seen = seen.approved(created)
         else:
-            seen, state = seen.judged(frozen.now, rule)
-            seen = seen.sent() if state != "open" or flows else seen
+            seen, state = seen.judge(frozen.now, rule)
+            seen = seen.sent() if state != "open" or passes_while_open else seen
             stood.add(state.value)
             assert stands.decode() == state
 
         assert (until, times) == (seen.until, seen.times)
         assert (float(sends), float(approvals)) == pytest.approx((seen.ripe_sends, seen.ripe_approvals), abs=1e-4)
-    assert stood == ({"closed", "open"} if flows else {"closed", "open", "probing"})
+    assert stood == ({"closed", "open"} if passes_while_open else {"closed", "open", "probing"})

@@ -16,7 +16,7 @@ from support_outbox import POLICY, dispatch, dispatched, jobs_of, paced, queues,
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.keyring import new_dispatch_id
-from otp_service.domain.verification import Call, DeliveryStatus
+from otp_service.domain.verification import CallResult, DeliveryStatus
 from otp_service.errors import OtpServiceError
 from otp_service.services.delivery import deliver
 from otp_service.store import keys
@@ -61,7 +61,7 @@ def _everything(installation: Installation, shop: Caller) -> None:
     for job in jobs_of(installation.context):
         deliver(installation.context, job, POLICY)
     store = installation.context.store
-    for place, call in enumerate(Call):
+    for place, call in enumerate(CallResult):
         store.health.observe(call, new_dispatch_id("00"), call, place)
     store.references.dispatch_of("first", ("unknown", "UNKNOWN"), "a receipt")
     store.references.remember("first", "known", new_dispatch_id("00"), 1_200_000)

@@ -15,11 +15,11 @@ from support_frozen import START
 from support_installation import World
 from support_valkey import ValkeyServer
 
-from otp_service.domain.guard import Scope
+from otp_service.domain.guard import LimitScope
 from otp_service.store import keys
 from otp_service.store.verifications import Window
 
-SCOPES = [Scope.NUMBER, Scope.IP]
+SCOPES = [LimitScope.NUMBER, LimitScope.IP]
 """One of each strategy."""
 JUMPS = [0.0, 0.001, 0.4, 0.999, 1.0, 1.001, 2.5, 4.999, 5.0, 5.001, 9.999, 10.0, 10.001, 30.0]
 
@@ -79,7 +79,9 @@ def _leave_the_edge(laboratory: Laboratory, one: Window) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("scope", SCOPES)
-def test_random_hits_and_jumps_are_allowed_and_stored_alike(laboratory: Laboratory, scope: Scope, seed: int) -> None:
+def test_random_hits_and_jumps_are_allowed_and_stored_alike(
+    laboratory: Laboratory, scope: LimitScope, seed: int
+) -> None:
     dice = random.Random(f"{scope} {seed}")
     one = window(scope, amount=dice.choice([1, 2, 3, 7]), seconds=dice.choice([1, 5, 10]))
     limiter = library(laboratory.client, scope, "oracle")
@@ -100,7 +102,7 @@ def test_random_hits_and_jumps_are_allowed_and_stored_alike(laboratory: Laborato
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("scope", SCOPES)
 def test_the_library_can_go_on_where_we_stopped_and_the_other_way_round(
-    laboratory: Laboratory, scope: Scope, seed: int
+    laboratory: Laboratory, scope: LimitScope, seed: int
 ) -> None:
     dice = random.Random(f"{scope} {seed}")
     shared, alone = window(scope, 4, 5, "shared"), window(scope, 4, 5, "alone")
@@ -113,7 +115,7 @@ def test_the_library_can_go_on_where_we_stopped_and_the_other_way_round(
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_the_library_reads_and_clears_what_we_counted(laboratory: Laboratory, scope: Scope) -> None:
+def test_the_library_reads_and_clears_what_we_counted(laboratory: Laboratory, scope: LimitScope) -> None:
     one, limiter = window(scope, 3, 60), library(laboratory.client, scope)
     for left in (3, 2, 1):
         assert limiter.test(*item(one))
@@ -131,7 +133,7 @@ def test_the_library_reads_and_clears_what_we_counted(laboratory: Laboratory, sc
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("used", [1, 3, 5])
 def test_the_wait_that_is_told_is_enough_and_hardly_more_than_needed(
-    laboratory: Laboratory, scope: Scope, used: int
+    laboratory: Laboratory, scope: LimitScope, used: int
 ) -> None:
     one = window(scope, 5, 10)
     for _ in range(5):
@@ -148,7 +150,7 @@ def test_the_wait_that_is_told_is_enough_and_hardly_more_than_needed(
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("scope", SCOPES)
 def test_behind_a_new_fence_a_limit_is_one_of_half_the_amount_until_that_is_over(
-    laboratory: Laboratory, scope: Scope, seed: int
+    laboratory: Laboratory, scope: LimitScope, seed: int
 ) -> None:
     dice = random.Random(f"{scope} {seed}")
     whole = window(scope, dice.choice([1, 2, 3, 7]), 10)
@@ -172,7 +174,7 @@ def test_behind_a_new_fence_a_limit_is_one_of_half_the_amount_until_that_is_over
 
 
 def test_a_full_moving_window_never_lets_more_than_its_amount_through_in_any_interval(laboratory: Laboratory) -> None:
-    one, passed, now = window(Scope.NUMBER, 5, 10), [], 0.0
+    one, passed, now = window(LimitScope.NUMBER, 5, 10), [], 0.0
     for step in [0.0] * 6 + [9.9] + [0.0] * 6 + [0.2] * 20 + [3.37] * 20 + [9.998, 0.001, 0.002, 0.001] * 5:
         laboratory.advance(step)
         now += step
@@ -184,7 +186,7 @@ def test_a_full_moving_window_never_lets_more_than_its_amount_through_in_any_int
 
 def test_a_sliding_counter_lets_through_at_most_its_approximation(laboratory: Laboratory) -> None:
     """The previous interval is taken as evenly spread: at worst nearly twice the amount around an edge, not more."""
-    one, passed, now = window(Scope.IP, 10, 10), [], 0.0
+    one, passed, now = window(LimitScope.IP, 10, 10), [], 0.0
     for step in [0.0, 9.9, 0.2, *[0.5] * 60]:
         laboratory.advance(step)
         now += step
@@ -196,8 +198,8 @@ def test_a_sliding_counter_lets_through_at_most_its_approximation(laboratory: La
 
 
 def test_a_refusal_leaves_every_other_window_as_it_was(laboratory: Laboratory) -> None:
-    roomy = [window(Scope.NUMBER, 9, 60, "roomy"), window(Scope.IP, 9, 60, "roomy network")]
-    full = [window(Scope.NUMBER, 1, 60, "full"), window(Scope.IP, 1, 60, "full network")]
+    roomy = [window(LimitScope.NUMBER, 9, 60, "roomy"), window(LimitScope.IP, 9, 60, "roomy network")]
+    full = [window(LimitScope.NUMBER, 1, 60, "full"), window(LimitScope.IP, 1, 60, "full network")]
     hit(laboratory.client, [*roomy, *full])
     laboratory.advance(1.0)
     before = snapshot(laboratory.client)
@@ -208,8 +210,8 @@ def test_a_refusal_leaves_every_other_window_as_it_was(laboratory: Laboratory) -
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_a_refusal_leaves_a_window_whose_interval_is_over_as_it_was(laboratory: Laboratory, scope: Scope) -> None:
-    old, full = window(scope, 5, 10, "old"), window(Scope.NUMBER, 1, 60, "full")
+def test_a_refusal_leaves_a_window_whose_interval_is_over_as_it_was(laboratory: Laboratory, scope: LimitScope) -> None:
+    old, full = window(scope, 5, 10, "old"), window(LimitScope.NUMBER, 1, 60, "full")
     hit(laboratory.client, [old])
     laboratory.advance(9.0)
     hit(laboratory.client, [full])
@@ -221,7 +223,7 @@ def test_a_refusal_leaves_a_window_whose_interval_is_over_as_it_was(laboratory: 
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_a_changed_amount_forgets_nothing(laboratory: Laboratory, scope: Scope) -> None:
+def test_a_changed_amount_forgets_nothing(laboratory: Laboratory, scope: LimitScope) -> None:
     def tries(amount: int) -> list[bool]:
         return [hit(laboratory.client, [window(scope, amount, 86400)]).allowed for _ in range(3)]
 
@@ -237,7 +239,7 @@ def test_a_changed_amount_forgets_nothing(laboratory: Laboratory, scope: Scope) 
 
 @pytest.mark.parametrize(("seconds", "place"), [((10, 600, 6000), 2), ((600, 10, 6000), 1)])
 def test_the_longest_wait_of_all_windows_is_told(laboratory: Laboratory, seconds: tuple[int, ...], place: int) -> None:
-    windows = [window(Scope.NUMBER, 2 if each == 6000 else 1, each) for each in seconds]
+    windows = [window(LimitScope.NUMBER, 2 if each == 6000 else 1, each) for each in seconds]
     assert hit(laboratory.client, windows).allowed
     laboratory.advance(1.0)
     verdict = hit(laboratory.client, windows)
@@ -248,7 +250,7 @@ def test_the_longest_wait_of_all_windows_is_told(laboratory: Laboratory, seconds
 
 def test_a_stamp_keeps_the_zeros_of_its_microseconds(laboratory: Laboratory) -> None:
     """Without them 12.000045 would be written 12.45, and be nearly half a second off."""
-    one = window(Scope.NUMBER, 5, 60)
+    one = window(LimitScope.NUMBER, 5, 60)
     hit(laboratory.client, [one])
     (entry,) = laboratory.client.lrange(one.keys[0], 0, -1)
 
@@ -257,7 +259,7 @@ def test_a_stamp_keeps_the_zeros_of_its_microseconds(laboratory: Laboratory) -> 
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-def test_in_real_time_too_both_agree(valkey: ValkeyServer, scope: Scope) -> None:
+def test_in_real_time_too_both_agree(valkey: ValkeyServer, scope: LimitScope) -> None:
     one, limiter = window(scope, 3, 1), library(valkey.client, scope, "oracle")
     ours, theirs = [], []
     until = time.monotonic() + 2.5

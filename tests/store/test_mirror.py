@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from support_caller import Caller
 from support_frozen import FrozenValkey
-from support_happenings import EVIDENCE
 from support_installation import NUMBER, World
+from support_ledger_events import EVIDENCE
 
-from otp_service.domain.people import Changes, ConsentMode, Mirrored, Place
+from otp_service.domain.people import ConsentMode, LedgerPosition, MirrorChanges, NumberState
 from otp_service.errors import (
     ConsentOutdatedError,
     ConsentRequiredError,
@@ -35,7 +35,7 @@ def mirror(frozen: FrozenValkey):
 
 
 def at(sequence, identity=IDENTITY, history=""):
-    return Place(identity, sequence, 10 * sequence, f"{history}link{sequence}")
+    return LedgerPosition(identity, sequence, 10 * sequence, f"{history}link{sequence}")
 
 
 def installed(frozen, **sections):
@@ -46,11 +46,11 @@ def installed(frozen, **sections):
 
 
 def changes(upto, after=0, read_at=None, identity=IDENTITY, **suppressed):
-    return of(Mirrored(PSEUDONYM, suppressed, {}), upto, after, read_at, identity)
+    return of(NumberState(PSEUDONYM, suppressed, {}), upto, after, read_at, identity)
 
 
 def of(one, upto, after=0, read_at=None, identity=IDENTITY):
-    return Changes(at(after, identity), at(upto, identity), upto if read_at is None else read_at, (one,))
+    return MirrorChanges(at(after, identity), at(upto, identity), upto if read_at is None else read_at, (one,))
 
 
 def place(mirror):
@@ -70,7 +70,7 @@ def test_a_change_brings_the_mirror_to_its_place(frozen, mirror):
 
 
 def test_a_freeze_is_in_a_field_of_its_own_and_stays_whatever_ends(frozen, mirror):
-    one = Mirrored(PSEUDONYM, {"shop": frozen.now + 1}, {}, frozenset({"shop", "*"}))
+    one = NumberState(PSEUDONYM, {"shop": frozen.now + 1}, {}, frozenset({"shop", "*"}))
     mirror.reflect(of(one, 1), ["00"])
 
     assert kept(frozen) == {"n": "1", "s:shop": str(frozen.now + 1), "f:shop": "", "f:*": ""}
@@ -78,7 +78,7 @@ def test_a_freeze_is_in_a_field_of_its_own_and_stays_whatever_ends(frozen, mirro
 
 
 def test_where_a_freeze_was_lifted_is_remembered_for_a_day(frozen, mirror):
-    one = Mirrored(PSEUDONYM, {}, {}, frozenset(), {"shop": 7, "*": 9})
+    one = NumberState(PSEUDONYM, {}, {}, frozenset(), {"shop": 7, "*": 9})
     mirror.reflect(of(one, 9), ["00"])
 
     assert kept(frozen) == {"n": "9", "l:shop": "7", "l:*": "9"}
@@ -86,17 +86,17 @@ def test_where_a_freeze_was_lifted_is_remembered_for_a_day(frozen, mirror):
 
 
 def test_a_lift_neither_shortens_nor_ends_what_holds(frozen, mirror):
-    suppressed = Mirrored(PSEUDONYM, {"shop": frozen.now + 9000}, {}, frozenset(), {"shop": 7})
+    suppressed = NumberState(PSEUDONYM, {"shop": frozen.now + 9000}, {}, frozenset(), {"shop": 7})
     mirror.reflect(of(suppressed, 8), ["00"])
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == 86_400_000 + 9000
-    for_ever = Mirrored(PSEUDONYM, {}, {}, frozenset({"bank"}), {"shop": 7})
+    for_ever = NumberState(PSEUDONYM, {}, {}, frozenset({"bank"}), {"shop": 7})
     mirror.reflect(of(for_ever, 9, after=8), ["00"])
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1
 
 
 def test_a_freeze_that_is_lifted_leaves_nothing_where_no_lift_is_told(frozen, mirror):
-    mirror.reflect(of(Mirrored(PSEUDONYM, {}, {}, frozenset({"shop"})), 1), ["00"])
+    mirror.reflect(of(NumberState(PSEUDONYM, {}, {}, frozenset({"shop"})), 1), ["00"])
     mirror.reflect(changes(2, after=1), ["00"])
 
     assert kept(frozen) == {"n": "2"}
@@ -112,7 +112,7 @@ def test_what_is_kept_of_a_number_stays(frozen, mirror):
 def test_changes_that_come_after_another_place_are_not_written(frozen, mirror, after):
     """Somebody else was faster, something between is missing, or the mirror has another history than the ledger."""
     mirror.reflect(changes(2, shop=None), ["00"])
-    late = Changes(after, at(4, after.identity), 4, (Mirrored(PSEUDONYM, {}, {}),))
+    late = MirrorChanges(after, at(4, after.identity), 4, (NumberState(PSEUDONYM, {}, {}),))
 
     assert not mirror.reflect(late, ["00"])
     assert place(mirror) == at(2)
@@ -151,7 +151,7 @@ def test_a_number_is_remembered_for_a_day_longer_than_what_holds(frozen, mirror,
 
 
 def test_a_number_with_a_consent_stays_whatever_ends(frozen, mirror):
-    one = Mirrored(PSEUDONYM, {"shop": frozen.now + 1}, {("shop", "login"): (False, 1, 5)})
+    one = NumberState(PSEUDONYM, {"shop": frozen.now + 1}, {("shop", "login"): (False, 1, 5)})
     mirror.reflect(of(one, 1), ["00"])
 
     assert frozen.client.pttl(keys.mirrored("00", PSEUDONYM)) == -1

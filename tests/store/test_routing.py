@@ -10,7 +10,7 @@ from support_outbox import choices, deliver_all, dispatch, dispatched, jobs_of, 
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.keyring import new_dispatch_id
-from otp_service.domain.verification import Call, DeliveryStatus
+from otp_service.domain.verification import CallResult, DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store.outbox import NEVER, Dispatched, Dropped, Job, NextStep, NoGatewayFree, Settlement
 
@@ -61,7 +61,7 @@ def _break(context: Context, *gateways: str) -> None:
     """Let calls fail until the breakers open."""
     for gateway in gateways:
         for _ in range(5):
-            context.store.health.observe(gateway, new_dispatch_id("00"), Call.BAD)
+            context.store.health.observe(gateway, new_dispatch_id("00"), CallResult.BAD)
 
 
 def test_the_first_gateway_of_a_route_is_called_as_configured(context: Context, job: Job) -> None:
@@ -130,7 +130,7 @@ def test_a_gateway_with_an_open_breaker_is_passed_over(context: Context, job: Jo
 def test_a_gateway_that_throttles_is_passed_over_for_as_long_as_it_asked(
     frozen: FrozenValkey, context: Context, job: Job
 ) -> None:
-    context.store.health.observe("first", new_dispatch_id("00"), Call.THROTTLED, 7000)
+    context.store.health.observe("first", new_dispatch_id("00"), CallResult.THROTTLED, 7000)
     assert _choose(context, job) == ("second", "limit")
     frozen.advance(6.999)
     assert _choose(context, job) == ("third", "limit")
@@ -141,7 +141,7 @@ def test_a_gateway_that_throttles_is_passed_over_for_as_long_as_it_asked(
 
 def test_when_all_are_left_alone_a_message_waits_for_the_one_that_is_free_first(context: Context, job: Job) -> None:
     for gateway, rest in (("first", 9000), ("second", 4000), ("third", 6000)):
-        context.store.health.observe(gateway, new_dispatch_id("00"), Call.THROTTLED, rest)
+        context.store.health.observe(gateway, new_dispatch_id("00"), CallResult.THROTTLED, rest)
     found = dispatch(context, job, ROUTE)
     assert isinstance(found, NoGatewayFree)
     assert found.wait == 4000
@@ -163,7 +163,7 @@ def test_no_last_resort_is_tried_while_another_gateway_is_only_held_back_by_its_
     frozen: FrozenValkey, context: Context, job: Job
 ) -> None:
     _break(context, "first", "third")
-    context.store.health.observe("second", new_dispatch_id("00"), Call.THROTTLED, 2000)
+    context.store.health.observe("second", new_dispatch_id("00"), CallResult.THROTTLED, 2000)
     found = dispatch(context, job, ROUTE)
     assert isinstance(found, NoGatewayFree)
     assert found.wait == 2000
@@ -318,7 +318,7 @@ def test_a_gateway_has_no_more_calls_in_flight_than_allowed(shop: Caller, contex
     shop.start()
     (other,) = jobs_of(context)
     assert _choose(context, other, first=two) == ("second", "limit")
-    context.store.health.observe("first", made[0].dispatch_id, Call.WELL)
+    context.store.health.observe("first", made[0].dispatch_id, CallResult.WELL)
 
     assert dispatched(context, job, "first", first=two).gateway == "first"
     assert isinstance(dispatch(context, job, ["first"], first=two), NoGatewayFree)

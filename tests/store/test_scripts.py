@@ -19,7 +19,7 @@ from support_valkey import ValkeyServer
 
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.people import ConsentMode
-from otp_service.domain.verification import Call
+from otp_service.domain.verification import CallResult
 from otp_service.errors import NotFoundError, StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.mirror import MirrorQuery
@@ -56,7 +56,7 @@ def _calls(shop: Caller) -> dict[str, Callable[[], Any]]:
         "take a job": lambda: store.outbox.take("worker", 1),
         "wait for a job": lambda: store.outbox.wait(200),
         "sweep": lambda: store.outbox.sweep(1000),
-        "learn from a call": lambda: store.health.observe("first", new_dispatch_id("00"), Call.BAD),
+        "learn from a call": lambda: store.health.observe("first", new_dispatch_id("00"), CallResult.BAD),
         "find a reference": lambda: store.references.dispatch_of("first", ("SM1",), "a receipt"),
         "how gateways are": lambda: store.health.of(("first",)),
         "dead letters": lambda: store.dead_letters.newest(1),

@@ -28,7 +28,7 @@ def _install(frozen: FrozenValkey, kept: StreamLimits) -> Installation:
         guard={"modes": {**QUIET, "number.lock": "off"}},
         purposes={"login": {"max_checks": 10, "resend_delays": [0], "max_sends": 10}},
     )
-    breaker = made.settings.breaker.policy
+    breaker = made.settings.breaker.thresholds
     store = open_store(frozen.client, made.context.keyring, made.context.limits, made.context.rulesets, kept, breaker)
     return replace(made, context=replace(made.context, store=store))
 

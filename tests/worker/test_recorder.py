@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import select
 from support_caller import Caller
 from support_events import record_events
-from support_happenings import EVIDENCE
 from support_installation import NUMBER, World
+from support_ledger_events import EVIDENCE
 from support_service import eventually
 
-from otp_service.domain.numbers import named, parse_destination
+from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.schema import events, verifications
 from otp_service.ledger.traffic import Traffic
@@ -61,7 +61,7 @@ def test_what_got_into_the_ledger_is_counted_once_by_application_country_and_eve
 
 def test_a_consent_that_came_with_a_start_is_enough_for_the_next_one(shop, recorder, world):
     shop.start(consent=EVIDENCE)
-    to = named(shop.context.keyring, parse_destination(NUMBER, None))
+    to = subject_key(shop.context.keyring, parse_destination(NUMBER, None))
     number = keys.mirrored(to.bucket, to.pseudonym)
     eventually(lambda: world.client.hexists(number, "c:shop:login"))
 

@@ -422,7 +422,7 @@ def _bodies(message: Message, settings: SmppSettings, encoding: Encoding, texts:
 
 def _single_part_octets(encoding: Encoding) -> int:
     """Return the octets of the longest text that needs no concatenation, as they go over the wire."""
-    return encoding.alone if encoding is Encoding.GSM7 else 2 * encoding.alone
+    return encoding.single_length if encoding is Encoding.GSM7 else 2 * encoding.single_length
 
 
 def _sar(number: int, total: int, position: int) -> bytes:

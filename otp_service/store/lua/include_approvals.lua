@@ -2,7 +2,7 @@
 --
 -- A record remembers how its first message was counted: `guard` (flags), and the pseudonyms `context`, `block`, `network`,
 -- `wide` (its /48) and `provider` (its /32); each in a field of its own, for a long value would triple the record. Flags: h
--- at home, s safe, a from an approved number, f from a familiar context, n and c number and country that were new to its
+-- at home, s safe, a from an approved number, f from a known device, n and c number and country that were new to its
 -- address. What its messages were counted in, of its block and its country, is in `in_block` and `in_country`.
 local approvals = {}
 
@@ -10,7 +10,7 @@ local approvals = {}
 function approvals.flags(sending)
   local reputation, new = sending.reputation, sending.new
   return '.' .. (sending.place == 'home' and 'h' or '') .. (sending.safe and 's' or '')
-    .. (reputation.approved and 'a' or '') .. (reputation.familiar and 'f' or '')
+    .. (reputation.approved and 'a' or '') .. (reputation.known_device and 'f' or '')
     .. (new.number and 'n' or '') .. (new.country and 'c' or '')
 end
 
@@ -56,17 +56,17 @@ function approvals.give_back(found, known)
   local flags, _, names = approvals.read(found, true)
   if flags.s or #names == 0 then return end
   local keys, kept = states.read(names, 1)
-  local looked_at = { approved = not flags.a, familiar = not flags.f }
+  local looked_at = { approved = not flags.a, known_device = not flags.f }
   local new = { number = flags.n, country = flags.c }
   for _, part in ipairs(ruleset.parts) do
     local state = kept[part.name]
-    if state and looked_at[part.spares] then
+    if state and looked_at[part.exempts] then
       local function messages(rule)
         if part.starts then return (not rule.new or new[rule.new]) and 1 or 0 end
         return bucket_counts.times(found['in_' .. part.name], rule.name)
       end
-      give_back(part, state, tonumber(found.created), messages, part.spares ~= 'approved' or not known)
-      states.write(keys[part.name], state, ruleset.lives[part.name])
+      give_back(part, state, tonumber(found.created), messages, part.exempts ~= 'approved' or not known)
+      states.write(keys[part.name], state, ruleset.lifetimes[part.name])
     end
   end
   if keys.asked and flags.n then redis.call('SREM', keys.asked, found.pseudonym) end

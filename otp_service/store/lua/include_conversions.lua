@@ -20,8 +20,8 @@ end
 
 local function open(seen, rule)
   local closed_for = rule.closed_for
-  for _ = 1, math.min(seen[9], 30) do closed_for = math.min(2 * closed_for, rule.closed_for_at_most) end
-  if not rule.flows then -- only what is sent from now on tells
+  for _ = 1, math.min(seen[9], 30) do closed_for = math.min(2 * closed_for, rule.max_closed_for) end
+  if not rule.passes_while_open then -- only what is sent from now on tells
     for i = 2, 7 do seen[i] = 0 end
     seen[10] = now
   end
@@ -42,7 +42,7 @@ function conversions.judge(seen, rule)
     seen[8], seen[9] = 0, 0
   elseif not was_open then
     return 'closed', false
-  elseif not rule.flows then
+  elseif not rule.passes_while_open then
     return 'probing', false
   elseif bad and seen[6] >= 1 then -- too little to tell, and nothing good
     return 'open', false

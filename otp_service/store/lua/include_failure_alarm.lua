@@ -18,7 +18,7 @@ function failure_alarm.count(key, kept, right)
   kept[name] = counters.add(kept[name], rule.window)
   local tell = failure_alarm.wait(kept) > 0 and kept.told ~= interval
   if tell then kept.told = interval end
-  states.write(key, kept, ruleset.lives.failures)
+  states.write(key, kept, ruleset.lifetimes.failures)
   return tell
 end
 

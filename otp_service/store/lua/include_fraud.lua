@@ -1,6 +1,6 @@
 -- Rules against codes that are asked for by nobody: breakers on conversion, and buckets of unapproved sends.
 --
--- They come by the part of the guard that they count in. A part spares what is known: a number that was approved, or a
+-- They come by the part of the guard that they count in. A part exempts what is known: a number that was approved, or a
 -- context that was. What is spared is not counted either.
 --
 -- What is found is noted in the ruleset, and belongs to the call at hand: `kept`, `seen` and `change` of a part, `level` and
@@ -9,8 +9,8 @@ local fraud = {}
 
 local function spared(sending, part)
   return sending.safe or (part.starts and sending.kind ~= 'start')
-    or (part.spares == 'approved' and sending.reputation.approved)
-    or (part.spares == 'familiar' and sending.reputation.familiar)
+    or (part.exempts == 'approved' and sending.reputation.approved)
+    or (part.exempts == 'known_device' and sending.reputation.known_device)
 end
 
 -- Judges the breaker of a part. Leaves in `sending` how it stands.
@@ -21,7 +21,7 @@ local function judge(sending, part)
       local stands, changed = conversions.judge(seen, rule)
       sending.stands[part.name], part.seen = stands, seen
       if changed then part.change = { rule = rule, stands = stands, ends = seen[8] } end
-      if stands == 'open' and not rule.flows then
+      if stands == 'open' and not rule.passes_while_open then
         rule_hits.add(sending.rule_hits, rule, seen[8] - now, seen[9], 0)
       end
     end
@@ -35,7 +35,7 @@ local function test(sending, part)
     rule.level = nil
     rule.counts = false
     if not rule.place or rule.place == sending.place then
-      rule.counts = (not rule.breaker or sending.stands[rule.breaker] == rule.stands)
+      rule.counts = (not rule.breaker or sending.stands[rule.breaker] == rule.breaker_state)
         and (not rule.new or sending.new[rule.new])
       if part.kept[rule.name] then
         local level, most = buckets.leak(part.kept, rule)
@@ -72,7 +72,7 @@ local function write(sending, part, more)
     if sending.kind == 'start' then part.seen[2] = part.seen[2] + more end
     kept.c = part.seen
   end
-  states.write(sending.keys[part.name], kept, ruleset.lives[part.name])
+  states.write(sending.keys[part.name], kept, ruleset.lifetimes[part.name])
 end
 
 -- Counts a message in all that was tested, and a start for the breakers too.

@@ -16,7 +16,7 @@ function guard.read(place, further, sending)
   end
   sending.keys, sending.kept, place = states.read(keys, place)
   sending.reputation = reputation.read(sending.kept.reputation, sending.context, sending.about.application)
-  sending.trust = sending.reputation.familiar and 'known' or 'unknown'
+  sending.trust = sending.reputation.known_device and 'known' or 'unknown'
   sending.windows = limits.windows(keys, place, sending.scopes)
   sending.rule_hits, sending.new = {}, {}
   if sending.keys.asked then
@@ -55,7 +55,7 @@ function guard.count(sending)
   limits.spend(sending.windows, 'failed_checks') -- it is tested against wrong codes, but is none
   if ruleset.cooldown and sending.kind ~= 'fallback' then
     waits.add(ruleset.cooldown, sending.kept.cooldown, sending.trust)
-    states.write(sending.keys.cooldown, sending.kept.cooldown, ruleset.cooldown.forgotten)
+    states.write(sending.keys.cooldown, sending.kept.cooldown, ruleset.cooldown.reset_after)
   end
   if sending.price > 0 then
     spending.add(sending.keys, sending.kept, sending.about.country, sending.price, now)
@@ -63,7 +63,7 @@ function guard.count(sending)
   fraud.count(sending)
   if sending.new.number or sending.new.country then
     local added = redis.call('SADD', sending.keys.asked, sending.number, sending.about.country)
-    if added == 2 then redis.call('PEXPIRE', sending.keys.asked, ruleset.lives.asked, 'NX') end -- it may be new
+    if added == 2 then redis.call('PEXPIRE', sending.keys.asked, ruleset.lifetimes.asked, 'NX') end -- it may be new
   end
 end
 

@@ -24,7 +24,7 @@ function guesses.read(found, windows, own, failures)
   guessing.keys, guessing.kept, place = states.read(keys, 1)
   guessing.reputation = reputation.read(guessing.kept.reputation, context, found.application)
   guessing.application = found.application
-  guessing.trust = (flags.f or guessing.reputation.familiar) and 'known' or 'unknown'
+  guessing.trust = (flags.f or guessing.reputation.known_device) and 'known' or 'unknown'
   guessing.windows = limits.windows(keys, place, 'failed_checks')
   return guessing
 end
@@ -49,7 +49,7 @@ function guesses.wrong(guessing)
   if ruleset.lock and kept.row >= ruleset.lock.after then
     kept.ends, kept.row = now + ruleset.lock.length, 0
   end
-  states.write(guessing.keys.guesses, kept, ruleset.lives.guesses)
+  states.write(guessing.keys.guesses, kept, ruleset.lifetimes.guesses)
 end
 
 -- An approval ends the runs of its own trust, and the row of all; the number is known from now on, and the context.
@@ -58,7 +58,7 @@ function guesses.approved(guessing)
     local kept = guessing.kept[part]
     if kept[guessing.trust] or kept.row then
       kept[guessing.trust], kept.row = nil, nil
-      states.write(guessing.keys[part], kept, ruleset.lives[part])
+      states.write(guessing.keys[part], kept, ruleset.lifetimes[part])
     end
   end
   reputation.approve(guessing.keys.reputation, guessing.kept.reputation, guessing.context, guessing.application)

@@ -2,7 +2,7 @@
 -- The algorithms and the stored form are those of the limits library's Redis storage, so that it can read
 -- and clear what is counted here.
 --
--- A window of the ruleset has a scope, a strategy, an amount and seconds, and may have: `strangers`, how many of the
+-- A window of the ruleset has a scope, a strategy, an amount and seconds, and may have: `for_unknown`, how many of the
 -- amount are for those who are not known. Its keys: one for a moving window (the times of the last events,
 -- newest first), two for a sliding window counter (this interval's count, the previous one's).
 local limits = {}
@@ -63,7 +63,7 @@ end
 -- only half of it may be used for messages. Returns the milliseconds until one more event fits, 0 when it does; how many
 -- there are (a moving window keeps no more than it allows), and how many it may hold.
 function limits.test(limit, unknown_device)
-  local whole = unknown_device and limit.strangers or limit.amount
+  local whole = unknown_device and limit.for_unknown or limit.amount
   limit.most = limit.scope == 'failed_checks' and whole or fence.limit(whole)
   local wait = wait_for(limit, limit.most)
   if wait > 0 and limit.most < whole then

@@ -7,7 +7,7 @@ local reputation = {}
 function reputation.read(kept, context, application)
   local function lately(at) return at and now - at < ruleset.known or false end
   return { approved = lately(kept.approved), some = lately(kept.known), here = lately(kept['a:' .. application]),
-    familiar = context ~= '' and lately(kept['c:' .. context]) }
+    known_device = context ~= '' and lately(kept['c:' .. context]) }
 end
 
 -- Returns how many contexts are kept of a number, and the one that was approved longest ago.

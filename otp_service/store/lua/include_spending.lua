@@ -39,7 +39,7 @@ function spending.add(keys, kept, country, amount, at)
       changed[one.part] = true
     end
   end
-  for part in pairs(changed) do states.write(keys[part], kept[part], ruleset.lives[part]) end
+  for part in pairs(changed) do states.write(keys[part], kept[part], ruleset.lifetimes[part]) end
 end
 
 -- Notes in a record what is reserved for a dispatch that is to come (price|time), and what its message may cost.

@@ -5,7 +5,7 @@ local waits = {}
 -- Returns the milliseconds that a trust has to wait now, and the length of its run.
 function waits.left(rule, kept, trust)
   local run = kept[trust]
-  if not run or now - run[2] >= rule.forgotten then return 0, 0 end
+  if not run or now - run[2] >= rule.reset_after then return 0, 0 end
   return math.max(0, run[2] + rule.waits[math.min(run[1], #rule.waits)] - now), run[1]
 end
 

@@ -4,9 +4,9 @@ from datetime import date
 
 import pytest
 
-from otp_service.domain.countries import Approval, Clearance, CountryRules, Obstacle, Sender
+from otp_service.domain.countries import Approval, CountryRules, Sender, SendingRules, Violation
 from otp_service.domain.templates import TemplateRef
-from otp_service.errors import MessageNotClearedError
+from otp_service.errors import MessageNotAllowedError
 
 TODAY = date(2026, 11, 26)
 YESTERDAY = date(2026, 11, 25)
@@ -14,9 +14,9 @@ STRICT = CountryRules(registered_senders=True, category="transactional", approve
 TEMPLATE = TemplateRef("ur/possession/sms", "1", "a" * 64)
 
 
-def sender(mask: str = "ACME", **members: object) -> Sender:
+def sender(sender_id: str = "ACME", **members: object) -> Sender:
     given = {"country": "PK", "valid_until": None, "category": "transactional", "applications": frozenset(), **members}
-    return Sender(name=mask.lower(), reference="PTA-1", mask=mask, **given)
+    return Sender(name=sender_id.lower(), reference="PTA-1", sender_id=sender_id, **given)
 
 
 def approval(**members: object) -> Approval:
@@ -26,14 +26,14 @@ def approval(**members: object) -> Approval:
 
 def cleared(*senders: Sender, approvals: tuple[Approval, ...] = (approval(),), rules: CountryRules = STRICT, **members):
     asked = {"country": "PK", "channel": "sms", "application": "shop", "template": TEMPLATE, "today": TODAY, **members}
-    return Clearance({"PK": rules}, senders, approvals).clear(**asked)
+    return SendingRules({"PK": rules}, senders, approvals).sender_for(**asked)
 
 
-def obstacle(*senders: Sender, **members) -> Obstacle:
-    with pytest.raises(MessageNotClearedError) as refused:
+def violation(*senders: Sender, **members) -> Violation:
+    with pytest.raises(MessageNotAllowedError) as refused:
         cleared(*senders, **members)
     assert "shop" not in str(refused.value)
-    return refused.value.obstacle
+    return refused.value.violation
 
 
 def test_a_message_goes_out_under_the_sender_that_is_registered():
@@ -59,7 +59,7 @@ def test_an_applications_own_sender_goes_before_one_for_all():
     ],
 )
 def test_without_one_nothing_goes_out(found: list[Sender], why: str):
-    assert obstacle(*found) == why
+    assert violation(*found) == why
 
 
 def test_a_sender_serves_on_its_last_day():
@@ -82,7 +82,7 @@ def test_one_that_has_ended_does_not_stand_in_for_one_that_has_not():
     ],
 )
 def test_only_approved_words_go_out(approvals: tuple[Approval, ...], template: TemplateRef | None, why: str):
-    assert obstacle(sender(), approvals=approvals, template=template) == why
+    assert violation(sender(), approvals=approvals, template=template) == why
 
 
 STRICTER = CountryRules(registered_senders=True, sim_boxes_refused=True)
@@ -90,14 +90,14 @@ STRICTER = CountryRules(registered_senders=True, sim_boxes_refused=True)
 
 @pytest.mark.parametrize(("gateway", "why"), [("plain", "sender-not-shown"), ("box", "sim-box")])
 def test_a_gateway_that_may_carry_nothing_there_is_an_obstacle(gateway: str, why: str):
-    clearance = Clearance(
+    sending_rules = SendingRules(
         {"PK": STRICTER}, (sender(),), shows_sender=frozenset({"good", "box"}), sim_boxes=frozenset({"box"})
     )
-    with pytest.raises(MessageNotClearedError, match=why):
-        clearance.clear("PK", "sms", "shop", TEMPLATE, TODAY, gateway)
+    with pytest.raises(MessageNotAllowedError, match=why):
+        sending_rules.sender_for("PK", "sms", "shop", TEMPLATE, TODAY, gateway)
 
-    assert clearance.clear("PK", "sms", "shop", TEMPLATE, TODAY, "good") == "ACME"
-    assert clearance.clear("GB", "sms", "shop", TEMPLATE, TODAY, gateway) is None
+    assert sending_rules.sender_for("PK", "sms", "shop", TEMPLATE, TODAY, "good") == "ACME"
+    assert sending_rules.sender_for("GB", "sms", "shop", TEMPLATE, TODAY, gateway) is None
 
 
 def test_a_renewed_approval_counts_beside_the_old_one():

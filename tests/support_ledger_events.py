@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, replace
 from itertools import count
 
-from otp_service.domain.events import CONSENTED, Happening
-from otp_service.domain.people import Evidence, Mirrored
+from otp_service.domain.events import CONSENT_GIVEN, Event
+from otp_service.domain.people import Evidence, NumberState
 from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger
 
@@ -27,31 +27,27 @@ def anew() -> Evidence:
     return replace(EVIDENCE, given=now() + 1)
 
 
-def happening(kind: str, verification: str = "vf_1", at: int = 1000, **fields: str) -> Happening:
+def event(kind: str, verification: str = "vf_1", at: int = 1000, **fields: str) -> Event:
     """Return an event of its own name."""
     about = {"id": verification, "application": "shop", "purpose": "login", "country": "PK"}
-    return Happening(f"00:{at}-{next(_entries)}", at, kind, {**about, **fields})
+    return Event(f"00:{at}-{next(_entries)}", at, kind, {**about, **fields})
 
 
 def started(
     verification: str = "vf_1", at: int = 1000, number: str = NUMBER, *, place: int = 0, **fields: str
-) -> Happening:
+) -> Event:
     """Return a start, when the mirror had come to a place."""
-    return happening(
-        "verification.started", verification, at, channel="sms", pseudonym=number, ledger=str(place), **fields
-    )
+    return event("verification.started", verification, at, channel="sms", pseudonym=number, ledger=str(place), **fields)
 
 
-def agreed(
-    verification: str = "vf_1", number: str = NUMBER, *, place: int = 0, evidence: Evidence = EVIDENCE
-) -> Happening:
+def agreed(verification: str = "vf_1", number: str = NUMBER, *, place: int = 0, evidence: Evidence = EVIDENCE) -> Event:
     """Return the consent that came with a start, when the mirror had come to a place."""
     consent = json.dumps(asdict(evidence))
-    return happening(CONSENTED, verification, pseudonym=number, ledger=str(place), consent=consent)
+    return event(CONSENT_GIVEN, verification, pseudonym=number, ledger=str(place), consent=consent)
 
 
-def mirrored(ledger: Ledger, number: str = NUMBER) -> Mirrored:
+def mirrored(ledger: Ledger, number: str = NUMBER) -> NumberState:
     """Return what the mirror has to know of a number."""
     changes = ledger.mirrored.all_after("", 1000, ledger.mirrored.head())
     assert changes is not None
-    return next((one for one in changes.numbers if one.pseudonym == number), Mirrored(number, {}, {}))
+    return next((one for one in changes.numbers if one.pseudonym == number), NumberState(number, {}, {}))

@@ -2,14 +2,21 @@
 
 import pytest
 
-from otp_service.domain.templates import Catalogue, Encoding, Language, Texts, lookup, parse_template
+from otp_service.domain.templates import (
+    Encoding,
+    Language,
+    MessageTemplates,
+    PurposeTemplates,
+    fallback_tags,
+    parse_template,
+)
 from otp_service.domain.verification import Channel, Purpose, PurposeKind, Resend
 
 ACCOUNT = parse_template("", ())
 
 
 def texts(name, *channels, payment=False):
-    return Texts(payment, 1, {channel: parse_template(f"{name}-{channel}", ()) for channel in channels})
+    return PurposeTemplates(payment, 1, {channel: parse_template(f"{name}-{channel}", ()) for channel in channels})
 
 
 def language(tag, **by_name):
@@ -22,7 +29,7 @@ def purpose(name="login", kind=PurposeKind.POSSESSION):
 
 
 BOTH = (Channel.SMS, Channel.VOICE)
-CATALOGUE = Catalogue(
+CATALOGUE = MessageTemplates(
     {
         "en": language("en", possession=texts("en", *BOTH), transaction=texts("en-pay", *BOTH, payment=True)),
         "ur": language("ur", possession=texts("ur", *BOTH)),
@@ -42,7 +49,7 @@ CATALOGUE = Catalogue(
     ],
 )  # fmt: skip
 def test_a_tag_is_shortened_as_rfc_4647_says(tag, tags):
-    assert list(lookup(tag)) == tags
+    assert list(fallback_tags(tag)) == tags
 
 
 @pytest.mark.parametrize(
@@ -82,7 +89,7 @@ def test_words_of_a_login_are_never_used_for_a_payment():
 
 
 def test_a_time_in_words_is_never_too_long():
-    assert [CATALOGUE.languages["en"].lasting(minutes) for minutes in (0, 1, 10, 11, 60)] == [
+    assert [CATALOGUE.languages["en"].duration(minutes) for minutes in (0, 1, 10, 11, 60)] == [
         "0",
         "1",
         "10",

@@ -18,7 +18,7 @@ from support_pakistan import CONSENT, EXAMPLE, pakistan
 
 from otp_service.domain.people import Meaning
 from otp_service.domain.templates import Message
-from otp_service.errors import ConsentRequiredError, MessageNotClearedError
+from otp_service.errors import ConsentRequiredError, MessageNotAllowedError
 from otp_service.gateways.base import InboundMessage, SupportsInbound
 from otp_service.services.inbound import Reply, queue_reply, receive_message, send_replies
 from otp_service.services.registrations import RegistrationMonitor, today
@@ -90,15 +90,15 @@ def test_a_language_that_the_country_does_not_list_gives_way_to_the_applications
 def test_what_goes_out_is_the_approved_template_with_its_values_put_in(shop: Caller, gateway: Scripted):
     one = shop.start(**CONSENT, locale="en")
     message = delivered(shop, gateway)
-    language = shop.context.catalogue.languages["en"]
+    language = shop.context.templates.languages["en"]
     values = {
         "brand": "Dev Shop",
         "code": shop.code(one),
-        "minutes": language.lasting(5),
+        "minutes": language.duration(5),
         "never_share": language.never_share,
     }
 
-    assert message.text == language.texts["possession"].templates["sms"].filled(values)
+    assert message.text == language.texts["possession"].templates["sms"].fill(values)
 
 
 def test_a_start_without_consent_is_refused(shop: Caller):
@@ -114,11 +114,11 @@ def test_a_message_to_a_country_without_rules_names_no_sender_of_another(still_w
 
 
 @pytest.mark.parametrize(
-    ("section", "entry", "obstacle"),
+    ("section", "entry", "violation"),
     [("senders", "dev", "sender-expired"), ("approvals", "login-ur", "approval-expired")],
 )
 def test_when_a_registration_ends_starts_are_refused_and_what_waits_is_given_up_before_a_gateway(
-    still_world: World, gateway: Scripted, section: str, entry: str, obstacle: str
+    still_world: World, gateway: Scripted, section: str, entry: str, violation: str
 ):
     midnight = datetime.combine(today() + timedelta(days=1), datetime.min.time(), UTC)
     still_world.advance(midnight.timestamp() - datetime.now(UTC).timestamp() - 60)
@@ -128,24 +128,24 @@ def test_when_a_registration_ends_starts_are_refused_and_what_waits_is_given_up_
 
     Sender(shop, sandbox=gateway).deliver()
     assert gateway.sent == []
-    assert told(shop, one) == [("failed", obstacle)]
-    assert letters(still_world.client) == [obstacle]
-    with pytest.raises(MessageNotClearedError, match=f"Messages to PK are not cleared: {obstacle}"):
+    assert told(shop, one) == [("failed", violation)]
+    assert letters(still_world.client) == [violation]
+    with pytest.raises(MessageNotAllowedError, match=f"Messages to PK are not cleared: {violation}"):
         shop.start("+923001234569", **CONSENT)
 
 
 def test_words_that_are_one_letter_off_are_given_up_before_a_gateway(shop: Caller, gateway: Scripted):
     one = shop.start(**CONSENT, locale="en")
-    languages = shop.context.catalogue.languages
+    languages = shop.context.templates.languages
     english = languages["en"]
     off = replace(english, never_share=english.never_share.replace("e", "a", 1))
-    changed = replace(shop.context.catalogue, languages={**languages, "en": off})
-    shop.context = replace(shop.context, catalogue=changed)
+    changed = replace(shop.context.templates, languages={**languages, "en": off})
+    shop.context = replace(shop.context, templates=changed)
 
     Sender(shop, sandbox=gateway).deliver()
     assert gateway.sent == []
     assert told(shop, one) == [("failed", "template-not-approved")]
-    with pytest.raises(MessageNotClearedError, match="template-not-approved"):
+    with pytest.raises(MessageNotAllowedError, match="template-not-approved"):
         shop.start("+923001234568", **CONSENT, locale="en")
 
 
@@ -218,7 +218,7 @@ def test_a_reply_that_the_providers_answer_could_carry_goes_under_the_registered
 )
 def test_an_end_is_announced_once_a_day(still_world: World, days: int, event: str, level: str):
     shop = pakistan(still_world, senders={"dev": {"valid_until": last_day(days)}})
-    announcer = RegistrationMonitor(shop.context.clearance)
+    announcer = RegistrationMonitor(shop.context.sending_rules)
     with capture_logs() as logs:
         announcer.check_daily()
         announcer.check_daily()
@@ -234,9 +234,9 @@ def test_an_end_is_announced_once_a_day(still_world: World, days: int, event: st
 def test_one_that_left_the_configuration_is_told_no_more(still_world: World):
     ends = {"valid_until": last_day(9)}
     renewed = {**EXAMPLE["senders"]["dev"], **ends}
-    RegistrationMonitor(pakistan(still_world, senders={"dev": ends}).context.clearance).check_daily()
+    RegistrationMonitor(pakistan(still_world, senders={"dev": ends}).context.sending_rules).check_daily()
     shop = pakistan(still_world, senders={"renewed": renewed}, without=("senders.dev",))
-    RegistrationMonitor(shop.context.clearance).check_daily()
+    RegistrationMonitor(shop.context.sending_rules).check_daily()
 
     told = re.findall(
         r'otp_service_registration_remaining_seconds{country="PK",registration="(\w+)"}', metrics.exposition().decode()
@@ -247,7 +247,7 @@ def test_one_that_left_the_configuration_is_told_no_more(still_world: World):
 def test_one_that_lasts_longer_is_not_announced(still_world: World):
     shop = pakistan(still_world, senders={"dev": {"valid_until": last_day(31)}})
     with capture_logs() as logs:
-        RegistrationMonitor(shop.context.clearance).check_daily()
+        RegistrationMonitor(shop.context.sending_rules).check_daily()
 
     assert logs == []
 
