@@ -12,7 +12,8 @@ from abuse_tally import Tally
 from abuse_traffic import Act, Group, Visit, What
 from abuse_watch import Watch
 
-from otp_service.domain.keyring import CodeBinding, Keyring, generate_code
+from otp_service.domain.codes import generate_code
+from otp_service.domain.keyring import CodeBinding, Keyring
 
 DIGITS = 6
 SPRAYED_CODE = "135790"

@@ -29,9 +29,10 @@ from support_valkey import ValkeyServer
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.cli.doctor import Level, mirror_diagnosis
+from otp_service.domain.consents import Evidence
 from otp_service.domain.guard import RULES
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.people import EVERY_APPLICATION, Evidence, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.suppressions import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import (
     ConsentRequiredError,
     FrozenError,

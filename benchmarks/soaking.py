@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from rig import Rig
 
-from otp_service.domain.keyring import CodeBinding, Keyring, generate_code
+from otp_service.domain.codes import generate_code
+from otp_service.domain.keyring import CodeBinding, Keyring
 from otp_service.settings import load_settings
 
 _PURPOSE = "login"

@@ -12,6 +12,7 @@ from pathlib import Path
 from otp_service.cli.dev import FILES
 from otp_service.cli.output import duration
 from otp_service.ledger import schema
+from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.sections import (
     GuardSettings,
     LimitsSettings,
@@ -19,7 +20,6 @@ from otp_service.settings.sections import (
     SpendSettings,
     StreamsSettings,
 )
-from otp_service.settings.tree import build_ruleset
 from otp_service.store.keys import KEYS, Key, Spans
 from otp_service.telemetry import metrics
 from otp_service.telemetry.tracing import ATTRIBUTES

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import redis
 
 from otp_service.domain.applications import APPLICATION_SCOPES, ApiKey
-from otp_service.domain.templates import segment_counter
+from otp_service.domain.messages import segment_counter
 from otp_service.errors import LedgerMismatchError, RefusalName, StartRefusal, StartRefusedError
 from otp_service.gateways.base import Gateway, GatewayContext
 from otp_service.ledger.access import Access
@@ -19,7 +19,7 @@ from otp_service.services.periodic_tasks import PeriodicTasks
 from otp_service.services.receipts import ReceiptRecorder
 from otp_service.settings import Settings
 from otp_service.settings.startup_checks import load_templates
-from otp_service.settings.stored import parse_application
+from otp_service.settings.stored_applications import parse_application
 from otp_service.store.scripts import StreamLimits, compile_ruleset
 from otp_service.store.scripts import connect as connect_store
 from otp_service.store.store import open_store

@@ -10,7 +10,8 @@ from support_installation import tree
 from support_outbox import queues
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.guard import MICRO, RULES
+from otp_service.domain.guard import RULES
+from otp_service.domain.prices import MICRO
 from otp_service.errors import OtpServiceError, TooManyError
 from otp_service.store.events import Decision
 

@@ -4,8 +4,8 @@ from functools import cache
 
 import redis
 
+from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.sections import GuardSettings, LimitsSettings, SpendSettings
-from otp_service.settings.tree import build_ruleset
 from otp_service.store.keys import Spans, kinds_of
 
 DAY = 24 * 3600

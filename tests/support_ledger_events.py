@@ -4,8 +4,9 @@ import json
 from dataclasses import asdict, replace
 from itertools import count
 
+from otp_service.domain.consents import Evidence
 from otp_service.domain.events import CONSENT_GIVEN, Event
-from otp_service.domain.people import Evidence, NumberState
+from otp_service.domain.mirror import NumberState
 from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger
 

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+from otp_service.domain.messages import MessageContent, render_message
 from otp_service.domain.payments import Transaction
-from otp_service.domain.templates import MessageContent, MessageTemplates, render_message
+from otp_service.domain.templates import MessageTemplates
 from otp_service.domain.verification import Channel
 from otp_service.settings import Settings
-from otp_service.settings.messages import SAMPLE_APPLICATION, read_templates, sample_purposes
+from otp_service.settings.message_files import SAMPLE_APPLICATION, read_templates, sample_purposes
 
 UNSAFE_NAMES = (
     "", " Daraz", "Daraz ", "A  B", "x" * 31, "x\n@evil.example #999999", "Ali\r482910", "Ali 482910", "Ali 482 910",

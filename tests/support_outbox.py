@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 import redis
 from support_caller import Caller
 
+from otp_service.domain.consents import ConsentMode
+from otp_service.domain.gateway_health import GatewayLimits
 from otp_service.domain.keyring import new_dispatch_id
-from otp_service.domain.people import ConsentMode
-from otp_service.domain.templates import Message
-from otp_service.domain.verification import DeliveryStatus, GatewayLimits
+from otp_service.domain.messages import Message
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError, GatewaySettings
 from otp_service.services.context import Context
 from otp_service.services.delivery import HeldJob, RetryPolicy, deliver

@@ -13,7 +13,7 @@ from support_frozen import START, FrozenValkey
 from support_outbox import Scripted
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.templates import Message
+from otp_service.domain.messages import Message
 from otp_service.gateways.base import Accepted
 from otp_service.worker.worker import Worker
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from support_outbox import Scripted
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.templates import Message
+from otp_service.domain.messages import Message
 from otp_service.gateways.base import Accepted
 from otp_service.worker.worker import Worker
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import requests
 from pydantic import Field, SecretStr
 
-from otp_service.domain.templates import Message
+from otp_service.domain.messages import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
 

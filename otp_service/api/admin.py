@@ -15,7 +15,7 @@ from otp_service.ledger.access import StoredApplication
 from otp_service.services import access
 from otp_service.services.access import DEFAULT_OVERLAP, MAX_OVERLAP, IssuedKey
 from otp_service.settings.sections import ApplicationSection
-from otp_service.settings.stored import all_applications, dump_section
+from otp_service.settings.stored_applications import all_applications, dump_section
 
 _SETTINGS: dict[str, JsonValue] = {"name": "Acme Club", "purposes": ["login"], "countries": ["PK"], "region": "PK"}
 _KEY: dict[str, JsonValue] = {"scopes": ["verify"], "addresses": ["203.0.113.0/24"]}

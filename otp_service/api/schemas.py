@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
+from otp_service.domain.consents import Evidence
 from otp_service.domain.numbers import is_region, may_hold_number
-from otp_service.domain.people import MAX_REASON, Evidence
-from otp_service.domain.verification import TIMESTAMP_PATTERN, check_timestamp, timestamp_milliseconds
+from otp_service.domain.suppressions import MAX_REASON
+from otp_service.domain.timestamps import TIMESTAMP_PATTERN, check_timestamp, timestamp_milliseconds
 
 REGION: Final = r"^[A-Z]{2}$"
 NAME: Final = r"^[a-z0-9_-]{1,32}$"

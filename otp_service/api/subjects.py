@@ -14,7 +14,7 @@ from otp_service.api.schemas import DOCUMENTED, NUMBER_EXAMPLE, NumberBody, Reas
 from otp_service.api.suppressions import SuppressionAnswer, suppression_answer
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.numbers import SubjectKey
-from otp_service.domain.people import EVERY_APPLICATION, SuppressionSource
+from otp_service.domain.suppressions import EVERY_APPLICATION, SuppressionSource
 from otp_service.domain.verification import Status
 from otp_service.ledger.traffic import Past
 from otp_service.services.subjects import SubjectExport, erase, export

@@ -11,7 +11,7 @@ from otp_service.api.routes import NUMBER_PROBLEMS, Resource
 from otp_service.api.schemas import DOCUMENTED, ConsentBody, Moment, NumberBody, PurposeName, Reason, Time, rfc3339
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.numbers import SubjectKey
-from otp_service.domain.people import (
+from otp_service.domain.suppressions import (
     EVERY_APPLICATION,
     Suppression,
     SuppressionScope,
@@ -19,7 +19,7 @@ from otp_service.domain.people import (
     active_freezes,
     is_suppressed,
 )
-from otp_service.domain.verification import timestamp_milliseconds
+from otp_service.domain.timestamps import timestamp_milliseconds
 from otp_service.errors import InvalidTimeError
 from otp_service.ledger.database import now
 from otp_service.services.consents import make_consent

@@ -23,8 +23,8 @@ from otp_service.api.schemas import (
     Time,
     rfc3339,
 )
+from otp_service.domain.addresses import require_end_users
 from otp_service.domain.applications import ClientIpSource, KeyScope
-from otp_service.domain.numbers import require_end_users
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import CheckFailure, Delivery, DeliveryStatus, GatewayChoice, Status
 from otp_service.errors import InvalidRequestError

@@ -11,7 +11,7 @@ from otp_service.errors import ConfigurationError
 from otp_service.ledger.access import StoredApplication
 from otp_service.services.access import add_application, change_application
 from otp_service.settings.sources import read_file
-from otp_service.settings.stored import all_applications, dump_section, parse_section
+from otp_service.settings.stored_applications import all_applications, dump_section, parse_section
 
 _SOON = "Every process knows it within five seconds."
 

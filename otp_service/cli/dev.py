@@ -20,9 +20,9 @@ import click
 
 from otp_service.cli.child_processes import Child, check_port, spawn, stop_all, url_of, wait_until_ready
 from otp_service.cli.output import note, program, warn
+from otp_service.domain.consents import ConsentMode
 from otp_service.domain.guard import Mode
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
-from otp_service.domain.people import ConsentMode
 from otp_service.errors import ConfigurationError
 from otp_service.services.health import STARTS_ACCEPTED
 from otp_service.settings import Settings, settings_from

@@ -19,8 +19,9 @@ from otp_service.cli.common import Session, command
 from otp_service.cli.output import count_of, duration
 from otp_service.domain.applications import Application, ClientIpSource
 from otp_service.domain.countries import Approval
+from otp_service.domain.gateway_health import BreakerState, GatewayHealth
 from otp_service.domain.guard import RULES, Mode, Ruleset
-from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE, BreakerState, GatewayHealth
+from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.errors import (
     ConfigurationError,
     LedgerMismatchError,
@@ -37,7 +38,6 @@ from otp_service.services.mirror import MISMATCHES, MirrorState, MirrorStatus
 from otp_service.services.registrations import today
 from otp_service.settings import Settings
 from otp_service.settings.loader import CONFIG_VARIABLE
-from otp_service.settings.sections import canonical_host, is_local, leads_elsewhere
 from otp_service.settings.startup_checks import (
     MIN_PASSWORD_LENGTH,
     is_sample,
@@ -45,6 +45,7 @@ from otp_service.settings.startup_checks import (
     start_refusals,
     unsafe_connections,
 )
+from otp_service.settings.urls import canonical_host, is_local, leads_elsewhere
 from otp_service.store.mirror import NO_EVICTION, Fence, eviction_refusal, installation_refusal
 from otp_service.store.outbox import count_reasons
 from otp_service.store.scripts import ConnectionProblem, connection_problem

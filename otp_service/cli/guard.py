@@ -12,9 +12,10 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command, parse_number, region_option
 from otp_service.cli.store import warn_of_caution
-from otp_service.domain.guard import ANY_COUNTRY, RULES, Mode, format_micros
-from otp_service.domain.guard_model import Attempt, AttemptKind, Replay
+from otp_service.domain.guard import RULES, Mode
+from otp_service.domain.guard_replay import Attempt, AttemptKind, Replay
 from otp_service.domain.numbers import is_region
+from otp_service.domain.prices import ANY_COUNTRY, format_micros
 from otp_service.errors import ConfigurationError, InvalidRequestError
 from otp_service.services import operator_actions
 from otp_service.services.context import Context

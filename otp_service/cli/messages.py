@@ -8,20 +8,13 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import CHANNELS, Session, application_option, command, find_application
 from otp_service.domain.applications import Application
-from otp_service.domain.templates import (
-    MAX_OCTETS,
-    MessageContent,
-    MessageTemplates,
-    encoding_of,
-    octets,
-    render_message,
-    segments,
-    units,
-)
+from otp_service.domain.messages import MessageContent, render_message
+from otp_service.domain.segments import MAX_OCTETS, encoding_of, octets, segments, units
+from otp_service.domain.templates import MessageTemplates
 from otp_service.domain.verification import Channel, Purpose, PurposeKind
 from otp_service.errors import ConfigurationError
 from otp_service.settings import Settings
-from otp_service.settings.messages import (
+from otp_service.settings.message_files import (
     ORDINARY_MINUTES,
     ORDINARY_PAYMENT,
     SAMPLE_APPLICATION,

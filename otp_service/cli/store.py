@@ -4,7 +4,7 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
-from otp_service.domain.people import OperatorAction
+from otp_service.domain.operator_actions import OperatorAction
 from otp_service.services import operator_actions
 from otp_service.services.context import Context
 from otp_service.store.mirror import HALVED_FOR

@@ -8,7 +8,8 @@ from otp_service.cli import output as out
 from otp_service.cli.common import Session, checked_reason, command, of_whom, options, phone_number, reason_option
 from otp_service.cli.doctor import warn_of_mirror
 from otp_service.domain.numbers import Destination
-from otp_service.domain.people import OperatorAction, SuppressionSource
+from otp_service.domain.operator_actions import OperatorAction
+from otp_service.domain.suppressions import SuppressionSource
 from otp_service.services import subjects, suppressions
 
 

@@ -22,11 +22,11 @@ from otp_service.cli.common import (
 )
 from otp_service.cli.doctor import warn_of_mirror
 from otp_service.domain.numbers import Destination, SubjectKey
-from otp_service.domain.people import (
+from otp_service.domain.operator_actions import OperatorAction
+from otp_service.domain.suppressions import (
     EVERY_APPLICATION,
     HOLDER_SOURCES,
     SETTABLE_SCOPES,
-    OperatorAction,
     Suppression,
     SuppressionScope,
     SuppressionSource,

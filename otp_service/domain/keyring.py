@@ -1,18 +1,15 @@
-"""Keys and what is derived from them: codes, identifiers, pseudonyms, seals, signatures."""
+"""Keys and what is derived from them: identifiers, pseudonyms, seals, signatures, API keys."""
 
 import base64
 import hashlib
 import hmac
-import json
 import os
 import re
 import secrets
-import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-import pyotp
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from otp_service.domain.payments import NO_TRANSACTION, PaymentNames, Transaction
-from otp_service.errors import ConfigurationError, InvalidCodeError, InvalidRequestError
+from otp_service.errors import ConfigurationError
 
 
 class Signer:
@@ -60,7 +57,6 @@ MASK: Final = "mask"
 """Kind of a sealed mask, the only one under the display key: who has no other can open nothing else."""
 FORMAT = b"1"
 """Version of everything derived here; part of the associated data of every seal."""
-
 _KEY_ID = re.compile(r"[a-z0-9]{1,8}")
 _VERIFICATION_ID = re.compile(r"vf_([a-z0-9]{1,8})_([0-9a-f]{2})[0-9a-f]{32}")
 _DISPATCH_ID = re.compile(r"dp_([0-9a-f]{2})[0-9a-f]{32}")
@@ -350,82 +346,3 @@ def api_key_hash(api_key: str) -> str:
     A plain hash is enough here: an API key has 256 random bits and cannot be searched for.
     """
     return "sha256:" + hashlib.sha256(api_key.encode()).hexdigest()
-
-
-_TYPED = re.compile(r"[0-9]{6,8}")
-_SEPARATORS = " -\u00a0\u2010\u2011\u2012\u2013"
-_MAX_TYPED = 32
-
-
-class _Hotp(pyotp.HOTP):
-    """HOTP over a key as it is: written in base 32 and read again, it would cost as much as all MACs of a start."""
-
-    def __init__(self, key: bytes, digits: int) -> None:
-        self._key = key
-        super().__init__("", digits=digits)
-
-    def byte_secret(self) -> bytes:
-        """Return the key."""
-        return self._key
-
-
-def generate_code(key: bytes, generation: int, length: int) -> str:
-    """Return the HOTP value (RFC 4226) of a verification's key at a generation, leading zeros kept."""
-    return _Hotp(key, length).at(generation)
-
-
-def normalise_code(typed: str) -> str:
-    """Return what a person typed as 6 to 8 ASCII digits.
-
-    Decimal digits of any script (Urdu, Arabic, full-width) are accepted, spaces and hyphens dropped.
-    Raises `InvalidCodeError` for anything else: such an input is not a guess, and is not counted.
-    """
-    if len(typed) > _MAX_TYPED:
-        raise InvalidCodeError("A code has 6 to 8 digits.")
-    digits = typed if _TYPED.fullmatch(typed) else "".join(map(_ascii_digit, typed))
-    if not _TYPED.fullmatch(digits):
-        raise InvalidCodeError("A code has 6 to 8 digits.")
-    return digits
-
-
-def _ascii_digit(character: str) -> str:
-    if character in _SEPARATORS:
-        return ""
-    digit = unicodedata.decimal(character, None)
-    if digit is None:
-        raise InvalidCodeError("A code has digits only.")
-    return str(digit)
-
-
-IDEMPOTENCY_SECONDS = 24 * 3600
-"""Seconds that a start's idempotency key is remembered; any other one as long as the verification's record."""
-
-_KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}")
-"""Without a comma: two headers come as one, with a comma between, and would be a key that nobody chose."""
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotentRequest:
-    """An idempotency key and what it stands for, both as keyed fingerprints."""
-
-    key: str
-    fingerprint: str
-
-
-def idempotent_request(
-    keyring: Keyring, application: str, operation: str, header: str, body: object
-) -> IdempotentRequest:
-    """Return the retry that an ``Idempotency-Key`` header and a request make.
-
-    ``operation`` names the call and the verification it is about; ``body`` is the parsed JSON, so that white
-    space and the order of members do not matter. Raises `InvalidRequestError` for a header that is not 1 to 255
-    visible ASCII characters other than a comma, in double quotes or not (IETF draft idempotency-key-header).
-    """
-    key = header.strip().removeprefix('"').removesuffix('"')
-    if not _KEY.fullmatch(key):
-        raise InvalidRequestError("One Idempotency-Key has 1 to 255 visible ASCII characters, no comma.")
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return IdempotentRequest(
-        key=keyring.fingerprint("key", application, key),
-        fingerprint=keyring.fingerprint("request", application, operation, canonical),
-    )

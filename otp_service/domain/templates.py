@@ -1,21 +1,17 @@
-"""Message templates: languages, variables, lengths in segments, the text of a message."""
+"""Message templates: variables, languages, which one is chosen, what makes one unsafe."""
 
 import re
 import string
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final
 
-from babel import Locale, UnknownLocaleError
-from babel.numbers import get_decimal_symbol, get_group_symbol
-
-from otp_service.domain.applications import Application
-from otp_service.domain.events import digest_of
-from otp_service.domain.payments import PLAIN_STYLE, AmountStyle, Transaction, format_amount
-from otp_service.domain.people import Meaning
+from otp_service.domain.audit import digest_of
+from otp_service.domain.inbound import Meaning
+from otp_service.domain.locales import fallback_tags
+from otp_service.domain.segments import Encoding
 from otp_service.domain.verification import MAX_CODE_LIFE, Channel, Purpose, PurposeKind
 
 # Nothing that a caller sends is ever a template, and a value that looks like a variable stays what it is.
@@ -99,106 +95,6 @@ def _plainly(pieces: tuple[tuple[str, str | None], ...]) -> str:
     """Return how pieces are written without anything beside the names."""
     literals = ((literal.replace("{", "{{").replace("}", "}}"), name) for literal, name in pieces)
     return "".join(literal + ("" if name is None else f"{{{name}}}") for literal, name in literals)
-
-
-# 3GPP TS 23.038: the default alphabet (6.2.1) in septets, its extension table (6.2.1.1) at two septets a character,
-# UCS-2 (6.2.3) in units of 16 bits. 3GPP TS 23.040 (9.2.3.24.1): a short message has 140 octets; one of several gives
-# six of them to the header that puts them together again.
-
-MAX_OCTETS: Final = 140
-"""Octets of one short message."""
-
-_BASIC: Final = (
-    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
-    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
-)
-"""The default alphabet by septet; the escape to the extension table is no character."""
-_ESCAPE: Final = 0x1B
-_EXTENSION: Final = {
-    "\f": 0x0A, "^": 0x14, "{": 0x28, "}": 0x29, "\\": 0x2F, "[": 0x3C, "~": 0x3D, "]": 0x3E, "|": 0x40, "€": 0x65,
-}  # fmt: skip
-_SEPTETS: Final = {
-    **{character: bytes((septet,)) for septet, character in enumerate(_BASIC) if septet != _ESCAPE},
-    **{character: bytes((_ESCAPE, septet)) for character, septet in _EXTENSION.items()},
-}
-
-
-class Encoding(StrEnum):
-    """How the characters of a text are written on the air."""
-
-    GSM7 = "gsm7"
-    UCS2 = "ucs2"
-
-    @property
-    def label(self) -> str:
-        """The usual name, for a person."""
-        return "GSM-7" if self is Encoding.GSM7 else "UCS-2"
-
-    @property
-    def single_length(self) -> int:
-        """Units of a text that needs one segment only."""
-        return 160 if self is Encoding.GSM7 else 70
-
-    @property
-    def part_length(self) -> int:
-        """Units of each segment of a longer text."""
-        return 153 if self is Encoding.GSM7 else 67
-
-
-def encoding_of(text: str) -> Encoding:
-    """Return GSM-7 when every character is in the default alphabet or its extension, else UCS-2."""
-    return Encoding.GSM7 if _SEPTETS.keys() >= set(text) else Encoding.UCS2
-
-
-def encode_gsm7(text: str) -> bytes:
-    """Return the septets of a text, one in each byte (unpacked); raise `ValueError` for one that is not GSM-7."""
-    try:
-        return b"".join(_SEPTETS[character] for character in text)
-    except KeyError:
-        raise ValueError("the text has a character outside the GSM 7-bit alphabet") from None
-
-
-def not_in_gsm7(text: str) -> list[int]:
-    """Return the positions of the characters that make a text UCS-2."""
-    return [position for position, character in enumerate(text) if character not in _SEPTETS]
-
-
-def units(text: str) -> int:
-    """Return the length of a text on the air: septets in GSM-7, units of 16 bits in UCS-2."""
-    if encoding_of(text) is Encoding.GSM7:
-        return len(text) + sum(map(text.count, _EXTENSION))
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
-
-
-def octets(text: str) -> int:
-    """Return the length in octets of a text on the air, without any header."""
-    return (units(text) * 7 + 7) // 8 if encoding_of(text) is Encoding.GSM7 else units(text) * 2
-
-
-def segments(text: str) -> tuple[str, ...]:
-    """Return the parts that a text is cut into, one for each short message; joined they are the text.
-
-    No part ends within an escape sequence or a surrogate pair. The empty text is one part.
-    """
-    encoding = encoding_of(text)
-    return (text,) if units(text) <= encoding.single_length else _parts(text, encoding)
-
-
-def _parts(text: str, encoding: Encoding) -> tuple[str, ...]:
-    parts, start, used = [], 0, 0
-    for position, character in enumerate(text):
-        width = _width(character, encoding)
-        if used + width > encoding.part_length:
-            parts.append(text[start:position])
-            start, used = position, 0
-        used += width
-    return (*parts, text[start:])
-
-
-def _width(character: str, encoding: Encoding) -> int:
-    if encoding is Encoding.GSM7:
-        return len(_SEPTETS[character])
-    return 2 if ord(character) > 0xFFFF else 1  # noqa: PLR2004 - above the BMP: a surrogate pair
 
 
 DEFAULT_LANGUAGE: Final = "en"
@@ -342,16 +238,6 @@ def _reference(language: Language, name: str, channel: Channel, template: Templa
     return TemplateRef(f"{language.tag}/{name}/{channel}", language.version, digest_of(words))
 
 
-def fallback_tags(tag: str) -> Iterator[str]:
-    """Yield a language tag and what is left of it, subtag by subtag (RFC 4647, 3.4)."""
-    subtags = tag.split("-")
-    while subtags:
-        yield "-".join(subtags)
-        subtags.pop()
-        if subtags and len(subtags[-1]) == 1:
-            subtags.pop()
-
-
 def _as_asked(locale: str, tag: str, language: Language) -> str:
     """Return the locale, unless it asked for a script that the language is not written in."""
     dropped = locale[len(tag) :].split("-")
@@ -359,11 +245,10 @@ def _as_asked(locale: str, tag: str, language: Language) -> str:
 
 
 # The rules are about safety: a text that breaks one is refused when its file is read. What a text costs is measured
-# elsewhere (`otp_service.settings.messages`).
+# elsewhere (`otp_service.settings.message_files`).
 
 COMMON_VARIABLES: Final = (Variable.BRAND, Variable.MINUTES, Variable.NEVER_SHARE)
 PAYMENT_VARIABLES: Final = (Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT)
-
 _VALUES: Final = frozenset({Variable.BRAND, Variable.CODE, Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT})
 """Variables whose values bring letters or digits of their own direction."""
 _LINK = re.compile(
@@ -474,209 +359,3 @@ def _names(line: str) -> list[str]:
 
 def _is_right_to_left(character: str) -> bool:
     return unicodedata.bidirectional(character) in {"R", "AL"}
-
-
-_ON_THE_WAY = 5
-"""Seconds by which a message may overstate how long its code is valid."""
-
-
-def stated_minutes(seconds: int) -> int:
-    """Return the whole minutes that a message tells of the remaining life of its code."""
-    return (seconds + _ON_THE_WAY) // 60
-
-
-@dataclass(frozen=True, slots=True)
-class MessageContent:
-    """What one message has to say, and to whom. The ``repr`` shows no code and no payment."""
-
-    application: Application
-    purpose: Purpose
-    channel: Channel
-    locale: str
-    """BCP 47, as the start asked for it."""
-    code: str = field(repr=False)
-    minutes: int
-    """Whole minutes that the code is still valid, rounded down."""
-    transaction: Transaction | None = field(default=None, repr=False)
-    languages: tuple[str, ...] = ()
-    """Tags of the languages that it may be in; empty: all there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedMessage:
-    """A text, and what it was made of. The ``repr`` shows neither."""
-
-    text: str = field(repr=False)
-    locale: str
-    """BCP 47 of the text."""
-    variables: Mapping[str, str] = field(repr=False)
-    template: TemplateRef = field(repr=False)
-
-
-def render(content: MessageContent, words: ChosenTemplate, style: AmountStyle) -> RenderedMessage:
-    """Return the text of a message in the words of its language, amounts in a locale's style."""
-    variables = _variables(content, words, style)
-    values = {
-        **variables,
-        Variable.DIGITS: spell_digits(content.code),
-        Variable.NEVER_SHARE: words.language.never_share,
-        Variable.ACCOUNT: _account(content, words),
-    }
-    lines = [words.template.fill(values)]
-    if content.channel is Channel.SMS:
-        lines += last_line(content.application, content.code)
-    return RenderedMessage("\n".join(lines), words.locale, variables, words.reference(content.channel))
-
-
-def last_line(application: Application, code: str) -> list[str]:
-    """Return the line that machines read, or none: ``@origin #code``, an app's hash, or both.
-
-    The form of the WICG's "Origin-bound one-time codes delivered via SMS": browsers offer the code on that site
-    only. Its parser ignores what follows the code, so that the hash of Android's SMS Retriever can stand there;
-    a line of its own after the origin would hide the origin from the parser.
-    """
-    origin = (f"@{application.origin}", f"#{code}") if application.origin else ()
-    app_hash = (application.app_hash,) if application.app_hash else ()
-    line = " ".join((*origin, *app_hash))
-    return [line] if line else []
-
-
-def spell_digits(digits: str) -> str:
-    """Return digits apart, so that a voice says them one by one."""
-    return ", ".join(digits)
-
-
-def _variables(content: MessageContent, words: ChosenTemplate, style: AmountStyle) -> dict[str, str]:
-    """Return what a provider's own template may name: nothing that is not in the text."""
-    values = {
-        Variable.BRAND: content.application.brand,
-        Variable.CODE: content.code,
-        Variable.MINUTES: words.language.duration(content.minutes),
-    }
-    payment = content.transaction
-    if payment:
-        values[Variable.AMOUNT] = format_amount(payment.amount, payment.currency, style)
-        values[Variable.PAYEE] = payment.payee
-    if payment and payment.account:
-        values[Variable.ACCOUNT] = payment.account
-    return {str(name): value for name, value in values.items()}
-
-
-def _account(content: MessageContent, words: ChosenTemplate) -> str:
-    account = content.transaction.account if content.transaction else None
-    if not account:
-        return ""
-    if content.channel is Channel.VOICE:
-        return words.language.account_spoken.fill({Variable.ACCOUNT: spell_digits(account)})
-    return words.language.account_written.fill({Variable.ACCOUNT: account})
-
-
-# Babel reads its data from files and is slow; so it is asked once a locale, and the answer is a plain value that the
-# rules of the core work with.
-
-LATIN: Final = "latn"
-"""The numbering system: ASCII digits, in every language."""
-_ASCII: Final = {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u066b": ".", "\u066c": ","}
-"""Signs between digits that would make a message UCS-2, or that a handset may not show."""
-
-
-@lru_cache(maxsize=512)
-def amount_style(tag: str) -> AmountStyle:
-    """Return how a locale (BCP 47) writes amounts, in ASCII; the plain style for an unknown one.
-
-    The currency's code stands where the locale puts it, but first where letters run from right to left: there code
-    and number are one left-to-right run, ``PKR 1,500.00``, which no handset reorders.
-    """
-    locale = _known(tag)
-    if locale is None:
-        return PLAIN_STYLE
-    decimal = _plain(get_decimal_symbol(locale, numbering_system=LATIN))
-    group = _plain(get_group_symbol(locale, numbering_system=LATIN))
-    if decimal not in {".", ","} or group not in {".", ",", "'", " "} or decimal == group:
-        return PLAIN_STYLE
-    first, further, *_ = locale.decimal_formats[None].grouping
-    currency = locale.currency_formats["standard"].pattern.split(";")[0]
-    leads = locale.character_order == "right-to-left" or currency.index("\u00a4") < currency.index("0")
-    return AmountStyle(decimal, group, (first, further), leads)
-
-
-def plural_form(tag: str, count: int) -> str:
-    """Return the CLDR plural category of a count in a language: ``one``, ``two``, ``few``, … ``other``."""
-    locale = _known(tag)
-    return str(locale.plural_form(count)) if locale else "other"
-
-
-def plural_forms(tag: str) -> frozenset[str]:
-    """Return the plural categories that a language has."""
-    locale = _known(tag)
-    return frozenset({"other", *(map(str, locale.plural_form.tags) if locale else ())})
-
-
-@lru_cache(maxsize=512)
-def _known(tag: str) -> Locale | None:
-    for shorter in fallback_tags(tag):
-        try:
-            return Locale.parse(shorter, sep="-")
-        except (UnknownLocaleError, ValueError):
-            continue
-    return None
-
-
-def _plain(sign: str) -> str:
-    return _ASCII.get(sign, sign)
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message to one handset. The ``repr`` shows neither number nor text."""
-
-    to: str = field(repr=False)
-    """E.164."""
-    text: str = field(repr=False)
-    channel: str
-    locale: str
-    """BCP 47, of the text."""
-    expires_in: int
-    """Remaining life of the code in seconds: after it the message is worthless."""
-    dispatch_id: str
-    """Unique to this call; fit as the provider's own reference of ours."""
-    receipt_url: str | None = field(repr=False)
-    """Where the provider may report what became of the message; ``None`` without a public address."""
-    verification_id: str
-    application: str
-    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What the text was made of, by the names of the templates: for providers that keep templates of their own."""
-    sender: str | None = None
-    """Name that the handset is to show as the sender of a text message; ``None``: the gateway's own."""
-    template: TemplateRef | None = None
-    """Which template it was made of; ``None`` for a test message."""
-
-
-def render_message(templates: MessageTemplates, content: MessageContent) -> RenderedMessage:
-    """Return the text of a message: in the locale asked for, or the application's, or English."""
-    wanted = (content.locale, content.application.locale)
-    words = templates.choose(content.purpose, content.channel, *wanted, only=content.languages)
-    return render(content, words, amount_style(words.locale) if content.transaction else PLAIN_STYLE)
-
-
-def max_segments(templates: MessageTemplates, content: MessageContent) -> int:
-    """Return the most segments of a text message from now on: the words for fewer minutes may be the longer ones."""
-    each = (replace(content, minutes=minutes) for minutes in range(content.minutes + 1))
-    return max(len(segments(render_message(templates, one).text)) for one in each)
-
-
-SegmentCounter = Callable[[Application, Purpose, str], int]
-
-
-def segment_counter(templates: MessageTemplates) -> SegmentCounter:
-    """Return what tells the most segments of a text message without a payment, by the tag of its language.
-
-    Each message is written out once: its length depends on nothing that a caller sends.
-    """
-
-    @lru_cache(maxsize=4096)
-    def count(application: Application, purpose: Purpose, tag: str) -> int:
-        code, minutes = "0" * purpose.code_length, stated_minutes(purpose.ttl)
-        return max_segments(templates, MessageContent(application, purpose, Channel.SMS, tag, code, minutes))
-
-    return count

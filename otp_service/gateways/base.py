@@ -9,11 +9,12 @@ from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from otp_service.domain.guard import ANY_COUNTRY, to_micros
+from otp_service.domain.gateway_health import MAX_RETRY_AFTER
+from otp_service.domain.inbound import Meaning
+from otp_service.domain.messages import Message
 from otp_service.domain.numbers import is_region
-from otp_service.domain.people import Meaning
-from otp_service.domain.templates import Message
-from otp_service.domain.verification import MAX_RETRY_AFTER, DeliveryStatus
+from otp_service.domain.prices import ANY_COUNTRY, to_micros
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import ConfigurationError
 
 

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from otp_service.domain.templates import Message
+from otp_service.domain.messages import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 
 

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Literal, Self
 import requests
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from otp_service.domain.people import Meaning
-from otp_service.domain.templates import Message
+from otp_service.domain.inbound import Meaning
+from otp_service.domain.messages import Message
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import OtpServiceError
 from otp_service.gateways.base import (

@@ -18,7 +18,7 @@ from botocore.parsers import ResponseParserError
 from botocore.session import Session as CoreSession
 from pydantic import Field, SecretStr, model_validator
 
-from otp_service.domain.templates import Message
+from otp_service.domain.messages import Message
 from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
 from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
 

@@ -13,8 +13,8 @@ from twilio.http.response import Response
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
-from otp_service.domain.people import Meaning
-from otp_service.domain.templates import Message
+from otp_service.domain.inbound import Meaning
+from otp_service.domain.messages import Message
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal, Self
 import requests
 from pydantic import Field, SecretStr, model_validator
 
-from otp_service.domain.templates import Encoding, Message, encoding_of
+from otp_service.domain.messages import Message
+from otp_service.domain.segments import Encoding, encoding_of
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,

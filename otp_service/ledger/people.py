@@ -7,16 +7,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, exists, func, insert, select, union, union_all, update
 
-from otp_service.domain.people import (
+from otp_service.domain.consents import Consent, Evidence
+from otp_service.domain.mirror import LedgerPosition, MirrorChanges, NumberState
+from otp_service.domain.operator_actions import OperatorActionEntry
+from otp_service.domain.suppressions import (
     BLOCKING_SCOPES,
     EVERY_APPLICATION,
     HOLDER_SOURCES,
-    Consent,
-    Evidence,
-    LedgerPosition,
-    MirrorChanges,
-    NumberState,
-    OperatorActionEntry,
     Suppression,
     SuppressionScope,
     SuppressionSource,

@@ -9,15 +9,14 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, desc, func, insert, or_, select, update
 
+from otp_service.domain.consents import Consent, Evidence
 from otp_service.domain.events import CONSENT_GIVEN, Event
-from otp_service.domain.people import (
+from otp_service.domain.inbound import Meaning
+from otp_service.domain.mirror import LedgerPosition
+from otp_service.domain.operator_actions import OperatorActionEntry
+from otp_service.domain.suppressions import (
     EVERY_APPLICATION,
     HOLDER_SOURCES,
-    Consent,
-    Evidence,
-    LedgerPosition,
-    Meaning,
-    OperatorActionEntry,
     Suppression,
     SuppressionScope,
     SuppressionSource,

@@ -25,7 +25,7 @@ from otp_service.errors import (
 from otp_service.ledger import database
 from otp_service.ledger.access import StoredApplication
 from otp_service.services.context import Context
-from otp_service.settings.messages import cost_faults, locale_faults, measure_texts
+from otp_service.settings.message_files import cost_faults, locale_faults, measure_texts
 from otp_service.telemetry.logging import get_logger
 
 

@@ -3,7 +3,8 @@
 import logging
 import re
 
-from otp_service.domain.verification import BreakerState, CallResult, DeliveryStatus, GatewayLimits
+from otp_service.domain.gateway_health import BreakerState, CallResult, GatewayLimits
+from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError
 from otp_service.services.context import Context
 from otp_service.store.outbox import NextStep, Settlement

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from otp_service.domain.applications import Application
+from otp_service.domain.consents import Consent, ConsentMode, Evidence
 from otp_service.domain.numbers import SubjectKey
-from otp_service.domain.people import Consent, ConsentMode, Evidence
 from otp_service.errors import ConsentNotKeptError, ForbiddenError, InvalidTimeError, StoreUnavailableError
 from otp_service.ledger.database import now
 from otp_service.services.context import Context

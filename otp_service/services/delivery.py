@@ -8,9 +8,10 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from otp_service.domain.gateway_health import CallResult
 from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
-from otp_service.domain.templates import Message, MessageContent, render_message, stated_minutes
-from otp_service.domain.verification import CallResult, Channel, DeliveryStatus, Status
+from otp_service.domain.messages import Message, MessageContent, render_message, stated_minutes
+from otp_service.domain.verification import Channel, DeliveryStatus, Status
 from otp_service.errors import LedgerUnavailableError, MessageNotAllowedError, StoreUnavailableError
 from otp_service.gateways.base import (
     Accepted,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from otp_service.domain.people import ConsentMode
+from otp_service.domain.consents import ConsentMode
 from otp_service.errors import StoreUnavailableError
 from otp_service.services.context import Context
 from otp_service.services.mirror import MISMATCHES

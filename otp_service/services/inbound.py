@@ -8,17 +8,18 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
+from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
+from otp_service.domain.messages import Message
 from otp_service.domain.numbers import Destination, NumberType, parse_destination
-from otp_service.domain.people import (
+from otp_service.domain.suppressions import (
     HOLDER_SOURCES,
-    Meaning,
     Suppression,
     SuppressionScope,
     SuppressionSource,
     active_freezes,
 )
-from otp_service.domain.templates import Message, TemplateRef, Variable
+from otp_service.domain.templates import TemplateRef, Variable
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.errors import (
     FrozenError,

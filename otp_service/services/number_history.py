@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from otp_service.domain.events import Event
+from otp_service.domain.gateway_health import GatewayHealth
 from otp_service.domain.numbers import Destination
-from otp_service.domain.verification import Delivery, DeliveryStatus, GatewayChoice, GatewayHealth, Status, Verification
+from otp_service.domain.verification import Delivery, DeliveryStatus, GatewayChoice, Status, Verification
 from otp_service.gateways.base import SupportsConnections, SupportsReceipts
 from otp_service.services.context import Context
 from otp_service.store.events import Past, Started

@@ -1,8 +1,9 @@
 """What messages cost, and the most that one may."""
 
 from otp_service.domain.applications import Application
+from otp_service.domain.messages import Message, MessageContent, max_segments, stated_minutes
 from otp_service.domain.payments import Transaction
-from otp_service.domain.templates import Message, MessageContent, max_segments, segments, stated_minutes
+from otp_service.domain.segments import segments
 from otp_service.domain.verification import Channel, Verification
 from otp_service.services.context import Context
 from otp_service.services.record_secrets import unseal_details

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from otp_service.domain.keyring import MASK, CodeBinding, Keyring, generate_code
+from otp_service.domain.codes import generate_code
+from otp_service.domain.keyring import MASK, CodeBinding, Keyring
 from otp_service.domain.numbers import MAX_MASK_LENGTH
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import Verification

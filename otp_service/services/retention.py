@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from otp_service.domain.events import RetentionDays
+from otp_service.domain.retention import RetentionDays
 from otp_service.ledger import database
 from otp_service.ledger.retention import RULES, Purge
 from otp_service.services.context import Context

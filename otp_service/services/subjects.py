@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from otp_service.domain.consents import Consent
 from otp_service.domain.numbers import SubjectKey
-from otp_service.domain.people import Consent, OperatorActionEntry, Suppression
+from otp_service.domain.operator_actions import OperatorActionEntry
+from otp_service.domain.suppressions import Suppression
 from otp_service.domain.verification import Verification
 from otp_service.ledger.traffic import Erasure, Holding, Past
 from otp_service.services.context import Context

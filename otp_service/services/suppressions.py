@@ -4,13 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from otp_service.domain.consents import Consent
 from otp_service.domain.numbers import NumberType, SubjectKey, parse_destination
-from otp_service.domain.people import (
+from otp_service.domain.operator_actions import OperatorAction, OperatorActionEntry
+from otp_service.domain.suppressions import (
     BLOCKING_SCOPES,
     EVERY_APPLICATION,
-    Consent,
-    OperatorAction,
-    OperatorActionEntry,
     Suppression,
     SuppressionScope,
     SuppressionSource,

@@ -4,20 +4,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from otp_service.domain.addresses import network_of, prefix_of, provider_network_of, wide_network_of
 from otp_service.domain.applications import Application, ClientIpSource
+from otp_service.domain.codes import normalise_code
+from otp_service.domain.consents import Evidence
 from otp_service.domain.guard import RULES, Disclosure, SendAttempt, coarse_retry_after, whole_seconds
-from otp_service.domain.keyring import IdempotentRequest, Keyring, normalise_code
-from otp_service.domain.numbers import (
-    MAX_NUMBER_LENGTH,
-    Destination,
-    destination_of,
-    network_of,
-    prefix_of,
-    provider_network_of,
-    wide_network_of,
-)
+from otp_service.domain.idempotency import IdempotentRequest
+from otp_service.domain.keyring import Keyring
+from otp_service.domain.numbers import MAX_NUMBER_LENGTH, Destination, destination_of
 from otp_service.domain.payments import Transaction
-from otp_service.domain.people import Evidence
 from otp_service.domain.verification import (
     Channel,
     CheckResult,

@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import SecretStr, ValidationError
 
 from otp_service.errors import ConfigurationError, StartRefusedError
+from otp_service.settings.settings import Settings
 from otp_service.settings.sources import Table, fault_lines, merge, read_environment, read_file, secret_files
 from otp_service.settings.startup_checks import contradictions, holds_secrets, start_refusals
-from otp_service.settings.tree import Settings
 
 # A profile is a file of settings, of ours or of an operator. What it says is in force as a whole: a configuration that
 # says otherwise contradicts it, and is refused. It holds what a country asks and nothing else: a file that somebody

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from functools import cache, cached_property, lru_cache
 from importlib.resources import files
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -29,33 +28,18 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIpSource
+from otp_service.domain.consents import ConsentMode
 from otp_service.domain.countries import Approval, CountryRules, Sender
-from otp_service.domain.events import RetentionDays
-from otp_service.domain.guard import (
-    DAY,
-    HOUR,
-    RULES,
-    Ceiling,
-    DestinationRules,
-    Limits,
-    LimitScope,
-    Mode,
-    parse_limits,
-    to_micros,
-)
+from otp_service.domain.gateway_health import BreakerThresholds
+from otp_service.domain.guard import DAY, HOUR, RULES, Ceiling, DestinationRules, Limits, LimitScope, Mode, parse_limits
+from otp_service.domain.inbound import MAX_KEYWORD_LENGTH, InboundRules, KeywordMatcher, Keywords, Meaning
 from otp_service.domain.numbers import NumberType, is_region, parse_destination
 from otp_service.domain.payments import MAX_NAME_LENGTH, broken_name_rule
-from otp_service.domain.people import MAX_KEYWORD_LENGTH, ConsentMode, InboundRules, KeywordMatcher, Keywords, Meaning
+from otp_service.domain.prices import to_micros
+from otp_service.domain.retention import RetentionDays
+from otp_service.domain.routing import Route
 from otp_service.domain.templates import is_own_link, links_in
-from otp_service.domain.verification import (
-    MAX_CODE_LIFE,
-    BreakerThresholds,
-    Channel,
-    Purpose,
-    PurposeKind,
-    Resend,
-    Route,
-)
+from otp_service.domain.verification import MAX_CODE_LIFE, Channel, Purpose, PurposeKind, Resend
 from otp_service.errors import ConfigurationError, OtpServiceError
 from otp_service.gateways.base import (
     GATEWAY_KINDS,
@@ -68,48 +52,7 @@ from otp_service.gateways.base import (
 )
 from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings, load_policy_class
 from otp_service.settings.sources import KIND_FAULTS, SettingFault, model_faults, plain_sentence, suggestion
-
-_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
-_ANYTHING: Final = re.compile(r".+")
-_REDIS_PARAMETERS: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
-    "redis": {},
-    "rediss": {
-        "ssl_cert_reqs": re.compile(r"none|optional|required"),
-        "ssl_ca_certs": _ANYTHING,
-        "ssl_certfile": _ANYTHING,
-        "ssl_keyfile": _ANYTHING,
-    },
-    "unix": {"db": re.compile(r"[0-9]{1,4}")},
-}
-"""By scheme. redis-py takes any other for an argument of its connection, our time-outs included."""
-_DATABASE: Final = re.compile(r"(/[0-9]{0,4})?")
-
-
-def check_redis_url(url: str) -> None:
-    """Raise `ValueError` for an address that cannot be used, or not as it seems; its text shows no part of it."""
-    parts = _parts(url)
-    if "@" in parts.path or parts.fragment or (parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path)):
-        raise ValueError(
-            "ends in more than a database number such as /0; in a user or password, write / ? # and @ as "
-            "%2F %3F %23 and %40"
-        )
-    allowed = _REDIS_PARAMETERS[parts.scheme]
-    for name, value in parse_qsl(parts.query, keep_blank_values=True) or ([("", "")] if parts.query else []):
-        if name not in allowed or not allowed[name].fullmatch(value):
-            names = ", ".join(allowed) or "none"
-            raise ValueError(f"has a parameter that is not allowed; with {parts.scheme}:// there may be: {names}")
-
-
-def _parts(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in _SCHEMES and parts.port != 0
-    except ValueError:
-        known = False
-    if not known:
-        raise ValueError("is not an address that starts with redis://, rediss:// or unix://")
-    return parts
-
+from otp_service.settings.urls import check_ledger_url, check_redis_url, shown_ledger_url
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -374,7 +317,6 @@ class SpendSettings(CeilingSettings):
 ALL_COUNTRIES = "*"
 MAX_TRANSACTION_CHECKS = 5
 """Codes compared for a transaction at most (PSD2 RTS, article 4(3)(b))."""
-
 _NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _APP_HASH = re.compile(r"[A-Za-z0-9+/]{11}")
@@ -806,8 +748,6 @@ class ApprovalSettings(RegistrationSettings):
 Countries = dict[CountryCode, CountrySettings]
 Senders = dict[Name, SenderSettings]
 Approvals = dict[Name, ApprovalSettings]
-
-
 ExtraKeywords = Annotated[
     tuple[Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEYWORD_LENGTH)], ...], Field(max_length=100)
 ]
@@ -862,60 +802,6 @@ def _words(given: dict[str, Any]) -> Keywords:
     """Return the words of a language; a noun and a verb are one that is firm."""
     phrases = map(" ".join, product(given.get("nouns", ()), given.get("verbs", ())))
     return Keywords(tuple(given.get("whole", ())), (*given.get("firm", ()), *phrases), tuple(given.get("beside", ())))
-
-
-_SQLITE: Final = "sqlite"
-_POSTGRESQL: Final = "postgresql"
-_OTHER_SPELLINGS: Final = ("postgres:", "postgres+", "postgresql+")
-_LEDGER_PARAMETERS: Final[Mapping[str, re.Pattern[str]]] = {
-    "host": re.compile(r"/.+"),  # folder of a socket
-    "sslmode": re.compile(r"disable|allow|prefer|require|verify-ca|verify-full"),
-    "sslrootcert": _ANYTHING,
-    "sslcert": _ANYTHING,
-    "sslkey": _ANYTHING,
-}
-"""Of PostgreSQL. The driver has many more, our time-outs among them."""
-
-
-def check_ledger_url(url: str) -> None:
-    """Raise `ValueError` for an address that cannot be used, or not as it seems; its text shows no part of it."""
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in {_SQLITE, _POSTGRESQL} and parts.port != 0
-    except ValueError:
-        known = False
-    if url.lower().startswith(_OTHER_SPELLINGS):
-        raise ValueError("is spelled as for another library: let it start with postgresql://")
-    if not known:
-        raise ValueError("is neither sqlite:///PATH nor an address that starts with postgresql://")
-    if parts.scheme == _SQLITE:
-        _check_file(parts)
-    else:
-        _check_server(parts)
-
-
-def _check_file(parts: SplitResult) -> None:
-    path = parts.path.removeprefix("/")
-    if parts.netloc or parts.query or parts.fragment or not path.strip("/") or path == ":memory:":
-        raise ValueError("names no file: sqlite:///PATH has three slashes and a path, without ? and #")
-
-
-def _check_server(parts: SplitResult) -> None:
-    name = parts.path.removeprefix("/")
-    if not name or parts.netloc.count("@") > 1 or "@" in parts.query or re.search(r"[/@]", name) or parts.fragment:
-        raise ValueError(
-            "is not postgresql://USER:PASSWORD@HOST:PORT/NAME; in a user or password, write / ? # and @ as "
-            "%2F %3F %23 and %40"
-        )
-    for parameter, value in parse_qsl(parts.query, keep_blank_values=True) or ([("", "")] if parts.query else []):
-        if parameter not in _LEDGER_PARAMETERS or not _LEDGER_PARAMETERS[parameter].fullmatch(value):
-            raise ValueError(f"has a parameter that is not allowed; there may be: {', '.join(_LEDGER_PARAMETERS)}")
-
-
-def shown_ledger_url(url: str) -> str:
-    """Return an address without user, password and parameters."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 class LedgerSettings(Section):
@@ -1090,57 +976,6 @@ class ConfiguredPolicy(BaseModel):
 
 
 PolicyEntry = Annotated[ConfiguredPolicy, BeforeValidator(kind_validator(POLICY_KINDS))]
-
-
-_HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?|[0-9a-f:.]{2,45}")
-_LOCALHOST: Final = "localhost"
-
-
-def host_of(url: str) -> str:
-    """Return the host of an address, as `canonical_host` has it.
-
-    It is ``localhost`` where an address names none, which is where it leads to then, and empty in one that cannot be
-    read.
-    """
-    try:
-        return canonical_host(urlsplit(url).hostname or _LOCALHOST)
-    except ValueError:
-        return ""
-
-
-def canonical_host(host: str) -> str:
-    """Return the one spelling of a host's name or address."""
-    return str(_address(host) or host.lower())
-
-
-def is_local(host: str) -> bool:
-    """Tell whether a host is this one."""
-    address = _address(host)
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    return host.lower() == _LOCALHOST or bool(mapped and mapped.is_loopback)
-
-
-def leads_elsewhere(url: str) -> bool:
-    """Tell whether an address leads to another host; a socket (``unix://``) does not."""
-    return not url.lower().startswith("unix:") and not is_local(host_of(url))
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
-
-
-def _host(text: str) -> str:
-    host = canonical_host(text)
-    if not _HOST.fullmatch(host):
-        raise ValueError("is a host such as redis.internal or 10.0.0.5: no scheme, port, network or *")
-    return host
-
-
-Host = Annotated[str, AfterValidator(_host)]
-"""The name or the address of a host."""
 
 
 def walk_settings(value: Any, place: str, *, tables: bool = True) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a kind's own

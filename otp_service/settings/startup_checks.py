@@ -13,26 +13,26 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 
+from otp_service.domain.consents import ConsentMode
 from otp_service.domain.countries import Violation, sender_id_faults
 from otp_service.domain.guard import RULES, Mode
 from otp_service.domain.keyring import SampleKeyError, api_key_hash, parse_key, parse_root_keys
 from otp_service.domain.payments import broken_name_rule, minor_digits
-from otp_service.domain.people import ConsentMode
 from otp_service.domain.templates import Language, MessageTemplates, PurposeTemplates
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, RefusalName, StartRefusal, StartRefusedError
-from otp_service.settings.messages import locale_faults, read_templates
+from otp_service.settings.guard_ruleset import build_ruleset
+from otp_service.settings.message_files import locale_faults, read_templates
 from otp_service.settings.sections import (
     ALL_COUNTRIES,
     ApplicationSection,
     ConfiguredGateway,
     ConfiguredPolicy,
     SpendSettings,
-    host_of,
-    leads_elsewhere,
     walk_settings,
 )
-from otp_service.settings.tree import Settings, build_ruleset
+from otp_service.settings.settings import Settings
+from otp_service.settings.urls import host_of, leads_elsewhere
 
 
 def gateways_for_country(settings: Settings, country: str, *channels: Channel) -> list[str]:

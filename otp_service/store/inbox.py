@@ -8,8 +8,8 @@ from typing import Final, cast
 import redis
 
 from otp_service.domain.keyring import Keyring, SealBrokenError
+from otp_service.domain.messages import Message
 from otp_service.domain.numbers import parse_destination
-from otp_service.domain.templates import Message
 from otp_service.domain.verification import RECORD_GRACE
 from otp_service.store import keys
 from otp_service.store.scripts import server_time, translate_errors

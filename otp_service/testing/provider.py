@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from otp_service.domain.templates import Message
+from otp_service.domain.messages import Message
 from otp_service.gateways.base import (
     Accepted,
     Gateway,

@@ -14,8 +14,8 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from otp_service.domain.people import Meaning
-from otp_service.domain.templates import Message
+from otp_service.domain.inbound import Meaning
+from otp_service.domain.messages import Message
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind
 

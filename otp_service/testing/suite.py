@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 from pydantic import ValidationError
 
-from otp_service.domain.templates import Message
+from otp_service.domain.messages import Message
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,

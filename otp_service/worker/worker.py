@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Final
 
 from otp_service.bootstrap import Installation, watch
-from otp_service.domain.verification import BreakerState
+from otp_service.domain.gateway_health import BreakerState
 from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import SupportsConnections
 from otp_service.services.audit import HeadSigner, head_to_json

@@ -17,7 +17,7 @@ from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.people import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.suppressions import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import LedgerUnavailableError
 from otp_service.gateways.base import GatewayError
 from otp_service.ledger.people import Suppressions

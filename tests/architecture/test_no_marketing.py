@@ -12,14 +12,14 @@ from support_sources import PACKAGE, modules
 
 from otp_service.api.app import all_routes
 from otp_service.api.docs import build_specification
-from otp_service.domain.people import Meaning
+from otp_service.domain.inbound import Meaning
 from otp_service.domain.verification import PurposeKind
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services import inbound
 from otp_service.services.inbound import handle_message
 from otp_service.settings import Settings
-from otp_service.settings.messages import read_templates
+from otp_service.settings.message_files import read_templates
 
 SPEC = build_specification(all_routes(with_metrics=True))
 OFFER = "Buy now: 50% off everything"

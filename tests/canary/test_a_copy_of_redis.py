@@ -16,9 +16,10 @@ from support_ledger import make_ledger
 from support_outbox import Scripted, Sender, refused, timed_out
 
 from otp_service.bootstrap import Installation, prepare
+from otp_service.domain.consents import Evidence
+from otp_service.domain.messages import Message
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.people import Evidence, SuppressionSource
-from otp_service.domain.templates import Message
+from otp_service.domain.suppressions import SuppressionSource
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import Accepted, InboundMessage, Receipt

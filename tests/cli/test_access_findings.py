@@ -11,7 +11,7 @@ from otp_service.cli.doctor import Level, access_diagnoses
 from otp_service.domain.applications import KeyScope
 from otp_service.services.access import add_application, issue_key, revoke_key
 from otp_service.settings import settings_from
-from otp_service.settings.stored import dump_section, parse_section
+from otp_service.settings.stored_applications import dump_section, parse_section
 
 NOW = 1_795_000_000_000
 SILENT = "redis://127.0.0.1:1/0"

@@ -11,7 +11,7 @@ from support_installation import NUMBER
 
 from otp_service.bootstrap import install, prepare
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.people import SuppressionSource
+from otp_service.domain.suppressions import SuppressionSource
 from otp_service.services.suppressions import freeze, unfreeze
 from otp_service.settings import load_settings
 from otp_service.store import keys

@@ -11,7 +11,7 @@ from support_ledger_events import EVIDENCE
 
 from otp_service.bootstrap import install
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.services.consents import give_consent
 from otp_service.services.suppressions import add_suppressions

@@ -10,8 +10,8 @@ from support_messages import CATALOGUE, LANGUAGES, message_content
 from support_sources import ROOT, committed_files
 
 from otp_service.api.verifications import CaughtMessageAnswer, CheckAnswer, DeliveryAnswer, VerificationAnswer
+from otp_service.domain.messages import render_message
 from otp_service.domain.payments import Transaction
-from otp_service.domain.templates import render_message
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

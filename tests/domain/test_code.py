@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from otp_service.domain.keyring import generate_code, normalise_code
+from otp_service.domain.codes import generate_code, normalise_code
 from otp_service.errors import InvalidCodeError
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from otp_service.domain.people import MAX_KEYWORD_LENGTH, KeywordMatcher, Keywords, Meaning, normalise_message
+from otp_service.domain.inbound import MAX_KEYWORD_LENGTH, KeywordMatcher, Keywords, Meaning, normalise_message
 from otp_service.settings.sections import InboundSettings, default_keywords
 
-OURS = InboundSettings().policy.keywords
+OURS = InboundSettings().rules.keywords
 WRITTEN = tomllib.loads(Path(__file__).with_name("written_back.toml").read_text(encoding="utf-8"))
 STOP = WRITTEN["stop"]
 START = [
@@ -64,7 +64,7 @@ def test_what_the_industry_expects_is_among_them():
 
 
 def test_further_words_come_from_the_configuration():
-    further = InboundSettings(stop=("Arrêt", "ローカル 停止"), start=("yes",)).policy.keywords
+    further = InboundSettings(stop=("Arrêt", "ローカル 停止"), start=("yes",)).rules.keywords
 
     assert [further.meaning(text) for text in ("ARRET", "arrêt.", "ローカル 停止")] == [Meaning.STOP] * 3
     assert further.meaning("Yes!") is Meaning.START

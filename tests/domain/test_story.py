@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from otp_service.domain.verification import BreakerState, Delivery, DeliveryStatus, GatewayHealth, Status
+from otp_service.domain.gateway_health import BreakerState, GatewayHealth
+from otp_service.domain.verification import Delivery, DeliveryStatus, Status
 from otp_service.services.number_history import DeliveryConditions, VerificationHistory, Why, explain
 
 WELL = GatewayHealth(BreakerState.CLOSED)
 BLOCKED = GatewayHealth(BreakerState.OPEN, probe_in=1000)
-THROTTLED = GatewayHealth(BreakerState.CLOSED, paused=1000)
+THROTTLED = GatewayHealth(BreakerState.CLOSED, throttled_for=1000)
 HALF_OPEN = GatewayHealth(BreakerState.HALF_OPEN)
 
 

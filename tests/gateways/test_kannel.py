@@ -16,7 +16,7 @@ from support_smsc import Smsc, deliver_body
 from support_sources import ROOT
 from support_valkey import ValkeyServer
 
-from otp_service.domain.people import Meaning
+from otp_service.domain.inbound import Meaning
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import FailureKind, GatewayError, ProviderRequest, Receipt, ReceiptRequest
 from otp_service.settings.sections import InboundSettings
@@ -220,7 +220,7 @@ def test_what_somebody_writes_comes_in_and_the_answer_is_sent(
         ProviderRequest(came.method, f"{office.url}{came.target}", came.headers, came.query, {}, b"", "127.0.0.1")
     )
 
-    assert (read.sender, InboundSettings().policy.vocabulary.meaning(read.text)) == (NUMBER, meaning)
+    assert (read.sender, InboundSettings().rules.keywords.meaning(read.text)) == (NUMBER, meaning)
     assert read.reference
     if meaning is Meaning.STOP:
         eventually(lambda: len(operator.submits) > before)

@@ -3,7 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from otp_service.domain.people import Meaning, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.inbound import Meaning
+from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.ledger import Ledger
 
 NUMBER = "n" * 22

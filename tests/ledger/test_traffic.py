@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 from support_ledger_events import EVIDENCE, NUMBER, agreed, anew, event, mirrored, started
 
-from otp_service.domain.people import Consent
+from otp_service.domain.consents import Consent
 from otp_service.errors import ConsentOutdatedError
 from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger

@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 from support_programs import programs_of
 
-from otp_service.domain.keyring import normalise_code
+from otp_service.domain.codes import normalise_code
 from otp_service.domain.numbers import parse_destination
 
 (people,) = programs_of("load", "people")

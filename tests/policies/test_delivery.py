@@ -13,7 +13,7 @@ from support_policies import Judge, asked, under, verdicts
 
 from otp_service.api.app import create_app
 from otp_service.domain.numbers import parse_destination
-from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.policies.base import ALLOW, DENY, ConfiguredPolicy, PolicyError, not_by, only_by

@@ -13,8 +13,10 @@ from support_installation import World
 from support_ledger_events import EVIDENCE, NUMBER, agreed, event, started
 
 from otp_service.domain.applications import KeyScope
+from otp_service.domain.consents import Consent
+from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import api_key_hash
-from otp_service.domain.people import Consent, Meaning, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import UnauthenticatedError
 from otp_service.ledger.audit import Link, SignedHead, Wanted
 from otp_service.ledger.retention import RULES, Purge

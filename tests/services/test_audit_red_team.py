@@ -19,17 +19,12 @@ from sqlalchemy import Connection, Table, case, delete, func, insert, select, te
 from support_ledger import make_ledger
 from support_ledger_events import EVIDENCE, NUMBER, OTHER, agreed, event, started
 
-from otp_service.domain.events import GENESIS, ChainEntry
+from otp_service.domain.audit import GENESIS, ChainEntry
+from otp_service.domain.consents import Consent
+from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.people import (
-    Consent,
-    Meaning,
-    OperatorAction,
-    OperatorActionEntry,
-    Suppression,
-    SuppressionScope,
-    SuppressionSource,
-)
+from otp_service.domain.operator_actions import OperatorAction, OperatorActionEntry
+from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.audit import COVERED, SignedHead, digest_of_row
 from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger, open_ledger
@@ -52,7 +47,7 @@ from otp_service.settings.sections import RetentionSettings
 DAY = 24 * 3600
 BEGIN = 1_700_000_000
 KEYRING = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1")
-KEPT = RetentionSettings(traffic=100, inbound=90, consents=400, suppressions=400, accountability=400, audit=400).keeping
+KEPT = RetentionSettings(traffic=100, inbound=90, consents=400, suppressions=400, accountability=400, audit=400).days
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security-model.md"
 
 

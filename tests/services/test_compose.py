@@ -4,7 +4,7 @@ import pytest
 from support_caller import PAYMENT, Caller
 from support_installation import NUMBER, World
 
-from otp_service.domain.templates import Message
+from otp_service.domain.messages import Message
 from otp_service.services.delivery import compose_message
 from otp_service.store.outbox import Dispatched, Job
 

@@ -26,7 +26,7 @@ from otp_service.services.access import (
     rotate_key,
 )
 from otp_service.services.delivery import MAX_HOLD, HeldJob, RetryPolicy, deliver
-from otp_service.settings.stored import dump_section, parse_section
+from otp_service.settings.stored_applications import dump_section, parse_section
 
 POLICY = RetryPolicy(0, (1.0,))
 HERE = "127.0.0.1"

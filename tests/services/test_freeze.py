@@ -11,8 +11,9 @@ from support_ledger_events import EVIDENCE
 from support_outbox import Scripted, Sender, events, jobs_of, letters, story, waiting
 
 from otp_service.bootstrap import Installation
+from otp_service.domain.consents import ConsentMode
 from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
-from otp_service.domain.people import EVERY_APPLICATION, ConsentMode, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.suppressions import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import FrozenError, StoreUnavailableError, SuppressedError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services.audit import AuditProgress, verify_chain

@@ -8,10 +8,12 @@ import pytest
 from support_bidi import shown
 from support_messages import APP_HASH, CATALOGUE, LANGUAGES, PAYMENT, WITHOUT_ACCOUNT, message_content, text
 
+from otp_service.domain.messages import render_message
 from otp_service.domain.payments import Transaction
-from otp_service.domain.templates import MAX_MINUTES, is_right_to_left, octets, render_message, segments
+from otp_service.domain.segments import octets, segments
+from otp_service.domain.templates import MAX_MINUTES, is_right_to_left
 from otp_service.domain.verification import Channel
-from otp_service.settings.messages import alphabet_faults, cost_faults, measure_texts
+from otp_service.settings.message_files import alphabet_faults, cost_faults, measure_texts
 
 SNAPSHOT = Path(__file__).with_name("messages.txt")
 SITUATIONS = {"login": None, "payment": PAYMENT, "payment without account": WITHOUT_ACCOUNT}

@@ -9,7 +9,7 @@ from support_frozen import FrozenValkey
 from support_installation import NUMBER
 from support_outbox import EVENTS, Scripted, Sender, story
 
-from otp_service.domain.templates import Message
+from otp_service.domain.messages import Message
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, Receipt
 from otp_service.services.receipts import ReceiptRecorder

@@ -9,7 +9,7 @@ from support_installation import NUMBER, World
 from support_outbox import deliver_all, dispatched, jobs_of
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.gateways.base import FailureKind, InboundMessage, Receipt

@@ -11,8 +11,10 @@ from support_frozen import FrozenValkey
 from support_guard import number, priced
 from support_installation import World
 
-from otp_service.domain import templates
-from otp_service.domain.templates import MessageContent, MessageTemplates, render_message, segment_counter, segments
+from otp_service.domain import messages
+from otp_service.domain.messages import MessageContent, render_message, segment_counter
+from otp_service.domain.segments import segments
+from otp_service.domain.templates import MessageTemplates
 from otp_service.domain.verification import Channel, PurposeKind
 from otp_service.services.pricing import max_price
 
@@ -57,7 +59,7 @@ def test_a_price_is_that_of_the_message_written_out_in_every_case(world: World) 
             costs = []
             for one in (channel, *purpose.channels_after(channel)):
                 counts = [1]
-                for minutes in range(templates.stated_minutes(purpose.ttl) + 1) if one is Channel.SMS else ():
+                for minutes in range(messages.stated_minutes(purpose.ttl) + 1) if one is Channel.SMS else ():
                     languages = context.sending_rules.rules_of(country).languages
                     code = "0" * purpose.code_length
                     content = MessageContent(application, purpose, one, locale, code, minutes, None, languages)
@@ -72,7 +74,7 @@ def test_a_start_without_a_payment_writes_no_message_out(frozen: FrozenValkey, m
     shop = priced(frozen, {"PK": "2"})
     shop.start(number(1))
     written = []
-    monkeypatch.setattr(templates, "written", lambda *given: written.append(given) or WRITTEN(*given))
+    monkeypatch.setattr(messages, "render", lambda *given: written.append(given) or WRITTEN(*given))
     for last, locale in enumerate((None, "en", "en-GB", "en-x-anything"), 2):
         shop.start(number(last), locale=locale)
     assert written == []
@@ -80,7 +82,7 @@ def test_a_start_without_a_payment_writes_no_message_out(frozen: FrozenValkey, m
     assert written
 
 
-WRITTEN = templates.render
+WRITTEN = messages.render
 
 
 def test_words_for_fewer_minutes_count_where_they_are_the_longer_ones(world: World) -> None:

@@ -13,7 +13,7 @@ from support_ledger_events import EVIDENCE
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
-from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger import retention, schema
 from otp_service.services.consents import end_consent, give_consent
 from otp_service.services.retention import Purger

@@ -9,8 +9,9 @@ from support_installation import NUMBER, World
 from support_ledger_events import EVIDENCE, anew
 from support_outbox import POLICY, deliver_all, jobs_of
 
+from otp_service.domain.consents import ConsentMode
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.people import EVERY_APPLICATION, ConsentMode, Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.suppressions import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import (
     ConsentRequiredError,
     LedgerMismatchError,

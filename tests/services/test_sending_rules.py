@@ -16,8 +16,8 @@ from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, letters
 from support_pakistan import CONSENT, EXAMPLE, pakistan
 
-from otp_service.domain.people import Meaning
-from otp_service.domain.templates import Message
+from otp_service.domain.inbound import Meaning
+from otp_service.domain.messages import Message
 from otp_service.errors import ConsentRequiredError, MessageNotAllowedError
 from otp_service.gateways.base import InboundMessage, SupportsInbound
 from otp_service.services.inbound import Reply, queue_reply, receive_message, send_replies

@@ -8,7 +8,7 @@ from support_installation import NUMBER, tree
 from otp_service.domain.guard import RULES, Mode
 from otp_service.errors import ConfigurationError
 from otp_service.settings import settings_from
-from otp_service.settings.tree import MASK
+from otp_service.settings.masking import MASK
 
 URL = "redis://localhost:6379/0"
 DAY = 86_400_000
@@ -162,12 +162,12 @@ def test_strangers_have_what_is_not_reserved_and_at_least_one(notation, reserved
     table = changed("guard.number.reserved", reserved, limits={"number": [notation]})
     (window,) = [one for one in settings_from(table).rulesets["shop"].windows if one.rule == "number.sends"]
 
-    assert window.strangers == strangers
+    assert window.for_unknown == strangers
 
 
 def test_what_is_kept_lives_as_long_as_any_rule_needs_it():
     table = changed("guard.number.lock_days", 90, guard={"modes": {}, "number": {"known_days": 1}})
-    lives = settings_from(table).rulesets["shop"].lives
+    lives = settings_from(table).rulesets["shop"].lifetimes
 
     assert lives["guesses"] == 90 * DAY
     assert lives["block"] >= 4 * DAY

@@ -5,7 +5,7 @@ from support_refusals import HTTP, written
 
 from otp_service.errors import ConfigurationError
 from otp_service.settings import load_settings
-from otp_service.settings.sections import host_of, is_local
+from otp_service.settings.urls import host_of, is_local
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 import pytest
 from pydantic import ValidationError
 
-from otp_service.domain.people import Meaning
+from otp_service.domain.inbound import Meaning
 from otp_service.settings import Settings
 
 
 def policy(**members):
-    return Settings.model_validate({"inbound": members}).inbound.policy
+    return Settings.model_validate({"inbound": members}).inbound.rules
 
 
 def test_by_default_our_words_hold_and_stop_and_help_are_answered():

@@ -10,7 +10,7 @@ from otp_service.domain.templates import MAX_MINUTES
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError
 from otp_service.settings import Settings
-from otp_service.settings.messages import read_templates
+from otp_service.settings.message_files import read_templates
 from otp_service.settings.sections import PurposeSettings
 
 OURS = PACKAGE / "messages"

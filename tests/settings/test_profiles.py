@@ -14,7 +14,7 @@ from otp_service.services.registrations import today
 from otp_service.settings import load_settings, settings_from
 from otp_service.settings.sections import ApplicationSection
 from otp_service.settings.startup_checks import load_templates
-from otp_service.settings.stored import dump_section, parse_application
+from otp_service.settings.stored_applications import dump_section, parse_application
 
 URL = "redis://127.0.0.1:1/0"
 UNSAID = (

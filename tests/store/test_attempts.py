@@ -7,7 +7,7 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_guard import ADDRESS, approve, guarded, guess, later, modes, number, passed, priced, refused
 
-from otp_service.domain.guard_model import Replay
+from otp_service.domain.guard_replay import Replay
 from otp_service.store import keys
 
 SPACE = {"block": {"unapproved": ["2/day"]}}

@@ -8,7 +8,7 @@ from support_frozen import FrozenValkey
 from support_guard import decisions, guarded, number, passed, passes, spent
 from support_outbox import Scripted, Sender, dispatched, jobs_of, report, settle
 
-from otp_service.domain.people import ConsentMode
+from otp_service.domain.consents import ConsentMode
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.services.receipts import record_receipt

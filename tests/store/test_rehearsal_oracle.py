@@ -13,7 +13,7 @@ from support_outbox import queues
 
 from otp_service.bootstrap import Installation
 from otp_service.domain.guard import RULES
-from otp_service.domain.guard_model import Attempt, Replay
+from otp_service.domain.guard_replay import Attempt, Replay
 from otp_service.errors import OtpServiceError, TooManyError
 
 SECONDS = [0, 0.3, 1, 5, 31, 61, 130, 400, 3700, 90_000]

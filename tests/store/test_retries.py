@@ -5,8 +5,8 @@ from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
 from support_outbox import deliver_all, waiting
 
+from otp_service.domain.consents import ConsentMode
 from otp_service.domain.payments import Transaction
-from otp_service.domain.people import ConsentMode
 from otp_service.errors import (
     ConflictError,
     IdempotencyMismatchError,

@@ -17,9 +17,9 @@ from support_outbox import jobs_of, queue
 from support_service import in_parallel
 from support_valkey import ValkeyServer
 
+from otp_service.domain.consents import ConsentMode
+from otp_service.domain.gateway_health import CallResult
 from otp_service.domain.keyring import new_dispatch_id
-from otp_service.domain.people import ConsentMode
-from otp_service.domain.verification import CallResult
 from otp_service.errors import NotFoundError, StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.mirror import MirrorQuery

@@ -17,7 +17,7 @@ from support_outbox import Scripted, Sender, deliver_all, queue
 
 from otp_service.bootstrap import Installation, prepare
 from otp_service.domain.payments import Transaction
-from otp_service.domain.people import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import SuppressedError
 from otp_service.services.suppressions import add_suppressions
 from otp_service.store import keys

@@ -12,7 +12,7 @@ from support_valkey import ValkeyServer
 from support_worker import Journal, working
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.templates import Message
+from otp_service.domain.messages import Message
 from otp_service.gateways.base import Accepted
 from otp_service.store.outbox import GROUP
 

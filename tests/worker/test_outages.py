@@ -21,7 +21,7 @@ from support_service import eventually, running
 from support_simulation import Clocked, Simulation
 from support_valkey import ValkeyServer
 
-from otp_service.domain.templates import Message
+from otp_service.domain.messages import Message
 from otp_service.gateways.base import Accepted, GatewayError
 
 LIFE = 300

@@ -11,7 +11,7 @@ from support_service import eventually
 from support_worker import Journal, working
 
 from otp_service.bootstrap import prepare
-from otp_service.domain.people import Meaning
+from otp_service.domain.inbound import Meaning
 from otp_service.gateways.base import Accepted
 from otp_service.services.inbound import BATCH_SIZE, Reply, queue_reply, send_replies
 from otp_service.store import keys

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from otp_service.domain.templates import Message
+from otp_service.domain.messages import Message
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import (
     Accepted,

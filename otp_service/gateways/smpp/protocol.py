@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from otp_service.domain.templates import Encoding, Message, encode_gsm7, encoding_of, segments
+from otp_service.domain.messages import Message
+from otp_service.domain.segments import Encoding, encode_gsm7, encoding_of, segments
 from otp_service.gateways.base import FailureKind, GatewayError
 from otp_service.gateways.smpp.settings import SmppSettings
 

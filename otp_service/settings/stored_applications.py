@@ -10,7 +10,9 @@ from otp_service.domain.applications import Application
 from otp_service.domain.guard import Ruleset
 from otp_service.errors import ConfigurationError, InvalidApplicationError
 from otp_service.ledger.access import StoredApplication
+from otp_service.settings.guard_ruleset import build_ruleset
 from otp_service.settings.sections import ALL_COUNTRIES, ApplicationSection, is_name
+from otp_service.settings.settings import Settings
 from otp_service.settings.sources import fault_lines
 from otp_service.settings.startup_checks import (
     brand_faults,
@@ -19,7 +21,6 @@ from otp_service.settings.startup_checks import (
     missing_prices,
     sender_refusals,
 )
-from otp_service.settings.tree import Settings, build_ruleset
 
 
 def parse_section(members: Mapping[str, Any]) -> ApplicationSection:
@@ -48,8 +49,8 @@ def all_applications(
 def parse_application(settings: Settings, name: str, text: str) -> tuple[Application, Ruleset]:
     """Return an application and its rules as the settings of an installation allow them.
 
-    Takes its name, and what `dump_section` made. Raises `InvalidApplicationError` with one line a fault, none of which shows
-    what was given.
+    Takes its name, and what `dump_section` made. Raises `InvalidApplicationError` with one line a fault, none of which
+    shows what was given.
     """
     try:
         section = parse_section(json.loads(text))

@@ -1,4 +1,4 @@
-"""Message files: parsing, inheritance, lint."""
+"""Files of message templates: read, checked, measured."""
 
 import re
 import tomllib
@@ -13,17 +13,17 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIpSource
+from otp_service.domain.inbound import Meaning
+from otp_service.domain.locales import plural_form, plural_forms
+from otp_service.domain.messages import MessageContent, render_message
 from otp_service.domain.payments import MAX_NAME_LENGTH, Transaction
-from otp_service.domain.people import Meaning
+from otp_service.domain.segments import MAX_OCTETS, Encoding, encoding_of, not_in_gsm7, octets, segments, units
 from otp_service.domain.templates import (
     COMMON_VARIABLES,
     DEFAULT_LANGUAGE,
     MAX_MINUTES,
-    MAX_OCTETS,
     PAYMENT_VARIABLES,
-    Encoding,
     Language,
-    MessageContent,
     MessageTemplates,
     PurposeTemplates,
     Template,
@@ -31,30 +31,21 @@ from otp_service.domain.templates import (
     Variable,
     describe_character,
     direction_faults,
-    encoding_of,
     is_right_to_left,
-    not_in_gsm7,
-    octets,
     parse_template,
-    plural_form,
-    plural_forms,
-    render_message,
     reply_faults,
-    segments,
     spoken_faults,
-    units,
     word_faults,
     written_faults,
 )
 from otp_service.domain.verification import Channel, Purpose, PurposeKind, Resend
 from otp_service.errors import ConfigurationError
 from otp_service.settings.sections import Name, Section
+from otp_service.settings.settings import Settings
 from otp_service.settings.sources import Table, fault_lines, merge
-from otp_service.settings.tree import Settings
 
 NO_TIME: Final = "none"
 """The form of less than a minute, beside CLDR's plural forms."""
-
 _OF_REPLIES: Final = (Variable.BRAND,)
 _Place = tuple[str, str]
 """Where in the file, and what is wrong there, as the end of a sentence."""
@@ -241,7 +232,7 @@ def _variables(channel: Channel, *, payment: bool) -> tuple[Variable, ...]:
 
 
 # What is wrong for anybody who gets a message (a link, no code, an unknown variable) is refused here, with the file
-# and the place; so nothing starts with it. What a message costs is for `otp_service.settings.messages`.
+# and the place; so nothing starts with it. What a message costs is for `otp_service.settings.message_files`.
 
 _SUFFIX: Final = ".toml"
 
@@ -508,8 +499,9 @@ def alphabet_faults(templates: MessageTemplates) -> Iterator[str]:
         if language.alphabet is Encoding.GSM7:
             for place, text in _sources(language):
                 for position in not_in_gsm7(text):
+                    what = describe_character(text[position])
                     yield (
-                        f"{language.tag} {place}: character {position + 1}, {describe_character(text[position])}, is not in the "
+                        f"{language.tag} {place}: character {position + 1}, {what}, is not in the "
                         "GSM 7-bit alphabet; it would make every such message UCS-2."
                     )
 

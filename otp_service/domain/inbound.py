@@ -1,0 +1,149 @@
+"""What people write back: STOP, START, HELP, and how a message is read."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+# Only a whole message counts, or, to stop, its first line: who cannot stop laughing has not asked for silence.
+
+
+class Meaning(StrEnum):
+    """What a message asks for."""
+
+    STOP = "stop"
+    """No more messages."""
+    START = "start"
+    """Messages again."""
+    HELP = "help"
+    """Who this is, and how to end it."""
+    OTHER = "other"
+    """Anything else, which is not for a machine to judge."""
+
+
+MAX_KEYWORD_LENGTH: Final = 100
+"""Characters of a message that is read; a longer one is no word of ours."""
+_SAME_LETTER: Final = str.maketrans(
+    {
+        **dict.fromkeys("\u064a\u0649\u06d2", "\u06cc"),
+        **dict.fromkeys("\u0643\u06aa", "\u06a9"),
+        **dict.fromkeys("\u06c1\u06c3\u0629\u06be\u06d5", "\u0647"),
+        "\u06ba": "\u0646",
+        "\u0671": "\u0627",
+        "\u0640": None,
+    }
+)
+"""Forms of yeh, kaf, heh, noon and alef: Arabic and Urdu keyboards write others, and handsets show hardly any
+difference; and the sign that only stretches a word."""
+_MARK_OF_A_WORD: Final = 9
+"""Greatest combining class of marks without which a word is another one, such as those of Devanagari."""
+_OF_SYMBOLS: Final = frozenset(map(chr, range(0xFE00, 0xFE10)))
+"""Variation selectors: how a symbol is drawn."""
+_STRETCHED: Final = re.compile(r"(.)\1{2,}")
+"""A letter that is held down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keywords:
+    """What asks for something, in one language."""
+
+    whole: tuple[str, ...]
+    """Obeyed as a whole message only."""
+    firm: tuple[str, ...] = ()
+    """To stop only: obeyed also beside words of ``beside``."""
+    beside: tuple[str, ...] = ()
+    """What our messages are called, and what makes a wish polite or urgent."""
+
+
+class KeywordMatcher:
+    """The words and what they mean."""
+
+    def __init__(self, ours: Mapping[Meaning, Iterable[Keywords]], further: Mapping[Meaning, Iterable[str]]) -> None:
+        """Take our words and ``further`` ones; raise `ValueError` for an empty word and for one of two meanings."""
+        self._meanings: dict[str, Meaning] = {}
+        self._firm: set[str] = set()
+        names: set[str] = set()
+        for meaning, languages in ours.items():
+            for words in languages:
+                self._add(meaning, (*words.whole, *words.firm))
+                self._firm.update(map(_joined, words.firm))
+                names.update(map(normalise_message, words.beside))
+        for meaning, words_of_theirs in further.items():
+            self._add(meaning, words_of_theirs)
+        some = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+        self._beside = re.compile(rf"(?<!\S)(?:{some})(?!\S)" if some else r"(?!)")
+
+    def meaning(self, text: str) -> Meaning:
+        """Return what a message means.
+
+        To stop, the first line is enough, for handsets add to it; words may be said twice, and letters held down. To
+        get messages again all of it has to be the word: that undoes a refusal.
+        """
+        found = self._meanings.get(_joined(text)) if len(text) <= MAX_KEYWORD_LENGTH else None
+        return found or (Meaning.STOP if self._stops(_first_line(text)) else Meaning.OTHER)
+
+    def _stops(self, line: str) -> bool:
+        if len(line) > MAX_KEYWORD_LENGTH:
+            return False
+        bare = normalise_message(line)
+        rest = _joined(self._beside.sub(" ", bare))
+        return self._is_stop(_joined(bare)) or _once(rest) in self._firm
+
+    def _is_stop(self, joined: str) -> bool:
+        return Meaning.STOP in {self._meanings.get(_once(one)) for one in (joined, _STRETCHED.sub(r"\1", joined))}
+
+    def _add(self, meaning: Meaning, words: Iterable[str]) -> None:
+        for word in words:
+            key = _joined(word)
+            if not key or len(word) > MAX_KEYWORD_LENGTH:
+                raise ValueError(f"a word for {meaning} is empty, or longer than {MAX_KEYWORD_LENGTH} characters")
+            if self._meanings.setdefault(key, meaning) is not meaning:
+                raise ValueError(f"{key!r} means {self._meanings[key]} already")
+
+
+@dataclass(frozen=True, slots=True)
+class InboundRules:
+    """How messages from people are read and answered."""
+
+    keywords: KeywordMatcher
+    region: str | None = None
+    """Region (ISO 3166-1 alpha-2) of senders in national spelling."""
+    replies: frozenset[Meaning] = frozenset({Meaning.STOP, Meaning.HELP})
+    """Meanings that are answered."""
+
+
+def normalise_message(text: str) -> str:
+    """Return a message as it is compared: its letters and digits, with single blanks between words.
+
+    Letters of any width and case are alike, accents and vowel signs are dropped, and so are invisible characters,
+    among them marks of direction. Signs are blanks.
+    """
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
+    seen = "".join(" " if one.isspace() else _as_compared(one) for one in folded)
+    return " ".join(seen.translate(_SAME_LETTER).split())
+
+
+def _as_compared(character: str) -> str:
+    """Return a character, the blank that a sign stands for, or nothing for what makes no difference."""
+    category = unicodedata.category(character)
+    if category in {"Cc", "Cf"} or character in _OF_SYMBOLS or unicodedata.combining(character) > _MARK_OF_A_WORD:
+        return ""
+    return " " if category[0] in "CPSZ" else character
+
+
+def _joined(text: str) -> str:
+    """Return a message as it is looked up: people join words, and part them, as they like."""
+    return normalise_message(text).replace(" ", "")
+
+
+def _once(joined: str) -> str:
+    """Return what is said, where it is said more than once."""
+    return joined[: (joined * 2).find(joined, 1)] if joined else joined
+
+
+def _first_line(text: str) -> str:
+    """Return the first line that has a letter or a digit; a part of it where it is too long."""
+    lines = text.lstrip()[: MAX_KEYWORD_LENGTH + 1].splitlines()
+    return next((line for line in lines if any(map(str.isalnum, line))), "")

@@ -1,0 +1,162 @@
+"""The text of a message: a template filled with what it has to say."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from otp_service.domain.applications import Application
+from otp_service.domain.locales import amount_style
+from otp_service.domain.payments import PLAIN_STYLE, AmountStyle, Transaction, format_amount
+from otp_service.domain.segments import segments
+from otp_service.domain.templates import ChosenTemplate, MessageTemplates, TemplateRef, Variable
+from otp_service.domain.verification import Channel, Purpose
+
+_ON_THE_WAY = 5
+"""Seconds by which a message may overstate how long its code is valid."""
+
+
+def stated_minutes(seconds: int) -> int:
+    """Return the whole minutes that a message tells of the remaining life of its code."""
+    return (seconds + _ON_THE_WAY) // 60
+
+
+@dataclass(frozen=True, slots=True)
+class MessageContent:
+    """What one message has to say, and to whom. The ``repr`` shows no code and no payment."""
+
+    application: Application
+    purpose: Purpose
+    channel: Channel
+    locale: str
+    """BCP 47, as the start asked for it."""
+    code: str = field(repr=False)
+    minutes: int
+    """Whole minutes that the code is still valid, rounded down."""
+    transaction: Transaction | None = field(default=None, repr=False)
+    languages: tuple[str, ...] = ()
+    """Tags of the languages that it may be in; empty: all there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedMessage:
+    """A text, and what it was made of. The ``repr`` shows neither."""
+
+    text: str = field(repr=False)
+    locale: str
+    """BCP 47 of the text."""
+    variables: Mapping[str, str] = field(repr=False)
+    template: TemplateRef = field(repr=False)
+
+
+def render(content: MessageContent, words: ChosenTemplate, style: AmountStyle) -> RenderedMessage:
+    """Return the text of a message in the words of its language, amounts in a locale's style."""
+    variables = _variables(content, words, style)
+    values = {
+        **variables,
+        Variable.DIGITS: spell_digits(content.code),
+        Variable.NEVER_SHARE: words.language.never_share,
+        Variable.ACCOUNT: _account(content, words),
+    }
+    lines = [words.template.fill(values)]
+    if content.channel is Channel.SMS:
+        lines += last_line(content.application, content.code)
+    return RenderedMessage("\n".join(lines), words.locale, variables, words.reference(content.channel))
+
+
+def last_line(application: Application, code: str) -> list[str]:
+    """Return the line that machines read, or none: ``@origin #code``, an app's hash, or both.
+
+    The form of the WICG's "Origin-bound one-time codes delivered via SMS": browsers offer the code on that site
+    only. Its parser ignores what follows the code, so that the hash of Android's SMS Retriever can stand there;
+    a line of its own after the origin would hide the origin from the parser.
+    """
+    origin = (f"@{application.origin}", f"#{code}") if application.origin else ()
+    app_hash = (application.app_hash,) if application.app_hash else ()
+    line = " ".join((*origin, *app_hash))
+    return [line] if line else []
+
+
+def spell_digits(digits: str) -> str:
+    """Return digits apart, so that a voice says them one by one."""
+    return ", ".join(digits)
+
+
+def _variables(content: MessageContent, words: ChosenTemplate, style: AmountStyle) -> dict[str, str]:
+    """Return what a provider's own template may name: nothing that is not in the text."""
+    values = {
+        Variable.BRAND: content.application.brand,
+        Variable.CODE: content.code,
+        Variable.MINUTES: words.language.duration(content.minutes),
+    }
+    payment = content.transaction
+    if payment:
+        values[Variable.AMOUNT] = format_amount(payment.amount, payment.currency, style)
+        values[Variable.PAYEE] = payment.payee
+    if payment and payment.account:
+        values[Variable.ACCOUNT] = payment.account
+    return {str(name): value for name, value in values.items()}
+
+
+def _account(content: MessageContent, words: ChosenTemplate) -> str:
+    account = content.transaction.account if content.transaction else None
+    if not account:
+        return ""
+    if content.channel is Channel.VOICE:
+        return words.language.account_spoken.fill({Variable.ACCOUNT: spell_digits(account)})
+    return words.language.account_written.fill({Variable.ACCOUNT: account})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to one handset. The ``repr`` shows neither number nor text."""
+
+    to: str = field(repr=False)
+    """E.164."""
+    text: str = field(repr=False)
+    channel: str
+    locale: str
+    """BCP 47, of the text."""
+    expires_in: int
+    """Remaining life of the code in seconds: after it the message is worthless."""
+    dispatch_id: str
+    """Unique to this call; fit as the provider's own reference of ours."""
+    receipt_url: str | None = field(repr=False)
+    """Where the provider may report what became of the message; ``None`` without a public address."""
+    verification_id: str
+    application: str
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the text was made of, by the names of the templates: for providers that keep templates of their own."""
+    sender: str | None = None
+    """Name that the handset is to show as the sender of a text message; ``None``: the gateway's own."""
+    template: TemplateRef | None = None
+    """Which template it was made of; ``None`` for a test message."""
+
+
+def render_message(templates: MessageTemplates, content: MessageContent) -> RenderedMessage:
+    """Return the text of a message: in the locale asked for, or the application's, or English."""
+    wanted = (content.locale, content.application.locale)
+    words = templates.choose(content.purpose, content.channel, *wanted, only=content.languages)
+    return render(content, words, amount_style(words.locale) if content.transaction else PLAIN_STYLE)
+
+
+def max_segments(templates: MessageTemplates, content: MessageContent) -> int:
+    """Return the most segments of a text message from now on: the words for fewer minutes may be the longer ones."""
+    each = (replace(content, minutes=minutes) for minutes in range(content.minutes + 1))
+    return max(len(segments(render_message(templates, one).text)) for one in each)
+
+
+SegmentCounter = Callable[[Application, Purpose, str], int]
+
+
+def segment_counter(templates: MessageTemplates) -> SegmentCounter:
+    """Return what tells the most segments of a text message without a payment, by the tag of its language.
+
+    Each message is written out once: its length depends on nothing that a caller sends.
+    """
+
+    @lru_cache(maxsize=4096)
+    def count(application: Application, purpose: Purpose, tag: str) -> int:
+        code, minutes = "0" * purpose.code_length, stated_minutes(purpose.ttl)
+        return max_segments(templates, MessageContent(application, purpose, Channel.SMS, tag, code, minutes))
+
+    return count

@@ -1,0 +1,197 @@
+"""An application's ruleset of the guard, built from its settings."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from otp_service.domain.guard import (
+    DAY,
+    HOUR,
+    Bucket,
+    Ceiling,
+    ConversionBreaker,
+    Failures,
+    Limit,
+    Limits,
+    Lock,
+    Mode,
+    Ruleset,
+    Waits,
+    Window,
+    parse_notation,
+)
+from otp_service.settings.sections import (
+    ConversionSettings,
+    GuardSettings,
+    SpendSettings,
+)
+
+_RULE_OF_SCOPE = {
+    "failed_checks": "number.guesses",
+    "number": "number.sends",
+    "ip": "address.starts",
+    "application": "application.requests",
+}
+"""In the order in which the windows of a request are counted."""
+
+
+def build_ruleset(guard: GuardSettings, limits: Limits, spend: SpendSettings) -> Ruleset:
+    """Return an application's ruleset; raise `ConfigurationError` for a bad notation."""
+    ruleset = Ruleset(
+        windows=tuple(_windows(guard, limits)),
+        cooldown=_waits(guard, "number.cooldown", guard.number.cooldown, HOUR),
+        guess_wait=_waits(guard, "number.guess_wait", guard.number.guess_waits, DAY),
+        lock=_lock(guard),
+        buckets=tuple(
+            replace(one, record_only=_records(guard, one.rule)) for one in _buckets(guard) if _is_on(guard, one.rule)
+        ),
+        breakers=tuple(
+            replace(one, record_only=_records(guard, one.rule)) for one in _breakers(guard) if _is_on(guard, one.rule)
+        ),
+        ceilings=spend.ceilings("spend.application", "spend", guard.mode("spend.application")),
+        ceilings_of_countries=_ceilings_of_countries(guard, spend),
+        failures=_failures(guard),
+        known=guard.number.known_days * DAY,
+        contexts=guard.number.contexts,
+    )
+    return replace(ruleset, lifetimes=_lifetimes(ruleset))
+
+
+def _is_on(guard: GuardSettings, rule: str) -> bool:
+    return guard.mode(rule) is not Mode.OFF
+
+
+def _records(guard: GuardSettings, rule: str) -> bool:
+    return guard.mode(rule) is Mode.RECORD_ONLY
+
+
+def _windows(guard: GuardSettings, limits: Limits) -> Iterator[Window]:
+    for scope, rule in _RULE_OF_SCOPE.items():
+        if not _is_on(guard, rule):
+            continue
+        for position, limit in enumerate(getattr(limits, scope)):
+            yield Window(
+                rule=rule,
+                scope=limit.scope,
+                strategy=limit.strategy,
+                amount=limit.amount,
+                seconds=limit.seconds,
+                for_unknown=_for_unknown(guard, limit) if scope in {"number", "failed_checks"} else None,
+                quota=scope == "application" and position == 0,
+                record_only=_records(guard, rule),
+            )
+
+
+def _for_unknown(guard: GuardSettings, limit: Limit) -> int:
+    """Return how much of a window is for strangers: at least one, for nobody is known to begin with."""
+    return max(1, limit.amount - math.ceil(guard.number.reserved * limit.amount))
+
+
+def _waits(guard: GuardSettings, rule: str, seconds: tuple[int, ...], reset_after: int) -> Waits | None:
+    if not seconds or not _is_on(guard, rule):
+        return None
+    waits = tuple(1000 * one for one in seconds)
+    return Waits(rule, waits, max(reset_after, 2 * max(waits)), record_only=_records(guard, rule))
+
+
+def _lock(guard: GuardSettings) -> Lock | None:
+    if not _is_on(guard, "number.lock"):
+        return None
+    record_only = _records(guard, "number.lock")
+    return Lock("number.lock", guard.number.lock_after, guard.number.lock_days * DAY, record_only=record_only)
+
+
+def _buckets(guard: GuardSettings) -> Iterator[Bucket]:
+    growth = guard.country.growth
+    address: dict[str, Any] = {"part": "address", "exempts": "known_device", "starts": True}
+    yield from _each("address.unapproved", guard.address.unapproved, **address)
+    yield from _each("address.numbers", guard.address.numbers, **address, name="n", new="number")
+    yield from _each("address.countries", guard.address.countries, **address, name="c", new="country")
+    yield from _each("address.network", guard.address.network, **{**address, "part": "network"})
+    yield from _each("address.provider", guard.address.provider, **{**address, "part": "provider"})
+    yield from _each("block.unapproved", guard.block.unapproved, guard.block.growth, part="block")
+    yield from _each("country.unapproved", guard.country.unapproved, growth, part="country", place="abroad")
+    yield from _each("country.unapproved", guard.country.home, growth, part="country", place="home")
+    yield from _trickles(guard.conversion)
+
+
+def _trickles(conversion: ConversionSettings) -> Iterator[Bucket]:
+    """Yield what passes while a breaker is open, or shows whether it may close."""
+    probing: dict[str, Any] = {
+        "notations": (conversion.trickle,),
+        "name": "t",
+        "factor": 0.0,
+        "breaker_state": "probing",
+    }
+    yield from _each("block.conversion", part="block", breaker="block", **probing)
+    yield from _each("country.conversion", part="country", breaker="country", place="abroad", **probing)
+    shut: dict[str, Any] = {"name": "h", "breaker": "country", "breaker_state": "open"}
+    yield from _each("country.conversion", (conversion.home,), part="country", factor=0.25, place="home", **shut)
+    yield from _each("country.conversion", (conversion.home_block,), part="block", **shut)  # abroad nothing passes
+
+
+def _each(
+    rule: str,
+    notations: tuple[str, ...],
+    growth: tuple[float, ...] = (1.0,),
+    *,
+    name: str = "u",
+    **members: Any,  # noqa: ANN401
+) -> Iterator[Bucket]:
+    """Yield a bucket for each notation; where nothing else is said it exempts approved numbers."""
+    for place, notation in enumerate(notations):
+        amount, seconds = parse_notation(f"guard: {rule}", notation)
+        given: dict[str, Any] = {"factor": growth[min(place, len(growth) - 1)], "exempts": "approved", **members}
+        yield Bucket(rule=rule, name=f"{name}{seconds}", amount=amount, window=1000 * seconds, **given)
+
+
+def _breakers(guard: GuardSettings) -> Iterator[ConversionBreaker]:
+    conversion = guard.conversion
+    for part, place, passes_while_open in (
+        ("block", None, False),
+        ("country", "abroad", False),
+        ("country", "home", True),
+    ):
+        yield ConversionBreaker(
+            sends=max(conversion.sends, conversion.home_sends) if place == "home" else conversion.sends,
+            rate=conversion.rate,
+            closed_for=1000 * conversion.closed_for,
+            max_closed_for=1000 * max(conversion.closed_for, conversion.max_closed_for),
+            passes_while_open=passes_while_open,
+            rule=f"{part}.conversion",
+            part=part,
+            exempts="approved",
+            place=place,
+        )
+
+
+def _ceilings_of_countries(guard: GuardSettings, spend: SpendSettings) -> Mapping[str, tuple[Ceiling, ...]]:
+    """Return the ceilings by country. One that is named with none has none: those of all others are not its own."""
+    mode = guard.mode("spend.country")
+    ceilings = {
+        country: own.ceilings("spend.country", "spendcountry", mode) for country, own in spend.countries.items()
+    }
+    return ceilings if any(ceilings.values()) else {}
+
+
+def _failures(guard: GuardSettings) -> Failures | None:
+    rule, own = "application.failures", guard.failures
+    if not _is_on(guard, rule):
+        return None
+    return Failures(rule, own.wrong, own.share, 1000 * own.window, record_only=_records(guard, rule))
+
+
+def _lifetimes(ruleset: Ruleset) -> dict[str, int]:
+    """Return how long each part is kept that is not written: until nothing of it counts any more."""
+    asked = max((bucket.window for bucket in ruleset.buckets if bucket.new), default=DAY)
+    lifetimes = {"asked": asked, "spend": 2 * DAY, "spendcountry": 2 * DAY, "guesses": ruleset.known}
+    lifetimes["cooldown"] = ruleset.cooldown.reset_after if ruleset.cooldown else HOUR
+    lifetimes["failures"] = 2 * ruleset.failures.window if ruleset.failures else HOUR
+    for bucket in ruleset.buckets:
+        lifetimes[bucket.part] = max(lifetimes.get(bucket.part, 0), 2 * bucket.window)
+    for breaker in ruleset.breakers:
+        lifetimes[breaker.part] = max(lifetimes.get(breaker.part, 0), breaker.max_closed_for + 2 * HOUR)
+    if ruleset.lock:
+        lifetimes["guesses"] = max(lifetimes["guesses"], ruleset.lock.length)
+    return lifetimes

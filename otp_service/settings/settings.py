@@ -1,0 +1,202 @@
+"""`Settings`: all sections, and what the service is built from."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, PrivateAttr
+
+from otp_service.domain.applications import Application
+from otp_service.domain.countries import SendingRules
+from otp_service.domain.gateway_health import GatewayLimits
+from otp_service.domain.guard import Ruleset
+from otp_service.domain.keyring import Keyring, parse_key, parse_root_keys
+from otp_service.domain.prices import Prices, to_micros
+from otp_service.domain.routing import Route, Routes
+from otp_service.domain.verification import Purpose
+from otp_service.errors import ConfigurationError
+from otp_service.gateways.base import CountryCode, GatewaySettings
+from otp_service.settings.guard_ruleset import build_ruleset
+from otp_service.settings.masking import MASK, mask_secrets
+from otp_service.settings.sections import (
+    ApplicationSettings,
+    Approvals,
+    AuditSettings,
+    BreakerSettings,
+    Countries,
+    GatewayEntry,
+    GuardSettings,
+    HttpSettings,
+    InboundSettings,
+    KeysSettings,
+    LedgerSettings,
+    LimitsSettings,
+    LoggingSettings,
+    MessagesSettings,
+    Name,
+    PolicyEntry,
+    PurposeSettings,
+    RedisSettings,
+    RetentionSettings,
+    RouteSettings,
+    Section,
+    Senders,
+    StreamsSettings,
+    TelemetrySettings,
+    WorkerSettings,
+)
+from otp_service.settings.urls import Host
+
+
+class Settings(Section):
+    """All settings of an installation. Neither its ``repr`` nor `redacted` shows a secret."""
+
+    environment: Literal["production", "development"] = "production"
+    """In production, what is unsafe refuses to start."""
+    profile: str | None = None
+    """What a country asks, laid below these settings, which may not contradict it: ``pk``, or the path of a file."""
+    residency: CountryCode | None = None
+    """Country (ISO 3166-1 alpha-2) that personal data may not leave; each part that handles some says where it is."""
+    plaintext_hosts: tuple[Host, ...] = ()
+    """Hosts that production may reach without encryption, or unverified, over a network of your own."""
+    redis: RedisSettings = RedisSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    retention: RetentionSettings = RetentionSettings()
+    audit: AuditSettings = AuditSettings()
+    keys: KeysSettings = KeysSettings()
+    http: HttpSettings = HttpSettings()
+    limits: LimitsSettings = LimitsSettings()
+    guard: GuardSettings = GuardSettings()
+    purposes: dict[Name, PurposeSettings] = Field(default_factory=dict)
+    applications: dict[Name, ApplicationSettings] = Field(default_factory=dict)
+    gateways: dict[Name, GatewayEntry] = Field(default_factory=dict)
+    routes: tuple[RouteSettings, ...] = ()
+    """Without a route, all gateways carry all messages, in the order of their sections."""
+    countries: Countries = Field(default_factory=dict)
+    """What countries ask of messages to their numbers."""
+    senders: Senders = Field(default_factory=dict)
+    """Names that handsets show, as they are registered."""
+    approvals: Approvals = Field(default_factory=dict)
+    """Templates that are approved, word by word."""
+    policies: dict[Name, PolicyEntry] = Field(default_factory=dict)
+    """A site's own rules, asked before a dispatch in the order of their sections."""
+    worker: WorkerSettings = WorkerSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    streams: StreamsSettings = StreamsSettings()
+    messages: MessagesSettings = MessagesSettings()
+    inbound: InboundSettings = InboundSettings()
+    logging: LoggingSettings = LoggingSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+    _files: Mapping[Path, bool] = PrivateAttr(default_factory=dict)
+
+    @property
+    def files(self) -> Mapping[Path, bool]:
+        """The files that these settings were read from, each with whether secrets stand in it."""
+        return self._files
+
+    def read_from(self, files: Mapping[Path, bool]) -> Self:
+        """Note the files that these settings were read from, each with whether secrets stand in it."""
+        self._files = files
+        return self
+
+    @property
+    def production(self) -> bool:
+        """Whether what is unsafe is refused."""
+        return self.environment == "production"
+
+    @property
+    def claim_after(self) -> float:
+        """Seconds after which another worker takes over the job of one that is silent."""
+        slowest = max((gateway.settings.timeout for gateway in self.gateways.values()), default=0.0)
+        return slowest + self.worker.claim_margin
+
+    @cached_property
+    def named_purposes(self) -> dict[str, Purpose]:
+        """Purposes by name."""
+        return {name: purpose.as_purpose(name) for name, purpose in self.purposes.items()}
+
+    @cached_property
+    def named_applications(self) -> dict[str, Application]:
+        """Applications by name."""
+        return {name: application.as_application(name) for name, application in self.applications.items()}
+
+    @cached_property
+    def application_of_key(self) -> dict[str, Application]:
+        """Applications by the hashes of their API keys (``sha256:…``)."""
+        return {
+            key: self.named_applications[name]
+            for name, application in self.applications.items()
+            for key in application.keys
+        }
+
+    @cached_property
+    def rulesets(self) -> dict[str, Ruleset]:
+        """The rules of the guard, by the name of the application."""
+        return {
+            name: build_ruleset(self.guard, self.limits.parsed, application.spend)
+            for name, application in self.applications.items()
+        }
+
+    @cached_property
+    def prices(self) -> dict[str, Prices]:
+        """What messages cost, by the name of the gateway."""
+        return {
+            name: Prices({key: to_micros(amount) for key, amount in gateway.settings.prices.items()})
+            for name, gateway in self.gateways.items()
+        }
+
+    @cached_property
+    def sending_rules(self) -> SendingRules:
+        """What countries ask of messages, and what is registered there."""
+        return SendingRules(
+            rules={country: asked.rules(production=self.production) for country, asked in self.countries.items()},
+            senders=tuple(sender.as_sender(name) for name, sender in self.senders.items()),
+            approvals=tuple(approval.as_approval(name) for name, approval in self.approvals.items()),
+            shows_sender=frozenset(name for name, one in self.gateways.items() if one.settings.sets_sender),
+            sim_boxes=frozenset(name for name, one in self.gateways.items() if one.settings.sim_box),
+        )
+
+    @cached_property
+    def routing(self) -> Routes:
+        """The routing table; one route through all gateways when none is configured."""
+        every = (Route(tuple(self.gateways)),) if self.gateways else ()
+        routes = tuple(route.route for route in self.routes) or every
+        channels = {name: gateway.channels for name, gateway in self.gateways.items()}
+        return Routes(routes, channels)
+
+    @cached_property
+    def gateway_limits(self) -> dict[str, GatewayLimits]:
+        """What each gateway may be asked to do, by its name."""
+        return {name: self._limits_of(gateway.settings) for name, gateway in self.gateways.items()}
+
+    def _limits_of(self, gateway: GatewaySettings) -> GatewayLimits:
+        return GatewayLimits(
+            per_second=gateway.per_second or 0.0,
+            in_flight=gateway.max_in_flight or 0,
+            lease=round(1000 * (gateway.timeout + self.worker.claim_margin)),
+            slow=gateway.slow or gateway.timeout / 2,
+        )
+
+    def keyring(self) -> Keyring:
+        """Return the keys; raise `ConfigurationError` when one is missing, too short or a sample."""
+        if self.keys.root is None or self.keys.pseudonym is None:
+            raise ConfigurationError("OTP_SERVICE_ROOT_KEYS and OTP_SERVICE_PSEUDONYM_KEY are needed.")
+        return Keyring(
+            parse_root_keys(self.keys.root.get_secret_value()),
+            parse_key(self.keys.pseudonym.get_secret_value()),
+            self.keys.bucket_bits,
+        )
+
+    def redacted(self) -> dict[str, Any]:
+        """Return the tree in plain values as it is written in a file, every secret masked."""
+        tree = self.model_dump(mode="json", exclude_none=True, by_alias=True)
+        tree["redis"]["url"] = self.redis.shown_url
+        tree["ledger"]["url"] = self.ledger.shown_url
+        tree["guard"]["destinations"]["safe"] = [MASK] * len(self.guard.destinations.safe)
+        for section in ("gateways", "policies"):
+            tree[section] = {
+                name: {"kind": one["kind"], **mask_secrets(one["settings"])} for name, one in tree[section].items()
+            }
+        return tree
