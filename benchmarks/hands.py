@@ -14,7 +14,7 @@ from accounts import Slot
 from processes import thread_states
 
 from otp_service.store import keys
-from otp_service.store.outbox import GROUP
+from otp_service.store.outbox import CONSUMER_GROUP
 from otp_service.store.verifications import delivery_slot
 
 BUCKET = "00"
@@ -102,7 +102,7 @@ def _held(worker: Worker, client: redis.Redis) -> list[tuple[str, int]]:
     """Return the messages that a worker has in hand: verification and number."""
     found = []
     for queue in queues(client):
-        for one in client.xpending_range(queue, GROUP, "-", "+", 10_000, consumername=worker.name):
+        for one in client.xpending_range(queue, CONSUMER_GROUP, "-", "+", 10_000, consumername=worker.name):
             found += [fields for _, fields in client.xrange(queue, one["message_id"], one["message_id"])]
     return [(fields[b"id"].decode(), int(fields[b"message"])) for fields in found]
 

@@ -49,6 +49,6 @@ def agreed(verification: str = "vf_1", number: str = NUMBER, *, place: int = 0, 
 
 def mirrored(ledger: Ledger, number: str = NUMBER) -> NumberState:
     """Return what the mirror has to know of a number."""
-    changes = ledger.mirrored.all_after("", 1000, ledger.mirrored.head())
+    changes = ledger.mirror_source.all_after("", 1000, ledger.mirror_source.head())
     assert changes is not None
     return next((one for one in changes.numbers if one.pseudonym == number), NumberState(number, {}, {}))

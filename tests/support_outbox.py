@@ -17,7 +17,7 @@ from otp_service.services.context import Context
 from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
 from otp_service.store import keys
 from otp_service.store.outbox import (
-    GROUP,
+    CONSUMER_GROUP,
     Candidate,
     Dispatched,
     Dropped,
@@ -55,7 +55,7 @@ def waiting(client: redis.Redis) -> int:
 
 def pending(client: redis.Redis, name: str | None = None) -> int:
     """Return how many messages of a queue are in the hands of workers."""
-    return int(client.xpending(name or queue(), GROUP)["pending"])
+    return int(client.xpending(name or queue(), CONSUMER_GROUP)["pending"])
 
 
 def jobs_of(context: Context, consumer: str = "worker", count: int = 100) -> list[Job]:

@@ -38,12 +38,12 @@ class StoppedWorker:
     def wait_until_it_stands_still(self) -> None:
         eventually(lambda: os.WIFSTOPPED(os.waitpid(self._number, os.WUNTRACED | os.WNOHANG)[1]))
 
-    def renew(self) -> None:
+    def go_on(self) -> None:
         os.kill(self._number, signal.SIGCONT)
 
     def end(self) -> None:
         """Let it finish what it has in its hands."""
-        self.renew()
+        self.go_on()
         self._process.terminate()
         self._process.join(PATIENCE)
         self._process.kill()

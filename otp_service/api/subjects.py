@@ -16,7 +16,7 @@ from otp_service.domain.applications import KeyScope
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.suppressions import EVERY_APPLICATION, SuppressionSource
 from otp_service.domain.verification import Status
-from otp_service.ledger.traffic import Past
+from otp_service.ledger.traffic import RecordedVerification
 from otp_service.services.subjects import SubjectExport, erase, export
 from otp_service.services.suppressions import FreezeStatus, freeze, unfreeze
 
@@ -193,7 +193,7 @@ def export_answer(export: SubjectExport) -> ExportAnswer:
     )
 
 
-def _past(past: Past) -> RecordedVerificationAnswer:
+def _past(past: RecordedVerification) -> RecordedVerificationAnswer:
     return RecordedVerificationAnswer(
         id=past.id,
         purpose=past.purpose,

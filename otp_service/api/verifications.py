@@ -30,7 +30,7 @@ from otp_service.domain.verification import CheckFailure, Delivery, DeliveryStat
 from otp_service.errors import InvalidRequestError
 from otp_service.services.sandbox import caught_messages
 from otp_service.services.verifications import StartRequest, VerificationView, cancel, check, read, resend, start
-from otp_service.store.inbox import CaughtMessage
+from otp_service.store.sandbox import CaughtMessage
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeText
 

@@ -11,7 +11,7 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import DAY, Session, command, day_start, parse_number, region_option
 from otp_service.domain.payments import Transaction
-from otp_service.ledger.audit import MAX_FOUND, SignedHead, Wanted
+from otp_service.ledger.audit import MAX_VERIFICATIONS, DisputeFilter, SignedHead
 from otp_service.services.audit import (
     AuditProgress,
     head_to_json,
@@ -24,7 +24,7 @@ from otp_service.services.audit import verify_chain as look_through
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import AuditStatus, find_actions
 
-MORE_FOUND = f"There may be more than these {MAX_FOUND}: narrow it by --from and --to."
+MORE_FOUND = f"There may be more than these {MAX_VERIFICATIONS}: narrow it by --from and --to."
 
 
 @click.group()
@@ -71,10 +71,10 @@ def check(session: Session, file: Any, key: str | None) -> None:  # noqa: ANN401
     out.done("The pack holds: signed by this key, and each row is the one that was recorded.")
 
 
-def _evidence_query(context: Context, options: Mapping[str, Any]) -> tuple[Wanted, dict[str, str]]:
+def _evidence_query(context: Context, options: Mapping[str, Any]) -> tuple[DisputeFilter, dict[str, str]]:
     """Return what is wanted, and how that may be shown."""
     name, number = options["name"], options["number"]
-    wanted = Wanted(
+    wanted = DisputeFilter(
         verification=options["verification"],
         payment=_payment(context, options),
         pseudonym=None,
@@ -90,7 +90,7 @@ def _evidence_query(context: Context, options: Mapping[str, Any]) -> tuple[Wante
         to = parse_number(number, options["region"])
         wanted = replace(wanted, pseudonym=context.keyring.pseudonym(to.e164))
         shown["subject"] = to.mask
-    if wanted == Wanted(application=name):
+    if wanted == DisputeFilter(application=name):
         raise click.UsageError(
             "Say of what: --verification, --transaction, --reference, --subject, or --from and --to."
         )
@@ -160,9 +160,9 @@ def acts(session: Session, since: datetime | None, until: datetime | None) -> No
     An act that is unknown there was put into the ledger by somebody else, one that is changed is not as it was
     recorded. That one was removed is told by "otp-service audit verify".
     """
-    found = find_actions(session.context, day_start(since), day_start(until, days=1), MAX_FOUND + 1)
-    complete = len(found) <= MAX_FOUND
-    shown = [(one.entry, one.proof) for one in found[:MAX_FOUND]]
+    found = find_actions(session.context, day_start(since), day_start(until, days=1), MAX_VERIFICATIONS + 1)
+    complete = len(found) <= MAX_VERIFICATIONS
+    shown = [(one.entry, one.proof) for one in found[:MAX_VERIFICATIONS]]
     rows = [(out.when(act.at), act.act, act.by, act.application, act.about, proof) for act, proof in shown]
     out.table("acts", ("When", "Act", "By", "Application", "About", "Chain"), rows)
     out.in_json(complete=complete)

@@ -680,7 +680,7 @@ def delivery_diagnoses(context: Context) -> Iterator[Diagnosis]:
     for gateway in store.health.of(tuple(context.gateways)).items():
         yield from diagnose(GATEWAY, gateway)
     yield from diagnose(DEAD_LETTERS, count_reasons(store.dead_letters.since(HOUR, MOST)))
-    yield from diagnose(BACKLOG, (store.outbox.lag(), store.history.waiting()))
+    yield from diagnose(BACKLOG, (store.outbox.lag(), store.history.waiting_messages()))
 
 
 _COLOURS: Final = {OK: "green", WARN: "yellow", FAIL: "red"}

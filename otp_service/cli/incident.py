@@ -6,7 +6,7 @@ import click
 
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
-from otp_service.ledger.audit import Span
+from otp_service.ledger.audit import IncidentScope
 from otp_service.services.audit import AuditProgress, Incident, count_incident
 from otp_service.services.audit import write_incident_report as report_of
 
@@ -35,7 +35,7 @@ def report(session: Session, since: datetime, until: datetime, name: str | None,
     words = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
     context, about, told, progress = (
         session.context,
-        Span(begin, end, name),
+        IncidentScope(begin, end, name),
         Incident(nature, measures),
         AuditProgress(),
     )

@@ -10,7 +10,7 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import Session, command
 from otp_service.cli.doctor import Diagnosis, Level, mirror_diagnoses, mirror_diagnosis, up_to_date
-from otp_service.ledger.database import MAX_COUNT, counts
+from otp_service.ledger.database import MAX_COUNT, row_counts
 from otp_service.services import operator_actions, retention
 from otp_service.services.context import Context
 
@@ -30,8 +30,8 @@ def ledger() -> None:
 def status(session: Session) -> None:
     """Show how many rows there are, how long they are kept, and what was deleted last. Times are in UTC."""
     kept, url = session.context.ledger, session.settings.ledger.shown_url
-    out.table("tables", ("Table", "Rows"), ((name, _count(rows)) for name, rows in counts(kept.database).items()))
-    began, found = kept.purges.began(), list(mirror_diagnoses(session.context))
+    out.table("tables", ("Table", "Rows"), ((name, _count(rows)) for name, rows in row_counts(kept.database).items()))
+    began, found = kept.purges.last_began(), list(mirror_diagnoses(session.context))
     if not out.in_json(url=url, last_purge=out.when(began or None), findings=list(map(out.members, found))):
         click.echo()
     rows: list[out.Row] = []
@@ -67,12 +67,12 @@ def rebuild(session: Session) -> None:
     """
     context = session.context
     session.confirm("Forget what Redis knows of opt-outs and consents, and go by the ledger alone?")
-    with out.progress("Numbers", lambda: context.mirror_sync.built, context.ledger.mirrored.count()):
+    with out.progress("Numbers", lambda: context.mirror_sync.built, context.ledger.mirror_source.count()):
         operator_actions.rebuild_mirror(context, session.operator)
         found = _settled(context)
     if found.level is not Level.OK:
         raise click.ClickException(f"{found.sentence} {found.action}")
-    out.done(f"The ledger is mirrored anew: {up_to_date(context.ledger.mirrored.head().sequence)}")
+    out.done(f"The ledger is mirrored anew: {up_to_date(context.ledger.mirror_source.head().sequence)}")
 
 
 def _settled(context: Context) -> Diagnosis:

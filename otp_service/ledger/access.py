@@ -15,7 +15,7 @@ from otp_service.ledger.audit import record_action
 from otp_service.ledger.database import Database, access_sequence, advance_access_head, now
 from otp_service.ledger.schema import api_keys, applications
 
-# What was recorded under its name stays, and would be taken for another's who got the name later.
+# No application is ever deleted: what was recorded under its name would be taken for that of a later one.
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class StoredApplication:
 
 
 class Applications:
-    """What is kept of applications. Raises `LedgerUnavailableError` when the database cannot serve."""
+    """Applications in the ledger. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -65,7 +65,7 @@ class Applications:
                 record_action(connection, OperatorActionEntry(OperatorAction.APPLICATION_CHANGED, by, name))
             return _application_named(connection, name)
 
-    def named(self, name: str) -> StoredApplication | None:
+    def find(self, name: str) -> StoredApplication | None:
         """Return an application by its name."""
         with self._database.read() as connection:
             return _application_named(connection, name)
@@ -73,10 +73,10 @@ class Applications:
     def all(self) -> tuple[StoredApplication, ...]:
         """Return all, by name."""
         with self._database.read() as connection:
-            return every(connection)
+            return read_applications(connection)
 
 
-def every(connection: Connection) -> tuple[StoredApplication, ...]:
+def read_applications(connection: Connection) -> tuple[StoredApplication, ...]:
     """Return all applications that are kept, by name."""
     return tuple(map(_stored, connection.execute(select(applications).order_by(applications.c.name))))
 
@@ -91,7 +91,7 @@ def _stored(row: Row[Any]) -> StoredApplication:
 
 
 class ApiKeys:
-    """What is kept of keys. Raises `LedgerUnavailableError` when the database cannot serve.
+    """API keys in the ledger. Raises `LedgerUnavailableError` when the database cannot serve.
 
     An ``application`` of ``None`` means a key of any, or of all.
     """
@@ -168,7 +168,7 @@ class ApiKeys:
             )
 
 
-def current(connection: Connection) -> tuple[ApiKey, ...]:
+def valid_keys(connection: Connection) -> tuple[ApiKey, ...]:
     """Return the keys that are not revoked."""
     return tuple(map(_key, connection.execute(select(api_keys).where(api_keys.c.revoked.is_(None)))))
 
@@ -214,7 +214,7 @@ def _key(row: Row[Any]) -> ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class AccessList:
     """All that the ledger lets in."""
 
     state: str
@@ -230,10 +230,10 @@ class Access:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def changed_since(self, state: str) -> Listing | None:
+    def changed_since(self, state: str) -> AccessList | None:
         """Return all applications and keys; ``None`` when they are as they were in a ``state``, which costs little."""
         with self._database.read() as connection:
             found = access_sequence(connection)
             if found == state:
                 return None
-            return Listing(found, every(connection), current(connection))
+            return AccessList(found, read_applications(connection), valid_keys(connection))

@@ -28,7 +28,6 @@ from otp_service.domain.suppressions import EVERY_APPLICATION
 from otp_service.errors import OtpServiceError
 from otp_service.ledger.database import Database, batches, link_at, now
 from otp_service.ledger.schema import (
-    acts,
     audit,
     audit_heads,
     consents,
@@ -36,6 +35,7 @@ from otp_service.ledger.schema import (
     events,
     head,
     inbound,
+    operator_actions,
     purges,
     suppressions,
     verifications,
@@ -53,7 +53,7 @@ _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     inbound.name: frozenset({"pseudonym"}),
     erasures.name: frozenset(),
     purges.name: frozenset({"count"}),
-    acts.name: frozenset(),
+    operator_actions.name: frozenset(),
 }
 """Columns that a digest leaves out, by table."""
 _UNLESS: Final[Mapping[str, tuple[ColumnElement[bool], ...]]] = {
@@ -61,7 +61,8 @@ _UNLESS: Final[Mapping[str, tuple[ColumnElement[bool], ...]]] = {
 }
 """Rows that need no entry are left out by these."""
 COVERED: Final[Mapping[str, Table]] = {
-    table.name: table for table in (verifications, events, consents, suppressions, inbound, erasures, purges, acts)
+    table.name: table
+    for table in (verifications, events, consents, suppressions, inbound, erasures, purges, operator_actions)
 }
 
 
@@ -70,7 +71,7 @@ _CHANGES: Final = (consents, suppressions, erasures)
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainLink:
     """An entry of the chain as it is kept, and what its row holds now."""
 
     entry: ChainEntry
@@ -101,7 +102,7 @@ class Audit:
             row = connection.execute(select(head)).one()
         return ChainHead(row.identity, row.audit, row.audit_link, now())
 
-    def links(self, after: int, most: int) -> tuple[Link, ...]:
+    def links(self, after: int, most: int) -> tuple[ChainLink, ...]:
         """Return the next entries after one, in the order of their numbers, at most ``most``."""
         with self._database.read() as connection:
             rows = connection.execute(
@@ -110,7 +111,7 @@ class Audit:
             found = _digests(connection, rows)
         return tuple(_link(row, found) for row in rows)
 
-    def links_of(self, table: str, rows: Sequence[str]) -> tuple[Link, ...]:
+    def links_of(self, table: str, rows: Sequence[str]) -> tuple[ChainLink, ...]:
         """Return the entries of some rows, oldest first."""
         entries: list[Any] = []
         with self._database.read() as connection:
@@ -168,7 +169,7 @@ class Audit:
         with self._database.read() as connection:
             return connection.execute(select(func.min(audit.c.sequence)).where(audit.c.sequence <= sequence)).scalar()
 
-    def strangers(self, after: int, most: int) -> Mapping[str, tuple[str, ...]]:
+    def unlinked_rows(self, after: int, most: int) -> Mapping[str, tuple[str, ...]]:
         """Return rows that the chain has no entry of ``after`` a place, by table, at most ``most`` of each."""
         found = {}
         with self._database.read() as connection:
@@ -219,7 +220,7 @@ def class_of(table: str) -> str | None:
     return next(iter(COVERED[table].columns)).info["class"] if table in COVERED else None
 
 
-def digested(table: Table, row: Mapping[Any, Any]) -> dict[str, Any]:
+def digest_columns(table: Table, row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return what the digest of a row is of."""
     left_out = _LEFT_OUT[table.name]
     return {column.key: row[column.key] for column in table.columns if column.key not in left_out}
@@ -227,7 +228,7 @@ def digested(table: Table, row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def digest_of_row(table: Table, row: Mapping[Any, Any]) -> str:
     """Return the digest of a row."""
-    return digest_of(digested(table, row))
+    return digest_of(digest_columns(table, row))
 
 
 def _digests(connection: Connection, entries: Iterable[Any]) -> dict[tuple[str, str], str]:
@@ -250,8 +251,8 @@ def _of_table(connection: Connection, table: Table, rows: Sequence[str]) -> Iter
             yield str(row[key]), digest_of_row(table, row)
 
 
-def _link(row: Any, found: Mapping[tuple[str, str], str]) -> Link:  # noqa: ANN401 - a row
-    return Link(_entry(row), row.link, found.get((row.table, row.row)))
+def _link(row: Any, found: Mapping[tuple[str, str], str]) -> ChainLink:  # noqa: ANN401 - a row
+    return ChainLink(_entry(row), row.link, found.get((row.table, row.row)))
 
 
 def _entry(row: Any) -> ChainEntry:  # noqa: ANN401 - a row
@@ -262,12 +263,12 @@ def _signed(row: Any) -> SignedHead:  # noqa: ANN401 - a row
     return SignedHead(ChainHead(row.ledger, row.sequence, row.link, row.at), row.signature)
 
 
-MAX_FOUND: Final = 1000
+MAX_VERIFICATIONS: Final = 1000
 """Verifications of one pack."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DisputeFilter:
     """Which verifications a dispute is about: those to which all of it applies."""
 
     verification: str | None = None
@@ -294,7 +295,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
+class ProvenRow:
     """A row, as the chain has a digest of it."""
 
     row: Mapping[str, Any]
@@ -308,19 +309,22 @@ class Proven:
 
 
 class Disputes:
-    """What is recorded, to be shown to others. Raises `LedgerUnavailableError` when the database cannot serve."""
+    """Records for disputes, with their proofs. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, wanted: Wanted) -> tuple[Proven, ...]:
+    def find(self, wanted: DisputeFilter) -> tuple[ProvenRow, ...]:
         """Return the rows of the verifications that are wanted: theirs, their events, and what the number said.
 
         At most `MOST` verifications, the oldest first.
         """
         with self._database.read() as connection:
             statement = (
-                select(verifications).where(wanted.condition()).order_by(verifications.c.started).limit(MAX_FOUND)
+                select(verifications)
+                .where(wanted.condition())
+                .order_by(verifications.c.started)
+                .limit(MAX_VERIFICATIONS)
             )
             found = connection.execute(statement).mappings().all()
             rows: list[tuple[Table, Mapping[Any, Any]]] = [(verifications, row) for row in found]
@@ -328,7 +332,7 @@ class Disputes:
                 mine = select(events).where(events.c.verification.in_(some)).order_by(events.c.at, events.c.id)
                 rows += [(events, row) for row in connection.execute(mine).mappings()]
             rows += _of_numbers(connection, found)
-            return tuple(_proven(connection, rows))
+            return tuple(_with_proofs(connection, rows))
 
 
 def _of_numbers(connection: Connection, found: Sequence[Mapping[Any, Any]]) -> list[tuple[Table, Mapping[Any, Any]]]:
@@ -343,7 +347,7 @@ def _of_numbers(connection: Connection, found: Sequence[Mapping[Any, Any]]) -> l
     return list(unique.values())
 
 
-def _proven(connection: Connection, rows: Sequence[tuple[Table, Mapping[Any, Any]]]) -> list[Proven]:
+def _with_proofs(connection: Connection, rows: Sequence[tuple[Table, Mapping[Any, Any]]]) -> list[ProvenRow]:
     names = [(table.name, str(row[next(iter(table.primary_key)).key])) for table, row in rows]
     entries: dict[tuple[str, str], Any] = {}
     for table in dict.fromkeys(table for table, _ in names):
@@ -354,15 +358,15 @@ def _proven(connection: Connection, rows: Sequence[tuple[Table, Mapping[Any, Any
     for some in batches([one.sequence - 1 for one in entries.values()]):
         mine = select(audit.c.sequence, audit.c.link).where(audit.c.sequence.in_(some))
         links |= {one.sequence: one.link for one in connection.execute(mine)}
-    return [_one(table, row, entries.get(name), links) for (table, row), name in zip(rows, names, strict=True)]
+    return [_proven_row(table, row, entries.get(name), links) for (table, row), name in zip(rows, names, strict=True)]
 
 
-def _one(table: Table, row: Mapping[Any, Any], entry: Any, links: Mapping[int, str]) -> Proven:  # noqa: ANN401 - a row
-    values = digested(table, row)
+def _proven_row(table: Table, row: Mapping[Any, Any], entry: Any, links: Mapping[int, str]) -> ProvenRow:  # noqa: ANN401 - a row
+    values = digest_columns(table, row)
     if entry is None:
-        return Proven(values, table.name, None, "", "")
+        return ProvenRow(values, table.name, None, "", "")
     made = ChainEntry(entry.sequence, entry.at, entry.table, entry.row, entry.digest)
-    return Proven(values, table.name, made, links.get(entry.sequence - 1, ""), entry.link)
+    return ProvenRow(values, table.name, made, links.get(entry.sequence - 1, ""), entry.link)
 
 
 _LONGEST_NAME = 64
@@ -372,8 +376,8 @@ class _NothingDoneError(Exception):
     """Takes a transaction back."""
 
 
-class Acts:
-    """What is kept of acts. Raises `LedgerUnavailableError` when the database cannot serve."""
+class OperatorActions:
+    """Recorded operator actions. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -383,8 +387,8 @@ class Acts:
         with self._database.write() as connection:
             return record_action(connection, act)
 
-    def around(self, act: OperatorActionEntry, do: Callable[[], int]) -> int:
-        """Do something elsewhere, and record it as an act if it came to anything; return how much it came to.
+    def perform(self, act: OperatorActionEntry, do: Callable[[], int]) -> int:
+        """Do something outside the ledger, and record the action if it changed anything; return how much it changed.
 
         The act is written before it is done and committed after it, so that nothing is done while the ledger is away.
         What fails may have been done: then the act stays, and this raises what ``do`` did.
@@ -403,14 +407,14 @@ class Acts:
         return count
 
     def between(self, since: int | None, until: int | None, most: int) -> tuple[OperatorActionEntry, ...]:
-        """Return the acts from a time on and before another, where they are given; oldest first, at most ``most``."""
-        wanted = select(acts).order_by(acts.c.at, acts.c.id)
+        """Return the actions in a time span, both ends optional; oldest first, at most ``most``."""
+        wanted = select(operator_actions).order_by(operator_actions.c.at, operator_actions.c.id)
         if since is not None:
-            wanted = wanted.where(acts.c.at >= since)
+            wanted = wanted.where(operator_actions.c.at >= since)
         if until is not None:
-            wanted = wanted.where(acts.c.at < until)
+            wanted = wanted.where(operator_actions.c.at < until)
         with self._database.read() as connection:
-            return tuple(map(_recorded, connection.execute(wanted.limit(most))))
+            return tuple(map(_action, connection.execute(wanted.limit(most))))
 
 
 def record_action(connection: Connection, act: OperatorActionEntry) -> OperatorActionEntry:
@@ -419,21 +423,21 @@ def record_action(connection: Connection, act: OperatorActionEntry) -> OperatorA
     row = {
         "id": made.id,
         "at": made.at,
-        "act": str(act.act),
+        "action": str(act.act),
         "by": act.by[:_LONGEST_NAME],
         "application": act.application,
         "about": act.about,
     }
-    connection.execute(insert(acts).values(row))
-    append_entry(connection, acts, [row])
+    connection.execute(insert(operator_actions).values(row))
+    append_entry(connection, operator_actions, [row])
     return made
 
 
-def _recorded(row: Row[Any]) -> OperatorActionEntry:
-    return OperatorActionEntry(row.act, row.by, row.application, row.about, row.at, row.id)
+def _action(row: Row[Any]) -> OperatorActionEntry:
+    return OperatorActionEntry(row.action, row.by, row.application, row.about, row.at, row.id)
 
 
-_KEPT_OF_PEOPLE: Final = {
+_PERSONAL_TABLES: Final = {
     "verifications": (verifications, "started"),
     "consents": (consents, "recorded"),
     "suppressions": (suppressions, "recorded"),
@@ -444,7 +448,7 @@ _KEPT_OF_PEOPLE: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class IncidentScope:
     """Which time, and whose records."""
 
     since: int
@@ -456,7 +460,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class IncidentCounts:
     """What was recorded in a time."""
 
     people: int
@@ -469,7 +473,7 @@ class Counted:
     """Verifications, by country."""
     gateways: Mapping[str, int]
     """Calls, by gateway."""
-    acts: Mapping[str, int]
+    operator_actions: Mapping[str, int]
     """Of operators, by what was done."""
     purged: int
     """Rows that purges deleted."""
@@ -481,20 +485,20 @@ class Incidents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def count(self, span: Span) -> Counted:
+    def count(self, span: IncidentScope) -> IncidentCounts:
         """Return what was recorded in a time."""
         with self._database.read() as connection:
             mine = _within(verifications, "started", span)
-            return Counted(
-                people=_people(connection, span),
+            return IncidentCounts(
+                people=_count_numbers(connection, span),
                 records={
                     name: _number(connection, select(func.count()).select_from(table).where(_within(table, at, span)))
-                    for name, (table, at) in _KEPT_OF_PEOPLE.items()
+                    for name, (table, at) in _PERSONAL_TABLES.items()
                 },
                 statuses=_statuses(connection, mine),
                 countries=_by(connection, verifications.c.country, mine),
                 gateways=_gateways(connection, span),
-                acts=_by(connection, acts.c.act, _acts(span)),
+                operator_actions=_by(connection, operator_actions.c.action, _acts(span)),
                 purged=_number(
                     connection,
                     select(func.coalesce(func.sum(purges.c["count"]), 0)).where(
@@ -504,24 +508,24 @@ class Incidents:
             )
 
 
-def _within(table: Table, at: str, span: Span) -> ColumnElement[bool]:
+def _within(table: Table, at: str, span: IncidentScope) -> ColumnElement[bool]:
     inside = (table.c[at] >= span.since) & (table.c[at] < span.until)
     if span.application is None:
         return inside
     return inside & table.c.application.in_((span.application, EVERY_APPLICATION))
 
 
-def _acts(span: Span) -> ColumnElement[bool]:
-    """Tell which acts are of a time: within an application, its own and those that are of all."""
-    inside = (acts.c.at >= span.since) & (acts.c.at < span.until)
-    return inside if span.application is None else inside & acts.c.application.in_((span.application, ""))
+def _acts(span: IncidentScope) -> ColumnElement[bool]:
+    """Tell which operator_actions are of a time: within an application, its own and those that are of all."""
+    inside = (operator_actions.c.at >= span.since) & (operator_actions.c.at < span.until)
+    return inside if span.application is None else inside & operator_actions.c.application.in_((span.application, ""))
 
 
-def _people(connection: Connection, span: Span) -> int:
+def _count_numbers(connection: Connection, span: IncidentScope) -> int:
     """Return how many numbers there are, each once, whatever was recorded of it."""
     parts = [
         select(table.c.pseudonym).where(_within(table, at, span), table.c.pseudonym != "")
-        for table, at in _KEPT_OF_PEOPLE.values()
+        for table, at in _PERSONAL_TABLES.values()
     ]
     everybody = parts[0].union(*parts[1:]).subquery()
     return _number(connection, select(func.count()).select_from(everybody))
@@ -536,7 +540,7 @@ def _statuses(connection: Connection, mine: ColumnElement[bool]) -> dict[str, in
     return {status: count for status, count in sorted(counts.items()) if count}
 
 
-def _gateways(connection: Connection, span: Span) -> dict[str, int]:
+def _gateways(connection: Connection, span: IncidentScope) -> dict[str, int]:
     called = (events.c.at >= span.since) & (events.c.at < span.until) & (events.c.gateway != "")
     if span.application is not None:
         mine = select(verifications.c.id).where(verifications.c.application == span.application)

@@ -134,7 +134,7 @@ def postgresql_engine(url: URL, timeout: float) -> Engine:
         )
     except (ImportError, NoSuchModuleError) as missing:
         raise ConfigurationError("PostgreSQL needs the extra postgresql: docs/install.md.") from missing
-    impatient = _impatient(engine.dialect.loaded_dbapi, timeout + _GRACE)
+    impatient = _with_deadline(engine.dialect.loaded_dbapi, timeout + _GRACE)
 
     @event.listens_for(engine, "do_connect")
     def _connect(_: object, __: object, arguments: Any, options: Any) -> Any:  # noqa: ANN401 - the driver's
@@ -151,7 +151,7 @@ def postgresql_engine(url: URL, timeout: float) -> Engine:
 
 
 @contextmanager
-def unhurried(connection: Connection) -> Iterator[None]:
+def without_timeouts(connection: Connection) -> Iterator[None]:
     """Let a transaction take as long as it takes, and wait for locks as long: the steps of an upgrade do."""
     driver: Any = connection.connection.dbapi_connection
     driver.hurried = False
@@ -163,7 +163,7 @@ def unhurried(connection: Connection) -> Iterator[None]:
         driver.hurried = True
 
 
-def _impatient(driver: Any, patience: float) -> Any:  # noqa: ANN401 - the driver's
+def _with_deadline(driver: Any, patience: float) -> Any:  # noqa: ANN401 - the driver's
     """Return a kind of connection that is closed when an answer takes longer: the driver itself would wait for ever.
 
     A server that was stopped, or a host that hangs, ends no statement, and its kernel goes on to confirm our packets.
@@ -251,7 +251,7 @@ class Database:
         """
         if self.kind == SQLITE:
             make_sqlite_file(self._engine)
-        with _served(), self._engine.connect().execution_options(**WRITES) as connection, connection.begin():
+        with _translate_errors(), self._engine.connect().execution_options(**WRITES) as connection, connection.begin():
             if not any_key:
                 self._claim(connection)
             yield connection
@@ -259,7 +259,7 @@ class Database:
     @contextmanager
     def read(self, *, any_key: bool = False) -> Iterator[Connection]:
         """Run a transaction that sees the ledger as it is at one moment; raises as `write` does."""
-        with _served(), self._engine.connect() as connection:
+        with _translate_errors(), self._engine.connect() as connection:
             if self.kind == POSTGRESQL:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
@@ -292,7 +292,7 @@ class Database:
 
 
 @contextmanager
-def _served() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Turn a failure of the database into `LedgerUnavailableError`; leave a defect of ours as it is."""
     try:
         yield
@@ -425,7 +425,7 @@ _VERSION = table("alembic_version", column("version_num"))
 """Where Alembic notes the step that a ledger has come to, in one row."""
 
 
-def current(database: Database) -> str | None:
+def current_migration(database: Database) -> str | None:
     """Return the step that a ledger has come to; ``None`` for one that has not been made."""
     with database.read(any_key=True) as connection:
         if not inspect(connection).has_table(_VERSION.name):
@@ -436,7 +436,7 @@ def current(database: Database) -> str | None:
 
 def is_behind(database: Database) -> bool:
     """Tell whether a ledger is older than this release. One that is newer can be read and written as it is."""
-    found = current(database)
+    found = current_migration(database)
     return found is None or found in STEPS[:-1]
 
 
@@ -471,7 +471,7 @@ def _alone(database: Database) -> Iterator[Connection]:
         if database.kind != POSTGRESQL:
             yield connection
             return
-        with unhurried(connection):
+        with without_timeouts(connection):
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             yield connection
 
@@ -504,7 +504,7 @@ MAX_COUNT: Final = 1_000_000
 """To count more would take long; that there are more is told by one more."""
 
 
-def counts(database: Database) -> Mapping[str, int]:
+def row_counts(database: Database) -> Mapping[str, int]:
     """Return the number of rows of each table, at most one more than `MOST`; raise `LedgerUnavailableError`."""
     with database.read() as connection:
         found = {}

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from otp_service.ledger import database as ledger_database
 from otp_service.ledger.access import Access, ApiKeys, Applications
-from otp_service.ledger.audit import Acts, Audit, Disputes, Incidents
+from otp_service.ledger.audit import Audit, Disputes, Incidents, OperatorActions
+from otp_service.ledger.consents import Consents, MirrorSource, Suppressions
 from otp_service.ledger.database import Database
-from otp_service.ledger.people import Consents, MirroredNumbers, Suppressions
 from otp_service.ledger.retention import Purges
-from otp_service.ledger.traffic import Inbound, People, Traffic
+from otp_service.ledger.subjects import Subjects
+from otp_service.ledger.traffic import Inbound, Traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,13 @@ class Ledger:
     suppressions: Suppressions
     traffic: Traffic
     inbound: Inbound
-    people: People
-    mirrored: MirroredNumbers
+    subjects: Subjects
+    mirror_source: MirrorSource
     applications: Applications
     api_keys: ApiKeys
     access: Access
     purges: Purges
-    acts: Acts
+    operator_actions: OperatorActions
     audit: Audit
     disputes: Disputes
     incidents: Incidents
@@ -52,13 +53,13 @@ def open_ledger(url: str, timeout: float, pseudonym_key: str = "") -> Ledger:
         suppressions=Suppressions(database),
         traffic=Traffic(database),
         inbound=Inbound(database),
-        people=People(database),
-        mirrored=MirroredNumbers(database),
+        subjects=Subjects(database),
+        mirror_source=MirrorSource(database),
         applications=Applications(database),
         api_keys=ApiKeys(database),
         access=Access(database),
         purges=Purges(database),
-        acts=Acts(database),
+        operator_actions=OperatorActions(database),
         audit=Audit(database),
         disputes=Disputes(database),
         incidents=Incidents(database),

@@ -36,7 +36,6 @@ from otp_service.ledger.schema import (
     INBOUND,
     SUPPRESSIONS,
     TRAFFIC,
-    acts,
     api_keys,
     audit,
     audit_heads,
@@ -45,24 +44,25 @@ from otp_service.ledger.schema import (
     events,
     head,
     inbound,
+    operator_actions,
     purges,
     suppressions,
     verifications,
 )
 
-# What holds is never deleted. A consent goes only long after another entry followed it, so that the last one stays
-# also where it withdraws: somebody said no. A suppression goes long after it was lifted or ended. The entry that ends
-# another goes last: without it, the other would hold again.
+# What is in force is never deleted. A consent goes only long after another entry followed it; the last one stays, also
+# where it withdraws. A suppression goes long after it was lifted or ended. The entry that ends another goes after it:
+# without it, the other would be in force again.
 
-BATCH: Final = 1000
+DELETE_BATCH: Final = 1000
 """Rows that one transaction deletes."""
-LOOK: Final = 5000
+SCAN_BATCH: Final = 5000
 """Entries that one transaction looks at, where no index tells which have ended."""
 Condition = ColumnElement[bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Deleted:
+class PurgedBatch:
     """What a batch deleted."""
 
     rows: int
@@ -87,12 +87,12 @@ class Purge:
     """Signs what is written down, and knows which heads of the chain are the installation's."""
 
 
-Rule = Callable[[Connection, Purge, int], Deleted]
+Rule = Callable[[Connection, Purge, int], PurgedBatch]
 """Deletes a batch, from a place on."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Entries:
+class _EntrySeries:
     """Entries of which each ends the one before."""
 
     table: Table
@@ -121,66 +121,66 @@ class _Entries:
     def rule(self, condition: Callable[[int], Condition]) -> Rule:
         """Return the rule that deletes the entries for which a condition is true."""
 
-        def delete_some(connection: Connection, purge: Purge, place: int) -> Deleted:
+        def delete_some(connection: Connection, purge: Purge, place: int) -> PurgedBatch:
             sequence = self.table.c.sequence
             following = select(sequence).where(sequence > place).order_by(sequence).limit(1)
-            upto = connection.execute(following.offset(LOOK - 1)).scalar()
+            upto = connection.execute(following.offset(SCAN_BATCH - 1)).scalar()
             here = sequence > place if upto is None else and_(sequence > place, sequence <= upto)
             oldest = connection.execute(select(func.min(self.table.c.recorded)).where(here)).scalar()
-            some = select(self.table).where(here, condition(purge.before)).order_by(sequence).limit(BATCH)
+            some = select(self.table).where(here, condition(purge.before)).order_by(sequence).limit(DELETE_BATCH)
             gone = connection.execute(some).mappings().all()
             for part in batches([row["sequence"] for row in gone]):
                 connection.execute(delete(self.table).where(sequence.in_(part)))
             names = {str(row["sequence"]): short_digest(digest_of_row(self.table, row)) for row in gone}
-            if len(gone) == BATCH:
-                return Deleted(BATCH, place, names)  # there may be more here
+            if len(gone) == DELETE_BATCH:
+                return PurgedBatch(DELETE_BATCH, place, names)  # there may be more here
             all_younger = oldest is None or oldest >= purge.before  # and so are those after
-            return Deleted(len(gone), None if all_younger else upto, names)
+            return PurgedBatch(len(gone), None if all_younger else upto, names)
 
         return delete_some
 
 
-def _older(moment: Column[Any], *among: Condition) -> Rule:
+def _older_than(moment: Column[Any], *among: Condition) -> Rule:
     """Return the rule that deletes the rows of a table, or some ``among`` them, by their age."""
     table = moment.table
     (key,) = table.primary_key
 
-    def delete_some(connection: Connection, purge: Purge, place: int) -> Deleted:
-        some = select(key).where(moment < purge.before, *among).order_by(moment).limit(BATCH)
+    def delete_some(connection: Connection, purge: Purge, place: int) -> PurgedBatch:
+        some = select(key).where(moment < purge.before, *among).order_by(moment).limit(DELETE_BATCH)
         rows = connection.execute(delete(table).where(key.in_(some))).rowcount
-        return Deleted(rows, place if rows == BATCH else None)
+        return PurgedBatch(rows, place if rows == DELETE_BATCH else None)
 
     return delete_some
 
 
-def _ended_keys(connection: Connection, purge: Purge, _: int) -> Deleted:
+def _ended_keys(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
     ended = or_(api_keys.c.revoked < purge.before, api_keys.c.expires < purge.before)
-    return Deleted(connection.execute(delete(api_keys).where(ended)).rowcount, None)
+    return PurgedBatch(connection.execute(delete(api_keys).where(ended)).rowcount, None)
 
 
-def _older_entries(connection: Connection, purge: Purge, _: int) -> Deleted:
+def _older_entries(connection: Connection, purge: Purge, _: int) -> PurgedBatch:
     """Delete the oldest entries of the chain, up to the last that is older and signed: it begins after them.
 
     Of rows that are still there the chain gets new entries, so that there is none without. Each batch tells where the
     chain begins then: no entry is ever in it of which nobody knows the link before.
     """
-    anchor = _anchor(connection, purge)
+    anchor = _last_signed_head(connection, purge)
     if anchor is None:
-        return Deleted(0, None)
+        return PurgedBatch(0, None)
     connection.execute(delete(audit_heads).where(audit_heads.c.sequence < anchor.sequence))
-    oldest = select(audit).where(audit.c.sequence <= anchor.sequence).order_by(audit.c.sequence).limit(BATCH)
+    oldest = select(audit).where(audit.c.sequence <= anchor.sequence).order_by(audit.c.sequence).limit(DELETE_BATCH)
     entries = connection.execute(oldest).all()
     carry_over(connection, entries)
     for part in batches([one.sequence for one in entries]):
         connection.execute(delete(audit).where(audit.c.sequence.in_(part)))
     if not entries:
-        return Deleted(0, None)
+        return PurgedBatch(0, None)
     last = entries[-1]
     forget(connection, last.sequence)
-    return Deleted(len(entries), 0 if len(entries) == BATCH else None, upto=last.sequence, link=last.link)
+    return PurgedBatch(len(entries), 0 if len(entries) == DELETE_BATCH else None, upto=last.sequence, link=last.link)
 
 
-def _anchor(connection: Connection, purge: Purge) -> ChainHead | None:
+def _last_signed_head(connection: Connection, purge: Purge) -> ChainHead | None:
     """Return the last head that is older, and is the installation's: who writes SQL can date one that is not."""
     heads = select(audit_heads).where(audit_heads.c.at < purge.before).order_by(audit_heads.c.sequence.desc())
     for row in connection.execute(heads):
@@ -196,19 +196,21 @@ def _outlasts(later: Any) -> Condition:  # noqa: ANN401 - an alias of the table
     return or_(later.c.lifted, mine.lifted, later.c.until.is_(None), later.c.until >= mine.until)
 
 
-_CONSENTS: Final = _Entries(consents, same=("pseudonym", "application", "purpose"), order=("counts_from", "sequence"))
-_SUPPRESSIONS: Final = _Entries(
+_CONSENTS: Final = _EntrySeries(
+    consents, same=("pseudonym", "application", "purpose"), order=("counts_from", "sequence")
+)
+_SUPPRESSIONS: Final = _EntrySeries(
     suppressions, same=("pseudonym", "application", "scope"), order=("sequence",), ends=_outlasts
 )
 
 
-def _over(before: int) -> Condition:
+def _no_longer_in_force(before: int) -> Condition:
     """Tell which suppressions another one ended, or their own end: whatever is beside them, they hold no more."""
     mine = suppressions.c
     return or_(and_(mine.recorded < before, ~mine.lifted, mine.until < before), _SUPPRESSIONS.followed(before))
 
 
-def _alone(before: int) -> Condition:
+def _ended_and_alone(before: int) -> Condition:
     """Tell which suppressions are lifted or ended, and have no other beside them that would hold again."""
     mine = suppressions.c
     return and_(mine.recorded < before, or_(mine.lifted, mine.until < before), ~_SUPPRESSIONS.beside())
@@ -217,18 +219,18 @@ def _alone(before: int) -> Condition:
 _CHAIN_BEGINS: Final = select(func.max(purges.c.upto)).scalar_subquery()
 """Where the last purge of the chain ended: its record stays, or nothing would tell why the chain begins there."""
 RULES: Final[Mapping[str, tuple[Rule, ...]]] = {
-    TRAFFIC: (_older(verifications.c.started), _older(events.c.at)),
+    TRAFFIC: (_older_than(verifications.c.started), _older_than(events.c.at)),
     CONSENTS: (_CONSENTS.rule(_CONSENTS.followed),),
-    SUPPRESSIONS: (_SUPPRESSIONS.rule(_over), _SUPPRESSIONS.rule(_alone)),
-    INBOUND: (_older(inbound.c.received),),
+    SUPPRESSIONS: (_SUPPRESSIONS.rule(_no_longer_in_force), _SUPPRESSIONS.rule(_ended_and_alone)),
+    INBOUND: (_older_than(inbound.c.received),),
     ACCESS: (_ended_keys,),
-    ACCOUNTABILITY: (_older(acts.c.at), _older(erasures.c.at)),
-    AUDIT: (_older(purges.c.at, or_(purges.c.upto == 0, purges.c.upto < _CHAIN_BEGINS)), _older_entries),
+    ACCOUNTABILITY: (_older_than(operator_actions.c.at), _older_than(erasures.c.at)),
+    AUDIT: (_older_than(purges.c.at, or_(purges.c.upto == 0, purges.c.upto < _CHAIN_BEGINS)), _older_entries),
 }
 """By class of data. The head is kept for ever, and an application too."""
 
 
-BETWEEN: Final = 3_600_000
+PURGE_INTERVAL: Final = 3_600_000
 """Milliseconds between two purges, whoever makes them."""
 
 
@@ -243,10 +245,12 @@ class Purges:
         with self._database.write() as connection:
             connection.execute(update(head).values(purged=now))
 
-    def take_turn(self, now: int) -> bool:
+    def claim_turn(self, now: int) -> bool:
         """Tell whether a purge is due, and not another process' business; ``now``: milliseconds since the epoch."""
-        long_ago = head.c.purged <= now - BETWEEN
-        out_of_time = head.c.purged > now + BETWEEN  # noted by a clock that was wrong: it must not stop all others
+        long_ago = head.c.purged <= now - PURGE_INTERVAL
+        out_of_time = (
+            head.c.purged > now + PURGE_INTERVAL
+        )  # noted by a clock that was wrong: it must not stop all others
         mine = update(head).where(or_(long_ago, out_of_time)).values(purged=now)
         with self._database.write() as connection:
             return connection.execute(mine.returning(head.c.id)).first() is not None
@@ -260,11 +264,11 @@ class Purges:
                 with self._database.write() as connection:
                     gone = rule(connection, purge, place)
                     if gone.rows:
-                        _write_down(connection, _record(name, purge, gone), purge.signer)
+                        _record_purge(connection, _record(name, purge, gone), purge.signer)
                 place = gone.place
                 yield gone.rows
 
-    def began(self) -> int | None:
+    def last_began(self) -> int | None:
         """Return when the last purge began, in milliseconds since the epoch; ``None`` when there was none yet."""
         with self._database.read() as connection:
             return connection.execute(select(head.c.purged)).scalar() or None
@@ -276,7 +280,7 @@ class Purges:
             row = connection.execute(statement).mappings().one_or_none()
         return _of_row(row) if row else None
 
-    def mark(self) -> tuple[int, int | None]:
+    def revision(self) -> tuple[int, int | None]:
         """Return something that differs after each purge that deleted anything."""
         with self._database.read() as connection:
             number, last = connection.execute(select(func.count(), func.max(purges.c.at)).select_from(purges)).one()
@@ -288,14 +292,14 @@ class Purges:
             yield from map(_of_row, connection.execute(select(purges).order_by(purges.c.at)).yield_per(1000).mappings())
 
 
-def _record(run: str, purge: Purge, gone: Deleted) -> PurgeRecord:
+def _record(run: str, purge: Purge, gone: PurgedBatch) -> PurgeRecord:
     """Return the record of a batch: of its own where that names rows, else the same for all batches of a purge."""
     own = next(iter(gone.names), None) or gone.upto or ""
     name = f"{run}_{own}" if own else run
     return PurgeRecord(name, purge.data, purge.before, purge.now, gone.rows, gone.names, gone.upto, gone.link)
 
 
-def _write_down(connection: Connection, record: PurgeRecord, signer: Signer) -> None:
+def _record_purge(connection: Connection, record: PurgeRecord, signer: Signer) -> None:
     """Record what a batch deleted, in the transaction that does: the proof is there exactly if the rows are not."""
     more = update(purges).where(purges.c.id == record.id).values(count=purges.c.count + record.rows)
     if connection.execute(more).rowcount:

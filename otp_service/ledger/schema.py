@@ -219,12 +219,12 @@ purges = Table(
     Index("purges_by_age", "at"),
 )
 
-acts = Table(
-    "acts",
+operator_actions = Table(
+    "operator_actions",
     METADATA,
     _column("id", NAME, "random name", ACCOUNTABILITY, primary_key=True),
     _column("at", TIME, "when", ACCOUNTABILITY),
-    _column("act", NAME, "what an operator did", ACCOUNTABILITY),
+    _column("action", NAME, "what an operator did", ACCOUNTABILITY),
     _column(
         "by",
         NAME,
@@ -234,7 +234,7 @@ acts = Table(
     ),
     _column("application", NAME, "whose it was; empty for nobody's, or all of them", ACCOUNTABILITY),
     _column("about", NAME, "what it was done to: the name of a key, or a kind of thing", ACCOUNTABILITY),
-    Index("acts_by_age", "at"),
+    Index("operator_actions_by_age", "at"),
 )
 
 audit = Table(

@@ -1,53 +1,47 @@
 """Verifications, deliveries and inbound messages in the ledger."""
 
 import json
-import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, desc, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, desc, select
 
 from otp_service.domain.consents import Consent, Evidence
 from otp_service.domain.events import CONSENT_GIVEN, Event
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.mirror import LedgerPosition
-from otp_service.domain.operator_actions import OperatorActionEntry
 from otp_service.domain.suppressions import (
     EVERY_APPLICATION,
-    HOLDER_SOURCES,
     Suppression,
     SuppressionScope,
     SuppressionSource,
 )
 from otp_service.domain.verification import Status
-from otp_service.ledger import people
-from otp_service.ledger import people as consent_entries
-from otp_service.ledger import people as suppression_entries
-from otp_service.ledger.audit import append_entry, record_action
-from otp_service.ledger.database import Database, advance_head, batches, lock_head, now, read_head
-from otp_service.ledger.people import Added, lift_of
-from otp_service.ledger.schema import consents, erasures, events, inbound, suppressions, verifications
+from otp_service.ledger.audit import append_entry
+from otp_service.ledger.consents import Added, lift_if_only_from, record_consent, record_opt_out
+from otp_service.ledger.database import Database, batches, lock_head, now, read_head
+from otp_service.ledger.schema import erasures, events, inbound, verifications
 
 STARTED: Final = "verification.started"
 _ENDINGS: Final = {f"verification.{status}": status for status in Status if status is not Status.PENDING}
-_OF_START: Final = ("pseudonym", "payment", "payment_reference")
+_START_FIELDS: Final = ("pseudonym", "payment", "payment_reference")
 """What only the event of a start says of a verification."""
-_OF_REPLAYS: Final = ("sending", "price", "rule")
+_REPLAY_FIELDS: Final = ("sending", "price", "rule")
 """What only a replay of the rules reads, from the stream: addresses and contexts are not for the ledger."""
-_LEFT_OUT: Final = frozenset(
+_NOT_IN_DETAILS: Final = frozenset(
     {
         *("type", "id", "application", "purpose", "country", "gateway", "expires", "consent", "ledger"),
-        *_OF_START,
-        *_OF_REPLAYS,
+        *_START_FIELDS,
+        *_REPLAY_FIELDS,
     }
 )
 """Members that are in columns, in other tables, or nowhere in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class EventsRecorded:
     """What recording some events has led to."""
 
     new: int
@@ -59,7 +53,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class RecordedVerification:
     """A verification as the ledger keeps it. Times are milliseconds since the epoch."""
 
     id: str
@@ -80,10 +74,10 @@ class Traffic:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, events: Sequence[Event]) -> Recorded:
+    def record(self, events: Sequence[Event]) -> EventsRecorded:
         """Record what happened, all or nothing; what is there already is passed over."""
         if not events:
-            return Recorded(0)
+            return EventsRecorded(0)
         rows = [_event(one) for one in events if one.type != CONSENT_GIVEN]
         with self._database.write() as connection:
             fresh = self._insert(connection, rows)
@@ -91,14 +85,14 @@ class Traffic:
             self._note_verifications(connection, new)
             given: list[Consent] = []
             if came := _consents(connection, events):  # of one that is repeated nothing is new
-                given, _ = people.record_consent(connection, came)
-            told = [entry for entry, since in _opt_outs(new) if people.record_opt_out(connection, entry, since)]
+                given, _ = record_consent(connection, came)
+            told = [entry for entry, since in _opt_outs(new) if record_opt_out(connection, entry, since)]
             place = read_head(connection) if given or told else None
-        return Recorded(len(new), tuple(told), place)
+        return EventsRecorded(len(new), tuple(told), place)
 
     def keep(self, events: Sequence[Event]) -> None:
         """Keep events with all that they say, but for what replays read, and nothing that follows from it."""
-        rows = [_event(one, left_out=_OF_REPLAYS) for one in events]
+        rows = [_event(one, left_out=_REPLAY_FIELDS) for one in events]
         with self._database.write() as connection:
             self._insert(connection, rows)
 
@@ -111,7 +105,7 @@ class Traffic:
         append_entry(connection, events, [row for row in rows if row["id"] in fresh])
         return fresh
 
-    def answered(self, pseudonym: str, gateway: str, since: int) -> tuple[str, int] | None:
+    def last_sender(self, pseudonym: str, gateway: str, since: int) -> tuple[str, int] | None:
         """Return the application whose message a number got last through a gateway, from a time on, and when.
 
         By the start of the verification: a late receipt says nothing of what came last. Else ``None``.
@@ -137,14 +131,14 @@ class Traffic:
         insertion = self._database.insert(verifications)
         started = [
             _verification(one)
-            | {name: one.member(name) for name in _OF_START}
+            | {name: one.member(name) for name in _START_FIELDS}
             | {"expires": int(one.member("expires") or 0)}
             for one in events
             if one.type == STARTED
         ]
         if started:  # sorted, as the ends are: two recorders lock in one order
             started.sort(key=itemgetter("id"))
-            fields = {name: insertion.excluded[name] for name in (*_OF_START, "started", "expires")}
+            fields = {name: insertion.excluded[name] for name in (*_START_FIELDS, "started", "expires")}
             connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields), started)
             append_entry(connection, verifications, started)
         ended = [_verification(one) | {"status": _ENDINGS[one.type], "ended": one.at}
@@ -156,7 +150,9 @@ class Traffic:
             connection.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fields, where=alive), ended)
 
 
-def past_of(connection: Connection, pseudonym: str, application: str | None) -> tuple[Past, ...]:
+def read_verifications(
+    connection: Connection, pseudonym: str, application: str | None
+) -> tuple[RecordedVerification, ...]:
     """Return a number's verifications, of one application or of all, oldest first."""
     wanted = verifications.c.pseudonym == pseudonym
     if application is not None:
@@ -169,7 +165,9 @@ def past_of(connection: Connection, pseudonym: str, application: str | None) -> 
         through = {"gateway": row.gateway} if row.gateway else {}
         happened[row.verification].append({"type": row.type, "at": row.at, **through, **json.loads(row.details)})
     return tuple(
-        Past(row.id, row.application, row.purpose, row.country, row.started, *_ending(row), tuple(happened[row.id]))
+        RecordedVerification(
+            row.id, row.application, row.purpose, row.country, row.started, *_ending(row), tuple(happened[row.id])
+        )
         for row in rows
     )
 
@@ -181,7 +179,7 @@ def _ending(row: Row[Any]) -> tuple[str, int]:
     return row.status, row.ended
 
 
-def _event(event: Event, left_out: Collection[str] = _LEFT_OUT) -> dict[str, Any]:
+def _event(event: Event, left_out: Collection[str] = _NOT_IN_DETAILS) -> dict[str, Any]:
     details = {name: value for name, value in event.fields.items() if value and name not in left_out}
     return {
         "id": event.id,
@@ -199,7 +197,7 @@ def _verification(event: Event) -> dict[str, Any]:
         "application": event.member("application"),
         "purpose": event.member("purpose"),
         "country": event.member("country"),
-        **dict.fromkeys(_OF_START, ""),
+        **dict.fromkeys(_START_FIELDS, ""),
         "started": event.at,
         "expires": 0,
         "status": Status.PENDING,
@@ -246,7 +244,7 @@ def _opt_outs(events: Iterable[Event]) -> Iterator[tuple[Suppression, int]]:
 
 
 class Inbound:
-    """What is kept of inbound messages. Raises `LedgerUnavailableError` when the database cannot serve."""
+    """Recorded inbound messages. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -269,12 +267,12 @@ class Inbound:
     ) -> tuple[bool, Added | None]:
         """Record a message that asks for messages again, and lift what comes from some sources, both or neither.
 
-        Returns whether it is new, and what that has led to (`lift_of`): a repetition lifts nothing, however late.
+        Returns whether it is new, and what that has led to: a repetition lifts nothing, however late.
         """
         with self._database.write() as connection:
             if not self._insert(connection, name, entry.pseudonym, entry.application, gateway, Meaning.START):
                 return False, None
-            return True, lift_of(connection, entry, sources)
+            return True, lift_if_only_from(connection, entry, sources)
 
     def _insert(
         self, connection: Connection, name: str, pseudonym: str, application: str, gateway: str, meaning: Meaning
@@ -292,132 +290,3 @@ class Inbound:
         if is_new:
             append_entry(connection, inbound, [row])
         return is_new
-
-
-KEPT_FOR_DISPUTES: Final = (
-    "Kept under a pseudonym to settle disputes: that a message was wanted, sent and paid for, that somebody agreed, "
-    "and that somebody wants no messages."
-)
-
-_WORDS: Final = ("text_version", "source", "address_prefix")
-"""What an erasure takes out of a consent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """All that is held of a number, within one application or all."""
-
-    verifications: tuple[Past, ...]
-    consents: tuple[Consent, ...]
-    suppressions: tuple[Suppression, ...]
-    inbound: tuple[Mapping[str, Any], ...]
-    """Messages from the number: ``application``, ``gateway``, ``meaning``, ``received``."""
-    erasures: tuple[Mapping[str, Any], ...]
-    """What was erased before: ``application``, ``at``, ``reason``, ``kept``, ``erased``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """What an erasure did."""
-
-    id: str
-    at: int
-    reason: str
-    """Why the rest was kept."""
-    kept: Mapping[str, int]
-    """Rows, by table."""
-    erased: Mapping[str, int]
-    """Rows or values, by table."""
-    place: LedgerPosition
-    """Its place in the ledger."""
-
-
-class People:
-    """What is held of a number. Raises `LedgerUnavailableError` when the database cannot serve."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def export(self, pseudonym: str, application: str | None) -> Holding:
-        """Return all that is held of a number within an application, ``None`` for all."""
-        with self._database.read() as connection:
-            entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(*consent_entries.ORDER)
-            return Holding(
-                verifications=past_of(connection, pseudonym, application),
-                consents=tuple(map(consent_entries.entry_of, connection.execute(entries))),
-                suppressions=suppression_entries.entries_of(connection, pseudonym, application),
-                inbound=_rows(
-                    connection, inbound, pseudonym, application, ("application", "gateway", "meaning", "received")
-                ),
-                erasures=_rows(
-                    connection, erasures, pseudonym, application, ("application", "at", "reason", "kept", "erased")
-                ),
-            )
-
-    def erase(self, pseudonym: str, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
-        """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
-
-        An ``act`` is recorded with it. Suppressions stay: to forget them would send messages to somebody who wants
-        none.
-        """
-        with self._database.write() as connection:
-            sequence = advance_head(connection, 1)
-            erased = {
-                "consents": connection.execute(
-                    update(consents)
-                    .where(_mine(consents, pseudonym, application), or_(*(consents.c[name] != "" for name in _WORDS)))
-                    .values(dict.fromkeys(_WORDS, ""))
-                ).rowcount,
-                "suppressions": connection.execute(
-                    update(suppressions)
-                    .where(_mine(suppressions, pseudonym, application), suppressions.c.reason != "")
-                    .where(suppressions.c.source.not_in(HOLDER_SOURCES))  # there the words are ours
-                    .values(reason="")
-                ).rowcount,
-                "inbound": connection.execute(
-                    update(inbound).where(_mine(inbound, pseudonym, application)).values(pseudonym="")
-                ).rowcount,
-            }
-            kept = {
-                table.name: _count(connection, table, _mine(table, pseudonym, application))
-                for table in (verifications, consents, suppressions)
-            }
-            mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
-            kept["events"] = _count(connection, events, events.c.verification.in_(mine))
-            name, at = f"er_{secrets.token_hex(16)}", now()
-            row = {
-                "id": name,
-                "pseudonym": pseudonym,
-                "application": application or EVERY_APPLICATION,
-                "place": sequence,
-                "reason": KEPT_FOR_DISPUTES,
-                "kept": json.dumps(kept),
-                "erased": json.dumps(erased),
-                "at": at,
-            }
-            connection.execute(insert(erasures), row)
-            append_entry(connection, erasures, [row])
-            if act is not None:
-                record_action(connection, act)
-            return Erasure(name, at, KEPT_FOR_DISPUTES, kept, erased, read_head(connection))
-
-
-def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElement[bool]:
-    mine = table.c.pseudonym == pseudonym
-    return mine if application is None else mine & (table.c.application == application)
-
-
-def _count(connection: Connection, table: Table, wanted: ColumnElement[bool]) -> int:
-    return int(connection.execute(select(func.count()).select_from(table).where(wanted)).scalar_one())
-
-
-def _rows(
-    connection: Connection, table: Table, pseudonym: str, application: str | None, names: tuple[str, ...]
-) -> tuple[Mapping[str, Any], ...]:
-    statement = select(*(table.c[name] for name in names)).where(_mine(table, pseudonym, application))
-    found = connection.execute(statement).mappings()
-    return tuple({name: _plain(name, one[name]) for name in names} for one in found)
-
-
-def _plain(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
-    return json.loads(value) if name in {"kept", "erased"} else value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from otp_service.domain.applications import NO_APPLICATION, ApiKey, Application
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.access import Access, ApiKeys, Listing, StoredApplication
+from otp_service.ledger.access import Access, AccessList, ApiKeys, StoredApplication
 from otp_service.store.scripts import CompiledRuleset
 from otp_service.telemetry.logging import get_logger
 
@@ -97,7 +97,7 @@ class AccessCache:
         with suppress(LedgerUnavailableError):
             self.refresh()
 
-    def _load_changed(self, listing: Listing) -> None:
+    def _load_changed(self, listing: AccessList) -> None:
         """Understand the applications that are new or changed.
 
         None is ever lost: calls and messages of its verifications may be under way.

@@ -10,7 +10,16 @@ from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, canonical_j
 from otp_service.domain.keyring import is_valid_signature
 from otp_service.domain.retention import PurgeRecord
 from otp_service.ledger import database
-from otp_service.ledger.audit import MAX_FOUND, Counted, Link, Proven, SignedHead, Span, Wanted, class_of
+from otp_service.ledger.audit import (
+    MAX_VERIFICATIONS,
+    ChainLink,
+    DisputeFilter,
+    IncidentCounts,
+    IncidentScope,
+    ProvenRow,
+    SignedHead,
+    class_of,
+)
 from otp_service.ledger.database import now
 from otp_service.ledger.schema import CONSENTS, METADATA, SUPPRESSIONS, TRAFFIC
 from otp_service.services.context import Context
@@ -155,7 +164,7 @@ class _PurgeRecords:
 
     def refresh(self) -> bool:
         """Read what was purged since the last look; tell whether anything was."""
-        mark, self._mark = self._mark, self._context.ledger.purges.mark()
+        mark, self._mark = self._mark, self._context.ledger.purges.revision()
         if mark == self._mark:
             return False
         for record in self._context.ledger.purges.records():
@@ -208,7 +217,7 @@ class _ChainWalk:
                 place, link = one.entry.sequence, one.link
         yield from self._end(place, link)
 
-    def _look(self, one: Link, place: int, link: str) -> Iterator[Flaw]:
+    def _look(self, one: ChainLink, place: int, link: str) -> Iterator[Flaw]:
         """Look at an entry that comes after a place."""
         entry = one.entry
         self._progress.first = self._progress.first or entry.sequence
@@ -257,7 +266,7 @@ def _check_heads(
 
 def _unrecorded_rows(context: Context, begins_after: int) -> Iterator[Flaw]:
     """Yield rows that were never recorded: the chain has no entry of them."""
-    for table, rows in context.ledger.audit.strangers(begins_after, _MAX_ROWS_NAMED).items():
+    for table, rows in context.ledger.audit.unlinked_rows(begins_after, _MAX_ROWS_NAMED).items():
         for row in rows:
             yield Flaw(0, f"the row {row} of {table} has no entry in the chain")
 
@@ -272,7 +281,7 @@ def _missing(first: int, last: int) -> str:
 PACK_FORMAT: Final = 1
 
 
-def make_dispute_pack(context: Context, wanted: Wanted, about: Mapping[str, str]) -> dict[str, Any]:
+def make_dispute_pack(context: Context, wanted: DisputeFilter, about: Mapping[str, str]) -> dict[str, Any]:
     """Return the pack of what is wanted, ready to be written as JSON; raises `LedgerUnavailableError`.
 
     ``about`` says what was asked for, in words that may be shown: a number as its mask.
@@ -284,7 +293,7 @@ def make_dispute_pack(context: Context, wanted: Wanted, about: Mapping[str, str]
         "format": PACK_FORMAT,
         "about": dict(about),
         "made": database.now(),
-        "complete": len(verifications) < MAX_FOUND,
+        "complete": len(verifications) < MAX_VERIFICATIONS,
         "verifications": [str(row["id"]) for row in verifications],
         "rows": [_row(one) for one in found],
         "head": asdict(head),
@@ -310,7 +319,7 @@ def verify_dispute_pack(document: Mapping[str, Any], key: str) -> Iterator[str]:
         raise ValueError("no dispute pack") from foreign
 
 
-def _row(one: Proven) -> dict[str, Any]:
+def _row(one: ProvenRow) -> dict[str, Any]:
     entry = None if one.entry is None else asdict(one.entry)
     return {"table": one.table, "row": dict(one.row), "entry": entry, "before": one.before, "link": one.link}
 
@@ -338,7 +347,9 @@ class Incident:
     measures: str
 
 
-def write_incident_report(context: Context, span: Span, incident: Incident, when: str, progress: AuditProgress) -> str:
+def write_incident_report(
+    context: Context, span: IncidentScope, incident: Incident, when: str, progress: AuditProgress
+) -> str:
     """Return the report as Markdown. It has counts and names of systems, and nothing of a person.
 
     ``when`` is the time in words, ``progress`` tells how far the audit chain was looked through. Raises
@@ -348,10 +359,10 @@ def write_incident_report(context: Context, span: Span, incident: Incident, when
     return "\n".join(_report_lines(span, incident, when, counted, _chain_state(context, progress))) + "\n"
 
 
-def count_incident(context: Context, span: Span, progress: AuditProgress) -> dict[str, Any]:
+def count_incident(context: Context, span: IncidentScope, progress: AuditProgress) -> dict[str, Any]:
     """Return the counts of the report for programs; a small one is ``None``. Raises `LedgerUnavailableError`."""
     counted = asdict(context.ledger.incidents.count(span))
-    whole = {"acts": counted.pop("acts"), "purged": counted.pop("purged")}
+    whole = {"operator_actions": counted.pop("operator_actions"), "purged": counted.pop("purged")}
     flaws = sum(1 for _ in verify_chain(context, progress))
     chain = {"entries": progress.entries, "flaws": flaws}
     return {name: _without_small(count) for name, count in counted.items()} | whole | {"chain": chain}
@@ -363,7 +374,9 @@ def _without_small(counts: Any) -> Any:  # noqa: ANN401 - a count, or counts by 
     return None if 0 < counts < MIN_SHOWN_COUNT else counts
 
 
-def _report_lines(span: Span, incident: Incident, when: str, counted: Counted, state: str) -> Iterator[str]:
+def _report_lines(
+    span: IncidentScope, incident: Incident, when: str, counted: IncidentCounts, state: str
+) -> Iterator[str]:
     yield from ("# Incident report", "")
     yield from (f"- Time: {when}", f"- Application: {span.application or 'all'}")
     yield f"- Nature: {incident.nature or 'to be described'}"
@@ -383,7 +396,7 @@ def _report_lines(span: Span, incident: Incident, when: str, counted: Counted, s
     yield from _table("Verifications, by country", counted.countries)
     yield from _table("Systems: messages handed over, by gateway", counted.gateways)
     yield from ("", "## Actions that were recorded in this time", "")
-    acts = ", ".join(f"{name} {count}" for name, count in counted.acts.items())
+    acts = ", ".join(f"{name} {count}" for name, count in counted.operator_actions.items())
     yield f"- Acts of operators: {acts or 'none'}"
     yield f"- Suppressions: {counted.records['suppressions']}; erasures: {counted.records['erasures']}"
     yield f"- Rows deleted by purges: {counted.purged}"

@@ -280,7 +280,7 @@ def _answered_message(context: Context, pseudonym: str, gateway: str) -> _Answer
     recent = context.store.history.recent(bucket, pseudonym)
     records = filter(None, (context.store.verifications.read(bucket, one.id) for one in recent))
     latest = max(((_last_sent_at(one, gateway), one) for one in records), key=lambda pair: pair[0], default=None)
-    known = context.ledger.traffic.answered(pseudonym, gateway, now() - ANSWERED_WITHIN)
+    known = context.ledger.traffic.last_sender(pseudonym, gateway, now() - ANSWERED_WITHIN)
     if latest and latest[0] and (known is None or latest[0] >= known[1]):
         return _AnsweredMessage(latest[1].application, latest[1].locale)
     return _AnsweredMessage(known[0]) if known else _NO_MESSAGE
@@ -348,7 +348,7 @@ def _reply(
     if application is None:
         return None
     pseudonym = context.keyring.pseudonym(to.e164)
-    if not context.store.replies.spend(context.keyring.bucket(pseudonym), application.name, pseudonym, meaning):
+    if not context.store.replies.reserve(context.keyring.bucket(pseudonym), application.name, pseudonym, meaning):
         return None
     return Reply(
         gateway=gateway,

@@ -136,7 +136,7 @@ class MirrorSync:
     def rebuild(self) -> None:
         """Take the ledger for a new one, and mirror it anew: an operator decided to forget what it does not say."""
         old, _ = self._mirror.head()
-        self._ledger.mirrored.disown(old.sequence if old else 0)
+        self._ledger.mirror_source.rename(old.sequence if old else 0)
         self._mirror.drop()
         self.refresh()
 
@@ -149,8 +149,8 @@ class MirrorSync:
 
         A place that is ``known`` of the ledger, and is not in its history, tells that an older copy was restored.
         """
-        last = self._ledger.mirrored.head()
-        if known and known != last and known.identity == last.identity and not self._ledger.mirrored.has(known):
+        last = self._ledger.mirror_source.head()
+        if known and known != last and known.identity == last.identity and not self._ledger.mirror_source.has(known):
             return self._close_diverged(last.identity)
         try:
             return self._sync_to(last)
@@ -178,19 +178,19 @@ class MirrorSync:
 
         Raises `LedgerUnavailableError` and `StoreUnavailableError`.
         """
-        return self._compare(self._ledger.mirrored.head())
+        return self._compare(self._ledger.mirror_source.head())
 
     def _compare(self, last: LedgerPosition) -> MirrorStatus:
         """Compare the mirror with where the ledger has come."""
         place, closed = self._mirror.head()
         if place is None:
-            lost = self._ledger.mirrored.was_mirrored() and not self.rebuilds_lost
+            lost = self._ledger.mirror_source.was_mirrored() and not self.rebuilds_lost
             return MirrorStatus(MirrorState.LOST if lost else MirrorState.ABSENT, last.sequence)
         if place.identity != last.identity:
             return MirrorStatus(MirrorState.FOREIGN, last.sequence)
         if place == last and not closed:
             return MirrorStatus(MirrorState.OK, last.sequence, place.sequence)
-        changes = None if closed else self._ledger.mirrored.since(place, BATCH_SIZE)
+        changes = None if closed else self._ledger.mirror_source.since(place, BATCH_SIZE)
         if changes is None:
             return MirrorStatus(MirrorState.DIVERGED, last.sequence)
         state = MirrorState.BEHIND if changes.read_at > place.sequence else MirrorState.OK
@@ -213,7 +213,7 @@ class MirrorSync:
         _log.info("mirror_build_begins", ledger=identity)
         try:
             building.forget()
-            begun = self._ledger.mirrored.head()
+            begun = self._ledger.mirror_source.head()
             finished = begun.identity == identity and self._write_all(building, begun) and building.finish(begun)
         except BaseException:
             with suppress(StoreUnavailableError):
@@ -227,7 +227,7 @@ class MirrorSync:
     def _write_all(self, building: MirrorBuild, begun: LedgerPosition) -> bool:
         """Write the states of all numbers; tell whether the turn lasted for that, and the history is still the same."""
         after, self.built = "", 0
-        while (changes := self._ledger.mirrored.all_after(after, BATCH_SIZE, begun)) and changes.numbers:
+        while (changes := self._ledger.mirror_source.all_after(after, BATCH_SIZE, begun)) and changes.numbers:
             if self._aborted or not building.reflect(changes, self._buckets(changes)):
                 return False
             after, self.built = changes.numbers[-1].pseudonym, self.built + len(changes.numbers)
@@ -248,8 +248,8 @@ class MirrorSync:
 
     def _note_mirrored(self) -> None:
         """Let the ledger know, once, that there is a mirror of it: from then on one that is gone was lost."""
-        if not self._noted and not self._ledger.mirrored.was_mirrored():
-            self._ledger.mirrored.note_mirrored()
+        if not self._noted and not self._ledger.mirror_source.was_mirrored():
+            self._ledger.mirror_source.note_mirrored()
         self._noted = True
 
     def _set_state(self, state: MirrorState) -> None:

@@ -11,7 +11,7 @@ from otp_service.domain.numbers import Destination
 from otp_service.domain.verification import Delivery, DeliveryStatus, GatewayChoice, Status, Verification
 from otp_service.gateways.base import SupportsConnections, SupportsReceipts
 from otp_service.services.context import Context
-from otp_service.store.events import Past, Started
+from otp_service.store.events import EventHistory, RecentVerification
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ _COMPARED = frozenset({"check.failed", "verification.approved", "verification.ma
 _Slots = dict[tuple[int, int], Delivery]
 
 
-def history_from_events(started: Started, past: Past, mask: str) -> VerificationHistory:
+def history_from_events(started: RecentVerification, past: EventHistory, mask: str) -> VerificationHistory:
     """Return what the events tell of a verification that started then; it is over, whatever they say."""
     events = past.of(started.id)
     about = next((event for event in events if event.member("application")), Event("", 0, "", {}))
@@ -349,7 +349,7 @@ def find_number_history(context: Context, to: Destination) -> NumberHistory:
     bucket = keyring.bucket(pseudonym)
     recent = recorded.recent(bucket, pseudonym)
     records = {one.id: context.store.verifications.read(bucket, one.id) for one in recent}
-    past = recorded.past(bucket, _events_needed(recent, records))
+    past = recorded.events_of(bucket, _events_needed(recent, records))
     histories = [_history(one, records[one.id], past, to.mask) for one in recent]
     health = context.store.health.of(tuple(context.gateways))
     worker = context.store.server.worker_age() is not None
@@ -360,7 +360,7 @@ def find_number_history(context: Context, to: Destination) -> NumberHistory:
     )
 
 
-def _events_needed(recent: Iterable[Started], records: Mapping[str, Verification | None]) -> dict[str, int]:
+def _events_needed(recent: Iterable[RecentVerification], records: Mapping[str, Verification | None]) -> dict[str, int]:
     """Return from when on events are needed: all without a record; with one, what followed a call that failed."""
     since = {}
     for one in recent:
@@ -372,7 +372,9 @@ def _events_needed(recent: Iterable[Started], records: Mapping[str, Verification
     return since
 
 
-def _history(started: Started, record: Verification | None, past: Past, mask: str) -> VerificationHistory:
+def _history(
+    started: RecentVerification, record: Verification | None, past: EventHistory, mask: str
+) -> VerificationHistory:
     told = history_from_events(started, past, mask)
     if record is None:
         return told

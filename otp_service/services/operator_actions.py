@@ -9,8 +9,8 @@ from otp_service.domain.addresses import network_of, provider_network_of, wide_n
 from otp_service.domain.numbers import Destination, SubjectKey
 from otp_service.domain.operator_actions import OperatorAction, OperatorActionEntry
 from otp_service.errors import LedgerUnavailableError
-from otp_service.ledger.audit import Link
-from otp_service.ledger.schema import acts
+from otp_service.ledger.audit import ChainLink
+from otp_service.ledger.schema import operator_actions
 from otp_service.services.context import Context
 from otp_service.store.mirror import Fence
 from otp_service.store.outbox import DeadLetter, RedriveResult
@@ -44,7 +44,7 @@ def record_action(context: Context, act: OperatorActionEntry) -> bool:
     Where it could not, the log has it.
     """
     try:
-        context.ledger.acts.add(act)
+        context.ledger.operator_actions.add(act)
     except LedgerUnavailableError:
         _log.warning("act_not_recorded", act=str(act.act), by=act.by, application=act.application, about=act.about)
         return False
@@ -52,16 +52,18 @@ def record_action(context: Context, act: OperatorActionEntry) -> bool:
 
 
 def find_actions(context: Context, since: int | None, until: int | None, most: int) -> tuple[AuditedAction, ...]:
-    """Return the acts from a time on and before another, oldest first, each with what the chain says of it.
+    """Return the operator_actions from a time on and before another, oldest first, each with what the chain says of it.
 
     Raises `LedgerUnavailableError`.
     """
-    found = context.ledger.acts.between(since, until, most)
-    links = {one.entry.row: one for one in context.ledger.audit.links_of(acts.name, [act.id for act in found])}
+    found = context.ledger.operator_actions.between(since, until, most)
+    links = {
+        one.entry.row: one for one in context.ledger.audit.links_of(operator_actions.name, [act.id for act in found])
+    }
     return tuple(AuditedAction(act, _proof(links.get(act.id))) for act in found)
 
 
-def _proof(link: Link | None) -> AuditStatus:
+def _proof(link: ChainLink | None) -> AuditStatus:
     if link is None:
         return AuditStatus.UNKNOWN
     return AuditStatus.RECORDED if link.digest and link.entry.matches(link.digest) else AuditStatus.CHANGED
@@ -116,7 +118,7 @@ def address_restriction(context: Context, address: str) -> Restriction:
 def unblock(context: Context, restriction: Restriction, by: str) -> bool:
     """Let through what rules hold back; return whether they held anything. Raises `LedgerUnavailableError`."""
     act = OperatorActionEntry(OperatorAction.GUARD_UNBLOCKED, by, restriction.application, restriction.about)
-    if not context.ledger.acts.around(act, restriction.forget):
+    if not context.ledger.operator_actions.perform(act, restriction.forget):
         return False
     context.store.decisions.note_lift(
         context.keyring.buckets[0], restriction.rule, restriction.application, restriction.country
@@ -128,12 +130,12 @@ def reset_limits(context: Context, to: SubjectKey, by: str) -> int:
     """Forget what was counted for a number; return how many windows were used. Raises `LedgerUnavailableError`."""
     act = OperatorActionEntry(OperatorAction.LIMITS_RESET, by, about="number")
     reset = context.store.limits.reset
-    return context.ledger.acts.around(act, lambda: reset(to.bucket, to.pseudonym, context.applications))
+    return context.ledger.operator_actions.perform(act, lambda: reset(to.bucket, to.pseudonym, context.applications))
 
 
 def rebuild_mirror(context: Context, by: str) -> None:
     """Take the ledger for a new one, and mirror it anew. Raises `LedgerUnavailableError`."""
-    context.ledger.acts.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, by))
+    context.ledger.operator_actions.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, by))
     context.mirror_sync.rebuild()
 
 

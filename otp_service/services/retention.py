@@ -26,7 +26,7 @@ class Purger:
     def purge_if_due(self) -> None:
         """Purge, if no process has in the last hour; raise `LedgerUnavailableError` or `StoreUnavailableError`."""
         now = self._now()
-        if self._context.ledger.purges.take_turn(now):
+        if self._context.ledger.purges.claim_turn(now):
             for data, rows in self._purge(now).items():
                 if rows:
                     _log.info("purged", records=data, rows=SafeNumber(rows))

@@ -3,7 +3,7 @@
 from otp_service.domain.applications import Application
 from otp_service.errors import NotFoundError
 from otp_service.services.context import Context
-from otp_service.store.inbox import CaughtMessage
+from otp_service.store.sandbox import CaughtMessage
 
 SANDBOX_KIND = "sandbox"
 

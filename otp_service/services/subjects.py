@@ -8,7 +8,8 @@ from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.operator_actions import OperatorActionEntry
 from otp_service.domain.suppressions import Suppression
 from otp_service.domain.verification import Verification
-from otp_service.ledger.traffic import Erasure, Holding, Past
+from otp_service.ledger.subjects import Erasure, SubjectData
+from otp_service.ledger.traffic import RecordedVerification
 from otp_service.services.context import Context
 from otp_service.services.events import record_events
 from otp_service.telemetry.logging import get_logger
@@ -21,7 +22,7 @@ class SubjectExport:
     """What is held of a number, within one application or all."""
 
     mask: str
-    holding: Holding
+    holding: SubjectData
     """In the ledger, for as long as the configuration says."""
     recent: tuple[Verification, ...]
     """Verifications whose records are in Redis, until some minutes after their codes; the newest first."""
@@ -29,14 +30,14 @@ class SubjectExport:
 
 def export(context: Context, to: SubjectKey, application: str | None) -> SubjectExport:
     """Return what is held of a number, within an application, ``None`` for all; raises `OtpServiceError`."""
-    holding = context.ledger.people.export(to.pseudonym, application)
+    holding = context.ledger.subjects.export(to.pseudonym, application)
     return SubjectExport(to.destination.mask, holding, recent_verifications(context, to, application))
 
 
 def split_by_application(found: SubjectExport) -> Mapping[str, SubjectExport]:
     """Return an export of all applications as one of each of them, by name; what is of all of them is under ``*``."""
     held = found.holding
-    rows: tuple[Past | Consent | Suppression | Verification, ...] = (
+    rows: tuple[RecordedVerification | Consent | Suppression | Verification, ...] = (
         *held.verifications,
         *held.consents,
         *held.suppressions,
@@ -50,7 +51,7 @@ def _part(found: SubjectExport, name: str) -> SubjectExport:
     held = found.holding
     return SubjectExport(
         found.mask,
-        Holding(
+        SubjectData(
             verifications=tuple(one for one in held.verifications if one.application == name),
             consents=tuple(one for one in held.consents if one.application == name),
             suppressions=tuple(one for one in held.suppressions if one.application == name),
@@ -68,7 +69,7 @@ def erase(context: Context, to: SubjectKey, application: str | None, act: Operat
     are recorded, without what is erased. What else is there ends by itself: records some minutes after their codes,
     the event stream after ``streams.retention_days``.
     """
-    done = context.ledger.people.erase(to.pseudonym, application, act)
+    done = context.ledger.subjects.erase(to.pseudonym, application, act)
     context.mirror_sync.write_through(done.place)
     for taken in context.store.events.consents(to.bucket, to.pseudonym):
         if application in {None, taken.events[0].member("application")}:

@@ -26,9 +26,9 @@ from otp_service.store.scripts import (
 
 GROUP = "ledger"
 """Consumer group of the recorders."""
-_TRIMMED_AT_ONCE = 10_000
+_TRIM_BATCH = 10_000
 """Entries that are looked at to find how far a stream that is too long may be trimmed."""
-_SILENT = 24 * 3600 * 1000
+_CONSUMER_IDLE = 24 * 3600 * 1000
 """Milliseconds after which a recorder that holds nothing is taken for gone."""
 _NO_GROUP = "NOGROUP"
 
@@ -72,12 +72,12 @@ class EventLog:
         found = self._with_groups(
             lambda: self._client.xreadgroup(GROUP, consumer, streams, count=most, block=wait or None)
         )
-        return [_taken(bucket, entries) for bucket, entries in self._by_bucket(found) if entries]
+        return [_batch(bucket, entries) for bucket, entries in self._by_bucket(found) if entries]
 
     def claim(self, consumer: str, most: int, idle: int) -> list[EventBatch]:
         """Take over entries that were taken ``idle`` milliseconds ago, and not acknowledged: nobody else will."""
         found = ((bucket, self._claimed(keys.events(bucket), consumer, most, idle)) for bucket in self._buckets)
-        return [_taken(bucket, entries) for bucket, entries in found if entries]
+        return [_batch(bucket, entries) for bucket, entries in found if entries]
 
     def _claimed(self, stream: str, consumer: str, most: int, idle: int) -> list[Any]:
         answer = self._with_groups(lambda: self._client.xautoclaim(stream, GROUP, consumer, idle, count=most))
@@ -97,13 +97,13 @@ class EventLog:
         stream = keys.events(bucket)
         with translate_errors():
             begin = "{}-{}".format(*self._recorded(stream))
-        for entries in read_pages(self._client, stream, begin, "+", size=_TRIMMED_AT_ONCE):
-            taken = _taken(bucket, entries)
+        for entries in read_pages(self._client, stream, begin, "+", size=_TRIM_BATCH):
+            taken = _batch(bucket, entries)
             mine = [one for one in taken.split() if one.consents and one.events[0].member("pseudonym") == pseudonym]
             yield from mine
 
     def trim(self) -> None:
-        """Let go what is recorded, and too old or too much."""
+        """Trim what is recorded in the ledger, and too old or too much."""
         with translate_errors():
             oldest = server_time(self._client) - self._limits.milliseconds
         for bucket in self._buckets:
@@ -120,7 +120,7 @@ class EventLog:
             with translate_errors():
                 consumers: Any = self._client.xinfo_consumers(stream, GROUP) if any(self._groups(stream)) else ()
                 for one in consumers:
-                    if not one["pending"] and one["idle"] > _SILENT:
+                    if not one["pending"] and one["idle"] > _CONSUMER_IDLE:
                         self._client.xgroup_delconsumer(stream, GROUP, one["name"])
 
     def unrecorded(self) -> int:
@@ -137,8 +137,8 @@ class EventLog:
         for group in self._groups(stream):
             pending: Any = self._client.xpending(stream, GROUP)
             if pending["pending"]:
-                return _place(pending["min"])
-            milliseconds, count = _place(group["last-delivered-id"])
+                return _position(pending["min"])
+            milliseconds, count = _position(group["last-delivered-id"])
             return milliseconds, count + 1
         return 0, 0
 
@@ -147,8 +147,8 @@ class EventLog:
         too_many = self._client.xlen(stream) - self._limits.events
         if too_many <= 0:
             return 0, 0
-        entries: Any = self._client.xrange(stream, count=min(too_many, _TRIMMED_AT_ONCE) + 1)
-        return _place(entries[-1][0])
+        entries: Any = self._client.xrange(stream, count=min(too_many, _TRIM_BATCH) + 1)
+        return _position(entries[-1][0])
 
     def _groups(self, stream: str) -> Iterator[Mapping[str, Any]]:
         if self._client.exists(stream):
@@ -179,7 +179,7 @@ class EventLog:
             yield buckets[stream], entries
 
 
-def _taken(bucket: str, entries: Sequence[Any]) -> EventBatch:
+def _batch(bucket: str, entries: Sequence[Any]) -> EventBatch:
     names = tuple(entry.decode() for entry, _ in entries)
     return EventBatch(bucket, names, tuple(_parse_event(bucket, entry.decode(), fields) for entry, fields in entries))
 
@@ -199,7 +199,7 @@ def _digest(raw: Mapping[bytes, bytes]) -> str:
     return hashlib.blake2b(repr(sorted(raw.items())).encode(), digest_size=4).hexdigest()
 
 
-def _place(entry: bytes | str) -> tuple[int, int]:
+def _position(entry: bytes | str) -> tuple[int, int]:
     milliseconds, _, count = (entry.decode() if isinstance(entry, bytes) else entry).partition("-")
     return int(milliseconds), int(count)
 
@@ -208,12 +208,12 @@ EVENT_SPAN = 1500 * (MAX_CODE_LIFE + RECORD_GRACE)
 """Milliseconds from its start in which all of a verification happens: its record's life, and half as much again."""
 PAGE = 1000
 """Entries that are read at once."""
-MOST = 200
+MAX_PAGES = 200
 """Pages that are read for one question."""
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class RecentVerification:
     """A verification of a number, as it is remembered after its record has gone."""
 
     id: str
@@ -222,8 +222,8 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """What the event stream tells of some verifications."""
+class EventHistory:
+    """The events of some verifications."""
 
     events: Mapping[str, tuple[Event, ...]] = field(default_factory=dict)
     """By verification, in the order in which they happened."""
@@ -238,20 +238,22 @@ class Past:
 class History:
     """The number's last verifications, the event stream, and the queues."""
 
-    def __init__(self, client: redis.Redis, buckets: tuple[str, ...], *, page: int = PAGE, most: int = MOST) -> None:
+    def __init__(
+        self, client: redis.Redis, buckets: tuple[str, ...], *, page: int = PAGE, most: int = MAX_PAGES
+    ) -> None:
         self._client = client
         self._buckets = buckets
         self._page = page
         self._most = most
 
-    def recent(self, bucket: str, pseudonym: str) -> tuple[Started, ...]:
+    def recent(self, bucket: str, pseudonym: str) -> tuple[RecentVerification, ...]:
         """Return a number's last verifications, of all applications, newest first."""
         with translate_errors():
             found: Any = self._client.lrange(keys.recent(bucket, pseudonym), 0, -1)
         pairs = (entry.decode().partition("|") for entry in found)
-        return tuple(Started(one, int(at)) for one, _, at in pairs)
+        return tuple(RecentVerification(one, int(at)) for one, _, at in pairs)
 
-    def past(self, bucket: str, since: Mapping[str, int]) -> Past:
+    def events_of(self, bucket: str, since: Mapping[str, int]) -> EventHistory:
         """Return the events of some verifications, each from a time on for `EVENT_SPAN`, newest first."""
         found: dict[str, list[Event]] = {one: [] for one in since}
         pages, complete = self._most, True
@@ -266,9 +268,9 @@ class History:
             complete = complete and pages > 0
             if not pages:
                 break
-        return Past({one: tuple(events) for one, events in found.items()}, complete)
+        return EventHistory({one: tuple(events) for one, events in found.items()}, complete)
 
-    def waiting(self) -> Mapping[str, int]:
+    def waiting_messages(self) -> Mapping[str, int]:
         """Return how many messages wait, by the application that they are of, over all queues."""
         with translate_errors(), self._client.pipeline(transaction=False) as pipeline:
             for bucket in self._buckets:
@@ -354,7 +356,7 @@ class Decision:
 
 
 class Decisions:
-    """Reads the decisions, and notes those that are made without a script."""
+    """Reads the guard's decisions, and records those that no other script makes."""
 
     def __init__(
         self, client: redis.Redis, scripts: ScriptRunner, buckets: tuple[str, ...], limits: StreamLimits
@@ -365,7 +367,7 @@ class Decisions:
         self._limits = limits
 
     def note_refusal(self, bucket: str, rule: str, application: str, purpose: str, country: str) -> str:
-        """Note that a rule refused a start by itself; return the identifier of the decision."""
+        """Record that a rule refused a start before Redis was asked; return the decision's identifier."""
         return self._note(bucket, rule, application, purpose, country, "enforce")
 
     def note_lift(self, bucket: str, rule: str, application: str = "", country: str = "") -> None:
@@ -478,11 +480,11 @@ class Attempts:
             about: Any = self._client.xinfo_stream(stream)
         if about["entries-added"] == about["length"]:
             return 0
-        return _place(about["first-entry"][0] if about["length"] else about["last-generated-id"])[0]
+        return _position(about["first-entry"][0] if about["length"] else about["last-generated-id"])[0]
 
     def _entries(self, stream: str, begin: str) -> Iterator[tuple[_Position, Mapping[str, str]]]:
         for entries in read_pages(self._client, stream, begin, size=PAGE):
-            yield from ((_place(name), _decoded(raw)) for name, raw in entries)
+            yield from ((_position(name), _decoded(raw)) for name, raw in entries)
 
 
 def _accepted(position: _Position, fields: Mapping[str, str]) -> tuple[_Position, Attempt | None]:
@@ -498,7 +500,7 @@ def _accepted(position: _Position, fields: Mapping[str, str]) -> tuple[_Position
 
 def _refused(bucket: str, entry: _Position, fields: Mapping[str, str]) -> tuple[_Position, Attempt | None]:
     """Return the message that a decision refused, ``None`` when it refused none; after the event that it came after."""
-    position = max((entry[0], -1), _place(fields.get("after", "0-0")))
+    position = max((entry[0], -1), _position(fields.get("after", "0-0")))
     if not {"sending", "price"} & fields.keys():
         return position, None
     verification = fields["id"] or entry_id(bucket, "{}-{}".format(*entry))  # a start that is refused has none

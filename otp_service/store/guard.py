@@ -39,7 +39,7 @@ class CountryBreaker:
 
 
 class Guard:
-    """Reads and forgets; it never counts."""
+    """The guard's counts, read and reset by operators."""
 
     def __init__(self, client: redis.Redis, scripts: ScriptRunner) -> None:
         self._client = client

@@ -24,10 +24,9 @@ from otp_service.store.scripts import (
     translate_errors,
 )
 
-# It is written through whenever the ledger changes, and carries the place in the ledger's history that it has come to.
-# A process knows which place the ledger has come to; while the mirror is behind that, was lost, or is of another
-# history, nothing is accepted and nothing is sent. So neither a flush nor a restored backup forgets that somebody said
-# stop.
+# It is written whenever the ledger changes, and carries its place in the ledger's history. While it is behind the place
+# that a process knows, was lost, or is of another history, nothing is accepted and nothing is sent. So neither a flush
+# nor a restored backup forgets that somebody said stop.
 
 EMPTY_STATE_LIFE: Final = 1000 * keys.mirrored.seconds
 """Milliseconds to remember a number of which nothing holds: longer than any write of its state takes."""
@@ -41,13 +40,13 @@ _ALL_NUMBERS = keys.mirrored("[0-9a-f][0-9a-f]", "*")
 
 @dataclass(frozen=True, slots=True)
 class MirrorQuery:
-    """What a script is told, to look up whether a message may go."""
+    """What a script has to know to ask the mirror whether a message may go."""
 
     identity: str
     """Of the ledger."""
-    least: int
+    min_sequence: int
     """Place that the ledger is known to have come to."""
-    demand: ConsentMode
+    consent_mode: ConsentMode
     """Which consent is needed."""
     evidence: str = ""
     """The consent that comes with a start, as JSON: then no other is needed, if nothing newer withdraws it."""
@@ -55,7 +54,7 @@ class MirrorQuery:
     @property
     def message_arguments(self) -> tuple[Argument, ...]:
         """As the scripts of further messages and of dispatches take it."""
-        return self.identity, self.least, self.demand
+        return self.identity, self.min_sequence, self.consent_mode
 
     @property
     def start_arguments(self) -> tuple[Argument, ...]:
@@ -96,12 +95,12 @@ class Mirror:
             self._client.hset(keys.MIRROR, "closed", 1)
 
     def drop(self) -> None:
-        """Take the mirror for lost: it is built anew."""
+        """Delete the mirror's head: it is built anew."""
         with translate_errors():
             self._client.delete(keys.MIRROR)
 
     def begin(self, identity: str) -> "MirrorBuild | None":
-        """Return the turn to build the mirror of a ledger; ``None`` when it is another process'."""
+        """Return a lease to build the mirror of a ledger; ``None`` when another process has it."""
         builder = f"{identity}/{secrets.token_hex(8)}"
         with translate_errors():
             mine = self._client.set(keys.MIRROR_BUILDER, builder, nx=True, px=_BUILD_LEASE)
@@ -109,7 +108,7 @@ class Mirror:
 
 
 class MirrorBuild:
-    """One process' turn to build the mirror. Who is silent for too long loses it, and can then do nothing more."""
+    """One process' lease to build the mirror; once it is lost, every call fails."""
 
     def __init__(self, client: redis.Redis, scripts: ScriptRunner, builder: str) -> None:
         self._client = client
@@ -117,11 +116,11 @@ class MirrorBuild:
         self._builder = builder
 
     def renew(self) -> bool:
-        """Keep the turn; tell whether it is still there."""
+        """Renew the lease; return whether it is still ours."""
         return self._run(_BUILD_LEASE)
 
     def reflect(self, changes: MirrorChanges, buckets: Iterable[str]) -> bool:
-        """Write the states of numbers; tell whether the turn is still there."""
+        """Write the states of numbers; return whether the lease is still ours."""
         return _reflect(self._scripts, changes, buckets, self._builder) and self.renew()
 
     def finish(self, place: LedgerPosition) -> bool:
@@ -129,7 +128,7 @@ class MirrorBuild:
         return self._run(0, place)
 
     def give_up(self) -> None:
-        """End the turn: another may try."""
+        """End the lease: another process may try."""
         self._run(0)
 
     def forget(self) -> None:
@@ -175,8 +174,8 @@ def _fields(one: NumberState) -> dict[str, str]:
     return suppressed | frozen | lifted | consents
 
 
-# The counters that such a loss set back are lost for good; so fewer messages may be sent for an hour. The scripts see
-# to both (``lua/include_fence.lua``).
+# The fence expires what was started before Redis lost writes. Counters that were set back are lost for good, so fewer
+# messages may be sent for an hour. Scripts enforce both (``lua/include_fence.lua``).
 
 HALVED_FOR: Final = 3_600_000
 """Milliseconds for which send limits are halved: in them the narrow windows fill again with what is true."""

@@ -1,4 +1,4 @@
-"""The outbox: messages that wait, are delayed, under way, or given up."""
+"""The outbox: messages that wait, are delayed, under way, or given up; and replies to inbound messages."""
 
 import hashlib
 import secrets
@@ -29,7 +29,7 @@ from otp_service.store.scripts import (
 )
 from otp_service.store.verifications import VERSION, delivery_slot, parse_verification, spend_keys
 
-GROUP = "workers"
+CONSUMER_GROUP = "workers"
 """The consumer group of all queues."""
 
 
@@ -67,7 +67,7 @@ class Job:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """By what it comes before others of its queue: when it was queued, and its place in the queue."""
+        """Sort key within the queue: when it was queued, then its place."""
         return (self.queued, *map(int, self.entry.split("-")))
 
     @property
@@ -131,7 +131,7 @@ class Outbox:
         buckets: tuple[str, ...],
         give_up: Callable[[Job, str], None],
     ) -> None:
-        """Take what reads; ``give_up`` is told of a job that cannot be read, and why."""
+        """Take ``give_up`` for a job that cannot be read, with the reason."""
         self._client = client
         self._scripts = scripts
         self._limits = limits
@@ -144,7 +144,9 @@ class Outbox:
     def take(self, consumer: str, count: int, leave: Collection[str] = ()) -> list[Job]:
         """Return up to ``count`` new jobs for a consumer, the queues in turn, at once; none of those to ``leave``."""
         turn = secrets.randbelow(_TURN_RANGE)
-        taken = self._scripts.run("jobs_take", self._ready + self._wake, (GROUP, consumer, count, turn, *leave))
+        taken = self._scripts.run(
+            "jobs_take", self._ready + self._wake, (CONSUMER_GROUP, consumer, count, turn, *leave)
+        )
         return list(self._jobs(consumer, taken))
 
     def wait(self, milliseconds: int) -> None:
@@ -157,7 +159,7 @@ class Outbox:
 
     def claim(self, consumer: str, count: int, idle: int) -> list[Job]:
         """Return up to ``count`` jobs that others hold for longer than ``idle`` milliseconds: they died."""
-        claimed = self._scripts.run("jobs_claim", self._queues + self._ready, (GROUP, consumer, count, idle))
+        claimed = self._scripts.run("jobs_claim", self._queues + self._ready, (CONSUMER_GROUP, consumer, count, idle))
         return list(self._jobs(consumer, claimed))
 
     def lag(self) -> float:
@@ -189,12 +191,12 @@ class Outbox:
     def _show(self, consumer: str, jobs: tuple[Job, ...], silent: int) -> None:
         """Have a consumer's jobs count as silent for so many milliseconds."""
         queues, entries = tuple(job.queue for job in jobs), (job.entry for job in jobs)
-        self._scripts.run("jobs_renew", queues, (GROUP, consumer, silent, *entries))
+        self._scripts.run("jobs_renew", queues, (CONSUMER_GROUP, consumer, silent, *entries))
 
     def sweep(self, idle: int) -> None:
         """Forget queues that are empty, and consumers that hold nothing and are silent for ``idle`` milliseconds."""
         for names, ready in zip(self._queues, self._ready, strict=True):
-            self._scripts.run("queues_sweep", (names, ready), (GROUP, idle))
+            self._scripts.run("queues_sweep", (names, ready), (CONSUMER_GROUP, idle))
 
     def requeue(self, most: int = 100) -> int:
         """Put up to ``most`` retries of each bucket that are due back; return the milliseconds until the next."""
@@ -425,7 +427,7 @@ class Dispatches:
                 job.channel,
                 max_ambiguous,
                 dispatch_id,
-                GROUP,
+                CONSUMER_GROUP,
                 job.consumer,
                 job.entry,
                 self._limits.decisions,
@@ -474,7 +476,7 @@ class Dispatches:
                 gateway,
                 settlement.reference,
                 settlement.next,
-                GROUP,
+                CONSUMER_GROUP,
                 job.entry,
                 job.consumer,
                 settlement.delay,
@@ -494,7 +496,7 @@ class Dispatches:
         return self._rulesets.get(job.application, NO_RULES)
 
     def give_up(self, job: Job, reason: str) -> None:
-        """Give a job up that nothing can be recorded of."""
+        """Move a job to the dead letters that no record is known of."""
         self.settle(job, "", Settlement(NextStep.DEAD, reason=reason))
 
     def is_known(self, bucket: str, dispatch_id: str, gateway: str) -> bool:
@@ -710,3 +712,42 @@ class References:
 
 def _hash(reference: str) -> str:
     return hashlib.sha256(reference.encode()).hexdigest()[:32]
+
+
+REPLY_INTERVAL: Final = keys.replied.seconds
+"""Seconds from one reply of a kind, by an application to a number, to the next."""
+REPLY_LIFE: Final = keys.replies.seconds
+"""Seconds after which a reply that waits is not sent any more."""
+MAX_WAITING_REPLIES: Final = 1000
+"""Replies that wait at most; older ones go."""
+
+
+class Replies:
+    """The replies that wait. Raises `StoreUnavailableError` when Redis does not answer in time."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+
+    def reserve(self, bucket: str, application: str, pseudonym: str, meaning: str) -> bool:
+        """Tell whether a number may get an application's reply of a kind, and then none for a day, come what may."""
+        place = keys.replied(bucket, application, pseudonym, meaning)
+        with translate_errors():
+            return bool(self._client.set(place, 1, nx=True, ex=REPLY_INTERVAL))
+
+    def put(self, entry: bytes) -> None:
+        """Let a reply wait for a worker."""
+        with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
+            stamp = server_time(self._client)
+            pipeline.lpush(keys.REPLIES, b"%d " % stamp + entry)
+            pipeline.ltrim(keys.REPLIES, 0, MAX_WAITING_REPLIES - 1)
+            pipeline.expire(keys.REPLIES, REPLY_LIFE)
+            pipeline.execute()
+
+    def take(self) -> bytes | None:
+        """Return the reply that waits longest, which nobody else gets; ``None`` when none waits."""
+        with translate_errors():
+            while found := cast("bytes | None", self._client.rpop(keys.REPLIES)):
+                stamp, _, entry = found.partition(b" ")
+                if server_time(self._client) - int(stamp) < 1000 * REPLY_LIFE:
+                    return entry
+        return None

@@ -33,14 +33,14 @@ from otp_service.domain.guard import Ruleset, Window
 from otp_service.errors import StoreUnavailableError
 from otp_service.store import keys
 
-# Each file in ``lua/`` that is no part of others is a function. The library is named by a hash of its text, and its
-# functions by it: releases that share a server do not meet. The rulesets that scripts need are taught to the library,
-# which remembers them until the server restarts; each is known by a hash of its text too.
+# Each file in ``lua/`` that is no part of others is a function of one library, named by a hash of its text: releases
+# that share a server do not meet. Rulesets are registered with the library by a hash of theirs; it keeps them until the
+# server restarts.
 
 PREFIX = "otp_service_"
 """Begins the names of all libraries of this service, of this release or another."""
 UNKNOWN_RULES = b"ruleset-unknown"
-"""What a function answers that was not taught its ruleset; it has done nothing."""
+"""Answer of a function whose ruleset is not registered; it has done nothing."""
 
 _INCLUDES = re.compile(r"^-- include (.+)$", re.MULTILINE)
 _RULESET = re.compile(r"\bruleset\.")
@@ -145,10 +145,9 @@ them."""
 
 
 class FailFast:
-    """Whether the server was silent when it was last asked.
+    """Refuses at once while the server does not answer.
 
-    Without it every request would wait for a time-out of its own, in turn on the few threads of a process: a server
-    that refuses in a second alone would take many under load, and could not tell that it is alive.
+    Otherwise every request would wait for a time-out of its own, in turn on the few threads of a process.
     """
 
     def __init__(self) -> None:
@@ -342,8 +341,8 @@ def translate_errors() -> Iterator[None]:
         raise
 
 
-# A script is sent once. When its answer is lost nobody knows whether it ran, so it is never sent again by itself:
-# the caller is told, and may ask again with an idempotency key.
+# A script is sent once. When its answer is lost nobody knows whether it ran: the caller is told, and may ask again with
+# an idempotency key.
 
 Argument = str | bytes | int
 ScriptContext = Callable[[str], AbstractContextManager[None]]

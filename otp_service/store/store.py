@@ -10,9 +10,9 @@ from otp_service.domain.guard import Limits
 from otp_service.domain.keyring import Keyring
 from otp_service.store.events import Attempts, Decisions, EventLog, History
 from otp_service.store.guard import Guard, Health, LimitReader
-from otp_service.store.inbox import Mailbox, Replies
 from otp_service.store.mirror import Fences, Mirror, Server
-from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References
+from otp_service.store.outbox import DeadLetters, Dispatches, Outbox, References, Replies
+from otp_service.store.sandbox import SandboxMailbox
 from otp_service.store.scripts import NO_RULES, CompiledRuleset, ScriptContext, ScriptRunner, StreamLimits
 from otp_service.store.verifications import Verifications
 
@@ -30,7 +30,7 @@ class Store:
     history: History
     decisions: Decisions
     attempts: Attempts
-    mailbox: Mailbox
+    mailbox: SandboxMailbox
     replies: Replies
     limits: LimitReader
     fences: Fences
@@ -63,7 +63,7 @@ def open_store(
         history=History(client, keyring.buckets),
         attempts=Attempts(client, keyring.buckets),
         decisions=Decisions(client, scripts, keyring.buckets, stream_limits),
-        mailbox=Mailbox(client, keyring),
+        mailbox=SandboxMailbox(client, keyring),
         replies=Replies(client),
         limits=LimitReader(client, limits, fences),
         fences=fences,

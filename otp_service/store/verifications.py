@@ -208,7 +208,7 @@ class Canceled:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A code that was understood."""
+    """The result of a check."""
 
     status: Status
     reason: CheckFailure | None
@@ -270,7 +270,7 @@ class Refusal(StrEnum):
 
 
 StoreRefusal = RefusedByRule | TooSoon | Ended | WrongLength | Refusal
-"""Everything but success."""
+"""Any answer but success."""
 
 
 def parse_refusal(answer: list[Any]) -> StoreRefusal:
@@ -468,7 +468,7 @@ class Verifications:
         why: bytes | None = self._scripts.run(
             "starts_closed",
             (keys.MIRROR, *map(keys.events, buckets)),
-            (permission.identity, permission.least, self._limits.unrecorded),
+            (permission.identity, permission.min_sequence, self._limits.unrecorded),
         )
         return why.decode() if why else None
 
@@ -483,7 +483,7 @@ class Verifications:
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
     ) -> Checked | StoreRefusal:
-        """Count, compare and consume. A wrong code is a result."""
+        """Count, compare and consume a code in one step. A wrong code is a result, not an error."""
         record = keys.record(bucket, verification_id)
         answer = self._scripts.run(
             "check",

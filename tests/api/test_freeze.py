@@ -7,7 +7,7 @@ from support_installation import BANK_KEY, NUMBER, World
 from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.suppressions import EVERY_APPLICATION, SuppressionSource
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
-from otp_service.ledger.people import Suppressions
+from otp_service.ledger.consents import Suppressions
 from otp_service.services.suppressions import freeze, unfreeze
 from otp_service.store.mirror import Mirror
 

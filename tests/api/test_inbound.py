@@ -20,7 +20,7 @@ from otp_service.domain.numbers import parse_destination, subject_key
 from otp_service.domain.suppressions import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import LedgerUnavailableError
 from otp_service.gateways.base import GatewayError
-from otp_service.ledger.people import Suppressions
+from otp_service.ledger.consents import Suppressions
 from otp_service.ledger.traffic import Inbound
 from otp_service.services import inbound
 from otp_service.services.inbound import inbound_url
@@ -77,7 +77,7 @@ class Phone:
 
     def rows(self, sender: str = NUMBER) -> list[tuple[str, str, str]]:
         """Return what the ledger keeps of messages from a number: application, gateway, meaning."""
-        held = self.context.ledger.people.export(self.context.keyring.pseudonym(sender), None)
+        held = self.context.ledger.subjects.export(self.context.keyring.pseudonym(sender), None)
         return [(one["application"], one["gateway"], one["meaning"]) for one in held.inbound]
 
     def suppressions(self, sender: str = NUMBER) -> list[tuple[str, str, str, bool]]:

@@ -408,7 +408,7 @@ def test_a_ledger_that_is_away_is_told(both, monkeypatch):
         raise LedgerUnavailableError("The ledger does not answer.")
 
     put(both.shop, "/v1/consents", **CONSENT)
-    for part in (both.shop.installation.context.ledger.consents, both.shop.installation.context.ledger.people):
+    for part in (both.shop.installation.context.ledger.consents, both.shop.installation.context.ledger.subjects):
         for name in ("add", "of", "export"):
             if hasattr(part, name):
                 monkeypatch.setattr(type(part), name, away)

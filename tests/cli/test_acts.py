@@ -118,9 +118,9 @@ def test_an_act_that_somebody_put_in_or_changed_is_marked_and_shows(environ, tmp
     run("suppressions", "add", NUMBER, environ=environ)
     run("gateway", "resume", "sandbox", environ=environ)
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as ledger:
-        ledger.execute("DROP TRIGGER acts_fixed")
-        ledger.execute("UPDATE acts SET by = 'cli:sana' WHERE act = 'gateway-resumed'")
-        ledger.execute("INSERT INTO acts VALUES ('x', 1, 'store-fenced', 'cli:sana', '', '')")
+        ledger.execute("DROP TRIGGER operator_actions_fixed")
+        ledger.execute("UPDATE operator_actions SET by = 'cli:sana' WHERE action = 'gateway-resumed'")
+        ledger.execute("INSERT INTO operator_actions VALUES ('x', 1, 'store-fenced', 'cli:sana', '', '')")
 
     assert [(row[0], row[4]) for row in told(environ)] == [
         ("store-fenced", "unknown"),
@@ -130,18 +130,18 @@ def test_an_act_that_somebody_put_in_or_changed_is_marked_and_shows(environ, tmp
     assert "Not all of this is as it was recorded" in run("audit", "acts", environ=environ).stderr
     verified = run("audit", "verify", environ=environ)
     assert verified.exit_code == 1
-    assert re.search("the row [0-9a-f]{32} of acts was changed", verified.stdout)
-    assert "the row x of acts has no entry in the chain" in verified.stdout
+    assert re.search("the row [0-9a-f]{32} of operator_actions was changed", verified.stdout)
+    assert "the row x of operator_actions has no entry in the chain" in verified.stdout
 
 
 def test_an_act_that_somebody_removed_shows(environ, tmp_path):
     run("suppressions", "add", NUMBER, environ=environ)
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as ledger:
-        ledger.execute("DELETE FROM acts")
+        ledger.execute("DELETE FROM operator_actions")
     verified = run("audit", "verify", environ=environ)
 
     assert verified.exit_code == 1
-    assert re.search("the row [0-9a-f]{32} of acts is gone, and no purge took it", verified.stdout)
+    assert re.search("the row [0-9a-f]{32} of operator_actions is gone, and no purge took it", verified.stdout)
 
 
 @pytest.mark.parametrize("command", [["limits", "reset", NUMBER], ["guard", "unblock", "--number", NUMBER]])

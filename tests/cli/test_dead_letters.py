@@ -183,7 +183,9 @@ def test_who_put_letters_back_is_an_act_with_how_many_were_meant(environ, shop):
     given_up(shop)
     assert command(environ, "redrive", "--all").exit_code == 0
     assert command(environ, "redrive", "--all").exit_code == 0, "there is nothing more to put back"
-    found = [one for one in shop.context.ledger.acts.between(None, None, 1000) if one.act == "messages-redriven"]
+    found = [
+        one for one in shop.context.ledger.operator_actions.between(None, None, 1000) if one.act == "messages-redriven"
+    ]
 
     assert [(one.by, one.application, one.about) for one in found[-1:]] == [
         (operator_login(), "shop", "dead letters: 2")

@@ -124,9 +124,9 @@ def test_an_application_is_made_once_and_changed(ledger):
     changed = ledger.applications.change("club", '{"a":3}', BY)
 
     assert (made.settings, changed.settings, changed.created) == ('{"a":1}', '{"a":3}', made.created)
-    assert ledger.applications.named("club") == changed
+    assert ledger.applications.find("club") == changed
     assert ledger.applications.change("none", "{}", BY) is None
-    assert ledger.applications.named("none") is None
+    assert ledger.applications.find("none") is None
 
 
 def test_of_many_that_make_the_same_application_at_once_one_does(ledger):

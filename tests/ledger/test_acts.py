@@ -9,14 +9,14 @@ from otp_service.domain.suppressions import Suppression, SuppressionScope, Suppr
 from otp_service.errors import ConflictError, NameTakenError, StoreUnavailableError
 from otp_service.ledger.database import LedgerDefectError
 from otp_service.ledger.ledger import Ledger
-from otp_service.ledger.schema import acts
+from otp_service.ledger.schema import operator_actions
 
 BY = "cli:ali"
 KEY = ApiKey("ak_1", "shop", "sha256:1", frozenset({KeyScope.VERIFY}))
 
 
 def told(ledger: Ledger) -> list[tuple[str, str, str, str]]:
-    return [(one.act, one.by, one.application, one.about) for one in ledger.acts.between(None, None, 100)]
+    return [(one.act, one.by, one.application, one.about) for one in ledger.operator_actions.between(None, None, 100)]
 
 
 def test_keys_and_applications_leave_who_changed_them(ledger: Ledger):
@@ -52,17 +52,17 @@ def test_what_was_not_done_is_not_told(ledger: Ledger):
 
 
 def test_an_act_is_in_the_audit_chain(ledger: Ledger):
-    ledger.acts.add(OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali", about="number"))
+    ledger.operator_actions.add(OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali", about="number"))
     (link,) = ledger.audit.links(0, 10)
 
-    assert (link.entry.table, link.digest) == ("acts", link.entry.digest)
-    assert not any(ledger.audit.strangers(0, 10).values())
+    assert (link.entry.table, link.digest) == ("operator_actions", link.entry.digest)
+    assert not any(ledger.audit.unlinked_rows(0, 10).values())
 
 
 def test_what_is_done_elsewhere_is_recorded_around_it_if_it_came_to_anything(ledger: Ledger):
     act = OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali")
-    assert (ledger.acts.around(act, lambda: 0), told(ledger)) == (0, [])
-    assert ledger.acts.around(act, lambda: 3) == 3
+    assert (ledger.operator_actions.perform(act, lambda: 0), told(ledger)) == (0, [])
+    assert ledger.operator_actions.perform(act, lambda: 3) == 3
 
     assert told(ledger) == [("limits-reset", "cli:ali", "", "")]
     assert [one.entry.sequence for one in ledger.audit.links(0, 10)] == [1]
@@ -73,7 +73,7 @@ def test_what_failed_and_may_have_been_done_is_recorded(ledger: Ledger):
         raise StoreUnavailableError("away")
 
     with pytest.raises(StoreUnavailableError):
-        ledger.acts.around(OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali"), fails)
+        ledger.operator_actions.perform(OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali"), fails)
 
     assert len(told(ledger)) == 1
 
@@ -82,29 +82,29 @@ def test_an_act_is_recorded_with_what_says_anything_new_and_with_nothing_else(le
     entry = Suppression("p" * 22, "shop", SuppressionScope.ALL, SuppressionSource.OPERATOR)
     for _ in range(2):
         ledger.suppressions.add([entry], OperatorActionEntry(OperatorAction.SUPPRESSION_ADDED, "cli:ali", "shop"))
-    ledger.people.erase("p" * 22, None, OperatorActionEntry(OperatorAction.SUBJECT_ERASED, "cli:ali"))
+    ledger.subjects.erase("p" * 22, None, OperatorActionEntry(OperatorAction.SUBJECT_ERASED, "cli:ali"))
 
     assert [one[0] for one in told(ledger)] == ["suppression-added", "subject-erased"]
 
 
 def test_it_cannot_be_changed(ledger: Ledger):
-    ledger.acts.add(OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali"))
+    ledger.operator_actions.add(OperatorActionEntry(OperatorAction.LIMITS_RESET, "cli:ali"))
     with pytest.raises(LedgerDefectError, match="never changed"), ledger.database.write() as connection:
-        connection.execute(update(acts).values(by="cli:sana"))
+        connection.execute(update(operator_actions).values(by="cli:sana"))
 
     assert told(ledger) == [("limits-reset", "cli:ali", "", "")]
 
 
 def test_a_time_has_its_acts_alone(ledger: Ledger):
-    at = ledger.acts.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, "cli:ali")).at
+    at = ledger.operator_actions.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, "cli:ali")).at
 
-    assert len(ledger.acts.between(at, at + 1, 10)) == 1
-    assert ledger.acts.between(at + 1, None, 10) == ()
-    assert ledger.acts.between(None, at, 10) == ()
-    assert ledger.acts.between(None, None, 0) == ()
+    assert len(ledger.operator_actions.between(at, at + 1, 10)) == 1
+    assert ledger.operator_actions.between(at + 1, None, 10) == ()
+    assert ledger.operator_actions.between(None, at, 10) == ()
+    assert ledger.operator_actions.between(None, None, 0) == ()
 
 
 def test_a_long_login_is_cut(ledger: Ledger):
-    ledger.acts.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, "cli:" + "x" * 100))
+    ledger.operator_actions.add(OperatorActionEntry(OperatorAction.MIRROR_REBUILT, "cli:" + "x" * 100))
 
     assert len(told(ledger)[0][1]) == 64

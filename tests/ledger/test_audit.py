@@ -15,7 +15,7 @@ def fill(ledger: Ledger) -> None:
     ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.suppressions.add([Suppression(NUMBER, "shop", SuppressionScope.ALL, SuppressionSource.API)])
     ledger.inbound.record("message", NUMBER, "shop", "first", Meaning.STOP)
-    ledger.people.erase(NUMBER, "shop")
+    ledger.subjects.erase(NUMBER, "shop")
 
 
 def test_whatever_is_recorded_has_an_entry(ledger: Ledger) -> None:
@@ -28,7 +28,7 @@ def test_whatever_is_recorded_has_an_entry(ledger: Ledger) -> None:
     }  # fmt: skip
     assert all(one.digest == one.entry.digest for one in links), "what an erasure took is in no digest"
     assert ledger.audit.head().sequence == 8
-    assert not any(ledger.audit.strangers(0, 10).values())
+    assert not any(ledger.audit.unlinked_rows(0, 10).values())
 
 
 def test_each_link_is_over_the_one_before(ledger: Ledger) -> None:

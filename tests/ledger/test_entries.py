@@ -16,8 +16,8 @@ from otp_service.domain.keyring import Keyring
 from otp_service.domain.mirror import NumberState
 from otp_service.domain.suppressions import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.audit import SignedHead
+from otp_service.ledger.consents import LIFT_KNOWN
 from otp_service.ledger.database import LedgerDefectError
-from otp_service.ledger.people import LIFT_KNOWN
 from otp_service.ledger.retention import Purge
 from otp_service.ledger.schema import AUDIT, consents, suppressions
 
@@ -69,11 +69,11 @@ def test_where_a_freeze_was_lifted_is_told_for_a_day_and_what_lifts_nothing_is_n
 
 def test_a_freeze_is_among_what_changed_and_among_all_numbers(ledger):
     """So that it is caught up with, and mirrored anew, where Redis did not hear of it."""
-    begin = ledger.mirrored.head()
+    begin = ledger.mirror_source.head()
     ledger.suppressions.add([entry(scope=FROZEN)])
-    head = ledger.mirrored.head()
+    head = ledger.mirror_source.head()
 
-    for changes in (ledger.mirrored.since(begin, 10), ledger.mirrored.all_after("", 10, head)):
+    for changes in (ledger.mirror_source.since(begin, 10), ledger.mirror_source.all_after("", 10, head)):
         assert [(one.pseudonym, one.frozen) for one in changes.numbers] == [(NUMBER, {"shop"})]
 
 
@@ -120,20 +120,20 @@ def test_what_an_erasure_takes_may_become_empty_and_not_be_changed(ledger, table
 
 
 def test_changes_are_told_in_their_order_and_in_pieces(ledger):
-    numbers, place = [f"{i:022d}" for i in range(7)], ledger.mirrored.head()
+    numbers, place = [f"{i:022d}" for i in range(7)], ledger.mirror_source.head()
     for one in numbers:
         ledger.suppressions.add([entry(one)])
     ledger.suppressions.add([entry("m" * 22, scope=MARKETING)])
     seen = []
     while True:
-        changes = ledger.mirrored.since(place, 3)
+        changes = ledger.mirror_source.since(place, 3)
         seen += [one.pseudonym for one in changes.numbers]
         if changes.upto == place:
             break
         place = changes.upto
 
     assert seen == numbers
-    assert place == ledger.mirrored.head()
+    assert place == ledger.mirror_source.head()
     assert place.sequence == 8
 
 
@@ -142,8 +142,8 @@ def test_all_numbers_that_the_mirror_has_to_know_are_told_in_pieces(ledger):
         ledger.suppressions.add([entry(one * 22)])
     ledger.consents.add(Consent("d" * 22, "shop", "login", EVIDENCE))
     ledger.suppressions.add([entry("e" * 22, scope=MARKETING)])
-    first = ledger.mirrored.all_after("", 3, ledger.mirrored.head())
-    rest = ledger.mirrored.all_after(first.numbers[-1].pseudonym, 3, ledger.mirrored.head())
+    first = ledger.mirror_source.all_after("", 3, ledger.mirror_source.head())
+    rest = ledger.mirror_source.all_after(first.numbers[-1].pseudonym, 3, ledger.mirror_source.head())
 
     assert [one.pseudonym[0] for one in (*first.numbers, *rest.numbers)] == ["a", "b", "c", "d"]
 
@@ -152,12 +152,12 @@ def test_whoever_reads_up_to_a_place_has_seen_all_changes_before_it(ledger):
     """A place is given out under a lock: otherwise a reader could see 2, note it, and never hear of 1."""
     stop, seen = threading.Event(), []
 
-    begin = ledger.mirrored.head()
+    begin = ledger.mirror_source.head()
 
     def follow():
         place = begin
-        while not stop.is_set() or place.sequence < ledger.mirrored.head().sequence:
-            changes = ledger.mirrored.since(place, 50)
+        while not stop.is_set() or place.sequence < ledger.mirror_source.head().sequence:
+            changes = ledger.mirror_source.since(place, 50)
             seen.extend(one.pseudonym for one in changes.numbers)
             place = changes.upto
 
@@ -185,7 +185,7 @@ def test_what_says_nothing_new_is_not_recorded_again(ledger):
     second = ledger.suppressions.add([again, entry(reason="list of 2026-11", until=4_000_000_000_000)])
 
     assert (first.new, second.new) == (1, 0)
-    assert second.place == first.place == ledger.mirrored.head()
+    assert second.place == first.place == ledger.mirror_source.head()
     assert len(ledger.suppressions.of(NUMBER)) == 1
 
 
@@ -226,7 +226,7 @@ def test_a_place_whose_entry_was_purged_is_still_in_the_history(ledger):
     """Nobody said anything for years: the mirror stands where the audit chain has no entries any more."""
     signer = Keyring({"k1": b"r" * 31 + b"1"}, b"p" * 31 + b"1").signer
     ledger.suppressions.add([entry()])
-    place = ledger.mirrored.head()
+    place = ledger.mirror_source.head()
     ledger.traffic.record([event("delivery.sent")])
     head = ledger.audit.head()
     ledger.audit.sign(SignedHead(head, signer.sign(head.signed)))
@@ -235,7 +235,7 @@ def test_a_place_whose_entry_was_purged_is_still_in_the_history(ledger):
     assert ledger.audit.link_at(place.entry) is None
     ledger.suppressions.add([entry(OTHER)])
 
-    changes = ledger.mirrored.since(place, 10)
+    changes = ledger.mirror_source.since(place, 10)
     assert changes is not None
     assert [one.pseudonym for one in changes.numbers] == [OTHER]
-    assert not ledger.mirrored.has(replace(place, link="0" * 64)), "another history"
+    assert not ledger.mirror_source.has(replace(place, link="0" * 64)), "another history"

@@ -24,7 +24,7 @@ def test_a_message_is_new_once(ledger):
 def test_a_repetition_changes_nothing_of_what_is_kept(ledger):
     record(ledger)
     record(ledger, application="bank", meaning=Meaning.START)
-    (kept,) = ledger.people.export(NUMBER, None).inbound
+    (kept,) = ledger.subjects.export(NUMBER, None).inbound
 
     assert (kept["application"], kept["gateway"], kept["meaning"]) == ("shop", "primary", "stop")
     assert kept["received"] > 0

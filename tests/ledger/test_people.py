@@ -21,7 +21,7 @@ def _filled(ledger: Ledger) -> None:
 
 def test_an_export_holds_all_of_an_application_and_nothing_of_another(ledger):
     _filled(ledger)
-    held = ledger.people.export(NUMBER, "shop")
+    held = ledger.subjects.export(NUMBER, "shop")
 
     assert [one.id for one in held.verifications] == ["vf_1"]
     assert [one["type"] for one in held.verifications[0].events] == ["verification.started", "delivery.sent"]
@@ -31,7 +31,7 @@ def test_an_export_holds_all_of_an_application_and_nothing_of_another(ledger):
 
 def test_an_export_of_an_operator_holds_all(ledger):
     _filled(ledger)
-    held = ledger.people.export(NUMBER, None)
+    held = ledger.subjects.export(NUMBER, None)
 
     assert [one.id for one in held.verifications] == ["vf_1", "vf_2"]
     assert {one.application for one in held.consents} == {"shop", "bank"}
@@ -39,8 +39,8 @@ def test_an_export_of_an_operator_holds_all(ledger):
 
 def test_an_erasure_leaves_what_a_dispute_needs_and_says_why(ledger):
     _filled(ledger)
-    done = ledger.people.erase(NUMBER, "shop")
-    held = ledger.people.export(NUMBER, "shop")
+    done = ledger.subjects.erase(NUMBER, "shop")
+    held = ledger.subjects.export(NUMBER, "shop")
 
     assert done.erased == {"consents": 1, "suppressions": 1, "inbound": 0}
     assert done.kept == {"verifications": 1, "consents": 1, "suppressions": 1, "events": 2}
@@ -50,7 +50,7 @@ def test_an_erasure_leaves_what_a_dispute_needs_and_says_why(ledger):
     assert [one.reason for one in held.suppressions] == [""]
     assert [one.reason for one in ledger.suppressions.of(NUMBER, "bank")] == ["by phone"]
     assert [one["reason"] for one in held.erasures] == [done.reason]
-    assert ledger.people.export(NUMBER, "bank").consents[0].evidence == EVIDENCE
+    assert ledger.subjects.export(NUMBER, "bank").consents[0].evidence == EVIDENCE
 
 
 def test_an_erasure_leaves_the_reason_of_what_the_holder_said_which_is_in_our_words(ledger):
@@ -58,14 +58,14 @@ def test_an_erasure_leaves_the_reason_of_what_the_holder_said_which_is_in_our_wo
         [Suppression(NUMBER, "shop", SuppressionScope.ALL, SuppressionSource.INBOUND, "wrote stop")]
     )
 
-    assert ledger.people.erase(NUMBER, None).erased["suppressions"] == 0
+    assert ledger.subjects.erase(NUMBER, None).erased["suppressions"] == 0
     assert [one.reason for one in ledger.suppressions.of(NUMBER)] == ["wrote stop"]
 
 
 def test_what_was_erased_does_not_come_back_with_the_same_consent(ledger):
     ledger.consents.add(Consent(NUMBER, "shop", "login", EVIDENCE))
-    ledger.people.erase(NUMBER, None)
-    ledger.traffic.record([agreed(place=ledger.mirrored.head().sequence)])
+    ledger.subjects.erase(NUMBER, None)
+    ledger.traffic.record([agreed(place=ledger.mirror_source.head().sequence)])
     recorded, _ = ledger.consents.add(Consent(NUMBER, "shop", "login", EVIDENCE))
 
     assert recorded is None
@@ -74,6 +74,6 @@ def test_what_was_erased_does_not_come_back_with_the_same_consent(ledger):
 
 def test_an_erasure_takes_no_suppression_away(ledger):
     _filled(ledger)
-    ledger.people.erase(NUMBER, None)
+    ledger.subjects.erase(NUMBER, None)
 
     assert mirrored(ledger).suppressed == {"shop": None, "bank": None}

@@ -18,11 +18,9 @@ from otp_service.domain.events import Event
 from otp_service.domain.keyring import Signer
 from otp_service.domain.retention import RetentionDays
 from otp_service.domain.suppressions import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
-from otp_service.ledger import people as consent_entries
-from otp_service.ledger import people as suppression_entries
-from otp_service.ledger import retention, schema
+from otp_service.ledger import consents, retention, schema
 from otp_service.ledger.ledger import Ledger, open_ledger
-from otp_service.ledger.retention import BETWEEN, RULES, Purge
+from otp_service.ledger.retention import PURGE_INTERVAL, RULES, Purge
 from otp_service.settings.sections import RetentionSettings
 
 NOW = 1_795_000_000_000
@@ -232,7 +230,7 @@ def test_at_no_moment_of_a_purge_does_anything_hold_that_did_not_or_the_other_wa
     before = NOW - days * DAY
     consents, suppressions = _tell(ledger, history)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retention, "LOOK", 1)
+        patch.setattr(retention, "SCAN_BATCH", 1)
         for data, table, holding in (
             (schema.CONSENTS, schema.consents, _consents_in_force),
             (schema.SUPPRESSIONS, schema.suppressions, _suppressed),
@@ -305,13 +303,13 @@ def _survivors(told: list[dict[str, Any]], before: int) -> list[int]:
 
 def _consents_in_force(ledger: Ledger) -> set[Any]:
     with ledger.database.read() as connection:
-        found = consent_entries.last_consents(connection, ("a", "b", PSEUDONYM))
+        found = consents.last_consents(connection, ("a", "b", PSEUDONYM))
     return {(one.pseudonym, one.application, one.purpose) for one in found if not one.withdrawn}
 
 
 def _suppressed(ledger: Ledger) -> set[Any]:
     with ledger.database.read() as connection:
-        found = list(suppression_entries.latest(connection, ("a", "b", PSEUDONYM)))
+        found = list(consents.current_suppressions(connection, ("a", "b", PSEUDONYM)))
     return {(one.pseudonym, one.application, one.scope) for one in found if one.is_active(NOW)}
 
 
@@ -321,7 +319,7 @@ def _suppressed(ledger: Ledger) -> set[Any]:
 def test_others_have_their_turn_after_each_batch_and_the_proof_tells_the_sum(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH", 3)
+    monkeypatch.setattr(retention, "DELETE_BATCH", 3)
     for place in range(7):
         put(ledger, schema.events, id=f"event-{place}", at=1)
     counts = []
@@ -336,7 +334,7 @@ def test_others_have_their_turn_after_each_batch_and_the_proof_tells_the_sum(
 
 
 def test_entries_go_a_little_at_a_time_too(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "BATCH", 3)
+    monkeypatch.setattr(retention, "DELETE_BATCH", 3)
     for place in range(1, 9):
         put(ledger, schema.consents, **entry(place, withdrawn=True))
 
@@ -346,7 +344,7 @@ def test_entries_go_a_little_at_a_time_too(ledger: Ledger, monkeypatch: pytest.M
 def test_a_purge_that_is_cut_off_has_written_down_exactly_what_it_did(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH", 3)
+    monkeypatch.setattr(retention, "DELETE_BATCH", 3)
     for place in range(7):
         put(ledger, schema.inbound, id=f"message-{place}", received=1)
     next(ledger.purges.run(Purge(schema.INBOUND, LONG_AGO, NOW, SIGNER)))
@@ -361,14 +359,14 @@ def test_a_purge_that_finds_nothing_leaves_no_trace(ledger: Ledger) -> None:
 
     assert rows(ledger, schema.purges) == []
     assert ledger.purges.latest(schema.TRAFFIC) is None
-    assert ledger.purges.began() is None
+    assert ledger.purges.last_began() is None
 
 
 def test_entries_among_many_of_another_table_are_found_in_few_steps(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Consents and suppressions have their numbers from one count."""
-    monkeypatch.setattr(retention, "LOOK", 2)
+    monkeypatch.setattr(retention, "SCAN_BATCH", 2)
     for place in (1, 500, 501, 1000):
         put(ledger, schema.suppressions, **entry(place, lifted=True))
 
@@ -380,18 +378,18 @@ def test_entries_among_many_of_another_table_are_found_in_few_steps(
 
 
 def test_a_purge_is_due_once_an_hour(ledger: Ledger) -> None:
-    moments = [0, 1, BETWEEN - 1, BETWEEN, BETWEEN + 1, 2 * BETWEEN]
+    moments = [0, 1, PURGE_INTERVAL - 1, PURGE_INTERVAL, PURGE_INTERVAL + 1, 2 * PURGE_INTERVAL]
 
-    assert [ledger.purges.take_turn(NOW + moment) for moment in moments] == [True, False, False, True, False, True]
-    assert ledger.purges.began() == NOW + 2 * BETWEEN
+    assert [ledger.purges.claim_turn(NOW + moment) for moment in moments] == [True, False, False, True, False, True]
+    assert ledger.purges.last_began() == NOW + 2 * PURGE_INTERVAL
 
 
 def test_a_clock_that_was_far_ahead_does_not_stop_purges_and_one_that_is_a_little_behind_makes_no_second(
     ledger: Ledger,
 ) -> None:
-    assert ledger.purges.take_turn(NOW + 365 * DAY)
-    assert ledger.purges.take_turn(NOW)
-    assert not ledger.purges.take_turn(NOW - 1000)
+    assert ledger.purges.claim_turn(NOW + 365 * DAY)
+    assert ledger.purges.claim_turn(NOW)
+    assert not ledger.purges.claim_turn(NOW - 1000)
 
 
 def test_of_many_processes_exactly_one_has_the_turn(ledger: Ledger) -> None:
@@ -399,7 +397,7 @@ def test_of_many_processes_exactly_one_has_the_turn(ledger: Ledger) -> None:
 
     def try_it(hour: int) -> bool:
         together.wait()
-        return ledger.purges.take_turn(NOW + hour * BETWEEN)
+        return ledger.purges.claim_turn(NOW + hour * PURGE_INTERVAL)
 
     with ThreadPoolExecutor(8) as pool:
         for hour in range(5):
@@ -426,7 +424,7 @@ def _fly(ledger: Ledger) -> None:
                     for scope in SuppressionScope
                 ]
             )
-    ledger.people.erase(PSEUDONYM, None)
+    ledger.subjects.erase(PSEUDONYM, None)
     put(ledger, schema.inbound, received=NOW)
 
 

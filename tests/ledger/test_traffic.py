@@ -14,11 +14,11 @@ from otp_service.errors import ConsentOutdatedError
 from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger
 from otp_service.ledger.schema import events
-from otp_service.ledger.traffic import Past
+from otp_service.ledger.traffic import RecordedVerification
 
 
-def _past(ledger: Ledger) -> tuple[Past, ...]:
-    return ledger.people.export(NUMBER, None).verifications
+def _past(ledger: Ledger) -> tuple[RecordedVerification, ...]:
+    return ledger.subjects.export(NUMBER, None).verifications
 
 
 STORY = (
@@ -97,7 +97,7 @@ def test_a_consent_that_came_with_a_start_is_recorded_with_its_evidence(ledger):
     recorded = ledger.traffic.record([agreed(place=0)])
     (entry,) = ledger.consents.of(NUMBER, "shop", "login")
 
-    assert recorded.place == ledger.mirrored.head()
+    assert recorded.place == ledger.mirror_source.head()
     assert entry.evidence == EVIDENCE
     assert mirrored(ledger).consents == {("shop", "login"): (True, 0, EVIDENCE.given)}
 
@@ -113,7 +113,7 @@ def said(ledger) -> int:
 
 
 def test_a_withdrawal_is_the_later_one_although_the_consent_was_recorded_after_it(ledger):
-    start = agreed(place=ledger.mirrored.head().sequence)
+    start = agreed(place=ledger.mirror_source.head().sequence)
     _, place = ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.traffic.record([start])
 
@@ -135,7 +135,7 @@ def test_a_consent_that_is_sent_with_each_start_is_recorded_once(ledger):
     every = [agreed(f"vf_{i}") for i in range(3)]
     first, later = ledger.traffic.record(every[:2]), ledger.traffic.record(every[2:])
 
-    assert (first.place, later.place) == (ledger.mirrored.head(), None)
+    assert (first.place, later.place) == (ledger.mirror_source.head(), None)
     assert len(ledger.consents.of(NUMBER, "shop", "login")) == 1
 
 
@@ -171,10 +171,10 @@ def test_the_application_whose_message_a_number_got_last_is_known(ledger):
         started("vf_5", 5000), event("delivery.sent", "vf_5", 5100, gateway="FIRST"),
     ])  # fmt: skip
 
-    assert ledger.traffic.answered(NUMBER, "first", 0) == ("bank", 2000)
-    assert ledger.traffic.answered(NUMBER, "firs_", 0) == ("shop", 4000)
-    assert ledger.traffic.answered(NUMBER, "first", 2001) is None
-    assert ledger.traffic.answered("x" * 22, "first", 0) is None
+    assert ledger.traffic.last_sender(NUMBER, "first", 0) == ("bank", 2000)
+    assert ledger.traffic.last_sender(NUMBER, "firs_", 0) == ("shop", 4000)
+    assert ledger.traffic.last_sender(NUMBER, "first", 2001) is None
+    assert ledger.traffic.last_sender("x" * 22, "first", 0) is None
 
 
 def test_a_consent_of_a_start_that_a_restored_ledger_has_not_come_to_yet_ends_before_what_follows(ledger):
@@ -196,10 +196,10 @@ def test_an_erasure_and_a_recorder_at_once_leave_no_address(ledger):
     """Whichever is first, the other one sees it."""
     for turn in range(20):
         number = f"{turn:022d}"
-        start = agreed(f"vf_{turn}", number=number, place=ledger.mirrored.head().sequence)
+        start = agreed(f"vf_{turn}", number=number, place=ledger.mirror_source.head().sequence)
         with ThreadPoolExecutor(2) as pool:
             recorded = pool.submit(ledger.traffic.record, [start])
-            pool.submit(ledger.people.erase, number, "shop").result()
+            pool.submit(ledger.subjects.erase, number, "shop").result()
             recorded.result()
 
         assert ledger.consents.of(number, "shop", "login")[0].evidence.address_prefix == ""
@@ -209,7 +209,7 @@ def test_an_erasure_and_a_recorder_at_once_leave_no_address(ledger):
 def test_an_erasure_before_a_consent_is_recorded_takes_the_address_of_its_own_application_alone(
     ledger, erased_for, address
 ):
-    ledger.people.erase(NUMBER, erased_for)
+    ledger.subjects.erase(NUMBER, erased_for)
     ledger.traffic.record([agreed()])
 
     assert ledger.consents.of(NUMBER, "shop", "login")[0].evidence.address_prefix == address

@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import insert
 
 from otp_service.errors import ConfigurationError, LedgerUnavailableError
-from otp_service.ledger.database import MIGRATIONS, Database, LedgerDefectError, current, is_behind, upgrade
+from otp_service.ledger.database import MIGRATIONS, Database, LedgerDefectError, current_migration, is_behind, upgrade
 from otp_service.ledger.ledger import open_ledger
 from otp_service.ledger.migrations import STEPS
 from otp_service.ledger.schema import METADATA, head
@@ -28,14 +28,18 @@ def test_the_steps_are_those_of_alembic(ledger):
 
     assert [*reversed(steps)] == [*STEPS]
     with ledger.database.read() as connection:
-        assert current(ledger.database) == MigrationContext.configure(connection).get_current_revision() == STEPS[-1]
+        assert (
+            current_migration(ledger.database)
+            == MigrationContext.configure(connection).get_current_revision()
+            == STEPS[-1]
+        )
 
 
 def test_a_ledger_is_behind_until_it_has_come_to_the_last_step(tmp_path, monkeypatch):
     database = Database(f"sqlite:///{tmp_path / 'ledger.db'}", 5.0)
     with database.write() as connection:
         connection.exec_driver_sql("CREATE TABLE unrelated (id INTEGER)")
-    assert (current(database), is_behind(database)) == (None, True)
+    assert (current_migration(database), is_behind(database)) == (None, True)
 
     upgrade(database)
     assert not is_behind(database)
@@ -45,10 +49,10 @@ def test_a_ledger_is_behind_until_it_has_come_to_the_last_step(tmp_path, monkeyp
 
 
 def test_to_upgrade_again_changes_nothing(ledger):
-    before = ledger.mirrored.head()
+    before = ledger.mirror_source.head()
     ledger.upgrade()
 
-    assert ledger.mirrored.head() == before
+    assert ledger.mirror_source.head() == before
     assert not ledger.behind()
 
 

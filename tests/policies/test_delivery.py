@@ -252,9 +252,9 @@ def test_it_is_not_asked_again_while_the_message_waits_for_a_gateways_turn(still
     shop.deliver()
     for _ in range(3):
         assert len(shop.held) == 1
-        shop.renew()
+        shop.go_on()
     still_world.advance(2.1)
-    shop.renew()
+    shop.go_on()
 
     assert (shop.held, shop.sent()) == ([], ["sandbox"] * 2)
     assert [question.number for question in judge.questions] == [NUMBER, "+923001234568"]

@@ -33,7 +33,7 @@ from otp_service.bootstrap import Installation
 from otp_service.domain.gateway_health import CallResult
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.store import keys
-from otp_service.store.outbox import GROUP, Job
+from otp_service.store.outbox import CONSUMER_GROUP, Job
 
 COUNT = 8
 """Processes."""
@@ -182,7 +182,7 @@ def test_what_a_dead_worker_held_is_taken_over_by_one(
 ) -> None:
     """One that claims makes it young again: within its time nobody else does."""
     held = Counter(job.entry for job in _jobs(shop, 20))
-    eventually(lambda: len(valkey.client.xpending_range(queue(), GROUP, "-", "+", 20, idle=SILENT)) == 20)
+    eventually(lambda: len(valkey.client.xpending_range(queue(), CONSUMER_GROUP, "-", "+", 20, idle=SILENT)) == 20)
     owners = racers.race(claim, [f"worker-{one}" for one in range(COUNT)])
 
     assert Counter(entry for entries in owners for entry in entries) == held

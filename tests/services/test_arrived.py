@@ -168,7 +168,7 @@ def test_a_receipt_while_the_message_waits_for_the_next_gateways_turn_spares_the
     _reported(shop, sender, "first", status)
     frozen.advance(1)
     with capture_logs() as lines:
-        sender.renew()
+        sender.go_on()
 
     assert sender.sent() == ["first"]
     assert [each[2:4] for each in story(shop, one)] == [("first", status)]

@@ -18,7 +18,7 @@ from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import api_key_hash
 from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import UnauthenticatedError
-from otp_service.ledger.audit import Link, SignedHead, Wanted
+from otp_service.ledger.audit import ChainLink, DisputeFilter, SignedHead
 from otp_service.ledger.retention import RULES, Purge
 from otp_service.ledger.schema import api_keys, audit, consents, events, head, suppressions, verifications
 from otp_service.services.access import authenticate
@@ -61,7 +61,7 @@ def fill(context: Context, name: str = "vf_1") -> None:
     ledger.consents.add(Consent(NUMBER, "shop", "login", None))
     ledger.suppressions.add([Suppression(NUMBER, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])
     ledger.inbound.record(f"message of {name}", NUMBER, "shop", "first", Meaning.STOP)
-    ledger.people.erase(NUMBER, "shop")
+    ledger.subjects.erase(NUMBER, "shop")
 
 
 def flaws(context: Context, *outside: SignedHead) -> list[tuple[int, str]]:
@@ -212,7 +212,7 @@ def test_who_can_write_sql_can_let_himself_in_and_the_chain_does_not_show_it(fil
 
 def test_how_a_verification_ended_is_proven_by_its_events_alone(filled: Context) -> None:
     tamper(filled, lambda connection: connection.execute(update(verifications).values(status="approved", ended=1)))
-    made = make_dispute_pack(filled, Wanted(verification="vf_1"), {})
+    made = make_dispute_pack(filled, DisputeFilter(verification="vf_1"), {})
 
     assert flaws(filled) == []
     assert "status" not in made["rows"][0]["row"]
@@ -227,7 +227,7 @@ def test_a_purge_and_an_erasure_leave_the_chain_as_it_was(filled: Context) -> No
     with time_machine.travel(later / 1000, tick=False):
         for data in RULES:
             list(filled.ledger.purges.run(Purge(data, later - 400 * DAY, later, filled.keyring.signer)))
-        filled.ledger.people.erase(NUMBER, None)
+        filled.ledger.subjects.erase(NUMBER, None)
         progress = AuditProgress()
         found = list(verify_chain(filled, progress))
 
@@ -256,7 +256,7 @@ def test_a_purge_while_the_chain_is_looked_through_is_no_flaw(filled: Context, m
     fill(filled, "vf_9")
     later = filled.ledger.audit.head().at + 4000 * DAY
     monkeypatch.setattr("otp_service.services.audit.BATCH_SIZE", 2)
-    monkeypatch.setattr("otp_service.ledger.retention.BATCH", 3)
+    monkeypatch.setattr("otp_service.ledger.retention.DELETE_BATCH", 3)
     read = filled.ledger.audit.links
     with time_machine.travel(later / 1000, tick=False):
         purge = (
@@ -265,7 +265,7 @@ def test_a_purge_while_the_chain_is_looked_through_is_no_flaw(filled: Context, m
             for gone in filled.ledger.purges.run(Purge(data, later - 3650 * DAY, later, filled.keyring.signer))
         )
 
-        def read_and_purge(after: int, most: int) -> tuple[Link, ...]:
+        def read_and_purge(after: int, most: int) -> tuple[ChainLink, ...]:
             next(purge, None)
             return read(after, most)
 

@@ -65,7 +65,7 @@ class Site:
         self.exported: list[str] = []
 
     def sign(self) -> None:
-        HeadSigner(self.context, 60, lambda one: self.exported.append(head_to_json(self.context, one))).turn()
+        HeadSigner(self.context, 60, lambda one: self.exported.append(head_to_json(self.context, one))).sign_if_due()
 
     def purge(self, at: int) -> None:
         for data in RULES:
@@ -89,7 +89,7 @@ def fill(ledger: Ledger, name: str, number: str = NUMBER) -> None:
     ledger.consents.add(Consent(number, "shop", "login", None))
     ledger.suppressions.add([Suppression(number, "shop", SuppressionScope.ALL, SuppressionSource.API, reason=name)])
     ledger.inbound.record(f"message of {name}", number, "shop", "first", Meaning.STOP)
-    ledger.people.erase(number, "shop", OperatorActionEntry(OperatorAction.SUBJECT_ERASED, "asha", "shop"))
+    ledger.subjects.erase(number, "shop", OperatorActionEntry(OperatorAction.SUBJECT_ERASED, "asha", "shop"))
 
 
 NOW = BEGIN + 700 * DAY
@@ -204,7 +204,7 @@ def one_of(connection: Connection, table: Table) -> Any:
 CHANGES = {
     "verifications": {"purpose": "payment"}, "events": {"gateway": "second"}, "consents": {"locale": "en"},
     "suppressions": {"until": 5}, "inbound": {"meaning": "help"}, "erasures": {"reason": "none"},
-    "purges": {"before": 5}, "acts": {"act": "limits.reset"},
+    "purges": {"before": 5}, "operator_actions": {"action": "limits.reset"},
 }  # fmt: skip
 
 
@@ -427,7 +427,7 @@ def test_an_attack_shows_as_the_security_model_says(
     site: Site, attack: Callable[[Connection], None], shown: Shown
 ) -> None:
     with site.ledger.database.write() as connection:
-        for table in ("consents", "suppressions", "acts", "audit"):
+        for table in ("consents", "suppressions", "operator_actions", "audit"):
             suffix = f" ON {table}" if site.ledger.database.kind == "postgresql" else ""
             connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_fixed{suffix}"))
         attack(connection)
@@ -442,7 +442,7 @@ def test_no_purge_of_the_service_s_own_destroys_what_shows_an_attack(site: Site,
     """He dates rows, or heads, back so that the service itself takes them for old, and signs that they were."""
     moment = {"suppressions": "recorded"}.get(backdate.name, "at")
     with site.ledger.database.write() as connection:
-        for table in ("consents", "suppressions", "acts", "audit"):
+        for table in ("consents", "suppressions", "operator_actions", "audit"):
             suffix = f" ON {table}" if site.ledger.database.kind == "postgresql" else ""
             connection.execute(text(f"DROP TRIGGER IF EXISTS {table}_fixed{suffix}"))
         connection.execute(update(backdate).values({moment: 1000}))

@@ -205,7 +205,7 @@ def test_a_rest_never_takes_more_than_half_of_what_is_left_of_the_code(still_wor
     waits = []
     while not letters(still_world.client):
         sender.deliver(_policy(backoff=(30.0,)))
-        sender.renew(_policy(backoff=(30.0,)))
+        sender.go_on(_policy(backoff=(30.0,)))
         waits.append(shop.context.store.outbox.requeue())
         still_world.advance(max(0, waits[-1]) / 1000)
 
@@ -231,11 +231,11 @@ def test_a_message_that_nobody_takes_while_its_code_lives_is_told_as_expired(sti
     one = shop.start()
     sender.deliver()
     still_world.advance(299.999)
-    sender.renew()
+    sender.go_on()
     assert story(shop, one) == [(1, 1, None, "queued", None)]
     assert letters(still_world.client) == []
     still_world.advance(0.001)
-    sender.renew()
+    sender.go_on()
 
     assert (sender.held, sender.sent()) == ([], [])
     assert story(shop, one) == [(1, 1, None, "expired", "expired")]
@@ -250,7 +250,7 @@ def test_a_message_that_is_held_goes_on_soon_after_an_operator_has_closed_a_brea
     sender.deliver()
     assert [held.milliseconds for held in sender.held] == [MAX_HOLD], "it asks again, however far the turn is"
     shop.context.store.health.close("second")
-    sender.renew()
+    sender.go_on()
 
     assert story(shop, one) == [(1, 1, "second", "sent", None)]
 
@@ -262,7 +262,7 @@ def test_a_message_that_is_held_is_dropped_when_nobody_wants_it_any_more(still_w
     one = shop.start()
     sender.deliver()
     shop.cancel(one)
-    sender.renew()
+    sender.go_on()
 
     assert (sender.held, sender.sent()) == ([], [])
     assert story(shop, one) == [(1, 1, None, "failed", "canceled")]
@@ -463,7 +463,7 @@ def test_one_gateway_that_throttles_is_tried_again_until_the_code_ends(still_wor
     times = []
     for second in range(301):
         before = len(sender.sent())
-        sender.renew(policy)
+        sender.go_on(policy)
         sender.deliver(policy)
         times += [second] * (len(sender.sent()) - before)
         still_world.advance(1)
@@ -483,7 +483,7 @@ def test_messages_wait_in_their_order_for_a_turn_that_is_near(still_world: World
     while sender.held:
         waits.append([round(held.milliseconds, -1) for held in sender.held])
         still_world.advance(sender.held[0].milliseconds / 1000 + 0.001)  # the server's clock runs on within it
-        sender.renew()
+        sender.go_on()
 
     assert waits == [[100, 100], [100]]
     assert [message.verification_id for message in sender.gateways["first"].sent] == ids
@@ -497,12 +497,12 @@ def test_a_message_whose_turn_is_far_stays_in_hand_and_costs_no_dispatch(still_w
     for _ in range(9):
         assert [held.milliseconds for held in sender.held] == [MAX_HOLD]
         still_world.advance(MAX_HOLD / 1000)
-        sender.renew()
+        sender.go_on()
     assert sender.sent() == ["first"]
     assert pending(still_world.client) == 1
     assert still_world.client.zcard(DELAYED) == 0
     still_world.advance(1.001)  # between two looks the server's clock may run on, within its millisecond
-    sender.renew()
+    sender.go_on()
 
     assert sender.sent() == ["first", "first"]
     assert [story(shop, one) for one in ids] == [[(1, 1, "first", "sent", None)]] * 2
@@ -517,7 +517,7 @@ def test_a_turn_that_comes_within_the_rest_is_waited_for_in_hand(still_world: Wo
     (held,) = sender.held
     assert (held.milliseconds, held.job.called) == (900, {"first"})
     still_world.advance(0.9)
-    sender.renew()
+    sender.go_on()
 
     assert sender.sent() == ["first", "second"]
     assert choices(shop, one) == [("first", "configured"), ("second", "fail_over")]

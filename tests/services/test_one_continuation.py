@@ -59,7 +59,7 @@ def _finish(frozen: FrozenValkey, sender: Sender) -> list[tuple[str, str]]:
     """Let workers do all that is to be done; return gateway and channel of each call."""
     for _ in range(12):
         sender.deliver()
-        sender.renew()
+        sender.go_on()
         frozen.advance(10)
     assert waiting(frozen.client) == 0
     assert not frozen.client.exists(DELAYED)
@@ -164,7 +164,7 @@ def test_of_a_call_that_is_made_while_its_forerunner_is_reported_only_its_own_an
 
     def ask_late(*given: Any, **more: Any) -> Any:
         frozen.advance(1)
-        sender.renew()
+        sender.go_on()
         return ask(*given, **more)
 
     verifications.resend = ask_late  # type: ignore[method-assign]

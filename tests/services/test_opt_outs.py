@@ -13,7 +13,7 @@ from otp_service.domain.suppressions import Suppression, SuppressionScope, Suppr
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.gateways.base import FailureKind, InboundMessage, Receipt
-from otp_service.ledger.people import Suppressions
+from otp_service.ledger.consents import Suppressions
 from otp_service.ledger.traffic import Traffic
 from otp_service.services.inbound import handle_message
 from otp_service.services.receipts import ReceiptRecorder, link_reference, record_receipt

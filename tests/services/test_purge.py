@@ -119,7 +119,7 @@ def test_by_hand_it_need_not_be_due(installation: Installation) -> None:
 def test_it_ends_after_the_batch_in_which_it_is_asked_to(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH", 1)
+    monkeypatch.setattr(retention, "DELETE_BATCH", 1)
     wrote(installation, "a", "b", "c")
     asked = iter([*[False] * 5, True])  # one for each rule of the classes before, then the first message
     purging(installation, lambda: next(asked)).purge_if_due()

@@ -283,9 +283,9 @@ def test_a_mirror_is_not_finished_of_a_ledger_that_was_restored_meanwhile(instal
         restored = copy_of_ledger(tmp_path)
         assert restored != copy
         forget(building)
-        monkeypatch.setattr(type(one.context.ledger.mirrored), "all_after", restored_first)
+        monkeypatch.setattr(type(one.context.ledger.mirror_source), "all_after", restored_first)
 
-    all_after = type(one.context.ledger.mirrored).all_after
+    all_after = type(one.context.ledger.mirror_source).all_after
 
     def restored_first(*arguments):
         one.context.ledger.database.close()
@@ -355,11 +355,11 @@ def test_a_ledger_that_is_away_keeps_what_is_known_in_force(install, monkeypatch
     def away(*_):
         raise LedgerUnavailableError("away")
 
-    monkeypatch.setattr(type(one.context.ledger.mirrored), "head", away)
+    monkeypatch.setattr(type(one.context.ledger.mirror_source), "head", away)
     with pytest.raises(LedgerUnavailableError):
         one.context.mirror_sync.refresh()
 
-    assert one.context.mirror_sync.permission(ConsentMode.OFF).least == 0
+    assert one.context.mirror_sync.permission(ConsentMode.OFF).min_sequence == 0
     assert not refused(one)
 
 
@@ -448,7 +448,7 @@ def test_a_process_with_another_ledger_sends_nothing_and_disturbs_nobody(install
         keys={"root": made.root.get_secret_value(), "pseudonym": made.pseudonym.get_secret_value()},
         applications=dict.fromkeys(("shop", "bank"), OPEN),
     )
-    stranger.context.ledger.mirrored.disown()  # the template's ledger has one name
+    stranger.context.ledger.mirror_source.rename()  # the template's ledger has one name
     stranger.context.mirror_sync.refresh()
     with pytest.raises(LedgerUnavailableError):
         begin(stranger, "bank")
@@ -472,7 +472,7 @@ def test_a_process_that_could_not_look_trusts_no_older_mirror_when_redis_is_back
         with pytest.raises(StoreUnavailableError):
             other.context.mirror_sync.refresh()
 
-    assert other.context.mirror_sync.permission(ConsentMode.OFF).least > before
+    assert other.context.mirror_sync.permission(ConsentMode.OFF).min_sequence > before
 
 
 def test_each_state_of_the_mirror_is_told_without_a_change(install):
@@ -484,7 +484,7 @@ def test_each_state_of_the_mirror_is_told_without_a_change(install):
     mirror_sync.refresh()
     mirror.close()
     found.append(mirror_sync.inspect())
-    ledger.mirrored.disown(ledger.mirrored.head().sequence)
+    ledger.mirror_source.rename(ledger.mirror_source.head().sequence)
     found.append(mirror_sync.inspect())
     mirror.drop()
     found.append(mirror_sync.inspect())

@@ -254,7 +254,7 @@ def test_the_calls_that_are_told_are_those_that_were_made(frozen: FrozenValkey, 
             except KeyboardInterrupt:
                 continue
         frozen.advance(chance.choice([1, SILENT, SILENT]))
-        sender.renew()
+        sender.go_on()
 
     slots = Counter[tuple[str, str]]()
     for name in frozen.client.scan_iter(keys.dispatch("00", "*")):

@@ -155,6 +155,6 @@ def test_the_last_resort_waits_for_as_long_as_the_gateway_asked(frozen: FrozenVa
     sender.deliver()
     assert sender.sent() == []
     frozen.advance(66)
-    sender.renew()
+    sender.go_on()
 
     assert choices(shop, one)[-1][0] == "first"

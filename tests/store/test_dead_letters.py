@@ -124,7 +124,7 @@ def test_a_letter_has_all_its_dispatches_again(
     for _ in range(2):
         while not dead.count():
             sending.deliver()
-            sending.renew()
+            sending.go_on()
             frozen.advance(2)
         calls.append(len(sending.gateways["sandbox"].sent))
         dead.redrive(newest(dead))

@@ -7,7 +7,7 @@ from support_installation import NUMBER
 from support_outbox import BUCKET, EVENTS, Scripted, Sender, jobs_of
 
 from otp_service.store import keys
-from otp_service.store.events import EVENT_SPAN, History, Started
+from otp_service.store.events import EVENT_SPAN, History, RecentVerification
 
 DAY = 86_400
 
@@ -28,14 +28,14 @@ def handed_over(shop: Caller) -> str:
     return one
 
 
-def recent(shop: Caller, number: str = NUMBER) -> tuple[Started, ...]:
+def recent(shop: Caller, number: str = NUMBER) -> tuple[RecentVerification, ...]:
     return shop.context.store.history.recent(BUCKET, shop.context.keyring.pseudonym(number))
 
 
 def test_a_number_s_verifications_are_remembered_for_as_long_as_the_events(frozen: FrozenValkey, shop: Caller) -> None:
     one = shop.start()
     frozen.advance(7 * DAY)
-    assert recent(shop) == (Started(one, START),)
+    assert recent(shop) == (RecentVerification(one, START),)
 
     frozen.advance(0.001)
     assert recent(shop) == ()
@@ -61,7 +61,7 @@ def test_the_events_of_those_asked_for_are_told_in_order(frozen: FrozenValkey, s
     one, _other = shop.start(), shop.start()
     frozen.advance(2)
     shop.cancel(one)
-    past = shop.context.store.history.past(BUCKET, {one: START})
+    past = shop.context.store.history.events_of(BUCKET, {one: START})
 
     assert [(event.type, event.at) for event in past.of(one)] == [
         ("verification.started", START),
@@ -74,7 +74,7 @@ def test_the_events_of_those_asked_for_are_told_in_order(frozen: FrozenValkey, s
 @pytest.mark.parametrize("page", [1, 2, 3, 100])
 def test_events_are_read_to_the_end_page_by_page(frozen: FrozenValkey, shop: Caller, page: int) -> None:
     ids = [shop.start() for _ in range(6)]
-    past = history(frozen, page=page).past(BUCKET, dict.fromkeys(ids, START))
+    past = history(frozen, page=page).events_of(BUCKET, dict.fromkeys(ids, START))
 
     assert [len(past.of(one)) for one in ids] == [1] * 6
     assert past.complete
@@ -88,7 +88,7 @@ def test_events_are_read_only_where_they_can_be(frozen: FrozenValkey, shop: Call
         handed_over(shop)
     frozen.advance(2 * DAY)
     last = handed_over(shop)
-    past = history(frozen, page=10, most=3).past(BUCKET, {first: START, last: frozen.now})
+    past = history(frozen, page=10, most=3).events_of(BUCKET, {first: START, last: frozen.now})
 
     assert (len(past.of(first)), len(past.of(last)), past.complete) == (2, 2, True)
 
@@ -97,7 +97,7 @@ def test_a_busy_stream_is_not_read_without_end_and_the_newest_comes_first(frozen
     first = handed_over(shop)
     frozen.advance(EVENT_SPAN / 1000 + 1)
     last = handed_over(shop)
-    past = history(frozen, page=1, most=1).past(BUCKET, {first: START, last: frozen.now})
+    past = history(frozen, page=1, most=1).events_of(BUCKET, {first: START, last: frozen.now})
 
     assert (past.of(first), len(past.of(last)), past.complete) == ((), 1, False)
 
@@ -105,7 +105,7 @@ def test_a_busy_stream_is_not_read_without_end_and_the_newest_comes_first(frozen
 def test_an_event_of_a_later_release_is_read(frozen: FrozenValkey, shop: Caller) -> None:
     one = shop.start()
     frozen.client.xadd(EVENTS, {b"id": one.encode(), b"type": b"new.kind", b"odd": b"\xff"})
-    past = shop.context.store.history.past(BUCKET, {one: START})
+    past = shop.context.store.history.events_of(BUCKET, {one: START})
 
     assert [event.type for event in past.of(one)] == ["verification.started", "new.kind"]
     assert past.of(one)[1].member("odd") == "�"
@@ -119,4 +119,4 @@ def test_what_waits_is_counted_by_application(frozen: FrozenValkey, shop: Caller
     bank.start()
     jobs_of(shop.context, count=1)
 
-    assert shop.context.store.history.waiting() == {"shop": 3, "bank": 1}
+    assert shop.context.store.history.waiting_messages() == {"shop": 3, "bank": 1}

@@ -29,7 +29,7 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.services.delivery import deliver
-from otp_service.store.outbox import GROUP, NO_RETRY, Dropped, LeaseLost, NextStep, Settlement, SettleResult
+from otp_service.store.outbox import CONSUMER_GROUP, NO_RETRY, Dropped, LeaseLost, NextStep, Settlement, SettleResult
 
 DONE = Settlement(NextStep.DONE, DeliveryStatus.SENT, reference="SM1")
 
@@ -512,11 +512,11 @@ def test_consumers_that_died_are_forgotten_and_those_that_hold_something_are_not
     context.store.outbox.sweep(1000)  # before there is a group
     shop.start()
     assert len(jobs_of(context, "holds")) == 1
-    frozen.client.xgroup_createconsumer(queue(), GROUP, "idle")
+    frozen.client.xgroup_createconsumer(queue(), CONSUMER_GROUP, "idle")
     frozen.advance(10)
     context.store.outbox.sweep(5000)
 
-    assert [one["name"] for one in frozen.client.xinfo_consumers(queue(), GROUP)] == [b"holds"]
+    assert [one["name"] for one in frozen.client.xinfo_consumers(queue(), CONSUMER_GROUP)] == [b"holds"]
 
 
 def test_what_cannot_be_read_among_the_delayed_goes_to_the_dead_letters(

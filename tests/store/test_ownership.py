@@ -28,7 +28,7 @@ from support_outbox import (
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.outbox import GROUP, Dropped, Job, LeaseLost, NextStep, Settlement, SettleResult
+from otp_service.store.outbox import CONSUMER_GROUP, Dropped, Job, LeaseLost, NextStep, Settlement, SettleResult
 
 SENT = Settlement(NextStep.DONE, DeliveryStatus.SENT)
 LATER = Settlement(NextStep.RETRY, DeliveryStatus.FAILED, reason="unavailable http 503", delay=1000)
@@ -96,7 +96,7 @@ def test_a_job_that_another_has_brought_to_an_end_is_not_dispatched(
     "lose",
     [
         lambda client: client.delete(queue()),
-        lambda client: client.xgroup_destroy(queue(), GROUP),
+        lambda client: client.xgroup_destroy(queue(), CONSUMER_GROUP),
         lambda client: client.set(queue(), "something else"),
     ],
     ids=["queue", "group", "type"],

@@ -23,7 +23,7 @@ from otp_service.domain.keyring import new_dispatch_id
 from otp_service.errors import NotFoundError, StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.mirror import MirrorQuery
-from otp_service.store.outbox import GROUP
+from otp_service.store.outbox import CONSUMER_GROUP
 from otp_service.store.scripts import PAUSE, library, translate_errors
 
 PATIENCE = 1.5
@@ -336,7 +336,7 @@ def test_a_worker_whose_server_lost_its_data_goes_on_with_what_comes(shop: Calle
 def test_a_group_that_is_not_there_is_the_servers_state_and_no_defect(shop: Caller, server: ValkeyServer) -> None:
     shop.start()
     with pytest.raises(StoreUnavailableError), translate_errors():
-        server.client.xgroup_delconsumer(queue(), GROUP, "worker")
+        server.client.xgroup_delconsumer(queue(), CONSUMER_GROUP, "worker")
 
 
 def test_a_script_that_fails_is_not_swallowed(shop: Caller, server: ValkeyServer) -> None:

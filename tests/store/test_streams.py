@@ -12,7 +12,7 @@ from support_outbox import DEAD, EVENTS, dispatched, jobs_of, queue, settle, wai
 from otp_service.bootstrap import Installation
 from otp_service.errors import BacklogFullError, LedgerUnavailableError
 from otp_service.services.context import Context
-from otp_service.store.outbox import GROUP, Dropped, NextStep, Settlement
+from otp_service.store.outbox import CONSUMER_GROUP, Dropped, NextStep, Settlement
 from otp_service.store.scripts import StreamLimits
 from otp_service.store.store import open_store
 
@@ -149,5 +149,5 @@ def test_a_group_outlives_a_year_without_traffic(frozen: FrozenValkey) -> None:
     frozen.advance(365 * DAY)
     one = shop.start()
 
-    assert [group["name"] for group in frozen.client.xinfo_groups(queue())] == [GROUP.encode()]
+    assert [group["name"] for group in frozen.client.xinfo_groups(queue())] == [CONSUMER_GROUP.encode()]
     assert [job.id for job in jobs_of(context)] == [one]

@@ -8,7 +8,7 @@ from support_outbox import BUCKET, deliver_all, dispatched, jobs_of, pending, qu
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.outbox import GROUP, NextStep, Settlement
+from otp_service.store.outbox import CONSUMER_GROUP, NextStep, Settlement
 
 SILENT = 3_600_000
 """Milliseconds."""
@@ -33,7 +33,7 @@ def _listed(frozen: FrozenValkey, which: str) -> set[str]:
 
 
 def _consumers(frozen: FrozenValkey, name: str) -> set[str]:
-    return {one["name"].decode() for one in frozen.client.xinfo_consumers(name, GROUP)}
+    return {one["name"].decode() for one in frozen.client.xinfo_consumers(name, CONSUMER_GROUP)}
 
 
 def test_a_lane_that_is_empty_is_forgotten_with_all_that_names_it(
@@ -125,9 +125,9 @@ def test_a_worker_that_is_silent_is_forgotten_at_its_time_and_one_that_holds_som
 ) -> None:
     shop.start()
     jobs_of(context, "holds")
-    frozen.client.xgroup_createconsumer(queue(), GROUP, "silent")
+    frozen.client.xgroup_createconsumer(queue(), CONSUMER_GROUP, "silent")
     frozen.advance(SILENT / 1000)
-    frozen.client.xgroup_createconsumer(queue(), GROUP, "fresh")
+    frozen.client.xgroup_createconsumer(queue(), CONSUMER_GROUP, "fresh")
     context.store.outbox.sweep(SILENT)
     assert _consumers(frozen, queue()) == {"holds", "silent", "fresh"}
     frozen.advance(0.001)
@@ -160,7 +160,7 @@ def test_a_lane_that_has_lost_its_group_stays_and_stops_nobody(
 ) -> None:
     shop.start()
     jobs_of(context)
-    frozen.client.xgroup_destroy(queue(), GROUP)
+    frozen.client.xgroup_destroy(queue(), CONSUMER_GROUP)
     context.store.outbox.sweep(SILENT)
 
     assert queues(frozen.client) == [queue()]

@@ -11,7 +11,7 @@ from support_outbox import BUCKET, deliver_all, jobs_of, pending, queue, waiting
 
 from otp_service.services.context import Context
 from otp_service.store import keys
-from otp_service.store.outbox import GROUP
+from otp_service.store.outbox import CONSUMER_GROUP
 
 STARTS = range(28)
 """Where the turns may begin: all that differ, with four queues of a kind at most."""
@@ -201,7 +201,7 @@ def _in_hands(client: redis.Redis) -> Counter[bytes]:
     """Return how many jobs each worker holds, over all queues."""
     held = Counter[bytes]()
     for name in client.scan_iter("otp:{*}:outbox:*"):
-        for consumer in client.xinfo_consumers(name, GROUP) if client.xinfo_groups(name) else ():
+        for consumer in client.xinfo_consumers(name, CONSUMER_GROUP) if client.xinfo_groups(name) else ():
             held[consumer["name"]] += consumer["pending"]
     return +held
 
@@ -229,7 +229,7 @@ def test_a_thousand_messages_in_many_lanes_delay_anothers_by_one_round(
         monkeypatch.setattr("secrets.randbelow", lambda _, start=start: start)
         taken = [job.application for job in flooded.store.outbox.take(f"worker-{start}", 5)]
         places.add(taken.index("bank"))
-        frozen.client.xgroup_destroy(queue("bank"), GROUP)  # its message is new again
+        frozen.client.xgroup_destroy(queue("bank"), CONSUMER_GROUP)  # its message is new again
         _list(frozen.client, queue("bank"))
 
     assert max(places) <= 4

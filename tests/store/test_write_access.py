@@ -187,7 +187,7 @@ def test_he_can_have_the_ledger_record_what_never_happened(shop: Caller, client:
     client.xadd(keys.events("00"), {"type": "verification.approved", **told, "reason": ""})
     record_events(shop.context)
 
-    (past,) = shop.context.ledger.people.export(number, "shop").verifications
+    (past,) = shop.context.ledger.subjects.export(number, "shop").verifications
     assert (past.id, past.status) == (one, "approved")
 
 

@@ -14,7 +14,7 @@ from support_worker import Journal, working
 from otp_service.bootstrap import Installation
 from otp_service.domain.messages import Message
 from otp_service.gateways.base import Accepted
-from otp_service.store.outbox import GROUP
+from otp_service.store.outbox import CONSUMER_GROUP
 
 THREADS = 3
 DEAD = b"dead"
@@ -47,7 +47,7 @@ def installation(real_world: World) -> Installation:
 
 def _held(valkey: ValkeyServer) -> dict[bytes, int]:
     """Return how many jobs each worker holds."""
-    found = valkey.client.xinfo_consumers(queue(), GROUP)
+    found = valkey.client.xinfo_consumers(queue(), CONSUMER_GROUP)
     return {one["name"]: one["pending"] for one in found if one["pending"]}
 
 
@@ -82,7 +82,13 @@ def test_a_worker_that_is_busy_takes_nothing_over(
         shop.start()
         assert len(jobs_of(installation.context, DEAD.decode())) == 1
         valkey.client.xclaim(
-            queue(), GROUP, DEAD, 0, [one["message_id"] for one in _pending(valkey, DEAD)], idle=60_000, justid=True
+            queue(),
+            CONSUMER_GROUP,
+            DEAD,
+            0,
+            [one["message_id"] for one in _pending(valkey, DEAD)],
+            idle=60_000,
+            justid=True,
         )
         time.sleep(1.5)
         held = _held(valkey)
@@ -94,4 +100,4 @@ def test_a_worker_that_is_busy_takes_nothing_over(
 
 
 def _pending(valkey: ValkeyServer, consumer: bytes) -> list[dict[str, bytes]]:
-    return list(valkey.client.xpending_range(queue(), GROUP, "-", "+", 10, consumername=consumer))
+    return list(valkey.client.xpending_range(queue(), CONSUMER_GROUP, "-", "+", 10, consumername=consumer))

@@ -14,7 +14,7 @@ from support_worker import Journal, working
 
 from otp_service.bootstrap import Installation
 from otp_service.store import keys
-from otp_service.store.outbox import GROUP
+from otp_service.store.outbox import CONSUMER_GROUP
 
 QUEUES = 100
 WATCHED = 3
@@ -34,7 +34,7 @@ def _make_empty_lanes(client: redis.Redis) -> None:
     with client.pipeline(transaction=False) as pipeline:
         for place in range(QUEUES):
             name = queue(f"shop-{place}")
-            pipeline.xgroup_create(name, GROUP, "0", mkstream=True)
+            pipeline.xgroup_create(name, CONSUMER_GROUP, "0", mkstream=True)
             pipeline.hset(keys.queues(BUCKET), name, 1)
             pipeline.sadd(keys.ready(BUCKET), name)
         pipeline.execute()

@@ -35,7 +35,7 @@ def recorder(shop: Caller):
 
 
 def held(shop: Caller):
-    return shop.context.ledger.people.export(shop.context.keyring.pseudonym(NUMBER), "shop")
+    return shop.context.ledger.subjects.export(shop.context.keyring.pseudonym(NUMBER), "shop")
 
 
 def test_what_happened_gets_into_the_ledger(shop, recorder):
@@ -111,7 +111,7 @@ def test_a_recorder_that_is_stopped_first_records_what_has_happened(shop):
 
 
 def _past(shop, to):
-    return shop.context.ledger.people.export(shop.context.keyring.pseudonym(to), "shop").verifications
+    return shop.context.ledger.subjects.export(shop.context.keyring.pseudonym(to), "shop").verifications
 
 
 def test_an_event_that_cannot_be_understood_is_kept_as_it_is_and_holds_up_no_other(shop, recorder, world):

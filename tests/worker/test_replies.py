@@ -121,7 +121,7 @@ def test_a_reply_that_a_retired_key_sealed_is_dropped(world, shop):
 
 
 def test_of_too_many_replies_the_oldest_go(shop, monkeypatch):
-    monkeypatch.setattr("otp_service.store.inbox.MOST", 2)
+    monkeypatch.setattr("otp_service.store.outbox.MAX_WAITING_REPLIES", 2)
     for application in ("one", "two", "three"):
         queue_reply(shop.context, Reply("sandbox", application, NUMBER, "sms", "en", Meaning.STOP))
     taken = [shop.context.store.replies.take() for _ in range(3)]

@@ -44,7 +44,7 @@ def test_a_worker_that_stood_still_before_the_dispatch_sends_nothing_when_it_goe
         stopped.wait_until_it_stands_still()
         service.launch_worker()
         eventually(lambda: moment(service, one), 3 * PATIENCE)  # it starts, and waits until the job is left alone
-        stopped.renew()
+        stopped.go_on()
         eventually(lambda: "message_overtaken" in stopped.log())
         eventually(lambda: _was_sent(service, one))
 

@@ -1,5 +1,6 @@
 -- Wrong codes for one number, in one application, over all verifications: windows, waits that grow, and a lock after many
--- in a row. Kept: a run for each trust, `row` (all of them since an approval), and `ends` (when the lock ends).
+-- in a row. Kept: a run for known and one for unknown devices, `row` (all of them since an
+-- approval), and `ends` (when the lock ends).
 local guesses = {}
 
 -- Notes what stands against a guess now, the windows apart.
@@ -52,7 +53,7 @@ function guesses.wrong(guessing)
   states.write(guessing.keys.guesses, kept, ruleset.lifetimes.guesses)
 end
 
--- An approval ends the runs of its own trust, and the row of all; the number is known from now on, and the context.
+-- An approval ends the run of its own kind of device, and the row of all; the number is known from now on, and the context.
 function guesses.approved(guessing)
   for _, part in ipairs({ 'guesses', 'cooldown' }) do
     local kept = guessing.kept[part]

@@ -1,10 +1,10 @@
 -- The health of gateways, shared by all workers: a breaker, the operator's rate, the calls in flight.
 --
--- A gateway's hash holds, while the breaker is open, `until` (when it lets a probe through), `open_for` (how long it
--- blocks), `probe` (the dispatch that tries it) and `probing` (until when that is waited for), `probed` (when it was
--- tried last), `opened_by` (who opened it by opened_by); while it is closed, `since`, `calls`, `bad` (of this window) and `run` (bad
--- ones in a row). `paused` and `pause` are about throttling, `turn` about the rate; `refusal` and `refused` tell why and
--- when it refused our account. Times and lengths in milliseconds.
+-- A gateway's hash holds, while the breaker is open, `until` (when it lets a probe through), `open_for` (for how
+-- long it was opened), `probe` (the dispatch that tries it), `probing` (until when its outcome is waited for), `probed` (when
+-- it was tried last) and `opened_by` (the operator who opened it); while it is closed, `since`, `calls`, `bad` (of this
+-- window) and `run` (bad ones in a row). `paused` and `pause` are about throttling, `turn` about the rate; `refusal` and
+-- `refused` tell why and when it refused our account. Times and lengths in milliseconds.
 local health = {}
 
 local DAY, PATIENCE, IN_FLIGHT_AGAIN, LAST_RESORT = 86400000, 1000, 50, 10000
@@ -36,7 +36,7 @@ function health.wait(one)
 end
 
 -- Returns for how long an open breaker must be respected although no other gateway is left; nil when it is not
--- for that: opened by opened_by, or not open.
+-- for that: opened by an operator, or not open.
 function health.last_resort(one)
   if not one['until'] or one.opened_by then return nil end
   return math.max(0, (one.probed or 0) + LAST_RESORT - now, (one.probing or 0) - now, (one.paused or 0) - now)

@@ -59,8 +59,8 @@ local function wait_for(limit, most)
   return (limit.previous and sliding_wait or moving_wait)(limit, most)
 end
 
--- Tests a window for somebody; spends nothing. A unknown_device leaves some of it to those who are known, and behind a new fence
--- only half of it may be used for messages. Returns the milliseconds until one more event fits, 0 when it does; how many
+-- Tests a window; spends nothing. An unknown device leaves some of it to known ones, and behind a new fence only half of
+-- it may be used for messages. Returns the milliseconds until one more event fits, 0 when it does; how many
 -- there are (a moving window keeps no more than it allows), and how many it may hold.
 function limits.test(limit, unknown_device)
   local whole = unknown_device and limit.for_unknown or limit.amount

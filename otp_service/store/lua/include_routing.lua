@@ -48,10 +48,10 @@ local function choice(first, one)
   return (first.called or first.out or first.here > one.here) and 'fail_over' or 'already_tried'
 end
 
--- Returns the gateway to call and why, or nil and the milliseconds until one may be free, -1 when all were called
--- since the job was taken, nil when each has answered the message with too many errors. First comes what was called least for this message, then least for the verification,
--- then the route's order. When breakers keep all of them shut, one of them is tried all the same now and then: not
--- while another is only held back by its rate, for its turn comes.
+-- Returns the gateway to call and why; or nil and the milliseconds until one may be free, -1 when all were called since
+-- the job was taken; or nil alone when each has answered the message with too many errors. First comes what was called
+-- least for this message, then least for the verification, then the route's order. When all breakers are open, one of
+-- the gateways is tried all the same now and then, but not while another only waits for its rate.
 function routing.choose(gateways)
   local first, wait, limited = gateways[1], -1, false
   local order = {}

@@ -1,8 +1,8 @@
--- Waits that grow with each event in a row. A run is kept for each trust, of those who are known and of strangers, as
--- length and time of the last event: what strangers do makes nobody wait who is known.
+-- Waits that grow with each event in a row. A run is kept for known and for unknown devices, as length and time of the
+-- last event: what unknown devices do makes no known one wait.
 local waits = {}
 
--- Returns the milliseconds that a trust has to wait now, and the length of its run.
+-- Returns the milliseconds to wait now for a device of this trust, and the length of its run.
 function waits.left(rule, kept, trust)
   local run = kept[trust]
   if not run or now - run[2] >= rule.reset_after then return 0, 0 end

@@ -8,7 +8,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-_NEVER_CHANGED = ("consents", "suppressions", "acts", "audit")
+_NEVER_CHANGED = ("consents", "suppressions", "operator_actions", "audit")
 
 
 def upgrade() -> None:
@@ -176,15 +176,15 @@ def _duties() -> None:
 
 def _audit() -> None:
     op.create_table(
-        "acts",
+        "operator_actions",
         Column("id", String(64), primary_key=True),
         Column("at", BigInteger, nullable=False),
-        Column("act", String(64), nullable=False),
+        Column("action", String(64), nullable=False),
         Column("by", String(64), nullable=False),
         Column("application", String(64), nullable=False),
         Column("about", String(64), nullable=False),
     )
-    op.create_index("acts_by_age", "acts", ["at"])
+    op.create_index("operator_actions_by_age", "operator_actions", ["at"])
     op.create_table(
         "audit",
         Column("sequence", BigInteger, primary_key=True, autoincrement=False),
@@ -216,7 +216,7 @@ def _refuse_changes(table: str) -> None:
         "suppressions": (
             "sequence", "pseudonym", "application", "scope", "lifted", "source", "until", "recorded",
         ),
-        "acts": ("id", "at", "act", "by", "application", "about"),
+        "operator_actions": ("id", "at", "action", "by", "application", "about"),
         "audit": ("sequence", "at", "table", "row", "digest", "link"),
     }[table]  # fmt: skip
     different = " OR ".join(f'NEW."{column}" IS DISTINCT FROM OLD."{column}"' for column in columns)

@@ -1,4 +1,4 @@
-"""Consents, suppressions and freezes in the ledger."""
+"""Consents, suppressions and freezes in the ledger, and the states of numbers that the mirror is made of."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -35,19 +35,18 @@ from otp_service.ledger.database import (
 from otp_service.ledger.schema import audit, consents, suppressions
 from otp_service.ledger.schema import head as head_table
 
-# One that came with a start is recorded some time after it. It counts from the place that the ledger had come to at
-# the start: a withdrawal that was recorded in between is the later one of the two. A consent that was not given after
-# all that had been said before it says nothing new, and is not recorded: nobody agrees again by evidence that is sent
-# again.
+# A consent that came with a start is recorded later, but counts from the ledger's place at the start: a withdrawal that
+# was recorded in between is the later word. A consent that was not given after every word before it is not recorded:
+# sending old evidence again renews nothing.
 
-NOTHING = Evidence("", "", "", "", 0, "")
+NO_EVIDENCE = Evidence("", "", "", "", 0, "")
 """What a withdrawal shows."""
-ORDER = (consents.c.counts_from, consents.c.sequence)
+CONSENT_ORDER = (consents.c.counts_from, consents.c.sequence)
 """In which entries follow each other."""
 
 
 class Consents:
-    """What is kept of consents. Raises `LedgerUnavailableError` when the database cannot serve."""
+    """Recorded consents. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,7 +67,7 @@ class Consents:
             & (consents.c.purpose == purpose)
         )
         with self._database.read() as connection:
-            rows = connection.execute(select(consents).where(wanted).order_by(*ORDER)).all()
+            rows = connection.execute(select(consents).where(wanted).order_by(*CONSENT_ORDER)).all()
         return tuple(map(entry_of, rows))
 
 
@@ -76,7 +75,7 @@ def add_consent(connection: Connection, entry: Consent) -> tuple[Consent | None,
     """Do what `Consents.add` does, as a part of more."""
     recorded, place = record_consent(connection, (entry,))
     if not recorded:
-        last = _of_each(connection, (entry.pseudonym,))[entry.about][-1]
+        last = _by_purpose(connection, (entry.pseudonym,))[entry.about][-1]
         if entry.evidence is None or last.evidence is None or not entry.evidence.repeats(last.evidence):
             raise ConsentOutdatedError("The person has said something since this consent was given.")
     return (recorded[0] if recorded else None), place
@@ -89,7 +88,7 @@ def first_seen(connection: Connection, entry: Consent) -> int:
     """
     seen = (
         one.recorded
-        for (_, application, _), entries in _of_each(connection, (entry.pseudonym,)).items()
+        for (_, application, _), entries in _by_purpose(connection, (entry.pseudonym,)).items()
         if application == entry.application
         for one in entries
         if entry.evidence and one.evidence and one.evidence.repeats(entry.evidence)
@@ -100,9 +99,9 @@ def first_seen(connection: Connection, entry: Consent) -> int:
 def record_consent(connection: Connection, entries: Sequence[Consent]) -> tuple[list[Consent], LedgerPosition]:
     """Record the entries that say anything new; return them, and the place of the last one in the ledger."""
     last, recorded = advance_head(connection, 0), now()
-    known, new = _of_each(connection, [one.pseudonym for one in entries]), list[Consent]()
+    known, new = _by_purpose(connection, [one.pseudonym for one in entries]), list[Consent]()
     for entry in entries:
-        stamped = _stamped(entry, last + len(new), recorded, known[entry.about])
+        stamped = _stamp(entry, last + len(new), recorded, known[entry.about])
         if stamped:
             known[entry.about].append(stamped)
             new.append(stamped)
@@ -114,7 +113,7 @@ def record_consent(connection: Connection, entries: Sequence[Consent]) -> tuple[
     return new, read_head(connection)
 
 
-def _stamped(entry: Consent, place: int, recorded: int, known: Iterable[Consent]) -> Consent | None:
+def _stamp(entry: Consent, place: int, recorded: int, known: Iterable[Consent]) -> Consent | None:
     """Return an entry as it is recorded next after a place; ``None`` when it says nothing new.
 
     A start that saw a place to come saw a ledger that was lost, and this is an older copy of it: nobody can tell what
@@ -133,7 +132,7 @@ def _stamped(entry: Consent, place: int, recorded: int, known: Iterable[Consent]
 
 
 def _row(entry: Consent, sequence: int) -> dict[str, Any]:
-    evidence = entry.evidence or NOTHING
+    evidence = entry.evidence or NO_EVIDENCE
     return {
         "sequence": sequence,
         "pseudonym": entry.pseudonym,
@@ -152,11 +151,11 @@ def _row(entry: Consent, sequence: int) -> dict[str, Any]:
     }
 
 
-def _of_each(connection: Connection, pseudonyms: Sequence[str]) -> dict[tuple[str, str, str], list[Consent]]:
+def _by_purpose(connection: Connection, pseudonyms: Sequence[str]) -> dict[tuple[str, str, str], list[Consent]]:
     """Return the entries of each number, application and purpose, oldest first."""
     found: dict[tuple[str, str, str], list[Consent]] = defaultdict(list)
     for some in batches(list(dict.fromkeys(pseudonyms))):
-        wanted = select(consents).where(consents.c.pseudonym.in_(some)).order_by(*ORDER)
+        wanted = select(consents).where(consents.c.pseudonym.in_(some)).order_by(*CONSENT_ORDER)
         for entry in map(entry_of, connection.execute(wanted)):
             found[entry.about].append(entry)
     return found
@@ -164,7 +163,7 @@ def _of_each(connection: Connection, pseudonyms: Sequence[str]) -> dict[tuple[st
 
 def last_consents(connection: Connection, pseudonyms: Sequence[str]) -> list[Consent]:
     """Return the entry of each number, application and purpose that is in force, as said when the last of them was."""
-    found = _of_each(connection, pseudonyms).values()
+    found = _by_purpose(connection, pseudonyms).values()
     return [replace(entries[-1], said=max(one.said for one in entries)) for entries in found if entries]
 
 
@@ -206,7 +205,7 @@ class Added:
 
 
 class Suppressions:
-    """What is kept of suppressions. Raises `LedgerUnavailableError` when the database cannot serve."""
+    """Recorded suppressions. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -246,7 +245,7 @@ class Suppressions:
     def of(self, pseudonym: str, application: str | None = None) -> tuple[Suppression, ...]:
         """Return the entries of a number, oldest first: of one application and those of all, or of every one."""
         with self._database.read() as connection:
-            return entries_of(connection, pseudonym, application)
+            return read_suppressions(connection, pseudonym, application)
 
     def in_force(self, pseudonym: str, application: str, scope: SuppressionScope) -> tuple[Suppression, ...]:
         """Return the entries that keep messages back from a number, of exactly this application and scope."""
@@ -258,7 +257,7 @@ class Suppressions:
 def record_suppression(connection: Connection, entries: Sequence[Suppression]) -> Added:
     """Record entries in their order; what says nothing new is left out: a list that is imported again, for example."""
     recorded = now()
-    new = _news(connection, entries, recorded)
+    new = _new_entries(connection, entries, recorded)
     if not new:
         return Added(0, read_head(connection))
     last = advance_head(connection, len(new))
@@ -281,7 +280,9 @@ def record_suppression(connection: Connection, entries: Sequence[Suppression]) -
     return Added(len(new), read_head(connection))
 
 
-def lift_of(connection: Connection, entry: Suppression, sources: Collection[SuppressionSource]) -> Added | None:
+def lift_if_only_from(
+    connection: Connection, entry: Suppression, sources: Collection[SuppressionSource]
+) -> Added | None:
     """Record an entry that lifts, where all that is in force comes from some sources; ``None`` where other things do.
 
     What is judged and what is lifted is the same: until the transaction ends nobody else says anything.
@@ -329,7 +330,7 @@ def record_opt_out(connection: Connection, entry: Suppression, since: int) -> bo
     return record_suppression(connection, (entry,)).new > 0
 
 
-def latest(connection: Connection, pseudonyms: Sequence[str]) -> list[Suppression]:
+def current_suppressions(connection: Connection, pseudonyms: Sequence[str]) -> list[Suppression]:
     """Return what suppresses each of some numbers, for each application and scope; it may have ended."""
     return list(latest_entries(_not_lifted(connection, pseudonyms)))
 
@@ -355,7 +356,7 @@ def lifted_freezes(connection: Connection, pseudonyms: Sequence[str]) -> Mapping
     return lifted
 
 
-def entries_of(connection: Connection, pseudonym: str, application: str | None) -> tuple[Suppression, ...]:
+def read_suppressions(connection: Connection, pseudonym: str, application: str | None) -> tuple[Suppression, ...]:
     """Return the entries of a number, oldest first: of one application and those of all, or of every one."""
     wanted = _in_order().where(suppressions.c.pseudonym == pseudonym)
     if application is not None:
@@ -363,7 +364,7 @@ def entries_of(connection: Connection, pseudonym: str, application: str | None) 
     return tuple(map(_entry, connection.execute(wanted)))
 
 
-def _news(connection: Connection, entries: Sequence[Suppression], moment: int) -> list[Suppression]:
+def _new_entries(connection: Connection, entries: Sequence[Suppression], moment: int) -> list[Suppression]:
     """Return the entries that say anything new: not that which another one says already, for as long."""
     known = defaultdict(list)
     for one in _not_lifted(connection, list(dict.fromkeys(entry.pseudonym for entry in entries))):
@@ -411,8 +412,8 @@ def _entry(row: Row[Any]) -> Suppression:
     )
 
 
-class MirroredNumbers:
-    """The ledger as its mirror sees it. Raises `LedgerUnavailableError` when the database cannot serve."""
+class MirrorSource:
+    """The ledger as the mirror in Redis reads it. Raises `LedgerUnavailableError` when the database cannot serve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -427,7 +428,7 @@ class MirroredNumbers:
         with self._database.read() as connection:
             return has_head(connection, place)
 
-    def disown(self, sequence: int = 0) -> None:
+    def rename(self, sequence: int = 0) -> None:
         """Take the ledger for another one, without a mirror; its changes go on after a number."""
         with self._database.write() as connection:
             rename_ledger(connection, sequence)
@@ -505,7 +506,7 @@ def _numbers_after(pseudonym: str, most: int) -> Select[Any]:
 def _states(connection: Connection, pseudonyms: Sequence[str]) -> tuple[NumberState, ...]:
     suppressed: dict[str, dict[str, int | None]] = defaultdict(dict)
     frozen: dict[str, set[str]] = defaultdict(set)
-    for entry in latest(connection, pseudonyms):
+    for entry in current_suppressions(connection, pseudonyms):
         if entry.scope is SuppressionScope.ALL:
             suppressed[entry.pseudonym][entry.application] = entry.until
         elif entry.scope is SuppressionScope.FROZEN:

@@ -1,9 +1,9 @@
-"""Messages that the sandbox caught, and replies that wait to be sent."""
+"""Messages that sandbox gateways caught."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import cast
 
 import redis
 
@@ -14,7 +14,7 @@ from otp_service.domain.verification import RECORD_GRACE
 from otp_service.store import keys
 from otp_service.store.scripts import server_time, translate_errors
 
-KEPT = 100
+MAX_MESSAGES = 100
 """Messages kept for an application."""
 _KIND = "caught"
 
@@ -34,7 +34,7 @@ class CaughtMessage:
     """Milliseconds since the epoch, by Redis' clock."""
 
 
-class Mailbox:
+class SandboxMailbox:
     """The messages that sandbox gateways caught, by application and by verification."""
 
     def __init__(self, client: redis.Redis, keyring: Keyring) -> None:
@@ -56,7 +56,7 @@ class Mailbox:
             entry = f"{server_time(self._client)} {message.verification_id} ".encode() + sealed
             for key in places:
                 pipeline.lpush(key, entry)
-                pipeline.ltrim(key, 0, KEPT - 1)
+                pipeline.ltrim(key, 0, MAX_MESSAGES - 1)
                 pipeline.expire(key, message.expires_in + RECORD_GRACE)
             pipeline.execute()
 
@@ -84,42 +84,3 @@ class Mailbox:
             to, channel, text, *of_this_release = json.loads(plain)
             sender = of_this_release[0] if of_this_release else None
             yield CaughtMessage(verification_id, to, channel, sender, text, int(at))
-
-
-APART: Final = keys.replied.seconds
-"""Seconds from one reply of a kind, by an application to a number, to the next."""
-LATEST: Final = keys.replies.seconds
-"""Seconds after which a reply that waits is not sent any more."""
-MOST: Final = 1000
-"""Replies that wait at most; older ones go."""
-
-
-class Replies:
-    """The replies that wait. Raises `StoreUnavailableError` when Redis does not answer in time."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
-
-    def spend(self, bucket: str, application: str, pseudonym: str, meaning: str) -> bool:
-        """Tell whether a number may get an application's reply of a kind, and then none for a day, come what may."""
-        place = keys.replied(bucket, application, pseudonym, meaning)
-        with translate_errors():
-            return bool(self._client.set(place, 1, nx=True, ex=APART))
-
-    def put(self, entry: bytes) -> None:
-        """Let a reply wait for a worker."""
-        with translate_errors(), self._client.pipeline(transaction=True) as pipeline:
-            stamp = server_time(self._client)
-            pipeline.lpush(keys.REPLIES, b"%d " % stamp + entry)
-            pipeline.ltrim(keys.REPLIES, 0, MOST - 1)
-            pipeline.expire(keys.REPLIES, LATEST)
-            pipeline.execute()
-
-    def take(self) -> bytes | None:
-        """Return the reply that waits longest, which nobody else gets; ``None`` when none waits."""
-        with translate_errors():
-            while found := cast("bytes | None", self._client.rpop(keys.REPLIES)):
-                stamp, _, entry = found.partition(b" ")
-                if server_time(self._client) - int(stamp) < 1000 * LATEST:
-                    return entry
-        return None

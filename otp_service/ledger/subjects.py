@@ -1,0 +1,152 @@
+"""Export and erasure of what the ledger holds of a number."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select, update
+
+from otp_service.domain.consents import Consent
+from otp_service.domain.mirror import LedgerPosition
+from otp_service.domain.operator_actions import OperatorActionEntry
+from otp_service.domain.suppressions import (
+    EVERY_APPLICATION,
+    HOLDER_SOURCES,
+    Suppression,
+)
+from otp_service.ledger.audit import append_entry, record_action
+from otp_service.ledger.consents import CONSENT_ORDER, entry_of, read_suppressions
+from otp_service.ledger.database import Database, advance_head, now, read_head
+from otp_service.ledger.schema import consents, erasures, events, inbound, suppressions, verifications
+from otp_service.ledger.traffic import RecordedVerification, read_verifications
+
+KEPT_FOR_DISPUTES: Final = (
+    "Kept under a pseudonym to settle disputes: that a message was wanted, sent and paid for, that somebody agreed, "
+    "and that somebody wants no messages."
+)
+_ERASABLE: Final = ("text_version", "source", "address_prefix")
+"""What an erasure takes out of a consent."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectData:
+    """All that is held of a number, within one application or all."""
+
+    verifications: tuple[RecordedVerification, ...]
+    consents: tuple[Consent, ...]
+    suppressions: tuple[Suppression, ...]
+    inbound: tuple[Mapping[str, Any], ...]
+    """Messages from the number: ``application``, ``gateway``, ``meaning``, ``received``."""
+    erasures: tuple[Mapping[str, Any], ...]
+    """What was erased before: ``application``, ``at``, ``reason``, ``kept``, ``erased``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What an erasure did."""
+
+    id: str
+    at: int
+    reason: str
+    """Why the rest was kept."""
+    kept: Mapping[str, int]
+    """Rows, by table."""
+    erased: Mapping[str, int]
+    """Rows or values, by table."""
+    place: LedgerPosition
+    """Its place in the ledger."""
+
+
+class Subjects:
+    """Export and erasure for a number. Raises `LedgerUnavailableError` when the database cannot serve."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def export(self, pseudonym: str, application: str | None) -> SubjectData:
+        """Return all that is held of a number within an application, ``None`` for all."""
+        with self._database.read() as connection:
+            entries = select(consents).where(_mine(consents, pseudonym, application)).order_by(*CONSENT_ORDER)
+            return SubjectData(
+                verifications=read_verifications(connection, pseudonym, application),
+                consents=tuple(map(entry_of, connection.execute(entries))),
+                suppressions=read_suppressions(connection, pseudonym, application),
+                inbound=_rows(
+                    connection, inbound, pseudonym, application, ("application", "gateway", "meaning", "received")
+                ),
+                erasures=_rows(
+                    connection, erasures, pseudonym, application, ("application", "at", "reason", "kept", "erased")
+                ),
+            )
+
+    def erase(self, pseudonym: str, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
+        """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
+
+        An ``act`` is recorded with it. Suppressions stay: to forget them would send messages to somebody who wants
+        none.
+        """
+        with self._database.write() as connection:
+            sequence = advance_head(connection, 1)
+            erased = {
+                "consents": connection.execute(
+                    update(consents)
+                    .where(
+                        _mine(consents, pseudonym, application), or_(*(consents.c[name] != "" for name in _ERASABLE))
+                    )
+                    .values(dict.fromkeys(_ERASABLE, ""))
+                ).rowcount,
+                "suppressions": connection.execute(
+                    update(suppressions)
+                    .where(_mine(suppressions, pseudonym, application), suppressions.c.reason != "")
+                    .where(suppressions.c.source.not_in(HOLDER_SOURCES))  # there the words are ours
+                    .values(reason="")
+                ).rowcount,
+                "inbound": connection.execute(
+                    update(inbound).where(_mine(inbound, pseudonym, application)).values(pseudonym="")
+                ).rowcount,
+            }
+            kept = {
+                table.name: _count(connection, table, _mine(table, pseudonym, application))
+                for table in (verifications, consents, suppressions)
+            }
+            mine = select(verifications.c.id).where(_mine(verifications, pseudonym, application))
+            kept["events"] = _count(connection, events, events.c.verification.in_(mine))
+            name, at = f"er_{secrets.token_hex(16)}", now()
+            row = {
+                "id": name,
+                "pseudonym": pseudonym,
+                "application": application or EVERY_APPLICATION,
+                "place": sequence,
+                "reason": KEPT_FOR_DISPUTES,
+                "kept": json.dumps(kept),
+                "erased": json.dumps(erased),
+                "at": at,
+            }
+            connection.execute(insert(erasures), row)
+            append_entry(connection, erasures, [row])
+            if act is not None:
+                record_action(connection, act)
+            return Erasure(name, at, KEPT_FOR_DISPUTES, kept, erased, read_head(connection))
+
+
+def _mine(table: Table, pseudonym: str, application: str | None) -> ColumnElement[bool]:
+    mine = table.c.pseudonym == pseudonym
+    return mine if application is None else mine & (table.c.application == application)
+
+
+def _count(connection: Connection, table: Table, wanted: ColumnElement[bool]) -> int:
+    return int(connection.execute(select(func.count()).select_from(table).where(wanted)).scalar_one())
+
+
+def _rows(
+    connection: Connection, table: Table, pseudonym: str, application: str | None, names: tuple[str, ...]
+) -> tuple[Mapping[str, Any], ...]:
+    statement = select(*(table.c[name] for name in names)).where(_mine(table, pseudonym, application))
+    found = connection.execute(statement).mappings()
+    return tuple({name: _plain(name, one[name]) for name in names} for one in found)
+
+
+def _plain(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
+    return json.loads(value) if name in {"kept", "erased"} else value
