@@ -8,7 +8,7 @@ from pathlib import Path
 from otp_service.bootstrap import Installation, install, prepare
 from otp_service.cli.doctor import redis_diagnosis
 from otp_service.errors import ConfigurationError, OtpServiceError, StoreUnavailableError
-from otp_service.gateways.base import forget_installed_entry_points
+from otp_service.gateways.plugins import forget_installed_entry_points
 from otp_service.settings import Settings, load_settings
 from otp_service.settings.loader import SERVER_URLS, keep_fixed
 from otp_service.telemetry import metrics

@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from otp_service.domain.messages import Message
-from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, GatewaySettings
+from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError
+from otp_service.gateways.settings import GatewaySettings
 
 
 class ConsoleGateway:

@@ -28,40 +28,43 @@ from otp_service.domain.gateway_health import MAX_RETRY_AFTER
 from otp_service.domain.messages import Message
 from otp_service.gateways.base import FailureKind, GatewayError
 
-# Its thread sleeps until the earliest deadline. What ended by itself before is forgotten when it comes to the top, so
-# that a thousand calls a second wake the thread no more often than one does.
+# --- Deadlines ---
 
 
 class Deadline:
-    """What happens when the time of one call is up, unless it is stopped before."""
+    """An action at a point in time, unless it is stopped before."""
 
     __slots__ = ("_act", "_lock", "deadline")
 
     def __init__(self, deadline: float, act: Callable[[], object], lock: threading.Condition) -> None:
-        """Prepare to ``act`` at a ``deadline`` of the monotonic clock; the ``lock`` is its clock's."""
+        """Prepare to ``act`` at a ``deadline`` of the monotonic clock; the ``lock`` is its timer's."""
         self.deadline = deadline
         self._act: Callable[[], object] | None = act
         self._lock = lock
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing will happen any more."""
+        """Whether it will not act any more."""
         return self._act is None
 
     def stop(self) -> None:
-        """Let nothing happen from now on: when this returns, the alarm has acted completely or never will."""
+        """Cancel it: when this returns, it has acted completely or never will."""
         with self._lock:
             self._act = None
 
     def fire(self) -> None:
-        """Act, once; the clock holds its lock."""
+        """Act, once; the timer holds its lock."""
         act, self._act = self._act, None
         if act is not None:
             act()
 
 
 class DeadlineTimer:
-    """The thread, started by the first alarm, and the alarms that it waits for."""
+    """One thread for all deadlines, started by the first. It sleeps until the earliest.
+
+    A stopped deadline is dropped when it comes to the top, so that a thousand calls a second wake the thread no more
+    often than one does.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -70,16 +73,16 @@ class DeadlineTimer:
         self._thread: threading.Thread | None = None
 
     def set(self, seconds: float, act: Callable[[], object]) -> Deadline:
-        """Return an alarm that acts in so many ``seconds``, in the clock's thread: at once, and raising nothing."""
-        alarm = Deadline(time.monotonic() + seconds, act, self._changed)
+        """Return a deadline in so many ``seconds``. The thread calls ``act``, which is quick and raises nothing."""
+        deadline = Deadline(time.monotonic() + seconds, act, self._changed)
         with self._changed:
-            heapq.heappush(self._deadlines, (alarm.deadline, next(self._order), alarm))
+            heapq.heappush(self._deadlines, (deadline.deadline, next(self._order), deadline))
             if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="clock of calls", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
                 self._thread.start()
-            elif self._deadlines[0][2] is alarm:
+            elif self._deadlines[0][2] is deadline:
                 self._changed.notify()
-        return alarm
+        return deadline
 
     def _run(self) -> None:
         with self._changed:
@@ -95,11 +98,11 @@ class DeadlineTimer:
 
 
 _timers = [DeadlineTimer()]
-"""The one of this process."""
+"""This process' own."""
 
 
 def set_deadline(seconds: float, act: Callable[[], object]) -> Deadline:
-    """Set an alarm at the clock of this process."""
+    """Return a deadline in so many ``seconds``, kept by the timer of this process."""
     return _timers[0].set(seconds, act)
 
 
@@ -115,7 +118,7 @@ _current = threading.local()
 
 
 class TimedCall:
-    """The call that this thread is making, between entering and leaving."""
+    """The call that this thread is making, within ``with``: its deadline, and whether anything was sent."""
 
     def __init__(self, timeout: float) -> None:
         """Prepare a call that ends after ``timeout`` seconds, whatever it is doing."""
@@ -138,11 +141,11 @@ class TimedCall:
             self._deadline.stop()  # before the connection is used again: it must not end the next call
 
     def connected(self) -> None:
-        """Forget what was sent to connect: that was TLS', or for a proxy, and nothing of the request."""
+        """Forget what was sent to connect, by TLS or to a proxy: it was nothing of the request."""
         self.sent = False
 
     def begin_sending(self, connection: socket.socket) -> None:
-        """Note that from now on the provider may know the request; raises `TimeoutError` when it is too late."""
+        """Note that the provider may know the request from now on; raise `TimeoutError` when the time is up."""
         self._socket = connection
         if self.over:
             raise TimeoutError
@@ -157,7 +160,7 @@ class TimedCall:
 
 
 class _TimedConnection(HTTPConnection):
-    """Tells the current call what it does."""
+    """Tells the current call when it connects and sends."""
 
     def connect(self) -> None:
         try:
@@ -188,13 +191,13 @@ _POOLS = {"http": _Pool, "https": _TlsPool}
 
 
 class Session(requests.Session):
-    """One of ``requests`` whose calls are watched. It keeps no cookies, which nothing sends, and sees no redirects.
+    """A session of ``requests`` whose calls have a deadline. It keeps no cookies, and sees no redirects.
 
-    Also where none is followed, the library reads all of a redirect's body first, whatever its size.
+    Even where none is followed, the library would read a redirect's body first, whatever its size.
     """
 
     def __init__(self) -> None:
-        """Prepare; connects to nobody."""
+        """Prepare; opens no connection."""
         super().__init__()
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         for scheme in ("https://", "http://"):
@@ -205,15 +208,15 @@ class Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """What a session needs so that its calls are watched."""
+    """Makes pools whose connections are timed."""
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the library's own
-        """Make the pools, with connections that are watched."""
+        """Make the pools, with timed connections."""
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> urllib3.ProxyManager:  # noqa: ANN401
-        """Return the pools behind a proxy, with connections that are watched."""
+        """Return the pools behind a proxy, with timed connections."""
         manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = _POOLS
         return manager
@@ -223,8 +226,8 @@ def _between_calls(_: logging.LogRecord) -> bool:
     return getattr(_current, "call", None) is None
 
 
-# urllib3 writes down each URL, some at WARNING, and a URL may hold a number, a text and a key. Its levels are
-# whoever's configures logging; a filter on its loggers holds at every level, and for our calls only.
+# urllib3 logs each URL, some at WARNING, and a URL may hold a number, a text and a key. A filter on its loggers holds
+# whatever their levels, and for our calls only.
 for _module in (
     urllib3.connection,
     urllib3.connectionpool,
@@ -235,9 +238,7 @@ for _module in (
     _module.log.addFilter(_between_calls)
 
 
-# ``requests`` does the work. Around it: one session a thread (kept connections), one deadline over connection,
-# request and answer together, and errors without their texts, which would tell the URL with all that is in it.
-
+# --- Calls ---
 MAX_RESPONSE_BYTES = 64 * 1024
 """Bytes of an answer that are read."""
 _DELAY_SECONDS = re.compile(r"[0-9]+", re.ASCII)
@@ -247,7 +248,7 @@ _FAILURES = (requests.RequestException, HTTPError, HTTPException, OSError, Value
 
 
 class HttpCallError(Exception):
-    """There is no answer. Its text never holds anything of the request."""
+    """A call without an answer. The error's text never holds anything of the request."""
 
     def __init__(self, code: str, *, sendable: bool = True, ambiguous: bool = False) -> None:
         """Keep a word for what happened.
@@ -262,7 +263,7 @@ class HttpCallError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What was answered. The ``repr`` shows the status only: answers repeat numbers and texts."""
+    """An answer. The ``repr`` shows the status only: bodies repeat numbers and texts."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -288,7 +289,10 @@ def _seconds_until(date: str) -> float:
 
 
 class HttpClient:
-    """Calls of one gateway or policy. Made once, used by many threads."""
+    """Calls of one gateway or policy: one deadline over connecting, sending and reading. Used by many threads.
+
+    Each thread has a session, and so connections that stay open.
+    """
 
     def __init__(self, timeout: float) -> None:
         """Prepare for calls of at most ``timeout`` seconds each (looking up the host's name apart)."""
@@ -316,7 +320,7 @@ class HttpClient:
                 answer = self._exchange(prepared)
             except _FAILURES as failure:
                 return _failure(failure, call)
-            # What the clock cut short may look like a complete answer: headers and bodies may end with the connection.
+            # What was cut short may look like a complete answer: headers and bodies may end with the connection.
             return _failure(TimeoutError(), call) if call.over else answer
 
     def _exchange(self, prepared: requests.PreparedRequest) -> HttpResponse | HttpCallError:

@@ -21,7 +21,6 @@ from otp_service.gateways.base import (
     FailureKind,
     GatewayContext,
     GatewayError,
-    GatewaySettings,
     InboundForgedError,
     InboundMessage,
     InboundResponse,
@@ -31,6 +30,7 @@ from otp_service.gateways.base import (
     ReceiptRequest,
 )
 from otp_service.gateways.http_client import GatewayClient, HttpResponse, failure_of_status, reference_of
+from otp_service.gateways.settings import GatewaySettings
 
 # After "TwiML Voice: <Say>" and "Text-to-Speech" (https://www.twilio.com/docs/voice/twiml/say and below). A language
 # without a voice of its own that is named beside it is spoken by the account's default voice, which knows few, so each

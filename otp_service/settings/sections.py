@@ -41,15 +41,9 @@ from otp_service.domain.routing import Route
 from otp_service.domain.templates import is_own_link, links_in
 from otp_service.domain.verification import MAX_CODE_LIFE, Channel, Purpose, PurposeKind, Resend
 from otp_service.errors import ConfigurationError, OtpServiceError
-from otp_service.gateways.base import (
-    GATEWAY_KINDS,
-    CountryCode,
-    Gateway,
-    GatewaySettings,
-    PluginKinds,
-    checked_country_code,
-    load_gateway_class,
-)
+from otp_service.gateways.base import GATEWAY_KINDS, Gateway, load_gateway_class
+from otp_service.gateways.plugins import PluginKinds
+from otp_service.gateways.settings import CountryCode, GatewaySettings, checked_country_code
 from otp_service.policies.base import POLICY_KINDS, Policy, PolicySettings, load_policy_class
 from otp_service.settings.sources import KIND_FAULTS, SettingFault, model_faults, plain_sentence, suggestion
 from otp_service.settings.urls import check_ledger_url, check_redis_url, shown_ledger_url

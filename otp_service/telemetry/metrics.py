@@ -22,14 +22,14 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class LabelValues:
-    """The values that labels took so far: a name that nobody expects cannot grow the metrics without end."""
+    """The values that labels took so far, limited, so that unexpected ones cannot grow the metrics without end."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], set[str]] = {}
         self._lock = threading.Lock()
 
     def limit(self, metric: str, label: str, value: str) -> str:
-        """Return the value, or `OTHER` when it may be personal, is malformed, or is one too many."""
+        """Return the value, or `OTHER` when it may be personal, is malformed, or exceeds `MAX_VALUES`."""
         seen = self._seen.get((metric, label), ())
         if value in seen:
             return value
@@ -52,7 +52,7 @@ REGISTRY = CollectorRegistry()
 
 
 class Metric:
-    """A row of the table: a name, what it tells, and its labels, each of which takes few values."""
+    """A metric: its name, what it tells, and its labels."""
 
     kind: ClassVar[str]
 
@@ -70,7 +70,7 @@ class Metric:
 
 
 class Counter(Metric):
-    """Counts what happens; its exposed name ends in ``_total``."""
+    """Counts events; its exposed name ends in ``_total``."""
 
     kind = "counter"
 
@@ -84,7 +84,7 @@ class Counter(Metric):
 
 
 class Histogram(Metric):
-    """Counts times by their length."""
+    """Counts durations in buckets of seconds."""
 
     kind = "histogram"
 
@@ -93,12 +93,12 @@ class Histogram(Metric):
         self._histogram = prometheus_client.Histogram(name, description, labels, buckets=buckets, registry=REGISTRY)
 
     def observe(self, seconds: float, **labels: str) -> None:
-        """Count one that took so long."""
+        """Count one that took so many ``seconds``."""
         self._histogram.labels(*self._values(labels)).observe(seconds)
 
 
 class Gauge(Metric):
-    """Tells how something is, by the last process that looked. Only workers do."""
+    """A current value, as the last process set it. Only workers do."""
 
     kind = "gauge"
 
@@ -109,12 +109,12 @@ class Gauge(Metric):
         )
 
     def set(self, value: float, **labels: str) -> None:
-        """Tell how it is."""
+        """Set the value."""
         values = tuple(self._values(labels))
         (self._gauge.labels(*values) if values else self._gauge).set(value)
 
     def clear(self) -> None:
-        """Tell nothing any more, for what it was told of may have left the configuration."""
+        """Drop all values: what they are about may have left the configuration."""
         self._gauge.clear()
 
 
@@ -240,16 +240,16 @@ METRICS: Final = tuple(one for one in list(globals().values()) if isinstance(one
 
 
 def method_label(method: str) -> str:
-    """Return an HTTP method as it is told: `OTHER` for a word that is none."""
+    """Return an HTTP method as a label: `OTHER` for an unknown one."""
     return method if method in _METHODS else OTHER
 
 
-# With ``PROMETHEUS_MULTIPROC_DIR`` set before `otp_service.telemetry.metrics` is imported, all processes on a host that
-# share the directory are reported together (see `prepare`); without it, this process alone.
+# With ``PROMETHEUS_MULTIPROC_DIR`` set before this module is imported, all processes that share the directory are
+# reported together (see `prepare_directory`); without it, this process alone.
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Media type of `text`."""
+"""Media type of `exposition`."""
 
 
 def prepare_directory(directory: Path) -> dict[str, str]:

@@ -1,1 +1,5 @@
-"""What a package of your own needs to test its gateway."""
+"""The tests that a gateway of your own has to pass; imports pytest, so nothing in production imports this."""
+
+import pytest
+
+pytest.register_assert_rewrite("otp_service.testing.provider", "otp_service.testing.suite")

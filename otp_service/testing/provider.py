@@ -25,13 +25,13 @@ from otp_service.gateways.base import (
     Gateway,
     GatewayContext,
     GatewayError,
-    GatewaySettings,
     InboundMessage,
     InboundSink,
     Mailbox,
     Receipt,
     ReceiptSink,
 )
+from otp_service.gateways.settings import GatewaySettings
 from otp_service.testing.samples import (
     CODE,
     MESSAGE,
@@ -43,11 +43,11 @@ from otp_service.testing.samples import (
 )
 
 MISBEHAVIOUR_SECONDS = 1.6
-"""Seconds for which the stand-in misbehaves: longer than a good gateway waits, and a bad one hangs no suite."""
+"""Seconds for which the provider misbehaves: longer than a good gateway waits, short enough for a bad one."""
 
 
 class Behaviour(StrEnum):
-    """How the stand-in answers."""
+    """How the fake provider answers."""
 
     CANNED = "canned"
     ECHO = "echo"
@@ -86,7 +86,7 @@ class ReceivedRequest:
 
 
 class FakeProvider(ThreadingHTTPServer):
-    """The stand-in; it serves between entering and leaving."""
+    """An HTTP server on a free port, within ``with``."""
 
     daemon_threads = True
 
@@ -110,7 +110,7 @@ class FakeProvider(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing: gateways hang up on a stand-in that misbehaves."""
+        """Say nothing: gateways hang up on a provider that misbehaves."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -172,7 +172,7 @@ _BEHAVIOURS: dict[Behaviour, Callable[[_Handler, FakeProvider, ReceivedRequest],
 
 
 class LeakDetector:
-    """Hears all loggers at every level, and what is printed, while a gateway works."""
+    """Captures all loggers at every level, and what is printed, while a gateway works."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
         self._caplog = caplog
@@ -239,7 +239,7 @@ def secrets(value: Any, path: str = "settings") -> Iterator[tuple[str, str]]:  #
 
 
 class MemoryMailbox:
-    """Where a gateway that catches messages puts them."""
+    """Keeps the messages that a gateway catches."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -250,7 +250,7 @@ class MemoryMailbox:
 
 
 class MemoryReceiptSink:
-    """Where a gateway hands in receipts that do not come over HTTP."""
+    """Keeps the receipts that a gateway passes on."""
 
     def __init__(self) -> None:
         self.receipts: list[tuple[tuple[str, ...], Receipt]] = []
@@ -268,7 +268,7 @@ class MemoryReceiptSink:
 
 
 class MemoryInboundSink:
-    """Where a gateway hands in messages that do not come over HTTP."""
+    """Keeps the messages from people that a gateway passes on."""
 
     def __init__(self) -> None:
         self.messages: list[InboundMessage] = []
@@ -293,7 +293,7 @@ def gateway_context(
 
 
 class GatewayTests:
-    """A gateway, its samples, and a provider to call."""
+    """Fixtures: a gateway, its samples, and a fake provider to call."""
 
     gateway_class: ClassVar[type[Gateway]]
     samples: ClassVar[Path]
@@ -301,7 +301,7 @@ class GatewayTests:
     """Whether it is there to print messages; only for a gateway that production refuses."""
 
     def make_provider(self) -> FakeProvider:
-        """Return a provider of our own that has not started yet; another one for a gateway that speaks no HTTP."""
+        """Return a fake provider, not started yet; override it for a gateway that speaks no HTTP."""
         return FakeProvider()
 
     def arrange(self, exchange: SampleExchange, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,6 @@ from otp_service.gateways.base import (
     Accepted,
     FailureKind,
     GatewayError,
-    GatewaySettings,
     InboundForgedError,
     InboundMessage,
     ProviderRequest,
@@ -29,6 +28,7 @@ from otp_service.gateways.base import (
     SupportsInboundResponse,
     SupportsReceipts,
 )
+from otp_service.gateways.settings import GatewaySettings
 from otp_service.testing.provider import (
     Behaviour,
     FakeProvider,
@@ -67,7 +67,7 @@ TIMEOUT_SLACK = 1.0
 
 
 class SendingTests(GatewayTests):
-    """The promises."""
+    """What it promises when it sends."""
 
     def test_an_exchange_goes_as_sampled(
         self, exchange: SampleExchange, provider: FakeProvider, leaks: LeakDetector, monkeypatch: pytest.MonkeyPatch
@@ -350,11 +350,8 @@ def _with_query(url: str, query: Mapping[str, str]) -> str:
     return urlsplit(url)._replace(query=urlencode(query)).geturl()
 
 
-# ruff: noqa: S101 - a suite asserts
-
-
 class ReceiptTests(GatewayTests):
-    """The promises."""
+    """What it promises of delivery receipts."""
 
     def test_receipts_are_sampled_where_there_are_any(self, file: Samples) -> None:
         """A gateway that reports shows a known status and one that nobody has seen before."""
@@ -430,14 +427,11 @@ class ReceiptTests(GatewayTests):
             return gateway.parse_receipt(request)
 
 
-# ruff: noqa: S101 - a suite asserts
-
-
 REPLY = "No more of <Müller & Söhne>. START?"
 
 
 class InboundTests(GatewayTests):
-    """The promises."""
+    """What it promises of messages from people."""
 
     def test_messages_from_people_are_sampled_where_there_are_any(self, file: Samples) -> None:
         """A gateway that receives messages shows one."""
@@ -518,14 +512,11 @@ class InboundTests(GatewayTests):
             return gateway.parse_inbound(request)
 
 
-# ruff: noqa: S101 - a suite asserts
-
-
 CHANNELS = {"sms", "voice", "whatsapp"}
 
 
 class DescriptionTests(GatewayTests):
-    """The promises."""
+    """What it says of itself, and what its samples have to show."""
 
     def test_it_describes_itself(self) -> None:
         """It has a kind, channels that exist, and settings of the common model."""
@@ -601,12 +592,5 @@ class DescriptionTests(GatewayTests):
         assert_holds_nothing_private(told, settings, "a repr")
 
 
-# ``class TestAcme(GatewayContract): gateway_class, samples = AcmeGateway, Path("acme.toml")`` in a test module is
-# all it takes. Only here does the package import pytest; nothing that runs in production imports this.
-
-for _module in ("bench", "describing", "sending", "reporting", "receiving", "leaks"):
-    pytest.register_assert_rewrite(f"{__name__}.{_module}")
-
-
 class GatewayContract(DescriptionTests, SendingTests, ReceiptTests, InboundTests):
-    """Subclass it, name the gateway and its file of samples, and pytest runs every test of the four parts."""
+    """All tests: ``class TestAcme(GatewayContract): gateway_class, samples = AcmeGateway, Path("acme.toml")``."""

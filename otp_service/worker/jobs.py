@@ -1,4 +1,4 @@
-"""Claim jobs of the outbox, and keep them while they are worked on."""
+"""The jobs that a worker holds: in flight, or waiting for their gateway's turn."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from otp_service.store.outbox import Job, Outbox
 
 
 class InFlight:
-    """The jobs in this worker's hands: some keep a thread busy, the others wait for their turn."""
+    """All jobs that this worker has claimed: some occupy a thread, the others wait."""
 
     def __init__(self) -> None:
         self._jobs: dict[tuple[str, str], Job] = {}
@@ -18,11 +18,11 @@ class InFlight:
 
     @property
     def busy(self) -> int:
-        """How many jobs keep a thread busy."""
+        """How many jobs occupy a thread."""
         return self._busy
 
     def add(self, job: Job) -> bool:
-        """Take a job; tell whether it is new here."""
+        """Add a job; return whether it is new here."""
         with self._changed:
             if (job.queue, job.entry) in self._jobs:
                 return False
@@ -31,19 +31,19 @@ class InFlight:
             return True
 
     def remove(self, job: Job) -> None:
-        """Let a job go that kept a thread busy."""
+        """Remove a job that occupied a thread."""
         with self._changed:
             del self._jobs[job.queue, job.entry]
             self._free_one()
 
     def pause(self, job: Job) -> None:
-        """Keep a job that leaves its thread."""
+        """Free the job's thread; the job stays."""
         with self._changed:
             self._jobs[job.queue, job.entry] = job
             self._free_one()
 
     def resume(self, job: Job) -> None:
-        """Give a job that was paused a thread again."""
+        """Count a thread for a job that was paused."""
         with self._changed:
             self._jobs[job.queue, job.entry] = job
             self._busy += 1
@@ -65,7 +65,7 @@ class InFlight:
 
 
 class Periodic:
-    """Does something at most once in a number of seconds."""
+    """Runs an action at most once in so many seconds."""
 
     def __init__(self, seconds: float, action: Callable[[], None]) -> None:
         self._seconds = seconds
@@ -73,7 +73,7 @@ class Periodic:
         self._next = 0.0
 
     def run_if_due(self) -> None:
-        """Do it if its time has come."""
+        """Run the action if its time has come."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + self._seconds  # also when it fails: the other duties have their turn
@@ -81,7 +81,7 @@ class Periodic:
 
 
 def renew(outbox: Outbox, consumer: str, in_flight: InFlight) -> None:
-    """Tell the store that this worker is alive and still busy with its jobs."""
+    """Renew this worker's claims on its jobs."""
     jobs = in_flight.jobs()
     if jobs:
         outbox.renew(consumer, jobs)
@@ -152,7 +152,7 @@ class HeldJobs:
             )
 
     def take_all(self) -> list[Job]:
-        """Let go of all, and return them."""
+        """Remove and return all jobs."""
         with self._lock:
             jobs = [job for held in self._held.values() for job in held]
             self._held.clear()

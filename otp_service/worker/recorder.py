@@ -1,4 +1,4 @@
-"""The recorder: brings what happened from the event stream into the ledger, at least once: twice does no harm."""
+"""The recorder: copies the event stream into the ledger, at least once; twice does no harm."""
 
 import threading
 
@@ -13,23 +13,23 @@ from otp_service.worker.jobs import Periodic
 BATCH_SIZE = 500
 """Events that are recorded in one transaction."""
 BATCH_INTERVAL = 0.25
-"""Seconds between two batches: each is to be worth its transaction. A consent that came with a start waits as long."""
+"""Seconds between two batches, so that a transaction holds several events; a consent of a start waits as long."""
 _RETRY_DELAY = 1.0
 """Seconds to wait while Redis or the database is away."""
 _CLAIM_AFTER = 15.0
-"""Seconds, beyond those of a transaction, after which events that a recorder took and did not record are taken over."""
+"""Seconds beyond two transactions after which events that another recorder left are claimed."""
 _HOURLY = 3600.0
 _UPKEEP_INTERVAL = 5.0
-"""Seconds between two looks for such events, and between two trimmings."""
+"""Seconds between two claims, and between two trims of the stream."""
 
 _log = get_logger(__name__)
 
 
 class Recorder:
-    """Records in a thread of its own: a slow database must not hold up messages."""
+    """Records events in a thread of its own, so that a slow database does not hold up messages."""
 
     def __init__(self, context: Context, name: str, timeout: float, wait: float) -> None:
-        """Take the name of the worker, the seconds that a transaction may take, and those to wait for events."""
+        """Prepare; ``name`` is the worker's, ``timeout`` of a transaction and ``wait`` for events are in seconds."""
         self._context = context
         self._name = name
         self._events = context.store.events
@@ -44,11 +44,11 @@ class Recorder:
         self._forget = Periodic(_HOURLY, self._events.forget_recorders)
 
     def start(self) -> None:
-        """Begin to record."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Record what has happened, and end."""
+        """Record what is left, and end the thread."""
         self._stop.set()
         self._thread.join()
 
@@ -61,7 +61,7 @@ class Recorder:
             self._stop.wait(BATCH_INTERVAL)
 
     def _run_once(self) -> int:
-        """Record what is there; return how many events that was."""
+        """Record a batch; return its number of events."""
         try:
             if not self._taken:
                 self._taken = self._events.take(self._name, BATCH_SIZE, 0 if self._stop.is_set() else self._wait)
@@ -81,7 +81,7 @@ class Recorder:
         return 0
 
     def _split(self) -> None:
-        """Go on with each of the events of a batch that could not be recorded; leave one that cannot, for later."""
+        """Split a batch that failed into single events; defer one that fails alone."""
         failed, others = self._taken[:1], self._taken[1:]
         if failed and len(failed[0].entries) == 1:
             self._defer_or_set_aside(failed[0])
@@ -89,7 +89,7 @@ class Recorder:
         self._taken = [*parts, *others]
 
     def _defer_or_set_aside(self, batch: EventBatch) -> None:
-        """Leave an event for later that could not be recorded; the second time, keep it as it is."""
+        """Defer an event that could not be recorded; set it aside the second time."""
         (entry,) = batch.entries
         if entry in self._failed and self._set_aside(batch):
             self._failed.discard(entry)
@@ -97,7 +97,7 @@ class Recorder:
             self._failed.add(entry)
 
     def _set_aside(self, batch: EventBatch) -> bool:
-        """Keep an event as it is that cannot be understood, for others wait behind it; tell whether that was done."""
+        """Store an unreadable event raw, so that others can go on; return whether that was done."""
         try:
             self._context.ledger.traffic.keep(batch.events)
             self._events.acknowledge(batch)
@@ -111,7 +111,7 @@ class Recorder:
         self._taken += self._events.claim(self._name, BATCH_SIZE, self._idle)
 
     def _record(self) -> int:
-        """Record what was taken, and forget that it is to be recorded."""
+        """Record what was taken, and acknowledge it."""
         count = 0
         while self._taken:
             batch = self._taken[0]

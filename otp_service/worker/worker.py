@@ -27,24 +27,24 @@ from otp_service.worker.jobs import HeldJobs, InFlight, Periodic, renew
 from otp_service.worker.recorder import Recorder
 
 _PURGE_PERIOD: Final = 60.0
-"""Seconds between two looks whether a purge is due."""
+"""Seconds between two checks whether a purge is due."""
 _PURGE_PAUSE: Final = 0.05
 """Seconds between two batches, in which others can write."""
 
 
 def purge_tasks(installation: Installation, stop: threading.Event) -> PeriodicTasks:
-    """Return the watch that purges until ``stop`` is set; it is not started yet."""
+    """Return the task that purges the ledger, not started; ``stop`` ends a purge between two batches."""
     keeping = installation.settings.retention.days
     purger = Purger(installation.context, keeping, lambda: stop.wait(_PURGE_PAUSE))
     return PeriodicTasks({"purge": purger.purge_if_due}, _PURGE_PERIOD)
 
 
 _AUDIT_HEAD_PERIOD: Final = 30.0
-"""Seconds between two looks whether a head is due."""
+"""Seconds between two checks whether a head is due."""
 
 
 def audit_head_tasks(installation: Installation) -> PeriodicTasks:
-    """Return the watch that signs and exports; it is not started yet."""
+    """Return the task that signs and exports heads of the audit chain, not started."""
     settings, context = installation.settings.audit, installation.context
     outlet = audit_line_writer(settings.export)
 
@@ -53,14 +53,14 @@ def audit_head_tasks(installation: Installation) -> PeriodicTasks:
 
 
 def registration_tasks(installation: Installation) -> PeriodicTasks:
-    """Return the watch that announces; it is not started yet."""
+    """Return the task that announces the end of registrations, not started."""
     return PeriodicTasks({"registrations": RegistrationMonitor(installation.context.sending_rules).check_daily})
 
 
 _log = get_logger(__name__)
 
 _POLL_INTERVAL = 0.5
-"""Seconds between two looks at the world: at the stop event, at claims and at retries that are due."""
+"""Seconds between two checks of the stop event, of claims and of retries."""
 _BUSY_POLL_INTERVAL = 0.2
 """The same while messages are in flight."""
 _HEARTBEAT_INTERVAL = 5
@@ -69,7 +69,7 @@ _SWEEP_INTERVAL = 3600
 
 
 def run(installation: Installation, stop: threading.Event) -> None:
-    """Deliver messages until ``stop`` is set; then finish what is in flight."""
+    """Deliver messages until ``stop`` is set; then finish those in flight."""
     Worker(installation, stop).run()
 
 
@@ -149,7 +149,7 @@ class Worker:
             self._stop.wait(self._poll_interval)
 
     def _wait(self, next_retry: int) -> None:
-        """Wait for something to take, for a retry, or for the turn of a message that is held."""
+        """Wait for a new job, a retry, or the turn of a held one."""
         seconds = min(self._poll_interval, self._held_jobs.seconds_to_next())
         if self._in_flight.busy:  # what is in flight may be held next
             seconds = min(seconds, _BUSY_POLL_INTERVAL)
@@ -178,7 +178,7 @@ class Worker:
                 self._in_flight.resume(following)
 
     def _finish_job(self, job: Job) -> bool:
-        """Bring one job on; tell whether it was brought to an end."""
+        """Deliver one job; return whether it ended, or else is held."""
         held, ended = None, False
         try:
             held = self._deliver_traced(job)
@@ -197,7 +197,7 @@ class Worker:
         return ended
 
     def _deliver_traced(self, job: Job) -> HeldJob | None:
-        """Bring one job on, in the trace of the call that queued it."""
+        """Deliver one job, in the trace of the call that queued it."""
         with tracing.span(
             "deliver", "consumer", job.trace, application=job.application, verification=job.id, message=job.message
         ):
@@ -216,7 +216,7 @@ class Worker:
             metrics.gateway_breaker_open.set(_BREAKER_VALUES[health.state], gateway=name)
 
     def _drain(self) -> None:
-        """Wait for the calls that are being made, their claims renewed; hand back what is held."""
+        """Wait for calls in flight, renewing their claims; hand back what is held."""
         try:
             while self._in_flight.wait_below(1, self._poll_interval):
                 self._heartbeat.run_if_due()
@@ -227,13 +227,13 @@ class Worker:
 
 
 def _new_name() -> str:
-    """Return a name that no worker had before; letters only, so that no log takes it for a number."""
+    """Return a unique name, of letters only, so that redaction leaves it in logs."""
     letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(10))
     return f"{socket.gethostname()}-{letters}"
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Let SIGTERM and SIGINT call ``stop``. To be called in the main thread."""
+    """Let SIGTERM and SIGINT call ``stop``. Call it in the main thread."""
 
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
         stop()
@@ -243,23 +243,23 @@ def stop_on_signals(stop: Callable[[], None]) -> None:
 
 
 class ReloadableWorker:
-    """One shift after the other, in one process.
+    """Runs a worker, and at each reload another one with the new settings, in the same process.
 
-    Not another program in its place (``exec``): between the two nobody would deliver, a Redis that is away at that
-    moment would be the end of it, and who asks for its metrics would find nobody.
+    With ``exec`` instead nobody would deliver meanwhile, a Redis that is away at that moment would end it, and its
+    metrics would be gone.
     """
 
     def __init__(self, first: Installation) -> None:
         self.present = first
-        """What the process works with, or will when the next shift begins."""
+        """What the current worker runs with, or the next one will."""
         self._over = False
         self._end = threading.Event()
-        """Ends the shift."""
+        """Stops the current worker."""
         self._begun = threading.Condition()
         self._count = 0
 
     def run(self) -> None:
-        """Work until `stop`. What a shift has in hand at its end is finished; what it holds back is the next one's."""
+        """Work until `stop`. A worker finishes its jobs in flight; those that it holds go to the next."""
         while installation := self._begin():
             run(installation, self._end)
             installation.close()
@@ -267,12 +267,12 @@ class ReloadableWorker:
                 metrics.gateway_breaker_open.clear()
 
     def stop(self) -> None:
-        """End with this shift. Called by a handler of signals, which may wait for nobody: so it takes no lock."""
+        """Stop for good. Called by a signal handler, so it takes no lock."""
         self._over = True
         self._end.set()
 
     def reload(self, installation: Installation) -> None:
-        """End this shift, and work with another installation; return when that has begun."""
+        """Replace the worker by one of another installation; return once that has begun."""
         with self._begun:
             begun = self._count
             self.present = installation

@@ -9,7 +9,7 @@ from support_installation import tree
 
 from otp_service.cli.process_setup import reload_installation
 from otp_service.errors import ConfigurationError
-from otp_service.gateways import base
+from otp_service.gateways import plugins
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, gateway_kinds, load_gateway_class
 from otp_service.gateways.console import ConsoleGateway
 from otp_service.settings import settings_from
@@ -23,7 +23,7 @@ def installed(monkeypatch):
 
     def install(**claims):
         found = [EntryPoint(name, value, GATEWAY_ENTRY_POINTS) for name, values in claims.items() for value in values]
-        monkeypatch.setattr(base, "installed_entry_points", lambda _group: found)
+        monkeypatch.setattr(plugins, "installed_entry_points", lambda _group: found)
 
     return install
 
@@ -73,7 +73,7 @@ def test_a_kind_cannot_be_taken_over_by_another_package(installed):
 @pytest.fixture
 def _looks_again_afterwards():
     yield
-    base.forget_installed_entry_points()
+    plugins.forget_installed_entry_points()
 
 
 @pytest.mark.usefixtures("_looks_again_afterwards")

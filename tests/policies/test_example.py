@@ -11,7 +11,7 @@ from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, letters
 from support_sources import ROOT
 
-from otp_service.gateways import base as gateways_base
+from otp_service.gateways import plugins
 from otp_service.policies.base import POLICY_ENTRY_POINTS
 
 EXAMPLE = ROOT / "examples" / "policy-package"
@@ -30,7 +30,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch):
         return [*entry_points(group=group), *(one for one in [theirs] if one.group == group)]
 
     monkeypatch.syspath_prepend(EXAMPLE)
-    monkeypatch.setattr(gateways_base, "installed", found)
+    monkeypatch.setattr(plugins, "installed_entry_points", found)
     yield
     sys.modules.pop("denied_numbers", None)
 

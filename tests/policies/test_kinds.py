@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from support_installation import tree
 
 from otp_service.errors import ConfigurationError
-from otp_service.gateways import base as gateways_base
+from otp_service.gateways import plugins
 from otp_service.policies.base import POLICY_ENTRY_POINTS, PolicyContext, PolicySettings, load_policy_class
 from otp_service.settings import settings_from
 
@@ -106,6 +106,6 @@ def test_settings_cannot_be_changed():
 
 def test_a_package_that_brings_no_policy_is_told_what_is_wrong(monkeypatch):
     found = [EntryPoint("acme", "otp_service.policies.base:Verdict", POLICY_ENTRY_POINTS)]
-    monkeypatch.setattr(gateways_base, "installed_entry_points", lambda _group: found)
+    monkeypatch.setattr(plugins, "installed_entry_points", lambda _group: found)
     with pytest.raises(ConfigurationError, match="is not a policy: it lacks kind, Settings, judge"):
         load_policy_class("acme")

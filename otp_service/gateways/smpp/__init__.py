@@ -1,5 +1,5 @@
-"""SMPP 3.4 straight to an operator's SMSC: binds that are kept, a window of submits, and receipts over the same line.
+"""SMPP 3.4 to an operator's SMSC: sessions that stay bound, a window of submits, receipts over the same session.
 
-Built on "Short Message Peer to Peer Protocol Specification v3.4", issue 1.2 (SMPP Developers Forum, 1999); sections
-and appendices that are named here are those of it.
+After "Short Message Peer to Peer Protocol Specification v3.4", issue 1.2 (SMPP Developers Forum, 1999); sections
+and appendices named here are its own.
 """

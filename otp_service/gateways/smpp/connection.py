@@ -1,4 +1,4 @@
-"""SMPP sessions: binding, windows, pace, reconnection."""
+"""SMPP sessions: bind, window, throttling, reconnection."""
 
 import asyncio
 import ssl
@@ -17,14 +17,14 @@ _VERSION = 0x34
 async def connect_and_bind(
     settings: SmppSettings, command: Command, deliver: Callable[[bytes], Awaitable[bool]]
 ) -> Session | GatewayError:
-    """Connect and bind within the time-out; a failure has the status of a bind that was refused."""
+    """Connect and bind within the time-out; return the session, or why there is none."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.timeout
     try:
         secured = ssl.create_default_context() if settings.tls else None
         async with asyncio.timeout_at(deadline):
             reader, writer = await asyncio.open_connection(settings.host, settings.port, ssl=secured)
-    except (OSError, ValueError):  # a time-out is an OSError, and so is what TLS finds wrong
+    except (OSError, ValueError):  # a time-out and TLS' errors are OSErrors too
         return GatewayError(FailureKind.UNAVAILABLE, "connection")
     session, refused = Session(reader, writer, settings.window, deliver), True
     try:
@@ -37,26 +37,25 @@ async def connect_and_bind(
 
 
 def _bind_body(settings: SmppSettings) -> bytes:
-    """Return the body of a bind: who we are, and that we take what comes to our own addresses."""
+    """Return the body of a bind: our account, and no range of addresses."""
     names = (settings.system_id, settings.password.get_secret_value(), settings.system_type)
     return b"".join(map(c_string, names)) + bytes((_VERSION, 0, 0)) + c_string("")
 
 
 FIRST_HOLD, MAX_HOLD = 0.25, 8.0
-"""Seconds."""
+"""Seconds that a link sends nothing after a throttling error."""
 MIN_HOLD = 0.001
-"""Seconds: less would be rounded to no pause at all."""
+"""Seconds: less would be rounded to no hold at all."""
 
 
 class Throttle:
-    """Of one link, for all threads. A refusal for haste holds the link; the next one after that, twice as long.
+    """Holds a link after a throttling error, twice as long after each further one.
 
-    The seconds that it returns are what the workers are told, so that they leave the SMSC alone for as long as this
-    link does. What waits here is only what was under way before they knew.
+    The workers are told the same seconds and leave the SMSC alone. Only what was under way before waits here.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Start without a hold; ``clock`` tells seconds, those of deadlines."""
+        """Start without a hold; ``clock`` returns the seconds of the loop's deadlines."""
         self._clock = clock
         self._step = 0.0
         self._until = 0.0
@@ -71,12 +70,12 @@ class Throttle:
         return self._until - now
 
     def speed_up(self) -> None:
-        """Note that the pace was right: the next hold is shorter."""
+        """Shorten the next hold, after a message was accepted."""
         if self._clock() >= self._until:
             self._step = self._step / 2 if self._step > FIRST_HOLD else 0.0
 
     async def wait(self, patience: float) -> float:
-        """Wait while the link is held; return 0, or at once the seconds that are left when it lasts beyond a time."""
+        """Wait out a hold and return 0; one that lasts until ``patience`` returns at once, with the seconds left."""
         while (left := self._until - self._clock()) > 0:
             if self._until >= patience:
                 return max(MIN_HOLD, left)
@@ -86,15 +85,15 @@ class Throttle:
 
 MAX_REBIND_DELAY = 60.0
 STABLE_SESSION = 30.0
-"""Seconds of a session after which its end says nothing against binding again at once."""
+"""Seconds that a session must last to be bound again at once after its end."""
 UNBIND_TIMEOUT = 2.0
 """Seconds that an ``unbind`` may take."""
 SILENCE_LIMIT = 0.9
-"""Of a time-out, when a part of it passed before the submit."""
+"""Share of the time-out without any answer after which a session is closed; part of a call passes before its submit."""
 
 
 class Link:
-    """One session at a time, bound anew whenever it is lost."""
+    """One session at a time, bound again whenever it is lost."""
 
     def __init__(
         self,
@@ -103,14 +102,14 @@ class Link:
         deliver: Callable[[bytes], Awaitable[bool]],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """Prepare, for use within the ``loop``; ``deliver`` takes the body of each ``deliver_sm``."""
+        """Prepare, for use within the ``loop``; ``deliver`` is given the body of each ``deliver_sm``."""
         self._settings, self._command, self._deliver, self._loop = settings, command, deliver, loop
         self._throttle = Throttle(loop.time)
         self._margin = max(0.0, settings.timeout - (settings.slow or settings.timeout / 2))
-        """Seconds before the deadline at which a call has become a slow one."""
+        """Seconds before the deadline at which a call counts as slow."""
         self._session: Session | None = None
         self._attempt: asyncio.Future[Session | GatewayError] = loop.create_future()
-        """The bind that is under way, or what came of the last one."""
+        """The current bind, or the outcome of the last one."""
         self._submitting = 0
         self._unanswered, self._quiet_since = 0, 0.0
 
@@ -136,8 +135,8 @@ class Link:
     async def submit(self, bodies: tuple[bytes, ...], deadline: float) -> tuple[str, ...] | GatewayError:
         """Return the message ids of all parts, submitted one after the other, each when the one before is accepted.
 
-        A failure after an accepted part is ambiguous: the handset may show that part. So the parts after it wait for
-        the end of a hold as long as they can; a first one not so long that its call would count as slow.
+        A failure after an accepted part is ambiguous: the handset may show that part. So the parts after it wait out a
+        hold until the deadline; the first one only until its call would count as slow.
         """
         ids: list[str] = []
         self._submitting += 1
@@ -153,7 +152,7 @@ class Link:
         return tuple(ids)
 
     async def _bind_once(self) -> float:
-        """Bind, stay bound while that lasts, and return for how many seconds; from then on submits fail at once."""
+        """Bind and stay bound until the session ends; return its seconds. Until the next bind submits fail at once."""
         outcome = await connect_and_bind(self._settings, self._command, self._deliver)
         self._attempt.set_result(outcome)
         if isinstance(outcome, GatewayError):
@@ -166,7 +165,7 @@ class Link:
         return self._loop.time() - began
 
     def _next_delay(self, delay: float, lived: float) -> float:
-        """Return the delay after another one: each longer, until a session lives longer than the first of them."""
+        """Return the seconds before the next bind: doubled, unless the last session outlived the first delay."""
         first = self._settings.rebind_after
         if lived > STABLE_SESSION:
             return 0.0
@@ -190,9 +189,9 @@ class Link:
             session.window.release()
 
     async def _request(self, session: Session, body: bytes, deadline: float) -> Pdu | GatewayError:
-        """Submit one PDU. A session that lets all submits wait for a time-out ends, whatever other life it shows.
+        """Submit one PDU. A session that answers no submit for nearly a time-out is closed, though it may be alive.
 
-        One that the SMSC unbinds ends by itself, when the last answer came or its time is up.
+        One that the SMSC unbinds ends by itself, after the last answer or time-out.
         """
         if not self._unanswered:
             self._quiet_since = self._loop.time()
@@ -226,7 +225,7 @@ def _unavailable(code: str) -> GatewayError:
 
 
 LOOP_GRACE = 0.5
-"""Seconds beyond the time-out after which a loop that does not answer is no longer waited for."""
+"""Seconds beyond the time-out that a caller waits for the loop's thread."""
 _COMMANDS = {
     "transceiver": (Command.BIND_TRANSCEIVER,),
     "transmitter_and_receiver": (Command.BIND_TRANSMITTER, Command.BIND_RECEIVER),
@@ -234,18 +233,18 @@ _COMMANDS = {
 
 
 class LinkPool:
-    """They are kept from the making to the end of it; used by many threads."""
+    """All links of a gateway, with a thread and an event loop of their own. Used by many threads."""
 
     def __init__(self, settings: SmppSettings, name: str, accept: Callable[[bytes], bool]) -> None:
-        """Begin to bind.
+        """Start to bind.
 
-        ``accept`` is given the body of each ``deliver_sm``, in the order in which they come, and tells whether it is
-        done with it; the SMSC is asked to send the others again.
+        ``accept`` is given the body of each ``deliver_sm``, in order, and returns whether it is done with it. Otherwise
+        the SMSC is asked to send it again.
         """
         self._accept = accept
         self._delivery_thread = ThreadPoolExecutor(1, f"{name}-receipts")
         self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(lambda *_: None)  # the loop's own would log what its tasks hold
+        self._loop.set_exception_handler(lambda *_: None)  # the default one logs what its tasks hold
         commands = _COMMANDS[settings.bind] * settings.binds
         links = [(command, Link(settings, command, self._deliver, self._loop)) for command in commands]
         self._submitting = [link for command, link in links if command is not Command.BIND_RECEIVER]
@@ -254,7 +253,7 @@ class LinkPool:
         self._thread.start()
 
     def submit(self, bodies: tuple[bytes, ...], timeout: float) -> tuple[str, ...] | GatewayError:
-        """Submit the parts of one message over the link with the least to do; return their message ids."""
+        """Submit the parts of one message over the least busy link; return their message ids."""
         submitting = self._submit(bodies, self._loop.time() + timeout)
         try:
             outcome = asyncio.run_coroutine_threadsafe(submitting, self._loop)
@@ -268,7 +267,7 @@ class LinkPool:
         return GatewayError(FailureKind.UNAVAILABLE, "timeout", ambiguous=True)
 
     def stop(self) -> None:
-        """Unbind and end the thread; whoever still waits for an answer hears that there will be none."""
+        """Unbind and end the thread; calls that still wait fail."""
         leaving = asyncio.run_coroutine_threadsafe(self._unbind_all(), self._loop)
         with suppress(TimeoutError, CancelledError):
             leaving.result(UNBIND_TIMEOUT + LOOP_GRACE)

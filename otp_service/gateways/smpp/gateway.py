@@ -9,16 +9,9 @@ from typing import ClassVar
 
 from otp_service.domain.messages import Message
 from otp_service.domain.verification import DeliveryStatus
-from otp_service.gateways.base import (
-    Accepted,
-    FailureKind,
-    GatewayContext,
-    GatewayError,
-    GatewaySettings,
-    InboundMessage,
-    Receipt,
-)
+from otp_service.gateways.base import Accepted, FailureKind, GatewayContext, GatewayError, InboundMessage, Receipt
 from otp_service.gateways.http_client import reference_of
+from otp_service.gateways.settings import GatewaySettings
 from otp_service.gateways.smpp.connection import LinkPool
 from otp_service.gateways.smpp.protocol import (
     HAS_HEADER,
@@ -30,8 +23,9 @@ from otp_service.gateways.smpp.protocol import (
 )
 from otp_service.gateways.smpp.settings import SmppSettings
 
-# The text form is vendor specific by the specification itself. It ends with the beginning of the message, code and all:
-# that is cut off before anything else is read.
+# --- Receipts ---
+# Their text form is vendor specific (Appendix B). It ends with the start of the message, code included: that is cut off
+# before anything else is read.
 
 STATES = {
     0: ("SCHEDULED", DeliveryStatus.SENT),  # SMPP 5.0
@@ -72,16 +66,16 @@ _WIDTHS = (8, 10, 16)
 
 @dataclass(frozen=True, slots=True)
 class ReportedPart:
-    """A receipt, and the message id that it names."""
+    """A receipt of one part, and the message id that it names."""
 
     message_id: str
     receipt: Receipt
     numbers: tuple[str, ...] = field(default=(), repr=False, compare=False)
-    """Both addresses in it: the handset's is one of them."""
+    """Its source and destination: one is the handset's."""
 
 
 def parse_receipt(body: bytes) -> ReportedPart | None:
-    """Return what the body of a ``deliver_sm`` reports, or ``None`` when it is no receipt or names no message."""
+    """Return the receipt in the body of a ``deliver_sm``; ``None`` if it is no receipt or names no message."""
     delivery = parse_deliver_sm(body)
     receipted, text = delivery.receipted_message_id, delivery.decode(delivery.octets)
     if delivery.kind not in _RECEIPT_KINDS and not receipted:
@@ -94,12 +88,12 @@ def parse_receipt(body: bytes) -> ReportedPart | None:
 
 
 def looks_like_receipt(text: str) -> bool:
-    """Tell whether a text is written like a receipt; some SMSCs do not mark theirs as such."""
+    """Tell whether a text looks like a receipt; some SMSCs do not mark theirs."""
     return bool(_ID.search(text) and _STATUS.search(text))
 
 
 def id_spellings(message_id: str, receipt_ids: str) -> tuple[tuple[str, ...], ...]:
-    """Return how the SMSC wrote a receipt's id in its answer, the likeliest first; and then each way to guess it."""
+    """Return groups of spellings that the SMSC's answer may have for a receipt's id, the likeliest first."""
     as_hex = [f"{int(message_id):x}"] if message_id.isdecimal() and message_id.isascii() else []
     as_decimal = [f"{int(message_id, 16)}"] if re.fullmatch("[0-9A-Fa-f]+", message_id) else []
     numbers = {
@@ -146,10 +140,10 @@ _FATAL = {DeliveryStatus.UNDELIVERED, DeliveryStatus.FAILED, DeliveryStatus.EXPI
 
 
 class MessageParts:
-    """Of the messages that this process submitted. A message goes by the id of its last part.
+    """The parts of messages that this process submitted. The reference of a message is the id of its last part.
 
-    That part's receipt speaks for the message. Of the parts before it only a failure is of interest: without one part
-    the handset may show nothing. One that comes to another process is found by nobody, and changes nothing.
+    That part's receipt counts for the message. Of the others only a failure does: with a part missing the handset may
+    show nothing. A receipt of another process' part finds no message, and changes nothing.
     """
 
     def __init__(self, receipt_ids: str) -> None:
@@ -158,7 +152,7 @@ class MessageParts:
         self._lock = threading.Lock()
 
     def remember(self, ids: tuple[str, ...], reference: str) -> None:
-        """Note the ids of a message's parts before the last one, and what the message goes by.
+        """Keep the ids of a message's parts before the last one, and its reference.
 
         An SMSC that gives all parts one id reports on the message under it, as if it had one part.
         """
@@ -168,9 +162,9 @@ class MessageParts:
                 self._messages.popitem(last=False)
 
     def references(self, report: ReportedPart) -> tuple[tuple[str, ...], ...]:
-        """Return what a message is known by to which a report belongs, and each guess at that.
+        """Return possible references of the message that a report is about: the likeliest, then each guess.
 
-        What would be a part's is that of its message, or nothing when the report says too little.
+        For a part before the last one that is the message's reference, or nothing unless the part failed.
         """
         fatal = report.receipt.status in _FATAL
         with self._lock:
@@ -190,9 +184,9 @@ of how many."""
 
 
 def parse_message(delivery: DeliverSm) -> InboundMessage | None:
-    """Return a message from somebody, ``None`` for anything else.
+    """Return a message from a person; ``None`` for anything else.
 
-    SMPP has no name for one, so that a repetition is not known: to obey it twice does no harm.
+    SMPP gives it no id, so a repetition is not recognised; acting on it twice does no harm.
     """
     if delivery.kind or delivery.receipted_message_id or not delivery.source:
         return None
@@ -218,7 +212,7 @@ def _split_header(delivery: DeliverSm) -> tuple[bytes, bytes]:
 
 
 def _parts(header: bytes) -> int:
-    """Return of how many parts a text is one; 1 when it stands alone."""
+    """Return the number of parts of a text."""
     while len(header) > 1:
         element, length = header[0], header[1]
         value, header = header[2 : 2 + length], header[2 + length :]
@@ -229,7 +223,7 @@ def _parts(header: bytes) -> int:
 
 
 class SmppGateway:
-    """Submits messages over sessions that a thread of its own keeps bound, and hands in what comes over them."""
+    """Submits messages over sessions that stay bound, and passes on the receipts and messages that come over them."""
 
     kind: ClassVar[str] = "smpp"
     channels = frozenset({"sms"})
@@ -248,16 +242,16 @@ class SmppGateway:
         self._open_pool()
 
     def close(self) -> None:
-        """Unbind. A message that is sent after that binds again."""
+        """Unbind. Sending a message binds again."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool:
             pool.stop()
 
     def send(self, message: Message) -> Accepted:
-        """Submit all parts; accepted when each has a ``submit_sm_resp`` of status 0, under the id of the last.
+        """Submit all parts; accepted when each is answered with status 0, under the id of the last.
 
-        Binds when nobody did. A failure is ambiguous when an answer is missing, or when a part was accepted before.
+        Binds if nobody did. A failure is ambiguous when an answer is missing, or a part was accepted before it.
         """
         outcome = self._submit(message)
         if isinstance(outcome, GatewayError):

@@ -26,7 +26,7 @@ _TLV = struct.Struct(">HH")
 
 
 class Command(IntEnum):
-    """Those that are spoken here."""
+    """The commands that are used here."""
 
     BIND_RECEIVER = 0x01
     BIND_TRANSMITTER = 0x02
@@ -60,12 +60,12 @@ class Pdu:
     body: bytes = field(default=b"", repr=False)
 
     def encode(self) -> bytes:
-        """Return it as it goes over the wire."""
+        """Return its octets."""
         return _HEADER.pack(_HEADER.size + len(self.body), self.command, self.status, self.sequence) + self.body
 
 
 async def read_pdu(reader: asyncio.StreamReader) -> Pdu:
-    """Return the next PDU; raise `EOFError` at the end, `ValueError` when what comes cannot be one."""
+    """Return the next PDU; raise `EOFError` at the end, `ValueError` for an impossible length."""
     length, command, status, sequence = _HEADER.unpack(await reader.readexactly(_HEADER.size))
     if not _HEADER.size <= length <= MAX_LENGTH:
         raise ValueError("the length of a PDU is impossible")
@@ -73,7 +73,7 @@ async def read_pdu(reader: asyncio.StreamReader) -> Pdu:
 
 
 def c_string(text: str) -> bytes:
-    """Return an ASCII text with the zero that ends it."""
+    """Return an ASCII text with its final zero."""
     return text.encode("ascii") + b"\0"
 
 
@@ -83,7 +83,7 @@ def tlv(tag: int, value: bytes) -> bytes:
 
 
 class BodyReader:
-    """What is left of a body to read. Reading beyond its end gives nothing, since operators cut PDUs short."""
+    """Reads a body field by field. Beyond its end fields are empty: operators cut PDUs short."""
 
     def __init__(self, content: bytes) -> None:
         self._rest = content
@@ -176,20 +176,20 @@ about numbers, so that all of it is taken to be about the message."""
 
 
 def failure_of(status: int) -> GatewayError:
-    """Return what a status other than 0 means; one that no version of SMPP has yet is *rejected*."""
+    """Return what a status other than 0 means; an unknown one is *rejected*."""
     of_vendor = status >= VENDOR_SPECIFIC
     name, kind = FAILURES.get(status, (f"0x{status:08X}", _U if of_vendor else _R))
     return GatewayError(kind, name, message_specific=of_vendor or status in MESSAGE_SPECIFIC)
 
 
 MAX_UNHANDLED = 1_000
-"""Reports that may wait to be handed in; further ones are refused for now, so that the SMSC keeps them."""
+"""``deliver_sm`` that may be handled at a time; the SMSC is asked to keep further ones."""
 _NO_MESSAGE_ID = b"\0"
 _INVALID_COMMAND, _TRY_LATER = 0x03, 0x64
 
 
 class Session:
-    """Made of an open connection, within its loop. It is over once, and for ever."""
+    """A session over an open connection, within its loop. Once over, it stays so."""
 
     def __init__(
         self,
@@ -198,10 +198,10 @@ class Session:
         window: int,
         deliver: Callable[[bytes], Awaitable[bool]],
     ) -> None:
-        """Begin to read. ``deliver`` is given the body of each ``deliver_sm``, and tells whether it is done with it."""
+        """Start to read. ``deliver`` is given the body of each ``deliver_sm``; it returns whether it is done."""
         self.window = asyncio.Semaphore(window)
         self.pending: dict[int, asyncio.Future[Pdu | None]] = {}
-        """Answers that are awaited, by the number of the request."""
+        """Awaited answers, by the sequence number of the request."""
         self._writer, self._deliver = writer, deliver
         self._over, self._ended = asyncio.Event(), False
         self._sequence = 0
@@ -211,7 +211,7 @@ class Session:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more can be asked; answers to what was may still come."""
+        """Whether no more requests can be made; answers to earlier ones may still come."""
         return self._over.is_set()
 
     async def request(self, command: Command, body: bytes, within: float) -> Pdu | GatewayError:
@@ -234,7 +234,7 @@ class Session:
         return answer or GatewayError(FailureKind.UNAVAILABLE, "connection", ambiguous=True)
 
     async def bind(self, command: Command, body: bytes, within: float) -> GatewayError | None:
-        """Bind; return why not, which is *account* or *unavailable*: no message was sent."""
+        """Bind; return why that failed, *account* or *unavailable*, or ``None``."""
         answer = await self.request(command, body, within)
         if isinstance(answer, Pdu) and answer.command == command | RESPONSE and answer.status == 0:
             return None
@@ -243,7 +243,7 @@ class Session:
         return GatewayError(kind, f"bind {refusal.provider_code}")
 
     async def keep_alive(self, every: float, patience: float) -> None:
-        """Return when it is over; ask for a sign of life at intervals, and end it when none comes."""
+        """Send ``enquire_link`` at intervals, close the session when one is not answered; return when it is over."""
         while not self.over:
             with suppress(TimeoutError):
                 async with asyncio.timeout(every):
@@ -253,16 +253,16 @@ class Session:
                 self.close()
 
     async def unbind(self, within: float) -> None:
-        """Say good-bye and end it."""
+        """Unbind and close."""
         await self.request(Command.UNBIND, b"", within)
         self.close()
 
     def close(self) -> None:
-        """Close the connection; whoever awaits an answer hears that there will be none."""
+        """Close the connection; requests without an answer fail."""
         self._over.set()
         self._ended = True
         self._reading.cancel()
-        self._writer.transport.abort()  # it waits for nobody; what was written has gone out where the peer reads
+        self._writer.transport.abort()  # without waiting; what was written has gone out if the peer reads
         for asked in self.pending.values():
             if not asked.done():
                 asked.set_result(None)
@@ -271,7 +271,7 @@ class Session:
         with suppress(OSError, EOFError, ValueError):
             while not self._ended:
                 self._dispatch(await read_pdu(reader))
-                await self._writer.drain()  # who does not read our answers is not read: they would pile up
+                await self._writer.drain()  # a peer that does not read our answers is not read: they would pile up
         self.close()
 
     def _dispatch(self, pdu: Pdu) -> None:
@@ -289,7 +289,7 @@ class Session:
             self._write(Pdu(Command.GENERIC_NACK, _INVALID_COMMAND, pdu.sequence))
 
     async def _finish_unbind(self, unbind: Pdu) -> None:
-        """Ask nothing more; end it once what is under way is answered, or waited for in vain."""
+        """Make no more requests; close once those under way are answered or timed out."""
         self._over.set()
         try:
             while self.pending or self._handling:
@@ -325,7 +325,7 @@ _UCS2 = 8
 
 @dataclass(frozen=True, slots=True)
 class DeliverSm:
-    """What a ``deliver_sm`` holds. The ``repr`` shows neither number nor text."""
+    """A ``deliver_sm``. The ``repr`` shows neither number nor text."""
 
     source_ton: int
     """Type of number of the sender (section 5.2.5)."""
@@ -335,26 +335,26 @@ class DeliverSm:
     coding: int
     """``data_coding``."""
     octets: bytes = field(repr=False)
-    """The text as it came, in the PDU itself or as ``message_payload``, a header before it."""
+    """The text, of the PDU itself or of ``message_payload``, with its user data header."""
     tlvs: Mapping[int, bytes] = field(repr=False)
 
     @property
     def kind(self) -> int:
-        """What it is by ``esm_class``; 0 for a message from somebody."""
+        """Its kind by ``esm_class``; 0 for a message from a person."""
         return self.esm_class & _KIND
 
     @property
     def receipted_message_id(self) -> str:
-        """The id of the message that it reports on, where a parameter names it."""
+        """The id of the message that it reports on, if a parameter names it."""
         return self.tlvs.get(Tag.RECEIPTED_MESSAGE_ID, b"").partition(b"\0")[0].decode("ascii", "replace").strip()
 
     def decode(self, octets: bytes) -> str:
-        """Return some of the text as text."""
+        """Return octets of the text, decoded."""
         return octets.decode("utf-16-be", "replace") if self.coding == _UCS2 else octets.decode("latin-1")
 
 
 def parse_deliver_sm(body: bytes) -> DeliverSm:
-    """Return what the body of a ``deliver_sm`` holds; what is missing is empty."""
+    """Return a ``deliver_sm`` from its body; missing fields are empty."""
     rest = BodyReader(body)
     rest.c_string()  # service_type
     source_ton, _ = rest.octet(), rest.octet()
