@@ -76,7 +76,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
     if traced:
         tracing.require_available()
     keyring = settings.keyring()
-    kept = StreamLimits(
+    stream_limits = StreamLimits(
         age=settings.streams.retention_days * _DAY,
         outbox=settings.streams.max_outbox,
         events=settings.streams.max_events,
@@ -91,7 +91,7 @@ def install(settings: Settings, client: redis.Redis | None = None) -> Installati
         keyring,
         settings.limits.parsed,
         access_cache.rulesets,
-        kept,
+        stream_limits,
         settings.breaker.thresholds,
         tracing.script if traced else None,
     )

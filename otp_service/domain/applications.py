@@ -84,7 +84,7 @@ NO_APPLICATION: Final = ""
 MAX_NETWORKS: Final = 50
 """Addresses and networks of one key."""
 _KEY_ID: Final = re.compile(r"ak_[0-9a-f]{32}")
-_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
+_IPV4_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 _NO_NETWORK = "An address list names addresses and networks such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/48."
 
 
@@ -164,7 +164,9 @@ def _network(text: str) -> Network | None:
         network = ipaddress.ip_network(text)
     except ValueError:
         return None
-    if isinstance(network, ipaddress.IPv6Network) and (network.network_address.scope_id or network.subnet_of(_MAPPED)):
+    if isinstance(network, ipaddress.IPv6Network) and (
+        network.network_address.scope_id or network.subnet_of(_IPV4_MAPPED)
+    ):
         return None  # nobody has such an address: IPv4 in IPv6 counts as IPv4, a zone is of one host
     return network
 

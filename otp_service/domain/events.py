@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 CONSENT_GIVEN: Final = "consent.given"
-"""Type of the event with the consent that came with a start, which goes once it is recorded."""
+"""Type of the event with a start's consent, which is deleted once it is recorded."""
 
 
 @dataclass(frozen=True, slots=True)

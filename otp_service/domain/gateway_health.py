@@ -38,7 +38,7 @@ class BreakerThresholds:
     """Share of bad calls that opens it."""
     window: int
     open_for: int
-    """How long it blocks at first; the time doubles with each probe that fails."""
+    """How long it is open at first; the time doubles with each probe that fails."""
     max_open_for: int
     throttled_for: int
     """How long a gateway is left alone that was *throttled*, at first; the time doubles too."""
@@ -76,7 +76,7 @@ class GatewayHealth:
     probe_in: int = 0
     """Milliseconds until an open breaker lets a probe through."""
     open_for: int = 0
-    """Milliseconds for which it blocks now."""
+    """Milliseconds for which it opened last."""
     calls: int = 0
     """Of the present window."""
     bad: int = 0

@@ -51,9 +51,6 @@ class ConversionRule:
         object.__setattr__(self, "probe", -(-self.sends // 2))
 
 
-# What a rule counts, and how much is too much, is in the ruleset (`ruleset.py`) that the configuration makes.
-
-
 class Mode(StrEnum):
     """What a rule does when it applies."""
 
@@ -145,10 +142,6 @@ _ALL = (
 )
 RULES: Mapping[str, Rule] = MappingProxyType({rule.id: rule for rule in _ALL})
 """All rules by id, in the order in which they are explained."""
-
-
-# A limit is written in the notation of the ``limits`` library (``"5/10 minutes"``) and parsed by it; the store's
-# evaluator tests all windows of a request and then spends them all, or none.
 
 
 class LimitScope(StrEnum):
@@ -262,8 +255,7 @@ def coarse_retry_after(milliseconds: int) -> int:
     return min(-(-seconds // step) * step, _LONGEST_TOLD)
 
 
-# Times in milliseconds, money in millionths of the currency's unit. Members that are ``None`` or empty leave a rule
-# out.
+# --- Ruleset: times in milliseconds, money in millionths; what is ``None`` or empty leaves a rule out ---
 
 HOUR = 3_600_000
 DAY = 24 * HOUR

@@ -508,8 +508,8 @@ class Evaluation:
         """Test the windows that count by one of the scopes."""
         for rule, name in self._windows(scopes):
             some = self._here if rule.scope is LimitScope.FAILED_CHECKS else self._some
-            stranger = self.trust == UNKNOWN and some
-            most = rule.for_unknown if stranger and rule.for_unknown is not None else rule.amount
+            unknown = self.trust == UNKNOWN and some
+            most = rule.for_unknown if unknown and rule.for_unknown is not None else rule.amount
             self._add_hit(
                 rule.rule, self.memory.window(rule, name).wait(rule, most, self.now), records=rule.record_only
             )
@@ -631,9 +631,6 @@ class Evaluation:
             if rule.scope in scopes:
                 yield rule, names[rule.scope]
 
-
-# The same decisions as the scripts make, which the tests hold against each other; and what ``otp-service guard replay``
-# runs a log through. Times in milliseconds.
 
 _OF_ITS_ADDRESS = frozenset({"address", "network", "provider"})
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-# Only a whole message counts, or, to stop, its first line: who cannot stop laughing has not asked for silence.
+# Only a whole message counts, or, to stop, its first line: "cannot stop laughing" is no request.
 
 
 class Meaning(StrEnum):

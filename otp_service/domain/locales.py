@@ -20,8 +20,7 @@ def fallback_tags(tag: str) -> Iterator[str]:
             subtags.pop()
 
 
-# Babel reads its data from files and is slow; so it is asked once a locale, and the answer is a plain value that the
-# rules of the core work with.
+# Babel reads its data from files and is slow: it is asked once a locale.
 
 LATIN: Final = "latn"
 """The numbering system: ASCII digits, in every language."""

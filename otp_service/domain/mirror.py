@@ -24,15 +24,15 @@ class NumberState:
 
     pseudonym: str
     suppressed: Mapping[str, int | None]
-    """By application (`suppression.EVERY_APPLICATION` for all): until when, in milliseconds since the epoch; ``None``
+    """By application (`EVERY_APPLICATION` for all): until when, in milliseconds since the epoch; ``None``
     for ever. Only suppressions that keep codes back, without freezes."""
     consents: Mapping[tuple[str, str], tuple[bool, int, int]]
     """By application and purpose: whether it is given, from which place of the ledger on that counts, and after which
     time a consent has to be given to be newer."""
     frozen: frozenset[str] = frozenset()
-    """The applications that it is frozen for (`suppression.EVERY_APPLICATION` for all)."""
+    """The applications that it is frozen for (`EVERY_APPLICATION` for all)."""
     lifted: Mapping[str, int] = field(default_factory=dict)
-    """The applications of which a freeze was lifted lately (`suppression.EVERY_APPLICATION` for all): at which place of
+    """The applications of which a freeze was lifted lately (`EVERY_APPLICATION` for all): at which place of
     the ledger. What was started before that stays ended."""
 
 

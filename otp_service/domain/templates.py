@@ -244,8 +244,7 @@ def _as_asked(locale: str, tag: str, language: Language) -> str:
     return language.tag if any(len(subtag) == 4 and subtag.isalpha() for subtag in dropped) else locale  # noqa: PLR2004 - ISO 15924
 
 
-# The rules are about safety: a text that breaks one is refused when its file is read. What a text costs is measured
-# elsewhere (`otp_service.settings.message_files`).
+# --- Rules of safety: a text that breaks one is refused when its file is read ---
 
 COMMON_VARIABLES: Final = (Variable.BRAND, Variable.MINUTES, Variable.NEVER_SHARE)
 PAYMENT_VARIABLES: Final = (Variable.AMOUNT, Variable.PAYEE, Variable.ACCOUNT)

@@ -33,7 +33,7 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """The policy of one purpose. A verification keeps the one it was started with."""
+    """The rules of one purpose. A verification keeps those it was started with."""
 
     name: str
     kind: PurposeKind
@@ -159,7 +159,7 @@ class Verification:
     channel: str
     locale: str
     purpose: Purpose
-    """The policy as it was when the verification started."""
+    """As it was when the verification started."""
     created: int
     expires: int
     checks: int

@@ -84,7 +84,7 @@ def _windows(guard: GuardSettings, limits: Limits) -> Iterator[Window]:
 
 
 def _for_unknown(guard: GuardSettings, limit: Limit) -> int:
-    """Return how much of a window is for strangers: at least one, for nobody is known to begin with."""
+    """Return how much of a window is for unknown devices: at least one, for none is known to begin with."""
     return max(1, limit.amount - math.ceil(guard.number.reserved * limit.amount))
 
 

@@ -231,8 +231,7 @@ def _variables(channel: Channel, *, payment: bool) -> tuple[Variable, ...]:
     return (code, *COMMON_VARIABLES, *(PAYMENT_VARIABLES if payment else ()))
 
 
-# What is wrong for anybody who gets a message (a link, no code, an unknown variable) is refused here, with the file
-# and the place; so nothing starts with it. What a message costs is for `otp_service.settings.message_files`.
+# --- Reading ---
 
 _SUFFIX: Final = ".toml"
 

@@ -369,7 +369,7 @@ Delay = Annotated[int, Field(ge=0, le=600)]
 
 
 class PurposeSettings(Section):
-    """The policy of one purpose; a verification keeps the one it was started with."""
+    """The rules of one purpose; a verification keeps those it was started with."""
 
     kind: PurposeKind = PurposeKind.POSSESSION
     """``possession``, or ``transaction``: the code is a function of an amount and a payee."""

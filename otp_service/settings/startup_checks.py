@@ -1,4 +1,8 @@
-"""Checks before a start: what production refuses, contradictions, secrets that are samples."""
+"""Start refusals: every reason not to start that the settings give. A new one belongs here, and in docs/refusals.md.
+
+`start_refusals` returns those of any start and those of production alone; `contradictions` finds settings that no
+process accepts.
+"""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -98,8 +102,8 @@ def _not_concerned(settings: Settings, home: str) -> set[str]:
     return gateways if settings.telemetry.traces else {*gateways, "telemetry"}
 
 
-# That a registration has ended is none: it would take all other countries down with it. Its messages are refused one by
-# one, and ``doctor`` tells it.
+# An ended registration refuses no start, which would stop messages to all other countries too: its own messages are
+# refused one by one, and ``doctor`` tells it.
 
 _NO_SENDER = {
     Violation.SENDER_MISSING: "No sender is registered in {country} for the application {application}.",
@@ -111,7 +115,7 @@ _REGISTER = "Register one, and add a section [senders.NAME] with its reference."
 
 
 def country_refusals(settings: Settings) -> list[StartRefusal]:
-    """Return the demands that are not met, as far as the settings tell."""
+    """Return what countries require and the settings do not meet."""
     unmet = [*residency_refusals(settings), *_gateways_without_sender(settings)]
     for name, application in settings.applications.items():
         unmet += consent_refusals(settings, f"applications.{name}.", application)
