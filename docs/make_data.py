@@ -71,7 +71,7 @@ READERS = {
     "dispatches read the mirror in Redis",
     "inbound": "`subject export`, the API's `/v1/subjects`; the API and the worker, to know a repetition",
     "access": "API processes, when they start and when something changed; `application`, `key`",
-    "accountability": "`ledger status`, `subject export`, `audit acts`",
+    "accountability": "`ledger status`, `subject export`, `audit actions`",
     "audit": "`audit verify`, `audit export`; the worker, to sign and export its head",
 }
 KEPT_OTHERWISE = {

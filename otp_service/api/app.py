@@ -94,7 +94,7 @@ def _note_verification(exchange: Exchange, parts: Mapping[str, str]) -> None:
 
 
 class TracingMiddleware:
-    """A WSGI application in front of all others. What becomes of a request is noted where its log line is written."""
+    """WSGI middleware that opens a span for each request; `log_request` adds what is known of it."""
 
     def __init__(self, application: WSGIApplication) -> None:
         self._application = application
@@ -113,9 +113,9 @@ def _finish(exchange: Exchange, answer: Answer, start_response: StartResponse) -
 
 
 class HotPath:
-    """A WSGI application in front of Flask's: the same routes, found and answered with less work.
+    """WSGI middleware that answers starts and checks without Flask, by the same routes and views.
 
-    What is not exactly a request to one of them goes to Flask. The tests of the API run both ways.
+    Any other request goes to Flask. The tests of the API run both ways.
     """
 
     def __init__(self, flask: WSGIApplication, shared: SharedState) -> None:
@@ -152,7 +152,7 @@ class HotPath:
 
 
 class Service(Flask):
-    """Flask, which is not to ask of every function of every request whether it is a coroutine: none is."""
+    """Flask without the look whether a view is a coroutine, which none is; closes what it holds."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function as it is."""
@@ -212,7 +212,7 @@ REQUEST_SECONDS = 10.0
 
 
 class ReloadableService:
-    """A WSGI application in whose place another one can be put, without losing a request."""
+    """A WSGI application that can be replaced by another without losing a request."""
 
     def __init__(self, service: Service) -> None:
         self.is_shutting_down = False
@@ -237,7 +237,7 @@ class ReloadableService:
                 self._changed.notify()
 
     def replace(self, service: Service) -> None:
-        """Answer with another one from now on; return when the present one has answered what it had, and is closed."""
+        """Answer with another service from now on; close the old one when its requests are answered."""
         with self._changed:
             old, self._service = self._service, service
             self._requests[service] = 0

@@ -6,7 +6,7 @@ from otp_service.errors import ForbiddenError, UnauthenticatedError
 from otp_service.services.access import Caller, authenticate
 
 PROVIDER_PATHS = ("/v1/receipts/", "/v1/inbound/")
-"""Beginnings of paths that gateways call, which prove themselves in their own way."""
+"""Paths that providers call; they authenticate in their own ways."""
 
 _PROTECTED = "/v1/"
 _KEY_NEEDED = "This call needs a valid API key in the header: Authorization: Bearer KEY."

@@ -169,7 +169,7 @@ def specification(exchange: Exchange) -> Answer:
 
     OpenAPI 3.1.
     """  # noqa: D401 - a title
-    return Answer(_made(exchange.shared.routes)[0])
+    return Answer(_render(exchange.shared.routes)[0])
 
 
 @docs.route("GET /docs", {200: Success("A page.", "text/html")}, endpoint="page")
@@ -178,7 +178,7 @@ def documentation(exchange: Exchange) -> Answer:
 
     The same for people.
     """  # noqa: D401 - a title
-    return _html(exchange, _made(exchange.shared.routes)[1].replace(_ADDRESS, escape(_address(exchange))))
+    return _html(exchange, _render(exchange.shared.routes)[1].replace(_ADDRESS, escape(_address(exchange))))
 
 
 @docs.route("GET /problems/<problem>", {200: Success("A page.", "text/html")}, ("not-found",), endpoint="problem")
@@ -216,7 +216,7 @@ def _address(exchange: Exchange) -> str:
 
 
 @cache
-def _made(routes: tuple[Route, ...]) -> tuple[bytes, str]:
+def _render(routes: tuple[Route, ...]) -> tuple[bytes, str]:
     """Return the specification, and the page, in which the address is still missing.
 
     They are made once, for whoever asks first: most processes are never asked.
@@ -227,7 +227,7 @@ def _made(routes: tuple[Route, ...]) -> tuple[bytes, str]:
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """One member of a body, as a row of a table."""
+    """A member of a body, as a row of a table."""
 
     name: str
     type: str

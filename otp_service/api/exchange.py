@@ -23,15 +23,15 @@ from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeText
 
 SHUTTING_DOWN: Final = "otp_service.ends"
-"""There, when the server is about to end: no proxy shall send it anything more."""
+"""In the environ while the server is about to end: probes then tell proxies to send nothing more."""
 
 
 SLOT_WAIT = 0.2
-"""Seconds that a call waits for its turn: many times what one takes while the ledger answers."""
+"""Seconds that a request waits for a slot: many times what a call to the ledger takes."""
 
 
 class LedgerSlots:
-    """Turns at the ledger, fewer than a process has threads: whatever the ledger does, some are left to others."""
+    """Limits the threads that call the ledger: while it hangs, others are left for starts and checks."""
 
     def __init__(self, most: int) -> None:
         self._free = threading.Semaphore(most)
@@ -40,9 +40,9 @@ class LedgerSlots:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Hold a turn; raise `LedgerUnavailableError` when it does not come.
+        """Hold a slot; raise `LedgerUnavailableError` when none is free.
 
-        It is waited for only where it may come soon: otherwise all threads would wait, one after the other.
+        It is waited for only while calls come back; otherwise all threads would wait.
         """
         if not self._free.acquire(blocking=False) and not (self._is_moving() and self._free.acquire(timeout=SLOT_WAIT)):
             raise LedgerUnavailableError("Too many wait for the ledger.")
@@ -56,7 +56,7 @@ class LedgerSlots:
             self._free.release()
 
     def _is_moving(self) -> bool:
-        """Tell whether nobody has had a turn for so long that the database is taken to be away."""
+        """Tell whether calls to the ledger come back."""
         with self._lock:
             oldest = min(self._begun.values(), default=time.monotonic())
         return time.monotonic() - oldest < SLOT_WAIT
@@ -64,18 +64,18 @@ class LedgerSlots:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SharedState:
-    """What the requests of a process have in common."""
+    """What all requests of a process share."""
 
     installation: Installation
     routes: tuple[Route, ...]
     """Those that are served."""
     ledger_slots: LedgerSlots
     warned: set[str] = field(default_factory=set)
-    """Warnings that are given once."""
+    """Warnings that were logged; each is logged once."""
 
 
 class Exchange:
-    """A request that is being answered, and what is found out about it on the way, for its line in the log."""
+    """A request and its answer, with what the log line says of it."""
 
     __slots__ = (
         "began", "caller", "context", "decision", "environ", "headers", "problem", "reason", "request_id",
@@ -162,7 +162,7 @@ def headers_of(exchange: Exchange) -> dict[str, str]:
 
 
 def log_request(exchange: Exchange, status: int) -> None:
-    """Write the line, and count."""
+    """Log the request, and count it."""
     seconds = time.perf_counter() - exchange.began
     route = exchange.route.rule if exchange.route else UNMATCHED
     metrics.request_duration.observe(
@@ -183,7 +183,7 @@ def log_request(exchange: Exchange, status: int) -> None:
 
 
 def _describe_span(exchange: Exchange, route: str, status: int) -> None:
-    """Name the request's span, and tell what a span may tell of it."""
+    """Name the request's span, and set its attributes."""
     method = metrics.method_label(exchange.method)
     about = {name: value for name, value in _known_facts(exchange).items() if name in _SPAN_FACTS}
     tracing.annotate(
@@ -202,7 +202,7 @@ def _plain(route: str) -> SafeText:
 
 
 def _level(route: str, status: int) -> int:
-    """Return how loud the line is: a failure of ours is a warning; a probe that found nothing is for DEBUG only."""
+    """Return the line's level: a failure of ours is a warning, a probe is for DEBUG."""
     if status >= _FIRST_FAILURE_STATUS:
         return logging.WARNING
     return logging.DEBUG if route in PROBES else logging.INFO

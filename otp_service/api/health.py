@@ -1,4 +1,4 @@
-"""X."""
+"""Health, readiness and metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -58,7 +58,7 @@ Model = TypeVar("Model", bound=Body)
 
 
 class _DuplicateMemberError(ValueError):
-    """An object names a member twice: readers would disagree about which one counts."""
+    """An object has a member twice: parsers disagree about which one counts."""
 
 
 def read_json(exchange: Exchange, *, may_be_empty: bool = False) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def read_json(exchange: Exchange, *, may_be_empty: bool = False) -> dict[str, An
     for 413 and 415.
     """
     # A body that was announced in chunks and is empty here broke off: servers do not tell.
-    if may_be_empty and not _announced(exchange) and exchange.header("Transfer-Encoding") is None:
+    if may_be_empty and not _content_length(exchange) and exchange.header("Transfer-Encoding") is None:
         return {}
     if media_type_of(exchange) != JSON:
         raise UnsupportedMediaType
@@ -81,19 +81,19 @@ def read_json(exchange: Exchange, *, may_be_empty: bool = False) -> dict[str, An
 def read_body(exchange: Exchange, limit: int) -> bytes:
     """Return the whole body; raise werkzeug's errors when it has more than ``limit`` bytes, or broke off.
 
-    A ``Content-Length`` that is too large is refused, but a body in chunks is cut off at the limit, in silence: so that
-    limit is one more than ours. Nor is it told when less came than was announced.
+    Werkzeug refuses a ``Content-Length`` that is too large, but cuts off a body in chunks silently, so it is given one
+    byte more; nor does it report a body that broke off.
     """
     body = get_input_stream(exchange.environ, max_content_length=limit + 1).read()
     if len(body) > limit:
         raise RequestEntityTooLarge
-    if len(body) < _announced(exchange):
+    if len(body) < _content_length(exchange):
         raise BadRequest
     return bytes(body)
 
 
 def media_type_of(exchange: Exchange) -> str:
-    """Return what the body is said to be, such as ``application/json``; nothing for JSON that is not in UTF-8."""
+    """Return the media type, such as ``application/json``; empty for JSON that is not in UTF-8."""
     given = str(exchange.environ.get("CONTENT_TYPE", ""))
     if given == JSON:  # as nearly everybody says it
         return JSON
@@ -123,9 +123,9 @@ def read_query(exchange: Exchange, *known: str) -> dict[str, str]:
 
 
 def host_of(environ: WSGIEnvironment) -> str | None:
-    """Return the host that a request is for, and maybe a port; ``None`` where it names none, or more than one.
+    """Return the header Host; ``None`` where it is missing, malformed or given twice.
 
-    HTTP/1.1 demands it (RFC 9112, section 3.2).
+    HTTP/1.1 requires it (RFC 9112, section 3.2).
     """
     host = str(environ.get("HTTP_HOST", ""))  # of two the server makes one with a comma
     return host if _HOST.fullmatch(host) else None
@@ -137,8 +137,8 @@ def refuse_query(exchange: Exchange) -> None:
         read_query(exchange)
 
 
-def _announced(exchange: Exchange) -> int:
-    """Return the length that a body is said to have, 0 where none is said."""
+def _content_length(exchange: Exchange) -> int:
+    """Return the Content-Length, 0 without one."""
     return get_content_length(exchange.environ) or 0
 
 
@@ -243,7 +243,7 @@ def require_method(exchange: Exchange) -> None:
 
 
 def provider_request(exchange: Exchange, address: str) -> dict[str, Any]:
-    """Return the members of the request as its sender signed it: under a public address, whatever a proxy made of it.
+    """Return the members of a provider's request, with the public ``address`` that its sender signed.
 
     Raises werkzeug's errors for a body that is too long, or broke off.
     """
@@ -268,7 +268,7 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 def read_idempotency_key(
     exchange: Exchange, route: Route, parts: Mapping[str, str], document: object
 ) -> IdempotentRequest | None:
-    """Return what the request's ``Idempotency-Key``, path and body stand for; ``None`` without the header.
+    """Return the request's ``Idempotency-Key`` bound to its path and body; ``None`` without the header.
 
     Raises `InvalidRequestError`.
     """
@@ -280,5 +280,5 @@ def read_idempotency_key(
 
 
 def read_number(exchange: Exchange, body: NumberBody) -> SubjectKey:
-    """Return the number with the names under which it is kept; raise `InvalidNumberError` or another."""
+    """Return the number of a body with the names under which it is kept; raises `UnacceptableError`."""
     return subject_key(exchange.context.keyring, destination_of(exchange.application, body.to, body.region))

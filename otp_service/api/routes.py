@@ -30,7 +30,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered; its headers are in the `Exchange`."""
+    """The body and status of an answer; its headers are in the `Exchange`."""
 
     body: bytes
     status: int = 200
@@ -40,13 +40,13 @@ class Answer:
 
 @cache
 def type_adapter(content: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - any type
-    """Return what writes values of a type."""
+    """Return the serialiser of a type."""
     return TypeAdapter(content)
 
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """An answer when all is well, as callers read about it."""
+    """A successful answer, as the documentation shows it."""
 
     description: str
     media_type: str = JSON
@@ -110,7 +110,7 @@ class Resource:
     retries: bool = False
     """Whether requests with a body are made safe to repeat by an ``Idempotency-Key``."""
     asks_ledger: bool = False
-    """Whether each waits for a turn: see `otp_service.api.exchange.LedgerSlots`."""
+    """Whether each takes one of the `LedgerSlots`."""
     routes: list[Route] = field(default_factory=list)
 
     def route(

@@ -1,4 +1,4 @@
-"""otp-service audit, dispute and incident: evidence from the ledger."""
+"""otp-service audit: verify the ledger, dispute packs, operators' actions."""
 
 import json
 from collections.abc import Mapping
@@ -154,17 +154,17 @@ def head(session: Session) -> None:
 @command(audit, reads=True)
 @click.option("--from", "since", type=DAY, help="On this day (UTC) or later.")
 @click.option("--to", "until", type=DAY, help="On this day (UTC) or before.")
-def acts(session: Session, since: datetime | None, until: datetime | None) -> None:
+def actions(session: Session, since: datetime | None, until: datetime | None) -> None:
     """List what operators did, and what the audit chain says of it. Times are in UTC.
 
-    An act that is unknown there was put into the ledger by somebody else, one that is changed is not as it was
+    An action that is unknown there was put into the ledger by somebody else, one that is changed is not as it was
     recorded. That one was removed is told by "otp-service audit verify".
     """
     found = find_actions(session.context, day_start(since), day_start(until, days=1), MAX_VERIFICATIONS + 1)
     complete = len(found) <= MAX_VERIFICATIONS
     shown = [(one.entry, one.proof) for one in found[:MAX_VERIFICATIONS]]
     rows = [(out.when(act.at), act.act, act.by, act.application, act.about, proof) for act, proof in shown]
-    out.table("acts", ("When", "Act", "By", "Application", "About", "Chain"), rows)
+    out.table("actions", ("When", "Action", "By", "Application", "About", "Chain"), rows)
     out.in_json(complete=complete)
     if any(proof is not AuditStatus.RECORDED for _, proof in shown):
         out.warn("Not all of this is as it was recorded: otp-service audit verify.")

@@ -1,4 +1,4 @@
-"""X."""
+"""Child processes of ``dev``, which end with their parent; ports and probes of services."""
 
 import contextlib
 import ctypes
@@ -39,7 +39,7 @@ def end_with_parent(parent: int, signum: int = signal.SIGTERM) -> None:
 
 @dataclass(frozen=True)
 class Child:
-    """One process that we started."""
+    """A process that this one started."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -60,7 +60,7 @@ class Child:
         return f"the {self.name} process (pid {self.process.pid}) {how}"
 
     def stop(self, seconds: float) -> None:
-        """Ask it to end, and make it after ``seconds``."""
+        """Send SIGTERM, and SIGKILL after ``seconds``."""
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         try:
@@ -86,7 +86,7 @@ def spawn(name: str, command: Sequence[str], environ: Mapping[str, str] | None =
 
 
 def stop_all(children: Sequence[Child], seconds: float) -> None:
-    """Ask all to end at once, and make those that have not after ``seconds``."""
+    """Send SIGTERM to all, and SIGKILL after ``seconds`` to those that are left."""
     for child in children:
         with contextlib.suppress(ProcessLookupError):
             child.process.terminate()
@@ -133,7 +133,7 @@ def wait_until_ready(url: str, ended: Callable[[], str | None]) -> str:
 
 
 def probe(url: str) -> tuple[int, Mapping[str, Any]]:
-    """Return the status and the details that a probe of ours answers; the status is 0 where nobody does."""
+    """Call a readiness probe; return its status, 0 where nothing answers, and its details."""
     # No proxy of the environment stands between this machine and itself.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

@@ -1,4 +1,4 @@
-"""What all commands share: one decorator, the options, and the way to the service."""
+"""What commands share: the decorator `command`, its `Session`, and common options."""
 
 import os
 import pwd
@@ -39,7 +39,7 @@ application_option = click.option("--application", "name", help="Which applicati
 
 @dataclass
 class Session:
-    """One run of a command: settings and services, which are read and opened when they are first asked for."""
+    """One run of a command; settings are read, and services opened, when first used."""
 
     path: Path | None
     """The configuration file."""
@@ -56,7 +56,7 @@ class Session:
 
     @cached_property
     def unchecked_settings(self) -> Settings:
-        """The same, though a start might be refused with them."""
+        """The settings, without the checks that refuse a start."""
         return load_settings(self.path, to_start=False)
 
     @cached_property
@@ -89,7 +89,7 @@ class Session:
         return operator_login()
 
     def subject_key(self, to: Destination) -> SubjectKey:
-        """Return what a number is called in Redis and in the ledger."""
+        """Return the names under which a number is kept in Redis and in the ledger."""
         return subject_key(self.context.keyring, to)
 
     def application(self, name: str | None) -> Application:
@@ -105,7 +105,7 @@ class Session:
     def action(
         self, action: OperatorAction, application: str = EVERY_APPLICATION, about: str = ""
     ) -> OperatorActionEntry:
-        """Return an act of whoever uses the command line, as the ledger has it."""
+        """Return an action of the operator at the command line, for the ledger."""
         return OperatorActionEntry(
             action, self.operator, "" if application == EVERY_APPLICATION else application, about
         )
@@ -119,7 +119,7 @@ class Session:
 
     @contextmanager
     def show_audit_progress(self, progress: AuditProgress) -> Iterator[None]:
-        """Show how far the audit chain has been looked through."""
+        """Show how far the audit chain is verified."""
         ledger = self.context.ledger.audit
         first = next((one.entry.sequence for one in ledger.links(0, 1)), 1)
         with out.progress("Entries", lambda: progress.entries, ledger.head().sequence - first + 1):
@@ -221,12 +221,12 @@ def operator_login() -> str:
 
 
 def of_whom(application: str) -> str:
-    """Return whose messages are meant, in words."""
+    """Return ``of NAME``, or ``of any application``."""
     return "of any application" if application == EVERY_APPLICATION else f"of {application}"
 
 
 def checked_reason(reason: str) -> str:
-    """Return a reason that may be kept."""
+    """Return a reason, if it may be kept; raises `click.UsageError`."""
     if len(reason) > MAX_REASON or not reason.isprintable() or may_hold_number(reason):
         raise click.UsageError(f"A reason has at most {MAX_REASON} printable characters, and no phone number.")
     return reason

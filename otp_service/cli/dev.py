@@ -293,7 +293,7 @@ _SHELL = "  . {shell}; {command} send {options}{number}"
 
 
 def guide(url: str, api_key: str, settings: Settings, shell: Path) -> str:
-    """Return the lines to try, ready to paste into a shell; ``shell`` has the variables of the command line."""
+    """Return commands to try, ready to paste into a shell; ``shell`` is the file with the variables."""
     consents = settings.applications["dev"].consent is ConsentMode.REQUIRED
     start = "Start a verification, with the consent that is required" if consents else "Start a verification"
     steps = [f"{start}; the answer has its id:\n\n{_START}"]
@@ -477,7 +477,7 @@ def dev(port: int | None, folder: Path, api_key: str | None, path: Path | None, 
             given = {name: value for name, value in options.items() if value is not None}
             _run(stack, folder, _Options(read_file(path) if path else {}, given, api_key))
     except StopSignal:
-        note("StopSignal.")
+        note("Stopped.")
 
 
 def _stop(*_: object) -> None:
@@ -580,7 +580,7 @@ def _supervise(stack: ExitStack, plan: _Plan, store: Sequence[Child]) -> None:
 
 
 def _restart_if_ended(worker: Child, plan: _Plan) -> Child:
-    """Return the worker, or another in its place: what it held is claimed, as on any host."""
+    """Return the worker, or a new one where it has ended; the new one claims its jobs."""
     reason = worker.ended()
     if reason is None or worker.age < _SHORT_LIFE:
         return worker

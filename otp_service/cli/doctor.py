@@ -1,4 +1,7 @@
-"""otp-service doctor: checks of a running installation."""
+"""otp-service doctor: checks of a running installation.
+
+A check that refuses a start belongs in `otp_service.settings.startup_checks`; the doctor shows those too.
+"""
 
 import fcntl
 import os
@@ -76,7 +79,7 @@ class Diagnosis:
 
 
 def refusal_diagnosis(refusal: StartRefusal, level: Level = FAIL) -> Diagnosis:
-    """Return what refuses a start; a warning where it does so in production only, and this is none."""
+    """Return a refusal to start as a diagnosis."""
     return Diagnosis(level, refusal.place, refusal.sentence, refusal.action, refusal.name)
 
 
@@ -86,7 +89,7 @@ Cases = bool | Iterable[Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class Check(Generic[T]):
-    """One thing that a diagnosis is made of: a row of the tables below."""
+    """A check: a row of the tables below."""
 
     subject: str
     level: Level
@@ -114,7 +117,7 @@ _MINUTE = 60
 
 @dataclass(frozen=True, slots=True)
 class ApplicationSettings:
-    """An application, wherever it is kept, and the settings that it has to fit."""
+    """An application of the configuration or the ledger, with the settings around it."""
 
     name: str
     application: Application
@@ -165,7 +168,7 @@ CEILINGS: tuple[Check[Mapping[str, Ruleset]], ...] = (
 
 
 def _unused_gateways(settings: Settings) -> Iterator[Mapping[str, object]]:
-    """Yield the gateways that stand in a route for nothing."""
+    """Yield the gateways that a route names in vain."""
     offered = {channel for purpose in settings.named_purposes.values() for channel in purpose.channels}
     for position, route in enumerate(settings.routes):
         channels = set(route.channels) or offered
@@ -215,7 +218,7 @@ SETTINGS: tuple[Check[Settings], ...] = (
 
 
 def settings_diagnoses(settings: Settings) -> Iterator[Diagnosis]:
-    """Yield what the settings alone tell of what works with what."""
+    """Yield what shows from the settings alone."""
     for one in _application_settings(settings):
         yield from diagnose(APPLICATION, one)
     yield from diagnose(SETTINGS, settings)
@@ -241,7 +244,7 @@ def _plain_protocols(settings: Settings) -> dict[str, str]:
 
 
 def _exceptions(settings: Settings) -> Iterator[Mapping[str, object]]:
-    """Yield the hosts that are reached in the clear, and may be."""
+    """Yield the hosts that may be reached without encryption, and are."""
     lines = [(line.refusal.place, line.host, line.how) for line in unsafe_connections(settings)]
     lines += [(f"gateways.{name}", host, "without encryption") for name, host in _plain_protocols(settings).items()]
     return (
@@ -356,7 +359,7 @@ _HINDRANCES = {
 
 
 def redis_diagnosis(settings: Settings, silent: StoreUnavailableError) -> Diagnosis:
-    """Judge a server that is not available."""
+    """Return why Redis does not answer, and what to do."""
     hindrance = connection_problem(silent)
     what, action = _HINDRANCES[hindrance]
     if hindrance is ConnectionProblem.SILENT and _dev_is_stopped():
@@ -556,12 +559,12 @@ def mirror_diagnoses(context: Context) -> Iterator[Diagnosis]:
 
 
 def mirror_diagnosis(context: Context) -> Diagnosis:
-    """Return how far the mirror in Redis has come; raises `LedgerUnavailableError`."""
+    """Return whether the mirror in Redis is up to date; raises `LedgerUnavailableError`."""
     return next(diagnose(MIRROR, context.mirror_sync.inspect()))
 
 
 def warn_of_mirror(context: Context) -> None:
-    """Say so where what was recorded is not in force: Redis mirrors another ledger, or a later state of this one."""
+    """Warn where what was just recorded is not in force, because Redis mirrors another ledger or state."""
     found = mirror_diagnosis(context)
     if found.level is FAIL:
         out.warn(f"{found.sentence} {found.action}")

@@ -1,4 +1,4 @@
-"""otp-service find: a number's history, and why no code came."""
+"""otp-service find: the last verifications of a number, and why no code came."""
 
 from collections import Counter
 from operator import attrgetter

@@ -1,4 +1,4 @@
-"""otp-service guard and limits: what was refused and why, and lifting it."""
+"""otp-service guard: what the rules refused and why, lifting it, and trying other rules."""
 
 import json
 from collections import Counter
@@ -261,7 +261,7 @@ def _print(decision: Decision, findings: Iterable[ExplainedRule]) -> None:
 @command(guard, "Lift a lock, or open what is closed.", asks=True, applications=True)
 @click.option("--number", help="End the waits and locks of a number.")
 @click.option("--block-of", help="Forget what was counted for the block of 10,000 numbers that a number is in.")
-@click.option("--country", nargs=2, metavar="APPLICATION COUNTRY_RULE", help="Forget what was counted for a country.")
+@click.option("--country", nargs=2, metavar="APPLICATION COUNTRY", help="Forget what was counted for a country.")
 @click.option("--address", help="Forget what was counted for an end user's address.")
 @region_option
 def unblock(session: Session, region: str | None, **named: Any) -> None:  # noqa: ANN401 - click's
@@ -290,7 +290,7 @@ def _restriction(
     country: tuple[str, str] | None,
     address: str | None,
 ) -> tuple[str, Restriction]:
-    """Return what rules hold back, and before it its name, as a person is asked about it."""
+    """Return the restriction to lift, and its name in the question."""
     context = session.context
     if number:
         to = parse_number(number, region)

@@ -1,4 +1,4 @@
-"""otp-service ledger and store: upgrade, rebuild the mirror, purge, fence."""
+"""otp-service ledger: status, upgrade, rebuild of the mirror, purge."""
 
 import time
 from dataclasses import asdict

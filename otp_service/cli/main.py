@@ -111,7 +111,7 @@ def _notes(ctx: click.Context) -> list[str]:
 
 
 def _redis_advice(ctx: click.Context, silent: StoreUnavailableError) -> str:
-    """Name the Redis that a command asked in vain, and what to do."""
+    """Name the Redis that does not answer, and what to do."""
     if ctx.obj is None:
         return str(silent)
     diagnosis = import_module("otp_service.cli.doctor").redis_diagnosis(ctx.obj, silent)
@@ -132,12 +132,12 @@ def commands() -> None:
 
 
 def pause_garbage_collection() -> None:
-    """Let no garbage be collected until `resume_garbage_collection`; to be called before the modules are imported."""
+    """Collect no garbage until `resume_garbage_collection`; to be called before the modules are imported."""
     gc.disable()
 
 
 def resume_garbage_collection() -> None:
-    """Let garbage be collected where that was held, but for what there is by now. Elsewhere change nothing."""
+    """Collect garbage again if that was paused, except what exists by now."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()

@@ -52,13 +52,13 @@ _GAP = "  "
 _DOCUMENT = "otp_service.document"
 """Names the document of ``--json`` in click's context; absent where people read text."""
 _POLL_INTERVAL: Final = 0.1
-"""Seconds between two looks at a long work; a shorter one shows no bar."""
+"""Seconds between two updates of a bar; shorter work shows none."""
 _FIRST_REPORT_AFTER: Final = 5.0
 _REPORT_EVERY: Final = 60.0
 
 
 class Labelled(NamedTuple):
-    """A value that people read in words of its own."""
+    """A value, and the text that people read in its place."""
 
     value: Any
     text: str
@@ -301,7 +301,7 @@ def unread_environment() -> str:
 
 
 def count_of(count: int, thing: str) -> str:
-    """Return how many things there are: ``1 line``, ``2 lines``."""
+    """Return a count with its noun: ``1 line``, ``2 lines``."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 

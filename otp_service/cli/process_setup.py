@@ -20,12 +20,12 @@ _OTHER_PORTS = (9092, 9093)
 
 
 def start_thread(name: str, act: Callable[[], None]) -> None:
-    """Do something in a thread of its own, which does not keep the process alive."""
+    """Run something in a daemon thread."""
     threading.Thread(target=act, name=name, daemon=True).start()
 
 
 def on_hangup(act: Callable[[], None]) -> None:
-    """Do something at each SIGHUP from now on, in a thread of its own; those that come meanwhile are one more.
+    """Run something at each SIGHUP, in a thread; signals that come while it runs count as one.
 
     The signal is blocked since the command began. A handler would find the main thread in the middle of something that
     it cannot be interrupted in.
@@ -40,7 +40,7 @@ def on_hangup(act: Callable[[], None]) -> None:
 
 
 def open_installation(settings: Settings) -> Installation:
-    """Return an installation that may serve; raise `ConfigurationError` in words for who starts it."""
+    """Return an installation that is ready to serve; raise `ConfigurationError` with what to do."""
     installation = install(settings)
     try:
         prepare(installation)
@@ -51,9 +51,9 @@ def open_installation(settings: Settings) -> Installation:
 
 
 def reload_installation(path: Path | None, present: Settings, fixed: Iterable[str]) -> Installation | None:
-    """Return what the configuration describes now, ``fixed`` settings as they are at present.
+    """Return an installation of the settings as they are now, but for the ``fixed`` ones.
 
-    Where a start would be refused, the log says why, nothing is changed, and ``None`` is returned.
+    ``None`` where a start would be refused; the log says why.
     """
     forget_installed_entry_points()  # a gateway may have been installed for it
     try:
@@ -72,12 +72,12 @@ def reload_installation(path: Path | None, present: Settings, fixed: Iterable[st
 
 
 def log_reload(settings: Settings) -> None:
-    """Log that new settings are in force, with the profile, and the ids of the root keys, the active one first."""
+    """Log that new settings are in force: the profile, and the ids of the root keys, the active one first."""
     _log.info("reloaded", root_keys=list(settings.keyring().root_ids), profile=settings.profile)
 
 
 def serve_metrics(port: int, host: str, what: str, variable: str) -> None:
-    """Report for all processes; the last two parameters say what to do when another one has the port."""
+    """Serve metrics on a port; ``what`` and ``variable`` are for the advice where the port is in use."""
     if not port:
         return
     try:

@@ -103,7 +103,7 @@ def _log_when_ready(processes: ServerProcesses) -> None:
 
 
 def _end_on_signals(processes: ServerProcesses) -> None:
-    """Let granian act on a signal that ends the server once proxies have had time to notice."""
+    """Delay granian's own handling of SIGTERM and SIGINT until proxies have had time to notice."""
     received: SimpleQueue[int] = SimpleQueue()  # a handler may put into it at any moment
     granians = signal.getsignal(signal.SIGTERM)
     for one in (signal.SIGTERM, signal.SIGINT):
@@ -120,7 +120,7 @@ def _end_on_signals(processes: ServerProcesses) -> None:
 
 
 def _reload_server(processes: ServerProcesses, path: Path | None) -> None:
-    """Let the server go by the settings as they are written now; change nothing where nothing would start with them."""
+    """Reload the settings in all processes, unless a start would be refused with them."""
     installation = reload_installation(path, processes.settings, _FIXED)
     if installation is None:
         return
@@ -133,7 +133,7 @@ def _reload_server(processes: ServerProcesses, path: Path | None) -> None:
 
 @contextmanager
 def _shared_metrics() -> Iterator[None]:
-    """Let the processes count together, in a folder of their own unless the environment names one."""
+    """Share metrics among the processes, in a new folder unless the environment names one."""
     if metrics.DIRECTORY_VARIABLE in os.environ:
         yield
         return
@@ -146,7 +146,7 @@ def _shared_metrics() -> Iterator[None]:
 
 
 def _folder_of_metrics() -> str | None:
-    """Return where the folder is made; ``None`` where it does not matter.
+    """Return where to make the folder of metrics; ``None`` for the default.
 
     The processes map its files, and the system ends a process that writes into such a file on a disk that is full.
     """

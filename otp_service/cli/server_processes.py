@@ -1,4 +1,4 @@
-"""X."""
+"""The server processes of ``serve``: how it gives them settings, and how each loads, reloads and ends."""
 
 import atexit
 import logging
@@ -21,9 +21,9 @@ if TYPE_CHECKING:  # a server process imports them when it is told to hold no co
 
 
 PREPARE, USE, DROP, SHUT_DOWN = "prepare", "use", "drop", "leave"
-"""What a process is asked for: an application of other settings; to answer with it; to give it up; to say farewell."""
+"""Orders: make an application of other settings; answer with it; discard it; tell proxies of the end."""
 START_TIMEOUT = 60.0
-"""The longest that a process may take to be ready with settings."""
+"""Seconds that a process may take to be ready with settings."""
 _POLL_INTERVAL = 0.05
 
 
@@ -32,7 +32,7 @@ if multiprocessing.parent_process():  # a server process: of ours it imports thi
 
 
 class ServerProcesses:
-    """The server processes as ``serve`` speaks with them. Each connects when it starts, and is given the settings."""
+    """The server processes, as ``serve`` sees them. Each connects when it starts, and gets the settings."""
 
     def __init__(self, settings: "Settings") -> None:
         self.settings = settings
@@ -48,7 +48,7 @@ class ServerProcesses:
         self._sending = threading.Lock()
 
     def accept(self) -> None:
-        """Give their settings to processes that start, for ever."""
+        """Accept processes that start, and send them the settings, for ever."""
         while True:
             with suppress(AuthenticationError, EOFError, OSError):  # it ended at once
                 line = self._listener.accept()
@@ -57,7 +57,7 @@ class ServerProcesses:
                     self._lines.append(line)
 
     def wait_until_ready(self) -> None:
-        """Return when as many as there are to be are ready."""
+        """Wait until all processes are ready."""
         while len(self._lines) < self.settings.http.processes:
             time.sleep(_POLL_INTERVAL)
         with self._ordering:
@@ -65,7 +65,7 @@ class ServerProcesses:
                 _answer(line, 0)
 
     def reload(self, settings: "Settings") -> bool:
-        """Let all processes go by other settings, or none; tell whether they do, and nothing goes on with the old."""
+        """Put other settings into force in all processes, or in none; return whether they are."""
         with self._ordering:
             if not self._order(PREPARE, settings):
                 self._order(DROP, None, answered=False)
@@ -81,14 +81,14 @@ class ServerProcesses:
             self._say(line, SHUT_DOWN, None)
 
     def _order(self, order: str, settings: "Settings | None", *, answered: bool = True) -> bool:
-        """Ask all processes for something; tell whether all did it."""
+        """Send an order to all processes; return whether all carried it out."""
         self._number += 1
         self._lines = [line for line in self._lines if self._say(line, order, settings)]
         answers = [_answer(line, self._number) for line in self._lines] if answered else []
         return all(answers)
 
     def _say(self, line: Connection, order: str, settings: "Settings | None") -> bool:
-        """Tell a process something; tell whether it is there."""
+        """Send an order to a process; return whether it is there."""
         with suppress(OSError), self._sending:
             line.send((self._number, order, settings))
             return True
@@ -96,7 +96,7 @@ class ServerProcesses:
 
 
 def _answer(line: Connection, number: int) -> bool:
-    """Return the answer to an order, ``False`` where none comes in time."""
+    """Wait for the answer to an order; ``False`` where none comes in time."""
     end = time.monotonic() + START_TIMEOUT
     with suppress(EOFError, OSError):  # the process has ended
         while line.poll(max(0.0, end - time.monotonic())):
@@ -107,9 +107,9 @@ def _answer(line: Connection, number: int) -> bool:
 
 
 def load_application(address: str) -> "ReloadableService":
-    """Return the application with the settings that ``serve`` found good, and tell it when all is ready.
+    """Return the application of the settings that ``serve`` sends, and tell it when that is ready.
 
-    Not with those that the files hold by now: a process that replaces one that died must be like the others.
+    The files may hold others by now, but a process that replaces one that died must be like the rest.
     """
     if serve := multiprocessing.parent_process():  # it may be killed while the application is imported
         end_with_parent(serve.pid or 0)
@@ -127,7 +127,7 @@ def load_application(address: str) -> "ReloadableService":
 
 
 def _follow_orders(application: "ReloadableService", settings: "Settings", parent: Connection) -> None:
-    """Do what ``serve`` asks for; end when it has gone: unattended the process would go on to hold the port."""
+    """Carry out the orders of ``serve``; end when it is gone, or the port would stay in use."""
     from otp_service import wsgi  # noqa: PLC0415 - as above
 
     prepared: Service | None = None

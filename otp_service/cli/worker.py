@@ -32,7 +32,7 @@ def worker(path: Path | None) -> None:
 
 
 def _reload_worker(reloadable: ReloadableWorker, path: Path | None) -> None:
-    """Let the next shift of a worker begin, with the settings as they are written now."""
+    """Reload the settings, and go on with them."""
     if successor := reload_installation(path, reloadable.present.settings, _FIXED_OF_WORKER):
         tracing.set_enabled(on=successor.settings.telemetry.traces is not None)
         reloadable.reload(successor)

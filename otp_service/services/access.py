@@ -39,7 +39,7 @@ class Caller:
 
 
 def authenticate(context: Context, api_key: str, address: Callable[[], str | None]) -> Caller:
-    """Return who calls with an API key from an ``address``, asked for where it matters; note that the key is used.
+    """Return who calls with an API key, and note its use; ``address`` is called only for a key bound to networks.
 
     Raises `UnauthenticatedError`, the same for a key that is not known, is revoked, has ended, or may not be used from
     there. The look-up is by the key's SHA-256: how long it takes depends on digests that nobody can choose, so it tells
@@ -54,10 +54,8 @@ def authenticate(context: Context, api_key: str, address: Callable[[], str | Non
     return Caller(key, snapshot.applications.get(key.application))
 
 
-# A key is returned once, by the call that makes it; nobody keeps more of it than its hash.
-
 DEFAULT_OVERLAP: Final = 24 * 3600
-"""Seconds that a key goes on beside the one that replaces it, unless it is said otherwise."""
+"""Seconds that a key goes on beside the one that replaces it, by default."""
 MAX_OVERLAP: Final = 90 * 24 * 3600
 _UNKNOWN = "There is no such key."
 
@@ -66,7 +64,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key that was just made."""
+    """A new key: its secret is returned this once; only its hash is kept."""
 
     secret: str = field(repr=False)
     """What its holder sends; to be shown once."""
@@ -180,7 +178,7 @@ def change_application(context: Context, name: str, settings: str, by: str) -> S
 
 
 def _check_settings(context: Context, name: str, settings: str) -> None:
-    """Refuse what no process could use, a language without words, and messages longer than their files allow."""
+    """Raise `InvalidApplicationError` for settings that no process could use, or messages too long."""
     application: Application = context.access_cache.load_application(name, settings).application
     measured = measure_texts(context.templates, context.purposes, (application,))
     locale = locale_faults(context.templates, application.locale)

@@ -1,4 +1,8 @@
-"""X."""
+"""Who may call: applications and API keys of settings and ledger, in memory.
+
+No request asks the ledger. A snapshot is never changed, but replaced when the ledger has changed; while the ledger is
+away the last one stays in force.
+"""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,22 +15,19 @@ from otp_service.ledger.access import Access, AccessList, ApiKeys, StoredApplica
 from otp_service.store.scripts import CompiledRuleset
 from otp_service.telemetry.logging import get_logger
 
-# All of it is in memory, so that no request asks the ledger. What is there is never changed but replaced as a whole,
-# when the ledger has another state; while the ledger is away, the last state stays in force.
-
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class CachedApplication:
-    """An application, and the rules that it is under."""
+    """An application and its rules."""
 
     application: Application
     ruleset: CompiledRuleset
 
 
 LoadApplication = Callable[[str, str], CachedApplication]
-"""Makes a member of an application's name and settings (JSON), or raises `InvalidApplicationError`."""
+"""Reads an application's settings (JSON), given its name; raises `InvalidApplicationError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class AccessSnapshot:
 
 
 class AccessCache:
-    """The entries in force. Safe to be used by several threads."""
+    """The snapshot in force. Safe to be used by several threads."""
 
     def __init__(
         self,
@@ -93,12 +94,12 @@ class AccessCache:
             _log_changes(before, self.snapshot)
 
     def refresh_if_possible(self) -> None:
-        """Bring a change that was just made into force, here and now if the ledger answers; else the watch will."""
+        """Bring a change that was just made into force; while the ledger is away, the periodic refresh will."""
         with suppress(LedgerUnavailableError):
             self.refresh()
 
     def _load_changed(self, listing: AccessList) -> None:
-        """Understand the applications that are new or changed.
+        """Load the applications that are new or changed.
 
         None is ever lost: calls and messages of its verifications may be under way.
         """
@@ -115,7 +116,7 @@ class AccessCache:
                 _log.error("application_unusable", application=stored.name, fault=str(unusable))
 
     def _new_snapshot(self, keys: Mapping[str, ApiKey]) -> AccessSnapshot:
-        """Return the entries: of two of one name or hash, that of the configuration; no key without application."""
+        """Return a snapshot: the configuration outweighs the ledger; a key without application is left out."""
         members = {**self._loaded, **self._configured}
         everybody = {NO_APPLICATION, *members}
         return AccessSnapshot(
@@ -126,7 +127,7 @@ class AccessCache:
 
 
 class _Rulesets(Mapping[str, CompiledRuleset]):
-    """The rulesets of a access_cache, for those who hold them longer than one moment."""
+    """The rulesets in force whenever they are looked up."""
 
     def __init__(self, access_cache: AccessCache) -> None:
         self._access_cache = access_cache
@@ -142,7 +143,7 @@ class _Rulesets(Mapping[str, CompiledRuleset]):
 
 
 def _log_changes(before: AccessSnapshot, now: AccessSnapshot) -> None:
-    """Log what has come into force; keys by their names."""
+    """Log what has come into force; keys by their ids."""
     old, new = ({key.id: key for key in entries.keys.values() if key.id} for entries in (before, now))
     _log.info(
         "access_changed",
@@ -154,11 +155,11 @@ def _log_changes(before: AccessSnapshot, now: AccessSnapshot) -> None:
 
 
 USE_RESOLUTION = 60_000
-"""Milliseconds: as exactly as the last use is known."""
+"""Milliseconds: how exactly the last use of a key is known."""
 
 
 class KeyUses:
-    """The uses that one process has seen. Safe to be used by several threads."""
+    """When keys were last used here, until that is in the ledger. Safe to be used by several threads."""
 
     def __init__(self, api_keys: ApiKeys) -> None:
         self._api_keys = api_keys

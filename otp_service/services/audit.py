@@ -44,7 +44,7 @@ _MAX_ROWS_NAMED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """Something that is not as it was recorded."""
+    """Something in the ledger that is not as it was recorded."""
 
     sequence: int
     """The entry of the chain where it shows; 0 for none of them."""
@@ -53,7 +53,7 @@ class Flaw:
 
 @dataclass(slots=True)
 class AuditProgress:
-    """What was looked through, as far as that has come."""
+    """How far a verification of the chain has come, and what it saw."""
 
     entries: int = 0
     gone: int = 0
@@ -67,7 +67,7 @@ class AuditProgress:
 
 
 class HeadSigner:
-    """Signs how far the chain has come, and hands that out, where nobody who changes the ledger can change it too."""
+    """Signs the chain's head and exports it to where whoever changes the ledger cannot change it."""
 
     def __init__(self, context: Context, every: int, export: Callable[[SignedHead], None] | None) -> None:
         """Take the seconds between two heads, and what hands one out: raises `OSError` when it cannot.
@@ -275,16 +275,17 @@ def _missing(first: int, last: int) -> str:
     return f"entry {first} is missing" if first == last else f"entries {first} to {last} are missing"
 
 
-# Each row is there as the audit chain has a digest of it, with its entry and the link before; the whole is signed. That
-# nothing was changed shows by the pack alone, and that it is of the chain by a head that was exported.
+# --- dispute packs ---
+# Rows with their entries in the chain and the links before, signed. A pack alone shows that nothing in it was changed;
+# an exported head shows that it is of the chain.
 
 PACK_FORMAT: Final = 1
 
 
 def make_dispute_pack(context: Context, wanted: DisputeFilter, about: Mapping[str, str]) -> dict[str, Any]:
-    """Return the pack of what is wanted, ready to be written as JSON; raises `LedgerUnavailableError`.
+    """Return a dispute pack, ready to be written as JSON; raises `LedgerUnavailableError`.
 
-    ``about`` says what was asked for, in words that may be shown: a number as its mask.
+    ``about`` says what was asked for as it may be shown: a number as its mask.
     """
     found = context.ledger.disputes.find(wanted)
     head = context.ledger.audit.head()
@@ -303,7 +304,7 @@ def make_dispute_pack(context: Context, wanted: DisputeFilter, about: Mapping[st
 
 
 def verify_dispute_pack(document: Mapping[str, Any], key: str) -> Iterator[str]:
-    """Yield what is wrong with a pack, as ends of sentences; ``key`` is the public key of who is to have made it.
+    """Yield what is wrong with a dispute pack, as ends of sentences; ``key`` is its maker's public key.
 
     Raises `ValueError` for what is no pack.
     """
@@ -336,12 +337,12 @@ def _verify_row(one: Mapping[str, Any]) -> Iterator[str]:
 
 
 MIN_SHOWN_COUNT: Final = 10
-"""A count below this is told as such: a cell that small may tell who it is."""
+"""Smaller counts are shown as "fewer than": they may tell who it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What is told by hand."""
+    """What an operator says of an incident."""
 
     nature: str
     measures: str
@@ -350,9 +351,9 @@ class Incident:
 def write_incident_report(
     context: Context, span: IncidentScope, incident: Incident, when: str, progress: AuditProgress
 ) -> str:
-    """Return the report as Markdown. It has counts and names of systems, and nothing of a person.
+    """Return an incident report as Markdown: counts and names of systems, nothing of a person.
 
-    ``when`` is the time in words, ``progress`` tells how far the audit chain was looked through. Raises
+    ``when`` is the time span in words; ``progress`` shows how far the audit chain is verified. Raises
     `LedgerUnavailableError`.
     """
     counted = context.ledger.incidents.count(span)

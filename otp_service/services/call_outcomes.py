@@ -1,4 +1,4 @@
-"""What a call to a gateway, or a report on it, means: for the message, and for the gateway's breaker."""
+"""What a call to a gateway, or a receipt for it, means for the message and for the gateway's breaker."""
 
 import logging
 import re
@@ -15,7 +15,7 @@ _log = get_logger(__name__)
 _NEXT_GATEWAY_FAILURES = frozenset(
     {FailureKind.UNAVAILABLE, FailureKind.ERROR, FailureKind.THROTTLED, FailureKind.ACCOUNT}
 )
-"""Failures after which another gateway is asked."""
+"""Failures after which the next gateway is called."""
 FINAL_FAILURES = frozenset({FailureKind.DESTINATION, FailureKind.REJECTED, FailureKind.FRAUD})
 
 
@@ -36,7 +36,7 @@ def settlement_after_failure(failure: GatewayError, further: str | None) -> Sett
 
 
 def call_result(outcome: Accepted | GatewayError, seconds: float, allowance: GatewayLimits) -> CallResult:
-    """Return what a call tells of its gateway: one that answers in time is well, whatever it says of the message."""
+    """Return how a gateway did: one that answers in time is well, whatever it says of the message."""
     kind = None if isinstance(outcome, Accepted) or outcome.message_specific else outcome.kind
     if kind is FailureKind.THROTTLED:
         return CallResult.THROTTLED
@@ -47,9 +47,10 @@ def call_result(outcome: Accepted | GatewayError, seconds: float, allowance: Gat
 def record_call_result(
     context: Context, gateway: str, dispatch_id: str, call: CallResult, throttled_for: float = 0, refusal: str = ""
 ) -> None:
-    """Tell of a call, or of a report on it; ``refusal`` is the reason why it refuses our account, empty if it does not.
+    """Tell the breaker of a call or of a receipt for it; log and count what changes.
 
-    ``throttled_for`` are the milliseconds that it asked for. Raises `StoreUnavailableError`.
+    ``throttled_for``: milliseconds for which the gateway wants no calls. ``refusal``: why it refuses our account.
+    Raises `StoreUnavailableError`.
     """
     if refusal:
         metrics.gateway_account_errors.count(gateway=gateway)

@@ -73,7 +73,7 @@ def read_consent(context: Context, application: Application, to: SubjectKey, pur
 
 
 def check_evidence(application: Application, evidence: Evidence) -> None:
-    """Refuse a consent where none is kept, and one that was given in the future; raises `OtpServiceError`."""
+    """Raise `ConsentNotKeptError` where no consent is kept, `InvalidTimeError` for one from the future."""
     if application.consent is ConsentMode.OFF:
         raise ConsentNotKeptError("The application is set up to keep no consents.")
     if evidence.given > now() + _MAX_CLOCK_AHEAD:
@@ -81,7 +81,7 @@ def check_evidence(application: Application, evidence: Evidence) -> None:
 
 
 def encode_evidence(evidence: Evidence | None) -> str:
-    """Return a consent as it travels with the event of a start; empty without one."""
+    """Return a consent as JSON, for the event of a start; empty without one."""
     return json.dumps(asdict(evidence), ensure_ascii=False, separators=(",", ":")) if evidence else ""
 
 
@@ -92,7 +92,7 @@ def _add(context: Context, application: Application, to: SubjectKey, entry: Cons
 
 
 def check_purpose(application: Application, purpose: str) -> None:
-    """Refuse a purpose that is not the application's, and a consent where none is kept; raises `OtpServiceError`."""
+    """Raise `ForbiddenError` for a purpose that is not the application's, `ConsentNotKeptError` where none is kept."""
     if purpose not in application.purposes:
         raise ForbiddenError("The application has no such purpose.")
     if application.consent is ConsentMode.OFF:

@@ -1,4 +1,4 @@
-"""Deliver messages: write them, choose a gateway, record receipts, fall back."""
+"""Deliver a message: ask policies, compose, call gateways, back off, record what came of it."""
 
 import logging
 import secrets
@@ -50,13 +50,13 @@ from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 _SETTLE_RETRY_DELAY = 0.5
-"""Seconds between two attempts to record what was handed over."""
+"""Seconds between two attempts to record what a gateway accepted."""
 _STALE_MIRROR_DELAY = 200
-"""Milliseconds after which it is asked again whether a message may go, while the mirror is behind the ledger."""
+"""Milliseconds until a message is tried again that the mirror was too stale to let go."""
 MAX_HOLD = 1000
-"""Milliseconds after which a message that is held asks again at the latest."""
+"""The longest that a job is held, milliseconds."""
 _MIN_BACKOFF_ROOM = 1000
-"""Milliseconds before the end of a code in which a message comes back no more."""
+"""The least room that a back-off may take, milliseconds, however little is left of the code's life."""
 _SILENT_DROP_REASONS = frozenset(
     {
         Status.APPROVED,
@@ -71,29 +71,29 @@ _SILENT_DROP_REASONS = frozenset(
         "consent-required",
     }
 )
-"""Reasons to drop a message that nobody misses; any other one is reported as a dead letter."""
+"""Reasons to drop a message silently; with any other it becomes a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How persistently a message is delivered."""
+    """How often a message is tried again, and how long is waited between."""
 
     max_ambiguous: int
-    """How often it goes on after a call that may have been sent all the same; what sent nothing counts for nothing."""
+    """How many times it goes on after a call that may have sent the message although it failed."""
     backoff: tuple[float, ...]
-    """Seconds to wait after the first, second … round through the gateways, at least; the last one repeats."""
+    """The least seconds after the first, second … round through the gateways; the last one repeats."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldJob:
-    """A job that goes on when a gateway's turn has come; until then it stays in the worker's hands."""
+    """A job that its worker keeps, to try again after some milliseconds."""
 
     job: Job
     milliseconds: int
 
 
 def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> HeldJob | None:
-    """Bring one job on: handed over, put back for later, given up with a reason, or held for a gateway's turn.
+    """Deliver one job, put it back for later, or give it up; return it where the worker is to hold it.
 
     Raises `StoreUnavailableError` when the outcome cannot be recorded: the job then stays in the outbox, and is
     taken up again.
@@ -117,7 +117,7 @@ def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> HeldJob | 
 
 
 def _obey_policies(context: Context, job: Job, stopped: PolicyRefusal) -> None:
-    """Do what policies say of a message: give it up, or send it on by another channel."""
+    """Give a message up, or send it on by another channel, as policies say."""
     if stopped.channel is None:
         _give_up(context, job, stopped.slot, stopped.reason)
         return
@@ -129,7 +129,7 @@ def _obey_policies(context: Context, job: Job, stopped: PolicyRefusal) -> None:
 def _try_gateways(
     context: Context, job: Job, route: Collection[str], permission: MirrorQuery, retry_policy: RetryPolicy
 ) -> HeldJob | None:
-    """Call one gateway after the other, until one has the message or none is left that may be called now."""
+    """Call gateways until one accepts the message or none may be called now."""
     following = NextStep.NEXT
     while following is NextStep.NEXT:
         candidates = [Candidate(name, context.gateway_limits[name], name in job.called) for name in route]
@@ -154,14 +154,13 @@ def _try_gateways(
 
 
 def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextStep:
-    """Make one call and record what became of it; return what follows here."""
+    """Call one gateway and record the outcome; return what follows."""
     message = _compose_or_give_up(context, job, dispatched)
     if message is None:
         return NextStep.DONE
     gateway, allowance = context.gateways[dispatched.gateway], context.gateway_limits[dispatched.gateway]
-    cost = message_cost(
-        context, dispatched.gateway, message, job.country
-    )  # nothing may fail between a call and its record
+    # Before the call: nothing may fail between it and its record.
+    cost = message_cost(context, dispatched.gateway, message, job.country)
     began = time.perf_counter()
     with tracing.span("send", "client", gateway=dispatched.gateway, dispatch=dispatched.number):
         outcome = _send(gateway, message)
@@ -184,7 +183,7 @@ def _call_gateway(context: Context, job: Job, dispatched: Dispatched) -> NextSte
 
 
 def _compose_or_give_up(context: Context, job: Job, dispatched: Dispatched) -> Message | None:
-    """Return the message; ``None`` when there cannot be one, which another try would not change: it is given up."""
+    """Return the message; where there can never be one, give the job up and return ``None``."""
     try:
         return compose_message(context, job, dispatched)
     except SealBrokenError:  # its root key is gone from the configuration
@@ -273,10 +272,10 @@ def _settlement_of(context: Context, job: Job, dispatched: Dispatched, outcome: 
 
 
 def _record_outcome(context: Context, job: Job, dispatched: Dispatched, settlement: Settlement) -> SettleResult:
-    """Record an outcome; return what that has led to.
+    """Record an outcome; return whether the job was still ours.
 
-    What was handed over is recorded again and again while Redis is away, as long as the code lives: forgotten, the
-    message would be sent a second time. To record it twice does no harm.
+    What a gateway accepted is recorded again and again while Redis is away, as long as the code lives: forgotten, the
+    message would be sent twice. To record it twice does no harm.
     """
     end = time.monotonic() + (dispatched.verification.expires - dispatched.now) / 1000
     while True:
@@ -291,7 +290,7 @@ def _record_outcome(context: Context, job: Job, dispatched: Dispatched, settleme
 def _update_breaker(
     context: Context, dispatched: Dispatched, call: CallResult, outcome: Accepted | GatewayError, reason: str
 ) -> None:
-    """Tell the breaker how the call went. What it does not learn now it learns from the next call."""
+    """Tell the breaker how the call went; while Redis is away it learns from the next call."""
     asked, refusal = 0.0, ""
     if isinstance(outcome, GatewayError):
         asked = 0.0 if outcome.message_specific else outcome.retry_after
@@ -318,7 +317,7 @@ def _log_call(job: Job, dispatched: Dispatched, settlement: Settlement, followin
 
 
 def _hold_or_back_off(context: Context, job: Job, blocked: NoGatewayFree, retry_policy: RetryPolicy) -> HeldJob | None:
-    """Hold a message until a gateway's turn comes; after a round through all, put it back until their rest is over."""
+    """Hold a message until a gateway is free; after a round through all, put it back for the back-off."""
     delay = backoff_delay(blocked, job, retry_policy)
     if delay is None:
         return HeldJob(job, max(1, min(blocked.wait, MAX_HOLD)))
@@ -331,12 +330,10 @@ def _hold_or_back_off(context: Context, job: Job, blocked: NoGatewayFree, retry_
 
 
 def backoff_delay(blocked: NoGatewayFree, job: Job, retry_policy: RetryPolicy) -> int | None:
-    """Return the milliseconds that a message rests once no gateway is left to call in this round.
+    """Return the milliseconds of back-off after a round through all gateways; ``None`` while one is free sooner.
 
-    That is up to a quarter longer than its turn says, by chance, so that those which failed together do not come back
-    together; and no longer than half of what is left of the code's life, so that no code dies while its message rests.
-    ``None`` while it only waits for a gateway's turn: it was not called yet, or the turn comes sooner than the rest
-    would end.
+    Up to a quarter is added by chance, so that messages which failed together do not come back together. It is no
+    longer than half of what is left of the code's life.
     """
     if not job.called:
         return None

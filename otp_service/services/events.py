@@ -1,4 +1,4 @@
-"""Record events in the ledger."""
+"""Record events of the store in the ledger."""
 
 from collections.abc import Sequence
 

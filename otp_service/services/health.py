@@ -11,12 +11,12 @@ from otp_service.services.mirror import MISMATCHES
 from otp_service.store.scripts import connection_problem
 
 STARTS_ACCEPTED: Final = "accepted"
-"""What is told of starts that are not all refused."""
+"""``starts`` while not every start would be refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What a process can do now, and what was found."""
+    """What a process can do now, with the details that a probe shows."""
 
     checks: bool
     """Whether it checks codes, and takes what gateways report and what people write back."""
@@ -25,10 +25,9 @@ class Readiness:
 
 
 def readiness(context: Context) -> Readiness:
-    """Look whether Redis can serve, and why every start would be refused, if that is so.
+    """Return whether codes can be checked and starts be accepted now.
 
-    The age of the last worker, and what the last look at the ledger found, are told, not judged: without either, codes
-    are still checked.
+    The age of the last worker and the state of the ledger are only shown: codes are checked without either.
     """
     worker_age, ledger = None, str(context.mirror_sync.state)
     try:

@@ -48,10 +48,9 @@ from otp_service.services.suppressions import add_suppressions, log_suppression,
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 
-# They are no messages of a verification: nobody can ask for one or say what is in it, no start is counted for it, and
-# it is not kept back from a number that has just been suppressed. A number that is frozen gets none. Where the
-# provider sends what it is answered, the reply goes with the answer. Through any other gateway a worker sends it,
-# once: one that fails is lost, and so is one that a worker held when it ended.
+# --- replies ---
+# A reply belongs to no verification, and goes to suppressed numbers too, but not to frozen ones. Where the answer to
+# the provider carries it, it goes with that; else a worker sends it, once: one that fails is lost.
 
 _log = get_logger(__name__)
 
@@ -68,7 +67,7 @@ BATCH_SIZE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Who is answered what, by whom. The ``repr`` shows no number."""
+    """A reply that is due. The ``repr`` shows no number."""
 
     gateway: str
     """Through which the message came."""
@@ -84,7 +83,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ReplyContent:
-    """What somebody is answered. The ``repr`` does not show it."""
+    """What a reply says. The ``repr`` does not show its text."""
 
     text: str = field(repr=False)
     locale: str
@@ -96,7 +95,7 @@ class ReplyContent:
 
 
 def reply_content(context: Context, reply: Reply) -> ReplyContent | None:
-    """Return the words of a reply; ``None`` when its application is gone.
+    """Return what a reply says; ``None`` when its application is gone.
 
     Raises `LedgerUnavailableError` when it cannot be looked up whether the number is frozen, or an application that is
     not known here; `FrozenError` when it is frozen, and `MessageNotAllowedError` when the rules of the country do not
@@ -117,7 +116,7 @@ def reply_content(context: Context, reply: Reply) -> ReplyContent | None:
 
 
 def queue_reply(context: Context, reply: Reply) -> None:
-    """Let a worker send a reply; raise `StoreUnavailableError`. It waits sealed, and without its text."""
+    """Queue a reply for a worker, sealed and without its text. Raises `StoreUnavailableError`."""
     keyring = context.keyring
     name = keyring.new_verification_id(keyring.bucket(keyring.pseudonym(reply.to)))
     plain = json.dumps(asdict(reply)).encode().ljust(_SEALED_LENGTH)  # its length would tell of the number's
@@ -153,7 +152,7 @@ def _send(context: Context, entry: bytes) -> None:
 
 
 def _send_reply(context: Context, reply: Reply, name: str) -> str:
-    """Return a word for what became of a reply."""
+    """Send a reply; return the outcome as the metric has it."""
     gateway = context.gateways.get(reply.gateway)
     if gateway is None or reply.channel not in gateway.channels:
         return "no_gateway"
@@ -199,10 +198,10 @@ def _message(context: Context, reply: Reply, name: str) -> Message | None:
     )
 
 
-# A message is obeyed for the application whose message the number got last through the same gateway; where none is
-# known, nothing is changed for anybody. A stop is obeyed before it is recorded, so that a process that ends between
-# the two loses nothing: the provider sends it again, and to obey it twice does no harm. A start is obeyed in the
-# transaction that records it. Once a message is recorded it is not obeyed again, however late somebody repeats it.
+# --- keywords ---
+# A message counts for the application whose message the number got last through the same gateway. STOP takes effect
+# before it is recorded: a process that dies between the two loses nothing, for the provider sends it again. START takes
+# effect in the transaction that records it: a repetition would undo a later STOP.
 
 ANSWERED_WITHIN: Final = 90 * 24 * 3600 * 1000
 """Milliseconds after which a message is too long ago to be answered."""
@@ -210,7 +209,7 @@ ANSWERED_WITHIN: Final = 90 * 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True)
 class _AnsweredMessage:
-    """What a message answers."""
+    """The message of ours that an inbound one answers."""
 
     application: str
     """Empty when it is not known."""
@@ -268,7 +267,7 @@ def _sender(message: InboundMessage, region: str | None) -> Destination | None:
 
 
 def _record_name(gateway: str, reference: str) -> str:
-    """Return the name under which a message is recorded; of one without a reference no repetition is known."""
+    """Return the key under which a message is recorded; without a reference it is new every time."""
     if not reference:
         return secrets.token_hex(16)
     return hashlib.sha256(f"{gateway}\0{reference}".encode(errors="surrogatepass")).hexdigest()[:32]
@@ -295,7 +294,7 @@ def _last_sent_at(verification: Verification, gateway: str) -> int:
 
 
 def _apply_keyword(context: Context, pseudonym: str, application: str, meaning: Meaning) -> str:
-    """Do what a message asks for that is none to let messages through; return a word for it."""
+    """Suppress the number if the message asks for it; return the outcome as the metric has it."""
     if meaning not in {Meaning.STOP, Meaning.START}:
         return "recorded"
     if not application:

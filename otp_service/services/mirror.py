@@ -1,4 +1,4 @@
-"""Bring the ledger into its mirror in Redis, and tell whether it is up to date."""
+"""Keep the mirror of the ledger in Redis up to date, and tell whether it is."""
 
 import threading
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from otp_service.telemetry.redaction import SafeNumber
 # restored from a copy, and neither knows all that was said: an operator has to decide, and until then nothing is sent.
 
 BATCH_SIZE = 500
-"""Numbers that are written in one step."""
+"""Numbers written in one step."""
 _log = get_logger(__name__)
 
 
@@ -69,17 +69,17 @@ class MirrorStatus(NamedTuple):
 
 
 class MirrorSync:
-    """The ledger and its mirror, as one process knows them. Safe to be used by several threads."""
+    """Keeps the mirror at the ledger's position. Safe to be used by several threads."""
 
     def __init__(self, ledger: Ledger, mirror: Mirror, keyring: Keyring, *, rebuild_lost: bool = False) -> None:
-        """``rebuild_lost``: whether a mirror that is gone is built of the ledger without asking an operator."""
+        """``rebuild_lost``: rebuild a mirror that is gone without asking an operator."""
         self._ledger = ledger
         self._mirror = mirror
         self._keyring = keyring
         self.rebuilds_lost: Final = rebuild_lost
         self._known: LedgerPosition | None = None
         self._noted = False
-        """Whether the ledger knows that there is a mirror of it."""
+        """Whether the ledger has recorded that it is mirrored."""
         self._lock = threading.Lock()
         self._aborted = False
         self.state = MirrorState.UNKNOWN
@@ -87,7 +87,7 @@ class MirrorSync:
         """Numbers that are in the mirror which is being built here, or was last."""
 
     def permission(self, demand: ConsentMode, evidence: str = "") -> MirrorQuery:
-        """Return what a script is told to look up whether a message may go; asks the ledger only if nobody did before.
+        """Return what scripts need to ask the mirror whether a message may go; asks the ledger the first time only.
 
         Raises `LedgerUnavailableError` while it is not known how far the ledger has come, and `LedgerMismatchError`
         while an operator has to decide.
@@ -102,11 +102,11 @@ class MirrorSync:
 
     @property
     def is_known(self) -> bool:
-        """Whether it is known how far the ledger has come."""
+        """Whether the ledger's position is known."""
         return self._known is not None
 
     def refresh(self) -> None:
-        """Bring the mirror to where the ledger has come; build it where there is none, and nobody has to decide.
+        """Bring the mirror to the ledger's position; build it where there is none and no operator has to decide.
 
         What was known stays in force when the ledger does not answer. Raises `LedgerUnavailableError` then, and
         `StoreUnavailableError` when Redis does not.
@@ -141,11 +141,11 @@ class MirrorSync:
         self.refresh()
 
     def abort_build(self) -> None:
-        """Give up the mirror that is being built here, if one is: another process goes on."""
+        """Abort a build of the mirror here; another process goes on."""
         self._aborted = True
 
     def _sync(self, known: LedgerPosition | None) -> MirrorState:
-        """Bring the mirror to where the ledger has come, and then let nothing through that does not know of it.
+        """Bring the mirror to the ledger's position, and make scripts require that position.
 
         A place that is ``known`` of the ledger, and is not in its history, tells that an older copy was restored.
         """
@@ -181,7 +181,7 @@ class MirrorSync:
         return self._compare(self._ledger.mirror_source.head())
 
     def _compare(self, last: LedgerPosition) -> MirrorStatus:
-        """Compare the mirror with where the ledger has come."""
+        """Compare the mirror with the ledger's position."""
         place, closed = self._mirror.head()
         if place is None:
             lost = self._ledger.mirror_source.was_mirrored() and not self.rebuilds_lost
@@ -240,14 +240,14 @@ class MirrorSync:
         return [self._keyring.bucket(one.pseudonym) for one in changes.numbers]
 
     def _note_position(self, place: LedgerPosition) -> None:
-        """Note how far the ledger has come, never less far than was known."""
+        """Note the ledger's position, if it is later than the known one."""
         with self._lock:
             known = self._known
             if known is None or known.identity != place.identity or known.sequence < place.sequence:
                 self._known = place
 
     def _note_mirrored(self) -> None:
-        """Let the ledger know, once, that there is a mirror of it: from then on one that is gone was lost."""
+        """Record in the ledger, once, that it is mirrored: from then on a missing mirror counts as lost."""
         if not self._noted and not self._ledger.mirror_source.was_mirrored():
             self._ledger.mirror_source.note_mirrored()
         self._noted = True

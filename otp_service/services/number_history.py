@@ -1,4 +1,4 @@
-"""X."""
+"""The last verifications of a number, from their records or rebuilt from events, and why no code came."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ class VerificationHistory:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConditions:
-    """What else matters to a message that has not arrived yet."""
+    """Workers and gateways at the moment, for a message that has not arrived yet."""
 
     worker: bool
     """Whether a worker was seen lately."""
@@ -99,7 +99,7 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryExplanation:
-    """The answer, and what it is about."""
+    """Why a code did or did not arrive, and the dispatch that this is about."""
 
     why: Why
     delivery: Delivery | None = None
@@ -221,7 +221,7 @@ _Slots = dict[tuple[int, int], Delivery]
 
 
 def history_from_events(started: RecentVerification, past: EventHistory, mask: str) -> VerificationHistory:
-    """Return what the events tell of a verification that started then; it is over, whatever they say."""
+    """Rebuild the history of a verification whose record is gone from its events."""
     events = past.of(started.id)
     about = next((event for event in events if event.member("application")), Event("", 0, "", {}))
     end = next((event for event in reversed(events) if _status_of(event)), None)
@@ -260,7 +260,7 @@ def _given_up(events: tuple[Event, ...]) -> dict[int, str]:
 
 
 def _deliveries(events: tuple[Event, ...]) -> tuple[Delivery, ...]:
-    """Return what became of each message: one that nothing is told of still waits, as far as is known."""
+    """Return what became of each message; one without events of its own still waits."""
     slots: _Slots = {}
     messages = 0
     for event in events:
@@ -294,7 +294,7 @@ def _waiting(event: Event, message: int) -> Delivery:
 
 
 def _apply_event(slots: _Slots, event: Event) -> None:
-    """Take an event of a dispatch into its slot; what it does not say stays as it was."""
+    """Apply an event to the delivery in its slot; members that it lacks stay as they were."""
     slot, word = _SLOT.fullmatch(event.member("slot")), event.type.removeprefix(_DELIVERY)
     if not slot or word not in DeliveryStatus.__members__.values():
         return

@@ -20,7 +20,7 @@ _log = get_logger(__name__)
 
 
 class AuditStatus(StrEnum):
-    """What the audit chain says of an act."""
+    """What the audit chain says of an operator's action."""
 
     RECORDED = "recorded"
     """It is as it was recorded."""
@@ -46,7 +46,7 @@ def record_action(context: Context, act: OperatorActionEntry) -> bool:
     try:
         context.ledger.operator_actions.add(act)
     except LedgerUnavailableError:
-        _log.warning("act_not_recorded", act=str(act.act), by=act.by, application=act.application, about=act.about)
+        _log.warning("action_not_recorded", act=str(act.act), by=act.by, application=act.application, about=act.about)
         return False
     return True
 
@@ -77,14 +77,14 @@ COUNTRY_RULE: Final = "country.conversion"
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """What rules hold back."""
+    """Something that a rule of the guard keeps from getting messages, and how to lift that."""
 
     about: str
     """The kind of thing: number, block, country or address."""
     rule: str
     """The one that a decision tells it was lifted of."""
     forget: Callable[[], int]
-    """Lets it through; returns how many things were forgotten."""
+    """Lifts it; returns how many keys were deleted."""
     application: str = ""
     country: str = ""
 

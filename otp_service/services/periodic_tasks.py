@@ -9,13 +9,13 @@ from otp_service.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 PERIOD = 1.0
-"""Seconds between two looks."""
+"""Seconds between two runs."""
 
 
 class PeriodicTasks:
-    """Runs tasks once a second until it is stopped; one that fails has its turn again.
+    """Runs tasks once a second, each in a thread of its own, until it is stopped; one that fails is run again.
 
-    Each has a thread of its own: what takes long, such as to build a mirror, must not keep a revoked key in force.
+    So a long task, such as to build a mirror, does not keep a revoked key in force.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class PeriodicTasks:
         ]
 
     def start(self) -> None:
-        """Begin to look; the process may end without stopping it."""
+        """Start the threads; the process may end without stopping them."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop, and wait for the threads."""
         self._stop.set()
         self._on_stop()
         for thread in self._threads:

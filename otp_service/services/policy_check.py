@@ -21,7 +21,7 @@ _TAKEN = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
 
 @dataclass(frozen=True, slots=True)
 class PolicyRefusal:
-    """A message that may not go out as it is."""
+    """Why policies do not let a message out, and where it may go instead."""
 
     reason: str
     """Why: ``policy NAME``, or ``no_verdict NAME`` where it is denied because that policy did not know."""
@@ -32,10 +32,10 @@ class PolicyRefusal:
 
 
 def ask_policies(context: Context, job: Job, permission: MirrorQuery) -> PolicyRefusal | None:
-    """Return what keeps a message from going out; ``None`` when it may, or when there is nothing to send any more.
+    """Return why policies refuse a message; ``None`` when it may go, or is not wanted any more.
 
-    Nobody is asked, and told the number, whose holder wants no messages: the dispatch finds that out too.
-    Asked is once for a message and a channel: not while it waits in this worker, nor after a gateway was called for it.
+    Policies learn the number, so they are not asked where its holder wants no messages; the dispatch refuses that. They
+    are asked once for a message and a channel.
     """
     concerned = context.policies.applicable(job.application, job.purpose, job.channel)
     passing = (job.id, job.message, job.channel)
@@ -65,7 +65,7 @@ def ask_policies(context: Context, job: Job, permission: MirrorQuery) -> PolicyR
 
 
 def _needs_asking(verification: Verification, job: Job) -> bool:
-    """Tell whether a message is still wanted, as far as the record shows, and was not asked about before."""
+    """Tell whether a message is still wanted, and no gateway was called for it through this channel."""
     calls = [one for one in verification.deliveries if one.message == job.message and one.gateway]
     return (
         verification.status is Status.PENDING
@@ -77,7 +77,7 @@ def _needs_asking(verification: Verification, job: Job) -> bool:
 def _ask_in_turn(
     context: Context, policies: tuple[ConfiguredPolicy, ...], question: Question, verification: Verification, job: Job
 ) -> PolicyRefusal | None:
-    """Ask one policy after the other; the first that denies ends it, and each may narrow the channels that are left."""
+    """Ask policies in turn: the first that denies decides; each may narrow the channels that are left."""
     slot = _waiting_slot(verification, job)
     channels, reason = frozenset(map(str, Channel)), ""
     for policy in policies:

@@ -1,4 +1,4 @@
-"""What messages cost, and the most that one may."""
+"""Prices of messages: the most that one may cost before it is sent, and what it cost after."""
 
 from otp_service.domain.applications import Application
 from otp_service.domain.messages import Message, MessageContent, max_segments, stated_minutes
@@ -18,7 +18,7 @@ def max_price(
 ) -> int:
     """Return the most that one dispatch of a message may cost, in millionths; 0 where no price is configured.
 
-    Through any gateway of its route, and of the channels that it may go on through.
+    Over all gateways of its route, and of the channels that it may fall back to.
     """
     if not _has_prices(context):
         return 0
@@ -62,5 +62,5 @@ def _max_segments(
 
 
 def message_cost(context: Context, gateway: str, message: Message, country: str) -> int:
-    """Return what a message costs that a gateway took, in millionths."""
+    """Return what a message costs through a gateway, in millionths."""
     return context.prices[gateway].price(country, message.channel, len(segments(message.text)))

@@ -39,7 +39,7 @@ def receipt_url(public_url: str, gateway: str, dispatch_id: str) -> str:
 _NO_DISPATCH = "There is no such dispatch."
 _MAX_TRIES = 3
 _RETRY_DELAY = 1.0
-"""Seconds between two tries: the mirror of the ledger is rarely behind for longer."""
+"""Seconds between two tries: the mirror is rarely stale for longer."""
 _REFERENCE_LIFE = (MAX_CODE_LIFE + RECORD_GRACE) * 1000
 """Milliseconds: the longest life of a record."""
 _NOT_ARRIVED = frozenset({DeliveryStatus.UNDELIVERED, DeliveryStatus.FAILED})
@@ -47,7 +47,7 @@ _NOT_ARRIVED = frozenset({DeliveryStatus.UNDELIVERED, DeliveryStatus.FAILED})
 
 @dataclass(frozen=True, slots=True)
 class ExpectedReceipt:
-    """A dispatch that its gateway may report on."""
+    """A dispatch that a receipt may be for."""
 
     gateway: str
     reporter: SupportsReceipts
@@ -55,10 +55,10 @@ class ExpectedReceipt:
 
 
 def expect_receipt(context: Context, gateway: str, dispatch_id: str) -> ExpectedReceipt:
-    """Return the dispatch that a report is about, to be asked before anything of the report is read.
+    """Return the dispatch that a receipt is for; to be called before anything of the receipt is read.
 
-    Raises `NotFoundError` when the gateway does not report here, or the dispatch is not one of its own. The identifier
-    has 128 random bits, so a stranger gets no further than here.
+    Raises `NotFoundError` when the gateway sends no receipts here, or the dispatch is not its own. The identifier has
+    128 random bits, so a stranger gets no further.
     """
     reporter = context.gateways.get(gateway)
     bucket = context.keyring.bucket_of_dispatch(dispatch_id)
@@ -70,7 +70,7 @@ def expect_receipt(context: Context, gateway: str, dispatch_id: str) -> Expected
 
 
 def receive_receipt(context: Context, expected: ExpectedReceipt, request: ReceiptRequest) -> None:
-    """Authenticate a report and record it.
+    """Authenticate a receipt and record it.
 
     Raises `UnauthenticatedError` for a forged one, `NotFoundError` when the dispatch is gone meanwhile, and
     `StoreUnavailableError` or `LedgerUnavailableError` when it has to come again. A report never approves anything, nor
@@ -141,7 +141,7 @@ class ReceiptRecorder:
 
 
 def link_reference(context: Context, gateway: str, reference: str, dispatch_id: str) -> None:
-    """Remember under which reference a dispatch was accepted, and record the receipts that were faster."""
+    """Remember a dispatch's provider reference, and record the receipts that came before it."""
     try:
         early = context.store.references.remember(gateway, reference, dispatch_id, _REFERENCE_LIFE)
     except StoreUnavailableError:
@@ -153,7 +153,7 @@ def link_reference(context: Context, gateway: str, reference: str, dispatch_id: 
 
 
 def _record_early(context: Context, gateway: str, dispatch_id: str, receipt: Receipt, whom: tuple[str, ...]) -> None:
-    """Record a receipt that nobody sends again: it was acknowledged when it came."""
+    """Record a receipt that came early; it was acknowledged, so nobody sends it again."""
     for left in reversed(range(_MAX_TRIES)):
         try:
             if not whom or _was_sent_to(context, dispatch_id, whom):
@@ -173,19 +173,19 @@ def _was_sent_to(context: Context, dispatch_id: str, whom: tuple[str, ...]) -> b
 
 
 def _receipt_to_json(receipt: Receipt, whom: tuple[str, ...]) -> str:
-    """Return a receipt as it is kept, with the pseudonyms of whom a guess at its message has to have gone to."""
+    """Return an early receipt as JSON, with the pseudonyms that its message may have gone to."""
     return json.dumps([receipt.status, receipt.raw_status, receipt.reason, receipt.kind, receipt.opted_out, *whom])
 
 
 def _receipt_from_json(text: str) -> tuple[Receipt, tuple[str, ...]]:
-    """Return a receipt and those pseudonyms as they were kept."""
+    """Return a receipt and its pseudonyms from JSON."""
     status, raw_status, reason, kind, opted_out, *whom = json.loads(text)
     receipt = Receipt(DeliveryStatus(status), raw_status, reason, FailureKind(kind) if kind else None, opted_out)
     return receipt, tuple(whom)
 
 
 def record_receipt(context: Context, gateway: str, dispatch_id: str, receipt: Receipt) -> bool:
-    """Record an authentic report on a dispatch, and what follows from it; return whether the gateway made it.
+    """Record an authentic receipt and fall back where need be; return whether the dispatch is the gateway's.
 
     Raises `StoreUnavailableError`; and `LedgerUnavailableError` when it is recorded, and what follows is not known now.
     """

@@ -1,4 +1,4 @@
-"""What a verification's record keeps secret: the code's tag, and number, mask and details under seal."""
+"""Derive codes and tags; seal and unseal what a verification's record keeps secret: number, mask, details."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ DETAILS = "details"
 
 
 def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:
-    """Return the code of a generation. The digest is taken from the transaction itself, not from the record."""
+    """Return the code of a generation; the digest has to come from the transaction, not from the record."""
     subject = CodeBinding(
         application=verification.application,
         verification_id=verification.id,

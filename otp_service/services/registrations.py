@@ -1,4 +1,4 @@
-"""Registrations that countries demand: which messages they let in, and when they end."""
+"""Registrations of senders and templates that countries require: what may be sent there, and warnings of an end."""
 
 import logging
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def require_message_allowed(
 
 
 class RegistrationMonitor:
-    """Looks at the registrations once a day."""
+    """Reports once a day how long registrations last: as a metric, and in the log when one ends soon."""
 
     def __init__(self, sending_rules: SendingRules, clock: Callable[[], date] = today) -> None:
         self._sending_rules = sending_rules
@@ -44,7 +44,7 @@ class RegistrationMonitor:
         self._looked: date | None = None
 
     def check_daily(self) -> None:
-        """Look, if the day is another than at the last look."""
+        """Report, once for each day."""
         day = self._clock()
         if day == self._looked:
             return

@@ -13,10 +13,10 @@ _log = get_logger(__name__)
 
 
 class Purger:
-    """Purges of one process, which take turns with those of others."""
+    """Purges the ledger, in turn with other processes."""
 
     def __init__(self, context: Context, keeping: RetentionDays, pause: Callable[[], bool]) -> None:
-        """``pause`` is called after each batch, for others to have their turn, and tells whether to stop there."""
+        """``pause`` is called after each batch, so that others can write, and returns whether to stop."""
         self._context = context
         self._keeping = keeping
         self._pause = pause

@@ -1,4 +1,4 @@
-"""What the sandbox gateway caught."""
+"""Messages that the sandbox gateway caught instead of sending them."""
 
 from otp_service.domain.applications import Application
 from otp_service.errors import NotFoundError

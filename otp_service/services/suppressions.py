@@ -40,7 +40,7 @@ def add_suppressions(context: Context, entries: Sequence[Suppression], act: Oper
 
 
 def add_silently(context: Context, entries: Sequence[Suppression], act: OperatorActionEntry | None = None) -> int:
-    """Do what `suppress` does, and leave it to the caller to tell of it."""
+    """Do what `add_suppressions` does, without a line in the log."""
     added = context.ledger.suppressions.add(entries, act)
     if any(one.scope in BLOCKING_SCOPES for one in entries):  # also what is not new may not be in force yet
         context.mirror_sync.write_through(added.place)
@@ -48,7 +48,7 @@ def add_silently(context: Context, entries: Sequence[Suppression], act: Operator
 
 
 def log_suppression(entry: Suppression) -> None:
-    """Log that an entry was recorded, without whose number it is of."""
+    """Log that an entry was recorded, without its number."""
     event = "suppression_lifted" if entry.lifted else "suppressed"
     _log.info(event, application=entry.application, scope=entry.scope, source=entry.source)
 
@@ -56,7 +56,7 @@ def log_suppression(entry: Suppression) -> None:
 def lift(
     context: Context, entry: Suppression, act: OperatorActionEntry | None = None, shown: Consent | None = None
 ) -> bool:
-    """Lift what an entry names, where it holds; return whether it did. Records and raises as `suppress` does.
+    """Lift what an entry names, where it holds; return whether it did. Records and raises as `add_suppressions` does.
 
     What the holder of a number said, an application lifts only with a newer consent, which is ``shown`` and recorded in
     any case: raises `ConsentRequiredError` or `ConsentOutdatedError` else.
@@ -80,7 +80,7 @@ _FREEZE_REASON = "frozen"
 
 @dataclass(frozen=True, slots=True)
 class FreezeStatus:
-    """How a number stands after it was frozen, or after that was lifted."""
+    """What freezes a number now, and what a freeze ended."""
 
     entries: tuple[Suppression, ...]
     """What freezes it, oldest first; nothing when it is not frozen. For an application, its own and those for all."""
@@ -151,9 +151,9 @@ def _end_pending(context: Context, to: SubjectKey, application: str) -> Iterator
 
 
 BATCH_SIZE = 2000
-"""Numbers of one transaction: others wait no longer than it takes."""
+"""Numbers of one transaction: a larger one keeps others waiting."""
 _MAX_LINES_NAMED = 20
-"""Lines that are named of those that could not be read."""
+"""The most unreadable lines that are listed."""
 
 
 @dataclass(frozen=True, slots=True)

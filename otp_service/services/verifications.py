@@ -85,7 +85,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """What a caller asks for."""
+    """A start, as the caller asks for it."""
 
     to: str = field(repr=False)
     region: str | None = None
@@ -107,21 +107,21 @@ class StartRequest:
 
 @dataclass(frozen=True, slots=True)
 class VerificationView:
-    """A verification as its caller may see it, with what is sealed in the record opened."""
+    """A verification as its caller sees it, unsealed."""
 
     verification: Verification
     transaction: Transaction | None = field(repr=False)
     metadata: Mapping[str, str] = field(repr=False)
     mask: str
     locale: str
-    """BCP 47, of the last message: not what was asked for where there are no words for that."""
+    """BCP 47, of the last message; it may not be the one that was asked for."""
     quota: Quota | None = None
     """The application's own after a message was queued."""
 
 
 @dataclass(slots=True)
 class MetricLabels:
-    """What is known of a request so far. Only what was judged: a name that a caller made up is not in it."""
+    """Labels of a request's metric; only checked values, so that no caller makes up new ones."""
 
     purpose: str = OTHER
     country: str = ""
@@ -134,10 +134,10 @@ class MetricLabels:
 def start(
     context: Context, application: Application, request: StartRequest, retry: IdempotentRequest | None = None
 ) -> VerificationView:
-    """Judge a request, then count, record and queue it in one step; raises `OtpServiceError`.
+    """Check a request, then count, record and queue it in one script; raises `OtpServiceError`.
 
-    A refused request makes no record and counts nothing: only the guard's decision is kept. With a ``retry`` that was
-    answered before, the first verification is returned as it is now, and nothing is sent.
+    Of a refused request only the guard's decision is kept. Where a ``retry`` was answered before, nothing is sent, and
+    the first verification is returned as it is now.
     """
     with count_outcome(metrics.starts, application) as labels:
         view, sending, consent = _check_request(context, application, request, labels)
@@ -147,18 +147,18 @@ def start(
 def _check_request(
     context: Context, application: Application, request: StartRequest, labels: MetricLabels
 ) -> tuple[VerificationView, SendAttempt, str]:
-    """Check all that needs no count, the cheapest and least telling first; note in ``labels`` what is known.
+    """Check all that needs no counter, the cheapest and least revealing first; set ``labels``.
 
-    Return the verification to be recorded, its times still open; what the guard sees of it; and the consent, packed.
+    Return the verification to record, without its times; what the guard sees of it; and the consent as JSON.
     """
     purpose = context.purposes.get(request.purpose)
     if purpose is None or purpose.name not in application.purposes:
         raise ForbiddenError("The application has no such purpose.")
     labels.purpose = purpose.name
-    transaction = _transaction(application, purpose, request.transaction)
-    network = _network(application, request)
-    consent = _consent(application, request, network)
-    destination, noted = _destination(context, application, purpose, request, labels)
+    transaction = _check_transaction(application, purpose, request.transaction)
+    network = _end_user_network(application, request)
+    consent = _check_consent(application, request, network)
+    destination, noted = _check_destination(context, application, purpose, request, labels)
     channel = require_channel(context, purpose, destination.country, request.channel or purpose.channels[0])
     require_message_allowed(
         context, application, purpose, destination.country, channel, request.locale or application.locale
@@ -167,8 +167,8 @@ def _check_request(
     return view, _send_attempt(context, application, request, view, destination, network, noted), consent
 
 
-def _transaction(application: Application, purpose: Purpose, given: Transaction | None) -> Transaction | None:
-    """Return the canonical transaction, as the purpose demands one or none; raise `InvalidTransactionError`."""
+def _check_transaction(application: Application, purpose: Purpose, given: Transaction | None) -> Transaction | None:
+    """Return the transaction in canonical form; raise `InvalidTransactionError` if the purpose wants another."""
     transaction = given.canonical(application.payees) if given else None
     if purpose.kind is PurposeKind.TRANSACTION and transaction is None:
         raise InvalidTransactionError(f"The purpose {purpose.name!r} confirms a transaction; it is missing.")
@@ -177,7 +177,7 @@ def _transaction(application: Application, purpose: Purpose, given: Transaction 
     return transaction
 
 
-def _network(application: Application, request: StartRequest) -> str | None:
+def _end_user_network(application: Application, request: StartRequest) -> str | None:
     """Return the end user's network, ``None`` where addresses do not count."""
     own = network_of(request.client_ip) if request.client_ip is not None else None
     if application.client_ip is ClientIpSource.NONE:
@@ -189,18 +189,18 @@ def _network(application: Application, request: StartRequest) -> str | None:
     return own
 
 
-def _consent(application: Application, request: StartRequest, network: str | None) -> str:
-    """Return the consent that came with a request, packed, with the prefix of the end user's address."""
+def _check_consent(application: Application, request: StartRequest, network: str | None) -> str:
+    """Return the consent that came with a request as JSON, with the prefix of the end user's address."""
     if request.consent is None:
         return ""
     check_evidence(application, request.consent)
     return encode_evidence(replace(request.consent, address_prefix=prefix_of(network) if network else ""))
 
 
-def _destination(
+def _check_destination(
     context: Context, application: Application, purpose: Purpose, request: StartRequest, labels: MetricLabels
 ) -> tuple[Destination, tuple[str, ...]]:
-    """Judge a number by itself; return it with the rules that only record. A refusal is recorded if Redis answers."""
+    """Check a number against the rules on destinations; return it with the record-only rules that apply."""
     try:
         destination = destination_of(application, request.to, request.region)
     except NumberTypeNotAllowedError as refused:  # of no country, or of a type that never receives codes
@@ -218,7 +218,7 @@ def _destination(
 def _record_refusal(
     context: Context, application: Application, purpose: Purpose, refused: UnacceptableError, country: str
 ) -> None:
-    """Count and record that a rule refused a number by itself, if Redis answers."""
+    """Count the refusal of a number, and record it as a decision if Redis answers."""
     rule = refused.rule or ""
     count_refusal(application.name, country, rule)
     with suppress(StoreUnavailableError):
@@ -235,7 +235,7 @@ def _new_verification(
     destination: Destination,
     transaction: Transaction | None,
 ) -> VerificationView:
-    """Return a verification as it will be recorded, its times still open."""
+    """Return a verification as it will be recorded, without its times."""
     keyring = context.keyring
     pseudonym = keyring.pseudonym(destination.e164)
     verification_id = keyring.new_verification_id(keyring.bucket(pseudonym))
@@ -329,7 +329,7 @@ def _start_in_store(
 
 
 def _from_idempotency_key(verification: Verification, replayed: Replayed) -> Verification:
-    """Return what is still known of a verification whose record is gone: its outcome, from the idempotency key."""
+    """Return what the idempotency key remembers of a verification whose record is gone."""
     created, expires = int(replayed.remembered["created"]), int(replayed.remembered["expires"])
     status = Status(replayed.remembered["status"])
     ended = Status.EXPIRED if status is Status.PENDING and replayed.now >= expires else status
@@ -489,7 +489,7 @@ def count_record_only(application: str, country: str, rules: Iterable[str]) -> N
 
 
 def require_channel(context: Context, purpose: Purpose, country: str, wanted: str) -> str:
-    """Return the wanted channel.
+    """Return the wanted channel if it can be used.
 
     Raises `ChannelNotAvailableError` when the purpose does not offer it, or no gateway carries it to the country.
     """
@@ -503,7 +503,7 @@ def require_channel(context: Context, purpose: Purpose, country: str, wanted: st
 def next_channel(
     context: Context, purpose: Purpose, country: str, channel: str, *, among: Collection[str] = tuple(Channel)
 ) -> str | None:
-    """Return the first of some channels that follows one that does not do; ``None`` when there is none."""
+    """Return the next channel of a purpose after one that failed; ``None`` when there is none."""
     following = (one for one in purpose.channels_after(channel) if one in among)
     return next((one for one in following if context.routes.gateways_for(country, purpose.name, one)), None)
 
@@ -527,11 +527,11 @@ _APPLICATION_RULES = {
     "application.requests": "The application's quota is used up.",
     "application.failures": "Most codes that the application checks are wrong; messages are stopped for a while.",
 }
-"""What the application is told of its own rules, where that is not the rule's sentence."""
+"""Sentences for rules about the application itself, where they differ from the rule's own."""
 
 
 def error_for(refused: StoreRefusal, verification: Verification | None = None) -> OtpServiceError:
-    """Return the error that a refusal means, of a message of a verification where it is one: then it is counted.
+    """Return the error for a refusal by the store; count it where it is about a ``verification``'s message.
 
     A recipient's limits, the lock for guesses among them, are answered alike: a stranger shall not learn from
     them what others do with a number.

@@ -147,7 +147,7 @@ def _odd(value: object) -> Iterator[str]:
 
 def test_a_foreseen_error_leaves_standard_output_empty(world):
     environ, _, _ = world
-    for command in ("application show nope", "guard explain nope", "audit acts --from x"):
+    for command in ("application show nope", "guard explain nope", "audit actions --from x"):
         result = run(*command.split(), "--json", environ=environ)
         assert (result.exit_code > 0, result.stdout, "Error: " in result.stderr) == (True, "", True)
 

@@ -173,7 +173,7 @@ def test_log_lines_have_colours_where_the_rest_has_them(environ):
     away = {**environ, "TERM": "xterm", "OTP_SERVICE__LEDGER__URL": "postgresql://otp@127.0.0.1:1/otp"}
     for asked, coloured in (({}, True), ({"TERM": "dumb"}, False), ({"NO_COLOR": "1"}, False)):
         told = in_a_terminal("gateway", "resume", "second", environ=away | asked)
-        (line,) = (line for line in told.splitlines() if "act_not_recorded" in line)
+        (line,) = (line for line in told.splitlines() if "action_not_recorded" in line)
         assert ("\x1b" in line) is coloured, line
 
 

@@ -315,7 +315,7 @@ OF_THE_LEDGER = [
     ("ledger", "rebuild", "--yes"),
     ("ledger", "purge"),
     ("audit", "verify"),
-    ("audit", "acts"),
+    ("audit", "actions"),
     ("audit", "head"),
     ("key", "add", "shop"),
     ("key", "list"),

@@ -1,4 +1,4 @@
-"""``otp-service audit acts``: who did what, from the commands that did it."""
+"""``otp-service audit actions``: who did what, from the commands that did it."""
 
 import re
 import sqlite3
@@ -25,7 +25,7 @@ def environ(valkey, sqlite_template, tmp_path, monkeypatch):
 
 
 def told(environ, *arguments):
-    result = run("audit", "acts", *arguments, environ=environ)
+    result = run("audit", "actions", *arguments, environ=environ)
     assert result.exit_code == 0, result.output
     return [row[1:] for row in rows(result.stdout)]
 
@@ -127,7 +127,7 @@ def test_an_act_that_somebody_put_in_or_changed_is_marked_and_shows(environ, tmp
         ("suppression-added", "recorded"),
         ("gateway-resumed", "changed"),
     ]
-    assert "Not all of this is as it was recorded" in run("audit", "acts", environ=environ).stderr
+    assert "Not all of this is as it was recorded" in run("audit", "actions", environ=environ).stderr
     verified = run("audit", "verify", environ=environ)
     assert verified.exit_code == 1
     assert re.search("the row [0-9a-f]{32} of operator_actions was changed", verified.stdout)
@@ -159,12 +159,12 @@ def test_a_gateway_is_paused_and_resumed_although_the_ledger_is_away_and_that_is
     result = run(*command, environ=away)
 
     assert result.exit_code == 0
-    assert "act_not_recorded" in result.stderr
+    assert "action_not_recorded" in result.stderr
 
 
 def test_no_number_is_told(environ, shop):
     run("limits", "reset", NUMBER, "--yes", environ=environ)
-    output = run("audit", "acts", environ=environ).output
+    output = run("audit", "actions", environ=environ).output
 
     assert NUMBER[3:] not in output
 
