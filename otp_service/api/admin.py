@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import Resource, Success, path_parameter
-from otp_service.api.schemas import DOCUMENTED, NAME, Body, Time, rfc3339
+from otp_service.api.schemas import NAME, Body, Time, rfc3339
 from otp_service.domain.applications import MAX_NETWORKS, ApiKey, KeyScope, parse_networks
 from otp_service.errors import NotFoundError
 from otp_service.ledger.access import StoredApplication
@@ -69,8 +69,6 @@ class RevocationBody(Body):
 class ApplicationAnswer:
     """An application, and what it may do."""
 
-    __pydantic_config__ = DOCUMENTED
-
     name: str
     source: Literal["configuration", "ledger"]
     """Where it is kept. One of the configuration is changed there, and by nothing here; its keys can be either's."""
@@ -84,8 +82,6 @@ class ApplicationAnswer:
 @dataclass(frozen=True, slots=True)
 class KeyAnswer:
     """What is known of an API key of the ledger."""
-
-    __pydantic_config__ = DOCUMENTED
 
     id: str
     """Its name, which is no secret."""
@@ -105,8 +101,6 @@ class KeyAnswer:
 @dataclass(frozen=True, slots=True)
 class IssuedKeyAnswer:
     """A new key. It is shown this once, and kept nowhere."""
-
-    __pydantic_config__ = DOCUMENTED
 
     secret: str
     """What the application sends: `Authorization: Bearer SECRET`."""

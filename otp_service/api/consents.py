@@ -10,7 +10,6 @@ from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
 from otp_service.api.schemas import (
     CONSENT_EXAMPLE,
-    DOCUMENTED,
     NUMBER_EXAMPLE,
     Address,
     ConsentBody,
@@ -37,8 +36,6 @@ class GivenConsentBody(ConsentBody, PurposeBody):
 class ConsentEntryAnswer:
     """A consent, or its withdrawal, as it was recorded. An entry is never changed."""
 
-    __pydantic_config__ = DOCUMENTED
-
     status: Literal["given", "withdrawn"]
     purpose: str
     recorded_at: Time
@@ -56,8 +53,6 @@ class ConsentEntryAnswer:
 @dataclass(frozen=True, slots=True)
 class ConsentAnswer:
     """What is recorded of a number's consent to a purpose."""
-
-    __pydantic_config__ = DOCUMENTED
 
     to: str
     """The number, masked."""

@@ -1,18 +1,24 @@
 """The OpenAPI document, and the pages of documentation made of it."""
 
+import ast
+import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from importlib import resources
+from itertools import pairwise
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import DataclassSchema, ModelSchema
 
 from otp_service import __version__
 from otp_service.api.errors import PROBLEM, PROBLEM_JSON, PROBLEM_KINDS
@@ -79,8 +85,51 @@ def _schemas(routes: Iterable[Route]) -> tuple[_References, dict[str, Any]]:
         *((id(writer), "serialization", writer) for writer in (PROBLEM, *answers)),
         *((id(body), "validation", TypeAdapter(body)) for body in bodies),
     ]
-    references, definitions = TypeAdapter.json_schemas(inputs, ref_template="#/components/schemas/{model}")
+    references, definitions = TypeAdapter.json_schemas(
+        inputs, ref_template="#/components/schemas/{model}", schema_generator=_Described
+    )
     return references, dict(sorted(definitions["$defs"].items()))
+
+
+class _Described(GenerateJsonSchema):
+    """Tells what is written below the members of the classes here.
+
+    pydantic would read that when they are defined, in each process, and take half of the time that the API's import
+    takes. Few processes are asked for it.
+    """
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        """Return the schema of a body."""
+        return _described(schema["cls"], super().model_schema(schema))
+
+    def dataclass_schema(self, schema: DataclassSchema) -> JsonSchemaValue:
+        """Return the schema of what is answered."""
+        return _described(schema["cls"], super().dataclass_schema(schema))
+
+
+def _described(owner: type, schema: JsonSchemaValue) -> JsonSchemaValue:
+    for one in owner.__mro__:
+        for name, text in _texts(one.__module__).get(one.__name__, {}).items():
+            if name in schema.get("properties", {}):
+                schema["properties"][name].setdefault("description", text)
+    return schema
+
+
+@cache
+def _texts(module: str) -> Mapping[str, Mapping[str, str]]:
+    """Return what is written below the members of the classes of one of these modules, by class and member."""
+    if not module.startswith(f"{__package__}."):
+        return {}
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: dict(_below(node)) for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _below(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    """Yield members and the texts right below them."""
+    for member, text in pairwise(node.body):
+        match member, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(written))):
+                yield name, inspect.cleandoc(written)
 
 
 def _operation(route: Route, references: _References) -> dict[str, Any]:

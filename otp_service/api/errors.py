@@ -44,7 +44,7 @@ class ProblemKind:
 class ProblemDocument:
     """What every error looks like (RFC 9457). Go by `code`; `detail` is for people and may change."""
 
-    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True, json_schema_extra={"examples": [_EXAMPLE]})
+    __pydantic_config__ = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     type: str
     """`/problems/` and the code."""

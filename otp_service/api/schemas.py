@@ -81,9 +81,7 @@ ShownOn = Annotated[str, StringConstraints(min_length=1, max_length=32, pattern=
 class Body(BaseModel):
     """A JSON object without surprises: no unknown member, no conversion between types."""
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 CONSENT_EXAMPLE: dict[str, JsonValue] = {
@@ -128,7 +126,6 @@ class ConsentBody(Body):
 
 
 SECOND = 1000
-DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 TIME_EXAMPLE = "2026-11-24T22:00:00Z"
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=[TIME_EXAMPLE])]
 """RFC 3339, UTC, whole seconds."""

@@ -10,7 +10,7 @@ from otp_service.api.consents import ConsentEntryAnswer, consent_entry_answer
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
-from otp_service.api.schemas import DOCUMENTED, NUMBER_EXAMPLE, NumberBody, Reason, Time, rfc3339
+from otp_service.api.schemas import NUMBER_EXAMPLE, NumberBody, Reason, Time, rfc3339
 from otp_service.api.suppressions import SuppressionAnswer, suppression_answer
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.numbers import SubjectKey
@@ -36,8 +36,6 @@ class FreezeBody(NumberBody):
 class FreezeAnswer:
     """How a number stands: frozen, or not any more."""
 
-    __pydantic_config__ = DOCUMENTED
-
     to: str
     """The number, masked."""
     frozen: bool
@@ -56,8 +54,6 @@ class FreezeAnswer:
 class RecordedVerificationAnswer:
     """A verification as the ledger keeps it."""
 
-    __pydantic_config__ = DOCUMENTED
-
     id: str
     purpose: str
     country: str
@@ -73,8 +69,6 @@ class RecordedVerificationAnswer:
 class InboundMessageAnswer:
     """A message that came from the number. Its text is not kept."""
 
-    __pydantic_config__ = DOCUMENTED
-
     gateway: str
     meaning: str
     """`stop`, `start`, `help` or `other`."""
@@ -84,8 +78,6 @@ class InboundMessageAnswer:
 @dataclass(frozen=True, slots=True)
 class ErasureAnswer:
     """What an erasure did."""
-
-    __pydantic_config__ = DOCUMENTED
 
     at: Time
     erased: Mapping[str, int]
@@ -100,8 +92,6 @@ class ErasureAnswer:
 @dataclass(frozen=True, slots=True)
 class ExportAnswer:
     """All that is held of a number within the application."""
-
-    __pydantic_config__ = DOCUMENTED
 
     to: str
     """The number, masked: it is not held, but for the minutes until its message is sent."""

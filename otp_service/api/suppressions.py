@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
-from otp_service.api.schemas import DOCUMENTED, ConsentBody, Moment, NumberBody, PurposeName, Reason, Time, rfc3339
+from otp_service.api.schemas import ConsentBody, Moment, NumberBody, PurposeName, Reason, Time, rfc3339
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.numbers import SubjectKey
 from otp_service.domain.suppressions import (
@@ -58,8 +58,6 @@ class SuppressionBody(ScopeBody):
 class SuppressionAnswer:
     """That a number gets no messages, or gets them again, as it was recorded. An entry is never changed."""
 
-    __pydantic_config__ = DOCUMENTED
-
     scope: SuppressionScope
     lifted: bool
     """Whether the entry lets messages through again."""
@@ -75,8 +73,6 @@ class SuppressionAnswer:
 @dataclass(frozen=True, slots=True)
 class SuppressionsAnswer:
     """What is recorded of the messages that a number is not to get."""
-
-    __pydantic_config__ = DOCUMENTED
 
     to: str
     """The number, masked."""

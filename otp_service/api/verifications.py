@@ -10,7 +10,6 @@ from otp_service.api.exchange import Exchange, add_quota_headers
 from otp_service.api.requests import peer_address, read_query
 from otp_service.api.routes import COMMON_PROBLEMS, Resource, Success, path_parameter
 from otp_service.api.schemas import (
-    DOCUMENTED,
     PRINTABLE,
     SECOND,
     TIME_EXAMPLE,
@@ -168,8 +167,6 @@ _CHECKED = {"id": _EXAMPLE["id"], "status": "pending", "valid": False, "checks_l
 class DeliveryAnswer:
     """One call to one gateway, or a message that waits for its first."""
 
-    __pydantic_config__ = DOCUMENTED
-
     channel: str
     """`sms`, `voice` or `whatsapp`."""
     gateway: str | None
@@ -223,8 +220,6 @@ class DeliveryAnswer:
 class TransactionAnswer:
     """A payment in canonical form: what the code is a function of, and what the message shows."""
 
-    __pydantic_config__ = DOCUMENTED
-
     amount: str
     """Decimal with exactly the currency's own number of minor digits."""
     currency: str
@@ -239,7 +234,7 @@ class TransactionAnswer:
 class VerificationAnswer:
     """One attempt to prove that a person holds a number."""
 
-    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True, json_schema_extra={"examples": [_EXAMPLE]})
+    __pydantic_config__ = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     id: str
     """What the other calls take."""
@@ -278,7 +273,7 @@ class VerificationAnswer:
 class CheckAnswer:
     """What became of one code that a person typed."""
 
-    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True, json_schema_extra={"examples": [_CHECKED]})
+    __pydantic_config__ = ConfigDict(json_schema_extra={"examples": [_CHECKED]})
 
     id: str
     """The verification."""
@@ -311,8 +306,6 @@ class CheckAnswer:
 @dataclass(frozen=True, slots=True)
 class CaughtMessageAnswer:
     """A message that the sandbox gateway caught instead of sending it."""
-
-    __pydantic_config__ = DOCUMENTED
 
     verification: str
     to: str
