@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
 from support_service import PATIENCE, Service, eventually
 
 from otp_service import bootstrap
+from otp_service.ledger.database import Database
 from otp_service.settings import settings_from
 from otp_service.worker.worker import run, stop_on_signals
 
@@ -68,18 +70,36 @@ def stopped_worker(service: Service) -> Iterator[StoppedWorker]:
 
 
 def _work(settings: dict[str, Any], log: Path) -> None:
-    os.dup2(os.open(log, os.O_CREAT | os.O_WRONLY), 1)
+    os.dup2(os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 1)
     installation = bootstrap.install(settings_from(settings))
     dispatches = installation.context.store.dispatches
     dispatch, signals = dispatches.dispatch, [signal.SIGSTOP]
 
     def stand_still_first(*given: Any) -> Any:
         if signals:
-            os.kill(os.getpid(), signals.pop())
-            time.sleep(_LATER)
+            with alone:
+                os.kill(os.getpid(), signals.pop())
+                time.sleep(_LATER)
         return dispatch(*given)
 
     dispatches.dispatch = stand_still_first  # type: ignore[method-assign]
+    alone = _writing_in_turn(installation.context.ledger.database)
     stop = threading.Event()
     stop_on_signals(stop.set)
     run(installation, stop)
+
+
+def _writing_in_turn(database: Database) -> threading.Lock:
+    """Return what a thread holds while it writes into the ledger.
+
+    Who stood still with SQLite's lock in hand would let nobody else write, and no other worker start.
+    """
+    turn, write = threading.Lock(), database.write
+
+    @contextmanager
+    def write_in_turn(**given: Any) -> Iterator[Connection]:
+        with turn, write(**given) as connection:
+            yield connection
+
+    database.write = write_in_turn  # type: ignore[method-assign]
+    return turn

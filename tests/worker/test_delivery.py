@@ -1,15 +1,20 @@
 """Delivery by real worker processes: what is accepted is delivered or reported."""
 
+import json
 import random
 import re
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from support_cli import run
+from support_installation import tree
 from support_outbox import DEAD, DELAYED, queue, waiting
 from support_service import Service, eventually, in_parallel, running
 from support_valkey import ValkeyServer, free_port
@@ -71,129 +76,168 @@ def test_workers_killed_at_random_lose_nothing_and_repeat_only_what_was_in_fligh
     assert received[2] + 2 * received[3] <= in_flight <= kills * 4, (received, in_flight, kills)
 
 
-def test_a_worker_that_is_asked_to_stop_finishes_what_is_in_flight(tmp_path: Path, valkey: ValkeyServer):
-    gateways = {"sandbox": {"kind": "sandbox", "timeout": 5.0, "delay": 1.0}}
-    with running(tmp_path, valkey, gateways=gateways) as service:
-        one = service.start()
-        eventually(lambda: service.get(f"/v1/verifications/{one}").json()["deliveries"][0]["gateway"])
-        (worker,) = service.workers
-        worker.send_signal(signal.SIGTERM)
+GATEWAYS = {
+    "sandbox": {"kind": "sandbox", "timeout": 5.0},
+    "second": {"kind": "sandbox", "timeout": 5.0},
+    "slow": {"kind": "sandbox", "timeout": 5.0, "delay": 1.0},
+    "reporting": {
+        "kind": "sandbox",
+        "timeout": 5.0,
+        "report": "delivered",
+        "receipt_secret": "a test's own secret, long enough",
+    },
+    **{
+        fail: {"kind": "sandbox", "timeout": 5.0, "fail": fail}
+        for fail in ("unavailable", "account", "rejected", "destination", "fraud", "throttled")
+    },
+}
+ROUTES = {
+    "login": ["sandbox"],
+    "slow": ["slow"],
+    "reporting": ["reporting"],
+    "unavailable": ["unavailable", "second"],
+    "account": ["account", "sandbox"],
+    "rejected": ["rejected", "sandbox"],
+    "destination": ["destination", "sandbox"],
+    "fraud": ["fraud", "sandbox"],
+    "throttled": ["throttled"],
+}
+"""Gateways by purpose: each test has one of its own."""
+TTL = 30
 
-        assert worker.wait(10) == 0
-        assert len(service.texts(one)) == 1
-        assert waiting(service.valkey.client) == 0
-        assert not any(one["pending"] for one in service.valkey.client.xinfo_consumers(queue(), "workers"))
+
+@dataclass
+class Site:
+    """A service and a worker for tests that do not disturb each other."""
+
+    service: Service
+    metrics: int
+    """The worker's port."""
+    unwanted: str
+    """A verification that was canceled before the worker came."""
+    throttled: str
+    """One that no gateway ever takes."""
+    began: float
+    """When that one was started, by the clock of this host, which is Redis' too."""
+
+    def start(self, purpose: str, last: int = 0) -> str:
+        """Start a verification of a number that no other test has."""
+        return self.service.start(f"+92300124{list(ROUTES).index(purpose):02d}{last:02d}", purpose=purpose)
+
+    def verification(self, one: str) -> dict[str, Any]:
+        return dict(self.service.get(f"/v1/verifications/{one}").json())
+
+    def story(self, one: str) -> list[dict[str, Any]]:
+        return list(self.verification(one)["deliveries"])
+
+    def letters(self, one: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Return the dead letters of a verification."""
+        return [letter for letter in self.service.valkey.client.xrange(DEAD) if letter[1][b"id"].decode() == one]
 
 
-def test_a_failed_gateway_hands_over_to_the_next_one(tmp_path: Path, valkey: ValkeyServer):
-    gateways = {
-        "first": {"kind": "sandbox", "timeout": 1.0, "fail": "unavailable"},
-        "second": {"kind": "sandbox", "timeout": 1.0},
-        "sandbox": {"kind": "sandbox", "timeout": 1.0},
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder, metrics = tmp_path_factory.mktemp("site"), free_port()
+    valkey = ValkeyServer(folder)
+    shop = tree("")["applications"]["shop"]
+    sections: dict[str, Any] = {
+        "gateways": GATEWAYS,
+        "routes": [{"purposes": [purpose], "gateways": names} for purpose, names in ROUTES.items()],
+        "purposes": {
+            purpose: {"ttl": TTL if purpose == "throttled" else 300, "channels": ["sms"]} for purpose in ROUTES
+        },
+        "applications": {"shop": {**shop, "purposes": list(ROUTES)}},
+        "worker": {"metrics_port": metrics, "backoff": [0.1, 0.2]},
+        "limits": FREE,
     }
-    routes = [{"gateways": ["first", "second"]}]
-    with running(tmp_path, valkey, gateways=gateways, routes=routes) as service:
-        one = service.start()
-        service.code(one)
-        story = (
-            eventually(
-                lambda: [
-                    d for d in service.get(f"/v1/verifications/{one}").json()["deliveries"] if d["status"] == "sent"
-                ]
-            )
-            and service.get(f"/v1/verifications/{one}").json()["deliveries"]
-        )
+    try:
+        with running(folder, valkey, workers=0, **sections) as service:
+            unwanted = service.start("+923001249999")
+            assert service.post(f"/v1/verifications/{unwanted}/cancel").status_code == 200
+            service.launch_worker()
+            eventually(lambda: service.told("worker_started"))
+            began = time.time()
+            yield Site(service, metrics, unwanted, service.start("+923001249998", purpose="throttled"), began)
+    finally:
+        valkey.stop()
 
+
+def test_a_failed_gateway_hands_over_to_the_next_one(site: Site):
+    one = site.start("unavailable")
+    story = eventually(lambda: story if (story := site.story(one))[-1]["status"] == "sent" else [])
+
+    assert len(site.service.texts(one)) == 1
     assert [(dispatch["gateway"], dispatch["status"]) for dispatch in story] == [
-        ("first", "failed"),
+        ("unavailable", "failed"),
         ("second", "sent"),
     ]
     assert story[0]["reason"].startswith("unavailable")
 
 
-def test_a_gateway_that_refuses_our_account_is_passed_over_left_alone_and_named(tmp_path: Path, valkey: ValkeyServer):
-    gateways = {
-        "first": {"kind": "sandbox", "timeout": 5.0, "fail": "account"},
-        "sandbox": {"kind": "sandbox", "timeout": 5.0},
-    }
-    metrics = free_port()
-    sections = {"routes": [{"gateways": ["first", "sandbox"]}], "worker": {"metrics_port": metrics}, "limits": FREE}
-    with running(tmp_path, valkey, gateways=gateways, **sections) as service:
-        for one in [service.start(f"+9230012345{place}") for place in range(60, 67)]:
-            service.code(one)
-        eventually(lambda: service.told("breaker_open"))
-        given_up = valkey.client.xlen(DEAD)
-        told = run("doctor", "--config", str(service.config), environ=service.keys)
-        exposed = requests.get(f"http://127.0.0.1:{metrics}/metrics", timeout=30).text
+def test_a_gateway_that_refuses_our_account_is_passed_over_left_alone_and_named(site: Site):
+    ones = [site.start("account", last) for last in range(7)]
+    for one in ones:
+        site.service.code(one)
+    eventually(lambda: '"account"' in json.dumps(site.service.events("breaker_open")))
+    given_up = [letter for one in ones for letter in site.letters(one)]
+    told = run("doctor", "--config", str(site.service.config), environ=site.service.keys)
+    exposed = requests.get(f"http://127.0.0.1:{site.metrics}/metrics", timeout=30).text
 
-    assert given_up == 0, "every message came through by the second gateway"
+    assert given_up == [], "every message came through by the second gateway"
     assert re.search(
-        r"fail +gateways\.first: It refuses our account, for the last time .* ago: account sandbox", told.output
+        r"fail +gateways\.account: It refuses our account, for the last time .* ago: account sandbox", told.output
     )
-    assert re.search(r"warn +gateways\.first: It is resting since it refuses our account", told.output)
+    assert re.search(r"warn +gateways\.account: It is resting since it refuses our account", told.output)
     assert told.exit_code == 1
     (refusals,) = re.findall(r'^otp_service_gateway_account_errors_total{gateway="(\w+)"} (\d)', exposed, re.MULTILINE)
-    assert refusals[0] == "first"
+    assert refusals[0] == "account"
     assert int(refusals[1]) >= 5, "so many open the breaker"
 
 
 @pytest.mark.parametrize("kind", ["rejected", "destination", "fraud"])
-def test_a_failure_that_no_other_gateway_mends_is_given_up_with_a_reason(
-    tmp_path: Path, valkey: ValkeyServer, kind: str
-):
-    gateways = {"sandbox": {"kind": "sandbox", "timeout": 1.0, "fail": kind}, "other": {"kind": "sandbox"}}
-    with running(tmp_path, valkey, gateways=gateways) as service:
-        one = service.start()
-        (letter,) = eventually(lambda: service.valkey.client.xrange(DEAD))
-        verification = service.get(f"/v1/verifications/{one}").json()
+def test_a_failure_that_no_other_gateway_mends_is_given_up_with_a_reason(site: Site, kind: str):
+    one = site.start(kind)
+    (letter,) = eventually(lambda: site.letters(one))
+    verification = site.verification(one)
 
     assert letter[1][b"reason"].decode().startswith(kind)
-    assert letter[1][b"id"].decode() == one
     assert [dispatch["status"] for dispatch in verification["deliveries"]] == ["failed"]
     assert verification["status"] == "pending", "a failed delivery does not end a verification"
 
 
-def test_a_gateway_that_is_down_is_tried_again_within_the_codes_life(tmp_path: Path, valkey: ValkeyServer):
-    gateways = {"sandbox": {"kind": "sandbox", "timeout": 1.0, "fail": "throttled"}}
-    worker = {"backoff": [0.1, 0.2]}
-    purposes = {"login": {"ttl": 30}}
-    with running(tmp_path, valkey, gateways=gateways, worker=worker, purposes=purposes) as service:
-        one = service.start()
-        began = time.monotonic()
-        (letter,) = eventually(lambda: service.valkey.client.xrange(DEAD), 60)
-        lived = time.monotonic() - began
-        story = service.get(f"/v1/verifications/{one}").json()["deliveries"]
+def test_a_message_that_is_no_longer_wanted_is_dropped(site: Site):
+    assert site.service.code(site.start("login")), "the worker has been at work"
+    assert site.service.texts(site.unwanted) == []
+    assert site.letters(site.unwanted) == []
+
+
+def test_a_receipt_is_recorded_and_approves_nothing(site: Site):
+    one = site.start("reporting")
+    eventually(lambda: site.story(one)[0]["status"] == "delivered")
+
+    assert site.verification(one)["status"] == "pending"
+
+
+def test_a_gateway_that_is_down_is_tried_again_within_the_codes_life(site: Site):
+    """The life goes by while the tests before this one run."""
+    (letter,) = eventually(lambda: site.letters(site.throttled), 2 * TTL)
+    story = site.story(site.throttled)
 
     assert letter[1][b"reason"] in {b"no_gateway", b"expired"}
     assert len(story) >= 5
-    assert lived > 25
+    assert int(letter[0].partition(b"-")[0]) / 1000 - site.began > 25
 
 
-def test_a_message_that_is_no_longer_wanted_is_dropped(tmp_path: Path, valkey: ValkeyServer):
-    with running(tmp_path, valkey, workers=0) as service:
-        one = service.start()
-        assert service.post(f"/v1/verifications/{one}/cancel").status_code == 200
-        service.launch_worker()
-        eventually(lambda: not waiting(service.valkey.client))
+def test_a_worker_that_is_asked_to_stop_finishes_what_is_in_flight(site: Site):
+    service = site.service
+    client = service.valkey.client
+    eventually(lambda: not waiting(client) and not client.exists(DELAYED))  # what other tests started
+    one = site.start("slow")
+    eventually(lambda: site.story(one)[0]["gateway"])
+    (worker,) = service.workers
+    worker.send_signal(signal.SIGTERM)
 
-        assert service.texts(one) == []
-        assert service.valkey.client.xlen(DEAD) == 0
-
-
-def test_a_receipt_is_recorded_and_approves_nothing(tmp_path: Path, valkey: ValkeyServer):
-    gateways = {
-        "sandbox": {
-            "kind": "sandbox",
-            "timeout": 1.0,
-            "report": "delivered",
-            "receipt_secret": "a test's own secret, long enough",
-        }
-    }
-    with running(tmp_path, valkey, gateways=gateways) as service:
-        one = service.start()
-
-        def delivered():
-            verification = service.get(f"/v1/verifications/{one}").json()
-            return verification if verification["deliveries"][0]["status"] == "delivered" else None
-
-        assert eventually(delivered)["status"] == "pending"
+    assert worker.wait(10) == 0
+    assert len(service.texts(one)) == 1
+    assert waiting(client) == 0
+    assert not any(one["pending"] for one in client.xinfo_consumers(queue(), "workers"))

@@ -1,7 +1,6 @@
 """A worker process that stood still, by SIGSTOP or a machine that was frozen, and goes on: what it had is another's."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,12 @@ SLOW = {"sandbox": {"kind": "sandbox", "timeout": 2.0, "delay": 1.5}}
 """A call takes so long that the one who stood still can go on in the middle of it."""
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    valkey = ValkeyServer(tmp_path)
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("service")
+    valkey = ValkeyServer(folder)
     try:
-        with running(tmp_path, valkey, workers=0, gateways=SLOW) as started:
+        with running(folder, valkey, workers=0, gateways=SLOW, http={"processes": 1}) as started:
             yield started
     finally:
         valkey.stop()
@@ -42,7 +42,7 @@ def test_a_worker_that_stood_still_before_the_dispatch_sends_nothing_when_it_goe
     with stopped_worker(service) as stopped:
         one = service.start()
         stopped.wait_until_it_stands_still()
-        service.launch_worker()
+        other = service.launch_worker()
         eventually(lambda: moment(service, one), 3 * PATIENCE)  # it starts, and waits until the job is left alone
         stopped.go_on()
         eventually(lambda: "message_overtaken" in stopped.log())
@@ -51,5 +51,7 @@ def test_a_worker_that_stood_still_before_the_dispatch_sends_nothing_when_it_goe
         assert len(service.texts(one)) == 1
         assert _delivery(service, one)["reason"] is None, "nor was the other's call told as interrupted"
         assert "message_dispatched" not in stopped.log()
+    other.terminate()
+    assert other.wait(PATIENCE) == 0
     assert waiting(service.valkey.client) == 0
     assert not service.valkey.client.exists(DELAYED, DEAD)
