@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from support_caller import Caller
 from support_frozen import FrozenValkey
@@ -107,3 +107,32 @@ class Days:
 def town(honest: int) -> Town:
     """Return a town with so many honest starts a day."""
     return Town(5, honest)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a server holds at a moment."""
+
+    now: int
+    keys: list[tuple[bytes, bytes, int]]
+    """Names, contents, and when each expires; 0 for never."""
+
+    @classmethod
+    def of(cls, frozen: FrozenValkey) -> Self:
+        names = list(frozen.client.scan_iter(count=10_000))
+        found = frozen.client.pipeline(transaction=False)
+        for name in names:
+            found.dump(name).pexpiretime(name)
+        answers = found.execute()
+        return cls(
+            frozen.now, [(*one, max(0, ends)) for *one, ends in zip(names, answers[::2], answers[1::2], strict=True)]
+        )
+
+    def restore(self, frozen: FrozenValkey) -> None:
+        """Let the server hold this and nothing else, at that moment."""
+        frozen.client.flushall()
+        frozen.move_to(self.now)
+        kept = frozen.client.pipeline(transaction=False)
+        for name, content, ends in self.keys:
+            kept.restore(name, ends, content, absttl=True)
+        kept.execute()

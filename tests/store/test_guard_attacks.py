@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import pytest
-from support_attacks import Books, Days, attacks, numbers, town, traffic
+from support_attacks import Books, Days, Snapshot, attacks, numbers, town, traffic
 from support_frozen import FrozenValkey
 from support_installation import tree
 
@@ -22,22 +22,33 @@ def conversion() -> dict[str, int]:
     return {}
 
 
-@pytest.fixture
-def installation(frozen: FrozenValkey, conversion: dict[str, int]) -> Installation:
+def _install(frozen: FrozenValkey, conversion: dict[str, int]) -> Installation:
     own = tree(frozen.url)["applications"]["shop"]
     shop = {**own, "purposes": ["login"], "client_ip": "required", "countries": ["PK", numbers.ABROAD]}
     applications = {name: {**shop, "keys": []} for name in attacks.APPLICATIONS}
     return frozen.world().install(guard={"modes": {}, "conversion": conversion}, applications=applications)
 
 
-@pytest.fixture
-def play(frozen: FrozenValkey, installation: Installation) -> Callable[..., Books]:
-    """Return what plays an attack beside honest traffic, after a day on which all who are known came, and one more."""
+@pytest.fixture(scope="module")
+def evenings() -> dict[str, tuple[Days, Snapshot]]:
+    """Return how a server was left, by how conversion is judged there: a day on which all came, and one more."""
+    return {}
 
-    def play(attack: list[traffic.Visit], attacked: Sequence[str] = ()) -> Books:
-        days = Days(frozen, installation)
+
+@pytest.fixture
+def play(
+    frozen: FrozenValkey, conversion: dict[str, int], evenings: dict[str, tuple[Days, Snapshot]]
+) -> Callable[..., Books]:
+    """Return what plays an attack beside honest traffic, after a day on which all who are known came, and one more."""
+    if str(conversion) not in evenings:
+        days = Days(frozen, _install(frozen, conversion))
         days.play(traffic.warm_up(TOWN, 0), 0)
         days.play([one for one in traffic.honest_traffic(TOWN, HOURS, day="eve") if one.at >= 0], 1)
+        evenings[str(conversion)] = days, Snapshot.of(frozen)
+    days, evening = evenings[str(conversion)]
+    evening.restore(frozen)
+
+    def play(attack: list[traffic.Visit], attacked: Sequence[str] = ()) -> Books:
         honest = [one for one in traffic.honest_traffic(TOWN, HOURS, attacked) if one.at >= 0]
         return days.play(traffic.in_order(honest, attack), 2)
 
