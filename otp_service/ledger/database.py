@@ -215,12 +215,14 @@ class Database:
         (`LedgerMismatchError`). Raises `ConfigurationError` for any other address, and where the driver is not
         installed.
         """
-        self._engine = _engine(_url(url), timeout)
+        address = _url(url)
+        connect = sqlite_engine if address.get_backend_name() == SQLITE else postgresql_engine
+        self._engine = connect(address, timeout)
         self._pseudonym_key = pseudonym_key
 
     @property
     def engine(self) -> Engine:
-        """What migrations run on."""
+        """The engine, for migrations."""
         return self._engine
 
     @property
@@ -233,7 +235,7 @@ class Database:
         return insert_into_sqlite(table) if self.kind == SQLITE else insert_into_postgresql(table)
 
     def there(self) -> bool:
-        """Tell whether there is something to connect to: SQLite would make a file that is missing."""
+        """Return whether there is a database: SQLite would make a missing file."""
         return self.kind != SQLITE or sqlite_file(self._engine).exists()
 
     def is_superuser(self) -> bool:
@@ -322,12 +324,6 @@ def _url(text: str) -> URL:
     if dialect == POSTGRESQL:
         return url.set(drivername="postgresql+psycopg")
     raise ConfigurationError("ledger.url is sqlite:///PATH, or postgresql://USER:PASSWORD@HOST/NAME.")
-
-
-def _engine(url: URL, timeout: float) -> Engine:
-    if url.get_backend_name() == SQLITE:
-        return sqlite_engine(url, timeout)
-    return postgresql_engine(url, timeout)
 
 
 def create_head(connection: Connection) -> None:

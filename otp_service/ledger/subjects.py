@@ -84,8 +84,7 @@ class Subjects:
     def erase(self, pseudonym: str, application: str | None, act: OperatorActionEntry | None = None) -> Erasure:
         """Erase what no dispute needs, within an application, ``None`` for all; record what was kept and why.
 
-        An ``act`` is recorded with it. Suppressions stay: to forget them would send messages to somebody who wants
-        none.
+        Records an operator's ``act`` with it. Suppressions stay: who said stop must get no messages.
         """
         with self._database.write() as connection:
             sequence = advance_head(connection, 1)
@@ -145,8 +144,6 @@ def _rows(
 ) -> tuple[Mapping[str, Any], ...]:
     statement = select(*(table.c[name] for name in names)).where(_mine(table, pseudonym, application))
     found = connection.execute(statement).mappings()
-    return tuple({name: _plain(name, one[name]) for name in names} for one in found)
-
-
-def _plain(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
-    return json.loads(value) if name in {"kept", "erased"} else value
+    return tuple(
+        {name: json.loads(one[name]) if name in {"kept", "erased"} else one[name] for name in names} for one in found
+    )

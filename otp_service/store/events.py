@@ -114,7 +114,7 @@ class EventLog:
                     self._client.xtrim(stream, minid="{}-{}".format(*bound), approximate=False)
 
     def forget_recorders(self) -> None:
-        """Forget recorders that took nothing for a day and hold nothing: each process has a name of its own."""
+        """Delete consumers that hold nothing and are idle for a day: each process has a name of its own."""
         for bucket in self._buckets:
             stream = keys.events(bucket)
             with translate_errors():
@@ -124,7 +124,7 @@ class EventLog:
                         self._client.xgroup_delconsumer(stream, GROUP, one["name"])
 
     def unrecorded(self) -> int:
-        """Return how many events are not in the ledger yet, about."""
+        """Return about how many events are not in the ledger yet."""
         total = 0
         for bucket in self._buckets:
             with translate_errors():

@@ -321,16 +321,13 @@ class Server:
     def delete_other_scripts(self) -> None:
         """Delete the scripts of other releases, for nobody else would; a process that needs them loads them again."""
         with translate_errors():
-            for name in self._libraries(f"{PREFIX}*"):
+            found: Any = self._client.function_list(f"{PREFIX}*")
+            for name in (pairs_to_dict(one)["library_name"].decode() for one in found):
                 if name != library().name:
                     self._client.function_delete(name)
 
-    def _libraries(self, pattern: str) -> list[str]:
-        found: Any = self._client.function_list(pattern)
-        return [pairs_to_dict(one)["library_name"].decode() for one in found]
-
     def note_worker(self, worker: str, seconds: int) -> None:
-        """Note that a worker is alive, for ``seconds``."""
+        """Record for ``seconds`` that a worker is alive."""
         with translate_errors():
             stamp = self._client.time()[0]
             self._client.set(keys.WORKER, f"{stamp} {worker}", ex=seconds)

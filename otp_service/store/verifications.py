@@ -103,12 +103,12 @@ def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: i
     text = {name: value.decode() for name, value in fields.items() if name not in _SEALED}
     if text["v"] != VERSION:
         raise ValueError(f"the record of {verification_id} has the format {text['v']}")
-    created, expires = int(text["created"]), int(text["expires"])
+    created, expires, status = int(text["created"]), int(text["expires"]), Status(text["status"])
     return Verification(
         id=verification_id,
         application=text["application"],
         pseudonym=text["pseudonym"],
-        status=_status_now(Status(text["status"]), expires, now),
+        status=Status.EXPIRED if status is Status.PENDING and now >= expires else status,
         country=text["country"],
         channel=text["channel"],
         locale=text["locale"],
@@ -126,10 +126,6 @@ def parse_verification(verification_id: str, fields: Mapping[str, bytes], now: i
         consented=int(text.get("consented", 0)),
         deliveries=tuple(sorted(_parse_deliveries(text.items()), key=lambda one: (one.message, one.dispatch))),
     )
-
-
-def _status_now(status: Status, expires: int, now: int) -> Status:
-    return Status.EXPIRED if status is Status.PENDING and now >= expires else status
 
 
 def _parse_purpose(text: Mapping[str, str], ttl: int) -> Purpose:
@@ -201,7 +197,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Canceled:
-    """A verification that is canceled now."""
+    """A canceled verification."""
 
     verification: Verification
 
@@ -252,7 +248,7 @@ class WrongLength:
 
 
 class Refusal(StrEnum):
-    """Refusals that carry nothing but their name."""
+    """Refusals without details."""
 
     NOT_FOUND = "not-found"
     MISMATCH = "mismatch"
