@@ -16,7 +16,7 @@ from otp_service.store.scripts import compile_ruleset, part_texts
 from otp_service.store.verifications import window_keys
 
 _BODY = """
-local list, place, longest = limits.of(KEYS, 1, ARGV[1]), 0, 0
+local list, place, longest = limits.windows(KEYS, 1, ARGV[1]), 0, 0
 for i, limit in ipairs(list) do
   local wait = limits.test(limit, false)
   if wait > longest then place, longest = i, wait end

@@ -185,7 +185,7 @@ class Sender:
             self.held.append(held)
         return held
 
-    def renew(self, policy: RetryPolicy = POLICY) -> None:
+    def go_on(self, policy: RetryPolicy = POLICY) -> None:
         """Let what is held go on."""
         held, self.held = self.held, []
         for one in held:

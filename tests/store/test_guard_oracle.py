@@ -18,7 +18,7 @@ local rule = { name = ARGV[1], approvals = ARGV[2], amount = tonumber(ARGV[3]), 
   factor = tonumber(ARGV[5]) }
 local text = redis.call('GET', KEYS[1])
 local kept = text and cmsgpack.unpack(text) or {}
-local level, most = buckets.now(kept, rule)
+local level, most = buckets.leak(kept, rule)
 local wait = buckets.wait(level, most, rule)
 if ARGV[6] == 'approve' then
   buckets.give_back(kept, rule, 1)
@@ -37,7 +37,7 @@ local rule = { sends = 20, probe = 10, rate = 0.15, closed_for = 900000, max_clo
   passes_while_open = ARGV[1] == 'passes_while_open' }
 local text = redis.call('GET', KEYS[1])
 local kept = text and cmsgpack.unpack(text) or {}
-local seen = conversions.now(kept.c)
+local seen = conversions.advance(kept.c)
 local stands
 if ARGV[2] == 'approve' then
   conversions.approve(seen, tonumber(ARGV[3]))
