@@ -207,7 +207,7 @@ def test_record_only_counts_and_logs_and_changes_nothing(still_world: World, ans
 
     assert channels_of(shop) == ["sms"]
     assert verdicts(name) == {name.removeprefix("watching-"): 1}
-    assert next(line["binds"] for line in lines if line["event"] == "policy_asked") is False
+    assert next(line["enforced"] for line in lines if line["event"] == "policy_asked") is False
 
 
 def test_one_that_is_off_is_not_asked(still_world: World):
