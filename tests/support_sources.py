@@ -4,7 +4,7 @@ import ast
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -13,10 +13,10 @@ LUA = PACKAGE / "store" / "lua"
 NOT_OURS = {".git", ".otp-service", ".venv", ".venv-load", "__pycache__", "build", "dist", "secrets", "wheelhouse"}
 
 
-def modules() -> Iterator[tuple[Path, ast.Module]]:
-    """Yield each Python module of the package: its path below the package, and its syntax tree."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path.relative_to(PACKAGE), ast.parse(path.read_text())
+@cache
+def modules() -> tuple[tuple[Path, ast.Module], ...]:
+    """Return each Python module of the package: its path below the package, and its syntax tree."""
+    return tuple((path.relative_to(PACKAGE), ast.parse(path.read_text())) for path in sorted(PACKAGE.rglob("*.py")))
 
 
 def answers(script: str) -> set[str]:
