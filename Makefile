@@ -131,7 +131,7 @@ $(INSTALLED): $(LOCKED) $(SOURCES)
 	@mv $@.new $@
 
 # Half of what is installed, which tests import nothing or little of.
-SELDOM := /(twilio/rest/(?!__init__|api/)|moto/(?!__init__|backends|core|settings|sns|sqs|sts|utilities)|phonenumbers/(geo|tz|carrier)data/|pip/|setuptools/)
+SELDOM := /(twilio/rest/(?!__init__|api/)|moto/(?!__init__|backend|core|moto_|server|settings|sns|sqs|sts|utilities)|phonenumbers/(geo|tz|carrier)data/|pip/|setuptools/)
 
 # After the wheel, whose place in .venv two installations at once would spoil.
 $(TOOLS): $(LOCKED) requirements-dev.lock | $(INSTALLED)
