@@ -1,4 +1,4 @@
-"""A policy that asks an operator by CAMARA whether the SIM was swapped lately."""
+"""A policy that asks a carrier by CAMARA whether the SIM was swapped lately."""
 
 import json
 import threading
@@ -26,13 +26,13 @@ class SwapAction(StrEnum):
 
 
 class CamaraSimSwapSettings(PolicySettings):
-    """An operator's API, or an aggregator's, how we prove who we are, and what a new SIM means."""
+    """A carrier's API, or an aggregator's, how we prove who we are, and what a new SIM means."""
 
     channels: tuple[Channel, ...] = (Channel.SMS, Channel.VOICE)
     base_url: str = Field(pattern=_URL)
-    """As the operator gives it, version included; ``/check`` is added."""
+    """As the carrier gives it, version included; ``/check`` is added."""
     max_age: int = Field(default=240, ge=1, le=2400)
-    """Hours: a SIM that was changed within them is new. Operators may allow less than the 2400 of the standard."""
+    """Hours: a SIM that was changed within them is new. Carriers may allow less than the 2400 of the standard."""
     swapped: SwapAction = SwapAction.DENY
     """What becomes of a message to a new SIM: ``deny`` or ``another_channel``."""
     token: SecretStr | None = Field(default=None, min_length=1)
@@ -41,7 +41,7 @@ class CamaraSimSwapSettings(PolicySettings):
     client_id: str | None = Field(default=None, min_length=1)
     client_secret: SecretStr | None = Field(default=None, min_length=1)
     scope: str = Field(default="sim-swap:check", max_length=200)
-    """What tokens are asked for; operators may want a purpose in front (``dpv:…``). Empty: none is named."""
+    """What tokens are asked for; carriers may want a purpose in front (``dpv:…``). Empty: none is named."""
 
     @model_validator(mode="after")
     def _has_one_proof(self) -> Self:
@@ -164,11 +164,11 @@ def json_members(answer: HttpResponse) -> dict[str, object]:
 
 ERRORS = frozenset({
     "INVALID_ARGUMENT",
-    "OUT_OF_RANGE",  # of ``max_age``: the operator looks back less far
+    "OUT_OF_RANGE",  # of ``max_age``: the carrier looks back less far
     "UNAUTHENTICATED",
     "PERMISSION_DENIED",
     "NOT_FOUND",
-    "IDENTIFIER_NOT_FOUND",  # not a number of this operator
+    "IDENTIFIER_NOT_FOUND",  # not a number of this carrier
     "SERVICE_NOT_APPLICABLE",
     "MISSING_IDENTIFIER",
     "UNNECESSARY_IDENTIFIER",  # the token is a person's
@@ -194,7 +194,7 @@ class CamaraSimSwapPolicy:
         )
 
     def judge(self, question: Question) -> Verdict:
-        """Ask the operator; raise `PolicyError` whenever the answer is not a plain yes or no."""
+        """Ask the carrier; raise `PolicyError` whenever the answer is not a plain yes or no."""
         if not self._is_new(question.number):
             return ALLOW
         if self._settings.swapped is SwapAction.DENY:
