@@ -110,7 +110,7 @@ def test_every_target_of_make_exists(name):
     assert set(re.findall(r"\bmake ([a-z-]+)", _code(_read(name)))) - set(targets) == set()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "CHANGELOG.md"])  # which tells of old names
 def test_every_setting_exists(name):
     sections = {
         section: field.annotation.model_fields.keys()
