@@ -49,7 +49,7 @@ class GatewaySettings(BaseModel):
     slow: float | None = Field(default=None, gt=0, le=60)
     """Seconds after which a call counts as slow for the breaker; half of ``timeout`` by default."""
     per_second: float | None = Field(default=None, gt=0, le=10_000)
-    """Messages a second at most, over all workers: what the operator allows. No bound by default."""
+    """Messages a second at most, over all workers: what the provider allows. No bound by default."""
     max_in_flight: int | None = Field(default=None, ge=1, le=10_000)
     """Calls at the same time at most, over all workers. No bound by default."""
     hosted_in: CountryCode | None = None
