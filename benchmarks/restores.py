@@ -29,10 +29,9 @@ from support_valkey import ValkeyServer
 from otp_service import bootstrap
 from otp_service.bootstrap import Installation
 from otp_service.cli.doctor import Level, mirror_diagnosis
-from otp_service.domain.consents import Evidence
+from otp_service.domain.consents import EVERY_APPLICATION, Evidence, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.guard import RULES
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.suppressions import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import (
     ConsentRequiredError,
     FrozenError,
@@ -41,9 +40,16 @@ from otp_service.errors import (
     StoreUnavailableError,
     SuppressedError,
 )
-from otp_service.services.consents import end_consent, give_consent
+from otp_service.services.consents import (
+    ImportSource,
+    add_suppressions,
+    end_consent,
+    freeze,
+    give_consent,
+    import_suppressions,
+    unfreeze,
+)
 from otp_service.services.mirror import MISMATCHES
-from otp_service.services.suppressions import ImportSource, add_suppressions, freeze, import_suppressions, unfreeze
 from otp_service.services.verifications import StartRequest, start
 from otp_service.settings import settings_from
 

@@ -12,8 +12,8 @@ from processes import free_port
 from roomy import ROOMY
 
 from otp_service.bootstrap import Installation, install
+from otp_service.domain.codes import derive_code
 from otp_service.domain.keyring import api_key_hash, new_api_key, new_key
-from otp_service.services.record_secrets import derive_code
 from otp_service.services.verifications import StartRequest, start
 from otp_service.settings import load_settings
 from otp_service.store import keys

@@ -10,14 +10,14 @@ from support_caller import Caller
 from support_outbox import BUCKET, dispatch, jobs_of, paced, settle
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.gateway_health import CallResult
+from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.suppressions import SuppressionSource
+from otp_service.domain.routing import CallResult
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import FrozenError, OtpServiceError, TooManyError
+from otp_service.services.consents import freeze
 from otp_service.services.context import Context
-from otp_service.services.suppressions import freeze
 from otp_service.store.outbox import DeadLetter, Dispatched, Job, LeaseLost, NextStep, NoGatewayFree, Settlement
 
 SILENT = 300

@@ -5,9 +5,9 @@ from typing import Any
 from support_installation import NUMBER
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.idempotency import IdempotentRequest, idempotent_request
+from otp_service.domain.codes import derive_code
+from otp_service.domain.keyring import IdempotentRequest, idempotent_request
 from otp_service.domain.payments import Transaction
-from otp_service.services.record_secrets import derive_code
 from otp_service.services.verifications import StartRequest, VerificationView, cancel, check, read, resend, start
 
 PAYMENT = Transaction("1500", "PKR", "Daraz")

@@ -1,7 +1,7 @@
 """The event stream without a recorder that runs: tests say when it is recorded."""
 
+from otp_service.services.consents import record_events as record
 from otp_service.services.context import Context
-from otp_service.services.events import record_events as record
 from otp_service.store.events import EventBatch
 
 

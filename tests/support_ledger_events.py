@@ -4,9 +4,8 @@ import json
 from dataclasses import asdict, replace
 from itertools import count
 
-from otp_service.domain.consents import Evidence
-from otp_service.domain.events import CONSENT_GIVEN, Event
-from otp_service.domain.mirror import NumberState
+from otp_service.domain.audit import CONSENT_GIVEN, Event
+from otp_service.domain.consents import Evidence, NumberState
 from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger
 

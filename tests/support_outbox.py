@@ -8,9 +8,9 @@ import redis
 from support_caller import Caller
 
 from otp_service.domain.consents import ConsentMode
-from otp_service.domain.gateway_health import GatewayLimits
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.messages import Message
+from otp_service.domain.routing import GatewayLimits
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError
 from otp_service.gateways.settings import GatewaySettings

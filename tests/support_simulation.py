@@ -68,7 +68,7 @@ class Simulation:
         while self.seconds < until:
             while self._events and self._events[0][0] <= self._valkey.now:
                 heapq.heappop(self._events)[2]()
-            self.worker._turn()
+            self.worker._run_once()
 
     def _wait(self, milliseconds: int) -> None:
         """Move the clock by so much, but not beyond what happens next."""

@@ -17,9 +17,9 @@ from otp_service.api.schemas import (
     Time,
     rfc3339,
 )
-from otp_service.domain.addresses import network_of, prefix_of
 from otp_service.domain.applications import KeyScope
 from otp_service.domain.consents import Consent
+from otp_service.domain.numbers import network_of, prefix_of
 from otp_service.services.consents import ConsentView, end_consent, give_consent, read_consent
 
 

@@ -17,7 +17,7 @@ from werkzeug.wsgi import get_content_length, get_input_stream
 from otp_service.api.exchange import Exchange
 from otp_service.api.routes import JSON, Route
 from otp_service.api.schemas import FAULTS, Body, NumberBody
-from otp_service.domain.idempotency import IdempotentRequest, idempotent_request
+from otp_service.domain.keyring import IdempotentRequest, idempotent_request
 from otp_service.domain.numbers import SubjectKey, destination_of, subject_key
 from otp_service.errors import Fault, InvalidRequestError
 

@@ -1,5 +1,6 @@
 """What bodies and answers have in common: forms of members, times, what a body is."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -10,10 +11,30 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, WithJsonSchema
 
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE
-from otp_service.domain.consents import Evidence
+from otp_service.domain.consents import MAX_REASON, Evidence
 from otp_service.domain.numbers import is_region, may_hold_number
-from otp_service.domain.suppressions import MAX_REASON
-from otp_service.domain.timestamps import TIMESTAMP_PATTERN, check_timestamp, timestamp_milliseconds
+
+TIMESTAMP_PATTERN: Final = (
+    r"^[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?Z$"
+)
+
+
+def timestamp_milliseconds(text: str) -> int:
+    """Return a moment in milliseconds since the epoch; raise `ValueError` when the calendar has no such one."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:  # its text repeats what was given
+        raise ValueError("is no time that the calendar and the clock have") from None
+    return int(moment.timestamp() * 1000)
+
+
+def check_timestamp(text: str) -> str:
+    """Return a moment; raise `ValueError` when it is not written as one, or the calendar has no such one."""
+    if not re.fullmatch(TIMESTAMP_PATTERN, text):
+        raise ValueError("is not a time in UTC such as 2026-11-24T22:00:00Z")
+    timestamp_milliseconds(text)
+    return text
+
 
 REGION: Final = r"^[A-Z]{2}$"
 NAME: Final = r"^[a-z0-9_-]{1,32}$"

@@ -13,12 +13,11 @@ from otp_service.api.routes import NUMBER_PROBLEMS, Resource
 from otp_service.api.schemas import NUMBER_EXAMPLE, NumberBody, Reason, Time, rfc3339
 from otp_service.api.suppressions import SuppressionAnswer, suppression_answer
 from otp_service.domain.applications import KeyScope
+from otp_service.domain.consents import EVERY_APPLICATION, SuppressionSource
 from otp_service.domain.numbers import SubjectKey
-from otp_service.domain.suppressions import EVERY_APPLICATION, SuppressionSource
 from otp_service.domain.verification import Status
 from otp_service.ledger.traffic import RecordedVerification
-from otp_service.services.subjects import SubjectExport, erase, export
-from otp_service.services.suppressions import FreezeStatus, freeze, unfreeze
+from otp_service.services.consents import FreezeStatus, SubjectExport, erase, export, freeze, unfreeze
 
 
 class FreezeBody(NumberBody):

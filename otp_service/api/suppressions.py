@@ -8,10 +8,18 @@ from pydantic import ConfigDict
 from otp_service.api.exchange import Exchange
 from otp_service.api.requests import read_number
 from otp_service.api.routes import NUMBER_PROBLEMS, Resource
-from otp_service.api.schemas import ConsentBody, Moment, NumberBody, PurposeName, Reason, Time, rfc3339
+from otp_service.api.schemas import (
+    ConsentBody,
+    Moment,
+    NumberBody,
+    PurposeName,
+    Reason,
+    Time,
+    rfc3339,
+    timestamp_milliseconds,
+)
 from otp_service.domain.applications import KeyScope
-from otp_service.domain.numbers import SubjectKey
-from otp_service.domain.suppressions import (
+from otp_service.domain.consents import (
     EVERY_APPLICATION,
     Suppression,
     SuppressionScope,
@@ -19,11 +27,10 @@ from otp_service.domain.suppressions import (
     active_freezes,
     is_suppressed,
 )
-from otp_service.domain.timestamps import timestamp_milliseconds
+from otp_service.domain.numbers import SubjectKey
 from otp_service.errors import InvalidTimeError
 from otp_service.ledger.database import now
-from otp_service.services.consents import make_consent
-from otp_service.services.suppressions import add_suppressions, lift, suppressions_of
+from otp_service.services.consents import add_suppressions, lift, make_consent, suppressions_of
 
 
 class ScopeBody(NumberBody):

@@ -22,13 +22,21 @@ from otp_service.api.schemas import (
     Time,
     rfc3339,
 )
-from otp_service.domain.addresses import require_end_users
 from otp_service.domain.applications import ClientIpSource, KeyScope
+from otp_service.domain.numbers import require_end_users
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import CheckFailure, Delivery, DeliveryStatus, GatewayChoice, Status
 from otp_service.errors import InvalidRequestError
-from otp_service.services.sandbox import caught_messages
-from otp_service.services.verifications import StartRequest, VerificationView, cancel, check, read, resend, start
+from otp_service.services.verifications import (
+    StartRequest,
+    VerificationView,
+    cancel,
+    caught_messages,
+    check,
+    read,
+    resend,
+    start,
+)
 from otp_service.store.sandbox import CaughtMessage
 from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeText

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -11,9 +11,11 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import DAY, Session, command, day_start, parse_number, region_option
 from otp_service.domain.payments import Transaction
-from otp_service.ledger.audit import MAX_VERIFICATIONS, DisputeFilter, SignedHead
+from otp_service.ledger.audit import MAX_VERIFICATIONS, DisputeFilter, IncidentScope, SignedHead
 from otp_service.services.audit import (
     AuditProgress,
+    Incident,
+    count_incident,
     head_to_json,
     make_dispute_pack,
     read_heads,
@@ -21,6 +23,7 @@ from otp_service.services.audit import (
     verify_dispute_pack,
 )
 from otp_service.services.audit import verify_chain as look_through
+from otp_service.services.audit import write_incident_report as report_of
 from otp_service.services.context import Context
 from otp_service.services.operator_actions import AuditStatus, find_actions
 
@@ -177,3 +180,40 @@ def _heads(file: Any) -> tuple[SignedHead, ...]:  # noqa: ANN401 - click's, of t
         return tuple(read_heads(file or ()))
     except ValueError as foreign:
         raise click.UsageError("--heads has a line that is no exported head.") from foreign
+
+
+_MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
+
+
+@click.group()
+def incident() -> None:
+    """Tell what has to be told when something went wrong."""
+
+
+@command(incident, "Write a report on a time, in counts.", reads=True)
+@click.option("--from", "since", type=_MOMENT, required=True, help="Begin, UTC: 2026-11-26 or 2026-11-26T09:30.")
+@click.option("--to", "until", type=_MOMENT, required=True, help="End, UTC.")
+@click.option("--application", "name", help="Only of this application; default: of all.")
+@click.option("--nature", default="", help="What happened.")
+@click.option("--measures", default="", help="What was done about it.")
+def report(session: Session, since: datetime, until: datetime, name: str | None, nature: str, measures: str) -> None:
+    """Write a report on a time as Markdown: what was recorded, of how many people, through which systems.
+
+    It has counts, small ones only as such, and nothing of a person; who is concerned, the controller finds out.
+    """
+    begin, end = (round(moment.replace(tzinfo=UTC).timestamp() * 1000) for moment in (since, until))
+    if end <= begin:
+        raise click.UsageError("--to is not after --from.")
+    words = f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
+    context, about, told, progress = (
+        session.context,
+        IncidentScope(begin, end, name),
+        Incident(nature, measures),
+        AuditProgress(),
+    )
+    with session.show_audit_progress(progress):
+        if out.in_json(since=out.when(begin), until=out.when(end), application=name, **out.members(told)):
+            out.in_json(**count_incident(context, about, progress))
+            return
+        text = report_of(context, about, told, words, progress)
+    click.echo(text, nl=False)

@@ -17,10 +17,10 @@ from otp_service.bootstrap import install
 from otp_service.cli import output as out
 from otp_service.cli.output import config_option
 from otp_service.domain.applications import Application
+from otp_service.domain.audit import OperatorAction, OperatorActionEntry
+from otp_service.domain.consents import EVERY_APPLICATION, MAX_REASON
 from otp_service.domain.numbers import Destination, SubjectKey, may_hold_number, parse_destination, subject_key
-from otp_service.domain.operator_actions import OperatorAction, OperatorActionEntry
 from otp_service.domain.payments import Transaction
-from otp_service.domain.suppressions import EVERY_APPLICATION, MAX_REASON
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError, InvalidNumberError, LedgerUnavailableError
 from otp_service.services.audit import AuditProgress

@@ -22,8 +22,8 @@ from otp_service.cli.common import Session, command
 from otp_service.cli.output import count_of, duration
 from otp_service.domain.applications import Application, ClientIpSource
 from otp_service.domain.countries import Approval
-from otp_service.domain.gateway_health import BreakerState, GatewayHealth
 from otp_service.domain.guard import RULES, Mode, Ruleset
+from otp_service.domain.routing import BreakerState, GatewayHealth
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.errors import (
     ConfigurationError,

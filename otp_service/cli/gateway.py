@@ -5,10 +5,10 @@ import click
 from otp_service.cli import output as out
 from otp_service.cli.common import CHANNELS, Session, command, phone_number
 from otp_service.cli.doctor import gateway_state
-from otp_service.domain.gateway_health import GatewayHealth, GatewayLimits
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.messages import Message
 from otp_service.domain.numbers import Destination
+from otp_service.domain.routing import GatewayHealth, GatewayLimits
 from otp_service.domain.verification import Channel
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import (

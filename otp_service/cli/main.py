@@ -10,30 +10,30 @@ from otp_service import __version__
 from otp_service.errors import ConfigurationError, OtpServiceError, StartRefusedError, StoreUnavailableError
 from otp_service.telemetry.logging import has_colours
 
-COMMANDS = (
-    "dev",
-    "serve",
-    "worker",
-    "doctor",
-    "config",
-    "application",
-    "key",
-    "gateway",
-    "find",
-    "dead-letters",
-    "limits",
-    "guard",
-    "store",
-    "ledger",
-    "suppressions",
-    "subject",
-    "audit",
-    "incident",
-    "messages",
-    "send",
-    "check",
-)
-"""Each is in the module of its name, which is imported when it is asked for: most need little of what others need."""
+COMMANDS = {
+    "dev": "dev",
+    "serve": "serve",
+    "worker": "worker",
+    "doctor": "doctor",
+    "config": "config",
+    "application": "application",
+    "key": "key",
+    "gateway": "gateway",
+    "find": "find",
+    "dead-letters": "dead_letters",
+    "limits": "guard",
+    "guard": "guard",
+    "store": "ledger",
+    "ledger": "ledger",
+    "suppressions": "suppressions",
+    "subject": "subject",
+    "audit": "audit",
+    "incident": "audit",
+    "messages": "messages",
+    "send": "verification",
+    "check": "verification",
+}
+"""The module of each, which is imported when the command is asked for: most need little of what others need."""
 RELOAD = frozenset({"serve", "worker"})
 """Those that act on SIGHUP, from the beginning: by default it would end one whose modules are still being imported."""
 
@@ -71,8 +71,8 @@ class Commands(click.Group):
         if cmd_name in RELOAD:
             # Children inherit that: one sent to all processes at once reaches those that act on it, and ends none.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-        module = cmd_name.replace("-", "_")
-        command: click.Command = getattr(import_module(f"otp_service.cli.{module}"), module)
+        module = import_module(f"otp_service.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         resume_garbage_collection()
         return command
 
@@ -83,7 +83,7 @@ class Commands(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.NoSuchCommand as unknown:
-            raise click.NoSuchCommand(unknown.command_name, possibilities=COMMANDS, ctx=ctx) from None
+            raise click.NoSuchCommand(unknown.command_name, possibilities=list(COMMANDS), ctx=ctx) from None
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command that was asked for."""

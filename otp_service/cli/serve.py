@@ -17,7 +17,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from otp_service.cli.child_processes import check_port, probe, url_of
+from otp_service.cli.child_processes import ServerProcesses, check_port, load_application, probe, url_of
 from otp_service.cli.output import config_option, settings_for_children
 from otp_service.cli.process_setup import (
     log_reload,
@@ -27,7 +27,6 @@ from otp_service.cli.process_setup import (
     serve_metrics,
     start_thread,
 )
-from otp_service.cli.server_processes import ServerProcesses, load_application
 from otp_service.settings import Settings
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import GRANIAN_LOGGING, Renderer, configure_logging, get_logger

@@ -21,9 +21,8 @@ from otp_service.cli.common import (
     region_option,
 )
 from otp_service.cli.doctor import warn_of_mirror
-from otp_service.domain.numbers import Destination, SubjectKey
-from otp_service.domain.operator_actions import OperatorAction
-from otp_service.domain.suppressions import (
+from otp_service.domain.audit import OperatorAction
+from otp_service.domain.consents import (
     EVERY_APPLICATION,
     HOLDER_SOURCES,
     SETTABLE_SCOPES,
@@ -33,16 +32,17 @@ from otp_service.domain.suppressions import (
     active_freezes,
     is_suppressed,
 )
+from otp_service.domain.numbers import Destination, SubjectKey
 from otp_service.ledger.database import now
-from otp_service.services.context import Context
-from otp_service.services.suppressions import (
+from otp_service.services.consents import (
     ImportProgress,
     ImportSource,
     add_suppressions,
     import_suppressions,
     suppressions_of,
 )
-from otp_service.services.suppressions import lift as lift_suppression
+from otp_service.services.consents import lift as lift_suppression
+from otp_service.services.context import Context
 
 _SCOPES = click.Choice([scope.value for scope in SETTABLE_SCOPES])
 _about = options(

@@ -1,10 +1,11 @@
-"""The audit chain: digests of ledger rows, linked and signed."""
+"""What is recorded: events, operators' actions, the audit chain over both, and for how long each is kept."""
 
 import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 # Only digests are in it, so what they are of can be deleted, and the chain holds. Whoever changes, removes or swaps an
@@ -72,3 +73,124 @@ def short_digest(digest: str) -> str:
 
 def _sha256(value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+CONSENT_GIVEN: Final = "consent.given"
+"""Type of the event with a start's consent, which is deleted once it is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a verification; with pseudonyms, and the evidence of a consent that came with a start."""
+
+    id: str
+    """Its name, the same however often it is read; empty where only its content is looked at."""
+    at: int
+    """When: milliseconds since the epoch, by Redis' clock."""
+    type: str
+    """Such as ``verification.started``."""
+    fields: Mapping[str, str]
+
+    def member(self, name: str) -> str:
+        """Return a field, empty when there is none of that name."""
+        return self.fields.get(name, "")
+
+
+class OperatorAction(StrEnum):
+    """What was done."""
+
+    API_KEY_ISSUED = "api-key-issued"
+    API_KEY_ROTATED = "api-key-rotated"
+    API_KEY_REVOKED = "api-key-revoked"
+    APPLICATION_ADDED = "application-added"
+    APPLICATION_CHANGED = "application-changed"
+    LIMITS_RESET = "limits-reset"
+    """What was counted for a number was forgotten."""
+    GUARD_UNBLOCKED = "guard-unblocked"
+    """What rules kept back was let through."""
+    MIRROR_REBUILT = "mirror-rebuilt"
+    """What Redis knew of opt-outs and consents was given up for what the ledger says."""
+    STORE_FENCED = "store-fenced"
+    """Everything that was in Redis was ended."""
+    SUBJECT_FROZEN = "subject-frozen"
+    SUBJECT_UNFROZEN = "subject-unfrozen"
+    SUBJECT_ERASED = "subject-erased"
+    SUPPRESSION_ADDED = "suppression-added"
+    SUPPRESSION_LIFTED = "suppression-lifted"
+    SUPPRESSIONS_IMPORTED = "suppressions-imported"
+    GATEWAY_PAUSED = "gateway-paused"
+    """No message goes through it."""
+    GATEWAY_RESUMED = "gateway-resumed"
+    """Messages go through it again."""
+    MESSAGES_REDRIVEN = "messages-redriven"
+    """Dead letters were to be put back."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorActionEntry:
+    """One action, as it is recorded."""
+
+    act: str
+    """One of `OperatorAction`; of what was read also one of a later release, or a forged one."""
+    by: str
+    """Who did it: the login of a person at a command line (``cli:ali``), or the name of an operator's API key."""
+    application: str = ""
+    """Whose it was; empty where that is nobody's, or all of them."""
+    about: str = ""
+    """What it was done to: the name of a key, or what kind of thing; never a number."""
+    at: int = 0
+    """When: milliseconds since the epoch."""
+    id: str = ""
+    """Random name of the row; empty until it is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeRecord:
+    """What a purge deleted, signed: nothing else tells why a row is gone. Times are milliseconds since the epoch."""
+
+    id: str
+    data: str
+    """Class of data."""
+    before: int
+    """What was older went, but for classes whose rows are named."""
+    at: int
+    rows: int = 0
+    """How many went. It grows while a purge goes on, so it is not signed."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The keys of the rows, and the beginnings of their digests, where age alone does not end them."""
+    upto: int = 0
+    """Number of the last entry of the chain that went; the chain begins after it. 0 where none did."""
+    link: str = ""
+    """That entry's link."""
+    signature: str = ""
+    """Base64."""
+
+    @property
+    def signed(self) -> bytes:
+        """What the signature is of: canonical JSON."""
+        return canonical_json([self.id, self.data, self.before, self.at, self.names, self.upto, self.link])
+
+
+_DAY: Final = 24 * 3600 * 1000
+"""Milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionDays:
+    """Days for which each class of data is kept; a member is named as the class is."""
+
+    traffic: int
+    consents: int
+    """After another entry followed one. The last word is kept, given or withdrawn."""
+    suppressions: int
+    """After a suppression was lifted, ended, or followed by another. One that holds is kept."""
+    inbound: int
+    access: int
+    """After an API key was revoked or ended."""
+    accountability: int
+    audit: int
+
+    def cutoff(self, data: str, now: int) -> int:
+        """Return the time before which a class of data goes; times are milliseconds since the epoch."""
+        days: int = getattr(self, data)
+        return now - days * _DAY

@@ -1,10 +1,17 @@
-"""One-time codes: made by HOTP (RFC 4226), read as a person typed them."""
+"""One-time codes, made by HOTP (RFC 4226) and read as a person typed them; and what a record seals."""
 
+import json
 import re
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict
 
 import pyotp
 
+from otp_service.domain.keyring import MASK, CodeBinding, Keyring
+from otp_service.domain.numbers import MAX_MASK_LENGTH
+from otp_service.domain.payments import Transaction
+from otp_service.domain.verification import Verification
 from otp_service.errors import InvalidCodeError
 
 _TYPED = re.compile(r"[0-9]{6,8}")
@@ -50,3 +57,81 @@ def _ascii_digit(character: str) -> str:
     if digit is None:
         raise InvalidCodeError("A code has digits only.")
     return str(digit)
+
+
+DESTINATION = "destination"
+"""Kind of the sealed number."""
+DETAILS = "details"
+"""Kind of the sealed transaction and metadata."""
+
+
+def derive_code(keyring: Keyring, verification: Verification, generation: int, transaction_digest: str) -> str:
+    """Return the code of a generation; the digest has to come from the transaction, not from the record."""
+    subject = CodeBinding(
+        application=verification.application,
+        verification_id=verification.id,
+        pseudonym=verification.pseudonym,
+        purpose=verification.purpose.name,
+        transaction_digest=transaction_digest,
+    )
+    return generate_code(keyring.code_key(subject), generation, verification.purpose.code_length)
+
+
+def derive_tag(keyring: Keyring, verification: Verification, generation: int) -> str:
+    """Return the tag of a generation's code."""
+    digest = verification.transaction_digest
+    code = derive_code(keyring, verification, generation, digest)
+    return keyring.tag(verification.id, verification.application, digest, code)
+
+
+def seal_details(
+    keyring: Keyring,
+    transaction: Transaction | None,
+    metadata: Mapping[str, str],
+    verification_id: str,
+    application: str,
+) -> bytes:
+    """Return transaction and metadata sealed, or nothing when there are none."""
+    if transaction is None and not metadata:
+        return b""
+    details = {"transaction": asdict(transaction) if transaction else None, "metadata": dict(metadata)}
+    plain = json.dumps(details).encode()
+    return keyring.seal(plain, verification_id=verification_id, application=application, kind=DETAILS)
+
+
+def unseal_details(keyring: Keyring, verification: Verification) -> tuple[Transaction | None, dict[str, str]]:
+    """Return what `seal_details` sealed; raise `SealBrokenError` when its root key is gone."""
+    if not verification.sealed_details:
+        return None, {}
+    plain = keyring.unseal(
+        verification.sealed_details, verification_id=verification.id, application=verification.application, kind=DETAILS
+    )
+    details = json.loads(plain)
+    return Transaction(**details["transaction"]) if details["transaction"] else None, details["metadata"]
+
+
+def seal_mask(keyring: Keyring, mask: str, verification_id: str, application: str) -> bytes:
+    """Return a mask sealed, as long as that of any other number."""
+    plain = (
+        mask.replace("•", "*").ljust(MAX_MASK_LENGTH).encode()
+    )  # three bytes less for each: a short value stays short
+    return keyring.seal(plain, verification_id=verification_id, application=application, kind=MASK)
+
+
+def unseal_mask(keyring: Keyring, verification: Verification) -> str:
+    """Return what `seal_mask` sealed."""
+    plain = keyring.unseal(
+        verification.sealed_mask, verification_id=verification.id, application=verification.application, kind=MASK
+    )
+    return plain.decode().rstrip().replace("*", "•")
+
+
+def unseal_destination(keyring: Keyring, verification: Verification) -> str:
+    """Return a number in the clear (E.164); raise `SealBrokenError` when its root key is gone."""
+    number = keyring.unseal(
+        verification.sealed_destination,
+        verification_id=verification.id,
+        application=verification.application,
+        kind=DESTINATION,
+    )
+    return number.decode().rstrip()

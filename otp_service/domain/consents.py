@@ -1,7 +1,9 @@
-"""Consents: what an application demands, the evidence of one, given and withdrawn."""
+"""Consents and suppressions of a number, and what the mirror in Redis knows of both."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Final
 
 
 class ConsentMode(StrEnum):
@@ -71,3 +73,157 @@ class Consent:
     def withdrawn(self) -> bool:
         """Whether the entry withdraws what was given before."""
         return self.evidence is None
+
+
+EVERY_APPLICATION: Final = "*"
+"""In place of an application's name: all of them, which only an operator may say."""
+MAX_REASON: Final = 200
+"""Characters of a reason."""
+
+
+class SuppressionScope(StrEnum):
+    """Which messages a suppression keeps back."""
+
+    ALL = "all"
+    """Every message, codes that the number's holder asked for included."""
+    MARKETING_ONLY = "marketing_only"
+    """None of this service's, which sends no marketing: codes that somebody asks for are left alone."""
+    FROZEN = "frozen"
+    """Every message, and no code is approved: fraud was reported. It follows only its own scope: nothing but an
+    unfreeze lifts it, no START, no list, and no lift of another scope."""
+
+
+SETTABLE_SCOPES: Final = (SuppressionScope.ALL, SuppressionScope.MARKETING_ONLY)
+"""Scopes that a call, a command or a list may name. A freeze is made and lifted in its own way only."""
+BLOCKING_SCOPES: Final = frozenset({SuppressionScope.ALL, SuppressionScope.FROZEN})
+"""Scopes that keep back what this service sends: starts and dispatches have to know of them."""
+
+
+class SuppressionSource(StrEnum):
+    """How we came to know."""
+
+    API = "api"
+    """An application said so."""
+    OPERATOR = "operator"
+    """An operator did, by hand."""
+    INBOUND = "inbound"
+    """The holder answered a message, such as with STOP."""
+    GATEWAY = "gateway"
+    """A gateway answered that the holder wants no messages."""
+    IMPORT = "import"
+    """It came in a list."""
+
+
+HOLDER_SOURCES: Final = frozenset({SuppressionSource.INBOUND, SuppressionSource.GATEWAY})
+"""Sources of what the holder of a number said himself, and may take back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """One entry: suppressed, or lifted again. It is never changed, only followed by another."""
+
+    pseudonym: str
+    application: str
+    """Or `EVERY_APPLICATION`."""
+    scope: SuppressionScope
+    source: SuppressionSource
+    reason: str = ""
+    until: int | None = None
+    """When it ends by itself: milliseconds since the epoch; ``None`` for never."""
+    lifted: bool = False
+    """Whether the entry lifts what was suppressed before, of the same application and scope."""
+    recorded: int = 0
+    """When it was recorded: milliseconds since the epoch, by the ledger's host."""
+
+    @property
+    def about(self) -> tuple[str, str, SuppressionScope]:
+        """What entries have in common that follow each other: number, application and scope."""
+        return self.pseudonym, self.application, self.scope
+
+    def is_active(self, now: int) -> bool:
+        """Tell whether it keeps messages back at ``now`` (milliseconds since the epoch)."""
+        return not self.lifted and (self.until is None or self.until > now)
+
+    def repeats(self, other: "Suppression", now: int) -> bool:
+        """Tell whether it says at ``now`` what another one would: of the same, by whom, why, and for as long."""
+        same = (self.about, self.source, self.reason) == (other.about, other.source, other.reason)
+        return same and not other.lifted and self.is_active(now) and _later(self.until, other.until) == self.until
+
+
+def latest_entries(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
+    """Return the last entry of each number, application and scope; they come oldest first.
+
+    One that follows another without that being lifted does not shorten it: of their ends the later one counts.
+    """
+    last: dict[tuple[str, str, SuppressionScope], Suppression] = {}
+    for entry in entries:
+        before = last.get(entry.about)
+        goes_on = before is not None and not before.lifted and not entry.lifted
+        last[entry.about] = replace(entry, until=_later(before.until, entry.until)) if before and goes_on else entry
+    return tuple(last.values())
+
+
+def _later(one: int | None, other: int | None) -> int | None:
+    """Return the later of two ends, of which ``None`` is never."""
+    return None if one is None or other is None else max(one, other)
+
+
+def is_suppressed(entries: Iterable[Suppression], now: int) -> bool:
+    """Tell whether entries, oldest first, suppress a number at ``now`` (milliseconds since the epoch).
+
+    A freeze is another thing: `active_freezes`.
+    """
+    return any(one.scope is SuppressionScope.ALL and one.is_active(now) for one in latest_entries(entries))
+
+
+def active_freezes(entries: Iterable[Suppression]) -> tuple[Suppression, ...]:
+    """Return the entries that freeze a number, of those given oldest first: each that no later one lifts."""
+    standing: list[Suppression] = []
+    for entry in entries:
+        if entry.scope is SuppressionScope.FROZEN:
+            others = [one for one in standing if one.about != entry.about]
+            standing = others if entry.lifted else [*standing, entry]
+    return tuple(standing)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPosition:
+    """A point in the history of a ledger: how far the ledger, or its mirror, has come."""
+
+    identity: str
+    """Random name of the ledger."""
+    sequence: int
+    """Number of the last change that the mirror has to know."""
+    entry: int
+    """Number of that change's entry in the audit chain; 0 before the first change."""
+    link: str
+    """That entry's link: it names everything that was recorded until then, so no other history has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberState:
+    """A number's state, as it was when the ledger had come to a certain change."""
+
+    pseudonym: str
+    suppressed: Mapping[str, int | None]
+    """By application (`EVERY_APPLICATION` for all): until when, in milliseconds since the epoch; ``None``
+    for ever. Only suppressions that keep codes back, without freezes."""
+    consents: Mapping[tuple[str, str], tuple[bool, int, int]]
+    """By application and purpose: whether it is given, from which place of the ledger on that counts, and after which
+    time a consent has to be given to be newer."""
+    frozen: frozenset[str] = frozenset()
+    """The applications that it is frozen for (`EVERY_APPLICATION` for all)."""
+    lifted: Mapping[str, int] = field(default_factory=dict)
+    """The applications of which a freeze was lifted lately (`EVERY_APPLICATION` for all): at which place of
+    the ledger. What was started before that stays ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorChanges:
+    """The numbers that changed between two places of a ledger, in their present state."""
+
+    after: LedgerPosition
+    upto: LedgerPosition
+    read_at: int
+    """Number of the ledger's last change when the states were read."""
+    numbers: tuple[NumberState, ...]

@@ -1,4 +1,4 @@
-"""Message templates: variables, languages, which one is chosen, what makes one unsafe."""
+"""Templates of messages: their languages and variables, and how many segments a text has."""
 
 import re
 import string
@@ -6,13 +6,39 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
+
+from babel import Locale, UnknownLocaleError
+from babel.numbers import get_decimal_symbol, get_group_symbol
 
 from otp_service.domain.audit import digest_of
 from otp_service.domain.inbound import Meaning
-from otp_service.domain.locales import fallback_tags
-from otp_service.domain.segments import Encoding
+from otp_service.domain.payments import PLAIN_STYLE, AmountStyle
 from otp_service.domain.verification import MAX_CODE_LIFE, Channel, Purpose, PurposeKind
+
+
+class Encoding(StrEnum):
+    """How the characters of a text are written on the air."""
+
+    GSM7 = "gsm7"
+    UCS2 = "ucs2"
+
+    @property
+    def label(self) -> str:
+        """The usual name, for a person."""
+        return "GSM-7" if self is Encoding.GSM7 else "UCS-2"
+
+    @property
+    def single_length(self) -> int:
+        """Units of a text that needs one segment only."""
+        return 160 if self is Encoding.GSM7 else 70
+
+    @property
+    def part_length(self) -> int:
+        """Units of each segment of a longer text."""
+        return 153 if self is Encoding.GSM7 else 67
+
 
 # Nothing that a caller sends is ever a template, and a value that looks like a variable stays what it is.
 
@@ -358,3 +384,144 @@ def _names(line: str) -> list[str]:
 
 def _is_right_to_left(character: str) -> bool:
     return unicodedata.bidirectional(character) in {"R", "AL"}
+
+
+def fallback_tags(tag: str) -> Iterator[str]:
+    """Yield a language tag and what is left of it, subtag by subtag (RFC 4647, 3.4)."""
+    subtags = tag.split("-")
+    while subtags:
+        yield "-".join(subtags)
+        subtags.pop()
+        if subtags and len(subtags[-1]) == 1:
+            subtags.pop()
+
+
+# Babel reads its data from files and is slow: it is asked once a locale.
+
+LATIN: Final = "latn"
+"""The numbering system: ASCII digits, in every language."""
+_ASCII: Final = {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u066b": ".", "\u066c": ","}
+"""Signs between digits that would make a message UCS-2, or that a handset may not show."""
+
+
+@lru_cache(maxsize=512)
+def amount_style(tag: str) -> AmountStyle:
+    """Return how a locale (BCP 47) writes amounts, in ASCII; the plain style for an unknown one.
+
+    The currency's code stands where the locale puts it, but first where letters run from right to left: there code
+    and number are one left-to-right run, ``PKR 1,500.00``, which no handset reorders.
+    """
+    locale = _known(tag)
+    if locale is None:
+        return PLAIN_STYLE
+    decimal = _plain(get_decimal_symbol(locale, numbering_system=LATIN))
+    group = _plain(get_group_symbol(locale, numbering_system=LATIN))
+    if decimal not in {".", ","} or group not in {".", ",", "'", " "} or decimal == group:
+        return PLAIN_STYLE
+    first, further, *_ = locale.decimal_formats[None].grouping
+    currency = locale.currency_formats["standard"].pattern.split(";")[0]
+    leads = locale.character_order == "right-to-left" or currency.index("\u00a4") < currency.index("0")
+    return AmountStyle(decimal, group, (first, further), leads)
+
+
+def plural_form(tag: str, count: int) -> str:
+    """Return the CLDR plural category of a count in a language: ``one``, ``two``, ``few``, … ``other``."""
+    locale = _known(tag)
+    return str(locale.plural_form(count)) if locale else "other"
+
+
+def plural_forms(tag: str) -> frozenset[str]:
+    """Return the plural categories that a language has."""
+    locale = _known(tag)
+    return frozenset({"other", *(map(str, locale.plural_form.tags) if locale else ())})
+
+
+@lru_cache(maxsize=512)
+def _known(tag: str) -> Locale | None:
+    for shorter in fallback_tags(tag):
+        try:
+            return Locale.parse(shorter, sep="-")
+        except (UnknownLocaleError, ValueError):
+            continue
+    return None
+
+
+def _plain(sign: str) -> str:
+    return _ASCII.get(sign, sign)
+
+
+# 3GPP TS 23.038: the default alphabet (6.2.1) in septets, its extension table (6.2.1.1) at two septets a character,
+# UCS-2 (6.2.3) in units of 16 bits. 3GPP TS 23.040 (9.2.3.24.1): a short message has 140 octets; one of several gives
+# six of them to the header that puts them together again.
+
+MAX_OCTETS: Final = 140
+"""Octets of one short message."""
+_BASIC: Final = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+"""The default alphabet by septet; the escape to the extension table is no character."""
+_ESCAPE: Final = 0x1B
+_EXTENSION: Final = {
+    "\f": 0x0A, "^": 0x14, "{": 0x28, "}": 0x29, "\\": 0x2F, "[": 0x3C, "~": 0x3D, "]": 0x3E, "|": 0x40, "€": 0x65,
+}  # fmt: skip
+_SEPTETS: Final = {
+    **{character: bytes((septet,)) for septet, character in enumerate(_BASIC) if septet != _ESCAPE},
+    **{character: bytes((_ESCAPE, septet)) for character, septet in _EXTENSION.items()},
+}
+
+
+def encoding_of(text: str) -> Encoding:
+    """Return GSM-7 when every character is in the default alphabet or its extension, else UCS-2."""
+    return Encoding.GSM7 if _SEPTETS.keys() >= set(text) else Encoding.UCS2
+
+
+def encode_gsm7(text: str) -> bytes:
+    """Return the septets of a text, one in each byte (unpacked); raise `ValueError` for one that is not GSM-7."""
+    try:
+        return b"".join(_SEPTETS[character] for character in text)
+    except KeyError:
+        raise ValueError("the text has a character outside the GSM 7-bit alphabet") from None
+
+
+def not_in_gsm7(text: str) -> list[int]:
+    """Return the positions of the characters that make a text UCS-2."""
+    return [position for position, character in enumerate(text) if character not in _SEPTETS]
+
+
+def units(text: str) -> int:
+    """Return the length of a text on the air: septets in GSM-7, units of 16 bits in UCS-2."""
+    if encoding_of(text) is Encoding.GSM7:
+        return len(text) + sum(map(text.count, _EXTENSION))
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def octets(text: str) -> int:
+    """Return the length in octets of a text on the air, without any header."""
+    return (units(text) * 7 + 7) // 8 if encoding_of(text) is Encoding.GSM7 else units(text) * 2
+
+
+def segments(text: str) -> tuple[str, ...]:
+    """Return the parts that a text is cut into, one for each short message; joined they are the text.
+
+    No part ends within an escape sequence or a surrogate pair. The empty text is one part.
+    """
+    encoding = encoding_of(text)
+    return (text,) if units(text) <= encoding.single_length else _parts(text, encoding)
+
+
+def _parts(text: str, encoding: Encoding) -> tuple[str, ...]:
+    parts, start, used = [], 0, 0
+    for position, character in enumerate(text):
+        width = _width(character, encoding)
+        if used + width > encoding.part_length:
+            parts.append(text[start:position])
+            start, used = position, 0
+        used += width
+    return (*parts, text[start:])
+
+
+def _width(character: str, encoding: Encoding) -> int:
+    if encoding is Encoding.GSM7:
+        return len(_SEPTETS[character])
+    return 2 if ord(character) > 0xFFFF else 1  # noqa: PLR2004 - above the BMP: a surrogate pair

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from otp_service.domain.gateway_health import MAX_RETRY_AFTER
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.messages import Message
+from otp_service.domain.routing import MAX_RETRY_AFTER
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.plugins import PluginKinds
 from otp_service.gateways.settings import GatewaySettings

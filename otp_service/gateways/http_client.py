@@ -24,8 +24,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from otp_service.domain.gateway_health import MAX_RETRY_AFTER
 from otp_service.domain.messages import Message
+from otp_service.domain.routing import MAX_RETRY_AFTER
 from otp_service.gateways.base import FailureKind, GatewayError
 
 # --- Deadlines ---

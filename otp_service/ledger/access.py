@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import BindParameter, Connection, Row, bindparam, insert, or_, select, update
 
 from otp_service.domain.applications import ApiKey, KeyScope
-from otp_service.domain.operator_actions import OperatorAction, OperatorActionEntry
+from otp_service.domain.audit import OperatorAction, OperatorActionEntry
 from otp_service.errors import ConflictError, NameTakenError
 from otp_service.ledger.audit import record_action
 from otp_service.ledger.database import Database, access_sequence, advance_access_head, now

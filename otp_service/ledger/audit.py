@@ -22,9 +22,8 @@ from sqlalchemy import (
     update,
 )
 
-from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, digest_of
-from otp_service.domain.operator_actions import OperatorActionEntry
-from otp_service.domain.suppressions import EVERY_APPLICATION
+from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, OperatorActionEntry, digest_of
+from otp_service.domain.consents import EVERY_APPLICATION
 from otp_service.errors import OtpServiceError
 from otp_service.ledger.database import Database, batches, link_at, now
 from otp_service.ledger.schema import (

@@ -7,13 +7,16 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, exists, func, insert, select, union, union_all, update
 
-from otp_service.domain.consents import Consent, Evidence
-from otp_service.domain.mirror import LedgerPosition, MirrorChanges, NumberState
-from otp_service.domain.operator_actions import OperatorActionEntry
-from otp_service.domain.suppressions import (
+from otp_service.domain.audit import OperatorActionEntry
+from otp_service.domain.consents import (
     BLOCKING_SCOPES,
     EVERY_APPLICATION,
     HOLDER_SOURCES,
+    Consent,
+    Evidence,
+    LedgerPosition,
+    MirrorChanges,
+    NumberState,
     Suppression,
     SuppressionScope,
     SuppressionSource,

@@ -33,7 +33,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from otp_service.domain.audit import GENESIS
-from otp_service.domain.mirror import LedgerPosition
+from otp_service.domain.consents import LedgerPosition
 from otp_service.errors import ConfigurationError, LedgerMismatchError, LedgerUnavailableError
 from otp_service.ledger import schema
 from otp_service.ledger.migrations import STEPS

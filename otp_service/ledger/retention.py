@@ -23,9 +23,8 @@ from sqlalchemy import (
     update,
 )
 
-from otp_service.domain.audit import ChainHead, short_digest
+from otp_service.domain.audit import ChainHead, PurgeRecord, short_digest
 from otp_service.domain.keyring import Signer, is_valid_signature
-from otp_service.domain.retention import PurgeRecord
 from otp_service.ledger.audit import append_entry, carry_over, digest_of_row
 from otp_service.ledger.database import Database, batches, forget
 from otp_service.ledger.schema import (

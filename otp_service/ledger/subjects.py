@@ -8,14 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select, update
 
-from otp_service.domain.consents import Consent
-from otp_service.domain.mirror import LedgerPosition
-from otp_service.domain.operator_actions import OperatorActionEntry
-from otp_service.domain.suppressions import (
-    EVERY_APPLICATION,
-    HOLDER_SOURCES,
-    Suppression,
-)
+from otp_service.domain.audit import OperatorActionEntry
+from otp_service.domain.consents import EVERY_APPLICATION, HOLDER_SOURCES, Consent, LedgerPosition, Suppression
 from otp_service.ledger.audit import append_entry, record_action
 from otp_service.ledger.consents import CONSENT_ORDER, entry_of, read_suppressions
 from otp_service.ledger.database import Database, advance_head, now, read_head

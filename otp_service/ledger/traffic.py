@@ -8,16 +8,17 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, desc, select
 
-from otp_service.domain.consents import Consent, Evidence
-from otp_service.domain.events import CONSENT_GIVEN, Event
-from otp_service.domain.inbound import Meaning
-from otp_service.domain.mirror import LedgerPosition
-from otp_service.domain.suppressions import (
+from otp_service.domain.audit import CONSENT_GIVEN, Event
+from otp_service.domain.consents import (
     EVERY_APPLICATION,
+    Consent,
+    Evidence,
+    LedgerPosition,
     Suppression,
     SuppressionScope,
     SuppressionSource,
 )
+from otp_service.domain.inbound import Meaning
 from otp_service.domain.verification import Status
 from otp_service.ledger.audit import append_entry
 from otp_service.ledger.consents import Added, lift_if_only_from, record_consent, record_opt_out

@@ -6,9 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from otp_service.domain.audit import GENESIS, ChainEntry, ChainHead, canonical_json, digest_of, short_digest
+from otp_service.domain.audit import (
+    GENESIS,
+    ChainEntry,
+    ChainHead,
+    PurgeRecord,
+    canonical_json,
+    digest_of,
+    short_digest,
+)
 from otp_service.domain.keyring import is_valid_signature
-from otp_service.domain.retention import PurgeRecord
 from otp_service.ledger import database
 from otp_service.ledger.audit import (
     MAX_VERIFICATIONS,

@@ -3,7 +3,7 @@
 import logging
 import re
 
-from otp_service.domain.gateway_health import BreakerState, CallResult, GatewayLimits
+from otp_service.domain.routing import BreakerState, CallResult, GatewayLimits
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Accepted, FailureKind, GatewayError
 from otp_service.services.context import Context

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from otp_service.domain.applications import Application
 from otp_service.domain.countries import SendingRules
-from otp_service.domain.gateway_health import GatewayLimits
 from otp_service.domain.guard import DestinationRules, Limits
 from otp_service.domain.inbound import InboundRules
 from otp_service.domain.keyring import Keyring
 from otp_service.domain.messages import SegmentCounter
 from otp_service.domain.prices import Prices
-from otp_service.domain.routing import Routes
+from otp_service.domain.routing import GatewayLimits, Routes
 from otp_service.domain.templates import MessageTemplates
 from otp_service.domain.verification import Purpose
 from otp_service.gateways.base import Gateway

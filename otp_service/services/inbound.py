@@ -8,17 +8,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
+from otp_service.domain.consents import HOLDER_SOURCES, Suppression, SuppressionScope, SuppressionSource, active_freezes
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import SealBrokenError, new_dispatch_id
 from otp_service.domain.messages import Message
 from otp_service.domain.numbers import Destination, NumberType, parse_destination
-from otp_service.domain.suppressions import (
-    HOLDER_SOURCES,
-    Suppression,
-    SuppressionScope,
-    SuppressionSource,
-    active_freezes,
-)
 from otp_service.domain.templates import TemplateRef, Variable
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.errors import (
@@ -42,9 +36,9 @@ from otp_service.gateways.base import (
     SupportsInboundResponse,
 )
 from otp_service.ledger.database import now
+from otp_service.services.consents import add_suppressions, log_suppression, suppressions_of
 from otp_service.services.context import Context
 from otp_service.services.registrations import today
-from otp_service.services.suppressions import add_suppressions, log_suppression, suppressions_of
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger
 

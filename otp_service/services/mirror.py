@@ -6,9 +6,8 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from otp_service.domain.consents import ConsentMode
+from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChanges
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.mirror import LedgerPosition, MirrorChanges
 from otp_service.errors import LedgerMismatchError, LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.ledger import Ledger
 from otp_service.store.mirror import Mirror, MirrorBuild, MirrorQuery

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from otp_service.domain.events import Event
-from otp_service.domain.gateway_health import GatewayHealth
+from otp_service.domain.audit import Event
 from otp_service.domain.numbers import Destination
+from otp_service.domain.routing import GatewayHealth
 from otp_service.domain.verification import Delivery, DeliveryStatus, GatewayChoice, Status, Verification
 from otp_service.gateways.base import SupportsConnections, SupportsReceipts
 from otp_service.services.context import Context

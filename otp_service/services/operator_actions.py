@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from otp_service.domain.addresses import network_of, provider_network_of, wide_network_of
-from otp_service.domain.numbers import Destination, SubjectKey
-from otp_service.domain.operator_actions import OperatorAction, OperatorActionEntry
+from otp_service.domain.audit import OperatorAction, OperatorActionEntry
+from otp_service.domain.numbers import Destination, SubjectKey, network_of, provider_network_of, wide_network_of
 from otp_service.errors import LedgerUnavailableError
 from otp_service.ledger.audit import ChainLink
 from otp_service.ledger.schema import operator_actions

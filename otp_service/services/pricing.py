@@ -1,12 +1,12 @@
 """Prices of messages: the most that one may cost before it is sent, and what it cost after."""
 
 from otp_service.domain.applications import Application
+from otp_service.domain.codes import unseal_details
 from otp_service.domain.messages import Message, MessageContent, max_segments, stated_minutes
 from otp_service.domain.payments import Transaction
-from otp_service.domain.segments import segments
+from otp_service.domain.templates import segments
 from otp_service.domain.verification import Channel, Verification
 from otp_service.services.context import Context
-from otp_service.services.record_secrets import unseal_details
 
 
 def max_price(

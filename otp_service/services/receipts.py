@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from otp_service.domain.gateway_health import CallResult
 from otp_service.domain.keyring import SealBrokenError
 from otp_service.domain.numbers import NumberType, parse_destination
+from otp_service.domain.routing import CallResult
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE, DeliveryStatus, Status
 from otp_service.errors import (
     InvalidNumberError,

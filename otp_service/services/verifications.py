@@ -4,14 +4,28 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from otp_service.domain.addresses import network_of, prefix_of, provider_network_of, wide_network_of
 from otp_service.domain.applications import Application, ClientIpSource
-from otp_service.domain.codes import normalise_code
+from otp_service.domain.codes import (
+    DESTINATION,
+    derive_tag,
+    normalise_code,
+    seal_details,
+    seal_mask,
+    unseal_details,
+    unseal_mask,
+)
 from otp_service.domain.consents import Evidence
 from otp_service.domain.guard import RULES, Disclosure, SendAttempt, coarse_retry_after, whole_seconds
-from otp_service.domain.idempotency import IdempotentRequest
-from otp_service.domain.keyring import Keyring
-from otp_service.domain.numbers import MAX_NUMBER_LENGTH, Destination, destination_of
+from otp_service.domain.keyring import IdempotentRequest, Keyring
+from otp_service.domain.numbers import (
+    MAX_NUMBER_LENGTH,
+    Destination,
+    destination_of,
+    network_of,
+    prefix_of,
+    provider_network_of,
+    wide_network_of,
+)
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import (
     Channel,
@@ -51,15 +65,8 @@ from otp_service.errors import (
 from otp_service.services.consents import check_evidence, encode_evidence
 from otp_service.services.context import Context
 from otp_service.services.pricing import max_price, max_resend_price
-from otp_service.services.record_secrets import (
-    DESTINATION,
-    derive_tag,
-    seal_details,
-    seal_mask,
-    unseal_details,
-    unseal_mask,
-)
 from otp_service.services.registrations import require_message_allowed
+from otp_service.store.sandbox import CaughtMessage
 from otp_service.store.verifications import (
     Canceled,
     Checked,
@@ -563,3 +570,16 @@ def _rate_limit_error(refused: RefusedByRule) -> RateLimitedError:
         error = RateLimitedError("Too many requests for this recipient.", coarse_retry_after(refused.wait))
     error.decision = refused.decision
     return error
+
+
+SANDBOX_KIND = "sandbox"
+
+
+def caught_messages(context: Context, application: Application, verification_id: str | None) -> list[CaughtMessage]:
+    """Return an application's caught messages, newest first: of one verification, or the last 100.
+
+    Raises `NotFoundError` where no sandbox gateway is configured.
+    """
+    if not any(gateway.kind == SANDBOX_KIND for gateway in context.gateways.values()):
+        raise NotFoundError("There is no sandbox gateway here.")
+    return context.store.mailbox.messages(application.name, verification_id)

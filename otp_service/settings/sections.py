@@ -28,16 +28,15 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from otp_service.domain.applications import LOCALE_PATTERN, MAX_LOCALE, Application, ClientIpSource
+from otp_service.domain.audit import RetentionDays
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.countries import Approval, CountryRules, Sender
-from otp_service.domain.gateway_health import BreakerThresholds
 from otp_service.domain.guard import DAY, HOUR, RULES, Ceiling, DestinationRules, Limits, LimitScope, Mode, parse_limits
 from otp_service.domain.inbound import MAX_KEYWORD_LENGTH, InboundRules, KeywordMatcher, Keywords, Meaning
 from otp_service.domain.numbers import NumberType, is_region, parse_destination
 from otp_service.domain.payments import MAX_NAME_LENGTH, broken_name_rule
 from otp_service.domain.prices import to_micros
-from otp_service.domain.retention import RetentionDays
-from otp_service.domain.routing import Route
+from otp_service.domain.routing import BreakerThresholds, Route
 from otp_service.domain.templates import is_own_link, links_in
 from otp_service.domain.verification import MAX_CODE_LIFE, Channel, Purpose, PurposeKind, Resend
 from otp_service.errors import ConfigurationError, OtpServiceError

@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from otp_service.domain.events import CONSENT_GIVEN, Event
+from otp_service.domain.audit import CONSENT_GIVEN, Event
 from otp_service.domain.guard_replay import Attempt, AttemptKind
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 from otp_service.store import keys

@@ -11,8 +11,8 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from otp_service.domain.gateway_health import BreakerState, BreakerThresholds, CallResult, GatewayHealth
 from otp_service.domain.guard import Limit, Limits, Ruleset, limit_after_fence
+from otp_service.domain.routing import BreakerState, BreakerThresholds, CallResult, GatewayHealth
 from otp_service.store import keys
 from otp_service.store.mirror import Fences
 from otp_service.store.scripts import ScriptRunner, server_time, to_milliseconds, translate_errors

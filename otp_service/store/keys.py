@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
-from otp_service.domain.idempotency import IDEMPOTENCY_SECONDS
+from otp_service.domain.keyring import IDEMPOTENCY_SECONDS
 from otp_service.domain.verification import MAX_CODE_LIFE, RECORD_GRACE
 
 PREFIX: Final = "otp"

@@ -8,9 +8,8 @@ from typing import Any, Final
 
 import redis
 
-from otp_service.domain.consents import ConsentMode
+from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChanges, NumberState
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.mirror import LedgerPosition, MirrorChanges, NumberState
 from otp_service.errors import RefusalName, StartRefusal, StartRefusedError
 from otp_service.store import keys
 from otp_service.store.scripts import (

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 
 import redis
 
-from otp_service.domain.gateway_health import GatewayLimits
+from otp_service.domain.routing import GatewayLimits
 from otp_service.domain.verification import DeliveryStatus, Verification
 from otp_service.store import keys
 from otp_service.store.mirror import MirrorQuery

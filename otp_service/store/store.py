@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import redis
 
-from otp_service.domain.gateway_health import BreakerThresholds
 from otp_service.domain.guard import Limits
 from otp_service.domain.keyring import Keyring
+from otp_service.domain.routing import BreakerThresholds
 from otp_service.store.events import Attempts, Decisions, EventLog, History
 from otp_service.store.guard import Guard, Health, LimitReader
 from otp_service.store.mirror import Fences, Mirror, Server

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from otp_service.domain import idempotency
+from otp_service.domain import keyring
 from otp_service.domain.guard import LimitScope, Ruleset, SendAttempt, Window, whole_seconds
-from otp_service.domain.idempotency import IdempotentRequest
+from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.payments import PaymentNames
 from otp_service.domain.verification import (
     RECORD_GRACE,
@@ -372,7 +372,7 @@ def build_quota(window: Window | None, most: int, used: int, reset: int) -> Quot
     return Quota(most, window.seconds, max(0, most - used), whole_seconds(reset))
 
 
-_IDEMPOTENCY_LIFE = idempotency.IDEMPOTENCY_SECONDS * 1000
+_IDEMPOTENCY_LIFE = keyring.IDEMPOTENCY_SECONDS * 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 import threading
 
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
+from otp_service.services.consents import record_events
 from otp_service.services.context import Context
-from otp_service.services.events import record_events
 from otp_service.store.events import EventBatch
 from otp_service.telemetry import metrics
 from otp_service.telemetry.logging import get_logger

@@ -11,15 +11,14 @@ from types import FrameType
 from typing import Final
 
 from otp_service.bootstrap import Installation, watch
-from otp_service.domain.gateway_health import BreakerState
+from otp_service.domain.routing import BreakerState
 from otp_service.errors import StoreUnavailableError
 from otp_service.gateways.base import SupportsConnections
 from otp_service.services.audit import HeadSigner, head_to_json
 from otp_service.services.delivery import HeldJob, RetryPolicy, deliver
 from otp_service.services.inbound import send_replies
-from otp_service.services.periodic_tasks import PeriodicTasks
+from otp_service.services.periodic_tasks import PeriodicTasks, Purger
 from otp_service.services.registrations import RegistrationMonitor
-from otp_service.services.retention import Purger
 from otp_service.store.outbox import Job
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import audit_line_writer, get_logger

@@ -4,11 +4,11 @@ import pytest
 from support_api import START, Api, code_of
 from support_installation import BANK_KEY, NUMBER, World
 
+from otp_service.domain.consents import EVERY_APPLICATION, SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.suppressions import EVERY_APPLICATION, SuppressionSource
 from otp_service.errors import LedgerUnavailableError, StoreUnavailableError
 from otp_service.ledger.consents import Suppressions
-from otp_service.services.suppressions import freeze, unfreeze
+from otp_service.services.consents import freeze, unfreeze
 from otp_service.store.mirror import Mirror
 
 MASK = "+92 ••• ••••567"

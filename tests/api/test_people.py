@@ -9,7 +9,7 @@ from support_events import record_events
 from support_installation import BANK_KEY, NUMBER, World
 
 from otp_service.errors import LedgerUnavailableError
-from otp_service.services.events import record_events as record
+from otp_service.services.consents import record_events as record
 from otp_service.store import keys
 
 CONSENT = {

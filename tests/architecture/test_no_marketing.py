@@ -116,7 +116,7 @@ def test_messages_are_made_and_sent_in_three_places_only():
     }
 
     assert made - {"testing/samples.py"} == SPEAK_TO_GATEWAYS
-    assert sent - {"cli/server_processes.py"} == SPEAK_TO_GATEWAYS  # that one speaks with its own processes
+    assert sent - {"cli/child_processes.py"} == SPEAK_TO_GATEWAYS  # that one speaks with its own processes
 
 
 def _calls(tree, name):

@@ -16,18 +16,17 @@ from support_ledger import make_ledger
 from support_outbox import Scripted, Sender, refused, timed_out
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.domain.consents import Evidence
+from otp_service.domain.consents import Evidence, SuppressionSource
 from otp_service.domain.messages import Message
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.suppressions import SuppressionSource
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import RateLimitedError
 from otp_service.gateways.base import Accepted, InboundMessage, Receipt
 from otp_service.ledger.database import Database
 from otp_service.ledger.schema import METADATA
+from otp_service.services.consents import freeze
 from otp_service.services.inbound import handle_message
 from otp_service.services.receipts import record_receipt
-from otp_service.services.suppressions import freeze
 from otp_service.store import keys
 
 BLOCK = "+92345198"

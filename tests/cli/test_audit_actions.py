@@ -10,9 +10,9 @@ from support_cli import configured, rows, run
 from support_installation import NUMBER
 
 from otp_service.bootstrap import install, prepare
+from otp_service.domain.consents import SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.suppressions import SuppressionSource
-from otp_service.services.suppressions import freeze, unfreeze
+from otp_service.services.consents import freeze, unfreeze
 from otp_service.settings import load_settings
 from otp_service.store import keys
 

@@ -9,7 +9,7 @@ from support_cli import configured, rows, run
 from support_outbox import Scripted, Sender, refused
 
 from otp_service.bootstrap import install
-from otp_service.domain.gateway_health import CallResult
+from otp_service.domain.routing import CallResult
 from otp_service.settings import load_settings
 
 GATEWAYS = {

@@ -11,7 +11,7 @@ from support_installation import tree
 from support_valkey import ValkeyServer, free_port
 
 from otp_service.bootstrap import install, prepare
-from otp_service.cli import check, output
+from otp_service.cli import output, verification
 from otp_service.cli.dev import lock
 from otp_service.domain.verification import CheckFailure
 from otp_service.settings import load_settings
@@ -106,7 +106,7 @@ def test_the_next_command_that_send_names_can_be_pasted(environ):
 
 
 def test_every_reason_has_a_sentence():
-    assert set(check._SENTENCES) == set(CheckFailure)
+    assert set(verification._SENTENCES) == set(CheckFailure)
 
 
 def test_half_a_transaction_is_wrong_usage(environ):

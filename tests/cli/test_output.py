@@ -17,7 +17,7 @@ from support_outbox import Scripted, Sender, refused, timed_out
 
 from otp_service.bootstrap import install
 from otp_service.cli import output
-from otp_service.domain.gateway_health import CallResult
+from otp_service.domain.routing import CallResult
 from otp_service.settings import load_settings
 
 COLUMNS = 80

@@ -35,7 +35,7 @@ def serve(address):
     os._exit(0)
 
 if __name__ == "__main__":
-    from otp_service.cli.server_processes import ServerProcesses
+    from otp_service.cli.child_processes import ServerProcesses
     from otp_service.settings import load_settings
     assert gc.isenabled(), "only a server process holds them"
     processes = ServerProcesses(load_settings())

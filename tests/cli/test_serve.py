@@ -120,7 +120,7 @@ def test_no_process_outlives_a_serve_that_is_killed_while_it_starts(launch, tmp_
         kill(everybody)
 
 
-PHASES = {"spawned": "granian", "importing": "otp_service.cli.server_processes", "served": "otp_service.api.app"}
+PHASES = {"spawned": "granian", "importing": "otp_service.cli.child_processes", "served": "otp_service.api.app"}
 """What a server process imports early, just before it binds itself to its parent, and just after."""
 
 PAUSE_AT = """

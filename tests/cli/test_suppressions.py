@@ -10,11 +10,10 @@ from support_ledger import VARIABLE, make_ledger
 from support_ledger_events import EVIDENCE
 
 from otp_service.bootstrap import install
+from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import LedgerUnavailableError, SuppressedError
-from otp_service.services.consents import give_consent
-from otp_service.services.suppressions import add_suppressions
+from otp_service.services.consents import add_suppressions, give_consent
 from otp_service.settings import load_settings
 from otp_service.store import keys
 

@@ -3,7 +3,7 @@
 import pytest
 
 from otp_service.domain.guard import LimitScope, Strategy, Waits, Window
-from otp_service.domain.guard_simulation import ExpiringItems, MovingWindow, Reputation, Streak
+from otp_service.domain.guard_replay import ExpiringItems, MovingWindow, Reputation, Streak
 
 MOVING = Window("test", LimitScope.NUMBER, Strategy.MOVING_WINDOW, 2, 60)
 

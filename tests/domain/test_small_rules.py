@@ -2,11 +2,10 @@
 
 import pytest
 
-from otp_service.domain.addresses import network_of
 from otp_service.domain.guard import LimitScope, coarse_retry_after, parse_limits, whole_seconds
-from otp_service.domain.idempotency import idempotent_request
-from otp_service.domain.keyring import Keyring
+from otp_service.domain.keyring import Keyring, idempotent_request
 from otp_service.domain.messages import Message
+from otp_service.domain.numbers import network_of
 from otp_service.domain.routing import Route, Routes
 from otp_service.domain.verification import Channel, Purpose, PurposeKind, Resend
 from otp_service.errors import ConfigurationError, InvalidRequestError

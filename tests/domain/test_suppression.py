@@ -1,6 +1,6 @@
 """What entries on a number come to: the last of each counts, and a freeze is ended by nothing but its own lift."""
 
-from otp_service.domain.suppressions import (
+from otp_service.domain.consents import (
     EVERY_APPLICATION,
     Suppression,
     SuppressionScope,

@@ -10,7 +10,7 @@ from support_missing import missing
 from support_outbox import FREE
 from support_smpp import SmppProvider, attempt, gateway_at
 
-from otp_service.domain.gateway_health import CallResult
+from otp_service.domain.routing import CallResult
 from otp_service.gateways.base import FailureKind, GatewayError, Receipt
 from otp_service.gateways.smpp.protocol import FAILURES as SMPP
 from otp_service.gateways.twilio import FAILURES as TWILIO

@@ -11,10 +11,10 @@ from otp_service.cli.process_setup import reload_installation
 from otp_service.errors import ConfigurationError
 from otp_service.gateways import plugins
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS, gateway_kinds, load_gateway_class
-from otp_service.gateways.console import ConsoleGateway
+from otp_service.gateways.sandbox import ConsoleGateway
 from otp_service.settings import settings_from
 
-CONSOLE = "otp_service.gateways.console:ConsoleGateway"
+CONSOLE = "otp_service.gateways.sandbox:ConsoleGateway"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_an_unknown_kind_is_told_the_known_ones():
     ("value", "word"),
     [
         ("nowhere_to_be_found:Gateway", "needs the package 'nowhere_to_be_found', which is not installed"),
-        ("otp_service.gateways.console:Nothing", "cannot be imported"),
+        ("otp_service.gateways.sandbox:Nothing", "cannot be imported"),
         ("otp_service.gateways.base:Accepted", "is not a gateway: it lacks kind, channels"),
         (CONSOLE, "says it is of kind 'console', its entry point 'acme'"),
     ],

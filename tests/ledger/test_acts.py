@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import update
 
 from otp_service.domain.applications import ApiKey, KeyScope
-from otp_service.domain.operator_actions import OperatorAction, OperatorActionEntry
-from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.audit import OperatorAction, OperatorActionEntry
+from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import ConflictError, NameTakenError, StoreUnavailableError
 from otp_service.ledger.database import LedgerDefectError
 from otp_service.ledger.ledger import Ledger

@@ -3,9 +3,8 @@
 from support_ledger_events import NUMBER, agreed, event, started
 
 from otp_service.domain.audit import GENESIS
-from otp_service.domain.consents import Consent
+from otp_service.domain.consents import Consent, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.inbound import Meaning
-from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.ledger import Ledger
 
 

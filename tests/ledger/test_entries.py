@@ -11,10 +11,15 @@ from sqlalchemy import delete, select, update
 from support_ledger_events import EVIDENCE, NUMBER, OTHER, event
 from support_ledger_events import mirrored as state
 
-from otp_service.domain.consents import Consent
+from otp_service.domain.consents import (
+    EVERY_APPLICATION,
+    Consent,
+    NumberState,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+)
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.mirror import NumberState
-from otp_service.domain.suppressions import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.audit import SignedHead
 from otp_service.ledger.consents import LIFT_KNOWN
 from otp_service.ledger.database import LedgerDefectError

@@ -3,8 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.inbound import Meaning
-from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.ledger import Ledger
 
 NUMBER = "n" * 22

@@ -2,8 +2,7 @@
 
 from support_ledger_events import EVIDENCE, NUMBER, OTHER, agreed, event, mirrored, started
 
-from otp_service.domain.consents import Consent
-from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.consents import Consent, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.ledger import Ledger
 
 

@@ -13,11 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Boolean, Table, delete, insert, select
 
-from otp_service.domain.consents import Consent, Evidence
-from otp_service.domain.events import Event
+from otp_service.domain.audit import Event, RetentionDays
+from otp_service.domain.consents import (
+    EVERY_APPLICATION,
+    Consent,
+    Evidence,
+    Suppression,
+    SuppressionScope,
+    SuppressionSource,
+)
 from otp_service.domain.keyring import Signer
-from otp_service.domain.retention import RetentionDays
-from otp_service.domain.suppressions import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger import consents, retention, schema
 from otp_service.ledger.ledger import Ledger, open_ledger
 from otp_service.ledger.retention import PURGE_INTERVAL, RULES, Purge

@@ -76,14 +76,14 @@ def test_of_processes_that_upgrade_at_once_one_makes_the_ledger(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: open_ledger(url, 30.0).upgrade(), range(4)))
 
-    assert open_ledger(url, 1.0).mirrored.head().sequence == 0
+    assert open_ledger(url, 1.0).mirror_source.head().sequence == 0
 
 
 def test_a_ledger_that_was_not_made_is_told_with_what_to_do(tmp_path):
     fresh = open_ledger(f"sqlite:///{tmp_path / 'new.db'}", 1.0)
 
     with pytest.raises(LedgerUnavailableError, match="otp-service ledger upgrade"):
-        fresh.mirrored.head()
+        fresh.mirror_source.head()
 
 
 def test_the_file_is_for_its_user_only(tmp_path):
@@ -109,7 +109,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 def test_a_database_that_is_away_is_told(postgres_server):
     away = postgres_server.url("nothing_of_that_name")
     with pytest.raises(LedgerUnavailableError):
-        open_ledger(away, 2.0).mirrored.head()
+        open_ledger(away, 2.0).mirror_source.head()
 
 
 def test_a_lock_that_lasts_too_long_is_told(tmp_path):

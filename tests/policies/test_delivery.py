@@ -12,15 +12,15 @@ from support_outbox import POLICY, Scripted, Sender, dispatched, events, jobs_of
 from support_policies import Judge, asked, under, verdicts
 
 from otp_service.api.app import create_app
+from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.numbers import parse_destination
-from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.gateways.base import Receipt
 from otp_service.policies.base import ALLOW, DENY, ConfiguredPolicy, PolicyError, not_by, only_by
+from otp_service.services.consents import add_suppressions
 from otp_service.services.delivery import deliver
 from otp_service.services.number_history import Why, find_number_history
 from otp_service.services.receipts import record_receipt
-from otp_service.services.suppressions import add_suppressions
 from otp_service.telemetry import metrics
 
 THREE = {"login": {"channels": ["sms", "voice", "whatsapp"]}}

@@ -30,8 +30,8 @@ from support_service import Service, eventually, in_parallel, running
 from support_valkey import ValkeyServer
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.gateway_health import CallResult
 from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.routing import CallResult
 from otp_service.store import keys
 from otp_service.store.outbox import CONSUMER_GROUP, Job
 

@@ -13,10 +13,9 @@ from support_installation import World
 from support_ledger_events import EVIDENCE, NUMBER, agreed, event, started
 
 from otp_service.domain.applications import KeyScope
-from otp_service.domain.consents import Consent
+from otp_service.domain.consents import Consent, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import api_key_hash
-from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import UnauthenticatedError
 from otp_service.ledger.audit import ChainLink, DisputeFilter, SignedHead
 from otp_service.ledger.retention import RULES, Purge

@@ -19,12 +19,10 @@ from sqlalchemy import Connection, Table, case, delete, func, insert, select, te
 from support_ledger import make_ledger
 from support_ledger_events import EVIDENCE, NUMBER, OTHER, agreed, event, started
 
-from otp_service.domain.audit import GENESIS, ChainEntry
-from otp_service.domain.consents import Consent
+from otp_service.domain.audit import GENESIS, ChainEntry, OperatorAction, OperatorActionEntry
+from otp_service.domain.consents import Consent, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.inbound import Meaning
 from otp_service.domain.keyring import Keyring
-from otp_service.domain.operator_actions import OperatorAction, OperatorActionEntry
-from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger.audit import COVERED, SignedHead, digest_of_row
 from otp_service.ledger.database import now
 from otp_service.ledger.ledger import Ledger, open_ledger

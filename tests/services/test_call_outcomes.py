@@ -7,8 +7,8 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_outbox import Scripted, Sender, choices, refused, story
 
-from otp_service.domain.gateway_health import BreakerState, CallResult, GatewayHealth
 from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.routing import BreakerState, CallResult, GatewayHealth
 from otp_service.gateways.base import FailureKind, GatewayError
 
 PAUSE = {"throttled_for": 2.0, "max_throttled_for": 30.0}

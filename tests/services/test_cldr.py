@@ -10,8 +10,8 @@ from babel.numbers import format_currency
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otp_service.domain.locales import amount_style, plural_form, plural_forms
 from otp_service.domain.payments import PLAIN_STYLE, Transaction, format_amount, minor_digits
+from otp_service.domain.templates import amount_style, plural_form, plural_forms
 
 SIGNS = {"\u00a0": " ", "\u202f": " ", "\u2019": "'"}
 

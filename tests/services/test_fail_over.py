@@ -22,8 +22,8 @@ from support_outbox import (
     timed_out,
 )  # fmt: skip
 
-from otp_service.domain.gateway_health import BreakerState, CallResult
 from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.routing import BreakerState, CallResult
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.delivery import MAX_HOLD, RetryPolicy
 from otp_service.telemetry import metrics

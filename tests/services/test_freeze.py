@@ -11,17 +11,23 @@ from support_ledger_events import EVIDENCE
 from support_outbox import Scripted, Sender, events, jobs_of, letters, story, waiting
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.consents import ConsentMode
+from otp_service.domain.consents import EVERY_APPLICATION, ConsentMode, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
-from otp_service.domain.suppressions import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import FrozenError, StoreUnavailableError, SuppressedError
 from otp_service.gateways.base import InboundMessage
 from otp_service.services.audit import AuditProgress, verify_chain
-from otp_service.services.consents import give_consent
+from otp_service.services.consents import (
+    FreezeStatus,
+    add_suppressions,
+    erase,
+    export,
+    freeze,
+    give_consent,
+    lift,
+    unfreeze,
+)
 from otp_service.services.inbound import handle_message
 from otp_service.services.number_history import Why, find_number_history
-from otp_service.services.subjects import erase, export
-from otp_service.services.suppressions import FreezeStatus, add_suppressions, freeze, lift, unfreeze
 from otp_service.store import keys
 from otp_service.store.mirror import Mirror
 from otp_service.telemetry import metrics

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from otp_service.domain.gateway_health import BreakerState, GatewayHealth
+from otp_service.domain.routing import BreakerState, GatewayHealth
 from otp_service.domain.verification import Delivery, DeliveryStatus, Status
 from otp_service.services.number_history import DeliveryConditions, VerificationHistory, Why, explain
 

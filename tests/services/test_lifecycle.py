@@ -5,7 +5,7 @@ from support_caller import PAYMENT, Caller
 from support_installation import World
 from support_outbox import deliver_all, waiting
 
-from otp_service.domain.idempotency import IdempotentRequest
+from otp_service.domain.keyring import IdempotentRequest
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import CheckFailure, Status
 from otp_service.errors import (

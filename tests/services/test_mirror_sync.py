@@ -9,9 +9,8 @@ from support_installation import NUMBER, World
 from support_ledger_events import EVIDENCE, anew
 from support_outbox import POLICY, deliver_all, jobs_of
 
-from otp_service.domain.consents import ConsentMode
+from otp_service.domain.consents import EVERY_APPLICATION, ConsentMode, Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.numbers import parse_destination, subject_key
-from otp_service.domain.suppressions import EVERY_APPLICATION, Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import (
     ConsentRequiredError,
     LedgerMismatchError,
@@ -19,9 +18,8 @@ from otp_service.errors import (
     StoreUnavailableError,
     SuppressedError,
 )
-from otp_service.services.consents import end_consent, give_consent
+from otp_service.services.consents import add_suppressions, end_consent, give_consent, lift
 from otp_service.services.delivery import deliver
-from otp_service.services.suppressions import add_suppressions, lift
 from otp_service.services.verifications import StartRequest, start
 from otp_service.store import keys
 

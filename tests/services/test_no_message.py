@@ -10,10 +10,10 @@ from support_frozen import FrozenValkey
 from support_installation import NUMBER, key
 from support_outbox import Scripted, Sender, choices, dispatched, jobs_of, letters, refused, waiting
 
-from otp_service.domain.gateway_health import BreakerState, CallResult, GatewayHealth
 from otp_service.domain.keyring import new_dispatch_id
 from otp_service.domain.messages import Message
 from otp_service.domain.numbers import parse_destination
+from otp_service.domain.routing import BreakerState, CallResult, GatewayHealth
 from otp_service.services.context import Context
 from otp_service.services.delivery import compose_message
 from otp_service.services.number_history import Why, find_number_history

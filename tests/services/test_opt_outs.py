@@ -9,15 +9,15 @@ from support_installation import NUMBER, World
 from support_outbox import deliver_all, dispatched, jobs_of
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
+from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import LedgerUnavailableError, SuppressedError
 from otp_service.gateways.base import FailureKind, InboundMessage, Receipt
 from otp_service.ledger.consents import Suppressions
 from otp_service.ledger.traffic import Traffic
+from otp_service.services.consents import add_suppressions
 from otp_service.services.inbound import handle_message
 from otp_service.services.receipts import ReceiptRecorder, link_reference, record_receipt
-from otp_service.services.suppressions import add_suppressions
 from otp_service.store import keys
 
 OPTED_OUT = {"kind": "sandbox", "fail": "destination", "opted_out": True}

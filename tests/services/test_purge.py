@@ -12,12 +12,11 @@ from support_keys import DAY
 from support_ledger_events import EVIDENCE
 
 from otp_service.bootstrap import Installation, prepare
+from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.numbers import SubjectKey, parse_destination, subject_key
-from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.ledger import retention, schema
-from otp_service.services.consents import end_consent, give_consent
-from otp_service.services.retention import Purger
-from otp_service.services.suppressions import add_suppressions
+from otp_service.services.consents import add_suppressions, end_consent, give_consent
+from otp_service.services.periodic_tasks import Purger
 from otp_service.store import keys
 
 OTHER = "+923009999999"

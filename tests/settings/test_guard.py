@@ -8,7 +8,7 @@ from support_installation import NUMBER, tree
 from otp_service.domain.guard import RULES, Mode
 from otp_service.errors import ConfigurationError
 from otp_service.settings import settings_from
-from otp_service.settings.masking import MASK
+from otp_service.settings.settings import MASK
 
 URL = "redis://localhost:6379/0"
 DAY = 86_400_000

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy.engine import make_url
 from support_installation import tree
 
-from otp_service.domain.retention import RetentionDays
+from otp_service.domain.audit import RetentionDays
 from otp_service.errors import ConfigurationError
 from otp_service.ledger.database import Database
 from otp_service.settings import load_settings, settings_from

@@ -15,7 +15,7 @@ from otp_service.domain.verification import Channel, PurposeKind
 from otp_service.errors import ConfigurationError
 from otp_service.gateways.base import GATEWAY_ENTRY_POINTS
 from otp_service.settings import settings_from
-from otp_service.settings.masking import MASK, mask_secrets
+from otp_service.settings.settings import MASK, mask_secrets
 
 URL = "redis://:hunter2-of-redis@localhost:6379/0"
 STRANGERS = {

@@ -5,7 +5,7 @@ from support_caller import Caller
 from support_frozen import FrozenValkey
 from support_outbox import dispatched, jobs_of, paced
 
-from otp_service.domain.gateway_health import BreakerState, CallResult, GatewayHealth
+from otp_service.domain.routing import BreakerState, CallResult, GatewayHealth
 from otp_service.store.guard import MAX_MANUAL_OPEN, Health
 
 BREAKER = {"bad_in_a_row": 3, "window": 30.0, "open_for": 30.0}

@@ -9,9 +9,9 @@ from support_frozen import FrozenValkey
 from support_guard import ADDRESS, approve, decisions, guarded, guess, later, modes, number, passes, refused, told
 from support_rules import MET, TIGHT, first, meeting
 
+from otp_service.domain.codes import derive_code
 from otp_service.domain.guard import RULES
 from otp_service.errors import OtpServiceError
-from otp_service.services.record_secrets import derive_code
 from otp_service.store import keys
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from support_frozen import START, FrozenValkey
 
-from otp_service.domain import guard_simulation
+from otp_service.domain import guard_replay
 from otp_service.domain.guard import BucketRule, ConversionRule
-from otp_service.domain.guard_simulation import BucketState, ConversionRecord
+from otp_service.domain.guard_replay import BucketState, ConversionRecord
 from otp_service.store import scripts
 
 MINUTE = 60_000
@@ -75,11 +75,11 @@ def test_a_bucket_holds_in_the_script_what_it_holds_in_memory(frozen: FrozenValk
 
 
 def _bucket_step(kept: BucketState, rule: BucketRule, now: int, does: str) -> tuple[int, float, float]:
-    level, most = guard_simulation.bucket_level(kept, rule, now), guard_simulation.bucket_capacity(kept, rule, now)
-    wait = guard_simulation.bucket_wait(level, most, rule)
+    level, most = guard_replay.bucket_level(kept, rule, now), guard_replay.bucket_capacity(kept, rule, now)
+    wait = guard_replay.bucket_wait(level, most, rule)
     if does == "approve":
-        guard_simulation.give_back_to_bucket(kept, rule, 1)
-        guard_simulation.approve_in_bucket(kept, rule, now)
+        guard_replay.give_back_to_bucket(kept, rule, 1)
+        guard_replay.approve_in_bucket(kept, rule, now)
         kept.at = kept.at or now
     else:
         kept.levels[rule.name] = level + (wait == 0)

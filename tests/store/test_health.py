@@ -10,8 +10,8 @@ from support_installation import key
 from support_outbox import dispatch, jobs_of, paced
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.gateway_health import BreakerState, CallResult, GatewayLimits
 from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.routing import BreakerState, CallResult, GatewayLimits
 from otp_service.store.guard import MAX_MANUAL_OPEN
 from otp_service.store.outbox import Dispatched, NextStep, NoGatewayFree, Settlement
 

@@ -15,8 +15,8 @@ from support_ledger import make_ledger
 from support_outbox import POLICY, dispatch, dispatched, jobs_of, paced, queues, report, settle
 
 from otp_service.bootstrap import Installation, prepare
-from otp_service.domain.gateway_health import CallResult
 from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.routing import CallResult
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.errors import OtpServiceError
 from otp_service.services.delivery import deliver

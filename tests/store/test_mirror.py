@@ -9,8 +9,7 @@ from support_frozen import FrozenValkey
 from support_installation import NUMBER, World
 from support_ledger_events import EVIDENCE
 
-from otp_service.domain.consents import ConsentMode
-from otp_service.domain.mirror import LedgerPosition, MirrorChanges, NumberState
+from otp_service.domain.consents import ConsentMode, LedgerPosition, MirrorChanges, NumberState
 from otp_service.errors import (
     ConsentOutdatedError,
     ConsentRequiredError,

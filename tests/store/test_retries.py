@@ -5,6 +5,7 @@ from support_caller import PAYMENT, Caller
 from support_frozen import FrozenValkey
 from support_outbox import deliver_all, waiting
 
+from otp_service.domain.codes import derive_tag
 from otp_service.domain.consents import ConsentMode
 from otp_service.domain.payments import Transaction
 from otp_service.errors import (
@@ -14,7 +15,6 @@ from otp_service.errors import (
     RateLimitedError,
     ResendTooSoonError,
 )
-from otp_service.services.record_secrets import derive_tag
 from otp_service.store.verifications import FurtherMessage, Queued, Refusal
 
 

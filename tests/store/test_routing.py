@@ -9,8 +9,8 @@ from support_frozen import FrozenValkey
 from support_outbox import choices, deliver_all, dispatch, dispatched, jobs_of, paced, report, settle
 
 from otp_service.bootstrap import Installation
-from otp_service.domain.gateway_health import CallResult
 from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.routing import CallResult
 from otp_service.domain.verification import DeliveryStatus
 from otp_service.services.context import Context
 from otp_service.store.outbox import NEVER, Dispatched, Dropped, Job, NextStep, NoGatewayFree, Settlement

@@ -18,8 +18,8 @@ from support_service import in_parallel
 from support_valkey import ValkeyServer
 
 from otp_service.domain.consents import ConsentMode
-from otp_service.domain.gateway_health import CallResult
 from otp_service.domain.keyring import new_dispatch_id
+from otp_service.domain.routing import CallResult
 from otp_service.errors import NotFoundError, StoreUnavailableError
 from otp_service.store import keys
 from otp_service.store.mirror import MirrorQuery

@@ -16,10 +16,10 @@ from support_installation import NUMBER, World
 from support_outbox import Scripted, Sender, deliver_all, queue
 
 from otp_service.bootstrap import Installation, prepare
+from otp_service.domain.consents import Suppression, SuppressionScope, SuppressionSource
 from otp_service.domain.payments import Transaction
-from otp_service.domain.suppressions import Suppression, SuppressionScope, SuppressionSource
 from otp_service.errors import SuppressedError
-from otp_service.services.suppressions import add_suppressions
+from otp_service.services.consents import add_suppressions
 from otp_service.store import keys
 from otp_service.store.scripts import connect, library
 

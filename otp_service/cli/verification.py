@@ -1,12 +1,41 @@
-"""otp-service check: check a code."""
+"""otp-service send and check: start a verification and check its code, as an application would."""
+
+import shlex
+from dataclasses import asdict
+from typing import Any
 
 import click
 
 from otp_service.cli import output as out
-from otp_service.cli.common import Session, application_option, command, payment_options
+from otp_service.cli.common import CHANNELS, Session, application_option, command, payment_options
 from otp_service.domain.payments import Transaction
 from otp_service.domain.verification import CheckFailure
+from otp_service.errors import ConsentRequiredError
 from otp_service.services import verifications
+from otp_service.services.verifications import StartRequest
+
+_CONSENT = "It comes with a start over HTTP, or by PUT /v1/consents (docs/integration.md)."
+
+
+@command(applications=True)
+@click.argument("to", metavar="NUMBER")
+@click.option("--purpose", default="login", show_default=True)
+@click.option("--channel", type=CHANNELS, help="Default: the purpose's first.")
+@click.option("--client-ip", default="127.0.0.1", show_default=True, help="Address that the start counts for.")
+@application_option
+@payment_options
+def send(session: Session, name: str | None, **request: Any) -> None:  # noqa: ANN401 - the fields of `StartRequest`
+    """Start a verification of NUMBER."""
+    try:
+        view = verifications.start(session.context, session.application(name), StartRequest(**request))
+    except ConsentRequiredError as missing:
+        raise click.ClickException(f"{missing} {_CONSENT}") from missing
+    payment = request["transaction"]
+    again = {"application": name, **(asdict(payment) if payment else {}), "config": session.path}
+    options = "".join(f" --{option} {shlex.quote(str(value))}" for option, value in again.items() if value is not None)
+    out.note(f"A code is on its way to {view.mask}. Next: {out.program()} check {view.verification.id} CODE{options}")
+    click.echo(view.verification.id)
+
 
 _SENTENCES = {
     CheckFailure.WRONG_CODE: "The code is wrong.",
