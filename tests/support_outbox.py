@@ -83,8 +83,8 @@ def dispatch(
 ) -> Dispatched | NoGatewayFree | Dropped | LeaseLost:
     """Choose a gateway for a job; ``gateway_limits`` are those of gateways that have bounds."""
     candidates = [Candidate(name, gateway_limits.get(name, FREE), name in set(called)) for name in gateways]
-    permission = context.mirror_sync.permission(ConsentMode.OFF)
-    return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, permission, max_ambiguous)
+    mirror_query = context.mirror_sync.query(ConsentMode.OFF)
+    return context.store.dispatches.dispatch(job, new_dispatch_id(job.bucket), candidates, mirror_query, max_ambiguous)
 
 
 def dispatched(context: Context, job: Job, *gateways: str, **members: Any) -> Dispatched:

@@ -168,7 +168,7 @@ _EXAMPLE: dict[str, JsonValue] = {
         }
     ],
 }
-_CHECKED = {"id": _EXAMPLE["id"], "status": "pending", "valid": False, "checks_left": 4, "reason": "wrong_code"}
+_CHECK_EXAMPLE = {"id": _EXAMPLE["id"], "status": "pending", "valid": False, "checks_left": 4, "reason": "wrong_code"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,7 @@ class VerificationAnswer:
 class CheckAnswer:
     """What became of one code that a person typed."""
 
-    __pydantic_config__ = ConfigDict(json_schema_extra={"examples": [_CHECKED]})
+    __pydantic_config__ = ConfigDict(json_schema_extra={"examples": [_CHECK_EXAMPLE]})
 
     id: str
     """The verification."""
@@ -396,7 +396,7 @@ def read_verification(exchange: Exchange, verification_id: str) -> VerificationA
     Shows its status and what became of its messages. Known until ten minutes after the code's life. Reading never
     counts, sends or checks anything.
     """
-    return _verification(read(exchange.context, exchange.application, verification_id))
+    return _verification_answer(read(exchange.context, exchange.application, verification_id))
 
 
 @verifications.route(
@@ -450,7 +450,7 @@ def cancel_verification(exchange: Exchange, _: CancelBody, verification_id: str)
 
     Ends it: its code is dead, and a message that still waits is not sent.
     """
-    return _verification(cancel(exchange.context, exchange.application, verification_id, exchange.retry))
+    return _verification_answer(cancel(exchange.context, exchange.application, verification_id, exchange.retry))
 
 
 def _peer_address(exchange: Exchange) -> str | None:
@@ -468,10 +468,10 @@ def _peer_address(exchange: Exchange) -> str | None:
 
 def _queued_answer(exchange: Exchange, view: VerificationView) -> VerificationAnswer:
     add_quota_headers(exchange, view.quota)
-    return _verification(view)
+    return _verification_answer(view)
 
 
-def _verification(view: VerificationView) -> VerificationAnswer:
+def _verification_answer(view: VerificationView) -> VerificationAnswer:
     """Return what a caller is told of a verification."""
     verification = view.verification
     after = verification.resend_after
@@ -489,13 +489,13 @@ def _verification(view: VerificationView) -> VerificationAnswer:
         sends_left=verification.sends_left,
         # The next whole second: whoever asks at the time that was told shall not be too early.
         resend_after=None if after is None else rfc3339(after + SECOND - 1),
-        transaction=_transaction(view.transaction),
+        transaction=_transaction_answer(view.transaction),
         metadata=view.metadata,
-        deliveries=tuple(map(_delivery, verification.deliveries)),
+        deliveries=tuple(map(_delivery_answer, verification.deliveries)),
     )
 
 
-def _transaction(transaction: Transaction | None) -> TransactionAnswer | None:
+def _transaction_answer(transaction: Transaction | None) -> TransactionAnswer | None:
     if transaction is None:
         return None
     return TransactionAnswer(
@@ -503,7 +503,7 @@ def _transaction(transaction: Transaction | None) -> TransactionAnswer | None:
     )
 
 
-def _delivery(delivery: Delivery) -> DeliveryAnswer:
+def _delivery_answer(delivery: Delivery) -> DeliveryAnswer:
     return DeliveryAnswer(
         channel=delivery.channel,
         gateway=delivery.gateway,
@@ -544,9 +544,11 @@ def list_caught_messages(exchange: Exchange) -> list[CaughtMessageAnswer]:
     verification_id = read_query(exchange, "verification").get("verification")
     if verification_id == "":
         raise InvalidRequestError("The parameter verification is empty.")
-    return [_caught(one) for one in caught_messages(exchange.context, exchange.application, verification_id)]
+    return [
+        _caught_message_answer(one) for one in caught_messages(exchange.context, exchange.application, verification_id)
+    ]
 
 
-def _caught(message: CaughtMessage) -> CaughtMessageAnswer:
+def _caught_message_answer(message: CaughtMessage) -> CaughtMessageAnswer:
     at = rfc3339(message.at)
     return CaughtMessageAnswer(message.verification, message.to, message.channel, message.sender, message.text, at)

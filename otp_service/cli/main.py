@@ -34,11 +34,11 @@ COMMANDS = {
     "check": "verification",
 }
 """The module of each, which is imported when the command is asked for: most need little of what others need."""
-RELOAD = frozenset({"serve", "worker"})
+RELOADABLE = frozenset({"serve", "worker"})
 """Those that act on SIGHUP, from the beginning: by default it would end one whose modules are still being imported."""
 
 
-_EXPLAINED = "docs/refusals.md explains what stands in brackets."
+_DOCS_HINT = "docs/refusals.md explains what stands in brackets."
 
 
 class CommandError(click.ClickException):
@@ -68,7 +68,7 @@ class Commands(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        if cmd_name in RELOAD:
+        if cmd_name in RELOADABLE:
             # Children inherit that: one sent to all processes at once reaches those that act on it, and ends none.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         module = import_module(f"otp_service.cli.{COMMANDS[cmd_name]}")
@@ -107,7 +107,7 @@ class Commands(click.Group):
 def _notes(ctx: click.Context) -> list[str]:
     """Return what helps with a refusal to start; ``dev`` needs nothing of the shell."""
     unread = "" if ctx.invoked_subcommand == "dev" else import_module("otp_service.cli.output").unread_environment()
-    return [_EXPLAINED, unread] if unread else [_EXPLAINED]
+    return [_DOCS_HINT, unread] if unread else [_DOCS_HINT]
 
 
 def _redis_advice(ctx: click.Context, silent: StoreUnavailableError) -> str:

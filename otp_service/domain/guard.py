@@ -65,9 +65,9 @@ class Mode(StrEnum):
 class Disclosure(StrEnum):
     """What a caller is told of a refusal."""
 
-    FULLY = "plainly"
+    FULLY = "fully"
     """All of it: what is wrong with the request, or the application's own quota."""
-    UNIFORMLY = "alike"
+    UNIFORMLY = "uniformly"
     """That there were too many requests for this recipient, and a coarse wait: all of these rules say the same."""
 
 
@@ -263,7 +263,7 @@ DAY = 24 * HOUR
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """At most ``amount`` events in ``seconds``."""
+    """A limit as a rule of the guard, in the form that scripts evaluate."""
 
     rule: str
     scope: LimitScope
@@ -344,7 +344,7 @@ class Ceiling:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """An alarm when at least ``wrong`` codes in a ``window`` are, and more than a ``share`` of all."""
+    """An alarm when at least ``wrong`` checks in a ``window`` had a wrong code, and more than a ``share`` of all."""
 
     rule: str
     wrong: int
@@ -373,7 +373,7 @@ class Ruleset:
     contexts: int = 8
     """Contexts that are kept of a number."""
     lifetimes: Mapping[str, int] = field(default_factory=dict)
-    """How long each part is kept that is not written."""
+    """How long each part lives after its last write, in milliseconds."""
 
     def ceilings_of(self, country: str) -> tuple[Ceiling, ...]:
         """Return the ceilings of a country, its own or those of all that are not named."""
@@ -399,15 +399,15 @@ class DestinationRules:
 
     def check(self, application: Application, destination: Destination) -> tuple[str, ...]:
         """Return the rules that only record and would refuse a destination; raise the error of one that does refuse."""
-        noted = []
+        record_only_rules = []
         for rule, error in self._objections(application, destination):
             mode = self.modes.get(rule, RULES[rule].mode)
             if mode is Mode.ENFORCE:
                 error.rule = rule
                 raise error
             if mode is Mode.RECORD_ONLY:
-                noted.append(rule)
-        return tuple(noted)
+                record_only_rules.append(rule)
+        return tuple(record_only_rules)
 
     def _objections(self, application: Application, destination: Destination) -> list[tuple[str, UnacceptableError]]:
         objections: list[tuple[str, UnacceptableError]] = []
@@ -427,7 +427,7 @@ def _longest(prefixes: tuple[str, ...], destination: Destination) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SendAttempt:
-    """The first message of a verification. All names are pseudonyms."""
+    """The first message of a verification, as the guard sees it. Number, block, networks and context are pseudonyms."""
 
     number: str
     block: str
@@ -439,13 +439,13 @@ class SendAttempt:
     provider: str = ""
     """The IPv6 /32; empty for IPv4."""
     context: str = ""
-    """The application's device or browser; empty when it named none."""
+    """The end user's device or browser, as the application names it; empty when it names none."""
     place: Place = Place.HOME
     safe: bool = False
     """Whether the number is on the safe list: the rules against fraud pass it."""
     price: int = 0
     """The most that it may cost, in millionths."""
-    noted: tuple[str, ...] = ()
+    record_only_rules: tuple[str, ...] = ()
     """Rules that only record, and would have refused it without counting anything."""
 
     @property

@@ -179,7 +179,7 @@ class Verification:
     consented: int = 0
     """When the consent was given that came with the start; 0 where none did."""
 
-    def at(self, created: int, expires: int, deliveries: tuple[Delivery, ...]) -> "Verification":
+    def with_times(self, created: int, expires: int, deliveries: tuple[Delivery, ...]) -> "Verification":
         """Return it with the times of its start, in milliseconds, and what was delivered."""
         return replace(self, created=created, expires=expires, last_send=created, deliveries=deliveries)
 

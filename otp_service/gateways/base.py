@@ -106,7 +106,7 @@ class Receipt:
     """Why it failed, where the provider tells: ``destination``, ``rejected`` and ``fraud`` end the delivery, after
     ``account`` another gateway may be tried, after anything else another channel."""
     opted_out: bool = False
-    """Whether it failed because the number's holder told the provider to want no messages."""
+    """Whether it failed because the number's holder told the provider that they want none."""
 
 
 class ReceiptForgedError(Exception):

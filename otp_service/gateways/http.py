@@ -111,7 +111,7 @@ class Failure(Condition):
     message_specific: bool = False
     """It is about this message, and tells nothing of the gateway's health."""
     opted_out: bool = False
-    """The number's holder told the provider to want no messages: ours are kept back, too."""
+    """The number's holder told the provider that they want none: ours are kept back, too."""
 
     def error(self, answer: HttpResponse) -> GatewayError:
         """Return what it means for an answer for which it holds."""

@@ -36,6 +36,8 @@ from otp_service.services.context import Context
 from otp_service.store.verifications import Canceled
 from otp_service.telemetry.logging import get_logger
 
+_log = get_logger(__name__)
+
 _MAX_CLOCK_AHEAD = 300_000
 """Milliseconds by which a caller's clock may be ahead of ours."""
 
@@ -120,9 +122,6 @@ def check_purpose(application: Application, purpose: str) -> None:
         raise ForbiddenError("The application has no such purpose.")
     if application.consent is ConsentMode.OFF:
         raise ConsentNotKeptError("The application is set up to keep no consents.")
-
-
-_log = get_logger(__name__)
 
 
 def add_suppressions(context: Context, entries: Sequence[Suppression], act: OperatorActionEntry | None = None) -> int:
@@ -342,9 +341,6 @@ def record_events(context: Context, events: Sequence[Event]) -> None:
         log_suppression(one)
     if recorded.place is not None:
         context.mirror_sync.write_through(recorded.place)
-
-
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

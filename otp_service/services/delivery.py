@@ -53,9 +53,11 @@ from otp_service.store.outbox import (
 from otp_service.telemetry import metrics, tracing
 from otp_service.telemetry.logging import get_logger
 
+_log = get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
-class PolicyRefusal:
+class PolicyDecision:
     """Why policies do not let a message out, and where it may go instead."""
 
     reason: str
@@ -66,7 +68,6 @@ class PolicyRefusal:
     """Where the record shows it as waiting; empty when it does not."""
 
 
-_log = get_logger(__name__)
 _SETTLE_RETRY_DELAY = 0.5
 """Seconds between two attempts to record what a gateway accepted."""
 _STALE_MIRROR_DELAY = 200
@@ -125,16 +126,16 @@ def deliver(context: Context, job: Job, retry_policy: RetryPolicy) -> HeldJob | 
         _drop(context, job, Dropped("no_route" if application else "no_application", job.first_slot))
         return None
     try:
-        permission = context.mirror_sync.permission(application.consent_for_resend)
+        mirror_query = context.mirror_sync.query(application.consent_for_resend)
     except LedgerUnavailableError:
         return HeldJob(job, MAX_HOLD)
-    if stopped := ask_policies(context, job, permission):
+    if stopped := ask_policies(context, job, mirror_query):
         _obey_policies(context, job, stopped)
         return None
-    return _try_gateways(context, job, route, permission, retry_policy)
+    return _try_gateways(context, job, route, mirror_query, retry_policy)
 
 
-def _obey_policies(context: Context, job: Job, stopped: PolicyRefusal) -> None:
+def _obey_policies(context: Context, job: Job, stopped: PolicyDecision) -> None:
     """Give a message up, or send it on by another channel, as policies say."""
     if stopped.channel is None:
         _give_up(context, job, stopped.slot, stopped.reason)
@@ -145,14 +146,14 @@ def _obey_policies(context: Context, job: Job, stopped: PolicyRefusal) -> None:
 
 
 def _try_gateways(
-    context: Context, job: Job, route: Collection[str], permission: MirrorQuery, retry_policy: RetryPolicy
+    context: Context, job: Job, route: Collection[str], mirror_query: MirrorQuery, retry_policy: RetryPolicy
 ) -> HeldJob | None:
     """Call gateways until one accepts the message or none may be called now."""
     following = NextStep.NEXT
     while following is NextStep.NEXT:
         candidates = [Candidate(name, context.gateway_limits[name], name in job.called) for name in route]
         found = context.store.dispatches.dispatch(
-            job, new_dispatch_id(job.bucket), candidates, permission, retry_policy.max_ambiguous
+            job, new_dispatch_id(job.bucket), candidates, mirror_query, retry_policy.max_ambiguous
         )
         match found:
             case LeaseLost():
@@ -385,11 +386,10 @@ def _give_up(context: Context, job: Job, slot: str, reason: str, gateway: str = 
         _log.error("message_given_up", verification=job.id, message=job.message, reason=reason)
 
 
-_log = get_logger(__name__)
 _TAKEN = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED})
 
 
-def ask_policies(context: Context, job: Job, permission: MirrorQuery) -> PolicyRefusal | None:
+def ask_policies(context: Context, job: Job, mirror_query: MirrorQuery) -> PolicyDecision | None:
     """Return why policies refuse a message; ``None`` when it may go, or is not wanted any more.
 
     Policies learn the number, so they are not asked where its holder wants no messages; the dispatch refuses that. They
@@ -402,7 +402,7 @@ def ask_policies(context: Context, job: Job, permission: MirrorQuery) -> PolicyR
     verification = context.store.verifications.read(job.bucket, job.id)
     if verification is None or not _needs_asking(verification, job):
         return None
-    if not context.store.dispatches.is_allowed(job, permission):
+    if not context.store.dispatches.is_allowed(job, mirror_query):
         return None
     try:
         number = unseal_destination(context.keyring, verification)
@@ -434,7 +434,7 @@ def _needs_asking(verification: Verification, job: Job) -> bool:
 
 def _ask_in_turn(
     context: Context, policies: tuple[ConfiguredPolicy, ...], question: Question, verification: Verification, job: Job
-) -> PolicyRefusal | None:
+) -> PolicyDecision | None:
     """Ask policies in turn: the first that denies decides; each may narrow the channels that are left."""
     slot = _waiting_slot(verification, job)
     channels, reason = frozenset(map(str, Channel)), ""
@@ -443,16 +443,16 @@ def _ask_in_turn(
         if not policy.is_enforced:
             continue
         if verdict.ruling is Ruling.DENY:
-            return PolicyRefusal(_refusal_reason("policy", policy), None, slot)
+            return PolicyDecision(_refusal_reason("policy", policy), None, slot)
         if verdict.ruling is Ruling.UNKNOWN and policy.denies_unknown:
-            return PolicyRefusal(_refusal_reason("no_verdict", policy), None, slot)
+            return PolicyDecision(_refusal_reason("no_verdict", policy), None, slot)
         if verdict.ruling is Ruling.ANOTHER_CHANNEL:
             channels &= verdict.channels
             reason = reason or ("" if job.channel in verdict.channels else _refusal_reason("policy", policy))
     if job.channel in channels:
         return None
     further = next_channel(context, verification.purpose, verification.country, job.channel, among=channels)
-    return PolicyRefusal(reason, further, slot)
+    return PolicyDecision(reason, further, slot)
 
 
 def _refusal_reason(word: str, policy: ConfiguredPolicy) -> str:

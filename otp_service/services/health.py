@@ -45,5 +45,5 @@ def _why_starts_are_closed(context: Context) -> str | None:
         return f"mirror-{context.mirror_sync.state}"
     if not context.mirror_sync.is_known:
         return "ledger-unknown"
-    permission = context.mirror_sync.permission(ConsentMode.OFF)
-    return context.store.verifications.closed_reason(permission, context.keyring.buckets)
+    mirror_query = context.mirror_sync.query(ConsentMode.OFF)
+    return context.store.verifications.closed_reason(mirror_query, context.keyring.buckets)

@@ -85,7 +85,7 @@ class MirrorSync:
         self.built = 0
         """Numbers that are in the mirror which is being built here, or was last."""
 
-    def permission(self, demand: ConsentMode, evidence: str = "") -> MirrorQuery:
+    def query(self, demand: ConsentMode, evidence: str = "") -> MirrorQuery:
         """Return what scripts need to ask the mirror whether a message may go; asks the ledger the first time only.
 
         Raises `LedgerUnavailableError` while it is not known how far the ledger has come, and `LedgerMismatchError`

@@ -13,6 +13,7 @@ from otp_service.telemetry.logging import get_logger
 from otp_service.telemetry.redaction import SafeNumber
 
 _log = get_logger(__name__)
+
 PERIOD = 1.0
 """Seconds between two runs."""
 
@@ -63,9 +64,6 @@ class PeriodicTasks:
             metrics.ledger_errors.count(operation=f"watch.{name}")
         except Exception:  # noqa: BLE001 - the other tasks have their turn, and this one again
             _log.exception("watch_defect", duty=name)
-
-
-_log = get_logger(__name__)
 
 
 class Purger:

@@ -229,7 +229,7 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
     if channel is None or application is None:
         return
     verification = reported.verification
-    permission = context.mirror_sync.permission(application.consent_for_resend)
+    mirror_query = context.mirror_sync.query(application.consent_for_resend)
     try:
         price = max_resend_price(context, verification, channel)
     except SealBrokenError:  # nobody could write the message
@@ -245,14 +245,14 @@ def fall_back(context: Context, bucket: str, reported: ReportResult, receipt: Re
             after_dispatch=reported.dispatch,
             trace=tracing.traceparent(),
         ),
-        permission,
+        mirror_query,
         context.rulesets[verification.application],
     )
     match outcome:
         case Refusal.MIRROR_BEHIND:
             raise LedgerUnavailableError("The mirror of the ledger is behind.")
-        case Queued(recorded_rules=noted):
-            count_record_only(verification.application, verification.country, noted)
+        case Queued(record_only_rules=record_only_rules):
+            count_record_only(verification.application, verification.country, record_only_rules)
         case RefusedByRule(rule):
             count_refusal(verification.application, verification.country, rule)
     event = "fell_back" if isinstance(outcome, Queued) else "no_fallback"

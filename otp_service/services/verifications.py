@@ -165,13 +165,13 @@ def _check_request(
     transaction = _check_transaction(application, purpose, request.transaction)
     network = _end_user_network(application, request)
     consent = _check_consent(application, request, network)
-    destination, noted = _check_destination(context, application, purpose, request, labels)
+    destination, record_only_rules = _check_destination(context, application, purpose, request, labels)
     channel = require_channel(context, purpose, destination.country, request.channel or purpose.channels[0])
     require_message_allowed(
         context, application, purpose, destination.country, channel, request.locale or application.locale
     )
     view = _new_verification(context, application, request, purpose, channel, destination, transaction)
-    return view, _send_attempt(context, application, request, view, destination, network, noted), consent
+    return view, _send_attempt(context, application, request, view, destination, network, record_only_rules), consent
 
 
 def _check_transaction(application: Application, purpose: Purpose, given: Transaction | None) -> Transaction | None:
@@ -283,7 +283,7 @@ def _send_attempt(
     view: VerificationView,
     destination: Destination,
     network: str | None,
-    noted: tuple[str, ...],
+    record_only_rules: tuple[str, ...],
 ) -> SendAttempt:
     """Return what the guard sees of a request."""
     keyring, verification = context.keyring, view.verification
@@ -298,7 +298,7 @@ def _send_attempt(
         place=application.place_of(destination.country),
         safe=destination.e164 in context.destinations.safe,
         price=max_price(context, application, verification, verification.channel, view.transaction),
-        noted=noted,
+        record_only_rules=record_only_rules,
     )
 
 
@@ -316,17 +316,17 @@ def _start_in_store(
         verification,
         derive_tag(keyring, verification, 0),
         sending,
-        context.mirror_sync.permission(application.consent, consent),
+        context.mirror_sync.query(application.consent, consent),
         keyring.payment_names(application.name, view.transaction),
         context.rulesets[application.name],
         retry,
         tracing.traceparent(),
     )
     match outcome:
-        case Started(now, quota, noted):
-            count_record_only(application.name, verification.country, noted)
+        case Started(now, quota, record_only_rules):
+            count_record_only(application.name, verification.country, record_only_rules)
             queued = Delivery(1, 1, verification.channel, None, DeliveryStatus.QUEUED, now, None, begun=now)
-            started = verification.at(now, now + 1000 * verification.purpose.ttl, (queued,))
+            started = verification.with_times(now, now + 1000 * verification.purpose.ttl, (queued,))
             return replace(view, verification=started, quota=quota)
         case Replayed(verification=found):
             found = found or _from_idempotency_key(verification, outcome)
@@ -341,7 +341,7 @@ def _from_idempotency_key(verification: Verification, replayed: Replayed) -> Ver
     status = Status(replayed.remembered["status"])
     ended = Status.EXPIRED if status is Status.PENDING and replayed.now >= expires else status
     first = replace(verification, id=replayed.verification_id, status=ended)
-    return first.at(created, expires, ())
+    return first.with_times(created, expires, ())
 
 
 def check(
@@ -412,13 +412,13 @@ def resend(
             FurtherMessage(
                 wanted, next_tag, max_resend_price(context, verification, wanted), trace=tracing.traceparent()
             ),
-            context.mirror_sync.permission(application.consent_for_resend),
+            context.mirror_sync.query(application.consent_for_resend),
             context.rulesets[application.name],
             retry,
         )
         match outcome:
-            case Queued(sent, quota, noted):
-                count_record_only(sent.application, sent.country, noted)
+            case Queued(sent, quota, record_only_rules):
+                count_record_only(sent.application, sent.country, record_only_rules)
                 return replace(view_of(context, sent), quota=quota)
             case _:
                 raise error_for(outcome, verification)

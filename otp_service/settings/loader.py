@@ -138,7 +138,7 @@ def load_settings(
     require_one_profile(table, environment)
     settings = _valid(merge(table, environment))
     files = {source: holds_secrets(settings, table)} if source else {}
-    return _judged(settings.read_from(files | dict.fromkeys(secret_files(variables), True)), to_start=to_start)
+    return _judged(settings.note_files(files | dict.fromkeys(secret_files(variables), True)), to_start=to_start)
 
 
 def settings_from(table: Mapping[str, Any], *, to_start: bool = True) -> Settings:

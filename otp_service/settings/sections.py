@@ -954,7 +954,7 @@ class ConfiguredGateway(BaseModel):
 GatewayEntry = Annotated[ConfiguredGateway, BeforeValidator(kind_validator(GATEWAY_KINDS))]
 
 
-class ConfiguredPolicy(BaseModel):
+class PolicySection(BaseModel):
     """One policy under its name: the class that its kind means, and the settings of that class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -968,7 +968,7 @@ class ConfiguredPolicy(BaseModel):
         return load_policy_class(self.kind)
 
 
-PolicyEntry = Annotated[ConfiguredPolicy, BeforeValidator(kind_validator(POLICY_KINDS))]
+PolicyEntry = Annotated[PolicySection, BeforeValidator(kind_validator(POLICY_KINDS))]
 
 
 def walk_settings(value: Any, place: str, *, tables: bool = True) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a kind's own

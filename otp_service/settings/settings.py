@@ -53,7 +53,7 @@ class Settings(Section):
     """All settings of an installation. Neither its ``repr`` nor `redacted` shows a secret."""
 
     environment: Literal["production", "development"] = "production"
-    """In production, what is unsafe refuses to start."""
+    """In production the service refuses to start with unsafe settings."""
     profile: str | None = None
     """What a country asks, laid below these settings, which may not contradict it: ``pk``, or the path of a file."""
     residency: CountryCode | None = None
@@ -96,7 +96,7 @@ class Settings(Section):
         """The files that these settings were read from, each with whether secrets stand in it."""
         return self._files
 
-    def read_from(self, files: Mapping[Path, bool]) -> Self:
+    def note_files(self, files: Mapping[Path, bool]) -> Self:
         """Note the files that these settings were read from, each with whether secrets stand in it."""
         self._files = files
         return self
@@ -204,7 +204,7 @@ class Settings(Section):
 
 MASK = "**********"
 """As pydantic writes a `SecretStr`."""
-_TELLING = re.compile(r"auth|key|token|secret|pass|pwd|credential|signature|cookie|bearer|\bsig\b", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"auth|key|token|secret|pass|pwd|credential|signature|cookie|bearer|\bsig\b", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"(\{[\w.]+\})+")
 _WEB = ("http://", "https://")
 
@@ -219,7 +219,7 @@ def mask_secrets(value: Any, name: str = "") -> Any:  # noqa: ANN401 - a tree of
         return {member: mask_secrets(below, f"{name} {member}") for member, below in value.items()}
     if isinstance(value, list):
         return [mask_secrets(below, name) for below in value]
-    if isinstance(value, str | int | float) and not isinstance(value, bool) and _TELLING.search(name):
+    if isinstance(value, str | int | float) and not isinstance(value, bool) and _SECRET_NAME.search(name):
         return MASK
     return _masked_url(value) if isinstance(value, str) and value.lower().startswith(_WEB) else value
 

@@ -31,7 +31,7 @@ from otp_service.settings.sections import (
     ALL_COUNTRIES,
     ApplicationSection,
     ConfiguredGateway,
-    ConfiguredPolicy,
+    PolicySection,
     SpendSettings,
     walk_settings,
 )
@@ -81,7 +81,7 @@ def _places(settings: Settings) -> Iterator[tuple[str, str | None]]:
         if hasattr(section, _MEMBER):
             yield name, section.hosted_in
         for entry, member in section.items() if isinstance(section, Mapping) else ():
-            if isinstance(member, ConfiguredGateway | ConfiguredPolicy):
+            if isinstance(member, ConfiguredGateway | PolicySection):
                 yield f"{name}.{entry}", member.settings.hosted_in
 
 
@@ -282,7 +282,7 @@ def _of_any_certificate(url: str, place: str, action: str) -> UnsafeConnection:
 
 
 def _web(
-    name: RefusalName, section: str, entries: Mapping[str, ConfiguredGateway | ConfiguredPolicy], what: str
+    name: RefusalName, section: str, entries: Mapping[str, ConfiguredGateway | PolicySection], what: str
 ) -> Iterator[UnsafeConnection]:
     for entry_name, entry in entries.items():
         for place, value in walk_settings(entry.settings, f"{section}.{entry_name}", tables=False):
@@ -302,7 +302,7 @@ _WORDS: Final = (
 )  # fmt: skip
 """What samples are made of, in letters and digits: those of our own documents, and what others have copied most."""
 _MADE_OF_WORDS: Final = re.compile(f"(?:{'|'.join(_WORDS)})+")
-_TELLING: Final = ("changeme", "placeholder")
+_PLACEHOLDERS: Final = ("changeme", "placeholder")
 """What makes a sample of anything that holds it in any spelling."""
 _MARK: Final = "EXAMPLE"
 """The same, but in capitals alone, as providers mark theirs: in small letters a passphrase may hold it."""
@@ -344,7 +344,7 @@ def is_sample(secret: str) -> bool:
         or _is_run(_SEPARATORS.sub("", secret) or secret)
         or (of_words and (len(number) <= _ANY_NUMBER or _is_run(number)))
         or _MARK in secret
-        or any(word in plain for word in _TELLING)
+        or any(word in plain for word in _PLACEHOLDERS)
     )
 
 

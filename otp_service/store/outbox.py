@@ -341,8 +341,11 @@ class NextStep(StrEnum):
 
     DONE = "done"
     NEXT = "next"
+    """Another dispatch at once."""
     RETRY = "retry"
+    """Another round, after a pause."""
     DEAD = "dead"
+    """It is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +363,7 @@ class Settlement:
     cost: int = 0
     """What the call cost, in millionths."""
     opted_out: bool = False
-    """Whether the number's holder told the provider to want no messages: the ledger learns it from the event."""
+    """Whether the number's holder told the provider that they want none: the ledger learns it from the event."""
     template: str = ""
     """Of which template the message was made: id, version and digest, with blanks between."""
 
@@ -397,7 +400,7 @@ class Dispatches:
         job: Job,
         dispatch_id: str,
         route: Iterable[Candidate],
-        permission: MirrorQuery,
+        mirror_query: MirrorQuery,
         max_ambiguous: int,
     ) -> Dispatched | NoGatewayFree | Dropped | LeaseLost | MirrorBehind:
         """Choose a gateway of the route, which must not be empty, and record that it is about to be called.
@@ -432,7 +435,7 @@ class Dispatches:
                 job.entry,
                 self._limits.decisions,
                 self._limits.milliseconds,
-                *permission.message_arguments,
+                *mirror_query.message_arguments,
                 keys.mirrored.beginning(job.bucket),
                 *(part for one in candidates for part in _arguments(one)),
             ),
@@ -440,12 +443,12 @@ class Dispatches:
         )
         return parse_dispatch(answer, job, dispatch_id)
 
-    def is_allowed(self, job: Job, permission: MirrorQuery) -> bool:
+    def is_allowed(self, job: Job, mirror_query: MirrorQuery) -> bool:
         """Tell whether a message may go, as far as the mirror of the ledger tells; `dispatch` looks again."""
         answer = self._scripts.run(
             "mirror_allows",
             (keys.record(job.bucket, job.id), keys.MIRROR),
-            (job.application, *permission.message_arguments, keys.mirrored.beginning(job.bucket)),
+            (job.application, *mirror_query.message_arguments, keys.mirrored.beginning(job.bucket)),
         )
         return bool(answer)
 

@@ -346,7 +346,7 @@ def translate_errors() -> Iterator[None]:
 
 Argument = str | bytes | int
 ScriptContext = Callable[[str], AbstractContextManager[None]]
-"""What is done script_context a script, by its name."""
+"""Wraps each call of a script, given its name."""
 
 _NOTHING: Final = nullcontext()
 _NOT_FOUND = "Function not found"
@@ -364,7 +364,7 @@ class _Connection(Protocol):
 
 
 class ScriptRunner:
-    """Runs scripts by their hash, each in one round trip."""
+    """Calls the functions of the library, each in one round trip."""
 
     def __init__(self, client: redis.Redis, script_context: ScriptContext | None = None) -> None:
         """Take a client for its connection settings; each thread opens a connection of its own and holds it.

@@ -28,13 +28,19 @@ from otp_service.store import keys
 from otp_service.store.mirror import MirrorQuery
 from otp_service.store.scripts import Argument, CompiledRuleset, ScriptRunner, StreamLimits, entry_id, pairs_to_dict
 
-# `record_fields` and `guard_fields` name what a start writes. Scripts add: ``created``, ``expires`` and ``last_send``
-# (milliseconds), ``start`` (the start's idempotency key), ``guard`` (flags of how the start was counted),
-# ``n<message>`` (dispatches of a message) and ``d<message>.<dispatch>`` (what became of one:
-# channel|gateway|status|time|reason|choice| begun|raw status|reference), ``from<message>`` (dispatches before the
-# message was put back from the dead letters), ``after<message>`` (which one a gateway's report on it has led to; 0: to
-# none), ``p<message>`` (what one of its dispatches may cost), ``r<message>.<dispatch>`` (what is reserved for one) and
-# ``consented`` (when the consent was given that came with the start).
+# What a record holds: what `record_fields` and `guard_fields` name, and what scripts add:
+#   created, expires, last_send   milliseconds
+#   start                         the start's idempotency key
+#   guard, in_block, in_country   how the start was counted (include_approvals.lua, include_bucket_counts.lua)
+#   ledger, lifted                places in the ledger: the start's, and of the last freeze that was lifted before it
+#   fence                         the fence that stood at the start
+#   consented                     when the consent was given that came with the start
+#   n<message>                    how many dispatches a message had
+#   d<message>.<dispatch>         channel|gateway|status|time|reason|choice|begun|raw status|reference
+#   from<message>                 dispatches before the message was put back from the dead letters
+#   after<message>                the message that a report on this one has led to; 0 when it led to none
+#   p<message>                    the most that one of its dispatches may cost
+#   r<message>.<dispatch>         what is reserved for a dispatch
 
 _SEALED = frozenset({"destination", "mask", "details"})
 _SLOT = re.compile(r"d(\d+)\.(\d+)")
@@ -171,7 +177,7 @@ class Started:
 
     now: int
     quota: Quota | None
-    recorded_rules: tuple[str, ...] = ()
+    record_only_rules: tuple[str, ...] = ()
     """Rules that only record, and would have refused it."""
 
 
@@ -191,7 +197,7 @@ class Queued:
 
     verification: Verification
     quota: Quota | None
-    recorded_rules: tuple[str, ...] = ()
+    record_only_rules: tuple[str, ...] = ()
     """Rules that only record, and would have refused it."""
 
 
@@ -405,7 +411,7 @@ class Verifications:
         verification: Verification,
         tag: str,
         sending: SendAttempt,
-        permission: MirrorQuery,
+        mirror_query: MirrorQuery,
         names: PaymentNames,
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None,
@@ -447,8 +453,8 @@ class Verifications:
                 sending.context,
                 sending.price,
                 sending.encoded,
-                " ".join(sending.noted),
-                *permission.start_arguments,
+                " ".join(sending.record_only_rules),
+                *mirror_query.start_arguments,
                 names.payment,
                 names.reference,
                 trace,
@@ -459,12 +465,12 @@ class Verifications:
         )
         return _started(bucket, answer, ruleset)
 
-    def closed_reason(self, permission: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
+    def closed_reason(self, mirror_query: MirrorQuery, buckets: tuple[str, ...]) -> str | None:
         """Return why every start would be refused now, ``None`` when none is for that."""
         why: bytes | None = self._scripts.run(
             "starts_closed",
             (keys.MIRROR, *map(keys.events, buckets)),
-            (permission.identity, permission.min_sequence, self._limits.unrecorded),
+            (mirror_query.identity, mirror_query.min_sequence, self._limits.unrecorded),
         )
         return why.decode() if why else None
 
@@ -515,7 +521,7 @@ class Verifications:
         bucket: str,
         verification: Verification,
         message: FurtherMessage,
-        permission: MirrorQuery,
+        mirror_query: MirrorQuery,
         ruleset: CompiledRuleset,
         retry: IdempotentRequest | None = None,
     ) -> Queued | StoreRefusal:
@@ -545,16 +551,18 @@ class Verifications:
                 ",".join(scopes),
                 message.price,
                 message.falls_back_from,
-                *permission.message_arguments,
+                *mirror_query.message_arguments,
                 message.trace,
                 message.after_dispatch,
             ),
             ruleset,
         )
         match answer:
-            case [b"queued", now, found, most, used, reset, noted]:
+            case [b"queued", now, found, most, used, reset, record_only_rules]:
                 quota = build_quota(ruleset.quota, most, used, reset) if used and not message.falls_back_from else None
-                return Queued(parse_verification(verification.id, pairs_to_dict(found), now), quota, _rules(noted))
+                return Queued(
+                    parse_verification(verification.id, pairs_to_dict(found), now), quota, _rules(record_only_rules)
+                )
             case _:
                 return _send_refusal(bucket, answer, ruleset)
 
@@ -587,17 +595,17 @@ class Verifications:
 
 def _started(bucket: str, answer: list[Any], ruleset: CompiledRuleset) -> Started | Replayed | StoreRefusal:
     match answer:
-        case [b"started", now, most, used, reset, noted]:
-            return Started(now, build_quota(ruleset.quota, most, used, reset), _rules(noted))
+        case [b"started", now, most, used, reset, record_only_rules]:
+            return Started(now, build_quota(ruleset.quota, most, used, reset), _rules(record_only_rules))
         case [b"replayed", now, remembered, found]:
             return _replayed(now, remembered, found)
         case _:
             return _send_refusal(bucket, answer, ruleset)
 
 
-def _rules(noted: bytes) -> tuple[str, ...]:
+def _rules(record_only_rules: bytes) -> tuple[str, ...]:
     """Return the rules that only record and would have refused; one that has several windows may be there twice."""
-    return tuple(dict.fromkeys(noted.decode().split()))
+    return tuple(dict.fromkeys(record_only_rules.decode().split()))
 
 
 def _queue(bucket: str, verification: Verification, channel: str) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ class Worker:
         self._context = installation.context
         self._outbox = installation.context.store.outbox
         self._stop = stop
-        self._policy = RetryPolicy(settings.worker.max_ambiguous, settings.worker.backoff)
+        self._retry_policy = RetryPolicy(settings.worker.max_ambiguous, settings.worker.backoff)
         self._concurrency = settings.worker.concurrency
         self._held_jobs = HeldJobs(self._concurrency)
         self._poll_interval = min(_POLL_INTERVAL, settings.redis.timeout / 2)
@@ -97,7 +97,7 @@ class Worker:
         self._heartbeat = Periodic(_HEARTBEAT_INTERVAL, self._send_heartbeat)
         self._renew = Periodic(self._claim_after / 3, lambda: renew(self._outbox, self._consumer, self._in_flight))
         self._claim_stale = Periodic(min(1.0, self._claim_after / 2), self._claim)
-        self._forget = Periodic(_SWEEP_INTERVAL, lambda: self._outbox.sweep(1000 * _SWEEP_INTERVAL))
+        self._sweep = Periodic(_SWEEP_INTERVAL, lambda: self._outbox.sweep(1000 * _SWEEP_INTERVAL))
 
     def run(self) -> None:
         """Work until asked to stop."""
@@ -127,7 +127,7 @@ class Worker:
 
     def _run_once(self) -> None:
         try:
-            for duty in (self._heartbeat, self._renew, self._claim_stale, self._forget):
+            for duty in (self._heartbeat, self._renew, self._claim_stale, self._sweep):
                 duty.run_if_due()
             next_retry = self._outbox.requeue()
             for job in self._held_jobs.take_due():
@@ -200,7 +200,7 @@ class Worker:
         with tracing.span(
             "deliver", "consumer", job.trace, application=job.application, verification=job.id, message=job.message
         ):
-            held = deliver(self._context, job, self._policy)
+            held = deliver(self._context, job, self._retry_policy)
             tracing.annotate(outcome="held" if held else "ended")
             return held
 

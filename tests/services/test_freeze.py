@@ -193,10 +193,10 @@ def test_a_policy_is_asked_about_what_was_started_after_a_lift_alone(shop: Calle
     frozen(shop)
     thawed(shop)
     shop.start()
-    permission = shop.context.mirror_sync.permission(ConsentMode.OFF)
+    mirror_query = shop.context.mirror_sync.query(ConsentMode.OFF)
     jobs = jobs_of(shop.context, "worker", 2)
 
-    assert [shop.context.store.dispatches.is_allowed(job, permission) for job in jobs] == [False, True]
+    assert [shop.context.store.dispatches.is_allowed(job, mirror_query) for job in jobs] == [False, True]
 
 
 def test_to_lift_what_is_lifted_ends_nothing(shop: Caller) -> None:

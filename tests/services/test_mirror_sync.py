@@ -357,7 +357,7 @@ def test_a_ledger_that_is_away_keeps_what_is_known_in_force(install, monkeypatch
     with pytest.raises(LedgerUnavailableError):
         one.context.mirror_sync.refresh()
 
-    assert one.context.mirror_sync.permission(ConsentMode.OFF).min_sequence == 0
+    assert one.context.mirror_sync.query(ConsentMode.OFF).min_sequence == 0
     assert not refused(one)
 
 
@@ -401,7 +401,7 @@ def test_a_resend_after_a_withdrawal_is_refused_and_one_after_another_consent_is
 
 
 def test_the_world_of_other_tests_has_a_mirror(world: World):
-    assert world.install().context.mirror_sync.permission(ConsentMode.OFF).identity
+    assert world.install().context.mirror_sync.query(ConsentMode.OFF).identity
 
 
 def test_a_writer_that_is_about_to_mirror_its_change_keeps_nobody_waiting(install, monkeypatch):
@@ -470,7 +470,7 @@ def test_a_process_that_could_not_look_trusts_no_older_mirror_when_redis_is_back
         with pytest.raises(StoreUnavailableError):
             other.context.mirror_sync.refresh()
 
-    assert other.context.mirror_sync.permission(ConsentMode.OFF).min_sequence > before
+    assert other.context.mirror_sync.query(ConsentMode.OFF).min_sequence > before
 
 
 def test_each_state_of_the_mirror_is_told_without_a_change(install):

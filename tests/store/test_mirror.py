@@ -320,7 +320,7 @@ def snapshot(frozen):
 def test_nothing_is_accepted_while_the_mirror_is_not_to_be_relied_on(frozen: FrozenValkey, damage):
     shop = installed(frozen)
     head = frozen.client.hgetall(keys.MIRROR)
-    least = shop.context.mirror_sync.permission(ConsentMode.OFF).min_sequence
+    least = shop.context.mirror_sync.query(ConsentMode.OFF).min_sequence
     match damage:
         case "lost":
             frozen.client.delete(keys.MIRROR)

@@ -11,7 +11,7 @@
 -- ARGV[10] delay of a retry in milliseconds
 -- ARGV[11] greatest length of the dead letters   ARGV[12] their greatest age in milliseconds
 -- ARGV[13] what the call cost in millionths
--- ARGV[14] '1' when the number's holder told the gateway to want no messages
+-- ARGV[14] '1' when the number's holder told the gateway that they want none
 -- ARGV[15] of which template the message was made, may be empty
 -- ARGV[16] and following: the job as it goes on, name, value, …
 -- Returns one of: {'settled'} {'arrived'} (a receipt was faster: nothing more is sent of this message)

@@ -3,7 +3,7 @@
 -- KEYS[1] the dispatch   KEYS[2] events   KEYS[3] the mirror's head
 -- ARGV[1] gateway that reports   ARGV[2] status, normalised   ARGV[3] reason, may be empty
 -- ARGV[4] the gateway's own status, may be empty
--- ARGV[5] '1' when the number's holder told the gateway to want no messages
+-- ARGV[5] '1' when the number's holder told the gateway that they want none
 -- ARGV[6] '1' when nothing more is to be tried for the message
 -- Derives: the record, from the dispatch (same hash tag)
 -- Returns one of: {'not-found'} {'recorded', slot, now, identifier, record} {'ignored', slot, now, identifier, record}
